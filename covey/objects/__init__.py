@@ -1,0 +1,98 @@
+"""The cluster's objects as frozen structs. Their protobuf mirror is ``coveypb.v1.objects``; ``covey.codec`` joins the two."""
+
+from covey.objects.base import Annotations, Driver, Meta, Struct, replace
+from covey.objects.cluster import CASettings, Cluster, ClusterSpec, RaftSettings, RootCA
+from covey.objects.endpoint import Endpoint, EndpointSpec, PortConfig, VirtualIP
+from covey.objects.network import IPAM, IPAMConfig, Network, NetworkSpec
+from covey.objects.node import (
+    EngineDescription,
+    ManagerStatus,
+    Node,
+    NodeDescription,
+    NodeSpec,
+    NodeStatus,
+    Platform,
+    Resources,
+)
+from covey.objects.secret import MAX_CONFIG_BYTES, MAX_SECRET_BYTES, Config, ConfigSpec, Secret, SecretSpec
+from covey.objects.service import Service, ServiceSpec, UpdateConfig, UpdateStatus
+from covey.objects.task import (
+    ConfigReference,
+    ContainerSpec,
+    ContainerStatus,
+    DNSConfig,
+    FileTarget,
+    HealthConfig,
+    Mount,
+    NetworkAttachment,
+    NetworkAttachmentConfig,
+    Placement,
+    ResourceRequirements,
+    RestartPolicy,
+    SecretReference,
+    Task,
+    TaskSpec,
+    TaskStatus,
+    Ulimit,
+)
+
+Object = Node | Service | Task | Network | Secret | Config | Cluster
+OBJECT_TYPES: tuple[type[Object], ...] = (Node, Service, Task, Network, Secret, Config, Cluster)
+
+__all__ = [
+    "IPAM",
+    "MAX_CONFIG_BYTES",
+    "MAX_SECRET_BYTES",
+    "OBJECT_TYPES",
+    "Annotations",
+    "CASettings",
+    "Cluster",
+    "ClusterSpec",
+    "Config",
+    "ConfigReference",
+    "ConfigSpec",
+    "ContainerSpec",
+    "ContainerStatus",
+    "DNSConfig",
+    "Driver",
+    "Endpoint",
+    "EndpointSpec",
+    "EngineDescription",
+    "FileTarget",
+    "HealthConfig",
+    "IPAMConfig",
+    "ManagerStatus",
+    "Meta",
+    "Mount",
+    "Network",
+    "NetworkAttachment",
+    "NetworkAttachmentConfig",
+    "NetworkSpec",
+    "Node",
+    "NodeDescription",
+    "NodeSpec",
+    "NodeStatus",
+    "Object",
+    "Placement",
+    "Platform",
+    "PortConfig",
+    "RaftSettings",
+    "ResourceRequirements",
+    "Resources",
+    "RestartPolicy",
+    "RootCA",
+    "Secret",
+    "SecretReference",
+    "SecretSpec",
+    "Service",
+    "ServiceSpec",
+    "Struct",
+    "Task",
+    "TaskSpec",
+    "TaskStatus",
+    "Ulimit",
+    "UpdateConfig",
+    "UpdateStatus",
+    "VirtualIP",
+    "replace",
+]

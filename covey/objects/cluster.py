@@ -1,0 +1,48 @@
+"""The cluster itself: one object with the settings that all managers share."""
+
+from covey.objects.base import Annotations, Driver, Meta, Struct
+
+
+class RaftSettings(Struct, frozen=True, kw_only=True):
+    snapshot_interval: int = 10_000
+    keep_old_snapshots: int = 0
+    log_entries_for_slow_followers: int = 500
+    election_tick: int = 10
+    heartbeat_tick: int = 1
+
+
+class CASettings(Struct, frozen=True, kw_only=True):
+    node_cert_expiry_ns: int = 7_776_000_000_000_000
+    force_rotate: int = 0
+
+
+class ClusterSpec(Struct, frozen=True, kw_only=True):
+    """``heartbeat_period_ns`` is how often an agent says that it lives; ``task_history`` how many old tasks a slot keeps."""
+
+    annotations: Annotations = Annotations(name="default")
+    task_history: int = 5
+    raft: RaftSettings = RaftSettings()
+    heartbeat_period_ns: int = 1_000_000_000
+    ca: CASettings = CASettings()
+    auto_lock: bool = False
+    task_log_driver: Driver | None = None
+
+
+class RootCA(Struct, frozen=True, kw_only=True):
+    """PEM. ``key`` never leaves the managers; ``cert_digest`` is the SHA-256 of the certificate's DER in hexadecimal."""
+
+    key: bytes = b""
+    cert: bytes = b""
+    cert_digest: str = ""
+    join_token_worker: str = ""
+    join_token_manager: str = ""
+
+
+class Cluster(Struct, frozen=True, kw_only=True):
+    id: str
+    meta: Meta = Meta()
+    spec: ClusterSpec = ClusterSpec()
+    root_ca: RootCA = RootCA()
+    default_address_pool: tuple[str, ...] = ("10.0.0.0/8",)
+    subnet_size: int = 24
+    data_path_port: int = 4789

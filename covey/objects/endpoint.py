@@ -1,0 +1,32 @@
+"""How a service is reached: by a virtual address or by its tasks' own, and by published ports."""
+
+from covey.objects.base import Struct
+from covey.states import EndpointMode, Protocol, PublishMode
+
+
+class PortConfig(Struct, frozen=True, kw_only=True):
+    name: str = ""
+    protocol: Protocol = Protocol.TCP
+    target_port: int = 0
+    published_port: int = 0
+    publish_mode: PublishMode = PublishMode.INGRESS
+
+
+class EndpointSpec(Struct, frozen=True, kw_only=True):
+    mode: EndpointMode = EndpointMode.VIP
+    ports: tuple[PortConfig, ...] = ()
+
+
+class VirtualIP(Struct, frozen=True, kw_only=True):
+    """``address`` with its prefix length: ``10.0.1.2/24``."""
+
+    network_id: str = ""
+    address: str = ""
+
+
+class Endpoint(Struct, frozen=True, kw_only=True):
+    """What the allocator gave."""
+
+    spec: EndpointSpec = EndpointSpec()
+    ports: tuple[PortConfig, ...] = ()
+    virtual_ips: tuple[VirtualIP, ...] = ()

@@ -1,0 +1,30 @@
+"""Secrets and configs: bytes for containers. A secret's data is sealed wherever it lies on a disk."""
+
+from covey.objects.base import Annotations, Driver, Meta, Struct
+
+MAX_SECRET_BYTES = 500 * 1024 - 1
+MAX_CONFIG_BYTES = 1000 * 1024 - 1
+
+
+class SecretSpec(Struct, frozen=True, kw_only=True):
+    annotations: Annotations = Annotations()
+    data: bytes = b""
+    templating: Driver | None = None
+
+
+class Secret(Struct, frozen=True, kw_only=True):
+    id: str
+    meta: Meta = Meta()
+    spec: SecretSpec = SecretSpec()
+
+
+class ConfigSpec(Struct, frozen=True, kw_only=True):
+    annotations: Annotations = Annotations()
+    data: bytes = b""
+    templating: Driver | None = None
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    id: str
+    meta: Meta = Meta()
+    spec: ConfigSpec = ConfigSpec()

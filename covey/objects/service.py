@@ -1,0 +1,51 @@
+"""A service: the wish that some number of equal tasks run."""
+
+from covey.objects.base import Annotations, Meta, Struct
+from covey.objects.endpoint import Endpoint, EndpointSpec
+from covey.objects.task import TaskSpec
+from covey.states import ServiceMode, UpdateFailureAction, UpdateOrder, UpdateState
+
+
+class UpdateConfig(Struct, frozen=True, kw_only=True):
+    """``parallelism`` 0 means all at once; ``max_failure_ratio`` in [0, 1]."""
+
+    parallelism: int = 1
+    delay_ns: int = 0
+    failure_action: UpdateFailureAction = UpdateFailureAction.PAUSE
+    monitor_ns: int = 5_000_000_000
+    max_failure_ratio: float = 0.0
+    order: UpdateOrder = UpdateOrder.STOP_FIRST
+
+
+class ServiceSpec(Struct, frozen=True, kw_only=True):
+    """``replicas`` counts for REPLICATED; ``max_concurrent`` and ``total_completions`` for jobs."""
+
+    annotations: Annotations = Annotations()
+    task: TaskSpec = TaskSpec()
+    mode: ServiceMode = ServiceMode.REPLICATED
+    replicas: int = 1
+    max_concurrent: int = 0
+    total_completions: int = 0
+    update: UpdateConfig | None = None
+    rollback: UpdateConfig | None = None
+    endpoint: EndpointSpec | None = None
+
+
+class UpdateStatus(Struct, frozen=True, kw_only=True):
+    state: UpdateState = UpdateState.UNKNOWN
+    started_at_ns: int = 0
+    completed_at_ns: int = 0
+    message: str = ""
+
+
+class Service(Struct, frozen=True, kw_only=True):
+    """``spec_version`` is the ``meta.version`` at which the task-relevant spec was last changed; tasks carry a copy."""
+
+    id: str
+    meta: Meta = Meta()
+    spec: ServiceSpec = ServiceSpec()
+    previous_spec: ServiceSpec | None = None
+    spec_version: int = 0
+    previous_spec_version: int = 0
+    endpoint: Endpoint | None = None
+    update_status: UpdateStatus | None = None

@@ -1,0 +1,183 @@
+"""A task: one attempt to run one container of a service, on one node, in one slot. It never moves and never runs twice."""
+
+from covey.objects.base import Annotations, Driver, Meta, Struct
+from covey.objects.endpoint import Endpoint
+from covey.objects.node import Platform, Resources
+from covey.states import MountType, RestartCondition, TaskState
+
+
+class FileTarget(Struct, frozen=True, kw_only=True):
+    """Where a secret or config appears: a name under /run/secrets, or an absolute path; mode in octal bits."""
+
+    name: str = ""
+    uid: str = "0"
+    gid: str = "0"
+    mode: int = 0o444
+
+
+class SecretReference(Struct, frozen=True, kw_only=True):
+    secret_id: str = ""
+    secret_name: str = ""
+    file: FileTarget = FileTarget()
+
+
+class ConfigReference(Struct, frozen=True, kw_only=True):
+    config_id: str = ""
+    config_name: str = ""
+    file: FileTarget = FileTarget()
+
+
+class Mount(Struct, frozen=True, kw_only=True):
+    type: MountType = MountType.BIND
+    source: str = ""
+    target: str = ""
+    read_only: bool = False
+    propagation: str = ""
+    volume_driver: Driver | None = None
+    volume_labels: dict[str, str] = {}
+    volume_no_copy: bool = False
+    tmpfs_size_bytes: int = 0
+    tmpfs_mode: int = 0
+    tmpfs_options: tuple[str, ...] = ()
+
+
+class HealthConfig(Struct, frozen=True, kw_only=True):
+    """``test`` as Docker's: (), ("NONE",), ("CMD", ...) or ("CMD-SHELL", line). 0 means the default."""
+
+    test: tuple[str, ...] = ()
+    interval_ns: int = 0
+    timeout_ns: int = 0
+    start_period_ns: int = 0
+    start_interval_ns: int = 0
+    retries: int = 0
+
+
+class DNSConfig(Struct, frozen=True, kw_only=True):
+    nameservers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+class Ulimit(Struct, frozen=True, kw_only=True):
+    name: str = ""
+    soft: int = 0
+    hard: int = 0
+
+
+class ContainerSpec(Struct, frozen=True, kw_only=True):
+    """``stop_grace_ns`` None means the default of 10 s; ``init`` None means the daemon's default."""
+
+    image: str = ""
+    labels: dict[str, str] = {}
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    hostname: str = ""
+    env: tuple[str, ...] = ()
+    dir: str = ""
+    user: str = ""
+    groups: tuple[str, ...] = ()
+    tty: bool = False
+    open_stdin: bool = False
+    read_only: bool = False
+    init: bool | None = None
+    stop_signal: str = ""
+    stop_grace_ns: int | None = None
+    mounts: tuple[Mount, ...] = ()
+    secrets: tuple[SecretReference, ...] = ()
+    configs: tuple[ConfigReference, ...] = ()
+    hosts: tuple[str, ...] = ()
+    dns: DNSConfig | None = None
+    healthcheck: HealthConfig | None = None
+    capability_add: tuple[str, ...] = ()
+    capability_drop: tuple[str, ...] = ()
+    sysctls: dict[str, str] = {}
+    ulimits: tuple[Ulimit, ...] = ()
+    no_new_privileges: bool = False
+    oom_score_adj: int = 0
+
+
+class ResourceRequirements(Struct, frozen=True, kw_only=True):
+    limits: Resources | None = None
+    reservations: Resources | None = None
+
+
+class RestartPolicy(Struct, frozen=True, kw_only=True):
+    """``max_attempts`` 0 means no bound; ``window_ns`` 0 means attempts are counted for ever."""
+
+    condition: RestartCondition = RestartCondition.ANY
+    delay_ns: int = 5_000_000_000
+    max_attempts: int = 0
+    window_ns: int = 0
+
+
+class Placement(Struct, frozen=True, kw_only=True):
+    """``preferences`` are descriptors to spread over, such as ``node.labels.zone``; ``max_replicas`` is per node, 0: no bound."""
+
+    constraints: tuple[str, ...] = ()
+    preferences: tuple[str, ...] = ()
+    max_replicas: int = 0
+    platforms: tuple[Platform, ...] = ()
+
+
+class NetworkAttachmentConfig(Struct, frozen=True, kw_only=True):
+    """``target`` is a network's id once the service is stored."""
+
+    target: str = ""
+    aliases: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    driver_options: dict[str, str] = {}
+
+
+class TaskSpec(Struct, frozen=True, kw_only=True):
+    container: ContainerSpec = ContainerSpec()
+    resources: ResourceRequirements | None = None
+    restart: RestartPolicy | None = None
+    placement: Placement | None = None
+    networks: tuple[NetworkAttachmentConfig, ...] = ()
+    log_driver: Driver | None = None
+    force_update: int = 0
+
+
+class ContainerStatus(Struct, frozen=True, kw_only=True):
+    container_id: str = ""
+    pid: int = 0
+    exit_code: int = 0
+
+
+class TaskStatus(Struct, frozen=True, kw_only=True):
+    """``message`` is progress, ``error`` why it failed; both for people."""
+
+    timestamp_ns: int = 0
+    state: TaskState = TaskState.NEW
+    message: str = ""
+    error: str = ""
+    container: ContainerStatus | None = None
+
+
+class NetworkAttachment(Struct, frozen=True, kw_only=True):
+    """An address the allocator gave this task, with its prefix length: ``10.0.1.5/24``."""
+
+    network_id: str = ""
+    address: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+class Task(Struct, frozen=True, kw_only=True):
+    """``spec`` is the service's own object, shared. ``start_after_ns``: a restart's backoff, kept in the store, 0 for at once."""
+
+    id: str
+    meta: Meta = Meta()
+    spec: TaskSpec = TaskSpec()
+    spec_version: int = 0
+    service_id: str = ""
+    slot: int = 0
+    node_id: str = ""
+    annotations: Annotations = Annotations()
+    service_annotations: Annotations = Annotations()
+    status: TaskStatus = TaskStatus()
+    desired_state: TaskState = TaskState.NEW
+    networks: tuple[NetworkAttachment, ...] = ()
+    endpoint: Endpoint | None = None
+    start_after_ns: int = 0
+    restarts: int = 0
+    restart_window_began_ns: int = 0
