@@ -1,0 +1,44 @@
+"""Changes and commits: what a watcher sees.
+
+Law: a commit is one whole transaction; each object appears in it at most once, with what it was before and what it is after.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from covey.objects import Object
+
+
+class Action(enum.IntEnum):
+    """Numbers are those of the log's."""
+
+    CREATE = 0
+    UPDATE = 1
+    REMOVE = 2
+
+
+class Change(msgspec.Struct, frozen=True):
+    """``before`` is None for CREATE, ``after`` is None for REMOVE."""
+
+    action: Action
+    before: Object | None
+    after: Object | None
+
+    @property
+    def item(self) -> Object:
+        """The object after the change, or the one that was removed."""
+        item = self.after if self.after is not None else self.before
+        if item is None:
+            raise ValueError("a change has an object before or after it")
+        return item
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """``version`` is the log index, and the ``meta.version`` of every object that it created or updated."""
+
+    version: int
+    changes: tuple[Change, ...]
+    timestamp_ns: int = 0

@@ -1,0 +1,66 @@
+"""A transaction as bytes of the log, and back.
+
+Law: what comes back is what every replica applies, the proposer too, so that no replica can hold what another cannot read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from covey import codec
+from covey.objects import Object
+from coveypb.v1 import store_pb2
+from manager.store.commit import Action, Change
+from manager.store.schema import BY_FIELD, BY_KIND, Schema
+
+
+class ProposedChange(msgspec.Struct, frozen=True):
+    """``expected_version`` is the version that the change was made from, 0 for CREATE; ``item`` is None for REMOVE."""
+
+    action: Action
+    schema: Schema
+    object_id: str
+    expected_version: int
+    item: Object | None
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    request_id: int
+    changes: tuple[ProposedChange, ...]
+    timestamp_ns: int
+
+
+def encode(request_id: int, changes: Sequence[Change], timestamp_ns: int) -> bytes:
+    commit = store_pb2.StoreCommit(request_id=request_id, timestamp_ns=timestamp_ns)
+    for change in changes:
+        wire: Any = commit.changes.add()
+        wire.action = int(change.action)
+        item = change.item
+        field = getattr(wire, BY_KIND[type(item)].field)
+        if change.after is not None:
+            codec.write(item, field)
+        else:
+            field.id = item.id
+            field.meta.version = item.meta.version
+    return commit.SerializeToString()
+
+
+def decode(data: bytes) -> Proposal:
+    """Raises google.protobuf.message.DecodeError or ValueError when the bytes are no transaction that this version knows."""
+    commit = store_pb2.StoreCommit.FromString(data)
+    return Proposal(commit.request_id, tuple([_change(wire) for wire in commit.changes]), commit.timestamp_ns)
+
+
+def _change(wire: Any) -> ProposedChange:
+    name = wire.WhichOneof("object")
+    if name is None:
+        raise ValueError("a change in the log names no object; it was written by a newer version of Covey")
+    schema = BY_FIELD[name]
+    field = getattr(wire, name)
+    action = Action(wire.action)
+    item = None if action is Action.REMOVE else codec.from_wire(schema.kind, field)
+    expected = 0 if action is Action.CREATE else field.meta.version
+    return ProposedChange(action, schema, field.id, expected, item)

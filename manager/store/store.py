@@ -1,0 +1,218 @@
+"""The object store of a manager: views to read, transactions to change, watches to follow.
+
+Law: the log is the truth. A transaction is made on the latest committed view and takes effect when its entry is applied, on
+every replica alike. Transactions in flight run beside each other unless one reads or changes what another changes; then the
+later one waits and is made again, so ``apply`` functions must be repeatable and must not act on anything but the ``Tx``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import msgspec
+
+from covey.clock import Clock, wall_clock
+from covey.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    CoveyError,
+    DeadlineError,
+    NotFoundError,
+    StaleVersionError,
+    TooLargeError,
+)
+from manager.store import applying, log, snapshot
+from manager.store.commit import Change, Commit
+from manager.store.consensus import Consensus, Member, NotLeaderError, StateMachine
+from manager.store.flight import Flights, wait_done
+from manager.store.schema import BY_KIND
+from manager.store.table import Touch, touched
+from manager.store.view import MAX_CHANGES, Tx, View
+from manager.store.watch import DEFAULT_LIMIT, Watch
+
+T = TypeVar("T")
+Operation = Callable[[Tx], object]
+
+MAX_BYTES = 3 << 19
+"""1.5 MiB a transaction, as it stands in the log."""
+
+_PATIENCE = 4
+"""How often a transaction yields to others in flight before it asks for the store alone, and how often it tries then."""
+
+_STALE = (StaleVersionError, NotFoundError, AlreadyExistsError, ConflictError)
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """An operation of a batch that no longer stood on what it was planned from."""
+
+    operation: Operation
+    error: CoveyError
+
+
+class Store:
+    """One for each manager process. ``connect`` makes the consensus for the state machine given: ``Store(MemoryConsensus)``."""
+
+    def __init__(self, connect: Callable[[StateMachine], Consensus], clock: Clock = wall_clock) -> None:
+        self._clock = clock
+        self._view = View.empty()
+        self._watches: list[Watch] = []
+        self._flights = Flights()
+        self.consensus = connect(_Machine(self))
+
+    def view(self) -> View:
+        """Everything committed and applied here; on a follower it may be a moment old."""
+        return self._view
+
+    async def update(self, apply: Callable[[Tx], T]) -> T:
+        """Runs ``apply`` on a transaction, perhaps several times; returns its result once that is committed and applied here.
+
+        Raises:
+            NotLeaderError: this manager does not lead, or lost leadership meanwhile (the outcome is then unknown).
+            DeadlineError: no majority answered in time; the outcome is unknown.
+            TooLargeError: over 128 changes or 1.5 MiB.
+            Exception: whatever ``apply`` raises; nothing was proposed then.
+        """
+        for _ in range(_PATIENCE):
+            await self._flights.pass_gate()
+            done = await self._attempt(apply)
+            if done is not None:
+                return done[0]
+        async with self._flights.alone():
+            for _ in range(_PATIENCE):
+                done = await self._attempt(apply)
+                if done is not None:
+                    return done[0]
+        raise StaleVersionError("the store changed under this write again and again; read again and repeat the change")
+
+    async def batch(self, operations: Iterable[Operation]) -> tuple[Refusal, ...]:
+        """Runs many operations in as few transactions as fit; an operation is never split.
+
+        An operation that raises StaleVersionError, NotFoundError, AlreadyExistsError or ConflictError is left out and
+        reported; the others go on. Any other error ends the batch, what was committed before stays.
+        """
+        waiting = deque(operations)
+        refused: list[Refusal] = []
+        size = MAX_CHANGES
+        while waiting:
+            chunk = [waiting[i] for i in range(min(size, len(waiting)))]
+            try:
+                taken, refusals = await self.update(lambda tx, chunk=chunk: _run(tx, chunk))  # type: ignore[misc]
+            except TooLargeError:
+                if len(chunk) == 1:
+                    raise
+                size = len(chunk) // 2
+                continue
+            size = MAX_CHANGES
+            refused += refusals
+            for _ in range(taken):
+                waiting.popleft()
+        return tuple(refused)
+
+    @contextmanager
+    def watch(self, *, limit: int = DEFAULT_LIMIT) -> Iterator[tuple[View, AsyncIterator[Commit]]]:
+        """A snapshot and every later commit. The iterator raises LaggedError when ``limit`` commits wait unread."""
+        watch = Watch(limit)
+        self._watches.append(watch)
+        try:
+            yield self._view, watch
+        finally:
+            self._watches.remove(watch)
+
+    async def _attempt(self, apply: Callable[[Tx], T]) -> tuple[T] | None:
+        """The result, or None when another transaction was in the way and this one must be made again."""
+        leadership = self.consensus.leadership
+        if not leadership.is_leader:
+            raise NotLeaderError(leadership.leader_addr)
+        self._flights.enter_term(leadership.term)
+        tx = Tx(self._view)
+        result = apply(tx)
+        changes = tx.changes
+        if not changes:
+            return (result,)
+        writes = _touches(changes)
+        ahead = self._flights.conflict(tx.reads, writes)
+        if ahead is not None:
+            await wait_done(ahead)
+            return None
+        return (result,) if await self._propose(changes, writes) else None
+
+    async def _propose(self, changes: Sequence[Change], writes: set[Touch]) -> bool:
+        """Whether the transaction took effect."""
+        request_id = secrets.randbits(63) + 1
+        data = log.encode(request_id, changes, self._clock())
+        if len(data) > MAX_BYTES:
+            raise TooLargeError(f"a transaction of {len(data)} bytes is over the bound of {MAX_BYTES} bytes; split it")
+        flight = self._flights.begin(request_id, writes)
+        try:
+            await self.consensus.propose(data)
+        except (DeadlineError, asyncio.CancelledError):
+            raise  # it may still be committed, and stands in the way until that is known
+        except BaseException:
+            self._flights.end(request_id, accepted=None)
+            raise
+        return flight.accepted is True
+
+    def _apply(self, index: int, data: bytes) -> None:
+        proposal = log.decode(data)
+        applied = applying.apply(self._view, index, proposal)
+        if applied is not None:
+            self._view, commit = applied
+            for watch in self._watches:
+                watch.push(commit)
+        self._flights.end(proposal.request_id, accepted=applied is not None)
+
+    def _restore(self, index: int, data: bytes) -> tuple[Member, ...]:
+        self._view, members = snapshot.decode(index, data)
+        for watch in self._watches:
+            watch.lose("the store was replaced by a snapshot of the leader; start again from a snapshot")
+        return members
+
+
+class _Machine(StateMachine):
+    """The store's side of the seam."""
+
+    __slots__ = ("_store",)
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def apply(self, index: int, data: bytes) -> None:
+        self._store._apply(index, data)
+
+    def snapshot(self, members: tuple[Member, ...]) -> Callable[[], bytes]:
+        view = self._store.view()
+        return lambda: snapshot.encode(view, members)
+
+    def restore(self, index: int, data: bytes) -> tuple[Member, ...]:
+        return self._store._restore(index, data)
+
+
+def _touches(changes: Sequence[Change]) -> set[Touch]:
+    touches: set[Touch] = set()
+    for change in changes:
+        item = change.item
+        touches |= touched(BY_KIND[type(item)], item.id, change.before, change.after)
+    return touches
+
+
+def _run(tx: Tx, operations: Sequence[Operation]) -> tuple[int, list[Refusal]]:
+    """Runs operations until the transaction is full: how many are dealt with, and which of them were refused."""
+    refused: list[Refusal] = []
+    for number, operation in enumerate(operations):
+        savepoint = tx.savepoint()
+        try:
+            operation(tx)
+        except TooLargeError:
+            if not savepoint.changes:
+                raise
+            tx.roll_back(savepoint)
+            return number, refused
+        except _STALE as error:
+            tx.roll_back(savepoint)
+            refused.append(Refusal(operation, error))
+    return len(operations), refused

@@ -1,0 +1,211 @@
+"""Tables of a view: persistent maps from id to object, and the indexes over them.
+
+Law: a `TableState` never changes; `put` returns the next one and shares all it can. Whatever yields several objects yields
+them in the order of their ids, so that a plan made from them repeats. A table inside a transaction notes what was
+asked of it, by which the store finds transactions that must not overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import Any, Generic, TypeVar, cast
+
+from rpds import HashTrieMap, HashTrieSet
+
+from covey.errors import ConflictError, NotFoundError
+from covey.objects import Config, Network, Node, Object, Secret, Service, Task
+from covey.states import NodeRole
+from manager.store.schema import Schema
+
+O = TypeVar("O", bound=Object)  # noqa: E741 - the contract's own name
+
+Touch = tuple[str, str, Hashable]
+"""(kind, "id" or an index, key): one thing that a transaction read or changes. (kind, "all", "") is a table's membership."""
+
+_EMPTY_BUCKET: HashTrieSet[str] = HashTrieSet()
+
+
+class TableState:
+    """The objects of one kind and their indexes."""
+
+    __slots__ = ("indexes", "objects")
+
+    def __init__(
+        self, objects: HashTrieMap[str, Object], indexes: dict[str, HashTrieMap[Hashable, HashTrieSet[str]]]
+    ) -> None:
+        self.objects = objects
+        self.indexes = indexes
+
+    @classmethod
+    def empty(cls, schema: Schema) -> TableState:
+        return cls(HashTrieMap(), {name: HashTrieMap() for name in schema.indexes})
+
+    def put(self, schema: Schema, object_id: str, after: Object | None) -> TableState:
+        """The state with the object in it, or without it."""
+        before = self.objects.get(object_id)
+        objects = self.objects.discard(object_id) if after is None else self.objects.insert(object_id, after)
+        indexes = self.indexes
+        for name, lost, gained in moves(schema, before, after):
+            if indexes is self.indexes:
+                indexes = dict(indexes)
+            indexes[name] = _move(indexes[name], object_id, lost, gained)
+        return TableState(objects, indexes)
+
+
+def moves(
+    schema: Schema,
+    before: Object | None,
+    after: Object | None,
+) -> Iterator[tuple[str, set[Hashable], set[Hashable]]]:
+    """The indexes in which a change moves an object: from which keys and to which."""
+    for name, keys in schema.indexes.items():
+        old = set(keys(before)) if before is not None else set()
+        new = set(keys(after)) if after is not None else set()
+        if old != new:
+            yield name, old - new, new - old
+
+
+def touched(schema: Schema, object_id: str, before: Object | None, after: Object | None) -> set[Touch]:
+    """What a change makes different for a reader."""
+    touches: set[Touch] = {(schema.field, "id", object_id)}
+    if before is None or after is None:
+        touches.add((schema.field, "all", ""))
+    for name, lost, gained in moves(schema, before, after):
+        touches.update((schema.field, name, key) for key in lost | gained)
+    return touches
+
+
+def _move(
+    index: HashTrieMap[Hashable, HashTrieSet[str]],
+    object_id: str,
+    lost: set[Hashable],
+    gained: set[Hashable],
+) -> HashTrieMap[Hashable, HashTrieSet[str]]:
+    for key in lost:
+        bucket = index[key].discard(object_id)
+        index = index.insert(key, bucket) if bucket else index.discard(key)
+    for key in gained:
+        index = index.insert(key, index.get(key, _EMPTY_BUCKET).insert(object_id))
+    return index
+
+
+class Table(Generic[O]):
+    """Read access to the objects of one kind."""
+
+    __slots__ = ("_reads", "_schema", "_state")
+
+    def __init__(self, schema: Schema, state: TableState, reads: set[Touch] | None = None) -> None:
+        self._schema = schema
+        self._state = state
+        self._reads = reads
+
+    def get(self, object_id: str) -> O | None:
+        self._note("id", object_id)
+        return cast("O | None", self._state.objects.get(object_id))
+
+    def __contains__(self, object_id: object) -> bool:
+        return isinstance(object_id, str) and self.get(object_id) is not None
+
+    def __len__(self) -> int:
+        self._note("all", "")
+        return len(self._state.objects)
+
+    def __iter__(self) -> Iterator[O]:
+        self._note("all", "")
+        objects: Any = self._state.objects
+        return iter([objects[object_id] for object_id in sorted(objects)])
+
+    def by_name(self, name: str) -> O | None:
+        """The object of that name. Raises ConflictError where names are not unique and several bear it."""
+        found = self._by("name", name)
+        if len(found) > 1:
+            raise ConflictError(f"{self._schema.field} {name} is ambiguous: {len(found)} have this name; use an id")
+        return found[0] if found else None
+
+    def find(self, ref: str) -> O:
+        """The object with that id, else that name, else an id that begins so.
+
+        Raises:
+            NotFoundError: none matches.
+            ConflictError: several do.
+        """
+        exact = self.get(ref) or (self.by_name(ref) if ref else None)
+        if exact is not None:
+            return exact
+        self._note("all", "")
+        matches = [object_id for object_id in self._state.objects if ref and object_id.startswith(ref)]
+        if not matches:
+            raise NotFoundError(f"{self._schema.field} {ref} not found")
+        if len(matches) > 1:
+            raise ConflictError(
+                f"{self._schema.field} {ref} is ambiguous: {len(matches)} ids begin so; give more of it"
+            )
+        return cast("O", self._state.objects[matches[0]])
+
+    def _by(self, index: str, key: Hashable) -> tuple[O, ...]:
+        self._note(index, key)
+        bucket = self._state.indexes[index].get(key)
+        if bucket is None:
+            return ()
+        objects: Any = self._state.objects
+        return tuple([objects[object_id] for object_id in sorted(bucket)])
+
+    def _note(self, index: str, key: Hashable) -> None:
+        if self._reads is not None:
+            self._reads.add((self._schema.field, index, key))
+
+
+class NodeTable(Table[Node]):
+    __slots__ = ()
+
+    def by_role(self, role: NodeRole) -> tuple[Node, ...]:
+        return self._by("role", role)
+
+
+class ServiceTable(Table[Service]):
+    __slots__ = ()
+
+    def by_network(self, network_id: str) -> tuple[Service, ...]:
+        """Services whose tasks join the network, or that have a virtual address in it."""
+        return self._by("network", network_id)
+
+    def by_secret(self, secret_id: str) -> tuple[Service, ...]:
+        return self._by("secret", secret_id)
+
+    def by_config(self, config_id: str) -> tuple[Service, ...]:
+        return self._by("config", config_id)
+
+
+class TaskTable(Table[Task]):
+    __slots__ = ()
+
+    def by_service(self, service_id: str) -> tuple[Task, ...]:
+        return self._by("service", service_id)
+
+    def by_node(self, node_id: str) -> tuple[Task, ...]:
+        return self._by("node", node_id)
+
+    def by_slot(self, service_id: str, slot: int) -> tuple[Task, ...]:
+        return self._by("slot", (service_id, slot))
+
+    def by_network(self, network_id: str) -> tuple[Task, ...]:
+        """Tasks whose spec names the network, or that have an address in it."""
+        return self._by("network", network_id)
+
+    def by_secret(self, secret_id: str) -> tuple[Task, ...]:
+        return self._by("secret", secret_id)
+
+    def by_config(self, config_id: str) -> tuple[Task, ...]:
+        return self._by("config", config_id)
+
+
+class NetworkTable(Table[Network]):
+    __slots__ = ()
+
+
+class SecretTable(Table[Secret]):
+    __slots__ = ()
+
+
+class ConfigTable(Table[Config]):
+    __slots__ = ()

@@ -1,0 +1,53 @@
+"""Watches: a snapshot and every later commit, through a bounded queue.
+
+Law: no gap and no overlap. A reader that lags behind its bound, or whose store was replaced by a snapshot from the leader,
+gets LaggedError and starts again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+from covey.errors import LaggedError
+from manager.store.commit import Commit
+
+DEFAULT_LIMIT = 4096
+"""Commits that may wait for a reader."""
+
+
+class Watch(AsyncIterator[Commit]):
+    """One reader's queue. Made by ``Store.watch`` alone; read by one coroutine."""
+
+    __slots__ = ("_limit", "_lost", "_queue", "_wake")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._queue: deque[Commit] = deque()
+        self._wake = asyncio.Event()
+        self._lost = ""
+
+    def push(self, commit: Commit) -> None:
+        if self._lost:
+            return
+        if len(self._queue) >= self._limit:
+            self.lose(f"the reader is {self._limit} commits behind; start again from a snapshot")
+            return
+        self._queue.append(commit)
+        self._wake.set()
+
+    def lose(self, reason: str) -> None:
+        """Ends the watch with LaggedError; what waited is given up."""
+        self._lost = reason
+        self._queue.clear()
+        self._wake.set()
+
+    async def __anext__(self) -> Commit:
+        while True:
+            if self._lost:
+                raise LaggedError(self._lost)
+            if self._queue:
+                return self._queue.popleft()
+            self._wake.clear()
+            await self._wake.wait()
