@@ -1,0 +1,197 @@
+"""A whole lab: up, down, and what can be done to its hosts. The command line and the tests stand on these functions."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+
+from covey.errors import AlreadyExistsError, CoveyError, InvalidArgumentError, NotFoundError
+from node.lab import api, host as machine, wiring
+from node.lab.layout import CGROUP_ROOT, LAB_ROOT, Host, Lab, check
+
+DAEMON_SECONDS = 30.0
+READY_SECONDS = 60.0
+
+
+def labs() -> tuple[Lab, ...]:
+    """Every lab on this machine."""
+    records = sorted(LAB_ROOT.glob("*/lab.json")) if LAB_ROOT.is_dir() else []
+    return tuple(msgspec.json.decode(record.read_bytes(), type=Lab) for record in records)
+
+
+def get_lab(name: str) -> Lab:
+    """The lab of that name.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    for lab in labs():
+        if lab.name == name:
+            return lab
+    raise NotFoundError(f"no lab {name}: 'covey lab ls' lists what there is, 'covey lab up --name {name}' makes it")
+
+
+def get_host(name: str) -> tuple[Lab, Host]:
+    """The host of that name, with its lab.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    for lab in labs():
+        for host in lab.hosts:
+            if host.name == name:
+                return lab, host
+    raise NotFoundError(f"no lab host {name}: 'covey lab ls' lists what there is")
+
+
+def up(lab: Lab, *, form: bool = True) -> None:
+    """Make the lab; with ``form`` its cluster too, and return when every node is ready. What fails is torn down again.
+
+    Raises:
+        AlreadyExistsError: a lab of that name stands already.
+        CoveyError: a host or the cluster did not come up in time.
+    """
+    check(lab)
+    if lab.record.exists():
+        raise AlreadyExistsError(f"lab {lab.name} stands already: 'covey lab down --name {lab.name}' removes it")
+    lab.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lab.record.write_bytes(msgspec.json.encode(lab))
+    try:
+        wiring.make_switch(lab)
+        for host in lab.hosts:
+            wiring.plug_in(lab, host)
+        with ThreadPoolExecutor(max_workers=len(lab.hosts)) as pool:
+            list(pool.map(_boot, lab.hosts))
+        if form:
+            form_cluster(lab)
+    except BaseException:
+        down(lab)
+        raise
+
+
+def _boot(host: Host) -> None:
+    machine.boot(host)
+    start_daemon(host)
+
+
+def start_daemon(host: Host) -> None:
+    """Start coveyd and wait until it answers."""
+    machine.start_daemon(host)
+    machine.wait_until(lambda: api.answers(host.socket), f"coveyd on {host.name} (see {host.log})", DAEMON_SECONDS)
+
+
+def form_cluster(lab: Lab) -> None:
+    """Initialise on the first host, join the others: managers one after the other, then all workers."""
+    first, *others = lab.hosts
+    listen = {"ListenAddr": "0.0.0.0:2377"}
+    api.call(first.socket, "POST", "/swarm/init", {**listen, "AdvertiseAddr": first.address})
+    tokens = api.call(first.socket, "GET", "/swarm")["JoinTokens"]
+
+    def join(host: Host, token: str) -> None:
+        body = {**listen, "AdvertiseAddr": host.address, "RemoteAddrs": [f"{first.address}:2377"], "JoinToken": token}
+        api.call(host.socket, "POST", "/swarm/join", body)
+
+    for host in others[: lab.managers - 1]:
+        join(host, tokens["Manager"])
+    with ThreadPoolExecutor(max_workers=max(1, lab.workers)) as pool:
+        list(pool.map(lambda host: join(host, tokens["Worker"]), others[lab.managers - 1 :]))
+    wait_ready(lab)
+
+
+def wait_ready(lab: Lab) -> None:
+    """Wait until a manager sees every host of the lab ready, and every manager reachable."""
+
+    def ready() -> bool:
+        with contextlib.suppress(OSError, CoveyError):
+            return all_ready(api.call(lab.hosts[0].socket, "GET", "/nodes"), lab)
+        return False
+
+    machine.wait_until(ready, f"the cluster of lab {lab.name}", READY_SECONDS)
+
+
+def all_ready(nodes: Sequence[dict[str, object]], lab: Lab) -> bool:
+    """Whether the answer of ``GET /nodes`` shows the whole lab."""
+    up_nodes = [node for node in nodes if msgspec.convert(node["Status"], dict[str, object])["State"] == "ready"]
+    managers = [
+        status
+        for node in up_nodes
+        if (status := node.get("ManagerStatus"))
+        and msgspec.convert(status, dict[str, object])["Reachability"] == "reachable"
+    ]
+    return len(up_nodes) == len(lab.hosts) and len(managers) == lab.managers
+
+
+def down(lab: Lab) -> None:
+    """Remove the lab: processes, mounts, namespaces, cgroups, disks. Works on a lab that is half there."""
+    for host in lab.hosts:
+        machine.power_off(host)
+    for host in lab.hosts:
+        wiring.unplug(lab, host)
+    wiring.remove_switch(lab)
+    machine.remove_cgroups(f"{CGROUP_ROOT}/{lab.name}")
+    for host in lab.hosts:
+        machine.remove_disk(host)
+    lab.record.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        lab.folder.rmdir()
+    if not labs():
+        machine.remove_cgroups(CGROUP_ROOT)
+        with contextlib.suppress(OSError):
+            LAB_ROOT.rmdir()
+
+
+def kill(host: Host) -> None:
+    """Power cut: everything on the host dies at once, its disk stays.
+
+    Raises:
+        NotFoundError: it is dead already.
+    """
+    if machine.init_pid(host) is None:
+        raise NotFoundError(f"host {host.name} is not running")
+    machine.power_off(host)
+
+
+def crash(host: Host) -> None:
+    """Kill coveyd alone; containers stay."""
+    machine.crash_daemon(host)
+
+
+def start(lab: Lab, host: Host) -> None:
+    """Bring back what is dead: the host with its disk, or coveyd alone.
+
+    Raises:
+        InvalidArgumentError: nothing is dead.
+    """
+    if machine.init_pid(host) is None:
+        machine.remove_cgroups(host.cgroup)
+        wiring.plug_in(lab, host)
+        machine.boot(host)
+    elif machine.daemon_pid(host) is not None:
+        raise InvalidArgumentError(f"host {host.name} runs already")
+    start_daemon(host)
+
+
+@contextlib.contextmanager
+def running(lab: Lab, *, form: bool = True) -> Iterator[Lab]:
+    """A lab for the length of a with block, torn down whatever happens in it."""
+    up(lab, form=form)
+    try:
+        yield lab
+    finally:
+        down(lab)
+
+
+def status(lab: Lab, host: Host) -> str:
+    """One word for ``lab ls``: running, cut, crashed or dead."""
+    if machine.init_pid(host) is None:
+        return "dead"
+    if machine.daemon_pid(host) is None:
+        return "crashed"
+    return "running" if wiring.cable_is_up(lab, host) else "cut"
+
+
+def socket_of(name: str) -> Path:
+    """The Engine API socket of a host."""
+    return get_host(name)[1].socket

@@ -1,0 +1,168 @@
+"""One lab host as processes: process 1 that holds its namespaces, and the coveyd in it. Thin shells over nsenter and unshare."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from covey.errors import DeadlineError, NotFoundError
+from node.lab.layout import GATEWAY, Host
+
+START_SECONDS = 20.0
+STOP_SECONDS = 20.0
+INNER_PID_FILE = "run/covey/coveyd.pid"
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None:
+    """Wait for a condition.
+
+    Raises:
+        DeadlineError: it did not come about in time.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise DeadlineError(f"{what} took longer than {seconds:g} s")
+        time.sleep(0.02)
+
+
+def init_pid(host: Host) -> int | None:
+    """The machine's pid of the host's process 1, None if the host is dead."""
+    try:
+        pid, started = host.init_pid_file.read_text().split()
+        return int(pid) if _start_time(int(pid)) == started else None
+    except (OSError, ValueError):
+        return None
+
+
+def _start_time(pid: int) -> str:
+    """Field 22 of /proc/PID/stat: with it a recycled pid is told from the one that was recorded."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+
+
+def boot(host: Host) -> None:
+    """Start the host's process 1 in namespaces of its own."""
+    host.state.mkdir(parents=True, exist_ok=True)
+    host.folder.chmod(0o700)
+    host.resolv_conf.write_text(f"nameserver {GATEWAY}\noptions timeout:1 attempts:1\n")
+    unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--mount-proc"]
+    command = ["nsenter", f"--net=/run/netns/{host.netns}", *unshare, "--propagation", "private", "--"]
+    with host.log.open("ab") as log:
+        outer = subprocess.Popen(
+            [*command, sys.executable, "-m", "node.lab.host_init", host.name, str(host.resolv_conf)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
+    children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
+
+    def ready() -> bool:
+        if outer.poll() is not None:
+            raise DeadlineError(f"host {host.name} did not start: see {host.log}")
+        inner = children.read_text().split()
+        return bool(inner) and Path(f"/proc/{inner[0]}/comm").read_text().strip() == "tini"
+
+    wait_until(ready, f"starting host {host.name}", START_SECONDS)
+    pid = int(children.read_text().split()[0])
+    host.init_pid_file.write_text(f"{pid} {_start_time(pid)}\n")
+
+
+def inside(host: Host, command: Sequence[str]) -> list[str]:
+    """The command line that runs a command inside the host.
+
+    Raises:
+        NotFoundError: the host is dead.
+    """
+    pid = init_pid(host)
+    if pid is None:
+        raise NotFoundError(f"host {host.name} is not running: start it with 'covey lab start {host.name}'")
+    return ["nsenter", "--target", str(pid), "--mount", "--net", "--pid", "--uts", "--ipc", "--", *command]
+
+
+def environment(host: Host) -> dict[str, str]:
+    """The variables with which docker and covey speak to this host."""
+    return {"DOCKER_HOST": f"unix://{host.socket}", "COVEY_HOST": f"unix://{host.socket}"}
+
+
+def start_daemon(host: Host) -> None:
+    """Start coveyd inside the host, as a child of its process 1."""
+    coveyd = str(Path(sys.executable).with_name("coveyd"))
+    arguments = ["--state-dir", str(host.state), "--run-dir", "/run/covey", "--host", f"unix://{host.socket}"]
+    more = ["--cgroup-parent", host.cgroup, "--advertise-addr", host.address]
+    with host.log.open("ab") as log:
+        subprocess.run(
+            inside(host, ["setsid", "--fork", coveyd, *arguments, *more]),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            check=True,
+            cwd="/",
+            env={"PATH": os.environ.get("PATH", os.defpath), "HOME": "/root", "LANG": "C.UTF-8"},
+        )
+
+
+def daemon_pid(host: Host) -> int | None:
+    """The pid of coveyd as processes inside the host see it, None if it is not running."""
+    init = init_pid(host)
+    if init is None:
+        return None
+    try:
+        inner = int(Path(f"/proc/{init}/root/{INNER_PID_FILE}").read_text())
+        name = Path(f"/proc/{init}/root/proc/{inner}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return inner if b"coveyd" in name else None
+
+
+def crash_daemon(host: Host) -> None:
+    """SIGKILL coveyd alone; its containers stay.
+
+    Raises:
+        NotFoundError: no coveyd runs there.
+    """
+    pid = daemon_pid(host)
+    if pid is None:
+        raise NotFoundError(f"no coveyd runs on host {host.name}")
+    subprocess.run(inside(host, ["kill", "-KILL", str(pid)]), check=True, cwd="/")
+    wait_until(lambda: daemon_pid(host) is None, f"the end of coveyd on {host.name}", STOP_SECONDS)
+
+
+def power_off(host: Host) -> None:
+    """SIGKILL everything on the host at once: the kernel ends a PID namespace with its process 1."""
+    pid = init_pid(host)
+    if pid is None:
+        return
+    outer = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), f"the end of host {host.name}", STOP_SECONDS)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(outer, 0)
+    host.init_pid_file.unlink(missing_ok=True)
+    host.socket.unlink(missing_ok=True)
+
+
+def remove_cgroups(path: str) -> None:
+    """Remove the cgroup below every hierarchy, leaves first. Its processes are dead; the kernel may need a moment."""
+    roots = [root / path.lstrip("/") for root in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*"))]
+
+    def gone() -> bool:
+        for root in roots:
+            for folder, _, _ in os.walk(root, topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(folder)
+        return not any(root.is_dir() for root in roots)
+
+    wait_until(gone, f"the removal of cgroup {path}", STOP_SECONDS)
+
+
+def remove_disk(host: Host) -> None:
+    """Delete what the host had."""
+    shutil.rmtree(host.folder, ignore_errors=True)

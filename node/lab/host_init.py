@@ -1,0 +1,53 @@
+"""Process 1 of a lab host: make the mounts that a machine of its own would have, then become ``tini``, which reaps.
+
+Runs as a program inside the host's fresh namespaces; the cgroup mounts are bound back because a fresh /sys hides them.
+"""
+
+import ctypes
+import os
+import socket
+import sys
+
+MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+MS_BIND, MS_REC, MS_PRIVATE, MS_DETACH = 4096, 16384, 1 << 18, 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
+    """mount(2), with an error that names the target."""
+    if _libc.mount(source.encode(), target.encode(), kind.encode() or None, flags, data.encode() or None):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), target)
+
+
+def unmount(target: str) -> None:
+    """Detach a mount at once, lazily."""
+    if _libc.umount2(target.encode(), MS_DETACH):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), target)
+
+
+def prepare(hostname: str, resolv_conf: str) -> None:
+    """The mounts and the name of the host."""
+    socket.sethostname(hostname)
+    mount("none", "/", flags=MS_REC | MS_PRIVATE)
+    mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
+    os.makedirs("/run/cgroups")
+    os.makedirs("/run/netns")
+    mount("/sys/fs/cgroup", "/run/cgroups", flags=MS_BIND | MS_REC)
+    mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    mount("/run/cgroups", "/sys/fs/cgroup", flags=MS_BIND | MS_REC)
+    unmount("/run/cgroups")
+    os.rmdir("/run/cgroups")
+    mount(resolv_conf, "/etc/resolv.conf", flags=MS_BIND)
+
+
+def main() -> None:
+    """``python -m node.lab.host_init HOSTNAME RESOLV_CONF``."""
+    prepare(sys.argv[1], sys.argv[2])
+    os.execvp("tini", ["tini", "-s", "--", "sleep", "infinity"])
+
+
+if __name__ == "__main__":
+    main()

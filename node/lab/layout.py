@@ -1,0 +1,109 @@
+"""Where a lab's things are: names, folders and addresses, all computed from the lab's name and a host's number. Pure."""
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from covey.errors import InvalidArgumentError
+
+MAX_HOSTS = 9
+LAB_ROOT = Path("/var/lib/covey-lab")
+CGROUP_ROOT = "/covey-lab"
+SUBNET = "192.168.77"
+GATEWAY = f"{SUBNET}.254"
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,23}\Z")
+
+
+class Host(msgspec.Struct, frozen=True):
+    """One host of a lab; ``number`` counts from 1, managers first."""
+
+    lab: str
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.lab}-{self.number}"
+
+    @property
+    def address(self) -> str:
+        return f"{SUBNET}.{self.number}"
+
+    @property
+    def netns(self) -> str:
+        return f"covey-{self.name}"
+
+    @property
+    def port(self) -> str:
+        """The switch's end of the host's cable."""
+        return f"port{self.number}"
+
+    @property
+    def folder(self) -> Path:
+        return LAB_ROOT / self.lab / self.name
+
+    @property
+    def state(self) -> Path:
+        """The host's disk: it survives kill."""
+        return self.folder / "state"
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "covey.sock"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "coveyd.log"
+
+    @property
+    def init_pid_file(self) -> Path:
+        return self.folder / "init.pid"
+
+    @property
+    def resolv_conf(self) -> Path:
+        return self.folder / "resolv.conf"
+
+    @property
+    def cgroup(self) -> str:
+        return f"{CGROUP_ROOT}/{self.lab}/{self.name}"
+
+
+class Lab(msgspec.Struct, frozen=True):
+    """A lab as its folder records it."""
+
+    name: str
+    managers: int
+    workers: int
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        return tuple(Host(self.name, number) for number in range(1, self.managers + self.workers + 1))
+
+    @property
+    def folder(self) -> Path:
+        return LAB_ROOT / self.name
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "lab.json"
+
+    @property
+    def switch(self) -> str:
+        """The namespace in which the bridge stands."""
+        return f"covey-{self.name}-switch"
+
+
+def check(lab: Lab) -> None:
+    """Refuse what cannot become a lab.
+
+    Raises:
+        InvalidArgumentError: says which part and what is allowed.
+    """
+    if not _NAME.match(lab.name):
+        raise InvalidArgumentError(
+            f"lab name {lab.name!r} is not valid: use up to 24 small letters, digits and dashes, a letter first"
+        )
+    if lab.managers < 1 or lab.workers < 0 or lab.managers + lab.workers > MAX_HOSTS:
+        raise InvalidArgumentError(
+            f"a lab has 1 to {MAX_HOSTS} hosts with at least one manager, not {lab.managers} managers and {lab.workers} workers"
+        )
