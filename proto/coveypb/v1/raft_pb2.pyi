@@ -263,17 +263,21 @@ class RaftJoinRequest(_message.Message):
 
     NODE_ID_FIELD_NUMBER: _builtins.int
     ADDR_FIELD_NUMBER: _builtins.int
+    RAFT_ID_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     addr: _builtins.str
+    raft_id: _builtins.int
+    """The id of a member that tells its new address; 0 for a newcomer without state, whose former membership, if any, ends."""
     def __init__(
         self,
         *,
         node_id: _builtins.str = ...,
         addr: _builtins.str = ...,
+        raft_id: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "node_id", b"node_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "node_id", b"node_id", "raft_id", b"raft_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
