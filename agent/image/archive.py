@@ -1,0 +1,197 @@
+"""What an image archive holds: ``docker save``'s manifest.json, or an OCI layout's index.json, read as one list of images.
+
+Pure. The members of the outer tar never get their names on disk: the unpacking process stages them under numbers and hands
+a catalogue of them to ``plan``, which says which members are configs and layers, or why the archive is no image.
+"""
+
+import platform
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from agent.image import reference
+from covey.errors import CoveyError, InvalidArgumentError
+
+IMAGE_LIMIT = 1_000
+LAYER_LIMIT = 512
+NESTING_LIMIT = 4
+
+_T = TypeVar("_T")
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+
+
+class StagedMember(msgspec.Struct, frozen=True):
+    """One file of the outer tar: where it lies, its digest and size; ``link`` is set instead for links."""
+
+    path: str = ""
+    digest: str = ""
+    size: int = 0
+    link: str = ""
+
+
+class ArchivedImage(msgspec.Struct, frozen=True):
+    """An image found: its config, its layers bottom first, and the tags to put on it."""
+
+    config: StagedMember
+    layers: tuple[StagedMember, ...]
+    tags: tuple[str, ...] = ()
+
+
+class _DockerEntry(msgspec.Struct, rename="pascal"):
+    config: str
+    layers: list[str] | None = None
+    repo_tags: list[str] | None = None
+
+
+class _Platform(msgspec.Struct):
+    architecture: str = ""
+    os: str = ""
+
+
+class Descriptor(msgspec.Struct, rename="camel", omit_defaults=True):
+    """An OCI content descriptor, as far as images need it."""
+
+    media_type: str = ""
+    digest: str = ""
+    size: int = 0
+    annotations: dict[str, str] | None = None
+    platform: _Platform | None = None
+
+
+class _OciDocument(msgspec.Struct, rename="camel"):
+    """An OCI index or an OCI image manifest: which, its keys tell."""
+
+    manifests: list[Descriptor] | None = None
+    config: Descriptor | None = None
+    layers: list[Descriptor] | None = None
+
+
+def host_architecture() -> str:
+    """This host's architecture in OCI's words."""
+    machine = platform.machine()
+    return _ARCHITECTURES.get(machine, machine)
+
+
+def plan(
+    members: Mapping[str, StagedMember], read: Callable[[StagedMember], bytes], architecture: str
+) -> tuple[ArchivedImage, ...]:
+    """The images of an archive. ``read`` returns the bytes of a small member. Raises InvalidArgumentError."""
+    archive = _Archive(members, read, architecture)
+    if "manifest.json" in members:
+        found = archive.docker_images()
+    elif "index.json" in members:
+        found = archive.oci_images()
+    else:
+        raise InvalidArgumentError(
+            "the archive is no image: it has neither manifest.json (docker save) nor index.json (OCI layout); "
+            "load a root file system with import instead"
+        )
+    if not found:
+        raise InvalidArgumentError("the archive holds no image")
+    return tuple(found)
+
+
+class _Archive:
+    def __init__(
+        self, members: Mapping[str, StagedMember], read: Callable[[StagedMember], bytes], architecture: str
+    ) -> None:
+        self._members = members
+        self._read = read
+        self._architecture = architecture
+
+    def docker_images(self) -> list[ArchivedImage]:
+        entries = self._decode("manifest.json", self._find("manifest.json"), list[_DockerEntry])
+        _bound(len(entries), IMAGE_LIMIT, "images")
+        images = []
+        for entry in entries:
+            layers = entry.layers or []
+            _bound(len(layers), LAYER_LIMIT, "layers")
+            tags = tuple(reference.parse_tagged(tag).familiar for tag in entry.repo_tags or [])
+            images.append(ArchivedImage(self._find(entry.config), tuple(self._find(layer) for layer in layers), tags))
+        return images
+
+    def oci_images(self) -> list[ArchivedImage]:
+        index = self._decode("index.json", self._find("index.json"), _OciDocument)
+        _bound(len(index.manifests or []), IMAGE_LIMIT, "images")
+        return [
+            self._oci_image(descriptor, _annotated_tags(descriptor), NESTING_LIMIT)
+            for descriptor in index.manifests or []
+            if not _is_attestation(descriptor)
+        ]
+
+    def _oci_image(self, descriptor: Descriptor, tags: tuple[str, ...], depth: int) -> ArchivedImage:
+        if depth == 0:
+            raise InvalidArgumentError(f"the archive nests more than {NESTING_LIMIT} indexes in each other")
+        document = self._decode(descriptor.digest, self._blob(descriptor), _OciDocument)
+        if document.manifests is not None:
+            return self._oci_image(self._for_this_host(descriptor.digest, document.manifests), tags, depth - 1)
+        if document.config is None:
+            raise InvalidArgumentError(f"the manifest {descriptor.digest} names no image config")
+        layers = document.layers or []
+        _bound(len(layers), LAYER_LIMIT, "layers")
+        return ArchivedImage(self._blob(document.config), tuple(self._blob(layer) for layer in layers), tags)
+
+    def _for_this_host(self, digest: str, manifests: list[Descriptor]) -> Descriptor:
+        candidates = [entry for entry in manifests if not _is_attestation(entry)]
+        for entry in candidates:
+            if entry.platform and (entry.platform.os, entry.platform.architecture) == ("linux", self._architecture):
+                return entry
+        if len(candidates) == 1 and candidates[0].platform is None:
+            return candidates[0]
+        offered = ", ".join(f"{e.platform.os}/{e.platform.architecture}" for e in candidates if e.platform) or "none"
+        raise InvalidArgumentError(f"the index {digest} has no image for linux/{self._architecture}; it has: {offered}")
+
+    def _blob(self, descriptor: Descriptor) -> StagedMember:
+        if not reference.is_digest(descriptor.digest):
+            raise InvalidArgumentError(
+                f'"{descriptor.digest}" is not a sha256 digest; other algorithms are not supported'
+            )
+        member = self._find("blobs/" + descriptor.digest.replace(":", "/"))
+        if member.digest != descriptor.digest:
+            raise InvalidArgumentError(
+                f"the blob {descriptor.digest} has another content: its digest is {member.digest}"
+            )
+        return member
+
+    def _find(self, name: str) -> StagedMember:
+        for _ in range(NESTING_LIMIT):
+            member = self._members.get(_normal(name))
+            if member is None:
+                break
+            if not member.link:
+                return member
+            name = member.link
+        raise InvalidArgumentError(f'the archive lacks "{name[:200]}", which its manifest names')
+
+    def _decode(self, name: str, member: StagedMember, kind: type[_T]) -> _T:
+        try:
+            return msgspec.json.decode(self._read(member), type=kind)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise InvalidArgumentError(f"{name} in the archive is malformed: {error}") from None
+
+
+def _annotated_tags(descriptor: Descriptor) -> tuple[str, ...]:
+    """The name that tools leave beside an image; a bare tag without a name names nothing."""
+    annotations = descriptor.annotations or {}
+    name = annotations.get("io.containerd.image.name") or annotations.get("org.opencontainers.image.ref.name", "")
+    if not any(mark in name for mark in ":/"):
+        return ()
+    try:
+        return (reference.parse_tagged(name).familiar,)
+    except CoveyError:
+        return ()
+
+
+def _is_attestation(descriptor: Descriptor) -> bool:
+    return (descriptor.annotations or {}).get("vnd.docker.reference.type") == "attestation-manifest"
+
+
+def _normal(name: str) -> str:
+    return "/".join(part for part in name.split("/") if part not in {"", "."})
+
+
+def _bound(count: int, limit: int, what: str) -> None:
+    if count > limit:
+        raise InvalidArgumentError(f"the archive has {count} {what}; at most {limit} are allowed")

@@ -1,0 +1,21 @@
+"""Digests and chain ids. Pure.
+
+A chain id names a stack of layers: that of one layer is its diff id, that of more is the digest of the chain below, a space
+and the diff id (OCI image specification). So equal stacks share one unpacked directory.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+
+def digest_of(data: bytes) -> str:
+    """``sha256:`` and the hexadecimal digest."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def chain_ids(diff_ids: Sequence[str]) -> tuple[str, ...]:
+    """The chain id of every layer, bottom first."""
+    chains: list[str] = []
+    for diff_id in diff_ids:
+        chains.append(digest_of(f"{chains[-1]} {diff_id}".encode()) if chains else diff_id)
+    return tuple(chains)

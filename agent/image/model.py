@@ -1,0 +1,198 @@
+"""What an image is, as the rest of the agent and the engine see it, and how it is read from an OCI image config.
+
+Pure. Docker and OCI write the same config with nulls and absent keys mixed; here both become the empty value.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from covey.errors import InvalidArgumentError
+
+
+class Healthcheck(msgspec.Struct, frozen=True, rename="pascal", omit_defaults=True):
+    """How to probe a container; durations in nanoseconds, 0 means inherit."""
+
+    test: tuple[str, ...] = ()
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    start_interval: int = 0
+    retries: int = 0
+
+
+class ImageConfig(msgspec.Struct, frozen=True):
+    """What a container of the image runs with unless told otherwise. ``None`` where absent differs from empty."""
+
+    user: str = ""
+    exposed_ports: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] | None = None
+    cmd: tuple[str, ...] | None = None
+    volumes: tuple[str, ...] = ()
+    working_dir: str = ""
+    labels: Mapping[str, str] = {}
+    stop_signal: str = ""
+    healthcheck: Healthcheck | None = None
+    shell: tuple[str, ...] = ()
+    on_build: tuple[str, ...] = ()
+
+
+class HistoryEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One step of how the image was made; ``created`` is RFC 3339."""
+
+    created: str | None = None
+    created_by: str = ""
+    author: str = ""
+    comment: str = ""
+    empty_layer: bool = False
+
+
+class Image(msgspec.Struct, frozen=True):
+    """One image. ``id`` is ``sha256:`` and the digest of its config; tags are familiar (``busybox:latest``)."""
+
+    id: str
+    repo_tags: tuple[str, ...]
+    repo_digests: tuple[str, ...]
+    created: str
+    size: int
+    architecture: str
+    os: str
+    config: ImageConfig
+    diff_ids: tuple[str, ...]
+    history: tuple[HistoryEntry, ...] = ()
+    layer_sizes: tuple[int, ...] = ()
+    variant: str = ""
+    author: str = ""
+    comment: str = ""
+    parent: str = ""
+    last_tagged: str = ""
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """A step of a load or an import: bytes read of the archive, or a layer that was unpacked."""
+
+    step: str
+    id: str = ""
+    current: int = 0
+    total: int = 0
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """One thing that a removal did; exactly one of the two is set."""
+
+    untagged: str = ""
+    deleted: str = ""
+
+
+class _RawContainerConfig(msgspec.Struct, rename="pascal", omit_defaults=True):
+    user: str | None = None
+    exposed_ports: dict[str, dict[str, object] | None] | None = None
+    env: list[str] | None = None
+    entrypoint: list[str] | None = None
+    cmd: list[str] | None = None
+    volumes: dict[str, dict[str, object] | None] | None = None
+    working_dir: str | None = None
+    labels: dict[str, str] | None = None
+    stop_signal: str | None = None
+    healthcheck: Healthcheck | None = None
+    shell: list[str] | None = None
+    on_build: list[str] | None = None
+
+
+class RawRootfs(msgspec.Struct):
+    type: str = "layers"
+    diff_ids: list[str] | None = None
+
+
+class RawImage(msgspec.Struct, omit_defaults=True):
+    """An OCI image config as it stands in the blob."""
+
+    architecture: str = ""
+    os: str = ""
+    variant: str = ""
+    created: str | None = None
+    author: str | None = None
+    comment: str | None = None
+    config: _RawContainerConfig | None = None
+    rootfs: RawRootfs | None = None
+    history: list[HistoryEntry] | None = None
+
+    @property
+    def diff_ids(self) -> tuple[str, ...]:
+        """The digests of the uncompressed layers, bottom first."""
+        return tuple(self.rootfs.diff_ids or ()) if self.rootfs else ()
+
+
+def decode_config(data: bytes, name: str) -> RawImage:
+    """Read an image config; raises InvalidArgumentError that names the blob."""
+    try:
+        return msgspec.json.decode(data, type=RawImage)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidArgumentError(f"the image config {name} is not an OCI image config: {error}") from None
+
+
+def container_config(raw: RawImage) -> ImageConfig:
+    """The container defaults of a config, nulls made empty."""
+    config = raw.config or _RawContainerConfig()
+    return ImageConfig(
+        user=config.user or "",
+        exposed_ports=tuple(sorted(config.exposed_ports or ())),
+        env=tuple(config.env or ()),
+        entrypoint=None if config.entrypoint is None else tuple(config.entrypoint),
+        cmd=None if config.cmd is None else tuple(config.cmd),
+        volumes=tuple(sorted(config.volumes or ())),
+        working_dir=config.working_dir or "",
+        labels=dict(config.labels or {}),
+        stop_signal=config.stop_signal or "",
+        healthcheck=config.healthcheck,
+        shell=tuple(config.shell or ()),
+        on_build=tuple(config.on_build or ()),
+    )
+
+
+def encode_config(image: RawImage, config: ImageConfig) -> bytes:
+    """The config blob of a new image: ``image`` with ``config`` in it. Equal input gives equal bytes."""
+    raw = _RawContainerConfig(
+        user=config.user or None,
+        exposed_ports={port: {} for port in config.exposed_ports} or None,
+        env=list(config.env) or None,
+        entrypoint=None if config.entrypoint is None else list(config.entrypoint),
+        cmd=None if config.cmd is None else list(config.cmd),
+        volumes={path: {} for path in config.volumes} or None,
+        working_dir=config.working_dir or None,
+        labels=dict(config.labels) or None,
+        stop_signal=config.stop_signal or None,
+        healthcheck=config.healthcheck,
+        shell=list(config.shell) or None,
+        on_build=list(config.on_build) or None,
+    )
+    return msgspec.json.encode(msgspec.structs.replace(image, config=raw), order="sorted")
+
+
+def image_from(
+    image_id: str,
+    raw: RawImage,
+    *,
+    tags: tuple[str, ...] = (),
+    layer_sizes: tuple[int, ...] = (),
+    last_tagged: str = "",
+) -> Image:
+    """Put an image together from its config and what the catalogue knows of it."""
+    return Image(
+        id=image_id,
+        repo_tags=tags,
+        repo_digests=(),
+        created=raw.created or "",
+        size=sum(layer_sizes),
+        architecture=raw.architecture,
+        os=raw.os,
+        config=container_config(raw),
+        diff_ids=raw.diff_ids,
+        history=tuple(raw.history or ()),
+        layer_sizes=layer_sizes,
+        variant=raw.variant,
+        author=raw.author or "",
+        comment=raw.comment or "",
+        last_tagged=last_tagged,
+    )

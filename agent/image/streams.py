@@ -1,0 +1,192 @@
+"""Byte streams of archives: told apart by their first bytes, decompressed, hashed and bounded on the way.
+
+Runs in the unpacking process only. Every reader here reads forward; nothing seeks.
+"""
+
+import bz2
+import hashlib
+import io
+import lzma
+import zlib
+from collections.abc import Callable
+from typing import BinaryIO, Protocol, cast
+
+from covey.errors import CoveyError, InvalidArgumentError, TooLargeError
+
+CHUNK_BYTES = 1 << 20
+MAGIC_BYTES = 6
+MAX_ZSTD_WINDOW_BYTES = 1 << 27
+
+_MAGIC = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"BZh", "bzip2"),
+)
+
+
+class Readable(Protocol):
+    """What a reader stands on."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+def compression_of(head: bytes) -> str:
+    """``gzip``, ``zstd``, ``xz``, ``bzip2``, or empty for none."""
+    for magic, name in _MAGIC:
+        if head.startswith(magic):
+            return name
+    return ""
+
+
+class TapReader(io.RawIOBase):
+    """Passes bytes on and, as it does, hashes, counts and bounds them."""
+
+    def __init__(
+        self, source: Readable, limit_bytes: int, what: str, report: Callable[[int], None] | None = None
+    ) -> None:
+        super().__init__()
+        self._source = source
+        self._limit_bytes = limit_bytes
+        self._what = what
+        self._report = report
+        self._hash = hashlib.sha256()
+        self.count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._source.read(size if size >= 0 else CHUNK_BYTES)
+        if data:
+            self._hash.update(data)
+            self.count += len(data)
+            if self.count > self._limit_bytes:
+                raise TooLargeError(f"{self._what} is larger than the bound of {self._limit_bytes} bytes")
+            if self._report is not None:
+                self._report(self.count)
+        return data
+
+    def drain(self) -> None:
+        """Read what is left, so that the digest covers the whole stream."""
+        while self.read(CHUNK_BYTES):
+            pass
+
+    @property
+    def digest(self) -> str:
+        """``sha256:...`` of what was read so far."""
+        return f"sha256:{self._hash.hexdigest()}"
+
+
+class PrefixReader(io.RawIOBase):
+    """A stream whose first bytes were already taken to look at them."""
+
+    def __init__(self, head: bytes, source: Readable) -> None:
+        super().__init__()
+        self._head = head
+        self._source = source
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        if not self._head:
+            return self._source.read(size if size >= 0 else CHUNK_BYTES)
+        if size < 0 or size >= len(self._head):
+            head, self._head = self._head, b""
+        else:
+            head, self._head = self._head[:size], self._head[size:]
+        return head
+
+
+class GzipReader(io.RawIOBase):
+    """Decompresses gzip over all its members. Input goes in by 64 KiB, so that a bomb yields at most 64 MiB at a time."""
+
+    _INPUT_BYTES = 1 << 16
+
+    def __init__(self, source: Readable) -> None:
+        super().__init__()
+        self._source = source
+        self._decoder = zlib.decompressobj(wbits=31)
+        self._pending = memoryview(b"")
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        wanted = size if size >= 0 else CHUNK_BYTES
+        while not self._pending and not self._ended:
+            self._pending = memoryview(self._decode_more())
+        data = bytes(self._pending[:wanted])
+        self._pending = self._pending[wanted:]
+        return data
+
+    def _decode_more(self) -> bytes:
+        if not self._decoder.eof:
+            data = self._source.read(self._INPUT_BYTES)
+            if not data:
+                raise EOFError("it ends too early")
+            return self._decoder.decompress(data)
+        data = self._decoder.unused_data or self._source.read(self._INPUT_BYTES)
+        if not data.strip(b"\0"):  # the end, or the padding that some tools leave behind the last member
+            self._ended = True
+            return b""
+        self._decoder = zlib.decompressobj(wbits=31)
+        return self._decoder.decompress(data)
+
+
+class NamingReader(io.RawIOBase):
+    """Turns the decompressors' various errors into one that names the stream."""
+
+    def __init__(self, source: Readable, compression: str, what: str) -> None:
+        super().__init__()
+        self._source = source
+        self._compression = compression
+        self._what = what
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        try:
+            return self._source.read(size if size >= 0 else CHUNK_BYTES)
+        except (MemoryError, CoveyError):
+            raise
+        except Exception as error:  # zlib, bz2, lzma and zstandard have no base in common
+            raise InvalidArgumentError(f"{self._what} is not a whole {self._compression} stream: {error}") from error
+
+
+def open_stream(source: Readable, what: str) -> tuple[Readable, str]:
+    """The plain bytes of a stream of any known compression, and the name of the compression."""
+    head = b""
+    while len(head) < MAGIC_BYTES and (more := source.read(MAGIC_BYTES - len(head))):
+        head += more
+    compression = compression_of(head)
+    whole = PrefixReader(head, source)
+    if not compression:
+        return whole, ""
+    return NamingReader(_decompressed(whole, compression), compression, what), compression
+
+
+def copy(source: Readable, target: BinaryIO) -> int:
+    """Copy to the end; the bytes copied."""
+    count = 0
+    while data := source.read(CHUNK_BYTES):
+        target.write(data)
+        count += len(data)
+    return count
+
+
+def _decompressed(source: Readable, compression: str) -> Readable:
+    if compression == "gzip":
+        return GzipReader(source)
+    stream = cast("BinaryIO", source)
+    if compression == "xz":
+        return lzma.open(stream)
+    if compression == "bzip2":
+        return bz2.open(stream)
+    import zstandard
+
+    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW_BYTES)
+    return decompressor.stream_reader(stream, read_across_frames=True, closefd=False)
