@@ -6,7 +6,8 @@ import sys
 import click
 
 from covey.errors import CoveyError
-from node.lab import cluster, host as machine, wiring
+from node.lab import cluster, wiring
+from node.lab import host as machine
 from node.lab.layout import Lab
 
 NAME = click.option("--name", default="lab", show_default=True, help="Name of the lab; its hosts are NAME-1 to NAME-n.")

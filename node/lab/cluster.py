@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from covey.errors import AlreadyExistsError, CoveyError, InvalidArgumentError, NotFoundError
-from node.lab import api, host as machine, wiring
+from node.lab import api, wiring
+from node.lab import host as machine
 from node.lab.layout import CGROUP_ROOT, LAB_ROOT, Host, Lab, check
 
 DAEMON_SECONDS = 30.0

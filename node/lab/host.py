@@ -157,7 +157,7 @@ def remove_cgroups(path: str) -> None:
         for root in roots:
             for folder, _, _ in os.walk(root, topdown=False):
                 with contextlib.suppress(OSError):
-                    os.rmdir(folder)
+                    Path(folder).rmdir()
         return not any(root.is_dir() for root in roots)
 
     wait_until(gone, f"the removal of cgroup {path}", STOP_SECONDS)

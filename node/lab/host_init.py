@@ -7,6 +7,7 @@ import ctypes
 import os
 import socket
 import sys
+from pathlib import Path
 
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
 MS_BIND, MS_REC, MS_PRIVATE, MS_DETACH = 4096, 16384, 1 << 18, 2
@@ -15,7 +16,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
-    """mount(2), with an error that names the target."""
+    """Call mount(2), with an error that names the target."""
     if _libc.mount(source.encode(), target.encode(), kind.encode() or None, flags, data.encode() or None):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), target)
@@ -33,13 +34,13 @@ def prepare(hostname: str, resolv_conf: str) -> None:
     socket.sethostname(hostname)
     mount("none", "/", flags=MS_REC | MS_PRIVATE)
     mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
-    os.makedirs("/run/cgroups")
-    os.makedirs("/run/netns")
+    Path("/run/cgroups").mkdir()
+    Path("/run/netns").mkdir()
     mount("/sys/fs/cgroup", "/run/cgroups", flags=MS_BIND | MS_REC)
     mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     mount("/run/cgroups", "/sys/fs/cgroup", flags=MS_BIND | MS_REC)
     unmount("/run/cgroups")
-    os.rmdir("/run/cgroups")
+    Path("/run/cgroups").rmdir()
     mount(resolv_conf, "/etc/resolv.conf", flags=MS_BIND)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from pyroute2 import IPRoute, netns
 from pyroute2.netlink.exceptions import NetlinkError
@@ -47,7 +48,7 @@ def plug_in(lab: Lab, host: Host) -> None:
     """A fresh namespace for the host with eth0 on the switch: what a reboot leaves of a machine's network."""
     unplug(lab, host)
     netns.create(host.netns)
-    with _inside(lab.switch) as switch, open(f"/run/netns/{host.netns}") as target:
+    with _inside(lab.switch) as switch, Path(f"/run/netns/{host.netns}").open() as target:
         switch.link("add", ifname=host.port, kind="veth", peer={"ifname": "eth0", "net_ns_fd": target.fileno()})
         port = _index(switch, host.port)
         switch.link("set", index=port, master=_index(switch, BRIDGE), state="up")

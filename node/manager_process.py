@@ -1,0 +1,137 @@
+"""The manager as a process of its own, started and watched by the daemon.
+
+Law: a wedged or dying manager takes no container with it, and a manager never outlives its daemon: it ends when its standard input
+does. Called by ``node.membership``.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from covey.errors import DeadlineError, UnavailableError
+
+READY_SECONDS = 30.0
+STOP_SECONDS = 15.0
+RESTART_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+REMOVED_EXIT_CODE = 3
+_ERROR_LINES = 20
+
+log = logging.getLogger(__name__)
+
+
+class ManagerProcess:
+    """One manager process; ``run`` keeps it alive until cancelled."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._config_path = run_dir / "manager.json"
+        self._process: asyncio.subprocess.Process | None = None
+        self._ready = asyncio.Event()
+
+    @property
+    def running(self) -> bool:
+        """Whether a process is there and has said that it serves."""
+        return self._ready.is_set()
+
+    async def wait_ready(self) -> None:
+        """Wait until the manager serves.
+
+        Raises:
+            DeadlineError: it does not within 30 s.
+        """
+        try:
+            await asyncio.wait_for(self._ready.wait(), READY_SECONDS)
+        except TimeoutError:
+            raise DeadlineError(f"the manager did not start within {READY_SECONDS:g} s; see the daemon's log") from None
+
+    async def run(self, configure: Callable[[bool], msgspec.Struct], on_removed: Callable[[], None]) -> None:
+        """Start the manager, and again whenever it ends, with growing pauses. ``configure(first)`` gives its configuration.
+
+        Returns when the cluster has removed this manager. Cancel it to stop the process in good order.
+
+        Raises:
+            UnavailableError: the very first start failed; the message carries the manager's last words.
+        """
+        attempt, first = 0, True
+        while True:
+            code, words = await self._once(configure(first))
+            if code == REMOVED_EXIT_CODE:
+                on_removed()
+                return
+            if first and words is not None:
+                raise UnavailableError(f"the manager did not start: {words}")
+            first = False
+            pause = RESTART_SECONDS[min(attempt, len(RESTART_SECONDS) - 1)]
+            log.error("the manager ended with code %s; it starts again in %g s", code, pause)
+            attempt += 1
+            await asyncio.sleep(pause)
+
+    async def _once(self, config: msgspec.Struct) -> tuple[int, str | None]:
+        """One life: the exit code, and the last words if it never served."""
+        self._write(config)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "manager.main",
+            "--config",
+            str(self._config_path),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd="/",
+        )
+        self._process = process
+        words: list[str] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._watch_output(process))
+                group.create_task(_pass_on_log(process, words))
+                code = await process.wait()
+        finally:
+            served = self._ready.is_set()
+            self._ready.clear()
+            await _end(process)
+        return code, None if served else (words[-1] if words else f"exit code {code}")
+
+    async def _watch_output(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        while line := await process.stdout.readline():
+            if line.strip() == b"ready":
+                self._ready.set()
+
+    def _write(self, config: msgspec.Struct) -> None:
+        fd = os.open(self._config_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor with its mode
+            file.write(msgspec.json.encode(config))
+
+
+async def _pass_on_log(process: asyncio.subprocess.Process, words: list[str]) -> None:
+    """The manager's log goes into the daemon's, and its last lines into the error if it never comes up."""
+    assert process.stderr is not None  # noqa: S101 - a pipe was asked for
+    while line := await process.stderr.readline():
+        sys.stderr.write(line.decode(errors="replace"))
+        sys.stderr.flush()
+        text = line.decode(errors="replace").strip()
+        if text:
+            words.append(text)
+            del words[:-_ERROR_LINES]
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """TERM, so that it hands over leadership, then KILL."""
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await asyncio.shield(process.wait())
+    except (TimeoutError, asyncio.CancelledError):
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
