@@ -16,7 +16,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
-    """Call mount(2), with an error that names the target."""
+    """Mount, with an error that names the target."""
     if _libc.mount(source.encode(), target.encode(), kind.encode() or None, flags, data.encode() or None):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), target)

@@ -1,0 +1,88 @@
+"""Which address of this host the others use: what the user wrote, an interface's, or the only one there is. Pure but for ``local``."""
+
+import ipaddress
+from collections.abc import Sequence
+
+import msgspec
+
+from covey.errors import InvalidArgumentError
+
+JOIN_PORT = 2377
+_VIRTUAL = ("docker", "covey", "veth", "br-", "virbr", "cni")
+
+
+class LocalAddress(msgspec.Struct, frozen=True):
+    """An IPv4 or global IPv6 address on one of the host's interfaces."""
+
+    interface: str
+    address: str
+
+
+def local() -> tuple[LocalAddress, ...]:
+    """This host's addresses, loopback and link-local ones left out."""
+    from pyroute2 import IPRoute
+
+    with IPRoute() as ip:
+        names = {link["index"]: link.get("ifname") for link in ip.get_links()}
+        found = [LocalAddress(names[item["index"]], item.get("address")) for item in ip.get_addr()]
+    return tuple(
+        item
+        for item in found
+        if not (address := ipaddress.ip_address(item.address)).is_loopback and not address.is_link_local
+    )
+
+
+def split_port(text: str, default_port: int) -> tuple[str, int]:
+    """``HOST``, ``HOST:PORT`` or ``[V6]:PORT``.
+
+    Raises:
+        InvalidArgumentError: the port is no port.
+    """
+    host, _, port = text.rpartition(":") if text.count(":") == 1 or text.startswith("[") else (text, "", "")
+    if text.startswith("[") and text.endswith("]"):
+        host, port = text, ""
+    if port and not (port.isdigit() and 0 < int(port) < 1 << 16):
+        raise InvalidArgumentError(f"address {text!r} has no valid port")
+    return host.strip("[]"), int(port) if port else default_port
+
+
+def resolve(text: str, known: Sequence[LocalAddress]) -> str:
+    """The IP address that a user's word means: an address itself or the name of an interface.
+
+    Raises:
+        InvalidArgumentError: neither, or an interface with no address or several.
+    """
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        pass
+    here = [item.address for item in known if item.interface == text]
+    if not here:
+        raise InvalidArgumentError(f"{text!r} is neither an IP address nor an interface of this host with one")
+    v4 = [address for address in here if "." in address]
+    if len(v4 or here) > 1:
+        raise InvalidArgumentError(f"interface {text} has several addresses ({', '.join(here)}): specify one of them")
+    return (v4 or here)[0]
+
+
+def choose(advertise: str, listen: str, known: Sequence[LocalAddress]) -> str:
+    """The address to advertise: the user's, else the listening one, else the only one of the host.
+
+    Raises:
+        InvalidArgumentError: there is none, or more than one to choose from.
+    """
+    if advertise:
+        return resolve(advertise, known)
+    if listen and listen not in {"0.0.0.0", "::"}:
+        return resolve(listen, known)
+    real = [item for item in known if not item.interface.startswith(_VIRTUAL)]
+    candidates = [item for item in real if "." in item.address] or real
+    if not candidates:
+        raise InvalidArgumentError("this host has no address to advertise: specify one with --advertise-addr")
+    if len(candidates) > 1:
+        listed = ", ".join(f"{item.address} on {item.interface}" for item in candidates)
+        raise InvalidArgumentError(
+            "could not choose an IP address to advertise since this system has multiple addresses "
+            f"({listed}) - specify one with --advertise-addr"
+        )
+    return candidates[0].address

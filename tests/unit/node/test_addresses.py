@@ -1,0 +1,50 @@
+import pytest
+
+from covey.errors import InvalidArgumentError
+from node.addresses import LocalAddress, choose, resolve, split_port
+
+ONE = (LocalAddress("eth0", "192.0.2.5"), LocalAddress("covey0", "172.20.0.1"), LocalAddress("eth0", "2001:db8::5"))
+TWO = (*ONE, LocalAddress("eth1", "198.51.100.7"))
+
+
+def test_the_only_address_is_chosen() -> None:
+    assert choose("", "0.0.0.0", ONE) == "192.0.2.5"
+
+
+def test_two_addresses_are_refused_by_name() -> None:
+    with pytest.raises(InvalidArgumentError, match="192.0.2.5 on eth0, 198.51.100.7 on eth1"):
+        choose("", "0.0.0.0", TWO)
+
+
+def test_a_host_without_addresses_is_told_what_to_do() -> None:
+    with pytest.raises(InvalidArgumentError, match="--advertise-addr"):
+        choose("", "", ())
+
+
+def test_an_interface_means_its_address() -> None:
+    assert choose("eth1", "", TWO) == "198.51.100.7"
+    with pytest.raises(InvalidArgumentError, match="eth9"):
+        resolve("eth9", TWO)
+
+
+def test_the_listening_address_is_advertised_unless_it_is_any() -> None:
+    assert choose("", "198.51.100.7", TWO) == "198.51.100.7"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("192.0.2.5", ("192.0.2.5", 2377)),
+        ("192.0.2.5:4000", ("192.0.2.5", 4000)),
+        ("[2001:db8::5]:4000", ("2001:db8::5", 4000)),
+        ("[2001:db8::5]", ("2001:db8::5", 2377)),
+        ("2001:db8::5", ("2001:db8::5", 2377)),
+    ],
+)
+def test_ports_are_split_off(text: str, parts: tuple[str, int]) -> None:
+    assert split_port(text, 2377) == parts
+
+
+def test_a_port_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="port"):
+        split_port("192.0.2.5:http", 2377)
