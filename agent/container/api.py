@@ -1,9 +1,7 @@
 """The contract of `agent.container.service.ContainerService`: what its callers may rely on.
 
-The task worker and the Engine API are typed against these protocols; the service implements them. References
-(`ref`) are a full id, a
-name, or a unique prefix of an id. Errors come from `covey.errors`: NotFound, Conflict (wrong state, name in use),
-Invalid, Unavailable.
+The task worker and the Engine API are typed against these protocols; the service implements them. References (`ref`)
+are a full id, a name, or a unique prefix of an id. Errors are those of `covey.errors`.
 """
 
 from __future__ import annotations
@@ -26,7 +24,9 @@ from agent.container.model import (
 
 
 class ImageRootfs(Protocol):
-    """What the image store gives: the unpacked layers of an image, base first. Raises NotFoundError for an unknown image."""
+    """What the image store gives: the unpacked layers of an image, base first. Raises NotFoundError for an unknown
+    image.
+    """
 
     def layers(self, image_id: str) -> Sequence[Path]: ...
 

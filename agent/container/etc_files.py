@@ -1,0 +1,47 @@
+"""The texts of a container's /etc/hosts, /etc/resolv.conf and /etc/hostname. Pure."""
+
+from __future__ import annotations
+
+from agent.container.model import HOST_NETWORK, ContainerConfig
+
+_LOCAL = (
+    "127.0.0.1\tlocalhost",
+    "::1\tlocalhost ip6-localhost ip6-loopback",
+    "fe00::\tip6-localnet",
+    "ff00::\tip6-mcastprefix",
+    "ff02::1\tip6-allnodes",
+    "ff02::2\tip6-allrouters",
+)
+
+
+def hostname(config: ContainerConfig, host_name: str) -> str:
+    if config.host_uts or (config.netns_path == HOST_NETWORK and not config.hostname):
+        return host_name
+    return config.hostname or config.id[:12]
+
+
+def hosts(config: ContainerConfig, name: str, host_file: str) -> str:
+    """Loopback, the extra hosts, then the container's own addresses; on the host's network, the host's own file
+    first.
+    """
+    lines = host_file.splitlines() if config.netns_path == HOST_NETWORK else list(_LOCAL)
+    for extra in config.extra_hosts:
+        host, _, address = extra.partition(":")
+        lines.append(f"{address}\t{host}")
+    own = f"{name}.{config.domainname} {name}" if config.domainname else name
+    lines += [f"{n.ip}\t{own}" for n in config.networks if n.ip]
+    return "\n".join(lines) + "\n"
+
+
+def resolv_conf(config: ContainerConfig, host_file: str) -> str:
+    """What the configuration says; where it says nothing, the host's."""
+    if not (config.dns or config.dns_search or config.dns_options):
+        return host_file
+    kept = host_file.splitlines()
+    lines = [f"nameserver {server}" for server in config.dns] or [
+        line for line in kept if line.startswith("nameserver")
+    ]
+    search = " ".join(config.dns_search)
+    lines += [f"search {search}"] if search and search != "." else []
+    lines += [f"options {' '.join(config.dns_options)}"] if config.dns_options else []
+    return "\n".join(lines) + "\n"

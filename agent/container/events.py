@@ -1,0 +1,75 @@
+"""Events of containers to their readers: each has a bounded queue, and one that lags is told so and starts again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+from agent.container.model import ContainerEvent
+from covey.errors import LaggedError
+
+QUEUE_LIMIT = 1024
+
+
+class Subscription:
+    """One reader's queue; an `agent.container.api.EventQueue`."""
+
+    def __init__(self) -> None:
+        self._events: deque[ContainerEvent] = deque()
+        self._arrived = asyncio.Event()
+        self._lagged = False
+        self._closed = False
+
+    def put(self, event: ContainerEvent) -> None:
+        if len(self._events) >= QUEUE_LIMIT:
+            self._lagged = True
+        elif not self._lagged:
+            self._events.append(event)
+        self._arrived.set()
+
+    def end(self) -> None:
+        self._closed = True
+        self._arrived.set()
+
+    async def get(self) -> ContainerEvent:
+        """The next event. LaggedError once the queue overflowed; StopAsyncIteration's cousin EOFError at the end."""
+        while not self._events:
+            if self._lagged:
+                raise LaggedError(f"over {QUEUE_LIMIT} container events were not read in time: list again")
+            if self._closed:
+                raise EOFError
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._events.popleft()
+
+    async def __aiter__(self) -> AsyncIterator[ContainerEvent]:
+        while True:
+            try:
+                event = await self.get()
+            except EOFError:
+                return
+            yield event
+
+
+class EventBus:
+    def __init__(self) -> None:
+        self._readers: list[Subscription] = []
+
+    def emit(self, event: ContainerEvent) -> None:
+        for reader in self._readers:
+            reader.put(event)
+
+    @contextmanager
+    def subscribe(self) -> Iterator[Subscription]:
+        reader = Subscription()
+        self._readers.append(reader)
+        try:
+            yield reader
+        finally:
+            self._readers.remove(reader)
+
+    def close(self) -> None:
+        for reader in self._readers:
+            reader.end()

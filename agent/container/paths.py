@@ -1,0 +1,59 @@
+"""Where a host keeps what belongs to a container: durable things under the state folder, the rest on tmpfs under
+the run folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Paths(NamedTuple):
+    state: Path
+    run: Path
+    cgroup_parent: str
+
+    @property
+    def database(self) -> Path:
+        return self.state / "containers.db"
+
+    @property
+    def folders(self) -> Path:
+        """One folder a container: upper, work, merged, its log, its /etc files."""
+        return self.state / "containers"
+
+    @property
+    def bundles(self) -> Path:
+        return self.run / "bundles"
+
+    @property
+    def exits(self) -> Path:
+        return self.run / "exits"
+
+    @property
+    def execs(self) -> Path:
+        return self.run / "execs"
+
+    @property
+    def runtime_root(self) -> Path:
+        return self.run / "runtime"
+
+    def folder(self, container_id: str) -> Path:
+        return self.folders / container_id
+
+    def bundle(self, container_id: str) -> Path:
+        return self.bundles / container_id
+
+    def log(self, container_id: str) -> Path:
+        return self.folder(container_id) / "container.log"
+
+    def exit_file(self, container_id: str) -> Path:
+        return self.exits / container_id
+
+    def cgroup(self, container_id: str) -> str:
+        return f"{self.cgroup_parent.rstrip('/')}/{container_id}"
+
+    def make(self) -> None:
+        for path in (self.folders, self.bundles, self.exits, self.execs, self.runtime_root):
+            path.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self.state.chmod(0o711)

@@ -1,0 +1,100 @@
+"""The containers of this host on disk: one row each, configuration and state.
+
+Law: every change is one SQLite transaction (WAL), so that a daemon that dies at any line finds a whole row.
+`starting` marks a start that
+was begun and not confirmed; recovery asks the kernel how it ended. Only `ContainerService` writes here.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from agent.container.model import Container, ContainerConfig, ContainerState
+from covey.errors import AlreadyExistsError, ConflictError
+
+CONTAINER_LIMIT = 10_000
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS container (
+  id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, config BLOB NOT NULL, state BLOB NOT NULL,
+  starting INTEGER NOT NULL DEFAULT 0, pid_ticks INTEGER NOT NULL DEFAULT 0) STRICT;
+"""
+
+
+class Row(NamedTuple):
+    container: Container
+    starting: bool
+    pid_ticks: int
+
+
+class ContainerStore:
+    """The table; synchronous, each call well under a millisecond."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute("PRAGMA journal_size_limit=4194304")
+        self._db.executescript(_SCHEMA)
+        path.chmod(0o600)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def load(self) -> list[Row]:
+        rows = self._db.execute("SELECT config, state, starting, pid_ticks FROM container ORDER BY rowid")
+        return [
+            Row(
+                Container(
+                    msgspec.json.decode(config, type=ContainerConfig), msgspec.json.decode(state, type=ContainerState)
+                ),
+                bool(starting),
+                ticks,
+            )
+            for config, state, starting, ticks in rows
+        ]
+
+    def insert(self, container: Container) -> None:
+        """AlreadyExistsError when the id or name is taken."""
+        (count,) = self._db.execute("SELECT count(*) FROM container").fetchone()
+        if count >= CONTAINER_LIMIT:
+            raise ConflictError(f"this host has {CONTAINER_LIMIT} containers already: remove some")
+        try:
+            self._db.execute(
+                "INSERT INTO container (id, name, config, state) VALUES (?, ?, ?, ?)",
+                (
+                    container.id,
+                    container.name,
+                    msgspec.json.encode(container.config),
+                    msgspec.json.encode(container.state),
+                ),
+            )
+        except sqlite3.IntegrityError:
+            raise AlreadyExistsError(
+                f'Conflict. The container name "/{container.name}" is already in use: remove or rename that container'
+            ) from None
+
+    def save_config(self, config: ContainerConfig) -> None:
+        try:
+            self._db.execute(
+                "UPDATE container SET name = ?, config = ? WHERE id = ?",
+                (config.name, msgspec.json.encode(config), config.id),
+            )
+        except sqlite3.IntegrityError:
+            raise AlreadyExistsError(
+                f'Conflict. The container name "/{config.name}" is already in use: remove or rename that container'
+            ) from None
+
+    def save_state(
+        self, container_id: str, state: ContainerState, *, starting: bool = False, pid_ticks: int = 0
+    ) -> None:
+        self._db.execute(
+            "UPDATE container SET state = ?, starting = ?, pid_ticks = ? WHERE id = ?",
+            (msgspec.json.encode(state), starting, pid_ticks, container_id),
+        )
+
+    def delete(self, container_id: str) -> None:
+        self._db.execute("DELETE FROM container WHERE id = ?", (container_id,))

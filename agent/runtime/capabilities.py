@@ -1,0 +1,59 @@
+"""Capability sets: Docker's default fourteen, and what --cap-add, --cap-drop and --privileged make of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from covey.errors import InvalidArgumentError
+
+DEFAULT = (
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+)
+
+# In the kernel's numbering: the index is the capability's bit.
+_NAMES = """
+CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE
+NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT
+SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE
+AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ
+PERFMON BPF CHECKPOINT_RESTORE
+"""
+ALL = tuple(f"CAP_{name}" for name in _NAMES.split())
+
+
+def allowed(add: Sequence[str], drop: Sequence[str], *, privileged: bool, last: int) -> tuple[str, ...]:
+    """The bounding set, in the kernel's order; `last` is the highest capability this kernel knows."""
+    known = ALL[: last + 1]
+    if privileged:
+        return known
+    added, dropped = _normal(add), _normal(drop)
+    chosen = set(known) if "ALL" in added else set(DEFAULT)
+    if "ALL" in dropped:
+        chosen = set(known) if "ALL" in added else set()
+    chosen -= dropped
+    chosen |= added - {"ALL"}
+    return tuple(cap for cap in known if cap in chosen)
+
+
+def _normal(names: Sequence[str]) -> set[str]:
+    found = set()
+    for name in names:
+        upper = name.upper()
+        full = upper if upper == "ALL" or upper.startswith("CAP_") else f"CAP_{upper}"
+        if full != "ALL" and full not in ALL:
+            raise InvalidArgumentError(f'unknown capability "{name}"')
+        found.add(full)
+    return found

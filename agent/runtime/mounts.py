@@ -1,0 +1,71 @@
+"""mount(2) and its relatives through ctypes, and what /proc/self/mountinfo says.
+
+Law: no mount program is ever run. Callers: the root filesystems of containers and the cleaning of leftovers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_BIND = 4096
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class MountPoint(NamedTuple):
+    target: str
+    kind: str
+    source: str
+    options: str
+    root: str
+
+
+def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
+    code = _libc.mount(
+        os.fsencode(source), os.fsencode(target), os.fsencode(kind), ctypes.c_ulong(flags), os.fsencode(data)
+    )
+    if code != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"cannot mount {kind or source} at {target}: {os.strerror(number)}")
+
+
+def unmount(target: str) -> None:
+    """Detach the mount now; users of it keep it until they are done. Nothing mounted there is no error."""
+    if _libc.umount2(os.fsencode(target), MNT_DETACH) != 0:
+        number = ctypes.get_errno()
+        if number not in {22, 2}:  # EINVAL: not a mount point; ENOENT: gone
+            raise OSError(number, f"cannot unmount {target}: {os.strerror(number)}")
+
+
+def parse_mountinfo(text: str) -> list[MountPoint]:
+    """The lines of /proc/self/mountinfo, in mount order."""
+    points = []
+    for line in text.splitlines():
+        left, _, right = line.partition(" - ")
+        fields, rest = left.split(" "), right.split(" ")
+        points.append(MountPoint(_unescape(fields[4]), rest[0], rest[1], rest[2] if len(rest) > 2 else "", fields[3]))
+    return points
+
+
+def mounted() -> list[MountPoint]:
+    return parse_mountinfo(Path("/proc/self/mountinfo").read_text())
+
+
+def mounted_under(folder: Path) -> list[str]:
+    """Mount points below the folder, the youngest first."""
+    prefix = f"{folder}/"
+    return [point.target for point in reversed(mounted()) if point.target.startswith(prefix)]
+
+
+def _unescape(text: str) -> str:
+    return text.encode().decode("unicode_escape").encode("latin-1").decode() if "\\" in text else text

@@ -1,0 +1,114 @@
+"""Seccomp profiles: Docker's JSON in, the OCI form out.
+
+Law: a container runs under the host's default profile or its start is refused; it is never dropped in silence.
+`convert` is pure: which
+rules apply depends on the capabilities, the machine and the kernel that are passed in.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from covey.errors import InvalidArgumentError, UnavailableError
+
+DEFAULT_PROFILE = Path("/usr/share/containers/seccomp.json")
+UNCONFINED = "unconfined"
+_ARCHITECTURES = {
+    "x86_64": ("amd64", "SCMP_ARCH_X86_64"),
+    "aarch64": ("arm64", "SCMP_ARCH_AARCH64"),
+    "armv7l": ("arm", "SCMP_ARCH_ARM"),
+    "i686": ("x86", "SCMP_ARCH_X86"),
+    "ppc64le": ("ppc64le", "SCMP_ARCH_PPC64LE"),
+    "s390x": ("s390x", "SCMP_ARCH_S390X"),
+    "riscv64": ("riscv64", "SCMP_ARCH_RISCV64"),
+}
+
+
+def load(profile: str, default: Path = DEFAULT_PROFILE) -> dict[str, Any] | None:
+    """The profile that a container's `seccomp` option names: None for unconfined."""
+    if profile == UNCONFINED:
+        return None
+    if profile:
+        try:
+            loaded = json.loads(profile)
+        except ValueError as error:
+            raise InvalidArgumentError(f"the seccomp profile is not JSON: {error}") from None
+    else:
+        try:
+            loaded = json.loads(default.read_text())
+        except FileNotFoundError:
+            raise UnavailableError(
+                f"the default seccomp profile {default} is missing on this host: "
+                "install golang-github-containers-common, or run with --security-opt seccomp=unconfined"
+            ) from None
+    if not isinstance(loaded, dict) or not isinstance(loaded.get("syscalls", []), list):
+        raise InvalidArgumentError("the seccomp profile must be an object with a list of syscalls")
+    return loaded
+
+
+def convert(profile: dict[str, Any], capabilities: Sequence[str], machine: str, kernel_release: str) -> dict[str, Any]:
+    """The `linux.seccomp` section for a process that is allowed `capabilities` on this machine and kernel."""
+    arch, native = _ARCHITECTURES.get(machine, (machine, ""))
+    kernel = _version(kernel_release)
+    rules = [
+        _rule(entry, names)
+        for entry in profile.get("syscalls") or ()
+        if _applies(entry, frozenset(capabilities), arch, kernel) and (names := _names(entry))
+    ]
+    section: dict[str, Any] = {"defaultAction": profile["defaultAction"], "syscalls": rules}
+    if profile.get("defaultErrnoRet") is not None:
+        section["defaultErrnoRet"] = profile["defaultErrnoRet"]
+    architectures = _architectures(profile, native)
+    if architectures:
+        section["architectures"] = architectures
+    return section
+
+
+def _architectures(profile: dict[str, Any], native: str) -> list[str]:
+    for entry in profile.get("archMap") or ():
+        if entry["architecture"] == native:
+            return [native, *(entry.get("subArchitectures") or ())]
+    listed = profile.get("architectures")
+    if listed:
+        return list(listed)
+    return [native] if native else []
+
+
+def _names(entry: dict[str, Any]) -> list[str]:
+    return list(entry.get("names") or ([entry["name"]] if entry.get("name") else []))
+
+
+def _rule(entry: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    rule: dict[str, Any] = {"names": names, "action": entry["action"]}
+    if entry.get("errnoRet") is not None:
+        rule["errnoRet"] = entry["errnoRet"]
+    if entry.get("args"):
+        rule["args"] = [
+            {"index": a["index"], "value": a["value"], "valueTwo": a.get("valueTwo", 0), "op": a["op"]}
+            for a in entry["args"]
+        ]
+    return rule
+
+
+def _applies(entry: dict[str, Any], capabilities: frozenset[str], arch: str, kernel: tuple[int, int]) -> bool:
+    includes, excludes = entry.get("includes") or {}, entry.get("excludes") or {}
+    if includes.get("arches") and arch not in includes["arches"]:
+        return False
+    if any(cap not in capabilities for cap in includes.get("caps") or ()):
+        return False
+    if includes.get("minKernel") and kernel < _version(includes["minKernel"]):
+        return False
+    if arch in (excludes.get("arches") or ()):
+        return False
+    if any(cap in capabilities for cap in excludes.get("caps") or ()):
+        return False
+    return not (excludes.get("minKernel") and kernel >= _version(excludes["minKernel"]))
+
+
+def _version(text: str) -> tuple[int, int]:
+    match = re.match(r"(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
