@@ -1,0 +1,144 @@
+"""What the Engine API asks of the daemon around it: the node's membership, and the agent's images, containers and volumes.
+
+``node`` implements ``NodeControl`` and passes the agent in; nothing here does work. Times are Unix nanoseconds.
+"""
+
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from enum import StrEnum
+from typing import Any, Protocol
+
+import msgspec
+
+from agent.container.api import Containers
+from agent.image.model import Image, Progress, Removed
+from covey.objects import ClusterSpec
+
+
+class LocalState(StrEnum):
+    """Where this node stands, in Docker's words."""
+
+    INACTIVE = "inactive"
+    PENDING = "pending"
+    ACTIVE = "active"
+    ERROR = "error"
+    LOCKED = "locked"
+
+
+class ManagerPeer(msgspec.Struct, frozen=True):
+    """A manager that this node knows; ``addr`` is HOST:PORT."""
+
+    node_id: str
+    addr: str
+
+
+class SwarmInit(msgspec.Struct, frozen=True, kw_only=True):
+    """``docker swarm init``. Addresses are as the user wrote them: an IP, an interface, either with a port, or empty."""
+
+    listen_addr: str = ""
+    advertise_addr: str = ""
+    data_path_addr: str = ""
+    data_path_port: int = 0
+    default_address_pool: tuple[str, ...] = ()
+    subnet_size: int = 0
+    availability: str = ""
+    spec: ClusterSpec = ClusterSpec()
+
+
+class SwarmJoin(msgspec.Struct, frozen=True, kw_only=True):
+    """``docker swarm join``."""
+
+    listen_addr: str = ""
+    advertise_addr: str = ""
+    data_path_addr: str = ""
+    remote_addrs: tuple[str, ...] = ()
+    join_token: str = ""
+    availability: str = ""
+
+
+class NodeControl(Protocol):
+    """This node's membership. Reads are at once; the three verbs return when they are done or raise ``CoveyError``."""
+
+    @property
+    def state(self) -> LocalState: ...
+    @property
+    def error(self) -> str:
+        """Why the state is ERROR, for people."""
+        ...
+
+    @property
+    def node_id(self) -> str:
+        """Empty while inactive."""
+        ...
+
+    @property
+    def engine_id(self) -> str:
+        """What identifies this daemon, whether it is in a cluster or not."""
+        ...
+
+    @property
+    def hostname(self) -> str: ...
+    @property
+    def state_dir(self) -> str: ...
+    @property
+    def advertise_addr(self) -> str:
+        """The address without a port, as other nodes reach it."""
+        ...
+
+    @property
+    def is_manager(self) -> bool: ...
+    @property
+    def managers(self) -> Sequence[ManagerPeer]: ...
+
+    async def swarm_init(self, request: SwarmInit) -> str:
+        """Make a cluster of this node alone; the node's id once its manager serves."""
+        ...
+
+    async def swarm_join(self, request: SwarmJoin) -> None: ...
+    async def swarm_leave(self, *, force: bool) -> None: ...
+
+
+class Images(Protocol):
+    """The image store of this host: what ``agent.image.store.ImageStore`` offers the API."""
+
+    def list(self) -> Sequence[Image]: ...
+    def get(self, ref: str) -> Image: ...
+    def load(self, chunks: AsyncIterable[bytes]) -> AsyncIterator[Progress | Image]: ...
+    async def remove(self, ref: str, *, force: bool = False, in_use: Any = ...) -> Sequence[Removed]: ...
+
+
+class Volume(Protocol):
+    """A volume of this host."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def labels(self) -> dict[str, str]: ...
+    @property
+    def options(self) -> dict[str, str]: ...
+    @property
+    def created_at_ns(self) -> int: ...
+
+
+class Volumes(Protocol):
+    """What ``agent.volume.local.VolumeStore`` offers the API."""
+
+    def create(
+        self,
+        name: str = "",
+        *,
+        labels: dict[str, str] | None = None,
+        options: dict[str, str] | None = None,
+        now_ns: int = 0,
+    ) -> Volume: ...
+    def get(self, name: str) -> Volume: ...
+    def list(self) -> Sequence[Volume]: ...
+    def remove(self, name: str) -> None: ...
+
+
+class AgentPort(Protocol):
+    """The part of ``agent.agent.Agent`` that the API uses."""
+
+    @property
+    def images(self) -> Any: ...
+    @property
+    def containers(self) -> Containers: ...

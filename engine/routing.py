@@ -1,0 +1,90 @@
+"""From a method and a path to a handler. Versions in the path (``/v1.47/…``) are taken off here; none means the newest.
+
+Pure: paths come in, matches go out. ``{name}`` stands for one segment, ``{name*}`` for one or more. First match wins.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+from covey.errors import InvalidArgumentError
+
+API_VERSION = (1, 50)
+MIN_API_VERSION = (1, 24)
+
+H = TypeVar("H", bound=Callable[..., Awaitable[object]])
+
+_VERSIONED = re.compile(r"/v(\d+)\.(\d+)(/.*)")
+_PARAMETER = re.compile(r"\{(\w+)(\*?)\}")
+
+
+class Route(NamedTuple, Generic[H]):
+    method: str
+    pattern: str
+    handler: H
+
+
+class Match(NamedTuple, Generic[H]):
+    """``handler`` is None when the path is known under other methods only."""
+
+    handler: H | None
+    parameters: Mapping[str, str]
+
+
+class Table(Generic[H]):
+    """All routes of the API."""
+
+    def __init__(self, routes: Iterable[Route[H]]) -> None:
+        self._routes = [(route, _compile(route.pattern)) for route in routes]
+
+    def find(self, method: str, path: str) -> Match[H] | None:
+        """The handler of a path without version; None when no route has that path."""
+        known = False
+        for route, regex in self._routes:
+            found = regex.fullmatch(path)
+            if found is None:
+                continue
+            if route.method == method:
+                return Match(route.handler, found.groupdict())
+            known = True
+        return Match(None, {}) if known else None
+
+    def routes(self) -> list[tuple[str, str]]:
+        """Every (method, pattern), in order."""
+        return [(route.method, route.pattern) for route, _ in self._routes]
+
+
+def split_version(path: str) -> tuple[tuple[int, int], str]:
+    """The API version that a path asks for, and the path without it.
+
+    Raises:
+        InvalidArgumentError: a version that this daemon does not speak, in Docker's words.
+    """
+    found = _VERSIONED.fullmatch(path)
+    if found is None:
+        return API_VERSION, path
+    version = (int(found[1]), int(found[2]))
+    text = f"{version[0]}.{version[1]}"
+    if version > API_VERSION:
+        newest = dotted(API_VERSION)
+        raise InvalidArgumentError(f"client version {text} is too new. Maximum supported API version is {newest}")
+    if version < MIN_API_VERSION:
+        oldest = dotted(MIN_API_VERSION)
+        raise InvalidArgumentError(
+            f"client version {text} is too old. Minimum supported API version is {oldest}, "
+            "please upgrade your client to a newer version"
+        )
+    return version, found[3]
+
+
+def dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    regex, position = "", 0
+    for found in _PARAMETER.finditer(pattern):
+        regex += re.escape(pattern[position : found.start()])
+        regex += f"(?P<{found[1]}>.+)" if found[2] else f"(?P<{found[1]}>[^/]+)"
+        position = found.end()
+    return re.compile(regex + re.escape(pattern[position:]))

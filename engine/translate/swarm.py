@@ -1,0 +1,167 @@
+"""Docker's Swarm, its spec and the requests of init and join, and our Cluster."""
+
+import base64
+from typing import Any
+
+from covey.errors import InvalidArgumentError, UnsupportedError
+from covey.objects import CASettings, Cluster, ClusterSpec, RaftSettings
+from covey.objects.base import Annotations
+from engine.ports import SwarmInit, SwarmJoin
+from engine.translate import words
+from engine.translate.container_spec import read_driver, write_driver
+from engine.translate.fields import Fields, compact
+from engine.translate.times import rfc3339
+
+_DEFAULT = ClusterSpec()
+
+
+def read_spec(body: Any) -> ClusterSpec:
+    """Zero means the default, as clients send zeros for what was not asked."""
+    fields = Fields(body) if not isinstance(body, Fields) else body
+    history = fields.read("Orchestration", lambda part: part.number("TaskHistoryRetentionLimit", _DEFAULT.task_history))
+    spec = ClusterSpec(
+        annotations=Annotations(name=fields.text("Name") or "default", labels=fields.text_map("Labels")),
+        task_history=_DEFAULT.task_history if history is None else history,
+        raft=fields.read("Raft", _read_raft) or RaftSettings(),
+        heartbeat_period_ns=fields.read("Dispatcher", lambda part: part.count("HeartbeatPeriod"))
+        or _DEFAULT.heartbeat_period_ns,
+        ca=fields.read("CAConfig", _read_ca) or CASettings(),
+        auto_lock=bool(fields.read("EncryptionConfig", lambda part: part.flag("AutoLockManagers"))),
+        task_log_driver=fields.read("TaskDefaults", lambda part: part.read("LogDriver", read_driver)),
+    )
+    fields.done()
+    return spec
+
+
+def refuse_unsupported(spec: ClusterSpec) -> None:
+    """Name the first thing this spec asks for that the cluster cannot do yet."""
+    if spec.auto_lock:
+        raise UnsupportedError(
+            "locking managers (EncryptionConfig.AutoLockManagers, --autolock) is not supported by Covey yet"
+        )
+    if spec.task_log_driver is not None and spec.task_log_driver.name not in ("", "json-file"):
+        raise UnsupportedError(f"TaskDefaults.LogDriver = {spec.task_log_driver.name!r} is not supported by Covey yet")
+    if spec.annotations.name != "default":
+        raise InvalidArgumentError('swarm spec must be named "default"')
+
+
+def write_spec(spec: ClusterSpec) -> dict[str, Any]:
+    return {
+        "Name": spec.annotations.name,
+        "Labels": spec.annotations.labels,
+        "Orchestration": {"TaskHistoryRetentionLimit": spec.task_history},
+        "Raft": {
+            "SnapshotInterval": spec.raft.snapshot_interval,
+            "KeepOldSnapshots": spec.raft.keep_old_snapshots,
+            "LogEntriesForSlowFollowers": spec.raft.log_entries_for_slow_followers,
+            "ElectionTick": spec.raft.election_tick,
+            "HeartbeatTick": spec.raft.heartbeat_tick,
+        },
+        "Dispatcher": {"HeartbeatPeriod": spec.heartbeat_period_ns},
+        "CAConfig": {"NodeCertExpiry": spec.ca.node_cert_expiry_ns, **compact(ForceRotate=spec.ca.force_rotate)},
+        "TaskDefaults": {} if spec.task_log_driver is None else {"LogDriver": write_driver(spec.task_log_driver)},
+        "EncryptionConfig": {"AutoLockManagers": spec.auto_lock},
+    }
+
+
+def write_info(cluster: Cluster) -> dict[str, Any]:
+    """The cluster as every manager's ``GET /info`` shows it: without its tokens."""
+    return {
+        "ID": cluster.id,
+        "Version": {"Index": cluster.meta.version},
+        "CreatedAt": rfc3339(cluster.meta.created_at_ns),
+        "UpdatedAt": rfc3339(cluster.meta.updated_at_ns),
+        "Spec": write_spec(cluster.spec),
+        "TLSInfo": _write_tls(cluster.root_ca.cert),
+        "RootRotationInProgress": False,
+        "DefaultAddrPool": list(cluster.default_address_pool),
+        "SubnetSize": cluster.subnet_size,
+        "DataPathPort": cluster.data_path_port,
+    }
+
+
+def write(cluster: Cluster) -> dict[str, Any]:
+    """The cluster as ``GET /swarm`` shows it."""
+    tokens = {"Worker": cluster.root_ca.join_token_worker, "Manager": cluster.root_ca.join_token_manager}
+    return {**write_info(cluster), "JoinTokens": tokens}
+
+
+def read_init(body: Any) -> SwarmInit:
+    fields = Fields(body)
+    for name in ("ForceNewCluster", "AutoLockManagers"):
+        if fields.flag(name):
+            raise UnsupportedError(f"{name} is not supported by Covey yet; remove it")
+    request = SwarmInit(
+        listen_addr=fields.text("ListenAddr"),
+        advertise_addr=fields.text("AdvertiseAddr"),
+        data_path_addr=fields.text("DataPathAddr"),
+        data_path_port=fields.count("DataPathPort"),
+        default_address_pool=fields.texts("DefaultAddrPool"),
+        subnet_size=fields.count("SubnetSize"),
+        availability=_availability(fields),
+        spec=read_spec(fields.child("Spec") or Fields({})),
+    )
+    fields.done()
+    refuse_unsupported(request.spec)
+    return request
+
+
+def read_join(body: Any) -> SwarmJoin:
+    fields = Fields(body)
+    request = SwarmJoin(
+        listen_addr=fields.text("ListenAddr"),
+        advertise_addr=fields.text("AdvertiseAddr"),
+        data_path_addr=fields.text("DataPathAddr"),
+        remote_addrs=fields.texts("RemoteAddrs"),
+        join_token=fields.text("JoinToken"),
+        availability=_availability(fields),
+    )
+    fields.done()
+    if not any(request.remote_addrs):
+        raise InvalidArgumentError("at least 1 RemoteAddr is required to join")
+    if not request.join_token:
+        raise InvalidArgumentError(
+            "a join token is required to join: ask a manager for `docker swarm join-token worker`"
+        )
+    return request
+
+
+def _availability(fields: Fields) -> str:
+    value = fields.text("Availability")
+    if value and value not in words.AVAILABILITIES:
+        raise InvalidArgumentError(f"invalid Availability: {value!r}; use one of {', '.join(words.AVAILABILITIES)}")
+    return value
+
+
+def _read_raft(fields: Fields) -> RaftSettings:
+    standard = RaftSettings()
+    return RaftSettings(
+        snapshot_interval=fields.count("SnapshotInterval") or standard.snapshot_interval,
+        keep_old_snapshots=fields.count("KeepOldSnapshots"),
+        log_entries_for_slow_followers=fields.count("LogEntriesForSlowFollowers")
+        or standard.log_entries_for_slow_followers,
+        election_tick=fields.count("ElectionTick") or standard.election_tick,
+        heartbeat_tick=fields.count("HeartbeatTick") or standard.heartbeat_tick,
+    )
+
+
+def _read_ca(fields: Fields) -> CASettings:
+    return CASettings(
+        node_cert_expiry_ns=fields.count("NodeCertExpiry") or CASettings().node_cert_expiry_ns,
+        force_rotate=fields.count("ForceRotate"),
+    )
+
+
+def _write_tls(certificate: bytes) -> dict[str, Any]:
+    if not certificate:
+        return {}
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    root = x509.load_pem_x509_certificate(certificate)
+    key = root.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return {
+        "TrustRoot": certificate.decode(),
+        "CertIssuerSubject": base64.b64encode(root.subject.public_bytes()).decode(),
+        "CertIssuerPublicKey": base64.b64encode(key).decode(),
+    }

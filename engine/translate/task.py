@@ -1,0 +1,51 @@
+"""Our Task as Docker's JSON."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from covey.objects import Network, Task
+from engine.translate import network as network_json
+from engine.translate import task_spec
+from engine.translate.fields import compact
+from engine.translate.times import rfc3339
+from engine.translate.words import word
+
+
+def write(task: Task, networks: Mapping[str, Network]) -> dict[str, Any]:
+    """``networks`` by id: Docker shows a task's networks whole."""
+    return {
+        "ID": task.id,
+        "Version": {"Index": task.meta.version},
+        "CreatedAt": rfc3339(task.meta.created_at_ns),
+        "UpdatedAt": rfc3339(task.meta.updated_at_ns),
+        **compact(Name=task.annotations.name),
+        "Labels": task.annotations.labels,
+        "Spec": task_spec.write(task.spec),
+        "ServiceID": task.service_id,
+        **compact(Slot=task.slot, NodeID=task.node_id),
+        "Status": _write_status(task),
+        "DesiredState": word(task.desired_state),
+        **compact(
+            NetworksAttachments=[
+                {"Network": network_json.write_whole(networks[item.network_id]), "Addresses": [item.address]}
+                for item in task.networks
+                if item.network_id in networks
+            ]
+        ),
+    }
+
+
+def _write_status(task: Task) -> dict[str, Any]:
+    status, container = task.status, task.status.container
+    return {
+        "Timestamp": rfc3339(status.timestamp_ns),
+        "State": word(status.state),
+        "Message": status.message,
+        **compact(
+            Err=status.error,
+            ContainerStatus=None
+            if container is None
+            else {"ContainerID": container.container_id, "PID": container.pid, "ExitCode": container.exit_code},
+        ),
+        "PortStatus": {},
+    }
