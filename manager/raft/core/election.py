@@ -1,0 +1,109 @@
+"""Elections: pre-vote, votes, and the timeout that starts them (thesis, sections 3.4, 9.6 and 4.2.3).
+
+Law: a node votes once a term, only for a log at least as up to date as its own, and says so only when the vote is durable;
+a candidate counts its own vote only then, too. While a leader is fresh, other candidates are not heard.
+"""
+
+from __future__ import annotations
+
+from manager.raft.core.quorum import VoteResult
+from manager.raft.core.state import RaftState
+from manager.raft.core.types import NO_PEER, Message, MessageKind, Role
+
+TRANSFER = b"transfer"
+"""Context of a vote request made at the present leader's wish: a fresh leader does not stand in its way."""
+
+
+def tick(state: RaftState) -> None:
+    """One tick of a node that does not lead."""
+    state.election_elapsed += 1
+    if state.election_elapsed >= state.timeout:
+        campaign(state)
+
+
+def campaign(state: RaftState) -> None:
+    """Starts an election, with a pre-vote where configured. No effect on a leader or a node that may not lead."""
+    if not _may_campaign(state):
+        return
+    if state.config.pre_vote:
+        state.become_pre_candidate()
+        _request_votes(state, MessageKind.PRE_VOTE, state.term + 1, b"")
+    else:
+        _run(state, b"")
+
+
+def campaign_for_transfer(state: RaftState) -> None:
+    """Starts an election at once because the leader asked for it: no pre-vote, no waiting for its lease."""
+    if _may_campaign(state):
+        _run(state, TRANSFER)
+
+
+def _may_campaign(state: RaftState) -> bool:
+    """A membership change that is committed but not applied must first count, or a wrong majority might elect."""
+    if state.role is Role.LEADER or not state.promotable:
+        return False
+    log = state.log
+    return not log.holds_conf_change(log.applied + 1, log.committed + 1, state.config.max_bytes_per_apply)
+
+
+def _run(state: RaftState, context: bytes) -> None:
+    state.become_candidate()
+    _request_votes(state, MessageKind.VOTE, state.term, context)
+
+
+def _request_votes(state: RaftState, kind: MessageKind, term: int, context: bytes) -> None:
+    """The request claims what this node's log holds, so it too leaves only when that is durable."""
+    index, log_term = state.log.last_index(), state.log.last_term()
+    for peer in state.tracker.voters():
+        if peer == state.id:
+            reply = MessageKind.VOTE_REPLY if kind is MessageKind.VOTE else MessageKind.PRE_VOTE_REPLY
+            state.send_after_sync(Message(reply, peer, state.id, term))
+        else:
+            state.send_after_sync(Message(kind, peer, state.id, term, log_term, index, context=context))
+
+
+def in_lease(state: RaftState) -> bool:
+    """Whether this node heard from a leader within the shortest election timeout (or is one)."""
+    return state.config.check_quorum and state.leader != NO_PEER and state.election_elapsed < state.config.election_tick
+
+
+def handle_request(state: RaftState, message: Message) -> None:
+    """VOTE of this term, or PRE_VOTE for this or a later one. The caller sorted out older terms and leases."""
+    pre = message.kind is MessageKind.PRE_VOTE
+    free = (
+        state.vote == message.from_
+        or (state.vote == NO_PEER and state.leader == NO_PEER)
+        or (pre and message.term > state.term)
+    )
+    grant = free and state.log.is_up_to_date(message.index, message.log_term)
+    kind = MessageKind.PRE_VOTE_REPLY if pre else MessageKind.VOTE_REPLY
+    # A granted pre-vote answers for the term asked about; a refusal tells this node's own.
+    term = message.term if grant else state.term
+    state.send_after_sync(Message(kind, message.from_, state.id, term, reject=not grant))
+    if grant and not pre:
+        state.election_elapsed = 0
+        state.vote = message.from_
+
+
+def _asked_term(state: RaftState) -> int:
+    return state.term + 1 if state.role is Role.PRE_CANDIDATE else state.term
+
+
+def handle_reply(state: RaftState, message: Message) -> None:
+    """Counts a vote, if it belongs to the election under way."""
+    expected = {
+        Role.PRE_CANDIDATE: MessageKind.PRE_VOTE_REPLY,
+        Role.CANDIDATE: MessageKind.VOTE_REPLY,
+    }.get(state.role)
+    if message.kind is not expected or (not message.reject and message.term != _asked_term(state)):
+        return
+    state.votes.setdefault(message.from_, not message.reject)
+    match state.tracker.tally(state.votes):
+        case VoteResult.WON if state.role is Role.PRE_CANDIDATE:
+            _run(state, b"")
+        case VoteResult.WON:
+            state.become_leader()
+        case VoteResult.LOST:
+            state.become_follower(state.term, NO_PEER)
+        case VoteResult.PENDING:
+            pass

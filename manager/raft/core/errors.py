@@ -1,0 +1,61 @@
+"""What the core refuses, each with attributes so that no caller parses text.
+
+`ProposalDropped`, `ConfChangeRefused`: the caller's request had no effect. `CompactedError`, `NotInLogError`,
+`SnapshotUnavailableError`: what a `Storage` raises and the core handles. `InvariantError`, `DataLossError`: the node must
+stop, going on could lose acknowledged writes.
+"""
+
+from __future__ import annotations
+
+
+class RaftError(Exception):
+    """Base of all errors of the core."""
+
+
+class ProposalDropped(RaftError):  # noqa: N818 - a name of the field, it reads as what happened
+    """The request did not enter the log and may be tried again. `leader` is NO_PEER when none is known."""
+
+    def __init__(self, reason: str, leader: int = 0) -> None:
+        super().__init__(f"proposal dropped: {reason}")
+        self.reason = reason
+        self.leader = leader
+
+
+class ConfChangeRefused(RaftError):  # noqa: N818 - as above
+    """The membership change is not possible from the present membership."""
+
+
+class CompactedError(RaftError):
+    """The index was compacted into a snapshot."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"log index {index} has been compacted")
+        self.index = index
+
+
+class NotInLogError(RaftError):
+    """The index is beyond the end of the log."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"log index {index} is not in the log yet")
+        self.index = index
+
+
+class SnapshotUnavailableError(RaftError):
+    """The storage has no snapshot at hand now; the core asks again later."""
+
+
+class InvariantError(RaftError):
+    """A rule of Raft is broken: by a bug, or by a peer that shares an id or a disk with another."""
+
+
+class DataLossError(InvariantError):
+    """This node no longer has entries that it acknowledged: its disk lost them or was replaced."""
+
+    def __init__(self, commit: int, last_index: int) -> None:
+        super().__init__(
+            f"the cluster has committed log index {commit}, which this node acknowledged, but its log ends at {last_index}; "
+            "remove this node from the cluster and join it again with an empty disk",
+        )
+        self.commit = commit
+        self.last_index = last_index

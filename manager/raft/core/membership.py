@@ -1,0 +1,64 @@
+"""Membership changes as they pass through a node: proposed by the leader, counted when applied (thesis, chapter 4).
+
+Law: at most one change is in the log unapplied; a leader that is no voter any more steps down once that is committed and
+applied.
+"""
+
+from __future__ import annotations
+
+from manager.raft.core import confchange, replication
+from manager.raft.core.errors import ConfChangeRefused
+from manager.raft.core.state import RaftState
+from manager.raft.core.types import NO_PEER, ConfChange, ConfState, EntryKind, Role
+
+
+def propose(state: RaftState, change: ConfChange) -> None:
+    """Puts a change into a leader's log. Raises ConfChangeRefused."""
+    if state.pending_conf_index > state.log.applied:
+        raise ConfChangeRefused(
+            f"another membership change may be under way at log index {state.pending_conf_index}; "
+            f"try again once it is applied (applied so far: {state.log.applied})",
+        )
+    confchange.plan(state.tracker.conf, change)
+    state.append_own([(EntryKind.CONF_CHANGE, change.encode())])
+    state.pending_conf_index = state.log.last_index()
+
+
+def apply(state: RaftState, change: ConfChange) -> ConfState:
+    """Makes a committed change count; the membership after it."""
+    if state.log.snapshot:
+        # A snapshot came in while the driver was applying: its membership is later than this change.
+        return state.tracker.conf
+    try:
+        after = confchange.plan(state.tracker.conf, change)
+    except ConfChangeRefused:
+        # Every node refuses alike, so the entry counts as empty everywhere.
+        return state.tracker.conf
+    state.tracker.switch(after, next_index=max(state.log.last_index(), 1))
+    if state.role is Role.LEADER:
+        _after_switch(state)
+    elif not state.promotable and state.role is not Role.FOLLOWER:
+        state.become_follower(state.term, NO_PEER)
+    return after
+
+
+def leave_joint_if_due(state: RaftState) -> None:
+    """After the joint membership is applied, its leader proposes to leave it."""
+    conf = state.tracker.conf
+    if (
+        state.role is Role.LEADER
+        and conf.voters_outgoing
+        and conf.auto_leave
+        and state.log.applied >= state.pending_conf_index
+    ):
+        propose(state, ConfChange())
+
+
+def _after_switch(state: RaftState) -> None:
+    if not state.tracker.is_voter(state.id):
+        state.become_follower(state.term, NO_PEER)
+        return
+    if state.transferee != NO_PEER and not state.tracker.is_voter(state.transferee):
+        state.transferee = NO_PEER
+    replication.maybe_commit(state)  # a smaller quorum may have what the larger one lacked
+    state.append_pending = True  # newcomers are probed at once

@@ -1,0 +1,163 @@
+"""The state of one Raft node and its changes of role. Behaviour stands in the modules named after it.
+
+Law: a term never falls; a node votes at most once in a term; what goes out is split by what it may precede (see
+`send_after_sync`). `raft.step` and `RawNode` are the only callers from outside this package.
+"""
+
+from __future__ import annotations
+
+from manager.raft.core.config import Config
+from manager.raft.core.errors import DataLossError
+from manager.raft.core.log import RaftLog
+from manager.raft.core.progress import Progress
+from manager.raft.core.readonly import ReadQueue
+from manager.raft.core.storage import Storage
+from manager.raft.core.tracker import Tracker
+from manager.raft.core.types import NO_PEER, Entry, EntryKind, HardState, Message, ReadState, Role, SoftState
+
+
+class RaftState:
+    """Everything a node knows. Mutated by this package alone."""
+
+    __slots__ = (
+        "after_sync",
+        "append_pending",
+        "config",
+        "election_elapsed",
+        "heartbeat_elapsed",
+        "id",
+        "leader",
+        "log",
+        "messages",
+        "pending_conf_index",
+        "read_states",
+        "reads",
+        "role",
+        "term",
+        "timeout",
+        "tracker",
+        "transferee",
+        "uncommitted_bytes",
+        "vote",
+        "votes",
+    )
+
+    def __init__(self, config: Config, storage: Storage) -> None:
+        hard, conf = storage.initial_state()
+        if hard.commit > storage.last_index():
+            raise DataLossError(hard.commit, storage.last_index())
+        self.config = config
+        self.id = config.id
+        self.log = RaftLog(storage, committed=hard.commit, applied=config.applied)
+        self.tracker = Tracker(conf, window=config.max_inflight_messages)
+        # A torn write may leave entries of a term whose hard state was lost: nothing of that term was promised then.
+        self.term = max(hard.term, self.log.last_term())
+        self.vote = hard.vote if self.term == hard.term else NO_PEER
+        self.role = Role.FOLLOWER
+        self.leader = NO_PEER
+        self.votes: dict[int, bool] = {}
+        self.transferee = NO_PEER
+        self.pending_conf_index = 0
+        self.uncommitted_bytes = 0
+        self.append_pending = False
+        self.election_elapsed = 0
+        self.heartbeat_elapsed = 0
+        self.timeout = 0
+        self.reads = ReadQueue(limit=config.max_pending_reads)
+        self.read_states: list[ReadState] = []
+        self.messages: list[Message] = []
+        self.after_sync: list[Message] = []
+        self.become_follower(self.term, NO_PEER)
+
+    @property
+    def hard_state(self) -> HardState:
+        """`commit` stays within what is stable, so that a torn write cannot leave it beyond the end of the log."""
+        return HardState(self.term, self.vote, min(self.log.committed, self.log.stable_index))
+
+    @property
+    def soft_state(self) -> SoftState:
+        return SoftState(self.leader, self.role)
+
+    @property
+    def promotable(self) -> bool:
+        """Whether this node may campaign: a voter that is not about to be replaced by a snapshot."""
+        progress = self.tracker.progress.get(self.id)
+        return progress is not None and not progress.is_learner and self.log.snapshot is None
+
+    @property
+    def own_progress(self) -> Progress | None:
+        return self.tracker.progress.get(self.id)
+
+    def send(self, message: Message) -> None:
+        """Queues what a leader says: it may leave while the leader's own write is under way."""
+        self.messages.append(message)
+
+    def send_after_sync(self, message: Message) -> None:
+        """Queues a promise or a claim about this node's disk: votes, requests for them, acknowledgements.
+
+        Addressed to this node itself, it is stepped in when the write has finished.
+        """
+        self.after_sync.append(message)
+
+    def become_follower(self, term: int, leader: int) -> None:
+        self._reset(term)
+        self.role = Role.FOLLOWER
+        self.leader = leader
+
+    def become_pre_candidate(self) -> None:
+        """Asks whether an election could be won; neither term nor vote changes (thesis, section 9.6)."""
+        self.role = Role.PRE_CANDIDATE
+        self.leader = NO_PEER
+        self.votes = {}
+        self._restart_timeout()
+
+    def become_candidate(self) -> None:
+        self._reset(self.term + 1)
+        self.role = Role.CANDIDATE
+        self.vote = self.id
+
+    def become_leader(self) -> None:
+        """Starts with an empty entry of its term: committing that commits all before it (section 3.6.2)."""
+        self._reset(self.term)
+        self.role = Role.LEADER
+        self.leader = self.id
+        if self.own_progress:
+            self.own_progress.become_replicate()
+            self.own_progress.acknowledge(self.log.stable_index)
+        # A membership change may be in the log uncommitted; no other one before that is applied.
+        self.pending_conf_index = self.log.last_index()
+        self.append_own([(EntryKind.NORMAL, b"")])
+
+    def append_own(self, proposals: list[tuple[EntryKind, bytes]]) -> None:
+        """Adds entries of this leader's term; they count toward commit once they are stable."""
+        index = self.log.last_index()
+        self.log.append(
+            [Entry(self.term, index + number, kind, data) for number, (kind, data) in enumerate(proposals, start=1)],
+        )
+        self.uncommitted_bytes += sum(len(data) for _, data in proposals)
+        self.append_pending = True
+
+    def release_uncommitted(self, applied: list[Entry]) -> None:
+        """Applied entries no longer count against the bound; those of former leaders never did, hence the floor."""
+        if self.uncommitted_bytes:
+            self.uncommitted_bytes = max(0, self.uncommitted_bytes - sum(len(entry.data) for entry in applied))
+
+    def _reset(self, term: int) -> None:
+        if term != self.term:
+            self.term = term
+            self.vote = NO_PEER
+        self.leader = NO_PEER
+        self.votes = {}
+        self.transferee = NO_PEER
+        self.pending_conf_index = 0
+        self.uncommitted_bytes = 0
+        self.append_pending = False
+        self.reads.clear()
+        self.heartbeat_elapsed = 0
+        self._restart_timeout()
+        self.tracker.reset(next_index=self.log.last_index() + 1)
+
+    def _restart_timeout(self) -> None:
+        self.election_elapsed = 0
+        base = self.config.election_tick
+        self.timeout = self.config.random.randint(base, 2 * base - 1)

@@ -1,0 +1,151 @@
+"""What the core reads of the stable log, and a log in memory that fulfils it.
+
+Law: the core only reads here; the driver writes, after it made the same durable. `MemoryStorage` is the driver's tail of
+the log in memory (and the simulator's whole disk); the write-ahead log stands behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from manager.raft.core.errors import CompactedError, InvariantError, NotInLogError, SnapshotUnavailableError
+from manager.raft.core.types import (
+    ENTRY_OVERHEAD_BYTES,
+    ConfState,
+    Entry,
+    HardState,
+    Snapshot,
+    SnapshotMeta,
+)
+
+
+class Storage(Protocol):
+    """Read access to what is stable. Indexes run from `first_index()` to `last_index()`, both included."""
+
+    def initial_state(self) -> tuple[HardState, ConfState]:
+        """The hard state, and the membership as of the latest snapshot."""
+        ...
+
+    def entries(self, lo: int, hi: int, max_bytes: int) -> Sequence[Entry]:
+        """Entries lo to hi-1, cut so that they stay under max_bytes but for the first. Raises CompactedError."""
+        ...
+
+    def term(self, index: int) -> int:
+        """The term of an entry, also of first_index()-1. Raises CompactedError, NotInLogError."""
+        ...
+
+    def last_index(self) -> int:
+        """The last index; first_index()-1 when the log is empty."""
+        ...
+
+    def first_index(self) -> int:
+        """The first index not compacted."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """The latest snapshot. Raises SnapshotUnavailableError while there is none."""
+        ...
+
+
+def bootstrap_snapshot(voters: Sequence[int], data: bytes = b"") -> Snapshot:
+    """The beginning of a cluster: membership is born in a snapshot, so a node that joins later receives it with the log."""
+    return Snapshot(SnapshotMeta(index=1, term=1, conf_state=ConfState(voters=tuple(sorted(voters)))), data)
+
+
+class MemoryStorage:
+    """A log in memory: entries above a base that was compacted, and the latest snapshot."""
+
+    __slots__ = ("_base_index", "_base_term", "_entries", "_hard_state", "_snapshot")
+
+    def __init__(self) -> None:
+        self._hard_state = HardState()
+        self._snapshot = Snapshot()
+        self._base_index = 0
+        self._base_term = 0
+        self._entries: list[Entry] = []
+
+    def initial_state(self) -> tuple[HardState, ConfState]:
+        return self._hard_state, self._snapshot.metadata.conf_state
+
+    def first_index(self) -> int:
+        return self._base_index + 1
+
+    def last_index(self) -> int:
+        return self._base_index + len(self._entries)
+
+    def term(self, index: int) -> int:
+        if index < self._base_index:
+            raise CompactedError(index)
+        if index == self._base_index:
+            return self._base_term
+        if index > self.last_index():
+            raise NotInLogError(index)
+        return self._entries[index - self._base_index - 1].term
+
+    def entries(self, lo: int, hi: int, max_bytes: int) -> list[Entry]:
+        if lo <= self._base_index:
+            raise CompactedError(lo)
+        if hi > self.last_index() + 1:
+            raise NotInLogError(hi - 1)
+        first = self._base_index + 1
+        return self._entries[lo - first : lo - first + count_within(self._entries, lo - first, hi - first, max_bytes)]
+
+    def snapshot(self) -> Snapshot:
+        if self._snapshot.metadata.index == 0:
+            raise SnapshotUnavailableError("no snapshot has been taken yet")
+        return self._snapshot
+
+    def set_hard_state(self, hard_state: HardState) -> None:
+        self._hard_state = hard_state
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Adds entries; those from the first one's index on that were here before are replaced."""
+        if not entries:
+            return
+        first = entries[0].index
+        if first > self.last_index() + 1:
+            raise InvariantError(f"log would have a gap between index {self.last_index()} and {first}")
+        if first <= self._base_index:
+            entries = entries[self._base_index - first + 1 :]
+            first = self._base_index + 1
+        if not entries:
+            return
+        del self._entries[first - self._base_index - 1 :]
+        self._entries.extend(entries)
+
+    def apply_snapshot(self, snapshot: Snapshot) -> None:
+        """Replaces the whole log by a snapshot that came from the leader (or begins the cluster)."""
+        if snapshot.metadata.index <= self._snapshot.metadata.index:
+            return
+        self._snapshot = snapshot
+        self._base_index = snapshot.metadata.index
+        self._base_term = snapshot.metadata.term
+        self._entries = []
+
+    def create_snapshot(self, index: int, conf_state: ConfState, data: bytes) -> Snapshot:
+        """Takes a snapshot at an applied index; the entries stay until `compact`."""
+        if index <= self._snapshot.metadata.index:
+            raise CompactedError(index)
+        self._snapshot = Snapshot(SnapshotMeta(index, self.term(index), conf_state), data)
+        return self._snapshot
+
+    def compact(self, index: int) -> None:
+        """Forgets entries up to `index`, which a snapshot must cover; leave some for followers that lag a little."""
+        if index > self._snapshot.metadata.index:
+            raise InvariantError(f"index {index} is above the snapshot at {self._snapshot.metadata.index}")
+        if index <= self._base_index:
+            return
+        self._base_term = self.term(index)
+        del self._entries[: index - self._base_index]
+        self._base_index = index
+
+
+def count_within(entries: Sequence[Entry], start: int, stop: int, max_bytes: int) -> int:
+    """How many entries of [start, stop) fit into max_bytes; at least one when there is one."""
+    size = 0
+    for position in range(start, stop):
+        size += len(entries[position].data) + ENTRY_OVERHEAD_BYTES
+        if size > max_bytes and position > start:
+            return position - start
+    return max(0, stop - start)
