@@ -472,7 +472,7 @@ class ContainerService:
             self._unwatch(held)
             self._finish(held, ending)
             await self._clean_up(held)
-        if held.config.auto_remove and not held.state.running:
+        if held.config.auto_remove and held.state.status is Status.EXITED:
             with contextlib.suppress(CoveyError):
                 await self.remove(held.config.id, volumes=True)
 

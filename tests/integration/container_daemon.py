@@ -1,0 +1,39 @@
+"""A process that holds a ContainerService, to be killed: `container_daemon.py FOLDER`, commands as lines on stdin, answers on stdout.
+
+`run SCRIPT` creates and starts a container and prints its id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+from pathlib import Path
+
+from agent.container.model import ContainerConfig
+from agent.container.service import ContainerService
+
+
+class Images:
+    def __init__(self, layer: Path) -> None:
+        self.layer = layer
+
+    def layers(self, image_id: str) -> list[Path]:
+        return [self.layer]
+
+
+async def main(folder: Path, cgroup_parent: str) -> None:
+    service = ContainerService(folder / "state", folder / "run", cgroup_parent, Images(folder / "image/layer0"))
+    await service.open()
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        container_id = secrets.token_hex(32)
+        args = ("/bin/sh", "-c", line.strip())
+        await service.create(
+            ContainerConfig(id=container_id, name=container_id[:8], image="busybox", image_id="x", args=args)
+        )
+        await service.start(container_id)
+        print(container_id, flush=True)
+
+
+asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))

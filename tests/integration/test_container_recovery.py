@@ -1,0 +1,183 @@
+"""A daemon that dies, and the next one: containers that run are adopted, ends are learnt, leftovers go."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from integration.container_host import Host, running
+
+from agent.container.model import Status
+from agent.container.recovery import HOST_DIED, MONITOR_DIED, START_BROKEN
+from agent.container.store import ContainerStore
+from agent.runtime import mounts
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    made = Host(tmp_path)
+    try:
+        yield made
+    finally:
+        made.tear_down()
+        assert made.monitors() == []
+
+
+class Daemon:
+    """A daemon in a process of its own."""
+
+    def __init__(self, host: Host) -> None:
+        root = Path(__file__).parents[2]
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("container_daemon.py")), str(host.state.parent), host.cgroup_parent],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": f"{root}:{root}/proto"},
+        )
+
+    def run(self, script: str) -> str:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(script + "\n")
+        self.process.stdin.flush()
+        container_id = self.process.stdout.readline().strip()
+        assert len(container_id) == 64
+        return container_id
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def daemon(host: Host) -> Iterator[Daemon]:
+    made = Daemon(host)
+    try:
+        yield made
+    finally:
+        made.kill()
+
+
+async def until_gone(pid: int) -> None:
+    async with asyncio.timeout(10):
+        while Path(f"/proc/{pid}").exists():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_running_container_is_adopted_by_the_next_daemon_and_not_touched(host: Host, daemon: Daemon) -> None:
+    container_id = daemon.run("trap 'exit 6' TERM; i=0; while :; do echo $i; i=$((i+1)); usleep 20000; done")
+    daemon.kill()
+    async with running(host) as service:
+        state = service.get(container_id).state
+        assert state.status is Status.RUNNING
+        assert Path(f"/proc/{state.pid}/root/bin/busybox").exists()
+        before = state.started_at_ns
+        assert (await service.stop(container_id, 10)).state.exit_code == 6
+        assert service.get(container_id).state.started_at_ns == before
+        numbers = [int(e.data) async for e in service.logs(container_id)]
+        assert numbers == list(range(len(numbers)))
+
+
+async def test_the_pid_of_a_container_stays_over_three_daemons(host: Host) -> None:
+    async with running(host) as first:
+        made = await first.create(host.config("/bin/sleep", "1000"))
+        pid = (await first.start(made.id)).state.pid
+    for _ in range(2):
+        async with running(host) as later:
+            assert later.get(made.id).state.pid == pid
+            assert await later.exec_create(made.id, _true())
+    async with running(host) as last:
+        await last.remove(made.id, force=True)
+        assert host.leftovers() == []
+
+
+def _true():  # type: ignore[no-untyped-def]
+    from agent.container.model import ExecConfig
+
+    return ExecConfig(args=("/bin/true",))
+
+
+async def test_an_exit_while_no_daemon_was_there_is_learnt_with_its_code_and_time(host: Host, daemon: Daemon, tmp_path: Path) -> None:
+    container_id = daemon.run("while [ ! -e /go ]; do usleep 10000; done; exit 17")
+    daemon.kill()
+    (tmp_path / "state/containers" / container_id / "merged/go").touch()
+    exit_file = tmp_path / "run/exits" / container_id
+    async with asyncio.timeout(10):
+        while not exit_file.exists():
+            await asyncio.sleep(0.01)
+    written = exit_file.stat().st_mtime_ns
+    async with running(host) as service:
+        state = service.get(container_id).state
+        assert (state.status, state.exit_code, state.finished_at_ns) == (Status.EXITED, 17, written)
+        assert host.leftovers() == []
+        assert await service.wait(container_id) == 17
+
+
+async def test_a_host_that_died_leaves_exited_containers_and_no_mounts(host: Host, daemon: Daemon, tmp_path: Path) -> None:
+    container_id = daemon.run("sleep 1000")
+    daemon.kill()
+    [monitor] = host.monitors()
+    os.kill(monitor, 9)
+    pid = int((tmp_path / "run/bundles" / container_id / "pid").read_text())
+    os.kill(pid, 9)
+    await until_gone(pid)
+    subprocess.run(["rm", "-rf", str(tmp_path / "run")], check=True)
+    assert mounts.mounted_under(tmp_path)
+    async with running(host) as service:
+        state = service.get(container_id).state
+        assert (state.status, state.exit_code, state.error) == (Status.EXITED, 137, HOST_DIED)
+        assert host.leftovers() == []
+        assert (await service.start(container_id)).state.running
+        await service.remove(container_id, force=True)
+
+
+async def test_a_container_whose_monitor_is_killed_with_it_still_ends(host: Host) -> None:
+    async with running(host) as service:
+        made = await service.create(host.config("/bin/sleep", "1000"))
+        pid = (await service.start(made.id)).state.pid
+        [monitor] = host.monitors()
+        os.kill(monitor, 9)
+        os.kill(pid, 9)
+        assert await asyncio.wait_for(service.wait(made.id), 30) == 137
+        assert service.get(made.id).state.error == MONITOR_DIED
+
+
+async def test_a_start_that_a_dying_daemon_left_half_done_is_undone(host: Host) -> None:
+    """The daemon died between conmon's create and the runtime's start: the process waits for ever on the fifo."""
+    async with running(host) as service:
+        made = await service.create(host.config("/bin/sleep", "1000"))
+
+        async def die() -> None:
+            raise KeyboardInterrupt
+
+        bundle = await service._prepare.make(made.config, host.images.folders)
+        from agent.runtime import conmon
+
+        pid = await conmon.create(
+            service._monitor, made.id, made.name, bundle, log_path=service.log_path(made.id), log_max_bytes=1 << 20, tty=False, stdin=False, leave_stdin_open=False
+        )
+        service._store.save_state(made.id, made.state, starting=True)
+    async with running(host) as service:
+        state = service.get(made.id).state
+        assert (state.status, state.error) == (Status.CREATED, START_BROKEN)
+        await until_gone(pid)
+        assert host.leftovers() == []
+
+
+async def test_a_container_without_a_row_is_left_over_and_goes(host: Host, daemon: Daemon, tmp_path: Path) -> None:
+    container_id = daemon.run("sleep 1000")
+    daemon.kill()
+    store = ContainerStore(tmp_path / "state/containers.db")
+    store.delete(container_id)
+    store.close()
+    async with running(host) as service:
+        assert service.list() == []
+        assert host.leftovers() == []
+        assert list((tmp_path / "state/containers").iterdir()) == []
+    async with asyncio.timeout(10):
+        while host.monitors():
+            await asyncio.sleep(0.01)
