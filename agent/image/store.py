@@ -100,6 +100,10 @@ class ImageStore:
         numbers = [self._contents.layers[layer.chain_id].directory for layer in row.layers]
         return tuple(self._content.layer(number) for number in reversed(numbers))
 
+    def layers(self, image_id: str) -> tuple[Path, ...]:
+        """The same, base first: what ``agent.container`` asks for."""
+        return self.rootfs_layers(image_id)[::-1]
+
     def disk_bytes(self) -> int:
         """What the unpacked layers hold, each counted once."""
         return sum(layer.content_bytes for layer in self._contents.layers.values())
