@@ -1,0 +1,361 @@
+"""The shell round one `RawNode`: ticks, messages and proposals in; what a `Ready` tells is written, sent and applied.
+
+Law: what a `Ready` promises leaves after it is durable, in the order that the core states. One coroutine feeds the core, so it is
+never entered twice. A failed write ends the node: ``run`` raises, and the manager must exit. Called by ``node.RaftNode``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from covey.errors import UnavailableError
+from manager.raft.core import (
+    NO_PEER,
+    ChangeKind,
+    ConfChange,
+    ConfChangeRefused,
+    Config,
+    Entry,
+    EntryKind,
+    Message,
+    ProposalDropped,
+    RawNode,
+    Ready,
+    Role,
+    SnapshotMeta,
+    Status,
+)
+from manager.raft.core import Snapshot as RaftSnapshot
+from manager.raft.disk import Disk
+from manager.raft.group import adding, after_change, learner_to_promote, within
+from manager.raft.peer import Credentials
+from manager.raft.transport import Transport
+from manager.raft.waiting import Answer, Waiting, fail
+from manager.store.consensus import Leadership, Member, NotLeaderError, StateMachine
+from manager.store.latest import Latest
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.1
+_MAX_TICKS = 2
+_MAX_INBOX = 8192
+_APPLY_STRETCH = 128
+_PROMOTE_TICKS = 3
+
+
+class Tuning(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in ticks of 100 ms; an election timeout lies between ``election_tick`` and twice that."""
+
+    election_tick: int = 10
+    heartbeat_tick: int = 1
+    snapshot_interval: int = 10_000
+    log_entries_for_slow_followers: int = 500
+
+
+class Driver:
+    """Everything that happens to one node happens here, in turn."""
+
+    def __init__(self, disk: Disk, machine: StateMachine, credentials: Credentials, tuning: Tuning) -> None:
+        self.disk = disk
+        self.tuning = tuning
+        self.id = disk.identity.raft_id
+        self.waiting = Waiting()
+        self.leadership = Latest(Leadership())
+        self.members: dict[int, Member] = {}
+        self.removed = asyncio.Event()
+        self.removed_ids: set[int] = set()
+        self._machine = machine
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._ticks = 0
+        self._ticks_since_promotion = 0
+        self._inbox: list[Message] = []
+        self._changes: list[tuple[ConfChange, Answer]] = []
+        self._calls: list[Callable[[RawNode], None]] = []
+        self._role = Role.FOLLOWER
+        self._leader = NO_PEER
+        self._term = disk.storage.initial_state()[0].term
+        self._conf = disk.storage.initial_state()[1]
+        self._applied, self._applied_term = 0, 0
+        self._snapshot_due: asyncio.Queue[tuple[SnapshotMeta, Callable[[], bytes]]] = asyncio.Queue(1)
+        self._snapshot_index = 0
+        self._snapshot_busy = False
+        self.transport = Transport(self.id, disk.identity.cluster_id, credentials, self, disk.load_snapshot)
+        self._restore_own()
+        self._node = RawNode(
+            Config(
+                id=self.id,
+                random=random.SystemRandom(),
+                election_tick=tuning.election_tick,
+                heartbeat_tick=tuning.heartbeat_tick,
+                applied=self._applied,
+            ),
+            disk.storage,
+        )
+
+    # What others tell the node; all of it is taken up in the loop's next turn.
+
+    def receive(self, message: Message) -> None:
+        """A message of a peer; over the bound it is lost, as in a network."""
+        if len(self._inbox) < _MAX_INBOX:
+            self._inbox.append(message)
+            self._wake.set()
+        elif message.snapshot:
+            log.warning("a snapshot from raft member %x was dropped: this manager is overloaded", message.from_)
+
+    def propose(self, data: bytes) -> Answer:
+        answer = self.waiting.propose(data)
+        self._wake.set()
+        return answer
+
+    def change_members(self, change: ConfChange) -> Answer:
+        """Answered with ConfChangeRefused, NotLeaderError, or the index at which it is applied."""
+        answer: Answer = asyncio.get_running_loop().create_future()
+        self._changes.append((change, answer))
+        self._wake.set()
+        return answer
+
+    def call(self, function: Callable[[RawNode], None]) -> None:
+        """Runs something with the core in the loop's next turn; ProposalDropped is ignored."""
+        self._calls.append(function)
+        self._wake.set()
+
+    def unreachable(self, peer: int) -> None:
+        self.call(lambda node: node.report_unreachable(peer))
+
+    def snapshot_sent(self, peer: int, *, ok: bool) -> None:
+        self.call(lambda node: node.report_snapshot(peer, ok=ok))
+
+    def told_removed(self) -> None:
+        self.removed.set()
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    @property
+    def applied(self) -> int:
+        return self._applied
+
+    def status(self) -> Status:
+        return self._node.status()
+
+    # The loop.
+
+    async def run(self) -> None:
+        """Until ``stop``. Raises StorageError, the core's InvariantError, or whatever applying an entry raises: all final."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                helpers = [
+                    tasks.create_task(self._tick_for_ever(), name="raft ticks"),
+                    tasks.create_task(self._snapshot_for_ever(), name="raft snapshots"),
+                    tasks.create_task(self.transport.run(), name="raft transport"),
+                ]
+                try:
+                    await self._loop()
+                finally:
+                    for helper in helpers:
+                        helper.cancel()
+        finally:
+            self.leadership.set(Leadership(term=self._term))
+            self.waiting.close()
+            for _, answer in self._changes:
+                fail(answer, NotLeaderError())
+            await asyncio.get_running_loop().run_in_executor(None, self.disk.close)
+
+    async def _loop(self) -> None:
+        if self._conf.voters == (self.id,):
+            self._node.campaign()  # a lone manager need not wait for others
+            self._wake.set()
+        while not self._stopping:
+            await self._wake.wait()
+            self._wake.clear()
+            self._feed()
+            while self._node.has_ready() and not self._stopping:
+                await self._process(self._node.ready())
+                self._feed()
+
+    async def _tick_for_ever(self) -> None:
+        """After a stall only few ticks are made up, lest a busy node takes its own stall for the leader's death."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self._ticks = min(self._ticks + 1, _MAX_TICKS)
+            self._wake.set()
+
+    def _feed(self) -> None:
+        """All that came in since; messages before ticks, so that what a leader said during a stall counts."""
+        inbox, self._inbox = self._inbox, []
+        for message in inbox:
+            self._node.step(message)
+        calls, self._calls = self._calls, []
+        for call in calls:
+            try:
+                call(self._node)
+            except ProposalDropped as error:
+                log.debug("%s", error)
+        while self._ticks:
+            self._ticks -= 1
+            self._node.tick()
+            self._promote()
+        self._propose()
+
+    def _propose(self) -> None:
+        proposals = self.waiting.take_proposals()
+        taken: list[Answer] = []
+        for data, answer in proposals:
+            try:
+                self._node.propose(data)
+                taken.append(answer)
+            except ProposalDropped as error:
+                fail(answer, self._refusal(error))
+        if taken:
+            status = self._node.status()
+            first = status.last_index - len(taken) + 1
+            for number, answer in enumerate(taken):
+                self.waiting.expect(first + number, status.term, answer)
+        self._propose_changes()
+
+    def _propose_changes(self) -> None:
+        changes, self._changes = self._changes, []
+        for change, answer in changes:
+            try:
+                self._node.propose_conf_change(change)
+            except ProposalDropped as error:
+                fail(answer, self._refusal(error))
+            except ConfChangeRefused as error:
+                fail(answer, error)
+            else:
+                status = self._node.status()
+                self.waiting.expect(status.last_index, status.term, answer)
+
+    def _refusal(self, error: ProposalDropped) -> UnavailableError:
+        if error.leader == self.id:
+            return UnavailableError(f"this manager takes no writes now: {error.reason}; try again shortly")
+        return NotLeaderError(self._addr(error.leader))
+
+    def _promote(self) -> None:
+        """Makes a learner that has caught up a voter; whoever leads does it, so a change of leaders forgets nobody."""
+        self._ticks_since_promotion += 1
+        if not self.leadership.value.is_leader or self._ticks_since_promotion < _PROMOTE_TICKS:
+            return
+        self._ticks_since_promotion = 0
+        if all(member.voter for member in self.members.values()):
+            return
+        learner = learner_to_promote(self._node.status())
+        if learner is not None and learner in self.members:
+            try:
+                self._node.propose_conf_change(adding(ChangeKind.ADD_VOTER, self.members[learner]))
+            except (ConfChangeRefused, ProposalDropped) as error:
+                log.debug("promotion of raft member %x waits: %s", learner, error)
+
+    async def _process(self, ready: Ready) -> None:
+        """One `Ready`, in the order of the core's contract. Plain entries are applied while the write is under way."""
+        self.transport.send(ready.messages)
+        if ready.soft_state:
+            self._role, self._leader = ready.soft_state.role, ready.soft_state.leader
+        if ready.hard_state:
+            self._term = ready.hard_state.term
+        late: Sequence[Entry] = ready.committed
+        if ready.must_sync:
+            durable = self.disk.begin_save(ready.hard_state, ready.entries, ready.snapshot)
+            if not ready.snapshot and all(entry.kind is EntryKind.NORMAL for entry in ready.committed):
+                await self._apply(ready.committed)
+                late = ()
+            await durable
+            self.disk.finish_save(ready.hard_state, ready.entries, ready.snapshot)
+        else:
+            self.disk.note(ready.hard_state)
+        self.transport.send(ready.messages_after_sync)
+        if ready.snapshot:
+            self._restore(ready.snapshot)
+        await self._apply(late)
+        for read in ready.read_states:
+            self.waiting.confirmed(read.context, read.index)
+        self.waiting.applied_up_to(self._applied)
+        self._node.advance(ready)
+        self._publish()
+        self._maybe_snapshot()
+
+    async def _apply(self, entries: Sequence[Entry]) -> None:
+        for number, entry in enumerate(entries, start=1):
+            if entry.kind is EntryKind.CONF_CHANGE:
+                self._apply_change(ConfChange.decode(entry.data))
+            elif entry.data:
+                self._machine.apply(entry.index, entry.data)
+            self._applied, self._applied_term = entry.index, entry.term
+            self.waiting.applied(entry.index, entry.term)
+            if number % _APPLY_STRETCH == 0:
+                await asyncio.sleep(0)
+
+    def _apply_change(self, change: ConfChange) -> None:
+        self._conf = self._node.apply_conf_change(change)
+        was_member = self.id in self.members
+        before = set(self.members)
+        self._set_members(after_change(self.members, change, self._conf))
+        self.removed_ids |= before - set(self.members)
+        if was_member and self.id not in self.members:
+            self.removed.set()
+
+    def _set_members(self, members: dict[int, Member]) -> None:
+        self.members = members
+        self.transport.set_members(members.values())
+
+    def _restore_own(self) -> None:
+        """What the disk holds, at start. A newcomer without state answers to the members it was told."""
+        snapshot = self.disk.snapshot
+        if snapshot is None:
+            self.transport.set_members(self.disk.identity.members)
+            return
+        self._restore(snapshot)
+        self.disk.forget_snapshot()
+
+    def _restore(self, snapshot: RaftSnapshot) -> None:
+        metadata = snapshot.metadata
+        members = self._machine.restore(metadata.index, snapshot.data)
+        self._conf = metadata.conf_state
+        self._applied, self._applied_term = metadata.index, metadata.term
+        self._snapshot_index = max(self._snapshot_index, metadata.index)
+        self._set_members(within(members, self._conf))
+
+    def _publish(self) -> None:
+        """Tells of leadership. A leader leads once all of earlier terms is applied: when an entry of its own term is."""
+        leading = self._role is Role.LEADER
+        if not leading:
+            self.waiting.lose(self._addr(self._leader))
+        self.waiting.lose("", before_term=self._term)
+        self.leadership.set(
+            Leadership(
+                is_leader=leading and self._applied_term == self._term,
+                leader_id=self._leader,
+                leader_addr=self._addr(self._leader),
+                term=self._term,
+            )
+        )
+
+    def _addr(self, raft_id: int) -> str:
+        member = self.members.get(raft_id)
+        return member.addr if member else ""
+
+    # Snapshots of this node's own state.
+
+    def _maybe_snapshot(self) -> None:
+        if self._snapshot_busy or self._applied - self._snapshot_index < self.tuning.snapshot_interval:
+            return
+        self._snapshot_busy = True
+        metadata = SnapshotMeta(self._applied, self._applied_term, self._conf)
+        self._snapshot_due.put_nowait((metadata, self._machine.snapshot(tuple(self.members.values()))))
+
+    async def _snapshot_for_ever(self) -> None:
+        while True:
+            metadata, encode = await self._snapshot_due.get()
+            data = await asyncio.to_thread(encode)
+            await self.disk.take_snapshot(RaftSnapshot(metadata, data))
+            await self.disk.compact(metadata, keep_entries=self.tuning.log_entries_for_slow_followers)
+            self._snapshot_index = max(self._snapshot_index, metadata.index)
+            self._snapshot_busy = False

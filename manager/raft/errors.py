@@ -1,0 +1,43 @@
+"""What ends or hinders a manager's Raft node, beside the core's own errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class StorageError(Exception):
+    """The node's files cannot be used; the manager must not start, or must stop."""
+
+
+class CorruptError(StorageError):
+    """A file does not hold what was written."""
+
+    def __init__(self, path: Path, offset: int, reason: str) -> None:
+        super().__init__(
+            f"{path} is damaged at byte {offset}: {reason}. This manager cannot use it; remove the manager from the "
+            "cluster and join it again, or restore the folder from a copy",
+        )
+        self.path = path
+        self.offset = offset
+
+
+class InUseError(StorageError):
+    """Another process holds the folder."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is used by another process; stop that manager first")
+        self.path = path
+
+
+class WriteFailedError(StorageError):
+    """A write or flush failed. What is on the disk is unknown from then on, so it is never tried again."""
+
+    def __init__(self, path: Path, cause: OSError) -> None:
+        super().__init__(
+            f"writing {path} failed: {cause.strerror or cause}; this manager stops so that nothing is lost"
+        )
+        self.path = path
+
+
+class RemovedError(Exception):
+    """This manager is no member of the group any more."""

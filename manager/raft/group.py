@@ -1,0 +1,95 @@
+"""The members of a group, and decisions about them: pure.
+
+Law: a membership change that would leave fewer answering voters than a majority is refused with the numbers. A learner becomes a
+voter once it has nearly all of the log, so that it never holds up a quorum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+
+import msgspec
+
+from covey.errors import ConflictError
+from coveypb.v1 import raft_pb2
+from manager.raft.core import ChangeKind, ConfChange, ConfState, Status
+from manager.raft.wire import member_from_wire, member_to_wire
+from manager.store.consensus import Member
+
+CAUGHT_UP_ENTRIES = 256
+"""How far behind the leader a learner may be when it becomes a voter."""
+
+
+def adding(kind: ChangeKind, member: Member) -> ConfChange:
+    """The change that adds a member, or tells its new address; the member rides along."""
+    return ConfChange.of(kind, member.raft_id, member_to_wire(member).SerializeToString())
+
+
+def removing(raft_id: int) -> ConfChange:
+    return ConfChange.of(ChangeKind.REMOVE, raft_id)
+
+
+def after_change(members: Mapping[int, Member], change: ConfChange, conf: ConfState) -> dict[int, Member]:
+    """The members after a change that led to ``conf`` (or was refused, alike on every node)."""
+    known = dict(members)
+    if change.context and len(change.changes) == 1 and change.changes[0].kind is not ChangeKind.REMOVE:
+        member = member_from_wire(raft_pb2.RaftMember.FromString(change.context))
+        known[member.raft_id] = member
+    return within(known.values(), conf)
+
+
+def within(members: Iterable[Member], conf: ConfState) -> dict[int, Member]:
+    """Those of the members that the configuration counts, each with its kind."""
+    voters = {*conf.voters, *conf.voters_outgoing}
+    counted = voters | {*conf.learners, *conf.learners_next}
+    return {
+        member.raft_id: msgspec.structs.replace(member, voter=member.raft_id in voters)
+        for member in members
+        if member.raft_id in counted
+    }
+
+
+def learner_to_promote(status: Status) -> int | None:
+    """A learner that answers and has nearly all of the leader's log."""
+    for raft_id, peer in sorted(status.peers.items()):
+        if (
+            peer.is_learner
+            and peer.recent_active
+            and peer.match + CAUGHT_UP_ENTRIES >= status.last_index
+            and peer.match
+        ):
+            return raft_id
+    return None
+
+
+def heir(status: Status) -> int | None:
+    """Whom to give leadership: the answering voter with the longest log."""
+    fit = [
+        (peer.match, raft_id)
+        for raft_id, peer in status.peers.items()
+        if raft_id != status.id and not peer.is_learner and peer.recent_active
+    ]
+    return max(fit)[1] if fit else None
+
+
+def require_quorum_without(conf: ConfState, reachable: AbstractSet[int], raft_id: int, name: str) -> None:
+    """Refuses a removal that would leave no majority of answering voters.
+
+    Raises:
+        ConflictError: with the numbers.
+    """
+    if raft_id not in conf.voters:
+        return
+    rest = [voter for voter in conf.voters if voter != raft_id]
+    if not rest:
+        raise ConflictError(
+            f"manager {name} is the last one; promote another node first, or leave with force to end the cluster"
+        )
+    needed = len(rest) // 2 + 1
+    answering = sum(voter in reachable for voter in rest)
+    if answering < needed:
+        raise ConflictError(
+            f"removing manager {name} would leave {len(rest)} managers of which {answering} answer, "
+            f"but {needed} are needed to decide; bring unreachable managers back or remove those first",
+        )

@@ -1,0 +1,260 @@
+"""A manager's member of the Raft group: the `Consensus` that the store stands on, and what governs the group.
+
+Law: an acknowledged proposal is on a majority's disks and applied here. Membership changes go one at a time, a newcomer first as a
+learner. Made by ``manager.main`` through ``RaftNode.open``, after ``found_group`` or ``enter_group`` prepared the folder once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from covey.errors import DeadlineError, NotFoundError, UnavailableError
+from manager.raft.core import ChangeKind, ConfChange, ConfChangeRefused, Message, ProposalDropped, RawNode
+from manager.raft.disk import Disk, Identity
+from manager.raft.driver import Driver, Tuning
+from manager.raft.errors import RemovedError
+from manager.raft.group import adding, heir, removing, require_quorum_without
+from manager.raft.peer import Credentials
+from manager.raft.sealing import Sealer
+from manager.store.consensus import Leadership, Member, NotLeaderError, StateMachine
+
+log = logging.getLogger(__name__)
+
+PROPOSE_SECONDS = 10.0
+CHANGE_SECONDS = 15.0
+TRANSFER_SECONDS = 3.0
+READ_SECONDS = 5.0
+_RETRY_SECONDS = 0.05
+_READ_RETRY_SECONDS = 0.5
+_FAREWELL_SECONDS = 0.5
+
+
+class RaftNode:
+    """Runs while ``run`` does. All methods belong to one event loop."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        sealer: Sealer,
+        machine: StateMachine,
+        credentials: Credentials,
+        tuning: Tuning | None = None,
+        *,
+        keep_old_snapshots: int = 0,
+    ) -> RaftNode:
+        """Locks the folder, reads what is there and restores the state machine from the latest snapshot; blocking.
+
+        Raises:
+            StorageError: the folder is in use, damaged, or of no member.
+        """
+        disk = Disk.open(folder, sealer, keep_old_snapshots=keep_old_snapshots)
+        try:
+            return cls(Driver(disk, machine, credentials, tuning or Tuning()))
+        except BaseException:
+            disk.close()
+            raise
+
+    @property
+    def identity(self) -> Identity:
+        return self._driver.disk.identity
+
+    def tune(self, *, snapshot_interval: int, log_entries_for_slow_followers: int) -> None:
+        """Takes over the cluster's settings; they count from the next snapshot on."""
+        self._driver.tuning = msgspec.structs.replace(
+            self._driver.tuning,
+            snapshot_interval=snapshot_interval,
+            log_entries_for_slow_followers=log_entries_for_slow_followers,
+        )
+
+    async def run(self) -> None:
+        """Until ``close``.
+
+        Raises:
+            RemovedError: this manager was removed from the group.
+            StorageError, InvariantError: this manager must stop; wrapped in an ExceptionGroup.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            watcher = tasks.create_task(self._stop_when_removed())
+            await self._driver.run()
+            watcher.cancel()
+        if self._driver.removed.is_set():
+            raise RemovedError("this manager was removed from the cluster")
+
+    async def _stop_when_removed(self) -> None:
+        await self._driver.removed.wait()
+        await asyncio.sleep(_FAREWELL_SECONDS)  # so that whoever asked for it gets the answer
+        self._driver.stop()
+
+    async def close(self) -> None:
+        """Hands leadership over if there is anybody to take it, then ends ``run``."""
+        try:
+            await self.transfer_leadership()
+        except (DeadlineError, UnavailableError) as error:
+            log.info("stopping without handing over leadership: %s", error)
+        self._driver.stop()
+
+    # Consensus.
+
+    @property
+    def leadership(self) -> Leadership:
+        return self._driver.leadership.value
+
+    @contextmanager
+    def subscribe(self) -> Iterator[AsyncIterator[Leadership]]:
+        with self._driver.leadership.subscribe() as changes:
+            yield changes
+
+    async def propose(self, data: bytes) -> int:
+        leadership = self.leadership
+        if not leadership.is_leader:
+            raise NotLeaderError(leadership.leader_addr)
+        try:
+            async with asyncio.timeout(PROPOSE_SECONDS):
+                return await self._driver.propose(data)
+        except TimeoutError:
+            raise DeadlineError(
+                f"no majority of managers confirmed the write within {PROPOSE_SECONDS:.0f} s; whether it takes effect is unknown"
+            ) from None
+
+    def members(self) -> tuple[Member, ...]:
+        """All members, each as this manager sees it now."""
+        reachable = self._reachable()
+        members = sorted(self._driver.members.values(), key=lambda member: member.raft_id)
+        return tuple([msgspec.structs.replace(m, reachable=m.raft_id in reachable) for m in members])
+
+    def _reachable(self) -> set[int]:
+        transport = self._driver.transport
+        return {m for m in self._driver.members if m == self._driver.id or transport.connected(m)}
+
+    async def read_index(self) -> int:
+        """Returns when everything acknowledged before the call is applied here, so that ``view`` is fresh; on any member.
+
+        Raises:
+            DeadlineError: no majority confirmed the leader in time.
+        """
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                while True:
+                    index = await self._ask_read()
+                    if index is not None:
+                        return index
+        except TimeoutError:
+            raise DeadlineError(f"no leader was confirmed within {READ_SECONDS:.0f} s; try again shortly") from None
+
+    async def _ask_read(self) -> int | None:
+        context = secrets.token_bytes(8)
+        answer = self._driver.waiting.read(context)
+        self._driver.call(lambda node: node.read_index(context))
+        try:
+            async with asyncio.timeout(_READ_RETRY_SECONDS):
+                return await answer
+        except TimeoutError:
+            return None
+        finally:
+            self._driver.waiting.forget_read(context)
+
+    # The group.
+
+    def receive(self, message: Message) -> None:
+        """A message of a peer. Raises NotFoundError when the sender was removed from the group."""
+        if message.from_ in self._driver.removed_ids:
+            raise NotFoundError(f"raft member {message.from_:x} was removed from the cluster")
+        self._driver.transport.heard(message.from_)
+        self._driver.receive(message)
+
+    async def add_member(self, node_id: str, addr: str, raft_id: int = 0) -> Member:
+        """Leader only: a newcomer becomes a learner (a voter by itself once it has caught up), a member's new address is told.
+
+        Raises:
+            NotLeaderError, DeadlineError, ConflictError; NotFoundError: ``raft_id`` is not a member (any more).
+        """
+        self._require_leading()
+        known = next((m for m in self.members() if m.node_id == node_id), None)
+        if raft_id:
+            if known is None or known.raft_id != raft_id:
+                raise NotFoundError(f"manager {node_id} is not a member of this cluster any more; join again")
+            if known.addr != addr:
+                kind = ChangeKind.ADD_VOTER if known.voter else ChangeKind.ADD_LEARNER
+                await self._change(adding(kind, msgspec.structs.replace(known, addr=addr)))
+            return msgspec.structs.replace(known, addr=addr)
+        if known is not None:
+            await self.remove_member(node_id)  # it comes without its former state: that membership is over
+        member = Member(raft_id=secrets.randbits(62) + 1, node_id=node_id, addr=addr, voter=False)
+        await self._change(adding(ChangeKind.ADD_LEARNER, member))
+        return member
+
+    async def remove_member(self, node_id: str) -> None:
+        """Leader only; no effect when the node is no member. A leader removes itself by handing leadership over first.
+
+        Raises:
+            ConflictError: too few would answer; NotLeaderError, DeadlineError.
+        """
+        self._require_leading()
+        known = next((m for m in self.members() if m.node_id == node_id), None)
+        if known is None:
+            return
+        conf = self._driver.status().conf_state
+        require_quorum_without(conf, self._reachable(), known.raft_id, node_id)
+        if known.raft_id == self._driver.id:
+            await self.transfer_leadership()
+            raise NotLeaderError(self.leadership.leader_addr)
+        await self._change(removing(known.raft_id))
+
+    async def transfer_leadership(self) -> None:
+        """Gives leadership to the best follower; returns when this node follows. No effect on a follower or a lone manager.
+
+        Raises:
+            DeadlineError: nobody took it.
+        """
+        if not self.leadership.is_leader or len(self._driver.status().conf_state.voters) == 1:
+            return
+        to = heir(self._driver.status())
+        if to is None:
+            raise UnavailableError("no other manager answers that could lead")
+
+        def transfer(node: RawNode) -> None:
+            node.transfer_leader(to)
+
+        try:
+            async with asyncio.timeout(TRANSFER_SECONDS):
+                with self.subscribe() as changes:
+                    self._driver.call(transfer)
+                    async for leadership in changes:
+                        if not leadership.is_leader and leadership.leader_id not in (0, self._driver.id):
+                            return
+        except TimeoutError:
+            raise DeadlineError(f"no other manager took over leadership within {TRANSFER_SECONDS:.0f} s") from None
+
+    def _require_leading(self) -> None:
+        if not self.leadership.is_leader:
+            raise NotLeaderError(self.leadership.leader_addr)
+
+    async def _change(self, change: ConfChange) -> None:
+        """Proposes a membership change until it is applied; another one may have to pass first."""
+        reason = ""
+        try:
+            async with asyncio.timeout(CHANGE_SECONDS):
+                while True:
+                    try:
+                        await self._driver.change_members(change)
+                    except (ConfChangeRefused, ProposalDropped) as error:
+                        reason = f" ({error})"
+                    else:
+                        return
+                    await asyncio.sleep(_RETRY_SECONDS)
+        except TimeoutError:
+            raise DeadlineError(
+                f"the membership change was not confirmed within {CHANGE_SECONDS:.0f} s{reason}; look at the members before "
+                "you try again"
+            ) from None

@@ -1,0 +1,223 @@
+"""The way to one peer: a long-lived stream of messages, and snapshots beside it.
+
+Law: sending never waits. What does not fit into the queue, or was in it when the stream broke, is lost, as Raft expects of a network,
+and the core is told. A peer that is written to and says nothing for a while gets a new connection: TCP alone would take long to
+notice that a cut link is whole again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import grpc
+from grpc import aio
+
+from coveypb.v1 import raft_pb2, raft_pb2_grpc
+from manager.raft.core import Message, Snapshot
+from manager.raft.errors import StorageError
+from manager.raft.wire import message_bytes, message_to_wire
+from manager.store.consensus import Member
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 1 << 20
+_QUEUE_MESSAGES = 4096
+_QUEUE_BYTES = 64 << 20
+_BATCH_BYTES = 1 << 20
+_BATCH_MESSAGES = 256
+_BACKOFF_SECONDS = (0.1, 1.0)
+_CONNECT_SECONDS = 2.0
+_WRITE_SECONDS = 5.0
+_SILENCE_SECONDS = 3.0
+_SNAPSHOT_SECONDS = 600.0
+
+_CHANNEL_OPTIONS = (
+    ("grpc.ssl_target_name_override", "covey"),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.use_local_subchannel_pool", 1),  # a new channel shall be a new connection
+)
+
+Credentials = Callable[[], grpc.ChannelCredentials]
+"""Called for every new connection, so that a renewed certificate is used."""
+
+
+@asynccontextmanager
+async def connection(addr: str, credentials: Credentials) -> AsyncIterator[aio.Channel]:
+    """A channel to a manager that is connected within two seconds, or TimeoutError."""
+    async with aio.secure_channel(addr, credentials(), options=_CHANNEL_OPTIONS) as channel:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await channel.channel_ready()
+        yield channel
+
+
+class Listener(Protocol):
+    """Whom the transport tells what became of messages."""
+
+    def unreachable(self, peer: int) -> None: ...
+
+    def snapshot_sent(self, peer: int, *, ok: bool) -> None: ...
+
+    def told_removed(self) -> None:
+        """A peer says that this node is no member any more."""
+        ...
+
+
+class PeerLink:
+    """Runs as long as the peer is a member at this address."""
+
+    def __init__(
+        self,
+        member: Member,
+        cluster_id: str,
+        credentials: Credentials,
+        listener: Listener,
+        load_snapshot: Callable[[int], Awaitable[Snapshot]],
+    ) -> None:
+        self.member = member
+        self.connected = False
+        self._cluster_id = cluster_id
+        self._credentials = credentials
+        self._listener = listener
+        self._load_snapshot = load_snapshot
+        self._queue: deque[Message] = deque()
+        self._queue_bytes = 0
+        self._snapshot: Message | None = None
+        self._wake = asyncio.Event()
+        self._snapshot_wake = asyncio.Event()
+        self._heard_at = 0.0
+
+    def heard(self) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
+
+    def send(self, message: Message) -> None:
+        if message.snapshot:
+            if self._snapshot:  # one at a time; the core tries again
+                self._listener.snapshot_sent(self.member.raft_id, ok=False)
+                return
+            self._snapshot = message
+            self._snapshot_wake.set()
+            return
+        size = message_bytes(message)
+        if len(self._queue) >= _QUEUE_MESSAGES or self._queue_bytes + size > _QUEUE_BYTES:
+            self._listener.unreachable(self.member.raft_id)
+            return
+        self._queue.append(message)
+        self._queue_bytes += size
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Both streams, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._stream_for_ever())
+            tasks.create_task(self._send_snapshots())
+
+    async def _stream_for_ever(self) -> None:
+        backoff, longest = _BACKOFF_SECONDS
+        while True:
+            try:
+                async with connection(self.member.addr, self._credentials) as channel:
+                    backoff = _BACKOFF_SECONDS[0]
+                    await self._stream(channel)
+            except (aio.AioRpcError, asyncio.InvalidStateError, TimeoutError, OSError) as error:
+                log.debug("raft peer %s: %r", self.member.addr, error)
+            self._lose()
+            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            backoff = min(backoff * 2, longest)
+
+    async def _stream(self, channel: aio.Channel) -> None:
+        """Returns or raises when the stream is of no more use."""
+        call: Any = raft_pb2_grpc.RaftStub(channel).Exchange()
+        loop = asyncio.get_running_loop()
+        self.connected = True
+        asked_at = 0.0  # when the first message left that nothing was heard after
+        try:
+            while not call.done():
+                batch = self._take_batch()
+                if batch is None:
+                    self._wake.clear()
+                    await self._wake.wait()
+                    continue
+                async with asyncio.timeout(_WRITE_SECONDS):
+                    await call.write(batch)
+                now = loop.time()
+                if self._heard_at >= asked_at:
+                    asked_at = now
+                elif now - asked_at > _SILENCE_SECONDS:
+                    raise TimeoutError("the peer is silent")
+        finally:
+            self.connected = False
+            if call.done():
+                await self._explain(call)
+            else:
+                call.cancel()
+
+    async def _explain(self, call: Any) -> None:
+        if await call.code() is grpc.StatusCode.NOT_FOUND:
+            self._listener.told_removed()
+        log.debug("raft peer %s ended the stream: %s", self.member.addr, await call.details())
+
+    def _take_batch(self) -> raft_pb2.RaftBatch | None:
+        if not self._queue:
+            return None
+        batch = raft_pb2.RaftBatch(cluster_id=self._cluster_id)
+        size = 0
+        while self._queue and size < _BATCH_BYTES and len(batch.messages) < _BATCH_MESSAGES:
+            message = self._queue.popleft()
+            size += message_bytes(message)
+            batch.messages.append(message_to_wire(message))
+        self._queue_bytes -= size
+        return batch
+
+    def _lose(self) -> None:
+        self._queue.clear()
+        self._queue_bytes = 0
+        self._listener.unreachable(self.member.raft_id)
+
+    async def _send_snapshots(self) -> None:
+        while True:
+            self._snapshot_wake.clear()
+            await self._snapshot_wake.wait()
+            message = self._snapshot
+            if message is None or message.snapshot is None:
+                continue
+            ok = False
+            try:
+                async with asyncio.timeout(_SNAPSHOT_SECONDS):
+                    snapshot = await self._load_snapshot(message.snapshot.metadata.index)
+                    await self._send_snapshot(message, snapshot)
+                ok = True
+            except (aio.AioRpcError, asyncio.InvalidStateError, TimeoutError, OSError, StorageError) as error:
+                log.warning("sending a snapshot to the manager at %s failed: %r", self.member.addr, error)
+            finally:
+                self._snapshot = None
+                self._listener.snapshot_sent(self.member.raft_id, ok=ok)
+
+    async def _send_snapshot(self, message: Message, snapshot: Snapshot) -> None:
+        async with connection(self.member.addr, self._credentials) as channel:
+            call: Any = raft_pb2_grpc.RaftStub(channel).SendSnapshot()
+            for chunk in snapshot_chunks(self._cluster_id, message, snapshot):
+                await call.write(chunk)
+            await call.done_writing()
+            await call
+
+
+def snapshot_chunks(cluster_id: str, message: Message, snapshot: Snapshot) -> Iterator[raft_pb2.RaftSnapshotChunk]:
+    """The snapshot may be a newer one than the message names; its own metadata goes along."""
+    head = Message(message.kind, message.to, message.from_, message.term, snapshot=Snapshot(snapshot.metadata))
+    data = snapshot.data
+    starts = range(0, max(len(data), 1), CHUNK_BYTES)
+    for start in starts:
+        yield raft_pb2.RaftSnapshotChunk(
+            cluster_id=cluster_id,
+            message=message_to_wire(head) if start == 0 else None,
+            data=data[start : start + CHUNK_BYTES],
+            last=start == starts[-1],
+        )

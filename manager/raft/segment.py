@@ -1,0 +1,165 @@
+"""One file of the write-ahead log: frames, each the fruit of one write and one flush.
+
+Law: a frame is written only after the one before it is durable, so a frame that does not check out is a torn tail if nothing
+valid follows it, and damage otherwise. A file is never continued after its process: a restart begins the next one.
+
+    file:  magic (8) salt (16), then frames;  frame: magic (4) number (4) length (4) crc32 of number, length, payload (4) payload
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import msgspec
+
+from manager.raft.core import Entry, HardState
+from manager.raft.errors import CorruptError
+from manager.raft.sealing import SALT_BYTES, Cipher, Sealer, SealError, new_salt
+
+FILE_MAGIC = b"CoveyWL1"
+_FRAME_MAGIC = b"\xc0VF\x1e"
+_HEAD = struct.Struct(">4sIII")
+_NUMBERS = struct.Struct(">II")
+FILE_HEAD_BYTES = len(FILE_MAGIC) + SALT_BYTES
+MAX_FRAME_BYTES = 1 << 30
+
+
+class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """``reset`` is (index, term) of a snapshot that replaced the whole log; it comes before ``entries``."""
+
+    hard_state: HardState | None = None
+    entries: list[Entry] = []
+    reset: tuple[int, int] | None = None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Frame)
+
+
+def segment_path(folder: Path, sequence: int) -> Path:
+    return folder / f"{sequence:016x}.wal"
+
+
+def list_segments(folder: Path) -> list[tuple[int, Path]]:
+    return sorted((int(path.stem, 16), path) for path in folder.glob("*.wal"))
+
+
+def _purpose(sequence: int) -> bytes:
+    return b"wal %d" % sequence
+
+
+class SegmentWriter:
+    """Appends frames to a new file. Not thread-safe; blocking."""
+
+    __slots__ = ("_cipher", "_fd", "_number", "last_index", "path", "sequence", "size")
+
+    def __init__(self, folder: Path, sequence: int, sealer: Sealer) -> None:
+        self.path = segment_path(folder, sequence)
+        self.sequence = sequence
+        self.last_index = 0
+        salt = new_salt()
+        self._cipher = sealer.cipher(_purpose(sequence), salt)
+        self._number = 0
+        fresh = self.path.with_suffix(".new")
+        self._fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        write_all(self._fd, FILE_MAGIC + salt)
+        os.fsync(self._fd)
+        fresh.rename(self.path)
+        sync_folder(folder)
+        self.size = FILE_HEAD_BYTES
+
+    def append(self, frame: Frame) -> None:
+        """Writes and flushes one frame. Any OSError leaves the file in an unknown state."""
+        payload = self._cipher.seal(self._number, _encoder.encode(frame))
+        crc = zlib.crc32(payload, zlib.crc32(_NUMBERS.pack(self._number, len(payload))))
+        data = _HEAD.pack(_FRAME_MAGIC, self._number, len(payload), crc) + payload
+        write_all(self._fd, data)
+        os.fdatasync(self._fd)
+        self._number += 1
+        self.size += len(data)
+        if frame.entries:
+            self.last_index = max(self.last_index, frame.entries[-1].index)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def read_segment(path: Path, sequence: int, sealer: Sealer, *, last: bool) -> list[Frame]:
+    """The frames of a file. In the last file a torn tail is cut off, durably.
+
+    Raises:
+        CorruptError: something that was durable does not check out.
+    """
+    data = path.read_bytes()
+    if data[: len(FILE_MAGIC)] != FILE_MAGIC or len(data) < FILE_HEAD_BYTES:
+        raise CorruptError(path, 0, "it does not begin as a log file of Covey does")
+    cipher = sealer.cipher(_purpose(sequence), data[len(FILE_MAGIC) : FILE_HEAD_BYTES])
+    frames: list[Frame] = []
+    offset = FILE_HEAD_BYTES
+    while offset < len(data):
+        payload = _payload(data, offset, len(frames))
+        if payload is None:
+            _require_torn(path, data, offset, len(frames), last=last)
+            _cut(path, offset)
+            break
+        frames.append(_open(path, offset, cipher, len(frames), payload))
+        offset += _HEAD.size + len(payload)
+    return frames
+
+
+def _payload(data: bytes, offset: int, number: int) -> bytes | None:
+    """The payload of the frame at an offset, None unless it is that frame, whole and unchanged."""
+    if offset + _HEAD.size > len(data):
+        return None
+    magic, found, length, crc = _HEAD.unpack_from(data, offset)
+    end = offset + _HEAD.size + length
+    if magic != _FRAME_MAGIC or found < number or length > MAX_FRAME_BYTES or end > len(data):
+        return None
+    payload = data[offset + _HEAD.size : end]
+    return payload if zlib.crc32(payload, zlib.crc32(_NUMBERS.pack(found, length))) == crc else None
+
+
+def _require_torn(path: Path, data: bytes, offset: int, number: int, *, last: bool) -> None:
+    if not last:
+        raise CorruptError(path, offset, f"record {number} does not check out, and later files exist")
+    follower = data.find(_FRAME_MAGIC, offset + 1)
+    while follower >= 0:
+        if _payload(data, follower, number + 1) is not None:
+            raise CorruptError(path, offset, f"record {number} does not check out, but a later one does")
+        follower = data.find(_FRAME_MAGIC, follower + 1)
+
+
+def _open(path: Path, offset: int, cipher: Cipher, number: int, payload: bytes) -> Frame:
+    try:
+        return _decoder.decode(cipher.open(number, payload))
+    except SealError:
+        raise CorruptError(path, offset, f"record {number} does not open with this data key at this place") from None
+    except msgspec.DecodeError as error:
+        raise CorruptError(path, offset, f"record {number} is not understood ({error})") from None
+
+
+def _cut(path: Path, size: int) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.ftruncate(fd, size)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,122 @@
+"""Snapshot files: the whole state as of one log index, sealed in pieces.
+
+Law: a snapshot's name appears only when its content is durable. One that does not check out ends the start: the log before it may
+be gone. Blocking; called by ``disk`` from worker threads.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from manager.raft.core import Snapshot, SnapshotMeta
+from manager.raft.errors import CorruptError, WriteFailedError
+from manager.raft.sealing import SALT_BYTES, Sealer, SealError, new_salt
+from manager.raft.segment import sync_folder, write_all
+
+_MAGIC = b"CoveySN1"
+_PIECE_BYTES = 1 << 20
+_LENGTH_BYTES = 4
+
+
+class _Head(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    metadata: SnapshotMeta
+    size: int
+
+
+_encoder = msgspec.msgpack.Encoder()
+_head_decoder = msgspec.msgpack.Decoder(_Head)
+
+
+class SnapshotFolder:
+    """``keep_old`` is how many snapshots stay beside the latest."""
+
+    def __init__(self, folder: Path, sealer: Sealer, *, keep_old: int = 0) -> None:
+        self._folder = folder
+        self._sealer = sealer
+        self._keep_old = keep_old
+
+    def open(self) -> Snapshot | None:
+        """The latest snapshot. Raises CorruptError."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for leftover in self._folder.glob("*.new"):
+            leftover.unlink()
+        paths = self._paths()
+        return self._read(paths[-1]) if paths else None
+
+    def load(self, index: int) -> Snapshot:
+        """The snapshot at an index, or the latest if that one is gone. Raises CorruptError, OSError."""
+        paths = self._paths()
+        chosen = next((path for path in paths if path.stem.startswith(f"{index:016x}-")), None) or paths[-1]
+        return self._read(chosen)
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Returns when the snapshot is durable. Raises WriteFailedError."""
+        path = self._folder / f"{snapshot.metadata.index:016x}-{snapshot.metadata.term:016x}.snap"
+        try:
+            self._write(path, snapshot)
+        except OSError as error:
+            raise WriteFailedError(path, error) from error
+
+    def prune(self) -> None:
+        """Removes snapshots beyond those to keep. Raises WriteFailedError."""
+        try:
+            for path in self._paths()[: -1 - self._keep_old]:
+                path.unlink()
+        except OSError as error:
+            raise WriteFailedError(self._folder, error) from error
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob("*.snap"))
+
+    def _write(self, path: Path, snapshot: Snapshot) -> None:
+        salt = new_salt()
+        cipher = self._sealer.cipher(_purpose(path), salt)
+        fresh = path.with_suffix(".new")
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            write_all(fd, _MAGIC + salt)
+            head = _encoder.encode(_Head(snapshot.metadata, len(snapshot.data)))
+            pieces = [head] + [
+                snapshot.data[start : start + _PIECE_BYTES] for start in range(0, len(snapshot.data), _PIECE_BYTES)
+            ]
+            for number, piece in enumerate(pieces):
+                sealed = cipher.seal(number, piece)
+                write_all(fd, len(sealed).to_bytes(_LENGTH_BYTES, "big") + sealed)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        fresh.rename(path)
+        sync_folder(self._folder)
+
+    def _read(self, path: Path) -> Snapshot:
+        data = path.read_bytes()
+        start = len(_MAGIC) + SALT_BYTES
+        if data[: len(_MAGIC)] != _MAGIC or len(data) < start:
+            raise CorruptError(path, 0, "it does not begin as a snapshot of Covey does")
+        cipher = self._sealer.cipher(_purpose(path), data[len(_MAGIC) : start])
+        pieces: list[bytes] = []
+        offset = start
+        while offset < len(data):
+            length = int.from_bytes(data[offset : offset + _LENGTH_BYTES], "big")
+            offset += _LENGTH_BYTES
+            try:
+                pieces.append(cipher.open(len(pieces), data[offset : offset + length]))
+            except SealError:
+                reason = f"piece {len(pieces)} does not open with this data key at this place"
+                raise CorruptError(path, offset, reason) from None
+            offset += length
+        try:
+            head = _head_decoder.decode(pieces[0] if pieces else b"")
+        except msgspec.DecodeError as error:
+            raise CorruptError(path, start, f"its head is not understood ({error})") from None
+        content = b"".join(pieces[1:])
+        if len(content) != head.size:
+            raise CorruptError(path, len(data), f"it holds {len(content)} of {head.size} bytes")
+        return Snapshot(head.metadata, content)
+
+
+def _purpose(path: Path) -> bytes:
+    return b"snapshot " + path.stem.encode()
