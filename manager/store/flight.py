@@ -47,11 +47,11 @@ class Flights:
             for request_id in list(self._flights):
                 self.end(request_id, accepted=None)
 
-    def conflict(self, reads: AbstractSet[Touch], writes: AbstractSet[Touch]) -> Flight | None:
-        """A flight that changes what is among these."""
+    def conflict(self, reads: AbstractSet[Touch]) -> Flight | None:
+        """A flight that changes what a transaction read. Whatever a transaction changes it has read before."""
         if not self._by_touch:
             return None
-        for touch in (*reads, *writes):
+        for touch in reads:
             flight = self._by_touch.get(touch)
             if flight is not None:
                 return flight

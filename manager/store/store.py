@@ -135,7 +135,7 @@ class Store:
         if not changes:
             return (result,)
         writes = _touches(changes)
-        ahead = self._flights.conflict(tx.reads, writes)
+        ahead = self._flights.conflict(tx.reads)
         if ahead is not None:
             await wait_done(ahead)
             return None

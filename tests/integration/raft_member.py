@@ -1,0 +1,184 @@
+"""A manager reduced to its store and its Raft member, as a process: real files, real gRPC under mTLS, commands as lines of JSON on stdin.
+
+Run by the tests of Raft and by ``scripts/bench-store``: ``python raft_member.py CONFIG.json``.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import grpc
+from grpc import aio
+
+from covey.errors import CoveyError
+from covey.objects import Annotations, Config, ConfigSpec
+from coveypb.v1 import raft_pb2_grpc
+from manager.authorize import Gate
+from manager.raft.disk import Identity, enter_group, found_group, is_member
+from manager.raft.driver import Tuning
+from manager.raft.errors import RemovedError
+from manager.raft.joining import join, leave
+from manager.raft.node import RaftNode
+from manager.raft.sealing import AesSealer
+from manager.raft.service import RaftService
+from manager.store import Member, Store, Tx
+from manager.store import snapshot as store_snapshot
+from manager.store.view import View
+
+REMOVED = 3
+
+
+class MemberProcess:
+    def __init__(self, config: dict) -> None:
+        self.config = config
+        self.folder = Path(config["folder"])
+        self.sealer = AesSealer(bytes.fromhex(config["data_key"]))
+        self.pem = [Path(config[name]).read_bytes() for name in ("root", "key", "cert")]
+        self.addr = f"127.0.0.1:{config['port']}"
+
+    def client(self) -> grpc.ChannelCredentials:
+        return grpc.ssl_channel_credentials(*self.pem)
+
+    async def prepare(self) -> None:
+        """Founds or enters the group, unless this is a restart."""
+        if is_member(self.folder):
+            return
+        node_id, cluster_id = self.config["node_id"], self.config["cluster_id"]
+        if not self.config["join"]:
+            me = Member(raft_id=1, node_id=node_id, addr=self.addr)
+            identity = Identity(cluster_id=cluster_id, raft_id=1, node_id=node_id, members=(me,))
+            found_group(self.folder, self.sealer, identity, store_snapshot.encode(View.empty(), (me,)))
+            return
+        joined = await join(self.config["join"], self.client, node_id=node_id, addr=self.addr)
+        identity = Identity(cluster_id=cluster_id, raft_id=joined.raft_id, node_id=node_id, members=joined.members)
+        enter_group(self.folder, identity)
+
+    async def run(self) -> int:
+        await self.prepare()
+        tuning = Tuning(**self.config.get("tuning", {}))
+        self.store = Store(
+            lambda machine: RaftNode.open(self.folder, self.sealer, machine, self.client, tuning),
+        )
+        self.node: RaftNode = self.store.consensus
+        server = aio.server(interceptors=[Gate(self.config["cluster_id"], lambda _: True)])
+        raft_pb2_grpc.add_RaftServicer_to_server(RaftService(self.node, self.client), server)
+        root, key, cert = self.pem
+        server.add_secure_port(
+            self.addr,
+            grpc.ssl_server_credentials([(key, cert)], root_certificates=root, require_client_auth=True),
+        )
+        await server.start()
+        print(json.dumps({"ready": True}), flush=True)
+        code = 0
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                commands = tasks.create_task(self.serve())
+                await self.node.run()
+                commands.cancel()
+        except* RemovedError:
+            code = REMOVED
+        finally:
+            await server.stop(0.2)
+        return code
+
+    async def serve(self) -> None:
+        reader = asyncio.StreamReader(limit=1 << 24)
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        async with asyncio.TaskGroup() as tasks:
+            while line := await reader.readline():
+                tasks.create_task(self.answer(json.loads(line)))
+        await self.node.close()
+
+    async def answer(self, command: dict) -> None:
+        try:
+            result = await getattr(self, f"do_{command.pop('op')}")(**command.pop("args"))
+            reply = {"result": result}
+        except CoveyError as error:
+            reply = {"error": type(error).__name__, "message": error.message}
+        print(json.dumps({"id": command["id"], **reply}), flush=True)
+
+    async def do_create(self, name: str, size: int = 16) -> int:
+        spec = ConfigSpec(annotations=Annotations(name=name), data=os.urandom(size))
+        await self.store.update(lambda tx: tx.create(Config(id=name, spec=spec)))
+        return self.store.view().configs.get(name).meta.version
+
+    async def do_increment(self, name: str) -> None:
+        """Read, change, write: lost updates would show."""
+
+        def apply(tx: Tx) -> None:
+            config = tx.configs.get(name)
+            data = str(int(config.spec.data) + 1).encode()
+            tx.update(Config(id=name, meta=config.meta, spec=ConfigSpec(annotations=config.spec.annotations, data=data)))
+
+        await self.store.update(apply)
+
+    async def do_counter(self, name: str) -> None:
+        spec = ConfigSpec(annotations=Annotations(name=name), data=b"0")
+        await self.store.update(lambda tx: tx.create(Config(id=name, spec=spec)))
+
+    async def do_data(self, name: str) -> str:
+        return self.store.view().configs.get(name).spec.data.decode("latin-1")
+
+    async def do_names(self, fresh: bool = False) -> list:
+        if fresh:
+            await self.node.read_index()
+        return [config.spec.annotations.name for config in self.store.view().configs]
+
+    async def do_digest(self) -> str:
+        return store_snapshot.encode(self.store.view(), ()).hex()
+
+    async def do_status(self) -> dict:
+        leadership = self.node.leadership
+        status = self.node._driver.status()
+        return {
+            "leader": leadership.is_leader,
+            "leader_addr": leadership.leader_addr,
+            "term": leadership.term,
+            "applied": status.applied,
+            "first_index": status.first_index,
+            "members": {m.node_id: {"voter": m.voter, "reachable": m.reachable} for m in self.node.members()},
+        }
+
+    async def do_leave(self, node_id: str) -> None:
+        await leave([self.addr], self.client, node_id=node_id, timeout_seconds=20)
+
+    async def do_close(self) -> None:
+        await self.node.close()
+
+    async def do_load(self, clients: int, writes: int, size: int, prefix: str) -> dict:
+        """Acknowledged writes a second from so many concurrent updaters, and their latencies."""
+        latencies: list[float] = []
+        numbers = iter(range(writes))
+        data = os.urandom(size)
+
+        async def client() -> None:
+            for number in numbers:
+                name = f"{prefix}{number}"
+                began = time.perf_counter()
+                config = Config(id=name, spec=ConfigSpec(annotations=Annotations(name=name), data=data))
+                await self.store.update(lambda tx, config=config: tx.create(config))
+                latencies.append(time.perf_counter() - began)
+
+        began, cpu = time.perf_counter(), time.process_time()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(clients):
+                tasks.create_task(client())
+        seconds = time.perf_counter() - began
+        latencies.sort()
+        return {
+            "per_second": writes / seconds,
+            "p50_ms": latencies[len(latencies) // 2] * 1000,
+            "p99_ms": latencies[len(latencies) * 99 // 100] * 1000,
+            "cpu_share": (time.process_time() - cpu) / seconds,
+        }
+
+
+if __name__ == "__main__":
+    if os.environ.get("RAFT_MEMBER_DEBUG"):
+        import logging
+
+        logging.basicConfig(level=logging.DEBUG)
+    sys.exit(asyncio.run(MemberProcess(json.loads(Path(sys.argv[1]).read_text())).run()))
