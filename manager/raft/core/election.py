@@ -59,12 +59,34 @@ def _request_votes(state: RaftState, kind: MessageKind, term: int, context: byte
             reply = MessageKind.VOTE_REPLY if kind is MessageKind.VOTE else MessageKind.PRE_VOTE_REPLY
             state.send_after_sync(Message(reply, peer, state.id, term))
         else:
-            state.send_after_sync(Message(kind, peer, state.id, term, log_term, index, context=context))
+            state.send_after_sync(
+                Message(
+                    kind,
+                    peer,
+                    state.id,
+                    term,
+                    log_term,
+                    index,
+                    commit=state.log.committed,
+                    hint_term=state.log.committed_term(),
+                    context=context,
+                ),
+            )
 
 
 def in_lease(state: RaftState) -> bool:
     """Whether this node heard from a leader within the shortest election timeout (or is one)."""
     return state.config.check_quorum and state.leader != NO_PEER and state.election_elapsed < state.config.election_tick
+
+
+def learn_commit(state: RaftState, message: Message) -> None:
+    """Takes over what the other side of an election knows to be committed: that is a fact, whatever its term.
+
+    Without this a removal can lock up: those who stay have the change in their logs, do not know that it is committed,
+    and still need the votes of those who left, who know it, hold longer logs and do not campaign any more.
+    """
+    if state.role is not Role.LEADER and state.log.matches(message.commit, message.hint_term):
+        state.log.commit_to(message.commit)
 
 
 def handle_request(state: RaftState, message: Message) -> None:
@@ -79,7 +101,17 @@ def handle_request(state: RaftState, message: Message) -> None:
     kind = MessageKind.PRE_VOTE_REPLY if pre else MessageKind.VOTE_REPLY
     # A granted pre-vote answers for the term asked about; a refusal tells this node's own.
     term = message.term if grant else state.term
-    state.send_after_sync(Message(kind, message.from_, state.id, term, reject=not grant))
+    state.send_after_sync(
+        Message(
+            kind,
+            message.from_,
+            state.id,
+            term,
+            commit=state.log.committed,
+            reject=not grant,
+            hint_term=state.log.committed_term(),
+        ),
+    )
     if grant and not pre:
         state.election_elapsed = 0
         state.vote = message.from_

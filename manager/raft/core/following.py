@@ -53,19 +53,19 @@ def handle_snapshot(state: RaftState, message: Message) -> None:
 
 
 def _restore(state: RaftState, snapshot: Snapshot) -> bool:
-    """Takes the snapshot's state and membership; False when the log needs no replacement."""
+    """Takes the snapshot's state and membership; False when the log needs no replacement.
+
+    The snapshot may be older than this node's own membership (the one that began the cluster is): the log after it
+    tells the rest, and until then the node does not campaign.
+    """
     meta = snapshot.metadata
-    conf = meta.conf_state
     if meta.index <= state.log.committed:
         return False
-    members = {*conf.voters, *conf.learners, *conf.voters_outgoing, *conf.learners_next}
-    if state.id not in members:
-        return False  # it speaks of a time when this node was no member, the log after it will come
     if state.log.matches(meta.index, meta.term):
         state.log.commit_to(meta.index)
         return False
     state.log.restore(snapshot)
-    state.tracker.switch(conf, next_index=meta.index + 1)
+    state.tracker.switch(meta.conf_state, next_index=meta.index + 1)
     return True
 
 

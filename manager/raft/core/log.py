@@ -42,6 +42,9 @@ class RaftLog:
     def last_term(self) -> int:
         return self.term(self.last_index())
 
+    def committed_term(self) -> int:
+        return self.term(self.committed)
+
     @property
     def stable_index(self) -> int:
         """The last index that the driver reported as durable (a pending snapshot goes before everything)."""

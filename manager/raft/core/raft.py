@@ -24,6 +24,8 @@ def tick(state: RaftState) -> None:
 
 
 def step(state: RaftState, message: Message) -> None:
+    if message.kind in _ELECTION:
+        election.learn_commit(state, message)
     if message.term > state.term:
         if not _meet_higher_term(state, message):
             return
@@ -115,6 +117,7 @@ def _timeout_now(state: RaftState, _: Message) -> None:
 
 
 _VOTE_REQUESTS = frozenset({MessageKind.VOTE, MessageKind.PRE_VOTE})
+_ELECTION = _VOTE_REQUESTS | {MessageKind.VOTE_REPLY, MessageKind.PRE_VOTE_REPLY}
 _FROM_LEADER = frozenset({MessageKind.APPEND, MessageKind.HEARTBEAT, MessageKind.SNAPSHOT})
 
 _FOLLOWER: dict[MessageKind, _Handler] = {

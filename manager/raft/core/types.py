@@ -136,8 +136,9 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     APPEND: (index, log_term) precede `entries`, `commit` is the leader's. APPEND_REPLY: `index` is the last entry held,
     or with `reject` the one refused, then (reject_hint, hint_term) say where the logs may agree. VOTE, PRE_VOTE: (index,
-    log_term) are the candidate's last. HEARTBEAT and its reply echo `context`. READ_INDEX and its reply carry the
-    reader's `context`. `entries` is never changed after it was made.
+    log_term) are the candidate's last; these and their replies tell the sender's committed entry as (commit, hint_term).
+    HEARTBEAT and its reply echo `context`. READ_INDEX and its reply carry the reader's `context`. TRANSFER_LEADER names
+    the heir in `index`. `entries` is never changed after it was made.
     """
 
     kind: MessageKind
