@@ -109,6 +109,8 @@ Global___Hello: _TypeAlias = Hello  # noqa: Y015
 
 @_typing.final
 class Heartbeat(_message.Message):
+    """Answered by a HeartbeatAck, so that an agent learns of a dead leader as soon as the leader learns of a dead agent."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -180,6 +182,7 @@ class ManagerMessage(_message.Message):
     ASSIGNMENTS_FIELD_NUMBER: _builtins.int
     STATUS_ACK_FIELD_NUMBER: _builtins.int
     LOG_SUBSCRIPTION_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_ACK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def session(self) -> Global___SessionState: ...
     @_builtins.property
@@ -188,6 +191,8 @@ class ManagerMessage(_message.Message):
     def status_ack(self) -> Global___StatusAck: ...
     @_builtins.property
     def log_subscription(self) -> Global___LogSubscription: ...
+    @_builtins.property
+    def heartbeat_ack(self) -> Global___HeartbeatAck: ...
     def __init__(
         self,
         *,
@@ -195,16 +200,32 @@ class ManagerMessage(_message.Message):
         assignments: Global___Assignments | None = ...,
         status_ack: Global___StatusAck | None = ...,
         log_subscription: Global___LogSubscription | None = ...,
+        heartbeat_ack: Global___HeartbeatAck | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "log_subscription", b"log_subscription", "message", b"message", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "heartbeat_ack", b"heartbeat_ack", "log_subscription", b"log_subscription", "message", b"message", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "log_subscription", b"log_subscription", "message", b"message", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "heartbeat_ack", b"heartbeat_ack", "log_subscription", b"log_subscription", "message", b"message", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["session", "assignments", "status_ack", "log_subscription"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["session", "assignments", "status_ack", "log_subscription", "heartbeat_ack"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___ManagerMessage: _TypeAlias = ManagerMessage  # noqa: Y015
+
+@_typing.final
+class HeartbeatAck(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeartbeatAck: _TypeAlias = HeartbeatAck  # noqa: Y015
 
 @_typing.final
 class SessionState(_message.Message):

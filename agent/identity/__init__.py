@@ -1,0 +1,10 @@
+"""Who this node is: its key, its certificate and the root it trusts; how it joins a cluster by token, and how it renews.
+
+Law: the root is checked by the token's digest before the token's secret is told to anybody.
+"""
+
+from agent.identity.identity import Identity, IdentityStore
+from agent.identity.joining import join
+from agent.identity.renewal import keep_renewed, renew, renewal_time_ns
+
+__all__ = ["Identity", "IdentityStore", "join", "keep_renewed", "renew", "renewal_time_ns"]

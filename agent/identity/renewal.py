@@ -1,0 +1,92 @@
+"""Renewal of the node's certificate at 50 to 80 % of its life, or at once when the node's role changes.
+
+Law: the key stays, so that certificate and key on disk belong together at any moment; only the leader renews, and a manager that does
+not lead names it.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from grpc import aio
+
+from agent.identity.identity import Identity, IdentityStore
+from agent.identity.request import signing_request
+from covey.clock import SECOND, Clock, wall_clock
+from covey.errors import CoveyError, UnavailableError
+from covey.grpc_errors import LEADER_METADATA, from_code
+from coveypb.v1 import ca_pb2, ca_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+_CALL_SECONDS = 5.0
+_MAX_HOPS = 8
+_PAUSE_SECONDS = 0.3
+_RETRY_SECONDS = 30.0
+_CHECK_SECONDS = 3600.0
+
+
+def renewal_time_ns(identity: Identity, fraction: float) -> int:
+    """When to renew; ``fraction`` in [0, 1) spreads the nodes over 50 to 80 % of the certificate's life."""
+    life_ns = identity.not_after_ns - identity.not_before_ns
+    return identity.not_before_ns + int(life_ns * (0.5 + 0.3 * fraction))
+
+
+async def renew(store: IdentityStore, managers: Sequence[str]) -> Identity:
+    """A new certificate with the role that the node has now, saved. ``managers`` are HOST:PORT of mTLS listeners.
+
+    Raises:
+        UnavailableError: no leader answered; PermissionDeniedError: this node was removed from the cluster.
+    """
+    old = store.require()
+    request = ca_pb2.RenewCertificateRequest(csr=signing_request(old.key))
+    waiting = random.sample(list(managers), len(managers))
+    failure: CoveyError = UnavailableError("no manager is known to renew the certificate")
+    for _ in range(_MAX_HOPS):
+        if not waiting:
+            break
+        addr = waiting.pop(0)
+        async with old.channel(addr) as channel:
+            stub: Any = ca_pb2_grpc.CertificateRenewalStub(channel)
+            try:
+                answer = await stub.RenewCertificate(request, timeout=_CALL_SECONDS)
+            except aio.AioRpcError as error:
+                leader = dict(error.trailing_metadata() or ()).get(LEADER_METADATA)
+                if leader is None:
+                    failure = from_code(error.code().name, f"renewing the certificate at {addr}: {error.details()}")
+                    if not isinstance(failure, UnavailableError):
+                        raise failure from error
+                elif leader:
+                    waiting.insert(0, str(leader))
+                else:
+                    await asyncio.sleep(_PAUSE_SECONDS)
+                    waiting.append(addr)
+                continue
+        identity = Identity.parse(certificate=answer.certificate, key=old.key, root=answer.root_certificate)
+        await asyncio.to_thread(store.save, identity)
+        return identity
+    raise failure
+
+
+async def keep_renewed(
+    store: IdentityStore,
+    managers: Callable[[], Sequence[str]],
+    on_renewed: Callable[[Identity], None],
+    *,
+    clock: Clock = wall_clock,
+) -> None:
+    """For ever: waits until it is time, renews, says so. A failure is tried again after half a minute."""
+    fraction = random.random()  # noqa: S311 - spreads load, keeps no secret
+    while True:
+        left_ns = renewal_time_ns(store.require(), fraction) - clock()
+        if left_ns > 0:
+            await asyncio.sleep(min(left_ns / SECOND, _CHECK_SECONDS))
+            continue
+        try:
+            on_renewed(await renew(store, managers()))
+            fraction = random.random()  # noqa: S311 - spreads load, keeps no secret
+        except CoveyError as error:
+            log.warning("the certificate was not renewed, trying again in %d s: %s", _RETRY_SECONDS, error.message)
+            await asyncio.sleep(_RETRY_SECONDS)

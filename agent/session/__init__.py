@@ -1,0 +1,6 @@
+"""The agent's side of the one stream to the leader: assignments down, statuses and logs up."""
+
+from agent.session.ports import StatusUpdate, WorkerPort
+from agent.session.session import RemovedFromCluster, Session
+
+__all__ = ["RemovedFromCluster", "Session", "StatusUpdate", "WorkerPort"]

@@ -1,0 +1,127 @@
+"""The session: one stream to the leader for ever, found again whenever it is lost.
+
+Law: a manager that says nothing for two and a half heartbeat periods is left, for each heartbeat is answered. A status is reported until
+it is acknowledged. What is told by the manager goes to the worker in order; a difference that does not apply ends the stream.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+
+from grpc import aio
+
+from agent.identity import IdentityStore
+from agent.session.ports import WorkerPort
+from agent.session.reports import Reports
+from agent.session.stream import SessionStream
+from covey.errors import CoveyError, PermissionDeniedError
+from covey.grpc_errors import LEADER_METADATA
+from covey.objects import NodeDescription
+from coveypb.v1 import dispatcher_pb2
+
+log = logging.getLogger(__name__)
+
+StateCallback = Callable[[dispatcher_pb2.SessionState], None]
+
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 2.0
+
+
+class RemovedFromCluster(PermissionDeniedError):  # noqa: N818 - what it says is not an error of this node
+    """The leader says that this node is not of the cluster any more."""
+
+
+class Session:
+    """One an agent. ``managers`` are HOST:PORT of mTLS listeners to begin with; each SessionState brings the present ones."""
+
+    def __init__(
+        self,
+        identity: IdentityStore,
+        managers: Sequence[str],
+        worker: WorkerPort,
+        describe: Callable[[], NodeDescription],
+        *,
+        addr: str = "",
+        on_state: StateCallback | None = None,
+    ) -> None:
+        self.managers = tuple(managers)
+        self.connected = asyncio.Event()
+        self._identity = identity
+        self._worker = worker
+        self._describe = describe
+        self._addr = addr
+        self._on_state = on_state
+        self._reports = Reports()
+
+    async def run(self) -> None:
+        """Until cancelled.
+
+        Raises:
+            RemovedFromCluster: this node was removed.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._collect_statuses(), name="session statuses")
+                group.create_task(self._follow_leader(), name="session stream")
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from errors
+
+    async def _collect_statuses(self) -> None:
+        async for update in self._worker.statuses:
+            self._reports.put(update.task_id, update.status)
+        await asyncio.Event().wait()  # a worker that has no more to say does not end the session
+
+    async def _follow_leader(self) -> None:
+        pause, hint = _FIRST_PAUSE_SECONDS, ""
+        while True:
+            addr = hint or self._any_manager()
+            hint, was_up = await self._once(addr)
+            if hint and hint != addr:
+                continue
+            pause = _FIRST_PAUSE_SECONDS if was_up else min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+
+    def _any_manager(self) -> str:
+        return random.choice(self.managers) if self.managers else ""  # noqa: S311 - spreads load
+
+    async def _once(self, addr: str) -> tuple[str, bool]:
+        """One stream to its end: the leader's address if the manager named it, and whether a session came about."""
+        stream = SessionStream(self._worker, self._reports, self._take_state)
+        if not addr:
+            log.warning("no manager is known; waiting for one")
+            return "", False
+        failure: BaseException | None = None
+        try:
+            async with self._identity.require().channel(addr) as channel:
+                await stream.run(channel, self._describe(), self._addr)
+        except* (aio.AioRpcError, CoveyError, TimeoutError, OSError, asyncio.InvalidStateError) as failures:
+            failure = _first(failures)
+        finally:
+            self.connected.clear()
+        if isinstance(failure, aio.AioRpcError):
+            return self._leader_named(addr, failure), stream.established
+        log.info("session with %s ended: %s", addr, failure or "by the manager")
+        return "", stream.established
+
+    def _leader_named(self, addr: str, failure: aio.AioRpcError) -> str:
+        details = failure.details() or ""
+        if failure.code().name == "PERMISSION_DENIED" and "removed from the cluster" in details:
+            raise RemovedFromCluster(details)
+        log.info("session with %s ended: %s %s", addr, failure.code().name, details)
+        return str(dict(failure.trailing_metadata() or ()).get(LEADER_METADATA, ""))
+
+    def _take_state(self, state: dispatcher_pb2.SessionState) -> None:
+        managers = tuple(manager.addr for manager in state.managers if manager.addr)
+        if managers:
+            self.managers = managers
+        self.connected.set()
+        if self._on_state is not None:
+            self._on_state(state)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,141 @@
+"""One stream with one manager, from hello to its end: heartbeats, statuses and logs up, assignments down.
+
+Law: everything on it is bounded and has a deadline; whatever goes wrong ends the whole stream, and the session makes another.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from grpc import aio
+
+from agent.session.assembly import Assembly
+from agent.session.logs import LogPublisher
+from agent.session.ports import WorkerPort
+from agent.session.reports import Reports
+from covey import codec
+from covey.clock import SECOND
+from covey.errors import DeadlineError, UnavailableError
+from covey.objects import NodeDescription
+from coveypb.v1 import dispatcher_pb2, dispatcher_pb2_grpc
+
+StateCallback = Callable[[dispatcher_pb2.SessionState], None]
+
+_HELLO_SECONDS = 5.0
+_WRITE_SECONDS = 5.0
+_ACK_SECONDS = 15.0
+_SILENT_PERIODS = 2.5
+_DEFAULT_PERIOD_SECONDS = 1.0
+
+
+class SessionStream:
+    """Used once. ``established`` says whether the manager accepted the session."""
+
+    def __init__(self, worker: WorkerPort, reports: Reports, on_state: StateCallback) -> None:
+        self.established = False
+        self._worker = worker
+        self._reports = reports
+        self._on_state = on_state
+        self._assembly = Assembly()
+        self._period_seconds = _DEFAULT_PERIOD_SECONDS
+        self._sequence = 0
+        self._acknowledged = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._call: Any = None
+
+    async def run(self, channel: aio.Channel, description: NodeDescription, addr: str) -> None:
+        """Returns when the manager ends the stream in good order; else raises (in a group) what ended it."""
+        stub: Any = dispatcher_pb2_grpc.DispatcherStub(channel)
+        self._call = stub.Session()
+        hello = dispatcher_pb2.Hello(addr=addr)
+        codec.write(description, hello.description)
+        try:
+            async with asyncio.timeout(_HELLO_SECONDS):
+                await self._write(dispatcher_pb2.AgentMessage(hello=hello))
+                first = await self._read()
+            self._take_first(first)
+            async with asyncio.TaskGroup() as group:
+                publisher = LogPublisher(self._worker, stub, group)
+                group.create_task(self._beat())
+                group.create_task(self._report())
+                await self._receive(publisher)
+        finally:
+            self._call.cancel()
+
+    def _take_first(self, message: dispatcher_pb2.ManagerMessage) -> None:
+        if message.WhichOneof("message") != "session":
+            raise UnavailableError("the manager began the session with something else than its state")
+        self.established = True
+        self._take_state(message.session)
+
+    def _take_state(self, state: dispatcher_pb2.SessionState) -> None:
+        if state.heartbeat_period_ns > 0:
+            self._period_seconds = state.heartbeat_period_ns / SECOND
+        self._on_state(state)
+
+    async def _receive(self, publisher: LogPublisher) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._period_seconds * _SILENT_PERIODS):
+                    message = await self._read()
+            except TimeoutError:
+                raise DeadlineError("the manager fell silent") from None
+            match message.WhichOneof("message"):
+                case "session":
+                    self._take_state(message.session)
+                case "assignments":
+                    whole = self._assembly.take(message.assignments)
+                    if whole is not None:
+                        await self._worker.apply(whole.changes, complete=whole.complete)
+                case "status_ack":
+                    if message.status_ack.sequence == self._sequence:
+                        self._acknowledged.set()
+                case "log_subscription":
+                    publisher.take(message.log_subscription)
+                case _:
+                    pass  # an answered heartbeat: that it came is all it says
+
+    async def _beat(self) -> None:
+        while True:
+            await self._write(dispatcher_pb2.AgentMessage(heartbeat=dispatcher_pb2.Heartbeat()))
+            await asyncio.sleep(self._period_seconds)
+
+    async def _report(self) -> None:
+        while True:
+            await self._reports.wait()
+            sent = self._reports.batch()
+            self._sequence += 1
+            self._acknowledged.clear()
+            message = dispatcher_pb2.AgentMessage(statuses=dispatcher_pb2.StatusBatch(sequence=self._sequence))
+            for task_id, status in sent.items():
+                codec.write(status, message.statuses.updates.add(task_id=task_id).status)
+            await self._write(message)
+            try:
+                async with asyncio.timeout(_ACK_SECONDS):
+                    await self._acknowledged.wait()
+            except TimeoutError:
+                raise DeadlineError("the manager did not acknowledge statuses") from None
+            self._reports.settle(sent)
+
+    async def _read(self) -> dispatcher_pb2.ManagerMessage:
+        message = await self._call.read()
+        if message is aio.EOF:
+            await self._raise_status()
+        return message  # type: ignore[no-any-return]
+
+    async def _write(self, message: dispatcher_pb2.AgentMessage) -> None:
+        async with self._writing, asyncio.timeout(_WRITE_SECONDS):
+            try:
+                await self._call.write(message)
+            except asyncio.InvalidStateError:
+                await self._raise_status()
+
+    async def _raise_status(self) -> None:
+        """The stream is over: its status as an error."""
+        code = await self._call.code()
+        raise aio.AioRpcError(
+            code,
+            await self._call.initial_metadata(),
+            await self._call.trailing_metadata(),
+            details=await self._call.details() or "the manager ended the session",
+        )

@@ -1,0 +1,207 @@
+"""Who may call what: one table for every gRPC method, applied on every listener by one interceptor.
+
+Law: a method without a line in the table is refused, and a test walks all descriptors so that none is forgotten. Roles come from the
+certificate's OU, the cluster from its O, the node from its CN; a node that was removed from the store is refused.
+"""
+
+import enum
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from covey.errors import CoveyError, PermissionDeniedError, UnauthenticatedError
+from covey.objects.base import Struct
+from manager.control.errors import code_of, details_of
+
+log = logging.getLogger(__name__)
+
+
+class Caller(enum.Enum):
+    """ANONYMOUS calls on the join port, LOCAL on the manager's own Unix socket, the others with a certificate."""
+
+    ANONYMOUS = "a host without a certificate"
+    LOCAL = "the daemon of this host"
+    WORKER = "a worker"
+    MANAGER = "a manager"
+
+
+class Peer(Struct, frozen=True, kw_only=True):
+    """Who calls. ``node_id`` and ``cluster_id`` are empty for ANONYMOUS and LOCAL."""
+
+    caller: Caller
+    node_id: str = ""
+    cluster_id: str = ""
+
+
+_ENGINE = frozenset({Caller.LOCAL, Caller.MANAGER})
+_NODES = frozenset({Caller.WORKER, Caller.MANAGER})
+_MANAGERS = frozenset({Caller.MANAGER})
+_JOINING = frozenset({Caller.ANONYMOUS, Caller.MANAGER})
+
+ALLOWED: dict[str, frozenset[Caller]] = {
+    "/coveypb.v1.CertificateAuthority/GetRootCertificate": _JOINING,
+    "/coveypb.v1.CertificateAuthority/IssueCertificate": _JOINING,
+    "/coveypb.v1.CertificateRenewal/RenewCertificate": _NODES,
+    "/coveypb.v1.Dispatcher/Session": _NODES,
+    "/coveypb.v1.Dispatcher/PublishLogs": _NODES,
+    "/coveypb.v1.Raft/Exchange": _MANAGERS,
+    "/coveypb.v1.Raft/SendSnapshot": _MANAGERS,
+    "/coveypb.v1.Raft/Join": _MANAGERS,
+    "/coveypb.v1.Raft/Leave": _MANAGERS,
+    "/coveypb.v1.Control/GetCluster": _ENGINE,
+    "/coveypb.v1.Control/UpdateCluster": _ENGINE,
+    "/coveypb.v1.Control/ListNodes": _ENGINE,
+    "/coveypb.v1.Control/GetNode": _ENGINE,
+    "/coveypb.v1.Control/UpdateNode": _ENGINE,
+    "/coveypb.v1.Control/RemoveNode": _ENGINE,
+    "/coveypb.v1.Control/ListServices": _ENGINE,
+    "/coveypb.v1.Control/GetService": _ENGINE,
+    "/coveypb.v1.Control/CreateService": _ENGINE,
+    "/coveypb.v1.Control/UpdateService": _ENGINE,
+    "/coveypb.v1.Control/RemoveService": _ENGINE,
+    "/coveypb.v1.Control/ListTasks": _ENGINE,
+    "/coveypb.v1.Control/GetTask": _ENGINE,
+    "/coveypb.v1.Control/ListNetworks": _ENGINE,
+    "/coveypb.v1.Control/GetNetwork": _ENGINE,
+    "/coveypb.v1.Control/CreateNetwork": _ENGINE,
+    "/coveypb.v1.Control/RemoveNetwork": _ENGINE,
+    "/coveypb.v1.Control/ListSecrets": _ENGINE,
+    "/coveypb.v1.Control/GetSecret": _ENGINE,
+    "/coveypb.v1.Control/CreateSecret": _ENGINE,
+    "/coveypb.v1.Control/UpdateSecret": _ENGINE,
+    "/coveypb.v1.Control/RemoveSecret": _ENGINE,
+    "/coveypb.v1.Control/ListConfigs": _ENGINE,
+    "/coveypb.v1.Control/GetConfig": _ENGINE,
+    "/coveypb.v1.Control/CreateConfig": _ENGINE,
+    "/coveypb.v1.Control/UpdateConfig": _ENGINE,
+    "/coveypb.v1.Control/RemoveConfig": _ENGINE,
+    "/coveypb.v1.Control/Watch": _ENGINE,
+    "/coveypb.v1.Control/Logs": _ENGINE,
+    "/coveypb.v1.Control/Status": _ENGINE,
+}
+
+_UNITS = {"covey-manager": Caller.MANAGER, "covey-worker": Caller.WORKER}
+
+
+def peer_of_subject(subject: str) -> Peer:
+    """The peer that a verified certificate's subject names, such as ``CN=…,OU=covey-worker,O=…``.
+
+    Raises:
+        UnauthenticatedError: it is not a node's certificate.
+    """
+    fields = dict(part.split("=", 1) for part in subject.split(",") if "=" in part)
+    caller = _UNITS.get(fields.get("OU", ""))
+    if caller is None or not fields.get("CN"):
+        raise UnauthenticatedError(f"the certificate ({subject}) is not a node's of a Covey cluster")
+    return Peer(caller=caller, node_id=fields["CN"], cluster_id=fields.get("O", ""))
+
+
+def peer_of(context: Any) -> Peer:
+    """The caller of a method on the mTLS listener."""
+    subject = context.auth_context().get("x509_subject", ())
+    if not subject:
+        raise UnauthenticatedError("this call needs a node's certificate")
+    return peer_of_subject(bytes(subject[0]).decode(errors="replace"))
+
+
+def authorize(method: str, peer: Peer, cluster_id: str, *, known: Callable[[str], bool]) -> None:
+    """Returns if the peer may call the method. ``known`` says whether the cluster has a node with that id.
+
+    Raises:
+        PermissionDeniedError: it may not; UnauthenticatedError: its certificate is another cluster's.
+    """
+    name = method.removeprefix("/coveypb.v1.").replace("/", ".")
+    allowed = ALLOWED.get(method)
+    if allowed is None or peer.caller not in allowed:
+        may = ", ".join(sorted(caller.value for caller in allowed or ())) or "nobody"
+        raise PermissionDeniedError(f"{peer.caller.value} may not call {name}; {may} may")
+    if peer.caller in {Caller.ANONYMOUS, Caller.LOCAL}:
+        return
+    if peer.cluster_id != cluster_id:
+        raise UnauthenticatedError(
+            f"node {peer.node_id} holds a certificate of cluster {peer.cluster_id}, this is cluster {cluster_id}"
+        )
+    if not known(peer.node_id):
+        raise PermissionDeniedError(
+            f"node {peer.node_id} was removed from the cluster; leave it on that host and join again"
+        )
+
+
+class Gate(aio.ServerInterceptor):
+    """Admits callers by the table and turns errors into statuses. ``fixed`` is every caller's identity on a listener without client
+    certificates.
+    """
+
+    def __init__(self, cluster_id: str, known: Callable[[str], bool], fixed: Caller | None = None) -> None:
+        self._cluster_id = cluster_id
+        self._known = known
+        self._fixed = fixed
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = str(handler_call_details.method)
+        return wrapped(handler, lambda inner: self._admitted(method, inner))
+
+    def _admitted(self, method: str, inner: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        async def call(request: Any, context: Any) -> Any:
+            try:
+                peer = Peer(caller=self._fixed) if self._fixed else peer_of(context)
+                authorize(method, peer, self._cluster_id, known=self._known)
+                return await inner(request, context)
+            except aio.AbortError:
+                raise
+            except CoveyError as error:
+                await context.abort(code_of(error), details_of(error))
+            except ValueError as error:  # a number or text on the wire that this version does not know
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            except Exception:
+                log.exception("%s failed", method)
+                raise
+
+        return call
+
+
+def wrapped(
+    handler: Any, wrap: Callable[[Callable[[Any, Any], Any]], Callable[[Any, Any], Any]], *, raw: bool = False
+) -> Any:
+    """The handler with its behaviour wrapped, as a coroutine that writes its stream by itself. ``raw`` leaves the bytes alone."""
+    behaviour = behaviour_of(handler)
+    shape = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }[handler.request_streaming, handler.response_streaming]
+    if raw:
+        return shape(wrap(behaviour))
+    return shape(wrap(behaviour), handler.request_deserializer, handler.response_serializer)
+
+
+def behaviour_of(handler: Any) -> Callable[[Any, Any], Any]:
+    """A handler's method as a coroutine, whether it yields its responses or writes them."""
+    inner = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    if not handler.response_streaming:
+        return inner  # type: ignore[no-any-return]
+
+    async def run(request: Any, context: Any) -> None:
+        result = inner(request, context)
+        if not hasattr(result, "__aiter__"):
+            await result
+            return
+        try:
+            async for response in result:
+                await context.write(response)
+        finally:
+            if hasattr(result, "aclose"):
+                await result.aclose()
+
+    return run

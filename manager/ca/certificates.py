@@ -1,0 +1,144 @@
+"""Roots and node certificates: pure functions from keys, requests and times to PEM.
+
+Law: a node certificate says CN = node id, OU = covey-manager or covey-worker, O = cluster id, and carries the names ``covey`` and the
+node id; nothing in it comes from the request but the public key, whose possession the request's signature proves.
+"""
+
+import datetime as dt
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from covey.clock import HOUR, SECOND
+from covey.errors import InvalidArgumentError
+from covey.objects.base import Struct
+from covey.states import NodeRole
+
+UNITS = {NodeRole.MANAGER: "covey-manager", NodeRole.WORKER: "covey-worker"}
+SHARED_NAME = "covey"
+MAX_REQUEST_BYTES = 16 * 1024
+_BACKDATED_NS = HOUR
+_ROOT_LIFE_NS = 20 * 365 * 24 * HOUR
+
+
+class RootPair(Struct, frozen=True, kw_only=True):
+    """PEM of the root certificate and of its key."""
+
+    cert: bytes
+    key: bytes
+
+
+def create_root(cluster_id: str, now_ns: int) -> RootPair:
+    """A new self-signed ECDSA P-256 root."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, cluster_id),
+            x509.NameAttribute(NameOID.COMMON_NAME, "covey-ca"),
+        ]
+    )
+    usage = _usage(signs_certificates=True)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(_moment(now_ns - _BACKDATED_NS))
+        .not_valid_after(_moment(now_ns + _ROOT_LIFE_NS))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return RootPair(cert=certificate.public_bytes(serialization.Encoding.PEM), key=key_pem(key))
+
+
+def issue(
+    root: RootPair, csr_pem: bytes, *, node_id: str, role: NodeRole, cluster_id: str, now_ns: int, life_ns: int
+) -> bytes:
+    """A node's certificate for the key of a signing request: PEM, the node's certificate and then the root.
+
+    Raises:
+        InvalidArgumentError: the request does not parse, or is not signed by its own key, or the key is not ECDSA P-256.
+    """
+    public_key = _requested_key(csr_pem)
+    issuer = x509.load_pem_x509_certificate(root.cert)
+    issuer_key = serialization.load_pem_private_key(root.key, password=None)
+    if not isinstance(issuer_key, ec.EllipticCurvePrivateKey):
+        raise InvalidArgumentError("the cluster's root key is not an ECDSA key")
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, node_id),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, UNITS[role]),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, cluster_id),
+        ]
+    )
+    ends = min(_moment(now_ns + life_ns), issuer.not_valid_after_utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.subject)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(_moment(now_ns - _BACKDATED_NS))
+        .not_valid_after(ends)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+        )
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(SHARED_NAME), x509.DNSName(node_id)]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+        .sign(issuer_key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM) + root.cert
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def new_request() -> tuple[bytes, bytes]:
+    """A new key and its signing request, both PEM: what the first manager asks of itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    return key_pem(key), request.public_bytes(serialization.Encoding.PEM)
+
+
+def _requested_key(csr_pem: bytes) -> ec.EllipticCurvePublicKey:
+    if len(csr_pem) > MAX_REQUEST_BYTES:
+        raise InvalidArgumentError(f"the certificate signing request is longer than {MAX_REQUEST_BYTES} bytes")
+    try:
+        request = x509.load_pem_x509_csr(csr_pem)
+        valid = request.is_signature_valid
+        key = request.public_key()
+    except Exception as error:  # the parser raises many kinds; each means the same here
+        raise InvalidArgumentError("the certificate signing request does not parse") from error
+    if not valid:
+        raise InvalidArgumentError("the certificate signing request is not signed by its own key")
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise InvalidArgumentError("the certificate signing request's key must be ECDSA P-256")
+    return key
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _moment(time_ns: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(time_ns // SECOND, dt.UTC)

@@ -1,0 +1,69 @@
+"""The cluster object's part of trust: its root, its join tokens, and which role a token gives.
+
+Law: tokens are compared in constant time, and both of them always, so that the time taken tells nothing. Pure; called by the
+bootstrap, the control API (rotation) and the CA's servicer.
+"""
+
+import hashlib
+
+from covey import jointoken
+from covey.errors import UnauthenticatedError
+from covey.ids import new_id
+from covey.objects import Cluster, ClusterSpec, RootCA, replace
+from covey.states import NodeRole
+from manager.ca.certificates import RootPair, create_root
+
+
+def new_cluster(spec: ClusterSpec, now_ns: int) -> Cluster:
+    """A cluster with a new root and new tokens."""
+    cluster_id = new_id()
+    root = create_root(cluster_id, now_ns)
+    return Cluster(id=cluster_id, spec=spec, root_ca=_trust(root))
+
+
+def root_pair(cluster: Cluster) -> RootPair:
+    return RootPair(cert=cluster.root_ca.cert, key=cluster.root_ca.key)
+
+
+def rotated(cluster: Cluster, *, worker: bool, manager: bool) -> Cluster:
+    """The cluster with new tokens for the roles named; the old ones are worth nothing from then on."""
+    root = cluster.root_ca
+    if worker:
+        root = replace(root, join_token_worker=str(jointoken.generate(root.cert)))
+    if manager:
+        root = replace(root, join_token_manager=str(jointoken.generate(root.cert)))
+    return replace(cluster, root_ca=root)
+
+
+def role_of_token(cluster: Cluster, text: str) -> NodeRole:
+    """The role that a token gives.
+
+    Raises:
+        InvalidArgumentError: it is no token.
+        UnauthenticatedError: it is another cluster's, or its secret is wrong or was rotated.
+    """
+    token = jointoken.parse(text)
+    root = cluster.root_ca
+    worker = jointoken.same(str(token), root.join_token_worker)
+    manager = jointoken.same(str(token), root.join_token_manager)
+    if manager:
+        return NodeRole.MANAGER
+    if worker:
+        return NodeRole.WORKER
+    if token.digest != jointoken.root_digest(root.cert):
+        raise UnauthenticatedError(
+            "the join token belongs to another cluster: its digest is not of this cluster's root certificate"
+        )
+    raise UnauthenticatedError(
+        "the join token is not valid: it was rotated or mistyped; ask a manager for the present one (swarm join-token worker|manager)"
+    )
+
+
+def _trust(root: RootPair) -> RootCA:
+    return RootCA(
+        key=root.key,
+        cert=root.cert,
+        cert_digest=hashlib.sha256(jointoken.der(root.cert)).hexdigest(),
+        join_token_worker=str(jointoken.generate(root.cert)),
+        join_token_manager=str(jointoken.generate(root.cert)),
+    )

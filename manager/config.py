@@ -1,0 +1,70 @@
+"""What a manager process is told by the daemon that starts it: one JSON file. Written by ``node``, read by ``manager.main``."""
+
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from covey.objects import ClusterSpec
+from covey.states import NodeAvailability
+
+JOIN_PORT = 2377
+MTLS_PORT = 2378
+
+
+class ManagerMode(StrEnum):
+    """BOOTSTRAP makes a new cluster, its root and this node's identity; JOIN asks another manager to become a member; RESTART goes on
+    with what STATE/manager holds. A JOIN or BOOTSTRAP that was done before goes on as RESTART.
+    """
+
+    BOOTSTRAP = "bootstrap"
+    JOIN = "join"
+    RESTART = "restart"
+
+
+class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``advertise_addr`` is this host as others reach it, without a port; ``listen_addr`` where the listeners bind. ``remote_addr`` is
+    HOST:PORT of the mTLS listener as other managers reach it; empty: ADVERTISE_ADDR:MTLS_PORT. ``join_addrs`` are HOST:PORT of managers'
+    mTLS listeners. ``node_id`` may be empty with BOOTSTRAP; the identity then tells it. ``cluster_spec`` and the four after it count with
+    BOOTSTRAP alone.
+    """
+
+    state_dir: Path
+    run_dir: Path
+    node_id: str = ""
+    hostname: str = ""
+    advertise_addr: str = "127.0.0.1"
+    listen_addr: str = "0.0.0.0"
+    remote_addr: str = ""
+    join_port: int = JOIN_PORT
+    mtls_port: int = MTLS_PORT
+    mode: ManagerMode = ManagerMode.RESTART
+    join_addrs: tuple[str, ...] = ()
+    cluster_spec: ClusterSpec = ClusterSpec()
+    availability: NodeAvailability = NodeAvailability.ACTIVE
+    default_address_pool: tuple[str, ...] = ()
+    subnet_size: int = 0
+    data_path_port: int = 0
+    log_level: str = "info"
+
+    @property
+    def addr(self) -> str:
+        """HOST:PORT of the mTLS listener, as other managers reach it."""
+        return self.remote_addr or f"{self.advertise_addr}:{self.mtls_port}"
+
+    @property
+    def identity_dir(self) -> Path:
+        return self.state_dir / "identity"
+
+    @property
+    def manager_dir(self) -> Path:
+        return self.state_dir / "manager"
+
+    @property
+    def socket_path(self) -> Path:
+        return self.run_dir / "manager.sock"
+
+
+def load(path: Path) -> ManagerConfig:
+    """Raises msgspec.ValidationError, which names the field, and OSError."""
+    return msgspec.json.decode(path.read_bytes(), type=ManagerConfig)

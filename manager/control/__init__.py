@@ -1,0 +1,1 @@
+"""What the Engine API asks of the cluster: validation, transactions, forwarding to the leader."""

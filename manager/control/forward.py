@@ -1,0 +1,228 @@
+"""Calls that only the leader answers, passed on by a follower as raw bytes, streams included.
+
+Law: a call is repeated only while nothing can have been done: the other side says that it does not lead, or was not reached. What was
+sent and lost is reported as such, except for calls that read. All of it ends within a deadline, and a call is passed on once only,
+since the mTLS listener has no forwarder.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from covey.errors import UnavailableError
+from covey.grpc_errors import LEADER_METADATA
+from manager.authorize import behaviour_of, wrapped
+from manager.control.errors import abort_not_leader
+from manager.store import Consensus, Leadership, NotLeaderError
+
+_PATIENCE_SECONDS = 6.0
+_CALL_SECONDS = 30.0
+_PAUSE_SECONDS = 0.1
+_LOCAL = frozenset({"/coveypb.v1.Control/Status", "/coveypb.v1.CertificateAuthority/GetRootCertificate"})
+_READS = ("Get", "List", "Watch", "Logs")
+
+Dial = Callable[[str], aio.Channel]
+
+
+class _AskAgainError(Exception):
+    """Nothing was done; the leader may be another by now."""
+
+
+class Forwarder(aio.ServerInterceptor):
+    """``dial`` gives a channel to a manager's mTLS address; it owns and reuses it. Without one, the caller is told who leads."""
+
+    def __init__(self, consensus: Consensus, dial: Dial | None) -> None:
+        self._consensus = consensus
+        self._dial = dial
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        handler = await continuation(handler_call_details)
+        method = str(handler_call_details.method)
+        service = method.split("/")[1]
+        if (
+            handler is None
+            or service not in {"coveypb.v1.Control", "coveypb.v1.CertificateAuthority"}
+            or method in _LOCAL
+        ):
+            return handler
+        if self._dial is None:
+            return wrapped(handler, self._leader_alone)
+        return wrapped(handler, lambda _: self._forwarding(method, handler, self._dial), raw=True)  # type: ignore[arg-type]
+
+    def _leader_alone(self, inner: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        async def call(request: Any, context: Any) -> Any:
+            leadership = self._consensus.leadership
+            if not leadership.is_leader:
+                await abort_not_leader(context, leadership.leader_addr)
+            return await inner(request, context)
+
+        return call
+
+    def _forwarding(self, method: str, handler: Any, dial: Dial) -> Callable[[bytes, Any], Any]:
+        inner = behaviour_of(handler)
+
+        async def here(request: bytes, context: Any) -> Any:
+            message = handler.request_deserializer(request)
+            if handler.response_streaming:
+                return await inner(message, _Serializing(context, handler.response_serializer))
+            return handler.response_serializer(await inner(message, context))
+
+        async def call(request: bytes, context: Any) -> Any:
+            deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+            while True:
+                leadership = await self._someone_leads(deadline)
+                try:
+                    if leadership.is_leader:
+                        return await here(request, context)
+                    channel = dial(leadership.leader_addr)
+                    if handler.response_streaming:
+                        return await self._stream(channel, method, request, context, leadership)
+                    return await self._unary(channel, method, request, context, leadership)
+                except (_AskAgainError, NotLeaderError) as error:
+                    if isinstance(error, NotLeaderError) and not _reads(method):
+                        raise
+                    if asyncio.get_running_loop().time() > deadline:
+                        raise UnavailableError(_NO_LEADER) from error
+                    await asyncio.sleep(_PAUSE_SECONDS)
+
+        return call
+
+    async def _someone_leads(self, deadline: float) -> Leadership:
+        """Waits through an election."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                with self._consensus.subscribe() as changes:
+                    async for leadership in changes:
+                        if leadership.is_leader or leadership.leader_addr:
+                            return leadership
+        except TimeoutError:
+            pass
+        raise UnavailableError(_NO_LEADER)
+
+    async def _unary(self, channel: aio.Channel, method: str, request: bytes, context: Any, told: Leadership) -> bytes:
+        multicall: Any = channel.unary_unary(method)
+        sent = multicall(request, timeout=_CALL_SECONDS)
+        try:
+            async with asyncio.TaskGroup() as group:
+                watcher = group.create_task(self._cancel_when_deposed(sent, told))
+                try:
+                    return bytes(await sent)
+                finally:
+                    watcher.cancel()
+        except* aio.AioRpcError as failures:
+            failure: Any = failures.exceptions[0]
+        except* asyncio.CancelledError:
+            failure = None
+        if failure is None:
+            return await self._lost(method, context)
+        return await self._answer_failure(failure, method, context)
+
+    async def _stream(self, channel: aio.Channel, method: str, request: bytes, context: Any, told: Leadership) -> None:
+        """Passed on as it comes. Once something was written the call cannot be repeated: it ends, and the caller watches anew."""
+        multicall: Any = channel.unary_stream(method)
+        sent = multicall(request)
+        written = False
+        failure: Any = None
+        async with asyncio.TaskGroup() as group:
+            watcher = group.create_task(self._cancel_when_deposed(sent, told))
+            try:
+                async for response in sent:
+                    await context.write(response)
+                    written = True
+            except aio.AioRpcError as error:
+                failure = error
+            except asyncio.CancelledError:
+                if not sent.cancelled() or _cancelling():
+                    sent.cancel()
+                    raise
+                failure = UnavailableError("the leader changed while this stream ran; open it again")
+            finally:
+                watcher.cancel()
+        if isinstance(failure, aio.AioRpcError):
+            if written:
+                await context.abort(failure.code(), failure.details() or "")
+            await self._answer_failure(failure, method, context)
+        elif failure is not None:
+            raise failure
+
+    async def _cancel_when_deposed(self, sent: Any, told: Leadership) -> None:
+        """A leader whose host died answers nothing; that another leads is learnt sooner than any deadline."""
+        with self._consensus.subscribe() as changes:
+            async for now in changes:
+                if now.leader_addr and now.leader_addr != told.leader_addr:
+                    sent.cancel()
+                    return
+
+    async def _lost(self, method: str, context: Any) -> bytes:
+        if _cancelling():
+            raise asyncio.CancelledError
+        if _reads(method):
+            raise _AskAgainError
+        await context.abort(grpc.StatusCode.UNAVAILABLE, _UNKNOWN)
+        raise AssertionError
+
+    async def _answer_failure(self, failure: aio.AioRpcError, method: str, context: Any) -> bytes:
+        """Asks again if nothing was done, else gives the leader's own status to the caller."""
+        if any(key == LEADER_METADATA for key, _ in failure.trailing_metadata() or ()):
+            raise _AskAgainError
+        details = failure.details() or ""
+        if failure.code() == grpc.StatusCode.UNAVAILABLE and not _meant(details):
+            if _reads(method) or "failed to connect" in details.lower():
+                raise _AskAgainError
+            details = _UNKNOWN
+        await context.abort(failure.code(), details)
+        raise AssertionError
+
+
+class _Serializing:
+    """A context whose ``write`` takes messages, over one that takes bytes."""
+
+    def __init__(self, context: Any, serialize: Callable[[Any], bytes]) -> None:
+        self._context = context
+        self._serialize = serialize
+
+    async def write(self, message: Any) -> None:
+        await self._context.write(self._serialize(message))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+
+_NO_LEADER = (
+    "The swarm does not have a leader. It's possible that too few managers are online. "
+    "Make sure more than half of the managers are online."
+)
+_UNKNOWN = (
+    "the leader was lost while it handled this; it may or may not have been done: look, then repeat it if need be"
+)
+
+
+def _meant(details: str) -> bool:
+    """Whether UNAVAILABLE is the leader's own sentence, rather than gRPC's about a connection."""
+    transport = (
+        "failed to connect",
+        "socket closed",
+        "connection",
+        "goaway",
+        "keepalive",
+        "recvmsg",
+        "channel",
+        "transport",
+    )
+    return bool(details) and not any(word in details.lower() for word in transport)
+
+
+def _reads(method: str) -> bool:
+    return method.rpartition("/")[2].startswith(_READS)
+
+
+def _cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

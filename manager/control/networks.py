@@ -1,0 +1,120 @@
+"""Networks: create and remove. Pure functions on a transaction, run by the servicer; subnets and VNIs are the allocator's."""
+
+import ipaddress
+
+from covey.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    TooLargeError,
+    UnsupportedError,
+)
+from covey.ids import IdSource
+from covey.objects import Driver, IPAMConfig, Network, NetworkSpec, replace
+from covey.states import TaskState
+from manager.control.names import require_network_name
+from manager.store import Tx, View
+
+MAX_NETWORKS = 4096
+
+
+def create(tx: Tx, spec: NetworkSpec, new_id: IdSource) -> str:
+    """Stores a new overlay network and returns its id."""
+    require_network_name(spec.annotations)
+    _refuse_unsupported(spec)
+    name = spec.annotations.name
+    if name in {"bridge", "host", "none", "ingress"}:
+        raise PermissionDeniedError(f"operation is not permitted on predefined {name} network")
+    if tx.networks.by_name(name) is not None:
+        raise AlreadyExistsError(f"network with name {name} already exists")
+    if len(tx.networks) >= MAX_NETWORKS:
+        raise TooLargeError(f"the cluster has {MAX_NETWORKS} networks, which is the bound; remove one first")
+    for config in spec.ipam.configs:
+        _require_pool(tx, config)
+    driver = Driver(name="overlay", options=spec.driver.options)
+    network = Network(id=new_id(), spec=replace(spec, driver=driver))
+    tx.create(network)
+    return network.id
+
+
+def remove(tx: Tx, ref: str) -> str:
+    """Forgets a network that no service and no living task uses."""
+    network = tx.networks.find(ref)
+    name = network.spec.annotations.name
+    services = tx.services.by_network(network.id)
+    if services:
+        raise ConflictError(f"network {name} is in use by service {services[0].spec.annotations.name}")
+    for task in tx.tasks.by_network(network.id):
+        if task.status.state >= TaskState.ASSIGNED and not task.status.state.terminal:
+            raise ConflictError(f"network {name} is in use by task {task.id}")
+    tx.remove(Network, network.id)
+    return network.id
+
+
+def _refuse_unsupported(spec: NetworkSpec) -> None:
+    if spec.driver.name not in {"", "overlay"}:
+        raise UnsupportedError(
+            f"cluster networks use the driver overlay; {spec.driver.name} is not supported in a cluster"
+        )
+    if spec.driver.options:
+        options = ", ".join(sorted(spec.driver.options))
+        raise UnsupportedError(f"options of the overlay driver are not supported yet: {options}")
+    if spec.ipv6:
+        raise UnsupportedError("IPv6 on overlay networks is not supported yet: create the network without --ipv6")
+    if spec.ingress:
+        raise UnsupportedError("the ingress network is not supported yet: create the network without --ingress")
+    if spec.ipam.driver.name not in {"", "default"}:
+        raise UnsupportedError(f"IPAM driver {spec.ipam.driver.name} is not supported: use default")
+    if len(spec.ipam.configs) > 1:
+        raise UnsupportedError("more than one subnet for an overlay network is not supported: give one")
+
+
+def _require_pool(view: View, config: IPAMConfig) -> None:
+    """Whether the subnet parses, its gateway and range lie in it, and no other network has any of it."""
+    if not config.subnet:
+        if config.gateway or config.ip_range or config.auxiliary_addresses:
+            raise InvalidArgumentError("invalid network config: a gateway or an IP range needs a subnet")
+        return
+    try:
+        subnet = ipaddress.ip_network(config.subnet, strict=False)
+    except ValueError:
+        raise InvalidArgumentError(
+            f"invalid network config: invalid subnet {config.subnet}: invalid CIDR block notation"
+        ) from None
+    if not isinstance(subnet, ipaddress.IPv4Network):
+        raise UnsupportedError(f"IPv6 on overlay networks is not supported yet: subnet {config.subnet}")
+    if subnet.prefixlen > 29:
+        raise InvalidArgumentError(f"invalid network config: subnet {config.subnet} is too small; use /29 or larger")
+    _require_inside("gateway", config.gateway, subnet)
+    for name, address in sorted(config.auxiliary_addresses.items()):
+        _require_inside(f"auxiliary address {name}", address, subnet)
+    if config.ip_range:
+        try:
+            inside = ipaddress.IPv4Network(config.ip_range, strict=False).subnet_of(subnet)
+        except ValueError:
+            raise InvalidArgumentError(f"invalid network config: invalid IP range {config.ip_range}") from None
+        if not inside:
+            raise InvalidArgumentError(f"invalid network config: IP range {config.ip_range} is not in subnet {subnet}")
+    _require_free(view, subnet)
+
+
+def _require_inside(what: str, address: str, subnet: ipaddress.IPv4Network) -> None:
+    if not address:
+        return
+    try:
+        inside = ipaddress.IPv4Address(address) in subnet
+    except ValueError:
+        raise InvalidArgumentError(f"invalid network config: invalid {what} {address}") from None
+    if not inside:
+        raise InvalidArgumentError(f"invalid network config: {what} {address} is not in subnet {subnet}")
+
+
+def _require_free(view: View, subnet: ipaddress.IPv4Network) -> None:
+    for network in view.networks:
+        for config in (*network.spec.ipam.configs, *network.ipam.configs):
+            if config.subnet and subnet.overlaps(ipaddress.IPv4Network(config.subnet, strict=False)):
+                name = network.spec.annotations.name
+                raise PermissionDeniedError(
+                    f"Pool overlaps with other one on this address space: {subnet} overlaps {config.subnet} of network {name}"
+                )

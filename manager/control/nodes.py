@@ -1,0 +1,57 @@
+"""Nodes: change their spec, remove them. Pure functions on a transaction and the members of the Raft group, run by the servicer.
+
+Law: no demotion may cost the group its quorum; the refusal gives the numbers.
+"""
+
+from collections.abc import Sequence
+
+from covey.errors import ConflictError, StaleVersionError
+from covey.objects import Node, NodeSpec, replace
+from covey.states import NodeRole, NodeState
+from manager.control.names import require_labels
+from manager.control.services import OUT_OF_SEQUENCE
+from manager.store import Member, Tx
+
+
+def update(tx: Tx, ref: str, version: int, spec: NodeSpec, members: Sequence[Member]) -> str:
+    """Replaces the spec; the role manager then makes the role follow."""
+    node = tx.nodes.find(ref)
+    if node.meta.version != version:
+        raise StaleVersionError(OUT_OF_SEQUENCE)
+    require_labels(spec.annotations)
+    if node.spec.desired_role is NodeRole.MANAGER and spec.desired_role is NodeRole.WORKER:
+        require_demotable(tx, node, members)
+    tx.update(replace(node, spec=spec))
+    return node.id
+
+
+def require_demotable(tx: Tx, node: Node, members: Sequence[Member]) -> None:
+    """Raises ConflictError when the group could not decide without the node."""
+    managers = [other for other in tx.nodes if other.spec.desired_role is NodeRole.MANAGER]
+    if len(managers) <= 1:
+        raise ConflictError("attempting to demote the last manager of the swarm")
+    voters = [member for member in members if member.voter]
+    rest = [member for member in voters if member.node_id != node.id]
+    if len(rest) == len(voters):
+        return
+    needed = len(rest) // 2 + 1
+    reachable = sum(member.reachable for member in rest)
+    if not rest or reachable < needed:
+        raise ConflictError(
+            f"can't remove member from the raft: this would result in a loss of quorum: "
+            f"{len(rest)} managers would be left, {needed} must be reachable, {reachable} are"
+        )
+
+
+def remove(tx: Tx, ref: str, members: Sequence[Member], *, force: bool) -> str:
+    """Forgets a node. Its certificate is worth nothing from then on."""
+    node = tx.nodes.find(ref)
+    in_group = any(member.node_id == node.id for member in members)
+    if NodeRole.MANAGER in {node.role, node.spec.desired_role} or in_group:
+        raise ConflictError(
+            f"node {node.id} is a cluster manager and is a member of the raft cluster. It must be demoted to worker before removal"
+        )
+    if node.status.state is NodeState.READY and not force:
+        raise ConflictError(f"node {node.id} is not down and can't be removed")
+    tx.remove(Node, node.id)
+    return node.id

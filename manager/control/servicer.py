@@ -1,0 +1,212 @@
+"""The Control service on the leader: requests to pure functions in transactions, objects back to messages.
+
+Law: a method validates inside the transaction that writes, so nothing is half done; whatever the functions raise becomes a status by
+the one table. Followers never reach this code but for Status: the forwarder stands before it.
+"""
+
+# ruff: noqa: N802 - gRPC names its methods so
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
+
+from covey import codec
+from covey.clock import Clock, wall_clock
+from covey.ids import IdSource, new_id
+from covey.objects import (
+    ClusterSpec,
+    ConfigSpec,
+    NetworkSpec,
+    NodeSpec,
+    Object,
+    SecretSpec,
+    ServiceSpec,
+)
+from coveypb.v1 import control_pb2, dispatcher_pb2
+from manager.ca.servicer import the_cluster
+from manager.control import clusters, networks, nodes, secrets, services
+from manager.control.listing import matching
+from manager.control.status import manager_status
+from manager.control.visible import visible
+from manager.control.watching import events
+from manager.store import Store, Table, Tx
+
+
+class Logs(Protocol):
+    """The log broker, as this service needs it."""
+
+    def logs(self, request: control_pb2.LogsRequest) -> AsyncIterator[dispatcher_pb2.LogBatch]: ...
+
+
+class Control:
+    """One a manager process."""
+
+    def __init__(self, store: Store, logs: Logs, *, clock: Clock = wall_clock, ids: IdSource = new_id) -> None:
+        self._store = store
+        self._logs = logs
+        self._clock = clock
+        self._ids = ids
+
+    # --- cluster ---
+
+    async def GetCluster(self, _request: control_pb2.GetClusterRequest, _context: Any) -> Any:
+        return self._wire(the_cluster(self._store.view()))
+
+    async def UpdateCluster(self, request: control_pb2.UpdateClusterRequest, _context: Any) -> Any:
+        spec = codec.from_wire(ClusterSpec, request.spec) if request.HasField("spec") else None
+        await self._store.update(
+            lambda tx: clusters.update(
+                tx,
+                request.version,
+                spec,
+                rotate_worker=request.rotate_worker_token,
+                rotate_manager=request.rotate_manager_token,
+            )
+        )
+        return self._wire(the_cluster(self._store.view()))
+
+    # --- nodes ---
+
+    async def ListNodes(self, request: control_pb2.ListRequest, _context: Any) -> control_pb2.ListNodesResponse:
+        found = matching(self._store.view().nodes, request)
+        return control_pb2.ListNodesResponse(nodes=[self._wire(node) for node in found])
+
+    async def GetNode(self, request: control_pb2.GetRequest, _context: Any) -> Any:
+        return self._wire(self._store.view().nodes.find(request.ref))
+
+    async def UpdateNode(self, request: control_pb2.UpdateNodeRequest, _context: Any) -> Any:
+        spec = codec.from_wire(NodeSpec, request.spec)
+        members = self._store.consensus.members()
+        return await self._write(
+            lambda tx: nodes.update(tx, request.ref, request.version, spec, members), lambda view: view.nodes
+        )
+
+    async def RemoveNode(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:
+        members = self._store.consensus.members()
+        return await self._remove(lambda tx: nodes.remove(tx, request.ref, members, force=request.force))
+
+    # --- services and tasks ---
+
+    async def ListServices(self, request: control_pb2.ListRequest, _context: Any) -> control_pb2.ListServicesResponse:
+        view = self._store.view()
+        response = control_pb2.ListServicesResponse()
+        for service in matching(view.services, request):
+            codec.write(service, response.services.add())
+            counts = services.counts(view, service)
+            response.counts.add(running=counts.running, desired=counts.desired, completed=counts.completed)
+        return response
+
+    async def GetService(self, request: control_pb2.GetRequest, _context: Any) -> Any:
+        return self._wire(self._store.view().services.find(request.ref))
+
+    async def CreateService(self, request: control_pb2.CreateServiceRequest, _context: Any) -> Any:
+        spec = codec.from_wire(ServiceSpec, request.spec)
+        return await self._write(lambda tx: services.create(tx, spec, self._ids), lambda view: view.services)
+
+    async def UpdateService(self, request: control_pb2.UpdateServiceRequest, _context: Any) -> Any:
+        if request.rollback:
+            return await self._write(
+                lambda tx: services.roll_back(tx, request.ref, request.version, self._clock()),
+                lambda view: view.services,
+            )
+        spec = codec.from_wire(ServiceSpec, request.spec)
+        return await self._write(
+            lambda tx: services.update(tx, request.ref, request.version, spec), lambda view: view.services
+        )
+
+    async def RemoveService(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:
+        return await self._remove(lambda tx: services.remove(tx, request.ref))
+
+    async def ListTasks(self, request: control_pb2.ListRequest, _context: Any) -> control_pb2.ListTasksResponse:
+        view = self._store.view()
+        if request.service_ids:
+            candidates = [task for service_id in request.service_ids for task in view.tasks.by_service(service_id)]
+        elif request.node_ids:
+            candidates = [task for node_id in request.node_ids for task in view.tasks.by_node(node_id)]
+        else:
+            candidates = list(view.tasks)
+        found = {task.id: task for task in matching(candidates, request)}
+        return control_pb2.ListTasksResponse(tasks=[self._wire(task) for task in found.values()])
+
+    async def GetTask(self, request: control_pb2.GetRequest, _context: Any) -> Any:
+        return self._wire(self._store.view().tasks.find(request.ref))
+
+    # --- networks ---
+
+    async def ListNetworks(self, request: control_pb2.ListRequest, _context: Any) -> control_pb2.ListNetworksResponse:
+        found = matching(self._store.view().networks, request)
+        return control_pb2.ListNetworksResponse(networks=[self._wire(network) for network in found])
+
+    async def GetNetwork(self, request: control_pb2.GetRequest, _context: Any) -> Any:
+        return self._wire(self._store.view().networks.find(request.ref))
+
+    async def CreateNetwork(self, request: control_pb2.CreateNetworkRequest, _context: Any) -> Any:
+        spec = codec.from_wire(NetworkSpec, request.spec)
+        return await self._write(lambda tx: networks.create(tx, spec, self._ids), lambda view: view.networks)
+
+    async def RemoveNetwork(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:
+        return await self._remove(lambda tx: networks.remove(tx, request.ref))
+
+    # --- secrets and configs ---
+
+    async def ListSecrets(self, request: control_pb2.ListRequest, _context: Any) -> control_pb2.ListSecretsResponse:
+        found = matching(self._store.view().secrets, request)
+        return control_pb2.ListSecretsResponse(secrets=[self._wire(secret) for secret in found])
+
+    async def GetSecret(self, request: control_pb2.GetRequest, _context: Any) -> Any:
+        return self._wire(self._store.view().secrets.find(request.ref))
+
+    async def CreateSecret(self, request: control_pb2.CreateSecretRequest, _context: Any) -> Any:
+        spec = codec.from_wire(SecretSpec, request.spec)
+        return await self._write(lambda tx: secrets.create_secret(tx, spec, self._ids), lambda view: view.secrets)
+
+    async def UpdateSecret(self, request: control_pb2.UpdateSecretRequest, _context: Any) -> Any:
+        spec = codec.from_wire(SecretSpec, request.spec)
+        return await self._write(
+            lambda tx: secrets.update_secret(tx, request.ref, request.version, spec), lambda view: view.secrets
+        )
+
+    async def RemoveSecret(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:
+        return await self._remove(lambda tx: secrets.remove_secret(tx, request.ref))
+
+    async def ListConfigs(self, request: control_pb2.ListRequest, _context: Any) -> control_pb2.ListConfigsResponse:
+        found = matching(self._store.view().configs, request)
+        return control_pb2.ListConfigsResponse(configs=[self._wire(config) for config in found])
+
+    async def GetConfig(self, request: control_pb2.GetRequest, _context: Any) -> Any:
+        return self._wire(self._store.view().configs.find(request.ref))
+
+    async def CreateConfig(self, request: control_pb2.CreateConfigRequest, _context: Any) -> Any:
+        spec = codec.from_wire(ConfigSpec, request.spec)
+        return await self._write(lambda tx: secrets.create_config(tx, spec, self._ids), lambda view: view.configs)
+
+    async def UpdateConfig(self, request: control_pb2.UpdateConfigRequest, _context: Any) -> Any:
+        spec = codec.from_wire(ConfigSpec, request.spec)
+        return await self._write(
+            lambda tx: secrets.update_config(tx, request.ref, request.version, spec), lambda view: view.configs
+        )
+
+    async def RemoveConfig(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:
+        return await self._remove(lambda tx: secrets.remove_config(tx, request.ref))
+
+    # --- streams and state ---
+
+    async def Watch(self, _request: control_pb2.WatchRequest, _context: Any) -> AsyncIterator[Any]:
+        async for event in events(self._store):
+            yield event
+
+    async def Logs(self, request: control_pb2.LogsRequest, _context: Any) -> AsyncIterator[dispatcher_pb2.LogBatch]:
+        async for batch in self._logs.logs(request):
+            yield batch
+
+    async def Status(self, _request: control_pb2.ManagerStatusRequest, _context: Any) -> Any:
+        return manager_status(self._store)
+
+    async def _write(self, apply: Callable[[Tx], str], table: Callable[[Any], Table[Any]]) -> Any:
+        object_id = await self._store.update(apply)
+        return self._wire(table(self._store.view()).find(object_id))
+
+    async def _remove(self, apply: Callable[[Tx], str]) -> control_pb2.RemoveResponse:
+        return control_pb2.RemoveResponse(id=await self._store.update(apply))
+
+    def _wire(self, item: Object) -> Any:
+        return codec.to_wire(visible(item))

@@ -1,0 +1,100 @@
+"""Services: create, update, roll back, remove, count. Pure functions on a transaction or a view, run by the servicer."""
+
+from covey.errors import AlreadyExistsError, ConflictError, InvalidArgumentError, StaleVersionError
+from covey.ids import IdSource
+from covey.objects import Service, ServiceSpec, UpdateStatus, replace
+from covey.objects.base import Struct
+from covey.states import ServiceMode, TaskState, UpdateState
+from manager.control.service_spec import resolved
+from manager.store import Tx, View
+
+OUT_OF_SEQUENCE = "update out of sequence"
+
+
+class Counts(Struct, frozen=True, kw_only=True):
+    running: int = 0
+    desired: int = 0
+    completed: int = 0
+
+
+def create(tx: Tx, spec: ServiceSpec, new_id: IdSource) -> str:
+    """Stores a new service and returns its id."""
+    stored = resolved(tx, spec)
+    name = spec.annotations.name
+    if tx.services.by_name(name) is not None:
+        raise AlreadyExistsError(f"name conflicts with an existing object: service {name} already exists")
+    service = Service(id=new_id(), spec=stored, spec_version=1)
+    tx.create(service)
+    return service.id
+
+
+def update(tx: Tx, ref: str, version: int, spec: ServiceSpec) -> str:
+    """Replaces the spec; the tasks are remade when what they are made from has changed."""
+    service = _current(tx, ref, version)
+    before = service.spec
+    if spec.annotations.name != before.annotations.name:
+        raise InvalidArgumentError("renaming services is not supported: create a service with the new name")
+    if spec.mode is not before.mode:
+        raise InvalidArgumentError("service mode change is not allowed: create another service")
+    after = resolved(tx, spec)
+    remade = after.task != before.task or _endpoint_mode(after) != _endpoint_mode(before)
+    tx.update(
+        replace(
+            service,
+            spec=after,
+            previous_spec=before,
+            previous_spec_version=service.spec_version,
+            spec_version=service.meta.version + 1 if remade else service.spec_version,
+            update_status=None,
+        )
+    )
+    return service.id
+
+
+def roll_back(tx: Tx, ref: str, version: int, now_ns: int) -> str:
+    """Goes back to the previous spec, which becomes the present one's successor in turn."""
+    service = _current(tx, ref, version)
+    if service.previous_spec is None:
+        raise ConflictError(f"service {service.spec.annotations.name} does not have a previous spec")
+    status = UpdateStatus(
+        state=UpdateState.ROLLBACK_STARTED, started_at_ns=now_ns, message="manually requested rollback"
+    )
+    tx.update(
+        replace(
+            service,
+            spec=resolved(tx, service.previous_spec),
+            spec_version=service.previous_spec_version,
+            previous_spec=service.spec,
+            previous_spec_version=service.spec_version,
+            update_status=status,
+        )
+    )
+    return service.id
+
+
+def remove(tx: Tx, ref: str) -> str:
+    """Forgets the service; the orchestrator ends its tasks."""
+    service = tx.services.find(ref)
+    tx.remove(Service, service.id)
+    return service.id
+
+
+def counts(view: View, service: Service) -> Counts:
+    """How many tasks run and how many should."""
+    tasks = view.tasks.by_service(service.id)
+    wanted = [task for task in tasks if task.desired_state <= TaskState.RUNNING and not task.status.state.terminal]
+    running = sum(task.status.state is TaskState.RUNNING for task in wanted)
+    desired = service.spec.replicas if service.spec.mode is ServiceMode.REPLICATED else len(wanted)
+    completed = sum(task.status.state is TaskState.COMPLETE for task in tasks)
+    return Counts(running=running, desired=desired, completed=completed)
+
+
+def _current(tx: Tx, ref: str, version: int) -> Service:
+    service = tx.services.find(ref)
+    if service.meta.version != version:
+        raise StaleVersionError(OUT_OF_SEQUENCE)
+    return service
+
+
+def _endpoint_mode(spec: ServiceSpec) -> int:
+    return spec.endpoint.mode if spec.endpoint else 0

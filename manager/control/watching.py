@@ -1,0 +1,26 @@
+"""Events of the cluster: commits of the store as messages, in commit order.
+
+Law: a reader that cannot follow is told so (DATA_LOSS) and starts anew; nothing is skipped in silence.
+"""
+
+from collections.abc import AsyncIterator
+
+from covey import codec
+from coveypb.v1 import control_pb2
+from manager.control.visible import visible
+from manager.store import Change, Store
+
+
+async def events(store: Store) -> AsyncIterator[control_pb2.ClusterEvent]:
+    """Every change from now on. Raises LaggedError when the reader is too slow."""
+    with store.watch() as (_, commits):
+        async for commit in commits:
+            for change in commit.changes:
+                yield event(change, commit.timestamp_ns)
+
+
+def event(change: Change, timestamp_ns: int) -> control_pb2.ClusterEvent:
+    message = control_pb2.ClusterEvent(action=change.action.name.lower(), timestamp_ns=timestamp_ns)
+    item = change.item
+    codec.write(visible(item), getattr(message, type(item).__name__.lower()))
+    return message
