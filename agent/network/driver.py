@@ -2,14 +2,30 @@
 
 Law: every method can be repeated, and a daemon that dies at any line leaves running containers their network. Called by the agent's
 worker alone; blocking kernel work runs on one thread of its own, in order.
+
+A life goes: `start`, `adopt` each container that lives, `apply` (the first one complete), `clean`, then work, then `close`.
+What `apply` was told is kept on tmpfs, so names and service addresses are there before a manager is reached again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
+from agent.dns.files import host_resolvers
+from agent.dns.forward import Forwarder
+from agent.dns.service import DnsService
+from agent.network.host import Host
 from agent.network.model import Attachment, NetworkChanges, NetworkFailure, OverlayNetwork
+from agent.network.sandbox import Sandbox
+from covey.errors import UnavailableError
+
+T = TypeVar("T")
+GATEWAY_BRIDGE = "covey0"
 
 
 class NetworkDriver:
@@ -23,58 +39,132 @@ class NetworkDriver:
         self,
         host_address: str,
         run_dir: Path,
-        resolvers: Callable[[], Sequence[str]],
+        resolvers: Callable[[], Sequence[str]] = host_resolvers,
         *,
-        gateway_bridge: str = "covey0",
+        gateway_bridge: str = GATEWAY_BRIDGE,
         host_netns: str = "",
     ) -> None:
         """Nothing is touched before `start`."""
+        self._make_host = lambda: Host(host_address, run_dir, gateway_bridge, host_netns)
+        self._host: Host | None = None
+        self._elsewhere = bool(host_netns)
+        self._dns = DnsService(Forwarder(resolvers, self._open_socket))
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="covey-network")
 
     async def start(self) -> None:
         """Open the host's namespace and remove what an earlier life left half made. Existing sandboxes stay until `clean`."""
+        self._host = await self._run(self._make_host)
+        await self._run(self._host.start)
+        await self._dns.start()
 
     async def close(self) -> None:
         """Stop serving. Containers keep their networks; the next life adopts them."""
+        await self._dns.close()
+        if self._host is not None:
+            await self._run(self._host.close)
+            self._host = None
+        self._thread.shutdown(wait=False)
 
     async def ensure_network(self, network: OverlayNetwork) -> None:
-        """Make the network's sandbox, bridge and VXLAN device; NetworkError names what the kernel lacks."""
+        """Make the network's sandbox, bridge and VXLAN device; an UnsupportedError names what the kernel lacks."""
+        host = self._started()
+        await self._change(lambda: host.ensure_network(network))
 
     async def remove_network(self, network_id: str) -> None:
         """Forget the network. Its sandbox goes with its last local container."""
+        host = self._started()
+        await self._change(lambda: host.remove_network(network_id))
 
     async def apply(self, changes: NetworkChanges) -> tuple[NetworkFailure, ...]:
         """Take a difference and bring forwarding, service addresses and names to it. What failed is tried again by the next call."""
+        host = self._started()
+        return await self._change(lambda: host.apply(changes))
 
-    async def create_sandbox(self, container_id: str) -> str:
-        """A network namespace with loopback up and the resolver in it; returns its path for the OCI runtime."""
+    async def create_sandbox(self, container_id: str, *, nameservers: Sequence[str] = ()) -> str:
+        """A network namespace with loopback up and the resolver in it; returns its path for the OCI runtime.
+
+        `nameservers` (`--dns`) stand in for the host's resolvers.
+        """
+        host = self._started()
+        return await self._open(container_id, lambda: host.create_sandbox(container_id), nameservers)
 
     async def attach(self, container_id: str, attachment: Attachment) -> None:
         """Join the container to an overlay network that `apply` or `ensure_network` has told of. Repeating it changes nothing."""
+        host = self._started()
+        await self._change(lambda: host.attach(container_id, attachment))
 
     async def detach(self, container_id: str, network_id: str) -> None:
         """Take the interface away again."""
+        host = self._started()
+        await self._change(lambda: host.detach(container_id, network_id))
 
     async def attach_egress(self, container_id: str, interface: str, *, isolated: bool = True) -> str:
         """The last interface: the way to the world, with the default route. Returns its address with prefix.
 
         `isolated=False` is the plain `bridge` network: containers on it reach each other.
         """
+        host = self._started()
+        return await self._run(lambda: host.attach_egress(container_id, interface, isolated=isolated))
 
     async def destroy_sandbox(self, container_id: str) -> None:
         """Remove the namespace and all in it; nothing happens when it is not there."""
+        host = self._started()
+        await self._dns.stop(container_id)
+        await self._change(lambda: host.destroy_sandbox(container_id))
 
-    async def adopt(self, container_id: str, attachments: Sequence[Attachment]) -> None:
-        """After a restart: take over a living container's namespace, bind its resolver again, bring its VIPs up to date."""
+    async def adopt(
+        self, container_id: str, attachments: Sequence[Attachment], *, nameservers: Sequence[str] = ()
+    ) -> str:
+        """After a restart: take over a living container's namespace, bind its resolver again, bring its VIPs up to date.
+
+        Returns the namespace's path; a NotFoundError says that there is none.
+        """
+        host = self._started()
+        return await self._open(container_id, lambda: host.adopt(container_id, attachments), nameservers)
 
     async def list_sandboxes(self) -> tuple[str, ...]:
         """Container ids of every namespace on disk, adopted or not."""
+        return await self._run(self._started().on_disk)
 
     async def clean(self) -> tuple[str, ...]:
         """Remove every sandbox and network that was neither adopted nor made in this life; returns what went, by name.
 
         Call it once, after the adoptions and the first complete `apply`.
         """
+        return await self._run(self._started().clean)
 
-    def resolv_conf_text(self, container_id: str, options: Mapping[str, Sequence[str]] | None = None) -> str:
-        """The container's /etc/resolv.conf."""
-        raise NotImplementedError
+    async def remove_everything(self) -> None:
+        """Leave nothing of ours on this host: sandboxes, networks, gateway bridge and rules. For a node that leaves its cluster."""
+        host = self._started()
+        for container_id in tuple(host.sandboxes):
+            await self._dns.stop(container_id)
+        await self._run(host.remove_everything)
+
+    async def _open(self, container_id: str, make: Callable[[], Sandbox], nameservers: Sequence[str]) -> str:
+        sandbox = await self._change(make)
+        if sandbox.sockets is not None and not self._dns.serves(container_id):
+            zone = await self._run(lambda: self._started().zones()[container_id])
+            await self._dns.serve(container_id, sandbox.sockets, zone, nameservers)
+        return sandbox.namespace.path
+
+    async def _change(self, work: Callable[[], T]) -> T:
+        """Do it, then tell the resolvers what their containers may know now."""
+        host = self._started()
+        result, zones = await self._run(lambda: (work(), host.zones()))
+        for container_id, zone in zones.items():
+            self._dns.use(container_id, zone)
+        return result
+
+    def _started(self) -> Host:
+        if self._host is None:
+            raise UnavailableError("the network driver of this host is not running")
+        return self._host
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        """On the driver's thread, to the end: a caller who is cancelled does not leave a network half made."""
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))
+
+    def _open_socket(self, family: int, kind: int) -> socket.socket:
+        if self._elsewhere:
+            return self._started().namespace.run(lambda: socket.socket(family, kind))
+        return socket.socket(family, kind)

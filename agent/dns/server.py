@@ -1,0 +1,215 @@
+"""The resolver of one container: two sockets inside its namespace, served from the agent's loop.
+
+Law: a question about the container's own networks is answered without waiting, from packed bytes; any other one becomes one bounded task.
+An nft rule in the container leads 127.0.0.11:53 here, so port 53 stays free for the application. The zone is pushed by `service`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple
+
+from agent.dns import wire
+from agent.dns.files import RESOLVER_ADDRESS
+from agent.dns.forward import Forwarder, receive_message
+from agent.dns.zone import Zone
+
+logger = logging.getLogger(__name__)
+
+USUAL_PORT = 41053  # the same in every life of the daemon, so that flows go on; any other when the application has it
+PACKETS_A_TURN = 64
+MOST_FORWARDED = 128
+MOST_CONNECTIONS = 32
+CONNECTION_IDLE_SECONDS = 10.0
+_CACHE_ENTRIES = 512
+_ORDERS = 16
+
+Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+
+
+class ResolverSockets(NamedTuple):
+    udp: socket.socket
+    tcp: socket.socket
+
+    @property
+    def udp_port(self) -> int:
+        return int(self.udp.getsockname()[1])
+
+    @property
+    def tcp_port(self) -> int:
+        return int(self.tcp.getsockname()[1])
+
+    def close(self) -> None:
+        self.udp.close()
+        self.tcp.close()
+
+
+def open_sockets() -> ResolverSockets:
+    """Bound in the calling thread's namespace, whose loopback must be up."""
+    udp = _bound(socket.SOCK_DGRAM)
+    try:
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        tcp = _bound(socket.SOCK_STREAM)
+    except OSError:
+        udp.close()
+        raise
+    tcp.listen(MOST_CONNECTIONS)
+    return ResolverSockets(udp, tcp)
+
+
+def _bound(kind: int) -> socket.socket:
+    link = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        if kind == socket.SOCK_STREAM:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            link.bind((RESOLVER_ADDRESS, USUAL_PORT))
+        except OSError:
+            link.bind((RESOLVER_ADDRESS, 0))
+    except OSError:
+        link.close()
+        raise
+    return link
+
+
+class ContainerResolver:
+    """Owns the sockets from `start` until `stop`. `servers` stand in for the host's resolvers when the user named some."""
+
+    def __init__(
+        self, sockets: ResolverSockets, zone: Zone, forwarder: Forwarder, spawn: Spawn, servers: Sequence[str] = ()
+    ) -> None:
+        self._sockets = sockets
+        self._zone = zone
+        self._forwarder = forwarder
+        self._spawn = spawn
+        self._servers = tuple(servers)
+        self._answers: dict[bytes, tuple[bytes, ...]] = {}
+        self._turn = random.randrange(1 << 16)  # noqa: S311 (spreads load, hides nothing)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._forwarded = 0
+        self._connections = 0
+
+    def start(self) -> None:
+        asyncio.get_running_loop().add_reader(self._sockets.udp.fileno(), self._read_packets)
+        self._own(self._accept())
+
+    async def stop(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._sockets.udp.fileno())
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._sockets.close()
+
+    def use(self, zone: Zone) -> None:
+        """From now on answer from this zone."""
+        self._zone = zone
+        self._answers.clear()
+
+    def answer(self, packet: bytes, *, over_tcp: bool = False) -> bytes | wire.Question | None:
+        """The reply when we know it, the question when the host's resolvers must be asked, None when silence is right."""
+        ready = None if over_tcp else self._answers.get(packet[2:])
+        if ready is None:
+            try:
+                question = wire.read_question(packet)
+            except wire.MalformedError as error:
+                return None if error.code is None else wire.refusal(packet, error.code)
+            found = self._zone.find(question.name, question.kind)
+            if found is None:
+                return question
+            ready = _orders(
+                question, found.addresses, found.pointer, wire.MOST_TCP_BYTES if over_tcp else question.room
+            )
+            if not over_tcp and len(self._answers) < _CACHE_ENTRIES:
+                self._answers[packet[2:]] = ready
+        self._turn += 1
+        return packet[:2] + ready[self._turn % len(ready)]
+
+    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._spawn(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _read_packets(self) -> None:
+        udp = self._sockets.udp
+        for _ in range(PACKETS_A_TURN):
+            try:
+                packet, peer = udp.recvfrom(wire.MOST_UDP_BYTES)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:  # an ICMP error of an earlier answer
+                logger.debug("resolver socket: %s", error)
+                continue
+            reply = self.answer(packet)
+            if isinstance(reply, wire.Question):
+                self._forward_packet(packet, reply, peer)
+            elif reply is not None:
+                self._send(reply, peer)
+
+    def _forward_packet(self, packet: bytes, question: wire.Question, peer: Any) -> None:
+        if self._forwarded >= MOST_FORWARDED:
+            self._send(packet[:2] + wire.answer(question, wire.SERVFAIL), peer)
+            return
+
+        async def carry() -> None:
+            try:
+                self._send(await self._forwarder.ask(packet, question, over_tcp=False, servers=self._servers), peer)
+            finally:
+                self._forwarded -= 1
+
+        self._forwarded += 1
+        self._own(carry())
+
+    def _send(self, reply: bytes, peer: Any) -> None:
+        try:
+            self._sockets.udp.sendto(reply, peer)
+        except OSError as error:  # the asker is gone or its buffer is full: it will ask again
+            logger.debug("answer to %s not sent: %s", peer, error)
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                link, _ = await loop.sock_accept(self._sockets.tcp)
+            except OSError as error:
+                logger.debug("resolver cannot accept: %s", error)
+                await asyncio.sleep(0.1)
+                continue
+            if self._connections >= MOST_CONNECTIONS:
+                link.close()
+                continue
+            self._connections += 1
+            self._own(self._converse(link))
+
+    async def _converse(self, link: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            with link:
+                while True:
+                    async with asyncio.timeout(CONNECTION_IDLE_SECONDS):
+                        packet = await receive_message(link)
+                        reply = self.answer(packet, over_tcp=True)
+                        if isinstance(reply, wire.Question):
+                            reply = await self._forwarder.ask(packet, reply, over_tcp=True, servers=self._servers)
+                        if reply is None:
+                            return
+                        await loop.sock_sendall(link, len(reply).to_bytes(2, "big") + reply)
+        except (OSError, EOFError, TimeoutError):
+            return
+        finally:
+            self._connections -= 1
+
+
+def _orders(question: wire.Question, found: tuple[bytes, ...], pointer: bytes, room: int) -> tuple[bytes, ...]:
+    """The answer in several rotations, so that askers who take the first address spread over all."""
+    if pointer:
+        return (wire.pointer(question, pointer),)
+    count = min(len(found), _ORDERS)
+    if count <= 1:
+        return (wire.addresses(question, found, room),)
+    starts = [turn * len(found) // count for turn in range(count)]
+    return tuple(wire.addresses(question, found[start:] + found[:start], room) for start in starts)

@@ -1,0 +1,144 @@
+"""DNS packets, read and written by hand for the questions that containers ask.
+
+Law: pure bytes in and out, nothing allocated for a question that is not ours; case and order of the asker's labels are kept. Only the
+common shape (one question, perhaps an OPT record) is read; anything else is passed on or refused. Layout: RFC 1035 section 4, RFC 6891.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import NamedTuple
+
+A, PTR, AAAA, OPT, ANY = 1, 12, 28, 41, 255
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
+TTL_SECONDS = 5  # tasks come and go: nobody should remember an address for long
+PLAIN_UDP_BYTES = 512
+MOST_UDP_BYTES = 4096
+MOST_TCP_BYTES = 65535
+
+_HEADER = struct.Struct("!HHHHHH")
+_TWO = struct.Struct("!HH")
+_RECORD = struct.Struct("!HHHIH")  # pointer to the question's name, type, class, ttl, length
+_POINTER = 0xC00C
+_RESPONSE, _AUTHORITATIVE, _TRUNCATED, _RECURSION_WANTED, _RECURSION_OFFERED = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080
+_OPCODE = 0x7800
+_OPT_RECORD = b"\x00" + struct.pack("!HHIH", OPT, MOST_UDP_BYTES, 0, 0)
+
+
+class Question(NamedTuple):
+    """`name` is lower-cased, without the last dot. `raw` is the question section as it came. `room` is what a UDP answer may take."""
+
+    flags: int
+    name: bytes
+    kind: int
+    raw: bytes
+    room: int
+    extended: bool
+
+
+class MalformedError(ValueError):
+    """Not a question that a resolver answers; `code` is what to say, None when silence is right."""
+
+    def __init__(self, code: int | None) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def read_question(packet: bytes) -> Question:
+    """MalformedError for anything but one question of class IN."""
+    if len(packet) < 12:
+        raise MalformedError(None)
+    _, flags, questions, answers, _, additional = _HEADER.unpack_from(packet)
+    if flags & _RESPONSE:
+        raise MalformedError(None)
+    if flags & _OPCODE:
+        raise MalformedError(NOTIMP)
+    if questions != 1 or answers:
+        raise MalformedError(FORMERR)
+    labels: list[bytes] = []
+    offset, end = 12, len(packet)
+    while True:
+        if offset >= end:
+            raise MalformedError(FORMERR)
+        length = packet[offset]
+        if length == 0:
+            break
+        if length > 63 or offset + 1 + length >= end or offset > 12 + 255:
+            raise MalformedError(FORMERR)
+        labels.append(packet[offset + 1 : offset + 1 + length])
+        offset += 1 + length
+    if offset + 5 > end:
+        raise MalformedError(FORMERR)
+    kind, class_ = _TWO.unpack_from(packet, offset + 1)
+    if class_ not in {1, ANY}:
+        raise MalformedError(REFUSED)
+    offset += 5
+    raw = packet[12:offset]
+    room, extended = PLAIN_UDP_BYTES, False
+    if additional and offset + 11 <= end and packet[offset] == 0:
+        record, size = _TWO.unpack_from(packet, offset + 1)
+        if record == OPT:
+            room, extended = min(max(size, PLAIN_UDP_BYTES), MOST_UDP_BYTES), True
+    return Question(flags, b".".join(labels).lower(), kind, raw, room, extended)
+
+
+def addresses(question: Question, found: tuple[bytes, ...], room: int) -> bytes:
+    """The answer without its id, for packed IPv4 addresses; cut to `room` bytes with the truncation bit."""
+    head = _RECORD.pack(_POINTER, A, 1, TTL_SECONDS, 4)
+    fits = (room - 12 - len(question.raw) - (len(_OPT_RECORD) if question.extended else 0)) // (len(head) + 4)
+    records = [head + address for address in found[:fits]]
+    return answer(question, NOERROR, records, truncated=len(found) > fits)
+
+
+def pointer(question: Question, name: bytes) -> bytes:
+    """The answer without its id: the name of an address."""
+    encoded = b"".join(bytes((len(label),)) + label for label in name.split(b".")) + b"\0"
+    return answer(question, NOERROR, [_RECORD.pack(_POINTER, PTR, 1, TTL_SECONDS, len(encoded)) + encoded])
+
+
+def answer(question: Question, code: int, records: list[bytes] | None = None, *, truncated: bool = False) -> bytes:
+    """A whole answer but for the two bytes of its id."""
+    records = records or []
+    flags = _RESPONSE | _RECURSION_OFFERED | (question.flags & _RECURSION_WANTED) | code
+    if code == NOERROR:
+        flags |= _AUTHORITATIVE
+    if truncated:
+        flags |= _TRUNCATED
+    header = struct.pack("!HHHHH", flags, 1, len(records), 0, int(question.extended))
+    return b"".join((header, question.raw, *records, _OPT_RECORD if question.extended else b""))
+
+
+def refusal(packet: bytes, code: int) -> bytes:
+    """A whole packet that says only `code`, to a question that could not be read."""
+    flags = struct.unpack_from("!H", packet, 2)[0]
+    kept = flags & (_RECURSION_WANTED | _OPCODE)
+    return packet[:2] + struct.pack("!HHHHH", _RESPONSE | _RECURSION_OFFERED | kept | code, 0, 0, 0, 0)
+
+
+def is_truncated(packet: bytes) -> bool:
+    return bool(struct.unpack_from("!H", packet, 2)[0] & _TRUNCATED)
+
+
+def answers_to(question_packet: bytes, raw: bytes, packet: bytes) -> bool:
+    """True when `packet` is a response with the id and the question that were sent."""
+    return (
+        len(packet) >= 12 + len(raw)
+        and packet[:2] == question_packet[:2]
+        and bool(packet[2] & 0x80)
+        and packet[12 : 12 + len(raw)].lower() == raw.lower()
+    )
+
+
+def reverse_address(name: bytes) -> str:
+    """`5.1.0.10.in-addr.arpa` gives `10.0.1.5`, anything else an empty string."""
+    if not name.endswith(b".in-addr.arpa"):
+        return ""
+    octets = name.removesuffix(b".in-addr.arpa").split(b".")
+    if len(octets) != 4:
+        return ""
+    text = b".".join(reversed(octets)).decode("ascii", "replace")
+    try:
+        return socket.inet_ntoa(socket.inet_aton(text)) if text.count(".") == 3 else ""
+    except OSError:
+        return ""

@@ -1,0 +1,103 @@
+"""The names of a host's networks: what a container on given networks is told.
+
+Law: pure and immutable; a change of a network builds its names anew. Names are visible on their own network only. A service answers with its
+VIP, or with dnsrr with all ready tasks; `tasks.NAME` always with all ready tasks; a single task, container or alias with its own address whether
+ready or not, since peers of a starting cluster must find each other. Every name is also known as NAME.NETWORK.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from agent.dns import wire
+from agent.network.model import Endpoint, ServiceEndpoint, ServiceMode
+
+_SHORT_ID = 12
+
+
+class NetworkNames(NamedTuple):
+    """One network's table: lower-case names to packed addresses, and addresses to the name they are called by."""
+
+    name: bytes
+    forward: Mapping[bytes, tuple[bytes, ...]]
+    reverse: Mapping[str, bytes]
+
+
+class Answer(NamedTuple):
+    """Known name: addresses (perhaps none, or the type asked for does not exist) or the name of an address."""
+
+    addresses: tuple[bytes, ...] = ()
+    pointer: bytes = b""
+
+
+def build(
+    name: str,
+    endpoints: Iterable[Endpoint],
+    services: Iterable[ServiceEndpoint],
+    extra: Iterable[tuple[str, str]] = (),
+) -> NetworkNames:
+    """`extra` are names that only this host knows: (name, address) of local containers' own aliases."""
+    forward: dict[bytes, dict[bytes, None]] = {}
+    reverse: dict[str, bytes] = {}
+    network = name.lower().encode()
+
+    def add(label: str, addresses: Iterable[str]) -> None:
+        if label:
+            slot = forward.setdefault(label.lower().encode(), {})
+            slot.update((socket.inet_aton(address), None) for address in addresses)
+
+    ordered = sorted(endpoints, key=lambda endpoint: endpoint.id)
+    ready: dict[str, list[str]] = {}
+    for endpoint in ordered:
+        if endpoint.ready and endpoint.service_id:
+            ready.setdefault(endpoint.service_id, []).append(endpoint.address)
+    for service in sorted(services, key=lambda service: service.service_id):
+        tasks = ready.get(service.service_id, [])
+        own = [service.vip] if service.mode is ServiceMode.VIP and service.vip else tasks
+        for label in (service.name, *service.aliases):
+            add(label, own)
+            add(f"tasks.{label}", tasks)
+        if service.vip:
+            reverse[service.vip] = f"{service.name}.{name}".encode()
+    for endpoint in ordered:
+        for label in _names(endpoint):
+            add(label, (endpoint.address,))
+        label = endpoint.task_name or endpoint.hostname or endpoint.container_id[:_SHORT_ID]
+        if label and (endpoint.ready or endpoint.address not in reverse):
+            reverse[endpoint.address] = f"{label}.{name}".encode()
+    for label, address in extra:
+        add(label, (address,))
+    return NetworkNames(network, {label: tuple(found) for label, found in forward.items()}, reverse)
+
+
+def _names(endpoint: Endpoint) -> tuple[str, ...]:
+    short = endpoint.container_id[:_SHORT_ID]
+    return (endpoint.task_name, endpoint.hostname, endpoint.container_id, short, *endpoint.aliases)
+
+
+class Zone:
+    """What one container sees: the names of its networks, in the order of its interfaces."""
+
+    __slots__ = ("_networks",)
+
+    def __init__(self, networks: tuple[NetworkNames, ...]) -> None:
+        self._networks = networks
+
+    def find(self, name: bytes, kind: int) -> Answer | None:
+        """None means: not ours, ask the host's resolvers. `name` is lower-case, without the last dot."""
+        if kind == wire.PTR:
+            address = wire.reverse_address(name)
+            for network in self._networks:
+                pointed = network.reverse.get(address)
+                if pointed:
+                    return Answer(pointer=pointed)
+            return None
+        for network in self._networks:
+            found = network.forward.get(name)
+            if found is None and name.endswith(b"." + network.name):
+                found = network.forward.get(name[: -len(network.name) - 1])
+            if found is not None:
+                return Answer(addresses=found if kind in {wire.A, wire.ANY} else ())
+        return None

@@ -1,0 +1,125 @@
+"""Connections that still lead to a backend that is gone: found and ended.
+
+Law: only entries towards a service address (translated, inside the container's own subnets) are ever touched. Draining tasks keep their TCP
+connections; UDP, which has no end, moves on as soon as a task is not ready. `stale` decides, `sweep` does.
+Layouts: linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Collection, Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
+
+from covey.errors import UnsupportedError
+
+_HEADER = struct.Struct("=IHHII")
+_NETLINK_NETFILTER = 12
+_GET, _DELETE = (1 << 8) | 1, (1 << 8) | 2
+_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
+_ERROR, _DONE = 2, 3
+_GENERIC = struct.pack("=BBH", socket.AF_INET, 0, 0)
+_TUPLE_ORIGINAL, _TUPLE_REPLY, _ID = 1, 2, 12
+_TUPLE_IP, _TUPLE_PROTOCOL = 1, 2
+_IP_SOURCE, _IP_DESTINATION, _PROTOCOL_NUMBER = 1, 2, 1
+_NESTED_MASK = 0x3FFF
+
+
+class Entry(NamedTuple):
+    """`service` is where the client went, `backend` who answers. `key` is the original tuple, `identity` the kernel's id, both packed."""
+
+    protocol: int
+    service: str
+    backend: str
+    key: bytes
+    identity: bytes
+
+
+class Keepers(NamedTuple):
+    """VIP to the addresses behind it: `ready` takes new connections and keeps UDP flows, `all` may also finish old TCP connections."""
+
+    all: Mapping[str, Collection[str]]
+    ready: Mapping[str, tuple[str, ...]]
+
+
+def stale(entry: Entry, subnets: tuple[IPv4Network, ...], keepers: Keepers) -> bool:
+    """True when the client's service address leads to an address that is not its backend any more."""
+    if entry.service == entry.backend or not any(IPv4Address(entry.service) in subnet for subnet in subnets):
+        return False
+    table = keepers.ready if entry.protocol == socket.IPPROTO_UDP else keepers.all
+    return entry.backend not in table.get(entry.service, ())
+
+
+def sweep(subnets: tuple[IPv4Network, ...], keepers: Keepers) -> int:
+    """End every stale entry of the calling thread's namespace; returns how many."""
+    try:
+        link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+    except OSError as error:
+        raise UnsupportedError(
+            f"this kernel has no conntrack netlink, so connections to stopped tasks cannot be ended: {error}"
+        ) from None
+    with link:
+        link.settimeout(5)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        link.bind((0, 0))
+        doomed = [entry for entry in _dump(link) if stale(entry, subnets, keepers)]
+        for entry in doomed:
+            _delete(link, entry)
+    return len(doomed)
+
+
+def _dump(link: socket.socket) -> Iterator[Entry]:
+    link.send(_HEADER.pack(_HEADER.size + len(_GENERIC), _GET, _REQUEST | _DUMP, 1, 0) + _GENERIC)
+    while True:
+        data = link.recv(1 << 17)
+        offset = 0
+        while offset + _HEADER.size <= len(data):
+            length, kind, _, _, _ = _HEADER.unpack_from(data, offset)
+            if kind == _DONE:
+                return
+            if kind == _ERROR:
+                (number,) = struct.unpack_from("=i", data, offset + _HEADER.size)
+                raise UnsupportedError(f"this kernel cannot list connections (conntrack netlink): error {-number}")
+            entry = _parse(data[offset + _HEADER.size + len(_GENERIC) : offset + length])
+            if entry is not None:
+                yield entry
+            offset += (length + 3) & ~3
+
+
+def _parse(body: bytes) -> Entry | None:
+    parts = dict(_attributes(body))
+    if _TUPLE_ORIGINAL not in parts or _TUPLE_REPLY not in parts:
+        return None
+    original, reply = dict(_attributes(parts[_TUPLE_ORIGINAL])), dict(_attributes(parts[_TUPLE_REPLY]))
+    protocol = dict(_attributes(original[_TUPLE_PROTOCOL]))[_PROTOCOL_NUMBER][0]
+    service = dict(_attributes(original[_TUPLE_IP])).get(_IP_DESTINATION)
+    backend = dict(_attributes(reply[_TUPLE_IP])).get(_IP_SOURCE)
+    if service is None or backend is None:
+        return None
+    return Entry(
+        protocol, socket.inet_ntoa(service), socket.inet_ntoa(backend), parts[_TUPLE_ORIGINAL], parts.get(_ID, b"")
+    )
+
+
+def _delete(link: socket.socket, entry: Entry) -> None:
+    body = _GENERIC + _attribute(_TUPLE_ORIGINAL | 0x8000, entry.key)
+    if entry.identity:  # so that a new connection with the same ports is left alone
+        body += _attribute(_ID, entry.identity)
+    link.send(_HEADER.pack(_HEADER.size + len(body), _DELETE, _REQUEST | _ACK, 2, 0) + body)
+    link.recv(1 << 12)  # "not there any more" is as good
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    while offset + 4 <= len(data):
+        length, kind = struct.unpack_from("=HH", data, offset)
+        if length < 4:
+            return
+        yield kind & _NESTED_MASK, data[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)

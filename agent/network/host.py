@@ -1,0 +1,298 @@
+"""Everything the driver does to the kernel, in order, on one thread: the shell around the plans.
+
+Law: what was asked for is written down before it is done (`networks.msgpack` on tmpfs), so a daemon that dies at any line finds it again;
+one network's failure never stops the others, it is reported and tried again. Called by `driver` only, never from the loop's thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agent.dns import zone
+from agent.dns.zone import NetworkNames, Zone
+from agent.network import balance, forwarding, links, netns
+from agent.network.conntrack import Keepers
+from agent.network.egress import Egress
+from agent.network.model import Attachment, NetworkChanges, NetworkFailure, OverlayNetwork
+from agent.network.netns import Namespace
+from agent.network.overlay import Overlay
+from agent.network.sandbox import Sandbox
+from agent.network.world import World
+from covey.errors import CoveyError, InvalidArgumentError, NotFoundError
+
+logger = logging.getLogger(__name__)
+
+
+class Host:
+    """The networks of one host. `sandboxes` are those adopted or made in this life."""
+
+    def __init__(self, host_address: str, run_dir: Path, gateway_bridge: str, host_netns: str) -> None:
+        self._host_address = host_address
+        self._state = run_dir / "networks.msgpack"
+        self._network_dir = run_dir / "netns" / "networks"
+        self._sandbox_dir = run_dir / "netns" / "containers"
+        self.namespace = Namespace(host_netns) if host_netns else netns.own_namespace()
+        self._world = World()
+        self._overlays: dict[str, Overlay] = {}
+        self._unsettled: set[str] = set()
+        self.sandboxes: dict[str, Sandbox] = {}
+        self._names: dict[str, NetworkNames] = {}
+        self._egress = Egress(self.namespace, gateway_bridge)
+
+    def start(self) -> None:
+        for folder in (self._network_dir, self._sandbox_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in folder.iterdir():
+                if not netns.is_namespace(path):
+                    path.unlink()
+        if self._state.exists():
+            known = msgspec.msgpack.decode(self._state.read_bytes(), type=NetworkChanges)
+            for failure in self._settle(self._world.absorb(known)):
+                logger.warning("network state of the earlier life: %s: %s", failure.subject, failure.reason)
+        self._egress.find()
+        self._remember_ways_out()
+
+    def close(self) -> None:
+        for sandbox in self.sandboxes.values():
+            sandbox.close()
+        for overlay in self._overlays.values():
+            overlay.close()
+        self.namespace.close()
+
+    def apply(self, changes: NetworkChanges) -> tuple[NetworkFailure, ...]:
+        touched = set(self._world.absorb(changes))
+        if touched:
+            self._remember()
+        return self._settle(sorted(touched | self._unsettled))
+
+    def ensure_network(self, network: OverlayNetwork) -> None:
+        touched = self._world.absorb(NetworkChanges(networks=(network,)))
+        if touched:
+            self._remember()
+        if touched or network.id not in self._overlays or network.id in self._unsettled:
+            self._settle_network(network.id)
+            self._unsettled.discard(network.id)
+
+    def remove_network(self, network_id: str) -> None:
+        for failure in self.apply(NetworkChanges(removed_networks=(network_id,))):
+            if failure.subject == network_id:
+                raise NotFoundError(failure.reason)
+
+    def create_sandbox(self, container_id: str) -> Sandbox:
+        _check_id(container_id)
+        if container_id not in self.sandboxes:
+            sandbox = Sandbox(container_id, self._sandbox_dir / container_id)
+            try:
+                self._rebalance(sandbox)
+            except BaseException:
+                sandbox.remove()
+                raise
+            self.sandboxes[container_id] = sandbox
+        return self.sandboxes[container_id]
+
+    def adopt(self, container_id: str, attachments: Sequence[Attachment]) -> Sandbox:
+        """Attachments are taken as standing; `attach` afterwards mends one that is not."""
+        _check_id(container_id)
+        path = self._sandbox_dir / container_id
+        if not netns.is_namespace(path):
+            raise NotFoundError(
+                f"container {container_id[:12]} has no network namespace at {path}; it cannot be adopted"
+            )
+        sandbox = self.sandboxes.get(container_id) or Sandbox(container_id, path)
+        self.sandboxes[container_id] = sandbox
+        sandbox.attachments = {attachment.network_id: attachment for attachment in attachments}
+        for network_id in sandbox.attachments:
+            self._rename(network_id)
+        self._rebalance(sandbox)
+        return sandbox
+
+    def attach(self, container_id: str, attachment: Attachment) -> None:
+        sandbox = self._sandbox(container_id)
+        network = self._world.networks.get(attachment.network_id)
+        if network is None:
+            raise NotFoundError(f"network {attachment.network_id} is not known on this host yet")
+        if attachment.network_id not in self._overlays:
+            self._settle_network(network.id)
+        self._overlays[network.id].attach(sandbox.namespace, container_id, attachment)
+        sandbox.attachments[network.id] = attachment
+        self._settle_network(network.id)
+
+    def detach(self, container_id: str, network_id: str) -> None:
+        sandbox = self._sandbox(container_id)
+        attachment = sandbox.attachments.pop(network_id, None)
+        if attachment is not None:
+            self._leave(container_id, attachment)
+            self._rebalance(sandbox)
+
+    def attach_egress(self, container_id: str, interface: str, *, isolated: bool) -> str:
+        return self._egress.attach(self._sandbox(container_id).namespace, container_id, interface, isolated=isolated)
+
+    def destroy_sandbox(self, container_id: str) -> None:
+        _check_id(container_id)
+        sandbox = self.sandboxes.pop(container_id, None)
+        path = self._sandbox_dir / container_id
+        if sandbox is not None:
+            sandbox.remove()
+            for attachment in sandbox.attachments.values():
+                self._leave(container_id, attachment)
+        elif path.exists():
+            _remove_namespace(path)
+        self._egress.forget(container_id)
+
+    def on_disk(self) -> tuple[str, ...]:
+        return tuple(sorted(path.name for path in self._sandbox_dir.iterdir()))
+
+    def clean(self) -> tuple[str, ...]:
+        removed: list[str] = []
+        for container_id in self.on_disk():
+            if container_id not in self.sandboxes:
+                self.destroy_sandbox(container_id)
+                removed.append(f"container {container_id}")
+        for path in sorted(self._network_dir.iterdir()):
+            if path.name not in self._overlays:
+                _remove_namespace(path)
+                removed.append(f"network {path.name}")
+        return tuple(removed)
+
+    def remove_everything(self) -> None:
+        """The host leaves the cluster for good, or a test is over."""
+        for container_id in self.on_disk():
+            self.destroy_sandbox(container_id)
+        self._world = World()
+        for network_id in tuple(self._overlays):
+            self._overlays.pop(network_id).remove()
+        self.clean()
+        if self._egress.subnet is not None:
+            self._egress.remove()
+        self._state.unlink(missing_ok=True)
+
+    def zones(self) -> dict[str, Zone]:
+        """What each container may know."""
+        return {container_id: self._zone(container_id) for container_id in self.sandboxes}
+
+    def _zone(self, container_id: str) -> Zone:
+        """Its networks in the order of its interfaces."""
+        ordered = sorted(
+            self.sandboxes[container_id].attachments.values(), key=lambda item: (len(item.interface), item.interface)
+        )
+        return Zone(tuple(self._names[item.network_id] for item in ordered if item.network_id in self._names))
+
+    def _sandbox(self, container_id: str) -> Sandbox:
+        if container_id not in self.sandboxes:
+            raise NotFoundError(f"container {container_id[:12]} has no network sandbox; create or adopt it first")
+        return self.sandboxes[container_id]
+
+    def _settle(self, network_ids: Iterable[str]) -> tuple[NetworkFailure, ...]:
+        failures: list[NetworkFailure] = []
+        for network_id in network_ids:
+            try:
+                self._settle_network(network_id)
+                self._unsettled.discard(network_id)
+            except (CoveyError, OSError) as error:
+                self._unsettled.add(network_id)
+                failures.append(NetworkFailure(network_id, str(error)))
+        return tuple(failures)
+
+    def _settle_network(self, network_id: str) -> None:
+        """Bring one network's sandbox, entries, names and service addresses to what the world says."""
+        network = self._world.networks.get(network_id)
+        users = [sandbox for sandbox in self.sandboxes.values() if network_id in sandbox.attachments]
+        self._rename(network_id)
+        if network is None and not users and network_id in self._overlays:
+            self._overlays.pop(network_id).remove()
+        if network is not None:
+            if network_id not in self._overlays:
+                path = self._network_dir / network_id
+                self._overlays[network_id] = Overlay(network, path, self.namespace, self._host_address)
+            overlay = self._overlays[network_id]
+            overlay.update(network)
+            local = {sandbox.attachments[network_id].address.partition("/")[0] for sandbox in users}
+            overlay.program(forwarding.wanted(self._world.endpoints(network_id).values(), self._host_address, local))
+        for sandbox in users:
+            self._rebalance(sandbox)
+
+    def _rename(self, network_id: str) -> None:
+        network = self._world.networks.get(network_id)
+        if network is None:
+            self._names.pop(network_id, None)
+            return
+        extra = [
+            (alias, sandbox.attachments[network_id].address.partition("/")[0])
+            for sandbox in self.sandboxes.values()
+            if network_id in sandbox.attachments
+            for alias in sandbox.attachments[network_id].aliases
+        ]
+        self._names[network_id] = zone.build(
+            network.name, self._world.endpoints(network_id).values(), self._world.services(network_id).values(), extra
+        )
+
+    def _rebalance(self, sandbox: Sandbox) -> None:
+        ready: dict[str, tuple[str, ...]] = {}
+        known: dict[str, frozenset[str]] = {}
+        for network_id in sandbox.attachments:
+            services, endpoints = self._world.services(network_id).values(), self._world.endpoints(network_id).values()
+            ready |= balance.wanted(services, endpoints)
+            known |= balance.keepers(services, endpoints)
+        sandbox.balance(Keepers(known, ready))
+
+    def _leave(self, container_id: str, attachment: Attachment) -> None:
+        overlay = self._overlays.get(attachment.network_id)
+        if overlay is not None:
+            overlay.detach(container_id, attachment.interface)
+            for failure in self._settle((attachment.network_id,)):
+                logger.warning(
+                    "after container %s left network %s: %s", container_id[:12], failure.subject, failure.reason
+                )
+
+    def _remember(self) -> None:
+        world = self._world
+        known = NetworkChanges(
+            networks=tuple(world.networks.values()),
+            endpoints=tuple(
+                endpoint for network_id in world.known_networks() for endpoint in world.endpoints(network_id).values()
+            ),
+            services=tuple(
+                service for network_id in world.known_networks() for service in world.services(network_id).values()
+            ),
+        )
+        fresh = self._state.with_suffix(".new")
+        fresh.write_bytes(msgspec.msgpack.encode(known))
+        fresh.replace(self._state)
+
+    def _remember_ways_out(self) -> None:
+        subnet = self._egress.subnet
+        if subnet is None:
+            return
+
+        def read(route: Any) -> list[str]:
+            return [item.get_attr("IFA_ADDRESS") for item in route.get_addr(family=2)]
+
+        for container_id in self.on_disk():
+            namespace = Namespace(str(self._sandbox_dir / container_id))
+            try:
+                for address in links.inside(namespace, f"read the addresses of container {container_id[:12]}", read):
+                    if IPv4Address(address) in subnet:
+                        self._egress.remember(container_id, address)
+            finally:
+                namespace.close()
+
+
+def _check_id(container_id: str) -> None:
+    if not container_id or "/" in container_id or container_id.startswith("."):
+        raise InvalidArgumentError(f"{container_id!r} is no container id")
+
+
+def _remove_namespace(path: Path) -> None:
+    if netns.is_namespace(path):
+        namespace = Namespace(str(path))
+        try:
+            links.inside(namespace, f"remove what is left in {path.name}", links.delete_all_links)
+        finally:
+            namespace.close()
+    netns.remove(path)

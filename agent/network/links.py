@@ -1,0 +1,144 @@
+"""Devices, addresses and routes through pyroute2.
+
+Law: every function asks first or takes "it is there" for an answer, so it can be repeated. Each runs inside `Namespace.run`, with an
+IPRoute that was opened there, and never leaves that thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable
+from ipaddress import ip_interface
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from agent.network.model import VXLAN_PORT, hardware_address
+from agent.network.netns import Namespace
+from covey.errors import UnavailableError, UnsupportedError
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+_NOT_THERE = {errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT}
+
+
+def inside(namespace: Namespace, what: str, work: Callable[[Any], T]) -> T:
+    """Run `work` with an IPRoute of the namespace. `what` names the goal for the error, as "make the bridge of network web"."""
+
+    def body() -> T:
+        with IPRoute() as route:
+            return work(route)
+
+    try:
+        return namespace.run(body)
+    except NetlinkError as error:
+        reason = error.args[1] if len(error.args) > 1 else str(error)
+        if error.code in _NOT_THERE:
+            raise UnsupportedError(f"this kernel cannot {what}: {reason}") from error
+        raise UnavailableError(f"the kernel refused to {what}: {reason}") from error
+
+
+def index_of(route: Any, name: str) -> int:
+    """The interface's number, or 0."""
+    found = route.link_lookup(ifname=name)
+    return int(found[0]) if found else 0
+
+
+def link_mac(route: Any, index: int) -> str:
+    return str(route.get_links(index)[0].get_attr("IFLA_ADDRESS") or "")
+
+
+def loopback_up(route: Any) -> None:
+    route.link("set", index=1, state="up")
+
+
+def quiet_ipv6() -> None:
+    """Interfaces made later get no IPv6 and send nothing by themselves; a kernel without IPv6 has nothing to quiet."""
+    set_sysctl("net/ipv6/conf/default/disable_ipv6", "1")
+
+
+def set_sysctl(key: str, value: str) -> bool:
+    """Write below /proc/sys of the calling thread's namespace; False when this kernel or host does not let us."""
+    path = Path("/proc/sys") / key
+    try:
+        if path.read_text().strip() != value:
+            path.write_text(value)
+    except OSError as error:
+        logger.debug("sysctl %s=%s not set: %s", key, value, error)
+        return False
+    return True
+
+
+def ensure_bridge(route: Any, name: str, mtu: int, address: str = "") -> int:
+    """A bridge that is up; `address` with prefix is put on it."""
+    index = index_of(route, name)
+    if not index:
+        hardware = {"address": hardware_address(address)} if address else {}
+        route.link("add", ifname=name, kind="bridge", mtu=mtu, **hardware)
+        index = index_of(route, name)
+    if address:
+        ensure_address(route, index, address)
+    route.link("set", index=index, state="up")
+    return index
+
+
+def ensure_address(route: Any, index: int, address: str) -> None:
+    interface = ip_interface(address)
+    route.addr("replace", index=index, address=str(interface.ip), prefixlen=interface.network.prefixlen)
+
+
+def addresses(route: Any, index: int) -> tuple[str, ...]:
+    """IPv4 addresses with prefix."""
+    found = route.get_addr(family=2, index=index)
+    return tuple(f"{item.get_attr('IFA_ADDRESS')}/{item['prefixlen']}" for item in found)
+
+
+def add_vxlan(route: Any, name: str, into: Namespace, *, vni: int, local: str, mtu: int) -> None:
+    """Called in the host's namespace: the device appears in `into`, its UDP socket stays with the host."""
+    route.link(
+        "add", ifname=name, kind="vxlan", mtu=mtu, net_ns_fd=into.fd, vxlan_id=vni, vxlan_local=local, vxlan_port=VXLAN_PORT,
+        vxlan_learning=0, vxlan_proxy=1, vxlan_l2miss=0, vxlan_l3miss=0,
+    )  # fmt: skip
+
+
+def add_veth(route: Any, port: str, into: Namespace, *, inner: str, inner_mac: str, mtu: int) -> int:
+    """A pair whose far end is born in `into` with its final name and hardware address. Returns the near end's number."""
+    peer = {"ifname": inner, "net_ns_fd": into.fd, "address": inner_mac, "mtu": mtu}
+    route.link("add", ifname=port, kind="veth", mtu=mtu, peer=peer)
+    return index_of(route, port)
+
+
+def join_bridge(route: Any, port: int, bridge: int, *, isolated: bool = False, programmed: bool = True) -> None:
+    """Put a port into a bridge. `programmed` ports neither learn nor take frames for addresses nobody told the bridge of."""
+    route.link("set", index=port, master=bridge, state="up")
+    options: dict[str, int] = {"brport_isolated": 1} if isolated else {}
+    if programmed:
+        options |= {"brport_learning": 0, "brport_unicast_flood": 0}
+    if options:
+        route.brport("set", index=port, **{key.removeprefix("brport_"): value for key, value in options.items()})
+
+
+def delete_link(route: Any, name: str) -> bool:
+    index = index_of(route, name)
+    if not index:
+        return False
+    try:
+        route.link("del", index=index)
+    except NetlinkError as error:
+        if error.code != errno.ENODEV:
+            raise
+    return True
+
+
+def delete_all_links(route: Any) -> None:
+    """Everything but loopback: virtual devices here vanish at once instead of when the kernel reaps the namespace."""
+    for link in route.get_links():
+        if link["index"] != 1:
+            name = link.get_attr("IFLA_IFNAME")
+            try:
+                delete_link(route, name)
+            except NetlinkError as error:  # a fallback tunnel device cannot be deleted and goes with the namespace
+                logger.debug("device %s stays until its namespace goes: %s", name, error)

@@ -1,0 +1,193 @@
+"""One overlay network on this host: a namespace with a bridge and a VXLAN device.
+
+Law: the VXLAN device is born from the host's namespace into the sandbox, so its UDP socket stays with the host; its entries are
+programmed, never learnt. A sandbox found on disk is taken over with what the kernel holds. Called by `host` on the driver's thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from agent.network import forwarding, links, netns, packing
+from agent.network.forwarding import ForwardingPlan
+from agent.network.model import Attachment, OverlayNetwork, hardware_address
+from agent.network.netns import Namespace
+from covey.errors import UnavailableError
+
+logger = logging.getLogger(__name__)
+
+BRIDGE, TUNNEL = "br0", "vxlan0"
+_NEIGHBOUR_FAMILY, _BRIDGE_FAMILY = 2, 7
+
+
+class Overlay:
+    """The sandbox of one network. `held` is what is programmed: endpoint address to host."""
+
+    def __init__(self, network: OverlayNetwork, path: Path, host: Namespace, host_address: str) -> None:
+        self.network = network
+        self._path = path
+        self._host = host
+        self._host_address = host_address
+        found = netns.is_namespace(path)
+        netns.create(path)
+        self.namespace = Namespace(str(path))
+        self._tunnel = 0
+        self.held: dict[str, str] = {}
+        try:
+            self._build()
+        except BaseException:
+            if found:  # containers may live on it
+                self.close()
+            else:
+                self.remove()
+            raise
+
+    def update(self, network: OverlayNetwork) -> None:
+        """The network's VNI changed, or its addresses: the tunnel is made anew, attached containers stay on the bridge."""
+        if network != self.network:
+            self.network = network
+            links.inside(
+                self.namespace, f"remove the tunnel of {self._name}", lambda route: links.delete_link(route, TUNNEL)
+            )
+            self._build()
+
+    def program(self, want: dict[str, str]) -> None:
+        change = forwarding.plan(self.held, want)
+        if change == ForwardingPlan():
+            return
+        messages = packing.messages(self._tunnel, change)
+        failures = self.namespace.run(lambda: packing.send(messages))
+        if failures:
+            self.held = links.inside(self.namespace, f"read the entries of {self._name}", self._read_entries)
+            raise UnavailableError(f"{self._name}: {len(failures)} forwarding entries were refused: {failures[0][1]}")
+        self.held = forwarding.applied(self.held, change)
+
+    def attach(self, container: Namespace, container_id: str, attachment: Attachment) -> None:
+        """One end in the container under its final name, the other in the bridge with a static entry."""
+        port = port_name(container_id, attachment.interface)
+        mac = hardware_address(attachment.address)
+
+        def ready(route: Any) -> bool:
+            index = links.index_of(route, attachment.interface)
+            return (
+                bool(index)
+                and links.link_mac(route, index) == mac
+                and attachment.address in links.addresses(route, index)
+            )
+
+        def connect(route: Any) -> None:
+            links.delete_link(route, port)
+            index = links.add_veth(
+                route, port, container, inner=attachment.interface, inner_mac=mac, mtu=self.network.mtu
+            )
+            links.join_bridge(route, index, links.index_of(route, BRIDGE))
+            packing.send([packing.port_message(index, attachment.address)])
+
+        def settle(route: Any) -> None:
+            index = links.index_of(route, attachment.interface)
+            links.ensure_address(route, index, attachment.address)
+            route.link("set", index=index, state="up")
+
+        what = f"attach container {container_id[:12]} to {self._name}"
+        if not (
+            links.inside(container, what, ready)
+            and links.inside(self.namespace, what, lambda r: links.index_of(r, port))
+        ):
+            links.inside(container, what, lambda route: links.delete_link(route, attachment.interface))
+            links.inside(self.namespace, what, connect)
+        links.inside(container, what, settle)
+
+    def detach(self, container_id: str, interface: str) -> None:
+        port = port_name(container_id, interface)
+        links.inside(self.namespace, f"detach from {self._name}", lambda route: links.delete_link(route, port))
+
+    def close(self) -> None:
+        self.namespace.close()
+
+    def remove(self) -> None:
+        """Devices first: the kernel reaps namespaces late, and the VXLAN id must be free at once."""
+        try:
+            links.inside(self.namespace, f"remove {self._name}", links.delete_all_links)
+        finally:
+            self.namespace.close()
+            netns.remove(self._path)
+
+    @property
+    def _name(self) -> str:
+        return f"network {self.network.name}"
+
+    def _build(self) -> None:
+        network = self.network
+        prefix = network.subnet.partition("/")[2]
+        gateway = f"{network.gateway}/{prefix}" if network.gateway and prefix else ""
+
+        def bridge(route: Any) -> int:
+            links.loopback_up(route)
+            links.quiet_ipv6()
+            links.ensure_bridge(route, BRIDGE, network.mtu, gateway)
+            return links.index_of(route, TUNNEL)
+
+        def join(route: Any) -> dict[str, str]:
+            self._tunnel = links.index_of(route, TUNNEL)
+            links.join_bridge(route, self._tunnel, links.index_of(route, BRIDGE))
+            return self._read_entries(route)
+
+        found = links.inside(self.namespace, f"make the bridge of {self._name}", bridge)
+        if found and not links.inside(self.namespace, f"read the tunnel of {self._name}", self._tunnel_fits):
+            links.inside(
+                self.namespace, f"replace the tunnel of {self._name}", lambda route: links.delete_link(route, TUNNEL)
+            )
+            found = 0
+        if not found:
+            self._add_tunnel()
+        self.held = links.inside(self.namespace, f"join the tunnel of {self._name}", join)
+
+    def _add_tunnel(self) -> None:
+        network = self.network
+
+        def add(route: Any) -> None:
+            try:
+                links.add_vxlan(
+                    route, TUNNEL, self.namespace, vni=network.vni, local=self._host_address, mtu=network.mtu
+                )
+            except NetlinkError as error:
+                if error.code != errno.EEXIST:
+                    raise
+                raise UnavailableError(
+                    f"{self._name}: VXLAN id {network.vni} is in use on this host; another daemon or tool holds it"
+                ) from error
+
+        links.inside(self._host, f"make the VXLAN device of {self._name}", add)
+
+    def _tunnel_fits(self, route: Any) -> bool:
+        link = route.get_links(links.index_of(route, TUNNEL))[0]
+        data = link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA")
+        return bool(
+            data.get_attr("IFLA_VXLAN_ID") == self.network.vni
+            and data.get_attr("IFLA_VXLAN_LOCAL") == self._host_address
+            and link.get_attr("IFLA_MTU") == self.network.mtu
+        )
+
+    def _read_entries(self, route: Any) -> dict[str, str]:
+        """Endpoint address to host, as the kernel has it; a half-made entry has an empty host and so is planned again."""
+        hosts: dict[str, str] = {}
+        for entry in route.get_neighbours(_BRIDGE_FAMILY, ifindex=self._tunnel):
+            if entry.get_attr("NDA_DST"):
+                hosts[entry.get_attr("NDA_LLADDR")] = entry.get_attr("NDA_DST")
+        neighbours = route.get_neighbours(_NEIGHBOUR_FAMILY, ifindex=self._tunnel)
+        held = {entry.get_attr("NDA_DST"): hosts.pop(entry.get_attr("NDA_LLADDR"), "") for entry in neighbours}
+        for mac in hosts:
+            if mac.startswith("02:42:"):
+                held[".".join(str(int(octet, 16)) for octet in mac.split(":")[2:])] = ""
+        return held
+
+
+def port_name(container_id: str, interface: str) -> str:
+    """The near end of a container's interface: at most 15 bytes, unique per container and interface."""
+    return "cv" + hashlib.blake2b(f"{container_id}/{interface}".encode(), digest_size=6).hexdigest()

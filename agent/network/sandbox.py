@@ -1,0 +1,91 @@
+"""The network namespace of one container, with its resolver's sockets and its service addresses.
+
+Law: the namespace is named on disk and outlives the daemon; what `held` says of VIPs is in the kernel, and one transaction brings it to what
+is wanted. Taking over a running container lays its rules out anew in one transaction, so its connections notice nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from ipaddress import IPv4Interface, IPv4Network
+from pathlib import Path
+
+from agent.dns.files import RESOLVER_ADDRESS
+from agent.dns.server import ResolverSockets, open_sockets
+from agent.network import balance, conntrack, links, netns
+from agent.network.conntrack import Keepers
+from agent.network.model import Attachment
+from agent.network.netns import Namespace
+from agent.network.nft import Rules
+
+logger = logging.getLogger(__name__)
+
+
+class Sandbox:
+    """`sockets` are served by the DNS service, which stops before they are closed here. `held` is None until the rules are first laid out."""
+
+    def __init__(self, container_id: str, path: Path) -> None:
+        self.container_id = container_id
+        self._path = path
+        self.attachments: dict[str, Attachment] = {}
+        self.sockets: ResolverSockets | None = None
+        netns.create(path)
+        self.namespace = Namespace(str(path))
+        self._rules: Rules | None = None
+        self._held: Keepers | None = None
+        try:
+            what = f"prepare the network of container {container_id[:12]}"
+            links.inside(self.namespace, what, links.loopback_up)
+            self.namespace.run(links.quiet_ipv6)
+            self._rules = Rules(self.namespace)
+            self.sockets = self.namespace.run(open_sockets)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def subnets(self) -> tuple[IPv4Network, ...]:
+        return tuple(IPv4Interface(item.address).network for item in self.attachments.values())
+
+    def balance(self, keepers: Keepers) -> None:
+        """Bring the VIPs to the ready backends; connections to backends that are gone for good end."""
+        if self._rules is None or self.sockets is None:
+            return
+        held, self._held = self._held, None  # until the kernel has agreed nothing is certain
+        text = balance.nft_text(balance.plan(held.ready if held else {}, keepers.ready))
+        if held is None:
+            text = balance.base_text(RESOLVER_ADDRESS, self.sockets.udp_port, self.sockets.tcp_port) + text
+        if text:
+            self._rules.run(text)
+        if (
+            held is None
+            or balance.loses_address(held.all, keepers.all)
+            or balance.loses_address(held.ready, keepers.ready)
+        ):
+            self._sweep(keepers)
+        self._held = keepers
+
+    def _sweep(self, keepers: Keepers) -> None:
+        subnets = self.subnets
+        if subnets:
+            ended = self.namespace.run(lambda: conntrack.sweep(subnets, keepers))
+            if ended:
+                logger.info("container %s: ended %d connections to tasks that are gone", self.container_id[:12], ended)
+
+    def close(self) -> None:
+        """Let go of the handles; the container keeps its network."""
+        if self._rules is not None:
+            self._rules.close()
+            self._rules = None
+        if self.sockets is not None:
+            self.sockets.close()
+        self.namespace.close()
+
+    def remove(self) -> None:
+        try:
+            links.inside(
+                self.namespace, f"remove the network of container {self.container_id[:12]}", links.delete_all_links
+            )
+        finally:
+            self.close()
+            netns.remove(self._path)
