@@ -5,6 +5,7 @@ Law: objects are written in the order of their ids, so that equal states are equ
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from covey import codec
@@ -14,15 +15,28 @@ from manager.store.consensus import Member
 from manager.store.schema import SCHEMAS
 from manager.store.view import View
 
+_STRETCH = 64
+
 
 def encode(view: View, members: tuple[Member, ...]) -> bytes:
-    """Runs for as long as the store is large; a view may be read from any thread."""
-    snapshot = store_pb2.StoreSnapshot()
+    """Runs for as long as the store is large, so in a thread: it lets others run between stretches of objects."""
+    parts = [_members(members)]
     for schema in SCHEMAS:
-        field: Any = getattr(snapshot, f"{schema.field}s")
         objects: Any = view.state(schema).objects
-        for object_id in sorted(objects):
-            codec.write(objects[object_id], field.add())
+        ids = sorted(objects)
+        for start in range(0, len(ids), _STRETCH):
+            # Protobuf's parts, laid end to end, are the whole.
+            part = store_pb2.StoreSnapshot()
+            field: Any = getattr(part, f"{schema.field}s")
+            for object_id in ids[start : start + _STRETCH]:
+                codec.write(objects[object_id], field.add())
+            parts.append(part.SerializeToString())
+            time.sleep(0)
+    return b"".join(parts)
+
+
+def _members(members: tuple[Member, ...]) -> bytes:
+    snapshot = store_pb2.StoreSnapshot()
     for member in members:
         snapshot.members.add(raft_id=member.raft_id, node_id=member.node_id, addr=member.addr)
     return snapshot.SerializeToString()

@@ -1,0 +1,264 @@
+"""Three real processes with sealed logs and mTLS: what a group of managers promises whatever happens to one of them."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from integration.raft_world import CommandError, World, until, world
+
+pytestmark = pytest.mark.timeout(120)
+
+
+async def names(member, fresh: bool = False) -> set[str]:
+    return set(await member("names", fresh=fresh))
+
+
+async def create_until_acknowledged(group: World, name: str) -> None:
+    """Writes through whoever leads, as a client would: a lost answer is asked for again and may find the name taken."""
+
+    async def attempt() -> bool:
+        leader = await group.leader()
+        try:
+            await leader("create", name=name)
+        except CommandError as error:
+            return error.kind == "AlreadyExistsError"
+        return True
+
+    await until(attempt, f"acknowledgement of {name}")
+
+
+async def same_state(group: World) -> None:
+    async def check() -> bool:
+        states = {await member("digest") for member in group.members.values() if member.alive}
+        return len(states) == 1
+
+    await until(check, "equal state on all members")
+
+
+async def test_what_is_written_on_the_leader_is_read_on_every_member(tmp_path: Path) -> None:
+    async with world(tmp_path) as group:
+        await group.three()
+        leader = await group.leader()
+        await asyncio.gather(*[leader("create", name=f"n{i}") for i in range(50)])
+        for member in group.members.values():
+            assert await names(member, fresh=True) == {f"n{i}" for i in range(50)}
+        await same_state(group)
+        followers = await group.followers()
+        with pytest.raises(CommandError) as refused:
+            await followers[0]("create", name="elsewhere")
+        assert refused.value.kind == "NotLeaderError"
+        assert leader.addr in refused.value.message
+
+
+async def test_no_acknowledged_write_is_lost_when_the_leader_is_killed(tmp_path: Path) -> None:
+    """Writers write all the time, the leader dies by SIGKILL, the others elect; twice."""
+    async with world(tmp_path) as group:
+        await group.three()
+        acknowledged: set[str] = set()
+        stop = asyncio.Event()
+
+        async def writer(number: int) -> None:
+            count = 0
+            while not stop.is_set():
+                name = f"w{number}-{count}"
+                count += 1
+                try:
+                    await (await group.leader())("create", name=name)
+                except (CommandError, TimeoutError, ConnectionError):
+                    continue
+                acknowledged.add(name)
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(8):
+                tasks.create_task(writer(number))
+            for _ in range(2):
+                enough = len(acknowledged) + 200
+
+                async def written(enough: int = enough) -> bool:
+                    return len(acknowledged) >= enough
+
+                await until(written, "200 more writes")
+                victim = await group.leader()
+                await victim.kill()
+                began = time.monotonic()
+                await create_until_acknowledged(group, f"after-{victim.node_id}")
+                assert time.monotonic() - began < 5, "it took too long to write again"
+                await victim.start()
+            stop.set()
+        await create_until_acknowledged(group, "last")
+        for member in group.members.values():
+            assert acknowledged <= await names(member, fresh=True)
+        await same_state(group)
+
+
+async def test_concurrent_read_change_write_loses_no_update(tmp_path: Path) -> None:
+    async with world(tmp_path) as group:
+        await group.three()
+        leader = await group.leader()
+        await leader("counter", name="counter")
+        await asyncio.gather(*[leader("increment", name="counter") for _ in range(60)])
+        assert await leader("data", name="counter") == "60"
+
+
+async def test_a_follower_that_was_down_catches_up_from_the_log(tmp_path: Path) -> None:
+    async with world(tmp_path) as group:
+        await group.three()
+        follower = (await group.followers())[0]
+        await follower.kill()
+        leader = await group.leader()
+        await leader("load", clients=10, writes=300, size=64, prefix="x")
+        await follower.start()
+        assert len(await names(follower, fresh=True)) == 300
+        await same_state(group)
+
+
+async def test_a_follower_too_far_behind_and_a_newcomer_get_a_snapshot(tmp_path: Path) -> None:
+    """The log is cut after 200 entries, so what they lack is only in a snapshot, of several chunks."""
+    async with world(tmp_path, snapshot_interval=200, log_entries_for_slow_followers=20) as group:
+        await group.three()
+        follower = (await group.followers())[0]
+        await follower.kill()
+        leader = await group.leader()
+        await leader("load", clients=20, writes=1200, size=4096, prefix="x", timeout_seconds=60)
+
+        async def compacted() -> bool:
+            return (await leader("status"))["first_index"] > 400
+
+        await until(compacted, "compaction")
+        await follower.start()
+        assert len(await names(follower, fresh=True)) == 1200
+        await group.add("delta")
+        await group.voters(4)
+        assert len(await names(group.members["delta"], fresh=True)) == 1200
+        await same_state(group)
+        restarted = group.members["delta"]
+        await restarted.kill()
+        await restarted.start()
+        assert len(await names(restarted, fresh=True)) == 1200
+
+
+async def test_all_members_killed_at_once_come_back_with_everything(tmp_path: Path) -> None:
+    async with world(tmp_path, snapshot_interval=100, log_entries_for_slow_followers=10) as group:
+        await group.three()
+        leader = await group.leader()
+        await leader("load", clients=20, writes=333, size=64, prefix="x")
+        await asyncio.gather(*[member.kill() for member in group.members.values()])
+        await asyncio.gather(*[member.start() for member in group.members.values()])
+        await create_until_acknowledged(group, "later")
+        for member in group.members.values():
+            assert len(await names(member, fresh=True)) == 334
+
+
+async def test_a_lone_manager_restarts_with_what_it_had(tmp_path: Path) -> None:
+    async with world(tmp_path) as group:
+        alone = await group.add("alpha")
+        await group.leader()
+        await alone("create", name="kept")
+        await alone.kill()
+        began = time.monotonic()
+        await alone.start()
+        await group.leader()
+        assert time.monotonic() - began < 3
+        assert await names(alone) == {"kept"}
+
+
+async def test_a_leader_that_stops_hands_over_at_once(tmp_path: Path) -> None:
+    async with world(tmp_path) as group:
+        await group.three()
+        old = await group.leader()
+        await old("close")
+        assert await old.wait() == 0
+        began = time.monotonic()
+        await create_until_acknowledged(group, "next")
+        assert time.monotonic() - began < 1
+
+
+async def test_a_removed_member_ends_and_the_rest_goes_on(tmp_path: Path) -> None:
+    async with world(tmp_path) as group:
+        await group.three()
+        follower = (await group.followers())[0]
+        leader = await group.leader()
+        await leader("leave", node_id=follower.node_id)
+        assert await follower.wait() == 3
+        await leader("create", name="without")
+        assert set((await leader("status"))["members"]) == set(group.members) - {follower.node_id}
+
+
+async def test_a_leader_leaves_by_handing_over_first(tmp_path: Path) -> None:
+    async with world(tmp_path) as group:
+        await group.three()
+        old = await group.leader()
+        await (await group.followers())[0]("leave", node_id=old.node_id)
+        assert await old.wait() == 3
+        await create_until_acknowledged(group, "without")
+
+
+async def test_a_removal_that_would_lose_the_quorum_is_refused_with_the_numbers(tmp_path: Path) -> None:
+    async with world(tmp_path) as group:
+        await group.three()
+        dead, other = await group.followers()
+        await dead.kill()
+        leader = await group.leader()
+
+        async def noticed() -> bool:
+            return not (await leader("status"))["members"][dead.node_id]["reachable"]
+
+        await until(noticed, "notice of the dead member")
+        with pytest.raises(CommandError) as refused:
+            await leader("leave", node_id=other.node_id)
+        assert refused.value.kind == "ConflictError"
+        assert "leave 2 managers of which 1 answer, but 2 are needed" in refused.value.message
+        await leader("leave", node_id=dead.node_id)
+        await leader("create", name="still")
+
+
+async def test_a_member_that_lost_its_disk_joins_again_as_a_newcomer(tmp_path: Path) -> None:
+    async with world(tmp_path) as group:
+        await group.three()
+        leader = await group.leader()
+        await leader("create", name="before")
+        lost = (await group.followers())[0]
+        await lost.kill()
+        lost.folder.rename(lost.folder.with_name("lost"))
+        await lost.start()
+        await group.voters(3)
+        assert await names(lost, fresh=True) == {"before"}
+
+
+async def test_a_leader_without_a_quorum_acknowledges_nothing_and_serves_no_fresh_reads(tmp_path: Path) -> None:
+    async with world(tmp_path) as group:
+        await group.three()
+        leader = await group.leader()
+        for follower in await group.followers():
+            follower.freeze()
+        with pytest.raises(CommandError) as failed:
+            await leader("create", name="lost")
+        assert failed.value.kind in {"NotLeaderError", "DeadlineError"}
+        with pytest.raises(CommandError):
+            await leader("names", fresh=True)
+        for member in group.members.values():
+            member.thaw()
+        await create_until_acknowledged(group, "after")
+        await same_state(group)
+
+
+async def test_two_processes_cannot_share_a_folder(tmp_path: Path) -> None:
+    async with world(tmp_path) as group:
+        await group.add("alpha")
+        with pytest.raises(AssertionError, match="did not start"):
+            await group.add("beta", folder=group.members["alpha"].config["folder"])
+
+
+async def test_nothing_that_was_stored_can_be_read_from_the_files(tmp_path: Path) -> None:
+    async with world(tmp_path, snapshot_interval=5, log_entries_for_slow_followers=1) as group:
+        alone = await group.add("alpha")
+        await group.leader()
+        for number in range(20):
+            await alone("create", name=f"plaintext-marker-{number}")
+        await alone("close")
+        await alone.wait()
+        files = [path for path in alone.folder.rglob("*") if path.is_file()]
+        assert any(path.suffix == ".snap" for path in files)
+        for path in files:
+            assert b"plaintext-marker" not in path.read_bytes(), path
