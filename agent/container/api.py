@@ -6,7 +6,7 @@ are a full id, a name, or a unique prefix of an id. Errors are those of `covey.e
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,7 @@ from agent.container.model import (
     ExecState,
     LogEntry,
     ProcessTable,
+    Resources,
     Stats,
 )
 
@@ -76,6 +77,10 @@ class Containers(Protocol):
         """
         ...
 
+    async def update(self, ref: str, resources: Resources) -> Container:
+        """Change its limits, at once if it runs."""
+        ...
+
     async def kill(self, ref: str, signal: str = "SIGKILL") -> None: ...
     async def pause(self, ref: str) -> None: ...
     async def unpause(self, ref: str) -> None: ...
@@ -98,7 +103,7 @@ class Containers(Protocol):
         until_ns: int = 0,
         stdout: bool = True,
         stderr: bool = True,
-    ) -> AsyncIterator[LogEntry]:
+    ) -> AsyncGenerator[LogEntry, None]:
         """Entries in order; with `follow`, until the container has exited and all was read. Close the iterator
         (aclosing) to stop early.
         """
@@ -119,3 +124,10 @@ class Containers(Protocol):
     async def top(self, ref: str) -> ProcessTable: ...
     async def stats(self, ref: str) -> Stats: ...
     def log_path(self, ref: str) -> Path: ...
+    def volume_users(self, name: str) -> Sequence[str]:
+        """Ids of the containers that mount the volume."""
+        ...
+
+    def remove_volume(self, name: str) -> None:
+        """Delete a volume that no container uses; ConflictError names those that do."""
+        ...

@@ -1,4 +1,4 @@
-"""One container as the service holds it in memory: its snapshot, and who waits for what. No logic of its own."""
+"""One container as the service holds it in memory: its snapshot, and who waits for what. It decides nothing."""
 
 from __future__ import annotations
 
@@ -42,6 +42,16 @@ class Held:
     def wake_readers(self) -> None:
         for event in self.wakers:
             event.set()
+
+    @staticmethod
+    async def wait_in(waiters: set[asyncio.Future[int]]) -> int:
+        """Wait among those who want to know; the number they are told."""
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        waiters.add(future)
+        try:
+            return await future
+        finally:
+            waiters.discard(future)
 
     @staticmethod
     def settle(waiters: set[asyncio.Future[int]], code: int) -> None:

@@ -56,4 +56,3 @@ class Paths(NamedTuple):
     def make(self) -> None:
         for path in (self.folders, self.bundles, self.exits, self.execs, self.runtime_root):
             path.mkdir(mode=0o711, parents=True, exist_ok=True)
-        self.state.chmod(0o711)

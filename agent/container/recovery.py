@@ -90,12 +90,17 @@ def _one(row: Row, paths: Paths, runtime: runc.Runtime) -> Verdict:
     return Verdict(container_id, ending=ending)
 
 
-def _monitor_lives(paths: Paths, container_id: str) -> bool:
+def monitor_pid(paths: Paths, container_id: str) -> int:
+    """The pid of its conmon; 0 when that left no word."""
     try:
-        pid = int((paths.bundle(container_id) / "conmon.pid").read_text())
+        return int((paths.bundle(container_id) / "conmon.pid").read_text())
     except (OSError, ValueError):
-        return False
-    return process.start_ticks(pid) != 0
+        return 0
+
+
+def _monitor_lives(paths: Paths, container_id: str) -> bool:
+    pid = monitor_pid(paths, container_id)
+    return pid > 0 and process.start_ticks(pid) != 0
 
 
 def alive(verdicts: Iterable[Verdict]) -> set[str]:

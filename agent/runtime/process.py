@@ -107,6 +107,8 @@ def start_ticks(pid: int) -> int:
 
 def open_pidfd(pid: int, ticks: int = 0) -> int | None:
     """A descriptor of the process if it lives (and started at `ticks`, when given)."""
+    if pid <= 0:
+        return None
     try:
         fd = os.pidfd_open(pid)
     except OSError:

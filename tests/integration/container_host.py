@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from agent.container.model import ContainerConfig
@@ -52,7 +53,12 @@ class Host:
 
     def config(self, *args: str, **changes: object) -> ContainerConfig:
         container_id = secrets.token_hex(32)
-        defaults: dict[str, object] = {"id": container_id, "name": f"c-{container_id[:8]}", "image": "busybox", "image_id": "x"}
+        defaults: dict[str, object] = {
+            "id": container_id,
+            "name": f"c-{container_id[:8]}",
+            "image": "busybox",
+            "image_id": "x",
+        }
         return ContainerConfig(**{**defaults, "args": args, **changes})
 
     def monitors(self) -> list[int]:
@@ -71,7 +77,12 @@ class Host:
         groups = cgroup.detect()
         root = self.run / "runtime"
         for state in root.iterdir() if root.is_dir() else []:
-            subprocess.run(["runc", f"--root={root}", "delete", "--force", state.name], capture_output=True, timeout=30, check=False)
+            subprocess.run(
+                ["runc", f"--root={root}", "delete", "--force", state.name],
+                capture_output=True,
+                timeout=30,
+                check=False,
+            )
         for name in cgroup.children(groups, self.cgroup_parent):
             cgroup.kill_all(groups, f"{self.cgroup_parent}/{name}")
         for pid in self.monitors():
@@ -88,6 +99,13 @@ class Host:
         groups = cgroup.detect()
         bundles = [str(p) for p in (self.run / "bundles").iterdir()] if (self.run / "bundles").exists() else []
         return mounts.mounted_under(self.state.parent) + sorted(cgroup.children(groups, self.cgroup_parent)) + bundles
+
+
+async def until(condition: Callable[[], object], seconds: float = 10) -> None:
+    """Return once the condition holds; TimeoutError when it never does."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  the kernel's state has no event to wait for
+            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

@@ -9,9 +9,18 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from integration.container_host import Host, running
+from integration.container_host import Host, running, until
 
-from agent.container.model import ContainerEvent, FileMount, HealthCheck, HealthStatus, Mount, MountKind, Resources, Status
+from agent.container.model import (
+    ContainerEvent,
+    FileMount,
+    HealthCheck,
+    HealthStatus,
+    Mount,
+    MountKind,
+    Resources,
+    Status,
+)
 from agent.container.service import ContainerService
 from covey.errors import AlreadyExistsError, ConflictError, InvalidArgumentError, NotFoundError
 
@@ -56,9 +65,7 @@ async def test_a_container_that_ended_leaves_no_mount_cgroup_or_bundle(service: 
     made = await service.create(host.config("/bin/true"))
     await service.start(made.id)
     await service.wait(made.id)
-    async with asyncio.timeout(10):
-        while host.leftovers():
-            await asyncio.sleep(0.01)
+    await until(lambda: not host.leftovers())
     state = service.get(made.id).state
     assert (state.status, state.exit_code, state.pid) == (Status.EXITED, 0, 0)
     assert 0 < state.started_at_ns < state.finished_at_ns
@@ -74,11 +81,13 @@ async def test_it_can_start_again_with_what_it_wrote(service: ContainerService, 
 
 
 async def test_stop_sends_the_stop_signal_and_kills_after_the_grace(service: ContainerService, host: Host) -> None:
-    kind = await service.create(host.config("/bin/sh", "-c", "trap 'exit 5' USR1; echo up; while :; do usleep 10000; done", stop_signal="USR1"))
+    kind = await service.create(
+        host.config("/bin/sh", "-c", "trap 'exit 5' USR1; echo up; while :; do usleep 10000; done", stop_signal="USR1")
+    )
     deaf = await service.create(host.config("/bin/sleep", "1000", stop_grace_seconds=0.2))
     for made in (kind, deaf):
         await service.start(made.id)
-    async with asyncio.timeout(10), contextlib.aclosing(service.logs(kind.id, follow=True)) as logs:  # type: ignore[type-var]
+    async with asyncio.timeout(10), contextlib.aclosing(service.logs(kind.id, follow=True)) as logs:
         async for _ in logs:
             break
     assert (await service.stop(kind.id, 10)).state.exit_code == 5
@@ -104,7 +113,9 @@ async def test_events_tell_the_life_of_a_container_in_order(service: ContainerSe
 
 async def test_over_its_memory_limit_it_is_killed_and_marked(service: ContainerService, host: Host) -> None:
     limit = Resources(memory_bytes=16 << 20, memory_swap_bytes=16 << 20, pids_limit=20, nano_cpus=500_000_000)
-    made = await service.create(host.config("/bin/busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", resources=limit))
+    made = await service.create(
+        host.config("/bin/busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", resources=limit)
+    )
     await service.start(made.id)
     assert await asyncio.wait_for(service.wait(made.id), 20) == 137
     assert service.get(made.id).state.oom_killed
@@ -122,13 +133,20 @@ async def test_a_command_that_is_not_there_is_refused_with_its_name(service: Con
 async def test_users_groups_and_capabilities_are_as_dockers(service: ContainerService, host: Host) -> None:
     caps = "grep CapBnd /proc/self/status"
     assert await run(service, host, caps) == (0, "CapBnd:\t00000000a80425fb\n")
-    assert await run(service, host, caps, cap_drop=("ALL",), cap_add=("NET_ADMIN",)) == (0, "CapBnd:\t0000000000001000\n")
+    assert await run(service, host, caps, cap_drop=("ALL",), cap_add=("NET_ADMIN",)) == (
+        0,
+        "CapBnd:\t0000000000001000\n",
+    )
     assert await run(service, host, "id; grep CapEff /proc/self/status", user="web") == (
         0,
         "uid=1000(web) gid=1001(web) groups=1001(web),2000(extra)\nCapEff:\t0000000000000000\n",
     )
     assert (await run(service, host, "id", user="77:88"))[1] == "uid=77 gid=88 groups=88\n"
-    assert (await run(service, host, "grep Seccomp: /proc/self/status; grep NoNewPrivs /proc/self/status", no_new_privileges=True))[1] == "Seccomp:\t2\nNoNewPrivs:\t1\n"
+    assert (
+        await run(
+            service, host, "grep Seccomp: /proc/self/status; grep NoNewPrivs /proc/self/status", no_new_privileges=True
+        )
+    )[1] == "Seccomp:\t2\nNoNewPrivs:\t1\n"
     made = await service.create(host.config("/bin/true", user="nobody-here"))
     with pytest.raises(InvalidArgumentError, match="nobody-here"):
         await service.start(made.id)
@@ -139,13 +157,18 @@ async def test_a_read_only_root_refuses_writes_and_tmpfs_takes_them(service: Con
     assert await run(service, host, script, read_only=True, tmpfs={"/scratch": "size=1m"}) == (0, "refused\n1\n")
 
 
-async def test_secrets_are_read_only_files_with_their_owner_and_mode(service: ContainerService, host: Host, tmp_path: Path) -> None:
+async def test_secrets_are_read_only_files_with_their_owner_and_mode(
+    service: ContainerService, host: Host, tmp_path: Path
+) -> None:
     secret = tmp_path / "secret"
     secret.write_text("s3cret\n")
     mounts = (FileMount(source_path=str(secret), target="token", uid=1000, gid=1001, mode=0o400),)
     script = "stat -c '%a %u %g' /run/secrets/token; cat /run/secrets/token; echo x 2>/dev/null >/run/secrets/token || echo refused"
     code, text = await run(service, host, script, secrets=mounts, user="web")
-    assert (code, text.replace("/bin/sh: can't create /run/secrets/token: Permission denied\n", "")) == (0, "400 1000 1001\ns3cret\nrefused\n")
+    assert (code, text.replace("/bin/sh: can't create /run/secrets/token: Permission denied\n", "")) == (
+        0,
+        "400 1000 1001\ns3cret\nrefused\n",
+    )
 
 
 async def test_binds_and_volumes_carry_files(service: ContainerService, host: Host, tmp_path: Path) -> None:
@@ -156,7 +179,9 @@ async def test_binds_and_volumes_carry_files(service: ContainerService, host: Ho
         Mount(kind=MountKind.BIND, source=str(tmp_path / "shared"), target="/shared"),
         Mount(kind=MountKind.VOLUME, source="data", target="/var/data"),
     )
-    assert await run(service, host, "echo hello >/shared/x; cat /var/data/seed; echo kept >/var/data/y", mounts=mounts) == (0, "from the image\n")
+    assert await run(
+        service, host, "echo hello >/shared/x; cat /var/data/seed; echo kept >/var/data/y", mounts=mounts
+    ) == (0, "from the image\n")
     assert (tmp_path / "shared/x").read_text() == "hello\n"
     assert (await run(service, host, "cat /var/data/y", mounts=mounts))[1] == "kept\n"
     with pytest.raises(ConflictError, match="in use"):
@@ -165,8 +190,13 @@ async def test_binds_and_volumes_carry_files(service: ContainerService, host: Ho
 
 async def test_the_files_of_etc_say_who_it_is(service: ContainerService, host: Host) -> None:
     code, text = await run(
-        service, host, "hostname; cat /etc/hostname; grep db /etc/hosts; cat /etc/resolv.conf",
-        hostname="web1", extra_hosts=("db:10.1.2.3",), dns=("127.0.0.11",), dns_options=("ndots:0",),
+        service,
+        host,
+        "hostname; cat /etc/hostname; grep db /etc/hosts; cat /etc/resolv.conf",
+        hostname="web1",
+        extra_hosts=("db:10.1.2.3",),
+        dns=("127.0.0.11",),
+        dns_options=("ndots:0",),
     )
     assert (code, text) == (0, "web1\nweb1\n10.1.2.3\tdb\nnameserver 127.0.0.11\noptions ndots:0\n")
 
@@ -176,21 +206,25 @@ async def test_an_init_stands_at_pid_one_when_asked(service: ContainerService, h
 
 
 async def test_a_health_check_turns_healthy_then_unhealthy(service: ContainerService, host: Host) -> None:
-    check = HealthCheck(test=("CMD-SHELL", "echo probed; test -e /ok"), interval_seconds=0.05, timeout_seconds=5, retries=2)
-    made = await service.create(host.config("/bin/sh", "-c", "touch /ok; while :; do usleep 50000; done", healthcheck=check))
+    check = HealthCheck(
+        test=("CMD-SHELL", "echo probed; test -e /ok"), interval_seconds=0.05, timeout_seconds=5, retries=2
+    )
+    made = await service.create(
+        host.config("/bin/sh", "-c", "touch /ok; while :; do usleep 50000; done", healthcheck=check)
+    )
     with service.subscribe() as events:
         await service.start(made.id)
         assert service.get(made.id).state.health.status is HealthStatus.STARTING
 
-        async def until(action: str) -> None:
+        async def until_event(action: str) -> None:
             async with asyncio.timeout(20):
                 while (await events.get()).action != action:
                     pass
 
-        await until("health_status: healthy")
+        await until_event("health_status: healthy")
         assert service.get(made.id).state.health.log[-1].output == "probed\n"
         (host.state / "containers" / made.id / "merged/ok").unlink()
-        await until("health_status: unhealthy")
+        await until_event("health_status: unhealthy")
     await service.remove(made.id, force=True)
 
 
@@ -256,9 +290,11 @@ async def test_a_layered_image_beyond_the_mount_page_still_mounts(tmp_path: Path
 
 
 async def test_signals_reach_the_process(service: ContainerService, host: Host) -> None:
-    made = await service.create(host.config("/bin/sh", "-c", "trap 'exit 42' TERM; echo up; while :; do usleep 10000; done"))
+    made = await service.create(
+        host.config("/bin/sh", "-c", "trap 'exit 42' TERM; echo up; while :; do usleep 10000; done")
+    )
     await service.start(made.id)
-    async with asyncio.timeout(10), contextlib.aclosing(service.logs(made.id, follow=True)) as logs:  # type: ignore[type-var]
+    async with asyncio.timeout(10), contextlib.aclosing(service.logs(made.id, follow=True)) as logs:
         async for _ in logs:
             break
     await service.kill(made.id, str(int(signal.SIGTERM)))

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from integration.container_host import Host, running
+from integration.container_host import Host, running, until
 
-from agent.container.model import Status
+from agent.container.model import ExecConfig, Status
 from agent.container.recovery import HOST_DIED, MONITOR_DIED, START_BROKEN
 from agent.container.store import ContainerStore
-from agent.runtime import mounts
+from agent.runtime import conmon, mounts
 
 pytestmark = pytest.mark.root
 
@@ -36,12 +37,21 @@ class Daemon:
     def __init__(self, host: Host) -> None:
         root = Path(__file__).parents[2]
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("container_daemon.py")), str(host.state.parent), host.cgroup_parent],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": f"{root}:{root}/proto"},
+            [
+                sys.executable,
+                str(Path(__file__).with_name("container_daemon.py")),
+                str(host.state.parent),
+                host.cgroup_parent,
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": f"{root}:{root}/proto"},
         )
 
     def run(self, script: str) -> str:
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         self.process.stdin.write(script + "\n")
         self.process.stdin.flush()
         container_id = self.process.stdout.readline().strip()
@@ -60,12 +70,6 @@ def daemon(host: Host) -> Iterator[Daemon]:
         yield made
     finally:
         made.kill()
-
-
-async def until_gone(pid: int) -> None:
-    async with asyncio.timeout(10):
-        while Path(f"/proc/{pid}").exists():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_running_container_is_adopted_by_the_next_daemon_and_not_touched(host: Host, daemon: Daemon) -> None:
@@ -89,26 +93,20 @@ async def test_the_pid_of_a_container_stays_over_three_daemons(host: Host) -> No
     for _ in range(2):
         async with running(host) as later:
             assert later.get(made.id).state.pid == pid
-            assert await later.exec_create(made.id, _true())
+            assert await later.exec_create(made.id, ExecConfig(args=("/bin/true",)))
     async with running(host) as last:
         await last.remove(made.id, force=True)
         assert host.leftovers() == []
 
 
-def _true():  # type: ignore[no-untyped-def]
-    from agent.container.model import ExecConfig
-
-    return ExecConfig(args=("/bin/true",))
-
-
-async def test_an_exit_while_no_daemon_was_there_is_learnt_with_its_code_and_time(host: Host, daemon: Daemon, tmp_path: Path) -> None:
+async def test_an_exit_while_no_daemon_was_there_is_learnt_with_its_code_and_time(
+    host: Host, daemon: Daemon, tmp_path: Path
+) -> None:
     container_id = daemon.run("while [ ! -e /go ]; do usleep 10000; done; exit 17")
     daemon.kill()
     (tmp_path / "state/containers" / container_id / "merged/go").touch()
     exit_file = tmp_path / "run/exits" / container_id
-    async with asyncio.timeout(10):
-        while not exit_file.exists():
-            await asyncio.sleep(0.01)
+    await until(exit_file.exists)
     written = exit_file.stat().st_mtime_ns
     async with running(host) as service:
         state = service.get(container_id).state
@@ -117,15 +115,17 @@ async def test_an_exit_while_no_daemon_was_there_is_learnt_with_its_code_and_tim
         assert await service.wait(container_id) == 17
 
 
-async def test_a_host_that_died_leaves_exited_containers_and_no_mounts(host: Host, daemon: Daemon, tmp_path: Path) -> None:
+async def test_a_host_that_died_leaves_exited_containers_and_no_mounts(
+    host: Host, daemon: Daemon, tmp_path: Path
+) -> None:
     container_id = daemon.run("sleep 1000")
     daemon.kill()
     [monitor] = host.monitors()
     os.kill(monitor, 9)
     pid = int((tmp_path / "run/bundles" / container_id / "pid").read_text())
     os.kill(pid, 9)
-    await until_gone(pid)
-    subprocess.run(["rm", "-rf", str(tmp_path / "run")], check=True)
+    await until(lambda: not Path(f"/proc/{pid}").exists())
+    shutil.rmtree(tmp_path / "run")
     assert mounts.mounted_under(tmp_path)
     async with running(host) as service:
         state = service.get(container_id).state
@@ -151,20 +151,23 @@ async def test_a_start_that_a_dying_daemon_left_half_done_is_undone(host: Host) 
     async with running(host) as service:
         made = await service.create(host.config("/bin/sleep", "1000"))
 
-        async def die() -> None:
-            raise KeyboardInterrupt
-
         bundle = await service._prepare.make(made.config, host.images.folders)
-        from agent.runtime import conmon
-
         pid = await conmon.create(
-            service._monitor, made.id, made.name, bundle, log_path=service.log_path(made.id), log_max_bytes=1 << 20, tty=False, stdin=False, leave_stdin_open=False
+            service._monitor,
+            made.id,
+            made.name,
+            bundle,
+            log_path=service.log_path(made.id),
+            log_max_bytes=1 << 20,
+            tty=False,
+            stdin=False,
+            leave_stdin_open=False,
         )
-        service._store.save_state(made.id, made.state, starting=True)
+        service._registry._store.save_state(made.id, made.state, starting=True)
     async with running(host) as service:
         state = service.get(made.id).state
         assert (state.status, state.error) == (Status.CREATED, START_BROKEN)
-        await until_gone(pid)
+        await until(lambda: not Path(f"/proc/{pid}").exists())
         assert host.leftovers() == []
 
 
@@ -178,6 +181,4 @@ async def test_a_container_without_a_row_is_left_over_and_goes(host: Host, daemo
         assert service.list() == []
         assert host.leftovers() == []
         assert list((tmp_path / "state/containers").iterdir()) == []
-    async with asyncio.timeout(10):
-        while host.monitors():
-            await asyncio.sleep(0.01)
+    await until(lambda: not host.monitors())

@@ -12,6 +12,7 @@ from integration.container_host import Host, running
 
 from agent.container.model import ExecConfig
 from agent.container.service import ContainerService
+from agent.logs import rotation
 from agent.runtime.conmon import RuntimeRefusedError
 from agent.runtime.streams import AttachStream
 from covey.errors import ConflictError, NotFoundError
@@ -68,7 +69,9 @@ async def test_an_exec_gives_both_streams_and_its_exit_code(service: ContainerSe
     assert list(service._execs._paths.execs.iterdir()) == []
 
 
-async def test_an_exec_with_a_terminal_has_the_size_asked_for_and_takes_another(service: ContainerService, sleeper: str) -> None:
+async def test_an_exec_with_a_terminal_has_the_size_asked_for_and_takes_another(
+    service: ContainerService, sleeper: str
+) -> None:
     config = ExecConfig(args=("/bin/sh",), tty=True, attach_stdin=True, user="0")
     exec_id = await service.exec_create(sleeper, config)
     stream = await service.exec_start(exec_id, size=(33, 77))
@@ -125,7 +128,9 @@ async def test_top_and_stats_look_into_the_container(service: ContainerService, 
     assert stats.system_cpu_ns > stats.cpu_total_ns > 0
 
 
-async def test_logs_follow_until_the_container_ends_and_tail_counts_from_the_end(service: ContainerService, host: Host) -> None:
+async def test_logs_follow_until_the_container_ends_and_tail_counts_from_the_end(
+    service: ContainerService, host: Host
+) -> None:
     script = "for i in 1 2 3; do echo $i; usleep 30000; done; echo err >&2; echo -n last"
     made = await service.create(host.config("/bin/sh", "-c", script))
     await service.start(made.id)
@@ -139,17 +144,17 @@ async def test_logs_follow_until_the_container_ends_and_tail_counts_from_the_end
     assert [e.time_ns async for e in service.logs(made.id, until_ns=times[1])] == times[:2]
 
 
-async def test_a_log_stays_within_its_bound_and_a_follower_misses_nothing(service: ContainerService, host: Host) -> None:
+async def test_a_log_stays_within_its_bound_and_a_follower_misses_nothing(
+    service: ContainerService, host: Host
+) -> None:
     limit = 1 << 20
     script = "i=0; while [ $i -lt 300 ]; do head -c 8000 /dev/zero | tr '\\0' x; echo $i; i=$((i+1)); usleep 3000; done"
     (host.images.folders[0] / "bin/tr").symlink_to("busybox")
     made = await service.create(host.config("/bin/sh", "-c", script, log_max_bytes=limit))
     await service.start(made.id)
-    from agent.logs import rotation
-
     rotated = 0
     numbers = []
-    async with asyncio.timeout(60), contextlib.aclosing(service.logs(made.id, follow=True)) as logs:  # type: ignore[type-var]
+    async with asyncio.timeout(60), contextlib.aclosing(service.logs(made.id, follow=True)) as logs:
         async for entry in logs:
             numbers.append(int(entry.data.strip(b"x\n")))
             rotated += rotation.rotate(service.log_path(made.id), service.paths.bundle(made.id), limit)

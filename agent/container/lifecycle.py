@@ -1,0 +1,300 @@
+"""How one container starts, is signalled and ends.
+
+Law: starts and ends happen under the container's lock; signals do not take it. The end is learnt from the file that
+the monitor writes; should
+the monitor die too, from its pidfd. Whatever a run leaves in the runtime, the cgroups and the mount table goes with
+its end. Called by
+`ContainerService`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from agent.container import health, recovery
+from agent.container.api import ImageRootfs
+from agent.container.execs import Execs
+from agent.container.held import Held
+from agent.container.model import ContainerState, Health, HealthStatus, Status
+from agent.container.nursery import Nursery
+from agent.container.paths import Paths
+from agent.container.prepare import Preparation
+from agent.container.registry import Registry
+from agent.logs import rotation
+from agent.runtime import cgroup, conmon, process, runc, streams
+from covey.errors import CoveyError, InvalidArgumentError, NotFoundError, UnavailableError
+
+_MONITOR_SECONDS = 30.0
+_KILL_SECONDS = 30.0
+_ROTATION_SECONDS = 2.0
+
+
+class Lifecycle:
+    def __init__(
+        self,
+        *,
+        paths: Paths,
+        registry: Registry,
+        runtime: runc.Runtime,
+        monitor: conmon.Monitor,
+        prepare: Preparation,
+        images: ImageRootfs,
+        cgroups: cgroup.CgroupHost,
+        nursery: Nursery,
+        execs: Execs,
+        auto_remove: Callable[[Held], Awaitable[None]],
+    ) -> None:
+        self._paths = paths
+        self._registry = registry
+        self._runtime = runtime
+        self._monitor = monitor
+        self._prepare = prepare
+        self._images = images
+        self._cgroups = cgroups
+        self._nursery = nursery
+        self._execs = execs
+        self._auto_remove = auto_remove
+
+    # -- the start
+
+    async def start(self, held: Held) -> None:
+        """Run it; one that runs already is left alone. The state keeps why it could not."""
+        async with held.lock:
+            if self._registry.by_id(held.config.id) is None:
+                raise NotFoundError(f"No such container: {held.config.id}")
+            if held.state.running:
+                return
+            try:
+                await self._start(held)
+            except BaseException as error:
+                await asyncio.shield(self._start_failed(held, error))
+                if not isinstance(error, conmon.RuntimeRefusedError):
+                    raise
+                message = f"failed to create task for container: {error.message}"
+                if error.exit_code in {126, 127}:
+                    raise InvalidArgumentError(message) from error
+                raise conmon.RuntimeRefusedError(message) from error
+
+    async def _start(self, held: Held) -> None:
+        config = held.config
+        self._registry.save_start(held, held.state)
+        bundle = await self._prepare.make(config, self._images.layers(config.image_id))
+        self._paths.exit_file(config.id).unlink(missing_ok=True)
+        pid = await conmon.create(
+            self._monitor,
+            config.id,
+            config.name,
+            bundle,
+            log_path=self._paths.log(config.id),
+            log_max_bytes=rotation.monitor_limit(config.log_max_bytes),
+            tty=config.tty,
+            stdin=config.open_stdin,
+            leave_stdin_open=config.open_stdin and not config.stdin_once,
+        )
+        held.pid_ticks = process.start_ticks(pid)
+        started = ContainerState(
+            status=Status.RUNNING,
+            pid=pid,
+            started_at_ns=time.time_ns(),
+            finished_at_ns=held.state.finished_at_ns,
+            starts=held.state.starts + 1,
+            health=Health(HealthStatus.STARTING) if health.enabled(config.healthcheck) else Health(),
+        )
+        self._registry.save_start(held, started)
+        pending, held.pending = held.pending, []
+        for stream in pending:
+            stream.opened(await streams.connect(bundle))
+        await self._runtime.start(config.id)
+        self._registry.set_state(held, started)
+        self._registry.emit(held, "start")
+        self._watch(held)
+
+    async def _start_failed(self, held: Held, error: BaseException) -> None:
+        await self.clean_up(held)
+        code = error.exit_code if isinstance(error, conmon.RuntimeRefusedError) else 128
+        message = error.message if isinstance(error, CoveyError) else f"{type(error).__name__}: {error}"
+        self._registry.set_state(held, msgspec.structs.replace(held.state, pid=0, exit_code=code, error=message))
+        for stream in held.pending:
+            stream.opened(None)
+        held.pending.clear()
+
+    def take_over(self, held: Held, verdict: recovery.Verdict) -> None:
+        """What recovery found out about a container that the last daemon left running."""
+        if verdict.ending is not None:
+            self._finish(held, verdict.ending)
+        elif verdict.alive:
+            held.pid_ticks = verdict.pid_ticks
+            self._registry.set_state(held, held.state)
+            self._watch(held)
+        else:
+            state = msgspec.structs.replace(held.state, status=verdict.status, error=verdict.error, pid=0)
+            self._registry.set_state(held, state)
+
+    # -- signals
+
+    async def send(self, held: Held, number: int) -> None:
+        """Signal its first process; KILL reaches a paused one too."""
+        if held.pidfd >= 0:
+            process.send_signal(held.pidfd, number)
+        self._registry.emit(held, "kill", signal=str(number))
+        if number == signal.SIGKILL:
+            if held.config.host_pid:
+                cgroup.kill_all(self._cgroups, self._paths.cgroup(held.config.id))
+            if held.state.status is Status.PAUSED:
+                async with held.lock:
+                    await self.resume(held)
+
+    async def stop(self, held: Held, number: int, grace_seconds: float) -> None:
+        """Ask it to end, and make it when the grace is over (negative: never)."""
+        await self.send(held, number)
+        if held.state.status is Status.PAUSED:
+            async with held.lock:
+                await self.resume(held)
+        try:
+            async with asyncio.timeout(grace_seconds if grace_seconds >= 0 else None):
+                await self._ended(held)
+        except TimeoutError:
+            await self.kill_and_wait(held)
+        self._registry.emit(held, "stop")
+
+    async def kill_and_wait(self, held: Held) -> None:
+        if not held.state.running:
+            return
+        await self.send(held, signal.SIGKILL)
+        try:
+            async with asyncio.timeout(_KILL_SECONDS):
+                await self._ended(held)
+        except TimeoutError:
+            raise UnavailableError(
+                f"container {held.config.name} did not end within {_KILL_SECONDS:g} s of SIGKILL: "
+                "look for processes in uninterruptible sleep"
+            ) from None
+
+    async def resume(self, held: Held) -> None:
+        """Thaw it if it is paused; the caller holds the lock."""
+        if held.state.status is Status.PAUSED:
+            await self._runtime.resume(held.config.id)
+            self._registry.set_state(held, msgspec.structs.replace(held.state, status=Status.RUNNING))
+            self._registry.emit(held, "unpause")
+
+    async def _ended(self, held: Held) -> int:
+        return await held.wait_in(held.ended) if held.state.running else held.state.exit_code
+
+    # -- the end
+
+    def exit_written(self, container_id: str) -> None:
+        """The monitor wrote an exit file (or may have)."""
+        held = self._registry.by_id(container_id)
+        if held is not None:
+            self._nursery.spawn(self._end(held), f"end of {container_id[:12]}")
+
+    def _process_gone(self, held: Held) -> None:
+        asyncio.get_running_loop().remove_reader(held.pidfd)
+        self._nursery.spawn(self._end_by_monitor(held, held.state.starts), f"end of {held.config.id[:12]}")
+
+    async def _end_by_monitor(self, held: Held, starts: int) -> None:
+        """The monitor writes the exit code after the process ended, then ends. If it died without, nobody will
+        write it.
+        """
+        pidfd = process.open_pidfd(recovery.monitor_pid(self._paths, held.config.id))
+        if pidfd is not None:
+            try:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_MONITOR_SECONDS):
+                        await process.wait_pidfd(pidfd)
+            finally:
+                process.close_pidfd(pidfd)
+        await self._end(held, lost_start=starts)
+
+    async def _end(self, held: Held, *, lost_start: int = 0) -> None:
+        """Take note of the end; `lost_start` is the number of the start whose process is gone without a word."""
+        async with held.lock:
+            lost = held.state.starts == lost_start
+            ending = recovery.read_exit(self._paths, held.config.id)
+            if not held.state.running or (ending is None and not lost):
+                return
+            if ending is None:
+                ending = recovery.Ending(recovery.LOST_EXIT_CODE, False, time.time_ns(), recovery.MONITOR_DIED)
+            self.unwatch(held)
+            self._finish(held, ending)
+            await self.clean_up(held)
+        if held.config.auto_remove and held.state.status is Status.EXITED:
+            await self._auto_remove(held)
+
+    def _finish(self, held: Held, ending: recovery.Ending) -> None:
+        """Record the end and tell everybody."""
+        state = msgspec.structs.replace(
+            held.state,
+            status=Status.EXITED,
+            pid=0,
+            exit_code=ending.code,
+            oom_killed=ending.oom_killed,
+            error=ending.error,
+            finished_at_ns=ending.time_ns,
+        )
+        self._registry.set_state(held, state)
+        self._paths.exit_file(held.config.id).unlink(missing_ok=True)
+        if ending.oom_killed:
+            self._registry.emit(held, "oom")
+        self._registry.emit(held, "die", exitCode=str(ending.code))
+        held.settle(held.ended, ending.code)
+        held.wake_readers()
+
+    async def clean_up(self, held: Held) -> None:
+        """What a run leaves in the runtime, the cgroups and the mount table; the caller holds the lock."""
+        await self._runtime.delete(held.config.id)
+        self._prepare.undo(held.config.id)
+        cgroup.remove(self._cgroups, self._paths.cgroup(held.config.id))
+
+    # -- watching
+
+    def _watch(self, held: Held) -> None:
+        container_id = held.config.id
+        pidfd = process.open_pidfd(held.state.pid, held.pid_ticks)
+        if pidfd is None:
+            self._nursery.spawn(self._end_by_monitor(held, held.state.starts), f"end of {container_id[:12]}")
+        else:
+            held.pidfd = pidfd
+            asyncio.get_running_loop().add_reader(pidfd, self._process_gone, held)
+        check = held.config.healthcheck
+        if check is not None and health.enabled(check):
+            work = health.watch(
+                check,
+                held.state.started_at_ns,
+                lambda: held.state.health,
+                lambda wanted, seconds: self._execs.probe(held.config, wanted, seconds),
+                lambda now: self._set_health(held, now),
+            )
+            task = self._nursery.spawn(work, f"health of {container_id[:12]}")
+            held.health_tasks = [task] if task is not None else []
+
+    def unwatch(self, held: Held) -> None:
+        for task in held.health_tasks:
+            task.cancel()
+        held.health_tasks = []
+        if held.pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(held.pidfd)
+            process.close_pidfd(held.pidfd)
+            held.pidfd = -1
+
+    def _set_health(self, held: Held, now: Health) -> None:
+        before = held.state.health.status
+        if held.state.running:
+            self._registry.set_state(held, msgspec.structs.replace(held.state, health=now))
+            if now.status is not before:
+                self._registry.emit(held, f"health_status: {now.status}")
+
+    async def rotate_logs(self) -> None:
+        """Keep the logs of running containers within their bounds, for as long as the service is open."""
+        while True:
+            await asyncio.sleep(_ROTATION_SECONDS)
+            for held in self._registry.list():
+                if held.state.running:
+                    container_id, limit = held.config.id, held.config.log_max_bytes
+                    rotation.rotate(self._paths.log(container_id), self._paths.bundle(container_id), limit)
