@@ -1,0 +1,267 @@
+"""The worker of a node: takes assignments over, keeps a controller for each task, and gives their statuses on.
+
+``apply`` returns once an assignment is remembered, not once it is carried out. The containers, images and networks that it works
+with are opened before it and closed after it by ``agent.agent``. Closing it stops no container.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+
+from agent.container.api import EventQueue
+from agent.container.model import LogEntry
+from agent.secret.vault import Vault
+from agent.session.ports import LogOptions
+from agent.task.machine import Record, first_status
+from agent.task.template import NodeFacts
+from agent.worker.controller import Controller
+from agent.worker.crew import Crew
+from agent.worker.executor import Executor
+from agent.worker.ports import Containers, Images, Networks
+from agent.worker.records import Records
+from agent.worker.reporter import Reporter
+from agent.worker.surroundings import network_changes
+from covey.clock import Clock, wall_clock
+from covey.errors import CoveyError, LaggedError, NotFoundError
+from covey.ids import new_container_id
+from covey.objects import Config, Network, Secret, Task
+from covey.objects.assignment import AssignmentChange, AssignmentKind
+from covey.states import TaskState
+
+log = logging.getLogger(__name__)
+
+NETWORK_RETRY_SECONDS = 2.0
+
+
+class Worker:
+    """Give it ``STATE/worker.db`` by its folder, the run folder for secrets, and its neighbours. ``node`` is asked anew each time."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        run_dir: Path,
+        *,
+        containers: Containers,
+        images: Images,
+        networks: Networks,
+        node: Callable[[], NodeFacts],
+        clock: Clock = wall_clock,
+    ) -> None:
+        self._containers = containers
+        self._networks = networks
+        self._clock = clock
+        self._records = Records(Path(state_dir) / "worker.db")
+        self._vault = Vault(run_dir)
+        self._executor = Executor(
+            containers=containers, images=images, networks=networks, vault=self._vault, node=node, clock=clock
+        )
+        self._reporter = Reporter()
+        self._controllers: dict[str, Controller] = {}
+        self._known_networks: dict[str, Network] = {}
+        self._crew = Crew()
+        self._applying = asyncio.Lock()
+        self._network_trouble = asyncio.Event()
+
+    async def start(self) -> None:
+        """Take up what an earlier life left: adopt containers, report what became of them, go on with the rest."""
+        self._records.open()
+        self._vault.open()
+        surroundings = self._records.surroundings()
+        self._learn_networks(surroundings, complete=True)
+        await self._tell_driver(surroundings, complete=False)
+        records = self._records.tasks()
+        self._vault.sweep({record.task.id for record in records if not record.status.state.terminal})
+        await self._crew.open()
+        self._crew.spawn(self._watch_containers(), "container events")
+        self._crew.spawn(self._retry_networks(), "network retries")
+        for record in records:
+            await self._adopt(record)
+            self._reporter.report(record.task.id, record.status)
+            self._take_on(record)
+
+    async def close(self) -> None:
+        """Let go. Containers and the record of them stay."""
+        await self._crew.close()
+        self._controllers.clear()
+        self._records.close()
+
+    @property
+    def statuses(self) -> Reporter:
+        """Every change of a task's status, the latest of each task; after a start, that of every task on record."""
+        return self._reporter
+
+    def records(self) -> tuple[Record, ...]:
+        """What the worker knows of each of its tasks, by id."""
+        return tuple(self._controllers[task_id].record for task_id in sorted(self._controllers))
+
+    async def apply(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
+        """Take over an assignment set, or a difference. Secrets and networks first, so that tasks find them."""
+        async with self._applying:
+            self._hold_secrets(changes, complete=complete)
+            self._records.save_surroundings(changes, complete=complete)
+            self._learn_networks(changes, complete=complete)
+            await self._tell_driver(changes, complete=complete)
+            self._assign(changes, complete=complete)
+            if complete and not self._executor.synchronised:
+                self._executor.synchronised = True
+                await self._clean()
+            for controller in self._controllers.values():
+                controller.wake()
+
+    def task_logs(self, task_id: str, options: LogOptions) -> AsyncIterator[LogEntry]:
+        """The log of a task's container; of one that has none yet, when following, once it has. NotFoundError: no such task."""
+        controller = self._controllers.get(task_id)
+        if controller is None:
+            raise NotFoundError(f"No such task on this node: {task_id}")
+        return self._log(controller, options)
+
+    def _hold_secrets(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
+        for change in changes:
+            if isinstance(change.item, Secret | Config):
+                self._vault.hold(change.item)
+            elif change.item is None and change.kind is AssignmentKind.SECRET:
+                self._vault.drop_secret(change.id)
+            elif change.item is None and change.kind is AssignmentKind.CONFIG:
+                self._vault.drop_config(change.id)
+        if complete:
+            named = {
+                kind: {c.id for c in changes if c.kind is kind and c.item}
+                for kind in (AssignmentKind.SECRET, AssignmentKind.CONFIG)
+            }
+            self._vault.keep_only(named[AssignmentKind.SECRET], named[AssignmentKind.CONFIG])
+
+    def _learn_networks(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
+        """What the executor asks for when it wires a container."""
+        if complete:
+            self._known_networks.clear()
+        for change in changes:
+            if isinstance(change.item, Network):
+                self._known_networks[change.id] = change.item
+            elif change.kind is AssignmentKind.NETWORK:
+                self._known_networks.pop(change.id, None)
+        self._executor.known_networks = self._known_networks
+
+    async def _tell_driver(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
+        wanted = network_changes(changes, complete=complete)
+        for failure in await self._networks.apply(wanted):
+            log.warning("network of %s: %s", failure.subject, failure.reason)
+            self._network_trouble.set()
+
+    def _assign(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
+        """Bring the records to what is assigned, in one transaction, then let the controllers look."""
+        tasks = {change.id: change.item for change in changes if isinstance(change.item, Task)}
+        gone = {change.id for change in changes if change.kind is AssignmentKind.TASK and change.item is None}
+        if complete:
+            gone |= self._controllers.keys() - tasks.keys()
+        changed = [
+            self._controllers[task_id].assign(task, assigned=True)
+            for task_id, task in tasks.items()
+            if task_id in self._controllers
+        ]
+        for task_id in sorted(gone & self._controllers.keys()):
+            controller = self._controllers[task_id]
+            changed.append(controller.assign(controller.record.task, assigned=False))
+        new = [self._new_record(task) for task_id, task in tasks.items() if task_id not in self._controllers]
+        self._records.save_all((*changed, *new))
+        for record in new:
+            self._take_on(record)
+
+    def _new_record(self, task: Task) -> Record:
+        """A record for a task; a container that carries its id already (the records were lost) is taken over with it."""
+        found = [container.id for container in self._containers.list() if container.config.task_id == task.id]
+        status = first_status(task, self._clock())
+        return Record(
+            task=task, status=status, container_id=found[0] if found else new_container_id(), history=(status.state,)
+        )
+
+    def _take_on(self, record: Record) -> None:
+        controller = Controller(record, self._executor, self._records.save, self._reporter.report, self._clock)
+        self._controllers[record.task.id] = controller
+        self._crew.spawn(self._look_after(controller), f"task {record.task.id}")
+
+    async def _look_after(self, controller: Controller) -> None:
+        await controller.run()
+        task_id = controller.record.task.id
+        self._records.delete(task_id)
+        self._reporter.forget(task_id)
+        if self._controllers.get(task_id) is controller:
+            del self._controllers[task_id]
+
+    async def _adopt(self, record: Record) -> None:
+        if record.status.state.terminal:
+            return
+        try:
+            await self._executor.adopt(record)
+        except CoveyError as error:
+            log.warning("task %s: its network could not be taken over: %s", record.task.id, error)
+
+    async def _clean(self) -> None:
+        """After the first complete set: what belongs to tasks that nobody names goes, containers first."""
+        known = {controller.record.container_id for controller in self._controllers.values()}
+        for container in self._containers.list():
+            if container.config.task_id and container.id not in known:
+                log.info(
+                    "container %s is left over from task %s: removing it", container.id[:12], container.config.task_id
+                )
+                await self._containers.remove(container.id, force=True, volumes=True)
+        for name in await self._networks.clean():
+            log.info("network namespace %s was left over: removed", name)
+
+    async def _watch_containers(self) -> None:
+        """Events only wake controllers; what happened they see for themselves. So a lagging reader just wakes them all."""
+        while True:
+            with self._containers.subscribe() as events:
+                for controller in self._controllers.values():
+                    controller.wake()
+                try:
+                    await self._wake_by(events)
+                except LaggedError:
+                    continue
+                return
+
+    async def _wake_by(self, events: EventQueue) -> None:
+        async for event in events:
+            controller = self._controllers.get(event.container.task_id)
+            if controller is not None:
+                controller.wake()
+
+    async def _retry_networks(self) -> None:
+        """What the driver could not do it tries again with the next call; make one, if none comes by itself."""
+        while True:
+            await self._network_trouble.wait()
+            await asyncio.sleep(NETWORK_RETRY_SECONDS)
+            self._network_trouble.clear()
+            await self._tell_driver((), complete=False)
+
+    async def _log(self, controller: Controller, options: LogOptions) -> AsyncIterator[LogEntry]:
+        record = controller.record
+        if self._executor.container(record) is None and options.follow and not record.status.state.terminal:
+            await self._wait_for_container(controller)
+        if self._executor.container(controller.record) is None:
+            return
+        async with AsyncExitStack() as stack:
+            entries = self._containers.logs(
+                controller.record.container_id,
+                follow=options.follow,
+                tail=options.tail if options.tail >= 0 else None,
+                since_ns=options.since_ns,
+                until_ns=options.until_ns,
+                stdout=options.stdout,
+                stderr=options.stderr,
+            )
+            if isinstance(entries, AsyncGenerator):
+                await stack.enter_async_context(aclosing(entries))
+            async for entry in entries:
+                yield entry
+
+    async def _wait_for_container(self, controller: Controller) -> None:
+        """Until the task has a container or has ended without one."""
+        with self._containers.subscribe() as events:
+            while not controller.finished and controller.record.status.state < TaskState.READY:
+                try:
+                    async with asyncio.timeout(1.0):
+                        await events.get()
+                except TimeoutError:
+                    continue
