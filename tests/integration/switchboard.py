@@ -159,8 +159,11 @@ class Switchboard:
             if greeting == "":
                 writer.close()
                 return
-            while data := await reader.read(100):
-                writer.write(data)
+            try:
+                while data := await reader.read(100):
+                    writer.write(data)
+            except (OSError, asyncio.CancelledError):
+                writer.close()
 
         listening = await container.run(lambda: socket.create_server(("0.0.0.0", port), backlog=128))
         server = await asyncio.start_server(greet, sock=listening)
@@ -177,6 +180,11 @@ async def switchboard(folder: Path, hosts: int) -> AsyncIterator[Switchboard]:
         for _ in range(hosts):
             await board.add_host()
         yield board
+
+
+async def hear(link: socket.socket) -> bytes:
+    """What the peer says next, heard beside the loop that serves the peer."""
+    return await asyncio.to_thread(link.recv, 100)
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = SECONDS) -> None:

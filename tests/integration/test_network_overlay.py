@@ -1,0 +1,328 @@
+"""Overlay networks on a real kernel: hosts of namespaces, real VXLAN, real nftables."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from integration.switchboard import Switchboard, eventually, hear, overlay, switchboard
+
+from agent.network import links, netns
+from agent.network.model import Attachment, EndpointKey, NetworkChanges, ServiceEndpoint
+from covey.errors import NotFoundError, UnavailableError
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")]
+VIP = "10.0.1.100"
+
+
+def web(board: Switchboard, vip: str = VIP) -> None:
+    board.services.append(ServiceEndpoint(network_id="net1", service_id="id-web", name="web", vip=vip))
+
+
+async def test_containers_on_two_hosts_reach_each_other_and_nothing_is_learnt(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 2) as board:
+        board.networks.append(overlay())
+        await board.tell()
+        one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[1], 6)
+        await board.tell()
+        await board.serve(two)
+        assert await one.fetch("10.0.1.6") == "10.0.1.6"
+        sandbox = netns.Namespace(str(board.hosts[0].folder / "netns/networks/net1"))
+
+        def learnt(route):
+            tunnel = links.index_of(route, "vxlan0")
+            entries = [e for e in route.get_neighbours(7) if e["ifindex"] == tunnel and e["state"] & 0x02]
+            return entries
+
+        assert links.inside(sandbox, "read", learnt) == []
+        sandbox.close()
+
+
+async def test_a_service_address_spreads_over_tasks_on_three_hosts(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 3) as board:
+        board.networks.append(overlay())
+        web(board)
+        await board.tell()
+        tasks = [await board.run_task(host, 10 + i, service="web") for i, host in enumerate(board.hosts)]
+        client = await board.run_task(board.hosts[0], 50)
+        await board.tell()
+        for task in tasks:
+            await board.serve(task)
+        counted = await board.spread(client, VIP, 60)
+        assert counted == {"10.0.1.10": 20, "10.0.1.11": 20, "10.0.1.12": 20}
+        hairpin = await board.spread(tasks[0], VIP, 12)
+        assert set(hairpin) == {"10.0.1.10", "10.0.1.11", "10.0.1.12"}
+
+
+async def test_a_service_without_a_ready_task_refuses_at_once(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board:
+        board.networks.append(overlay())
+        web(board)
+        await board.tell()
+        await board.run_task(board.hosts[0], 10, service="web", ready=False)
+        client = await board.run_task(board.hosts[0], 50)
+        await board.tell()
+        began = time.monotonic()
+        with pytest.raises(ConnectionRefusedError):
+            await client.fetch(VIP)
+        assert time.monotonic() - began < 1
+
+        def ask_by_udp() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
+                link.settimeout(2)
+                link.connect((VIP, 53))
+                link.send(b"x")
+                link.recv(10)
+
+        with pytest.raises((ConnectionRefusedError, PermissionError)):  # the send itself may already fail
+            await client.run(ask_by_udp)
+
+
+async def test_a_draining_task_keeps_its_connections_and_a_removed_one_loses_them(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 2) as board:
+        board.networks.append(overlay())
+        web(board)
+        await board.tell()
+        old = await board.run_task(board.hosts[1], 10, service="web")
+        client = await board.run_task(board.hosts[0], 50)
+        await board.tell()
+        await board.serve(old, greeting="old")
+        link = await client.connect(VIP)
+        assert await hear(link) == b"old"
+        new = await board.run_task(board.hosts[1], 11, service="web")
+        board.endpoints["task10"] = msgspec.structs.replace(old.endpoint, ready=False)
+        await board.tell()
+        await board.serve(new)
+        assert await board.spread(client, VIP, 4) == {"10.0.1.11": 4}
+        link.send(b"still here")
+        assert await hear(link) == b"still here"
+        for host in board.hosts:
+            await host.driver.apply(NetworkChanges(removed_endpoints=(EndpointKey("net1", "task10"),)))
+        link.send(b"anyone?")
+        with pytest.raises(ConnectionResetError):
+            await hear(link)
+        link.close()
+
+
+async def test_a_udp_flow_moves_on_when_its_task_is_not_ready_any_more(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board:
+        board.networks.append(overlay())
+        web(board)
+        await board.tell()
+        tasks = {last: await board.run_task(board.hosts[0], last, service="web") for last in (10, 11)}
+        client = await board.run_task(board.hosts[0], 50)
+        await board.tell()
+        servers = {}
+        for last, task in tasks.items():
+            servers[last] = await task.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            servers[last].bind(("0.0.0.0", 9000))
+            servers[last].settimeout(3)
+        link = await client.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        link.connect((VIP, 9000))
+
+        def receiver() -> int:
+            import select
+
+            readable, _, _ = select.select(list(servers.values()), [], [], 3)
+            assert readable, "the datagram reached nobody"
+            readable[0].recv(10)
+            return next(last for last, server in servers.items() if server is readable[0])
+
+        link.send(b"a")
+        first = await client.run(receiver)
+        link.send(b"b")
+        assert await client.run(receiver) == first
+        endpoint = tasks[first].endpoint
+        board.endpoints[endpoint.id] = msgspec.structs.replace(endpoint, ready=False)
+        await board.tell()
+        link.send(b"c")
+        assert await client.run(receiver) != first
+        for item in (link, *servers.values()):
+            item.close()
+
+
+async def test_a_moved_endpoint_is_found_on_its_new_host(tmp_path: Path) -> None:
+    """The address and so the hardware address stay the same; old entries must not hold the frames."""
+    async with switchboard(tmp_path, 3) as board:
+        board.networks.append(overlay())
+        await board.tell()
+        client = await board.run_task(board.hosts[0], 50)
+        before = await board.run_task(board.hosts[1], 5)
+        await board.tell()
+        await board.serve(before)
+        assert await client.fetch("10.0.1.5") == "10.0.1.5"
+        for place in (board.hosts[2], board.hosts[0]):
+            await before.host.driver.destroy_sandbox(before.id)
+            before = await board.run_task(place, 5)
+            await board.tell()
+            await board.serve(before, greeting=place.name)
+            assert await client.fetch("10.0.1.5") == place.name
+
+
+async def test_a_removed_network_leaves_nothing_and_its_vxlan_id_is_free_at_once(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 2) as board:
+        for turn in range(5):
+            board.networks = [overlay(f"net{turn}")]
+            board.endpoints.clear()
+            await board.tell()
+            one = await board.run_task(board.hosts[0], 5, network=f"net{turn}")
+            two = await board.run_task(board.hosts[1], 6, network=f"net{turn}")
+            await board.tell()
+            await board.serve(two)
+            assert await one.fetch("10.0.1.6") == "10.0.1.6"
+            for container in (one, two):
+                await container.host.driver.destroy_sandbox(container.id)
+            board.networks, board.endpoints = [], {}
+            await board.tell()
+            for host in board.hosts:
+                assert list((host.folder / "netns/networks").iterdir()) == []
+                assert list((host.folder / "netns/containers").iterdir()) == []
+
+
+async def test_a_network_in_use_goes_with_its_last_container(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board:
+        board.networks.append(overlay())
+        await board.tell()
+        container = await board.run_task(board.hosts[0], 5)
+        driver = board.hosts[0].driver
+        await driver.remove_network("net1")
+        assert (board.hosts[0].folder / "netns/networks/net1").exists()
+        with pytest.raises(NotFoundError, match="net1 is not known"):
+            await driver.attach(container.id, Attachment("net1", "10.0.1.9/24", "eth1"))
+        await driver.destroy_sandbox(container.id)
+        assert not (board.hosts[0].folder / "netns/networks/net1").exists()
+
+
+async def test_a_vxlan_id_that_is_taken_fails_its_network_alone_and_is_tried_again(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board:
+        driver = board.hosts[0].driver
+        failures = await driver.apply(NetworkChanges(networks=(overlay("a"), overlay("b"), overlay("c", vni=4098))))
+        assert [failure.subject for failure in failures] == ["b"]
+        assert "4097 is in use" in failures[0].reason
+        with pytest.raises(UnavailableError, match="4097 is in use"):
+            await driver.ensure_network(overlay("b"))
+        assert await driver.apply(NetworkChanges(removed_networks=("a",))) == ()
+        assert sorted(path.name for path in (board.hosts[0].folder / "netns/networks").iterdir()) == ["b", "c"]
+
+
+async def test_a_new_life_of_the_daemon_adopts_what_runs_and_cleans_the_rest(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 2) as board:
+        board.networks += [overlay(), overlay("net2", vni=4098, name="old", subnet="10.0.2.0/24")]
+        web(board)
+        await board.tell()
+        host = board.hosts[0]
+        task = await board.run_task(board.hosts[1], 10, service="web")
+        client = await board.run_task(host, 50)
+        orphan = await board.run_task(host, 51)
+        await board.tell()
+        await board.serve(task, greeting="hello")
+        link = await client.connect(VIP)
+        assert await hear(link) == b"hello"
+        egress = await host.driver.attach_egress(client.id, "eth1")
+
+        await host.driver.close()
+        link.send(b"while it is dead")
+        assert await hear(link) == b"while it is dead"
+        host.driver = host.new_driver()
+        await host.driver.start()
+        assert set(await host.driver.list_sandboxes()) == {client.id, orphan.id}
+        await host.driver.adopt(client.id, (Attachment("net1", "10.0.1.50/24", "eth0"),))
+        link.send(b"adopted")
+        assert await hear(link) == b"adopted"
+        assert await client.fetch(VIP) == "hello"
+        assert await client.addresses("web") == [VIP]
+        assert await host.driver.attach_egress(client.id, "eth1") == egress
+
+        board.networks = board.networks[:1]
+        del board.endpoints["task51"]
+        await board.tell()
+        assert await host.driver.clean() == (f"container {orphan.id}",)
+        assert await host.driver.list_sandboxes() == (client.id,)
+        assert [path.name for path in (host.folder / "netns/networks").iterdir()] == ["net1"]
+        link.close()
+
+
+async def test_repeating_every_step_changes_nothing(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 2) as board:
+        board.networks.append(overlay())
+        await board.tell()
+        one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[1], 6)
+        await board.tell()
+        await board.serve(two, greeting="stay")
+        link = await one.connect("10.0.1.6")
+        assert await hear(link) == b"stay"
+        driver = board.hosts[0].driver
+        await driver.create_sandbox(one.id)
+        await driver.ensure_network(overlay())
+        await driver.attach(one.id, Attachment("net1", "10.0.1.5/24", "eth0"))
+        await board.tell()
+        link.send(b"same")
+        assert await hear(link) == b"same"
+        await driver.destroy_sandbox(one.id)
+        await driver.destroy_sandbox(one.id)
+        await driver.remove_network("nobody-knows-it")
+        link.close()
+
+
+async def test_a_container_is_not_reached_from_another_network(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board:
+        board.networks += [overlay(), overlay("net2", vni=4098, name="other", subnet="10.0.2.0/24")]
+        await board.tell()
+        one = await board.run_task(board.hosts[0], 5)
+        two = await board.run_task(board.hosts[0], 6, network="net2")
+        await board.tell()
+        await board.serve(two)
+        with pytest.raises(OSError, match="unreachable"):
+            await one.fetch("10.0.2.6")
+
+
+async def test_the_way_out_is_masqueraded_and_containers_on_it_are_apart(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board:
+        board.networks.append(overlay())
+        await board.tell()
+        one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[0], 6)
+        driver = board.hosts[0].driver
+        await driver.attach_egress(one.id, "eth1")
+        address = (await driver.attach_egress(two.id, "eth1")).partition("/")[0]
+        outside = board.switch.run(lambda: socket.create_server(("10.99.0.254", 8000)))
+        link = await one.connect("10.99.0.254", 8000)
+        peer, seen = outside.accept()
+        assert seen[0] == board.hosts[0].address
+        for item in (link, peer, outside):
+            item.close()
+        await board.serve(two)
+        with pytest.raises(OSError):
+            await one.fetch(address)
+        plain = [f"plain{i}" for i in range(2)]
+        paths = [await driver.create_sandbox(name) for name in plain]
+        ips = [(await driver.attach_egress(name, "eth0", isolated=False)).partition("/")[0] for name in plain]
+        spaces = [netns.Namespace(path) for path in paths]
+        server = spaces[1].run(lambda: socket.create_server((ips[1], 80)))
+        spaces[0].run(lambda: socket.create_connection((ips[1], 80), timeout=3)).close()
+        server.close()
+        for space in spaces:
+            space.close()
+
+
+async def test_many_entries_are_programmed_and_removed(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board:
+        driver = board.hosts[0].driver
+        network = overlay(subnet="10.7.0.0/16")
+        from agent.network.model import Endpoint
+
+        many = tuple(
+            Endpoint(id=f"t{i}", network_id="net1", node_id="n", host=f"10.99.1.{i % 200 + 1}", address=f"10.7.{i // 250 + 1}.{i % 250 + 1}")
+            for i in range(1000)
+        )
+        assert await driver.apply(NetworkChanges(networks=(network,), endpoints=many)) == ()
+        host = driver._host
+        assert host is not None
+        held = host._overlays["net1"]
+        assert len(links.inside(held.namespace, "read", held._read_entries)) == 1000
+        assert links.inside(held.namespace, "read", held._read_entries) == held.held
+        assert await driver.apply(NetworkChanges(networks=(network,), complete=True)) == ()
+        await eventually(lambda: links.inside(held.namespace, "read", held._read_entries) == {})
