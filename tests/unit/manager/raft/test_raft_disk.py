@@ -1,0 +1,136 @@
+"""What a node finds on its disk at start, whatever the moment it ended at."""
+
+from pathlib import Path
+
+import pytest
+
+from manager.raft.core import ConfState, Entry, HardState, Snapshot, SnapshotMeta
+from manager.raft.disk import Disk, Identity, enter_group, found_group
+from manager.raft.errors import CorruptError, InUseError, StorageError
+from manager.raft.sealing import AesSealer
+from manager.raft.snapshots import SnapshotFolder
+from manager.raft.stable import rebuild
+from manager.raft.wal import Replay
+
+SEALER = AesSealer(bytes(range(32)))
+CONF = ConfState(voters=(1, 2, 3))
+IDENTITY = Identity(cluster_id="c", raft_id=1, node_id="n")
+
+
+def entries(first: int, last: int, term: int = 1) -> list[Entry]:
+    return [Entry(term, index, data=b"%d" % index) for index in range(first, last + 1)]
+
+
+def snapshot(index: int, term: int = 1, data: bytes = b"state") -> Snapshot:
+    return Snapshot(SnapshotMeta(index, term, CONF), data)
+
+
+async def save(disk: Disk, hard: HardState, what: list[Entry], snap: Snapshot | None = None) -> None:
+    await disk.begin_save(hard, what, snap)
+    disk.finish_save(hard, what, snap)
+
+
+async def test_a_member_restarts_with_snapshot_log_and_vote(tmp_path: Path) -> None:
+    found_group(tmp_path, SEALER, IDENTITY, b"beginning")
+    disk = Disk.open(tmp_path, SEALER)
+    assert disk.snapshot.data == b"beginning"
+    await save(disk, HardState(3, 2, 1), entries(2, 9, 3))
+    disk.close()
+    disk = Disk.open(tmp_path, SEALER)
+    assert disk.storage.initial_state() == (HardState(3, 2, 1), ConfState(voters=(1,)))
+    assert disk.storage.entries(2, 10, 1 << 20) == entries(2, 9, 3)
+    disk.close()
+
+
+async def test_compaction_keeps_some_entries_for_slow_followers_also_across_a_restart(tmp_path: Path) -> None:
+    found_group(tmp_path, SEALER, IDENTITY, b"")
+    disk = Disk.open(tmp_path, SEALER, segment_bytes=256)
+    for index in range(2, 101):
+        await save(disk, HardState(1, 1, index), entries(index, index))
+    taken = snapshot(90)
+    await disk.take_snapshot(taken)
+    await disk.compact(taken.metadata, keep_entries=20)
+    assert disk.storage.first_index() == 71
+    disk.close()
+    disk = Disk.open(tmp_path, SEALER)
+    assert 50 < disk.storage.first_index() <= 71
+    assert disk.storage.last_index() == 100
+    assert disk.storage.snapshot().metadata == taken.metadata
+    assert disk.snapshot == taken
+    disk.close()
+
+
+async def test_a_leader_s_snapshot_replaces_the_log_whether_or_not_the_log_knew_of_it_before_the_crash(tmp_path: Path) -> None:
+    for name, logged in (("logged", True), ("crashed", False)):
+        folder = tmp_path / name
+        enter_group(folder, IDENTITY)
+        disk = Disk.open(folder, SEALER)
+        await save(disk, HardState(1, 0, 0), entries(1, 20))
+        if logged:
+            await save(disk, HardState(5, 0, 15), [], snapshot(15, 5))
+        else:
+            await disk.take_snapshot(snapshot(15, 5))
+        disk.close()
+        disk = Disk.open(folder, SEALER)
+        assert disk.storage.last_index() == 15, name
+        assert disk.storage.term(15) == 5, name
+        disk.close()
+
+
+def test_a_log_that_misses_entries_after_the_snapshot_refuses_to_start() -> None:
+    with pytest.raises(StorageError, match="entries between them are lost"):
+        rebuild(snapshot(10), Replay(HardState(1, 1, 12), entries(12, 14), None))
+
+
+def test_a_log_shorter_than_what_was_acknowledged_refuses_to_start() -> None:
+    with pytest.raises(StorageError, match="entry 12 was acknowledged"):
+        rebuild(snapshot(10), Replay(HardState(1, 1, 12), entries(11, 11), None))
+
+
+def test_a_folder_is_held_by_one_process_and_free_after_it(tmp_path: Path) -> None:
+    found_group(tmp_path, SEALER, IDENTITY, b"")
+    disk = Disk.open(tmp_path, SEALER)
+    with pytest.raises(InUseError, match="used by another process"):
+        Disk.open(tmp_path, SEALER)
+    disk.close()
+    Disk.open(tmp_path, SEALER).close()
+
+
+def test_a_folder_is_entered_once_and_not_opened_before(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="bootstrap or join first"):
+        Disk.open(tmp_path, SEALER)
+    enter_group(tmp_path, IDENTITY)
+    with pytest.raises(StorageError, match="belongs to a member already"):
+        found_group(tmp_path, SEALER, IDENTITY, b"")
+
+
+def test_a_snapshot_of_many_pieces_comes_back_whole_and_any_damage_is_found(tmp_path: Path) -> None:
+    folder = SnapshotFolder(tmp_path, SEALER)
+    assert folder.open() is None
+    big = snapshot(7, 2, bytes(range(256)) * 10_000)
+    folder.save(big)
+    assert folder.open() == big
+    [path] = tmp_path.glob("*.snap")
+    whole = path.read_bytes()
+    for position in [*range(40), len(whole) // 2, len(whole) - 1]:
+        damaged = bytearray(whole)
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(CorruptError):
+            folder.open()
+    for size in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(CorruptError):
+            folder.open()
+
+
+def test_old_snapshots_go_but_for_those_to_keep_and_unfinished_ones_never_count(tmp_path: Path) -> None:
+    folder = SnapshotFolder(tmp_path, SEALER, keep_old=1)
+    for index in (3, 5, 9):
+        folder.save(snapshot(index))
+    (tmp_path / "0000000000000011-0000000000000001.new").write_bytes(b"half")
+    folder.prune()
+    assert [folder.load(index).metadata.index for index in (5, 9)] == [5, 9]
+    assert folder.load(3).metadata.index == 9, "a snapshot that is gone is answered with the latest"
+    assert folder.open().metadata.index == 9
+    assert len(list(tmp_path.iterdir())) == 2

@@ -1,0 +1,203 @@
+"""The write-ahead log under crashes and damage. A crash leaves any prefix of the last frame; damage is anything else."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from manager.raft.core import Entry, HardState
+from manager.raft.errors import CorruptError, WriteFailedError
+from manager.raft.sealing import AesSealer, SealError
+from manager.raft.segment import Frame, list_segments, read_segment
+from manager.raft.wal import Wal
+
+KEY = bytes(range(32))
+
+
+def entry(index: int, term: int = 1, data: bytes = b"payload") -> Entry:
+    return Entry(term, index, data=data + b" %d" % index)
+
+
+def opened(folder: Path, **options: int) -> tuple[Wal, object]:
+    wal = Wal(folder, AesSealer(KEY), **options)
+    return wal, wal.open()
+
+
+def written(folder: Path, frames: list[Frame], **options: int) -> list[Path]:
+    wal, _ = opened(folder, **options)
+    for frame in frames:
+        wal.append(frame)
+    wal.close()
+    return [path for _, path in list_segments(folder)]
+
+
+FRAMES = [
+    Frame(HardState(1, 2, 0), [entry(2), entry(3)]),
+    Frame(HardState(1, 2, 2), [entry(4)]),
+    Frame(HardState(2, 3, 3), [entry(4, 2), entry(5, 2)]),
+]
+
+
+def test_what_was_written_is_read_back_and_later_entries_replace_earlier_ones(tmp_path: Path) -> None:
+    written(tmp_path, FRAMES)
+    _, replay = opened(tmp_path)
+    assert replay.hard_state == HardState(2, 3, 3)
+    assert replay.entries == [entry(2), entry(3), entry(4, 2), entry(5, 2)]
+
+
+def test_a_crash_at_any_byte_of_the_last_write_loses_that_write_alone(tmp_path: Path) -> None:
+    [path] = written(tmp_path / "whole", FRAMES)
+    whole = path.read_bytes()
+    [shorter] = written(tmp_path / "shorter", FRAMES[:2])
+    before_last = shorter.stat().st_size
+    assert before_last < len(whole)
+    for size in range(before_last, len(whole)):
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        (folder / path.name).write_bytes(whole[:size])
+        wal, replay = opened(folder)
+        assert replay.entries == [entry(2), entry(3), entry(4)], size
+        wal.append(Frame(HardState(3, 1, 3), [entry(5, 3)]))
+        wal.close()
+        assert opened(folder)[1].entries == [entry(2), entry(3), entry(4), entry(5, 3)], size
+
+
+def test_a_crash_at_any_byte_of_any_write_leaves_a_prefix_of_the_writes(tmp_path: Path) -> None:
+    [path] = written(tmp_path / "whole", FRAMES)
+    whole = path.read_bytes()
+    states = [[], [entry(2), entry(3)], [entry(2), entry(3), entry(4)]]
+    seen = []
+    for size in range(24, len(whole), 3):
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        (folder / path.name).write_bytes(whole[:size])
+        wal, replay = opened(folder)
+        wal.close()
+        assert replay.entries in states
+        seen.append(states.index(replay.entries))
+    assert seen == sorted(seen)
+    assert set(seen) == {0, 1, 2}
+
+
+def test_a_torn_tail_of_garbage_or_zeros_is_cut(tmp_path: Path) -> None:
+    for name, tail in (("zeros", bytes(5000)), ("garbage", os.urandom(5000))):
+        [path] = written(tmp_path / name, FRAMES)
+        size = path.stat().st_size
+        with path.open("ab") as file:
+            file.write(tail)
+        assert len(opened(tmp_path / name)[1].entries) == 4
+        assert path.stat().st_size == size
+
+
+def test_damage_before_the_tail_refuses_to_start_and_names_the_file_and_byte(tmp_path: Path) -> None:
+    [path] = written(tmp_path / "whole", FRAMES)
+    whole = path.read_bytes()
+    [shorter] = written(tmp_path / "shorter", FRAMES[:2])
+    for position in range(shorter.stat().st_size):
+        folder = tmp_path / str(position)
+        folder.mkdir()
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x40
+        (folder / path.name).write_bytes(damaged)
+        with pytest.raises(CorruptError, match="is damaged at byte"):
+            opened(folder)
+
+
+def test_a_torn_tail_is_damage_when_a_later_file_exists(tmp_path: Path) -> None:
+    written(tmp_path, FRAMES)
+    first, _ = written(tmp_path, [])
+    first.write_bytes(first.read_bytes()[:-1])
+    with pytest.raises(CorruptError, match="later files exist"):
+        opened(tmp_path)
+
+
+def test_a_missing_file_in_the_middle_refuses_to_start(tmp_path: Path) -> None:
+    for _ in range(3):
+        written(tmp_path, [])
+    list_segments(tmp_path)[1][1].unlink()
+    with pytest.raises(CorruptError, match="the file before it is missing"):
+        opened(tmp_path)
+
+
+def test_the_files_hold_no_plaintext_and_open_with_their_own_key_alone(tmp_path: Path) -> None:
+    [path] = written(tmp_path, [Frame(HardState(1), [entry(2, data=b"top secret words")])])
+    assert b"top secret words" not in path.read_bytes()
+    with pytest.raises(CorruptError, match="does not open with this data key"):
+        Wal(tmp_path, AesSealer(bytes(32))).open()
+
+
+def test_a_record_opens_at_its_own_place_alone(tmp_path: Path) -> None:
+    cipher = AesSealer(KEY).cipher(b"wal 1", b"salt")
+    sealed = cipher.seal(4, b"words")
+    assert cipher.open(4, sealed) == b"words"
+    for other, number in ((cipher, 5), (AesSealer(KEY).cipher(b"wal 2", b"salt"), 4), (AesSealer(KEY).cipher(b"wal 1", b"tlas"), 4)):
+        with pytest.raises(SealError):
+            other.open(number, sealed)
+    [path] = written(tmp_path, FRAMES)
+    path.rename(tmp_path / f"{2:016x}.wal")
+    with pytest.raises(CorruptError, match="at this place"):
+        opened(tmp_path)
+
+
+def test_segments_are_rolled_and_released_once_a_snapshot_covers_them(tmp_path: Path) -> None:
+    wal, _ = opened(tmp_path, segment_bytes=512)
+    for index in range(2, 60):
+        wal.append(Frame(HardState(1, 1, index - 1), [entry(index)]))
+    count = len(list_segments(tmp_path))
+    assert count > 5
+    wal.release(30)
+    left = list_segments(tmp_path)
+    assert 1 < len(left) < count
+    wal.close()
+    _, replay = opened(tmp_path)
+    assert replay.entries[0].index <= 31
+    assert replay.entries[-1] == entry(59)
+    assert replay.hard_state == HardState(1, 1, 58)
+
+
+def test_the_hard_state_outlives_the_segments_that_first_held_it(tmp_path: Path) -> None:
+    wal, _ = opened(tmp_path, segment_bytes=256)
+    wal.append(Frame(HardState(7, 3, 1), [entry(2, 7)]))
+    for index in range(3, 40):
+        wal.append(Frame(None, [entry(index, 7)]))
+    wal.release(38)
+    wal.close()
+    assert opened(tmp_path)[1].hard_state == HardState(7, 3, 1)
+
+
+def test_a_snapshot_from_the_leader_replaces_what_was_logged_before(tmp_path: Path) -> None:
+    written(tmp_path, [*FRAMES, Frame(HardState(4, 0, 50), [], (50, 4)), Frame(HardState(4, 0, 50), [entry(51, 4)])])
+    _, replay = opened(tmp_path)
+    assert replay.base == (50, 4)
+    assert replay.entries == [entry(51, 4)]
+
+
+def test_a_failed_write_is_final(tmp_path: Path) -> None:
+    """A flush that failed may have dropped the pages, so a second one that succeeds would prove nothing."""
+    wal, _ = opened(tmp_path)
+    wal.append(FRAMES[0])
+    descriptor = wal._writer._fd
+    full = os.open("/dev/full", os.O_WRONLY)
+    kept = os.dup(descriptor)
+    os.dup2(full, descriptor)
+    with pytest.raises(WriteFailedError, match="this manager stops"):
+        wal.append(FRAMES[1])
+    os.dup2(kept, descriptor)  # the disk works again, and yet
+    with pytest.raises(WriteFailedError):
+        wal.append(FRAMES[1])
+    wal.close()
+    os.close(full)
+    os.close(kept)
+    assert opened(tmp_path)[1].entries == [entry(2), entry(3)]
+
+
+def test_a_leftover_of_a_segment_that_was_being_made_is_no_segment(tmp_path: Path) -> None:
+    written(tmp_path, FRAMES)
+    (tmp_path / f"{2:016x}.new").write_bytes(b"Cov")
+    assert len(opened(tmp_path)[1].entries) == 4
+    assert not list(tmp_path.glob("*.new"))
+
+
+def test_reading_a_segment_twice_gives_the_same(tmp_path: Path) -> None:
+    [path] = written(tmp_path, FRAMES)
+    assert read_segment(path, 1, AesSealer(KEY), last=True)[1:] == FRAMES
