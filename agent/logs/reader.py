@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agent.container.model import LogEntry
+from agent.logs import tail
 from agent.logs.k8s_file import Joiner
 
-CHUNK_BYTES = 64 << 10
 _LINE_LIMIT_BYTES = 1 << 20
 
 
@@ -30,10 +30,8 @@ class Wanted(NamedTuple):
     stdout: bool = True
     stderr: bool = True
 
-    def takes(self, entry: LogEntry) -> bool:
-        if not (self.stdout if entry.stream == "stdout" else self.stderr):
-            return False
-        return entry.time_ns >= self.since_ns
+    def takes(self, stream: str) -> bool:
+        return self.stdout if stream == "stdout" else self.stderr
 
 
 class Follow(NamedTuple):
@@ -48,53 +46,63 @@ def older(path: Path) -> Path:
 
 async def read(path: Path, wanted: Wanted, follow: Follow | None = None) -> AsyncGenerator[LogEntry, None]:
     """Entries in the order they were written; a missing log is an empty one."""
-    joiner = Joiner()
-    async with contextlib.aclosing(_lines(path, wanted, follow)) as lines:
+    files = [fd for fd in (_open(older(path)), _open(path)) if fd is not None]
+    try:
+        begin = _begin(files, wanted)
+    except BaseException:
+        _close(files)
+        raise
+    joiner, skip = Joiner(), begin.skip
+    async with contextlib.aclosing(_lines(path, files, begin, follow)) as lines:
         async for line in lines:
             entry = joiner.feed(line)
-            if entry is None:
+            if entry is None or not wanted.takes(entry.stream):
+                continue
+            if skip:
+                skip -= 1
                 continue
             if wanted.until_ns and entry.time_ns > wanted.until_ns:
                 return
-            if wanted.takes(entry):
+            if entry.time_ns >= wanted.since_ns:
                 yield entry
-    for entry in joiner.flush():
-        if wanted.takes(entry) and not (wanted.until_ns and entry.time_ns > wanted.until_ns):
+    rest = [entry for entry in joiner.flush() if wanted.takes(entry.stream)]
+    for entry in rest[skip:]:
+        if entry.time_ns >= wanted.since_ns and not (wanted.until_ns and entry.time_ns > wanted.until_ns):
             yield entry
 
 
-async def _lines(path: Path, wanted: Wanted, follow: Follow | None) -> AsyncGenerator[bytes, None]:
-    current = _open(path)
-    previous = _open(older(path))
-    starts = _starts(current, previous, wanted)
+async def _lines(path: Path, files: list[int], begin: tail.Place, follow: Follow | None) -> AsyncGenerator[bytes, None]:
+    """Lines from the place to the end, through the files and those that replace the last one; closes them all."""
+    carry = bytearray()
     try:
-        if previous is not None and starts[1] is not None:
-            async for line in _to_end(previous, starts[1], bytearray()):
+        for number in range(begin.file, len(files) - 1):
+            async for line in _to_end(files[number], begin.offset if number == begin.file else 0, carry):
                 yield line
-        position, carry = starts[0], bytearray()
+        position = begin.offset if files and begin.file == len(files) - 1 else 0
         while True:
             ended = follow is None or follow.ended()
             if follow is not None:
                 follow.changed.clear()
-            if current is not None:
-                async for line in _to_end(current, position, carry):
+            fresh = _replaced(path, files[-1] if files else None)
+            if files:
+                async for line in _to_end(files[-1], position, carry):
                     yield line
-                position = os.lseek(current, 0, os.SEEK_CUR)
-            fresh = _replaced(path, current)
+                position = os.lseek(files[-1], 0, os.SEEK_CUR)
             if fresh is not None:
-                if current is not None:
-                    async for line in _to_end(current, position, carry):
-                        yield line
-                    os.close(current)
-                current, position, carry = fresh, 0, bytearray()
+                _close(files)
+                files[:], position = [fresh], 0
             elif ended or follow is None:
                 return
             else:
                 await follow.changed.wait()
     finally:
-        for fd in (current, previous):
-            if fd is not None:
-                os.close(fd)
+        _close(files)
+
+
+def _close(files: list[int]) -> None:
+    for fd in files:
+        os.close(fd)
+    files.clear()
 
 
 async def _to_end(fd: int, position: int, carry: bytearray) -> AsyncIterator[bytes]:
@@ -102,7 +110,7 @@ async def _to_end(fd: int, position: int, carry: bytearray) -> AsyncIterator[byt
     `carry`.
     """
     os.lseek(fd, position, os.SEEK_SET)
-    while data := os.read(fd, CHUNK_BYTES):
+    while data := os.read(fd, tail.CHUNK_BYTES):
         carry += data
         *lines, rest = carry.split(b"\n")
         carry[:] = rest[:_LINE_LIMIT_BYTES]
@@ -130,54 +138,8 @@ def _replaced(path: Path, current: int | None) -> int | None:
     return None
 
 
-def _starts(current: int | None, previous: int | None, wanted: Wanted) -> tuple[int, int | None]:
-    """Offsets to begin at in the current and the older file; None skips the older one."""
-    if wanted.tail is None:
-        return 0, 0
-    if wanted.tail == 0:
-        return _size(current), None
-    offset, found = _tail_offset(current, wanted.tail, wanted)
-    if found >= wanted.tail or previous is None:
-        return offset, None
-    return offset, _tail_offset(previous, wanted.tail - found, wanted)[0]
-
-
-def _size(fd: int | None) -> int:
-    return 0 if fd is None else os.fstat(fd).st_size
-
-
-def _tail_offset(fd: int | None, count: int, wanted: Wanted) -> tuple[int, int]:
-    """The offset at which the last `count` entries begin, and how many there are from it."""
-    if fd is None:
-        return 0, 0
-    end = position = _size(fd)
-    found, unfinished, rest = 0, True, b""
-    while position > 0:
-        size = min(CHUNK_BYTES, position)
-        position -= size
-        lines = (os.pread(fd, size, position) + rest).split(b"\n")
-        rest = lines[0]
-        offset = end
-        for line in reversed(lines[1:]):
-            offset -= len(line)
-            if line:
-                closes = _closes(line, wanted, unfinished)
-                if closes and found == count:
-                    return min(offset + len(line) + 1, end), found
-                found += closes
-                unfinished = unfinished and not _counts(line, wanted)
-            offset -= 1
-        end = position + len(rest)
-    return 0, found + _closes(rest, wanted, unfinished) if rest else found
-
-
-def _counts(line: bytes, wanted: Wanted) -> bool:
-    stream = line.split(b" ", 2)[1:2]
-    return (stream == [b"stdout"] and wanted.stdout) or (stream == [b"stderr"] and wanted.stderr)
-
-
-def _closes(line: bytes, wanted: Wanted, unfinished: bool) -> bool:
-    """Whether the line ends an entry that is wanted; the very last one does even as a part."""
-    if not _counts(line, wanted):
-        return False
-    return unfinished or line.split(b" ", 3)[2:3] == [b"F"]
+def _begin(files: list[int], wanted: Wanted) -> tail.Place:
+    if wanted.tail is None or not files:
+        return tail.Place(0, 0, 0)
+    streams = ([b"stdout"] if wanted.stdout else []) + ([b"stderr"] if wanted.stderr else [])
+    return tail.place(files, wanted.tail, frozenset(streams))

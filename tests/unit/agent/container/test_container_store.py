@@ -1,0 +1,89 @@
+"""Containers on disk, events in memory, signals and /etc files."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from agent.container import etc_files, signals
+from agent.container.events import QUEUE_LIMIT, EventBus
+from agent.container.model import (
+    Container,
+    ContainerConfig,
+    ContainerEvent,
+    ContainerState,
+    Mount,
+    MountKind,
+    NetworkAttachment,
+    Status,
+)
+from agent.container.store import ContainerStore
+from covey.errors import AlreadyExistsError, InvalidArgumentError, LaggedError
+
+
+def config(digit: str = "a", **changes: object) -> ContainerConfig:
+    return ContainerConfig(
+        **{"id": digit * 64, "name": f"name-{digit}", "image": "i", "image_id": "x", "args": ("x",), **changes}
+    )
+
+
+def test_a_row_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    made = config(labels={"a": "b"}, mounts=(Mount(kind=MountKind.VOLUME, target="/x", source="v"),))
+    store = ContainerStore(tmp_path / "db")
+    store.insert(Container(made, ContainerState()))
+    store.save_state(made.id, ContainerState(status=Status.RUNNING, pid=7), starting=True, pid_ticks=99)
+    store.close()
+    [row] = ContainerStore(tmp_path / "db").load()
+    assert row.container.config == made
+    assert (row.container.state.pid, row.starting, row.pid_ticks) == (7, True, 99)
+
+
+def test_a_name_is_given_once(tmp_path: Path) -> None:
+    store = ContainerStore(tmp_path / "db")
+    store.insert(Container(config("a"), ContainerState()))
+    store.insert(Container(config("b"), ContainerState()))
+    with pytest.raises(AlreadyExistsError, match="name-a"):
+        store.insert(Container(config("c", name="name-a"), ContainerState()))
+    with pytest.raises(AlreadyExistsError, match="name-a"):
+        store.save_config(config("b", name="name-a"))
+    assert [r.container.name for r in store.load()] == ["name-a", "name-b"]
+
+
+async def test_a_reader_of_events_that_lags_is_told_after_what_it_still_has() -> None:
+    bus = EventBus()
+    with bus.subscribe() as lagging, bus.subscribe() as prompt:
+        for number in range(QUEUE_LIMIT + 5):
+            bus.emit(ContainerEvent(number, "start", config()))
+            assert (await prompt.get()).time_ns == number
+        assert [(await lagging.get()).time_ns for _ in range(QUEUE_LIMIT)] == list(range(QUEUE_LIMIT))
+        with pytest.raises(LaggedError):
+            await lagging.get()
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("TERM", 15), ("sigterm", 15), ("9", 9), ("SIGRTMIN+3", signal.SIGRTMIN + 3)]
+)
+def test_signals_are_read_as_people_write_them(text: str, number: int) -> None:
+    assert signals.number(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "0", "SIGNOPE", "65", "RTMIN-1", "-9", "_DFL"])
+def test_what_is_no_signal_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArgumentError):
+        signals.number(text)
+
+
+def test_the_hosts_file_names_the_container_by_its_addresses() -> None:
+    made = config(domainname="d", networks=(NetworkAttachment(name="n", ip="10.0.0.3"),), extra_hosts=("six:fd00::1",))
+    lines = etc_files.hosts(made, "h", "ignored").splitlines()
+    assert lines[0] == "127.0.0.1\tlocalhost"
+    assert lines[-2:] == ["fd00::1\tsix", "10.0.0.3\th.d h"]
+
+
+def test_resolv_conf_is_the_hosts_unless_told_otherwise() -> None:
+    host = "nameserver 9.9.9.9\nsearch lan\n"
+    assert etc_files.resolv_conf(config(), host) == host
+    assert etc_files.resolv_conf(config(dns=("127.0.0.11",)), host) == "nameserver 127.0.0.11\n"
+    assert etc_files.resolv_conf(config(dns_search=("a", "b")), host) == "nameserver 9.9.9.9\nsearch a b\n"
