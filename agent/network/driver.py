@@ -57,6 +57,10 @@ class NetworkDriver:
         await self._run(self._host.start)
         await self._dns.start()
 
+    async def set_host_address(self, host_address: str) -> None:
+        """Where this host's tunnels end from now on; the host has joined a cluster. Networks made before keep theirs."""
+        await self._run(lambda: self._started().set_host_address(host_address))
+
     async def close(self) -> None:
         """Stop serving. Containers keep their networks; the next life adopts them."""
         await self._dns.close()

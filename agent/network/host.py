@@ -45,6 +45,9 @@ class Host:
         self._names: dict[str, NetworkNames] = {}
         self._egress = Egress(self.namespace, gateway_bridge)
 
+    def set_host_address(self, host_address: str) -> None:
+        self._host_address = host_address
+
     def start(self) -> None:
         for folder in (self._network_dir, self._sandbox_dir):
             folder.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ from agent.worker.records import Records
 from agent.worker.reporter import Reporter
 from agent.worker.surroundings import network_changes
 from covey.clock import Clock, wall_clock
-from covey.errors import CoveyError, LaggedError, NotFoundError
+from covey.errors import CoveyError, DeadlineError, LaggedError, NotFoundError
 from covey.ids import new_container_id
 from covey.objects import Config, Network, Secret, Task
 from covey.objects.assignment import AssignmentChange, AssignmentKind
@@ -33,6 +33,8 @@ from covey.states import TaskState
 log = logging.getLogger(__name__)
 
 NETWORK_RETRY_SECONDS = 2.0
+DRAIN_SECONDS = 60
+DRAIN_POLL_SECONDS = 0.02
 
 
 class Worker:
@@ -109,6 +111,19 @@ class Worker:
                 await self._clean()
             for controller in self._controllers.values():
                 controller.wake()
+
+    async def drained(self) -> None:
+        """Wait until no task is left, after an empty complete set: containers are gone, records too.
+
+        Raises:
+            DeadlineError: tasks are left after a minute.
+        """
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while self._controllers:
+                    await asyncio.sleep(DRAIN_POLL_SECONDS)
+        except TimeoutError:
+            raise DeadlineError(f"{len(self._controllers)} tasks did not end within {DRAIN_SECONDS} s") from None
 
     def task_logs(self, task_id: str, options: LogOptions) -> AsyncIterator[LogEntry]:
         """The log of a task's container; of one that has none yet, when following, once it has. NotFoundError: no such task."""

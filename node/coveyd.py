@@ -1,0 +1,86 @@
+"""coveyd: one process that holds the agent and the Engine API, and watches the manager when this node has that role.
+
+Law: it may die at any line. Containers go on, and the next start adopts them.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import IO
+
+from covey.errors import AlreadyExistsError, CoveyError, PermissionDeniedError
+from node.options import Options, parse
+
+log = logging.getLogger("coveyd")
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def claim(options: Options) -> IO[str]:
+    """The folders, and the lock that keeps a second daemon off them; held as long as the file stays open.
+
+    Raises:
+        AlreadyExistsError: another daemon holds it; PermissionDeniedError: not root.
+    """
+    if os.geteuid() != 0:
+        raise PermissionDeniedError("coveyd needs root: it makes namespaces and mounts")
+    for folder in (options.state_dir, options.run_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    lock = (options.state_dir / "coveyd.lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise AlreadyExistsError(
+            f"another coveyd uses {options.state_dir}: stop it, or give this one a --state-dir of its own"
+        ) from None
+    (options.run_dir / "coveyd.pid").write_text(f"{os.getpid()}\n")
+    return lock
+
+
+async def serve(options: Options) -> None:
+    """The whole life of the daemon, until TERM or INT."""
+    from agent.agent import Agent, AgentConfig
+    from engine.app import build_app
+    from engine.cluster import ClusterControl
+    from engine.serve import serving
+    from node.membership import Membership
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    agent = Agent(
+        AgentConfig(state_dir=options.state_dir, run_dir=options.run_dir, cgroup_parent=options.cgroup_parent)
+    )
+    membership = Membership(options, agent)
+    async with agent.running(), membership.running():
+        app = build_app(agent, membership, ClusterControl(str(options.run_dir / "manager.sock")))
+        async with serving(app, options.socket):
+            log.info("serving the Engine API at %s", options.socket)
+            await stop.wait()
+            log.info("stopping; containers go on")
+
+
+def main() -> None:
+    """The command ``coveyd``."""
+    try:
+        options = parse(sys.argv[1:])
+        logging.basicConfig(level=options.log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
+        logging.getLogger("asyncio").setLevel(logging.WARNING)
+        lock = claim(options)
+        try:
+            asyncio.run(serve(options))
+        finally:
+            Path(options.run_dir / "coveyd.pid").unlink(missing_ok=True)
+            lock.close()
+    except CoveyError as error:
+        sys.exit(f"coveyd: {error.message}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""This host's place in a cluster: init, join and leave, and the role that the cluster gives it. Implements ``engine.ports.NodeControl``.
+
+Law: what the daemon must know to come back lies in ``node.json`` before anybody is told of success. Called by the Engine API; what
+lasts (session, manager, renewal) is one ``Life``, owned by the task group of ``running``.
+"""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import socket
+from collections.abc import AsyncIterator, Sequence
+
+from agent.agent import Agent
+from agent.identity import IdentityStore
+from agent.identity import join as join_cluster
+from covey.errors import CoveyError, DeadlineError, UnavailableError
+from covey.ids import new_id
+from covey.states import NodeAvailability, NodeRole
+from engine.ports import LocalState, ManagerPeer, SwarmInit, SwarmJoin
+from manager.config import ManagerMode
+from node import addresses
+from node.life import Bootstrap, Life
+from node.options import Options
+from node.record import NodeRecord, RecordFile
+
+ALREADY = 'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
+NOT_PART = "This node is not part of a swarm"
+LEAVE_MANAGER = (
+    "You are attempting to leave the swarm on a node that is participating as a manager. "
+    "The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. "
+    "Demote the node first (docker node demote), or use `--force` to suppress this message."
+)
+UP_SECONDS = 40.0
+
+log = logging.getLogger(__name__)
+
+
+class Membership:
+    """One per daemon."""
+
+    def __init__(self, options: Options, agent: Agent) -> None:
+        self._options = options
+        self._agent = agent
+        self._records = RecordFile(options.state_dir)
+        self._identities = IdentityStore(options.state_dir)
+        self._life: Life | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._busy = asyncio.Lock()
+        self._error = ""
+        self._engine_id = _engine_id(options)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Go on with the cluster of before, if there was one; end everything at the end of the block."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            record = self._records.load()
+            if record is not None:
+                self._begin(record, None)
+            try:
+                yield
+            finally:
+                await self._end()
+
+    @property
+    def state(self) -> LocalState:
+        if self._life is not None:
+            return LocalState.ACTIVE
+        if self._busy.locked():
+            return LocalState.PENDING
+        return LocalState.ERROR if self._error else LocalState.INACTIVE
+
+    @property
+    def error(self) -> str:
+        return self._error or (self._life.error if self._life else "")
+
+    @property
+    def node_id(self) -> str:
+        return self._life.record.node_id if self._life else ""
+
+    @property
+    def engine_id(self) -> str:
+        return self._engine_id
+
+    @property
+    def hostname(self) -> str:
+        return socket.gethostname()
+
+    @property
+    def state_dir(self) -> str:
+        return str(self._options.state_dir)
+
+    @property
+    def advertise_addr(self) -> str:
+        return self._life.record.advertise_addr if self._life else ""
+
+    @property
+    def is_manager(self) -> bool:
+        return self._life is not None and self._life.manager_runs
+
+    @property
+    def managers(self) -> Sequence[ManagerPeer]:
+        return self._life.peers if self._life else ()
+
+    async def swarm_init(self, request: SwarmInit) -> str:
+        """Make a cluster of this node alone.
+
+        Raises:
+            UnavailableError: it is in one already, or the manager did not come up.
+            InvalidArgumentError: no address to advertise can be told.
+        """
+        self._refuse_second()
+        async with self._busy:
+            advertise, listen = await self._address(request.advertise_addr, request.listen_addr)
+            record = NodeRecord(
+                node_id=new_id(), cluster_id="", role=NodeRole.MANAGER, advertise_addr=advertise, listen_addr=listen
+            )
+            bootstrap = Bootstrap(
+                spec=request.spec,
+                availability=_availability(request.availability),
+                default_address_pool=request.default_address_pool,
+                subnet_size=request.subnet_size,
+                data_path_port=request.data_path_port,
+            )
+            life = self._begin(record, ManagerMode.BOOTSTRAP, bootstrap)
+            await self._settled(life)
+            return life.record.node_id
+
+    async def swarm_join(self, request: SwarmJoin) -> None:
+        """Join a cluster by token, as manager or worker as the token says.
+
+        Raises:
+            UnavailableError: this node is in one already, or no manager answers; UnauthenticatedError: the token is not accepted.
+        """
+        self._refuse_second()
+        async with self._busy:
+            advertise, listen = await self._address(request.advertise_addr, request.listen_addr)
+            identity = await join_cluster(
+                self._identities,
+                request.join_token,
+                request.remote_addrs,
+                availability=_availability(request.availability),
+            )
+            hosts = [addresses.split_port(text, self._options.join_port)[0] for text in request.remote_addrs]
+            record = NodeRecord(
+                node_id=identity.node_id,
+                cluster_id=identity.cluster_id,
+                role=identity.role,
+                advertise_addr=advertise,
+                listen_addr=listen,
+                managers=tuple(
+                    f"[{host}]:{self._options.mtls_port}" if ":" in host else f"{host}:{self._options.mtls_port}"
+                    for host in hosts
+                ),
+            )
+            mode = ManagerMode.JOIN if identity.role is NodeRole.MANAGER else None
+            await self._settled(self._begin(record, mode))
+
+    async def swarm_leave(self, *, force: bool) -> None:
+        """Leave the cluster and forget it: tasks, secrets, networks, identity and the manager's log.
+
+        Raises:
+            UnavailableError: it is in none, or it is a manager and ``force`` is not given.
+        """
+        async with self._busy:
+            if self._life is None:
+                if self._error:
+                    await self._forget()
+                    return
+                raise UnavailableError(NOT_PART)
+            if self._life.record.role is NodeRole.MANAGER and not force:
+                raise UnavailableError(LEAVE_MANAGER)
+            await self._end()
+            await self._forget()
+
+    def _refuse_second(self) -> None:
+        if self._life is not None or self._busy.locked():
+            raise UnavailableError(ALREADY)
+
+    async def _address(self, advertise: str, listen: str) -> tuple[str, str]:
+        known = await asyncio.to_thread(addresses.local)
+        host = addresses.split_port(listen, self._options.join_port)[0] if listen else "0.0.0.0"
+        word = (
+            addresses.split_port(advertise, self._options.join_port)[0] if advertise else self._options.advertise_addr
+        )
+        return addresses.choose(word, host, known), host if host in {"0.0.0.0", "::"} else addresses.resolve(
+            host, known
+        )
+
+    def _begin(self, record: NodeRecord, mode: ManagerMode | None, bootstrap: Bootstrap | None = None) -> Life:
+        if self._group is None:
+            raise UnavailableError("the daemon is starting or stopping; try again")
+        self._error = ""
+        self._life = life = Life(
+            self._options, self._agent, self._records, self._identities, record, mode=mode, bootstrap=bootstrap
+        )
+        self._task = self._group.create_task(self._live(life))
+        return life
+
+    async def _live(self, life: Life) -> None:
+        """One life, to its end; an error becomes this node's state instead of the daemon's end."""
+        try:
+            await life.run()
+        except CoveyError as error:
+            self._error = error.message
+        except Exception as error:  # the daemon serves on and shows what went wrong
+            log.exception("the membership ended")
+            self._error = f"{type(error).__name__}: {error}"
+        finally:
+            if self._life is life:
+                self._life = None
+
+    async def _settled(self, life: Life) -> None:
+        """Wait until the cluster knows this node, or clean up and say why not."""
+        waiting = asyncio.ensure_future(life.settled.wait())
+        assert self._task is not None  # noqa: S101 - _begin made it
+        try:
+            await asyncio.wait({waiting, self._task}, timeout=UP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if life.settled.is_set():
+            return
+        reason = self._error or life.error
+        await self._end()
+        await self._forget()
+        if reason:
+            raise UnavailableError(reason)
+        raise DeadlineError(f"the cluster did not take this node up within {UP_SECONDS:g} s; see the daemon's log")
+
+    async def _end(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+        self._life = None
+
+    async def _forget(self) -> None:
+        self._error = ""
+        await self._agent.leave()
+        self._records.remove()
+        self._identities.remove()
+        await asyncio.to_thread(shutil.rmtree, self._options.state_dir / "manager", ignore_errors=True)
+
+
+def _availability(text: str) -> NodeAvailability:
+    return NodeAvailability[text.upper()] if text else NodeAvailability.ACTIVE
+
+
+def _engine_id(options: Options) -> str:
+    """Made once for each state folder."""
+    path = options.state_dir / "engine-id"
+    if not path.exists():
+        path.write_text(new_id())
+    return path.read_text().strip()

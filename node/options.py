@@ -1,0 +1,62 @@
+"""The daemon's command line as one value."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from covey.errors import InvalidArgumentError
+from node.addresses import JOIN_PORT
+
+MTLS_PORT = 2378
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """``advertise_addr`` is what this host advertises when a user names nothing; empty: find it."""
+
+    state_dir: Path
+    run_dir: Path
+    socket: Path
+    cgroup_parent: str = "/covey"
+    advertise_addr: str = ""
+    join_port: int = JOIN_PORT
+    mtls_port: int = MTLS_PORT
+    log_level: str = "info"
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """The options of a command line; prints help and exits where asked.
+
+    Raises:
+        InvalidArgumentError: ``--host`` is no Unix socket.
+    """
+    parser = argparse.ArgumentParser(prog="coveyd", description="The daemon of a Covey host.")
+    parser.add_argument(
+        "--state-dir", type=Path, default=Path("/var/lib/covey"), help="what survives a reboot (%(default)s)"
+    )
+    parser.add_argument("--run-dir", type=Path, default=Path("/run/covey"), help="what does not; a tmpfs (%(default)s)")
+    parser.add_argument("--host", default="", help="socket of the Engine API (unix://RUN_DIR/covey.sock)")
+    parser.add_argument(
+        "--cgroup-parent", default="/covey", help="below which containers' cgroups are made (%(default)s)"
+    )
+    parser.add_argument("--advertise-addr", default="", help="address that other hosts use, unless a command names one")
+    parser.add_argument("--join-port", type=int, default=JOIN_PORT, help="port on which hosts join (%(default)s)")
+    parser.add_argument("--mtls-port", type=int, default=MTLS_PORT, help="port between nodes (%(default)s)")
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    found = parser.parse_args(arguments)
+    host = found.host or f"unix://{found.run_dir}/covey.sock"
+    if not host.startswith("unix://"):
+        raise InvalidArgumentError(
+            f"--host {host}: only unix:// sockets are served; TCP with client certificates is not there yet"
+        )
+    return Options(
+        state_dir=found.state_dir,
+        run_dir=found.run_dir,
+        socket=Path(host.removeprefix("unix://")),
+        cgroup_parent=found.cgroup_parent,
+        advertise_addr=found.advertise_addr,
+        join_port=found.join_port,
+        mtls_port=found.mtls_port,
+        log_level=found.log_level,
+    )
