@@ -1,0 +1,114 @@
+"""Who holds which address, VXLAN id and port: a memo of the view.
+
+Law: ``sync`` makes what is known of an object equal to what the view says of it, so an index that followed every change equals one that was
+made from the view (a property test). Decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from covey.objects import Network, Service, Task
+from manager.allocator.pool import Pool, address_of
+from manager.allocator.ports import Port, held
+from manager.orchestrator.slots import ended
+from manager.store.view import View
+
+Claim = tuple[str, int]
+"""Network id and address."""
+
+
+class AddressIndex:
+    """``freed`` collects the networks in which an address became free since it was last emptied by the planner."""
+
+    def __init__(self) -> None:
+        self.pools: dict[str, Pool] = {}
+        self.vnis: dict[str, int] = {}
+        self.ports: dict[str, set[Port]] = {}
+        self.freed: dict[str, None] = {}
+        self._claims: dict[str, tuple[Claim, ...]] = {}
+
+    @classmethod
+    def of(cls, view: View) -> AddressIndex:
+        """From nothing."""
+        index = cls()
+        index.sync_networks(view, [network.id for network in view.networks])
+        index.sync_services(view, [service.id for service in view.services])
+        index.sync_tasks(view, [task.id for task in view.tasks])
+        for pool in index.pools.values():
+            pool.settle()
+        index.freed.clear()
+        return index
+
+    def sync_networks(self, view: View, ids: Iterable[str]) -> None:
+        for network_id in ids:
+            network = view.networks.get(network_id)
+            if network is None or not network.vni:
+                self.vnis.pop(network_id, None)
+                self.pools.pop(network_id, None)
+                continue
+            self.vnis[network_id] = network.vni
+            config = network.ipam.configs[0]
+            pool = self.pools.get(network_id)
+            if pool is None or pool.config != config:
+                self.pools[network_id] = self._pool(network)
+
+    def sync_services(self, view: View, ids: Iterable[str]) -> None:
+        for service_id in ids:
+            service = view.services.get(service_id)
+            self._set_claims(f"service {service_id}", _service_claims(service) if service else ())
+            ports = held(service) if service else set()
+            if ports:
+                self.ports[service_id] = ports
+            else:
+                self.ports.pop(service_id, None)
+
+    def sync_tasks(self, view: View, ids: Iterable[str]) -> None:
+        for task_id in ids:
+            task = view.tasks.get(task_id)
+            self._set_claims(f"task {task_id}", _task_claims(task) if task else ())
+
+    def holders(self) -> dict[Claim, set[str]]:
+        """All that is held, for checks."""
+        return {
+            (network_id, address): set(holders)
+            for network_id, pool in self.pools.items()
+            for address, holders in pool.held.items()
+        }
+
+    def _pool(self, network: Network) -> Pool:
+        pool = Pool(network.ipam.configs[0])
+        for holder, claims in self._claims.items():
+            for network_id, address in claims:
+                if network_id == network.id:
+                    pool.take(address, holder)
+        return pool
+
+    def _set_claims(self, holder: str, claims: tuple[Claim, ...]) -> None:
+        before = self._claims.get(holder, ())
+        if before == claims:
+            return
+        for network_id, address in before:
+            pool = self.pools.get(network_id)
+            if (network_id, address) not in claims and pool is not None:
+                pool.free(address, holder)
+                self.freed[network_id] = None
+        for network_id, address in claims:
+            pool = self.pools.get(network_id)
+            if (network_id, address) not in before and pool is not None:
+                pool.take(address, holder)
+        if claims:
+            self._claims[holder] = claims
+        else:
+            self._claims.pop(holder, None)
+
+
+def _service_claims(service: Service) -> tuple[Claim, ...]:
+    vips = service.endpoint.virtual_ips if service.endpoint else ()
+    return tuple([(vip.network_id, address_of(vip.address)) for vip in vips if vip.address])
+
+
+def _task_claims(task: Task) -> tuple[Claim, ...]:
+    if ended(task):
+        return ()
+    return tuple([(given.network_id, address_of(given.address)) for given in task.networks if given.address])

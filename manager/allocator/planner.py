@@ -1,0 +1,76 @@
+"""The allocator as a loop's planner: keeps the index in step with the view, and looks again at what waits when something was freed.
+
+Run by ``manager.leader``.
+"""
+
+from __future__ import annotations
+
+from covey.objects import Network, Object, Service, Task
+from covey.states import TaskState
+from manager.allocator.index import AddressIndex
+from manager.allocator.plan import Allocation
+from manager.loop import Plan
+from manager.store.view import View
+
+Key = tuple[str, str]
+
+
+class AllocatorPlanner:
+    """``index`` may be read by checks."""
+
+    def __init__(self) -> None:
+        self.index = AddressIndex()
+        self._dirty: dict[str, dict[str, None]] = {}
+        self._waiting: dict[Key, dict[Key, None]] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self._dirty = {"network": {}, "service": {}, "task": {}}
+        self._waiting = {}
+
+    def reset(self, view: View) -> None:
+        self._forget()
+        self.index = AddressIndex.of(view)
+        self._dirty["network"] = dict.fromkeys(network.id for network in view.networks)
+        self._dirty["service"] = dict.fromkeys(service.id for service in view.services)
+        new = [task.id for task in view.tasks if task.status.state is TaskState.NEW]
+        self._dirty["task"] = dict.fromkeys(new)
+
+    def observe(self, before: Object | None, after: Object | None) -> None:
+        item = after if after is not None else before
+        if isinstance(item, Network):
+            self._dirty["network"][item.id] = None
+        elif isinstance(item, Service):
+            self._dirty["service"][item.id] = None
+        elif isinstance(item, Task):
+            self._dirty["task"][item.id] = None
+
+    def plan(self, view: View, now_ns: int) -> Plan:
+        networks, services, tasks = (list(self._dirty[kind]) for kind in ("network", "service", "task"))
+        if not (networks or services or tasks):
+            return Plan()
+        self.index.sync_networks(view, networks)
+        self.index.sync_services(view, services)
+        self.index.sync_tasks(view, tasks)
+        self._wake(networks, services)
+        allocation = Allocation(view, self.index, now_ns)
+        plan = allocation.plan(self._dirty["network"], self._dirty["service"], self._dirty["task"])
+        self._dirty = {"network": {}, "service": {}, "task": {}}
+        for waiter, on in allocation.blocked.items():
+            self._waiting.setdefault(on, {})[waiter] = None
+        return plan
+
+    def _wake(self, networks: list[str], services: list[str]) -> None:
+        """Makes dirty what waited for something that changed."""
+        causes: list[Key] = [("network", key) for key in (*networks, *self.index.freed)]
+        causes += [("service", key) for key in services]
+        if networks:
+            causes.append(("networks", ""))
+        if services:
+            causes.append(("services", ""))
+        self.index.freed.clear()
+        while causes:
+            for kind, key in self._waiting.pop(causes.pop(), {}):
+                self._dirty[kind][key] = None
+                if kind != "task":
+                    causes.append((kind, key))

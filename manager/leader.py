@@ -1,0 +1,98 @@
+"""What only the leader does: one group of loops that starts on winning leadership and is cancelled on losing it.
+
+Law: no loop outlives its leadership, and every loop begins from the store alone. Run by ``manager.main``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from typing import Any
+
+from covey.clock import Clock, wall_clock
+from covey.ids import IdSource, new_id
+from manager.allocator.planner import AllocatorPlanner
+from manager.loop import Loop
+from manager.orchestrator.orphans import OrphanPlanner
+from manager.orchestrator.reaper import ReaperPlanner
+from manager.orchestrator.services import ServicePlanner
+from manager.scheduler.planner import SchedulerPlanner
+from manager.store.consensus import Leadership
+from manager.store.store import Store
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+"""Work of the leader that others bring along (dispatcher, role manager): a coroutine that runs until it is cancelled."""
+
+_log = logging.getLogger("covey.leader")
+_PAUSE_SECONDS = 0.5
+
+
+def loops(store: Store, *, clock: Clock = wall_clock, ids: IdSource = new_id) -> tuple[Loop, ...]:
+    """All control loops, each with a planner of its own that knows nothing yet."""
+    return (
+        Loop("services", store, ServicePlanner(ids), clock),
+        Loop("allocator", store, AllocatorPlanner(), clock),
+        Loop("scheduler", store, SchedulerPlanner(), clock),
+        Loop("orphans", store, OrphanPlanner(), clock),
+        Loop("reaper", store, ReaperPlanner(), clock),
+    )
+
+
+async def run_leader(
+    store: Store,
+    *,
+    also: Iterable[Work] = (),
+    clock: Clock = wall_clock,
+    ids: IdSource = new_id,
+) -> None:
+    """The work of one leadership, until cancelled. When work of ``also`` fails, all of it ends."""
+    async with asyncio.TaskGroup() as group:
+        for loop in loops(store, clock=clock, ids=ids):
+            group.create_task(loop.run())
+        for work in also:
+            group.create_task(work())
+
+
+async def run_while_leading(
+    store: Store,
+    *,
+    also: Iterable[Work] = (),
+    clock: Clock = wall_clock,
+    ids: IdSource = new_id,
+) -> None:
+    """Follows the leadership until cancelled: ``run_leader`` for each term that this manager leads, nothing in between."""
+    works = tuple(also)
+
+    async def work() -> None:
+        await _restarting(lambda: run_leader(store, also=works, clock=clock, ids=ids))
+
+    with store.consensus.subscribe() as changes:
+        leadership = await anext(changes)
+        while True:
+            if leadership.is_leader:
+                leadership = await _lead(work, changes, leadership)
+            else:
+                leadership = await anext(changes)
+
+
+async def _lead(work: Work, changes: AsyncIterator[Leadership], leadership: Leadership) -> Leadership:
+    """Works until the leadership is another one, and returns that."""
+    term = leadership.term
+    _log.info("leads from term %d on", term)
+    async with asyncio.TaskGroup() as group:
+        working = group.create_task(work())
+        while leadership.is_leader and leadership.term == term:
+            leadership = await anext(changes)
+        working.cancel()
+    _log.info("leads no more since term %d", leadership.term)
+    return leadership
+
+
+async def _restarting(work: Work) -> None:
+    while True:
+        try:
+            await work()
+        except* Exception:  # supervision: the cluster must not be without control because one part failed
+            _log.exception("the leader's work failed and starts again in %.1f s", _PAUSE_SECONDS)
+        await asyncio.sleep(_PAUSE_SECONDS)

@@ -1,0 +1,93 @@
+"""What stands between commits and plans: which keys are dirty, and when a clean one must be looked at again.
+
+Law: planning costs what changed. A planner may be reset at any moment from a view and then decides the same. Called by
+``manager.loop.shell``; every method is synchronous, no clock is read.
+"""
+
+from __future__ import annotations
+
+import heapq
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable
+from typing import Generic, Protocol, TypeVar
+
+from covey.objects import Object
+from manager.loop.plan import Plan, Step, earliest
+from manager.store.view import View
+
+K = TypeVar("K", bound=Hashable)
+
+MAX_STEPS = 512
+"""Steps a pass: larger work is carried out in between, so that a loop never holds the process for long."""
+MAX_KEYS = 512
+
+
+class Planner(Protocol):
+    """What a loop asks of its decision."""
+
+    def reset(self, view: View) -> None:
+        """Start from a snapshot: forget everything, look at everything."""
+        ...
+
+    def observe(self, before: Object | None, after: Object | None) -> None:
+        """One change, committed after the snapshot; also told of what an own plan touched (``before`` None)."""
+        ...
+
+    def plan(self, view: View, now_ns: int) -> Plan:
+        """What to do now. A deadline that is not in the future means: carry this out and ask again at once."""
+        ...
+
+
+class KeyedPlanner(ABC, Generic[K]):
+    """A planner whose decision falls apart by key, such as a service's id."""
+
+    def __init__(self) -> None:
+        self._dirty: dict[K, None] = {}
+        self._wakes: dict[K, int] = {}
+        self._agenda: list[tuple[int, int, K]] = []
+        self._sequence = 0
+
+    @abstractmethod
+    def all_keys(self, view: View) -> Iterable[K]: ...
+
+    @abstractmethod
+    def keys_of(self, before: Object | None, after: Object | None) -> Iterable[K]:
+        """The keys whose decision a change may alter."""
+
+    @abstractmethod
+    def plan_key(self, view: View, key: K, now_ns: int) -> Plan: ...
+
+    def reset(self, view: View) -> None:
+        self._wakes.clear()
+        self._agenda.clear()
+        self._dirty = dict.fromkeys(self.all_keys(view))
+
+    def observe(self, before: Object | None, after: Object | None) -> None:
+        for key in self.keys_of(before, after):
+            self._dirty[key] = None
+
+    def plan(self, view: View, now_ns: int) -> Plan:
+        while self._agenda and self._agenda[0][0] <= now_ns:
+            due, _, key = heapq.heappop(self._agenda)
+            if self._wakes.get(key) == due:
+                del self._wakes[key]
+                self._dirty[key] = None
+        steps: list[Step] = []
+        for _ in range(MAX_KEYS):
+            if not self._dirty or len(steps) >= MAX_STEPS:
+                break
+            key = next(iter(self._dirty))
+            decided = self.plan_key(view, key, now_ns)
+            del self._dirty[key]
+            steps += decided.steps
+            self._wake(key, decided.wake_at_ns)
+        wake = self._agenda[0][0] if self._agenda else 0
+        return Plan(tuple(steps), now_ns if self._dirty else earliest(0, wake))
+
+    def _wake(self, key: K, at_ns: int) -> None:
+        if not at_ns:
+            self._wakes.pop(key, None)
+        elif self._wakes.get(key) != at_ns:
+            self._wakes[key] = at_ns
+            self._sequence += 1
+            heapq.heappush(self._agenda, (at_ns, self._sequence, key))

@@ -1,0 +1,58 @@
+"""Orphans: tasks whose node will not tell their end any more.
+
+Law: a task is given up only after it was told to end (so its replacement was asked for) and its node is gone, or has been down for
+``ORPHAN_AFTER_NS``: until then it holds its addresses, for its container may still answer to them. Run by ``manager.leader``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from covey.clock import SECOND
+from covey.objects import Node, Object, Task, replace
+from covey.states import NodeState, TaskState
+from manager.loop import EMPTY, KeyedPlanner, Plan, Step
+from manager.orchestrator.slots import ended, wanted
+from manager.store.view import View
+
+ORPHAN_AFTER_NS = 60 * SECOND
+
+
+def plan_node(view: View, node_id: str, now_ns: int) -> Plan:
+    """The tasks of one node that are to be given up now."""
+    node = view.nodes.get(node_id)
+    if node is not None and node.status.state is not NodeState.DOWN:
+        return EMPTY
+    silent = [task for task in view.tasks.by_node(node_id) if not wanted(task) and not ended(task)]
+    if not silent:
+        return EMPTY
+    if node is not None:
+        due_ns = (node.status.changed_at_ns or node.meta.updated_at_ns) + ORPHAN_AFTER_NS
+        if due_ns > now_ns:
+            return Plan((), due_ns)
+    why = "its node is gone" if node is None else "its node has been down for too long"
+    return Plan(tuple([Step(updates=(orphan(task, now_ns, why),)) for task in silent]))
+
+
+def orphan(task: Task, now_ns: int, why: str) -> Task:
+    status = replace(task.status, state=TaskState.ORPHANED, timestamp_ns=now_ns, message="orphaned", error=why)
+    return replace(task, status=status)
+
+
+class OrphanPlanner(KeyedPlanner[str]):
+    """Keyed by the node's id."""
+
+    def all_keys(self, view: View) -> Iterable[str]:
+        ids = dict.fromkeys(node.id for node in view.nodes)
+        return ids | dict.fromkeys(task.node_id for task in view.tasks if task.node_id)
+
+    def keys_of(self, before: Object | None, after: Object | None) -> Iterable[str]:
+        item = after if after is not None else before
+        if isinstance(item, Node):
+            return (item.id,)
+        if isinstance(item, Task) and item.node_id and not wanted(item):
+            return (item.node_id,)
+        return ()
+
+    def plan_key(self, view: View, key: str, now_ns: int) -> Plan:
+        return plan_node(view, key, now_ns)

@@ -1,0 +1,55 @@
+"""Restarts: whether a task that ended by itself gets a successor, and when that may start.
+
+Law: the answer is a function of the stored task alone, so it is the same on every leader and at every time. The backoff is stored in
+the successor (``start_after_ns``, ``restarts``). Called by ``upkeep``.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from covey.clock import MILLISECOND, SECOND
+from covey.objects import RestartPolicy, Task
+from covey.states import RestartCondition, TaskState
+
+_QUICK_DEATH_NS = 10 * SECOND
+_FIRST_PAUSE_NS = 100 * MILLISECOND
+_LONGEST_PAUSE_NS = 5 * SECOND
+_BY_ITSELF = (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
+
+
+class Restart(msgspec.Struct, frozen=True):
+    """What the successor inherits. ``delay_ns`` counts from the decision."""
+
+    delay_ns: int
+    restarts: int
+    window_began_ns: int
+
+
+def ended_by_itself(task: Task) -> bool:
+    return task.status.state in _BY_ITSELF
+
+
+def after(task: Task) -> Restart | None:
+    """The restart that the policy of an ended task grants; None when it grants none."""
+    policy = task.spec.restart or RestartPolicy()
+    if policy.condition is RestartCondition.NONE:
+        return None
+    if policy.condition is RestartCondition.ON_FAILURE and task.status.state is TaskState.COMPLETE:
+        return None
+    died_ns = task.status.timestamp_ns
+    began_ns = task.restart_window_began_ns or task.meta.created_at_ns
+    counted = task.restarts
+    if policy.window_ns and died_ns - began_ns > policy.window_ns:
+        counted, began_ns = 0, died_ns
+    if policy.max_attempts and counted >= policy.max_attempts:
+        return None
+    return Restart(max(policy.delay_ns, _pause(task)), counted + 1, began_ns)
+
+
+def _pause(task: Task) -> int:
+    """The least pause: a task that keeps dying at once is held back, however small its policy's delay."""
+    lived_ns = task.status.timestamp_ns - task.meta.created_at_ns
+    if not task.restarts or lived_ns >= _QUICK_DEATH_NS:
+        return 0
+    return min(_FIRST_PAUSE_NS << min(task.restarts - 1, 16), _LONGEST_PAUSE_NS)

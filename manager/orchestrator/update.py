@@ -1,0 +1,153 @@
+"""Rolling updates: which slots change to the new spec now, and when the whole is done, paused or rolled back.
+
+Law: progress is in the store alone: the slots' tasks, their timestamps and the service's update status say all, so that a new leader
+goes on where the old one stopped. Pure; called by the planner of services after upkeep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import msgspec
+
+from covey.objects import Service, Task, UpdateStatus, replace
+from covey.states import TaskState, UpdateFailureAction, UpdateState
+from manager.loop import EMPTY, Plan, Step
+from manager.loop.plan import earliest
+from manager.orchestrator.slots import Context, Key, Slot, shut_down
+from manager.orchestrator.upkeep import fill, start_first, update_config
+
+_PAUSED = (UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED)
+_RUNNING = (UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED)
+_FAILED = (TaskState.FAILED, TaskState.REJECTED)
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Where an update stands. ``settled_at_ns``: when the last updated task will have run for the monitored time; 0 when all have."""
+
+    dirty: tuple[Slot, ...]
+    in_flight: int
+    failed: tuple[Task, ...]
+    next_slot_at_ns: int
+    settled_at_ns: int
+
+
+def roll(context: Context, slots: Sequence[Slot], busy: Collection[Key]) -> Plan:
+    """The next steps of an update over the slots that stay; ``busy`` ones get another step in this pass."""
+    status = context.service.update_status or UpdateStatus()
+    dirty = [slot for slot in slots if _dirty(context, slot)]
+    if status.state in _PAUSED or (status.state not in _RUNNING and not dirty):
+        return EMPTY
+    if status.state not in _RUNNING:
+        status = UpdateStatus(state=UpdateState.UPDATING, started_at_ns=context.now_ns, message="update in progress")
+    progress = _measure(context, slots, dirty, status)
+    failed = _answer_failure(context, slots, status, progress)
+    if failed is not None:
+        return _plan([], context.service, failed)
+    room = _room(context, progress, len(slots))
+    steps = [_replace(context, slot) for slot in _order(progress.dirty) if slot.key not in busy][:room]
+    finished = not dirty and not progress.in_flight and not busy
+    if finished and not progress.settled_at_ns:
+        return _plan([], context.service, replace(context.service, update_status=_completed(status, context.now_ns)))
+    wake = earliest(progress.next_slot_at_ns if dirty else 0, progress.settled_at_ns if finished else 0)
+    return _plan(steps, context.service, replace(context.service, update_status=status), wake)
+
+
+def _dirty(context: Context, slot: Slot) -> bool:
+    active = slot.active
+    return bool(active) and not any(context.clean(task) for task in active)
+
+
+def _measure(context: Context, slots: Sequence[Slot], dirty: Sequence[Slot], status: UpdateStatus) -> Progress:
+    config = update_config(context)
+    in_flight, next_slot, settled = 0, 0, 0
+    failed: list[Task] = []
+    for slot in slots:
+        mine = [task for task in slot.tasks if task.meta.created_at_ns >= status.started_at_ns and context.clean(task)]
+        broken = next((task for task in mine if _has_failed(task)), None)
+        if broken is not None:
+            failed.append(broken)
+        for task in mine:
+            if task.desired_state > TaskState.RUNNING:
+                continue
+            if task.status.state < TaskState.RUNNING:
+                in_flight += broken is None
+            elif task.status.state is TaskState.RUNNING:
+                free_at = task.status.timestamp_ns + config.delay_ns
+                if free_at > context.now_ns:
+                    in_flight += 1
+                    next_slot = earliest(next_slot, free_at)
+                settled = max(settled, task.status.timestamp_ns + config.monitor_ns)
+    return Progress(tuple(dirty), in_flight, tuple(failed), next_slot, settled if settled > context.now_ns else 0)
+
+
+def _has_failed(task: Task) -> bool:
+    return task.restarts > 0 or task.status.state in _FAILED
+
+
+def _answer_failure(
+    context: Context,
+    slots: Sequence[Slot],
+    status: UpdateStatus,
+    progress: Progress,
+) -> Service | None:
+    """The service as its failure action wants it, when too many of the updated slots failed."""
+    config = update_config(context)
+    tolerable = config.max_failure_ratio * len(slots)
+    if len(progress.failed) <= tolerable or config.failure_action is UpdateFailureAction.CONTINUE:
+        return None
+    service, rolling_back = context.service, status.state is UpdateState.ROLLBACK_STARTED
+    cause = f"due to failure or early termination of task {progress.failed[0].id}"
+    previous = service.previous_spec
+    if config.failure_action is UpdateFailureAction.ROLLBACK and not rolling_back and previous is not None:
+        begun = UpdateStatus(
+            state=UpdateState.ROLLBACK_STARTED,
+            started_at_ns=context.now_ns,
+            message=f"update rolled back {cause}",
+        )
+        return replace(
+            service,
+            spec=previous,
+            spec_version=service.previous_spec_version,
+            previous_spec=None,
+            previous_spec_version=0,
+            update_status=begun,
+        )
+    state = UpdateState.ROLLBACK_PAUSED if rolling_back else UpdateState.PAUSED
+    word = "rollback" if rolling_back else "update"
+    return replace(service, update_status=replace(status, state=state, message=f"{word} paused {cause}"))
+
+
+def _room(context: Context, progress: Progress, total: int) -> int:
+    parallelism = update_config(context).parallelism or total
+    return max(0, parallelism - progress.in_flight)
+
+
+def _order(dirty: Sequence[Slot]) -> list[Slot]:
+    """What does not run loses nothing by being updated first."""
+    return sorted(dirty, key=lambda slot: any(task.status.state is TaskState.RUNNING for task in slot.active))
+
+
+def _replace(context: Context, slot: Slot) -> Step:
+    old = slot.active
+    if start_first(context):
+        return Step(creates=(fill(context, slot),), needs=(context.service,))
+    ended = tuple([shut_down(task) for task in old])
+    return Step(updates=ended, creates=(fill(context, slot, old),), needs=(context.service,))
+
+
+def _completed(status: UpdateStatus, now_ns: int) -> UpdateStatus:
+    rolling_back = status.state is UpdateState.ROLLBACK_STARTED
+    return replace(
+        status,
+        state=UpdateState.ROLLBACK_COMPLETED if rolling_back else UpdateState.COMPLETED,
+        completed_at_ns=now_ns,
+        message="rollback completed" if rolling_back else "update completed",
+    )
+
+
+def _plan(steps: list[Step], before: Service, after: Service, wake_at_ns: int = 0) -> Plan:
+    """The service's own change stands last, for the other steps need it unchanged."""
+    if after.update_status != before.update_status:
+        steps = [*steps, Step(updates=(after,))]
+    return Plan(tuple(steps), wake_at_ns)

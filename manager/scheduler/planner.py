@@ -1,0 +1,114 @@
+"""The scheduler as a loop's planner: places what is pending, group by group, and looks again at what waits when a node was relieved.
+
+Run by ``manager.leader``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from covey.objects import Node, Object, Task, replace
+from covey.states import TaskState
+from manager.loop import Plan, Step
+from manager.orchestrator.slots import age, wanted
+from manager.scheduler.filters import Demand, explain, refusal
+from manager.scheduler.load import Burden, LoadIndex
+from manager.scheduler.rank import Waters
+from manager.store.view import View
+
+
+class SchedulerPlanner:
+    """``index`` may be read by checks."""
+
+    def __init__(self) -> None:
+        self.index = LoadIndex()
+        self._nodes: dict[str, None] = {}
+        self._tasks: dict[str, None] = {}
+        self._waiting: dict[str, None] = {}
+
+    def reset(self, view: View) -> None:
+        self.index = LoadIndex.of(view)
+        self._nodes = {}
+        self._waiting = {}
+        self._tasks = dict.fromkeys(task.id for task in view.tasks if _pending(task))
+
+    def observe(self, before: Object | None, after: Object | None) -> None:
+        item = after if after is not None else before
+        if isinstance(item, Task):
+            self._tasks[item.id] = None
+        elif isinstance(item, Node):
+            self._nodes[item.id] = None
+
+    def plan(self, view: View, now_ns: int) -> Plan:
+        self.index.sync_nodes(view, self._nodes)
+        self.index.sync_tasks(view, self._tasks)
+        keys = dict(self._tasks)
+        if self.index.relief:
+            keys |= self._waiting
+            self._waiting = {}
+        self.index.relief = False
+        self._nodes, self._tasks = {}, {}
+        found = [task for key in keys if (task := view.tasks.get(key)) is not None and _pending(task)]
+        return self._place(sorted(found, key=age), now_ns)
+
+    def _place(self, tasks: Iterable[Task], now_ns: int) -> Plan:
+        steps: list[Step] = []
+        groups: dict[str, list[tuple[Demand, list[Task]]]] = {}
+        for task in tasks:
+            demand = Demand.of(task)
+            if task.node_id:
+                steps += self._place_there(task, demand, now_ns)
+                continue
+            of_service = groups.setdefault(task.service_id, [])
+            equal = next((members for known, members in of_service if known == demand), None)
+            if equal is None:
+                of_service.append((demand, [task]))
+            else:
+                equal.append(task)
+        for of_service in groups.values():
+            for demand, members in of_service:
+                steps += self._place_group(demand, members, now_ns)
+        return Plan(tuple(steps))
+
+    def _place_group(self, demand: Demand, tasks: list[Task], now_ns: int) -> list[Step]:
+        waters = Waters(demand, self.index.nodes(), self.index.assume, now_ns)
+        steps = []
+        for task in tasks:
+            node_id = waters.take(task.id)
+            if node_id is None:
+                steps += self._refuse(task, explain(waters.refusals), now_ns)
+            else:
+                steps.append(self._assign(task, node_id, now_ns))
+        return steps
+
+    def _place_there(self, task: Task, demand: Demand, now_ns: int) -> list[Step]:
+        """A global task: on its own node or nowhere."""
+        load = self.index.loads.get(task.node_id)
+        refused = refusal(demand, load) if load is not None else None
+        if load is None or refused is not None:
+            return self._refuse(task, explain(Counter([refused] if refused else [])), now_ns)
+        self.index.assume(task.id, Burden(task.node_id, task.service_id, demand.reserved, demand.ports, counts=True))
+        return [self._assign(task, task.node_id, now_ns)]
+
+    def _assign(self, task: Task, node_id: str, now_ns: int) -> Step:
+        node = self.index.loads[node_id].node
+        status = replace(
+            task.status,
+            state=TaskState.ASSIGNED,
+            timestamp_ns=now_ns,
+            message="scheduler assigned task to node",
+            error="",
+        )
+        return Step(updates=(replace(task, node_id=node_id, status=status),), needs=(node,) if node else ())
+
+    def _refuse(self, task: Task, why: str, now_ns: int) -> list[Step]:
+        self._waiting[task.id] = None
+        if task.status.error == why:
+            return []
+        status = replace(task.status, timestamp_ns=now_ns, error=why)
+        return [Step(updates=(replace(task, status=status),))]
+
+
+def _pending(task: Task) -> bool:
+    return task.status.state is TaskState.PENDING and wanted(task)
