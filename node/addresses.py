@@ -46,6 +46,11 @@ def split_port(text: str, default_port: int) -> tuple[str, int]:
     return host.strip("[]"), int(port) if port else default_port
 
 
+def join_port(host: str, port: int) -> str:
+    """``HOST:PORT``, with brackets round an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def resolve(text: str, known: Sequence[LocalAddress]) -> str:
     """The IP address that a user's word means: an address itself or the name of an interface.
 

@@ -22,6 +22,7 @@ from covey.states import NodeAvailability, NodeRole
 from coveypb.v1 import dispatcher_pb2
 from engine.ports import ManagerPeer
 from manager.config import ManagerConfig, ManagerMode
+from node import addresses
 from node.manager_process import ManagerProcess
 from node.options import Options
 from node.record import NodeRecord, RecordFile
@@ -106,7 +107,7 @@ class Life:
 
     def _managers(self) -> Sequence[str]:
         """Where a leader may be asked for: this node's own manager first."""
-        own = (f"{self.record.advertise_addr}:{self._options.mtls_port}",) if self.manager_runs else ()
+        own = (addresses.join_port(self.record.advertise_addr, self._options.mtls_port),) if self.manager_runs else ()
         return tuple(dict.fromkeys((*own, *self.record.managers)))
 
     def _save(self, **changes: object) -> None:

@@ -150,10 +150,7 @@ class Membership:
                 role=identity.role,
                 advertise_addr=advertise,
                 listen_addr=listen,
-                managers=tuple(
-                    f"[{host}]:{self._options.mtls_port}" if ":" in host else f"{host}:{self._options.mtls_port}"
-                    for host in hosts
-                ),
+                managers=tuple(addresses.join_port(host, self._options.mtls_port) for host in hosts),
             )
             mode = ManagerMode.JOIN if identity.role is NodeRole.MANAGER else None
             await self._settled(self._begin(record, mode))
