@@ -3,14 +3,15 @@
 ``node`` implements ``NodeControl`` and passes the agent in; nothing here does work. Times are Unix nanoseconds.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 from agent.container.api import Containers
-from agent.image.model import Image, Progress, Removed
+from agent.image.store import ImageStore
+from agent.volume.local import VolumeStore
 from covey.objects import ClusterSpec
 
 
@@ -97,48 +98,12 @@ class NodeControl(Protocol):
     async def swarm_leave(self, *, force: bool) -> None: ...
 
 
-class Images(Protocol):
-    """The image store of this host: what ``agent.image.store.ImageStore`` offers the API."""
-
-    def list(self) -> Sequence[Image]: ...
-    def get(self, ref: str) -> Image: ...
-    def load(self, chunks: AsyncIterable[bytes]) -> AsyncIterator[Progress | Image]: ...
-    async def remove(self, ref: str, *, force: bool = False, in_use: Any = ...) -> Sequence[Removed]: ...
-
-
-class Volume(Protocol):
-    """A volume of this host."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def labels(self) -> dict[str, str]: ...
-    @property
-    def options(self) -> dict[str, str]: ...
-    @property
-    def created_at_ns(self) -> int: ...
-
-
-class Volumes(Protocol):
-    """What ``agent.volume.local.VolumeStore`` offers the API."""
-
-    def create(
-        self,
-        name: str = "",
-        *,
-        labels: dict[str, str] | None = None,
-        options: dict[str, str] | None = None,
-        now_ns: int = 0,
-    ) -> Volume: ...
-    def get(self, name: str) -> Volume: ...
-    def list(self) -> Sequence[Volume]: ...
-    def remove(self, name: str) -> None: ...
-
-
 class AgentPort(Protocol):
     """The part of ``agent.agent.Agent`` that the API uses."""
 
     @property
-    def images(self) -> Any: ...
+    def images(self) -> ImageStore: ...
     @property
     def containers(self) -> Containers: ...
+    @property
+    def volumes(self) -> VolumeStore: ...

@@ -5,39 +5,39 @@ Pure: paths come in, matches go out. ``{name}`` stands for one segment, ``{name*
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from covey.errors import InvalidArgumentError
 
 API_VERSION = (1, 50)
 MIN_API_VERSION = (1, 24)
 
-H = TypeVar("H", bound=Callable[..., Awaitable[object]])
+Handler = Callable[..., Awaitable[Any]]
 
 _VERSIONED = re.compile(r"/v(\d+)\.(\d+)(/.*)")
 _PARAMETER = re.compile(r"\{(\w+)(\*?)\}")
 
 
-class Route(NamedTuple, Generic[H]):
+class Route(NamedTuple):
     method: str
     pattern: str
-    handler: H
+    handler: Handler
 
 
-class Match(NamedTuple, Generic[H]):
+class Match(NamedTuple):
     """``handler`` is None when the path is known under other methods only."""
 
-    handler: H | None
+    handler: Handler | None
     parameters: Mapping[str, str]
 
 
-class Table(Generic[H]):
+class Table:
     """All routes of the API."""
 
-    def __init__(self, routes: Iterable[Route[H]]) -> None:
+    def __init__(self, routes: Iterable[Route]) -> None:
         self._routes = [(route, _compile(route.pattern)) for route in routes]
 
-    def find(self, method: str, path: str) -> Match[H] | None:
+    def find(self, method: str, path: str) -> Match | None:
         """The handler of a path without version; None when no route has that path."""
         known = False
         for route, regex in self._routes:

@@ -39,11 +39,10 @@ def parse(text: str, allowed: Iterable[str]) -> Filters:
     if not isinstance(raw, dict):
         raise InvalidArgumentError("the filters must be a JSON object of lists")
     known, result = set(allowed), {}
-    for name, values in raw.items():
+    for name, given in raw.items():
         if name not in known:
             raise InvalidArgumentError(f"invalid filter '{name}'")
-        if isinstance(values, dict):
-            values = [value for value, on in values.items() if on]
+        values = [value for value, on in given.items() if on] if isinstance(given, dict) else given
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise InvalidArgumentError(f"the filter {name!r} must be a list of strings")
         if values:

@@ -1,0 +1,84 @@
+"""The Engine API as an aiohttp application: one door for all requests, which finds the handler and turns errors into answers.
+
+Law: an unknown path is 404, a wrong method 405, what Covey lacks 501, each with a sentence in ``{"message": …}``. Built by ``node``.
+"""
+
+import logging
+
+from aiohttp import web
+
+from covey.clock import Clock, wall_clock
+from covey.errors import CoveyError
+from engine.call import Call, Engine, reply
+from engine.cluster import ClusterControl
+from engine.errors import NoChangeError, status_of
+from engine.events import EventLog
+from engine.host import HostFacts, read_host
+from engine.ports import AgentPort, NodeControl
+from engine.routes import TABLE
+from engine.routing import split_version
+from engine.streams import STREAMING, common_headers
+
+log = logging.getLogger(__name__)
+
+ENGINE: web.AppKey[Engine] = web.AppKey("engine", Engine)
+
+
+def build_app(
+    agent: AgentPort,
+    node: NodeControl,
+    cluster: ClusterControl,
+    *,
+    host: HostFacts | None = None,
+    clock: Clock = wall_clock,
+) -> web.Application:
+    """The API of one daemon. Run it with ``engine.serve.serving``, which also feeds its events."""
+    engine = Engine(agent=agent, node=node, control=cluster, events=EventLog(), host=host or read_host(), clock=clock)
+    app = web.Application(client_max_size=0)
+    app[ENGINE] = engine
+    app.router.add_route("*", "/{tail:.*}", _dispatch)
+    app.on_response_prepare.append(_add_headers)
+    return app
+
+
+async def _dispatch(request: web.Request) -> web.StreamResponse:
+    engine = request.app[ENGINE]
+    try:
+        return await _answer(request, engine)
+    except CoveyError as error:
+        return _refusal(request, status_of(error), error.message, error)
+    except (ConnectionError, web.HTTPException):
+        raise
+    except TimeoutError as error:
+        return _refusal(
+            request, 504, "the operation did not finish in time; look at the object's state and try again", error
+        )
+    except Exception as error:  # whatever a handler did not foresee must not end the daemon
+        log.exception("%s %s failed", request.method, request.path)
+        return _refusal(request, 500, f"internal error: {type(error).__name__}: {error}", error)
+
+
+async def _answer(request: web.Request, engine: Engine) -> web.StreamResponse:
+    version, path = split_version(request.path)
+    match = TABLE.find(request.method, path)
+    if match is None:
+        return reply({"message": "page not found"}, 404)
+    if match.handler is None:
+        return reply({"message": f"the method {request.method} is not allowed for {path}"}, 405)
+    response: web.StreamResponse = await match.handler(Call(request, engine, match.parameters, version))
+    return response
+
+
+def _refusal(request: web.Request, status: int, message: str, error: Exception) -> web.StreamResponse:
+    """An error as JSON. Once a stream has begun, all that is left is to end it."""
+    if request.get(STREAMING):
+        raise ConnectionResetError(message) from error
+    if isinstance(error, NoChangeError):
+        return web.Response(status=304)
+    return reply({"message": message}, status)
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    del request
+    for name, value in common_headers().items():
+        response.headers[name] = value

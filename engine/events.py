@@ -1,0 +1,61 @@
+"""What happened on this host, for ``docker events``: a short history and bounded queues of readers.
+
+Law: nothing grows without a bound; a reader that lags is ended with ``LaggedError`` rather than shown a gap. One ``EventLog`` a
+daemon; ``pump`` feeds it the containers' events, routes publish those of images and the node.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from agent.container.api import Containers
+from covey.errors import LaggedError
+from engine.translate import event
+
+HISTORY = 256
+QUEUE = 1024
+
+Message = dict[str, Any]
+
+
+class EventLog:
+    """Events as Docker's JSON, oldest first."""
+
+    def __init__(self) -> None:
+        self._history: deque[Message] = deque(maxlen=HISTORY)
+        self._queues: set[asyncio.Queue[Message | None]] = set()
+
+    def publish(self, message: Message) -> None:
+        """Give it to every reader; one whose queue is full is told to stop."""
+        self._history.append(message)
+        for queue in list(self._queues):
+            if queue.full():
+                self._queues.discard(queue)
+                queue.get_nowait()
+                queue.put_nowait(None)
+            else:
+                queue.put_nowait(message)
+
+    @contextmanager
+    def subscribe(self) -> Iterator[tuple[list[Message], asyncio.Queue[Message | None]]]:
+        """The history and a queue of everything after it: no gap, no overlap. None in the queue means that the reader lagged."""
+        queue: asyncio.Queue[Message | None] = asyncio.Queue(QUEUE)
+        self._queues.add(queue)
+        try:
+            yield list(self._history), queue
+        finally:
+            self._queues.discard(queue)
+
+
+async def pump(log: EventLog, containers: Containers) -> None:
+    """Publish the containers' events until cancelled."""
+    while True:
+        with containers.subscribe() as events:
+            try:
+                async for item in events:
+                    log.publish(event.from_container(item))
+            except LaggedError:
+                continue
+        return

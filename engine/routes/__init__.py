@@ -1,0 +1,38 @@
+"""All routes of the API, one file a concept. The first match wins, so narrow patterns stand before wide ones."""
+
+from engine.routes import (
+    container_io,
+    containers,
+    events,
+    execs,
+    images,
+    networks,
+    nodes,
+    secrets,
+    services,
+    swarm,
+    system,
+    tasks,
+    unsupported,
+    volumes,
+)
+from engine.routing import Table
+
+TABLE = Table(
+    [
+        *system.ROUTES,
+        *events.ROUTES,
+        *swarm.ROUTES,
+        *nodes.ROUTES,
+        *services.ROUTES,
+        *tasks.ROUTES,
+        *secrets.ROUTES,
+        *networks.ROUTES,
+        *volumes.ROUTES,
+        *images.ROUTES,
+        *containers.ROUTES,
+        *container_io.ROUTES,
+        *execs.ROUTES,
+        *unsupported.ROUTES,
+    ]
+)

@@ -1,0 +1,78 @@
+"""``GET /events``: this host's events, and on a manager the cluster's too."""
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from covey.clock import SECOND
+from covey.errors import CoveyError, LaggedError, UnavailableError
+from covey.objects import Node
+from engine.call import Call
+from engine.routing import Route
+from engine.streams import chunked, json_line
+from engine.translate import event
+from engine.translate.filters import Filters
+from engine.translate.times import parse_moment
+
+WATCH_PAUSE_SECONDS = 0.5
+QUEUE = 1024
+
+
+async def events(call: Call) -> web.StreamResponse:
+    now = call.engine.clock()
+    wanted = call.filters(*event.FILTERS)
+    since, until = parse_moment(call.query("since"), now), parse_moment(call.query("until"), now)
+    with call.engine.events.subscribe() as (history, queue):
+        async with chunked(call, "application/json") as response:
+            for item in history if since or until else []:
+                if since <= item["timeNano"] and (not until or item["timeNano"] <= until):
+                    await _send(response, wanted, item)
+            if until and until <= now:
+                return response
+            try:
+                async with asyncio.timeout((until - now) / SECOND if until else None):
+                    await _follow(call, response, wanted, queue)
+            except TimeoutError:
+                pass
+    return response
+
+
+async def _follow(
+    call: Call, response: web.StreamResponse, wanted: Filters, queue: "asyncio.Queue[dict[str, Any] | None]"
+) -> None:
+    """Both sources into one bounded queue, and that to the client, without end."""
+    async with asyncio.TaskGroup() as group:
+        if call.engine.manages:
+            group.create_task(_watch_cluster(call, queue))
+        while (item := await queue.get()) is not None:
+            await _send(response, wanted, item)
+        raise LaggedError("events came faster than this client read them; ask again with since=")
+
+
+async def _watch_cluster(call: Call, queue: "asyncio.Queue[dict[str, Any] | None]") -> None:
+    """Cluster events; when the managers change their leader the watch is taken up again."""
+    nodes: dict[str, Node] = {}
+    while True:
+        try:
+            nodes = {node.id: node for node in await call.engine.cluster.nodes()}
+            async for change in call.engine.cluster.watch():
+                before = nodes.get(change.item.id)
+                if isinstance(change.item, Node):
+                    nodes[change.item.id] = change.item
+                message = event.from_cluster(change.action, change.item, change.time_ns or call.engine.clock(), before)
+                if message is not None:
+                    await queue.put(message)
+        except (UnavailableError, LaggedError):
+            pass
+        except CoveyError:
+            return
+        await asyncio.sleep(WATCH_PAUSE_SECONDS)
+
+
+async def _send(response: web.StreamResponse, wanted: Filters, item: dict[str, Any]) -> None:
+    if event.matches(wanted, item):
+        await json_line(response, item)
+
+
+ROUTES = [Route("GET", "/events", events)]

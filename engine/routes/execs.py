@@ -1,0 +1,99 @@
+"""Further processes in a running container: create, start with its stream, resize, inspect."""
+
+from typing import Any
+
+from aiohttp import web
+
+from agent.container.model import ExecConfig
+from covey.errors import InvalidArgumentError
+from engine import detach, session
+from engine.call import Call, empty, reply
+from engine.routing import Route
+from engine.streams import RAW, content_type, hijack
+from engine.translate import container as container_json
+from engine.translate.fields import Fields
+
+
+async def create(call: Call) -> web.Response:
+    containers = call.engine.agent.containers
+    config = read_config(await call.json())
+    return reply({"Id": await containers.exec_create(call.ref, config)}, 201)
+
+
+async def start(call: Call) -> web.StreamResponse:
+    fields = Fields(await call.json(optional=True))
+    detached, _, size = fields.flag("Detach"), fields.flag("Tty"), _size(fields.raw("ConsoleSize"))
+    fields.done()
+    containers = call.engine.agent.containers
+    config = containers.exec_inspect(call.ref).config
+    if detached:
+        await containers.exec_start(call.ref, detach=True)
+        return empty()
+    stream = await containers.exec_start(call.ref, size=size if config.tty else None)
+    if stream is None:
+        raise InvalidArgumentError(f"exec {call.ref} was started without a stream")
+    try:
+        kind = RAW if config.tty else content_type(call.version, multiplexed=True)
+        client, response = hijack(call, kind)
+    except BaseException:
+        await stream.close()
+        raise
+    await session.join(
+        client,
+        stream,
+        tty=config.tty,
+        keys=detach.Matcher(detach.parse(config.detach_keys)),
+        stdin=config.attach_stdin,
+        stdout=config.attach_stdout,
+        stderr=config.attach_stderr,
+    )
+    return response
+
+
+async def resize(call: Call) -> web.Response:
+    await call.engine.agent.containers.exec_resize(call.ref, call.number("h", 0) or 0, call.number("w", 0) or 0)
+    return empty()
+
+
+async def inspect(call: Call) -> web.Response:
+    return reply(container_json.exec_inspect(call.engine.agent.containers.exec_inspect(call.ref)))
+
+
+def read_config(body: Any) -> ExecConfig:
+    """The process that an exec shall run."""
+    fields = Fields(body)
+    config = ExecConfig(
+        args=fields.texts("Cmd"),
+        env=fields.texts("Env"),
+        working_dir=fields.text("WorkingDir"),
+        user=fields.text("User"),
+        tty=fields.flag("Tty"),
+        attach_stdin=fields.flag("AttachStdin"),
+        attach_stdout=fields.flag("AttachStdout"),
+        attach_stderr=fields.flag("AttachStderr"),
+        privileged=fields.flag("Privileged"),
+        detach_keys=fields.text("DetachKeys"),
+    )
+    for name in ("ConsoleSize", "Detach", "Container"):
+        fields.raw(name)
+    fields.done()
+    if not config.args:
+        raise InvalidArgumentError("No exec command specified")
+    detach.parse(config.detach_keys)
+    return config
+
+
+def _size(value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    if isinstance(value, list) and len(value) == 2 and all(isinstance(number, int) for number in value):
+        return (value[0], value[1]) if all(value) else None
+    raise InvalidArgumentError("ConsoleSize must be [height, width]")
+
+
+ROUTES = [
+    Route("POST", "/containers/{ref}/exec", create),
+    Route("POST", "/exec/{ref}/start", start),
+    Route("POST", "/exec/{ref}/resize", resize),
+    Route("GET", "/exec/{ref}/json", inspect),
+]

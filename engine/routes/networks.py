@@ -1,0 +1,93 @@
+"""Networks: the three that every host has, and the overlays of the cluster.
+
+``docker network ls`` on a worker shows the local ones only, as workers do not know the cluster's.
+"""
+
+from typing import Any
+
+from aiohttp import web
+
+from covey.errors import NotFoundError, PermissionDeniedError
+from engine.call import Call, empty, reply
+from engine.routing import Route
+from engine.translate import filters
+from engine.translate import network as network_json
+from engine.translate.filters import Filters
+
+FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
+
+
+async def list_networks(call: Call) -> web.Response:
+    wanted = call.filters(*FILTERS)
+    found = [network_json.write_local(name, call.engine.node.engine_id) for name in network_json.PREDEFINED]
+    if call.engine.manages:
+        found += [network_json.write(network) for network in await call.engine.cluster.networks()]
+    return reply([item for item in found if _matches(wanted, item)])
+
+
+async def inspect(call: Call) -> web.Response:
+    local = _predefined(call)
+    if local is not None and call.query("scope") in ("", "local"):
+        return reply(local)
+    if not call.engine.manages or call.query("scope") == "local":
+        raise NotFoundError(f"network {call.ref} not found")
+    return reply(network_json.write(await call.engine.cluster.network(call.ref)))
+
+
+async def create(call: Call) -> web.Response:
+    body = await call.json()
+    spec = network_json.read_spec(body)
+    cluster = call.engine.cluster
+    network_json.refuse_unsupported(spec)
+    if spec.annotations.name in network_json.PREDEFINED:
+        raise PermissionDeniedError(f"operation is not permitted on predefined {spec.annotations.name} network")
+    network = await cluster.create_network(spec)
+    return reply({"Id": network.id, "Warning": ""}, 201)
+
+
+async def remove(call: Call) -> web.Response:
+    local = _predefined(call)
+    if local is not None:
+        raise PermissionDeniedError(f"{local['Name']} is a pre-defined network and cannot be removed")
+    if not call.engine.manages:
+        raise NotFoundError(f"network {call.ref} not found")
+    await call.engine.cluster.remove_network(call.ref)
+    return empty(204)
+
+
+async def prune(call: Call) -> web.Response:
+    """Networks of the cluster are never pruned, as in Docker; local ones cannot be made yet."""
+    call.filters("label", "label!", "until")
+    return reply({"NetworksDeleted": None})
+
+
+def _predefined(call: Call) -> dict[str, Any] | None:
+    for name in network_json.PREDEFINED:
+        local = network_json.write_local(name, call.engine.node.engine_id)
+        if call.ref == name or (len(call.ref) >= 12 and local["Id"].startswith(call.ref)):
+            return local
+    return None
+
+
+def _matches(wanted: Filters, item: dict[str, Any]) -> bool:
+    kind = "builtin" if item["Name"] in network_json.PREDEFINED else "custom"
+    names = wanted.get("name")
+    return (
+        (not names or any(name in item["Name"] for name in names))
+        and filters.match_prefix(wanted.get("id"), item["Id"])
+        and filters.match_labels(wanted.get("label", ()), item["Labels"])
+        and all(
+            item[field] in wanted[name] for name, field in (("driver", "Driver"), ("scope", "Scope")) if name in wanted
+        )
+        and kind in wanted.get("type", (kind,))
+        and not filters.one_flag(wanted, "dangling")
+    )
+
+
+ROUTES = [
+    Route("GET", "/networks", list_networks),
+    Route("POST", "/networks/create", create),
+    Route("POST", "/networks/prune", prune),
+    Route("GET", "/networks/{ref}", inspect),
+    Route("DELETE", "/networks/{ref}", remove),
+]

@@ -1,0 +1,73 @@
+"""Services: list, create, inspect, update, remove; their logs are in ``tasks``."""
+
+from typing import Any
+
+from aiohttp import web
+
+from covey.errors import InvalidArgumentError
+from covey.objects import ServiceSpec
+from engine.call import Call, empty, reply
+from engine.cluster import ServiceCounts
+from engine.routing import Route
+from engine.translate import filters
+from engine.translate import service as service_json
+
+FILTERS = ("id", "label", "mode", "name", "runtime")
+
+
+async def list_services(call: Call) -> web.Response:
+    cluster, wanted = call.engine.cluster, call.filters(*FILTERS)
+    result = []
+    for service, counts in await cluster.services():
+        if filters.match_service(wanted, service):
+            item = service_json.write(service)
+            if call.flag("status"):
+                item["ServiceStatus"] = _counts(counts)
+            result.append(item)
+    return reply(result)
+
+
+async def create(call: Call) -> web.Response:
+    cluster = call.engine.cluster
+    spec = await _read(call)
+    service = await cluster.create_service(spec)
+    return reply({"ID": service.id, "Warnings": None}, 201)
+
+
+async def inspect(call: Call) -> web.Response:
+    service = await call.engine.cluster.service(call.ref)
+    return reply(service_json.write(service, defaults=call.flag("insertDefaults")))
+
+
+async def update(call: Call) -> web.Response:
+    cluster, version = call.engine.cluster, call.object_version("service")
+    rollback = call.query("rollback")
+    if rollback not in ("", "previous"):
+        raise InvalidArgumentError(f"unrecognized rollback option {rollback}")
+    spec = await _read(call)
+    await cluster.update_service(call.ref, version, spec, rollback=bool(rollback))
+    return reply({"Warnings": None})
+
+
+async def remove(call: Call) -> web.Response:
+    await call.engine.cluster.remove_service(call.ref)
+    return empty()
+
+
+async def _read(call: Call) -> ServiceSpec:
+    spec = service_json.read_spec(await call.json())
+    service_json.refuse_unsupported(spec)
+    return spec
+
+
+def _counts(counts: ServiceCounts) -> dict[str, Any]:
+    return {"RunningTasks": counts.running, "DesiredTasks": counts.desired, "CompletedTasks": counts.completed}
+
+
+ROUTES = [
+    Route("GET", "/services", list_services),
+    Route("POST", "/services/create", create),
+    Route("GET", "/services/{ref}", inspect),
+    Route("DELETE", "/services/{ref}", remove),
+    Route("POST", "/services/{ref}/update", update),
+]

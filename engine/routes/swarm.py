@@ -1,0 +1,79 @@
+"""The cluster as a whole: init, join, leave, inspect, update."""
+
+from aiohttp import web
+
+from covey.errors import ConflictError, UnavailableError, UnsupportedError
+from engine.call import Call, empty, reply
+from engine.ports import LocalState
+from engine.routing import Route
+from engine.translate import swarm as swarm_json
+
+_MEMBER = 'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
+_NO_MEMBER = "This node is not part of a swarm"
+
+
+def _refuse_member(call: Call) -> None:
+    if call.engine.node.state is not LocalState.INACTIVE:
+        raise UnavailableError(_MEMBER)
+
+
+async def init(call: Call) -> web.Response:
+    _refuse_member(call)
+    return reply(await call.engine.node.swarm_init(swarm_json.read_init(await call.json())))
+
+
+async def join(call: Call) -> web.Response:
+    _refuse_member(call)
+    await call.engine.node.swarm_join(swarm_json.read_join(await call.json()))
+    return empty()
+
+
+async def leave(call: Call) -> web.Response:
+    if call.engine.node.state is LocalState.INACTIVE:
+        raise UnavailableError(_NO_MEMBER)
+    await call.engine.node.swarm_leave(force=call.flag("force"))
+    return empty()
+
+
+async def inspect(call: Call) -> web.Response:
+    return reply(swarm_json.write(await call.engine.cluster.cluster()))
+
+
+async def update(call: Call) -> web.Response:
+    cluster = call.engine.cluster
+    if call.flag("rotateManagerUnlockKey"):
+        raise UnsupportedError("rotating the unlock key (rotateManagerUnlockKey) is not supported by Covey yet")
+    version = call.object_version("swarm")
+    spec = swarm_json.read_spec(await call.json())
+    swarm_json.refuse_unsupported(spec)
+    await cluster.update_cluster(
+        version,
+        spec,
+        rotate_worker_token=call.flag("rotateWorkerToken"),
+        rotate_manager_token=call.flag("rotateManagerToken"),
+    )
+    return empty()
+
+
+async def unlock_key(call: Call) -> web.Response:
+    _ = call.engine.cluster
+    raise UnsupportedError(
+        "unlock keys (GET /swarm/unlockkey) are not supported by Covey yet: managers are never locked"
+    )
+
+
+async def unlock(call: Call) -> web.Response:
+    if call.engine.node.state is LocalState.INACTIVE:
+        raise UnavailableError(_NO_MEMBER)
+    raise ConflictError("swarm is not locked")
+
+
+ROUTES = [
+    Route("GET", "/swarm", inspect),
+    Route("POST", "/swarm/init", init),
+    Route("POST", "/swarm/join", join),
+    Route("POST", "/swarm/leave", leave),
+    Route("POST", "/swarm/update", update),
+    Route("GET", "/swarm/unlockkey", unlock_key),
+    Route("POST", "/swarm/unlock", unlock),
+]

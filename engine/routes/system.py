@@ -1,0 +1,188 @@
+"""Ping, version, info, disk usage: what clients ask before anything else."""
+
+from typing import Any
+
+from aiohttp import web
+
+from agent.container.model import Status
+from covey.errors import CoveyError, UnsupportedError
+from covey.states import NodeRole
+from engine.call import Call, Engine, reply
+from engine.ports import LocalState
+from engine.routing import API_VERSION, MIN_API_VERSION, Route, dotted
+from engine.translate import image as image_json
+from engine.translate import swarm as swarm_json
+from engine.translate.times import rfc3339
+
+
+async def ping(call: Call) -> web.Response:
+    node = call.engine.node
+    state = str(node.state)
+    if node.state is LocalState.ACTIVE:
+        state += "/manager" if node.is_manager else "/worker"
+    headers = {
+        "Builder-Version": "1",
+        "Swarm": state,
+        "Cache-Control": "no-cache, no-store, must-revalidate",
+        "Pragma": "no-cache",
+    }
+    return web.Response(text="OK" if call.request.method == "GET" else None, headers=headers, content_type="text/plain")
+
+
+async def version(call: Call) -> web.Response:
+    host = call.engine.host
+    details = {
+        "ApiVersion": dotted(API_VERSION),
+        "Arch": host.goarch,
+        "KernelVersion": host.kernel,
+        "MinAPIVersion": dotted(MIN_API_VERSION),
+        "Os": "linux",
+    }
+    return reply(
+        {
+            "Platform": {"Name": "Covey"},
+            "Components": [{"Name": "Engine", "Version": host.version, "Details": details}],
+            "Version": host.version,
+            **details,
+            "GitCommit": "",
+            "GoVersion": "",
+            "BuildTime": "",
+        }
+    )
+
+
+async def info(call: Call) -> web.Response:
+    engine = call.engine
+    host, node = engine.host, engine.node
+    states = [container.state.status for container in engine.agent.containers.list()]
+    running, paused = states.count(Status.RUNNING), states.count(Status.PAUSED)
+    return reply(
+        {
+            "ID": node.engine_id,
+            "Containers": len(states),
+            "ContainersRunning": running,
+            "ContainersPaused": paused,
+            "ContainersStopped": len(states) - running - paused,
+            "Images": len(engine.agent.images.list()),
+            "Driver": "overlay2",
+            "DriverStatus": [["Backing Filesystem", "overlayfs"]],
+            "Plugins": {
+                "Volume": ["local"],
+                "Network": ["host", "null", "overlay"],
+                "Authorization": None,
+                "Log": ["json-file"],
+            },
+            **_limits(engine),
+            "IPv4Forwarding": True,
+            "Debug": False,
+            "NFd": 0,
+            "OomKillDisable": False,
+            "NGoroutines": 0,
+            "SystemTime": rfc3339(engine.clock()),
+            "LoggingDriver": "json-file",
+            "CgroupDriver": "cgroupfs",
+            "CgroupVersion": host.cgroup_version,
+            "NEventsListener": 0,
+            "KernelVersion": host.kernel,
+            "OperatingSystem": host.operating_system,
+            "OSVersion": host.os_version,
+            "OSType": "linux",
+            "Architecture": host.architecture,
+            "IndexServerAddress": "",
+            "RegistryConfig": {"InsecureRegistryCIDRs": [], "IndexConfigs": {}, "Mirrors": []},
+            "NCPU": host.cpus,
+            "MemTotal": host.memory_bytes,
+            "GenericResources": None,
+            "DockerRootDir": node.state_dir,
+            "HttpProxy": "",
+            "HttpsProxy": "",
+            "NoProxy": "",
+            "Name": node.hostname,
+            "Labels": [],
+            "ExperimentalBuild": False,
+            "ServerVersion": host.version,
+            "Runtimes": {"runc": {"path": "runc"}},
+            "DefaultRuntime": "runc",
+            "Swarm": await _swarm(engine),
+            "LiveRestoreEnabled": True,
+            "Isolation": "",
+            "InitBinary": "tini",
+            "ContainerdCommit": {"ID": ""},
+            "RuncCommit": {"ID": ""},
+            "InitCommit": {"ID": ""},
+            "SecurityOptions": list(host.security_options),
+            "CDISpecDirs": [],
+            "Warnings": list(host.warnings) or None,
+        }
+    )
+
+
+def _limits(engine: Engine) -> dict[str, bool]:
+    controllers = engine.host.controllers
+    memory, cpu = "memory" in controllers, "cpu" in controllers
+    return {
+        "MemoryLimit": memory,
+        "SwapLimit": memory,
+        "CpuCfsPeriod": cpu,
+        "CpuCfsQuota": cpu,
+        "CPUShares": cpu,
+        "CPUSet": "cpuset" in controllers,
+        "PidsLimit": "pids" in controllers,
+    }
+
+
+async def _swarm(engine: Engine) -> dict[str, Any]:
+    """This node's place in the cluster. A cluster without a leader must not make ``info`` fail: the error is shown instead."""
+    node = engine.node
+    result: dict[str, Any] = {
+        "NodeID": node.node_id,
+        "NodeAddr": node.advertise_addr,
+        "LocalNodeState": str(node.state),
+        "ControlAvailable": engine.manages,
+        "Error": node.error,
+        "RemoteManagers": [{"NodeID": peer.node_id, "Addr": peer.addr} for peer in node.managers] or None,
+    }
+    if engine.manages:
+        try:
+            cluster, nodes = await engine.cluster.cluster(), await engine.cluster.nodes()
+        except CoveyError as error:
+            result["Error"] = error.message
+        else:
+            managers = sum(1 for item in nodes if item.role is NodeRole.MANAGER)
+            result |= {"Nodes": len(nodes), "Managers": managers, "Cluster": swarm_json.write_info(cluster)}
+    return result
+
+
+async def disk_usage(call: Call) -> web.Response:
+    agent = call.engine.agent
+    images = agent.images.list()
+    volumes = [
+        {"Name": item.name, "Driver": "local", "Scope": "local", "Labels": item.labels, "Options": item.options}
+        for item in agent.volumes.list()
+    ]
+    from engine.translate import container as container_json
+
+    return reply(
+        {
+            "LayersSize": agent.images.disk_bytes(),
+            "Images": [image_json.summary(item) for item in images],
+            "Containers": [container_json.summary(item, call.engine.clock()) for item in agent.containers.list()],
+            "Volumes": volumes,
+            "BuildCache": [],
+        }
+    )
+
+
+async def auth(call: Call) -> web.Response:
+    del call
+    raise UnsupportedError("logging in to a registry (POST /auth) is not supported by Covey yet")
+
+
+ROUTES = [
+    Route("GET", "/_ping", ping),
+    Route("HEAD", "/_ping", ping),
+    Route("GET", "/version", version),
+    Route("GET", "/info", info),
+    Route("GET", "/system/df", disk_usage),
+    Route("POST", "/auth", auth),
+]

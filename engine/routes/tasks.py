@@ -1,0 +1,86 @@
+"""Tasks, and the logs of tasks and services."""
+
+from aiohttp import web
+
+from covey.objects import Network, Task
+from coveypb.v1 import control_pb2
+from engine.call import Call, reply
+from engine.cluster import ClusterControl
+from engine.routing import Route
+from engine.streams import STDERR, STDOUT, chunked, content_type, frame
+from engine.translate import filters, logs
+from engine.translate import task as task_json
+
+FILTERS = ("_up-to-date", "desired-state", "id", "label", "name", "node", "runtime", "service")
+
+
+async def list_tasks(call: Call) -> web.Response:
+    cluster, wanted = call.engine.cluster, call.filters(*FILTERS)
+    states = filters.desired_states(wanted)
+    services = [(await cluster.service(ref)).id for ref in wanted.get("service", ())]
+    nodes = [await _node_id(call, ref) for ref in wanted.get("node", ())]
+    tasks = await cluster.tasks(service_ids=services, node_ids=nodes, desired_states=states)
+    tasks = [task for task in tasks if filters.match_task(wanted, task, filters.task_name(task))]
+    if filters.one_flag(wanted, "_up-to-date"):
+        versions = {service.id: service.spec_version for service, _ in await cluster.services()}
+        tasks = [task for task in tasks if task.spec_version == versions.get(task.service_id)]
+    if "runtime" in wanted and "container" not in wanted["runtime"]:
+        tasks = []
+    networks = await _networks(cluster, tasks)
+    return reply([task_json.write(task, networks) for task in tasks])
+
+
+async def inspect(call: Call) -> web.Response:
+    cluster = call.engine.cluster
+    task = await cluster.task(call.ref)
+    return reply(task_json.write(task, await _networks(cluster, [task])))
+
+
+async def service_logs(call: Call) -> web.StreamResponse:
+    service = await call.engine.cluster.service(call.ref)
+    request = control_pb2.LogsRequest(service_refs=[service.id])
+    return await _logs(call, request, tty=service.spec.task.container.tty)
+
+
+async def task_logs(call: Call) -> web.StreamResponse:
+    task = await call.engine.cluster.task(call.ref)
+    request = control_pb2.LogsRequest(task_refs=[task.id])
+    return await _logs(call, request, tty=task.spec.container.tty)
+
+
+async def _logs(call: Call, request: control_pb2.LogsRequest, *, tty: bool) -> web.StreamResponse:
+    """One frame a line, as the client takes the line's task from the head of each frame."""
+    options = logs.read_options(call.request.query, call.engine.clock())
+    request.options.stdout, request.options.stderr = options.stdout, options.stderr
+    request.options.follow = options.follow
+    request.options.tail = -1 if options.tail is None else options.tail
+    request.options.since_ns, request.options.until_ns = options.since_ns, options.until_ns
+    async with chunked(call, content_type(call.version, multiplexed=not tty)) as response:
+        async for line in call.engine.cluster.logs(request):
+            text = logs.line(
+                line.data,
+                line.timestamp_ns if options.timestamps else None,
+                logs.task_details(line.node_id, line.service_id, line.task_id) if options.details else "",
+            )
+            await response.write(text if tty else frame(STDERR if line.stream == STDERR else STDOUT, text))
+    return response
+
+
+async def _node_id(call: Call, ref: str) -> str:
+    if ref == "self":
+        return call.engine.node.node_id
+    return (await call.engine.cluster.node(ref)).id
+
+
+async def _networks(cluster: ClusterControl, tasks: list[Task]) -> dict[str, Network]:
+    if not any(task.networks for task in tasks):
+        return {}
+    return {network.id: network for network in await cluster.networks()}
+
+
+ROUTES = [
+    Route("GET", "/tasks", list_tasks),
+    Route("GET", "/tasks/{ref}", inspect),
+    Route("GET", "/tasks/{ref}/logs", task_logs),
+    Route("GET", "/services/{ref}/logs", service_logs),
+]

@@ -1,0 +1,61 @@
+"""What the API promises and Covey does not have yet: each route answers 501 with a sentence that names it."""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from covey.errors import UnsupportedError
+from engine.call import Call, reply
+from engine.routing import Route
+
+_MISSING = (
+    ("POST", "/containers/{ref}/update", "changing a container's limits"),
+    ("GET", "/containers/{ref}/changes", "listing a container's changed files"),
+    ("GET", "/containers/{ref}/export", "exporting a container's files"),
+    ("GET", "/containers/{ref}/attach/ws", "attaching over a WebSocket"),
+    ("HEAD", "/containers/{ref}/archive", "copying files from a container"),
+    ("GET", "/containers/{ref}/archive", "copying files from a container"),
+    ("PUT", "/containers/{ref}/archive", "copying files into a container"),
+    ("POST", "/build", "building images"),
+    ("POST", "/build/prune", "pruning the build cache"),
+    ("POST", "/build/cancel", "cancelling a build"),
+    ("POST", "/commit", "making an image of a container"),
+    ("GET", "/images/search", "searching a registry"),
+    ("PUT", "/volumes/{ref}", "updating cluster volumes"),
+    ("POST", "/networks/{ref}/connect", "connecting a container to a network"),
+    ("POST", "/networks/{ref}/disconnect", "disconnecting a container from a network"),
+    ("GET", "/plugins/privileges", "plugins"),
+    ("POST", "/plugins/pull", "plugins"),
+    ("POST", "/plugins/create", "plugins"),
+    ("GET", "/plugins/{ref*}/json", "plugins"),
+    ("POST", "/plugins/{ref*}/enable", "plugins"),
+    ("POST", "/plugins/{ref*}/disable", "plugins"),
+    ("POST", "/plugins/{ref*}/upgrade", "plugins"),
+    ("POST", "/plugins/{ref*}/push", "plugins"),
+    ("POST", "/plugins/{ref*}/set", "plugins"),
+    ("DELETE", "/plugins/{ref*}", "plugins"),
+    ("POST", "/session", "build sessions"),
+    ("POST", "/grpc", "build sessions"),
+)
+
+
+async def plugins(call: Call) -> web.Response:
+    """There are none: that much is true."""
+    call.filters("capability", "enabled")
+    return reply([])
+
+
+def _refuse(method: str, pattern: str, what: str) -> Callable[[Call], Awaitable[web.StreamResponse]]:
+    path = pattern.replace("{ref*}", "{name}").replace("{ref}", "{id}")
+
+    async def refuse(call: Call) -> web.StreamResponse:
+        del call
+        raise UnsupportedError(f"{what} ({method} {path}) is not supported by Covey yet")
+
+    return refuse
+
+
+ROUTES = [
+    Route("GET", "/plugins", plugins),
+    *(Route(method, pattern, _refuse(method, pattern, what)) for method, pattern, what in _MISSING),
+]

@@ -1,0 +1,399 @@
+"""Containers of this host as Docker's JSON: the list, the inspection, and their filters."""
+
+from typing import Any
+
+from agent.container.model import (
+    Container,
+    ContainerConfig,
+    ExecState,
+    HealthStatus,
+    Mount,
+    MountKind,
+    NetworkAttachment,
+    Status,
+)
+from covey.clock import HOUR, MINUTE, SECOND
+from covey.errors import InvalidArgumentError
+from engine.translate import filters
+from engine.translate.fields import compact
+from engine.translate.filters import Filters
+from engine.translate.times import rfc3339
+
+FILTERS = (
+    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network", "publish",
+    "since", "status", "volume",
+)  # fmt: skip
+_DAY, _WEEK, _MONTH, _YEAR = 24 * HOUR, 168 * HOUR, 720 * HOUR, 8760 * HOUR
+
+
+def summary(container: Container, now_ns: int) -> dict[str, Any]:
+    """A line of ``docker ps``."""
+    config, state = container.config, container.state
+    return {
+        "Id": container.id,
+        "Names": [f"/{container.name}"],
+        "Image": config.image,
+        "ImageID": config.image_id,
+        "Command": " ".join(config.args),
+        "Created": config.created_at_ns // SECOND,
+        "Ports": _summary_ports(config),
+        "Labels": config.labels,
+        "State": str(state.status),
+        "Status": status_line(container, now_ns),
+        "HostConfig": {"NetworkMode": network_mode(config)},
+        "NetworkSettings": {"Networks": _networks(config)},
+        "Mounts": [_mount_point(mount) for mount in config.mounts],
+    }
+
+
+def status_line(container: Container, now_ns: int) -> str:
+    """``Up 3 minutes (healthy)``, as Docker writes it."""
+    state = container.state
+    if state.status is Status.CREATED:
+        return "Created"
+    if state.running:
+        line = f"Up {human_duration(now_ns - state.started_at_ns)}"
+        if state.status is Status.PAUSED:
+            return f"{line} (Paused)"
+        if state.health.status is HealthStatus.STARTING:
+            return f"{line} (health: starting)"
+        return line if state.health.status is HealthStatus.NONE else f"{line} ({state.health.status})"
+    if state.status is Status.REMOVING:
+        return "Removal In Progress"
+    if state.status is Status.DEAD:
+        return "Dead"
+    return f"Exited ({state.exit_code}) {human_duration(now_ns - state.finished_at_ns)} ago"
+
+
+def human_duration(span_ns: int) -> str:
+    """The largest unit that fits, in words."""
+    if span_ns < SECOND:
+        return "Less than a second"
+    for unit, name, limit, lone in (
+        (SECOND, "second", 60, "1 second"),
+        (MINUTE, "minute", 60, "About a minute"),
+        (HOUR, "hour", 48, "About an hour"),
+        (_DAY, "day", 14, "1 day"),
+        (_WEEK, "week", 8, "1 week"),
+        (_MONTH, "month", 24, "1 month"),
+    ):
+        count = span_ns // unit
+        if count < limit:
+            return lone if count == 1 else f"{count} {name}s"
+    return f"{span_ns // _YEAR} years"
+
+
+def matches(wanted: Filters, container: Container, listed: list[Container]) -> bool:
+    """``listed`` are all containers, for ``before`` and ``since``."""
+    config, state = container.config, container.state
+    task = filters.one_flag(wanted, "is-task")
+    named = wanted.get("name")
+    statuses, healths = wanted.get("status"), wanted.get("health")
+    for status in statuses or ():
+        if status not in (*tuple(Status), "restarting"):
+            raise InvalidArgumentError(f"invalid filter 'status={status}'")
+    return (
+        filters.match_prefix(wanted.get("id"), container.id)
+        and (not named or any(name.strip("^/$") in container.name for name in named))
+        and filters.match_labels(wanted.get("label", ()), config.labels)
+        and (not statuses or str(state.status) in statuses)
+        and (not healths or str(state.health.status) in healths)
+        and (task is None or task is bool(config.task_id))
+        and _matches_image(wanted, config)
+        and _matches_exit(wanted, container)
+        and _matches_attachments(wanted, config)
+        and _matches_age(wanted, container, listed)
+    )
+
+
+def inspect(container: Container, log_path: str, execs: list[str]) -> dict[str, Any]:
+    config, state = container.config, container.state
+    return {
+        "Id": container.id,
+        "Created": rfc3339(config.created_at_ns),
+        "Path": config.args[0] if config.args else "",
+        "Args": list(config.args[1:]),
+        "State": _state(container),
+        "Image": config.image_id,
+        "ResolvConfPath": "",
+        "HostnamePath": "",
+        "HostsPath": "",
+        "LogPath": log_path,
+        "Name": f"/{container.name}",
+        "RestartCount": max(0, state.starts - 1),
+        "Driver": "overlay2",
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": execs or None,
+        "HostConfig": _host_config(config),
+        "GraphDriver": {"Name": "overlay2", "Data": None},
+        "Mounts": [_mount_point(mount) for mount in config.mounts],
+        "Config": _config(config),
+        "NetworkSettings": {
+            "Bridge": "",
+            "SandboxID": "",
+            "SandboxKey": config.netns_path,
+            "Ports": _ports(config),
+            "Networks": _networks(config),
+        },
+    }
+
+
+def network_mode(config: ContainerConfig) -> str:
+    if config.netns_path == "host":
+        return "host"
+    return config.networks[0].name if config.networks else "none"
+
+
+def exec_inspect(state: ExecState) -> dict[str, Any]:
+    config = state.config
+    return {
+        "ID": state.id,
+        "Running": state.running,
+        "ExitCode": state.exit_code,
+        "ProcessConfig": {
+            "tty": config.tty,
+            "entrypoint": config.args[0] if config.args else "",
+            "arguments": list(config.args[1:]),
+            "privileged": config.privileged,
+            **compact(user=config.user),
+        },
+        "OpenStdin": config.attach_stdin,
+        "OpenStderr": config.attach_stderr,
+        "OpenStdout": config.attach_stdout,
+        "CanRemove": False,
+        "ContainerID": state.container_id,
+        "DetachKeys": config.detach_keys,
+        "Pid": state.pid,
+    }
+
+
+def _matches_image(wanted: Filters, config: ContainerConfig) -> bool:
+    images = wanted.get("ancestor")
+    return not images or any(
+        item in (config.image, config.image.split("@")[0], config.image_id)
+        or config.image == f"{item}:latest"
+        or config.image_id.removeprefix("sha256:").startswith(item.removeprefix("sha256:"))
+        for item in images
+    )
+
+
+def _matches_exit(wanted: Filters, container: Container) -> bool:
+    codes = wanted.get("exited")
+    if not codes:
+        return True
+    for code in codes:
+        if not code.lstrip("-").isdecimal():
+            raise InvalidArgumentError(f"invalid filter 'exited={code}'")
+    state = container.state
+    return state.starts > 0 and not state.running and str(state.exit_code) in codes
+
+
+def _matches_attachments(wanted: Filters, config: ContainerConfig) -> bool:
+    networks, volumes = wanted.get("network"), wanted.get("volume")
+    attached = {name for item in config.networks for name in (item.name, item.network_id)} | {network_mode(config)}
+    mounted = {name for mount in config.mounts for name in (mount.source, mount.target)}
+    published = {key for item in config.networks for key in item.ports}
+    ports = (*wanted.get("publish", ()), *wanted.get("expose", ()))
+    return (
+        (not networks or not attached.isdisjoint(networks))
+        and (not volumes or not mounted.isdisjoint(volumes))
+        and (not ports or not published.isdisjoint(port if "/" in port else f"{port}/tcp" for port in ports))
+    )
+
+
+def _matches_age(wanted: Filters, container: Container, listed: list[Container]) -> bool:
+    for name, sign in (("before", 1), ("since", -1)):
+        for ref in wanted.get(name, ()):
+            other = next((item for item in listed if item.name == ref or item.id.startswith(ref)), None)
+            if other is None:
+                raise InvalidArgumentError(f"invalid filter '{name}={ref}': no such container")
+            if sign * (other.config.created_at_ns - container.config.created_at_ns) <= 0:
+                return False
+    return True
+
+
+def _state(container: Container) -> dict[str, Any]:
+    state = container.state
+    result = {
+        "Status": str(state.status),
+        "Running": state.running,
+        "Paused": state.status is Status.PAUSED,
+        "Restarting": False,
+        "OOMKilled": state.oom_killed,
+        "Dead": state.status is Status.DEAD,
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": rfc3339(state.started_at_ns),
+        "FinishedAt": rfc3339(state.finished_at_ns),
+    }
+    if state.health.status is not HealthStatus.NONE:
+        result["Health"] = {
+            "Status": str(state.health.status),
+            "FailingStreak": state.health.failing_streak,
+            "Log": [
+                {
+                    "Start": rfc3339(probe.start_ns),
+                    "End": rfc3339(probe.end_ns),
+                    "ExitCode": probe.exit_code,
+                    "Output": probe.output,
+                }
+                for probe in state.health.log
+            ],
+        }
+    return result
+
+
+def _config(config: ContainerConfig) -> dict[str, Any]:
+    health = config.healthcheck
+    return {
+        "Hostname": config.hostname,
+        "Domainname": config.domainname,
+        "User": config.user,
+        "AttachStdin": config.attach_stdin,
+        "AttachStdout": config.attach_stdout,
+        "AttachStderr": config.attach_stderr,
+        "Tty": config.tty,
+        "OpenStdin": config.open_stdin,
+        "StdinOnce": config.stdin_once,
+        "Env": list(config.env),
+        "Cmd": None if config.command is None else list(config.command),
+        **compact(
+            Healthcheck=None
+            if health is None
+            else compact(
+                Test=list(health.test),
+                Interval=int(health.interval_seconds * SECOND),
+                Timeout=int(health.timeout_seconds * SECOND),
+                Retries=health.retries,
+                StartPeriod=int(health.start_period_seconds * SECOND),
+                StartInterval=int(health.start_interval_seconds * SECOND),
+            )
+        ),
+        "Image": config.image,
+        "Volumes": None,
+        "WorkingDir": config.working_dir,
+        "Entrypoint": None if config.entrypoint is None else list(config.entrypoint),
+        "OnBuild": None,
+        "Labels": config.labels,
+        "StopSignal": config.stop_signal,
+        "StopTimeout": int(config.stop_grace_seconds),
+    }
+
+
+def _host_config(config: ContainerConfig) -> dict[str, Any]:
+    limits = config.resources
+    return {
+        "Binds": [f"{mount.source}:{mount.target}" for mount in config.mounts if mount.kind is MountKind.BIND] or None,
+        "NetworkMode": network_mode(config),
+        "PortBindings": _ports(config),
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "AutoRemove": config.auto_remove,
+        "LogConfig": {"Type": "json-file", "Config": {}},
+        "CapAdd": list(config.cap_add) or None,
+        "CapDrop": list(config.cap_drop) or None,
+        "Dns": list(config.dns),
+        "DnsOptions": list(config.dns_options),
+        "DnsSearch": list(config.dns_search),
+        "ExtraHosts": list(config.extra_hosts) or None,
+        "GroupAdd": list(config.groups) or None,
+        "IpcMode": "host" if config.host_ipc else "private",
+        "PidMode": "host" if config.host_pid else "",
+        "UTSMode": "host" if config.host_uts else "",
+        "OomScoreAdj": limits.oom_score_adj,
+        "Privileged": config.privileged,
+        "ReadonlyRootfs": config.read_only,
+        "SecurityOpt": (["no-new-privileges"] if config.no_new_privileges else []) or None,
+        "Tmpfs": config.tmpfs or None,
+        "ShmSize": config.shm_size_bytes,
+        "Sysctls": config.sysctls or None,
+        "Runtime": "runc",
+        "Init": config.init,
+        "Memory": limits.memory_bytes,
+        "MemoryReservation": limits.memory_reservation_bytes,
+        "MemorySwap": limits.memory_swap_bytes,
+        "NanoCpus": limits.nano_cpus,
+        "CpuShares": limits.cpu_shares,
+        "CpuQuota": limits.cpu_quota_us,
+        "CpuPeriod": limits.cpu_period_us,
+        "CpusetCpus": limits.cpuset_cpus,
+        "CpusetMems": limits.cpuset_mems,
+        "PidsLimit": limits.pids_limit or None,
+        "Ulimits": [{"Name": item.name, "Soft": item.soft, "Hard": item.hard} for item in config.ulimits] or None,
+        "Devices": [
+            {
+                "PathOnHost": item.host_path,
+                "PathInContainer": item.container_path or item.host_path,
+                "CgroupPermissions": item.permissions,
+            }
+            for item in config.devices
+        ],
+        "Isolation": "",
+    }
+
+
+def _mount_point(mount: Mount) -> dict[str, Any]:
+    volume = mount.kind is MountKind.VOLUME
+    return {
+        "Type": str(mount.kind),
+        **compact(Name=mount.source if volume else "", Driver="local" if volume else ""),
+        "Source": mount.source,
+        "Destination": mount.target,
+        "Mode": "",
+        "RW": not mount.read_only,
+        "Propagation": mount.propagation if mount.kind is MountKind.BIND else "",
+    }
+
+
+def _networks(config: ContainerConfig) -> dict[str, Any]:
+    return {item.name: _endpoint(item) for item in config.networks}
+
+
+def _endpoint(item: NetworkAttachment) -> dict[str, Any]:
+    return {
+        "IPAMConfig": None,
+        "Links": None,
+        "Aliases": list(item.aliases) or None,
+        "MacAddress": item.mac,
+        "DriverOpts": None,
+        "GwPriority": 0,
+        "NetworkID": item.network_id,
+        "EndpointID": item.endpoint_id,
+        "Gateway": item.gateway,
+        "IPAddress": item.ip,
+        "IPPrefixLen": item.prefix,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "DNSNames": list(item.aliases) or None,
+    }
+
+
+def _published(config: ContainerConfig) -> list[tuple[str, str, str]]:
+    """(``80/tcp``, host address, host port) of every published port."""
+    found = []
+    for item in config.networks:
+        for port, host in item.ports.items():
+            address, _, number = host.rpartition(":")
+            found.append((port, address, number))
+    return found
+
+
+def _ports(config: ContainerConfig) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for port, address, number in _published(config):
+        result.setdefault(port, []).append({"HostIp": address, "HostPort": number})
+    return result
+
+
+def _summary_ports(config: ContainerConfig) -> list[dict[str, Any]]:
+    result = []
+    for port, address, number in _published(config):
+        private, _, protocol = port.partition("/")
+        result.append(
+            {"IP": address, "PrivatePort": int(private), "PublicPort": int(number or 0), "Type": protocol or "tcp"}
+        )
+    return result

@@ -1,0 +1,102 @@
+"""Events as Docker's JSON: of this host's containers and images, and of the cluster's objects."""
+
+from typing import Any
+
+from agent.container.model import ContainerEvent
+from covey.clock import SECOND
+from covey.objects import Cluster, Config, Network, Node, Secret, Service, Struct, Task
+from engine.translate.filters import Filters, match_labels
+from engine.translate.words import word
+
+FILTERS = (
+    "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret", "service",
+    "type", "volume",
+)  # fmt: skip
+_KINDS: dict[type[Struct], str] = {
+    Node: "node",
+    Service: "service",
+    Network: "network",
+    Secret: "secret",
+    Config: "config",
+}
+
+
+def message(
+    kind: str, action: str, actor: str, attributes: dict[str, str], time_ns: int, *, scope: str = "local"
+) -> dict[str, Any]:
+    """One event. Containers and images also carry the fields of before API 1.22, which old clients read."""
+    result: dict[str, Any] = {
+        "Type": kind,
+        "Action": action,
+        "Actor": {"ID": actor, "Attributes": attributes},
+        "scope": scope,
+        "time": time_ns // SECOND,
+        "timeNano": time_ns,
+    }
+    if kind in ("container", "image"):
+        result["status"], result["id"] = action, actor
+    if kind == "container":
+        result["from"] = attributes.get("image", "")
+    return result
+
+
+def from_container(event: ContainerEvent) -> dict[str, Any]:
+    config = event.container
+    attributes = {**config.labels, **event.attributes, "image": config.image, "name": config.name}
+    return message("container", event.action, config.id, attributes, event.time_ns)
+
+
+def from_cluster(action: str, item: Struct, time_ns: int, before: Struct | None = None) -> dict[str, Any] | None:
+    """The event of a change in the cluster; None for what Docker does not tell (tasks, the cluster's own settings)."""
+    kind = _KINDS.get(type(item))
+    if kind is None or isinstance(item, Task | Cluster):
+        return None
+    attributes = {"name": _name(item)}
+    if isinstance(item, Network):
+        attributes["type"] = item.spec.driver.name
+    if isinstance(item, Node) and isinstance(before, Node):
+        attributes |= _node_changes(before, item)
+    return message(kind, action, getattr(item, "id", ""), attributes, time_ns, scope="swarm")
+
+
+def matches(filters: Filters, event: dict[str, Any]) -> bool:
+    """Whether an event passes the filters; an object's filter matches its id, a prefix of it, or its name."""
+    kind, actor = event["Type"], event["Actor"]
+    attributes = actor["Attributes"]
+    for name, wanted in filters.items():
+        if name == "type":
+            passed = kind in wanted
+        elif name == "event":
+            passed = any(event["Action"] == item or event["Action"].startswith(f"{item}:") for item in wanted)
+        elif name == "scope":
+            passed = event["scope"] in wanted
+        elif name == "label":
+            passed = match_labels(wanted, attributes)
+        elif name == "image" and kind == "container":
+            passed = any(attributes.get("image", "").split(":")[0] == item.split(":")[0] for item in wanted)
+        else:
+            names = (attributes.get("name", ""), actor["ID"])
+            passed = kind == name and any(item in names or actor["ID"].startswith(item) for item in wanted)
+        if not passed:
+            return False
+    return True
+
+
+def _name(item: Struct) -> str:
+    if isinstance(item, Node):
+        return item.description.hostname
+    if isinstance(item, Service | Network | Secret | Config):
+        return item.spec.annotations.name
+    return ""
+
+
+def _node_changes(before: Node, after: Node) -> dict[str, str]:
+    changes = {}
+    for label, old, new in (
+        ("state", before.status.state, after.status.state),
+        ("availability", before.spec.availability, after.spec.availability),
+        ("role", before.role, after.role),
+    ):
+        if old != new:
+            changes[f"{label}.old"], changes[f"{label}.new"] = word(old), word(new)
+    return changes

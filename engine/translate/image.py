@@ -1,0 +1,104 @@
+"""Images of this host as Docker's JSON."""
+
+from typing import Any
+
+from agent.image.model import Healthcheck, HistoryEntry, Image, ImageConfig
+from covey.clock import SECOND
+from covey.errors import InvalidArgumentError
+from engine.translate.fields import compact
+from engine.translate.times import ZERO, parse_rfc3339
+
+
+def created_seconds(text: str) -> int:
+    """Seconds since the epoch; an image without a time, or with one that nobody can read, is of 0."""
+    try:
+        return parse_rfc3339(text) // SECOND
+    except InvalidArgumentError:
+        return 0
+
+
+def summary(image: Image, containers: int = -1) -> dict[str, Any]:
+    """A line of ``docker images``."""
+    return {
+        "Id": image.id,
+        "ParentId": image.parent,
+        "RepoTags": list(image.repo_tags),
+        "RepoDigests": list(image.repo_digests),
+        "Created": created_seconds(image.created),
+        "Size": image.size,
+        "SharedSize": -1,
+        "VirtualSize": image.size,
+        "Labels": dict(image.config.labels),
+        "Containers": containers,
+    }
+
+
+def inspect(image: Image) -> dict[str, Any]:
+    return {
+        "Id": image.id,
+        "RepoTags": list(image.repo_tags),
+        "RepoDigests": list(image.repo_digests),
+        "Parent": image.parent,
+        "Comment": image.comment,
+        "Created": image.created or ZERO,
+        "DockerVersion": "",
+        "Author": image.author,
+        "Config": config(image.config),
+        "Architecture": image.architecture,
+        **compact(Variant=image.variant),
+        "Os": image.os,
+        "Size": image.size,
+        "VirtualSize": image.size,
+        "GraphDriver": {"Name": "overlay2", "Data": None},
+        "RootFS": {"Type": "layers", "Layers": list(image.diff_ids)},
+        "Metadata": {"LastTagTime": image.last_tagged or ZERO},
+    }
+
+
+def config(item: ImageConfig) -> dict[str, Any]:
+    return {
+        "User": item.user,
+        **compact(ExposedPorts={port: {} for port in item.exposed_ports} or None),
+        "Env": list(item.env),
+        "Cmd": None if item.cmd is None else list(item.cmd),
+        **compact(Volumes={path: {} for path in item.volumes} or None),
+        "WorkingDir": item.working_dir,
+        "Entrypoint": None if item.entrypoint is None else list(item.entrypoint),
+        "OnBuild": list(item.on_build) or None,
+        "Labels": dict(item.labels) or None,
+        **compact(
+            StopSignal=item.stop_signal,
+            Shell=list(item.shell),
+            Healthcheck=None if item.healthcheck is None else _health(item.healthcheck),
+        ),
+    }
+
+
+def history(image: Image, steps: tuple[HistoryEntry, ...]) -> list[dict[str, Any]]:
+    """``docker history``: newest step first; only the newest is known by an id."""
+    sizes = iter(image.layer_sizes)
+    result: list[dict[str, Any]] = [
+        {
+            "Id": "<missing>",
+            "Created": created_seconds(step.created or ""),
+            "CreatedBy": step.created_by,
+            "Tags": None,
+            "Size": 0 if step.empty_layer else next(sizes, 0),
+            "Comment": step.comment,
+        }
+        for step in steps
+    ]
+    if result:
+        result[-1] |= {"Id": image.id, "Tags": list(image.repo_tags) or None}
+    return result[::-1]
+
+
+def _health(item: Healthcheck) -> dict[str, Any]:
+    return compact(
+        Test=list(item.test),
+        Interval=item.interval,
+        Timeout=item.timeout,
+        StartPeriod=item.start_period,
+        StartInterval=item.start_interval,
+        Retries=item.retries,
+    )
