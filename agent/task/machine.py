@@ -97,11 +97,6 @@ class Record(msgspec.Struct, frozen=True):
         """Whether the task is to end, if it has not."""
         return not self.assigned or self.task.desired_state > S.RUNNING
 
-    @property
-    def to_be_removed(self) -> bool:
-        """Whether nothing of the task is to stay on this node."""
-        return not self.assigned or self.task.desired_state == S.REMOVE
-
 
 class Prepare(msgspec.Struct, frozen=True):
     """Make the namespace, the files and the container. A container that is there is made anew."""
@@ -122,7 +117,7 @@ class Release(msgspec.Struct, frozen=True):
 
 
 class Remove(msgspec.Struct, frozen=True):
-    """Remove the container, what it holds, and the record."""
+    """Remove the container and what it holds; and the record, once no manager names the task any more."""
 
 
 class Move(msgspec.Struct, frozen=True):
@@ -178,10 +173,13 @@ def moved(
 
 
 def _plan_ended(record: Record, seen: Observation) -> Step:
-    if record.to_be_removed:
+    """A withdrawn task goes with its record; one that is wanted gone goes too, but its record stays until it is withdrawn."""
+    if not record.assigned:
         return Remove()
     if seen.life is Life.RUNNING:
         return Stop()
+    if record.task.desired_state == S.REMOVE and seen.life is not Life.ABSENT:
+        return Remove()
     return Wait() if record.released else Release()
 
 

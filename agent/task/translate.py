@@ -125,12 +125,7 @@ def healthcheck(wanted: HealthConfig | None, inherited: Healthcheck | None) -> H
 
 
 def with_resolver(config: ContainerConfig) -> ContainerConfig:
-    """The configuration of a container that is on cluster networks: names are asked of Covey's own resolver."""
-    if config.dns:
-        raise UnsupportedError(
-            f"{config.name}: --dns together with an overlay network is not there yet: names are resolved by {RESOLVER}; "
-            "leave --dns out, or the network"
-        )
+    """The configuration of a container in a namespace of its own: Covey's resolver answers there, and asks others for the rest."""
     return _replace(config, dns=(RESOLVER,), dns_options=config.dns_options or ("ndots:0",))
 
 

@@ -134,7 +134,10 @@ class Executor:
             return
         plan = wiring(record.task, self.known_networks)
         if not plan.on_host:
-            await self._networks.adopt(record.container_id, plan.attachments)
+            dns = record.task.spec.container.dns
+            await self._networks.adopt(
+                record.container_id, plan.attachments, nameservers=dns.nameservers if dns else ()
+            )
 
     def _config(self, record: Record) -> ContainerConfig:
         spec = record.task.spec.container
@@ -148,7 +151,7 @@ class Executor:
         return container_config(record.task, image, node, record.container_id, self._clock())
 
     async def _wire(self, config: ContainerConfig, plan: Wiring) -> ContainerConfig:
-        path = await self._networks.create_sandbox(config.id)
+        path = await self._networks.create_sandbox(config.id, nameservers=config.dns)
         attached = []
         for attachment in plan.attachments:
             await self._networks.attach(config.id, attachment)
@@ -169,9 +172,7 @@ class Executor:
             attached.append(
                 NetworkAttachment(name="docker_gwbridge" if attached else "bridge", ip=ip, prefix=int(prefix or 32))
             )
-        if plan.attachments or not config.dns:
-            config = with_resolver(config)
-        return _replace(config, netns_path=path, networks=tuple(attached))
+        return _replace(with_resolver(config), netns_path=path, networks=tuple(attached))
 
     async def _clear(self, record: Record) -> None:
         """What an earlier attempt at this task left half-made."""

@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 NETWORK_RETRY_SECONDS = 2.0
 DRAIN_SECONDS = 60
-DRAIN_POLL_SECONDS = 0.02
 
 
 class Worker:
@@ -65,6 +64,7 @@ class Worker:
         self._crew = Crew()
         self._applying = asyncio.Lock()
         self._network_trouble = asyncio.Event()
+        self._task_gone = asyncio.Event()
 
     async def start(self) -> None:
         """Take up what an earlier life left: adopt containers, report what became of them, go on with the rest."""
@@ -121,7 +121,8 @@ class Worker:
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 while self._controllers:
-                    await asyncio.sleep(DRAIN_POLL_SECONDS)
+                    self._task_gone.clear()
+                    await self._task_gone.wait()
         except TimeoutError:
             raise DeadlineError(f"{len(self._controllers)} tasks did not end within {DRAIN_SECONDS} s") from None
 
@@ -203,6 +204,7 @@ class Worker:
         self._reporter.forget(task_id)
         if self._controllers.get(task_id) is controller:
             del self._controllers[task_id]
+        self._task_gone.set()
 
     async def _adopt(self, record: Record) -> None:
         if record.status.state.terminal:
