@@ -249,7 +249,7 @@ class Lifecycle:
     async def clean_up(self, held: Held) -> None:
         """What a run leaves in the runtime, the cgroups and the mount table; the caller holds the lock."""
         await self._runtime.delete(held.config.id)
-        self._prepare.undo(held.config.id)
+        await asyncio.to_thread(self._prepare.undo, held.config.id)  # unmounting can wait for the disk
         cgroup.remove(self._cgroups, self._paths.cgroup(held.config.id))
 
     # -- watching

@@ -3,7 +3,7 @@
 
 Law: the row on disk is written before what it says becomes true for anybody else; containers outlive this object,
 and `open` takes them over
-again (`agent.container.recovery`). One asyncio loop, no threads but for deleting big folders. Made by `agent.agent`
+again (`agent.container.recovery`). One asyncio loop, no threads but for unmounting and deleting. Made by `agent.agent`
 and tests.
 """
 

@@ -1,0 +1,60 @@
+"""Named volumes: folders that appear and go as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.volume.local import VolumeStore
+from covey.errors import InvalidArgumentError, NotFoundError
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> VolumeStore:
+    return VolumeStore(tmp_path / "volumes")
+
+
+def test_a_volume_is_made_once_and_keeps_its_labels(volumes: VolumeStore) -> None:
+    made = volumes.create("data", labels={"a": "b"}, now_ns=7)
+    assert volumes.create("data", labels={"other": ""}) == made == volumes.get("data")
+    assert volumes.list() == [made]
+    assert volumes.data_path("data").is_dir()
+
+
+def test_no_name_makes_an_anonymous_one(volumes: VolumeStore) -> None:
+    made = volumes.create()
+    assert len(made.name) == 64
+    assert made.anonymous
+    assert not volumes.create("named").anonymous
+
+
+def test_removal_takes_the_data_along(volumes: VolumeStore) -> None:
+    volumes.create("data")
+    path = volumes.data_path("data")
+    (path / "x").touch()
+    volumes.remove("data")
+    assert not path.exists()
+    with pytest.raises(NotFoundError, match="data"):
+        volumes.remove("data")
+
+
+@pytest.mark.parametrize("name", ["../x", ".hidden", "a/b", "-x", "x" * 256])
+def test_a_name_that_could_lead_elsewhere_is_refused(volumes: VolumeStore, name: str) -> None:
+    with pytest.raises(InvalidArgumentError):
+        volumes.create(name)
+    with pytest.raises(NotFoundError):
+        volumes.get(name)
+
+
+def test_what_an_interrupted_creation_left_is_cleaned(volumes: VolumeStore, tmp_path: Path) -> None:
+    volumes.create("data")
+    (tmp_path / "volumes/.new-x/_data").mkdir(parents=True)
+    assert [v.name for v in volumes.list()] == ["data"]
+    volumes.clean()
+    assert [p.name for p in (tmp_path / "volumes").iterdir()] == ["data"]
+
+
+def test_options_are_refused_by_name(volumes: VolumeStore) -> None:
+    with pytest.raises(InvalidArgumentError, match="device"):
+        volumes.create("x", options={"type": "nfs", "device": ":/x"})
