@@ -14,12 +14,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from agent.dns import wire
-from agent.dns.files import RESOLVER_ADDRESS
 from agent.dns.forward import Forwarder, receive_message
 from agent.dns.zone import Zone
 
 logger = logging.getLogger(__name__)
 
+RESOLVER_ADDRESS = "127.0.0.11"  # what a container's /etc/resolv.conf names
 USUAL_PORT = 41053  # the same in every life of the daemon, so that flows go on; any other when the application has it
 PACKETS_A_TURN = 64
 MOST_FORWARDED = 128
@@ -131,6 +131,7 @@ class ContainerResolver:
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._spawn(work)
+        task.add_done_callback(lambda _: work.close())  # a task that was cancelled before its first step
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -3,8 +3,8 @@
 Law: every method can be repeated, and a daemon that dies at any line leaves running containers their network. Called by the agent's
 worker alone; blocking kernel work runs on one thread of its own, in order.
 
-A life goes: `start`, `adopt` each container that lives, `apply` (the first one complete), `clean`, then work, then `close`.
-What `apply` was told is kept on tmpfs, so names and service addresses are there before a manager is reached again.
+A life goes: `start`, `apply` with what the worker remembers, `adopt` each container that lives, a complete `apply` once a manager is reached,
+`clean`, then work, then `close`. In this order running containers never lose a name or a service address.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ GATEWAY_BRIDGE = "covey0"
 
 
 class NetworkDriver:
-    """One per daemon. `host_address` is this node's underlay (VTEP) address, `run_dir` a tmpfs folder (`/run/covey`).
+    """One per daemon. `host_address` is this node's underlay (VTEP) address, empty while it has none, `run_dir` a tmpfs folder (`/run/covey`).
 
     `resolvers` returns the host's nameservers each time it is asked. `gateway_bridge` names the bridge through which
     containers reach the world; it is unique in the host's namespace. `host_netns` is a path, or empty for the process's own.
@@ -57,10 +57,6 @@ class NetworkDriver:
         await self._run(self._host.start)
         await self._dns.start()
 
-    async def set_host_address(self, host_address: str) -> None:
-        """Where this host's tunnels end from now on; the host has joined a cluster. Networks made before keep theirs."""
-        await self._run(lambda: self._started().set_host_address(host_address))
-
     async def close(self) -> None:
         """Stop serving. Containers keep their networks; the next life adopts them."""
         await self._dns.close()
@@ -68,6 +64,11 @@ class NetworkDriver:
             await self._run(self._host.close)
             self._host = None
         self._thread.shutdown(wait=False)
+
+    async def set_host_address(self, host_address: str) -> None:
+        """The host's underlay address, once it is known or when it changes; tunnels are made anew on it."""
+        host = self._started()
+        await self._run(lambda: host.set_host_address(host_address))
 
     async def ensure_network(self, network: OverlayNetwork) -> None:
         """Make the network's sandbox, bridge and VXLAN device; an UnsupportedError names what the kernel lacks."""

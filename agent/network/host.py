@@ -1,7 +1,7 @@
 """Everything the driver does to the kernel, in order, on one thread: the shell around the plans.
 
-Law: what was asked for is written down before it is done (`networks.msgpack` on tmpfs), so a daemon that dies at any line finds it again;
-one network's failure never stops the others, it is reported and tried again. Called by `driver` only, never from the loop's thread.
+Law: the kernel is the record of what was done, so a daemon that dies at any line finds it again; one network's failure never stops the others,
+it is reported and tried again. Called by `driver` only, never from the loop's thread.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from agent.dns import zone
 from agent.dns.zone import NetworkNames, Zone
@@ -24,7 +22,7 @@ from agent.network.netns import Namespace
 from agent.network.overlay import Overlay
 from agent.network.sandbox import Sandbox
 from agent.network.world import World
-from covey.errors import CoveyError, InvalidArgumentError, NotFoundError
+from covey.errors import CoveyError, InvalidArgumentError, NotFoundError, UnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +32,6 @@ class Host:
 
     def __init__(self, host_address: str, run_dir: Path, gateway_bridge: str, host_netns: str) -> None:
         self._host_address = host_address
-        self._state = run_dir / "networks.msgpack"
         self._network_dir = run_dir / "netns" / "networks"
         self._sandbox_dir = run_dir / "netns" / "containers"
         self.namespace = Namespace(host_netns) if host_netns else netns.own_namespace()
@@ -45,19 +42,12 @@ class Host:
         self._names: dict[str, NetworkNames] = {}
         self._egress = Egress(self.namespace, gateway_bridge)
 
-    def set_host_address(self, host_address: str) -> None:
-        self._host_address = host_address
-
     def start(self) -> None:
         for folder in (self._network_dir, self._sandbox_dir):
             folder.mkdir(parents=True, exist_ok=True)
             for path in folder.iterdir():
                 if not netns.is_namespace(path):
                     path.unlink()
-        if self._state.exists():
-            known = msgspec.msgpack.decode(self._state.read_bytes(), type=NetworkChanges)
-            for failure in self._settle(self._world.absorb(known)):
-                logger.warning("network state of the earlier life: %s: %s", failure.subject, failure.reason)
         self._egress.find()
         self._remember_ways_out()
 
@@ -68,16 +58,18 @@ class Host:
             overlay.close()
         self.namespace.close()
 
+    def set_host_address(self, host_address: str) -> None:
+        if host_address != self._host_address:
+            self._host_address = host_address
+            for failure in self._settle(sorted(self._overlays.keys() | self._unsettled)):
+                logger.warning("network %s on the new address %s: %s", failure.subject, host_address, failure.reason)
+
     def apply(self, changes: NetworkChanges) -> tuple[NetworkFailure, ...]:
-        touched = set(self._world.absorb(changes))
-        if touched:
-            self._remember()
-        return self._settle(sorted(touched | self._unsettled))
+        touched = self._world.absorb(changes)
+        return self._settle(sorted({*touched, *self._unsettled}))
 
     def ensure_network(self, network: OverlayNetwork) -> None:
         touched = self._world.absorb(NetworkChanges(networks=(network,)))
-        if touched:
-            self._remember()
         if touched or network.id not in self._overlays or network.id in self._unsettled:
             self._settle_network(network.id)
             self._unsettled.discard(network.id)
@@ -173,7 +165,6 @@ class Host:
         self.clean()
         if self._egress.subnet is not None:
             self._egress.remove()
-        self._state.unlink(missing_ok=True)
 
     def zones(self) -> dict[str, Zone]:
         """What each container may know."""
@@ -210,11 +201,15 @@ class Host:
         if network is None and not users and network_id in self._overlays:
             self._overlays.pop(network_id).remove()
         if network is not None:
+            if not self._host_address:
+                raise UnavailableError(
+                    f"network {network.name} needs this host's cluster address, and the host is in no cluster"
+                )
             if network_id not in self._overlays:
                 path = self._network_dir / network_id
                 self._overlays[network_id] = Overlay(network, path, self.namespace, self._host_address)
             overlay = self._overlays[network_id]
-            overlay.update(network)
+            overlay.update(network, self._host_address)
             local = {sandbox.attachments[network_id].address.partition("/")[0] for sandbox in users}
             overlay.program(forwarding.wanted(self._world.endpoints(network_id).values(), self._host_address, local))
         for sandbox in users:
@@ -252,21 +247,6 @@ class Host:
                 logger.warning(
                     "after container %s left network %s: %s", container_id[:12], failure.subject, failure.reason
                 )
-
-    def _remember(self) -> None:
-        world = self._world
-        known = NetworkChanges(
-            networks=tuple(world.networks.values()),
-            endpoints=tuple(
-                endpoint for network_id in world.known_networks() for endpoint in world.endpoints(network_id).values()
-            ),
-            services=tuple(
-                service for network_id in world.known_networks() for service in world.services(network_id).values()
-            ),
-        )
-        fresh = self._state.with_suffix(".new")
-        fresh.write_bytes(msgspec.msgpack.encode(known))
-        fresh.replace(self._state)
 
     def _remember_ways_out(self) -> None:
         subnet = self._egress.subnet

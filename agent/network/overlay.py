@@ -48,10 +48,11 @@ class Overlay:
                 self.remove()
             raise
 
-    def update(self, network: OverlayNetwork) -> None:
-        """The network's VNI changed, or its addresses: the tunnel is made anew, attached containers stay on the bridge."""
-        if network != self.network:
+    def update(self, network: OverlayNetwork, host_address: str) -> None:
+        """The network or the host's address changed: the tunnel is made anew, attached containers stay on the bridge."""
+        if network != self.network or host_address != self._host_address:
             self.network = network
+            self._host_address = host_address
             links.inside(
                 self.namespace, f"remove the tunnel of {self._name}", lambda route: links.delete_link(route, TUNNEL)
             )

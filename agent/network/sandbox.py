@@ -10,8 +10,7 @@ import logging
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
-from agent.dns.files import RESOLVER_ADDRESS
-from agent.dns.server import ResolverSockets, open_sockets
+from agent.dns.server import RESOLVER_ADDRESS, ResolverSockets, open_sockets
 from agent.network import balance, conntrack, links, netns
 from agent.network.conntrack import Keepers
 from agent.network.model import Attachment

@@ -229,6 +229,7 @@ async def test_a_new_life_of_the_daemon_adopts_what_runs_and_cleans_the_rest(tmp
         assert await hear(link) == b"while it is dead"
         host.driver = host.new_driver()
         await host.driver.start()
+        assert await host.driver.apply(NetworkChanges(tuple(board.networks), tuple(board.endpoints.values()), tuple(board.services))) == ()
         assert set(await host.driver.list_sandboxes()) == {client.id, orphan.id}
         await host.driver.adopt(client.id, (Attachment("net1", "10.0.1.50/24", "eth0"),))
         link.send(b"adopted")

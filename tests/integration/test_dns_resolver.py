@@ -1,0 +1,235 @@
+"""The resolver inside containers, on a real kernel, with a real upstream on the switch."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import dnslib
+import pytest
+from integration.switchboard import Switchboard, eventually, overlay, switchboard
+
+from agent.network.model import Attachment, NetworkChanges, ServiceEndpoint, ServiceMode
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")]
+
+
+class Upstream(asyncio.DatagramProtocol):
+    """The outside: answers known.example, cuts big.example short over UDP, keeps silent on silent.example."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        reply = answer(data, over_tcp=False)
+        if reply:
+            self.transport.sendto(reply, addr)
+
+
+def answer(data: bytes, *, over_tcp: bool) -> bytes | None:
+    question = dnslib.DNSRecord.parse(data)
+    name = str(question.q.qname).lower()
+    reply = question.reply()
+    match name:
+        case "known.example.":
+            reply.add_answer(*dnslib.RR.fromZone("known.example. 60 A 192.0.2.7"))
+        case "big.example." if over_tcp:
+            for i in range(60):
+                reply.add_answer(*dnslib.RR.fromZone(f"big.example. 60 A 192.0.2.{i + 1}"))
+        case "big.example.":
+            reply.header.tc = 1
+        case "silent.example.":
+            return None
+        case _:
+            reply.header.rcode = dnslib.RCODE.NXDOMAIN
+    return reply.pack()
+
+
+@asynccontextmanager
+async def upstream(board: Switchboard) -> AsyncIterator[None]:
+    udp = board.switch.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    udp.bind(("10.99.0.254", 53))
+    tcp = board.switch.run(lambda: socket.create_server(("10.99.0.254", 53)))
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        size = int.from_bytes(await reader.readexactly(2), "big")
+        reply = answer(await reader.readexactly(size), over_tcp=True) or b""
+        writer.write(len(reply).to_bytes(2, "big") + reply)
+        writer.close()
+
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Upstream, sock=udp)
+    server = await asyncio.start_server(converse, sock=tcp)
+    try:
+        yield
+    finally:
+        transport.close()
+        server.close()
+
+
+async def test_names_of_services_tasks_and_containers_are_answered(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 2) as board:
+        board.networks.append(overlay(name="shop"))
+        board.services += [
+            ServiceEndpoint(network_id="net1", service_id="id-web", name="Web", vip="10.0.1.100", aliases=("front",)),
+            ServiceEndpoint(network_id="net1", service_id="id-db", name="db", mode=ServiceMode.DNSRR),
+        ]
+        await board.tell()
+        await board.run_task(board.hosts[0], 10, service="web")
+        await board.run_task(board.hosts[1], 11, service="web")
+        await board.run_task(board.hosts[1], 12, service="web", ready=False)
+        for last in (20, 21):
+            await board.run_task(board.hosts[1], last, service="db")
+        client = await board.run_task(board.hosts[0], 50)
+        await board.tell()
+        assert await client.addresses("web") == ["10.0.1.100"]
+        assert await client.addresses("FRONT.shop") == ["10.0.1.100"]
+        assert await client.addresses("tasks.web") == ["10.0.1.10", "10.0.1.11"]
+        assert await client.addresses("db") == ["10.0.1.20", "10.0.1.21"]
+        assert await client.addresses("h12") == ["10.0.1.12"]
+        firsts = {str((await client.resolve("db")).rr[0].rdata) for _ in range(4)}
+        assert firsts == {"10.0.1.20", "10.0.1.21"}
+        over_tcp = await client.resolve("web", tcp=True)
+        assert [str(item.rdata) for item in over_tcp.rr] == ["10.0.1.100"]
+        six = await client.resolve("web", "AAAA")
+        assert (six.header.rcode, six.rr) == (dnslib.RCODE.NOERROR, [])
+        back = await client.resolve("10.1.0.10.in-addr.arpa", "PTR")
+        assert str(back.rr[0].rdata) == "web.10.shop."
+
+
+async def test_a_change_of_the_cluster_is_answered_at_once(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board:
+        board.networks.append(overlay())
+        board.services.append(ServiceEndpoint(network_id="net1", service_id="id-db", name="db", mode=ServiceMode.DNSRR))
+        await board.tell()
+        await board.run_task(board.hosts[0], 20, service="db")
+        client = await board.run_task(board.hosts[0], 50)
+        await board.tell()
+        assert await client.addresses("db") == ["10.0.1.20"]
+        await board.run_task(board.hosts[0], 21, service="db")
+        del board.endpoints["task20"]
+        await board.tell()
+        assert await client.addresses("db") == ["10.0.1.21"]
+
+
+async def test_names_of_other_networks_are_not_told(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board, upstream(board):
+        board.networks += [overlay(), overlay("net2", vni=4098, name="other", subnet="10.0.2.0/24")]
+        await board.tell()
+        one = await board.run_task(board.hosts[0], 5)
+        two = await board.run_task(board.hosts[0], 6, network="net2")
+        await board.tell()
+        assert await two.addresses("h6") == ["10.0.2.6"]
+        assert (await one.resolve("h6")).header.rcode == dnslib.RCODE.NXDOMAIN
+        await one.host.driver.attach(one.id, Attachment("net2", "10.0.2.5/24", "eth1", aliases=("extra",)))
+        assert await one.addresses("h6") == ["10.0.2.6"]
+        assert await two.addresses("extra.other") == ["10.0.2.5"]
+
+
+async def test_the_outside_is_asked_through_the_hosts_resolvers(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board, upstream(board):
+        board.networks.append(overlay())
+        await board.tell()
+        client = await board.run_task(board.hosts[0], 50)
+        assert await client.addresses("known.example") == ["192.0.2.7"]
+        assert (await client.resolve("unknown.example")).header.rcode == dnslib.RCODE.NXDOMAIN
+        assert (await client.resolve("big.example")).header.tc == 1
+        assert len((await client.resolve("big.example", tcp=True)).rr) == 60
+
+
+async def test_an_outside_that_keeps_silent_is_servfail_and_blocks_nobody(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board, upstream(board):
+        board.networks.append(overlay())
+        await board.tell()
+        client = await board.run_task(board.hosts[0], 50)
+        await board.tell()
+        question = dnslib.DNSRecord.question("silent.example")
+        slow = asyncio.create_task(client.run(lambda: question.send("127.0.0.11", 53, timeout=9)))
+        began = time.monotonic()
+        assert await client.addresses("h50") == ["10.0.1.50"]
+        assert time.monotonic() - began < 1
+        assert dnslib.DNSRecord.parse(await slow).header.rcode == dnslib.RCODE.SERVFAIL
+
+
+async def test_no_reachable_resolver_is_servfail_soon(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board:
+        board.networks.append(overlay())
+        await board.tell()
+        client = await board.run_task(board.hosts[0], 50)
+        began = time.monotonic()
+        assert (await client.resolve("known.example")).header.rcode == dnslib.RCODE.SERVFAIL
+        assert time.monotonic() - began < 2
+
+
+async def test_port_53_stays_free_for_the_application_and_dig_is_content(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board:
+        board.networks.append(overlay())
+        await board.tell()
+        client = await board.run_task(board.hosts[0], 50)
+        await board.tell()
+        (await client.run(lambda: socket.create_server(("0.0.0.0", 53)))).close()
+        command = ["nsenter", f"--net={client.namespace.path}", "dig", "+short", "+time=2", "@127.0.0.11", "H50.web"]
+        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=10, check=True)
+        assert done.stdout == "10.0.1.50\n"
+
+
+async def test_an_application_on_the_usual_port_only_moves_the_resolver(tmp_path: Path) -> None:
+    """The daemon restarts while the application holds the port that the resolver likes best."""
+    async with switchboard(tmp_path, 1) as board:
+        board.networks.append(overlay())
+        await board.tell()
+        host = board.hosts[0]
+        client = await board.run_task(host, 50)
+        await board.tell()
+        await host.driver.close()
+        greedy = [await client.run(lambda kind=kind: socket.socket(socket.AF_INET, kind)) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)]
+        for link in greedy:
+            link.bind(("0.0.0.0", 41053))
+        greedy[1].listen()
+        host.driver = host.new_driver()
+        await host.driver.start()
+        await board.tell()
+        await host.driver.adopt(client.id, (Attachment("net1", "10.0.1.50/24", "eth0"),))
+        assert await client.addresses("h50") == ["10.0.1.50"]
+        assert len((await client.resolve("h50", tcp=True)).rr) == 1
+        for link in greedy:
+            link.close()
+
+
+async def test_many_tasks_are_cut_to_the_packet_and_whole_over_tcp(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board:
+        from agent.network.model import Endpoint
+
+        board.networks.append(overlay())
+        await board.tell()
+        client = await board.run_task(board.hosts[0], 50)
+        board.services.append(ServiceEndpoint(network_id="net1", service_id="s", name="many", vip="10.0.1.3"))
+        many = {f"m{i}": Endpoint(id=f"m{i}", network_id="net1", node_id="n", host="10.99.0.9", address=f"10.0.1.{i}", service_id="s") for i in range(100, 200)}
+        board.endpoints |= many
+        await board.tell()
+        cut = await client.resolve("tasks.many")
+        assert cut.header.tc == 1
+        assert len(cut.rr) == 30
+        assert len((await client.resolve("tasks.many", tcp=True)).rr) == 100
+
+
+async def test_a_destroyed_container_leaves_no_resolver(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board:
+        host = board.hosts[0]
+
+        def handles() -> int:
+            return len(os.listdir("/proc/self/fd"))
+
+        await host.driver.create_sandbox("first")
+        await host.driver.destroy_sandbox("first")
+        before = handles()
+        for number in range(5):
+            await host.driver.create_sandbox(f"c{number}")
+            await host.driver.destroy_sandbox(f"c{number}")
+        await eventually(lambda: handles() <= before)
+        assert await host.driver.apply(NetworkChanges(complete=True)) == ()
