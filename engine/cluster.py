@@ -1,17 +1,19 @@
 """The engine's way to the cluster: the control API of this host's own manager, on its Unix socket.
 
-Law: every call has a deadline; while the managers elect a leader a call waits and tries again, then says so. Called by routes;
-refusals because this node is no manager are theirs to make, before they get here.
+Law: every call has a deadline. A call that reads is repeated while no manager leads; one that writes only when it is certain that
+nothing was done (it was not sent yet, or the other side says that it does not lead). Called by routes; refusals because this node
+is no manager are theirs to make, before they get here.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, TypeVar
 
 import grpc
 
 from covey import errors
 from covey.codec import from_wire, write
+from covey.grpc_errors import LEADER_METADATA, from_code
 from covey.objects import (
     Cluster,
     ClusterSpec,
@@ -29,17 +31,17 @@ from covey.objects import (
     Task,
 )
 from coveypb.v1 import control_pb2, control_pb2_grpc
-from engine.errors import from_grpc
 
 CALL_SECONDS = 20.0
-ATTEMPT_SECONDS = 10.0
+ATTEMPT_SECONDS = 40.0
+"""Longer than a manager's own patience, so that its sentence arrives rather than our deadline."""
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 0.5
 MAX_MESSAGE_BYTES = 256 << 20
 
 S = TypeVar("S", bound=Struct)
-T = TypeVar("T")
 
+_READS = ("Get", "List")
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -222,40 +224,55 @@ class ClusterControl:
         return from_wire(kind, await self._call(method, request))
 
     async def _call(self, method: str, request: Any) -> Any:
-        async def attempt() -> Any:
-            return await getattr(self._connect(), method)(request, timeout=ATTEMPT_SECONDS)
-
-        return await retrying(attempt, self._call_seconds)
+        """One answer, or the ``CoveyError`` that the failure stands for."""
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + self._call_seconds, FIRST_PAUSE_SECONDS
+        while True:
+            stub = await self._connected(deadline)
+            try:
+                return await getattr(stub, method)(request, timeout=ATTEMPT_SECONDS)
+            except grpc.aio.AioRpcError as error:
+                if not may_repeat(method, error) or loop.time() + pause > deadline:
+                    raise meaning(error) from error
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def _stream(self, method: str, request: Any) -> AsyncIterator[Any]:
-        call = getattr(self._connect(), method)(request)
+        stub = await self._connected(asyncio.get_running_loop().time() + self._call_seconds)
+        call = getattr(stub, method)(request)
         try:
             async for message in call:
                 yield message
         except grpc.aio.AioRpcError as error:
-            raise from_grpc(error.code(), error.details() or "") from error
+            raise meaning(error) from error
         finally:
             call.cancel()
 
-    def _connect(self) -> Any:
-        if self._stub is None:
+    async def _connected(self, deadline: float) -> Any:
+        """The stub once the manager's socket answers, so that what fails before was certainly not sent."""
+        if self._channel is None:
             self._channel = grpc.aio.insecure_channel(self._target, options=_OPTIONS)
             self._stub = control_pb2_grpc.ControlStub(self._channel)  # type: ignore[no-untyped-call,unused-ignore]
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._channel.channel_ready()
+        except TimeoutError:
+            raise errors.UnavailableError(
+                "this node's manager does not answer; it may be starting: try again"
+            ) from None
         return self._stub
 
 
-async def retrying(attempt: Callable[[], Awaitable[T]], within_seconds: float) -> T:
-    """The answer of a call; UNAVAILABLE, as managers answer without a leader, is tried again until the time is over."""
-    loop = asyncio.get_running_loop()
-    deadline, pause = loop.time() + within_seconds, FIRST_PAUSE_SECONDS
-    while True:
-        try:
-            return await attempt()
-        except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE or loop.time() + pause > deadline:
-                raise from_grpc(error.code(), error.details() or "") from error
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+def may_repeat(method: str, error: grpc.aio.AioRpcError) -> bool:
+    """Whether a failed call can be made again without the risk of doing it twice."""
+    if any(key == LEADER_METADATA for key, _ in error.trailing_metadata() or ()):
+        return True
+    return error.code() is grpc.StatusCode.UNAVAILABLE and method.startswith(_READS)
+
+
+def meaning(error: grpc.aio.AioRpcError) -> errors.CoveyError:
+    """The error that the manager raised."""
+    return from_code(error.code().name, error.details() or "")
 
 
 def _items(kind: type[S], messages: Iterable[Any]) -> list[S]:

@@ -1,11 +1,9 @@
-"""The one table at the engine's edge: an error's meaning to its HTTP status, and a gRPC code to an error.
+"""The one table at the engine's edge: an error's meaning to its HTTP status.
 
-Law: nobody parses a message. Called by the dispatcher of requests and by ``engine.cluster``; never decides what to say.
+Law: nobody parses a message. Called by the dispatcher of requests; never decides what to say.
 """
 
 import asyncio
-
-import grpc
 
 from covey import errors
 
@@ -26,21 +24,6 @@ HTTP_STATUS: dict[type[errors.CoveyError], int] = {
     errors.LaggedError: 500,
 }
 
-_FROM_GRPC: dict[grpc.StatusCode, type[errors.CoveyError]] = {
-    grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidArgumentError,
-    grpc.StatusCode.UNAUTHENTICATED: errors.UnauthenticatedError,
-    grpc.StatusCode.PERMISSION_DENIED: errors.PermissionDeniedError,
-    grpc.StatusCode.NOT_FOUND: errors.NotFoundError,
-    grpc.StatusCode.ALREADY_EXISTS: errors.AlreadyExistsError,
-    grpc.StatusCode.FAILED_PRECONDITION: errors.ConflictError,
-    grpc.StatusCode.ABORTED: errors.StaleVersionError,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.TooLargeError,
-    grpc.StatusCode.UNIMPLEMENTED: errors.UnsupportedError,
-    grpc.StatusCode.UNAVAILABLE: errors.UnavailableError,
-    grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineError,
-    grpc.StatusCode.OUT_OF_RANGE: errors.LaggedError,
-}
-
 
 class NoChangeError(errors.CoveyError):
     """The object is in the wished state already (HTTP 304, no body)."""
@@ -56,11 +39,3 @@ def status_of(error: BaseException) -> int:
     if isinstance(error, asyncio.TimeoutError):
         return 504
     return 500
-
-
-def from_grpc(code: grpc.StatusCode, details: str) -> errors.CoveyError:
-    """The error that a failed call to the manager stands for."""
-    kind = _FROM_GRPC.get(code, errors.CoveyError)
-    if kind is errors.StaleVersionError and not details:
-        details = "update out of sequence"
-    return kind(details or f"the manager answered {code.name} without saying why")

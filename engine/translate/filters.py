@@ -114,11 +114,12 @@ def match_node(filters: Filters, node: Node) -> bool:
 
 
 def match_task(filters: Filters, task: Task, name: str) -> bool:
-    """Service, node and desired state are the manager's to match."""
+    """A task has its service's and its container's labels too. Service, node and desired state are the manager's to match."""
+    labels = {**task.service_annotations.labels, **task.annotations.labels, **task.spec.container.labels}
     return (
         match_prefix(filters.get("id"), task.id)
         and match_prefix(filters.get("name"), name)
-        and match_labels(filters.get("label", ()), task.annotations.labels)
+        and match_labels(filters.get("label", ()), labels)
     )
 
 
