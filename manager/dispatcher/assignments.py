@@ -1,0 +1,168 @@
+"""What a node must know, as a function of the store; and the difference between two such sets.
+
+Law: what a node need not know it is not sent: secrets and configs only while a task that is meant to run uses them, networks and their
+endpoints only where the node's own tasks join them. Pure; called by the board and by tests.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from covey.objects import Meta, Network, Node, Service, Task, TaskStatus, replace
+from covey.objects.assignment import Assigned, AssignmentChange, AssignmentKind, NetworkEndpoint, VirtualService
+from covey.states import EndpointMode, NodeState, TaskState
+from manager.store import View
+
+Key = tuple[AssignmentKind, str]
+Items = Mapping[Key, Assigned]
+_NO_META = Meta()
+
+
+def assignments_for(view: View, node_id: str) -> dict[Key, Assigned]:
+    """Everything the node must know."""
+    found: dict[Key, Assigned] = dict(own_items(view, node_id))
+    for network_id in networks_of(view, node_id):
+        found.update(network_items(view, network_id))
+    return found
+
+
+def difference(before: Items, after: Items) -> list[AssignmentChange]:
+    """What turns one set into the other, in a fixed order: what others stand on comes first, and goes last."""
+    changes = [
+        AssignmentChange(kind=kind, id=item_id, item=item)
+        for (kind, item_id), item in after.items()
+        if before.get((kind, item_id)) != item
+    ]
+    changes += [AssignmentChange(kind=kind, id=item_id) for kind, item_id in before if (kind, item_id) not in after]
+    return sorted(changes, key=_order)
+
+
+def own_items(view: View, node_id: str) -> dict[Key, Assigned]:
+    """The node's tasks, and the secrets and configs of those that are meant to run."""
+    found: dict[Key, Assigned] = {}
+    for task in view.tasks.by_node(node_id):
+        if task.status.state < TaskState.ASSIGNED:
+            continue
+        found[AssignmentKind.TASK, task.id] = as_told(task)
+        if task.desired_state > TaskState.RUNNING or task.status.state.terminal:
+            continue
+        for secret_reference in task.spec.container.secrets:
+            secret = view.secrets.get(secret_reference.secret_id)
+            if secret is not None:
+                found[AssignmentKind.SECRET, secret.id] = replace(secret, meta=_NO_META)
+        for config_reference in task.spec.container.configs:
+            config = view.configs.get(config_reference.config_id)
+            if config is not None:
+                found[AssignmentKind.CONFIG, config.id] = replace(config, meta=_NO_META)
+    return found
+
+
+def networks_of(view: View, node_id: str) -> list[str]:
+    """The networks of the node's tasks that are not over."""
+    found = {
+        attachment.network_id
+        for task in view.tasks.by_node(node_id)
+        if task.status.state >= TaskState.ASSIGNED and not task.status.state.terminal
+        for attachment in task.networks
+    }
+    return sorted(found)
+
+
+def network_items(view: View, network_id: str) -> dict[Key, Assigned]:
+    """A network, its endpoints and its virtual services: the same for every node on it."""
+    network = view.networks.get(network_id)
+    found: dict[Key, Assigned] = {}
+    if network is None or not network.vni:
+        return found
+    found[AssignmentKind.NETWORK, network.id] = _network_as_told(network)
+    for task in view.tasks.by_network(network_id):
+        endpoint = _endpoint(task, network_id, view.nodes.get(task.node_id))
+        if endpoint is not None:
+            found[AssignmentKind.ENDPOINT, endpoint.id] = endpoint
+    for service in view.services.by_network(network_id):
+        virtual = _virtual_service(service, network_id)
+        if virtual is not None:
+            found[AssignmentKind.VIRTUAL_SERVICE, virtual.id] = virtual
+    return found
+
+
+def as_told(task: Task) -> Task:
+    """The task without what the agent itself reported, so that a report does not come back as a change."""
+    state = task.status.state if task.status.state.terminal else TaskState.ASSIGNED
+    return replace(task, meta=_NO_META, status=TaskStatus(state=state))
+
+
+def parted(changes: Iterable[AssignmentChange], *, most: int) -> list[list[AssignmentChange]]:
+    """Changes in parts of at most ``most``; one empty part if there are none."""
+    parts: list[list[AssignmentChange]] = [[]]
+    for change in changes:
+        if len(parts[-1]) >= most:
+            parts.append([])
+        parts[-1].append(change)
+    return parts
+
+
+def _network_as_told(network: Network) -> Network:
+    return replace(network, meta=_NO_META)
+
+
+def _endpoint(task: Task, network_id: str, node: Node | None) -> NetworkEndpoint | None:
+    """Where a placed task is on the network; None once it is over or before it has a node and an address."""
+    if node is None or task.status.state < TaskState.ASSIGNED or task.status.state.terminal:
+        return None
+    attachment = next((one for one in task.networks if one.network_id == network_id and one.address), None)
+    if attachment is None:
+        return None
+    service_name = task.service_annotations.name
+    ready = (
+        task.status.state is TaskState.RUNNING
+        and task.desired_state is TaskState.RUNNING
+        and node.status.state is not NodeState.DOWN
+    )
+    return NetworkEndpoint(
+        id=f"{task.id}/{network_id}",
+        network_id=network_id,
+        task_id=task.id,
+        node_id=task.node_id,
+        host=node.status.addr,
+        address=attachment.address.partition("/")[0],
+        service_id=task.service_id,
+        service_name=service_name,
+        task_name=task.annotations.name or f"{service_name}.{task.slot or task.node_id}.{task.id}",
+        hostname=task.spec.container.hostname,
+        aliases=attachment.aliases,
+        ready=ready,
+    )
+
+
+def _virtual_service(service: Service, network_id: str) -> VirtualService | None:
+    """The service's name on the network; None while a virtual address is wanted and not given yet."""
+    attachment = next((one for one in service.spec.task.networks if one.target == network_id), None)
+    mode = service.spec.endpoint.mode if service.spec.endpoint else EndpointMode.VIP
+    vips = service.endpoint.virtual_ips if service.endpoint else ()
+    vip = next((one.address for one in vips if one.network_id == network_id), "")
+    if attachment is None or (mode is EndpointMode.VIP and not vip):
+        return None
+    return VirtualService(
+        id=f"{service.id}/{network_id}",
+        network_id=network_id,
+        service_id=service.id,
+        name=service.spec.annotations.name,
+        aliases=attachment.aliases,
+        mode=mode,
+        address=vip.partition("/")[0] if mode is EndpointMode.VIP else "",
+    )
+
+
+_RANK = {
+    AssignmentKind.NETWORK: 0,
+    AssignmentKind.SECRET: 1,
+    AssignmentKind.CONFIG: 2,
+    AssignmentKind.ENDPOINT: 3,
+    AssignmentKind.VIRTUAL_SERVICE: 4,
+    AssignmentKind.TASK: 5,
+}
+
+
+def _order(change: AssignmentChange) -> tuple[bool, int, str]:
+    gone = change.item is None
+    rank = _RANK[change.kind]
+    return gone, -rank if gone else rank, change.id

@@ -1,0 +1,123 @@
+"""The dispatcher: sessions of all agents while this manager leads.
+
+Law: a node has one session, the latest; whoever does not lead names the leader and ends the stream. Node states and task statuses reach
+the store from here alone. ``run`` is one of the leader's loops; the gRPC methods live as long as the process.
+"""
+
+# ruff: noqa: N802 - gRPC names its methods so
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from covey import codec
+from covey.clock import Clock, wall_clock
+from covey.errors import CoveyError
+from covey.ids import new_id
+from covey.objects import NodeDescription
+from coveypb.v1 import dispatcher_pb2
+from manager.authorize import peer_of
+from manager.control.errors import abort_not_leader, code_of, details_of
+from manager.dispatcher.lead import Lead
+from manager.dispatcher.session import NodeSession, read_hello
+from manager.store import NotLeaderError, Store
+
+log = logging.getLogger(__name__)
+
+
+class LogSink(Protocol):
+    """The log broker, as the dispatcher needs it."""
+
+    async def publish(self, node_id: str, batches: AsyncIterator[dispatcher_pb2.LogBatch]) -> None: ...
+
+
+class Dispatcher:
+    """One a manager process. ``sink`` takes what agents publish of logs."""
+
+    def __init__(self, store: Store, sink: LogSink, clock: Clock | None = None) -> None:
+        self._store = store
+        self._sink = sink
+        self._clock = clock or steady_clock()
+        self._lead: Lead | None = None
+
+    async def run(self) -> None:
+        """While this manager leads; ends by cancellation."""
+        lead = Lead(self._store, self._clock)
+        self._lead = lead
+        try:
+            await lead.run()
+        finally:
+            self._lead = None
+            lead.end_all(NotLeaderError(self._store.consensus.leadership.leader_addr))
+
+    def send(self, node_id: str, message: dispatcher_pb2.ManagerMessage) -> bool:
+        """Tells a node something besides its assignments; False when it has no session here."""
+        session = self._lead.sessions.get(node_id) if self._lead else None
+        if session is None:
+            return False
+        session.send(message)
+        return True
+
+    def connected(self, node_id: str) -> bool:
+        """Whether the node has a session here now."""
+        return self._lead is not None and node_id in self._lead.sessions
+
+    async def Session(self, _requests: Any, context: Any) -> None:
+        lead = self._lead
+        if lead is None:
+            await abort_not_leader(context, self._store.consensus.leadership.leader_addr)
+            return
+        peer = peer_of(context)
+        try:
+            await self._serve(lead, peer.node_id, context)
+        except* NotLeaderError as errors:
+            failure: BaseException = errors
+        except* CoveyError as errors:
+            failure = errors
+        else:
+            return
+        error = _first(failure)
+        if isinstance(error, NotLeaderError):
+            await abort_not_leader(context, self._store.consensus.leadership.leader_addr)
+        await context.abort(code_of(error), details_of(error))
+
+    async def PublishLogs(self, requests: AsyncIterator[dispatcher_pb2.LogBatch], context: Any) -> Any:
+        await self._sink.publish(peer_of(context).node_id, requests)
+        return dispatcher_pb2.PublishLogsResponse()
+
+    async def _serve(self, lead: Lead, node_id: str, context: Any) -> None:
+        hello = await read_hello(context)
+        session_id = new_id()
+        await lead.arrive(node_id, codec.from_wire(NodeDescription, hello.description), hello.addr)
+        session = NodeSession(
+            node_id,
+            session_id,
+            parts=lambda: lead.board.parts(node_id),
+            state=lambda: lead.state_of(node_id, session_id),
+            heard=lambda: lead.heard(node_id),
+            described=lambda description: lead.describe(node_id, description),
+            report=lambda statuses: lead.statuses.report(node_id, statuses),
+        )
+        lead.begin(session)
+        log.info("node %s began session %s", node_id, session_id)
+        try:
+            await session.run(context)
+        finally:
+            lead.finish(session)
+            log.info("node %s ended session %s", node_id, session_id)
+
+
+def steady_clock() -> Clock:
+    """The time of day as of now, and from then on as much later as a monotonic clock says: nodes do not die of a clock being set."""
+    offset = wall_clock() - time.monotonic_ns()
+    return lambda: time.monotonic_ns() + offset
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+__all__ = ["Dispatcher", "LogSink"]

@@ -1,0 +1,200 @@
+"""One term of leadership in the dispatcher: the board, the sessions, who was heard when.
+
+Law: everything here is forgotten with the leadership; what must last is in the store. The loops run in one task group.
+"""
+
+import asyncio
+import logging
+
+from covey.clock import Clock
+from covey.errors import CoveyError, LaggedError, PermissionDeniedError, UnavailableError
+from covey.objects import Cluster, Node, NodeDescription, NodeStatus, replace
+from covey.states import NodeState
+from coveypb.v1 import dispatcher_pb2
+from manager.ca.servicer import the_cluster
+from manager.dispatcher.board import Board
+from manager.dispatcher.session import NodeSession
+from manager.dispatcher.state import session_state
+from manager.dispatcher.statuses import StatusWriter
+from manager.health import Beats, plan
+from manager.loop import Step
+from manager.store import Action, Change, Commit, NotLeaderError, Store, Tx
+
+log = logging.getLogger(__name__)
+
+_BATCH_SECONDS = 0.05
+_TICK_SECONDS = 0.2
+_PAUSE_SECONDS = 0.5
+_NEW_LEADER_PERIODS = 2
+"""Added to the time that a new leader gives every node, which the agents need to notice that the old one fell silent."""
+
+
+class Lead:
+    """Made anew for each leadership."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.board = Board(store.view())
+        self.sessions: dict[str, NodeSession] = {}
+        self.statuses = StatusWriter(store)
+        self._store = store
+        self._clock = clock
+        self._beats = Beats(clock() + _NEW_LEADER_PERIODS * the_cluster(store.view()).spec.heartbeat_period_ns)
+        self._pending: list[Change] = []
+        self._due = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_store(), name="dispatcher store")
+            group.create_task(self._tell_changes(), name="dispatcher board")
+            group.create_task(self._judge_nodes(), name="dispatcher liveness")
+            group.create_task(self.statuses.run(), name="dispatcher statuses")
+
+    # --- sessions ---
+
+    async def arrive(self, node_id: str, description: NodeDescription, addr: str) -> None:
+        """A node said hello: it is READY, and this is what it says of itself.
+
+        Raises:
+            PermissionDeniedError: the cluster has no such node.
+        """
+
+        def ready(tx: Tx) -> None:
+            node = self._node(tx.nodes.get(node_id), node_id)
+            status = node.status
+            if status.state is not NodeState.READY or status.addr != addr:
+                changed = status.changed_at_ns if status.state is NodeState.READY else self._clock()
+                status = NodeStatus(state=NodeState.READY, addr=addr, changed_at_ns=changed)
+            if (status, description) != (node.status, node.description):
+                tx.update(replace(node, status=status, description=description))
+
+        self.heard(node_id)
+        await self._store.update(ready)
+
+    def begin(self, session: NodeSession) -> None:
+        """The node's session is this one now; an earlier one ends."""
+        former = self.sessions.get(session.node_id)
+        if former is not None:
+            former.end(UnavailableError("a newer session of this node has begun"))
+        self.sessions[session.node_id] = session
+        self.heard(session.node_id)
+
+    def finish(self, session: NodeSession) -> None:
+        if self.sessions.get(session.node_id) is not session:
+            return
+        del self.sessions[session.node_id]
+        self.board.forget(session.node_id)
+        self._beats.broke(session.node_id, self._clock())
+
+    def end_all(self, error: Exception) -> None:
+        for session in list(self.sessions.values()):
+            session.end(error)
+
+    def heard(self, node_id: str) -> None:
+        self._beats.beat(node_id, self._clock())
+
+    async def describe(self, node_id: str, description: NodeDescription) -> None:
+        def apply(tx: Tx) -> None:
+            node = self._node(tx.nodes.get(node_id), node_id)
+            if node.description != description:
+                tx.update(replace(node, description=description))
+
+        await self._store.update(apply)
+
+    def state_of(self, node_id: str, session_id: str) -> dispatcher_pb2.SessionState:
+        view = self._store.view()
+        return session_state(view, the_cluster(view), self._node(view.nodes.get(node_id), node_id), session_id)
+
+    def _node(self, node: Node | None, node_id: str) -> Node:
+        if node is None:
+            raise PermissionDeniedError(
+                f"node {node_id} was removed from the cluster; leave it on that host and join again"
+            )
+        return node
+
+    # --- loops ---
+
+    async def _follow_store(self) -> None:
+        while True:
+            try:
+                with self._store.watch() as (view, commits):
+                    self.board.reset(view)
+                    self._pending.clear()
+                    self._wake_all()
+                    async for commit in commits:
+                        self._pending.extend(commit.changes)
+                        self._greet(commit)
+                        self._due.set()
+            except LaggedError as error:
+                log.info("the dispatcher starts again from a snapshot: %s", error.message)
+
+    def _greet(self, commit: Commit) -> None:
+        """A node that has just joined has its whole time to begin a session."""
+        for change in commit.changes:
+            if change.action is Action.CREATE and isinstance(change.after, Node):
+                self.heard(change.after.id)
+
+    async def _tell_changes(self) -> None:
+        """Batches commits, so that a burst of them is computed once."""
+        while True:
+            await self._due.wait()
+            await asyncio.sleep(_BATCH_SECONDS)
+            self._due.clear()
+            changes, self._pending = self._pending, []
+            for node_id in self.board.take(self._store.view(), changes):
+                session = self.sessions.get(node_id)
+                if session is not None:
+                    session.wake()
+            if any(_tells_all(change) for change in changes):
+                self._wake_all()
+            for change in changes:
+                if change.after is None and isinstance(change.before, Node):
+                    self._remove(change.before.id)
+
+    def _remove(self, node_id: str) -> None:
+        self._beats.forget(node_id)
+        session = self.sessions.get(node_id)
+        if session is not None:
+            session.end(PermissionDeniedError(f"node {node_id} was removed from the cluster"))
+
+    def _wake_all(self) -> None:
+        for session in self.sessions.values():
+            session.wake()
+
+    async def _judge_nodes(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            found = plan(self._store.view(), self._beats, self._clock()).steps
+            for step in found:
+                self._end_dead(step)
+            if not found:
+                continue
+            try:
+                await self._store.batch(found)
+            except NotLeaderError:
+                await asyncio.sleep(_PAUSE_SECONDS)
+            except CoveyError as error:
+                log.warning("the states of %d nodes were not written: %s", len(found), error.message)
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _end_dead(self, step: Step) -> None:
+        """A node that is called DOWN begins anew if it lives after all."""
+        for node in step.updates:
+            if not isinstance(node, Node):
+                continue
+            log.info("node %s is %s: %s", node.id, node.status.state.name, node.status.message)
+            session = self.sessions.get(node.id)
+            if node.status.state is NodeState.DOWN and session is not None:
+                session.end(UnavailableError("the node's heartbeats stayed away"))
+
+
+def _tells_all(change: Change) -> bool:
+    """Whether every session's state may be another now: the cluster's settings, or a node's role or manager."""
+    before, after = change.before, change.after
+    if isinstance(before, Cluster) or isinstance(after, Cluster):
+        return True
+    if not (isinstance(before, Node) or isinstance(after, Node)):
+        return False
+    if not (isinstance(before, Node) and isinstance(after, Node)):
+        return True
+    return (before.spec, before.role, before.manager_status) != (after.spec, after.role, after.manager_status)

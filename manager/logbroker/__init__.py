@@ -1,0 +1,1 @@
+"""Logs of services and tasks, from every node through any manager."""

@@ -1,0 +1,185 @@
+"""The log broker: a request for logs becomes subscriptions of the nodes that hold the tasks, their lines one merged stream.
+
+Law: queues are bounded from the reader back to the agent's file. A node that has no session, or whose session ends, is an error line in
+the result and never a hang. New tasks of a followed service join. Runs on the leader, which holds the sessions.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+
+from covey.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError, UnavailableError
+from covey.ids import new_id
+from covey.objects import Task
+from coveypb.v1 import control_pb2, dispatcher_pb2
+from manager.control.listing import name_of
+from manager.logbroker.selection import Selection, enriched, select, tasks_of
+from manager.store import Store
+
+log = logging.getLogger(__name__)
+
+MAX_READERS = 64
+MAX_BATCHES = 64
+_FIRST_WORD_SECONDS = 10.0
+_TICK_SECONDS = 0.5
+
+Send = Callable[[str, dispatcher_pb2.ManagerMessage], bool]
+
+
+class Reader:
+    """One request. ``open_parts`` maps a subscription's id to its node and tasks."""
+
+    def __init__(self, options: dispatcher_pb2.LogOptions) -> None:
+        self.options = options
+        self.queue: asyncio.Queue[dispatcher_pb2.LogBatch] = asyncio.Queue(MAX_BATCHES)
+        self.open_parts: dict[str, tuple[str, list[str]]] = {}
+        self.publishing: set[str] = set()
+        self.asked_at: dict[str, float] = {}
+        self.seen: set[str] = set()
+        self.closed = asyncio.Event()
+
+
+class LogBroker:
+    """One a manager process. ``bind`` gives it the way to the nodes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._send: Send = lambda _node, _message: False
+        self._connected: Callable[[str], bool] = lambda _node: False
+        self._parts: dict[str, Reader] = {}
+        self._readers = 0
+
+    def bind(self, send: Send, connected: Callable[[str], bool]) -> None:
+        self._send = send
+        self._connected = connected
+
+    async def logs(self, request: control_pb2.LogsRequest) -> AsyncIterator[dispatcher_pb2.LogBatch]:
+        """Batches of lines; a batch with ``error`` and no lines is a node's or task's reason for having none.
+
+        Raises:
+            NotFoundError: a service or task does not exist; UnavailableError: too many readers.
+        """
+        selection = select(self._store.view(), request)
+        if self._readers >= MAX_READERS:
+            raise UnavailableError(f"{MAX_READERS} log readers are served already; try again later")
+        reader = Reader(request.options)
+        self._readers += 1
+        try:
+            self._subscribe(reader, selection)
+            while True:
+                batch = await self._next(reader, selection)
+                if batch is None:
+                    return
+                if batch.lines or batch.error:
+                    yield enriched(self._store.view(), batch)
+        finally:
+            self._readers -= 1
+            self._unsubscribe(reader)
+
+    async def publish(self, node_id: str, batches: AsyncIterator[dispatcher_pb2.LogBatch]) -> None:
+        """What one node sends for one subscription. Waits for the reader."""
+        part = ""
+        try:
+            async for batch in batches:
+                reader = self._parts.get(batch.subscription_id)
+                if reader is None:
+                    raise NotFoundError(f"log subscription {batch.subscription_id} is over")
+                node, tasks = reader.open_parts.get(batch.subscription_id, ("", []))
+                if node != node_id or any(line.task_id not in tasks for line in batch.lines):
+                    raise PermissionDeniedError(f"node {node_id} was not asked for these logs")
+                if part not in {"", batch.subscription_id}:
+                    raise InvalidArgumentError("one call publishes one subscription")
+                part = batch.subscription_id
+                reader.publishing.add(part)
+                await _put(reader, batch)
+                if batch.closed:
+                    self._close_part(reader, part)
+        finally:
+            reader = self._parts.get(part)
+            if reader is not None:
+                self._close_part(reader, part)
+
+    def _subscribe(self, reader: Reader, selection: Selection) -> None:
+        """Asks the nodes of all tasks that are new to the reader."""
+        by_node: dict[str, list[Task]] = {}
+        for task in tasks_of(self._store.view(), selection):
+            if task.id not in reader.seen and task.node_id:
+                reader.seen.add(task.id)
+                by_node.setdefault(task.node_id, []).append(task)
+        for node_id, tasks in by_node.items():
+            part = new_id()
+            subscription = dispatcher_pb2.LogSubscription(
+                subscription_id=part, task_ids=[task.id for task in tasks], options=reader.options
+            )
+            self._parts[part] = reader
+            reader.open_parts[part] = (node_id, [task.id for task in tasks])
+            reader.asked_at[part] = asyncio.get_running_loop().time()
+            if not self._send(node_id, dispatcher_pb2.ManagerMessage(log_subscription=subscription)):
+                self._give_up(reader, part, "it has no session with the leader")
+
+    def _unsubscribe(self, reader: Reader) -> None:
+        reader.closed.set()
+        for part, (node_id, _) in list(reader.open_parts.items()):
+            self._parts.pop(part, None)
+            close = dispatcher_pb2.LogSubscription(subscription_id=part, close=True)
+            self._send(node_id, dispatcher_pb2.ManagerMessage(log_subscription=close))
+        reader.open_parts.clear()
+
+    async def _next(self, reader: Reader, selection: Selection) -> dispatcher_pb2.LogBatch | None:
+        """The next batch; None when there will be no more."""
+        while True:
+            if not reader.queue.empty():
+                return reader.queue.get_nowait()
+            if not reader.open_parts and not self._may_grow(reader, selection):
+                return None
+            try:
+                async with asyncio.timeout(_TICK_SECONDS):
+                    return await reader.queue.get()
+            except TimeoutError:
+                self._look_again(reader, selection)
+
+    def _may_grow(self, reader: Reader, selection: Selection) -> bool:
+        view = self._store.view()
+        return reader.options.follow and any(view.services.get(service) for service in selection.service_ids)
+
+    def _look_again(self, reader: Reader, selection: Selection) -> None:
+        """New tasks join; parts of nodes that are gone or stay silent are given up."""
+        now = asyncio.get_running_loop().time()
+        for part, (node_id, _) in list(reader.open_parts.items()):
+            late = part not in reader.publishing and not reader.options.follow
+            if not self._connected(node_id):
+                self._give_up(reader, part, "its session with the leader ended")
+            elif late and now - reader.asked_at[part] > _FIRST_WORD_SECONDS:
+                self._give_up(reader, part, f"it sent nothing within {_FIRST_WORD_SECONDS:g} s")
+        if reader.options.follow:
+            self._subscribe(reader, selection)
+
+    def _give_up(self, reader: Reader, part: str, reason: str) -> None:
+        node_id, task_ids = reader.open_parts[part]
+        view = self._store.view()
+        node = view.nodes.get(node_id)
+        names = ", ".join(name_of(task) for task_id in task_ids if (task := view.tasks.get(task_id)))
+        where = name_of(node) if node is not None else node_id
+        self._close_part(reader, part)
+        error = f"error from node {where} for {names}: {reason}; these logs are incomplete"
+        batch = dispatcher_pb2.LogBatch(subscription_id=part, error=error)
+        if not reader.queue.full():
+            reader.queue.put_nowait(batch)
+
+    def _close_part(self, reader: Reader, part: str) -> None:
+        reader.open_parts.pop(part, None)
+        reader.asked_at.pop(part, None)
+        self._parts.pop(part, None)
+
+
+async def _put(reader: Reader, batch: dispatcher_pb2.LogBatch) -> None:
+    """Waits for room, and no longer than the reader is there."""
+    putting = asyncio.ensure_future(reader.queue.put(batch))
+    closing = asyncio.ensure_future(reader.closed.wait())
+    try:
+        await asyncio.wait({putting, closing}, return_when=asyncio.FIRST_COMPLETED)
+        if not putting.done():
+            raise NotFoundError("the reader of these logs is gone")
+    finally:
+        putting.cancel()
+        closing.cancel()

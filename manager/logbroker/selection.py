@@ -1,0 +1,56 @@
+"""Which tasks a request for logs means, and what their lines are called. Pure."""
+
+import msgspec
+
+from covey.errors import InvalidArgumentError
+from covey.objects import Task
+from covey.states import TaskState
+from coveypb.v1 import control_pb2, dispatcher_pb2
+from manager.control.listing import name_of
+from manager.store import View
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Ids, resolved once."""
+
+    service_ids: tuple[str, ...] = ()
+    task_ids: tuple[str, ...] = ()
+
+
+def select(view: View, request: control_pb2.LogsRequest) -> Selection:
+    """Raises NotFoundError for a service or task that does not exist, InvalidArgumentError when none is named."""
+    services = tuple(view.services.find(ref).id for ref in request.service_refs)
+    tasks = tuple(view.tasks.find(ref).id for ref in request.task_refs)
+    if not services and not tasks:
+        raise InvalidArgumentError("name at least one service or task whose logs you want")
+    if not (request.options.stdout or request.options.stderr):
+        raise InvalidArgumentError("Bad parameters: you must choose at least one stream")
+    return Selection(service_ids=services, task_ids=tasks)
+
+
+def tasks_of(view: View, selection: Selection) -> list[Task]:
+    """The tasks that may have a log: those that reached their node."""
+    found = {task.id: task for service_id in selection.service_ids for task in view.tasks.by_service(service_id)}
+    for task_id in selection.task_ids:
+        task = view.tasks.get(task_id)
+        if task is not None:
+            found[task.id] = task
+    return [task for task in found.values() if task.status.state >= TaskState.STARTING and _has_log(task)]
+
+
+def enriched(view: View, batch: dispatcher_pb2.LogBatch) -> dispatcher_pb2.LogBatch:
+    """The batch with what the managers know of each line's task."""
+    for line in batch.lines:
+        task = view.tasks.get(line.task_id)
+        if task is None:
+            continue
+        line.service_id, line.slot, line.node_id = task.service_id, task.slot, task.node_id
+        line.service_name = task.service_annotations.name
+        node = view.nodes.get(task.node_id)
+        line.node_hostname = name_of(node) if node is not None else ""
+    return batch
+
+
+def _has_log(task: Task) -> bool:
+    """A task that never got a container has none."""
+    return task.status.state not in {TaskState.REJECTED, TaskState.ORPHANED}
