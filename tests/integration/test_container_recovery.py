@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from integration.container_host import Host, running, until
 
-from agent.container.model import ExecConfig, Status
+from agent.container.model import ContainerState, ExecConfig, Status
 from agent.container.recovery import HOST_DIED, MONITOR_DIED, START_BROKEN
+from agent.container.service import ContainerService
 from agent.container.store import ContainerStore
 from agent.runtime import conmon, mounts
 
@@ -146,29 +147,50 @@ async def test_a_container_whose_monitor_is_killed_with_it_still_ends(host: Host
         assert service.get(made.id).state.error == MONITOR_DIED
 
 
-async def test_a_start_that_a_dying_daemon_left_half_done_is_undone(host: Host) -> None:
-    """The daemon died between conmon's create and the runtime's start: the process waits for ever on the fifo."""
+async def half_start(service: ContainerService, container_id: str) -> ContainerState:
+    """What a start does up to the runtime's own start: conmon stands by, the process waits for ever on the fifo."""
+    made = service.get(container_id)
+    bundle = await service._prepare.make(made.config, service._images.layers(made.config.image_id))
+    pid = await conmon.create(
+        service._monitor,
+        made.id,
+        made.name,
+        bundle,
+        log_path=service.log_path(made.id),
+        log_max_bytes=1 << 20,
+        tty=False,
+        stdin=False,
+        leave_stdin_open=False,
+    )
+    return ContainerState(status=Status.RUNNING, pid=pid, starts=1, started_at_ns=1)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+async def test_a_start_that_a_dying_daemon_left_half_done_is_undone(host: Host, recorded: bool) -> None:
+    """The daemon died between conmon's create and the runtime's start, before or after it wrote the pid down."""
     async with running(host) as service:
         made = await service.create(host.config("/bin/sleep", "1000"))
-
-        bundle = await service._prepare.make(made.config, host.images.folders)
-        pid = await conmon.create(
-            service._monitor,
-            made.id,
-            made.name,
-            bundle,
-            log_path=service.log_path(made.id),
-            log_max_bytes=1 << 20,
-            tty=False,
-            stdin=False,
-            leave_stdin_open=False,
-        )
-        service._registry._store.save_state(made.id, made.state, starting=True)
+        state = await half_start(service, made.id)
+        service._registry._store.save_state(made.id, state if recorded else made.state, starting=True)
     async with running(host) as service:
-        state = service.get(made.id).state
-        assert (state.status, state.error) == (Status.CREATED, START_BROKEN)
-        await until(lambda: not Path(f"/proc/{pid}").exists())
+        found = service.get(made.id).state
+        assert (found.status, found.error, found.pid) == (Status.CREATED, START_BROKEN, 0)
+        await until(lambda: not Path(f"/proc/{state.pid}").exists())
         assert host.leftovers() == []
+        assert (await service.start(made.id)).state.running
+
+
+async def test_a_start_that_was_done_but_not_confirmed_is_adopted(host: Host) -> None:
+    """The daemon died right after the runtime's start: the user's process runs."""
+    async with running(host) as service:
+        made = await service.create(host.config("/bin/sleep", "1000"))
+        state = await half_start(service, made.id)
+        service._registry._store.save_state(made.id, state, starting=True)
+        await service._runtime.start(made.id)
+    async with running(host) as service:
+        found = service.get(made.id).state
+        assert (found.status, found.pid) == (Status.RUNNING, state.pid)
+        assert (await service.stop(made.id, 0)).state.exit_code == 137
 
 
 async def test_a_container_without_a_row_is_left_over_and_goes(host: Host, daemon: Daemon, tmp_path: Path) -> None:
