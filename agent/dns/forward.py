@@ -1,7 +1,8 @@
 """Questions that are not ours, asked of the host's resolvers.
 
-Law: every question has a deadline and the number under way has a bound; what cannot be answered in time is SERVFAIL, at once
-when the bound is reached. A reply counts only with the id and the question that were sent, over a socket connected to the server.
+Law: every question has a deadline and the number under way has a bound; what cannot be answered in time is SERVFAIL,
+at once when the bound is reached. A reply counts only with the id and the question that were sent, over a socket
+connected to the server.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """All resolvers of a host, and the task group that owns their work.
 
-Law: one per daemon, started and closed with the network driver; a container's sockets are closed with its resolver. Nothing here touches a namespace.
+Law: one per daemon, started and closed with the network driver; a container's sockets are closed with its resolver.
+Nothing here touches a namespace.
 """
 
 from __future__ import annotations

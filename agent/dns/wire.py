@@ -1,7 +1,8 @@
 """DNS packets, read and written by hand for the questions that containers ask.
 
-Law: pure bytes in and out, nothing allocated for a question that is not ours; case and order of the asker's labels are kept. Only the
-common shape (one question, perhaps an OPT record) is read; anything else is passed on or refused. Layout: RFC 1035 section 4, RFC 6891.
+Law: pure bytes in and out, nothing allocated for a question that is not ours; case and order of the asker's labels
+are kept. Only the common shape (one question, perhaps an OPT record) is read; anything else is passed on or refused.
+Layout: RFC 1035 section 4, RFC 6891.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The names of a host's networks: what a container on given networks is told.
 
-Law: pure and immutable; a change of a network builds its names anew. Names are visible on their own network only. A service answers with its
-VIP, or with dnsrr with all ready tasks; `tasks.NAME` always with all ready tasks; a single task, container or alias with its own address whether
-ready or not, since peers of a starting cluster must find each other. Every name is also known as NAME.NETWORK.
+Law: pure and immutable; a change of a network builds its names anew. Names are visible on their own network only. A
+service answers with its VIP, or with dnsrr with all ready tasks; `tasks.NAME` always with all ready tasks; a single
+task, container or alias with its own address whether ready or not, since peers of a starting cluster must find each
+other. Every name is also known as NAME.NETWORK.
 """
 
 from __future__ import annotations

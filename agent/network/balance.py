@@ -1,13 +1,16 @@
 """Service addresses of one container: which slots of which map lead to which task.
 
-Law: pure. A VIP stands on no interface; the container's own namespace translates it by one rule and one map per size class
-(`numgen` counts through the slots). Only ready endpoints are backends, and a VIP without one is refused at once instead of hanging.
-`nft_text` is the only place that knows the rule language. Applying a plan and planning again gives the empty plan.
+Law: pure. A VIP stands on no interface; the container's own namespace translates it by one rule and one map per size
+class (`numgen` counts through the slots). Only ready endpoints are backends, and a VIP without one is refused at once
+instead of hanging. `nft_text` is the only place that knows the rule language. Applying a plan and planning again
+gives the empty plan.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
@@ -17,7 +20,7 @@ from agent.network.model import Endpoint, ServiceEndpoint, ServiceMode
 logger = logging.getLogger(__name__)
 
 # Highly composite: 1-4, then 5, 6, 10, 12, ... backends share the slots exactly, any other number nearly so.
-SLOT_CLASSES = (12, 60, 420, 2520)
+SLOT_CLASSES = (24, 120, 840, 2520)
 MOST_BACKENDS = SLOT_CLASSES[-1]
 
 Backends = Mapping[str, tuple[str, ...]]
@@ -87,21 +90,34 @@ def loses_address(before: Mapping[str, Collection[str]], after: Mapping[str, Col
 
 
 def slot_class(backends: int) -> int:
-    return next(size for size in SLOT_CLASSES if backends <= size // 3 or size == MOST_BACKENDS)
+    """The number of slots: at least six for each backend while the greatest class allows it."""
+    return next(size for size in SLOT_CLASSES if backends <= size // 6 or size == MOST_BACKENDS)
 
 
-def slots(vip: str, backends: tuple[str, ...]) -> tuple[str, ...]:
-    """The address behind each slot.
+def slots(backends: tuple[str, ...]) -> tuple[str, ...]:
+    """The address behind each slot. Every run of len(backends) slots holds each backend once, so calls take turns."""
+    return tuple(backends[index] for index in _order(len(backends)))
 
-    Every run of len(backends) slots holds each backend once, so calls take turns; each run is in an order of its own, so that
-    callers who alternate between two services do not meet the same half of the tasks for ever.
+
+@functools.lru_cache(maxsize=256)
+def _order(count: int) -> tuple[int, ...]:
+    """Backend numbers by slot, each run shuffled.
+
+    Services share the counter: a caller who goes round several services sees every second, third or fourth slot of each. The
+    order is such that he meets every backend all the same; with many backends the shuffle alone sees to that well enough.
     """
-    size = slot_class(len(backends))
-    order: list[str] = []
-    while len(order) < size:
-        run = len(order)
-        order += sorted(backends, key=lambda backend: hashlib.blake2b(f"{vip} {run} {backend}".encode()).digest())
-    return tuple(order[:size])
+    size = slot_class(count)
+    for seed in itertools.count():
+        order: list[int] = []
+        while len(order) < size:
+            order += sorted(range(count), key=functools.partial(_shuffle_key, seed, len(order)))
+        if size > SLOT_CLASSES[0] or all(len(set(order[:size:stride])) == count for stride in (2, 3, 4)):
+            return tuple(order[:size])
+    raise AssertionError("unreachable: some shuffle always meets the condition")
+
+
+def _shuffle_key(seed: int, run: int, index: int) -> bytes:
+    return hashlib.blake2b(f"{seed} {run} {index}".encode(), digest_size=8).digest()
 
 
 def nft_text(changes: BalancePlan) -> str:
@@ -118,8 +134,8 @@ def nft_text(changes: BalancePlan) -> str:
 
 
 def _slot_commands(change: VipChange, removed: list[str], added: list[str]) -> None:
-    before = _slot_table(change.vip, change.before)
-    after = _slot_table(change.vip, change.after)
+    before = _slot_table(change.before)
+    after = _slot_table(change.after)
     old_size, new_size = len(before), len(after)
     if old_size != new_size:
         if before:
@@ -136,8 +152,8 @@ def _slot_commands(change: VipChange, removed: list[str], added: list[str]) -> N
         added.append(f"add element ip covey be{new_size} {{ {come} }}")
 
 
-def _slot_table(vip: str, backends: tuple[str, ...] | None) -> dict[int, str]:
-    return dict(enumerate(slots(vip, backends))) if backends else {}
+def _slot_table(backends: tuple[str, ...] | None) -> dict[int, str]:
+    return dict(enumerate(slots(backends))) if backends else {}
 
 
 def base_text(resolver_address: str, udp_port: int, tcp_port: int) -> str:

@@ -1,8 +1,8 @@
 """Connections that still lead to a backend that is gone: found and ended.
 
-Law: only entries towards a service address (translated, inside the container's own subnets) are ever touched. Draining tasks keep their TCP
-connections; UDP, which has no end, moves on as soon as a task is not ready. `stale` decides, `sweep` does.
-Layouts: linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h.
+Law: only entries towards a service address (translated, inside the container's own subnets) are ever touched.
+Draining tasks keep their TCP connections; UDP, which has no end, moves on as soon as a task is not ready. `stale`
+decides, `sweep` does. Layouts: linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """The host's network driver: the asyncio face of everything in this package.
 
-Law: every method can be repeated, and a daemon that dies at any line leaves running containers their network. Called by the agent's
-worker alone; blocking kernel work runs on one thread of its own, in order.
+Law: every method can be repeated, and a daemon that dies at any line leaves running containers their network. Called
+by the agent's worker alone; blocking kernel work runs on one thread of its own, in order.
 
-A life goes: `start`, `apply` with what the worker remembers, `adopt` each container that lives, a complete `apply` once a manager is reached,
-`clean`, then work, then `close`. In this order running containers never lose a name or a service address.
+A life goes: `start`, `apply` with what the worker remembers, `adopt` each container that lives, a complete `apply`
+once a manager is reached, `clean`, then work, then `close`. In this order running containers never lose a name or a
+service address.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ GATEWAY_BRIDGE = "covey0"
 
 
 class NetworkDriver:
-    """One per daemon. `host_address` is this node's underlay (VTEP) address, empty while it has none, `run_dir` a tmpfs folder (`/run/covey`).
+    """One per daemon. `run_dir` is a tmpfs folder (`/run/covey`).
 
-    `resolvers` returns the host's nameservers each time it is asked. `gateway_bridge` names the bridge through which
-    containers reach the world; it is unique in the host's namespace. `host_netns` is a path, or empty for the process's own.
+    `host_address` is this node's underlay (VTEP) address, empty while it has none. `resolvers` returns the host's nameservers
+    each time it is asked. `gateway_bridge` names the bridge through which containers reach the world; it is unique in the
+    host's namespace. `host_netns` is a path, or empty for the process's own.
     """
 
     def __init__(

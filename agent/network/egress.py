@@ -1,7 +1,8 @@
 """The way out: one bridge in the host's namespace, masqueraded, for every container that may reach the world.
 
-Law: one bridge and one nft table of the same name per daemon; its subnet is what the bridge carries already, or one that overlaps nothing the
-host knows. Addresses are given out here alone and read back from the sandboxes after a restart. Ports are isolated from one another unless the container is on the plain `bridge` network.
+Law: one bridge and one nft table of the same name per daemon; its subnet is what the bridge carries already, or one
+that overlaps nothing the host knows. Addresses are given out here alone and read back from the sandboxes after a
+restart. Ports are isolated from one another unless the container is on the plain `bridge` network.
 """
 
 from __future__ import annotations

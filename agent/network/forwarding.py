@@ -1,7 +1,8 @@
 """Which hardware address lies behind which host: the plan of a network's forwarding entries.
 
-Law: pure. One entry per remote endpoint stands for three kernel entries (VXLAN forwarding, bridge forwarding, neighbour), all derived
-from the endpoint's address. `packing` turns a plan into netlink messages; applying it and planning again gives the empty plan.
+Law: pure. One entry per remote endpoint stands for three kernel entries (VXLAN forwarding, bridge forwarding,
+neighbour), all derived from the endpoint's address. `packing` turns a plan into netlink messages; applying it and
+planning again gives the empty plan.
 """
 
 from __future__ import annotations

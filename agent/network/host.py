@@ -1,7 +1,7 @@
 """Everything the driver does to the kernel, in order, on one thread: the shell around the plans.
 
-Law: the kernel is the record of what was done, so a daemon that dies at any line finds it again; one network's failure never stops the others,
-it is reported and tried again. Called by `driver` only, never from the loop's thread.
+Law: the kernel is the record of what was done, so a daemon that dies at any line finds it again; one network's
+failure never stops the others, it is reported and tried again. Called by `driver` only, never from the loop's thread.
 """
 
 from __future__ import annotations

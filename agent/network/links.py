@@ -1,7 +1,7 @@
 """Devices, addresses and routes through pyroute2.
 
-Law: every function asks first or takes "it is there" for an answer, so it can be repeated. Each runs inside `Namespace.run`, with an
-IPRoute that was opened there, and never leaves that thread.
+Law: every function asks first or takes "it is there" for an answer, so it can be repeated. Each runs inside
+`Namespace.run`, with an IPRoute that was opened there, and never leaves that thread.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The nouns of a host's networking, as the agent's worker hands them to the driver.
 
-Law: plain frozen values, no protobuf, no kernel handles; the address of an endpoint decides its hardware address, so hosts never
-exchange neighbours. Built by the worker from assignments, read by `world`, `forwarding`, `balance` and the resolver's zone.
+Law: plain frozen values, no protobuf, no kernel handles; the address of an endpoint decides its hardware address, so
+hosts never exchange neighbours. Built by the worker from assignments, read by `world`, `forwarding`, `balance` and
+the resolver's zone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """nftables through the library, one context a namespace.
 
-Law: no process is started; a batch is one transaction, refused whole with the kernel's words. A context is made inside its namespace
-and may be used from any thread afterwards, by one at a time.
+Law: no process is started; a batch is one transaction, refused whole with the kernel's words. A context is made
+inside its namespace and may be used from any thread afterwards, by one at a time.
 """
 
 from __future__ import annotations

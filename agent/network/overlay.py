@@ -1,7 +1,8 @@
 """One overlay network on this host: a namespace with a bridge and a VXLAN device.
 
-Law: the VXLAN device is born from the host's namespace into the sandbox, so its UDP socket stays with the host; its entries are
-programmed, never learnt. A sandbox found on disk is taken over with what the kernel holds. Called by `host` on the driver's thread.
+Law: the VXLAN device is born from the host's namespace into the sandbox, so its UDP socket stays with the host; its
+entries are programmed, never learnt. A sandbox found on disk is taken over with what the kernel holds. Called by
+`host` on the driver's thread.
 """
 
 from __future__ import annotations

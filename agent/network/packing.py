@@ -1,7 +1,7 @@
 """Many forwarding entries in few netlink messages' time: packed by struct, every acknowledgement read.
 
-Law: adding replaces, removing what is not there is no error, so a batch can be repeated. Used by `overlay` inside the network's sandbox.
-Layouts: linux/netlink.h (nlmsghdr), linux/neighbour.h (ndmsg), linux/rtnetlink.h (rtattr).
+Law: adding replaces, removing what is not there is no error, so a batch can be repeated. Used by `overlay` inside the
+network's sandbox. Layouts: linux/netlink.h (nlmsghdr), linux/neighbour.h (ndmsg), linux/rtnetlink.h (rtattr).
 """
 
 from __future__ import annotations
@@ -39,15 +39,8 @@ def messages(vxlan: int, change: ForwardingPlan) -> list[bytes]:
 
 def port_message(port: int, address: str) -> bytes:
     """The hardware address of a local container behind its bridge port."""
-    return _message(
-        _RTM_NEWNEIGH,
-        _REQUEST | _ACK | _CREATE | _REPLACE,
-        socket.AF_BRIDGE,
-        port,
-        _STATIC,
-        _NTF_MASTER,
-        _attribute(_NDA_LLADDR, _mac(address)),
-    )
+    head = (socket.AF_BRIDGE, port, _STATIC, _NTF_MASTER)
+    return _message(_RTM_NEWNEIGH, _REQUEST | _ACK | _CREATE | _REPLACE, head, _attribute(_NDA_LLADDR, _mac(address)))
 
 
 def send(packed: Sequence[bytes]) -> list[tuple[int, str]]:
@@ -74,14 +67,14 @@ def _entry(kind: int, flags: int, vxlan: int, entry: ForwardingEntry) -> Iterabl
     mac = _attribute(_NDA_LLADDR, _mac(entry.address))
     address = _attribute(_NDA_DST, socket.inet_aton(entry.address))
     host = _attribute(_NDA_DST, socket.inet_aton(entry.host)) if entry.host else b""
-    yield _message(kind, flags, socket.AF_BRIDGE, vxlan, _PERMANENT, _NTF_SELF, mac + host)
-    yield _message(kind, flags, socket.AF_BRIDGE, vxlan, _STATIC, _NTF_MASTER, mac)
-    yield _message(kind, flags, socket.AF_INET, vxlan, _PERMANENT, 0, address + mac)
+    yield _message(kind, flags, (socket.AF_BRIDGE, vxlan, _PERMANENT, _NTF_SELF), mac + host)
+    yield _message(kind, flags, (socket.AF_BRIDGE, vxlan, _STATIC, _NTF_MASTER), mac)
+    yield _message(kind, flags, (socket.AF_INET, vxlan, _PERMANENT, 0), address + mac)
 
 
-def _message(
-    kind: int, flags: int, family: int, interface: int, state: int, neighbour_flags: int, attributes: bytes
-) -> bytes:
+def _message(kind: int, flags: int, head: tuple[int, int, int, int], attributes: bytes) -> bytes:
+    """`head`: family, interface, state and flags of the neighbour message."""
+    family, interface, state, neighbour_flags = head
     body = _NDMSG.pack(family, 0, 0, interface, state, neighbour_flags, 0) + attributes
     return _HEADER.pack(_HEADER.size + len(body), kind, flags, 0, 0) + body
 

@@ -1,7 +1,8 @@
 """The network namespace of one container, with its resolver's sockets and its service addresses.
 
-Law: the namespace is named on disk and outlives the daemon; what `held` says of VIPs is in the kernel, and one transaction brings it to what
-is wanted. Taking over a running container lays its rules out anew in one transaction, so its connections notice nothing.
+Law: the namespace is named on disk and outlives the daemon; what `held` says of VIPs is in the kernel, and one
+transaction brings it to what is wanted. Taking over a running container lays its rules out anew in one transaction,
+so its connections notice nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class Sandbox:
-    """`sockets` are served by the DNS service, which stops before they are closed here. `held` is None until the rules are first laid out."""
+    """`sockets` are served by the DNS service, which stops before they are closed here."""
 
     def __init__(self, container_id: str, path: Path) -> None:
         self.container_id = container_id

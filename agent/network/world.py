@@ -1,7 +1,7 @@
 """What this host has been told about its networks: the pure state under the driver.
 
-Law: no kernel, no clock; `absorb` is its one mutator and answers which networks to look at again. A complete difference leaves
-exactly what it names. Read by `forwarding`, `balance` and the resolver's zone.
+Law: no kernel, no clock; `absorb` is its one mutator and answers which networks to look at again. A complete
+difference leaves exactly what it names. Read by `forwarding`, `balance` and the resolver's zone.
 """
 
 from __future__ import annotations

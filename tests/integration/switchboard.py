@@ -105,7 +105,9 @@ class Switchboard:
         address = f"10.99.0.{number}"
 
         def plug(route: Any) -> None:
-            port = links.add_veth(route, f"p{number}", namespace, inner="eth0", inner_mac=f"02:99:00:00:00:0{number}", mtu=1500)
+            port = links.add_veth(
+                route, f"p{number}", namespace, inner="eth0", inner_mac=f"02:99:00:00:00:0{number}", mtu=1500
+            )
             links.join_bridge(route, port, links.index_of(route, "sw0"), programmed=False)
 
         def settle(route: Any) -> None:
@@ -126,7 +128,9 @@ class Switchboard:
         await host.driver.remove_everything()
         await host.driver.close()
 
-    async def run_task(self, host: HostUnderTest, last: int, *, service: str = "", network: str = "net1", ready: bool = True) -> Container:
+    async def run_task(
+        self, host: HostUnderTest, last: int, *, service: str = "", network: str = "net1", ready: bool = True
+    ) -> Container:
         """A container on the host at 10.0.1.LAST; the cluster is told by `tell`."""
         container_id = f"c{last}{secrets.token_hex(6)}"
         subnet = next(item.subnet for item in self.networks if item.id == network).rpartition(".")[0]
@@ -144,7 +148,10 @@ class Switchboard:
 
     async def tell(self) -> None:
         changes = NetworkChanges(
-            networks=tuple(self.networks), endpoints=tuple(self.endpoints.values()), services=tuple(self.services), complete=True
+            networks=tuple(self.networks),
+            endpoints=tuple(self.endpoints.values()),
+            services=tuple(self.services),
+            complete=True,
         )
         for host in self.hosts:
             assert await host.driver.apply(changes) == ()

@@ -187,7 +187,10 @@ async def test_an_application_on_the_usual_port_only_moves_the_resolver(tmp_path
         client = await board.run_task(host, 50)
         await board.tell()
         await host.driver.close()
-        greedy = [await client.run(lambda kind=kind: socket.socket(socket.AF_INET, kind)) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)]
+        greedy = [
+            await client.run(lambda kind=kind: socket.socket(socket.AF_INET, kind))
+            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+        ]
         for link in greedy:
             link.bind(("0.0.0.0", 41053))
         greedy[1].listen()
@@ -209,7 +212,12 @@ async def test_many_tasks_are_cut_to_the_packet_and_whole_over_tcp(tmp_path: Pat
         await board.tell()
         client = await board.run_task(board.hosts[0], 50)
         board.services.append(ServiceEndpoint(network_id="net1", service_id="s", name="many", vip="10.0.1.3"))
-        many = {f"m{i}": Endpoint(id=f"m{i}", network_id="net1", node_id="n", host="10.99.0.9", address=f"10.0.1.{i}", service_id="s") for i in range(100, 200)}
+        many = {
+            f"m{i}": Endpoint(
+                id=f"m{i}", network_id="net1", node_id="n", host="10.99.0.9", address=f"10.0.1.{i}", service_id="s"
+            )
+            for i in range(100, 200)
+        }
         board.endpoints |= many
         await board.tell()
         cut = await client.resolve("tasks.many")
@@ -223,7 +231,7 @@ async def test_a_destroyed_container_leaves_no_resolver(tmp_path: Path) -> None:
         host = board.hosts[0]
 
         def handles() -> int:
-            return len(os.listdir("/proc/self/fd"))
+            return len(list(Path("/proc/self/fd").iterdir()))
 
         await host.driver.create_sandbox("first")
         await host.driver.destroy_sandbox("first")

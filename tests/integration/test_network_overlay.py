@@ -35,8 +35,7 @@ async def test_containers_on_two_hosts_reach_each_other_and_nothing_is_learnt(tm
 
         def learnt(route):
             tunnel = links.index_of(route, "vxlan0")
-            entries = [e for e in route.get_neighbours(7) if e["ifindex"] == tunnel and e["state"] & 0x02]
-            return entries
+            return [e for e in route.get_neighbours(7) if e["ifindex"] == tunnel and e["state"] & 0x02]
 
         assert links.inside(sandbox, "read", learnt) == []
         sandbox.close()
@@ -229,7 +228,12 @@ async def test_a_new_life_of_the_daemon_adopts_what_runs_and_cleans_the_rest(tmp
         assert await hear(link) == b"while it is dead"
         host.driver = host.new_driver()
         await host.driver.start()
-        assert await host.driver.apply(NetworkChanges(tuple(board.networks), tuple(board.endpoints.values()), tuple(board.services))) == ()
+        assert (
+            await host.driver.apply(
+                NetworkChanges(tuple(board.networks), tuple(board.endpoints.values()), tuple(board.services))
+            )
+            == ()
+        )
         assert set(await host.driver.list_sandboxes()) == {client.id, orphan.id}
         await host.driver.adopt(client.id, (Attachment("net1", "10.0.1.50/24", "eth0"),))
         link.send(b"adopted")
@@ -316,7 +320,13 @@ async def test_many_entries_are_programmed_and_removed(tmp_path: Path) -> None:
         from agent.network.model import Endpoint
 
         many = tuple(
-            Endpoint(id=f"t{i}", network_id="net1", node_id="n", host=f"10.99.1.{i % 200 + 1}", address=f"10.7.{i // 250 + 1}.{i % 250 + 1}")
+            Endpoint(
+                id=f"t{i}",
+                network_id="net1",
+                node_id="n",
+                host=f"10.99.1.{i % 200 + 1}",
+                address=f"10.7.{i // 250 + 1}.{i % 250 + 1}",
+            )
             for i in range(1000)
         )
         assert await driver.apply(NetworkChanges(networks=(network,), endpoints=many)) == ()

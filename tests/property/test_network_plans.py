@@ -1,0 +1,110 @@
+"""Laws of the network plans: applying one reaches the goal, and planning again gives the empty plan."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.dns import wire
+from agent.network import balance, forwarding
+from agent.network.forwarding import ForwardingPlan
+from agent.network.model import Endpoint, EndpointKey, NetworkChanges, OverlayNetwork
+from agent.network.world import World
+
+addresses = st.integers(1, 12).map(lambda i: f"10.0.0.{i}")
+entries = st.dictionaries(addresses, st.sampled_from(["h1", "h2", "h3"]))
+tables = st.dictionaries(
+    addresses, st.sets(st.integers(1, 30).map(lambda i: f"10.1.0.{i}")).map(lambda found: tuple(sorted(found)))
+)
+
+
+@given(entries, entries)
+def test_forwarding_reaches_its_goal_and_then_rests(have, want):
+    assert forwarding.applied(have, forwarding.plan(have, want)) == want
+    assert forwarding.plan(want, want) == ForwardingPlan()
+
+
+@given(tables, tables)
+def test_balance_reaches_its_goal_and_then_rests(have, want):
+    assert balance.applied(have, balance.plan(have, want)) == want
+    assert balance.plan(want, want) == ()
+    assert balance.nft_text(()) == ""
+
+
+def carried_out(text: str, held: dict[str, set[str]]) -> None:
+    """A small nftables: elements must be there to be deleted and absent to be added, as in the kernel."""
+    for line in text.splitlines():
+        verb, target, body = re.fullmatch(r"(add|delete) element ip covey (\w+) \{ (.*) \}", line).groups()
+        elements = held.setdefault(target, set())
+        for item in body.split(", "):
+            key = item.partition(" : ")[0]
+            known = {element for element in elements if element.partition(" : ")[0] == key}
+            assert bool(known) == (verb == "delete"), line
+            if verb == "delete":
+                elements -= known
+            else:
+                elements.add(item)
+
+
+@given(tables, tables)
+def test_the_rules_text_leads_from_any_table_to_any_other(have, want):
+    stepwise: dict[str, set[str]] = {}
+    carried_out(balance.nft_text(balance.plan({}, have)), stepwise)
+    carried_out(balance.nft_text(balance.plan(have, want)), stepwise)
+    at_once: dict[str, set[str]] = {}
+    carried_out(balance.nft_text(balance.plan({}, want)), at_once)
+    assert {name: items for name, items in stepwise.items() if items} == {
+        name: items for name, items in at_once.items() if items
+    }
+
+
+names = st.sampled_from(["a", "b", "c"])
+networks = st.builds(
+    OverlayNetwork, id=names, name=names, vni=st.just(5000), subnet=st.just("10.0.0.0/24"), gateway=st.just("")
+)
+endpoints = st.builds(
+    Endpoint,
+    id=names,
+    network_id=names,
+    node_id=st.just("x"),
+    host=st.just("h"),
+    address=addresses,
+    ready=st.booleans(),
+)
+changes = st.builds(
+    NetworkChanges,
+    networks=st.lists(networks, max_size=4, unique_by=lambda n: n.id).map(tuple),
+    endpoints=st.lists(endpoints, max_size=6, unique_by=lambda e: e.key).map(tuple),
+    removed_networks=st.lists(names, max_size=2).map(tuple),
+    removed_endpoints=st.lists(st.builds(EndpointKey, names, names), max_size=3).map(tuple),
+    complete=st.booleans(),
+)
+
+
+@given(st.lists(changes, max_size=5), changes)
+def test_a_world_that_is_told_twice_is_told_once_and_a_complete_telling_forgets_the_past(past, last):
+    world = World()
+    for change in past:
+        world.absorb(change)
+    world.absorb(last)
+    if not set(last.removed_networks) & {n.id for n in last.networks}:
+        assert world.absorb(last) == ()
+    if last.complete:
+        fresh = World()
+        fresh.absorb(last)
+        assert fresh.networks == world.networks
+        assert all(fresh.endpoints(name) == world.endpoints(name) for name in "abc")
+
+
+@given(st.binary(max_size=80))
+def test_no_packet_breaks_the_reader(packet):
+    try:
+        question = wire.read_question(packet)
+    except wire.MalformedError as error:
+        refused = error.code
+    else:
+        assert question.raw in packet
+        return
+    assert refused is None or wire.refusal(packet, refused)[:2] == packet[:2]

@@ -1,0 +1,108 @@
+"""Packets, with dnslib as the oracle."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+import dnslib
+import pytest
+
+from agent.dns import wire
+
+
+def packet(name: str = "Web.Shop", kind: str = "A", **flags) -> bytes:
+    return dnslib.DNSRecord.question(name, kind).pack()
+
+
+def extended(name: str, size: int) -> bytes:
+    record = dnslib.DNSRecord.question(name)
+    record.add_ar(dnslib.EDNS0(udp_len=size))
+    return record.pack()
+
+
+def test_a_question_is_read_in_lower_case_and_kept_as_it_came():
+    question = wire.read_question(packet())
+    assert (question.name, question.kind, question.room, question.extended) == (b"web.shop", wire.A, 512, False)
+    assert b"\x03Web\x04Shop\x00" in question.raw
+
+
+def test_the_room_of_an_extended_question_is_bounded():
+    assert wire.read_question(extended("web", 1232)).room == 1232
+    assert wire.read_question(extended("web", 65000)).room == wire.MOST_UDP_BYTES
+    assert wire.read_question(extended("web", 100)).room == 512
+
+
+def test_addresses_are_what_another_reader_reads():
+    asked = packet()
+    question = wire.read_question(asked)
+    reply = dnslib.DNSRecord.parse(
+        asked[:2] + wire.addresses(question, (socket.inet_aton("10.0.1.5"), socket.inet_aton("10.0.1.6")), 512)
+    )
+    assert [str(item.rdata) for item in reply.rr] == ["10.0.1.5", "10.0.1.6"]
+    assert (str(reply.q.qname), str(reply.rr[0].rname), reply.rr[0].ttl) == ("Web.Shop.", "Web.Shop.", wire.TTL_SECONDS)
+    assert (reply.header.qr, reply.header.ra, reply.header.rd, reply.header.tc, reply.header.rcode) == (1, 1, 1, 0, 0)
+
+
+@pytest.mark.parametrize(("asked", "size"), [(packet("many"), 512), (extended("many", 1232), 1232)])
+def test_what_does_not_fit_is_cut_and_says_so(asked: bytes, size: int):
+    question = wire.read_question(asked)
+    answer = asked[:2] + wire.addresses(
+        question, tuple(socket.inet_aton(f"10.0.1.{i}") for i in range(200)), question.room
+    )
+    assert size - 16 < len(answer) <= size
+    reply = dnslib.DNSRecord.parse(answer)
+    assert reply.header.tc == 1
+    assert len(reply.ar) == int(size != 512)
+
+
+def test_a_pointer_is_what_another_reader_reads():
+    asked = packet("5.1.0.10.in-addr.arpa", "PTR")
+    reply = dnslib.DNSRecord.parse(asked[:2] + wire.pointer(wire.read_question(asked), b"web.1.shop"))
+    assert str(reply.rr[0].rdata) == "web.1.shop."
+
+
+@pytest.mark.parametrize(
+    ("damaged", "code"),
+    [
+        (b"", None),
+        (b"\0" * 11, None),
+        (packet()[:2] + b"\x80" + packet()[3:], None),
+        (packet()[:2] + b"\x28" + packet()[3:], wire.NOTIMP),
+        (packet()[:4] + b"\0\2" + packet()[6:], wire.FORMERR),
+        (packet()[:12], wire.FORMERR),
+        (packet()[:15], wire.FORMERR),
+        (packet()[:-3], wire.FORMERR),
+        (packet()[:12] + b"\xc0\x0c\0\1\0\1", wire.FORMERR),
+        (packet()[:-1] + b"\3", wire.REFUSED),
+    ],
+)
+def test_what_is_no_question_of_ours_is_refused_or_passed_over(damaged: bytes, code: int | None):
+    with pytest.raises(wire.MalformedError) as caught:
+        wire.read_question(damaged)
+    assert caught.value.code == code
+    if code is not None:
+        assert struct.unpack_from("!H", wire.refusal(damaged, code), 2)[0] & 0xF == code
+
+
+def test_only_true_reverse_names_are_addresses():
+    assert wire.reverse_address(b"5.1.0.10.in-addr.arpa") == "10.0.1.5"
+    for wrong in (
+        b"1.0.10.in-addr.arpa",
+        b"x.1.0.10.in-addr.arpa",
+        b"256.1.0.10.in-addr.arpa",
+        b"5.1.0.10",
+        b"\xff.1.0.10.in-addr.arpa",
+    ):
+        assert wire.reverse_address(wrong) == ""
+
+
+def test_a_reply_to_another_question_does_not_count():
+    asked = packet("a.example")
+    question = wire.read_question(asked)
+    good = asked[:2] + wire.addresses(question, (b"\1\2\3\4",), 512)
+    other = packet("b.example")
+    assert wire.answers_to(asked, question.raw, good)
+    assert not wire.answers_to(asked, question.raw, b"\0\0" + good[2:]) or asked[:2] == b"\0\0"
+    assert not wire.answers_to(asked, question.raw, asked)
+    assert not wire.answers_to(asked, question.raw, asked[:2] + wire.answer(wire.read_question(other), 0))
