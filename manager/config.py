@@ -29,8 +29,8 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
     BOOTSTRAP alone.
     """
 
-    state_dir: Path
-    run_dir: Path
+    state_dir: str
+    run_dir: str
     node_id: str = ""
     hostname: str = ""
     advertise_addr: str = "127.0.0.1"
@@ -47,6 +47,11 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
     data_path_port: int = 0
     log_level: str = "info"
 
+    def __post_init__(self) -> None:
+        """Paths may be given as such; JSON knows text."""
+        msgspec.structs.force_setattr(self, "state_dir", str(self.state_dir))
+        msgspec.structs.force_setattr(self, "run_dir", str(self.run_dir))
+
     @property
     def addr(self) -> str:
         """HOST:PORT of the mTLS listener, as other managers reach it."""
@@ -54,15 +59,15 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def identity_dir(self) -> Path:
-        return self.state_dir / "identity"
+        return Path(self.state_dir) / "identity"
 
     @property
     def manager_dir(self) -> Path:
-        return self.state_dir / "manager"
+        return Path(self.state_dir) / "manager"
 
     @property
     def socket_path(self) -> Path:
-        return self.run_dir / "manager.sock"
+        return Path(self.run_dir) / "manager.sock"
 
 
 def load(path: Path) -> ManagerConfig:

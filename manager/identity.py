@@ -1,0 +1,121 @@
+"""This manager's identity, read from STATE/identity, for both ends of TLS; a renewed certificate is taken up without a restart.
+
+Law: the manager never writes it but once, when it founds the cluster; renewal is the daemon's. Called by ``manager.main`` and whoever
+opens a channel to another manager.
+"""
+
+import os
+from pathlib import Path
+
+import grpc
+import msgspec
+
+from manager.authorize import Peer, peer_of_subject
+
+CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
+    ("grpc.ssl_target_name_override", "covey"),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.max_send_message_length", 64 << 20),
+)
+
+
+class Files(msgspec.Struct, frozen=True):
+    """PEM. ``stamp`` tells one version of the certificate from another."""
+
+    certificate: bytes
+    key: bytes
+    root: bytes
+    stamp: tuple[int, int]
+
+
+class ManagerIdentity:
+    """The files as they are now."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files = self._read()
+        self._served = self._files.stamp
+
+    @property
+    def peer(self) -> Peer:
+        """What the certificate says."""
+        from cryptography import x509
+
+        subject = x509.load_pem_x509_certificate(self.files.certificate).subject
+        return peer_of_subject(subject.rfc4514_string())
+
+    @property
+    def files(self) -> Files:
+        """Reads again when the certificate was replaced."""
+        if self._stamp() != self._files.stamp:
+            self._files = self._read()
+        return self._files
+
+    def channel_credentials(self) -> grpc.ChannelCredentials:
+        files = self.files
+        return grpc.ssl_channel_credentials(files.root, files.key, files.certificate)
+
+    def server_credentials(self, *, mutual: bool) -> grpc.ServerCredentials:
+        """``mutual`` demands a certificate of this cluster from every client."""
+        first = self.files
+        served = [first.stamp]
+
+        def fetch() -> grpc.ServerCertificateConfiguration | None:
+            files = self.files
+            if files.stamp == served[0]:
+                return None
+            served[0] = files.stamp
+            return _configuration(files, mutual=mutual)
+
+        return grpc.dynamic_ssl_server_credentials(
+            _configuration(first, mutual=mutual),
+            fetch,  # type: ignore[arg-type]  # None means unchanged, which the stubs do not know
+            require_client_authentication=mutual,
+        )
+
+    def _stamp(self) -> tuple[int, int]:
+        stat = (self._folder / "node.crt").stat()
+        return stat.st_mtime_ns, stat.st_ino
+
+    def _read(self) -> Files:
+        stamp = self._stamp()
+        return Files(
+            (self._folder / "node.crt").read_bytes(),
+            (self._folder / "node.key").read_bytes(),
+            (self._folder / "root.crt").read_bytes(),
+            stamp,
+        )
+
+
+def write_identity(folder: Path, *, certificate: bytes, key: bytes, root: bytes) -> None:
+    """The first manager's files; ``node.crt`` comes last, so that its presence says that all are there."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, data, mode in (("root.crt", root, 0o644), ("node.key", key, 0o600), ("node.crt", certificate, 0o644)):
+        write_file(folder / name, data, mode)
+
+
+def write_file(path: Path, data: bytes, mode: int) -> None:
+    """Replaces a file as a whole, on disk before it bears its name."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor with its mode
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _configuration(files: Files, *, mutual: bool) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(files.key, files.certificate)], files.root if mutual else None)

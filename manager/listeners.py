@@ -1,0 +1,132 @@
+"""The manager's three listeners: the join port (server TLS, the CA alone), the mTLS port (between nodes) and the Unix socket (its daemon).
+
+Law: every method on every listener passes the gate of ``manager.authorize``; only the join port and the socket forward to the leader.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from covey.errors import UnavailableError
+from coveypb.v1 import ca_pb2_grpc, control_pb2_grpc, dispatcher_pb2_grpc, raft_pb2_grpc
+from manager.authorize import Caller, Gate
+from manager.config import ManagerConfig
+from manager.control.forward import Forwarder
+from manager.identity import CHANNEL_OPTIONS, ManagerIdentity
+from manager.store import Consensus, Store
+
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 8 << 20),
+    ("grpc.max_send_message_length", 64 << 20),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+)
+_MAX_JOINING = 64
+_MAX_NODES = 8_192
+_MAX_LOCAL = 512
+
+
+class Dialer:
+    """Channels to other managers, one an address, made anew when this manager's certificate was renewed."""
+
+    def __init__(self, identity: ManagerIdentity) -> None:
+        self._identity = identity
+        self._channels: dict[str, tuple[tuple[int, int], aio.Channel]] = {}
+
+    def __call__(self, addr: str) -> aio.Channel:
+        stamp = self._identity.files.stamp
+        known = self._channels.get(addr)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        channel = aio.secure_channel(addr, self._identity.channel_credentials(), options=CHANNEL_OPTIONS)
+        self._channels[addr] = (stamp, channel)
+        return channel
+
+    async def close(self) -> None:
+        for _, channel in self._channels.values():
+            await channel.close()
+
+
+class Services:
+    """What is served, made by ``manager.main``."""
+
+    def __init__(self, *, ca: Any, control: Any, dispatcher: Any, raft: Any) -> None:
+        self.ca = ca
+        self.control = control
+        self.dispatcher = dispatcher
+        self.raft = raft
+
+
+class Listeners:
+    """Made and started at once; ``close`` lets running calls end for a moment."""
+
+    def __init__(
+        self,
+        config: ManagerConfig,
+        identity: ManagerIdentity,
+        store: Store,
+        consensus: Consensus,
+        services: Services,
+    ) -> None:
+        self._config = config
+        self._identity = identity
+        self._dialer = Dialer(identity)
+        cluster_id = identity.peer.cluster_id
+
+        def known(node_id: str) -> bool:
+            """A follower may not have heard of a node yet; whatever matters is decided by the leader."""
+            return not consensus.leadership.is_leader or node_id in store.view().nodes
+
+        def gated(caller: Caller | None, dial: Callable[[str], aio.Channel] | None, most: int) -> aio.Server:
+            chain: Sequence[aio.ServerInterceptor] = (Gate(cluster_id, known, caller), Forwarder(consensus, dial))
+            return aio.server(interceptors=chain, options=_OPTIONS, maximum_concurrent_rpcs=most)
+
+        self._join = gated(Caller.ANONYMOUS, self._dialer, _MAX_JOINING)
+        ca_pb2_grpc.add_CertificateAuthorityServicer_to_server(services.ca, self._join)
+        self._nodes = gated(None, None, _MAX_NODES)
+        ca_pb2_grpc.add_CertificateAuthorityServicer_to_server(services.ca, self._nodes)
+        ca_pb2_grpc.add_CertificateRenewalServicer_to_server(services.ca, self._nodes)
+        control_pb2_grpc.add_ControlServicer_to_server(services.control, self._nodes)
+        dispatcher_pb2_grpc.add_DispatcherServicer_to_server(services.dispatcher, self._nodes)
+        raft_pb2_grpc.add_RaftServicer_to_server(services.raft, self._nodes)
+        self._local = gated(Caller.LOCAL, self._dialer, _MAX_LOCAL)
+        control_pb2_grpc.add_ControlServicer_to_server(services.control, self._local)
+
+    async def start(self) -> None:
+        """Raises UnavailableError when a port is taken."""
+        config = self._config
+        host = f"[{config.listen_addr}]" if ":" in config.listen_addr else config.listen_addr
+        self._bind(self._join, f"{host}:{config.join_port}", self._identity.server_credentials(mutual=False))
+        self._bind(self._nodes, f"{host}:{config.mtls_port}", self._identity.server_credentials(mutual=True))
+        config.socket_path.parent.mkdir(parents=True, exist_ok=True)
+        config.socket_path.unlink(missing_ok=True)
+        before = os.umask(0o177)
+        try:
+            self._bind(self._local, f"unix:{config.socket_path}", None)
+        finally:
+            os.umask(before)
+        for server in (self._join, self._nodes, self._local):
+            await server.start()
+
+    async def close(self, grace_seconds: float) -> None:
+        for server in (self._join, self._local, self._nodes):
+            await server.stop(grace_seconds)
+        await self._dialer.close()
+        self._config.socket_path.unlink(missing_ok=True)
+
+    def _bind(self, server: aio.Server, addr: str, credentials: grpc.ServerCredentials | None) -> None:
+        try:
+            port = server.add_secure_port(addr, credentials) if credentials else server.add_insecure_port(addr)
+        except RuntimeError as error:
+            port = 0
+            reason = str(error)
+        else:
+            reason = "the address cannot be used"
+        if not port:
+            raise UnavailableError(f"the manager cannot listen on {addr}: {reason}; is another manager running there?")

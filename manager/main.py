@@ -1,0 +1,222 @@
+"""The manager process: ``python -m manager.main --config FILE``.
+
+Law: prints ``ready`` once it serves; ends on SIGTERM or with its standard input after handing over leadership; ends with exit code 3 when
+the group has removed it. Any failure that it cannot live with ends it with a sentence as its last line on standard error.
+"""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+
+from covey.errors import CoveyError, DeadlineError
+from manager import config as configs
+from manager.ca.servicer import CertificateAuthority
+from manager.config import ManagerConfig, ManagerMode
+from manager.control.servicer import Control
+from manager.dispatcher.dispatcher import Dispatcher
+from manager.founding import data_key, prepare
+from manager.identity import ManagerIdentity
+from manager.leader import run_while_leading
+from manager.listeners import Listeners, Services
+from manager.logbroker.broker import LogBroker
+from manager.raft import joining
+from manager.raft.errors import RemovedError, StorageError
+from manager.raft.node import RaftNode
+from manager.raft.sealing import AesSealer
+from manager.raft.service import RaftService
+from manager.role import RoleManager
+from manager.store import StateMachine, Store
+
+EXIT_FAILED = 1
+EXIT_REMOVED = 3
+_READY_SECONDS = 30.0
+_GRACE_SECONDS = 1.0
+_ADDRESS_PAUSE_SECONDS = 1.0
+_TUNE_SECONDS = 5.0
+
+log = logging.getLogger("covey.manager")
+
+
+class Stopped(Exception):  # noqa: N818 - asked for, not an error
+    """The process was asked to end."""
+
+
+class Manager:
+    """Everything that one manager process holds."""
+
+    def __init__(self, config: ManagerConfig, identity: ManagerIdentity, sealer: AesSealer) -> None:
+        self._config = config
+        self._identity = identity
+        nodes: list[RaftNode] = []
+
+        def connect(machine: StateMachine) -> RaftNode:
+            nodes.append(RaftNode.open(config.manager_dir / "raft", sealer, machine, identity.channel_credentials))
+            return nodes[0]
+
+        self._store = Store(connect)
+        self._raft = nodes[0]
+        broker = LogBroker(self._store)
+        self._dispatcher = Dispatcher(self._store, broker)
+        broker.bind(self._dispatcher.send, self._dispatcher.connected)
+        self._roles = RoleManager(self._store, self._raft)
+        services = Services(
+            ca=CertificateAuthority(self._store, identity.files.root),
+            control=Control(self._store, broker),
+            dispatcher=self._dispatcher,
+            raft=RaftService(self._raft, identity.channel_credentials),
+        )
+        self._listeners = Listeners(config, identity, self._store, self._raft, services)
+
+    async def run(self) -> None:
+        """Until asked to stop.
+
+        Raises:
+            RemovedError: the group removed this manager; StorageError: its disk cannot be used (both in a group).
+        """
+        await self._listeners.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                raft = group.create_task(self._raft.run(), name="raft")
+                leading = group.create_task(
+                    run_while_leading(self._store, also=(self._dispatcher.run, self._roles.run)), name="leader"
+                )
+                group.create_task(self._announce(), name="ready")
+                group.create_task(self._tell_address(), name="address")
+                group.create_task(self._tune(), name="tuning")
+                await _asked_to_stop()
+                await self._raft.close()
+                leading.cancel()
+                await self._listeners.close(_GRACE_SECONDS)
+                await asyncio.wait({raft}, timeout=_GRACE_SECONDS)
+                raise Stopped
+        finally:
+            await self._listeners.close(0)
+
+    async def _announce(self) -> None:
+        """A founder is ready once it leads, a newcomer once it has the cluster's state; one that comes back serves at once."""
+        if self._config.mode is not ManagerMode.RESTART:
+            try:
+                async with asyncio.timeout(_READY_SECONDS):
+                    with self._raft.subscribe() as changes:
+                        async for leadership in changes:
+                            if leadership.is_leader or (
+                                leadership.leader_addr and self._config.mode is ManagerMode.JOIN
+                            ):
+                                break
+                    while not len(self._store.view().clusters):  # noqa: ASYNC110 - a restored snapshot is no commit
+                        await asyncio.sleep(0.02)
+            except TimeoutError:
+                raise DeadlineError(f"no leader was found and no state received within {_READY_SECONDS:g} s") from None
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+
+    async def _tell_address(self) -> None:
+        """A manager that comes back under another address says so to the others."""
+        own = self._raft.identity
+        while True:
+            member = next((m for m in self._raft.members() if m.raft_id == own.raft_id), None)
+            if member is not None and member.addr == self._config.addr:
+                return
+            others = [m.addr for m in self._raft.members() if m.raft_id != own.raft_id]
+            try:
+                if self._raft.leadership.is_leader:
+                    await self._raft.add_member(own.node_id, self._config.addr, own.raft_id)
+                elif member is not None and others:
+                    await joining.join(
+                        others,
+                        self._identity.channel_credentials,
+                        node_id=own.node_id,
+                        addr=self._config.addr,
+                        raft_id=own.raft_id,
+                    )
+            except CoveyError as error:
+                log.warning(
+                    "the managers do not know this manager's address %s yet: %s", self._config.addr, error.message
+                )
+            await asyncio.sleep(_ADDRESS_PAUSE_SECONDS)
+
+    async def _tune(self) -> None:
+        """The cluster's settings of the log, as they change."""
+        while True:
+            for cluster in self._store.view().clusters:
+                self._raft.tune(
+                    snapshot_interval=cluster.spec.raft.snapshot_interval,
+                    log_entries_for_slow_followers=cluster.spec.raft.log_entries_for_slow_followers,
+                )
+            await asyncio.sleep(_TUNE_SECONDS)
+
+
+async def _asked_to_stop() -> None:
+    """Until SIGTERM, SIGINT, or the end of a standard input that is a pipe: the daemon's end."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    reader = asyncio.StreamReader()
+    try:
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    except (ValueError, OSError):  # a file or /dev/null: nobody holds the other end
+        await stop.wait()
+        return
+    try:
+        async with asyncio.TaskGroup() as group:
+            ending = group.create_task(_to_end(reader, stop))
+            await stop.wait()
+            ending.cancel()
+    finally:
+        transport.close()
+
+
+async def _to_end(reader: asyncio.StreamReader, stop: asyncio.Event) -> None:
+    while await reader.read(4096):
+        pass
+    stop.set()
+
+
+async def serve(config: ManagerConfig) -> int:
+    """One life of the process: its exit code."""
+    sealer = data_key(config)
+    identity = await prepare(config, sealer)
+    code = 0
+    try:
+        await Manager(config, identity, sealer).run()
+    except* Stopped:
+        log.info("the manager ends as asked")
+    except* RemovedError as errors:
+        log.warning("%s", errors.exceptions[0])
+        code = EXIT_REMOVED
+    return code
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="manager.main", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="the manager's configuration, JSON")
+    path: Path = parser.parse_args(arguments).config
+    try:
+        config = configs.load(path)
+        logging.basicConfig(
+            level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+        )
+        return asyncio.run(serve(config))
+    except (CoveyError, StorageError, OSError, msgspec.ValidationError, msgspec.DecodeError) as error:
+        sys.stderr.write(f"{getattr(error, 'message', error)}\n")
+    except BaseExceptionGroup as errors:
+        log.exception("the manager ends")
+        first = _first(errors)
+        sys.stderr.write(f"{getattr(first, 'message', first)}\n")
+    return EXIT_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
