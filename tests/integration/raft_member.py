@@ -111,7 +111,9 @@ class MemberProcess:
         def apply(tx: Tx) -> None:
             config = tx.configs.get(name)
             data = str(int(config.spec.data) + 1).encode()
-            tx.update(Config(id=name, meta=config.meta, spec=ConfigSpec(annotations=config.spec.annotations, data=data)))
+            tx.update(
+                Config(id=name, meta=config.meta, spec=ConfigSpec(annotations=config.spec.annotations, data=data))
+            )
 
         await self.store.update(apply)
 
@@ -139,7 +141,9 @@ class MemberProcess:
             "term": leadership.term,
             "applied": status.applied,
             "first_index": status.first_index,
-            "members": {m.node_id: {"voter": m.voter, "reachable": m.reachable} for m in self.node.members()},
+            "members": [
+                {"node_id": m.node_id, "voter": m.voter, "reachable": m.reachable} for m in self.node.members()
+            ],
         }
 
     async def do_leave(self, node_id: str) -> None:

@@ -54,7 +54,8 @@ class Process:
         )
         async with asyncio.timeout(DEADLINE_SECONDS):
             line = await self._process.stdout.readline()
-        assert line and json.loads(line)["ready"], f"{self.node_id} did not start"
+        assert line, f"{self.node_id} did not start"
+        assert json.loads(line)["ready"]
         self._reader = asyncio.ensure_future(self._read(self._process))
         return self
 
@@ -161,8 +162,9 @@ class World:
         """The member that leads, once there is one."""
 
         async def find() -> Process | None:
-            found = [m for m in self.members.values() if m.alive and (await status_of(m)).get("leader")]
-            return max([((await status_of(m))["term"], m.node_id, m) for m in found])[2] if found else None
+            found = [(await status_of(member), member) for member in self.members.values() if member.alive]
+            leading = [(status["term"], member.node_id, member) for status, member in found if status.get("leader")]
+            return max(leading)[2] if leading else None
 
         return await until(find, "a leader")
 
@@ -173,7 +175,7 @@ class World:
     async def voters(self, count: int) -> None:
         async def enough() -> bool:
             members = (await (await self.leader())("status"))["members"]
-            return len(members) == count and all(member["voter"] for member in members.values())
+            return len(members) == count and all(member["voter"] for member in members)
 
         await until(enough, f"{count} voters")
 

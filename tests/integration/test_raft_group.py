@@ -156,10 +156,10 @@ async def test_a_lone_manager_restarts_with_what_it_had(tmp_path: Path) -> None:
         await group.leader()
         await alone("create", name="kept")
         await alone.kill()
-        began = time.monotonic()
         await alone.start()
+        began = time.monotonic()
         await group.leader()
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 0.8, "it waited for an election timeout, though nobody else could lead"
         assert await names(alone) == {"kept"}
 
 
@@ -182,7 +182,8 @@ async def test_a_removed_member_ends_and_the_rest_goes_on(tmp_path: Path) -> Non
         await leader("leave", node_id=follower.node_id)
         assert await follower.wait() == 3
         await leader("create", name="without")
-        assert set((await leader("status"))["members"]) == set(group.members) - {follower.node_id}
+        left = {member["node_id"] for member in (await leader("status"))["members"]}
+        assert left == set(group.members) - {follower.node_id}
 
 
 async def test_a_leader_leaves_by_handing_over_first(tmp_path: Path) -> None:
@@ -202,7 +203,8 @@ async def test_a_removal_that_would_lose_the_quorum_is_refused_with_the_numbers(
         leader = await group.leader()
 
         async def noticed() -> bool:
-            return not (await leader("status"))["members"][dead.node_id]["reachable"]
+            members = (await leader("status"))["members"]
+            return {m["node_id"] for m in members if not m["reachable"]} == {dead.node_id}
 
         await until(noticed, "notice of the dead member")
         with pytest.raises(CommandError) as refused:

@@ -130,7 +130,11 @@ def test_a_record_opens_at_its_own_place_alone(tmp_path: Path) -> None:
     cipher = AesSealer(KEY).cipher(b"wal 1", b"salt")
     sealed = cipher.seal(4, b"words")
     assert cipher.open(4, sealed) == b"words"
-    for other, number in ((cipher, 5), (AesSealer(KEY).cipher(b"wal 2", b"salt"), 4), (AesSealer(KEY).cipher(b"wal 1", b"tlas"), 4)):
+    for other, number in (
+        (cipher, 5),
+        (AesSealer(KEY).cipher(b"wal 2", b"salt"), 4),
+        (AesSealer(KEY).cipher(b"wal 1", b"tlas"), 4),
+    ):
         with pytest.raises(SealError):
             other.open(number, sealed)
     [path] = written(tmp_path, FRAMES)

@@ -106,7 +106,9 @@ async def test_ids_and_unique_names_are_taken_once_and_names_are_case_sensitive(
     with pytest.raises(AlreadyExistsError, match="config a already exists; choose another name"):
         await s.update(lambda tx: tx.create(replace(config("a"), id="other")))
     await s.update(lambda tx: tx.create(replace(config("A"), id="upper")))
-    await s.update(lambda tx: tx.create(Secret(id="s", spec=replace(Secret(id="x").spec, annotations=Annotations(name="a")))))
+    await s.update(
+        lambda tx: tx.create(Secret(id="s", spec=replace(Secret(id="x").spec, annotations=Annotations(name="a"))))
+    )
     for id_ in ("n1", "n2"):
         await s.update(lambda tx, id_=id_: tx.create(Node(id=id_, description=NodeDescription(hostname="same"))))
     with pytest.raises(ConflictError, match="2 have this name"):
@@ -289,7 +291,7 @@ async def test_a_transaction_that_others_always_overtake_gets_the_store_alone() 
         count = 0
         while not done.is_set():
             count += 1
-            await s.update(lambda tx: tx.create(config(f"{number}-{count}")))
+            await s.update(lambda tx, name=f"{number}-{count}": tx.create(config(name)))
 
     def count(tx: Tx) -> int:
         tx.create(Network(id="sum", spec=NetworkSpec(annotations=Annotations(name="sum"))))
@@ -350,7 +352,9 @@ async def test_an_entry_whose_premise_is_gone_changes_nothing_on_any_replica() -
     other = Store(HeldConsensus)
     other._view = leader.view()
     item = other.view().configs.get("id-a")
-    late = asyncio.ensure_future(other.update(lambda tx: tx.update(replace(item, spec=replace(item.spec, data=b"late")))))
+    late = asyncio.ensure_future(
+        other.update(lambda tx: tx.update(replace(item, spec=replace(item.spec, data=b"late"))))
+    )
     await settle()
     entries.append(other.consensus.waiting[0][0])
     late.cancel()
@@ -400,3 +404,15 @@ async def test_tasks_share_their_service_s_spec_on_every_replica() -> None:
     again = store()
     again._restore(9, snapshot.encode(s.view(), ()))
     assert all(task.spec is again.view().services.get("s").spec.task for task in again.view().tasks)
+
+
+async def test_a_name_that_was_given_away_meanwhile_is_refused_on_every_replica() -> None:
+    proposer, replica = Store(HeldConsensus), store()
+    late = asyncio.ensure_future(proposer.update(lambda tx: tx.create(config("a"))))
+    await settle()
+    data = proposer.consensus.waiting[0][0]
+    late.cancel()
+    await replica.update(lambda tx: tx.create(replace(config("a"), id="earlier")))
+    before = replica.view()
+    replica._apply(10, data)
+    assert replica.view() is before
