@@ -3,16 +3,12 @@
 A placeholder that is not known is an error that names it; nothing is passed through half-filled.
 """
 
-import re
 from collections.abc import Mapping
 
 import msgspec
 
-from covey.errors import InvalidArgumentError
+from covey import placeholders
 from covey.objects import Task
-
-_PLACEHOLDER = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
-_INDEX = re.compile(r'index\s+\.(Service|Node)\.Labels\s+"([^"]*)"')
 
 
 class NodeFacts(msgspec.Struct, frozen=True):
@@ -46,17 +42,5 @@ def expand(text: str, task: Task, node: NodeFacts) -> str:
         ".Task.Slot": str(task.slot) if task.slot else node.id,
     }
 
-    def fill(match: re.Match[str]) -> str:
-        key = match[1]
-        label = _INDEX.fullmatch(key)
-        if label:
-            labels = task.service_annotations.labels if label[1] == "Service" else node.labels
-            return labels.get(label[2], "")
-        for kind, labels in ((".Service.Labels.", task.service_annotations.labels), (".Node.Labels.", node.labels)):
-            if key.startswith(kind):
-                return labels.get(key.removeprefix(kind), "")
-        if key not in values:
-            raise InvalidArgumentError(f'the placeholder "{match[0]}" is unknown; known are {", ".join(values)}')
-        return values[key]
-
-    return _PLACEHOLDER.sub(fill, text)
+    labels = {"Service": task.service_annotations.labels, "Node": node.labels}
+    return placeholders.fill(text, values, labels)

@@ -67,7 +67,7 @@ def test_files_have_the_owner_and_mode_that_were_asked_for(vault: Vault) -> None
     config = ConfigReference(config_id="k", config_name="conf", file=FileTarget(name="/etc/app.conf"))
     files = vault.write(task(reference("a", name="password", uid="7", gid="8", mode=0o440), configs=(config,)))
     (mount,) = files.secrets
-    found = os.stat(mount.source_path)
+    found = Path(mount.source_path).stat()
     assert Path(mount.source_path).read_bytes() == b"hush"
     assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (7, 8, 0o440)
     assert (mount.target, mount.mode) == ("password", 0o440)
