@@ -23,10 +23,14 @@ _FAILED = (TaskState.FAILED, TaskState.REJECTED)
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """Where an update stands. ``settled_at_ns``: when the last updated task will have run for the monitored time; 0 when all have."""
+    """Where an update stands: ``starting`` slots do not run yet, ``pausing`` ones do and hold their place for the delay.
+
+    ``settled_at_ns``: when the last updated task will have run for the monitored time; 0 when all have.
+    """
 
     dirty: tuple[Slot, ...]
-    in_flight: int
+    starting: int
+    pausing: int
     failed: tuple[Task, ...]
     next_slot_at_ns: int
     settled_at_ns: int
@@ -46,7 +50,7 @@ def roll(context: Context, slots: Sequence[Slot], busy: Collection[Key]) -> Plan
         return _plan([], context.service, failed)
     room = _room(context, progress, len(slots))
     steps = [_replace(context, slot) for slot in _order(progress.dirty) if slot.key not in busy][:room]
-    finished = not dirty and not progress.in_flight and not busy
+    finished = not dirty and not progress.starting and not busy
     if finished and not progress.settled_at_ns:
         return _plan([], context.service, replace(context.service, update_status=_completed(status, context.now_ns)))
     wake = earliest(progress.next_slot_at_ns if dirty else 0, progress.settled_at_ns if finished else 0)
@@ -60,7 +64,7 @@ def _dirty(context: Context, slot: Slot) -> bool:
 
 def _measure(context: Context, slots: Sequence[Slot], dirty: Sequence[Slot], status: UpdateStatus) -> Progress:
     config = update_config(context)
-    in_flight, next_slot, settled = 0, 0, 0
+    starting, pausing, next_slot, settled = 0, 0, 0, 0
     failed: list[Task] = []
     for slot in slots:
         mine = [task for task in slot.tasks if task.meta.created_at_ns >= status.started_at_ns and context.clean(task)]
@@ -71,14 +75,16 @@ def _measure(context: Context, slots: Sequence[Slot], dirty: Sequence[Slot], sta
             if task.desired_state > TaskState.RUNNING:
                 continue
             if task.status.state < TaskState.RUNNING:
-                in_flight += broken is None
+                starting += broken is None
             elif task.status.state is TaskState.RUNNING:
                 free_at = task.status.timestamp_ns + config.delay_ns
                 if free_at > context.now_ns:
-                    in_flight += 1
+                    pausing += 1
                     next_slot = earliest(next_slot, free_at)
                 settled = max(settled, task.status.timestamp_ns + config.monitor_ns)
-    return Progress(tuple(dirty), in_flight, tuple(failed), next_slot, settled if settled > context.now_ns else 0)
+    return Progress(
+        tuple(dirty), starting, pausing, tuple(failed), next_slot, settled if settled > context.now_ns else 0
+    )
 
 
 def _has_failed(task: Task) -> bool:
@@ -120,7 +126,7 @@ def _answer_failure(
 
 def _room(context: Context, progress: Progress, total: int) -> int:
     parallelism = update_config(context).parallelism or total
-    return max(0, parallelism - progress.in_flight)
+    return max(0, parallelism - progress.starting - progress.pausing)
 
 
 def _order(dirty: Sequence[Slot]) -> list[Slot]:

@@ -1,0 +1,18 @@
+"""Seeded runs of a small cluster under faults; a seed that ever failed is kept in ``KEPT``."""
+
+import os
+
+import pytest
+from simulation.cluster_world import World
+
+KEPT: tuple[int, ...] = ()
+FIRST, COUNT, STEPS = int(os.environ.get("WORLD_SEED", "0")), int(os.environ.get("WORLD_SEEDS", "25")), 800
+
+
+@pytest.mark.parametrize("seed", [*KEPT, *range(FIRST, FIRST + COUNT)])
+async def test_a_cluster_under_faults_keeps_its_laws_and_comes_to_what_is_wanted(seed: int) -> None:
+    world = World(seed)
+    await world.begin()
+    for _ in range(STEPS):
+        await world.step()
+    await world.settle()
