@@ -3,6 +3,7 @@
 Pure; called by ``service_spec``.
 """
 
+from covey import placeholders
 from covey.errors import InvalidArgumentError, NotFoundError, TooLargeError, UnsupportedError
 from covey.objects import ConfigReference, ContainerSpec, FileTarget, HealthConfig, Mount, SecretReference, replace
 from covey.states import MountType
@@ -16,7 +17,7 @@ def resolved_container(view: View, spec: ContainerSpec) -> ContainerSpec:
     """The spec with ids and names of its secrets and configs filled in."""
     if not spec.image:
         raise InvalidArgumentError("ContainerSpec: image reference must be provided")
-    _refuse_templates(spec)
+    _require_known_placeholders(spec)
     _require_mounts(spec.mounts)
     _require_healthcheck(spec.healthcheck)
     if spec.stop_grace_ns is not None and spec.stop_grace_ns < 0:
@@ -30,12 +31,9 @@ def resolved_container(view: View, spec: ContainerSpec) -> ContainerSpec:
     return replace(spec, secrets=secrets, configs=configs)
 
 
-def _refuse_templates(spec: ContainerSpec) -> None:
-    templated = [("hostname", spec.hostname), *(("env", line) for line in spec.env)]
-    templated += [("mount source", mount.source) for mount in spec.mounts]
-    for field, text in templated:
-        if "{{" in text:
-            raise UnsupportedError(f"templates such as {{{{.Node.Hostname}}}} are not supported yet ({field} {text!r})")
+def _require_known_placeholders(spec: ContainerSpec) -> None:
+    for text in (spec.hostname, *spec.env, *(mount.source for mount in spec.mounts)):
+        placeholders.check(text)
 
 
 def _require_mounts(mounts: tuple[Mount, ...]) -> None:
