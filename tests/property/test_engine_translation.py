@@ -1,0 +1,103 @@
+"""Law: what a client reads and sends back unchanged is the same object; every field survives both directions."""
+
+import functools
+import typing
+from enum import IntEnum
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from covey.objects import ClusterSpec, ConfigSpec, NetworkSpec, NodeSpec, SecretSpec, ServiceSpec, replace
+from covey.objects.base import Driver
+from covey.states import ServiceMode
+from engine.translate import network, node, secret, service, swarm
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
+COUNT = st.integers(0, 2**62)
+SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def values(annotation: object) -> st.SearchStrategy:
+    arguments, origin = typing.get_args(annotation), typing.get_origin(annotation)
+    if origin is tuple:
+        return st.lists(values(arguments[0]), max_size=2).map(tuple)
+    if origin is dict:
+        return st.dictionaries(values(arguments[0]), values(arguments[1]), max_size=2)
+    if arguments:
+        return st.one_of(*[values(argument) for argument in arguments])
+    if isinstance(annotation, type) and issubclass(annotation, IntEnum):
+        return st.sampled_from(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return st.deferred(lambda: objects(annotation))
+    return {int: COUNT, str: TEXT, float: st.floats(0, 1), bytes: st.binary(max_size=8), bool: st.booleans()}.get(
+        annotation, st.none()
+    )
+
+
+@functools.cache
+def objects(kind: type) -> st.SearchStrategy:
+    return st.builds(kind, **{field.name: values(field.type) for field in msgspec.structs.fields(kind)})
+
+
+def possible(spec: ServiceSpec) -> ServiceSpec:
+    """A spec as a client can write it: counts belong to modes."""
+    if spec.mode is ServiceMode.REPLICATED:
+        return replace(spec, max_concurrent=0, total_completions=0)
+    if spec.mode is ServiceMode.REPLICATED_JOB:
+        return replace(spec, replicas=1)
+    return replace(spec, replicas=1, max_concurrent=0, total_completions=0)
+
+
+@SETTINGS
+@given(objects(ServiceSpec).map(possible))
+def test_a_service_spec_survives(spec: ServiceSpec) -> None:
+    assert service.read_spec(service.write_spec(spec)) == spec
+
+
+@SETTINGS
+@given(objects(ServiceSpec).map(possible))
+def test_showing_defaults_changes_nothing_that_was_set(spec: ServiceSpec) -> None:
+    shown = service.read_spec(service.write_spec(service.with_defaults(spec)))
+    assert shown.annotations == spec.annotations
+    assert shown.task.container.image == spec.task.container.image
+    for field in ("update", "rollback", "endpoint"):
+        if getattr(spec, field) is not None:
+            assert getattr(shown, field) == getattr(spec, field)
+
+
+@SETTINGS
+@given(objects(NodeSpec))
+def test_a_node_spec_survives(spec: NodeSpec) -> None:
+    assert node.read_spec(node.write_spec(spec)) == spec
+
+
+@SETTINGS
+@given(objects(NetworkSpec))
+def test_a_network_spec_survives(spec: NetworkSpec) -> None:
+    overlay = replace(spec, driver=Driver(name="overlay", options=spec.driver.options))
+    assert network.read_spec(network.write_spec(overlay)) == overlay
+
+
+def without_zeros(spec: ClusterSpec) -> ClusterSpec:
+    """Zero asks for the default, so a spec with zeros is never what is stored."""
+    raft = {f.name: max(1, getattr(spec.raft, f.name)) for f in msgspec.structs.fields(type(spec.raft))}
+    ca = replace(spec.ca, node_cert_expiry_ns=max(1, spec.ca.node_cert_expiry_ns))
+    return replace(
+        spec, raft=replace(spec.raft, **raft), ca=ca, heartbeat_period_ns=max(1, spec.heartbeat_period_ns)
+    )
+
+
+@SETTINGS
+@given(objects(ClusterSpec).map(without_zeros))
+def test_a_cluster_spec_survives(spec: ClusterSpec) -> None:
+    assert swarm.read_spec(swarm.write_spec(spec)) == spec
+
+
+@SETTINGS
+@given(objects(ConfigSpec), objects(SecretSpec))
+def test_a_config_survives_and_a_secret_all_but_its_data(config: ConfigSpec, hidden: SecretSpec) -> None:
+    assert secret.read_config(secret.write_config_spec(config)) == config
+    written = secret.write_secret_spec(hidden)
+    assert "Data" not in written
+    assert secret.read_secret(written) == replace(hidden, data=b"")
