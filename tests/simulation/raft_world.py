@@ -62,9 +62,39 @@ class Weather:
     window: int
     pre_vote: bool
     check_quorum: bool
+    election_tick: int = 10
 
     @classmethod
     def of(cls, rng: random.Random) -> Weather:
+        """Anything from mild to a storm."""
+        return cls.storm(rng) if rng.random() < 0.3 else cls.mixed(rng)
+
+    @classmethod
+    def storm(cls, rng: random.Random) -> Weather:
+        """Leaders come and go, and nothing dampens the elections: where votes and old terms go wrong, it is here."""
+        return cls(
+            drop=rng.choice((0.05, 0.15)),
+            duplicate=0.1,
+            delay=rng.choice((20, 50)),
+            sync=rng.choice((5, 20)),
+            propose=rng.choice((10, 30)),
+            crash=rng.choice((40, 100)),
+            down=rng.choice((10, 60)),
+            partition=rng.choice((100, 200)),
+            change=rng.choice((0, 0, 200)),
+            transfer=rng.choice((0, 200)),
+            compact=rng.choice((0, 100)),
+            read=20,
+            message_bytes=rng.choice((1, 120)),
+            window=rng.choice((1, 4)),
+            pre_vote=False,
+            check_quorum=False,
+            election_tick=3,
+        )
+
+    @classmethod
+    def mixed(cls, rng: random.Random) -> Weather:
+        """Each hazard drawn on its own."""
         return cls(
             drop=rng.choice((0.0, 0.02, 0.1, 0.25)),
             duplicate=rng.choice((0.0, 0.05, 0.2)),
@@ -117,7 +147,8 @@ class World:
         self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
         self._written = 0
-        self.hosts = {host_id: Host(host_id) for host_id in range(1, size + 3)}
+        spare = 2 if self.weather.change else 0
+        self.hosts = {host_id: Host(host_id) for host_id in range(1, size + spare + 1)}
         self.laws = Laws(self.hosts)
         founders = range(1, size + 1)
         for host in self.hosts.values():
@@ -202,8 +233,8 @@ class World:
         config = Config(
             id=host.id,
             random=random.Random(self.rng.getrandbits(32)),
-            election_tick=10,
-            heartbeat_tick=2,
+            election_tick=self.weather.election_tick,
+            heartbeat_tick=1,
             max_bytes_per_message=self.weather.message_bytes,
             max_inflight_messages=self.weather.window,
             max_uncommitted_bytes=4096,
@@ -349,7 +380,9 @@ class World:
                 self.act(host, lambda node, data=data: node.propose(data))
 
     def do_crash(self) -> None:
-        host = self.rng.choice(list(self.hosts.values()))
+        """Leaders most of all: their logs are ahead of the others'."""
+        leader = self.leader() if self.rng.random() < 0.5 else None
+        host = leader or self.rng.choice(list(self.hosts.values()))
         if host.up:
             self.crash(host)
             self.at(self.rng.randint(1, 2 * self.weather.down), self._start_again, host)
