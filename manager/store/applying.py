@@ -28,16 +28,12 @@ def apply(view: View, index: int, proposal: Proposal) -> tuple[View, Commit] | N
     return after.at(index), Commit(index, tuple(changes), proposal.timestamp_ns)
 
 
-def share_spec(view: View, item: Object) -> Object:
-    """A task that holds its service's own spec, so that a hundred thousand tasks hold one between them."""
-    if not isinstance(item, Task):
-        return item
-    service = view.services.get(item.service_id)
-    if isinstance(service, Service):
-        for spec in (service.spec, service.previous_spec):
-            if spec is not None and spec.task == item.spec:
-                return replace(item, spec=spec.task)
-    return item
+def share_spec(service: Service | None, task: Task) -> Task:
+    """The task with its service's own spec in it, so that a hundred thousand tasks hold one between them."""
+    for spec in (service.spec, service.previous_spec) if service else ():
+        if spec is not None and spec.task == task.spec:
+            return replace(task, spec=spec.task)
+    return task
 
 
 def _premise_holds(proposed: ProposedChange, before: Object | None) -> bool:
@@ -54,7 +50,7 @@ def _written(view: View, proposed: ProposedChange, before: Object | None, index:
     if isinstance(item, Task) and isinstance(before, Task) and before.spec == item.spec:
         item = replace(item, spec=before.spec)
     elif isinstance(item, Task):
-        item = share_spec(view, item)
+        item = share_spec(view.services.get(item.service_id), item)
     return replace(item, meta=Meta(version=index, created_at_ns=created, updated_at_ns=now_ns))
 
 

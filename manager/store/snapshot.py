@@ -6,13 +6,16 @@ Law: objects are written in the order of their ids, so that equal states are equ
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from covey import codec
-from coveypb.v1 import store_pb2
+from covey.objects import Service, Task
+from coveypb.v1 import objects_pb2, store_pb2
 from manager.store.applying import share_spec
 from manager.store.consensus import Member
-from manager.store.schema import SCHEMAS
+from manager.store.schema import SCHEMAS, SERVICES, TASKS
+from manager.store.table import TableState
 from manager.store.view import View
 
 _STRETCH = 64
@@ -45,10 +48,21 @@ def _members(members: tuple[Member, ...]) -> bytes:
 def decode(index: int, data: bytes) -> tuple[View, tuple[Member, ...]]:
     """Raises google.protobuf.message.DecodeError or ValueError when the bytes are no snapshot that this version knows."""
     snapshot = store_pb2.StoreSnapshot.FromString(data)
-    view = View.empty()
+    services = {wire.id: codec.from_wire(Service, wire) for wire in snapshot.services}
+    tables = []
     for schema in SCHEMAS:
-        for wire in getattr(snapshot, f"{schema.field}s"):
-            item = share_spec(view, codec.from_wire(schema.kind, wire))
-            view = view.put(schema, item.id, item)
+        if schema is SERVICES:
+            items: list[Any] = list(services.values())
+        elif schema is TASKS:
+            items = [_task(services, wire) for wire in snapshot.tasks]
+        else:
+            items = [codec.from_wire(schema.kind, wire) for wire in getattr(snapshot, f"{schema.field}s")]
+        tables.append(TableState.of(schema, items))
+    view = View(tables)
     members = [Member(raft_id=m.raft_id, node_id=m.node_id, addr=m.addr) for m in snapshot.members]
     return view.at(index), tuple(members)
+
+
+def _task(services: Mapping[str, Service], wire: objects_pb2.Task) -> Task:
+    task = codec.from_wire(Task, wire)
+    return share_spec(services.get(task.service_id), task)
