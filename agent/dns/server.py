@@ -132,7 +132,6 @@ class ContainerResolver:
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._spawn(work)
-        task.add_done_callback(lambda _: work.close())  # a task that was cancelled before its first step
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

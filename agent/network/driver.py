@@ -20,6 +20,7 @@ from typing import TypeVar
 from agent.dns.files import host_resolvers
 from agent.dns.forward import Forwarder
 from agent.dns.service import DnsService
+from agent.network.home import TaskHome
 from agent.network.host import Host
 from agent.network.model import Attachment, NetworkChanges, NetworkFailure, OverlayNetwork
 from agent.network.sandbox import Sandbox
@@ -50,18 +51,22 @@ class NetworkDriver:
         self._make_host = lambda: Host(host_address, run_dir, gateway_bridge, host_netns)
         self._host: Host | None = None
         self._elsewhere = bool(host_netns)
-        self._dns = DnsService(Forwarder(resolvers, self._open_socket))
+        self._home = TaskHome()
+        self._dns = DnsService(Forwarder(resolvers, self._open_socket), self._home.spawn)
+        self._sweep_due = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="covey-network")
 
     async def start(self) -> None:
         """Open the host's namespace and remove what an earlier life left half made. Existing sandboxes stay until `clean`."""
         self._host = await self._run(self._make_host)
         await self._run(self._host.start)
-        await self._dns.start()
+        await self._home.open()
+        self._home.spawn(self._sweep())
 
     async def close(self) -> None:
         """Stop serving. Containers keep their networks; the next life adopts them."""
         await self._dns.close()
+        await self._home.close()
         if self._host is not None:
             await self._run(self._host.close)
             self._host = None
@@ -160,7 +165,17 @@ class NetworkDriver:
         result, zones = await self._run(lambda: (work(), host.zones()))
         for container_id, zone in zones.items():
             self._dns.use(container_id, zone)
+        self._sweep_due.set()
         return result
+
+    async def _sweep(self) -> None:
+        """End connections to tasks that are gone, container by container, so that other work gets its turn in between."""
+        host = self._started()
+        while True:
+            await self._sweep_due.wait()
+            self._sweep_due.clear()
+            while await self._run(host.sweep_one):
+                pass
 
     def _started(self) -> Host:
         if self._host is None:

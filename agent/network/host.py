@@ -7,7 +7,7 @@ failure never stops the others, it is reported and tried again. Called by `drive
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class Host:
         self._unsettled: set[str] = set()
         self.sandboxes: dict[str, Sandbox] = {}
         self._names: dict[str, NetworkNames] = {}
+        self._tables: dict[str, Keepers] = {}
         self._egress = Egress(self.namespace, gateway_bridge)
 
     def start(self) -> None:
@@ -103,7 +104,7 @@ class Host:
         self.sandboxes[container_id] = sandbox
         sandbox.attachments = {attachment.network_id: attachment for attachment in attachments}
         for network_id in sandbox.attachments:
-            self._rename(network_id)
+            self._learn(network_id)
         self._rebalance(sandbox)
         return sandbox
 
@@ -139,6 +140,18 @@ class Host:
         elif path.exists():
             _remove_namespace(path)
         self._egress.forget(container_id)
+
+    def sweep_one(self) -> bool:
+        """End the stale connections of one container that is due; False when none was."""
+        due = next((sandbox for sandbox in self.sandboxes.values() if sandbox.sweep_due), None)
+        if due is not None:
+            try:
+                due.sweep()
+            except (CoveyError, OSError) as error:
+                logger.warning(
+                    "container %s keeps connections to tasks that are gone: %s", due.container_id[:12], error
+                )
+        return due is not None
 
     def on_disk(self) -> tuple[str, ...]:
         return tuple(sorted(path.name for path in self._sandbox_dir.iterdir()))
@@ -197,7 +210,7 @@ class Host:
         """Bring one network's sandbox, entries, names and service addresses to what the world says."""
         network = self._world.networks.get(network_id)
         users = [sandbox for sandbox in self.sandboxes.values() if network_id in sandbox.attachments]
-        self._rename(network_id)
+        self._learn(network_id)
         if network is None and not users and network_id in self._overlays:
             self._overlays.pop(network_id).remove()
         if network is not None:
@@ -215,28 +228,30 @@ class Host:
         for sandbox in users:
             self._rebalance(sandbox)
 
-    def _rename(self, network_id: str) -> None:
+    def _learn(self, network_id: str) -> None:
+        """Its names and service addresses, from what the world says now."""
         network = self._world.networks.get(network_id)
         if network is None:
             self._names.pop(network_id, None)
+            self._tables.pop(network_id, None)
             return
+        endpoints, services = self._world.endpoints(network_id).values(), self._world.services(network_id).values()
+        self._tables[network_id] = Keepers(balance.keepers(services, endpoints), balance.wanted(services, endpoints))
         extra = [
             (alias, sandbox.attachments[network_id].address.partition("/")[0])
             for sandbox in self.sandboxes.values()
             if network_id in sandbox.attachments
             for alias in sandbox.attachments[network_id].aliases
         ]
-        self._names[network_id] = zone.build(
-            network.name, self._world.endpoints(network_id).values(), self._world.services(network_id).values(), extra
-        )
+        self._names[network_id] = zone.build(network.name, endpoints, services, extra)
 
     def _rebalance(self, sandbox: Sandbox) -> None:
+        tables = [self._tables[network_id] for network_id in sandbox.attachments if network_id in self._tables]
+        known: dict[str, Collection[str]] = {}
         ready: dict[str, tuple[str, ...]] = {}
-        known: dict[str, frozenset[str]] = {}
-        for network_id in sandbox.attachments:
-            services, endpoints = self._world.services(network_id).values(), self._world.endpoints(network_id).values()
-            ready |= balance.wanted(services, endpoints)
-            known |= balance.keepers(services, endpoints)
+        for table in tables:
+            known |= table.all
+            ready |= table.ready
         sandbox.balance(Keepers(known, ready))
 
     def _leave(self, container_id: str, attachment: Attachment) -> None:

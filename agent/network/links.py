@@ -22,6 +22,7 @@ from covey.errors import UnavailableError, UnsupportedError
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+_DOOMED = 0xC0E7  # a device group of ours
 _NOT_THERE = {errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT}
 
 
@@ -134,11 +135,13 @@ def delete_link(route: Any, name: str) -> bool:
 
 
 def delete_all_links(route: Any) -> None:
-    """Everything but loopback: virtual devices here vanish at once instead of when the kernel reaps the namespace."""
-    for link in route.get_links():
-        if link["index"] != 1:
-            name = link.get_attr("IFLA_IFNAME")
-            try:
-                delete_link(route, name)
-            except NetlinkError as error:  # a fallback tunnel device cannot be deleted and goes with the namespace
-                logger.debug("device %s stays until its namespace goes: %s", name, error)
+    """Everything but loopback, as one group: the kernel waits once for all, and names and VXLAN ids are free when it returns."""
+    doomed = [
+        link["index"]
+        for link in route.get_links()
+        if link["index"] != 1 and link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND")
+    ]
+    for index in doomed:
+        route.link("set", index=index, group=_DOOMED)
+    if doomed:
+        route.link("del", group=_DOOMED)

@@ -33,6 +33,7 @@ class Sandbox:
         self.namespace = Namespace(str(path))
         self._rules: Rules | None = None
         self._held: Keepers | None = None
+        self.sweep_due = False
         try:
             what = f"prepare the network of container {container_id[:12]}"
             links.inside(self.namespace, what, links.loopback_up)
@@ -48,7 +49,7 @@ class Sandbox:
         return tuple(IPv4Interface(item.address).network for item in self.attachments.values())
 
     def balance(self, keepers: Keepers) -> None:
-        """Bring the VIPs to the ready backends; connections to backends that are gone for good end."""
+        """Bring the VIPs to the ready backends; connections to backends that are gone for good are swept later."""
         if self._rules is None or self.sockets is None:
             return
         held, self._held = self._held, None  # until the kernel has agreed nothing is certain
@@ -62,12 +63,14 @@ class Sandbox:
             or balance.loses_address(held.all, keepers.all)
             or balance.loses_address(held.ready, keepers.ready)
         ):
-            self._sweep(keepers)
+            self.sweep_due = True
         self._held = keepers
 
-    def _sweep(self, keepers: Keepers) -> None:
-        subnets = self.subnets
-        if subnets:
+    def sweep(self) -> None:
+        """End the connections to tasks that are gone, as `balance` found due."""
+        self.sweep_due = False
+        subnets, keepers = self.subnets, self._held
+        if subnets and keepers is not None:
             ended = self.namespace.run(lambda: conntrack.sweep(subnets, keepers))
             if ended:
                 logger.info("container %s: ended %d connections to tasks that are gone", self.container_id[:12], ended)
