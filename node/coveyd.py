@@ -49,13 +49,20 @@ async def serve(options: Options) -> None:
     from engine.cluster import ClusterControl
     from engine.serve import serving
     from node.membership import Membership
+    from node.record import RecordFile
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    record = RecordFile(options.state_dir).load()
     agent = Agent(
-        AgentConfig(state_dir=options.state_dir, run_dir=options.run_dir, cgroup_parent=options.cgroup_parent)
+        AgentConfig(
+            state_dir=options.state_dir,
+            run_dir=options.run_dir,
+            cgroup_parent=options.cgroup_parent,
+            host_address=record.advertise_addr if record else "",
+        )
     )
     membership = Membership(options, agent)
     async with agent.running(), membership.running():
