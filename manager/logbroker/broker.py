@@ -13,30 +13,17 @@ from covey.ids import new_id
 from covey.objects import Task
 from coveypb.v1 import control_pb2, dispatcher_pb2
 from manager.control.listing import name_of
+from manager.logbroker.reader import Part, Reader
 from manager.logbroker.selection import Selection, enriched, select, tasks_of
 from manager.store import Store
 
 log = logging.getLogger(__name__)
 
 MAX_READERS = 64
-MAX_BATCHES = 64
 _FIRST_WORD_SECONDS = 10.0
 _TICK_SECONDS = 0.5
 
 Send = Callable[[str, dispatcher_pb2.ManagerMessage], bool]
-
-
-class Reader:
-    """One request. ``open_parts`` maps a subscription's id to its node and tasks."""
-
-    def __init__(self, options: dispatcher_pb2.LogOptions) -> None:
-        self.options = options
-        self.queue: asyncio.Queue[dispatcher_pb2.LogBatch] = asyncio.Queue(MAX_BATCHES)
-        self.open_parts: dict[str, tuple[str, list[str]]] = {}
-        self.publishing: set[str] = set()
-        self.asked_at: dict[str, float] = {}
-        self.seen: set[str] = set()
-        self.closed = asyncio.Event()
 
 
 class LogBroker:
@@ -65,11 +52,7 @@ class LogBroker:
         reader = Reader(request.options)
         self._readers += 1
         try:
-            self._subscribe(reader, selection)
-            while True:
-                batch = await self._next(reader, selection)
-                if batch is None:
-                    return
+            while (batch := await self._next(reader, selection)) is not None:
                 if batch.lines or batch.error:
                     yield enriched(self._store.view(), batch)
         finally:
@@ -84,20 +67,20 @@ class LogBroker:
                 reader = self._parts.get(batch.subscription_id)
                 if reader is None:
                     raise NotFoundError(f"log subscription {batch.subscription_id} is over")
-                node, tasks = reader.open_parts.get(batch.subscription_id, ("", []))
-                if node != node_id or any(line.task_id not in tasks for line in batch.lines):
+                asked = reader.parts[batch.subscription_id]
+                if asked.node_id != node_id or any(line.task_id not in asked.task_ids for line in batch.lines):
                     raise PermissionDeniedError(f"node {node_id} was not asked for these logs")
                 if part not in {"", batch.subscription_id}:
                     raise InvalidArgumentError("one call publishes one subscription")
                 part = batch.subscription_id
-                reader.publishing.add(part)
-                await _put(reader, batch)
+                asked.spoke = True
+                await reader.put(batch)
                 if batch.closed:
                     self._close_part(reader, part)
         finally:
             reader = self._parts.get(part)
-            if reader is not None:
-                self._close_part(reader, part)
+            if reader is not None:  # the stream broke before the agent had said that this was all
+                self._give_up(reader, part, "its stream of log lines broke")
 
     def _subscribe(self, reader: Reader, selection: Selection) -> None:
         """Asks the nodes of all tasks that are new to the reader."""
@@ -112,31 +95,28 @@ class LogBroker:
                 subscription_id=part, task_ids=[task.id for task in tasks], options=reader.options
             )
             self._parts[part] = reader
-            reader.open_parts[part] = (node_id, [task.id for task in tasks])
-            reader.asked_at[part] = asyncio.get_running_loop().time()
+            reader.parts[part] = Part(node_id, [task.id for task in tasks], asyncio.get_running_loop().time())
             if not self._send(node_id, dispatcher_pb2.ManagerMessage(log_subscription=subscription)):
                 self._give_up(reader, part, "it has no session with the leader")
 
     def _unsubscribe(self, reader: Reader) -> None:
-        reader.closed.set()
-        for part, (node_id, _) in list(reader.open_parts.items()):
+        reader.close()
+        for part, asked in reader.parts.items():
             self._parts.pop(part, None)
             close = dispatcher_pb2.LogSubscription(subscription_id=part, close=True)
-            self._send(node_id, dispatcher_pb2.ManagerMessage(log_subscription=close))
-        reader.open_parts.clear()
+            self._send(asked.node_id, dispatcher_pb2.ManagerMessage(log_subscription=close))
+        reader.parts.clear()
 
     async def _next(self, reader: Reader, selection: Selection) -> dispatcher_pb2.LogBatch | None:
         """The next batch; None when there will be no more."""
         while True:
-            if not reader.queue.empty():
-                return reader.queue.get_nowait()
-            if not reader.open_parts and not self._may_grow(reader, selection):
+            self._look_again(reader, selection)
+            batch = reader.take()
+            if batch is not None:
+                return batch
+            if not reader.parts and not self._may_grow(reader, selection):
                 return None
-            try:
-                async with asyncio.timeout(_TICK_SECONDS):
-                    return await reader.queue.get()
-            except TimeoutError:
-                self._look_again(reader, selection)
+            await reader.wait(_TICK_SECONDS)
 
     def _may_grow(self, reader: Reader, selection: Selection) -> bool:
         view = self._store.view()
@@ -145,41 +125,29 @@ class LogBroker:
     def _look_again(self, reader: Reader, selection: Selection) -> None:
         """New tasks join; parts of nodes that are gone or stay silent are given up."""
         now = asyncio.get_running_loop().time()
-        for part, (node_id, _) in list(reader.open_parts.items()):
-            late = part not in reader.publishing and not reader.options.follow
-            if not self._connected(node_id):
+        if now < reader.look_at:
+            return
+        reader.look_at = now + _TICK_SECONDS
+        for part, asked in list(reader.parts.items()):
+            late = not asked.spoke and not reader.options.follow
+            if not self._connected(asked.node_id):
                 self._give_up(reader, part, "its session with the leader ended")
-            elif late and now - reader.asked_at[part] > _FIRST_WORD_SECONDS:
+            elif late and now - asked.asked_at > _FIRST_WORD_SECONDS:
                 self._give_up(reader, part, f"it sent nothing within {_FIRST_WORD_SECONDS:g} s")
-        if reader.options.follow:
+        if reader.options.follow or not reader.seen:
             self._subscribe(reader, selection)
 
     def _give_up(self, reader: Reader, part: str, reason: str) -> None:
-        node_id, task_ids = reader.open_parts[part]
+        asked = reader.parts[part]
         view = self._store.view()
-        node = view.nodes.get(node_id)
-        names = ", ".join(name_of(task) for task_id in task_ids if (task := view.tasks.get(task_id)))
-        where = name_of(node) if node is not None else node_id
+        node = view.nodes.get(asked.node_id)
+        names = ", ".join(name_of(task) for task_id in asked.task_ids if (task := view.tasks.get(task_id)))
+        where = name_of(node) if node is not None else asked.node_id
         self._close_part(reader, part)
         error = f"error from node {where} for {names}: {reason}; these logs are incomplete"
-        batch = dispatcher_pb2.LogBatch(subscription_id=part, error=error)
-        if not reader.queue.full():
-            reader.queue.put_nowait(batch)
+        reader.fail(dispatcher_pb2.LogBatch(subscription_id=part, error=error))
 
     def _close_part(self, reader: Reader, part: str) -> None:
-        reader.open_parts.pop(part, None)
-        reader.asked_at.pop(part, None)
+        reader.parts.pop(part, None)
         self._parts.pop(part, None)
-
-
-async def _put(reader: Reader, batch: dispatcher_pb2.LogBatch) -> None:
-    """Waits for room, and no longer than the reader is there."""
-    putting = asyncio.ensure_future(reader.queue.put(batch))
-    closing = asyncio.ensure_future(reader.closed.wait())
-    try:
-        await asyncio.wait({putting, closing}, return_when=asyncio.FIRST_COMPLETED)
-        if not putting.done():
-            raise NotFoundError("the reader of these logs is gone")
-    finally:
-        putting.cancel()
-        closing.cancel()
+        reader.poke()

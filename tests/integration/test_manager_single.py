@@ -1,0 +1,209 @@
+"""One manager process and agents: join, refuse, serve, assign, report, read logs."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+
+from agent.identity import join, renew
+from covey.errors import InvalidArgumentError, UnauthenticatedError, UnavailableError
+from covey.objects import ContainerStatus, TaskStatus
+from covey.objects.assignment import AssignmentKind
+from covey.states import NodeRole, TaskState
+from coveypb.v1 import control_pb2, control_pb2_grpc, dispatcher_pb2, objects_pb2
+from integration.manager_world import AgentHost, Line, ManagerHost, World, eventually, world
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@contextlib.asynccontextmanager
+async def one_of_each() -> AsyncIterator[tuple[World, ManagerHost, AgentHost]]:
+    async with world() as here:
+        [manager] = await here.found(1)
+        agent = here.agent()
+        await agent.join((await manager.tokens())[NodeRole.WORKER], manager)
+        agent.begin([manager.mtls_addr])
+        await eventually("the node is READY", lambda: _ready(manager, agent.node_id))
+        yield here, manager, agent
+
+
+async def _ready(manager: ManagerHost, node_id: str) -> bool:
+    node = await manager.call("GetNode", control_pb2.GetRequest(ref=node_id))
+    return bool(node.status.state == objects_pb2.NODE_STATE_READY)
+
+
+def service(name: str, replicas: int = 1, **more: object) -> control_pb2.CreateServiceRequest:
+    spec = objects_pb2.ServiceSpec(annotations=objects_pb2.Annotations(name=name), replicas=replicas)
+    spec.task.container.image = "busybox:latest"
+    for key, value in more.items():
+        setattr(spec.task.container, key, value)
+    return control_pb2.CreateServiceRequest(spec=spec)
+
+
+async def test_a_service_reaches_its_node_and_its_state_comes_back() -> None:
+    async with one_of_each() as (_, manager, agent):
+        created = await manager.call("CreateService", service("web", 2))
+        await eventually("two tasks arrive", lambda: len(agent.worker.of(AssignmentKind.TASK)) == 2)
+        for task in agent.worker.of(AssignmentKind.TASK):
+            agent.worker.say(
+                task.id, TaskStatus(state=TaskState.RUNNING, container=ContainerStatus(container_id="c" * 64))
+            )
+
+        async def running() -> bool:
+            listed = await manager.call("ListServices", control_pb2.ListRequest(ids=[created.id]))
+            return (listed.counts[0].running, listed.counts[0].desired) == (2, 2)
+
+        await eventually("both are counted as running", running)
+        await manager.call("RemoveService", control_pb2.RemoveRequest(ref="web"))
+        await eventually(
+            "both are to go",
+            lambda: all(t.desired_state >= TaskState.SHUTDOWN for t in agent.worker.of(AssignmentKind.TASK)),
+        )
+        for task in agent.worker.of(AssignmentKind.TASK):
+            agent.worker.say(task.id, TaskStatus(state=TaskState.SHUTDOWN))
+        await eventually("nothing is left", lambda: not agent.worker.of(AssignmentKind.TASK))
+
+
+async def test_wrong_and_rotated_tokens_are_refused_each_with_its_own_sentence() -> None:
+    async with world() as here:
+        [manager] = await here.found(1)
+        tokens = await manager.tokens()
+        host = here.agent()
+        with pytest.raises(InvalidArgumentError, match="invalid join token"):
+            await join(host.identities, "SWMTKN-1-nonsense", [manager.join_addr])
+        token = tokens[NodeRole.WORKER]
+        wrong = token[:-3] + ("aaa" if not token.endswith("aaa") else "bbb")
+        with pytest.raises(UnauthenticatedError, match="rotated or mistyped"):
+            await join(host.identities, wrong, [manager.join_addr])
+        digest = token.split("-")[2]
+        other = token.replace(digest, digest[1:] + digest[0])
+        with pytest.raises(UnauthenticatedError, match="does not match the token's digest"):
+            await join(host.identities, other, [manager.join_addr])
+        with pytest.raises(UnavailableError, match="no manager answers at"):
+            await join(host.identities, token, [f"{manager.addr}:1"])
+        cluster = await manager.call("GetCluster", control_pb2.GetClusterRequest())
+        await manager.call(
+            "UpdateCluster",
+            control_pb2.UpdateClusterRequest(version=cluster.meta.version, rotate_worker_token=True),
+        )
+        with pytest.raises(UnauthenticatedError, match="rotated or mistyped"):
+            await join(host.identities, token, [manager.join_addr])
+        assert host.identities.load() is None
+        nodes = (await manager.call("ListNodes", control_pb2.ListRequest())).nodes
+        assert len(nodes) == 1, "a refused host leaves no node object"
+        await host.join((await manager.tokens())[NodeRole.WORKER], manager)
+        assert host.identities.require().role is NodeRole.WORKER
+
+
+async def test_a_worker_may_not_call_what_is_for_managers() -> None:
+    async with one_of_each() as (_, manager, agent):
+        async with agent.identities.require().channel(manager.mtls_addr) as channel:
+            stub = control_pb2_grpc.ControlStub(channel)
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await stub.ListNodes(control_pb2.ListRequest(), timeout=5)
+        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert "a worker may not call Control.ListNodes" in refused.value.details()
+
+
+async def test_a_certificate_of_another_cluster_does_not_get_past_the_handshake() -> None:
+    async with one_of_each() as (here, manager, _):
+        async with world() as elsewhere:
+            [other] = await elsewhere.found(1)
+            foreign = other.identities.require()
+            async with foreign.channel(manager.mtls_addr) as channel:
+                stub = control_pb2_grpc.ControlStub(channel)
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await stub.ListNodes(control_pb2.ListRequest(), timeout=5)
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_removed_node_is_refused() -> None:
+    async with one_of_each() as (_, manager, agent):
+        await manager.call("RemoveNode", control_pb2.RemoveRequest(ref=agent.node_id, force=True))
+        assert agent.task is not None
+        with pytest.raises(Exception, match="removed from the cluster"):
+            await agent.task
+        with pytest.raises(Exception, match="removed from the cluster"):
+            await renew(agent.identities, [manager.mtls_addr])
+
+
+async def test_a_secret_goes_to_the_node_with_its_task_and_leaves_with_it() -> None:
+    async with one_of_each() as (here, manager, agent):
+        idle = here.agent()
+        await idle.join((await manager.tokens())[NodeRole.WORKER], manager)
+        idle.begin([manager.mtls_addr])
+        await eventually("the second node is READY", lambda: _ready(manager, idle.node_id))
+        spec = objects_pb2.SecretSpec(annotations=objects_pb2.Annotations(name="pw"), data=b"hunter2")
+        secret = await manager.call("CreateSecret", control_pb2.CreateSecretRequest(spec=spec))
+        assert secret.spec.data == b"", "a secret's data does not come out of the API"
+        request = service("web")
+        request.spec.task.container.secrets.add(secret_name="pw")
+        await manager.call("CreateService", request)
+        holders = await eventually(
+            "the secret arrives", lambda: [a for a in (agent, idle) if a.worker.of(AssignmentKind.SECRET)]
+        )
+        assert len(holders) == 1
+        [held] = holders[0].worker.of(AssignmentKind.SECRET)
+        assert held.spec.data == b"hunter2"
+        with pytest.raises(grpc.aio.AioRpcError, match="secret 'pw' is in use by the following service: web"):
+            await manager.call("RemoveSecret", control_pb2.RemoveRequest(ref="pw"))
+        [task] = holders[0].worker.of(AssignmentKind.TASK)
+        await manager.call("RemoveService", control_pb2.RemoveRequest(ref="web"))
+        await eventually("the secret leaves", lambda: not holders[0].worker.of(AssignmentKind.SECRET))
+        holders[0].worker.say(task.id, TaskStatus(state=TaskState.SHUTDOWN))
+
+
+async def test_logs_of_all_tasks_are_merged_and_a_missing_log_is_an_error_line() -> None:
+    async with one_of_each() as (_, manager, agent):
+        await manager.call("CreateService", service("web", 2))
+        await eventually("two tasks arrive", lambda: len(agent.worker.of(AssignmentKind.TASK)) == 2)
+        first, second = agent.worker.of(AssignmentKind.TASK)
+        agent.worker.logs[first.id] = [Line(time_ns=1, stream="stdout", data=b"one\n")]
+        for task in (first, second):
+            agent.worker.say(task.id, TaskStatus(state=TaskState.RUNNING))
+
+        async def running() -> bool:
+            tasks = (await manager.call("ListTasks", control_pb2.ListRequest())).tasks
+            return all(task.status.state == TaskState.RUNNING for task in tasks)
+
+        await eventually("both run", running)
+        request = control_pb2.LogsRequest(
+            service_refs=["web"], options=dispatcher_pb2.LogOptions(stdout=True, stderr=True, tail=-1)
+        )
+        async with manager.control() as stub:
+            batches = [batch async for batch in stub.Logs(request, timeout=20)]
+        lines = [line for batch in batches for line in batch.lines]
+        assert [(line.data, line.service_name, line.slot) for line in lines] == [(b"one\n", "web", first.slot)]
+        assert any(second.id in batch.error for batch in batches)
+
+
+async def test_followed_logs_go_on_and_a_node_that_goes_is_an_error_line() -> None:
+    async with one_of_each() as (_, manager, agent):
+        await manager.call("CreateService", service("web"))
+        [task] = await eventually("a task arrives", lambda: agent.worker.of(AssignmentKind.TASK))
+        agent.worker.logs[task.id] = [Line(time_ns=1, stream="stdout", data=b"one\n")]
+        agent.worker.say(task.id, TaskStatus(state=TaskState.RUNNING))
+        options = dispatcher_pb2.LogOptions(stdout=True, stderr=True, follow=True, tail=-1)
+        seen: list[bytes] = []
+        async with manager.control() as stub:
+            async for batch in stub.Logs(control_pb2.LogsRequest(service_refs=["web"], options=options), timeout=30):
+                seen += [line.data for line in batch.lines]
+                if seen == [b"one\n"]:
+                    agent.worker.logs[task.id].append(Line(time_ns=2, stream="stderr", data=b"two\n"))
+                if seen == [b"one\n", b"two\n"]:
+                    await agent.end()
+                if batch.error:
+                    assert f"error from node host-{agent.addr}" in batch.error
+                    break
+        assert seen == [b"one\n", b"two\n"]
+
+
+async def test_a_new_session_of_a_node_ends_the_former_one() -> None:
+    async with one_of_each() as (_, manager, agent):
+        again = AgentHost(agent.identities.folder.parents[1], agent.addr)
+        again.begin([manager.mtls_addr])
+        await eventually("the second session begins", lambda: again.states)
+        first_id = agent.states[0].session_id
+        await eventually("the first comes back as another", lambda: agent.states[-1].session_id != first_id)
+        await again.end()
