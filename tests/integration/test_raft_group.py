@@ -186,6 +186,40 @@ async def test_a_removed_member_ends_and_the_rest_goes_on(tmp_path: Path) -> Non
         assert left == set(group.members) - {follower.node_id}
 
 
+async def test_a_member_removed_while_it_was_down_learns_of_it_when_it_comes_back(tmp_path: Path) -> None:
+    async with world(tmp_path) as group:
+        await group.three()
+        down = (await group.followers())[0]
+        await down.kill()
+        leader = await group.leader()
+        await leader("leave", node_id=down.node_id)
+        await down.start()
+        assert await down.wait() == 3
+        await leader("create", name="undisturbed")
+
+
+async def test_a_peer_that_hung_for_long_is_reached_again_at_once(tmp_path: Path) -> None:
+    """Writes to it block while it hangs; when it goes on, a new connection is made instead of waiting for the old one."""
+    async with world(tmp_path) as group:
+        await group.three()
+        leader = await group.leader()
+        hung = (await group.followers())[0]
+        hung.freeze()
+        await leader("load", clients=20, writes=2000, size=8192, prefix="x", timeout_seconds=60)
+
+        async def noticed() -> bool:
+            members = (await leader("status"))["members"]
+            return {m["node_id"] for m in members if not m["reachable"]} == {hung.node_id}
+
+        await until(noticed, "notice of the hung member")
+        hung.thaw()
+
+        async def caught_up() -> bool:
+            return len(await names(hung)) == 2000
+
+        await until(caught_up, "the hung member with all writes", seconds=8)
+
+
 async def test_a_leader_leaves_by_handing_over_first(tmp_path: Path) -> None:
     async with world(tmp_path) as group:
         await group.three()
