@@ -6,7 +6,7 @@ since the mTLS listener has no forwarder.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -133,7 +133,7 @@ class Forwarder(aio.ServerInterceptor):
         async with asyncio.TaskGroup() as group:
             watcher = group.create_task(self._cancel_when_deposed(sent, told))
             try:
-                async for response in sent:
+                async for response in _begun(sent, context):
                     await context.write(response)
                     written = True
             except aio.AioRpcError as error:
@@ -179,6 +179,15 @@ class Forwarder(aio.ServerInterceptor):
             details = _UNKNOWN
         await context.abort(failure.code(), details)
         raise AssertionError
+
+
+async def _begun(sent: Any, context: Any) -> AsyncIterator[bytes]:
+    """The responses; the caller is told at once that the stream stands, before there is one."""
+    await sent.initial_metadata()
+    if not sent.done():
+        await context.send_initial_metadata(())
+    async for response in sent:
+        yield response
 
 
 class _Serializing:

@@ -190,8 +190,8 @@ class Control:
 
     # --- streams and state ---
 
-    async def Watch(self, _request: control_pb2.WatchRequest, _context: Any) -> AsyncIterator[Any]:
-        async for event in events(self._store):
+    async def Watch(self, _request: control_pb2.WatchRequest, context: Any) -> AsyncIterator[Any]:
+        async for event in events(self._store, lambda: context.send_initial_metadata(())):
             yield event
 
     async def Logs(self, request: control_pb2.LogsRequest, _context: Any) -> AsyncIterator[dispatcher_pb2.LogBatch]:

@@ -3,7 +3,7 @@
 Law: a reader that cannot follow is told so (DATA_LOSS) and starts anew; nothing is skipped in silence.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from covey import codec
 from coveypb.v1 import control_pb2
@@ -11,9 +11,10 @@ from manager.control.visible import visible
 from manager.store import Change, Store
 
 
-async def events(store: Store) -> AsyncIterator[control_pb2.ClusterEvent]:
-    """Every change from now on. Raises LaggedError when the reader is too slow."""
+async def events(store: Store, begun: Callable[[], Awaitable[None]]) -> AsyncIterator[control_pb2.ClusterEvent]:
+    """Every change from the moment on at which ``begun`` is called. Raises LaggedError when the reader is too slow."""
     with store.watch() as (_, commits):
+        await begun()
         async for commit in commits:
             for change in commit.changes:
                 yield event(change, commit.timestamp_ns)

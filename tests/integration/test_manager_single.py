@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import grpc
 import pytest
+from integration.manager_world import AgentHost, Line, ManagerHost, World, eventually, world
 
 from agent.identity import join, renew
 from covey.errors import InvalidArgumentError, UnauthenticatedError, UnavailableError
@@ -12,7 +13,6 @@ from covey.objects import ContainerStatus, TaskStatus
 from covey.objects.assignment import AssignmentKind
 from covey.states import NodeRole, TaskState
 from coveypb.v1 import control_pb2, control_pb2_grpc, dispatcher_pb2, objects_pb2
-from integration.manager_world import AgentHost, Line, ManagerHost, World, eventually, world
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -107,15 +107,14 @@ async def test_a_worker_may_not_call_what_is_for_managers() -> None:
 
 
 async def test_a_certificate_of_another_cluster_does_not_get_past_the_handshake() -> None:
-    async with one_of_each() as (here, manager, _):
-        async with world() as elsewhere:
-            [other] = await elsewhere.found(1)
-            foreign = other.identities.require()
-            async with foreign.channel(manager.mtls_addr) as channel:
-                stub = control_pb2_grpc.ControlStub(channel)
-                with pytest.raises(grpc.aio.AioRpcError) as refused:
-                    await stub.ListNodes(control_pb2.ListRequest(), timeout=5)
-            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    async with one_of_each() as (here, manager, _), world() as elsewhere:
+        [other] = await elsewhere.found(1)
+        foreign = other.identities.require()
+        async with foreign.channel(manager.mtls_addr) as channel:
+            stub = control_pb2_grpc.ControlStub(channel)
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await stub.ListNodes(control_pb2.ListRequest(), timeout=5)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_a_removed_node_is_refused() -> None:

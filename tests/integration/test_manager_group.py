@@ -1,0 +1,185 @@
+"""Three manager processes: writes through any of them, sessions that find the leader, roles that follow their wish, leaders that die."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+from integration.manager_world import ManagerHost, World, eventually, world
+
+from agent.identity import renew
+from covey.objects import TaskStatus
+from covey.objects.assignment import AssignmentKind
+from covey.states import NodeRole, TaskState
+from coveypb.v1 import control_pb2, objects_pb2
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@contextlib.asynccontextmanager
+async def three() -> AsyncIterator[tuple[World, list[ManagerHost]]]:
+    async with world() as here:
+        yield here, await here.found(3)
+
+
+def service(name: str) -> control_pb2.CreateServiceRequest:
+    spec = objects_pb2.ServiceSpec(annotations=objects_pb2.Annotations(name=name), replicas=1)
+    spec.task.container.image = "busybox:latest"
+    return control_pb2.CreateServiceRequest(spec=spec)
+
+
+async def others(here: World) -> tuple[ManagerHost, list[ManagerHost]]:
+    leader = await here.leader()
+    return leader, [host for host in here.managers if host is not leader and host.process is not None]
+
+
+async def node_of(host: ManagerHost, ref: str) -> objects_pb2.Node:
+    return await host.call("GetNode", control_pb2.GetRequest(ref=ref))
+
+
+async def test_a_follower_passes_writes_streams_and_errors_of_the_leader_on() -> None:
+    async with three() as (here, _):
+        _leader, [follower, other] = await others(here)
+        async with follower.control() as stub:
+            events = stub.Watch(control_pb2.WatchRequest(), timeout=30)
+            await events.initial_metadata()  # comes once the watch stands
+            created = await follower.call("CreateService", service("web"))
+            seen = [await events.read()]
+            while not seen[-1].HasField("service"):
+                seen.append(await events.read())
+            assert (seen[-1].action, seen[-1].service.id) == ("create", created.id)
+            events.cancel()
+        found = await other.call("GetService", control_pb2.GetRequest(ref="web"))
+        assert found.id == created.id
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await other.call("CreateService", service("web"))
+        assert refused.value.code() is grpc.StatusCode.ALREADY_EXISTS
+        assert refused.value.details() == "name conflicts with an existing object: service web already exists"
+
+
+async def test_a_node_joins_through_a_follower_and_its_session_finds_the_leader() -> None:
+    async with three() as (here, _):
+        _leader, [follower, _other] = await others(here)
+        agent = here.agent()
+        await agent.join((await follower.tokens())[NodeRole.WORKER], follower)
+        agent.begin([follower.mtls_addr])
+
+        async def ready() -> bool:
+            return (await node_of(follower, agent.node_id)).status.state == objects_pb2.NODE_STATE_READY
+
+        await eventually("the node is READY", ready)
+        assert agent.session is not None
+        await eventually("the agent knows all managers", lambda: len(agent.session.managers) == 3)
+
+
+async def test_the_leader_dies_and_a_write_succeeds_and_the_agents_go_on() -> None:
+    async with three() as (here, _):
+        agent = here.agent()
+        leader, [follower, _other] = await others(here)
+        await agent.join((await follower.tokens())[NodeRole.WORKER], follower)
+        agent.begin([follower.mtls_addr])
+        await follower.call("CreateService", service("before"))
+        [task] = await eventually("a task arrives", lambda: agent.worker.of(AssignmentKind.TASK))
+        agent.worker.say(task.id, TaskStatus(state=TaskState.RUNNING))
+        sessions = len({state.session_id for state in agent.states})
+        began = asyncio.get_running_loop().time()
+        await leader.kill()
+
+        async def written() -> bool:
+            await follower.call("CreateService", service("after"))
+            return True
+
+        await eventually("a write succeeds", written, seconds=15)
+        assert asyncio.get_running_loop().time() - began < 10
+        await eventually("the agent finds the new leader", lambda: len({s.session_id for s in agent.states}) > sessions)
+        await eventually("the new service arrives", lambda: len(agent.worker.of(AssignmentKind.TASK)) == 2)
+        tasks = (await follower.call("ListTasks", control_pb2.ListRequest())).tasks
+        assert len(tasks) == 2, "the task that ran goes on and is not replaced"
+        assert next(t for t in tasks if t.id == task.id).status.state == objects_pb2.TASK_STATE_RUNNING
+
+
+async def test_a_manager_that_stops_hands_over_and_comes_back_with_what_it_had() -> None:
+    async with three() as (here, _):
+        leader, [follower, _other] = await others(here)
+        await follower.call("CreateService", service("web"))
+        assert await leader.stop() == 0
+        await follower.call("CreateService", service("more"))
+        await leader.start("restart")
+
+        async def caught_up() -> bool:
+            mine, theirs = await leader.status(), await follower.status()
+            return bool(mine.applied >= theirs.applied > 0 and mine.leader_addr)
+
+        await eventually("it has caught up", caught_up)
+        names = {
+            s.spec.annotations.name for s in (await leader.call("ListServices", control_pb2.ListRequest())).services
+        }
+        assert names == {"web", "more"}
+
+
+async def test_roles_follow_their_wish_and_the_last_quorum_is_kept() -> None:
+    async with three() as (here, _):
+        leader, [follower, other] = await others(here)
+        ref = follower.identities.require().node_id
+        node = await node_of(leader, ref)
+        node.spec.desired_role = objects_pb2.NODE_ROLE_WORKER
+        await leader.call(
+            "UpdateNode", control_pb2.UpdateNodeRequest(ref=ref, version=node.meta.version, spec=node.spec)
+        )
+        assert follower.process is not None
+        async with asyncio.timeout(20):
+            assert await follower.process.wait() == 3, "a manager that was removed says so by its exit code"
+        follower.process = None
+
+        async def demoted() -> bool:
+            return (await node_of(leader, ref)).role == objects_pb2.NODE_ROLE_WORKER
+
+        await eventually("it is a worker", demoted)
+        renewed = await renew(follower.identities, [leader.mtls_addr, other.mtls_addr])
+        assert renewed.role is NodeRole.WORKER
+        await other.kill()
+
+        async def unreachable() -> bool:
+            status = (await leader.call("Status", control_pb2.ManagerStatusRequest())).is_leader
+            gone = await node_of(leader, other.identities.require().node_id)
+            return bool(status and gone.manager_status.reachability == objects_pb2.REACHABILITY_UNREACHABLE)
+
+        with contextlib.suppress(AssertionError):
+            await eventually("the other is seen as unreachable", unreachable, seconds=3)
+        await other.start("restart")
+
+        async def reachable() -> bool:
+            back = await node_of(leader, other.identities.require().node_id)
+            return back.manager_status.reachability == objects_pb2.REACHABILITY_REACHABLE
+
+        await eventually("both managers are back", reachable)
+
+
+async def test_a_worker_that_is_promoted_joins_the_group() -> None:
+    async with world() as here:
+        [first] = await here.found(1)
+        host = here.manager()
+        agent = here.agent()
+        agent.identities = host.identities
+        await agent.join((await first.tokens())[NodeRole.WORKER], first)
+        agent.begin([first.mtls_addr])
+        await eventually("a session", lambda: agent.states)
+        node = await node_of(first, agent.node_id)
+        node.spec.desired_role = objects_pb2.NODE_ROLE_MANAGER
+        await first.call(
+            "UpdateNode", control_pb2.UpdateNodeRequest(ref=node.id, version=node.meta.version, spec=node.spec)
+        )
+        await eventually(
+            "the session tells the new role", lambda: agent.states[-1].node.role == objects_pb2.NODE_ROLE_MANAGER
+        )
+        assert (await renew(host.identities, [first.mtls_addr])).role is NodeRole.MANAGER
+        await host.start("join", [first.mtls_addr])
+
+        async def both() -> bool:
+            status = (await node_of(first, agent.node_id)).manager_status
+            return status.reachability == objects_pb2.REACHABILITY_REACHABLE
+
+        await eventually("the group has two members", both)
+        with pytest.raises(grpc.aio.AioRpcError, match="must be demoted to worker before removal"):
+            await first.call("RemoveNode", control_pb2.RemoveRequest(ref=node.id, force=True))
