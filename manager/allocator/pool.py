@@ -23,8 +23,8 @@ class Pool:
     __slots__ = ("_cursor", "_freed", "config", "first", "held", "last", "prefix")
 
     def __init__(self, config: IPAMConfig) -> None:
-        subnet = ipaddress.IPv4Network(config.subnet)
-        within = ipaddress.IPv4Network(config.ip_range) if config.ip_range else subnet
+        subnet = ipaddress.IPv4Network(config.subnet)  # complete() wrote it without host bits
+        within = ipaddress.IPv4Network(config.ip_range, strict=False) if config.ip_range else subnet
         self.config = config
         self.prefix = subnet.prefixlen
         self.first = max(int(subnet.network_address) + 1, int(within.network_address))

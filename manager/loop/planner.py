@@ -7,10 +7,12 @@ Law: planning costs what changed. A planner may be reset at any moment from a vi
 from __future__ import annotations
 
 import heapq
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable
 from typing import Generic, Protocol, TypeVar
 
+from covey.clock import SECOND
 from covey.objects import Object
 from manager.loop.plan import Plan, Step, earliest
 from manager.store.view import View
@@ -20,6 +22,9 @@ K = TypeVar("K", bound=Hashable)
 MAX_STEPS = 512
 """Steps a pass: larger work is carried out in between, so that a loop never holds the process for long."""
 MAX_KEYS = 512
+_AGAIN_NS = 5 * SECOND
+
+_log = logging.getLogger("covey.loop")
 
 
 class Planner(Protocol):
@@ -77,12 +82,19 @@ class KeyedPlanner(ABC, Generic[K]):
             if not self._dirty or len(steps) >= MAX_STEPS:
                 break
             key = next(iter(self._dirty))
-            decided = self.plan_key(view, key, now_ns)
             del self._dirty[key]
+            decided = self._plan_safely(view, key, now_ns)
             steps += decided.steps
             self._wake(key, decided.wake_at_ns)
         wake = self._agenda[0][0] if self._agenda else 0
         return Plan(tuple(steps), now_ns if self._dirty else earliest(0, wake))
+
+    def _plan_safely(self, view: View, key: K, now_ns: int) -> Plan:
+        try:
+            return self.plan_key(view, key, now_ns)
+        except Exception:  # supervision: one object that cannot be decided on must not keep the others from it
+            _log.exception("%s cannot decide on %s; it tries again in 5 s", type(self).__name__, key)
+            return Plan((), now_ns + _AGAIN_NS)
 
     def _wake(self, key: K, at_ns: int) -> None:
         if not at_ns:

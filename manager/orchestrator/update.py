@@ -77,11 +77,14 @@ def _measure(context: Context, slots: Sequence[Slot], dirty: Sequence[Slot], sta
             if task.status.state < TaskState.RUNNING:
                 starting += broken is None
             elif task.status.state is TaskState.RUNNING:
-                free_at = task.status.timestamp_ns + config.delay_ns
+                since_ns = min(
+                    task.status.timestamp_ns, task.meta.updated_at_ns
+                )  # a node whose clock is ahead holds nothing up
+                free_at = since_ns + config.delay_ns
                 if free_at > context.now_ns:
                     pausing += 1
                     next_slot = earliest(next_slot, free_at)
-                settled = max(settled, task.status.timestamp_ns + config.monitor_ns)
+                settled = max(settled, since_ns + config.monitor_ns)
     return Progress(
         tuple(dirty), starting, pausing, tuple(failed), next_slot, settled if settled > context.now_ns else 0
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from covey.errors import InvalidArgumentError
 from covey.objects import Node, Object, Task, replace
 from covey.states import TaskState
 from manager.loop import Plan, Step
@@ -56,7 +57,11 @@ class SchedulerPlanner:
         steps: list[Step] = []
         groups: dict[str, list[tuple[Demand, list[Task]]]] = {}
         for task in tasks:
-            demand = Demand.of(task)
+            try:
+                demand = Demand.of(task)
+            except InvalidArgumentError as error:
+                steps += self._refuse(task, error.message, now_ns)
+                continue
             if task.node_id:
                 steps += self._place_there(task, demand, now_ns)
                 continue
