@@ -170,8 +170,8 @@ class Life:
     def _config(self, mode: ManagerMode) -> ManagerConfig:
         record, options, bootstrap = self.record, self._options, self._bootstrap
         return ManagerConfig(
-            state_dir=options.state_dir,
-            run_dir=options.run_dir,
+            state_dir=str(options.state_dir),
+            run_dir=str(options.run_dir),
             node_id=record.node_id,
             hostname=socket.gethostname(),
             advertise_addr=record.advertise_addr,
