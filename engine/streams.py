@@ -15,7 +15,7 @@ from aiohttp import web
 from engine.call import Call
 from engine.routing import API_VERSION, dotted
 
-STREAMING = "covey.streaming"
+STREAMING: web.RequestKey[bool] = web.RequestKey("streaming", bool)
 """Set on a request whose answer has begun, so that a later error ends it rather than answers again."""
 RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"

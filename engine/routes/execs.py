@@ -4,12 +4,12 @@ from typing import Any
 
 from aiohttp import web
 
-from agent.container.model import ExecConfig
-from covey.errors import InvalidArgumentError
+from agent.container.model import ExecConfig, ExecState
+from covey.errors import ConflictError, CoveyError, InvalidArgumentError, UnavailableError
 from engine import detach, session
 from engine.call import Call, empty, reply
 from engine.routing import Route
-from engine.streams import RAW, content_type, hijack
+from engine.streams import RAW, STDERR, content_type, frame, hijack
 from engine.translate import container as container_json
 from engine.translate.fields import Fields
 
@@ -25,18 +25,33 @@ async def start(call: Call) -> web.StreamResponse:
     detached, _, size = fields.flag("Detach"), fields.flag("Tty"), _size(fields.raw("ConsoleSize"))
     fields.done()
     containers = call.engine.agent.containers
-    config = containers.exec_inspect(call.ref).config
+    state = containers.exec_inspect(call.ref)
+    config = state.config
+    if state.started:
+        raise ConflictError(f"exec {state.id[:12]} was started already: create another")
+    if not containers.get(state.container_id).state.running:
+        raise ConflictError(f"container {state.container_id[:12]} is not running: start it first")
     if detached:
-        await containers.exec_start(call.ref, detach=True)
+        await containers.exec_start(state.id, detach=True)
         return empty()
-    stream = await containers.exec_start(call.ref, size=size if config.tty else None)
-    if stream is None:
-        raise InvalidArgumentError(f"exec {call.ref} was started without a stream")
+    return await _converse(call, state, size if config.tty else None)
+
+
+async def _converse(call: Call, state: ExecState, size: tuple[int, int] | None) -> web.StreamResponse:
+    """The connection is taken over before the process starts, as clients expect: why it did not start is told on the stream."""
+    config, containers = state.config, call.engine.agent.containers
+    client, response = hijack(call, RAW if config.tty else content_type(call.version, multiplexed=True))
     try:
-        kind = RAW if config.tty else content_type(call.version, multiplexed=True)
-        client, response = hijack(call, kind)
+        stream = await containers.exec_start(state.id, size=size)
+        if stream is None:
+            raise UnavailableError(f"exec {state.id[:12]} has no stream; create another")
+    except CoveyError as error:
+        sentence = f"{error.message}\r\n".encode()
+        await client.write(sentence if config.tty else frame(STDERR, sentence))
+        client.close()
+        return response
     except BaseException:
-        await stream.close()
+        client.close()
         raise
     await session.join(
         client,

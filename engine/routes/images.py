@@ -125,7 +125,7 @@ async def save_one(call: Call) -> web.StreamResponse:
 
 
 async def push(call: Call) -> web.Response:
-    await call.engine.agent.images.push(call.ref)
+    await call.engine.agent.images.push(f"{call.ref}:{call.query('tag')}" if call.query("tag") else call.ref)
     raise UnsupportedError("pushing an image is not supported by Covey yet; use docker save")
 
 

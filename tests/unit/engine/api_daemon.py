@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
@@ -62,12 +62,13 @@ class StillNode:
         self.managers: tuple[ManagerPeer, ...] = ()
         self.asked: list[object] = []
         self.refuse: CoveyError | None = None
+        self.on_init: Callable[[], Awaitable[object]]
 
     async def swarm_init(self, request: SwarmInit) -> str:
         self.asked.append(request)
         if self.refuse:
             raise self.refuse
-        self.become_manager()
+        await self.on_init()
         return self.node_id
 
     async def swarm_join(self, request: SwarmJoin) -> None:
@@ -113,6 +114,7 @@ class Daemon:
 
     def __init__(self, socket: Path, node: StillNode, parts: Parts, store: Store, logs: SetLogs) -> None:
         self.socket, self.node, self.agent, self.store, self.logs = socket, node, parts, store, logs
+        node.on_init = self.form_cluster
 
     @property
     def host(self) -> str:
@@ -192,9 +194,7 @@ class Daemon:
 async def running(folder: Path) -> AsyncIterator[Daemon]:
     """A daemon of its own below ``folder``."""
     images = ImageStore(folder / "state", clock=wall_clock)
-    containers = ContainerService(
-        folder / "state", folder / "run", f"/covey-test-{secrets.token_hex(4)}", images
-    )
+    containers = ContainerService(folder / "state", folder / "run", f"/covey-test-{secrets.token_hex(4)}", images)
     parts = Parts(images, containers, containers.volumes)
     node, store, logs = StillNode(folder / "state"), Store(MemoryConsensus), SetLogs()
     manager = folder / "manager.sock"
