@@ -32,7 +32,7 @@ async def talk_for_ever(link: socket.socket) -> None:
             await hear(link)
 
 
-async def test_containers_on_two_hosts_reach_each_other_and_nothing_is_learnt(tmp_path: Path) -> None:
+async def test_containers_on_two_hosts_reach_each_other(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 2) as board:
         board.networks.append(overlay())
         await board.tell()
@@ -40,14 +40,33 @@ async def test_containers_on_two_hosts_reach_each_other_and_nothing_is_learnt(tm
         await board.tell()
         await board.serve(two)
         assert await one.fetch("10.0.1.6") == "10.0.1.6"
-        sandbox = netns.Namespace(str(board.hosts[0].folder / "netns/networks/net1"))
 
-        def learnt(route):
-            tunnel = links.index_of(route, "vxlan0")
-            return [e for e in route.get_neighbours(7) if e["ifindex"] == tunnel and e["state"] & 0x02]
 
-        assert links.inside(sandbox, "read", learnt) == []
-        sandbox.close()
+async def test_a_frame_with_a_strange_hardware_address_teaches_no_host_anything(tmp_path: Path) -> None:
+    """The frame goes from one host to the other; with learning on, a bridge or a tunnel would remember its sender."""
+    strange = "02:42:de:ad:be:ef"
+    async with switchboard(tmp_path, 2) as board:
+        board.networks.append(overlay())
+        await board.tell()
+        one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[1], 6)
+        await board.tell()
+        ear = await one.run(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5)))
+        mouth = await two.run(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+        ear.settimeout(5)
+        frame = bytes.fromhex("02420a000105" + strange.replace(":", "") + "88b5") + bytes(50)
+        await two.run(lambda: mouth.bind(("eth0", 0)))
+        mouth.send(frame)
+        assert (await one.run(lambda: ear.recv(2000)))[:14] == frame[:14]
+        for host in board.hosts:
+            sandbox = netns.Namespace(str(host.folder / "netns/networks/net1"))
+            known = links.inside(
+                sandbox, "read", lambda route: [e.get_attr("NDA_LLADDR") for e in route.get_neighbours(7)]
+            )
+            sandbox.close()
+            assert "02:42:0a:00:01:05" in known
+            assert strange not in known
+        ear.close()
+        mouth.close()
 
 
 async def test_a_service_address_spreads_over_tasks_on_three_hosts(tmp_path: Path) -> None:
@@ -170,6 +189,37 @@ async def test_a_moved_endpoint_is_found_on_its_new_host(tmp_path: Path) -> None
             assert await client.fetch("10.0.1.5") == place.name
 
 
+async def test_a_host_that_changes_its_address_is_reached_again_and_its_containers_stay(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 2) as board:
+        board.networks.append(overlay())
+        await board.tell()
+        one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[1], 6)
+        await board.tell()
+        await board.serve(two)
+        assert await one.fetch("10.0.1.6") == "10.0.1.6"
+        links.inside(
+            board.hosts[1].namespace,
+            "move",
+            lambda route: links.ensure_address(route, links.index_of(route, "eth0"), "10.99.0.22/24"),
+        )
+        await board.hosts[1].driver.set_host_address("10.99.0.22")
+        board.endpoints["task6"] = msgspec.structs.replace(board.endpoints["task6"], host="10.99.0.22")
+        await board.tell()
+        assert await one.fetch("10.0.1.6") == "10.0.1.6"
+        sandbox = netns.Namespace(str(board.hosts[0].folder / "netns/networks/net1"))
+        seen = links.inside(sandbox, "read", lambda route: {e.get_attr("NDA_DST") for e in route.get_neighbours(7)})
+        sandbox.close()
+        assert "10.99.0.22" in seen
+        assert "10.99.0.2" not in seen
+
+
+async def test_a_host_in_no_cluster_says_so(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board:
+        await board.hosts[0].driver.set_host_address("")
+        with pytest.raises(UnavailableError, match="network web needs this host's cluster address"):
+            await board.hosts[0].driver.ensure_network(overlay())
+
+
 async def test_a_removed_network_leaves_nothing_and_its_vxlan_id_is_free_at_once(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 2) as board:
         for turn in range(5):
@@ -229,6 +279,7 @@ async def test_a_new_life_of_the_daemon_adopts_what_runs_and_cleans_the_rest(tmp
         await board.serve(task, greeting="hello")
         link = await client.connect(VIP)
         assert await hear(link) == b"hello"
+        await host.driver.attach_egress(orphan.id, "eth1")
         egress = await host.driver.attach_egress(client.id, "eth1")
 
         await host.driver.close()
