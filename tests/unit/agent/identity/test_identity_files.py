@@ -1,0 +1,77 @@
+"""The node's identity on disk, and when it is renewed."""
+
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.identity import Identity, IdentityStore, renewal_time_ns
+from agent.identity.request import new_key, signing_request
+from covey.clock import HOUR, SECOND
+from covey.errors import UnauthenticatedError
+from covey.states import NodeRole
+from manager.ca import certificates
+
+NOW = 1_800_000_000 * SECOND
+
+
+def identity(role: NodeRole = NodeRole.WORKER, key: bytes = b"") -> Identity:
+    key = key or new_key()
+    root = certificates.create_root("cluster1", NOW)
+    pem = certificates.issue(
+        root, signing_request(key), node_id="node1", role=role, cluster_id="cluster1", now_ns=NOW, life_ns=24 * HOUR
+    )
+    return Identity.parse(certificate=pem, key=key, root=root.cert)
+
+
+def test_an_identity_is_written_privately_and_read_back(tmp_path: Path) -> None:
+    store = IdentityStore(tmp_path)
+    assert store.load() is None
+    mine = identity()
+    store.save(mine)
+    assert IdentityStore(tmp_path).load() == mine
+    assert (mine.node_id, mine.role, mine.cluster_id) == ("node1", NodeRole.WORKER, "cluster1")
+    assert stat.S_IMODE((tmp_path / "identity/node.key").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "identity").stat().st_mode) == 0o700
+    assert sorted(path.name for path in (tmp_path / "identity").iterdir()) == ["node.crt", "node.key", "root.crt"]
+
+
+def test_a_renewed_certificate_is_seen_by_who_loaded_the_old_one(tmp_path: Path) -> None:
+    writer, reader = IdentityStore(tmp_path), IdentityStore(tmp_path)
+    first = identity()
+    writer.save(first)
+    assert reader.require() == first
+    assert reader.require() is reader.require(), "unchanged files are not read again"
+    second = identity(NodeRole.MANAGER, first.key)
+    writer.save(second)
+    assert reader.require().role is NodeRole.MANAGER
+
+
+def test_a_node_without_identity_says_so(tmp_path: Path) -> None:
+    store = IdentityStore(tmp_path)
+    with pytest.raises(UnauthenticatedError, match="join a cluster first"):
+        store.require()
+    store.save(identity())
+    store.remove()
+    assert store.load() is None
+    assert not (tmp_path / "identity").exists()
+
+
+def test_a_certificate_that_is_no_nodes_is_refused() -> None:
+    root = certificates.create_root("cluster1", NOW)
+    with pytest.raises(UnauthenticatedError, match="no node id and role"):
+        Identity.parse(certificate=root.cert, key=b"", root=root.cert)
+    with pytest.raises(UnauthenticatedError, match="does not parse"):
+        Identity.parse(certificate=b"nonsense", key=b"", root=root.cert)
+
+
+MINE = identity()
+
+
+@given(st.floats(0, 1, exclude_max=True))
+def test_renewal_falls_between_half_and_four_fifths_of_the_life(fraction: float) -> None:
+    life = MINE.not_after_ns - MINE.not_before_ns
+    due = renewal_time_ns(MINE, fraction) - MINE.not_before_ns
+    assert life * 0.5 <= due <= life * 0.8

@@ -1,0 +1,79 @@
+"""Node certificates: what they say comes from the manager, never from the request."""
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+from covey.clock import HOUR, SECOND
+from covey.errors import InvalidArgumentError
+from covey.states import NodeRole
+from manager.authorize import Caller, peer_of_subject
+from manager.ca import certificates
+
+NOW = 1_800_000_000 * SECOND
+LIFE = 90 * 24 * HOUR
+
+
+def issue(csr: bytes, role: NodeRole = NodeRole.WORKER, life: int = LIFE) -> tuple[x509.Certificate, bytes]:
+    root = certificates.create_root("cluster1", NOW)
+    pem = certificates.issue(root, csr, node_id="node1", role=role, cluster_id="cluster1", now_ns=NOW, life_ns=life)
+    leaf, second = x509.load_pem_x509_certificates(pem)
+    assert second == x509.load_pem_x509_certificate(root.cert), "the root follows the node's certificate"
+    leaf.verify_directly_issued_by(second)
+    return leaf, root.cert
+
+
+def test_a_certificate_says_node_role_and_cluster() -> None:
+    _, csr = certificates.new_request()
+    leaf, _ = issue(csr, NodeRole.MANAGER)
+    peer = peer_of_subject(leaf.subject.rfc4514_string())
+    assert (peer.caller, peer.node_id, peer.cluster_id) == (Caller.MANAGER, "node1", "cluster1")
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["covey", "node1"]
+    assert not leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+
+
+def test_it_is_backdated_an_hour_and_never_outlives_the_root() -> None:
+    _, csr = certificates.new_request()
+    leaf, _ = issue(csr)
+    assert leaf.not_valid_before_utc.timestamp() * SECOND == NOW - HOUR
+    assert leaf.not_valid_after_utc.timestamp() * SECOND == NOW + LIFE
+    leaf, root = issue(csr, life=100 * 365 * 24 * HOUR)
+    assert leaf.not_valid_after_utc == x509.load_pem_x509_certificate(root).not_valid_after_utc
+
+
+def test_the_requests_own_subject_and_names_count_for_nothing() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "covey-manager")])
+    csr = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(subject)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    leaf, _ = issue(csr.public_bytes(serialization.Encoding.PEM))
+    assert peer_of_subject(leaf.subject.rfc4514_string()).caller is Caller.WORKER
+    assert not leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+
+
+def rsa_request() -> bytes:
+    key = rsa.generate_private_key(65537, 2048)
+    csr = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    return csr.public_bytes(serialization.Encoding.PEM)
+
+
+def test_a_request_that_is_forged_foreign_or_too_long_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="does not parse"):
+        issue(b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n")
+    with pytest.raises(InvalidArgumentError, match="P-256"):
+        issue(rsa_request())
+    with pytest.raises(InvalidArgumentError, match="longer than"):
+        issue(b"x" * 20_000)
+    _, csr = certificates.new_request()
+    der = bytearray(x509.load_pem_x509_csr(csr).public_bytes(serialization.Encoding.DER))
+    der[-1] ^= 1
+    forged = x509.load_der_x509_csr(bytes(der)).public_bytes(serialization.Encoding.PEM)
+    with pytest.raises(InvalidArgumentError, match=r"own key|does not parse"):
+        issue(forged)

@@ -1,0 +1,427 @@
+"""The control API on a store of one process: what is accepted, what is refused and in which words, and that nothing is half done."""
+
+from typing import Any
+
+import pytest
+
+from covey import codec
+from covey.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    CoveyError,
+    InvalidArgumentError,
+    NotFoundError,
+    PermissionDeniedError,
+    StaleVersionError,
+    UnsupportedError,
+)
+from covey.objects import (
+    IPAM,
+    Annotations,
+    ClusterSpec,
+    ConfigSpec,
+    ContainerSpec,
+    Driver,
+    EndpointSpec,
+    HealthConfig,
+    IPAMConfig,
+    ManagerStatus,
+    Mount,
+    NetworkAttachmentConfig,
+    NetworkSpec,
+    Node,
+    NodeDescription,
+    NodeSpec,
+    NodeStatus,
+    Placement,
+    PortConfig,
+    ResourceRequirements,
+    Resources,
+    RestartPolicy,
+    SecretReference,
+    SecretSpec,
+    ServiceSpec,
+    Task,
+    TaskSpec,
+    TaskStatus,
+    UpdateConfig,
+    replace,
+)
+from covey.states import MountType, NodeRole, NodeState, ServiceMode, TaskState
+from coveypb.v1 import control_pb2
+from manager.ca.cluster import new_cluster
+from manager.control import nodes, services
+from manager.control.errors import code_of
+from manager.control.servicer import Control
+from manager.store import Member, MemoryConsensus, Store
+
+NOW = 1_800_000_000_000_000_000
+
+
+class NoLogs:
+    def logs(self, _request: Any) -> Any:
+        raise AssertionError
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store(MemoryConsensus)
+
+
+@pytest.fixture
+def control(store: Store) -> Control:
+    return Control(store, NoLogs())
+
+
+def service_spec(name: str = "web", **task: Any) -> ServiceSpec:
+    container = task.pop("container", ContainerSpec(image="busybox"))
+    return ServiceSpec(annotations=Annotations(name=name), task=TaskSpec(container=container, **task))
+
+
+async def create(control: Control, spec: ServiceSpec) -> Any:
+    return await control.CreateService(control_pb2.CreateServiceRequest(spec=codec.to_wire(spec)), None)
+
+
+async def update(control: Control, ref: str, version: int, spec: ServiceSpec | None = None, **more: Any) -> Any:
+    request = control_pb2.UpdateServiceRequest(ref=ref, version=version, **more)
+    if spec is not None:
+        codec.write(spec, request.spec)
+    return await control.UpdateService(request, None)
+
+
+async def network(control: Control, name: str, **spec: Any) -> Any:
+    wanted = NetworkSpec(annotations=Annotations(name=name), **spec)
+    return await control.CreateNetwork(control_pb2.CreateNetworkRequest(spec=codec.to_wire(wanted)), None)
+
+
+async def secret(control: Control, name: str, data: bytes = b"x") -> Any:
+    spec = SecretSpec(annotations=Annotations(name=name), data=data)
+    return await control.CreateSecret(control_pb2.CreateSecretRequest(spec=codec.to_wire(spec)), None)
+
+
+def remove(ref: str, *, force: bool = False) -> control_pb2.RemoveRequest:
+    return control_pb2.RemoveRequest(ref=ref, force=force)
+
+
+REFUSED: list[tuple[str, ServiceSpec, type[CoveyError], str]] = [
+    ("no name", service_spec(""), InvalidArgumentError, "name must be provided"),
+    ("bad name", service_spec("a b"), InvalidArgumentError, "name must be valid as a DNS name component"),
+    ("long name", service_spec("a" * 64), InvalidArgumentError, "63 characters or fewer"),
+    ("no image", service_spec(container=ContainerSpec()), InvalidArgumentError, "image reference must be provided"),
+    ("negative", replace(service_spec(), replicas=-1), InvalidArgumentError, "must be non-negative"),
+    ("job", replace(service_spec(), mode=ServiceMode.REPLICATED_JOB), UnsupportedError, "job services"),
+    (
+        "ports",
+        replace(service_spec(), endpoint=EndpointSpec(ports=(PortConfig(target_port=80, published_port=8080),))),
+        UnsupportedError,
+        "published ports",
+    ),
+    (
+        "constraint",
+        service_spec(placement=Placement(constraints=("node.role=x",))),
+        InvalidArgumentError,
+        "one operator",
+    ),
+    ("unknown key", service_spec(placement=Placement(constraints=("moon==1",))), InvalidArgumentError, "not known"),
+    ("preference", service_spec(placement=Placement(preferences=("zone",))), InvalidArgumentError, "not supported"),
+    (
+        "network",
+        service_spec(networks=(NetworkAttachmentConfig(target="gone"),)),
+        NotFoundError,
+        "network gone not found",
+    ),
+    ("host network", service_spec(networks=(NetworkAttachmentConfig(target="host"),)), UnsupportedError, "host"),
+    ("log driver", service_spec(log_driver=Driver(name="gelf")), UnsupportedError, "gelf"),
+    (
+        "restart",
+        service_spec(restart=RestartPolicy(delay_ns=-1)),
+        InvalidArgumentError,
+        "restart-delay cannot be negative",
+    ),
+    (
+        "update",
+        replace(service_spec(), update=UpdateConfig(max_failure_ratio=2)),
+        InvalidArgumentError,
+        "maxfailureratio",
+    ),
+    (
+        "memory",
+        service_spec(resources=ResourceRequirements(limits=Resources(memory_bytes=1024))),
+        InvalidArgumentError,
+        "Must be at least 4MiB",
+    ),
+    (
+        "cpu",
+        service_spec(resources=ResourceRequirements(reservations=Resources(nano_cpus=10))),
+        InvalidArgumentError,
+        "invalid cpu value",
+    ),
+    (
+        "secret",
+        service_spec(container=ContainerSpec(image="i", secrets=(SecretReference(secret_name="pw"),))),
+        NotFoundError,
+        "secret not found: pw",
+    ),
+    (
+        "mount twice",
+        service_spec(
+            container=ContainerSpec(
+                image="i",
+                mounts=(Mount(type=MountType.TMPFS, target="/a"), Mount(type=MountType.TMPFS, target="/a/")),
+            )
+        ),
+        InvalidArgumentError,
+        "duplicate mount point",
+    ),
+    (
+        "mount source",
+        service_spec(container=ContainerSpec(image="i", mounts=(Mount(source="rel", target="/a"),))),
+        InvalidArgumentError,
+        "must be an absolute path: 'rel'",
+    ),
+    (
+        "health",
+        service_spec(container=ContainerSpec(image="i", healthcheck=HealthConfig(interval_ns=5))),
+        InvalidArgumentError,
+        "cannot be less than 1ms",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "error", "words"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+async def test_a_service_that_cannot_be_is_refused_and_nothing_is_stored(
+    control: Control, store: Store, spec: ServiceSpec, error: type[CoveyError], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        await create(control, spec)
+    assert len(store.view().services) == 0
+
+
+async def test_a_service_refers_by_id_to_what_it_named(control: Control, store: Store) -> None:
+    net, pw = await network(control, "front"), await secret(control, "pw")
+    container = ContainerSpec(image="i", secrets=(SecretReference(secret_name="pw"),))
+    await create(control, service_spec(container=container, networks=(NetworkAttachmentConfig(target="front"),)))
+    stored = store.view().services.find("web").spec.task
+    assert stored.networks[0].target == net.id
+    [reference] = stored.container.secrets
+    assert (reference.secret_id, reference.secret_name, reference.file.name) == (pw.id, "pw", "pw")
+    with pytest.raises(ConflictError, match="network front is in use by service web"):
+        await control.RemoveNetwork(remove("front"), None)
+    with pytest.raises(InvalidArgumentError, match="secret 'pw' is in use by the following service: web"):
+        await control.RemoveSecret(remove("pw"), None)
+    await create(control, service_spec("api", container=container))
+    with pytest.raises(InvalidArgumentError, match="in use by the following services: api, web"):
+        await control.RemoveSecret(remove("pw"), None)
+
+
+async def test_names_in_use_are_refused_in_dockers_words(control: Control) -> None:
+    await create(control, service_spec())
+    await secret(control, "pw")
+    await network(control, "front")
+    with pytest.raises(AlreadyExistsError, match="name conflicts with an existing object: service web already exists"):
+        await create(control, service_spec())
+    with pytest.raises(AlreadyExistsError, match="secret pw already exists"):
+        await secret(control, "pw")
+    with pytest.raises(AlreadyExistsError, match="network with name front already exists"):
+        await network(control, "front")
+
+
+async def test_an_update_from_a_stale_version_is_out_of_sequence(control: Control) -> None:
+    created = await create(control, service_spec())
+    after = await update(control, "web", created.meta.version, replace(service_spec(), replicas=3))
+    with pytest.raises(StaleVersionError, match="update out of sequence"):
+        await update(control, "web", created.meta.version, replace(service_spec(), replicas=4))
+    assert after.spec.replicas == 3
+    assert code_of(StaleVersionError("")).name == "ABORTED"
+
+
+async def test_only_what_tasks_are_made_from_makes_a_new_spec_version_and_a_rollback_goes_back(
+    control: Control,
+) -> None:
+    first = await create(control, service_spec())
+    scaled = await update(control, "web", first.meta.version, replace(service_spec(), replicas=3))
+    assert scaled.spec_version == first.spec_version
+    changed = await update(
+        control, "web", scaled.meta.version, replace(service_spec(container=ContainerSpec(image="new")), replicas=3)
+    )
+    assert changed.spec_version > scaled.spec_version
+    back = await update(control, "web", changed.meta.version, rollback=True)
+    assert (back.spec.task.container.image, back.spec.replicas) == ("busybox", 3)
+    assert back.spec_version == scaled.spec_version
+    assert back.previous_spec.task.container.image == "new"
+
+
+async def test_a_service_keeps_its_name_and_mode(control: Control) -> None:
+    created = await create(control, service_spec())
+    with pytest.raises(InvalidArgumentError, match="renaming services is not supported"):
+        await update(control, created.id, created.meta.version, service_spec("other"))
+    with pytest.raises(InvalidArgumentError, match="service mode change is not allowed"):
+        await update(control, created.id, created.meta.version, replace(service_spec(), mode=ServiceMode.GLOBAL))
+    with pytest.raises(ConflictError, match="does not have a previous spec"):
+        await update(control, created.id, created.meta.version, rollback=True)
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * 512_000])
+async def test_a_secret_over_its_bound_or_empty_is_refused(control: Control, data: bytes) -> None:
+    with pytest.raises(InvalidArgumentError, match="secret data must be larger than 0 and less than 512000 bytes"):
+        await secret(control, "pw", data)
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a b", "a" * 65, "a."])
+async def test_a_secrets_name_is_checked(control: Control, name: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="name"):
+        await secret(control, name)
+
+
+async def test_a_secrets_data_never_comes_out_and_only_its_labels_change(control: Control, store: Store) -> None:
+    created = await secret(control, "pw", b"hunter2")
+    listed = (await control.ListSecrets(control_pb2.ListRequest(), None)).secrets
+    assert [bytes(one.spec.data) for one in (created, *listed)] == [b"", b""]
+    spec = SecretSpec(annotations=Annotations(name="pw", labels={"a": "b"}))
+    request = control_pb2.UpdateSecretRequest(ref="pw", version=created.meta.version, spec=codec.to_wire(spec))
+    await control.UpdateSecret(request, None)
+    stored = store.view().secrets.find("pw").spec
+    assert (stored.annotations.labels, stored.data) == ({"a": "b"}, b"hunter2")
+    request.version = store.view().secrets.find("pw").meta.version
+    request.spec.data = b"other"
+    with pytest.raises(InvalidArgumentError, match="only updates to Labels are allowed"):
+        await control.UpdateSecret(request, None)
+
+
+async def test_a_config_shows_its_data(control: Control) -> None:
+    spec = ConfigSpec(annotations=Annotations(name="c"), data=b"plain")
+    created = await control.CreateConfig(control_pb2.CreateConfigRequest(spec=codec.to_wire(spec)), None)
+    assert created.spec.data == b"plain"
+    await control.RemoveConfig(remove("c"), None)
+
+
+NETWORKS_REFUSED: list[tuple[dict[str, Any], type[CoveyError], str]] = [
+    ({"driver": Driver(name="bridge")}, UnsupportedError, "bridge"),
+    ({"driver": Driver(name="overlay", options={"unheard": ""})}, UnsupportedError, "unheard"),
+    ({"ipv6": True}, UnsupportedError, "IPv6"),
+    ({"ipam": IPAM(configs=(IPAMConfig(subnet="10.0.0.0/33"),))}, InvalidArgumentError, "invalid CIDR"),
+    (
+        {"ipam": IPAM(configs=(IPAMConfig(subnet="10.9.0.0/24", gateway="10.8.0.1"),))},
+        InvalidArgumentError,
+        "not in subnet",
+    ),
+    (
+        {"ipam": IPAM(configs=(IPAMConfig(subnet="10.9.0.0/24", ip_range="10.8.0.0/28"),))},
+        InvalidArgumentError,
+        "not in subnet",
+    ),
+    ({"ipam": IPAM(configs=(IPAMConfig(gateway="10.8.0.1"),))}, InvalidArgumentError, "needs a subnet"),
+    ({"ipam": IPAM(configs=(IPAMConfig(subnet="10.1.128.0/24"),))}, PermissionDeniedError, "Pool overlaps"),
+]
+
+
+@pytest.mark.parametrize(("spec", "error", "words"), NETWORKS_REFUSED)
+async def test_a_network_that_cannot_be_is_refused(
+    control: Control, store: Store, spec: dict[str, Any], error: type[CoveyError], words: str
+) -> None:
+    await network(control, "taken", ipam=IPAM(configs=(IPAMConfig(subnet="10.1.0.0/16"),)))
+    with pytest.raises(error, match=words):
+        await network(control, "front", **spec)
+    assert len(store.view().networks) == 1
+
+
+@pytest.mark.parametrize("name", ["", "bridge", "-x", "a/b"])
+async def test_a_networks_name_is_checked(control: Control, name: str) -> None:
+    with pytest.raises(CoveyError):
+        await network(control, name)
+
+
+def manager(name: str, **more: Any) -> Node:
+    return Node(
+        id=name,
+        spec=NodeSpec(desired_role=NodeRole.MANAGER),
+        role=NodeRole.MANAGER,
+        manager_status=ManagerStatus(raft_id=1),
+        status=NodeStatus(state=NodeState.READY),
+        **more,
+    )
+
+
+def members(*names: str, down: tuple[str, ...] = ()) -> tuple[Member, ...]:
+    return tuple(Member(raft_id=n + 1, node_id=name, reachable=name not in down) for n, name in enumerate(names))
+
+
+async def demote(store: Store, name: str, group: tuple[Member, ...]) -> None:
+    node = store.view().nodes.find(name)
+    await store.update(lambda tx: nodes.update(tx, name, node.meta.version, NodeSpec(), group))
+
+
+async def test_no_demotion_costs_the_quorum_and_the_refusal_gives_the_numbers(store: Store) -> None:
+    for name in ("m1", "m2", "m3"):
+        await store.update(lambda tx, name=name: tx.create(manager(name)))  # type: ignore[misc]
+    with pytest.raises(ConflictError, match="2 managers would be left, 2 must be reachable, 1 are"):
+        await demote(store, "m1", members("m1", "m2", "m3", down=("m3",)))
+    await demote(store, "m3", members("m1", "m2", "m3", down=("m3",)))
+    await demote(store, "m2", members("m1", "m2"))
+    with pytest.raises(ConflictError, match="attempting to demote the last manager of the swarm"):
+        await demote(store, "m1", members("m1"))
+
+
+async def test_a_node_is_removed_only_when_it_is_down_or_by_force_and_never_a_manager(store: Store) -> None:
+    await store.update(lambda tx: tx.create(manager("m1")))
+    worker = Node(id="w1", status=NodeStatus(state=NodeState.READY), description=NodeDescription(hostname="w"))
+    await store.update(lambda tx: tx.create(worker))
+    with pytest.raises(ConflictError, match="must be demoted to worker before removal"):
+        await store.update(lambda tx: nodes.remove(tx, "m1", (), force=True))
+    with pytest.raises(ConflictError, match="node w1 is not down and can't be removed"):
+        await store.update(lambda tx: nodes.remove(tx, "w", (), force=False))
+    await store.update(lambda tx: nodes.remove(tx, "w", (), force=True))
+    assert "w1" not in store.view().nodes
+
+
+async def test_the_clusters_tokens_rotate_and_its_key_stays_inside(control: Control, store: Store) -> None:
+    cluster = new_cluster(ClusterSpec(), NOW)
+    await store.update(lambda tx: tx.create(cluster))
+    seen = await control.GetCluster(control_pb2.GetClusterRequest(), None)
+    assert not seen.root_ca.key
+    assert seen.root_ca.cert == cluster.root_ca.cert
+    request = control_pb2.UpdateClusterRequest(version=seen.meta.version, rotate_worker_token=True)
+    after = await control.UpdateCluster(request, None)
+    assert after.root_ca.join_token_worker != cluster.root_ca.join_token_worker
+    assert after.root_ca.join_token_manager == cluster.root_ca.join_token_manager
+    with pytest.raises(StaleVersionError):
+        await control.UpdateCluster(request, None)
+    locked = control_pb2.UpdateClusterRequest(
+        version=after.meta.version, spec=codec.to_wire(ClusterSpec(auto_lock=True))
+    )
+    with pytest.raises(UnsupportedError, match="autolock"):
+        await control.UpdateCluster(locked, None)
+
+
+async def test_lists_take_any_of_one_field_and_all_of_several(control: Control, store: Store) -> None:
+    for name, labels in (("web", {"tier": "front"}), ("api", {"tier": "back"}), ("db", {"tier": "back", "disk": ""})):
+        spec = service_spec(name)
+        await create(control, replace(spec, annotations=Annotations(name=name, labels=labels)))
+
+    async def names(**filters: Any) -> set[str]:
+        listed = await control.ListServices(control_pb2.ListRequest(**filters), None)
+        return {service.spec.annotations.name for service in listed.services}
+
+    assert await names() == {"web", "api", "db"}
+    assert await names(names=["web", "db"]) == {"web", "db"}
+    assert await names(name_prefixes=["d"]) == {"db"}
+    assert await names(labels=["tier=back"]) == {"api", "db"}
+    assert await names(labels=["tier=back", "disk"]) == {"db"}
+    assert await names(names=["web"], labels=["tier=back"]) == set()
+    web = store.view().services.find("web")
+    assert await names(id_prefixes=[web.id[:8]]) == {"web"}
+
+
+async def test_counts_say_how_many_run_and_how_many_should(control: Control, store: Store) -> None:
+    created = await create(control, replace(service_spec(), replicas=3))
+
+    def task(number: int, state: TaskState, desired: TaskState = TaskState.RUNNING) -> Task:
+        return Task(
+            id=f"t{number}", service_id=created.id, slot=number, status=TaskStatus(state=state), desired_state=desired
+        )
+
+    await store.update(lambda tx: tx.create(task(1, TaskState.RUNNING)))
+    await store.update(lambda tx: tx.create(task(2, TaskState.PREPARING)))
+    await store.update(lambda tx: tx.create(task(3, TaskState.RUNNING, TaskState.SHUTDOWN)))
+    counts = services.counts(store.view(), store.view().services.find("web"))
+    assert (counts.running, counts.desired) == (1, 3)

@@ -1,0 +1,230 @@
+"""What nodes are told: only what they need, and differences that apply."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from covey.objects import (
+    Annotations,
+    ContainerSpec,
+    Endpoint,
+    EndpointSpec,
+    Network,
+    NetworkAttachment,
+    NetworkAttachmentConfig,
+    Node,
+    NodeStatus,
+    Object,
+    Secret,
+    SecretReference,
+    SecretSpec,
+    Service,
+    ServiceSpec,
+    Task,
+    TaskSpec,
+    TaskStatus,
+    VirtualIP,
+    replace,
+)
+from covey.objects.assignment import AssignmentKind as Kind
+from covey.states import EndpointMode, NodeState, TaskState
+from manager.dispatcher.assignments import assignments_for, difference, parted
+from manager.dispatcher.board import Board, changes_between, merged
+from manager.store import Action, Change, View
+from manager.store.schema import BY_KIND
+
+NODES = ("n1", "n2", "n3")
+NETWORKS = ("net1", "net2")
+STATES = (TaskState.NEW, TaskState.PENDING, TaskState.ASSIGNED, TaskState.RUNNING, TaskState.FAILED, TaskState.ORPHANED)
+
+
+def put(view: View, *items: Object) -> View:
+    for item in items:
+        view = view.put(BY_KIND[type(item)], item.id, item)
+    return view
+
+
+def node(name: str, state: NodeState = NodeState.READY, addr: str = "") -> Node:
+    return Node(id=name, status=NodeStatus(state=state, addr=addr or f"192.0.2.{name[1:]}"))
+
+
+def task(
+    name: str,
+    where: str = "n1",
+    state: TaskState = TaskState.RUNNING,
+    desired: TaskState = TaskState.RUNNING,
+    secret: str = "",
+    network: str = "",
+) -> Task:
+    references = (SecretReference(secret_id=secret, secret_name=secret),) if secret else ()
+    return Task(
+        id=name,
+        spec=TaskSpec(
+            container=ContainerSpec(image="i", secrets=references),
+            networks=(NetworkAttachmentConfig(target=network),) if network else (),
+        ),
+        service_id="s1",
+        slot=1,
+        node_id=where,
+        service_annotations=Annotations(name="web"),
+        status=TaskStatus(state=state, message="said by the agent", timestamp_ns=7),
+        desired_state=desired,
+        networks=(NetworkAttachment(network_id=network, address="10.0.0.5/24"),) if network else (),
+    )
+
+
+def secret(name: str) -> Secret:
+    return Secret(id=name, spec=SecretSpec(annotations=Annotations(name=name), data=b"data"))
+
+
+def network(name: str) -> Network:
+    return Network(id=name, vni=4097)
+
+
+WORLD = put(View.empty(), *(node(n) for n in NODES), *(network(n) for n in NETWORKS), secret("x"), secret("y"))
+
+
+def kinds(items: object) -> list[tuple[Kind, str]]:
+    return sorted(items)  # type: ignore[call-overload, no-any-return]
+
+
+def test_secrets_go_only_to_nodes_whose_tasks_are_meant_to_run() -> None:
+    view = put(
+        WORLD,
+        task("t1", "n1", secret="x"),
+        task("t2", "n2", desired=TaskState.SHUTDOWN, secret="x"),
+        task("t3", "n3", state=TaskState.FAILED, secret="y"),
+    )
+    assert kinds(assignments_for(view, "n1")) == [(Kind.TASK, "t1"), (Kind.SECRET, "x")]
+    assert kinds(assignments_for(view, "n2")) == [(Kind.TASK, "t2")]
+    assert kinds(assignments_for(view, "n3")) == [(Kind.TASK, "t3")]
+
+
+def test_a_task_is_told_once_it_is_assigned_and_without_what_the_agent_said() -> None:
+    view = put(WORLD, task("t1", state=TaskState.PENDING), task("t2", state=TaskState.RUNNING))
+    told = assignments_for(view, "n1")
+    assert kinds(told) == [(Kind.TASK, "t2")]
+    item = told[Kind.TASK, "t2"]
+    assert isinstance(item, Task)
+    assert item.status == TaskStatus(state=TaskState.ASSIGNED)
+    later = put(view, task("t2", state=TaskState.STARTING))
+    assert difference(told, assignments_for(later, "n1")) == []
+
+
+def test_endpoints_are_told_to_the_nodes_of_the_network_alone_and_ready_only_while_they_run() -> None:
+    view = put(
+        WORLD,
+        task("t1", "n1", network="net1"),
+        task("t2", "n2", state=TaskState.STARTING, network="net1"),
+        task("t3", "n3", network="net2"),
+    )
+    told = assignments_for(view, "n1")
+    endpoints = {i.task_id: i for (kind, _), i in told.items() if kind is Kind.ENDPOINT}  # type: ignore[union-attr]
+    assert {name: endpoint.ready for name, endpoint in endpoints.items()} == {"t1": True, "t2": False}  # type: ignore[union-attr]
+    assert endpoints["t2"].host == "192.0.2.2"  # type: ignore[union-attr]
+    assert endpoints["t2"].address == "10.0.0.5"  # type: ignore[union-attr]
+    down = assignments_for(put(view, node("n1", NodeState.DOWN)), "n2")
+    assert not down[Kind.ENDPOINT, "t1/net1"].ready  # type: ignore[union-attr]
+    leaving = put(view, task("t1", "n1", desired=TaskState.SHUTDOWN, network="net1"))
+    assert not assignments_for(leaving, "n2")[Kind.ENDPOINT, "t1/net1"].ready  # type: ignore[union-attr]
+
+
+def test_a_virtual_service_is_told_once_it_has_its_address_and_without_one_in_dnsrr() -> None:
+    spec = ServiceSpec(
+        annotations=Annotations(name="web"), task=TaskSpec(networks=(NetworkAttachmentConfig(target="net1"),))
+    )
+    service = Service(id="s1", spec=spec)
+    view = put(WORLD, task("t1", network="net1"), service)
+    assert (Kind.VIRTUAL_SERVICE, "s1/net1") not in assignments_for(view, "n1")
+    endpoint = Endpoint(virtual_ips=(VirtualIP(network_id="net1", address="10.0.0.2/24"),))
+    given_vip = assignments_for(put(view, replace(service, endpoint=endpoint)), "n1")
+    assert given_vip[Kind.VIRTUAL_SERVICE, "s1/net1"].address == "10.0.0.2"  # type: ignore[union-attr]
+    rr = replace(service, spec=replace(spec, endpoint=EndpointSpec(mode=EndpointMode.DNSRR)))
+    assert assignments_for(put(view, rr), "n1")[Kind.VIRTUAL_SERVICE, "s1/net1"].address == ""  # type: ignore[union-attr]
+
+
+def test_what_others_stand_on_comes_first_and_goes_last() -> None:
+    full = assignments_for(put(WORLD, task("t1", secret="x", network="net1")), "n1")
+    coming = [change.kind for change in difference({}, full)]
+    assert coming == [Kind.NETWORK, Kind.SECRET, Kind.ENDPOINT, Kind.TASK]
+    assert [change.kind for change in difference(full, {})] == coming[::-1]
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[list[Object]]:
+    """Batches of objects to store; a task may come again on another network or in another state."""
+    random_tasks = st.builds(
+        task,
+        name=st.sampled_from(["t1", "t2", "t3", "t4", "t5"]),
+        where=st.sampled_from(["", *NODES]),
+        state=st.sampled_from(STATES),
+        desired=st.sampled_from([TaskState.RUNNING, TaskState.SHUTDOWN]),
+        secret=st.sampled_from(["", "x", "y", "gone"]),
+        network=st.sampled_from(["", *NETWORKS]),
+    )
+    random_nodes = st.builds(
+        node,
+        name=st.sampled_from(NODES),
+        state=st.sampled_from([NodeState.READY, NodeState.DOWN]),
+        addr=st.sampled_from(["", "192.0.2.99"]),
+    )
+    services = st.builds(
+        lambda net, vip: Service(
+            id="s1",
+            spec=ServiceSpec(
+                annotations=Annotations(name="web"), task=TaskSpec(networks=(NetworkAttachmentConfig(target=net),))
+            ),
+            endpoint=Endpoint(virtual_ips=(VirtualIP(network_id=net, address=vip),)) if vip else None,
+        ),
+        net=st.sampled_from(NETWORKS),
+        vip=st.sampled_from(["", "10.0.0.2/24"]),
+    )
+    secrets = st.builds(lambda data: Secret(id="x", spec=SecretSpec(data=data)), st.sampled_from([b"a", b"b"]))
+    networks = st.builds(lambda vni: Network(id="net1", vni=vni), st.sampled_from([0, 4097]))
+    return draw(
+        st.lists(st.lists(st.one_of(random_tasks, random_nodes, services, secrets, networks), max_size=4), max_size=8)
+    )
+
+
+@given(histories(), st.randoms(use_true_random=False))
+def test_differences_applied_in_turn_give_the_whole_set_and_the_board_agrees_with_it(
+    history: list[list[Object]], chance: random.Random
+) -> None:
+    view, board = WORLD, Board(WORLD)
+    held: dict[str, dict[object, object]] = {name: {} for name in NODES}
+    told = {name: board.parts(name) for name in NODES}
+    for batch in history:
+        changes = []
+        for item in batch:
+            schema = BY_KIND[type(item)]
+            before = view.state(schema).objects.get(item.id)
+            if isinstance(item, Task) and before is not None and chance.random() < 0.3:
+                view = view.put(schema, item.id, None)
+                changes.append(Change(Action.REMOVE, before, None))
+                continue
+            view = view.put(schema, item.id, item)
+            changes.append(Change(Action.UPDATE if before else Action.CREATE, before, item))
+        dirty = board.take(view, changes)
+        for name in NODES:
+            want = assignments_for(view, name)
+            parts = board.parts(name)
+            assert dict(merged(parts)) == want
+            difference_now = changes_between(told[name], parts)
+            assert difference_now == [] or name in dirty, "a node that must be told something is dirty"
+            for change in difference_now:
+                if change.item is None:
+                    del held[name][change.kind, change.id]
+                else:
+                    held[name][change.kind, change.id] = change.item
+            told[name] = dict(parts)
+            assert held[name] == want
+
+
+@given(st.integers(0, 40), st.integers(1, 9))
+def test_parts_hold_everything_once_and_in_order(count: int, most: int) -> None:
+    changes = difference({}, {(Kind.TASK, f"{n:02}"): task(f"{n:02}") for n in range(count)})
+    parts = parted(changes, most=most)
+    assert [change for part in parts for change in part] == changes
+    assert all(len(part) <= most for part in parts)
+    assert parts

@@ -1,0 +1,59 @@
+"""Every gRPC method says who may call it."""
+
+import pytest
+from google.protobuf.descriptor import FileDescriptor
+
+from covey.errors import PermissionDeniedError, UnauthenticatedError
+from coveypb.v1 import ca_pb2, control_pb2, dispatcher_pb2, raft_pb2
+from manager.authorize import ALLOWED, Caller, Peer, authorize, peer_of_subject
+
+FILES: tuple[FileDescriptor, ...] = tuple(m.DESCRIPTOR for m in (ca_pb2, control_pb2, dispatcher_pb2, raft_pb2))
+METHODS = sorted(
+    f"/{service.full_name}/{method.name}"
+    for file in FILES
+    for service in file.services_by_name.values()
+    for method in service.methods
+)
+
+
+def everybody(_node: str) -> bool:
+    return True
+
+
+def test_every_method_has_a_line_and_no_line_is_for_nothing() -> None:
+    assert sorted(ALLOWED) == METHODS
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_worker_calls_only_what_nodes_call_and_nobody_calls_for_nobody(method: str) -> None:
+    service = method.split("/")[1].removeprefix("coveypb.v1.")
+    allowed = ALLOWED[method]
+    assert (Caller.WORKER in allowed) == (service in {"Dispatcher", "CertificateRenewal"})
+    assert (Caller.ANONYMOUS in allowed) == (service == "CertificateAuthority")
+    assert (Caller.LOCAL in allowed) == (service == "Control")
+    assert Caller.MANAGER in allowed
+
+
+def test_a_refusal_names_caller_method_and_who_may() -> None:
+    worker = Peer(caller=Caller.WORKER, node_id="n1", cluster_id="c1")
+    with pytest.raises(
+        PermissionDeniedError, match="a worker may not call Control.ListNodes; a manager, the daemon of this host may"
+    ):
+        authorize("/coveypb.v1.Control/ListNodes", worker, "c1", known=everybody)
+    with pytest.raises(PermissionDeniedError, match="nobody may"):
+        authorize("/coveypb.v1.Control/Unheard", worker, "c1", known=everybody)
+
+
+def test_another_clusters_node_and_a_removed_one_are_refused() -> None:
+    peer = Peer(caller=Caller.MANAGER, node_id="n1", cluster_id="c1")
+    authorize("/coveypb.v1.Raft/Join", peer, "c1", known=everybody)
+    with pytest.raises(UnauthenticatedError, match="cluster c1, this is cluster c2"):
+        authorize("/coveypb.v1.Raft/Join", peer, "c2", known=everybody)
+    with pytest.raises(PermissionDeniedError, match="removed from the cluster"):
+        authorize("/coveypb.v1.Raft/Join", peer, "c1", known=lambda _: False)
+
+
+@pytest.mark.parametrize("subject", ["", "CN=x", "CN=x,OU=admin,O=c", "OU=covey-worker,O=c", "nonsense"])
+def test_a_subject_that_is_no_nodes_is_refused(subject: str) -> None:
+    with pytest.raises(UnauthenticatedError):
+        peer_of_subject(subject)

@@ -1,0 +1,82 @@
+"""Roles follow their wish: into the group first, out of it first."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from covey.objects import ManagerStatus, Node, NodeSpec
+from covey.states import NodeRole, Reachability
+from manager.role import plan
+from manager.store import Leadership, Member, View
+from manager.store.schema import NODES
+
+LEADER = Leadership(is_leader=True, leader_id=1, leader_addr="a:1", term=3)
+MANAGER, WORKER = NodeRole.MANAGER, NodeRole.WORKER
+
+
+def view(*nodes: Node) -> View:
+    found = View.empty()
+    for node in nodes:
+        found = found.put(NODES, node.id, node)
+    return found
+
+
+def node(name: str, desired: NodeRole, role: NodeRole, status: ManagerStatus | None = None) -> Node:
+    return Node(id=name, spec=NodeSpec(desired_role=desired), role=role, manager_status=status)
+
+
+def member(name: str, raft_id: int, *, reachable: bool = True) -> Member:
+    return Member(raft_id=raft_id, node_id=name, addr=f"{name}:1", reachable=reachable)
+
+
+def test_a_promoted_node_becomes_a_manager_before_it_is_a_member() -> None:
+    decided = plan(view(node("n2", MANAGER, WORKER)), [member("n1", 1)], LEADER)
+    assert [(one.id, one.role, one.manager_status) for one in decided.writes] == [("n2", MANAGER, None)]
+    assert decided.expel == ()
+
+
+def test_a_demoted_node_leaves_the_group_and_becomes_a_worker_then() -> None:
+    status = ManagerStatus(raft_id=2, addr="n2:1", reachability=Reachability.REACHABLE)
+    demoted = node("n2", WORKER, MANAGER, status)
+    first = plan(view(demoted), [member("n1", 1), member("n2", 2)], LEADER)
+    assert (first.writes, first.expel) == ((), ("n2",))
+    [after] = plan(view(demoted), [member("n1", 1)], LEADER).writes
+    assert (after.role, after.manager_status) == (WORKER, None)
+
+
+def test_a_leader_that_is_demoted_goes_last() -> None:
+    nodes = view(node("n1", WORKER, MANAGER), node("n2", WORKER, MANAGER))
+    assert plan(nodes, [member("n1", 1), member("n2", 2)], LEADER).expel == ("n2", "n1")
+
+
+def test_manager_states_say_who_leads_and_who_answers() -> None:
+    nodes = view(node("n1", MANAGER, MANAGER), node("n2", MANAGER, MANAGER))
+    decided = plan(nodes, [member("n1", 1), member("n2", 2, reachable=False)], LEADER)
+    states = {one.id: one.manager_status for one in decided.writes}
+    assert states == {
+        "n1": ManagerStatus(raft_id=1, addr="n1:1", leader=True, reachability=Reachability.REACHABLE),
+        "n2": ManagerStatus(raft_id=2, addr="n2:1", leader=False, reachability=Reachability.UNREACHABLE),
+    }
+
+
+NAMES = ("n1", "n2", "n3")
+
+
+@given(
+    st.dictionaries(st.sampled_from(NAMES), st.tuples(st.sampled_from(NodeRole), st.sampled_from(NodeRole))),
+    st.sets(st.sampled_from(NAMES)),
+)
+def test_carrying_a_plan_out_and_planning_again_comes_to_rest(
+    roles: dict[str, tuple[NodeRole, NodeRole]], in_group: set[str]
+) -> None:
+    nodes = view(*(node(name, *pair) for name, pair in roles.items()))
+    group = [member(name, number) for number, name in enumerate(NAMES, 1) if name in in_group]
+    for _ in range(4):
+        decided = plan(nodes, group, LEADER)
+        if not decided.writes and not decided.expel:
+            break
+        nodes = view(*{one.id: one for one in (*nodes.nodes, *decided.writes)}.values())
+        group = [one for one in group if one.node_id not in decided.expel]
+    else:
+        raise AssertionError("the role manager does not come to rest")
+    for one in nodes.nodes:
+        assert one.role is one.spec.desired_role
