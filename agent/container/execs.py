@@ -155,7 +155,7 @@ class Execs:
             *(["--stdin"] if wanted.attach_stdin else []),
             *(["--exec-attach"] if stream is not None else []),
         ]
-        await conmon.launch(arguments, pipe, attach=stream is not None)
+        await conmon.launch(arguments, pipe, folder, attach=stream is not None)
         if stream is not None:
             answer, message = await pipe.answer(conmon.CREATE_TIMEOUT_SECONDS)
             if answer < 0:

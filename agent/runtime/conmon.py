@@ -141,8 +141,11 @@ async def _readable(fd: int) -> None:
         loop.remove_reader(fd)
 
 
-async def launch(arguments: Sequence[str], pipe: SyncPipe, *, attach: bool = False) -> None:
-    """Start conmon (it leaves us for a life of its own) with the first byte already on its start pipe."""
+async def launch(arguments: Sequence[str], pipe: SyncPipe, bundle: Path, *, attach: bool = False) -> None:
+    """Start conmon (it leaves us for a life of its own) with the first byte already on its start pipe.
+
+    It runs in the bundle: on an out-of-memory kill it leaves a file called ``oom`` where it stands.
+    """
     sync, start = pipe.children
     environment = {**_PATH, "_OCI_SYNCPIPE": str(sync), "_OCI_STARTPIPE": str(start)}
     if attach:
@@ -150,7 +153,11 @@ async def launch(arguments: Sequence[str], pipe: SyncPipe, *, attach: bool = Fal
     pipe.go()
     try:
         finished = await process.run(
-            arguments, timeout_seconds=CREATE_TIMEOUT_SECONDS, pass_fds=(sync, start), environment=environment
+            arguments,
+            timeout_seconds=CREATE_TIMEOUT_SECONDS,
+            pass_fds=(sync, start),
+            environment=environment,
+            folder=bundle,
         )
     finally:
         pipe.close_children()
@@ -185,7 +192,7 @@ async def create(
     ]
     pipe = SyncPipe()
     try:
-        await launch(arguments, pipe)
+        await launch(arguments, pipe, bundle)
         try:
             pid, message = await pipe.answer(CREATE_TIMEOUT_SECONDS)
         except EOFError as error:

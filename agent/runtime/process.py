@@ -66,15 +66,23 @@ async def run(
     pass_fds: Sequence[int] = (),
     environment: dict[str, str] | None = None,
     stdin: bytes = b"",
+    folder: Path = Path("/"),
 ) -> Finished:
-    """Run a program to its end; its output is kept up to 64 KiB. Past the deadline it is killed and DeadlineError
-    raised.
+    """Run a program to its end, in ``folder``; its output is kept up to 64 KiB. Past the deadline it is killed and
+    DeadlineError raised.
     """
     out, err, inp = _memory_file(), _memory_file(), _memory_file(stdin)
     try:
         try:
             process = subprocess.Popen(  # noqa: ASYNC220  vfork and exec: no thread, about a millisecond
-                argv, stdin=inp, stdout=out, stderr=err, pass_fds=pass_fds, env=environment, start_new_session=True
+                argv,
+                stdin=inp,
+                stdout=out,
+                stderr=err,
+                pass_fds=pass_fds,
+                env=environment,
+                start_new_session=True,
+                cwd=folder,
             )
         except FileNotFoundError:
             raise UnavailableError(f"{argv[0]} is not installed on this host: install its package") from None
