@@ -27,6 +27,11 @@ class EventLog:
         self._history: deque[Message] = deque(maxlen=HISTORY)
         self._queues: set[asyncio.Queue[Message | None]] = set()
 
+    @property
+    def readers(self) -> int:
+        """How many clients listen."""
+        return len(self._queues)
+
     def publish(self, message: Message) -> None:
         """Give it to every reader; one whose queue is full is told to stop."""
         self._history.append(message)

@@ -27,6 +27,7 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     cgroup_version: str
     security_options: tuple[str, ...]
     controllers: frozenset[str]
+    ip_forwarding: bool
     warnings: tuple[str, ...]
 
 
@@ -48,6 +49,7 @@ def read_host(root: Path = Path("/")) -> HostFacts:
         cgroup_version="2" if unified else "1",
         security_options=tuple(names),
         controllers=controllers,
+        ip_forwarding=_text(root / "proc/sys/net/ipv4/ip_forward").strip() == "1",
         warnings=warnings(controllers),
     )
 

@@ -89,16 +89,16 @@ async def read_stats(call: Call) -> web.StreamResponse:
     containers = call.engine.agent.containers
     container = containers.get(call.ref)
     streaming = call.flag("stream", default=True)
-    before = None
+    before, memory = None, call.engine.host.memory_bytes
     if not streaming and not call.flag("one-shot"):
         before = await containers.stats(container.id)
         await asyncio.sleep(STATS_PERIOD_SECONDS)
     if not streaming:
-        return reply(stats.write(container, await containers.stats(container.id), before))
+        return reply(stats.write(container, await containers.stats(container.id), before, memory))
     async with chunked(call, "application/json") as response:
         while containers.get(container.id).state.running:
             now = await containers.stats(container.id)
-            await json_line(response, stats.write(container, now, before))
+            await json_line(response, stats.write(container, now, before, memory))
             before = now
             await asyncio.sleep(STATS_PERIOD_SECONDS)
     return response

@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from agent.container.model import ExecConfig, ExecState
-from covey.errors import ConflictError, CoveyError, InvalidArgumentError, UnavailableError
+from covey.errors import ConflictError, CoveyError, InvalidArgumentError
 from engine import detach, session
 from engine.call import Call, empty, reply
 from engine.routing import Route
@@ -43,8 +43,6 @@ async def _converse(call: Call, state: ExecState, size: tuple[int, int] | None) 
     client, response = hijack(call, RAW if config.tty else content_type(call.version, multiplexed=True))
     try:
         stream = await containers.exec_start(state.id, size=size)
-        if stream is None:
-            raise UnavailableError(f"exec {state.id[:12]} has no stream; create another")
     except CoveyError as error:
         sentence = f"{error.message}\r\n".encode()
         await client.write(sentence if config.tty else frame(STDERR, sentence))
@@ -53,6 +51,9 @@ async def _converse(call: Call, state: ExecState, size: tuple[int, int] | None) 
     except BaseException:
         client.close()
         raise
+    if stream is None:  # only a detached exec has none
+        client.close()
+        return response
     await session.join(
         client,
         stream,

@@ -10,6 +10,7 @@ from covey.states import NodeRole
 from engine.call import Call, Engine, reply
 from engine.ports import LocalState
 from engine.routing import API_VERSION, MIN_API_VERSION, Route, dotted
+from engine.translate import container as container_json
 from engine.translate import image as image_json
 from engine.translate import swarm as swarm_json
 from engine.translate.times import rfc3339
@@ -41,7 +42,9 @@ async def version(call: Call) -> web.Response:
     return reply(
         {
             "Platform": {"Name": "Covey"},
-            "Components": [{"Name": "Engine", "Version": host.version, "Details": details}],
+            "Components": [
+                {"Name": "Engine", "Version": host.version, "Details": {**details, "Experimental": "false"}}
+            ],
             "Version": host.version,
             **details,
             "GitCommit": "",
@@ -73,7 +76,7 @@ async def info(call: Call) -> web.Response:
                 "Log": ["json-file"],
             },
             **_limits(engine),
-            "IPv4Forwarding": True,
+            "IPv4Forwarding": host.ip_forwarding,
             "Debug": False,
             "NFd": 0,
             "OomKillDisable": False,
@@ -82,7 +85,7 @@ async def info(call: Call) -> web.Response:
             "LoggingDriver": "json-file",
             "CgroupDriver": "cgroupfs",
             "CgroupVersion": host.cgroup_version,
-            "NEventsListener": 0,
+            "NEventsListener": engine.events.readers,
             "KernelVersion": host.kernel,
             "OperatingSystem": host.operating_system,
             "OSVersion": host.os_version,
@@ -160,8 +163,6 @@ async def disk_usage(call: Call) -> web.Response:
         {"Name": item.name, "Driver": "local", "Scope": "local", "Labels": item.labels, "Options": item.options}
         for item in agent.volumes.list()
     ]
-    from engine.translate import container as container_json
-
     return reply(
         {
             "LayersSize": agent.images.disk_bytes(),

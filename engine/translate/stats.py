@@ -6,7 +6,8 @@ from agent.container.model import Container, ProcessTable, Stats
 from engine.translate.times import rfc3339
 
 
-def write(container: Container, now: Stats, before: Stats | None) -> dict[str, Any]:
+def write(container: Container, now: Stats, before: Stats | None, host_memory_bytes: int = 0) -> dict[str, Any]:
+    """Without a limit of its own a container may use the host's memory."""
     return {
         "id": container.id,
         "name": f"/{container.name}",
@@ -22,7 +23,7 @@ def write(container: Container, now: Stats, before: Stats | None) -> dict[str, A
             "usage": now.memory_usage_bytes,
             **({"max_usage": now.memory_max_usage_bytes} if now.memory_max_usage_bytes else {}),
             "stats": now.memory_stats,
-            "limit": now.memory_limit_bytes,
+            "limit": now.memory_limit_bytes or host_memory_bytes,
         },
     }
 

@@ -83,9 +83,7 @@ def without_zeros(spec: ClusterSpec) -> ClusterSpec:
     """Zero asks for the default, so a spec with zeros is never what is stored."""
     raft = {f.name: max(1, getattr(spec.raft, f.name)) for f in msgspec.structs.fields(type(spec.raft))}
     ca = replace(spec.ca, node_cert_expiry_ns=max(1, spec.ca.node_cert_expiry_ns))
-    return replace(
-        spec, raft=replace(spec.raft, **raft), ca=ca, heartbeat_period_ns=max(1, spec.heartbeat_period_ns)
-    )
+    return replace(spec, raft=replace(spec.raft, **raft), ca=ca, heartbeat_period_ns=max(1, spec.heartbeat_period_ns))
 
 
 @SETTINGS

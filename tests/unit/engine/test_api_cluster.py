@@ -235,10 +235,9 @@ async def test_creating_waits_for_its_tasks_as_the_client_shows_them(daemon: Dae
     """The client polls the service and its tasks; the test plays the orchestrator and the agent."""
     creating = asyncio.create_task(daemon.docker("service", "create", "--no-resolve-image", "--name", "web", "busybox"))
     async with asyncio.timeout(20):
-        with daemon.store.watch() as (view, commits):
-            while not len(view.services):
+        with daemon.store.watch() as (_, commits):
+            while not len(daemon.store.view().services):
                 await anext(commits)
-                view = daemon.store.view()
     service = next(iter(daemon.store.view().services))
     await add_task(daemon, service, 1)
     out, _ = await creating
@@ -413,6 +412,25 @@ async def test_overlays_join_the_predefined_networks_in_the_list(daemon: Daemon)
     await daemon.docker("network", "rm", "back")
     _, err = await daemon.docker("network", "inspect", "back", check=1)
     assert "network back not found" in err
+
+
+async def test_a_network_waits_for_tasks_that_leave_and_for_no_others(daemon: Daemon) -> None:
+    """``docker stack rm`` asks right behind the end of the services, while their containers still stop."""
+    out, _ = await daemon.docker("network", "create", "-d", "overlay", "back")
+    service = await create(daemon, "--name", "web", "--network", "back")
+    task = await add_task(
+        daemon, service, 1, networks=(NetworkAttachment(network_id=out.strip(), address="10.0.1.5/24"),)
+    )
+    _, err = await daemon.docker("network", "rm", "back", check=1)
+    assert "in use by service web" in err
+    await daemon.docker("service", "rm", "web")
+    removing = asyncio.create_task(daemon.docker("network", "rm", "back"))
+    done, _ = await asyncio.wait([removing], timeout=1)
+    assert not done, "the task still holds the network"
+    ended = replace(daemon.store.view().tasks.get(task.id), status=TaskStatus(state=TaskState.SHUTDOWN))
+    await daemon.store.update(lambda tx: tx.update(ended))
+    await removing
+    assert len(daemon.store.view().networks) == 0
 
 
 # --- stacks and events ---
