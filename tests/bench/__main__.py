@@ -1,0 +1,107 @@
+"""``python -m tests.bench``: measure everything in one run, print the table, tear all down.
+
+Ends with 0 when every figure could be measured, met or missed; with 1 when one could not.
+"""
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from node.lab import cluster
+from node.lab.layout import Lab
+from tests.bench import computer, memory
+from tests.bench.failures import leader_kill, worker_kill
+from tests.bench.figures import Figure, table
+from tests.bench.services import services
+from tests.bench.store import store
+from tests.bench.subject import Subject
+from tests.bench.throughput import throughput
+from tests.bench.writes import secrets
+
+IMAGE_BYTES = 100 * 1000 * 1000
+SOURCE = "* measured once on a machine of this kind (Docker Engine 20.10.24): see docs/benchmarks.md"
+
+
+class Run:
+    """The figures so far, and what could not be measured."""
+
+    def __init__(self, only: list[str]) -> None:
+        self.figures: list[Figure] = []
+        self.failures: list[str] = []
+        self._only = only
+
+    def wants(self, *sections: str) -> bool:
+        return not self._only or any(section in self._only for section in sections)
+
+    def measure(self, section: str, work: Callable[[], list[Figure]]) -> None:
+        """One section. What fails is told and does not keep the others from being measured."""
+        if not self.wants(section):
+            return
+        print(f"== {section}  (machine {computer.busy_share():.0%} busy before)", flush=True)
+        began = time.monotonic()
+        try:
+            found = work()
+        except Exception as error:
+            self.failures.append(f"{section}: {error}")
+            print(f"   could not be measured: {error}", flush=True)
+            return
+        self.figures += found
+        for figure in found:
+            values = ", ".join(f"{value:.2f}" for value in figure.values)
+            print(f"   {figure.name}: {values} {figure.unit}", flush=True)
+        print(f"   section took {time.monotonic() - began:.0f} s", flush=True)
+
+
+@contextlib.contextmanager
+def covey_lab(lab: Lab) -> Iterator[Subject]:
+    """A Covey lab with its images and its network, torn down whatever happens."""
+    with cluster.running(lab):
+        subject = Subject(lab)
+        subject.prepare(IMAGE_BYTES)
+        yield subject
+
+
+def measure_cluster(run: Run, subject: Subject, *, rounds: int, kills: int) -> None:
+    """All that needs a cluster. Kills come last: they leave marks."""
+    run.measure("memory", lambda: memory.with_tasks(subject))
+    run.measure("services", lambda: services(subject, rounds))
+    run.measure("memory", lambda: memory.now(subject, "after services came and went"))
+    run.measure("secrets", lambda: secrets(subject, rounds))
+    run.measure("throughput", lambda: throughput(subject, rounds))
+    run.measure("worker", lambda: [worker_kill(subject, kills)])
+    run.measure("leader", lambda: [leader_kill(subject, kills)])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one or two rounds of everything")
+    parser.add_argument("--only", action="append", default=[], metavar="SECTION", help="memory, services, secrets, ...")
+    parser.add_argument("--name", default="bench", help="of the lab")
+    parser.add_argument("--json", type=Path, help="write the figures there too")
+    options = parser.parse_args()
+    rounds, kills = (1, 2) if options.quick else (3, 5)
+    head = computer.describe()
+    print(head, flush=True)
+    run = Run(options.only)
+    if run.wants("memory", "services", "secrets", "throughput", "worker", "leader"):
+        try:
+            with covey_lab(Lab(options.name, 3, 2)) as subject:
+                measure_cluster(run, subject, rounds=rounds, kills=kills)
+        except Exception as error:
+            run.failures.append(f"the lab: {error}")
+    run.measure("store", lambda: store(rounds))
+    print(f"\n{head}\n\n{table(run.figures)}\n\n{SOURCE}")
+    for failure in run.failures:
+        print(f"not measured: {failure}", file=sys.stderr)
+    if options.json:
+        rows = [{"name": f.name, "unit": f.unit, "values": f.values, "verdict": f.verdict} for f in run.figures]
+        options.json.write_text(json.dumps({"machine": head, "figures": rows, "failures": run.failures}, indent=1))
+    return 1 if run.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""What a benchmark yields: figures with targets, and the table that shows them. Pure."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A bound that the figure shall keep: at most ``bound``, or at least with ``at_least``."""
+
+    bound: float
+    at_least: bool = False
+
+    def keeps(self, value: float) -> bool:
+        return value >= self.bound if self.at_least else value <= self.bound
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One figure, measured ``len(values)`` times. ``swarm`` is Docker Swarm's, measured once on a machine of this kind."""
+
+    name: str
+    unit: str
+    values: tuple[float, ...]
+    target: Target | None = None
+    swarm: str = ""
+    worst_is_least: bool = False
+    """For rates and ratios without a target."""
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def worst(self) -> float:
+        least = self.target.at_least if self.target else self.worst_is_least
+        return min(self.values) if least else max(self.values)
+
+    @property
+    def verdict(self) -> str:
+        """``met`` if even the worst round keeps the target, ``met, median`` if only the middle one does."""
+        if self.target is None:
+            return ""
+        if self.target.keeps(self.worst):
+            return "met"
+        return "met, median" if self.target.keeps(self.median) else "MISSED"
+
+
+HEAD = ("figure", "target", "median", "worst", "n", "", "Docker Swarm*")
+
+
+def rows(figures: Iterable[Figure]) -> list[tuple[str, ...]]:
+    """The cells of the table."""
+    return [
+        (
+            figure.name,
+            _bound(figure),
+            _number(figure.median, figure.unit),
+            _number(figure.worst, figure.unit),
+            str(len(figure.values)),
+            figure.verdict,
+            figure.swarm,
+        )
+        for figure in figures
+    ]
+
+
+def table(figures: Iterable[Figure]) -> str:
+    """Aligned columns: words to the left, numbers to the right."""
+    cells = [HEAD, *rows(figures)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(HEAD))]
+    lines = [_line(row, widths) for row in cells]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    numbers = {1, 2, 3, 4}
+    return "  ".join(
+        cell.rjust(width) if column in numbers else cell.ljust(width)
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ).rstrip()
+
+
+def _bound(figure: Figure) -> str:
+    if figure.target is None:
+        return ""
+    return f"{'≥' if figure.target.at_least else '≤'} {_number(figure.target.bound, figure.unit)}"
+
+
+def _number(value: float, unit: str) -> str:
+    text = f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{text} {unit}".strip()

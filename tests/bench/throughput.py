@@ -1,0 +1,99 @@
+"""TCP between containers of two hosts against TCP between the hosts, and through a virtual address against the direct one."""
+
+import contextlib
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+from covey.errors import CoveyError
+from node.lab import host as machine
+from node.lab.layout import Host
+from tests.bench.figures import Figure
+from tests.bench.subject import Subject, fresh
+
+SECONDS = 3
+PORT = 5201
+
+
+def throughput(subject: Subject, rounds: int, *, virtual: bool = True) -> list[Figure]:
+    """Rounds of underlay, overlay and virtual address in turn, so that a busy moment meets all of them alike."""
+    server, client = subject.hosts[-2:]
+    target, source = fresh("iperf-server"), fresh("iperf-client")
+    for name, host in ((target, server), (source, client)):
+        _pin(subject, name, host, "vip" if virtual else "dnsrr")
+    address, to = _container(subject, server, target)
+    _, inside = _container(subject, client, source)
+    paths = [("underlay", server.address, [], []), ("overlay", address, inside, to)]
+    if virtual:
+        paths.append(("virtual address", _virtual_address(subject, target), inside, to))
+    gained: dict[str, list[float]] = {path[0]: [] for path in paths}
+    for _ in range(rounds):
+        for what, where, client_in, server_in in paths:
+            with _server(server, server_in):
+                gained[what].append(_gbit(client, client_in, where))
+    for name in (target, source):
+        subject.remove_service(name)
+    swarm = {"underlay": "17.0 Gbit/s", "overlay": "10.6 Gbit/s"}
+    figures = [
+        Figure(f"TCP, {what}", "Gbit/s", tuple(values), swarm=swarm.get(what, ""), worst_is_least=True)
+        for what, values in gained.items()
+    ]
+    figures.append(_ratio("TCP, overlay / underlay", gained["overlay"], gained["underlay"], "0.62"))
+    if virtual:
+        figures.append(_ratio("TCP, virtual address / direct", gained["virtual address"], gained["overlay"], "no IPVS"))
+    return figures
+
+
+def _ratio(title: str, above: list[float], below: list[float], swarm: str) -> Figure:
+    values = tuple(a / b for a, b in zip(above, below, strict=True))
+    return Figure(title, "", values, swarm=swarm, worst_is_least=True)
+
+
+def _pin(subject: Subject, name: str, host: Host, mode: str) -> None:
+    """A service of one replica on that host."""
+    subject.create_service(name, 1, mode=mode, constraints=[f"node.hostname=={host.name}"])
+    subject.wait_running(name, 1)
+
+
+def _container(subject: Subject, host: Host, service: str) -> tuple[str, list[str]]:
+    """The address of the service's only container, and the command that enters its network."""
+    wanted = json.dumps({"label": [f"com.docker.swarm.service.name={service}"]}).replace(" ", "")
+    [found] = subject.call("GET", f"/containers/json?filters={wanted}", at=host)
+    container = subject.call("GET", f"/containers/{found['Id']}/json", at=host)
+    [task] = subject.running(service)
+    address = task["NetworksAttachments"][0]["Addresses"][0].partition("/")[0]
+    return address, ["nsenter", f"--net=/proc/{container['State']['Pid']}/ns/net"]
+
+
+def _virtual_address(subject: Subject, service: str) -> str:
+    addresses = subject.call("GET", f"/services/{service}")["Endpoint"]["VirtualIPs"]
+    found: str = addresses[0]["Addr"].partition("/")[0]
+    return found
+
+
+@contextlib.contextmanager
+def _server(host: Host, within: list[str]) -> Iterator[None]:
+    """iperf3 for one client."""
+    command = machine.inside(host, [*within, "iperf3", "--server", "--one-off", "--port", str(PORT), "--forceflush"])
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert process.stdout is not None
+        while "listening" not in (line := process.stdout.readline()):
+            if not line:
+                raise CoveyError(f"iperf3 did not start on {host.name}")
+        yield
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _gbit(host: Host, within: list[str], address: str) -> float:
+    command = ["iperf3", "--json", "--time", str(SECONDS), "--port", str(PORT), "--client", address]
+    done = subprocess.run(
+        machine.inside(host, [*within, *command]), capture_output=True, text=True, timeout=SECONDS + 20, check=False
+    )
+    answer: dict[str, Any] = json.loads(done.stdout or "{}")
+    if "error" in answer or done.returncode:
+        raise CoveyError(f"iperf3 from {host.name} to {address} failed: {answer.get('error') or done.stderr.strip()}")
+    return float(answer["end"]["sum_received"]["bits_per_second"]) / 1e9
