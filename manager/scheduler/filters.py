@@ -6,7 +6,7 @@ Law: a node that any filter refuses is never used, and a task that cannot be pla
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -91,8 +91,9 @@ def refusal(demand: Demand, load: NodeLoad) -> str | None:
     return None
 
 
-def explain(refusals: Counter[str]) -> str:
-    """Why no node could take a task."""
+def explain(demand: Demand, loads: Iterable[NodeLoad]) -> str:
+    """Why none of the nodes can take a task."""
+    refusals = Counter([refusal(demand, load) for load in loads])
     parts = []
     for _, sentence in FILTERS:
         count = refusals[sentence]

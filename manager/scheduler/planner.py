@@ -5,7 +5,6 @@ Run by ``manager.leader``.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
 from covey.errors import InvalidArgumentError
@@ -14,9 +13,12 @@ from covey.states import TaskState
 from manager.loop import Plan, Step
 from manager.orchestrator.slots import age, wanted
 from manager.scheduler.filters import Demand, explain, refusal
-from manager.scheduler.load import Burden, LoadIndex
+from manager.scheduler.load import Burden, LoadIndex, NodeLoad
 from manager.scheduler.rank import Waters
 from manager.store.view import View
+
+Left = tuple[Demand, list[NodeLoad], Task]
+"""A task that found no node among these."""
 
 
 class SchedulerPlanner:
@@ -55,6 +57,7 @@ class SchedulerPlanner:
 
     def _place(self, tasks: Iterable[Task], now_ns: int) -> Plan:
         steps: list[Step] = []
+        left: list[Left] = []
         groups: dict[str, list[tuple[Demand, list[Task]]]] = {}
         for task in tasks:
             try:
@@ -63,7 +66,7 @@ class SchedulerPlanner:
                 steps += self._refuse(task, error.message, now_ns)
                 continue
             if task.node_id:
-                steps += self._place_there(task, demand, now_ns)
+                steps += self._place_there(task, demand, left, now_ns)
                 continue
             of_service = groups.setdefault(task.service_id, [])
             equal = next((members for known, members in of_service if known == demand), None)
@@ -73,26 +76,31 @@ class SchedulerPlanner:
                 equal.append(task)
         for of_service in groups.values():
             for demand, members in of_service:
-                steps += self._place_group(demand, members, now_ns)
+                steps += self._place_group(demand, members, left, now_ns)
+        reasons: dict[int, str] = {}
+        for demand, loads, task in left:  # told last, of the loads that all placements leave behind, once a group
+            why = reasons.get(id(demand)) or reasons.setdefault(id(demand), explain(demand, loads))
+            steps += self._refuse(task, why, now_ns)
         return Plan(tuple(steps))
 
-    def _place_group(self, demand: Demand, tasks: list[Task], now_ns: int) -> list[Step]:
-        waters = Waters(demand, self.index.nodes(), self.index.assume, now_ns)
+    def _place_group(self, demand: Demand, tasks: list[Task], left: list[Left], now_ns: int) -> list[Step]:
+        loads = self.index.nodes()
+        waters = Waters(demand, loads, self.index.assume, now_ns)
         steps = []
         for task in tasks:
             node_id = waters.take(task.id)
             if node_id is None:
-                steps += self._refuse(task, explain(waters.refusals), now_ns)
+                left.append((demand, loads, task))
             else:
                 steps.append(self._assign(task, node_id, now_ns))
         return steps
 
-    def _place_there(self, task: Task, demand: Demand, now_ns: int) -> list[Step]:
+    def _place_there(self, task: Task, demand: Demand, left: list[Left], now_ns: int) -> list[Step]:
         """A global task: on its own node or nowhere."""
         load = self.index.loads.get(task.node_id)
-        refused = refusal(demand, load) if load is not None else None
-        if load is None or refused is not None:
-            return self._refuse(task, explain(Counter([refused] if refused else [])), now_ns)
+        if load is None or refusal(demand, load) is not None:
+            left.append((demand, [load] if load is not None else [], task))
+            return []
         self.index.assume(task.id, Burden(task.node_id, task.service_id, demand.reserved, demand.ports, counts=True))
         return [self._assign(task, task.node_id, now_ns)]
 

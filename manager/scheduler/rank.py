@@ -35,21 +35,17 @@ class Waters:
         self._since_ns = now_ns - FAILURE_MEMORY_NS
         self._heaps: dict[Branch, list[tuple[_Rank, NodeLoad]]] = {}
         self._in_branch: Counter[Branch] = Counter()
-        self.refusals: Counter[str] = Counter()
         for load in loads:
             branch = self._branch(load)
             for depth in range(1, len(branch) + 1):
                 self._in_branch[branch[:depth]] += load.by_service.get(demand.service_id, 0)
-            refused = refusal(demand, load)
-            if refused is not None:
-                self.refusals[refused] += 1
-            else:
+            if refusal(demand, load) is None:
                 self._heaps.setdefault(branch, []).append((self._rank(load), load))
         for heap in self._heaps.values():
             heapq.heapify(heap)
 
     def take(self, task_id: str) -> str | None:
-        """The node for one more task; None when no node is left, and ``refusals`` say why."""
+        """The node for one more task; None when no node is left."""
         while self._heaps:
             branch = min(self._heaps, key=self._branch_rank)
             heap = self._heaps[branch]
@@ -57,13 +53,10 @@ class Waters:
             node_id = self._put(task_id, load)
             for depth in range(1, len(branch) + 1):
                 self._in_branch[branch[:depth]] += 1
-            refused = refusal(self._demand, load)
-            if refused is None:
+            if refusal(self._demand, load) is None:
                 heapq.heappush(heap, (self._rank(load), load))
-            else:
-                self.refusals[refused] += 1
-                if not heap:
-                    del self._heaps[branch]
+            elif not heap:
+                del self._heaps[branch]
             return node_id
         return None
 

@@ -1,0 +1,168 @@
+"""Laws of the allocator: no address twice, nothing lost, and an index that followed all changes equals one made from the view."""
+
+import ipaddress
+from collections import Counter
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from unit.manager.planning import NOW, Ids, applied, carry_out, changed, in_state, removed, service, task, view_of
+
+from covey.objects import IPAM, Annotations, Cluster, EndpointSpec, IPAMConfig, Network, NetworkSpec, replace
+from covey.states import EndpointMode, TaskState
+from manager.allocator.index import AddressIndex
+from manager.allocator.planner import AllocatorPlanner
+from manager.orchestrator.slots import ended
+
+SUBNETS = ["", "", "10.0.1.0/29", "192.168.4.0/28"]
+
+
+class Allocating(RuleBasedStateMachine):
+    """Networks, services and tasks come and go; the allocator plans whenever it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.view = view_of(Cluster(id="cluster", default_address_pool=("10.0.0.0/22",), subnet_size=29))
+        self.planner = AllocatorPlanner()
+        self.planner.reset(self.view)
+        self.ids = Ids()
+
+    def create(self, item) -> None:
+        self.view = carry_out(self.view, [lambda tx: tx.create(item)], NOW)
+        self.planner.observe(None, item)
+
+    def update(self, item) -> None:
+        before = self.view.networks.get(item.id) or self.view.services.get(item.id) or self.view.tasks.get(item.id)
+        self.view = changed(self.view, item)
+        self.planner.observe(before, item)
+
+    def drop(self, item) -> None:
+        self.view = removed(self.view, item)
+        self.planner.observe(item, None)
+
+    @rule(subnet=st.sampled_from(SUBNETS))
+    def add_network(self, subnet: str) -> None:
+        taken = [
+            config.subnet for item in self.view.networks for config in (*item.ipam.configs, *item.spec.ipam.configs)
+        ]
+        if subnet and any(
+            ipaddress.ip_network(subnet).overlaps(ipaddress.ip_network(other)) for other in taken if other
+        ):
+            return  # the control API refuses it
+        key = self.ids()
+        ipam = IPAM(configs=(IPAMConfig(subnet=subnet),)) if subnet else IPAM()
+        self.create(Network(id=key, spec=NetworkSpec(annotations=Annotations(name=key), ipam=ipam)))
+
+    @precondition(lambda self: len(self.view.networks))
+    @rule(data=st.data(), mode=st.sampled_from(EndpointMode))
+    def add_service(self, data, mode: EndpointMode) -> None:
+        networks = data.draw(
+            st.lists(st.sampled_from([item.id for item in self.view.networks]), max_size=2, unique=True)
+        )
+        self.create(service(self.ids(), networks=networks, endpoint=EndpointSpec(mode=mode)))
+
+    @precondition(lambda self: len(self.view.services))
+    @rule(data=st.data(), count=st.integers(1, 4))
+    def add_tasks(self, data, count: int) -> None:
+        of = data.draw(st.sampled_from(list(self.view.services)))
+        for _ in range(count):
+            self.create(task(of, 1, id=self.ids(), state=TaskState.NEW, node_id=""))
+
+    @precondition(lambda self: len(self.view.tasks))
+    @rule(data=st.data(), state=st.sampled_from([TaskState.RUNNING, TaskState.FAILED, TaskState.SHUTDOWN]))
+    def move_task(self, data, state: TaskState) -> None:
+        item = data.draw(st.sampled_from(list(self.view.tasks)))
+        if item.status.state < state and item.status.state >= TaskState.PENDING:
+            self.update(in_state(item, state))
+
+    @precondition(lambda self: len(self.view.tasks))
+    @rule(data=st.data())
+    def end_or_delete_task(self, data) -> None:
+        item = data.draw(st.sampled_from(list(self.view.tasks)))
+        if ended(item):
+            self.drop(item)
+        else:
+            self.update(replace(item, desired_state=TaskState.SHUTDOWN))
+
+    @precondition(lambda self: len(self.view.services))
+    @rule(data=st.data())
+    def change_or_remove_service(self, data) -> None:
+        item = data.draw(st.sampled_from(list(self.view.services)))
+        if data.draw(st.booleans()):
+            self.drop(item)
+        else:
+            mode = data.draw(st.sampled_from(EndpointMode))
+            self.update(replace(item, spec=replace(item.spec, endpoint=EndpointSpec(mode=mode))))
+
+    @precondition(lambda self: len(self.view.networks))
+    @rule(data=st.data())
+    def remove_network(self, data) -> None:
+        item = data.draw(st.sampled_from(list(self.view.networks)))
+        live = [other for other in self.view.tasks.by_network(item.id) if not ended(other)]
+        if not live and not self.view.services.by_network(item.id):
+            self.drop(item)
+
+    @rule()
+    def plan(self) -> None:
+        plan = self.planner.plan(self.view, NOW)
+        self.view = applied(self.view, plan)
+        for step in plan.steps:
+            for item in step.items():
+                self.planner.observe(None, item)
+
+    @rule()
+    def elect(self) -> None:
+        self.planner = AllocatorPlanner()
+        self.planner.reset(self.view)
+
+    @invariant()
+    def no_address_is_held_twice(self) -> None:
+        held = [
+            (vip.network_id, vip.address)
+            for item in self.view.services
+            if item.endpoint
+            for vip in item.endpoint.virtual_ips
+        ]
+        held += [
+            (given.network_id, given.address) for item in self.view.tasks if not ended(item) for given in item.networks
+        ]
+        held += [
+            (item.id, f"{item.ipam.configs[0].gateway}/{item.ipam.configs[0].subnet[-2:]}")
+            for item in self.view.networks
+            if item.vni
+        ]
+        assert max(Counter(held).values(), default=1) == 1
+
+    @invariant()
+    def every_address_lies_in_its_network(self) -> None:
+        for item in self.view.tasks:
+            for given in item.networks:
+                network = self.view.networks.get(given.network_id)
+                if network is not None:
+                    assert ipaddress.ip_interface(given.address).network == ipaddress.ip_network(
+                        network.ipam.configs[0].subnet
+                    )
+
+    @invariant()
+    def no_two_networks_overlap_or_share_a_vxlan_id(self) -> None:
+        ready = [item for item in self.view.networks if item.vni]
+        assert len({item.vni for item in ready}) == len(ready)
+        subnets = [ipaddress.ip_network(item.ipam.configs[0].subnet) for item in ready]
+        assert not any(one.overlaps(other) for at, one in enumerate(subnets) for other in subnets[at + 1 :])
+
+    def teardown(self) -> None:
+        """Left alone it comes to rest, with nothing in reach ungiven, and knows what a new leader would know."""
+        for _ in range(20):
+            before = self.view
+            self.plan()
+            if self.view is before:
+                break
+        assert not self.planner.plan(self.view, NOW).steps
+        fresh = AllocatorPlanner()
+        fresh.reset(self.view)
+        assert self.planner.index.holders() == AddressIndex.of(self.view).holders()
+        assert not fresh.plan(self.view, NOW).steps, "a new leader would give what this one did not"
+
+
+Allocating.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAllocating = Allocating.TestCase

@@ -1,0 +1,54 @@
+"""Laws of restarts: bounded attempts are never passed, no loop is tight, and a decision is the same at any time."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit.manager.planning import NOW, Ids, changed, decide, in_state, node, service, then, view_of, wanted
+
+from covey.clock import MILLISECOND, SECOND
+from covey.objects import RestartPolicy, replace
+from covey.states import RestartCondition, TaskState
+
+policies = st.builds(
+    RestartPolicy,
+    condition=st.sampled_from(RestartCondition),
+    delay_ns=st.sampled_from([0, SECOND]),
+    max_attempts=st.integers(0, 4),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(policies, st.lists(st.sampled_from([TaskState.FAILED, TaskState.COMPLETE]), max_size=12))
+def test_a_task_that_ends_at_once_each_time_is_restarted_as_often_as_allowed_and_ever_slower(
+    policy: RestartPolicy, ends
+) -> None:
+    view, ids, now = view_of(node("n1"), service(replicas=1, restart=policy)), Ids(), NOW
+    view = then(view, ids=ids)
+    allowed = 0
+    for end in ends:
+        waiting = wanted(view)
+        if not waiting:
+            break
+        if waiting[0].desired_state is TaskState.READY:
+            now = waiting[0].start_after_ns
+            view = then(view, now_ns=now, ids=ids)
+        (item,) = wanted(view)
+        assert item.desired_state is TaskState.RUNNING
+        view = changed(view, in_state(replace(item, node_id="n1"), end, now), now_ns=now)
+        view = then(view, now_ns=now, ids=ids)
+        forbidden = policy.condition is RestartCondition.NONE or (
+            policy.condition is RestartCondition.ON_FAILURE and end is TaskState.COMPLETE
+        )
+        used_up = policy.max_attempts and item.restarts >= policy.max_attempts
+        successors = wanted(view)
+        assert bool(successors) is not bool(forbidden or used_up)
+        if successors:
+            allowed += 1
+            pause = max(
+                policy.delay_ns, min(100 * MILLISECOND << item.restarts - 1, 5 * SECOND) if item.restarts else 0
+            )
+            assert successors[0].restarts == item.restarts + 1
+            assert successors[0].start_after_ns == (now + pause if pause else 0)
+    assert not policy.max_attempts or allowed <= policy.max_attempts
+    assert not decide(view, now_ns=now, ids=ids).steps
+    if not wanted(view):
+        assert not decide(view, now_ns=now + 10**16, ids=ids).steps

@@ -1,0 +1,141 @@
+"""Laws of the scheduler: never on a refused node, never over a bound, evenly, and the index equals one made from the view."""
+
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit.manager.planning import NOW, applied, changed, in_state, node, service, task, view_of
+
+from covey.objects import NodeDescription, Placement, ResourceRequirements, Resources
+from covey.states import NodeAvailability, NodeState, TaskState
+from manager.scheduler.constraint import satisfied
+from manager.scheduler.load import LoadIndex
+from manager.scheduler.planner import SchedulerPlanner
+
+nodes = st.builds(
+    lambda state, availability, zone, cpus: {
+        "state": state,
+        "availability": availability,
+        "labels": {"zone": zone},
+        "description": NodeDescription(resources=Resources(nano_cpus=cpus)),
+    },
+    st.sampled_from([NodeState.READY, NodeState.READY, NodeState.DOWN, NodeState.DISCONNECTED]),
+    st.sampled_from([NodeAvailability.ACTIVE, NodeAvailability.ACTIVE, NodeAvailability.PAUSE, NodeAvailability.DRAIN]),
+    st.sampled_from(["east", "west"]),
+    st.integers(0, 4),
+)
+services = st.builds(
+    lambda constraint, preference, bound, cpus: {
+        "placement": Placement(constraints=constraint, preferences=preference, max_replicas=bound),
+        "resources": ResourceRequirements(reservations=Resources(nano_cpus=cpus)),
+    },
+    st.sampled_from([(), ("node.labels.zone==east",), ("node.labels.zone!=east",)]),
+    st.sampled_from([(), ("node.labels.zone",)]),
+    st.integers(0, 2),
+    st.integers(0, 2),
+)
+
+
+@st.composite
+def worlds(draw):
+    hosts = [node(f"n{at}", **fields) for at, fields in enumerate(draw(st.lists(nodes, max_size=4)))]
+    wishes = [service(f"s{at}", **fields) for at, fields in enumerate(draw(st.lists(services, min_size=1, max_size=3)))]
+    tasks = []
+    for wish in wishes:
+        for slot in range(draw(st.integers(0, 6))):
+            placed = hosts and draw(st.booleans())
+            tasks.append(
+                task(
+                    wish,
+                    slot,
+                    state=draw(st.sampled_from([TaskState.RUNNING, TaskState.FAILED])) if placed else TaskState.PENDING,
+                    desired=draw(st.sampled_from([TaskState.RUNNING, TaskState.SHUTDOWN]))
+                    if placed
+                    else TaskState.RUNNING,
+                    node_id=draw(st.sampled_from(hosts)).id if placed else "",
+                )
+            )
+    return view_of(*hosts, *wishes, *tasks)
+
+
+def scheduled(view):
+    planner = SchedulerPlanner()
+    planner.reset(view)
+    plan = planner.plan(view, NOW)
+    return applied(view, plan), planner, plan
+
+
+@settings(max_examples=300, deadline=None)
+@given(worlds())
+def test_no_task_is_placed_where_it_may_not_be(view) -> None:
+    after, _, _ = scheduled(view)
+    placed = [item for item in after.tasks if item.status.state is TaskState.ASSIGNED]
+    for item in placed:
+        on = after.nodes.get(item.node_id)
+        assert on.status.state is NodeState.READY
+        assert on.spec.availability is NodeAvailability.ACTIVE
+        assert satisfied(item.spec.placement, on)
+        load = LoadIndex.of(after).loads[on.id]
+        bound = item.spec.placement.max_replicas
+        assert not bound or load.by_service[item.service_id] <= bound
+        assert not item.spec.resources.reservations.nano_cpus or load.nano_cpus <= on.description.resources.nano_cpus
+
+
+@settings(max_examples=300, deadline=None)
+@given(worlds())
+def test_planning_again_gives_nothing_and_whoever_waits_knows_why(view) -> None:
+    after, planner, plan = scheduled(view)
+    for step in plan.steps:
+        for item in step.items():
+            planner.observe(None, item)
+    assert not planner.plan(after, NOW).steps
+    assert not scheduled(after)[2].steps
+    for item in after.tasks:
+        assert item.status.state is not TaskState.PENDING or item.status.error.startswith("no suitable node (")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 5), st.integers(0, 30), st.lists(st.integers(0, 4), max_size=8))
+def test_equal_tasks_end_up_level_where_the_start_allows_it(hosts: int, count: int, there: list[int]) -> None:
+    web = service()
+    before = [task(web, 100 + at, node_id=f"n{number % hosts}") for at, number in enumerate(there)]
+    new = [task(web, slot, state=TaskState.PENDING, node_id="") for slot in range(count)]
+    after, _, _ = scheduled(view_of(*[node(f"n{at}") for at in range(hosts)], web, *before, *new))
+    started = Counter(item.node_id for item in before)
+    levels = Counter({f"n{at}": 0 for at in range(hosts)})
+    levels.update(item.node_id for item in after.tasks)
+    assert levels.total() == count + len(there)
+    top = max(levels.values())
+    for name, level in levels.items():
+        assert level == started[name] or level >= top - 1 or top == max(started.values(), default=0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds(), st.data())
+def test_an_index_that_followed_all_changes_equals_one_made_from_the_view(view, data) -> None:
+    view, planner, plan = scheduled(view)
+    for step in plan.steps:
+        for item in step.items():
+            planner.observe(None, item)
+    for _ in range(data.draw(st.integers(0, 8))):
+        living = [item for item in view.tasks if not item.status.state.terminal and item.node_id]
+        if not living:
+            break
+        before = data.draw(st.sampled_from(living))
+        view = changed(view, in_state(before, data.draw(st.sampled_from([TaskState.FAILED, TaskState.SHUTDOWN]))))
+        planner.observe(before, view.tasks.get(before.id))
+        if data.draw(st.booleans()):
+            plan = planner.plan(view, NOW)
+            view = applied(view, plan)
+            for step in plan.steps:
+                for item in step.items():
+                    planner.observe(None, item)
+    while (plan := planner.plan(view, NOW)).steps:
+        view = applied(view, plan)
+        for step in plan.steps:
+            for item in step.items():
+                planner.observe(None, item)
+    fresh = LoadIndex.of(view)
+    assert {key: load.summary() for key, load in planner.index.loads.items()} == {
+        key: load.summary() for key, load in fresh.loads.items()
+    }
