@@ -102,7 +102,13 @@ class Membership:
 
     @property
     def managers(self) -> Sequence[ManagerPeer]:
-        return self._life.peers if self._life else ()
+        """With the join port: ``docker swarm join-token`` prints these addresses for ``swarm join``."""
+        peers, port = self._life.peers if self._life else (), self._options.join_port
+        hosts = [addresses.split_port(peer.addr, port)[0] for peer in peers]
+        return [
+            ManagerPeer(node_id=peer.node_id, addr=addresses.join_port(host, port))
+            for peer, host in zip(peers, hosts, strict=True)
+        ]
 
     async def swarm_init(self, request: SwarmInit) -> str:
         """Make a cluster of this node alone.
