@@ -34,6 +34,10 @@ def test_a_task_to_be_removed_goes_once_it_has_ended() -> None:
     assert left(old(1, desired=TaskState.REMOVE), old(2, TaskState.RUNNING, TaskState.REMOVE)) == ["old2"]
 
 
+def test_what_is_to_be_removed_and_what_is_too_old_go_together() -> None:
+    assert left(old(0), old(1, desired=TaskState.REMOVE), old(2), old(3), task(WEB, 1)) == ["old2", "old3", "web-1"]
+
+
 def test_a_task_that_never_had_a_node_leaves_no_history() -> None:
     assert left(old(1, TaskState.PENDING), task(WEB, 1)) == ["web-1"]
 
