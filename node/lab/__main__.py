@@ -89,7 +89,7 @@ def env(host: str) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def execute(host: str, command: tuple[str, ...]) -> None:
     found = cluster.get_host(host)[1]
-    line = machine.inside(found, command)
+    line = machine.inside(found, command[1:] if command[0] == "--" else command)
     path = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", os.defpath)  # noqa: PTH120
     os.execvpe(line[0], line, {**os.environ, **machine.environment(found), "PATH": path})
 

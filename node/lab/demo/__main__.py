@@ -96,7 +96,7 @@ class Demo:
 
     def deploy(self) -> None:
         """Deploy the stack and wait until every replica runs."""
-        self.covey("stack", "deploy", "-c", str(HERE / "stack.yaml"), "demo")
+        self.covey("stack", "deploy", "-c", os.path.relpath(HERE / "stack.yaml"), "demo")
         self.wait_for_replicas()
 
     def wait_for_replicas(self, gone: str = "") -> None:
