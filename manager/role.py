@@ -65,8 +65,15 @@ def _status(node: Node, member: Member | None, leadership: Leadership) -> Manage
         raft_id=member.raft_id,
         addr=member.addr,
         leader=member.raft_id == leadership.leader_id,
-        reachability=Reachability.REACHABLE if member.reachable else Reachability.UNREACHABLE,
+        reachability=_reachability(member),
     )
+
+
+def _reachability(member: Member) -> Reachability:
+    """UNKNOWN until it votes: whoever waits for REACHABLE knows that the manager counts."""
+    if not member.reachable:
+        return Reachability.UNREACHABLE
+    return Reachability.REACHABLE if member.voter else Reachability.UNKNOWN
 
 
 class RoleManager:

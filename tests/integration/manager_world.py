@@ -284,5 +284,9 @@ async def world() -> AsyncIterator[World]:
     one = World()
     try:
         yield one
+    except BaseException:
+        for host in one.managers:  # pytest shows it with the failure
+            sys.stdout.write(f"--- log of the manager at {host.mtls_addr}\n{host.log.read_text()[-6000:]}\n")
+        raise
     finally:
         await one.close()

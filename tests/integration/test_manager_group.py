@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator
 
 import grpc
@@ -94,9 +95,49 @@ async def test_the_leader_dies_and_a_write_succeeds_and_the_agents_go_on() -> No
         assert asyncio.get_running_loop().time() - began < 10
         await eventually("the agent finds the new leader", lambda: len({s.session_id for s in agent.states}) > sessions)
         await eventually("the new service arrives", lambda: len(agent.worker.of(AssignmentKind.TASK)) == 2)
+
+        async def reported() -> bool:
+            kept = await follower.call("GetTask", control_pb2.GetRequest(ref=task.id))
+            return bool(kept.status.state == objects_pb2.TASK_STATE_RUNNING)
+
+        await eventually("what the old leader may not have stored is reported again", reported)
         tasks = (await follower.call("ListTasks", control_pb2.ListRequest())).tasks
         assert len(tasks) == 2, "the task that ran goes on and is not replaced"
-        assert next(t for t in tasks if t.id == task.id).status.state == objects_pb2.TASK_STATE_RUNNING
+
+
+async def test_a_leader_that_falls_silent_is_left_by_agents_and_followers_alike() -> None:
+    """As when its cable is cut: nothing is refused, nothing answers. Its node is not called down for it, nor is any other."""
+    async with three() as (here, _):
+        leader, [follower, _other] = await others(here)
+        agent = here.agent()
+        await agent.join((await follower.tokens())[NodeRole.WORKER], follower)
+        agent.begin([follower.mtls_addr])
+        await eventually("a session", lambda: agent.states)
+        first = agent.states[-1].session_id
+        async with follower.control() as stub:
+            events = stub.Watch(control_pb2.WatchRequest())
+            await events.initial_metadata()
+            assert leader.process is not None
+            leader.process.send_signal(signal.SIGSTOP)
+            try:
+
+                async def written() -> bool:
+                    await follower.call("CreateService", service("after"))
+                    return True
+
+                await eventually("a write succeeds", written, seconds=15)
+                await eventually("the agent leaves it", lambda: agent.states[-1].session_id != first, seconds=15)
+                assert (await node_of(follower, agent.node_id)).status.state == objects_pb2.NODE_STATE_READY
+                async with asyncio.timeout(15):
+                    assert "the leader changed while this stream ran" in await events.details()
+            finally:
+                leader.process.send_signal(signal.SIGCONT)
+
+        async def follows() -> bool:
+            status = await leader.status()
+            return bool(status.leader_addr) and not status.is_leader
+
+        await eventually("it comes back as a follower", follows)
 
 
 async def test_a_manager_that_stops_hands_over_and_comes_back_with_what_it_had() -> None:

@@ -58,6 +58,13 @@ def test_manager_states_say_who_leads_and_who_answers() -> None:
     }
 
 
+def test_a_newcomer_counts_as_reachable_once_it_votes() -> None:
+    learner = Member(raft_id=2, node_id="n2", addr="n2:1", voter=False)
+    [after] = plan(view(node("n2", MANAGER, MANAGER)), [learner], LEADER).writes
+    assert after.manager_status is not None
+    assert after.manager_status.reachability is Reachability.UNKNOWN
+
+
 NAMES = ("n1", "n2", "n3")
 
 

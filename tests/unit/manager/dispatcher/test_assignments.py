@@ -151,6 +151,17 @@ def test_what_others_stand_on_comes_first_and_goes_last() -> None:
     assert [change.kind for change in difference(full, {})] == coming[::-1]
 
 
+def test_a_change_of_a_secret_or_config_reaches_the_nodes_that_hold_it() -> None:
+    view = put(WORLD, task("t1", "n1", secret="x"), task("t2", "n2", secret="y"))
+    board = Board(view)
+    before = dict(board.parts("n1"))
+    labelled = replace(secret("x"), spec=SecretSpec(annotations=Annotations(name="x", labels={"a": "b"}), data=b"data"))
+    after = put(view, labelled)
+    assert board.take(after, [Change(Action.UPDATE, secret("x"), labelled)]) == {"n1"}
+    [change] = changes_between(before, board.parts("n1"))
+    assert (change.kind, change.item) == (Kind.SECRET, labelled)
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> list[list[Object]]:
     """Batches of objects to store; a task may come again on another network or in another state."""

@@ -1,0 +1,189 @@
+"""The log broker between a reader and nodes: who may publish what, and that every reader comes to an end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+
+import pytest
+
+from covey.errors import CoveyError, InvalidArgumentError, NotFoundError, PermissionDeniedError
+from covey.objects import Annotations, Node, NodeDescription, Service, ServiceSpec, Task, TaskStatus
+from covey.states import TaskState
+from coveypb.v1 import control_pb2, dispatcher_pb2
+from manager.logbroker.broker import LogBroker
+from manager.logbroker.reader import MAX_BATCHES, Reader
+from manager.store import MemoryConsensus, Store
+
+
+class Nodes:
+    """What the broker sends, by node; a node that is not ``up`` has no session."""
+
+    def __init__(self, *up: str) -> None:
+        self.up = set(up)
+        self.asked: list[tuple[str, dispatcher_pb2.LogSubscription]] = []
+        self.closed: list[str] = []
+
+    def send(self, node_id: str, message: dispatcher_pb2.ManagerMessage) -> bool:
+        if node_id not in self.up:
+            return False
+        subscription = message.log_subscription
+        if subscription.close:
+            self.closed.append(subscription.subscription_id)
+        else:
+            self.asked.append((node_id, subscription))
+        return True
+
+    def connected(self, node_id: str) -> bool:
+        return node_id in self.up
+
+
+async def world(*up: str) -> tuple[Store, LogBroker, Nodes]:
+    store = Store(MemoryConsensus)
+    await store.update(lambda tx: tx.create(Service(id="s1", spec=ServiceSpec(annotations=Annotations(name="web")))))
+    for name in ("n1", "n2"):
+        node = Node(id=name, description=NodeDescription(hostname=f"host-{name}"))
+        await store.update(lambda tx, node=node: tx.create(node))  # type: ignore[misc]
+        await add_task(store, f"t-{name}", name)
+    nodes = Nodes(*up)
+    broker = LogBroker(store)
+    broker.bind(nodes.send, nodes.connected)
+    return store, broker, nodes
+
+
+async def add_task(store: Store, name: str, node_id: str) -> None:
+    task = Task(
+        id=name,
+        service_id="s1",
+        slot=4,
+        node_id=node_id,
+        service_annotations=Annotations(name="web"),
+        status=TaskStatus(state=TaskState.RUNNING),
+    )
+    await store.update(lambda tx: tx.create(task))
+
+
+def request(*, follow: bool = False, services: Iterable[str] = ("web",)) -> control_pb2.LogsRequest:
+    options = dispatcher_pb2.LogOptions(stdout=True, stderr=True, follow=follow, tail=-1)
+    return control_pb2.LogsRequest(service_refs=list(services), options=options)
+
+
+async def batches(*given: dispatcher_pb2.LogBatch) -> AsyncIterator[dispatcher_pb2.LogBatch]:
+    for batch in given:
+        yield batch
+
+
+def batch(part: str, *task_ids: str, closed: bool = False, error: str = "") -> dispatcher_pb2.LogBatch:
+    lines = [dispatcher_pb2.LogLine(task_id=task_id, data=b"line\n") for task_id in task_ids]
+    return dispatcher_pb2.LogBatch(subscription_id=part, lines=lines, closed=closed, error=error)
+
+
+async def collected(broker: LogBroker, wanted: control_pb2.LogsRequest) -> list[dispatcher_pb2.LogBatch]:
+    return [one async for one in broker.logs(wanted)]
+
+
+async def until_asked(nodes: Nodes, count: int) -> None:
+    async with asyncio.timeout(5):
+        while len(nodes.asked) < count:  # noqa: ASYNC110 - the broker tells nobody what it sent
+            await asyncio.sleep(0.01)
+
+
+async def test_lines_of_all_nodes_are_merged_and_named() -> None:
+    _, broker, nodes = await world("n1", "n2")
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        reading = group.create_task(collected(broker, request()))
+        await until_asked(nodes, 2)
+        for node_id, subscription in nodes.asked:
+            part, [task_id] = subscription.subscription_id, subscription.task_ids
+            await broker.publish(node_id, batches(batch(part, task_id), batch(part, closed=True)))
+    lines = [line for one in reading.result() for line in one.lines]
+    assert sorted((line.node_id, line.node_hostname, line.service_name, line.slot) for line in lines) == [
+        ("n1", "host-n1", "web", 4),
+        ("n2", "host-n2", "web", 4),
+    ]
+
+
+async def test_a_node_without_a_session_is_an_error_line_at_once() -> None:
+    _, broker, nodes = await world("n1")
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        reading = group.create_task(collected(broker, request()))
+        await until_asked(nodes, 1)
+        await broker.publish("n1", batches(batch(nodes.asked[0][1].subscription_id, closed=True)))
+    assert [one.error for one in reading.result()] == [
+        "error from node host-n2 for web.4.t-n2: it has no session with the leader; these logs are incomplete"
+    ]
+
+
+async def test_a_stream_that_breaks_or_a_session_that_ends_is_an_error_line() -> None:
+    _, broker, nodes = await world("n1", "n2")
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        reading = group.create_task(collected(broker, request()))
+        await until_asked(nodes, 2)
+        (first, subscription), (second, _) = nodes.asked
+        await broker.publish(first, batches(batch(subscription.subscription_id)))  # ends without saying so
+        nodes.up.discard(second)
+    assert sorted(one.error.split(": ")[1].split(";")[0] for one in reading.result()) == [
+        "its session with the leader ended",
+        "its stream of log lines broke",
+    ]
+
+
+async def test_a_new_task_of_a_followed_service_joins() -> None:
+    store, broker, nodes = await world("n1", "n2")
+    reading = asyncio.create_task(collected(broker, request(follow=True)))
+    try:
+        await until_asked(nodes, 2)
+        await add_task(store, "t-new", "n1")
+        await until_asked(nodes, 3)
+        assert (nodes.asked[2][0], list(nodes.asked[2][1].task_ids)) == ("n1", ["t-new"])
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    assert len(nodes.closed) == 3, "a reader that goes tells every node"
+
+
+async def test_a_node_publishes_only_what_it_was_asked_for() -> None:
+    _, broker, nodes = await world("n1", "n2")
+    reading = asyncio.create_task(collected(broker, request(follow=True)))
+    try:
+        await until_asked(nodes, 2)
+        (first, subscription), (second, _) = nodes.asked
+        part = subscription.subscription_id
+        with pytest.raises(PermissionDeniedError):
+            await broker.publish(second, batches(batch(part)))
+        with pytest.raises(PermissionDeniedError):
+            await broker.publish(first, batches(batch(part, "t-of-somebody-else")))
+        with pytest.raises(NotFoundError):
+            await broker.publish(first, batches(batch("unheard")))
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "error"),
+    [
+        (request(services=["gone"]), NotFoundError),
+        (request(services=[]), InvalidArgumentError),
+        (control_pb2.LogsRequest(service_refs=["web"]), InvalidArgumentError),
+    ],
+)
+async def test_a_request_for_nothing_is_refused(wanted: control_pb2.LogsRequest, error: type[CoveyError]) -> None:
+    _, broker, _ = await world()
+    with pytest.raises(error):
+        await collected(broker, wanted)
+
+
+async def test_a_slow_reader_holds_the_node_back_and_a_gone_one_lets_it_go() -> None:
+    reader = Reader(dispatcher_pb2.LogOptions())
+    async with asyncio.timeout(5):
+        for _ in range(MAX_BATCHES):
+            await reader.put(batch("p"))
+        waiting = asyncio.create_task(reader.put(batch("p")))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        assert reader.take() is not None
+        await waiting
+        stuck = asyncio.create_task(reader.put(batch("p")))
+        await asyncio.sleep(0)
+        reader.close()
+        with pytest.raises(NotFoundError, match="the reader of these logs is gone"):
+            await stuck
