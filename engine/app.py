@@ -17,7 +17,7 @@ from engine.host import HostFacts, read_host
 from engine.ports import AgentPort, NodeControl
 from engine.routes import TABLE
 from engine.routing import split_version
-from engine.streams import STREAMING, common_headers
+from engine.streams import STREAMING, broken_off, common_headers
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +70,10 @@ async def _answer(request: web.Request, engine: Engine) -> web.StreamResponse:
 
 
 def _refusal(request: web.Request, status: int, message: str, error: Exception) -> web.StreamResponse:
-    """An error as JSON. Once a stream has begun, all that is left is to end it."""
+    """An error as JSON. Once a stream has begun, all that is left is to break it off, so that the client does not take it for whole."""
     if request.get(STREAMING):
-        raise ConnectionResetError(message) from error
+        log.warning("%s %s broke off: %s", request.method, request.path, message)
+        return broken_off(request)
     if isinstance(error, NoChangeError):
         return web.Response(status=304)
     return reply({"message": message}, status)

@@ -30,7 +30,7 @@ from covey.objects import (
     Struct,
     Task,
 )
-from coveypb.v1 import control_pb2, control_pb2_grpc
+from coveypb.v1 import control_pb2, control_pb2_grpc, dispatcher_pb2
 
 CALL_SECONDS = 20.0
 ATTEMPT_SECONDS = 40.0
@@ -38,6 +38,7 @@ ATTEMPT_SECONDS = 40.0
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 0.5
 MAX_MESSAGE_BYTES = 256 << 20
+SYSTEM_ERROR = 3
 
 S = TypeVar("S", bound=Struct)
 
@@ -211,14 +212,12 @@ class ClusterControl:
                 yield ClusterEvent(message.action, item, message.timestamp_ns)
 
     async def logs(self, request: control_pb2.LogsRequest) -> AsyncIterator[Any]:
-        """The lines (``coveypb.v1.LogLine``) of services and tasks, as they come."""
+        """The lines (``coveypb.v1.LogLine``) of services and tasks, as they come; one of stream 3 says why others are missing."""
         async for batch in self._stream("Logs", request):
             for line in batch.lines:
                 yield line
-            if batch.error:
-                raise errors.UnavailableError(batch.error)
-            if batch.closed:
-                return
+            if batch.error and not batch.lines:
+                yield dispatcher_pb2.LogLine(stream=SYSTEM_ERROR, data=batch.error.encode())
 
     async def _get(self, method: str, request: Any, kind: type[S]) -> S:
         return from_wire(kind, await self._call(method, request))

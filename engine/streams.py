@@ -60,6 +60,15 @@ def common_headers() -> dict[str, str]:
     }
 
 
+def broken_off(request: web.Request) -> web.StreamResponse:
+    """Ends a response that has begun without its end: a client sees that something is missing."""
+    if request.transport is not None:
+        request.transport.close()
+    response = _Sent()
+    response.force_close()
+    return response
+
+
 class Hijacked:
     """A connection taken out of HTTP: read what the client types, write what it shall see."""
 

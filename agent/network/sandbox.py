@@ -73,7 +73,7 @@ class Sandbox:
         if subnets and keepers is not None:
             ended = self.namespace.run(lambda: conntrack.sweep(subnets, keepers))
             if ended:
-                logger.info("container %s: ended %d connections to tasks that are gone", self.container_id[:12], ended)
+                logger.debug("container %s: ended %d connections to tasks that are gone", self.container_id[:12], ended)
 
     def close(self) -> None:
         """Let go of the handles; the container keeps its network."""

@@ -2,12 +2,13 @@
 
 from aiohttp import web
 
+from covey.errors import CoveyError
 from covey.objects import Network, Task
-from coveypb.v1 import control_pb2
+from coveypb.v1 import control_pb2, dispatcher_pb2
 from engine.call import Call, reply
 from engine.cluster import ClusterControl
 from engine.routing import Route
-from engine.streams import STDERR, STDOUT, chunked, content_type, frame
+from engine.streams import STDERR, STDOUT, SYSTEM_ERROR, chunked, content_type, frame
 from engine.translate import filters, logs
 from engine.translate import task as task_json
 
@@ -49,21 +50,37 @@ async def task_logs(call: Call) -> web.StreamResponse:
 
 
 async def _logs(call: Call, request: control_pb2.LogsRequest, *, tty: bool) -> web.StreamResponse:
-    """One frame a line, as the client takes the line's task from the head of each frame."""
+    """One frame a line, as the client takes the line's task from the head of each frame. What is missing is told last, for a client
+    ends at that frame.
+    """
     options = logs.read_options(call.request.query, call.engine.clock())
     request.options.stdout, request.options.stderr = options.stdout, options.stderr
     request.options.follow = options.follow
     request.options.tail = -1 if options.tail is None else options.tail
     request.options.since_ns, request.options.until_ns = options.since_ns, options.until_ns
+    missing: list[str] = []
+    cluster = call.engine.cluster
     async with chunked(call, content_type(call.version, multiplexed=not tty)) as response:
-        async for line in call.engine.cluster.logs(request):
-            text = logs.line(
-                line.data,
-                line.timestamp_ns if options.timestamps else None,
-                logs.task_details(line.node_id, line.service_id, line.task_id) if options.details else "",
-            )
-            await response.write(text if tty else frame(STDERR if line.stream == STDERR else STDOUT, text))
+        try:
+            async for line in cluster.logs(request):
+                if line.stream == SYSTEM_ERROR and not (options.follow and line.service_id):
+                    missing.append(line.data.decode(errors="replace"))
+                    continue
+                text = _text(line, options)
+                await response.write(text if tty else frame(STDOUT if line.stream == STDOUT else STDERR, text))
+        except CoveyError as error:
+            missing.append(error.message)
+        if missing:
+            sentence = f"these logs are incomplete: {'; '.join(missing)}".encode()
+            await response.write(sentence + b"\n" if tty else frame(SYSTEM_ERROR, sentence))
     return response
+
+
+def _text(line: dispatcher_pb2.LogLine, options: logs.LogOptions) -> bytes:
+    """While following, what is missing is told in its place: the frame for errors would end the client."""
+    data = line.data + b"\n" if line.stream == SYSTEM_ERROR else line.data
+    details = logs.task_details(line.node_id, line.service_id, line.task_id) if options.details else ""
+    return logs.line(data, line.timestamp_ns if options.timestamps else None, details)
 
 
 async def _node_id(call: Call, ref: str) -> str:

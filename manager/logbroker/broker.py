@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 
+from covey.clock import wall_clock
 from covey.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError, UnavailableError
 from covey.ids import new_id
 from covey.objects import Task
@@ -20,6 +21,8 @@ from manager.store import Store
 log = logging.getLogger(__name__)
 
 MAX_READERS = 64
+SYSTEM_ERROR = 3
+"""The stream of a line that says why others are missing."""
 _FIRST_WORD_SECONDS = 10.0
 _TICK_SECONDS = 0.5
 
@@ -41,7 +44,7 @@ class LogBroker:
         self._connected = connected
 
     async def logs(self, request: control_pb2.LogsRequest) -> AsyncIterator[dispatcher_pb2.LogBatch]:
-        """Batches of lines; a batch with ``error`` and no lines is a node's or task's reason for having none.
+        """Batches of lines; a batch with ``error`` is a node's reason for having no more, and a line of stream 3 says it in its place.
 
         Raises:
             NotFoundError: a service or task does not exist; UnavailableError: too many readers.
@@ -74,8 +77,12 @@ class LogBroker:
                     raise InvalidArgumentError("one call publishes one subscription")
                 part = batch.subscription_id
                 asked.spoke = True
+                reason = batch.error
+                batch.ClearField("error")
                 await reader.put(batch)
-                if batch.closed:
+                if reason and part in reader.parts:  # it may have been given up meanwhile
+                    self._give_up(reader, part, reason)
+                elif batch.closed:
                     self._close_part(reader, part)
         finally:
             reader = self._parts.get(part)
@@ -144,8 +151,11 @@ class LogBroker:
         names = ", ".join(name_of(task) for task_id in asked.task_ids if (task := view.tasks.get(task_id)))
         where = name_of(node) if node is not None else asked.node_id
         self._close_part(reader, part)
-        error = f"error from node {where} for {names}: {reason}; these logs are incomplete"
-        reader.fail(dispatcher_pb2.LogBatch(subscription_id=part, error=error))
+        error = f"error from node {where} for {names}: {reason}"
+        line = dispatcher_pb2.LogLine(
+            task_id=asked.task_ids[0], timestamp_ns=wall_clock(), stream=SYSTEM_ERROR, data=error.encode()
+        )
+        reader.fail(dispatcher_pb2.LogBatch(subscription_id=part, lines=[line], error=error))
 
     def _close_part(self, reader: Reader, part: str) -> None:
         reader.parts.pop(part, None)

@@ -474,7 +474,7 @@ class LogLine(_message.Message):
     node_id: _builtins.str
     timestamp_ns: _builtins.int
     stream: _builtins.int
-    """1 stdout, 2 stderr."""
+    """1 stdout, 2 stderr, 3 from a manager: why lines of this task are missing."""
     data: _builtins.bytes
     slot: _builtins.int
     service_name: _builtins.str

@@ -94,11 +94,14 @@ class SetLogs:
     def __init__(self) -> None:
         self.batches: list[dispatcher_pb2.LogBatch] = []
         self.asked: list[object] = []
+        self.failure: CoveyError | None = None
 
     async def logs(self, request: object) -> AsyncIterator[dispatcher_pb2.LogBatch]:
         self.asked.append(request)
         for batch in self.batches:
             yield batch
+        if self.failure is not None:
+            raise self.failure
 
 
 class Parts(msgspec.Struct):

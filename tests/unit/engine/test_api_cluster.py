@@ -317,6 +317,42 @@ async def test_service_logs_name_their_task_and_keep_their_stream(daemon: Daemon
     assert (status, body["message"]) == (400, "Bad parameters: you must choose at least one stream")
 
 
+async def test_logs_that_miss_a_nodes_lines_say_so_at_their_end(
+    daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lost node ended the client with ``unexpected EOF`` and the daemon with a traceback."""
+    service = await create(daemon, "--name", "web")
+    task = await add_task(daemon, service, 1)
+    reason = "error from node host-2 for web.2: it has no session with the leader"
+    daemon.logs.batches = [
+        dispatcher_pb2.LogBatch(error=reason),
+        lines(service, task.id, daemon.node.node_id, (1, b"out line\n")),
+    ]
+    out, err = await daemon.docker("service", "logs", "web", check=1)
+    assert out.rstrip().endswith("| out line"), "the lines of other nodes are there"
+    assert f"these logs are incomplete: {reason}" in err
+    assert "Traceback" not in caplog.text
+
+
+async def test_followed_logs_tell_in_its_place_which_lines_are_missing(daemon: Daemon) -> None:
+    service = await create(daemon, "--name", "web")
+    task = await add_task(daemon, service, 1)
+    daemon.logs.batches = [
+        lines(service, task.id, daemon.node.node_id, (3, b"its session ended")),
+        lines(service, task.id, daemon.node.node_id, (1, b"out line\n")),
+    ]
+    out, err = await daemon.docker("service", "logs", "--follow", "web")
+    assert err.rstrip().endswith("| its session ended"), "and the client goes on"
+    assert out.rstrip().endswith("| out line")
+
+
+async def test_a_leader_lost_while_logs_are_read_is_an_error_and_not_an_end(daemon: Daemon) -> None:
+    await create(daemon, "--name", "web")
+    daemon.logs.failure = UnavailableError("the leader changed while this stream ran; open it again")
+    _, err = await daemon.docker("service", "logs", "web", check=1)
+    assert "these logs are incomplete: the leader changed while this stream ran; open it again" in err
+
+
 async def test_the_sdk_creates_updates_and_removes_services(daemon: Daemon) -> None:
     def use(client: docker.DockerClient) -> list[str]:
         template = docker.types.TaskTemplate(

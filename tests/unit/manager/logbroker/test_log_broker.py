@@ -108,8 +108,10 @@ async def test_a_node_without_a_session_is_an_error_line_at_once() -> None:
         await until_asked(nodes, 1)
         await broker.publish("n1", batches(batch(nodes.asked[0][1].subscription_id, closed=True)))
     assert [one.error for one in reading.result()] == [
-        "error from node host-n2 for web.4.t-n2: it has no session with the leader; these logs are incomplete"
+        "error from node host-n2 for web.4.t-n2: it has no session with the leader"
     ]
+    [line] = reading.result()[0].lines
+    assert (line.stream, line.service_id, line.node_hostname) == (3, "s1", "host-n2"), "it is said in the task's place"
 
 
 async def test_a_stream_that_breaks_or_a_session_that_ends_is_an_error_line() -> None:
@@ -124,6 +126,20 @@ async def test_a_stream_that_breaks_or_a_session_that_ends_is_an_error_line() ->
         "its session with the leader ended",
         "its stream of log lines broke",
     ]
+
+
+async def test_a_nodes_own_error_ends_its_part_and_no_other() -> None:
+    _, broker, nodes = await world("n1", "n2")
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        reading = group.create_task(collected(broker, request()))
+        await until_asked(nodes, 2)
+        (first, one), (second, other) = nodes.asked
+        await broker.publish(first, batches(batch(one.subscription_id, error="its log cannot be read")))
+        await broker.publish(
+            second, batches(batch(other.subscription_id, "t-n2"), batch(other.subscription_id, closed=True))
+        )
+    assert [line.stream for one in reading.result() for line in one.lines] == [0, 3], "what is missing comes last"
+    assert reading.result()[-1].error == "error from node host-n1 for web.4.t-n1: its log cannot be read"
 
 
 async def test_a_new_task_of_a_followed_service_joins() -> None:
