@@ -105,6 +105,38 @@ def test_a_peer_behind_the_compacted_log_gets_the_snapshot_and_nothing_else_unti
     assert [(m.to, m.index) for m in said if m.entries] == [(3, 4)]
 
 
+def test_after_a_snapshot_the_leader_waits_for_a_heartbeats_answer() -> None:
+    for ok, following in ((True, 5), (False, 3)):
+        bench = Bench().leader_with_followers()
+        for data in (b"a", b"b"):
+            bench.node.propose(data)
+        bench.pump()
+        bench.hear(K.APPEND_REPLY, 2, index=4)
+        bench.disk.create_snapshot(4, bench.state.tracker.conf, b"state")
+        bench.disk.compact(4)
+        bench.hear(K.APPEND_REPLY, 3, reject=True, index=4, reject_hint=2, hint_term=2)
+        bench.node.report_snapshot(3, ok)
+        bench.node.propose(b"c")
+        assert [m.to for m in bench.pump()] == [2]
+        assert bench.node.status().peers[3].next == following
+        said = bench.hear(K.HEARTBEAT_REPLY, 3)
+        assert [m.kind for m in said] == [K.APPEND if ok else K.SNAPSHOT]
+
+
+def test_a_late_refusal_changes_nothing() -> None:
+    bench = Bench().leader_with_followers()
+    bench.node.propose(b"x")
+    bench.pump()
+    bench.hear(K.APPEND_REPLY, 2, index=3)
+    assert bench.hear(K.APPEND_REPLY, 2, reject=True, index=3, reject_hint=1, hint_term=1) == []
+    assert bench.node.status().peers[2].state is ProgressState.REPLICATE
+    probing = Bench(terms=(1, 1, 1)).lead()
+    probing.hear(K.APPEND_REPLY, 2, reject=True, index=4, reject_hint=2, hint_term=1)
+    assert probing.node.status().peers[2].next == 3
+    assert probing.hear(K.APPEND_REPLY, 2, reject=True, index=4, reject_hint=1, hint_term=1) == []
+    assert probing.node.status().peers[2].next == 3
+
+
 def test_a_follower_restores_a_snapshot_before_it_acknowledges_it() -> None:
     bench = Bench(terms=(1, 1))
     conf = ConfState(voters=(1, 2), learners=(7,))
@@ -149,6 +181,46 @@ def test_a_tail_replaced_while_it_is_written_is_written_again() -> None:
     bench.write(second)
     bench.node.advance(second)
     assert [e.data for e in bench.disk.entries(2, bench.disk.last_index() + 1, 1 << 20)] == [b"new"]
+
+
+def test_a_tail_of_the_same_length_in_another_term_is_written_again_too() -> None:
+    bench = Bench()
+    bench.node.step(Message(K.APPEND, 1, 2, 2, 1, 1, (Entry(2, 2), Entry(2, 3))))
+    first = bench.node.ready()
+    bench.node.step(Message(K.APPEND, 1, 3, 3, 1, 1, (Entry(3, 2), Entry(3, 3))))
+    bench.write(first)
+    bench.node.advance(first)
+    assert bench.node.ready().entries == [Entry(3, 2), Entry(3, 3)]
+
+
+def test_what_follows_a_snapshot_that_came_during_the_write_is_written_again() -> None:
+    """1. Entries of term 2 are being written. 2. Term 3 replaces them. 3. Term 4 sends a snapshot over them and, after it,
+    the very entry of term 2 that the write holds. The snapshot will wipe the disk's log, so that entry must come again."""
+    bench = Bench()
+    entries = tuple(Entry(2, index) for index in (2, 3, 4))
+    bench.node.step(Message(K.APPEND, 1, 2, 2, 1, 1, entries))
+    first = bench.node.ready()
+    bench.node.step(Message(K.APPEND, 1, 3, 3, 1, 1, (Entry(3, 2),)))
+    snapshot = Snapshot(SnapshotMeta(3, 2, ConfState(voters=(1, 2, 3))), b"state")
+    bench.node.step(Message(K.SNAPSHOT, 1, 2, 4, snapshot=snapshot))
+    bench.node.step(Message(K.APPEND, 1, 2, 4, 2, 3, entries[2:]))
+    bench.write(first)
+    bench.node.advance(first)
+    second = bench.node.ready()
+    assert (second.snapshot, second.entries) == (snapshot, [Entry(2, 4)])
+
+
+def test_a_write_must_be_synced_unless_only_the_commit_index_moved() -> None:
+    bench = Bench()
+    bench.hear(K.HEARTBEAT, 2, term=2)
+    bench.node.step(Message(K.APPEND, 1, 2, 2, 1, 1, (Entry(2, 2),)))
+    ready = bench.node.ready()
+    assert (ready.must_sync, ready.hard_state) == (True, None)
+    bench.write(ready)
+    bench.node.advance(ready)
+    bench.node.step(Message(K.HEARTBEAT, 1, 2, 2, commit=2))
+    ready = bench.node.ready()
+    assert (ready.must_sync, ready.hard_state is None) == (False, False)
 
 
 def test_only_stable_entries_are_handed_out_to_be_applied() -> None:
@@ -246,6 +318,17 @@ def test_a_new_leader_answers_no_read_before_it_has_committed_in_its_term() -> N
     assert bench.node.ready().read_states == [ReadState(4, b"r")]
 
 
+def test_a_read_is_forgotten_with_the_leadership_that_took_it() -> None:
+    bench = Bench(pre_vote=False).leader_with_followers()
+    bench.node.read_index(b"old")
+    bench.pump()
+    bench.hear(K.HEARTBEAT, 2, term=3)
+    bench.tick(10)
+    bench.hear(K.VOTE_REPLY, 2, term=4)
+    assert bench.state.role is Role.LEADER
+    assert not bench.state.reads.waiting
+
+
 def test_reads_are_bounded() -> None:
     bench = Bench(max_pending_reads=1).leader_with_followers()
     bench.node.read_index(b"r")
@@ -258,6 +341,37 @@ def test_one_membership_change_at_a_time() -> None:
     bench.node.propose_conf_change(ConfChange.of(ChangeKind.ADD_LEARNER, 4))
     with pytest.raises(ConfChangeRefused, match="log index 3"):
         bench.node.propose_conf_change(ConfChange.of(ChangeKind.ADD_LEARNER, 5))
+
+
+def test_a_new_leader_takes_no_membership_change_before_it_knows_of_the_last_one() -> None:
+    bench = Bench()
+    change = ConfChange.of(ChangeKind.ADD_LEARNER, 4)
+    bench.hear(K.APPEND, term=2, index=1, log_term=1, entries=(Entry(2, 2, EntryKind.CONF_CHANGE, change.encode()),))
+    bench.tick(10)
+    bench.lead()
+    with pytest.raises(ConfChangeRefused, match="may be under way"):
+        bench.node.propose_conf_change(ConfChange.of(ChangeKind.ADD_LEARNER, 5))
+
+
+def test_a_smaller_membership_commits_what_the_larger_one_could_not() -> None:
+    bench = Bench(4).leader_with_followers()
+    bench.node.propose_conf_change(ConfChange.of(ChangeKind.REMOVE, 4))
+    bench.node.propose(b"x")
+    bench.pump()
+    bench.hear(K.APPEND_REPLY, 2, index=4)
+    assert bench.state.log.committed == 2
+    bench.hear(K.APPEND_REPLY, 3, index=3)
+    assert bench.state.log.committed == 4
+
+
+def test_a_newcomer_counts_as_alive_until_it_had_time_to_answer() -> None:
+    bench = Bench(1).lead()
+    bench.tick(9)
+    commit_change(bench, ConfChange.of(ChangeKind.ADD_VOTER, 2))
+    bench.tick(1)
+    assert bench.state.role is Role.LEADER
+    bench.tick(10)
+    assert bench.state.role is Role.FOLLOWER
 
 
 def test_a_learner_does_not_count() -> None:

@@ -329,11 +329,12 @@ def test_9_6_a_pre_vote_changes_neither_term_nor_vote() -> None:
 
 
 def test_9_6_an_old_pre_vote_does_not_count_for_a_new_one() -> None:
+    """1. It asks about term 4, 2. learns of term 5, 3. asks about term 6. A late yes to term 5 is no yes to term 6."""
     bench = Bench(term=3)
     bench.tick(10)
     bench.hear(K.PRE_VOTE_REPLY, 3, term=5, reject=True)
     bench.tick(10)
-    bench.hear(K.PRE_VOTE_REPLY, 2, term=4)
+    bench.hear(K.PRE_VOTE_REPLY, 2, term=5)
     assert (bench.state.role, bench.state.term) == (Role.PRE_CANDIDATE, 5)
 
 
