@@ -26,7 +26,7 @@ class LocalState(StrEnum):
 
 
 class ManagerPeer(msgspec.Struct, frozen=True):
-    """A manager that this node knows; ``addr`` is HOST:PORT."""
+    """A manager that this node knows; ``addr`` is HOST:PORT of its listener for those who join (2377)."""
 
     node_id: str
     addr: str

@@ -1,5 +1,6 @@
 """Docker's Node and NodeSpec and ours."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from covey.errors import InvalidArgumentError
@@ -37,7 +38,8 @@ def write_spec(spec: NodeSpec) -> dict[str, Any]:
     }
 
 
-def write(node: Node) -> dict[str, Any]:
+def write(node: Node, join_addrs: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """``join_addrs`` by node id: clients print a manager's address for ``swarm join``, so it must be the one that admits."""
     description, manager = node.description, node.manager_status
     result = {
         "ID": node.id,
@@ -62,6 +64,6 @@ def write(node: Node) -> dict[str, Any]:
         result["ManagerStatus"] = {
             **compact(Leader=manager.leader),
             "Reachability": word(manager.reachability),
-            "Addr": manager.addr,
+            "Addr": (join_addrs or {}).get(node.id, manager.addr),
         }
     return result

@@ -22,6 +22,7 @@ from covey.objects import (
 )
 from covey.states import TaskState
 from coveypb.v1 import dispatcher_pb2
+from engine.ports import ManagerPeer
 
 
 @pytest.fixture
@@ -95,6 +96,9 @@ async def test_what_the_node_refuses_is_told(alone: Daemon) -> None:
 async def test_join_tokens_are_shown_and_rotated(daemon: Daemon) -> None:
     out, _ = await daemon.docker("swarm", "join-token", "-q", "worker")
     assert out.strip() == "SWMTKN-1-x-worker"
+    daemon.node.managers = (ManagerPeer(daemon.node.node_id, "192.0.2.1:2377"),)
+    out, _ = await daemon.docker("swarm", "join-token", "worker")
+    assert "docker swarm join --token SWMTKN-1-x-worker 192.0.2.1:2377" in out
     before = daemon.store.view().clusters
     version = next(iter(before)).meta.version
     status, _ = await daemon.ask("POST", "/swarm/update", params={"version": "1"}, json={"Name": "other"})
