@@ -6,7 +6,8 @@ since the mTLS listener has no forwarder.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import grpc
@@ -21,6 +22,7 @@ from manager.store import Consensus, Leadership, NotLeaderError
 _PATIENCE_SECONDS = 6.0
 _CALL_SECONDS = 30.0
 _PAUSE_SECONDS = 0.1
+_LOOK_SECONDS = 0.2
 _LOCAL = frozenset({"/coveypb.v1.Control/Status", "/coveypb.v1.CertificateAuthority/GetRootCertificate"})
 _READS = ("Get", "List", "Watch", "Logs")
 
@@ -96,6 +98,9 @@ class Forwarder(aio.ServerInterceptor):
 
     async def _someone_leads(self, deadline: float) -> Leadership:
         """Waits through an election."""
+        leadership = self._consensus.leadership
+        if leadership.is_leader or leadership.leader_addr:
+            return leadership
         try:
             async with asyncio.timeout_at(deadline):
                 with self._consensus.subscribe() as changes:
@@ -109,17 +114,14 @@ class Forwarder(aio.ServerInterceptor):
     async def _unary(self, channel: aio.Channel, method: str, request: bytes, context: Any, told: Leadership) -> bytes:
         multicall: Any = channel.unary_unary(method)
         sent = multicall(request, timeout=_CALL_SECONDS)
-        try:
-            async with asyncio.TaskGroup() as group:
-                watcher = group.create_task(self._cancel_when_deposed(sent, told))
-                try:
-                    return bytes(await sent)
-                finally:
-                    watcher.cancel()
-        except* aio.AioRpcError as failures:
-            failure: Any = failures.exceptions[0]
-        except* asyncio.CancelledError:
-            failure = None
+        failure: aio.AioRpcError | None = None
+        with self._cancelled_when_deposed(sent, told):
+            try:
+                return bytes(await sent)
+            except aio.AioRpcError as error:
+                failure = error
+            except asyncio.CancelledError:
+                _cancel_unless_deposed(sent)
         if failure is None:
             return await self._lost(method, context)
         return await self._answer_failure(failure, method, context)
@@ -129,9 +131,8 @@ class Forwarder(aio.ServerInterceptor):
         multicall: Any = channel.unary_stream(method)
         sent = multicall(request)
         written = False
-        failure: Any = None
-        async with asyncio.TaskGroup() as group:
-            watcher = group.create_task(self._cancel_when_deposed(sent, told))
+        failure: aio.AioRpcError | None = None
+        with self._cancelled_when_deposed(sent, told):
             try:
                 async for response in _begun(sent, context):
                     await context.write(response)
@@ -139,30 +140,36 @@ class Forwarder(aio.ServerInterceptor):
             except aio.AioRpcError as error:
                 failure = error
             except asyncio.CancelledError:
-                if not sent.cancelled() or _cancelling():
-                    sent.cancel()
-                    raise
-                failure = UnavailableError("the leader changed while this stream ran; open it again")
+                _cancel_unless_deposed(sent)
+                raise UnavailableError("the leader changed while this stream ran; open it again") from None
             finally:
-                watcher.cancel()
-        if isinstance(failure, aio.AioRpcError):
-            if written:
-                await context.abort(failure.code(), failure.details() or "")
-            await self._answer_failure(failure, method, context)
-        elif failure is not None:
-            raise failure
+                sent.cancel()
+        if failure is None:
+            return
+        if written:
+            await context.abort(failure.code(), failure.details() or "")
+        await self._answer_failure(failure, method, context)
 
-    async def _cancel_when_deposed(self, sent: Any, told: Leadership) -> None:
-        """A leader whose host died answers nothing; that another leads is learnt sooner than any deadline."""
-        with self._consensus.subscribe() as changes:
-            async for now in changes:
-                if now.leader_addr and now.leader_addr != told.leader_addr:
-                    sent.cancel()
-                    return
+    @contextlib.contextmanager
+    def _cancelled_when_deposed(self, sent: Any, told: Leadership) -> Iterator[None]:
+        """A leader whose host died is silent; that another leads is learnt sooner than any deadline. A timer is cheaper than a task."""
+        loop = asyncio.get_running_loop()
+        timer: list[asyncio.TimerHandle] = []
+
+        def look() -> None:
+            now = self._consensus.leadership
+            if now.leader_addr and now.leader_addr != told.leader_addr:
+                sent.cancel()
+            else:
+                timer[:] = [loop.call_later(_LOOK_SECONDS, look)]
+
+        timer[:] = [loop.call_later(_LOOK_SECONDS, look)]
+        try:
+            yield
+        finally:
+            timer[0].cancel()
 
     async def _lost(self, method: str, context: Any) -> bytes:
-        if _cancelling():
-            raise asyncio.CancelledError
         if _reads(method):
             raise _AskAgainError
         await context.abort(grpc.StatusCode.UNAVAILABLE, _UNKNOWN)
@@ -232,6 +239,9 @@ def _reads(method: str) -> bool:
     return method.rpartition("/")[2].startswith(_READS)
 
 
-def _cancelling() -> bool:
+def _cancel_unless_deposed(sent: Any) -> None:
+    """Goes on with the caller's own cancellation, which ends the call to the leader too."""
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    if not sent.cancelled() or (task is not None and task.cancelling()):
+        sent.cancel()
+        raise asyncio.CancelledError
