@@ -146,7 +146,8 @@ class Life:
 
         async with asyncio.TaskGroup() as group:
             removed = lambda: log.info("removed from the managers")  # noqa: E731
-            process = group.create_task(self._manager.run(configure, removed))
+            asked_for = self._mode is not None and not self.settled.is_set()
+            process = group.create_task(self._manager.run(configure, removed, must_start=asked_for))
             demoted = group.create_task(self._wanted_role.wait_for(NodeRole.WORKER))
             await asyncio.wait({process, demoted}, return_when=asyncio.FIRST_COMPLETED)
             if not process.done():

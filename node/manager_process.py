@@ -49,13 +49,17 @@ class ManagerProcess:
         except TimeoutError:
             raise DeadlineError(f"the manager did not start within {READY_SECONDS:g} s; see the daemon's log") from None
 
-    async def run(self, configure: Callable[[bool], msgspec.Struct], on_removed: Callable[[], None]) -> None:
+    async def run(
+        self, configure: Callable[[bool], msgspec.Struct], on_removed: Callable[[], None], *, must_start: bool
+    ) -> None:
         """Start the manager, and again whenever it ends, with growing pauses. ``configure(first)`` gives its configuration.
 
-        Returns when the cluster has removed this manager. Cancel it to stop the process in good order.
+        Returns when the cluster has removed this manager. Cancel it to stop the process in good order. ``must_start`` is for
+        who waits for the first start and wants its error; a node of a cluster tries again instead: the manager of the daemon
+        before may still hold the log, or its port.
 
         Raises:
-            UnavailableError: the very first start failed; the message carries the manager's last words.
+            UnavailableError: the very first start failed and ``must_start``; the message carries the manager's last words.
         """
         attempt, first = 0, True
         while True:
@@ -63,7 +67,7 @@ class ManagerProcess:
             if code == REMOVED_EXIT_CODE:
                 on_removed()
                 return
-            if first and words is not None:
+            if must_start and first and words is not None:
                 raise UnavailableError(f"the manager did not start: {words}")
             first = False
             pause = RESTART_SECONDS[min(attempt, len(RESTART_SECONDS) - 1)]

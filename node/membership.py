@@ -207,6 +207,7 @@ class Membership:
         try:
             await life.run()
         except CoveyError as error:
+            log.error("the membership ended: %s", error.message)  # noqa: TRY400 - a sentence, not a stack
             self._error = error.message
         except Exception as error:  # the daemon serves on and shows what went wrong
             log.exception("the membership ended")
