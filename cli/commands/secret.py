@@ -1,0 +1,101 @@
+"""``covey secret`` and ``covey config``: the same commands over two kinds of object."""
+
+import base64
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli import options, show
+from cli.client import segment
+from cli.rows import secret as rows
+from cli.service.flags import pairs
+from covey.errors import InvalidArgumentError
+
+MAX_BYTES = 1 << 21  # what is sent to be refused with the daemon's words; nobody needs to read more of a file
+
+
+def _create(kind: str) -> click.Command:
+    @click.command("create")
+    @click.argument("name")
+    @click.argument("file", required=False, metavar="FILE|-")
+    @click.option("-l", "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Labels.")
+    @click.option("-d", "--driver", default="", help="The driver that keeps it.")
+    @click.option("--template-driver", default="", help="The driver that fills placeholders in it.")
+    def create(name: str, file: str | None, labels: tuple[str, ...], driver: str, template_driver: str) -> None:
+        body: dict[str, Any] = {"Name": name, "Labels": dict(pairs(labels))}
+        if driver:
+            body["Driver"] = {"Name": driver}
+        if template_driver:
+            body["Templating"] = {"Name": template_driver}
+        if file is None and not driver:
+            raise click.UsageError(f"say which file holds the {kind}, or - for stdin")
+        if file is not None:
+            body["Data"] = base64.b64encode(_read(file, kind)).decode()
+        click.echo(options.client().post(f"/{kind}s/create", body=body)["ID"])
+
+    create.help = f"Create a {kind} from a file or stdin."
+    return create
+
+
+def _read(file: str, kind: str) -> bytes:
+    if file == "-":
+        return sys.stdin.buffer.read(MAX_BYTES)
+    try:
+        with Path(file).open("rb") as opened:
+            return opened.read(MAX_BYTES)
+    except OSError as error:
+        raise InvalidArgumentError(f"cannot read the {kind} from {file}: {error.strerror}") from error
+
+
+def _inspect(kind: str) -> click.Command:
+    @click.command("inspect")
+    @click.argument("names", nargs=-1, required=True, metavar=f"{kind.upper()}...")
+    @options.inspect_format_option
+    @click.option("--pretty", is_flag=True, help="Print the information in a form for people.")
+    def inspect(names: tuple[str, ...], form: str, pretty: bool) -> int:
+        daemon = options.client()
+        if pretty:
+            from cli.format.pretty import secret as text
+
+            return show.each(names, lambda ref: text(daemon.get(f"/{kind}s/{segment(ref)}")).rstrip("\n"))
+        return show.objects(names, lambda ref: daemon.get(f"/{kind}s/{segment(ref)}"), form)
+
+    inspect.help = f"Show {kind}s in detail."
+    return inspect
+
+
+def _ls(kind: str, row: Callable[..., Any], headers: dict[str, str], table: str) -> click.Command:
+    @click.command("ls")
+    @options.format_option
+    @options.filter_option
+    @options.quiet_option
+    def ls(form: str, filters: tuple[str, ...], quiet: bool) -> None:
+        from cli.rows.task import natural
+
+        found = options.client().get(f"/{kind}s", {"filters": options.parse_filters(filters)})
+        listed = [row(item, show.now_ns()) for item in sorted(found, key=lambda item: natural(item["Spec"]["Name"]))]
+        show.rows(listed, headers, table, form, quiet=quiet)
+
+    ls.help = f"List {kind}s."
+    return ls
+
+
+def _rm(kind: str) -> click.Command:
+    @click.command("rm")
+    @click.argument("names", nargs=-1, required=True, metavar=f"{kind.upper()}...")
+    def rm(names: tuple[str, ...]) -> int:
+        daemon = options.client()
+        return show.each(names, lambda ref: daemon.delete(f"/{kind}s/{segment(ref)}"))
+
+    rm.help = f"Remove {kind}s."
+    return rm
+
+
+create_secret, create_config = _create("secret"), _create("config")
+inspect_secret, inspect_config = _inspect("secret"), _inspect("config")
+ls_secret = _ls("secret", rows.secret_row, rows.HEADERS, rows.SECRET_TABLE)
+ls_config = _ls("config", rows.config_row, rows.CONFIG_HEADERS, rows.CONFIG_TABLE)
+rm_secret, rm_config = _rm("secret"), _rm("config")

@@ -1,0 +1,138 @@
+"""``covey stack``: stacks of services from Compose files, and what Docker's own command deployed."""
+
+import os
+import re
+
+import click
+
+from cli import options, show
+from cli.commands import tasks
+from cli.rows import service as service_rows
+from covey.errors import InvalidArgumentError, NotFoundError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_FILES = click.option(
+    "-c",
+    "--compose-file",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    help='A Compose file, or "-" for stdin; repeat to merge.',
+)
+
+
+@click.command()
+@click.argument("stack")
+@_FILES
+@click.option("-d", "--detach", is_flag=True, help="Do not wait until the services have converged.")
+@click.option("--prune", is_flag=True, help="Remove services that the manifest no longer has.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@click.option("--resolve-image", type=click.Choice(["always", "changed", "never"]), default="never", hidden=True)
+@click.option("--with-registry-auth", is_flag=True, hidden=True)
+def deploy(
+    stack: str,
+    files: tuple[str, ...],
+    detach: bool,
+    prune: bool,
+    quiet: bool,
+    resolve_image: str,
+    with_registry_auth: bool,
+) -> int:
+    """Deploy a new stack or update one; waits until its services have converged, unless detached."""
+    from cli.stack import deploy as run
+    from cli.stack import files as manifests
+
+    if resolve_image != "never" or with_registry_auth:
+        click.echo(
+            "covey: images are not looked up in a registry; --resolve-image and --with-registry-auth have no effect",
+            err=True,
+        )
+    name = _checked(stack)
+    if not files:
+        raise click.UsageError("Please specify a Compose file (with --compose-file)")
+    wanted = manifests.read(name, files)
+    daemon = options.client()
+    names = run.deploy(daemon, wanted, prune=prune)
+    if detach:
+        return 0
+    from cli.service.wait import wait_for
+
+    return wait_for(daemon, names, quiet=quiet)
+
+
+@click.command()
+@_FILES
+@click.option("--skip-interpolation", is_flag=True, help="Leave variables as they are.")
+def config(files: tuple[str, ...], skip_interpolation: bool) -> None:
+    """Show the manifest after merging and interpolation."""
+    import yaml
+
+    from cli.stack import files as manifests
+
+    if not files:
+        raise click.UsageError("Please specify a Compose file (with --compose-file)")
+    content, _ = manifests.read_manifest(files, os.environ, interpolated=not skip_interpolation)
+    if not skip_interpolation:
+        manifests.read("config", files)  # refuses what deploy would refuse
+    click.echo(yaml.safe_dump(content, sort_keys=True, default_flow_style=False, allow_unicode=True), nl=False)
+
+
+@click.command()
+@options.format_option
+def ls(form: str) -> None:
+    """List stacks."""
+    services = options.client().get("/services", {"filters": {"label": [service_rows.STACK_LABEL]}})
+    show.rows(service_rows.stacks(services), service_rows.STACK_HEADERS, service_rows.STACK_TABLE, form)
+
+
+@click.command()
+@click.argument("stack")
+@tasks.list_options
+def ps(stack: str, form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool, no_resolve: bool) -> None:
+    """List the tasks of a stack."""
+    daemon = options.client()
+    wanted = options.parse_filters(filters)
+    wanted["label"] = [*wanted.get("label", []), f"{service_rows.STACK_LABEL}={_checked(stack)}"]
+    found = daemon.get("/tasks", {"filters": wanted})
+    if not found:
+        raise NotFoundError(f"nothing found in stack: {stack}")
+    tasks.show_tasks(daemon, found, form, quiet=quiet, trunc=not no_trunc, resolve=not no_resolve)
+
+
+@click.command()
+@click.argument("stack")
+@options.format_option
+@options.filter_option
+@options.quiet_option
+def services(stack: str, form: str, filters: tuple[str, ...], quiet: bool) -> None:
+    """List the services of a stack."""
+    wanted = options.parse_filters(filters)
+    wanted["label"] = [*wanted.get("label", []), f"{service_rows.STACK_LABEL}={_checked(stack)}"]
+    found = options.client().get("/services", {"filters": wanted, "status": True})
+    if not found:
+        click.echo(f"Nothing found in stack: {stack}", err=True)
+        return
+    show.rows(service_rows.rows(found), service_rows.HEADERS, service_rows.TABLE, form, quiet=quiet)
+
+
+@click.command()
+@click.argument("stacks", nargs=-1, required=True, metavar="STACK...")
+@click.option("-d", "--detach", is_flag=True, hidden=True)
+def rm(stacks: tuple[str, ...], detach: bool) -> int:
+    """Remove stacks; returns when everything of them is gone from the cluster."""
+    from cli.stack import deploy as run
+
+    del detach
+    daemon = options.client()
+
+    def remove(stack: str) -> None:
+        if not run.remove(daemon, _checked(stack)):
+            click.echo(f"Nothing found in stack: {stack}", err=True)
+
+    return show.each(stacks, remove, echo=False)
+
+
+def _checked(stack: str) -> str:
+    if not _NAME.fullmatch(stack):
+        raise InvalidArgumentError(f"invalid stack name: {stack!r}; use letters, digits, _, . and -")
+    return stack

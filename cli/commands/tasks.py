@@ -1,0 +1,53 @@
+"""Lists of tasks, as ``service ps``, ``node ps`` and ``stack ps`` print them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from cli import options, show
+from cli.client import Client, DaemonError, segment
+from cli.rows import task as task_rows
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def list_options(function: F) -> F:
+    """The options of all lists of tasks."""
+    function = click.option("--no-resolve", is_flag=True, help="Do not map IDs to names.")(function)
+    function = options.trunc_option(function)
+    function = options.quiet_option(function)
+    function = options.filter_option(function)
+    return options.format_option(function)
+
+
+def show_tasks(
+    daemon: Client, tasks: Sequence[Mapping[str, Any]], form: str, *, quiet: bool, trunc: bool, resolve: bool
+) -> None:
+    """Print them with the names of their services and nodes."""
+    services, nodes = names(daemon, tasks) if resolve else ({}, {})
+    indent = not quiet and (not form or form.startswith("table"))
+    listed = task_rows.rows(tasks, services, nodes, show.now_ns(), trunc=trunc, indent=indent)
+    show.rows(listed, task_rows.HEADERS, task_rows.TABLE, form, quiet=quiet)
+
+
+def names(daemon: Client, tasks: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], dict[str, str]]:
+    """The names of the services and nodes of tasks; what is gone has none."""
+    services, nodes = {}, {}
+    for service_id in {task["ServiceID"] for task in tasks}:
+        service = _maybe(daemon, f"/services/{segment(service_id)}")
+        if service:
+            services[service_id] = service["Spec"]["Name"]
+    if any(task.get("NodeID") for task in tasks):
+        for node in daemon.get("/nodes"):
+            nodes[node["ID"]] = node["Spec"].get("Name") or node["Description"]["Hostname"]
+    return services, nodes
+
+
+def _maybe(daemon: Client, path: str) -> Any:
+    try:
+        return daemon.get(path)
+    except DaemonError as error:
+        if error.status == 404:
+            return None
+        raise

@@ -1,0 +1,67 @@
+"""Rows as ``--format`` asks: a table with headers, JSON lines, or a Go template for each. Pure.
+
+A row maps the names that templates use to what they print. Column widths follow Go's tabwriter as Docker sets it: at least ten wide, three apart.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cli.format.template import Template
+from covey.errors import InvalidArgumentError
+
+MIN_WIDTH = 10
+GAP = 3
+Row = Mapping[str, Any]
+
+
+class _Fields(dict[str, Any]):
+    """A row in which a name that it does not have is an error, as it is in Docker."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        del default
+        if key not in self:
+            raise InvalidArgumentError(f"template: can't evaluate field {key}; fields are {', '.join(sorted(self))}")
+        return self[key]
+
+
+def render(rows: Iterable[Row], headers: Mapping[str, str], default: str, form: str = "") -> str:
+    """The whole text, each row ended by a line end. ``default`` is the table's template, without the word table."""
+    form = form.strip() if form else "table"
+    if form == "json":
+        return "".join(f"{json.dumps(dict(sorted(row.items())), ensure_ascii=False)}\n" for row in rows)
+    if form == "table" or form.startswith(("table ", "table\t", "table{", "table\\t")):
+        template = Template(form.removeprefix("table").lstrip() or default)
+        head = template.render(_Fields(headers))
+        return align([head, *(template.render(_Fields(row)) for row in rows)])
+    template = Template(form)
+    return "".join(f"{template.render(_Fields(row))}\n" for row in rows)
+
+
+def align(lines: Sequence[str]) -> str:
+    """Lines whose cells end with a tab, put below each other; the last cell of a line is as long as it is."""
+    cells = [part.split("\t") for line in lines for part in line.split("\n")]
+    for column in range(max((len(row) for row in cells), default=0)):
+        start = 0
+        while start < len(cells):
+            if len(cells[start]) - 1 <= column:
+                start += 1
+                continue
+            end = start
+            while end < len(cells) and len(cells[end]) - 1 > column:
+                end += 1
+            width = max(MIN_WIDTH, *(len(row[column]) + GAP for row in cells[start:end]))
+            for row in cells[start:end]:
+                row[column] = row[column].ljust(width)
+            start = end
+    return "".join(f"{''.join(row)}\n" for row in cells)
+
+
+def ellipsis(text: str, length: int) -> str:
+    """Cut to a length, with a mark that something is missing."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def title(word: str) -> str:
+    """A state as tables show it."""
+    return word[:1].upper() + word[1:]

@@ -1,0 +1,123 @@
+"""Numbers as people read and write them: sizes, spans of time, moments. Pure."""
+
+import re
+from datetime import UTC, datetime
+
+from covey.clock import HOUR, MICROSECOND, MILLISECOND, MINUTE, SECOND
+from covey.errors import InvalidArgumentError
+
+_UNITS = {"ns": 1, "us": MICROSECOND, "µs": MICROSECOND, "ms": MILLISECOND, "s": SECOND, "m": MINUTE, "h": HOUR}
+_SPAN = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp])?(i?b)?", re.IGNORECASE)
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)?")
+ID_LENGTH = 12
+
+
+def short(identifier: str) -> str:
+    """An id as tables show it."""
+    return identifier.removeprefix("sha256:")[:ID_LENGTH]
+
+
+def parse_span(text: str) -> int:
+    """Nanoseconds of ``1m30s``, ``500ms``, ``0``.
+
+    Raises:
+        InvalidArgumentError: not of that form.
+    """
+    if text == "0":
+        return 0
+    parts = _SPAN.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise InvalidArgumentError(
+            f"invalid duration {text!r}: write a number and ns, us, ms, s, m or h, such as 1m30s"
+        )
+    return sum(round(float(number) * _UNITS[unit]) for number, unit in parts)
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of ``64m``, ``1.5GiB``, ``1024``: powers of 1024, as Docker reads memory."""
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise InvalidArgumentError(f"invalid size {text!r}: write a number and b, k, m, g or t, such as 64m")
+    exponent = " kmgtp".index(found[2].lower()) if found[2] else 0
+    return int(float(found[1]) * 1024**exponent)
+
+
+def parse_time(text: str) -> int:
+    """Nanoseconds since the epoch of a time as the API writes it; 0 for Go's zero time and for nothing."""
+    found = _TIME.fullmatch(text or "")
+    if not found or text.startswith("0001-"):
+        return 0
+    moment = datetime.fromisoformat(f"{found[1]}T{found[2]}+00:00")
+    if found[4] and found[4] != "Z":
+        moment = datetime.fromisoformat(f"{found[1]}T{found[2]}{found[4]}")
+    return int(moment.timestamp()) * SECOND + int((found[3] or "0").ljust(9, "0"))
+
+
+def go_time(text: str) -> str:
+    """A time of the API as Go's String prints it: ``2024-05-01 12:00:00.123456789 +0000 UTC``."""
+    time_ns = parse_time(text)
+    if not time_ns:
+        return "0001-01-01 00:00:00 +0000 UTC"
+    seconds, rest = divmod(time_ns, SECOND)
+    fraction = f".{rest:09d}".rstrip("0") if rest else ""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}{fraction} +0000 UTC"
+
+
+def ago(time_ns: int, now_ns: int) -> str:
+    """``3 minutes ago``."""
+    return f"{span(now_ns - time_ns)} ago" if time_ns else ""
+
+
+def span(nanoseconds: int) -> str:
+    """About how long, in Docker's words."""
+    seconds = int(nanoseconds / SECOND) if nanoseconds > 0 else 0
+    minutes, hours = seconds // 60, int(nanoseconds / HOUR + 0.5) if nanoseconds > 0 else 0
+    if seconds < 1:
+        return "Less than a second"
+    if seconds < 60:
+        return "1 second" if seconds == 1 else f"{seconds} seconds"
+    if minutes < 60:
+        return "About a minute" if minutes == 1 else f"{minutes} minutes"
+    if hours < 48:
+        return "About an hour" if hours == 1 else f"{hours} hours"
+    if hours < 24 * 14:
+        return f"{hours // 24} days"
+    if hours < 24 * 60:
+        return f"{hours // 24 // 7} weeks"
+    if hours < 24 * 365 * 2:
+        return f"{hours // 24 // 30} months"
+    return f"{int(nanoseconds / HOUR) // 24 // 365} years"
+
+
+def go_span(nanoseconds: int) -> str:
+    """A span as Go prints a Duration: ``1m30s``, ``500ms``."""
+    if not nanoseconds:
+        return "0s"
+    if nanoseconds < SECOND:
+        for unit, size in (("ms", MILLISECOND), ("µs", MICROSECOND), ("ns", 1)):
+            if nanoseconds >= size:
+                return f"{nanoseconds / size:g}{unit}"
+    minutes, rest = divmod(nanoseconds, MINUTE)
+    hours, minutes = divmod(minutes, 60)
+    seconds = f"{rest / SECOND:.9f}".rstrip("0").rstrip(".")
+    head = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{head}{seconds}s"
+
+
+def size(count: float, digits: int = 4) -> str:
+    """Bytes in powers of 1000: ``2.1MB``."""
+    return _scaled(count, 1000.0, ("B", "kB", "MB", "GB", "TB", "PB"), digits)
+
+
+def binary_size(count: float, digits: int = 4) -> str:
+    """Bytes in powers of 1024: ``64MiB``."""
+    return _scaled(count, 1024.0, ("B", "KiB", "MiB", "GiB", "TiB", "PiB"), digits)
+
+
+def _scaled(count: float, base: float, units: tuple[str, ...], digits: int) -> str:
+    index = 0
+    while count >= base and index < len(units) - 1:
+        count /= base
+        index += 1
+    return f"{count:.{digits}g}{units[index]}"

@@ -1,0 +1,80 @@
+"""The command ``covey``: parses, hands over to the command's module, and turns errors into one line and an exit code.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted; ``exec`` and ``attach`` end with the command's own code.
+"""
+
+import os
+import sys
+
+import click
+
+from cli import tree
+from cli.lazy import LazyGroup
+
+INTERRUPTED = 130
+
+
+def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from cli.commands.system import own_version
+
+        click.echo(f"covey version {own_version()}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    entries=tree.ROOT,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 110},
+)
+@click.option("-H", "--host", metavar="unix://PATH", help="The daemon's socket (else COVEY_HOST, then DOCKER_HOST).")
+@click.option("-v", "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version)
+@click.pass_context
+def root(ctx: click.Context, host: str | None) -> None:
+    """Containers on a cluster of machines you own."""
+    ctx.obj = host
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    try:
+        code = root.main(arguments, prog_name="covey", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough; keep the interpreter from saying so when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        message = _sentence(error)
+        if message is None:
+            raise
+        click.echo(message, err=True)
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _sentence(error: Exception) -> str | None:
+    """One line for an error that has a meaning to the user; None for a fault of ours."""
+    from cli.client import DaemonError
+    from covey.errors import CoveyError
+
+    if isinstance(error, DaemonError):
+        return f"Error response from daemon: {_one_line(error.message)}"
+    if isinstance(error, CoveyError):
+        return f"covey: {_one_line(error.message)}"
+    if isinstance(error, OSError) and error.filename:
+        return f"covey: {error.filename}: {error.strerror}"
+    return None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split("\n")).strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

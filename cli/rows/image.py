@@ -1,0 +1,85 @@
+"""Images and their history as rows."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from cli.format.table import Row, ellipsis
+from cli.format.units import ago, short, size
+from covey.clock import SECOND
+
+HEADERS = {
+    "ID": "IMAGE ID",
+    "Repository": "REPOSITORY",
+    "Tag": "TAG",
+    "Digest": "DIGEST",
+    "CreatedSince": "CREATED",
+    "CreatedAt": "CREATED AT",
+    "Size": "SIZE",
+    "Containers": "CONTAINERS",
+    "VirtualSize": "SIZE",
+    "SharedSize": "SHARED SIZE",
+    "UniqueSize": "UNIQUE SIZE",
+}
+TABLE = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+DIGEST_TABLE = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+STEP_HEADERS = {
+    "ID": "IMAGE",
+    "CreatedSince": "CREATED",
+    "CreatedAt": "CREATED AT",
+    "CreatedBy": "CREATED BY",
+    "Size": "SIZE",
+    "Comment": "COMMENT",
+}
+STEP_TABLE = "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
+CREATED_BY_LENGTH = 45
+NONE = "<none>"
+Image = Mapping[str, Any]
+
+
+def rows(images: Iterable[Image], now_ns: int, *, trunc: bool, digests: bool) -> list[Row]:
+    """A row for each name of each image; the newest images first."""
+    result: list[Row] = []
+    for image in sorted(images, key=lambda item: int(item.get("Created", 0)), reverse=True):
+        known = {digest.split("@", 1)[0]: digest.split("@", 1)[1] for digest in image.get("RepoDigests") or []}
+        tags = image.get("RepoTags") or []
+        for name in tags:
+            repository, _, tag = name.rpartition(":")
+            result.append(_row(image, now_ns, (repository, tag, known.get(repository, NONE)), trunc=trunc))
+        if not tags and digests:
+            result += [_row(image, now_ns, (name, NONE, digest), trunc=trunc) for name, digest in known.items()]
+        if not tags and not (digests and known):
+            result.append(_row(image, now_ns, (next(iter(known), NONE), NONE, NONE), trunc=trunc))
+    return result
+
+
+def _row(image: Image, now_ns: int, name: tuple[str, str, str], *, trunc: bool) -> Row:
+    created = int(image.get("Created", 0))
+    return {
+        "ID": short(image["Id"]) if trunc else image["Id"],
+        "Repository": name[0],
+        "Tag": name[1],
+        "Digest": name[2],
+        "CreatedSince": ago(created * SECOND, now_ns) or "N/A",
+        "CreatedAt": f"{datetime.fromtimestamp(created).astimezone():%Y-%m-%d %H:%M:%S %z %Z}",
+        "Size": size(image.get("Size", 0), 3),
+        "Containers": "N/A" if image.get("Containers", -1) < 0 else str(image["Containers"]),
+        "VirtualSize": size(image.get("Size", 0), 3),
+        "SharedSize": "N/A" if image.get("SharedSize", -1) < 0 else size(image["SharedSize"], 3),
+        "UniqueSize": "N/A",
+    }
+
+
+def step(item: Mapping[str, Any], now_ns: int, *, human: bool, trunc: bool) -> Row:
+    """One step of an image's history."""
+    created = int(item.get("Created", 0))
+    at = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    by = str(item.get("CreatedBy", "")).replace("\t", " ")
+    return {
+        "ID": short(item["Id"]) if trunc else item["Id"],
+        "CreatedSince": ago(created * SECOND, now_ns) if human else at,
+        "CreatedAt": at,
+        "CreatedBy": ellipsis(by, CREATED_BY_LENGTH) if trunc else by,
+        "Size": size(item.get("Size", 0), 3) if human else str(item.get("Size", 0)),
+        "Comment": item.get("Comment", ""),
+    }

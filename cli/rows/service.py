@@ -1,0 +1,84 @@
+"""Services and stacks as rows."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cli.format.table import Row
+from cli.format.units import short
+from cli.rows.task import natural
+
+HEADERS = {
+    "ID": "ID",
+    "Name": "NAME",
+    "Mode": "MODE",
+    "Replicas": "REPLICAS",
+    "Image": "IMAGE",
+    "Ports": "PORTS",
+}
+TABLE = "{{.ID}}\t{{.Name}}\t{{.Mode}}\t{{.Replicas}}\t{{.Image}}\t{{.Ports}}"
+STACK_HEADERS = {"Name": "NAME", "Services": "SERVICES", "Orchestrator": "ORCHESTRATOR", "Namespace": "NAMESPACE"}
+STACK_TABLE = "{{.Name}}\t{{.Services}}"
+STACK_LABEL = "com.docker.stack.namespace"
+_MODES = {
+    "Replicated": "replicated",
+    "Global": "global",
+    "ReplicatedJob": "replicated job",
+    "GlobalJob": "global job",
+}
+Service = Mapping[str, Any]
+
+
+def rows(services: Iterable[Service]) -> list[Row]:
+    """Ordered by name, numbers in names as numbers."""
+    return [row(service) for service in sorted(services, key=lambda service: natural(service["Spec"]["Name"]))]
+
+
+def row(service: Service) -> Row:
+    spec = service["Spec"]
+    return {
+        "ID": short(service["ID"]),
+        "Name": spec["Name"],
+        "Mode": mode(service),
+        "Replicas": replicas(service),
+        "Image": image(service),
+        "Ports": ports(service),
+    }
+
+
+def mode(service: Service) -> str:
+    return next((word for key, word in _MODES.items() if key in service["Spec"].get("Mode", {})), "")
+
+
+def replicas(service: Service) -> str:
+    status = service.get("ServiceStatus") or {}
+    text = f"{status.get('RunningTasks', 0)}/{status.get('DesiredTasks', 0)}"
+    placement = service["Spec"]["TaskTemplate"].get("Placement") or {}
+    if placement.get("MaxReplicas"):
+        text += f" (max {placement['MaxReplicas']} per node)"
+    return text
+
+
+def image(service: Service) -> str:
+    text: str = (service["Spec"]["TaskTemplate"].get("ContainerSpec") or {}).get("Image", "")
+    name = text.split("@", 1)[0]
+    return name if ":" in name else text
+
+
+def ports(service: Service) -> str:
+    published = (service.get("Endpoint") or {}).get("Ports") or []
+    return ", ".join(
+        f"*:{port.get('PublishedPort', '')}->{port.get('TargetPort', '')}/{port.get('Protocol', 'tcp')}"
+        for port in published
+        if port.get("PublishMode", "ingress") == "ingress"
+    )
+
+
+def stacks(services: Iterable[Service]) -> list[Row]:
+    """The stacks that services belong to, by the label that Docker puts on them."""
+    counts = Counter((service["Spec"].get("Labels") or {}).get(STACK_LABEL, "") for service in services)
+    return [
+        {"Name": name, "Services": str(count), "Orchestrator": "Swarm", "Namespace": ""}
+        for name, count in sorted(counts.items(), key=lambda item: natural(item[0]))
+        if name
+    ]

@@ -1,0 +1,91 @@
+"""Tasks as rows: newest first in each slot, the older ones marked as what came before it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cli.format.table import Row, ellipsis, title
+from cli.format.units import ago, parse_time, short
+
+HEADERS = {
+    "ID": "ID",
+    "Name": "NAME",
+    "Image": "IMAGE",
+    "Node": "NODE",
+    "DesiredState": "DESIRED STATE",
+    "CurrentState": "CURRENT STATE",
+    "Error": "ERROR",
+    "Ports": "PORTS",
+}
+TABLE = "{{.ID}}\t{{.Name}}\t{{.Image}}\t{{.Node}}\t{{.DesiredState}}\t{{.CurrentState}}\t{{.Error}}\t{{.Ports}}"
+ERROR_LENGTH = 30
+Task = Mapping[str, Any]
+
+
+def ordered(tasks: Sequence[Task], services: Mapping[str, str]) -> list[Task]:
+    """By service name and slot (or node), newest first within."""
+    newest_first = sorted(tasks, key=lambda task: str(task["CreatedAt"]), reverse=True)
+    return sorted(
+        newest_first,
+        key=lambda task: (
+            natural(services.get(task["ServiceID"], task["ServiceID"])),
+            task.get("Slot", 0),
+            task.get("NodeID", "") if not task.get("Slot") else "",
+        ),
+    )
+
+
+def natural(text: str) -> tuple[tuple[int, str], ...]:
+    """A key that puts web2 before web10."""
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text) if part)
+
+
+def name(task: Task, service: str) -> str:
+    return f"{service}.{task.get('Slot') or task.get('NodeID', '')}"
+
+
+def rows(
+    tasks: Sequence[Task],
+    services: Mapping[str, str],
+    nodes: Mapping[str, str],
+    now_ns: int,
+    *,
+    trunc: bool,
+    indent: bool,
+) -> list[Row]:
+    """``services`` and ``nodes`` give the names of ids; an id without one stands for itself."""
+    result: list[Row] = []
+    previous = ""
+    for task in ordered(tasks, services):
+        service = services.get(task["ServiceID"], task["ServiceID"])
+        full = name(task, service)
+        status = task["Status"]
+        error = status.get("Err", "")
+        if trunc and error:
+            error = ellipsis(error, ERROR_LENGTH)
+        since = ago(parse_time(status.get("Timestamp", "")), now_ns)
+        node = task.get("NodeID", "")
+        result.append(
+            {
+                "ID": short(task["ID"]) if trunc else task["ID"],
+                "Name": f" \\_ {full}" if indent and full == previous else full,
+                "Image": image(task, trunc=trunc),
+                "Node": nodes.get(node, node),
+                "DesiredState": title(task.get("DesiredState", "")),
+                "CurrentState": f"{title(status.get('State', ''))} {since.lower()}".rstrip(),
+                "Error": f'"{error}"' if error else "",
+                "Ports": _ports(status),
+            }
+        )
+        previous = full
+    return result
+
+
+def image(task: Task, *, trunc: bool) -> str:
+    text: str = ((task.get("Spec") or {}).get("ContainerSpec") or {}).get("Image", "")
+    return text.split("@", 1)[0] if trunc and ":" in text.split("@", 1)[0] else text
+
+
+def _ports(status: Mapping[str, Any]) -> str:
+    ports = (status.get("PortStatus") or {}).get("Ports") or []
+    return ",".join(f"*:{port['PublishedPort']}->{port['TargetPort']}/{port['Protocol']}" for port in ports)

@@ -1,0 +1,1 @@
+"""What the commands of services decide: flags to a spec, a change of a spec, whether it has converged. Pure, but for ``wait`` and ``logs``."""

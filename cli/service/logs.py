@@ -1,0 +1,76 @@
+"""Lines of a service's log with who wrote each: ``web.1.0q7wp3zr8kv6@host    | text``."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote_plus
+
+from cli.client import Client, DaemonError
+from cli.format.units import short
+from cli.terminal.logs import write_output
+
+_PREFIX = "com.docker.swarm."
+
+
+class Names:
+    """Names of tasks and nodes, asked for once each."""
+
+    def __init__(self, daemon: Client, *, resolve: bool, task_ids: bool, trunc: bool) -> None:
+        self._daemon = daemon
+        self._resolve, self._task_ids, self._trunc = resolve, task_ids, trunc
+        self._known: dict[str, Any] = {}
+
+    def writer(self, context: Mapping[str, str]) -> str:
+        """Who wrote a line, from the ids the daemon put before it."""
+        service, task, node = (context.get(f"{_PREFIX}{kind}.id", "") for kind in ("service", "task", "node"))
+        identifier = short(task) if self._trunc else task
+        if not self._resolve:
+            return f"{short(service) if self._trunc else service}.{identifier}@{short(node) if self._trunc else node}"
+        found = self._get(f"/services/{service}")
+        name = found["Spec"]["Name"] if found else service
+        replicas = ((found or {}).get("Spec", {}).get("Mode", {}).get("Replicated") or {}).get("Replicas", 1)
+        slot = (self._get(f"/tasks/{task}") or {}).get("Slot", 0)
+        host = self._get(f"/nodes/{node}")
+        hostname = host["Description"]["Hostname"] if host else node
+        padding = " " * max(len(str(replicas)) - len(str(slot)), 0)
+        parts = [name, str(slot) if slot else node, *([identifier] if self._task_ids else [])]
+        return f"{'.'.join(parts)}@{hostname}{padding}"
+
+    def _get(self, path: str) -> Any:
+        if path not in self._known:
+            try:
+                self._known[path] = self._daemon.get(path)
+            except DaemonError:
+                self._known[path] = None
+        return self._known[path]
+
+
+def split(line: bytes, *, timestamps: bool) -> tuple[str, dict[str, str], bytes]:
+    """A line's time (empty without), its context and its text."""
+    time = ""
+    if timestamps:
+        head, _, line = line.partition(b" ")
+        time = head.decode()
+    head, _, text = line.partition(b" ")
+    context = dict(
+        (unquote_plus(key), unquote_plus(value))
+        for key, _, value in (pair.partition("=") for pair in head.decode(errors="replace").split(","))
+    )
+    return time, context, text
+
+
+def print_logs(
+    daemon: Client, path: str, query: Mapping[str, Any], *, names: Names | None, details: bool, tty: bool
+) -> None:
+    """``names`` None prints the lines alone."""
+    timestamps = bool(query.get("timestamps"))
+    wanted = {**query, "stdout": True, "stderr": True, "details": names is not None}
+
+    def decorate(line: bytes) -> bytes:
+        time, context, text = split(line, timestamps=timestamps)
+        writer = names.writer(context) if names else ""
+        extra = ",".join(f"{key}={value}" for key, value in sorted(context.items())) if details else ""
+        head = "".join(f"{part} " for part in (time, extra) if part)
+        return f"{writer}    | {head}".encode() + text
+
+    chunks = daemon.chunks("GET", path, wanted)
+    write_output(chunks, framed=not tty, transform=decorate if names else None)

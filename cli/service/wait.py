@@ -1,0 +1,100 @@
+"""Waits until services have converged and shows how it goes: a bar for each on a terminal, else a line when something has changed.
+
+The judgement is ``converge.judge``. Interrupting the wait interrupts nothing else: the cluster goes on by itself.
+"""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import click
+
+from cli.client import Client, DaemonError
+from cli.service.converge import Progress, judge
+
+POLL_SECONDS = 0.15
+INTERRUPTED = 130
+
+
+class _Display(Protocol):
+    def show(self, name: str, progress: Progress) -> None: ...
+    def close(self) -> None: ...
+
+
+class _Lines:
+    """A line for each change."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, str] = {}
+
+    def show(self, name: str, progress: Progress) -> None:
+        line = f"{name}: {progress.line}"
+        if self._shown.get(name) != line:
+            self._shown[name] = line
+            click.echo(line)
+
+    def close(self) -> None:
+        return
+
+
+class _Silent:
+    def show(self, name: str, progress: Progress) -> None:
+        del name, progress
+
+    def close(self) -> None:
+        return
+
+
+def wait_for(daemon: Client, services: Sequence[str], *, quiet: bool = False) -> int:
+    """Wait for all; 0 when they have converged, 1 when one's update was paused or rolled back, 130 when interrupted."""
+    display: _Display = _Silent() if quiet else _bars() if sys.stdout.isatty() else _Lines()
+    code = 0
+    try:
+        for name in services:
+            code |= _wait_one(daemon, name, display)
+    except KeyboardInterrupt:
+        display.close()
+        click.echo("Interrupted; the cluster goes on by itself. Look with: covey service ps", err=True)
+        return INTERRUPTED
+    display.close()
+    return code
+
+
+def _wait_one(daemon: Client, name: str, display: _Display) -> int:
+    rolled_back = False
+    while True:
+        service = daemon.get(f"/services/{name}")
+        progress = judge(service, _tasks(daemon, service), _eligible(daemon, service))
+        display.show(service["Spec"]["Name"], progress)
+        rolled_back = rolled_back or progress.update.startswith("rollback")
+        if progress.stopped:
+            display.close()
+            click.echo(f"service {name}: update {progress.update.replace('_', ' ')}: {progress.message}", err=True)
+            return 1
+        if progress.done:
+            return int(rolled_back)
+        time.sleep(POLL_SECONDS)
+
+
+def _tasks(daemon: Client, service: Mapping[str, Any]) -> list[Any]:
+    filters = {"service": [service["ID"]], "_up-to-date": ["true"]}
+    tasks: list[Any] = daemon.get("/tasks", {"filters": filters})
+    return tasks
+
+
+def _eligible(daemon: Client, service: Mapping[str, Any]) -> int:
+    """How many nodes a global service waits for: the daemon counts those its constraints leave."""
+    if "Global" not in (service["Spec"].get("Mode") or {}):
+        return 0
+    try:
+        listed = daemon.get("/services", {"filters": {"id": [service["ID"]]}, "status": True})
+    except DaemonError:
+        return 0
+    return int((listed[0].get("ServiceStatus") or {}).get("DesiredTasks", 0)) if listed else 0
+
+
+def _bars() -> _Display:
+    from cli.service.bars import Bars
+
+    return Bars()

@@ -1,0 +1,129 @@
+"""Carries out what ``plan`` decides: networks, secrets and configs first, then services; and takes stacks away again."""
+
+import base64
+import time
+from typing import Any
+
+import click
+
+from cli.client import Client, DaemonError
+from cli.stack import plan
+from cli.stack.model import NAMESPACE_LABEL, FileObject, Stack
+from covey.errors import ConflictError, DeadlineError
+
+REMOVE_SECONDS = 60.0
+POLL_SECONDS = 0.1
+
+
+def labelled(stack: str) -> dict[str, list[str]]:
+    """The filter for what belongs to a stack."""
+    return {"label": [f"{NAMESPACE_LABEL}={stack}"]}
+
+
+def deploy(daemon: Client, stack: Stack, *, prune: bool) -> list[str]:
+    """Bring the cluster there; the names of the services it shall have, for whoever waits.
+
+    Raises:
+        CoveyError: the daemon refuses, or something that must exist does not; what was made stays, and deploying again goes on.
+    """
+    existing = daemon.get("/services", {"filters": labelled(stack.name)})
+    networks = daemon.get("/networks")
+    missing = plan.networks_to_create(stack, networks)
+    files = {kind: plan.files_to_write(wanted, daemon.get(f"/{kind}s"), kind) for kind, wanted in _files(stack)}
+    if prune:
+        for item in plan.services(stack.services, existing, prune=True).prune:
+            _say(f"Removing service {item['Spec']['Name']}")
+            daemon.delete(f"/services/{item['ID']}")
+    for network in missing:
+        _say(f"Creating network {network.name}")
+        daemon.post("/networks/create", body=network.body)
+    for kind, (create, update) in files.items():
+        for item in create:
+            _say(f"Creating {kind} {item.name}")
+            daemon.post(f"/{kind}s/create", body=_body(item))
+        for there, item in update:
+            _update_file(daemon, kind, there, item)
+    _services(daemon, stack, existing)
+    return [service.name for service in stack.services]
+
+
+def remove(daemon: Client, stack: str) -> bool:
+    """Take everything of a stack away; False when there was nothing. Networks go when their last task has gone."""
+    services = daemon.get("/services", {"filters": labelled(stack)})
+    parts = {kind: daemon.get(f"/{kind}s", {"filters": labelled(stack)}) for kind in ("secret", "config")}
+    networks = daemon.get("/networks", {"filters": labelled(stack)})
+    for item in services:
+        _say(f"Removing service {item['Spec']['Name']}")
+        daemon.delete(f"/services/{item['ID']}")
+    for kind, items in parts.items():
+        for item in items:
+            _say(f"Removing {kind} {item['Spec']['Name']}")
+            _retry(daemon, f"/{kind}s/{item['ID']}")
+    for item in networks:
+        _say(f"Removing network {item['Name']}")
+        _retry(daemon, f"/networks/{item['Id']}")
+    return bool(services or networks or any(parts.values()))
+
+
+def _services(daemon: Client, stack: Stack, existing: list[Any]) -> None:
+    networks = {item["Name"]: item["Id"] for item in daemon.get("/networks")}
+    ids = {kind: {item["Spec"]["Name"]: item["ID"] for item in daemon.get(f"/{kind}s")} for kind, _ in _files(stack)}
+    wanted = [plan.resolve(service, networks, ids["secret"], ids["config"]) for service in stack.services]
+    decided = plan.services(wanted, existing, prune=False)
+    for service in decided.create:
+        _say(f"Creating service {service.name}")
+        daemon.post("/services/create", body=service.spec)
+    for item, service in decided.update:
+        _say(f"Updating service {service.name} (id: {item['ID']})")
+        version = {"version": item["Version"]["Index"]}
+        daemon.post(f"/services/{item['ID']}/update", version, plan.updated(item, service))
+    for _, service in decided.same:
+        _say(f"Service {service.name} is as it shall be")
+
+
+def _files(stack: Stack) -> tuple[tuple[str, tuple[FileObject, ...]], ...]:
+    return (("secret", stack.secrets), ("config", stack.configs))
+
+
+def _body(item: FileObject) -> dict[str, Any]:
+    return {
+        "Name": item.name,
+        "Labels": item.labels,
+        **({"Data": base64.b64encode(item.data).decode()} if item.data is not None else {}),
+        **({"Driver": item.driver} if item.driver else {}),
+        **({"Templating": {"Name": item.template_driver}} if item.template_driver else {}),
+    }
+
+
+def _update_file(daemon: Client, kind: str, there: Any, item: FileObject) -> None:
+    try:
+        daemon.post(f"/{kind}s/{there['ID']}/update", {"version": there["Version"]["Index"]}, _body(item))
+    except DaemonError as error:
+        if error.status == 400 and "labels" in error.message.lower():
+            raise ConflictError(
+                f"the {kind} {item.name} exists with another content, and contents never change: give the new one another "
+                f"name ({kind}s.{item.key}.name); the daemon says: {error.message}"
+            ) from error
+        raise
+
+
+def _retry(daemon: Client, path: str) -> None:
+    """Delete once nothing uses it any more: tasks of services that were just removed take their time to stop."""
+    deadline = time.monotonic() + REMOVE_SECONDS
+    while True:
+        try:
+            daemon.delete(path)
+        except DaemonError as error:
+            if error.status == 404:
+                return
+            if "in use" not in error.message and "active" not in error.message:
+                raise
+            if time.monotonic() > deadline:
+                raise DeadlineError(f"still in use after {REMOVE_SECONDS:.0f} s: {error.message}") from error
+            time.sleep(POLL_SECONDS)
+        else:
+            return
+
+
+def _say(text: str) -> None:
+    click.echo(text)

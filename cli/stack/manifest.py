@@ -1,0 +1,217 @@
+"""A whole manifest, merged and interpolated, as a Stack. Pure: contents of files come in."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cli.stack.model import NAMESPACE_LABEL, FileObject, Network, Service, Stack
+from cli.stack.mounts import Paths
+from cli.stack.section import Section
+from cli.stack.service import service_spec
+from covey.errors import InvalidArgumentError
+
+TOP_HINTS = {"include": "give the files with several -c", "models": "remove it"}
+ReadFile = Callable[[str, str], bytes]  # the path as written, where it is written
+
+
+def read_stack(
+    name: str, content: Mapping[str, Any], environment: Mapping[str, str], read_file: ReadFile, folder: str
+) -> Stack:
+    """What the manifest comes to; ``folder`` is where its relative paths start.
+
+    Raises:
+        UnsupportedError: a key without a meaning here, by its path.
+        InvalidArgumentError: a wrong value, by its path.
+    """
+    top = Section(content, "")
+    top.raw("version"), top.raw("name")
+    services = top.section("services")
+    if not services.keys():
+        raise InvalidArgumentError("services is missing: a stack needs at least one service")
+    networks = _networks(name, top.section("networks"))
+    volumes = _volumes(name, top.section("volumes"))
+    secrets = _files(name, top.section("secrets"), environment, read_file)
+    configs = _files(name, top.section("configs"), environment, read_file)
+    top.done(TOP_HINTS)
+    read = []
+    for key in services.keys():  # noqa: SIM118 — not a dict
+        section = services.section(key)
+        spec = service_spec(
+            name,
+            key,
+            section,
+            networks={network.key: network.name for network in networks},
+            volumes=volumes,
+            secrets={secret.key: secret.name for secret in secrets},
+            configs={config.key: config.name for config in configs},
+            environment=variables(section, environment, read_file),
+            paths=Paths(folder=folder, home=environment.get("HOME", "/")),
+        )
+        read.append(Service(key=key, name=spec["Name"], spec=spec))
+    used = {item["Target"] for service in read for item in service.spec["TaskTemplate"].get("Networks", ())}
+    return Stack(
+        name=name,
+        networks=tuple(network for network in networks if network.name in used),
+        secrets=secrets,
+        configs=configs,
+        services=tuple(sorted(read, key=lambda service: service.name)),
+    )
+
+
+def variables(service: Section, environment: Mapping[str, str], read_file: ReadFile) -> dict[str, str | None]:
+    """The service's environment: its files in order, then its own; a name alone takes the deploying shell's value."""
+    result: dict[str, str | None] = {}
+    for item in _env_files(service):
+        path, required = item.text("path"), item.flag("required")
+        item.done()
+        try:
+            text = read_file(path, item.path).decode()
+        except UnicodeDecodeError:
+            raise InvalidArgumentError(f"{item.path}: {path} is not text in UTF-8") from None
+        except InvalidArgumentError:
+            if required is False:
+                continue
+            raise
+        result.update(env_lines(text, environment))
+    for key, value in service.optional_text_map("environment").items():
+        result[key] = environment.get(key) if value is None else value
+    return result
+
+
+def env_lines(text: str, environment: Mapping[str, str]) -> dict[str, str | None]:
+    """An environment file: ``KEY=VALUE``, comments, and names alone, which take the shell's value or are left out.
+
+    Raises:
+        InvalidArgumentError: a line without a name.
+    """
+    result: dict[str, str | None] = {}
+    for line in text.removeprefix("\ufeff").splitlines():
+        line = line.lstrip()  # noqa: PLW2901
+        if not line or line.startswith("#"):
+            continue
+        key, separator, value = line.partition("=")
+        if not key or any(character.isspace() for character in key.rstrip()):
+            raise InvalidArgumentError(f"invalid line in an environment file: {line!r}; write KEY=VALUE")
+        if separator:
+            result[key] = value
+        elif key.strip() in environment:
+            result[key.strip()] = environment[key.strip()]
+    return result
+
+
+def _env_files(service: Section) -> list[Section]:
+    value = service.raw("env_file")
+    listed = Section({"env_file": [value] if isinstance(value, str | dict) else value}, service.path)
+    return listed.sections("env_file", lambda text, _: {"path": text})
+
+
+def _networks(stack: str, section: Section) -> tuple[Network, ...]:
+    keys = section.keys()
+    result = [_network(stack, key, section.section(key)) for key in keys]
+    if "default" not in keys:
+        result.append(_network(stack, "default", Section({}, "networks.default")))
+    return tuple(result)
+
+
+def _network(stack: str, key: str, section: Section) -> Network:
+    external, name = _external(section, key)
+    name = name or f"{stack}_{key}"
+    if external:
+        section.done(dict.fromkeys(section.keys(), "an external network is used as it is"))
+        return Network(key=key, name=name, external=True)
+    ipam = section.section("ipam")
+    body = {
+        "Name": name,
+        "Driver": section.text("driver") or "overlay",
+        "Options": section.text_map("driver_opts"),
+        "Attachable": section.flag("attachable") or False,
+        "Internal": section.flag("internal") or False,
+        "Labels": {**section.text_map("labels"), NAMESPACE_LABEL: stack},
+        "Scope": "swarm",
+    }
+    if ipam.keys():
+        body["IPAM"] = {"Driver": ipam.text("driver"), "Config": [_subnet(item) for item in _ipam_configs(ipam)]}
+        ipam.done()
+    section.done()
+    return Network(key=key, name=name, body=body)
+
+
+def _ipam_configs(ipam: Section) -> list[Section]:
+    return ipam.sections("config", lambda text, _: {"subnet": text})
+
+
+def _subnet(item: Section) -> dict[str, str]:
+    values = {"Subnet": item.text("subnet"), "Gateway": item.text("gateway"), "IPRange": item.text("ip_range")}
+    item.done()
+    return {key: value for key, value in values.items() if value}
+
+
+def _volumes(stack: str, section: Section) -> dict[str, dict[str, Any]]:
+    result = {}
+    for key in section.keys():  # noqa: SIM118 — not a dict
+        item = section.section(key)
+        external, name = _external(item, key)
+        result[key] = {
+            "name": name or f"{stack}_{key}",
+            "external": external,
+            "labels": item.text_map("labels"),
+            "driver": item.text("driver"),
+            "options": item.text_map("driver_opts"),
+        }
+        item.done()
+    return result
+
+
+def _files(stack: str, section: Section, environment: Mapping[str, str], read_file: ReadFile) -> tuple[FileObject, ...]:
+    """Secrets or configs, in the order of their names."""
+    return tuple(_file(stack, key, section.section(key), environment, read_file) for key in sorted(section.keys()))
+
+
+def _file(stack: str, key: str, section: Section, environment: Mapping[str, str], read_file: ReadFile) -> FileObject:
+    external, name = _external(section, key)
+    name = name or f"{stack}_{key}"
+    if external:
+        section.done(dict.fromkeys(section.keys(), "what is external is used as it is"))
+        return FileObject(key=key, name=name, external=True)
+    file, variable, content = section.text("file"), section.text("environment"), section.raw("content")
+    driver = section.text("driver")
+    given = [
+        word
+        for word, value in (("file", file), ("environment", variable), ("content", content), ("driver", driver))
+        if value
+    ]
+    if len(given) != 1:
+        raise InvalidArgumentError(
+            f"{section.path} needs exactly one of file, environment, content, driver or external"
+        )
+    data = None
+    if file:
+        data = read_file(file, section.where("file"))
+    elif variable:
+        if variable not in environment:
+            raise InvalidArgumentError(f"{section.where('environment')}: the variable {variable} is not set")
+        data = environment[variable].encode()
+    elif content:
+        data = section.text("content").encode()
+    options = section.text_map("driver_opts")
+    result = FileObject(
+        key=key,
+        name=name,
+        labels={**section.text_map("labels"), NAMESPACE_LABEL: stack},
+        data=data,
+        driver={"Name": driver, "Options": options} if driver else None,
+        template_driver=section.text("template_driver"),
+    )
+    section.done()
+    return result
+
+
+def _external(section: Section, key: str) -> tuple[bool, str]:
+    """Whether it must exist, and its name; ``external: {name: N}`` is the older form."""
+    name, external = section.text("name"), section.raw("external")
+    if isinstance(external, dict):
+        inner = section.section("external")
+        name = inner.text("name") or name
+        inner.done()
+        return True, name or key
+    wanted = section.flag("external") or False
+    return wanted, name or (key if wanted else "")

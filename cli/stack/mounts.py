@@ -1,0 +1,131 @@
+"""The ``volumes`` and ``tmpfs`` of a service as mounts. Pure."""
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from cli.format.units import parse_bytes
+from cli.stack.model import NAMESPACE_LABEL
+from cli.stack.section import Section
+from covey.errors import InvalidArgumentError
+
+_FLAGS = {"ro", "rw", "nocopy"}
+_PROPAGATION = {"private", "rprivate", "shared", "rshared", "slave", "rslave"}
+Mount = dict[str, Any]
+
+
+class Paths(NamedTuple):
+    """Where the relative paths of a manifest start, and what ``~`` is."""
+
+    folder: str
+    home: str
+
+    def absolute(self, path: str) -> str:
+        if path == "~" or path.startswith("~/"):
+            path = self.home + path[1:]
+        return posixpath.normpath(posixpath.join(self.folder, path))
+
+
+def mounts(stack: str, service: Section, volumes: Mapping[str, Mapping[str, Any]], paths: Paths) -> list[Mount]:
+    """``volumes`` are the top-level ones as ``manifest`` reads them: name, external, labels, driver, options."""
+    result = [_mount(stack, item, volumes, paths) for item in service.sections("volumes", short)]
+    return result + [tmpfs(text, service.where("tmpfs")) for text in service.texts("tmpfs", one=True)]
+
+
+def short(text: str, path: str) -> dict[str, Any]:
+    """``SOURCE:TARGET[:ro]`` or ``TARGET`` as the long form; a source with a slash or a dot in front is a path."""
+    parts = text.split(":")
+    if len(parts) > 3 or not all(parts):
+        raise InvalidArgumentError(f"{path}: {text!r} must be [SOURCE:]TARGET[:OPTIONS]")
+    if len(parts) == 1:
+        return {"type": "volume", "target": text}
+    source, target, *rest = parts
+    result: dict[str, Any] = {"source": source, "target": target, "type": "bind" if is_path(source) else "volume"}
+    for option in (rest[0] if rest else "").split(","):
+        if option in ("", "rw"):
+            continue
+        if option == "ro":
+            result["read_only"] = True
+        elif option == "nocopy" and result["type"] == "volume":
+            result["volume"] = {"nocopy": True}
+        elif option in _PROPAGATION and result["type"] == "bind":
+            result["bind"] = {"propagation": option}
+        else:
+            raise InvalidArgumentError(f"{path}: unknown option {option!r} in {text!r}")
+    return result
+
+
+def is_path(source: str) -> bool:
+    return source.startswith(("/", ".", "~"))
+
+
+def tmpfs(text: str, path: str) -> Mount:
+    """``TARGET[:size=64m,mode=1770]``."""
+    target, _, options = text.partition(":")
+    if not target.startswith("/"):
+        raise InvalidArgumentError(f"{path}: {text!r} must begin with an absolute path")
+    values: Mount = {}
+    for option in filter(None, options.split(",")):
+        key, _, value = option.partition("=")
+        if key == "size":
+            values["SizeBytes"] = parse_bytes(value)
+        elif key == "mode" and value and set(value) <= set("01234567"):
+            values["Mode"] = int(value, 8)
+        else:
+            raise InvalidArgumentError(f"{path}: unknown option {option!r} in {text!r}; known are size and mode")
+    return {"Type": "tmpfs", "Target": target, **({"TmpfsOptions": values} if values else {})}
+
+
+def _mount(stack: str, item: Section, volumes: Mapping[str, Mapping[str, Any]], paths: Paths) -> Mount:
+    kind = item.choice("type", ("volume", "bind", "tmpfs"), "volume")
+    source, target = item.text("source"), item.text("target")
+    if not target.startswith("/"):
+        raise InvalidArgumentError(f"{item.where('target')} must be an absolute path in the container, not {target!r}")
+    mount: Mount = {"Type": kind, "Target": target, **({"ReadOnly": True} if item.flag("read_only") else {})}
+    if kind == "bind":
+        mount.update(_bind(item, source, paths))
+    elif kind == "volume":
+        mount.update(_volume(stack, item, source, volumes))
+    else:
+        mount.update(_tmpfs(item, source))
+    item.done()
+    return mount
+
+
+def _bind(item: Section, source: str, paths: Paths) -> Mount:
+    if not source:
+        raise InvalidArgumentError(f"{item.path}: a bind needs a source, a path on the host")
+    options = item.section("bind")
+    propagation = options.text("propagation")
+    options.done()
+    return {"Source": paths.absolute(source), **({"BindOptions": {"Propagation": propagation}} if propagation else {})}
+
+
+def _volume(stack: str, item: Section, source: str, volumes: Mapping[str, Mapping[str, Any]]) -> Mount:
+    options = item.section("volume")
+    no_copy = options.flag("nocopy")
+    options.done()
+    given: Mount = {"NoCopy": True} if no_copy else {}
+    if not source:
+        return {"VolumeOptions": given} if given else {}
+    if source not in volumes:
+        raise InvalidArgumentError(
+            f"{item.path} refers to the volume {source!r}, which is not under the top-level volumes"
+        )
+    volume = volumes[source]
+    if not volume["external"]:
+        given["Labels"] = {**volume["labels"], NAMESPACE_LABEL: stack}
+        if volume["driver"] or volume["options"]:
+            driver = {"Name": volume["driver"], "Options": volume["options"]}
+            given["DriverConfig"] = {key: value for key, value in driver.items() if value}
+    return {"Source": volume["name"], **({"VolumeOptions": given} if given else {})}
+
+
+def _tmpfs(item: Section, source: str) -> Mount:
+    if source:
+        raise InvalidArgumentError(f"{item.where('source')}: a tmpfs has no source")
+    options = item.section("tmpfs")
+    values = {"SizeBytes": options.size("size"), "Mode": options.number("mode")}
+    options.done()
+    values = {key: value for key, value in values.items() if value}
+    return {"TmpfsOptions": values} if values else {}

@@ -1,0 +1,1 @@
+"""Streams of containers: logs in frames, and terminals over a hijacked connection."""
