@@ -1,0 +1,16 @@
+from pathlib import Path
+
+import pytest
+
+from covey.errors import InvalidArgumentError
+from node.options import parse
+
+
+def test_the_socket_stands_in_the_run_folder_unless_said_otherwise() -> None:
+    assert parse(["--run-dir", "/run/x"]).socket == Path("/run/x/covey.sock")
+    assert parse(["--host", "unix:///tmp/c.sock"]).socket == Path("/tmp/c.sock")
+
+
+def test_a_tcp_socket_is_refused_by_name() -> None:
+    with pytest.raises(InvalidArgumentError, match="tcp://0.0.0.0:2375"):
+        parse(["--host", "tcp://0.0.0.0:2375"])
