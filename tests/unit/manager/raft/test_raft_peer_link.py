@@ -1,0 +1,68 @@
+"""What waits for a peer: a commit index alone gives way to an append that carries it too."""
+
+from manager.raft.core import Entry, EntryKind, Message, MessageKind, Snapshot
+from manager.raft.peer import PeerLink
+from manager.store.consensus import Member
+
+ENTRY = Entry(index=8, term=2, kind=EntryKind.NORMAL, data=b"write")
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.lost: list[int] = []
+
+    def unreachable(self, peer: int) -> None:
+        self.lost.append(peer)
+
+    def snapshot_sent(self, peer: int, *, ok: bool) -> None: ...
+
+    def told_removed(self) -> None: ...
+
+
+async def _no_snapshot(_index: int) -> Snapshot:
+    raise AssertionError
+
+
+def link() -> PeerLink:
+    return PeerLink(Member(raft_id=2, node_id="b", addr="b:1"), "cluster", lambda: None, Listener(), _no_snapshot)
+
+
+def append(*, index: int = 7, term: int = 2, commit: int = 7, entries: tuple[Entry, ...] = ()) -> Message:
+    return Message(MessageKind.APPEND, 2, 1, term, log_term=2, index=index, commit=commit, entries=entries)
+
+
+def kinds(link: PeerLink) -> list[tuple[int, int, int]]:
+    return [(message.kind, message.commit, len(message.entries)) for message in link._take_batch().messages]
+
+
+async def test_a_commit_index_alone_travels_with_the_append_that_follows_it():
+    peer = link()
+    peer.send(append(commit=7))
+    peer.send(append(commit=7, entries=(ENTRY,)))
+    assert kinds(peer) == [(MessageKind.APPEND, 7, 1)]
+    assert peer._queue_bytes == 0
+
+
+async def test_a_commit_index_is_kept_before_an_append_of_another_place_or_term():
+    for other in (append(index=6, entries=(ENTRY,)), append(term=3, entries=(ENTRY,)), append(commit=6)):
+        peer = link()
+        peer.send(append(commit=7))
+        peer.send(other)
+        assert len(kinds(peer)) == 2
+
+
+async def test_entries_are_never_overtaken():
+    peer = link()
+    peer.send(append(entries=(ENTRY,)))
+    peer.send(append(commit=8, entries=(ENTRY,)))
+    assert len(kinds(peer)) == 2
+
+
+async def test_only_a_commit_index_alone_waits():
+    peer = link()
+    peer.send(append())
+    assert not peer._urgent.is_set()
+    peer.send(Message(MessageKind.HEARTBEAT, 2, 1, 2))
+    assert peer._urgent.is_set()
+    peer._take_batch()
+    assert not peer._urgent.is_set()
