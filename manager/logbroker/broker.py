@@ -12,6 +12,7 @@ from covey.clock import wall_clock
 from covey.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError, UnavailableError
 from covey.ids import new_id
 from covey.objects import Task
+from covey.states import NodeState
 from coveypb.v1 import control_pb2, dispatcher_pb2
 from manager.control.listing import name_of
 from manager.logbroker.reader import Part, Reader
@@ -25,6 +26,8 @@ SYSTEM_ERROR = 3
 """The stream of a line that says why others are missing."""
 _FIRST_WORD_SECONDS = 10.0
 _TICK_SECONDS = 0.5
+_SESSION_SECONDS = 4.0
+_SESSION_TICK_SECONDS = 0.05
 
 Send = Callable[[str, dispatcher_pb2.ManagerMessage], bool]
 
@@ -55,6 +58,7 @@ class LogBroker:
         reader = Reader(request.options)
         self._readers += 1
         try:
+            await self._wait_for_sessions(selection)
             while (batch := await self._next(reader, selection)) is not None:
                 if batch.lines or batch.error:
                     yield enriched(self._store.view(), batch)
@@ -88,6 +92,21 @@ class LogBroker:
             reader = self._parts.get(part)
             if reader is not None:  # the stream broke before the agent had said that this was all
                 self._give_up(reader, part, "its stream of log lines broke")
+
+    async def _wait_for_sessions(self, selection: Selection) -> None:
+        """Behind a change of leader the nodes come back one by one: those that count as ready get a moment for it."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _SESSION_SECONDS
+        while loop.time() < deadline and self._absent(selection):  # noqa: ASYNC110 - sessions come without a word
+            await asyncio.sleep(_SESSION_TICK_SECONDS)
+
+    def _absent(self, selection: Selection) -> bool:
+        view = self._store.view()
+        nodes = {task.node_id for task in tasks_of(view, selection) if task.node_id}
+        ready = {
+            node.id for node_id in nodes if (node := view.nodes.get(node_id)) and node.status.state is NodeState.READY
+        }
+        return any(not self._connected(node_id) for node_id in ready)
 
     def _subscribe(self, reader: Reader, selection: Selection) -> None:
         """Asks the nodes of all tasks that are new to the reader."""
