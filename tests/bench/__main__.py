@@ -6,22 +6,28 @@ Ends with 0 when every figure could be measured, met or missed; with 1 when one 
 import argparse
 import contextlib
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
+
+from covey.errors import CoveyError
 from node.lab import cluster
 from node.lab.layout import Lab
 from tests.bench import computer, memory
 from tests.bench.failures import leader_kill, worker_kill
-from tests.bench.figures import Figure, table
+from tests.bench.figures import Figure, beside, table
+from tests.bench.peer_swarm import swarm_lab
 from tests.bench.services import services
 from tests.bench.store import store
 from tests.bench.subject import Subject
 from tests.bench.throughput import throughput
 from tests.bench.writes import secrets
 
+SECTIONS = ("memory", "services", "secrets", "throughput", "worker", "leader")
 IMAGE_BYTES = 100 * 1000 * 1000
 SOURCE = "* measured once on a machine of this kind (Docker Engine 20.10.24): see docs/benchmarks.md"
 
@@ -65,42 +71,60 @@ def covey_lab(lab: Lab) -> Iterator[Subject]:
         yield subject
 
 
-def measure_cluster(run: Run, subject: Subject, *, rounds: int, kills: int) -> None:
+def measure_cluster(run: Run, subject: Subject, *, rounds: int, kills: int, virtual: bool = True) -> None:
     """All that needs a cluster. Kills come last: they leave marks."""
     run.measure("memory", lambda: memory.with_tasks(subject))
     run.measure("services", lambda: services(subject, rounds))
     run.measure("memory", lambda: memory.now(subject, "after services came and went"))
     run.measure("secrets", lambda: secrets(subject, rounds))
-    run.measure("throughput", lambda: throughput(subject, rounds))
+    run.measure("throughput", lambda: throughput(subject, rounds, virtual=virtual))
     run.measure("worker", lambda: [worker_kill(subject, kills)])
     run.measure("leader", lambda: [leader_kill(subject, kills)])
+
+
+def in_lab(run: Run, lab: contextlib.AbstractContextManager[Subject], work: Callable[[Subject], None]) -> None:
+    """The work in a lab; that it did not come up, or down, is one of the failures."""
+    try:
+        with lab as subject:
+            work(subject)
+    except (CoveyError, OSError, subprocess.SubprocessError) as error:
+        run.failures.append(f"the lab: {error}")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one or two rounds of everything")
-    parser.add_argument("--only", action="append", default=[], metavar="SECTION", help="memory, services, secrets, ...")
+    parser.add_argument("--peer", action="store_true", help="measure Docker Swarm too (installs Debian's docker.io)")
+    parser.add_argument(
+        "--only", action="append", default=[], choices=(*SECTIONS, "store"), help="one section; may be repeated"
+    )
     parser.add_argument("--name", default="bench", help="of the lab")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args()
     rounds, kills = (1, 2) if options.quick else (3, 5)
     head = computer.describe()
     print(head, flush=True)
-    run = Run(options.only)
-    if run.wants("memory", "services", "secrets", "throughput", "worker", "leader"):
-        try:
-            with covey_lab(Lab(options.name, 3, 2)) as subject:
-                measure_cluster(run, subject, rounds=rounds, kills=kills)
-        except Exception as error:
-            run.failures.append(f"the lab: {error}")
+    run, peer = Run(options.only), Run(options.only)
+    lab = Lab(options.name, 3, 2)
+    if run.wants(*SECTIONS):
+        in_lab(run, covey_lab(lab), lambda subject: measure_cluster(run, subject, rounds=rounds, kills=kills))
     run.measure("store", lambda: store(rounds))
-    print(f"\n{head}\n\n{table(run.figures)}\n\n{SOURCE}")
-    for failure in run.failures:
+    if options.peer:
+        print("\nDocker Swarm", flush=True)
+        in_lab(
+            peer,
+            swarm_lab(lab, IMAGE_BYTES),
+            lambda subject: measure_cluster(peer, subject, rounds=rounds, kills=kills, virtual=False),
+        )
+    figures = beside(run.figures, peer.figures)
+    print(f"\n{head}\n\n{table(figures)}\n\n{SOURCE}")
+    failures = [*run.failures, *(f"Docker Swarm: {failure}" for failure in peer.failures)]
+    for failure in failures:
         print(f"not measured: {failure}", file=sys.stderr)
     if options.json:
-        rows = [{"name": f.name, "unit": f.unit, "values": f.values, "verdict": f.verdict} for f in run.figures]
-        options.json.write_text(json.dumps({"machine": head, "figures": rows, "failures": run.failures}, indent=1))
-    return 1 if run.failures else 0
+        rows = [{**msgspec.to_builtins(figure), "verdict": figure.verdict} for figure in figures]
+        options.json.write_text(json.dumps({"machine": head, "figures": rows, "failures": failures}, indent=1))
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ class Figure(msgspec.Struct, frozen=True):
     swarm: str = ""
     worst_is_least: bool = False
     """For rates and ratios without a target."""
+    peer: tuple[float, ...] = ()
+    """Docker Swarm's, measured in the same run."""
 
     @property
     def median(self) -> float:
@@ -46,7 +48,13 @@ class Figure(msgspec.Struct, frozen=True):
         return "met, median" if self.target.keeps(self.median) else "MISSED"
 
 
-HEAD = ("figure", "target", "median", "worst", "n", "", "Docker Swarm*")
+HEAD = ("figure", "target", "median", "worst", "n", "", "Docker Swarm*", "Swarm, this run")
+
+
+def beside(figures: Iterable[Figure], peers: Iterable[Figure]) -> list[Figure]:
+    """The figures with those of the same name that the peer reached."""
+    found = {peer.name: peer.values for peer in peers}
+    return [msgspec.structs.replace(figure, peer=found.get(figure.name, ())) for figure in figures]
 
 
 def rows(figures: Iterable[Figure]) -> list[tuple[str, ...]]:
@@ -60,6 +68,7 @@ def rows(figures: Iterable[Figure]) -> list[tuple[str, ...]]:
             str(len(figure.values)),
             figure.verdict,
             figure.swarm,
+            _number(statistics.median(figure.peer), figure.unit) if figure.peer else "",
         )
         for figure in figures
     ]
@@ -68,7 +77,9 @@ def rows(figures: Iterable[Figure]) -> list[tuple[str, ...]]:
 def table(figures: Iterable[Figure]) -> str:
     """Aligned columns: words to the left, numbers to the right."""
     cells = [HEAD, *rows(figures)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(HEAD))]
+    if not any(row[-1] for row in cells[1:]):
+        cells = [row[:-1] for row in cells]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     lines = [_line(row, widths) for row in cells]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)

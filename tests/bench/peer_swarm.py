@@ -1,0 +1,83 @@
+"""The yardstick: the real Docker Swarm on lab hosts, Debian's dockerd in the place of coveyd, with the same measurements.
+
+Law: the hosts are the lab's own (namespaces, switch, disks), so what differs is the engine. ``covey lab down`` removes these labs too.
+"""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+
+from covey.errors import AlreadyExistsError
+from node.lab import api, cluster, wiring
+from node.lab import host as machine
+from node.lab.layout import Host, Lab
+from tests.bench.subject import Subject
+
+ROOT = Path(__file__).resolve().parents[2]
+ENGINE_SECONDS = 60.0
+INSTALL_SECONDS = 600.0
+
+
+class Swarm(Subject):
+    """A swarm of dockerds."""
+
+    def start(self, host: Host) -> None:
+        machine.remove_cgroups(host.cgroup)
+        wiring.plug_in(self.lab, host)
+        _boot(host)
+
+
+@contextlib.contextmanager
+def swarm_lab(lab: Lab, image_bytes: int) -> Iterator[Swarm]:
+    """Hosts with a dockerd each, joined to a swarm, with the image and the network; torn down whatever happens."""
+    install()
+    if lab.record.exists():
+        raise AlreadyExistsError(f"lab {lab.name} stands already: 'covey lab down --name {lab.name}' removes it")
+    lab.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lab.record.write_bytes(msgspec.json.encode(lab))
+    try:
+        wiring.make_switch(lab)
+        for host in lab.hosts:
+            wiring.plug_in(lab, host)
+        with ThreadPoolExecutor(max_workers=len(lab.hosts)) as pool:
+            list(pool.map(_boot, lab.hosts))
+        cluster.form_cluster(lab)
+        subject = Swarm(lab)
+        subject.prepare(image_bytes)
+        yield subject
+    finally:
+        cluster.down(lab)
+
+
+def install() -> None:
+    """Debian's docker.io, which starts nothing by itself."""
+    subprocess.run([ROOT / "scripts/setup", "--peer"], check=True, timeout=INSTALL_SECONDS)
+
+
+def _boot(host: Host) -> None:
+    machine.boot(host)
+    arguments = [
+        f"--data-root={host.state}/docker",
+        "--exec-root=/run/docker",
+        "--pidfile=/run/docker.pid",
+        f"--host=unix://{host.socket}",
+        f"--cgroup-parent={host.cgroup}",
+        "--storage-driver=overlay2",
+        "--exec-opt=native.cgroupdriver=cgroupfs",
+    ]
+    with host.log.open("ab") as log:
+        subprocess.run(
+            machine.inside(host, ["setsid", "--fork", "dockerd", *arguments]),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            check=True,
+            cwd="/",
+            env={"PATH": os.environ.get("PATH", os.defpath), "HOME": "/root"},
+        )
+    machine.wait_until(lambda: api.answers(host.socket), f"dockerd on {host.name} (see {host.log})", ENGINE_SECONDS)
