@@ -165,16 +165,34 @@ class Cluster:
         return wait(other, "a leader" if but is None else f"a leader other than {but.name}")
 
     def wait_ready(self, seconds: float = 60.0) -> None:
-        """Every host ready, every manager reachable, as the first manager sees it."""
+        """Every host ready and every manager reachable and answering. What the store says may be of before, so each daemon is
+        asked too: it knows managers only once its own session has begun.
+        """
 
-        def ready() -> bool:
+        def ready() -> str:
             try:
-                status, nodes = self.request("GET", "/nodes", on=self.hosts[0])
-            except OSError:
-                return False
-            return status == http.client.OK and cluster.all_ready(nodes, self.lab)
+                for host in self.hosts:
+                    swarm = self.get("/info", on=host)["Swarm"]
+                    if not swarm["RemoteManagers"] or swarm["ControlAvailable"] != (host in self.managers):
+                        return f"{host.name} has no session yet: {swarm}"
+                for manager in self.managers:
+                    status, nodes = self.request("GET", "/nodes", on=manager)
+                    if status != http.client.OK or not cluster.all_ready(nodes, self.lab):
+                        return f"{manager.name} sees {status} {nodes}"
+            except OSError as error:
+                return str(error)
+            return ""
 
-        wait(ready, f"all of lab {self.lab.name} ready", seconds)
+        said = [""]
+
+        def all_ready() -> bool:
+            said[0] = ready()
+            return not said[0]
+
+        try:
+            wait(all_ready, f"all of lab {self.lab.name} ready", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {said[0]}") from None
 
     def kill(self, *hosts: Host) -> None:
         for host in hosts:
