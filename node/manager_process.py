@@ -6,6 +6,7 @@ does. Called by ``node.membership``.
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import sys
@@ -21,6 +22,7 @@ STOP_SECONDS = 15.0
 RESTART_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 REMOVED_EXIT_CODE = 3
 _ERROR_LINES = 20
+_LOCK_PAUSE_SECONDS = 0.02
 
 log = logging.getLogger(__name__)
 
@@ -78,17 +80,25 @@ class ManagerProcess:
     async def _once(self, config: msgspec.Struct) -> tuple[int, str | None]:
         """One life: the exit code, and the last words if it never served."""
         self._write(config)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "manager.main",
-            "--config",
-            str(self._config_path),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd="/",
-        )
+        try:
+            lock = await self._lock()
+        except TimeoutError:
+            return 1, f"the manager of the daemon before has not ended after {STOP_SECONDS:g} s"
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "manager.main",
+                "--config",
+                str(self._config_path),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                cwd="/",
+                pass_fds=(lock,),
+            )
+        finally:
+            os.close(lock)
         self._process = process
         words: list[str] = []
         try:
@@ -101,6 +111,25 @@ class ManagerProcess:
             self._ready.clear()
             await _end(process)
         return code, None if served else (words[-1] if words else f"exit code {code}")
+
+    async def _lock(self) -> int:
+        """A lock that the manager process holds by inheritance until the kernel has ended it. So the one before, whose daemon was
+        killed, has given back its log, ports and socket before another takes them; else it would remove the other's socket.
+
+        Raises:
+            TimeoutError: it does not end.
+        """
+        fd = os.open(self._config_path.with_name("manager.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                while True:
+                    with contextlib.suppress(BlockingIOError):
+                        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        return fd
+                    await asyncio.sleep(_LOCK_PAUSE_SECONDS)
+        except BaseException:
+            os.close(fd)
+            raise
 
     async def _watch_output(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
