@@ -32,10 +32,11 @@ class Burden(msgspec.Struct, frozen=True):
 class NodeLoad:
     """One node's. ``by_service`` counts tasks that are meant to run, ``failures`` holds times by service and task."""
 
-    __slots__ = ("by_service", "failures", "generic", "memory_bytes", "nano_cpus", "node", "ports", "total")
+    __slots__ = ("burdens", "by_service", "failures", "generic", "memory_bytes", "nano_cpus", "node", "ports", "total")
 
     def __init__(self) -> None:
         self.node: Node | None = None
+        self.burdens = 0
         self.total = 0
         self.by_service: dict[str, int] = {}
         self.nano_cpus = 0
@@ -46,6 +47,7 @@ class NodeLoad:
 
     def add(self, task_id: str, burden: Burden, sign: int) -> None:
         """Puts a burden on (1) or takes it off (-1)."""
+        self.burdens += sign
         if burden.failed_at_ns:
             self._note_failure(task_id, burden, sign)
             return
@@ -76,6 +78,7 @@ class NodeLoad:
         """All of it as a value, for checks."""
         return (
             self.node and self.node.id,
+            self.burdens,
             self.total,
             self.by_service,
             (self.nano_cpus, self.memory_bytes, self.generic),
@@ -138,8 +141,8 @@ class LoadIndex:
         return [self.loads[key] for key in sorted(self.loads) if self.loads[key].node is not None]
 
     def _drop_if_empty(self, node_id: str, load: NodeLoad) -> None:
-        idle = not (load.total or load.by_service or load.ports or load.failures or load.nano_cpus or load.memory_bytes)
-        if load.node is None and idle and not load.generic:
+        """A removed node is forgotten with its last task, also with one that weighs nothing because it is meant to end."""
+        if load.node is None and not load.burdens:
             self.loads.pop(node_id, None)
 
 
