@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from agent.agent import Agent
 from agent.identity import IdentityStore
 from agent.identity import join as join_cluster
+from agent.session.session import RemovedFromCluster
 from covey.errors import CoveyError, DeadlineError, UnavailableError
 from covey.ids import new_id
 from covey.states import NodeAvailability, NodeRole
@@ -206,6 +207,10 @@ class Membership:
         """One life, to its end; an error becomes this node's state instead of the daemon's end."""
         try:
             await life.run()
+        except RemovedFromCluster as error:
+            log.error("the cluster has removed this node, its tasks end: %s", error.message)  # noqa: TRY400 - as below
+            self._error = error.message
+            await self._agent.leave()
         except CoveyError as error:
             log.error("the membership ended: %s", error.message)  # noqa: TRY400 - a sentence, not a stack
             self._error = error.message

@@ -137,10 +137,9 @@ def down(lab: Lab) -> None:
     lab.record.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         lab.folder.rmdir()
-    if not labs():
-        machine.remove_cgroups(CGROUP_ROOT)
-        with contextlib.suppress(OSError):
-            LAB_ROOT.rmdir()
+    machine.drop_empty_cgroup(CGROUP_ROOT)
+    with contextlib.suppress(OSError):
+        LAB_ROOT.rmdir()
 
 
 def kill(host: Host) -> None:

@@ -151,7 +151,7 @@ def power_off(host: Host) -> None:
 
 def remove_cgroups(path: str) -> None:
     """Remove the cgroup below every hierarchy, leaves first. Its processes are dead; the kernel may need a moment."""
-    roots = [root / path.lstrip("/") for root in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*"))]
+    roots = _in_each_hierarchy(path)
 
     def gone() -> bool:
         for root in roots:
@@ -161,6 +161,19 @@ def remove_cgroups(path: str) -> None:
         return not any(root.is_dir() for root in roots)
 
     wait_until(gone, f"the removal of cgroup {path}", STOP_SECONDS)
+
+
+def drop_empty_cgroup(path: str) -> None:
+    """Remove a cgroup that may be shared, where nothing is left in it."""
+    for folder in _in_each_hierarchy(path):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def _in_each_hierarchy(path: str) -> list[Path]:
+    """The cgroup's folders: in the unified hierarchy, and in each of version 1."""
+    mounted = Path("/sys/fs/cgroup")
+    return [root / path.lstrip("/") for root in (mounted, *mounted.glob("*")) if root.is_dir()]
 
 
 def remove_disk(host: Host) -> None:
