@@ -1,7 +1,8 @@
 """Who may call what: one table for every gRPC method, applied on every listener by one interceptor.
 
 Law: a method without a line in the table is refused, and a test walks all descriptors so that none is forgotten. Roles come from the
-certificate's OU, the cluster from its O, the node from its CN; a node that was removed from the store is refused.
+certificate's OU, the cluster from its O, the node from its CN; and the leader believes a certificate no more than the store: who was
+removed is refused, who was demoted is a worker, whatever the certificate says until it expires.
 """
 
 import enum
@@ -107,8 +108,14 @@ def peer_of(context: Any) -> Peer:
     return peer_of_subject(bytes(subject[0]).decode(errors="replace"))
 
 
-def authorize(method: str, peer: Peer, cluster_id: str, *, known: Callable[[str], bool]) -> None:
-    """Returns if the peer may call the method. ``known`` says whether the cluster has a node with that id.
+Standing = Callable[[Peer], Caller | None]
+"""What the cluster takes a node for: None for one that it does not have. A follower, which may not have heard yet, says what the
+certificate says; whatever matters is decided by the leader.
+"""
+
+
+def authorize(method: str, peer: Peer, cluster_id: str, *, standing: Standing) -> None:
+    """Returns if the peer may call the method.
 
     Raises:
         PermissionDeniedError: it may not; UnauthenticatedError: its certificate is another cluster's.
@@ -124,10 +131,13 @@ def authorize(method: str, peer: Peer, cluster_id: str, *, known: Callable[[str]
         raise UnauthenticatedError(
             f"node {peer.node_id} holds a certificate of cluster {peer.cluster_id}, this is cluster {cluster_id}"
         )
-    if not known(peer.node_id):
+    now = standing(peer)
+    if now is None:
         raise PermissionDeniedError(
             f"node {peer.node_id} was removed from the cluster; leave it on that host and join again"
         )
+    if now not in allowed:
+        raise PermissionDeniedError(f"node {peer.node_id} is {now.value} now and may not call {name}")
 
 
 class Gate(aio.ServerInterceptor):
@@ -135,9 +145,9 @@ class Gate(aio.ServerInterceptor):
     certificates.
     """
 
-    def __init__(self, cluster_id: str, known: Callable[[str], bool], fixed: Caller | None = None) -> None:
+    def __init__(self, cluster_id: str, standing: Standing, fixed: Caller | None = None) -> None:
         self._cluster_id = cluster_id
-        self._known = known
+        self._standing = standing
         self._fixed = fixed
 
     async def intercept_service(
@@ -155,7 +165,7 @@ class Gate(aio.ServerInterceptor):
         async def call(request: Any, context: Any) -> Any:
             try:
                 peer = Peer(caller=self._fixed) if self._fixed else peer_of(context)
-                authorize(method, peer, self._cluster_id, known=self._known)
+                authorize(method, peer, self._cluster_id, standing=self._standing)
                 return await inner(request, context)
             except aio.AbortError:
                 raise

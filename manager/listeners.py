@@ -11,8 +11,9 @@ import grpc
 from grpc import aio
 
 from covey.errors import UnavailableError
+from covey.states import NodeRole
 from coveypb.v1 import ca_pb2_grpc, control_pb2_grpc, dispatcher_pb2_grpc, raft_pb2_grpc
-from manager.authorize import Caller, Gate
+from manager.authorize import Caller, Gate, Peer
 from manager.config import ManagerConfig
 from manager.control.forward import Forwarder
 from manager.identity import CHANNEL_OPTIONS, ManagerIdentity
@@ -79,12 +80,16 @@ class Listeners:
         self._dialer = Dialer(identity)
         cluster_id = identity.peer.cluster_id
 
-        def known(node_id: str) -> bool:
-            """A follower may not have heard of a node yet; whatever matters is decided by the leader."""
-            return not consensus.leadership.is_leader or node_id in store.view().nodes
+        def standing(peer: Peer) -> Caller | None:
+            if not consensus.leadership.is_leader:
+                return peer.caller
+            node = store.view().nodes.get(peer.node_id)
+            if node is None:
+                return None
+            return Caller.MANAGER if node.role is NodeRole.MANAGER else Caller.WORKER
 
         def gated(caller: Caller | None, dial: Callable[[str], aio.Channel] | None, most: int) -> aio.Server:
-            chain: Sequence[aio.ServerInterceptor] = (Gate(cluster_id, known, caller), Forwarder(consensus, dial))
+            chain: Sequence[aio.ServerInterceptor] = (Gate(cluster_id, standing, caller), Forwarder(consensus, dial))
             return aio.server(interceptors=chain, options=_OPTIONS, maximum_concurrent_rpcs=most)
 
         self._join = gated(Caller.ANONYMOUS, self._dialer, _MAX_JOINING)

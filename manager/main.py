@@ -14,7 +14,9 @@ from pathlib import Path
 import msgspec
 
 from covey.errors import CoveyError, DeadlineError
+from covey.states import NodeRole
 from manager import config as configs
+from manager.authorize import peer_of
 from manager.ca.servicer import CertificateAuthority
 from manager.config import ManagerConfig, ManagerMode
 from manager.control.servicer import Control
@@ -68,9 +70,18 @@ class Manager:
             ca=CertificateAuthority(self._store, identity.files.root),
             control=Control(self._store, broker),
             dispatcher=self._dispatcher,
-            raft=RaftService(self._raft, identity.channel_credentials),
+            raft=RaftService(
+                self._raft,
+                identity.channel_credentials,
+                caller=lambda context: peer_of(context).node_id,
+                is_manager=self._is_manager,
+            ),
         )
         self._listeners = Listeners(config, identity, self._store, self._raft, services)
+
+    def _is_manager(self, node_id: str) -> bool:
+        node = self._store.view().nodes.get(node_id)
+        return node is not None and node.role is NodeRole.MANAGER
 
     async def run(self) -> None:
         """Until asked to stop.

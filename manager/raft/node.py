@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from covey.errors import DeadlineError, NotFoundError, UnavailableError
+from covey.errors import DeadlineError, NotFoundError, PermissionDeniedError, UnavailableError
 from manager.raft.core import ChangeKind, ConfChange, ConfChangeRefused, Message, ProposalDropped, RawNode
 from manager.raft.disk import Disk, Identity
 from manager.raft.driver import Driver, Tuning
@@ -166,10 +166,21 @@ class RaftNode:
 
     # The group.
 
-    def receive(self, message: Message) -> None:
-        """A message of a peer. Raises NotFoundError when the sender was removed from the group."""
+    def receive(self, message: Message, sender: str) -> None:
+        """A message of a peer, which ``sender`` (a node id, from its certificate) brought. A member that is not known here may be one
+        that this manager has not heard of yet; that can matter only while nobody leads it, or before it has the group's state.
+
+        Raises:
+            NotFoundError: the member was removed from the group; PermissionDeniedError: the sender is not that member.
+        """
         if message.from_ in self._driver.removed_ids:
             raise NotFoundError(f"raft member {message.from_:x} was removed from the cluster")
+        members = self._driver.members
+        member = members.get(message.from_)
+        if member is None and members and self.leadership.leader_id:
+            raise PermissionDeniedError(f"node {sender} sends as raft member {message.from_:x}, which is not one")
+        if member is not None and member.node_id != sender:
+            raise PermissionDeniedError(f"node {sender} may not send as manager {member.node_id}")
         self._driver.transport.heard(message.from_)
         self._driver.receive(message)
 

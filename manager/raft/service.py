@@ -1,7 +1,8 @@
 """The Raft service: what peers, joining managers and leaving ones call on the mTLS port.
 
-Law: takes messages of its own cluster alone, and only whole snapshots within a bound. Who may call at all is the listener's matter
-(``manager.authorize``). Join and Leave are done by the leader; any member passes them on, once.
+Law: takes messages of its own cluster alone, each from the node that its sender is, and only whole snapshots within a bound. Who may
+call at all is the listener's matter (``manager.authorize``). Join and Leave are done by the leader, for whom the store has as a
+manager; any member passes them on, once, and says for whom.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ from typing import Any, TypeVar
 import grpc
 from grpc import aio
 
-from covey.errors import CoveyError, DeadlineError, InvalidArgumentError, TooLargeError, UnavailableError
+from covey.errors import (
+    CoveyError,
+    DeadlineError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    TooLargeError,
+    UnavailableError,
+)
 from covey.grpc_errors import from_code
 from coveypb.v1 import raft_pb2, raft_pb2_grpc
 from manager.raft.core import MessageKind
@@ -23,35 +31,47 @@ from manager.store.consensus import NotLeaderError
 
 MAX_SNAPSHOT_BYTES = 1 << 30
 FORWARD_SECONDS = 20.0
-_FORWARDED = "covey-forwarded"
+_PASSED_ON_FOR = "covey-passed-on-for"
 
 R = TypeVar("R")
 
 
 class RaftService(raft_pb2_grpc.RaftServicer):
-    """Raises ``covey.errors``; the listener's interceptor turns them into statuses."""
+    """Raises ``covey.errors``; the listener's interceptor turns them into statuses. ``caller`` tells the node id of a call's certificate,
+    ``is_manager`` whether the store, which on the leader is complete, has a node as a manager.
+    """
 
-    def __init__(self, node: RaftNode, credentials: Credentials) -> None:
+    def __init__(
+        self,
+        node: RaftNode,
+        credentials: Credentials,
+        *,
+        caller: Callable[[aio.ServicerContext[Any, Any]], str],
+        is_manager: Callable[[str], bool],
+    ) -> None:
         self._node = node
         self._credentials = credentials
+        self._caller = caller
+        self._is_manager = is_manager
 
     async def Exchange(  # noqa: N802 - the service's own name
         self,
         request_iterator: AsyncIterator[raft_pb2.RaftBatch],
-        context: aio.ServicerContext[Any, Any],  # noqa: ARG002 - gRPC passes it
+        context: aio.ServicerContext[Any, Any],
     ) -> raft_pb2.RaftExchangeResponse:
+        sender = self._caller(context)
         async for batch in request_iterator:
             self._require_own(batch.cluster_id)
             for wire in batch.messages:
                 message = message_from_wire(wire)
                 if message is not None and message.kind is not MessageKind.SNAPSHOT:
-                    self._node.receive(message)
+                    self._node.receive(message, sender)
         return raft_pb2.RaftExchangeResponse()
 
     async def SendSnapshot(  # noqa: N802 - the service's own name
         self,
         request_iterator: AsyncIterator[raft_pb2.RaftSnapshotChunk],
-        context: aio.ServicerContext[Any, Any],  # noqa: ARG002 - gRPC passes it
+        context: aio.ServicerContext[Any, Any],
     ) -> raft_pb2.RaftExchangeResponse:
         data = bytearray()
         head: raft_pb2.RaftMessage | None = None
@@ -67,7 +87,7 @@ class RaftService(raft_pb2_grpc.RaftServicer):
         message = message_from_wire(head, bytes(data)) if head is not None and complete else None
         if message is None or message.kind is not MessageKind.SNAPSHOT or message.snapshot is None:
             raise InvalidArgumentError("the snapshot ended before its last chunk, or is of an unknown form")
-        self._node.receive(message)
+        self._node.receive(message, self._caller(context))
         return raft_pb2.RaftExchangeResponse()
 
     async def Join(  # noqa: N802 - the service's own name
@@ -77,6 +97,9 @@ class RaftService(raft_pb2_grpc.RaftServicer):
     ) -> raft_pb2.RaftJoinResponse:
         if not request.node_id or not request.addr:
             raise InvalidArgumentError("a manager joins with its node id and the address of its listener")
+        asker = self._asker(context)
+        if asker != request.node_id:
+            raise PermissionDeniedError(f"node {asker} may not join in the place of node {request.node_id}")
         try:
             member = await self._node.add_member(request.node_id, request.addr, request.raft_id)
         except NotLeaderError as error:
@@ -89,6 +112,7 @@ class RaftService(raft_pb2_grpc.RaftServicer):
         request: raft_pb2.RaftLeaveRequest,
         context: aio.ServicerContext[Any, Any],
     ) -> raft_pb2.RaftLeaveResponse:
+        self._asker(context)
         try:
             await self._node.remove_member(request.node_id)
         except NotLeaderError as error:
@@ -102,10 +126,9 @@ class RaftService(raft_pb2_grpc.RaftServicer):
         call: Callable[[Any, dict[str, Any]], Awaitable[R]],
     ) -> R:
         """Asks the leader in the caller's place. Both calls may be repeated, so a lost answer does no harm."""
-        metadata = context.invocation_metadata() or ()
-        if not error.leader_addr or any(key == _FORWARDED for key, _ in metadata):
+        if not error.leader_addr or _passed_on_for(context):
             raise error
-        options = {"timeout": FORWARD_SECONDS, "metadata": ((_FORWARDED, "1"),)}
+        options = {"timeout": FORWARD_SECONDS, "metadata": ((_PASSED_ON_FOR, self._caller(context)),)}
         try:
             async with connection(error.leader_addr, self._credentials) as channel:
                 return await call(raft_pb2_grpc.RaftStub(channel), options)
@@ -114,10 +137,27 @@ class RaftService(raft_pb2_grpc.RaftServicer):
         except TimeoutError as failure:
             raise UnavailableError(f"the leader at {error.leader_addr} does not answer; try again shortly") from failure
 
+    def _asker(self, context: aio.ServicerContext[Any, Any]) -> str:
+        """Who asks: the caller, or the node for which another manager passes the call on.
+
+        Raises:
+            PermissionDeniedError: on the leader, when that is no manager (any more) in the store.
+        """
+        sender = _passed_on_for(context) or self._caller(context)
+        if self._node.leadership.is_leader and not self._is_manager(sender):
+            raise PermissionDeniedError(f"node {sender} is not a manager of this cluster: promote it first")
+        return sender
+
     def _require_own(self, cluster_id: str) -> None:
         own = self._node.identity.cluster_id
         if cluster_id != own:
             raise InvalidArgumentError(f"this manager belongs to cluster {own}, not to {cluster_id}")
+
+
+def _passed_on_for(context: aio.ServicerContext[Any, Any]) -> str:
+    """The node for which a manager passes a call on; empty for a call of its own."""
+    metadata = dict(context.invocation_metadata() or ())
+    return str(metadata.get(_PASSED_ON_FOR, ""))
 
 
 def from_status(failure: aio.AioRpcError) -> CoveyError:

@@ -16,7 +16,7 @@ from grpc import aio
 from covey.errors import CoveyError
 from covey.objects import Annotations, Config, ConfigSpec
 from coveypb.v1 import raft_pb2_grpc
-from manager.authorize import Gate
+from manager.authorize import Gate, peer_of
 from manager.raft.disk import Identity, enter_group, found_group, is_member
 from manager.raft.driver import Tuning
 from manager.raft.errors import RemovedError
@@ -63,8 +63,11 @@ class MemberProcess:
             lambda machine: RaftNode.open(self.folder, self.sealer, machine, self.client, tuning),
         )
         self.node: RaftNode = self.store.consensus
-        server = aio.server(interceptors=[Gate(self.config["cluster_id"], lambda _: True)])
-        raft_pb2_grpc.add_RaftServicer_to_server(RaftService(self.node, self.client), server)
+        server = aio.server(interceptors=[Gate(self.config["cluster_id"], lambda peer: peer.caller)])
+        service = RaftService(
+            self.node, self.client, caller=lambda context: peer_of(context).node_id, is_manager=lambda _: True
+        )
+        raft_pb2_grpc.add_RaftServicer_to_server(service, server)
         root, key, cert = self.pem
         server.add_secure_port(
             self.addr,

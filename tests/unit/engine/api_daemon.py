@@ -201,7 +201,7 @@ async def running(folder: Path) -> AsyncIterator[Daemon]:
     parts = Parts(images, containers, containers.volumes)
     node, store, logs = StillNode(folder / "state"), Store(MemoryConsensus), SetLogs()
     manager = folder / "manager.sock"
-    server = grpc.aio.server(interceptors=[Gate("", lambda _: True, Caller.LOCAL)])
+    server = grpc.aio.server(interceptors=[Gate("", lambda peer: peer.caller, Caller.LOCAL)])
     control_pb2_grpc.add_ControlServicer_to_server(Control(store, logs), server)
     server.add_insecure_port(f"unix:{manager}")
     await server.start()

@@ -16,8 +16,8 @@ METHODS = sorted(
 )
 
 
-def everybody(_node: str) -> bool:
-    return True
+def believed(peer: Peer) -> Caller:
+    return peer.caller
 
 
 def test_every_method_has_a_line_and_no_line_is_for_nothing() -> None:
@@ -39,18 +39,35 @@ def test_a_refusal_names_caller_method_and_who_may() -> None:
     with pytest.raises(
         PermissionDeniedError, match="a worker may not call Control.ListNodes; a manager, the daemon of this host may"
     ):
-        authorize("/coveypb.v1.Control/ListNodes", worker, "c1", known=everybody)
+        authorize("/coveypb.v1.Control/ListNodes", worker, "c1", standing=believed)
     with pytest.raises(PermissionDeniedError, match="nobody may"):
-        authorize("/coveypb.v1.Control/Unheard", worker, "c1", known=everybody)
+        authorize("/coveypb.v1.Control/Unheard", worker, "c1", standing=believed)
 
 
 def test_another_clusters_node_and_a_removed_one_are_refused() -> None:
     peer = Peer(caller=Caller.MANAGER, node_id="n1", cluster_id="c1")
-    authorize("/coveypb.v1.Raft/Join", peer, "c1", known=everybody)
+    authorize("/coveypb.v1.Raft/Join", peer, "c1", standing=believed)
     with pytest.raises(UnauthenticatedError, match="cluster c1, this is cluster c2"):
-        authorize("/coveypb.v1.Raft/Join", peer, "c2", known=everybody)
+        authorize("/coveypb.v1.Raft/Join", peer, "c2", standing=believed)
     with pytest.raises(PermissionDeniedError, match="removed from the cluster"):
-        authorize("/coveypb.v1.Raft/Join", peer, "c1", known=lambda _: False)
+        authorize("/coveypb.v1.Raft/Join", peer, "c1", standing=lambda _: None)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_demoted_manager_is_a_worker_whatever_its_certificate_says(method: str) -> None:
+    """1. A manager is demoted. 2. Its certificate says manager for three months more. 3. It could read the cluster and join again."""
+    peer = Peer(caller=Caller.MANAGER, node_id="n1", cluster_id="c1")
+    if Caller.WORKER in ALLOWED[method]:
+        authorize(method, peer, "c1", standing=lambda _: Caller.WORKER)
+    else:
+        with pytest.raises(PermissionDeniedError, match="node n1 is a worker now and may not call"):
+            authorize(method, peer, "c1", standing=lambda _: Caller.WORKER)
+
+
+def test_a_node_that_waits_for_its_managers_certificate_is_a_worker_yet() -> None:
+    peer = Peer(caller=Caller.WORKER, node_id="n1", cluster_id="c1")
+    with pytest.raises(PermissionDeniedError, match="a worker may not call Raft.Join"):
+        authorize("/coveypb.v1.Raft/Join", peer, "c1", standing=lambda _: Caller.MANAGER)
 
 
 @pytest.mark.parametrize("subject", ["", "CN=x", "CN=x,OU=admin,O=c", "OU=covey-worker,O=c", "nonsense"])
