@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from covey.errors import AlreadyExistsError, CoveyError, InvalidArgumentError, NotFoundError
+from covey.errors import AlreadyExistsError, CoveyError, DeadlineError, InvalidArgumentError, NotFoundError
 from node.lab import api, wiring
 from node.lab import host as machine
 from node.lab.layout import CGROUP_ROOT, LAB_ROOT, Host, Lab, check
@@ -78,9 +78,17 @@ def _boot(host: Host) -> None:
 
 
 def start_daemon(host: Host) -> None:
-    """Start coveyd and wait until it answers."""
+    """Start coveyd and wait until it answers.
+
+    Raises:
+        DeadlineError: it does not; the message carries the last line of its log.
+    """
     machine.start_daemon(host)
-    machine.wait_until(lambda: api.answers(host.socket), f"coveyd on {host.name} (see {host.log})", DAEMON_SECONDS)
+    try:
+        machine.wait_until(lambda: api.answers(host.socket), f"coveyd on {host.name}", DAEMON_SECONDS)
+    except DeadlineError as error:
+        last = host.log.read_text(errors="replace").strip().rpartition("\n")[2]
+        raise DeadlineError(f"{error.message}; the last line of its log: {last}") from error
 
 
 def form_cluster(lab: Lab) -> None:
