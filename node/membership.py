@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from agent.agent import Agent
 from agent.identity import IdentityStore
 from agent.identity import join as join_cluster
-from agent.session.session import RemovedFromCluster
+from agent.session import RemovedFromCluster
 from covey.errors import CoveyError, DeadlineError, UnavailableError
 from covey.ids import new_id
 from covey.states import NodeAvailability, NodeRole
