@@ -243,7 +243,9 @@ class Cluster:
         try:
             return wait(all_run, f"{count} running tasks of {service}", seconds)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.docker('service', 'ps', '--no-trunc', service, check=None).out}") from None
+            raise AssertionError(
+                f"{error}\n{self.docker('service', 'ps', '--no-trunc', service, check=None).out}"
+            ) from None
 
     def host_of(self, task: dict[str, Any]) -> Host:
         names = {node["ID"]: name for name, node in self.nodes().items()}
@@ -290,7 +292,9 @@ def lab_name(word: str) -> str:
 
 
 @contextlib.contextmanager
-def made(word: str, managers: int, workers: int = 0, *, form: bool = True, archive: Path | None = None) -> Iterator[Cluster]:
+def made(
+    word: str, managers: int, workers: int = 0, *, form: bool = True, archive: Path | None = None
+) -> Iterator[Cluster]:
     """A lab of this session, torn down whatever happens; with ``archive`` every host has the test's images."""
     lab = Lab(lab_name(word), managers, workers)
     with cluster.running(lab, form=form):
@@ -353,7 +357,8 @@ def left_over(owner: int) -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (process / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
-            if int(process.name) != os.getpid() and any(ours(part) for word in words.split() for part in Path(word).parts):
+            if int(process.name) != os.getpid() and any(
+                ours(part) for word in words.split() for part in Path(word).parts
+            ):
                 found.append(f"process {process.name}: {words.strip()}")
     return found
-

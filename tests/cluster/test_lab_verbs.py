@@ -18,7 +18,11 @@ pytestmark = pytest.mark.root
 
 
 def covey_lab(*arguments: str, check: int | None = 0) -> Ran:
-    return labs.run([PYTHON_BIN / "python", "-m", "node.lab", *arguments], check=check, env={**os.environ, "COVEY_HOST": "unix:///nowhere"})
+    return labs.run(
+        [PYTHON_BIN / "python", "-m", "node.lab", *arguments],
+        check=check,
+        env={**os.environ, "COVEY_HOST": "unix:///nowhere"},
+    )
 
 
 def listed(*names: str) -> dict[str, list[str]]:

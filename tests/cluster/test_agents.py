@@ -1,0 +1,195 @@
+"""Hosts fail in every way a user meets: the daemon dies, the host dies, the cable is cut. Containers go on, replicas move, surplus goes."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import labs
+import pytest
+from labs import Cluster
+
+from node.lab import cluster as lab_cluster
+from node.lab.layout import Host
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module")
+def hosts(images: Path) -> Iterator[Cluster]:
+    with labs.made("hosts", 1, 3, archive=images) as found:
+        # the manager takes no tasks: which host dies is the test's choice
+        found.docker("node", "update", "--availability", "drain", found[1].name)
+        yield found
+
+
+@pytest.fixture
+def workers(hosts: Cluster) -> Iterator[Cluster]:
+    hosts.restore()
+    yield hosts
+    hosts.restore()
+    hosts.tidy()
+
+
+def per_host(lab: Cluster, tasks: list[dict]) -> dict[Host, list[dict]]:
+    placed: dict[Host, list[dict]] = {}
+    for task, host in zip(tasks, lab.hosts_of(tasks), strict=True):
+        placed.setdefault(host, []).append(task)
+    return placed
+
+
+def test_containers_outlive_their_daemon_and_are_adopted_untouched(workers: Cluster) -> None:
+    workers.docker("network", "create", "-d", "overlay", "net")
+    workers.docker("secret", "create", "word", "-", stdin=b"word")
+    workers.service("web", "--replicas", "3", "--network", "net", "--secret", "word", command=labs.WEB)
+    tasks = workers.running("web", 3)
+    host = workers.host_of(tasks[0])
+    before = workers.covey_containers(host)
+    lab_cluster.crash(host)
+    for pid in before.values():
+        assert "httpd" in workers.inside(host, "cat", f"/proc/{pid}/cmdline").out
+    # while no daemon is there it still serves, by the name and address it had
+    other = next(task for task in tasks if workers.host_of(task) != host)
+    address = next(t for t in tasks if workers.host_of(t) == host)["NetworksAttachments"][0]["Addresses"][0].split("/")[
+        0
+    ]
+    assert workers.execute(other, "wget", "-q", "-O", "-", f"http://{address}/").out == "ok\n"
+    workers.start(host)
+    workers.wait_ready()
+    assert workers.covey_containers(host) == before
+    after = workers.running("web", 3)
+    assert {task["ID"] for task in after} == {task["ID"] for task in tasks}
+    adopted = next(t for t in after if workers.host_of(t) == host)
+    assert workers.execute(adopted, "cat", "/run/secrets/word").out == "word"
+    assert workers.execute(adopted, "nslookup", "web").out.count("Address") >= 2
+    assert workers.execute(other, "wget", "-q", "-O", "-", f"http://{address}/").out == "ok\n"
+
+
+def test_an_exit_while_no_daemon_was_there_is_reported_with_its_code(workers: Cluster) -> None:
+    script = "while [ ! -e /tmp/end ]; do sleep 0.1; done; exit 7"
+    workers.service("ends", "--restart-condition", "none", command=("sh", "-c", script))
+    task = workers.running("ends", 1)[0]
+    host, container = workers.host_of(task), workers.container(task)
+    pid = workers.covey_containers(host)[container]
+    lab_cluster.crash(host)
+    workers.inside(host, "touch", f"/proc/{pid}/root/tmp/end")
+    labs.wait(lambda: workers.inside(host, "test", "-d", f"/proc/{pid}", check=None).code, "the container's end")
+    ended = time.time()
+    workers.start(host)
+
+    def failed() -> list:
+        return workers.tasks("ends", desired="", state="failed")
+
+    reported = labs.wait(failed, "the report of the exit")[0]
+    assert reported["ID"] == task["ID"]
+    assert reported["Status"]["ContainerStatus"]["ExitCode"] == 7
+    assert "non-zero exit (7)" in workers.docker("service", "ps", "--no-trunc", "ends").out
+    shown = workers.get(f"/containers/{container}/json", on=host)["State"]
+    assert shown["ExitCode"] == 7
+    assert shown["FinishedAt"] < time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ended + 1))
+
+
+def test_replicas_of_a_dead_host_run_elsewhere_and_its_return_makes_no_duplicate(workers: Cluster) -> None:
+    workers.service("web", "--replicas", "6")
+    placed = per_host(workers, workers.running("web", 6))
+    assert sorted(len(tasks) for tasks in placed.values()) == [2, 2, 2]
+    dead, lost = next(iter(placed.items()))
+    workers.kill(dead)
+    labs.wait(lambda: workers.nodes()[dead.name]["Status"]["State"] == "down", "the dead host shown as down")
+
+    def moved() -> bool:
+        return dead not in workers.hosts_of(workers.running("web", 6))
+
+    labs.wait(moved, "six replicas on the hosts that live")
+    kept = {t["ID"] for host, tasks in placed.items() if host != dead for t in tasks}
+    now = {task["ID"] for task in workers.running("web", 6)}
+    assert kept < now, "replicas of hosts that live were restarted"
+    assert not {task["ID"] for task in lost} & now
+    workers.start(dead)
+    workers.wait_ready()
+    assert {task["ID"] for task in workers.running("web", 6)} == now
+    labs.wait(lambda: not workers.covey_containers(dead), "no container on the host that came back")
+
+
+def test_a_cut_host_is_replaced_and_what_is_surplus_goes_when_it_heals(workers: Cluster) -> None:
+    workers.service("web", "--replicas", "3")
+    placed = per_host(workers, workers.running("web", 3))
+    cut = next(iter(placed))
+    old = workers.covey_containers(cut)
+    assert len(old) == 1
+    workers.cut(cut)
+
+    def moved() -> bool:
+        return cut not in workers.hosts_of(workers.running("web", 3))
+
+    labs.wait(moved, "three replicas on the hosts that are reached")
+    # nobody can reach it, and what it runs goes on: it may be the managers that are cut
+    assert workers.covey_containers(cut) == old
+    now = {task["ID"] for task in workers.running("web", 3)}
+    workers.heal(cut)
+    labs.wait(lambda: not workers.covey_containers(cut), "the end of the surplus container")
+    assert {task["ID"] for task in workers.running("web", 3)} == now
+    assert workers.nodes()[cut.name]["Status"]["State"] == "ready"
+
+
+def test_a_short_cut_moves_nothing(workers: Cluster) -> None:
+    """Half a second is no death: streams survive or come back, and no replica is restarted."""
+    workers.service("web", "--replicas", "3")
+    before = {task["ID"] for task in workers.running("web", 3)}
+    host = workers.hosts_of(workers.running("web", 3))[0]
+    workers.cut(host)
+    began = time.monotonic()
+    labs.wait(lambda: time.monotonic() - began > 0.5, "half a second", 5)
+    workers.heal(host)
+    workers.wait_ready()
+    assert {task["ID"] for task in workers.running("web", 3)} == before
+
+
+def test_a_container_that_ends_is_replaced_by_a_new_one(workers: Cluster) -> None:
+    workers.service("web", "--restart-delay", "100ms")
+    task = workers.running("web", 1)[0]
+    workers.docker("kill", workers.container(task), on=workers.host_of(task))
+
+    def replaced() -> list:
+        return [t for t in workers.running("web", 1) if t["ID"] != task["ID"]]
+
+    labs.wait(replaced, "a new task in the place of the killed one")
+    history = workers.tasks("web", desired="shutdown")
+    assert [t["ID"] for t in history] == [task["ID"]]
+    assert history[0]["Status"]["ContainerStatus"]["ExitCode"] == 137
+
+
+def test_a_node_that_leaves_is_replaced_shown_down_and_removed(workers: Cluster) -> None:
+    host = workers.hosts[3]
+    old = workers.node_id(host)
+    workers.service("web", "--replicas", "3")
+    workers.running("web", 3)
+    refused = workers.docker("node", "rm", host.name, check=1)
+    assert "is not down" in refused.err, refused.err
+    workers.docker("swarm", "leave", on=host)
+    assert workers.get("/info", on=host)["Swarm"]["LocalNodeState"] == "inactive"
+    assert not workers.get("/containers/json?all=1", on=host), "tasks of a cluster that was left"
+    labs.wait(lambda: workers.nodes()[host.name]["Status"]["State"] == "down", "the node shown as down")
+    labs.wait(lambda: host not in workers.hosts_of(workers.running("web", 3)), "its replica elsewhere")
+    workers.docker("node", "rm", host.name)
+    assert host.name not in workers.nodes()
+    token = workers.docker("swarm", "join-token", "-q", "worker").out.strip()
+    workers.docker("swarm", "join", "--token", token, f"{workers[1].address}:2377", on=host)
+    labs.wait(lambda: workers.nodes().get(host.name, {}).get("Status", {}).get("State") == "ready", "the newcomer")
+    assert workers.node_id(host) != old
+
+
+def test_a_removed_node_learns_it_and_runs_nothing_more(workers: Cluster) -> None:
+    """1. A host is cut. 2. It is removed by force. 3. The cable heals: the host must not go on as if it were a member."""
+    host = workers.hosts[2]
+    workers.service("web", "--replicas", "3")
+    workers.running("web", 3)
+    assert workers.covey_containers(host)
+    workers.cut(host)
+    labs.wait(lambda: workers.nodes()[host.name]["Status"]["State"] == "down", "the cut host shown as down")
+    workers.docker("node", "rm", "--force", host.name)
+    workers.heal(host)
+    labs.wait(lambda: not workers.covey_containers(host), "the end of containers on a removed node")
+    workers.docker("swarm", "leave", "--force", on=host)
+    token = workers.docker("swarm", "join-token", "-q", "worker").out.strip()
+    workers.docker("swarm", "join", "--token", token, f"{workers[1].address}:2377", on=host)
+    labs.wait(lambda: workers.nodes().get(host.name, {}).get("Status", {}).get("State") == "ready", "the host again")

@@ -1,0 +1,221 @@
+"""Managers agree: any of them takes writes, a leader's death loses nothing acknowledged, a minority writes nothing, and disks bring all of it back."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import labs
+import pytest
+from labs import Cluster
+
+from node.lab import cluster as lab_cluster
+
+pytestmark = pytest.mark.root
+QUORUM_SECONDS = 15.0
+
+
+@pytest.fixture(scope="module")
+def trio(images: Path) -> Iterator[Cluster]:
+    with labs.made("trio", 3, archive=images) as found:
+        yield found
+
+
+@pytest.fixture
+def managers(trio: Cluster) -> Iterator[Cluster]:
+    """The lab with all three managers, healed after each test."""
+    trio.restore()
+    yield trio
+    trio.restore()
+    trio.tidy()
+
+
+def secret_names(lab: Cluster, on: object = None) -> set[str]:
+    return {secret["Spec"]["Name"] for secret in lab.get("/secrets", on=on)}
+
+
+def write(lab: Cluster, name: str, on: object) -> tuple[int, object]:
+    return lab.request("POST", "/secrets/create", {"Name": name, "Data": "eA=="}, on=on)
+
+
+def test_a_write_through_each_manager_is_read_through_all(managers: Cluster) -> None:
+    for host in managers.managers:
+        managers.docker("secret", "create", f"from-{host.number}", "-", stdin=b"x", on=host)
+        for reader in managers.managers:
+            # fresh at once: what was acknowledged is never missing from a later read, through whichever manager
+            assert f"from-{host.number}" in managers.docker("secret", "ls", "--format", "{{.Name}}", on=reader).lines
+
+
+def test_no_acknowledged_write_is_lost_with_the_leader(managers: Cluster) -> None:
+    leader = managers.wait_leader()
+    survivor = next(host for host in managers.managers if host != leader)
+    acknowledged: list[str] = []
+    enough, stop = threading.Event(), threading.Event()
+
+    def writer() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            try:
+                status, _ = write(managers, f"w{number}", survivor)
+            except OSError:
+                continue
+            if status == 201:
+                acknowledged.append(f"w{number}")
+                if len(acknowledged) == 30:
+                    enough.set()
+
+    thread = threading.Thread(target=writer)
+    thread.start()
+    try:
+        assert enough.wait(20), "the cluster takes no writes"
+        managers.kill(leader)
+        before = len(acknowledged)
+        labs.wait(lambda: len(acknowledged) > before + 10, "writes after the leader's death", QUORUM_SECONDS)
+    finally:
+        stop.set()
+        thread.join(30)
+    assert set(acknowledged) <= secret_names(managers, on=survivor)
+    assert managers.wait_leader(but=leader, on=survivor) != leader
+    # the dead one comes back as a follower with all of it
+    managers.start(leader)
+    managers.wait_ready()
+    assert set(acknowledged) <= secret_names(managers, on=leader)
+
+
+def test_a_cli_write_succeeds_after_the_leader_was_killed(managers: Cluster) -> None:
+    leader = managers.wait_leader()
+    survivor = next(host for host in managers.managers if host != leader)
+    managers.kill(leader)
+    began = time.monotonic()
+    # one command, no retry of the user's: it waits for the new leader instead of failing
+    managers.docker("network", "create", "-d", "overlay", "after", on=survivor)
+    assert time.monotonic() - began < QUORUM_SECONDS
+    shown = managers.docker("node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}", on=survivor).lines
+    assert [line for line in shown if line.endswith(" Leader")] != [f"{leader.name} Leader"]
+    labs.wait(
+        lambda: (
+            f"{leader.name} Unreachable"
+            in managers.docker("node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}", on=survivor).lines
+        ),
+        "the dead manager shown as unreachable",
+    )
+
+
+def test_two_dead_managers_stop_writes_until_one_returns(managers: Cluster) -> None:
+    managers.docker("secret", "create", "before", "-", stdin=b"x")
+    dead = list(managers.managers[1:])
+    alone = managers.managers[0]
+    managers.kill(*dead)
+
+    def refused() -> str:
+        status, answer = write(managers, "alone", alone)
+        assert status != 201, "a minority acknowledged a write"
+        return answer["message"] if status == 503 else ""
+
+    message = labs.wait(refused, "a refusal of writes without a majority", 30)
+    assert "leader" in message or "majority" in message or "quorum" in message, message
+    shown = managers.docker("secret", "create", "alone", "-", stdin=b"x", on=alone, check=1)
+    assert shown.err.startswith("Error response from daemon: "), shown.err
+    managers.start(dead[0])
+
+    def written() -> bool:
+        return write(managers, "together", alone)[0] == 201
+
+    labs.wait(written, "a write once a majority is back", QUORUM_SECONDS)
+    assert {"before", "together"} <= secret_names(managers, on=alone)
+
+
+def test_a_cut_leader_steps_down_and_acknowledges_nothing(managers: Cluster) -> None:
+    leader = managers.wait_leader()
+    other = next(host for host in managers.managers if host != leader)
+    managers.cut(leader)
+    # at once, while it still believes: whatever it answers, it must not say that the write is done
+    answers: list[int] = []
+    thread = threading.Thread(target=lambda: answers.append(write(managers, "isolated", leader)[0]))
+    thread.start()
+    new = managers.wait_leader(but=leader, on=other)
+    managers.docker("secret", "create", "majority", "-", stdin=b"x", on=other)
+    thread.join(60)
+    assert answers
+    assert answers[0] >= 500, answers
+    assert write(managers, "isolated-2", leader)[0] == 503
+    managers.heal(leader)
+    managers.wait_ready()
+    for host in managers.managers:
+        names = secret_names(managers, on=host)
+        assert "majority" in names
+        assert not names & {"isolated", "isolated-2"}
+    assert managers.wait_leader() == new
+
+
+def test_a_follower_restarts_with_what_it_had_and_what_it_missed(managers: Cluster) -> None:
+    leader = managers.wait_leader()
+    follower = next(host for host in managers.managers if host != leader)
+    identity = managers.node_id(follower)
+    managers.docker("secret", "create", "had", "-", stdin=b"x")
+    managers.kill(follower)
+    managers.docker("secret", "create", "missed", "-", stdin=b"x", on=leader)
+    managers.start(follower)
+    managers.wait_ready()
+    assert {"had", "missed"} <= secret_names(managers, on=follower)
+    assert managers.node_id(follower) == identity
+    assert len(managers.nodes()) == 3
+
+
+def test_a_cluster_whose_managers_all_died_comes_back_with_its_services(managers: Cluster) -> None:
+    managers.docker("secret", "create", "kept", "-", stdin=b"kept")
+    managers.docker("network", "create", "-d", "overlay", "--subnet", "10.77.0.0/24", "net")
+    service = managers.service("survivor", "--replicas", "3", "--network", "net", "--secret", "kept", "--label", "a=b")
+    before = managers.running("survivor", 3)
+    managers.kill(*managers.managers)
+    managers.start(*managers.managers)
+    managers.wait_ready()
+    assert managers.get("/services/survivor")["ID"] == service
+    assert managers.get("/services/survivor")["Spec"]["Labels"] == {"a": "b"}
+    # a host that lost its power lost its containers: the tasks are new, and there are exactly three
+    after = managers.running("survivor", 3)
+    assert not {task["ID"] for task in before} & {task["ID"] for task in after}
+    for task in after:
+        assert managers.execute(task, "cat", "/run/secrets/kept").out == "kept"
+        assert task["NetworksAttachments"][0]["Addresses"][0].startswith("10.77.0.")
+
+
+def test_crashed_managers_come_back_and_no_container_notices(managers: Cluster) -> None:
+    managers.service("steady", "--replicas", "3")
+    before = managers.running("steady", 3)
+    containers = {managers.container(task) for task in before}
+    pids = {host.name: managers.covey_containers(host) for host in managers.managers}
+    for host in managers.managers:
+        lab_cluster.crash(host)
+    managers.start(*managers.managers)
+    managers.wait_ready()
+    after = managers.running("steady", 3)
+    assert {task["ID"] for task in before} == {task["ID"] for task in after}
+    assert {managers.container(task) for task in after} == containers
+    assert {host.name: managers.covey_containers(host) for host in managers.managers} == pids
+
+
+def test_a_worker_is_promoted_and_demoted_with_the_docker_cli(images: Path) -> None:
+    with labs.made("roles", 1, 2) as lab:
+        first, second, third = lab.hosts
+        lab.docker("node", "promote", second.name, third.name)
+
+        def status(host: object) -> str:
+            return (lab.nodes()[host.name].get("ManagerStatus") or {}).get("Reachability", "")
+
+        labs.wait(lambda: status(second) == status(third) == "reachable", "two promoted managers")
+        lab.wait_leader(on=third)
+        lab.docker("secret", "create", "by-a-new-manager", "-", stdin=b"x", on=third)
+        lab.docker("node", "demote", second.name)
+        labs.wait(lambda: not lab.nodes()[second.name].get("ManagerStatus"), "the demotion")
+        labs.wait(lambda: lab.request("GET", "/nodes", on=second)[0] == 503, "the worker's refusal of manager calls")
+        refused = lab.docker("node", "ls", on=second, check=1)
+        assert "This node is not a swarm manager" in refused.err
+        labs.wait(lambda: lab.nodes()[second.name]["Status"]["State"] == "ready", "the worker ready again")
+        # the last but one may go, the last may not
+        lab.docker("node", "demote", third.name)
+        labs.wait(lambda: not lab.nodes()[third.name].get("ManagerStatus"), "the second demotion")
+        refused = lab.docker("node", "demote", first.name, check=1)
+        assert "last manager" in refused.err, refused.err
+        assert lab.docker("secret", "ls", "-q").out.strip()
