@@ -83,7 +83,7 @@ def inside(host: Host, command: Sequence[str]) -> list[str]:
     pid = init_pid(host)
     if pid is None:
         raise NotFoundError(f"host {host.name} is not running: start it with 'covey lab start {host.name}'")
-    return ["nsenter", "--target", str(pid), "--mount", "--net", "--pid", "--uts", "--ipc", "--", *command]
+    return ["nsenter", "--target", str(pid), "--mount", "--root", "--net", "--pid", "--uts", "--ipc", "--", *command]
 
 
 def environment(host: Host) -> dict[str, str]:
