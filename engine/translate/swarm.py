@@ -12,6 +12,7 @@ from engine.translate.container_spec import read_driver, write_driver
 from engine.translate.fields import Fields, compact
 from engine.translate.times import rfc3339
 
+DATA_PATH_PORT = 4789
 _DEFAULT = ClusterSpec()
 
 
@@ -103,7 +104,21 @@ def read_init(body: Any) -> SwarmInit:
     )
     fields.done()
     refuse_unsupported(request.spec)
+    _refuse_data_path(request.advertise_addr, request.data_path_addr, request.data_path_port)
     return request
+
+
+def _refuse_data_path(advertise_addr: str, data_path_addr: str, data_path_port: int = 0) -> None:
+    """Tunnels end at the advertised address, on one port."""
+    if data_path_addr not in {"", advertise_addr}:
+        raise UnsupportedError(
+            f"a data path of its own (--data-path-addr {data_path_addr}) is not supported by Covey yet: "
+            "traffic between containers goes to the advertised address; remove it"
+        )
+    if data_path_port not in {0, DATA_PATH_PORT}:
+        raise UnsupportedError(
+            f"the data path port {data_path_port} is not supported by Covey yet: it is always {DATA_PATH_PORT}; remove it"
+        )
 
 
 def read_join(body: Any) -> SwarmJoin:
@@ -117,6 +132,7 @@ def read_join(body: Any) -> SwarmJoin:
         availability=_availability(fields),
     )
     fields.done()
+    _refuse_data_path(request.advertise_addr, request.data_path_addr)
     if not any(request.remote_addrs):
         raise InvalidArgumentError("at least 1 RemoteAddr is required to join")
     if not request.join_token:
