@@ -4,6 +4,8 @@ Law: it may die at any line. Containers go on, and the next start adopts them.
 """
 
 import asyncio
+import contextlib
+import ctypes
 import fcntl
 import logging
 import os
@@ -17,6 +19,7 @@ from node.options import Options, parse
 
 log = logging.getLogger("coveyd")
 
+_M_ARENA_MAX = -8
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -73,8 +76,15 @@ async def serve(options: Options) -> None:
             log.info("stopping; containers go on")
 
 
+def share_one_heap() -> None:
+    """One malloc arena for all threads, which seldom allocate at once: glibc's many kept some 5 MB more after containers had run."""
+    with contextlib.suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
 def main() -> None:
     """The command ``coveyd``."""
+    share_one_heap()
     try:
         options = parse(sys.argv[1:])
         logging.basicConfig(level=options.log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)

@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from node.lab import host as machine
 from node.lab.layout import Host
 
@@ -37,34 +39,48 @@ def _cpu_times() -> list[int]:
     return [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
 
 
-def pss_mib(host: Host) -> tuple[float, float]:
-    """Proportional memory of a host's own processes and, apart, of the containers' monitors, in MiB.
+class Memory(msgspec.Struct, frozen=True):
+    """What an engine's own processes hold of a host's memory, in MiB.
 
-    Containers are in PID namespaces of their own and so not counted.
+    ``pss`` divides what processes share, also with those of the other hosts of the lab; ``alone`` counts a file's pages once for this
+    host, as a machine of its own would.
     """
-    init = machine.init_pid(host)
-    namespace = Path(f"/proc/{init}/ns/pid").readlink()
-    own = monitors = 0
-    for name, size in _processes(namespace):
-        if name.startswith(MONITORS):
-            monitors += size
-        elif name not in NOT_OURS:
-            own += size
-    return own / 1024, monitors / 1024
+
+    pss: float
+    alone: float
 
 
-def _processes(namespace: Path) -> Iterator[tuple[str, int]]:
-    """Name and PSS in KiB of each process of a PID namespace."""
+def memory_of(host: Host) -> Memory:
+    """Of all processes of a host but the containers' monitors; containers are in PID namespaces of their own and so not counted."""
+    namespace = Path(f"/proc/{machine.init_pid(host)}/ns/pid").readlink()
+    pss = own = 0
+    files: dict[str, int] = {}
     for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
         try:
-            if (folder / "ns/pid").readlink() != namespace:
+            if not folder.name.isdigit() or (folder / "ns/pid").readlink() != namespace:
                 continue
-            name = (folder / "comm").read_text().strip()
-            rollup = (folder / "smaps_rollup").read_text()
+            if (folder / "comm").read_text().strip().startswith((*MONITORS, *NOT_OURS)):
+                continue
+            mappings = _mappings((folder / "smaps").read_text())
         except OSError:  # it has ended meanwhile
             continue
-        for line in rollup.splitlines():
-            if line.startswith("Pss:"):
-                yield name, int(line.split()[1])
+        for name, sizes in mappings:
+            pss += sizes["Pss"]
+            own += sizes["Anonymous"] if name else sizes["Pss"]
+            if name:
+                files[name] = max(files.get(name, 0), sizes["Rss"] - sizes["Anonymous"])
+    return Memory(pss / 1024, (own + sum(files.values())) / 1024)
+
+
+def _mappings(smaps: str) -> Iterator[tuple[str, dict[str, int]]]:
+    """Of each mapping: its part of a file ("" if of none) and its sizes in KiB."""
+    name, sizes = "", dict[str, int]()
+    for line in smaps.splitlines():
+        words = line.split()
+        if not words[0].endswith(":"):  # a new mapping: range, rights, offset, device, inode, perhaps a path
+            path = words[5] if len(words) > 5 and words[5].startswith("/") else ""
+            name, sizes = f"{path} {words[2]} {words[1]}" if path else "", {}
+        elif len(words) == 3 and words[2] == "kB":
+            sizes[words[0].rstrip(":")] = int(words[1])
+            if words[0] == "Anonymous:":
+                yield name, sizes

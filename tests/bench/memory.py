@@ -25,11 +25,16 @@ def with_tasks(subject: Subject) -> list[Figure]:
 
 
 def now(subject: Subject, when: str) -> list[Figure]:
-    """The PSS of each host as it is, managers and workers apart, and a monitor's."""
+    """What each host holds as it is, managers and workers apart."""
     time.sleep(SETTLE_SECONDS)
-    sizes = [computer.pss_mib(host)[0] for host in subject.hosts]
-    managers, workers = sizes[: subject.lab.managers], sizes[subject.lab.managers :]
-    return [
-        Figure(f"PSS of a manager's host, {when}", "MiB", tuple(managers), MANAGER, SWARM_MANAGER),
-        Figure(f"PSS of a worker's host, {when}", "MiB", tuple(workers), WORKER, SWARM_WORKER),
-    ]
+    held = [computer.memory_of(host) for host in subject.hosts]
+    managers, workers = held[: subject.lab.managers], held[subject.lab.managers :]
+    figures = []
+    for hosts, word, target, swarm in (
+        (managers, "manager", MANAGER, SWARM_MANAGER),
+        (workers, "worker", WORKER, SWARM_WORKER),
+    ):
+        pss, alone = tuple(one.pss for one in hosts), tuple(one.alone for one in hosts)
+        figures.append(Figure(f"PSS of a {word}'s host, {when}", "MiB", pss, target, swarm))
+        figures.append(Figure(f"the same, sharing nothing with other hosts, {word}", "MiB", alone, target))
+    return figures
