@@ -105,6 +105,20 @@ class Cluster:
         """A command in the namespaces of a host."""
         return run(machine.inside(host, command), **options)
 
+    @contextlib.contextmanager
+    def serving(self, host: Host, *command: str) -> Iterator[None]:
+        """A program inside a host that says ``serves`` when it does and ends with its standard input."""
+        line = machine.inside(host, command)
+        with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdin is not None
+            try:
+                assert process.stdout.readline() == b"serves\n", command
+                yield
+            finally:
+                process.stdin.close()
+                process.wait(10)
+
     def json(self, *arguments: str, on: Host | None = None) -> Any:
         """What ``docker … inspect`` prints."""
         return json.loads(self.docker(*arguments, on=on).out)
