@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 
 from covey.clock import SECOND, Clock, wall_clock
 from covey.errors import LaggedError, UnavailableError
@@ -16,6 +15,7 @@ from manager.loop.plan import Plan
 from manager.loop.planner import Planner
 from manager.store.commit import Commit
 from manager.store.store import Store
+from manager.store.watch import Watch
 
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -67,20 +67,21 @@ class Loop:
             for item in step.items():
                 self._planner.observe(None, item)
 
-    async def _wait(self, commits: AsyncIterator[Commit], wake_at_ns: int, *, done: bool) -> None:
+    async def _wait(self, commits: Watch, wake_at_ns: int, *, done: bool) -> None:
         """Takes all commits that are there; waits for one only when the last plan was empty."""
-        seconds = _LONGEST_WAIT_SECONDS
-        if wake_at_ns:
-            seconds = min(seconds, (wake_at_ns - self._clock()) / SECOND)
-        if not done:
-            seconds = 0
         await asyncio.sleep(0)  # a loop with much to do still lets the others run
-        while True:
+        if not commits.ready and done:
+            seconds = _LONGEST_WAIT_SECONDS
+            if wake_at_ns:
+                seconds = min(seconds, (wake_at_ns - self._clock()) / SECOND)
             try:
                 async with asyncio.timeout(max(seconds, 0)):
-                    commit = await anext(commits)
+                    self._take(await anext(commits))
             except TimeoutError:
                 return
-            for change in commit.changes:
-                self._planner.observe(change.before, change.after)
-            seconds = 0
+        while commits.ready:
+            self._take(await anext(commits))
+
+    def _take(self, commit: Commit) -> None:
+        for change in commit.changes:
+            self._planner.observe(change.before, change.after)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ from covey.errors import (
     TooLargeError,
 )
 from manager.store import applying, log, snapshot
-from manager.store.commit import Change, Commit
+from manager.store.commit import Change
 from manager.store.consensus import Consensus, Member, NotLeaderError, StateMachine
 from manager.store.flight import Flights, wait_done
 from manager.store.schema import BY_KIND
@@ -114,7 +114,7 @@ class Store:
         return tuple(refused)
 
     @contextmanager
-    def watch(self, *, limit: int = DEFAULT_LIMIT) -> Iterator[tuple[View, AsyncIterator[Commit]]]:
+    def watch(self, *, limit: int = DEFAULT_LIMIT) -> Iterator[tuple[View, Watch]]:
         """A snapshot and every later commit. The iterator raises LaggedError when ``limit`` commits wait unread."""
         watch = Watch(limit)
         self._watches.append(watch)

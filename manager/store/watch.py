@@ -43,6 +43,11 @@ class Watch(AsyncIterator[Commit]):
         self._queue.clear()
         self._wake.set()
 
+    @property
+    def ready(self) -> bool:
+        """Whether the next read returns, or raises, at once."""
+        return bool(self._queue or self._lost)
+
     async def __anext__(self) -> Commit:
         while True:
             if self._lost:
