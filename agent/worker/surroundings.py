@@ -74,7 +74,8 @@ def wiring(task: Task, networks: Mapping[str, Network]) -> Wiring:
                 f"the network {network.spec.annotations.name} of driver {driver} cannot carry tasks yet; use an overlay"
             )
         interface = f"eth{len(attachments)}"
-        attachments.append(Attachment(wanted.network_id, wanted.address, interface, wanted.aliases))
+        own = () if task.service_id else wanted.aliases  # a service's aliases are names of the service, not of one task
+        attachments.append(Attachment(wanted.network_id, wanted.address, interface, own))
         outward = outward or not network.spec.internal
     egress = f"eth{len(attachments)}" if outward else ""
     return Wiring(attachments=tuple(attachments), egress=egress, isolated=bool(attachments))

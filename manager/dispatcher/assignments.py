@@ -128,7 +128,8 @@ def _endpoint(task: Task, network_id: str, node: Node | None) -> NetworkEndpoint
         service_name=service_name,
         task_name=task.annotations.name or f"{service_name}.{task.slot or task.node_id}.{task.id}",
         hostname=task.spec.container.hostname,
-        aliases=attachment.aliases,
+        # The aliases are the service's, and lead to its virtual address or its ready tasks alone.
+        aliases=() if task.service_id else attachment.aliases,
         ready=ready,
     )
 

@@ -32,7 +32,7 @@ def values(annotation: object) -> st.SearchStrategy:
         return st.one_of(*[values(argument) for argument in arguments])
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
         return st.deferred(lambda: objects(annotation))
-    return PRIMITIVES.get(annotation) or st.from_type(annotation)
+    return PRIMITIVES[annotation] if annotation in PRIMITIVES else st.from_type(annotation)
 
 
 @functools.cache

@@ -5,7 +5,7 @@ import pytest
 from agent.network.model import Attachment, EndpointKey, ServiceKey, ServiceMode
 from agent.worker.surroundings import Wiring, network_changes, wiring
 from covey.errors import NotFoundError, UnsupportedError
-from covey.objects import IPAM, Annotations, Driver, IPAMConfig, Network, NetworkAttachment, NetworkSpec, Task
+from covey.objects import IPAM, Annotations, Driver, IPAMConfig, Network, NetworkAttachment, NetworkSpec, Task, replace
 from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, VirtualService
 from covey.states import EndpointMode
 
@@ -91,3 +91,8 @@ def test_a_difference_is_told_in_the_drivers_words() -> None:
         (ServiceKey("b", "v"),),
     )
     assert told.complete
+
+
+def test_a_services_aliases_are_not_names_of_one_task() -> None:
+    attachments = wiring(replace(task("a"), service_id="s"), NETWORKS).attachments
+    assert attachments == (Attachment("a", "10.0.0.5/24", "eth0", ()),)

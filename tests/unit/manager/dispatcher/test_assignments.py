@@ -239,3 +239,18 @@ def test_parts_hold_everything_once_and_in_order(count: int, most: int) -> None:
     assert [change for part in parts for change in part] == changes
     assert all(len(part) <= most for part in parts)
     assert parts
+
+
+def test_an_alias_is_the_services_and_leads_to_no_single_task() -> None:
+    """Seen as: a stack's short name answered with the virtual address and with the addresses of dead tasks beside it."""
+    attachment = NetworkAttachmentConfig(target="net1", aliases=("short",))
+    joined = task("t1", network="net1")
+    joined = replace(joined, networks=(replace(joined.networks[0], aliases=("short",)),))
+    web = Service(
+        id="s1",
+        spec=ServiceSpec(annotations=Annotations(name="web"), task=TaskSpec(networks=(attachment,))),
+        endpoint=Endpoint(virtual_ips=(VirtualIP(network_id="net1", address="10.0.0.2/24"),)),
+    )
+    told = assignments_for(put(View(), node("n1"), Network(id="net1", vni=4097), web, joined), "n1")
+    assert told[Kind.ENDPOINT, "t1/net1"].aliases == ()
+    assert told[Kind.VIRTUAL_SERVICE, "s1/net1"].aliases == ("short",)
