@@ -71,6 +71,20 @@ def run(command: Sequence[str | Path], *, check: int | None = 0, stdin: bytes = 
     return ran
 
 
+@contextlib.contextmanager
+def serving(command: Sequence[str | Path]) -> Iterator[None]:
+    """A program that says ``serves`` when it does and ends with its standard input."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        try:
+            assert process.stdout.readline() == b"serves\n", command
+            yield
+        finally:
+            process.stdin.close()
+            process.wait(10)
+
+
 def unique(prefix: str) -> str:
     return f"{prefix}-{secrets.token_hex(3)}"
 
@@ -105,19 +119,9 @@ class Cluster:
         """A command in the namespaces of a host."""
         return run(machine.inside(host, command), **options)
 
-    @contextlib.contextmanager
-    def serving(self, host: Host, *command: str) -> Iterator[None]:
-        """A program inside a host that says ``serves`` when it does and ends with its standard input."""
-        line = machine.inside(host, command)
-        with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            assert process.stdin is not None
-            try:
-                assert process.stdout.readline() == b"serves\n", command
-                yield
-            finally:
-                process.stdin.close()
-                process.wait(10)
+    def serving(self, host: Host, *command: str) -> contextlib.AbstractContextManager[None]:
+        """A program inside a host, as ``serving``."""
+        return serving(machine.inside(host, command))
 
     def json(self, *arguments: str, on: Host | None = None) -> Any:
         """What ``docker … inspect`` prints."""
