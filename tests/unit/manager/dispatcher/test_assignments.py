@@ -251,6 +251,6 @@ def test_an_alias_is_the_services_and_leads_to_no_single_task() -> None:
         spec=ServiceSpec(annotations=Annotations(name="web"), task=TaskSpec(networks=(attachment,))),
         endpoint=Endpoint(virtual_ips=(VirtualIP(network_id="net1", address="10.0.0.2/24"),)),
     )
-    told = assignments_for(put(View(), node("n1"), Network(id="net1", vni=4097), web, joined), "n1")
+    told = assignments_for(put(View.empty(), node("n1"), network("net1"), web, joined), "n1")
     assert told[Kind.ENDPOINT, "t1/net1"].aliases == ()
     assert told[Kind.VIRTUAL_SERVICE, "s1/net1"].aliases == ("short",)
