@@ -138,7 +138,7 @@ class Client:
             connection.close()
         return stream, answer.getheader("Content-Type") or ""
 
-    def _send(
+    def _send(  # noqa: PLR0917 — the parts of a request, in their order
         self,
         connection: _Connection,
         method: str,

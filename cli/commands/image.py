@@ -23,7 +23,7 @@ from cli.rows import image as image_rows
 @options.quiet_option
 @options.trunc_option
 def ls(
-    reference: str, all_: bool, digests: bool, form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool
+    *, reference: str, all_: bool, digests: bool, form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool
 ) -> None:
     """List images."""
     wanted = options.parse_filters(filters)

@@ -97,7 +97,7 @@ def rm(nodes: tuple[str, ...], force: bool) -> int:
 @click.argument("nodes", nargs=-1, metavar="[NODE...]")
 @tasks.list_options
 def ps(
-    nodes: tuple[str, ...], form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool, no_resolve: bool
+    *, nodes: tuple[str, ...], form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool, no_resolve: bool
 ) -> int:
     """List the tasks on nodes, this one unless given."""
     daemon = options.client()

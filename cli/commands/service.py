@@ -24,7 +24,7 @@ def ls(form: str, filters: tuple[str, ...], quiet: bool) -> None:
 @click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
 @tasks.list_options
 def ps(
-    services: tuple[str, ...], form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool, no_resolve: bool
+    *, services: tuple[str, ...], form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool, no_resolve: bool
 ) -> int:
     """List the tasks of services."""
     daemon = options.client()
@@ -75,7 +75,7 @@ def rm(services: tuple[str, ...]) -> int:
 @click.option("-n", "--tail", default="all", help="How many lines from the end.")
 @click.option("-t", "--timestamps", is_flag=True, help="Show when each line was written.")
 def logs(
-    target: str, details: bool, raw: bool, no_resolve: bool, no_task_ids: bool, no_trunc: bool, **query: Any
+    *, target: str, details: bool, raw: bool, no_resolve: bool, no_task_ids: bool, no_trunc: bool, **query: Any
 ) -> None:
     """Show what a service's or a task's containers wrote."""
     from cli.service.logs import Names, print_logs

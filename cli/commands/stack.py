@@ -30,6 +30,7 @@ _FILES = click.option(
 @click.option("--resolve-image", type=click.Choice(["always", "changed", "never"]), default="never", hidden=True)
 @click.option("--with-registry-auth", is_flag=True, hidden=True)
 def deploy(
+    *,
     stack: str,
     files: tuple[str, ...],
     detach: bool,
@@ -88,7 +89,7 @@ def ls(form: str) -> None:
 @click.command()
 @click.argument("stack")
 @tasks.list_options
-def ps(stack: str, form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool, no_resolve: bool) -> None:
+def ps(*, stack: str, form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool, no_resolve: bool) -> None:
     """List the tasks of a stack."""
     daemon = options.client()
     wanted = options.parse_filters(filters)

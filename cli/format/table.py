@@ -1,6 +1,7 @@
 """Rows as ``--format`` asks: a table with headers, JSON lines, or a Go template for each. Pure.
 
-A row maps the names that templates use to what they print. Column widths follow Go's tabwriter as Docker sets it: at least ten wide, three apart.
+A row maps the names that templates use to what they print. Columns are as Docker's:
+at least ten wide, three apart.
 """
 
 import json

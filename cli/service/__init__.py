@@ -1,1 +1,3 @@
-"""What the commands of services decide: flags to a spec, a change of a spec, whether it has converged. Pure, but for ``wait`` and ``logs``."""
+"""What the commands of services decide: flags to a spec, a change of a spec, whether it has converged. Pure, but for ``env``, ``wait``
+and ``logs``.
+"""

@@ -24,8 +24,7 @@ def pairs(items: Iterable[str]) -> dict[str, str]:
 def fields(text: str, flag: str, known: Mapping[str, str], *, bare: str = "") -> dict[str, str]:
     """``a=1,b=2`` by the names in ``known`` (each maps to its canonical name).
 
-    Args:
-        bare: the field that a text without any "=" stands for; empty when there is none.
+    ``bare`` is the field that a text without any "=" stands for; empty when there is none.
 
     Raises:
         InvalidArgumentError: an unknown field, or one without a value.

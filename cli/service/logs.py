@@ -51,10 +51,10 @@ def split(line: bytes, *, timestamps: bool) -> tuple[str, dict[str, str], bytes]
         head, _, line = line.partition(b" ")
         time = head.decode()
     head, _, text = line.partition(b" ")
-    context = dict(
-        (unquote_plus(key), unquote_plus(value))
+    context = {
+        unquote_plus(key): unquote_plus(value)
         for key, _, value in (pair.partition("=") for pair in head.decode(errors="replace").split(","))
-    )
+    }
     return time, context, text
 
 

@@ -46,13 +46,16 @@ class _Silent:
         return
 
 
-def wait_for(daemon: Client, services: Sequence[str], *, quiet: bool = False) -> int:
-    """Wait for all; 0 when they have converged, 1 when one's update was paused or rolled back, 130 when interrupted."""
+def wait_for(daemon: Client, services: Sequence[str], *, quiet: bool = False, rollback: bool = False) -> int:
+    """Wait for all; 0 when they have converged, 1 when one's update was paused or rolled back, 130 when interrupted.
+
+    ``rollback``: it was asked for, and so is no failure.
+    """
     display: _Display = _Silent() if quiet else _bars() if sys.stdout.isatty() else _Lines()
     code = 0
     try:
         for name in services:
-            code |= _wait_one(daemon, name, display)
+            code |= _wait_one(daemon, name, display, rollback=rollback)
     except KeyboardInterrupt:
         display.close()
         click.echo("Interrupted; the cluster goes on by itself. Look with: covey service ps", err=True)
@@ -61,7 +64,7 @@ def wait_for(daemon: Client, services: Sequence[str], *, quiet: bool = False) ->
     return code
 
 
-def _wait_one(daemon: Client, name: str, display: _Display) -> int:
+def _wait_one(daemon: Client, name: str, display: _Display, *, rollback: bool) -> int:
     rolled_back = False
     while True:
         service = daemon.get(f"/services/{name}")
@@ -70,10 +73,17 @@ def _wait_one(daemon: Client, name: str, display: _Display) -> int:
         rolled_back = rolled_back or progress.update.startswith("rollback")
         if progress.stopped:
             display.close()
-            click.echo(f"service {name}: update {progress.update.replace('_', ' ')}: {progress.message}", err=True)
+            click.echo(
+                f"service {service['Spec']['Name']}: update {progress.update.replace('_', ' ')}: {progress.message}",
+                err=True,
+            )
             return 1
         if progress.done:
-            return int(rolled_back)
+            if rolled_back and not rollback:
+                display.close()
+                click.echo(f"service {service['Spec']['Name']}: rolled back: {progress.message}", err=True)
+                return 1
+            return 0
         time.sleep(POLL_SECONDS)
 
 

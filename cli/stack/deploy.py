@@ -38,11 +38,11 @@ def deploy(daemon: Client, stack: Stack, *, prune: bool) -> list[str]:
         _say(f"Creating network {network.name}")
         daemon.post("/networks/create", body=network.body)
     for kind, (create, update) in files.items():
-        for item in create:
-            _say(f"Creating {kind} {item.name}")
-            daemon.post(f"/{kind}s/create", body=_body(item))
-        for there, item in update:
-            _update_file(daemon, kind, there, item)
+        for file in create:
+            _say(f"Creating {kind} {file.name}")
+            daemon.post(f"/{kind}s/create", body=_body(file))
+        for there, file in update:
+            _update_file(daemon, kind, there, file)
     _services(daemon, stack, existing)
     return [service.name for service in stack.services]
 

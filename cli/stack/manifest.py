@@ -119,7 +119,7 @@ def _network(stack: str, key: str, section: Section) -> Network:
         section.done(dict.fromkeys(section.keys(), "an external network is used as it is"))
         return Network(key=key, name=name, external=True)
     ipam = section.section("ipam")
-    body = {
+    body: dict[str, Any] = {
         "Name": name,
         "Driver": section.text("driver") or "overlay",
         "Options": section.text_map("driver_opts"),

@@ -57,7 +57,8 @@ def files_to_write(
 ) -> tuple[list[FileObject], list[tuple[Item, FileObject]]]:
     """Which to create and which to update, with what is there; ``kind`` is secret or config.
 
-    A config whose content is the same is left alone. What a secret holds only the daemon knows: it is sent, and the daemon refuses another content.
+    A config whose content is the same is left alone. What a secret holds only the daemon knows: it is sent, and the daemon
+    refuses another content.
     """
     known = {item["Spec"]["Name"]: item for item in existing}
     create, update = [], []

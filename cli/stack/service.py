@@ -50,8 +50,7 @@ def service_spec(
 ) -> dict[str, Any]:
     """The spec; networks, secrets and configs map the manifest's keys to real names.
 
-    Args:
-        environment: the service's variables, those of its files and of the deploying shell in them; None: no value.
+    ``environment`` holds the service's variables with those of its files; None is a name without a value.
 
     Raises:
         UnsupportedError: a key without a meaning here, by its path.

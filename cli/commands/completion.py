@@ -1,0 +1,16 @@
+"""``covey completion``: the script that teaches a shell our commands."""
+
+import click
+from click.shell_completion import get_completion_class
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the completion script of a shell: eval "$(covey completion bash)"."""
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise click.UsageError(f"there is no completion for {shell}")
+    root = ctx.find_root()
+    click.echo(kind(root.command, {}, "covey", "_COVEY_COMPLETE").source())

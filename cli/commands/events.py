@@ -1,0 +1,40 @@
+"""``covey events``."""
+
+import json
+from typing import Any
+
+import click
+
+from cli import options
+from cli.format.template import Template
+
+
+@click.command()
+@click.option("-f", "--filter", "filters", multiple=True, help="Filter output: KEY=VALUE.")
+@click.option("--format", "form", default="", help='"json" or a Go TEMPLATE.')
+@click.option("--since", default="", help="Also what happened since this time.")
+@click.option("--until", default="", help="End at this time.")
+def events(filters: tuple[str, ...], form: str, since: str, until: str) -> None:
+    """Show what happens on this host and in the cluster, until interrupted."""
+    template = Template(form) if form and form != "json" else None
+    query = {"since": since, "until": until, "filters": options.parse_filters(filters)}
+    for event in options.client().lines("GET", "/events", query):
+        if template:
+            click.echo(template.render(event))
+        elif form == "json":
+            click.echo(json.dumps(event, separators=(",", ":"), ensure_ascii=False))
+        else:
+            click.echo(line(event))
+
+
+def line(event: dict[str, Any]) -> str:
+    """``TIME TYPE ACTION ID (key=value, …)``."""
+    from datetime import UTC, datetime
+
+    time_ns = int(event.get("timeNano") or event.get("time", 0) * 1_000_000_000)
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    moment = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+    actor = event.get("Actor") or {}
+    attributes = ", ".join(f"{key}={value}" for key, value in sorted((actor.get("Attributes") or {}).items()))
+    text = f"{moment} {event.get('Type', '')} {event.get('Action', '')} {actor.get('ID', '')}"
+    return f"{text} ({attributes})" if attributes else text

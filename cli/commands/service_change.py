@@ -1,0 +1,134 @@
+"""``covey service`` as far as it changes: create, update, scale, rollback. Each waits until the service has converged, unless detached."""
+
+from typing import Any
+
+import click
+
+from cli import options, show
+from cli.client import Client, segment
+from cli.service.env import variables
+from cli.service.options import create_options, update_options
+from cli.service.spec import Names, changed_spec, new_spec
+from cli.service.wait import wait_for
+from covey.errors import CoveyError, InvalidArgumentError
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.argument("image")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG...]")
+@click.option("--name", help="The service's name (else one is made up).")
+@click.option(
+    "--mode", type=click.Choice(["replicated", "global", "replicated-job", "global-job"]), help="(default replicated)"
+)
+@click.option("--env-file", "env_files", multiple=True, help="Files of environment variables.")
+@create_options
+def create(
+    image: str, args: tuple[str, ...], env_files: tuple[str, ...], detach: bool, quiet: bool, **flags: Any
+) -> int:
+    """Create a service."""
+    daemon = options.client()
+    _warn_of_registry(flags)
+    flags["env"] = variables(flags["env"], env_files)
+    spec = new_spec(image, args, flags, _names(daemon, flags))
+    answer = daemon.post("/services/create", body=spec)
+    for warning in answer.get("Warnings") or []:
+        click.echo(warning, err=True)
+    click.echo(answer["ID"])
+    return 0 if detach else wait_for(daemon, [answer["ID"]], quiet=quiet)
+
+
+@click.command()
+@click.argument("service")
+@click.option("--image", help="The tasks' image.")
+@click.option("--args", help="The arguments of the containers' command.")
+@click.option("--force", is_flag=True, help="Replace all tasks even if nothing changes.")
+@click.option("--rollback", is_flag=True, help="Go back to the previous specification.")
+@update_options
+def update(service: str, detach: bool, quiet: bool, rollback: bool, **flags: Any) -> int:
+    """Change a service."""
+    daemon = options.client()
+    if rollback:
+        return _roll_back(daemon, service, detach=detach, quiet=quiet)
+    _warn_of_registry(flags)
+    flags["env_add"] = variables(flags["env_add"])
+    found = daemon.get(f"/services/{segment(service)}")
+    spec = changed_spec(found["Spec"], flags, _names(daemon, flags))
+    _send(daemon, found, spec)
+    click.echo(service)
+    return 0 if detach else wait_for(daemon, [found["ID"]], quiet=quiet)
+
+
+@click.command()
+@click.argument("scales", nargs=-1, required=True, metavar="SERVICE=REPLICAS...")
+@click.option("-d", "--detach", is_flag=True, help="Do not wait until the services have converged.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+def scale(scales: tuple[str, ...], detach: bool, quiet: bool) -> int:
+    """Set how many replicas services have."""
+    daemon = options.client()
+    pairs = [_scale(text) for text in scales]
+    failed, changed = False, []
+    for name, replicas in pairs:
+        try:
+            found = daemon.get(f"/services/{segment(name)}")
+            if "Replicated" not in found["Spec"]["Mode"]:
+                raise InvalidArgumentError(f"{name}: scale can only be used with replicated mode")
+            _send(daemon, found, {**found["Spec"], "Mode": {"Replicated": {"Replicas": replicas}}})
+        except CoveyError as error:
+            failed = True
+            show.fail(error)
+        else:
+            changed.append(found["ID"])
+            click.echo(f"{name} scaled to {replicas}")
+    code = wait_for(daemon, changed, quiet=quiet) if changed and not detach else 0
+    return code or int(failed)
+
+
+@click.command()
+@click.argument("service")
+@click.option("-d", "--detach", is_flag=True, help="Do not wait until the service has converged.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+def rollback(service: str, detach: bool, quiet: bool) -> int:
+    """Go back to a service's previous specification."""
+    return _roll_back(options.client(), service, detach=detach, quiet=quiet)
+
+
+def _roll_back(daemon: Client, service: str, *, detach: bool, quiet: bool) -> int:
+    found = daemon.get(f"/services/{segment(service)}")
+    _send(daemon, found, found["Spec"], rollback="previous")
+    click.echo(service)
+    return 0 if detach else wait_for(daemon, [found["ID"]], quiet=quiet, rollback=True)
+
+
+def _send(daemon: Client, found: dict[str, Any], spec: dict[str, Any], rollback: str = "") -> None:
+    query = {"version": found["Version"]["Index"], "rollback": rollback}
+    answer = daemon.post(f"/services/{found['ID']}/update", query, spec) or {}
+    for warning in answer.get("Warnings") or []:
+        click.echo(warning, err=True)
+
+
+def _names(daemon: Client, flags: dict[str, Any]) -> Names:
+    """The ids of what the flags name, asked for only when they name some."""
+    found: dict[str, dict[str, str]] = {}
+    for kind in ("secret", "config"):
+        if flags.get(kind) or flags.get(f"{kind}_add"):
+            found[f"{kind}s"] = {item["Spec"]["Name"]: item["ID"] for item in daemon.get(f"/{kind}s")}
+    if any(flags.get(name) for name in ("network", "network_add", "network_rm")):
+        found["networks"] = {
+            item["Name"]: item["Id"] for item in daemon.get("/networks") if item.get("Scope") == "swarm"
+        }
+    return Names(**found)
+
+
+def _scale(text: str) -> tuple[str, int]:
+    name, separator, count = text.rpartition("=")
+    if not separator or not name:
+        raise click.UsageError(f"invalid scale specifier {text!r}: write SERVICE=REPLICAS")
+    if not count.isdecimal():
+        raise click.UsageError(f"{name}: invalid replicas value {count!r}")
+    return name, int(count)
+
+
+def _warn_of_registry(flags: dict[str, Any]) -> None:
+    if flags.pop("with_registry_auth", False):
+        click.echo("covey: --with-registry-auth has no effect: nodes do not pull from registries", err=True)
+    flags.pop("no_resolve_image", None)

@@ -1,0 +1,112 @@
+"""``covey stats``."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from cli import options, show
+from cli.client import Client, DaemonError, segment
+from cli.format.units import binary_size, short, size
+
+HEADERS = {
+    "Container": "CONTAINER",
+    "ID": "CONTAINER ID",
+    "Name": "NAME",
+    "CPUPerc": "CPU %",
+    "MemUsage": "MEM USAGE / LIMIT",
+    "MemPerc": "MEM %",
+    "NetIO": "NET I/O",
+    "BlockIO": "BLOCK I/O",
+    "PIDs": "PIDS",
+}
+TABLE = "{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}"
+PERIOD_SECONDS = 1.0
+
+
+@click.command()
+@click.argument("containers", nargs=-1, metavar="[CONTAINER...]")
+@click.option("-a", "--all", "all_", is_flag=True, help="Also those that do not run.")
+@options.format_option
+@click.option("--no-stream", is_flag=True, help="Once, instead of until interrupted.")
+@options.trunc_option
+def stats(containers: tuple[str, ...], all_: bool, form: str, no_stream: bool, no_trunc: bool) -> int:
+    """Show what containers use, live until interrupted."""
+    daemon = options.client()
+    before: dict[str, Any] = {}
+    while True:
+        refs = containers or tuple(item["Id"] for item in daemon.get("/containers/json", {"all": all_}))
+        sampled, failed = _sample(daemon, refs, strict=bool(containers))
+        if not before:
+            time.sleep(PERIOD_SECONDS)
+            before = sampled
+            sampled, failed = _sample(daemon, refs, strict=bool(containers))
+        listed = [row(ref, before.get(ref, {}), now, trunc=not no_trunc) for ref, now in sampled.items()]
+        if not no_stream and sys.stdout.isatty() and form in ("", "table"):
+            click.clear()
+        show.rows(listed, HEADERS, TABLE, form)
+        if no_stream or failed:
+            return int(failed)
+        before = sampled
+        time.sleep(PERIOD_SECONDS)
+
+
+def _sample(daemon: Client, refs: tuple[str, ...], *, strict: bool) -> tuple[dict[str, Any], bool]:
+    """``strict``: tell of containers that are not there; else they just went."""
+    result, failed = {}, False
+    for ref in refs:
+        try:
+            result[ref] = daemon.get(f"/containers/{segment(ref)}/stats", {"stream": "false", "one-shot": "true"})
+        except DaemonError as error:
+            if strict:
+                failed = True
+                show.fail(error)
+    return result, failed
+
+
+def row(ref: str, before: Mapping[str, Any], now: Mapping[str, Any], *, trunc: bool) -> dict[str, Any]:
+    memory = now.get("memory_stats") or {}
+    used = _used(memory)
+    limit = memory.get("limit", 0)
+    networks = (now.get("networks") or {}).values()
+    identifier = str(now.get("id", ref))
+    return {
+        "Container": ref if not trunc or len(ref) != 64 else short(ref),
+        "ID": short(identifier) if trunc else identifier,
+        "Name": str(now.get("name", "")).removeprefix("/"),
+        "CPUPerc": f"{_cpu(before.get('cpu_stats') or {}, now.get('cpu_stats') or {}, before, now):.2f}%",
+        "MemUsage": f"{binary_size(used)} / {binary_size(limit)}",
+        "MemPerc": f"{100 * used / limit if limit else 0:.2f}%",
+        "NetIO": f"{size(sum(n['rx_bytes'] for n in networks), 3)} / {size(sum(n['tx_bytes'] for n in networks), 3)}",
+        "BlockIO": " / ".join(size(_blocks(now, word), 3) for word in ("read", "write")),
+        "PIDs": str((now.get("pids_stats") or {}).get("current", 0)),
+    }
+
+
+def _cpu(old: Mapping[str, Any], new: Mapping[str, Any], before: Mapping[str, Any], now: Mapping[str, Any]) -> float:
+    """Per cent of one processor between two samples."""
+    used = (new.get("cpu_usage") or {}).get("total_usage", 0) - (old.get("cpu_usage") or {}).get("total_usage", 0)
+    host = new.get("system_cpu_usage", 0) - old.get("system_cpu_usage", 0)
+    if not old or used <= 0:
+        return 0.0
+    if host > 0:
+        return float(100 * used / host * (new.get("online_cpus") or 1))
+    from cli.format.units import parse_time
+
+    elapsed = parse_time(str(now.get("read", ""))) - parse_time(str(before.get("read", "")))
+    return 100 * used / elapsed if elapsed > 0 else 0.0
+
+
+def _used(memory: Mapping[str, Any]) -> int:
+    """Without the page cache that can be given back."""
+    counters = memory.get("stats") or {}
+    cache = counters.get("total_inactive_file", counters.get("inactive_file", 0))
+    usage = int(memory.get("usage", 0))
+    return usage - cache if cache < usage else usage
+
+
+def _blocks(now: Mapping[str, Any], word: str) -> int:
+    entries = (now.get("blkio_stats") or {}).get("io_service_bytes_recursive") or []
+    return sum(int(entry["value"]) for entry in entries if str(entry.get("op", "")).lower() == word)

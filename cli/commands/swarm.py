@@ -1,0 +1,234 @@
+"""``covey swarm``."""
+
+import sys
+from typing import Any
+
+import click
+
+from cli import options
+from cli.format.units import parse_span
+from covey.errors import InvalidArgumentError
+
+JOIN_PORT = 2377
+_AVAILABILITY = click.Choice(["active", "pause", "drain"])
+
+
+def _spec_options(function: Any) -> Any:
+    for option in (
+        click.option("--autolock/--no-autolock", default=None, help="Lock managers with a key."),
+        click.option("--cert-expiry", metavar="DURATION", help="How long nodes' certificates are valid."),
+        click.option("--dispatcher-heartbeat", metavar="DURATION", help="How often nodes report."),
+        click.option("--external-ca", multiple=True, help="Certificate signing by someone else."),
+        click.option("--max-snapshots", type=click.IntRange(0), help="How many older Raft snapshots to keep."),
+        click.option("--snapshot-interval", type=click.IntRange(1), help="Log entries between Raft snapshots."),
+        click.option("--task-history-limit", type=int, help="How many ended tasks to keep for each slot."),
+    ):
+        function = option(function)
+    return function
+
+
+def _address_options(function: Any) -> Any:
+    for option in (
+        click.option(
+            "--advertise-addr", default="", metavar="IP|INTERFACE[:PORT]", help="Where others reach this host."
+        ),
+        click.option("--availability", type=_AVAILABILITY, default="active", help="Whether this host takes tasks."),
+        click.option("--data-path-addr", default="", metavar="IP|INTERFACE", help="Where networks' traffic goes."),
+        click.option("--listen-addr", default=f"0.0.0.0:{JOIN_PORT}", show_default=True, help="Where to listen."),
+    ):
+        function = option(function)
+    return function
+
+
+@click.command()
+@_address_options
+@_spec_options
+@click.option("--data-path-port", type=click.IntRange(1024, 49151), help="The port of networks' traffic.")
+@click.option("--default-addr-pool", "pools", multiple=True, metavar="CIDR", help="Where networks get subnets from.")
+@click.option("--default-addr-pool-mask-length", "mask", type=int, help="How large such a subnet is (default 24).")
+@click.option("--force-new-cluster", is_flag=True, help="Found a cluster anew from this manager's state.")
+def init(
+    *,
+    advertise_addr: str,
+    availability: str,
+    data_path_addr: str,
+    listen_addr: str,
+    data_path_port: int | None,
+    pools: tuple[str, ...],
+    mask: int | None,
+    force_new_cluster: bool,
+    **settings: Any,
+) -> None:
+    """Found a cluster on this host."""
+    daemon = options.client()
+    body: dict[str, Any] = {
+        "ListenAddr": listen_addr,
+        "AdvertiseAddr": advertise_addr,
+        "DataPathAddr": data_path_addr,
+        "DataPathPort": data_path_port or 0,
+        "ForceNewCluster": force_new_cluster,
+        "Availability": availability,
+        "Spec": changed_spec({}, settings),
+    }
+    if pools:
+        body["DefaultAddrPool"] = [subnet for pool in pools for subnet in pool.split(",")]
+    if mask is not None:
+        body["SubnetSize"] = mask
+    node = daemon.post("/swarm/init", body=body)
+    token = daemon.get("/swarm")["JoinTokens"]["Worker"]
+    click.echo(f"Swarm initialized: current node ({node}) is now a manager.\n")
+    click.echo(f"To add a worker to this swarm, run the following command:\n\n    {_join_command(daemon, token)}\n")
+    click.echo("To add a manager to this swarm, run 'covey swarm join-token manager' and follow the instructions.\n")
+
+
+@click.command()
+@click.argument("remotes", nargs=-1, required=True, metavar="HOST[:PORT]...")
+@_address_options
+@click.option("--token", required=True, help='The cluster\'s token; "-" reads it from stdin.')
+def join(
+    *,
+    remotes: tuple[str, ...],
+    advertise_addr: str,
+    availability: str,
+    data_path_addr: str,
+    listen_addr: str,
+    token: str,
+) -> None:
+    """Join this host to a cluster."""
+    daemon = options.client()
+    if token == "-":  # noqa: S105
+        token = sys.stdin.readline().strip()
+        if not token:
+            raise InvalidArgumentError("there was no token on stdin")
+    body = {
+        "RemoteAddrs": [_with_port(remote) for remote in remotes],
+        "JoinToken": token,
+        "ListenAddr": listen_addr,
+        "AdvertiseAddr": advertise_addr,
+        "DataPathAddr": data_path_addr,
+        "Availability": availability,
+    }
+    daemon.post("/swarm/join", body=body)
+    manager = (daemon.get("/info").get("Swarm") or {}).get("ControlAvailable")
+    click.echo(f"This node joined a swarm as a {'manager' if manager else 'worker'}.")
+
+
+@click.command("join-token")
+@click.argument("role", type=click.Choice(["worker", "manager"]))
+@click.option("-q", "--quiet", is_flag=True, help="Only display the token.")
+@click.option("--rotate", is_flag=True, help="Make a new token; the old one is refused from then on.")
+def join_token(role: str, quiet: bool, rotate: bool) -> None:
+    """Show and rotate the tokens for joining."""
+    daemon = options.client()
+    if rotate:
+        cluster = daemon.get("/swarm")
+        query = {"version": cluster["Version"]["Index"], f"rotate{role.capitalize()}Token": "true"}
+        daemon.post("/swarm/update", query, cluster["Spec"])
+        if not quiet:
+            click.echo(f"Successfully rotated {role} join token.\n")
+    token = daemon.get("/swarm")["JoinTokens"][role.capitalize()]
+    if quiet:
+        click.echo(token)
+        return
+    click.echo(f"To add a {role} to this swarm, run the following command:\n\n    {_join_command(daemon, token)}\n")
+
+
+@click.command()
+@click.option("-f", "--force", is_flag=True, help="Leave although this is a manager.")
+def leave(force: bool) -> None:
+    """Leave the cluster."""
+    options.client().post("/swarm/leave", {"force": force})
+    click.echo("Node left the swarm.")
+
+
+@click.command()
+@_spec_options
+def update(**settings: Any) -> None:
+    """Change the cluster's settings."""
+    if all(value is None or value == () for value in settings.values()):
+        raise click.UsageError("say what to change; covey swarm update --help lists the settings")
+    daemon = options.client()
+    cluster = daemon.get("/swarm")
+    spec = changed_spec(cluster["Spec"], settings)
+    daemon.post("/swarm/update", {"version": cluster["Version"]["Index"]}, spec)
+    click.echo("Swarm updated.")
+
+
+@click.command()
+@click.option("--rotate", is_flag=True, help="Make a new root certificate.")
+def ca(rotate: bool) -> None:
+    """Show and rotate the root certificate."""
+    daemon = options.client()
+    cluster = daemon.get("/swarm")
+    if rotate:
+        spec = dict(cluster["Spec"])
+        authority = dict(spec.get("CAConfig") or {})
+        spec["CAConfig"] = {**authority, "ForceRotate": authority.get("ForceRotate", 0) + 1}
+        daemon.post("/swarm/update", {"version": cluster["Version"]["Index"]}, spec)
+        cluster = daemon.get("/swarm")
+    click.echo((cluster.get("TLSInfo") or {}).get("TrustRoot", ""), nl=False)
+
+
+@click.command("unlock-key")
+@click.option("-q", "--quiet", is_flag=True, help="Only display the key.")
+@click.option("--rotate", is_flag=True, help="Make a new key.")
+def unlock_key(quiet: bool, rotate: bool) -> None:
+    """Show and rotate the unlock key."""
+    daemon = options.client()
+    if rotate:
+        cluster = daemon.get("/swarm")
+        query = {"version": cluster["Version"]["Index"], "rotateManagerUnlockKey": "true"}
+        daemon.post("/swarm/update", query, cluster["Spec"])
+    key = daemon.get("/swarm/unlockkey")["UnlockKey"]
+    click.echo(
+        key
+        if quiet
+        else f"To unlock a swarm manager after it restarts, run covey swarm unlock and give:\n\n    {key}\n"
+    )
+
+
+@click.command()
+def unlock() -> None:
+    """Unlock a manager; the key comes from stdin."""
+    key = (
+        click.prompt("Please enter unlock key", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
+    )
+    options.client().post("/swarm/unlock", body={"UnlockKey": key})
+
+
+def changed_spec(spec: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """The cluster's spec with the settings that were given."""
+    result = {key: dict(value) if isinstance(value, dict) else value for key, value in spec.items()}
+
+    def put(section: str, key: str, value: Any) -> None:
+        if value is not None and value != ():
+            result.setdefault(section, {})[key] = value
+
+    spans = {
+        key: parse_span(settings[key]) if settings[key] else None for key in ("cert_expiry", "dispatcher_heartbeat")
+    }
+    put("EncryptionConfig", "AutoLockManagers", settings["autolock"])
+    put("CAConfig", "NodeCertExpiry", spans["cert_expiry"])
+    put("CAConfig", "ExternalCAs", [_external_ca(text) for text in settings["external_ca"]] or None)
+    put("Dispatcher", "HeartbeatPeriod", spans["dispatcher_heartbeat"])
+    put("Raft", "KeepOldSnapshots", settings["max_snapshots"])
+    put("Raft", "SnapshotInterval", settings["snapshot_interval"])
+    put("Orchestration", "TaskHistoryRetentionLimit", settings["task_history_limit"])
+    return result
+
+
+def _external_ca(text: str) -> dict[str, Any]:
+    values = dict(part.partition("=")[::2] for part in text.split(","))
+    return {"Protocol": values.get("protocol", ""), "URL": values.get("url", "")}
+
+
+def _join_command(daemon: Any, token: str) -> str:
+    address = ((daemon.get("/info").get("Swarm") or {}).get("NodeAddr")) or "MANAGER"
+    return f"covey swarm join --token {token} {f'[{address}]' if ':' in address else address}:{JOIN_PORT}"
+
+
+def _with_port(remote: str) -> str:
+    host, separator, port = remote.rpartition(":")
+    if separator and port.isdecimal() and (":" not in host or host.startswith("[")):
+        return remote
+    return f"[{remote}]:{JOIN_PORT}" if ":" in remote and not remote.startswith("[") else f"{remote}:{JOIN_PORT}"

@@ -1,0 +1,89 @@
+"""``covey version`` and ``covey info``."""
+
+import json
+import platform
+from typing import Any
+
+import click
+
+from cli import options, show
+from cli.client import API_VERSION, UnreachableError
+from cli.format.template import Template
+
+
+def own_version() -> str:
+    """The version of this command."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("covey")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@click.command()
+@click.option("-f", "--format", "form", default="", help='"json" or a Go TEMPLATE.')
+def version(form: str) -> int:
+    """Show the versions of the command and the daemon."""
+    client: dict[str, Any] = {
+        "Version": own_version(),
+        "ApiVersion": API_VERSION,
+        "DefaultAPIVersion": API_VERSION,
+        "PythonVersion": platform.python_version(),
+        "Os": platform.system().lower(),
+        "Arch": _architecture(platform.machine()),
+    }
+    server, problem = None, None
+    try:
+        server = options.client().get("/version")
+    except UnreachableError as error:
+        problem = error
+    both = {"Client": client, "Server": server}
+    if form == "json":
+        click.echo(json.dumps(both, separators=(",", ":")))
+    elif form:
+        click.echo(Template(form).render(both))
+    else:
+        _print_version(client, server)
+    if problem:
+        show.fail(problem)
+    return int(problem is not None)
+
+
+@click.command()
+@click.option("-f", "--format", "form", default="", help='"json" or a Go TEMPLATE.')
+def info(form: str) -> int:
+    """Show the state of this host and its cluster."""
+    found = options.client().get("/info")
+    if form == "json":
+        click.echo(json.dumps(found, separators=(",", ":"), ensure_ascii=False))
+    elif form:
+        click.echo(Template(form).render(found))
+    else:
+        from cli.format.pretty import info as text
+
+        click.echo(text(found), nl=False)
+        for warning in found.get("Warnings") or []:
+            click.echo(warning, err=True)
+    return 0
+
+
+def _print_version(client: dict[str, Any], server: dict[str, Any] | None) -> None:
+    click.echo("Client:")
+    for name, key in (("Version", "Version"), ("API version", "ApiVersion"), ("Python version", "PythonVersion")):
+        click.echo(f" {name + ':':18}{client[key]}")
+    click.echo(f" {'OS/Arch:':18}{client['Os']}/{client['Arch']}")
+    if server is None:
+        return
+    click.echo(f"\nServer: {(server.get('Platform') or {}).get('Name', '')}".rstrip())
+    click.echo(f" {'Version:':18}{server.get('Version', '')}")
+    click.echo(
+        f" {'API version:':18}{server.get('ApiVersion', '')} (minimum version {server.get('MinAPIVersion', '')})"
+    )
+    click.echo(f" {'OS/Arch:':18}{server.get('Os', '')}/{server.get('Arch', '')}")
+    click.echo(f" {'Kernel version:':18}{server.get('KernelVersion', '')}")
+
+
+def _architecture(machine: str) -> str:
+    """Go's name of a machine."""
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
