@@ -157,13 +157,15 @@ class Host:
         return tuple(sorted(path.name for path in self._sandbox_dir.iterdir()))
 
     def clean(self) -> tuple[str, ...]:
+        """A network that did not settle yet keeps its namespace while a container hangs on it: the next try takes it over."""
         removed: list[str] = []
         for container_id in self.on_disk():
             if container_id not in self.sandboxes:
                 self.destroy_sandbox(container_id)
                 removed.append(f"container {container_id}")
+        used = {network_id for sandbox in self.sandboxes.values() for network_id in sandbox.attachments}
         for path in sorted(self._network_dir.iterdir()):
-            if path.name not in self._overlays:
+            if path.name not in self._overlays and path.name not in used:
                 _remove_namespace(path)
                 removed.append(f"network {path.name}")
         return tuple(removed)
@@ -211,8 +213,8 @@ class Host:
         network = self._world.networks.get(network_id)
         users = [sandbox for sandbox in self.sandboxes.values() if network_id in sandbox.attachments]
         self._learn(network_id)
-        if network is None and not users and network_id in self._overlays:
-            self._overlays.pop(network_id).remove()
+        if network is None and not users:
+            self._remove_network(network_id)
         if network is not None:
             if not self._host_address:
                 raise UnavailableError(
@@ -227,6 +229,14 @@ class Host:
             overlay.program(forwarding.wanted(self._world.endpoints(network_id).values(), self._host_address, local))
         for sandbox in users:
             self._rebalance(sandbox)
+
+    def _remove_network(self, network_id: str) -> None:
+        """Its namespace, also one of an earlier life that never settled in this one."""
+        overlay = self._overlays.pop(network_id, None)
+        if overlay is not None:
+            overlay.remove()
+        elif netns.is_namespace(path := self._network_dir / network_id):
+            _remove_namespace(path)
 
     def _learn(self, network_id: str) -> None:
         """Its names and service addresses, from what the world says now."""
@@ -258,10 +268,8 @@ class Host:
         overlay = self._overlays.get(attachment.network_id)
         if overlay is not None:
             overlay.detach(container_id, attachment.interface)
-            for failure in self._settle((attachment.network_id,)):
-                logger.warning(
-                    "after container %s left network %s: %s", container_id[:12], failure.subject, failure.reason
-                )
+        for failure in self._settle((attachment.network_id,)):
+            logger.warning("after container %s left network %s: %s", container_id[:12], failure.subject, failure.reason)
 
     def _remember_ways_out(self) -> None:
         subnet = self._egress.subnet

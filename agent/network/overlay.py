@@ -39,6 +39,7 @@ class Overlay:
         netns.create(path)
         self.namespace = Namespace(str(path))
         self._tunnel = 0
+        self._whole = False
         self.held: dict[str, str] = {}
         try:
             self._build()
@@ -50,10 +51,14 @@ class Overlay:
             raise
 
     def update(self, network: OverlayNetwork, host_address: str) -> None:
-        """The network or the host's address changed: the tunnel is made anew, attached containers stay on the bridge."""
-        if network != self.network or host_address != self._host_address:
+        """The network or the host's address changed, or the last try failed: the tunnel is made anew.
+
+        Attached containers stay on the bridge.
+        """
+        if network != self.network or host_address != self._host_address or not self._whole:
             self.network = network
             self._host_address = host_address
+            self._whole = False
             links.inside(
                 self.namespace, f"remove the tunnel of {self._name}", lambda route: links.delete_link(route, TUNNEL)
             )
@@ -149,6 +154,7 @@ class Overlay:
         if not found:
             self._add_tunnel()
         self.held = links.inside(self.namespace, f"join the tunnel of {self._name}", join)
+        self._whole = True
 
     def _add_tunnel(self) -> None:
         network = self.network

@@ -310,6 +310,78 @@ async def test_a_new_life_of_the_daemon_adopts_what_runs_and_cleans_the_rest(tmp
         link.close()
 
 
+async def test_cleaning_leaves_a_network_that_did_not_settle_to_its_containers_and_the_next_try_mends_it(
+    tmp_path: Path,
+) -> None:
+    """1. The daemon dies. 2. Something takes the VXLAN id of its network. 3. The next daemon adopts the container, and cleans."""
+    async with switchboard(tmp_path, 2) as board:
+        board.networks.append(overlay())
+        await board.tell()
+        host = board.hosts[0]
+        one, near = await board.run_task(host, 5), await board.run_task(host, 7)
+        far = await board.run_task(board.hosts[1], 6)
+        await board.tell()
+        for container in (near, far):
+            await board.serve(container)
+        await host.driver.close()
+        sandbox = netns.Namespace(str(host.folder / "netns/networks/net1"))
+        links.inside(sandbox, "lose the tunnel", lambda route: links.delete_link(route, "vxlan0"))
+        links.inside(
+            host.namespace,
+            "take the VXLAN id",
+            lambda route: links.add_vxlan(route, "thief", host.namespace, vni=4097, local=host.address, mtu=1450),
+        )
+        host.driver = host.new_driver()
+        await host.driver.start()
+        world = NetworkChanges(tuple(board.networks), tuple(board.endpoints.values()), complete=True)
+        assert [failure.subject for failure in await host.driver.apply(world)] == ["net1"]
+        for container in (one, near):
+            await host.driver.adopt(container.id, (Attachment("net1", f"{container.endpoint.address}/24", "eth0"),))
+        assert await host.driver.clean() == ()
+        assert await one.fetch("10.0.1.7") == "10.0.1.7"
+        links.inside(host.namespace, "give it back", lambda route: links.delete_link(route, "thief"))
+        assert await host.driver.apply(NetworkChanges()) == ()
+        assert await one.fetch("10.0.1.6") == "10.0.1.6"
+        sandbox.close()
+
+
+async def test_a_tunnel_whose_renewal_failed_is_mended_by_the_next_try(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 2) as board:
+        board.networks.append(overlay())
+        await board.tell()
+        one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[1], 6)
+        await board.tell()
+        await board.serve(two)
+        host = board.hosts[0]
+        links.inside(
+            host.namespace,
+            "take the next VXLAN id",
+            lambda route: links.add_vxlan(route, "thief", host.namespace, vni=4098, local=host.address, mtu=1450),
+        )
+        board.networks[0] = overlay(vni=4098)
+        for _ in range(2):
+            failures = await host.driver.apply(NetworkChanges(networks=tuple(board.networks)))
+            assert ["4098 is in use" in failure.reason for failure in failures] == [True]
+        links.inside(host.namespace, "give it back", lambda route: links.delete_link(route, "thief"))
+        await board.tell()
+        assert await one.fetch("10.0.1.6") == "10.0.1.6"
+
+
+async def test_a_network_that_never_settled_goes_with_its_last_container(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board:
+        board.networks.append(overlay())
+        await board.tell()
+        host = board.hosts[0]
+        container = await board.run_task(host, 5)
+        await host.driver.close()
+        host.driver = host.new_driver()
+        await host.driver.start()
+        await host.driver.adopt(container.id, (Attachment("net1", "10.0.1.5/24", "eth0"),))
+        assert await host.driver.clean() == ()
+        await host.driver.destroy_sandbox(container.id)
+        assert list((host.folder / "netns/networks").iterdir()) == []
+
+
 async def test_repeating_every_step_changes_nothing(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 2) as board:
         board.networks.append(overlay())
