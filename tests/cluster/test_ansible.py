@@ -61,7 +61,7 @@ def inventory(folder: Path) -> Path:
     def group(numbers: range) -> dict[str, object]:
         return {"hosts": {LAB.hosts[number].name: entry(number) for number in numbers}}
 
-    options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ControlMaster=auto -o ControlPersist=60s"
+    options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
     content = {
         "managers": group(range(3)),
         "workers": group(range(3, 4)),
@@ -70,7 +70,8 @@ def inventory(folder: Path) -> Path:
                 "ansible_user": "root",
                 "ansible_become": False,
                 "ansible_ssh_private_key_file": str(folder / "user_key"),
-                "ansible_ssh_common_args": f"{options} -o ControlPath={folder}/%C",
+                "ansible_ssh_args": "-o ControlMaster=no",
+                "ansible_ssh_common_args": options,
                 "ansible_python_interpreter": "/usr/bin/python3",
                 "covey_install": False,
             }
