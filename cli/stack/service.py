@@ -33,7 +33,7 @@ HINTS = {
     "cpus": "use deploy.resources.limits.cpus",
     "pids_limit": "use deploy.resources.limits.pids",
 }
-Drop = dict[str, Any]
+Values = dict[str, Any]
 
 
 def service_spec(
@@ -81,22 +81,19 @@ def service_spec(
     return {
         "Name": f"{stack}_{name}",
         "Labels": {**deploy.labels, IMAGE_LABEL: image, **namespace},
-        "TaskTemplate": clean(
-            {
-                "ContainerSpec": clean(container),
-                "Resources": deploy.resources,
-                "RestartPolicy": policy,
-                "Placement": deploy.placement,
-                "Networks": attachments,
-            }
-        ),
+        "TaskTemplate": {
+            "ContainerSpec": clean(container),
+            "Resources": deploy.resources or {},
+            "Placement": deploy.placement or {},
+            **clean({"RestartPolicy": policy, "Networks": attachments}),
+        },
         **clean({"UpdateConfig": deploy.update, "RollbackConfig": deploy.rollback}),
         "EndpointSpec": clean({"Mode": deploy.endpoint_mode}),
         "Mode": deploy.mode,
     }
 
 
-def clean(values: Drop) -> Drop:
+def clean(values: Values) -> Values:
     """Without what says nothing: None, and empty texts, lists and mappings."""
     return {key: value for key, value in values.items() if value is not None and value not in ("", [], {})}
 
@@ -112,7 +109,7 @@ def command(service: Section, key: str) -> list[str]:
     return service.texts(key)
 
 
-def _process(service: Section) -> Drop:
+def _process(service: Section) -> Values:
     """How the process runs: who, where, with what terminal, and how it ends."""
     return {
         "Hostname": service.text("hostname"),
@@ -136,7 +133,7 @@ def _process(service: Section) -> Drop:
     }
 
 
-def _limits(service: Section) -> Drop:
+def _limits(service: Section) -> Values:
     add, drop = effective(service.texts("cap_add"), service.texts("cap_drop"))
     return {
         "CapabilityAdd": add,
@@ -161,7 +158,7 @@ def hosts(service: Section) -> list[str]:
     return result
 
 
-def health(section: Section) -> Drop:
+def health(section: Section) -> Values:
     """The check; ``disable`` turns off the image's own."""
     test = section.raw("test")
     words = ["CMD-SHELL", test] if isinstance(test, str) else section.texts("test")
@@ -184,7 +181,7 @@ def health(section: Section) -> Drop:
     return {"Test": ["NONE"]}
 
 
-def ulimits(section: Section) -> list[Drop]:
+def ulimits(section: Section) -> list[Values]:
     result = []
     for name in sorted(section.keys()):
         if isinstance(section.raw(name), dict):
@@ -199,7 +196,7 @@ def ulimits(section: Section) -> list[Drop]:
     return result
 
 
-def file_references(service: Section, kind: str, known: Mapping[str, str]) -> list[Drop]:
+def file_references(service: Section, kind: str, known: Mapping[str, str]) -> list[Values]:
     """References of a service to secrets or configs, by real name; ids are put in when the cluster is asked."""
     word = kind.removesuffix("s").capitalize()
     result = []
@@ -223,7 +220,7 @@ def file_references(service: Section, kind: str, known: Mapping[str, str]) -> li
     return sorted(result, key=lambda reference: str(reference[f"{word}Name"]))
 
 
-def attach(service: Section, name: str, networks: Mapping[str, str]) -> list[Drop]:
+def attach(service: Section, name: str, networks: Mapping[str, str]) -> list[Values]:
     """The networks of a service, the stack's default one when it names none; its own name is always an alias."""
     value = service.raw("networks")
     wanted: dict[str, Any] = dict.fromkeys(service.texts("networks")) if isinstance(value, list) else dict(value or {})

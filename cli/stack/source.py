@@ -42,9 +42,9 @@ def _integer(loader: Any, node: Any) -> int:
 def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key, _ in node.value:
-        name = loader.construct_object(key, deep=True)
         if key.tag == "tag:yaml.org,2002:merge":
             continue
+        name = loader.construct_object(key, deep=True)
         if not isinstance(name, str | int | float | bool):
             raise yaml.constructor.ConstructorError(None, None, "a key must be text", key.start_mark)
         if name in seen:

@@ -1,0 +1,157 @@
+"""One manifest, two clients: what ``covey stack deploy`` makes must be what the real ``docker stack deploy`` makes of the same file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import labs
+import pytest
+
+pytestmark = pytest.mark.root
+
+MANIFESTS = Path(__file__).parent / "manifests"
+COVEY = labs.PYTHON_BIN / "covey"
+SHELL = {"PASSED_ON": "from the shell"}
+
+
+def covey(lab: labs.Cluster, *arguments: str, check: int | None = 0, env: dict[str, str] = SHELL) -> labs.Ran:
+    return labs.run([COVEY, *arguments], check=check, env={**lab.environment(), **env}, cwd=MANIFESTS)
+
+
+def deploy(lab: labs.Cluster, client: str, stack: str, *files: str, env: dict[str, str] = SHELL) -> None:
+    options = [part for file in files for part in ("-c", str(MANIFESTS / file))]
+    if client == "docker":
+        command = ["docker", "stack", "deploy", "--detach=true", "--resolve-image", "never", *options, stack]
+        labs.run(command, env={**lab.environment(), **env})
+    else:
+        covey(lab, "stack", "deploy", "--detach", *options, stack, env=env)
+
+
+def made(lab: labs.Cluster, stack: str) -> dict[str, Any]:
+    """Everything of a stack without what must differ: ids, and the stack's name."""
+    label = [f"com.docker.stack.namespace={stack}"]
+    names = {network["Id"]: network["Name"] for network in lab.get("/networks")}
+    services = {item["Spec"]["Name"]: item["Spec"] for item in lab.get("/services", label=label)}
+    for spec in services.values():
+        for kind in ("Secret", "Config"):
+            for reference in spec["TaskTemplate"]["ContainerSpec"].get(f"{kind}s", []):
+                del reference[f"{kind}ID"]
+        for network in spec["TaskTemplate"].get("Networks", []):
+            network["Target"] = names[network["Target"]]
+        spec["TaskTemplate"].get("Networks", []).sort(key=lambda network: network["Target"])
+    networks = {
+        item["Name"]: {key: item[key] for key in ("Driver", "Internal", "Attachable", "Labels")}
+        | {"Subnet": [pool["Subnet"] for pool in item["IPAM"]["Config"] or []] if "77" in str(item["IPAM"]) else []}
+        for item in lab.get("/networks", label=label)
+    }
+    secrets = {item["Spec"]["Name"]: item["Spec"].get("Labels") for item in lab.get("/secrets", label=label)}
+    configs = {
+        item["Spec"]["Name"]: (item["Spec"].get("Labels"), item["Spec"]["Data"])
+        for item in lab.get("/configs", label=label)
+    }
+    whole = {"services": services, "networks": networks, "secrets": secrets, "configs": configs}
+    return json.loads(json.dumps(whole).replace(stack, "STACK"))
+
+
+@pytest.mark.parametrize("files", [("plain.yaml",), ("rich.yaml",), ("every.yaml",), ("plain.yaml", "over.yaml")])
+def test_both_clients_make_the_same_of_a_manifest(lab: labs.Cluster, files: tuple[str, ...]) -> None:
+    if "every.yaml" in files:
+        lab.docker("network", "create", "-d", "overlay", "shared-outside")
+    results = {}
+    for client in ("docker", "covey"):
+        stack = f"by{client}"
+        deploy(lab, client, stack, *files, env={**SHELL, "OCTET": "77"})
+        results[client] = made(lab, stack)
+        covey(lab, "stack", "rm", stack)
+    assert results["docker"]["services"], "the stack has services"
+    assert results["covey"] == results["docker"]
+
+
+def test_deploying_again_changes_only_what_the_manifest_changed(lab: labs.Cluster, tmp_path: Path) -> None:
+    covey(lab, "stack", "deploy", "--detach", "-c", "rich.yaml", "again")
+    before = {item["Spec"]["Name"]: item["Version"]["Index"] for item in lab.get("/services")}
+    said = covey(lab, "stack", "deploy", "--detach", "-c", "rich.yaml", "again").out
+    assert "Updating" not in said
+    assert "Creating" not in said
+    after = {item["Spec"]["Name"]: item["Version"]["Index"] for item in lab.get("/services")}
+    assert {name: lab.get(f"/services/{name}")["Spec"] for name in after} == {
+        name: lab.get(f"/services/{name}")["Spec"] for name in before
+    }
+    said = covey(lab, "stack", "deploy", "--detach", "-c", "rich.yaml", "again", env={"ALPHA_VALUE": "other"}).out
+    assert "Updating service again_rich" in said
+    assert "ALPHA=other" in lab.get("/services/again_rich")["Spec"]["TaskTemplate"]["ContainerSpec"]["Env"]
+
+
+@pytest.mark.parametrize(("first", "second"), [("docker", "covey"), ("covey", "docker")])
+def test_each_client_goes_on_with_a_stack_of_the_other(lab: labs.Cluster, first: str, second: str) -> None:
+    deploy(lab, first, "mixed", "plain.yaml")
+    ids = {item["ID"] for item in lab.get("/services")}
+    deploy(lab, second, "mixed", "plain.yaml")
+    assert {item["ID"] for item in lab.get("/services")} == ids
+    for command in ("ls", "services", "ps"):
+        arguments = ["stack", command, *([] if command == "ls" else ["mixed"]), "--format", "{{.Name}}"]
+        by_docker = sorted(lab.docker(*arguments).lines)
+        assert sorted(covey(lab, *arguments).lines) == by_docker
+        assert by_docker
+    lab.running("mixed_web", 2)
+    if second == "docker":
+        lab.docker("stack", "rm", "--detach=false", "mixed")
+    else:
+        covey(lab, "stack", "rm", "mixed")
+        assert not lab.get("/networks", label=["com.docker.stack.namespace=mixed"])
+    assert not lab.get("/services")
+
+
+def test_a_manifest_that_was_shown_means_the_same_to_both_clients(lab: labs.Cluster, tmp_path: Path) -> None:
+    shown = tmp_path / "shown.yaml"
+    shown.write_text(covey(lab, "stack", "config", "-c", "rich.yaml", env={**SHELL, "OCTET": "77"}).out)
+    for name in ("token.txt", "web.env"):
+        (tmp_path / name).write_bytes((MANIFESTS / name).read_bytes())
+    results = []
+    for client, file in (("covey", MANIFESTS / "rich.yaml"), ("docker", shown)):
+        deploy(lab, client, "shown", str(file), env={**SHELL, "OCTET": "77"})
+        results.append(json.loads(json.dumps(made(lab, "shown")).replace(str(tmp_path), str(MANIFESTS))))
+        covey(lab, "stack", "rm", "shown")
+    assert results[0] == results[1]
+
+
+def test_a_service_that_left_the_manifest_goes_when_asked(lab: labs.Cluster) -> None:
+    covey(lab, "stack", "deploy", "--detach", "-c", "plain.yaml", "pruned")
+    both = "services: {web: {image: 'covey-test:1', command: sleep 1000000, stop_signal: SIGKILL}}"
+    for options, left in (([], 2), (["--prune"], 1)):
+        command = [COVEY, "stack", "deploy", "--detach", *options, "-c", "-", "pruned"]
+        labs.run(command, env=lab.environment(), stdin=both.encode())
+        assert len(lab.get("/services")) == left
+
+
+def test_new_content_under_an_old_name_is_refused_with_a_remedy(lab: labs.Cluster, tmp_path: Path) -> None:
+    manifest = tmp_path / "m.yaml"
+    manifest.write_text(
+        "services: {web: {image: 'covey-test:1', command: sleep 1000000, stop_signal: SIGKILL, secrets: [s], configs: [c]}}\n"
+        "secrets: {s: {file: s}}\nconfigs: {c: {file: c}}\n"
+    )
+    (tmp_path / "s").write_text("one")
+    (tmp_path / "c").write_text("one")
+    covey(lab, "stack", "deploy", "--detach", "-c", str(manifest), "kept")
+    for name in ("s", "c"):
+        (tmp_path / name).write_text("two")
+        said = covey(lab, "stack", "deploy", "--detach", "-c", str(manifest), "kept", check=1).err
+        assert "give the new one another name" in said, said
+        assert len(said.splitlines()) == 1
+        (tmp_path / name).write_text("one")
+
+
+def test_deploy_returns_when_everything_runs(lab: labs.Cluster) -> None:
+    said = covey(lab, "stack", "deploy", "-c", "plain.yaml", "waited").out
+    assert len(lab.tasks("waited_web", state="running")) == 2
+    assert "waited_web: 2 of 2 tasks running" in said
+
+
+def test_what_has_no_meaning_here_is_refused_before_anything_is_made(lab: labs.Cluster) -> None:
+    content = "services: {web: {image: 'covey-test:1', build: .}}\nnetworks: {n: {}}\n"
+    command = [COVEY, "stack", "deploy", "-c", "-", "refused"]
+    said = labs.run(command, env=lab.environment(), stdin=content.encode(), check=1).err
+    assert "services.web.build is not supported by stack deploy: build the image first" in said
+    assert not lab.get("/networks", label=["com.docker.stack.namespace=refused"])
