@@ -11,6 +11,7 @@ from covey.clock import wall_clock
 from covey.errors import ConflictError
 from covey.ids import new_id
 from covey.objects import Cluster, Meta, Node, NodeDescription, NodeSpec, replace
+from covey.settings import check_pools, check_spec
 from covey.states import NodeRole
 from manager.ca import certificates
 from manager.ca.cluster import new_cluster, root_pair
@@ -70,7 +71,9 @@ async def prepare(config: ManagerConfig, sealer: AesSealer) -> ManagerIdentity:
 
 def _found(config: ManagerConfig, sealer: AesSealer) -> None:
     now_ns = wall_clock()
+    check_spec(config.cluster_spec)
     cluster = _configured(new_cluster(config.cluster_spec, now_ns), config)
+    check_pools(cluster.default_address_pool, cluster.subnet_size)
     node_id = config.node_id or new_id()
     key, request = certificates.new_request()
     certificate = certificates.issue(

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from covey.errors import ConflictError, UnavailableError, UnsupportedError
+from covey.settings import check_spec
 from engine.call import Call, empty, reply
 from engine.ports import LocalState
 from engine.routing import Route
@@ -45,7 +46,7 @@ async def update(call: Call) -> web.Response:
         raise UnsupportedError("rotating the unlock key (rotateManagerUnlockKey) is not supported by Covey yet")
     version = call.object_version("swarm")
     spec = swarm_json.read_spec(await call.json())
-    swarm_json.refuse_unsupported(spec)
+    check_spec(spec)
     await cluster.update_cluster(
         version,
         spec,

@@ -6,6 +6,7 @@ from typing import Any
 from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import CASettings, Cluster, ClusterSpec, RaftSettings
 from covey.objects.base import Annotations
+from covey.settings import check_pools, check_spec
 from engine.ports import SwarmInit, SwarmJoin
 from engine.translate import words
 from engine.translate.container_spec import read_driver, write_driver
@@ -32,18 +33,6 @@ def read_spec(body: Any) -> ClusterSpec:
     )
     fields.done()
     return spec
-
-
-def refuse_unsupported(spec: ClusterSpec) -> None:
-    """Name the first thing this spec asks for that the cluster cannot do yet."""
-    if spec.auto_lock:
-        raise UnsupportedError(
-            "locking managers (EncryptionConfig.AutoLockManagers, --autolock) is not supported by Covey yet"
-        )
-    if spec.task_log_driver is not None and spec.task_log_driver.name not in ("", "json-file"):
-        raise UnsupportedError(f"TaskDefaults.LogDriver = {spec.task_log_driver.name!r} is not supported by Covey yet")
-    if spec.annotations.name != "default":
-        raise InvalidArgumentError('swarm spec must be named "default"')
 
 
 def write_spec(spec: ClusterSpec) -> dict[str, Any]:
@@ -103,7 +92,11 @@ def read_init(body: Any) -> SwarmInit:
         spec=read_spec(fields.child("Spec") or Fields({})),
     )
     fields.done()
-    refuse_unsupported(request.spec)
+    check_spec(request.spec)
+    standard = Cluster(id="")
+    check_pools(
+        request.default_address_pool or standard.default_address_pool, request.subnet_size or standard.subnet_size
+    )
     _refuse_data_path(request.advertise_addr, request.data_path_addr, request.data_path_port)
     return request
 

@@ -1,0 +1,52 @@
+"""The first start of a manager that cannot be: the reason comes at once, and nothing is half done."""
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from covey.errors import UnavailableError
+from covey.objects import CASettings, ClusterSpec
+from manager.config import ManagerConfig, ManagerMode
+from node.manager_process import ManagerProcess
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def config(folder: Path, **changes: object) -> ManagerConfig:
+    run_dir = folder / "run"
+    run_dir.mkdir()
+    fields = {"advertise_addr": "127.0.0.1", "listen_addr": "127.0.0.1", "mode": ManagerMode.BOOTSTRAP, **changes}
+    return ManagerConfig(state_dir=str(folder / "state"), run_dir=str(run_dir), **fields)
+
+
+async def last_words(config: ManagerConfig) -> str:
+    began = time.monotonic()
+    with pytest.raises(UnavailableError) as raised:
+        await ManagerProcess(Path(config.run_dir)).run(lambda: config, must_start=True)
+    assert time.monotonic() - began < 15, "a start takes one to three seconds here, a lost reason thirty"
+    return str(raised.value)
+
+
+async def test_a_cluster_whose_settings_cannot_be_honoured_is_not_founded(tmp_path: Path) -> None:
+    spec = ClusterSpec(ca=CASettings(node_cert_expiry_ns=1))
+    words = await last_words(config(tmp_path, cluster_spec=spec))
+    assert words == "the manager did not start: minimum certificate expiry time is 1h0m0s"
+    assert not (tmp_path / "state" / "identity").exists()
+    assert not (tmp_path / "state" / "manager" / "raft").exists()
+
+
+async def test_a_pool_that_does_not_hold_a_network_is_said_at_once(tmp_path: Path) -> None:
+    words = await last_words(config(tmp_path, default_address_pool=("10.20.0.0/28",)))
+    assert "the subnet size 24 does not fit the default address pool 10.20.0.0/28" in words
+
+
+async def test_a_port_that_is_taken_is_said_at_once(tmp_path: Path, taken_port: int) -> None:
+    words = await last_words(config(tmp_path, join_port=taken_port, mtls_port=0))
+    assert str(taken_port) in words
