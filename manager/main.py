@@ -158,6 +158,7 @@ class Manager:
                 self._raft.tune(
                     snapshot_interval=cluster.spec.raft.snapshot_interval,
                     log_entries_for_slow_followers=cluster.spec.raft.log_entries_for_slow_followers,
+                    keep_old_snapshots=cluster.spec.raft.keep_old_snapshots,
                 )
             await asyncio.sleep(_TUNE_SECONDS)
 

@@ -38,10 +38,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 class Disk:
     """Made by ``Disk.open`` alone."""
 
-    def __init__(self, folder: Path, sealer: Sealer, *, keep_old_snapshots: int, segment_bytes: int) -> None:
+    def __init__(self, folder: Path, sealer: Sealer, *, segment_bytes: int) -> None:
         self._folder = folder
         self._wal = Wal(folder / "wal", sealer, segment_bytes=segment_bytes)
-        self._snapshots = SnapshotFolder(folder / "snapshots", sealer, keep_old=keep_old_snapshots)
+        self._snapshots = SnapshotFolder(folder / "snapshots", sealer)
         self._log_thread = ThreadPoolExecutor(1, "raft-log")
         self._snapshot_thread = ThreadPoolExecutor(1, "raft-snapshot")
         self._lock = _lock(folder)
@@ -55,7 +55,6 @@ class Disk:
         folder: Path,
         sealer: Sealer,
         *,
-        keep_old_snapshots: int = 0,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> Disk:
         """Reads what is there. ``snapshot`` holds the latest snapshot with its bytes until ``forget_snapshot``.
@@ -63,7 +62,7 @@ class Disk:
         Raises:
             StorageError: the folder is in use, damaged, or not that of a member.
         """
-        disk = cls(folder, sealer, keep_old_snapshots=keep_old_snapshots, segment_bytes=segment_bytes)
+        disk = cls(folder, sealer, segment_bytes=segment_bytes)
         try:
             disk.identity = read_identity(folder)
             disk.snapshot = disk._snapshots.open()
@@ -110,8 +109,8 @@ class Disk:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._snapshot_thread, self._snapshots.save, snapshot)
 
-    async def compact(self, metadata: SnapshotMeta, *, keep_entries: int) -> None:
-        """Forgets entries that the snapshot covers but for the last ``keep_entries``."""
+    async def compact(self, metadata: SnapshotMeta, *, keep_entries: int, keep_old_snapshots: int) -> None:
+        """Forgets entries that the snapshot covers but for the last ``keep_entries``, and snapshots but for it and so many old ones."""
         if metadata.index < self.storage.first_index():
             return  # a snapshot from the leader overtook this one
         self.storage.create_snapshot(metadata.index, metadata.conf_state, b"")
@@ -120,7 +119,7 @@ class Disk:
             self.storage.compact(upto)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._log_thread, self._wal.release, self.storage.first_index() - 1)
-        await loop.run_in_executor(self._snapshot_thread, self._snapshots.prune)
+        await loop.run_in_executor(self._snapshot_thread, self._snapshots.prune, keep_old_snapshots)
 
     async def load_snapshot(self, index: int) -> Snapshot:
         """The bytes of a snapshot to be sent."""

@@ -55,6 +55,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_tick: int = 1
     snapshot_interval: int = 10_000
     log_entries_for_slow_followers: int = 500
+    keep_old_snapshots: int = 0
 
 
 class Driver:
@@ -356,6 +357,10 @@ class Driver:
             metadata, encode = await self._snapshot_due.get()
             data = await asyncio.to_thread(encode)
             await self.disk.take_snapshot(RaftSnapshot(metadata, data))
-            await self.disk.compact(metadata, keep_entries=self.tuning.log_entries_for_slow_followers)
+            await self.disk.compact(
+                metadata,
+                keep_entries=self.tuning.log_entries_for_slow_followers,
+                keep_old_snapshots=self.tuning.keep_old_snapshots,
+            )
             self._snapshot_index = max(self._snapshot_index, metadata.index)
             self._snapshot_busy = False

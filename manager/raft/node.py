@@ -50,15 +50,13 @@ class RaftNode:
         machine: StateMachine,
         credentials: Credentials,
         tuning: Tuning | None = None,
-        *,
-        keep_old_snapshots: int = 0,
     ) -> RaftNode:
         """Locks the folder, reads what is there and restores the state machine from the latest snapshot; blocking.
 
         Raises:
             StorageError: the folder is in use, damaged, or of no member.
         """
-        disk = Disk.open(folder, sealer, keep_old_snapshots=keep_old_snapshots)
+        disk = Disk.open(folder, sealer)
         try:
             return cls(Driver(disk, machine, credentials, tuning or Tuning()))
         except BaseException:
@@ -69,12 +67,13 @@ class RaftNode:
     def identity(self) -> Identity:
         return self._driver.disk.identity
 
-    def tune(self, *, snapshot_interval: int, log_entries_for_slow_followers: int) -> None:
+    def tune(self, *, snapshot_interval: int, log_entries_for_slow_followers: int, keep_old_snapshots: int = 0) -> None:
         """Takes over the cluster's settings; they count from the next snapshot on."""
         self._driver.tuning = msgspec.structs.replace(
             self._driver.tuning,
             snapshot_interval=snapshot_interval,
             log_entries_for_slow_followers=log_entries_for_slow_followers,
+            keep_old_snapshots=keep_old_snapshots,
         )
 
     async def run(self) -> None:
@@ -168,7 +167,8 @@ class RaftNode:
 
     def receive(self, message: Message, sender: str) -> None:
         """A message of a peer, which ``sender`` (a node id, from its certificate) brought. A member that is not known here may be one
-        that this manager has not heard of yet; that can matter only while nobody leads it, or before it has the group's state.
+        that this manager has not heard of yet. A voter takes its messages while it follows nobody (when it hears no more of its leader,
+        it soon does not), or follows just that one; who is no voter yet takes all.
 
         Raises:
             NotFoundError: the member was removed from the group; PermissionDeniedError: the sender is not that member.
@@ -176,8 +176,9 @@ class RaftNode:
         if message.from_ in self._driver.removed_ids:
             raise NotFoundError(f"raft member {message.from_:x} was removed from the cluster")
         members = self._driver.members
-        member = members.get(message.from_)
-        if member is None and members and self.leadership.leader_id:
+        member, own = members.get(message.from_), members.get(self._driver.id)
+        following = self.leadership.leader_id not in {0, message.from_}
+        if member is None and following and own is not None and own.voter:
             raise PermissionDeniedError(f"node {sender} sends as raft member {message.from_:x}, which is not one")
         if member is not None and member.node_id != sender:
             raise PermissionDeniedError(f"node {sender} may not send as manager {member.node_id}")

@@ -31,12 +31,11 @@ _head_decoder = msgspec.msgpack.Decoder(_Head)
 
 
 class SnapshotFolder:
-    """``keep_old`` is how many snapshots stay beside the latest."""
+    """The snapshots of one member, oldest first."""
 
-    def __init__(self, folder: Path, sealer: Sealer, *, keep_old: int = 0) -> None:
+    def __init__(self, folder: Path, sealer: Sealer) -> None:
         self._folder = folder
         self._sealer = sealer
-        self._keep_old = keep_old
 
     def open(self) -> Snapshot | None:
         """The latest snapshot. Raises CorruptError."""
@@ -60,10 +59,10 @@ class SnapshotFolder:
         except OSError as error:
             raise WriteFailedError(path, error) from error
 
-    def prune(self) -> None:
-        """Removes snapshots beyond those to keep. Raises WriteFailedError."""
+    def prune(self, keep_old: int = 0) -> None:
+        """Removes all but the latest and ``keep_old`` before it. Raises WriteFailedError."""
         try:
-            for path in self._paths()[: -1 - self._keep_old]:
+            for path in self._paths()[: -1 - keep_old]:
                 path.unlink()
         except OSError as error:
             raise WriteFailedError(self._folder, error) from error

@@ -30,6 +30,24 @@ async def save(disk: Disk, hard: HardState, what: list[Entry], snap: Snapshot | 
     disk.finish_save(hard, what, snap)
 
 
+async def test_compaction_keeps_as_many_old_snapshots_as_the_settings_say_then(tmp_path: Path) -> None:
+    found_group(tmp_path, SEALER, IDENTITY, b"")
+    disk = Disk.open(tmp_path, SEALER)
+    await save(disk, HardState(1, 1, 60), entries(2, 60))
+
+    async def kept(index: int, keep_old_snapshots: int) -> list[int]:
+        taken = snapshot(index)
+        await disk.take_snapshot(taken)
+        await disk.compact(taken.metadata, keep_entries=5, keep_old_snapshots=keep_old_snapshots)
+        return sorted(int(path.stem.partition("-")[0], 16) for path in (tmp_path / "snapshots").glob("*.snap"))
+
+    assert await kept(10, 2) == [1, 10]
+    assert await kept(20, 2) == [1, 10, 20]
+    assert await kept(30, 2) == [10, 20, 30]
+    assert await kept(40, 0) == [40]
+    disk.close()
+
+
 async def test_a_member_restarts_with_snapshot_log_and_vote(tmp_path: Path) -> None:
     found_group(tmp_path, SEALER, IDENTITY, b"beginning")
     disk = Disk.open(tmp_path, SEALER)
@@ -49,7 +67,7 @@ async def test_compaction_keeps_some_entries_for_slow_followers_also_across_a_re
         await save(disk, HardState(1, 1, index), entries(index, index))
     taken = snapshot(90)
     await disk.take_snapshot(taken)
-    await disk.compact(taken.metadata, keep_entries=20)
+    await disk.compact(taken.metadata, keep_entries=20, keep_old_snapshots=0)
     assert disk.storage.first_index() == 71
     disk.close()
     disk = Disk.open(tmp_path, SEALER)
@@ -128,11 +146,11 @@ def test_a_snapshot_of_many_pieces_comes_back_whole_and_any_damage_is_found(tmp_
 
 
 def test_old_snapshots_go_but_for_those_to_keep_and_unfinished_ones_never_count(tmp_path: Path) -> None:
-    folder = SnapshotFolder(tmp_path, SEALER, keep_old=1)
+    folder = SnapshotFolder(tmp_path, SEALER)
     for index in (3, 5, 9):
         folder.save(snapshot(index))
     (tmp_path / "0000000000000011-0000000000000001.new").write_bytes(b"half")
-    folder.prune()
+    folder.prune(keep_old=1)
     assert [folder.load(index).metadata.index for index in (5, 9)] == [5, 9]
     assert folder.load(3).metadata.index == 9, "a snapshot that is gone is answered with the latest"
     assert folder.open().metadata.index == 9
