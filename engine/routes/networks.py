@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from covey.errors import ConflictError, NotFoundError, PermissionDeniedError
+from covey.errors import ConflictError, NotFoundError, PermissionDeniedError, UnsupportedError
 from covey.states import TaskState
 from engine.call import Call, empty, reply
 from engine.cluster import ClusterControl
@@ -34,6 +34,10 @@ async def inspect(call: Call) -> web.Response:
     local = _predefined(call)
     if local is not None and call.query("scope") in ("", "local"):
         return reply(local)
+    if local is not None and call.query("scope") == "swarm":  # what a client asks before it attaches a service
+        raise UnsupportedError(
+            f"services on the predefined network {local['Name']} are not supported by Covey yet; create an overlay network"
+        )
     if not call.engine.manages or call.query("scope") == "local":
         raise NotFoundError(f"network {call.ref} not found")
     return reply(network_json.write(await call.engine.cluster.network(call.ref)))
