@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from integration.raft_world import CommandError, World, until, world
+from integration.raft_world import CommandError, World, status_of, until, world
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -247,6 +247,29 @@ async def test_a_removal_that_would_lose_the_quorum_is_refused_with_the_numbers(
         assert "leave 2 managers of which 1 answer, but 2 are needed" in refused.value.message
         await leader("leave", node_id=dead.node_id)
         await leader("create", name="still")
+
+
+async def test_a_newcomer_catches_up_from_a_leader_that_was_not_there_at_the_beginning(tmp_path: Path) -> None:
+    """1. The founder leads no more. 2. A newcomer is sent the founder's first snapshot, in which the leader is no member. 3. It must
+    take the rest of the log from that leader all the same, or it never gets to know it.
+    """
+    async with world(tmp_path) as group:
+        await group.three()
+        founder = group.members["alpha"]
+
+        async def all_know() -> bool:
+            """Until then the others could not elect anybody without the founder."""
+            seen = [(await status_of(member))["members"] for member in group.members.values()]
+            return all(sum(member["voter"] for member in members) == 3 for members in seen)
+
+        await until(all_know, "three voters in the eyes of all")
+        await founder.kill()
+        leader = await group.leader()
+        await founder.start()
+        await leader("create", name="before")
+        newcomer = await group.add("delta")
+        await group.voters(4)
+        assert "before" in await names(newcomer, fresh=True)
 
 
 async def test_a_member_that_lost_its_disk_joins_again_as_a_newcomer(tmp_path: Path) -> None:
