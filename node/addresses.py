@@ -71,19 +71,21 @@ def resolve(text: str, known: Sequence[LocalAddress]) -> str:
 
 
 def choose(advertise: str, listen: str, known: Sequence[LocalAddress]) -> str:
-    """The address to advertise: the user's, else the listening one, else the only one of the host.
+    """The address to advertise: the user's, else the listening one, else the only one of the host. It is IPv4, for overlay
+    networks have their tunnels between these addresses.
 
     Raises:
-        InvalidArgumentError: there is none, or more than one to choose from.
+        InvalidArgumentError: there is none, or more than one to choose from, or it is IPv6.
     """
     if advertise:
-        return resolve(advertise, known)
+        return _require_v4(resolve(advertise, known), advertise)
     if listen and listen not in {"0.0.0.0", "::"}:
-        return resolve(listen, known)
-    real = [item for item in known if not item.interface.startswith(_VIRTUAL)]
-    candidates = [item for item in real if "." in item.address] or real
+        return _require_v4(resolve(listen, known), listen)
+    candidates = [item for item in known if not item.interface.startswith(_VIRTUAL) and "." in item.address]
     if not candidates:
-        raise InvalidArgumentError("this host has no address to advertise: specify one with --advertise-addr")
+        raise InvalidArgumentError(
+            "this host has no IPv4 address to advertise, which overlay networks need: specify one with --advertise-addr"
+        )
     if len(candidates) > 1:
         listed = ", ".join(f"{item.address} on {item.interface}" for item in candidates)
         raise InvalidArgumentError(
@@ -91,3 +93,13 @@ def choose(advertise: str, listen: str, known: Sequence[LocalAddress]) -> str:
             f"({listed}) - specify one with --advertise-addr"
         )
     return candidates[0].address
+
+
+def _require_v4(address: str, word: str) -> str:
+    if ":" in address:
+        named = address if word == address else f"{word} ({address})"
+        raise InvalidArgumentError(
+            f"{named} cannot be advertised: overlay networks need an IPv4 address of this host, and Covey has no IPv6 "
+            "between hosts yet; specify one with --advertise-addr"
+        )
+    return address

@@ -21,6 +21,19 @@ def test_a_host_without_addresses_is_told_what_to_do() -> None:
         choose("", "", ())
 
 
+@pytest.mark.parametrize("word", ["2001:db8::5", "::1", "eth6"])
+def test_an_ipv6_address_is_refused_with_what_it_is_needed_for(word: str) -> None:
+    known = (*ONE, LocalAddress("eth6", "2001:db8::6"))
+    for advertise, listen in ((word, "0.0.0.0"), ("", word)):
+        with pytest.raises(InvalidArgumentError, match=f"{word}.* overlay networks need an IPv4 address"):
+            choose(advertise, listen, known)
+
+
+def test_a_host_with_ipv6_alone_is_told_what_it_lacks() -> None:
+    with pytest.raises(InvalidArgumentError, match="no IPv4 address to advertise"):
+        choose("", "0.0.0.0", (LocalAddress("eth0", "2001:db8::5"), LocalAddress("docker0", "172.17.0.1")))
+
+
 def test_an_interface_means_its_address() -> None:
     assert choose("eth1", "", TWO) == "198.51.100.7"
     with pytest.raises(InvalidArgumentError, match="eth9"):
