@@ -1,7 +1,8 @@
 """One membership from join to leave: the agent's session, the manager's process when the role asks for it, the certificate's renewal.
 
 Law: the role in the store is followed: promoted, the node renews its certificate and starts a manager; demoted, it stops it, forgets
-the log and renews. Owned by ``node.membership``.
+the log and renews. A daemon that dies between two of these steps goes on with the next one when it is started again. Owned by
+``node.membership``.
 """
 
 import asyncio
@@ -28,6 +29,8 @@ from node.options import Options
 from node.record import NodeRecord, RecordFile
 
 RENEW_PAUSE_SECONDS = 1.0
+DEMOTED_SECONDS = 10.0
+"""How long a manager that the group has removed waits to hear that its role is gone, which follows within a second."""
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +46,10 @@ class Bootstrap(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Life:
-    """``settled`` is set once the cluster knows this node and, for a manager, its manager serves."""
+    """``settled`` is set once the cluster knows this node and, for a manager, its manager serves. ``mode`` None goes on with what the
+    record and the disk say; ``lasting`` says that this node is of the cluster whatever goes wrong, rather than on its way into it;
+    ``trouble`` is what ended the life before.
+    """
 
     def __init__(
         self,
@@ -55,11 +61,14 @@ class Life:
         *,
         mode: ManagerMode | None,
         bootstrap: Bootstrap | None,
+        lasting: bool,
+        trouble: str = "",
     ) -> None:
         self.record = record
         self.peers: Sequence[ManagerPeer] = ()
+        self.lasting = lasting
         self.settled = asyncio.Event()
-        self.error = ""
+        self._trouble = trouble
         self._options = options
         self._agent = agent
         self._records = records
@@ -69,6 +78,11 @@ class Life:
         self._manager = ManagerProcess(options.run_dir)
         self._wanted_role = _Role(record.role)
         self._saved = False
+
+    @property
+    def error(self) -> str:
+        """What keeps this node from its work, for people; empty while nothing does."""
+        return self._manager.trouble or self._trouble
 
     @property
     def manager_runs(self) -> bool:
@@ -124,49 +138,61 @@ class Life:
         self._agent.told(node)
         self._save(managers=tuple(peer.addr for peer in self.peers) or self.record.managers, role=node.role)
         self._wanted_role.set(node.role)
+        self._trouble = ""
+        self.lasting = True
         self.settled.set()
 
     async def _follow_role(self) -> None:
         """Run a manager for as long as the role says so."""
-        mode = self._mode or (ManagerMode.RESTART if self.record.role is NodeRole.MANAGER else None)
+        mode = self._mode
+        if mode is None and self.record.role is NodeRole.WORKER:
+            await self._forget_log()  # of a demotion that was interrupted
+            await self._renewed()
         while True:
             await self._wanted_role.wait_for(NodeRole.MANAGER)
             if mode is None:
-                await self._renewed(NodeRole.MANAGER)
+                await self._renewed()
             await self._serve_as_manager(mode or ManagerMode.JOIN)
-            await asyncio.to_thread(shutil.rmtree, self._options.state_dir / "manager", ignore_errors=True)
-            await self._renewed(NodeRole.WORKER)
+            await self._forget_log()
+            await self._renewed()
             mode = None
 
     async def _serve_as_manager(self, mode: ManagerMode) -> None:
-        """One term of office: until the role is gone or the cluster has removed this manager."""
+        """One term of office: until the role is gone or the group has removed this manager. A member goes on; who is none yet founds
+        the group or joins it. One that was removed and stays a manager in the store (demoted and promoted in one breath) joins anew.
+        """
 
-        def configure(first: bool) -> ManagerConfig:
-            return self._config(mode if first or not self._has_log() else ManagerMode.RESTART)
+        def configure() -> ManagerConfig:
+            return self._config(ManagerMode.RESTART if self._is_member() else mode)
 
         async with asyncio.TaskGroup() as group:
-            removed = lambda: log.info("removed from the managers")  # noqa: E731
-            asked_for = self._mode is not None and not self.settled.is_set()
-            process = group.create_task(self._manager.run(configure, removed, must_start=asked_for))
+            process = group.create_task(self._manager.run(configure, must_start=not self.lasting))
             demoted = group.create_task(self._wanted_role.wait_for(NodeRole.WORKER))
             await asyncio.wait({process, demoted}, return_when=asyncio.FIRST_COMPLETED)
-            if not process.done():
-                process.cancel()
-            await demoted
+            process.cancel()
+            await asyncio.wait({demoted}, timeout=DEMOTED_SECONDS)
+            demoted.cancel()
 
-    def _has_log(self) -> bool:
-        return (self._options.state_dir / "manager").is_dir()
+    def _is_member(self) -> bool:
+        """Whether there is a manager's log to go on with: ``member.json`` is what a manager writes last when it enters a group."""
+        return (self._options.state_dir / "manager" / "raft" / "member.json").exists()
 
-    async def _renewed(self, role: NodeRole) -> None:
-        """A certificate that says the role; asked for until the leader gives it."""
-        while self._identities.require().role is not role:
+    async def _forget_log(self) -> None:
+        await asyncio.to_thread(shutil.rmtree, self._options.state_dir / "manager", ignore_errors=True)
+
+    async def _renewed(self) -> None:
+        """A certificate that says the role that this node has now; asked for until the leader gives it."""
+        while self._identities.require().role is not self._wanted_role.now:
             try:
                 await renew(self._identities, self._managers())
             except CoveyError as error:
-                self.error = error.message
-                log.warning("the certificate does not say %s yet: %s", role.name.lower(), error.message)
-            await asyncio.sleep(0 if self._identities.require().role is role else RENEW_PAUSE_SECONDS)
-        self.error = ""
+                self._trouble = error.message
+                log.warning(
+                    "the certificate does not say %s yet: %s", self._wanted_role.now.name.lower(), error.message
+                )
+            if self._identities.require().role is not self._wanted_role.now:
+                await asyncio.sleep(RENEW_PAUSE_SECONDS)
+        self._trouble = ""
 
     def _config(self, mode: ManagerMode) -> ManagerConfig:
         record, options, bootstrap = self.record, self._options, self._bootstrap
@@ -194,16 +220,16 @@ class _Role:
     """A role that can be waited for."""
 
     def __init__(self, role: NodeRole) -> None:
-        self._role = role
+        self.now = role
         self._changed = asyncio.Event()
 
     def set(self, role: NodeRole) -> None:
-        self._role = role
+        self.now = role
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
     async def wait_for(self, role: NodeRole) -> None:
-        while self._role is not role:
+        while self.now is not role:
             await self._changed.wait()
 
 

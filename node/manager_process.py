@@ -20,6 +20,7 @@ from covey.errors import DeadlineError, UnavailableError
 READY_SECONDS = 30.0
 STOP_SECONDS = 15.0
 RESTART_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+LASTING_SECONDS = 60.0
 REMOVED_EXIT_CODE = 3
 _ERROR_LINES = 20
 _LOCK_PAUSE_SECONDS = 0.02
@@ -28,12 +29,13 @@ log = logging.getLogger(__name__)
 
 
 class ManagerProcess:
-    """One manager process; ``run`` keeps it alive until cancelled."""
+    """One manager process; ``run`` keeps it alive until cancelled. ``trouble`` says why it does not serve, for people."""
 
     def __init__(self, run_dir: Path) -> None:
         self._config_path = run_dir / "manager.json"
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
+        self.trouble = ""
 
     @property
     def running(self) -> bool:
@@ -51,10 +53,8 @@ class ManagerProcess:
         except TimeoutError:
             raise DeadlineError(f"the manager did not start within {READY_SECONDS:g} s; see the daemon's log") from None
 
-    async def run(
-        self, configure: Callable[[bool], msgspec.Struct], on_removed: Callable[[], None], *, must_start: bool
-    ) -> None:
-        """Start the manager, and again whenever it ends, with growing pauses. ``configure(first)`` gives its configuration.
+    async def run(self, configure: Callable[[], msgspec.Struct], *, must_start: bool) -> None:
+        """Start the manager, and again whenever it ends, with growing pauses. ``configure`` gives the configuration of each start.
 
         Returns when the cluster has removed this manager. Cancel it to stop the process in good order. ``must_start`` is for
         who waits for the first start and wants its error; a node of a cluster tries again instead: the manager of the daemon
@@ -65,15 +65,19 @@ class ManagerProcess:
         """
         attempt, first = 0, True
         while True:
-            code, words = await self._once(configure(first))
+            began = asyncio.get_running_loop().time()
+            code, words = await self._once(configure())
             if code == REMOVED_EXIT_CODE:
-                on_removed()
+                log.info("the group has removed this node's manager")
                 return
             if must_start and first and words is not None:
                 raise UnavailableError(f"the manager did not start: {words}")
             first = False
+            if asyncio.get_running_loop().time() - began > LASTING_SECONDS:
+                attempt = 0
             pause = RESTART_SECONDS[min(attempt, len(RESTART_SECONDS) - 1)]
-            log.error("the manager ended with code %s; it starts again in %g s", code, pause)
+            self.trouble = f"this node's manager ended with code {code}: {words or 'see the log of the daemon'}"
+            log.error("%s; it starts again in %g s", self.trouble, pause)
             attempt += 1
             await asyncio.sleep(pause)
 
@@ -135,6 +139,7 @@ class ManagerProcess:
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         while line := await process.stdout.readline():
             if line.strip() == b"ready":
+                self.trouble = ""
                 self._ready.set()
 
     def _write(self, config: msgspec.Struct) -> None:

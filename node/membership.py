@@ -1,7 +1,8 @@
 """This host's place in a cluster: init, join and leave, and the role that the cluster gives it. Implements ``engine.ports.NodeControl``.
 
-Law: what the daemon must know to come back lies in ``node.json`` before anybody is told of success. Called by the Engine API; what
-lasts (session, manager, renewal) is one ``Life``, owned by the task group of ``running``.
+Law: what the daemon must know to come back lies in ``node.json`` before anybody is told of success, and that file is the only truth:
+while it is there the node goes on with its cluster, whatever failed; once it is gone the rest is cleared away, at the next start if
+need be. Called by the Engine API; what lasts (session, manager, renewal) is one ``Life``, owned by the task group of ``running``.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import contextlib
 import logging
 import shutil
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 
 from agent.agent import Agent
 from agent.identity import IdentityStore
@@ -32,7 +33,14 @@ LEAVE_MANAGER = (
     "The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. "
     "Demote the node first (docker node demote), or use `--force` to suppress this message."
 )
+LEAVE_LAST_MANAGER = (
+    "You are attempting to leave the swarm on a node that is participating as a manager. "
+    "Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message."
+)
+REMOVED = 'This node was removed from the swarm by one of its managers. Use "docker swarm leave" here; then it may join again.'
 UP_SECONDS = 40.0
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +67,9 @@ class Membership:
             self._group = group
             record = self._records.load()
             if record is not None:
-                self._begin(record, None)
+                self._begin(record, None, lasting=True)
+            elif self._something_left():
+                group.create_task(self._clear())
             try:
                 yield
             finally:
@@ -99,7 +109,7 @@ class Membership:
 
     @property
     def is_manager(self) -> bool:
-        return self._life is not None and self._life.manager_runs
+        return self._life is not None and self._life.record.role is NodeRole.MANAGER
 
     @property
     def managers(self) -> Sequence[ManagerPeer]:
@@ -159,8 +169,8 @@ class Membership:
                 listen_addr=listen,
                 managers=tuple(addresses.join_port(host, self._options.mtls_port) for host in hosts),
             )
-            mode = ManagerMode.JOIN if identity.role is NodeRole.MANAGER else None
-            await self._settled(self._begin(record, mode))
+            self._records.save(record)
+            await self._settled(self._begin(record, ManagerMode.JOIN if identity.role is NodeRole.MANAGER else None))
 
     async def swarm_leave(self, *, force: bool) -> None:
         """Leave the cluster and forget it: tasks, secrets, networks, identity and the manager's log.
@@ -168,19 +178,41 @@ class Membership:
         Raises:
             UnavailableError: it is in none, or it is a manager and ``force`` is not given.
         """
+        await self._to_the_end(self._leave(force=force))
+
+    async def _leave(self, *, force: bool) -> None:
         async with self._busy:
-            if self._life is None:
-                if self._error:
-                    await self._forget()
-                    return
+            if self._life is None and not self._error:
                 raise UnavailableError(NOT_PART)
-            if self._life.record.role is NodeRole.MANAGER and not force:
-                raise UnavailableError(LEAVE_MANAGER)
+            if self._life is not None and self._life.record.role is NodeRole.MANAGER and not force:
+                raise UnavailableError(LEAVE_LAST_MANAGER if len(self._life.peers) == 1 else LEAVE_MANAGER)
             await self._end()
             await self._forget()
 
+    async def _to_the_end(self, work: Coroutine[None, None, None]) -> None:
+        """What is done halfway is worse than either end: the work goes on if whoever asked for it goes away."""
+        if self._group is None:
+            work.close()
+            raise UnavailableError("the daemon is starting or stopping; try again")
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def run() -> None:
+            try:
+                await work
+            except Exception as error:  # belongs to who asked
+                if done.cancelled():
+                    log.exception("what was begun for a client that left has failed")
+                else:
+                    done.set_exception(error)
+            else:
+                if not done.cancelled():
+                    done.set_result(None)
+
+        self._group.create_task(run())
+        await done
+
     def _refuse_second(self) -> None:
-        if self._life is not None or self._busy.locked():
+        if self._life is not None or self._error or self._busy.locked():
             raise UnavailableError(ALREADY)
 
     async def _address(self, advertise: str, listen: str) -> tuple[str, str]:
@@ -193,33 +225,70 @@ class Membership:
             host, known
         )
 
-    def _begin(self, record: NodeRecord, mode: ManagerMode | None, bootstrap: Bootstrap | None = None) -> Life:
+    def _begin(
+        self,
+        record: NodeRecord,
+        mode: ManagerMode | None,
+        bootstrap: Bootstrap | None = None,
+        *,
+        lasting: bool = False,
+    ) -> Life:
         if self._group is None:
             raise UnavailableError("the daemon is starting or stopping; try again")
         self._error = ""
         self._life = life = Life(
-            self._options, self._agent, self._records, self._identities, record, mode=mode, bootstrap=bootstrap
+            self._options,
+            self._agent,
+            self._records,
+            self._identities,
+            record,
+            mode=mode,
+            bootstrap=bootstrap,
+            lasting=lasting,
         )
         self._task = self._group.create_task(self._live(life))
         return life
 
     async def _live(self, life: Life) -> None:
-        """One life, to its end; an error becomes this node's state instead of the daemon's end."""
+        """One membership, to its end. Who is of the cluster tries again whatever goes wrong; only the cluster itself ends that."""
+        pause = FIRST_PAUSE_SECONDS
         try:
-            await life.run()
-        except RemovedFromCluster as error:
-            log.error("the cluster has removed this node, its tasks end: %s", error.message)  # noqa: TRY400 - as below
-            self._error = error.message
-            await self._agent.leave()
-        except CoveyError as error:
-            log.error("the membership ended: %s", error.message)  # noqa: TRY400 - a sentence, not a stack
-            self._error = error.message
-        except Exception as error:  # the daemon serves on and shows what went wrong
-            log.exception("the membership ended")
-            self._error = f"{type(error).__name__}: {error}"
+            while True:
+                reason = await self._lived(life)
+                if self._error or not life.lasting:
+                    self._error = self._error or reason
+                    return
+                pause = FIRST_PAUSE_SECONDS if life.settled.is_set() else min(pause * 2, LONGEST_PAUSE_SECONDS)
+                log.error("the membership is taken up again in %g s: %s", pause, reason)
+                life = self._life = Life(
+                    self._options, self._agent, self._records, self._identities, life.record,
+                    mode=None, bootstrap=None, lasting=True, trouble=reason,
+                )  # fmt: skip
+                await asyncio.sleep(pause)
         finally:
             if self._life is life:
                 self._life = None
+
+    async def _lived(self, life: Life) -> str:
+        """One life; an error becomes this node's state instead of the daemon's end."""
+        try:
+            await life.run()
+        except RemovedFromCluster as error:
+            log.error("the cluster has removed this node, its tasks end: %s", error.message)  # noqa: TRY400 - a sentence
+            self._error = REMOVED
+            await self._agent_leaves()
+        except CoveyError as error:
+            return error.message
+        except Exception as error:  # the daemon serves on and shows what went wrong
+            log.exception("the membership ended")
+            return f"{type(error).__name__}: {error}"
+        return REMOVED
+
+    async def _agent_leaves(self) -> None:
+        try:
+            await self._agent.leave()
+        except CoveyError as error:
+            log.warning("tasks of the cluster are still ending: %s", error.message)
 
     async def _settled(self, life: Life) -> None:
         """Wait until the cluster knows this node, or clean up and say why not."""
@@ -246,11 +315,22 @@ class Membership:
         self._life = None
 
     async def _forget(self) -> None:
-        self._error = ""
-        await self._agent.leave()
+        """Of the cluster nothing stays; without the record a daemon that dies here goes on with it when it starts again."""
         self._records.remove()
+        self._error = ""
+        await self._agent_leaves()
         self._identities.remove()
         await asyncio.to_thread(shutil.rmtree, self._options.state_dir / "manager", ignore_errors=True)
+
+    def _something_left(self) -> bool:
+        """Of an init, join or leave that was cut short."""
+        folders = (self._identities.folder, self._options.state_dir / "manager")
+        return any(folder.exists() for folder in folders) or bool(self._agent.worker.records())
+
+    async def _clear(self) -> None:
+        async with self._busy:
+            log.info("clearing away what an interrupted init, join or leave left")
+            await self._forget()
 
 
 def _availability(text: str) -> NodeAvailability:

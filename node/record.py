@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from covey.errors import CoveyError
 from covey.states import NodeRole
 
 
@@ -26,11 +27,15 @@ class RecordFile:
         self._path = state_dir / "node.json"
 
     def load(self) -> NodeRecord | None:
-        """The record, None if there is none."""
+        """The record, None if there is none. CoveyError when it cannot be read."""
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=NodeRecord)
         except FileNotFoundError:
             return None
+        except msgspec.DecodeError as error:
+            raise CoveyError(
+                f"{self._path} is not what a daemon wrote ({error}): put a copy back, or remove it to take this host out of its cluster"
+            ) from error
 
     def save(self, record: NodeRecord) -> None:
         """Replace the record; after a crash either the old or the new one is there."""
@@ -40,7 +45,16 @@ class RecordFile:
             file.flush()
             os.fsync(file.fileno())
         fresh.rename(self._path)
+        self._sync_folder()
 
     def remove(self) -> None:
         """Forget the cluster."""
         self._path.unlink(missing_ok=True)
+        self._sync_folder()
+
+    def _sync_folder(self) -> None:
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,139 @@
+"""A daemon that dies halfway through an init, join, promotion, demotion or leave goes on with it, or clears it away, when it is started.
+
+What lies on the host's disk at such a moment is made by hand: the daemon is killed and its files are set to what the step leaves.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import labs
+import pytest
+from labs import Cluster
+
+from node.lab import cluster as lab_cluster
+from node.lab.layout import Host
+
+pytestmark = pytest.mark.root
+
+WORKER, MANAGER = 0, 1
+
+
+@pytest.fixture(scope="module")
+def hosts(images: Path) -> Iterator[Cluster]:
+    with labs.made("halfway", 1, 1, archive=images) as found:
+        yield found
+
+
+def record(host: Host, **changes: Any) -> None:
+    path = host.state / "node.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def manager_status(hosts: Cluster, host: Host) -> str:
+    status = hosts.nodes(hosts[1])[host.name].get("ManagerStatus") or {}
+    return str(status.get("Reachability", "none"))
+
+
+def wait_manager(hosts: Cluster, host: Host) -> None:
+    labs.wait(lambda: manager_status(hosts, host) == "reachable", f"{host.name} as a reachable manager")
+    labs.wait(lambda: hosts.request("GET", "/nodes", on=host)[0] == 200, f"{host.name} answering for the cluster")
+
+
+def wait_worker(hosts: Cluster, host: Host) -> None:
+    labs.wait(lambda: manager_status(hosts, host) == "none", f"{host.name} as a worker")
+    labs.wait(lambda: hosts.get("/info", on=host)["Swarm"]["ControlAvailable"] is False, f"{host.name} knowing it")
+    labs.wait(lambda: not (host.state / "manager").exists(), "the end of its log")
+
+
+def swarm_state(hosts: Cluster, host: Host) -> str:
+    return str(hosts.get("/info", on=host)["Swarm"]["LocalNodeState"])
+
+
+def wait_state(hosts: Cluster, host: Host, state: str) -> None:
+    labs.wait(lambda: swarm_state(hosts, host) == state, f"{host.name} {state}")
+
+
+def test_a_promotion_that_was_cut_short_is_carried_on(hosts: Cluster) -> None:
+    """The node had heard of its role and died before it had a manager's certificate."""
+    host = hosts[2]
+    lab_cluster.crash(host)
+    hosts.docker("node", "promote", host.name)
+    record(host, role=MANAGER)
+    hosts.start(host)
+    wait_manager(hosts, host)
+
+
+def test_a_demotion_that_was_cut_short_leaves_nothing_for_the_next_promotion(hosts: Cluster) -> None:
+    """The node had heard of its role and died before it forgot its log; with that log it could never be a manager again."""
+    host = hosts[2]
+    hosts.docker("node", "promote", host.name)
+    wait_manager(hosts, host)
+    kept = host.folder / "kept"
+    shutil.copytree(host.state / "manager", kept)
+    hosts.docker("node", "demote", host.name)
+    wait_worker(hosts, host)
+    lab_cluster.crash(host)
+    shutil.move(kept, host.state / "manager")
+    hosts.start(host)
+    wait_worker(hosts, host)
+    hosts.docker("node", "promote", host.name)
+    wait_manager(hosts, host)
+    hosts.docker("node", "demote", host.name)
+    wait_worker(hosts, host)
+
+
+def test_a_leave_that_was_cut_short_is_carried_on(hosts: Cluster) -> None:
+    """The record was gone, and the daemon died before it had ended the tasks and dropped the identity."""
+    host = hosts[2]
+    hosts.service("everywhere", "--mode", "global")
+    hosts.running("everywhere", 2)
+    lab_cluster.crash(host)
+    (host.state / "node.json").unlink()
+    hosts.start(host)
+    wait_state(hosts, host, "inactive")
+    labs.wait(lambda: not hosts.covey_containers(host), "the end of its containers")
+    assert not (host.state / "identity").exists()
+    hosts.docker("service", "rm", "everywhere")
+    old = hosts.nodes(hosts[1])[host.name]["ID"]
+    hosts.docker("node", "rm", "--force", old)
+    join(hosts, host)
+
+
+def test_a_removed_node_says_so_and_may_leave_and_join_again(hosts: Cluster) -> None:
+    host = hosts[2]
+    hosts.service("everywhere", "--mode", "global")
+    hosts.running("everywhere", 2)
+    hosts.docker("node", "rm", "--force", host.name)
+    wait_state(hosts, host, "error")
+    assert "was removed from the swarm" in hosts.get("/info", on=host)["Swarm"]["Error"]
+    assert not hosts.covey_containers(host), "the cluster's tasks end with the membership"
+    lab_cluster.crash(host)
+    hosts.start(host)
+    wait_state(hosts, host, "error")
+    hosts.docker("swarm", "leave", on=host)
+    assert swarm_state(hosts, host) == "inactive"
+    assert not any((host.state / name).exists() for name in ("node.json", "identity", "manager"))
+    join(hosts, host)
+    hosts.running("everywhere", 2)
+
+
+def test_an_init_that_was_cut_short_is_cleared_away(hosts: Cluster) -> None:
+    """The identity and the log were there and the record was not: nobody had been told of a cluster."""
+    host = hosts[2]
+    hosts.docker("swarm", "leave", on=host)
+    hosts.docker("swarm", "init", on=host)
+    lab_cluster.crash(host)
+    (host.state / "node.json").unlink()
+    hosts.start(host)
+    wait_state(hosts, host, "inactive")
+    assert not any((host.state / name).exists() for name in ("identity", "manager"))
+    hosts.docker("swarm", "init", on=host)
+    hosts.docker("swarm", "leave", "--force", on=host)
+
+
+def join(hosts: Cluster, host: Host) -> None:
+    token = hosts.docker("swarm", "join-token", "-q", "worker", on=hosts[1]).out.strip()
+    hosts.docker("swarm", "join", "--token", token, f"{hosts[1].address}:2377", on=host)
