@@ -32,8 +32,9 @@ def claim(options: Options) -> IO[str]:
     if os.geteuid() != 0:
         raise PermissionDeniedError("coveyd needs root: it makes namespaces and mounts")
     for folder in (options.state_dir, options.run_dir):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
+    _let_in(options.run_dir)
     lock = (options.state_dir / "coveyd.lock").open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -43,6 +44,13 @@ def claim(options: Options) -> IO[str]:
         ) from None
     (options.run_dir / "coveyd.pid").write_text(f"{os.getpid()}\n")
     return lock
+
+
+def _let_in(run_dir: Path) -> None:
+    """The group covey, where there is one, may pass through RUN to the Engine API's socket; it may not list it."""
+    with contextlib.suppress(KeyError):
+        os.chown(run_dir, 0, grp.getgrnam(GROUP).gr_gid)
+        run_dir.chmod(0o710)
 
 
 async def serve(options: Options) -> None:
