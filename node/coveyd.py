@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import ctypes
 import fcntl
+import grp
 import logging
 import os
 import signal
@@ -20,6 +21,7 @@ from node.options import Options, parse
 log = logging.getLogger("coveyd")
 
 _M_ARENA_MAX = -8
+GROUP = "covey"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
