@@ -30,6 +30,8 @@ def ls(
     if reference:
         wanted.setdefault("reference", []).append(reference)
     images = options.client().get("/images/json", {"all": all_, "filters": wanted, "digests": digests})
+    if digests and form.startswith("table ") and "{{.Digest}}" not in form:
+        form += r"\t{{.Digest}}"
     listed = image_rows.rows(images, show.now_ns(), trunc=not no_trunc, digests=digests)
     show.rows(listed, image_rows.HEADERS, image_rows.DIGEST_TABLE if digests else image_rows.TABLE, form, quiet=quiet)
 

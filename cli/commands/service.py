@@ -32,7 +32,7 @@ def ps(
     if found:
         wanted = {**options.parse_filters(filters), "service": [service["ID"] for service in found]}
         listed = daemon.get("/tasks", {"filters": wanted})
-        tasks.show_tasks(daemon, listed, form, quiet=quiet, trunc=not no_trunc, resolve=not no_resolve)
+        tasks.show_tasks(daemon, listed, form, quiet=quiet, trunc=not (no_trunc or quiet), resolve=not no_resolve)
     for ref in missing:
         click.echo(f"no such service: {ref}", err=True)
     return int(bool(missing))

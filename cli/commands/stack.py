@@ -69,12 +69,15 @@ def config(files: tuple[str, ...], skip_interpolation: bool) -> None:
     import yaml
 
     from cli.stack import files as manifests
+    from cli.stack.mounts import Paths
+    from cli.stack.shown import shown
 
     if not files:
         raise click.UsageError("Please specify a Compose file (with --compose-file)")
-    content, _ = manifests.read_manifest(files, os.environ, interpolated=not skip_interpolation)
+    content, folder = manifests.read_manifest(files, os.environ, interpolated=not skip_interpolation)
     if not skip_interpolation:
-        manifests.read("config", files)  # refuses what deploy would refuse
+        manifests.understand("config", content, folder)  # refuses what deploy would refuse
+        content = shown(content, Paths(folder=str(folder), home=os.environ.get("HOME", "/")))
     click.echo(yaml.safe_dump(content, sort_keys=True, default_flow_style=False, allow_unicode=True), nl=False)
 
 

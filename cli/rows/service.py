@@ -17,7 +17,7 @@ HEADERS = {
     "Ports": "PORTS",
 }
 TABLE = "{{.ID}}\t{{.Name}}\t{{.Mode}}\t{{.Replicas}}\t{{.Image}}\t{{.Ports}}"
-STACK_HEADERS = {"Name": "NAME", "Services": "SERVICES", "Orchestrator": "ORCHESTRATOR", "Namespace": "NAMESPACE"}
+STACK_HEADERS = {"Name": "NAME", "Services": "SERVICES"}
 STACK_TABLE = "{{.Name}}\t{{.Services}}"
 STACK_LABEL = "com.docker.stack.namespace"
 _MODES = {
@@ -78,7 +78,7 @@ def stacks(services: Iterable[Service]) -> list[Row]:
     """The stacks that services belong to, by the label that Docker puts on them."""
     counts = Counter((service["Spec"].get("Labels") or {}).get(STACK_LABEL, "") for service in services)
     return [
-        {"Name": name, "Services": str(count), "Orchestrator": "Swarm", "Namespace": ""}
+        {"Name": name, "Services": str(count)}
         for name, count in sorted(counts.items(), key=lambda item: natural(item[0]))
         if name
     ]

@@ -19,25 +19,24 @@ HEADERS = {
 }
 TABLE = "{{.ID}}\t{{.Name}}\t{{.Image}}\t{{.Node}}\t{{.DesiredState}}\t{{.CurrentState}}\t{{.Error}}\t{{.Ports}}"
 ERROR_LENGTH = 30
+_PARTS = re.compile(r"[0-9]+|[^0-9]", re.DOTALL)
 Task = Mapping[str, Any]
 
 
 def ordered(tasks: Sequence[Task], services: Mapping[str, str]) -> list[Task]:
-    """By service name and slot (or node), newest first within."""
+    """By name as ``natural`` orders names, newest first within a slot."""
     newest_first = sorted(tasks, key=lambda task: str(task["CreatedAt"]), reverse=True)
     return sorted(
-        newest_first,
-        key=lambda task: (
-            natural(services.get(task["ServiceID"], task["ServiceID"])),
-            task.get("Slot", 0),
-            task.get("NodeID", "") if not task.get("Slot") else "",
-        ),
+        newest_first, key=lambda task: natural(name(task, services.get(task["ServiceID"], task["ServiceID"])))
     )
 
 
-def natural(text: str) -> tuple[tuple[int, str], ...]:
-    """A key that puts web2 before web10."""
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text) if part)
+def natural(text: str) -> tuple[tuple[int, int, str, int], ...]:
+    """A key that puts web2 before web10: runs of digits count as numbers and come before other characters."""
+    return tuple(
+        (0, len(part.lstrip("0")), part.lstrip("0"), len(part)) if part.isdigit() else (1, ord(part), "", 0)
+        for part in _PARTS.findall(text)
+    )
 
 
 def name(task: Task, service: str) -> str:

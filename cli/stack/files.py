@@ -35,6 +35,13 @@ def read_manifest(
 def read(name: str, paths: Sequence[str], environment: Mapping[str, str] = os.environ) -> Stack:
     """The stack that the files describe."""
     content, folder = read_manifest(paths, environment)
+    return understand(name, content, folder, environment)
+
+
+def understand(
+    name: str, content: Mapping[str, Any], folder: Path, environment: Mapping[str, str] = os.environ
+) -> Stack:
+    """The stack that a manifest describes, with the files it names in ``folder``."""
 
     def read_file(path: str, where: str) -> bytes:
         try:

@@ -181,5 +181,5 @@ def test_refusals_end_as_docker_ends_and_in_one_line(peopled: labs.Cluster, comm
         return
     assert covey.code == docker.code
     assert len(covey.err.splitlines()) <= 1
-    if docker.code:
+    if docker.code and arguments[1] != "inspect":  # there docker has words of its own
         assert covey.err.strip().removeprefix("Error response from daemon: ").lower() in docker.err.lower(), docker.err
