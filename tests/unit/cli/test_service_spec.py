@@ -1,0 +1,158 @@
+"""Flags to specs: anew, and as a change that leaves alone what was not named."""
+
+from typing import Any
+
+import pytest
+
+from cli.service import parts
+from cli.service.capabilities import effective
+from cli.service.options import parse_cpus
+from cli.service.spec import Names, changed_spec, new_spec
+from covey.errors import InvalidArgumentError
+
+NAMES = Names(secrets={"token": "s1", "other": "s2"}, configs={"page": "c1"}, networks={"front": "n1", "back": "n2"})
+
+
+def container(spec: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = spec["TaskTemplate"]["ContainerSpec"]
+    return found
+
+
+def test_an_image_alone_is_one_replica_of_it() -> None:
+    assert new_spec("web:1", (), {}, NAMES) == {
+        "Name": "",
+        "Labels": {},
+        "TaskTemplate": {"ContainerSpec": {"Image": "web:1"}},
+        "Mode": {"Replicated": {"Replicas": 1}},
+        "EndpointSpec": {},
+    }
+
+
+def test_every_flag_goes_where_the_api_has_it() -> None:
+    flags = {
+        "name": "web",
+        "replicas": 0,
+        "env": ["A=1", "A=2"],
+        "label": ["l=1"],
+        "container_label": ["c=1"],
+        "limit_cpu": parse_cpus("0.5"),
+        "reserve_memory": 1 << 20,
+        "constraint": ["node.role==worker"],
+        "placement_pref": ["spread=node.labels.zone"],
+        "secret": ["source=token,target=t,mode=0400"],
+        "config": ["page"],
+        "network": ["name=front,alias=a,alias=b"],
+        "host": ["db:192.0.2.1"],
+        "update_parallelism": 0,
+        "rollback_order": "start-first",
+        "restart_condition": "none",
+        "health_cmd": "true",
+        "publish": ["8080:80"],
+        "tty": True,
+        "entrypoint": "sh -c 'a b'",
+    }
+    spec = new_spec("web:1", ("serve", "-v"), flags, NAMES)
+    task = spec["TaskTemplate"]
+    assert spec["Mode"] == {"Replicated": {"Replicas": 0}}
+    assert container(spec)["Env"] == ["A=2"]
+    assert container(spec)["Command"] == ["sh", "-c", "a b"]
+    assert container(spec)["Args"] == ["serve", "-v"]
+    assert container(spec)["Hosts"] == ["192.0.2.1 db"]
+    assert container(spec)["Healthcheck"] == {"Test": ["CMD-SHELL", "true"]}
+    assert container(spec)["Secrets"] == [
+        {"File": {"Name": "t", "UID": "0", "GID": "0", "Mode": 0o400}, "SecretID": "s1", "SecretName": "token"}
+    ]
+    assert task["Networks"] == [{"Target": "n1", "Aliases": ["a", "b"]}]
+    assert task["Resources"] == {"Limits": {"NanoCPUs": 500_000_000}, "Reservations": {"MemoryBytes": 1 << 20}}
+    assert task["Placement"] == {
+        "Constraints": ["node.role==worker"],
+        "Preferences": [{"Spread": {"SpreadDescriptor": "node.labels.zone"}}],
+    }
+    assert spec["UpdateConfig"] == {"Parallelism": 0}
+    assert spec["RollbackConfig"] == {"Order": "start-first"}
+    assert spec["EndpointSpec"]["Ports"] == [
+        {"TargetPort": 80, "PublishedPort": 8080, "Protocol": "tcp", "PublishMode": "ingress"}
+    ]
+
+
+def there() -> dict[str, Any]:
+    flags = {"env": ["A=1", "B=2"], "secret": ["token"], "network": ["front"], "mount": ["type=tmpfs,target=/a"]}
+    return new_spec("web:1", (), {"name": "web", **flags}, NAMES)
+
+
+def test_a_change_without_flags_changes_nothing() -> None:
+    assert changed_spec(there(), {}, NAMES) == there()
+
+
+def test_a_change_leaves_the_original_alone() -> None:
+    original = there()
+    changed_spec(original, {"env_add": ["A=3"], "image": "web:2"}, NAMES)
+    assert original == there()
+
+
+def test_adding_replaces_what_has_the_same_name() -> None:
+    flags = {"env_add": ["A=3", "C=4"], "mount_add": ["type=tmpfs,target=/a,readonly"], "secret_add": ["other"]}
+    spec = changed_spec(there(), flags, NAMES)
+    assert container(spec)["Env"] == ["A=3", "B=2", "C=4"]
+    assert container(spec)["Mounts"] == [{"Type": "tmpfs", "Target": "/a", "ReadOnly": True}]
+    assert [secret["SecretName"] for secret in container(spec)["Secrets"]] == ["token", "other"]
+
+
+def test_removing_takes_away_by_name() -> None:
+    flags = {"env_rm": ["A"], "mount_rm": ["/a"], "secret_rm": ["token"], "network_rm": ["front"]}
+    spec = changed_spec(there(), flags, NAMES)
+    assert container(spec)["Env"] == ["B=2"]
+    assert container(spec)["Mounts"] == container(spec)["Secrets"] == spec["TaskTemplate"]["Networks"] == []
+
+
+@pytest.mark.parametrize("flag", ["env_rm", "mount_rm", "secret_rm", "network_rm", "constraint_rm"])
+def test_removing_what_is_not_there_is_told(flag: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="the service has no such entry"):
+        changed_spec(there(), {flag: ["nothing"]}, NAMES)
+
+
+def test_forcing_counts_up() -> None:
+    once = changed_spec(there(), {"force": True}, NAMES)
+    assert changed_spec(once, {"force": True}, NAMES)["TaskTemplate"]["ForceUpdate"] == 2
+
+
+def test_flags_that_do_not_go_together_are_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="replicas can only be used with"):
+        new_spec("i", (), {"mode": "global", "replicas": 2}, NAMES)
+    with pytest.raises(InvalidArgumentError, match="--no-healthcheck conflicts"):
+        new_spec("i", (), {"no_healthcheck": True, "health_cmd": "true"}, NAMES)
+    with pytest.raises(InvalidArgumentError, match="replicas can only be used with"):
+        changed_spec(new_spec("i", (), {"mode": "global"}, NAMES), {"replicas": 2}, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("target=/a,wrong=1", "unknown field 'wrong'"),
+        ("type=bind,target=/a", "a bind needs a source"),
+        ("source=x", "target is required"),
+        ("type=bind,source=/a,target=/b,volume-nocopy", "goes with type=volume"),
+    ],
+)
+def test_mounts_that_cannot_be_meant_are_refused(text: str, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        parts.mount(text)
+
+
+def test_a_secret_that_is_not_there_is_told_by_name() -> None:
+    with pytest.raises(InvalidArgumentError, match="secret not found: nothing"):
+        new_spec("i", (), {"secret": ["nothing"]}, NAMES)
+
+
+def test_capabilities_are_written_as_docker_writes_them() -> None:
+    assert effective(["net_admin", "CAP_SYS_TIME", "net_admin"], ["mknod", "net_admin"]) == (
+        ["CAP_NET_ADMIN", "CAP_SYS_TIME"],
+        ["CAP_MKNOD"],
+    )
+    assert effective(["all", "kill"], []) == (["ALL"], [])
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "0.0000000001"])
+def test_cpus_finer_than_a_billionth_are_refused(text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="is not a number of CPUs"):
+        parse_cpus(text)
