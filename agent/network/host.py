@@ -14,10 +14,11 @@ from typing import Any
 
 from agent.dns import zone
 from agent.dns.zone import NetworkNames, Zone
-from agent.network import balance, forwarding, links, netns
+from agent.network import balance, forwarding, links, mtu, netns
 from agent.network.conntrack import Keepers
 from agent.network.egress import Egress
 from agent.network.model import Attachment, NetworkChanges, NetworkFailure, OverlayNetwork
+from agent.network.mtu import Underlay
 from agent.network.netns import Namespace
 from agent.network.overlay import Overlay
 from agent.network.sandbox import Sandbox
@@ -42,6 +43,7 @@ class Host:
         self._names: dict[str, NetworkNames] = {}
         self._tables: dict[str, Keepers] = {}
         self._egress = Egress(self.namespace, gateway_bridge)
+        self._underlay: Underlay | None = None
 
     def start(self) -> None:
         for folder in (self._network_dir, self._sandbox_dir):
@@ -62,6 +64,7 @@ class Host:
     def set_host_address(self, host_address: str) -> None:
         if host_address != self._host_address:
             self._host_address = host_address
+            self._underlay = None
             for failure in self._settle(sorted(self._overlays.keys() | self._unsettled)):
                 logger.warning("network %s on the new address %s: %s", failure.subject, host_address, failure.reason)
 
@@ -106,6 +109,12 @@ class Host:
         for network_id in sandbox.attachments:
             self._learn(network_id)
         self._rebalance(sandbox)
+        for network_id in sandbox.attachments:
+            try:
+                self._fit(sandbox, network_id)
+            except (CoveyError, OSError) as error:
+                self._unsettled.add(network_id)
+                logger.warning("container %s is adopted with its old MTU: %s", container_id[:12], error)
         return sandbox
 
     def attach(self, container_id: str, attachment: Attachment) -> None:
@@ -220,15 +229,34 @@ class Host:
                 raise UnavailableError(
                     f"network {network.name} needs this host's cluster address, and the host is in no cluster"
                 )
-            if network_id not in self._overlays:
-                path = self._network_dir / network_id
-                self._overlays[network_id] = Overlay(network, path, self.namespace, self._host_address)
-            overlay = self._overlays[network_id]
-            overlay.update(network, self._host_address)
+            overlay = self._overlay(network)
             local = {sandbox.attachments[network_id].address.partition("/")[0] for sandbox in users}
             overlay.program(forwarding.wanted(self._world.endpoints(network_id).values(), self._host_address, local))
         for sandbox in users:
             self._rebalance(sandbox)
+        for sandbox in users:
+            self._fit(sandbox, network_id)
+
+    def _fit(self, sandbox: Sandbox, network_id: str) -> None:
+        """Its interface carries as much as the network does here now."""
+        overlay = self._overlays.get(network_id)
+        if overlay is not None:
+            overlay.fit(sandbox.namespace, sandbox.container_id, sandbox.attachments[network_id].interface)
+
+    def _overlay(self, network: OverlayNetwork) -> Overlay:
+        """As the network, the host's address and its underlay are now."""
+        new = network.id not in self._overlays
+        if new or self._underlay is None:
+            self._underlay = Underlay(
+                *links.inside(self.namespace, "read the MTU", lambda route: links.carrier_of(route, self._host_address))
+            )
+        size = mtu.choose(network.name, network.mtu, self._underlay)
+        if new:
+            path = self._network_dir / network.id
+            self._overlays[network.id] = Overlay(network, path, self.namespace, self._host_address, size)
+        overlay = self._overlays[network.id]
+        overlay.update(network, self._host_address, size)
+        return overlay
 
     def _remove_network(self, network_id: str) -> None:
         """Its namespace, also one of an earlier life that never settled in this one."""

@@ -80,10 +80,28 @@ def ensure_bridge(route: Any, name: str, mtu: int, address: str = "") -> int:
         hardware = {"address": hardware_address(address)} if address else {}
         route.link("add", ifname=name, kind="bridge", mtu=mtu, **hardware)
         index = index_of(route, name)
+    ensure_mtu(route, name, mtu)
     if address:
         ensure_address(route, index, address)
     route.link("set", index=index, state="up")
     return index
+
+
+def ensure_mtu(route: Any, name: str, mtu: int) -> None:
+    """Nothing happens when there is no such device."""
+    index = index_of(route, name)
+    if index and route.get_links(index)[0].get_attr("IFLA_MTU") != mtu:
+        route.link("set", index=index, mtu=mtu)
+
+
+def carrier_of(route: Any, address: str) -> tuple[str, int]:
+    """Name and MTU of the device that holds the address, else of the default route's; 1500 when there is neither."""
+    indexes = [item["index"] for item in route.get_addr(family=2) if item.get_attr("IFA_LOCAL") == address]
+    indexes += [item.get_attr("RTA_OIF") for item in route.get_default_routes(family=2)]
+    for index in filter(None, indexes):
+        link = route.get_links(index)[0]
+        return str(link.get_attr("IFLA_IFNAME")), int(link.get_attr("IFLA_MTU"))
+    return "the network", 1500
 
 
 def ensure_address(route: Any, index: int, address: str) -> None:

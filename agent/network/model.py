@@ -13,7 +13,6 @@ from typing import NamedTuple
 import msgspec
 
 VXLAN_PORT = 4789
-OVERLAY_MTU = 1450
 
 
 class ServiceMode(StrEnum):
@@ -30,14 +29,16 @@ class NetworkMode(StrEnum):
 
 
 class OverlayNetwork(msgspec.Struct, frozen=True):
-    """`subnet` is `10.0.1.0/24`, `gateway` an address without prefix (may be empty). `internal` networks give no way out."""
+    """`subnet` is `10.0.1.0/24`, `gateway` an address without prefix (may be empty). `mtu` 0 means all that this host's own
+    network carries. `internal` networks give no way out.
+    """
 
     id: str
     name: str
     vni: int
     subnet: str
     gateway: str
-    mtu: int = OVERLAY_MTU
+    mtu: int = 0
     internal: bool = False
 
 

@@ -30,11 +30,13 @@ _NEIGHBOUR_FAMILY, _BRIDGE_FAMILY = 2, 7
 class Overlay:
     """The sandbox of one network. `held` is what is programmed: endpoint address to host."""
 
-    def __init__(self, network: OverlayNetwork, path: Path, host: Namespace, host_address: str) -> None:
+    def __init__(self, network: OverlayNetwork, path: Path, host: Namespace, host_address: str, mtu: int) -> None:
         self.network = network
         self._path = path
         self._host = host
         self._host_address = host_address
+        self._mtu = mtu
+        self._fitted: set[str] = set()
         found = netns.is_namespace(path)
         netns.create(path)
         self.namespace = Namespace(str(path))
@@ -50,14 +52,14 @@ class Overlay:
                 self.remove()
             raise
 
-    def update(self, network: OverlayNetwork, host_address: str) -> None:
-        """The network or the host's address changed, or the last try failed: the tunnel is made anew.
+    def update(self, network: OverlayNetwork, host_address: str, mtu: int) -> None:
+        """The network, the host's address or its MTU changed, or the last try failed: the tunnel is made anew.
 
         Attached containers stay on the bridge.
         """
-        if network != self.network or host_address != self._host_address or not self._whole:
-            self.network = network
-            self._host_address = host_address
+        if (network, host_address, mtu) != (self.network, self._host_address, self._mtu) or not self._whole:
+            self.network, self._host_address, self._mtu = network, host_address, mtu
+            self._fitted.clear()
             self._whole = False
             links.inside(
                 self.namespace, f"remove the tunnel of {self._name}", lambda route: links.delete_link(route, TUNNEL)
@@ -90,11 +92,10 @@ class Overlay:
 
         def connect(route: Any) -> None:
             links.delete_link(route, port)
-            index = links.add_veth(
-                route, port, container, inner=attachment.interface, inner_mac=mac, mtu=self.network.mtu
-            )
+            index = links.add_veth(route, port, container, inner=attachment.interface, inner_mac=mac, mtu=self._mtu)
             links.join_bridge(route, index, links.index_of(route, BRIDGE))
             packing.send([packing.port_message(index, attachment.address)])
+            self._fitted.add(port)
 
         def settle(route: Any) -> None:
             index = links.index_of(route, attachment.interface)
@@ -110,8 +111,18 @@ class Overlay:
             links.inside(self.namespace, what, connect)
         links.inside(container, what, settle)
 
+    def fit(self, container: Namespace, container_id: str, interface: str) -> None:
+        """Give an interface of an earlier life or an earlier underlay the MTU of now; its connections go on."""
+        port = port_name(container_id, interface)
+        if port not in self._fitted:
+            what = f"set the MTU of container {container_id[:12]} on {self._name}"
+            links.inside(self.namespace, what, lambda route: links.ensure_mtu(route, port, self._mtu))
+            links.inside(container, what, lambda route: links.ensure_mtu(route, interface, self._mtu))
+            self._fitted.add(port)
+
     def detach(self, container_id: str, interface: str) -> None:
         port = port_name(container_id, interface)
+        self._fitted.discard(port)
         links.inside(self.namespace, f"detach from {self._name}", lambda route: links.delete_link(route, port))
 
     def close(self) -> None:
@@ -137,7 +148,7 @@ class Overlay:
         def bridge(route: Any) -> int:
             links.loopback_up(route)
             links.quiet_ipv6()
-            links.ensure_bridge(route, BRIDGE, network.mtu, gateway)
+            links.ensure_bridge(route, BRIDGE, self._mtu, gateway)
             return links.index_of(route, TUNNEL)
 
         def join(route: Any) -> dict[str, str]:
@@ -161,9 +172,7 @@ class Overlay:
 
         def add(route: Any) -> None:
             try:
-                links.add_vxlan(
-                    route, TUNNEL, self.namespace, vni=network.vni, local=self._host_address, mtu=network.mtu
-                )
+                links.add_vxlan(route, TUNNEL, self.namespace, vni=network.vni, local=self._host_address, mtu=self._mtu)
             except NetlinkError as error:
                 if error.code != errno.EEXIST:
                     raise
@@ -179,7 +188,7 @@ class Overlay:
         return bool(
             data.get_attr("IFLA_VXLAN_ID") == self.network.vni
             and data.get_attr("IFLA_VXLAN_LOCAL") == self._host_address
-            and link.get_attr("IFLA_MTU") == self.network.mtu
+            and link.get_attr("IFLA_MTU") == self._mtu
         )
 
     def _read_entries(self, route: Any) -> dict[str, str]:

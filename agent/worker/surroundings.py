@@ -16,6 +16,7 @@ from covey.errors import NotFoundError, UnsupportedError
 from covey.objects import Network, Task
 from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, VirtualService
 from covey.objects.base import Struct
+from covey.overlay import mtu_of
 from covey.states import EndpointMode
 
 HOST = "host"
@@ -89,6 +90,7 @@ def _overlay(network: Network) -> OverlayNetwork:
         vni=network.vni,
         subnet=config.subnet if config else "",
         gateway=config.gateway.partition("/")[0] if config else "",
+        mtu=mtu_of(network.spec.annotations.name, network.spec.driver.options),
         internal=network.spec.internal,
     )
 

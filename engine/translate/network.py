@@ -6,6 +6,7 @@ from typing import Any
 from covey.errors import UnsupportedError
 from covey.objects import IPAM, IPAMConfig, Network, NetworkSpec
 from covey.objects.base import Annotations, Driver
+from covey.overlay import check_options
 from engine.translate.container_spec import write_driver
 from engine.translate.fields import Fields, compact
 from engine.translate.times import ZERO, rfc3339
@@ -48,8 +49,7 @@ def refuse_unsupported(spec: NetworkSpec) -> None:
     for field, wished in wishes.items():
         if wished:
             raise UnsupportedError(f"network {name}: {field} is not supported by Covey yet; remove it")
-    for option in sorted(spec.driver.options):
-        raise UnsupportedError(f"network {name}: the option {option!r} is not supported by Covey yet; remove it")
+    check_options(name, spec.driver.options)
     if spec.ipam.driver.name not in ("", "default") or spec.ipam.driver.options:
         raise UnsupportedError(
             f"network {name}: IPAM drivers and their options are not supported by Covey yet; remove them"

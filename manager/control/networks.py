@@ -12,6 +12,7 @@ from covey.errors import (
 )
 from covey.ids import IdSource
 from covey.objects import Driver, IPAMConfig, Network, NetworkSpec, replace
+from covey.overlay import check_options
 from covey.states import TaskState
 from manager.control.names import require_network_name
 from manager.store import Tx, View
@@ -57,9 +58,7 @@ def _refuse_unsupported(spec: NetworkSpec) -> None:
         raise UnsupportedError(
             f"cluster networks use the driver overlay; {spec.driver.name} is not supported in a cluster"
         )
-    if spec.driver.options:
-        options = ", ".join(sorted(spec.driver.options))
-        raise UnsupportedError(f"options of the overlay driver are not supported yet: {options}")
+    check_options(spec.annotations.name, spec.driver.options)
     if spec.ipv6:
         raise UnsupportedError("IPv6 on overlay networks is not supported yet: create the network without --ipv6")
     if spec.ingress:

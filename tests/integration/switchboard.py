@@ -25,9 +25,11 @@ SECONDS = 5.0
 SUBNET = "10.0.1.0/24"
 
 
-def overlay(network_id: str = "net1", *, vni: int = 4097, name: str = "web", subnet: str = SUBNET) -> OverlayNetwork:
+def overlay(
+    network_id: str = "net1", *, vni: int = 4097, name: str = "web", subnet: str = SUBNET, mtu: int = 0
+) -> OverlayNetwork:
     gateway = subnet.rpartition(".")[0] + ".1"
-    return OverlayNetwork(id=network_id, name=name, vni=vni, subnet=subnet, gateway=gateway)
+    return OverlayNetwork(id=network_id, name=name, vni=vni, subnet=subnet, gateway=gateway, mtu=mtu)
 
 
 class HostUnderTest:
@@ -99,14 +101,14 @@ class Switchboard:
         links.inside(namespace, "loopback", links.loopback_up)
         return namespace
 
-    async def add_host(self) -> HostUnderTest:
+    async def add_host(self, mtu: int = 1500) -> HostUnderTest:
         number = len(self.hosts) + 1
         namespace = self._namespace(f"host{number}")
         address = f"10.99.0.{number}"
 
         def plug(route: Any) -> None:
             port = links.add_veth(
-                route, f"p{number}", namespace, inner="eth0", inner_mac=f"02:99:00:00:00:0{number}", mtu=1500
+                route, f"p{number}", namespace, inner="eth0", inner_mac=f"02:99:00:00:00:0{number}", mtu=mtu
             )
             links.join_bridge(route, port, links.index_of(route, "sw0"), programmed=False)
 
@@ -181,11 +183,11 @@ class Switchboard:
 
 
 @asynccontextmanager
-async def switchboard(folder: Path, hosts: int) -> AsyncIterator[Switchboard]:
+async def switchboard(folder: Path, hosts: int, *, mtu: int = 1500) -> AsyncIterator[Switchboard]:
     async with AsyncExitStack() as stack:
         board = Switchboard(folder, stack)
         for _ in range(hosts):
-            await board.add_host()
+            await board.add_host(mtu)
         yield board
 
 

@@ -8,10 +8,11 @@ import select
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
-from integration.switchboard import Switchboard, eventually, hear, overlay, switchboard
+from integration.switchboard import HostUnderTest, Switchboard, eventually, hear, overlay, switchboard
 
 from agent.network import links, netns
 from agent.network.model import Attachment, EndpointKey, NetworkChanges, ServiceEndpoint
@@ -380,6 +381,78 @@ async def test_a_network_that_never_settled_goes_with_its_last_container(tmp_pat
         assert await host.driver.clean() == ()
         await host.driver.destroy_sandbox(container.id)
         assert list((host.folder / "netns/networks").iterdir()) == []
+
+
+def mtu_of(namespace: netns.Namespace, name: str = "eth0") -> int:
+    def read(route: Any) -> int:
+        return int(route.get_links(links.index_of(route, name))[0].get_attr("IFLA_MTU"))
+
+    return links.inside(namespace, "read the MTU", read)
+
+
+def fragments(host: HostUnderTest) -> int:
+    """How many fragments the host has made of packets that its network could not carry."""
+    lines = host.namespace.run(lambda: Path("/proc/thread-self/net/snmp").read_text()).splitlines()
+    names, values = (line.split() for line in lines if line.startswith("Ip:"))
+    return int(values[names.index("FragCreates")])
+
+
+@pytest.mark.parametrize(("underlay", "wanted", "size"), [(1400, 0, 1350), (1500, 0, 1450), (1500, 1300, 1300)])
+async def test_containers_send_no_more_than_the_hosts_network_carries(
+    tmp_path: Path, underlay: int, wanted: int, size: int
+) -> None:
+    async with switchboard(tmp_path, 2, mtu=underlay) as board:
+        board.networks.append(overlay(mtu=wanted))
+        await board.tell()
+        one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[1], 6)
+        await board.tell()
+        assert (mtu_of(one.namespace), mtu_of(two.namespace)) == (size, size)
+        await board.serve(two, greeting="?")
+        link = await one.connect("10.0.1.6")
+        assert await hear(link) == b"?"
+        much = b"x" * 100_000
+        await asyncio.to_thread(link.sendall, much)
+        heard = 0
+        async with asyncio.timeout(5):
+            while heard < len(much):
+                heard += len(await hear(link))
+        link.close()
+        assert [fragments(host) for host in board.hosts] == [0, 0]
+
+
+async def test_a_network_that_wants_more_than_a_host_carries_fails_there_by_name(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board:
+        wish, other = overlay(mtu=1451), overlay("net2", vni=4098, name="other")
+        [failure] = await board.hosts[0].driver.apply(NetworkChanges(networks=(wish, other)))
+        assert failure.subject == "net1"
+        assert (
+            "network web asks for an MTU of 1451, and eth0 of this host with its MTU of 1500 carries 1450"
+            in failure.reason
+        )
+        assert await board.hosts[0].driver.apply(NetworkChanges(networks=(overlay(mtu=1450),))) == ()
+
+
+async def test_a_host_whose_mtu_shrank_fits_running_containers_to_it_at_the_next_start(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 2) as board:
+        board.networks.append(overlay())
+        await board.tell()
+        host = board.hosts[0]
+        one, two = await board.run_task(host, 5), await board.run_task(board.hosts[1], 6)
+        await board.tell()
+        await board.serve(two, greeting="stay")
+        link = await one.connect("10.0.1.6")
+        assert await hear(link) == b"stay"
+        await host.driver.close()
+        links.inside(host.namespace, "shrink", lambda route: links.ensure_mtu(route, "eth0", 1400))
+        host.driver = host.new_driver()
+        await host.driver.start()
+        await host.driver.apply(NetworkChanges(tuple(board.networks), tuple(board.endpoints.values())))
+        await host.driver.adopt(one.id, (Attachment("net1", "10.0.1.5/24", "eth0"),))
+        await board.tell()
+        assert mtu_of(one.namespace) == 1350
+        link.send(b"same")
+        assert await hear(link) == b"same"
+        link.close()
 
 
 async def test_repeating_every_step_changes_nothing(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from agent.worker.surroundings import Wiring, network_changes, wiring
 from covey.errors import NotFoundError, UnsupportedError
 from covey.objects import IPAM, Annotations, Driver, IPAMConfig, Network, NetworkAttachment, NetworkSpec, Task, replace
 from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, VirtualService
+from covey.overlay import MTU_OPTION
 from covey.states import EndpointMode
 
 
@@ -44,6 +45,16 @@ def test_a_task_has_an_interface_on_each_network_and_one_to_the_world() -> None:
 def test_internal_networks_alone_give_no_way_out() -> None:
     assert wiring(task("in"), NETWORKS).egress == ""
     assert wiring(task("in", "a"), NETWORKS).egress == "eth2"
+
+
+def test_the_mtu_that_a_network_asks_for_reaches_the_driver_and_none_is_the_hosts_own() -> None:
+    options = {MTU_OPTION: "1300"}
+    wish = replace(NETWORKS["a"], spec=NetworkSpec(driver=Driver(name="overlay", options=options)))
+    told = network_changes(
+        [AssignmentChange(kind=AssignmentKind.NETWORK, id=item.id, item=item) for item in (wish, NETWORKS["b"])],
+        complete=True,
+    )
+    assert [item.mtu for item in told.networks] == [1300, 0]
 
 
 def test_a_task_without_networks_is_on_the_bridge_with_its_neighbours() -> None:

@@ -47,6 +47,7 @@ from covey.objects import (
     UpdateConfig,
     replace,
 )
+from covey.overlay import MTU_OPTION
 from covey.states import MountType, NodeRole, NodeState, ServiceMode, TaskState
 from coveypb.v1 import control_pb2
 from manager.ca.cluster import new_cluster
@@ -298,6 +299,8 @@ async def test_a_config_shows_its_data(control: Control) -> None:
 NETWORKS_REFUSED: list[tuple[dict[str, Any], type[CoveyError], str]] = [
     ({"driver": Driver(name="bridge")}, UnsupportedError, "bridge"),
     ({"driver": Driver(name="overlay", options={"unheard": ""})}, UnsupportedError, "unheard"),
+    ({"driver": Driver(options={MTU_OPTION: "9"})}, InvalidArgumentError, "a number from 576 to 65485, not '9'"),
+    ({"driver": Driver(options={MTU_OPTION: "+900"})}, InvalidArgumentError, "a number from"),
     ({"ipv6": True}, UnsupportedError, "IPv6"),
     ({"ipam": IPAM(configs=(IPAMConfig(subnet="10.0.0.0/33"),))}, InvalidArgumentError, "invalid CIDR"),
     (

@@ -1,0 +1,36 @@
+"""How large a packet of an overlay network may be on this host. Pure.
+
+Law: a container never sends what the host's own network cannot carry in one piece with VXLAN's headers round it. Used by `host`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from covey.errors import UnsupportedError
+
+VXLAN_OVERHEAD = 50
+"""Outer Ethernet, IPv4, UDP and VXLAN headers."""
+_JUMBO = 9_000
+
+
+class Underlay(msgspec.Struct, frozen=True):
+    """The host's device that carries the tunnels."""
+
+    device: str
+    mtu: int
+
+
+def choose(network: str, wanted: int, underlay: Underlay) -> int:
+    """The network's own wish, else all that the underlay carries, jumbo frames at most.
+
+    Raises:
+        UnsupportedError: the wish is more than this host carries.
+    """
+    room = underlay.mtu - VXLAN_OVERHEAD
+    if wanted > room:
+        raise UnsupportedError(
+            f"network {network} asks for an MTU of {wanted}, and {underlay.device} of this host with its MTU of "
+            f"{underlay.mtu} carries {room} at most: raise that or lower the network's"
+        )
+    return wanted or min(room, _JUMBO - VXLAN_OVERHEAD)
