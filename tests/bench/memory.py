@@ -36,5 +36,5 @@ def now(subject: Subject, when: str) -> list[Figure]:
     ):
         pss, alone = tuple(one.pss for one in hosts), tuple(one.alone for one in hosts)
         figures.append(Figure(f"PSS of a {word}'s host, {when}", "MiB", pss, target, swarm))
-        figures.append(Figure(f"the same, sharing nothing with other hosts, {word}", "MiB", alone, target))
+        figures.append(Figure(f"memory of a {word}'s host by itself, {when}", "MiB", alone, target))
     return figures
