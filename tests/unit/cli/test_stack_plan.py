@@ -1,0 +1,122 @@
+"""The plan of a deployment: what is as wanted is left alone, what is missing is made, what cannot change is refused."""
+
+import base64
+import copy
+from typing import Any
+
+import pytest
+
+from cli.stack import plan
+from cli.stack.model import FileObject, Network, Service, Stack
+from covey.errors import ConflictError, NotFoundError
+
+SPEC: dict[str, Any] = {
+    "Name": "s_web",
+    "Labels": {"com.docker.stack.namespace": "s"},
+    "TaskTemplate": {"ContainerSpec": {"Image": "i"}, "Resources": {}, "Placement": {}},
+    "EndpointSpec": {},
+    "Mode": {"Replicated": {"Replicas": 1}},
+}
+# The same as the daemon gives it back.
+ECHO: dict[str, Any] = {
+    **SPEC,
+    "TaskTemplate": {
+        "ContainerSpec": {"Image": "i", "Isolation": "default"},
+        "RestartPolicy": {"Condition": "any", "Delay": 5_000_000_000, "MaxAttempts": 0},
+        "ForceUpdate": 3,
+        "Runtime": "container",
+    },
+    "EndpointSpec": {"Mode": "vip"},
+}
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    spec = copy.deepcopy(SPEC)
+    at = spec
+    *parents, last = path.split(".")
+    for key in parents:
+        at = at.setdefault(key, {})
+    at[last] = value
+    return spec
+
+
+def there(spec: dict[str, Any]) -> dict[str, Any]:
+    return {"ID": "id", "Version": {"Index": 7}, "Spec": spec}
+
+
+def test_what_the_daemon_fills_in_is_no_change() -> None:
+    assert plan.same(ECHO, SPEC)
+    decided = plan.services([Service(key="web", name="s_web", spec=SPEC)], [there(ECHO)], prune=True)
+    assert (decided.create, decided.update, decided.prune) == ((), (), ())
+    assert len(decided.same) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("Mode", {"Replicated": {"Replicas": 0}}),
+        ("Mode", {"Global": {}}),
+        ("Labels", {}),
+        ("TaskTemplate.ContainerSpec.Env", ["A=1"]),
+        ("TaskTemplate.ContainerSpec.Init", False),
+        ("TaskTemplate.ContainerSpec.StopGracePeriod", 0),
+        ("TaskTemplate.RestartPolicy", {"Condition": "none"}),
+        ("TaskTemplate.RestartPolicy", {"Delay": 0}),
+        ("TaskTemplate.Networks", [{"Target": "n"}]),
+        ("EndpointSpec", {"Mode": "dnsrr"}),
+        ("UpdateConfig", {"Parallelism": 0}),
+    ],
+)
+def test_every_difference_is_an_update(path: str, value: object) -> None:
+    wanted = Service(key="web", name="s_web", spec=changed(path, value))
+    decided = plan.services([wanted], [there(ECHO)], prune=False)
+    assert len(decided.update) == 1
+    sent = plan.updated(there(ECHO), wanted)
+    assert sent["TaskTemplate"]["ForceUpdate"] == 3, "forcing once is not undone by deploying again"
+
+
+def test_services_that_left_go_only_when_asked() -> None:
+    for prune, gone in ((False, 0), (True, 1)):
+        assert len(plan.services([], [there(ECHO)], prune=prune).prune) == gone
+
+
+def test_names_become_ids() -> None:
+    task = {
+        "ContainerSpec": {"Secrets": [{"SecretName": "a"}], "Configs": [{"ConfigName": "b"}]},
+        "Networks": [{"Target": "n"}, {"Target": "host"}],
+    }
+    found = plan.resolve(Service(key="w", name="w", spec={"TaskTemplate": task}), {"n": "N"}, {"a": "A"}, {"b": "B"})
+    resolved = found.spec["TaskTemplate"]
+    assert resolved["ContainerSpec"]["Secrets"] == [{"SecretName": "a", "SecretID": "A"}]
+    assert resolved["ContainerSpec"]["Configs"] == [{"ConfigName": "b", "ConfigID": "B"}]
+    assert [network["Target"] for network in resolved["Networks"]] == ["N", "host"]
+    assert task["Networks"][0] == {"Target": "n"}
+
+
+def test_networks_are_made_once_and_external_ones_must_be_there() -> None:
+    stack = Stack(name="s", networks=(Network(key="a", name="s_a"), Network(key="x", name="x", external=True)))
+    ours = {"Name": "s_a", "Scope": "swarm"}
+    theirs = {"Name": "x", "Scope": "swarm"}
+    assert [network.name for network in plan.networks_to_create(stack, [theirs])] == ["s_a"]
+    assert plan.networks_to_create(stack, [ours, theirs]) == []
+    with pytest.raises(NotFoundError, match='network "x" is declared as external'):
+        plan.networks_to_create(stack, [ours, {"Name": "x", "Scope": "local"}])
+
+
+def config(name: str, data: bytes, labels: dict[str, str]) -> dict[str, Any]:
+    return there({"Name": name, "Labels": labels, "Data": base64.b64encode(data).decode()})
+
+
+def test_a_config_with_the_same_content_is_left_alone_and_with_another_refused() -> None:
+    wanted = [FileObject(key="c", name="s_c", labels={"l": "1"}, data=b"one")]
+    assert plan.files_to_write(wanted, [], "config") == (wanted, [])
+    assert plan.files_to_write(wanted, [config("s_c", b"one", {"l": "1"})], "config") == ([], [])
+    create, update = plan.files_to_write(wanted, [config("s_c", b"one", {})], "config")
+    assert (create, len(update)) == ([], 1)
+    with pytest.raises(ConflictError, match=r"config s_c exists with another content.*\(configs\.c\.name\)"):
+        plan.files_to_write(wanted, [config("s_c", b"two", {})], "config")
+
+
+def test_an_external_secret_must_be_there() -> None:
+    with pytest.raises(NotFoundError, match="secret not found: token"):
+        plan.files_to_write([FileObject(key="t", name="token", external=True)], [], "secret")
