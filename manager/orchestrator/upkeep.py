@@ -18,6 +18,9 @@ def keep(context: Context, slot: Slot) -> Plan:
     active = slot.active
     dead = [task for task in active if task.status.state.terminal]
     if dead:
+        early = context.clean(dead[0]) and dead[0].start_after_ns > context.now_ns
+        if early and not _has_other(context, slot, dead[0]):
+            return Plan((), dead[0].start_after_ns)  # it failed while it waited, and the pause is for its successor too
         return _one(_replace_dead(context, slot, dead[0]))
     stranded = [task for task in active if context.lost(task) or context.misplaced(task)]
     if stranded:
