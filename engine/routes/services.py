@@ -1,17 +1,20 @@
 """Services: list, create, inspect, update, remove; their logs are in ``tasks``."""
 
+import contextlib
 from typing import Any
 
 from aiohttp import web
 
-from covey.errors import InvalidArgumentError
-from covey.objects import ServiceSpec
+from covey.errors import AlreadyExistsError, ConflictError, InvalidArgumentError
+from covey.objects import Service, ServiceSpec, replace
 from engine.call import Call, empty, reply
-from engine.cluster import ServiceCounts
+from engine.cluster import ClusterControl, ServiceCounts
+from engine.names import new_name
 from engine.routing import Route
 from engine.translate import filters
 from engine.translate import service as service_json
 
+_MOST_NAMES = 20
 FILTERS = ("id", "label", "mode", "name", "runtime")
 
 
@@ -30,8 +33,16 @@ async def list_services(call: Call) -> web.Response:
 async def create(call: Call) -> web.Response:
     cluster = call.engine.cluster
     spec = await _read(call)
-    service = await cluster.create_service(spec)
+    service = await (cluster.create_service(spec) if spec.annotations.name else _create_unnamed(cluster, spec))
     return reply({"ID": service.id, "Warnings": None}, 201)
+
+
+async def _create_unnamed(cluster: ClusterControl, spec: ServiceSpec) -> Service:
+    """Under a name that is free."""
+    for _ in range(_MOST_NAMES):
+        with contextlib.suppress(AlreadyExistsError):
+            return await cluster.create_service(replace(spec, annotations=replace(spec.annotations, name=new_name())))
+    raise ConflictError("no free name was found for the service; give it one with --name")
 
 
 async def inspect(call: Call) -> web.Response:
