@@ -18,6 +18,15 @@ def test_create_waits_until_the_service_has_converged(lab: Cluster) -> None:
     assert len(lab.tasks("web", state="running")) == 2
 
 
+def test_a_service_without_a_name_is_given_one(lab: Cluster) -> None:
+    for _ in range(2):
+        lab.docker("service", "create", "-d", "--no-resolve-image", "--stop-signal", "SIGKILL", IMAGE, *labs.SLEEP)
+    names = lab.docker("service", "ls", "--format", "{{.Name}}").lines
+    assert len(set(names)) == 2
+    assert all(name.count("_") == 1 for name in names), names
+    lab.running(names[0], 1)
+
+
 def test_ls_ps_and_inspect_show_what_was_asked(lab: Cluster) -> None:
     identity = lab.service(
         "web", "--replicas", "3", "--label", "tier=front", "--env", "A=b c", "--workdir", "/tmp", "--user", "65534"

@@ -1,0 +1,114 @@
+"""``docker stack deploy`` of one Compose file: what it makes, that a second run changes nothing, and that it goes as a whole."""
+
+from pathlib import Path
+
+import labs
+import pytest
+from labs import IMAGE, Cluster
+
+pytestmark = pytest.mark.root
+
+FILE = f"""
+services:
+  web:
+    image: {IMAGE}
+    command: ["httpd", "-f", "-p", "80", "-h", "/www"]
+    stop_signal: SIGKILL
+    environment:
+      COLOUR: red
+    networks: [front]
+    secrets:
+      - source: word
+        target: key
+        mode: 0440
+    deploy:
+      replicas: 3
+      labels: {{tier: front}}
+      update_config: {{parallelism: 2, order: start-first, monitor: 100ms}}
+      restart_policy: {{condition: any, delay: 200ms}}
+      resources:
+        limits: {{memory: 64M}}
+  client:
+    image: {IMAGE}
+    command: ["sleep", "1000000"]
+    stop_signal: SIGKILL
+    networks: [front]
+    deploy:
+      placement:
+        constraints: [node.role == worker]
+networks:
+  front:
+    driver: overlay
+    ipam:
+      config: [{{subnet: 10.123.0.0/24}}]
+secrets:
+  word:
+    file: ./word.txt
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "word.txt").write_text("open")
+    (tmp_path / "stack.yaml").write_text(FILE)
+    return tmp_path
+
+
+def deploy(lab: Cluster, folder: Path) -> str:
+    return lab.docker("stack", "deploy", "-d", "--resolve-image", "never", "-c", str(folder / "stack.yaml"), "shop").out
+
+
+def test_a_stack_is_deployed_redeployed_changed_and_removed(lab: Cluster, folder: Path) -> None:
+    said = deploy(lab, folder)
+    for made in ("Creating network shop_front", "Creating secret shop_word", "Creating service shop_web"):
+        assert made in said
+    web, client = lab.running("shop_web", 3), lab.running("shop_client", 1)[0]
+    assert lab.host_of(client) in lab.workers
+    assert lab.execute(client, "wget", "-q", "-O", "-", "http://web/").out == "ok\n"
+    assert lab.execute(
+        web[0], "sh", "-c", "cat /run/secrets/key; stat -c ' %a' /run/secrets/key; echo $COLOUR"
+    ).lines == ["open 440", "red"]
+    (network,) = lab.json("network", "inspect", "shop_front")
+    assert network["IPAM"]["Config"][0]["Subnet"] == "10.123.0.0/24"
+    service = lab.get("/services/shop_web")
+    assert service["Spec"]["Labels"]["com.docker.stack.namespace"] == "shop"
+    assert service["Spec"]["Labels"]["tier"] == "front"
+
+    assert lab.docker("stack", "ls", "--format", "{{.Name}} {{.Services}}").lines == ["shop 2"]
+    assert sorted(lab.docker("stack", "services", "--format", "{{.Name}} {{.Replicas}}", "shop").lines) == [
+        "shop_client 1/1",
+        "shop_web 3/3",
+    ]
+    assert len(lab.docker("stack", "ps", "-q", "shop").lines) == 4
+
+    before = {task["ID"] for task in (*web, client)}
+    assert "Updating service shop_web" in deploy(lab, folder)
+    again = {task["ID"] for name, count in (("shop_web", 3), ("shop_client", 1)) for task in lab.running(name, count)}
+    assert again == before, "a second deploy of the same file restarted tasks"
+
+    (folder / "stack.yaml").write_text(FILE.replace("COLOUR: red", "COLOUR: blue"))
+    deploy(lab, folder)
+
+    def blue() -> bool:
+        tasks = lab.running("shop_web", 3)
+        return not {task["ID"] for task in tasks} & before
+
+    labs.wait(blue, "new web tasks")
+    assert lab.execute(lab.running("shop_web", 3)[0], "sh", "-c", "echo $COLOUR").out == "blue\n"
+    assert lab.running("shop_client", 1)[0]["ID"] == client["ID"]
+
+    lab.docker("stack", "rm", "shop")
+    assert lab.get("/services") == []
+    assert lab.get("/secrets") == []
+    assert "shop_front" not in lab.docker("network", "ls", "--format", "{{.Name}}").lines
+    assert lab.docker("stack", "ls", "--format", "{{.Name}}").lines == []
+
+
+def test_a_key_that_is_not_there_yet_is_refused_by_name(lab: Cluster, folder: Path) -> None:
+    (folder / "stack.yaml").write_text(f"services:\n  web:\n    image: {IMAGE}\n    ports: ['8080:80']\n")
+    refused = lab.docker(
+        "stack", "deploy", "-d", "--resolve-image", "never", "-c", str(folder / "stack.yaml"), "shop", check=1
+    )
+    assert "published ports" in refused.err
+    assert lab.get("/services") == []
+    lab.docker("stack", "rm", "shop")
