@@ -27,7 +27,7 @@ def enabled(check: HealthCheck | None) -> bool:
 def probe_args(check: HealthCheck) -> tuple[str, ...]:
     """The command of a probe."""
     if check.test[0] == "CMD-SHELL":
-        return ("/bin/sh", "-c", check.test[1])
+        return ("/bin/sh", "-c", *check.test[1:])
     return check.test[1:] if check.test[0] == "CMD" else check.test
 
 

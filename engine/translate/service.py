@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from agent.image import reference
 from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import (
     Driver,
@@ -125,7 +126,7 @@ def with_defaults(spec: ServiceSpec) -> ServiceSpec:
 
 
 def refuse_unsupported(spec: ServiceSpec) -> None:
-    """Name the first thing this spec asks for that the cluster cannot do yet."""
+    """Name the first thing this spec asks for that the cluster cannot do (yet), or that no node could."""
     if spec.mode in (ServiceMode.REPLICATED_JOB, ServiceMode.GLOBAL_JOB):
         raise UnsupportedError("job services (Mode.ReplicatedJob, Mode.GlobalJob) are not supported by Covey yet")
     if spec.endpoint is not None and spec.endpoint.ports:
@@ -136,6 +137,8 @@ def refuse_unsupported(spec: ServiceSpec) -> None:
 
 
 def _refuse_task(task: TaskSpec) -> None:
+    if not reference.is_image_id(task.container.image):
+        reference.parse(task.container.image)
     for index, mount in enumerate(task.container.mounts):
         if mount.type in (MountType.NPIPE, MountType.CLUSTER):
             where = f"TaskTemplate.ContainerSpec.Mounts[{index}].Type"

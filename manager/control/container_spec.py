@@ -3,14 +3,26 @@
 Pure; called by ``service_spec``.
 """
 
+import ipaddress
+
 from covey import placeholders
 from covey.errors import InvalidArgumentError, NotFoundError, TooLargeError, UnsupportedError
-from covey.objects import ConfigReference, ContainerSpec, FileTarget, HealthConfig, Mount, SecretReference, replace
+from covey.objects import (
+    ConfigReference,
+    ContainerSpec,
+    DNSConfig,
+    FileTarget,
+    HealthConfig,
+    Mount,
+    SecretReference,
+    replace,
+)
 from covey.states import MountType
 from manager.store import View
 
 MAX_REFERENCES = 128
 _MIN_HEALTH_NS = 1_000_000
+_HEALTH_KINDS = frozenset({"NONE", "CMD", "CMD-SHELL"})
 
 
 def resolved_container(view: View, spec: ContainerSpec) -> ContainerSpec:
@@ -20,6 +32,7 @@ def resolved_container(view: View, spec: ContainerSpec) -> ContainerSpec:
     _require_known_placeholders(spec)
     _require_mounts(spec.mounts)
     _require_healthcheck(spec.healthcheck)
+    _require_dns(spec.dns)
     if spec.stop_grace_ns is not None and spec.stop_grace_ns < 0:
         raise InvalidArgumentError("ContainerSpec: stop-grace-period cannot be negative")
     if len(spec.secrets) > MAX_REFERENCES or len(spec.configs) > MAX_REFERENCES:
@@ -64,6 +77,12 @@ def _require_mounts(mounts: tuple[Mount, ...]) -> None:
 def _require_healthcheck(check: HealthConfig | None) -> None:
     if check is None:
         return
+    if check.test and check.test[0] not in _HEALTH_KINDS:
+        raise InvalidArgumentError(
+            f"ContainerSpec: Unknown healthcheck type '{check.test[0]}' (expected 'NONE', 'CMD' or 'CMD-SHELL')"
+        )
+    if check.test and check.test[0] != "NONE" and len(check.test) == 1:
+        raise InvalidArgumentError(f"ContainerSpec: the healthcheck's {check.test[0]} names no command")
     durations = {
         "Interval": check.interval_ns,
         "Timeout": check.timeout_ns,
@@ -75,6 +94,14 @@ def _require_healthcheck(check: HealthConfig | None) -> None:
             raise InvalidArgumentError(f"ContainerSpec: {name} in HealthConfig cannot be less than 1ms")
     if check.retries < 0:
         raise InvalidArgumentError("ContainerSpec: Retries in HealthConfig cannot be negative")
+
+
+def _require_dns(config: DNSConfig | None) -> None:
+    for address in config.nameservers if config else ():
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise InvalidArgumentError(f"ContainerSpec: the nameserver {address!r} is not an IP address") from None
 
 
 def _resolved_secret(view: View, reference: SecretReference) -> SecretReference:

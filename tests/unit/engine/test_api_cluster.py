@@ -321,6 +321,12 @@ async def test_service_logs_name_their_task_and_keep_their_stream(daemon: Daemon
     assert (status, body["message"]) == (400, "Bad parameters: you must choose at least one stream")
 
 
+async def test_a_service_whose_image_has_no_possible_name_is_refused(daemon: Daemon) -> None:
+    _, err = await daemon.docker("service", "create", "--name", "web", "Bad:Image:Name", check=1)
+    assert 'invalid reference format: "Bad:Image:Name"' in err
+    assert len(daemon.store.view().services) == 0
+
+
 async def test_logs_that_miss_a_nodes_lines_say_so_at_their_end(
     daemon: Daemon, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -21,6 +21,7 @@ from covey.objects import (
     ClusterSpec,
     ConfigSpec,
     ContainerSpec,
+    DNSConfig,
     Driver,
     EndpointSpec,
     HealthConfig,
@@ -185,6 +186,30 @@ REFUSED: list[tuple[str, ServiceSpec, type[CoveyError], str]] = [
         service_spec(container=ContainerSpec(image="i", healthcheck=HealthConfig(interval_ns=5))),
         InvalidArgumentError,
         "cannot be less than 1ms",
+    ),
+    (
+        "health kind",
+        service_spec(container=ContainerSpec(image="i", healthcheck=HealthConfig(test=("NOPE", "true")))),
+        InvalidArgumentError,
+        "Unknown healthcheck type 'NOPE'",
+    ),
+    (
+        "health without a command",
+        service_spec(container=ContainerSpec(image="i", healthcheck=HealthConfig(test=("CMD-SHELL",)))),
+        InvalidArgumentError,
+        "the healthcheck's CMD-SHELL names no command",
+    ),
+    (
+        "nameserver",
+        service_spec(container=ContainerSpec(image="i", dns=DNSConfig(nameservers=("nope",)))),
+        InvalidArgumentError,
+        "the nameserver 'nope' is not an IP address",
+    ),
+    (
+        "open placeholder",
+        service_spec(container=ContainerSpec(image="i", env=("A={{.Node.ID",))),
+        InvalidArgumentError,
+        "a placeholder is not closed",
     ),
 ]
 
