@@ -17,10 +17,10 @@ from agent.container.service import ContainerService
 from agent.dns.files import host_resolvers
 from agent.image.store import ImageStore
 from agent.network.driver import NetworkDriver
-from agent.task.template import NodeFacts
 from agent.volume.local import VolumeStore
 from agent.worker.worker import Worker
 from covey.objects import EngineDescription, Node, NodeDescription, Platform, Resources
+from covey.placeholders import NodeFacts
 
 NANO = 1_000_000_000
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}

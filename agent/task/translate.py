@@ -10,11 +10,11 @@ import msgspec
 
 from agent.container.model import ContainerConfig, HealthCheck, Mount, MountKind, Resources, Ulimit
 from agent.image.model import Healthcheck, Image
-from agent.task.template import NodeFacts, expand, task_name
 from covey.clock import SECOND
 from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import ContainerSpec, HealthConfig, Task
 from covey.objects import Mount as MountSpec
+from covey.placeholders import NodeFacts, expand, task_name
 from covey.states import MountType, PublishMode
 
 DEFAULT_GRACE_SECONDS = 10.0

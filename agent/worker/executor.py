@@ -13,13 +13,13 @@ import msgspec
 from agent.container.model import Container, ContainerConfig, HealthStatus, NetworkAttachment, Status
 from agent.secret.vault import Vault
 from agent.task.machine import Health, Life, Observation, Record
-from agent.task.template import NodeFacts
 from agent.task.translate import container_config, with_resolver
 from agent.worker.ports import Containers, Images, Networks
 from agent.worker.surroundings import Wiring, wiring
 from covey.clock import Clock
 from covey.errors import NotFoundError
 from covey.objects import Network
+from covey.placeholders import NodeFacts
 from covey.states import TaskState
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,6 @@ from agent.container.model import LogEntry
 from agent.secret.vault import Vault
 from agent.session.ports import LogOptions
 from agent.task.machine import Record, first_status
-from agent.task.template import NodeFacts
 from agent.worker.controller import Controller
 from agent.worker.crew import Crew
 from agent.worker.executor import Executor
@@ -28,6 +27,7 @@ from covey.errors import CoveyError, DeadlineError, LaggedError, NotFoundError
 from covey.ids import new_container_id
 from covey.objects import Config, Network, Secret, Task
 from covey.objects.assignment import AssignmentChange, AssignmentKind
+from covey.placeholders import NodeFacts
 from covey.states import TaskState
 
 log = logging.getLogger(__name__)

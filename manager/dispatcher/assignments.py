@@ -6,8 +6,10 @@ endpoints only where the node's own tasks join them. Pure; called by the board a
 
 from collections.abc import Iterable, Mapping
 
+from covey.errors import InvalidArgumentError
 from covey.objects import Meta, Network, Node, Service, Task, TaskStatus, replace
 from covey.objects.assignment import Assigned, AssignmentChange, AssignmentKind, NetworkEndpoint, VirtualService
+from covey.placeholders import NodeFacts, expand
 from covey.states import EndpointMode, NodeState, TaskState
 from manager.store import View
 
@@ -84,6 +86,17 @@ def network_items(view: View, network_id: str) -> dict[Key, Assigned]:
     return found
 
 
+def facts_of(node: Node) -> NodeFacts:
+    """What the names of its tasks may say of it."""
+    return NodeFacts(
+        id=node.id,
+        hostname=node.description.hostname,
+        os=node.description.platform.os,
+        architecture=node.description.platform.architecture,
+        labels=node.spec.annotations.labels,
+    )
+
+
 def as_told(task: Task) -> Task:
     """The task without what the agent itself reported, so that a report does not come back as a change."""
     state = task.status.state if task.status.state.terminal else TaskState.ASSIGNED
@@ -127,11 +140,19 @@ def _endpoint(task: Task, network_id: str, node: Node | None) -> NetworkEndpoint
         service_id=task.service_id,
         service_name=service_name,
         task_name=task.annotations.name or f"{service_name}.{task.slot or task.node_id}.{task.id}",
-        hostname=task.spec.container.hostname,
+        hostname=_hostname(task, node),
         # The aliases are the service's, and lead to its virtual address or its ready tasks alone.
         aliases=() if task.service_id else attachment.aliases,
         ready=ready,
     )
+
+
+def _hostname(task: Task, node: Node) -> str:
+    """As the agent there fills it in; empty if nobody can."""
+    try:
+        return expand(task.spec.container.hostname, task, facts_of(node))
+    except InvalidArgumentError:
+        return ""
 
 
 def _virtual_service(service: Service, network_id: str) -> VirtualService | None:

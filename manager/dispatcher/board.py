@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from covey.objects import Config, Network, Node, Secret, Service, Task
 from covey.objects.assignment import AssignmentChange
-from manager.dispatcher.assignments import Items, difference, network_items, networks_of, own_items
+from manager.dispatcher.assignments import Items, difference, facts_of, network_items, networks_of, own_items
 from manager.store import Change, View
 
 Parts = dict[str, Items]
@@ -120,4 +120,8 @@ def _where_changed(change: Change) -> bool:
     before, after = change.before, change.after
     if not (isinstance(before, Node) and isinstance(after, Node)):
         return True
-    return before.status.addr != after.status.addr or before.status.state is not after.status.state
+    return (
+        before.status.addr != after.status.addr
+        or before.status.state is not after.status.state
+        or facts_of(before) != facts_of(after)
+    )

@@ -4,10 +4,12 @@ Law: everything here is forgotten with the leadership; what must last is in the 
 """
 
 import asyncio
+import ipaddress
 import logging
 
+from covey import codec
 from covey.clock import Clock
-from covey.errors import CoveyError, LaggedError, PermissionDeniedError, UnavailableError
+from covey.errors import CoveyError, InvalidArgumentError, LaggedError, PermissionDeniedError, UnavailableError
 from covey.objects import Cluster, Node, NodeDescription, NodeStatus, replace
 from covey.states import NodeState
 from coveypb.v1 import dispatcher_pb2
@@ -22,6 +24,7 @@ from manager.store import Action, Change, Commit, NotLeaderError, Store, Tx
 
 log = logging.getLogger(__name__)
 
+MAX_DESCRIPTION_BYTES = 64 * 1024
 _BATCH_SECONDS = 0.05
 _TICK_SECONDS = 0.2
 _PAUSE_SECONDS = 0.5
@@ -56,8 +59,9 @@ class Lead:
         """A node said hello: it is READY, and this is what it says of itself.
 
         Raises:
-            PermissionDeniedError: the cluster has no such node.
+            PermissionDeniedError: the cluster has no such node; InvalidArgumentError: what it says cannot be.
         """
+        _require_possible(description, addr)
 
         def ready(tx: Tx) -> None:
             node = self._node(tx.nodes.get(node_id), node_id)
@@ -94,6 +98,8 @@ class Lead:
         self._beats.beat(node_id, self._clock())
 
     async def describe(self, node_id: str, description: NodeDescription) -> None:
+        _require_possible(description, "")
+
         def apply(tx: Tx) -> None:
             node = self._node(tx.nodes.get(node_id), node_id)
             if node.description != description:
@@ -186,6 +192,18 @@ class Lead:
             session = self.sessions.get(node.id)
             if node.status.state is NodeState.DOWN and session is not None:
                 session.end(UnavailableError("the node's heartbeats stayed away"))
+
+
+def _require_possible(description: NodeDescription, addr: str) -> None:
+    """What one node says of itself every manager keeps and other nodes are told: so it is bounded, and its address is one."""
+    size = codec.to_wire(description).ByteSize()
+    if size > MAX_DESCRIPTION_BYTES:
+        raise InvalidArgumentError(f"the node's description has {size} bytes; the bound is {MAX_DESCRIPTION_BYTES}")
+    try:
+        if addr:
+            ipaddress.ip_address(addr)
+    except ValueError:
+        raise InvalidArgumentError(f"the node's address {addr!r} is not an IP address") from None
 
 
 def _tells_all(change: Change) -> bool:

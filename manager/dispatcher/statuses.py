@@ -17,6 +17,8 @@ from manager.store import Operation, Store, Tx
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 256
+MAX_TEXT = 4096
+"""Characters of a status's message and error that are kept: a task is history many times, on every manager."""
 _GATHER_SECONDS = 0.01
 _MAX_GATHERED = 4096
 
@@ -36,7 +38,8 @@ def merged(task: Task, status: TaskStatus) -> TaskStatus | None:
     if status.state == task.status.state and task.status.state.terminal:
         return None
     container = status.container or task.status.container
-    return replace(status, container=container)
+    message, error = status.message[:MAX_TEXT], status.error[:MAX_TEXT]
+    return replace(status, container=container, message=message, error=error)
 
 
 def apply_status(tx: Tx, node_id: str, task_id: str, status: TaskStatus) -> None:

@@ -18,11 +18,11 @@ from integration.switchboard import eventually
 from agent.container.service import ContainerService
 from agent.image.store import ImageStore
 from agent.network.driver import NetworkDriver
-from agent.task.template import NodeFacts
 from agent.worker.worker import Worker
 from covey.objects import Annotations, ContainerSpec, Network, NetworkAttachment, Task, TaskSpec, TaskStatus
 from covey.objects.assignment import AssignmentChange, AssignmentKind
 from covey.objects.base import replace
+from covey.placeholders import NodeFacts
 from covey.states import TaskState
 
 NODE = NodeFacts(id="n" * 25, hostname="lab-1")

@@ -5,7 +5,6 @@ import pytest
 
 from agent.container.model import Mount, MountKind
 from agent.image.model import Healthcheck, Image, ImageConfig
-from agent.task.template import NodeFacts, expand, task_name
 from agent.task.translate import command_line, container_config, environment, healthcheck, with_resolver
 from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import (
@@ -21,6 +20,7 @@ from covey.objects import (
     TaskSpec,
 )
 from covey.objects import Mount as MountSpec
+from covey.placeholders import NodeFacts, expand, task_name
 from covey.states import MountType, PublishMode
 
 NODE = NodeFacts(id="n" * 25, hostname="lab-4", labels={"zone": "a"})

@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,8 +15,11 @@ from covey.objects import (
     NetworkAttachment,
     NetworkAttachmentConfig,
     Node,
+    NodeDescription,
+    NodeSpec,
     NodeStatus,
     Object,
+    Platform,
     Secret,
     SecretReference,
     SecretSpec,
@@ -28,6 +32,7 @@ from covey.objects import (
     replace,
 )
 from covey.objects.assignment import AssignmentKind as Kind
+from covey.objects.assignment import NetworkEndpoint
 from covey.states import EndpointMode, NodeState, TaskState
 from manager.dispatcher.assignments import assignments_for, difference, parted
 from manager.dispatcher.board import Board, changes_between, merged
@@ -45,8 +50,12 @@ def put(view: View, *items: Object) -> View:
     return view
 
 
-def node(name: str, state: NodeState = NodeState.READY, addr: str = "") -> Node:
-    return Node(id=name, status=NodeStatus(state=state, addr=addr or f"192.0.2.{name[1:]}"))
+def node(name: str, state: NodeState = NodeState.READY, addr: str = "", hostname: str = "") -> Node:
+    return Node(
+        id=name,
+        status=NodeStatus(state=state, addr=addr or f"192.0.2.{name[1:]}"),
+        description=NodeDescription(hostname=hostname),
+    )
 
 
 def task(
@@ -56,12 +65,13 @@ def task(
     desired: TaskState = TaskState.RUNNING,
     secret: str = "",
     network: str = "",
+    hostname: str = "",
 ) -> Task:
     references = (SecretReference(secret_id=secret, secret_name=secret),) if secret else ()
     return Task(
         id=name,
         spec=TaskSpec(
-            container=ContainerSpec(image="i", secrets=references),
+            container=ContainerSpec(image="i", secrets=references, hostname=hostname),
             networks=(NetworkAttachmentConfig(target=network),) if network else (),
         ),
         service_id="s1",
@@ -173,12 +183,14 @@ def histories(draw: st.DrawFn) -> list[list[Object]]:
         desired=st.sampled_from([TaskState.RUNNING, TaskState.SHUTDOWN]),
         secret=st.sampled_from(["", "x", "y", "gone"]),
         network=st.sampled_from(["", *NETWORKS]),
+        hostname=st.sampled_from(["", "on-{{.Node.Hostname}}"]),
     )
     random_nodes = st.builds(
         node,
         name=st.sampled_from(NODES),
         state=st.sampled_from([NodeState.READY, NodeState.DOWN]),
         addr=st.sampled_from(["", "192.0.2.99"]),
+        hostname=st.sampled_from(["east", "west"]),
     )
     services = st.builds(
         lambda net, vip: Service(
@@ -239,6 +251,38 @@ def test_parts_hold_everything_once_and_in_order(count: int, most: int) -> None:
     assert [change for part in parts for change in part] == changes
     assert all(len(part) <= most for part in parts)
     assert parts
+
+
+@pytest.mark.parametrize(
+    ("written", "known_as"),
+    [
+        ("db", "db"),
+        ("{{.Service.Name}}-{{.Task.Slot}}-{{.Node.Hostname}}", "web-1-east"),
+        ("{{.Node.Platform.Architecture}}.{{.Node.Labels.zone}}", "amd64.a"),
+        ("{{.Unheard}}", ""),
+    ],
+)
+def test_a_container_is_known_by_the_hostname_that_it_has_and_not_by_its_template(written: str, known_as: str) -> None:
+    east = Node(
+        id="n1",
+        spec=NodeSpec(annotations=Annotations(labels={"zone": "a"})),
+        description=NodeDescription(hostname="east", platform=Platform(architecture="amd64", os="linux")),
+    )
+    view = put(View.empty(), east, network("net1"), task("t1", network="net1", hostname=written))
+    endpoint = assignments_for(view, "n1")[Kind.ENDPOINT, "t1/net1"]
+    assert isinstance(endpoint, NetworkEndpoint)
+    assert endpoint.hostname == known_as
+
+
+def test_a_node_that_is_renamed_changes_the_names_of_its_containers() -> None:
+    before, after = node("n1", hostname="east"), node("n1", hostname="west")
+    view = put(View.empty(), before, network("net1"), task("t1", network="net1", hostname="{{.Node.Hostname}}"))
+    board = Board(view)
+    told = board.parts("n1")
+    view = put(view, after)
+    assert board.take(view, [Change(Action.UPDATE, before, after)]) == {"n1"}
+    assert [change.id for change in changes_between(told, board.parts("n1"))] == ["t1/net1"]
+    assert dict(merged(board.parts("n1"))) == assignments_for(view, "n1")
 
 
 def test_an_alias_is_the_services_and_leads_to_no_single_task() -> None:
