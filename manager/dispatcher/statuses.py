@@ -33,13 +33,13 @@ class Report(msgspec.Struct, frozen=True):
 
 def merged(task: Task, status: TaskStatus) -> TaskStatus | None:
     """The status to store, None if there is nothing new in it."""
+    status = replace(status, message=status.message[:MAX_TEXT], error=status.error[:MAX_TEXT])
     if status.state < task.status.state or status == task.status:
         return None
     if status.state == task.status.state and task.status.state.terminal:
         return None
     container = status.container or task.status.container
-    message, error = status.message[:MAX_TEXT], status.error[:MAX_TEXT]
-    return replace(status, container=container, message=message, error=error)
+    return replace(status, container=container)
 
 
 def apply_status(tx: Tx, node_id: str, task_id: str, status: TaskStatus) -> None:

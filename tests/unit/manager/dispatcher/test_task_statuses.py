@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from covey.objects import ContainerStatus, Task, TaskStatus
+from covey.objects import ContainerStatus, Task, TaskStatus, replace
 from covey.states import TaskState
-from manager.dispatcher.statuses import StatusWriter, merged
+from manager.dispatcher.statuses import MAX_TEXT, StatusWriter, merged
 from manager.store import MemoryConsensus, NotLeaderError, Store
 
 
@@ -33,6 +33,17 @@ def test_the_container_stays_known_when_a_later_status_does_not_say_it() -> None
     after = merged(task, status(TaskState.SHUTDOWN))
     assert after is not None
     assert after.container == container
+
+
+def test_a_long_error_is_kept_in_part_and_is_no_news_the_second_time() -> None:
+    task = Task(id="t", status=status(TaskState.RUNNING))
+    stored = merged(task, status(TaskState.FAILED, error="x" * 100_000))
+    assert stored is not None
+    assert len(stored.error) == MAX_TEXT
+    again = merged(
+        replace(task, status=replace(stored, state=TaskState.RUNNING)), status(TaskState.RUNNING, error="x" * 100_000)
+    )
+    assert again is None
 
 
 async def test_statuses_of_unknown_and_of_other_nodes_tasks_are_ignored() -> None:

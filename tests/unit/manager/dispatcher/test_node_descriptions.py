@@ -1,0 +1,41 @@
+"""What a node says of itself: every manager keeps it and other nodes are told its address, so neither may be just anything."""
+
+import pytest
+
+from covey.errors import InvalidArgumentError
+from covey.objects import Cluster, EngineDescription, Node, NodeDescription
+from manager.dispatcher.lead import MAX_DESCRIPTION_BYTES, Lead
+from manager.store import MemoryConsensus, Store
+
+
+async def leading() -> tuple[Store, Lead]:
+    store = Store(MemoryConsensus)
+    await store.update(lambda tx: tx.create(Cluster(id="c1")))
+    await store.update(lambda tx: tx.create(Node(id="n1")))
+    return store, Lead(store, lambda: 1_000_000_000)
+
+
+@pytest.mark.parametrize("addr", ["192.0.2.7", "2001:db8::7", ""])
+async def test_a_node_arrives_with_an_address(addr: str) -> None:
+    store, lead = await leading()
+    await lead.arrive("n1", NodeDescription(hostname="host"), addr)
+    node = store.view().nodes.find("n1")
+    assert (node.status.addr, node.description.hostname) == (addr, "host")
+
+
+@pytest.mark.parametrize("addr", ["nonsense", "192.0.2.7:2378", "192.0.2.7\n"])
+async def test_an_address_that_is_none_is_refused_and_told_to_nobody(addr: str) -> None:
+    """Other hosts would be told to send a tunnel's packets there."""
+    store, lead = await leading()
+    with pytest.raises(InvalidArgumentError, match="is not an IP address"):
+        await lead.arrive("n1", NodeDescription(), addr)
+    assert store.view().nodes.find("n1").status.addr == ""
+
+
+async def test_a_description_over_the_bound_is_refused() -> None:
+    _, lead = await leading()
+    large = NodeDescription(engine=EngineDescription(labels={"a": "x" * MAX_DESCRIPTION_BYTES}))
+    with pytest.raises(InvalidArgumentError, match="the bound is 65536"):
+        await lead.arrive("n1", large, "192.0.2.7")
+    with pytest.raises(InvalidArgumentError, match="the bound is 65536"):
+        await lead.describe("n1", large)
