@@ -7,7 +7,6 @@ Layout: RFC 1035 section 4, RFC 6891.
 
 from __future__ import annotations
 
-import socket
 import struct
 from typing import NamedTuple
 
@@ -136,10 +135,6 @@ def reverse_address(name: bytes) -> str:
     if not name.endswith(b".in-addr.arpa"):
         return ""
     octets = name.removesuffix(b".in-addr.arpa").split(b".")
-    if len(octets) != 4:
+    if len(octets) != 4 or not all(octet.isdigit() and int(octet) < 256 for octet in octets):
         return ""
-    text = b".".join(reversed(octets)).decode("ascii", "replace")
-    try:
-        return socket.inet_ntoa(socket.inet_aton(text)) if text.count(".") == 3 else ""
-    except OSError:
-        return ""
+    return ".".join(str(int(octet)) for octet in reversed(octets))

@@ -8,12 +8,12 @@ other. Every name is also known as NAME.NETWORK.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from agent.dns import wire
 from agent.network.model import Endpoint, ServiceEndpoint, ServiceMode
+from covey.errors import InvalidArgumentError
 
 _SHORT_ID = 12
 
@@ -47,7 +47,7 @@ def build(
     def add(label: str, addresses: Iterable[str]) -> None:
         if label:
             slot = forward.setdefault(label.lower().encode(), {})
-            slot.update((socket.inet_aton(address), None) for address in addresses)
+            slot.update((_packed(address), None) for address in addresses)
 
     ordered = sorted(endpoints, key=lambda endpoint: endpoint.id)
     ready: dict[str, list[str]] = {}
@@ -102,3 +102,11 @@ class Zone:
             if found is not None:
                 return Answer(addresses=found if kind in {wire.A, wire.ANY} else ())
         return None
+
+
+def _packed(address: str) -> bytes:
+    try:
+        first, second, third, fourth = address.split(".")
+        return bytes((int(first), int(second), int(third), int(fourth)))
+    except ValueError:
+        raise InvalidArgumentError(f"{address!r} is no IPv4 address, so no name can lead to it") from None

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import socket
 
+import pytest
+
 from agent.dns import wire, zone
 from agent.dns.zone import Zone
 from agent.network.model import Endpoint, ServiceEndpoint, ServiceMode
+from covey.errors import InvalidArgumentError
 
 
 def task(last: int, **changes) -> Endpoint:
@@ -30,6 +33,12 @@ def test_a_service_answers_with_its_vip_by_every_name():
     names = zone.build("Shop", [task(5)], [WEB])
     for name in ("web", "front", "web.shop", "front.shop"):
         assert found(names, name) == ["10.0.1.100"]
+
+
+@pytest.mark.parametrize("address", ["", "10.0.1", "10.0.1.256", "10.0.1.x", "fd00::5"])
+def test_what_is_no_address_is_named_instead_of_answered_with(address: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"'{address}' is no IPv4 address"):
+        zone.build("shop", [task(5, address=address)], [])
 
 
 def test_tasks_are_the_ready_ones_and_dnsrr_answers_the_same():
