@@ -271,30 +271,37 @@ def test_exec_with_a_terminal_is_a_terminal(shell: tuple[Cluster, dict]) -> None
 
 def test_events_of_containers_and_of_the_cluster(lab: Cluster) -> None:
     began = str(int(time.time()) - 1)
-    command = ["docker", "events", "--since", began, "--format", "{{json .}}"]
     manager = lab.managers[1]
-    with subprocess.Popen(command, env=lab.environment(manager), stdout=subprocess.PIPE, text=True) as reader:
+    command = ["docker", "events", "--since", began, "--format", "{{json .}}"]
+    seen: dict[tuple[str, str], dict] = {}
+    # without a buffer of our own, in which a line could wait unseen by select
+    with subprocess.Popen(command, env=lab.environment(manager), stdout=subprocess.PIPE, bufsize=0) as reader:
+        assert reader.stdout is not None
+
+        def read_on(seconds: float) -> None:
+            if select.select([reader.stdout], [], [], seconds)[0]:
+                event = json.loads(reader.stdout.readline())
+                seen[event["Type"], event["Action"]] = event
+
+        def connected() -> bool:
+            """What the cluster does is told from the moment on that the client is connected."""
+            lab.docker("secret", "create", labs.unique("s"), "-", stdin=b"x")
+            read_on(0.1)
+            return ("secret", "create") in seen
+
+        def all_seen() -> bool:
+            read_on(1)
+            return wanted <= set(seen)
+
+        wanted = {("service", action) for action in ("create", "update", "remove")}
+        wanted |= {("container", action) for action in ("create", "start", "die", "destroy")}
         try:
-            assert reader.stdout is not None
-            for number in range(200):  # cluster events are told from the moment that the client is connected
-                lab.docker("secret", "create", f"s{number}", "-", stdin=b"x")
-                if select.select([reader.stdout], [], [], 0.1)[0]:
-                    break
+            labs.wait(connected, "the first event of the cluster")
             lab.service("web", "--constraint", f"node.hostname=={manager.name}")
             lab.running("web", 1)
             lab.docker("service", "scale", "-d", "web=2")
             lab.docker("service", "rm", "web")
-            wanted = {
-                ("secret", "create"), ("service", "create"), ("service", "update"), ("service", "remove"),
-                ("container", "create"), ("container", "start"), ("container", "die"), ("container", "destroy"),
-            }  # fmt: skip
-            seen: dict[tuple[str, str], dict] = {}
-            deadline = time.monotonic() + labs.SECONDS
-            while not wanted <= set(seen):
-                assert time.monotonic() < deadline, wanted - set(seen)
-                if select.select([reader.stdout], [], [], 1)[0]:
-                    event = json.loads(reader.stdout.readline())
-                    seen[event["Type"], event["Action"]] = event
+            labs.wait(all_seen, f"events {sorted(wanted)}")
         finally:
             reader.kill()
     assert seen["service", "create"]["scope"] == "swarm"
