@@ -35,6 +35,8 @@ from coveypb.v1 import control_pb2, control_pb2_grpc, dispatcher_pb2
 CALL_SECONDS = 20.0
 ATTEMPT_SECONDS = 40.0
 """Longer than a manager's own patience, so that its sentence arrives rather than our deadline."""
+PATIENT_SECONDS = 4.0
+"""A refusal that took longer is not asked for again: the manager was patient in our place, and no leader is in sight."""
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 0.5
 MAX_MESSAGE_BYTES = 256 << 20
@@ -228,10 +230,12 @@ class ClusterControl:
         deadline, pause = loop.time() + self._call_seconds, FIRST_PAUSE_SECONDS
         while True:
             stub = await self._connected(deadline)
+            began = loop.time()
             try:
                 return await getattr(stub, method)(request, timeout=ATTEMPT_SECONDS)
             except grpc.aio.AioRpcError as error:
-                if not may_repeat(method, error) or loop.time() + pause > deadline:
+                waited = loop.time() - began > PATIENT_SECONDS
+                if waited or not may_repeat(method, error) or loop.time() + pause > deadline:
                     raise meaning(error) from error
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)

@@ -141,13 +141,15 @@ class Forwarder(aio.ServerInterceptor):
                 failure = error
             except asyncio.CancelledError:
                 _cancel_unless_deposed(sent)
-                raise UnavailableError("the leader changed while this stream ran; open it again") from None
+                raise UnavailableError(_STREAM_LOST) from None
             finally:
                 sent.cancel()
         if failure is None:
             return
         if written:
-            await context.abort(failure.code(), failure.details() or "")
+            details = failure.details() or ""
+            lost = failure.code() == grpc.StatusCode.UNAVAILABLE and not _meant(details)
+            await context.abort(failure.code(), _STREAM_LOST if lost else details)
         await self._answer_failure(failure, method, context)
 
     @contextlib.contextmanager
@@ -220,11 +222,15 @@ _UNKNOWN = (
 )
 
 
+_STREAM_LOST = "the leader changed while this stream ran; open it again"
+
+
 def _meant(details: str) -> bool:
     """Whether UNAVAILABLE is the leader's own sentence, rather than gRPC's about a connection."""
     transport = (
         "failed to connect",
         "socket closed",
+        "stream removed",
         "connection",
         "goaway",
         "keepalive",
