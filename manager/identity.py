@@ -12,6 +12,7 @@ import msgspec
 
 from manager.authorize import Peer, peer_of_subject
 
+# The "minimum" is how long one attempt may take, the "maximum" the longest pause between attempts (measured): it may be the shorter.
 CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.ssl_target_name_override", "covey"),
     ("grpc.keepalive_time_ms", 10_000),
