@@ -115,6 +115,7 @@ class Life:
             self._agent.describe,
             addr=self.record.advertise_addr,
             on_state=self._told,
+            on_refused=self._refused,
         )
         group.create_task(session.run())
         group.create_task(keep_renewed(self._identities, self._managers, lambda _: None))
@@ -141,6 +142,9 @@ class Life:
         self._trouble = ""
         self.lasting = True
         self.settled.set()
+
+    def _refused(self, reason: str) -> None:
+        self._trouble = reason
 
     async def _follow_role(self) -> None:
         """Run a manager for as long as the role says so."""

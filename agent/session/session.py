@@ -33,7 +33,9 @@ class RemovedFromCluster(PermissionDeniedError):  # noqa: N818 - what it says is
 
 
 class Session:
-    """One an agent. ``managers`` are HOST:PORT of mTLS listeners to begin with; each SessionState brings the present ones."""
+    """One an agent. ``managers`` are HOST:PORT of mTLS listeners to begin with; each SessionState brings the present ones.
+    ``on_refused`` is told the leader's sentence when it does not take the node as it describes itself; the session tries again.
+    """
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class Session:
         *,
         addr: str = "",
         on_state: StateCallback | None = None,
+        on_refused: Callable[[str], None] | None = None,
     ) -> None:
         self.managers = tuple(managers)
         self.connected = asyncio.Event()
@@ -52,6 +55,7 @@ class Session:
         self._describe = describe
         self._addr = addr
         self._on_state = on_state
+        self._on_refused = on_refused
         self._reports = Reports()
 
     async def run(self) -> None:
@@ -109,6 +113,8 @@ class Session:
         if failure.code().name == "PERMISSION_DENIED" and "removed from the cluster" in details:
             raise RemovedFromCluster(details)
         log.info("session with %s ended: %s %s", addr, failure.code().name, details)
+        if failure.code().name == "INVALID_ARGUMENT" and self._on_refused is not None:
+            self._on_refused(details)
         return str(dict(failure.trailing_metadata() or ()).get(LEADER_METADATA, ""))
 
     def _take_state(self, state: dispatcher_pb2.SessionState) -> None:

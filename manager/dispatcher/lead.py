@@ -59,12 +59,14 @@ class Lead:
         """A node said hello: it is READY, and this is what it says of itself.
 
         Raises:
-            PermissionDeniedError: the cluster has no such node; InvalidArgumentError: what it says cannot be.
+            PermissionDeniedError: the cluster has no such node; InvalidArgumentError: what it says cannot be, or another node that
+                is READY has the address.
         """
         _require_possible(description, addr)
 
         def ready(tx: Tx) -> None:
             node = self._node(tx.nodes.get(node_id), node_id)
+            _require_own(tx, node_id, addr)
             status = node.status
             if status.state is not NodeState.READY or status.addr != addr:
                 changed = status.changed_at_ns if status.state is NodeState.READY else self._clock()
@@ -204,6 +206,16 @@ def _require_possible(description: NodeDescription, addr: str) -> None:
             ipaddress.ip_address(addr)
     except ValueError:
         raise InvalidArgumentError(f"the node's address {addr!r} is not an IP address") from None
+
+
+def _require_own(tx: Tx, node_id: str, addr: str) -> None:
+    """Tunnels end at a node's address: two with one address would take each other's traffic."""
+    for other in tx.nodes:
+        if addr and other.status.addr == addr and other.id != node_id and other.status.state is NodeState.READY:
+            raise InvalidArgumentError(
+                f"node {other.id} ({other.description.hostname}) has the address {addr} already: leave the cluster and join again "
+                "with another --advertise-addr"
+            )
 
 
 def _tells_all(change: Change) -> bool:

@@ -184,6 +184,7 @@ class AgentHost:
         self.identities = IdentityStore(folder / "state")
         self.worker = RecordingWorker()
         self.states: list[Any] = []
+        self.refusals: list[str] = []
         self.session: Session | None = None
         self.task: asyncio.Task[None] | None = None
 
@@ -203,8 +204,9 @@ class AgentHost:
 
     def begin(self, managers: Sequence[str]) -> Session:
         self.session = Session(
-            self.identities, managers, self.worker, self.describe, addr=self.addr, on_state=self.states.append
-        )
+            self.identities, managers, self.worker, self.describe,
+            addr=self.addr, on_state=self.states.append, on_refused=self.refusals.append,
+        )  # fmt: skip
         self.task = asyncio.create_task(self.session.run())
         return self.session
 

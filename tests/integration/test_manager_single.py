@@ -44,6 +44,19 @@ def service(name: str, replicas: int = 1, **more: object) -> control_pb2.CreateS
     return control_pb2.CreateServiceRequest(spec=spec)
 
 
+async def test_a_node_with_anothers_address_is_told_so_and_comes_in_once_the_other_is_gone() -> None:
+    async with one_of_each() as (here, manager, agent):
+        twin = here.agent()
+        twin.addr = agent.addr
+        await twin.join((await manager.tokens())[NodeRole.WORKER], manager)
+        twin.begin([manager.mtls_addr])
+        await eventually("the twin hears why", lambda: twin.refusals)
+        assert f"node {agent.node_id} (host-{agent.addr}) has the address {agent.addr} already" in twin.refusals[0]
+        assert not twin.states
+        await agent.end()
+        await eventually("the twin is READY", lambda: _ready(manager, twin.node_id))
+
+
 async def test_a_service_reaches_its_node_and_its_state_comes_back() -> None:
     async with one_of_each() as (_, manager, agent):
         created = await manager.call("CreateService", service("web", 2))

@@ -3,9 +3,10 @@
 import pytest
 
 from covey.errors import InvalidArgumentError
-from covey.objects import Cluster, EngineDescription, Node, NodeDescription
+from covey.objects import Cluster, EngineDescription, Node, NodeDescription, replace
+from covey.states import NodeState
 from manager.dispatcher.lead import MAX_DESCRIPTION_BYTES, Lead
-from manager.store import MemoryConsensus, Store
+from manager.store import MemoryConsensus, Store, Tx
 
 
 async def leading() -> tuple[Store, Lead]:
@@ -30,6 +31,33 @@ async def test_an_address_that_is_none_is_refused_and_told_to_nobody(addr: str) 
     with pytest.raises(InvalidArgumentError, match="is not an IP address"):
         await lead.arrive("n1", NodeDescription(), addr)
     assert store.view().nodes.find("n1").status.addr == ""
+
+
+async def test_an_address_belongs_to_the_node_that_is_ready_with_it() -> None:
+    """Seen as: virtual machines that all call themselves 10.0.2.15 take each other's packets, and nothing says so."""
+    store, lead = await leading()
+    await store.update(lambda tx: tx.create(Node(id="n2")))
+    await lead.arrive("n1", NodeDescription(hostname="east"), "10.0.2.15")
+    await lead.arrive("n1", NodeDescription(hostname="east"), "10.0.2.15")
+    with pytest.raises(InvalidArgumentError, match=r"node n1 \(east\) has the address 10.0.2.15 already"):
+        await lead.arrive("n2", NodeDescription(), "10.0.2.15")
+    assert store.view().nodes.find("n2").status.addr == ""
+    await lead.arrive("n2", NodeDescription(), "10.0.2.16")
+
+    def lose(tx: Tx) -> None:
+        node = tx.nodes.find("n1")
+        tx.update(replace(node, status=replace(node.status, state=NodeState.DOWN)))
+
+    await store.update(lose)
+    await lead.arrive("n2", NodeDescription(), "10.0.2.15")
+    assert store.view().nodes.find("n2").status.addr == "10.0.2.15"
+
+
+async def test_nodes_without_an_address_do_not_stand_in_each_others_way() -> None:
+    store, lead = await leading()
+    await store.update(lambda tx: tx.create(Node(id="n2")))
+    for node_id in ("n1", "n2"):
+        await lead.arrive(node_id, NodeDescription(), "")
 
 
 async def test_a_description_over_the_bound_is_refused() -> None:
