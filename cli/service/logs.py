@@ -9,6 +9,7 @@ from cli.format.units import short
 from cli.terminal.logs import write_output
 
 _PREFIX = "com.docker.swarm."
+_SOURCE = {f"{_PREFIX}{kind}.id" for kind in ("service", "task", "node")}
 
 
 class Names:
@@ -22,17 +23,15 @@ class Names:
     def writer(self, context: Mapping[str, str]) -> str:
         """Who wrote a line, from the ids the daemon put before it."""
         service, task, node = (context.get(f"{_PREFIX}{kind}.id", "") for kind in ("service", "task", "node"))
-        identifier = short(task) if self._trunc else task
-        if not self._resolve:
-            return f"{short(service) if self._trunc else service}.{identifier}@{short(node) if self._trunc else node}"
-        found = self._get(f"/services/{service}")
-        name = found["Spec"]["Name"] if found else service
-        replicas = ((found or {}).get("Spec", {}).get("Mode", {}).get("Replicated") or {}).get("Replicas", 1)
+        found, host = self._get(f"/services/{service}"), self._get(f"/nodes/{node}")
+        name = found["Spec"]["Name"] if found and self._resolve else service
+        hostname = host["Description"]["Hostname"] if host and self._resolve else node
+        replicas = (((found or {}).get("Spec") or {}).get("Mode", {}).get("Replicated") or {}).get("Replicas", 1)
         slot = (self._get(f"/tasks/{task}") or {}).get("Slot", 0)
-        host = self._get(f"/nodes/{node}")
-        hostname = host["Description"]["Hostname"] if host else node
         padding = " " * max(len(str(replicas)) - len(str(slot)), 0)
-        parts = [name, str(slot) if slot else node, *([identifier] if self._task_ids else [])]
+        parts = [name, str(slot) if slot else node]
+        if self._task_ids:
+            parts.append(short(task) if self._trunc else task)
         return f"{'.'.join(parts)}@{hostname}{padding}"
 
     def _get(self, path: str) -> Any:
@@ -68,8 +67,9 @@ def print_logs(
     def decorate(line: bytes) -> bytes:
         time, context, text = split(line, timestamps=timestamps)
         writer = names.writer(context) if names else ""
-        extra = ",".join(f"{key}={value}" for key, value in sorted(context.items())) if details else ""
-        head = "".join(f"{part} " for part in (time, extra) if part)
+        head = f"{time} " if time else ""
+        if details:
+            head += ",".join(f"{key}={value}" for key, value in sorted(context.items()) if key not in _SOURCE) + " "
         return f"{writer}    | {head}".encode() + text
 
     chunks = daemon.chunks("GET", path, wanted)

@@ -208,6 +208,8 @@ def _mode(flags: Flags) -> Spec:
 def _scalars(spec: Spec, flags: Flags) -> None:
     for flag, place in _PLACES.items():
         if flags.get(flag) is not None:
+            if place[0] in ("UpdateConfig", "RollbackConfig"):
+                spec.setdefault(place[0], {}).setdefault("Parallelism", 1)  # one that is not sent means all at once
             _put(spec, place, flags[flag])
     if flags.get("entrypoint") is not None:
         _put(spec, (*_CONTAINER, "Command"), _words(flags["entrypoint"], "entrypoint"))

@@ -30,6 +30,7 @@ class Session:
         self._stdin = stdin
         self._raw = tty and stdin and sys.stdin.isatty()
         self._tty = tty
+        self._typed = b""
         self._modes: list[Any] | None = None
         self._wake_read, self._wake_write = os.pipe()
         self._old_handler: Any = None
@@ -68,11 +69,14 @@ class Session:
 
     def _received(self, resize: Resize) -> Any:
         """What comes from the process; meanwhile what is typed goes to it."""
-        watched: list[Any] = [self._stream, self._wake_read]
-        if self._stdin:
-            watched.append(sys.stdin.fileno())
+        stdin = self._stdin
         while True:
-            ready, _, _ = select.select(watched, [], [])
+            watched: list[Any] = [self._stream, self._wake_read]
+            if stdin and not self._typed:
+                watched.append(sys.stdin.fileno())
+            ready, writable, _ = select.select(watched, [self._stream] if self._typed else [], [])
+            if writable:
+                stdin = self._send()
             if self._wake_read in ready:
                 os.read(self._wake_read, READ_BYTES)
                 self._resize(resize)
@@ -84,20 +88,28 @@ class Session:
                 if not data:
                     return
                 yield data
-            if self._stdin and sys.stdin.fileno() in ready and not self._forward():
-                watched.remove(sys.stdin.fileno())
+            if stdin and sys.stdin.fileno() in ready:
+                self._typed = os.read(sys.stdin.fileno(), READ_BYTES)
+                if not self._typed:
+                    stdin = False
+                    self._end_input()
 
-    def _forward(self) -> bool:
-        """One read of our stdin to the process; False at its end."""
-        data = os.read(sys.stdin.fileno(), READ_BYTES)
+    def _send(self) -> bool:
+        """As much of what was typed as the process takes now, so that its output never waits for its input; False when it takes none."""
         try:
-            if data:
-                self._stream.sendall(data)
-            else:
-                self._stream.shutdown(socket.SHUT_WR)
+            self._typed = self._typed[self._stream.send(self._typed, socket.MSG_DONTWAIT) :]
+        except BlockingIOError:
+            return True
         except OSError:
+            self._typed = b""
             return False
-        return bool(data)
+        return True
+
+    def _end_input(self) -> None:
+        try:
+            self._stream.shutdown(socket.SHUT_WR)
+        except OSError:
+            return  # the process has gone first
 
     def _resize(self, resize: Resize) -> None:
         """The process may have ended meanwhile; then its terminal needs no size."""

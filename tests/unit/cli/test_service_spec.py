@@ -69,7 +69,7 @@ def test_every_flag_goes_where_the_api_has_it() -> None:
         "Preferences": [{"Spread": {"SpreadDescriptor": "node.labels.zone"}}],
     }
     assert spec["UpdateConfig"] == {"Parallelism": 0}
-    assert spec["RollbackConfig"] == {"Order": "start-first"}
+    assert spec["RollbackConfig"] == {"Parallelism": 1, "Order": "start-first"}
     assert spec["EndpointSpec"]["Ports"] == [
         {"TargetPort": 80, "PublishedPort": 8080, "Protocol": "tcp", "PublishMode": "ingress"}
     ]
