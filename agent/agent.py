@@ -6,7 +6,7 @@ Law: closing it stops no container; the next life adopts them. Composed by ``nod
 import os
 import platform
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import metadata
 from pathlib import Path
@@ -27,12 +27,13 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """``host_address`` is the underlay address of the host's cluster, empty while it is in none."""
+    """``host_address`` is the underlay address of the host's cluster, empty while it is in none. ``labels`` are told to the managers."""
 
     state_dir: Path
     run_dir: Path
     cgroup_parent: str = "/covey"
     host_address: str = ""
+    labels: Mapping[str, str] = {}
 
 
 class Agent:
@@ -50,6 +51,7 @@ class Agent:
             networks=self.networks,
             node=self._facts,
         )
+        self._labels = dict(config.labels)
         self._node: Node | None = None
 
     @property
@@ -98,7 +100,7 @@ class Agent:
             hostname=socket.gethostname(),
             platform=Platform(architecture=_architecture(), os="linux"),
             resources=Resources(nano_cpus=(os.cpu_count() or 1) * NANO, memory_bytes=_memory_bytes()),
-            engine=EngineDescription(version=metadata.version("covey")),
+            engine=EngineDescription(version=metadata.version("covey"), labels=self._labels),
         )
 
     def _facts(self) -> NodeFacts:

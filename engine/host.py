@@ -5,6 +5,7 @@ Reads /proc, /etc/os-release and the cgroup mounts; what is missing becomes a wa
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -28,10 +29,11 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     security_options: tuple[str, ...]
     controllers: frozenset[str]
     ip_forwarding: bool
+    labels: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
-def read_host(root: Path = Path("/")) -> HostFacts:
+def read_host(root: Path = Path("/"), labels: Mapping[str, str] = {}) -> HostFacts:
     """The facts of the machine whose files are below ``root``."""
     unified = (root / "sys/fs/cgroup/cgroup.controllers").exists()
     controllers = _controllers(root, unified=unified)
@@ -50,6 +52,7 @@ def read_host(root: Path = Path("/")) -> HostFacts:
         security_options=tuple(names),
         controllers=controllers,
         ip_forwarding=_text(root / "proc/sys/net/ipv4/ip_forward").strip() == "1",
+        labels=tuple(f"{key}={value}" for key, value in sorted(labels.items())),
         warnings=warnings(controllers),
     )
 

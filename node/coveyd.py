@@ -60,6 +60,7 @@ async def serve(options: Options) -> None:
     from agent.agent import Agent, AgentConfig
     from engine.app import build_app
     from engine.cluster import ClusterControl
+    from engine.host import read_host
     from engine.serve import serving
     from node.membership import Membership
     from node.record import RecordFile
@@ -75,11 +76,13 @@ async def serve(options: Options) -> None:
             run_dir=options.run_dir,
             cgroup_parent=options.cgroup_parent,
             host_address=record.advertise_addr if record else "",
+            labels=options.labels,
         )
     )
     membership = Membership(options, agent)
     async with agent.running(), membership.running():
-        app = build_app(agent, membership, ClusterControl(str(options.run_dir / "manager.sock")))
+        host = read_host(labels=options.labels)
+        app = build_app(agent, membership, ClusterControl(str(options.run_dir / "manager.sock")), host=host)
         async with serving(app, options.socket):
             log.info("serving the Engine API at %s", options.socket)
             await stop.wait()

@@ -13,7 +13,9 @@ MTLS_PORT = 2378
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """``advertise_addr`` is what this host advertises when a user names nothing; empty: find it."""
+    """``advertise_addr`` is what this host advertises when a user names nothing; empty: find it. ``labels`` are this host's own, for
+    constraints such as ``engine.labels.disk==ssd``.
+    """
 
     state_dir: Path
     run_dir: Path
@@ -22,6 +24,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     advertise_addr: str = ""
     join_port: int = JOIN_PORT
     mtls_port: int = MTLS_PORT
+    labels: dict[str, str] = {}
     log_level: str = "info"
 
 
@@ -29,7 +32,7 @@ def parse(arguments: Sequence[str]) -> Options:
     """The options of a command line; prints help and exits where asked.
 
     Raises:
-        InvalidArgumentError: ``--host`` is no Unix socket.
+        InvalidArgumentError: ``--host`` is no Unix socket, or a label is none.
     """
     parser = argparse.ArgumentParser(prog="coveyd", description="The daemon of a Covey host.")
     parser.add_argument(
@@ -43,6 +46,13 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--advertise-addr", default="", help="address that other hosts use, unless a command names one")
     parser.add_argument("--join-port", type=int, default=JOIN_PORT, help="port on which hosts join (%(default)s)")
     parser.add_argument("--mtls-port", type=int, default=MTLS_PORT, help="port between nodes (%(default)s)")
+    parser.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a label of this host, engine.labels.KEY in constraints",
+    )
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     found = parser.parse_args(arguments)
     host = found.host or f"unix://{found.run_dir}/covey.sock"
@@ -58,5 +68,16 @@ def parse(arguments: Sequence[str]) -> Options:
         advertise_addr=found.advertise_addr,
         join_port=found.join_port,
         mtls_port=found.mtls_port,
+        labels=_labels(found.label),
         log_level=found.log_level,
     )
+
+
+def _labels(texts: Sequence[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    for text, (key, equals, _) in zip(texts, pairs, strict=True):
+        if not (key and equals):
+            raise InvalidArgumentError(f"--label {text}: a label is KEY=VALUE")
+    if twice := sorted({key for key, _, _ in pairs if sum(key == other for other, _, _ in pairs) > 1}):
+        raise InvalidArgumentError(f"--label {twice[0]} is given twice: give each key once")
+    return {key: value for key, _, value in pairs}

@@ -101,7 +101,7 @@ async def info(call: Call) -> web.Response:
             "HttpsProxy": "",
             "NoProxy": "",
             "Name": node.hostname,
-            "Labels": [],
+            "Labels": list(host.labels),
             "ExperimentalBuild": False,
             "ServerVersion": host.version,
             "Runtimes": {"runc": {"path": "runc"}},

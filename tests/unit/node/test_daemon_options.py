@@ -11,6 +11,16 @@ def test_the_socket_stands_in_the_run_folder_unless_said_otherwise() -> None:
     assert parse(["--host", "unix:///tmp/c.sock"]).socket == Path("/tmp/c.sock")
 
 
+def test_labels_are_taken_and_what_is_none_is_refused_by_name() -> None:
+    assert parse(["--label", "disk=ssd", "--label", "rack=a=b"]).labels == {"disk": "ssd", "rack": "a=b"}
+    assert parse([]).labels == {}
+    for text in ("ssd", "=ssd"):
+        with pytest.raises(InvalidArgumentError, match=f"--label {text}: a label is KEY=VALUE"):
+            parse(["--label", text])
+    with pytest.raises(InvalidArgumentError, match="disk is given twice"):
+        parse(["--label", "disk=ssd", "--label", "disk=hdd"])
+
+
 def test_a_tcp_socket_is_refused_by_name() -> None:
     with pytest.raises(InvalidArgumentError, match="tcp://0.0.0.0:2375"):
         parse(["--host", "tcp://0.0.0.0:2375"])
