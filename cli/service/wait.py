@@ -10,11 +10,13 @@ from typing import Any, Protocol
 
 import click
 
-from cli.client import Client, DaemonError
+from cli.client import Client, DaemonError, UnreachableError
 from cli.service.converge import Progress, judge
+from covey.errors import CoveyError
 
 POLL_SECONDS = 0.15
 INTERRUPTED = 130
+UNAVAILABLE_SECONDS = 20.0
 
 
 class _Display(Protocol):
@@ -64,11 +66,31 @@ def wait_for(daemon: Client, services: Sequence[str], *, quiet: bool = False, ro
     return code
 
 
+class Patience:
+    """While the cluster elects a leader nobody answers; that is borne for a while before it counts as the end."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def bear(self, error: CoveyError) -> None:
+        """Raises the error when it is a refusal, or when it has gone on for too long."""
+        now = time.monotonic()
+        self._until = self._until or now + UNAVAILABLE_SECONDS
+        if (isinstance(error, DaemonError) and error.status < 500) or now > self._until:
+            raise error
+
+
 def _wait_one(daemon: Client, name: str, display: _Display, *, rollback: bool) -> int:
-    rolled_back = False
+    rolled_back, patience = False, Patience()
     while True:
-        service = daemon.get(f"/services/{name}")
-        progress = judge(service, _tasks(daemon, service), _eligible(daemon, service))
+        try:
+            service = daemon.get(f"/services/{name}")
+            progress = judge(service, _tasks(daemon, service), _eligible(daemon, service))
+        except (DaemonError, UnreachableError) as error:
+            patience.bear(error)
+            time.sleep(POLL_SECONDS)
+            continue
+        patience = Patience()
         display.show(service["Spec"]["Name"], progress)
         rolled_back = rolled_back or progress.update.startswith("rollback")
         if progress.stopped:
