@@ -193,3 +193,41 @@ def test_a_removed_node_learns_it_and_runs_nothing_more(workers: Cluster) -> Non
     token = workers.docker("swarm", "join-token", "-q", "worker").out.strip()
     workers.docker("swarm", "join", "--token", token, f"{workers[1].address}:2377", on=host)
     labs.wait(lambda: workers.nodes().get(host.name, {}).get("Status", {}).get("State") == "ready", "the host again")
+
+
+def test_what_moved_while_a_daemon_was_away_is_known_when_it_is_back(workers: Cluster) -> None:
+    """Its containers go on with the addresses of before; names and ways follow as soon as the daemon is back, without their restart."""
+    here, there, elsewhere = workers.workers
+    workers.docker("network", "create", "-d", "overlay", "net")
+    workers.service("client", "--network", "net", "--constraint", f"node.hostname=={here.name}")
+    client = workers.running("client", 1)[0]
+    web = ("--network", "net", "--endpoint-mode", "dnsrr", "--update-monitor", "100ms")
+    workers.service("web", *web, "--constraint", f"node.hostname=={there.name}", command=labs.WEB)
+    workers.running("web", 1)
+    reach = ("timeout", "3", "wget", "-q", "-O", "-", "http://web/")
+    assert workers.execute(client, *reach).out == "ok\n"
+    lab_cluster.crash(here)
+    away = ("--constraint-rm", f"node.hostname=={there.name}", "--constraint-add", f"node.hostname=={elsewhere.name}")
+    workers.docker("service", "update", "-d", *away, "web", on=workers[1])
+    labs.wait(
+        lambda: workers.hosts_of(workers.running("web", 1, on=workers[1])) == [elsewhere], "web on the other host"
+    )
+    workers.start(here)
+    workers.wait_ready()
+    labs.wait(
+        lambda: workers.execute(client, *reach, check=None).out == "ok\n", "the client reaches web where it is now"
+    )
+    assert workers.running("client", 1)[0]["ID"] == client["ID"]
+
+
+def test_a_daemon_that_crashes_again_and_again_keeps_its_containers(workers: Cluster) -> None:
+    workers.service("web", "--replicas", "3", command=labs.WEB)
+    tasks = workers.running("web", 3)
+    host = workers.host_of(tasks[0])
+    before = workers.covey_containers(host)
+    for _ in range(4):
+        lab_cluster.crash(host)
+        workers.start(host)  # not ready yet when the next one comes
+    workers.wait_ready()
+    assert workers.covey_containers(host) == before
+    assert {task["ID"] for task in workers.running("web", 3)} == {task["ID"] for task in tasks}

@@ -1,5 +1,6 @@
 """Managers agree: any of them takes writes, a leader's death loses nothing acknowledged, a minority writes nothing, and disks bring all of it back."""
 
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -219,3 +220,63 @@ def test_a_worker_is_promoted_and_demoted_with_the_docker_cli(images: Path) -> N
         refused = lab.docker("node", "demote", first.name, check=1)
         assert "last manager" in refused.err, refused.err
         assert lab.docker("secret", "ls", "-q").out.strip()
+
+
+def test_a_late_follower_catches_up_by_a_snapshot_that_keeps_secrets_sealed(managers: Cluster) -> None:
+    """The log is compacted while a manager is away, so what it missed is not in the log any more."""
+    word = f"sealed-{secrets.token_hex(16)}"
+    managers.docker("swarm", "update", "--snapshot-interval", "20")
+    leader = managers.wait_leader()
+    away = next(host for host in managers.managers if host != leader)
+    managers.docker("secret", "create", "sealed", "-", stdin=word.encode())
+    # the setting is looked at every few seconds
+    numbers = iter(range(10_000))
+
+    def snapshots() -> list[Path]:
+        assert write(managers, f"s{next(numbers)}", leader)[0] == 201
+        return list((leader.state / "manager" / "raft").rglob("*snap*/*")) or [
+            path for path in (leader.state / "manager" / "raft").rglob("*") if "snap" in path.name and path.is_file()
+        ]
+
+    labs.wait(snapshots, "a snapshot on the leader's disk")
+    managers.kill(away)
+    for number in range(150):
+        assert write(managers, f"missed-{number}", leader)[0] == 201
+    managers.start(away)
+    managers.wait_ready()
+    assert {f"missed-{number}" for number in range(150)} <= secret_names(managers, on=away)
+    for host in managers.managers:
+        for path in host.folder.rglob("*"):
+            assert not (path.is_file() and not path.is_symlink() and word.encode() in path.read_bytes()), path
+    # and it holds the secret itself: it can give it to a task when it leads alone with one other
+    managers.service("user", "--secret", "sealed", "--constraint", f"node.hostname=={away.name}")
+    assert managers.execute(managers.running("user", 1)[0], "cat", "/run/secrets/sealed").out == word
+
+
+def test_the_leader_is_demoted_and_the_others_go_on(images: Path) -> None:
+    with labs.made("handover", 3, archive=images) as lab:
+        lab.service("web", "--replicas", "3")
+        before = {task["ID"] for task in lab.running("web", 3)}
+        leader = lab.wait_leader()
+        one, other = (host for host in lab.managers if host != leader)
+        lab.docker("node", "demote", leader.name, on=one)
+        new = lab.wait_leader(but=leader, on=one)
+        assert new in (one, other)
+        lab.docker("secret", "create", "after", "-", stdin=b"x", on=other)
+        labs.wait(
+            lambda: lab.request("GET", "/nodes", on=leader)[0] == 503, "the demoted node's refusal of manager calls"
+        )
+        labs.wait(lambda: lab.nodes(one)[leader.name]["Status"]["State"] == "ready", "the demoted node ready")
+        assert {task["ID"] for task in lab.running("web", 3, on=one)} == before
+        # a dead manager is demoted and removed, so that the last one can be alone
+        lab.docker("node", "promote", leader.name, on=one)
+        labs.wait(
+            lambda: (lab.nodes(one)[leader.name].get("ManagerStatus") or {}).get("Reachability") == "reachable",
+            "three again",
+        )
+        lab.kill(other)
+        labs.wait(lambda: lab.nodes(one)[other.name]["Status"]["State"] == "down", "the dead manager shown as down")
+        lab.docker("node", "demote", other.name, on=one)
+        labs.wait(lambda: lab.docker("node", "rm", other.name, on=one, check=None).code == 0, "its removal")
+        assert set(lab.nodes(one)) == {one.name, leader.name}
+        lab.running("web", 3, on=one)
