@@ -65,7 +65,7 @@ class Life:
         trouble: str = "",
     ) -> None:
         self.record = record
-        self.peers: Sequence[ManagerPeer] = ()
+        self.peers: Sequence[ManagerPeer] = tuple(ManagerPeer(node_id="", addr=addr) for addr in record.managers)
         self.lasting = lasting
         self.settled = asyncio.Event()
         self._trouble = trouble

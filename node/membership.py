@@ -108,6 +108,10 @@ class Membership:
         return self._life.record.advertise_addr if self._life else ""
 
     @property
+    def join_port(self) -> int:
+        return self._options.join_port
+
+    @property
     def is_manager(self) -> bool:
         return self._life is not None and self._life.record.role is NodeRole.MANAGER
 

@@ -14,19 +14,14 @@ def _ref(call: Call) -> str:
     return call.engine.node.node_id if call.ref == "self" else call.ref
 
 
-def _join_addrs(call: Call) -> dict[str, str]:
-    return {peer.node_id: peer.addr for peer in call.engine.node.managers}
-
-
 async def list_nodes(call: Call) -> web.Response:
     cluster, wanted = call.engine.cluster, call.filters(*FILTERS)
-    return reply(
-        [node_json.write(node, _join_addrs(call)) for node in await cluster.nodes() if filters.match_node(wanted, node)]
-    )
+    port = call.engine.node.join_port
+    return reply([node_json.write(node, port) for node in await cluster.nodes() if filters.match_node(wanted, node)])
 
 
 async def inspect(call: Call) -> web.Response:
-    return reply(node_json.write(await call.engine.cluster.node(_ref(call)), _join_addrs(call)))
+    return reply(node_json.write(await call.engine.cluster.node(_ref(call)), call.engine.node.join_port))
 
 
 async def update(call: Call) -> web.Response:

@@ -1,6 +1,5 @@
 """Docker's Node and NodeSpec and ours."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from covey.errors import InvalidArgumentError
@@ -38,8 +37,8 @@ def write_spec(spec: NodeSpec) -> dict[str, Any]:
     }
 
 
-def write(node: Node, join_addrs: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """``join_addrs`` by node id: clients print a manager's address for ``swarm join``, so it must be the one that admits."""
+def write(node: Node, join_port: int) -> dict[str, Any]:
+    """``join_port``: clients print a manager's address for ``swarm join``, so it must be that of the listener that admits."""
     description, manager = node.description, node.manager_status
     result = {
         "ID": node.id,
@@ -64,6 +63,6 @@ def write(node: Node, join_addrs: Mapping[str, str] | None = None) -> dict[str, 
         result["ManagerStatus"] = {
             **compact(Leader=manager.leader),
             "Reachability": word(manager.reachability),
-            "Addr": (join_addrs or {}).get(node.id, manager.addr),
+            "Addr": f"{manager.addr.rpartition(':')[0]}:{join_port}" if manager.addr else "",
         }
     return result

@@ -58,6 +58,7 @@ class StillNode:
         self.hostname = "host-1"
         self.state_dir = str(state_dir)
         self.advertise_addr = "192.0.2.1"
+        self.join_port = 2377
         self.is_manager = False
         self.managers: tuple[ManagerPeer, ...] = ()
         self.asked: list[object] = []

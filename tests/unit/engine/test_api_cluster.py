@@ -22,7 +22,6 @@ from covey.objects import (
 )
 from covey.states import TaskState
 from coveypb.v1 import dispatcher_pb2
-from engine.ports import ManagerPeer
 
 
 @pytest.fixture
@@ -96,9 +95,12 @@ async def test_what_the_node_refuses_is_told(alone: Daemon) -> None:
 async def test_join_tokens_are_shown_and_rotated(daemon: Daemon) -> None:
     out, _ = await daemon.docker("swarm", "join-token", "-q", "worker")
     assert out.strip() == "SWMTKN-1-x-worker"
-    daemon.node.managers = (ManagerPeer(daemon.node.node_id, "192.0.2.1:2377"),)
+    assert daemon.node.managers == (), "a daemon that has just started has not heard of its managers yet"
     out, _ = await daemon.docker("swarm", "join-token", "worker")
     assert "docker swarm join --token SWMTKN-1-x-worker 192.0.2.1:2377" in out
+    out, _ = await daemon.docker("node", "ls", "-q")
+    out, _ = await daemon.docker("node", "inspect", *out.split(), "--format", "{{.ManagerStatus.Addr}}")
+    assert out.strip() == "192.0.2.1:2377"
     before = daemon.store.view().clusters
     version = next(iter(before)).meta.version
     status, _ = await daemon.ask("POST", "/swarm/update", params={"version": "1"}, json={"Name": "other"})
