@@ -30,6 +30,9 @@ def deploy(daemon: Client, stack: Stack, *, prune: bool) -> list[str]:
     networks = daemon.get("/networks")
     missing = plan.networks_to_create(stack, networks)
     files = {kind: plan.files_to_write(wanted, daemon.get(f"/{kind}s"), kind) for kind, wanted in _files(stack)}
+    for kind, (_, update) in files.items():  # first, as these may be refused
+        for there, file in update:
+            _update_file(daemon, kind, there, file)
     if prune:
         for item in plan.services(stack.services, existing, prune=True).prune:
             _say(f"Removing service {item['Spec']['Name']}")
@@ -37,12 +40,10 @@ def deploy(daemon: Client, stack: Stack, *, prune: bool) -> list[str]:
     for network in missing:
         _say(f"Creating network {network.name}")
         daemon.post("/networks/create", body=network.body)
-    for kind, (create, update) in files.items():
+    for kind, (create, _) in files.items():
         for file in create:
             _say(f"Creating {kind} {file.name}")
             daemon.post(f"/{kind}s/create", body=_body(file))
-        for there, file in update:
-            _update_file(daemon, kind, there, file)
     _services(daemon, stack, existing)
     return [service.name for service in stack.services]
 
