@@ -22,8 +22,8 @@ import msgspec
 
 from agent.container.health import OUTPUT_LIMIT_BYTES
 from agent.container.model import ContainerConfig, ExecConfig, ExecState, HealthProbe
-from agent.container.nursery import Nursery
 from agent.container.paths import Paths
+from agent.nursery import Nursery
 from agent.runtime import conmon, streams
 from agent.runtime.streams import AttachStream
 from covey.errors import ConflictError, NotFoundError, UnavailableError

@@ -22,11 +22,11 @@ from agent.container.api import ImageRootfs
 from agent.container.execs import Execs
 from agent.container.held import Held
 from agent.container.model import ContainerState, Health, HealthStatus, Status
-from agent.container.nursery import Nursery
 from agent.container.paths import Paths
 from agent.container.prepare import Preparation
 from agent.container.registry import Registry
 from agent.logs import rotation
+from agent.nursery import Nursery
 from agent.runtime import cgroup, conmon, process, runc, streams
 from covey.errors import CoveyError, InvalidArgumentError, NotFoundError, UnavailableError
 

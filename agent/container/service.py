@@ -40,12 +40,12 @@ from agent.container.model import (
     Stats,
     Status,
 )
-from agent.container.nursery import Nursery
 from agent.container.paths import Paths
 from agent.container.prepare import Preparation
 from agent.container.registry import Registry
 from agent.container.store import ContainerStore
 from agent.logs import reader
+from agent.nursery import Nursery
 from agent.runtime import cgroup, conmon, runc, spec, streams
 from agent.runtime.inotify import IN_CLOSE_WRITE, IN_CREATE, IN_MODIFY, IN_MOVED_TO, Inotify
 from agent.runtime.streams import AttachStream
@@ -77,7 +77,7 @@ class ContainerService:
         self._monitor = conmon.Monitor(program, self.paths.runtime_root, self.paths.exits, conmon_program)
         self._images = image_rootfs
         self._events = EventBus()
-        self._nursery = Nursery()
+        self._nursery = Nursery("containers")
         self._is_open = False
         self._cgroups: cgroup.CgroupHost
         self._prepare: Preparation

@@ -29,7 +29,7 @@ CONNECTION_IDLE_SECONDS = 10.0
 _CACHE_ENTRIES = 512
 _ORDERS = 16
 
-Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None] | None"]
 
 
 class ResolverSockets(NamedTuple):
@@ -132,8 +132,9 @@ class ContainerResolver:
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._spawn(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     def _read_packets(self) -> None:
         udp = self._sockets.udp

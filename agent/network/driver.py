@@ -20,10 +20,10 @@ from typing import TypeVar
 from agent.dns.files import host_resolvers
 from agent.dns.forward import Forwarder
 from agent.dns.service import DnsService
-from agent.network.home import TaskHome
 from agent.network.host import Host
 from agent.network.model import Attachment, NetworkChanges, NetworkFailure, OverlayNetwork
 from agent.network.sandbox import Sandbox
+from agent.nursery import Nursery
 from covey.errors import UnavailableError
 
 T = TypeVar("T")
@@ -51,8 +51,8 @@ class NetworkDriver:
         self._make_host = lambda: Host(host_address, run_dir, gateway_bridge, host_netns)
         self._host: Host | None = None
         self._elsewhere = bool(host_netns)
-        self._home = TaskHome()
-        self._dns = DnsService(Forwarder(resolvers, self._open_socket), self._home.spawn)
+        self._nursery = Nursery("networks")
+        self._dns = DnsService(Forwarder(resolvers, self._open_socket), self._nursery.spawn)
         self._sweep_due = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="covey-network")
 
@@ -60,13 +60,13 @@ class NetworkDriver:
         """Open the host's namespace and remove what an earlier life left half made. Existing sandboxes stay until `clean`."""
         self._host = await self._run(self._make_host)
         await self._run(self._host.start)
-        await self._home.open()
-        self._home.spawn(self._sweep())
+        await self._nursery.open()
+        self._nursery.spawn(self._sweep(), "sweeping")
 
     async def close(self) -> None:
         """Stop serving. Containers keep their networks; the next life adopts them."""
         await self._dns.close()
-        await self._home.close()
+        await self._nursery.close()
         if self._host is not None:
             await self._run(self._host.close)
             self._host = None

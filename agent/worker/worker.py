@@ -12,11 +12,11 @@ from pathlib import Path
 
 from agent.container.api import EventQueue
 from agent.container.model import LogEntry
+from agent.nursery import Nursery
 from agent.secret.vault import Vault
 from agent.session.ports import LogOptions
 from agent.task.machine import Record, first_status
 from agent.worker.controller import Controller
-from agent.worker.crew import Crew
 from agent.worker.executor import Executor
 from agent.worker.ports import Containers, Images, Networks
 from agent.worker.records import Records
@@ -61,7 +61,7 @@ class Worker:
         self._reporter = Reporter()
         self._controllers: dict[str, Controller] = {}
         self._known_networks: dict[str, Network] = {}
-        self._crew = Crew()
+        self._nursery = Nursery("worker")
         self._applying = asyncio.Lock()
         self._network_trouble = asyncio.Event()
         self._task_gone = asyncio.Event()
@@ -75,9 +75,9 @@ class Worker:
         await self._tell_driver(surroundings, complete=False)
         records = self._records.tasks()
         self._vault.sweep({record.task.id for record in records if not record.status.state.terminal})
-        await self._crew.open()
-        self._crew.spawn(self._watch_containers(), "container events")
-        self._crew.spawn(self._retry_networks(), "network retries")
+        await self._nursery.open()
+        self._nursery.spawn(self._watch_containers(), "container events")
+        self._nursery.spawn(self._retry_networks(), "network retries")
         for record in records:
             await self._adopt(record)
             self._reporter.report(record.task.id, record.status)
@@ -85,7 +85,7 @@ class Worker:
 
     async def close(self) -> None:
         """Let go. Containers and the record of them stay."""
-        await self._crew.close()
+        await self._nursery.close()
         self._controllers.clear()
         self._records.close()
 
@@ -195,7 +195,7 @@ class Worker:
     def _take_on(self, record: Record) -> None:
         controller = Controller(record, self._executor, self._records.save, self._reporter.report, self._clock)
         self._controllers[record.task.id] = controller
-        self._crew.spawn(self._look_after(controller), f"task {record.task.id}")
+        self._nursery.spawn(self._look_after(controller), f"task {record.task.id}")
 
     async def _look_after(self, controller: Controller) -> None:
         await controller.run()
