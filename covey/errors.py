@@ -59,3 +59,10 @@ class DeadlineError(CoveyError):
 
 class LaggedError(CoveyError):
     """A reader fell behind its bounded queue and must start again from a snapshot."""
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """The first reason of a group of errors that failed as one; any other error itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

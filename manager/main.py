@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from covey.errors import CoveyError, DeadlineError
+from covey.errors import CoveyError, DeadlineError, first_cause
 from covey.states import NodeRole
 from manager import config as configs
 from manager.authorize import peer_of
@@ -205,12 +205,6 @@ async def serve(config: ManagerConfig) -> int:
     return code
 
 
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="manager.main", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="the manager's configuration, JSON")
@@ -225,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{getattr(error, 'message', error)}\n")
     except BaseExceptionGroup as errors:
         log.exception("the manager ends")
-        first = _first(errors)
+        first = first_cause(errors)
         sys.stderr.write(f"{getattr(first, 'message', first)}\n")
     return EXIT_FAILED
 

@@ -17,7 +17,7 @@ from agent.agent import Agent
 from agent.identity import IdentityStore, keep_renewed, renew
 from agent.session import Session
 from covey import codec
-from covey.errors import CoveyError
+from covey.errors import CoveyError, first_cause
 from covey.objects import ClusterSpec, Node
 from covey.states import NodeAvailability, NodeRole
 from coveypb.v1 import dispatcher_pb2
@@ -100,7 +100,7 @@ class Life:
                 group.create_task(self._follow_role())
                 await self._be_a_node(group)
         except BaseExceptionGroup as errors:
-            raise _first(errors) from errors
+            raise first_cause(errors) from errors
 
     async def _be_a_node(self, group: asyncio.TaskGroup) -> None:
         if self._mode is not None:
@@ -235,11 +235,3 @@ class _Role:
     async def wait_for(self, role: NodeRole) -> None:
         while self.now is not role:
             await self._changed.wait()
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first reason of a group that failed as one."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

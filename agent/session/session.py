@@ -15,7 +15,7 @@ from agent.identity import IdentityStore
 from agent.session.ports import WorkerPort
 from agent.session.reports import Reports
 from agent.session.stream import SessionStream
-from covey.errors import CoveyError, PermissionDeniedError
+from covey.errors import CoveyError, PermissionDeniedError, first_cause
 from covey.grpc_errors import LEADER_METADATA
 from covey.objects import NodeDescription
 from coveypb.v1 import dispatcher_pb2
@@ -69,7 +69,7 @@ class Session:
                 group.create_task(self._collect_statuses(), name="session statuses")
                 group.create_task(self._follow_leader(), name="session stream")
         except BaseExceptionGroup as errors:
-            raise _first(errors) from errors
+            raise first_cause(errors) from errors
 
     async def _collect_statuses(self) -> None:
         async for update in self._worker.statuses:
@@ -100,7 +100,7 @@ class Session:
             async with self._identity.require().channel(addr) as channel:
                 await stream.run(channel, self._describe(), self._addr)
         except* (aio.AioRpcError, CoveyError, TimeoutError, OSError, asyncio.InvalidStateError) as failures:
-            failure = _first(failures)
+            failure = first_cause(failures)
         finally:
             self.connected.clear()
         if isinstance(failure, aio.AioRpcError):
@@ -124,10 +124,3 @@ class Session:
         self.connected.set()
         if self._on_state is not None:
             self._on_state(state)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from covey import codec
 from covey.clock import Clock, wall_clock
-from covey.errors import CoveyError
+from covey.errors import CoveyError, first_cause
 from covey.ids import new_id
 from covey.objects import NodeDescription
 from coveypb.v1 import dispatcher_pb2
@@ -77,7 +77,7 @@ class Dispatcher:
             failure = errors
         else:
             return
-        error = _first(failure)
+        error = first_cause(failure)
         if isinstance(error, NotLeaderError):
             await abort_not_leader(context, self._store.consensus.leadership.leader_addr)
         await context.abort(code_of(error), details_of(error))
@@ -112,12 +112,6 @@ def steady_clock() -> Clock:
     """The time of day as of now, and from then on as much later as a monotonic clock says: nodes do not die of a clock being set."""
     offset = wall_clock() - time.monotonic_ns()
     return lambda: time.monotonic_ns() + offset
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 __all__ = ["Dispatcher", "LogSink"]
