@@ -75,12 +75,12 @@ def choose(advertise: str, listen: str, known: Sequence[LocalAddress]) -> str:
     networks have their tunnels between these addresses.
 
     Raises:
-        InvalidArgumentError: there is none, or more than one to choose from, or it is IPv6.
+        InvalidArgumentError: there is none, or more than one to choose from, or it is IPv6, or not of this host.
     """
     if advertise:
-        return _require_v4(resolve(advertise, known), advertise)
+        return _require_here(_require_v4(resolve(advertise, known), advertise), known)
     if listen and listen not in {"0.0.0.0", "::"}:
-        return _require_v4(resolve(listen, known), listen)
+        return _require_here(_require_v4(resolve(listen, known), listen), known)
     candidates = [item for item in known if not item.interface.startswith(_VIRTUAL) and "." in item.address]
     if not candidates:
         raise InvalidArgumentError(
@@ -93,6 +93,17 @@ def choose(advertise: str, listen: str, known: Sequence[LocalAddress]) -> str:
             f"({listed}) - specify one with --advertise-addr"
         )
     return candidates[0].address
+
+
+def _require_here(address: str, known: Sequence[LocalAddress]) -> str:
+    """A tunnel's packets leave with this address; with one of another machine (or of a NAT in front) they would be lost in silence."""
+    here = [item.address for item in known if "." in item.address]
+    if address not in here and not ipaddress.ip_address(address).is_loopback:
+        raise InvalidArgumentError(
+            f"{address} is not an address of this host, which has {', '.join(here) or 'none'}: tunnels of overlay networks "
+            "start there; specify one of these with --advertise-addr"
+        )
+    return address
 
 
 def _require_v4(address: str, word: str) -> str:

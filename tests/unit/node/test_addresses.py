@@ -29,6 +29,18 @@ def test_an_ipv6_address_is_refused_with_what_it_is_needed_for(word: str) -> Non
             choose(advertise, listen, known)
 
 
+@pytest.mark.parametrize(("advertise", "listen"), [("203.0.113.9", "0.0.0.0"), ("", "203.0.113.9")])
+def test_an_address_of_another_machine_is_refused_with_those_of_this_one(advertise: str, listen: str) -> None:
+    with pytest.raises(
+        InvalidArgumentError, match=r"203.0.113.9 is not an address of this host, which has 192.0.2.5, .*198"
+    ):
+        choose(advertise, listen, TWO)
+
+
+def test_loopback_may_be_advertised_for_a_cluster_of_one() -> None:
+    assert choose("127.0.0.1", "0.0.0.0", ONE) == "127.0.0.1"
+
+
 def test_a_host_with_ipv6_alone_is_told_what_it_lacks() -> None:
     with pytest.raises(InvalidArgumentError, match="no IPv4 address to advertise"):
         choose("", "0.0.0.0", (LocalAddress("eth0", "2001:db8::5"), LocalAddress("docker0", "172.17.0.1")))
