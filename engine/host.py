@@ -5,7 +5,7 @@ Reads /proc, /etc/os-release and the cgroup mounts; what is missing becomes a wa
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -33,8 +33,8 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
 
 
-def read_host(root: Path = Path("/"), labels: Mapping[str, str] = {}) -> HostFacts:
-    """The facts of the machine whose files are below ``root``."""
+def read_host(root: Path = Path("/"), labels: Mapping[str, str] = {}, also: Sequence[str] = ()) -> HostFacts:
+    """The facts of the machine whose files are below ``root``; ``also`` are warnings of other parts."""
     unified = (root / "sys/fs/cgroup/cgroup.controllers").exists()
     controllers = _controllers(root, unified=unified)
     release = _os_release(root)
@@ -53,7 +53,7 @@ def read_host(root: Path = Path("/"), labels: Mapping[str, str] = {}) -> HostFac
         controllers=controllers,
         ip_forwarding=_text(root / "proc/sys/net/ipv4/ip_forward").strip() == "1",
         labels=tuple(f"{key}={value}" for key, value in sorted(labels.items())),
-        warnings=warnings(controllers),
+        warnings=(*warnings(controllers), *also),
     )
 
 

@@ -81,7 +81,7 @@ async def serve(options: Options) -> None:
     )
     membership = Membership(options, agent)
     async with agent.running(), membership.running():
-        host = read_host(labels=options.labels)
+        host = read_host(labels=options.labels, also=agent.networks.warnings)
         app = build_app(agent, membership, ClusterControl(str(options.run_dir / "manager.sock")), host=host)
         async with serving(app, options.socket):
             log.info("serving the Engine API at %s", options.socket)

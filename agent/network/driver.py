@@ -63,6 +63,11 @@ class NetworkDriver:
         await self._nursery.open()
         self._nursery.spawn(self._sweep(), "sweeping")
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What on this host is in the way of containers, for people; found at the start."""
+        return self._started().warnings
+
     async def close(self) -> None:
         """Stop serving. Containers keep their networks; the next life adopts them."""
         await self._dns.close()

@@ -14,7 +14,7 @@ from typing import Any
 
 from agent.dns import zone
 from agent.dns.zone import NetworkNames, Zone
-from agent.network import balance, forwarding, links, mtu, netns
+from agent.network import balance, firewall, forwarding, links, mtu, netns
 from agent.network.conntrack import Keepers
 from agent.network.egress import Egress
 from agent.network.model import Attachment, NetworkChanges, NetworkFailure, OverlayNetwork
@@ -43,7 +43,9 @@ class Host:
         self._names: dict[str, NetworkNames] = {}
         self._tables: dict[str, Keepers] = {}
         self._egress = Egress(self.namespace, gateway_bridge)
+        self._gateway_bridge = gateway_bridge
         self._underlay: Underlay | None = None
+        self.warnings: tuple[str, ...] = ()
 
     def start(self) -> None:
         for folder in (self._network_dir, self._sandbox_dir):
@@ -53,6 +55,9 @@ class Host:
                     path.unlink()
         self._egress.find()
         self._remember_ways_out()
+        self.warnings = self._look_at_the_firewall()
+        for text in self.warnings:
+            logger.warning("%s", text.removeprefix("WARNING: "))
 
     def close(self) -> None:
         for sandbox in self.sandboxes.values():
@@ -298,6 +303,13 @@ class Host:
             overlay.detach(container_id, attachment.interface)
         for failure in self._settle((attachment.network_id,)):
             logger.warning("after container %s left network %s: %s", container_id[:12], failure.subject, failure.reason)
+
+    def _look_at_the_firewall(self) -> tuple[str, ...]:
+        try:
+            return firewall.warnings(self.namespace, self._gateway_bridge)
+        except (CoveyError, OSError) as error:
+            logger.debug("the host's firewall could not be looked at: %s", error)
+            return ()
 
     def _remember_ways_out(self) -> None:
         subnet = self._egress.subnet

@@ -1,0 +1,108 @@
+"""A host whose firewall drops what it forwards: said, with a remedy that helps."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from integration.switchboard import HostUnderTest, Switchboard, overlay, switchboard
+
+from agent.network import firewall
+from agent.network.nft import Rules
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")]
+
+NFT = "add table {0}; add chain {0} forward {{ type filter hook forward priority 0; policy drop; }}"
+
+
+def within(host: HostUnderTest, command: str) -> None:
+    subprocess.run(["nsenter", f"--net={host.namespace.path}", "sh", "-ec", command], check=True, timeout=20)
+
+
+def nft(host: HostUnderTest, text: str) -> None:
+    rules = Rules(host.namespace)
+    try:
+        rules.run(text)
+    finally:
+        rules.close()
+
+
+async def reaches_the_world(board: Switchboard, seconds: float = 5) -> bool:
+    """A container on the first host calls somebody outside. The bridge's first port may take a second to be up."""
+    container = await board.run_task(board.hosts[0], 5)
+    await board.hosts[0].driver.attach_egress(container.id, "eth1")
+    outside = board.switch.run(lambda: socket.create_server(("10.99.0.254", 0)))
+    try:
+        port = outside.getsockname()[1]
+        link = await container.run(lambda: socket.create_connection(("10.99.0.254", port), timeout=seconds))
+    except TimeoutError:
+        return False
+    else:
+        link.close()
+        return True
+    finally:
+        outside.close()
+        await board.hosts[0].driver.destroy_sandbox(container.id)
+
+
+async def test_a_host_without_a_firewall_has_nothing_to_warn_of(tmp_path: Path) -> None:
+    async with switchboard(tmp_path, 1) as board:
+        assert firewall.warnings(board.hosts[0].namespace, "covey0") == ()
+
+
+@pytest.mark.parametrize("table", ["ip other", "inet own"])
+async def test_a_forward_chain_that_drops_is_named_and_its_remedy_opens_the_way(tmp_path: Path, table: str) -> None:
+    async with switchboard(tmp_path, 1) as board:
+        board.networks.append(overlay())
+        await board.tell()
+        host = board.hosts[0]
+        assert await reaches_the_world(board)
+        nft(host, NFT.format(table))
+        [said] = firewall.warnings(host.namespace, "covey0")
+        assert table in said
+        assert not await reaches_the_world(board, seconds=2)
+        for command in re.findall(r"nft (insert [^;]+)", said):
+            nft(host, command)
+        assert firewall.warnings(host.namespace, "covey0") == ()
+        assert await reaches_the_world(board)
+
+
+@pytest.mark.parametrize("tool", ["iptables-nft", "iptables-legacy"])
+async def test_dockers_policy_is_seen_through_either_iptables_and_its_remedy_opens_the_way(
+    tmp_path: Path, tool: str
+) -> None:
+    if not shutil.which(tool):
+        pytest.skip(f"{tool} (package iptables) is not installed")
+    async with switchboard(tmp_path, 1) as board:
+        board.networks.append(overlay())
+        await board.tell()
+        host = board.hosts[0]
+        within(host, f"{tool} -P FORWARD ACCEPT")
+        assert firewall.warnings(host.namespace, "covey0") == ()
+        within(
+            host,
+            f"{tool} -P FORWARD DROP; {tool} -A FORWARD -i docker0 -j ACCEPT; {tool} -A FORWARD -i covey01 -j ACCEPT",
+        )
+        [said] = firewall.warnings(host.namespace, "covey0")
+        assert not await reaches_the_world(board, seconds=2)
+        within(host, said.partition("Let them through: ")[2].replace("iptables", tool))
+        assert firewall.warnings(host.namespace, "covey0") == ()
+        assert await reaches_the_world(board)
+
+
+async def test_a_driver_that_starts_on_such_a_host_logs_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with switchboard(tmp_path, 1) as board:
+        host = board.hosts[0]
+        await host.driver.close()
+        nft(host, NFT.format("inet own"))
+        host.driver = host.new_driver()
+        with caplog.at_level(logging.WARNING):
+            await host.driver.start()
+        assert "containers may have no way out" in caplog.text
+        assert len(host.driver.warnings) == 1
