@@ -45,7 +45,7 @@ _JOINING = frozenset({Caller.ANONYMOUS, Caller.MANAGER})
 ALLOWED: dict[str, frozenset[Caller]] = {
     "/coveypb.v1.CertificateAuthority/GetRootCertificate": _JOINING,
     "/coveypb.v1.CertificateAuthority/IssueCertificate": _JOINING,
-    "/coveypb.v1.CertificateRenewal/RenewCertificate": _NODES,
+    "/coveypb.v1.CertificateRenewal/RenewCertificate": _NODES | {Caller.LOCAL},
     "/coveypb.v1.Dispatcher/Session": _NODES,
     "/coveypb.v1.Dispatcher/PublishLogs": _NODES,
     "/coveypb.v1.Raft/Exchange": _MANAGERS,

@@ -102,6 +102,7 @@ class Listeners:
         raft_pb2_grpc.add_RaftServicer_to_server(services.raft, self._nodes)
         self._local = gated(Caller.LOCAL, self._dialer, _MAX_LOCAL)
         control_pb2_grpc.add_ControlServicer_to_server(services.control, self._local)
+        ca_pb2_grpc.add_CertificateRenewalServicer_to_server(services.ca, self._local)
 
     async def start(self) -> None:
         """Raises UnavailableError when a port is taken."""

@@ -67,7 +67,7 @@ class Manager:
         broker.bind(self._dispatcher.send, self._dispatcher.connected)
         self._roles = RoleManager(self._store, self._raft)
         services = Services(
-            ca=CertificateAuthority(self._store, identity.files.root),
+            ca=CertificateAuthority(self._store, identity.files.root, identity.peer.node_id),
             control=Control(self._store, broker),
             dispatcher=self._dispatcher,
             raft=RaftService(

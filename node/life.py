@@ -6,6 +6,7 @@ the log and renews. A daemon that dies between two of these steps goes on with t
 """
 
 import asyncio
+import datetime as dt
 import logging
 import shutil
 import socket
@@ -17,6 +18,7 @@ from agent.agent import Agent
 from agent.identity import IdentityStore, keep_renewed, renew
 from agent.session import Session
 from covey import codec
+from covey.clock import SECOND, wall_clock
 from covey.errors import CoveyError, first_cause
 from covey.objects import ClusterSpec, Node
 from covey.states import NodeAvailability, NodeRole
@@ -82,7 +84,17 @@ class Life:
     @property
     def error(self) -> str:
         """What keeps this node from its work, for people; empty while nothing does."""
-        return self._manager.trouble or self._trouble
+        return self._manager.trouble or self._expired() or self._trouble
+
+    def _expired(self) -> str:
+        identity = self._identities.load()
+        if identity is None or identity.not_after_ns > wall_clock():
+            return ""
+        moment = dt.datetime.fromtimestamp(identity.not_after_ns / SECOND, dt.UTC)
+        return (
+            f"this node's certificate expired on {moment:%Y-%m-%d %H:%M} UTC, while it could not be renewed: no other node accepts it; "
+            'use "docker swarm leave --force" here and join again'
+        )
 
     @property
     def manager_runs(self) -> bool:
@@ -118,12 +130,17 @@ class Life:
             on_refused=self._refused,
         )
         group.create_task(session.run())
-        group.create_task(keep_renewed(self._identities, self._managers, lambda _: None))
+        group.create_task(keep_renewed(self._identities, self._renewers, lambda _: None))
 
     def _managers(self) -> Sequence[str]:
         """Where a leader may be asked for: this node's own manager first."""
         own = (addresses.join_port(self.record.advertise_addr, self._options.mtls_port),) if self.manager_runs else ()
         return tuple(dict.fromkeys((*own, *self.record.managers)))
+
+    def _renewers(self) -> Sequence[str]:
+        """Where a certificate may be renewed: on the socket of this node's own manager too, which asks for none that is valid."""
+        own = (f"unix:{self._options.run_dir}/manager.sock",) if self.manager_runs else ()
+        return (*own, *self._managers())
 
     def _save(self, **changes: object) -> None:
         fresh = msgspec.structs.replace(self.record, **changes)
@@ -188,7 +205,7 @@ class Life:
         """A certificate that says the role that this node has now; asked for until the leader gives it."""
         while self._identities.require().role is not self._wanted_role.now:
             try:
-                await renew(self._identities, self._managers())
+                await renew(self._identities, self._renewers())
             except CoveyError as error:
                 self._trouble = error.message
                 log.warning(

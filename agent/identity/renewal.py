@@ -35,7 +35,8 @@ def renewal_time_ns(identity: Identity, fraction: float) -> int:
 
 
 async def renew(store: IdentityStore, managers: Sequence[str]) -> Identity:
-    """A new certificate with the role that the node has now, saved. ``managers`` are HOST:PORT of mTLS listeners.
+    """A new certificate with the role that the node has now, saved. ``managers`` are HOST:PORT of mTLS listeners, or unix:PATH of the
+    socket of the manager on this host, which asks for no certificate: the present one may have expired.
 
     Raises:
         UnavailableError: no leader answered; PermissionDeniedError: this node was removed from the cluster.
@@ -48,7 +49,7 @@ async def renew(store: IdentityStore, managers: Sequence[str]) -> Identity:
         if not waiting:
             break
         addr = waiting.pop(0)
-        async with old.channel(addr) as channel:
+        async with aio.insecure_channel(addr) if addr.startswith("unix:") else old.channel(addr) as channel:
             stub: Any = ca_pb2_grpc.CertificateRenewalStub(channel)
             try:
                 answer = await stub.RenewCertificate(request, timeout=_CALL_SECONDS)

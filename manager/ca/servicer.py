@@ -1,7 +1,8 @@
 """The CA on the wire: hosts join by token on the join port, nodes renew on the mTLS port.
 
 Law: a certificate says what the store says: a joining host's Node object is committed before it gets its certificate, and a renewed
-certificate carries the role that the node has now. Only the leader issues; a follower forwards or names the leader.
+certificate carries the role that the node has now. Only the leader issues; a follower forwards or names the leader. The daemon beside
+a manager renews on its Unix socket, where no certificate is asked for: one that expired while the host was off is no dead end.
 """
 
 # ruff: noqa: N802 - gRPC names its methods so
@@ -33,11 +34,12 @@ def the_cluster(view: View) -> Cluster:
 
 
 class CertificateAuthority:
-    """Both services of ca.proto."""
+    """Both services of ca.proto. ``node_id`` is this manager's own."""
 
-    def __init__(self, store: Store, root_pem: bytes, clock: Clock = wall_clock) -> None:
+    def __init__(self, store: Store, root_pem: bytes, node_id: str, clock: Clock = wall_clock) -> None:
         self._store = store
         self._root_pem = root_pem
+        self._node_id = node_id
         self._clock = clock
 
     async def GetRootCertificate(self, _request: ca_pb2.GetRootCertificateRequest, _context: Any) -> Any:
@@ -56,10 +58,10 @@ class CertificateAuthority:
         leadership = self._store.consensus.leadership
         if not leadership.is_leader:
             await abort_not_leader(context, leadership.leader_addr)
-        peer = peer_of(context)
-        node = self._store.view().nodes.get(peer.node_id)
+        node_id = peer_of(context).node_id if "x509_subject" in context.auth_context() else self._node_id
+        node = self._store.view().nodes.get(node_id)
         if node is None:
-            raise PermissionDeniedError(f"node {peer.node_id} was removed from the cluster")
+            raise PermissionDeniedError(f"node {node_id} was removed from the cluster")
         return self._issue(the_cluster(self._store.view()), request.csr, node.id, node.role)
 
     def _issue(self, cluster: Cluster, csr: bytes, node_id: str, role: NodeRole) -> ca_pb2.IssueCertificateResponse:

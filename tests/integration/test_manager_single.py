@@ -7,12 +7,15 @@ import grpc
 import pytest
 from integration.manager_world import AgentHost, Line, ManagerHost, World, eventually, world
 
-from agent.identity import join, renew
+from agent.identity import Identity, join, renew
+from agent.identity.request import signing_request
+from covey.clock import HOUR, wall_clock
 from covey.errors import InvalidArgumentError, UnauthenticatedError, UnavailableError
 from covey.objects import ContainerStatus, TaskStatus
 from covey.objects.assignment import AssignmentKind
 from covey.states import NodeRole, TaskState
 from coveypb.v1 import control_pb2, control_pb2_grpc, dispatcher_pb2, objects_pb2
+from manager.ca import certificates
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -55,6 +58,32 @@ async def test_a_node_with_anothers_address_is_told_so_and_comes_in_once_the_oth
         assert not twin.states
         await agent.end()
         await eventually("the twin is READY", lambda: _ready(manager, twin.node_id))
+
+
+async def test_the_daemon_beside_a_manager_renews_a_certificate_that_has_expired() -> None:
+    """1. The host of the only manager is off for longer than its certificate lives. 2. Nobody accepts the certificate, nor could anybody
+    else renew it. 3. The manager on the same host still can.
+    """
+    async with world() as here:
+        manager = here.manager()
+        await manager.start("bootstrap")
+        before = manager.identities.require()
+        long_ago = wall_clock() - 400 * 24 * HOUR
+        expired = certificates.issue(
+            certificates.create_root(before.cluster_id, long_ago),
+            signing_request(before.key),
+            node_id=before.node_id,
+            role=before.role,
+            cluster_id=before.cluster_id,
+            now_ns=long_ago,
+            life_ns=HOUR,
+        )
+        manager.identities.save(Identity.parse(certificate=expired, key=before.key, root=before.root))
+        with pytest.raises(UnavailableError):
+            await renew(manager.identities, [manager.mtls_addr])
+        renewed = await renew(manager.identities, [f"unix:{manager.folder}/run/manager.sock"])
+        assert (renewed.node_id, renewed.role) == (before.node_id, NodeRole.MANAGER)
+        assert renewed.not_after_ns > wall_clock()
 
 
 async def test_a_service_reaches_its_node_and_its_state_comes_back() -> None:

@@ -30,7 +30,7 @@ def test_a_worker_calls_only_what_nodes_call_and_nobody_calls_for_nobody(method:
     allowed = ALLOWED[method]
     assert (Caller.WORKER in allowed) == (service in {"Dispatcher", "CertificateRenewal"})
     assert (Caller.ANONYMOUS in allowed) == (service == "CertificateAuthority")
-    assert (Caller.LOCAL in allowed) == (service == "Control")
+    assert (Caller.LOCAL in allowed) == (service in {"Control", "CertificateRenewal"})
     assert Caller.MANAGER in allowed
 
 
