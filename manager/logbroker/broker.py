@@ -26,7 +26,7 @@ SYSTEM_ERROR = 3
 """The stream of a line that says why others are missing."""
 _FIRST_WORD_SECONDS = 10.0
 _TICK_SECONDS = 0.5
-_SESSION_SECONDS = 4.0
+_SESSION_SECONDS = 2.0
 _SESSION_TICK_SECONDS = 0.05
 
 Send = Callable[[str, dispatcher_pb2.ManagerMessage], bool]
