@@ -21,14 +21,16 @@ from manager.store import Consensus, Store
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", 8 << 20),
     ("grpc.max_send_message_length", 64 << 20),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
 )
+_MAX_MESSAGE_BYTES = 8 << 20
 _MAX_JOINING = 64
+_MAX_JOINING_BYTES = 64 << 10
+"""A token and a signing request: who has shown no certificate is not read further."""
 _MAX_NODES = 8_192
 _MAX_LOCAL = 512
 
@@ -88,11 +90,17 @@ class Listeners:
                 return None
             return Caller.MANAGER if node.role is NodeRole.MANAGER else Caller.WORKER
 
-        def gated(caller: Caller | None, dial: Callable[[str], aio.Channel] | None, most: int) -> aio.Server:
+        def gated(
+            caller: Caller | None,
+            dial: Callable[[str], aio.Channel] | None,
+            most: int,
+            message_bytes: int = _MAX_MESSAGE_BYTES,
+        ) -> aio.Server:
             chain: Sequence[aio.ServerInterceptor] = (Gate(cluster_id, standing, caller), Forwarder(consensus, dial))
-            return aio.server(interceptors=chain, options=_OPTIONS, maximum_concurrent_rpcs=most)
+            options = (*_OPTIONS, ("grpc.max_receive_message_length", message_bytes))
+            return aio.server(interceptors=chain, options=options, maximum_concurrent_rpcs=most)
 
-        self._join = gated(Caller.ANONYMOUS, self._dialer, _MAX_JOINING)
+        self._join = gated(Caller.ANONYMOUS, self._dialer, _MAX_JOINING, _MAX_JOINING_BYTES)
         ca_pb2_grpc.add_CertificateAuthorityServicer_to_server(services.ca, self._join)
         self._nodes = gated(None, None, _MAX_NODES)
         ca_pb2_grpc.add_CertificateAuthorityServicer_to_server(services.ca, self._nodes)

@@ -8,13 +8,14 @@ import pytest
 from integration.manager_world import AgentHost, Line, ManagerHost, World, eventually, world
 
 from agent.identity import Identity, join, renew
+from agent.identity.identity import CHANNEL_OPTIONS
 from agent.identity.request import signing_request
 from covey.clock import HOUR, wall_clock
 from covey.errors import InvalidArgumentError, UnauthenticatedError, UnavailableError
 from covey.objects import ContainerStatus, TaskStatus
 from covey.objects.assignment import AssignmentKind
 from covey.states import NodeRole, TaskState
-from coveypb.v1 import control_pb2, control_pb2_grpc, dispatcher_pb2, objects_pb2
+from coveypb.v1 import ca_pb2, ca_pb2_grpc, control_pb2, control_pb2_grpc, dispatcher_pb2, objects_pb2
 from manager.ca import certificates
 
 pytestmark = pytest.mark.timeout(120)
@@ -251,3 +252,16 @@ async def test_a_new_session_of_a_node_ends_the_former_one() -> None:
         first_id = agent.states[0].session_id
         await eventually("the first comes back as another", lambda: agent.states[-1].session_id != first_id)
         await again.end()
+
+
+async def test_who_has_shown_no_certificate_is_not_read_beyond_what_joining_takes() -> None:
+    async with world() as here:
+        manager = here.manager()
+        await manager.start("bootstrap")
+        root = manager.identities.require().root
+        request = ca_pb2.IssueCertificateRequest(csr=b"x" * (1 << 20), token="t")
+        credentials = grpc.ssl_channel_credentials(root)
+        async with grpc.aio.secure_channel(manager.join_addr, credentials, options=CHANNEL_OPTIONS) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await ca_pb2_grpc.CertificateAuthorityStub(channel).IssueCertificate(request, timeout=10)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
