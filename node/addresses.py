@@ -46,6 +46,20 @@ def split_port(text: str, default_port: int) -> tuple[str, int]:
     return host.strip("[]"), int(port) if port else default_port
 
 
+def without_port(text: str, port: int) -> str:
+    """The host of ``HOST`` or ``HOST:PORT``, where the port can only be the daemon's own.
+
+    Raises:
+        InvalidArgumentError: another port is named.
+    """
+    host, named = split_port(text, port)
+    if named != port:
+        raise InvalidArgumentError(
+            f"{text!r} names port {named}, and this daemon is joined on {port}: leave the port away, or start coveyd with --join-port"
+        )
+    return host
+
+
 def join_port(host: str, port: int) -> str:
     """``HOST:PORT``, with brackets round an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

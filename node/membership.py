@@ -220,14 +220,12 @@ class Membership:
             raise UnavailableError(ALREADY)
 
     async def _address(self, advertise: str, listen: str) -> tuple[str, str]:
+        """The addresses to advertise and to listen at, without ports: those are the daemon's."""
         known = await asyncio.to_thread(addresses.local)
-        host = addresses.split_port(listen, self._options.join_port)[0] if listen else "0.0.0.0"
-        word = (
-            addresses.split_port(advertise, self._options.join_port)[0] if advertise else self._options.advertise_addr
-        )
-        return addresses.choose(word, host, known), host if host in {"0.0.0.0", "::"} else addresses.resolve(
-            host, known
-        )
+        host = addresses.without_port(listen, self._options.join_port) if listen else "0.0.0.0"
+        word = addresses.without_port(advertise, self._options.join_port) if advertise else self._options.advertise_addr
+        advertised = addresses.choose(word, host, known)
+        return advertised, host if host in {"0.0.0.0", "::"} else addresses.resolve(host, known)
 
     def _begin(
         self,

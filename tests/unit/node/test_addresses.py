@@ -1,7 +1,7 @@
 import pytest
 
 from covey.errors import InvalidArgumentError
-from node.addresses import LocalAddress, choose, resolve, split_port
+from node.addresses import LocalAddress, choose, resolve, split_port, without_port
 
 ONE = (LocalAddress("eth0", "192.0.2.5"), LocalAddress("covey0", "172.20.0.1"), LocalAddress("eth0", "2001:db8::5"))
 TWO = (*ONE, LocalAddress("eth1", "198.51.100.7"))
@@ -73,3 +73,9 @@ def test_ports_are_split_off(text: str, parts: tuple[str, int]) -> None:
 def test_a_port_that_is_none_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="port"):
         split_port("192.0.2.5:http", 2377)
+
+
+def test_a_port_that_would_not_be_used_is_refused_and_not_dropped() -> None:
+    assert without_port("192.0.2.5:2377", 2377) == without_port("192.0.2.5", 2377) == "192.0.2.5"
+    with pytest.raises(InvalidArgumentError, match="port 4000"):
+        without_port("192.0.2.5:4000", 2377)
