@@ -12,6 +12,7 @@ from node.lab import cluster as lab_cluster
 from node.lab.layout import Host
 
 pytestmark = pytest.mark.root
+ORPHANED_SECONDS = 90.0  # a minute, and what a busy machine needs
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +130,28 @@ def test_a_cut_host_is_replaced_and_what_is_surplus_goes_when_it_heals(workers: 
     labs.wait(lambda: not workers.covey_containers(cut), "the end of the surplus container")
     assert {task["ID"] for task in workers.running("web", 3)} == now
     assert workers.nodes()[cut.name]["Status"]["State"] == "ready"
+
+
+def test_what_was_removed_while_a_host_was_cut_ends_when_it_heals(workers: Cluster) -> None:
+    """1. A host is cut for longer than its tasks are waited for. 2. Their service, network and secret are removed: nothing names them any
+    more. 3. The host is back: what it runs is on no list, and goes.
+    """
+    workers.docker("secret", "create", "word", "-", stdin=b"word")
+    workers.docker("network", "create", "-d", "overlay", "net")
+    workers.service("gone", "--replicas", "3", "--secret", "word", "--network", "net")
+    cut = workers.hosts_of(workers.running("gone", 3))[0]
+    workers.cut(cut)
+    labs.wait(lambda: workers.nodes()[cut.name]["Status"]["State"] == "down", "the cut host shown as down")
+    workers.docker("service", "rm", "gone")
+    labs.wait(lambda: len(workers.get("/tasks")) == 1, "the end of the tasks that can be asked to end")
+    labs.wait(lambda: not workers.get("/tasks"), "the task that cannot be asked given up", ORPHANED_SECONDS)
+    workers.docker("secret", "rm", "word")
+    workers.docker("network", "rm", "net")
+    assert len(workers.covey_containers(cut)) == 1
+    workers.heal(cut)
+    labs.wait(lambda: not workers.get("/containers/json?all=1", on=cut), "the end of what nobody wants")
+    labs.wait(lambda: not workers.inside(cut, "find", "/run/covey/secrets", "-type", "f").out, "its secrets gone")
+    labs.wait(lambda: "vxlan" not in workers.inside(cut, "ip", "-d", "link").out, "its network gone")
 
 
 def test_a_short_cut_moves_nothing(workers: Cluster) -> None:

@@ -75,6 +75,9 @@ def test_a_secret_is_on_the_nodes_that_use_it_alone_and_on_no_disk(lab: Cluster)
     lab.service("user", "--secret", "top", "--constraint", f"node.hostname=={four.name}")
     task = lab.running("user", 1)[0]
     assert lab.execute(task, "cat", "/run/secrets/top").out == word
+    # every other node is told something too, after the secret was made, so that it could have come along
+    lab.service("bystander", "--mode", "global", "--constraint", f"node.hostname!={four.name}")
+    lab.running("bystander", 4)
     assert found_in_run(lab, four, word), "the search itself must be able to find it"
     for host in lab.hosts:
         if host != four:
