@@ -1,0 +1,113 @@
+"""A cluster at work while hosts are killed, crashed and cut at random: after each fault everything is as promised again.
+
+The seed is printed with a failure; ``COVEY_TEST_SEED`` and ``COVEY_TEST_ROUNDS`` repeat a run or make it longer.
+"""
+
+import os
+import random
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import labs
+import pytest
+from labs import Cluster
+
+from node.lab import cluster as lab_cluster
+from node.lab import host as machine
+from node.lab.layout import Host
+
+pytestmark = pytest.mark.root
+ROUNDS = int(os.environ.get("COVEY_TEST_ROUNDS", "5"))
+FAULTS = ("kill", "crash", "cut", "crash everywhere", "update")
+LENGTHS_SECONDS = (0.1, 1.0, 3.0)
+SETTLED_SECONDS = 60.0
+
+
+@pytest.fixture
+def busy(images: Path) -> Iterator[Cluster]:
+    """Five hosts with a web service and a client on each."""
+    with labs.made("faults", 3, 2, archive=images) as lab:
+        lab.docker("network", "create", "-d", "overlay", "net")
+        lab.docker("secret", "create", "word", "-", stdin=b"word")
+        lab.service("web", "--replicas", "6", "--network", "net", "--secret", "word", command=labs.WEB)
+        lab.service("client", "--mode", "global", "--network", "net")
+        lab.running("web", 6)
+        lab.running("client", 5)
+        yield lab
+
+
+def strike(lab: Cluster, fault: str, host: Host, bystander: Host) -> None:
+    if fault == "kill":
+        lab.kill(host)
+    elif fault == "crash":
+        lab_cluster.crash(host)
+    elif fault == "cut":
+        lab.cut(host)
+    elif fault == "crash everywhere":
+        for each in lab.hosts:
+            lab_cluster.crash(each)
+    else:
+        lab.docker(
+            "service",
+            "update",
+            "-d",
+            "--force",
+            "--update-parallelism",
+            "3",
+            "--update-monitor",
+            "100ms",
+            "web",
+            on=bystander,
+        )
+
+
+def write(lab: Cluster, name: str, on: Host) -> bool:
+    """Whether the write was acknowledged."""
+    try:
+        return lab.request("POST", "/secrets/create", {"Name": name, "Data": "eA=="}, on=on)[0] == 201
+    except OSError:
+        return False
+
+
+def everybody_reaches_web(lab: Cluster) -> bool:
+    script = "for i in $(seq 12); do timeout 2 wget -q -O - http://web/ || echo failed; done"
+    return all(
+        set(lab.execute(task, "sh", "-c", script, check=None).lines) == {"ok"} for task in lab.running("client", 5)
+    )
+
+
+def containers_are_the_tasks(lab: Cluster) -> bool:
+    """No container too many, none too few, on the hosts themselves."""
+    wanted = {lab.container(task) for task in (*lab.running("web", 6), *lab.running("client", 5))}
+    return wanted == {container for host in lab.hosts for container in lab.covey_containers(host)}
+
+
+@pytest.mark.timeout(60 + 120 * ROUNDS)
+def test_whatever_fails_is_made_good_and_nothing_acknowledged_is_lost(busy: Cluster) -> None:
+    seed = int(os.environ.get("COVEY_TEST_SEED", str(secrets.randbelow(1 << 32))))
+    print(f"COVEY_TEST_SEED={seed}")
+    chance, acknowledged, number = random.Random(seed), set[str](), 0
+    for _ in range(ROUNDS):
+        fault, host = chance.choice(FAULTS), chance.choice(busy.hosts)
+        bystander = chance.choice([manager for manager in busy.managers if manager != host])
+        seconds = chance.choice(LENGTHS_SECONDS)
+        print(f"{fault} on {host.name} for {seconds} s, seen from {bystander.name}")
+        strike(busy, fault, host, bystander)
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            number += 1
+            if fault != "crash everywhere" and write(busy, f"w{number}", bystander):
+                acknowledged.add(f"w{number}")
+            time.sleep(0.02)
+        dead = [each for each in busy.hosts if machine.daemon_pid(each) is None]
+        if dead:
+            busy.start(*dead)
+        busy.heal(*busy.hosts)
+        busy.wait_ready(SETTLED_SECONDS)
+        labs.wait(lambda: containers_are_the_tasks(busy), "containers and tasks to be the same", SETTLED_SECONDS)
+        labs.wait(lambda: everybody_reaches_web(busy), "every client reaching web", SETTLED_SECONDS)
+        for manager in busy.managers:
+            names = {secret["Spec"]["Name"] for secret in busy.get("/secrets", on=manager)}
+            assert acknowledged <= names, (manager.name, acknowledged - names)
