@@ -51,11 +51,13 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cluster_refusal(state: LocalState, *, is_manager: bool) -> str:
-    """Why a node in this state does not speak for the cluster; empty when it does."""
+    """Why a node in this state does not speak for the cluster; empty when it does. A manager is asked as soon as it may answer, also
+    before its own daemon has heard from the leader.
+    """
     if state is LocalState.ACTIVE:
         return "" if is_manager else _WORKER
     if state is LocalState.PENDING:
-        return _PENDING
+        return "" if is_manager else _PENDING
     if state is LocalState.LOCKED:
         return 'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.'
     return _INACTIVE

@@ -78,7 +78,7 @@ class Membership:
     @property
     def state(self) -> LocalState:
         if self._life is not None:
-            return LocalState.ACTIVE
+            return LocalState.ACTIVE if self._life.settled.is_set() else LocalState.PENDING
         if self._busy.locked():
             return LocalState.PENDING
         return LocalState.ERROR if self._error else LocalState.INACTIVE

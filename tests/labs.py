@@ -184,14 +184,14 @@ class Cluster:
 
     def wait_ready(self, seconds: float = 60.0) -> None:
         """Every host ready and every manager reachable and answering. What the store says may be of before, so each daemon is
-        asked too: it knows managers only once its own session has begun.
+        asked too: it is active only once its own session has begun.
         """
 
         def ready() -> str:
             try:
                 for host in self.hosts:
                     swarm = self.get("/info", on=host)["Swarm"]
-                    if not swarm["RemoteManagers"] or swarm["ControlAvailable"] != (host in self.managers):
+                    if swarm["LocalNodeState"] != "active" or swarm["ControlAvailable"] != (host in self.managers):
                         return f"{host.name} has no session yet: {swarm}"
                 for manager in self.managers:
                     status, nodes = self.request("GET", "/nodes", on=manager)

@@ -207,6 +207,7 @@ def test_the_version_is_taken_off_the_path(path: str, version: tuple[int, int], 
 
 def test_a_manager_speaks_for_the_cluster_and_nobody_else() -> None:
     assert cluster_refusal(LocalState.ACTIVE, is_manager=True) == ""
+    assert cluster_refusal(LocalState.PENDING, is_manager=True) == "", "a manager that starts is waited for"
     for state in LocalState:
         assert cluster_refusal(state, is_manager=False)
 
