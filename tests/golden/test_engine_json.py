@@ -164,7 +164,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "service": lambda: service.write(SERVICE),
     "service-with-defaults": lambda: service.write(SERVICE, defaults=True),
     "task": lambda: task.write(TASK, {"n1": NETWORK}),
-    "node": lambda: node.write(NODE),
+    "node": lambda: node.write(NODE, 2377),
     "network": lambda: network.write(NETWORK),
     "swarm": lambda: swarm.write(CLUSTER),
     "secret": lambda: secret.write_secret(SECRET),
