@@ -1,6 +1,7 @@
 """Managers agree: any of them takes writes, a leader's death loses nothing acknowledged, a minority writes nothing, and disks bring all of it back."""
 
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,12 @@ from node.lab import cluster as lab_cluster
 
 pytestmark = pytest.mark.root
 QUORUM_SECONDS = 15.0
+TAKES_THE_PORT = """
+import socket, sys
+taken = socket.create_server(("0.0.0.0", 2378))
+print("serves", flush=True)
+sys.stdin.read()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +202,20 @@ def test_crashed_managers_come_back_and_no_container_notices(managers: Cluster) 
     assert {task["ID"] for task in before} == {task["ID"] for task in after}
     assert {managers.container(task) for task in after} == containers
     assert {host.name: managers.covey_containers(host) for host in managers.managers} == pids
+
+
+def test_a_manager_that_cannot_start_at_once_tries_again(managers: Cluster) -> None:
+    """1. A daemon dies. 2. When it is back, something else holds the manager's port. 3. The port is free again: so is the way back."""
+    leader = managers.wait_leader()
+    follower = next(host for host in managers.managers if host != leader)
+    lab_cluster.crash(follower)
+    # the manager of the dead daemon hands its port over when it has ended
+    labs.wait(lambda: ":2378" not in managers.inside(follower, "ss", "-ltn").out, "the port free")
+    with managers.serving(follower, sys.executable, "-c", TAKES_THE_PORT):
+        managers.start(follower)
+        said = "the manager cannot listen on 0.0.0.0:2378"
+        labs.wait(lambda: follower.log.read_text().count(f"code 1: {said}") >= 2, "two attempts, each with its reason")
+    managers.wait_ready()
 
 
 def test_a_worker_is_promoted_and_demoted_with_the_docker_cli(images: Path) -> None:
