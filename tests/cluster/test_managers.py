@@ -182,8 +182,9 @@ def test_a_cluster_whose_managers_all_died_comes_back_with_its_services(managers
     assert managers.get("/services/survivor")["ID"] == service
     assert managers.get("/services/survivor")["Spec"]["Labels"] == {"a": "b"}
     # a host that lost its power lost its containers: the tasks are new, and there are exactly three
+    old = {task["ID"] for task in before}
+    labs.wait(lambda: not old & {task["ID"] for task in managers.running("survivor", 3)}, "three new tasks")
     after = managers.running("survivor", 3)
-    assert not {task["ID"] for task in before} & {task["ID"] for task in after}
     for task in after:
         assert managers.execute(task, "cat", "/run/secrets/kept").out == "kept"
         assert task["NetworksAttachments"][0]["Addresses"][0].startswith("10.77.0.")
