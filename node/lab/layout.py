@@ -30,6 +30,11 @@ class Host(msgspec.Struct, frozen=True):
         return f"{SUBNET}.{self.number}"
 
     @property
+    def mac(self) -> str:
+        """A machine keeps its network card when it boots again; with another address its peers would miss it for half a minute."""
+        return f"02:c0:7e:00:00:{self.number:02x}"
+
+    @property
     def netns(self) -> str:
         return f"covey-{self.name}"
 

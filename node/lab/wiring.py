@@ -56,7 +56,7 @@ def plug_in(lab: Lab, host: Host) -> None:
         ip.link("set", index=LOOPBACK, state="up")
         eth0 = _index(ip, "eth0")
         ip.addr("add", index=eth0, address=host.address, prefixlen=24)
-        ip.link("set", index=eth0, state="up")
+        ip.link("set", index=eth0, address=host.mac, state="up")
         ip.route("add", dst="default", gateway=f"{SUBNET}.254")
 
 
