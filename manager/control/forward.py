@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from covey.errors import UnavailableError
+from covey.errors import DeadlineError, UnavailableError
 from covey.grpc_errors import LEADER_METADATA
 from manager.authorize import behaviour_of, wrapped
 from manager.control.errors import abort_not_leader
@@ -55,22 +55,36 @@ class Forwarder(aio.ServerInterceptor):
         ):
             return handler
         if self._dial is None:
-            return wrapped(handler, self._leader_alone)
+            return wrapped(handler, lambda inner: self._leader_alone(inner, reads=_reads_once(method, handler)))
         return wrapped(handler, lambda _: self._forwarding(method, handler, self._dial), raw=True)  # type: ignore[arg-type]
 
-    def _leader_alone(self, inner: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def _leader_alone(self, inner: Callable[[Any, Any], Any], *, reads: bool) -> Callable[[Any, Any], Any]:
         async def call(request: Any, context: Any) -> Any:
             leadership = self._consensus.leadership
+            if leadership.is_leader and reads and not await self._still_leads():
+                leadership = self._consensus.leadership
+                await abort_not_leader(context, "" if leadership.is_leader else leadership.leader_addr)
             if not leadership.is_leader:
                 await abort_not_leader(context, leadership.leader_addr)
             return await inner(request, context)
 
         return call
 
+    async def _still_leads(self) -> bool:
+        """A leader that was cut off leads on in its own eyes for a moment, and would answer of the past: a majority says better."""
+        try:
+            await self._consensus.read_index()
+        except (DeadlineError, UnavailableError):
+            return False
+        return self._consensus.leadership.is_leader
+
     def _forwarding(self, method: str, handler: Any, dial: Dial) -> Callable[[bytes, Any], Any]:
         inner = behaviour_of(handler)
+        reads = _reads_once(method, handler)
 
         async def here(request: bytes, context: Any) -> Any:
+            if reads and not await self._still_leads():
+                raise _AskAgainError
             message = handler.request_deserializer(request)
             if handler.response_streaming:
                 return await inner(message, _Serializing(context, handler.response_serializer))
@@ -243,6 +257,11 @@ def _meant(details: str) -> bool:
 
 def _reads(method: str) -> bool:
     return method.rpartition("/")[2].startswith(_READS)
+
+
+def _reads_once(method: str, handler: Any) -> bool:
+    """Whether the call is one look at the store. Streams tell what happens from now on, and end when the leader changes."""
+    return _reads(method) and not handler.response_streaming
 
 
 def _cancel_unless_deposed(sent: Any) -> None:

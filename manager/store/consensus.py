@@ -77,4 +77,12 @@ class Consensus(Protocol):
         """
         ...
 
+    async def read_index(self) -> int:
+        """Returns when everything acknowledged before the call is applied here, as a majority confirms.
+
+        Raises:
+            DeadlineError: no majority did in time.
+        """
+        ...
+
     def members(self) -> tuple[Member, ...]: ...

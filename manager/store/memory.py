@@ -45,5 +45,8 @@ class MemoryConsensus:
         self._machine.apply(self._index, data)
         return self._index
 
+    async def read_index(self) -> int:
+        return self._index
+
     def members(self) -> tuple[Member, ...]:
         return (_SELF,)

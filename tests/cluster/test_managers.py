@@ -1,6 +1,9 @@
 """Managers agree: any of them takes writes, a leader's death loses nothing acknowledged, a minority writes nothing, and disks bring all of it back."""
 
+import contextlib
+import os
 import secrets
+import signal
 import sys
 import threading
 import time
@@ -12,6 +15,8 @@ import pytest
 from labs import Cluster
 
 from node.lab import cluster as lab_cluster
+from node.lab import host as machine
+from node.lab.layout import Host
 
 pytestmark = pytest.mark.root
 QUORUM_SECONDS = 15.0
@@ -155,6 +160,39 @@ def test_a_cut_leader_steps_down_and_acknowledges_nothing(managers: Cluster) -> 
         assert "majority" in names
         assert not names & {"isolated", "isolated-2"}
     assert managers.wait_leader() == new
+
+
+def manager_process(host: Host) -> int:
+    """The pid of the host's manager, as this machine counts."""
+    space = Path(f"/proc/{machine.init_pid(host)}/ns/pid").readlink()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if b"manager.main" in (process / "cmdline").read_bytes() and (process / "ns/pid").readlink() == space:
+                return int(process.name)
+    raise AssertionError(f"{host.name} runs no manager")
+
+
+def test_a_leader_that_slept_through_an_election_does_not_answer_of_the_past(managers: Cluster) -> None:
+    """1. The leader's process stands still. 2. Another is elected and takes a write. 3. A read that was waiting at the old one is
+    the first thing it sees when it wakes, before it can know that it leads no more.
+    """
+    leader = managers.wait_leader()
+    other = next(host for host in managers.managers if host != leader)
+    pid = manager_process(leader)
+    names: list[set[str]] = []
+    reader = threading.Thread(target=lambda: names.append(secret_names(managers, on=leader)))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        managers.wait_leader(but=leader, on=other)
+        assert write(managers, "meanwhile", other)[0] == 201
+        reader.start()
+        # it is asked for five seconds at most; until then the answer can only come from the one that sleeps
+        reader.join(0.3)
+        assert not names
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    reader.join(30)
+    assert names == [{"meanwhile"}]
 
 
 def test_a_follower_restarts_with_what_it_had_and_what_it_missed(managers: Cluster) -> None:
