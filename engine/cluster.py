@@ -99,13 +99,27 @@ class ClusterControl:
         return await self._get("GetCluster", control_pb2.GetClusterRequest(), Cluster)
 
     async def update_cluster(
-        self, version: int, spec: ClusterSpec, *, rotate_worker_token: bool = False, rotate_manager_token: bool = False
+        self,
+        version: int,
+        spec: ClusterSpec,
+        *,
+        rotate_worker_token: bool = False,
+        rotate_manager_token: bool = False,
+        rotate_unlock_key: bool = False,
     ) -> Cluster:
         request = control_pb2.UpdateClusterRequest(
-            version=version, rotate_worker_token=rotate_worker_token, rotate_manager_token=rotate_manager_token
+            version=version,
+            rotate_worker_token=rotate_worker_token,
+            rotate_manager_token=rotate_manager_token,
+            rotate_unlock_key=rotate_unlock_key,
         )
         write(spec, request.spec)
         return await self._get("UpdateCluster", request, Cluster)
+
+    async def unlock_key(self) -> str:
+        """What managers are unlocked with; empty while they are not locked."""
+        answer = await self._call("GetUnlockKey", control_pb2.GetUnlockKeyRequest())
+        return str(answer.unlock_key)
 
     async def nodes(self) -> list[Node]:
         return _items(Node, (await self._call("ListNodes", control_pb2.ListRequest())).nodes)

@@ -60,9 +60,15 @@ class Control:
                 spec,
                 rotate_worker=request.rotate_worker_token,
                 rotate_manager=request.rotate_manager_token,
+                rotate_unlock_key=request.rotate_unlock_key,
             )
         )
         return self._wire(the_cluster(self._store.view()))
+
+    async def GetUnlockKey(
+        self, _request: control_pb2.GetUnlockKeyRequest, _context: Any
+    ) -> control_pb2.GetUnlockKeyResponse:
+        return control_pb2.GetUnlockKeyResponse(unlock_key=the_cluster(self._store.view()).unlock_key)
 
     # --- nodes ---
 

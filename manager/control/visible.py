@@ -1,7 +1,7 @@
-"""What of an object leaves the managers through the control API: everything but secrets' data and the root's key. Pure."""
+"""What of an object leaves the managers through the control API: everything but secrets' data, the root's key and the unlock key. Pure."""
 
 from covey.objects import Cluster, Object, Secret
-from manager.control.clusters import without_key
+from manager.control.clusters import without_keys
 from manager.control.secrets import without_data
 
 
@@ -10,5 +10,5 @@ def visible(item: Object) -> Object:
     if isinstance(item, Secret):
         return without_data(item)
     if isinstance(item, Cluster):
-        return without_key(item)
+        return without_keys(item)
     return item

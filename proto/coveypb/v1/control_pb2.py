@@ -26,7 +26,7 @@ from coveypb.v1 import objects_pb2 as coveypb_dot_v1_dot_objects__pb2
 from coveypb.v1 import dispatcher_pb2 as coveypb_dot_v1_dot_dispatcher__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63oveypb/v1/control.proto\x12\ncoveypb.v1\x1a\x18\x63oveypb/v1/objects.proto\x1a\x1b\x63oveypb/v1/dispatcher.proto\"\xf5\x01\n\x0bListRequest\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x13\n\x0bid_prefixes\x18\x02 \x03(\t\x12\r\n\x05names\x18\x03 \x03(\t\x12\x15\n\rname_prefixes\x18\x04 \x03(\t\x12\x0e\n\x06labels\x18\x05 \x03(\t\x12\x13\n\x0bservice_ids\x18\x06 \x03(\t\x12\x10\n\x08node_ids\x18\x07 \x03(\t\x12-\n\x0e\x64\x65sired_states\x18\x08 \x03(\x0e\x32\x15.coveypb.v1.TaskState\x12#\n\x05roles\x18\t \x03(\x0e\x32\x14.coveypb.v1.NodeRole\x12\x13\n\x0bnode_labels\x18\n \x03(\t\"\x19\n\nGetRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"+\n\rRemoveRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\"\x1c\n\x0eRemoveResponse\x12\n\n\x02id\x18\x01 \x01(\t\"\x13\n\x11GetClusterRequest\"\x89\x01\n\x14UpdateClusterRequest\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12%\n\x04spec\x18\x02 \x01(\x0b\x32\x17.coveypb.v1.ClusterSpec\x12\x1b\n\x13rotate_worker_token\x18\x03 \x01(\x08\x12\x1c\n\x14rotate_manager_token\x18\x04 \x01(\x08\"4\n\x11ListNodesResponse\x12\x1f\n\x05nodes\x18\x01 \x03(\x0b\x32\x10.coveypb.v1.Node\"U\n\x11UpdateNodeRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\"\n\x04spec\x18\x03 \x01(\x0b\x32\x14.coveypb.v1.NodeSpec\"h\n\x14ListServicesResponse\x12%\n\x08services\x18\x01 \x03(\x0b\x32\x13.coveypb.v1.Service\x12)\n\x06\x63ounts\x18\x02 \x03(\x0b\x32\x19.coveypb.v1.ServiceCounts\"D\n\rServiceCounts\x12\x0f\n\x07running\x18\x01 \x01(\x03\x12\x0f\n\x07\x64\x65sired\x18\x02 \x01(\x03\x12\x11\n\tcompleted\x18\x03 \x01(\x03\"=\n\x14\x43reateServiceRequest\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.coveypb.v1.ServiceSpec\"m\n\x14UpdateServiceRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12%\n\x04spec\x18\x03 \x01(\x0b\x32\x17.coveypb.v1.ServiceSpec\x12\x10\n\x08rollback\x18\x04 \x01(\x08\"4\n\x11ListTasksResponse\x12\x1f\n\x05tasks\x18\x01 \x03(\x0b\x32\x10.coveypb.v1.Task\"=\n\x14ListNetworksResponse\x12%\n\x08networks\x18\x01 \x03(\x0b\x32\x13.coveypb.v1.Network\"=\n\x14\x43reateNetworkRequest\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.coveypb.v1.NetworkSpec\":\n\x13ListSecretsResponse\x12#\n\x07secrets\x18\x01 \x03(\x0b\x32\x12.coveypb.v1.Secret\";\n\x13\x43reateSecretRequest\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.coveypb.v1.SecretSpec\"Y\n\x13UpdateSecretRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12$\n\x04spec\x18\x03 \x01(\x0b\x32\x16.coveypb.v1.SecretSpec\":\n\x13ListConfigsResponse\x12#\n\x07\x63onfigs\x18\x01 \x03(\x0b\x32\x12.coveypb.v1.Config\";\n\x13\x43reateConfigRequest\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.coveypb.v1.ConfigSpec\"Y\n\x13UpdateConfigRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12$\n\x04spec\x18\x03 \x01(\x0b\x32\x16.coveypb.v1.ConfigSpec\"\x0e\n\x0cWatchRequest\"\xc6\x02\n\x0c\x43lusterEvent\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12 \n\x04node\x18\x02 \x01(\x0b\x32\x10.coveypb.v1.NodeH\x00\x12&\n\x07service\x18\x03 \x01(\x0b\x32\x13.coveypb.v1.ServiceH\x00\x12 \n\x04task\x18\x04 \x01(\x0b\x32\x10.coveypb.v1.TaskH\x00\x12&\n\x07network\x18\x05 \x01(\x0b\x32\x13.coveypb.v1.NetworkH\x00\x12$\n\x06secret\x18\x06 \x01(\x0b\x32\x12.coveypb.v1.SecretH\x00\x12$\n\x06\x63onfig\x18\x07 \x01(\x0b\x32\x12.coveypb.v1.ConfigH\x00\x12&\n\x07\x63luster\x18\x08 \x01(\x0b\x32\x13.coveypb.v1.ClusterH\x00\x12\x14\n\x0ctimestamp_ns\x18\t \x01(\x03\x42\x08\n\x06object\"_\n\x0bLogsRequest\x12\x14\n\x0cservice_refs\x18\x01 \x03(\t\x12\x11\n\ttask_refs\x18\x02 \x03(\t\x12\'\n\x07options\x18\x03 \x01(\x0b\x32\x16.coveypb.v1.LogOptions\"\x16\n\x14ManagerStatusRequest\"\xcd\x01\n\x15ManagerStatusResponse\x12\x0f\n\x07raft_id\x18\x01 \x01(\x04\x12\x16\n\x0eleader_raft_id\x18\x02 \x01(\x04\x12\x16\n\x0eleader_node_id\x18\x03 \x01(\t\x12\x13\n\x0bleader_addr\x18\x04 \x01(\t\x12\x11\n\tis_leader\x18\x05 \x01(\x08\x12\x0c\n\x04term\x18\x06 \x01(\x04\x12\x0f\n\x07\x61pplied\x18\x07 \x01(\x04\x12,\n\x08managers\x18\x08 \x03(\x0b\x32\x1a.coveypb.v1.ManagerAddress2\xec\x0f\n\x07\x43ontrol\x12@\n\nGetCluster\x12\x1d.coveypb.v1.GetClusterRequest\x1a\x13.coveypb.v1.Cluster\x12\x46\n\rUpdateCluster\x12 .coveypb.v1.UpdateClusterRequest\x1a\x13.coveypb.v1.Cluster\x12\x43\n\tListNodes\x12\x17.coveypb.v1.ListRequest\x1a\x1d.coveypb.v1.ListNodesResponse\x12\x33\n\x07GetNode\x12\x16.coveypb.v1.GetRequest\x1a\x10.coveypb.v1.Node\x12=\n\nUpdateNode\x12\x1d.coveypb.v1.UpdateNodeRequest\x1a\x10.coveypb.v1.Node\x12\x43\n\nRemoveNode\x12\x19.coveypb.v1.RemoveRequest\x1a\x1a.coveypb.v1.RemoveResponse\x12I\n\x0cListServices\x12\x17.coveypb.v1.ListRequest\x1a .coveypb.v1.ListServicesResponse\x12\x39\n\nGetService\x12\x16.coveypb.v1.GetRequest\x1a\x13.coveypb.v1.Service\x12\x46\n\rCreateService\x12 .coveypb.v1.CreateServiceRequest\x1a\x13.coveypb.v1.Service\x12\x46\n\rUpdateService\x12 .coveypb.v1.UpdateServiceRequest\x1a\x13.coveypb.v1.Service\x12\x46\n\rRemoveService\x12\x19.coveypb.v1.RemoveRequest\x1a\x1a.coveypb.v1.RemoveResponse\x12\x43\n\tListTasks\x12\x17.coveypb.v1.ListRequest\x1a\x1d.coveypb.v1.ListTasksResponse\x12\x33\n\x07GetTask\x12\x16.coveypb.v1.GetRequest\x1a\x10.coveypb.v1.Task\x12I\n\x0cListNetworks\x12\x17.coveypb.v1.ListRequest\x1a .coveypb.v1.ListNetworksResponse\x12\x39\n\nGetNetwork\x12\x16.coveypb.v1.GetRequest\x1a\x13.coveypb.v1.Network\x12\x46\n\rCreateNetwork\x12 .coveypb.v1.CreateNetworkRequest\x1a\x13.coveypb.v1.Network\x12\x46\n\rRemoveNetwork\x12\x19.coveypb.v1.RemoveRequest\x1a\x1a.coveypb.v1.RemoveResponse\x12G\n\x0bListSecrets\x12\x17.coveypb.v1.ListRequest\x1a\x1f.coveypb.v1.ListSecretsResponse\x12\x37\n\tGetSecret\x12\x16.coveypb.v1.GetRequest\x1a\x12.coveypb.v1.Secret\x12\x43\n\x0c\x43reateSecret\x12\x1f.coveypb.v1.CreateSecretRequest\x1a\x12.coveypb.v1.Secret\x12\x43\n\x0cUpdateSecret\x12\x1f.coveypb.v1.UpdateSecretRequest\x1a\x12.coveypb.v1.Secret\x12\x45\n\x0cRemoveSecret\x12\x19.coveypb.v1.RemoveRequest\x1a\x1a.coveypb.v1.RemoveResponse\x12G\n\x0bListConfigs\x12\x17.coveypb.v1.ListRequest\x1a\x1f.coveypb.v1.ListConfigsResponse\x12\x37\n\tGetConfig\x12\x16.coveypb.v1.GetRequest\x1a\x12.coveypb.v1.Config\x12\x43\n\x0c\x43reateConfig\x12\x1f.coveypb.v1.CreateConfigRequest\x1a\x12.coveypb.v1.Config\x12\x43\n\x0cUpdateConfig\x12\x1f.coveypb.v1.UpdateConfigRequest\x1a\x12.coveypb.v1.Config\x12\x45\n\x0cRemoveConfig\x12\x19.coveypb.v1.RemoveRequest\x1a\x1a.coveypb.v1.RemoveResponse\x12=\n\x05Watch\x12\x18.coveypb.v1.WatchRequest\x1a\x18.coveypb.v1.ClusterEvent0\x01\x12\x37\n\x04Logs\x12\x17.coveypb.v1.LogsRequest\x1a\x14.coveypb.v1.LogBatch0\x01\x12M\n\x06Status\x12 .coveypb.v1.ManagerStatusRequest\x1a!.coveypb.v1.ManagerStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63oveypb/v1/control.proto\x12\ncoveypb.v1\x1a\x18\x63oveypb/v1/objects.proto\x1a\x1b\x63oveypb/v1/dispatcher.proto\"\xf5\x01\n\x0bListRequest\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x13\n\x0bid_prefixes\x18\x02 \x03(\t\x12\r\n\x05names\x18\x03 \x03(\t\x12\x15\n\rname_prefixes\x18\x04 \x03(\t\x12\x0e\n\x06labels\x18\x05 \x03(\t\x12\x13\n\x0bservice_ids\x18\x06 \x03(\t\x12\x10\n\x08node_ids\x18\x07 \x03(\t\x12-\n\x0e\x64\x65sired_states\x18\x08 \x03(\x0e\x32\x15.coveypb.v1.TaskState\x12#\n\x05roles\x18\t \x03(\x0e\x32\x14.coveypb.v1.NodeRole\x12\x13\n\x0bnode_labels\x18\n \x03(\t\"\x19\n\nGetRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"+\n\rRemoveRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\"\x1c\n\x0eRemoveResponse\x12\n\n\x02id\x18\x01 \x01(\t\"\x13\n\x11GetClusterRequest\"\xa4\x01\n\x14UpdateClusterRequest\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12%\n\x04spec\x18\x02 \x01(\x0b\x32\x17.coveypb.v1.ClusterSpec\x12\x1b\n\x13rotate_worker_token\x18\x03 \x01(\x08\x12\x1c\n\x14rotate_manager_token\x18\x04 \x01(\x08\x12\x19\n\x11rotate_unlock_key\x18\x05 \x01(\x08\"\x15\n\x13GetUnlockKeyRequest\"*\n\x14GetUnlockKeyResponse\x12\x12\n\nunlock_key\x18\x01 \x01(\t\"4\n\x11ListNodesResponse\x12\x1f\n\x05nodes\x18\x01 \x03(\x0b\x32\x10.coveypb.v1.Node\"U\n\x11UpdateNodeRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\"\n\x04spec\x18\x03 \x01(\x0b\x32\x14.coveypb.v1.NodeSpec\"h\n\x14ListServicesResponse\x12%\n\x08services\x18\x01 \x03(\x0b\x32\x13.coveypb.v1.Service\x12)\n\x06\x63ounts\x18\x02 \x03(\x0b\x32\x19.coveypb.v1.ServiceCounts\"D\n\rServiceCounts\x12\x0f\n\x07running\x18\x01 \x01(\x03\x12\x0f\n\x07\x64\x65sired\x18\x02 \x01(\x03\x12\x11\n\tcompleted\x18\x03 \x01(\x03\"=\n\x14\x43reateServiceRequest\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.coveypb.v1.ServiceSpec\"m\n\x14UpdateServiceRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12%\n\x04spec\x18\x03 \x01(\x0b\x32\x17.coveypb.v1.ServiceSpec\x12\x10\n\x08rollback\x18\x04 \x01(\x08\"4\n\x11ListTasksResponse\x12\x1f\n\x05tasks\x18\x01 \x03(\x0b\x32\x10.coveypb.v1.Task\"=\n\x14ListNetworksResponse\x12%\n\x08networks\x18\x01 \x03(\x0b\x32\x13.coveypb.v1.Network\"=\n\x14\x43reateNetworkRequest\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.coveypb.v1.NetworkSpec\":\n\x13ListSecretsResponse\x12#\n\x07secrets\x18\x01 \x03(\x0b\x32\x12.coveypb.v1.Secret\";\n\x13\x43reateSecretRequest\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.coveypb.v1.SecretSpec\"Y\n\x13UpdateSecretRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12$\n\x04spec\x18\x03 \x01(\x0b\x32\x16.coveypb.v1.SecretSpec\":\n\x13ListConfigsResponse\x12#\n\x07\x63onfigs\x18\x01 \x03(\x0b\x32\x12.coveypb.v1.Config\";\n\x13\x43reateConfigRequest\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.coveypb.v1.ConfigSpec\"Y\n\x13UpdateConfigRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12$\n\x04spec\x18\x03 \x01(\x0b\x32\x16.coveypb.v1.ConfigSpec\"\x0e\n\x0cWatchRequest\"\xc6\x02\n\x0c\x43lusterEvent\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12 \n\x04node\x18\x02 \x01(\x0b\x32\x10.coveypb.v1.NodeH\x00\x12&\n\x07service\x18\x03 \x01(\x0b\x32\x13.coveypb.v1.ServiceH\x00\x12 \n\x04task\x18\x04 \x01(\x0b\x32\x10.coveypb.v1.TaskH\x00\x12&\n\x07network\x18\x05 \x01(\x0b\x32\x13.coveypb.v1.NetworkH\x00\x12$\n\x06secret\x18\x06 \x01(\x0b\x32\x12.coveypb.v1.SecretH\x00\x12$\n\x06\x63onfig\x18\x07 \x01(\x0b\x32\x12.coveypb.v1.ConfigH\x00\x12&\n\x07\x63luster\x18\x08 \x01(\x0b\x32\x13.coveypb.v1.ClusterH\x00\x12\x14\n\x0ctimestamp_ns\x18\t \x01(\x03\x42\x08\n\x06object\"_\n\x0bLogsRequest\x12\x14\n\x0cservice_refs\x18\x01 \x03(\t\x12\x11\n\ttask_refs\x18\x02 \x03(\t\x12\'\n\x07options\x18\x03 \x01(\x0b\x32\x16.coveypb.v1.LogOptions\"\x16\n\x14ManagerStatusRequest\"\xcd\x01\n\x15ManagerStatusResponse\x12\x0f\n\x07raft_id\x18\x01 \x01(\x04\x12\x16\n\x0eleader_raft_id\x18\x02 \x01(\x04\x12\x16\n\x0eleader_node_id\x18\x03 \x01(\t\x12\x13\n\x0bleader_addr\x18\x04 \x01(\t\x12\x11\n\tis_leader\x18\x05 \x01(\x08\x12\x0c\n\x04term\x18\x06 \x01(\x04\x12\x0f\n\x07\x61pplied\x18\x07 \x01(\x04\x12,\n\x08managers\x18\x08 \x03(\x0b\x32\x1a.coveypb.v1.ManagerAddress2\xbf\x10\n\x07\x43ontrol\x12@\n\nGetCluster\x12\x1d.coveypb.v1.GetClusterRequest\x1a\x13.coveypb.v1.Cluster\x12\x46\n\rUpdateCluster\x12 .coveypb.v1.UpdateClusterRequest\x1a\x13.coveypb.v1.Cluster\x12Q\n\x0cGetUnlockKey\x12\x1f.coveypb.v1.GetUnlockKeyRequest\x1a .coveypb.v1.GetUnlockKeyResponse\x12\x43\n\tListNodes\x12\x17.coveypb.v1.ListRequest\x1a\x1d.coveypb.v1.ListNodesResponse\x12\x33\n\x07GetNode\x12\x16.coveypb.v1.GetRequest\x1a\x10.coveypb.v1.Node\x12=\n\nUpdateNode\x12\x1d.coveypb.v1.UpdateNodeRequest\x1a\x10.coveypb.v1.Node\x12\x43\n\nRemoveNode\x12\x19.coveypb.v1.RemoveRequest\x1a\x1a.coveypb.v1.RemoveResponse\x12I\n\x0cListServices\x12\x17.coveypb.v1.ListRequest\x1a .coveypb.v1.ListServicesResponse\x12\x39\n\nGetService\x12\x16.coveypb.v1.GetRequest\x1a\x13.coveypb.v1.Service\x12\x46\n\rCreateService\x12 .coveypb.v1.CreateServiceRequest\x1a\x13.coveypb.v1.Service\x12\x46\n\rUpdateService\x12 .coveypb.v1.UpdateServiceRequest\x1a\x13.coveypb.v1.Service\x12\x46\n\rRemoveService\x12\x19.coveypb.v1.RemoveRequest\x1a\x1a.coveypb.v1.RemoveResponse\x12\x43\n\tListTasks\x12\x17.coveypb.v1.ListRequest\x1a\x1d.coveypb.v1.ListTasksResponse\x12\x33\n\x07GetTask\x12\x16.coveypb.v1.GetRequest\x1a\x10.coveypb.v1.Task\x12I\n\x0cListNetworks\x12\x17.coveypb.v1.ListRequest\x1a .coveypb.v1.ListNetworksResponse\x12\x39\n\nGetNetwork\x12\x16.coveypb.v1.GetRequest\x1a\x13.coveypb.v1.Network\x12\x46\n\rCreateNetwork\x12 .coveypb.v1.CreateNetworkRequest\x1a\x13.coveypb.v1.Network\x12\x46\n\rRemoveNetwork\x12\x19.coveypb.v1.RemoveRequest\x1a\x1a.coveypb.v1.RemoveResponse\x12G\n\x0bListSecrets\x12\x17.coveypb.v1.ListRequest\x1a\x1f.coveypb.v1.ListSecretsResponse\x12\x37\n\tGetSecret\x12\x16.coveypb.v1.GetRequest\x1a\x12.coveypb.v1.Secret\x12\x43\n\x0c\x43reateSecret\x12\x1f.coveypb.v1.CreateSecretRequest\x1a\x12.coveypb.v1.Secret\x12\x43\n\x0cUpdateSecret\x12\x1f.coveypb.v1.UpdateSecretRequest\x1a\x12.coveypb.v1.Secret\x12\x45\n\x0cRemoveSecret\x12\x19.coveypb.v1.RemoveRequest\x1a\x1a.coveypb.v1.RemoveResponse\x12G\n\x0bListConfigs\x12\x17.coveypb.v1.ListRequest\x1a\x1f.coveypb.v1.ListConfigsResponse\x12\x37\n\tGetConfig\x12\x16.coveypb.v1.GetRequest\x1a\x12.coveypb.v1.Config\x12\x43\n\x0c\x43reateConfig\x12\x1f.coveypb.v1.CreateConfigRequest\x1a\x12.coveypb.v1.Config\x12\x43\n\x0cUpdateConfig\x12\x1f.coveypb.v1.UpdateConfigRequest\x1a\x12.coveypb.v1.Config\x12\x45\n\x0cRemoveConfig\x12\x19.coveypb.v1.RemoveRequest\x1a\x1a.coveypb.v1.RemoveResponse\x12=\n\x05Watch\x12\x18.coveypb.v1.WatchRequest\x1a\x18.coveypb.v1.ClusterEvent0\x01\x12\x37\n\x04Logs\x12\x17.coveypb.v1.LogsRequest\x1a\x14.coveypb.v1.LogBatch0\x01\x12M\n\x06Status\x12 .coveypb.v1.ManagerStatusRequest\x1a!.coveypb.v1.ManagerStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,47 +44,51 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCLUSTERREQUEST']._serialized_start=445
   _globals['_GETCLUSTERREQUEST']._serialized_end=464
   _globals['_UPDATECLUSTERREQUEST']._serialized_start=467
-  _globals['_UPDATECLUSTERREQUEST']._serialized_end=604
-  _globals['_LISTNODESRESPONSE']._serialized_start=606
-  _globals['_LISTNODESRESPONSE']._serialized_end=658
-  _globals['_UPDATENODEREQUEST']._serialized_start=660
-  _globals['_UPDATENODEREQUEST']._serialized_end=745
-  _globals['_LISTSERVICESRESPONSE']._serialized_start=747
-  _globals['_LISTSERVICESRESPONSE']._serialized_end=851
-  _globals['_SERVICECOUNTS']._serialized_start=853
-  _globals['_SERVICECOUNTS']._serialized_end=921
-  _globals['_CREATESERVICEREQUEST']._serialized_start=923
-  _globals['_CREATESERVICEREQUEST']._serialized_end=984
-  _globals['_UPDATESERVICEREQUEST']._serialized_start=986
-  _globals['_UPDATESERVICEREQUEST']._serialized_end=1095
-  _globals['_LISTTASKSRESPONSE']._serialized_start=1097
-  _globals['_LISTTASKSRESPONSE']._serialized_end=1149
-  _globals['_LISTNETWORKSRESPONSE']._serialized_start=1151
-  _globals['_LISTNETWORKSRESPONSE']._serialized_end=1212
-  _globals['_CREATENETWORKREQUEST']._serialized_start=1214
-  _globals['_CREATENETWORKREQUEST']._serialized_end=1275
-  _globals['_LISTSECRETSRESPONSE']._serialized_start=1277
-  _globals['_LISTSECRETSRESPONSE']._serialized_end=1335
-  _globals['_CREATESECRETREQUEST']._serialized_start=1337
-  _globals['_CREATESECRETREQUEST']._serialized_end=1396
-  _globals['_UPDATESECRETREQUEST']._serialized_start=1398
-  _globals['_UPDATESECRETREQUEST']._serialized_end=1487
-  _globals['_LISTCONFIGSRESPONSE']._serialized_start=1489
-  _globals['_LISTCONFIGSRESPONSE']._serialized_end=1547
-  _globals['_CREATECONFIGREQUEST']._serialized_start=1549
-  _globals['_CREATECONFIGREQUEST']._serialized_end=1608
-  _globals['_UPDATECONFIGREQUEST']._serialized_start=1610
-  _globals['_UPDATECONFIGREQUEST']._serialized_end=1699
-  _globals['_WATCHREQUEST']._serialized_start=1701
-  _globals['_WATCHREQUEST']._serialized_end=1715
-  _globals['_CLUSTEREVENT']._serialized_start=1718
-  _globals['_CLUSTEREVENT']._serialized_end=2044
-  _globals['_LOGSREQUEST']._serialized_start=2046
-  _globals['_LOGSREQUEST']._serialized_end=2141
-  _globals['_MANAGERSTATUSREQUEST']._serialized_start=2143
-  _globals['_MANAGERSTATUSREQUEST']._serialized_end=2165
-  _globals['_MANAGERSTATUSRESPONSE']._serialized_start=2168
-  _globals['_MANAGERSTATUSRESPONSE']._serialized_end=2373
-  _globals['_CONTROL']._serialized_start=2376
-  _globals['_CONTROL']._serialized_end=4404
+  _globals['_UPDATECLUSTERREQUEST']._serialized_end=631
+  _globals['_GETUNLOCKKEYREQUEST']._serialized_start=633
+  _globals['_GETUNLOCKKEYREQUEST']._serialized_end=654
+  _globals['_GETUNLOCKKEYRESPONSE']._serialized_start=656
+  _globals['_GETUNLOCKKEYRESPONSE']._serialized_end=698
+  _globals['_LISTNODESRESPONSE']._serialized_start=700
+  _globals['_LISTNODESRESPONSE']._serialized_end=752
+  _globals['_UPDATENODEREQUEST']._serialized_start=754
+  _globals['_UPDATENODEREQUEST']._serialized_end=839
+  _globals['_LISTSERVICESRESPONSE']._serialized_start=841
+  _globals['_LISTSERVICESRESPONSE']._serialized_end=945
+  _globals['_SERVICECOUNTS']._serialized_start=947
+  _globals['_SERVICECOUNTS']._serialized_end=1015
+  _globals['_CREATESERVICEREQUEST']._serialized_start=1017
+  _globals['_CREATESERVICEREQUEST']._serialized_end=1078
+  _globals['_UPDATESERVICEREQUEST']._serialized_start=1080
+  _globals['_UPDATESERVICEREQUEST']._serialized_end=1189
+  _globals['_LISTTASKSRESPONSE']._serialized_start=1191
+  _globals['_LISTTASKSRESPONSE']._serialized_end=1243
+  _globals['_LISTNETWORKSRESPONSE']._serialized_start=1245
+  _globals['_LISTNETWORKSRESPONSE']._serialized_end=1306
+  _globals['_CREATENETWORKREQUEST']._serialized_start=1308
+  _globals['_CREATENETWORKREQUEST']._serialized_end=1369
+  _globals['_LISTSECRETSRESPONSE']._serialized_start=1371
+  _globals['_LISTSECRETSRESPONSE']._serialized_end=1429
+  _globals['_CREATESECRETREQUEST']._serialized_start=1431
+  _globals['_CREATESECRETREQUEST']._serialized_end=1490
+  _globals['_UPDATESECRETREQUEST']._serialized_start=1492
+  _globals['_UPDATESECRETREQUEST']._serialized_end=1581
+  _globals['_LISTCONFIGSRESPONSE']._serialized_start=1583
+  _globals['_LISTCONFIGSRESPONSE']._serialized_end=1641
+  _globals['_CREATECONFIGREQUEST']._serialized_start=1643
+  _globals['_CREATECONFIGREQUEST']._serialized_end=1702
+  _globals['_UPDATECONFIGREQUEST']._serialized_start=1704
+  _globals['_UPDATECONFIGREQUEST']._serialized_end=1793
+  _globals['_WATCHREQUEST']._serialized_start=1795
+  _globals['_WATCHREQUEST']._serialized_end=1809
+  _globals['_CLUSTEREVENT']._serialized_start=1812
+  _globals['_CLUSTEREVENT']._serialized_end=2138
+  _globals['_LOGSREQUEST']._serialized_start=2140
+  _globals['_LOGSREQUEST']._serialized_end=2235
+  _globals['_MANAGERSTATUSREQUEST']._serialized_start=2237
+  _globals['_MANAGERSTATUSREQUEST']._serialized_end=2259
+  _globals['_MANAGERSTATUSRESPONSE']._serialized_start=2262
+  _globals['_MANAGERSTATUSRESPONSE']._serialized_end=2467
+  _globals['_CONTROL']._serialized_start=2470
+  _globals['_CONTROL']._serialized_end=4581
 # @@protoc_insertion_point(module_scope)

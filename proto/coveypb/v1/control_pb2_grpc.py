@@ -46,6 +46,11 @@ class ControlStub:
                 request_serializer=coveypb_dot_v1_dot_control__pb2.UpdateClusterRequest.SerializeToString,
                 response_deserializer=coveypb_dot_v1_dot_objects__pb2.Cluster.FromString,
                 _registered_method=True)
+        self.GetUnlockKey = channel.unary_unary(
+                '/coveypb.v1.Control/GetUnlockKey',
+                request_serializer=coveypb_dot_v1_dot_control__pb2.GetUnlockKeyRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_control__pb2.GetUnlockKeyResponse.FromString,
+                _registered_method=True)
         self.ListNodes = channel.unary_unary(
                 '/coveypb.v1.Control/ListNodes',
                 request_serializer=coveypb_dot_v1_dot_control__pb2.ListRequest.SerializeToString,
@@ -199,6 +204,13 @@ class ControlServicer:
 
     def UpdateCluster(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUnlockKey(self, request, context):
+        """The one way by which the unlock key is shown.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -385,6 +397,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.UpdateCluster,
                     request_deserializer=coveypb_dot_v1_dot_control__pb2.UpdateClusterRequest.FromString,
                     response_serializer=coveypb_dot_v1_dot_objects__pb2.Cluster.SerializeToString,
+            ),
+            'GetUnlockKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUnlockKey,
+                    request_deserializer=coveypb_dot_v1_dot_control__pb2.GetUnlockKeyRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_control__pb2.GetUnlockKeyResponse.SerializeToString,
             ),
             'ListNodes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListNodes,
@@ -581,6 +598,33 @@ class Control:
             '/coveypb.v1.Control/UpdateCluster',
             coveypb_dot_v1_dot_control__pb2.UpdateClusterRequest.SerializeToString,
             coveypb_dot_v1_dot_objects__pb2.Cluster.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUnlockKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Control/GetUnlockKey',
+            coveypb_dot_v1_dot_control__pb2.GetUnlockKeyRequest.SerializeToString,
+            coveypb_dot_v1_dot_control__pb2.GetUnlockKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

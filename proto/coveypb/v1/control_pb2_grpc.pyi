@@ -38,6 +38,8 @@ class ControlStub:
     def __new__(cls, channel: _aio.Channel) -> ControlAsyncStub: ...
     GetCluster: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetClusterRequest, _objects_pb2.Cluster]
     UpdateCluster: _grpc.UnaryUnaryMultiCallable[_control_pb2.UpdateClusterRequest, _objects_pb2.Cluster]
+    GetUnlockKey: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetUnlockKeyRequest, _control_pb2.GetUnlockKeyResponse]
+    """The one way by which the unlock key is shown."""
     ListNodes: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListNodesResponse]
     GetNode: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _objects_pb2.Node]
     UpdateNode: _grpc.UnaryUnaryMultiCallable[_control_pb2.UpdateNodeRequest, _objects_pb2.Node]
@@ -74,6 +76,8 @@ class ControlAsyncStub(ControlStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCluster: _aio.UnaryUnaryMultiCallable[_control_pb2.GetClusterRequest, _objects_pb2.Cluster]  # type: ignore[assignment]
     UpdateCluster: _aio.UnaryUnaryMultiCallable[_control_pb2.UpdateClusterRequest, _objects_pb2.Cluster]  # type: ignore[assignment]
+    GetUnlockKey: _aio.UnaryUnaryMultiCallable[_control_pb2.GetUnlockKeyRequest, _control_pb2.GetUnlockKeyResponse]  # type: ignore[assignment]
+    """The one way by which the unlock key is shown."""
     ListNodes: _aio.UnaryUnaryMultiCallable[_control_pb2.ListRequest, _control_pb2.ListNodesResponse]  # type: ignore[assignment]
     GetNode: _aio.UnaryUnaryMultiCallable[_control_pb2.GetRequest, _objects_pb2.Node]  # type: ignore[assignment]
     UpdateNode: _aio.UnaryUnaryMultiCallable[_control_pb2.UpdateNodeRequest, _objects_pb2.Node]  # type: ignore[assignment]
@@ -119,6 +123,14 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.UpdateClusterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_objects_pb2.Cluster, _abc.Awaitable[_objects_pb2.Cluster]]: ...
+
+    @_abc_1.abstractmethod
+    def GetUnlockKey(
+        self,
+        request: _control_pb2.GetUnlockKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.GetUnlockKeyResponse, _abc.Awaitable[_control_pb2.GetUnlockKeyResponse]]:
+        """The one way by which the unlock key is shown."""
 
     @_abc_1.abstractmethod
     def ListNodes(

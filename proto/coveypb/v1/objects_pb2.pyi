@@ -498,6 +498,33 @@ class EngineDescription(_message.Message):
 Global___EngineDescription: _TypeAlias = EngineDescription  # noqa: Y015
 
 @_typing.final
+class TLSInfo(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRUST_ROOT_FIELD_NUMBER: _builtins.int
+    ISSUER_SUBJECT_FIELD_NUMBER: _builtins.int
+    ISSUER_PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    trust_root: _builtins.bytes
+    """PEM of all that the node trusts."""
+    issuer_subject: _builtins.bytes
+    """DER of the issuer of the node's certificate: its name and its public key."""
+    issuer_public_key: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        trust_root: _builtins.bytes = ...,
+        issuer_subject: _builtins.bytes = ...,
+        issuer_public_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issuer_public_key", b"issuer_public_key", "issuer_subject", b"issuer_subject", "trust_root", b"trust_root"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TLSInfo: _TypeAlias = TLSInfo  # noqa: Y015
+
+@_typing.final
 class NodeDescription(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -505,6 +532,7 @@ class NodeDescription(_message.Message):
     PLATFORM_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
+    TLS_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     @_builtins.property
     def platform(self) -> Global___Platform: ...
@@ -512,6 +540,8 @@ class NodeDescription(_message.Message):
     def resources(self) -> Global___Resources: ...
     @_builtins.property
     def engine(self) -> Global___EngineDescription: ...
+    @_builtins.property
+    def tls(self) -> Global___TLSInfo: ...
     def __init__(
         self,
         *,
@@ -519,10 +549,11 @@ class NodeDescription(_message.Message):
         platform: Global___Platform | None = ...,
         resources: Global___Resources | None = ...,
         engine: Global___EngineDescription | None = ...,
+        tls: Global___TLSInfo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "platform", b"platform", "resources", b"resources"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "platform", b"platform", "resources", b"resources", "tls", b"tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "hostname", b"hostname", "platform", b"platform", "resources", b"resources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "hostname", b"hostname", "platform", b"platform", "resources", b"resources", "tls", b"tls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1950,21 +1981,82 @@ class CASettings(_message.Message):
 
     NODE_CERT_EXPIRY_NS_FIELD_NUMBER: _builtins.int
     FORCE_ROTATE_FIELD_NUMBER: _builtins.int
+    SIGNING_CERT_FIELD_NUMBER: _builtins.int
+    SIGNING_KEY_FIELD_NUMBER: _builtins.int
+    EXTERNAL_CAS_FIELD_NUMBER: _builtins.int
     node_cert_expiry_ns: _builtins.int
     force_rotate: _builtins.int
+    signing_cert: _builtins.bytes
+    """Of a request alone: never stored, never shown."""
+    signing_key: _builtins.bytes
+    @_builtins.property
+    def external_cas(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExternalCA]: ...
     def __init__(
         self,
         *,
         node_cert_expiry_ns: _builtins.int = ...,
         force_rotate: _builtins.int = ...,
+        signing_cert: _builtins.bytes = ...,
+        signing_key: _builtins.bytes = ...,
+        external_cas: _abc.Iterable[Global___ExternalCA] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["force_rotate", b"force_rotate", "node_cert_expiry_ns", b"node_cert_expiry_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["external_cas", b"external_cas", "force_rotate", b"force_rotate", "node_cert_expiry_ns", b"node_cert_expiry_ns", "signing_cert", b"signing_cert", "signing_key", b"signing_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CASettings: _TypeAlias = CASettings  # noqa: Y015
+
+@_typing.final
+class ExternalCA(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class OptionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    CA_CERT_FIELD_NUMBER: _builtins.int
+    protocol: _builtins.str
+    url: _builtins.str
+    ca_cert: _builtins.bytes
+    """PEM of the root that it signs for; empty: the cluster's present root."""
+    @_builtins.property
+    def options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        protocol: _builtins.str = ...,
+        url: _builtins.str = ...,
+        options: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        ca_cert: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_cert", b"ca_cert", "options", b"options", "protocol", b"protocol", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExternalCA: _TypeAlias = ExternalCA  # noqa: Y015
 
 @_typing.final
 class ClusterSpec(_message.Message):
@@ -2016,11 +2108,14 @@ class RootCA(_message.Message):
     CERT_DIGEST_FIELD_NUMBER: _builtins.int
     JOIN_TOKEN_WORKER_FIELD_NUMBER: _builtins.int
     JOIN_TOKEN_MANAGER_FIELD_NUMBER: _builtins.int
+    ROTATION_FIELD_NUMBER: _builtins.int
     key: _builtins.bytes
     cert: _builtins.bytes
     cert_digest: _builtins.str
     join_token_worker: _builtins.str
     join_token_manager: _builtins.str
+    @_builtins.property
+    def rotation(self) -> Global___RootRotation: ...
     def __init__(
         self,
         *,
@@ -2029,14 +2124,44 @@ class RootCA(_message.Message):
         cert_digest: _builtins.str = ...,
         join_token_worker: _builtins.str = ...,
         join_token_manager: _builtins.str = ...,
+        rotation: Global___RootRotation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rotation", b"rotation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cert", b"cert", "cert_digest", b"cert_digest", "join_token_manager", b"join_token_manager", "join_token_worker", b"join_token_worker", "key", b"key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cert", b"cert", "cert_digest", b"cert_digest", "join_token_manager", b"join_token_manager", "join_token_worker", b"join_token_worker", "key", b"key", "rotation", b"rotation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RootCA: _TypeAlias = RootCA  # noqa: Y015
+
+@_typing.final
+class RootRotation(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CERT_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    CROSS_SIGNED_FIELD_NUMBER: _builtins.int
+    BEGAN_AT_NS_FIELD_NUMBER: _builtins.int
+    cert: _builtins.bytes
+    key: _builtins.bytes
+    cross_signed: _builtins.bytes
+    """The new root's name and key, signed by the old root."""
+    began_at_ns: _builtins.int
+    def __init__(
+        self,
+        *,
+        cert: _builtins.bytes = ...,
+        key: _builtins.bytes = ...,
+        cross_signed: _builtins.bytes = ...,
+        began_at_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["began_at_ns", b"began_at_ns", "cert", b"cert", "cross_signed", b"cross_signed", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RootRotation: _TypeAlias = RootRotation  # noqa: Y015
 
 @_typing.final
 class Cluster(_message.Message):
@@ -2049,9 +2174,11 @@ class Cluster(_message.Message):
     DEFAULT_ADDRESS_POOL_FIELD_NUMBER: _builtins.int
     SUBNET_SIZE_FIELD_NUMBER: _builtins.int
     DATA_PATH_PORT_FIELD_NUMBER: _builtins.int
+    UNLOCK_KEY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     subnet_size: _builtins.int
     data_path_port: _builtins.int
+    unlock_key: _builtins.str
     @_builtins.property
     def meta(self) -> Global___Meta: ...
     @_builtins.property
@@ -2070,10 +2197,11 @@ class Cluster(_message.Message):
         default_address_pool: _abc.Iterable[_builtins.str] | None = ...,
         subnet_size: _builtins.int = ...,
         data_path_port: _builtins.int = ...,
+        unlock_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["meta", b"meta", "root_ca", b"root_ca", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_path_port", b"data_path_port", "default_address_pool", b"default_address_pool", "id", b"id", "meta", b"meta", "root_ca", b"root_ca", "spec", b"spec", "subnet_size", b"subnet_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_path_port", b"data_path_port", "default_address_pool", b"default_address_pool", "id", b"id", "meta", b"meta", "root_ca", b"root_ca", "spec", b"spec", "subnet_size", b"subnet_size", "unlock_key", b"unlock_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
