@@ -13,13 +13,14 @@ from covey.ids import new_id
 from covey.objects import Cluster, Meta, Node, NodeDescription, NodeSpec, replace
 from covey.settings import check_pools, check_spec
 from covey.states import NodeRole
+from manager import refounding
 from manager.ca import certificates
 from manager.ca.cluster import new_cluster, root_pair
 from manager.config import ManagerConfig, ManagerMode
 from manager.identity import ManagerIdentity, write_file, write_identity
 from manager.raft import joining
-from manager.raft.disk import Identity, enter_group, found_group, is_member
-from manager.raft.sealing import KEY_BYTES, AesSealer
+from manager.raft.disk import Identity, enter_group, found_group
+from manager.raft.sealing import KEY_BYTES, KeyRing
 from manager.store import Member
 from manager.store import snapshot as store_snapshot
 from manager.store.schema import CLUSTERS, NODES
@@ -28,27 +29,35 @@ from manager.store.view import View
 log = logging.getLogger(__name__)
 
 
-def data_key(config: ManagerConfig) -> AesSealer:
+def data_key(config: ManagerConfig) -> KeyRing:
     """The key that seals what lies on this manager's disk; made at the first start."""
     path = config.manager_dir / "data.key"
     config.manager_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         write_file(path, secrets.token_bytes(KEY_BYTES), 0o600)
-    return AesSealer(path.read_bytes())
+    return KeyRing.of(path.read_bytes())
 
 
-async def prepare(config: ManagerConfig, sealer: AesSealer) -> ManagerIdentity:
+async def prepare(config: ManagerConfig, ring: KeyRing) -> ManagerIdentity:
     """Makes STATE/manager/raft that of a member, if it is not yet; returns who this manager is.
 
     Raises:
         CoveyError: no manager took this one in; ConflictError: there is nothing to go on with.
     """
     folder = config.manager_dir / "raft"
-    if is_member(folder):
+    if refounding.settle(folder):
+        if config.mode is ManagerMode.FORCE:
+            beginning = refounding.found_anew(config, ring)
+            log.warning(
+                "the group is founded anew with this manager alone, at entry %d of term %d; %d memberships of before are over",
+                beginning.index,
+                beginning.term,
+                len(beginning.retired),
+            )
         return ManagerIdentity(config.identity_dir)
     match config.mode:
         case ManagerMode.BOOTSTRAP:
-            _found(config, sealer)
+            _found(config, ring)
             return ManagerIdentity(config.identity_dir)
         case ManagerMode.JOIN:
             identity = ManagerIdentity(config.identity_dir)
@@ -69,7 +78,7 @@ async def prepare(config: ManagerConfig, sealer: AesSealer) -> ManagerIdentity:
             )
 
 
-def _found(config: ManagerConfig, sealer: AesSealer) -> None:
+def _found(config: ManagerConfig, ring: KeyRing) -> None:
     now_ns = wall_clock()
     check_spec(config.cluster_spec)
     cluster = _configured(new_cluster(config.cluster_spec, now_ns), config)
@@ -90,7 +99,7 @@ def _found(config: ManagerConfig, sealer: AesSealer) -> None:
     view = first_view(cluster, _first_node(config, node_id), now_ns)
     found_group(
         config.manager_dir / "raft",
-        sealer,
+        ring,
         Identity(cluster_id=cluster.id, raft_id=member.raft_id, node_id=node_id, members=(member,)),
         store_snapshot.encode(view, (member,)),
     )

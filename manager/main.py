@@ -29,7 +29,7 @@ from manager.logbroker.broker import LogBroker
 from manager.raft import joining
 from manager.raft.errors import RemovedError, StorageError
 from manager.raft.node import RaftNode
-from manager.raft.sealing import AesSealer
+from manager.raft.sealing import KeyRing
 from manager.raft.service import RaftService
 from manager.role import RoleManager
 from manager.store import StateMachine, Store
@@ -51,13 +51,13 @@ class Stopped(Exception):  # noqa: N818 - asked for, not an error
 class Manager:
     """Everything that one manager process holds."""
 
-    def __init__(self, config: ManagerConfig, identity: ManagerIdentity, sealer: AesSealer) -> None:
+    def __init__(self, config: ManagerConfig, identity: ManagerIdentity, ring: KeyRing) -> None:
         self._config = config
         self._identity = identity
         nodes: list[RaftNode] = []
 
         def connect(machine: StateMachine) -> RaftNode:
-            nodes.append(RaftNode.open(config.manager_dir / "raft", sealer, machine, identity.channel_credentials))
+            nodes.append(RaftNode.open(config.manager_dir / "raft", ring, machine, identity.channel_credentials))
             return nodes[0]
 
         self._store = Store(connect)
@@ -192,11 +192,11 @@ async def _to_end(reader: asyncio.StreamReader, stop: asyncio.Event) -> None:
 
 async def serve(config: ManagerConfig) -> int:
     """One life of the process: its exit code."""
-    sealer = data_key(config)
-    identity = await prepare(config, sealer)
+    ring = data_key(config)
+    identity = await prepare(config, ring)
     code = 0
     try:
-        await Manager(config, identity, sealer).run()
+        await Manager(config, identity, ring).run()
     except* Stopped:
         log.info("the manager ends as asked")
     except* RemovedError as errors:

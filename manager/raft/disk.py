@@ -18,7 +18,7 @@ import msgspec
 
 from manager.raft.core import Entry, HardState, MemoryStorage, Snapshot, SnapshotMeta, bootstrap_snapshot
 from manager.raft.errors import InUseError, StorageError, WriteFailedError
-from manager.raft.sealing import Sealer
+from manager.raft.sealing import KeyRing
 from manager.raft.segment import Frame, sync_folder, write_all
 from manager.raft.snapshots import SnapshotFolder
 from manager.raft.stable import rebuild
@@ -38,13 +38,15 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 class Disk:
     """Made by ``Disk.open`` alone."""
 
-    def __init__(self, folder: Path, sealer: Sealer, *, segment_bytes: int) -> None:
+    def __init__(self, folder: Path, ring: KeyRing, *, segment_bytes: int) -> None:
         self._folder = folder
-        self._wal = Wal(folder / "wal", sealer, segment_bytes=segment_bytes)
-        self._snapshots = SnapshotFolder(folder / "snapshots", sealer)
+        self._wal = Wal(folder / "wal", ring, segment_bytes=segment_bytes)
+        self._snapshots = SnapshotFolder(folder / "snapshots", ring)
         self._log_thread = ThreadPoolExecutor(1, "raft-log")
         self._snapshot_thread = ThreadPoolExecutor(1, "raft-snapshot")
         self._lock = _lock(folder)
+        self._resealing = asyncio.Lock()
+        self._closed = False
         self.identity: Identity
         self.storage: MemoryStorage
         self.snapshot: Snapshot | None
@@ -53,7 +55,7 @@ class Disk:
     def open(
         cls,
         folder: Path,
-        sealer: Sealer,
+        ring: KeyRing,
         *,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> Disk:
@@ -62,7 +64,7 @@ class Disk:
         Raises:
             StorageError: the folder is in use, damaged, or not that of a member.
         """
-        disk = cls(folder, sealer, segment_bytes=segment_bytes)
+        disk = cls(folder, ring, segment_bytes=segment_bytes)
         try:
             disk.identity = read_identity(folder)
             disk.snapshot = disk._snapshots.open()
@@ -126,22 +128,50 @@ class Disk:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._snapshot_thread, self._snapshots.load, index)
 
+    async def reseal(self, ring: KeyRing) -> None:
+        """From now on everything new is sealed with ``ring.current``; returns when no file needs another key. Saves go on meanwhile.
+
+        Closed segments and snapshots are written anew one by one, each replaced in one step with all that it held, so a crash at
+        any moment leaves files of both keys and nothing else. Raises StorageError; after a WriteFailedError no save succeeds.
+        """
+        run = asyncio.get_running_loop().run_in_executor
+        async with self._resealing:
+            self._require_open()
+            for path in await run(self._log_thread, self._change_ring, ring):
+                self._require_open()
+                fresh = await run(self._snapshot_thread, self._wal.reseal, path)
+                self._require_open()
+                if fresh:
+                    await run(self._log_thread, self._wal.replace, path, fresh)
+            self._require_open()
+            await run(self._snapshot_thread, self._snapshots.reseal)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StorageError(f"{self._folder} was closed")
+
+    def _change_ring(self, ring: KeyRing) -> list[Path]:
+        """In the log's thread: a snapshot from the leader is saved there, wholly before this or wholly after it."""
+        self._snapshots.ring = ring
+        return self._wal.change_ring(ring)
+
     def close(self) -> None:
         """Ends the threads after what they have to do, and lets the folder go."""
+        self._closed = True
         self._log_thread.shutdown(wait=True)
         self._snapshot_thread.shutdown(wait=True)
         self._wal.close()
         os.close(self._lock)
 
 
-def found_group(folder: Path, sealer: Sealer, identity: Identity, data: bytes) -> None:
+def found_group(folder: Path, ring: KeyRing, identity: Identity, data: bytes) -> None:
     """Prepares the folder of a group's first member; ``data`` is the state machine's state at the beginning.
 
     Raises:
         StorageError: the folder is that of a member already.
     """
     _require_empty(folder)
-    snapshots = SnapshotFolder(folder / "snapshots", sealer)
+    snapshots = SnapshotFolder(folder / "snapshots", ring)
     snapshots.open()
     snapshots.save(bootstrap_snapshot([identity.raft_id], data))
     _write_identity(folder, identity)

@@ -21,6 +21,18 @@ class CorruptError(StorageError):
         self.offset = offset
 
 
+class MissingKeyError(StorageError):
+    """A file is sealed with a data key that this manager does not hold."""
+
+    def __init__(self, path: Path, key_id: int, known: list[int]) -> None:
+        super().__init__(
+            f"{path} is sealed with data key {key_id}, but this manager holds only {', '.join(map(str, known))}: put back the "
+            "keys that belong to this folder, or remove the manager from the cluster and join it again"
+        )
+        self.path = path
+        self.key_id = key_id
+
+
 class InUseError(StorageError):
     """Another process holds the folder."""
 

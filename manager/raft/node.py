@@ -22,7 +22,7 @@ from manager.raft.driver import Driver, Tuning
 from manager.raft.errors import RemovedError
 from manager.raft.group import adding, heir, removing, require_quorum_without
 from manager.raft.peer import Credentials
-from manager.raft.sealing import Sealer
+from manager.raft.sealing import KeyRing
 from manager.store.consensus import Leadership, Member, NotLeaderError, StateMachine
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class RaftNode:
     def open(
         cls,
         folder: Path,
-        sealer: Sealer,
+        ring: KeyRing,
         machine: StateMachine,
         credentials: Credentials,
         tuning: Tuning | None = None,
@@ -56,12 +56,20 @@ class RaftNode:
         Raises:
             StorageError: the folder is in use, damaged, or of no member.
         """
-        disk = Disk.open(folder, sealer)
+        disk = Disk.open(folder, ring)
         try:
             return cls(Driver(disk, machine, credentials, tuning or Tuning()))
         except BaseException:
             disk.close()
             raise
+
+    async def reseal(self, ring: KeyRing) -> None:
+        """Seals everything on the disk with the ring's current key, while writes go on; the ring must hold the keys in use so far too.
+
+        Raises:
+            StorageError: a file cannot be read or written; when it was a write, the node ends.
+        """
+        await self._driver.disk.reseal(ring)
 
     @property
     def identity(self) -> Identity:

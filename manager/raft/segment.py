@@ -3,7 +3,7 @@
 Law: a frame is written only after the one before it is durable, so a frame that does not check out is a torn tail if nothing
 valid follows it, and damage otherwise. A file is never continued after its process: a restart begins the next one.
 
-    file:  magic (8) salt (16), then frames;  frame: magic (4) number (4) length (4) crc32 of number, length, payload (4) payload
+    file:  head (see sealing), then frames;  frame: magic (4) number (4) length (4) crc32 of number, length, payload (4) payload
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ import msgspec
 
 from manager.raft.core import Entry, HardState
 from manager.raft.errors import CorruptError
-from manager.raft.sealing import SALT_BYTES, Cipher, Sealer, SealError, new_salt
+from manager.raft.sealing import HEAD_BYTES, Cipher, KeyRing, SealError
 
-FILE_MAGIC = b"CoveyWL1"
+FILE_MAGIC = b"CoveyWL2"
 _FRAME_MAGIC = b"\xc0VF\x1e"
 _HEAD = struct.Struct(">4sIII")
 _NUMBERS = struct.Struct(">II")
-FILE_HEAD_BYTES = len(FILE_MAGIC) + SALT_BYTES
 MAX_FRAME_BYTES = 1 << 30
 
 
@@ -56,26 +55,27 @@ class SegmentWriter:
 
     __slots__ = ("_cipher", "_fd", "_number", "last_index", "path", "sequence", "size")
 
-    def __init__(self, folder: Path, sequence: int, sealer: Sealer) -> None:
+    def __init__(self, folder: Path, sequence: int, ring: KeyRing) -> None:
         self.path = segment_path(folder, sequence)
         self.sequence = sequence
         self.last_index = 0
-        salt = new_salt()
-        self._cipher = sealer.cipher(_purpose(sequence), salt)
+        head, self._cipher = ring.begin(FILE_MAGIC, _purpose(sequence))
         self._number = 0
         fresh = self.path.with_suffix(".new")
         self._fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        write_all(self._fd, FILE_MAGIC + salt)
+        write_all(self._fd, head)
         os.fsync(self._fd)
         fresh.rename(self.path)
         sync_folder(folder)
-        self.size = FILE_HEAD_BYTES
+        self.size = HEAD_BYTES
+
+    @property
+    def key_id(self) -> int:
+        return self._cipher.key_id
 
     def append(self, frame: Frame) -> None:
         """Writes and flushes one frame. Any OSError leaves the file in an unknown state."""
-        payload = self._cipher.seal(self._number, _encoder.encode(frame))
-        crc = zlib.crc32(payload, zlib.crc32(_NUMBERS.pack(self._number, len(payload))))
-        data = _HEAD.pack(_FRAME_MAGIC, self._number, len(payload), crc) + payload
+        data = _seal(self._cipher, self._number, frame)
         write_all(self._fd, data)
         os.fdatasync(self._fd)
         self._number += 1
@@ -87,18 +87,43 @@ class SegmentWriter:
         os.close(self._fd)
 
 
-def read_segment(path: Path, sequence: int, sealer: Sealer, *, last: bool) -> list[Frame]:
+def reseal_segment(path: Path, sequence: int, ring: KeyRing) -> Path | None:
+    """Writes a closed segment anew under the ring's current key, durably, beside itself: the new file, which is to be renamed over
+    it, or None if that key seals it already. Raises CorruptError, MissingKeyError, OSError.
+    """
+    data = path.read_bytes()
+    if ring.resume(path, FILE_MAGIC, _purpose(sequence), data).key_id == ring.current:
+        return None
+    frames = read_segment(path, sequence, ring, last=False)
+    fresh = path.with_suffix(".new")
+    head, cipher = ring.begin(FILE_MAGIC, _purpose(sequence))
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(fd, head)
+        for number, frame in enumerate(frames):
+            write_all(fd, _seal(cipher, number, frame))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    return fresh
+
+
+def _seal(cipher: Cipher, number: int, frame: Frame) -> bytes:
+    payload = cipher.seal(number, _encoder.encode(frame))
+    crc = zlib.crc32(payload, zlib.crc32(_NUMBERS.pack(number, len(payload))))
+    return _HEAD.pack(_FRAME_MAGIC, number, len(payload), crc) + payload
+
+
+def read_segment(path: Path, sequence: int, ring: KeyRing, *, last: bool) -> list[Frame]:
     """The frames of a file. In the last file a torn tail is cut off, durably.
 
     Raises:
-        CorruptError: something that was durable does not check out.
+        CorruptError: something that was durable does not check out; MissingKeyError.
     """
     data = path.read_bytes()
-    if data[: len(FILE_MAGIC)] != FILE_MAGIC or len(data) < FILE_HEAD_BYTES:
-        raise CorruptError(path, 0, "it does not begin as a log file of Covey does")
-    cipher = sealer.cipher(_purpose(sequence), data[len(FILE_MAGIC) : FILE_HEAD_BYTES])
+    cipher = ring.resume(path, FILE_MAGIC, _purpose(sequence), data)
     frames: list[Frame] = []
-    offset = FILE_HEAD_BYTES
+    offset = HEAD_BYTES
     while offset < len(data):
         payload = _payload(data, offset, len(frames))
         if payload is None:
@@ -136,7 +161,8 @@ def _open(path: Path, offset: int, cipher: Cipher, number: int, payload: bytes) 
     try:
         return _decoder.decode(cipher.open(number, payload))
     except SealError:
-        raise CorruptError(path, offset, f"record {number} does not open with this data key at this place") from None
+        reason = f"record {number} does not open with data key {cipher.key_id} at this place"
+        raise CorruptError(path, offset, reason) from None
     except msgspec.DecodeError as error:
         raise CorruptError(path, offset, f"record {number} is not understood ({error})") from None
 

@@ -13,10 +13,10 @@ import msgspec
 
 from manager.raft.core import Snapshot, SnapshotMeta
 from manager.raft.errors import CorruptError, WriteFailedError
-from manager.raft.sealing import SALT_BYTES, Sealer, SealError, new_salt
+from manager.raft.sealing import HEAD_BYTES, KeyRing, SealError, key_id_of
 from manager.raft.segment import sync_folder, write_all
 
-_MAGIC = b"CoveySN1"
+_MAGIC = b"CoveySN2"
 _PIECE_BYTES = 1 << 20
 _LENGTH_BYTES = 4
 
@@ -33,9 +33,9 @@ _head_decoder = msgspec.msgpack.Decoder(_Head)
 class SnapshotFolder:
     """The snapshots of one member, oldest first."""
 
-    def __init__(self, folder: Path, sealer: Sealer) -> None:
+    def __init__(self, folder: Path, ring: KeyRing) -> None:
         self._folder = folder
-        self._sealer = sealer
+        self.ring = ring
 
     def open(self) -> Snapshot | None:
         """The latest snapshot. Raises CorruptError."""
@@ -59,6 +59,14 @@ class SnapshotFolder:
         except OSError as error:
             raise WriteFailedError(path, error) from error
 
+    def reseal(self) -> None:
+        """Writes anew what the current key does not seal. Raises CorruptError, MissingKeyError, WriteFailedError."""
+        for path in self._paths():
+            with path.open("rb") as file:
+                head = file.read(HEAD_BYTES)
+            if key_id_of(head) != self.ring.current:
+                self.save(self._read(path))
+
     def prune(self, keep_old: int = 0) -> None:
         """Removes all but the latest and ``keep_old`` before it. Raises WriteFailedError."""
         try:
@@ -71,12 +79,11 @@ class SnapshotFolder:
         return sorted(self._folder.glob("*.snap"))
 
     def _write(self, path: Path, snapshot: Snapshot) -> None:
-        salt = new_salt()
-        cipher = self._sealer.cipher(_purpose(path), salt)
+        file_head, cipher = self.ring.begin(_MAGIC, _purpose(path))
         fresh = path.with_suffix(".new")
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            write_all(fd, _MAGIC + salt)
+            write_all(fd, file_head)
             head = _encoder.encode(_Head(snapshot.metadata, len(snapshot.data)))
             pieces = [head] + [
                 snapshot.data[start : start + _PIECE_BYTES] for start in range(0, len(snapshot.data), _PIECE_BYTES)
@@ -92,25 +99,22 @@ class SnapshotFolder:
 
     def _read(self, path: Path) -> Snapshot:
         data = path.read_bytes()
-        start = len(_MAGIC) + SALT_BYTES
-        if data[: len(_MAGIC)] != _MAGIC or len(data) < start:
-            raise CorruptError(path, 0, "it does not begin as a snapshot of Covey does")
-        cipher = self._sealer.cipher(_purpose(path), data[len(_MAGIC) : start])
+        cipher = self.ring.resume(path, _MAGIC, _purpose(path), data)
         pieces: list[bytes] = []
-        offset = start
+        offset = HEAD_BYTES
         while offset < len(data):
             length = int.from_bytes(data[offset : offset + _LENGTH_BYTES], "big")
             offset += _LENGTH_BYTES
             try:
                 pieces.append(cipher.open(len(pieces), data[offset : offset + length]))
             except SealError:
-                reason = f"piece {len(pieces)} does not open with this data key at this place"
+                reason = f"piece {len(pieces)} does not open with data key {cipher.key_id} at this place"
                 raise CorruptError(path, offset, reason) from None
             offset += length
         try:
             head = _head_decoder.decode(pieces[0] if pieces else b"")
         except msgspec.DecodeError as error:
-            raise CorruptError(path, start, f"its head is not understood ({error})") from None
+            raise CorruptError(path, HEAD_BYTES, f"its head is not understood ({error})") from None
         content = b"".join(pieces[1:])
         if len(content) != head.size:
             raise CorruptError(path, len(data), f"it holds {len(content)} of {head.size} bytes")

@@ -13,8 +13,8 @@ import msgspec
 
 from manager.raft.core import Entry, HardState
 from manager.raft.errors import CorruptError, StorageError, WriteFailedError
-from manager.raft.sealing import Sealer
-from manager.raft.segment import Frame, SegmentWriter, list_segments, read_segment, sync_folder
+from manager.raft.sealing import KeyRing
+from manager.raft.segment import Frame, SegmentWriter, list_segments, read_segment, reseal_segment, sync_folder
 
 SEGMENT_BYTES = 16 << 20
 
@@ -30,9 +30,9 @@ class Replay(msgspec.Struct, frozen=True):
 class Wal:
     """Blocking; one thread at a time."""
 
-    def __init__(self, folder: Path, sealer: Sealer, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(self, folder: Path, ring: KeyRing, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         self._folder = folder
-        self._sealer = sealer
+        self._ring = ring
         self._segment_bytes = segment_bytes
         self._hard_state = HardState()
         self._closed: list[tuple[Path, int]] = []
@@ -49,7 +49,7 @@ class Wal:
         log = _Log()
         for position, (sequence, path) in enumerate(segments):
             self._require_consecutive(segments, position)
-            log.read(path, read_segment(path, sequence, self._sealer, last=position == len(segments) - 1))
+            log.read(path, read_segment(path, sequence, self._ring, last=position == len(segments) - 1))
             self._closed.append((path, log.highest))
             self._next_sequence = sequence + 1
         self._hard_state = log.hard_state
@@ -67,9 +67,7 @@ class Wal:
             raise StorageError(f"{self._folder} is not open")
         try:
             if self._writer.size >= self._segment_bytes:
-                self._closed.append((self._writer.path, self._writer.last_index))
-                self._writer.close()
-                self._begin_segment()
+                self._roll(self._writer)
             self._writer.append(frame)
         except OSError as error:
             raise self._fail(error) from error
@@ -86,14 +84,50 @@ class Wal:
         except OSError as error:
             raise self._fail(error) from error
 
+    def change_ring(self, ring: KeyRing) -> list[Path]:
+        """Seals with the ring's current key from now on; the segments that were closed by then. Raises WriteFailedError."""
+        self._ring = ring
+        try:
+            if self._writer and self._writer.key_id != ring.current:
+                self._roll(self._writer)
+        except OSError as error:
+            raise self._fail(error) from error
+        return [path for path, _ in self._closed]
+
+    def reseal(self, path: Path) -> Path | None:
+        """``reseal_segment`` of a closed one, None also when it was released meanwhile; in any thread."""
+        try:
+            return reseal_segment(path, int(path.stem, 16), self._ring)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._fail(error) from error
+
+    def replace(self, path: Path, fresh: Path) -> None:
+        """Puts a resealed segment in the place of the closed one, unless that was released meanwhile. Raises WriteFailedError."""
+        try:
+            if any(closed == path for closed, _ in self._closed):
+                fresh.rename(path)
+                sync_folder(self._folder)
+            else:
+                fresh.unlink()
+        except OSError as error:
+            raise self._fail(error) from error
+
     def close(self) -> None:
         if self._writer:
             self._writer.close()
             self._writer = None
 
+    def _roll(self, writer: SegmentWriter) -> None:
+        self._closed.append((writer.path, writer.last_index))
+        self._writer = None
+        writer.close()
+        self._begin_segment()
+
     def _begin_segment(self) -> None:
         """A segment begins with the hard state, so that older ones can go."""
-        self._writer = SegmentWriter(self._folder, self._next_sequence, self._sealer)
+        self._writer = SegmentWriter(self._folder, self._next_sequence, self._ring)
         self._next_sequence += 1
         self._writer.append(Frame(hard_state=self._hard_state))
 

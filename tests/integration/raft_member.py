@@ -22,7 +22,7 @@ from manager.raft.driver import Tuning
 from manager.raft.errors import RemovedError
 from manager.raft.joining import join, leave
 from manager.raft.node import RaftNode
-from manager.raft.sealing import AesSealer
+from manager.raft.sealing import KeyRing
 from manager.raft.service import RaftService
 from manager.store import Member, Store, Tx
 from manager.store import snapshot as store_snapshot
@@ -35,7 +35,7 @@ class MemberProcess:
     def __init__(self, config: dict) -> None:
         self.config = config
         self.folder = Path(config["folder"])
-        self.sealer = AesSealer(bytes.fromhex(config["data_key"]))
+        self.ring = KeyRing.of(bytes.fromhex(config["data_key"]))
         self.pem = [Path(config[name]).read_bytes() for name in ("root", "key", "cert")]
         self.addr = f"127.0.0.1:{config['port']}"
 
@@ -50,7 +50,7 @@ class MemberProcess:
         if not self.config["join"]:
             me = Member(raft_id=1, node_id=node_id, addr=self.addr)
             identity = Identity(cluster_id=cluster_id, raft_id=1, node_id=node_id, members=(me,))
-            found_group(self.folder, self.sealer, identity, store_snapshot.encode(View.empty(), (me,)))
+            found_group(self.folder, self.ring, identity, store_snapshot.encode(View.empty(), (me,)))
             return
         joined = await join(self.config["join"], self.client, node_id=node_id, addr=self.addr)
         identity = Identity(cluster_id=cluster_id, raft_id=joined.raft_id, node_id=node_id, members=joined.members)
@@ -60,7 +60,7 @@ class MemberProcess:
         await self.prepare()
         tuning = Tuning(**self.config.get("tuning", {}))
         self.store = Store(
-            lambda machine: RaftNode.open(self.folder, self.sealer, machine, self.client, tuning),
+            lambda machine: RaftNode.open(self.folder, self.ring, machine, self.client, tuning),
         )
         self.node: RaftNode = self.store.consensus
         server = aio.server(interceptors=[Gate(self.config["cluster_id"], lambda peer: peer.caller)])

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from manager.raft.core import Entry, HardState
-from manager.raft.errors import CorruptError, WriteFailedError
-from manager.raft.sealing import AesSealer, SealError
+from manager.raft.errors import CorruptError, StorageError, WriteFailedError
+from manager.raft.sealing import HEAD_BYTES, MAGIC_BYTES, KeyRing, SealError
 from manager.raft.segment import Frame, list_segments, read_segment
 from manager.raft.wal import Wal
 
@@ -19,7 +19,7 @@ def entry(index: int, term: int = 1, data: bytes = b"payload") -> Entry:
 
 
 def opened(folder: Path, **options: int) -> tuple[Wal, object]:
-    wal = Wal(folder, AesSealer(KEY), **options)
+    wal = Wal(folder, KeyRing.of(KEY), **options)
     return wal, wal.open()
 
 
@@ -67,7 +67,7 @@ def test_a_crash_at_any_byte_of_any_write_leaves_a_prefix_of_the_writes(tmp_path
     whole = path.read_bytes()
     states = [[], [entry(2), entry(3)], [entry(2), entry(3), entry(4)]]
     seen = []
-    for size in range(24, len(whole), 3):
+    for size in range(HEAD_BYTES, len(whole), 3):
         folder = tmp_path / str(size)
         folder.mkdir()
         (folder / path.name).write_bytes(whole[:size])
@@ -99,7 +99,8 @@ def test_damage_before_the_tail_refuses_to_start_and_names_the_file_and_byte(tmp
         damaged = bytearray(whole)
         damaged[position] ^= 0x40
         (folder / path.name).write_bytes(damaged)
-        with pytest.raises(CorruptError, match="is damaged at byte"):
+        key_id = MAGIC_BYTES <= position < MAGIC_BYTES + 4
+        with pytest.raises(StorageError, match="is sealed with data key" if key_id else "is damaged at byte"):
             opened(folder)
 
 
@@ -122,18 +123,20 @@ def test_a_missing_file_in_the_middle_refuses_to_start(tmp_path: Path) -> None:
 def test_the_files_hold_no_plaintext_and_open_with_their_own_key_alone(tmp_path: Path) -> None:
     [path] = written(tmp_path, [Frame(HardState(1), [entry(2, data=b"top secret words")])])
     assert b"top secret words" not in path.read_bytes()
-    with pytest.raises(CorruptError, match="does not open with this data key"):
-        Wal(tmp_path, AesSealer(bytes(32))).open()
+    with pytest.raises(CorruptError, match="does not open with data key 1"):
+        Wal(tmp_path, KeyRing.of(bytes(32))).open()
 
 
 def test_a_record_opens_at_its_own_place_alone(tmp_path: Path) -> None:
-    cipher = AesSealer(KEY).cipher(b"wal 1", b"salt")
+    ring = KeyRing.of(KEY)
+    head, cipher = ring.begin(b"CoveyWL2", b"wal 1")
+    again = ring.resume(tmp_path, b"CoveyWL2", b"wal 1", head)
     sealed = cipher.seal(4, b"words")
-    assert cipher.open(4, sealed) == b"words"
+    assert cipher.open(4, sealed) == again.open(4, sealed) == b"words"
     for other, number in (
         (cipher, 5),
-        (AesSealer(KEY).cipher(b"wal 2", b"salt"), 4),
-        (AesSealer(KEY).cipher(b"wal 1", b"tlas"), 4),
+        (ring.resume(tmp_path, b"CoveyWL2", b"wal 2", head), 4),
+        (ring.resume(tmp_path, b"CoveyWL2", b"wal 1", bytes([*head[:-1], head[-1] ^ 1])), 4),
     ):
         with pytest.raises(SealError):
             other.open(number, sealed)
@@ -204,4 +207,4 @@ def test_a_leftover_of_a_segment_that_was_being_made_is_no_segment(tmp_path: Pat
 
 def test_reading_a_segment_twice_gives_the_same(tmp_path: Path) -> None:
     [path] = written(tmp_path, FRAMES)
-    assert read_segment(path, 1, AesSealer(KEY), last=True)[1:] == FRAMES
+    assert read_segment(path, 1, KeyRing.of(KEY), last=True)[1:] == FRAMES
