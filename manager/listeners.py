@@ -12,7 +12,7 @@ from grpc import aio
 
 from covey.errors import UnavailableError
 from covey.states import NodeRole
-from coveypb.v1 import ca_pb2_grpc, control_pb2_grpc, dispatcher_pb2_grpc, raft_pb2_grpc
+from coveypb.v1 import ca_pb2_grpc, control_pb2_grpc, dispatcher_pb2_grpc, engine_pb2_grpc, raft_pb2_grpc
 from manager.authorize import Caller, Gate, Peer
 from manager.config import ManagerConfig
 from manager.control.forward import Forwarder
@@ -59,11 +59,12 @@ class Dialer:
 class Services:
     """What is served, made by ``manager.main``."""
 
-    def __init__(self, *, ca: Any, control: Any, dispatcher: Any, raft: Any) -> None:
+    def __init__(self, *, ca: Any, control: Any, dispatcher: Any, raft: Any, store_key: Any) -> None:
         self.ca = ca
         self.control = control
         self.dispatcher = dispatcher
         self.raft = raft
+        self.store_key = store_key
 
 
 class Listeners:
@@ -108,6 +109,7 @@ class Listeners:
         control_pb2_grpc.add_ControlServicer_to_server(services.control, self._nodes)
         dispatcher_pb2_grpc.add_DispatcherServicer_to_server(services.dispatcher, self._nodes)
         raft_pb2_grpc.add_RaftServicer_to_server(services.raft, self._nodes)
+        engine_pb2_grpc.add_StoreEngineServicer_to_server(services.store_key, self._nodes)
         self._local = gated(Caller.LOCAL, self._dialer, _MAX_LOCAL)
         control_pb2_grpc.add_ControlServicer_to_server(services.control, self._local)
         ca_pb2_grpc.add_CertificateRenewalServicer_to_server(services.ca, self._local)

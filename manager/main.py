@@ -16,30 +16,25 @@ import msgspec
 from covey.errors import CoveyError, DeadlineError, first_cause
 from covey.states import NodeRole
 from manager import config as configs
-from manager.authorize import peer_of
 from manager.ca.servicer import CertificateAuthority
 from manager.config import ManagerConfig, ManagerMode
 from manager.control.servicer import Control
 from manager.dispatcher.dispatcher import Dispatcher
+from manager.engine import Engine
 from manager.founding import data_key, prepare
 from manager.identity import ManagerIdentity
 from manager.leader import run_while_leading
 from manager.listeners import Listeners, Services
 from manager.logbroker.broker import LogBroker
-from manager.raft import joining
+from manager.raft.engine import RaftEngine
 from manager.raft.errors import RemovedError, StorageError
-from manager.raft.node import RaftNode
-from manager.raft.sealing import KeyRing
-from manager.raft.service import RaftService
 from manager.role import RoleManager
-from manager.store import StateMachine, Store
+from manager.store import Store
 
 EXIT_FAILED = 1
 EXIT_REMOVED = 3
 _READY_SECONDS = 30.0
 _GRACE_SECONDS = 1.0
-_ADDRESS_PAUSE_SECONDS = 1.0
-_TUNE_SECONDS = 5.0
 
 log = logging.getLogger("covey.manager")
 
@@ -51,33 +46,23 @@ class Stopped(Exception):  # noqa: N818 - asked for, not an error
 class Manager:
     """Everything that one manager process holds."""
 
-    def __init__(self, config: ManagerConfig, identity: ManagerIdentity, ring: KeyRing) -> None:
+    def __init__(self, config: ManagerConfig, identity: ManagerIdentity, engine: Engine) -> None:
         self._config = config
         self._identity = identity
-        nodes: list[RaftNode] = []
-
-        def connect(machine: StateMachine) -> RaftNode:
-            nodes.append(RaftNode.open(config.manager_dir / "raft", ring, machine, identity.channel_credentials))
-            return nodes[0]
-
-        self._store = Store(connect)
-        self._raft = nodes[0]
+        self._engine = engine
+        self._store = Store(engine.connect)
         broker = LogBroker(self._store)
         self._dispatcher = Dispatcher(self._store, broker)
         broker.bind(self._dispatcher.send, self._dispatcher.connected)
-        self._roles = RoleManager(self._store, self._raft)
+        self._roles = RoleManager(self._store, engine)
         services = Services(
             ca=CertificateAuthority(self._store, identity.files.root, identity.peer.node_id),
             control=Control(self._store, broker),
             dispatcher=self._dispatcher,
-            raft=RaftService(
-                self._raft,
-                identity.channel_credentials,
-                caller=lambda context: peer_of(context).node_id,
-                is_manager=self._is_manager,
-            ),
+            raft=engine.raft_service(self._is_manager),
+            store_key=engine.key_service(self._is_manager),
         )
-        self._listeners = Listeners(config, identity, self._store, self._raft, services)
+        self._listeners = Listeners(config, identity, self._store, self._store.consensus, services)
 
     def _is_manager(self, node_id: str) -> bool:
         node = self._store.view().nodes.get(node_id)
@@ -92,18 +77,18 @@ class Manager:
         await self._listeners.start()
         try:
             async with asyncio.TaskGroup() as group:
-                raft = group.create_task(self._raft.run(), name="raft")
+                engine = group.create_task(self._engine.run(), name="engine")
                 leading = group.create_task(
                     run_while_leading(self._store, also=(self._dispatcher.run, self._roles.run)), name="leader"
                 )
                 group.create_task(self._announce(), name="ready")
-                group.create_task(self._tell_address(), name="address")
-                group.create_task(self._tune(), name="tuning")
+                for chore in self._engine.chores(self._store):
+                    group.create_task(chore())
                 await _asked_to_stop()
-                await self._raft.close()
+                await self._engine.close()
                 leading.cancel()
                 await self._listeners.close(_GRACE_SECONDS)
-                await asyncio.wait({raft}, timeout=_GRACE_SECONDS)
+                await asyncio.wait({engine}, timeout=_GRACE_SECONDS)
                 raise Stopped
         finally:
             await self._listeners.close(0)
@@ -113,7 +98,7 @@ class Manager:
         if self._config.mode is not ManagerMode.RESTART:
             try:
                 async with asyncio.timeout(_READY_SECONDS):
-                    with self._raft.subscribe() as changes:
+                    with self._store.consensus.subscribe() as changes:
                         async for leadership in changes:
                             if leadership.is_leader or (
                                 leadership.leader_addr and self._config.mode is ManagerMode.JOIN
@@ -125,42 +110,6 @@ class Manager:
                 raise DeadlineError(f"no leader was found and no state received within {_READY_SECONDS:g} s") from None
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-
-    async def _tell_address(self) -> None:
-        """A manager that comes back under another address says so to the others."""
-        own = self._raft.identity
-        while True:
-            member = next((m for m in self._raft.members() if m.raft_id == own.raft_id), None)
-            if member is not None and member.addr == self._config.addr:
-                return
-            others = [m.addr for m in self._raft.members() if m.raft_id != own.raft_id]
-            try:
-                if self._raft.leadership.is_leader:
-                    await self._raft.add_member(own.node_id, self._config.addr, own.raft_id)
-                elif member is not None and others:
-                    await joining.join(
-                        others,
-                        self._identity.channel_credentials,
-                        node_id=own.node_id,
-                        addr=self._config.addr,
-                        raft_id=own.raft_id,
-                    )
-            except CoveyError as error:
-                log.warning(
-                    "the managers do not know this manager's address %s yet: %s", self._config.addr, error.message
-                )
-            await asyncio.sleep(_ADDRESS_PAUSE_SECONDS)
-
-    async def _tune(self) -> None:
-        """The cluster's settings of the log, as they change."""
-        while True:
-            for cluster in self._store.view().clusters:
-                self._raft.tune(
-                    snapshot_interval=cluster.spec.raft.snapshot_interval,
-                    log_entries_for_slow_followers=cluster.spec.raft.log_entries_for_slow_followers,
-                    keep_old_snapshots=cluster.spec.raft.keep_old_snapshots,
-                )
-            await asyncio.sleep(_TUNE_SECONDS)
 
 
 async def _asked_to_stop() -> None:
@@ -194,9 +143,10 @@ async def serve(config: ManagerConfig) -> int:
     """One life of the process: its exit code."""
     ring = data_key(config)
     identity = await prepare(config, ring)
+    engine = RaftEngine(config, identity, ring)
     code = 0
     try:
-        await Manager(config, identity, ring).run()
+        await Manager(config, identity, engine).run()
     except* Stopped:
         log.info("the manager ends as asked")
     except* RemovedError as errors:

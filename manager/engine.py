@@ -1,0 +1,54 @@
+"""What keeps the store's state: the consensus, and what a manager's process needs of it besides.
+
+Law: ``manager.main`` knows an engine by this alone, so that no part above can tell which one runs. Implemented by
+``manager.raft.engine`` (the managers themselves) and ``manager.etcd.engine`` (an etcd that stands by itself).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from manager.store import Consensus, Member, StateMachine, Store
+
+IsManager = Callable[[str], bool]
+"""Whether the store has the node of that id as a manager."""
+
+Chore = Callable[[], Coroutine[Any, Any, None]]
+"""Work beside ``Engine.run``: a coroutine that runs until it is cancelled, or ends when nothing is left to do."""
+
+
+class Engine(Protocol):
+    """``connect`` comes first and once."""
+
+    def connect(self, machine: StateMachine) -> Consensus:
+        """The consensus for the store's state machine."""
+        ...
+
+    def raft_service(self, is_manager: IsManager) -> Any:
+        """What answers other managers on the Raft service."""
+        ...
+
+    def key_service(self, is_manager: IsManager) -> Any:
+        """What answers managers that ask for the key of a store outside of them."""
+        ...
+
+    def chores(self, store: Store) -> tuple[Chore, ...]: ...
+
+    async def run(self) -> None:
+        """Until ``close``.
+
+        Raises:
+            RemovedError: this manager was removed from the group; others as the engine says. All of them may come in a group.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Hands leadership over if there is anybody to take it, then ends ``run``."""
+        ...
+
+    def members(self) -> tuple[Member, ...]: ...
+
+    async def remove_member(self, node_id: str) -> None:
+        """Leader only; no effect when the node is no member."""
+        ...

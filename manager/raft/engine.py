@@ -1,0 +1,119 @@
+"""Raft as the engine of a manager's process: its member of the group, the service for its peers, and what follows the cluster's settings.
+
+Law: as ``manager.engine`` says. Made by ``manager.main`` after ``manager.founding`` prepared the folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from covey.errors import ConflictError, CoveyError
+from coveypb.v1 import engine_pb2, engine_pb2_grpc
+from manager.authorize import peer_of
+from manager.config import ManagerConfig
+from manager.engine import Chore, IsManager
+from manager.identity import ManagerIdentity
+from manager.raft import joining
+from manager.raft.node import RaftNode
+from manager.raft.sealing import KeyRing
+from manager.raft.service import RaftService
+from manager.store import Member, StateMachine, Store
+
+log = logging.getLogger("covey.manager")
+
+_ADDRESS_PAUSE_SECONDS = 1.0
+_TUNE_SECONDS = 5.0
+
+
+class RaftEngine:
+    """One a manager's process."""
+
+    def __init__(self, config: ManagerConfig, identity: ManagerIdentity, ring: KeyRing) -> None:
+        self._config = config
+        self._identity = identity
+        self._ring = ring
+        self._node: RaftNode | None = None
+
+    def connect(self, machine: StateMachine) -> RaftNode:
+        folder = self._config.manager_dir / "raft"
+        self._node = RaftNode.open(folder, self._ring, machine, self._identity.channel_credentials)
+        return self._node
+
+    @property
+    def node(self) -> RaftNode:
+        if self._node is None:
+            raise RuntimeError("the engine is asked before it was connected to a store")
+        return self._node
+
+    def raft_service(self, is_manager: IsManager) -> Any:
+        return RaftService(
+            self.node,
+            self._identity.channel_credentials,
+            caller=lambda context: peer_of(context).node_id,
+            is_manager=is_manager,
+        )
+
+    def key_service(self, is_manager: IsManager) -> Any:  # noqa: ARG002 - refused to everybody
+        return _NoStoreKey()
+
+    def chores(self, store: Store) -> tuple[Chore, ...]:
+        return (self._tell_address, lambda: self._tune(store))
+
+    async def run(self) -> None:
+        await self.node.run()
+
+    async def close(self) -> None:
+        await self.node.close()
+
+    def members(self) -> tuple[Member, ...]:
+        return self.node.members()
+
+    async def remove_member(self, node_id: str) -> None:
+        await self.node.remove_member(node_id)
+
+    async def _tell_address(self) -> None:
+        """A manager that comes back under another address says so to the others."""
+        node, own = self.node, self.node.identity
+        while True:
+            member = next((m for m in node.members() if m.raft_id == own.raft_id), None)
+            if member is not None and member.addr == self._config.addr:
+                return
+            others = [m.addr for m in node.members() if m.raft_id != own.raft_id]
+            try:
+                if node.leadership.is_leader:
+                    await node.add_member(own.node_id, self._config.addr, own.raft_id)
+                elif member is not None and others:
+                    await joining.join(
+                        others,
+                        self._identity.channel_credentials,
+                        node_id=own.node_id,
+                        addr=self._config.addr,
+                        raft_id=own.raft_id,
+                    )
+            except CoveyError as error:
+                log.warning(
+                    "the managers do not know this manager's address %s yet: %s", self._config.addr, error.message
+                )
+            await asyncio.sleep(_ADDRESS_PAUSE_SECONDS)
+
+    async def _tune(self, store: Store) -> None:
+        """The cluster's settings of the log, as they change."""
+        while True:
+            for cluster in store.view().clusters:
+                self.node.tune(
+                    snapshot_interval=cluster.spec.raft.snapshot_interval,
+                    log_entries_for_slow_followers=cluster.spec.raft.log_entries_for_slow_followers,
+                    keep_old_snapshots=cluster.spec.raft.keep_old_snapshots,
+                )
+            await asyncio.sleep(_TUNE_SECONDS)
+
+
+class _NoStoreKey(engine_pb2_grpc.StoreEngineServicer):
+    """Tells a manager that was started for etcd that it came to another kind of cluster."""
+
+    async def GetStoreKey(  # noqa: N802 - the service's own name
+        self, _request: engine_pb2.StoreKeyRequest, _context: Any
+    ) -> engine_pb2.StoreKeyResponse:
+        raise ConflictError("this cluster keeps its state in its managers (Raft): start coveyd without --store")
