@@ -7,6 +7,7 @@ Called by the session, the daemon and whoever opens a channel to a manager.
 import datetime as dt
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -79,10 +80,13 @@ class Identity(Struct, frozen=True, kw_only=True):
 
 
 class IdentityStore:
-    """The files of one node. ``load`` reads again only when they have changed."""
+    """The files of one node. ``load`` reads again only when they have changed. ``unseal`` opens a manager's key, which is sealed on
+    disk while managers are locked; what is not sealed it returns as it is.
+    """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, unseal: Callable[[bytes], bytes] = bytes) -> None:
         self.folder = state_dir / "identity"
+        self._unseal = unseal
         self._cached: Identity | None = None
         self._stamp = (0, 0)
 
@@ -98,7 +102,7 @@ class IdentityStore:
         if self._cached is None or stamp != self._stamp:
             self._cached = Identity.parse(
                 certificate=path.read_bytes(),
-                key=(self.folder / "node.key").read_bytes(),
+                key=self._unseal((self.folder / "node.key").read_bytes()),
                 root=(self.folder / "root.crt").read_bytes(),
             )
             self._stamp = stamp
@@ -114,8 +118,23 @@ class IdentityStore:
     def save(self, identity: Identity) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _replace(self.folder / "root.crt", identity.root, _CERTIFICATE_MODE)
-        _replace(self.folder / "node.key", identity.key, _KEY_MODE)
+        if not self._holds(identity.key):  # a renewal keeps the key, and a manager may be sealing it just now
+            _replace(self.folder / "node.key", identity.key, _KEY_MODE)
         _replace(self.folder / "node.crt", identity.certificate, _CERTIFICATE_MODE)
+
+    def _holds(self, key: bytes) -> bool:
+        try:
+            return self._unseal((self.folder / "node.key").read_bytes()) == key
+        except FileNotFoundError:
+            return False
+
+    def bare_key(self) -> None:
+        """The key lies plain from now on: this node is no manager any more, and has nothing to open it with."""
+        path = self.folder / "node.key"
+        sealed = path.read_bytes()
+        plain = self._unseal(sealed)
+        if plain != sealed:
+            _replace(path, plain, _KEY_MODE)
 
     def remove(self) -> None:
         """Forget who this node was."""
