@@ -1,7 +1,7 @@
 """The cluster's objects as frozen structs. Their protobuf mirror is ``coveypb.v1.objects``; ``covey.codec`` joins the two."""
 
 from covey.objects.base import Annotations, Driver, Meta, Struct, replace
-from covey.objects.cluster import CASettings, Cluster, ClusterSpec, RaftSettings, RootCA
+from covey.objects.cluster import CASettings, Cluster, ClusterSpec, ExternalCA, RaftSettings, RootCA, RootRotation
 from covey.objects.endpoint import Endpoint, EndpointSpec, PortConfig, VirtualIP
 from covey.objects.network import IPAM, IPAMConfig, Network, NetworkSpec
 from covey.objects.node import (
@@ -13,6 +13,7 @@ from covey.objects.node import (
     NodeStatus,
     Platform,
     Resources,
+    TLSInfo,
 )
 from covey.objects.secret import MAX_CONFIG_BYTES, MAX_SECRET_BYTES, Config, ConfigSpec, Secret, SecretSpec
 from covey.objects.service import Service, ServiceSpec, UpdateConfig, UpdateStatus
@@ -58,6 +59,7 @@ __all__ = [
     "Endpoint",
     "EndpointSpec",
     "EngineDescription",
+    "ExternalCA",
     "FileTarget",
     "HealthConfig",
     "IPAMConfig",
@@ -81,12 +83,14 @@ __all__ = [
     "Resources",
     "RestartPolicy",
     "RootCA",
+    "RootRotation",
     "Secret",
     "SecretReference",
     "SecretSpec",
     "Service",
     "ServiceSpec",
     "Struct",
+    "TLSInfo",
     "Task",
     "TaskSpec",
     "TaskStatus",

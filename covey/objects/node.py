@@ -23,6 +23,14 @@ class EngineDescription(Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
 
 
+class TLSInfo(Struct, frozen=True, kw_only=True):
+    """``trust_root`` is PEM; the issuer of the certificate by its name and public key, both DER."""
+
+    trust_root: bytes = b""
+    issuer_subject: bytes = b""
+    issuer_public_key: bytes = b""
+
+
 class NodeDescription(Struct, frozen=True, kw_only=True):
     """What the agent says of its host at each session."""
 
@@ -30,6 +38,7 @@ class NodeDescription(Struct, frozen=True, kw_only=True):
     platform: Platform = Platform()
     resources: Resources = Resources()
     engine: EngineDescription = EngineDescription()
+    tls: TLSInfo = TLSInfo()
 
 
 class NodeSpec(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Roots and node certificates: pure functions from keys, requests and times to PEM.
+"""Roots, cross-signed roots and node certificates: pure functions from keys, requests and times to PEM.
 
 Law: a node certificate says CN = node id, OU = covey-manager or covey-worker, O = cluster id, and carries the names ``covey`` and the
 node id; nothing in it comes from the request but the public key, whose possession the request's signature proves.
@@ -8,7 +8,7 @@ import datetime as dt
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from covey.clock import HOUR, SECOND
@@ -48,7 +48,7 @@ def create_root(cluster_id: str, now_ns: int) -> RootPair:
         .serial_number(x509.random_serial_number())
         .not_valid_before(_moment(now_ns - _BACKDATED_NS))
         .not_valid_after(_moment(now_ns + _ROOT_LIFE_NS))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)  # 1: its successor, cross-signed
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
@@ -57,18 +57,24 @@ def create_root(cluster_id: str, now_ns: int) -> RootPair:
 
 
 def issue(
-    root: RootPair, csr_pem: bytes, *, node_id: str, role: NodeRole, cluster_id: str, now_ns: int, life_ns: int
+    root: RootPair,
+    csr_pem: bytes,
+    *,
+    node_id: str,
+    role: NodeRole,
+    cluster_id: str,
+    now_ns: int,
+    life_ns: int,
+    chain: bytes = b"",
 ) -> bytes:
-    """A node's certificate for the key of a signing request: PEM, the node's certificate and then the root.
+    """A node's certificate for the key of a signing request: PEM, the node's certificate and then ``chain``, or else the root.
 
     Raises:
         InvalidArgumentError: the request does not parse, or is not signed by its own key, or the key is not ECDSA P-256.
     """
-    public_key = _requested_key(csr_pem)
+    public_key = requested_key(csr_pem)
     issuer = x509.load_pem_x509_certificate(root.cert)
-    issuer_key = serialization.load_pem_private_key(root.key, password=None)
-    if not isinstance(issuer_key, ec.EllipticCurvePrivateKey):
-        raise InvalidArgumentError("the cluster's root key is not an ECDSA key")
+    issuer_key = signing_key(root.key)
     subject = x509.Name(
         [
             x509.NameAttribute(NameOID.COMMON_NAME, node_id),
@@ -92,9 +98,48 @@ def issue(
         )
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(SHARED_NAME), x509.DNSName(node_id)]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-        .sign(issuer_key, hashes.SHA256())
+        .sign(issuer_key, _digest(issuer_key))
     )
-    return certificate.public_bytes(serialization.Encoding.PEM) + root.cert
+    return certificate.public_bytes(serialization.Encoding.PEM) + (chain or root.cert)
+
+
+def cross_sign(old: RootPair, new_cert: bytes) -> bytes:
+    """The new root's name and public key, signed by the old root's key: PEM. Who trusts only the old root trusts by it what the new
+    one issued.
+    """
+    issuer, new = x509.load_pem_x509_certificate(old.cert), x509.load_pem_x509_certificate(new_cert)
+    issuer_key = signing_key(old.key)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(new.subject)
+        .issuer_name(issuer.subject)
+        .public_key(new.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(new.not_valid_before_utc)
+        .not_valid_after(min(new.not_valid_after_utc, issuer.not_valid_after_utc))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(new.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+    )
+    return builder.sign(issuer_key, _digest(issuer_key)).public_bytes(serialization.Encoding.PEM)
+
+
+SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+def signing_key(pem: bytes) -> SigningKey:
+    """A root's key. Raises InvalidArgumentError when it is neither ECDSA nor RSA."""
+    key = serialization.load_pem_private_key(pem, password=None)
+    if not isinstance(key, SigningKey):
+        raise InvalidArgumentError("the CA key must be ECDSA or RSA")
+    return key
+
+
+def _digest(key: SigningKey) -> hashes.HashAlgorithm:
+    """As strong as the key."""
+    bits = key.curve.key_size if isinstance(key, ec.EllipticCurvePrivateKey) else 256
+    return hashes.SHA512() if bits > 384 else hashes.SHA384() if bits > 256 else hashes.SHA256()
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -110,7 +155,8 @@ def new_request() -> tuple[bytes, bytes]:
     return key_pem(key), request.public_bytes(serialization.Encoding.PEM)
 
 
-def _requested_key(csr_pem: bytes) -> ec.EllipticCurvePublicKey:
+def requested_key(csr_pem: bytes) -> ec.EllipticCurvePublicKey:
+    """The key of a node's signing request. Raises InvalidArgumentError as ``issue``."""
     if len(csr_pem) > MAX_REQUEST_BYTES:
         raise InvalidArgumentError(f"the certificate signing request is longer than {MAX_REQUEST_BYTES} bytes")
     try:

@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from coveypb.v1 import objects_pb2 as coveypb_dot_v1_dot_objects__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63oveypb/v1/dispatcher.proto\x12\ncoveypb.v1\x1a\x18\x63oveypb/v1/objects.proto\"\xca\x01\n\x0c\x41gentMessage\x12\"\n\x05hello\x18\x01 \x01(\x0b\x32\x11.coveypb.v1.HelloH\x00\x12*\n\theartbeat\x18\x02 \x01(\x0b\x32\x15.coveypb.v1.HeartbeatH\x00\x12+\n\x08statuses\x18\x03 \x01(\x0b\x32\x17.coveypb.v1.StatusBatchH\x00\x12\x32\n\x0b\x64\x65scription\x18\x04 \x01(\x0b\x32\x1b.coveypb.v1.NodeDescriptionH\x00\x42\t\n\x07message\"G\n\x05Hello\x12\x30\n\x0b\x64\x65scription\x18\x01 \x01(\x0b\x32\x1b.coveypb.v1.NodeDescription\x12\x0c\n\x04\x61\x64\x64r\x18\x02 \x01(\t\"\x0b\n\tHeartbeat\"N\n\x0bStatusBatch\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12-\n\x07updates\x18\x02 \x03(\x0b\x32\x1c.coveypb.v1.TaskStatusUpdate\"K\n\x10TaskStatusUpdate\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12&\n\x06status\x18\x02 \x01(\x0b\x32\x16.coveypb.v1.TaskStatus\"\x91\x02\n\x0eManagerMessage\x12+\n\x07session\x18\x01 \x01(\x0b\x32\x18.coveypb.v1.SessionStateH\x00\x12.\n\x0b\x61ssignments\x18\x02 \x01(\x0b\x32\x17.coveypb.v1.AssignmentsH\x00\x12+\n\nstatus_ack\x18\x03 \x01(\x0b\x32\x15.coveypb.v1.StatusAckH\x00\x12\x37\n\x10log_subscription\x18\x04 \x01(\x0b\x32\x1b.coveypb.v1.LogSubscriptionH\x00\x12\x31\n\rheartbeat_ack\x18\x05 \x01(\x0b\x32\x18.coveypb.v1.HeartbeatAckH\x00\x42\t\n\x07message\"\x0e\n\x0cHeartbeatAck\"\xbc\x01\n\x0cSessionState\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x1b\n\x13heartbeat_period_ns\x18\x02 \x01(\x03\x12\x1e\n\x04node\x18\x03 \x01(\x0b\x32\x10.coveypb.v1.Node\x12,\n\x08managers\x18\x04 \x03(\x0b\x32\x1a.coveypb.v1.ManagerAddress\x12\x19\n\x11root_certificates\x18\x05 \x01(\x0c\x12\x12\n\ncluster_id\x18\x06 \x01(\t\"/\n\x0eManagerAddress\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0c\n\x04\x61\x64\x64r\x18\x02 \x01(\t\"\x84\x01\n\x0b\x41ssignments\x12\x10\n\x08\x63omplete\x18\x01 \x01(\x08\x12\x12\n\napplies_to\x18\x02 \x01(\t\x12\x12\n\nresults_in\x18\x03 \x01(\t\x12-\n\x07\x63hanges\x18\x04 \x03(\x0b\x32\x1c.coveypb.v1.AssignmentChange\x12\x0c\n\x04more\x18\x05 \x01(\x08\"\xce\x02\n\x10\x41ssignmentChange\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.coveypb.v1.AssignmentKind\x12\n\n\x02id\x18\x02 \x01(\t\x12 \n\x04task\x18\x03 \x01(\x0b\x32\x10.coveypb.v1.TaskH\x00\x12$\n\x06secret\x18\x04 \x01(\x0b\x32\x12.coveypb.v1.SecretH\x00\x12$\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\x12.coveypb.v1.ConfigH\x00\x12&\n\x07network\x18\x06 \x01(\x0b\x32\x13.coveypb.v1.NetworkH\x00\x12/\n\x08\x65ndpoint\x18\x07 \x01(\x0b\x32\x1b.coveypb.v1.NetworkEndpointH\x00\x12\x35\n\x0fvirtual_service\x18\x08 \x01(\x0b\x32\x1a.coveypb.v1.VirtualServiceH\x00\x42\x06\n\x04item\"\x1d\n\tStatusAck\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"t\n\x0fLogSubscription\x12\x17\n\x0fsubscription_id\x18\x01 \x01(\t\x12\r\n\x05\x63lose\x18\x02 \x01(\x08\x12\x10\n\x08task_ids\x18\x03 \x03(\t\x12\'\n\x07options\x18\x04 \x01(\x0b\x32\x16.coveypb.v1.LogOptions\"n\n\nLogOptions\x12\x0e\n\x06stdout\x18\x01 \x01(\x08\x12\x0e\n\x06stderr\x18\x02 \x01(\x08\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\x12\x0c\n\x04tail\x18\x04 \x01(\x03\x12\x10\n\x08since_ns\x18\x05 \x01(\x03\x12\x10\n\x08until_ns\x18\x06 \x01(\x03\"\xae\x01\n\x07LogLine\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x12\n\nservice_id\x18\x02 \x01(\t\x12\x0f\n\x07node_id\x18\x03 \x01(\t\x12\x14\n\x0ctimestamp_ns\x18\x04 \x01(\x03\x12\x0e\n\x06stream\x18\x05 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x06 \x01(\x0c\x12\x0c\n\x04slot\x18\x07 \x01(\x03\x12\x14\n\x0cservice_name\x18\x08 \x01(\t\x12\x15\n\rnode_hostname\x18\t \x01(\t\"f\n\x08LogBatch\x12\x17\n\x0fsubscription_id\x18\x01 \x01(\t\x12\"\n\x05lines\x18\x02 \x03(\x0b\x32\x13.coveypb.v1.LogLine\x12\x0e\n\x06\x63losed\x18\x03 \x01(\x08\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"\x15\n\x13PublishLogsResponse*\xc2\x01\n\x0e\x41ssignmentKind\x12\x18\n\x14\x41SSIGNMENT_KIND_TASK\x10\x00\x12\x1a\n\x16\x41SSIGNMENT_KIND_SECRET\x10\x01\x12\x1a\n\x16\x41SSIGNMENT_KIND_CONFIG\x10\x02\x12\x1b\n\x17\x41SSIGNMENT_KIND_NETWORK\x10\x03\x12\x1c\n\x18\x41SSIGNMENT_KIND_ENDPOINT\x10\x04\x12#\n\x1f\x41SSIGNMENT_KIND_VIRTUAL_SERVICE\x10\x05\x32\x99\x01\n\nDispatcher\x12\x43\n\x07Session\x12\x18.coveypb.v1.AgentMessage\x1a\x1a.coveypb.v1.ManagerMessage(\x01\x30\x01\x12\x46\n\x0bPublishLogs\x12\x14.coveypb.v1.LogBatch\x1a\x1f.coveypb.v1.PublishLogsResponse(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63oveypb/v1/dispatcher.proto\x12\ncoveypb.v1\x1a\x18\x63oveypb/v1/objects.proto\"\xca\x01\n\x0c\x41gentMessage\x12\"\n\x05hello\x18\x01 \x01(\x0b\x32\x11.coveypb.v1.HelloH\x00\x12*\n\theartbeat\x18\x02 \x01(\x0b\x32\x15.coveypb.v1.HeartbeatH\x00\x12+\n\x08statuses\x18\x03 \x01(\x0b\x32\x17.coveypb.v1.StatusBatchH\x00\x12\x32\n\x0b\x64\x65scription\x18\x04 \x01(\x0b\x32\x1b.coveypb.v1.NodeDescriptionH\x00\x42\t\n\x07message\"G\n\x05Hello\x12\x30\n\x0b\x64\x65scription\x18\x01 \x01(\x0b\x32\x1b.coveypb.v1.NodeDescription\x12\x0c\n\x04\x61\x64\x64r\x18\x02 \x01(\t\"\x0b\n\tHeartbeat\"N\n\x0bStatusBatch\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12-\n\x07updates\x18\x02 \x03(\x0b\x32\x1c.coveypb.v1.TaskStatusUpdate\"K\n\x10TaskStatusUpdate\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12&\n\x06status\x18\x02 \x01(\x0b\x32\x16.coveypb.v1.TaskStatus\"\x91\x02\n\x0eManagerMessage\x12+\n\x07session\x18\x01 \x01(\x0b\x32\x18.coveypb.v1.SessionStateH\x00\x12.\n\x0b\x61ssignments\x18\x02 \x01(\x0b\x32\x17.coveypb.v1.AssignmentsH\x00\x12+\n\nstatus_ack\x18\x03 \x01(\x0b\x32\x15.coveypb.v1.StatusAckH\x00\x12\x37\n\x10log_subscription\x18\x04 \x01(\x0b\x32\x1b.coveypb.v1.LogSubscriptionH\x00\x12\x31\n\rheartbeat_ack\x18\x05 \x01(\x0b\x32\x18.coveypb.v1.HeartbeatAckH\x00\x42\t\n\x07message\"\x0e\n\x0cHeartbeatAck\"\xa7\x02\n\x0cSessionState\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x1b\n\x13heartbeat_period_ns\x18\x02 \x01(\x03\x12\x1e\n\x04node\x18\x03 \x01(\x0b\x32\x10.coveypb.v1.Node\x12,\n\x08managers\x18\x04 \x03(\x0b\x32\x1a.coveypb.v1.ManagerAddress\x12\x19\n\x11root_certificates\x18\x05 \x01(\x0c\x12\x12\n\ncluster_id\x18\x06 \x01(\t\x12\x16\n\x0eissuer_subject\x18\x07 \x01(\x0c\x12\x19\n\x11issuer_public_key\x18\x08 \x01(\x0c\x12\x1b\n\x13\x63\x65rtificate_life_ns\x18\t \x01(\x03\x12\x19\n\x11renewal_spread_ns\x18\n \x01(\x03\"/\n\x0eManagerAddress\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0c\n\x04\x61\x64\x64r\x18\x02 \x01(\t\"\x84\x01\n\x0b\x41ssignments\x12\x10\n\x08\x63omplete\x18\x01 \x01(\x08\x12\x12\n\napplies_to\x18\x02 \x01(\t\x12\x12\n\nresults_in\x18\x03 \x01(\t\x12-\n\x07\x63hanges\x18\x04 \x03(\x0b\x32\x1c.coveypb.v1.AssignmentChange\x12\x0c\n\x04more\x18\x05 \x01(\x08\"\xce\x02\n\x10\x41ssignmentChange\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.coveypb.v1.AssignmentKind\x12\n\n\x02id\x18\x02 \x01(\t\x12 \n\x04task\x18\x03 \x01(\x0b\x32\x10.coveypb.v1.TaskH\x00\x12$\n\x06secret\x18\x04 \x01(\x0b\x32\x12.coveypb.v1.SecretH\x00\x12$\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\x12.coveypb.v1.ConfigH\x00\x12&\n\x07network\x18\x06 \x01(\x0b\x32\x13.coveypb.v1.NetworkH\x00\x12/\n\x08\x65ndpoint\x18\x07 \x01(\x0b\x32\x1b.coveypb.v1.NetworkEndpointH\x00\x12\x35\n\x0fvirtual_service\x18\x08 \x01(\x0b\x32\x1a.coveypb.v1.VirtualServiceH\x00\x42\x06\n\x04item\"\x1d\n\tStatusAck\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"t\n\x0fLogSubscription\x12\x17\n\x0fsubscription_id\x18\x01 \x01(\t\x12\r\n\x05\x63lose\x18\x02 \x01(\x08\x12\x10\n\x08task_ids\x18\x03 \x03(\t\x12\'\n\x07options\x18\x04 \x01(\x0b\x32\x16.coveypb.v1.LogOptions\"n\n\nLogOptions\x12\x0e\n\x06stdout\x18\x01 \x01(\x08\x12\x0e\n\x06stderr\x18\x02 \x01(\x08\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\x12\x0c\n\x04tail\x18\x04 \x01(\x03\x12\x10\n\x08since_ns\x18\x05 \x01(\x03\x12\x10\n\x08until_ns\x18\x06 \x01(\x03\"\xae\x01\n\x07LogLine\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x12\n\nservice_id\x18\x02 \x01(\t\x12\x0f\n\x07node_id\x18\x03 \x01(\t\x12\x14\n\x0ctimestamp_ns\x18\x04 \x01(\x03\x12\x0e\n\x06stream\x18\x05 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x06 \x01(\x0c\x12\x0c\n\x04slot\x18\x07 \x01(\x03\x12\x14\n\x0cservice_name\x18\x08 \x01(\t\x12\x15\n\rnode_hostname\x18\t \x01(\t\"f\n\x08LogBatch\x12\x17\n\x0fsubscription_id\x18\x01 \x01(\t\x12\"\n\x05lines\x18\x02 \x03(\x0b\x32\x13.coveypb.v1.LogLine\x12\x0e\n\x06\x63losed\x18\x03 \x01(\x08\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"\x15\n\x13PublishLogsResponse*\xc2\x01\n\x0e\x41ssignmentKind\x12\x18\n\x14\x41SSIGNMENT_KIND_TASK\x10\x00\x12\x1a\n\x16\x41SSIGNMENT_KIND_SECRET\x10\x01\x12\x1a\n\x16\x41SSIGNMENT_KIND_CONFIG\x10\x02\x12\x1b\n\x17\x41SSIGNMENT_KIND_NETWORK\x10\x03\x12\x1c\n\x18\x41SSIGNMENT_KIND_ENDPOINT\x10\x04\x12#\n\x1f\x41SSIGNMENT_KIND_VIRTUAL_SERVICE\x10\x05\x32\x99\x01\n\nDispatcher\x12\x43\n\x07Session\x12\x18.coveypb.v1.AgentMessage\x1a\x1a.coveypb.v1.ManagerMessage(\x01\x30\x01\x12\x46\n\x0bPublishLogs\x12\x14.coveypb.v1.LogBatch\x1a\x1f.coveypb.v1.PublishLogsResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'coveypb.v1.dispatcher_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ASSIGNMENTKIND']._serialized_start=2087
-  _globals['_ASSIGNMENTKIND']._serialized_end=2281
+  _globals['_ASSIGNMENTKIND']._serialized_start=2194
+  _globals['_ASSIGNMENTKIND']._serialized_end=2388
   _globals['_AGENTMESSAGE']._serialized_start=70
   _globals['_AGENTMESSAGE']._serialized_end=272
   _globals['_HELLO']._serialized_start=274
@@ -49,25 +49,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HEARTBEATACK']._serialized_start=793
   _globals['_HEARTBEATACK']._serialized_end=807
   _globals['_SESSIONSTATE']._serialized_start=810
-  _globals['_SESSIONSTATE']._serialized_end=998
-  _globals['_MANAGERADDRESS']._serialized_start=1000
-  _globals['_MANAGERADDRESS']._serialized_end=1047
-  _globals['_ASSIGNMENTS']._serialized_start=1050
-  _globals['_ASSIGNMENTS']._serialized_end=1182
-  _globals['_ASSIGNMENTCHANGE']._serialized_start=1185
-  _globals['_ASSIGNMENTCHANGE']._serialized_end=1519
-  _globals['_STATUSACK']._serialized_start=1521
-  _globals['_STATUSACK']._serialized_end=1550
-  _globals['_LOGSUBSCRIPTION']._serialized_start=1552
-  _globals['_LOGSUBSCRIPTION']._serialized_end=1668
-  _globals['_LOGOPTIONS']._serialized_start=1670
-  _globals['_LOGOPTIONS']._serialized_end=1780
-  _globals['_LOGLINE']._serialized_start=1783
-  _globals['_LOGLINE']._serialized_end=1957
-  _globals['_LOGBATCH']._serialized_start=1959
-  _globals['_LOGBATCH']._serialized_end=2061
-  _globals['_PUBLISHLOGSRESPONSE']._serialized_start=2063
-  _globals['_PUBLISHLOGSRESPONSE']._serialized_end=2084
-  _globals['_DISPATCHER']._serialized_start=2284
-  _globals['_DISPATCHER']._serialized_end=2437
+  _globals['_SESSIONSTATE']._serialized_end=1105
+  _globals['_MANAGERADDRESS']._serialized_start=1107
+  _globals['_MANAGERADDRESS']._serialized_end=1154
+  _globals['_ASSIGNMENTS']._serialized_start=1157
+  _globals['_ASSIGNMENTS']._serialized_end=1289
+  _globals['_ASSIGNMENTCHANGE']._serialized_start=1292
+  _globals['_ASSIGNMENTCHANGE']._serialized_end=1626
+  _globals['_STATUSACK']._serialized_start=1628
+  _globals['_STATUSACK']._serialized_end=1657
+  _globals['_LOGSUBSCRIPTION']._serialized_start=1659
+  _globals['_LOGSUBSCRIPTION']._serialized_end=1775
+  _globals['_LOGOPTIONS']._serialized_start=1777
+  _globals['_LOGOPTIONS']._serialized_end=1887
+  _globals['_LOGLINE']._serialized_start=1890
+  _globals['_LOGLINE']._serialized_end=2064
+  _globals['_LOGBATCH']._serialized_start=2066
+  _globals['_LOGBATCH']._serialized_end=2168
+  _globals['_PUBLISHLOGSRESPONSE']._serialized_start=2170
+  _globals['_PUBLISHLOGSRESPONSE']._serialized_end=2191
+  _globals['_DISPATCHER']._serialized_start=2391
+  _globals['_DISPATCHER']._serialized_end=2544
 # @@protoc_insertion_point(module_scope)

@@ -239,11 +239,22 @@ class SessionState(_message.Message):
     MANAGERS_FIELD_NUMBER: _builtins.int
     ROOT_CERTIFICATES_FIELD_NUMBER: _builtins.int
     CLUSTER_ID_FIELD_NUMBER: _builtins.int
+    ISSUER_SUBJECT_FIELD_NUMBER: _builtins.int
+    ISSUER_PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_LIFE_NS_FIELD_NUMBER: _builtins.int
+    RENEWAL_SPREAD_NS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     heartbeat_period_ns: _builtins.int
     root_certificates: _builtins.bytes
     """PEM of all roots to be trusted."""
     cluster_id: _builtins.str
+    issuer_subject: _builtins.bytes
+    """DER: who issues certificates now. A node whose certificate is from another renews it."""
+    issuer_public_key: _builtins.bytes
+    certificate_life_ns: _builtins.int
+    """How long a certificate lives now; one that was given for longer is renewed."""
+    renewal_spread_ns: _builtins.int
+    """Within what time, at random, nodes do so."""
     @_builtins.property
     def node(self) -> _objects_pb2.Node:
         """The node's own object: role, availability, labels."""
@@ -259,10 +270,14 @@ class SessionState(_message.Message):
         managers: _abc.Iterable[Global___ManagerAddress] | None = ...,
         root_certificates: _builtins.bytes = ...,
         cluster_id: _builtins.str = ...,
+        issuer_subject: _builtins.bytes = ...,
+        issuer_public_key: _builtins.bytes = ...,
+        certificate_life_ns: _builtins.int = ...,
+        renewal_spread_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "heartbeat_period_ns", b"heartbeat_period_ns", "managers", b"managers", "node", b"node", "root_certificates", b"root_certificates", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_life_ns", b"certificate_life_ns", "cluster_id", b"cluster_id", "heartbeat_period_ns", b"heartbeat_period_ns", "issuer_public_key", b"issuer_public_key", "issuer_subject", b"issuer_subject", "managers", b"managers", "node", b"node", "renewal_spread_ns", b"renewal_spread_ns", "root_certificates", b"root_certificates", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
