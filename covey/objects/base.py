@@ -3,7 +3,7 @@
 import msgspec
 
 
-class Struct(msgspec.Struct, frozen=True, kw_only=True):
+class Struct(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Base of all objects: frozen and slotted, so snapshots share structure. Change one with ``replace``."""
 
 

@@ -1,6 +1,7 @@
 """The whole store as bytes, and back.
 
-Law: objects are written in the order of their ids, so that equal states are equal bytes.
+Law: objects are written in the order of their ids, so that equal states are equal bytes. A spec that a service and its tasks share
+is written once: most of the bytes of a large store are specs.
 """
 
 from __future__ import annotations
@@ -10,20 +11,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from covey import codec
-from covey.objects import Service, Task
-from coveypb.v1 import objects_pb2, store_pb2
-from manager.store.applying import share_spec
+from covey.objects import Service, Task, TaskSpec, replace
+from coveypb.v1 import store_pb2
 from manager.store.consensus import Member
 from manager.store.schema import SCHEMAS, SERVICES, TASKS
 from manager.store.table import TableState
 from manager.store.view import View
 
 _STRETCH = 64
+_NO_SPEC = TaskSpec()
 
 
 def encode(view: View, members: tuple[Member, ...]) -> bytes:
     """Runs for as long as the store is large, so in a thread: it lets others run between stretches of objects."""
     parts = [_members(members)]
+    services: Any = view.state(SERVICES).objects
     for schema in SCHEMAS:
         objects: Any = view.state(schema).objects
         ids = sorted(objects)
@@ -32,7 +34,11 @@ def encode(view: View, members: tuple[Member, ...]) -> bytes:
             part = store_pb2.StoreSnapshot()
             field: Any = getattr(part, f"{schema.field}s")
             for object_id in ids[start : start + _STRETCH]:
-                codec.write(objects[object_id], field.add())
+                item = objects[object_id]
+                if schema is TASKS:
+                    item, spec_of = _without_shared_spec(services.get(item.service_id), item)
+                    part.task_specs.append(spec_of)
+                codec.write(item, field.add())
             parts.append(part.SerializeToString())
             time.sleep(0)
     return b"".join(parts)
@@ -54,7 +60,8 @@ def decode(index: int, data: bytes) -> tuple[View, tuple[Member, ...]]:
         if schema is SERVICES:
             items: list[Any] = list(services.values())
         elif schema is TASKS:
-            items = [_task(services, wire) for wire in snapshot.tasks]
+            pairs = zip(snapshot.tasks, snapshot.task_specs, strict=True)
+            items = [_with_spec(services, codec.from_wire(Task, wire), spec_of) for wire, spec_of in pairs]
         else:
             items = [codec.from_wire(schema.kind, wire) for wire in getattr(snapshot, f"{schema.field}s")]
         tables.append(TableState.of(schema, items))
@@ -63,6 +70,21 @@ def decode(index: int, data: bytes) -> tuple[View, tuple[Member, ...]]:
     return view.at(index), tuple(members)
 
 
-def _task(services: Mapping[str, Service], wire: objects_pb2.Task) -> Task:
-    task = codec.from_wire(Task, wire)
-    return share_spec(services.get(task.service_id), task)
+def _without_shared_spec(service: Service | None, task: Task) -> tuple[Task, store_pb2.TaskSpecOf.ValueType]:
+    if service is not None and task.spec == service.spec.task:
+        return replace(task, spec=_NO_SPEC), store_pb2.TASK_SPEC_OF_SERVICE
+    if service is not None and service.previous_spec is not None and task.spec == service.previous_spec.task:
+        return replace(task, spec=_NO_SPEC), store_pb2.TASK_SPEC_OF_SERVICE_BEFORE
+    return task, store_pb2.TASK_SPEC_OF_TASK
+
+
+def _with_spec(services: Mapping[str, Service], task: Task, spec_of: int) -> Task:
+    """Raises ValueError when the spec is said to stand where there is none."""
+    if spec_of == store_pb2.TASK_SPEC_OF_TASK:
+        return task
+    service = services.get(task.service_id)
+    if service is not None and spec_of == store_pb2.TASK_SPEC_OF_SERVICE:
+        return replace(task, spec=service.spec.task)
+    if service is not None and spec_of == store_pb2.TASK_SPEC_OF_SERVICE_BEFORE and service.previous_spec is not None:
+        return replace(task, spec=service.previous_spec.task)
+    raise ValueError(f"the snapshot says that task {task.id} has a spec of its service, which has none such")

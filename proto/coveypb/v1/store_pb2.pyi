@@ -20,6 +20,24 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _TaskSpecOf:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TaskSpecOfEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TaskSpecOf.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TASK_SPEC_OF_TASK: _TaskSpecOf.ValueType  # 0
+    TASK_SPEC_OF_SERVICE: _TaskSpecOf.ValueType  # 1
+    TASK_SPEC_OF_SERVICE_BEFORE: _TaskSpecOf.ValueType  # 2
+
+class TaskSpecOf(_TaskSpecOf, metaclass=_TaskSpecOfEnumTypeWrapper):
+    """Where a task's spec stands: with itself, or once for all tasks of its service."""
+
+TASK_SPEC_OF_TASK: TaskSpecOf.ValueType  # 0
+TASK_SPEC_OF_SERVICE: TaskSpecOf.ValueType  # 1
+TASK_SPEC_OF_SERVICE_BEFORE: TaskSpecOf.ValueType  # 2
+Global___TaskSpecOf: _TypeAlias = TaskSpecOf  # noqa: Y015
+
 @_typing.final
 class StoreCommit(_message.Message):
     """One transaction: all of it or nothing."""
@@ -125,6 +143,7 @@ class StoreSnapshot(_message.Message):
     CONFIGS_FIELD_NUMBER: _builtins.int
     CLUSTERS_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    TASK_SPECS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[_objects_pb2.Node]: ...
     @_builtins.property
@@ -143,6 +162,10 @@ class StoreSnapshot(_message.Message):
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoreMember]:
         """The members of the Raft group, by which managers find each other."""
 
+    @_builtins.property
+    def task_specs(self) -> _containers.RepeatedScalarFieldContainer[Global___TaskSpecOf.ValueType]:
+        """One for each of ``tasks``."""
+
     def __init__(
         self,
         *,
@@ -154,10 +177,11 @@ class StoreSnapshot(_message.Message):
         configs: _abc.Iterable[_objects_pb2.Config] | None = ...,
         clusters: _abc.Iterable[_objects_pb2.Cluster] | None = ...,
         members: _abc.Iterable[Global___StoreMember] | None = ...,
+        task_specs: _abc.Iterable[Global___TaskSpecOf.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clusters", b"clusters", "configs", b"configs", "members", b"members", "networks", b"networks", "nodes", b"nodes", "secrets", b"secrets", "services", b"services", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clusters", b"clusters", "configs", b"configs", "members", b"members", "networks", b"networks", "nodes", b"nodes", "secrets", b"secrets", "services", b"services", "task_specs", b"task_specs", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
