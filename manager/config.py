@@ -14,19 +14,22 @@ MTLS_PORT = 2378
 
 class ManagerMode(StrEnum):
     """BOOTSTRAP makes a new cluster, its root and this node's identity; JOIN asks another manager to become a member; RESTART goes on
-    with what STATE/manager holds. A JOIN or BOOTSTRAP that was done before goes on as RESTART.
+    with what STATE/manager holds. A JOIN, BOOTSTRAP or RESTORE that was done before goes on as RESTART. FORCE founds the group anew with
+    this manager alone, from its own state; RESTORE from a backup, on a host that is in no cluster.
     """
 
     BOOTSTRAP = "bootstrap"
     JOIN = "join"
     RESTART = "restart"
+    FORCE = "force"
+    RESTORE = "restore"
 
 
 class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """``advertise_addr`` is this host as others reach it, without a port; ``listen_addr`` where the listeners bind. ``remote_addr`` is
     HOST:PORT of the mTLS listener as other managers reach it; empty: ADVERTISE_ADDR:MTLS_PORT. ``join_addrs`` are HOST:PORT of managers'
     mTLS listeners. ``node_id`` may be empty with BOOTSTRAP; the identity then tells it. ``cluster_spec`` and the four after it count with
-    BOOTSTRAP alone.
+    BOOTSTRAP alone. ``restore_path`` is the backup of RESTORE; its key comes over standard input.
     """
 
     state_dir: str
@@ -45,6 +48,7 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
     default_address_pool: tuple[str, ...] = ()
     subnet_size: int = 0
     data_path_port: int = 0
+    restore_path: str = ""
     log_level: str = "info"
 
     def __post_init__(self) -> None:

@@ -1,0 +1,147 @@
+"""A backup's content: the whole store, sealed. Pure.
+
+Law: the state is never written in clear. Each file has a random key of its own, wrapped under the key that the operator holds; the pieces'
+key is derived from it and from the head, so that a changed head opens nothing, and the last piece is marked, so that none is missing.
+Called by the control API, which writes backups, and by ``manager.founding``, which restores one.
+"""
+
+import hashlib
+import io
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterator
+from typing import IO
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from covey import unlockkey
+from covey.backup import KEY_PREFIX, PIECE_BYTES, BackupError, Head, begin, check, framed, read_head, read_pieces
+from covey.errors import InvalidArgumentError, UnauthenticatedError
+from covey.objects import Cluster
+from manager.store import snapshot as store_snapshot
+from manager.store.consensus import Member
+from manager.store.schema import SCHEMAS
+from manager.store.view import View
+
+_KEY_BYTES = 32
+_NONCE_BYTES = 12
+_WRAP_NONCE = bytes(_NONCE_BYTES)  # each wrapping key is used once: its salt is random
+
+
+def new_key() -> str:
+    """A key for one backup: 256 random bits, as a person keeps them."""
+    return KEY_PREFIX + urlsafe_b64encode(secrets.token_bytes(_KEY_BYTES)).decode().rstrip("=")
+
+
+def seal(
+    view: View, members: tuple[Member, ...], cluster: Cluster, key: str, *, term: int, now_ns: int
+) -> Iterator[bytes]:
+    """The file in parts. ``key`` is the cluster's unlock key or one of ``new_key``.
+
+    Raises:
+        InvalidArgumentError: it is neither.
+    """
+    data = store_snapshot.encode(view, members)
+    file_key, salt = secrets.token_bytes(_KEY_BYTES), secrets.token_bytes(16)
+    head = Head(
+        cluster_id=cluster.id,
+        cluster_name=cluster.spec.annotations.name,
+        created_at_ns=now_ns,
+        version=view.version,
+        term=term,
+        objects={f"{schema.field}s": len(view.state(schema).objects) for schema in SCHEMAS},
+        size=len(data),
+        unlock_key=not key.startswith(KEY_PREFIX),
+        salt=salt,
+        wrapped_key=AESGCM(_wrapping_key(key, salt)).encrypt(_WRAP_NONCE, file_key, None),
+    )
+    start = begin(head)
+    digest = hashlib.sha256(start)
+    yield start
+    cipher = AESGCM(_pieces_key(file_key, start))
+    last = max(0, len(data) - 1) // PIECE_BYTES
+    for number in range(last + 1):
+        plain = data[number * PIECE_BYTES : (number + 1) * PIECE_BYTES]
+        part = framed(cipher.encrypt(_nonce(number), plain, _place(last=number == last)))
+        digest.update(part)
+        yield part
+    end = framed(b"")
+    digest.update(end)
+    yield end + digest.digest()
+
+
+def unseal(file: IO[bytes], key: str) -> tuple[Head, View, tuple[Member, ...]]:
+    """The head, the store, and the members of the group of then, once all of the file was found good.
+
+    Raises:
+        BackupError: the file is damaged; UnauthenticatedError: the key is another's; InvalidArgumentError: it has not the form of one.
+    """
+    head = check(file)
+    _, start = read_head(file)
+    cipher = AESGCM(_pieces_key(_unwrapped(head, key), start))
+    sealed = list(read_pieces(file, hashlib.sha256(start)))
+    content = io.BytesIO()
+    try:
+        for number, piece in enumerate(sealed):
+            content.write(cipher.decrypt(_nonce(number), piece, _place(last=number == len(sealed) - 1)))
+    except InvalidTag:
+        raise BackupError(
+            "this backup was changed after it was written: the key opens its head, but not what follows"
+        ) from None
+    data = content.getvalue()
+    if len(data) != head.size:
+        raise BackupError(f"this backup was changed after it was written: it holds {len(data)} of {head.size} bytes")
+    try:
+        view, members = store_snapshot.decode(head.version, data)
+    except ValueError as error:
+        raise BackupError(f"this backup holds something that this version of Covey does not know: {error}") from error
+    return head, view, members
+
+
+def _unwrapped(head: Head, key: str) -> bytes:
+    if key.strip().startswith(KEY_PREFIX) is head.unlock_key:
+        kind = (
+            "the unlock key that the cluster had then (SWMKEY-1-…)"
+            if head.unlock_key
+            else "a key of its own (COVEYBK-1-…)"
+        )
+        raise InvalidArgumentError(f"this backup is opened by {kind}, and the key given is not of that kind")
+    try:
+        return AESGCM(_wrapping_key(key, head.salt)).decrypt(_WRAP_NONCE, head.wrapped_key, None)
+    except (InvalidTag, ValueError):
+        raise UnauthenticatedError(
+            "the key does not open this backup: it is another file's, or the head of the file was changed"
+        ) from None
+
+
+def _secret(key: str) -> bytes:
+    text = key.strip()
+    if not text.startswith(KEY_PREFIX):
+        return unlockkey.parse(text)
+    try:
+        secret = urlsafe_b64decode(text.removeprefix(KEY_PREFIX) + "=")
+    except ValueError:
+        secret = b""
+    if len(secret) != _KEY_BYTES:
+        raise InvalidArgumentError(f"that is not the key of a backup: one is {KEY_PREFIX} and 43 characters")
+    return secret
+
+
+def _wrapping_key(key: str, salt: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=salt, info=b"covey backup key").derive(_secret(key))
+
+
+def _pieces_key(file_key: bytes, start: bytes) -> bytes:
+    salt = hashlib.sha256(start).digest()
+    return HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=salt, info=b"covey backup pieces").derive(file_key)
+
+
+def _nonce(number: int) -> bytes:
+    return number.to_bytes(_NONCE_BYTES, "big")
+
+
+def _place(*, last: bool) -> bytes:
+    return b"last" if last else b"more"

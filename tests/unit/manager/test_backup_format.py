@@ -1,0 +1,125 @@
+"""A backup is whole and as it was written, or it is refused by a sentence that says which."""
+
+import io
+import random
+
+import pytest
+
+from covey import backup as backup_file
+from covey import unlockkey
+from covey.errors import CoveyError, InvalidArgumentError, UnauthenticatedError
+from covey.objects import Annotations, Cluster, ClusterSpec, Meta, Secret, SecretSpec
+from manager import backup
+from manager.store import Member
+from manager.store.schema import CLUSTERS, SECRETS
+from manager.store.view import View
+
+SECRET = b"the launch code"
+MEMBERS = (Member(raft_id=7, node_id="n1", addr="10.0.0.1:2378"), Member(raft_id=8, node_id="", addr=""))
+
+
+def stored(bulk: int = 0) -> tuple[View, Cluster]:
+    cluster = Cluster(id="c1", meta=Meta(version=3), spec=ClusterSpec(annotations=Annotations(name="prod")))
+    view = View.empty().put(CLUSTERS, cluster.id, cluster)
+    secret = Secret(
+        id="s1", meta=Meta(version=9), spec=SecretSpec(annotations=Annotations(name="code"), data=SECRET + bytes(bulk))
+    )
+    return view.put(SECRETS, secret.id, secret).at(42), cluster
+
+
+def written(key: str, bulk: int = 0) -> bytes:
+    view, cluster = stored(bulk)
+    return b"".join(backup.seal(view, MEMBERS, cluster, key, term=5, now_ns=1_700_000_000_000_000_000))
+
+
+@pytest.mark.parametrize("make_key", [backup.new_key, unlockkey.generate])
+@pytest.mark.parametrize("bulk", [0, 3 << 20])
+def test_what_was_sealed_comes_back_with_its_key(make_key, bulk: int) -> None:
+    key = make_key()
+    head, view, members = backup.unseal(io.BytesIO(written(key, bulk)), f" {key}\n")
+    assert members == MEMBERS
+    assert (head.cluster_id, head.cluster_name, head.version, head.term) == ("c1", "prod", 42, 5)
+    assert head.objects["secrets"] == head.objects["clusters"] == 1
+    before, _ = stored(bulk)
+    assert view.version == before.version
+    assert list(view.secrets) == list(before.secrets)
+    assert list(view.clusters) == list(before.clusters)
+
+
+def test_no_secret_stands_in_the_file_but_its_head_can_be_read_without_a_key() -> None:
+    data = written(backup.new_key())
+    assert SECRET not in data
+    assert backup_file.check(io.BytesIO(data)).cluster_name == "prod"
+
+
+def test_one_changed_bit_anywhere_is_refused() -> None:
+    key = backup.new_key()
+    data = written(key)
+    for place in range(len(data)):
+        changed = bytearray(data)
+        changed[place] ^= 1 << (place % 8)
+        with pytest.raises(CoveyError) as refused:
+            backup.unseal(io.BytesIO(bytes(changed)), key)
+        assert "backup" in refused.value.message
+
+
+def test_a_file_cut_anywhere_is_refused_as_such() -> None:
+    data = written(backup.new_key())
+    for size in range(8, len(data)):
+        with pytest.raises(backup_file.BackupError, match="cut short"):
+            backup_file.check(io.BytesIO(data[:size]))
+    with pytest.raises(backup_file.BackupError, match="follows its end"):
+        backup_file.check(io.BytesIO(data + b"x"))
+
+
+def test_whoever_mends_the_checksum_of_a_changed_file_is_found_out_by_the_key() -> None:
+    import hashlib
+
+    key, dice = backup.new_key(), random.Random(3)
+    data = written(key, 2 << 20)
+    start = len(backup_file.read_head(io.BytesIO(data))[1])
+    for _ in range(20):
+        changed = bytearray(data[:-32])
+        place = dice.randrange(start + 4, start + 4 + (1 << 20))
+        changed[place] ^= 1
+        forged = bytes(changed) + hashlib.sha256(changed).digest()
+        with pytest.raises(backup_file.BackupError, match="changed after it was written"):
+            backup.unseal(io.BytesIO(forged), key)
+    renamed = data[:-32].replace(b'"cluster_name":"prod"', b'"cluster_name":"test"')
+    with pytest.raises(backup_file.BackupError, match="changed after it was written"):
+        backup.unseal(io.BytesIO(renamed + hashlib.sha256(renamed).digest()), key)
+
+
+def test_a_piece_left_out_is_found_out_by_the_key() -> None:
+    import hashlib
+
+    key = backup.new_key()
+    data = written(key, 2 << 20)
+    start = len(backup_file.read_head(io.BytesIO(data))[1])
+    piece = 4 + (1 << 20) + 16
+    last = len(data) - 32 - 4
+    shorter = data[: start + 2 * piece] + data[last:-32]
+    with pytest.raises(backup_file.BackupError, match="changed after it was written"):
+        backup.unseal(io.BytesIO(shorter + hashlib.sha256(shorter).digest()), key)
+
+
+def test_each_wrong_key_has_its_own_sentence() -> None:
+    own, locked = written(backup.new_key()), written(unlockkey.generate())
+    with pytest.raises(UnauthenticatedError, match="another file's"):
+        backup.unseal(io.BytesIO(own), backup.new_key())
+    with pytest.raises(UnauthenticatedError, match="another file's"):
+        backup.unseal(io.BytesIO(locked), unlockkey.generate())
+    with pytest.raises(InvalidArgumentError, match="a key of its own"):
+        backup.unseal(io.BytesIO(own), unlockkey.generate())
+    with pytest.raises(InvalidArgumentError, match="the unlock key that the cluster had then"):
+        backup.unseal(io.BytesIO(locked), backup.new_key())
+    with pytest.raises(InvalidArgumentError, match="not the key of a backup"):
+        backup.unseal(io.BytesIO(own), "COVEYBK-1-short")
+
+
+def test_another_file_and_a_newer_format_are_told_apart() -> None:
+    data = written(backup.new_key())
+    with pytest.raises(backup_file.BackupError, match="not a backup of Covey"):
+        backup_file.check(io.BytesIO(b"PK\x03\x04 something else"))
+    with pytest.raises(backup_file.BackupError, match="format 2, and this version of Covey reads format 1"):
+        backup_file.check(io.BytesIO(data[:8] + (2).to_bytes(4, "big") + data[12:]))
