@@ -52,9 +52,10 @@ def boot(host: Host) -> None:
     host.resolv_conf.write_text(f"nameserver {GATEWAY}\noptions timeout:1 attempts:1\n")
     unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--mount-proc"]
     command = ["nsenter", f"--net=/run/netns/{host.netns}", *unshare, "--propagation", "private", "--"]
+    disk = [str(host.disk_image), str(host.state)] if host.disk_image.exists() else []
     with host.log.open("ab") as log:
         outer = subprocess.Popen(
-            [*command, sys.executable, "-m", "node.lab.host_init", host.name, str(host.resolv_conf)],
+            [*command, sys.executable, "-m", "node.lab.host_init", host.name, str(host.resolv_conf), *disk],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -104,8 +105,14 @@ def start_daemon(host: Host) -> None:
             stderr=log,
             check=True,
             cwd="/",
-            env={"PATH": os.environ.get("PATH", os.defpath), "HOME": "/root", "LANG": "C.UTF-8"},
+            env={"PATH": os.environ.get("PATH", os.defpath), "HOME": "/root", "LANG": "C.UTF-8", **_besides(host)},
         )
+
+
+def _besides(host: Host) -> dict[str, str]:
+    """What the host's daemon finds in its environment besides."""
+    lines = host.daemon_environment.read_text().splitlines() if host.daemon_environment.exists() else []
+    return dict(line.split("=", 1) for line in lines)
 
 
 def daemon_pid(host: Host) -> int | None:

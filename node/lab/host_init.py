@@ -6,6 +6,7 @@ Runs as a program inside the host's fresh namespaces; the cgroup mounts are boun
 import ctypes
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -45,8 +46,10 @@ def prepare(hostname: str, resolv_conf: str) -> None:
 
 
 def main() -> None:
-    """``python -m node.lab.host_init HOSTNAME RESOLV_CONF``."""
+    """``python -m node.lab.host_init HOSTNAME RESOLV_CONF [IMAGE STATE]``: with an image, the host's disk is the file system in it."""
     prepare(sys.argv[1], sys.argv[2])
+    if len(sys.argv) > 4:
+        subprocess.run(["mount", "-o", "loop", *sys.argv[3:]], check=True)
     os.execvp("tini", ["tini", "-s", "--", "sleep", "infinity"])
 
 

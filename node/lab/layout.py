@@ -53,6 +53,16 @@ class Host(msgspec.Struct, frozen=True):
         return self.folder / "state"
 
     @property
+    def disk_image(self) -> Path:
+        """A file system in a file. Where it was made before the host first boots, ``state`` is on it, so the disk can be full."""
+        return self.folder / "disk.img"
+
+    @property
+    def daemon_environment(self) -> Path:
+        """Lines of NAME=VALUE that the daemon's environment has besides, read at each start."""
+        return self.folder / "daemon.env"
+
+    @property
     def socket(self) -> Path:
         return self.folder / "covey.sock"
 

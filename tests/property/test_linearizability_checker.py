@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+
 from tests.linear.checker import Answer, check_key
 from tests.linear.history import Kind, Op, Outcome, telling
 from tests.linear.model import Model, State

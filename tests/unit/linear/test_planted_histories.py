@@ -1,6 +1,7 @@
 """The checker finds each fault that a store can have, and accepts what merely looks strange. Histories are written by hand: one line an operation."""
 
 import pytest
+
 from tests.linear.checker import Answer, Budget, check, check_key
 from tests.linear.history import Kind, Op, Outcome, load, save
 from tests.linear.report import explain, smallest

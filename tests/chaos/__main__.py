@@ -1,0 +1,36 @@
+"""``python -m tests.chaos --seed N``: one run by hand; ends with 1 if a history is not linearizable, or could not be judged."""
+
+import argparse
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from tests.chaos.nemesis import Fault
+from tests.chaos.run import chaos
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 31))
+    parser.add_argument("--managers", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--nemesis", default="all", help="all, or some of: " + ",".join(Fault))
+    parser.add_argument("--folder", type=Path, default=Path.cwd(), help="where a bad history is written")
+    asked = parser.parse_args()
+    faults = tuple(Fault) if asked.nemesis == "all" else tuple(map(Fault, asked.nemesis.split(",")))
+    result = chaos(
+        name=f"tchaos-{os.getpid()}",
+        seed=asked.seed,
+        seconds=asked.seconds,
+        managers=asked.managers,
+        faults=faults,
+        folder=asked.folder,
+    )
+    print(result.line())
+    print(result.report)
+    return 1 if result.report else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""A lab whose hosts can also have full disks, wrong clocks and half-broken links; torn down whatever happens.
+
+Disks are file systems in files, mounted inside the host alone; clocks are libfaketime's, read anew at every look, the monotonic clock left as it
+is; links are broken by nftables inside the host.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from covey.errors import CoveyError
+from node.lab import api, cluster, wiring
+from node.lab import host as machine
+from node.lab.layout import Host, Lab
+
+DISK_MIB = 48
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+TABLE = "covey_chaos"
+LIST_SECONDS = 3.0
+ENGINE_RAFT = "raft"
+
+
+class Arena:
+    """The hosts of a lab and what can be done to them."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.hosts = lab.hosts[: lab.managers]
+
+    def sockets(self) -> list[tuple[str, Path]]:
+        return [(str(host.number), host.socket) for host in self.hosts]
+
+    def leader(self) -> Host | None:
+        """The host whose manager leads, as whoever answers first says."""
+        for host in self.hosts:
+            with contextlib.suppress(OSError, CoveyError, ValueError):
+                for node in api.call(host.socket, "GET", "/nodes", timeout_seconds=LIST_SECONDS):
+                    if (node.get("ManagerStatus") or {}).get("Leader"):
+                        return next(one for one in self.hosts if one.name == node["Description"]["Hostname"])
+        return None
+
+    # Processes
+
+    def manager_pid(self, host: Host) -> int | None:
+        """The host's manager process as this machine counts; None while there is none."""
+        init = machine.init_pid(host)
+        if init is None:
+            return None
+        with contextlib.suppress(OSError):
+            space = Path(f"/proc/{init}/ns/pid").readlink()
+            for process in Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError):
+                    if (
+                        b"manager.main" in (process / "cmdline").read_bytes()
+                        and (process / "ns/pid").readlink() == space
+                    ):
+                        return int(process.name)
+        return None
+
+    def signal_manager(self, host: Host, number: signal.Signals) -> int | None:
+        pid = self.manager_pid(host)
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return pid
+
+    def power_off(self, host: Host) -> None:
+        machine.power_off(host)
+
+    def crash_daemon(self, host: Host) -> None:
+        with contextlib.suppress(CoveyError):
+            machine.crash_daemon(host)
+
+    def start(self, host: Host) -> None:
+        if machine.daemon_pid(host) is None:
+            cluster.start(self.lab, host)
+
+    # Links
+
+    def cable(self, host: Host, *, up: bool) -> None:
+        wiring.set_cable(self.lab, host, up=up)
+
+    def drop(self, host: Host, *, incoming: Sequence[Host] = (), outgoing: Sequence[Host] = ()) -> None:
+        """Drop what comes from, and what goes to, these hosts."""
+        rules = [f"add table inet {TABLE}"]
+        for hook, word, others in (("input", "saddr", incoming), ("output", "daddr", outgoing)):
+            if others:
+                addresses = ", ".join(other.address for other in others)
+                rules.append(f"add chain inet {TABLE} {hook} {{ type filter hook {hook} priority 0; }}")
+                rules.append(f"add rule inet {TABLE} {hook} ip {word} {{ {addresses} }} drop")
+        self._nft(host, "\n".join(rules))
+
+    def undrop(self, host: Host) -> None:
+        self._nft(host, f"add table inet {TABLE}\ndelete table inet {TABLE}")
+
+    def _nft(self, host: Host, script: str) -> None:
+        """In the host's network, which is there while the host is dead too."""
+        command = ["nsenter", f"--net=/run/netns/{host.netns}", "nft", "-f", "-"]
+        subprocess.run(command, input=script.encode(), check=True, capture_output=True)
+
+    # Disk and clock
+
+    def fill_disk(self, host: Host) -> None:
+        """To the last byte."""
+        with contextlib.suppress(OSError), self._inner(host, "filler").open("ab", buffering=0) as file:
+            for size in (1 << 20, 1 << 12, 1):
+                with contextlib.suppress(OSError):
+                    while True:
+                        file.write(b"\0" * size)
+
+    def free_disk(self, host: Host) -> None:
+        with contextlib.suppress(OSError):
+            self._inner(host, "filler").unlink()
+
+    def _inner(self, host: Host, name: str) -> Path:
+        init = machine.init_pid(host)
+        if init is None:
+            raise OSError(f"{host.name} is dead")
+        return Path(f"/proc/{init}/root{host.state}/{name}")
+
+    def set_clock(self, host: Host, offset: str) -> None:
+        """The host's wall clock is wrong by so much: ``+3600``, ``-90.5``."""
+        _clock_file(host).write_text(offset + "\n")
+
+    def heal(self) -> None:
+        """Undo everything, in an order in which each step can work."""
+        for host in self.hosts:
+            self.signal_manager(host, signal.SIGCONT)
+            self.free_disk(host)
+            self.undrop(host)
+            self.cable(host, up=True)
+            self.set_clock(host, "+0")
+        for host in self.hosts:
+            self.start(host)
+
+
+def _clock_file(host: Host) -> Path:
+    return host.folder / "clock"
+
+
+def _prepare(host: Host, *, disk: bool, clock: bool) -> None:
+    host.folder.mkdir(parents=True, exist_ok=True)
+    environment = [f"PYTHONPATH={path}" for path in filter(None, [os.environ.get("PYTHONPATH")])]
+    _clock_file(host).write_text("+0\n")
+    if clock:
+        environment += [
+            f"LD_PRELOAD={FAKETIME}",
+            f"FAKETIME_TIMESTAMP_FILE={_clock_file(host)}",
+            "FAKETIME_NO_CACHE=1",
+            "FAKETIME_DONT_FAKE_MONOTONIC=1",
+        ]
+    host.daemon_environment.write_text("".join(line + "\n" for line in environment))
+    if disk:
+        with host.disk_image.open("wb") as file:
+            file.truncate(DISK_MIB << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(host.disk_image)], check=True)
+
+
+@contextlib.contextmanager
+def arena(name: str, managers: int, *, disk: bool = True, clock: bool = True) -> Iterator[Arena]:
+    """A cluster of managers for the length of a with block."""
+    lab = Lab(name, managers, 0)
+    made = Arena(lab)
+    try:
+        for host in lab.hosts:
+            _prepare(host, disk=disk, clock=clock)
+        with cluster.running(lab):
+            try:
+                yield made
+            finally:
+                for host in lab.hosts:  # a stopped process would not go with its host's cables in order
+                    made.signal_manager(host, signal.SIGCONT)
+    finally:
+        for host in lab.hosts:
+            machine.remove_disk(host)
+        with contextlib.suppress(OSError):
+            lab.folder.rmdir()

@@ -1,0 +1,152 @@
+"""What breaks, when and where: a plan from a seed, and the hand that carries it out.
+
+``plan`` is pure. A step names its victim by rule (the leader, or a host by number), since who leads is known only when it begins.
+"""
+
+import contextlib
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from node.lab.layout import Host
+from tests.chaos.hosts import Arena
+
+
+class Fault(StrEnum):
+    KILL_MANAGER = "kill-manager"
+    KILL_HOST = "kill-host"
+    CRASH_DAEMON = "crash-daemon"
+    PAUSE = "pause"
+    CUT = "cut"
+    DEAF = "deaf"
+    """It is heard but hears nobody."""
+    DUMB = "dumb"
+    """It hears but nobody hears it."""
+    SPLIT = "split"
+    """A minority with the victim on one side, all others on the other."""
+    FULL_DISK = "full-disk"
+    CLOCK = "clock"
+    KILL_ALL = "kill-all"
+    """Every manager process at once."""
+
+
+LENGTHS_SECONDS = (0.3, 1.5, 3.5)
+QUIET_SECONDS = (0.3, 1.5)
+CLOCK_OFFSETS = ("+3600", "-3600", "+7", "-7", "+40000")
+LEADER = 0
+
+
+class Step(msgspec.Struct, frozen=True):
+    """``host`` counts from 1; LEADER is whoever leads then. ``also`` strikes another host at the same time."""
+
+    fault: Fault
+    host: int
+    seconds: float
+    quiet: float
+    offset: str = ""
+    also: tuple[Fault, int] | None = None
+
+
+def plan(seed: int, managers: int, faults: Sequence[Fault]) -> Iterator[Step]:
+    """Steps without end."""
+    chance = random.Random(seed)
+    deck: list[Fault] = []
+    while True:
+        if not deck:  # every fault comes once before one comes again
+            deck = list(faults)
+            chance.shuffle(deck)
+        also = None
+        if chance.random() < 0.25:
+            also = (chance.choice(faults), chance.randint(1, managers))
+        yield Step(
+            fault=deck.pop(),
+            host=LEADER if chance.random() < 0.5 else chance.randint(1, managers),
+            seconds=chance.choice(LENGTHS_SECONDS),
+            quiet=chance.uniform(*QUIET_SECONDS),
+            offset=chance.choice(CLOCK_OFFSETS),
+            also=also,
+        )
+
+
+class Nemesis:
+    """Carries steps out one after the other. ``said`` is told each, with the seconds since the beginning."""
+
+    def __init__(self, arena: Arena, said: Callable[[str], None]) -> None:
+        self._arena = arena
+        self._said = said
+        self._began = time.monotonic()
+        self.done = 0
+
+    def run(self, steps: Iterator[Step], seconds: float) -> None:
+        ends = time.monotonic() + seconds
+        for step in steps:
+            if time.monotonic() + step.seconds > ends:
+                return
+            self._carry_out(step)
+            self.done += 1
+            time.sleep(step.quiet)
+
+    def _carry_out(self, step: Step) -> None:
+        hosts = self._arena.hosts
+        victim = (self._arena.leader() or hosts[0]) if step.host == LEADER else hosts[step.host - 1]
+        role = " (leader)" if step.host == LEADER else ""
+        with contextlib.ExitStack() as stack:
+            words = [f"{step.fault} {victim.name}{role}"]
+            stack.enter_context(self._broken(step.fault, victim, step.offset))
+            if step.also is not None:
+                fault, number = step.also
+                words.append(f"{fault} {hosts[number - 1].name}")
+                stack.enter_context(self._broken(fault, hosts[number - 1], step.offset))
+            self._said(f"{time.monotonic() - self._began:6.1f} s  {' and '.join(words)} for {step.seconds} s")
+            time.sleep(step.seconds)
+
+    @contextlib.contextmanager
+    def _broken(self, fault: Fault, victim: Host, offset: str) -> Iterator[None]:
+        begin, end = self._hands(fault, victim, offset)
+        begin()
+        try:
+            yield
+        finally:
+            end()
+
+    def _hands(self, fault: Fault, victim: Host, offset: str) -> tuple[Callable[[], object], Callable[[], object]]:
+        """How the fault begins and ends."""
+        arena, others = self._arena, [host for host in self._arena.hosts if host != victim]
+
+        def nothing() -> None:
+            """It mends itself."""
+
+        def split() -> None:
+            side = [victim, *others[: (len(others) - 1) // 2]]
+            away = [host for host in arena.hosts if host not in side]
+            for host in side:
+                arena.drop(host, incoming=away, outgoing=away)
+
+        def join() -> None:
+            for host in arena.hosts:
+                arena.undrop(host)
+
+        def kill_all() -> None:
+            for host in arena.hosts:
+                arena.signal_manager(host, signal.SIGKILL)
+
+        return {
+            Fault.KILL_MANAGER: (lambda: arena.signal_manager(victim, signal.SIGKILL), nothing),
+            Fault.KILL_ALL: (kill_all, nothing),
+            Fault.KILL_HOST: (lambda: arena.power_off(victim), lambda: arena.start(victim)),
+            Fault.CRASH_DAEMON: (lambda: arena.crash_daemon(victim), lambda: arena.start(victim)),
+            Fault.PAUSE: (
+                lambda: arena.signal_manager(victim, signal.SIGSTOP),
+                lambda: arena.signal_manager(victim, signal.SIGCONT),
+            ),
+            Fault.CUT: (lambda: arena.cable(victim, up=False), lambda: arena.cable(victim, up=True)),
+            Fault.DEAF: (lambda: arena.drop(victim, incoming=others), lambda: arena.undrop(victim)),
+            Fault.DUMB: (lambda: arena.drop(victim, outgoing=others), lambda: arena.undrop(victim)),
+            Fault.SPLIT: (split, join),
+            Fault.FULL_DISK: (lambda: arena.fill_disk(victim), lambda: arena.free_disk(victim)),
+            Fault.CLOCK: (lambda: arena.set_clock(victim, offset), lambda: arena.set_clock(victim, "+0")),
+        }[fault]

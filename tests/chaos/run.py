@@ -1,0 +1,126 @@
+"""One chaotic run: a lab, clients, a nemesis; then peace, a last look through every manager, and the verdict.
+
+Called by ``tests/cluster/test_linearizability.py``, by ``tests.soak`` and by hand: ``python -m tests.chaos --seed N``.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from tests.chaos.client import Client, History
+from tests.chaos.hosts import Arena, arena
+from tests.chaos.load import Load
+from tests.chaos.nemesis import Fault, Nemesis, plan
+from tests.linear.checker import Answer, Budget, check
+from tests.linear.history import Op, save
+from tests.linear.report import explain
+
+HEALED_SECONDS = 90.0
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run did and found. ``report`` is empty if all is well."""
+
+    seed: int
+    faults: int
+    operations: int
+    acknowledged: int
+    unknown: int
+    histories: int
+    undecided: int
+    violations: int
+    healed_seconds: float
+    report: str
+
+    def line(self) -> str:
+        return (
+            f"seed {self.seed}: {self.faults} faults, {self.operations} operations checked ({self.acknowledged} writes acknowledged, "
+            f"{self.unknown} unknown) in {self.histories} histories: {self.violations} violations, {self.undecided} undecided; "
+            f"healed in {self.healed_seconds:.1f} s"
+        )
+
+
+def chaos(
+    *,
+    name: str,
+    seed: int,
+    seconds: float,
+    managers: int = 3,
+    faults: Sequence[Fault] = tuple(Fault),
+    folder: Path,
+    said: Callable[[str], None] = print,
+) -> Result:
+    """The result; a history that is not well is written to ``folder``."""
+    said(
+        f"python -m tests.chaos --seed {seed} --managers {managers} --seconds {seconds:g} --nemesis {','.join(faults)}"
+    )
+    with arena(name, managers) as here:
+        return chaos_on(here, seed=seed, seconds=seconds, faults=faults, folder=folder, said=said)
+
+
+def chaos_on(
+    here: Arena, *, seed: int, seconds: float, faults: Sequence[Fault], folder: Path, said: Callable[[str], None]
+) -> Result:
+    """As ``chaos``, on a lab that stands."""
+    history = History()
+    nemesis = Nemesis(here, said)
+    prefix = f"s{seed}"
+    try:
+        with Load(here.sockets(), history, seed, prefix) as load:
+            nemesis.run(plan(seed, len(here.hosts), faults), seconds)
+            here.heal()
+            began = time.monotonic()
+            _wait_healed(here, load, history)
+            healed = time.monotonic() - began
+        for number, socket in here.sockets():
+            _look(Client(f"last.{number}", socket, history), load.all_keys())
+    finally:
+        here.heal()
+    return judge(history.ops, seed=seed, faults=nemesis.done, healed=healed, folder=folder)
+
+
+def judge(ops: Sequence[Op], *, seed: int, faults: int, healed: float, folder: Path) -> Result:
+    verdicts = check(ops, Budget())
+    bad = [verdict for verdict in verdicts if verdict.answer is not Answer.OK]
+    report = ""
+    if bad:
+        path = folder / f"history-{seed}.jsonl"
+        save(ops, path)
+        report = f"python -m tests.linear {path}\n" + "\n\n".join(explain(verdict, ops) for verdict in bad[:3])
+    counts = Counter(verdict.answer for verdict in verdicts)
+    return Result(
+        seed=seed,
+        faults=faults,
+        operations=len(ops),
+        acknowledged=sum(op.writes and not op.open for op in ops),
+        unknown=sum(op.writes and op.open for op in ops),
+        histories=len(verdicts),
+        undecided=counts[Answer.UNDECIDED],
+        violations=counts[Answer.VIOLATION],
+        healed_seconds=healed,
+        report=report,
+    )
+
+
+def _wait_healed(here: Arena, load: Load, history: History) -> None:
+    """Until every manager takes a write again."""
+    for number, socket in here.sockets():
+        client = Client(f"healed.{number}", socket, history)
+        deadline = time.monotonic() + HEALED_SECONDS
+        attempt = 0
+        while client.create(f"{load.prefix}-healed-{number}-{attempt}") != "done":
+            attempt += 1
+            if time.monotonic() > deadline:
+                raise AssertionError(f"manager {number} takes no writes {HEALED_SECONDS:g} s after all was healed")
+            time.sleep(0.1)
+
+
+def _look(client: Client, keys: list[str]) -> None:
+    deadline = time.monotonic() + HEALED_SECONDS
+    while not client.read_all(keys, 20.0):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{client.name} cannot list {HEALED_SECONDS:g} s after all was healed")
+        time.sleep(0.1)
