@@ -13,7 +13,7 @@ from covey.ids import new_id
 from covey.objects import Cluster, Meta, Node, NodeDescription, NodeSpec, replace
 from covey.settings import check_pools, check_spec
 from covey.states import NodeRole
-from manager import refounding
+from manager import refounding, swap
 from manager.ca import certificates
 from manager.ca.cluster import new_cluster, root_pair
 from manager.config import ManagerConfig, ManagerMode
@@ -45,7 +45,7 @@ async def prepare(config: ManagerConfig, ring: KeyRing) -> ManagerIdentity:
         CoveyError: no manager took this one in; ConflictError: there is nothing to go on with.
     """
     folder = config.manager_dir / "raft"
-    if refounding.settle(folder):
+    if swap.settle(folder):
         if config.mode is ManagerMode.FORCE:
             beginning = refounding.found_anew(config, ring)
             log.warning(

@@ -25,6 +25,7 @@ from covey.states import NodeAvailability, NodeRole
 from coveypb.v1 import dispatcher_pb2
 from engine.ports import ManagerPeer
 from manager.config import ManagerConfig, ManagerMode
+from manager.swap import has_state
 from node import addresses
 from node.manager_process import ManagerProcess
 from node.options import Options
@@ -184,7 +185,8 @@ class Life:
         """
 
         def configure() -> ManagerConfig:
-            return self._config(ManagerMode.RESTART if self._is_member() else mode)
+            forced = mode is ManagerMode.FORCE and not self._manager.served
+            return self._config(ManagerMode.RESTART if self._is_member() and not forced else mode)
 
         async with asyncio.TaskGroup() as group:
             process = group.create_task(self._manager.run(configure, must_start=not self.lasting))
@@ -195,8 +197,8 @@ class Life:
             demoted.cancel()
 
     def _is_member(self) -> bool:
-        """Whether there is a manager's log to go on with: ``member.json`` is what a manager writes last when it enters a group."""
-        return (self._options.state_dir / "manager" / "raft" / "member.json").exists()
+        """Whether there is a manager's log to go on with."""
+        return has_state(self._options.state_dir / "manager" / "raft")
 
     async def _forget_log(self) -> None:
         await asyncio.to_thread(shutil.rmtree, self._options.state_dir / "manager", ignore_errors=True)

@@ -29,12 +29,15 @@ log = logging.getLogger(__name__)
 
 
 class ManagerProcess:
-    """One manager process; ``run`` keeps it alive until cancelled. ``trouble`` says why it does not serve, for people."""
+    """One manager process; ``run`` keeps it alive until cancelled. ``trouble`` says why it does not serve, for people; ``served``
+    whether one of its lives did.
+    """
 
     def __init__(self, run_dir: Path) -> None:
         self._config_path = run_dir / "manager.json"
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
+        self.served = False
         self.trouble = ""
 
     @property
@@ -140,6 +143,7 @@ class ManagerProcess:
         while line := await process.stdout.readline():
             if line.strip() == b"ready":
                 self.trouble = ""
+                self.served = True
                 self._ready.set()
 
     def _write(self, config: msgspec.Struct) -> None:

@@ -6,6 +6,7 @@ Every process is ended by its own handle, however a test ends.
 import asyncio
 import contextlib
 import json
+import shutil
 import socket
 import sys
 import tempfile
@@ -92,6 +93,10 @@ class ManagerHost:
                 self.process.kill()
             await self.process.wait()
             self.process = None
+
+    def forget_log(self) -> None:
+        """As a daemon does whose manager was removed."""
+        shutil.rmtree(self.folder / "state" / "manager")
 
     async def stop(self) -> int:
         assert self.process is not None

@@ -1,0 +1,56 @@
+"""STATE/manager/raft as one whole that is replaced by another. Nothing but names of folders; knows no log.
+
+Law: the old folder stays until the new one is whole. ``raft.new`` is built beside it, its ``member.json`` last; then ``raft`` becomes
+``raft.old``, ``raft.new`` becomes ``raft``, and the old one goes. A process that dies on the way leaves either the old state or the new
+one: ``settle``, which every start calls first, finishes a swap that began and clears away one that did not. Called by ``manager.founding``
+and ``manager.refounding``; ``has_state`` by the daemon too. Blocking.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+
+def fresh_beside(folder: Path) -> Path:
+    """Where the new one is built."""
+    return folder.with_name(f"{folder.name}.new")
+
+
+def swap(folder: Path) -> None:
+    """The new one, which is whole and on disk, takes the place of the old one."""
+    old = _old_beside(folder)
+    if folder.exists():
+        folder.rename(old)
+    fresh_beside(folder).rename(folder)
+    fd = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def settle(folder: Path) -> bool:
+    """Bring a swap that was cut short to one of its two ends. Whether ``folder`` is that of a member then."""
+    fresh, old = fresh_beside(folder), _old_beside(folder)
+    if not folder.exists() and _whole(fresh):
+        swap(folder)
+    if fresh.exists():
+        shutil.rmtree(fresh)
+    if folder.exists() and old.exists():
+        shutil.rmtree(old)
+    return _whole(folder)
+
+
+def has_state(folder: Path) -> bool:
+    """Whether a manager that starts now finds a state to go on with; changes nothing."""
+    return _whole(folder) or (not folder.exists() and _whole(fresh_beside(folder)))
+
+
+def _old_beside(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.old")
+
+
+def _whole(folder: Path) -> bool:
+    """``member.json`` is what a manager writes last."""
+    return (folder / "member.json").exists()

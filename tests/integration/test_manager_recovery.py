@@ -1,0 +1,96 @@
+"""A cluster that goes on with one manager: everything acknowledged is there, those who come back find their place, and a crash between any
+two steps leaves the old state or the new one.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from integration.manager_world import ManagerHost, World, eventually, world
+
+from covey.states import NodeRole, Reachability
+from coveypb.v1 import control_pb2, objects_pb2
+from manager.recovery import LEAP
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def config_of(name: str, data: bytes = b"x") -> control_pb2.CreateConfigRequest:
+    spec = objects_pb2.ConfigSpec(annotations=objects_pb2.Annotations(name=name), data=data)
+    return control_pb2.CreateConfigRequest(spec=spec)
+
+
+async def configs(host: ManagerHost) -> set[str]:
+    return {
+        found.spec.annotations.name for found in (await host.call("ListConfigs", control_pb2.ListRequest())).configs
+    }
+
+
+async def reachable(host: ManagerHost, count: int) -> bool:
+    nodes = (await host.call("ListNodes", control_pb2.ListRequest())).nodes
+    return sum(node.manager_status.reachability == Reachability.REACHABLE for node in nodes) == count
+
+
+async def exit_code(host: ManagerHost, seconds: float = 20) -> int:
+    assert host.process is not None
+    async with asyncio.timeout(seconds):
+        code = await host.process.wait()
+    host.process = None
+    return code
+
+
+@contextlib.asynccontextmanager
+async def three() -> AsyncIterator[tuple[World, list[ManagerHost]]]:
+    async with world() as here:
+        yield here, await here.found(3)
+
+
+async def test_the_one_that_is_left_goes_on_alone_and_those_who_come_back_join_anew() -> None:
+    async with three() as (here, hosts):
+        leader = await here.leader()
+        for number in range(5):
+            await leader.call("CreateConfig", config_of(f"before-{number}"))
+        before = await leader.call("GetCluster", control_pb2.GetClusterRequest())
+        survivor, *lost = [host for host in hosts if host is not leader] + [leader]
+        for host in hosts:
+            await host.kill()
+        await survivor.start("force")
+
+        assert await configs(survivor) == {f"before-{number}" for number in range(5)}
+        after = await survivor.call("GetCluster", control_pb2.GetClusterRequest())
+        assert (after.id, after.root_ca.cert) == (before.id, before.root_ca.cert)
+        assert after.root_ca.join_token_worker == before.root_ca.join_token_worker
+        made = await survivor.call("CreateConfig", config_of("after"))
+        assert made.meta.version > LEAP, "what the lost managers may have written has lower versions"
+        nodes = (await survivor.call("ListNodes", control_pb2.ListRequest())).nodes
+        assert len(nodes) == 3
+        assert all(node.role == NodeRole.MANAGER for node in nodes)
+        assert await eventually("the others have no manager's status", lambda: reachable(survivor, 1))
+
+        # With their old state, both at once, as after a power cut: a majority of the group of before.
+        for host in lost:
+            await host.start("restart")
+        assert [await exit_code(host) for host in lost] == [3, 3]
+        for host in lost:
+            host.forget_log()
+            await host.start("join", [survivor.mtls_addr])
+        await eventually("all three manage again", lambda: reachable(survivor, 3))
+        assert await configs(lost[0]) == {*(f"before-{number}" for number in range(5)), "after"}
+
+
+async def test_a_removed_member_is_refused_by_those_who_know_the_group_from_a_snapshot_alone() -> None:
+    async with three() as (here, hosts):
+        for host in hosts:
+            await host.kill()
+        first, second, third = hosts
+        await first.start("force")
+        second.forget_log()
+        await second.start("join", [first.mtls_addr])
+        await eventually("two manage", lambda: reachable(first, 2))
+        await first.kill()
+        await second.kill()
+        await second.start("force")  # it knows of the third from the snapshot that it was sent
+        await third.start("restart")
+        # the third knows the first and itself as its group, and the second by its old address
+        assert await exit_code(third) == 3
