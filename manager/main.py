@@ -1,7 +1,7 @@
 """The manager process: ``python -m manager.main --config FILE``.
 
 Law: prints ``ready`` once it serves; ends on SIGTERM or with its standard input after handing over leadership; ends with exit code 3 when
-the group has removed it. Any failure that it cannot live with ends it with a sentence as its last line on standard error.
+the group has removed it, 4 when its keys are locked and none that it was given opens them. Any failure that it cannot live with ends it with a sentence as its last line on standard error.
 """
 
 import argparse
@@ -16,13 +16,18 @@ import msgspec
 from covey.errors import CoveyError, DeadlineError, first_cause
 from covey.states import NodeRole
 from manager import config as configs
+from manager import process
+from manager.ca.cfssl import ExternalSigner
 from manager.ca.servicer import CertificateAuthority
+from manager.ca.signing import Signer
 from manager.config import ManagerConfig, ManagerMode
 from manager.control.servicer import Control
 from manager.dispatcher.dispatcher import Dispatcher
 from manager.engine import Engine
-from manager.founding import data_key, prepare
+from manager.founding import open_keys, prepare
 from manager.identity import ManagerIdentity
+from manager.keys import LockedError
+from manager.keys.keeper import KeyKeeper, Wanted
 from manager.leader import run_while_leading
 from manager.listeners import Listeners, Services
 from manager.logbroker.broker import LogBroker
@@ -33,6 +38,7 @@ from manager.store import Store
 
 EXIT_FAILED = 1
 EXIT_REMOVED = 3
+EXIT_LOCKED = 4
 _READY_SECONDS = 30.0
 _GRACE_SECONDS = 1.0
 
@@ -46,8 +52,9 @@ class Stopped(Exception):  # noqa: N818 - asked for, not an error
 class Manager:
     """Everything that one manager process holds."""
 
-    def __init__(self, config: ManagerConfig, identity: ManagerIdentity, engine: Engine) -> None:
+    def __init__(self, config: ManagerConfig, identity: ManagerIdentity, engine: Engine, keeper: KeyKeeper) -> None:
         self._config = config
+        self._keeper = keeper
         self._identity = identity
         self._engine = engine
         self._store = Store(engine.connect)
@@ -55,9 +62,10 @@ class Manager:
         self._dispatcher = Dispatcher(self._store, broker)
         broker.bind(self._dispatcher.send, self._dispatcher.connected)
         self._roles = RoleManager(self._store, engine)
+        signer = Signer(ExternalSigner(lambda: identity.files), identity.peer.node_id)
         services = Services(
-            ca=CertificateAuthority(self._store, identity.files.root, identity.peer.node_id),
-            control=Control(self._store, broker),
+            ca=CertificateAuthority(self._store, identity.files.root, identity.peer.node_id, signer),
+            control=Control(self._store, broker, signer=signer),
             dispatcher=self._dispatcher,
             raft=engine.raft_service(self._is_manager),
             store_key=engine.key_service(self._is_manager),
@@ -67,6 +75,11 @@ class Manager:
     def _is_manager(self, node_id: str) -> bool:
         node = self._store.view().nodes.get(node_id)
         return node is not None and node.role is NodeRole.MANAGER
+
+    def _wanted(self) -> Wanted | None:
+        for cluster in self._store.view().clusters:
+            return Wanted(unlock_key=cluster.unlock_key, version=cluster.meta.version)
+        return None
 
     async def run(self) -> None:
         """Until asked to stop.
@@ -82,6 +95,7 @@ class Manager:
                     run_while_leading(self._store, also=(self._dispatcher.run, self._roles.run)), name="leader"
                 )
                 group.create_task(self._announce(), name="ready")
+                group.create_task(self._keeper.run(self._wanted, self._engine.reseal), name="keys")
                 for chore in self._engine.chores(self._store):
                     group.create_task(chore())
                 await _asked_to_stop()
@@ -108,6 +122,7 @@ class Manager:
                         await asyncio.sleep(0.02)
             except TimeoutError:
                 raise DeadlineError(f"no leader was found and no state received within {_READY_SECONDS:g} s") from None
+            await self._keeper.wait_safe()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
 
@@ -141,12 +156,12 @@ async def _to_end(reader: asyncio.StreamReader, stop: asyncio.Event) -> None:
 
 async def serve(config: ManagerConfig) -> int:
     """One life of the process: its exit code."""
-    ring = data_key(config)
-    identity = await prepare(config, ring)
-    engine = RaftEngine(config, identity, ring)
+    keeper = open_keys(config)
+    identity = await prepare(config, keeper)
+    engine = RaftEngine(config, identity, keeper.ring)
     code = 0
     try:
-        await Manager(config, identity, engine).run()
+        await Manager(config, identity, engine, keeper).run()
     except* Stopped:
         log.info("the manager ends as asked")
     except* RemovedError as errors:
@@ -164,7 +179,10 @@ def main(arguments: list[str] | None = None) -> int:
         logging.basicConfig(
             level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
         )
-        return asyncio.run(serve(config))
+        return process.run(serve(config))
+    except LockedError as error:
+        sys.stderr.write(f"{error.message}\n")
+        return EXIT_LOCKED
     except (CoveyError, StorageError, OSError, msgspec.ValidationError, msgspec.DecodeError) as error:
         sys.stderr.write(f"{getattr(error, 'message', error)}\n")
     except BaseExceptionGroup as errors:

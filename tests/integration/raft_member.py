@@ -16,6 +16,7 @@ from grpc import aio
 from covey.errors import CoveyError
 from covey.objects import Annotations, Config, ConfigSpec
 from coveypb.v1 import raft_pb2_grpc
+from manager import process
 from manager.authorize import Gate, peer_of
 from manager.raft.disk import Identity, enter_group, found_group, is_member
 from manager.raft.driver import Tuning
@@ -188,4 +189,4 @@ if __name__ == "__main__":
         import logging
 
         logging.basicConfig(level=logging.DEBUG)
-    sys.exit(asyncio.run(MemberProcess(json.loads(Path(sys.argv[1]).read_text())).run()))
+    sys.exit(process.run(MemberProcess(json.loads(Path(sys.argv[1]).read_text())).run()))
