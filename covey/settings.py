@@ -32,8 +32,6 @@ def check_spec(spec: ClusterSpec) -> None:
     if spec.annotations.name != "default":
         raise InvalidArgumentError('swarm spec must be named "default"')
     _bounded("task history limit", spec.task_history, 0, MAX_TASK_HISTORY)
-    if spec.auto_lock:
-        raise UnsupportedError("autolock (--autolock) is not supported by Covey yet: leave it off")
     if spec.task_log_driver is not None and spec.task_log_driver.name not in {"", "json-file"}:
         raise UnsupportedError(f"TaskDefaults.LogDriver = {spec.task_log_driver.name!r} is not supported by Covey yet")
     if spec.ca.node_cert_expiry_ns < MIN_CERTIFICATE_NS:

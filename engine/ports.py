@@ -33,7 +33,9 @@ class ManagerPeer(msgspec.Struct, frozen=True):
 
 
 class SwarmInit(msgspec.Struct, frozen=True, kw_only=True):
-    """``docker swarm init``. Addresses are as the user wrote them: an IP, an interface, either with a port, or empty."""
+    """``docker swarm init``. Addresses are as the user wrote them: an IP, an interface, either with a port, or empty. On a node of a cluster
+    ``force_new_cluster`` founds that cluster anew with this manager alone.
+    """
 
     listen_addr: str = ""
     advertise_addr: str = ""
@@ -43,6 +45,7 @@ class SwarmInit(msgspec.Struct, frozen=True, kw_only=True):
     subnet_size: int = 0
     availability: str = ""
     spec: ClusterSpec = ClusterSpec()
+    force_new_cluster: bool = False
 
 
 class SwarmJoin(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +60,7 @@ class SwarmJoin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeControl(Protocol):
-    """This node's membership. Reads are at once; the three verbs return when they are done or raise ``CoveyError``."""
+    """This node's membership. Reads are at once; the verbs return when they are done or raise ``CoveyError``."""
 
     @property
     def state(self) -> LocalState: ...
@@ -101,6 +104,9 @@ class NodeControl(Protocol):
 
     async def swarm_join(self, request: SwarmJoin) -> None: ...
     async def swarm_leave(self, *, force: bool) -> None: ...
+    async def swarm_unlock(self, unlock_key: str) -> None:
+        """Go on as a manager whose files are locked. ConflictError when they are not."""
+        ...
 
 
 class AgentPort(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
+from manager.raft.sealing import KeyRing
 from manager.store import Consensus, Member, StateMachine, Store
 
 IsManager = Callable[[str], bool]
@@ -34,6 +35,12 @@ class Engine(Protocol):
         ...
 
     def chores(self, store: Store) -> tuple[Chore, ...]: ...
+
+    async def reseal(self, ring: KeyRing) -> None:
+        """Seals all that it keeps on this manager's disk with the ring's current key, while it serves; nothing to do where it keeps
+        nothing there. StorageError when a file cannot be written.
+        """
+        ...
 
     async def run(self) -> None:
         """Until ``close``.

@@ -6,7 +6,9 @@ before anything runs.
 
 import logging
 import secrets
+from pathlib import Path
 
+from covey import unlockkey
 from covey.clock import wall_clock
 from covey.errors import ConflictError
 from covey.ids import new_id
@@ -17,10 +19,13 @@ from manager import refounding, swap
 from manager.ca import certificates
 from manager.ca.cluster import new_cluster, root_pair
 from manager.config import ManagerConfig, ManagerMode
-from manager.identity import ManagerIdentity, write_file, write_identity
+from manager.identity import ManagerIdentity, write_identity
+from manager.keys import Keys, file
+from manager.keys.handed import receive, tell
+from manager.keys.keeper import KeyKeeper
 from manager.raft import joining
 from manager.raft.disk import Identity, enter_group, found_group
-from manager.raft.sealing import KEY_BYTES, KeyRing
+from manager.raft.errors import StorageError
 from manager.store import Member
 from manager.store import snapshot as store_snapshot
 from manager.store.schema import CLUSTERS, NODES
@@ -29,16 +34,33 @@ from manager.store.view import View
 log = logging.getLogger(__name__)
 
 
-def data_key(config: ManagerConfig) -> KeyRing:
-    """The key that seals what lies on this manager's disk; made at the first start."""
-    path = config.manager_dir / "data.key"
-    config.manager_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not path.exists():
-        write_file(path, secrets.token_bytes(KEY_BYTES), 0o600)
-    return KeyRing.of(path.read_bytes())
+def open_keys(config: ManagerConfig) -> KeyKeeper:
+    """What seals this manager's disk; made when it begins, under an unlock key from the first byte on if a founder is to be locked.
+
+    Raises:
+        LockedError: no unlock key came over standard input, or none that fits. StorageError: the keys are damaged or gone.
+    """
+    path = config.manager_dir / file.NAME
+    begins = not swap.has_state(config.manager_dir / "raft")
+    if begins and config.mode is ManagerMode.BOOTSTRAP:
+        keys = _first_keys(path, unlockkey.generate() if config.cluster_spec.auto_lock else "")
+    else:
+        known = file.read(path, receive().unlock_keys if file.is_locked(path) else ())
+        if known is None and not begins:
+            raise StorageError(f"{path} is gone, and the log is sealed with what was in it: put it back from a copy")
+        keys = known or _first_keys(path, "")
+    return KeyKeeper(path, config.identity_dir / "node.key", keys, tell)
 
 
-async def prepare(config: ManagerConfig, ring: KeyRing) -> ManagerIdentity:
+def _first_keys(path: Path, unlock_key: str) -> Keys:
+    if unlock_key:
+        tell(unlock_key)
+    keys = file.new(unlock_key)
+    file.write(path, keys)
+    return keys
+
+
+async def prepare(config: ManagerConfig, keeper: KeyKeeper) -> ManagerIdentity:
     """Makes STATE/manager/raft that of a member, if it is not yet; returns who this manager is.
 
     Raises:
@@ -47,20 +69,20 @@ async def prepare(config: ManagerConfig, ring: KeyRing) -> ManagerIdentity:
     folder = config.manager_dir / "raft"
     if swap.settle(folder):
         if config.mode is ManagerMode.FORCE:
-            beginning = refounding.found_anew(config, ring)
+            beginning = refounding.found_anew(config, keeper.ring)
             log.warning(
                 "the group is founded anew with this manager alone, at entry %d of term %d; %d memberships of before are over",
                 beginning.index,
                 beginning.term,
                 len(beginning.retired),
             )
-        return ManagerIdentity(config.identity_dir)
+        return ManagerIdentity(config.identity_dir, keeper.unseal)
     match config.mode:
         case ManagerMode.BOOTSTRAP:
-            _found(config, ring)
-            return ManagerIdentity(config.identity_dir)
+            _found(config, keeper)
+            return ManagerIdentity(config.identity_dir, keeper.unseal)
         case ManagerMode.JOIN:
-            identity = ManagerIdentity(config.identity_dir)
+            identity = ManagerIdentity(config.identity_dir, keeper.unseal)
             peer = identity.peer
             joined = await joining.join(
                 config.join_addrs, identity.channel_credentials, node_id=peer.node_id, addr=config.addr
@@ -78,10 +100,11 @@ async def prepare(config: ManagerConfig, ring: KeyRing) -> ManagerIdentity:
             )
 
 
-def _found(config: ManagerConfig, ring: KeyRing) -> None:
+def _found(config: ManagerConfig, keeper: KeyKeeper) -> None:
     now_ns = wall_clock()
     check_spec(config.cluster_spec)
     cluster = _configured(new_cluster(config.cluster_spec, now_ns), config)
+    cluster = replace(cluster, unlock_key=keeper.unlock_key)
     check_pools(cluster.default_address_pool, cluster.subnet_size)
     node_id = config.node_id or new_id()
     key, request = certificates.new_request()
@@ -94,12 +117,12 @@ def _found(config: ManagerConfig, ring: KeyRing) -> None:
         now_ns=now_ns,
         life_ns=cluster.spec.ca.node_cert_expiry_ns,
     )
-    write_identity(config.identity_dir, certificate=certificate, key=key, root=cluster.root_ca.cert)
+    write_identity(config.identity_dir, certificate=certificate, key=keeper.lying(key), root=cluster.root_ca.cert)
     member = Member(raft_id=secrets.randbits(62) + 1, node_id=node_id, addr=config.addr)
     view = first_view(cluster, _first_node(config, node_id), now_ns)
     found_group(
         config.manager_dir / "raft",
-        ring,
+        keeper.ring,
         Identity(cluster_id=cluster.id, raft_id=member.raft_id, node_id=node_id, members=(member,)),
         store_snapshot.encode(view, (member,)),
     )

@@ -5,6 +5,7 @@ opens a channel to another manager.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -26,20 +27,24 @@ CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
 )
 
 
+Stamp = tuple[int, ...]
+
+
 class Files(msgspec.Struct, frozen=True):
-    """PEM. ``stamp`` tells one version of the certificate from another."""
+    """PEM. ``root`` may be several; ``stamp`` tells one version of certificate and roots from another."""
 
     certificate: bytes
     key: bytes
     root: bytes
-    stamp: tuple[int, int]
+    stamp: Stamp
 
 
 class ManagerIdentity:
-    """The files as they are now."""
+    """The files as they are now. ``unseal`` opens the key, which is sealed while managers are locked."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, unseal: Callable[[bytes], bytes] = bytes) -> None:
         self._folder = folder
+        self._unseal = unseal
         self._files = self._read()
         self._served = self._files.stamp
 
@@ -53,7 +58,7 @@ class ManagerIdentity:
 
     @property
     def files(self) -> Files:
-        """Reads again when the certificate was replaced."""
+        """Reads again when the certificate or the roots were replaced."""
         if self._stamp() != self._files.stamp:
             self._files = self._read()
         return self._files
@@ -80,15 +85,15 @@ class ManagerIdentity:
             require_client_authentication=mutual,
         )
 
-    def _stamp(self) -> tuple[int, int]:
-        stat = (self._folder / "node.crt").stat()
-        return stat.st_mtime_ns, stat.st_ino
+    def _stamp(self) -> Stamp:
+        stats = [(self._folder / name).stat() for name in ("node.crt", "root.crt")]
+        return tuple(number for stat in stats for number in (stat.st_mtime_ns, stat.st_ino))
 
     def _read(self) -> Files:
         stamp = self._stamp()
         return Files(
             (self._folder / "node.crt").read_bytes(),
-            (self._folder / "node.key").read_bytes(),
+            self._unseal((self._folder / "node.key").read_bytes()),
             (self._folder / "root.crt").read_bytes(),
             stamp,
         )

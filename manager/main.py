@@ -1,7 +1,8 @@
 """The manager process: ``python -m manager.main --config FILE``.
 
 Law: prints ``ready`` once it serves; ends on SIGTERM or with its standard input after handing over leadership; ends with exit code 3 when
-the group has removed it, 4 when its keys are locked and none that it was given opens them. Any failure that it cannot live with ends it with a sentence as its last line on standard error.
+the group has removed it, and 4 when its keys are locked and none that it was given opens them. Any failure that it cannot live with ends
+it with a sentence as its last line on standard error.
 """
 
 import argparse

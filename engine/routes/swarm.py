@@ -1,8 +1,8 @@
-"""The cluster as a whole: init, join, leave, inspect, update."""
+"""The cluster as a whole: init, join, leave, inspect, update, unlock."""
 
 from aiohttp import web
 
-from covey.errors import ConflictError, UnavailableError, UnsupportedError
+from covey.errors import UnavailableError
 from covey.settings import check_spec
 from engine.call import Call, empty, reply
 from engine.ports import LocalState
@@ -19,8 +19,10 @@ def _refuse_member(call: Call) -> None:
 
 
 async def init(call: Call) -> web.Response:
-    _refuse_member(call)
-    return reply(await call.engine.node.swarm_init(swarm_json.read_init(await call.json())))
+    request = swarm_json.read_init(await call.json())
+    if not request.force_new_cluster:
+        _refuse_member(call)
+    return reply(await call.engine.node.swarm_init(request))
 
 
 async def join(call: Call) -> web.Response:
@@ -42,8 +44,6 @@ async def inspect(call: Call) -> web.Response:
 
 async def update(call: Call) -> web.Response:
     cluster = call.engine.cluster
-    if call.flag("rotateManagerUnlockKey"):
-        raise UnsupportedError("rotating the unlock key (rotateManagerUnlockKey) is not supported by Covey yet")
     version = call.object_version("swarm")
     spec = swarm_json.read_spec(await call.json())
     check_spec(spec)
@@ -52,21 +52,23 @@ async def update(call: Call) -> web.Response:
         spec,
         rotate_worker_token=call.flag("rotateWorkerToken"),
         rotate_manager_token=call.flag("rotateManagerToken"),
+        rotate_unlock_key=call.flag("rotateManagerUnlockKey"),
     )
     return empty()
 
 
 async def unlock_key(call: Call) -> web.Response:
-    _ = call.engine.cluster
-    raise UnsupportedError(
-        "unlock keys (GET /swarm/unlockkey) are not supported by Covey yet: managers are never locked"
-    )
+    """Empty while managers are not locked; clients say so in their own words."""
+    return reply({"UnlockKey": await call.engine.cluster.unlock_key()})
 
 
 async def unlock(call: Call) -> web.Response:
-    if call.engine.node.state is LocalState.INACTIVE:
+    node = call.engine.node
+    if node.state is LocalState.INACTIVE:
         raise UnavailableError(_NO_MEMBER)
-    raise ConflictError("swarm is not locked")
+    key = swarm_json.read_unlock(await call.json())
+    await node.swarm_unlock(key)
+    return empty()
 
 
 ROUTES = [

@@ -4,7 +4,7 @@ import base64
 from typing import Any
 
 from covey.errors import InvalidArgumentError, UnsupportedError
-from covey.objects import CASettings, Cluster, ClusterSpec, RaftSettings
+from covey.objects import CASettings, Cluster, ClusterSpec, RaftSettings, replace
 from covey.objects.base import Annotations
 from covey.settings import check_pools, check_spec
 from engine.ports import SwarmInit, SwarmJoin
@@ -78,9 +78,9 @@ def write(cluster: Cluster) -> dict[str, Any]:
 
 def read_init(body: Any) -> SwarmInit:
     fields = Fields(body)
-    for name in ("ForceNewCluster", "AutoLockManagers"):
-        if fields.flag(name):
-            raise UnsupportedError(f"{name} is not supported by Covey yet; remove it")
+    force_new_cluster = fields.flag("ForceNewCluster")
+    locked = fields.flag("AutoLockManagers")
+    spec = read_spec(fields.child("Spec") or Fields({}))
     request = SwarmInit(
         listen_addr=fields.text("ListenAddr"),
         advertise_addr=fields.text("AdvertiseAddr"),
@@ -89,7 +89,8 @@ def read_init(body: Any) -> SwarmInit:
         default_address_pool=fields.texts("DefaultAddrPool"),
         subnet_size=fields.count("SubnetSize"),
         availability=_availability(fields),
-        spec=read_spec(fields.child("Spec") or Fields({})),
+        spec=replace(spec, auto_lock=True) if locked else spec,
+        force_new_cluster=force_new_cluster,
     )
     fields.done()
     check_spec(request.spec)
@@ -133,6 +134,14 @@ def read_join(body: Any) -> SwarmJoin:
             "a join token is required to join: ask a manager for `docker swarm join-token worker`"
         )
     return request
+
+
+def read_unlock(body: Any) -> str:
+    """The key of ``POST /swarm/unlock``."""
+    fields = Fields(body)
+    key = fields.text("UnlockKey")
+    fields.done()
+    return key
 
 
 def _availability(fields: Fields) -> str:

@@ -61,6 +61,9 @@ class RaftEngine:
     def chores(self, store: Store) -> tuple[Chore, ...]:
         return (self._tell_address, lambda: self._tune(store))
 
+    async def reseal(self, ring: KeyRing) -> None:
+        await self.node.reseal(ring)
+
     async def run(self) -> None:
         await self.node.run()
 

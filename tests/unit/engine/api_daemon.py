@@ -20,7 +20,7 @@ from agent.container.service import ContainerService
 from agent.image.store import ImageStore
 from agent.volume.local import VolumeStore
 from covey.clock import wall_clock
-from covey.errors import CoveyError
+from covey.errors import ConflictError, CoveyError
 from covey.ids import new_id
 from covey.objects import (
     Cluster,
@@ -83,6 +83,14 @@ class StillNode:
         if self.refuse:
             raise self.refuse
         self.state, self.node_id, self.is_manager = LocalState.INACTIVE, "", False
+
+    async def swarm_unlock(self, unlock_key: str) -> None:
+        self.asked.append(("unlock", unlock_key))
+        if self.refuse:
+            raise self.refuse
+        if self.state is not LocalState.LOCKED:
+            raise ConflictError("swarm is not locked")
+        self.become_manager()
 
     def become_manager(self) -> None:
         self.state, self.is_manager = LocalState.ACTIVE, True

@@ -1,0 +1,54 @@
+"""What the daemon and its manager tell each other of keys: one line of JSON over the manager's standard input, lines over its output.
+
+Law: an unlock key travels over these two pipes alone, never as an argument, in the environment or in a file, and is never logged. The
+line is read only by a manager that needs it, so whoever starts one that is not locked may leave it out.
+"""
+
+import os
+import select
+import sys
+
+import msgspec
+
+_SECONDS = 10.0
+_MAX_BYTES = 64 << 10
+_CHUNK_BYTES = 4096
+KEY_LINE = b"key "
+
+
+class Handed(msgspec.Struct, frozen=True, kw_only=True):
+    """``unlock_keys``: those that the file of keys may lie under, the likeliest first."""
+
+    unlock_keys: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Handed({len(self.unlock_keys)} keys)"
+
+    def line(self) -> bytes:
+        return msgspec.json.encode(self) + b"\n"
+
+
+def receive(fd: int = 0) -> Handed:
+    """What came over standard input; nothing if the other end says nothing for 10 s, or is closed."""
+    data = b""
+    while b"\n" not in data and len(data) < _MAX_BYTES:
+        ready, _, _ = select.select([fd], [], [], _SECONDS)
+        chunk = os.read(fd, _CHUNK_BYTES) if ready else b""
+        if not chunk:
+            break
+        data += chunk
+    try:
+        return msgspec.json.decode(data.partition(b"\n")[0], type=Handed)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return Handed()
+
+
+def tell(unlock_key: str) -> None:
+    """To the daemon: the file of keys may lie under this key from now on."""
+    sys.stdout.write(f"{KEY_LINE.decode()}{unlock_key}\n")
+    sys.stdout.flush()
+
+
+def told(line: bytes) -> str:
+    """The key that a line of the manager's output tells; empty for other lines."""
+    return line[len(KEY_LINE) :].strip().decode() if line.startswith(KEY_LINE) else ""

@@ -1,0 +1,41 @@
+"""STATE/identity/node.key of a manager: PEM while managers are not locked, else sealed with a data key.
+
+Law: while a manager's process runs it alone writes the file; the daemon writes it before it starts one (joining) and after it has ended
+(demotion), always plain. A worker has no unlock key, so its key is plain. Pure but for the random salt.
+"""
+
+from pathlib import Path
+
+from manager.raft.errors import CorruptError
+from manager.raft.sealing import MAGIC_BYTES, KeyRing, SealError, key_id_of
+
+_MAGIC = b"COVEYNK1"
+_PURPOSE = b"node key"
+_HEAD_BYTES = 28
+PLAIN = 0
+"""Instead of a data key's id, which count from 1."""
+
+
+def sealed_with(data: bytes) -> int:
+    """The id of the data key that seals it; PLAIN for PEM."""
+    return key_id_of(data[:_HEAD_BYTES]) if data[:MAGIC_BYTES] == _MAGIC else PLAIN
+
+
+def seal(ring: KeyRing, pem: bytes) -> bytes:
+    head, cipher = ring.begin(_MAGIC, _PURPOSE)
+    return head + cipher.seal(0, pem)
+
+
+def unseal(ring: KeyRing, path: Path, data: bytes) -> bytes:
+    """The PEM, whether it was sealed or not.
+
+    Raises:
+        StorageError: it is sealed with a key that is not in the ring, or was changed.
+    """
+    if sealed_with(data) == PLAIN:
+        return data
+    cipher = ring.resume(path, _MAGIC, _PURPOSE, data)
+    try:
+        return cipher.open(0, data[_HEAD_BYTES:])
+    except SealError:
+        raise CorruptError(path, _HEAD_BYTES, "the node's key is not what was written") from None
