@@ -13,6 +13,7 @@ from typing import Any
 from covey.clock import Clock, wall_clock
 from covey.ids import IdSource, new_id
 from manager.allocator.planner import AllocatorPlanner
+from manager.ca.rotation import RotationPlanner
 from manager.loop import Loop
 from manager.orchestrator.orphans import OrphanPlanner
 from manager.orchestrator.reaper import ReaperPlanner
@@ -36,6 +37,7 @@ def loops(store: Store, *, clock: Clock = wall_clock, ids: IdSource = new_id) ->
         Loop("scheduler", store, SchedulerPlanner(), clock),
         Loop("orphans", store, OrphanPlanner(), clock),
         Loop("reaper", store, ReaperPlanner(), clock),
+        Loop("root rotation", store, RotationPlanner(), clock),
     )
 
 

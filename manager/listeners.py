@@ -16,7 +16,7 @@ from coveypb.v1 import ca_pb2_grpc, control_pb2_grpc, dispatcher_pb2_grpc, engin
 from manager.authorize import Caller, Gate, Peer
 from manager.config import ManagerConfig
 from manager.control.forward import Forwarder
-from manager.identity import CHANNEL_OPTIONS, ManagerIdentity
+from manager.identity import CHANNEL_OPTIONS, ManagerIdentity, Stamp
 from manager.store import Consensus, Store
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
@@ -40,7 +40,7 @@ class Dialer:
 
     def __init__(self, identity: ManagerIdentity) -> None:
         self._identity = identity
-        self._channels: dict[str, tuple[tuple[int, int], aio.Channel]] = {}
+        self._channels: dict[str, tuple[Stamp, aio.Channel]] = {}
 
     def __call__(self, addr: str) -> aio.Channel:
         stamp = self._identity.files.stamp

@@ -136,7 +136,7 @@ def signing_key(pem: bytes) -> SigningKey:
     return key
 
 
-def _digest(key: SigningKey) -> hashes.HashAlgorithm:
+def _digest(key: SigningKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
     """As strong as the key."""
     bits = key.curve.key_size if isinstance(key, ec.EllipticCurvePrivateKey) else 256
     return hashes.SHA512() if bits > 384 else hashes.SHA384() if bits > 256 else hashes.SHA256()
@@ -153,6 +153,15 @@ def new_request() -> tuple[bytes, bytes]:
     key = ec.generate_private_key(ec.SECP256R1())
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
     return key_pem(key), request.public_bytes(serialization.Encoding.PEM)
+
+
+def request_of(root: RootPair) -> bytes:
+    """A signing request in the name and by the key of a root, PEM: what another CA is asked to cross-sign."""
+    subject = x509.load_pem_x509_certificate(root.cert).subject
+    key = signing_key(root.key)
+    basic = x509.BasicConstraints(ca=True, path_length=0)
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject).add_extension(basic, critical=True)
+    return builder.sign(key, _digest(key)).public_bytes(serialization.Encoding.PEM)
 
 
 def requested_key(csr_pem: bytes) -> ec.EllipticCurvePublicKey:

@@ -18,7 +18,7 @@ def new_cluster(spec: ClusterSpec, now_ns: int) -> Cluster:
     """A cluster with a new root and new tokens."""
     cluster_id = new_id()
     root = create_root(cluster_id, now_ns)
-    return Cluster(id=cluster_id, spec=spec, root_ca=_trust(root))
+    return Cluster(id=cluster_id, spec=spec, root_ca=trust_of(root))
 
 
 def root_pair(cluster: Cluster) -> RootPair:
@@ -59,7 +59,8 @@ def role_of_token(cluster: Cluster, text: str) -> NodeRole:
     )
 
 
-def _trust(root: RootPair) -> RootCA:
+def trust_of(root: RootPair) -> RootCA:
+    """A root and new tokens that carry its digest."""
     return RootCA(
         key=root.key,
         cert=root.cert,

@@ -9,17 +9,19 @@ a manager renews on its Unix socket, where no certificate is asked for: one that
 
 from typing import Any
 
-from covey.clock import Clock, wall_clock
+from covey import trust
 from covey.errors import PermissionDeniedError, UnavailableError
 from covey.ids import new_id
 from covey.objects import Cluster, Node, NodeSpec
 from covey.states import NodeAvailability, NodeRole
 from coveypb.v1 import ca_pb2
 from manager.authorize import peer_of
-from manager.ca import certificates
-from manager.ca.cluster import role_of_token, root_pair
+from manager.ca.cluster import role_of_token
+from manager.ca.signing import Signer
 from manager.control.errors import abort_not_leader
-from manager.store import Store, View
+from manager.store import Store, Tx, View
+
+_ROTATED = "the root certificate began to be rotated meanwhile; try again"
 
 
 def the_cluster(view: View) -> Cluster:
@@ -34,15 +36,18 @@ def the_cluster(view: View) -> Cluster:
 
 
 class CertificateAuthority:
-    """Both services of ca.proto. ``node_id`` is this manager's own."""
+    """Both services of ca.proto. ``root_pem`` is shown until the cluster's state is known; ``node_id`` is this manager's own."""
 
-    def __init__(self, store: Store, root_pem: bytes, node_id: str, clock: Clock = wall_clock) -> None:
+    def __init__(self, store: Store, root_pem: bytes, node_id: str, signer: Signer) -> None:
         self._store = store
         self._root_pem = root_pem
         self._node_id = node_id
-        self._clock = clock
+        self._signer = signer
 
     async def GetRootCertificate(self, _request: ca_pb2.GetRootCertificateRequest, _context: Any) -> Any:
+        """The root that the tokens name: during a rotation still the old one, by which the new one's certificates verify too."""
+        for cluster in self._store.view().clusters:
+            return ca_pb2.GetRootCertificateResponse(certificate=cluster.root_ca.cert)
         return ca_pb2.GetRootCertificateResponse(certificate=self._root_pem)
 
     async def IssueCertificate(self, request: ca_pb2.IssueCertificateRequest, _context: Any) -> Any:
@@ -50,34 +55,42 @@ class CertificateAuthority:
         role = role_of_token(cluster, request.token)
         spec = NodeSpec(desired_role=role, availability=NodeAvailability(request.availability))
         node = Node(id=new_id(), spec=spec, role=role)
-        response = self._issue(cluster, request.csr, node.id, role)
-        await self._store.update(lambda tx: tx.create(node))
-        return response
+        certificate = await self._signer.sign(cluster, request.csr, node.id, role)
+
+        def create(tx: Tx) -> None:
+            now = the_cluster(tx)
+            _require_same_issuer(now, cluster)
+            role_of_token(now, request.token)  # it may have been rotated while an external CA signed
+            tx.create(node)
+
+        await self._store.update(create)
+        return _response(cluster, certificate, node.id, role)
 
     async def RenewCertificate(self, request: ca_pb2.RenewCertificateRequest, context: Any) -> Any:
         leadership = self._store.consensus.leadership
         if not leadership.is_leader:
             await abort_not_leader(context, leadership.leader_addr)
+        await self._store.consensus.read_index()  # a leader of the past would sign with a root of the past
         node_id = peer_of(context).node_id if "x509_subject" in context.auth_context() else self._node_id
         node = self._store.view().nodes.get(node_id)
         if node is None:
             raise PermissionDeniedError(f"node {node_id} was removed from the cluster")
-        return self._issue(the_cluster(self._store.view()), request.csr, node.id, node.role)
+        cluster = the_cluster(self._store.view())
+        certificate = await self._signer.sign(cluster, request.csr, node.id, node.role)
+        _require_same_issuer(the_cluster(self._store.view()), cluster)
+        return _response(cluster, certificate, node.id, node.role)
 
-    def _issue(self, cluster: Cluster, csr: bytes, node_id: str, role: NodeRole) -> ca_pb2.IssueCertificateResponse:
-        certificate = certificates.issue(
-            root_pair(cluster),
-            csr,
-            node_id=node_id,
-            role=role,
-            cluster_id=cluster.id,
-            now_ns=self._clock(),
-            life_ns=cluster.spec.ca.node_cert_expiry_ns,
-        )
-        return ca_pb2.IssueCertificateResponse(
-            node_id=node_id,
-            role=ca_pb2.IssueCertificateResponse(role=int(role)).role,  # type: ignore[arg-type]
-            certificate=certificate,
-            root_certificate=cluster.root_ca.cert,
-            cluster_id=cluster.id,
-        )
+
+def _require_same_issuer(now: Cluster, then: Cluster) -> None:
+    if trust.issuing(now.root_ca) != trust.issuing(then.root_ca):
+        raise UnavailableError(_ROTATED)
+
+
+def _response(cluster: Cluster, certificate: bytes, node_id: str, role: NodeRole) -> ca_pb2.IssueCertificateResponse:
+    return ca_pb2.IssueCertificateResponse(
+        node_id=node_id,
+        role=ca_pb2.IssueCertificateResponse(role=int(role)).role,  # type: ignore[arg-type]
+        certificate=certificate,
+        root_certificate=trust.trusted(cluster.root_ca),
+        cluster_id=cluster.id,
+    )

@@ -1,8 +1,8 @@
 """The cluster's own settings, tokens and unlock key. Pure functions on a transaction, run by the servicer."""
 
 from covey import unlockkey
-from covey.errors import InvalidArgumentError, StaleVersionError, UnsupportedError
-from covey.objects import Cluster, ClusterSpec, replace
+from covey.errors import InvalidArgumentError, StaleVersionError
+from covey.objects import Cluster, ClusterSpec, RootCA, replace
 from covey.settings import check_spec
 from manager.ca.cluster import rotated
 from manager.control.services import OUT_OF_SEQUENCE
@@ -17,14 +17,16 @@ def update(
     rotate_worker: bool,
     rotate_manager: bool,
     rotate_unlock_key: bool = False,
+    root_ca: RootCA | None = None,
 ) -> str:
-    """Replaces the spec, if one is given, and makes new tokens and a new unlock key as asked."""
+    """Replaces the spec, if one is given, and makes new tokens and a new unlock key as asked. ``root_ca`` is what the spec makes of
+    the root of this version of the cluster.
+    """
     cluster = next(iter(tx.clusters))
-    if cluster.meta.version != version:
-        raise StaleVersionError(OUT_OF_SEQUENCE)
+    require_version(cluster, version)
     if spec is not None:
         require_spec(spec, cluster.spec)
-        cluster = replace(cluster, spec=spec)
+        cluster = replace(cluster, spec=without_signing(spec), root_ca=root_ca or cluster.root_ca)
     cluster = with_unlock_key(cluster, rotate=rotate_unlock_key)
     tx.update(rotated(cluster, worker=rotate_worker, manager=rotate_manager))
     return cluster.id
@@ -45,14 +47,29 @@ def with_unlock_key(cluster: Cluster, *, rotate: bool = False) -> Cluster:
     return replace(cluster, unlock_key=unlockkey.generate())
 
 
+def require_version(cluster: Cluster, version: int) -> None:
+    if cluster.meta.version != version:
+        raise StaleVersionError(OUT_OF_SEQUENCE)
+
+
 def require_spec(spec: ClusterSpec, before: ClusterSpec) -> None:
     if spec.annotations.name != before.annotations.name:
         raise InvalidArgumentError("modification of cluster name is not allowed")
-    if spec.ca.force_rotate != before.ca.force_rotate:
-        raise UnsupportedError("rotation of the root certificate is not supported yet")
     check_spec(spec)
+
+
+def without_signing(spec: ClusterSpec) -> ClusterSpec:
+    """The spec as it is stored: what was given to sign with went into the root, and is nobody's to read."""
+    return replace(spec, ca=replace(spec.ca, signing_cert=b"", signing_key=b""))
 
 
 def without_keys(cluster: Cluster) -> Cluster:
     """The cluster as anybody but managers sees it."""
-    return replace(cluster, root_ca=replace(cluster.root_ca, key=b""), unlock_key="")
+    rotation = cluster.root_ca.rotation
+    hidden = None if rotation is None else replace(rotation, key=b"")
+    return replace(
+        cluster,
+        spec=without_signing(cluster.spec),
+        root_ca=replace(cluster.root_ca, key=b"", rotation=hidden),
+        unlock_key="",
+    )

@@ -18,11 +18,13 @@ from covey.objects import (
     NetworkSpec,
     NodeSpec,
     Object,
+    RootCA,
     SecretSpec,
     ServiceSpec,
 )
 from coveypb.v1 import control_pb2, dispatcher_pb2
 from manager.ca.servicer import the_cluster
+from manager.ca.signing import Signer
 from manager.control import clusters, networks, nodes, secrets, services
 from manager.control.listing import matching
 from manager.control.status import manager_status
@@ -40,8 +42,18 @@ class Logs(Protocol):
 class Control:
     """One a manager process."""
 
-    def __init__(self, store: Store, logs: Logs, *, clock: Clock = wall_clock, ids: IdSource = new_id) -> None:
+    def __init__(
+        self,
+        store: Store,
+        logs: Logs,
+        *,
+        signer: Signer | None = None,
+        clock: Clock = wall_clock,
+        ids: IdSource = new_id,
+    ) -> None:
+        """``signer`` knows the external CAs; without one there are none."""
         self._store = store
+        self._signer = signer or Signer()
         self._logs = logs
         self._clock = clock
         self._ids = ids
@@ -53,6 +65,7 @@ class Control:
 
     async def UpdateCluster(self, request: control_pb2.UpdateClusterRequest, _context: Any) -> Any:
         spec = codec.from_wire(ClusterSpec, request.spec) if request.HasField("spec") else None
+        root_ca = None if spec is None else await self._root_by(request.version, spec)
         await self._store.update(
             lambda tx: clusters.update(
                 tx,
@@ -61,9 +74,17 @@ class Control:
                 rotate_worker=request.rotate_worker_token,
                 rotate_manager=request.rotate_manager_token,
                 rotate_unlock_key=request.rotate_unlock_key,
+                root_ca=root_ca,
             )
         )
         return self._wire(the_cluster(self._store.view()))
+
+    async def _root_by(self, version: int, spec: ClusterSpec) -> RootCA:
+        """What the spec makes of the root, for exactly this version of the cluster; external CAs are asked before anything is stored."""
+        cluster = the_cluster(self._store.view())
+        clusters.require_version(cluster, version)
+        clusters.require_spec(spec, cluster.spec)
+        return await self._signer.changed(cluster, spec.ca)
 
     async def GetUnlockKey(
         self, _request: control_pb2.GetUnlockKeyRequest, _context: Any
