@@ -1,0 +1,224 @@
+"""External CAs over cfssl's signing API: a POST of JSON, a certificate back.
+
+Law: an external CA is believed no more than its answer shows: the certificate must come from the root that was asked for, carry the key of
+the request and say exactly the node, role and cluster that were asked. Every call has a deadline, every answer a bound. aiohttp is
+imported with the first call, so a cluster that signs for itself does not carry it.
+"""
+
+import asyncio
+import os
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from covey.errors import CoveyError, InvalidArgumentError, UnavailableError
+from covey.objects import ExternalCA
+from covey.states import NodeRole
+from manager.ca import certificates
+from manager.ca.certificates import SHARED_NAME, UNITS, RootPair
+
+ATTEMPT_SECONDS = 4.0
+ALL_SECONDS = 9.0
+"""Less than a node waits for its certificate."""
+MAX_ANSWER_BYTES = 256 * 1024
+MAX_AT_ONCE = 16
+CROSS_SIGN_PROFILE = "CA"
+
+
+class Credentials(Protocol):
+    """This manager's certificate and key, PEM, by which it shows the external CA who asks."""
+
+    @property
+    def certificate(self) -> bytes: ...
+
+    @property
+    def key(self) -> bytes: ...
+
+
+class _Answer(msgspec.Struct):
+    """cfssl's envelope."""
+
+    success: bool = False
+    result: dict[str, Any] | None = None
+    errors: list[dict[str, Any]] | None = None
+
+
+class ExternalSigner:
+    """One a manager process. ``credentials`` are read anew for every call, since they are renewed; None: it shows no certificate."""
+
+    def __init__(self, credentials: Callable[[], Credentials] | None = None) -> None:
+        self._credentials = credentials
+        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+
+    async def sign(
+        self, cas: Sequence[ExternalCA], root: bytes, csr: bytes, *, node_id: str, role: NodeRole, cluster_id: str
+    ) -> bytes:
+        """A node's certificate from the first of the CAs that gives a good one: PEM, without a chain.
+
+        Raises:
+            UnavailableError: none did; says what each answered.
+        """
+        key = certificates.requested_key(csr)
+        request = {
+            "certificate_request": csr.decode(),
+            "hosts": [SHARED_NAME, node_id],
+            "subject": {"CN": node_id, "names": [{"O": cluster_id, "OU": UNITS[role]}]},
+        }
+
+        def check(pem: bytes) -> bytes:
+            leaf = _leaf(pem)
+            _require_signed_by(leaf, root)
+            _require_node(leaf, key, node_id=node_id, role=role, cluster_id=cluster_id)
+            return leaf.public_bytes(serialization.Encoding.PEM)
+
+        return await self._first(cas, root, request, check)
+
+    async def cross_sign(self, cas: Sequence[ExternalCA], root: bytes, target: RootPair) -> bytes:
+        """The target's name and key signed by the root whose key an external CA holds: PEM. Asked with the profile "CA"."""
+        wanted = x509.load_pem_x509_certificate(target.cert)
+        names = {_SHORT[name.oid]: str(name.value) for name in wanted.subject if name.oid in _SHORT}
+        request = {
+            "certificate_request": certificates.request_of(target).decode(),
+            "profile": CROSS_SIGN_PROFILE,
+            "subject": {
+                "CN": names.pop("CN", ""),
+                "names": [{key: value} for key, value in names.items()],
+            },
+        }
+
+        def check(pem: bytes) -> bytes:
+            crossed = _leaf(pem)
+            _require_signed_by(crossed, root)
+            if crossed.public_key() != wanted.public_key() or crossed.subject != wanted.subject:
+                raise InvalidArgumentError("it cross-signed another name or key than the new root's")
+            if not crossed.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+                raise InvalidArgumentError(
+                    f"it cross-signed the new root as no CA: its profile {CROSS_SIGN_PROFILE!r} must"
+                )
+            return crossed.public_bytes(serialization.Encoding.PEM)
+
+        return await self._first(cas, root, request, check)
+
+    async def _first(
+        self, cas: Sequence[ExternalCA], root: bytes, request: dict[str, Any], check: Callable[[bytes], bytes]
+    ) -> bytes:
+        said: list[str] = []
+        try:
+            async with asyncio.timeout(ALL_SECONDS), self._slots:
+                for ca in cas:
+                    try:
+                        return check(await self._ask(ca, root, request))
+                    except CoveyError as error:
+                        said.append(f"{ca.url}: {error.message}")
+        except TimeoutError:
+            said.append(f"no more were asked after {ALL_SECONDS:g} s")
+        raise UnavailableError(f"no external CA signed: {'; '.join(said) or 'none is configured for this root'}")
+
+    async def _ask(self, ca: ExternalCA, root: bytes, request: dict[str, Any]) -> bytes:
+        import aiohttp
+
+        context = await asyncio.to_thread(tls_context, self._credentials and self._credentials(), ca.ca_cert or root)
+        timeout = aiohttp.ClientTimeout(total=ATTEMPT_SECONDS)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
+                session.post(ca.url, json=request, ssl=context, allow_redirects=False) as response,
+            ):
+                body = await response.content.read(MAX_ANSWER_BYTES + 1)
+                status = response.status
+        except TimeoutError:
+            raise UnavailableError(f"no answer within {ATTEMPT_SECONDS:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise UnavailableError(str(error) or type(error).__name__) from error
+        return certificate_in(status, body)
+
+
+def certificate_in(status: int, body: bytes) -> bytes:
+    """The PEM in cfssl's answer.
+
+    Raises:
+        UnavailableError: it is a refusal, or no answer of cfssl's.
+    """
+    if len(body) > MAX_ANSWER_BYTES:
+        raise UnavailableError(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
+    try:
+        answer = msgspec.json.decode(body, type=_Answer)
+    except (msgspec.ValidationError, msgspec.DecodeError):
+        raise UnavailableError(f"the answer (HTTP {status}) is not cfssl's") from None
+    if not answer.success or answer.result is None:
+        messages = "; ".join(str(error.get("message", error)) for error in answer.errors or [])
+        raise UnavailableError(f"it refused (HTTP {status}): {messages or 'without a reason'}")
+    pem = answer.result.get("certificate")
+    if not isinstance(pem, str):
+        raise UnavailableError("the answer holds no certificate")
+    return pem.encode()
+
+
+def tls_context(credentials: Credentials | None, root: bytes) -> ssl.SSLContext:
+    """Trusts the root that the CA signs for, and shows this manager's certificate. The key is never on a disk for it."""
+    context = ssl.create_default_context(cadata=root.decode())
+    if credentials is None:
+        return context
+    memory = os.memfd_create("covey-tls", os.MFD_CLOEXEC)
+    with open(memory, "wb") as file:  # noqa: PTH123 - a descriptor
+        file.write(credentials.key + b"\n" + credentials.certificate)
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{memory}")
+    return context
+
+
+def _leaf(pem: bytes) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except ValueError:
+        raise UnavailableError("the certificate in the answer does not parse") from None
+
+
+def _require_signed_by(leaf: x509.Certificate, root: bytes) -> None:
+    try:
+        leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(root))
+    except (ValueError, TypeError, InvalidSignature):
+        raise UnavailableError("it signed with another key than that of the cluster's root certificate") from None
+
+
+def _require_node(leaf: x509.Certificate, key: object, *, node_id: str, role: NodeRole, cluster_id: str) -> None:
+    """Raises UnavailableError: what the certificate says otherwise than was asked."""
+    if leaf.public_key() != key:
+        raise UnavailableError("it signed another key than the request's")
+    for oid, name, wanted in (
+        (NameOID.COMMON_NAME, "CN", node_id),
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, "OU", UNITS[role]),
+        (NameOID.ORGANIZATION_NAME, "O", cluster_id),
+    ):
+        said = [str(attribute.value) for attribute in leaf.subject.get_attributes_for_oid(oid)]
+        if said != [wanted]:
+            raise UnavailableError(f"its certificate says {name}={','.join(said)} where {wanted} was asked")
+    extensions = leaf.extensions
+    try:
+        usages = set(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound as error:
+        raise UnavailableError(f"its certificate lacks an extension: {error}") from None
+    if not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH} <= usages:
+        raise UnavailableError('its certificates must be for both ends of TLS: usages "server auth" and "client auth"')
+    if SHARED_NAME not in names.get_values_for_type(x509.DNSName):
+        raise UnavailableError(f"its certificate lacks the name {SHARED_NAME} that was asked for")
+    for extension in extensions:
+        if isinstance(extension.value, x509.BasicConstraints) and extension.value.ca:
+            raise UnavailableError("it made the node a CA")
+
+
+_SHORT = {
+    NameOID.COMMON_NAME: "CN",
+    NameOID.ORGANIZATION_NAME: "O",
+    NameOID.ORGANIZATIONAL_UNIT_NAME: "OU",
+    NameOID.COUNTRY_NAME: "C",
+    NameOID.LOCALITY_NAME: "L",
+    NameOID.STATE_OR_PROVINCE_NAME: "ST",
+}

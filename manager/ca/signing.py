@@ -1,0 +1,86 @@
+"""Who signs, and with what chain: this cluster's own root, or an external CA for a root whose key is elsewhere.
+
+Law: a key that is in the cluster signs; only for a root without one an external CA is asked. While a rotation is open the new root signs,
+and the new root cross-signed by the old one travels behind every certificate. Called by the CA's servicer and the control API.
+"""
+
+from covey import trust
+from covey.clock import Clock, wall_clock
+from covey.errors import InvalidArgumentError, UnavailableError
+from covey.objects import CASettings, Cluster, RootCA
+from covey.states import NodeRole
+from manager.ca import certificates
+from manager.ca.certificates import RootPair
+from manager.ca.cfssl import ExternalSigner
+from manager.ca.rotation import begun, decide, signers
+
+
+class Signer:
+    """One a manager process. ``node_id`` is this manager's own, in whose name external CAs are tried; None: there are none."""
+
+    def __init__(self, external: ExternalSigner | None = None, node_id: str = "", clock: Clock = wall_clock) -> None:
+        self._external = external or ExternalSigner()
+        self._node_id = node_id
+        self._clock = clock
+
+    async def sign(self, cluster: Cluster, csr: bytes, node_id: str, role: NodeRole) -> bytes:
+        """A node's certificate and what must follow it: PEM.
+
+        Raises:
+            InvalidArgumentError: the request is no good; UnavailableError: no external CA gave a good certificate.
+        """
+        rotation = cluster.root_ca.rotation
+        root = RootPair(cert=trust.issuing(cluster.root_ca), key=(rotation or cluster.root_ca).key)
+        chain = rotation.cross_signed if rotation is not None else root.cert
+        if root.key:
+            return certificates.issue(
+                root,
+                csr,
+                node_id=node_id,
+                role=role,
+                cluster_id=cluster.id,
+                now_ns=self._clock(),
+                life_ns=cluster.spec.ca.node_cert_expiry_ns,
+                chain=chain,
+            )
+        cas = signers(cluster.spec.ca.external_cas, root.cert, cluster.root_ca.cert)
+        leaf = await self._external.sign(cas, root.cert, csr, node_id=node_id, role=role, cluster_id=cluster.id)
+        return leaf + chain
+
+    async def changed(self, cluster: Cluster, wish: CASettings) -> RootCA:
+        """The root as new settings make it, once every external CA that it will need has shown that it signs as it must.
+
+        Raises:
+            InvalidArgumentError: the settings cannot be met.
+        """
+        decision = decide(cluster, wish, self._clock())
+        for root in decision.outside:
+            await self._try(cluster, wish, root)
+        if decision.target is None:
+            return decision.root_ca
+        crossed = b""
+        if not decision.root_ca.key:
+            cas = signers(wish.external_cas, decision.root_ca.cert, decision.root_ca.cert)
+            try:
+                crossed = await self._external.cross_sign(cas, decision.root_ca.cert, decision.target)
+            except UnavailableError as error:
+                raise InvalidArgumentError(
+                    "the new root must be cross-signed by the present one, whose key an external CA holds: "
+                    f"{error.message}; or give the present root's key first (--ca-cert, --ca-key)"
+                ) from error
+        return begun(decision.root_ca, decision.target, self._clock(), cross_signed=crossed)
+
+    async def _try(self, cluster: Cluster, wish: CASettings, root: bytes) -> None:
+        """A certificate for a key that is thrown away: a CA that would refuse every node is found out before it is relied on."""
+        cas = signers(wish.external_cas, root, cluster.root_ca.cert)
+        _, csr = certificates.new_request()
+        try:
+            await self._external.sign(
+                cas, root, csr, node_id=self._node_id, role=NodeRole.MANAGER, cluster_id=cluster.id
+            )
+        except UnavailableError as error:
+            which = "current" if root == cluster.root_ca.cert else "desired"
+            raise InvalidArgumentError(
+                f"there must be at least one valid, reachable external CA corresponding to the {which} CA certificate: "
+                f"{error.message}"
+            ) from error
