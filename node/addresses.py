@@ -32,6 +32,11 @@ def local() -> tuple[LocalAddress, ...]:
     )
 
 
+def is_here(address: str, known: Sequence[LocalAddress]) -> bool:
+    """Whether an address is of this host; loopback ones always are, and so is none."""
+    return not address or ipaddress.ip_address(address).is_loopback or any(item.address == address for item in known)
+
+
 def split_port(text: str, default_port: int) -> tuple[str, int]:
     """``HOST``, ``HOST:PORT`` or ``[V6]:PORT``.
 

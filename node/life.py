@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 from agent.agent import Agent
-from agent.identity import IdentityStore, keep_renewed, renew
+from agent.identity import IdentityStore, Keeper, Wish, renew
 from agent.session import Session
 from covey import codec
 from covey.clock import SECOND, wall_clock
@@ -80,6 +80,8 @@ class Life:
         self._bootstrap = bootstrap or Bootstrap()
         self._manager = ManagerProcess(options.run_dir)
         self._wanted_role = _Role(record.role)
+        self._session: Session | None = None
+        self._keeper = Keeper(identities, self._renewers, self._describe_again)
         self._saved = False
 
     @property
@@ -101,6 +103,14 @@ class Life:
     def manager_runs(self) -> bool:
         """Whether this node's manager serves."""
         return self._manager.running
+
+    def moved(self, record: NodeRecord) -> None:
+        """This host has another address now; told before ``run``."""
+        self.record, self._trouble = record, ""
+
+    def stuck(self, reason: str) -> None:
+        """Why it cannot begin yet."""
+        self._trouble = reason
 
     async def run(self) -> None:
         """Until cancelled, or until the cluster has removed this node.
@@ -130,8 +140,9 @@ class Life:
             on_state=self._told,
             on_refused=self._refused,
         )
+        self._session = session
         group.create_task(session.run())
-        group.create_task(keep_renewed(self._identities, self._renewers, lambda _: None))
+        group.create_task(self._keeper.run())
 
     def _managers(self) -> Sequence[str]:
         """Where a leader may be asked for: this node's own manager first."""
@@ -157,9 +168,21 @@ class Life:
         self._agent.told(node)
         self._save(managers=tuple(peer.addr for peer in self.peers) or self.record.managers, role=node.role)
         self._wanted_role.set(node.role)
+        self._keeper.want(
+            Wish(
+                roots=state.root_certificates,
+                issuer=(state.issuer_subject, state.issuer_public_key),
+                life_ns=state.certificate_life_ns,
+                spread_ns=state.renewal_spread_ns,
+            )
+        )
         self._trouble = ""
         self.lasting = True
         self.settled.set()
+
+    def _describe_again(self) -> None:
+        if self._session is not None:
+            self._session.describe_again()
 
     def _refused(self, reason: str) -> None:
         self._trouble = reason
@@ -208,6 +231,7 @@ class Life:
         while self._identities.require().role is not self._wanted_role.now:
             try:
                 await renew(self._identities, self._renewers())
+                self._describe_again()
             except CoveyError as error:
                 self._trouble = error.message
                 log.warning(

@@ -12,16 +12,18 @@ import shutil
 import socket
 from collections.abc import AsyncIterator, Coroutine, Sequence
 
+import msgspec
+
 from agent.agent import Agent
 from agent.identity import IdentityStore
 from agent.identity import join as join_cluster
 from agent.session import RemovedFromCluster
-from covey.errors import CoveyError, DeadlineError, UnavailableError
+from covey.errors import CoveyError, DeadlineError, InvalidArgumentError, UnavailableError
 from covey.ids import new_id
 from covey.states import NodeAvailability, NodeRole
 from engine.ports import LocalState, ManagerPeer, SwarmInit, SwarmJoin
 from manager.config import ManagerMode
-from node import addresses
+from node import addresses, quorum
 from node.life import Bootstrap, Life
 from node.options import Options
 from node.record import NodeRecord, RecordFile
@@ -37,8 +39,18 @@ LEAVE_LAST_MANAGER = (
     "You are attempting to leave the swarm on a node that is participating as a manager. "
     "Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message."
 )
+LOCKED = (
+    'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.'
+)
+FORCE_ON_WORKER = (
+    "only a manager can found the cluster anew, and this node is a worker: use --force-new-cluster on a manager that is left, "
+    'or restore a backup ("covey swarm restore") on a host that is in no cluster'
+)
+BUSY = "this node is being taken into a cluster or out of one: try again when that is done"
 REMOVED = 'This node was removed from the swarm by one of its managers. Use "docker swarm leave" here; then it may join again.'
 UP_SECONDS = 40.0
+ADDRESS_SECONDS = 5.0
+ADDRESS_PAUSE_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 
@@ -132,6 +144,9 @@ class Membership:
             UnavailableError: it is in one already, or the manager did not come up.
             InvalidArgumentError: no address to advertise can be told.
         """
+        if request.force_new_cluster and self._records.load() is not None:
+            await self._to_the_end(self._found_anew(request))
+            return self.node_id
         self._refuse_second()
         async with self._busy:
             advertise, listen = await self._address(request.advertise_addr, request.listen_addr)
@@ -148,6 +163,44 @@ class Membership:
             life = self._begin(record, ManagerMode.BOOTSTRAP, bootstrap)
             await self._settled(life)
             return life.record.node_id
+
+    async def _found_anew(self, request: SwarmInit) -> None:
+        """The same cluster with this manager alone. Whatever fails before the manager has done it leaves the membership as it was; tasks
+        run on in any case.
+        """
+        if self._busy.locked():
+            raise UnavailableError(BUSY)
+        async with self._busy:
+            record = self._records.load()
+            if self._error or self.state is LocalState.LOCKED:
+                raise UnavailableError(self._error or LOCKED)
+            if record is None or record.role is not NodeRole.MANAGER:
+                raise UnavailableError(FORCE_ON_WORKER)
+            await quorum.refuse_while_it_decides(self._options.run_dir / "manager.sock")
+            here = await self._still_here(record, request.advertise_addr)
+            await self._end()
+            life = self._begin(msgspec.structs.replace(here, managers=()), ManagerMode.FORCE)
+            reason = await self._came_up(life)
+            if not life.settled.is_set():
+                await self._end()
+                self._begin(self._records.load() or record, None, lasting=True)
+                raise UnavailableError(
+                    reason or f"the cluster did not come up within {UP_SECONDS:g} s; see the daemon's log"
+                )
+
+    async def _still_here(self, record: NodeRecord, advertise: str = "") -> NodeRecord:
+        """The record with the address that is named, or with one that this host has if it lost the one of before.
+
+        Raises:
+            InvalidArgumentError: no address, or none that can be told.
+        """
+        known = await asyncio.to_thread(addresses.local)
+        if not advertise and addresses.is_here(record.advertise_addr, known):
+            return record
+        word = addresses.without_port(advertise, self._options.join_port) if advertise else self._options.advertise_addr
+        found = addresses.choose(word, "", known)
+        listen = record.listen_addr if record.listen_addr in {"0.0.0.0", "::", found} else found
+        return msgspec.structs.replace(record, advertise_addr=found, listen_addr=listen)
 
     async def swarm_join(self, request: SwarmJoin) -> None:
         """Join a cluster by token, as manager or worker as the token says.
@@ -256,6 +309,8 @@ class Membership:
         pause = FIRST_PAUSE_SECONDS
         try:
             while True:
+                if life.lasting:
+                    await self._find_own_address(life)
                 reason = await self._lived(life)
                 if self._error or not life.lasting:
                     self._error = self._error or reason
@@ -270,6 +325,28 @@ class Membership:
         finally:
             if self._life is life:
                 self._life = None
+
+    async def _find_own_address(self, life: Life) -> None:
+        """A host may come back with another address, or have none yet while it boots: the one of before is waited for, then another is
+        taken if there is no doubt which.
+        """
+        deadline = asyncio.get_running_loop().time() + ADDRESS_SECONDS
+        before, said = life.record.advertise_addr, ""
+        while not addresses.is_here(before, await asyncio.to_thread(addresses.local)):
+            if asyncio.get_running_loop().time() > deadline:
+                try:
+                    life.moved(await self._still_here(life.record))
+                except InvalidArgumentError as error:
+                    if error.message not in said:
+                        said = f"this host has lost the address {before}: {error.message}, and restart coveyd"
+                        life.stuck(said)
+                        log.error("%s", said)  # noqa: TRY400 - a sentence
+                else:
+                    log.warning(
+                        "this host has lost the address %s and advertises %s now", before, life.record.advertise_addr
+                    )
+                    return
+            await asyncio.sleep(ADDRESS_PAUSE_SECONDS)
 
     async def _lived(self, life: Life) -> str:
         """One life; an error becomes this node's state instead of the daemon's end."""
@@ -292,17 +369,21 @@ class Membership:
         except CoveyError as error:
             log.warning("tasks of the cluster are still ending: %s", error.message)
 
-    async def _settled(self, life: Life) -> None:
-        """Wait until the cluster knows this node, or clean up and say why not."""
+    async def _came_up(self, life: Life) -> str:
+        """Wait until the cluster knows this node; why it does not, if it came to an end."""
         waiting = asyncio.ensure_future(life.settled.wait())
         assert self._task is not None  # noqa: S101 - _begin made it
         try:
             await asyncio.wait({waiting, self._task}, timeout=UP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waiting.cancel()
+        return self._error or life.error
+
+    async def _settled(self, life: Life) -> None:
+        """Wait until the cluster knows this node, or clean up and say why not."""
+        reason = await self._came_up(life)
         if life.settled.is_set():
             return
-        reason = self._error or life.error
         await self._end()
         await self._forget()
         if reason:
