@@ -11,6 +11,7 @@ import logging
 import shutil
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -25,11 +26,13 @@ from covey.states import NodeAvailability, NodeRole
 from coveypb.v1 import dispatcher_pb2
 from engine.ports import ManagerPeer
 from manager.config import ManagerConfig, ManagerMode
+from manager.keys import file
 from manager.swap import has_state
 from node import addresses
 from node.manager_process import ManagerProcess
 from node.options import Options
 from node.record import NodeRecord, RecordFile
+from node.vault import Vault
 
 RENEW_PAUSE_SECONDS = 1.0
 DEMOTED_SECONDS = 10.0
@@ -61,6 +64,7 @@ class Life:
         records: RecordFile,
         identities: IdentityStore,
         record: NodeRecord,
+        vault: Vault,
         *,
         mode: ManagerMode | None,
         bootstrap: Bootstrap | None,
@@ -78,7 +82,8 @@ class Life:
         self._identities = identities
         self._mode = mode
         self._bootstrap = bootstrap or Bootstrap()
-        self._manager = ManagerProcess(options.run_dir)
+        self._vault = vault
+        self._manager = ManagerProcess(options.run_dir, vault)
         self._wanted_role = _Role(record.role)
         self._session: Session | None = None
         self._keeper = Keeper(identities, self._renewers, self._describe_again)
@@ -193,6 +198,7 @@ class Life:
         if mode is None and self.record.role is NodeRole.WORKER:
             await self._forget_log()  # of a demotion that was interrupted
             await self._renewed()
+            await self._forget_keys()
         while True:
             await self._wanted_role.wait_for(NodeRole.MANAGER)
             if mode is None:
@@ -200,6 +206,8 @@ class Life:
             await self._serve_as_manager(mode or ManagerMode.JOIN)
             await self._forget_log()
             await self._renewed()
+            if self._wanted_role.now is NodeRole.WORKER:
+                await self._forget_keys()
             mode = None
 
     async def _serve_as_manager(self, mode: ManagerMode) -> None:
@@ -224,7 +232,15 @@ class Life:
         return has_state(self._options.state_dir / "manager" / "raft")
 
     async def _forget_log(self) -> None:
+        """All of a manager but its keys: this node's own key lies under them until it is a worker's."""
+        folder = self._options.state_dir / "manager"
+        await asyncio.to_thread(_clear, folder, but=file.NAME)
+
+    async def _forget_keys(self) -> None:
+        """A worker has no unlock key, so its own key lies plain; only then what it lay under goes."""
+        await asyncio.to_thread(self._identities.bare_key)
         await asyncio.to_thread(shutil.rmtree, self._options.state_dir / "manager", ignore_errors=True)
+        self._vault.forget()
 
     async def _renewed(self) -> None:
         """A certificate that says the role that this node has now; asked for until the leader gives it."""
@@ -261,6 +277,14 @@ class Life:
             data_path_port=bootstrap.data_path_port,
             log_level=options.log_level,
         )
+
+
+def _clear(folder: Path, *, but: str) -> None:
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != but:
+            path.unlink(missing_ok=True)
 
 
 class _Role:

@@ -5,6 +5,7 @@ Law: the root is checked by the token's digest before the token's secret is told
 
 from agent.identity.identity import Identity, IdentityStore
 from agent.identity.joining import join
-from agent.identity.renewal import keep_renewed, renew, renewal_time_ns
+from agent.identity.keeper import Keeper, Wish
+from agent.identity.renewal import renew, renewal_time_ns
 
-__all__ = ["Identity", "IdentityStore", "join", "keep_renewed", "renew", "renewal_time_ns"]
+__all__ = ["Identity", "IdentityStore", "Keeper", "Wish", "join", "renew", "renewal_time_ns"]

@@ -4,6 +4,7 @@ Law: ``node.crt`` is written last and replaced by rename, and a renewal keeps th
 Called by the session, the daemon and whoever opens a channel to a manager.
 """
 
+import asyncio
 import datetime as dt
 import os
 import shutil
@@ -14,8 +15,10 @@ import grpc
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from covey import trust
 from covey.clock import SECOND
 from covey.errors import UnauthenticatedError
+from covey.objects import TLSInfo
 from covey.objects.base import Struct
 from covey.states import NodeRole
 
@@ -37,7 +40,7 @@ _CERTIFICATE_MODE = 0o644
 
 
 class Identity(Struct, frozen=True, kw_only=True):
-    """PEM texts, and what the certificate says. ``certificate`` carries the root behind the node's own."""
+    """PEM texts, and what the certificate says. ``certificate`` carries its issuer behind the node's own; ``root`` may be several."""
 
     node_id: str
     role: NodeRole
@@ -70,6 +73,17 @@ class Identity(Struct, frozen=True, kw_only=True):
             not_after_ns=_nanoseconds(parsed.not_valid_after_utc),
         )
 
+    @property
+    def issuer(self) -> tuple[bytes, bytes]:
+        """Name and public key of who signed the certificate, both DER; empty if that is none of those it came with."""
+        return trust.issuer_of(self.certificate, self.root)
+
+    @property
+    def tls(self) -> TLSInfo:
+        """What the node says of it to the managers."""
+        subject, public_key = self.issuer
+        return TLSInfo(trust_root=self.root, issuer_subject=subject, issuer_public_key=public_key)
+
     def credentials(self) -> grpc.ChannelCredentials:
         """For a channel to any manager of this cluster, with ``CHANNEL_OPTIONS``."""
         return grpc.ssl_channel_credentials(self.root, self.key, self.certificate)
@@ -88,17 +102,19 @@ class IdentityStore:
         self.folder = state_dir / "identity"
         self._unseal = unseal
         self._cached: Identity | None = None
-        self._stamp = (0, 0)
+        self._stamp: tuple[int, ...] = ()
+        self.changing = asyncio.Lock()
+        """Held by whoever replaces files: two renewals at once could leave the older certificate."""
 
     def load(self) -> Identity | None:
         """The identity as it is on disk now; None if this node has none."""
         path = self.folder / "node.crt"
         try:
-            stat = path.stat()
+            stats = [path.stat(), (self.folder / "root.crt").stat()]
         except FileNotFoundError:
             self._cached = None
             return None
-        stamp = (stat.st_mtime_ns, stat.st_ino)
+        stamp = tuple(number for stat in stats for number in (stat.st_mtime_ns, stat.st_ino))
         if self._cached is None or stamp != self._stamp:
             self._cached = Identity.parse(
                 certificate=path.read_bytes(),
@@ -121,6 +137,10 @@ class IdentityStore:
         if not self._holds(identity.key):  # a renewal keeps the key, and a manager may be sealing it just now
             _replace(self.folder / "node.key", identity.key, _KEY_MODE)
         _replace(self.folder / "node.crt", identity.certificate, _CERTIFICATE_MODE)
+
+    def trust(self, roots: bytes) -> None:
+        """Trust these roots, PEM, and no others."""
+        _replace(self.folder / "root.crt", roots, _CERTIFICATE_MODE)
 
     def _holds(self, key: bytes) -> bool:
         try:

@@ -81,6 +81,7 @@ async def _fetch_root(addr: str) -> bytes:
 
 
 async def _issue(addr: str, root: bytes, token: str, availability: NodeAvailability) -> Identity:
+    """Over a channel that trusts the root alone; what else is to be trusted, while a root is rotated, comes from who was verified by it."""
     key = new_key()
     request = ca_pb2.IssueCertificateRequest(
         csr=signing_request(key),
@@ -93,9 +94,10 @@ async def _issue(addr: str, root: bytes, token: str, availability: NodeAvailabil
             answer = await _awaited(stub.IssueCertificate(request, timeout=_ISSUE_SECONDS))
         except aio.AioRpcError as error:
             raise from_code(error.code().name, error.details() or "") from error
-    if answer.root_certificate != root:
-        raise UnauthenticatedError(f"the manager at {addr} answered with another root than the one it showed first")
-    return Identity.parse(certificate=answer.certificate, key=key, root=root)
+    identity = Identity.parse(certificate=answer.certificate, key=key, root=answer.root_certificate)
+    if not identity.issuer[0]:
+        raise UnauthenticatedError(f"the manager at {addr} answered with a certificate that is from none of its roots")
+    return identity
 
 
 async def _awaited(call: Any) -> Any:

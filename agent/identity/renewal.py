@@ -1,37 +1,34 @@
-"""Renewal of the node's certificate at 50 to 80 % of its life, or at once when the node's role changes.
+"""Renewal of the node's certificate: when in its life, and how.
 
 Law: the key stays, so that certificate and key on disk belong together at any moment; only the leader renews, and a manager that does
 not lead names it.
 """
 
 import asyncio
-import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from grpc import aio
 
 from agent.identity.identity import Identity, IdentityStore
 from agent.identity.request import signing_request
-from covey.clock import SECOND, Clock, wall_clock
 from covey.errors import CoveyError, UnavailableError
 from covey.grpc_errors import LEADER_METADATA, from_code
 from coveypb.v1 import ca_pb2, ca_pb2_grpc
 
-log = logging.getLogger(__name__)
-
-_CALL_SECONDS = 5.0
+_CALL_SECONDS = 12.0
 _MAX_HOPS = 8
 _PAUSE_SECONDS = 0.3
-_RETRY_SECONDS = 30.0
-_CHECK_SECONDS = 3600.0
 
 
-def renewal_time_ns(identity: Identity, fraction: float) -> int:
-    """When to renew; ``fraction`` in [0, 1) spreads the nodes over 50 to 80 % of the certificate's life."""
-    life_ns = identity.not_after_ns - identity.not_before_ns
-    return identity.not_before_ns + int(life_ns * (0.5 + 0.3 * fraction))
+def renewal_time_ns(identity: Identity, fraction: float, life_ns: int = 0) -> int:
+    """When to renew; ``fraction`` in [0, 1) spreads the nodes over 50 to 80 % of the certificate's life. ``life_ns`` is how long
+    certificates are given for, if that is known: the certificate itself is backdated, which is much of a short life.
+    """
+    whole_ns = identity.not_after_ns - identity.not_before_ns
+    life_ns = min(whole_ns, life_ns or whole_ns)
+    return identity.not_after_ns - int(life_ns * (0.5 - 0.3 * fraction))
 
 
 async def renew(store: IdentityStore, managers: Sequence[str]) -> Identity:
@@ -41,6 +38,11 @@ async def renew(store: IdentityStore, managers: Sequence[str]) -> Identity:
     Raises:
         UnavailableError: no leader answered; PermissionDeniedError: this node was removed from the cluster.
     """
+    async with store.changing:
+        return await _renewed(store, managers)
+
+
+async def _renewed(store: IdentityStore, managers: Sequence[str]) -> Identity:
     old = store.require()
     request = ca_pb2.RenewCertificateRequest(csr=signing_request(old.key))
     waiting = random.sample(list(managers), len(managers))
@@ -66,28 +68,9 @@ async def renew(store: IdentityStore, managers: Sequence[str]) -> Identity:
                     waiting.append(addr)
                 continue
         identity = Identity.parse(certificate=answer.certificate, key=old.key, root=answer.root_certificate)
+        if not identity.issuer[0]:
+            failure = UnavailableError(f"the certificate that {addr} answered with is from none of its roots")
+            continue
         await asyncio.to_thread(store.save, identity)
         return identity
     raise failure
-
-
-async def keep_renewed(
-    store: IdentityStore,
-    managers: Callable[[], Sequence[str]],
-    on_renewed: Callable[[Identity], None],
-    *,
-    clock: Clock = wall_clock,
-) -> None:
-    """For ever: waits until it is time, renews, says so. A failure is tried again after half a minute."""
-    fraction = random.random()  # noqa: S311 - spreads load, keeps no secret
-    while True:
-        left_ns = renewal_time_ns(store.require(), fraction) - clock()
-        if left_ns > 0:
-            await asyncio.sleep(min(left_ns / SECOND, _CHECK_SECONDS))
-            continue
-        try:
-            on_renewed(await renew(store, managers()))
-            fraction = random.random()  # noqa: S311 - spreads load, keeps no secret
-        except CoveyError as error:
-            log.warning("the certificate was not renewed, trying again in %d s: %s", _RETRY_SECONDS, error.message)
-            await asyncio.sleep(_RETRY_SECONDS)

@@ -17,7 +17,7 @@ from agent.session.reports import Reports
 from agent.session.stream import SessionStream
 from covey.errors import CoveyError, PermissionDeniedError, first_cause
 from covey.grpc_errors import LEADER_METADATA
-from covey.objects import NodeDescription
+from covey.objects import NodeDescription, replace
 from coveypb.v1 import dispatcher_pb2
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,11 @@ class Session:
         self._on_state = on_state
         self._on_refused = on_refused
         self._reports = Reports()
+        self._changed = asyncio.Event()
+
+    def describe_again(self) -> None:
+        """What the node says of itself is something else now."""
+        self._changed.set()
 
     async def run(self) -> None:
         """Until cancelled.
@@ -91,14 +96,15 @@ class Session:
 
     async def _once(self, addr: str) -> tuple[str, bool]:
         """One stream to its end: the leader's address if the manager named it, and whether a session came about."""
-        stream = SessionStream(self._worker, self._reports, self._take_state)
+        stream = SessionStream(self._worker, self._reports, self._take_state, self._news)
         if not addr:
             log.warning("no manager is known; waiting for one")
             return "", False
         failure: BaseException | None = None
         try:
             async with self._identity.require().channel(addr) as channel:
-                await stream.run(channel, self._describe(), self._addr)
+                self._changed.clear()
+                await stream.run(channel, self._described(), self._addr)
         except* (aio.AioRpcError, CoveyError, TimeoutError, OSError, asyncio.InvalidStateError) as failures:
             failure = first_cause(failures)
         finally:
@@ -107,6 +113,15 @@ class Session:
             return self._leader_named(addr, failure), stream.established
         log.info("session with %s ended: %s", addr, failure or "by the manager")
         return "", stream.established
+
+    def _described(self) -> NodeDescription:
+        return replace(self._describe(), tls=self._identity.require().tls)
+
+    async def _news(self) -> NodeDescription:
+        """Waits until the description has changed."""
+        await self._changed.wait()
+        self._changed.clear()
+        return self._described()
 
     def _leader_named(self, addr: str, failure: aio.AioRpcError) -> str:
         details = failure.details() or ""

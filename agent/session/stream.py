@@ -4,7 +4,7 @@ Law: everything on it is bounded and has a deadline; whatever goes wrong ends th
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from grpc import aio
@@ -29,13 +29,20 @@ _DEFAULT_PERIOD_SECONDS = 1.0
 
 
 class SessionStream:
-    """Used once. ``established`` says whether the manager accepted the session."""
+    """Used once. ``established`` says whether the manager accepted the session; ``news`` waits for another description to tell."""
 
-    def __init__(self, worker: WorkerPort, reports: Reports, on_state: StateCallback) -> None:
+    def __init__(
+        self,
+        worker: WorkerPort,
+        reports: Reports,
+        on_state: StateCallback,
+        news: Callable[[], Awaitable[NodeDescription]],
+    ) -> None:
         self.established = False
         self._worker = worker
         self._reports = reports
         self._on_state = on_state
+        self._news = news
         self._assembly = Assembly()
         self._period_seconds = _DEFAULT_PERIOD_SECONDS
         self._sequence = 0
@@ -58,6 +65,7 @@ class SessionStream:
                 publisher = LogPublisher(self._worker, stub, group)
                 group.create_task(self._beat())
                 group.create_task(self._report())
+                group.create_task(self._describe())
                 await self._receive(publisher)
         finally:
             self._call.cancel()
@@ -99,6 +107,12 @@ class SessionStream:
         while True:
             await self._write(dispatcher_pb2.AgentMessage(heartbeat=dispatcher_pb2.Heartbeat()))
             await asyncio.sleep(self._period_seconds)
+
+    async def _describe(self) -> None:
+        while True:
+            message = dispatcher_pb2.AgentMessage()
+            codec.write(await self._news(), message.description)
+            await self._write(message)
 
     async def _report(self) -> None:
         while True:

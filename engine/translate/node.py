@@ -8,6 +8,7 @@ from covey.objects.base import Annotations
 from covey.states import NodeAvailability, NodeRole
 from engine.translate import task_spec, words
 from engine.translate.fields import Fields, compact
+from engine.translate.swarm import write_tls
 from engine.translate.times import rfc3339
 from engine.translate.words import word
 
@@ -55,7 +56,7 @@ def write(node: Node, join_port: int) -> dict[str, Any]:
                 **compact(Labels=description.engine.labels or None),
                 "Plugins": [{"Type": "Network", "Name": "overlay"}, {"Type": "Volume", "Name": "local"}],
             },
-            "TLSInfo": {},
+            "TLSInfo": write_tls(description.tls),
         },
         "Status": {"State": word(node.status.state), **compact(Message=node.status.message), "Addr": node.status.addr},
     }
