@@ -3,8 +3,9 @@
 import base64
 from typing import Any
 
+from covey import trust
 from covey.errors import InvalidArgumentError, UnsupportedError
-from covey.objects import CASettings, Cluster, ClusterSpec, RaftSettings, replace
+from covey.objects import CASettings, Cluster, ClusterSpec, ExternalCA, RaftSettings, TLSInfo, replace
 from covey.objects.base import Annotations
 from covey.settings import check_pools, check_spec
 from engine.ports import SwarmInit, SwarmJoin
@@ -48,7 +49,12 @@ def write_spec(spec: ClusterSpec) -> dict[str, Any]:
             "HeartbeatTick": spec.raft.heartbeat_tick,
         },
         "Dispatcher": {"HeartbeatPeriod": spec.heartbeat_period_ns},
-        "CAConfig": {"NodeCertExpiry": spec.ca.node_cert_expiry_ns, **compact(ForceRotate=spec.ca.force_rotate)},
+        "CAConfig": {
+            "NodeCertExpiry": spec.ca.node_cert_expiry_ns,
+            **compact(
+                ForceRotate=spec.ca.force_rotate, ExternalCAs=[_write_external(ca) for ca in spec.ca.external_cas]
+            ),
+        },
         "TaskDefaults": {} if spec.task_log_driver is None else {"LogDriver": write_driver(spec.task_log_driver)},
         "EncryptionConfig": {"AutoLockManagers": spec.auto_lock},
     }
@@ -62,8 +68,8 @@ def write_info(cluster: Cluster) -> dict[str, Any]:
         "CreatedAt": rfc3339(cluster.meta.created_at_ns),
         "UpdatedAt": rfc3339(cluster.meta.updated_at_ns),
         "Spec": write_spec(cluster.spec),
-        "TLSInfo": _write_tls(cluster.root_ca.cert),
-        "RootRotationInProgress": False,
+        "TLSInfo": write_tls(trust.wanted(cluster.root_ca)),
+        "RootRotationInProgress": cluster.root_ca.rotation is not None,
         "DefaultAddrPool": list(cluster.default_address_pool),
         "SubnetSize": cluster.subnet_size,
         "DataPathPort": cluster.data_path_port,
@@ -167,19 +173,31 @@ def _read_ca(fields: Fields) -> CASettings:
     return CASettings(
         node_cert_expiry_ns=fields.count("NodeCertExpiry") or CASettings().node_cert_expiry_ns,
         force_rotate=fields.count("ForceRotate"),
+        signing_cert=fields.text("SigningCACert").encode(),
+        signing_key=fields.text("SigningCAKey").encode(),
+        external_cas=fields.read_all("ExternalCAs", _read_external),
     )
 
 
-def _write_tls(certificate: bytes) -> dict[str, Any]:
-    if not certificate:
-        return {}
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+def _read_external(fields: Fields) -> ExternalCA:
+    return ExternalCA(
+        protocol=fields.text("Protocol") or "cfssl",
+        url=fields.text("URL"),
+        options=fields.text_map("Options"),
+        ca_cert=fields.text("CACert").encode(),
+    )
 
-    root = x509.load_pem_x509_certificate(certificate)
-    key = root.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+def _write_external(ca: ExternalCA) -> dict[str, Any]:
+    return {"Protocol": ca.protocol, "URL": ca.url, **compact(Options=ca.options, CACert=ca.ca_cert.decode())}
+
+
+def write_tls(tls: TLSInfo) -> dict[str, Any]:
+    """Docker's TLSInfo of the cluster or of a node; empty while nothing is known."""
+    if not tls.trust_root:
+        return {}
     return {
-        "TrustRoot": certificate.decode(),
-        "CertIssuerSubject": base64.b64encode(root.subject.public_bytes()).decode(),
-        "CertIssuerPublicKey": base64.b64encode(key).decode(),
+        "TrustRoot": tls.trust_root.decode(),
+        "CertIssuerSubject": base64.b64encode(tls.issuer_subject).decode(),
+        "CertIssuerPublicKey": base64.b64encode(tls.issuer_public_key).decode(),
     }
