@@ -1,7 +1,8 @@
 """The manager as a process of its own, started and watched by the daemon.
 
 Law: a wedged or dying manager takes no container with it, and a manager never outlives its daemon: it ends when its standard input
-does. Called by ``node.membership``.
+does. It is handed the unlock keys that the daemon knows over its standard input, and tells of new ones over its output. Called by
+``node.life``.
 """
 
 import asyncio
@@ -16,12 +17,16 @@ from pathlib import Path
 import msgspec
 
 from covey.errors import DeadlineError, UnavailableError
+from manager.keys import LockedError
+from manager.keys.handed import told
+from node.vault import Vault
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 15.0
 RESTART_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 LASTING_SECONDS = 60.0
 REMOVED_EXIT_CODE = 3
+LOCKED_EXIT_CODE = 4
 _ERROR_LINES = 20
 _LOCK_PAUSE_SECONDS = 0.02
 
@@ -33,7 +38,8 @@ class ManagerProcess:
     whether one of its lives did.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, vault: Vault | None = None) -> None:
+        self._vault = vault
         self._config_path = run_dir / "manager.json"
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
@@ -65,6 +71,7 @@ class ManagerProcess:
 
         Raises:
             UnavailableError: the very first start failed and ``must_start``; the message carries the manager's last words.
+            LockedError: its files are locked with a key that the daemon does not know.
         """
         attempt, first = 0, True
         while True:
@@ -73,6 +80,8 @@ class ManagerProcess:
             if code == REMOVED_EXIT_CODE:
                 log.info("the group has removed this node's manager")
                 return
+            if code == LOCKED_EXIT_CODE:
+                raise LockedError(words or "this manager's files are locked")
             if must_start and first and words is not None:
                 raise UnavailableError(f"the manager did not start: {words}")
             first = False
@@ -110,6 +119,7 @@ class ManagerProcess:
         words: list[str] = []
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._hand(process))
                 group.create_task(self._watch_output(process))
                 group.create_task(_pass_on_log(process, words))
                 code = await process.wait()
@@ -138,9 +148,19 @@ class ManagerProcess:
             os.close(fd)
             raise
 
+    async def _hand(self, process: asyncio.subprocess.Process) -> None:
+        """The pipe stays open: its end means that the daemon is gone."""
+        assert process.stdin is not None  # noqa: S101 - a pipe was asked for
+        if self._vault is not None and self._vault.handed.unlock_keys:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended, which is seen elsewhere
+                process.stdin.write(self._vault.handed.line())
+                await process.stdin.drain()
+
     async def _watch_output(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         while line := await process.stdout.readline():
+            if self._vault is not None and (key := told(line)):
+                self._vault.learn(key)
             if line.strip() == b"ready":
                 self.trouble = ""
                 self.served = True

@@ -18,15 +18,17 @@ from agent.agent import Agent
 from agent.identity import IdentityStore
 from agent.identity import join as join_cluster
 from agent.session import RemovedFromCluster
-from covey.errors import CoveyError, DeadlineError, InvalidArgumentError, UnavailableError
+from covey.errors import ConflictError, CoveyError, DeadlineError, InvalidArgumentError, UnavailableError
 from covey.ids import new_id
 from covey.states import NodeAvailability, NodeRole
 from engine.ports import LocalState, ManagerPeer, SwarmInit, SwarmJoin
 from manager.config import ManagerMode
+from manager.keys import LockedError
 from node import addresses, quorum
 from node.life import Bootstrap, Life
 from node.options import Options
 from node.record import NodeRecord, RecordFile
+from node.vault import Vault
 
 ALREADY = 'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
 NOT_PART = "This node is not part of a swarm"
@@ -47,6 +49,7 @@ FORCE_ON_WORKER = (
     'or restore a backup ("covey swarm restore") on a host that is in no cluster'
 )
 BUSY = "this node is being taken into a cluster or out of one: try again when that is done"
+LEAVE_LOCKED = "Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message."
 REMOVED = 'This node was removed from the swarm by one of its managers. Use "docker swarm leave" here; then it may join again.'
 UP_SECONDS = 40.0
 ADDRESS_SECONDS = 5.0
@@ -64,7 +67,9 @@ class Membership:
         self._options = options
         self._agent = agent
         self._records = RecordFile(options.state_dir)
-        self._identities = IdentityStore(options.state_dir)
+        self._vault = Vault(options.state_dir)
+        self._identities = IdentityStore(options.state_dir, self._vault.unseal)
+        self._locked: NodeRecord | None = None
         self._life: Life | None = None
         self._task: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None
@@ -78,7 +83,9 @@ class Membership:
         async with asyncio.TaskGroup() as group:
             self._group = group
             record = self._records.load()
-            if record is not None:
+            if record is not None and self._vault.is_locked(record.role):
+                self._lock(record)
+            elif record is not None:
                 self._begin(record, None, lasting=True)
             elif self._something_left():
                 group.create_task(self._clear())
@@ -89,6 +96,8 @@ class Membership:
 
     @property
     def state(self) -> LocalState:
+        if self._locked is not None:
+            return LocalState.LOCKED
         if self._life is not None:
             return LocalState.ACTIVE if self._life.settled.is_set() else LocalState.PENDING
         if self._busy.locked():
@@ -101,7 +110,8 @@ class Membership:
 
     @property
     def node_id(self) -> str:
-        return self._life.record.node_id if self._life else ""
+        record = self._life.record if self._life else self._locked
+        return record.node_id if record else ""
 
     @property
     def engine_id(self) -> str:
@@ -239,12 +249,34 @@ class Membership:
 
     async def _leave(self, *, force: bool) -> None:
         async with self._busy:
-            if self._life is None and not self._error:
+            if self._life is None and not self._error and self._locked is None:
                 raise UnavailableError(NOT_PART)
+            if self._locked is not None and not force:
+                raise UnavailableError(LEAVE_LOCKED)
             if self._life is not None and self._life.record.role is NodeRole.MANAGER and not force:
                 raise UnavailableError(LEAVE_LAST_MANAGER if len(self._life.peers) == 1 else LEAVE_MANAGER)
             await self._end()
             await self._forget()
+
+    async def swarm_unlock(self, unlock_key: str) -> None:
+        """Go on with the cluster, by the key that opens this manager's files.
+
+        Raises:
+            InvalidArgumentError: the key is another, or none; nothing is changed. ConflictError: nothing is locked.
+        """
+        async with self._busy:
+            record = self._locked
+            if record is None:
+                raise ConflictError("swarm is not locked")
+            await asyncio.to_thread(self._vault.unlock, unlock_key)
+            self._locked = None
+            log.info("this manager is unlocked")
+            self._begin(record, None, lasting=True)
+
+    def _lock(self, record: NodeRecord) -> None:
+        """Nothing of the cluster can be read until somebody brings the key; containers go on."""
+        log.warning("this manager is locked: it waits for its unlock key")
+        self._locked = record
 
     async def _to_the_end(self, work: Coroutine[None, None, None]) -> None:
         """What is done halfway is worse than either end: the work goes on if whoever asked for it goes away."""
@@ -269,7 +301,7 @@ class Membership:
         await done
 
     def _refuse_second(self) -> None:
-        if self._life is not None or self._error or self._busy.locked():
+        if self._life is not None or self._error or self._locked is not None or self._busy.locked():
             raise UnavailableError(ALREADY)
 
     async def _address(self, advertise: str, listen: str) -> tuple[str, str]:
@@ -297,6 +329,7 @@ class Membership:
             self._records,
             self._identities,
             record,
+            vault=self._vault,
             mode=mode,
             bootstrap=bootstrap,
             lasting=lasting,
@@ -312,6 +345,8 @@ class Membership:
                 if life.lasting:
                     await self._find_own_address(life)
                 reason = await self._lived(life)
+                if self._locked is not None:
+                    return
                 if self._error or not life.lasting:
                     self._error = self._error or reason
                     return
@@ -319,7 +354,7 @@ class Membership:
                 log.error("the membership is taken up again in %g s: %s", pause, reason)
                 life = self._life = Life(
                     self._options, self._agent, self._records, self._identities, life.record,
-                    mode=None, bootstrap=None, lasting=True, trouble=reason,
+                    vault=self._vault, mode=None, bootstrap=None, lasting=True, trouble=reason,
                 )  # fmt: skip
                 await asyncio.sleep(pause)
         finally:
@@ -356,6 +391,9 @@ class Membership:
             log.error("the cluster has removed this node, its tasks end: %s", error.message)  # noqa: TRY400 - a sentence
             self._error = REMOVED
             await self._agent_leaves()
+        except LockedError as error:
+            self._lock(life.record)
+            return error.message
         except CoveyError as error:
             return error.message
         except Exception as error:  # the daemon serves on and shows what went wrong
@@ -400,10 +438,11 @@ class Membership:
     async def _forget(self) -> None:
         """Of the cluster nothing stays; without the record a daemon that dies here goes on with it when it starts again."""
         self._records.remove()
-        self._error = ""
+        self._error, self._locked = "", None
         await self._agent_leaves()
         self._identities.remove()
         await asyncio.to_thread(shutil.rmtree, self._options.state_dir / "manager", ignore_errors=True)
+        self._vault.forget()
 
     def _something_left(self) -> bool:
         """Of an init, join or leave that was cut short."""
