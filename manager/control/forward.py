@@ -23,7 +23,13 @@ _PATIENCE_SECONDS = 6.0
 _CALL_SECONDS = 30.0
 _PAUSE_SECONDS = 0.1
 _LOOK_SECONDS = 0.2
-_LOCAL = frozenset({"/coveypb.v1.Control/Status", "/coveypb.v1.CertificateAuthority/GetRootCertificate"})
+_LOCAL = frozenset(
+    {
+        "/coveypb.v1.Control/Status",
+        "/coveypb.v1.Control/Backup",
+        "/coveypb.v1.CertificateAuthority/GetRootCertificate",
+    }
+)
 _READS = ("Get", "List", "Watch", "Logs")
 
 Dial = Callable[[str], aio.Channel]

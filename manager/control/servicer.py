@@ -26,6 +26,7 @@ from coveypb.v1 import control_pb2, dispatcher_pb2
 from manager.ca.servicer import the_cluster
 from manager.ca.signing import Signer
 from manager.control import clusters, networks, nodes, secrets, services
+from manager.control.backing_up import backup_parts
 from manager.control.listing import matching
 from manager.control.status import manager_status
 from manager.control.visible import visible
@@ -224,6 +225,10 @@ class Control:
     async def Logs(self, request: control_pb2.LogsRequest, _context: Any) -> AsyncIterator[dispatcher_pb2.LogBatch]:
         async for batch in self._logs.logs(request):
             yield batch
+
+    async def Backup(self, request: control_pb2.BackupRequest, _context: Any) -> AsyncIterator[control_pb2.BackupPart]:
+        async for part in backup_parts(self._store, own_key=request.own_key, now_ns=self._clock()):
+            yield part
 
     async def Status(self, _request: control_pb2.ManagerStatusRequest, _context: Any) -> Any:
         return manager_status(self._store)

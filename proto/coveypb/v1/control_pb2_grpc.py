@@ -191,6 +191,11 @@ class ControlStub:
                 request_serializer=coveypb_dot_v1_dot_control__pb2.ManagerStatusRequest.SerializeToString,
                 response_deserializer=coveypb_dot_v1_dot_control__pb2.ManagerStatusResponse.FromString,
                 _registered_method=True)
+        self.Backup = channel.unary_stream(
+                '/coveypb.v1.Control/Backup',
+                request_serializer=coveypb_dot_v1_dot_control__pb2.BackupRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_control__pb2.BackupPart.FromString,
+                _registered_method=True)
 
 
 class ControlServicer:
@@ -385,6 +390,13 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Backup(self, request, context):
+        """The whole store in one sealed file, of this very manager, once it has all that was acknowledged before the call: never forwarded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControlServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -542,6 +554,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.Status,
                     request_deserializer=coveypb_dot_v1_dot_control__pb2.ManagerStatusRequest.FromString,
                     response_serializer=coveypb_dot_v1_dot_control__pb2.ManagerStatusResponse.SerializeToString,
+            ),
+            'Backup': grpc.unary_stream_rpc_method_handler(
+                    servicer.Backup,
+                    request_deserializer=coveypb_dot_v1_dot_control__pb2.BackupRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_control__pb2.BackupPart.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1381,6 +1398,33 @@ class Control:
             '/coveypb.v1.Control/Status',
             coveypb_dot_v1_dot_control__pb2.ManagerStatusRequest.SerializeToString,
             coveypb_dot_v1_dot_control__pb2.ManagerStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Backup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/coveypb.v1.Control/Backup',
+            coveypb_dot_v1_dot_control__pb2.BackupRequest.SerializeToString,
+            coveypb_dot_v1_dot_control__pb2.BackupPart.FromString,
             options,
             channel_credentials,
             insecure,

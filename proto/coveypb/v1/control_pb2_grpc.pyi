@@ -70,6 +70,8 @@ class ControlStub:
     Logs: _grpc.UnaryStreamMultiCallable[_control_pb2.LogsRequest, _dispatcher_pb2.LogBatch]
     Status: _grpc.UnaryUnaryMultiCallable[_control_pb2.ManagerStatusRequest, _control_pb2.ManagerStatusResponse]
     """Of this very manager: never forwarded."""
+    Backup: _grpc.UnaryStreamMultiCallable[_control_pb2.BackupRequest, _control_pb2.BackupPart]
+    """The whole store in one sealed file, of this very manager, once it has all that was acknowledged before the call: never forwarded."""
 
 @_typing.type_check_only
 class ControlAsyncStub(ControlStub):
@@ -108,6 +110,8 @@ class ControlAsyncStub(ControlStub):
     Logs: _aio.UnaryStreamMultiCallable[_control_pb2.LogsRequest, _dispatcher_pb2.LogBatch]  # type: ignore[assignment]
     Status: _aio.UnaryUnaryMultiCallable[_control_pb2.ManagerStatusRequest, _control_pb2.ManagerStatusResponse]  # type: ignore[assignment]
     """Of this very manager: never forwarded."""
+    Backup: _aio.UnaryStreamMultiCallable[_control_pb2.BackupRequest, _control_pb2.BackupPart]  # type: ignore[assignment]
+    """The whole store in one sealed file, of this very manager, once it has all that was acknowledged before the call: never forwarded."""
 
 class ControlServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -329,5 +333,13 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.ManagerStatusResponse, _abc.Awaitable[_control_pb2.ManagerStatusResponse]]:
         """Of this very manager: never forwarded."""
+
+    @_abc_1.abstractmethod
+    def Backup(
+        self,
+        request: _control_pb2.BackupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_control_pb2.BackupPart], _abc.AsyncIterator[_control_pb2.BackupPart]]:
+        """The whole store in one sealed file, of this very manager, once it has all that was acknowledged before the call: never forwarded."""
 
 def add_ControlServicer_to_server(servicer: ControlServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
