@@ -18,9 +18,11 @@ from covey.errors import CoveyError
 from node.lab import cluster
 from node.lab.layout import Lab
 from tests.bench import computer, memory
+from tests.bench.consensus import KILLS, consensus
 from tests.bench.failures import leader_kill, worker_kill
 from tests.bench.figures import Figure, beside, table
 from tests.bench.peer_swarm import swarm_lab
+from tests.bench.scale import scale
 from tests.bench.services import services
 from tests.bench.store import store
 from tests.bench.subject import Subject
@@ -28,6 +30,7 @@ from tests.bench.throughput import throughput
 from tests.bench.writes import secrets
 
 SECTIONS = ("memory", "services", "secrets", "throughput", "worker", "leader")
+MANAGERS = ("store", "consensus", "scale")
 IMAGE_BYTES = 100 * 1000 * 1000
 SOURCE = "* measured once on a machine of this kind (Docker Engine 20.10.24): see docs/benchmarks.md"
 
@@ -96,7 +99,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one or two rounds of everything")
     parser.add_argument("--peer", action="store_true", help="measure Docker Swarm too (installs Debian's docker.io)")
     parser.add_argument(
-        "--only", action="append", default=[], choices=(*SECTIONS, "store"), help="one section; may be repeated"
+        "--only", action="append", default=[], choices=(*SECTIONS, *MANAGERS), help="one section; may be repeated"
     )
     parser.add_argument("--name", default="bench", help="of the lab")
     parser.add_argument("--json", type=Path, help="write the figures there too")
@@ -109,6 +112,8 @@ def main() -> int:
     if run.wants(*SECTIONS):
         in_lab(run, covey_lab(lab), lambda subject: measure_cluster(run, subject, rounds=rounds, kills=kills))
     run.measure("store", lambda: store(rounds))
+    run.measure("consensus", lambda: consensus(kills=5 if options.quick else KILLS))
+    run.measure("scale", lambda: scale(rounds))
     if options.peer:
         print("\nDocker Swarm", flush=True)
         in_lab(

@@ -7,13 +7,17 @@ import msgspec
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A bound that the figure shall keep: at most ``bound``, or at least with ``at_least``."""
+    """A bound that every round shall keep: at most ``bound``, or at least with ``at_least``. With ``worst`` the median shall keep
+    ``bound`` and every round ``worst``.
+    """
 
     bound: float
     at_least: bool = False
+    worst: float | None = None
 
-    def keeps(self, value: float) -> bool:
-        return value >= self.bound if self.at_least else value <= self.bound
+    def keeps(self, value: float, *, worst: bool = False) -> bool:
+        bound = self.worst if worst and self.worst is not None else self.bound
+        return value >= bound if self.at_least else value <= bound
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -43,9 +47,9 @@ class Figure(msgspec.Struct, frozen=True):
         """``met`` if even the worst round keeps the target, ``met, median`` if only the middle one does."""
         if self.target is None:
             return ""
-        if self.target.keeps(self.worst):
-            return "met"
-        return "met, median" if self.target.keeps(self.median) else "MISSED"
+        if not self.target.keeps(self.median):
+            return "MISSED"
+        return "met" if self.target.keeps(self.worst, worst=True) else "met, median"
 
 
 HEAD = ("figure", "target", "median", "worst", "n", "", "Docker Swarm*", "Swarm, this run")
@@ -96,7 +100,9 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 def _bound(figure: Figure) -> str:
     if figure.target is None:
         return ""
-    return f"{'≥' if figure.target.at_least else '≤'} {_number(figure.target.bound, figure.unit)}"
+    sign, worst = "≥" if figure.target.at_least else "≤", figure.target.worst
+    bound = f"{sign} {_number(figure.target.bound, figure.unit)}"
+    return bound if worst is None else f"{bound}, {_number(worst, figure.unit)}"
 
 
 def _number(value: float, unit: str) -> str:

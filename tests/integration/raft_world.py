@@ -91,6 +91,13 @@ class Process:
         async with asyncio.timeout(timeout_seconds):
             return await future
 
+    def peak_mib(self) -> float:
+        """The most memory that this life of the process has taken."""
+        for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+        raise AssertionError("the kernel tells no VmHWM")
+
     def freeze(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
 
@@ -178,6 +185,15 @@ class World:
             return len(members) == count and all(member["voter"] for member in members)
 
         await until(enough, f"{count} voters")
+
+    async def connected(self, count: int) -> None:
+        """Until the leader reaches so many voters, itself among them."""
+
+        async def enough() -> bool:
+            members = (await status_of(await self.leader())).get("members", [])
+            return sum(member["voter"] and member["reachable"] for member in members) == count
+
+        await until(enough, f"{count} voters that answer")
 
     async def close(self) -> None:
         for member in self.members.values():

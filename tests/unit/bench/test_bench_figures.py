@@ -49,3 +49,11 @@ def test_what_the_peer_reached_stands_beside_the_figure_of_its_name():
     assert lines[0].endswith("Swarm, this run")
     assert lines[2].endswith("7.50 s")
     assert "7.50 s" not in lines[3]
+
+
+def test_a_target_may_bound_the_median_and_the_worst_round_apart() -> None:
+    target = Target(1.5, worst=3.0)
+    assert Figure("x", "s", (1.2, 1.4, 2.9), target).verdict == "met"
+    assert Figure("x", "s", (1.2, 1.4, 3.1), target).verdict == "met, median"
+    assert Figure("x", "s", (1.2, 1.6, 2.0), target).verdict == "MISSED"
+    assert "≤ 1.50 s, 3.00 s" in table([Figure("x", "s", (1.0,), target)])
