@@ -6,7 +6,7 @@ Law: ``manager.main`` knows an engine by this alone, so that no part above can t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Protocol
 
 from manager.raft.sealing import KeyRing
@@ -56,6 +56,10 @@ class Engine(Protocol):
 
     def members(self) -> tuple[Member, ...]: ...
 
-    async def remove_member(self, node_id: str) -> None:
-        """Leader only; no effect when the node is no member."""
+    async def remove_members(self, node_ids: Collection[str]) -> None:
+        """Leader only, all at once; no effect on nodes that are no members."""
+        ...
+
+    async def transfer_leadership(self, among: Collection[str]) -> None:
+        """Leader only: gives leadership to one of these nodes. Raises UnavailableError when none of them takes it."""
         ...

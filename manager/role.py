@@ -1,25 +1,28 @@
 """The role manager: a node's role follows its desired role, and its ManagerStatus the members of the Raft group.
 
 Law: a node becomes a manager in the store first and joins the group by itself; it leaves the group first and becomes a worker in the
-store then, so that no member is ever a worker. A leader that is demoted hands over, and its successor goes on. One of the leader's loops.
+store then, so that no member is ever a worker. Who is demoted together leaves together. A leader that is demoted or drained hands over, and
+its successor goes on. One of the leader's loops.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
 
 from covey.errors import CoveyError
 from covey.objects import ManagerStatus, Node, replace
-from covey.states import NodeRole, Reachability
+from covey.states import NodeAvailability, NodeRole, Reachability
 from manager.store import Leadership, Member, NotLeaderError, Operation, Store, Tx, View
 
 log = logging.getLogger(__name__)
 
 _PERIOD_SECONDS = 0.25
 _PAUSE_SECONDS = 1.0
+_HAND_OVER_PAUSE_SECONDS = 15.0
+"""Nothing is written while leadership is being handed over, so what failed is not tried again at once."""
 
 
 class Group(Protocol):
@@ -27,13 +30,18 @@ class Group(Protocol):
 
     def members(self) -> tuple[Member, ...]: ...
 
-    async def remove_member(self, node_id: str) -> None: ...
+    async def remove_members(self, node_ids: Collection[str]) -> None: ...
+
+    async def transfer_leadership(self, among: Collection[str]) -> None: ...
 
 
 class RolePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """``writes`` may happen at once; members in ``expel`` must leave the group before they may become workers."""
+    """``writes`` may happen at once; then leadership goes to one of ``heirs``, if there are any, and what is left is its matter. Members in
+    ``expel`` must leave the group, all together, before they may become workers.
+    """
 
     writes: tuple[Node, ...] = ()
+    heirs: tuple[str, ...] = ()
     expel: tuple[str, ...] = ()
 
 
@@ -54,8 +62,29 @@ def plan(view: View, members: Sequence[Member], leadership: Leadership) -> RoleP
                 wanted = replace(wanted, role=NodeRole.WORKER)
         if wanted != node:
             writes.append(wanted)
-    leader = next((member.node_id for member in members if member.raft_id == leadership.leader_id), "")
-    return RolePlan(writes=tuple(writes), expel=tuple(sorted(expel, key=lambda node_id: (node_id == leader, node_id))))
+    return RolePlan(writes=tuple(writes), heirs=_heirs(view, members, leadership), expel=tuple(sorted(expel)))
+
+
+def _heirs(view: View, members: Sequence[Member], leadership: Leadership) -> tuple[str, ...]:
+    """Those who may lead in the place of a leader that is demoted or drained: voters that answer, stay, and are not drained themselves.
+    One that is demoted hands over to a drained one rather than to nobody.
+    """
+    leader = next((view.nodes.get(m.node_id) for m in members if m.raft_id == leadership.leader_id), None)
+    if leader is None:
+        return ()
+    demoted = leader.spec.desired_role is NodeRole.WORKER and leader.role is NodeRole.MANAGER
+    if not demoted and not _drained(leader):
+        return ()
+    nodes = [view.nodes.get(m.node_id) for m in members if m.voter and m.reachable and m.node_id != leader.id]
+    staying = [node for node in nodes if node is not None and node.spec.desired_role is NodeRole.MANAGER]
+    fit = [node for node in staying if not _drained(node)]
+    if not fit and demoted:
+        fit = staying
+    return tuple(sorted(node.id for node in fit))
+
+
+def _drained(node: Node) -> bool:
+    return node.spec.availability is NodeAvailability.DRAIN
 
 
 def _status(node: Node, member: Member | None, leadership: Leadership) -> ManagerStatus | None:
@@ -82,6 +111,7 @@ class RoleManager:
     def __init__(self, store: Store, group: Group) -> None:
         self._store = store
         self._group = group
+        self._hand_over_from = 0.0
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -100,9 +130,19 @@ class RoleManager:
         decided = plan(self._store.view(), self._group.members(), self._store.consensus.leadership)
         if decided.writes:
             await self._store.batch([_write(node) for node in decided.writes])
-        for node_id in decided.expel:
-            log.info("manager %s is demoted: it leaves the group", node_id)
-            await self._group.remove_member(node_id)
+        if decided.heirs:
+            await self._hand_over(decided.heirs)
+        elif decided.expel:
+            log.info("demoted managers leave the group: %s", ", ".join(decided.expel))
+            await self._group.remove_members(decided.expel)
+
+    async def _hand_over(self, heirs: tuple[str, ...]) -> None:
+        now = asyncio.get_running_loop().time()
+        if now < self._hand_over_from:
+            return
+        self._hand_over_from = now + _HAND_OVER_PAUSE_SECONDS
+        log.info("this manager is drained or demoted: it hands leadership over to one of %s", ", ".join(heirs))
+        await self._group.transfer_leadership(heirs)
 
 
 def _write(node: Node) -> Operation:

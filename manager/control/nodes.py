@@ -30,10 +30,10 @@ def require_demotable(tx: Tx, node: Node, members: Sequence[Member]) -> None:
     managers = [other for other in tx.nodes if other.spec.desired_role is NodeRole.MANAGER]
     if len(managers) <= 1:
         raise ConflictError("attempting to demote the last manager of the swarm")
-    voters = [member for member in members if member.voter]
-    rest = [member for member in voters if member.node_id != node.id]
-    if len(rest) == len(voters):
+    staying = {other.id for other in managers if other.id != node.id}  # who was demoted before may still be on its way out
+    if not any(member.voter and member.node_id == node.id for member in members):
         return
+    rest = [member for member in members if member.voter and member.node_id in staying]
     needed = len(rest) // 2 + 1
     reachable = sum(member.reachable for member in rest)
     if not rest or reachable < needed:

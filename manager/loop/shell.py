@@ -10,7 +10,7 @@ import asyncio
 import logging
 
 from covey.clock import SECOND, Clock, wall_clock
-from covey.errors import LaggedError, UnavailableError
+from covey.errors import DeadlineError, LaggedError, UnavailableError
 from manager.loop.plan import Plan
 from manager.loop.planner import Planner
 from manager.store.commit import Commit
@@ -41,7 +41,7 @@ class Loop:
                 await self._follow()
             except LaggedError as error:
                 self._log.info("%s starts again from a snapshot: %s", self._name, error)
-            except UnavailableError as error:
+            except (DeadlineError, UnavailableError) as error:
                 self._log.info("%s waits: %s", self._name, error)
             except Exception:  # supervision: a planner's bug must be seen and must not end the control of the cluster
                 self._log.exception("%s failed and starts again from a snapshot in %.2f s", self._name, self._pause)

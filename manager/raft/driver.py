@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Sequence
 
 import msgspec
 
 from covey.errors import UnavailableError
+from manager.raft.compactor import Compactor
 from manager.raft.core import (
     NO_PEER,
     ChangeKind,
@@ -34,6 +36,7 @@ from manager.raft.core import Snapshot as RaftSnapshot
 from manager.raft.disk import Disk
 from manager.raft.group import adding, after_change, learner_to_promote, within
 from manager.raft.peer import Credentials
+from manager.raft.reads import Reads
 from manager.raft.transport import Transport
 from manager.raft.waiting import Answer, Waiting, fail
 from manager.store.consensus import Leadership, Member, NotLeaderError, StateMachine
@@ -45,17 +48,33 @@ TICK_SECONDS = 0.1
 _MAX_TICKS = 2
 _MAX_INBOX = 8192
 _APPLY_STRETCH = 128
+_APPLY_BYTES = 1 << 20
+"""What is applied between two looks at the messages that came in, so that a node that catches up answers heartbeats."""
 _PROMOTE_TICKS = 3
+_PATIENCE = 1.5
+"""Of the shortest election timeout. Followers wait for one to two of it, each for another time, so by then one of them likely elects."""
+MAX_REMOVED = 1024
+"""Of so many members that were removed the group remembers the ids, so that one that comes back is told."""
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
-    """Times in ticks of 100 ms; an election timeout lies between ``election_tick`` and twice that."""
+    """Times in ticks of 100 ms; an election timeout lies between ``election_tick`` and twice that. A snapshot is due after so many
+    entries, or so many bytes of them (or as many as the snapshot before had, so that snapshots never outweigh the log).
+    """
 
     election_tick: int = 10
     heartbeat_tick: int = 1
     snapshot_interval: int = 10_000
+    snapshot_bytes: int = 64 << 20
     log_entries_for_slow_followers: int = 500
     keep_old_snapshots: int = 0
+
+
+class Decoded(msgspec.Struct, frozen=True):
+    """A snapshot of the leader, read and ready to be installed once the core takes it over."""
+
+    snapshot: RaftSnapshot
+    install: Callable[[], tuple[Member, ...]]
 
 
 class Driver:
@@ -63,13 +82,13 @@ class Driver:
 
     def __init__(self, disk: Disk, machine: StateMachine, credentials: Credentials, tuning: Tuning) -> None:
         self.disk = disk
-        self.tuning = tuning
         self.id = disk.identity.raft_id
         self.waiting = Waiting()
+        self.reads = Reads()
         self.leadership = Latest(Leadership())
         self.members: dict[int, Member] = {}
         self.removed = asyncio.Event()
-        self.removed_ids: set[int] = set()
+        self.removed_ids: dict[int, None] = {}
         self._machine = machine
         self._wake = asyncio.Event()
         self._stopping = False
@@ -80,12 +99,15 @@ class Driver:
         self._calls: list[Callable[[RawNode], None]] = []
         self._role = Role.FOLLOWER
         self._leader = NO_PEER
+        self._saving_since = 0.0
+        self._in_doubt = False
         self._term = disk.storage.initial_state()[0].term
         self._conf = disk.storage.initial_state()[1]
         self._applied, self._applied_term = 0, 0
-        self._snapshot_due: asyncio.Queue[tuple[SnapshotMeta, Callable[[], bytes]]] = asyncio.Queue(1)
-        self._snapshot_index = 0
-        self._snapshot_busy = False
+        self.compactor = Compactor(disk, self.status)
+        self._decoding = False
+        self._decoded: Decoded | None = None
+        self.tune(tuning)
         self.transport = Transport(self.id, disk.identity.cluster_id, credentials, self, disk.load_snapshot)
         self._restore_own()
         self._node = RawNode(
@@ -94,9 +116,19 @@ class Driver:
                 random=random.SystemRandom(),
                 election_tick=tuning.election_tick,
                 heartbeat_tick=tuning.heartbeat_tick,
+                max_bytes_per_apply=_APPLY_BYTES,
                 applied=self._applied,
             ),
             disk.storage,
+        )
+
+    def tune(self, tuning: Tuning) -> None:
+        """Takes over other settings; they count from the next snapshot on."""
+        self.tuning = tuning
+        self.compactor.interval, self.compactor.limit_bytes = tuning.snapshot_interval, tuning.snapshot_bytes
+        self.compactor.keep_entries, self.compactor.keep_old = (
+            tuning.log_entries_for_slow_followers,
+            tuning.keep_old_snapshots,
         )
 
     # What others tell the node; all of it is taken up in the loop's next turn.
@@ -108,6 +140,30 @@ class Driver:
             self._wake.set()
         elif message.snapshot:
             log.warning("a snapshot from raft member %x was dropped: this manager is overloaded", message.from_)
+
+    async def receive_snapshot(self, message: Message) -> None:
+        """A snapshot of the leader. Reading it may take seconds: that is done here, in a thread, while the node goes on answering.
+
+        Raises:
+            UnavailableError: another one is being read.
+        """
+        snapshot = message.snapshot
+        if snapshot is not None and snapshot.metadata.index > self._applied and message.term >= self._term:
+            if self._decoding:
+                raise UnavailableError("this manager is taking in another snapshot; try again later")
+            self._decoding = True
+            try:
+                install = await asyncio.to_thread(self._machine.decode, snapshot.metadata.index, snapshot.data)
+            finally:
+                self._decoding = False
+            self._decoded = Decoded(snapshot, install)
+        self.receive(message)
+
+    def read(self) -> Answer:
+        """Answered when everything acknowledged before now is applied here."""
+        answer = self.reads.read()
+        self._wake.set()
+        return answer
 
     def propose(self, data: bytes) -> Answer:
         answer = self.waiting.propose(data)
@@ -155,7 +211,7 @@ class Driver:
             async with asyncio.TaskGroup() as tasks:
                 helpers = [
                     tasks.create_task(self._tick_for_ever(), name="raft ticks"),
-                    tasks.create_task(self._snapshot_for_ever(), name="raft snapshots"),
+                    tasks.create_task(self.compactor.run(), name="raft snapshots"),
                     tasks.create_task(self.transport.run(), name="raft transport"),
                 ]
                 try:
@@ -166,6 +222,7 @@ class Driver:
         finally:
             self.leadership.set(Leadership(term=self._term))
             self.waiting.close()
+            self.reads.close(UnavailableError("this manager is shutting down; ask another one"))
             for _, answer in self._changes:
                 fail(answer, NotLeaderError())
             await asyncio.get_running_loop().run_in_executor(None, self.disk.close)
@@ -183,17 +240,52 @@ class Driver:
                 self._feed()
 
     async def _tick_for_ever(self) -> None:
-        """After a stall only few ticks are made up, lest a busy node takes its own stall for the leader's death."""
+        """After a stall only few ticks are made up, lest a busy node takes its own stall for the leader's death. A leader that stood
+        still for as long as others wait before they elect may be none any more, and does not act as one before it knows better.
+        """
+        patience = _PATIENCE * self.tuning.election_tick * TICK_SECONDS
+        before = _now()
         while True:
             await asyncio.sleep(TICK_SECONDS)
+            now = _now()
+            stood_still, before = now - before > patience, now
             self._ticks = min(self._ticks + 1, _MAX_TICKS)
+            self.reads.tick()
+            if stood_still:
+                self._doubt("it stood still")
+            elif self._saving_since and now - self._saving_since > patience:
+                self._doubt("its disk stands still")
+                self.waiting.lose()
             self._wake.set()
+
+    def _doubt(self, reason: str) -> None:
+        """Says at once that this manager does not lead, though the core knows no other leader. A lone manager has nobody to yield to."""
+        if self._role is not Role.LEADER or self._in_doubt or self._conf.voters == (self.id,):
+            return
+        log.warning("this manager stops leading in term %d: %s", self._term, reason)
+        self._in_doubt = True
+        self.leadership.set(Leadership(term=self._term))
+        self.waiting.refuse("")
+        if self._saving_since:
+            self.call(RawNode.step_down)  # another one's disk may be better
+        else:
+            term = self._term
+            self.read().add_done_callback(lambda answer: self._confirmed(answer, term))
+
+    def _confirmed(self, answer: Answer, term: int) -> None:
+        """A majority still follows."""
+        if not answer.cancelled() and answer.exception() is None and self._in_doubt and self._term == term:
+            log.info("a majority of managers still follows this one in term %d", term)
+            self._in_doubt = False
+            self._publish()
 
     def _feed(self) -> None:
         """All that came in since; messages before ticks, so that what a leader said during a stall counts."""
         inbox, self._inbox = self._inbox, []
         for message in inbox:
             self._node.step(message)
+            if message.snapshot and self._node.arriving_snapshot is not message.snapshot:
+                self._decoded = None  # of no use here
         calls, self._calls = self._calls, []
         for call in calls:
             try:
@@ -204,7 +296,16 @@ class Driver:
             self._ticks -= 1
             self._node.tick()
             self._promote()
+        self._ask_reads()
         self._propose()
+
+    def _ask_reads(self) -> None:
+        question = self.reads.question()
+        if question is not None:
+            try:
+                self._node.read_index(question)
+            except ProposalDropped as error:
+                log.debug("reads wait: %s", error)  # until they are asked again
 
     def _propose(self) -> None:
         proposals = self.waiting.take_proposals()
@@ -259,29 +360,35 @@ class Driver:
         """One `Ready`, in the order of the core's contract. Plain entries are applied while the write is under way."""
         self.transport.send(ready.messages)
         if ready.soft_state:
+            self.reads.ask_again()
             self._role, self._leader = ready.soft_state.role, ready.soft_state.leader
         if ready.hard_state:
             self._term = ready.hard_state.term
         late: Sequence[Entry] = ready.committed
         if ready.must_sync:
+            self._saving_since = _now()
             durable = self.disk.begin_save(ready.hard_state, ready.entries, ready.snapshot)
             if not ready.snapshot and all(entry.kind is EntryKind.NORMAL for entry in ready.committed):
                 await self._apply(ready.committed)
                 late = ()
             await durable
+            self._saving_since = 0.0
             self.disk.finish_save(ready.hard_state, ready.entries, ready.snapshot)
         else:
             self.disk.note(ready.hard_state)
         self.transport.send(ready.messages_after_sync)
         if ready.snapshot:
-            self._restore(ready.snapshot)
+            await self._take_over(ready.snapshot)
         await self._apply(late)
         for read in ready.read_states:
-            self.waiting.confirmed(read.context, read.index)
-        self.waiting.applied_up_to(self._applied)
+            self.reads.confirmed(read.context, read.index)
+        self.reads.applied_up_to(self._applied)
         self._node.advance(ready)
         self._publish()
-        self._maybe_snapshot()
+        self.compactor.consider(
+            SnapshotMeta(self._applied, self._applied_term, self._conf),
+            lambda: self._machine.snapshot(self._all_ever()),
+        )
 
     async def _apply(self, entries: Sequence[Entry]) -> None:
         for number, entry in enumerate(entries, start=1):
@@ -290,6 +397,7 @@ class Driver:
             elif entry.data:
                 self._machine.apply(entry.index, entry.data)
             self._applied, self._applied_term = entry.index, entry.term
+            self.compactor.applied(len(entry.data))
             self.waiting.applied(entry.index, entry.term)
             if number % _APPLY_STRETCH == 0:
                 await asyncio.sleep(0)
@@ -299,9 +407,21 @@ class Driver:
         was_member = self.id in self.members
         before = set(self.members)
         self._set_members(after_change(self.members, change, self._conf))
-        self.removed_ids |= before - set(self.members)
+        self._remember_removed(sorted(before - set(self.members)))
         if was_member and self.id not in self.members:
             self.removed.set()
+
+    def _remember_removed(self, raft_ids: Sequence[int]) -> None:
+        """In the order of their removal, the latest of them: a member that comes back later is refused, though not told why."""
+        for raft_id in raft_ids:
+            self.removed_ids[raft_id] = None
+        for raft_id in list(self.removed_ids)[:-MAX_REMOVED]:
+            del self.removed_ids[raft_id]
+
+    def _all_ever(self) -> tuple[Member, ...]:
+        """The members for a snapshot; those that were removed go along, so that no later one forgets them."""
+        gone = [Member(raft_id=raft_id, node_id="", addr="") for raft_id in self.removed_ids]
+        return (*self.members.values(), *gone)
 
     def _set_members(self, members: dict[int, Member]) -> None:
         self.members = members
@@ -313,28 +433,40 @@ class Driver:
         if snapshot is None:
             self.transport.set_members(self.disk.identity.members)
             return
-        self._restore(snapshot)
+        self._install(snapshot, self._machine.decode(snapshot.metadata.index, snapshot.data))
         self.disk.forget_snapshot()
 
-    def _restore(self, snapshot: RaftSnapshot) -> None:
+    async def _take_over(self, snapshot: RaftSnapshot) -> None:
+        decoded, self._decoded = self._decoded, None
+        if decoded is not None and decoded.snapshot is snapshot:
+            self._install(snapshot, decoded.install)
+        else:
+            index = snapshot.metadata.index
+            self._install(snapshot, await asyncio.to_thread(self._machine.decode, index, snapshot.data))
+
+    def _install(self, snapshot: RaftSnapshot, install: Callable[[], tuple[Member, ...]]) -> None:
         metadata = snapshot.metadata
-        members = self._machine.restore(metadata.index, snapshot.data)
+        members = install()
         self._conf = metadata.conf_state
         self._applied, self._applied_term = metadata.index, metadata.term
-        self._snapshot_index = max(self._snapshot_index, metadata.index)
-        self._set_members(within(members, self._conf))
+        self.compactor.taken(metadata.index, len(snapshot.data))
+        counted = within(members, self._conf)
+        self._remember_removed([member.raft_id for member in members if member.raft_id not in counted])
+        self._set_members(counted)
 
     def _publish(self) -> None:
         """Tells of leadership. A leader leads once all of earlier terms is applied: when an entry of its own term is."""
         leading = self._role is Role.LEADER
         if not leading:
-            self.waiting.lose(self._addr(self._leader))
-        self.waiting.lose("", before_term=self._term)
+            self.waiting.lose()
+            self._in_doubt = False
+        self.waiting.lose(before_term=self._term)
+        leader = NO_PEER if self._in_doubt else self._leader
         self.leadership.set(
             Leadership(
-                is_leader=leading and self._applied_term == self._term,
-                leader_id=self._leader,
-                leader_addr=self._addr(self._leader),
+                is_leader=leading and self._applied_term == self._term and not self._in_doubt,
+                leader_id=leader,
+                leader_addr=self._addr(leader),
                 term=self._term,
             )
         )
@@ -343,24 +475,7 @@ class Driver:
         member = self.members.get(raft_id)
         return member.addr if member else ""
 
-    # Snapshots of this node's own state.
 
-    def _maybe_snapshot(self) -> None:
-        if self._snapshot_busy or self._applied - self._snapshot_index < self.tuning.snapshot_interval:
-            return
-        self._snapshot_busy = True
-        metadata = SnapshotMeta(self._applied, self._applied_term, self._conf)
-        self._snapshot_due.put_nowait((metadata, self._machine.snapshot(tuple(self.members.values()))))
-
-    async def _snapshot_for_ever(self) -> None:
-        while True:
-            metadata, encode = await self._snapshot_due.get()
-            data = await asyncio.to_thread(encode)
-            await self.disk.take_snapshot(RaftSnapshot(metadata, data))
-            await self.disk.compact(
-                metadata,
-                keep_entries=self.tuning.log_entries_for_slow_followers,
-                keep_old_snapshots=self.tuning.keep_old_snapshots,
-            )
-            self._snapshot_index = max(self._snapshot_index, metadata.index)
-            self._snapshot_busy = False
+def _now() -> float:
+    """Seconds that also pass while the host sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from typing import Any
 
 from covey.errors import ConflictError, CoveyError
@@ -73,8 +74,11 @@ class RaftEngine:
     def members(self) -> tuple[Member, ...]:
         return self.node.members()
 
-    async def remove_member(self, node_id: str) -> None:
-        await self.node.remove_member(node_id)
+    async def remove_members(self, node_ids: Collection[str]) -> None:
+        await self.node.remove_members(node_ids)
+
+    async def transfer_leadership(self, among: Collection[str]) -> None:
+        await self.node.transfer_leadership(among)
 
     async def _tell_address(self) -> None:
         """A manager that comes back under another address says so to the others."""

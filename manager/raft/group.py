@@ -6,14 +6,14 @@ voter once it has nearly all of the log, so that it never holds up a quorum.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 import msgspec
 
 from covey.errors import ConflictError
 from coveypb.v1 import raft_pb2
-from manager.raft.core import ChangeKind, ConfChange, ConfState, Status
+from manager.raft.core import ChangeKind, ConfChange, ConfState, SingleChange, Status
 from manager.raft.wire import member_from_wire, member_to_wire
 from manager.store.consensus import Member
 
@@ -26,17 +26,35 @@ def adding(kind: ChangeKind, member: Member) -> ConfChange:
     return ConfChange.of(kind, member.raft_id, member_to_wire(member).SerializeToString())
 
 
-def removing(raft_id: int) -> ConfChange:
-    return ConfChange.of(ChangeKind.REMOVE, raft_id)
+def removing(raft_ids: Iterable[int]) -> ConfChange:
+    return changing((), raft_ids)
+
+
+def changing(added: Sequence[tuple[ChangeKind, Member]], removed: Iterable[int]) -> ConfChange:
+    """One change of several members; the core takes it through joint consensus where more than one voter comes or goes."""
+    changes = [SingleChange(ChangeKind.REMOVE, raft_id) for raft_id in sorted(removed)]
+    if not changes and len(added) == 1:
+        return adding(*added[0])
+    changes += [SingleChange(kind, member.raft_id) for kind, member in added]
+    riders = raft_pb2.RaftMembers(members=[member_to_wire(member) for _, member in added])
+    return ConfChange(tuple(changes), riders.SerializeToString())
 
 
 def after_change(members: Mapping[int, Member], change: ConfChange, conf: ConfState) -> dict[int, Member]:
     """The members after a change that led to ``conf`` (or was refused, alike on every node)."""
     known = dict(members)
-    if change.context and len(change.changes) == 1 and change.changes[0].kind is not ChangeKind.REMOVE:
-        member = member_from_wire(raft_pb2.RaftMember.FromString(change.context))
+    for member in _riders(change):
         known[member.raft_id] = member
     return within(known.values(), conf)
+
+
+def _riders(change: ConfChange) -> list[Member]:
+    """Those whom a change adds or tells anew: one alone as it is, several in a list."""
+    if not change.context:
+        return []
+    if len(change.changes) == 1:
+        return [member_from_wire(raft_pb2.RaftMember.FromString(change.context))]
+    return [member_from_wire(wire) for wire in raft_pb2.RaftMembers.FromString(change.context).members]
 
 
 def within(members: Iterable[Member], conf: ConfState) -> dict[int, Member]:
@@ -63,25 +81,26 @@ def learner_to_promote(status: Status) -> int | None:
     return None
 
 
-def heir(status: Status) -> int | None:
-    """Whom to give leadership: the answering voter with the longest log."""
+def heir(status: Status, among: Collection[int]) -> int | None:
+    """Whom to give leadership: the answering voter among these with the longest log."""
     fit = [
         (peer.match, raft_id)
         for raft_id, peer in status.peers.items()
-        if raft_id != status.id and not peer.is_learner and peer.recent_active
+        if raft_id != status.id and raft_id in among and not peer.is_learner and peer.recent_active
     ]
     return max(fit)[1] if fit else None
 
 
-def require_quorum_without(conf: ConfState, reachable: AbstractSet[int], raft_id: int, name: str) -> None:
-    """Refuses a removal that would leave no majority of answering voters.
+def require_quorum_without(conf: ConfState, reachable: AbstractSet[int], leaving: Mapping[int, str]) -> None:
+    """Refuses a removal (of raft ids, with the names of their nodes) that would leave no majority of answering voters.
 
     Raises:
         ConflictError: with the numbers.
     """
-    if raft_id not in conf.voters:
+    rest = [voter for voter in conf.voters if voter not in leaving]
+    if len(rest) == len(conf.voters):
         return
-    rest = [voter for voter in conf.voters if voter != raft_id]
+    name = ", ".join(leaving.values())
     if not rest:
         raise ConflictError(
             f"manager {name} is the last one; promote another node first, or leave with force to end the cluster"

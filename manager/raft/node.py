@@ -1,7 +1,8 @@
 """A manager's member of the Raft group: the `Consensus` that the store stands on, and what governs the group.
 
-Law: an acknowledged proposal is on a majority's disks and applied here. Membership changes go one at a time, a newcomer first as a
-learner. Made by ``manager.main`` through ``RaftNode.open``, after ``found_group`` or ``enter_group`` prepared the folder once.
+Law: an acknowledged proposal is on a majority's disks and applied here. Membership changes go one at a time, of several members by
+joint consensus where need be, a newcomer first as a learner.
+Made by ``manager.main`` through ``RaftNode.open``, after ``found_group`` or ``enter_group`` prepared the folder once.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,10 +21,10 @@ from manager.raft.core import ChangeKind, ConfChange, ConfChangeRefused, Message
 from manager.raft.disk import Disk, Identity
 from manager.raft.driver import Driver, Tuning
 from manager.raft.errors import RemovedError
-from manager.raft.group import adding, heir, removing, require_quorum_without
+from manager.raft.group import adding, changing, heir, removing, require_quorum_without
 from manager.raft.peer import Credentials
 from manager.raft.sealing import KeyRing
-from manager.store.consensus import Leadership, Member, NotLeaderError, StateMachine
+from manager.store.consensus import Leadership, Member, NotLeaderError, OutcomeUnknownError, StateMachine
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,6 @@ CHANGE_SECONDS = 15.0
 TRANSFER_SECONDS = 3.0
 READ_SECONDS = 5.0
 _RETRY_SECONDS = 0.05
-_READ_RETRY_SECONDS = 0.5
 _FAREWELL_SECONDS = 0.5
 
 
@@ -77,11 +77,13 @@ class RaftNode:
 
     def tune(self, *, snapshot_interval: int, log_entries_for_slow_followers: int, keep_old_snapshots: int = 0) -> None:
         """Takes over the cluster's settings; they count from the next snapshot on."""
-        self._driver.tuning = msgspec.structs.replace(
-            self._driver.tuning,
-            snapshot_interval=snapshot_interval,
-            log_entries_for_slow_followers=log_entries_for_slow_followers,
-            keep_old_snapshots=keep_old_snapshots,
+        self._driver.tune(
+            msgspec.structs.replace(
+                self._driver.tuning,
+                snapshot_interval=snapshot_interval,
+                log_entries_for_slow_followers=log_entries_for_slow_followers,
+                keep_old_snapshots=keep_old_snapshots,
+            )
         )
 
     async def run(self) -> None:
@@ -130,7 +132,7 @@ class RaftNode:
             async with asyncio.timeout(PROPOSE_SECONDS):
                 return await self._driver.propose(data)
         except TimeoutError:
-            raise DeadlineError(
+            raise OutcomeUnknownError(
                 f"no majority of managers confirmed the write within {PROPOSE_SECONDS:.0f} s; whether it takes effect is unknown"
             ) from None
 
@@ -152,28 +154,23 @@ class RaftNode:
         """
         try:
             async with asyncio.timeout(READ_SECONDS):
-                while True:
-                    index = await self._ask_read()
-                    if index is not None:
-                        return index
+                return await self._driver.read()
         except TimeoutError:
             raise DeadlineError(f"no leader was confirmed within {READ_SECONDS:.0f} s; try again shortly") from None
-
-    async def _ask_read(self) -> int | None:
-        context = secrets.token_bytes(8)
-        answer = self._driver.waiting.read(context)
-        self._driver.call(lambda node: node.read_index(context))
-        try:
-            async with asyncio.timeout(_READ_RETRY_SECONDS):
-                return await answer
-        except TimeoutError:
-            return None
-        finally:
-            self._driver.waiting.forget_read(context)
 
     # The group.
 
     def receive(self, message: Message, sender: str) -> None:
+        """A message of a peer, no snapshot. Raises as ``_admit``."""
+        self._admit(message, sender)
+        self._driver.receive(message)
+
+    async def receive_snapshot(self, message: Message, sender: str) -> None:
+        """Returns once it is read. Raises as ``_admit``; UnavailableError: another one is being read."""
+        self._admit(message, sender)
+        await self._driver.receive_snapshot(message)
+
+    def _admit(self, message: Message, sender: str) -> None:
         """A message of a peer, which ``sender`` (a node id, from its certificate) brought. A member that is not known here may be one
         that this manager has not heard of yet. A voter takes its messages while it follows nobody (when it hears no more of its leader,
         it soon does not), or follows just that one; who is no voter yet takes all.
@@ -183,6 +180,8 @@ class RaftNode:
         """
         if message.from_ in self._driver.removed_ids:
             raise NotFoundError(f"raft member {message.from_:x} was removed from the cluster")
+        if message.to != self._driver.id:
+            return  # meant for a membership that this node had before
         members = self._driver.members
         member, own = members.get(message.from_), members.get(self._driver.id)
         following = self.leadership.leader_id not in {0, message.from_}
@@ -191,7 +190,6 @@ class RaftNode:
         if member is not None and member.node_id != sender:
             raise PermissionDeniedError(f"node {sender} may not send as manager {member.node_id}")
         self._driver.transport.heard(message.from_)
-        self._driver.receive(message)
 
     async def add_member(self, node_id: str, addr: str, raft_id: int = 0) -> Member:
         """Leader only: a newcomer becomes a learner (a voter by itself once it has caught up), a member's new address is told.
@@ -208,38 +206,55 @@ class RaftNode:
                 kind = ChangeKind.ADD_VOTER if known.voter else ChangeKind.ADD_LEARNER
                 await self._change(adding(kind, msgspec.structs.replace(known, addr=addr)))
             return msgspec.structs.replace(known, addr=addr)
-        if known is not None:
-            await self.remove_member(node_id)  # it comes without its former state: that membership is over
         member = Member(raft_id=secrets.randbits(62) + 1, node_id=node_id, addr=addr, voter=False)
-        await self._change(adding(ChangeKind.ADD_LEARNER, member))
+        if known is None:
+            await self._change(adding(ChangeKind.ADD_LEARNER, member))
+        else:  # it comes without its former state: that membership ends in the same step
+            require_quorum_without(self._driver.status().conf_state, self._reachable(), {known.raft_id: node_id})
+            await self._change(changing([(ChangeKind.ADD_LEARNER, member)], [known.raft_id]))
         return member
 
     async def remove_member(self, node_id: str) -> None:
-        """Leader only; no effect when the node is no member. A leader removes itself by handing leadership over first.
+        """As ``remove_members``, of one."""
+        await self.remove_members((node_id,))
+
+    async def remove_members(self, node_ids: Collection[str]) -> None:
+        """Leader only; returns when they are members no more, all by one change (joint where several vote). Who is no member is skipped.
+        A leader among them hands leadership over first, to one that stays.
 
         Raises:
-            ConflictError: too few would answer; NotLeaderError, DeadlineError.
+            ConflictError: too few would answer; nothing is changed.
+            NotLeaderError: this manager does not lead, or not any more; DeadlineError.
         """
         self._require_leading()
-        known = next((m for m in self.members() if m.node_id == node_id), None)
-        if known is None:
+        leaving = {m.raft_id: m.node_id for m in self.members() if m.node_id in node_ids}
+        if not leaving:
             return
-        conf = self._driver.status().conf_state
-        require_quorum_without(conf, self._reachable(), known.raft_id, node_id)
-        if known.raft_id == self._driver.id:
-            await self.transfer_leadership()
+        require_quorum_without(self._driver.status().conf_state, self._reachable(), leaving)
+        if self._driver.id in leaving:
+            await self.transfer_leadership(among=[m.node_id for m in self.members() if m.raft_id not in leaving])
             raise NotLeaderError(self.leadership.leader_addr)
-        await self._change(removing(known.raft_id))
+        await self._change(removing(leaving))
+        try:
+            async with asyncio.timeout(CHANGE_SECONDS):
+                while not leaving.keys().isdisjoint(self._driver.members):  # noqa: ASYNC110 - joint consensus is left by the core
+                    await asyncio.sleep(_RETRY_SECONDS)
+        except TimeoutError:
+            raise DeadlineError(
+                f"the managers {', '.join(leaving.values())} are on their way out, but no majority confirmed the last step within "
+                f"{CHANGE_SECONDS:.0f} s; it is taken once one does"
+            ) from None
 
-    async def transfer_leadership(self) -> None:
-        """Gives leadership to the best follower; returns when this node follows. No effect on a follower or a lone manager.
+    async def transfer_leadership(self, among: Collection[str] | None = None) -> None:
+        """Gives leadership to the best follower, of these nodes if told so; returns when this node follows. No effect on a follower or
+        a lone manager.
 
         Raises:
-            DeadlineError: nobody took it.
+            UnavailableError: none of them answers; DeadlineError: nobody took it.
         """
         if not self.leadership.is_leader or len(self._driver.status().conf_state.voters) == 1:
             return
-        to = heir(self._driver.status())
+        to = heir(self._driver.status(), [m.raft_id for m in self.members() if among is None or m.node_id in among])
         if to is None:
             raise UnavailableError("no other manager answers that could lead")
 

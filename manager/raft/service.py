@@ -87,7 +87,8 @@ class RaftService(raft_pb2_grpc.RaftServicer):
         message = message_from_wire(head, bytes(data)) if head is not None and complete else None
         if message is None or message.kind is not MessageKind.SNAPSHOT or message.snapshot is None:
             raise InvalidArgumentError("the snapshot ended before its last chunk, or is of an unknown form")
-        self._node.receive(message, self._caller(context))
+        del data  # the message has its own copy
+        await self._node.receive_snapshot(message, self._caller(context))
         return raft_pb2.RaftExchangeResponse()
 
     async def Join(  # noqa: N802 - the service's own name

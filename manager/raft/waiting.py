@@ -1,7 +1,7 @@
-"""Who waits for what of a node: proposals for their entries, reads for their index.
+"""Who waits for what of a node: proposals for their entries.
 
-Law: a waiter is answered once: with the log index when its very entry (index and term) is applied here, or with NotLeaderError
-when leadership is lost, its outcome unknown. Bounded in number and bytes.
+Law: a waiter is answered once: with the log index when its very entry (index and term) is applied here, with NotLeaderError when it is
+certain that it never will be, or with OutcomeUnknownError. Bounded in number and bytes.
 """
 
 from __future__ import annotations
@@ -9,10 +9,14 @@ from __future__ import annotations
 import asyncio
 
 from covey.errors import UnavailableError
-from manager.store.consensus import NotLeaderError
+from manager.store.consensus import NotLeaderError, OutcomeUnknownError
 
 MAX_WAITING = 16384
 MAX_WAITING_BYTES = 64 << 20
+_UNKNOWN = (
+    "leadership was lost before a majority of managers confirmed the change; it may or may not take effect: look, then repeat "
+    "it if need be"
+)
 
 Answer = asyncio.Future[int]
 
@@ -24,8 +28,6 @@ class Waiting:
         self._entries: dict[int, tuple[int, Answer]] = {}
         self._queue: list[tuple[bytes, Answer]] = []
         self._queue_bytes = 0
-        self._reads: dict[bytes, Answer] = {}
-        self._applied: list[tuple[int, Answer]] = []
 
     def propose(self, data: bytes) -> Answer:
         """Queues a proposal for the next turn of the driver. Raises UnavailableError over the bound."""
@@ -45,22 +47,8 @@ class Waiting:
         """The answer's entry is in the log."""
         self._entries[index] = (term, answer)
 
-    def read(self, context: bytes) -> Answer:
-        answer: Answer = asyncio.get_running_loop().create_future()
-        self._reads[context] = answer
-        return answer
-
-    def forget_read(self, context: bytes) -> None:
-        self._reads.pop(context, None)
-
-    def confirmed(self, context: bytes, index: int) -> None:
-        """A read may be answered once ``index`` is applied."""
-        answer = self._reads.pop(context, None)
-        if answer:
-            self._applied.append((index, answer))
-
     def applied(self, index: int, term: int) -> None:
-        """An entry was applied."""
+        """An entry was applied. Where it is another leader's, the waiter's own was replaced for good."""
         waiter = self._entries.pop(index, None)
         if waiter and not waiter[1].done():
             if waiter[0] == term:
@@ -68,30 +56,24 @@ class Waiting:
             else:
                 waiter[1].set_exception(NotLeaderError)
 
-    def applied_up_to(self, index: int) -> None:
-        """Answers reads."""
-        if not self._applied:
-            return
-        for needed, answer in self._applied:
-            if needed <= index and not answer.done():
-                answer.set_result(needed)
-        self._applied = [(needed, answer) for needed, answer in self._applied if needed > index]
-
-    def lose(self, leader_addr: str, *, before_term: int | None = None) -> None:
-        """Fails what was proposed, or only what was in terms before one."""
+    def lose(self, *, before_term: int | None = None) -> None:
+        """Gives up what is in the log, or only what is of terms before one."""
         for index, (term, answer) in list(self._entries.items()):
             if before_term is None or term < before_term:
                 del self._entries[index]
-                fail(answer, NotLeaderError(leader_addr))
+                fail(answer, OutcomeUnknownError(_UNKNOWN))
+
+    def refuse(self, leader_addr: str) -> None:
+        """Fails what is queued: it was not proposed."""
+        for _, answer in self.take_proposals():
+            fail(answer, NotLeaderError(leader_addr))
 
     def close(self) -> None:
         """Fails everything."""
         gone = UnavailableError("this manager is shutting down; ask another one")
         for _, answer in self.take_proposals():
             fail(answer, gone)
-        for answer in (*self._reads.values(), *(answer for _, answer in self._applied)):
-            fail(answer, gone)
-        self.lose("")
+        self.lose()
 
 
 def fail(answer: Answer, error: Exception) -> None:

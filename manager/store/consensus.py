@@ -13,16 +13,23 @@ from typing import Protocol
 
 import msgspec
 
-from covey.errors import UnavailableError
+from covey.errors import DeadlineError, UnavailableError
 
 
 class NotLeaderError(UnavailableError):
-    """This manager does not lead. ``leader_addr`` is the leader's HOST:PORT for mTLS, empty while nobody leads."""
+    """This manager does not lead, and nothing was proposed.
+
+    ``leader_addr`` is the leader's HOST:PORT for mTLS, empty while nobody leads.
+    """
 
     def __init__(self, leader_addr: str = "") -> None:
         where = f"; ask the leader at {leader_addr}" if leader_addr else "; there is no leader now, try again shortly"
         super().__init__(f"this manager does not lead the cluster{where}")
         self.leader_addr = leader_addr
+
+
+class OutcomeUnknownError(DeadlineError):
+    """The change was proposed, and nobody can say whether it took or will take effect. Every other error means that it did not."""
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +52,7 @@ class Leadership(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StateMachine(Protocol):
-    """What stands above a consensus. All of it is called on the event loop, never concurrently."""
+    """What stands above a consensus. But for what is said to run in a thread it is called on the event loop, never concurrently."""
 
     def apply(self, index: int, data: bytes) -> None:
         """One committed entry."""
@@ -55,8 +62,10 @@ class StateMachine(Protocol):
         """The state as of the last applied entry, captured at once; the encoding may run later, in a thread."""
         ...
 
-    def restore(self, index: int, data: bytes) -> tuple[Member, ...]:
-        """Replaces the whole state by a snapshot's; returns the members that it names."""
+    def decode(self, index: int, data: bytes) -> Callable[[], tuple[Member, ...]]:
+        """Reads a snapshot, in a thread, for it may take long. What it returns replaces the whole state by the snapshot's, called on
+        the event loop later or never, and tells the members that the snapshot names.
+        """
         ...
 
 
@@ -72,8 +81,8 @@ class Consensus(Protocol):
         """Returns the log index once committed and applied here.
 
         Raises:
-            NotLeaderError: nothing was proposed, or leadership was lost meanwhile and the outcome is unknown.
-            DeadlineError: no majority answered in time; the outcome is unknown.
+            OutcomeUnknownError: leadership was lost meanwhile, or no majority answered in time.
+            NotLeaderError, UnavailableError: nothing was proposed.
         """
         ...
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 
-from covey.errors import DeadlineError, UnavailableError
+from covey.errors import UnavailableError
 from manager.store.table import Touch
 
 MAX_FLIGHTS = 8192
@@ -110,6 +110,6 @@ async def _deadline() -> AsyncIterator[None]:
         async with asyncio.timeout(WAIT_SECONDS):
             yield
     except TimeoutError:
-        raise DeadlineError(
+        raise UnavailableError(
             f"an earlier write to the same objects was not committed within {WAIT_SECONDS:.0f} s; nothing was changed",
         ) from None

@@ -72,10 +72,8 @@ class Store:
         """Runs ``apply`` on a transaction, perhaps several times; returns its result once that is committed and applied here.
 
         Raises:
-            NotLeaderError: this manager does not lead, or lost leadership meanwhile (the outcome is then unknown).
-            DeadlineError: no majority answered in time; the outcome is unknown.
-            TooLargeError: over 128 changes or 1.5 MiB.
-            Exception: whatever ``apply`` raises; nothing was proposed then.
+            OutcomeUnknownError: leadership was lost meanwhile, or no majority answered in time. With all others nothing was changed:
+            NotLeaderError, UnavailableError; TooLargeError: over 128 changes or 1.5 MiB; whatever ``apply`` raises.
         """
         for _ in range(_PATIENCE):
             await self._flights.pass_gate()
@@ -166,11 +164,10 @@ class Store:
                 watch.push(commit)
         self._flights.end(proposal.request_id, accepted=applied is not None)
 
-    def _restore(self, index: int, data: bytes) -> tuple[Member, ...]:
-        self._view, members = snapshot.decode(index, data)
+    def _install(self, view: View) -> None:
+        self._view = view
         for watch in self._watches:
             watch.lose("the store was replaced by a snapshot of the leader; start again from a snapshot")
-        return members
 
 
 class _Machine(StateMachine):
@@ -188,8 +185,14 @@ class _Machine(StateMachine):
         view = self._store.view()
         return lambda: snapshot.encode(view, members)
 
-    def restore(self, index: int, data: bytes) -> tuple[Member, ...]:
-        return self._store._restore(index, data)
+    def decode(self, index: int, data: bytes) -> Callable[[], tuple[Member, ...]]:
+        view, members = snapshot.decode(index, data)
+
+        def install() -> tuple[Member, ...]:
+            self._store._install(view)
+            return members
+
+        return install
 
 
 def _touches(changes: Sequence[Change]) -> set[Touch]:

@@ -31,6 +31,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_bytes_per_message: int = _MIB
     max_bytes_per_apply: int = 16 * _MIB
     max_inflight_messages: int = 64
+    max_inflight_bytes: int = 8 * _MIB
     max_uncommitted_bytes: int = 64 * _MIB
     max_pending_reads: int = 4096
     pre_vote: bool = True
@@ -44,6 +45,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"election_tick {self.election_tick} must exceed heartbeat_tick {self.heartbeat_tick} > 0")
         bounds = (
             self.max_inflight_messages,
+            self.max_inflight_bytes,
             self.max_bytes_per_apply,
             self.max_uncommitted_bytes,
             self.max_pending_reads,

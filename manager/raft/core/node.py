@@ -64,6 +64,7 @@ class PeerStatus(msgspec.Struct, frozen=True):
     is_learner: bool
     recent_active: bool
     inflight: int
+    inflight_bytes: int = 0
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -131,6 +132,11 @@ class RawNode:
         if state.transferee != NO_PEER:
             raise ProposalDropped("leadership is being transferred", state.leader)
 
+    def step_down(self) -> None:
+        """Ceases to lead, for a reason that the core cannot see, such as a disk that stands still. No effect on others."""
+        if self._state.role is Role.LEADER:
+            self._state.become_follower(self._state.term, NO_PEER)
+
     def apply_conf_change(self, change: ConfChange) -> ConfState:
         """Makes a committed change count. To be called for every CONF_CHANGE entry, in order, as it is applied."""
         return membership.apply(self._state, change)
@@ -150,6 +156,11 @@ class RawNode:
     def report_snapshot(self, peer: int, ok: bool) -> None:
         """A SNAPSHOT message reached the peer, or did not. Must be called for each: until then the peer gets no appends."""
         replication.report_snapshot(self._state, peer, ok=ok)
+
+    @property
+    def arriving_snapshot(self) -> Snapshot | None:
+        """A snapshot of the leader that was taken over and is to be restored with a later `Ready`."""
+        return self._state.log.snapshot
 
     def has_ready(self) -> bool:
         """Whether `ready()` has anything to say; false while a `Ready` is out."""
@@ -230,6 +241,7 @@ class RawNode:
                 is_learner=progress.is_learner,
                 recent_active=progress.recent_active or peer == state.id,
                 inflight=progress.inflight,
+                inflight_bytes=progress.inflight_bytes,
             )
             for peer, progress in (state.tracker.progress.items() if leading else ())
         }

@@ -1,7 +1,8 @@
 """What the leader knows of each peer's log, and how it sends to it.
 
 PROBE: where the logs agree is unknown, one append a heartbeat. REPLICATE: appends stream, as many in flight as the window
-allows. SNAPSHOT: a snapshot is on its way, no appends.
+allows, which counts messages and bytes: it is full once it holds either, so one large append may reach beyond it.
+SNAPSHOT: a snapshot is on its way, no appends.
 Law: `match` is what the peer has acknowledged as durable and never falls within a term; `next` is a guess, above `match`.
 """
 
@@ -10,6 +11,8 @@ from __future__ import annotations
 import enum
 from collections import deque
 
+import msgspec
+
 
 class ProgressState(enum.Enum):
     PROBE = "probe"
@@ -17,11 +20,19 @@ class ProgressState(enum.Enum):
     SNAPSHOT = "snapshot"
 
 
+class Window(msgspec.Struct, frozen=True):
+    """How much of unacknowledged appends may be on its way to one peer."""
+
+    messages: int
+    size_bytes: int
+
+
 class Progress:
     """One peer as its leader sees it."""
 
     __slots__ = (
         "_inflight",
+        "_inflight_bytes",
         "_window",
         "is_learner",
         "match",
@@ -33,7 +44,7 @@ class Progress:
         "state",
     )
 
-    def __init__(self, *, next_index: int, window: int, is_learner: bool = False) -> None:
+    def __init__(self, *, next_index: int, window: Window, is_learner: bool = False) -> None:
         self.match = 0
         self.next = next_index
         self.state = ProgressState.PROBE
@@ -42,20 +53,29 @@ class Progress:
         self.probe_sent = False
         self.pending_snapshot = 0
         self.sent_commit = 0
-        self._inflight: deque[int] = deque()
+        self._inflight: deque[tuple[int, int]] = deque()
+        self._inflight_bytes = 0
         self._window = window
 
     @property
     def paused(self) -> bool:
         """Whether no append may be sent now."""
         if self.state is ProgressState.REPLICATE:
-            return len(self._inflight) >= self._window
+            return self._full
         return self.state is ProgressState.SNAPSHOT or self.probe_sent
+
+    @property
+    def _full(self) -> bool:
+        return len(self._inflight) >= self._window.messages or self._inflight_bytes >= self._window.size_bytes
 
     @property
     def inflight(self) -> int:
         """How many appends with entries are on their way."""
         return len(self._inflight)
+
+    @property
+    def inflight_bytes(self) -> int:
+        return self._inflight_bytes
 
     def become_probe(self) -> None:
         beyond = self.pending_snapshot if self.state is ProgressState.SNAPSHOT else 0
@@ -77,20 +97,22 @@ class Progress:
         self.pending_snapshot = 0
         self.sent_commit = 0
         self._inflight.clear()
+        self._inflight_bytes = 0
 
-    def sent(self, last_index: int, count: int, commit: int) -> None:
-        """An append of `count` entries up to `last_index` left."""
+    def sent(self, last_index: int, size_bytes: int, commit: int) -> None:
+        """An append of entries up to `last_index` left; its size is 0 when there are none."""
         self.sent_commit = commit
         if self.state is ProgressState.PROBE:
             self.probe_sent = True
-        elif count:
+        elif size_bytes:
             self.next = last_index + 1
-            self._inflight.append(last_index)
+            self._inflight.append((last_index, size_bytes))
+            self._inflight_bytes += size_bytes
 
     def acknowledge(self, index: int) -> bool:
         """The peer has everything up to `index`; whether that was news."""
-        while self._inflight and self._inflight[0] <= index:
-            self._inflight.popleft()
+        while self._inflight and self._inflight[0][0] <= index:
+            self._inflight_bytes -= self._inflight.popleft()[1]
         news = index > self.match
         if news:
             self.match = index
@@ -100,8 +122,8 @@ class Progress:
 
     def release_one(self) -> None:
         """Lets one append pass a full window: the oldest one in flight may have been lost."""
-        if len(self._inflight) >= self._window:
-            self._inflight.popleft()
+        if self._full:
+            self._inflight_bytes -= self._inflight.popleft()[1]
 
     def retreat(self, rejected: int, hint: int) -> bool:
         """The peer refused an append after `rejected`; its log may agree up to `hint`. False when the refusal is stale."""

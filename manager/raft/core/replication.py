@@ -1,7 +1,7 @@
 """The leader's side of replication: appends, acknowledgements, heartbeats, commit (thesis, sections 3.5, 3.6 and 10.2.1).
 
 Law: appends are gathered and leave on `flush`, so proposals made between two `Ready`s travel together. Only an entry of
-the leader's own term is committed by counting. A peer gets at most a window of appends, then waits.
+the leader's own term is committed by counting. A peer gets at most a window of appends, in number and bytes, then waits.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from manager.raft.core import reading
 from manager.raft.core.errors import CompactedError, SnapshotUnavailableError
 from manager.raft.core.progress import Progress, ProgressState
 from manager.raft.core.state import RaftState
-from manager.raft.core.types import NO_PEER, Message, MessageKind, Role
+from manager.raft.core.types import NO_PEER, Message, MessageKind, Role, entry_bytes
 
 
 def tick(state: RaftState) -> None:
@@ -64,7 +64,7 @@ def send_append(state: RaftState, peer: int, progress: Progress, *, even_empty: 
     state.send(
         Message(MessageKind.APPEND, peer, state.id, state.term, previous_term, previous, entries, log.committed),
     )
-    progress.sent(previous + len(entries), len(entries), log.committed)
+    progress.sent(previous + len(entries), sum(map(entry_bytes, entries)), log.committed)
     return True
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from manager.raft.core.config import Config
 from manager.raft.core.errors import DataLossError
 from manager.raft.core.log import RaftLog
-from manager.raft.core.progress import Progress
+from manager.raft.core.progress import Progress, Window
 from manager.raft.core.readonly import ReadQueue
 from manager.raft.core.storage import Storage
 from manager.raft.core.tracker import Tracker
@@ -49,7 +49,7 @@ class RaftState:
         self.config = config
         self.id = config.id
         self.log = RaftLog(storage, committed=hard.commit, applied=config.applied)
-        self.tracker = Tracker(conf, window=config.max_inflight_messages)
+        self.tracker = Tracker(conf, window=Window(config.max_inflight_messages, config.max_inflight_bytes))
         # A torn write may leave entries of a term whose hard state was lost: nothing of that term was promised then.
         self.term = max(hard.term, self.log.last_term())
         self.vote = hard.vote if self.term == hard.term else NO_PEER

@@ -91,10 +91,24 @@ class MemoryStorage:
         first = self._base_index + 1
         return self._entries[lo - first : lo - first + count_within(self._entries, lo - first, hi - first, max_bytes)]
 
+    def first_within(self, last: int, max_bytes: int) -> int:
+        """The earliest index from which the entries up to ``last`` stay under max_bytes; last + 1 when not even that one does."""
+        size = 0
+        for position in range(last - self._base_index - 1, -1, -1):
+            size += len(self._entries[position].data) + ENTRY_OVERHEAD_BYTES
+            if size > max_bytes:
+                return self._base_index + position + 2
+        return min(self._base_index, last) + 1
+
     def snapshot(self) -> Snapshot:
         if self._snapshot.metadata.index == 0:
             raise SnapshotUnavailableError("no snapshot has been taken yet")
         return self._snapshot
+
+    @property
+    def snapshot_index(self) -> int:
+        """0 while there is none."""
+        return self._snapshot.metadata.index
 
     def set_hard_state(self, hard_state: HardState) -> None:
         self._hard_state = hard_state

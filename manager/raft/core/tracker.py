@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from manager.raft.core import quorum
-from manager.raft.core.progress import Progress
+from manager.raft.core.progress import Progress, Window
 from manager.raft.core.types import ConfState
 
 
@@ -18,7 +18,7 @@ class Tracker:
 
     __slots__ = ("_window", "conf", "progress")
 
-    def __init__(self, conf: ConfState, *, window: int) -> None:
+    def __init__(self, conf: ConfState, *, window: Window) -> None:
         self._window = window
         self.conf = conf
         self.progress: dict[int, Progress] = {}

@@ -258,6 +258,28 @@ class RaftMember(_message.Message):
 Global___RaftMember: _TypeAlias = RaftMember  # noqa: Y015
 
 @_typing.final
+class RaftMembers(_message.Message):
+    """The members that one change of the membership adds; rides in its log entry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___RaftMember]: ...
+    def __init__(
+        self,
+        *,
+        members: _abc.Iterable[Global___RaftMember] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RaftMembers: _TypeAlias = RaftMembers  # noqa: Y015
+
+@_typing.final
 class RaftJoinRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covey.objects import ManagerStatus, Node, NodeSpec
-from covey.states import NodeRole, Reachability
+from covey.objects import ManagerStatus, Node, NodeSpec, replace
+from covey.states import NodeAvailability, NodeRole, Reachability
 from manager.role import plan
 from manager.store import Leadership, Member, View
 from manager.store.schema import NODES
@@ -22,6 +22,10 @@ def view(*nodes: Node) -> View:
 
 def node(name: str, desired: NodeRole, role: NodeRole, status: ManagerStatus | None = None) -> Node:
     return Node(id=name, spec=NodeSpec(desired_role=desired), role=role, manager_status=status)
+
+
+def drain(one: Node) -> Node:
+    return replace(one, spec=replace(one.spec, availability=NodeAvailability.DRAIN))
 
 
 def member(name: str, raft_id: int, *, reachable: bool = True) -> Member:
@@ -43,9 +47,33 @@ def test_a_demoted_node_leaves_the_group_and_becomes_a_worker_then() -> None:
     assert (after.role, after.manager_status) == (WORKER, None)
 
 
-def test_a_leader_that_is_demoted_goes_last() -> None:
-    nodes = view(node("n1", WORKER, MANAGER), node("n2", WORKER, MANAGER))
-    assert plan(nodes, [member("n1", 1), member("n2", 2)], LEADER).expel == ("n2", "n1")
+def test_managers_that_are_demoted_together_leave_together() -> None:
+    nodes = view(node("n1", MANAGER, MANAGER), node("n2", WORKER, MANAGER), node("n3", WORKER, MANAGER))
+    decided = plan(nodes, [member("n1", 1), member("n2", 2), member("n3", 3)], LEADER)
+    assert (decided.heirs, decided.expel) == ((), ("n2", "n3"))
+
+
+def test_a_leader_that_is_demoted_hands_over_to_one_that_stays() -> None:
+    nodes = view(node("n1", WORKER, MANAGER), node("n2", WORKER, MANAGER), node("n3", MANAGER, MANAGER))
+    decided = plan(nodes, [member("n1", 1), member("n2", 2), member("n3", 3)], LEADER)
+    assert (decided.heirs, decided.expel) == (("n3",), ("n1", "n2"))
+
+
+def test_a_leader_that_is_drained_hands_over_to_an_answering_voter_that_is_not() -> None:
+    drained = [drain(node(name, MANAGER, MANAGER)) for name in ("n1", "n2")]
+    rest = [node(name, MANAGER, MANAGER) for name in ("n3", "n4", "n5")]
+    learner = Member(raft_id=5, node_id="n5", addr="n5:1", voter=False)
+    group = [member("n1", 1), member("n2", 2), member("n3", 3), member("n4", 4, reachable=False), learner]
+    assert plan(view(*drained, *rest), group, LEADER).heirs == ("n3",)
+    assert plan(view(drained[0], *rest), group[:1], LEADER).heirs == ()
+    assert plan(view(node("n1", MANAGER, MANAGER), drained[1], *rest), group, LEADER).heirs == ()
+
+
+def test_where_all_managers_are_drained_leadership_stays_unless_the_leader_must_go() -> None:
+    others = [drain(node(name, MANAGER, MANAGER)) for name in ("n2", "n3")]
+    group = [member("n1", 1), member("n2", 2), member("n3", 3)]
+    assert plan(view(drain(node("n1", MANAGER, MANAGER)), *others), group, LEADER).heirs == ()
+    assert plan(view(node("n1", WORKER, MANAGER), *others), group, LEADER).heirs == ("n2", "n3")
 
 
 def test_manager_states_say_who_leads_and_who_answers() -> None:

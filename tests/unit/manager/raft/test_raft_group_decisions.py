@@ -8,6 +8,7 @@ from manager.raft.group import (
     CAUGHT_UP_ENTRIES,
     adding,
     after_change,
+    changing,
     heir,
     learner_to_promote,
     removing,
@@ -35,7 +36,7 @@ def test_a_member_rides_in_the_change_that_adds_it() -> None:
     ]
     members = after_change(members, adding(ChangeKind.ADD_VOTER, B), ConfState(voters=(1, 2)))
     assert members[2].voter
-    assert set(after_change(members, removing(2), ConfState(voters=(1,)))) == {1}
+    assert set(after_change(members, removing([2]), ConfState(voters=(1,)))) == {1}
 
 
 def test_a_change_that_was_refused_adds_nobody() -> None:
@@ -66,10 +67,26 @@ def test_a_known_member_s_new_address_replaces_the_old_one() -> None:
 def test_a_removal_needs_an_answering_majority_of_the_rest(voters, reachable, leaver, refused) -> None:
     conf = ConfState(voters=voters)
     if refused is None:
-        require_quorum_without(conf, reachable, leaver, "x")
+        require_quorum_without(conf, reachable, {leaver: "x"})
         return
     with pytest.raises(ConflictError, match=refused):
-        require_quorum_without(conf, reachable, leaver, "x")
+        require_quorum_without(conf, reachable, {leaver: "x"})
+
+
+def test_several_who_leave_together_are_counted_together() -> None:
+    five = ConfState(voters=(1, 2, 3, 4, 5))
+    require_quorum_without(five, {1, 2, 3}, {4: "d", 5: "e"})
+    with pytest.raises(
+        ConflictError, match="removing manager c, d would leave 3 managers of which 1 answer, but 2 are"
+    ):
+        require_quorum_without(five, {1, 3, 4}, {3: "c", 4: "d"})
+
+
+def test_one_change_may_add_and_remove_and_carries_all_whom_it_adds() -> None:
+    change = changing([(ChangeKind.ADD_LEARNER, B), (ChangeKind.ADD_LEARNER, C)], [1])
+    members = after_change({1: A}, change, ConfState(voters=(9,), learners=(2, 3)))
+    assert {m.raft_id: (m.node_id, m.voter) for m in members.values()} == {2: ("b", False), 3: ("c", False)}
+    assert after_change({}, changing([(ChangeKind.ADD_VOTER, B)], []), ConfState(voters=(2,)))[2].addr == "b:1"
 
 
 def test_a_learner_is_promoted_once_it_has_nearly_all_and_answers() -> None:
@@ -82,6 +99,8 @@ def test_a_learner_is_promoted_once_it_has_nearly_all_and_answers() -> None:
 
 
 def test_the_heir_is_the_answering_voter_with_the_longest_log() -> None:
-    assert heir(status(p1=peer(1000), p2=peer(900), p3=peer(950))) == 3
-    assert heir(status(p1=peer(1000), p2=peer(900), p3=peer(950, active=False))) == 2
-    assert heir(status(p1=peer(1000), p2=peer(900, learner=True))) is None
+    everybody = (1, 2, 3)
+    assert heir(status(p1=peer(1000), p2=peer(900), p3=peer(950)), everybody) == 3
+    assert heir(status(p1=peer(1000), p2=peer(900), p3=peer(950)), (1, 2)) == 2
+    assert heir(status(p1=peer(1000), p2=peer(900), p3=peer(950, active=False)), everybody) == 2
+    assert heir(status(p1=peer(1000), p2=peer(900, learner=True)), everybody) is None

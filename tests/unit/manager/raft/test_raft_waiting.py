@@ -5,7 +5,7 @@ import pytest
 from covey.errors import UnavailableError
 from manager.raft import waiting as module
 from manager.raft.waiting import Waiting
-from manager.store import NotLeaderError
+from manager.store import NotLeaderError, OutcomeUnknownError
 
 
 async def proposed(waiting: Waiting, index: int, term: int):
@@ -27,30 +27,25 @@ async def test_a_proposal_is_answered_when_its_very_entry_is_applied() -> None:
         replaced.result()
 
 
-async def test_a_read_is_answered_once_its_index_is_applied() -> None:
-    waiting = Waiting()
-    read = waiting.read(b"c")
-    waiting.applied_up_to(100)
-    assert not read.done()
-    waiting.confirmed(b"c", 101)
-    waiting.confirmed(b"somebody else's", 1)
-    waiting.applied_up_to(100)
-    assert not read.done()
-    waiting.applied_up_to(101)
-    assert read.result() == 101
-
-
 async def test_lost_leadership_fails_what_was_proposed_in_its_terms_alone() -> None:
     waiting = Waiting()
     old, new = await proposed(waiting, 5, 2), await proposed(waiting, 6, 3)
-    waiting.lose("", before_term=3)
+    waiting.lose(before_term=3)
     assert old.done()
     assert not new.done()
-    waiting.lose("leader:1")
+    waiting.lose()
+    for answer in (new, old):
+        with pytest.raises(OutcomeUnknownError, match="may or may not"):
+            answer.result()
+
+
+async def test_what_was_not_proposed_yet_is_refused_with_the_leader_s_address() -> None:
+    waiting = Waiting()
+    in_the_log, queued = await proposed(waiting, 5, 2), waiting.propose(b"y")
+    waiting.refuse("leader:1")
+    assert not in_the_log.done()
     with pytest.raises(NotLeaderError, match="leader:1"):
-        new.result()
-    with pytest.raises(NotLeaderError):
-        old.result()
+        queued.result()
 
 
 async def test_a_proposal_whose_caller_went_away_is_not_made() -> None:
@@ -74,9 +69,9 @@ async def test_waiting_is_bounded_in_number_and_bytes() -> None:
 
 async def test_closing_fails_everything() -> None:
     waiting = Waiting()
-    answers = [await proposed(waiting, 5, 2), waiting.propose(b"queued"), waiting.read(b"c"), waiting.read(b"d")]
-    waiting.confirmed(b"d", 9)
+    in_the_log, queued = await proposed(waiting, 5, 2), waiting.propose(b"queued")
     waiting.close()
-    for answer in answers:
-        with pytest.raises(UnavailableError):
-            answer.result()
+    with pytest.raises(OutcomeUnknownError):
+        in_the_log.result()
+    with pytest.raises(UnavailableError):
+        queued.result()

@@ -402,7 +402,7 @@ async def test_tasks_share_their_service_s_spec_on_every_replica() -> None:
     held = s.view().services.get("s").spec.task
     assert all(task.spec is held for task in s.view().tasks)
     again = store()
-    again._restore(9, snapshot.encode(s.view(), ()))
+    again.consensus._machine.decode(9, snapshot.encode(s.view(), ()))()
     assert all(task.spec is again.view().services.get("s").spec.task for task in again.view().tasks)
 
 

@@ -56,7 +56,7 @@ async def test_a_snapshot_from_the_leader_ends_every_watch() -> None:
     store = Store(MemoryConsensus)
     with store.watch() as (_, commits):
         await create(store, "a")
-        store._restore(9, snapshot.encode(View.empty(), ()))
+        store.consensus._machine.decode(9, snapshot.encode(View.empty(), ()))()
         with pytest.raises(LaggedError, match="replaced by a snapshot"):
             await anext(commits)
     assert len(store.view().configs) == 0

@@ -1,0 +1,75 @@
+"""The node's snapshots of its own state, taken beside its work, and the log cut after each.
+
+Law: one at a time; the state is captured on the event loop at once, encoded and written in threads. Its loop runs in the driver's group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from manager.raft.compaction import keep_from, snapshot_due
+from manager.raft.core import Snapshot, SnapshotMeta, Status
+from manager.raft.disk import Disk
+
+_CUT_SECONDS = 2.0
+
+Capture = Callable[[], Callable[[], bytes]]
+
+
+class Compactor:
+    """Knows how much the log has grown since the latest snapshot, whoever took that."""
+
+    def __init__(self, disk: Disk, status: Callable[[], Status]) -> None:
+        self._disk = disk
+        self._status = status
+        self._due: asyncio.Queue[tuple[SnapshotMeta, Callable[[], bytes]]] = asyncio.Queue(1)
+        self._busy = False
+        self._kept_more = False
+        self._index, self._size = 0, 0
+        self._grown_bytes = 0
+        self.interval, self.limit_bytes = 0, 0
+        self.keep_entries, self.keep_old = 0, 0
+
+    def applied(self, size_bytes: int) -> None:
+        self._grown_bytes += size_bytes
+
+    def taken(self, index: int, size_bytes: int) -> None:
+        """There is a snapshot at an index: from the disk, from the leader, or this node's own."""
+        if index >= self._index:
+            self._index, self._size = index, size_bytes
+
+    def consider(self, metadata: SnapshotMeta, capture: Capture) -> None:
+        """Begins a snapshot of the state as of ``metadata`` if one is due."""
+        if not self._busy and snapshot_due(
+            entries=metadata.index - self._index,
+            size_bytes=self._grown_bytes,
+            interval=self.interval,
+            limit_bytes=self.limit_bytes,
+            last_bytes=self._size,
+        ):
+            self._busy = True
+            self._grown_bytes = 0
+            self._due.put_nowait((metadata, capture()))
+
+    async def run(self) -> None:
+        """Until cancelled. Raises WriteFailedError."""
+        metadata = SnapshotMeta()
+        while True:
+            try:
+                async with asyncio.timeout(_CUT_SECONDS if self._kept_more else None):
+                    metadata, encode = await self._due.get()
+            except TimeoutError:
+                await self._cut(metadata)
+                continue
+            data = await asyncio.to_thread(encode)
+            await self._disk.take_snapshot(Snapshot(metadata, data))
+            await self._cut(metadata)
+            self.taken(metadata.index, len(data))
+            self._busy = False
+
+    async def _cut(self, metadata: SnapshotMeta) -> None:
+        """What is kept beyond the settings, because a follower lacked it, goes once that one has it or answers no more."""
+        kept = metadata.index + 1 - keep_from(self._disk.storage, self._status(), metadata.index, self.keep_entries)
+        self._kept_more = kept > self.keep_entries
+        await self._disk.compact(metadata, keep_entries=kept, keep_old_snapshots=self.keep_old)
