@@ -113,6 +113,7 @@ class Client:
         *,
         stream: Body | None = None,
         seconds: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
         """A successful answer, to be read while it comes.
 
@@ -122,7 +123,7 @@ class Client:
         """
         connection = _Connection(self._path, seconds)
         try:
-            yield self._send(connection, method, path, query, body, stream)
+            yield self._send(connection, method, path, query, body, stream, headers)
         finally:
             connection.close()
 

@@ -82,11 +82,14 @@ STACK = {
     "services": Entry("List the services of a stack", f"{_C}.stack:services"),
 }
 SWARM = {
+    "backup": Entry("Write the whole cluster into one sealed file", f"{_C}.swarm_recovery:backup"),
     "ca": Entry("Show and rotate the root certificate", f"{_C}.swarm:ca"),
     "init": Entry("Found a cluster on this host", f"{_C}.swarm:init"),
     "join": Entry("Join this host to a cluster", f"{_C}.swarm:join"),
     "join-token": Entry("Show and rotate the tokens for joining", f"{_C}.swarm:join_token"),
     "leave": Entry("Leave the cluster", f"{_C}.swarm:leave"),
+    "reconnect": Entry("Tell this node where the cluster's managers are now", f"{_C}.swarm_recovery:reconnect"),
+    "restore": Entry("Bring a cluster back from a backup on this host", f"{_C}.swarm_recovery:restore"),
     "unlock": Entry("Unlock a manager", f"{_C}.swarm:unlock"),
     "unlock-key": Entry("Show and rotate the unlock key", f"{_C}.swarm:unlock_key"),
     "update": Entry("Change the cluster's settings", f"{_C}.swarm:update"),

@@ -227,6 +227,13 @@ class ClusterControl:
                 item: Any = from_wire(_EVENT_KINDS[kind], getattr(message, kind))
                 yield ClusterEvent(message.action, item, message.timestamp_ns)
 
+    async def backup(self, *, own_key: bool, key: str = "") -> AsyncIterator[bytes]:
+        """First the key that was made for the file, empty where the cluster's unlock key opens it; then the file in parts."""
+        first = True
+        async for part in self._stream("Backup", control_pb2.BackupRequest(own_key=own_key, key=key)):
+            yield part.key.encode() if first else part.data
+            first = False
+
     async def logs(self, request: control_pb2.LogsRequest) -> AsyncIterator[Any]:
         """The lines (``coveypb.v1.LogLine``) of services and tasks, as they come; one of stream 3 says why others are missing."""
         async for batch in self._stream("Logs", request):

@@ -3,7 +3,7 @@
 ``node`` implements ``NodeControl`` and passes the agent in; nothing here does work. Times are Unix nanoseconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -33,8 +33,8 @@ class ManagerPeer(msgspec.Struct, frozen=True):
 
 
 class SwarmInit(msgspec.Struct, frozen=True, kw_only=True):
-    """``docker swarm init``. Addresses are as the user wrote them: an IP, an interface, either with a port, or empty. On a node of a cluster
-    ``force_new_cluster`` founds that cluster anew with this manager alone.
+    """``docker swarm init``. Addresses are as the user wrote them: an IP, an interface, either with a port, or empty. On a node of a
+    cluster ``force_new_cluster`` founds that cluster anew with this manager alone.
     """
 
     listen_addr: str = ""
@@ -57,6 +57,17 @@ class SwarmJoin(msgspec.Struct, frozen=True, kw_only=True):
     remote_addrs: tuple[str, ...] = ()
     join_token: str = ""
     availability: str = ""
+
+
+class SwarmRestore(msgspec.Struct, frozen=True, kw_only=True):
+    """``covey swarm restore``: the key that opens the backup, and addresses as with ``SwarmInit``."""
+
+    key: str
+    listen_addr: str = ""
+    advertise_addr: str = ""
+
+    def __repr__(self) -> str:
+        return f"SwarmRestore({self.advertise_addr!r})"
 
 
 class NodeControl(Protocol):
@@ -104,6 +115,14 @@ class NodeControl(Protocol):
 
     async def swarm_join(self, request: SwarmJoin) -> None: ...
     async def swarm_leave(self, *, force: bool) -> None: ...
+    async def swarm_restore(self, request: SwarmRestore, backup: AsyncIterator[bytes]) -> str:
+        """Make this host, which is in no cluster, the one manager of the cluster in the backup; the new node's id once it serves."""
+        ...
+
+    async def swarm_reconnect(self, addrs: Sequence[str]) -> None:
+        """Look for this node's cluster at these addresses too. Returns once they are remembered."""
+        ...
+
     async def swarm_unlock(self, unlock_key: str) -> None:
         """Go on as a manager whose files are locked. ConflictError when they are not."""
         ...

@@ -44,6 +44,13 @@ def seal(
     Raises:
         InvalidArgumentError: it is neither.
     """
+    _secret(key)
+    return _sealed(view, members, cluster, key, term=term, now_ns=now_ns)
+
+
+def _sealed(
+    view: View, members: tuple[Member, ...], cluster: Cluster, key: str, *, term: int, now_ns: int
+) -> Iterator[bytes]:
     data = store_snapshot.encode(view, members)
     file_key, salt = secrets.token_bytes(_KEY_BYTES), secrets.token_bytes(16)
     head = Head(

@@ -13,16 +13,16 @@ from manager.ca.servicer import the_cluster
 from manager.store import Store
 
 
-async def backup_parts(store: Store, *, own_key: bool, now_ns: int) -> AsyncIterator[control_pb2.BackupPart]:
+async def backup_parts(store: Store, request: control_pb2.BackupRequest, now_ns: int) -> AsyncIterator[control_pb2.BackupPart]:
     """The file in parts; the first says which key opens it.
 
     Raises:
-        DeadlineError, UnavailableError: no majority confirmed in time that the state is the latest.
+        DeadlineError, UnavailableError: no majority confirmed in time that the state is the latest. InvalidArgumentError: that is no key.
     """
     await store.consensus.read_index()
     view, members, term = store.view(), store.consensus.members(), store.consensus.leadership.term
     cluster = the_cluster(view)
-    key = "" if own_key or not cluster.spec.auto_lock else cluster.unlock_key
+    key = request.key or ("" if request.own_key else cluster.unlock_key)
     made = "" if key else backup.new_key()
     parts = backup.seal(view, members, cluster, key or made, term=term, now_ns=now_ns)
     yield control_pb2.BackupPart(key=made)

@@ -227,7 +227,7 @@ class Control:
             yield batch
 
     async def Backup(self, request: control_pb2.BackupRequest, _context: Any) -> AsyncIterator[control_pb2.BackupPart]:
-        async for part in backup_parts(self._store, own_key=request.own_key, now_ns=self._clock()):
+        async for part in backup_parts(self._store, request, self._clock()):
             yield part
 
     async def Status(self, _request: control_pb2.ManagerStatusRequest, _context: Any) -> Any:

@@ -665,16 +665,20 @@ class BackupRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OWN_KEY_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
     own_key: _builtins.bool
     """A key of the file's own, also where managers are locked with an unlock key."""
+    key: _builtins.str
+    """The key to use (COVEYBK-1-…), from an earlier backup; empty: the unlock key, or a new one."""
     def __init__(
         self,
         *,
         own_key: _builtins.bool = ...,
+        key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["own_key", b"own_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "own_key", b"own_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

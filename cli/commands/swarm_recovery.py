@@ -1,0 +1,209 @@
+"""``covey swarm backup``, ``restore`` and ``reconnect``: what an operator does for a cluster that is in trouble, or before it is.
+
+Law: a backup bears its name once it is whole, checked and on disk, and not before its key is kept; nothing is written in clear.
+"""
+
+import contextlib
+import datetime as dt
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import click
+import msgspec
+
+from cli import options
+from covey import backup as backup_file
+from covey.errors import CoveyError, InvalidArgumentError
+
+KEY_HEADER = "Covey-Backup-Key"
+_CHUNK_BYTES = 1 << 18
+_MAX_KEY_BYTES = 256
+_ANSWER_SECONDS = 120.0
+
+
+@click.command()
+@click.argument("file", metavar="FILE|-")
+@click.option("--inspect", is_flag=True, help="Show what is in FILE instead, which takes no key.")
+@click.option("--key-file", type=Path, metavar="PATH", help="Where the key is; made there if there is none.")
+@click.option("--own-key", is_flag=True, help="Make a key although the unlock key would open the file.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="How --inspect prints.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but a key that must be kept.")
+def backup(*, file: str, inspect: bool, key_file: Path | None, own_key: bool, form: str, quiet: bool) -> None:
+    """Write the whole cluster into one sealed file.
+
+    It is opened by the cluster's unlock key if managers are locked, else by a key of its own: the one in --key-file, or a new one, which is
+    shown once. Keep the key apart from the file.
+    """
+    if inspect:
+        _show(file, form)
+        return
+    key = _read_key(key_file) if key_file is not None and key_file.exists() else ""
+    headers = {KEY_HEADER: key} if key else {}
+    with options.client().open("GET", "/covey/swarm/backup", {"ownKey": own_key}, headers=headers) as answer:
+        made = answer.getheader(KEY_HEADER) or ""
+        if file == "-":
+            _copy(answer, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+            head = None
+        else:
+            head = _write(Path(file), answer, lambda: _keep(key_file, made))
+    if file == "-":
+        _keep(key_file, made)
+    if made and key_file is None:
+        click.echo(
+            f"The key of this backup, shown this once; keep it apart from the file:\n\n    {made}\n", err=file == "-"
+        )
+    if not quiet and head is not None:
+        click.echo(f"Wrote {file}: {_sentence(head)}.")
+
+
+@click.command()
+@click.argument("file", metavar="FILE", type=Path)
+@click.option(
+    "--key-file", type=Path, metavar="PATH", help="Where the key is; else it is asked for, or read from stdin."
+)
+@click.option("--advertise-addr", default="", metavar="IP|INTERFACE", help="Where others reach this host.")
+@click.option("--listen-addr", default="", metavar="IP|INTERFACE", help="Where to listen.")
+def restore(*, file: Path, key_file: Path | None, advertise_addr: str, listen_addr: str) -> None:
+    """Bring a cluster back from a backup, with this host as its one manager.
+
+    Only when the cluster of before is gone: two of them would quarrel about every node. The host must be in no cluster.
+    """
+    with _opened(file) as opened:
+        head = backup_file.check(opened)
+        wanted = "unlock key of the cluster" if head.unlock_key else "key of the backup"
+        key = _read_key(key_file) if key_file is not None else _ask_key(wanted)
+        query = {"advertiseAddr": advertise_addr, "listenAddr": listen_addr}
+        daemon = options.client()
+        with daemon.open(
+            "POST", "/covey/swarm/restore", query, stream=opened, headers={KEY_HEADER: key}, seconds=_ANSWER_SECONDS
+        ) as answer:
+            node = json.loads(answer.read())
+    click.echo(f"Swarm restored: current node ({node}) is now the one manager of {_sentence(head)}.\n")
+    click.echo(
+        "Nodes of before come back by themselves if a manager had this host's address before. If not, run on each of them:\n"
+    )
+    click.echo(f"    covey swarm reconnect {_address(daemon)}\n")
+
+
+@click.command()
+@click.argument("remotes", nargs=-1, required=True, metavar="HOST[:PORT]...")
+def reconnect(remotes: tuple[str, ...]) -> None:
+    """Tell this node where the cluster's managers are now.
+
+    For a node that has lost its managers because their addresses changed. It stays the node that it is; its tasks run on.
+    """
+    options.client().post("/covey/swarm/reconnect", body={"RemoteAddrs": list(remotes)})
+    click.echo("This node looks for its managers there.")
+
+
+def _write(path: Path, answer: IO[bytes], keep_key: Any) -> backup_file.Head:
+    """The answer as a file that is whole, or no file."""
+    fresh = path.with_name(f"{path.name}.new")
+    try:
+        fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise InvalidArgumentError(f"cannot write {fresh}: {error.strerror}") from error
+    try:
+        with open(fd, "w+b") as file:  # noqa: PTH123 - a descriptor with its mode
+            _copy(answer, file)
+            file.seek(0)
+            head = backup_file.check(file)
+            os.fsync(file.fileno())
+        keep_key()
+        fresh.rename(path)
+    except OSError as error:
+        raise InvalidArgumentError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        fresh.unlink(missing_ok=True)
+    return head
+
+
+def _copy(answer: Any, file: IO[bytes]) -> None:
+    while chunk := answer.read(_CHUNK_BYTES):
+        file.write(chunk)
+
+
+def _keep(path: Path | None, key: str) -> None:
+    """A new key in its file, which nobody else may read."""
+    if path is None or not key:
+        return
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(fd, "w") as file:  # noqa: PTH123 - a descriptor with its mode
+            file.write(f"{key}\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise InvalidArgumentError(f"cannot write the key to {path}: {error.strerror}") from error
+
+
+def _read_key(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            key = file.read(_MAX_KEY_BYTES).decode(errors="replace").strip()
+    except OSError as error:
+        raise InvalidArgumentError(f"cannot read the key from {path}: {error.strerror}") from error
+    if not key:
+        raise InvalidArgumentError(f"{path} is empty, and should hold a key")
+    return key
+
+
+def _ask_key(kind: str) -> str:
+    if sys.stdin.isatty():
+        return str(click.prompt(f"Please enter the {kind}", hide_input=True)).strip()
+    key = sys.stdin.readline(_MAX_KEY_BYTES).strip()
+    if not key:
+        raise InvalidArgumentError(f"there was no {kind} on stdin: give it there, or with --key-file")
+    return key
+
+
+def _show(file: str, form: str) -> None:
+    with _opened(Path(file)) as opened:
+        head = backup_file.check(opened)
+    if form == "json":
+        fields = {
+            name: getattr(head, name)
+            for name in ("cluster_id", "cluster_name", "created_at_ns", "version", "objects", "size", "unlock_key")
+        }
+        click.echo(msgspec.json.format(msgspec.json.encode(fields)).decode())
+        return
+    click.echo(f"Cluster:  {head.cluster_name} ({head.cluster_id})")
+    click.echo(f"Taken:    {_moment(head)}, at version {head.version}")
+    click.echo(f"Content:  {', '.join(f'{count} {kind}' for kind, count in head.objects.items() if count)}")
+    click.echo(
+        f"Key:      {'the unlock key that the cluster had then' if head.unlock_key else 'its own (COVEYBK-1-…)'}"
+    )
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        with path.open("rb") as file:
+            if not file.seekable():
+                raise InvalidArgumentError(f"{path} is read twice, so it must be a file and no pipe")
+            yield file
+    except OSError as error:
+        if isinstance(error, io.UnsupportedOperation) or error.filename is None:
+            raise
+        raise InvalidArgumentError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _sentence(head: backup_file.Head) -> str:
+    counts = ", ".join(f"{count} {kind}" for kind, count in head.objects.items() if count and kind != "clusters")
+    return f"cluster {head.cluster_name} ({head.cluster_id}) as of {_moment(head)}, with {counts}"
+
+
+def _moment(head: backup_file.Head) -> str:
+    return f"{dt.datetime.fromtimestamp(head.created_at_ns / 1e9, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _address(daemon: Any) -> str:
+    with contextlib.suppress(CoveyError):
+        return str((daemon.get("/info").get("Swarm") or {}).get("NodeAddr") or "ADDRESS")
+    return "ADDRESS"

@@ -1,0 +1,80 @@
+"""What an operator does to a cluster that is in trouble, or before it is: backup, restore, and telling a node where its managers went.
+
+Covey's own, so the paths begin with ``/covey``: no client of Docker's asks for them. Founding a cluster anew is ``POST /swarm/init``.
+"""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from covey.backup import MAX_FILE_BYTES
+from covey.errors import InvalidArgumentError, TooLargeError, UnavailableError
+from engine.call import Call, empty, reply
+from engine.ports import LocalState, SwarmRestore
+from engine.routing import Route
+from engine.streams import STREAMING, common_headers
+from engine.translate.fields import Fields
+
+KEY_HEADER = "Covey-Backup-Key"
+_KIND = "application/vnd.covey.backup"
+_CHUNK_BYTES = 1 << 18
+_MEMBER = (
+    "this node is part of a swarm, and a backup is restored on a host that is in none: restore it elsewhere, or leave the swarm here first "
+    "(covey swarm leave --force)"
+)
+
+
+async def backup(call: Call) -> web.StreamResponse:
+    """The file as it is made. A key in the request's header seals it; the answer's header says a key that was made for it, and is absent
+    where that one, or the cluster's unlock key, opens it.
+    """
+    parts = call.engine.cluster.backup(own_key=call.flag("ownKey"), key=call.request.headers.get(KEY_HEADER, ""))
+    key = await anext(parts)
+    headers = {"Content-Type": _KIND, **({KEY_HEADER: key.decode()} if key else {}), **common_headers()}
+    response = web.StreamResponse(headers=headers)
+    call.request[STREAMING] = True
+    await response.prepare(call.request)
+    async for part in parts:
+        await response.write(part)
+    await response.write_eof()
+    return response
+
+
+async def restore(call: Call) -> web.Response:
+    """The body is the file."""
+    if call.engine.node.state is not LocalState.INACTIVE:
+        raise UnavailableError(_MEMBER)
+    request = SwarmRestore(
+        key=call.request.headers.get(KEY_HEADER, ""),
+        listen_addr=call.query("listenAddr"),
+        advertise_addr=call.query("advertiseAddr"),
+    )
+    if not request.key:
+        raise InvalidArgumentError(f"restoring a backup needs its key, in the header {KEY_HEADER}")
+    return reply(await call.engine.node.swarm_restore(request, _file(call)))
+
+
+async def reconnect(call: Call) -> web.Response:
+    fields = Fields(await call.json())
+    addrs = fields.texts("RemoteAddrs")
+    fields.done()
+    if not addrs:
+        raise InvalidArgumentError("at least 1 RemoteAddr is required: where a manager of this node's cluster is now")
+    await call.engine.node.swarm_reconnect(addrs)
+    return empty()
+
+
+async def _file(call: Call) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in call.request.content.iter_chunked(_CHUNK_BYTES):
+        size += len(chunk)
+        if size > MAX_FILE_BYTES:
+            raise TooLargeError(f"the backup is larger than {MAX_FILE_BYTES} bytes")
+        yield chunk
+
+
+ROUTES = [
+    Route("GET", "/covey/swarm/backup", backup),
+    Route("POST", "/covey/swarm/restore", restore),
+    Route("POST", "/covey/swarm/reconnect", reconnect),
+]
