@@ -83,7 +83,7 @@ STACK = {
 }
 SWARM = {
     "backup": Entry("Write the whole cluster into one sealed file", f"{_C}.swarm_recovery:backup"),
-    "ca": Entry("Show and rotate the root certificate", f"{_C}.swarm:ca"),
+    "ca": Entry("Show and rotate the root certificate", f"{_C}.swarm_ca:ca"),
     "init": Entry("Found a cluster on this host", f"{_C}.swarm:init"),
     "join": Entry("Join this host to a cluster", f"{_C}.swarm:join"),
     "join-token": Entry("Show and rotate the tokens for joining", f"{_C}.swarm:join_token"),

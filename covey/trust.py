@@ -58,7 +58,10 @@ def issuer_of(chain: bytes, roots: bytes) -> tuple[bytes, bytes]:
     from cryptography.exceptions import InvalidSignature
 
     leaf, *others = x509.load_pem_x509_certificates(chain)
-    for candidate in (*others, *x509.load_pem_x509_certificates(roots)):
+    for candidate in (
+        *x509.load_pem_x509_certificates(roots),
+        *others,
+    ):  # a cross-signed root may write its name another way
         try:
             leaf.verify_directly_issued_by(candidate)
         except (ValueError, TypeError, InvalidSignature):

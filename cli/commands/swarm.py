@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from cli import options
+from cli.commands.swarm_ca import external_ca_of
 from cli.format.units import parse_span
 from covey.errors import InvalidArgumentError
 
@@ -154,21 +155,6 @@ def update(**settings: Any) -> None:
     click.echo("Swarm updated.")
 
 
-@click.command()
-@click.option("--rotate", is_flag=True, help="Make a new root certificate.")
-def ca(rotate: bool) -> None:
-    """Show and rotate the root certificate."""
-    daemon = options.client()
-    cluster = daemon.get("/swarm")
-    if rotate:
-        spec = dict(cluster["Spec"])
-        authority = dict(spec.get("CAConfig") or {})
-        spec["CAConfig"] = {**authority, "ForceRotate": authority.get("ForceRotate", 0) + 1}
-        daemon.post("/swarm/update", {"version": cluster["Version"]["Index"]}, spec)
-        cluster = daemon.get("/swarm")
-    click.echo((cluster.get("TLSInfo") or {}).get("TrustRoot", ""), nl=False)
-
-
 @click.command("unlock-key")
 @click.option("-q", "--quiet", is_flag=True, help="Only display the key.")
 @click.option("--rotate", is_flag=True, help="Make a new key.")
@@ -209,17 +195,12 @@ def changed_spec(spec: dict[str, Any], settings: dict[str, Any]) -> dict[str, An
     }
     put("EncryptionConfig", "AutoLockManagers", settings["autolock"])
     put("CAConfig", "NodeCertExpiry", spans["cert_expiry"])
-    put("CAConfig", "ExternalCAs", [_external_ca(text) for text in settings["external_ca"]] or None)
+    put("CAConfig", "ExternalCAs", [external_ca_of(text) for text in settings["external_ca"] if text] or None)
     put("Dispatcher", "HeartbeatPeriod", spans["dispatcher_heartbeat"])
     put("Raft", "KeepOldSnapshots", settings["max_snapshots"])
     put("Raft", "SnapshotInterval", settings["snapshot_interval"])
     put("Orchestration", "TaskHistoryRetentionLimit", settings["task_history_limit"])
     return result
-
-
-def _external_ca(text: str) -> dict[str, Any]:
-    values = dict(part.partition("=")[::2] for part in text.split(","))
-    return {"Protocol": values.get("protocol", ""), "URL": values.get("url", "")}
 
 
 def _join_command(daemon: Any, token: str) -> str:

@@ -1,0 +1,210 @@
+"""``covey swarm ca``: shows the root certificate, and rotates it with progress.
+
+``judge`` decides from what the daemon says; the wait is as long as nodes take, and to interrupt it interrupts nothing in the cluster.
+"""
+
+import hashlib
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from cli import options
+from cli.client import Client, DaemonError, UnreachableError
+from cli.format.units import parse_span
+from cli.service.wait import INTERRUPTED, POLL_SECONDS, Patience
+from covey.errors import CoveyError, InvalidArgumentError
+
+MAX_NAMED = 5
+
+
+class RootProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a rotation is. ``waiting`` names the nodes whose certificate is not from the new root yet."""
+
+    digest: str
+    nodes: int
+    certificates: int
+    roots: int
+    done: bool
+    waiting: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        held = f" (waiting for {_named(self.waiting)})" if self.waiting else ""
+        return (
+            f"desired root digest: {self.digest}",
+            f"  rotated TLS certificates: {self.certificates}/{self.nodes} nodes{held}",
+            f"  rotated CA certificates: {self.roots}/{self.nodes} nodes",
+        )
+
+
+def judge(swarm: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> RootProgress:
+    """From ``GET /swarm`` and ``GET /nodes``. CA certificates count once no TLS certificate is left to rotate, as in docker."""
+    wanted = swarm.get("TLSInfo") or {}
+    own = [(node["Description"].get("TLSInfo") or {}) for node in nodes]
+    issued = [_issuer(tls) == _issuer(wanted) for tls in own]
+    open_still = bool(swarm.get("RootRotationInProgress"))
+    roots = 0 if open_still else sum(tls.get("TrustRoot") == wanted.get("TrustRoot") for tls in own)
+    return RootProgress(
+        digest=f"sha256:{hashlib.sha256(wanted.get('TrustRoot', '').encode()).hexdigest()}",
+        nodes=len(nodes),
+        certificates=sum(issued),
+        roots=roots,
+        done=not open_still and all(issued) and roots == len(nodes),
+        waiting=tuple(_label(node) for node, right in zip(nodes, issued, strict=True) if not right),
+    )
+
+
+@click.command()
+@click.option("--rotate", is_flag=True, help="Make a new root certificate, or take the one given.")
+@click.option("--ca-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM of the new root.")
+@click.option("--ca-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM of its key.")
+@click.option("--cert-expiry", metavar="DURATION", help="How long nodes' certificates are valid.")
+@click.option(
+    "--external-ca", multiple=True, help="Certificate signing by someone else: protocol=cfssl,url=https://..."
+)
+@click.option("-d", "--detach", is_flag=True, help="Do not wait until all nodes have renewed.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")
+def ca(
+    *,
+    rotate: bool,
+    ca_cert: Path | None,
+    ca_key: Path | None,
+    cert_expiry: str | None,
+    external_ca: tuple[str, ...],
+    detach: bool,
+    quiet: bool,
+) -> None:
+    """Show and rotate the root certificate."""
+    daemon = options.client()
+    given = {"ca-cert": ca_cert, "ca-key": ca_key, "cert-expiry": cert_expiry, "external-ca": external_ca}
+    if not rotate:
+        for flag, value in given.items():
+            if value:
+                raise click.UsageError(f"--{flag} goes with --rotate")
+        _show(daemon)
+        return
+    if external_ca and not ca_cert:
+        raise click.UsageError(
+            "rotating to an external CA needs --ca-cert with the external CA's certificate; "
+            "to add one for the present root use covey swarm update --external-ca"
+        )
+    if ca_cert and not (ca_key or external_ca):
+        raise click.UsageError("--ca-cert needs --ca-key, or --external-ca, or both")
+    if ca_key and not ca_cert:
+        raise click.UsageError("--ca-key needs --ca-cert")
+    cluster = daemon.get("/swarm")
+    spec = _changed(cluster["Spec"], ca_cert, ca_key, cert_expiry, external_ca)
+    daemon.post("/swarm/update", {"version": cluster["Version"]["Index"]}, spec)
+    if detach:
+        return
+    code = _wait(daemon, quiet=quiet)
+    if code:
+        sys.exit(code)
+    if not quiet:
+        _show(daemon)
+
+
+def external_ca_of(text: str) -> dict[str, Any]:
+    """``protocol=cfssl,url=https://HOST/PATH[,cacert=FILE]`` as the API takes it."""
+    result: dict[str, Any] = {}
+    for part in text.split(","):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise InvalidArgumentError(f"invalid field {part!r} of --external-ca: it must be KEY=VALUE")
+        match key:
+            case "protocol" if value.lower() == "cfssl":
+                result["Protocol"] = "cfssl"
+            case "protocol":
+                raise InvalidArgumentError(f"unrecognized external CA protocol {value}")
+            case "url":
+                result["URL"] = value
+            case "cacert":
+                result["CACert"] = _read(Path(value))
+            case _:
+                result.setdefault("Options", {})[key] = value
+    for key, name in (("Protocol", "protocol"), ("URL", "url")):
+        if not result.get(key):
+            raise InvalidArgumentError(f"the external-ca option needs a {name}= parameter")
+    return result
+
+
+def _changed(
+    spec: Mapping[str, Any],
+    ca_cert: Path | None,
+    ca_key: Path | None,
+    cert_expiry: str | None,
+    external_ca: Sequence[str],
+) -> dict[str, Any]:
+    authority = dict(spec.get("CAConfig") or {})
+    if cert_expiry:
+        authority["NodeCertExpiry"] = parse_span(cert_expiry)
+    if ca_cert:
+        authority["SigningCACert"] = _read(ca_cert)
+        authority["SigningCAKey"] = _read(ca_key) if ca_key else ""
+    else:
+        authority["ForceRotate"] = authority.get("ForceRotate", 0) + 1
+    if external_ca:
+        root = {"CACert": authority["SigningCACert"]}
+        authority["ExternalCAs"] = [root | external_ca_of(text) for text in external_ca]
+    return {**spec, "CAConfig": authority}
+
+
+def _read(path: Path) -> str:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgumentError(f"{path} cannot be read: {error}") from error
+    if "-----BEGIN " not in text:
+        raise InvalidArgumentError(f"{path} must be in PEM format")
+    return text
+
+
+def _wait(daemon: Client, *, quiet: bool) -> int:
+    shown: set[str] = set()
+    patience = Patience()
+    try:
+        while True:
+            try:
+                progress = judge(daemon.get("/swarm"), daemon.get("/nodes"))
+            except (DaemonError, UnreachableError) as error:
+                patience.bear(error)
+                time.sleep(POLL_SECONDS)
+                continue
+            patience = Patience()
+            for line in () if quiet else progress.lines:
+                if line not in shown:
+                    shown.add(line)
+                    click.echo(line)
+            if progress.done:
+                return 0
+            time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        click.echo("Interrupted; the rotation goes on by itself. Look with: covey node ls", err=True)
+        return INTERRUPTED
+
+
+def _show(daemon: Client) -> None:
+    root = (daemon.get("/swarm").get("TLSInfo") or {}).get("TrustRoot", "")
+    if not root:
+        raise CoveyError("No CA information available")
+    click.echo(root.strip())
+
+
+def _issuer(tls: Mapping[str, Any]) -> tuple[str, str]:
+    return tls.get("CertIssuerSubject", ""), tls.get("CertIssuerPublicKey", "")
+
+
+def _label(node: Mapping[str, Any]) -> str:
+    name = node["Description"].get("Hostname") or node["ID"]
+    state = (node.get("Status") or {}).get("State", "")
+    return name if state == "ready" else f"{name}, which is {state}"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMED
+    return "; ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
