@@ -1,7 +1,8 @@
 """All that a Raft node keeps on disk, behind one door: who it is, the write-ahead log, snapshots, the lock.
 
-Law: one process holds the folder; nothing is reported as durable before it is. The log's writes run in one thread in order,
-snapshots in another so that a large one does not hold up the log.
+Law: one process holds the folder; nothing is reported as durable before it is. A write or flush that failed is final: what the disk
+holds is unknown then, and trying again could report as durable what is not. The log's writes run in one thread in order, snapshots in
+another so that a large one does not hold up the log.
 
     FOLDER/lock  FOLDER/member.json  FOLDER/wal/*.wal  FOLDER/snapshots/*.snap
 """
@@ -10,20 +11,27 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from manager.raft.core import Entry, HardState, MemoryStorage, Snapshot, SnapshotMeta, bootstrap_snapshot
-from manager.raft.errors import InUseError, StorageError, WriteFailedError
+from manager.raft.errors import FULL, InUseError, StorageError, WriteFailedError
+from manager.raft.files import KERNEL, Files, put_in_place, write_beside
 from manager.raft.sealing import KeyRing
-from manager.raft.segment import Frame, sync_folder, write_all
+from manager.raft.segment import Frame
 from manager.raft.snapshots import SnapshotFolder
-from manager.raft.stable import rebuild
+from manager.raft.stable import rebuild, superseded
 from manager.raft.wal import SEGMENT_BYTES, Wal
 from manager.store.consensus import Member
+
+log = logging.getLogger(__name__)
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,12 +46,14 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 class Disk:
     """Made by ``Disk.open`` alone."""
 
-    def __init__(self, folder: Path, ring: KeyRing, *, segment_bytes: int) -> None:
+    def __init__(self, folder: Path, ring: KeyRing, *, segment_bytes: int, files: Files) -> None:
         self._folder = folder
-        self._wal = Wal(folder / "wal", ring, segment_bytes=segment_bytes)
-        self._snapshots = SnapshotFolder(folder / "snapshots", ring)
+        self._wal = Wal(folder / "wal", ring, segment_bytes=segment_bytes, files=files)
+        self._snapshots = SnapshotFolder(folder / "snapshots", ring, files)
+        self._keep_old = 0
         self._log_thread = ThreadPoolExecutor(1, "raft-log")
         self._snapshot_thread = ThreadPoolExecutor(1, "raft-snapshot")
+        self._failed: WriteFailedError | None = None
         self._lock = _lock(folder)
         self._resealing = asyncio.Lock()
         self._closed = False
@@ -58,21 +68,52 @@ class Disk:
         ring: KeyRing,
         *,
         segment_bytes: int = SEGMENT_BYTES,
+        files: Files = KERNEL,
     ) -> Disk:
         """Reads what is there. ``snapshot`` holds the latest snapshot with its bytes until ``forget_snapshot``.
 
         Raises:
-            StorageError: the folder is in use, damaged, or not that of a member.
+            StorageError: the folder is in use, damaged, or not that of a member; WriteFailedError: the disk fails, or is full.
         """
-        disk = cls(folder, ring, segment_bytes=segment_bytes)
+        disk = cls(folder, ring, segment_bytes=segment_bytes, files=files)
         try:
             disk.identity = read_identity(folder)
-            disk.snapshot = disk._snapshots.open()
-            disk.storage = rebuild(disk.snapshot, disk._wal.open())
+            disk._run(disk._read)
         except BaseException:
             disk.close()
             raise
         return disk
+
+    def _read(self) -> None:
+        self.snapshot = self._snapshots.open()
+        replay = self._wal.read()
+        self.storage = rebuild(self.snapshot, replay)
+        self._begin()
+        reset = superseded(self.snapshot, replay)
+        if reset:
+            self._wal.append(Frame(self.storage.initial_state()[0], [], reset))
+
+    def _begin(self) -> None:
+        """On a full disk, what the snapshot makes dispensable goes first: else it would stay for ever, for no start could succeed."""
+        try:
+            self._wal.begin()
+        except OSError as error:
+            if error.errno not in FULL or self.snapshot is None:
+                raise
+            log.warning("the disk of %s is full: removing what the latest snapshot covers", self._folder)
+            self._wal.release(self.snapshot.metadata.index)
+            self._snapshots.prune()
+            self._wal.begin()
+
+    def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """All that writes passes here, in whatever thread. Raises WriteFailedError, and from then on always."""
+        if self._failed:
+            raise self._failed
+        try:
+            return function(*arguments)
+        except OSError as error:
+            self._failed = WriteFailedError(self._folder, error)
+            raise self._failed from error
 
     def forget_snapshot(self) -> None:
         """Its bytes are restored and no longer needed in memory."""
@@ -87,12 +128,15 @@ class Disk:
         """Begins to write what a ``Ready`` told; the result comes when it is durable, or WriteFailedError."""
         reset = (snapshot.metadata.index, snapshot.metadata.term) if snapshot else None
         frame = Frame(hard_state or self.storage.initial_state()[0], entries, reset)
-        return asyncio.get_running_loop().run_in_executor(self._log_thread, self._write, frame, snapshot)
+        return asyncio.get_running_loop().run_in_executor(self._log_thread, self._run, self._write, frame, snapshot)
 
     def _write(self, frame: Frame, snapshot: Snapshot | None) -> None:
         if snapshot:
             self._snapshots.save(snapshot)
         self._wal.append(frame)
+        if snapshot:
+            self._wal.release(snapshot.metadata.index)
+            self._snapshot_thread.submit(self._run, self._snapshots.prune, self._keep_old)
 
     def finish_save(self, hard_state: HardState | None, entries: list[Entry], snapshot: Snapshot | None) -> None:
         """Makes the same readable in ``storage``."""
@@ -109,19 +153,21 @@ class Disk:
     async def take_snapshot(self, snapshot: Snapshot) -> None:
         """Makes a snapshot of this node's own state durable; ``compact`` comes after. Raises WriteFailedError."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._snapshot_thread, self._snapshots.save, snapshot)
+        await loop.run_in_executor(self._snapshot_thread, self._run, self._snapshots.save, snapshot)
 
     async def compact(self, metadata: SnapshotMeta, *, keep_entries: int, keep_old_snapshots: int) -> None:
         """Forgets entries that the snapshot covers but for the last ``keep_entries``, and snapshots but for it and so many old ones."""
         if metadata.index < self.storage.first_index():
             return  # a snapshot from the leader overtook this one
-        self.storage.create_snapshot(metadata.index, metadata.conf_state, b"")
+        if metadata.index > self.storage.snapshot_index:
+            self.storage.create_snapshot(metadata.index, metadata.conf_state, b"")
         upto = metadata.index - keep_entries
         if upto >= self.storage.first_index():
             self.storage.compact(upto)
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._log_thread, self._wal.release, self.storage.first_index() - 1)
-        await loop.run_in_executor(self._snapshot_thread, self._snapshots.prune, keep_old_snapshots)
+        self._keep_old = keep_old_snapshots
+        await loop.run_in_executor(self._log_thread, self._run, self._wal.release, self.storage.first_index() - 1)
+        await loop.run_in_executor(self._snapshot_thread, self._run, self._snapshots.prune, keep_old_snapshots)
 
     async def load_snapshot(self, index: int) -> Snapshot:
         """The bytes of a snapshot to be sent."""
@@ -137,14 +183,14 @@ class Disk:
         run = asyncio.get_running_loop().run_in_executor
         async with self._resealing:
             self._require_open()
-            for path in await run(self._log_thread, self._change_ring, ring):
+            for path in await run(self._log_thread, self._run, self._change_ring, ring):
                 self._require_open()
-                fresh = await run(self._snapshot_thread, self._wal.reseal, path)
+                fresh = await run(self._snapshot_thread, self._run, self._wal.reseal, path)
                 self._require_open()
                 if fresh:
-                    await run(self._log_thread, self._wal.replace, path, fresh)
+                    await run(self._log_thread, self._run, self._wal.replace, path, fresh)
             self._require_open()
-            await run(self._snapshot_thread, self._snapshots.reseal)
+            await run(self._snapshot_thread, self._run, self._snapshots.reseal)
 
     def _require_open(self) -> None:
         if self._closed:
@@ -164,23 +210,23 @@ class Disk:
         os.close(self._lock)
 
 
-def found_group(folder: Path, ring: KeyRing, identity: Identity, data: bytes) -> None:
+def found_group(folder: Path, ring: KeyRing, identity: Identity, data: bytes, files: Files = KERNEL) -> None:
     """Prepares the folder of a group's first member; ``data`` is the state machine's state at the beginning.
 
     Raises:
-        StorageError: the folder is that of a member already.
+        StorageError: the folder is that of a member already; WriteFailedError.
     """
-    _require_empty(folder)
-    snapshots = SnapshotFolder(folder / "snapshots", ring)
-    snapshots.open()
-    snapshots.save(bootstrap_snapshot([identity.raft_id], data))
-    _write_identity(folder, identity)
+    with _entering(folder, files):
+        snapshots = SnapshotFolder(folder / "snapshots", ring, files)
+        snapshots.open()
+        snapshots.save(bootstrap_snapshot([identity.raft_id], data))
+        _write_identity(folder, identity, files)
 
 
-def enter_group(folder: Path, identity: Identity) -> None:
+def enter_group(folder: Path, identity: Identity, files: Files = KERNEL) -> None:
     """Prepares the folder of a member that joins: its state comes from the leader. Raises StorageError as above."""
-    _require_empty(folder)
-    _write_identity(folder, identity)
+    with _entering(folder, files):
+        _write_identity(folder, identity, files)
 
 
 def is_member(folder: Path) -> bool:
@@ -198,28 +244,29 @@ def read_identity(folder: Path) -> Identity:
         raise StorageError(f"{path} is not understood ({error}); restore it from a copy or join again") from None
 
 
-def _require_empty(folder: Path) -> None:
+@contextmanager
+def _entering(folder: Path, files: Files) -> Iterator[None]:
+    """Without member.json the folder counts as empty, so what is there is what an attempt cut short has left."""
     if is_member(folder):
         raise StorageError(
             f"{folder} belongs to a member already; remove it before this host founds or joins a cluster"
         )
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _write_identity(folder: Path, identity: Identity) -> None:
-    """The last step of entering: without it the folder counts as empty."""
-    path, fresh = folder / "member.json", folder / "member.new"
     try:
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            write_all(fd, msgspec.json.encode(identity))
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        fresh.rename(path)
-        sync_folder(folder)
+        files.make_folder(folder)
+        for part in (folder / "snapshots", folder / "wal"):
+            for leftover in sorted(part.glob("*")):
+                files.unlink(leftover)
+            if part.exists():
+                files.sync_folder(part)
+        yield
     except OSError as error:
-        raise WriteFailedError(path, error) from error
+        raise WriteFailedError(folder, error) from error
+
+
+def _write_identity(folder: Path, identity: Identity, files: Files) -> None:
+    """The last step of entering."""
+    path = folder / "member.json"
+    put_in_place(files, write_beside(files, path, [msgspec.json.encode(identity)]), path)
 
 
 def _lock(folder: Path) -> int:

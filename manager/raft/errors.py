@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class StorageError(Exception):
@@ -45,10 +48,12 @@ class WriteFailedError(StorageError):
     """A write or flush failed. What is on the disk is unknown from then on, so it is never tried again."""
 
     def __init__(self, path: Path, cause: OSError) -> None:
+        remedy = "; make room there, and it comes back by itself" if cause.errno in FULL else ""
         super().__init__(
-            f"writing {path} failed: {cause.strerror or cause}; this manager stops so that nothing is lost"
+            f"the disk of {path} failed: {cause.strerror or cause}; this manager stops so that nothing is lost{remedy}"
         )
         self.path = path
+        self.full = bool(remedy)
 
 
 class RemovedError(Exception):

@@ -44,7 +44,7 @@ class Cipher:
         self._aead = AESGCM(derived)
         self._bound = purpose + head
 
-    def seal(self, number: int, plain: bytes) -> bytes:
+    def seal(self, number: int, plain: bytes | memoryview) -> bytes:
         nonce = number.to_bytes(12, "big")
         return self._aead.encrypt(nonce, plain, self._bound + nonce)
 

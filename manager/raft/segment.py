@@ -1,22 +1,24 @@
 """One file of the write-ahead log: frames, each the fruit of one write and one flush.
 
 Law: a frame is written only after the one before it is durable, so a frame that does not check out is a torn tail if nothing
-valid follows it, and damage otherwise. A file is never continued after its process: a restart begins the next one.
+valid follows it, and damage otherwise. A file is never continued after its process: a restart begins the next one. The file being
+written has zeros ahead of its end, so that a flush seldom has to make a new size durable as well; a closed one has none.
 
     file:  head (see sealing), then frames;  frame: magic (4) number (4) length (4) crc32 of number, length, payload (4) payload
 """
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from manager.raft.core import Entry, HardState
 from manager.raft.errors import CorruptError
+from manager.raft.files import KERNEL, Files, put_in_place, write_beside
 from manager.raft.sealing import HEAD_BYTES, Cipher, KeyRing, SealError
 
 FILE_MAGIC = b"CoveyWL2"
@@ -24,6 +26,7 @@ _FRAME_MAGIC = b"\xc0VF\x1e"
 _HEAD = struct.Struct(">4sIII")
 _NUMBERS = struct.Struct(">II")
 MAX_FRAME_BYTES = 1 << 30
+_ZEROS_AHEAD = bytes(256 << 10)
 
 
 class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -53,21 +56,21 @@ def _purpose(sequence: int) -> bytes:
 class SegmentWriter:
     """Appends frames to a new file. Not thread-safe; blocking."""
 
-    __slots__ = ("_cipher", "_fd", "_number", "last_index", "path", "sequence", "size")
+    __slots__ = ("_cipher", "_fd", "_files", "_number", "_zeroed", "last_index", "path", "size")
 
-    def __init__(self, folder: Path, sequence: int, ring: KeyRing) -> None:
+    def __init__(
+        self, folder: Path, sequence: int, ring: KeyRing, hard_state: HardState, files: Files = KERNEL
+    ) -> None:
+        """The file begins with the hard state, so that the ones before it can go; one of that sequence is replaced."""
         self.path = segment_path(folder, sequence)
-        self.sequence = sequence
         self.last_index = 0
         head, self._cipher = ring.begin(FILE_MAGIC, _purpose(sequence))
-        self._number = 0
-        fresh = self.path.with_suffix(".new")
-        self._fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        write_all(self._fd, head)
-        os.fsync(self._fd)
-        fresh.rename(self.path)
-        sync_folder(folder)
-        self.size = HEAD_BYTES
+        beginning = head + _seal(self._cipher, 0, Frame(hard_state=hard_state))
+        put_in_place(files, write_beside(files, self.path, [beginning]), self.path)
+        self._files = files
+        self._fd = files.reopen(self.path)
+        self._number = 1
+        self.size = self._zeroed = len(beginning)
 
     @property
     def key_id(self) -> int:
@@ -76,36 +79,45 @@ class SegmentWriter:
     def append(self, frame: Frame) -> None:
         """Writes and flushes one frame. Any OSError leaves the file in an unknown state."""
         data = _seal(self._cipher, self._number, frame)
-        write_all(self._fd, data)
-        os.fdatasync(self._fd)
+        end = self.size + len(data)
+        if end > self._zeroed:
+            self._files.write(self._fd, _ZEROS_AHEAD, end)
+            self._zeroed = end + len(_ZEROS_AHEAD)
+        self._files.write(self._fd, data, self.size)
+        self._files.flush(self._fd)
         self._number += 1
-        self.size += len(data)
+        self.size = end
         if frame.entries:
             self.last_index = max(self.last_index, frame.entries[-1].index)
 
+    def finish(self) -> None:
+        """Cuts the zeros, durably, before a next file exists."""
+        self._files.truncate(self._fd, self.size)
+        self._files.flush(self._fd)
+
     def close(self) -> None:
-        os.close(self._fd)
+        self._files.close(self._fd)
 
 
-def reseal_segment(path: Path, sequence: int, ring: KeyRing) -> Path | None:
-    """Writes a closed segment anew under the ring's current key, durably, beside itself: the new file, which is to be renamed over
-    it, or None if that key seals it already. Raises CorruptError, MissingKeyError, OSError.
+def reseal_segment(path: Path, sequence: int, ring: KeyRing, files: Files = KERNEL) -> Path | None:
+    """Writes a closed segment anew under the ring's current key, durably and beside it; None if that key seals it already.
+
+    Raises:
+        CorruptError, MissingKeyError, OSError: it cannot be read; OSError: nor written.
     """
     data = path.read_bytes()
-    if ring.resume(path, FILE_MAGIC, _purpose(sequence), data).key_id == ring.current:
+    purpose = _purpose(sequence)
+    if ring.resume(path, FILE_MAGIC, purpose, data).key_id == ring.current:
         return None
     frames = read_segment(path, sequence, ring, last=False)
-    fresh = path.with_suffix(".new")
-    head, cipher = ring.begin(FILE_MAGIC, _purpose(sequence))
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        write_all(fd, head)
+    head, cipher = ring.begin(FILE_MAGIC, purpose)
+
+    def chunks() -> Iterator[bytes]:
+        yield head
         for number, frame in enumerate(frames):
-            write_all(fd, _seal(cipher, number, frame))
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    return fresh
+            yield _seal(cipher, number, frame)
+
+    return write_beside(files, path, chunks())
 
 
 def _seal(cipher: Cipher, number: int, frame: Frame) -> bytes:
@@ -114,8 +126,8 @@ def _seal(cipher: Cipher, number: int, frame: Frame) -> bytes:
     return _HEAD.pack(_FRAME_MAGIC, number, len(payload), crc) + payload
 
 
-def read_segment(path: Path, sequence: int, ring: KeyRing, *, last: bool) -> list[Frame]:
-    """The frames of a file. In the last file a torn tail is cut off, durably.
+def read_segment(path: Path, sequence: int, ring: KeyRing, *, last: bool, files: Files = KERNEL) -> list[Frame]:
+    """The frames of a file. In the last file a torn tail (or zeros) is cut off, durably.
 
     Raises:
         CorruptError: something that was durable does not check out; MissingKeyError.
@@ -128,7 +140,7 @@ def read_segment(path: Path, sequence: int, ring: KeyRing, *, last: bool) -> lis
         payload = _payload(data, offset, len(frames))
         if payload is None:
             _require_torn(path, data, offset, len(frames), last=last)
-            _cut(path, offset)
+            _cut(path, offset, files)
             break
         frames.append(_open(path, offset, cipher, len(frames), payload))
         offset += _HEAD.size + len(payload)
@@ -150,6 +162,8 @@ def _payload(data: bytes, offset: int, number: int) -> bytes | None:
 def _require_torn(path: Path, data: bytes, offset: int, number: int, *, last: bool) -> None:
     if not last:
         raise CorruptError(path, offset, f"record {number} does not check out, and later files exist")
+    if not number:
+        raise CorruptError(path, offset, "record 0, which was there before the file had a name, does not check out")
     follower = data.find(_FRAME_MAGIC, offset + 1)
     while follower >= 0:
         if _payload(data, follower, number + 1) is not None:
@@ -167,25 +181,10 @@ def _open(path: Path, offset: int, cipher: Cipher, number: int, payload: bytes) 
         raise CorruptError(path, offset, f"record {number} is not understood ({error})") from None
 
 
-def _cut(path: Path, size: int) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+def _cut(path: Path, size: int, files: Files) -> None:
+    fd = files.reopen(path)
     try:
-        os.ftruncate(fd, size)
-        os.fsync(fd)
+        files.truncate(fd, size)
+        files.flush(fd)
     finally:
-        os.close(fd)
-
-
-def write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        files.close(fd)

@@ -1,20 +1,21 @@
 """Snapshot files: the whole state as of one log index, sealed in pieces.
 
 Law: a snapshot's name appears only when its content is durable. One that does not check out ends the start: the log before it may
-be gone. Blocking; called by ``disk`` from worker threads.
+be gone. Blocking; all that write raise OSError. Called by ``disk`` from worker threads.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import msgspec
 
 from manager.raft.core import Snapshot, SnapshotMeta
-from manager.raft.errors import CorruptError, WriteFailedError
+from manager.raft.errors import CorruptError
+from manager.raft.files import KERNEL, Files, put_in_place, sweep, write_beside
 from manager.raft.sealing import HEAD_BYTES, KeyRing, SealError, key_id_of
-from manager.raft.segment import sync_folder, write_all
 
 _MAGIC = b"CoveySN2"
 _PIECE_BYTES = 1 << 20
@@ -33,15 +34,15 @@ _head_decoder = msgspec.msgpack.Decoder(_Head)
 class SnapshotFolder:
     """The snapshots of one member, oldest first."""
 
-    def __init__(self, folder: Path, ring: KeyRing) -> None:
+    def __init__(self, folder: Path, ring: KeyRing, files: Files = KERNEL) -> None:
         self._folder = folder
+        self._files = files
         self.ring = ring
 
     def open(self) -> Snapshot | None:
         """The latest snapshot. Raises CorruptError."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for leftover in self._folder.glob("*.new"):
-            leftover.unlink()
+        self._files.make_folder(self._folder)
+        sweep(self._files, self._folder)
         paths = self._paths()
         return self._read(paths[-1]) if paths else None
 
@@ -52,15 +53,12 @@ class SnapshotFolder:
         return self._read(chosen)
 
     def save(self, snapshot: Snapshot) -> None:
-        """Returns when the snapshot is durable. Raises WriteFailedError."""
+        """Returns when the snapshot is durable."""
         path = self._folder / f"{snapshot.metadata.index:016x}-{snapshot.metadata.term:016x}.snap"
-        try:
-            self._write(path, snapshot)
-        except OSError as error:
-            raise WriteFailedError(path, error) from error
+        put_in_place(self._files, write_beside(self._files, path, self._sealed(path, snapshot)), path)
 
     def reseal(self) -> None:
-        """Writes anew what the current key does not seal. Raises CorruptError, MissingKeyError, WriteFailedError."""
+        """Writes anew what the current key does not seal. Raises CorruptError, MissingKeyError."""
         for path in self._paths():
             with path.open("rb") as file:
                 head = file.read(HEAD_BYTES)
@@ -68,34 +66,21 @@ class SnapshotFolder:
                 self.save(self._read(path))
 
     def prune(self, keep_old: int = 0) -> None:
-        """Removes all but the latest and ``keep_old`` before it. Raises WriteFailedError."""
-        try:
-            for path in self._paths()[: -1 - keep_old]:
-                path.unlink()
-        except OSError as error:
-            raise WriteFailedError(self._folder, error) from error
+        """Removes all but the latest and ``keep_old`` before it."""
+        for path in self._paths()[: -1 - keep_old]:
+            self._files.unlink(path)
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("*.snap"))
 
-    def _write(self, path: Path, snapshot: Snapshot) -> None:
+    def _sealed(self, path: Path, snapshot: Snapshot) -> Iterator[bytes]:
+        """The content of the file, piece by piece: the state may be large."""
         file_head, cipher = self.ring.begin(_MAGIC, _purpose(path))
-        fresh = path.with_suffix(".new")
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            write_all(fd, file_head)
-            head = _encoder.encode(_Head(snapshot.metadata, len(snapshot.data)))
-            pieces = [head] + [
-                snapshot.data[start : start + _PIECE_BYTES] for start in range(0, len(snapshot.data), _PIECE_BYTES)
-            ]
-            for number, piece in enumerate(pieces):
-                sealed = cipher.seal(number, piece)
-                write_all(fd, len(sealed).to_bytes(_LENGTH_BYTES, "big") + sealed)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        fresh.rename(path)
-        sync_folder(self._folder)
+        yield file_head
+        head = _encoder.encode(_Head(snapshot.metadata, len(snapshot.data)))
+        for number, piece in enumerate(chain(_pieces(head), _pieces(snapshot.data))):
+            sealed = cipher.seal(number, piece)
+            yield len(sealed).to_bytes(_LENGTH_BYTES, "big") + sealed
 
     def _read(self, path: Path) -> Snapshot:
         data = path.read_bytes()
@@ -119,6 +104,12 @@ class SnapshotFolder:
         if len(content) != head.size:
             raise CorruptError(path, len(data), f"it holds {len(content)} of {head.size} bytes")
         return Snapshot(head.metadata, content)
+
+
+def _pieces(data: bytes) -> Iterator[memoryview]:
+    view = memoryview(data)
+    for start in range(0, len(data), _PIECE_BYTES):
+        yield view[start : start + _PIECE_BYTES]
 
 
 def _purpose(path: Path) -> bytes:

@@ -37,6 +37,17 @@ def rebuild(snapshot: Snapshot | None, replay: Replay) -> MemoryStorage:
     return storage
 
 
+def superseded(snapshot: Snapshot | None, replay: Replay) -> tuple[int, int] | None:
+    """(index, term) of the snapshot if it took the place of the log without the log saying so, as a crash between the two leaves it.
+
+    The log must be told before anything is appended, or the next start would put that onto what went before.
+    """
+    if snapshot is None or _fitting(snapshot.metadata, replay):
+        return None
+    at = (snapshot.metadata.index, snapshot.metadata.term)
+    return at if replay.entries or replay.base not in (None, at) else None
+
+
 def _fitting(metadata: SnapshotMeta, replay: Replay) -> list[Entry]:
     entries = replay.entries
     if not entries or entries[-1].index < metadata.index:

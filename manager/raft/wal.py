@@ -1,7 +1,8 @@
 """The write-ahead log: what a node promised, in segments.
 
-Law: ``append`` returns when the frame is durable. A failed write or flush is final: what the disk holds is unknown then, and
-trying again could report as durable what is not. Called from one worker thread by ``disk``.
+Law: ``append`` returns when the frame is durable. Segments go oldest first, each durably before the next, so those that are there
+always follow each other. All raise OSError, after which nothing may be called but ``close``: ``disk`` sees to that. Called from its
+one thread for the log.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from pathlib import Path
 import msgspec
 
 from manager.raft.core import Entry, HardState
-from manager.raft.errors import CorruptError, StorageError, WriteFailedError
+from manager.raft.errors import CorruptError, StorageError
+from manager.raft.files import KERNEL, Files, put_in_place, sweep
 from manager.raft.sealing import KeyRing
-from manager.raft.segment import Frame, SegmentWriter, list_segments, read_segment, reseal_segment, sync_folder
+from manager.raft.segment import Frame, SegmentWriter, list_segments, read_segment, reseal_segment
 
 SEGMENT_BYTES = 16 << 20
 
@@ -30,89 +32,78 @@ class Replay(msgspec.Struct, frozen=True):
 class Wal:
     """Blocking; one thread at a time."""
 
-    def __init__(self, folder: Path, ring: KeyRing, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self, folder: Path, ring: KeyRing, *, segment_bytes: int = SEGMENT_BYTES, files: Files = KERNEL
+    ) -> None:
         self._folder = folder
         self._ring = ring
         self._segment_bytes = segment_bytes
+        self._files = files
         self._hard_state = HardState()
         self._closed: list[tuple[Path, int]] = []
         self._writer: SegmentWriter | None = None
         self._next_sequence = 1
-        self._failed: WriteFailedError | None = None
 
-    def open(self) -> Replay:
-        """Reads all there is, cuts a torn tail, begins a new segment. Raises CorruptError."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for leftover in self._folder.glob("*.new"):
-            leftover.unlink()
+    def read(self) -> Replay:
+        """All there is; cuts a torn tail. ``begin`` comes next. Raises CorruptError, MissingKeyError."""
+        self._files.make_folder(self._folder)
+        sweep(self._files, self._folder)
         segments = list_segments(self._folder)
         log = _Log()
         for position, (sequence, path) in enumerate(segments):
             self._require_consecutive(segments, position)
-            log.read(path, read_segment(path, sequence, self._ring, last=position == len(segments) - 1))
-            self._closed.append((path, log.highest))
-            self._next_sequence = sequence + 1
+            last = position == len(segments) - 1
+            frames = read_segment(path, sequence, self._ring, last=last, files=self._files)
+            log.read(path, frames)
+            if last and not any(frame.entries or frame.reset for frame in frames):
+                self._next_sequence = sequence  # starts without writes leave no files: the next one takes its place
+            else:
+                self._closed.append((path, log.highest))
+                self._next_sequence = sequence + 1
         self._hard_state = log.hard_state
-        try:
-            self._begin_segment()
-        except OSError as error:
-            raise self._fail(error) from error
         return Replay(log.hard_state, log.entries, log.base)
 
+    def begin(self) -> None:
+        """Begins a new segment; after an OSError it may be tried again."""
+        self._writer = SegmentWriter(self._folder, self._next_sequence, self._ring, self._hard_state, self._files)
+        self._next_sequence += 1
+
     def append(self, frame: Frame) -> None:
-        """Raises WriteFailedError, and from then on always."""
-        if self._failed:
-            raise self._failed
+        """Returns when the frame is durable."""
         if self._writer is None:
             raise StorageError(f"{self._folder} is not open")
-        try:
-            if self._writer.size >= self._segment_bytes:
-                self._roll(self._writer)
-            self._writer.append(frame)
-        except OSError as error:
-            raise self._fail(error) from error
+        if self._writer.size >= self._segment_bytes:
+            self._roll(self._writer)
+        self._writer.append(frame)
         if frame.hard_state:
             self._hard_state = frame.hard_state
 
     def release(self, index: int) -> None:
-        """Removes the oldest segments that hold nothing above ``index``, which a snapshot must cover."""
-        try:
-            while self._closed and self._closed[0][1] <= index:
-                self._closed[0][0].unlink()
-                self._closed.pop(0)
-            sync_folder(self._folder)
-        except OSError as error:
-            raise self._fail(error) from error
+        """Removes the oldest segments that hold nothing above ``index``, which a durable snapshot must cover."""
+        while self._closed and self._closed[0][1] <= index:
+            self._files.unlink(self._closed.pop(0)[0])
+            self._files.sync_folder(self._folder)
 
     def change_ring(self, ring: KeyRing) -> list[Path]:
-        """Seals with the ring's current key from now on; the segments that were closed by then. Raises WriteFailedError."""
+        """Seals with the ring's current key from now on; the segments that were closed by then."""
         self._ring = ring
-        try:
-            if self._writer and self._writer.key_id != ring.current:
-                self._roll(self._writer)
-        except OSError as error:
-            raise self._fail(error) from error
+        if self._writer and self._writer.key_id != ring.current:
+            self._roll(self._writer)
         return [path for path, _ in self._closed]
 
     def reseal(self, path: Path) -> Path | None:
         """``reseal_segment`` of a closed one, None also when it was released meanwhile; in any thread."""
         try:
-            return reseal_segment(path, int(path.stem, 16), self._ring)
+            return reseal_segment(path, int(path.stem, 16), self._ring, self._files)
         except FileNotFoundError:
             return None
-        except OSError as error:
-            raise self._fail(error) from error
 
     def replace(self, path: Path, fresh: Path) -> None:
-        """Puts a resealed segment in the place of the closed one, unless that was released meanwhile. Raises WriteFailedError."""
-        try:
-            if any(closed == path for closed, _ in self._closed):
-                fresh.rename(path)
-                sync_folder(self._folder)
-            else:
-                fresh.unlink()
-        except OSError as error:
-            raise self._fail(error) from error
+        """Puts a resealed segment in the place of the closed one, unless that was released meanwhile."""
+        if any(closed == path for closed, _ in self._closed):
+            put_in_place(self._files, fresh, path)
+        else:
+            self._files.unlink(fresh)
 
     def close(self) -> None:
         if self._writer:
@@ -120,20 +111,10 @@ class Wal:
             self._writer = None
 
     def _roll(self, writer: SegmentWriter) -> None:
+        writer.finish()
         self._closed.append((writer.path, writer.last_index))
-        self._writer = None
+        self.begin()
         writer.close()
-        self._begin_segment()
-
-    def _begin_segment(self) -> None:
-        """A segment begins with the hard state, so that older ones can go."""
-        self._writer = SegmentWriter(self._folder, self._next_sequence, self._ring)
-        self._next_sequence += 1
-        self._writer.append(Frame(hard_state=self._hard_state))
-
-    def _fail(self, error: OSError) -> WriteFailedError:
-        self._failed = WriteFailedError(self._folder, error)
-        return self._failed
 
     @staticmethod
     def _require_consecutive(segments: list[tuple[int, Path]], position: int) -> None:
@@ -163,12 +144,12 @@ class _Log:
                 self.highest = max(self.highest, frame.entries[-1].index)
 
     def _append(self, path: Path, entries: list[Entry]) -> None:
+        """Entries replace those from their first index on. What they replace may begin above them: the rest went with a snapshot."""
         first = entries[0].index
-        if self.entries:
-            known = self.entries[0].index
-            if not known <= first <= self.entries[-1].index + 1:
-                raise CorruptError(path, 0, f"entry {first} follows entry {self.entries[-1].index}")
-            del self.entries[first - known :]
-        elif self.base and first != self.base[0] + 1:
+        if self.base and (first <= self.base[0] or (not self.entries and first != self.base[0] + 1)):
             raise CorruptError(path, 0, f"entry {first} follows the snapshot at {self.base[0]}")
+        if self.entries:
+            if first > self.entries[-1].index + 1:
+                raise CorruptError(path, 0, f"entry {first} follows entry {self.entries[-1].index}")
+            del self.entries[max(0, first - self.entries[0].index) :]
         self.entries += entries

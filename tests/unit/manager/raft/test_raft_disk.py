@@ -94,7 +94,46 @@ async def test_a_leader_s_snapshot_replaces_the_log_whether_or_not_the_log_knew_
         disk = Disk.open(folder, RING)
         assert disk.storage.last_index() == 15, name
         assert disk.storage.term(15) == 5, name
+        await save(disk, HardState(5, 0, 16), entries(16, 17, 5))
         disk.close()
+        disk = Disk.open(folder, RING)
+        assert disk.storage.entries(16, 18, 1 << 20) == entries(16, 17, 5), name
+        disk.close()
+
+
+async def test_snapshots_that_the_leader_sends_one_after_the_other_do_not_pile_up(tmp_path: Path) -> None:
+    enter_group(tmp_path, IDENTITY)
+    disk = Disk.open(tmp_path, RING, segment_bytes=1)
+    for index in range(10, 40, 10):
+        await save(disk, HardState(5, 0, index), [], snapshot(index, 5))
+        await save(disk, HardState(5, 0, index), entries(index + 1, index + 3, 5))
+    disk.close()
+    assert [path.name[:16] for path in (tmp_path / "snapshots").iterdir()] == [f"{30:016x}"]
+    assert len(list((tmp_path / "wal").iterdir())) < 5
+
+
+async def test_a_second_snapshot_that_the_log_does_not_know_of_is_gone_on_from(tmp_path: Path) -> None:
+    """1. A snapshot from the leader replaces the log. 2. The crash comes after the next one's file, before the log says so."""
+    enter_group(tmp_path, IDENTITY)
+    disk = Disk.open(tmp_path, RING)
+    await save(disk, HardState(5, 0, 10), [], snapshot(10, 5))
+    await disk.take_snapshot(snapshot(15, 5))
+    disk.close()
+    disk = Disk.open(tmp_path, RING)
+    await save(disk, HardState(5, 0, 15), entries(16, 17, 5))
+    disk.close()
+    disk = Disk.open(tmp_path, RING)
+    assert disk.storage.entries(16, 18, 1 << 20) == entries(16, 17, 5)
+    disk.close()
+
+
+def test_what_an_attempt_to_found_a_group_left_is_not_taken_into_another_group(tmp_path: Path) -> None:
+    found_group(tmp_path, RING, IDENTITY, b"of a cluster that never was")
+    (tmp_path / "member.json").unlink()
+    enter_group(tmp_path, IDENTITY)
+    disk = Disk.open(tmp_path, RING)
+    assert disk.snapshot is None
+    disk.close()
 
 
 def test_a_log_that_misses_entries_after_the_snapshot_refuses_to_start() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from manager.raft.core import Entry, HardState
-from manager.raft.errors import CorruptError, StorageError, WriteFailedError
-from manager.raft.sealing import HEAD_BYTES, MAGIC_BYTES, KeyRing, SealError
+from manager.raft.errors import CorruptError, StorageError
+from manager.raft.sealing import MAGIC_BYTES, KeyRing, SealError
 from manager.raft.segment import Frame, list_segments, read_segment
 from manager.raft.wal import Wal
 
@@ -20,13 +20,17 @@ def entry(index: int, term: int = 1, data: bytes = b"payload") -> Entry:
 
 def opened(folder: Path, **options: int) -> tuple[Wal, object]:
     wal = Wal(folder, KeyRing.of(KEY), **options)
-    return wal, wal.open()
+    replay = wal.read()
+    wal.begin()
+    return wal, replay
 
 
 def written(folder: Path, frames: list[Frame], **options: int) -> list[Path]:
     wal, _ = opened(folder, **options)
     for frame in frames:
         wal.append(frame)
+    if frames:
+        wal._writer.finish()
     wal.close()
     return [path for _, path in list_segments(folder)]
 
@@ -66,8 +70,9 @@ def test_a_crash_at_any_byte_of_any_write_leaves_a_prefix_of_the_writes(tmp_path
     [path] = written(tmp_path / "whole", FRAMES)
     whole = path.read_bytes()
     states = [[], [entry(2), entry(3)], [entry(2), entry(3), entry(4)]]
+    [named] = written(tmp_path / "named", [])
     seen = []
-    for size in range(HEAD_BYTES, len(whole), 3):
+    for size in range(named.stat().st_size, len(whole), 3):
         folder = tmp_path / str(size)
         folder.mkdir()
         (folder / path.name).write_bytes(whole[:size])
@@ -113,8 +118,8 @@ def test_a_torn_tail_is_damage_when_a_later_file_exists(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_in_the_middle_refuses_to_start(tmp_path: Path) -> None:
-    for _ in range(3):
-        written(tmp_path, [])
+    for index in (2, 3, 4):
+        written(tmp_path, [Frame(HardState(1), [entry(index)])])
     list_segments(tmp_path)[1][1].unlink()
     with pytest.raises(CorruptError, match="the file before it is missing"):
         opened(tmp_path)
@@ -124,7 +129,7 @@ def test_the_files_hold_no_plaintext_and_open_with_their_own_key_alone(tmp_path:
     [path] = written(tmp_path, [Frame(HardState(1), [entry(2, data=b"top secret words")])])
     assert b"top secret words" not in path.read_bytes()
     with pytest.raises(CorruptError, match="does not open with data key 1"):
-        Wal(tmp_path, KeyRing.of(bytes(32))).open()
+        Wal(tmp_path, KeyRing.of(bytes(32))).read()
 
 
 def test_a_record_opens_at_its_own_place_alone(tmp_path: Path) -> None:
@@ -179,23 +184,37 @@ def test_a_snapshot_from_the_leader_replaces_what_was_logged_before(tmp_path: Pa
     assert replay.entries == [entry(51, 4)]
 
 
-def test_a_failed_write_is_final(tmp_path: Path) -> None:
-    """A flush that failed may have dropped the pages, so a second one that succeeds would prove nothing."""
-    wal, _ = opened(tmp_path)
-    wal.append(FRAMES[0])
-    descriptor = wal._writer._fd
-    full = os.open("/dev/full", os.O_WRONLY)
-    kept = os.dup(descriptor)
-    os.dup2(full, descriptor)
-    with pytest.raises(WriteFailedError, match="this manager stops"):
-        wal.append(FRAMES[1])
-    os.dup2(kept, descriptor)  # the disk works again, and yet
-    with pytest.raises(WriteFailedError):
-        wal.append(FRAMES[1])
+def test_entries_that_replace_what_partly_went_with_a_snapshot_are_no_gap(tmp_path: Path) -> None:
+    """1. Entries 2-4, then 5-9 in the next file. 2. A new leader replaces 4-9. 3. A snapshot at 4 frees the first file.
+    The second begins with 5, and then comes 4: it once refused to start.
+    """
+    wal, _ = opened(tmp_path, segment_bytes=100)
+    wal.append(Frame(HardState(1, 1, 1), [entry(2), entry(3), entry(4)]))
+    wal.append(Frame(HardState(1, 1, 3), [entry(index) for index in range(5, 10)]))
+    wal._segment_bytes = 1 << 20
+    wal.append(Frame(HardState(2, 1, 4), [entry(index, 2) for index in range(4, 7)]))
+    wal.release(4)
     wal.close()
-    os.close(full)
-    os.close(kept)
-    assert opened(tmp_path)[1].entries == [entry(2), entry(3)]
+    assert len(list_segments(tmp_path)) == 1
+    assert opened(tmp_path)[1].entries == [entry(4, 2), entry(5, 2), entry(6, 2)]
+
+
+def test_starts_without_writes_leave_no_files(tmp_path: Path) -> None:
+    written(tmp_path, FRAMES)
+    for _ in range(5):
+        written(tmp_path, [])
+    assert [sequence for sequence, _ in list_segments(tmp_path)] == [1, 2]
+    assert opened(tmp_path)[1].hard_state == FRAMES[-1].hard_state
+
+
+def test_zeros_lie_ahead_of_the_end_only_in_the_file_being_written(tmp_path: Path) -> None:
+    wal, _ = opened(tmp_path, segment_bytes=100)
+    for index in (2, 3):
+        wal.append(Frame(None, [entry(index)]))
+    closed, writing = (path.read_bytes() for _, path in list_segments(tmp_path))
+    assert not closed.endswith(bytes(100))
+    assert writing.endswith(bytes(100_000))
+    wal.close()
 
 
 def test_a_leftover_of_a_segment_that_was_being_made_is_no_segment(tmp_path: Path) -> None:
