@@ -1,12 +1,13 @@
 """A lab whose hosts can also have full disks, wrong clocks and half-broken links; torn down whatever happens.
 
-Disks are file systems in files, mounted inside the host alone; clocks are libfaketime's, read anew at every look, the monotonic clock left as it
-is; links are broken by nftables inside the host.
+Disks are file systems in files, mounted inside the host alone. Clocks: ``clock.c`` is preloaded into the host's daemons and adds what a file says
+to their wall clock, and to that of gRPC and TLS in them. Links are broken by nftables inside the host.
 """
 
 import contextlib
 import os
 import signal
+import struct
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from node.lab import host as machine
 from node.lab.layout import Host, Lab
 
 DISK_MIB = 48
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+CLOCK_SOURCE = Path(__file__).with_name("clock.c")
 TABLE = "covey_chaos"
 LIST_SECONDS = 3.0
 ENGINE_RAFT = "raft"
@@ -121,9 +122,10 @@ class Arena:
             raise OSError(f"{host.name} is dead")
         return Path(f"/proc/{init}/root{host.state}/{name}")
 
-    def set_clock(self, host: Host, offset: str) -> None:
-        """The host's wall clock is wrong by so much: ``+3600``, ``-90.5``."""
-        _clock_file(host).write_text(offset + "\n")
+    def set_clock(self, host: Host, seconds: float) -> None:
+        """The host's wall clock is wrong by so much."""
+        with _clock_file(host).open("r+b") as file:  # in place, for the daemons have it mapped
+            file.write(struct.pack("=q", int(seconds * 1e9)))
 
     def heal(self) -> None:
         """Undo everything, in an order in which each step can work."""
@@ -132,7 +134,7 @@ class Arena:
             self.free_disk(host)
             self.undrop(host)
             self.cable(host, up=True)
-            self.set_clock(host, "+0")
+            self.set_clock(host, 0)
         for host in self.hosts:
             self.start(host)
 
@@ -141,17 +143,19 @@ def _clock_file(host: Host) -> Path:
     return host.folder / "clock"
 
 
-def _prepare(host: Host, *, disk: bool, clock: bool) -> None:
+def _compiled(lab: Lab) -> Path:
+    lab.folder.mkdir(parents=True, exist_ok=True)
+    library = lab.folder / "clock.so"
+    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", str(library), str(CLOCK_SOURCE), "-ldl"], check=True)
+    return library
+
+
+def _prepare(host: Host, *, disk: bool, clock: Path | None) -> None:
     host.folder.mkdir(parents=True, exist_ok=True)
     environment = [f"PYTHONPATH={path}" for path in filter(None, [os.environ.get("PYTHONPATH")])]
-    _clock_file(host).write_text("+0\n")
-    if clock:
-        environment += [
-            f"LD_PRELOAD={FAKETIME}",
-            f"FAKETIME_TIMESTAMP_FILE={_clock_file(host)}",
-            "FAKETIME_NO_CACHE=1",
-            "FAKETIME_DONT_FAKE_MONOTONIC=1",
-        ]
+    _clock_file(host).write_bytes(bytes(8))
+    if clock is not None:
+        environment += [f"LD_PRELOAD={clock}", f"COVEY_CLOCK_FILE={_clock_file(host)}"]
     host.daemon_environment.write_text("".join(line + "\n" for line in environment))
     if disk:
         with host.disk_image.open("wb") as file:
@@ -160,11 +164,12 @@ def _prepare(host: Host, *, disk: bool, clock: bool) -> None:
 
 
 @contextlib.contextmanager
-def arena(name: str, managers: int, *, disk: bool = True, clock: bool = True) -> Iterator[Arena]:
+def arena(name: str, managers: int, *, disk: bool = True) -> Iterator[Arena]:
     """A cluster of managers for the length of a with block."""
     lab = Lab(name, managers, 0)
     made = Arena(lab)
     try:
+        clock = _compiled(lab)
         for host in lab.hosts:
             _prepare(host, disk=disk, clock=clock)
         with cluster.running(lab):
@@ -176,5 +181,6 @@ def arena(name: str, managers: int, *, disk: bool = True, clock: bool = True) ->
     finally:
         for host in lab.hosts:
             machine.remove_disk(host)
+        (lab.folder / "clock.so").unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             lab.folder.rmdir()

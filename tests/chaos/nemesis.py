@@ -36,7 +36,7 @@ class Fault(StrEnum):
 
 LENGTHS_SECONDS = (0.3, 1.5, 3.5)
 QUIET_SECONDS = (0.3, 1.5)
-CLOCK_OFFSETS = ("+3600", "-3600", "+7", "-7", "+40000")
+CLOCK_OFFSETS = (3600.0, -3600.0, 7.0, -7.0, 40_000.0)
 LEADER = 0
 
 
@@ -47,7 +47,7 @@ class Step(msgspec.Struct, frozen=True):
     host: int
     seconds: float
     quiet: float
-    offset: str = ""
+    offset: float = 0
     also: tuple[Fault, int] | None = None
 
 
@@ -105,7 +105,7 @@ class Nemesis:
             time.sleep(step.seconds)
 
     @contextlib.contextmanager
-    def _broken(self, fault: Fault, victim: Host, offset: str) -> Iterator[None]:
+    def _broken(self, fault: Fault, victim: Host, offset: float) -> Iterator[None]:
         begin, end = self._hands(fault, victim, offset)
         begin()
         try:
@@ -113,7 +113,7 @@ class Nemesis:
         finally:
             end()
 
-    def _hands(self, fault: Fault, victim: Host, offset: str) -> tuple[Callable[[], object], Callable[[], object]]:
+    def _hands(self, fault: Fault, victim: Host, offset: float) -> tuple[Callable[[], object], Callable[[], object]]:
         """How the fault begins and ends."""
         arena, others = self._arena, [host for host in self._arena.hosts if host != victim]
 
@@ -148,5 +148,5 @@ class Nemesis:
             Fault.DUMB: (lambda: arena.drop(victim, outgoing=others), lambda: arena.undrop(victim)),
             Fault.SPLIT: (split, join),
             Fault.FULL_DISK: (lambda: arena.fill_disk(victim), lambda: arena.free_disk(victim)),
-            Fault.CLOCK: (lambda: arena.set_clock(victim, offset), lambda: arena.set_clock(victim, "+0")),
+            Fault.CLOCK: (lambda: arena.set_clock(victim, offset), lambda: arena.set_clock(victim, 0)),
         }[fault]

@@ -15,7 +15,7 @@ def story(text: str, key: str = "k") -> list[Op]:
     for number, line in enumerate(filter(None, map(str.strip, text.splitlines()))):
         words, outcome = line.split(" -> ")
         called, returned, client, kind, *rest = words.split()
-        value = rest.pop(0) if rest and rest[0] not in ("from",) and not rest[0].startswith("@") else ""
+        value = rest.pop(0) if rest and rest[0] != "from" and not rest[0].startswith("@") else ""
         expected = rest[rest.index("from") + 1] if "from" in rest else ""
         version = next((int(word[1:]) for word in rest if word.startswith("@")), 0)
         ops.append(
