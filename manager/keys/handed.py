@@ -17,12 +17,18 @@ KEY_LINE = b"key "
 
 
 class Handed(msgspec.Struct, frozen=True, kw_only=True):
-    """``unlock_keys``: those that the file of keys may lie under, the likeliest first."""
+    """``unlock_keys``: those that the file of keys may lie under, the likeliest first. ``backup_key`` opens the backup of a manager that
+    begins with one.
+    """
 
     unlock_keys: tuple[str, ...] = ()
+    backup_key: str = ""
 
     def __repr__(self) -> str:
         return f"Handed({len(self.unlock_keys)} keys)"
+
+    def __bool__(self) -> bool:
+        return bool(self.unlock_keys or self.backup_key)
 
     def line(self) -> bytes:
         return msgspec.json.encode(self) + b"\n"

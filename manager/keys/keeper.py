@@ -23,7 +23,7 @@ from manager.raft.sealing import KeyRing
 log = logging.getLogger(__name__)
 
 _PERIOD_SECONDS = 0.2
-_PAUSE_SECONDS = 5.0
+_PAUSE_SECONDS = 1.0
 _SAFE_SECONDS = 20.0
 _KEY_MODE = 0o600
 
@@ -108,20 +108,23 @@ class KeyKeeper:
         while True:
             pause = _PERIOD_SECONDS
             try:
-                while (now := wanted()) is not None and (step := await self._step(now)) is not None:
-                    await self._do(step, now, reseal)
+                while (now := wanted()) is not None and await self.once(now, reseal):
+                    pass
             except OSError as error:
                 pause = _PAUSE_SECONDS
                 log.error("the keys in %s are not as the cluster wants them, trying again: %s", self._path, error)  # noqa: TRY400
             await asyncio.sleep(pause)
 
-    async def _step(self, wanted: Wanted) -> Step | None:
+    async def once(self, wanted: Wanted, reseal: Reseal) -> bool:
+        """One step towards it; False when there is none left."""
         if self._node_key_id is None:  # nobody else writes it now
             self._node_key_id = node_key.sealed_with(await asyncio.to_thread(self._node_key_path.read_bytes))
         step = plan(self._keys, wanted, self._node_key_id)
         if step in {None, Step.RESEAL}:
             self._safe.set()
-        return step
+        if step is not None:
+            await self._do(step, wanted, reseal)
+        return step is not None
 
     async def _do(self, step: Step, wanted: Wanted, reseal: Reseal) -> None:
         match step:

@@ -13,6 +13,7 @@ from covey.settings import check_pools, check_spec
 
 def test_the_defaults_are_allowed() -> None:
     check_spec(ClusterSpec())
+    check_spec(ClusterSpec(auto_lock=True))
     check_pools(("10.0.0.0/8",), 24)
 
 
@@ -32,7 +33,6 @@ def test_the_limits_themselves_are_allowed() -> None:
         ({"annotations": Annotations(name="other")}, InvalidArgumentError, 'must be named "default"'),
         ({"task_history": -1}, InvalidArgumentError, "task history limit must be from 0 to 100, not -1"),
         ({"task_history": 101}, InvalidArgumentError, "task history limit must be from 0 to 100, not 101"),
-        ({"auto_lock": True}, UnsupportedError, "autolock"),
         ({"task_log_driver": Driver(name="syslog")}, UnsupportedError, "LogDriver = 'syslog'"),
         (
             {"ca": CASettings(node_cert_expiry_ns=HOUR - 1)},

@@ -9,7 +9,7 @@ import docker
 import pytest
 from unit.engine.api_daemon import Daemon, running
 
-from covey.errors import UnavailableError
+from covey.errors import InvalidArgumentError, UnavailableError
 from covey.objects import (
     Annotations,
     ContainerStatus,
@@ -22,6 +22,7 @@ from covey.objects import (
 )
 from covey.states import TaskState
 from coveypb.v1 import dispatcher_pb2
+from engine.ports import LocalState
 
 
 @pytest.fixture
@@ -87,9 +88,6 @@ async def test_what_the_node_refuses_is_told(alone: Daemon) -> None:
     alone.node.refuse = UnavailableError("no manager answers at 192.0.2.9:2377")
     _, err = await alone.docker("swarm", "join", "--token", "SWMTKN-1-a-b", "192.0.2.9:2377", check=1)
     assert "no manager answers at 192.0.2.9:2377" in err
-    for flag in ("--autolock", "--force-new-cluster"):
-        _, err = await alone.docker("swarm", "init", flag, check=1)
-        assert "not supported by Covey yet" in err
 
 
 async def test_join_tokens_are_shown_and_rotated(daemon: Daemon) -> None:
@@ -114,8 +112,56 @@ async def test_swarm_update_changes_only_what_is_asked(daemon: Daemon) -> None:
     spec = next(iter(daemon.store.view().clusters)).spec
     assert (spec.task_history, spec.heartbeat_period_ns) == (2, 2_000_000_000)
     assert spec.raft.snapshot_interval == 10_000
+
+
+async def test_an_unlock_key_is_made_shown_rotated_and_removed_and_shown_nowhere_else(daemon: Daemon) -> None:
     _, err = await daemon.docker("swarm", "unlock-key", check=1)
-    assert "not supported by Covey yet" in err
+    assert "no unlock key is set" in err
+    out, _ = await daemon.docker("swarm", "update", "--autolock=true")
+    key = next(line.strip() for line in out.splitlines() if "SWMKEY-1-" in line)
+    assert next(iter(daemon.store.view().clusters)).unlock_key == key
+    await daemon.docker("swarm", "update", "--task-history-limit", "2")
+    out, _ = await daemon.docker("swarm", "unlock-key", "-q")
+    assert out.strip() == key, "other changes leave the key"
+    for path in ("/swarm", "/info"):
+        _, body = await daemon.ask("GET", path)
+        assert "SWMKEY" not in str(body)
+        assert key not in str(body)
+    out, _ = await daemon.docker("swarm", "unlock-key", "-q", "--rotate")
+    assert out.strip() not in {"", key}
+    await daemon.docker("swarm", "update", "--autolock=false")
+    assert next(iter(daemon.store.view().clusters)).unlock_key == ""
+    version = next(iter(daemon.store.view().clusters)).meta.version
+    query = {"version": str(version), "rotateManagerUnlockKey": "true"}
+    status, body = await daemon.ask("POST", "/swarm/update", params=query, json={"Name": "default"})
+    assert (status, body["message"]) == (400, "cannot rotate the unlock key because autolock is not turned on")
+    assert next(iter(daemon.store.view().clusters)).meta.version == version
+
+
+async def test_init_asks_for_a_lock_by_either_field(alone: Daemon) -> None:
+    for body in ({"AutoLockManagers": True}, {"Spec": {"EncryptionConfig": {"AutoLockManagers": True}}}):
+        alone.node.state = LocalState.INACTIVE
+        await alone.ask("POST", "/swarm/init", json={"ListenAddr": "0.0.0.0:2377", **body})
+        assert alone.node.asked[-1].spec.auto_lock
+
+
+async def test_a_locked_manager_is_unlocked_by_its_key(daemon: Daemon) -> None:
+    daemon.node.state, daemon.node.is_manager = LocalState.LOCKED, False
+    out, _ = await daemon.docker("info", "--format", "{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}")
+    assert out.strip() == "locked false"
+    _, err = await daemon.docker("node", "ls", check=1)
+    assert 'Please use "docker swarm unlock" to unlock it.' in err
+    daemon.node.refuse = InvalidArgumentError("swarm could not be unlocked: invalid key provided")
+    _, err = await daemon.docker("swarm", "unlock", stdin=b"SWMKEY-1-wrong\n", check=1)
+    assert "invalid key provided" in err
+    daemon.node.refuse = None
+    await daemon.docker("swarm", "unlock", stdin=b"SWMKEY-1-right\n")
+    assert daemon.node.asked[-1] == ("unlock", "SWMKEY-1-right")
+    status, body = await daemon.ask("POST", "/swarm/unlock", json={"UnlockKey": "SWMKEY-1-right"})
+    assert (status, body["message"]) == (409, "swarm is not locked")
+    daemon.node.state = LocalState.INACTIVE
+    status, _ = await daemon.ask("POST", "/swarm/unlock", json={"UnlockKey": "x"})
+    assert status == 503
 
 
 # --- nodes ---

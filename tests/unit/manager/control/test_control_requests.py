@@ -414,11 +414,37 @@ async def test_the_clusters_tokens_rotate_and_its_key_stays_inside(control: Cont
     assert after.root_ca.join_token_manager == cluster.root_ca.join_token_manager
     with pytest.raises(StaleVersionError):
         await control.UpdateCluster(request, None)
-    locked = control_pb2.UpdateClusterRequest(
-        version=after.meta.version, spec=codec.to_wire(ClusterSpec(auto_lock=True))
-    )
-    with pytest.raises(UnsupportedError, match="autolock"):
-        await control.UpdateCluster(locked, None)
+
+
+async def test_the_unlock_key_follows_the_setting_and_is_told_by_its_own_method_alone(
+    control: Control, store: Store
+) -> None:
+    await store.update(lambda tx: tx.create(new_cluster(ClusterSpec(), NOW)))
+
+    async def key() -> str:
+        return (await control.GetUnlockKey(control_pb2.GetUnlockKeyRequest(), None)).unlock_key
+
+    async def update(*, auto_lock: bool, rotate: bool = False) -> Any:
+        version = next(iter(store.view().clusters)).meta.version
+        spec = codec.to_wire(ClusterSpec(auto_lock=auto_lock))
+        request = control_pb2.UpdateClusterRequest(version=version, spec=spec, rotate_unlock_key=rotate)
+        return await control.UpdateCluster(request, None)
+
+    assert await key() == ""
+    assert (await update(auto_lock=True)).unlock_key == ""
+    first = await key()
+    assert first.startswith("SWMKEY-1-")
+    await update(auto_lock=True)
+    assert await key() == first
+    assert (await update(auto_lock=True, rotate=True)).unlock_key == ""
+    second = await key()
+    assert second not in {"", first}
+    assert (await control.GetCluster(control_pb2.GetClusterRequest(), None)).unlock_key == ""
+    with pytest.raises(InvalidArgumentError, match="autolock is not turned on"):
+        await update(auto_lock=False, rotate=True)
+    assert await key() == second
+    await update(auto_lock=False)
+    assert await key() == ""
 
 
 async def test_lists_take_any_of_one_field_and_all_of_several(control: Control, store: Store) -> None:

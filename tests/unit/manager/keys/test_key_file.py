@@ -1,0 +1,95 @@
+"""The file of data keys: it opens with its unlock key alone, and says whether the key or the file is wrong."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from covey import unlockkey
+from covey.errors import InvalidArgumentError
+from manager.keys import LockedError, file
+from manager.raft.errors import CorruptError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "manager" / "keys"
+
+
+def test_a_plain_file_opens_without_a_key(path: Path) -> None:
+    keys = file.new()
+    file.write(path, keys)
+    assert file.read(path) == keys
+    assert not file.is_locked(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_no_file_is_no_keys(path: Path) -> None:
+    assert file.read(path) is None
+    assert not file.is_locked(path)
+
+
+def test_a_locked_file_opens_with_its_key_alone_wherever_that_stands_among_others(path: Path) -> None:
+    right, wrong = unlockkey.generate(), unlockkey.generate()
+    keys = file.rotated(file.new(), right, 7)
+    file.write(path, keys)
+    assert file.is_locked(path)
+    assert file.read(path, (wrong, right)) == keys
+    for offered in ((), (wrong,)):
+        with pytest.raises(LockedError):
+            file.read(path, offered)
+    with pytest.raises(InvalidArgumentError):
+        file.read(path, ("no key",))
+
+
+def test_a_locked_file_shows_no_key_in_any_form(path: Path) -> None:
+    unlock_key = unlockkey.generate()
+    keys = file.rotated(file.new(), unlock_key, 1)
+    file.write(path, keys)
+    lying = path.read_bytes()
+    for secret in (*keys.ring.keys.values(), unlockkey.parse(unlock_key)):
+        for form in (secret, secret.hex().encode(), base64.b64encode(secret).rstrip(b"=")):
+            assert form not in lying
+    file.write(path, keys)
+    assert path.read_bytes()[8:24] != lying[8:24], "each write has a salt of its own"
+
+
+def test_a_wrong_key_and_a_changed_file_are_told_apart(path: Path) -> None:
+    """Each bit of salt and check counts for the key, each later one for the file; none is ever ignored."""
+    unlock_key = unlockkey.generate()
+    file.write(path, file.new(unlock_key))
+    whole = path.read_bytes()
+    for number in range(len(whole)):
+        changed = bytearray(whole)
+        changed[number] ^= 1
+        path.write_bytes(changed)
+        expected = CorruptError if number < 8 or number >= 40 else LockedError
+        with pytest.raises(expected):
+            file.read(path, (unlock_key,))
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CorruptError):
+            file.read(path, (unlock_key,))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b'{"current":1,"keys":{}}', b'{"current":1,"keys":{"1":"AA=="}}', b"\x00" * 60]
+)
+def test_a_plain_file_that_holds_no_keys_is_named(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(CorruptError, match="it holds no data keys"):
+        file.read(path)
+
+
+def test_a_rotation_keeps_the_old_keys_until_they_are_settled() -> None:
+    first = file.new()
+    second = file.rotated(first, "k", 4)
+    assert second.ring.keys[1] == first.ring.keys[1]
+    assert second.ring.current == 2
+    assert second.old == (1,)
+    last = file.settled(second)
+    assert last.ring.keys == {2: second.ring.keys[2]}
+    assert (last.old, last.unlock_key, last.version) == ((), "k", 4)
+    assert "k" not in repr(last).replace("Keys", "").replace("KeyRing", "").replace("locked", "")

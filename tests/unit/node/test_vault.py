@@ -1,0 +1,101 @@
+"""What a daemon knows of its manager's keys, and what it can open with them."""
+
+from pathlib import Path
+
+import pytest
+
+from covey import unlockkey
+from covey.errors import ConflictError, CoveyError, InvalidArgumentError, UnavailableError
+from covey.states import NodeRole
+from manager.keys import LockedError, file, node_key
+from node.vault import Vault
+
+PEM = b"-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----\n"
+KEY, OTHER = unlockkey.generate(), unlockkey.generate()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A locked manager's."""
+    (tmp_path / "identity").mkdir()
+    keys = file.new(KEY)
+    file.write(tmp_path / "manager" / "keys", keys)
+    (tmp_path / "identity" / "node.key").write_bytes(node_key.seal(keys.ring, PEM))
+    return tmp_path
+
+
+def sealed(state: Path) -> bytes:
+    return (state / "identity" / "node.key").read_bytes()
+
+
+def test_a_daemon_that_starts_knows_no_key_and_takes_the_right_one_alone(state: Path) -> None:
+    vault = Vault(state)
+    assert vault.is_locked(NodeRole.MANAGER)
+    with pytest.raises(LockedError):
+        vault.unseal(sealed(state))
+    with pytest.raises(InvalidArgumentError, match="swarm could not be unlocked: invalid key provided"):
+        vault.unlock(OTHER)
+    with pytest.raises(InvalidArgumentError, match="invalid key string"):
+        vault.unlock("sesame")
+    assert vault.is_locked(NodeRole.MANAGER)
+    assert vault.handed.unlock_keys == ()
+    vault.unlock(f" {KEY}\n")
+    assert not vault.is_locked(NodeRole.MANAGER)
+    assert vault.unseal(sealed(state)) == PEM
+    assert vault.handed.unlock_keys == (KEY,)
+    assert KEY not in repr(vault.handed)
+    vault.forget()
+    assert vault.is_locked(NodeRole.MANAGER)
+
+
+def test_the_last_two_keys_are_kept_the_latest_first(state: Path) -> None:
+    vault = Vault(state)
+    for key in ("a", KEY, "b", "b"):
+        vault.learn(key)
+    assert vault.handed.unlock_keys == ("b", KEY)
+
+
+def test_a_rotation_that_the_daemon_only_heard_of_is_read_from_the_file(state: Path) -> None:
+    vault = Vault(state)
+    vault.unlock(KEY)
+    before = vault.unseal(sealed(state))
+    path = state / "manager" / "keys"
+    keys = file.read(path, (KEY,))
+    assert keys is not None
+    fresh = file.settled(file.rotated(keys, OTHER, 3))
+    vault.learn(OTHER)
+    file.write(path, fresh)
+    (state / "identity" / "node.key").write_bytes(node_key.seal(fresh.ring, PEM))
+    assert vault.unseal(sealed(state)) == before == PEM
+
+
+def test_a_manager_that_is_not_locked_needs_no_key(state: Path) -> None:
+    file.write(state / "manager" / "keys", file.new())
+    vault = Vault(state)
+    assert not vault.is_locked(NodeRole.MANAGER)
+    assert vault.unseal(PEM) == PEM
+    with pytest.raises(ConflictError, match="swarm is not locked"):
+        vault.unlock(KEY)
+
+
+def test_a_worker_whose_key_lies_plain_needs_none_of_the_keys_that_a_demotion_left(state: Path) -> None:
+    vault = Vault(state)
+    assert vault.is_locked(NodeRole.WORKER), "the demotion was cut short before its key lay plain"
+    (state / "identity" / "node.key").write_bytes(PEM)
+    assert not vault.is_locked(NodeRole.WORKER)
+    (state / "identity" / "node.key").unlink()
+    assert not vault.is_locked(NodeRole.WORKER)
+
+
+def test_keys_that_are_gone_or_damaged_are_named(state: Path) -> None:
+    path = state / "manager" / "keys"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(UnavailableError, match="the unlock key is right, but the keys were changed"):
+        Vault(state).unlock(KEY)
+    path.unlink()
+    with pytest.raises(UnavailableError, match="is missing"):
+        Vault(state).unseal(sealed(state))
+    file.write(path, file.new())
+    with pytest.raises(CoveyError, match=r"node\.key is damaged"):
+        Vault(state).unseal(sealed(state))
