@@ -15,7 +15,7 @@ from covey.ids import new_id
 from covey.objects import Cluster, Meta, Node, NodeDescription, NodeSpec, replace
 from covey.settings import check_pools, check_spec
 from covey.states import NodeRole
-from manager import refounding, swap
+from manager import refounding, restoring, swap
 from manager.ca import certificates
 from manager.ca.cluster import new_cluster, root_pair
 from manager.config import ManagerConfig, ManagerMode
@@ -26,6 +26,7 @@ from manager.keys.keeper import KeyKeeper
 from manager.raft import joining
 from manager.raft.disk import Identity, enter_group, found_group
 from manager.raft.errors import StorageError
+from manager.restoring import Restored
 from manager.store import Member
 from manager.store import snapshot as store_snapshot
 from manager.store.schema import CLUSTERS, NODES
@@ -34,7 +35,18 @@ from manager.store.view import View
 log = logging.getLogger(__name__)
 
 
-def open_keys(config: ManagerConfig) -> KeyKeeper:
+def read_backup(config: ManagerConfig) -> Restored | None:
+    """What a manager that restores begins with; None for others, and for one that has done it.
+
+    Raises:
+        CoveyError: the backup, or its key, is not good; OSError: it cannot be read.
+    """
+    if config.mode is not ManagerMode.RESTORE or swap.has_state(config.manager_dir / "raft"):
+        return None
+    return restoring.read(Path(config.restore_path), receive().backup_key)
+
+
+def open_keys(config: ManagerConfig, restored: Restored | None = None) -> KeyKeeper:
     """What seals this manager's disk; made when it begins, under an unlock key from the first byte on if a founder is to be locked.
 
     Raises:
@@ -44,6 +56,8 @@ def open_keys(config: ManagerConfig) -> KeyKeeper:
     begins = not swap.has_state(config.manager_dir / "raft")
     if begins and config.mode is ManagerMode.BOOTSTRAP:
         keys = _first_keys(path, unlockkey.generate() if config.cluster_spec.auto_lock else "")
+    elif restored is not None:
+        keys = _first_keys(path, restored.cluster.unlock_key)
     else:
         known = file.read(path, receive().unlock_keys if file.is_locked(path) else ())
         if known is None and not begins:
@@ -60,7 +74,7 @@ def _first_keys(path: Path, unlock_key: str) -> Keys:
     return keys
 
 
-async def prepare(config: ManagerConfig, keeper: KeyKeeper) -> ManagerIdentity:
+async def prepare(config: ManagerConfig, keeper: KeyKeeper, restored: Restored | None = None) -> ManagerIdentity:
     """Makes STATE/manager/raft that of a member, if it is not yet; returns who this manager is.
 
     Raises:
@@ -76,6 +90,9 @@ async def prepare(config: ManagerConfig, keeper: KeyKeeper) -> ManagerIdentity:
                 beginning.term,
                 len(beginning.retired),
             )
+        return ManagerIdentity(config.identity_dir, keeper.unseal)
+    if restored is not None:
+        await restoring.restore(config, keeper, restored)
         return ManagerIdentity(config.identity_dir, keeper.unseal)
     match config.mode:
         case ManagerMode.BOOTSTRAP:
@@ -100,8 +117,8 @@ async def prepare(config: ManagerConfig, keeper: KeyKeeper) -> ManagerIdentity:
             )
 
 
-def _found(config: ManagerConfig, keeper: KeyKeeper) -> None:
-    now_ns = wall_clock()
+def founders(config: ManagerConfig, keeper: KeyKeeper, now_ns: int) -> tuple[Cluster, Node]:
+    """The first two objects of a new cluster, whatever engine will keep them; this node's identity is on disk when it returns."""
     check_spec(config.cluster_spec)
     cluster = _configured(new_cluster(config.cluster_spec, now_ns), config)
     cluster = replace(cluster, unlock_key=keeper.unlock_key)
@@ -118,15 +135,21 @@ def _found(config: ManagerConfig, keeper: KeyKeeper) -> None:
         life_ns=cluster.spec.ca.node_cert_expiry_ns,
     )
     write_identity(config.identity_dir, certificate=certificate, key=keeper.lying(key), root=cluster.root_ca.cert)
-    member = Member(raft_id=secrets.randbits(62) + 1, node_id=node_id, addr=config.addr)
-    view = first_view(cluster, _first_node(config, node_id), now_ns)
+    return cluster, _first_node(config, node_id)
+
+
+def _found(config: ManagerConfig, keeper: KeyKeeper) -> None:
+    now_ns = wall_clock()
+    cluster, node = founders(config, keeper, now_ns)
+    member = Member(raft_id=secrets.randbits(62) + 1, node_id=node.id, addr=config.addr)
+    view = first_view(cluster, node, now_ns)
     found_group(
         config.manager_dir / "raft",
         keeper.ring,
-        Identity(cluster_id=cluster.id, raft_id=member.raft_id, node_id=node_id, members=(member,)),
+        Identity(cluster_id=cluster.id, raft_id=member.raft_id, node_id=node.id, members=(member,)),
         store_snapshot.encode(view, (member,)),
     )
-    log.info("founded cluster %s with node %s", cluster.id, node_id)
+    log.info("founded cluster %s with node %s", cluster.id, node.id)
 
 
 def first_view(cluster: Cluster, node: Node, now_ns: int) -> View:

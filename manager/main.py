@@ -25,7 +25,7 @@ from manager.config import ManagerConfig, ManagerMode
 from manager.control.servicer import Control
 from manager.dispatcher.dispatcher import Dispatcher
 from manager.engine import Engine
-from manager.founding import open_keys, prepare
+from manager.founding import open_keys, prepare, read_backup
 from manager.identity import ManagerIdentity
 from manager.keys import LockedError
 from manager.keys.keeper import KeyKeeper, Wanted
@@ -157,8 +157,9 @@ async def _to_end(reader: asyncio.StreamReader, stop: asyncio.Event) -> None:
 
 async def serve(config: ManagerConfig) -> int:
     """One life of the process: its exit code."""
-    keeper = open_keys(config)
-    identity = await prepare(config, keeper)
+    restored = read_backup(config)
+    keeper = open_keys(config, restored)
+    identity = await prepare(config, keeper, restored)
     engine = RaftEngine(config, identity, keeper.ring)
     code = 0
     try:

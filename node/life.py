@@ -42,13 +42,14 @@ log = logging.getLogger(__name__)
 
 
 class Bootstrap(msgspec.Struct, frozen=True, kw_only=True):
-    """What a new cluster begins with."""
+    """What a new cluster begins with; ``restore_path`` is the backup of one that begins again."""
 
     spec: ClusterSpec = ClusterSpec()
     availability: NodeAvailability = NodeAvailability.ACTIVE
     default_address_pool: tuple[str, ...] = ()
     subnet_size: int = 0
     data_path_port: int = 0
+    restore_path: str = ""
 
 
 class Life:
@@ -108,6 +109,12 @@ class Life:
     def manager_runs(self) -> bool:
         """Whether this node's manager serves."""
         return self._manager.running
+
+    def reconnect(self, managers: Sequence[str]) -> None:
+        """Managers are at these mTLS addresses too."""
+        self._save(managers=tuple(dict.fromkeys((*managers, *self.record.managers))))
+        if self._session is not None:
+            self._session.look_at(managers)
 
     def moved(self, record: NodeRecord) -> None:
         """This host has another address now; told before ``run``."""
@@ -275,6 +282,7 @@ class Life:
             default_address_pool=bootstrap.default_address_pool,
             subnet_size=bootstrap.subnet_size,
             data_path_port=bootstrap.data_path_port,
+            restore_path=bootstrap.restore_path,
             log_level=options.log_level,
         )
 

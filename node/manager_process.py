@@ -151,7 +151,7 @@ class ManagerProcess:
     async def _hand(self, process: asyncio.subprocess.Process) -> None:
         """The pipe stays open: its end means that the daemon is gone."""
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
-        if self._vault is not None and self._vault.handed.unlock_keys:
+        if self._vault is not None and self._vault.handed:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended, which is seen elsewhere
                 process.stdin.write(self._vault.handed.line())
                 await process.stdin.drain()

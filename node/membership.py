@@ -21,12 +21,13 @@ from agent.session import RemovedFromCluster
 from covey.errors import ConflictError, CoveyError, DeadlineError, InvalidArgumentError, UnavailableError
 from covey.ids import new_id
 from covey.states import NodeAvailability, NodeRole
-from engine.ports import LocalState, ManagerPeer, SwarmInit, SwarmJoin
+from engine.ports import LocalState, ManagerPeer, SwarmInit, SwarmJoin, SwarmRestore
 from manager.config import ManagerMode
 from manager.keys import LockedError
 from node import addresses, quorum
 from node.life import Bootstrap, Life
 from node.options import Options
+from node.received import received
 from node.record import NodeRecord, RecordFile
 from node.vault import Vault
 
@@ -238,6 +239,38 @@ class Membership:
             )
             self._records.save(record)
             await self._settled(self._begin(record, ManagerMode.JOIN if identity.role is NodeRole.MANAGER else None))
+
+    async def swarm_restore(self, request: SwarmRestore, backup: AsyncIterator[bytes]) -> str:
+        """Make this host the one manager of the cluster in a backup.
+
+        Raises:
+            UnavailableError: it is in a cluster, the backup or its key is not good, or the manager did not come up. Nothing has changed.
+        """
+        self._refuse_second()
+        async with self._busy:
+            advertise, listen = await self._address(request.advertise_addr, request.listen_addr)
+            record = NodeRecord(
+                node_id=new_id(), cluster_id="", role=NodeRole.MANAGER, advertise_addr=advertise, listen_addr=listen
+            )
+            async with received(backup, self._options.state_dir) as path:
+                self._vault.backup_key = request.key
+                try:
+                    life = self._begin(record, ManagerMode.RESTORE, Bootstrap(restore_path=str(path)))
+                    await self._settled(life)
+                finally:
+                    self._vault.backup_key = ""
+            return life.record.node_id
+
+    async def swarm_reconnect(self, addrs: Sequence[str]) -> None:
+        """Look for this node's cluster at these addresses too: HOST or HOST:PORT of the join port.
+
+        Raises:
+            UnavailableError: this node is in no cluster.
+        """
+        if self._life is None:
+            raise UnavailableError(self._error or (LOCKED if self._locked else NOT_PART))
+        hosts = [addresses.split_port(text, self._options.join_port)[0] for text in addrs]
+        self._life.reconnect([addresses.join_port(host, self._options.mtls_port) for host in hosts])
 
     async def swarm_leave(self, *, force: bool) -> None:
         """Leave the cluster and forget it: tasks, secrets, networks, identity and the manager's log.

@@ -26,6 +26,7 @@ class Vault:
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / "manager" / file.NAME
         self._node_key_path = state_dir / "identity" / "node.key"
+        self.backup_key = ""
         self._keys: tuple[str, ...] = ()
         self._ring: KeyRing | None = None
         self._lock = threading.Lock()
@@ -33,7 +34,7 @@ class Vault:
     @property
     def handed(self) -> Handed:
         """What a manager process is started with."""
-        return Handed(unlock_keys=self._keys)
+        return Handed(unlock_keys=self._keys, backup_key=self.backup_key)
 
     def learn(self, unlock_key: str) -> None:
         """The manager says that its files may lie under this key now."""
@@ -43,7 +44,7 @@ class Vault:
 
     def forget(self) -> None:
         with self._lock:
-            self._keys, self._ring = (), None
+            self._keys, self._ring, self.backup_key = (), None, ""
 
     def is_locked(self, role: NodeRole) -> bool:
         """Whether a node of this role needs a key that the daemon does not know."""

@@ -63,6 +63,10 @@ class Session:
         """What the node says of itself is something else now."""
         self._changed.set()
 
+    def look_at(self, managers: Sequence[str]) -> None:
+        """Managers are at these addresses too, until a leader says where they are."""
+        self.managers = tuple(dict.fromkeys((*managers, *self.managers)))
+
     async def run(self) -> None:
         """Until cancelled.
 

@@ -32,7 +32,7 @@ def manager_states(lab: Cluster, on: Host) -> list[str]:
 
 def refused(lab: Cluster, *command: str, on: Host) -> str:
     began = time.monotonic()
-    ran = lab.docker(*command, on=on, check=1)
+    ran = lab.docker(*command, on=on, check=1, stdin=b"x")
     assert time.monotonic() - began < REFUSED_SECONDS, "an operator waits for an answer"
     return ran.err
 
@@ -55,7 +55,7 @@ def test_without_a_quorum_what_runs_runs_on_and_it_goes_on_when_one_manager_is_b
     assert set(four.covey_containers(worker)) == {four.container(web), four.container(asker)}
 
     four.start(second)
-    four.docker("config", "create", "c", "-", on=first, stdin=b"x")
+    four.docker("config", "create", "c-again", "-", on=first, stdin=b"x")
     four.start(third)
     four.wait_ready()
     assert {task["ID"] for task in four.tasks("web")} == {web["ID"]}

@@ -1,0 +1,80 @@
+"""A manager that begins with a backup: the same cluster (id, root, tokens, services, secrets, networks), this node its one manager.
+
+Law: the whole backup is read and found good before anything is written; then this node's identity, then the group's folder as one step. A
+process that died on the way does it again. Called by ``manager.main`` and ``manager.founding``; blocking but for the signing.
+"""
+
+import logging
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from covey.backup import BackupError, Head
+from covey.clock import wall_clock
+from covey.errors import ConflictError
+from covey.ids import new_id
+from covey.objects import Cluster
+from covey.states import NodeRole
+from manager import backup, refounding
+from manager.ca import certificates
+from manager.ca.signing import Signer
+from manager.config import ManagerConfig
+from manager.identity import write_identity
+from manager.keys.keeper import KeyKeeper
+from manager.recovery import begin, raft_ids
+from manager.store import Member
+from manager.store.view import View
+
+log = logging.getLogger(__name__)
+
+
+class Restored(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backup held."""
+
+    head: Head
+    view: View
+    members: tuple[Member, ...]
+    cluster: Cluster
+
+
+def read(path: Path, key: str) -> Restored:
+    """The backup, opened and whole.
+
+    Raises:
+        BackupError: it is damaged; UnauthenticatedError, InvalidArgumentError: the key is not its key; OSError.
+    """
+    with path.open("rb") as file:
+        head, view, members = backup.unseal(file, key)
+    cluster = next(iter(view.clusters), None)
+    if cluster is None or cluster.id != head.cluster_id:
+        raise BackupError("this backup holds no cluster: nothing can be restored from it")
+    return Restored(head=head, view=view, members=members, cluster=cluster)
+
+
+async def restore(config: ManagerConfig, keeper: KeyKeeper, restored: Restored) -> None:
+    """Write this node's identity and the group's folder.
+
+    Raises:
+        CoveyError: nobody signs the node's certificate; OSError, StorageError: the disk.
+    """
+    cluster, node_id = restored.cluster, config.node_id or new_id()
+    if restored.view.nodes.get(node_id) is not None:
+        raise ConflictError(f"node {node_id} is in the backup: a restored cluster begins with a new node")
+    key, request = certificates.new_request()
+    certificate = await Signer().sign(cluster, request, node_id, NodeRole.MANAGER)
+    beginning = begin(
+        restored.view,
+        node_id=node_id,
+        hostname=config.hostname,
+        addr=config.addr,
+        host=config.advertise_addr,
+        new_raft_id=secrets.randbits(62) + 1,
+        retired=raft_ids(restored.members, ()),
+        last_index=restored.head.version,
+        last_term=restored.head.term,
+        now_ns=wall_clock(),
+    )
+    write_identity(config.identity_dir, certificate=certificate, key=keeper.lying(key), root=cluster.root_ca.cert)
+    refounding.write(config, keeper.ring, cluster.id, beginning)
+    log.warning("cluster %s is restored as of version %d, with node %s", cluster.id, restored.head.version, node_id)
