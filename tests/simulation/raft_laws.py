@@ -1,4 +1,4 @@
-"""The laws of Raft, checked on the node that an event touched, after every event of the simulated world.
+"""The laws of Raft and of the store above it, checked on the manager that an event touched, after every event of the simulated world.
 
 A law that holds for the touched node against what was ever seen holds for all nodes: nothing else has changed. Names are
 those of the Raft paper, figure 3, and of the thesis, section 6.4 (reads) and chapter 4 (membership).
@@ -6,47 +6,47 @@ those of the Raft paper, figure 3, and of the thesis, section 6.4 (reads) and ch
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING
 
-from manager.raft.core import CompactedError, ConfState, Entry, Message, MessageKind, NotInLogError, Role
-from manager.raft.core.quorum import joint_agreed_index
+from manager.raft.core import ConfState, Entry, EntryKind, Message, MessageKind, Role
+from manager.raft.core.quorum import VoteResult, joint_agreed_index, joint_tally
+from tests.simulation.raft_model import Model
 
 if TYPE_CHECKING:
-    from tests.simulation.raft_world import Host
+    from collections.abc import Mapping, Sequence
+
+    from manager.store import Member
+    from tests.simulation.raft_host import Host
 
 
 class LawBrokenError(AssertionError):
-    """A law of Raft does not hold."""
+    """A law of Raft does not hold. `law` is its name."""
+
+    def __init__(self, law: str, detail: str) -> None:
+        super().__init__(f"{law}: {detail}")
+        self.law = law
 
 
 def require(holds: bool, law: str, detail: str) -> None:
     if not holds:
-        raise LawBrokenError(f"{law}: {detail}")
-
-
-def holds_entry(host: Host, entry: Entry) -> bool:
-    """Whether a host's disk holds this entry, in its log or under its snapshot."""
-    try:
-        return host.storage.term(entry.index) == entry.term
-    except CompactedError:
-        return True
-    except NotInLogError:
-        return False
+        raise LawBrokenError(law, detail)
 
 
 class Laws:
     """What was ever seen of all nodes, and how that must fit together."""
 
-    def __init__(self, hosts: dict[int, Host]) -> None:
+    def __init__(self, hosts: Mapping[int, Host], conf: ConfState) -> None:
         self.hosts = hosts
         self.leaders: dict[int, int] = {}
         self.votes: dict[tuple[int, int], int] = {}
         self.entries: dict[tuple[int, int], tuple[Entry, int]] = {}
         self.committed: dict[int, Entry] = {}
         self.max_committed = 1
-        self.digests: dict[int, int] = {1: 0}
-        self.confs: dict[int, ConfState] = {}
+        self.acknowledged: dict[int, int] = {}
+        self.model = Model(1)
+        self.confs: dict[int, ConfState] = {0: ConfState(), 1: conf}
+        self.members: dict[int, tuple[Member, ...]] = {}
+        self.reads = 0
         self._seen: dict[int, tuple[object, ...]] = {}
         self._seen_commit: dict[int, int] = {}
 
@@ -59,15 +59,23 @@ class Laws:
         """Checks what the last event may have changed on this host."""
         state = host.node._state
         log = state.log
-        now = (log._offset, log.last_index(), log.last_term(), log.committed, state.role, state.term, log.snapshot)
-        if self._seen.get(host.id) == now:
+        now = (state.term, state.role, log._offset, log.last_index(), log.last_term(), log.committed, log.snapshot)
+        before = self._seen.get(host.id)
+        if before == now:
             return
         self._seen[host.id] = now
+        if before and before[:2] == (state.term, Role.LEADER) and state.role is Role.LEADER:
+            require(
+                log.matches(before[3], before[4]),  # type: ignore[arg-type]
+                "leader append-only",
+                f"node {host.id} leads term {state.term} and lost entry {before[3]} of term {before[4]}",
+            )
         self._log_matching(host)
         self._commit(host)
-        if state.role is Role.LEADER and state.term not in self.leaders:
-            self._leader_completeness(host)
         if state.role is Role.LEADER:
+            if state.term not in self.leaders:
+                self._leader_completeness(host)
+                self._elected(host)
             first = self.leaders.setdefault(state.term, host.id)
             require(first == host.id, "election safety", f"{first} and {host.id} both lead in term {state.term}")
 
@@ -93,9 +101,9 @@ class Laws:
         before = self._seen_commit.get(host.id, 0)
         require(log.committed >= before, "commit never falls", f"node {host.id} from {before} to {log.committed}")
         self._seen_commit[host.id] = log.committed
-        for index in range(max(before + 1, log.first_index()), log.committed + 1):
-            (entry,) = log.slice(index, index + 1, 1)
-            first = self.committed.setdefault(index, entry)
+        low = max(before + 1, log.first_index())
+        for entry in log.slice(low, log.committed + 1, 1 << 40):
+            first = self.committed.setdefault(entry.index, entry)
             require(first == entry, "state machine safety", f"node {host.id} committed {entry}, seen before: {first}")
         known = self.committed.get(log.committed)
         if known:
@@ -109,7 +117,7 @@ class Laws:
             self._durable_majority(host)
 
     def _durable_majority(self, leader: Host) -> None:
-        """What a leader counts as committed is on the disks of a majority (of both, while joint)."""
+        """What a leader counts as committed is on the disks of a majority (of both, while joint), learners not counted."""
         state = leader.node._state
         entry = self.committed.get(state.log.committed)
         if entry is None:
@@ -118,7 +126,7 @@ class Laws:
         agreed = joint_agreed_index(
             conf.voters,
             conf.voters_outgoing,
-            lambda voter: entry.index if holds_entry(self.hosts[voter], entry) else 0,
+            lambda voter: entry.index if self.hosts[voter].disk.holds(entry) else 0,
         )
         require(agreed >= entry.index, "durable majority", f"leader {leader.id} committed {entry} without one")
 
@@ -134,42 +142,138 @@ class Laws:
                     f"node {leader.id} leads term {state.term} without the committed {entry}",
                 )
 
+    def _elected(self, leader: Host) -> None:
+        """A majority of the voters (of both, while joint) gave it their votes, its own among them and on its disk."""
+        state = leader.node._state
+        conf = state.tracker.conf
+        term = state.term
+        votes = {voter: True for (voter, at), to in self.votes.items() if at == term and to == leader.id}
+        hard = leader.disk.flushed.initial_state()[0]
+        if (hard.term, hard.vote) == (term, leader.id):
+            votes[leader.id] = True
+        won = joint_tally(conf.voters, conf.voters_outgoing, votes) is VoteResult.WON
+        require(won, "elected by a majority", f"node {leader.id} leads term {term} with the votes of {sorted(votes)}")
+
     def said(self, message: Message) -> None:
-        """A message left: a vote is given once a term, whatever crashes."""
-        if message.kind is MessageKind.VOTE_REPLY and not message.reject:
+        """A message leaves: what it promises is on its sender's disk, and a vote is given once a term, whatever crashes."""
+        kind = message.kind
+        if kind is MessageKind.PRE_VOTE or kind is MessageKind.PRE_VOTE_REPLY:
+            return
+        flushed = self.hosts[message.from_].disk.flushed
+        hard = flushed._hard_state
+        require(hard.term >= message.term, "a term is durable before it is told", f"{hard} is on disk, leaving: {message}")
+        if kind is MessageKind.VOTE_REPLY and not message.reject:
             first = self.votes.setdefault((message.from_, message.term), message.to)
             require(
                 first == message.to,
                 "one vote a term",
                 f"node {message.from_} voted for {first} and {message.to} in term {message.term}",
             )
+            require(
+                hard.term > message.term or hard.vote == message.to,
+                "a vote is durable before it is told",
+                f"{hard} is on disk, leaving: {message}",
+            )
+        elif kind is MessageKind.APPEND_REPLY and not message.reject:
+            require(
+                flushed.last_index() >= message.index,
+                "an entry is durable before it is acknowledged",
+                f"node {message.from_} acknowledges {message.index}, on disk: {flushed.last_index()}",
+            )
 
-    def applied(self, host: Host, entry: Entry) -> int:
-        """Checks an entry that a state machine applies; the digest of the state after it."""
+    def applied(self, host: Host, entry: Entry) -> None:
+        """An entry comes to a state machine: the next one, and every entry once."""
         require(
             entry.index == host.applied + 1,
             "applied in order",
             f"node {host.id} applies {entry.index} after {host.applied}",
         )
-        digest = zlib.crc32(entry.data, host.digest)
-        self._same_state(host, entry.index, digest)
-        return digest
+        first = self.committed.setdefault(entry.index, entry)
+        require(first == entry, "state machine safety", f"node {host.id} applies {entry}, committed is {first}")
+        model = self.model
+        if entry.index not in model.states:
+            model.advance(entry.index, entry.data if entry.kind is EntryKind.NORMAL else b"")
 
-    def restored(self, host: Host, index: int, digest: int, conf: ConfState) -> None:
-        self._same_state(host, index, digest)
-        self.member_view(host, index, conf)
+    def store_changed(self, host: Host, index: int, *, accepted: bool) -> None:
+        """The store took an entry: as the model does, and as on every other manager."""
+        model = self.model
+        require(
+            model.accepted[index] == accepted,
+            "equal stores",
+            f"node {host.id}: the transaction at {index} was accepted: {accepted}, by the log: {model.accepted[index]}",
+        )
+        difference = model.difference(index, host.store.view())
+        require(not difference, "equal stores", f"node {host.id} at index {index}: {difference}")
 
-    def _same_state(self, host: Host, index: int, digest: int) -> None:
-        first = self.digests.setdefault(index, digest)
-        require(first == digest, "state machine safety", f"node {host.id} has another state at index {index}")
+    def restored(self, host: Host, index: int) -> None:
+        """The store was replaced by a snapshot, or is looked through."""
+        require(index in self.model.states, "state machine safety", f"node {host.id}: nobody has applied index {index}")
+        difference = self.model.full_difference(index, host.store.view())
+        require(not difference, "equal stores", f"node {host.id} at index {index}: {difference}")
 
-    def member_view(self, host: Host, index: int, conf: ConfState) -> None:
-        """Whoever has applied up to an index sees the same members."""
+    def acknowledge(self, host: Host, index: int, request: int) -> None:
+        """A client is told that its transaction took effect: it is committed, applied here, and for the first time."""
+        entry = self.committed.get(index)
+        require(
+            entry is not None and host.applied >= index and host.store.view().version >= index,
+            "acknowledged when applied",
+            f"node {host.id} answers for index {index}, applied: {host.applied}",
+        )
+        require(
+            self.model.requests.get(request, 0) == 1,
+            "applied once",
+            f"request {request} at index {index} took effect {self.model.requests.get(request, 0)} times",
+        )
+        require(
+            self.acknowledged.setdefault(index, request) == request,
+            "one answer an entry",
+            f"index {index} was acknowledged for {self.acknowledged[index]} and for {request}",
+        )
+
+    def member_view(self, host: Host, index: int, conf: ConfState, members: Sequence[Member]) -> None:
+        """Whoever has applied up to an index sees the same members; two neighbouring memberships cannot decide apart."""
+        if index not in self.confs:
+            self._overlap(index, self.confs[index - 1], conf)
         first = self.confs.setdefault(index, conf)
         require(first == conf, "one membership", f"node {host.id} sees {conf} at index {index}, seen before: {first}")
+        known = tuple(members)
+        others = self.members.setdefault(index, known)
+        require(others == known, "one membership", f"node {host.id} at {index}: {known}, seen before: {others}")
+
+    @staticmethod
+    def _overlap(index: int, before: ConfState, after: ConfState) -> None:
+        if before is after or before == after:
+            return
+        halves = [{*voters} for voters in (before.voters, before.voters_outgoing) if voters]
+        others = [{*voters} for voters in (after.voters, after.voters_outgoing) if voters]
+        safe = any(_majorities_meet(half, other) for half in halves for other in others)
+        require(safe, "one chain of memberships", f"at {index} {before} becomes {after}, and both can decide alone")
 
     def read(self, host: Host, index: int, asked_at: int) -> None:
-        """A read covers every write that was committed when it was asked."""
+        """A read covers every write that was committed when it was asked, and is served from a state that has it."""
+        self.reads += 1
         require(
             index >= asked_at, "linearizable reads", f"node {host.id} may read at {index}, committed were {asked_at}"
         )
+        require(
+            host.applied >= index, "linearizable reads", f"node {host.id} reads at {index}, applied: {host.applied}"
+        )
+
+    def nothing_lost(self, host: Host) -> None:
+        """In the end every acknowledged write is in the log that this manager has applied, and its store is what that log makes."""
+        last = max(self.acknowledged, default=0)
+        require(host.applied >= last, "nothing acknowledged is lost", f"node {host.id} ends at {host.applied} of {last}")
+        for index, request in self.acknowledged.items():
+            require(
+                self.model.accepted.get(index, False) and self.model.requests.get(request) == 1,
+                "nothing acknowledged is lost",
+                f"request {request} was acknowledged at index {index}",
+            )
+        self.restored(host, host.applied)
+
+
+def _majorities_meet(one: set[int], other: set[int]) -> bool:
+    """Whether every majority of one shares a member with every majority of the other."""
+    shared = len(one & other)
+    needed = max(0, len(one) // 2 + 1 - len(one - other)) + max(0, len(other) // 2 + 1 - len(other - one))
+    return needed > shared

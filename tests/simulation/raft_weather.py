@@ -1,0 +1,111 @@
+"""How hostile a simulated world is: every hazard with its rate, drawn from the world's seed.
+
+Called by `raft_world`. Intervals are mean times, in simulated units, between two such events; 0 stands for never.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+
+TICK = 10
+"""Simulated time units a tick."""
+
+HAZARDS = (
+    "drop",
+    "duplicate",
+    "crash",
+    "stall",
+    "partition",
+    "change",
+    "transfer",
+    "compact",
+    "read",
+)
+"""What can be taken out of a world to see whether its failure needs it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Weather:
+    """`message_bytes`, `window` and the last four are the nodes' settings, the rest is what happens to them."""
+
+    drop: float
+    duplicate: float
+    delay: int
+    sync: int
+    propose: int
+    crash: int
+    down: int
+    partition: int
+    change: int
+    transfer: int
+    compact: int
+    read: int
+    message_bytes: int
+    window: int
+    pre_vote: bool
+    check_quorum: bool
+    election_tick: int = 10
+    stall: int = 0
+    segment_frames: int = 20
+
+    @classmethod
+    def of(cls, rng: random.Random) -> Weather:
+        """Anything from mild to a storm."""
+        return cls.storm(rng) if rng.random() < 0.3 else cls.mixed(rng)
+
+    @classmethod
+    def storm(cls, rng: random.Random) -> Weather:
+        """Leaders come and go, and nothing dampens the elections: where votes and old terms go wrong, it is here."""
+        return cls(
+            drop=rng.choice((0.05, 0.15)),
+            duplicate=0.1,
+            delay=rng.choice((20, 50)),
+            sync=rng.choice((5, 20)),
+            propose=rng.choice((10, 30)),
+            crash=rng.choice((40, 100)),
+            down=rng.choice((10, 60)),
+            partition=rng.choice((100, 200)),
+            change=rng.choice((0, 0, 200)),
+            transfer=rng.choice((0, 200)),
+            compact=rng.choice((0, 20, 100)),
+            read=20,
+            message_bytes=rng.choice((1, 300)),
+            window=rng.choice((1, 4)),
+            pre_vote=False,
+            check_quorum=False,
+            election_tick=3,
+            stall=rng.choice((0, 200)),
+            segment_frames=rng.choice((3, 20)),
+        )
+
+    @classmethod
+    def mixed(cls, rng: random.Random) -> Weather:
+        """Each hazard drawn on its own."""
+        return cls(
+            drop=rng.choice((0.0, 0.02, 0.1, 0.25)),
+            duplicate=rng.choice((0.0, 0.05, 0.2)),
+            delay=rng.choice((2, 8, 40, 120)),
+            sync=rng.choice((1, 5, 30)),
+            propose=rng.choice((3, 10, 40)),
+            crash=rng.choice((0, 300, 900)),
+            down=rng.choice((50, 400)),
+            partition=rng.choice((0, 250, 700)),
+            change=rng.choice((0, 100, 200, 800)),
+            transfer=rng.choice((0, 500)),
+            compact=rng.choice((0, 15, 60, 300)),
+            read=rng.choice((0, 40)),
+            message_bytes=rng.choice((1, 300, 1 << 20)),
+            window=rng.choice((1, 4, 64)),
+            pre_vote=rng.random() < 0.7,
+            check_quorum=rng.random() < 0.7,
+            stall=rng.choice((0, 400)),
+            segment_frames=rng.choice((3, 20, 200)),
+        )
+
+    def without(self, hazards: tuple[str, ...]) -> Weather:
+        return dataclasses.replace(self, **dict.fromkeys(hazards, 0))
+
+    def calm(self) -> Weather:
+        """What follows the storm: a quick network that loses nothing."""
+        return dataclasses.replace(self, drop=0.0, duplicate=0.0, delay=3, sync=2)

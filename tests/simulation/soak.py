@@ -1,0 +1,45 @@
+"""Fresh worlds for as long as you like: `python -m tests.simulation.soak --minutes 30 --json FILE`.
+
+Seeds begin where the clock says, so no two soaks are the same; each failure is printed with the command that repeats it. The exit
+code is 1 if any law broke.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from tests.simulation.fleet import Outcome, Total, run_many
+
+
+def _tell(outcome: Outcome) -> None:
+    if outcome.failure:
+        print(f"seed {outcome.seed}, {outcome.nodes} managers: {outcome.failure.story}", flush=True)
+        print(f"with the fewest hazards, after {outcome.failure.steps} steps: {outcome.failure.fewest}", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run simulated worlds of managers over fresh seeds.")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--first-seed", type=int, default=int(time.time()) % 10**9, help="seeds go up from here")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="where the totals go")
+    args = parser.parse_args()
+    deadline = time.monotonic() + args.minutes * 60
+
+    def enough(total: Total) -> bool:
+        return time.monotonic() >= deadline or len(total.failures) >= 20
+
+    total = run_many(enough, first_seed=args.first_seed, workers=args.workers, tell=_tell)
+    print(f"from seed {args.first_seed}: {total}")
+    if args.json:
+        args.json.write_bytes(msgspec.json.format(msgspec.json.encode({"first_seed": args.first_seed, "total": total})))
+    return 1 if total.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
