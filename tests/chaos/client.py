@@ -23,6 +23,7 @@ NOT_SENT = (ConnectionRefusedError, FileNotFoundError)
 NOTHING_DONE = (
     "The swarm does not have a leader.",
     "this node's manager does not answer",
+    "this manager does not lead the cluster",
     "This node is not a swarm manager",
     "the store changed under this write again and again",
 )

@@ -1,0 +1,144 @@
+"""Groups for ``tests.chaos.kills``: bare Raft members with a store, and whole managers. Real processes, real disks, mTLS between them."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import grpc
+from integration import manager_world, raft_world
+from integration.raft_world import CommandError
+
+from covey.grpc_errors import LEADER_METADATA
+from coveypb.v1 import control_pb2, control_pb2_grpc, objects_pb2
+from tests.chaos.kills import Wrote
+
+WRITE_SECONDS = 8.0
+NOTHING_DONE = {"NotLeaderError", "StaleVersionError", "UnavailableError"}
+COUNTERS = [f"counter-{number}" for number in range(8)]
+
+
+class MemberGroup:
+    """``integration/raft_member.py`` three times: the store, the log and the network of a manager without the rest, so it starts quickly."""
+
+    def __init__(self, world: raft_world.World) -> None:
+        self._world = world
+        self.members = list(world.members)
+        self._up = set(self.members)
+
+    async def kill(self, member: str) -> None:
+        self._up.discard(member)
+        await self._world.members[member].kill()
+
+    async def start(self, member: str) -> None:
+        await self._world.members[member].start()
+        self._up.add(member)
+
+    async def write(self, member: str, key: str) -> Wrote:
+        if member not in self._up:
+            return Wrote.NOTHING
+        process = self._world.members[member]
+        op = "increment" if key in COUNTERS else "create"
+        try:
+            await process(op, name=key, timeout_seconds=WRITE_SECONDS)
+        except CommandError as error:
+            if error.kind == "Gone":
+                return Wrote.UNKNOWN if "has ended" in error.message else Wrote.NOTHING
+            return Wrote.NOTHING if error.kind in NOTHING_DONE else Wrote.UNKNOWN
+        except (TimeoutError, ConnectionError):
+            return Wrote.UNKNOWN
+        return Wrote.DONE
+
+    async def content(self, member: str) -> Mapping[str, int]:
+        process = self._world.members[member]
+        try:
+            names = Counter(await process("names", fresh=True))
+            for counter in COUNTERS:
+                if counter in names:
+                    names[counter] = int(await process("data", name=counter))
+        except (CommandError, TimeoutError) as error:
+            raise ConnectionError(str(error)) from error
+        return names
+
+
+@contextlib.asynccontextmanager
+async def member_group(folder: Path) -> AsyncIterator[MemberGroup]:
+    """Three members, with snapshots often enough that restarts meet them."""
+    async with raft_world.world(folder, snapshot_interval=400, log_entries_for_slow_followers=50) as world:
+        await world.three()
+        for counter in COUNTERS:
+            await (await world.leader())("counter", name=counter)
+        yield MemberGroup(world)
+
+
+class ManagerGroup:
+    """``manager.main`` three times, written to through any of them."""
+
+    def __init__(self, world: manager_world.World) -> None:
+        self._hosts = {host.addr: host for host in world.managers}
+        self._channels = {
+            host.addr: grpc.aio.insecure_channel(f"unix:{host.folder}/run/manager.sock") for host in world.managers
+        }
+        self.members = list(self._hosts)
+
+    async def close(self) -> None:
+        for channel in self._channels.values():
+            await channel.close()
+
+    async def kill(self, member: str) -> None:
+        await self._hosts[member].kill()
+
+    async def start(self, member: str) -> None:
+        await self._hosts[member].start("restart")
+
+    async def write(self, member: str, key: str) -> Wrote:
+        if self._hosts[member].process is None:
+            return Wrote.NOTHING
+        stub = control_pb2_grpc.ControlStub(self._channels[member])
+        try:
+            await (self._raise(stub, key) if key in COUNTERS else self._create(stub, key))
+        except grpc.aio.AioRpcError as error:
+            not_leader = any(name == LEADER_METADATA for name, _ in error.trailing_metadata() or ())
+            refused = error.code() in {grpc.StatusCode.ABORTED, grpc.StatusCode.NOT_FOUND}
+            return Wrote.NOTHING if not_leader or refused else Wrote.UNKNOWN
+        return Wrote.DONE
+
+    async def _create(self, stub: control_pb2_grpc.ControlStub, key: str) -> None:
+        spec = objects_pb2.ConfigSpec(annotations=objects_pb2.Annotations(name=key), data=b"0")
+        await stub.CreateConfig(control_pb2.CreateConfigRequest(spec=spec), timeout=WRITE_SECONDS)
+
+    async def _raise(self, stub: control_pb2_grpc.ControlStub, key: str) -> None:
+        """Read, raise the label, write on the condition that nobody else did."""
+        config = await stub.GetConfig(control_pb2.GetRequest(ref=key), timeout=WRITE_SECONDS)
+        labels = config.spec.annotations.labels
+        labels["n"] = str(int(labels.get("n", "0")) + 1)
+        request = control_pb2.UpdateConfigRequest(ref=key, version=config.meta.version, spec=config.spec)
+        await stub.UpdateConfig(request, timeout=WRITE_SECONDS)
+
+    async def content(self, member: str) -> Mapping[str, int]:
+        stub = control_pb2_grpc.ControlStub(self._channels[member])
+        try:
+            configs = (await stub.ListConfigs(control_pb2.ListRequest(), timeout=WRITE_SECONDS)).configs
+        except grpc.aio.AioRpcError as error:
+            raise ConnectionError(error.details()) from error
+        names = Counter(config.spec.annotations.name for config in configs)
+        for config in configs:
+            if config.spec.annotations.name in COUNTERS:
+                names[config.spec.annotations.name] = int(config.spec.annotations.labels.get("n", "0"))
+        return names
+
+
+@contextlib.asynccontextmanager
+async def manager_group() -> AsyncIterator[ManagerGroup]:
+    async with manager_world.world() as world:
+        await world.found(3)
+        group = ManagerGroup(world)
+        stub = control_pb2_grpc.ControlStub(group._channels[group.members[0]])
+        for counter in COUNTERS:
+            await group._create(stub, counter)
+        try:
+            yield group
+        finally:
+            await group.close()
+            await asyncio.sleep(0)
