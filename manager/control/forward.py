@@ -13,7 +13,15 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from covey.errors import DeadlineError, UnavailableError
+from covey.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    DeadlineError,
+    InvalidArgumentError,
+    NotFoundError,
+    StaleVersionError,
+    UnavailableError,
+)
 from covey.grpc_errors import LEADER_METADATA
 from manager.authorize import behaviour_of, wrapped
 from manager.control.errors import abort_not_leader
@@ -31,6 +39,8 @@ _LOCAL = frozenset(
     }
 )
 _READS = ("Get", "List", "Watch", "Logs")
+_REFUSALS = (NotFoundError, AlreadyExistsError, ConflictError, StaleVersionError, InvalidArgumentError)
+"""What is said of the store's objects, rather than of the call or the cluster."""
 
 Dial = Callable[[str], aio.Channel]
 
@@ -61,10 +71,12 @@ class Forwarder(aio.ServerInterceptor):
         ):
             return handler
         if self._dial is None:
-            return wrapped(handler, lambda inner: self._leader_alone(inner, reads=_reads_once(method, handler)))
+            return wrapped(handler, lambda inner: self._leader_alone(inner, **_nature(method, handler)))
         return wrapped(handler, lambda _: self._forwarding(method, handler, self._dial), raw=True)  # type: ignore[arg-type]
 
-    def _leader_alone(self, inner: Callable[[Any, Any], Any], *, reads: bool) -> Callable[[Any, Any], Any]:
+    def _leader_alone(
+        self, inner: Callable[[Any, Any], Any], *, reads: bool, changes: bool
+    ) -> Callable[[Any, Any], Any]:
         async def call(request: Any, context: Any) -> Any:
             leadership = self._consensus.leadership
             if leadership.is_leader and reads and not await self._still_leads():
@@ -72,9 +84,24 @@ class Forwarder(aio.ServerInterceptor):
                 await abort_not_leader(context, "" if leadership.is_leader else leadership.leader_addr)
             if not leadership.is_leader:
                 await abort_not_leader(context, leadership.leader_addr)
-            return await inner(request, context)
+            try:
+                return await (self._surely if changes else _plainly)(inner, request, context)
+            except _AskAgainError:
+                leadership = self._consensus.leadership
+                await abort_not_leader(context, "" if leadership.is_leader else leadership.leader_addr)
 
         return call
+
+    async def _surely(self, inner: Callable[[Any, Any], Any], request: Any, context: Any) -> Any:
+        """A refusal says what the store holds, as a read does; a leader that was cut off, or has only just been elected, may refuse for
+        what is past. So a majority is asked and the call made once more: the refused attempt has done nothing.
+        """
+        try:
+            return await inner(request, context)
+        except _REFUSALS:
+            if not await self._still_leads():
+                raise _AskAgainError from None
+        return await inner(request, context)
 
     async def _still_leads(self) -> bool:
         """A leader that was cut off leads on in its own eyes for a moment, and would answer of the past: a majority says better."""
@@ -94,7 +121,7 @@ class Forwarder(aio.ServerInterceptor):
             message = handler.request_deserializer(request)
             if handler.response_streaming:
                 return await inner(message, _Serializing(context, handler.response_serializer))
-            return handler.response_serializer(await inner(message, context))
+            return handler.response_serializer(await (_plainly if reads else self._surely)(inner, message, context))
 
         async def call(request: bytes, context: Any) -> Any:
             deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
@@ -268,6 +295,14 @@ def _reads(method: str) -> bool:
 def _reads_once(method: str, handler: Any) -> bool:
     """Whether the call is one look at the store. Streams tell what happens from now on, and end when the leader changes."""
     return _reads(method) and not handler.response_streaming
+
+
+def _nature(method: str, handler: Any) -> dict[str, bool]:
+    return {"reads": _reads_once(method, handler), "changes": not _reads(method) and not handler.response_streaming}
+
+
+async def _plainly(inner: Callable[[Any, Any], Any], request: Any, context: Any) -> Any:
+    return await inner(request, context)
 
 
 def _cancel_unless_deposed(sent: Any) -> None:

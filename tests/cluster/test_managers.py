@@ -195,6 +195,29 @@ def test_a_leader_that_slept_through_an_election_does_not_answer_of_the_past(man
     assert names == [{"meanwhile"}]
 
 
+def test_a_leader_that_slept_through_an_election_does_not_refuse_for_what_is_past(managers: Cluster) -> None:
+    """1. The leader's process stands still. 2. Another is elected and removes a secret. 3. A secret of that name, sent to the old one, is
+    the first thing it sees when it wakes: the name is free.
+    """
+    leader = managers.wait_leader()
+    other = next(host for host in managers.managers if host != leader)
+    assert write(managers, "freed", other)[0] == 201
+    pid = manager_process(leader)
+    answers: list[tuple[int, object]] = []
+    writer = threading.Thread(target=lambda: answers.append(write(managers, "freed", leader)))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        managers.wait_leader(but=leader, on=other)
+        assert managers.request("DELETE", "/secrets/freed", on=other)[0] == 204
+        writer.start()
+        writer.join(0.3)
+        assert not answers
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    writer.join(30)
+    assert [status for status, _ in answers] == [201], answers
+
+
 def test_a_follower_restarts_with_what_it_had_and_what_it_missed(managers: Cluster) -> None:
     leader = managers.wait_leader()
     follower = next(host for host in managers.managers if host != leader)
