@@ -80,9 +80,19 @@ def test_a_network_spec_survives(spec: NetworkSpec) -> None:
 
 
 def without_zeros(spec: ClusterSpec) -> ClusterSpec:
-    """Zero asks for the default, so a spec with zeros is never what is stored."""
+    """Zero asks for the default, so a spec with zeros is never what is stored, nor are signing keys; certificates are text."""
     raft = {f.name: max(1, getattr(spec.raft, f.name)) for f in msgspec.structs.fields(type(spec.raft))}
-    ca = replace(spec.ca, node_cert_expiry_ns=max(1, spec.ca.node_cert_expiry_ns))
+    external = tuple(
+        replace(one, protocol=one.protocol or "cfssl", ca_cert=one.ca_cert.hex().encode())
+        for one in spec.ca.external_cas
+    )
+    ca = replace(
+        spec.ca,
+        node_cert_expiry_ns=max(1, spec.ca.node_cert_expiry_ns),
+        signing_cert=b"",
+        signing_key=b"",
+        external_cas=external,
+    )
     return replace(spec, raft=replace(spec.raft, **raft), ca=ca, heartbeat_period_ns=max(1, spec.heartbeat_period_ns))
 
 

@@ -1,0 +1,85 @@
+"""What covey swarm ca reads, and how it judges the progress of a rotation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from cli.commands.swarm_ca import ca, external_ca_of, judge
+from covey.errors import InvalidArgumentError
+
+OLD = {"TrustRoot": "old", "CertIssuerSubject": "s", "CertIssuerPublicKey": "old key"}
+NEW = {"TrustRoot": "old+new", "CertIssuerSubject": "s", "CertIssuerPublicKey": "new key"}
+END = {**NEW, "TrustRoot": "new"}
+
+
+def node(name: str, tls: dict[str, str], state: str = "ready") -> dict[str, Any]:
+    return {"ID": name, "Description": {"Hostname": name, "TLSInfo": tls}, "Status": {"State": state}}
+
+
+def test_while_a_certificate_is_missing_the_nodes_that_hold_it_up_are_named() -> None:
+    swarm = {"TLSInfo": NEW, "RootRotationInProgress": True}
+    found = judge(swarm, [node("a", NEW), node("b", OLD), node("c", OLD, "down"), node("d", {})])
+    assert (found.certificates, found.roots, found.done) == (1, 0, False)
+    assert found.lines[1:] == (
+        "  rotated TLS certificates: 1/4 nodes (waiting for b; c, which is down; d)",
+        "  rotated CA certificates: 0/4 nodes",
+    )
+    many = judge(swarm, [node(str(number), OLD) for number in range(9)])
+    assert many.lines[1].endswith("(waiting for 0; 1; 2; 3; 4 and 4 more)")
+
+
+def test_it_is_done_when_all_trust_the_new_root_alone() -> None:
+    swarm = {"TLSInfo": END, "RootRotationInProgress": False}
+    half = judge(swarm, [node("a", END), node("b", NEW)])
+    assert (half.certificates, half.roots, half.done) == (2, 1, False)
+    assert judge(swarm, [node("a", END), node("b", END)]).done
+    assert not judge({**swarm, "RootRotationInProgress": True}, [node("a", END)]).done
+
+
+def test_an_external_ca_is_read_as_docker_reads_it(tmp_path: Path) -> None:
+    root = tmp_path / "root.pem"
+    root.write_text("-----BEGIN CERTIFICATE-----\n")
+    assert external_ca_of(f"protocol=CFSSL,url=https://ca/sign,cacert={root},label=x") == {
+        "Protocol": "cfssl",
+        "URL": "https://ca/sign",
+        "CACert": "-----BEGIN CERTIFICATE-----\n",
+        "Options": {"label": "x"},
+    }
+    plain = tmp_path / "plain"
+    plain.write_text("none")
+    for text, words in (
+        ("cfssl", "must be KEY=VALUE"),
+        ("protocol=acme,url=https://a", "unrecognized external CA protocol acme"),
+        ("url=https://a", "needs a protocol= parameter"),
+        ("protocol=cfssl", "needs a url= parameter"),
+        (f"protocol=cfssl,url=https://a,cacert={plain}", "must be in PEM format"),
+        ("protocol=cfssl,url=https://a,cacert=/no/file", "cannot be read"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=words):
+            external_ca_of(text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--cert-expiry", "2h"], "--cert-expiry goes with --rotate"),
+        (["--external-ca", "protocol=cfssl,url=https://a"], "--external-ca goes with --rotate"),
+        (["--rotate", "--external-ca", "protocol=cfssl,url=https://a"], "needs --ca-cert"),
+        (["--rotate", "--ca-cert", "FILE"], "needs --ca-key, or --external-ca"),
+        (["--rotate", "--ca-key", "FILE"], "--ca-key needs --ca-cert"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused_before_anybody_is_asked(
+    tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    file = tmp_path / "x.pem"
+    file.write_text("-----BEGIN CERTIFICATE-----\n")
+    found = CliRunner().invoke(ca, [str(file) if word == "FILE" else word for word in arguments])
+    assert found.exit_code == 2, found.output
+    assert words in found.output
+    assert isinstance(ca, click.Command)

@@ -1,0 +1,258 @@
+"""What settings make of the root, who holds a rotation up, and when it is complete."""
+
+import random
+
+import pytest
+
+from covey import jointoken, trust
+from covey.clock import HOUR, SECOND
+from covey.errors import InvalidArgumentError
+from covey.objects import CASettings, Cluster, ClusterSpec, ExternalCA, Node, NodeDescription, RootCA, TLSInfo, replace
+from covey.states import NodeRole
+from manager.ca import certificates
+from manager.ca.certificates import RootPair
+from manager.ca.cluster import new_cluster, role_of_token
+from manager.ca.rotation import RotationPlanner, begun, completed, decide, holders, plan, signers
+from manager.control.clusters import without_keys
+from manager.store import View
+from manager.store.schema import CLUSTERS, NODES
+
+NOW = 1_800_000_000 * SECOND
+CLUSTER = new_cluster(ClusterSpec(), NOW)
+
+
+def settings(**changes: object) -> CASettings:
+    return replace(CLUSTER.spec.ca, **changes)
+
+
+def given(root: RootPair) -> CASettings:
+    return settings(signing_cert=root.cert, signing_key=root.key)
+
+
+def rotating(cluster: Cluster = CLUSTER) -> Cluster:
+    decision = decide(cluster, replace(cluster.spec.ca, force_rotate=cluster.spec.ca.force_rotate + 1), NOW)
+    assert decision.target is not None
+    return replace(cluster, root_ca=begun(decision.root_ca, decision.target, NOW))
+
+
+def node(number: int, root_ca: RootCA | None, *, roots: bytes | None = None) -> Node:
+    """A node whose certificate is from the root that issues; None: one that has said nothing yet."""
+    tls = TLSInfo() if root_ca is None else trust.wanted(root_ca)
+    if roots is not None:
+        tls = replace(tls, trust_root=roots)
+    return Node(id=f"n{number}", description=NodeDescription(tls=tls))
+
+
+def view(cluster: Cluster, *nodes: Node) -> View:
+    found = View.empty().put(CLUSTERS, cluster.id, cluster)
+    for one in nodes:
+        found = found.put(NODES, one.id, one)
+    return found
+
+
+def test_asking_again_makes_a_new_root_that_the_old_one_signs() -> None:
+    after = rotating().root_ca
+    assert after.rotation is not None
+    assert (after.cert, after.key, after.join_token_worker) == (
+        CLUSTER.root_ca.cert,
+        CLUSTER.root_ca.key,
+        CLUSTER.root_ca.join_token_worker,
+    )
+    assert trust.name_and_key(after.rotation.cross_signed) == trust.name_and_key(after.rotation.cert)
+    assert trust.issuer_of(after.rotation.cross_signed, after.cert) == trust.name_and_key(after.cert)
+    assert trust.trusted(after) == after.cert + after.rotation.cert
+    assert trust.issuing(after) == after.rotation.cert
+
+
+def test_settings_that_say_nothing_of_the_root_leave_it_alone() -> None:
+    decision = decide(CLUSTER, settings(node_cert_expiry_ns=2 * HOUR), NOW)
+    assert decision.root_ca is CLUSTER.root_ca
+    assert decision.target is None
+    assert decision.outside == ()
+
+
+def test_a_second_rotation_replaces_the_first_ones_target_and_is_signed_by_the_root_that_all_trust() -> None:
+    first = rotating()
+    second = rotating(replace(first, spec=replace(first.spec, ca=settings(force_rotate=1))))
+    one, two = first.root_ca.rotation, second.root_ca.rotation
+    assert one is not None
+    assert two is not None
+    assert one.cert != two.cert
+    assert trust.issuer_of(two.cross_signed, CLUSTER.root_ca.cert) == trust.name_and_key(CLUSTER.root_ca.cert)
+
+
+def test_rotating_to_the_present_root_ends_the_rotation() -> None:
+    present = RootPair(cert=CLUSTER.root_ca.cert, key=CLUSTER.root_ca.key)
+    decision = decide(rotating(), given(present), NOW)
+    assert decision.target is None
+    assert decision.root_ca == CLUSTER.root_ca
+
+
+def test_giving_the_target_again_goes_on_with_the_same_rotation() -> None:
+    open_still = rotating()
+    rotation = open_still.root_ca.rotation
+    assert rotation is not None
+    decision = decide(open_still, given(RootPair(cert=rotation.cert, key=rotation.key)), NOW)
+    assert decision.target is None
+    assert decision.root_ca == open_still.root_ca
+
+
+def test_a_root_without_its_key_needs_an_external_ca_and_takes_the_key_out_of_the_cluster() -> None:
+    decision = decide(CLUSTER, settings(signing_cert=CLUSTER.root_ca.cert), NOW)
+    assert decision.outside == (CLUSTER.root_ca.cert,)
+    assert decision.root_ca.key == b""
+    other = certificates.create_root("other", NOW)
+    there = decide(CLUSTER, settings(signing_cert=other.cert), NOW)
+    assert there.outside == (other.cert,)
+    assert there.target == RootPair(cert=other.cert, key=b"")
+    outside = replace(CLUSTER, root_ca=decision.root_ca)
+    with pytest.raises(InvalidArgumentError, match="from one external CA to a different external CA is not supported"):
+        decide(outside, settings(signing_cert=other.cert), NOW)
+    with_key = decide(outside, given(RootPair(cert=CLUSTER.root_ca.cert, key=CLUSTER.root_ca.key)), NOW)
+    assert with_key.root_ca == CLUSTER.root_ca, "the key is back, and nothing rotates"
+
+
+def test_external_cas_may_not_go_while_a_root_needs_them() -> None:
+    outside = replace(CLUSTER, root_ca=replace(CLUSTER.root_ca, key=b""))
+    cas = (ExternalCA(url="https://ca.example/sign"),)
+    had = replace(outside, spec=replace(outside.spec, ca=settings(external_cas=cas)))
+    assert decide(had, settings(external_cas=cas, node_cert_expiry_ns=HOUR), NOW).outside == ()
+    assert decide(had, settings(), NOW).outside == (CLUSTER.root_ca.cert,)
+
+
+def test_what_cannot_be_is_refused_by_name() -> None:
+    same_key = certificates.create_root("x", NOW)
+    renewed = certificates.cross_sign(same_key, same_key.cert)  # another certificate of the same key, self-signed
+    cluster = replace(CLUSTER, root_ca=replace(CLUSTER.root_ca, cert=same_key.cert, key=same_key.key))
+    for wish, words in (
+        (settings(signing_key=b"k"), "the signing CA cert must also be provided"),
+        (
+            settings(external_cas=(ExternalCA(protocol="acme", url="https://a/"),)),
+            "unrecognized external CA protocol acme",
+        ),
+        (settings(external_cas=(ExternalCA(url="http://a/"),)), "must begin with https"),
+        (
+            settings(external_cas=(ExternalCA(url="https://a/", options={"label": "x"}),)),
+            "options are not supported.*label",
+        ),
+        (settings(external_cas=(ExternalCA(url="https://a/"),) * 17), "16 external CAs, not 17"),
+        (settings(external_cas=(ExternalCA(url="https://a/", ca_cert=b"junk"),)), "could not parse"),
+        (settings(signing_cert=renewed, signing_key=same_key.key), "Cannot update to a cert with an identical key"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=words):
+            decide(cluster, wish, NOW)
+
+
+def test_an_external_ca_signs_for_the_root_that_it_names_or_else_for_the_present_one() -> None:
+    other = certificates.create_root("other", NOW)
+    plain, named = ExternalCA(url="https://a/"), ExternalCA(url="https://b/", ca_cert=b"\n" + other.cert)
+    assert signers((plain, named), CLUSTER.root_ca.cert, CLUSTER.root_ca.cert) == (plain,)
+    assert signers((plain, named), other.cert, CLUSTER.root_ca.cert) == (named,)
+
+
+def test_it_is_complete_when_every_node_has_renewed_and_planning_again_gives_nothing() -> None:
+    cluster = rotating()
+    old, new = node(1, CLUSTER.root_ca), node(1, cluster.root_ca)
+    silent, other = node(2, None), node(2, cluster.root_ca)
+    assert holders(view(cluster, old, silent), cluster.root_ca) == [old, silent]
+    assert not plan(view(cluster, old, other)).steps
+    assert not plan(view(cluster, new, silent)).steps, "a node that has said nothing may hold an old certificate"
+    assert not plan(view(CLUSTER, old)).steps, "nothing rotates"
+    (step,) = plan(view(cluster, new, other)).steps
+    (after,) = step.updates
+    assert isinstance(after, Cluster)
+    assert after.root_ca.rotation is None
+    assert not plan(view(after, new, other)).steps
+
+
+def test_the_new_root_alone_is_left_with_tokens_of_its_own() -> None:
+    cluster = rotating()
+    rotation = cluster.root_ca.rotation
+    assert rotation is not None
+    after = completed(cluster)
+    assert (after.root_ca.cert, after.root_ca.key) == (rotation.cert, rotation.key)
+    assert trust.trusted(after.root_ca) == rotation.cert
+    for token, role in (
+        (after.root_ca.join_token_worker, NodeRole.WORKER),
+        (after.root_ca.join_token_manager, NodeRole.MANAGER),
+    ):
+        assert jointoken.parse(token).digest == jointoken.root_digest(rotation.cert)
+        assert role_of_token(after, token) is role
+    assert trust.same_issuer(trust.wanted(after.root_ca), trust.wanted(cluster.root_ca)), "nobody renews once more"
+
+
+def test_no_key_of_a_rotation_leaves_the_managers() -> None:
+    cluster = rotating()
+    told = replace(cluster, spec=replace(cluster.spec, ca=replace(cluster.spec.ca, signing_key=b"secret")))
+    seen = without_keys(told)
+    assert seen.root_ca.rotation is not None
+    assert (seen.root_ca.key, seen.root_ca.rotation.key, seen.spec.ca.signing_key) == (b"", b"", b"")
+    assert seen.root_ca.rotation.cert == cluster.root_ca.rotation.cert  # type: ignore[union-attr]
+
+
+class World:
+    """Nodes that renew whenever it pleases them, and a person who rotates at any time."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.cluster = CLUSTER
+        self.nodes: dict[str, Node] = {}
+        self.planner = RotationPlanner()
+        self.planner.reset(self.view)
+
+    @property
+    def view(self) -> View:
+        return view(self.cluster, *self.nodes.values())
+
+    def put(self, one: Node) -> None:
+        self.planner.observe(self.nodes.get(one.id), one)
+        self.nodes[one.id] = one
+
+    def rotate(self) -> None:
+        before = self.cluster
+        spec = replace(before.spec, ca=replace(before.spec.ca, force_rotate=before.spec.ca.force_rotate + 1))
+        self.cluster = replace(rotating(before), spec=spec)
+        self.planner.observe(before, self.cluster)
+
+    def step(self) -> None:
+        root_ca = self.cluster.root_ca
+        number = self.random.randrange(5)
+        match self.random.choice(("rotate", "join", "join", "renew", "renew", "renew", "leave", "abort")):
+            case "rotate":
+                self.rotate()
+            case "join":
+                self.put(node(number, root_ca if self.random.random() < 0.5 else None))
+            case "renew" if f"n{number}" in self.nodes:
+                self.put(node(number, root_ca))
+            case "leave" if f"n{number}" in self.nodes:
+                self.planner.observe(self.nodes.pop(f"n{number}"), None)
+            case "abort" if self.random.random() < 0.2:
+                ended = replace(self.cluster, root_ca=replace(root_ca, rotation=None))
+                self.planner.observe(self.cluster, ended)
+                self.cluster = ended
+            case _:
+                pass
+
+    def plan(self) -> None:
+        before = self.cluster
+        for step in self.planner.plan(self.view, NOW).steps:
+            (after,) = step.updates
+            assert isinstance(after, Cluster)
+            assert before.root_ca.rotation is not None
+            assert not holders(self.view, before.root_ca), "a node would be left behind"
+            self.cluster = after
+            self.planner.observe(before, after)
+        assert not self.planner.plan(self.view, NOW).steps, "planning again gives nothing"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_happens_no_node_is_left_behind_and_every_rotation_ends_once_all_have_renewed(seed: int) -> None:
+    world = World(seed)
+    for _ in range(60):
+        world.step()
+        world.plan()
+    for one in list(world.nodes.values()):
+        world.put(replace(node(0, world.cluster.root_ca), id=one.id))
+    world.planner.observe(None, world.cluster)
+    world.plan()
+    assert world.cluster.root_ca.rotation is None, seed
