@@ -1,0 +1,143 @@
+"""A cluster comes back from one file: the same cluster with its services, secrets and tokens, on a host that knows nothing of it; its workers find
+it by themselves and nothing that ran on them is disturbed. Whatever is wrong with file or key is said, and changes nothing.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import labs
+import pytest
+from labs import Cluster, Ran
+
+from node.lab.layout import Host
+
+pytestmark = pytest.mark.root
+COVEY = labs.PYTHON_BIN / "covey"
+SECRET = "the-launch-code"
+
+
+@pytest.fixture(scope="module")
+def lab(images: Path) -> Iterator[Cluster]:
+    with labs.made("backup", 2, 2, archive=images) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def kept(lab: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backup of the lab with something in it, its key beside it."""
+    folder = tmp_path_factory.mktemp("kept")
+    lab.docker("secret", "create", "code", "-", stdin=SECRET.encode())
+    lab.service("web", "--secret", "code", "--replicas", "2", "--constraint", "node.role==worker")
+    lab.running("web", 2)
+    done = covey(lab, "swarm", "backup", "--key-file", str(folder / "key"), str(folder / "backup"), on=lab.managers[1])
+    assert "2 services" not in done.out
+    assert "with 4 nodes, 1 services, 2 tasks" in done.out
+    return folder
+
+
+def covey(lab: Cluster, *arguments: str, on: Host, check: int | None = 0, stdin: bytes = b"") -> Ran:
+    return labs.run([COVEY, *arguments], check=check, stdin=stdin, env=lab.environment(on))
+
+
+def wipe(host: Host) -> None:
+    """A new disk."""
+    for path in host.state.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def state(lab: Cluster, host: Host) -> str:
+    return str(lab.get("/info", on=host)["Swarm"]["LocalNodeState"])
+
+
+def test_a_backup_says_what_is_in_it_and_shows_no_secret(lab: Cluster, kept: Path) -> None:
+    data = (kept / "backup").read_bytes()
+    assert SECRET.encode() not in data
+    assert (kept / "backup").stat().st_mode & 0o777 == (kept / "key").stat().st_mode & 0o777 == 0o600
+    shown = json.loads(
+        covey(lab, "swarm", "backup", "--inspect", "--format", "json", str(kept / "backup"), on=lab[1]).out
+    )
+    assert shown["cluster_id"] == lab.get("/swarm", on=lab[1])["ID"]
+    assert shown["objects"]["secrets"] == 1
+    assert shown["unlock_key"] is False
+
+
+def test_another_backup_is_sealed_with_the_key_that_is_there_and_can_go_down_a_pipe(
+    lab: Cluster, kept: Path, tmp_path: Path
+) -> None:
+    before = (kept / "key").read_text()
+    covey(lab, "swarm", "backup", "-q", "--key-file", str(kept / "key"), str(tmp_path / "second"), on=lab[1])
+    assert (kept / "key").read_text() == before
+    piped = covey(lab, "swarm", "backup", "-", on=lab[1])
+    assert piped.out.startswith("CoveyBKP")
+    assert "COVEYBK-1-" in piped.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["second"]
+    refused = covey(lab, "swarm", "backup", str(tmp_path / "third"), on=lab.workers[0], check=1)
+    assert "Worker nodes can't be used" in refused.err
+    assert not (tmp_path / "third").exists()
+
+
+def test_a_cluster_whose_managers_are_gone_comes_back_with_its_workers_as_they_are(
+    lab: Cluster, kept: Path, tmp_path: Path
+) -> None:
+    first, second = lab.managers
+    cluster = lab.get("/swarm", on=first)
+    before = {worker.name: lab.covey_containers(worker) for worker in lab.workers}
+    tasks = {task["ID"] for task in lab.tasks("web")}
+    refused = covey(lab, "swarm", "restore", "--key-file", str(kept / "key"), str(kept / "backup"), on=first, check=1)
+    assert "this node is part of a swarm" in refused.err
+    lab.docker("config", "create", "later", "-", stdin=b"made after the backup")
+    lab.kill(first, second)
+    wipe(first)
+    wipe(second)
+    lab.start(first)
+
+    damaged = tmp_path / "damaged"
+    data = bytearray((kept / "backup").read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.write_bytes(data)
+    assert (
+        "damaged"
+        in covey(lab, "swarm", "restore", "--key-file", str(kept / "key"), str(damaged), on=first, check=1).err
+    )
+    status, answer = lab.request("POST", "/covey/swarm/restore", on=first, raw=b"CoveyBKPxxxx")
+    assert (status, "needs its key" in answer["message"]) == (400, True)
+    wrong = covey(lab, "swarm", "restore", str(kept / "backup"), on=first, check=1, stdin=b"COVEYBK-1-" + b"A" * 43)
+    assert "the key does not open this backup" in wrong.err
+    assert state(lab, first) == "inactive"
+    assert not (first.state / "identity").exists()
+    assert not (first.state / "manager").exists()
+    assert not (first.state / "restore.covey").exists()
+
+    done = covey(lab, "swarm", "restore", "--key-file", str(kept / "key"), str(kept / "backup"), on=first)
+    assert "is now the one manager of cluster default" in done.out
+    after = lab.get("/swarm", on=first)
+    assert (after["ID"], after["JoinTokens"]) == (cluster["ID"], cluster["JoinTokens"])
+    assert [config["Spec"]["Name"] for config in lab.get("/configs", on=first)] == []
+    for worker in lab.workers:
+        labs.wait(
+            lambda worker=worker: lab.nodes(first)[worker.name]["Status"]["State"] == "ready", f"{worker.name} is back"
+        )
+    assert {task["ID"] for task in lab.running("web", 2, on=first)} == tasks
+    assert {worker.name: lab.covey_containers(worker) for worker in lab.workers} == before
+    for task in lab.tasks("web", on=first):
+        assert lab.execute(task, "cat", "/run/secrets/code").out == SECRET
+
+    # A manager that lost its disk joins as any host; what is in the list of before can be removed.
+    def down() -> list[dict[str, Any]]:
+        found = [node for node in lab.get("/nodes", on=first) if node["Status"]["State"] == "down"]
+        return found if len(found) == 2 else []
+
+    for node in labs.wait(down, "both managers of before are down"):
+        lab.docker("node", "demote", node["ID"], on=first)
+        labs.wait(
+            lambda node=node: lab.docker("node", "rm", node["ID"], on=first, check=None).code == 0, "it is removed"
+        )
+    lab.start(second)
+    token = lab.docker("swarm", "join-token", "-q", "manager", on=first).out.strip()
+    lab.docker("swarm", "join", "--token", token, f"{first.address}:2377", on=second)
+    lab.wait_ready()
+    lab.docker("service", "scale", "--detach", "web=3", on=second)
+    lab.running("web", 3)
