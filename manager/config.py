@@ -49,6 +49,10 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
     subnet_size: int = 0
     data_path_port: int = 0
     restore_path: str = ""
+    store: str = ""
+    store_ca: str = ""
+    store_cert: str = ""
+    store_key: str = ""
     log_level: str = "info"
 
     def __post_init__(self) -> None:

@@ -34,6 +34,7 @@ from manager.listeners import Listeners, Services
 from manager.logbroker.broker import LogBroker
 from manager.raft.engine import RaftEngine
 from manager.raft.errors import RemovedError, StorageError
+from manager.restoring import Restored
 from manager.role import RoleManager
 from manager.store import Store
 
@@ -155,14 +156,25 @@ async def _to_end(reader: asyncio.StreamReader, stop: asyncio.Event) -> None:
     stop.set()
 
 
+async def _engine(
+    config: ManagerConfig, keeper: KeyKeeper, restored: Restored | None
+) -> tuple[ManagerIdentity, Engine]:
+    """What keeps the cluster's state, with this manager in it. The code for etcd is loaded only where it runs."""
+    if config.store:
+        from manager.etcd.engine import open_engine
+
+        return await open_engine(config, keeper)
+    identity = await prepare(config, keeper, restored)
+    return identity, RaftEngine(config, identity, keeper.ring)
+
+
 async def serve(config: ManagerConfig) -> int:
     """One life of the process: its exit code."""
     restored = read_backup(config)
     keeper = open_keys(config, restored)
-    identity = await prepare(config, keeper, restored)
-    engine = RaftEngine(config, identity, keeper.ring)
     code = 0
     try:
+        identity, engine = await _engine(config, keeper, restored)
         await Manager(config, identity, engine, keeper).run()
     except* Stopped:
         log.info("the manager ends as asked")

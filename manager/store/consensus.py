@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from covey.errors import DeadlineError, UnavailableError
+from covey.errors import ConflictError, DeadlineError, UnavailableError
 
 
 class NotLeaderError(UnavailableError):
@@ -30,6 +30,10 @@ class NotLeaderError(UnavailableError):
 
 class OutcomeUnknownError(DeadlineError):
     """The change was proposed, and nobody can say whether it took or will take effect. Every other error means that it did not."""
+
+
+class RefusedError(ConflictError):
+    """Nothing was changed, for an object is not at the version that the proposal was made from; the state machine hears nothing of it."""
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +86,7 @@ class Consensus(Protocol):
 
         Raises:
             OutcomeUnknownError: leadership was lost meanwhile, or no majority answered in time.
-            NotLeaderError, UnavailableError: nothing was proposed.
+            NotLeaderError, UnavailableError, RefusedError: nothing was proposed, or nothing of it will ever take effect.
         """
         ...
 

@@ -42,6 +42,8 @@ def encode(request_id: int, changes: Sequence[Change], timestamp_ns: int) -> byt
         field = getattr(wire, BY_KIND[type(item)].field)
         if change.after is not None:
             codec.write(item, field)
+            if change.before is not None:
+                field.meta.created_at_ns = change.before.meta.created_at_ns
         else:
             field.id = item.id
             field.meta.version = item.meta.version

@@ -28,7 +28,7 @@ from covey.errors import (
 )
 from manager.store import applying, log, snapshot
 from manager.store.commit import Change
-from manager.store.consensus import Consensus, Member, NotLeaderError, StateMachine
+from manager.store.consensus import Consensus, Member, NotLeaderError, RefusedError, StateMachine
 from manager.store.flight import Flights, wait_done
 from manager.store.schema import BY_KIND
 from manager.store.table import Touch, touched
@@ -38,8 +38,8 @@ from manager.store.watch import DEFAULT_LIMIT, Watch
 T = TypeVar("T")
 Operation = Callable[[Tx], object]
 
-MAX_BYTES = 3 << 19
-"""1.5 MiB a transaction, as it stands in the log."""
+MAX_BYTES = (3 << 19) - (64 << 10)
+"""A transaction as it stands in the log: etcd takes requests of 1.5 MiB, and wants room for keys and seals."""
 
 _PATIENCE = 4
 """How often a transaction yields to others in flight before it asks for the store alone, and how often it tries then."""
@@ -73,7 +73,7 @@ class Store:
 
         Raises:
             OutcomeUnknownError: leadership was lost meanwhile, or no majority answered in time. With all others nothing was changed:
-            NotLeaderError, UnavailableError; TooLargeError: over 128 changes or 1.5 MiB; whatever ``apply`` raises.
+            NotLeaderError, UnavailableError; TooLargeError: over 126 changes or 1.4 MiB; whatever ``apply`` raises.
         """
         for _ in range(_PATIENCE):
             await self._flights.pass_gate()
@@ -150,6 +150,8 @@ class Store:
             await self.consensus.propose(data)
         except (DeadlineError, asyncio.CancelledError):
             raise  # it may still be committed, and stands in the way until that is known
+        except RefusedError:
+            self._flights.end(request_id, accepted=False)
         except BaseException:
             self._flights.end(request_id, accepted=None)
             raise

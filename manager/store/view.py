@@ -25,8 +25,8 @@ from manager.store.table import (
     Touch,
 )
 
-MAX_CHANGES = 128
-"""Changes a transaction; larger work goes through ``Store.batch``."""
+MAX_CHANGES = 126
+"""Changes a transaction: etcd takes 128 operations, of which two are the fence and the head; larger work goes through ``Store.batch``."""
 
 
 class View:

@@ -177,10 +177,10 @@ async def test_transactions_are_bounded_and_batch_splits() -> None:
     s = store()
 
     def many(tx: Tx) -> None:
-        for number in range(129):
+        for number in range(127):
             tx.create(config(str(number)))
 
-    with pytest.raises(TooLargeError, match="at most 128 changes"):
+    with pytest.raises(TooLargeError, match="at most 126 changes"):
         await s.update(many)
     with pytest.raises(TooLargeError, match="over the bound"):
         await s.update(lambda tx: [tx.create(config(str(n), bytes(1 << 19))) for n in range(4)])
@@ -188,7 +188,7 @@ async def test_transactions_are_bounded_and_batch_splits() -> None:
         refused = await s.batch([lambda tx, n=n: tx.create(config(str(n))) for n in range(300)])
         sizes = [len((await anext(commits)).changes) for _ in range(3)]
     assert refused == ()
-    assert sizes == [128, 128, 44]
+    assert sizes == [126, 126, 48]
     refused = await s.batch([lambda tx, n=n: tx.create(config(f"big{n}", bytes(1 << 19))) for n in range(10)])
     assert refused == ()
     assert len(s.view().configs) == 310

@@ -1,0 +1,154 @@
+"""Calls to an etcd of several endpoints, over gRPC.
+
+Law: every call has a deadline, and an endpoint that fails or hangs is left for the next one, by all that used it. A call is made once: who
+may repeat it knows better than this module. Made by ``manager.etcd.engine``; used on one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from covey.errors import CoveyError, UnavailableError
+from coveypb.etcd import rpc_pb2, rpc_pb2_grpc
+from manager.etcd.errors import LostError, meaning
+from manager.etcd.target import Target
+
+log = logging.getLogger(__name__)
+
+CALL_SECONDS = 1.0
+_LEAVE_SECONDS = 0.5
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.max_send_message_length", 4 << 20),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+Moved = Callable[[], None]
+
+
+class Client:
+    """``trouble`` says for people why etcd does not answer; empty while it does. ``on_move`` is called when an endpoint is left."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.trouble = ""
+        self.on_move: Moved | None = None
+        self._credentials = _credentials(target)
+        self._channels: list[aio.Channel | None] = [None] * len(target.endpoints)
+        self._current = 0
+
+    @property
+    def endpoint(self) -> int:
+        """Which one is in use, as a number for ``leave``."""
+        return self._current
+
+    def channel(self) -> aio.Channel:
+        """The channel to the endpoint in use."""
+        channel = self._channels[self._current]
+        if channel is None:
+            address = self.target.endpoints[self._current]
+            if self._credentials is None:
+                channel = aio.insecure_channel(address, options=_OPTIONS)
+            else:
+                channel = aio.secure_channel(address, self._credentials, options=_OPTIONS)
+            self._channels[self._current] = channel
+        return channel
+
+    def leave(self, endpoint: int, reason: str) -> None:
+        """Goes on to the next endpoint, unless somebody has left this one already."""
+        self.trouble = reason
+        if endpoint != self._current:
+            return
+        self._current = (endpoint + 1) % len(self.target.endpoints)
+        log.info("%s; going on with %s", reason, self.target.endpoints[self._current])
+        if self.on_move is not None:
+            self.on_move()
+
+    async def close(self) -> None:
+        for channel in self._channels:
+            if channel is not None:
+                await channel.close()
+
+    async def range(self, request: rpc_pb2.RangeRequest, seconds: float = CALL_SECONDS) -> rpc_pb2.RangeResponse:
+        answer: rpc_pb2.RangeResponse = await self._unary(lambda c: rpc_pb2_grpc.KVStub(c).Range, request, seconds)
+        return answer
+
+    async def txn(self, request: rpc_pb2.TxnRequest, seconds: float = CALL_SECONDS) -> rpc_pb2.TxnResponse:
+        answer: rpc_pb2.TxnResponse = await self._unary(lambda c: rpc_pb2_grpc.KVStub(c).Txn, request, seconds)
+        return answer
+
+    async def grant(self, ttl_seconds: int) -> rpc_pb2.LeaseGrantResponse:
+        request = rpc_pb2.LeaseGrantRequest(TTL=ttl_seconds)
+        answer: rpc_pb2.LeaseGrantResponse = await self._unary(
+            lambda c: rpc_pb2_grpc.LeaseStub(c).LeaseGrant, request, CALL_SECONDS
+        )
+        return answer
+
+    async def revoke(self, lease: int) -> None:
+        """Raises LeaseLostError when it was over already."""
+        request = rpc_pb2.LeaseRevokeRequest(ID=lease)
+        await self._unary(lambda c: rpc_pb2_grpc.LeaseStub(c).LeaseRevoke, request, CALL_SECONDS)
+
+    async def keep_alive(self, lease: int, seconds: float) -> int:
+        """Renews a lease once; the seconds that it lives from now on, 0 when it is no more."""
+        endpoint = self._current
+        call: Any = rpc_pb2_grpc.LeaseStub(self.channel()).LeaseKeepAlive(timeout=seconds)
+        try:
+            await call.write(rpc_pb2.LeaseKeepAliveRequest(ID=lease))
+            answer = await call.read()
+        except aio.AioRpcError as failure:
+            raise self._failed(failure, endpoint) from failure
+        except asyncio.InvalidStateError as error:  # the call ended before it was written to
+            raise self._left(endpoint, str(error)) from error
+        finally:
+            call.cancel()
+        if answer is aio.EOF:
+            raise self._left(endpoint, "it ended the stream")
+        self.trouble = ""
+        return int(answer.TTL)
+
+    def _left(self, endpoint: int, why: str) -> LostError:
+        error = LostError(f"etcd at {self.target.endpoints[endpoint]} does not answer: {why}")
+        self.leave(endpoint, error.message)
+        return error
+
+    async def _unary(self, method: Callable[[aio.Channel], Any], request: Any, seconds: float) -> Any:
+        endpoint = self._current
+        try:
+            answer = await method(self.channel())(request, timeout=seconds)
+        except aio.AioRpcError as failure:
+            raise self._failed(failure, endpoint) from failure
+        self.trouble = ""
+        return answer
+
+    def _failed(self, failure: aio.AioRpcError, endpoint: int) -> CoveyError:
+        error = meaning(failure, self.target.endpoints[endpoint])
+        if isinstance(error, LostError):
+            self.leave(endpoint, error.message)
+        return error
+
+
+def _credentials(target: Target) -> grpc.ChannelCredentials | None:
+    if not target.tls:
+        return None
+    try:
+        root, key, certificate = [
+            Path(path).read_bytes() if path else None for path in (target.ca_file, target.key_file, target.cert_file)
+        ]
+    except OSError as error:
+        raise UnavailableError(
+            f"{error.filename} cannot be read ({error.strerror}): it is what --store-ca, --store-cert or --store-key names"
+        ) from error
+    return grpc.ssl_channel_credentials(root, key, certificate)

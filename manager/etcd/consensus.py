@@ -1,0 +1,270 @@
+"""The consensus of the store over etcd: fenced transactions, one watch, leadership by lease.
+
+Law: an acknowledged proposal is in etcd, by a majority of its members, and applied here. One that may have been lost on the way is cleared
+up by moving the fence, so its proposer is told the truth or sends it again; it is never applied twice. Made by ``manager.etcd.engine``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import contextmanager
+
+from covey.errors import CoveyError, DeadlineError
+from coveypb.etcd import rpc_pb2
+from coveypb.v1 import store_pb2
+from manager.etcd.client import Client
+from manager.etcd.entry import under, writes
+from manager.etcd.errors import LostError
+from manager.etcd.follower import UNKNOWN, Follower
+from manager.etcd.holder import Holder
+from manager.etcd.keys import Keys
+from manager.etcd.registry import Leader, number
+from manager.etcd.sealing import Sealer
+from manager.raft.errors import RemovedError
+from manager.store.consensus import (
+    Leadership,
+    Member,
+    NotLeaderError,
+    OutcomeUnknownError,
+    RefusedError,
+    StateMachine,
+)
+from manager.store.latest import Latest
+
+PROPOSE_SECONDS = 10.0
+READ_SECONDS = 5.0
+CHANGE_SECONDS = 10.0
+_ATTEMPT_SECONDS = 2.0
+_RETRY_SECONDS = 0.05
+
+Compare = rpc_pb2.Compare
+
+
+class EtcdConsensus:
+    """Runs while ``run`` does. All methods belong to one event loop."""
+
+    def __init__(
+        self, client: Client, sealer: Sealer, machine: StateMachine, *, cluster_id: str, node_id: str, addr: str
+    ) -> None:
+        self._client = client
+        self._keys = Keys(client.target.prefix)
+        self._sealer = sealer
+        self._node_id = node_id
+        self._follower = Follower(client, self._keys, sealer, machine, cluster_id=cluster_id, changed=self._changed)
+        self._holder = Holder(
+            client, self._keys, self._follower, node_id=node_id, addr=addr, changed=self._set_leadership
+        )
+        self._leadership = Latest(Leadership())
+        self._removed = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._writing: asyncio.TaskGroup | None = None
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be changed now, for people; empty while etcd answers."""
+        return self._client.trouble
+
+    async def run(self) -> None:
+        """Until ``close``.
+
+        Raises:
+            RemovedError: this manager was removed from the group; ConflictError: the prefix holds another cluster. Both in a group.
+        """
+        works = (self._follower.run, self._keep_lease, self._holder.elect, self._end_when_removed)
+        try:
+            async with asyncio.TaskGroup() as group, asyncio.TaskGroup() as self._writing:
+                tasks = [group.create_task(work()) for work in works]
+                await self._stop.wait()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self._writing = None
+            await self._client.close()
+
+    async def close(self) -> None:
+        """Gives the lease back, so that another manager leads at once; then ends ``run``."""
+        await self._holder.release()
+        self._set_leadership()
+        self._stop.set()
+
+    async def _keep_lease(self) -> None:
+        await self._follower.until(lambda: self._follower.fresh)  # so that a prefix of another cluster is not touched
+        await self._holder.keep()
+
+    async def _end_when_removed(self) -> None:
+        await self._removed.wait()
+        await self._holder.release()
+        raise RemovedError("this manager was removed from the cluster")
+
+    # What the watch and the lease tell.
+
+    def _changed(self) -> None:
+        if self._follower.fresh and self._node_id not in self._follower.registry.addresses:
+            self._removed.set()
+        if not self._follower.fresh:
+            self._holder.forsake()
+        elif self._follower.registry.leader is None:
+            self._holder.wake()
+        self._set_leadership()
+
+    def _set_leadership(self) -> None:
+        leads, seen = self._holder.leading, self._follower.registry.leader
+        if leads is not None:
+            self._leadership.set(
+                Leadership(is_leader=True, leader_id=number(self._node_id), leader_addr=leads.addr, term=leads.term)
+            )
+        elif seen is not None and seen.node_id != self._node_id:
+            self._leadership.set(Leadership(leader_id=number(seen.node_id), leader_addr=seen.addr, term=seen.term))
+        else:
+            self._leadership.set(Leadership(term=self._leadership.value.term))
+
+    # Consensus.
+
+    @property
+    def leadership(self) -> Leadership:
+        return self._leadership.value
+
+    @contextmanager
+    def subscribe(self) -> Iterator[AsyncIterator[Leadership]]:
+        with self._leadership.subscribe() as changes:
+            yield changes
+
+    def members(self) -> tuple[Member, ...]:
+        return self._follower.registry.members()
+
+    async def propose(self, data: bytes) -> int:
+        leader = self._holder.require()
+        if self._writing is None:
+            raise NotLeaderError
+        writing = self._writing.create_task(self._outcome(data, leader))
+        try:
+            outcome = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # It goes on, for what is cancelled halfway might never be cleared up. If it fails, nobody hears of it but by a new term.
+            writing.add_done_callback(lambda done: self._abandoned(done, leader))
+            raise
+        if isinstance(outcome, CoveyError):
+            raise outcome
+        return outcome
+
+    def _abandoned(self, done: asyncio.Task[int | CoveyError], leader: Leader) -> None:
+        if done.cancelled() or isinstance(done.result(), CoveyError):
+            self._holder.deposed(leader.term)
+
+    async def _outcome(self, data: bytes, leader: Leader) -> int | CoveyError:
+        """The revision, or why there is none. When nobody can tell, this leadership ends, and with its term the question is settled."""
+        request_id = store_pb2.StoreCommit.FromString(data).request_id
+        answer = self._follower.expect(request_id)
+        try:
+            async with asyncio.timeout(PROPOSE_SECONDS):
+                return await self._write(writes(self._keys, self._sealer, data), answer, leader)
+        except TimeoutError:
+            self._holder.deposed(leader.term)
+            return OutcomeUnknownError(f"{UNKNOWN} ({self.trouble})" if self.trouble else UNKNOWN)
+        except CoveyError as error:
+            return error
+        finally:
+            self._follower.forget(request_id)
+
+    async def _write(self, request: rpc_pb2.TxnRequest, answer: asyncio.Future[int], leader: Leader) -> int:
+        while True:
+            try:
+                told = await self._client.txn(under(request, self._keys, leader), _ATTEMPT_SECONDS)
+            except LostError:
+                await self._clear_up(leader, answer)
+                if answer.done():
+                    return answer.result()
+                leader = self._require_still(leader)
+                continue
+            if told.succeeded:
+                return await answer
+            kvs = told.responses[0].response_range.kvs
+            if not kvs or kvs[0].create_revision != leader.term:
+                self._holder.deposed(leader.term)
+                raise NotLeaderError(self.leadership.leader_addr)
+            if kvs[0].mod_revision == leader.fence:
+                raise RefusedError("objects in etcd are not as this manager knows them")
+            self._holder.fenced_at(leader.term, kvs[0].mod_revision)
+            leader = self._require_still(leader)
+
+    def _require_still(self, leader: Leader) -> Leader:
+        """The same leadership as it stands now. Raises NotLeaderError: nothing of the proposal was or will be written."""
+        won = self._holder.won
+        if won is None or won.term != leader.term:
+            raise NotLeaderError(self.leadership.leader_addr)
+        return won
+
+    async def _clear_up(self, leader: Leader, answer: asyncio.Future[int]) -> None:
+        """Returns once the transaction that was sent behind this leader's fence is applied here or never will be."""
+        registry = self._follower.registry
+        while not answer.done():
+            won = self._holder.won
+            if won is None or won.term != leader.term:
+                # The key of that leadership is deleted before anybody else leads; no write behind it can follow.
+                await self._follower.until(lambda: registry.leader is None or registry.leader.term != leader.term)
+                return
+            if won.fence != leader.fence:
+                await self._follower.passed(won.fence)
+                return
+            try:
+                await self._holder.move_fence(leader)
+            except LostError:
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def read_index(self) -> int:
+        """Returns when everything acknowledged before the call is applied here: every transaction changes the key that is asked for."""
+        request = rpc_pb2.RangeRequest(key=self._keys.last)
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                while True:
+                    try:
+                        kvs = (await self._client.range(request)).kvs
+                    except LostError:
+                        await asyncio.sleep(_RETRY_SECONDS)
+                        continue
+                    revision = kvs[0].mod_revision if kvs else 0
+                    await self._follower.passed(revision)
+                    return revision
+        except TimeoutError:
+            why = f": {self.trouble}" if self.trouble else ""
+            raise DeadlineError(f"etcd confirmed no read within {READ_SECONDS:g} s{why}") from None
+
+    # The group.
+
+    async def remove_members(self, node_ids: Collection[str]) -> None:
+        """Leader only, all at once; no effect on nodes that are no members. A leader that is among them hands over first, and its
+        successor goes on.
+
+        Raises:
+            NotLeaderError, LostError, DeadlineError; UnavailableError: no other manager runs.
+        """
+        leader, registry = self._holder.require(), self._follower.registry
+        leaving = [node_id for node_id in sorted(node_ids) if node_id in registry.addresses]
+        if self._node_id in leaving:
+            await self._holder.hand_over([node_id for node_id in registry.alive if node_id not in leaving])
+            raise NotLeaderError(self.leadership.leader_addr)
+        if not leaving:
+            return
+        request = rpc_pb2.TxnRequest()
+        request.compare.add(target=Compare.CREATE, key=self._keys.leader, create_revision=leader.term)
+        for node_id in leaving:
+            for key in (self._keys.member(node_id), self._keys.alive(node_id)):
+                request.success.add(request_delete_range=rpc_pb2.DeleteRangeRequest(key=key))
+        if not (await self._client.txn(request)).succeeded:
+            self._holder.deposed(leader.term)
+            raise NotLeaderError(self.leadership.leader_addr)
+        try:
+            async with asyncio.timeout(CHANGE_SECONDS):
+                await self._follower.until(lambda: not set(leaving) & set(registry.addresses))
+        except TimeoutError:
+            raise DeadlineError(f"the removal of {', '.join(leaving)} has not come back from etcd in time") from None
+
+    async def transfer_leadership(self, among: Collection[str]) -> None:
+        """Leader only: gives leadership to one of these nodes.
+
+        Raises:
+            NotLeaderError, DeadlineError; UnavailableError: none of them runs.
+        """
+        self._holder.require()
+        await self._holder.hand_over(among)

@@ -1,0 +1,46 @@
+"""What a call to etcd may end with, beside its answer."""
+
+from __future__ import annotations
+
+import grpc
+from grpc import aio
+
+from covey.errors import CoveyError, PermissionDeniedError, TooLargeError, UnavailableError
+
+
+class LostError(UnavailableError):
+    """No answer, or one that leaves open whether the request took effect: another endpoint may know more."""
+
+
+class CompactedError(CoveyError):
+    """The revision that was asked for is no more."""
+
+
+class LeaseLostError(CoveyError):
+    """The lease is no more."""
+
+
+_COMPACTED = "required revision has been compacted"
+_FULL = "database space exceeded"
+
+
+def meaning(failure: aio.AioRpcError, endpoint: str) -> CoveyError:
+    """What a failed call says. Whatever is not known to have been refused may have taken effect: LostError."""
+    code, details = failure.code(), failure.details() or ""
+    if _COMPACTED in details:
+        return CompactedError(f"etcd: {details}")
+    if code is grpc.StatusCode.NOT_FOUND and "lease" in details:
+        return LeaseLostError(f"etcd: {details}")
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _FULL in details:
+        return UnavailableError(
+            "etcd refuses writes, its database is full: compact and defragment it, or raise its quota, then run 'etcdctl alarm disarm'"
+        )
+    if code is grpc.StatusCode.INVALID_ARGUMENT and ("too large" in details or "too many operations" in details):
+        return TooLargeError(
+            f"etcd at {endpoint} refuses the transaction ({details}): it must allow 128 operations and 1.5 MiB"
+        )
+    if code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED} or "user name is empty" in details:
+        return PermissionDeniedError(
+            f"etcd at {endpoint} refuses this manager ({details}): give it a certificate with --store-cert"
+        )
+    return LostError(f"etcd at {endpoint} does not answer: {details or code.name.lower()}")

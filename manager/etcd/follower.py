@@ -1,0 +1,178 @@
+"""The state machine and the registry as etcd has them: everything read at one revision, then every later revision from a watch.
+
+Law: what is applied is applied in the order of revisions, each whole and once. Where the watch cannot go on (the revisions are compacted
+away, or somebody else wrote objects) everything is read again, and until then nobody leads on what is old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from coveypb.etcd import rpc_pb2
+from manager.etcd.client import Client
+from manager.etcd.entry import ForeignWriteError, Snapshot, rebuilt
+from manager.etcd.errors import CompactedError, LostError
+from manager.etcd.founding import require_cluster
+from manager.etcd.keys import Keys
+from manager.etcd.registry import Registry
+from manager.etcd.sealing import Sealer
+from manager.etcd.watch import Watch
+from manager.store.consensus import OutcomeUnknownError, StateMachine
+
+log = logging.getLogger(__name__)
+
+_PAGE = 128
+_LARGEST_PAGE = 2048
+_PAGE_BYTES = 8 << 20
+_PAGE_SECONDS = 10.0
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 1.0
+_STRETCH = 64
+
+
+class Follower:
+    """``applied`` is the last revision that is applied here; ``fresh`` says that nothing is missing before it. ``changed`` is called
+    after each revision. Used on one event loop.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        keys: Keys,
+        sealer: Sealer,
+        machine: StateMachine,
+        *,
+        cluster_id: str,
+        changed: Callable[[], None],
+    ) -> None:
+        self.registry = Registry(keys)
+        self.applied = 0
+        self.fresh = False
+        self._client = client
+        self._keys = keys
+        self._sealer = sealer
+        self._machine = machine
+        self._cluster_id = cluster_id
+        self._changed = changed
+        self._watch = Watch(client, keys)
+        self._awaited: dict[int, asyncio.Future[int]] = {}
+        self._moved = asyncio.Event()
+        client.on_move = self._watch.interrupt
+
+    async def run(self) -> None:
+        """Until cancelled.
+
+        Raises:
+            ConflictError: what lies under the prefix is not this cluster.
+        """
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            before = self.applied
+            try:
+                if not self.fresh:
+                    await self._load()
+                await self._follow()
+            except (CompactedError, ForeignWriteError) as error:
+                log.warning("the cluster's state is read again: %s", error or "somebody else changed objects in etcd")
+                self._lose()
+            except LostError as error:
+                log.debug("the watch begins again: %s", error.message)
+            pause = _FIRST_PAUSE_SECONDS if self.applied > before else min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+
+    def doubt(self) -> None:
+        """The watch may hang: it begins again, on another endpoint if there is one."""
+        self._client.leave(self._client.endpoint, "the watch lags behind what etcd says")
+        self._watch.interrupt()
+
+    def expect(self, request_id: int) -> asyncio.Future[int]:
+        """The revision of a transaction, once it is applied. The caller forgets it."""
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._awaited[request_id] = answer
+        return answer
+
+    def forget(self, request_id: int) -> None:
+        self._awaited.pop(request_id, None)
+
+    async def passed(self, revision: int) -> None:
+        """Until a revision of this prefix is applied."""
+        await self.until(lambda: self.fresh and self.applied >= revision)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Until what is applied here makes the condition true; the caller has a deadline."""
+        while not condition():
+            await self._moved.wait()
+
+    async def _load(self) -> None:
+        """Everything under the prefix at one revision."""
+        self.registry.clear()
+        snapshot = Snapshot(self._keys, self._sealer)
+        request = rpc_pb2.RangeRequest(key=self._keys.first, range_end=self._keys.end, limit=_PAGE)
+        while True:
+            page = await self._client.range(request, _PAGE_SECONDS)
+            request.revision = request.revision or page.header.revision
+            snapshot.add(page.kvs)
+            for kv in page.kvs:
+                self.registry.put(kv)
+            if not page.more:
+                break
+            request.key = page.kvs[-1].key + b"\0"
+            request.limit = _next_limit(page)
+        require_cluster(self._client, self.registry.cluster_id, self._cluster_id)
+        revision = request.revision
+        install = await asyncio.to_thread(self._machine.decode, revision, snapshot.whole())
+        install()
+        self.applied, self.fresh = revision, True
+        self._tell()
+
+    async def _follow(self) -> None:
+        count = 0
+        async for revision, events in self._watch.revisions(self.applied + 1):
+            self._take(revision, events)
+            count += 1
+            if count % _STRETCH == 0:
+                await asyncio.sleep(0)
+
+    def _take(self, revision: int, events: Sequence[rpc_pb2.Event]) -> None:
+        if revision <= self.applied:
+            return
+        entry = rebuilt(self._keys, self._sealer, events) if events else None
+        if entry is not None:
+            self._machine.apply(revision, entry[1])
+        for event in events:
+            if event.type == rpc_pb2.Event.PUT:
+                self.registry.put(event.kv)
+            else:
+                self.registry.delete(event.kv.key)
+        self.applied = revision
+        answer = self._awaited.pop(entry[0], None) if entry is not None else None
+        if answer is not None and not answer.done():
+            answer.set_result(revision)
+        self._tell()
+
+    def _lose(self) -> None:
+        """What is here is not followed any more. Who waits for a transaction cannot be told what became of it."""
+        self.fresh = False
+        awaited, self._awaited = self._awaited, {}
+        for answer in awaited.values():
+            with suppress(asyncio.InvalidStateError):
+                answer.set_exception(OutcomeUnknownError(UNKNOWN))
+        self._tell()
+
+    def _tell(self) -> None:
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+        self._changed()
+
+
+UNKNOWN = (
+    "etcd was lost while it handled this write; it may or may not have taken effect: look, then repeat it if need be"
+)
+
+
+def _next_limit(page: rpc_pb2.RangeResponse) -> int:
+    """As many keys as make a page of some MiB, going by the last one."""
+    return max(8, min(_LARGEST_PAGE, _PAGE_BYTES * len(page.kvs) // max(1, page.ByteSize())))

@@ -1,0 +1,79 @@
+"""Where the cluster's state lies when it lies in etcd: what ``coveyd --store`` says. Pure; read by the daemon and by its manager.
+
+Law: what cannot be used is refused by name before anything is begun.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from covey.errors import InvalidArgumentError, UnsupportedError
+
+DEFAULT_PREFIX = "/covey"
+MAX_PREFIX = 64
+MAX_ENDPOINTS = 16
+FORM = "etcd://HOST:PORT[,HOST:PORT...][/PREFIX]"
+_ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})\Z")
+_PREFIX = re.compile(r"(/[A-Za-z0-9._-]+)+\Z")
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """``prefix`` begins with a slash and ends without one; the three files are paths, empty where not given."""
+
+    endpoints: tuple[str, ...]
+    prefix: str = DEFAULT_PREFIX
+    tls: bool = False
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+    def __str__(self) -> str:
+        return f"{'etcds' if self.tls else 'etcd'}://{','.join(self.endpoints)}{self.prefix}"
+
+
+def parse(store: str, *, ca_file: str = "", cert_file: str = "", key_file: str = "") -> Target:
+    """The target of ``--store`` and the files of ``--store-ca``, ``--store-cert`` and ``--store-key``.
+
+    Raises:
+        InvalidArgumentError: one of them cannot be right; UnsupportedError: passwords. Both name the option.
+    """
+    scheme, found, rest = store.partition("://")
+    if not found or scheme not in {"etcd", "etcds"}:
+        raise InvalidArgumentError(f"--store {store}: a store outside of the managers is {FORM}")
+    hosts, slash, path = rest.partition("/")
+    if "@" in hosts:
+        raise UnsupportedError(
+            "--store: users and passwords of etcd are not supported yet: use certificates (--store-cert, --store-key)"
+        )
+    endpoints = tuple(hosts.split(","))
+    for endpoint in endpoints:
+        match = _ENDPOINT.match(endpoint)
+        if match is None or not 0 < int(match[2]) < 1 << 16:
+            raise InvalidArgumentError(f"--store {store}: {endpoint!r} is not HOST:PORT; the form is {FORM}")
+    if len(endpoints) > MAX_ENDPOINTS or len(set(endpoints)) < len(endpoints):
+        raise InvalidArgumentError(f"--store {store}: name each endpoint once, and at most {MAX_ENDPOINTS}")
+    prefix = f"/{path.strip('/')}" if slash and path.strip("/") else DEFAULT_PREFIX
+    if len(prefix) > MAX_PREFIX or not _PREFIX.match(prefix):
+        raise InvalidArgumentError(
+            f"--store {store}: a prefix is up to {MAX_PREFIX - 1} letters, digits, dots, dashes, underlines and slashes"
+        )
+    if bool(cert_file) != bool(key_file):
+        raise InvalidArgumentError("--store-cert and --store-key belong together: give both or none")
+    if cert_file and not ca_file:
+        raise InvalidArgumentError(
+            "--store-cert needs --store-ca: the certificate authority of etcd's own certificates"
+        )
+    if scheme == "etcds" and not ca_file:
+        raise InvalidArgumentError(
+            "an etcds:// store needs --store-ca: the certificate authority of etcd's certificates"
+        )
+    return Target(
+        endpoints=endpoints,
+        prefix=prefix,
+        tls=bool(ca_file),
+        ca_file=ca_file,
+        cert_file=cert_file,
+        key_file=key_file,
+    )

@@ -1,0 +1,104 @@
+"""A watch over the cluster's keys: revision after revision, each whole, from one revision on.
+
+Law: no revision is told twice, split or left out; where that cannot be, the watch ends with an error, and its reader begins again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from grpc import aio
+
+from coveypb.etcd import rpc_pb2, rpc_pb2_grpc
+from manager.etcd.client import Client
+from manager.etcd.errors import CompactedError, LostError, meaning
+from manager.etcd.keys import Keys
+
+BEGIN_SECONDS = 2.0
+
+
+class Watch:
+    """``interrupt`` ends the watch that runs at the moment with LostError."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self._scope: asyncio.Timeout | None = None
+
+    def interrupt(self) -> None:
+        if self._scope is not None:
+            self._scope.reschedule(asyncio.get_running_loop().time())
+
+    async def read(self, call: Any, seconds: float | None = None) -> Any:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(None if seconds is None else loop.time() + seconds) as self._scope:
+                return await call.read()
+        except TimeoutError:
+            raise LostError("the watch was given up") from None
+        finally:
+            self._scope = None
+
+    async def revisions(self, start: int) -> AsyncIterator[tuple[int, Sequence[rpc_pb2.Event]]]:
+        """Each revision from ``start`` on with its events; one without events says that everything up to it was told.
+
+        Raises:
+            CompactedError: it is no more; LostError: the stream broke.
+        """
+        endpoint, client = self._client.endpoint, self._client
+        call: Any = rpc_pb2_grpc.WatchStub(client.channel()).Watch()
+        gathered: list[rpc_pb2.Event] = []
+        try:
+            await call.write(self._request(start))
+            response = await self.read(call, BEGIN_SECONDS)
+            while True:
+                _require_going(response, start)
+                gathered += response.events
+                if not response.fragment:
+                    for revision in _by_revision(gathered):
+                        yield revision
+                    if not gathered and not response.created:
+                        yield response.header.revision, ()
+                    gathered = []
+                response = await self.read(call)
+        except LostError as error:
+            client.leave(endpoint, error.message)
+            raise
+        except asyncio.InvalidStateError as error:
+            client.leave(endpoint, "the watch could not be opened")
+            raise LostError("the watch could not be opened") from error
+        except aio.AioRpcError as failure:
+            meant = meaning(failure, client.target.endpoints[endpoint])
+            client.leave(endpoint, meant.message)
+            raise meant from failure
+        finally:
+            call.cancel()
+
+    def _request(self, start: int) -> rpc_pb2.WatchRequest:
+        create = rpc_pb2.WatchCreateRequest(
+            key=self._keys.first, range_end=self._keys.end, start_revision=start, progress_notify=True, fragment=True
+        )
+        return rpc_pb2.WatchRequest(create_request=create)
+
+
+def _require_going(response: Any, start: int) -> None:
+    """Raises CompactedError, LostError."""
+    if response is aio.EOF:
+        raise LostError("etcd ended the watch")
+    if response.compact_revision:
+        raise CompactedError(f"revision {start} is before {response.compact_revision}, the oldest that etcd has")
+    if response.canceled:
+        raise LostError(f"etcd cancelled the watch: {response.cancel_reason}")
+
+
+def _by_revision(events: Sequence[rpc_pb2.Event]) -> list[tuple[int, list[rpc_pb2.Event]]]:
+    """The events, which come in the order of their revisions, by revision."""
+    found: list[tuple[int, list[rpc_pb2.Event]]] = []
+    for event in events:
+        revision = event.kv.mod_revision
+        if not found or found[-1][0] != revision:
+            found.append((revision, []))
+        found[-1][1].append(event)
+    return found
