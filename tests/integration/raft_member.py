@@ -25,11 +25,40 @@ from manager.raft.joining import join, leave
 from manager.raft.node import RaftNode
 from manager.raft.sealing import KeyRing
 from manager.raft.service import RaftService
-from manager.store import Member, Store, Tx
+from manager.store import Member, StateMachine, Store, Tx
 from manager.store import snapshot as store_snapshot
 from manager.store.view import View
 
 REMOVED = 3
+_STALL_POLL_SECONDS = 0.01
+
+
+def stall_while(path: Path) -> None:
+    """A disk that stands still: no flush returns while the file is there."""
+    flush = os.fdatasync
+
+    def held(fd: int) -> None:
+        while path.exists():
+            time.sleep(_STALL_POLL_SECONDS)
+        flush(fd)
+
+    os.fdatasync = held
+
+
+class SlowToRead:
+    """A state machine whose snapshots take long to read, as those of a large cluster do."""
+
+    def __init__(self, machine: StateMachine, seconds: float) -> None:
+        self._machine = machine
+        self._seconds = seconds
+
+    def decode(self, index: int, data: bytes):
+        if index > 1:
+            time.sleep(self._seconds)
+        return self._machine.decode(index, data)
+
+    def __getattr__(self, name: str):
+        return getattr(self._machine, name)
 
 
 class MemberProcess:
@@ -39,6 +68,8 @@ class MemberProcess:
         self.ring = KeyRing.of(bytes.fromhex(config["data_key"]))
         self.pem = [Path(config[name]).read_bytes() for name in ("root", "key", "cert")]
         self.addr = f"127.0.0.1:{config['port']}"
+        self.leaderships: list[tuple[int, bool, str]] = []
+        stall_while(self.folder.with_name("stall"))
 
     def client(self) -> grpc.ChannelCredentials:
         return grpc.ssl_channel_credentials(*self.pem)
@@ -60,8 +91,11 @@ class MemberProcess:
     async def run(self) -> int:
         await self.prepare()
         tuning = Tuning(**self.config.get("tuning", {}))
+        slow = self.config.get("decode_seconds", 0)
         self.store = Store(
-            lambda machine: RaftNode.open(self.folder, self.ring, machine, self.client, tuning),
+            lambda machine: RaftNode.open(
+                self.folder, self.ring, SlowToRead(machine, slow) if slow else machine, self.client, tuning
+            ),
         )
         self.node: RaftNode = self.store.consensus
         server = aio.server(interceptors=[Gate(self.config["cluster_id"], lambda peer: peer.caller)])
@@ -79,14 +113,21 @@ class MemberProcess:
         code = 0
         try:
             async with asyncio.TaskGroup() as tasks:
-                commands = tasks.create_task(self.serve())
+                commands = [tasks.create_task(self.serve()), tasks.create_task(self.remember_leaderships())]
                 await self.node.run()
-                commands.cancel()
+                for command in commands:
+                    command.cancel()
         except* RemovedError:
             code = REMOVED
         finally:
             await server.stop(0.2)
         return code
+
+    async def remember_leaderships(self) -> None:
+        with self.node.subscribe() as changes:
+            async for leadership in changes:
+                role = self.node._driver.status().role.name
+                self.leaderships.append((leadership.term, leadership.is_leader, role))
 
     async def serve(self) -> None:
         reader = asyncio.StreamReader(limit=1 << 24)
@@ -145,10 +186,39 @@ class MemberProcess:
             "term": leadership.term,
             "applied": status.applied,
             "first_index": status.first_index,
+            "last_index": status.last_index,
             "members": [
                 {"node_id": m.node_id, "voter": m.voter, "reachable": m.reachable} for m in self.node.members()
             ],
         }
+
+    async def do_leaderships(self) -> list:
+        """Each change of it: the term, whether this manager says that it leads, and what it is to the core."""
+        return self.leaderships
+
+    async def do_remove(self, node_ids: list[str]) -> None:
+        await self.node.remove_members(node_ids)
+
+    async def do_transfer(self, among: list[str]) -> None:
+        await self.node.transfer_leadership(among)
+
+    async def do_read(self, count: int, together: int) -> dict:
+        """Fresh reads, so many at a time: how many a second, and how many questions to the leader they took."""
+        asked = 0
+        question = self.node._driver.reads.question
+
+        def counting():
+            nonlocal asked
+            context = question()
+            asked += context is not None
+            return context
+
+        self.node._driver.reads.question = counting
+        began = time.perf_counter()
+        for _ in range(count // together):
+            await asyncio.gather(*[self.node.read_index() for _ in range(together)])
+        del self.node._driver.reads.question
+        return {"per_second": count / (time.perf_counter() - began), "questions": asked}
 
     async def do_leave(self, node_id: str) -> None:
         await leave([self.addr], self.client, node_id=node_id, timeout_seconds=20)

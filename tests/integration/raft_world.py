@@ -98,6 +98,17 @@ class Process:
                 return int(line.split()[1]) / 1024
         raise AssertionError("the kernel tells no VmHWM")
 
+    @property
+    def _stall(self) -> Path:
+        return self.folder.with_name("stall")
+
+    def stop_disk(self) -> None:
+        """From now on no flush returns."""
+        self._stall.touch()
+
+    def resume_disk(self) -> None:
+        self._stall.unlink()
+
     def freeze(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
 

@@ -1,0 +1,199 @@
+"""Managers that stand still, by their disk or as a whole, and what the others and they themselves make of it."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from integration.raft_world import CommandError, Process, World, status_of, until, world
+
+pytestmark = pytest.mark.timeout(120)
+
+
+async def leads(member: Process) -> bool:
+    return bool((await status_of(member)).get("leader"))
+
+
+async def another_leads(group: World, old: Process) -> Process:
+    async def find() -> Process | None:
+        for member in group.members.values():
+            if member is not old and member.alive and await leads(member):
+                return member
+        return None
+
+    return await until(find, "another leader")
+
+
+async def follows(member: Process, leader: Process) -> None:
+    async def check() -> bool:
+        status = await status_of(member)
+        return status.get("leader") is False and status["leader_addr"] == leader.addr
+
+    await until(check, f"{member.node_id} behind {leader.node_id}")
+
+
+async def test_a_leader_whose_disk_stands_still_says_so_and_follows_when_the_disk_goes_on(tmp_path: Path) -> None:
+    """1. The leader's flushes return no more. 2. It stops leading in its own eyes while it still leads in the core's, and says of the
+    write under way that nobody knows. 3. Another one is elected. 4. The disk goes on: the old leader follows and has all that was written.
+    """
+    async with world(tmp_path) as group:
+        await group.three()
+        old = await group.leader()
+        await old("create", name="before")
+        old.stop_disk()
+        with pytest.raises(CommandError) as lost:
+            await old("create", name="during", timeout_seconds=7)
+        assert lost.value.kind == "OutcomeUnknownError"
+        assert not await leads(old)
+        assert (await old("leaderships"))[-1][1:] == [False, "LEADER"]
+        with pytest.raises(CommandError) as refused:
+            await old("create", name="refused")
+        assert refused.value.kind == "NotLeaderError"
+        new = await another_leads(group, old)
+        await new("create", name="after")
+        old.resume_disk()
+        await follows(old, new)
+        assert {"before", "after"} <= set(await old("names", fresh=True))
+        assert "refused" not in await old("names", fresh=True)
+
+
+async def test_a_leader_that_stood_still_does_not_act_as_one_before_a_majority_confirms(tmp_path: Path) -> None:
+    """1. The leader is stopped, and the others too, so that nobody can tell it anything. 2. It alone goes on after so long that another one
+    might lead, and says at once that it does not, before it notices that no majority answers. 3. The others go on: there is a leader again.
+    """
+    async with world(tmp_path) as group:
+        await group.three()
+        old = await group.leader()
+        followers = await group.followers()
+        seen = len(await old("leaderships"))
+        for member in (old, *followers):
+            member.freeze()
+        await asyncio.sleep(2)  # what is tested: nothing happens in this time
+        old.thaw()
+
+        async def gave_up() -> bool:
+            return not await leads(old)
+
+        await until(gave_up, "doubt of the leader that stood still")
+        assert (await old("leaderships"))[seen][1:] == [False, "LEADER"]
+        for member in followers:
+            member.thaw()
+        leader = await group.leader()
+        await leader("create", name="after")
+
+
+async def test_a_leader_that_stood_still_leads_on_in_its_term_when_the_others_waited(tmp_path: Path) -> None:
+    async with world(tmp_path) as group:
+        old = await group.add("alpha")
+        for node_id in ("beta", "gamma"):
+            await group.add(node_id, tuning={"election_tick": 100})
+        await group.voters(3)
+        term = (await old("status"))["term"]
+        seen = len(await old("leaderships"))
+        old.freeze()
+        await asyncio.sleep(2)  # what is tested: nothing happens in this time
+        old.thaw()
+
+        async def confirmed() -> bool:
+            return [change[1] for change in (await old("leaderships"))[seen:]] == [False, True]
+
+        await until(confirmed, "confirmation by a majority")
+        await old("create", name="after")
+        assert (await old("status"))["term"] == term
+
+
+async def test_a_follower_answers_while_it_reads_a_large_snapshot(tmp_path: Path) -> None:
+    """1. One of three is down, another lags so far that it needs a snapshot, which takes 4 s to read: longer than a leader goes without
+    a majority. 2. The leader hears of it all the time, and leads on in its term. 3. With the snapshot in place they write again.
+    """
+    async with world(tmp_path, snapshot_interval=100, log_entries_for_slow_followers=5) as group:
+        await group.three()
+        leader = await group.leader()
+        slow, down = await group.followers()
+        await slow.kill()
+        await leader("load", clients=10, writes=350, size=64, prefix="x")
+        last = (await leader("status"))["last_index"]
+
+        async def compacted() -> bool:
+            return (await leader("status"))["first_index"] > last - 150
+
+        await until(compacted, "compaction")
+        await down.kill()
+        slow.config["decode_seconds"] = 4
+        await slow.start()
+        await group.leader()
+        term = (await leader("status"))["term"]
+        assert len(await names_with_patience(slow)) == 350
+        await leader("create", name="after")
+        assert (await leader("status"))["term"] == term, "the leader was deposed meanwhile"
+
+
+async def names_with_patience(member: Process) -> list[str]:
+    async def caught_up() -> list[str] | None:
+        found = await member("names")
+        return found if len(found) >= 350 else None
+
+    return await until(caught_up, "the state of the snapshot")
+
+
+async def test_reads_that_wait_together_cost_one_question(tmp_path: Path) -> None:
+    async with world(tmp_path) as group:
+        await group.three()
+        for member in (await group.leader(), (await group.followers())[0]):
+            alone = await member("read", count=50, together=1)
+            assert alone["questions"] == 50
+            shared = await member("read", count=5000, together=500)
+            assert shared["questions"] <= 40, "reads that began together were confirmed one by one"
+
+
+async def test_members_that_go_together_go_by_one_joint_change(tmp_path: Path) -> None:
+    """Five managers, of which two are removed at once: in between there are never four, of which two could not go on."""
+    async with world(tmp_path) as group:
+        for node_id in ("alpha", "beta", "gamma", "delta", "epsilon"):
+            await group.add(node_id)
+        await group.voters(5)
+        leader = await group.leader()
+        leaving = (await group.followers())[:2]
+        before = (await leader("status"))["last_index"]
+        await leader("remove", node_ids=[member.node_id for member in leaving])
+        assert (await leader("status"))["last_index"] == before + 2  # into the joint membership, and out of it
+        assert [await member.wait() for member in leaving] == [3, 3]
+        await group.voters(3)
+        await leader("create", name="after")
+
+
+async def test_a_removal_that_takes_the_leader_along_begins_with_another_leader(tmp_path: Path) -> None:
+    async with world(tmp_path) as group:
+        await group.three()
+        old = await group.leader()
+        other, staying = await group.followers()
+        with pytest.raises(CommandError) as refused:
+            await old("remove", node_ids=[old.node_id, other.node_id])
+        assert refused.value.kind == "NotLeaderError"
+        assert staying.addr in refused.value.message, "leadership went to one that leaves too"
+        await staying("remove", node_ids=[old.node_id, other.node_id])
+        assert [await member.wait() for member in (old, other)] == [3, 3]
+        await staying("create", name="alone")
+
+
+async def test_leadership_goes_to_one_of_those_who_were_named(tmp_path: Path) -> None:
+    async with world(tmp_path) as group:
+        await group.three()
+        old = await group.leader()
+        _, named = await group.followers()
+        await old("transfer", among=[named.node_id])
+        assert (await group.leader()) is named
+        with pytest.raises(CommandError) as refused:
+            await named("transfer", among=[])
+        assert refused.value.kind == "UnavailableError"
+
+
+async def test_a_log_of_few_large_entries_is_cut_by_its_size(tmp_path: Path) -> None:
+    async with world(tmp_path, snapshot_bytes=1 << 20, log_entries_for_slow_followers=5) as group:
+        alone = await group.add("alpha")
+        await group.leader()
+        await alone("load", clients=1, writes=60, size=100_000, prefix="x")
+
+        async def cut() -> bool:
+            return (await alone("status"))["first_index"] > 30
+
+        await until(cut, "compaction, though there were far fewer entries than the interval of snapshots")
