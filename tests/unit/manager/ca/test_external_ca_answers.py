@@ -1,0 +1,108 @@
+"""An external CA's answer is believed no more than it shows."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from covey.clock import SECOND
+from covey.errors import UnavailableError
+from covey.objects import ExternalCA
+from covey.states import NodeRole
+from manager.ca import certificates
+from manager.ca.cfssl import MAX_ANSWER_BYTES, ExternalSigner, certificate_in, node_certificate
+
+NOW = 1_800_000_000 * SECOND
+ROOT = certificates.create_root("c", NOW)
+OTHER = certificates.create_root("c", NOW)
+KEY, REQUEST = certificates.new_request()
+PUBLIC = certificates.requested_key(REQUEST)
+
+
+def issued(**changes: object) -> bytes:
+    wanted = {"node_id": "n", "role": NodeRole.WORKER, "cluster_id": "c", "now_ns": NOW, "life_ns": 10**15, **changes}
+    return certificates.issue(wanted.pop("root", ROOT), wanted.pop("request", REQUEST), **wanted)
+
+
+def made(build: Callable[[x509.CertificateBuilder], x509.CertificateBuilder]) -> bytes:
+    """A certificate with the right names and key, and with such extensions."""
+    good = x509.load_pem_x509_certificate(issued())
+    builder = (
+        x509.CertificateBuilder().subject_name(good.subject).issuer_name(good.issuer).public_key(good.public_key())
+        .serial_number(3).not_valid_before(good.not_valid_before_utc).not_valid_after(good.not_valid_after_utc)
+    )  # fmt: skip
+    key = certificates.signing_key(ROOT.key)
+    return build(builder).sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+SERVER = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+BOTH = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+SHARED = x509.SubjectAlternativeName([x509.DNSName("covey")])
+WRONG = {
+    "another root": (issued(root=OTHER), "signed with another key than that of the cluster's root"),
+    "another node": (issued(node_id="m"), "says CN=m where n was asked"),
+    "a better role": (issued(role=NodeRole.MANAGER), "says OU=covey-manager where covey-worker was asked"),
+    "another cluster": (issued(cluster_id="d"), "says O=d where c was asked"),
+    "another key": (issued(request=certificates.new_request()[1]), "signed another key than the request's"),
+    "one end": (made(lambda b: b.add_extension(SERVER, False).add_extension(SHARED, False)), "both ends of TLS"),
+    "no name": (
+        made(lambda b: b.add_extension(BOTH, False).add_extension(x509.SubjectAlternativeName([x509.DNSName("x")]), False)),
+        "lacks the name covey",
+    ),
+    "no extensions": (made(lambda b: b), "lacks an extension"),
+    "a CA": (
+        made(
+            lambda b: b.add_extension(BOTH, False).add_extension(SHARED, False)
+            .add_extension(x509.BasicConstraints(True, None), True)
+        ),
+        "made the node a CA",
+    ),
+    "the past": (issued(now_ns=NOW - 2 * 10**15), "not valid now"),
+    "nonsense": (b"nonsense", "does not parse"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("pem", "words"), WRONG.values(), ids=WRONG)
+def test_a_certificate_that_says_anything_else_is_not_used(pem: bytes, words: str) -> None:
+    with pytest.raises(UnavailableError, match=words):
+        node_certificate(pem, ROOT.cert, PUBLIC, node_id="n", role=NodeRole.WORKER, cluster_id="c", now_ns=NOW)
+
+
+def test_a_good_one_is_used_without_what_came_behind_it() -> None:
+    pem = issued() + OTHER.cert
+    used = node_certificate(pem, ROOT.cert, PUBLIC, node_id="n", role=NodeRole.WORKER, cluster_id="c", now_ns=NOW)
+    (leaf,) = x509.load_pem_x509_certificates(used)
+    assert leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == "n"
+    assert isinstance(leaf.public_key(), ec.EllipticCurvePublicKey)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (200, b"<html>", r"\(HTTP 200\) is not cfssl's"),
+        (502, b"", r"\(HTTP 502\) is not cfssl's"),
+        (400, json.dumps({"success": False, "errors": [{"code": 5200, "message": "Policy violation"}]}).encode(),
+         r"refused \(HTTP 400\): Policy violation"),
+        (200, b'{"success":true,"result":{"certificate":5}}', "holds no certificate"),
+        (200, b'{"success":true,"result":null}', "without a reason"),
+        (200, b" " * (MAX_ANSWER_BYTES + 1), "more than 262144 bytes"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_none_says_what_it_was(status: int, body: bytes, words: str) -> None:
+    with pytest.raises(UnavailableError, match=words):
+        certificate_in(status, body)
+
+
+async def test_without_an_external_ca_nothing_is_asked_and_the_reason_is_told() -> None:
+    with pytest.raises(UnavailableError, match="none is configured for this root"):
+        await ExternalSigner().sign((), ROOT.cert, REQUEST, node_id="n", role=NodeRole.WORKER, cluster_id="c")
+
+
+async def test_each_of_several_is_asked_and_what_each_said_is_told() -> None:
+    cas = [ExternalCA(url=f"https://127.0.0.1:{port}/", ca_cert=ROOT.cert) for port in (9, 11)]
+    with pytest.raises(UnavailableError, match=r"127.0.0.1:9/.*127.0.0.1:11/"):
+        await ExternalSigner().sign(cas, ROOT.cert, REQUEST, node_id="n", role=NodeRole.WORKER, cluster_id="c")
