@@ -6,6 +6,7 @@ imported with the first call, so a cluster that signs for itself does not carry 
 """
 
 import asyncio
+import datetime as dt
 import os
 import ssl
 from collections.abc import Callable, Sequence
@@ -15,8 +16,10 @@ import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from covey.clock import SECOND, Clock, wall_clock
 from covey.errors import CoveyError, InvalidArgumentError, UnavailableError
 from covey.objects import ExternalCA
 from covey.states import NodeRole
@@ -52,8 +55,9 @@ class _Answer(msgspec.Struct):
 class ExternalSigner:
     """One a manager process. ``credentials`` are read anew for every call, since they are renewed; None: it shows no certificate."""
 
-    def __init__(self, credentials: Callable[[], Credentials] | None = None) -> None:
+    def __init__(self, credentials: Callable[[], Credentials] | None = None, clock: Clock = wall_clock) -> None:
         self._credentials = credentials
+        self._clock = clock
         self._slots = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def sign(
@@ -72,10 +76,9 @@ class ExternalSigner:
         }
 
         def check(pem: bytes) -> bytes:
-            leaf = _leaf(pem)
-            _require_signed_by(leaf, root)
-            _require_node(leaf, key, node_id=node_id, role=role, cluster_id=cluster_id)
-            return leaf.public_bytes(serialization.Encoding.PEM)
+            return node_certificate(
+                pem, root, key, node_id=node_id, role=role, cluster_id=cluster_id, now_ns=self._clock()
+            )
 
         return await self._first(cas, root, request, check)
 
@@ -187,8 +190,23 @@ def _require_signed_by(leaf: x509.Certificate, root: bytes) -> None:
         raise UnavailableError("it signed with another key than that of the cluster's root certificate") from None
 
 
-def _require_node(leaf: x509.Certificate, key: object, *, node_id: str, role: NodeRole, cluster_id: str) -> None:
-    """Raises UnavailableError: what the certificate says otherwise than was asked."""
+def node_certificate(
+    pem: bytes,
+    root: bytes,
+    key: ec.EllipticCurvePublicKey,
+    *,
+    node_id: str,
+    role: NodeRole,
+    cluster_id: str,
+    now_ns: int,
+) -> bytes:
+    """The first certificate of an answer, which must be what was asked for.
+
+    Raises:
+        UnavailableError: says in what it is another.
+    """
+    leaf = _leaf(pem)
+    _require_signed_by(leaf, root)
     if leaf.public_key() != key:
         raise UnavailableError("it signed another key than the request's")
     for oid, name, wanted in (
@@ -209,7 +227,15 @@ def _require_node(leaf: x509.Certificate, key: object, *, node_id: str, role: No
         raise UnavailableError('its certificates must be for both ends of TLS: usages "server auth" and "client auth"')
     if SHARED_NAME not in names.get_values_for_type(x509.DNSName):
         raise UnavailableError(f"its certificate lacks the name {SHARED_NAME} that was asked for")
-    for extension in extensions:
+    _require_no_ca(leaf)
+    now = dt.datetime.fromtimestamp(now_ns / SECOND, dt.UTC)
+    if not leaf.not_valid_before_utc <= now < leaf.not_valid_after_utc:
+        raise UnavailableError("its certificate is not valid now: look at the clocks and at the life that it gives")
+    return leaf.public_bytes(serialization.Encoding.PEM)
+
+
+def _require_no_ca(leaf: x509.Certificate) -> None:
+    for extension in leaf.extensions:
         if isinstance(extension.value, x509.BasicConstraints) and extension.value.ca:
             raise UnavailableError("it made the node a CA")
 

@@ -1,0 +1,183 @@
+"""The root is rotated by the real docker client on real hosts, while the cluster is written to: nothing is refused and nobody is lost."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import labs
+import pytest
+from cryptography import x509
+from labs import Cluster, wait
+
+from covey import jointoken
+from manager.ca import certificates
+from node.lab.layout import Host
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module")
+def rooted() -> Iterator[Cluster]:
+    with labs.made("root", 3, 2) as found:
+        yield found
+
+
+class Load:
+    """Writes and reads through every manager, and a look at the nodes, until the block ends; what went wrong is kept."""
+
+    def __init__(self, lab: Cluster) -> None:
+        self.lab = lab
+        self.done = 0
+        self.wrong: list[Any] = []
+        self._stop = threading.Event()
+
+    def _write(self, host: Host) -> None:
+        for number in range(100_000):
+            if self._stop.is_set():
+                return
+            body = {"Name": f"{host.name}-{number}-{time.monotonic_ns()}", "Data": "eA=="}
+            status, answer = self.lab.request("POST", "/configs/create", body, on=host)
+            if status != 201:
+                self.wrong.append((host.name, status, answer))
+                continue
+            status, answer = self.lab.request("DELETE", f"/configs/{answer['ID']}", on=host)
+            if status != 204:
+                self.wrong.append((host.name, status, answer))
+            self.done += 1
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.05):
+            for name, node in self.lab.nodes(on=self.lab.managers[-1]).items():
+                if node["Status"]["State"] != "ready":
+                    self.wrong.append((name, node["Status"]))
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        threads = [threading.Thread(target=self._write, args=(host,)) for host in self.lab.managers]
+        threads.append(threading.Thread(target=self._look))
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join(30)
+        assert not self.wrong, self.wrong[:5]
+
+
+def root_of(lab: Cluster) -> str:
+    return lab.docker("swarm", "ca").out.strip()
+
+
+def trusted(host: Host) -> str:
+    return (host.state / "identity" / "root.crt").read_text().strip()
+
+
+def issuer_ids(lab: Cluster) -> dict[str, bytes]:
+    """By host, the key identifier of who signed its certificate."""
+    found = {}
+    for host in lab.hosts:
+        leaf = x509.load_pem_x509_certificate((host.state / "identity" / "node.crt").read_bytes())
+        found[host.name] = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    return found
+
+
+def sessions(lab: Cluster) -> int:
+    return sum(host.log.read_text().count("began session") for host in lab.hosts)
+
+
+def tls_status(lab: Cluster) -> dict[str, str]:
+    lines = lab.docker("node", "ls", "--format", "{{.Hostname}} {{.TLSStatus}}").lines
+    return dict(line.split(" ", 1) for line in lines)
+
+
+def test_a_rotation_under_load_refuses_nothing_and_loses_nobody(rooted: Cluster) -> None:
+    before, began = root_of(rooted), sessions(rooted)
+    load = Load(rooted)
+    with load.running():
+        wait(lambda: load.done > 10, "writes before")
+        for _ in range(3):
+            said = rooted.docker("swarm", "ca", "--rotate").out
+            at = load.done
+            wait(lambda at=at: load.done > at + 10, "writes after")
+    after = root_of(rooted)
+    assert after != before
+    assert said.strip().endswith(after)
+    assert "desired root digest: sha256:" in said
+    for host in rooted.hosts:
+        wait(lambda host=host: trusted(host) == after, f"{host.name} trusts the new root alone")
+    assert len(set(issuer_ids(rooted).values())) == 1
+    assert set(tls_status(rooted).values()) == {"Ready"}
+    assert sessions(rooted) == began, "no agent lost its session"
+    token = rooted.docker("swarm", "join-token", "-q", "worker").out.strip()
+    assert jointoken.parse(token).digest == jointoken.root_digest(after.encode())
+    info = json.loads(rooted.docker("info", "--format", "{{json .Swarm.Cluster}}").out)
+    assert (info["RootRotationInProgress"], info["TLSInfo"]["TrustRoot"].strip()) == (False, after)
+    pretty = rooted.docker("node", "inspect", "--pretty", rooted.workers[0].name).out
+    assert "TLS Info:" in pretty
+    assert after.splitlines()[1] in pretty
+
+
+def test_a_node_that_is_off_holds_it_up_is_named_and_comes_back_into_the_new_root(rooted: Cluster) -> None:
+    """A worker is off while the others renew; the leader dies in the midst, and its successor ends what it began."""
+    worker = rooted.workers[1]
+    rooted.kill(worker)
+    rooted.docker("swarm", "ca", "--rotate", "--detach")
+    one = rooted.managers[0]
+
+    def held() -> bool:
+        statuses = tls_status(rooted)
+        return {name for name, status in statuses.items() if status != "Ready"} == {worker.name}
+
+    wait(held, "only the host that is off has not renewed")
+    shown = rooted.get("/swarm", on=one)
+    assert shown["RootRotationInProgress"]
+    assert shown["TLSInfo"]["TrustRoot"].count("BEGIN CERTIFICATE") == 2
+    leader = rooted.leader()
+    assert leader is not None
+    rooted.kill(leader)
+    rooted.wait_leader(but=leader, on=next(host for host in rooted.managers if host != leader))
+    rooted.start(leader, worker)
+    wait(lambda: not rooted.get("/swarm")["RootRotationInProgress"], "the rotation is complete")
+    after = root_of(rooted)
+    for host in rooted.hosts:
+        wait(lambda host=host: trusted(host) == after, f"{host.name} trusts the new root alone")
+    rooted.wait_ready()
+
+
+def test_a_persons_own_root_is_taken_with_another_life_and_covey_shows_how_it_goes(
+    rooted: Cluster, tmp_path: Any
+) -> None:
+    own = certificates.create_root("our company", time.time_ns())
+    for name, pem in (("root.pem", own.cert), ("root.key", own.key)):
+        (tmp_path / name).write_bytes(pem)
+    other = certificates.create_root("another", time.time_ns())
+    (tmp_path / "other.key").write_bytes(other.key)
+    files = ("--ca-cert", str(tmp_path / "root.pem"), "--ca-key")
+    refused = rooted.docker("swarm", "ca", "--rotate", *files, str(tmp_path / "other.key"), check=1)
+    assert "do not match" in refused.err
+    assert not rooted.get("/swarm")["RootRotationInProgress"]
+    command = [labs.PYTHON_BIN / "covey", "swarm", "ca", "--rotate", "--cert-expiry", "30h", *files]
+    said = labs.run([*command, tmp_path / "root.key"], env=rooted.environment()).out
+    assert f"rotated TLS certificates: {len(rooted.hosts)}/{len(rooted.hosts)} nodes" in said
+    assert said.strip().endswith(own.cert.decode().strip())
+    assert root_of(rooted) == own.cert.decode().strip()
+    spec = rooted.get("/swarm")["Spec"]["CAConfig"]
+    assert spec["NodeCertExpiry"] == 30 * 3600 * 10**9
+    assert not {"SigningCACert", "SigningCAKey"} & spec.keys()
+    for host in rooted.hosts:
+        leaf = x509.load_pem_x509_certificate((host.state / "identity" / "node.crt").read_bytes())
+        assert (leaf.not_valid_after_utc - leaf.not_valid_before_utc).total_seconds() == 31 * 3600
+    rooted.docker("swarm", "update", "--cert-expiry", "5h")
+
+    def shorter() -> bool:
+        leaf = x509.load_pem_x509_certificate((rooted.workers[0].state / "identity" / "node.crt").read_bytes())
+        return (leaf.not_valid_after_utc - leaf.not_valid_before_utc).total_seconds() == 6 * 3600
+
+    wait(shorter, "a shorter life is taken up")

@@ -1,0 +1,132 @@
+"""An external CA as people run one: Debian's cfssl, over mutual TLS, signs for a cluster that does not have the root's key."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import ipaddress
+import json
+import shutil
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from integration.kept_members import cluster_of, complete, kept_cluster, rotate, update, worker
+from integration.manager_world import eventually, free_port
+
+from covey import trust
+from covey.objects import ExternalCA, replace
+from manager.ca import certificates
+from manager.ca.certificates import RootPair
+
+CFSSL = shutil.which("cfssl")
+pytestmark = pytest.mark.skipif(CFSSL is None, reason="cfssl (Debian package golang-cfssl) is not installed")
+NODES = {"expiry": "48h", "usages": ["digital signature", "server auth", "client auth"]}
+ROOTS = {
+    "expiry": "8760h",
+    "usages": ["cert sign", "crl sign"],
+    "ca_constraint": {"is_ca": True, "max_path_len": 0, "max_path_len_zero": True},
+}
+
+
+def server_certificate(root: RootPair) -> tuple[bytes, bytes]:
+    """For 127.0.0.1, from the root: its certificate and key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.load_pem_x509_certificate(root.cert)
+    signed = (
+        x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(issuer.subject).public_key(key.public_key())
+        .serial_number(x509.random_serial_number()).not_valid_before(issuer.not_valid_before_utc)
+        .not_valid_after(issuer.not_valid_before_utc + dt.timedelta(days=2))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=True)
+        .sign(certificates.signing_key(root.key), hashes.SHA256())
+    )  # fmt: skip
+    return signed.public_bytes(serialization.Encoding.PEM), certificates.key_pem(key)
+
+
+@contextlib.asynccontextmanager
+async def cfssl(folder: Path, root: RootPair, clients: bytes, *, usages: list[str] | None = None) -> AsyncIterator[str]:
+    """A real cfssl that signs for the root and takes requests from whoever the ``clients`` roots vouch for; its URL."""
+    folder.mkdir()
+    policy = {"signing": {"default": {**NODES, **({"usages": usages} if usages else {})}, "profiles": {"CA": ROOTS}}}
+    cert, key = server_certificate(root)
+    for name, data in (
+        ("ca.pem", root.cert), ("ca.key", root.key), ("tls.pem", cert), ("tls.key", key), ("clients.pem", clients),
+        ("policy.json", json.dumps(policy).encode()),
+    ):  # fmt: skip
+        (folder / name).write_bytes(data)
+    port = free_port("127.0.0.1")
+    with (folder / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            str(CFSSL), "serve", "-address", "127.0.0.1", "-port", str(port), "-ca", "ca.pem", "-ca-key", "ca.key",
+            "-config", "policy.json", "-tls-cert", "tls.pem", "-tls-key", "tls.key", "-mutual-tls-ca", "clients.pem",
+            cwd=folder, stderr=log,
+        )  # fmt: skip
+    try:
+        await eventually("cfssl serves", lambda: b"Now listening" in (folder / "log").read_bytes())
+        yield f"https://127.0.0.1:{port}/api/v1/cfssl/sign"
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def to(root: RootPair, *urls: str) -> Any:
+    """The change of settings that rotates to a root whose key an external CA holds."""
+    cas = tuple(ExternalCA(url=url, ca_cert=root.cert) for url in urls)
+    return lambda ca: replace(ca, signing_cert=root.cert, external_cas=cas)
+
+
+async def test_a_cluster_rotates_to_an_external_ca_that_signs_all_from_then_on_and_back_again(tmp_path: Path) -> None:
+    """To cfssl's root (an unreachable one is tried first); hosts join by it; back to a root of the cluster's own, which cfssl cross-signs
+    with its profile "CA".
+    """
+    root = certificates.create_root("outside", time.time_ns())
+    async with kept_cluster() as (world, (host,), (first,), group):
+        own = (await cluster_of(host)).root_ca.cert
+        async with cfssl(tmp_path / "ca", root, own + root.cert) as url:
+            await update(host, to(root, f"https://127.0.0.1:{free_port('127.0.0.1')}/", url))
+            await eventually("the rotation is complete", lambda: complete(host))
+            assert (await cluster_of(host)).root_ca.cert == root.cert
+            joined = await worker(world, host, group)
+            for one in (first, joined):
+                identity = one.identities.require()
+                assert identity.issuer == trust.name_and_key(root.cert)
+                assert identity.not_after_ns - identity.not_before_ns == 48 * 3600 * 10**9, (
+                    "cfssl's policy says how long"
+                )
+
+            back = (await rotate(host)).root_ca.rotation
+            assert back is not None
+            await eventually("the rotation back is complete", lambda: complete(host))
+            assert (await cluster_of(host)).root_ca.cert == back.cert
+            for one in (first, joined):
+                assert one.identities.require().issuer == trust.name_and_key(back.cert)
+                assert len({state.session_id for state in one.states}) == 1
+
+
+async def test_an_external_ca_that_would_refuse_the_nodes_is_found_out_before_anything_changes(tmp_path: Path) -> None:
+    root, other = (certificates.create_root(name, time.time_ns()) for name in ("outside", "other"))
+    async with kept_cluster() as (_, (host,), _members, _group):
+        own = (await cluster_of(host)).root_ca
+        async with (
+            cfssl(tmp_path / "narrow", root, own.cert, usages=["digital signature", "server auth"]) as narrow,
+            cfssl(tmp_path / "stranger", root, other.cert) as stranger,
+            cfssl(tmp_path / "good", root, own.cert) as good,
+        ):
+            for change, words in (
+                (to(root, narrow), "both ends of TLS"),
+                (to(root, stranger), "corresponding to the desired CA certificate"),
+                (to(root, good.replace("/sign", "/nothing")), "not cfssl's"),
+                (to(root), "none is configured for this root"),
+                (to(other, good), "corresponding to the desired CA certificate"),
+            ):
+                with pytest.raises(grpc.aio.AioRpcError, match=words) as caught:
+                    await update(host, change)
+                assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert (await cluster_of(host)).root_ca == own

@@ -1,0 +1,198 @@
+"""Handshakes and renewals while a root is rotated: managers as real processes, real TLS, and members that keep their own certificates."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc import aio
+from integration.kept_members import cluster_of, complete, kept_cluster, roots, rotate, said, update, worker
+from integration.manager_world import eventually
+
+from agent.identity import Identity, Keeper, Wish
+from agent.identity.request import new_key, signing_request
+from covey import trust
+from covey.clock import HOUR, wall_clock
+from covey.errors import UnauthenticatedError
+from covey.objects import replace
+from covey.states import NodeRole
+from manager.ca import certificates
+from manager.ca.certificates import RootPair
+from manager.identity import ManagerIdentity, write_identity
+
+NOW = time.time_ns()
+OLD = certificates.create_root("c", NOW)
+NEW = certificates.create_root("c", NOW)
+CROSSED = certificates.cross_sign(OLD, NEW.cert)
+BOTH = OLD.cert + NEW.cert
+
+
+def member(root: RootPair, trusted: bytes, chain: bytes = b"") -> Identity:
+    key = new_key()
+    pem = certificates.issue(
+        root, signing_request(key), node_id="n", role=NodeRole.MANAGER, cluster_id="c", now_ns=NOW,
+        life_ns=24 * HOUR, chain=chain,
+    )  # fmt: skip
+    return Identity.parse(certificate=pem, key=key, root=trusted)
+
+
+BEFORE = member(OLD, OLD.cert)
+RENEWED = member(NEW, BOTH, CROSSED)
+RENEWED_THAT_TRUSTS_ONLY_THE_OLD = member(NEW, OLD.cert, CROSSED)
+AFTER = member(NEW, NEW.cert)
+RENEWED_BEFORE_THE_END = member(NEW, NEW.cert, CROSSED)
+MEETINGS = [
+    (BEFORE, BEFORE, True),
+    (BEFORE, RENEWED, True),
+    (BEFORE, RENEWED_THAT_TRUSTS_ONLY_THE_OLD, True),
+    (RENEWED, RENEWED, True),
+    (RENEWED, AFTER, True),
+    (RENEWED, RENEWED_BEFORE_THE_END, True),
+    (AFTER, RENEWED_BEFORE_THE_END, True),
+    (BEFORE, AFTER, False),
+    (BEFORE, RENEWED_BEFORE_THE_END, False),
+]
+
+
+def write(folder: Path, one: Identity) -> None:
+    write_identity(folder, certificate=one.certificate, key=one.key, root=one.root)
+
+
+@contextlib.asynccontextmanager
+async def serving(identity: ManagerIdentity) -> AsyncIterator[str]:
+    class Echo(grpc.GenericRpcHandler):
+        def service(self, _details: grpc.HandlerCallDetails) -> Any:
+            async def answer(request: bytes, _context: Any) -> bytes:
+                return request
+
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    server = aio.server()
+    server.add_generic_rpc_handlers((Echo(),))
+    port = server.add_secure_port("127.0.0.1:0", identity.server_credentials(mutual=True))
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(0)
+
+
+async def meets(one: Identity, addr: str) -> bool:
+    async with one.channel(addr) as channel:
+        try:
+            return bool(await channel.unary_unary("/a/b")(b"x", timeout=10))
+        except aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            return False
+
+
+async def test_at_no_moment_of_a_rotation_do_two_members_refuse_each_other(tmp_path: Path) -> None:
+    """Every pair that can meet while it is open or just ended, either of them the server; the server takes new files up as it runs."""
+    write(tmp_path, BEFORE)
+    async with serving(ManagerIdentity(tmp_path)) as addr:
+        for one, other, agree in MEETINGS:
+            for server, client in ((one, other), (other, one)):
+                write(tmp_path, server)
+                assert await meets(client, addr) is agree
+
+
+async def test_new_roots_are_taken_up_by_a_server_whose_certificate_stays(tmp_path: Path) -> None:
+    write(tmp_path, BEFORE)
+    async with serving(ManagerIdentity(tmp_path)) as addr:
+        stranger = replace(AFTER, root=BOTH)
+        assert not await meets(stranger, addr)
+        (tmp_path / "root.crt").write_bytes(BOTH)
+        assert await meets(stranger, addr)
+
+
+async def test_a_member_that_does_not_renew_holds_the_rotation_up_and_others_join_meanwhile() -> None:
+    """It is off while the others renew; a host joins with the old root's token; when the first is back the rotation ends, and only
+    tokens with the new root's digest are good.
+    """
+    async with kept_cluster() as (world, (host,), (first,), group):
+        absent = await worker(world, host, group, kept=False)
+        await absent.end()
+        token = (await host.tokens())[NodeRole.WORKER]
+        rotating = await rotate(host)
+        assert rotating.root_ca.rotation is not None
+        assert rotating.root_ca.rotation.key == b""
+        await eventually(
+            "the manager has renewed", lambda: first.identities.require().issuer != absent.identities.require().issuer
+        )
+        newcomer = await worker(world, host, group, token)
+        assert (roots(first), roots(newcomer)) == (2, 2)
+        assert newcomer.identities.require().issuer == first.identities.require().issuer
+        assert (await cluster_of(host)).root_ca.rotation is not None
+        ids = {first.node_id, newcomer.node_id}
+        wanted = first.identities.require().tls
+        await eventually("both have said so", lambda: said(host, ids, wanted))
+
+        absent.keep([host.mtls_addr], group)
+        await eventually("the rotation is complete", lambda: complete(host))
+        for one in (first, newcomer, absent):
+            await eventually("the new root alone is trusted", lambda one=one: roots(one) == 1)
+        with pytest.raises(UnauthenticatedError, match="does not match"):
+            await worker(world, host, group, token)
+        assert roots(await worker(world, host, group)) == 1
+        assert len({state.session_id for state in first.states}) == 1, "nobody's session ended for it"
+
+
+async def test_a_second_rotation_replaces_the_first_and_the_old_root_given_again_ends_it() -> None:
+    own = certificates.create_root("ours", time.time_ns())
+    async with kept_cluster() as (world, (host,), (first,), group):
+
+        async def give_own() -> None:
+            await update(host, lambda ca: replace(ca, signing_cert=own.cert, signing_key=own.key))
+
+        await give_own()
+        await eventually("the root is ours", lambda: complete(host))
+        absent = await worker(world, host, group, kept=False)
+        await absent.end()
+        one = (await rotate(host)).root_ca.rotation
+        await eventually("its target is trusted", lambda: one.cert in first.identities.require().root)
+        two = (await rotate(host)).root_ca.rotation
+        assert two.cert != one.cert
+        await eventually("only its successor's is", lambda: first.identities.require().root == own.cert + two.cert)
+        await give_own()
+        wanted = trust.name_and_key(own.cert)
+        await eventually("all is as before", lambda: first.identities.require().issuer == wanted)
+        await eventually("ours alone is trusted", lambda: first.identities.require().root == own.cert)
+        after = await cluster_of(host)
+        assert (after.root_ca.cert, after.root_ca.rotation) == (own.cert, None)
+        assert (after.spec.ca.signing_cert, after.spec.ca.signing_key) == (b"", b"")
+        absent.keep([host.mtls_addr], group)
+        await eventually("the other one came back", lambda: len(absent.states) > 1)
+
+
+async def test_a_shorter_life_is_taken_up_at_once_and_a_certificate_past_half_its_life_is_renewed() -> None:
+    async with kept_cluster() as (_, (host,), (first,), _group):
+        before = first.identities.require()
+        await update(host, lambda ca: replace(ca, node_cert_expiry_ns=2 * HOUR))
+        await eventually("a shorter life", lambda: first.identities.require().not_after_ns < before.not_after_ns)
+        short = first.identities.require()
+        assert short.not_after_ns - short.not_before_ns == 3 * HOUR, "two hours, and one that it is backdated"
+        assert short.key == before.key
+        renewed: list[int] = []
+        wish = Wish(
+            roots=short.root,
+            issuer=short.issuer,
+            life_ns=2 * HOUR,
+        )
+        later = Keeper(
+            first.identities,
+            lambda: [host.mtls_addr],
+            lambda: renewed.append(first.identities.require().not_before_ns),
+            clock=lambda: wall_clock() + 96 * HOUR // 60,
+        )
+        later.want(wish)
+        task = asyncio.create_task(later.run())
+        await eventually("renewed at four fifths", lambda: renewed)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
