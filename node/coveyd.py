@@ -64,12 +64,14 @@ async def serve(options: Options) -> None:
     from engine.serve import serving
     from node.membership import Membership
     from node.record import RecordFile
+    from node.store import require_same_store
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     record = RecordFile(options.state_dir).load()
+    require_same_store(options, record)
     agent = Agent(
         AgentConfig(
             state_dir=options.state_dir,

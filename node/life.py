@@ -26,6 +26,7 @@ from covey.states import NodeAvailability, NodeRole
 from coveypb.v1 import dispatcher_pb2
 from engine.ports import ManagerPeer
 from manager.config import ManagerConfig, ManagerMode
+from manager.etcd.target import forget_key
 from manager.keys import file
 from manager.swap import has_state
 from node import addresses
@@ -178,7 +179,10 @@ class Life:
         node = codec.from_wire(Node, state.node)
         self.peers = tuple(ManagerPeer(node_id=manager.node_id, addr=manager.addr) for manager in state.managers)
         self._agent.told(node)
-        self._save(managers=tuple(peer.addr for peer in self.peers) or self.record.managers, role=node.role)
+        store = self._options.store if node.role is NodeRole.MANAGER and self.manager_runs else self.record.store
+        self._save(
+            managers=tuple(peer.addr for peer in self.peers) or self.record.managers, role=node.role, store=store
+        )
         self._wanted_role.set(node.role)
         self._keeper.want(
             Wish(
@@ -235,10 +239,15 @@ class Life:
             demoted.cancel()
 
     def _is_member(self) -> bool:
-        """Whether there is a manager's log to go on with."""
+        """Whether there is a manager's state to go on with; in etcd there is one for a node that served before."""
+        if self._options.store:
+            return self._mode is None and bool(self.record.store)
         return has_state(self._options.state_dir / "manager" / "raft")
 
     async def _forget_log(self) -> None:
+        """What a manager kept on this host; also the key with which managers seal what they keep in etcd."""
+        forget_key(self._identities.folder)
+        self._save(store="")
         """All of a manager but its keys: this node's own key lies under them until it is a worker's."""
         folder = self._options.state_dir / "manager"
         await asyncio.to_thread(_clear, folder, but=file.NAME)
@@ -283,6 +292,10 @@ class Life:
             subnet_size=bootstrap.subnet_size,
             data_path_port=bootstrap.data_path_port,
             restore_path=bootstrap.restore_path,
+            store=options.store,
+            store_ca=options.store_ca,
+            store_cert=options.store_cert,
+            store_key=options.store_key,
             log_level=options.log_level,
         )
 

@@ -29,6 +29,7 @@ from node.life import Bootstrap, Life
 from node.options import Options
 from node.received import received
 from node.record import NodeRecord, RecordFile
+from node.store import refuse_with_store
 from node.vault import Vault
 
 ALREADY = 'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
@@ -155,6 +156,8 @@ class Membership:
             UnavailableError: it is in one already, or the manager did not come up.
             InvalidArgumentError: no address to advertise can be told.
         """
+        if request.force_new_cluster:
+            refuse_with_store(self._options, "--force-new-cluster")
         if request.force_new_cluster and self._records.load() is not None:
             await self._to_the_end(self._found_anew(request))
             return self.node_id
@@ -162,7 +165,12 @@ class Membership:
         async with self._busy:
             advertise, listen = await self._address(request.advertise_addr, request.listen_addr)
             record = NodeRecord(
-                node_id=new_id(), cluster_id="", role=NodeRole.MANAGER, advertise_addr=advertise, listen_addr=listen
+                node_id=new_id(),
+                cluster_id="",
+                role=NodeRole.MANAGER,
+                advertise_addr=advertise,
+                listen_addr=listen,
+                store=self._options.store,
             )
             bootstrap = Bootstrap(
                 spec=request.spec,
@@ -246,6 +254,7 @@ class Membership:
         Raises:
             UnavailableError: it is in a cluster, the backup or its key is not good, or the manager did not come up. Nothing has changed.
         """
+        refuse_with_store(self._options, "a restore")
         self._refuse_second()
         async with self._busy:
             advertise, listen = await self._address(request.advertise_addr, request.listen_addr)

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from covey.errors import InvalidArgumentError
+from manager.etcd import target
 from node.addresses import JOIN_PORT
 
 MTLS_PORT = 2378
@@ -14,7 +15,8 @@ MTLS_PORT = 2378
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """``advertise_addr`` is what this host advertises when a user names nothing; empty: find it. ``labels`` are this host's own, for
-    constraints such as ``engine.labels.disk==ssd``.
+    constraints such as ``engine.labels.disk==ssd``. ``store`` is where this node's manager keeps the cluster's state, empty: with itself;
+    the three after it are files.
     """
 
     state_dir: Path
@@ -25,6 +27,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     join_port: int = JOIN_PORT
     mtls_port: int = MTLS_PORT
     labels: dict[str, str] = {}
+    store: str = ""
+    store_ca: str = ""
+    store_cert: str = ""
+    store_key: str = ""
     log_level: str = "info"
 
 
@@ -32,7 +38,7 @@ def parse(arguments: Sequence[str]) -> Options:
     """The options of a command line; prints help and exits where asked.
 
     Raises:
-        InvalidArgumentError: ``--host`` is no Unix socket, or a label is none.
+        InvalidArgumentError: ``--host`` is no Unix socket, a label is none, or ``--store`` cannot be right.
     """
     parser = argparse.ArgumentParser(prog="coveyd", description="The daemon of a Covey host.")
     parser.add_argument(
@@ -53,6 +59,15 @@ def parse(arguments: Sequence[str]) -> Options:
         metavar="KEY=VALUE",
         help="a label of this host, engine.labels.KEY in constraints",
     )
+    parser.add_argument(
+        "--store",
+        default="",
+        metavar=target.FORM,
+        help="keep the cluster's state in an etcd instead of in the managers; the same for all managers",
+    )
+    parser.add_argument("--store-ca", default="", metavar="FILE", help="authority of etcd's certificates: TLS")
+    parser.add_argument("--store-cert", default="", metavar="FILE", help="certificate that this host shows to etcd")
+    parser.add_argument("--store-key", default="", metavar="FILE", help="its key")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     found = parser.parse_args(arguments)
     host = found.host or f"unix://{found.run_dir}/covey.sock"
@@ -69,8 +84,24 @@ def parse(arguments: Sequence[str]) -> Options:
         join_port=found.join_port,
         mtls_port=found.mtls_port,
         labels=_labels(found.label),
+        **_store(found),
         log_level=found.log_level,
     )
+
+
+def _store(found: argparse.Namespace) -> dict[str, str]:
+    """The four options of a store outside of the managers, files by their whole paths.
+
+    Raises:
+        InvalidArgumentError: they do not fit together; UnsupportedError.
+    """
+    files = {name: getattr(found, name) for name in ("store_ca", "store_cert", "store_key")}
+    if found.store:
+        target.parse(found.store, ca_file=files["store_ca"], cert_file=files["store_cert"], key_file=files["store_key"])
+    elif any(files.values()):
+        raise InvalidArgumentError("--store-ca, --store-cert and --store-key go with --store: name the store")
+    paths = {name: str(Path(file).absolute()) if file else "" for name, file in files.items()}
+    return {"store": found.store, **paths}
 
 
 def _labels(texts: Sequence[str]) -> dict[str, str]:

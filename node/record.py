@@ -10,7 +10,9 @@ from covey.states import NodeRole
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """This host's place in its cluster. ``managers`` are HOST:PORT of mTLS listeners, as the last session told them."""
+    """This host's place in its cluster. ``managers`` are HOST:PORT of mTLS listeners, as the last session told them; ``store`` is what
+    ``--store`` said while this node's manager served last, empty for a manager that keeps the cluster's state itself.
+    """
 
     node_id: str
     cluster_id: str
@@ -18,6 +20,7 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
     advertise_addr: str = ""
     listen_addr: str = "0.0.0.0"
     managers: tuple[str, ...] = ()
+    store: str = ""
 
 
 class RecordFile:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 from covey.clock import wall_clock
@@ -56,8 +55,12 @@ async def _entered(config: ManagerConfig, keeper: KeyKeeper, client: Client) -> 
     if config.mode is ManagerMode.BOOTSTRAP and key is None:
         key = sealing.new_key()
         cluster, node = founders(config, keeper, wall_clock())
-        await founding.found(client, Sealer(key, cluster.id), cluster, node, config.addr)
         sealing.save_key(folder, keeper.lying(key))
+        try:
+            await founding.found(client, Sealer(key, cluster.id), cluster, node, config.addr)
+        except BaseException:
+            target.forget_key(folder)
+            raise
         return ManagerIdentity(folder, keeper.unseal), key
     identity = ManagerIdentity(folder, keeper.unseal)
     if key is None:
@@ -151,8 +154,3 @@ class _NoRaft:
         raise ConflictError(f"this cluster keeps its state in etcd: start coveyd with --store {self._store}")
 
     Exchange = SendSnapshot = Join = Leave = _refuse
-
-
-def forget_key(identity_dir: Path) -> None:
-    """A manager that is none any more has no use for the key."""
-    (identity_dir / sealing.KEY_FILE).unlink(missing_ok=True)

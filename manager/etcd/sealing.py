@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from covey.errors import ConflictError
+from manager.etcd.target import KEY_FILE
 from manager.identity import write_file
 
 KEY_BYTES = 32
-KEY_FILE = "store.key"
 OVERHEAD_BYTES = 41
 _VERSION = b"\x01"
 _SALT_BYTES = 16

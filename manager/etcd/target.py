@@ -1,4 +1,4 @@
-"""Where the cluster's state lies when it lies in etcd: what ``coveyd --store`` says. Pure; read by the daemon and by its manager.
+"""Where the cluster's state lies when it lies in etcd: what ``coveyd --store`` says. Read by the daemon and by its manager; loads no gRPC.
 
 Law: what cannot be used is refused by name before anything is begun.
 """
@@ -6,6 +6,7 @@ Law: what cannot be used is refused by name before anything is begun.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import msgspec
 
@@ -14,6 +15,8 @@ from covey.errors import InvalidArgumentError, UnsupportedError
 DEFAULT_PREFIX = "/covey"
 MAX_PREFIX = 64
 MAX_ENDPOINTS = 16
+KEY_FILE = "store.key"
+"""Beside the node's identity: what opens the cluster's state. The daemon takes it away when this node is a manager no more."""
 FORM = "etcd://HOST:PORT[,HOST:PORT...][/PREFIX]"
 _ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})\Z")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._-]+)+\Z")
@@ -33,11 +36,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return f"{'etcds' if self.tls else 'etcd'}://{','.join(self.endpoints)}{self.prefix}"
 
 
-def parse(store: str, *, ca_file: str = "", cert_file: str = "", key_file: str = "") -> Target:
-    """The target of ``--store`` and the files of ``--store-ca``, ``--store-cert`` and ``--store-key``.
+def parse_location(store: str) -> Target:
+    """The target of ``--store`` alone.
 
     Raises:
-        InvalidArgumentError: one of them cannot be right; UnsupportedError: passwords. Both name the option.
+        InvalidArgumentError: it cannot be right; UnsupportedError: passwords.
     """
     scheme, found, rest = store.partition("://")
     if not found or scheme not in {"etcd", "etcds"}:
@@ -59,21 +62,29 @@ def parse(store: str, *, ca_file: str = "", cert_file: str = "", key_file: str =
         raise InvalidArgumentError(
             f"--store {store}: a prefix is up to {MAX_PREFIX - 1} letters, digits, dots, dashes, underlines and slashes"
         )
+    return Target(endpoints=endpoints, prefix=prefix, tls=scheme == "etcds")
+
+
+def parse(store: str, *, ca_file: str = "", cert_file: str = "", key_file: str = "") -> Target:
+    """The target of ``--store`` and the files of ``--store-ca``, ``--store-cert`` and ``--store-key``.
+
+    Raises:
+        InvalidArgumentError: one of them cannot be right; UnsupportedError: passwords. Both name the option.
+    """
+    location = parse_location(store)
     if bool(cert_file) != bool(key_file):
         raise InvalidArgumentError("--store-cert and --store-key belong together: give both or none")
     if cert_file and not ca_file:
         raise InvalidArgumentError(
             "--store-cert needs --store-ca: the certificate authority of etcd's own certificates"
         )
-    if scheme == "etcds" and not ca_file:
+    if location.tls and not ca_file:
         raise InvalidArgumentError(
             "an etcds:// store needs --store-ca: the certificate authority of etcd's certificates"
         )
-    return Target(
-        endpoints=endpoints,
-        prefix=prefix,
-        tls=bool(ca_file),
-        ca_file=ca_file,
-        cert_file=cert_file,
-        key_file=key_file,
-    )
+    return msgspec.structs.replace(location, tls=bool(ca_file), ca_file=ca_file, cert_file=cert_file, key_file=key_file)
+
+
+def forget_key(identity_dir: Path) -> None:
+    """A node that is a manager no more has no use for the key."""
+    (identity_dir / KEY_FILE).unlink(missing_ok=True)

@@ -36,11 +36,21 @@ def main() -> None:
 @click.option("--managers", default=3, show_default=True, type=click.IntRange(1, 9))
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(0, 8))
 @click.option("--no-cluster", is_flag=True, help="Only the hosts and their daemons.")
-def up(name: str, managers: int, workers: int, *, no_cluster: bool) -> None:
-    lab = Lab(name, managers, workers)
+@click.option(
+    "--store", default="", metavar="etcd[:MEMBERS]", help="Keep the managers' state in an etcd on the lab's switch."
+)
+def up(name: str, managers: int, workers: int, *, no_cluster: bool, store: str) -> None:
+    lab = Lab(name, managers, workers, _etcd_members(store))
     cluster.up(lab, form=not no_cluster)
     for host in lab.hosts:
         click.echo(host.name)
+
+
+def _etcd_members(store: str) -> int:
+    word, colon, count = store.partition(":")
+    if store and (word != "etcd" or (colon and not count.isdigit())):
+        raise click.BadParameter(f"{store!r} is neither etcd nor etcd:MEMBERS", param_hint="--store")
+    return int(count or 1) if store else 0
 
 
 @main.command(help="Remove a lab and everything in it.")

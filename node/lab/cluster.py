@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from covey.errors import AlreadyExistsError, CoveyError, DeadlineError, InvalidArgumentError, NotFoundError
-from node.lab import api, wiring
+from node.lab import api, etcd, wiring
 from node.lab import host as machine
 from node.lab.layout import CGROUP_ROOT, LAB_ROOT, Host, Lab, check
 
@@ -61,6 +61,7 @@ def up(lab: Lab, *, form: bool = True) -> None:
     lab.record.write_bytes(msgspec.json.encode(lab))
     try:
         wiring.make_switch(lab)
+        etcd.start_all(lab)
         for host in lab.hosts:
             wiring.plug_in(lab, host)
         with ThreadPoolExecutor(max_workers=len(lab.hosts)) as pool:
@@ -136,6 +137,7 @@ def down(lab: Lab) -> None:
     """Remove the lab: processes, mounts, namespaces, cgroups, disks. Works on a lab that is half there."""
     for host in lab.hosts:
         machine.power_off(host)
+    etcd.remove_all(lab)
     for host in lab.hosts:
         wiring.unplug(lab, host)
     wiring.remove_switch(lab)

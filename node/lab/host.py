@@ -35,12 +35,12 @@ def init_pid(host: Host) -> int | None:
     """The machine's pid of the host's process 1, None if the host is dead."""
     try:
         pid, started = host.init_pid_file.read_text().split()
-        return int(pid) if _start_time(int(pid)) == started else None
+        return int(pid) if start_time(int(pid)) == started else None
     except (OSError, ValueError):
         return None
 
 
-def _start_time(pid: int) -> str:
+def start_time(pid: int) -> str:
     """Field 22 of /proc/PID/stat: with it a recycled pid is told from the one that was recorded."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
 
@@ -72,7 +72,7 @@ def boot(host: Host) -> None:
 
     wait_until(ready, f"starting host {host.name}", START_SECONDS)
     pid = int(children.read_text().split()[0])
-    host.init_pid_file.write_text(f"{pid} {_start_time(pid)}\n")
+    host.init_pid_file.write_text(f"{pid} {start_time(pid)}\n")
 
 
 def inside(host: Host, command: Sequence[str]) -> list[str]:
@@ -97,6 +97,8 @@ def start_daemon(host: Host) -> None:
     coveyd = str(Path(sys.executable).with_name("coveyd"))
     arguments = ["--state-dir", str(host.state), "--run-dir", "/run/covey", "--host", f"unix://{host.socket}"]
     more = ["--cgroup-parent", host.cgroup, "--advertise-addr", host.address]
+    if host.store:
+        more += ["--store", host.store]
     with host.log.open("ab") as log:
         subprocess.run(
             inside(host, ["setsid", "--fork", coveyd, *arguments, *more]),

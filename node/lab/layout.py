@@ -8,6 +8,8 @@ import msgspec
 from covey.errors import InvalidArgumentError
 
 MAX_HOSTS = 9
+MAX_ETCD = 5
+ETCD_PORT = 2379
 LAB_ROOT = Path("/var/lib/covey-lab")
 CGROUP_ROOT = "/covey-lab"
 SUBNET = "192.168.77"
@@ -15,11 +17,43 @@ GATEWAY = f"{SUBNET}.254"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,23}\Z")
 
 
-class Host(msgspec.Struct, frozen=True):
-    """One host of a lab; ``number`` counts from 1, managers first."""
+class EtcdMember(msgspec.Struct, frozen=True):
+    """One member of the etcd on the lab's switch; ``number`` counts from 1."""
 
     lab: str
     number: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.lab}-etcd-{self.number}"
+
+    @property
+    def port(self) -> int:
+        return ETCD_PORT + 10 * (self.number - 1)
+
+    @property
+    def client_url(self) -> str:
+        return f"http://{GATEWAY}:{self.port}"
+
+    @property
+    def peer_url(self) -> str:
+        return f"http://{GATEWAY}:{self.port + 1}"
+
+    @property
+    def folder(self) -> Path:
+        return LAB_ROOT / self.lab / self.name
+
+    @property
+    def pid_file(self) -> Path:
+        return self.folder / "pid"
+
+
+class Host(msgspec.Struct, frozen=True):
+    """One host of a lab; ``number`` counts from 1, managers first. ``store`` is what its daemon gets as ``--store``."""
+
+    lab: str
+    number: int
+    store: str = ""
 
     @property
     def name(self) -> str:
@@ -84,15 +118,26 @@ class Host(msgspec.Struct, frozen=True):
 
 
 class Lab(msgspec.Struct, frozen=True):
-    """A lab as its folder records it."""
+    """A lab as its folder records it. ``etcd`` is how many members keep the managers' state; 0: the managers do."""
 
     name: str
     managers: int
     workers: int
+    etcd: int = 0
 
     @property
     def hosts(self) -> tuple[Host, ...]:
-        return tuple(Host(self.name, number) for number in range(1, self.managers + self.workers + 1))
+        return tuple(Host(self.name, number, self.store) for number in range(1, self.managers + self.workers + 1))
+
+    @property
+    def etcd_members(self) -> tuple[EtcdMember, ...]:
+        return tuple(EtcdMember(self.name, number) for number in range(1, self.etcd + 1))
+
+    @property
+    def store(self) -> str:
+        """What ``coveyd --store`` takes."""
+        endpoints = ",".join(f"{GATEWAY}:{member.port}" for member in self.etcd_members)
+        return f"etcd://{endpoints}/covey" if endpoints else ""
 
     @property
     def folder(self) -> Path:
@@ -118,6 +163,8 @@ def check(lab: Lab) -> None:
         raise InvalidArgumentError(
             f"lab name {lab.name!r} is not valid: use up to 24 small letters, digits and dashes, a letter first"
         )
+    if not 0 <= lab.etcd <= MAX_ETCD:
+        raise InvalidArgumentError(f"the etcd of a lab has 1 to {MAX_ETCD} members, not {lab.etcd}")
     if lab.managers < 1 or lab.workers < 0 or lab.managers + lab.workers > MAX_HOSTS:
         raise InvalidArgumentError(
             f"a lab has 1 to {MAX_HOSTS} hosts with at least one manager, not {lab.managers} managers and {lab.workers} workers"

@@ -1,0 +1,103 @@
+"""The etcd of a lab whose managers keep their state there: one process a member, on the switch, where all hosts reach it.
+
+Law: as for hosts, what is true is read from the kernel and from files; a member's data stay when it dies. Blocking.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from covey.errors import NotFoundError
+from node.lab.host import start_time, wait_until
+from node.lab.layout import GATEWAY, EtcdMember, Lab
+
+READY_SECONDS = 30.0
+STOP_SECONDS = 10.0
+
+
+def start_all(lab: Lab) -> None:
+    """Every member, and wait until all answer.
+
+    Raises:
+        NotFoundError: etcd is not installed; DeadlineError: they do not come up.
+    """
+    if lab.etcd and not (shutil.which("etcd") and shutil.which("etcdctl")):
+        raise NotFoundError("a lab on etcd needs etcd and etcdctl: apt-get install etcd-server etcd-client")
+    for member in lab.etcd_members:
+        start(lab, member)
+    for member in lab.etcd_members:
+        wait_until(lambda member=member: answers(lab, member), f"etcd member {member.name}", READY_SECONDS)  # type: ignore[misc]
+
+
+def start(lab: Lab, member: EtcdMember) -> None:
+    """One member, with its data of before."""
+    member.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    cluster = ",".join(f"{one.name}={one.peer_url}" for one in lab.etcd_members)
+    command = [
+        "etcd", "--name", member.name, "--data-dir", str(member.folder / "data"),
+        "--listen-client-urls", member.client_url, "--advertise-client-urls", member.client_url,
+        "--listen-peer-urls", member.peer_url, "--initial-advertise-peer-urls", member.peer_url,
+        "--initial-cluster", cluster, "--initial-cluster-token", lab.name, "--log-level", "error",
+    ]  # fmt: skip
+    with (member.folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            ["nsenter", f"--net=/run/netns/{lab.switch}", "--", *command],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
+        )  # fmt: skip
+    member.pid_file.write_text(f"{process.pid} {start_time(process.pid)}\n")
+
+
+def answers(lab: Lab, member: EtcdMember) -> bool:
+    """Whether the member takes part in a quorum."""
+    done = subprocess.run(
+        ["nsenter", f"--net=/run/netns/{lab.switch}", "--", "etcdctl", f"--endpoints={GATEWAY}:{member.port}", "get", "ready"],
+        env={**os.environ, "ETCDCTL_API": "3"}, capture_output=True, check=False, timeout=30,
+    )  # fmt: skip
+    return done.returncode == 0
+
+
+def pid(member: EtcdMember) -> int | None:
+    """The member's process, None if it is dead."""
+    try:
+        number, started = member.pid_file.read_text().split()
+        return int(number) if start_time(int(number)) == started and not _is_zombie(int(number)) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _is_zombie(number: int) -> bool:
+    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def send(member: EtcdMember, number: signal.Signals) -> None:
+    """A signal: STOP lets it hang, CONT lets it go on.
+
+    Raises:
+        NotFoundError: it is dead.
+    """
+    found = pid(member)
+    if found is None:
+        raise NotFoundError(f"etcd member {member.name} is not running")
+    os.kill(found, number)
+
+
+def kill(member: EtcdMember) -> None:
+    """SIGKILL; its data stay. No effect when it is dead."""
+    found = pid(member)
+    if found is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(found, signal.SIGKILL)
+    wait_until(lambda: pid(member) is None, f"the end of etcd member {member.name}", STOP_SECONDS)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(found, 0)
+
+
+def remove_all(lab: Lab) -> None:
+    """Processes and data of all members."""
+    for member in lab.etcd_members:
+        kill(member)
+        shutil.rmtree(member.folder, ignore_errors=True)
