@@ -25,6 +25,8 @@ from covey.objects.assignment import AssignmentChange
 from covey.objects.base import Struct
 from covey.states import NodeRole
 from coveypb.v1 import control_pb2, control_pb2_grpc
+from manager.keys.handed import told
+from node.vault import Vault
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 40.0
@@ -58,7 +60,9 @@ class ManagerHost:
         self.join_addr = f"{addr}:{join_port}"
         self.mtls_addr = f"{addr}:{mtls_port}"
         self._ports = {"join_port": join_port, "mtls_port": mtls_port}
-        self.identities = IdentityStore(folder / "state")
+        self.vault = Vault(folder / "state")
+        self.identities = IdentityStore(folder / "state", self.vault.unseal)
+        self._hearing: asyncio.Task[None] | None = None
         self.process: asyncio.subprocess.Process | None = None
         self.log = folder / "manager.log"
 
@@ -82,10 +86,26 @@ class ManagerHost:
                 sys.executable, "-m", "manager.main", "--config", str(config),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log, cwd=ROOT,
             )  # fmt: skip
-        assert self.process.stdout is not None
+        assert self.process.stdin is not None
+        if self.vault.handed.unlock_keys:
+            self.process.stdin.write(self.vault.handed.line())
+        ready = asyncio.Event()
+        self._hearing = asyncio.create_task(self._hear(self.process, ready))
         async with asyncio.timeout(READY_SECONDS):
-            line = await self.process.stdout.readline()
-        assert line == b"ready\n", f"the manager at {self.addr} did not start:\n{self.log.read_text()[-4000:]}"
+            await asyncio.wait(
+                {self._hearing, said := asyncio.ensure_future(ready.wait())}, return_when=asyncio.FIRST_COMPLETED
+            )
+            said.cancel()
+        assert ready.is_set(), f"the manager at {self.addr} did not start:\n{self.log.read_text()[-4000:]}"
+
+    async def _hear(self, process: asyncio.subprocess.Process, ready: asyncio.Event) -> None:
+        """What the process tells, to its end."""
+        assert process.stdout is not None
+        while line := await process.stdout.readline():
+            if key := told(line):
+                self.vault.learn(key)
+            elif line == b"ready\n":
+                ready.set()
 
     async def kill(self) -> None:
         if self.process is not None:
@@ -93,6 +113,8 @@ class ManagerHost:
                 self.process.kill()
             await self.process.wait()
             self.process = None
+        if self._hearing is not None:
+            await self._hearing
 
     def forget_log(self) -> None:
         """As a daemon does whose manager was removed."""

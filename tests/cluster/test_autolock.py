@@ -1,0 +1,248 @@
+"""Managers under lock and key, by the real docker client: what a stolen disk says, who gets in with which key, and rotation under load."""
+
+import base64
+import re
+import secrets
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import labs
+import pytest
+from cryptography.hazmat.primitives import serialization
+from labs import Cluster
+
+from covey import unlockkey
+from manager.keys import file, node_key
+from node.lab import cluster as lab_cluster
+from node.lab.layout import Host
+
+pytestmark = pytest.mark.root
+
+KEY = re.compile(r"SWMKEY-1-[A-Za-z0-9+/]{43}")
+SECRET = secrets.token_hex(24)
+LOCKED = "Swarm is encrypted and needs to be unlocked before it can be used."
+
+
+@pytest.fixture(scope="module")
+def locked(images: Path) -> Iterator[Cluster]:
+    """Three managers; the founder is locked from its first byte, the others as they come in."""
+    with labs.made("autolock", 3, form=False, archive=images) as found:
+        one, *others = found.hosts
+        out = found.docker("swarm", "init", "--autolock", "--advertise-addr", one.address, on=one).out
+        assert KEY.search(out), out
+        token = found.docker("swarm", "join-token", "-q", "manager", on=one).out.strip()
+        for host in others:
+            found.docker(
+                "swarm", "join", "--token", token, "--advertise-addr", host.address, f"{one.address}:2377", on=host
+            )
+        found.wait_ready()
+        yield found
+
+
+def key_of(locked: Cluster, host: Host) -> str:
+    return locked.docker("swarm", "unlock-key", "-q", on=host).out.strip()
+
+
+def state(locked: Cluster, host: Host) -> str:
+    return str(locked.get("/info", on=host)["Swarm"]["LocalNodeState"])
+
+
+def unlock(locked: Cluster, host: Host, key: str, *, check: int = 0) -> labs.Ran:
+    return locked.docker("swarm", "unlock", on=host, stdin=f"{key}\n".encode(), check=check)
+
+
+def settled(host: Host, key: str) -> bool:
+    """Whether everything on the host lies under this key and one data key."""
+    try:
+        keys = file.read(host.state / "manager" / "keys", (key,) if key else ())
+    except file.LockedError:
+        return False
+    lying = node_key.sealed_with((host.state / "identity" / "node.key").read_bytes())
+    return keys is not None and not keys.old and keys.unlock_key == key and lying == (keys.ring.current if key else 0)
+
+
+def forms(secret: bytes) -> list[bytes]:
+    """A secret as it may lie in a file. Of base64 only what does not depend on where the text began."""
+    found = [secret, secret.hex().encode(), secret.hex().upper().encode()]
+    for begin in range(3):
+        whole = base64.b64encode(secret[begin : begin + (len(secret) - begin) // 3 * 3])
+        found += [whole, base64.urlsafe_b64encode(base64.b64decode(whole))]
+    return found
+
+
+def private_forms(pem: bytes) -> list[bytes]:
+    key = serialization.load_pem_private_key(pem, None)
+    number = key.private_numbers().private_value.to_bytes(32, "big")  # type: ignore[union-attr]
+    der = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return [*forms(number), *forms(der), pem.splitlines()[1]]
+
+
+def test_a_stolen_disk_says_nothing(locked: Cluster) -> None:
+    """1. Secrets, configs and a task that uses them. 2. The power of a manager is cut. 3. Every file of its disk is searched."""
+    one = locked[1]
+    locked.docker("secret", "create", "word", "-", stdin=SECRET.encode(), on=one)
+    locked.docker("config", "create", "setting", "-", stdin=f"config {SECRET}".encode(), on=one)
+    locked.service("user", "--secret", "word", "--config", "setting", "--mode", "global")
+    locked.running("user", 3)
+    key = key_of(locked, one)
+    for host in locked.hosts:
+        labs.wait(lambda host=host: settled(host, key), f"{host.name} locked")
+    tokens = locked.get("/swarm", on=one)["JoinTokens"]
+    for victim in (one, locked[3]):
+        keys = file.read(victim.state / "manager" / "keys", (key,))
+        assert keys is not None
+        path = victim.state / "identity" / "node.key"
+        pem = node_key.unseal(keys.ring, path, path.read_bytes())
+        locked.kill(victim)
+        secret = [SECRET.encode(), key.encode(), unlockkey.parse(key), *keys.ring.keys.values()]
+        secret += [token.rpartition("-")[2].encode() for token in tokens.values()]
+        wanted = [form for one in secret for form in forms(one)] + private_forms(pem)
+        files = [path for path in victim.folder.rglob("*") if path.is_file() and not path.is_symlink()]
+        assert victim.log in files, "the daemon's log is searched too"
+        said = [(path, form) for path in files for content in [path.read_bytes()] for form in wanted if form in content]
+        assert not said
+        assert not [path for path in files if b"PRIVATE KEY" in path.read_bytes()], (
+            "no key of any kind, the root's neither"
+        )
+        locked.start(victim)
+        assert state(locked, victim) == "locked"
+        unlock(locked, victim, key)
+        locked.wait_ready()
+
+
+def test_a_manager_that_starts_is_locked_until_it_gets_its_key_and_votes_again_then(locked: Cluster) -> None:
+    two, three = locked[2], locked[3]
+    key = key_of(locked, locked[1])
+    locked.running("user", 3)
+    before = locked.covey_containers(two)
+    lab_cluster.crash(two)
+    locked.start(two)
+    assert state(locked, two) == "locked"
+    assert locked.covey_containers(two) == before, "what runs goes on"
+    for command in (("node", "ls"), ("service", "ls"), ("secret", "ls"), ("swarm", "unlock-key")):
+        assert LOCKED in locked.docker(*command, on=two, check=1).err
+    status, body = locked.request("GET", "/nodes", on=two)
+    assert status == 503
+    assert LOCKED in body["message"]
+    assert "already part of a swarm" in locked.docker("swarm", "init", on=two, check=1).err
+    assert "encrypted and locked" in locked.docker("swarm", "leave", on=two, check=1).err
+    assert "invalid key provided" in unlock(locked, two, unlockkey.generate(), check=1).err
+    assert "invalid key string" in unlock(locked, two, "sesame", check=1).err
+    status, _ = locked.request("POST", "/swarm/unlock", {"UnlockKey": unlockkey.generate()}, on=two)
+    assert status == 400
+    assert state(locked, two) == "locked"
+    assert unlock(locked, two, key).err == ""
+    assert "swarm is not locked" in unlock(locked, two, key, check=1).err
+    assert locked.request("POST", "/swarm/unlock", {"UnlockKey": key}, on=two)[0] == 409
+    locked.wait_ready()
+    assert [one["Spec"]["Name"] for one in locked.get("/secrets", on=two)] == ["word"]
+    locked.kill(three)  # of three managers two are needed: the one that was unlocked votes
+    locked.docker("secret", "create", "second", "-", stdin=b"x", on=two)
+    locked.start(three)
+    unlock(locked, three, key)
+    locked.wait_ready()
+
+
+def test_a_managers_process_that_dies_comes_back_without_asking(locked: Cluster) -> None:
+    """The daemon remembers the key in its memory."""
+    two = locked[2]
+    [pid] = locked.inside(two, "pgrep", "-f", "manager.main").lines[:1]
+    locked.inside(two, "kill", "-9", pid)
+    labs.wait(lambda: pid not in locked.inside(two, "pgrep", "-f", "manager.main", check=None).lines, "another process")
+    locked.wait_ready()
+    assert state(locked, two) == "active"
+
+
+def test_a_rotation_under_writes_fails_none_and_makes_the_old_key_worthless(locked: Cluster) -> None:
+    one, three = locked[1], locked[3]
+    old = key_of(locked, one)
+    failures: list[str] = []
+    written: list[str] = []
+    enough = threading.Event()
+
+    def write() -> None:
+        while not enough.is_set():
+            name = f"load-{len(written)}"
+            body = {"Name": name, "Data": base64.b64encode(b"x" * 500).decode()}
+            status, answer = locked.request("POST", "/secrets/create", body, on=one)
+            written.append(name)
+            if status != 201:
+                failures.append(f"{status} {answer}")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        new = locked.docker("swarm", "unlock-key", "-q", "--rotate", on=one).out.strip()
+        assert new != old
+        for host in locked.hosts:
+            labs.wait(lambda host=host: settled(host, new), f"{host.name} under the new key")
+        count = len(written)
+        labs.wait(lambda: len(written) > count + 20, "writes after it")
+    finally:
+        enough.set()
+        writer.join(20)
+    assert not failures, failures[:3]
+    locked.kill(three)
+    locked.start(three)
+    assert "invalid key provided" in unlock(locked, three, old, check=1).err
+    unlock(locked, three, new)
+    locked.wait_ready()
+    found = {one["Spec"]["Name"] for one in locked.get("/secrets", on=three)}
+    assert found.issuperset(written)
+
+
+def test_a_manager_that_missed_a_rotation_is_unlocked_with_the_key_it_knew_and_catches_up(locked: Cluster) -> None:
+    one, two = locked[1], locked[2]
+    old = key_of(locked, one)
+    locked.kill(two)
+    out = locked.docker("swarm", "unlock-key", "--rotate", on=one).out
+    assert "Successfully rotated manager unlock key" in out
+    new = key_of(locked, one)
+    locked.start(two)
+    assert "invalid key provided" in unlock(locked, two, new, check=1).err
+    unlock(locked, two, old)
+    labs.wait(lambda: settled(two, new), f"{two.name} under the new key")
+    locked.wait_ready()
+
+
+def test_a_demoted_manager_needs_no_key_and_a_promoted_one_is_locked_again(locked: Cluster) -> None:
+    one, two = locked[1], locked[2]
+    locked.docker("node", "demote", two.name, on=one)
+    labs.wait(lambda: not (two.state / "manager").exists(), "the end of its keys")
+    assert (two.state / "identity" / "node.key").read_bytes().startswith(b"-----BEGIN PRIVATE KEY-----")
+    lab_cluster.crash(two)
+    locked.start(two)
+    labs.wait(lambda: state(locked, two) == "active", "a worker that needs no key")
+    locked.docker("node", "promote", two.name, on=one)
+    labs.wait(lambda: file.is_locked(two.state / "manager" / "keys"), "its keys locked")
+    labs.wait(lambda: settled(two, key_of(locked, one)), "all of it sealed anew")
+    locked.wait_ready()
+
+
+def test_without_autolock_managers_come_back_by_themselves(locked: Cluster) -> None:
+    one, three = locked[1], locked[3]
+    locked.docker("swarm", "update", "--autolock=false", on=one)
+    for host in locked.hosts:
+        labs.wait(lambda host=host: settled(host, ""), f"{host.name} not locked")
+    assert "no unlock key is set" in locked.docker("swarm", "unlock-key", on=one, check=1).err
+    assert "autolock is not turned on" in locked.docker("swarm", "unlock-key", "--rotate", on=one, check=1).err
+    locked.kill(three)
+    locked.start(three)
+    locked.wait_ready()
+    out = locked.docker("swarm", "update", "--autolock=true", on=one).out
+    found = KEY.search(out)
+    assert found, out
+    for host in locked.hosts:
+        labs.wait(lambda host=host: settled(host, found[0]), f"{host.name} locked again")
+
+
+def test_a_locked_manager_may_leave_by_force(locked: Cluster) -> None:
+    three = locked[3]
+    lab_cluster.crash(three)
+    locked.start(three)
+    assert state(locked, three) == "locked"
+    locked.docker("swarm", "leave", "--force", on=three)
+    assert state(locked, three) == "inactive"
+    assert not any((three.state / name).exists() for name in ("node.json", "identity", "manager"))
+    labs.wait(lambda: not locked.covey_containers(three), "the end of its tasks")
