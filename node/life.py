@@ -116,6 +116,8 @@ class Life:
         self._save(managers=tuple(dict.fromkeys((*managers, *self.record.managers))))
         if self._session is not None:
             self._session.look_at(managers)
+            if not self._session.connected.is_set():
+                self._manager.begin_again()
 
     def moved(self, record: NodeRecord) -> None:
         """This host has another address now; told before ``run``."""

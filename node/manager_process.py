@@ -43,6 +43,7 @@ class ManagerProcess:
         self._config_path = run_dir / "manager.json"
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
+        self._again = False
         self.served = False
         self.trouble = ""
 
@@ -61,6 +62,12 @@ class ManagerProcess:
             await asyncio.wait_for(self._ready.wait(), READY_SECONDS)
         except TimeoutError:
             raise DeadlineError(f"the manager did not start within {READY_SECONDS:g} s; see the daemon's log") from None
+
+    def begin_again(self) -> None:
+        """End the process, if there is one, so that the next takes up a new configuration."""
+        if self._process is not None and self._process.returncode is None:
+            self._again = True
+            self._process.terminate()
 
     async def run(self, configure: Callable[[], msgspec.Struct], *, must_start: bool) -> None:
         """Start the manager, and again whenever it ends, with growing pauses. ``configure`` gives the configuration of each start.
@@ -82,6 +89,9 @@ class ManagerProcess:
                 return
             if code == LOCKED_EXIT_CODE:
                 raise LockedError(words or "this manager's files are locked")
+            if self._again:
+                self._again = False
+                continue
             if must_start and first and words is not None:
                 raise UnavailableError(f"the manager did not start: {words}")
             first = False

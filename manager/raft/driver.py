@@ -80,7 +80,9 @@ class Decoded(msgspec.Struct, frozen=True):
 class Driver:
     """Everything that happens to one node happens here, in turn."""
 
-    def __init__(self, disk: Disk, machine: StateMachine, credentials: Credentials, tuning: Tuning) -> None:
+    def __init__(
+        self, disk: Disk, machine: StateMachine, credentials: Credentials, tuning: Tuning, addr: str = ""
+    ) -> None:
         self.disk = disk
         self.id = disk.identity.raft_id
         self.waiting = Waiting()
@@ -108,7 +110,7 @@ class Driver:
         self._decoding = False
         self._decoded: Decoded | None = None
         self.tune(tuning)
-        self.transport = Transport(self.id, disk.identity.cluster_id, credentials, self, disk.load_snapshot)
+        self.transport = Transport(self.id, disk.identity.cluster_id, credentials, self, disk.load_snapshot, addr=addr)
         self._restore_own()
         self._node = RawNode(
             Config(

@@ -19,6 +19,7 @@ from manager.identity import ManagerIdentity
 from manager.raft import joining
 from manager.raft.node import RaftNode
 from manager.raft.sealing import KeyRing
+from manager.raft.seeking import seek
 from manager.raft.service import RaftService
 from manager.store import Member, StateMachine, Store
 
@@ -39,7 +40,9 @@ class RaftEngine:
 
     def connect(self, machine: StateMachine) -> RaftNode:
         folder = self._config.manager_dir / "raft"
-        self._node = RaftNode.open(folder, self._ring, machine, self._identity.channel_credentials)
+        self._node = RaftNode.open(
+            folder, self._ring, machine, self._identity.channel_credentials, addr=self._config.addr
+        )
         return self._node
 
     @property
@@ -60,7 +63,7 @@ class RaftEngine:
         return _NoStoreKey()
 
     def chores(self, store: Store) -> tuple[Chore, ...]:
-        return (self._tell_address, lambda: self._tune(store))
+        return (self._tell_address, self._seek, lambda: self._tune(store))
 
     async def reseal(self, ring: KeyRing) -> None:
         await self.node.reseal(ring)
@@ -87,7 +90,9 @@ class RaftEngine:
             member = next((m for m in node.members() if m.raft_id == own.raft_id), None)
             if member is not None and member.addr == self._config.addr:
                 return
+            leader_id = node.leadership.leader_id
             others = [m.addr for m in node.members() if m.raft_id != own.raft_id]
+            others.sort(key=lambda addr: addr != next((m.addr for m in node.members() if m.raft_id == leader_id), ""))
             try:
                 if node.leadership.is_leader:
                     await node.add_member(own.node_id, self._config.addr, own.raft_id)
@@ -104,6 +109,10 @@ class RaftEngine:
                     "the managers do not know this manager's address %s yet: %s", self._config.addr, error.message
                 )
             await asyncio.sleep(_ADDRESS_PAUSE_SECONDS)
+
+    async def _seek(self) -> None:
+        """A manager that finds nobody to follow asks where it was told that managers are."""
+        await seek(self.node, self._config.join_addrs, self._identity.channel_credentials, self._config.addr)
 
     async def _tune(self, store: Store) -> None:
         """The cluster's settings of the log, as they change."""

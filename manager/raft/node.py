@@ -50,15 +50,18 @@ class RaftNode:
         machine: StateMachine,
         credentials: Credentials,
         tuning: Tuning | None = None,
+        *,
+        addr: str = "",
     ) -> RaftNode:
         """Locks the folder, reads what is there and restores the state machine from the latest snapshot; blocking.
+        ``addr`` is HOST:PORT of this node's listener now, which its peers are told.
 
         Raises:
             StorageError: the folder is in use, damaged, or of no member.
         """
         disk = Disk.open(folder, ring)
         try:
-            return cls(Driver(disk, machine, credentials, tuning or Tuning()))
+            return cls(Driver(disk, machine, credentials, tuning or Tuning(), addr))
         except BaseException:
             disk.close()
             raise
@@ -162,26 +165,40 @@ class RaftNode:
 
     def receive(self, message: Message, sender: str) -> None:
         """A message of a peer, no snapshot. Raises as ``_admit``."""
-        self._admit(message, sender)
-        self._driver.receive(message)
+        if self._admit(message, sender):
+            self._driver.receive(message)
 
     async def receive_snapshot(self, message: Message, sender: str) -> None:
         """Returns once it is read. Raises as ``_admit``; UnavailableError: another one is being read."""
-        self._admit(message, sender)
-        await self._driver.receive_snapshot(message)
+        if self._admit(message, sender):
+            await self._driver.receive_snapshot(message)
 
-    def _admit(self, message: Message, sender: str) -> None:
-        """A message of a peer, which ``sender`` (a node id, from its certificate) brought. A member that is not known here may be one
-        that this manager has not heard of yet. A voter takes its messages while it follows nobody (when it hears no more of its leader,
-        it soon does not), or follows just that one; who is no voter yet takes all.
+    def met(self, sender: str, raft_id: int, addr: str) -> None:
+        """``sender`` says that it is that member, and where. One that moved is found so before a majority can write its address down.
+
+        Raises:
+            NotFoundError: it is no member any more.
+        """
+        members = self._driver.members
+        if raft_id in self._driver.removed_ids or (self.leadership.is_leader and raft_id not in members):
+            raise NotFoundError(f"raft member {raft_id:x} was removed from the cluster")
+        if raft_id in members and members[raft_id].node_id == sender:
+            self._driver.transport.moved(raft_id, addr)
+
+    def told_removed(self) -> None:
+        """A peer says that this node is no member any more: ``run`` ends."""
+        self._driver.told_removed()
+
+    def _admit(self, message: Message, sender: str) -> bool:
+        """Whether to take up a message of a peer, which ``sender`` (a node id, from its certificate) brought. A member that is not known
+        here may be one that this manager has not heard of yet. A voter takes its messages while it follows nobody (when it hears no more
+        of its leader, it soon does not), or follows just that one; who is no voter yet takes all.
 
         Raises:
             NotFoundError: the member was removed from the group; PermissionDeniedError: the sender is not that member.
         """
         if message.from_ in self._driver.removed_ids:
             raise NotFoundError(f"raft member {message.from_:x} was removed from the cluster")
-        if message.to != self._driver.id:
-            return  # meant for a membership that this node had before
         members = self._driver.members
         member, own = members.get(message.from_), members.get(self._driver.id)
         following = self.leadership.leader_id not in {0, message.from_}
@@ -189,7 +206,10 @@ class RaftNode:
             raise PermissionDeniedError(f"node {sender} sends as raft member {message.from_:x}, which is not one")
         if member is not None and member.node_id != sender:
             raise PermissionDeniedError(f"node {sender} may not send as manager {member.node_id}")
+        if message.to != self._driver.id:
+            return False  # meant for a membership that this node had before
         self._driver.transport.heard(message.from_)
+        return True
 
     async def add_member(self, node_id: str, addr: str, raft_id: int = 0) -> Member:
         """Leader only: a newcomer becomes a learner (a voter by itself once it has caught up), a member's new address is told.

@@ -82,8 +82,12 @@ class PeerLink:
         credentials: Credentials,
         listener: Listener,
         load_snapshot: Callable[[int], Awaitable[Snapshot]],
+        *,
+        own: tuple[int, str] = (0, ""),
     ) -> None:
+        """``own`` are the sender's raft id and address."""
         self.member = member
+        self._own = own
         self.connected = False
         self._cluster_id = cluster_id
         self._credentials = credentials
@@ -179,7 +183,7 @@ class PeerLink:
                 await self._urgent.wait()
 
     def _take_batch(self) -> raft_pb2.RaftBatch:
-        batch = raft_pb2.RaftBatch(cluster_id=self._cluster_id)
+        batch = raft_pb2.RaftBatch(cluster_id=self._cluster_id, sender=self._own[0], addr=self._own[1])
         size = 0
         while self._queue and size < _BATCH_BYTES and len(batch.messages) < _BATCH_MESSAGES:
             message = self._queue.popleft()

@@ -62,6 +62,8 @@ class RaftService(raft_pb2_grpc.RaftServicer):
         sender = self._caller(context)
         async for batch in request_iterator:
             self._require_own(batch.cluster_id)
+            if batch.addr:
+                self._node.met(sender, batch.sender, batch.addr)
             for wire in batch.messages:
                 message = message_from_wire(wire)
                 if message is not None and message.kind is not MessageKind.SNAPSHOT:

@@ -1,16 +1,22 @@
 """Messages to the other members: one `PeerLink` each, following the membership.
 
-Law: knows addresses from the membership alone. Called by the driver; nothing here waits for a peer but the links themselves.
+Law: a peer's address is what the membership says, or what the peer itself said since: two managers of which one has moved find each other
+although no majority can write the new address down. Called by the driver; nothing here waits for a peer but the links themselves.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
+
+import msgspec
 
 from manager.raft.core import Message, Snapshot
 from manager.raft.peer import Credentials, Listener, PeerLink
 from manager.store.consensus import Member
+
+log = logging.getLogger(__name__)
 
 
 class Transport:
@@ -23,28 +29,54 @@ class Transport:
         credentials: Credentials,
         listener: Listener,
         load_snapshot: Callable[[int], Awaitable[Snapshot]],
+        *,
+        addr: str = "",
     ) -> None:
+        """``addr`` is HOST:PORT of this node's listener."""
         self._raft_id = raft_id
         self._cluster_id = cluster_id
         self._credentials = credentials
         self._listener = listener
         self._load_snapshot = load_snapshot
+        self._addr = addr
+        self._members: tuple[Member, ...] = ()
+        self._moved: dict[int, tuple[str, str]] = {}  # from the membership's address to the one that the peer tells
         self._links: dict[int, PeerLink] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
 
     def set_members(self, members: Iterable[Member]) -> None:
         """Links to all of them but this node; a changed address is a new link."""
-        wanted = {member.raft_id: member for member in members if member.raft_id != self._raft_id and member.addr}
+        self._members = tuple(members)
+        wanted = {m.raft_id: self._where(m) for m in self._members if m.raft_id != self._raft_id and m.addr}
         for raft_id, link in list(self._links.items()):
             if raft_id not in wanted or wanted[raft_id].addr != link.member.addr:
                 self._drop(raft_id)
         for raft_id, member in wanted.items():
             if raft_id not in self._links:
                 self._links[raft_id] = PeerLink(
-                    member, self._cluster_id, self._credentials, self._listener, self._load_snapshot
+                    member,
+                    self._cluster_id,
+                    self._credentials,
+                    self._listener,
+                    self._load_snapshot,
+                    own=(self._raft_id, self._addr),
                 )
                 self._start(raft_id)
+
+    def moved(self, raft_id: int, addr: str) -> None:
+        """A peer says where it is."""
+        link = self._links.get(raft_id)
+        if link is None or link.member.addr == addr:
+            return
+        said = next(member.addr for member in self._members if member.raft_id == raft_id)
+        log.info("raft member %x is at %s now, no longer at %s", raft_id, addr, link.member.addr)
+        self._moved[raft_id] = (said, addr)
+        self.set_members(self._members)
+
+    def _where(self, member: Member) -> Member:
+        said, now = self._moved.get(member.raft_id, ("", ""))
+        return msgspec.structs.replace(member, addr=now) if said == member.addr else member
 
     def send(self, messages: Iterable[Message]) -> None:
         for message in messages:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x63oveypb/v1/raft.proto\x12\ncoveypb.v1\"D\n\tRaftEntry\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x0c\n\x04kind\x18\x03 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"u\n\rRaftConfState\x12\x0e\n\x06voters\x18\x01 \x03(\x04\x12\x10\n\x08learners\x18\x02 \x03(\x04\x12\x17\n\x0fvoters_outgoing\x18\x03 \x03(\x04\x12\x15\n\rlearners_next\x18\x04 \x03(\x04\x12\x12\n\nauto_leave\x18\x05 \x01(\x08\"^\n\x10RaftSnapshotMeta\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12-\n\nconf_state\x18\x03 \x01(\x0b\x32\x19.coveypb.v1.RaftConfState\"\x95\x02\n\x0bRaftMessage\x12\x0c\n\x04kind\x18\x01 \x01(\r\x12\n\n\x02to\x18\x02 \x01(\x04\x12\x0c\n\x04\x66rom\x18\x03 \x01(\x04\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x10\n\x08log_term\x18\x05 \x01(\x04\x12\r\n\x05index\x18\x06 \x01(\x04\x12&\n\x07\x65ntries\x18\x07 \x03(\x0b\x32\x15.coveypb.v1.RaftEntry\x12\x0e\n\x06\x63ommit\x18\x08 \x01(\x04\x12\x0e\n\x06reject\x18\t \x01(\x08\x12\x13\n\x0breject_hint\x18\n \x01(\x04\x12\x11\n\thint_term\x18\x0b \x01(\x04\x12\x0f\n\x07\x63ontext\x18\x0c \x01(\x0c\x12.\n\x08snapshot\x18\r \x01(\x0b\x32\x1c.coveypb.v1.RaftSnapshotMeta\"J\n\tRaftBatch\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12)\n\x08messages\x18\x02 \x03(\x0b\x32\x17.coveypb.v1.RaftMessage\"\x16\n\x14RaftExchangeResponse\"m\n\x11RaftSnapshotChunk\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12(\n\x07message\x18\x02 \x01(\x0b\x32\x17.coveypb.v1.RaftMessage\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0c\n\x04last\x18\x04 \x01(\x08\"<\n\nRaftMember\x12\x0f\n\x07raft_id\x18\x01 \x01(\x04\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x0c\n\x04\x61\x64\x64r\x18\x03 \x01(\t\"6\n\x0bRaftMembers\x12\'\n\x07members\x18\x01 \x03(\x0b\x32\x16.coveypb.v1.RaftMember\"A\n\x0fRaftJoinRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0c\n\x04\x61\x64\x64r\x18\x02 \x01(\t\x12\x0f\n\x07raft_id\x18\x03 \x01(\x04\"L\n\x10RaftJoinResponse\x12\x0f\n\x07raft_id\x18\x01 \x01(\x04\x12\'\n\x07members\x18\x02 \x03(\x0b\x32\x16.coveypb.v1.RaftMember\"#\n\x10RaftLeaveRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\"\x13\n\x11RaftLeaveResponse2\xa9\x02\n\x04Raft\x12\x45\n\x08\x45xchange\x12\x15.coveypb.v1.RaftBatch\x1a .coveypb.v1.RaftExchangeResponse(\x01\x12Q\n\x0cSendSnapshot\x12\x1d.coveypb.v1.RaftSnapshotChunk\x1a .coveypb.v1.RaftExchangeResponse(\x01\x12\x41\n\x04Join\x12\x1b.coveypb.v1.RaftJoinRequest\x1a\x1c.coveypb.v1.RaftJoinResponse\x12\x44\n\x05Leave\x12\x1c.coveypb.v1.RaftLeaveRequest\x1a\x1d.coveypb.v1.RaftLeaveResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x63oveypb/v1/raft.proto\x12\ncoveypb.v1\"D\n\tRaftEntry\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x0c\n\x04kind\x18\x03 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"u\n\rRaftConfState\x12\x0e\n\x06voters\x18\x01 \x03(\x04\x12\x10\n\x08learners\x18\x02 \x03(\x04\x12\x17\n\x0fvoters_outgoing\x18\x03 \x03(\x04\x12\x15\n\rlearners_next\x18\x04 \x03(\x04\x12\x12\n\nauto_leave\x18\x05 \x01(\x08\"^\n\x10RaftSnapshotMeta\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12-\n\nconf_state\x18\x03 \x01(\x0b\x32\x19.coveypb.v1.RaftConfState\"\x95\x02\n\x0bRaftMessage\x12\x0c\n\x04kind\x18\x01 \x01(\r\x12\n\n\x02to\x18\x02 \x01(\x04\x12\x0c\n\x04\x66rom\x18\x03 \x01(\x04\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x10\n\x08log_term\x18\x05 \x01(\x04\x12\r\n\x05index\x18\x06 \x01(\x04\x12&\n\x07\x65ntries\x18\x07 \x03(\x0b\x32\x15.coveypb.v1.RaftEntry\x12\x0e\n\x06\x63ommit\x18\x08 \x01(\x04\x12\x0e\n\x06reject\x18\t \x01(\x08\x12\x13\n\x0breject_hint\x18\n \x01(\x04\x12\x11\n\thint_term\x18\x0b \x01(\x04\x12\x0f\n\x07\x63ontext\x18\x0c \x01(\x0c\x12.\n\x08snapshot\x18\r \x01(\x0b\x32\x1c.coveypb.v1.RaftSnapshotMeta\"h\n\tRaftBatch\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12)\n\x08messages\x18\x02 \x03(\x0b\x32\x17.coveypb.v1.RaftMessage\x12\x0e\n\x06sender\x18\x03 \x01(\x04\x12\x0c\n\x04\x61\x64\x64r\x18\x04 \x01(\t\"\x16\n\x14RaftExchangeResponse\"m\n\x11RaftSnapshotChunk\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12(\n\x07message\x18\x02 \x01(\x0b\x32\x17.coveypb.v1.RaftMessage\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0c\n\x04last\x18\x04 \x01(\x08\"<\n\nRaftMember\x12\x0f\n\x07raft_id\x18\x01 \x01(\x04\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x0c\n\x04\x61\x64\x64r\x18\x03 \x01(\t\"6\n\x0bRaftMembers\x12\'\n\x07members\x18\x01 \x03(\x0b\x32\x16.coveypb.v1.RaftMember\"A\n\x0fRaftJoinRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0c\n\x04\x61\x64\x64r\x18\x02 \x01(\t\x12\x0f\n\x07raft_id\x18\x03 \x01(\x04\"L\n\x10RaftJoinResponse\x12\x0f\n\x07raft_id\x18\x01 \x01(\x04\x12\'\n\x07members\x18\x02 \x03(\x0b\x32\x16.coveypb.v1.RaftMember\"#\n\x10RaftLeaveRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\"\x13\n\x11RaftLeaveResponse2\xa9\x02\n\x04Raft\x12\x45\n\x08\x45xchange\x12\x15.coveypb.v1.RaftBatch\x1a .coveypb.v1.RaftExchangeResponse(\x01\x12Q\n\x0cSendSnapshot\x12\x1d.coveypb.v1.RaftSnapshotChunk\x1a .coveypb.v1.RaftExchangeResponse(\x01\x12\x41\n\x04Join\x12\x1b.coveypb.v1.RaftJoinRequest\x1a\x1c.coveypb.v1.RaftJoinResponse\x12\x44\n\x05Leave\x12\x1c.coveypb.v1.RaftLeaveRequest\x1a\x1d.coveypb.v1.RaftLeaveResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,23 +40,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RAFTMESSAGE']._serialized_start=323
   _globals['_RAFTMESSAGE']._serialized_end=600
   _globals['_RAFTBATCH']._serialized_start=602
-  _globals['_RAFTBATCH']._serialized_end=676
-  _globals['_RAFTEXCHANGERESPONSE']._serialized_start=678
-  _globals['_RAFTEXCHANGERESPONSE']._serialized_end=700
-  _globals['_RAFTSNAPSHOTCHUNK']._serialized_start=702
-  _globals['_RAFTSNAPSHOTCHUNK']._serialized_end=811
-  _globals['_RAFTMEMBER']._serialized_start=813
-  _globals['_RAFTMEMBER']._serialized_end=873
-  _globals['_RAFTMEMBERS']._serialized_start=875
-  _globals['_RAFTMEMBERS']._serialized_end=929
-  _globals['_RAFTJOINREQUEST']._serialized_start=931
-  _globals['_RAFTJOINREQUEST']._serialized_end=996
-  _globals['_RAFTJOINRESPONSE']._serialized_start=998
-  _globals['_RAFTJOINRESPONSE']._serialized_end=1074
-  _globals['_RAFTLEAVEREQUEST']._serialized_start=1076
-  _globals['_RAFTLEAVEREQUEST']._serialized_end=1111
-  _globals['_RAFTLEAVERESPONSE']._serialized_start=1113
-  _globals['_RAFTLEAVERESPONSE']._serialized_end=1132
-  _globals['_RAFT']._serialized_start=1135
-  _globals['_RAFT']._serialized_end=1432
+  _globals['_RAFTBATCH']._serialized_end=706
+  _globals['_RAFTEXCHANGERESPONSE']._serialized_start=708
+  _globals['_RAFTEXCHANGERESPONSE']._serialized_end=730
+  _globals['_RAFTSNAPSHOTCHUNK']._serialized_start=732
+  _globals['_RAFTSNAPSHOTCHUNK']._serialized_end=841
+  _globals['_RAFTMEMBER']._serialized_start=843
+  _globals['_RAFTMEMBER']._serialized_end=903
+  _globals['_RAFTMEMBERS']._serialized_start=905
+  _globals['_RAFTMEMBERS']._serialized_end=959
+  _globals['_RAFTJOINREQUEST']._serialized_start=961
+  _globals['_RAFTJOINREQUEST']._serialized_end=1026
+  _globals['_RAFTJOINRESPONSE']._serialized_start=1028
+  _globals['_RAFTJOINRESPONSE']._serialized_end=1104
+  _globals['_RAFTLEAVEREQUEST']._serialized_start=1106
+  _globals['_RAFTLEAVEREQUEST']._serialized_end=1141
+  _globals['_RAFTLEAVERESPONSE']._serialized_start=1143
+  _globals['_RAFTLEAVERESPONSE']._serialized_end=1162
+  _globals['_RAFT']._serialized_start=1165
+  _globals['_RAFT']._serialized_end=1462
 # @@protoc_insertion_point(module_scope)

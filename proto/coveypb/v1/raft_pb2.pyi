@@ -168,7 +168,12 @@ class RaftBatch(_message.Message):
 
     CLUSTER_ID_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
+    SENDER_FIELD_NUMBER: _builtins.int
+    ADDR_FIELD_NUMBER: _builtins.int
     cluster_id: _builtins.str
+    sender: _builtins.int
+    """Who sends, and HOST:PORT of its mTLS listener now, which its peers use until the log tells another."""
+    addr: _builtins.str
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___RaftMessage]: ...
     def __init__(
@@ -176,10 +181,12 @@ class RaftBatch(_message.Message):
         *,
         cluster_id: _builtins.str = ...,
         messages: _abc.Iterable[Global___RaftMessage] | None = ...,
+        sender: _builtins.int = ...,
+        addr: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "messages", b"messages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "cluster_id", b"cluster_id", "messages", b"messages", "sender", b"sender"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
