@@ -4,8 +4,11 @@ Disks are file systems in files, mounted inside the host alone. Clocks: ``clock.
 to their wall clock, and to that of gRPC and TLS in them. Links are broken by nftables inside the host.
 """
 
+import base64
 import contextlib
+import http.client
 import os
+import secrets
 import signal
 import struct
 import subprocess
@@ -19,6 +22,8 @@ from node.lab.layout import Host, Lab
 
 DISK_MIB = 48
 CLOCK_SOURCE = Path(__file__).with_name("clock.c")
+BALLAST_BYTES = 400_000
+BALLAST_SECONDS = 3.0
 TABLE = "covey_chaos"
 LIST_SECONDS = 3.0
 ENGINE_RAFT = "raft"
@@ -34,9 +39,9 @@ class Arena:
     def sockets(self) -> list[tuple[str, Path]]:
         return [(str(host.number), host.socket) for host in self.hosts]
 
-    def leader(self) -> Host | None:
-        """The host whose manager leads, as whoever answers first says."""
-        for host in self.hosts:
+    def leader(self, asked: Sequence[Host] = ()) -> Host | None:
+        """The host whose manager leads, as the first says that answers."""
+        for host in asked or self.hosts:
             with contextlib.suppress(OSError, CoveyError, ValueError):
                 for node in api.call(host.socket, "GET", "/nodes", timeout_seconds=LIST_SECONDS):
                     if (node.get("ManagerStatus") or {}).get("Leader"):
@@ -105,7 +110,16 @@ class Arena:
     # Disk and clock
 
     def fill_disk(self, host: Host) -> None:
-        """To the last byte."""
+        """To the last byte; and because a log has some room ahead, something is written that needs more than that."""
+        self._fill(host)
+        body = {"Name": f"ballast-{secrets.token_hex(4)}", "Data": base64.b64encode(os.urandom(BALLAST_BYTES)).decode()}
+        for other in self.hosts:
+            with contextlib.suppress(OSError, CoveyError, http.client.HTTPException, ValueError):
+                made = api.call(other.socket, "POST", "/secrets/create", body, timeout_seconds=BALLAST_SECONDS)
+                api.call(other.socket, "DELETE", f"/secrets/{made['ID']}", timeout_seconds=BALLAST_SECONDS)
+                return
+
+    def _fill(self, host: Host) -> None:
         with contextlib.suppress(OSError), self._inner(host, "filler").open("ab", buffering=0) as file:
             for size in (1 << 20, 1 << 12, 1):
                 with contextlib.suppress(OSError):

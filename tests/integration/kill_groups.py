@@ -35,20 +35,27 @@ class MemberGroup:
         await self._world.members[member].start()
         self._up.add(member)
 
-    async def write(self, member: str, key: str) -> Wrote:
+    async def write(self, member: str, key: str, hops: int = 1) -> Wrote:
+        """A member that does not lead names the leader: it is asked next."""
         if member not in self._up:
             return Wrote.NOTHING
-        process = self._world.members[member]
         op = "increment" if key in COUNTERS else "create"
         try:
-            await process(op, name=key, timeout_seconds=WRITE_SECONDS)
+            await self._world.members[member](op, name=key, timeout_seconds=WRITE_SECONDS)
         except CommandError as error:
+            told = self._named(error.message)
+            if error.kind == "NotLeaderError" and told not in {member, None}:
+                return await self.write(str(told), key, hops - 1) if hops else Wrote.NOTHING
             if error.kind == "Gone":
                 return Wrote.UNKNOWN if "has ended" in error.message else Wrote.NOTHING
             return Wrote.NOTHING if error.kind in NOTHING_DONE else Wrote.UNKNOWN
         except (TimeoutError, ConnectionError):
             return Wrote.UNKNOWN
         return Wrote.DONE
+
+    def _named(self, words: str) -> str | None:
+        """The member whose address is in the words of a refusal."""
+        return next((name for name, process in self._world.members.items() if process.addr in words), None)
 
     async def content(self, member: str) -> Mapping[str, int]:
         process = self._world.members[member]
@@ -100,7 +107,10 @@ class ManagerGroup:
             await (self._raise(stub, key) if key in COUNTERS else self._create(stub, key))
         except grpc.aio.AioRpcError as error:
             not_leader = any(name == LEADER_METADATA for name, _ in error.trailing_metadata() or ())
-            refused = error.code() in {grpc.StatusCode.ABORTED, grpc.StatusCode.NOT_FOUND}
+            refused = "failed to connect" in (error.details() or "") or error.code() in {
+                grpc.StatusCode.ABORTED,
+                grpc.StatusCode.NOT_FOUND,
+            }
             return Wrote.NOTHING if not_leader or refused else Wrote.UNKNOWN
         return Wrote.DONE
 
