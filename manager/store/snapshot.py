@@ -7,8 +7,8 @@ is written once: most of the bytes of a large store are specs.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from covey import codec
 from covey.objects import Service, Task, TaskSpec, replace
@@ -17,6 +17,8 @@ from manager.store.consensus import Member
 from manager.store.schema import SCHEMAS, SERVICES, TASKS
 from manager.store.table import TableState
 from manager.store.view import View
+
+T = TypeVar("T")
 
 _STRETCH = 64
 _NO_SPEC = TaskSpec()
@@ -52,7 +54,9 @@ def _members(members: tuple[Member, ...]) -> bytes:
 
 
 def decode(index: int, data: bytes) -> tuple[View, tuple[Member, ...]]:
-    """Raises google.protobuf.message.DecodeError or ValueError when the bytes are no snapshot that this version knows."""
+    """Runs in a thread like ``encode``, but at start. Raises google.protobuf.message.DecodeError or ValueError when the bytes are no
+    snapshot that this version knows.
+    """
     snapshot = store_pb2.StoreSnapshot.FromString(data)
     services = {wire.id: codec.from_wire(Service, wire) for wire in snapshot.services}
     tables = []
@@ -60,14 +64,22 @@ def decode(index: int, data: bytes) -> tuple[View, tuple[Member, ...]]:
         if schema is SERVICES:
             items: list[Any] = list(services.values())
         elif schema is TASKS:
-            pairs = zip(snapshot.tasks, snapshot.task_specs, strict=True)
+            pairs = _paced(zip(snapshot.tasks, snapshot.task_specs, strict=True))
             items = [_with_spec(services, codec.from_wire(Task, wire), spec_of) for wire, spec_of in pairs]
         else:
-            items = [codec.from_wire(schema.kind, wire) for wire in getattr(snapshot, f"{schema.field}s")]
+            items = [codec.from_wire(schema.kind, wire) for wire in _paced(getattr(snapshot, f"{schema.field}s"))]
         tables.append(TableState.of(schema, items))
     view = View(tables)
     members = [Member(raft_id=m.raft_id, node_id=m.node_id, addr=m.addr) for m in snapshot.members]
     return view.at(index), tuple(members)
+
+
+def _paced(items: Iterable[T]) -> Iterator[T]:
+    """The same, with a pause for other threads between stretches."""
+    for number, item in enumerate(items, start=1):
+        yield item
+        if number % _STRETCH == 0:
+            time.sleep(0)
 
 
 def _without_shared_spec(service: Service | None, task: Task) -> tuple[Task, store_pb2.TaskSpecOf.ValueType]:
