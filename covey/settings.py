@@ -10,7 +10,7 @@ from itertools import combinations
 
 from covey.clock import HOUR, MILLISECOND, MINUTE, SECOND
 from covey.errors import InvalidArgumentError, UnsupportedError
-from covey.objects.cluster import ClusterSpec, RaftSettings
+from covey.objects.cluster import ClusterSpec, ExternalCA, RaftSettings
 
 MAX_TASK_HISTORY = 100
 MAX_OLD_SNAPSHOTS = 100
@@ -20,6 +20,7 @@ MAX_CERTIFICATE_NS = 10 * 365 * 24 * HOUR
 MIN_HEARTBEAT_NS = 100 * MILLISECOND
 MAX_HEARTBEAT_NS = MINUTE
 MAX_SUBNET_SIZE = 29
+MAX_EXTERNAL_CAS = 16
 _STANDARD_RAFT = RaftSettings()
 
 
@@ -38,10 +39,26 @@ def check_spec(spec: ClusterSpec) -> None:
         raise InvalidArgumentError("minimum certificate expiry time is 1h0m0s")
     if spec.ca.node_cert_expiry_ns > MAX_CERTIFICATE_NS:
         raise InvalidArgumentError("maximum certificate expiry time is 10 years (87600h)")
+    check_external_cas(spec.ca.external_cas)
     if not MIN_HEARTBEAT_NS <= spec.heartbeat_period_ns <= MAX_HEARTBEAT_NS:
         seconds = spec.heartbeat_period_ns / SECOND
         raise InvalidArgumentError(f"heartbeat period must be from 0.1 s to 60 s, not {seconds:g} s")
     _check_raft(spec.raft)
+
+
+def check_external_cas(cas: Sequence[ExternalCA]) -> None:
+    """Raises InvalidArgumentError, which names the CA."""
+    if len(cas) > MAX_EXTERNAL_CAS:
+        raise InvalidArgumentError(f"a cluster may have {MAX_EXTERNAL_CAS} external CAs, not {len(cas)}")
+    for ca in cas:
+        if ca.protocol.lower() != "cfssl":
+            raise InvalidArgumentError(f"unrecognized external CA protocol {ca.protocol}: Covey speaks cfssl")
+        if not ca.url.startswith("https://"):
+            raise InvalidArgumentError(f"the external CA's URL {ca.url!r} must begin with https://")
+        if ca.options:
+            raise InvalidArgumentError(
+                f"external CA options are not supported by Covey: {', '.join(sorted(ca.options))}; remove them"
+            )
 
 
 def check_pools(pools: Sequence[str], subnet_size: int) -> None:

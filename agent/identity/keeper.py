@@ -98,22 +98,23 @@ class Keeper:
         fraction, pause = random.random(), _FIRST_PAUSE_SECONDS  # noqa: S311 - spreads load, keeps no secret
         while True:
             self._woken.clear()
-            await self._trust()
-            left_ns = due_ns(self._store.require(), self._wish, self._told_at_ns, fraction) - self._clock()
-            if left_ns > 0:
-                pause = _FIRST_PAUSE_SECONDS
-                await self._wait(min(left_ns / SECOND, _CHECK_SECONDS))
-                continue
             try:
+                await self._trust()
+                left_ns = due_ns(self._store.require(), self._wish, self._told_at_ns, fraction) - self._clock()
+                if left_ns > 0:
+                    pause = _FIRST_PAUSE_SECONDS
+                    await self._wait(min(left_ns / SECOND, _CHECK_SECONDS))
+                    continue
                 await renew(self._store, self._managers())
                 fraction = random.random()  # noqa: S311 - spreads load, keeps no secret
                 self._on_changed()
-            except CoveyError as error:
-                log.warning("the certificate was not renewed, trying again in %.0f s: %s", pause, error.message)
-            await self._trust()
-            if due_ns(self._store.require(), self._wish, self._told_at_ns, fraction) <= self._clock():
-                await self._wait(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+                await self._trust()
+                if due_ns(self._store.require(), self._wish, self._told_at_ns, fraction) > self._clock():
+                    continue
+            except (CoveyError, OSError) as error:
+                log.warning("the certificate was not renewed, trying again in %.0f s: %s", pause, error)
+            await self._wait(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     async def _trust(self) -> None:
         async with self._store.changing:

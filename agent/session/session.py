@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 
 StateCallback = Callable[[dispatcher_pb2.SessionState], None]
 
+_OTHER_ROOT = (
+    "the managers' certificates are from a root that this node does not trust: the root was rotated after this node had been removed, "
+    'or these are another cluster\'s managers; use "docker swarm leave --force" here and join again'
+)
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 
@@ -132,6 +136,8 @@ class Session:
         if failure.code().name == "PERMISSION_DENIED" and "removed from the cluster" in details:
             raise RemovedFromCluster(details)
         log.info("session with %s ended: %s %s", addr, failure.code().name, details)
+        if "CERTIFICATE_VERIFY_FAILED" in details and self._on_refused is not None:
+            self._on_refused(_OTHER_ROOT)
         if failure.code().name == "INVALID_ARGUMENT" and self._on_refused is not None:
             self._on_refused(details)
         return str(dict(failure.trailing_metadata() or ()).get(LEADER_METADATA, ""))

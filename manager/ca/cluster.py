@@ -7,18 +7,38 @@ bootstrap, the control API (rotation) and the CA's servicer.
 import hashlib
 
 from covey import jointoken
-from covey.errors import UnauthenticatedError
+from covey.errors import InvalidArgumentError, UnauthenticatedError
 from covey.ids import new_id
 from covey.objects import Cluster, ClusterSpec, RootCA, replace
 from covey.states import NodeRole
 from manager.ca.certificates import RootPair, create_root
+from manager.ca.given import root_given
 
 
 def new_cluster(spec: ClusterSpec, now_ns: int) -> Cluster:
-    """A cluster with a new root and new tokens."""
+    """A cluster with a new root, or the one given, and new tokens.
+
+    Raises:
+        InvalidArgumentError: the root given is no good, or its key was not given.
+    """
     cluster_id = new_id()
-    root = create_root(cluster_id, now_ns)
-    return Cluster(id=cluster_id, spec=spec, root_ca=trust_of(root))
+    given = spec.ca
+    if given.signing_key and not given.signing_cert:
+        raise InvalidArgumentError("if a signing CA key is provided, the signing CA cert must also be provided")
+    if given.signing_cert and not given.signing_key:
+        raise InvalidArgumentError(
+            "a cluster is founded with the key of its root: give it, or found the cluster and then rotate to the external CA"
+        )
+    if given.signing_cert:
+        root = root_given(given.signing_cert, given.signing_key, now_ns)
+    else:
+        root = create_root(cluster_id, now_ns)
+    return Cluster(id=cluster_id, spec=without_signing(spec), root_ca=trust_of(root))
+
+
+def without_signing(spec: ClusterSpec) -> ClusterSpec:
+    """The spec as it is stored: what was given to sign with went into the root, and is nobody's to read."""
+    return replace(spec, ca=replace(spec.ca, signing_cert=b"", signing_key=b""))
 
 
 def root_pair(cluster: Cluster) -> RootPair:

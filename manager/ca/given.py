@@ -17,7 +17,8 @@ from manager.ca.certificates import RootPair, SigningKey
 LEAST_LEFT_DAYS = 365
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192
-MAX_PEM_BYTES = 64 * 1024
+MAX_PEM_BYTES = 16 * 1024
+"""Every node says what it trusts, and what nodes say is bounded."""
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 

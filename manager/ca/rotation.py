@@ -12,14 +12,12 @@ from covey import trust
 from covey.errors import InvalidArgumentError
 from covey.objects import CASettings, Cluster, ExternalCA, Node, Object, RootCA, RootRotation, replace
 from covey.objects.base import Struct
+from covey.settings import check_external_cas
 from manager.ca.certificates import RootPair, create_root, cross_sign
 from manager.ca.cluster import trust_of
 from manager.ca.given import normal_form, root_given
 from manager.loop import EMPTY, Plan, Step
 from manager.store import View
-
-CFSSL = "cfssl"
-MAX_EXTERNAL_CAS = 16
 
 
 class Decision(Struct, frozen=True, kw_only=True):
@@ -41,7 +39,10 @@ def decide(cluster: Cluster, wish: CASettings, now_ns: int) -> Decision:
     root_ca, before = cluster.root_ca, cluster.spec.ca
     if wish.signing_key and not wish.signing_cert:
         raise InvalidArgumentError("if a signing CA key is provided, the signing CA cert must also be provided")
-    require_external(wish.external_cas)
+    check_external_cas(wish.external_cas)
+    for ca in wish.external_cas:
+        if ca.ca_cert:
+            normal_form(ca.ca_cert)
     if not wish.signing_cert:
         if wish.force_rotate != before.force_rotate:
             return _rotate(root_ca, create_root(cluster.id, now_ns))
@@ -85,23 +86,6 @@ def begun(root_ca: RootCA, target: RootPair, now_ns: int, *, cross_signed: bytes
 def signers(cas: Sequence[ExternalCA], root_cert: bytes, current_root: bytes) -> tuple[ExternalCA, ...]:
     """The external CAs that sign for a root; one that names none signs for the current root."""
     return tuple(ca for ca in cas if (normal_form(ca.ca_cert) if ca.ca_cert else current_root) == root_cert)
-
-
-def require_external(cas: Sequence[ExternalCA]) -> None:
-    """Raises InvalidArgumentError, which names the CA."""
-    if len(cas) > MAX_EXTERNAL_CAS:
-        raise InvalidArgumentError(f"a cluster may have {MAX_EXTERNAL_CAS} external CAs, not {len(cas)}")
-    for ca in cas:
-        if ca.protocol.lower() != CFSSL:
-            raise InvalidArgumentError(f"unrecognized external CA protocol {ca.protocol}: Covey speaks {CFSSL}")
-        if not ca.url.startswith("https://"):
-            raise InvalidArgumentError(f"the external CA's URL {ca.url!r} must begin with https://")
-        if ca.options:
-            raise InvalidArgumentError(
-                f"external CA options are not supported by Covey: {', '.join(sorted(ca.options))}; remove them"
-            )
-        if ca.ca_cert:
-            normal_form(ca.ca_cert)
 
 
 # --- while it is open ---

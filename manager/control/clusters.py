@@ -4,7 +4,7 @@ from covey import unlockkey
 from covey.errors import InvalidArgumentError, StaleVersionError
 from covey.objects import Cluster, ClusterSpec, RootCA, replace
 from covey.settings import check_spec
-from manager.ca.cluster import rotated
+from manager.ca.cluster import rotated, without_signing
 from manager.control.services import OUT_OF_SEQUENCE
 from manager.store import Tx
 
@@ -56,11 +56,6 @@ def require_spec(spec: ClusterSpec, before: ClusterSpec) -> None:
     if spec.annotations.name != before.annotations.name:
         raise InvalidArgumentError("modification of cluster name is not allowed")
     check_spec(spec)
-
-
-def without_signing(spec: ClusterSpec) -> ClusterSpec:
-    """The spec as it is stored: what was given to sign with went into the root, and is nobody's to read."""
-    return replace(spec, ca=replace(spec.ca, signing_cert=b"", signing_key=b""))
 
 
 def without_keys(cluster: Cluster) -> Cluster:

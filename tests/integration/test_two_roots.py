@@ -22,6 +22,7 @@ from covey.clock import HOUR, wall_clock
 from covey.errors import UnauthenticatedError
 from covey.objects import replace
 from covey.states import NodeRole
+from coveypb.v1 import control_pb2
 from manager.ca import certificates
 from manager.ca.certificates import RootPair
 from manager.identity import ManagerIdentity, write_identity
@@ -169,6 +170,18 @@ async def test_a_second_rotation_replaces_the_first_and_the_old_root_given_again
         assert (after.spec.ca.signing_cert, after.spec.ca.signing_key) == (b"", b"")
         absent.keep([host.mtls_addr], group)
         await eventually("the other one came back", lambda: len(absent.states) > 1)
+
+
+async def test_a_node_that_was_removed_and_missed_the_rotations_is_told_what_to_do() -> None:
+    async with kept_cluster() as (world, (host,), _members, group):
+        absent = await worker(world, host, group, kept=False)
+        await absent.end()
+        await host.call("RemoveNode", control_pb2.RemoveRequest(ref=absent.node_id, force=True))
+        for _ in range(2):
+            await rotate(host)
+            await eventually("the rotation is complete", lambda: complete(host))
+        absent.begin([host.mtls_addr])
+        await eventually("a sentence", lambda: any("the root was rotated" in said for said in absent.refusals))
 
 
 async def test_a_shorter_life_is_taken_up_at_once_and_a_certificate_past_half_its_life_is_renewed() -> None:

@@ -110,7 +110,7 @@ REFUSED = {
         ),
         "is encrypted: give it without a passphrase",
     ),
-    "too much": (root() + b" " * 70_000, b"", "65536 bytes each"),
+    "too much": (root() + b" " * 70_000, b"", "16384 bytes each"),
 }  # fmt: skip
 
 

@@ -190,6 +190,18 @@ def test_no_key_of_a_rotation_leaves_the_managers() -> None:
     assert seen.root_ca.rotation.cert == cluster.root_ca.rotation.cert  # type: ignore[union-attr]
 
 
+def test_a_cluster_is_founded_with_a_root_that_is_given_and_keeps_its_key_out_of_the_settings() -> None:
+    own = certificates.create_root("ours", NOW)
+    cluster = new_cluster(ClusterSpec(ca=given(own)), NOW)
+    assert (cluster.root_ca.cert, cluster.root_ca.key) == (own.cert, own.key)
+    assert cluster.spec == ClusterSpec()
+    assert jointoken.parse(cluster.root_ca.join_token_worker).digest == jointoken.root_digest(own.cert)
+    with pytest.raises(InvalidArgumentError, match="founded with the key of its root"):
+        new_cluster(ClusterSpec(ca=settings(signing_cert=own.cert)), NOW)
+    with pytest.raises(InvalidArgumentError, match="the signing CA cert must also be provided"):
+        new_cluster(ClusterSpec(ca=settings(signing_key=own.key)), NOW)
+
+
 class World:
     """Nodes that renew whenever it pleases them, and a person who rotates at any time."""
 
