@@ -21,8 +21,11 @@ class Files:
         if folder.is_dir():
             return
         self.make_folder(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        self.mkdir(folder)
         self.sync_folder(folder.parent)
+
+    def mkdir(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
 
     def create(self, path: Path) -> int:
         """A new, empty file, open for writing; one of that name is emptied."""

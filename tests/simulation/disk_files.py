@@ -51,13 +51,10 @@ class Recorder(Quick):
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
 
-    def make_folder(self, folder: Path) -> None:
+    def mkdir(self, folder: Path) -> None:
         with self._lock:
-            if folder != self.root and not folder.is_dir():
-                self.make_folder(folder.parent)
-                self._note("mkdir", self._name(folder))
-                folder.mkdir(exist_ok=True)
-                self.sync_folder(folder.parent)
+            self._note("mkdir", self._name(folder))
+            super().mkdir(folder)
 
     def create(self, path: Path) -> int:
         with self._lock:
@@ -253,7 +250,7 @@ class Cabinet:
         yield Choice("names without data", names=True, data=False)
         yield Choice("data without names", names=False, data=True)
         size = self._last_write()
-        for cut in sorted({1, 12, size // 3, size // 2, size - 1} & set(range(1, size))):
+        for cut in sorted({1, 12, 16, 17, size // 4, size // 2, 3 * size // 4, size - 1} & set(range(1, size))):
             yield Choice(f"torn after {cut} bytes", names=True, data=cut)
         if names > 1:
             for number in range(names):

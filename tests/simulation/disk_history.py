@@ -12,9 +12,9 @@ import msgspec
 
 from manager.raft.core import ConfState, Entry, HardState, Snapshot, SnapshotMeta
 from manager.raft.disk import Disk, Identity, enter_group, found_group, is_member
-from manager.raft.errors import WriteFailedError
 from manager.raft.files import Files
 from manager.raft.sealing import KeyRing
+from manager.raft.segment import Frame
 from tests.simulation.disk_files import Quick, Recorder
 
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
@@ -79,24 +79,34 @@ class Life:
         self.folder = root / "manager" / "raft"
         self.files = files
         self.disk: Disk
+        self._promised = self._coming = Promise()
+        self._replacing = 0
         self._moments: list[tuple[int, Moment]] = []
-        self._promised = Promise()
-        self._tell(self._promised)
+        self._mark()
 
-    def _tell(self, coming: Promise, replacing: int = 0) -> None:
-        self._moments.append((len(self.files.ops), Moment(self._promised, coming, replacing)))
+    def _mark(self) -> None:
+        self._moments.append((len(self.files.ops), Moment(self._promised, self._coming, self._replacing)))
 
-    def _keep(self, promise: Promise) -> None:
-        self._promised = promise
-        self._tell(promise)
+    def _begin(self, coming: Promise, replacing: int = 0) -> None:
+        self._coming, self._replacing = coming, replacing
+        self._mark()
+
+    def _done(self) -> None:
+        self._promised, self._replacing = self._coming, 0
+        self._mark()
+
+    def _also(self, **changes: object) -> None:
+        """Something beside the saves is promised."""
+        self._promised = msgspec.structs.replace(self._promised, **changes)
+        self._coming = msgspec.structs.replace(self._coming, **changes)
+        self._mark()
 
     def moments(self) -> list[Moment]:
-        """For each operation that was done, what holds after it."""
+        """For each operation, the latest that holds after it and before the next one."""
         found, position = [], 0
         for number in range(len(self.files.ops)):
             while position + 1 < len(self._moments) and self._moments[position + 1][0] <= number + 1:
                 position += 1
-            # A promise that was made after this operation and before the next one holds from the latter's beginning on.
             found.append(self._moments[position][1])
         return found
 
@@ -105,31 +115,30 @@ class Life:
         return self._moments[-1][1]
 
     def found(self) -> None:
-        coming = msgspec.structs.replace(self._promised, member=True, base=(1, 1), snapshot=1)
-        self._tell(coming)
+        self._begin(msgspec.structs.replace(self._promised, member=True, base=(1, 1), snapshot=1))
         found_group(self.folder, BEFORE, IDENTITY, content(1, 1), self.files)
-        self._keep(coming)
+        self._done()
 
     def enter(self) -> None:
-        coming = msgspec.structs.replace(self._promised, member=True)
-        self._tell(coming)
+        self._begin(msgspec.structs.replace(self._promised, member=True))
         enter_group(self.folder, IDENTITY, self.files)
-        self._keep(coming)
+        self._done()
 
     def open(self, ring: KeyRing = BEFORE) -> None:
+        began = len(self.files.ops)
         self.disk = Disk.open(self.folder, ring, segment_bytes=SEGMENT_BYTES, files=self.files)
+        self.opening = range(began, len(self.files.ops))
 
     def close(self) -> None:
         self.disk.close()
 
     async def save(self, hard: HardState, new: list[Entry], snap: Snapshot | None = None) -> None:
-        coming = self._promised.saved(hard, new, snap)
-        self._tell(coming, snap.metadata.index if snap else 0)
+        self._begin(self._promised.saved(hard, new, snap), snap.metadata.index if snap else 0)
         await self.disk.begin_save(hard, new, snap)
         self.disk.finish_save(hard, new, snap)
+        self._done()
         if snap:  # the sweep of what it replaced
-            await asyncio.get_running_loop().run_in_executor(self.disk._snapshot_thread, lambda: None)
-        self._keep(msgspec.structs.replace(coming, resealed=self._promised.resealed))
+            await asyncio.get_running_loop().run_in_executor(self.disk._snapshot_thread, int)
 
     async def append(self, first: int, last: int, term: int) -> None:
         for index in range(first, last + 1):
@@ -138,12 +147,12 @@ class Life:
     async def compact(self, index: int, term: int, *, keep: int, keep_old: int = 0) -> None:
         """A snapshot of the node's own."""
         await self.disk.take_snapshot(snapshot(index, term))
-        self._keep(msgspec.structs.replace(self._promised, snapshot=index))
+        self._also(snapshot=index)
         await self.disk.compact(SnapshotMeta(index, term, CONF), keep_entries=keep, keep_old_snapshots=keep_old)
 
     async def reseal(self) -> None:
         await self.disk.reseal(BOTH)
-        self._keep(msgspec.structs.replace(self._promised, resealed=True))
+        self._also(resealed=True)
 
 
 async def founder(life: Life) -> None:
@@ -203,7 +212,7 @@ def look(folder: Path, ring: KeyRing, files: Files, *, more: bool = False) -> Fo
         first, last = storage.first_index(), storage.last_index()
         found = Found(storage.initial_state()[0], first, last, storage.entries(first, last + 1, 1 << 30), disk.snapshot)
         if more:
-            disk._run(disk._write, disk._frame(HardState(9, 9, found.hard.commit), entries(last + 1, last + 1, 9)), None)
+            disk._run(disk._write, Frame(HardState(9, 9, found.hard.commit), entries(last + 1, last + 1, 9)), None)
         return found
     finally:
         disk.close()
@@ -264,6 +273,3 @@ def _is_replaced(found: Found, moment: Moment) -> bool:
 def _require(holds: bool, words: str) -> None:
     if not holds:
         raise LostError(words)
-
-
-__all__ = ["WriteFailedError"]

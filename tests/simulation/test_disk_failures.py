@@ -1,0 +1,86 @@
+"""A disk that says no, once, at each of the operations of a member's life in turn: the member ends and promises nothing more, and the
+folder opens with all that it promised, whether what was not flushed is lost or there.
+"""
+
+import errno
+import shutil
+from pathlib import Path
+
+import pytest
+
+from manager.raft.errors import FULL, StorageError, WriteFailedError
+from tests.simulation.disk_files import Cabinet, Choice, Op, Recorder, lay_out
+from tests.simulation.disk_history import HardState, Life, LostError, Moment, entries, judge, snapshot
+from tests.simulation.test_disk_crash_walk import words
+
+LOST = Choice("all that was not flushed is lost", names=False, data=False)
+
+
+async def short_life(life: Life) -> None:
+    """Each kind of write once or twice."""
+    life.found()
+    life.open()
+    await life.append(2, 9, 1)
+    await life.compact(7, 1, keep=0)
+    await life.save(HardState(2, 0, 15), [], snapshot(15, 2))
+    await life.append(16, 17, 2)
+    await life.reseal()
+    await life.append(18, 18, 2)
+    life.close()
+
+
+async def until_it_fails(life: Life) -> StorageError | None:
+    try:
+        await short_life(life)
+    except StorageError as error:
+        return error
+    return None
+
+
+async def require_finality(life: Life) -> None:
+    """The disk works again, and yet no save is taken: nobody knows what the failed one left."""
+    if hasattr(life, "disk") and not life.disk._closed:
+        with pytest.raises(WriteFailedError):
+            await life.disk.begin_save(HardState(9, 9, 0), entries(50, 50, 9), None)
+        life.close()
+
+
+def after(ops: list[Op], moment: Moment, root: Path, folder: Path, where: str) -> None:
+    cabinet = Cabinet()
+    for op in ops:
+        cabinet.do(op)
+    lost = folder / "lost"
+    lay_out(cabinet.cut_power(LOST), lost)
+    for left in (lost, root):
+        try:
+            judge(left, moment)
+        except (LostError, StorageError) as error:
+            raise LostError(f"{where}, {left.name}: {error}") from error
+        shutil.rmtree(left)
+
+
+@pytest.mark.parametrize("number_of_error", [errno.EIO, errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
+async def test_a_disk_that_fails_at_any_operation_ends_the_member_and_takes_nothing_that_was_promised(
+    memory: Path, number_of_error: int
+) -> None:
+    number = 0
+    while True:
+        root = memory / "kept"
+        root.mkdir()
+        files = Recorder(root, fail_at=number, error=number_of_error)
+        life = Life(root, files)
+        error = await until_it_fails(life)
+        if files.failed is None:
+            assert error is None
+            break
+        where = f"operation {number} {words(files.failed)} fails"
+        if error:
+            assert isinstance(error, WriteFailedError), f"{where}: {error!r}"
+            await require_finality(life)
+        else:  # a start makes room and goes on
+            assert number in life.opening, where
+            assert number_of_error in FULL, where
+        after(files.ops, life.now, root, memory, where)
+        number += 1
+    assert number > 60
+    print(f"{number} operations failed")
