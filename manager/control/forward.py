@@ -1,7 +1,8 @@
 """Calls that only the leader answers, passed on by a follower as raw bytes, streams included.
 
 Law: a call is repeated only while nothing can have been done: the other side says that it does not lead, or was not reached. What was
-sent and lost is reported as such, except for calls that read. All of it ends within a deadline, and a call is passed on once only,
+sent and lost is reported as such, except for calls that read: UNAVAILABLE says that a change was not made, DEADLINE_EXCEEDED that nobody
+knows. All of it ends within a deadline, and a call is passed on once only,
 since the mTLS listener has no forwarder.
 """
 
@@ -86,7 +87,7 @@ class Forwarder(aio.ServerInterceptor):
                 await abort_not_leader(context, leadership.leader_addr)
             try:
                 return await (self._surely if changes else _plainly)(inner, request, context)
-            except _AskAgainError:
+            except (_AskAgainError, NotLeaderError):  # nothing was proposed
                 leadership = self._consensus.leadership
                 await abort_not_leader(context, "" if leadership.is_leader else leadership.leader_addr)
 
@@ -135,8 +136,6 @@ class Forwarder(aio.ServerInterceptor):
                         return await self._stream(channel, method, request, context, leadership)
                     return await self._unary(channel, method, request, context, leadership)
                 except (_AskAgainError, NotLeaderError) as error:
-                    if isinstance(error, NotLeaderError) and not _reads(method):
-                        raise
                     if asyncio.get_running_loop().time() > deadline:
                         raise UnavailableError(_NO_LEADER) from error
                     await asyncio.sleep(_PAUSE_SECONDS)
@@ -221,7 +220,7 @@ class Forwarder(aio.ServerInterceptor):
     async def _lost(self, method: str, context: Any) -> bytes:
         if _reads(method):
             raise _AskAgainError
-        await context.abort(grpc.StatusCode.UNAVAILABLE, _UNKNOWN)
+        await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, _UNKNOWN)
         raise AssertionError
 
     async def _answer_failure(self, failure: aio.AioRpcError, method: str, context: Any) -> bytes:
@@ -232,7 +231,7 @@ class Forwarder(aio.ServerInterceptor):
         if failure.code() == grpc.StatusCode.UNAVAILABLE and not _meant(details):
             if _reads(method) or "failed to connect" in details.lower():
                 raise _AskAgainError
-            details = _UNKNOWN
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, _UNKNOWN)
         await context.abort(failure.code(), details)
         raise AssertionError
 
