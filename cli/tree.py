@@ -90,8 +90,8 @@ SWARM = {
     "leave": Entry("Leave the cluster", f"{_C}.swarm:leave"),
     "reconnect": Entry("Tell this node where the cluster's managers are now", f"{_C}.swarm_recovery:reconnect"),
     "restore": Entry("Bring a cluster back from a backup on this host", f"{_C}.swarm_recovery:restore"),
-    "unlock": Entry("Unlock a manager", f"{_C}.swarm:unlock"),
-    "unlock-key": Entry("Show and rotate the unlock key", f"{_C}.swarm:unlock_key"),
+    "unlock": Entry("Unlock a manager", f"{_C}.swarm_lock:unlock"),
+    "unlock-key": Entry("Show and rotate the unlock key", f"{_C}.swarm_lock:unlock_key"),
     "update": Entry("Change the cluster's settings", f"{_C}.swarm:update"),
 }
 VOLUME = {

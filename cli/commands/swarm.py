@@ -7,6 +7,7 @@ import click
 
 from cli import options
 from cli.commands.swarm_ca import external_ca_of
+from cli.commands.swarm_lock import locks, show_key
 from cli.format.units import parse_span
 from covey.errors import InvalidArgumentError
 
@@ -80,6 +81,8 @@ def init(
     click.echo(f"Swarm initialized: current node ({node}) is now a manager.\n")
     click.echo(f"To add a worker to this swarm, run the following command:\n\n    {_join_command(daemon, token)}\n")
     click.echo("To add a manager to this swarm, run 'covey swarm join-token manager' and follow the instructions.\n")
+    if locks(body["Spec"]):
+        show_key(daemon)
 
 
 @click.command()
@@ -153,33 +156,8 @@ def update(**settings: Any) -> None:
     spec = changed_spec(cluster["Spec"], settings)
     daemon.post("/swarm/update", {"version": cluster["Version"]["Index"]}, spec)
     click.echo("Swarm updated.")
-
-
-@click.command("unlock-key")
-@click.option("-q", "--quiet", is_flag=True, help="Only display the key.")
-@click.option("--rotate", is_flag=True, help="Make a new key.")
-def unlock_key(quiet: bool, rotate: bool) -> None:
-    """Show and rotate the unlock key."""
-    daemon = options.client()
-    if rotate:
-        cluster = daemon.get("/swarm")
-        query = {"version": cluster["Version"]["Index"], "rotateManagerUnlockKey": "true"}
-        daemon.post("/swarm/update", query, cluster["Spec"])
-    key = daemon.get("/swarm/unlockkey")["UnlockKey"]
-    click.echo(
-        key
-        if quiet
-        else f"To unlock a swarm manager after it restarts, run covey swarm unlock and give:\n\n    {key}\n"
-    )
-
-
-@click.command()
-def unlock() -> None:
-    """Unlock a manager; the key comes from stdin."""
-    key = (
-        click.prompt("Please enter unlock key", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
-    )
-    options.client().post("/swarm/unlock", body={"UnlockKey": key})
+    if locks(spec) and not locks(cluster["Spec"]):
+        show_key(daemon)
 
 
 def changed_spec(spec: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

@@ -246,3 +246,30 @@ def test_a_locked_manager_may_leave_by_force(locked: Cluster) -> None:
     assert state(locked, three) == "inactive"
     assert not any((three.state / name).exists() for name in ("node.json", "identity", "manager"))
     labs.wait(lambda: not locked.covey_containers(three), "the end of its tasks")
+
+
+def test_covey_swarm_does_the_same(locked: Cluster) -> None:
+    """On the host that has left: a cluster of its own, locked, rotated, unlocked and left by ``covey`` alone."""
+    three = locked[3]
+
+    def covey(*arguments: str, check: int = 0, stdin: bytes = b"") -> labs.Ran:
+        command = [labs.PYTHON_BIN / "covey", "swarm", *arguments]
+        return labs.run(command, check=check, stdin=stdin, env=locked.environment(three))
+
+    first = KEY.search(covey("init", "--autolock", "--advertise-addr", three.address).out)
+    assert first
+    assert covey("unlock-key", "-q").out.strip() == first[0]
+    assert "swarm is not locked" in covey("unlock", check=1, stdin=first[0].encode()).err
+    covey("update", "--no-autolock")
+    assert "no unlock key is set" in covey("unlock-key", check=1).err
+    assert "autolock is not turned on" in covey("unlock-key", "--rotate", check=1).err
+    assert KEY.search(covey("update", "--autolock").out)
+    key = covey("unlock-key", "-q", "--rotate").out.strip()
+    labs.wait(lambda: settled(three, key), "the rotation")
+    lab_cluster.crash(three)
+    locked.start(three)
+    assert LOCKED in covey("update", "--task-history-limit", "3", check=1).err
+    assert "invalid key provided" in covey("unlock", check=1, stdin=unlockkey.generate().encode()).err
+    covey("unlock", stdin=f"{key}\n".encode())
+    assert covey("unlock-key", "-q").out.strip() == key
+    covey("leave", "--force")

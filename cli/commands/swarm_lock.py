@@ -1,0 +1,65 @@
+"""``covey swarm unlock`` and ``unlock-key``: managers whose disks are locked, and the key that opens them."""
+
+import sys
+from typing import Any
+
+import click
+
+from cli import options
+from covey.errors import ConflictError
+
+_NOT_LOCKED = "swarm is not locked"
+
+
+@click.command("unlock-key")
+@click.option("-q", "--quiet", is_flag=True, help="Only display the key.")
+@click.option("--rotate", is_flag=True, help="Make a new key; managers that run take it up at once.")
+def unlock_key(quiet: bool, rotate: bool) -> None:
+    """Show and rotate the unlock key."""
+    daemon = options.client()
+    if rotate:
+        cluster = daemon.get("/swarm")
+        if not locks(cluster["Spec"]):
+            raise ConflictError("cannot rotate because autolock is not turned on")
+        query = {"version": cluster["Version"]["Index"], "rotateManagerUnlockKey": "true"}
+        daemon.post("/swarm/update", query, cluster["Spec"])
+        if not quiet:
+            click.echo("Successfully rotated manager unlock key.\n")
+    show_key(daemon, quiet=quiet)
+
+
+@click.command()
+def unlock() -> None:
+    """Unlock the manager on this host; the key is asked for, or comes from stdin."""
+    daemon = options.client()
+    state = (daemon.get("/info").get("Swarm") or {}).get("LocalNodeState")
+    if state == "inactive":
+        raise ConflictError("This node is not part of a swarm")
+    if state != "locked":
+        raise ConflictError(_NOT_LOCKED)
+    asked = sys.stdin.isatty()
+    key = click.prompt("Enter unlock key", hide_input=True) if asked else sys.stdin.readline().strip()
+    daemon.post("/swarm/unlock", body={"UnlockKey": key})
+
+
+def locks(spec: dict[str, Any]) -> bool:
+    """Whether a cluster's spec locks its managers."""
+    return bool((spec.get("EncryptionConfig") or {}).get("AutoLockManagers"))
+
+
+def show_key(daemon: Any, *, quiet: bool = False) -> None:
+    """Print the key, and what it is for.
+
+    Raises:
+        ConflictError: there is none.
+    """
+    key = daemon.get("/swarm/unlockkey")["UnlockKey"]
+    if not key:
+        raise ConflictError("no unlock key is set")
+    if quiet:
+        click.echo(key)
+        return
+    click.echo(
+        f"To unlock a swarm manager after it restarts, run `covey swarm unlock` and give this key:\n\n    {key}\n"
+    )
+    click.echo("Keep it where this cluster is not: without it a manager that restarts cannot be used again.")
