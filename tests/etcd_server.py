@@ -100,7 +100,7 @@ class EtcdCluster:
             options += [f"--cacert={self.tls}/ca.pem", f"--cert={self.tls}/client.pem", f"--key={self.tls}/client.key"]
         done = subprocess.run(
             ["etcdctl", *options, *arguments],
-            env={**os.environ, "ETCDCTL_API": "3"}, capture_output=True, text=True, timeout=30, check=False,
+            env={**os.environ, "ETCDCTL_API": "3"}, capture_output=True, text=True, errors="replace", timeout=30, check=False,
         )  # fmt: skip
         assert not check or done.returncode == 0, done.stderr
         return done.stdout

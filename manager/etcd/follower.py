@@ -108,6 +108,8 @@ class Follower:
 
     async def _load(self) -> None:
         """Everything under the prefix at one revision."""
+        found = (await self._client.range(rpc_pb2.RangeRequest(key=self._keys.cluster))).kvs
+        require_cluster(self._client, found[0].value.decode() if found else "", self._cluster_id)
         self.registry.clear()
         snapshot = Snapshot(self._keys, self._sealer)
         request = rpc_pb2.RangeRequest(key=self._keys.first, range_end=self._keys.end, limit=_PAGE)
@@ -121,7 +123,6 @@ class Follower:
                 break
             request.key = page.kvs[-1].key + b"\0"
             request.limit = _next_limit(page)
-        require_cluster(self._client, self.registry.cluster_id, self._cluster_id)
         revision = request.revision
         install = await asyncio.to_thread(self._machine.decode, revision, snapshot.whole())
         install()

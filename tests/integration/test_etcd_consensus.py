@@ -1,0 +1,364 @@
+"""Managers on a real etcd: elections, fences, lost answers, broken watches, compaction, dead members.
+
+Each test has a prefix of its own; those that harm etcd have an etcd of their own.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+
+import pytest
+from integration.etcd_world import Group, Seat, eventually, group, wires
+
+from covey.errors import CoveyError, DeadlineError, LaggedError, UnavailableError
+from covey.objects import Annotations, Cluster, Config, ConfigSpec, Node
+from manager.etcd import founding
+from manager.etcd.client import Client
+from manager.etcd.entry import under, writes
+from manager.etcd.sealing import Sealer
+from manager.raft.errors import RemovedError
+from manager.store import NotLeaderError, log
+from manager.store.commit import Action, Change
+from tests.etcd_server import EtcdCluster, etcd_cluster
+
+pytestmark = pytest.mark.timeout(120)
+
+LEASE_SECONDS = 2.0
+
+
+@pytest.fixture(scope="module")
+def etcd() -> Iterator[EtcdCluster]:
+    """Shared by tests that leave it as it is."""
+    with etcd_cluster(1) as one:
+        yield one
+
+
+def config(name: str, data: bytes = b"") -> Config:
+    return Config(id=f"id-{name}", spec=ConfigSpec(annotations=Annotations(name=name), data=data))
+
+
+async def agree(world: Group, *names: str) -> None:
+    for seat in world.seats:
+        if not seat.task.done():
+            await eventually(f"{seat.node_id} has {names}", lambda seat=seat: set(names) <= seat.names())
+
+
+async def test_one_leads_the_others_know_it_and_all_see_what_it_writes(etcd: EtcdCluster) -> None:
+    async with group(etcd, 3) as world:
+        leader = await world.wait_leader()
+        await leader.create("a", b"1")
+        await agree(world, "a")
+        followers = [seat for seat in world.seats if seat is not leader]
+        own = leader.store.view().configs.by_name("a")
+        assert all(seat.store.view().configs.by_name("a") == own for seat in world.seats), "meta is the same everywhere"
+        for seat in followers:
+            assert seat.consensus.leadership.leader_addr == f"{leader.node_id}:2378"
+            assert seat.consensus.leadership.term == leader.consensus.leadership.term
+            with pytest.raises(NotLeaderError) as refused:
+                await seat.create("b")
+            assert refused.value.leader_addr == f"{leader.node_id}:2378"
+        members = followers[0].consensus.members()
+        assert [(m.node_id, m.addr, m.reachable) for m in members] == [(f"m{n}", f"m{n}:2378", True) for n in (1, 2, 3)]
+
+
+async def test_a_leader_that_ends_gives_way_at_once_and_one_that_dies_when_its_lease_has_run_out(
+    etcd: EtcdCluster,
+) -> None:
+    async with group(etcd, 3) as world:
+        loop = asyncio.get_running_loop()
+        first = await world.wait_leader()
+        began = loop.time()
+        await first.close()
+        second = await world.wait_leader(but=first)
+        assert loop.time() - began < LEASE_SECONDS / 2
+        assert second.consensus.leadership.term > first.consensus.leadership.term
+        began = loop.time()
+        await second.crash()
+        third = await world.wait_leader(but=second, seconds=10)
+        assert loop.time() - began < 3 * LEASE_SECONDS
+        await third.create("after")
+        members = {m.node_id: m.reachable for m in third.consensus.members()}
+        assert members == {first.node_id: False, second.node_id: False, third.node_id: True}
+
+
+async def test_what_a_deposed_leader_sends_writes_nothing(etcd: EtcdCluster) -> None:
+    """1. A leads and makes a transaction. 2. Before it is sent A loses leadership and B writes. 3. A sends: etcd refuses it by the fence."""
+    async with group(etcd, 2) as world:
+        old = await world.wait_leader()
+        leadership = old.consensus._holder.require()
+        late = log.encode(7, [Change(Action.CREATE, None, config("late"))], 1)
+        await old.consensus.transfer_leadership([seat.node_id for seat in world.seats])
+        new = await world.wait_leader(but=old)
+        await new.create("new")
+        sealer = Sealer(world.key, world.cluster_id)
+        answer = await old.client.txn(under(writes(world.keys, sealer, late), world.keys, leadership))
+        assert not answer.succeeded
+        await new.consensus.read_index()
+        assert new.names() == {"new"}
+
+
+async def test_an_answer_that_is_lost_is_found_out_and_nothing_is_done_twice(etcd: EtcdCluster) -> None:
+    """Requests reach etcd, answers do not come back: the write took effect, or did not, and its proposer must not guess."""
+    async with wires(etcd) as [wire], group(etcd) as world:
+        await world.seats[0].close()
+        seat = await world.seat("m2", store=f"etcd://{wire.endpoint}{world.prefix}", ready=False)
+        await world.wait_leader(but=world.seats[0])
+        await seat.create("count", b"0")
+        for _ in range(5):
+            async with asyncio.TaskGroup() as tasks:
+                adding = tasks.create_task(seat.add("count"))
+                await asyncio.sleep(0)
+                wire.answers.clear()
+                await asyncio.sleep(0.05)
+                wire.cut()
+                wire.answers.set()
+            assert adding.exception() is None
+        assert seat.value("count") == b"5"
+
+
+async def test_concurrent_counters_lose_no_update_while_connections_break(etcd: EtcdCluster) -> None:
+    async with wires(etcd) as [wire], group(etcd) as world:
+        await world.seats[0].close()
+        seat = await world.seat("m2", store=f"etcd://{wire.endpoint}{world.prefix}", ready=False)
+        await world.wait_leader(but=world.seats[0])
+        for name in "abc":
+            await seat.create(name, b"0")
+        done = asyncio.Event()
+        counted = dict.fromkeys("abc", 0)
+
+        async def count(name: str) -> None:
+            for _ in range(25):
+                await seat.add(name)
+                counted[name] += 1
+
+        async def breaking() -> None:
+            while not done.is_set():
+                await asyncio.sleep(0.15)
+                wire.cut()
+
+        async with asyncio.TaskGroup() as tasks:
+            breaker = tasks.create_task(breaking())
+            counters = [tasks.create_task(count(name)) for name in "abc"]
+            await asyncio.wait(counters)
+            done.set()
+            await breaker
+        assert {name: int(seat.value(name)) for name in "abc"} == counted == dict.fromkeys("abc", 25)
+
+
+async def test_a_watch_goes_on_where_it_broke_off(etcd: EtcdCluster) -> None:
+    async with wires(etcd) as [wire], group(etcd) as world:
+        leader = await world.wait_leader()
+        seat = await world.seat("m2", store=f"etcd://{wire.endpoint}{world.prefix}")
+        with seat.store.watch() as (_, commits):
+            for number in range(30):
+                if number % 10 == 5:
+                    wire.cut()
+                await leader.create(f"c{number}")
+            seen = [(await asyncio.wait_for(anext(commits), 10)).changes[0].item.id for _ in range(30)]
+        assert seen == [f"id-c{number}" for number in range(30)]
+
+
+async def test_compaction_while_a_watch_is_cut_makes_it_read_everything_again(etcd: EtcdCluster) -> None:
+    async with wires(etcd) as [wire], group(etcd) as world:
+        leader = await world.wait_leader()
+        await leader.create("before")
+        await leader.create("gone")
+        seat = await world.seat("m2", store=f"etcd://{wire.endpoint}{world.prefix}")
+        with seat.store.watch() as (_, commits):
+            wire.refuses = True
+            wire.cut()
+            await leader.create("after")
+            await leader.store.update(lambda tx: tx.remove(Config, "id-gone"))
+            etcd.ctl("compact", str(leader.store.view().version))
+            wire.refuses = False
+            with pytest.raises(LaggedError):
+                await asyncio.wait_for(anext(commits), 20)
+        await eventually("the state is whole again", lambda: seat.fresh and seat.names() == leader.names())
+        assert {"before", "after"} <= seat.names()
+        assert "gone" not in seat.names()
+        await leader.create("later")
+        await agree(world, "later")
+        assert list(seat.store.view().configs) == list(leader.store.view().configs)
+
+
+async def test_a_leader_whose_watch_was_compacted_away_leads_in_a_new_term(etcd: EtcdCluster) -> None:
+    """What it had in flight then, nobody can tell from the state; a new term settles it."""
+    async with group(etcd) as world:
+        leader = await world.wait_leader()
+        await leader.create("a")
+        term = leader.consensus.leadership.term
+        leader.consensus._follower.applied = 1  # as if it had stood still since the cluster was founded
+        etcd.ctl("compact", str(leader.store.view().version))
+        leader.client.leave(leader.client.endpoint, "a test breaks the watch")
+        await eventually("it leads again", lambda: leader.leads and leader.consensus.leadership.term > term)
+        await leader.create("b")
+        assert leader.names() == {"a", "b"}
+
+
+async def test_objects_of_the_largest_size_and_transactions_of_the_most_changes_fit(etcd: EtcdCluster) -> None:
+    async with group(etcd, 2) as world:
+        leader = await world.wait_leader()
+        big = secrets.token_bytes(1_400_000)
+        await leader.create("big", big)
+        refused = await leader.store.batch(
+            [lambda tx, n=n: tx.create(config(f"c{n}", b"x" * 1000)) for n in range(300)]
+        )
+        assert refused == ()
+        with leader.store.watch() as (_, commits):
+            await leader.store.update(
+                lambda tx: [tx.create(config(f"{'long' * 12}-{n}", bytes(11_000))) for n in range(126)]
+            )
+            assert len((await anext(commits)).changes) == 126
+        other = next(seat for seat in world.seats if seat is not leader)
+        await other.consensus.read_index()
+        assert other.value("big") == big
+        late = await world.seat("m3")
+        assert late.value("big") == big
+        assert late.names() == leader.names()
+
+
+async def test_a_fresh_read_sees_what_was_acknowledged_before(etcd: EtcdCluster) -> None:
+    async with group(etcd, 2) as world:
+        leader = await world.wait_leader()
+        other = next(seat for seat in world.seats if seat is not leader)
+        await leader.create("count", b"0")
+        for number in range(50):
+            await leader.add("count")
+            await other.consensus.read_index()
+            assert other.value("count") == b"%d" % (number + 1)
+
+
+async def test_nothing_in_etcd_can_be_read_without_the_managers_key(etcd: EtcdCluster) -> None:
+    async with group(etcd) as world:
+        leader = await world.wait_leader()
+        await leader.create("open", b"hunter2-and-more")
+        written = etcd.ctl("get", "--prefix", world.prefix, "--write-out=json", "--hex")
+        assert etcd.ctl("get", "--prefix", f"{world.prefix}/objects/config", "--keys-only").strip().endswith("/id-open")
+        everything = etcd.ctl("get", "--prefix", world.prefix, "--print-value-only")
+        assert "hunter2" not in everything
+        assert "hunter2" not in written
+
+
+async def test_a_second_founder_of_the_prefix_is_refused_by_the_clusters_name(etcd: EtcdCluster) -> None:
+    async with group(etcd) as world:
+        client = Client(world.target(""))
+        sealer = Sealer(world.key, "other")
+        with pytest.raises(
+            CoveyError, match=f"already holds cluster {world.cluster_id}: join it with a token, or choose"
+        ):
+            await founding.found(client, sealer, Cluster(id="other"), Node(id="x"), "x:1")
+        await client.close()
+        assert await eventually("it goes on", world.leader)
+
+
+async def test_a_manager_of_another_cluster_ends_with_a_sentence(etcd: EtcdCluster) -> None:
+    async with group(etcd) as world:
+        stranger = Group(etcd)
+        stranger.prefix, stranger.keys = world.prefix, world.keys
+        seat = Seat(stranger, "m9", "")
+        with pytest.raises(BaseExceptionGroup) as ended:
+            await asyncio.wait_for(seat.task, 10)
+        assert ended.group_contains(
+            CoveyError, match=f"holds cluster {world.cluster_id}, and this node is of cluster {stranger.cluster_id}"
+        )
+
+
+async def test_a_member_that_is_removed_ends_and_cannot_come_back_by_itself(etcd: EtcdCluster) -> None:
+    async with group(etcd, 3) as world:
+        leader = await world.wait_leader()
+        gone = next(seat for seat in world.seats if seat is not leader)
+        await leader.consensus.remove_members([gone.node_id])
+        with pytest.raises(BaseExceptionGroup) as ended:
+            await asyncio.wait_for(gone.task, 10)
+        assert ended.group_contains(RemovedError)
+        assert gone.node_id not in {m.node_id for m in leader.consensus.members()}
+        again = Seat(world, gone.node_id, "")
+        with pytest.raises(BaseExceptionGroup) as ended:
+            await asyncio.wait_for(again.task, 10)
+        assert ended.group_contains(RemovedError)
+
+
+async def test_leadership_goes_to_the_heir_that_was_named(etcd: EtcdCluster) -> None:
+    async with group(etcd, 3) as world:
+        leader = await world.wait_leader()
+        for heir in [seat for seat in world.seats if seat is not leader]:
+            now = await world.wait_leader()
+            if now is heir:
+                continue
+            await now.consensus.transfer_leadership([heir.node_id])
+            assert (await world.wait_leader(but=now)) is heir
+        with pytest.raises(UnavailableError, match="no other manager runs"):
+            await (await world.wait_leader()).consensus.transfer_leadership([])
+
+
+async def test_a_manager_cut_off_from_etcd_leads_no_more_before_its_lease_has_ended_and_says_why() -> None:
+    with etcd_cluster(1) as etcd:
+        async with group(etcd) as world:
+            [seat] = world.seats
+            await world.wait_leader()
+            await seat.create("a")
+            loop = asyncio.get_running_loop()
+            etcd.pause(etcd.members[0])
+            began = loop.time()
+            await eventually("it leads no more", lambda: not seat.leads, 10)
+            assert loop.time() - began <= LEASE_SECONDS
+            with pytest.raises(NotLeaderError):
+                await seat.create("b")
+            with pytest.raises(DeadlineError, match="etcd confirmed no read within 5 s: etcd at .* does not answer"):
+                await seat.consensus.read_index()
+            assert "does not answer" in seat.consensus.trouble
+            etcd.resume(etcd.members[0])
+            await world.wait_leader()
+            await seat.create("b")
+            assert seat.names() == {"a", "b"}
+            assert seat.consensus.trouble == ""
+
+
+async def test_members_of_etcd_may_hang_and_die_one_by_one_while_writes_go_on() -> None:
+    """With TLS, as it should be run."""
+    with etcd_cluster(3, tls=True) as etcd:
+        async with group(etcd, 2) as world:
+            count = 0
+            for harm, heal in ((etcd.pause, etcd.resume), (etcd.kill, etcd.start)):
+                for member in etcd.members:
+                    harm(member)
+                    try:
+                        for _ in range(3):
+                            await written(world, f"c{count}")
+                            count += 1
+                    finally:
+                        heal(member)
+            for seat in world.seats:
+                await seat.consensus.read_index()
+                assert {f"c{number}" for number in range(count)} <= seat.names()
+
+
+async def written(world: Group, name: str, seconds: float = 30.0) -> None:
+    """A write as a client repeats it: until it is there."""
+    async with asyncio.timeout(seconds):
+        while True:
+            leader = await world.wait_leader(seconds=seconds)
+            try:
+                await leader.create(name)
+            except CoveyError:
+                await asyncio.sleep(0.05)
+                if name in leader.names():
+                    return
+            else:
+                return
+
+
+async def test_an_etcd_that_asks_for_certificates_refuses_who_has_none() -> None:
+    with etcd_cluster(1, tls=True) as etcd:
+        world = Group(etcd)
+        plain = etcd.store(world.prefix)
+        etcd.tls, tls = None, etcd.tls
+        client = Client(world.target(plain))
+        founding_seconds, founding.SECONDS = founding.SECONDS, 2.0
+        try:
+            with pytest.raises(DeadlineError, match="did not answer within 2 s: etcd at 127.0.0.1:"):
+                await founding.found(client, Sealer(world.key, "c"), Cluster(id="c"), Node(id="x"), "x:1")
+        finally:
+            founding.SECONDS = founding_seconds
+            etcd.tls = tls
+            await client.close()

@@ -1,0 +1,191 @@
+"""Manager processes whose cluster lies in a real etcd: founding, joining, a leader that stands still and wakes, hosts whose manager state is gone."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Iterator
+
+import grpc
+import pytest
+from integration.manager_world import ManagerHost, World, eventually, world
+
+from agent.identity import join
+from covey.states import NodeRole
+from coveypb.v1 import control_pb2, objects_pb2
+from tests.etcd_server import EtcdCluster, etcd_cluster
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def etcd() -> Iterator[EtcdCluster]:
+    with etcd_cluster(1) as one:
+        yield one
+
+
+class Cluster:
+    """Managers on one prefix."""
+
+    def __init__(self, here: World, store: str) -> None:
+        self.here = here
+        self.store = store
+
+    async def found(self) -> ManagerHost:
+        host = self.here.manager()
+        await host.start("bootstrap", store=self.store)
+        return host
+
+    async def add(self, **more: object) -> ManagerHost:
+        first = next(host for host in self.here.managers if host.process is not None)
+        host = self.here.manager()
+        await join(host.identities, (await first.tokens())[NodeRole.MANAGER], [first.join_addr])
+        await host.start("join", [first.mtls_addr], **{"store": self.store, **more})
+        return host
+
+
+@contextlib.asynccontextmanager
+async def cluster(etcd: EtcdCluster, name: str, count: int = 1) -> AsyncIterator[tuple[Cluster, list[ManagerHost]]]:
+    async with world() as here:
+        one = Cluster(here, etcd.store(f"/{name}"))
+        await one.found()
+        for _ in range(count - 1):
+            await one.add()
+        await eventually("all are reachable", lambda: here._all_reachable(here.managers[0], count))
+        yield one, here.managers
+
+
+def secret(name: str, data: bytes = b"hunter2") -> control_pb2.CreateSecretRequest:
+    spec = objects_pb2.SecretSpec(annotations=objects_pb2.Annotations(name=name), data=data)
+    return control_pb2.CreateSecretRequest(spec=spec)
+
+
+async def names(host: ManagerHost) -> set[str]:
+    listed = await host.call("ListSecrets", control_pb2.ListRequest())
+    return {one.spec.annotations.name for one in listed.secrets}
+
+
+async def wrote(host: ManagerHost, name: str) -> bool:
+    """A write as a client repeats it."""
+    try:
+        await host.call("CreateSecret", secret(name), timeout=10)
+    except grpc.aio.AioRpcError:
+        return name in await names(host)
+    return True
+
+
+async def test_a_leader_that_stands_still_is_replaced_and_writes_nothing_when_it_wakes(etcd: EtcdCluster) -> None:
+    """1. Clients write through the leader. 2. It stands still for longer than its lease. 3. Another leads and writes. 4. It wakes with
+    their calls in its hands. 5. It follows, and what its clients were told is what is there.
+    """
+    async with cluster(etcd, "still", 3) as (one, hosts):
+        old = await one.here.leader()
+        others = [host for host in hosts if host is not old]
+        told: dict[str, bool] = {}
+
+        async def write(name: str) -> None:
+            try:
+                await old.call("CreateSecret", secret(name), timeout=30)
+                told[name] = True
+            except grpc.aio.AioRpcError:
+                told[name] = False
+
+        assert old.process is not None
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(20):
+                tasks.create_task(write(f"early-{number}"))
+            await asyncio.sleep(0.02)
+            os.kill(old.process.pid, signal.SIGSTOP)
+            try:
+                for number in range(20):
+                    tasks.create_task(write(f"late-{number}"))
+                await eventually("another leads", lambda: _leads(others))
+                await eventually("it writes", lambda: wrote(others[0], "after"))
+            finally:
+                os.kill(old.process.pid, signal.SIGCONT)
+        assert (await old.status()).is_leader is False
+        there = await names(others[0])
+        assert await names(old) == there
+        for name, acknowledged in told.items():
+            assert not acknowledged or name in there, f"{name} was acknowledged and is lost"
+        assert "after" in there
+
+
+async def _leads(hosts: list[ManagerHost]) -> bool:
+    return any([(await host.status()).is_leader for host in hosts])
+
+
+async def test_managers_hold_no_state_of_their_own(etcd: EtcdCluster) -> None:
+    """All die at once, their folders for managers' state are gone, and the cluster is there again; a secret's content with it."""
+    async with cluster(etcd, "wiped", 2) as (_, hosts):
+        await hosts[0].call("CreateSecret", secret("kept"))
+        assert not (hosts[0].folder / "state" / "manager" / "raft").exists()
+        for host in hosts:
+            await host.kill()
+        for host in hosts:
+            shutil.rmtree(host.folder / "state" / "manager")
+            await host.start("restart", store=etcd.store("/wiped"))
+        await eventually("somebody leads", lambda: _leads(hosts))
+        for host in hosts:
+            assert await names(host) == {"kept"}
+        assert await wrote(hosts[1], "new")
+
+
+async def test_a_prefix_that_holds_a_cluster_is_not_founded_again(etcd: EtcdCluster) -> None:
+    async with cluster(etcd, "taken"), world() as here:
+        second = here.manager()
+        with pytest.raises(
+            AssertionError, match=r"already holds cluster \w+: join it with a token, or choose another prefix"
+        ):
+            await second.start("bootstrap", store=etcd.store("/taken"))
+
+
+async def test_a_manager_that_joins_without_the_store_or_with_another_is_told_so(etcd: EtcdCluster) -> None:
+    async with cluster(etcd, "here") as (one, _):
+        with pytest.raises(
+            AssertionError, match="this cluster keeps its state in etcd: start coveyd with --store etcd://"
+        ):
+            await one.add(store="")
+        with pytest.raises(AssertionError, match="holds no cluster, and this node is of cluster"):
+            await one.add(store=etcd.store("/elsewhere"))
+
+
+async def test_a_manager_that_joins_a_raft_cluster_with_a_store_is_told_so(etcd: EtcdCluster) -> None:
+    async with world() as here:
+        one = Cluster(here, "")
+        await one.found()
+        with pytest.raises(AssertionError, match="keeps its state in its managers"):
+            await one.add(store=etcd.store("/raft"))
+
+
+async def test_a_demoted_manager_leaves_the_group_and_its_process_ends_as_removed(etcd: EtcdCluster) -> None:
+    async with cluster(etcd, "demoted", 2) as (one, hosts):
+        leader = await one.here.leader()
+        other = next(host for host in hosts if host is not leader)
+        node_id = leader.identities.require().node_id
+        node = await other.call("GetNode", control_pb2.GetRequest(ref=node_id))
+        node.spec.desired_role = objects_pb2.NODE_ROLE_WORKER
+        request = control_pb2.UpdateNodeRequest(ref=node_id, version=node.meta.version, spec=node.spec)
+        await other.call("UpdateNode", request)
+        assert leader.process is not None
+        async with asyncio.timeout(20):
+            assert await leader.process.wait() == 3
+        await eventually("the other leads", lambda: _leads([other]))
+
+        async def is_worker() -> bool:
+            found = await other.call("GetNode", control_pb2.GetRequest(ref=node_id))
+            return bool(found.role == objects_pb2.NODE_ROLE_WORKER and not found.HasField("manager_status"))
+
+        await eventually("it is a worker", is_worker)
+
+
+async def test_secrets_and_the_authoritys_key_do_not_lie_open_in_etcd(etcd: EtcdCluster) -> None:
+    async with cluster(etcd, "sealed") as (_, hosts):
+        await hosts[0].call("CreateSecret", secret("pw", b"correct horse battery staple"))
+        everything = etcd.ctl("get", "--prefix", "/sealed")
+        assert "correct horse" not in everything
+        assert "PRIVATE KEY" not in everything
+        assert "SWMTKN" not in everything
+        key = hosts[0].folder / "state" / "identity" / "store.key"
+        assert key.stat().st_mode & 0o777 == 0o600
