@@ -43,18 +43,22 @@ class Process:
     async def start(self) -> "Process":
         self._path.write_text(json.dumps(self.config))
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/proto", "GRPC_VERBOSITY": "NONE"}
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(ROOT / "tests/integration/raft_member.py"),
-            str(self._path),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=1 << 26,
-            env=environment,
-        )
+        with self._path.with_suffix(".log").open("ab") as errors:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                str(ROOT / "tests/integration/raft_member.py"),
+                str(self._path),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+                limit=1 << 26,
+                env=environment,
+            )
         async with asyncio.timeout(DEADLINE_SECONDS):
             line = await self._process.stdout.readline()
-        assert line, f"{self.node_id} did not start"
+            if not line:
+                await self._process.wait()
+        assert line, f"{self.node_id} did not start:\n{self.errors()[-4000:]}"
         assert json.loads(line)["ready"]
         self._reader = asyncio.ensure_future(self._read(self._process))
         return self
@@ -72,6 +76,10 @@ class Process:
             if not future.done():
                 future.set_exception(CommandError("Gone", f"{self.node_id} has ended"))
         self._replies.clear()
+
+    def errors(self) -> str:
+        """What it said on standard error, over all its lives."""
+        return self._path.with_suffix(".log").read_text()
 
     @property
     def alive(self) -> bool:

@@ -1,0 +1,101 @@
+"""A member whose disk runs full, on a real filesystem of a few megabytes: it stops and says why, the others go on, nothing that was
+acknowledged is lost, and once there is room it comes back.
+"""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from integration.raft_world import CommandError, Process, World, until, world
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
+DISK_BYTES = 12 << 20
+ROOM_BYTES = 600 << 10
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """An ext4 of its own."""
+    if os.geteuid():
+        pytest.fail("a filesystem of its own needs root: it is mounted")
+    missing = [name for name in ("mkfs.ext4", "mount", "umount") if not shutil.which(name)]
+    assert not missing, f"needs {', '.join(missing)}"
+    image, point = tmp_path / "image", tmp_path / "small"
+    with image.open("wb") as file:
+        file.truncate(DISK_BYTES)
+    point.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, point], check=True)
+    try:
+        yield point
+    finally:
+        subprocess.run(["umount", "--lazy", point], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Leaves but a little room."""
+    ballast = folder / "ballast"
+    room = os.statvfs(folder)
+    ballast.write_bytes(os.urandom(room.f_bavail * room.f_bsize - ROOM_BYTES))
+    with ballast.open("rb") as file:
+        os.fsync(file.fileno())
+    return ballast
+
+
+async def write_until_it_ends(group: World, victim: Process, acknowledged: set[str]) -> None:
+    """Writes through whoever leads; a write that got no answer may be there or not."""
+    number = len(acknowledged)
+    async with asyncio.timeout(60):
+        while victim.alive:
+            leader = await group.leader()
+            name, number = f"n{number}", number + 1
+            try:
+                await leader("create", name=name, size=16 << 10)
+            except (CommandError, TimeoutError):
+                continue
+            acknowledged.add(name)
+
+
+@pytest.mark.parametrize("name", ["alpha", "gamma"], ids=["the leader's", "a follower's"])
+async def test_a_full_disk_stops_its_member_alone_and_room_brings_it_back(
+    tmp_path: Path, small_disk: Path, name: str
+) -> None:
+    acknowledged: set[str] = set()
+    async with world(tmp_path) as group:
+        for one in ("alpha", "beta", "gamma"):
+            await group.add(one, **({"folder": str(small_disk / "raft")} if one == name else {}))
+        await group.voters(3)
+        victim = group.members[name]
+        ballast = fill(small_disk)
+        await write_until_it_ends(group, victim, acknowledged)
+        assert acknowledged
+        assert "No space left on device; this manager stops so that nothing is lost; make room there" in victim.errors()
+
+        before = len(acknowledged)
+        leader = await group.leader()
+        for number in range(20):
+            await leader("create", name=f"later{number}")
+            acknowledged.add(f"later{number}")
+        assert len(acknowledged) == before + 20
+        for other in group.members.values():
+            if other.alive:
+                assert acknowledged <= set(await other("names", fresh=True))
+
+        for _ in range(3):  # as the daemon does, again and again: on the full disk no life lasts
+            try:
+                await victim.start()
+            except AssertionError:
+                continue
+            await write_until_it_ends(group, victim, acknowledged)
+        assert not victim.alive
+        ballast.unlink()
+        await victim.start()
+
+        async def caught_up() -> bool:
+            return acknowledged <= set(await victim("names", fresh=True))
+
+        await until(caught_up, "all acknowledged writes on the member that came back")
