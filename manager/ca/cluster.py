@@ -29,11 +29,8 @@ def new_cluster(spec: ClusterSpec, now_ns: int) -> Cluster:
         raise InvalidArgumentError(
             "a cluster is founded with the key of its root: give it, or found the cluster and then rotate to the external CA"
         )
-    if given.signing_cert:
-        root = root_given(given.signing_cert, given.signing_key, now_ns)
-    else:
-        root = create_root(cluster_id, now_ns)
-    return Cluster(id=cluster_id, spec=without_signing(spec), root_ca=trust_of(root))
+    root = root_given(given.signing_cert, given.signing_key, now_ns) if given.signing_cert else None
+    return Cluster(id=cluster_id, spec=without_signing(spec), root_ca=trust_of(root or create_root(cluster_id, now_ns)))
 
 
 def without_signing(spec: ClusterSpec) -> ClusterSpec:
