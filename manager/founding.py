@@ -20,9 +20,10 @@ from manager.ca import certificates
 from manager.ca.cluster import new_cluster, root_pair
 from manager.config import ManagerConfig, ManagerMode
 from manager.identity import ManagerIdentity, write_identity
-from manager.keys import Keys, file
+from manager.keys import Keys, LockedError, file
 from manager.keys.handed import receive, tell
 from manager.keys.keeper import KeyKeeper
+from manager.keys.memory import keep_out_of_dumps
 from manager.raft import joining
 from manager.raft.disk import Identity, enter_group, found_group
 from manager.raft.errors import StorageError
@@ -55,7 +56,7 @@ def open_keys(config: ManagerConfig, restored: Restored | None = None) -> KeyKee
     path = config.manager_dir / file.NAME
     begins = not swap.has_state(config.manager_dir / "raft")
     if begins and config.mode is ManagerMode.BOOTSTRAP:
-        keys = _first_keys(path, unlockkey.generate() if config.cluster_spec.auto_lock else "")
+        keys = _founders_keys(config, path)
     elif restored is not None:
         keys = _first_keys(path, restored.cluster.unlock_key)
     else:
@@ -63,7 +64,26 @@ def open_keys(config: ManagerConfig, restored: Restored | None = None) -> KeyKee
         if known is None and not begins:
             raise StorageError(f"{path} is gone, and the log is sealed with what was in it: put it back from a copy")
         keys = known or _first_keys(path, "")
+    if keys.unlock_key:
+        keep_out_of_dumps()
     return KeyKeeper(path, config.identity_dir / "node.key", keys, tell)
+
+
+def _founders_keys(config: ManagerConfig, path: Path) -> Keys:
+    """A founder that died on the way goes on with the keys that it made. Keys that nobody can open any more sealed nothing that counts,
+    as long as there is no identity.
+    """
+    locks = config.cluster_spec.auto_lock
+    if path.exists() and file.is_locked(path) == locks:
+        try:
+            known = file.read(path, receive().unlock_keys if locks else ())
+        except LockedError:
+            if (config.identity_dir / "node.crt").exists():
+                raise
+        else:
+            if known is not None:
+                return known
+    return _first_keys(path, unlockkey.generate() if locks else "")
 
 
 def _first_keys(path: Path, unlock_key: str) -> Keys:

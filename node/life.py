@@ -161,8 +161,12 @@ class Life:
 
     def _managers(self) -> Sequence[str]:
         """Where a leader may be asked for: this node's own manager first."""
-        own = (addresses.join_port(self.record.advertise_addr, self._options.mtls_port),) if self.manager_runs else ()
+        own = (addresses.join_port(self.record.advertise_addr, self._options.mtls_port),) if self._manages() else ()
         return tuple(dict.fromkeys((*own, *self.record.managers)))
+
+    def _manages(self) -> bool:
+        """It may not serve yet; but its address may be the only right one, on a host that came back with another."""
+        return self.manager_runs or self.record.role is NodeRole.MANAGER
 
     def _renewers(self) -> Sequence[str]:
         """Where a certificate may be renewed: on the socket of this node's own manager too, which asks for none that is valid."""
@@ -247,10 +251,11 @@ class Life:
         return has_state(self._options.state_dir / "manager" / "raft")
 
     async def _forget_log(self) -> None:
-        """What a manager kept on this host; also the key with which managers seal what they keep in etcd."""
+        """All that a manager kept on this host, also the key with which managers seal what they keep in etcd; but not the keys of its
+        disk: this node's own key lies under them until it is a worker's.
+        """
         forget_key(self._identities.folder)
         self._save(store="")
-        """All of a manager but its keys: this node's own key lies under them until it is a worker's."""
         folder = self._options.state_dir / "manager"
         await asyncio.to_thread(_clear, folder, but=file.NAME)
 

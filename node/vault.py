@@ -13,6 +13,7 @@ from covey.states import NodeRole
 from manager.keys import file, node_key
 from manager.keys.file import LockedError
 from manager.keys.handed import Handed
+from manager.keys.memory import keep_out_of_dumps
 from manager.raft.errors import StorageError
 from manager.raft.sealing import KeyRing
 
@@ -38,6 +39,7 @@ class Vault:
 
     def learn(self, unlock_key: str) -> None:
         """The manager says that its files may lie under this key now."""
+        keep_out_of_dumps()
         with self._lock:
             others = tuple(key for key in self._keys if key != unlock_key)
             self._keys = (unlock_key, *others)[:_KEPT]

@@ -18,6 +18,7 @@ from covey.errors import DeadlineError
 from manager.identity import write_file
 from manager.keys import node_key
 from manager.keys.file import Keys, rotated, settled, write
+from manager.keys.memory import keep_out_of_dumps
 from manager.raft.sealing import KeyRing
 
 log = logging.getLogger(__name__)
@@ -130,6 +131,7 @@ class KeyKeeper:
         match step:
             case Step.LOCK:
                 if wanted.unlock_key:
+                    keep_out_of_dumps()
                     self._tell(wanted.unlock_key)
                 fresh = rotated(self._keys, wanted.unlock_key, wanted.version)
                 await asyncio.to_thread(write, self._path, fresh)

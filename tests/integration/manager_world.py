@@ -87,8 +87,7 @@ class ManagerHost:
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log, cwd=ROOT,
             )  # fmt: skip
         assert self.process.stdin is not None
-        if self.vault.handed.unlock_keys:
-            self.process.stdin.write(self.vault.handed.line())
+        self.process.stdin.write(self.vault.handed.line())
         ready = asyncio.Event()
         self._hearing = asyncio.create_task(self._hear(self.process, ready))
         async with asyncio.timeout(READY_SECONDS):

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import itertools
 import random
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -88,13 +89,13 @@ async def test_keys_rotate_under_writes_and_a_kill_at_any_moment_loses_nothing()
         assert await code_with(host, "") == LOCKED_EXIT_CODE
 
 
-async def code_with(host: ManagerHost, key: str) -> int:
+async def code_with(host: ManagerHost, key: str, mode: str = "restart") -> int:
     """How a start with another key ends."""
     host.vault.forget()
     if key:
         host.vault.learn(key)
     try:
-        await host.start("restart")
+        await host.start(mode, **({"cluster_spec": SPEC} if mode == "bootstrap" else {}))
     except AssertionError:
         assert host.process is not None
         code = await host.process.wait()
@@ -148,3 +149,18 @@ async def test_a_founder_that_is_locked_never_had_a_plain_byte_on_its_disk() -> 
             if path.is_file():
                 content = path.read_bytes()
                 assert not [form for form in forms if form in content], path
+
+
+async def test_a_founder_that_dies_on_the_way_goes_on_with_its_keys_and_never_makes_its_own_key_unreadable() -> None:
+    """1. It wrote keys and identity. 2. It died before the group was founded. 3. It is started again, with its key and without."""
+    async with world() as one:
+        host = one.manager()
+        await host.start("bootstrap", cluster_spec=SPEC)
+        (key,) = host.vault.handed.unlock_keys
+        await host.kill()
+        shutil.rmtree(host.folder / "state" / "manager" / "raft")
+        assert await code_with(host, "", "bootstrap") == LOCKED_EXIT_CODE
+        host.vault.learn(key)
+        await host.start("bootstrap", cluster_spec=SPEC)
+        assert await unlock_key(host) == key
+        assert host.vault.unseal(node_key(host)).startswith(b"-----BEGIN")
