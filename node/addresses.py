@@ -1,5 +1,6 @@
 """Which address of this host the others use: what the user wrote, an interface's, or the only one there is. Pure but for ``local``."""
 
+import contextlib
 import ipaddress
 from collections.abc import Sequence
 
@@ -112,6 +113,18 @@ def choose(advertise: str, listen: str, known: Sequence[LocalAddress]) -> str:
             f"({listed}) - specify one with --advertise-addr"
         )
     return candidates[0].address
+
+
+def instead(standard: str, known: Sequence[LocalAddress]) -> str:
+    """The address of a host that lost the one it advertised: the standard one of its daemon if it has that, else the only one there is.
+
+    Raises:
+        InvalidArgumentError: there is none, or more than one to choose from.
+    """
+    if standard:
+        with contextlib.suppress(InvalidArgumentError):
+            return choose(standard, "", known)
+    return choose("", "", known)
 
 
 def _require_here(address: str, known: Sequence[LocalAddress]) -> str:

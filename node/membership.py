@@ -216,8 +216,10 @@ class Membership:
         known = await asyncio.to_thread(addresses.local)
         if not advertise and addresses.is_here(record.advertise_addr, known):
             return record
-        word = addresses.without_port(advertise, self._options.join_port) if advertise else self._options.advertise_addr
-        found = addresses.choose(word, "", known)
+        if advertise:
+            found = addresses.choose(addresses.without_port(advertise, self._options.join_port), "", known)
+        else:
+            found = addresses.instead(self._options.advertise_addr, known)
         listen = record.listen_addr if record.listen_addr in {"0.0.0.0", "::", found} else found
         return msgspec.structs.replace(record, advertise_addr=found, listen_addr=listen)
 

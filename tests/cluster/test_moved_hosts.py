@@ -1,0 +1,104 @@
+"""Hosts come back with other addresses: one after the other, one while another is dead, and all managers at once as after a power cut with DHCP."""
+
+import http.client
+from collections.abc import Iterator
+from pathlib import Path
+
+import labs
+import pytest
+from labs import Cluster
+
+from node.lab import cluster as lab_cluster
+from node.lab import host as machine
+from node.lab import wiring
+from node.lab.layout import GATEWAY, SUBNET, Host
+
+pytestmark = pytest.mark.root
+COVEY = labs.PYTHON_BIN / "covey"
+
+
+@pytest.fixture(scope="module")
+def lab(images: Path) -> Iterator[Cluster]:
+    with labs.made("moved", 3, 1, archive=images) as found:
+        yield found
+
+
+def boot_at(lab: Cluster, host: Host, address: str) -> None:
+    """Bring a dead host back as another DHCP lease would."""
+    machine.remove_cgroups(host.cgroup)
+    wiring.plug_in(lab.lab, host)
+    machine.boot(host)
+    lab.inside(host, "ip", "address", "flush", "dev", "eth0")
+    lab.inside(host, "ip", "address", "add", f"{address}/24", "dev", "eth0")
+    lab.inside(host, "ip", "route", "add", "default", "via", GATEWAY)
+    lab_cluster.start_daemon(host)
+
+
+def addresses(lab: Cluster, on: Host) -> set[str]:
+    """Of the managers that vote and answer, as one of them knows them."""
+    status, nodes = lab.request("GET", "/nodes", on=on)
+    if status != http.client.OK:
+        return set()
+    managers = [node["ManagerStatus"] for node in nodes if node.get("ManagerStatus")]
+    return {manager["Addr"].partition(":")[0] for manager in managers if manager["Reachability"] == "reachable"}
+
+
+def at(*numbers: int) -> set[str]:
+    return {f"{SUBNET}.{number}" for number in numbers}
+
+
+def test_hosts_that_move_are_found_one_after_the_other_and_while_another_is_dead(lab: Cluster) -> None:
+    first, second, third, worker = lab.hosts
+    lab.service("web", "--mode", "global")
+    tasks = {task["ID"] for task in lab.running("web", 4)}
+    lab.kill(third)
+    boot_at(lab, third, f"{SUBNET}.103")
+    labs.wait(lambda: addresses(lab, first) == at(1, 2, 103), "the third's new address is known")
+
+    lab.kill(second, third)
+    boot_at(
+        lab, second, f"{SUBNET}.102"
+    )  # no majority can write that down: the third is dead, and the first knows the old address
+    labs.wait(lambda: at(1, 102) <= addresses(lab, first), "first and second decide again")
+    boot_at(lab, third, f"{SUBNET}.103")
+    labs.wait(lambda: addresses(lab, second) == at(1, 102, 103), "all three manage")
+
+    lab.kill(worker)
+    boot_at(lab, worker, f"{SUBNET}.104")
+    labs.wait(
+        lambda: lab.nodes(first)[worker.name]["Status"]["Addr"] == f"{SUBNET}.104", "the worker's new address is known"
+    )
+    lab.running("web", 4)
+    assert len(tasks) == 4
+
+
+def test_managers_that_all_moved_at_once_come_together_by_a_word_to_all_but_one(lab: Cluster) -> None:
+    first, second, third, worker = lab.hosts
+    containers = lab.covey_containers(worker)
+    lab.kill(first, second, third)
+    for number, host in enumerate((first, second, third), start=201):
+        boot_at(lab, host, f"{SUBNET}.{number}")
+    for host in (second, third, worker):
+        done = labs.run([COVEY, "swarm", "reconnect", f"{SUBNET}.201"], env=lab.environment(host))
+        assert "looks for its managers there" in done.out
+    labs.wait(lambda: addresses(lab, third) == at(201, 202, 203), "all three manage at their new addresses", 60)
+    labs.wait(lambda: lab.nodes(first)[worker.name]["Status"]["State"] == "ready", "the worker is back")
+    lab.running("web", 4, on=first)
+    assert lab.covey_containers(worker) == containers
+
+
+def test_a_cluster_founded_anew_at_a_new_address_is_found_by_the_nodes_that_are_told(lab: Cluster) -> None:
+    first, second, third, worker = lab.hosts
+    containers = lab.covey_containers(worker)
+    lab.kill(first, second, third)
+    boot_at(lab, first, f"{SUBNET}.51")
+    done = lab.docker("swarm", "init", "--force-new-cluster", "--advertise-addr", f"{SUBNET}.51", on=first)
+    assert f"{SUBNET}.51:2377" in done.out
+    labs.run([COVEY, "swarm", "reconnect", f"{SUBNET}.51"], env=lab.environment(worker))
+    labs.wait(lambda: lab.nodes(first)[worker.name]["Status"]["State"] == "ready", "the worker is back")
+    assert lab.covey_containers(worker) == containers
+    boot_at(
+        lab, second, f"{SUBNET}.52"
+    )  # alone with its old state: it decides nothing, and learns from the first that it is out
+    labs.run([COVEY, "swarm", "reconnect", f"{SUBNET}.51"], env=lab.environment(second))
+    labs.wait(lambda: addresses(lab, first) == at(51, 52), "the second joined anew", 60)
