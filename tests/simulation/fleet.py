@@ -106,7 +106,11 @@ def fewest(seed: int, nodes: int, failure: Failure) -> Failure:
 
 
 def run_many(
-    enough: Callable[[Total], bool], *, first_seed: int = 0, workers: int = 2, tell: Callable[[Outcome], None] | None = None
+    enough: Callable[[Total], bool],
+    *,
+    first_seed: int = 0,
+    workers: int = 2,
+    tell: Callable[[Outcome], None] | None = None,
 ) -> Total:
     """Worlds of 3, 5 and 7 managers, seed after seed, until there are enough."""
     total, began = Total(), time.monotonic()

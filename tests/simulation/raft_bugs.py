@@ -1,159 +1,29 @@
-"""Bugs planted into the world, each one that a Raft implementation or its driver has had somewhere.
+"""Bugs planted into the product's own code, each one that a Raft implementation, its driver or a store above it has had somewhere.
 
-They show that the laws can fail: `test_raft_planted_bugs` wants every one caught within a few seeds.
+They show that the laws can fail: `test_raft_planted_bugs` wants every one caught within a few seeds, and the same seed to pass without.
+A bug is a function that replaces one real attribute; `planted` puts it in for the length of a `with`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from manager.raft.core import HardState, Role, replication
+from manager.raft import stable, wal
+from manager.raft.core import HardState, MemoryStorage, ProgressState, following, replication
 from manager.raft.core.log import RaftLog
-from manager.raft.core.quorum import VoteResult, agreed_index, tally
+from manager.raft.core.quorum import agreed_index, tally
 from manager.raft.core.readonly import ReadQueue
+from manager.raft.core.state import RaftState
 from manager.raft.core.tracker import Tracker
-from tests.simulation.raft_world import Weather, World
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from manager.raft.core import ConfState, Entry, RawNode, Ready
-    from tests.simulation.raft_world import Host
-
-
-class VoteIsNotPersisted(World):
-    """A node that crashes after its vote votes once more in that term."""
-
-    def write_steps(self, host: Host, ready: Ready) -> list[Any]:
-        if ready.hard_state:
-            hard = ready.hard_state
-            ready = msgspec.structs.replace(ready, hard_state=HardState(hard.term, 0, hard.commit))
-        return super().write_steps(host, ready)
-
-
-class AcknowledgesBeforeSync(World):
-    """Promises leave with the write still under way."""
-
-    def pump(self, host: Host) -> None:
-        before = host.writing
-        super().pump(host)
-        if host.writing and host.writing is not before:
-            for message in host.writing.messages_after_sync:
-                self.send(message)
-
-
-class LeaderCountsUnsyncedEntries(World):
-    """The leader counts itself toward a majority while its own write is still under way."""
-
-    def pump(self, host: Host) -> None:
-        super().pump(host)
-        state = host.node._state
-        if state.role is Role.LEADER and state.own_progress:
-            state.own_progress.acknowledge(state.log.last_index())
-            replication.maybe_commit(state)
-
-
-class SnapshotForgetsMembership(World):
-    """Snapshots carry the members of the cluster's first day."""
-
-    def snapshot_conf(self, host: Host) -> ConfState:
-        return self.hosts[1].storage.initial_state()[1]
-
-
-class _Planted(World):
-    """Puts a faulty part into each node."""
-
-    def make_node(self, host: Host) -> RawNode:
-        node = super().make_node(host)
-        self.plant(node._state)
-        return node
-
-    def plant(self, state: Any) -> None:
-        raise NotImplementedError
-
-
-class _CommitsByCount(RaftLog):
-    __slots__ = ()
-
-    def maybe_commit(self, index: int, term: int) -> bool:
-        return index > self.committed and self.commit_to(index)
-
-
-class CommitsOldTermsByCount(_Planted):
-    """An entry of an older term counts as committed once a majority has it (figure 8 of the paper)."""
-
-    def plant(self, state: Any) -> None:
-        state.log.__class__ = _CommitsByCount
-
-
-class _AlwaysTruncates(RaftLog):
-    __slots__ = ()
-
-    def maybe_append(self, index: int, term: int, commit: int, entries: Sequence[Entry]) -> int | None:
-        if not self.matches(index, term):
-            return None
-        if entries:
-            self._replace_from(entries)
-        last = index + len(entries)
-        self.commit_to(min(commit, last))
-        return last
-
-
-class TruncatesCommittedEntries(_Planted):
-    """A late, short append cuts off what came after it."""
-
-    def plant(self, state: Any) -> None:
-        state.log.__class__ = _AlwaysTruncates
-
-
-class _AnyLogWillDo(RaftLog):
-    __slots__ = ()
-
-    def is_up_to_date(self, last_index: int, last_term: int) -> bool:  # noqa: ARG002
-        return True
-
-
-class VotesForStaleLogs(_Planted):
-    """Votes are given without a look at the candidate's log."""
-
-    def plant(self, state: Any) -> None:
-        state.log.__class__ = _AnyLogWillDo
-
-
-class _OneHalf(Tracker):
-    __slots__ = ()
-
-    def committed_index(self) -> int:
-        return agreed_index(self.conf.voters, self._match)
-
-    def tally(self, votes: Mapping[int, bool]) -> VoteResult:
-        return tally(self.conf.voters, votes)
-
-
-class JointCountsOneHalf(_Planted):
-    """While joint, only the new voters decide."""
-
-    def plant(self, state: Any) -> None:
-        state.tracker.__class__ = _OneHalf
-
-
-class _OneAnswerWillDo(ReadQueue):
-    __slots__ = ()
-
-    def acknowledge(self, peer: int, context: bytes) -> dict[int, int]:
-        super().acknowledge(peer, context)
-        return dict.fromkeys(range(1, 20), self._round)
-
-
-class ReadsWithoutQuorum(_Planted):
-    """A read is answered after any one heartbeat reply."""
-
-    def plant(self, state: Any) -> None:
-        state.reads.__class__ = _OneAnswerWillDo
-
+from manager.store import applying, snapshot
+from manager.store.schema import CONFIGS
+from manager.store.table import TableState
+from tests.simulation.raft_weather import Weather
 
 CLEAR = Weather(
     drop=0.0,
@@ -177,8 +47,12 @@ CLEAR = Weather(
 FIGURE_8 = replace(CLEAR, drop=0.1, delay=25, propose=4, crash=80, down=50, partition=60, message_bytes=1, window=1)
 
 
-class Planted(NamedTuple):
-    bug: type[World]
+class Bug(NamedTuple):
+    name: str
+    owner: Any
+    attribute: str
+    make: Callable[[Any], Any]
+    """From what is there to what is put in its place."""
     size: int
     weather: Weather
     """The hazards that this bug waits for; the world draws the rest."""
@@ -186,16 +60,374 @@ class Planted(NamedTuple):
     """Those that may be the first to show it."""
 
 
-PLANTED = (
-    Planted(VoteIsNotPersisted, 5, replace(CLEAR, crash=60, down=10, delay=30), ("one vote a term",)),
-    Planted(CommitsOldTermsByCount, 3, FIGURE_8, ("leader completeness",)),
-    Planted(AcknowledgesBeforeSync, 3, replace(CLEAR, sync=60, crash=100), ("durable majority",)),
-    Planted(LeaderCountsUnsyncedEntries, 3, replace(CLEAR, sync=60), ("durable majority",)),
-    Planted(SnapshotForgetsMembership, 3, replace(CLEAR, change=100, compact=50, crash=200), ("one membership",)),
-    Planted(
-        TruncatesCommittedEntries, 3, replace(CLEAR, duplicate=0.2, delay=40), ("durable majority", "its log ends at")
+@contextmanager
+def planted(bug: Bug) -> Iterator[None]:
+    real = vars(bug.owner)[bug.attribute]
+    setattr(bug.owner, bug.attribute, bug.make(real))
+    try:
+        yield
+    finally:
+        setattr(bug.owner, bug.attribute, real)
+
+
+# The five that every proof of a Raft should find.
+
+
+def _vote_is_not_persisted(real: Any) -> Any:
+    def hard_state(self: RaftState) -> HardState:
+        hard = real.fget(self)
+        return HardState(hard.term, 0, hard.commit)
+
+    return property(hard_state)
+
+
+def _commits_by_count(_: Any) -> Any:
+    def maybe_commit(self: RaftLog, index: int, term: int) -> bool:  # noqa: ARG001
+        return index > self.committed and self.commit_to(index)
+
+    return maybe_commit
+
+
+def _restore_keeps_former_members(real: Any) -> Any:
+    def restore(state: RaftState, taken: Any) -> bool:
+        conf = state.tracker.conf
+        done = real(state, taken)
+        if done:
+            state.tracker.switch(conf, next_index=1)
+        return bool(done)
+
+    return restore
+
+
+def _says_before_it_is_durable(_: Any) -> Any:
+    def send_after_sync(self: RaftState, message: Any) -> None:
+        (self.after_sync if message.to == self.id else self.messages).append(message)
+
+    return send_after_sync
+
+
+def _always_truncates(_: Any) -> Any:
+    def maybe_append(self: RaftLog, index: int, term: int, commit: int, entries: Any) -> int | None:
+        if not self.matches(index, term):
+            return None
+        if entries:
+            self._replace_from(entries)
+        self.commit_to(min(commit, index + len(entries)))
+        return index + len(entries)
+
+    return maybe_append
+
+
+# More of the core.
+
+
+def _own_entries_count_at_once(real: Any) -> Any:
+    def append_own(self: RaftState, proposals: Any) -> None:
+        real(self, proposals)
+        if self.own_progress and self.own_progress.state is ProgressState.REPLICATE:
+            self.own_progress.acknowledge(self.log.last_index())
+            replication.maybe_commit(self)
+
+    return append_own
+
+
+def _any_log_will_do(_: Any) -> Any:
+    return lambda self, last_index, last_term: True  # noqa: ARG005
+
+
+def _commits_by_new_half(_: Any) -> Any:
+    return lambda self: agreed_index(self.conf.voters, self._match)
+
+
+def _elects_by_new_half(_: Any) -> Any:
+    return lambda self, votes: tally(self.conf.voters, votes)
+
+
+def _learners_count(_: Any) -> Any:
+    return lambda self: agreed_index((*self.conf.voters, *self.conf.learners), self._match)
+
+
+def _one_answer_will_do(real: Any) -> Any:
+    def acknowledge(self: ReadQueue, peer: int, context: bytes) -> dict[int, int]:
+        real(self, peer, context)
+        return dict.fromkeys(range(1, 20), self._round)
+
+    return acknowledge
+
+
+def _applies_the_last_again(_: Any) -> Any:
+    def applied_to(self: RaftLog, index: int) -> None:
+        self.applied = max(self.applied, index - 1)
+
+    return applied_to
+
+
+# The disk.
+
+
+def _start_forgets_the_vote(real: Any) -> Any:
+    def rebuild(latest: Any, replay: Any) -> MemoryStorage:
+        storage: MemoryStorage = real(latest, replay)
+        hard = storage.initial_state()[0]
+        storage.set_hard_state(HardState(hard.term, 0, hard.commit))
+        return storage
+
+    return rebuild
+
+
+def _start_forgets_the_last_entry(real: Any) -> Any:
+    def append(self: Any, path: Any, entries: Any) -> None:
+        real(self, path, entries[:-1] if len(entries) > 2 else entries)
+
+    return append
+
+
+def _log_is_not_told_of_the_snapshot(_: Any) -> Any:
+    return lambda latest, replay: None  # noqa: ARG005
+
+
+# The store.
+
+
+def _premises_are_not_checked(_: Any) -> Any:
+    return lambda proposed, before: True  # noqa: ARG005
+
+
+def _names_are_not_checked(_: Any) -> Any:
+    return lambda after, proposed: True  # noqa: ARG005
+
+
+def _snapshot_loses_an_object(real: Any) -> Any:
+    def encode(view: Any, members: Any) -> bytes:
+        ids = sorted(view.state(CONFIGS).objects)
+        return bytes(real(view.put(CONFIGS, ids[0], None) if ids else view, members))
+
+    return encode
+
+
+def _snapshot_names_no_members(real: Any) -> Any:
+    return lambda view, members: real(view, members[:1] if view.version else members)
+
+
+def _restore_loses_an_index(real: Any) -> Any:
+    def of(cls: type[TableState], schema: Any, items: Any) -> TableState:
+        state: TableState = real.__func__(cls, schema, items)
+        if schema is CONFIGS and state.objects:
+            state.indexes["name"] = type(state.indexes["name"])()
+        return state
+
+    return classmethod(of)
+
+
+def _updates_keep_the_old_version(real: Any) -> Any:
+    def written(view: Any, proposed: Any, before: Any, index: int, now_ns: int) -> Any:
+        item = real(view, proposed, before, index, now_ns)
+        if item is None or before is None:
+            return item
+        return msgspec.structs.replace(item, meta=before.meta)
+
+    return written
+
+
+_DISK = replace(CLEAR, propose=4, compact=12, crash=40, down=25, sync=12, partition=150, drop=0.05, election_tick=6)
+_STORE = replace(CLEAR, propose=2, sync=8, delay=8, crash=200)
+_BEFORE_DURABLE = (
+    "a term is durable before it is told",
+    "a vote is durable before it is told",
+    "an entry is durable before it is acknowledged",
+    "one vote a term",
+    "elected by a majority",
+    "durable majority",
+)
+
+BUGS = (
+    Bug(
+        "a vote is not persisted",
+        RaftState,
+        "hard_state",
+        _vote_is_not_persisted,
+        5,
+        replace(CLEAR, crash=60, down=10, delay=30),
+        _BEFORE_DURABLE,
     ),
-    Planted(VotesForStaleLogs, 3, replace(CLEAR, drop=0.1, partition=100), ("leader completeness",)),
-    Planted(JointCountsOneHalf, 5, replace(CLEAR, change=80, partition=150, delay=20), ("durable majority",)),
-    Planted(ReadsWithoutQuorum, 5, replace(CLEAR, partition=150, read=5), ("linearizable reads",)),
+    Bug(
+        "an entry of an older term is committed by count",
+        RaftLog,
+        "maybe_commit",
+        _commits_by_count,
+        3,
+        FIGURE_8,
+        ("leader completeness", "state machine safety", "no manager stops by itself"),
+    ),
+    Bug(
+        "a snapshot from the leader forgets the membership",
+        following,
+        "_restore",
+        _restore_keeps_former_members,
+        3,
+        replace(CLEAR, change=60, compact=20, crash=150, propose=5),
+        ("one membership", "elected by a majority", "durable majority"),
+    ),
+    Bug(
+        "an acknowledgement goes out before the flush",
+        RaftState,
+        "send_after_sync",
+        _says_before_it_is_durable,
+        3,
+        replace(CLEAR, sync=60, crash=100),
+        _BEFORE_DURABLE,
+    ),
+    Bug(
+        "a late append truncates committed entries",
+        RaftLog,
+        "maybe_append",
+        _always_truncates,
+        3,
+        replace(CLEAR, duplicate=0.2, delay=40, propose=5),
+        ("durable majority", "committed entries stay", "an entry is durable before it is acknowledged"),
+    ),
+    Bug(
+        "the leader counts its own entries before they are flushed",
+        RaftState,
+        "append_own",
+        _own_entries_count_at_once,
+        3,
+        replace(CLEAR, sync=60),
+        ("durable majority",),
+    ),
+    Bug(
+        "votes are given to stale logs",
+        RaftLog,
+        "is_up_to_date",
+        _any_log_will_do,
+        3,
+        replace(CLEAR, drop=0.1, partition=100),
+        ("leader completeness", "state machine safety"),
+    ),
+    Bug(
+        "while joint only the new voters commit",
+        Tracker,
+        "committed_index",
+        _commits_by_new_half,
+        5,
+        replace(CLEAR, change=60, partition=150, delay=20),
+        ("durable majority",),
+    ),
+    Bug(
+        "while joint only the new voters elect",
+        Tracker,
+        "tally",
+        _elects_by_new_half,
+        5,
+        replace(CLEAR, change=50, partition=100, delay=20, crash=100, drop=0.1),
+        ("elected by a majority", "election safety", "leader completeness"),
+    ),
+    Bug(
+        "learners count toward a majority",
+        Tracker,
+        "committed_index",
+        _learners_count,
+        3,
+        replace(CLEAR, change=50, delay=20, drop=0.1),
+        ("durable majority",),
+    ),
+    Bug(
+        "a read is answered without a quorum",
+        ReadQueue,
+        "acknowledge",
+        _one_answer_will_do,
+        5,
+        replace(CLEAR, partition=150, read=5),
+        ("linearizable reads",),
+    ),
+    Bug(
+        "a request is applied twice",
+        RaftLog,
+        "applied_to",
+        _applies_the_last_again,
+        3,
+        CLEAR,
+        ("applied in order",),
+    ),
+    Bug(
+        "a start forgets the vote",
+        stable,
+        "rebuild",
+        _start_forgets_the_vote,
+        3,
+        replace(CLEAR, crash=60, down=10),
+        ("the disk remembers",),
+    ),
+    Bug(
+        "a start forgets the last entry",
+        wal._Log,
+        "_append",
+        _start_forgets_the_last_entry,
+        3,
+        replace(CLEAR, crash=60, down=10, propose=3, sync=20),
+        ("the disk remembers", "no manager stops by itself"),
+    ),
+    Bug(
+        "the log is not told of the snapshot that replaced it",
+        stable,
+        "superseded",
+        _log_is_not_told_of_the_snapshot,
+        3,
+        _DISK,
+        ("no manager stops by itself", "the disk remembers"),
+    ),
+    Bug(
+        "the premises of a transaction are not checked",
+        applying,
+        "_premise_holds",
+        _premises_are_not_checked,
+        3,
+        _STORE,
+        ("equal stores",),
+    ),
+    Bug(
+        "unique names are not checked",
+        applying,
+        "_name_is_free",
+        _names_are_not_checked,
+        3,
+        _STORE,
+        ("equal stores",),
+    ),
+    Bug(
+        "an update keeps the old version",
+        applying,
+        "_written",
+        _updates_keep_the_old_version,
+        3,
+        _STORE,
+        ("equal stores",),
+    ),
+    Bug(
+        "a snapshot loses an object",
+        snapshot,
+        "encode",
+        _snapshot_loses_an_object,
+        3,
+        _DISK,
+        ("equal stores",),
+    ),
+    Bug(
+        "a snapshot loses the members",
+        snapshot,
+        "encode",
+        _snapshot_names_no_members,
+        3,
+        _DISK,
+        ("one membership",),
+    ),
+    Bug(
+        "a restored snapshot loses an index",
+        TableState,
+        "of",
+        _restore_loses_an_index,
+        3,
+        _DISK,
+        ("equal stores",),
+    ),
 )

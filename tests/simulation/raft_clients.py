@@ -112,4 +112,17 @@ def assign(tx: Tx, rng: random.Random) -> None:
         tx.update(replace(task, node_id=rng.choice(IDS)))
 
 
-ACTS: tuple[Act, ...] = (count, count, create, create, create, remove, rename, swap_names, drain, deploy, deploy, assign)
+ACTS: tuple[Act, ...] = (
+    count,
+    count,
+    create,
+    create,
+    create,
+    remove,
+    rename,
+    swap_names,
+    drain,
+    deploy,
+    deploy,
+    assign,
+)

@@ -25,8 +25,8 @@ from manager.raft.core import (
     Role,
     Snapshot,
     SnapshotMeta,
+    confchange,
 )
-from manager.raft.core import confchange
 from manager.raft.group import after_change, within
 from manager.store import Member, Store, Tx, log
 from tests.simulation.raft_clients import ACTS
@@ -43,7 +43,7 @@ def new_store() -> tuple[Store, StateMachine]:
 
     def connect(machine: StateMachine) -> Consensus:
         made.append(machine)
-        return None  # type: ignore[return-value]  # proposals go by `Host.propose`
+        return None  # proposals go by `Host.propose`
 
     return Store(connect), made[0]
 

@@ -66,7 +66,7 @@ class Laws:
         self._seen[host.id] = now
         if before and before[:2] == (state.term, Role.LEADER) and state.role is Role.LEADER:
             require(
-                log.matches(before[3], before[4]),  # type: ignore[arg-type]
+                log.matches(before[3], before[4]),
                 "leader append-only",
                 f"node {host.id} leads term {state.term} and lost entry {before[3]} of term {before[4]}",
             )
@@ -161,7 +161,9 @@ class Laws:
             return
         flushed = self.hosts[message.from_].disk.flushed
         hard = flushed._hard_state
-        require(hard.term >= message.term, "a term is durable before it is told", f"{hard} is on disk, leaving: {message}")
+        require(
+            hard.term >= message.term, "a term is durable before it is told", f"{hard} is on disk, leaving: {message}"
+        )
         if kind is MessageKind.VOTE_REPLY and not message.reject:
             first = self.votes.setdefault((message.from_, message.term), message.to)
             require(
@@ -262,7 +264,9 @@ class Laws:
     def nothing_lost(self, host: Host) -> None:
         """In the end every acknowledged write is in the log that this manager has applied, and its store is what that log makes."""
         last = max(self.acknowledged, default=0)
-        require(host.applied >= last, "nothing acknowledged is lost", f"node {host.id} ends at {host.applied} of {last}")
+        require(
+            host.applied >= last, "nothing acknowledged is lost", f"node {host.id} ends at {host.applied} of {last}"
+        )
         for index, request in self.acknowledged.items():
             require(
                 self.model.accepted.get(index, False) and self.model.requests.get(request) == 1,

@@ -52,7 +52,7 @@ class Weather:
     @classmethod
     def of(cls, rng: random.Random) -> Weather:
         """Anything from mild to a storm."""
-        return cls.storm(rng) if rng.random() < 0.3 else cls.mixed(rng)
+        return cls.storm(rng) if rng.random() < 0.25 else cls.mixed(rng)
 
     @classmethod
     def storm(cls, rng: random.Random) -> Weather:
@@ -81,22 +81,23 @@ class Weather:
 
     @classmethod
     def mixed(cls, rng: random.Random) -> Weather:
-        """Each hazard drawn on its own."""
+        """Each hazard drawn on its own; a wide window in a slow, unordered network would only resend."""
+        delay = rng.choice((2, 8, 20, 40, 80))
         return cls(
-            drop=rng.choice((0.0, 0.02, 0.1, 0.25)),
+            drop=rng.choice((0.0, 0.02, 0.1, 0.2)),
             duplicate=rng.choice((0.0, 0.05, 0.2)),
-            delay=rng.choice((2, 8, 40, 120)),
+            delay=delay,
             sync=rng.choice((1, 5, 30)),
-            propose=rng.choice((3, 10, 40)),
-            crash=rng.choice((0, 300, 900)),
+            propose=rng.choice((3, 6, 15)),
+            crash=rng.choice((0, 150, 300, 900)),
             down=rng.choice((50, 400)),
             partition=rng.choice((0, 250, 700)),
-            change=rng.choice((0, 100, 200, 800)),
+            change=rng.choice((0, 60, 150, 400)),
             transfer=rng.choice((0, 500)),
             compact=rng.choice((0, 15, 60, 300)),
-            read=rng.choice((0, 40)),
+            read=rng.choice((0, 8, 30)),
             message_bytes=rng.choice((1, 300, 1 << 20)),
-            window=rng.choice((1, 4, 64)),
+            window=rng.choice((1, 4, 64 if delay < 40 else 8)),
             pre_vote=rng.random() < 0.7,
             check_quorum=rng.random() < 0.7,
             stall=rng.choice((0, 400)),

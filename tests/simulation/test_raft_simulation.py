@@ -23,7 +23,7 @@ def test_every_law_holds_in_every_one_of_a_million_steps(capsys: pytest.CaptureF
         print(f"\n{total}")
     stories = [f"{o.failure.story}\nwith the fewest hazards: {o.failure.fewest}" for o in total.failures if o.failure]
     assert not stories, "\n\n".join(stories)
-    assert min(total.acknowledged, total.reads, total.memberships, total.leaders) > 1000, total
+    assert min(total.acknowledged, total.reads) > 1000 < 3 * min(total.memberships, total.leaders), total
 
 
 def test_a_seed_repeats_its_run() -> None:
