@@ -1,12 +1,16 @@
 """What a node finds on its disk at start, whatever the moment it ended at."""
 
+import errno
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from manager.raft.core import ConfState, Entry, HardState, Snapshot, SnapshotMeta
 from manager.raft.disk import Disk, Identity, enter_group, found_group
-from manager.raft.errors import CorruptError, InUseError, StorageError
+from manager.raft.errors import CorruptError, InUseError, StorageError, WriteFailedError
+from manager.raft.files import Files
 from manager.raft.sealing import KeyRing
 from manager.raft.snapshots import SnapshotFolder
 from manager.raft.stable import rebuild
@@ -136,6 +140,49 @@ def test_what_an_attempt_to_found_a_group_left_is_not_taken_into_another_group(t
     disk.close()
 
 
+class Tight(Files):
+    """A disk with no room for one more file until one has gone."""
+
+    def __init__(self) -> None:
+        self.freed: list[Path] = []
+
+    def create(self, path: Path) -> int:
+        if not self.freed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().create(path)
+
+    def unlink(self, path: Path) -> None:
+        super().unlink(path)
+        self.freed.append(path)
+
+
+async def test_a_start_on_a_full_disk_makes_room_of_what_the_snapshot_covers_and_no_more(tmp_path: Path) -> None:
+    """1. The disk runs full between a snapshot and the removal of what it covers. 2. No start could remove it if each failed before."""
+    found_group(tmp_path, RING, IDENTITY, b"")
+    disk = Disk.open(tmp_path, RING, segment_bytes=256)
+    for index in range(2, 41):
+        await save(disk, HardState(1, 1, index), entries(index, index))
+    with_nothing_to_give = tmp_path / "copy"
+    disk.close()
+    shutil.copytree(tmp_path, with_nothing_to_give, ignore=shutil.ignore_patterns("copy"))
+    disk = Disk.open(tmp_path, RING)
+    await disk.take_snapshot(snapshot(30))
+    disk.close()
+    tight = Tight()
+    disk = Disk.open(tmp_path, RING, files=tight)
+    assert disk.storage.snapshot().metadata.index == 30
+    assert disk.storage.entries(31, 41, 1 << 20) == entries(31, 40)
+    assert {path.suffix for path in tight.freed} == {".wal", ".snap"}
+    disk.close()
+    disk = Disk.open(tmp_path, RING)
+    assert disk.storage.entries(31, 41, 1 << 20) == entries(31, 40)
+    disk.close()
+    with pytest.raises(
+        WriteFailedError, match="No space left on device; .* make room there, and it comes back by itself"
+    ):
+        Disk.open(with_nothing_to_give, RING, files=Tight())
+
+
 def test_a_log_that_misses_entries_after_the_snapshot_refuses_to_start() -> None:
     with pytest.raises(StorageError, match="entries between them are lost"):
         rebuild(snapshot(10), Replay(HardState(1, 1, 12), entries(12, 14), None))
@@ -171,7 +218,7 @@ def test_a_snapshot_of_many_pieces_comes_back_whole_and_any_damage_is_found(tmp_
     assert folder.open() == big
     [path] = tmp_path.glob("*.snap")
     whole = path.read_bytes()
-    for position in [*range(40), len(whole) // 2, len(whole) - 1]:
+    for position in [*range(40), *range(40, len(whole), 50_021), len(whole) - 1]:
         damaged = bytearray(whole)
         damaged[position] ^= 1
         path.write_bytes(damaged)

@@ -109,6 +109,28 @@ def test_damage_before_the_tail_refuses_to_start_and_names_the_file_and_byte(tmp
             opened(folder)
 
 
+def test_a_flipped_bit_in_the_last_record_cuts_that_one_and_in_an_older_file_refuses_to_start(tmp_path: Path) -> None:
+    [path] = written(tmp_path / "whole", FRAMES)
+    whole = path.read_bytes()
+    [shorter] = written(tmp_path / "shorter", FRAMES[:2])
+    for position in range(shorter.stat().st_size, len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << position % 8
+        folder = tmp_path / str(position)
+        folder.mkdir()
+        (folder / path.name).write_bytes(damaged)
+        wal, replay = opened(folder)
+        wal.close()
+        assert replay.entries == [entry(2), entry(3), entry(4)], position
+    written(tmp_path / "whole", [Frame(None, [entry(6, 2)])])
+    for position in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        with pytest.raises(StorageError, match="is sealed with data key|is damaged at byte"):
+            opened(path.parent)
+
+
 def test_a_torn_tail_is_damage_when_a_later_file_exists(tmp_path: Path) -> None:
     written(tmp_path, FRAMES)
     first, _ = written(tmp_path, [])
