@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from covey import trust
 from covey.errors import InvalidArgumentError
-from covey.objects import CASettings, Cluster, ExternalCA, Node, Object, RootCA, RootRotation, replace
+from covey.objects import CASettings, Cluster, ExternalCA, Node, Object, RootCA, RootRotation, TLSInfo, replace
 from covey.objects.base import Struct
 from covey.settings import check_external_cas
 from manager.ca.certificates import RootPair, create_root, cross_sign
@@ -95,6 +95,16 @@ def holders(view: View, root_ca: RootCA) -> list[Node]:
     """The nodes whose certificate is not from the root that issues now."""
     wanted = trust.wanted(root_ca)
     return [node for node in view.nodes if not trust.same_issuer(node.description.tls, wanted)]
+
+
+def awaited(node: Node, root_ca: RootCA) -> Node:
+    """The node as it must be stored before it gets a certificate: what it said of one from another root counts no more, lest it be taken
+    for the present one when that root is wanted again.
+    """
+    said = node.description.tls
+    if said == TLSInfo() or trust.same_issuer(said, trust.wanted(root_ca)):
+        return node
+    return replace(node, description=replace(node.description, tls=TLSInfo()))
 
 
 def completed(cluster: Cluster) -> Cluster:

@@ -17,6 +17,7 @@ from covey.states import NodeAvailability, NodeRole
 from coveypb.v1 import ca_pb2
 from manager.authorize import peer_of
 from manager.ca.cluster import role_of_token
+from manager.ca.rotation import awaited
 from manager.ca.signing import Signer
 from manager.control.errors import abort_not_leader
 from manager.store import Store, Tx, View
@@ -77,6 +78,17 @@ class CertificateAuthority:
             raise PermissionDeniedError(f"node {node_id} was removed from the cluster")
         cluster = the_cluster(self._store.view())
         certificate = await self._signer.sign(cluster, request.csr, node.id, node.role)
+
+        def await_word(tx: Tx) -> None:
+            _require_same_issuer(the_cluster(tx), cluster)
+            stored = tx.nodes.get(node_id)
+            if stored is None:
+                raise PermissionDeniedError(f"node {node_id} was removed from the cluster")
+            if awaited(stored, cluster.root_ca) != stored:
+                tx.update(awaited(stored, cluster.root_ca))
+
+        if awaited(node, cluster.root_ca) != node:
+            await self._store.update(await_word)
         _require_same_issuer(the_cluster(self._store.view()), cluster)
         return _response(cluster, certificate, node.id, node.role)
 

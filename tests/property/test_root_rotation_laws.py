@@ -21,7 +21,7 @@ from covey.objects import CASettings, Cluster, ClusterSpec, Node, NodeDescriptio
 from covey.states import NodeRole
 from manager.ca.certificates import RootPair, create_root
 from manager.ca.cluster import new_cluster
-from manager.ca.rotation import begun, decide, plan
+from manager.ca.rotation import awaited, begun, decide, plan
 from manager.ca.signing import Signer
 from manager.store import View
 from manager.store.schema import CLUSTERS, NODES
@@ -132,7 +132,9 @@ class World:
             case "trust":
                 member.identity = replace(member.identity, root=roots_to_trust(member.identity, member.wish))
             case "renew" if due_ns(member.identity, member.wish, NOW, 0.5) <= NOW + HOUR:
-                member.identity = await self.issue(member.identity.node_id)
+                name = member.identity.node_id
+                member.said = awaited(Node(id=name, description=member.said), self.cluster.root_ca).description
+                member.identity = await self.issue(name)
             case "say":
                 member.said = NodeDescription(tls=member.identity.tls)
             case _:
