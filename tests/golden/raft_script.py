@@ -51,6 +51,7 @@ class Script:
         self.disks: dict[int, MemoryStorage] = {}
         self.pending: dict[int, Ready] = {}
         self.wire: list[Message] = []
+        self.held: list[Message] = []
         self.cut_off: set[int] = set()
         self.conf: dict[int, ConfState] = {}
         self.options: dict[str, Any] = {}
@@ -132,6 +133,12 @@ class Script:
         disk.compact(int(index))
         self.say(f"{node}: log begins at {disk.first_index()}")
 
+    def do_unreachable(self, node: str, peer: str) -> None:
+        self.nodes[int(node)].report_unreachable(int(peer))
+
+    def do_step_down(self, node: str) -> None:
+        self.nodes[int(node)].step_down()
+
     def do_report_snapshot(self, node: str, peer: str, ok: str) -> None:
         self.nodes[int(node)].report_snapshot(int(peer), ok == "ok")
 
@@ -191,6 +198,14 @@ class Script:
             self.say(f"{node}: writes term {hard.term}, vote {hard.vote or 'none'}, commit {hard.commit}")
 
     # --- the wire
+
+    def do_hold(self, *words: str) -> None:
+        """Takes messages off the wire to come late; `release` puts them back."""
+        self.held += self._pick(words)
+
+    def do_release(self) -> None:
+        self.wire += self.held
+        self.held = []
 
     def _send(self, messages: list[Message]) -> None:
         self.wire.extend(m for m in messages if not {m.from_, m.to} & self.cut_off)
@@ -254,6 +269,11 @@ class Script:
         for peer, progress in self.nodes[int(node)].status().peers.items():
             learner = ", learner" if progress.is_learner else ""
             self.say(f"{node} of {peer}: {progress.state.value}, match {progress.match}, next {progress.next}{learner}")
+
+    def do_window(self, node: str) -> None:
+        for peer, progress in self.nodes[int(node)].status().peers.items():
+            if peer != int(node):
+                self.say(f"{node} to {peer}: {progress.inflight} in flight, {progress.inflight_bytes} bytes")
 
     def do_members(self, *nodes: str) -> None:
         for node in map(int, nodes or map(str, self.nodes)):
