@@ -6,6 +6,7 @@ import secrets
 import sys
 from pathlib import Path
 
+from tests.chaos.hosts import Engine
 from tests.chaos.nemesis import Fault
 from tests.chaos.run import chaos
 
@@ -15,15 +16,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 31))
     parser.add_argument("--managers", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--engine", type=Engine, default=Engine.RAFT, choices=list(Engine))
     parser.add_argument("--nemesis", default="all", help="all, or some of: " + ",".join(Fault))
     parser.add_argument("--folder", type=Path, default=Path.cwd(), help="where a bad history is written")
     asked = parser.parse_args()
-    faults = tuple(Fault) if asked.nemesis == "all" else tuple(map(Fault, asked.nemesis.split(",")))
+    faults = () if asked.nemesis == "all" else tuple(map(Fault, asked.nemesis.split(",")))
     result = chaos(
         name=f"tchaos-{os.getpid()}",
         seed=asked.seed,
         seconds=asked.seconds,
         managers=asked.managers,
+        engine=asked.engine,
         faults=faults,
         folder=asked.folder,
     )

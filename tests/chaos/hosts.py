@@ -13,12 +13,13 @@ import signal
 import struct
 import subprocess
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 
 from covey.errors import CoveyError
-from node.lab import api, cluster, wiring
+from node.lab import api, cluster, etcd, wiring
 from node.lab import host as machine
-from node.lab.layout import Host, Lab
+from node.lab.layout import GATEWAY, EtcdMember, Host, Lab
 
 DISK_MIB = 48
 CLOCK_SOURCE = Path(__file__).with_name("clock.c")
@@ -26,7 +27,14 @@ BALLAST_BYTES = 400_000
 BALLAST_SECONDS = 3.0
 TABLE = "covey_chaos"
 LIST_SECONDS = 3.0
-ENGINE_RAFT = "raft"
+ETCD_MEMBERS = 3
+
+
+class Engine(StrEnum):
+    """Where the managers keep the cluster's state."""
+
+    RAFT = "raft"
+    ETCD = "etcd"
 
 
 class Arena:
@@ -35,6 +43,7 @@ class Arena:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.hosts = lab.hosts[: lab.managers]
+        self.etcd = lab.etcd_members
 
     def sockets(self) -> list[tuple[str, Path]]:
         return [(str(host.number), host.socket) for host in self.hosts]
@@ -91,10 +100,17 @@ class Arena:
 
     def drop(self, host: Host, *, incoming: Sequence[Host] = (), outgoing: Sequence[Host] = ()) -> None:
         """Drop what comes from, and what goes to, these hosts."""
+        self._drop(host, [other.address for other in incoming], [other.address for other in outgoing])
+
+    def drop_etcd(self, host: Host) -> None:
+        """Nothing passes between the host and any member of etcd."""
+        self._drop(host, [GATEWAY], [GATEWAY])
+
+    def _drop(self, host: Host, incoming: Sequence[str], outgoing: Sequence[str]) -> None:
         rules = [f"add table inet {TABLE}"]
         for hook, word, others in (("input", "saddr", incoming), ("output", "daddr", outgoing)):
             if others:
-                addresses = ", ".join(other.address for other in others)
+                addresses = ", ".join(others)
                 rules.append(f"add chain inet {TABLE} {hook} {{ type filter hook {hook} priority 0; }}")
                 rules.append(f"add rule inet {TABLE} {hook} ip {word} {{ {addresses} }} drop")
         self._nft(host, "\n".join(rules))
@@ -106,6 +122,19 @@ class Arena:
         """In the host's network, which is there while the host is dead too."""
         command = ["nsenter", f"--net=/run/netns/{host.netns}", "nft", "-f", "-"]
         subprocess.run(command, input=script.encode(), check=True, capture_output=True)
+
+    # The members of etcd, if that is the engine
+
+    def kill_etcd(self, member: EtcdMember) -> None:
+        etcd.kill(member)
+
+    def start_etcd(self, member: EtcdMember) -> None:
+        if etcd.pid(member) is None:
+            etcd.start(self.lab, member)
+
+    def signal_etcd(self, member: EtcdMember, number: signal.Signals) -> None:
+        with contextlib.suppress(CoveyError, ProcessLookupError):
+            etcd.send(member, number)
 
     # Disk and clock
 
@@ -143,6 +172,9 @@ class Arena:
 
     def heal(self) -> None:
         """Undo everything, in an order in which each step can work."""
+        for member in self.etcd:
+            self.signal_etcd(member, signal.SIGCONT)
+            self.start_etcd(member)
         for host in self.hosts:
             self.signal_manager(host, signal.SIGCONT)
             self.free_disk(host)
@@ -164,32 +196,32 @@ def _compiled(lab: Lab) -> Path:
     return library
 
 
-def _prepare(host: Host, *, disk: bool, clock: Path | None) -> None:
+def _prepare(host: Host, clock: Path) -> None:
     host.folder.mkdir(parents=True, exist_ok=True)
     environment = [f"PYTHONPATH={path}" for path in filter(None, [os.environ.get("PYTHONPATH")])]
     _clock_file(host).write_bytes(bytes(8))
-    if clock is not None:
-        environment += [f"LD_PRELOAD={clock}", f"COVEY_CLOCK_FILE={_clock_file(host)}"]
+    environment += [f"LD_PRELOAD={clock}", f"COVEY_CLOCK_FILE={_clock_file(host)}"]
     host.daemon_environment.write_text("".join(line + "\n" for line in environment))
-    if disk:
-        with host.disk_image.open("wb") as file:
-            file.truncate(DISK_MIB << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(host.disk_image)], check=True)
+    with host.disk_image.open("wb") as file:
+        file.truncate(DISK_MIB << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(host.disk_image)], check=True)
 
 
 @contextlib.contextmanager
-def arena(name: str, managers: int, *, disk: bool = True) -> Iterator[Arena]:
+def arena(name: str, managers: int, engine: Engine = Engine.RAFT) -> Iterator[Arena]:
     """A cluster of managers for the length of a with block."""
-    lab = Lab(name, managers, 0)
+    lab = Lab(name, managers, 0, ETCD_MEMBERS if engine is Engine.ETCD else 0)
     made = Arena(lab)
     try:
         clock = _compiled(lab)
         for host in lab.hosts:
-            _prepare(host, disk=disk, clock=clock)
+            _prepare(host, clock)
         with cluster.running(lab):
             try:
                 yield made
             finally:
+                for member in made.etcd:
+                    made.signal_etcd(member, signal.SIGCONT)
                 for host in lab.hosts:  # a stopped process would not go with its host's cables in order
                     made.signal_manager(host, signal.SIGCONT)
     finally:

@@ -12,8 +12,8 @@ from enum import StrEnum
 
 import msgspec
 
-from node.lab.layout import Host
-from tests.chaos.hosts import Arena
+from node.lab.layout import EtcdMember, Host
+from tests.chaos.hosts import Arena, Engine
 
 
 class Fault(StrEnum):
@@ -32,6 +32,20 @@ class Fault(StrEnum):
     CLOCK = "clock"
     KILL_ALL = "kill-all"
     """Every manager process at once."""
+    ETCD_KILL = "etcd-kill"
+    ETCD_PAUSE = "etcd-pause"
+    ETCD_CUT = "etcd-cut"
+    """The manager reaches the others but no member of etcd."""
+
+
+_OF_ETCD = (Fault.ETCD_KILL, Fault.ETCD_PAUSE, Fault.ETCD_CUT)
+FAULTS = {
+    Engine.RAFT: tuple(fault for fault in Fault if fault not in _OF_ETCD),
+    Engine.ETCD: (
+        *_OF_ETCD, Fault.KILL_MANAGER, Fault.KILL_HOST, Fault.PAUSE, Fault.CUT, Fault.DEAF, Fault.CLOCK, Fault.KILL_ALL,
+    ),
+}  # fmt: skip
+"""What can break, by the engine."""
 
 
 LENGTHS_SECONDS = (0.3, 1.5, 3.5)
@@ -116,6 +130,7 @@ class Nemesis:
     def _hands(self, fault: Fault, victim: Host, offset: float) -> tuple[Callable[[], object], Callable[[], object]]:
         """How the fault begins and ends."""
         arena, others = self._arena, [host for host in self._arena.hosts if host != victim]
+        member = arena.etcd[(victim.number - 1) % len(arena.etcd)] if arena.etcd else EtcdMember("", 0)
 
         def nothing() -> None:
             """It mends itself."""
@@ -148,5 +163,11 @@ class Nemesis:
             Fault.DUMB: (lambda: arena.drop(victim, outgoing=others), lambda: arena.undrop(victim)),
             Fault.SPLIT: (split, join),
             Fault.FULL_DISK: (lambda: arena.fill_disk(victim), lambda: arena.free_disk(victim)),
+            Fault.ETCD_KILL: (lambda: arena.kill_etcd(member), lambda: arena.start_etcd(member)),
+            Fault.ETCD_PAUSE: (
+                lambda: arena.signal_etcd(member, signal.SIGSTOP),
+                lambda: arena.signal_etcd(member, signal.SIGCONT),
+            ),
+            Fault.ETCD_CUT: (lambda: arena.drop_etcd(victim), lambda: arena.undrop(victim)),
             Fault.CLOCK: (lambda: arena.set_clock(victim, offset), lambda: arena.set_clock(victim, 0)),
         }[fault]

@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 
 from tests.chaos.client import Client, History
-from tests.chaos.hosts import Arena, arena
+from tests.chaos.hosts import Arena, Engine, arena
 from tests.chaos.load import Load
-from tests.chaos.nemesis import Fault, Nemesis, plan
+from tests.chaos.nemesis import FAULTS, Fault, Nemesis, plan
 from tests.linear.checker import Answer, Budget, check
 from tests.linear.history import Op, save
 from tests.linear.report import explain
@@ -49,15 +49,16 @@ def chaos(
     seed: int,
     seconds: float,
     managers: int = 3,
-    faults: Sequence[Fault] = tuple(Fault),
+    engine: Engine = Engine.RAFT,
+    faults: Sequence[Fault] = (),
     folder: Path,
     said: Callable[[str], None] = print,
 ) -> Result:
     """The result; a history that is not well is written to ``folder``."""
-    said(
-        f"python -m tests.chaos --seed {seed} --managers {managers} --seconds {seconds:g} --nemesis {','.join(faults)}"
-    )
-    with arena(name, managers) as here:
+    faults = faults or FAULTS[engine]
+    asked = f"--seed {seed} --managers {managers} --seconds {seconds:g} --engine {engine} --nemesis {','.join(faults)}"
+    said(f"python -m tests.chaos {asked}")
+    with arena(name, managers, engine) as here:
         return chaos_on(here, seed=seed, seconds=seconds, faults=faults, folder=folder, said=said)
 
 

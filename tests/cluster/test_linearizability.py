@@ -18,8 +18,8 @@ import pytest
 from node.lab import api
 from node.lab.layout import Host
 from tests.chaos.client import Client, History
-from tests.chaos.hosts import Arena, arena
-from tests.chaos.nemesis import Fault
+from tests.chaos.hosts import Arena, Engine, arena
+from tests.chaos.nemesis import FAULTS, Fault
 from tests.chaos.run import Result, chaos, chaos_on
 from tests.linear.history import Op, Outcome
 
@@ -47,11 +47,15 @@ def test_histories_of_three_managers_are_linearizable_whatever_breaks(
     three: Arena, number: int, tmp_path: Path
 ) -> None:
     print(f"COVEY_TEST_SEED={SEED}")
-    hold(chaos_on(three, seed=SEED + number, seconds=SECONDS, faults=tuple(Fault), folder=tmp_path, said=print))
+    hold(chaos_on(three, seed=SEED + number, seconds=SECONDS, faults=FAULTS[Engine.RAFT], folder=tmp_path, said=print))
 
 
 def test_histories_of_five_managers_are_linearizable_whatever_breaks(tmp_path: Path) -> None:
     hold(chaos(name=labs.lab_name("five"), seed=SEED, seconds=SECONDS, managers=5, folder=tmp_path))
+
+
+def test_histories_of_managers_on_etcd_are_linearizable_whatever_breaks(tmp_path: Path) -> None:
+    hold(chaos(name=labs.lab_name("onetcd"), seed=SEED, seconds=SECONDS, engine=Engine.ETCD, folder=tmp_path))
 
 
 class Probe:
