@@ -29,7 +29,7 @@ _SAFE_SECONDS = 20.0
 _KEY_MODE = 0o600
 
 Reseal = Callable[[KeyRing], Awaitable[None]]
-"""Seals everything of the engine with the ring's current key; StorageError when that fails."""
+"""Seals everything of the engine with the ring's current key; StorageError when that fails, OSError when it cannot begin now."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,14 +106,17 @@ class KeyKeeper:
         Raises:
             StorageError: the log cannot be sealed anew.
         """
+        said = ""
         while True:
             pause = _PERIOD_SECONDS
             try:
                 while (now := wanted()) is not None and await self.once(now, reseal):
-                    pass
+                    said = ""
             except OSError as error:
                 pause = _PAUSE_SECONDS
-                log.error("the keys in %s are not as the cluster wants them, trying again: %s", self._path, error)  # noqa: TRY400
+                if str(error) != said:
+                    said = str(error)
+                    log.error("this manager's keys are not as the cluster wants them, trying again: %s", said)  # noqa: TRY400
             await asyncio.sleep(pause)
 
     async def once(self, wanted: Wanted, reseal: Reseal) -> bool:

@@ -6,8 +6,12 @@ Law: as ``manager.engine`` says. Made by ``manager.main`` after ``manager.foundi
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import logging
+import shutil
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from covey.errors import ConflictError, CoveyError
@@ -21,12 +25,15 @@ from manager.raft.node import RaftNode
 from manager.raft.sealing import KeyRing
 from manager.raft.seeking import seek
 from manager.raft.service import RaftService
+from manager.raft.wal import SEGMENT_BYTES
 from manager.store import Member, StateMachine, Store
 
 log = logging.getLogger("covey.manager")
 
 _ADDRESS_PAUSE_SECONDS = 1.0
 _TUNE_SECONDS = 5.0
+_ROOM_BYTES = 2 * SEGMENT_BYTES
+"""Beside the copy: for the segments that writes begin meanwhile."""
 
 
 class RaftEngine:
@@ -66,6 +73,8 @@ class RaftEngine:
         return (self._tell_address, self._seek, lambda: self._tune(store))
 
     async def reseal(self, ring: KeyRing) -> None:
+        """Raises OSError while there is no room for a second copy of the largest file: to find out by a failed write would end the node."""
+        await asyncio.to_thread(_require_room, self._config.manager_dir / "raft")
         await self.node.reseal(ring)
 
     async def run(self) -> None:
@@ -124,6 +133,19 @@ class RaftEngine:
                     keep_old_snapshots=cluster.spec.raft.keep_old_snapshots,
                 )
             await asyncio.sleep(_TUNE_SECONDS)
+
+
+def _require_room(folder: Path) -> None:
+    largest = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # the log was cut meanwhile
+            largest = max(largest, path.stat().st_size)
+    needed, free = largest + _ROOM_BYTES, shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(
+            errno.ENOSPC,
+            f"sealing the log anew needs {needed >> 20} MiB of room in {folder}, there are {free >> 20} MiB: make room",
+        )
 
 
 class _NoStoreKey(engine_pb2_grpc.StoreEngineServicer):

@@ -218,7 +218,7 @@ def test_keys_are_readable_by_root_alone_and_tokens_match_the_root(strangers: Cl
     for host in (one, two):
         assert (host.state / "identity" / "node.key").stat().st_mode & 0o777 == 0o600
         assert host.state.stat().st_mode & 0o077 == 0
-    assert (one.state / "manager" / "data.key").stat().st_mode & 0o777 == 0o600
+    assert (one.state / "manager" / "keys").stat().st_mode & 0o777 == 0o600
     assert not (two.state / "manager").exists()
     root = (two.state / "identity" / "root.crt").read_bytes()
     assert jointoken.parse(token(strangers, one, "worker")).digest == jointoken.root_digest(root)

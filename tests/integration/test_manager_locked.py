@@ -5,11 +5,13 @@ import base64
 import itertools
 import random
 import shutil
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from cryptography.hazmat.primitives import serialization
 from integration.manager_world import ManagerHost, eventually, world
 
@@ -164,3 +166,41 @@ async def test_a_founder_that_dies_on_the_way_goes_on_with_its_keys_and_never_ma
         await host.start("bootstrap", cluster_spec=SPEC)
         assert await unlock_key(host) == key
         assert host.vault.unseal(node_key(host)).startswith(b"-----BEGIN")
+
+
+@pytest.mark.root
+async def test_a_rotation_waits_for_room_instead_of_ending_a_manager_that_has_little() -> None:
+    """1. The disk has less room than the log needs to be written a second time. 2. The unlock key counts at once. 3. There is room."""
+    async with world() as one:
+        host = one.manager()
+        disk = host.folder / "state"
+        disk.mkdir(parents=True)
+        await command("mount", "-t", "tmpfs", "-o", "size=24m", "covey-test", str(disk))
+        try:
+            await host.start("bootstrap", cluster_spec=SPEC)
+            assert host.process is not None
+            pid = host.process.pid
+            await update(host, rotate_unlock_key=True)
+            key = await unlock_key(host)
+            await eventually("the file under the new key", lambda: opens(host, key))
+            await eventually("the reason", lambda: "make room" in host.log.read_text())
+            assert not settled(host, key)
+            await update(host, rotate_worker_token=True)
+            await command("mount", "-o", "remount,size=200m", str(disk))
+            await eventually("all sealed anew", lambda: settled(host, key))
+            assert host.process.pid == pid, "it went on all the while"
+            assert host.log.read_text().count("make room") == 1, "said once"
+        finally:
+            await host.kill()
+            await command("umount", str(disk))
+
+
+async def command(*words: str) -> None:
+    await asyncio.to_thread(subprocess.run, words, check=True, timeout=30)
+
+
+def opens(host: ManagerHost, key: str) -> bool:
+    try:
+        return file.read(keys_path(host), (key,)) is not None
+    except file.LockedError:
+        return False
