@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import external_ca
 import labs
 import pytest
 from cryptography import x509
@@ -16,6 +19,8 @@ from labs import Cluster, wait
 
 from covey import jointoken
 from manager.ca import certificates
+from manager.ca.certificates import RootPair
+from node.lab import host as machine
 from node.lab.layout import Host
 
 pytestmark = pytest.mark.root
@@ -152,7 +157,7 @@ def test_a_node_that_is_off_holds_it_up_is_named_and_comes_back_into_the_new_roo
 
 
 def test_a_persons_own_root_is_taken_with_another_life_and_covey_shows_how_it_goes(
-    rooted: Cluster, tmp_path: Any
+    rooted: Cluster, tmp_path: Path
 ) -> None:
     own = certificates.create_root("our company", time.time_ns())
     for name, pem in (("root.pem", own.cert), ("root.key", own.key)):
@@ -181,3 +186,47 @@ def test_a_persons_own_root_is_taken_with_another_life_and_covey_shows_how_it_go
         return (leaf.not_valid_after_utc - leaf.not_valid_before_utc).total_seconds() == 6 * 3600
 
     wait(shorter, "a shorter life is taken up")
+
+
+@contextmanager
+def cfssl(on: Host, folder: Path, root: RootPair, clients: bytes) -> Iterator[str]:
+    """A cfssl on a host of the lab; its URL as all of them reach it."""
+    external_ca.prepare(folder, root, clients, addr=on.address)
+    until_stdin_ends = ["sh", "-c", '"$@" & cat > /dev/null; kill $!; wait', "sh"]
+    command = machine.inside(on, [*until_stdin_ends, *external_ca.command(folder, on.address, 8888)])
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log) as process,
+    ):
+        assert process.stdin is not None
+        try:
+            wait(lambda: b"Now listening" in (folder / "log").read_bytes(), "cfssl listens")
+            yield f"https://{on.address}:8888/api/v1/cfssl/sign"
+        finally:
+            process.stdin.close()
+            process.wait(10)
+
+
+def test_an_external_ca_signs_for_all_hosts_and_the_key_comes_home(rooted: Cluster, tmp_path: Path) -> None:
+    """By docker's own flags, to a root whose key is with cfssl; then the key is given to the cluster, and nothing needs to rotate."""
+    outside = certificates.create_root("outside", time.time_ns())
+    cert, key = tmp_path / "root.pem", tmp_path / "root.key"
+    cert.write_bytes(outside.cert)
+    key.write_bytes(outside.key)
+    with cfssl(rooted.workers[0], tmp_path / "ca", outside, root_of(rooted).encode() + b"\n" + outside.cert) as url:
+        where = f"protocol=cfssl,url={url}"
+        rooted.docker("swarm", "ca", "--rotate", "--ca-cert", str(cert), "--external-ca", where)
+        assert root_of(rooted) == outside.cert.decode().strip()
+        assert set(tls_status(rooted).values()) == {"Ready"}
+        (shown,) = rooted.get("/swarm")["Spec"]["CAConfig"]["ExternalCAs"]
+        assert shown["URL"] == url
+        before = issuer_ids(rooted)
+        assert len(set(before.values())) == 1
+    refused = rooted.docker("swarm", "ca", "--rotate", check=1).err
+    assert "must be cross-signed by the present one" in refused
+    assert url in refused
+    said = rooted.docker("swarm", "ca", "--rotate", "--ca-cert", str(cert), "--ca-key", str(key)).out
+    assert said.strip().endswith(outside.cert.decode().strip())
+    assert issuer_ids(rooted) == before
+    rooted.docker("swarm", "ca", "--rotate", "--quiet")
+    assert root_of(rooted) != outside.cert.decode().strip()

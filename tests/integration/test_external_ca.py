@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
-import ipaddress
-import json
-import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from external_ca import command, prepare
 from integration.kept_members import cluster_of, complete, kept_cluster, rotate, update, worker
 from integration.manager_world import eventually, free_port
 
@@ -26,48 +20,14 @@ from covey.objects import ExternalCA, replace
 from manager.ca import certificates
 from manager.ca.certificates import RootPair
 
-CFSSL = shutil.which("cfssl")
-pytestmark = pytest.mark.skipif(CFSSL is None, reason="cfssl (Debian package golang-cfssl) is not installed")
-NODES = {"expiry": "48h", "usages": ["digital signature", "server auth", "client auth"]}
-ROOTS = {
-    "expiry": "8760h",
-    "usages": ["cert sign", "crl sign"],
-    "ca_constraint": {"is_ca": True, "max_path_len": 0, "max_path_len_zero": True},
-}
-
-
-def server_certificate(root: RootPair) -> tuple[bytes, bytes]:
-    """For 127.0.0.1, from the root: its certificate and key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    issuer = x509.load_pem_x509_certificate(root.cert)
-    signed = (
-        x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(issuer.subject).public_key(key.public_key())
-        .serial_number(x509.random_serial_number()).not_valid_before(issuer.not_valid_before_utc)
-        .not_valid_after(issuer.not_valid_before_utc + dt.timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=True)
-        .sign(certificates.signing_key(root.key), hashes.SHA256())
-    )  # fmt: skip
-    return signed.public_bytes(serialization.Encoding.PEM), certificates.key_pem(key)
-
 
 @contextlib.asynccontextmanager
-async def cfssl(folder: Path, root: RootPair, clients: bytes, *, usages: list[str] | None = None) -> AsyncIterator[str]:
+async def cfssl(folder: Path, root: RootPair, clients: bytes, *, usages: Sequence[str] = ()) -> AsyncIterator[str]:
     """A real cfssl that signs for the root and takes requests from whoever the ``clients`` roots vouch for; its URL."""
-    folder.mkdir()
-    policy = {"signing": {"default": {**NODES, **({"usages": usages} if usages else {})}, "profiles": {"CA": ROOTS}}}
-    cert, key = server_certificate(root)
-    for name, data in (
-        ("ca.pem", root.cert), ("ca.key", root.key), ("tls.pem", cert), ("tls.key", key), ("clients.pem", clients),
-        ("policy.json", json.dumps(policy).encode()),
-    ):  # fmt: skip
-        (folder / name).write_bytes(data)
+    prepare(folder, root, clients, usages)
     port = free_port("127.0.0.1")
     with (folder / "log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            str(CFSSL), "serve", "-address", "127.0.0.1", "-port", str(port), "-ca", "ca.pem", "-ca-key", "ca.key",
-            "-config", "policy.json", "-tls-cert", "tls.pem", "-tls-key", "tls.key", "-mutual-tls-ca", "clients.pem",
-            cwd=folder, stderr=log,
-        )  # fmt: skip
+        process = await asyncio.create_subprocess_exec(*command(folder, "127.0.0.1", port), stderr=log)
     try:
         await eventually("cfssl serves", lambda: b"Now listening" in (folder / "log").read_bytes())
         yield f"https://127.0.0.1:{port}/api/v1/cfssl/sign"
