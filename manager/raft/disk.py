@@ -26,7 +26,7 @@ from manager.raft.errors import FULL, InUseError, StorageError, WriteFailedError
 from manager.raft.files import KERNEL, Files, put_in_place, write_beside
 from manager.raft.sealing import KeyRing
 from manager.raft.segment import Frame
-from manager.raft.snapshots import SnapshotFolder
+from manager.raft.snapshots import SnapshotFolder, SnapshotReader
 from manager.raft.stable import rebuild, superseded
 from manager.raft.wal import SEGMENT_BYTES, Wal
 from manager.store.consensus import Member
@@ -169,10 +169,10 @@ class Disk:
         await loop.run_in_executor(self._log_thread, self._run, self._wal.release, self.storage.first_index() - 1)
         await loop.run_in_executor(self._snapshot_thread, self._run, self._snapshots.prune, keep_old_snapshots)
 
-    async def load_snapshot(self, index: int) -> Snapshot:
-        """The bytes of a snapshot to be sent."""
+    async def open_snapshot(self, index: int) -> SnapshotReader:
+        """A snapshot to be sent, to be read in any thread and closed."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._snapshot_thread, self._snapshots.load, index)
+        return await loop.run_in_executor(self._snapshot_thread, self._snapshots.reader, index)
 
     async def reseal(self, ring: KeyRing) -> None:
         """From now on everything new is sealed with ``ring.current``; returns when no file needs another key. Saves go on meanwhile.

@@ -110,7 +110,7 @@ class Driver:
         self._decoding = False
         self._decoded: Decoded | None = None
         self.tune(tuning)
-        self.transport = Transport(self.id, disk.identity.cluster_id, credentials, self, disk.load_snapshot, addr=addr)
+        self.transport = Transport(self.id, disk.identity.cluster_id, credentials, self, disk.open_snapshot, addr=addr)
         self._restore_own()
         self._node = RawNode(
             Config(
@@ -186,6 +186,9 @@ class Driver:
 
     def unreachable(self, peer: int) -> None:
         self.call(lambda node: node.report_unreachable(peer))
+
+    def suspect(self, peer: int) -> None:
+        self.call(lambda node: node.suspect_leader(peer))
 
     def snapshot_sent(self, peer: int, *, ok: bool) -> None:
         self.call(lambda node: node.report_snapshot(peer, ok=ok))

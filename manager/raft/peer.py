@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
@@ -21,12 +21,12 @@ from grpc import aio
 from coveypb.v1 import raft_pb2, raft_pb2_grpc
 from manager.raft.core import Message, MessageKind, Snapshot
 from manager.raft.errors import StorageError
+from manager.raft.snapshots import SnapshotReader
 from manager.raft.wire import message_bytes, message_to_wire
 from manager.store.consensus import Member
 
 log = logging.getLogger(__name__)
 
-CHUNK_BYTES = 1 << 20
 _QUEUE_MESSAGES = 4096
 _QUEUE_BYTES = 64 << 20
 _BATCH_BYTES = 1 << 20
@@ -81,7 +81,7 @@ class PeerLink:
         cluster_id: str,
         credentials: Credentials,
         listener: Listener,
-        load_snapshot: Callable[[int], Awaitable[Snapshot]],
+        open_snapshot: Callable[[int], Awaitable[SnapshotReader]],
         *,
         own: tuple[int, str] = (0, ""),
     ) -> None:
@@ -92,7 +92,7 @@ class PeerLink:
         self._cluster_id = cluster_id
         self._credentials = credentials
         self._listener = listener
-        self._load_snapshot = load_snapshot
+        self._open_snapshot = open_snapshot
         self._queue: deque[Message] = deque()
         self._queue_bytes = 0
         self._snapshot: Message | None = None
@@ -210,8 +210,8 @@ class PeerLink:
             ok = False
             try:
                 async with asyncio.timeout(_SNAPSHOT_SECONDS):
-                    snapshot = await self._load_snapshot(message.snapshot.metadata.index)
-                    await self._send_snapshot(message, snapshot)
+                    with await self._open_snapshot(message.snapshot.metadata.index) as reader:
+                        await self._send_snapshot(message, reader)
                 ok = True
             except (aio.AioRpcError, asyncio.InvalidStateError, TimeoutError, OSError, StorageError) as error:
                 log.warning("sending a snapshot to the manager at %s failed: %r", self.member.addr, error)
@@ -219,10 +219,10 @@ class PeerLink:
                 self._snapshot = None
                 self._listener.snapshot_sent(self.member.raft_id, ok=ok)
 
-    async def _send_snapshot(self, message: Message, snapshot: Snapshot) -> None:
+    async def _send_snapshot(self, message: Message, reader: SnapshotReader) -> None:
         async with connection(self.member.addr, self._credentials) as channel:
             call: Any = raft_pb2_grpc.RaftStub(channel).SendSnapshot()
-            for chunk in snapshot_chunks(self._cluster_id, message, snapshot):
+            async for chunk in snapshot_chunks(self._cluster_id, message, reader):
                 await call.write(chunk)
             await call.done_writing()
             await call
@@ -243,15 +243,15 @@ def _overtakes(message: Message, before: Message) -> bool:
     )
 
 
-def snapshot_chunks(cluster_id: str, message: Message, snapshot: Snapshot) -> Iterator[raft_pb2.RaftSnapshotChunk]:
-    """The snapshot may be a newer one than the message names; its own metadata goes along."""
-    head = Message(message.kind, message.to, message.from_, message.term, snapshot=Snapshot(snapshot.metadata))
-    data = snapshot.data
-    starts = range(0, max(len(data), 1), CHUNK_BYTES)
-    for start in starts:
-        yield raft_pb2.RaftSnapshotChunk(
-            cluster_id=cluster_id,
-            message=message_to_wire(head) if start == 0 else None,
-            data=data[start : start + CHUNK_BYTES],
-            last=start == starts[-1],
-        )
+async def snapshot_chunks(
+    cluster_id: str, message: Message, reader: SnapshotReader
+) -> AsyncIterator[raft_pb2.RaftSnapshotChunk]:
+    """The snapshot may be a newer one than the message names; its own metadata goes along. One piece at a time is in memory."""
+    head = Message(message.kind, message.to, message.from_, message.term, snapshot=Snapshot(reader.metadata))
+    sent, last = 0, False
+    while not last:
+        piece = await asyncio.to_thread(reader.read)
+        wire = None if sent else message_to_wire(head)
+        sent += len(piece)
+        last = sent == reader.size
+        yield raft_pb2.RaftSnapshotChunk(cluster_id=cluster_id, message=wire, data=piece, last=last)

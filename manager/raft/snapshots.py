@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -20,6 +21,7 @@ from manager.raft.sealing import HEAD_BYTES, KeyRing, SealError, key_id_of
 _MAGIC = b"CoveySN2"
 _PIECE_BYTES = 1 << 20
 _LENGTH_BYTES = 4
+_SEAL_BYTES = 16
 
 
 class _Head(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -46,11 +48,11 @@ class SnapshotFolder:
         paths = self._paths()
         return self._read(paths[-1]) if paths else None
 
-    def load(self, index: int) -> Snapshot:
-        """The snapshot at an index, or the latest if that one is gone. Raises CorruptError, OSError."""
+    def reader(self, index: int) -> SnapshotReader:
+        """Of the snapshot at an index, or the latest if that one is gone. Raises CorruptError, OSError."""
         paths = self._paths()
         chosen = next((path for path in paths if path.stem.startswith(f"{index:016x}-")), None) or paths[-1]
-        return self._read(chosen)
+        return SnapshotReader(chosen, self.ring)
 
     def save(self, snapshot: Snapshot) -> None:
         """Returns when the snapshot is durable."""
@@ -83,27 +85,61 @@ class SnapshotFolder:
             yield len(sealed).to_bytes(_LENGTH_BYTES, "big") + sealed
 
     def _read(self, path: Path) -> Snapshot:
-        data = path.read_bytes()
-        cipher = self.ring.resume(path, _MAGIC, _purpose(path), data)
-        pieces: list[bytes] = []
-        offset = HEAD_BYTES
-        while offset < len(data):
-            length = int.from_bytes(data[offset : offset + _LENGTH_BYTES], "big")
-            offset += _LENGTH_BYTES
-            try:
-                pieces.append(cipher.open(len(pieces), data[offset : offset + length]))
-            except SealError:
-                reason = f"piece {len(pieces)} does not open with data key {cipher.key_id} at this place"
-                raise CorruptError(path, offset, reason) from None
-            offset += length
+        with SnapshotReader(path, self.ring) as reader:
+            return Snapshot(reader.metadata, b"".join(iter(reader.read, b"")))
+
+
+class SnapshotReader:
+    """One snapshot, piece by piece, so that whoever passes it on need not hold it all. It stays readable when the file is removed.
+
+    Raises:
+        CorruptError, MissingKeyError, OSError.
+    """
+
+    def __init__(self, path: Path, ring: KeyRing) -> None:
+        self._path = path
+        self._file = path.open("rb")
         try:
-            head = _head_decoder.decode(pieces[0] if pieces else b"")
+            self._cipher = ring.resume(path, _MAGIC, _purpose(path), self._file.read(HEAD_BYTES))
+            self._number = 0
+            self._rest = 0
+            head = _head_decoder.decode(self._piece())
         except msgspec.DecodeError as error:
+            self._file.close()
             raise CorruptError(path, HEAD_BYTES, f"its head is not understood ({error})") from None
-        content = b"".join(pieces[1:])
-        if len(content) != head.size:
-            raise CorruptError(path, len(data), f"it holds {len(content)} of {head.size} bytes")
-        return Snapshot(head.metadata, content)
+        except BaseException:
+            self._file.close()
+            raise
+        self.metadata = head.metadata
+        self.size = self._rest = head.size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self) -> bytes:
+        """The next piece, empty after the last. Blocking."""
+        piece = self._piece()
+        self._rest -= len(piece)
+        if self._rest < 0 or (self._rest and not piece):
+            raise CorruptError(self._path, self._file.tell(), f"it holds {self.size - self._rest} of {self.size} bytes")
+        return piece
+
+    def _piece(self) -> bytes:
+        offset = self._file.tell()
+        prefix = self._file.read(_LENGTH_BYTES)
+        if not prefix:
+            return b""
+        length = min(int.from_bytes(prefix, "big"), _PIECE_BYTES + _SEAL_BYTES)
+        try:
+            piece = self._cipher.open(self._number, self._file.read(length))
+        except SealError:
+            reason = f"piece {self._number} does not open with data key {self._cipher.key_id} at this place"
+            raise CorruptError(self._path, offset, reason) from None
+        self._number += 1
+        return piece
 
 
 def _pieces(data: bytes) -> Iterator[memoryview]:

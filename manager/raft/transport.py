@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 
-from manager.raft.core import Message, Snapshot
+from manager.raft.core import Message
 from manager.raft.peer import Credentials, Listener, PeerLink
+from manager.raft.snapshots import SnapshotReader
 from manager.store.consensus import Member
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ class Transport:
         cluster_id: str,
         credentials: Credentials,
         listener: Listener,
-        load_snapshot: Callable[[int], Awaitable[Snapshot]],
+        open_snapshot: Callable[[int], Awaitable[SnapshotReader]],
         *,
         addr: str = "",
     ) -> None:
@@ -37,7 +38,7 @@ class Transport:
         self._cluster_id = cluster_id
         self._credentials = credentials
         self._listener = listener
-        self._load_snapshot = load_snapshot
+        self._open_snapshot = open_snapshot
         self._addr = addr
         self._members: tuple[Member, ...] = ()
         self._moved: dict[int, tuple[str, str]] = {}  # from the membership's address to the one that the peer tells
@@ -59,7 +60,7 @@ class Transport:
                     self._cluster_id,
                     self._credentials,
                     self._listener,
-                    self._load_snapshot,
+                    self._open_snapshot,
                     own=(self._raft_id, self._addr),
                 )
                 self._start(raft_id)
