@@ -61,7 +61,9 @@ class Manager:
         self._engine = engine
         self._store = Store(engine.connect)
         broker = LogBroker(self._store)
-        self._dispatcher = Dispatcher(self._store, broker)
+        self._dispatcher = Dispatcher(
+            self._store, broker, recovered=config.mode in {ManagerMode.FORCE, ManagerMode.RESTORE}
+        )
         broker.bind(self._dispatcher.send, self._dispatcher.connected)
         self._roles = RoleManager(self._store, engine)
         signer = Signer(ExternalSigner(lambda: identity.files), identity.peer.node_id)

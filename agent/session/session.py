@@ -54,6 +54,7 @@ class Session:
     ) -> None:
         self.managers = tuple(managers)
         self.connected = asyncio.Event()
+        self._told: list[str] = []
         self._identity = identity
         self._worker = worker
         self._describe = describe
@@ -68,8 +69,9 @@ class Session:
         self._changed.set()
 
     def look_at(self, managers: Sequence[str]) -> None:
-        """Managers are at these addresses too, until a leader says where they are."""
+        """Managers are at these addresses too, until a leader says where they are; they are asked next."""
         self.managers = tuple(dict.fromkeys((*managers, *self.managers)))
+        self._told = list(managers)
 
     async def run(self) -> None:
         """Until cancelled.
@@ -100,6 +102,8 @@ class Session:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     def _any_manager(self) -> str:
+        if self._told:
+            return self._told.pop(0)
         return random.choice(self.managers) if self.managers else ""  # noqa: S311 - spreads load
 
     async def _once(self, addr: str) -> tuple[str, bool]:

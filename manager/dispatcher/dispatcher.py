@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from covey import codec
-from covey.clock import Clock, wall_clock
+from covey.clock import SECOND, Clock, wall_clock
 from covey.errors import CoveyError, first_cause
 from covey.ids import new_id
 from covey.objects import NodeDescription
@@ -25,6 +25,11 @@ from manager.store import NotLeaderError, Store
 
 log = logging.getLogger(__name__)
 
+RECOVERED_SECONDS = 30
+"""For so long after a recovery no node is called DOWN: all of them look for a manager that may be somewhere else now, and what runs on
+them shall not be replaced for that.
+"""
+
 
 class LogSink(Protocol):
     """The log broker, as the dispatcher needs it."""
@@ -35,15 +40,17 @@ class LogSink(Protocol):
 class Dispatcher:
     """One a manager process. ``sink`` takes what agents publish of logs."""
 
-    def __init__(self, store: Store, sink: LogSink, clock: Clock | None = None) -> None:
+    def __init__(self, store: Store, sink: LogSink, clock: Clock | None = None, *, recovered: bool = False) -> None:
+        """``recovered`` says that this process found the cluster anew or brought it back."""
         self._store = store
         self._sink = sink
         self._clock = clock or steady_clock()
+        self._absent_until_ns = self._clock() + RECOVERED_SECONDS * SECOND if recovered else 0
         self._lead: Lead | None = None
 
     async def run(self) -> None:
         """While this manager leads; ends by cancellation."""
-        lead = Lead(self._store, self._clock)
+        lead = Lead(self._store, self._clock, self._absent_until_ns)
         self._lead = lead
         try:
             await lead.run()

@@ -35,13 +35,16 @@ _NEW_LEADER_PERIODS = 2
 class Lead:
     """Made anew for each leadership."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, absent_until_ns: int = 0) -> None:
+        """Until ``absent_until_ns`` nodes are not expected: the cluster has just been recovered, and they look for it."""
         self.board = Board(store.view())
         self.sessions: dict[str, NodeSession] = {}
         self.statuses = StatusWriter(store)
         self._store = store
         self._clock = clock
-        self._beats = Beats(clock() + _NEW_LEADER_PERIODS * the_cluster(store.view()).spec.heartbeat_period_ns)
+        self._beats = Beats(
+            max(clock(), absent_until_ns) + _NEW_LEADER_PERIODS * the_cluster(store.view()).spec.heartbeat_period_ns
+        )
         self._pending: list[Change] = []
         self._due = asyncio.Event()
 

@@ -31,6 +31,8 @@ from manager.store import Member, StateMachine, Store
 log = logging.getLogger("covey.manager")
 
 _ADDRESS_PAUSE_SECONDS = 1.0
+_ADDRESS_SECONDS = 5.0
+"""Then the others' addresses are looked up again: they may have moved too."""
 _TUNE_SECONDS = 5.0
 _ROOM_BYTES = 2 * SEGMENT_BYTES
 """Beside the copy: for the segments that writes begin meanwhile."""
@@ -112,6 +114,7 @@ class RaftEngine:
                         node_id=own.node_id,
                         addr=self._config.addr,
                         raft_id=own.raft_id,
+                        timeout_seconds=_ADDRESS_SECONDS,
                     )
             except CoveyError as error:
                 log.warning(

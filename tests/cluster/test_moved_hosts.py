@@ -2,6 +2,7 @@
 
 import http.client
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import labs
@@ -34,6 +35,11 @@ def boot_at(lab: Cluster, host: Host, address: str) -> None:
     lab_cluster.start_daemon(host)
 
 
+def boot_all_at(lab: Cluster, where: dict[Host, str]) -> None:
+    with ThreadPoolExecutor(len(where)) as pool:
+        list(pool.map(lambda item: boot_at(lab, *item), where.items()))
+
+
 def addresses(lab: Cluster, on: Host) -> set[str]:
     """Of the managers that vote and answer, as one of them knows them."""
     status, nodes = lab.request("GET", "/nodes", on=on)
@@ -50,9 +56,9 @@ def at(*numbers: int) -> set[str]:
 def test_hosts_that_move_are_found_one_after_the_other_and_while_another_is_dead(lab: Cluster) -> None:
     first, second, third, worker = lab.hosts
     lab.service("web", "--mode", "global")
-    tasks = {task["ID"] for task in lab.running("web", 4)}
-    lab.kill(third)
-    boot_at(lab, third, f"{SUBNET}.103")
+    lab.running("web", 4)
+    lab.kill(third, worker)
+    boot_all_at(lab, {third: f"{SUBNET}.103", worker: f"{SUBNET}.104"})
     labs.wait(lambda: addresses(lab, first) == at(1, 2, 103), "the third's new address is known")
 
     lab.kill(second, third)
@@ -69,22 +75,18 @@ def test_hosts_that_move_are_found_one_after_the_other_and_while_another_is_dead
         lambda: lab.nodes(first)[worker.name]["Status"]["Addr"] == f"{SUBNET}.104", "the worker's new address is known"
     )
     lab.running("web", 4)
-    assert len(tasks) == 4
 
 
 def test_managers_that_all_moved_at_once_come_together_by_a_word_to_all_but_one(lab: Cluster) -> None:
     first, second, third, worker = lab.hosts
-    containers = lab.covey_containers(worker)
     lab.kill(first, second, third)
-    for number, host in enumerate((first, second, third), start=201):
-        boot_at(lab, host, f"{SUBNET}.{number}")
+    boot_all_at(lab, {host: f"{SUBNET}.{200 + host.number}" for host in (first, second, third)})
     for host in (second, third, worker):
         done = labs.run([COVEY, "swarm", "reconnect", f"{SUBNET}.201"], env=lab.environment(host))
         assert "looks for its managers there" in done.out
     labs.wait(lambda: addresses(lab, third) == at(201, 202, 203), "all three manage at their new addresses", 60)
     labs.wait(lambda: lab.nodes(first)[worker.name]["Status"]["State"] == "ready", "the worker is back")
     lab.running("web", 4, on=first)
-    assert lab.covey_containers(worker) == containers
 
 
 def test_a_cluster_founded_anew_at_a_new_address_is_found_by_the_nodes_that_are_told(lab: Cluster) -> None:
