@@ -17,6 +17,7 @@ from manager.authorize import Caller, Gate, Peer
 from manager.config import ManagerConfig
 from manager.control.forward import Forwarder
 from manager.identity import CHANNEL_OPTIONS, ManagerIdentity, Stamp
+from manager.revocation import Revocations
 from manager.store import Consensus, Store
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
@@ -83,7 +84,11 @@ class Listeners:
         self._dialer = Dialer(identity)
         cluster_id = identity.peer.cluster_id
 
+        revoked = Revocations(store)
+
         def standing(peer: Peer) -> Caller | None:
+            if peer.node_id in revoked:
+                return None
             if not consensus.leadership.is_leader:
                 return peer.caller
             node = store.view().nodes.get(peer.node_id)

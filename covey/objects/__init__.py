@@ -1,7 +1,16 @@
 """The cluster's objects as frozen structs. Their protobuf mirror is ``coveypb.v1.objects``; ``covey.codec`` joins the two."""
 
 from covey.objects.base import Annotations, Driver, Meta, Struct, replace
-from covey.objects.cluster import CASettings, Cluster, ClusterSpec, ExternalCA, RaftSettings, RootCA, RootRotation
+from covey.objects.cluster import (
+    CASettings,
+    Cluster,
+    ClusterSpec,
+    ExternalCA,
+    RaftSettings,
+    RevokedNode,
+    RootCA,
+    RootRotation,
+)
 from covey.objects.endpoint import Endpoint, EndpointSpec, PortConfig, VirtualIP
 from covey.objects.network import IPAM, IPAMConfig, Network, NetworkSpec
 from covey.objects.node import (
@@ -82,6 +91,7 @@ __all__ = [
     "ResourceRequirements",
     "Resources",
     "RestartPolicy",
+    "RevokedNode",
     "RootCA",
     "RootRotation",
     "Secret",

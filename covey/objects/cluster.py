@@ -64,6 +64,13 @@ class RootCA(Struct, frozen=True, kw_only=True):
     rotation: RootRotation | None = None
 
 
+class RevokedNode(Struct, frozen=True, kw_only=True):
+    """A node that was removed; no certificate of it holds after ``until_ns``."""
+
+    node_id: str = ""
+    until_ns: int = 0
+
+
 class Cluster(Struct, frozen=True, kw_only=True):
     """``unlock_key`` opens what managers keep on their disks; empty while they are not locked. Like the root's key it never leaves them."""
 
@@ -75,3 +82,4 @@ class Cluster(Struct, frozen=True, kw_only=True):
     subnet_size: int = 24
     data_path_port: int = 4789
     unlock_key: str = ""
+    revoked: tuple[RevokedNode, ...] = ()

@@ -67,4 +67,5 @@ def without_keys(cluster: Cluster) -> Cluster:
         spec=without_signing(cluster.spec),
         root_ca=replace(cluster.root_ca, key=b"", rotation=hidden),
         unlock_key="",
+        revoked=(),
     )

@@ -10,6 +10,7 @@ from covey.objects import Node, NodeSpec, replace
 from covey.states import NodeRole, NodeState
 from manager.control.names import require_labels
 from manager.control.services import OUT_OF_SEQUENCE
+from manager.revocation import revoke
 from manager.store import Member, Tx
 
 
@@ -30,7 +31,9 @@ def require_demotable(tx: Tx, node: Node, members: Sequence[Member]) -> None:
     managers = [other for other in tx.nodes if other.spec.desired_role is NodeRole.MANAGER]
     if len(managers) <= 1:
         raise ConflictError("attempting to demote the last manager of the swarm")
-    staying = {other.id for other in managers if other.id != node.id}  # who was demoted before may still be on its way out
+    staying = {
+        other.id for other in managers if other.id != node.id
+    }  # who was demoted before may still be on its way out
     if not any(member.voter and member.node_id == node.id for member in members):
         return
     rest = [member for member in members if member.voter and member.node_id in staying]
@@ -43,8 +46,8 @@ def require_demotable(tx: Tx, node: Node, members: Sequence[Member]) -> None:
         )
 
 
-def remove(tx: Tx, ref: str, members: Sequence[Member], *, force: bool) -> str:
-    """Forgets a node. Its certificate is worth nothing from then on."""
+def remove(tx: Tx, ref: str, members: Sequence[Member], *, force: bool, now_ns: int) -> str:
+    """Forgets a node, but not that it was removed: its certificate is worth nothing from then on."""
     node = tx.nodes.find(ref)
     in_group = any(member.node_id == node.id for member in members)
     if NodeRole.MANAGER in {node.role, node.spec.desired_role} or in_group:
@@ -54,4 +57,6 @@ def remove(tx: Tx, ref: str, members: Sequence[Member], *, force: bool) -> str:
     if node.status.state is NodeState.READY and not force:
         raise ConflictError(f"node {node.id} is not down and can't be removed")
     tx.remove(Node, node.id)
+    for cluster in tx.clusters:
+        tx.update(revoke(cluster, node.id, now_ns))
     return node.id

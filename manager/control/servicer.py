@@ -109,8 +109,8 @@ class Control:
         )
 
     async def RemoveNode(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:
-        members = self._store.consensus.members()
-        return await self._remove(lambda tx: nodes.remove(tx, request.ref, members, force=request.force))
+        members, now_ns = self._store.consensus.members(), self._clock()
+        return await self._remove(lambda tx: nodes.remove(tx, request.ref, members, force=request.force, now_ns=now_ns))
 
     # --- services and tasks ---
 

@@ -70,6 +70,44 @@ async def test_a_demoted_managers_certificate_opens_neither_the_cluster_nor_the_
         assert f"node {kept.node_id} may not send as manager {ids[leader]}" in said
 
 
+async def test_a_removed_managers_certificate_is_refused_by_every_manager_also_while_nobody_leads() -> None:
+    """1. A manager is demoted and its node removed; its certificate says manager for months. 2. A follower refuses it before it looks at
+    the call. 3. The leader dies: the follower follows nobody, and would take a message of a member that it does not know.
+    """
+    async with world() as here:
+        await here.found(3)
+        leader = await here.leader()
+        left, follower = [host for host in here.managers if host is not leader]
+        kept = left.identities.require()
+        await want(leader, kept.node_id, objects_pb2.NODE_ROLE_WORKER)
+        assert left.process is not None
+        async with asyncio.timeout(20):
+            await left.process.wait()
+        left.process = None
+
+        async def removed() -> bool:
+            await leader.call("RemoveNode", control_pb2.RemoveRequest(ref=kept.node_id, force=True))
+            return True
+
+        await eventually("its node is removed", removed)
+        message = raft_pb2.RaftMessage(kind=5, to=2, term=99)
+        setattr(message, "from", 12345)
+        forged = raft_pb2.RaftBatch(cluster_id=kept.cluster_id, messages=[message])
+        expected = f"node {kept.node_id} was removed from the cluster"
+
+        async def heard() -> bool:
+            return expected in await refusal(kept, follower.mtls_addr, "Raft.Exchange", [forged])
+
+        await eventually("the follower has heard of the removal", heard)
+        await leader.kill()
+
+        async def alone() -> bool:
+            return not (await follower.status()).leader_addr
+
+        await eventually("the follower follows nobody", alone)
+        assert expected in await refusal(kept, follower.mtls_addr, "Raft.Exchange", [forged])
+
+
 async def test_a_manager_joins_for_itself_alone() -> None:
     async with world() as here:
         await here.found(2)

@@ -395,10 +395,10 @@ async def test_a_node_is_removed_only_when_it_is_down_or_by_force_and_never_a_ma
     worker = Node(id="w1", status=NodeStatus(state=NodeState.READY), description=NodeDescription(hostname="w"))
     await store.update(lambda tx: tx.create(worker))
     with pytest.raises(ConflictError, match="must be demoted to worker before removal"):
-        await store.update(lambda tx: nodes.remove(tx, "m1", (), force=True))
+        await store.update(lambda tx: nodes.remove(tx, "m1", (), force=True, now_ns=NOW))
     with pytest.raises(ConflictError, match="node w1 is not down and can't be removed"):
-        await store.update(lambda tx: nodes.remove(tx, "w", (), force=False))
-    await store.update(lambda tx: nodes.remove(tx, "w", (), force=True))
+        await store.update(lambda tx: nodes.remove(tx, "w", (), force=False, now_ns=NOW))
+    await store.update(lambda tx: nodes.remove(tx, "w", (), force=True, now_ns=NOW))
     assert "w1" not in store.view().nodes
 
 

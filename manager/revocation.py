@@ -1,0 +1,40 @@
+"""Nodes that were removed while their certificates still hold: remembered in the cluster, refused by every manager.
+
+Law: ids of nodes are never used again, so a revocation is never taken back; it is forgotten when no certificate of the node can hold any
+more. Written with the node's removal in one transaction (``manager.control.nodes``), read at the gate (``manager.listeners``): a follower,
+which may not have heard of a new node yet, knows at least whom it has heard to be removed.
+"""
+
+from covey.objects import Cluster, RevokedNode, replace
+from manager.store import Store
+
+LEAST_NS = 90 * 24 * 3600 * 10**9
+"""A certificate may have been issued before its life was shortened in the settings: the default life counts at least."""
+
+MAX_REVOKED = 4096
+"""Of more, the first to expire are forgotten: then the leader alone refuses them."""
+
+
+def revoke(cluster: Cluster, node_id: str, now_ns: int) -> Cluster:
+    """The cluster with the node remembered, and those forgotten whose certificates have expired."""
+    until = now_ns + max(cluster.spec.ca.node_cert_expiry_ns, LEAST_NS)
+    kept = [one for one in cluster.revoked if one.until_ns > now_ns and one.node_id != node_id]
+    kept.append(RevokedNode(node_id=node_id, until_ns=until))
+    kept.sort(key=lambda one: (one.until_ns, one.node_id))
+    return replace(cluster, revoked=tuple(kept[-MAX_REVOKED:]))
+
+
+class Revocations:
+    """Whether this manager has heard that a node was removed; costs a look-up."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: tuple[RevokedNode, ...] = ()
+        self._ids: frozenset[str] = frozenset()
+
+    def __contains__(self, node_id: object) -> bool:
+        for cluster in self._store.view().clusters:
+            if cluster.revoked is not self._known:
+                self._known = cluster.revoked
+                self._ids = frozenset(one.node_id for one in self._known)
+        return node_id in self._ids

@@ -1,0 +1,36 @@
+"""Removed nodes are remembered while a certificate of theirs may hold, and not for ever."""
+
+from covey.objects import CASettings, Cluster, ClusterSpec, Node, RevokedNode, replace
+from manager.control import nodes
+from manager.revocation import LEAST_NS, MAX_REVOKED, Revocations, revoke
+from manager.store import MemoryConsensus, Store
+
+NOW = 1_800_000_000_000_000_000
+
+
+async def test_whoever_is_removed_is_known_to_be_in_the_same_moment() -> None:
+    store = Store(MemoryConsensus)
+    revoked = Revocations(store)
+    assert "n1" not in revoked
+    await store.update(lambda tx: tx.create(Cluster(id="c")))
+    await store.update(lambda tx: tx.create(Node(id="n1")))
+    assert "n1" not in revoked
+    await store.update(lambda tx: nodes.remove(tx, "n1", (), force=True, now_ns=NOW))
+    assert "n1" in revoked
+    assert "n2" not in revoked
+
+
+def test_a_revocation_lasts_as_long_as_any_certificate() -> None:
+    short = Cluster(id="c", spec=ClusterSpec(ca=CASettings(node_cert_expiry_ns=1)))
+    assert revoke(short, "n", NOW).revoked == (RevokedNode(node_id="n", until_ns=NOW + LEAST_NS),)
+    long = replace(short, spec=ClusterSpec(ca=CASettings(node_cert_expiry_ns=3 * LEAST_NS)))
+    assert revoke(long, "n", NOW).revoked[0].until_ns == NOW + 3 * LEAST_NS
+
+
+def test_what_has_expired_is_forgotten_at_the_next_removal_and_the_rest_is_bounded() -> None:
+    cluster = revoke(Cluster(id="c"), "old", NOW)
+    assert {one.node_id for one in revoke(cluster, "new", NOW + 2 * LEAST_NS).revoked} == {"new"}
+    for number in range(MAX_REVOKED + 10):
+        cluster = revoke(cluster, f"n{number:05}", NOW + number)
+    assert len(cluster.revoked) == MAX_REVOKED
+    assert cluster.revoked[-1].node_id == f"n{MAX_REVOKED + 9:05}"
