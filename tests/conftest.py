@@ -23,6 +23,7 @@ PROGRAMS = {
     "nsenter": "apt-get install util-linux",
     "tini": "apt-get install tini",
     "busybox": "apt-get install busybox-static",
+    "cfssl": "apt-get install golang-cfssl",
 }
 
 

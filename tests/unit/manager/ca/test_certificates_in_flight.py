@@ -1,0 +1,170 @@
+"""The CA's servicer on a real store: what begins while a certificate is being signed is not missed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from covey import trust
+from covey.clock import HOUR, SECOND
+from covey.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
+from covey.objects import Cluster, ClusterSpec, Node, NodeDescription, replace
+from coveypb.v1 import ca_pb2
+from manager.ca import certificates
+from manager.ca.cluster import new_cluster, rotated
+from manager.ca.rotation import begun
+from manager.ca.servicer import CertificateAuthority
+from manager.ca.signing import Signer
+from manager.control.clusters import update
+from manager.dispatcher.state import renewal_spread_ns, session_state
+from manager.store import Store
+from manager.store.memory import MemoryConsensus
+
+NOW = 1_800_000_000 * SECOND
+SOON = 10
+
+
+class Waiting(Signer):
+    """As slow as an external CA may be: it signs when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=lambda: NOW)
+        self.asked = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def sign(self, *arguments: Any) -> bytes:
+        self.asked.set()
+        await self.go_on.wait()
+        return await super().sign(*arguments)
+
+
+class Local:
+    """A call on the manager's own socket, where nobody shows a certificate."""
+
+    def auth_context(self) -> dict[str, Any]:
+        return {}
+
+
+async def prepared() -> tuple[Store, Waiting, CertificateAuthority]:
+    store, signer = Store(MemoryConsensus), Waiting()
+    cluster = new_cluster(ClusterSpec(), NOW)
+    node = Node(id="n1", description=NodeDescription(tls=trust.wanted(cluster.root_ca)))
+    await store.update(lambda tx: [tx.create(cluster), tx.create(node)])
+    return store, signer, CertificateAuthority(store, b"", "n1", signer)
+
+
+def cluster_in(store: Store) -> Cluster:
+    return next(iter(store.view().clusters))
+
+
+async def begin_rotation(store: Store) -> None:
+    cluster = cluster_in(store)
+    root_ca = begun(cluster.root_ca, certificates.create_root("next", NOW), NOW)
+    await store.update(lambda tx: tx.update(replace(cluster, root_ca=root_ca)))
+
+
+def issue(store: Store) -> ca_pb2.IssueCertificateRequest:
+    token = cluster_in(store).root_ca.join_token_worker
+    return ca_pb2.IssueCertificateRequest(csr=certificates.new_request()[1], token=token)
+
+
+async def test_a_host_that_joins_as_a_rotation_begins_is_told_to_try_again_and_leaves_no_node() -> None:
+    store, signer, authority = await prepared()
+    async with asyncio.timeout(SOON), asyncio.TaskGroup() as group:
+        joining = group.create_task(_said(authority.IssueCertificate(issue(store), None)))
+        await signer.asked.wait()
+        await begin_rotation(store)
+        signer.go_on.set()
+        error = await joining
+    assert isinstance(error, UnavailableError)
+    assert "began to be rotated meanwhile" in str(error)
+    assert [node.id for node in store.view().nodes] == ["n1"]
+    answer = await authority.IssueCertificate(issue(store), None)
+    assert answer.root_certificate == trust.trusted(cluster_in(store).root_ca)
+    assert answer.certificate.endswith(cluster_in(store).root_ca.rotation.cross_signed)
+    shown = await authority.GetRootCertificate(ca_pb2.GetRootCertificateRequest(), None)
+    assert shown.certificate == cluster_in(store).root_ca.cert, "the one whose digest tokens carry"
+
+
+async def test_a_token_that_is_rotated_while_its_bearer_waits_is_worth_nothing() -> None:
+    store, signer, authority = await prepared()
+    async with asyncio.timeout(SOON), asyncio.TaskGroup() as group:
+        joining = group.create_task(_said(authority.IssueCertificate(issue(store), None)))
+        await signer.asked.wait()
+        cluster = cluster_in(store)
+        await store.update(lambda tx: tx.update(rotated(cluster, worker=True, manager=False)))
+        signer.go_on.set()
+        error = await joining
+    assert isinstance(error, UnauthenticatedError)
+    assert [node.id for node in store.view().nodes] == ["n1"]
+
+
+@pytest.mark.parametrize("what", ["rotation", "removal"])
+async def test_a_renewal_that_is_overtaken_is_not_answered_with_what_is_past(what: str) -> None:
+    store, signer, authority = await prepared()
+    await begin_rotation(store)
+    request = ca_pb2.RenewCertificateRequest(csr=certificates.new_request()[1])
+    async with asyncio.timeout(SOON), asyncio.TaskGroup() as group:
+        renewing = group.create_task(_said(authority.RenewCertificate(request, Local())))
+        await signer.asked.wait()
+        if what == "rotation":
+            await begin_rotation(store)
+        else:
+            await store.update(lambda tx: tx.remove(Node, "n1"))
+        signer.go_on.set()
+        error = await renewing
+    assert isinstance(error, UnavailableError if what == "rotation" else PermissionDeniedError)
+
+
+async def test_what_a_node_said_of_its_certificate_counts_no_more_once_it_gets_another() -> None:
+    store, signer, authority = await prepared()
+    signer.go_on.set()
+    request = ca_pb2.RenewCertificateRequest(csr=certificates.new_request()[1])
+    before = store.view().nodes.get("n1")
+    await authority.RenewCertificate(request, Local())
+    assert store.view().nodes.get("n1") == before, "from the same root it says the same"
+    await begin_rotation(store)
+    await authority.RenewCertificate(request, Local())
+    after = store.view().nodes.get("n1")
+    assert after is not None
+    assert after.description == NodeDescription()
+
+
+async def test_a_node_is_told_both_roots_the_issuer_and_the_life_while_a_root_is_rotated() -> None:
+    store, _, _ = await prepared()
+    cluster, node = cluster_in(store), store.view().nodes.get("n1")
+    assert node is not None
+    await begin_rotation(store)
+    rotating = cluster_in(store)
+    assert rotating.root_ca.rotation is not None
+    state = session_state(store.view(), rotating, node, "s")
+    assert state.root_certificates == cluster.root_ca.cert + rotating.root_ca.rotation.cert
+    issuer = (state.issuer_subject, state.issuer_public_key)
+    assert issuer == trust.name_and_key(rotating.root_ca.rotation.cert)
+    assert state.certificate_life_ns == cluster.spec.ca.node_cert_expiry_ns
+    outside = replace(cluster, root_ca=replace(cluster.root_ca, key=b""))
+    assert session_state(store.view(), outside, node, "s").certificate_life_ns == 0, "others decide"
+
+
+def test_many_nodes_renew_in_more_time_and_are_not_told_of_each_that_joins() -> None:
+    assert renewal_spread_ns(1) == renewal_spread_ns(16) == SECOND // 2
+    assert renewal_spread_ns(513) == renewal_spread_ns(1024) > 20 * SECOND
+    assert renewal_spread_ns(100_000) == 60 * SECOND
+
+
+async def test_settings_are_stored_without_what_signs() -> None:
+    store, _, _ = await prepared()
+    cluster = cluster_in(store)
+    spec = replace(cluster.spec, ca=replace(cluster.spec.ca, signing_key=b"k", node_cert_expiry_ns=HOUR))
+    await store.update(lambda tx: update(tx, cluster.meta.version, spec, rotate_worker=False, rotate_manager=False))
+    assert cluster_in(store).spec.ca == replace(cluster.spec.ca, node_cert_expiry_ns=HOUR)
+
+
+async def _said(call: Any) -> BaseException | None:
+    try:
+        await call
+    except (UnavailableError, UnauthenticatedError, PermissionDeniedError) as error:
+        return error
+    return None
