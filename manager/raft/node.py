@@ -211,6 +211,12 @@ class RaftNode:
         self._driver.transport.heard(message.from_)
         return True
 
+    def disconnected(self, sender: str) -> None:
+        """The stream on which a node (an id, from its certificate) sent its messages has ended: its process, most likely."""
+        for member in self._driver.members.values():
+            if member.node_id == sender:
+                self._driver.suspect(member.raft_id)
+
     async def add_member(self, node_id: str, addr: str, raft_id: int = 0) -> Member:
         """Leader only: a newcomer becomes a learner (a voter by itself once it has caught up), a member's new address is told.
 

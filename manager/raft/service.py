@@ -60,14 +60,17 @@ class RaftService(raft_pb2_grpc.RaftServicer):
         context: aio.ServicerContext[Any, Any],
     ) -> raft_pb2.RaftExchangeResponse:
         sender = self._caller(context)
-        async for batch in request_iterator:
-            self._require_own(batch.cluster_id)
-            if batch.addr:
-                self._node.met(sender, batch.sender, batch.addr)
-            for wire in batch.messages:
-                message = message_from_wire(wire)
-                if message is not None and message.kind is not MessageKind.SNAPSHOT:
-                    self._node.receive(message, sender)
+        try:
+            async for batch in request_iterator:
+                self._require_own(batch.cluster_id)
+                if batch.addr:
+                    self._node.met(sender, batch.sender, batch.addr)
+                for wire in batch.messages:
+                    message = message_from_wire(wire)
+                    if message is not None and message.kind is not MessageKind.SNAPSHOT:
+                        self._node.receive(message, sender)
+        finally:
+            self._node.disconnected(sender)
         return raft_pb2.RaftExchangeResponse()
 
     async def SendSnapshot(  # noqa: N802 - the service's own name

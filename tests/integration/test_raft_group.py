@@ -1,6 +1,7 @@
 """Three real processes with sealed logs and mTLS: what a group of managers promises whatever happens to one of them."""
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 
@@ -321,3 +322,27 @@ async def test_nothing_that_was_stored_can_be_read_from_the_files(tmp_path: Path
         assert any(path.suffix == ".snap" for path in files)
         for path in files:
             assert b"plaintext-marker" not in path.read_bytes(), path
+
+
+async def test_a_killed_leader_is_missed_at_once_by_its_broken_connections(tmp_path: Path) -> None:
+    """Sooner than the shortest election timeout of one second: whoever waits for silence cannot be so quick."""
+    async with world(tmp_path) as group:
+        await group.three()
+        seconds = []
+        for number in range(3):
+            leader, others = await group.leader(), await group.followers()
+            await leader.kill()
+            began = time.monotonic()
+            await until(lambda number=number, others=others: write_on_any(others, f"after-{number}"), "acknowledged write")
+            seconds.append(time.monotonic() - began)
+            await leader.start()
+            await group.connected(3)
+    assert min(seconds) < 0.9, seconds
+
+
+async def write_on_any(members: list, name: str) -> bool:
+    for member in members:
+        with contextlib.suppress(CommandError):
+            await member("create", name=f"{name}-{member.node_id}")
+            return True
+    return False

@@ -120,8 +120,8 @@ class Laws:
         """What a leader counts as committed is on the disks of a majority (of both, while joint), learners not counted."""
         state = leader.node._state
         entry = self.committed.get(state.log.committed)
-        if entry is None:
-            return
+        if entry is None or entry.term != state.term:
+            return  # of an older term: learnt from a vote, perhaps counted under a membership that is not applied here yet
         conf = state.tracker.conf
         agreed = joint_agreed_index(
             conf.voters,

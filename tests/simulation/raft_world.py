@@ -265,7 +265,14 @@ class World:
         for host in victims:
             if host.up:
                 host.crash()
+                self._break_connections(host.id)
                 self._at(self.upto(2 * self.weather.down), self._start_again, host)
+
+    def _break_connections(self, end: int) -> None:
+        """Those who listened to a host see the connection break, after a while, and perhaps when it is back already."""
+        for host in self.hosts.values():
+            if host.id != end and self.rng.random() < 0.7:
+                self._at(self.upto(2 * self.weather.delay), host.act, lambda node: node.suspect_leader(end))
 
     def _start_again(self, host: Host) -> None:
         if not host.up:
@@ -289,6 +296,8 @@ class World:
             self.cut = {(a, b) for a in ids for b in ids if (a in side) != (b in side)}
         elif fate < 0.7:
             self.cut = {(self.rng.choice(ids), self.rng.choice(ids)) for _ in range(self.size)}
+        else:
+            self._break_connections(self.rng.choice(ids))  # for nothing: nobody has died
         self.note("cut", sorted(self.cut))
 
     def do_change(self) -> None:

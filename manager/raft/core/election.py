@@ -75,8 +75,23 @@ def _request_votes(state: RaftState, kind: MessageKind, term: int, context: byte
 
 
 def in_lease(state: RaftState) -> bool:
-    """Whether this node heard from a leader within the shortest election timeout (or is one)."""
-    return state.config.check_quorum and state.leader != NO_PEER and state.election_elapsed < state.config.election_tick
+    """Whether this node heard from a leader within the shortest election timeout (or is one), and has no reason to doubt that it lives."""
+    return (
+        state.config.check_quorum
+        and state.leader != NO_PEER
+        and not state.suspected
+        and state.election_elapsed < state.config.election_tick
+    )
+
+
+def suspect_leader(state: RaftState, peer: int) -> None:
+    """The connection on which the leader spoke has broken: unless it is heard again, this node campaigns within a fraction of the
+    election timeout. Should the leader live, the others are sure of it and hear no pre-vote.
+    """
+    if state.role is Role.FOLLOWER and state.leader == peer and state.config.pre_vote and not state.suspected:
+        state.suspected = True
+        soon = state.config.random.randint(2, max(2, state.config.election_tick // 2))
+        state.timeout = min(state.timeout, state.election_elapsed + soon)
 
 
 def learn_commit(state: RaftState, message: Message) -> None:
@@ -137,5 +152,6 @@ def handle_reply(state: RaftState, message: Message) -> None:
             state.become_leader()
         case VoteResult.LOST:
             state.become_follower(state.term, NO_PEER)
+            state.restart_timeout(again=True)
         case VoteResult.PENDING:
             pass

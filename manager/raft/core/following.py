@@ -70,6 +70,8 @@ def _restore(state: RaftState, snapshot: Snapshot) -> bool:
 
 
 def _heard_leader(state: RaftState, message: Message) -> None:
+    if state.suspected:
+        state.restart_timeout()
     state.election_elapsed = 0
     state.leader = message.from_
 

@@ -149,6 +149,10 @@ class RawNode:
         """Asks for a ReadState with this context. Lost when leadership changes meanwhile: ask again after a deadline."""
         reading.ask(self._state, context)
 
+    def suspect_leader(self, peer: int) -> None:
+        """The connection from a peer has broken: if it leads, an election begins soon unless it is heard again. No effect otherwise."""
+        election.suspect_leader(self._state, peer)
+
     def report_unreachable(self, peer: int) -> None:
         """The transport could not deliver to the peer."""
         replication.report_unreachable(self._state, peer)

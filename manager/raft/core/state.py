@@ -33,6 +33,7 @@ class RaftState:
         "read_states",
         "reads",
         "role",
+        "suspected",
         "term",
         "timeout",
         "tracker",
@@ -62,6 +63,7 @@ class RaftState:
         self.append_pending = False
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
+        self.suspected = False
         self.timeout = 0
         self.reads = ReadQueue(limit=config.max_pending_reads)
         self.read_states: list[ReadState] = []
@@ -109,10 +111,11 @@ class RaftState:
         self.role = Role.PRE_CANDIDATE
         self.leader = NO_PEER
         self.votes = {}
-        self._restart_timeout()
+        self.restart_timeout(again=True)
 
     def become_candidate(self) -> None:
         self._reset(self.term + 1)
+        self.restart_timeout(again=True)
         self.role = Role.CANDIDATE
         self.vote = self.id
 
@@ -154,10 +157,15 @@ class RaftState:
         self.append_pending = False
         self.reads.clear()
         self.heartbeat_elapsed = 0
-        self._restart_timeout()
+        self.restart_timeout()
         self.tracker.reset(next_index=self.log.last_index() + 1)
 
-    def _restart_timeout(self) -> None:
+    def restart_timeout(self, *, again: bool = False) -> None:
+        """When to campaign. ``again`` is for who does already: nobody leads, and two that began together need only part ways. Without
+        pre-vote it makes no haste: a node that cannot win would end the terms of those that can.
+        """
         self.election_elapsed = 0
+        self.suspected = False
         base = self.config.election_tick
-        self.timeout = self.config.random.randint(base, 2 * base - 1)
+        least, most = (base // 2, base) if again and self.config.pre_vote else (base, 2 * base - 1)
+        self.timeout = self.config.random.randint(max(least, 1), most)
