@@ -18,8 +18,10 @@ from integration.manager_world import ManagerHost, eventually, world
 from covey import codec, unlockkey
 from covey.objects import ClusterSpec
 from coveypb.v1 import control_pb2, objects_pb2
+from manager.etcd.target import KEY_FILE
 from manager.keys import file
 from manager.keys.node_key import sealed_with
+from tests.etcd_server import etcd_cluster
 
 LOCKED_EXIT_CODE = 4
 ROUNDS = 4
@@ -204,3 +206,31 @@ def opens(host: ManagerHost, key: str) -> bool:
         return file.read(keys_path(host), (key,)) is not None
     except file.LockedError:
         return False
+
+
+async def test_with_etcd_the_key_of_the_store_is_locked_and_rotates_too() -> None:
+    """What lies in etcd is sealed with a key that each manager keeps on its disk."""
+    with etcd_cluster(1) as etcd:
+        async with world() as one:
+            host = one.manager()
+            await host.start("bootstrap", cluster_spec=SPEC, store=etcd.store("/locked"))
+            path = host.folder / "state" / "identity" / KEY_FILE
+            assert sealed_with(path.read_bytes()) == 1, "born locked"
+            store_key = host.vault.unseal(path.read_bytes())
+            written: list[str] = []
+            writing = asyncio.create_task(write(host, written))
+            await update(host, rotate_unlock_key=True)
+            key = await unlock_key(host)
+            await eventually("the rotation", lambda: settled(host, key) and sealed_with(path.read_bytes()) == 2)
+            await host.kill()
+            await writing
+            assert store_key not in path.read_bytes()
+            assert await code_with(host, unlockkey.generate()) == LOCKED_EXIT_CODE
+            host.vault.learn(key)
+            await host.start("restart", store=etcd.store("/locked"))
+            assert host.vault.unseal(path.read_bytes()) == store_key
+            assert await eventually("what was written", lambda: has(host, written))
+
+
+async def has(host: ManagerHost, written: list[str]) -> bool:
+    return set(written) <= await names(host)
