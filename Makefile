@@ -4,7 +4,7 @@ PY := .venv/bin/python
 TESTS ?= tests
 ARGS ?=
 
-.PHONY: help setup dev demo check test bench proto pin format down
+.PHONY: help setup dev demo check test soak bench proto pin format down
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ check: dev ## Lint, types, import contracts, generated code
 
 test: dev ## Run every test (root; TESTS=tests/unit to choose, ARGS for pytest)
 	$(PY) -m pytest $(TESTS) $(ARGS)
+
+soak: dev ## Prove the managers for as long as wanted and write docs/soak.md (ARGS="--minutes 60")
+	PYTHONPATH=.:proto $(PY) -m tests.soak $(ARGS)
 
 bench: dev ## Measure the figures of the README
 	$(PY) -m tests.bench $(ARGS)

@@ -15,8 +15,8 @@ from typing import Protocol
 
 import msgspec
 
-WRITERS = 4
-PAUSE_SECONDS = (0.0, 0.06)
+WRITERS = 8
+PAUSE_SECONDS = (0.0, 0.03)
 KILL_AFTER_SECONDS = 0.3
 DOWN_SECONDS = 0.3
 ROUND_SECONDS = 40.0

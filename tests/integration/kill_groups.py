@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import grpc
-from integration import manager_world, raft_world
-from integration.raft_world import CommandError
 
 from covey.grpc_errors import LEADER_METADATA
 from coveypb.v1 import control_pb2, control_pb2_grpc, objects_pb2
 from tests.chaos.kills import Wrote
+from tests.integration import manager_world, raft_world
+from tests.integration.raft_world import CommandError
 
 WRITE_SECONDS = 8.0
 NOTHING_DONE = {"NotLeaderError", "StaleVersionError", "UnavailableError"}

@@ -8,9 +8,9 @@ import secrets
 from pathlib import Path
 
 import pytest
-from integration.kill_groups import manager_group, member_group
 
 from tests.chaos.kills import Ledger, Rounds, Wrote, kill_rounds
+from tests.integration.kill_groups import manager_group, member_group
 
 MEMBER_ROUNDS = 160
 MANAGER_ROUNDS = 40
