@@ -188,7 +188,7 @@ class World:
         """The member that leads, once there is one."""
 
         async def find() -> Process | None:
-            found = [(await status_of(member), member) for member in self.members.values() if member.alive]
+            found = [(await status_of(member), member) for member in list(self.members.values()) if member.alive]
             leading = [(status["term"], member.node_id, member) for status, member in found if status.get("leader")]
             return max(leading)[2] if leading else None
 
