@@ -6,6 +6,7 @@ certificate comes from the new root; a node that is down holds it up until it is
 one's target, and rotating to the old root ends it.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 
 from covey import trust
@@ -18,6 +19,9 @@ from manager.ca.cluster import trust_of
 from manager.ca.given import normal_form, root_given
 from manager.loop import EMPTY, Plan, Step
 from manager.store import View
+
+
+_log = logging.getLogger("covey.certificates")
 
 
 class Decision(Struct, frozen=True, kw_only=True):
@@ -131,7 +135,10 @@ class RotationPlanner:
         if not self._dirty:
             return EMPTY
         self._dirty = False
-        return plan(view)
+        decided = plan(view)
+        if decided.steps:
+            _log.info("every node has a certificate of the new root: the rotation ends, and join tokens are new")
+        return decided
 
 
 def plan(view: View, complete: Callable[[Cluster], Cluster] = completed) -> Plan:

@@ -4,6 +4,8 @@ Law: a key that is in the cluster signs; only for a root without one an external
 and the new root cross-signed by the old one travels behind every certificate. Called by the CA's servicer and the control API.
 """
 
+import logging
+
 from covey import trust
 from covey.clock import Clock, wall_clock
 from covey.errors import InvalidArgumentError, UnavailableError
@@ -13,6 +15,9 @@ from manager.ca import certificates
 from manager.ca.certificates import RootPair
 from manager.ca.cfssl import ExternalSigner
 from manager.ca.rotation import begun, decide, signers
+
+
+_log = logging.getLogger("covey.certificates")
 
 
 class Signer:
@@ -68,6 +73,7 @@ class Signer:
                     "the new root must be cross-signed by the present one, whose key an external CA holds: "
                     f"{error.message}; or give the present root's key first (--ca-cert, --ca-key)"
                 ) from error
+        _log.info("a rotation of the root begins")
         return begun(decision.root_ca, decision.target, self._clock(), cross_signed=crossed)
 
     async def _try(self, cluster: Cluster, wish: CASettings, root: bytes) -> None:

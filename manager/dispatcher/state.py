@@ -2,7 +2,7 @@
 
 from covey import codec, trust
 from covey.clock import MILLISECOND, MINUTE, SECOND
-from covey.objects import Cluster, Meta, Node, NodeStatus, replace
+from covey.objects import Cluster, Meta, Node, NodeStatus, TLSInfo, replace
 from covey.states import NodeRole
 from coveypb.v1 import dispatcher_pb2
 from manager.store import View
@@ -34,7 +34,12 @@ def session_state(view: View, cluster: Cluster, node: Node, session_id: str) -> 
         certificate_life_ns=cluster.spec.ca.node_cert_expiry_ns if signs_here else 0,
         renewal_spread_ns=renewal_spread_ns(len(view.nodes)),
     )
-    codec.write(replace(node, meta=Meta(), status=NodeStatus(addr=node.status.addr), manager_status=None), state.node)
+    description = replace(node.description, tls=TLSInfo())
+    status = NodeStatus(addr=node.status.addr)
+    codec.write(
+        replace(node, meta=Meta(), description=description, status=status, manager_status=None),
+        state.node,
+    )
     for manager in view.nodes.by_role(NodeRole.MANAGER):
         if manager.manager_status is not None and manager.manager_status.addr:
             state.managers.add(node_id=manager.id, addr=manager.manager_status.addr)
