@@ -20,7 +20,6 @@ from manager.ca.given import normal_form, root_given
 from manager.loop import EMPTY, Plan, Step
 from manager.store import View
 
-
 _log = logging.getLogger("covey.certificates")
 
 

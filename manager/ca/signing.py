@@ -16,7 +16,6 @@ from manager.ca.certificates import RootPair
 from manager.ca.cfssl import ExternalSigner
 from manager.ca.rotation import begun, decide, signers
 
-
 _log = logging.getLogger("covey.certificates")
 
 
