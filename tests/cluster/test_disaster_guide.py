@@ -1,0 +1,104 @@
+"""``docs/guides/disaster.md`` as an operator walks it: every block runs where it says, in order, on hosts to which happens what the page tells of.
+
+A comment ``<!-- lab: VERB HOST… -->`` in the page is what happens to hosts between two blocks: kill, start, wipe (a new disk), move HOST ADDRESS
+(boot it there), settle (every living node is ready). ``retry`` in a block's head is an operator who looks again until it is so.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import labs
+import pytest
+from labs import Cluster
+
+from node.lab import cluster as lab_cluster
+from node.lab import host as machine
+from node.lab import wiring
+from node.lab.layout import GATEWAY, SUBNET, Host
+
+pytestmark = pytest.mark.root
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "disaster.md"
+STEP = re.compile(
+    r"^<!-- lab: (?P<act>[^\n]+) -->$|^```sh on=(?P<on>\S+)(?P<retry> retry)?$\n(?P<script>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+UNTIL_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def lab(images: Path) -> Iterator[Cluster]:
+    with labs.made("guide", 3, 1, archive=images) as found:
+        found.service("web", "--constraint", "node.role==worker")
+        found.running("web", 1)
+        yield found
+
+
+class Walk:
+    """One reader of the page, with a lab of hosts by the names that the page gives them."""
+
+    def __init__(self, lab: Cluster, folder: Path) -> None:
+        self.lab = lab
+        self.folder = folder
+        self.hosts: dict[str, Host] = {
+            **{f"manager-{number}": host for number, host in enumerate(lab.managers, start=1)},
+            **{f"worker-{number}": host for number, host in enumerate(lab.workers, start=1)},
+        }
+
+    def said(self, text: str) -> str:
+        """The page's names and addresses as those of the lab."""
+        text = text.replace("10.0.0.", f"{SUBNET}.").replace("/backup/", f"{self.folder}/")
+        text = re.sub(r"ssh (\S+) docker", lambda found: f"docker -H unix://{self.hosts[found[1]].socket}", text)
+        return re.sub(r"\b(manager|worker)-\d\b", lambda found: self.hosts[found[0]].name, text)
+
+    def run(self, on: str, script: str, *, retry: bool) -> None:
+        for name in on.split(","):
+            environment = self.lab.environment(self.hosts[name])
+            environment["PATH"] = f"{labs.PYTHON_BIN}:{environment['PATH']}"
+            command = ["sh", "-ec", self.said(script)]
+            if retry:
+                labs.wait(lambda: labs.run(command, check=None, env=environment).code == 0, script, UNTIL_SECONDS)  # noqa: B023
+            else:
+                labs.run(command, env=environment)
+
+    def act(self, verb: str, *names: str) -> None:
+        hosts = [self.hosts[name] for name in names if name in self.hosts]
+        match verb:
+            case "kill":
+                self.lab.kill(*hosts)
+            case "start":
+                self.lab.start(*hosts)
+            case "wipe":
+                for path in [path for host in hosts for path in host.state.iterdir()]:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            case "move":
+                self._boot_at(hosts[0], self.said(names[1]))
+            case "settle":
+                self.lab.wait_ready()
+            case _:
+                raise AssertionError(f"the page has the unknown act {verb}")
+
+    def _boot_at(self, host: Host, address: str) -> None:
+        machine.remove_cgroups(host.cgroup)
+        wiring.plug_in(self.lab.lab, host)
+        machine.boot(host)
+        self.lab.inside(host, "ip", "address", "flush", "dev", "eth0")
+        self.lab.inside(host, "ip", "address", "add", f"{address}/24", "dev", "eth0")
+        self.lab.inside(host, "ip", "route", "add", "default", "via", GATEWAY)
+        lab_cluster.start_daemon(host)
+
+
+def test_every_block_of_the_page_does_what_the_page_says(lab: Cluster, tmp_path: Path) -> None:
+    page = GUIDE.read_text()
+    steps = list(STEP.finditer(page))
+    assert len([step for step in steps if step["script"]]) == page.count("```sh") >= 10, "every block is walked"
+    walk = Walk(lab, tmp_path)
+    for step in steps:
+        if step["act"]:
+            walk.act(*step["act"].split())
+        else:
+            walk.run(step["on"], step["script"], retry=bool(step["retry"]))
+    first = lab.managers[0]
+    labs.wait(lambda: lab.nodes(first)[lab.workers[0].name]["Status"]["State"] == "ready", "the worker is back")
+    lab.running("web", 1, on=first)
