@@ -1,16 +1,21 @@
-"""Acknowledged writes a second of the replicated store: three processes, mTLS on loopback, sealed log, one fdatasync a batch.
+"""Acknowledged writes a second of the replicated store, and how long each took, on both engines: mTLS on loopback, sealed.
 
+Raft: three manager processes, one fdatasync a batch. etcd: three members of Debian's, and one manager that leads.
 By itself: ``python -m tests.bench.store [--writes N] [--size BYTES] [--folder PATH]``.
 """
 
 import argparse
-import asyncio
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from manager import process
 from tests.bench.figures import Figure, Target, table
+from tests.etcd_server import EtcdCluster, etcd_cluster
+from tests.integration.etcd_world import group as etcd_group
 from tests.integration.raft_world import world
+from tests.integration.write_load import write_load
 
 WRITES = 10_000
 SIZE_BYTES = 1024
@@ -18,42 +23,65 @@ LOAD_SECONDS = 300.0
 TARGETS = {1: Target(800, at_least=True), 8: None, 100: Target(8000, at_least=True)}
 WORDS = {1: "1 client", 8: "8 clients", 100: "100 clients"}
 
+Load = Callable[..., Awaitable[Any]]
+
 
 def store(rounds: int, *, writes: int = WRITES, size: int = SIZE_BYTES, folder: Path | None = None) -> list[Figure]:
     """``writes`` with a hundred clients, a tenth of them with one and with eight; ``folder`` is on the disk to be measured."""
-    results = asyncio.run(_load(rounds, writes, size, folder))
+    raft = process.run(_on_raft(rounds, writes, size, folder))
+    with etcd_cluster(3, tls=True) as members:
+        etcd = process.run(_on_etcd(rounds, writes, size, members))
+    return [*_figures("", raft, size, TARGETS), *_figures("on etcd: ", etcd, size, {})]
+
+
+def _figures(
+    engine: str, results: dict[int, list[dict[str, float]]], size: int, targets: dict[int, Target | None]
+) -> list[Figure]:
     figures = []
     for clients, got in results.items():
-        title = f"store writes of {size / 1024:g} KB, {WORDS[clients]}"
+        title = f"{engine}store writes of {size / 1024:g} KB, {WORDS[clients]}"
         rates = tuple(one["per_second"] for one in got)
-        figures.append(Figure(title, "/s", rates, TARGETS[clients], worst_is_least=True))
+        figures.append(Figure(title, "/s", rates, targets.get(clients), worst_is_least=True))
         figures += [
-            Figure(f"{title}: {name} of a write", "ms", tuple(one[f"{name}_ms"] for one in got))
-            for name in ("p50", "p99")
+            Figure(f"{title}: {name}", "ms", tuple(one[f"{name}_ms"] for one in got)) for name in ("p50", "p99")
         ]
     return figures
 
 
-async def _load(rounds: int, writes: int, size: int, folder: Path | None) -> dict[int, list[dict[str, Any]]]:
-    results: dict[int, list[dict[str, Any]]] = {clients: [] for clients in TARGETS}
+async def _on_raft(rounds: int, writes: int, size: int, folder: Path | None) -> dict[int, list[dict[str, float]]]:
     with tempfile.TemporaryDirectory(dir=folder) as inner:
         async with world(Path(inner)) as group:
             await group.three()
             leader = await group.leader()
-            for number in range(rounds):
-                for clients, got in results.items():
-                    count = writes if clients == max(TARGETS) else writes // 10
-                    prefix = f"r{number}c{clients}-"
-                    load = {"clients": clients, "writes": count, "size": size, "prefix": prefix}
-                    answer = await leader("load", timeout_seconds=LOAD_SECONDS, **load)
-                    assert isinstance(answer, dict)
-                    got.append(answer)
+
+            async def load(**how: object) -> Any:
+                return await leader("load", timeout_seconds=LOAD_SECONDS, **how)
+
+            return await _rounds(load, rounds, writes, size)
+
+
+async def _on_etcd(rounds: int, writes: int, size: int, members: EtcdCluster) -> dict[int, list[dict[str, float]]]:
+    async with etcd_group(members) as group:
+        leader = await group.wait_leader()
+
+        async def load(**how: Any) -> Any:
+            return await write_load(leader.store, **how)
+
+        return await _rounds(load, rounds, writes, size)
+
+
+async def _rounds(load: Load, rounds: int, writes: int, size: int) -> dict[int, list[dict[str, float]]]:
+    results: dict[int, list[dict[str, float]]] = {clients: [] for clients in TARGETS}
+    for number in range(rounds):
+        for clients, got in results.items():
+            count = writes if clients == max(TARGETS) else writes // 10
+            got.append(await load(clients=clients, writes=count, size=size, prefix=f"r{number}c{clients}-"))
     return results
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.store", description=__doc__)
-    parser.add_argument("--writes", type=int, default=2 * WRITES, help="with 100 clients; a tenth of it with one")
+    parser.add_argument("--writes", type=int, default=2 * WRITES, help="with 100 clients; a tenth of it with fewer")
     parser.add_argument("--size", type=int, default=SIZE_BYTES)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="on the disk to be measured; default: the temporary folder")

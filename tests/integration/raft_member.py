@@ -28,6 +28,7 @@ from manager.raft.service import RaftService
 from manager.store import Member, StateMachine, Store, Tx
 from manager.store import snapshot as store_snapshot
 from manager.store.view import View
+from tests.integration.write_load import write_load
 
 REMOVED = 3
 _STALL_POLL_SECONDS = 0.01
@@ -227,31 +228,7 @@ class MemberProcess:
         await self.node.close()
 
     async def do_load(self, clients: int, writes: int, size: int, prefix: str) -> dict:
-        """Acknowledged writes a second from so many concurrent updaters, and their latencies."""
-        latencies: list[float] = []
-        numbers = iter(range(writes))
-        data = os.urandom(size)
-
-        async def client() -> None:
-            for number in numbers:
-                name = f"{prefix}{number}"
-                began = time.perf_counter()
-                config = Config(id=name, spec=ConfigSpec(annotations=Annotations(name=name), data=data))
-                await self.store.update(lambda tx, config=config: tx.create(config))
-                latencies.append(time.perf_counter() - began)
-
-        began, cpu = time.perf_counter(), time.process_time()
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(clients):
-                tasks.create_task(client())
-        seconds = time.perf_counter() - began
-        latencies.sort()
-        return {
-            "per_second": writes / seconds,
-            "p50_ms": latencies[len(latencies) // 2] * 1000,
-            "p99_ms": latencies[len(latencies) * 99 // 100] * 1000,
-            "cpu_share": (time.process_time() - cpu) / seconds,
-        }
+        return await write_load(self.store, clients=clients, writes=writes, size=size, prefix=prefix)
 
 
 if __name__ == "__main__":
