@@ -23,7 +23,8 @@ from manager.etcd.target import Target
 log = logging.getLogger(__name__)
 
 CALL_SECONDS = 1.0
-_LEAVE_SECONDS = 0.5
+_MOST_PATIENCE = 4.0
+"""Where every member is slow, calls get up to so many times their seconds: they would never be answered otherwise."""
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.max_send_message_length", 4 << 20),
@@ -48,6 +49,7 @@ class Client:
         self._credentials = _credentials(target)
         self._channels: list[aio.Channel | None] = [None] * len(target.endpoints)
         self._current = 0
+        self._patience = 1.0
 
     @property
     def endpoint(self) -> int:
@@ -127,10 +129,12 @@ class Client:
     async def _unary(self, method: Callable[[aio.Channel], Any], request: Any, seconds: float) -> Any:
         endpoint = self._current
         try:
-            answer = await method(self.channel())(request, timeout=seconds)
+            answer = await method(self.channel())(request, timeout=seconds * self._patience)
         except aio.AioRpcError as failure:
+            if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                self._patience = min(2 * self._patience, _MOST_PATIENCE)
             raise self._failed(failure, endpoint) from failure
-        self.trouble = ""
+        self.trouble, self._patience = "", max(1.0, self._patience / 2)
         return answer
 
     def _failed(self, failure: aio.AioRpcError, endpoint: int) -> CoveyError:

@@ -105,7 +105,7 @@ class Holder:
                 log.debug("the lease is not renewed: %s", error.message)
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            await asyncio.sleep(self._ttl / RENEWALS)
+            await asyncio.sleep(max(0.0, self._valid_until - self._ttl * (1 - 1 / RENEWALS) - _now()))
 
     async def _register(self) -> None:
         sent = _now()
@@ -120,7 +120,7 @@ class Holder:
         if not answer.succeeded:
             raise RemovedError("this manager was removed from the cluster")
         self._lease, self._ttl = granted.ID, float(granted.TTL)
-        self._extend(sent)
+        self._extend(sent)  # what that took is of the lease's life: it may be time to renew it
 
     async def _renew(self) -> None:
         sent = _now()

@@ -39,9 +39,9 @@ class Waiting:
         return answer
 
     def take_proposals(self) -> list[tuple[bytes, Answer]]:
-        """What is queued, but for those whose caller went away."""
+        """What is queued. Also that whose caller went away: the store takes it for under way until it is applied."""
         queue, self._queue, self._queue_bytes = self._queue, [], 0
-        return [(data, answer) for data, answer in queue if not answer.done()]
+        return queue
 
     def expect(self, index: int, term: int, answer: Answer) -> None:
         """The answer's entry is in the log."""

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from covey.clock import Clock, wall_clock
 from covey.objects import Annotations, Cluster, Config, ConfigSpec, Node, replace
 from coveypb.etcd import rpc_pb2
 from manager.etcd import founding, target
@@ -35,7 +36,7 @@ async def eventually(what: str, condition: Callable[[], Any], seconds: float = S
 class Seat:
     """One manager, reduced to its store."""
 
-    def __init__(self, group: "Group", node_id: str, store: str) -> None:
+    def __init__(self, group: "Group", node_id: str, store: str, clock: Clock = wall_clock) -> None:
         self.node_id = node_id
         self.client = Client(group.target(store))
         sealer = Sealer(group.key, group.cluster_id)
@@ -45,7 +46,7 @@ class Seat:
                 self.client, sealer, machine, cluster_id=group.cluster_id, node_id=node_id, addr=f"{node_id}:2378"
             )
 
-        self.store = Store(connect)
+        self.store = Store(connect, clock)
         self.consensus: EtcdConsensus = self.store.consensus
         self.task = asyncio.create_task(self.consensus.run())
 
@@ -127,6 +128,8 @@ class Group:
         self.seats.append(seat)
         if ready:
             await eventually(f"{node_id} has the state", lambda: seat.fresh and seat.consensus.leadership.leader_id)
+            registry = seat.consensus._follower.registry
+            await eventually(f"{node_id} is known to run", lambda: node_id in registry.alive)
         return seat
 
     def leader(self, *, but: Seat | None = None) -> Seat | None:

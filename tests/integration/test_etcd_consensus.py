@@ -67,11 +67,11 @@ async def test_a_leader_that_ends_gives_way_at_once_and_one_that_dies_when_its_l
     async with group(etcd, 3) as world:
         loop = asyncio.get_running_loop()
         first = await world.wait_leader()
-        began = loop.time()
+        term, began = first.consensus.leadership.term, loop.time()
         await first.close()
         second = await world.wait_leader(but=first)
         assert loop.time() - began < LEASE_SECONDS / 2
-        assert second.consensus.leadership.term > first.consensus.leadership.term
+        assert second.consensus.leadership.term > term
         began = loop.time()
         await second.crash()
         third = await world.wait_leader(but=second, seconds=10)
@@ -95,6 +95,41 @@ async def test_what_a_deposed_leader_sends_writes_nothing(etcd: EtcdCluster) -> 
         assert not answer.succeeded
         await new.consensus.read_index()
         assert new.names() == {"new"}
+
+
+async def test_a_transaction_made_from_an_older_version_is_refused_by_etcd_itself(etcd: EtcdCluster) -> None:
+    async with group(etcd) as world:
+        leader = await world.wait_leader()
+        await leader.create("a", b"0")
+        old = leader.store.view().configs.by_name("a")
+        await leader.add("a")
+        sealer = Sealer(world.key, world.cluster_id)
+        for change in (
+            Change(Action.UPDATE, old, config("a", b"stale")),
+            Change(Action.REMOVE, old, None),
+            Change(Action.CREATE, None, config("a", b"again")),
+        ):
+            late = writes(world.keys, sealer, log.encode(7, [change], 1))
+            answer = await leader.client.txn(under(late, world.keys, leader.consensus._holder.require()))
+            assert not answer.succeeded, change
+        await leader.add("a")
+        assert leader.value("a") == b"2"
+
+
+async def test_what_somebody_else_does_to_objects_in_etcd_is_seen_by_all_in_a_new_term(etcd: EtcdCluster) -> None:
+    async with group(etcd, 2) as world:
+        leader = await world.wait_leader()
+        term = leader.consensus.leadership.term
+        await leader.create("a")
+        await leader.create("b")
+        await agree(world, "a", "b")
+        etcd.ctl("del", f"{world.prefix}/objects/config/id-a")
+        for seat in world.seats:
+            await eventually("it is gone", lambda seat=seat: seat.names() == {"b"})
+        leader = await world.wait_leader()
+        assert leader.consensus.leadership.term > term
+        await leader.create("a")
+        await agree(world, "a", "b")
 
 
 async def test_an_answer_that_is_lost_is_found_out_and_nothing_is_done_twice(etcd: EtcdCluster) -> None:

@@ -48,11 +48,13 @@ async def test_what_was_not_proposed_yet_is_refused_with_the_leader_s_address() 
         queued.result()
 
 
-async def test_a_proposal_whose_caller_went_away_is_not_made() -> None:
+async def test_a_proposal_whose_caller_went_away_is_made_all_the_same() -> None:
+    """The store keeps others off what it would change until it is applied: dropped without a word, it would keep them off for good."""
     waiting = Waiting()
-    waiting.propose(b"gone").cancel()
+    gone = waiting.propose(b"gone")
+    gone.cancel()
     kept = waiting.propose(b"kept")
-    assert waiting.take_proposals() == [(b"kept", kept)]
+    assert waiting.take_proposals() == [(b"gone", gone), (b"kept", kept)]
 
 
 async def test_waiting_is_bounded_in_number_and_bytes() -> None:
