@@ -36,7 +36,7 @@ from node.record import NodeRecord, RecordFile
 from node.vault import Vault
 
 RENEW_PAUSE_SECONDS = 1.0
-DEMOTED_SECONDS = 10.0
+DEMOTED_SECONDS = 3.0
 """How long a manager that the group has removed waits to hear that its role is gone, which follows within a second."""
 
 log = logging.getLogger(__name__)
