@@ -197,3 +197,39 @@ async def test_a_log_of_few_large_entries_is_cut_by_its_size(tmp_path: Path) -> 
             return (await alone("status"))["first_index"] > 30
 
         await until(cut, "compaction, though there were far fewer entries than the interval of snapshots")
+
+
+async def test_a_follower_catches_up_by_a_snapshot_while_writes_go_on(tmp_path: Path) -> None:
+    """1. A follower lacks more than the log holds. 2. It is sent a snapshot that takes longer to read than the next one takes to come.
+    3. The entries after the one that it reads are kept for it: it catches up under full load, instead of needing the next one each time.
+    """
+    async with world(tmp_path, snapshot_interval=100, log_entries_for_slow_followers=5) as group:
+        await group.three()
+        leader = await group.leader()
+        slow = (await group.followers())[0]
+        await slow.kill()
+        await leader("load", clients=10, writes=500, size=64, prefix="x")
+        slow.config["decode_seconds"] = 1
+        stop = asyncio.Event()
+
+        async def writer(number: int) -> None:
+            count = 0
+            while not stop.is_set():
+                await leader("create", name=f"w{number}-{count}")
+                count += 1
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(8):
+                tasks.create_task(writer(number))
+            await slow.start()
+
+            async def close_behind() -> bool:
+                mine, theirs = await slow("status"), await leader("status")
+                return theirs["applied"] - mine["applied"] < 50
+
+            try:
+                await until(close_behind, "a follower that keeps up")
+            finally:
+                stop.set()
+        began = (await leader("status"))["last_index"]
+        assert began > 600, "there was hardly any load"
