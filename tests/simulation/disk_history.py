@@ -194,6 +194,22 @@ async def follower(life: Life) -> None:
     life.close()
 
 
+async def busy(life: Life) -> None:
+    """Snapshots and a new key beside the saves, as they are in a life."""
+    life.found()
+    life.open()
+    await life.append(2, 10, 1)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(life.compact(9, 1, keep=2, keep_old=1))
+        await life.append(11, 22, 1)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(life.reseal())
+        tasks.create_task(life.compact(20, 1, keep=0))
+        await life.append(23, 34, 1)
+    await life.save(HardState(2, 0, 34), entries(35, 36, 2))
+    life.close()
+
+
 class Found(msgspec.Struct):
     """What a start finds."""
 

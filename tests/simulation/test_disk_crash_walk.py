@@ -18,6 +18,7 @@ from tests.simulation.disk_history import (
     Life,
     LostError,
     Moment,
+    busy,
     follower,
     founder,
     judge,
@@ -76,7 +77,7 @@ async def lived(root: Path, script: Script, files: type[Recorder] = Recorder) ->
     return life
 
 
-@pytest.mark.parametrize("script", [founder, follower])
+@pytest.mark.parametrize("script", [founder, follower, busy])
 async def test_after_a_crash_at_any_operation_all_that_was_promised_is_there_and_nothing_else(
     memory: Path, script: Script
 ) -> None:
