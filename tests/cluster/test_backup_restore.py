@@ -136,3 +136,30 @@ def test_a_cluster_whose_managers_are_gone_comes_back_with_its_workers_as_they_a
     lab.wait_ready()
     lab.docker("service", "scale", "--detach", "web=3", on=second)
     lab.running("web", 3)
+
+
+def test_a_locked_cluster_is_backed_up_under_its_unlock_key_and_comes_back_locked(lab: Cluster, tmp_path: Path) -> None:
+    first, second = lab.managers
+    lab.docker("swarm", "update", "--autolock=true", on=first)
+    key = lab.docker("swarm", "unlock-key", "-q", on=first).out.strip()
+    said = covey(lab, "swarm", "backup", str(tmp_path / "backup"), on=second).out
+    assert "COVEYBK" not in said
+    assert "the unlock key" in covey(lab, "swarm", "backup", "--inspect", str(tmp_path / "backup"), on=second).out
+    lab.kill(first, second)
+    wipe(first)
+    wipe(second)
+    lab.start(first)
+    refused = covey(
+        lab, "swarm", "restore", str(tmp_path / "backup"), on=first, check=1, stdin=b"COVEYBK-1-" + b"A" * 43
+    )
+    assert "opened by the unlock key" in refused.err
+    covey(lab, "swarm", "restore", str(tmp_path / "backup"), on=first, stdin=f"{key}\n".encode())
+    assert lab.docker("swarm", "unlock-key", "-q", on=first).out.strip() == key
+    lab.kill(first)
+    lab.start(first)
+    assert state(lab, first) == "locked"
+    forced = lab.docker("swarm", "init", "--force-new-cluster", on=first, check=1)
+    assert "needs to be unlocked" in forced.err
+    lab.docker("swarm", "unlock", on=first, stdin=f"{key}\n".encode())
+    labs.wait(lambda: state(lab, first) == "active", "it is unlocked")
+    lab.running("web", 3, on=first)
