@@ -86,6 +86,7 @@ class Disk:
 
     def _read(self) -> None:
         self.snapshot = self._snapshots.open()
+        self._keep_old = self._snapshots.old()  # as the settings said, until ``compact`` is told anew
         replay = self._wal.read()
         self.storage = rebuild(self.snapshot, replay)
         self._begin()
@@ -157,6 +158,7 @@ class Disk:
 
     async def compact(self, metadata: SnapshotMeta, *, keep_entries: int, keep_old_snapshots: int) -> None:
         """Forgets entries that the snapshot covers but for the last ``keep_entries``, and snapshots but for it and so many old ones."""
+        self._keep_old = keep_old_snapshots
         if metadata.index < self.storage.first_index():
             return  # a snapshot from the leader overtook this one
         if metadata.index > self.storage.snapshot_index:
@@ -165,7 +167,6 @@ class Disk:
         if upto >= self.storage.first_index():
             self.storage.compact(upto)
         loop = asyncio.get_running_loop()
-        self._keep_old = keep_old_snapshots
         await loop.run_in_executor(self._log_thread, self._run, self._wal.release, self.storage.first_index() - 1)
         await loop.run_in_executor(self._snapshot_thread, self._run, self._snapshots.prune, keep_old_snapshots)
 

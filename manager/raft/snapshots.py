@@ -48,6 +48,10 @@ class SnapshotFolder:
         paths = self._paths()
         return self._read(paths[-1]) if paths else None
 
+    def old(self) -> int:
+        """How many there are beside the latest."""
+        return max(0, len(self._paths()) - 1)
+
     def reader(self, index: int) -> SnapshotReader:
         """Of the snapshot at an index, or the latest if that one is gone. Raises CorruptError, OSError."""
         paths = self._paths()

@@ -116,6 +116,22 @@ async def test_snapshots_that_the_leader_sends_one_after_the_other_do_not_pile_u
     assert len(list((tmp_path / "wal").iterdir())) < 5
 
 
+async def test_a_snapshot_from_the_leader_leaves_the_old_ones_that_were_to_be_kept_also_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    enter_group(tmp_path, IDENTITY)
+    disk = Disk.open(tmp_path, RING)
+    await save(disk, HardState(1, 0, 40), entries(1, 40))
+    for index in (10, 20, 30):
+        await disk.take_snapshot(snapshot(index))
+        await disk.compact(snapshot(index).metadata, keep_entries=0, keep_old_snapshots=2)
+    disk.close()
+    disk = Disk.open(tmp_path, RING)
+    await save(disk, HardState(5, 0, 50), [], snapshot(50, 5))
+    disk.close()
+    assert sorted(int(path.name[:16], 16) for path in (tmp_path / "snapshots").iterdir()) == [20, 30, 50]
+
+
 async def test_a_second_snapshot_that_the_log_does_not_know_of_is_gone_on_from(tmp_path: Path) -> None:
     """1. A snapshot from the leader replaces the log. 2. The crash comes after the next one's file, before the log says so."""
     enter_group(tmp_path, IDENTITY)
