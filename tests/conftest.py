@@ -24,6 +24,7 @@ PROGRAMS = {
     "tini": "apt-get install tini",
     "busybox": "apt-get install busybox-static",
     "cfssl": "apt-get install golang-cfssl",
+    "openssl": "apt-get install openssl",
 }
 
 

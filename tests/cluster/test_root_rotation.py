@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import threading
 import time
@@ -230,3 +231,15 @@ def test_an_external_ca_signs_for_all_hosts_and_the_key_comes_home(rooted: Clust
     assert issuer_ids(rooted) == before
     rooted.docker("swarm", "ca", "--rotate", "--quiet")
     assert root_of(rooted) != outside.cert.decode().strip()
+
+
+def test_the_guides_commands_do_what_it_says(rooted: Cluster, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "guides" / "certificates.md").read_text()
+    blocks = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == page.count("```sh") >= 4
+    before = root_of(rooted)
+    for block in blocks:
+        labs.run(["sh", "-ec", block], env=rooted.environment(), cwd=tmp_path)
+    assert root_of(rooted) == (tmp_path / "root.pem").read_text().strip() != before
+    assert rooted.get("/swarm")["Spec"]["CAConfig"]["NodeCertExpiry"] == 240 * 3600 * 10**9
+    assert set(tls_status(rooted).values()) == {"Ready"}
