@@ -34,6 +34,25 @@ def code_name(error: BaseException) -> str:
     return "INTERNAL"
 
 
+_TRANSPORT = (
+    "failed to connect",
+    "socket closed",
+    "stream removed",
+    "connection",
+    "goaway",
+    "cancelling all calls",
+    "keepalive",
+    "recvmsg",
+    "channel",
+    "transport",
+)
+
+
+def is_meant(details: str) -> bool:
+    """Whether UNAVAILABLE is the server's own sentence, rather than gRPC's about a connection: then nobody knows what became of it."""
+    return bool(details) and not any(word in details.lower() for word in _TRANSPORT)
+
+
 def from_code(name: str, details: str) -> errors.CoveyError:
     """The error that a status with this code's name stands for; the base class for a code outside the table."""
     return _CLASSES.get(name, errors.CoveyError)(details or f"the call failed: {name}")

@@ -13,7 +13,7 @@ import grpc
 
 from covey import errors
 from covey.codec import from_wire, write
-from covey.grpc_errors import LEADER_METADATA, from_code
+from covey.grpc_errors import LEADER_METADATA, from_code, is_meant
 from covey.objects import (
     Cluster,
     ClusterSpec,
@@ -257,7 +257,7 @@ class ClusterControl:
             except grpc.aio.AioRpcError as error:
                 waited = loop.time() - began > PATIENT_SECONDS
                 if waited or not may_repeat(method, error) or loop.time() + pause > deadline:
-                    raise meaning(error) from error
+                    raise _outcome(method, error) from error
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
@@ -292,6 +292,16 @@ def may_repeat(method: str, error: grpc.aio.AioRpcError) -> bool:
     if any(key == LEADER_METADATA for key, _ in error.trailing_metadata() or ()):
         return True
     return error.code() is grpc.StatusCode.UNAVAILABLE and method.startswith(_READS)
+
+
+def _outcome(method: str, error: grpc.aio.AioRpcError) -> errors.CoveyError:
+    """As ``meaning``, but that of a change whose connection broke under way nobody knows whether it was made."""
+    lost = error.code() is grpc.StatusCode.UNAVAILABLE and not is_meant(error.details() or "")
+    if lost and not method.startswith(_READS):
+        return errors.DeadlineError(
+            "this node's manager was lost while it handled this; it may or may not have been done: look, then repeat it if need be"
+        )
+    return meaning(error)
 
 
 def meaning(error: grpc.aio.AioRpcError) -> errors.CoveyError:

@@ -23,7 +23,7 @@ from covey.errors import (
     StaleVersionError,
     UnavailableError,
 )
-from covey.grpc_errors import LEADER_METADATA
+from covey.grpc_errors import LEADER_METADATA, is_meant
 from manager.authorize import behaviour_of, wrapped
 from manager.control.errors import abort_not_leader
 from manager.store import Consensus, Leadership, NotLeaderError
@@ -137,7 +137,7 @@ class Forwarder(aio.ServerInterceptor):
                     return await self._unary(channel, method, request, context, leadership)
                 except (_AskAgainError, NotLeaderError) as error:
                     if asyncio.get_running_loop().time() > deadline:
-                        raise UnavailableError(_NO_LEADER) from error
+                        raise UnavailableError(self._no_leader()) from error
                     await asyncio.sleep(_PAUSE_SECONDS)
 
         return call
@@ -155,7 +155,12 @@ class Forwarder(aio.ServerInterceptor):
                             return leadership
         except TimeoutError:
             pass
-        raise UnavailableError(_NO_LEADER)
+        raise UnavailableError(self._no_leader())
+
+    def _no_leader(self) -> str:
+        """An engine outside of the managers knows why."""
+        trouble = getattr(self._consensus, "trouble", "")
+        return f"{_NO_LEADER} {trouble}" if trouble else _NO_LEADER
 
     async def _unary(self, channel: aio.Channel, method: str, request: bytes, context: Any, told: Leadership) -> bytes:
         multicall: Any = channel.unary_unary(method)
@@ -194,7 +199,7 @@ class Forwarder(aio.ServerInterceptor):
             return
         if written:
             details = failure.details() or ""
-            lost = failure.code() == grpc.StatusCode.UNAVAILABLE and not _meant(details)
+            lost = failure.code() == grpc.StatusCode.UNAVAILABLE and not is_meant(details)
             await context.abort(failure.code(), _STREAM_LOST if lost else details)
         await self._answer_failure(failure, method, context)
 
@@ -228,7 +233,7 @@ class Forwarder(aio.ServerInterceptor):
         if any(key == LEADER_METADATA for key, _ in failure.trailing_metadata() or ()):
             raise _AskAgainError
         details = failure.details() or ""
-        if failure.code() == grpc.StatusCode.UNAVAILABLE and not _meant(details):
+        if failure.code() == grpc.StatusCode.UNAVAILABLE and not is_meant(details):
             if _reads(method) or "failed to connect" in details.lower():
                 raise _AskAgainError
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, _UNKNOWN)
@@ -269,22 +274,6 @@ _UNKNOWN = (
 
 
 _STREAM_LOST = "the leader changed while this stream ran; open it again"
-
-
-def _meant(details: str) -> bool:
-    """Whether UNAVAILABLE is the leader's own sentence, rather than gRPC's about a connection."""
-    transport = (
-        "failed to connect",
-        "socket closed",
-        "stream removed",
-        "connection",
-        "goaway",
-        "keepalive",
-        "recvmsg",
-        "channel",
-        "transport",
-    )
-    return bool(details) and not any(word in details.lower() for word in transport)
 
 
 def _reads(method: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from covey.errors import AlreadyExistsError, StaleVersionError, UnavailableError
+from covey.errors import AlreadyExistsError, DeadlineError, StaleVersionError, UnavailableError
 from covey.objects import NodeSpec
 from coveypb.v1 import control_pb2_grpc, objects_pb2
 from engine.cluster import ClusterControl
@@ -98,6 +98,28 @@ async def test_a_manager_that_never_comes_is_named_within_the_deadline(tmp_path:
     async with contextlib.aclosing(Closing(control)), asyncio.timeout(5):
         with pytest.raises(UnavailableError, match="this node's manager does not answer"):
             await control.nodes()
+
+
+async def test_of_a_change_whose_manager_died_under_way_nobody_knows(tmp_path: Path) -> None:
+    """It is told from a refusal, which says that nothing was done."""
+    path, held = tmp_path / "m.sock", asyncio.Event()
+
+    class Dying(control_pb2_grpc.ControlServicer):
+        async def UpdateNode(self, _request, _context):  # noqa: N802 - the service's own name
+            held.set()
+            await asyncio.Event().wait()
+
+    control = ClusterControl(str(path))
+    async with contextlib.aclosing(Closing(control)), asyncio.timeout(10):
+        server = grpc.aio.server()
+        control_pb2_grpc.add_ControlServicer_to_server(Dying(), server)
+        server.add_insecure_port(f"unix:{path}")
+        await server.start()
+        asked = asyncio.create_task(control.update_node("n", 1, NodeSpec()))
+        await held.wait()
+        await server.stop(0)
+        with pytest.raises(DeadlineError, match="may or may not have been done"):
+            await asked
 
 
 async def test_a_refusal_comes_back_as_the_managers_error(tmp_path: Path) -> None:
