@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import labs
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from labs import Cluster
@@ -144,14 +145,28 @@ def test_a_manager_that_starts_is_locked_until_it_gets_its_key_and_votes_again_t
     locked.wait_ready()
 
 
-def test_a_managers_process_that_dies_comes_back_without_asking(locked: Cluster) -> None:
-    """The daemon remembers the key in its memory."""
+def kill_manager(locked: Cluster, host: Host) -> None:
+    [pid] = locked.inside(host, "pgrep", "-f", "manager.main").lines[:1]
+    locked.inside(host, "kill", "-9", pid)
+    labs.wait(lambda: pid not in locked.inside(host, "pgrep", "-f", "manager.main", check=None).lines, "its end")
+
+
+def test_a_managers_process_that_dies_comes_back_without_asking_unless_its_keys_became_others(locked: Cluster) -> None:
+    """1. The daemon remembers the key in its memory. 2. Somebody puts back a copy of the keys that lies under another key."""
     two = locked[2]
-    [pid] = locked.inside(two, "pgrep", "-f", "manager.main").lines[:1]
-    locked.inside(two, "kill", "-9", pid)
-    labs.wait(lambda: pid not in locked.inside(two, "pgrep", "-f", "manager.main", check=None).lines, "another process")
+    kill_manager(locked, two)
     locked.wait_ready()
     assert state(locked, two) == "active"
+    path, key, other = two.state / "manager" / "keys", key_of(locked, locked[1]), unlockkey.generate()
+    keys = file.read(path, (key,))
+    assert keys is not None
+    file.write(path, msgspec.structs.replace(keys, unlock_key=other, version=0))
+    kill_manager(locked, two)
+    labs.wait(lambda: state(locked, two) == "locked", "the daemon asking for the other key")
+    assert "invalid key provided" in unlock(locked, two, key, check=1).err
+    unlock(locked, two, other)
+    labs.wait(lambda: settled(two, key), "the cluster's key again")
+    locked.wait_ready()
 
 
 def test_a_rotation_under_writes_fails_none_and_makes_the_old_key_worthless(locked: Cluster) -> None:
