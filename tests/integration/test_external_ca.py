@@ -12,10 +12,12 @@ from typing import Any
 import grpc
 import pytest
 from external_ca import command, prepare
-from integration.kept_members import cluster_of, complete, kept_cluster, rotate, update, worker
+from integration.kept_members import cluster_of, complete, kept_cluster, nodes, rotate, update, worker
 from integration.manager_world import eventually, free_port
 
 from covey import trust
+from covey.clock import HOUR
+from covey.errors import UnavailableError
 from covey.objects import ExternalCA, replace
 from manager.ca import certificates
 from manager.ca.certificates import RootPair
@@ -90,3 +92,20 @@ async def test_an_external_ca_that_would_refuse_the_nodes_is_found_out_before_an
                     await update(host, change)
                 assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert (await cluster_of(host)).root_ca == own
+
+
+async def test_while_the_external_ca_is_away_joining_says_so_and_all_else_goes_on(tmp_path: Path) -> None:
+    root = certificates.create_root("outside", time.time_ns())
+    async with kept_cluster() as (world, (host,), (first,), group):
+        own = (await cluster_of(host)).root_ca.cert
+        async with cfssl(tmp_path / "ca", root, own + root.cert) as url:
+            await update(host, to(root, url))
+            await eventually("the rotation is complete", lambda: complete(host))
+        before = len(await nodes(host))
+        with pytest.raises(UnavailableError, match=f"no external CA signed: {url}"):
+            await worker(world, host, group)
+        assert len(await nodes(host)) == before, "who got no certificate leaves no node"
+        await update(host, lambda ca: replace(ca, node_cert_expiry_ns=5 * HOUR))
+        await update(host, lambda ca: replace(ca, signing_cert=root.cert, signing_key=root.key))
+        joined = await worker(world, host, group)
+        assert joined.identities.require().issuer == first.identities.require().issuer

@@ -1,6 +1,8 @@
 """An external CA's answer is believed no more than it shows."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -106,3 +108,8 @@ async def test_each_of_several_is_asked_and_what_each_said_is_told() -> None:
     cas = [ExternalCA(url=f"https://127.0.0.1:{port}/", ca_cert=ROOT.cert) for port in (9, 11)]
     with pytest.raises(UnavailableError, match=r"127.0.0.1:9/.*127.0.0.1:11/"):
         await ExternalSigner().sign(cas, ROOT.cert, REQUEST, node_id="n", role=NodeRole.WORKER, cluster_id="c")
+
+
+def test_a_manager_that_signs_for_itself_does_not_carry_an_http_client() -> None:
+    check = "import sys, manager.main; assert 'aiohttp' not in sys.modules"
+    subprocess.run([sys.executable, "-c", check], check=True, timeout=60)
