@@ -311,10 +311,12 @@ def lab_name(word: str) -> str:
 
 @contextlib.contextmanager
 def made(
-    word: str, managers: int, workers: int = 0, *, form: bool = True, archive: Path | None = None
+    word: str, managers: int, workers: int = 0, *, form: bool = True, archive: Path | None = None, etcd: int = 0
 ) -> Iterator[Cluster]:
-    """A lab of this session, torn down whatever happens; with ``archive`` every host has the test's images."""
-    lab = Lab(lab_name(word), managers, workers)
+    """A lab of this session, torn down whatever happens; with ``archive`` every host has the test's images, with ``etcd`` so many members
+    of an etcd keep the managers' state.
+    """
+    lab = Lab(lab_name(word), managers, workers, etcd)
     with cluster.running(lab, form=form):
         found = Cluster(lab)
         LIVE[lab.name] = found

@@ -160,7 +160,7 @@ class Forwarder(aio.ServerInterceptor):
     def _no_leader(self) -> str:
         """An engine outside of the managers knows why."""
         trouble = getattr(self._consensus, "trouble", "")
-        return f"{_NO_LEADER} {trouble}" if trouble else _NO_LEADER
+        return f"The swarm does not have a leader: {trouble}" if trouble else _NO_LEADER
 
     async def _unary(self, channel: aio.Channel, method: str, request: bytes, context: Any, told: Leadership) -> bytes:
         multicall: Any = channel.unary_unary(method)
