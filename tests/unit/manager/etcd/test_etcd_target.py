@@ -1,0 +1,101 @@
+"""What ``--store`` may say, and what is refused by name."""
+
+from pathlib import Path
+
+import pytest
+
+from covey.errors import ConflictError, InvalidArgumentError, UnsupportedError
+from manager.etcd.target import forget_key, parse
+from node.options import Options
+from node.options import parse as parse_options
+from node.record import NodeRecord
+from node.store import refuse_with_store, require_same_store
+
+
+def test_endpoints_and_prefix_are_taken_apart() -> None:
+    one = parse("etcd://10.0.0.1:2379,db.example:2379,[fd00::1]:2379/prod/covey/")
+    assert one.endpoints == ("10.0.0.1:2379", "db.example:2379", "[fd00::1]:2379")
+    assert (one.prefix, one.tls) == ("/prod/covey", False)
+    assert parse("etcd://h:1").prefix == "/covey"
+    assert str(parse("etcd://h:1/x", ca_file="ca.pem")) == "etcds://h:1/x"
+
+
+def test_an_authority_means_tls_with_or_without_a_certificate_of_ones_own() -> None:
+    assert parse("etcd://h:1", ca_file="ca").tls
+    mutual = parse("etcds://h:1", ca_file="ca", cert_file="c", key_file="k")
+    assert (mutual.tls, mutual.cert_file, mutual.key_file) == (True, "c", "k")
+
+
+@pytest.mark.parametrize(
+    ("store", "files", "sentence"),
+    [
+        ("redis://h:1", {}, "is etcd://HOST:PORT"),
+        ("h:2379", {}, "is etcd://HOST:PORT"),
+        ("etcd://h", {}, "'h' is not HOST:PORT"),
+        ("etcd://h:0", {}, "'h:0' is not HOST:PORT"),
+        ("etcd://h:1,,g:1", {}, "'' is not HOST:PORT"),
+        ("etcd://h:1,h:1", {}, "name each endpoint once"),
+        ("etcd://h:1/a b", {}, "a prefix is up to 63 letters"),
+        ("etcd://h:1/a//b", {}, "a prefix is up to 63 letters"),
+        ("etcd://h:1/" + "x" * 64, {}, "a prefix is up to 63 letters"),
+        ("etcds://h:1", {}, "needs --store-ca"),
+        ("etcd://h:1", {"cert_file": "c", "key_file": "k"}, "--store-cert needs --store-ca"),
+        ("etcd://h:1", {"ca_file": "ca", "cert_file": "c"}, "--store-cert and --store-key belong together"),
+    ],
+)
+def test_what_cannot_be_right_is_refused_by_name(store: str, files: dict[str, str], sentence: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=sentence):
+        parse(store, **files)
+
+
+def test_passwords_are_refused_by_name_and_not_repeated() -> None:
+    with pytest.raises(UnsupportedError, match="users and passwords of etcd are not supported yet") as refused:
+        parse("etcd://root:hunter2@h:1")
+    assert "hunter2" not in refused.value.message
+
+
+def options(tmp_path: Path, *arguments: str) -> Options:
+    return parse_options(["--state-dir", str(tmp_path), *arguments])
+
+
+def test_the_daemon_takes_the_store_and_files_by_whole_paths(tmp_path: Path) -> None:
+    found = options(tmp_path, "--store", "etcd://h:1", "--store-ca", "ca.pem")
+    assert (found.store, found.store_ca) == ("etcd://h:1", str(Path.cwd() / "ca.pem"))
+    with pytest.raises(InvalidArgumentError, match="go with --store"):
+        options(tmp_path, "--store-ca", "ca.pem")
+    with pytest.raises(InvalidArgumentError, match="is not HOST:PORT"):
+        options(tmp_path, "--store", "etcd://h")
+
+
+def record(store: str = "") -> NodeRecord:
+    return NodeRecord(node_id="n", cluster_id="c", store=store)
+
+
+def test_a_manager_comes_back_to_its_own_store_alone(tmp_path: Path) -> None:
+    plain, on_etcd = options(tmp_path), options(tmp_path, "--store", "etcd://a:1/covey")
+    require_same_store(plain, None)
+    require_same_store(plain, record())
+    require_same_store(on_etcd, record())
+    require_same_store(on_etcd, record("etcd://b:1,c:1/covey"))
+    with pytest.raises(ConflictError, match="start coveyd with --store etcd://b:1/covey"):
+        require_same_store(plain, record("etcd://b:1/covey"))
+    with pytest.raises(ConflictError, match="at etcd://b:1/other, not at etcd://a:1/covey"):
+        require_same_store(on_etcd, record("etcd://b:1/other"))
+    (tmp_path / "manager" / "raft").mkdir(parents=True)
+    (tmp_path / "manager" / "raft" / "member.json").touch()
+    require_same_store(plain, record())
+    with pytest.raises(ConflictError, match=r"itself \(Raft\): start coveyd without --store"):
+        require_same_store(on_etcd, record())
+
+
+def test_what_is_for_raft_alone_names_the_store(tmp_path: Path) -> None:
+    refuse_with_store(options(tmp_path), "a restore")
+    with pytest.raises(UnsupportedError, match="a restore is for managers .* etcd://h:1: back up"):
+        refuse_with_store(options(tmp_path, "--store", "etcd://h:1"), "a restore")
+
+
+def test_the_key_is_forgotten_whether_it_is_there_or_not(tmp_path: Path) -> None:
+    forget_key(tmp_path)
+    (tmp_path / "store.key").write_bytes(b"x")
+    forget_key(tmp_path)
+    assert list(tmp_path.iterdir()) == []
