@@ -49,6 +49,32 @@ def test_a_renewed_certificate_is_seen_by_who_loaded_the_old_one(tmp_path: Path)
     assert reader.require().role is NodeRole.MANAGER
 
 
+def mirrored(data: bytes) -> bytes:
+    """A stand-in for the sealing of a manager's key."""
+    return data if data.startswith(b"-----BEGIN") else data[::-1]
+
+
+def test_a_renewal_leaves_a_sealed_key_as_it_lies_and_a_worker_gets_it_plain(tmp_path: Path) -> None:
+    """The manager alone seals the key, perhaps at this very moment; another key is a new identity."""
+    store, path = IdentityStore(tmp_path, mirrored), tmp_path / "identity/node.key"
+    first = identity(NodeRole.MANAGER)
+    store.save(first)
+    sealed = first.key[::-1]
+    path.write_bytes(sealed)
+    store.save(identity(NodeRole.MANAGER, first.key))
+    assert path.read_bytes() == sealed
+    assert IdentityStore(tmp_path, mirrored).require().key == first.key
+    store.bare_key()
+    assert path.read_bytes() == first.key
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    before = path.stat().st_ino
+    store.bare_key()
+    assert path.stat().st_ino == before, "nothing to do"
+    other = identity()
+    store.save(other)
+    assert path.read_bytes() == other.key
+
+
 def test_a_node_without_identity_says_so(tmp_path: Path) -> None:
     store = IdentityStore(tmp_path)
     with pytest.raises(UnauthenticatedError, match="join a cluster first"):
