@@ -260,7 +260,6 @@ class Driver:
                 self._doubt("it stood still")
             elif self._saving_since and now - self._saving_since > patience:
                 self._doubt("its disk stands still")
-                self.waiting.lose()
             self._wake.set()
 
     def _doubt(self, reason: str) -> None:
@@ -272,10 +271,14 @@ class Driver:
         self.leadership.set(Leadership(term=self._term))
         self.waiting.refuse("")
         if self._saving_since:
+            self.waiting.lose()
             self.call(RawNode.step_down)  # another one's disk may be better
-        else:
-            term = self._term
+            return
+        term = self._term
+        try:
             self.read().add_done_callback(lambda answer: self._confirmed(answer, term))
+        except UnavailableError:  # too many reads wait already
+            self.call(RawNode.step_down)
 
     def _confirmed(self, answer: Answer, term: int) -> None:
         """A majority still follows."""
@@ -478,7 +481,7 @@ class Driver:
 
     def _addr(self, raft_id: int) -> str:
         member = self.members.get(raft_id)
-        return member.addr if member else ""
+        return self.transport.where(member) if member else ""
 
 
 def _now() -> float:

@@ -233,3 +233,18 @@ async def test_a_follower_catches_up_by_a_snapshot_while_writes_go_on(tmp_path: 
                 stop.set()
         began = (await leader("status"))["last_index"]
         assert began > 600, "there was hardly any load"
+
+
+async def test_a_lone_manager_waits_for_its_disk(tmp_path: Path) -> None:
+    """Nobody else could lead, so nothing is gained by giving up: the write is acknowledged once it is durable."""
+    async with world(tmp_path) as group:
+        alone = await group.add("alpha")
+        await group.leader()
+        alone.stop_disk()
+        write = asyncio.create_task(alone("create", name="late"))
+        await asyncio.sleep(2)  # what is tested: nothing happens in this time
+        assert await leads(alone)
+        assert not write.done()
+        alone.resume_disk()
+        await write
+        assert await alone("names") == ["late"]
