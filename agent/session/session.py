@@ -54,7 +54,8 @@ class Session:
     ) -> None:
         self.managers = tuple(managers)
         self.connected = asyncio.Event()
-        self._told: list[str] = []
+        self._told: tuple[str, ...] = ()
+        self._turn = False
         self._identity = identity
         self._worker = worker
         self._describe = describe
@@ -69,9 +70,11 @@ class Session:
         self._changed.set()
 
     def look_at(self, managers: Sequence[str]) -> None:
-        """Managers are at these addresses too, until a leader says where they are; they are asked next."""
+        """Managers are at these addresses too, until a leader says where they are; every other attempt is
+        with one of them.
+        """
         self.managers = tuple(dict.fromkeys((*managers, *self.managers)))
-        self._told = list(managers)
+        self._told = tuple(managers)
 
     async def run(self) -> None:
         """Until cancelled.
@@ -102,8 +105,9 @@ class Session:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     def _any_manager(self) -> str:
-        if self._told:
-            return self._told.pop(0)
+        self._turn = not self._turn
+        if self._told and self._turn:
+            return random.choice(self._told)  # noqa: S311 - spreads load
         return random.choice(self.managers) if self.managers else ""  # noqa: S311 - spreads load
 
     async def _once(self, addr: str) -> tuple[str, bool]:
@@ -149,7 +153,7 @@ class Session:
     def _take_state(self, state: dispatcher_pb2.SessionState) -> None:
         managers = tuple(manager.addr for manager in state.managers if manager.addr)
         if managers:
-            self.managers = managers
+            self.managers, self._told = managers, ()
         self.connected.set()
         if self._on_state is not None:
             self._on_state(state)

@@ -42,6 +42,7 @@ class Lead:
         self.statuses = StatusWriter(store)
         self._store = store
         self._clock = clock
+        self._absent_until_ns = absent_until_ns
         self._beats = Beats(
             max(clock(), absent_until_ns) + _NEW_LEADER_PERIODS * the_cluster(store.view()).spec.heartbeat_period_ns
         )
@@ -69,6 +70,14 @@ class Lead:
 
         def ready(tx: Tx) -> None:
             node = self._node(tx.nodes.get(node_id), node_id)
+            for other in self._absent(tx, node_id, addr):
+                gone = NodeStatus(
+                    state=NodeState.DOWN,
+                    addr=addr,
+                    message=f"node {node_id} has its address now",
+                    changed_at_ns=self._clock(),
+                )
+                tx.update(replace(other, status=gone))
             _require_own(tx, node_id, addr)
             status = node.status
             if status.state is not NodeState.READY or status.addr != addr:
@@ -79,6 +88,15 @@ class Lead:
 
         self.heard(node_id)
         await self._store.update(ready)
+
+    def _absent(self, tx: Tx, node_id: str, addr: str) -> list[Node]:
+        """Nodes of before a recovery that have not been heard of, and whose address another one shows: their host is that one now."""
+        if self._clock() >= self._absent_until_ns:
+            return []
+        ready = [
+            node for node in tx.nodes if addr and node.status.addr == addr and node.status.state is NodeState.READY
+        ]
+        return [node for node in ready if node.id != node_id and not self._beats.heard(node.id)]
 
     def begin(self, session: NodeSession) -> None:
         """The node's session is this one now; an earlier one ends."""

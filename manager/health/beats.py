@@ -27,6 +27,10 @@ class Beats:
         self._last.pop(node_id, None)
         self._broken.pop(node_id, None)
 
+    def heard(self, node_id: str) -> bool:
+        """Whether it was, under this leader."""
+        return node_id in self._last
+
     def last_ns(self, node_id: str) -> int:
         return self._last.get(node_id, self.leading_since_ns)
 

@@ -75,6 +75,10 @@ class Transport:
         self._moved[raft_id] = (said, addr)
         self.set_members(self._members)
 
+    def where(self, member: Member) -> str:
+        """HOST:PORT at which a member is now, this node too."""
+        return self._addr if self._addr and member.raft_id == self._raft_id else self._where(member).addr
+
     def _where(self, member: Member) -> Member:
         said, now = self._moved.get(member.raft_id, ("", ""))
         return msgspec.structs.replace(member, addr=now) if said == member.addr else member

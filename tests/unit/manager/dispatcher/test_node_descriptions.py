@@ -53,6 +53,25 @@ async def test_an_address_belongs_to_the_node_that_is_ready_with_it() -> None:
     assert store.view().nodes.find("n2").status.addr == "10.0.2.15"
 
 
+async def test_after_a_recovery_a_host_takes_the_address_of_the_node_that_it_was_before() -> None:
+    store, _ = await leading()
+    await store.update(lambda tx: tx.create(Node(id="n2")))
+    for node_id in ("n1", "n2"):
+        await Lead(store, lambda: 1).arrive(node_id, NodeDescription(hostname="east"), f"10.0.2.{node_id[1]}")
+    now = [1_000]
+    lead = Lead(store, lambda: now[0], absent_until_ns=2_000)
+    await store.update(lambda tx: tx.create(Node(id="n3")))
+    await lead.arrive("n3", NodeDescription(), "10.0.2.1")
+    assert store.view().nodes.find("n1").status.state is NodeState.DOWN
+    lead.heard("n2")
+    await store.update(lambda tx: tx.create(Node(id="n4")))
+    with pytest.raises(InvalidArgumentError, match="has the address"):
+        await lead.arrive("n4", NodeDescription(), "10.0.2.2")
+    now[0] = 2_000
+    with pytest.raises(InvalidArgumentError, match="has the address"):
+        await lead.arrive("n4", NodeDescription(), "10.0.2.1")
+
+
 async def test_nodes_without_an_address_do_not_stand_in_each_others_way() -> None:
     store, lead = await leading()
     await store.update(lambda tx: tx.create(Node(id="n2")))
