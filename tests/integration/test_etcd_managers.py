@@ -14,6 +14,7 @@ from integration.manager_world import ManagerHost, World, eventually, world
 from agent.identity import join
 from covey.states import NodeRole
 from coveypb.v1 import control_pb2, objects_pb2
+from manager.keys.node_key import PLAIN, sealed_with
 from tests.etcd_server import EtcdCluster, etcd_cluster
 
 pytestmark = pytest.mark.timeout(120)
@@ -189,3 +190,28 @@ async def test_secrets_and_the_authoritys_key_do_not_lie_open_in_etcd(etcd: Etcd
         assert "SWMTKN" not in everything
         key = hosts[0].folder / "state" / "identity" / "store.key"
         assert key.stat().st_mode & 0o777 == 0o600
+
+
+async def test_the_key_of_the_store_lies_under_the_unlock_key_and_follows_it(etcd: EtcdCluster) -> None:
+    """What opens the cluster's state in etcd is worth no less than a log on the disk."""
+    store = etcd.store("/locked")
+    async with world() as here:
+        host = here.manager()
+        await host.start("bootstrap", store=store, cluster_spec={"auto_lock": True})
+        await host.call("CreateSecret", secret("kept"))
+        path = host.folder / "state" / "identity" / "store.key"
+        seen = set()
+        for _ in range(3):
+            await eventually("it is sealed anew", lambda: path.read_bytes() not in seen)
+            assert sealed_with(path.read_bytes()) != PLAIN
+            seen.add(path.read_bytes())
+            await host.kill()
+            await host.start("restart", store=store)
+            assert await names(host) == {"kept"}
+            got = await host.call("GetCluster", control_pb2.GetClusterRequest())
+            request = control_pb2.UpdateClusterRequest(version=got.meta.version, rotate_unlock_key=True)
+            await host.call("UpdateCluster", request)
+        await host.kill()
+        host.vault.forget()
+        with pytest.raises(AssertionError):
+            await host.start("restart", store=store)
