@@ -5,6 +5,7 @@ comes back or by an operator's word when none does.
 import http.client
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import labs
@@ -45,17 +46,17 @@ def test_without_a_quorum_what_runs_runs_on_and_it_goes_on_when_one_manager_is_b
     [web], [asker] = four.running("web", 1), four.running("asker", 1)
     four.kill(second, third)
 
-    labs.wait(
-        lambda: "does not have a leader" in refused(four, "config", "create", "c", "-", on=first), "writes are refused"
-    )
-    assert "does not have a leader" in refused(four, "service", "ls", on=first)
-    assert "does not have a leader" in refused(four, "node", "ls", on=first)
+    labs.wait(lambda: not four.leader(first), "nobody leads")
+    asked = (("config", "create", "c", "-"), ("service", "ls"), ("node", "ls"))
+    with ThreadPoolExecutor(len(asked)) as pool:
+        for said in pool.map(lambda command: refused(four, *command, on=first), asked):
+            assert "does not have a leader" in said
     address = four.execute(asker, "nslookup", "tasks.web", on=worker).out
     assert "10.0." in address
     assert set(four.covey_containers(worker)) == {four.container(web), four.container(asker)}
 
     four.start(second)
-    four.docker("config", "create", "c-again", "-", on=first, stdin=b"x")
+    four.docker("config", "create", "c", "-", on=first, stdin=b"x")
     four.start(third)
     four.wait_ready()
     assert {task["ID"] for task in four.tasks("web")} == {web["ID"]}
@@ -70,7 +71,7 @@ def test_a_majority_that_answers_keeps_a_new_cluster_from_being_torn_off(four: C
     four.wait_ready()
 
 
-def test_the_manager_that_is_left_founds_the_cluster_anew_and_the_others_come_back_by_themselves(four: Cluster) -> None:
+def test_the_manager_that_is_left_founds_the_cluster_anew_and_nothing_that_runs_is_touched(four: Cluster) -> None:
     first, second, third, worker = four.hosts
     if not four.tasks("web"):
         four.service("web", "--constraint", "node.role==worker")
@@ -90,8 +91,3 @@ def test_the_manager_that_is_left_founds_the_cluster_anew_and_the_others_come_ba
     assert four.covey_containers(worker) == containers
     four.docker("service", "scale", "--detach", "web=2", on=first)
     four.running("web", 2, on=first)
-
-    four.start(second, third)
-    labs.wait(lambda: manager_states(four, second) == ["reachable"] * 3, "all three manage again", 60)
-    four.wait_ready()
-    four.running("web", 2, on=third)
