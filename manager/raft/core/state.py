@@ -13,7 +13,17 @@ from manager.raft.core.progress import Progress, Window
 from manager.raft.core.readonly import ReadQueue
 from manager.raft.core.storage import Storage
 from manager.raft.core.tracker import Tracker
-from manager.raft.core.types import NO_PEER, Entry, EntryKind, HardState, Message, ReadState, Role, SoftState
+from manager.raft.core.types import (
+    NO_PEER,
+    Entry,
+    EntryKind,
+    HardState,
+    Message,
+    MessageKind,
+    ReadState,
+    Role,
+    SoftState,
+)
 
 
 class RaftState:
@@ -149,6 +159,8 @@ class RaftState:
         if term != self.term:
             self.term = term
             self.vote = NO_PEER
+            # What these acknowledge is not durable yet, and may be replaced by the new term's leader before it is.
+            self.after_sync = [m for m in self.after_sync if m.reject or m.kind is not MessageKind.APPEND_REPLY]
         self.leader = NO_PEER
         self.votes = {}
         self.transferee = NO_PEER

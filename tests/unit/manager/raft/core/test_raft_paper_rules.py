@@ -360,3 +360,12 @@ def test_6_2_a_leader_that_hears_no_majority_for_an_election_timeout_steps_down(
     assert bench.state.role is Role.FOLLOWER
     with pytest.raises(ProposalDropped):
         bench.node.propose(b"x")
+
+
+def test_5_3_an_acknowledgement_does_not_outlive_its_entries() -> None:
+    """1. It takes entry 2 of term 1; the write is not done. 2. The leader of term 2 replaces it. 3. Nobody is told that it was kept."""
+    bench = Bench(term=1)
+    bench.node.step(Message(K.APPEND, 1, 2, 1, 1, 1, entries=(entry(2, 1), entry(3, 1)), commit=1))
+    said = bench.hear(K.APPEND, 3, term=2, index=1, log_term=1, entries=(entry(2, 2),), commit=1)
+    assert [(m.to, m.term, m.index) for m in said if m.kind is K.APPEND_REPLY] == [(3, 2, 2)]
+    assert bench.disk.last_index() == 2
