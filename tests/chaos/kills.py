@@ -136,8 +136,11 @@ class _Writers:
         """Seconds until a write that begins from now on is acknowledged."""
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._waiting.append((time.monotonic(), future))
-        async with asyncio.timeout(ROUND_SECONDS):
-            return await future
+        try:
+            async with asyncio.timeout(ROUND_SECONDS):
+                return await future
+        except TimeoutError:
+            raise AssertionError(f"no write was acknowledged within {ROUND_SECONDS:g} s of a kill") from None
 
     async def pause(self) -> None:
         """Returns once nobody waits for an answer."""
@@ -155,7 +158,7 @@ async def kill_rounds(
     until: float = float("inf"),
     said: Callable[[str], None] = print,
 ) -> Rounds:
-    """So many rounds, or until that monotonic time. Raises TimeoutError if the group takes no write for long."""
+    """So many rounds, or until that monotonic time. Raises AssertionError if the group takes no write for long."""
     chance = random.Random(seed)
     result = Rounds(seed=seed)
     ledger = Ledger()

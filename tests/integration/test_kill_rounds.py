@@ -3,8 +3,10 @@
 The seed is printed; ``COVEY_TEST_SEED`` repeats the choices (not the scheduling of the processes).
 """
 
+import asyncio
 import os
 import secrets
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,41 @@ async def test_no_acknowledged_write_is_lost_while_members_of_the_group_are_kill
 async def test_no_acknowledged_write_is_lost_while_managers_are_killed() -> None:
     async with manager_group() as group:
         hold(await kill_rounds(group, seed=SEED, rounds=MANAGER_ROUNDS), MANAGER_ROUNDS)
+
+
+class FaultyGroup:
+    """One dict for three members, and a fault at every kill: the last write is gone, or has happened twice."""
+
+    members = ("a", "b", "c")
+
+    def __init__(self, fault: int) -> None:
+        self._fault = fault
+        self._content: Counter[str] = Counter()
+        self._last = ""
+
+    async def kill(self, member: str) -> None:
+        self._content[self._last] += self._fault
+
+    async def start(self, member: str) -> None:
+        await asyncio.sleep(0)
+
+    async def write(self, member: str, key: str) -> Wrote:
+        await asyncio.sleep(0.001)
+        self._content[key] += 1
+        self._last = key
+        return Wrote.DONE
+
+    async def content(self, member: str) -> Counter[str]:
+        return self._content
+
+
+@pytest.mark.parametrize(("fault", "found"), [(0, "nothing"), (-1, "lost"), (1, "twice")])
+async def test_rounds_of_kills_find_what_a_kill_takes_or_repeats(fault: int, found: str) -> None:
+    result = await kill_rounds(FaultyGroup(fault), seed=SEED, rounds=4, check_every=2)
+    assert {"lost": bool(result.lost), "twice": bool(result.twice)} == {
+        "lost": found == "lost",
+        "twice": found == "twice",
+    }
 
 
 def test_the_ledger_tells_what_is_lost_from_what_was_never_promised() -> None:

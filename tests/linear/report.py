@@ -28,7 +28,9 @@ def smallest(ops: Iterable[Op]) -> list[Op]:
 def window(ops: Sequence[Op], at: Op) -> list[Op]:
     """What stood around the contradiction: all that overlaps it, the writes that it names, and the last ones before."""
     values = {value for op in (at, *ops[-MANY:]) for value in (op.value, op.expected) if value}
-    near = [op for op in ops if op.open or op.returned >= at.called or not op.writes or op.value in values]
+    near = [
+        op for op in ops if op.open or op.returned >= at.called or not op.writes or op.value in values or not op.value
+    ]
     return near[-MANY:]
 
 
