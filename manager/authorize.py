@@ -84,7 +84,7 @@ ALLOWED: dict[str, frozenset[Caller]] = {
     "/coveypb.v1.Control/Watch": _ENGINE,
     "/coveypb.v1.Control/Logs": _ENGINE,
     "/coveypb.v1.Control/Status": _ENGINE,
-    "/coveypb.v1.Control/Backup": frozenset({Caller.LOCAL}),
+    "/coveypb.v1.Control/Backup": _ENGINE,
 }
 
 _UNITS = {"covey-manager": Caller.MANAGER, "covey-worker": Caller.WORKER}

@@ -18,7 +18,7 @@ from agent.agent import Agent
 from agent.identity import IdentityStore
 from agent.identity import join as join_cluster
 from agent.session import RemovedFromCluster
-from covey.errors import ConflictError, CoveyError, DeadlineError, InvalidArgumentError, UnavailableError
+from covey.errors import ConflictError, CoveyError, DeadlineError, UnavailableError
 from covey.ids import new_id
 from covey.states import NodeAvailability, NodeRole
 from engine.ports import LocalState, ManagerPeer, SwarmInit, SwarmJoin, SwarmRestore
@@ -27,6 +27,7 @@ from manager.keys import LockedError
 from node import addresses, quorum
 from node.life import Bootstrap, Life
 from node.options import Options
+from node.own_address import find_own_address, still_here
 from node.received import received
 from node.record import NodeRecord, RecordFile
 from node.store import refuse_with_store
@@ -54,8 +55,6 @@ BUSY = "this node is being taken into a cluster or out of one: try again when th
 LEAVE_LOCKED = "Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message."
 REMOVED = 'This node was removed from the swarm by one of its managers. Use "docker swarm leave" here; then it may join again.'
 UP_SECONDS = 40.0
-ADDRESS_SECONDS = 3.0
-ADDRESS_PAUSE_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 
@@ -196,7 +195,7 @@ class Membership:
             if record is None or record.role is not NodeRole.MANAGER:
                 raise UnavailableError(FORCE_ON_WORKER)
             await quorum.refuse_while_it_decides(self._options.run_dir / "manager.sock")
-            here = await self._still_here(record, request.advertise_addr)
+            here = await still_here(self._options, record, request.advertise_addr)
             await self._end()
             life = self._begin(msgspec.structs.replace(here, managers=()), ManagerMode.FORCE)
             reason = await self._came_up(life)
@@ -206,22 +205,6 @@ class Membership:
                 raise UnavailableError(
                     reason or f"the cluster did not come up within {UP_SECONDS:g} s; see the daemon's log"
                 )
-
-    async def _still_here(self, record: NodeRecord, advertise: str = "") -> NodeRecord:
-        """The record with the address that is named, or with one that this host has if it lost the one of before.
-
-        Raises:
-            InvalidArgumentError: no address, or none that can be told.
-        """
-        known = await asyncio.to_thread(addresses.local)
-        if not advertise and addresses.is_here(record.advertise_addr, known):
-            return record
-        if advertise:
-            found = addresses.choose(addresses.without_port(advertise, self._options.join_port), "", known)
-        else:
-            found = addresses.instead(self._options.advertise_addr, known)
-        listen = record.listen_addr if record.listen_addr in {"0.0.0.0", "::", found} else found
-        return msgspec.structs.replace(record, advertise_addr=found, listen_addr=listen)
 
     async def swarm_join(self, request: SwarmJoin) -> None:
         """Join a cluster by token, as manager or worker as the token says.
@@ -387,7 +370,7 @@ class Membership:
         try:
             while True:
                 if life.lasting:
-                    await self._find_own_address(life)
+                    await find_own_address(self._options, life)
                 reason = await self._lived(life)
                 if self._locked is not None:
                     return
@@ -404,28 +387,6 @@ class Membership:
         finally:
             if self._life is life:
                 self._life = None
-
-    async def _find_own_address(self, life: Life) -> None:
-        """A host may come back with another address, or have none yet while it boots: the one of before is waited for, then another is
-        taken if there is no doubt which.
-        """
-        deadline = asyncio.get_running_loop().time() + ADDRESS_SECONDS
-        before, said = life.record.advertise_addr, ""
-        while not addresses.is_here(before, await asyncio.to_thread(addresses.local)):
-            if asyncio.get_running_loop().time() > deadline:
-                try:
-                    life.moved(await self._still_here(life.record))
-                except InvalidArgumentError as error:
-                    if error.message not in said:
-                        said = f"this host has lost the address {before}: {error.message}, and restart coveyd"
-                        life.stuck(said)
-                        log.error("%s", said)  # noqa: TRY400 - a sentence
-                else:
-                    log.warning(
-                        "this host has lost the address %s and advertises %s now", before, life.record.advertise_addr
-                    )
-                    return
-            await asyncio.sleep(ADDRESS_PAUSE_SECONDS)
 
     async def _lived(self, life: Life) -> str:
         """One life; an error becomes this node's state instead of the daemon's end."""
