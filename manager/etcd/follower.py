@@ -85,7 +85,8 @@ class Follower:
 
     def doubt(self) -> None:
         """The watch may hang: it begins again, on another endpoint if there is one."""
-        self._client.leave(self._client.endpoint, "the watch lags behind what etcd says")
+        endpoint = self._client.endpoint
+        self._client.leave(endpoint, f"the watch at {self._client.target.endpoints[endpoint]} lags behind what etcd says")
         self._watch.interrupt()
 
     def expect(self, request_id: int) -> asyncio.Future[int]:

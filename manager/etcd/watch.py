@@ -37,7 +37,7 @@ class Watch:
             async with asyncio.timeout_at(None if seconds is None else loop.time() + seconds) as self._scope:
                 return await call.read()
         except TimeoutError:
-            raise LostError("the watch was given up") from None
+            raise LostError("the watch stood still") from None
         finally:
             self._scope = None
 
@@ -64,11 +64,11 @@ class Watch:
                     gathered = []
                 response = await self.read(call)
         except LostError as error:
-            client.leave(endpoint, error.message)
+            client.leave(endpoint, f"etcd at {client.target.endpoints[endpoint]} does not answer: {error.message}")
             raise
         except asyncio.InvalidStateError as error:
-            client.leave(endpoint, "the watch could not be opened")
-            raise LostError("the watch could not be opened") from error
+            client.leave(endpoint, f"etcd at {client.target.endpoints[endpoint]} does not answer: it took no watch")
+            raise LostError("etcd took no watch") from error
         except aio.AioRpcError as failure:
             meant = meaning(failure, client.target.endpoints[endpoint])
             client.leave(endpoint, meant.message)
@@ -86,11 +86,11 @@ class Watch:
 def _require_going(response: Any, start: int) -> None:
     """Raises CompactedError, LostError."""
     if response is aio.EOF:
-        raise LostError("etcd ended the watch")
+        raise LostError("it ended the watch")
     if response.compact_revision:
         raise CompactedError(f"revision {start} is before {response.compact_revision}, the oldest that etcd has")
     if response.canceled:
-        raise LostError(f"etcd cancelled the watch: {response.cancel_reason}")
+        raise LostError(f"it cancelled the watch: {response.cancel_reason}")
 
 
 def _by_revision(events: Sequence[rpc_pb2.Event]) -> list[tuple[int, list[rpc_pb2.Event]]]:

@@ -1,5 +1,7 @@
 """What ``--store`` may say, and what is refused by name."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,10 @@ def test_the_key_is_forgotten_whether_it_is_there_or_not(tmp_path: Path) -> None
     (tmp_path / "store.key").write_bytes(b"x")
     forget_key(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_manager_on_raft_and_its_daemon_load_nothing_of_etcd() -> None:
+    """They pay for it in memory otherwise."""
+    program = "import sys, manager.main, node.coveyd, node.membership; print(*[m for m in sys.modules if 'etcd' in m])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["manager.etcd", "manager.etcd.target"]
