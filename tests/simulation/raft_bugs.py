@@ -20,6 +20,8 @@ from manager.raft.core.quorum import agreed_index, tally
 from manager.raft.core.readonly import ReadQueue
 from manager.raft.core.state import RaftState
 from manager.raft.core.tracker import Tracker
+from manager.raft.reads import Reads
+from manager.raft.waiting import Waiting
 from manager.store import applying, snapshot
 from manager.store.schema import CONFIGS
 from manager.store.table import TableState
@@ -162,6 +164,35 @@ def _applies_the_last_again(_: Any) -> Any:
     return applied_to
 
 
+# Who waits.
+
+
+def _answers_before_it_is_applied(_: Any) -> Any:
+    return lambda self, index, term, answer: answer.set_result(index)  # noqa: ARG005
+
+
+def _answers_the_one_before(real: Any) -> Any:
+    return lambda self, index, term, answer: real(self, index - 1, term, answer)
+
+
+def _reads_share_an_earlier_question(real: Any) -> Any:
+    def confirmed(self: Reads, context: bytes, index: int) -> None:
+        if context == self._context:
+            self._asked, self._next = self._asked + self._next, []
+        real(self, context, index)
+
+    return confirmed
+
+
+def _reads_do_not_wait(_: Any) -> Any:
+    def applied_up_to(self: Reads, index: int) -> None:  # noqa: ARG001
+        for needed, answer in self._confirmed:
+            answer.set_result(needed)
+        self._confirmed = []
+
+    return applied_up_to
+
+
 # The disk.
 
 
@@ -229,6 +260,18 @@ def _updates_keep_the_old_version(real: Any) -> Any:
     return written
 
 
+_SENT_SNAPSHOTS = replace(
+    CLEAR,
+    propose=4,
+    compact=8,
+    crash=60,
+    down=20,
+    sync=8,
+    partition=150,
+    election_tick=8,
+    segment_frames=200,
+    drop=0.05,
+)
 _DISK = replace(CLEAR, propose=4, compact=12, crash=40, down=25, sync=12, partition=150, drop=0.05, election_tick=6)
 _STORE = replace(CLEAR, propose=2, sync=8, delay=8, crash=200)
 _BEFORE_DURABLE = (
@@ -284,7 +327,12 @@ BUGS = (
         _always_truncates,
         3,
         replace(CLEAR, duplicate=0.2, delay=40, propose=5),
-        ("durable majority", "committed entries stay", "an entry is durable before it is acknowledged"),
+        (
+            "durable majority",
+            "committed entries stay",
+            "an entry is durable before it is acknowledged",
+            "no manager stops by itself",
+        ),
     ),
     Bug(
         "the leader counts its own entries before they are flushed",
@@ -350,6 +398,42 @@ BUGS = (
         ("applied in order",),
     ),
     Bug(
+        "a write is acknowledged before it is applied",
+        Waiting,
+        "expect",
+        _answers_before_it_is_applied,
+        3,
+        CLEAR,
+        ("acknowledged when applied",),
+    ),
+    Bug(
+        "an answer is that of another proposal",
+        Waiting,
+        "expect",
+        _answers_the_one_before,
+        3,
+        replace(CLEAR, propose=2, delay=20),
+        ("everyone gets his own answer",),
+    ),
+    Bug(
+        "a read shares a question from before it",
+        Reads,
+        "confirmed",
+        _reads_share_an_earlier_question,
+        5,
+        replace(CLEAR, propose=2, read=2, delay=20),
+        ("linearizable reads",),
+    ),
+    Bug(
+        "a read does not wait for what it needs",
+        Reads,
+        "applied_up_to",
+        _reads_do_not_wait,
+        5,
+        replace(CLEAR, propose=2, read=2, delay=20),
+        ("linearizable reads",),
+    ),
+    Bug(
         "a start forgets the vote",
         stable,
         "rebuild",
@@ -373,7 +457,7 @@ BUGS = (
         "superseded",
         _log_is_not_told_of_the_snapshot,
         3,
-        _DISK,
+        _SENT_SNAPSHOTS,
         ("no manager stops by itself", "the disk remembers"),
     ),
     Bug(

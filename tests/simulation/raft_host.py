@@ -28,7 +28,9 @@ from manager.raft.core import (
     confchange,
 )
 from manager.raft.group import after_change, within
-from manager.store import Member, Store, Tx, log
+from manager.raft.reads import Reads
+from manager.raft.waiting import Waiting
+from manager.store import Member, NotLeaderError, Store, Tx, log
 from tests.simulation.raft_clients import ACTS
 from tests.simulation.raft_disk import SimDisk, Step
 
@@ -37,15 +39,59 @@ if TYPE_CHECKING:
     from tests.simulation.raft_world import World
 
 
+_MAX_READS = 50
+
+
 def new_store() -> tuple[Store, StateMachine]:
     """The real store; what stands under it is the host."""
     made: list[StateMachine] = []
 
     def connect(machine: StateMachine) -> Consensus:
         made.append(machine)
-        return None  # proposals go by `Host.propose`
+        return None  # type: ignore[return-value]  # proposals go by `Host.propose`
 
     return Store(connect), made[0]
+
+
+class Ticket:
+    """A client that waits for its write, in the place of the future that it would wait for."""
+
+    __slots__ = ("_done", "_host", "_request")
+
+    def __init__(self, host: Host, request: int) -> None:
+        self._host = host
+        self._request = request
+        self._done = False
+
+    def done(self) -> bool:
+        return self._done
+
+    def set_result(self, index: int) -> None:
+        self._done = True
+        self._host.laws.answered(self._host, index, self._request)
+
+    def set_exception(self, error: object) -> None:
+        self._done = True
+        if error is NotLeaderError or isinstance(error, NotLeaderError):
+            self._host.laws.denied(self._request)
+
+
+class ReadTicket:
+    """A client that waits for a fresh read."""
+
+    __slots__ = ("_asked_at", "_done", "_host")
+
+    def __init__(self, host: Host, asked_at: int) -> None:
+        self._host = host
+        self._asked_at = asked_at
+        self._done = False
+
+    def done(self) -> bool:
+        return self._done
+
+    def set_result(self, index: int) -> None:
+        self._done = True
+        self._host.laws.read(self._host, index, self._asked_at)
 
 
 class Host:
@@ -70,9 +116,8 @@ class Host:
         self.applied_term = 0
         self.conf = ConfState()
         self.members: dict[int, Member] = {}
-        self.pending: dict[int, tuple[int, int]] = {}
-        self.reads: dict[bytes, int] = {}
-        self.confirmed: list[tuple[int, int]] = []
+        self.waiting = Waiting()
+        self.reads = Reads()
         self.store, self.machine = new_store()
 
     # Life and death.
@@ -138,6 +183,8 @@ class Host:
         ready = self.node.ready()
         self.laws.observe(self)
         self.writing = ready
+        if ready.soft_state:
+            self.reads.ask_again()
         for message in ready.messages:
             self.world.send(message)
         self.applied_early = ready.snapshot is None and self.world.rng.random() < 0.3
@@ -168,14 +215,14 @@ class Host:
         if not self.applied_early:
             self._apply(ready.committed)
         for read in ready.read_states:
-            if read.context in self.reads:  # else the network doubled the answer
-                self.confirmed.append((read.index, self.reads.pop(read.context)))
-        self._serve_reads()
+            self.reads.confirmed(read.context, read.index)
+        self.reads.applied_up_to(self.applied)
         self.node.advance(ready)
         self.laws.observe(self)
         if self.node._state.log.snapshot is None:
             self.laws.member_view(self, self.applied, self.node._state.tracker.conf, self._sorted_members())
         self._lose_leadership()
+        self._ask()
         self.pump()
 
     # The state machine.
@@ -203,7 +250,7 @@ class Host:
             self.applied, self.applied_term = entry.index, entry.term
             if entry.kind is EntryKind.NORMAL and entry.data:
                 self.laws.store_changed(self, entry.index, accepted=accepted)
-                self._answer(entry, accepted=accepted)
+            self.waiting.applied(entry.index, entry.term)
             self.laws.member_view(self, entry.index, self.conf, self._sorted_members())
 
     def _apply_change(self, change: ConfChange) -> None:
@@ -239,28 +286,38 @@ class Host:
     def _enter(self, node: RawNode, request: int, data: bytes) -> None:
         node.propose(data)
         state = self.node._state
-        self.pending[state.log.last_index()] = (state.term, request)
+        self.waiting.expect(state.log.last_index(), state.term, Ticket(self, request))  # type: ignore[arg-type]
 
-    def _answer(self, entry: Entry, *, accepted: bool) -> None:
-        waiting = self.pending.pop(entry.index, None)
-        if waiting and waiting[0] == entry.term and accepted:
-            self.laws.acknowledge(self, entry.index, waiting[1])
+    @property
+    def clients(self) -> int:
+        """Who still waits for an answer to a write."""
+        return len(self.waiting._entries)
 
     def _lose_leadership(self) -> None:
         """Whoever waits for a proposal of a term that is over is told so; the outcome is unknown."""
-        if self.pending and self.node._state.role is not Role.LEADER:
-            self.pending.clear()
+        if self.node._state.role is not Role.LEADER:
+            self.waiting.lose()
+        self.waiting.lose(before_term=self.node._state.term)
 
-    def read(self, context: bytes) -> None:
-        self.reads[context] = self.laws.max_committed
-        self.act(lambda node: node.read_index(context))
+    def read(self) -> None:
+        """A fresh read through this manager, leader or not."""
+        if self.up and len(self.reads._next) < _MAX_READS:
+            self.reads._next.append(ReadTicket(self, self.laws.max_committed))  # type: ignore[arg-type]
+            self.act(lambda _: self._ask())
 
-    def _serve_reads(self) -> None:
-        if self.confirmed:
-            for index, asked_at in self.confirmed:
-                if index <= self.applied:
-                    self.laws.read(self, index, asked_at)
-            self.confirmed = [read for read in self.confirmed if read[0] > self.applied]
+    def _ask(self) -> None:
+        question = self.reads.question()
+        if question is not None:
+            with suppress(ProposalDropped):  # until it is asked again
+                self.node.read_index(question)
+
+    def tick(self) -> None:
+        self.reads.tick()
+        self.act(self._tick)
+
+    def _tick(self, node: RawNode) -> None:
+        node.tick()
+        self._ask()
 
     # Snapshots of its own.
 

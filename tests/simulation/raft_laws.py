@@ -43,6 +43,7 @@ class Laws:
         self.committed: dict[int, Entry] = {}
         self.max_committed = 1
         self.acknowledged: dict[int, int] = {}
+        self.refused: set[int] = set()
         self.model = Model(1)
         self.confs: dict[int, ConfState] = {0: ConfState(), 1: conf}
         self.members: dict[int, tuple[Member, ...]] = {}
@@ -213,24 +214,22 @@ class Laws:
         difference = self.model.full_difference(index, host.store.view())
         require(not difference, "equal stores", f"node {host.id} at index {index}: {difference}")
 
-    def acknowledge(self, host: Host, index: int, request: int) -> None:
-        """A client is told that its transaction took effect: it is committed, applied here, and for the first time."""
-        entry = self.committed.get(index)
+    def answered(self, host: Host, index: int, request: int) -> None:
+        """A client is told that its transaction was applied at an index: that very one, here, and for the first time."""
         require(
-            entry is not None and host.applied >= index and host.store.view().version >= index,
-            "acknowledged when applied",
-            f"node {host.id} answers for index {index}, applied: {host.applied}",
+            host.applied >= index, "acknowledged when applied", f"node {host.id} answers for {index} at {host.applied}"
         )
-        require(
-            self.model.requests.get(request, 0) == 1,
-            "applied once",
-            f"request {request} at index {index} took effect {self.model.requests.get(request, 0)} times",
-        )
-        require(
-            self.acknowledged.setdefault(index, request) == request,
-            "one answer an entry",
-            f"index {index} was acknowledged for {self.acknowledged[index]} and for {request}",
-        )
+        found = self.model.request_at.get(index)
+        require(found == request, "everyone gets his own answer", f"index {index} is of {found}, answered is {request}")
+        if not self.model.accepted[index]:
+            return  # the store makes the transaction again
+        times = self.model.requests[request]
+        require(times == 1, "applied once", f"request {request} at index {index} took effect {times} times")
+        self.acknowledged[index] = request
+
+    def denied(self, request: int) -> None:
+        """A client is told that its transaction took no effect and never will."""
+        self.refused.add(request)
 
     def member_view(self, host: Host, index: int, conf: ConfState, members: Sequence[Member]) -> None:
         """Whoever has applied up to an index sees the same members; two neighbouring memberships cannot decide apart."""
@@ -273,6 +272,8 @@ class Laws:
                 "nothing acknowledged is lost",
                 f"request {request} was acknowledged at index {index}",
             )
+        undead = [request for request in self.refused if self.model.requests.get(request)]
+        require(not undead, "what is refused has no effect", f"requests {undead} took effect after all")
         self.restored(host, host.applied)
 
 

@@ -29,6 +29,7 @@ class Model:
         self.states: dict[int, State] = {index: HashTrieMap()}
         self.accepted: dict[int, bool] = {}
         self.requests: dict[int, int] = {}
+        self.request_at: dict[int, int] = {}
         self.touched: dict[int, tuple[Key, ...]] = {index: ()}
 
     def advance(self, index: int, data: bytes) -> None:
@@ -40,6 +41,7 @@ class Model:
         if not data:
             return
         proposal = decode(data)
+        self.request_at[index] = proposal.request_id
         after = self._applied(before, index, proposal)
         self.accepted[index] = after is not None
         self.states[index] = before if after is None else after
@@ -88,7 +90,9 @@ class Model:
             table = view.state(schema)
             objects: Any = table.objects
             found.update({(schema.field, object_id): objects[object_id] for object_id in objects})
-            fresh = TableState.of(schema, [objects[object_id] for object_id in objects])
+            fresh = TableState.empty(schema)
+            for object_id in objects:
+                fresh = fresh.put(schema, object_id, objects[object_id])
             for name, index_of in table.indexes.items():
                 if not index_of == fresh.indexes[name]:  # noqa: SIM201 - of two equal maps `!=` says true, too
                     return f"the index {name} of {schema.field} does not fit its objects"

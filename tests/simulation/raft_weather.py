@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from typing import Any
 
 TICK = 10
 """Simulated time units a tick."""
@@ -105,7 +106,8 @@ class Weather:
         )
 
     def without(self, hazards: tuple[str, ...]) -> Weather:
-        return dataclasses.replace(self, **dict.fromkeys(hazards, 0))
+        calm: dict[str, Any] = dict.fromkeys(hazards, 0)
+        return dataclasses.replace(self, **calm)
 
     def calm(self) -> Weather:
         """What follows the storm: a quick network that loses nothing."""
