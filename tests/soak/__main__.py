@@ -77,7 +77,7 @@ def _chaos(name: str, engine: Engine, sizes: tuple[int, ...], seconds: float, fo
         "of unknown outcome": f"{sums['unknown']:,}",
         "violations": f"{sums['violations']:,}",
         "undecided": f"{sums['undecided']:,}",
-        "s until the last cluster took writes again at most": f"{slowest:.1f}",
+        "s at most from the end of all faults to a write through every manager": f"{slowest:.1f}",
     }
     return part
 
