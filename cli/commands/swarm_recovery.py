@@ -5,6 +5,7 @@ Law: a backup bears its name once it is whole, checked and on disk, and not befo
 
 import contextlib
 import datetime as dt
+import http.client
 import io
 import json
 import os
@@ -17,6 +18,7 @@ import click
 import msgspec
 
 from cli import options
+from cli.client import UnreachableError
 from covey import backup as backup_file
 from covey.errors import CoveyError, InvalidArgumentError
 
@@ -125,8 +127,15 @@ def _write(path: Path, answer: IO[bytes], keep_key: Any) -> backup_file.Head:
 
 
 def _copy(answer: Any, file: IO[bytes]) -> None:
-    while chunk := answer.read(_CHUNK_BYTES):
+    while chunk := _read(answer):
         file.write(chunk)
+
+
+def _read(answer: Any) -> bytes:
+    try:
+        return bytes(answer.read(_CHUNK_BYTES))
+    except (OSError, http.client.HTTPException) as error:
+        raise UnreachableError("the daemon broke the backup off: its log says why; try again") from error
 
 
 def _keep(path: Path | None, key: str) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from covey.errors import InvalidArgumentError
-from node.addresses import LocalAddress, choose, resolve, split_port, without_port
+from node.addresses import LocalAddress, choose, instead, is_here, resolve, split_port, without_port
 
 ONE = (LocalAddress("eth0", "192.0.2.5"), LocalAddress("covey0", "172.20.0.1"), LocalAddress("eth0", "2001:db8::5"))
 TWO = (*ONE, LocalAddress("eth1", "198.51.100.7"))
@@ -79,3 +79,16 @@ def test_a_port_that_would_not_be_used_is_refused_and_not_dropped() -> None:
     assert without_port("192.0.2.5:2377", 2377) == without_port("192.0.2.5", 2377) == "192.0.2.5"
     with pytest.raises(InvalidArgumentError, match="port 4000"):
         without_port("192.0.2.5:4000", 2377)
+
+
+def test_a_host_that_lost_its_address_takes_the_one_of_its_daemon_else_the_only_one() -> None:
+    one = (LocalAddress("eth0", "10.0.0.7"),)
+    two = (*one, LocalAddress("eth1", "10.1.0.7"))
+    assert instead("", one) == "10.0.0.7"
+    assert instead("10.0.0.1", one) == "10.0.0.7", "what its unit file says is of before"
+    assert instead("eth1", two) == "10.1.0.7"
+    with pytest.raises(InvalidArgumentError, match="multiple addresses"):
+        instead("10.0.0.1", two)
+    assert is_here("10.0.0.7", one)
+    assert is_here("127.0.0.1", one)
+    assert not is_here("10.0.0.1", one)
