@@ -6,7 +6,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from tests.chaos.hosts import Engine
+from tests.chaos.hosts import Engine, end_in_order
 from tests.chaos.nemesis import Fault
 from tests.chaos.run import chaos
 
@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--nemesis", default="all", help="all, or some of: " + ",".join(Fault))
     parser.add_argument("--folder", type=Path, default=Path.cwd(), help="where a bad history is written")
     asked = parser.parse_args()
+    end_in_order()
     faults = () if asked.nemesis == "all" else tuple(map(Fault, asked.nemesis.split(",")))
     result = chaos(
         name=f"tchaos-{os.getpid()}",

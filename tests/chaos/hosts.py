@@ -12,6 +12,7 @@ import secrets
 import signal
 import struct
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -28,6 +29,7 @@ BALLAST_SECONDS = 3.0
 TABLE = "covey_chaos"
 LIST_SECONDS = 3.0
 ETCD_MEMBERS = 3
+ENDED = 143
 
 
 class Engine(StrEnum):
@@ -190,8 +192,9 @@ def _clock_file(host: Host) -> Path:
 
 
 def _compiled(lab: Lab) -> Path:
-    lab.folder.mkdir(parents=True, exist_ok=True)
-    library = lab.folder / "clock.so"
+    folder = lab.hosts[0].folder  # so that it goes when a lab is cleared away
+    folder.mkdir(parents=True, exist_ok=True)
+    library = folder / "clock.so"
     subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", str(library), str(CLOCK_SOURCE), "-ldl"], check=True)
     return library
 
@@ -205,6 +208,18 @@ def _prepare(host: Host, clock: Path) -> None:
     with host.disk_image.open("wb") as file:
         file.truncate(DISK_MIB << 20)
     subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(host.disk_image)], check=True)
+
+
+def end_in_order() -> None:
+    """SIGTERM ends this process by SystemExit, so that its lab is torn down; a child that netlink work forked just ends."""
+    owner = os.getpid()
+
+    def end(*_: object) -> None:
+        if os.getpid() != owner:
+            os._exit(ENDED)
+        sys.exit(ENDED)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 @contextlib.contextmanager
@@ -227,6 +242,5 @@ def arena(name: str, managers: int, engine: Engine = Engine.RAFT) -> Iterator[Ar
     finally:
         for host in lab.hosts:
             machine.remove_disk(host)
-        (lab.folder / "clock.so").unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             lab.folder.rmdir()

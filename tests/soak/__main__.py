@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.chaos.hosts import Engine
+from tests.chaos.hosts import Engine, end_in_order
 from tests.chaos.kills import Rounds, kill_rounds
 from tests.chaos.run import Result, chaos
 from tests.integration.kill_groups import manager_group, member_group
@@ -148,6 +148,7 @@ def main() -> int:
     parser.add_argument("--page", type=Path, default=PAGE)
     parser.add_argument("--json", type=Path, default=None, help="the same figures for programs")
     asked = parser.parse_args()
+    end_in_order()
     chosen = asked.only.split(",")
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="covey-soak-"))
     folder.mkdir(parents=True, exist_ok=True)
