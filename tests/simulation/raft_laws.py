@@ -89,11 +89,9 @@ class Laws:
         previous_term = log.term(tail[0].index - 1) if tail[0].index > 1 else 0
         for entry in tail:
             first, first_previous = self.entries.setdefault((entry.index, entry.term), (entry, previous_term))
-            require(
-                first == entry and first_previous == previous_term,
-                "log matching",
-                f"node {host.id} holds {entry} after term {previous_term}, seen before: {first} after {first_previous}",
-            )
+            if first != entry or first_previous != previous_term:
+                seen = f"{entry} after term {previous_term}, seen before: {first} after {first_previous}"
+                raise LawBrokenError("log matching", f"node {host.id} holds {seen}")
             previous_term = entry.term
 
     def _commit(self, host: Host) -> None:
@@ -105,14 +103,11 @@ class Laws:
         low = max(before + 1, log.first_index())
         for entry in log.slice(low, log.committed + 1, 1 << 40):
             first = self.committed.setdefault(entry.index, entry)
-            require(first == entry, "state machine safety", f"node {host.id} committed {entry}, seen before: {first}")
+            if first != entry:
+                raise LawBrokenError("state machine safety", f"node {host.id} committed {entry}, seen before: {first}")
         known = self.committed.get(log.committed)
-        if known:
-            require(
-                log.matches(log.committed, known.term),
-                "committed entries stay",
-                f"node {host.id} at index {log.committed} no longer holds {known}",
-            )
+        if known and not log.matches(log.committed, known.term):
+            raise LawBrokenError("committed entries stay", f"node {host.id} no longer holds {known}")
         self.max_committed = max(self.max_committed, log.committed)
         if state.role is Role.LEADER and log.committed > before > 0:
             self._durable_majority(host)
@@ -162,9 +157,8 @@ class Laws:
             return
         flushed = self.hosts[message.from_].disk.flushed
         hard = flushed._hard_state
-        require(
-            hard.term >= message.term, "a term is durable before it is told", f"{hard} is on disk, leaving: {message}"
-        )
+        if hard.term < message.term:
+            raise LawBrokenError("a term is durable before it is told", f"{hard} is on disk, leaving: {message}")
         if kind is MessageKind.VOTE_REPLY and not message.reject:
             first = self.votes.setdefault((message.from_, message.term), message.to)
             require(
@@ -177,12 +171,9 @@ class Laws:
                 "a vote is durable before it is told",
                 f"{hard} is on disk, leaving: {message}",
             )
-        elif kind is MessageKind.APPEND_REPLY and not message.reject:
-            require(
-                flushed.last_index() >= message.index,
-                "an entry is durable before it is acknowledged",
-                f"node {message.from_} acknowledges {message.index}, on disk: {flushed.last_index()}",
-            )
+        elif kind is MessageKind.APPEND_REPLY and not message.reject and flushed.last_index() < message.index:
+            told = f"node {message.from_} acknowledges {message.index}, on disk: {flushed.last_index()}"
+            raise LawBrokenError("an entry is durable before it is acknowledged", told)
 
     def applied(self, host: Host, entry: Entry) -> None:
         """An entry comes to a state machine: the next one, and every entry once."""
@@ -192,7 +183,8 @@ class Laws:
             f"node {host.id} applies {entry.index} after {host.applied}",
         )
         first = self.committed.setdefault(entry.index, entry)
-        require(first == entry, "state machine safety", f"node {host.id} applies {entry}, committed is {first}")
+        if first != entry:
+            raise LawBrokenError("state machine safety", f"node {host.id} applies {entry}, committed is {first}")
         model = self.model
         if entry.index not in model.states:
             model.advance(entry.index, entry.data if entry.kind is EntryKind.NORMAL else b"")
@@ -236,10 +228,12 @@ class Laws:
         if index not in self.confs:
             self._overlap(index, self.confs[index - 1], conf)
         first = self.confs.setdefault(index, conf)
-        require(first == conf, "one membership", f"node {host.id} sees {conf} at index {index}, seen before: {first}")
+        if first is not conf and first != conf:
+            raise LawBrokenError("one membership", f"node {host.id} sees {conf} at {index}, seen before: {first}")
         known = tuple(members)
         others = self.members.setdefault(index, known)
-        require(others == known, "one membership", f"node {host.id} at {index}: {known}, seen before: {others}")
+        if others != known:
+            raise LawBrokenError("one membership", f"node {host.id} at {index}: {known}, seen before: {others}")
 
     @staticmethod
     def _overlap(index: int, before: ConfState, after: ConfState) -> None:
