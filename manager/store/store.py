@@ -130,13 +130,13 @@ class Store:
         tx = Tx(self._view)
         result = apply(tx)
         changes = tx.changes
+        ahead = self._flights.conflict(tx.reads)
+        if ahead is not None:  # also when there is nothing to change: what is in flight may make it otherwise
+            await wait_done(ahead)
+            return None
         if not changes:
             return (result,)
         writes = _touches(changes)
-        ahead = self._flights.conflict(tx.reads)
-        if ahead is not None:
-            await wait_done(ahead)
-            return None
         return (result,) if await self._propose(changes, writes) else None
 
     async def _propose(self, changes: Sequence[Change], writes: set[Touch]) -> bool:

@@ -226,6 +226,38 @@ async def test_independent_transactions_are_in_flight_together() -> None:
     assert len(s.view().configs) == 50
 
 
+async def test_a_transaction_that_finds_nothing_to_do_waits_for_one_in_flight_that_changes_what_it_read() -> None:
+    """1. A node's session ends; that it is disconnected is on its way. 2. The node is back: it is ready as far as anybody can see, so nothing is
+    written. 3. The first write arrives, and the node is disconnected for ever.
+    """
+    s = Store(HeldConsensus)
+    held = s.consensus
+    assert isinstance(held, HeldConsensus)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(s.update(lambda tx: tx.create(config("state", b"ready"))))
+        await settle()
+        await held.commit()
+
+    def become(data: bytes):
+        def apply(tx: Tx) -> None:
+            known = tx.configs.find("state")
+            if known.spec.data != data:
+                tx.update(replace(known, spec=replace(known.spec, data=data)))
+
+        return apply
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(s.update(become(b"disconnected")))
+        await settle()
+        back = group.create_task(s.update(become(b"ready")))
+        await settle()
+        assert not back.done()
+        while not back.done():
+            await held.commit()
+            await settle()
+    assert s.view().configs.find("state").spec.data == b"ready"
+
+
 async def test_a_transaction_waits_for_one_in_flight_that_changes_what_it_read_and_is_made_again() -> None:
     s = Store(HeldConsensus)
     first = asyncio.ensure_future(s.update(lambda tx: tx.create(config("a", b"0"))))
