@@ -33,8 +33,8 @@ class BackupError(InvalidArgumentError):
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """What a backup says of itself. ``version`` and ``term`` are those of the store; ``unlock_key`` says that the cluster's unlock key of that
-    time opens it, else a key of its own does.
+    """What a backup says of itself. ``version`` and ``term`` are those of the store; ``unlock_key`` says that the cluster's unlock key
+    of that time opens it, else a key of its own does.
     """
 
     cluster_id: str

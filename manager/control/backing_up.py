@@ -13,7 +13,9 @@ from manager.ca.servicer import the_cluster
 from manager.store import Store
 
 
-async def backup_parts(store: Store, request: control_pb2.BackupRequest, now_ns: int) -> AsyncIterator[control_pb2.BackupPart]:
+async def backup_parts(
+    store: Store, request: control_pb2.BackupRequest, now_ns: int
+) -> AsyncIterator[control_pb2.BackupPart]:
     """The file in parts; the first says which key opens it.
 
     Raises:

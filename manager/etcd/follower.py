@@ -86,7 +86,9 @@ class Follower:
     def doubt(self) -> None:
         """The watch may hang: it begins again, on another endpoint if there is one."""
         endpoint = self._client.endpoint
-        self._client.leave(endpoint, f"the watch at {self._client.target.endpoints[endpoint]} lags behind what etcd says")
+        self._client.leave(
+            endpoint, f"the watch at {self._client.target.endpoints[endpoint]} lags behind what etcd says"
+        )
         self._watch.interrupt()
 
     def expect(self, request_id: int) -> asyncio.Future[int]:

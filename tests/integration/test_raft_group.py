@@ -333,7 +333,9 @@ async def test_a_killed_leader_is_missed_at_once_by_its_broken_connections(tmp_p
             leader, others = await group.leader(), await group.followers()
             await leader.kill()
             began = time.monotonic()
-            await until(lambda number=number, others=others: write_on_any(others, f"after-{number}"), "acknowledged write")
+            await until(
+                lambda number=number, others=others: write_on_any(others, f"after-{number}"), "acknowledged write"
+            )
             seconds.append(time.monotonic() - began)
             await leader.start()
             await group.connected(3)

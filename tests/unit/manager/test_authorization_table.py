@@ -7,7 +7,9 @@ from covey.errors import PermissionDeniedError, UnauthenticatedError
 from coveypb.v1 import ca_pb2, control_pb2, dispatcher_pb2, engine_pb2, raft_pb2
 from manager.authorize import ALLOWED, Caller, Peer, authorize, peer_of_subject
 
-FILES: tuple[FileDescriptor, ...] = tuple(m.DESCRIPTOR for m in (ca_pb2, control_pb2, dispatcher_pb2, engine_pb2, raft_pb2))
+FILES: tuple[FileDescriptor, ...] = tuple(
+    m.DESCRIPTOR for m in (ca_pb2, control_pb2, dispatcher_pb2, engine_pb2, raft_pb2)
+)
 METHODS = sorted(
     f"/{service.full_name}/{method.name}"
     for file in FILES
