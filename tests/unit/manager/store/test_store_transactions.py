@@ -240,7 +240,8 @@ async def test_a_transaction_that_finds_nothing_to_do_waits_for_one_in_flight_th
 
     def become(data: bytes):
         def apply(tx: Tx) -> None:
-            known = tx.configs.find("state")
+            known = tx.configs.get("id-state")
+            assert known is not None
             if known.spec.data != data:
                 tx.update(replace(known, spec=replace(known.spec, data=data)))
 
@@ -255,7 +256,7 @@ async def test_a_transaction_that_finds_nothing_to_do_waits_for_one_in_flight_th
         while not back.done():
             await held.commit()
             await settle()
-    assert s.view().configs.find("state").spec.data == b"ready"
+    assert s.view().configs.get("id-state").spec.data == b"ready"
 
 
 async def test_a_transaction_waits_for_one_in_flight_that_changes_what_it_read_and_is_made_again() -> None:
