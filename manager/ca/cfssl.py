@@ -119,6 +119,8 @@ class ExternalSigner:
                         return check(await self._ask(ca, root, request))
                     except CoveyError as error:
                         said.append(f"{ca.url}: {error.message}")
+                    except (ValueError, TypeError, x509.ExtensionNotFound) as error:
+                        said.append(f"{ca.url}: the certificate in the answer is not understood: {error}")
         except TimeoutError:
             said.append(f"no more were asked after {ALL_SECONDS:g} s")
         raise UnavailableError(f"no external CA signed: {'; '.join(said) or 'none is configured for this root'}")
@@ -133,13 +135,21 @@ class ExternalSigner:
                 aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
                 session.post(ca.url, json=request, ssl=context, allow_redirects=False) as response,
             ):
-                body = await response.content.read(MAX_ANSWER_BYTES + 1)
+                body = await _body(response.content)
                 status = response.status
         except TimeoutError:
             raise UnavailableError(f"no answer within {ATTEMPT_SECONDS:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise UnavailableError(str(error) or type(error).__name__) from error
         return certificate_in(status, body)
+
+
+async def _body(content: Any) -> bytes:
+    """All of an answer, which may come in pieces; of one that is too long a little more than the bound."""
+    body = bytearray()
+    while len(body) <= MAX_ANSWER_BYTES and (piece := await content.read(MAX_ANSWER_BYTES + 1 - len(body))):
+        body += piece
+    return bytes(body)
 
 
 def certificate_in(status: int, body: bytes) -> bytes:
