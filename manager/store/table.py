@@ -20,7 +20,8 @@ from manager.store.schema import Schema
 O = TypeVar("O", bound=Object)  # noqa: E741 - the contract's own name
 
 Touch = tuple[str, str, Hashable]
-"""(kind, "id" or an index, key): one thing that a transaction read or changes. (kind, "all", "") is a table's membership."""
+"""(kind, "id" or an index, key): one thing that a transaction read or changes. (kind, "all", "") is which objects a table has, (kind,
+"any", "") what any of them is."""
 
 _EMPTY_BUCKET: HashTrieSet[str] = HashTrieSet()
 
@@ -80,7 +81,7 @@ def moves(
 
 def touched(schema: Schema, object_id: str, before: Object | None, after: Object | None) -> set[Touch]:
     """What a change makes different for a reader."""
-    touches: set[Touch] = {(schema.field, "id", object_id)}
+    touches: set[Touch] = {(schema.field, "id", object_id), (schema.field, "any", "")}
     if before is None or after is None:
         touches.add((schema.field, "all", ""))
     for name, lost, gained in moves(schema, before, after):
@@ -124,7 +125,7 @@ class Table(Generic[O]):
         return len(self._state.objects)
 
     def __iter__(self) -> Iterator[O]:
-        self._note("all", "")
+        self._note("any", "")
         objects: Any = self._state.objects
         return iter([objects[object_id] for object_id in sorted(objects)])
 
@@ -161,6 +162,8 @@ class Table(Generic[O]):
         if bucket is None:
             return ()
         objects: Any = self._state.objects
+        for object_id in bucket if self._reads is not None else ():
+            self._note("id", object_id)  # what it is counts as well as that it is among them
         return tuple([objects[object_id] for object_id in sorted(bucket)])
 
     def _note(self, index: str, key: Hashable) -> None:

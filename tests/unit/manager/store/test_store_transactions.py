@@ -1,6 +1,7 @@
 """Transactions: what they refuse, how they run beside each other, what they leave when something fails."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -449,3 +450,37 @@ async def test_a_name_that_was_given_away_meanwhile_is_refused_on_every_replica(
     before = replica.view()
     replica._apply(10, data)
     assert replica.view() is before
+
+
+@pytest.mark.parametrize(
+    "on_duty",
+    [
+        lambda tx: [item for item in tx.configs if item.spec.data == b"on"],
+        lambda tx: [item for item in (tx.configs.by_name("a"), tx.configs.by_name("b")) if item.spec.data == b"on"],
+    ],
+    ids=["all of them", "by an index"],
+)
+async def test_what_a_transaction_found_of_many_objects_stands_when_it_takes_effect(on_duty: Callable) -> None:
+    """Two are on duty; each may leave "if another one stays". Both at once must not, though each changes only itself."""
+    s = Store(HeldConsensus)
+    created = asyncio.ensure_future(s.update(lambda tx: [tx.create(config(name, b"on")) for name in ("a", "b")]))
+    await settle()
+    await s.consensus.commit()
+    await created
+
+    def leave(name: str) -> Callable[[Tx], None]:
+        def apply(tx: Tx) -> None:
+            if len(on_duty(tx)) < 2:
+                raise ConflictError("nobody would stay")
+            item = tx.configs.get(f"id-{name}")
+            tx.update(replace(item, spec=replace(item.spec, data=b"off")))
+
+        return apply
+
+    both = [asyncio.ensure_future(s.update(leave(name))) for name in ("a", "b")]
+    for _ in range(10):
+        await settle()
+        await s.consensus.commit()
+    results = await asyncio.gather(*both, return_exceptions=True)
+    assert [type(result) for result in results].count(ConflictError) == 1
+    assert len(on_duty(s.view())) == 1
