@@ -93,9 +93,7 @@ class Lead:
         """Nodes of before a recovery that have not been heard of, and whose address another one shows: their host is that one now."""
         if self._clock() >= self._absent_until_ns:
             return []
-        ready = [
-            node for node in tx.nodes if addr and node.status.addr == addr and node.status.state is NodeState.READY
-        ]
+        ready = [node for node in tx.nodes.by_address(addr) if node.status.state is NodeState.READY]
         return [node for node in ready if node.id != node_id and not self._beats.heard(node.id)]
 
     def begin(self, session: NodeSession) -> None:
@@ -231,8 +229,8 @@ def _require_possible(description: NodeDescription, addr: str) -> None:
 
 def _require_own(tx: Tx, node_id: str, addr: str) -> None:
     """Tunnels end at a node's address: two with one address would take each other's traffic."""
-    for other in tx.nodes:
-        if addr and other.status.addr == addr and other.id != node_id and other.status.state is NodeState.READY:
+    for other in tx.nodes.by_address(addr):
+        if other.id != node_id and other.status.state is NodeState.READY:
             raise InvalidArgumentError(
                 f"node {other.id} ({other.description.hostname}) has the address {addr} already: leave the cluster and join again "
                 "with another --advertise-addr"

@@ -73,7 +73,10 @@ _SERVICE_INDEXES: dict[str, Keys] = {
     "secret": lambda service: _secrets(service.spec.task),
     "config": lambda service: _configs(service.spec.task),
 }
-_NODE_INDEXES: dict[str, Keys] = {"role": lambda node: (node.role,)}
+_NODE_INDEXES: dict[str, Keys] = {
+    "role": lambda node: (node.role,),
+    "address": lambda node: (node.status.addr,) if node.status.addr else (),
+}
 
 
 def _schema(

@@ -177,6 +177,10 @@ class NodeTable(Table[Node]):
     def by_role(self, role: NodeRole) -> tuple[Node, ...]:
         return self._by("role", role)
 
+    def by_address(self, addr: str) -> tuple[Node, ...]:
+        """Nodes whose tunnels end, or ended, at this address of the underlay."""
+        return self._by("address", addr)
+
 
 class ServiceTable(Table[Service]):
     __slots__ = ()

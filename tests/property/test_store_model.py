@@ -14,6 +14,7 @@ from covey.objects import (
     NetworkAttachment,
     NetworkAttachmentConfig,
     Node,
+    NodeStatus,
     Secret,
     SecretReference,
     SecretSpec,
@@ -51,7 +52,8 @@ def objects(draw: st.DrawFn):
     if kind is Secret:
         return Secret(id=id_, spec=SecretSpec(annotations=named, data=draw(st.binary(max_size=3))))
     if kind is Node:
-        return Node(id=id_, role=draw(st.sampled_from(NodeRole)))
+        addr = draw(st.sampled_from(["", "10.0.0.1", "10.0.0.2"]))
+        return Node(id=id_, role=draw(st.sampled_from(NodeRole)), status=NodeStatus(addr=addr))
     if kind is Service:
         vips = tuple(VirtualIP(network_id=i) for i in draw(REFS))
         spec = ServiceSpec(annotations=named, task=draw(task_specs()))
