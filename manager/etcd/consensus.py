@@ -15,7 +15,7 @@ from coveypb.etcd import rpc_pb2
 from coveypb.v1 import store_pb2
 from manager.etcd.client import Client
 from manager.etcd.entry import under, writes
-from manager.etcd.errors import LostError
+from manager.etcd.errors import FullError, LostError
 from manager.etcd.follower import UNKNOWN, Follower
 from manager.etcd.holder import Holder
 from manager.etcd.keys import Keys
@@ -177,6 +177,11 @@ class EtcdConsensus:
                     return answer.result()
                 leader = self._require_still(leader)
                 continue
+            except FullError:
+                await self._read_last()
+                if answer.done():
+                    return answer.result()
+                raise
             if told.succeeded:
                 return await answer
             kvs = told.responses[0].response_range.kvs
@@ -209,26 +214,30 @@ class EtcdConsensus:
                 return
             try:
                 await self._holder.move_fence(leader)
-            except LostError:
+            except CoveyError:  # whatever it is, what became of the transaction is not known yet
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def read_index(self) -> int:
         """Returns when everything acknowledged before the call is applied here: every transaction changes the key that is asked for."""
-        request = rpc_pb2.RangeRequest(key=self._keys.last)
         try:
             async with asyncio.timeout(READ_SECONDS):
-                while True:
-                    try:
-                        kvs = (await self._client.range(request)).kvs
-                    except LostError:
-                        await asyncio.sleep(_RETRY_SECONDS)
-                        continue
-                    revision = kvs[0].mod_revision if kvs else 0
-                    await self._follower.passed(revision)
-                    return revision
+                return await self._read_last()
         except TimeoutError:
             why = f": {self.trouble}" if self.trouble else ""
             raise DeadlineError(f"etcd confirmed no read within {READ_SECONDS:g} s{why}") from None
+
+    async def _read_last(self) -> int:
+        """The caller has a deadline."""
+        request = rpc_pb2.RangeRequest(key=self._keys.last)
+        while True:
+            try:
+                kvs = (await self._client.range(request)).kvs
+            except LostError:
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            revision = kvs[0].mod_revision if kvs else 0
+            await self._follower.passed(revision)
+            return revision
 
     # The group.
 

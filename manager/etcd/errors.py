@@ -12,6 +12,12 @@ class LostError(UnavailableError):
     """No answer, or one that leaves open whether the request took effect: another endpoint may know more."""
 
 
+class FullError(UnavailableError):
+    """The database is full. The request is answered and will not take effect later; but etcd looks at its quota after it has carried a
+    transaction out, too, so it may have taken effect already.
+    """
+
+
 class CompactedError(CoveyError):
     """The revision that was asked for is no more."""
 
@@ -32,7 +38,7 @@ def meaning(failure: aio.AioRpcError, endpoint: str) -> CoveyError:
     if code is grpc.StatusCode.NOT_FOUND and "lease" in details:
         return LeaseLostError(f"etcd: {details}")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _FULL in details:
-        return UnavailableError(
+        return FullError(
             "etcd refuses writes, its database is full: compact and defragment it, or raise its quota, then run 'etcdctl alarm disarm'"
         )
     if code is grpc.StatusCode.INVALID_ARGUMENT and ("too large" in details or "too many operations" in details):

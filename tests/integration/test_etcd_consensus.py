@@ -386,6 +386,29 @@ async def written(world: Group, name: str, seconds: float = 30.0) -> None:
                 return
 
 
+async def test_a_full_etcd_refuses_writes_and_what_it_did_before_it_noticed_is_told_as_done() -> None:
+    """1. Many writes come at once. 2. etcd lets them in, for none of them alone is too much. 3. It carries them out, and answers all that
+    came after its quota was passed as refused.
+    """
+    with etcd_cluster(1, options=("--quota-backend-bytes=8388608",)) as etcd:
+        async with group(etcd) as world:
+            leader = await world.wait_leader()
+            done: set[str] = set()
+            refused: list[str] = []
+            for wave in range(10):
+                names = [f"w{wave}-{number}" for number in range(40)]
+                writes = [leader.create(name, bytes(400_000)) for name in names]
+                told = await asyncio.gather(*writes, return_exceptions=True)
+                done |= {name for name, error in zip(names, told, strict=True) if error is None}
+                refused += [str(error) for error in told if error is not None]
+                if refused:
+                    break
+            await leader.consensus.read_index()
+            assert done == leader.names()
+            assert refused
+            assert all("its database is full" in one for one in refused)
+
+
 async def test_an_etcd_that_asks_for_certificates_refuses_who_has_none() -> None:
     with etcd_cluster(1, tls=True) as etcd:
         world = Group(etcd)
