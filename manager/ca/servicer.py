@@ -89,13 +89,23 @@ class CertificateAuthority:
 
         if awaited(node, cluster.root_ca) != node:
             await self._store.update(await_word)
-        _require_same_issuer(the_cluster(self._store.view()), cluster)
+        _require_as_before(self._store.view(), cluster, node)
         return _response(cluster, certificate, node.id, node.role)
 
 
 def _require_same_issuer(now: Cluster, then: Cluster) -> None:
     if trust.issuing(now.root_ca) != trust.issuing(then.root_ca):
         raise UnavailableError(_ROTATED)
+
+
+def _require_as_before(view: View, cluster: Cluster, node: Node) -> None:
+    """What was signed while an external CA took its time still says what is so."""
+    _require_same_issuer(the_cluster(view), cluster)
+    now = view.nodes.get(node.id)
+    if now is None:
+        raise PermissionDeniedError(f"node {node.id} was removed from the cluster")
+    if now.role is not node.role:
+        raise UnavailableError(f"the role of node {node.id} changed meanwhile; try again")
 
 
 def _response(cluster: Cluster, certificate: bytes, node_id: str, role: NodeRole) -> ca_pb2.IssueCertificateResponse:

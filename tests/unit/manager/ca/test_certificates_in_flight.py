@@ -11,6 +11,7 @@ from covey import trust
 from covey.clock import HOUR, SECOND
 from covey.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
 from covey.objects import Cluster, ClusterSpec, Node, NodeDescription, replace
+from covey.states import NodeRole
 from coveypb.v1 import ca_pb2
 from manager.ca import certificates
 from manager.ca.cluster import new_cluster, rotated
@@ -116,6 +117,28 @@ async def test_a_renewal_that_is_overtaken_is_not_answered_with_what_is_past(wha
         signer.go_on.set()
         error = await renewing
     assert isinstance(error, UnavailableError if what == "rotation" else PermissionDeniedError)
+
+
+@pytest.mark.parametrize("what", ["demotion", "removal"])
+async def test_a_certificate_that_says_more_than_its_node_is_by_now_is_not_handed_out(what: str) -> None:
+    """1. A manager renews, and an external CA takes its time. 2. The node is demoted, or removed. 3. What was signed says manager."""
+    store, signer, authority = await prepared()
+    node = store.view().nodes.get("n1")
+    assert node is not None
+    await store.update(lambda tx: tx.update(replace(node, role=NodeRole.MANAGER)))
+    manager = store.view().nodes.get("n1")
+    assert manager is not None
+    request = ca_pb2.RenewCertificateRequest(csr=certificates.new_request()[1])
+    async with asyncio.timeout(SOON), asyncio.TaskGroup() as group:
+        renewing = group.create_task(_said(authority.RenewCertificate(request, Local())))
+        await signer.asked.wait()
+        if what == "demotion":
+            await store.update(lambda tx: tx.update(replace(manager, role=NodeRole.WORKER)))
+        else:
+            await store.update(lambda tx: tx.remove(Node, "n1"))
+        signer.go_on.set()
+        error = await renewing
+    assert isinstance(error, UnavailableError if what == "demotion" else PermissionDeniedError)
 
 
 async def test_what_a_node_said_of_its_certificate_counts_no_more_once_it_gets_another() -> None:
