@@ -47,20 +47,28 @@ async def found(client: Client, sealer: Sealer, cluster: Cluster, node: Node, ad
     keys, now_ns = Keys(client.target.prefix), wall_clock()
     request = rpc_pb2.TxnRequest()
     request.compare.add(target=Compare.CREATE, key=keys.first, range_end=keys.end, create_revision=0)
+    for key in keys.above:
+        request.compare.add(target=Compare.CREATE, key=key, create_revision=0)
     wires = (("cluster", codec.to_wire(cluster)), ("node", codec.to_wire(node)))
     request.success.extend([created(keys, sealer, kind, wire, now_ns) for kind, wire in wires])
     for key, value in ((keys.cluster, cluster.id), (keys.member(node.id), addr)):
         request.success.add(request_put=rpc_pb2.PutRequest(key=key, value=value.encode()))
-    request.failure.add(request_range=rpc_pb2.RangeRequest(key=keys.cluster))
+    for key in (keys.cluster, *keys.above):
+        request.failure.add(request_range=rpc_pb2.RangeRequest(key=key))
 
     async def attempt() -> None:
         answer = await client.txn(request)
         if answer.succeeded:
             return
-        kvs = answer.responses[0].response_range.kvs
-        holder = kvs[0].value.decode() if kvs else ""
+        found, *above = [{kv.key: kv.value.decode() for kv in one.response_range.kvs} for one in answer.responses]
+        holder = found.get(keys.cluster, "")
         if holder == cluster.id:
             return  # an attempt before went through, only its answer was lost
+        for key, other in [pair for one in above for pair in one.items()]:
+            where = key.removesuffix(b"/cluster").decode()
+            raise ConflictError(
+                f"{client.target} lies within {where}, which is the prefix of cluster {other}: choose one beside it"
+            )
         what = f"cluster {holder}" if holder else "keys that are no cluster's"
         raise ConflictError(f"{client.target} already holds {what}: join it with a token, or choose another prefix")
 

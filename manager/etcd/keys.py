@@ -25,6 +25,9 @@ class Keys:
         self.last = base + b"last"
         self.leader = base + b"leader"
         self.heirs = base + b"heirs"
+        folders = prefix.strip("/").split("/")[:-1]
+        self.above = [f"/{'/'.join(folders[: depth + 1])}/cluster".encode() for depth in range(len(folders))]
+        """Where the id of a cluster would lie that this prefix is within."""
         self._members = base + b"members/"
         self._alive = base + b"alive/"
         self._objects = base + _OBJECTS.encode() + b"/"

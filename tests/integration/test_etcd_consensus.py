@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 from integration.etcd_world import Group, Seat, eventually, group, wires
 
-from covey.errors import CoveyError, DeadlineError, LaggedError, UnavailableError
+from covey.errors import ConflictError, CoveyError, DeadlineError, LaggedError, UnavailableError
 from covey.objects import Annotations, Cluster, Config, ConfigSpec, Node
-from manager.etcd import founding
+from manager.etcd import founding, target
 from manager.etcd.client import Client
 from manager.etcd.entry import under, writes
 from manager.etcd.sealing import Sealer
@@ -284,6 +284,20 @@ async def test_a_second_founder_of_the_prefix_is_refused_by_the_clusters_name(et
             await founding.found(client, sealer, Cluster(id="other"), Node(id="x"), "x:1")
         await client.close()
         assert await eventually("it goes on", world.leader)
+
+
+@pytest.mark.parametrize("within", ["", "/deeper"])
+async def test_no_cluster_is_founded_within_the_prefix_of_another(etcd: EtcdCluster, within: str) -> None:
+    """Under PREFIX/objects its keys would be the other's objects, which no manager could read; and who gives up the other deletes both."""
+    async with group(etcd) as world:
+        client = Client(target.parse(etcd.store(f"{world.prefix}/objects{within}")))
+        try:
+            with pytest.raises(ConflictError, match=f"lies within {world.prefix}, which is the prefix of cluster c-"):
+                await founding.found(client, Sealer(world.key, "c2"), Cluster(id="c2"), Node(id="m1"), "m1:2378")
+        finally:
+            await client.close()
+        leader = await world.wait_leader()
+        await leader.create("a")
 
 
 async def test_a_manager_of_another_cluster_ends_with_a_sentence(etcd: EtcdCluster) -> None:
