@@ -240,6 +240,11 @@ class Membership:
             UnavailableError: it is in a cluster, the backup or its key is not good, or the manager did not come up. Nothing has changed.
         """
         refuse_with_store(self._options, "a restore")
+        await self._to_the_end(self._restore(request, backup))
+        return self.node_id
+
+    async def _restore(self, request: SwarmRestore, backup: AsyncIterator[bytes]) -> None:
+        """If the client goes away while its file comes, nothing has changed; afterwards it is done to the end."""
         self._refuse_second()
         async with self._busy:
             advertise, listen = await self._address(request.advertise_addr, request.listen_addr)
@@ -249,11 +254,9 @@ class Membership:
             async with received(backup, self._options.state_dir) as path:
                 self._vault.backup_key = request.key
                 try:
-                    life = self._begin(record, ManagerMode.RESTORE, Bootstrap(restore_path=str(path)))
-                    await self._settled(life)
+                    await self._settled(self._begin(record, ManagerMode.RESTORE, Bootstrap(restore_path=str(path))))
                 finally:
                     self._vault.backup_key = ""
-            return life.record.node_id
 
     async def swarm_reconnect(self, addrs: Sequence[str]) -> None:
         """Look for this node's cluster at these addresses too: HOST or HOST:PORT of the join port.

@@ -3,12 +3,13 @@
 Covey's own, so the paths begin with ``/covey``: no client of Docker's asks for them. Founding a cluster anew is ``POST /swarm/init``.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from aiohttp import web
 
 from covey.backup import MAX_FILE_BYTES
-from covey.errors import InvalidArgumentError, TooLargeError, UnavailableError
+from covey.errors import DeadlineError, InvalidArgumentError, TooLargeError, UnavailableError
 from engine.call import Call, empty, reply
 from engine.ports import LocalState, SwarmRestore
 from engine.routing import Route
@@ -18,6 +19,8 @@ from engine.translate.fields import Fields
 KEY_HEADER = "Covey-Backup-Key"
 _KIND = "application/vnd.covey.backup"
 _CHUNK_BYTES = 1 << 18
+_SILENCE_SECONDS = 30.0
+"""A client that stands still holds up every other change of membership."""
 _MEMBER = (
     "this node is part of a swarm, and a backup is restored on a host that is in none: restore it elsewhere, or leave the swarm here first "
     "(covey swarm leave --force)"
@@ -66,7 +69,16 @@ async def reconnect(call: Call) -> web.Response:
 
 async def _file(call: Call) -> AsyncIterator[bytes]:
     size = 0
-    async for chunk in call.request.content.iter_chunked(_CHUNK_BYTES):
+    while True:
+        try:
+            async with asyncio.timeout(_SILENCE_SECONDS):
+                chunk = await call.request.content.read(_CHUNK_BYTES)
+        except TimeoutError:
+            raise DeadlineError(
+                f"nothing more came of the backup for {_SILENCE_SECONDS:g} s; nothing was changed, try again"
+            ) from None
+        if not chunk:
+            return
         size += len(chunk)
         if size > MAX_FILE_BYTES:
             raise TooLargeError(f"the backup is larger than {MAX_FILE_BYTES} bytes")

@@ -11,6 +11,7 @@ import labs
 import pytest
 from labs import Cluster, Ran
 
+from node.lab import api
 from node.lab.layout import Host
 
 pytestmark = pytest.mark.root
@@ -45,6 +46,20 @@ def wipe(host: Host) -> None:
     """A new disk."""
     for path in host.state.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def send_and_leave(host: Host, key: str, data: bytes, part: int | None = None) -> None:
+    """A client that goes away before it has an answer, or in the middle of its file."""
+    connection = api.SocketConnection(host.socket, 10.0)
+    try:
+        connection.putrequest("POST", "/covey/swarm/restore")
+        connection.putheader("Content-Length", str(len(data)))
+        connection.putheader("Covey-Backup-Key", key)
+        connection.endheaders(data[:part])
+        file, whole = host.state / "restore.covey", part is None
+        labs.wait(lambda: file.exists() and (not whole or file.stat().st_size == len(data)), "the file comes in")
+    finally:
+        connection.close()
 
 
 def state(lab: Cluster, host: Host) -> str:
@@ -153,7 +168,13 @@ def test_a_locked_cluster_is_backed_up_under_its_unlock_key_and_comes_back_locke
         lab, "swarm", "restore", str(tmp_path / "backup"), on=first, check=1, stdin=b"COVEYBK-1-" + b"A" * 43
     )
     assert "opened by the unlock key" in refused.err
-    covey(lab, "swarm", "restore", str(tmp_path / "backup"), on=first, stdin=f"{key}\n".encode())
+    data = (tmp_path / "backup").read_bytes()
+    send_and_leave(first, key, data, part=len(data) // 2)
+    labs.wait(lambda: state(lab, first) == "inactive", "what came of the backup is forgotten")
+    assert not (first.state / "restore.covey").exists()
+    send_and_leave(first, key, data)
+    labs.wait(lambda: state(lab, first) == "active", "it is restored although nobody waits for it")
+    labs.wait(lambda: not (first.state / "restore.covey").exists(), "the file is gone")
     assert lab.docker("swarm", "unlock-key", "-q", on=first).out.strip() == key
     lab.kill(first)
     lab.start(first)
