@@ -39,6 +39,7 @@ class Peer(Struct, frozen=True, kw_only=True):
 
 _ENGINE = frozenset({Caller.LOCAL, Caller.MANAGER})
 _NODES = frozenset({Caller.WORKER, Caller.MANAGER})
+_LOCAL = frozenset({Caller.LOCAL})
 _MANAGERS = frozenset({Caller.MANAGER})
 _JOINING = frozenset({Caller.ANONYMOUS, Caller.MANAGER})
 
@@ -84,7 +85,7 @@ ALLOWED: dict[str, frozenset[Caller]] = {
     "/coveypb.v1.Control/Watch": _ENGINE,
     "/coveypb.v1.Control/Logs": _ENGINE,
     "/coveypb.v1.Control/Status": _ENGINE,
-    "/coveypb.v1.Control/Backup": _ENGINE,
+    "/coveypb.v1.Control/Backup": _LOCAL,
 }
 
 _UNITS = {"covey-manager": Caller.MANAGER, "covey-worker": Caller.WORKER}

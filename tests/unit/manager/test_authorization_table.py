@@ -16,6 +16,7 @@ METHODS = sorted(
     for service in file.services_by_name.values()
     for method in service.methods
 )
+BACKUP = "/coveypb.v1.Control/Backup"
 
 
 def believed(peer: Peer) -> Caller:
@@ -33,7 +34,17 @@ def test_a_worker_calls_only_what_nodes_call_and_nobody_calls_for_nobody(method:
     assert (Caller.WORKER in allowed) == (service in {"Dispatcher", "CertificateRenewal"})
     assert (Caller.ANONYMOUS in allowed) == (service == "CertificateAuthority")
     assert (Caller.LOCAL in allowed) == (service in {"Control", "CertificateRenewal"})
-    assert Caller.MANAGER in allowed
+    assert (Caller.MANAGER in allowed) == (method != BACKUP)
+
+
+def test_the_whole_state_is_handed_to_the_daemon_beside_a_manager_alone() -> None:
+    """1. A manager is demoted, its certificate says manager for months. 2. A follower answers for itself, and believes certificates."""
+    peer = Peer(caller=Caller.MANAGER, node_id="n1", cluster_id="c1")
+    with pytest.raises(
+        PermissionDeniedError, match="a manager may not call Control.Backup; the daemon of this host may"
+    ):
+        authorize(BACKUP, peer, "c1", standing=believed)
+    authorize(BACKUP, Peer(caller=Caller.LOCAL), "c1", standing=believed)
 
 
 def test_a_refusal_names_caller_method_and_who_may() -> None:
@@ -62,7 +73,9 @@ def test_a_demoted_manager_is_a_worker_whatever_its_certificate_says(method: str
     if Caller.WORKER in ALLOWED[method]:
         authorize(method, peer, "c1", standing=lambda _: Caller.WORKER)
     else:
-        with pytest.raises(PermissionDeniedError, match="node n1 is a worker now and may not call"):
+        with pytest.raises(
+            PermissionDeniedError, match="node n1 is a worker now and may not call|a manager may not call"
+        ):
             authorize(method, peer, "c1", standing=lambda _: Caller.WORKER)
 
 
