@@ -1,7 +1,8 @@
 """Roots, cross-signed roots and node certificates: pure functions from keys, requests and times to PEM.
 
-Law: a node certificate says CN = node id, OU = covey-manager or covey-worker, O = cluster id, and carries the names ``covey`` and the
-node id; nothing in it comes from the request but the public key, whose possession the request's signature proves.
+Law: a node certificate says CN = node id, OU = covey-manager or covey-worker, O = cluster id, and carries the node id as a name; a
+manager's also ``covey``, by which every client checks whom it called, so that no worker can stand in for a manager. Nothing in it comes
+from the request but the public key, whose possession the request's signature proves.
 """
 
 import datetime as dt
@@ -28,6 +29,11 @@ class RootPair(Struct, frozen=True, kw_only=True):
 
     cert: bytes
     key: bytes
+
+
+def names(role: NodeRole, node_id: str) -> list[str]:
+    """The DNS names that a node's certificate carries."""
+    return [SHARED_NAME, node_id] if role is NodeRole.MANAGER else [node_id]
 
 
 def create_root(cluster_id: str, now_ns: int) -> RootPair:
@@ -96,7 +102,9 @@ def issue(
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
         )
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(SHARED_NAME), x509.DNSName(node_id)]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(name) for name in names(role, node_id)]), critical=False
+        )
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
         .sign(issuer_key, _digest(issuer_key))
     )

@@ -71,7 +71,7 @@ class ExternalSigner:
         key = certificates.requested_key(csr)
         request = {
             "certificate_request": csr.decode(),
-            "hosts": [SHARED_NAME, node_id],
+            "hosts": certificates.names(role, node_id),
             "subject": {"CN": node_id, "names": [{"O": cluster_id, "OU": UNITS[role]}]},
         }
 
@@ -235,8 +235,14 @@ def node_certificate(
         raise UnavailableError(f"its certificate lacks an extension: {error}") from None
     if not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH} <= usages:
         raise UnavailableError('its certificates must be for both ends of TLS: usages "server auth" and "client auth"')
-    if SHARED_NAME not in names.get_values_for_type(x509.DNSName):
-        raise UnavailableError(f"its certificate lacks the name {SHARED_NAME} that was asked for")
+    found = names.get_values_for_type(x509.DNSName)
+    for name in certificates.names(role, node_id):
+        if name not in found:
+            raise UnavailableError(f"its certificate lacks the name {name} that was asked for")
+    if role is not NodeRole.MANAGER and SHARED_NAME in found:
+        raise UnavailableError(
+            f"its certificate carries the name {SHARED_NAME}, which is a manager's, and a worker's was asked for"
+        )
     _require_no_ca(leaf)
     now = dt.datetime.fromtimestamp(now_ns / SECOND, dt.UTC)
     if not leaf.not_valid_before_utc <= now < leaf.not_valid_after_utc:

@@ -163,6 +163,29 @@ async def test_a_certificate_of_another_cluster_does_not_get_past_the_handshake(
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
+async def test_a_worker_that_answers_in_a_managers_place_is_not_believed() -> None:
+    """1. A worker is broken into, and takes a manager's address. 2. Hosts that join, and nodes, must neither tell it anything nor obey."""
+    async with one_of_each() as (here, manager, agent):
+        worker = agent.identities.require()
+        server = grpc.aio.server()
+        pair = [(worker.key, worker.certificate)]
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials(pair))
+        await server.start()
+        try:
+            with pytest.raises(UnavailableError, match="no Covey manager answers at"):
+                await join(here.agent().identities, (await manager.tokens())[NodeRole.MANAGER], [f"127.0.0.1:{port}"])
+            for identity in (worker, manager.identities.require()):
+                async with identity.channel(f"127.0.0.1:{port}") as channel:
+                    stub = ca_pb2_grpc.CertificateAuthorityStub(channel)
+                    with pytest.raises(grpc.aio.AioRpcError) as refused:
+                        await stub.GetRootCertificate(ca_pb2.GetRootCertificateRequest(), timeout=5)
+                assert refused.value.code() is grpc.StatusCode.UNAVAILABLE, (
+                    "the handshake fails; UNIMPLEMENTED would come after it"
+                )
+        finally:
+            await server.stop(0)
+
+
 async def test_a_removed_node_is_refused() -> None:
     async with one_of_each() as (_, manager, agent):
         await manager.call("RemoveNode", control_pb2.RemoveRequest(ref=agent.node_id, force=True))

@@ -35,6 +35,13 @@ def test_a_certificate_says_node_role_and_cluster() -> None:
     assert not leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
 
 
+def test_only_a_managers_certificate_carries_the_name_by_which_managers_are_known() -> None:
+    """1. A worker is broken into. 2. It answers at a manager's address. 3. With that name in its certificate it would be taken for one."""
+    leaf, _ = issue(certificates.new_request()[1])
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["node1"]
+
+
 def test_it_is_backdated_an_hour_and_never_outlives_the_root() -> None:
     _, csr = certificates.new_request()
     leaf, _ = issue(csr)

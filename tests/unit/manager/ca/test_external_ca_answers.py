@@ -43,22 +43,27 @@ def made(build: Callable[[x509.CertificateBuilder], x509.CertificateBuilder]) ->
 
 SERVER = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
 BOTH = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
-SHARED = x509.SubjectAlternativeName([x509.DNSName("covey")])
+OWN = x509.SubjectAlternativeName([x509.DNSName("n")])
+MANAGERS = x509.SubjectAlternativeName([x509.DNSName("covey"), x509.DNSName("n")])
 WRONG = {
     "another root": (issued(root=OTHER), "signed with another key than that of the cluster's root"),
     "another node": (issued(node_id="m"), "says CN=m where n was asked"),
     "a better role": (issued(role=NodeRole.MANAGER), "says OU=covey-manager where covey-worker was asked"),
     "another cluster": (issued(cluster_id="d"), "says O=d where c was asked"),
     "another key": (issued(request=certificates.new_request()[1]), "signed another key than the request's"),
-    "one end": (made(lambda b: b.add_extension(SERVER, False).add_extension(SHARED, False)), "both ends of TLS"),
+    "one end": (made(lambda b: b.add_extension(SERVER, False).add_extension(OWN, False)), "both ends of TLS"),
     "no name": (
         made(lambda b: b.add_extension(BOTH, False).add_extension(x509.SubjectAlternativeName([x509.DNSName("x")]), False)),
-        "lacks the name covey",
+        "lacks the name n ",
+    ),
+    "a manager's name": (
+        made(lambda b: b.add_extension(BOTH, False).add_extension(MANAGERS, False)),
+        "carries the name covey, which is a manager's",
     ),
     "no extensions": (made(lambda b: b), "lacks an extension"),
     "a CA": (
         made(
-            lambda b: b.add_extension(BOTH, False).add_extension(SHARED, False)
+            lambda b: b.add_extension(BOTH, False).add_extension(OWN, False)
             .add_extension(x509.BasicConstraints(True, None), True)
         ),
         "made the node a CA",
@@ -72,6 +77,21 @@ WRONG = {
 def test_a_certificate_that_says_anything_else_is_not_used(pem: bytes, words: str) -> None:
     with pytest.raises(UnavailableError, match=words):
         node_certificate(pem, ROOT.cert, PUBLIC, node_id="n", role=NodeRole.WORKER, cluster_id="c", now_ns=NOW)
+
+
+def test_a_managers_certificate_needs_the_name_by_which_managers_are_known() -> None:
+    good = issued(role=NodeRole.MANAGER)
+    wanted = {"node_id": "n", "role": NodeRole.MANAGER, "cluster_id": "c", "now_ns": NOW}
+    assert good.startswith(node_certificate(good, ROOT.cert, PUBLIC, **wanted))
+    key = certificates.signing_key(ROOT.key)
+    leaf = x509.load_pem_x509_certificate(good)
+    nameless = (
+        x509.CertificateBuilder().subject_name(leaf.subject).issuer_name(leaf.issuer).public_key(leaf.public_key())
+        .serial_number(3).not_valid_before(leaf.not_valid_before_utc).not_valid_after(leaf.not_valid_after_utc)
+        .add_extension(BOTH, False).add_extension(OWN, False).sign(key, hashes.SHA256())
+    )  # fmt: skip
+    with pytest.raises(UnavailableError, match="lacks the name covey"):
+        node_certificate(nameless.public_bytes(serialization.Encoding.PEM), ROOT.cert, PUBLIC, **wanted)
 
 
 def test_a_good_one_is_used_without_what_came_behind_it() -> None:
