@@ -156,7 +156,7 @@ async def test_a_reader_that_was_overtaken_still_opens_the_key_that_it_read(disk
 
 
 async def test_a_disk_that_takes_nothing_is_tried_again(disk: Disk) -> None:
-    """The folder is a file for a while, as good as a full disk."""
+    """A folder stands where the file is written first, as good as a full disk."""
     keys = disk.begin("").keys()
     wanted, twice = Wanted(unlock_key=NEW, version=2), asyncio.Event()
 
@@ -166,13 +166,12 @@ async def test_a_disk_that_takes_nothing_is_tried_again(disk: Disk) -> None:
             twice.set()
 
     found = KeyKeeper(disk.path, disk.node_key, keys, tell)
-    aside = disk.path.parent.rename(disk.path.parent.with_name("aside"))
-    disk.path.parent.write_bytes(b"")
+    in_the_way = disk.path.with_name(f".{disk.path.name}.new")
+    in_the_way.mkdir()
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         running = group.create_task(found.run(lambda: wanted, disk.reseal))
         await twice.wait()
-        disk.path.parent.unlink()
-        aside.rename(disk.path.parent)
+        in_the_way.rmdir()
         await found.wait_safe()
         running.cancel()
     assert file.is_locked(disk.path)
