@@ -27,6 +27,8 @@ _HEAD = struct.Struct(">4sIII")
 _NUMBERS = struct.Struct(">II")
 MAX_FRAME_BYTES = 1 << 30
 _ZEROS_AHEAD = bytes(256 << 10)
+_SMALL_FRAME_BYTES = 16 << 10
+"""Zeros go before small frames alone: for a large one they would be half of what is written, and its size is worth a commit."""
 
 
 class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -80,7 +82,7 @@ class SegmentWriter:
         """Writes and flushes one frame. Any OSError leaves the file in an unknown state."""
         data = _seal(self._cipher, self._number, frame)
         end = self.size + len(data)
-        if end > self._zeroed:
+        if end > self._zeroed and len(data) <= _SMALL_FRAME_BYTES:
             self._files.write(self._fd, _ZEROS_AHEAD, end)
             self._zeroed = end + len(_ZEROS_AHEAD)
         self._files.write(self._fd, data, self.size)
