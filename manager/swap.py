@@ -2,8 +2,9 @@
 
 Law: the old folder stays until the new one is whole. ``raft.new`` is built beside it, its ``member.json`` last; then ``raft`` becomes
 ``raft.old``, ``raft.new`` becomes ``raft``, and the old one goes. A process that dies on the way leaves either the old state or the new
-one: ``settle``, which every start calls first, finishes a swap that began and clears away one that did not. Called by ``manager.founding``
-and ``manager.refounding``; ``has_state`` by the daemon too. Blocking.
+one: ``settle``, which every start calls first, finishes a swap that began and clears away one that did not. What a group that gave this
+member up may still be missed for lies in ``raft.lost``, which nothing here reads. Called by ``manager.founding`` and
+``manager.refounding``; ``has_state`` and ``put_aside`` by the daemon. Blocking.
 """
 
 import os
@@ -22,11 +23,7 @@ def swap(folder: Path) -> None:
     if folder.exists():
         folder.rename(old)
     fresh_beside(folder).rename(folder)
-    fd = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    _sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -45,6 +42,33 @@ def settle(folder: Path) -> bool:
 def has_state(folder: Path) -> bool:
     """Whether a manager that starts now finds a state to go on with; changes nothing."""
     return _whole(folder) or (not folder.exists() and _whole(fresh_beside(folder)))
+
+
+def lost_beside(folder: Path) -> Path:
+    """Where the state of a membership that is over is kept, the latest alone."""
+    return folder.with_name(f"{folder.name}.lost")
+
+
+def put_aside(folder: Path) -> Path | None:
+    """Where the state lies now, for good when it returns; None if there was none, and then the one kept before stays. Cut short, it has
+    done nothing or all: the log still in its place is put aside the next time.
+    """
+    if not settle(folder):
+        return None
+    lost = lost_beside(folder)
+    if lost.exists():
+        shutil.rmtree(lost)
+    folder.rename(lost)
+    _sync(folder.parent)
+    return lost
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _old_beside(folder: Path) -> Path:

@@ -11,7 +11,6 @@ import logging
 import shutil
 import socket
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -27,9 +26,9 @@ from coveypb.v1 import dispatcher_pb2
 from engine.ports import ManagerPeer
 from manager.config import ManagerConfig, ManagerMode
 from manager.etcd.target import forget_key
-from manager.keys import file
 from manager.swap import has_state
 from node import addresses
+from node.manager_files import end_office
 from node.manager_process import ManagerProcess
 from node.options import Options
 from node.record import NodeRecord, RecordFile
@@ -213,7 +212,7 @@ class Life:
         """Run a manager for as long as the role says so."""
         mode = self._mode
         if mode is None and self.record.role is NodeRole.WORKER:
-            await self._forget_log()  # of a demotion that was interrupted
+            await self._forget_log(keep=False)  # of a demotion that was interrupted
             await self._renewed()
             await self._forget_keys()
         while True:
@@ -221,7 +220,7 @@ class Life:
             if mode is None:
                 await self._renewed()
             await self._serve_as_manager(mode or ManagerMode.JOIN)
-            await self._forget_log()
+            await self._forget_log(keep=self._wanted_role.now is NodeRole.MANAGER)
             await self._renewed()
             if self._wanted_role.now is NodeRole.WORKER:
                 await self._forget_keys()
@@ -250,14 +249,13 @@ class Life:
             return self._mode is None and bool(self.record.store)
         return has_state(self._options.state_dir / "manager" / "raft")
 
-    async def _forget_log(self) -> None:
+    async def _forget_log(self, *, keep: bool) -> None:
         """All that a manager kept on this host, also the key with which managers seal what they keep in etcd; but not the keys of its
-        disk: this node's own key lies under them until it is a worker's.
+        disk: this node's own key lies under them until it is a worker's. With ``keep`` the log is put aside.
         """
         forget_key(self._identities.folder)
         self._save(store="")
-        folder = self._options.state_dir / "manager"
-        await asyncio.to_thread(_clear, folder, but=file.NAME)
+        await asyncio.to_thread(end_office, self._options.state_dir / "manager", keep_log=keep)
 
     async def _forget_keys(self) -> None:
         """A worker has no unlock key, so its own key lies plain; only then what it lay under goes."""
@@ -305,14 +303,6 @@ class Life:
             store_key=options.store_key,
             log_level=options.log_level,
         )
-
-
-def _clear(folder: Path, *, but: str) -> None:
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.name != but:
-            path.unlink(missing_ok=True)
 
 
 class _Role:

@@ -1,12 +1,13 @@
 """Whether the managers' group still decides, as this node's own manager sees it.
 
 Law: asked before the group is founded anew, for two groups would be two clusters, and the new one ends the memberships of the old. Who
-does not answer decides nothing; but a moment without a leader is none: an election passes, and so does a manager's start. Called by
-``node.membership``.
+does not answer decides nothing; but a moment without a leader is none: an election passes, and so does a manager's start. What this node's
+own manager cannot see, for it is cut off, wedged or dead, the other managers are asked for. Called by ``node.membership``.
 """
 
 import asyncio
 import enum
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,30 @@ async def refuse_while_it_decides(manager_socket: Path) -> None:
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
+async def refuse_while_others_follow(
+    node_id: str, managers: Iterable[str], connect: Callable[[str], grpc.aio.Channel]
+) -> None:
+    """Returns if none of the managers at these addresses follows a leader, or leads, unless that is this node. Who does not answer within
+    2 s follows nobody.
+
+    Raises:
+        ConflictError: one does.
+    """
+    addrs = tuple(dict.fromkeys(managers))
+    for addr, status in zip(addrs, await asyncio.gather(*(_asked(connect, addr) for addr in addrs)), strict=True):
+        if status is not None and status.leader_raft_id and status.leader_node_id != node_id:
+            raise ConflictError(
+                f"the manager at {addr} follows a leader ({status.leader_addr or 'of unknown address'}), which this node does not: the "
+                "cluster goes on without this node, and a new cluster beside it would tear it in two. See to this host's network and its "
+                'manager; or use "docker swarm leave --force" here and join again. If that cluster is to end, switch its managers off first'
+            )
+
+
+async def _asked(connect: Callable[[str], grpc.aio.Channel], addr: str) -> Any | None:
+    async with connect(addr) as channel:
+        return await _status_by(channel)
+
+
 def _sight(status: Any | None) -> Sight:
     if status is None:
         return Sight.SILENT
@@ -89,8 +114,12 @@ async def _status(manager_socket: Path) -> Any | None:
     if not manager_socket.exists():
         return None
     async with grpc.aio.insecure_channel(f"unix:{manager_socket}") as channel:
-        stub = control_pb2_grpc.ControlStub(channel)
-        try:
-            return await stub.Status(control_pb2.ManagerStatusRequest(), timeout=_ASK_SECONDS)
-        except grpc.aio.AioRpcError:
-            return None
+        return await _status_by(channel)
+
+
+async def _status_by(channel: grpc.aio.Channel) -> Any | None:
+    stub = control_pb2_grpc.ControlStub(channel)
+    try:
+        return await stub.Status(control_pb2.ManagerStatusRequest(), timeout=_ASK_SECONDS)
+    except grpc.aio.AioRpcError:
+        return None

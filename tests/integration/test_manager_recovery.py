@@ -12,6 +12,7 @@ from integration.manager_world import ManagerHost, World, eventually, world
 from covey.states import NodeRole, Reachability
 from coveypb.v1 import control_pb2, objects_pb2
 from manager.recovery import LEAP
+from node.manager_files import end_office
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -77,6 +78,32 @@ async def test_the_one_that_is_left_goes_on_alone_and_those_who_come_back_join_a
             await host.start("join", [survivor.mtls_addr])
         await eventually("all three manage again", lambda: reachable(survivor, 3))
         assert await configs(lost[0]) == {*(f"before-{number}" for number in range(5)), "after"}
+
+
+async def test_what_a_majority_wrote_beside_a_forced_cluster_can_be_read_from_the_log_that_it_keeps() -> None:
+    """1. One of three is cut off. 2. The others go on. 3. The one is founded anew, and they give way. 4. An operator wants their writes."""
+    async with three() as (here, hosts):
+        first, second, third = hosts
+        await first.kill()
+        leader = await here.leader()
+        await leader.call("CreateConfig", config_of("acknowledged"))
+        await second.kill()
+        await third.kill()
+        await first.start("force")
+        for host in (second, third):
+            await host.start("restart")
+            assert await exit_code(host) == 3
+            end_office(host.folder / "state" / "manager", keep_log=True)
+        await second.start("join", [first.mtls_addr])
+        assert await configs(second) == set()
+        await first.kill()
+        await second.kill()
+
+        manager = second.folder / "state" / "manager"
+        (manager / "raft").rename(manager / "raft.aside")
+        (manager / "raft.lost").rename(manager / "raft")
+        await second.start("force")
+        assert await configs(second) == {"acknowledged"}
 
 
 async def test_a_removed_member_is_refused_by_those_who_know_the_group_from_a_snapshot_alone() -> None:
