@@ -22,6 +22,11 @@ Chore = Callable[[], Coroutine[Any, Any, None]]
 class Engine(Protocol):
     """``connect`` comes first and once."""
 
+    @property
+    def replays(self) -> bool:
+        """Whether a manager that starts goes through older states of the store before it has the present one."""
+        ...
+
     def connect(self, machine: StateMachine) -> Consensus:
         """The consensus for the store's state machine."""
         ...

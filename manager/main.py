@@ -82,7 +82,7 @@ class Manager:
 
     def _wanted(self) -> Wanted | None:
         for cluster in self._store.view().clusters:
-            return Wanted(unlock_key=cluster.unlock_key, version=cluster.meta.version)
+            return Wanted(unlock_key=cluster.unlock_key, version=cluster.meta.version, replayed=self._engine.replays)
         return None
 
     async def run(self) -> None:

@@ -15,7 +15,7 @@ from coveypb.etcd import rpc_pb2
 from coveypb.v1 import store_pb2
 from manager.etcd.client import Client
 from manager.etcd.entry import under, writes
-from manager.etcd.errors import FullError, LostError
+from manager.etcd.errors import FullError, LostError, ReturnedError
 from manager.etcd.follower import UNKNOWN, Follower
 from manager.etcd.holder import Holder
 from manager.etcd.keys import Keys
@@ -228,14 +228,13 @@ class EtcdConsensus:
 
     async def _read_last(self) -> int:
         """The caller has a deadline."""
-        request = rpc_pb2.RangeRequest(key=self._keys.last)
         while True:
+            await self._follower.until(lambda: self._follower.fresh)
             try:
-                kvs = (await self._client.range(request)).kvs
-            except LostError:
+                revision = await self._follower.latest()
+            except (LostError, ReturnedError):
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            revision = kvs[0].mod_revision if kvs else 0
             await self._follower.passed(revision)
             return revision
 

@@ -84,6 +84,10 @@ class EtcdEngine:
         self._key = key
         self._consensus: EtcdConsensus | None = None
 
+    @property
+    def replays(self) -> bool:
+        return False  # all of it is read at one revision
+
     def connect(self, machine: StateMachine) -> EtcdConsensus:
         peer = self._identity.peer
         sealer = Sealer(self._key, peer.cluster_id)

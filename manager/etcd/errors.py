@@ -22,11 +22,16 @@ class CompactedError(CoveyError):
     """The revision that was asked for is no more."""
 
 
+class ReturnedError(CoveyError):
+    """etcd stands before a revision that it once told: it was restored from an older snapshot."""
+
+
 class LeaseLostError(CoveyError):
     """The lease is no more."""
 
 
 _COMPACTED = "required revision has been compacted"
+_FUTURE = "required revision is a future revision"
 _FULL = "database space exceeded"
 
 
@@ -35,6 +40,8 @@ def meaning(failure: aio.AioRpcError, endpoint: str) -> CoveyError:
     code, details = failure.code(), failure.details() or ""
     if _COMPACTED in details:
         return CompactedError(f"etcd: {details}")
+    if _FUTURE in details:
+        return ReturnedError(f"etcd: {details}")
     if code is grpc.StatusCode.NOT_FOUND and "lease" in details:
         return LeaseLostError(f"etcd: {details}")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _FULL in details:

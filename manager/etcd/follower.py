@@ -1,7 +1,8 @@
 """The state machine and the registry as etcd has them: everything read at one revision, then every later revision from a watch.
 
 Law: what is applied is applied in the order of revisions, each whole and once. Where the watch cannot go on (the revisions are compacted
-away, or somebody else wrote objects) everything is read again, and until then nobody leads on what is old.
+away, somebody else wrote objects, or etcd was restored and what is applied here is no part of its history) everything is read again, and
+until then nobody leads on what is old. ``applied`` goes back then, if etcd did.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from contextlib import suppress
 from coveypb.etcd import rpc_pb2
 from manager.etcd.client import Client
 from manager.etcd.entry import ForeignWriteError, Snapshot, rebuilt
-from manager.etcd.errors import CompactedError, LostError
+from manager.etcd.errors import CompactedError, LostError, ReturnedError
 from manager.etcd.founding import require_cluster
 from manager.etcd.keys import Keys
-from manager.etcd.registry import Registry
+from manager.etcd.registry import Head, Registry, head_of
 from manager.etcd.sealing import Sealer
 from manager.etcd.watch import Watch
 from manager.store.consensus import OutcomeUnknownError, StateMachine
@@ -75,8 +76,11 @@ class Follower:
                 if not self.fresh:
                     await self._load()
                 await self._follow()
-            except (CompactedError, ForeignWriteError) as error:
-                log.warning("the cluster's state is read again: %s", error or "somebody else changed objects in etcd")
+            except (CompactedError, ReturnedError) as error:
+                log.warning("the cluster's state is read again: %s", error.message)
+                self._lose()
+            except ForeignWriteError:
+                log.warning("the cluster's state is read again: somebody else changed objects in etcd")
                 self._lose()
             except LostError as error:
                 log.debug("the watch begins again: %s", error.message)
@@ -132,7 +136,38 @@ class Follower:
         self.applied, self.fresh = revision, True
         self._tell()
 
+    async def latest(self) -> int:
+        """The revision of the last transaction, as a majority confirms, once it is known to be of the history that is applied here: where
+        it is not, everything is read again, and it is ReturnedError.
+        """
+        applied, known = self.applied, self.registry.last
+        answer = await self._client.range(rpc_pb2.RangeRequest(key=self._keys.last))
+        told = head_of(answer.kvs)
+        self.compare(applied, known, answer.header.revision, told)
+        return told[0]
+
+    def compare(self, applied: int, known: Head, revision: int, told: Head) -> None:
+        """What was here before etcd was asked for ``PREFIX/last``, and what it said then. Raises ReturnedError."""
+        if self.fresh and (revision < applied or (told[0] <= applied and told != known)):
+            error = ReturnedError("etcd was restored: it stands before what this manager had from it")
+            log.warning("the cluster's state is read again: %s", error.message)
+            self._lose()
+            self._watch.interrupt()
+            raise error
+
+    async def _require_history(self) -> None:
+        """Raises ReturnedError unless etcd has at the last applied revision what is here: a restored one may have another past, and be
+        beyond that revision already.
+        """
+        request = rpc_pb2.RangeRequest(key=self._keys.first, range_end=self._keys.objects, revision=self.applied)
+        there = Registry(self._keys)
+        for kv in (await self._client.range(request)).kvs:
+            there.put(kv)
+        if not there.same(self.registry):
+            raise ReturnedError(f"etcd was restored: at revision {self.applied} it had something else")
+
     async def _follow(self) -> None:
+        await self._require_history()
         count = 0
         async for revision, events in self._watch.revisions(self.applied + 1):
             self._take(revision, events)

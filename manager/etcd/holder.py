@@ -19,7 +19,7 @@ from manager.etcd.client import Client
 from manager.etcd.errors import LeaseLostError, LostError
 from manager.etcd.follower import Follower
 from manager.etcd.keys import Keys
-from manager.etcd.registry import Claim, Leader
+from manager.etcd.registry import Claim, Leader, head_of
 from manager.raft.errors import RemovedError
 from manager.store.consensus import NotLeaderError
 
@@ -174,8 +174,7 @@ class Holder:
         if leader.node_id == self._node_id and (self._won is None or self._won.term != leader.term):
             await self._delete_claim(leader.term)  # of a life before, or from before the lease lapsed
             return
-        latest = await self._latest()
-        if latest > follower.applied == before:
+        if await self._latest() > follower.applied == before:
             follower.doubt()
 
     def _may_lead(self) -> bool:
@@ -188,11 +187,14 @@ class Holder:
 
     async def _latest(self) -> int:
         """The revision of the last transaction or change of leadership, as a majority confirms."""
+        applied, known = self._follower.applied, self._follower.registry.last
         request = rpc_pb2.TxnRequest()
         for key in (self._keys.last, self._keys.leader):
             request.success.add(request_range=rpc_pb2.RangeRequest(key=key))
         answer = await self._client.txn(request, _LOOK_SECONDS)
-        return max((kv.mod_revision for one in answer.responses for kv in one.response_range.kvs), default=0)
+        last, leader = [list(one.response_range.kvs) for one in answer.responses]
+        self._follower.compare(applied, known, answer.header.revision, head_of(last))
+        return max([kv.mod_revision for kv in (*last, *leader)], default=0)
 
     async def _campaign(self) -> None:
         request = rpc_pb2.TxnRequest()

@@ -28,9 +28,10 @@ class Keys:
         folders = prefix.strip("/").split("/")[:-1]
         self.above = [f"/{'/'.join(folders[: depth + 1])}/cluster".encode() for depth in range(len(folders))]
         """Where the id of a cluster would lie that this prefix is within."""
+        self.objects = base + _OBJECTS.encode() + b"/"
+        """The first key after all that is no object's."""
         self._members = base + b"members/"
         self._alive = base + b"alive/"
-        self._objects = base + _OBJECTS.encode() + b"/"
 
     def member(self, node_id: str) -> bytes:
         return self._members + node_id.encode()
@@ -39,13 +40,13 @@ class Keys:
         return self._alive + node_id.encode()
 
     def object(self, kind: str, object_id: str) -> bytes:
-        return self._objects + f"{kind}/{object_id}".encode()
+        return self.objects + f"{kind}/{object_id}".encode()
 
     def object_of(self, key: bytes) -> tuple[str, str] | None:
         """Kind and id; None for a key that is no object's."""
-        if not key.startswith(self._objects):
+        if not key.startswith(self.objects):
             return None
-        kind, _, object_id = key[len(self._objects) :].decode(errors="replace").partition("/")
+        kind, _, object_id = key[len(self.objects) :].decode(errors="replace").partition("/")
         return kind, object_id
 
     def member_of(self, key: bytes) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import msgspec
 
@@ -27,6 +28,15 @@ class Claim(msgspec.Struct, frozen=True):
     addr: str
 
 
+Head = tuple[int, bytes]
+"""Revision and sealed value of ``PREFIX/last``."""
+NO_HEAD: Head = (0, b"")
+
+
+def head_of(kvs: Sequence[rpc_pb2.KeyValue]) -> Head:
+    return (kvs[0].mod_revision, bytes(kvs[0].value)) if kvs else NO_HEAD
+
+
 class Registry:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -35,9 +45,11 @@ class Registry:
         self.heirs: tuple[str, ...] = ()
         self.addresses: dict[str, str] = {}
         self.alive: dict[str, str] = {}
+        self.last: Head = NO_HEAD
 
     def clear(self) -> None:
         self.cluster_id, self.leader, self.heirs, self.addresses, self.alive = "", None, (), {}, {}
+        self.last = NO_HEAD
 
     def put(self, kv: rpc_pb2.KeyValue) -> None:
         """A key as it is now; those that are none of the registry's change nothing."""
@@ -47,6 +59,8 @@ class Registry:
             self.leader = Leader(node_id=claim.node_id, addr=claim.addr, term=kv.create_revision, fence=kv.mod_revision)
         elif kv.key == keys.heirs:
             self.heirs = msgspec.json.decode(kv.value, type=tuple[str, ...])
+        elif kv.key == keys.last:
+            self.last = head_of([kv])
         elif kv.key == keys.cluster:
             self.cluster_id = kv.value.decode()
         elif (member := keys.member_of(kv.key)) is not None:
@@ -60,12 +74,20 @@ class Registry:
             self.leader = None
         elif key == keys.heirs:
             self.heirs = ()
+        elif key == keys.last:
+            self.last = NO_HEAD
         elif key == keys.cluster:
             self.cluster_id = ""
         elif (member := keys.member_of(key)) is not None:
             self.addresses.pop(member, None)
         elif (running := keys.alive_of(key)) is not None:
             self.alive.pop(running, None)
+
+    def same(self, other: Registry) -> bool:
+        """Whether both are of one history: no two transactions have the same head, for none is sealed like another."""
+        return (self.cluster_id, self.last, self.leader, self.heirs, self.addresses, self.alive) == (
+            other.cluster_id, other.last, other.leader, other.heirs, other.addresses, other.alive,
+        )  # fmt: skip
 
     def members(self) -> tuple[Member, ...]:
         """In the order of their ids. Who does not run has no vote: nobody's consent is needed to remove it."""

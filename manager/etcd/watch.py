@@ -20,18 +20,22 @@ BEGIN_SECONDS = 2.0
 
 
 class Watch:
-    """``interrupt`` ends the watch that runs at the moment with LostError."""
+    """``interrupt`` ends the watch that runs at the moment with LostError, even if nobody reads it at the moment."""
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self._keys = keys
         self._scope: asyncio.Timeout | None = None
+        self._interrupted = False
 
     def interrupt(self) -> None:
+        self._interrupted = True
         if self._scope is not None:
             self._scope.reschedule(asyncio.get_running_loop().time())
 
     async def read(self, call: Any, seconds: float | None = None) -> Any:
+        if self._interrupted:
+            raise LostError("the watch was interrupted")
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout_at(None if seconds is None else loop.time() + seconds) as self._scope:
@@ -49,6 +53,7 @@ class Watch:
         """
         endpoint, client = self._client.endpoint, self._client
         call: Any = rpc_pb2_grpc.WatchStub(client.channel()).Watch()
+        self._interrupted = False
         gathered: list[rpc_pb2.Event] = []
         try:
             await call.write(self._request(start))

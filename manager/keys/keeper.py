@@ -33,10 +33,13 @@ Reseal = Callable[[KeyRing], Awaitable[None]]
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What the cluster's object of that version says. ``unlock_key`` is empty when managers are not locked."""
+    """What the cluster's object of that version says. ``unlock_key`` is empty when managers are not locked. ``replayed`` says that a
+    manager that starts sees states again that were true once; where it sees none, a lower version is a restored cluster's.
+    """
 
     unlock_key: str
     version: int
+    replayed: bool = True
 
     def __repr__(self) -> str:
         return f"Wanted({'locked' if self.unlock_key else 'plain'}, version={self.version})"
@@ -52,7 +55,7 @@ class Step(enum.Enum):
 
 def plan(keys: Keys, wanted: Wanted, node_key_id: int) -> Step | None:
     """The next step from what is on the disk to what the cluster wants. A state from before the one that is followed wants nothing."""
-    if keys.unlock_key != wanted.unlock_key and wanted.version > keys.version:
+    if keys.unlock_key != wanted.unlock_key and (wanted.version > keys.version or not wanted.replayed):
         return Step.LOCK
     if node_key_id != (keys.ring.current if keys.unlock_key else node_key.PLAIN):
         return Step.NODE_KEY

@@ -47,6 +47,10 @@ class RaftEngine:
         self._ring = ring
         self._node: RaftNode | None = None
 
+    @property
+    def replays(self) -> bool:
+        return True
+
     def connect(self, machine: StateMachine) -> RaftNode:
         folder = self._config.manager_dir / "raft"
         self._node = RaftNode.open(

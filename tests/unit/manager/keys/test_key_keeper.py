@@ -145,6 +145,15 @@ def test_a_state_from_before_the_key_that_is_followed_changes_nothing() -> None:
     assert plan(keys, Wanted(unlock_key="", version=1), keys.ring.current) is Step.RESEAL, "what was begun is ended"
 
 
+def test_where_no_older_state_is_seen_again_a_lower_version_is_a_restored_clusters() -> None:
+    keys = file.settled(file.rotated(file.new(), NEW, 50))
+    for unlock_key in ("", OLD):
+        wanted = Wanted(unlock_key=unlock_key, version=7, replayed=False)
+        assert plan(keys, wanted, keys.ring.current) is Step.LOCK
+        followed = file.settled(file.rotated(keys, wanted.unlock_key, wanted.version))
+        assert plan(followed, wanted, followed.ring.current if unlock_key else node_key.PLAIN) is None
+
+
 async def test_a_reader_that_was_overtaken_still_opens_the_key_that_it_read(disk: Disk) -> None:
     disk.begin(OLD)
     keeper = disk.keeper(OLD)
