@@ -116,9 +116,12 @@ class Lifecycle:
         self._watch(held)
 
     async def _start_failed(self, held: Held, error: BaseException) -> None:
+        waits = not held.pid_ticks or self._runtime.waits_for_start(held.config.id)
         await self.clean_up(held)
-        code = error.exit_code if isinstance(error, conmon.RuntimeRefusedError) else 128
-        message = error.message if isinstance(error, CoveyError) else f"{type(error).__name__}: {error}"
+        if waits and isinstance(error, asyncio.CancelledError):  # whoever asked has gone, and nothing of it ever ran
+            code, message = held.state.exit_code, held.state.error
+        else:
+            code, message = _refusal(error)
         self._registry.set_state(held, msgspec.structs.replace(held.state, pid=0, exit_code=code, error=message))
         for stream in held.pending:
             stream.opened(None)
@@ -298,3 +301,11 @@ class Lifecycle:
                 if held.state.running:
                     container_id, limit = held.config.id, held.config.log_max_bytes
                     rotation.rotate(self._paths.log(container_id), self._paths.bundle(container_id), limit)
+
+
+def _refusal(error: BaseException) -> tuple[int, str]:
+    """Exit code and message of a container that could not start."""
+    code = error.exit_code if isinstance(error, conmon.RuntimeRefusedError) else 128
+    if isinstance(error, asyncio.CancelledError):
+        return code, "its start was cut short"
+    return code, error.message if isinstance(error, CoveyError) else f"{type(error).__name__}: {error}"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from agent.container.model import Container, ContainerConfig, HealthStatus, NetworkAttachment, Status
+from agent.container.recovery import START_BROKEN
 from agent.secret.vault import Vault
 from agent.task.machine import Health, Life, Observation, Record
 from agent.task.translate import container_config, with_resolver
@@ -129,8 +130,9 @@ class Executor:
         await self.release(record)
 
     async def adopt(self, record: Record) -> None:
-        """After a restart: take over the network of a container that lives on."""
-        if self.container(record) is None:
+        """After a restart: take over the network of a container that lives on or is still to start. One that ended needs none any more."""
+        container = self.container(record)
+        if container is None or _life(container) is Life.EXITED:
             return
         plan = wiring(record.task, self.known_networks)
         if not plan.on_host:
@@ -184,6 +186,7 @@ class Executor:
 def _life(container: Container) -> Life:
     if container.state.running:
         return Life.RUNNING
-    if container.state.status is Status.CREATED and not container.state.error:
+    # a start that a dying daemon cut short says nothing of the container: it is tried again
+    if container.state.status is Status.CREATED and container.state.error in {"", START_BROKEN}:
         return Life.CREATED
     return Life.EXITED

@@ -55,9 +55,10 @@ class Place:
     def life(self) -> AbstractAsyncContextManager[Node]:
         return node(self.folder, self.cgroup_parent, self.netns, self.address)
 
-    def daemon(self) -> subprocess.Popen[str]:
+    def daemon(self, step: int = 0, *functions: str) -> subprocess.Popen[str]:
+        """A life in a process of its own; it dies before this step, if any (see `worker_node`)."""
         root = Path(__file__).parents[2]
-        arguments = [str(self.folder), self.cgroup_parent, self.netns, self.address]
+        arguments = [str(self.folder), self.cgroup_parent, self.netns, self.address, str(step), *functions]
         return subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("worker_node.py")), *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": f"{root}:{root}/proto:{root}/tests"},
@@ -285,6 +286,7 @@ async def test_a_killed_daemon_adopts_its_containers_and_reports_what_ended_mean
     assert daemon.stdout is not None
     said = {}
     try:
+        assert (await asyncio.to_thread(daemon.stdout.readline)).startswith("STARTED")
         for name, script in (("stays", FOREVER), ("ends", "while ! cat /tmp/go; do sleep 0.05; done; exit 3")):
             daemon.stdin.write(f"{name} {script}\n")
             daemon.stdin.flush()
@@ -329,18 +331,88 @@ async def test_a_daemon_that_lost_its_records_takes_the_containers_over_when_the
         assert second.containers.get(container_id).state.starts == 1
 
 
-async def test_a_network_works_on_after_a_restart_before_any_manager_speaks(place: Place) -> None:
+async def web_and_its_client(living: Node, place: Place) -> tuple[Task, Task]:
+    """A service and a client that asks it for ever, both at work."""
     server = task_of("srv", "mkdir /tmp/w; echo fine >/tmp/w/index.html; exec httpd -f -p 80 -h /tmp/w")
     client = replace(task_of("cli", "while :; do wget -q -O - http://web; sleep 0.1; done"), service_id="c" * 25)
     client = replace(client, networks=(NetworkAttachment(network_id=NETWORK.id, address="10.0.7.11/24"),))
+    await import_busybox(living.images)
+    await living.worker.apply(
+        [network_change(NETWORK), virtual("10.0.7.2"), *on_network(server, "10.0.7.10", place), *assign(client)],
+        complete=True,
+    )
+    for task in (server, client):
+        await living.reaches(task.id, S.RUNNING)
+    await living.says(client.id, "fine")
+    return server, client
+
+
+async def test_a_network_works_on_after_a_restart_before_any_manager_speaks(place: Place) -> None:
     async with place.life() as first:
-        await import_busybox(first.images)
-        await first.worker.apply(
-            [network_change(NETWORK), virtual("10.0.7.2"), *on_network(server, "10.0.7.10", place), *assign(client)],
-            complete=True,
-        )
-        await first.reaches(client.id, S.RUNNING)
+        _, client = await web_and_its_client(first, place)
     async with place.life() as second:
         await second.reaches(client.id, S.RUNNING)
         before = (await second.output(client.id)).count("fine")
         await second.says(client.id, "fine", before + 3)
+
+
+DEATHS = 6
+ADOPTION = ("agent.network.netns:Namespace.run", "agent.container.store:ContainerStore.save_state")
+
+
+async def test_daemons_that_die_while_they_adopt_leave_every_container_to_the_next(place: Place) -> None:
+    """One life after the other is killed at a later step of its start; the one that is let live finds all as it was."""
+
+    async def start(step: int) -> str:
+        daemon = place.daemon(step, *ADOPTION)
+        try:
+            assert daemon.stdout is not None
+            return await asyncio.to_thread(daemon.stdout.readline)
+        finally:
+            daemon.kill()
+            daemon.communicate()
+
+    async with place.life() as first:
+        tasks = await web_and_its_client(first, place)
+        ids = {first.container_id(task.id) for task in tasks}
+        pids = {one: first.containers.get(one).state.pid for one in ids}
+    steps = int((await start(0)).split()[1])
+    assert steps > DEATHS
+    for number in range(DEATHS):
+        assert await start(1 + number * steps // DEATHS) == ""
+    async with place.life() as last:
+        assert {one: last.containers.get(one).state.pid for one in ids} == pids
+        assert set(await last.networks.list_sandboxes()) == ids
+        for task in tasks:
+            assert (await last.reaches(task.id, S.RUNNING)).state is S.RUNNING
+        before = (await last.output(tasks[1].id)).count("fine")
+        await last.says(tasks[1].id, "fine", before + 3)
+
+
+async def test_what_a_daemon_was_starting_when_it_stopped_is_started_by_the_next(place: Place) -> None:
+    """Eight tasks are on their way when the first of them runs and the daemon lets go."""
+    tasks = [task_of(f"t{number}", FOREVER) for number in range(8)]
+    async with place.life() as first:
+        await import_busybox(first.images)
+        await first.worker.apply(assign(*tasks), complete=True)
+        await until(lambda: any(told[-1].state is S.RUNNING for told in first.told.values()))
+    async with place.life() as second:
+        for task in tasks:
+            status = await second.reaches(task.id, S.RUNNING)
+            assert (status.state, status.error) == (S.RUNNING, "")
+            assert second.containers.get(second.container_id(task.id)).state.starts == 1
+
+
+async def test_a_container_that_waited_for_its_start_when_the_daemon_was_killed_is_started_by_the_next(
+    place: Place,
+) -> None:
+    daemon = place.daemon(1, "agent.runtime.runc:Runtime.start")
+    try:
+        out, _ = await asyncio.to_thread(daemon.communicate, f"waits {FOREVER}\n", 20)
+        assert out == "STARTED 0\n"
+    finally:
+        daemon.kill()
+        daemon.communicate()
+    async with place.life() as second:
+        status = await second.reaches("waits".ljust(25, "0"), S.RUNNING)
+        assert (status.state, status.error) == (S.RUNNING, "")

@@ -1,12 +1,17 @@
 """A node's worker with real containers, images and networks, for the tests of the worker; as a program, a daemon to be killed.
 
-`worker_node.py FOLDER CGROUP NETNS ADDRESS` reads `TASK SCRIPT` lines, assigns each as a complete set and prints `TASK RUNNING`.
+`worker_node.py FOLDER CGROUP NETNS ADDRESS STEP FUNCTION…` prints `STARTED` and how many steps that took, then reads `TASK SCRIPT` lines,
+assigns each as a complete set and prints `TASK RUNNING`. A step is a call of one of the functions (`module:Class.method`); before that of
+the number STEP, from 1, it kills itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import io
+import os
+import signal
 import sys
 import tarfile
 from collections.abc import AsyncIterator
@@ -158,8 +163,31 @@ def network_change(network: Network) -> AssignmentChange:
     return AssignmentChange(kind=AssignmentKind.NETWORK, id=network.id, item=network)
 
 
-async def main(folder: Path, cgroup_parent: str, netns: str, address: str) -> None:
+class Steps:
+    """Counts the calls of functions, and dies with SIGKILL before one of them; 0 for never."""
+
+    def __init__(self, last: int, functions: list[str]) -> None:
+        self.last, self.count = last, 0
+        for function in functions:
+            module, _, path = function.partition(":")
+            owner, _, name = path.partition(".")
+            self._count_calls(getattr(importlib.import_module(module), owner), name)
+
+    def _count_calls(self, owner: type, name: str) -> None:
+        work = getattr(owner, name)
+
+        def step(*arguments: object, **options: object) -> object:
+            self.count += 1
+            if self.count == self.last:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return work(*arguments, **options)
+
+        setattr(owner, name, step)
+
+
+async def main(folder: Path, cgroup_parent: str, netns: str, address: str, steps: Steps) -> None:
     async with node(folder, cgroup_parent, netns, address) as made:
+        print("STARTED", steps.count, flush=True)
         await import_busybox(made.images)
         loop = asyncio.get_running_loop()
         tasks = []
@@ -172,4 +200,5 @@ async def main(folder: Path, cgroup_parent: str, netns: str, address: str) -> No
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]))
+    counted = Steps(int(sys.argv[5]), sys.argv[6:])
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4], counted))
