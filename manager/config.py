@@ -29,7 +29,8 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """``advertise_addr`` is this host as others reach it, without a port; ``listen_addr`` where the listeners bind. ``remote_addr`` is
     HOST:PORT of the mTLS listener as other managers reach it; empty: ADVERTISE_ADDR:MTLS_PORT. ``join_addrs`` are HOST:PORT of managers'
     mTLS listeners. ``node_id`` may be empty with BOOTSTRAP; the identity then tells it. ``cluster_spec`` and the four after it count with
-    BOOTSTRAP alone. ``restore_path`` is the backup of RESTORE; its key comes over standard input.
+    BOOTSTRAP alone. ``restore_path`` is the backup of RESTORE; its key comes over standard input, and with ``root_key_handed`` so does the
+    private key of the root that ``cluster_spec`` gives.
     """
 
     state_dir: str
@@ -46,6 +47,7 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
     cluster_spec: ClusterSpec = ClusterSpec()
     availability: NodeAvailability = NodeAvailability.ACTIVE
     default_address_pool: tuple[str, ...] = ()
+    root_key_handed: bool = False
     subnet_size: int = 0
     data_path_port: int = 0
     restore_path: str = ""
@@ -76,6 +78,24 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def socket_path(self) -> Path:
         return Path(self.run_dir) / "manager.sock"
+
+
+def without_root_key(config: ManagerConfig) -> tuple[ManagerConfig, bytes]:
+    """What may lie in a file, and the root's private key, which may not; empty if none is given."""
+    key = config.cluster_spec.ca.signing_key
+    if not key:
+        return config, b""
+    return msgspec.structs.replace(config, cluster_spec=_with_root_key(config, b""), root_key_handed=True), key
+
+
+def with_root_key(config: ManagerConfig, key: bytes) -> ManagerConfig:
+    """As it was before ``without_root_key``."""
+    return msgspec.structs.replace(config, cluster_spec=_with_root_key(config, key), root_key_handed=False)
+
+
+def _with_root_key(config: ManagerConfig, key: bytes) -> ClusterSpec:
+    spec = config.cluster_spec
+    return msgspec.structs.replace(spec, ca=msgspec.structs.replace(spec.ca, signing_key=key))
 
 
 def load(path: Path) -> ManagerConfig:

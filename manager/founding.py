@@ -6,11 +6,12 @@ before anything runs.
 
 import logging
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from covey import unlockkey
 from covey.clock import wall_clock
-from covey.errors import ConflictError
+from covey.errors import ConflictError, UnavailableError
 from covey.ids import new_id
 from covey.objects import Cluster, Meta, Node, NodeDescription, NodeSpec, replace
 from covey.settings import check_pools, check_spec
@@ -18,10 +19,10 @@ from covey.states import NodeRole
 from manager import refounding, restoring, swap
 from manager.ca import certificates
 from manager.ca.cluster import new_cluster, root_pair
-from manager.config import ManagerConfig, ManagerMode
+from manager.config import ManagerConfig, ManagerMode, with_root_key
 from manager.identity import ManagerIdentity, write_identity
 from manager.keys import Keys, LockedError, file
-from manager.keys.handed import receive, tell
+from manager.keys.handed import Handed, receive, tell
 from manager.keys.keeper import KeyKeeper
 from manager.keys.memory import keep_out_of_dumps
 from manager.raft import joining
@@ -36,7 +37,25 @@ from manager.store.view import View
 log = logging.getLogger(__name__)
 
 
-def read_backup(config: ManagerConfig) -> Restored | None:
+Hand = Callable[[], Handed]
+"""What came over standard input; asked by who needs it alone."""
+
+
+def take_root_key(config: ManagerConfig, hand: Hand = receive) -> ManagerConfig:
+    """With the private key of the root that the cluster is to have, if one was given.
+
+    Raises:
+        UnavailableError: it did not come.
+    """
+    if not config.root_key_handed:
+        return config
+    key = hand().root_key
+    if not key:
+        raise UnavailableError("the private key of the root did not come from the daemon: try again")
+    return with_root_key(config, key)
+
+
+def read_backup(config: ManagerConfig, hand: Hand = receive) -> Restored | None:
     """What a manager that restores begins with; None for others, and for one that has done it.
 
     Raises:
@@ -44,10 +63,10 @@ def read_backup(config: ManagerConfig) -> Restored | None:
     """
     if config.mode is not ManagerMode.RESTORE or swap.has_state(config.manager_dir / "raft"):
         return None
-    return restoring.read(Path(config.restore_path), receive().backup_key)
+    return restoring.read(Path(config.restore_path), hand().backup_key)
 
 
-def open_keys(config: ManagerConfig, restored: Restored | None = None) -> KeyKeeper:
+def open_keys(config: ManagerConfig, restored: Restored | None = None, hand: Hand = receive) -> KeyKeeper:
     """What seals this manager's disk; made when it begins, under an unlock key from the first byte on if a founder is to be locked.
 
     Raises:
@@ -56,11 +75,11 @@ def open_keys(config: ManagerConfig, restored: Restored | None = None) -> KeyKee
     path = config.manager_dir / file.NAME
     begins = not swap.has_state(config.manager_dir / "raft")
     if begins and config.mode is ManagerMode.BOOTSTRAP:
-        keys = _founders_keys(config, path)
+        keys = _founders_keys(config, path, hand)
     elif restored is not None:
         keys = _first_keys(path, restored.cluster.unlock_key)
     else:
-        known = file.read(path, receive().unlock_keys if file.is_locked(path) else ())
+        known = file.read(path, hand().unlock_keys if file.is_locked(path) else ())
         if known is None and not begins:
             raise StorageError(f"{path} is gone, and the log is sealed with what was in it: put it back from a copy")
         keys = known or _first_keys(path, "")
@@ -69,14 +88,14 @@ def open_keys(config: ManagerConfig, restored: Restored | None = None) -> KeyKee
     return KeyKeeper(path, config.identity_dir / "node.key", keys, tell)
 
 
-def _founders_keys(config: ManagerConfig, path: Path) -> Keys:
+def _founders_keys(config: ManagerConfig, path: Path, hand: Hand) -> Keys:
     """A founder that died on the way goes on with the keys that it made. Keys that nobody can open any more sealed nothing that counts,
     as long as there is no identity.
     """
     locks = config.cluster_spec.auto_lock
     if path.exists() and file.is_locked(path) == locks:
         try:
-            known = file.read(path, receive().unlock_keys if locks else ())
+            known = file.read(path, hand().unlock_keys if locks else ())
         except LockedError:
             if (config.identity_dir / "node.crt").exists():
                 raise

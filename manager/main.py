@@ -7,6 +7,7 @@ it with a sentence as its last line on standard error.
 
 import argparse
 import asyncio
+import functools
 import logging
 import signal
 import sys
@@ -25,9 +26,10 @@ from manager.config import ManagerConfig, ManagerMode
 from manager.control.servicer import Control
 from manager.dispatcher.dispatcher import Dispatcher
 from manager.engine import Engine
-from manager.founding import open_keys, prepare, read_backup
+from manager.founding import open_keys, prepare, read_backup, take_root_key
 from manager.identity import ManagerIdentity
 from manager.keys import LockedError
+from manager.keys.handed import receive
 from manager.keys.keeper import KeyKeeper, Wanted
 from manager.leader import run_while_leading
 from manager.listeners import Listeners, Services
@@ -172,8 +174,10 @@ async def _engine(
 
 async def serve(config: ManagerConfig) -> int:
     """One life of the process: its exit code."""
-    restored = read_backup(config)
-    keeper = open_keys(config, restored)
+    hand = functools.cache(receive)  # it comes once, and is waited for by who needs it alone
+    config = take_root_key(config, hand)
+    restored = read_backup(config, hand)
+    keeper = open_keys(config, restored, hand)
     code = 0
     try:
         identity, engine = await _engine(config, keeper, restored)

@@ -1,8 +1,8 @@
 """The manager as a process of its own, started and watched by the daemon.
 
 Law: a wedged or dying manager takes no container with it, and a manager never outlives its daemon: it ends when its standard input
-does. It is handed the unlock keys that the daemon knows over its standard input, and tells of new ones over its output. Called by
-``node.life``.
+does. It is handed the keys that it needs over its standard input, never in a file, and tells of new unlock keys over its output. However
+long its lines are, they end nothing. Called by ``node.life``.
 """
 
 import asyncio
@@ -17,8 +17,10 @@ from pathlib import Path
 import msgspec
 
 from covey.errors import DeadlineError, UnavailableError
+from manager.config import ManagerConfig, without_root_key
 from manager.keys import LockedError
-from manager.keys.handed import told
+from manager.keys.handed import Handed, told
+from node.lines import lines_of
 from node.vault import Vault
 
 READY_SECONDS = 30.0
@@ -69,7 +71,7 @@ class ManagerProcess:
             self._again = True
             self._process.terminate()
 
-    async def run(self, configure: Callable[[], msgspec.Struct], *, must_start: bool) -> None:
+    async def run(self, configure: Callable[[], ManagerConfig], *, must_start: bool) -> None:
         """Start the manager, and again whenever it ends, with growing pauses. ``configure`` gives the configuration of each start.
 
         Returns when the cluster has removed this manager. Cancel it to stop the process in good order. ``must_start`` is for
@@ -103,9 +105,10 @@ class ManagerProcess:
             attempt += 1
             await asyncio.sleep(pause)
 
-    async def _once(self, config: msgspec.Struct) -> tuple[int, str | None]:
+    async def _once(self, config: ManagerConfig) -> tuple[int, str | None]:
         """One life: the exit code, and the last words if it never served."""
-        self._write(config)
+        public, root_key = without_root_key(config)
+        self._write(public)
         try:
             lock = await self._lock()
         except TimeoutError:
@@ -129,7 +132,7 @@ class ManagerProcess:
         words: list[str] = []
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._hand(process))
+                group.create_task(self._hand(process, root_key))
                 group.create_task(self._watch_output(process))
                 group.create_task(_pass_on_log(process, words))
                 code = await process.wait()
@@ -158,17 +161,18 @@ class ManagerProcess:
             os.close(fd)
             raise
 
-    async def _hand(self, process: asyncio.subprocess.Process) -> None:
+    async def _hand(self, process: asyncio.subprocess.Process, root_key: bytes) -> None:
         """The pipe stays open: its end means that the daemon is gone."""
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
-        if self._vault is not None and self._vault.handed:
+        known = self._vault.handed if self._vault is not None else Handed()
+        if handed := msgspec.structs.replace(known, root_key=root_key):
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended, which is seen elsewhere
-                process.stdin.write(self._vault.handed.line())
+                process.stdin.write(handed.line())
                 await process.stdin.drain()
 
     async def _watch_output(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-        while line := await process.stdout.readline():
+        async for line in lines_of(process.stdout):
             if self._vault is not None and (key := told(line)):
                 self._vault.learn(key)
             if line.strip() == b"ready":
@@ -176,7 +180,7 @@ class ManagerProcess:
                 self.served = True
                 self._ready.set()
 
-    def _write(self, config: msgspec.Struct) -> None:
+    def _write(self, config: ManagerConfig) -> None:
         fd = os.open(self._config_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor with its mode
             file.write(msgspec.json.encode(config))
@@ -185,11 +189,11 @@ class ManagerProcess:
 async def _pass_on_log(process: asyncio.subprocess.Process, words: list[str]) -> None:
     """The manager's log goes into the daemon's, and its last lines into the error if it never comes up."""
     assert process.stderr is not None  # noqa: S101 - a pipe was asked for
-    while line := await process.stderr.readline():
-        sys.stderr.write(line.decode(errors="replace"))
+    async for line in lines_of(process.stderr):
+        text = line.decode(errors="replace")
+        sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
-        text = line.decode(errors="replace").strip()
-        if text:
+        if text := text.strip():
             words.append(text)
             del words[:-_ERROR_LINES]
 

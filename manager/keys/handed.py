@@ -1,7 +1,7 @@
 """What the daemon and its manager tell each other of keys: one line of JSON over the manager's standard input, lines over its output.
 
-Law: an unlock key travels over these two pipes alone, never as an argument, in the environment or in a file, and is never logged. The
-line is read only by a manager that needs it, so whoever starts one that is not locked may leave it out.
+Law: an unlock key, or a root's, travels over these two pipes alone, never as an argument, in the environment or in a file, and is never
+logged. The line is read only by a manager that needs it, so whoever starts one that is not locked may leave it out.
 """
 
 import os
@@ -18,17 +18,18 @@ KEY_LINE = b"key "
 
 class Handed(msgspec.Struct, frozen=True, kw_only=True):
     """``unlock_keys``: those that the file of keys may lie under, the likeliest first. ``backup_key`` opens the backup of a manager that
-    begins with one.
+    begins with one. ``root_key`` is the private key of the root that a cluster is founded with.
     """
 
     unlock_keys: tuple[str, ...] = ()
     backup_key: str = ""
+    root_key: bytes = b""
 
     def __repr__(self) -> str:
-        return f"Handed({len(self.unlock_keys)} keys)"
+        return f"Handed({len(self.unlock_keys)} unlock keys)"
 
     def __bool__(self) -> bool:
-        return bool(self.unlock_keys or self.backup_key)
+        return bool(self.unlock_keys or self.backup_key or self.root_key)
 
     def line(self) -> bytes:
         return msgspec.json.encode(self) + b"\n"

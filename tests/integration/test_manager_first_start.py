@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from covey.clock import wall_clock
 from covey.errors import UnavailableError
 from covey.objects import CASettings, ClusterSpec
-from manager.config import ManagerConfig, ManagerMode
+from manager.ca import certificates
+from manager.config import ManagerConfig, ManagerMode, load
 from node.manager_process import ManagerProcess
 
 
@@ -49,3 +51,24 @@ async def test_a_pool_that_does_not_hold_a_network_is_said_at_once(tmp_path: Pat
 async def test_a_port_that_is_taken_is_said_at_once(tmp_path: Path, taken_port: int) -> None:
     words = await last_words(config(tmp_path, join_port=taken_port, mtls_port=0))
     assert str(taken_port) in words
+
+
+async def test_the_private_key_of_a_given_root_founds_the_cluster_and_lies_in_no_file_of_the_daemon(
+    tmp_path: Path,
+) -> None:
+    root = certificates.create_root("given", wall_clock())
+    spec = ClusterSpec(ca=CASettings(signing_cert=root.cert, signing_key=root.key))
+    made = config(tmp_path, cluster_spec=spec, join_port=0, mtls_port=0)
+    process = ManagerProcess(Path(made.run_dir))
+    running = asyncio.create_task(process.run(lambda: made, must_start=True))
+    try:
+        ready = asyncio.create_task(process.wait_ready())
+        await asyncio.wait({running, ready}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        assert process.running, running
+        public = load(Path(made.run_dir) / "manager.json")
+        assert public.cluster_spec.ca.signing_key == b""
+        assert public.cluster_spec.ca.signing_cert == root.cert
+        assert (tmp_path / "state" / "identity" / "root.crt").read_bytes() == root.cert
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
