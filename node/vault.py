@@ -1,7 +1,8 @@
 """The unlock keys that this daemon knows, in its memory alone, and what they open on the disk of a manager.
 
 Law: a key is never written down here, and never logged. The daemon keeps the last two, for its manager tells of a new one before the file
-of keys needs it: whichever the file lies under when the manager dies, the next one can open it. Owned by ``node.membership``.
+of keys needs it, and the one that the file lies under, which rotations leave behind while the disk takes no other: whichever the file lies
+under when the manager dies, the next one can open it. Owned by ``node.membership``.
 """
 
 import threading
@@ -18,6 +19,7 @@ from manager.raft.errors import StorageError
 from manager.raft.sealing import KeyRing
 
 _KEPT = 2
+_UNSURE = 6
 WRONG_KEY = "swarm could not be unlocked: invalid key provided"
 
 
@@ -42,7 +44,8 @@ class Vault:
         keep_out_of_dumps()
         with self._lock:
             others = tuple(key for key in self._keys if key != unlock_key)
-            self._keys = (unlock_key, *others)[:_KEPT]
+            kept, older = (unlock_key, *others)[:_KEPT], others[_KEPT - 1 :]
+            self._keys = (*kept, *self._needed(older))
 
     def forget(self) -> None:
         with self._lock:
@@ -105,6 +108,20 @@ class Vault:
         with self._lock:
             self._ring = keys.ring
         return keys.ring
+
+    def _needed(self, keys: tuple[str, ...]) -> tuple[str, ...]:
+        """The one of them that the file lies under now; all of them if the file cannot be read."""
+        for key in keys:
+            try:
+                file.read(self._path, (key,))
+            except LockedError:
+                continue
+            except InvalidArgumentError:  # no key opens anything that is not one
+                continue
+            except (StorageError, OSError):
+                return keys[:_UNSURE]
+            return (key,) if file.is_locked(self._path) else ()
+        return ()
 
     def _node_key_is_sealed(self) -> bool:
         try:

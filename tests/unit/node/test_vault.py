@@ -55,6 +55,22 @@ def test_the_last_two_keys_are_kept_the_latest_first(state: Path) -> None:
     assert vault.handed.unlock_keys == ("b", KEY)
 
 
+def test_rotations_that_a_full_disk_does_not_take_leave_the_key_that_opens_it(state: Path) -> None:
+    """1. The disk is full. 2. Rotations are told of, and the file stays as it was. 3. The manager dies, and must start by itself."""
+    vault = Vault(state)
+    vault.unlock(KEY)
+    told = [unlockkey.generate() for _ in range(4)]
+    for key in told:
+        vault.learn(key)
+    assert vault.handed.unlock_keys == (told[3], told[2], KEY)
+    assert not vault.is_locked(NodeRole.MANAGER)
+    keys = file.read(state / "manager" / "keys", (KEY,))
+    assert keys is not None
+    file.write(state / "manager" / "keys", file.rotated(keys, told[3], 9))
+    vault.learn(OTHER)
+    assert vault.handed.unlock_keys == (OTHER, told[3])
+
+
 def test_a_rotation_that_the_daemon_only_heard_of_is_read_from_the_file(state: Path) -> None:
     vault = Vault(state)
     vault.unlock(KEY)
