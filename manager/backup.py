@@ -18,8 +18,20 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from covey import unlockkey
-from covey.backup import KEY_PREFIX, PIECE_BYTES, BackupError, Head, begin, check, framed, read_head, read_pieces
-from covey.errors import InvalidArgumentError, UnauthenticatedError
+from covey.backup import (
+    DIGEST_BYTES,
+    KEY_PREFIX,
+    MAX_FILE_BYTES,
+    PIECE_BYTES,
+    BackupError,
+    Head,
+    begin,
+    check,
+    framed,
+    read_head,
+    read_pieces,
+)
+from covey.errors import InvalidArgumentError, TooLargeError, UnauthenticatedError
 from covey.objects import Cluster
 from manager.store import snapshot as store_snapshot
 from manager.store.consensus import Member
@@ -28,6 +40,7 @@ from manager.store.view import View
 
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
+_AROUND_PIECE_BYTES = 4 + 16  # its length, and the tag that AES-GCM adds
 _WRAP_NONCE = bytes(_NONCE_BYTES)  # each wrapping key is used once: its salt is random
 
 
@@ -42,7 +55,7 @@ def seal(
     """The file in parts. ``key`` is the cluster's unlock key or one of ``new_key``.
 
     Raises:
-        InvalidArgumentError: it is neither.
+        InvalidArgumentError: it is neither. TooLargeError, instead of the first part: nothing could read the file.
     """
     _secret(key)
     return _sealed(view, members, cluster, key, term=term, now_ns=now_ns)
@@ -67,9 +80,10 @@ def _sealed(
     )
     start = begin(head)
     digest = hashlib.sha256(start)
-    yield start
     cipher = AESGCM(_pieces_key(file_key, start))
     last = max(0, len(data) - 1) // PIECE_BYTES
+    _require_readable(len(start) + len(data) + (last + 1) * _AROUND_PIECE_BYTES + 4 + DIGEST_BYTES)
+    yield start
     for number in range(last + 1):
         plain = data[number * PIECE_BYTES : (number + 1) * PIECE_BYTES]
         part = framed(cipher.encrypt(_nonce(number), plain, _place(last=number == last)))
@@ -78,6 +92,15 @@ def _sealed(
     end = framed(b"")
     digest.update(end)
     yield end + digest.digest()
+
+
+def _require_readable(size: int) -> None:
+    """A backup that nobody can restore is none."""
+    if size > MAX_FILE_BYTES:
+        raise TooLargeError(
+            f"the backup would have {size} bytes, and a restore takes {MAX_FILE_BYTES}: remove services, configs and secrets that are no "
+            "longer needed, then try again"
+        )
 
 
 def unseal(file: IO[bytes], key: str) -> tuple[Head, View, tuple[Member, ...]]:

@@ -7,7 +7,7 @@ import pytest
 
 from covey import backup as backup_file
 from covey import unlockkey
-from covey.errors import CoveyError, InvalidArgumentError, UnauthenticatedError
+from covey.errors import CoveyError, InvalidArgumentError, TooLargeError, UnauthenticatedError
 from covey.objects import Annotations, Cluster, ClusterSpec, Meta, Secret, SecretSpec
 from manager import backup
 from manager.store import Member
@@ -44,6 +44,17 @@ def test_what_was_sealed_comes_back_with_its_key(make_key, bulk: int) -> None:
     assert view.version == before.version
     assert list(view.secrets) == list(before.secrets)
     assert list(view.clusters) == list(before.clusters)
+
+
+def test_a_file_that_no_reader_takes_is_refused_before_its_first_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = len(written(backup.new_key(), 3 << 20))
+    monkeypatch.setattr(backup, "MAX_FILE_BYTES", size)
+    assert len(written(backup.new_key(), 3 << 20)) == size
+    monkeypatch.setattr(backup, "MAX_FILE_BYTES", size - 1)
+    view, cluster = stored(3 << 20)
+    parts = backup.seal(view, MEMBERS, cluster, backup.new_key(), term=5, now_ns=1_700_000_000_000_000_000)
+    with pytest.raises(TooLargeError, match=f"the backup would have {size} bytes, and a restore takes {size - 1}"):
+        next(parts)
 
 
 def test_no_secret_stands_in_the_file_but_its_head_can_be_read_without_a_key() -> None:
