@@ -2,7 +2,10 @@
 comes back or by an operator's word when none does.
 """
 
+import contextlib
 import http.client
+import os
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +15,7 @@ import labs
 import pytest
 from labs import Cluster
 
+from node.lab import host as machine
 from node.lab.layout import Host
 
 pytestmark = pytest.mark.root
@@ -71,6 +75,32 @@ def test_a_majority_that_answers_keeps_a_new_cluster_from_being_torn_off(four: C
     four.wait_ready()
 
 
+def manager_pid(host: Host) -> int:
+    """Of the process of this host's manager, as seen from outside of the host."""
+    init = machine.init_pid(host)
+    space = Path(f"/proc/{init}/ns/pid").stat().st_ino
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            inside = (process / "ns/pid").stat().st_ino == space
+            if inside and b"manager.main" in (process / "cmdline").read_bytes():
+                return int(process.name)
+    raise AssertionError(f"{host.name} runs no manager")
+
+
+def test_a_manager_that_stands_still_tears_nothing_off_while_the_others_go_on(four: Cluster) -> None:
+    """1. This host's manager hangs, so it sees no leader. 2. The others have one. 3. A cluster of its own would end their memberships."""
+    first, *_ = four.hosts
+    four.wait_ready()
+    pid = manager_pid(first)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        said = refused(four, "swarm", "init", "--force-new-cluster", on=first)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert "the cluster goes on without this node" in said
+    four.wait_ready()
+
+
 def test_the_manager_that_is_left_founds_the_cluster_anew_and_nothing_that_runs_is_touched(four: Cluster) -> None:
     first, second, third, worker = four.hosts
     if not four.tasks("web"):
@@ -91,3 +121,7 @@ def test_the_manager_that_is_left_founds_the_cluster_anew_and_nothing_that_runs_
     assert four.covey_containers(worker) == containers
     four.docker("service", "scale", "--detach", "web=2", on=first)
     four.running("web", 2, on=first)
+
+    four.start(second)
+    labs.wait(lambda: manager_states(four, first) == ["reachable"] * 2, "the second manages as a new member")
+    assert (second.state / "manager" / "raft.lost" / "member.json").exists(), "what it alone may have is kept"
