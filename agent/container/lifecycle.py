@@ -13,7 +13,8 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import msgspec
 
@@ -73,6 +74,8 @@ class Lifecycle:
             try:
                 await self._start(held)
             except BaseException as error:
+                if held.state.running:  # it began although whoever asked has gone
+                    raise
                 await asyncio.shield(self._start_failed(held, error))
                 if not isinstance(error, conmon.RuntimeRefusedError):
                     raise
@@ -110,7 +113,11 @@ class Lifecycle:
         pending, held.pending = held.pending, []
         for stream in pending:
             stream.opened(await streams.connect(bundle))
-        await self._runtime.start(config.id)
+        await _to_its_end(self._begin(held, started))
+
+    async def _begin(self, held: Held, started: ContainerState) -> None:
+        """From here on the user's program may run."""
+        await self._runtime.start(held.config.id)
         self._registry.set_state(held, started)
         self._registry.emit(held, "start")
         self._watch(held)
@@ -301,6 +308,16 @@ class Lifecycle:
                 if held.state.running:
                     container_id, limit = held.config.id, held.config.log_max_bytes
                     rotation.rotate(self._paths.log(container_id), self._paths.bundle(container_id), limit)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Cancelled, it is done all the same before the caller learns of it: a program that has begun to run is not undone."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 def _refusal(error: BaseException) -> tuple[int, str]:
