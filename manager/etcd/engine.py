@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import Any
 
 from covey.clock import wall_clock
-from covey.errors import ConflictError, PermissionDeniedError, UnsupportedError
+from covey.errors import ConflictError, CoveyError, DeadlineError, PermissionDeniedError, UnsupportedError
 from coveypb.v1 import engine_pb2, engine_pb2_grpc
 from manager.authorize import peer_of
 from manager.config import ManagerConfig, ManagerMode
@@ -58,8 +58,9 @@ async def _entered(config: ManagerConfig, keeper: KeyKeeper, client: Client) -> 
         sealing.save_key(folder, keeper.lying(key))
         try:
             await founding.found(client, Sealer(key, cluster.id), cluster, node, config.addr)
-        except BaseException:
-            target.forget_key(folder)
+        except CoveyError as error:
+            if not isinstance(error, DeadlineError):  # then the cluster may stand there, and nothing else opens it
+                target.forget_key(folder)
             raise
         return ManagerIdentity(folder, keeper.unseal), key
     identity = ManagerIdentity(folder, keeper.unseal)

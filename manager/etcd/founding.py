@@ -22,7 +22,7 @@ from coveypb.etcd import rpc_pb2
 from coveypb.v1 import engine_pb2, engine_pb2_grpc, objects_pb2
 from manager.etcd.client import Client
 from manager.etcd.entry import created
-from manager.etcd.errors import LostError
+from manager.etcd.errors import FullError, LostError
 from manager.etcd.keys import Keys
 from manager.etcd.sealing import Sealer
 from manager.identity import CHANNEL_OPTIONS, ManagerIdentity
@@ -42,7 +42,7 @@ async def found(client: Client, sealer: Sealer, cluster: Cluster, node: Node, ad
     """Writes the first two objects and the first member, if nothing lies under the prefix.
 
     Raises:
-        ConflictError: something does; DeadlineError: etcd does not answer.
+        ConflictError: something does; DeadlineError: etcd does not answer, and what was sent may stand. Every other: nothing was founded.
     """
     keys, now_ns = Keys(client.target.prefix), wall_clock()
     request = rpc_pb2.TxnRequest()
@@ -57,7 +57,13 @@ async def found(client: Client, sealer: Sealer, cluster: Cluster, node: Node, ad
         request.failure.add(request_range=rpc_pb2.RangeRequest(key=key))
 
     async def attempt() -> None:
-        answer = await client.txn(request)
+        try:
+            answer = await client.txn(request)
+        except FullError:  # said of what was carried out, too
+            there = (await client.range(rpc_pb2.RangeRequest(key=keys.cluster))).kvs
+            if there and there[0].value == cluster.id.encode():
+                return
+            raise
         if answer.succeeded:
             return
         found, *above = [{kv.key: kv.value.decode() for kv in one.response_range.kvs} for one in answer.responses]
@@ -72,7 +78,12 @@ async def found(client: Client, sealer: Sealer, cluster: Cluster, node: Node, ad
         what = f"cluster {holder}" if holder else "keys that are no cluster's"
         raise ConflictError(f"{client.target} already holds {what}: join it with a token, or choose another prefix")
 
-    await _patiently(client, attempt)
+    try:
+        await _patiently(client, attempt)
+    except DeadlineError as error:
+        raise DeadlineError(
+            f"{error.message}; it may have founded a cluster there all the same: 'etcdctl del --prefix {client.target.prefix}/' clears it"
+        ) from error
     log.info("founded cluster %s at %s", cluster.id, client.target)
 
 

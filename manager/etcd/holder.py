@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 import msgspec
 
@@ -38,6 +40,7 @@ _LOOK_SECONDS = 0.7
 _RETRY_SECONDS = 0.1
 _REST_SECONDS = 3.0
 _HEIR_SECONDS = 1.0
+_RELEASE_SECONDS = 1.0
 TRANSFER_SECONDS = 3.0
 
 
@@ -61,6 +64,8 @@ class Holder:
         self._rests_until = 0.0
         self._leaderless_since: float | None = None
         self._fencing = asyncio.Lock()
+        self._keeping = asyncio.Lock()
+        self._released = False
         self._wake = asyncio.Event()
 
     @property
@@ -86,17 +91,17 @@ class Holder:
     # The lease.
 
     async def keep(self) -> None:
-        """Until cancelled: registered, with a lease that lives.
+        """Until released or cancelled: registered, with a lease that lives.
 
         Raises:
             RemovedError: the group has no such member.
         """
         while True:
             try:
-                if self._lease:
-                    await self._renew()
-                else:
-                    await self._register()
+                async with self._keeping:
+                    if self._released:
+                        return
+                    await (self._renew() if self._lease else self._register())
             except LeaseLostError:
                 self._lease = 0
                 self._lapse("the lease has ended")
@@ -134,8 +139,10 @@ class Holder:
         self._valid_until = sent + self._ttl
         if self._lapse_timer is not None:
             self._lapse_timer.cancel()
-        at = self._valid_until - _MARGIN_SECONDS
-        self._lapse_timer = asyncio.get_running_loop().call_at(at, self._lapse, "etcd did not renew the lease in time")
+        left = max(0.0, self._valid_until - _MARGIN_SECONDS - _now())
+        self._lapse_timer = asyncio.get_running_loop().call_later(
+            left, self._lapse, "etcd did not renew the lease in time"
+        )
         self._wake.set()
 
     def _lapse(self, why: str) -> None:
@@ -279,7 +286,11 @@ class Holder:
             raise DeadlineError(f"no other manager took over leadership within {TRANSFER_SECONDS:g} s") from None
 
     async def release(self) -> None:
-        """Ends the lease, and with it leadership and the sign that this manager runs, at once."""
+        """Ends the lease, and with it leadership and the sign that this manager runs, at once and for good."""
+        self._released = True
+        with suppress(TimeoutError):  # what is being granted now would be given back by nobody
+            async with asyncio.timeout(_RELEASE_SECONDS), self._keeping:
+                pass
         lease, self._lease = self._lease, 0
         self._rests_until = _now() + _REST_SECONDS
         self._won = None
@@ -299,4 +310,5 @@ class Holder:
 
 
 def _now() -> float:
-    return asyncio.get_running_loop().time()
+    """Also goes on while the host sleeps, as the lease does in etcd."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,0 +1,77 @@
+"""What is left in etcd, and of the key that opens it, by a manager that ends or gives up at an awkward moment."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from integration.etcd_world import group, wires
+
+from covey.errors import ConflictError, DeadlineError
+from coveypb.etcd import rpc_pb2
+from manager import founding as beginnings
+from manager.config import ManagerConfig, ManagerMode
+from manager.etcd import founding, sealing, target
+from manager.etcd.client import Client
+from manager.etcd.engine import _entered
+from tests.etcd_server import EtcdCluster, etcd_cluster
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(scope="module")
+def etcd() -> Iterator[EtcdCluster]:
+    with etcd_cluster(1) as one:
+        yield one
+
+
+async def test_a_manager_that_ends_while_it_registers_leaves_no_sign_that_it_runs(etcd: EtcdCluster) -> None:
+    async with group(etcd) as world:
+        for number in range(40):
+            seat = await world.seat(f"short-{number}", ready=False)
+            async with asyncio.timeout(10):
+                while not seat.consensus._holder._keeping.locked():  # noqa: ASYNC110 - at the first moment, not at one of some
+                    await asyncio.sleep(0)
+            await asyncio.sleep(number / 4000)  # at one call of it or the other
+            await seat.close()
+            assert etcd.ctl("get", "--keys-only", world.keys.alive(seat.node_id).decode()).strip() == ""
+
+
+def bootstrap(folder: Path, store: str) -> ManagerConfig:
+    return ManagerConfig(state_dir=str(folder), run_dir=str(folder / "run"), mode=ManagerMode.BOOTSTRAP, store=store)
+
+
+async def test_a_founder_that_hears_no_answer_keeps_the_key_of_the_cluster_that_may_stand(
+    etcd: EtcdCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(founding, "SECONDS", 1.5)
+    async with wires(etcd) as [wire]:
+        config = bootstrap(tmp_path, f"etcd://{wire.endpoint}/unheard")
+        keeper = beginnings.open_keys(config)
+        client = Client(target.parse(config.store))
+        try:
+            await client.range(rpc_pb2.RangeRequest(key=b"/"))  # the connection is there
+            wire.answers.clear()
+            with pytest.raises(DeadlineError, match="may have founded a cluster there"):
+                await _entered(config, keeper, client)
+            key = sealing.load_key(config.identity_dir, keeper.unseal)
+            assert key is not None
+            wire.answers.set()
+            identity, found = await _entered(config, keeper, client)
+            assert found == key
+            assert etcd.ctl("get", "--print-value-only", "/unheard/cluster").strip() == identity.peer.cluster_id
+        finally:
+            await client.close()
+
+
+async def test_a_founder_that_is_refused_keeps_no_key(etcd: EtcdCluster, tmp_path: Path) -> None:
+    async with group(etcd) as world:
+        config = bootstrap(tmp_path, etcd.store(world.prefix))
+        keeper = beginnings.open_keys(config)
+        client = Client(target.parse(config.store))
+        try:
+            with pytest.raises(ConflictError, match="already holds cluster"):
+                await _entered(config, keeper, client)
+        finally:
+            await client.close()
+        assert sealing.load_key(config.identity_dir, keeper.unseal) is None
