@@ -60,15 +60,26 @@ def _message_class(name: str) -> Any:
 
 @cache
 def _writer(kind: type[msgspec.Struct]) -> _Write:
-    fields = [(field.name, _field_writer(field.type)) for field in msgspec.structs.fields(kind)]
+    fields = msgspec.structs.fields(kind)
+    plain = [field.name for field in fields if _is_plain(field.type)]
+    others = [(field.name, _field_writer(field.type)) for field in fields if field.name not in plain]
 
     def write_struct(item: Any, message: Any) -> None:
-        for name, put in fields:
+        for name in plain:
+            value = getattr(item, name)
+            if value:  # an empty message says 0, "" and False by itself
+                setattr(message, name, value)
+        for name, put in others:
             value = getattr(item, name)
             if value is not None:
                 put(message, name, value)
 
     return write_struct
+
+
+def _is_plain(annotation: Any) -> bool:
+    """Whether it is a single value, and always there."""
+    return isinstance(annotation, type) and issubclass(annotation, str | bytes | int | float)
 
 
 def _field_writer(annotation: Any) -> _Put:

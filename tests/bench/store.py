@@ -13,8 +13,9 @@ from typing import Any
 from manager import process
 from tests.bench.figures import Figure, Target, table
 from tests.etcd_server import EtcdCluster, etcd_cluster
+from tests.integration.etcd_world import Seat
 from tests.integration.etcd_world import group as etcd_group
-from tests.integration.raft_world import world
+from tests.integration.raft_world import Process, world
 from tests.integration.write_load import write_load
 
 WRITES = 10_000
@@ -24,6 +25,7 @@ TARGETS = {1: Target(800, at_least=True), 8: None, 100: Target(8000, at_least=Tr
 WORDS = {1: "1 client", 8: "8 clients", 100: "100 clients"}
 
 Load = Callable[..., Awaitable[Any]]
+Results = dict[int, list[dict[str, float]]]
 
 
 def store(rounds: int, *, writes: int = WRITES, size: int = SIZE_BYTES, folder: Path | None = None) -> list[Figure]:
@@ -34,9 +36,7 @@ def store(rounds: int, *, writes: int = WRITES, size: int = SIZE_BYTES, folder: 
     return [*_figures("", raft, size, TARGETS), *_figures("on etcd: ", etcd, size, {})]
 
 
-def _figures(
-    engine: str, results: dict[int, list[dict[str, float]]], size: int, targets: dict[int, Target | None]
-) -> list[Figure]:
+def _figures(engine: str, results: Results, size: int, targets: dict[int, Target | None]) -> list[Figure]:
     figures = []
     for clients, got in results.items():
         title = f"{engine}store writes of {size / 1024:g} KB, {WORDS[clients]}"
@@ -48,35 +48,39 @@ def _figures(
     return figures
 
 
-async def _on_raft(rounds: int, writes: int, size: int, folder: Path | None) -> dict[int, list[dict[str, float]]]:
-    with tempfile.TemporaryDirectory(dir=folder) as inner:
-        async with world(Path(inner)) as group:
-            await group.three()
-            leader = await group.leader()
+async def _on_raft(rounds: int, writes: int, size: int, folder: Path | None) -> Results:
+    """Each round with a group of its own: what a snapshot costs grows with the store, and the store with every write."""
+    results: Results = {clients: [] for clients in TARGETS}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory(dir=folder) as inner:
+            async with world(Path(inner)) as group:
+                await group.three()
+                leader = await group.leader()
 
-            async def load(**how: object) -> Any:
-                return await leader("load", timeout_seconds=LOAD_SECONDS, **how)
+                async def load(leader: Process = leader, **how: object) -> Any:
+                    return await leader("load", timeout_seconds=LOAD_SECONDS, **how)
 
-            return await _rounds(load, rounds, writes, size)
-
-
-async def _on_etcd(rounds: int, writes: int, size: int, members: EtcdCluster) -> dict[int, list[dict[str, float]]]:
-    async with etcd_group(members) as group:
-        leader = await group.wait_leader()
-
-        async def load(**how: Any) -> Any:
-            return await write_load(leader.store, **how)
-
-        return await _rounds(load, rounds, writes, size)
-
-
-async def _rounds(load: Load, rounds: int, writes: int, size: int) -> dict[int, list[dict[str, float]]]:
-    results: dict[int, list[dict[str, float]]] = {clients: [] for clients in TARGETS}
-    for number in range(rounds):
-        for clients, got in results.items():
-            count = writes if clients == max(TARGETS) else writes // 10
-            got.append(await load(clients=clients, writes=count, size=size, prefix=f"r{number}c{clients}-"))
+                await _round(load, results, writes, size)
     return results
+
+
+async def _on_etcd(rounds: int, writes: int, size: int, members: EtcdCluster) -> Results:
+    results: Results = {clients: [] for clients in TARGETS}
+    for _ in range(rounds):
+        async with etcd_group(members) as group:
+            leader = await group.wait_leader()
+
+            async def load(leader: Seat = leader, **how: Any) -> Any:
+                return await write_load(leader.store, **how)
+
+            await _round(load, results, writes, size)
+    return results
+
+
+async def _round(load: Load, results: Results, writes: int, size: int) -> None:
+    for clients, got in results.items():
+        count = writes if clients == max(TARGETS) else writes // 10
+        got.append(await load(clients=clients, writes=count, size=size, prefix=f"c{clients}-"))
 
 
 def main() -> None:
