@@ -105,8 +105,10 @@ class Manager:
                 for chore in self._engine.chores(self._store):
                     group.create_task(chore())
                 await _asked_to_stop()
-                await self._engine.close()
+                # No judging of nodes while leadership is handed over, which takes long when no other manager answers.
                 leading.cancel()
+                await asyncio.wait({leading})
+                await self._engine.close()
                 await self._listeners.close(_GRACE_SECONDS)
                 await asyncio.wait({engine}, timeout=_GRACE_SECONDS)
                 raise Stopped

@@ -56,7 +56,12 @@ class Dispatcher:
             await lead.run()
         finally:
             self._lead = None
-            lead.end_all(NotLeaderError(self._store.consensus.leadership.leader_addr))
+            lead.end_all(NotLeaderError(self._leader_elsewhere()))
+
+    def _leader_elsewhere(self) -> str:
+        """Nobody while this manager ends its work before it hands leadership over."""
+        leadership = self._store.consensus.leadership
+        return "" if leadership.is_leader else leadership.leader_addr
 
     def send(self, node_id: str, message: dispatcher_pb2.ManagerMessage) -> bool:
         """Tells a node something besides its assignments; False when it has no session here."""
@@ -73,7 +78,7 @@ class Dispatcher:
     async def Session(self, _requests: Any, context: Any) -> None:
         lead = self._lead
         if lead is None:
-            await abort_not_leader(context, self._store.consensus.leadership.leader_addr)
+            await abort_not_leader(context, self._leader_elsewhere())
             return
         peer = peer_of(context)
         try:
@@ -86,7 +91,7 @@ class Dispatcher:
             return
         error = first_cause(failure)
         if isinstance(error, NotLeaderError):
-            await abort_not_leader(context, self._store.consensus.leadership.leader_addr)
+            await abort_not_leader(context, self._leader_elsewhere())
         await context.abort(code_of(error), details_of(error))
 
     async def PublishLogs(self, requests: AsyncIterator[dispatcher_pb2.LogBatch], context: Any) -> Any:
