@@ -120,8 +120,9 @@ async def test_an_exec_of_nothing_is_refused_with_its_name(service: ContainerSer
 
 
 async def test_top_and_stats_look_into_the_container(service: ContainerService, sleeper: str) -> None:
-    table = await service.top(sleeper)
-    assert [row[-1] for row in table.processes] == ["/bin/sleep 1000"]
+    async with asyncio.timeout(20):  # started, the runtime's own process becomes the container's in a moment
+        while [row[-1] for row in (await service.top(sleeper)).processes] != ["/bin/sleep 1000"]:
+            await asyncio.sleep(0.01)
     stats = await service.stats(sleeper)
     assert stats.pids_current == 1
     assert stats.memory_usage_bytes > 0
