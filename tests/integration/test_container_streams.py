@@ -121,7 +121,7 @@ async def test_an_exec_of_nothing_is_refused_with_its_name(service: ContainerSer
 
 async def test_top_and_stats_look_into_the_container(service: ContainerService, sleeper: str) -> None:
     async with asyncio.timeout(20):  # started, the runtime's own process becomes the container's in a moment
-        while [row[-1] for row in (await service.top(sleeper)).processes] != ["/bin/sleep 1000"]:
+        while [row[-1] for row in (await service.top(sleeper)).processes] != ["/bin/sleep 1000"]:  # noqa: ASYNC110 - any condition
             await asyncio.sleep(0.01)
     stats = await service.stats(sleeper)
     assert stats.pids_current == 1
