@@ -1,7 +1,8 @@
 """A manager that begins with a backup: the same cluster (id, root, tokens, services, secrets, networks), this node its one manager.
 
-Law: the whole backup is read and found good before anything is written; then this node's identity, then the group's folder as one step. A
-process that died on the way does it again. Called by ``manager.main`` and ``manager.founding``; blocking but for the signing.
+Law: the whole backup is read and found good, and none of its managers lives, before anything is written: the restored cluster would end
+the memberships of those that do. Then this node's identity, then the group's folder as one step. A process that died on the way does it
+again. Called by ``manager.main`` and ``manager.founding``; blocking but for asking and signing.
 """
 
 import logging
@@ -22,6 +23,7 @@ from manager.ca.signing import Signer
 from manager.config import ManagerConfig
 from manager.identity import write_identity
 from manager.keys.keeper import KeyKeeper
+from manager.presence import managers_at
 from manager.recovery import begin, raft_ids
 from manager.store import Member
 from manager.store.view import View
@@ -52,12 +54,22 @@ def read(path: Path, key: str) -> Restored:
     return Restored(head=head, view=view, members=members, cluster=cluster)
 
 
+async def _refuse_beside_others(restored: Restored) -> None:
+    for addr in await managers_at([member.addr for member in restored.members if member.addr], restored.cluster.id):
+        raise ConflictError(
+            f"the manager at {addr} is of the cluster in this backup, and lives: what is newer than the backup would be lost. If the "
+            'cluster works, join it from here ("docker swarm join"); if its other managers are gone for good, use "docker swarm init '
+            '--force-new-cluster" there. To go back to the backup all the same, switch every manager of the cluster off first'
+        )
+
+
 async def restore(config: ManagerConfig, keeper: KeyKeeper, restored: Restored) -> None:
     """Write this node's identity and the group's folder.
 
     Raises:
-        CoveyError: nobody signs the node's certificate; OSError, StorageError: the disk.
+        ConflictError: a manager of the cluster lives; CoveyError: nobody signs the node's certificate; OSError, StorageError: the disk.
     """
+    await _refuse_beside_others(restored)
     cluster, node_id = restored.cluster, config.node_id or new_id()
     if restored.view.nodes.get(node_id) is not None:
         raise ConflictError(f"node {node_id} is in the backup: a restored cluster begins with a new node")

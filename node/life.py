@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 from agent.agent import Agent
-from agent.identity import IdentityStore, Keeper, Wish, renew
+from agent.identity import Identity, IdentityStore, Keeper, Wish, renew
 from agent.session import Session
 from covey import codec
 from covey.clock import SECOND, wall_clock
@@ -37,6 +37,13 @@ from node.vault import Vault
 RENEW_PAUSE_SECONDS = 1.0
 DEMOTED_SECONDS = 3.0
 """How long a manager that the group has removed waits to hear that its role is gone, which follows within a second."""
+
+EXPIRED_WORKER = 'use "docker swarm leave --force" here and join again'
+EXPIRED_MANAGER = (
+    "if other managers work, " + EXPIRED_WORKER + ". If none does, the cluster is on these managers' disks alone: "
+    'switch all but one off, and use "docker swarm init --force-new-cluster" on that one'
+)
+"""Whoever leaves forgets the log: on the last managers that would be the cluster's end."""
 
 log = logging.getLogger(__name__)
 
@@ -93,17 +100,7 @@ class Life:
     @property
     def error(self) -> str:
         """What keeps this node from its work, for people; empty while nothing does."""
-        return self._manager.trouble or self._expired() or self._trouble
-
-    def _expired(self) -> str:
-        identity = self._identities.load()
-        if identity is None or identity.not_after_ns > wall_clock():
-            return ""
-        moment = dt.datetime.fromtimestamp(identity.not_after_ns / SECOND, dt.UTC)
-        return (
-            f"this node's certificate expired on {moment:%Y-%m-%d %H:%M} UTC, while it could not be renewed: no other node accepts it; "
-            'use "docker swarm leave --force" here and join again'
-        )
+        return self._manager.trouble or expired(self._identities.load(), wall_clock()) or self._trouble
 
     @property
     def manager_runs(self) -> bool:
@@ -303,6 +300,15 @@ class Life:
             store_key=options.store_key,
             log_level=options.log_level,
         )
+
+
+def expired(identity: Identity | None, now_ns: int) -> str:
+    """What a person is to do about a certificate that ended; empty if it has not."""
+    if identity is None or identity.not_after_ns > now_ns:
+        return ""
+    moment = f"{dt.datetime.fromtimestamp(identity.not_after_ns / SECOND, dt.UTC):%Y-%m-%d %H:%M} UTC"
+    remedy = EXPIRED_MANAGER if identity.role is NodeRole.MANAGER else EXPIRED_WORKER
+    return f"this node's certificate expired on {moment}, while it could not be renewed: no other node accepts it; {remedy}"
 
 
 class _Role:

@@ -195,7 +195,7 @@ class Membership:
             if record is None or record.role is not NodeRole.MANAGER:
                 raise UnavailableError(FORCE_ON_WORKER)
             await quorum.refuse_while_it_decides(self._options.run_dir / "manager.sock")
-            await quorum.refuse_while_others_follow(record.node_id, record.managers, self._identities.require().channel)
+            await quorum.refuse_while_others_follow(self._identities.require(), record.managers)
             here = await still_here(self._options, record, request.advertise_addr)
             await self._end()
             life = self._begin(msgspec.structs.replace(here, managers=()), ManagerMode.FORCE)

@@ -2,24 +2,32 @@
 
 Law: asked before the group is founded anew, for two groups would be two clusters, and the new one ends the memberships of the old. Who
 does not answer decides nothing; but a moment without a leader is none: an election passes, and so does a manager's start. What this node's
-own manager cannot see, for it is cut off, wedged or dead, the other managers are asked for. Called by ``node.membership``.
+own manager cannot see, for it is cut off, wedged or dead, the other managers are asked for; and one that lives but tells this node nothing,
+for this node's certificate is worth nothing to it, may well decide. Called by ``node.membership``.
 """
 
 import asyncio
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import grpc
 
+from agent.identity import Identity
+from covey.clock import wall_clock
 from covey.errors import ConflictError
 from coveypb.v1 import control_pb2, control_pb2_grpc
+from manager.presence import managers_at
 
 PATIENCE_SECONDS = 6.0
 """A manager whose peers have just died believes in them for up to two seconds more."""
 QUIET_SECONDS = 4.0
 """A group that still decides elects in less, whatever happened to its leader."""
+SILENT_OTHER = (
+    "the manager at {addr} lives, but does not tell this node whether the cluster goes on{why}: a new cluster beside it might tear it in "
+    'two. If it works, use "docker swarm leave --force" here and join again. If it does not, switch that manager off first'
+)
 _ASK_SECONDS = 2.0
 _PAUSE_SECONDS = 0.2
 
@@ -78,18 +86,20 @@ async def refuse_while_it_decides(manager_socket: Path) -> None:
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def refuse_while_others_follow(
-    node_id: str, managers: Iterable[str], connect: Callable[[str], grpc.aio.Channel]
-) -> None:
-    """Returns if none of the managers at these addresses follows a leader, or leads, unless that is this node. Who does not answer within
-    2 s follows nobody.
+async def refuse_while_others_follow(identity: Identity, managers: Iterable[str]) -> None:
+    """Returns if none of the managers at these addresses follows a leader, or leads, unless that is this node. Who shows nothing of itself
+    within 2 s follows nobody.
 
     Raises:
-        ConflictError: one does.
+        ConflictError: one does, or lives and does not tell.
     """
     addrs = tuple(dict.fromkeys(managers))
-    for addr, status in zip(addrs, await asyncio.gather(*(_asked(connect, addr) for addr in addrs)), strict=True):
-        if status is not None and status.leader_raft_id and status.leader_node_id != node_id:
+    asking = asyncio.gather(*(_asked(identity, addr) for addr in addrs))
+    living, statuses = await asyncio.gather(managers_at(addrs, identity.cluster_id), asking)
+    for addr, status in zip(addrs, statuses, strict=True):
+        if status is None and living.get(addr, identity.node_id) != identity.node_id:
+            raise ConflictError(SILENT_OTHER.format(addr=addr, why=_why(identity)))
+        if status is not None and status.leader_raft_id and status.leader_node_id != identity.node_id:
             raise ConflictError(
                 f"the manager at {addr} follows a leader ({status.leader_addr or 'of unknown address'}), which this node does not: the "
                 "cluster goes on without this node, and a new cluster beside it would tear it in two. See to this host's network and its "
@@ -97,8 +107,17 @@ async def refuse_while_others_follow(
             )
 
 
-async def _asked(connect: Callable[[str], grpc.aio.Channel], addr: str) -> Any | None:
-    async with connect(addr) as channel:
+def _why(identity: Identity) -> str:
+    """What keeps others from answering this node, as far as it can be told here."""
+    now = wall_clock()
+    if identity.not_before_ns <= now < identity.not_after_ns:
+        return ""
+    state = "has expired" if now >= identity.not_after_ns else "is not valid yet"
+    return f", for this node's certificate {state} by this host's clock"
+
+
+async def _asked(identity: Identity, addr: str) -> Any | None:
+    async with identity.channel(addr) as channel:
         return await _status_by(channel)
 
 

@@ -4,13 +4,19 @@ two steps leaves the old state or the new one.
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from integration.manager_world import ManagerHost, World, eventually, world
 
+from agent.identity import Identity, join, renew
+from agent.identity.request import signing_request
+from covey.clock import HOUR, wall_clock
 from covey.states import NodeRole, Reachability
 from coveypb.v1 import control_pb2, objects_pb2
+from manager.ca import certificates
 from manager.recovery import LEAP
 from node.manager_files import end_office
 
@@ -104,6 +110,71 @@ async def test_what_a_majority_wrote_beside_a_forced_cluster_can_be_read_from_th
         (manager / "raft.lost").rename(manager / "raft")
         await second.start("force")
         assert await configs(second) == {"acknowledged"}
+
+
+def expire(host: ManagerHost) -> None:
+    """As after a time off that was longer than the certificate's life."""
+    before, ago = host.identities.require(), wall_clock() - 400 * 24 * HOUR
+    certificate = certificates.issue(
+        certificates.create_root(before.cluster_id, ago), signing_request(before.key),
+        node_id=before.node_id, role=before.role, cluster_id=before.cluster_id, now_ns=ago, life_ns=HOUR,
+    )  # fmt: skip
+    host.identities.save(Identity.parse(certificate=certificate, key=before.key, root=before.root))
+
+
+async def test_managers_whose_certificates_have_all_expired_come_back_by_one_that_is_founded_anew() -> None:
+    async with three() as (here, hosts):
+        leader = await here.leader()
+        await leader.call("CreateConfig", config_of("before"))
+        for host in hosts:
+            await host.kill()
+            expire(host)
+        first, *others = hosts
+        await first.start("force")
+        renewed = await renew(first.identities, [f"unix:{first.folder}/run/manager.sock"])
+        assert renewed.not_after_ns > wall_clock()
+        assert await configs(first) == {"before"}
+        for host in others:  # swarm leave --force, swarm join
+            shutil.rmtree(host.folder / "state")
+            await join(host.identities, (await first.tokens())[NodeRole.MANAGER], [first.join_addr])
+            await host.start("join", [first.mtls_addr])
+        await eventually("three manage again", lambda: reachable(first, 3))
+
+
+async def test_a_backup_is_not_restored_beside_a_manager_that_lives() -> None:
+    """1. One of three managers loses its disk. 2. Its operator restores last night's backup on it. 3. The healthy majority would end."""
+    async with three() as (here, hosts):
+        lost, *others = hosts
+        path, key = await backed_up(others[0])
+        await lost.kill()
+        leader = await here.leader()
+        await leader.call("CreateConfig", config_of("after-the-backup"))
+        shutil.rmtree(lost.folder / "state")
+        lost.vault.forget()
+        lost.vault.backup_key = key
+        with pytest.raises(AssertionError, match="did not start"):
+            await lost.start("restore", restore_path=str(path))
+        assert "is of the cluster in this backup, and lives" in lost.log.read_text()
+        assert not (lost.folder / "state" / "identity").exists(), "nothing is written"
+        assert await configs(leader) == {"after-the-backup"}
+        await leader.call("CreateConfig", config_of("still-writes"))
+
+        for host in others:
+            await host.kill()
+        await lost.kill()
+        await lost.start("restore", restore_path=str(path))
+        assert await configs(lost) == set()
+
+
+async def backed_up(host: ManagerHost) -> tuple[Path, str]:
+    """A backup that this manager takes now, and its key."""
+    path, key = host.folder.parent / "backup", ""
+    async with host.control() as stub:
+        with path.open("wb") as file:
+            async for part in stub.Backup(control_pb2.BackupRequest(own_key=True), timeout=20):
+                key += part.key
+                file.write(part.data)
+    return path, key
 
 
 async def test_a_removed_member_is_refused_by_those_who_know_the_group_from_a_snapshot_alone() -> None:

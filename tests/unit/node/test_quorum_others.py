@@ -10,11 +10,25 @@ from typing import Any
 import grpc
 import pytest
 
+from agent.identity import Identity
+from covey.clock import HOUR, wall_clock
 from covey.errors import ConflictError
+from covey.states import NodeRole
 from coveypb.v1 import control_pb2, control_pb2_grpc
+from manager.ca import certificates
 from node.quorum import refuse_while_others_follow
 
-ME, OTHER = "me", "other"
+ME, OTHER, CLUSTER, ELSEWHERE = "me", "other", "thiscluster", "anothercluster"
+NOW = wall_clock()
+ROOTS = {cluster: certificates.create_root(cluster, NOW) for cluster in (CLUSTER, ELSEWHERE)}
+
+
+def identity(node_id: str, *, cluster: str = CLUSTER, began: int = NOW, life: int = HOUR) -> Identity:
+    key, request = certificates.new_request()
+    certificate = certificates.issue(
+        ROOTS[cluster], request, node_id=node_id, role=NodeRole.MANAGER, cluster_id=cluster, now_ns=began, life_ns=life
+    )
+    return Identity.parse(certificate=certificate, key=key, root=ROOTS[cluster].cert)
 
 
 class Says(control_pb2_grpc.ControlServicer):
@@ -28,10 +42,11 @@ class Says(control_pb2_grpc.ControlServicer):
 
 
 @contextlib.asynccontextmanager
-async def manager(**sight: Any) -> AsyncIterator[str]:
-    server = grpc.aio.server()
+async def manager(node_id: str = OTHER, *, cluster: str = CLUSTER, **sight: Any) -> AsyncIterator[str]:
+    own, server = identity(node_id, cluster=cluster), grpc.aio.server()
     control_pb2_grpc.add_ControlServicer_to_server(Says(**sight), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    credentials = grpc.ssl_server_credentials([(own.key, own.certificate)], own.root, require_client_auth=True)
+    port = server.add_secure_port("127.0.0.1:0", credentials)
     await server.start()
     try:
         yield f"127.0.0.1:{port}"
@@ -39,8 +54,8 @@ async def manager(**sight: Any) -> AsyncIterator[str]:
         await server.stop(None)
 
 
-async def asked(*addrs: str) -> None:
-    await refuse_while_others_follow(ME, addrs, grpc.aio.insecure_channel)
+async def asked(*addrs: str, by: Identity | None = None) -> None:
+    await refuse_while_others_follow(by or identity(ME), addrs)
 
 
 async def test_one_that_follows_another_leader_refuses_it_by_name() -> None:
@@ -65,3 +80,22 @@ async def test_a_leader_whose_node_is_not_known_is_a_leader() -> None:
     async with manager(leader_raft_id=7) as led:
         with pytest.raises(ConflictError, match="switch its managers off first"):
             await asked(led)
+
+
+EXPIRED = identity(ME, began=NOW - 400 * 24 * HOUR)
+TOO_EARLY = identity(ME, began=NOW + 24 * HOUR)
+
+
+@pytest.mark.parametrize(("mine", "why"), [(EXPIRED, "has expired"), (TOO_EARLY, "is not valid yet")])
+async def test_a_manager_that_lives_and_does_not_take_this_nodes_certificate_refuses_it(
+    mine: Identity, why: str
+) -> None:
+    """1. This host was off until its certificate expired, or its clock is wrong. 2. The others went on, and cannot be asked."""
+    async with manager(leader_raft_id=7, leader_node_id=OTHER) as led:
+        with pytest.raises(ConflictError, match=f"the manager at {led} lives.*this node's certificate {why}"):
+            await asked(led, by=mine)
+
+
+async def test_neither_this_nodes_own_manager_nor_one_of_another_cluster_counts_as_one_that_does_not_tell() -> None:
+    async with manager(ME, leader_raft_id=7) as own, manager(cluster=ELSEWHERE, leader_raft_id=7) as stranger:
+        await asked(own, stranger, by=EXPIRED)
