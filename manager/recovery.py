@@ -101,7 +101,9 @@ def _first(known: Node | None, node_id: str, hostname: str, index: int, now_ns: 
         meta = Meta(version=index, created_at_ns=now_ns, updated_at_ns=now_ns)
         known = Node(id=node_id, meta=meta, description=NodeDescription(hostname=hostname), spec=NodeSpec())
     spec = replace(known.spec, desired_role=NodeRole.MANAGER)
-    return replace(known, spec=spec, role=NodeRole.MANAGER, meta=_changed(known.meta, index, now_ns))
+    return replace(
+        known, spec=spec, spec_after=known.meta.version, role=NodeRole.MANAGER, meta=_changed(known.meta, index, now_ns)
+    )
 
 
 def _changed(meta: Meta, index: int, now_ns: int) -> Meta:

@@ -66,11 +66,14 @@ class ManagerStatus(Struct, frozen=True, kw_only=True):
 
 
 class Node(Struct, frozen=True, kw_only=True):
-    """``role`` is what the node's certificate may say now; it follows ``spec.desired_role`` when that is safe."""
+    """``role`` is what the node's certificate may say now; it follows ``spec.desired_role`` when that is safe. ``spec_after`` is a version
+    from before the spec came: whoever saw a later one of the node has seen this spec.
+    """
 
     id: str
     meta: Meta = Meta()
     spec: NodeSpec = NodeSpec()
+    spec_after: int = 0
     role: NodeRole = NodeRole.WORKER
     description: NodeDescription = NodeDescription()
     status: NodeStatus = NodeStatus()

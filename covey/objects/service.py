@@ -39,11 +39,14 @@ class UpdateStatus(Struct, frozen=True, kw_only=True):
 
 
 class Service(Struct, frozen=True, kw_only=True):
-    """``spec_version`` is the ``meta.version`` at which the task-relevant spec was last changed; tasks carry a copy."""
+    """``spec_version`` is the ``meta.version`` at which the task-relevant spec was last changed; tasks carry a copy. ``spec_after`` is a
+    version from before the spec came: whoever saw a later one of the service has seen this spec.
+    """
 
     id: str
     meta: Meta = Meta()
     spec: ServiceSpec = ServiceSpec()
+    spec_after: int = 0
     previous_spec: ServiceSpec | None = None
     spec_version: int = 0
     previous_spec_version: int = 0

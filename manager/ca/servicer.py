@@ -12,7 +12,7 @@ from typing import Any
 from covey import trust
 from covey.errors import PermissionDeniedError, UnavailableError
 from covey.ids import new_id
-from covey.objects import Cluster, Node, NodeSpec
+from covey.objects import Cluster, Node, NodeSpec, replace
 from covey.states import NodeAvailability, NodeRole
 from coveypb.v1 import ca_pb2
 from manager.authorize import peer_of
@@ -62,7 +62,7 @@ class CertificateAuthority:
             now = the_cluster(tx)
             _require_same_issuer(now, cluster)
             role_of_token(now, request.token)  # it may have been rotated while an external CA signed
-            tx.create(node)
+            tx.create(replace(node, spec_after=tx.version))
 
         await self._store.update(create)
         return _response(cluster, certificate, node.id, role)

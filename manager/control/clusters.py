@@ -5,7 +5,7 @@ from covey.errors import InvalidArgumentError, StaleVersionError
 from covey.objects import Cluster, ClusterSpec, RootCA, replace
 from covey.settings import check_spec
 from manager.ca.cluster import rotated, without_signing
-from manager.control.services import OUT_OF_SEQUENCE
+from manager.control.sequence import OUT_OF_SEQUENCE
 from manager.store import Tx
 
 

@@ -5,11 +5,11 @@ Law: no demotion may cost the group its quorum; the refusal gives the numbers.
 
 from collections.abc import Sequence
 
-from covey.errors import ConflictError, StaleVersionError
+from covey.errors import ConflictError
 from covey.objects import Node, NodeSpec, replace
 from covey.states import NodeRole, NodeState
 from manager.control.names import require_labels
-from manager.control.services import OUT_OF_SEQUENCE
+from manager.control.sequence import require_seen
 from manager.revocation import revoke
 from manager.store import Member, Tx
 
@@ -17,12 +17,11 @@ from manager.store import Member, Tx
 def update(tx: Tx, ref: str, version: int, spec: NodeSpec, members: Sequence[Member]) -> str:
     """Replaces the spec; the role manager then makes the role follow."""
     node = tx.nodes.find(ref)
-    if node.meta.version != version:
-        raise StaleVersionError(OUT_OF_SEQUENCE)
+    require_seen(node, version)
     require_labels(spec.annotations)
     if node.spec.desired_role is NodeRole.MANAGER and spec.desired_role is NodeRole.WORKER:
         require_demotable(tx, node, members)
-    tx.update(replace(node, spec=spec))
+    tx.update(replace(node, spec=spec, spec_after=node.meta.version))
     return node.id
 
 

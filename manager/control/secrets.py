@@ -16,7 +16,7 @@ from covey.objects import (
     replace,
 )
 from manager.control.names import require_labels, require_secret_name
-from manager.control.services import OUT_OF_SEQUENCE
+from manager.control.sequence import OUT_OF_SEQUENCE
 from manager.store import Tx
 
 

@@ -1,14 +1,13 @@
 """Services: create, update, roll back, remove, count. Pure functions on a transaction or a view, run by the servicer."""
 
-from covey.errors import AlreadyExistsError, ConflictError, InvalidArgumentError, StaleVersionError
+from covey.errors import AlreadyExistsError, ConflictError, InvalidArgumentError
 from covey.ids import IdSource
 from covey.objects import Service, ServiceSpec, UpdateStatus, replace
 from covey.objects.base import Struct
 from covey.states import ServiceMode, TaskState, UpdateState
+from manager.control.sequence import require_seen
 from manager.control.service_spec import resolved
 from manager.store import Tx, View
-
-OUT_OF_SEQUENCE = "update out of sequence"
 
 
 class Counts(Struct, frozen=True, kw_only=True):
@@ -23,7 +22,7 @@ def create(tx: Tx, spec: ServiceSpec, new_id: IdSource) -> str:
     name = spec.annotations.name
     if tx.services.by_name(name) is not None:
         raise AlreadyExistsError(f"name conflicts with an existing object: service {name} already exists")
-    service = Service(id=new_id(), spec=stored, spec_version=1)
+    service = Service(id=new_id(), spec=stored, spec_version=1, spec_after=tx.version)
     tx.create(service)
     return service.id
 
@@ -42,6 +41,7 @@ def update(tx: Tx, ref: str, version: int, spec: ServiceSpec) -> str:
         replace(
             service,
             spec=after,
+            spec_after=service.meta.version,
             previous_spec=before,
             previous_spec_version=service.spec_version,
             spec_version=service.meta.version + 1 if remade else service.spec_version,
@@ -63,6 +63,7 @@ def roll_back(tx: Tx, ref: str, version: int, now_ns: int) -> str:
         replace(
             service,
             spec=resolved(tx, service.previous_spec),
+            spec_after=service.meta.version,
             spec_version=service.previous_spec_version,
             previous_spec=service.spec,
             previous_spec_version=service.spec_version,
@@ -91,8 +92,7 @@ def counts(view: View, service: Service) -> Counts:
 
 def _current(tx: Tx, ref: str, version: int) -> Service:
     service = tx.services.find(ref)
-    if service.meta.version != version:
-        raise StaleVersionError(OUT_OF_SEQUENCE)
+    require_seen(service, version)
     return service
 
 

@@ -117,6 +117,7 @@ def _answer_failure(
         return replace(
             service,
             spec=previous,
+            spec_after=service.meta.version,
             spec_version=service.previous_spec_version,
             previous_spec=None,
             previous_spec_version=0,

@@ -46,10 +46,11 @@ from covey.objects import (
     TaskSpec,
     TaskStatus,
     UpdateConfig,
+    UpdateStatus,
     replace,
 )
 from covey.overlay import MTU_OPTION
-from covey.states import MountType, NodeRole, NodeState, ServiceMode, TaskState
+from covey.states import MountType, NodeAvailability, NodeRole, NodeState, ServiceMode, TaskState, UpdateState
 from coveypb.v1 import control_pb2
 from manager.ca.cluster import new_cluster
 from manager.control import nodes, services
@@ -261,6 +262,20 @@ async def test_an_update_from_a_stale_version_is_out_of_sequence(control: Contro
     assert code_of(StaleVersionError("")).name == "ABORTED"
 
 
+async def test_what_the_cluster_notes_on_a_service_stands_in_no_updates_way(control: Control, store: Store) -> None:
+    """1. A client reads the service. 2. Its update makes progress. 3. The client writes what it made of what it read."""
+    created = await create(control, service_spec())
+    for _ in range(2):
+        noted = store.view().services.get(created.id)
+        status = UpdateStatus(state=UpdateState.UPDATING)
+        await store.update(lambda tx, noted=noted, status=status: tx.update(replace(noted, update_status=status)))
+    after = await update(control, "web", created.meta.version, replace(service_spec(), replicas=3))
+    assert after.spec.replicas == 3
+    for unseen in (created.meta.version - 1, after.meta.version + 1):
+        with pytest.raises(StaleVersionError):
+            await update(control, "web", unseen, service_spec())
+
+
 async def test_only_what_tasks_are_made_from_makes_a_new_spec_version_and_a_rollback_goes_back(
     control: Control,
 ) -> None:
@@ -372,6 +387,18 @@ def manager(name: str, **more: Any) -> Node:
 
 def members(*names: str, down: tuple[str, ...] = ()) -> tuple[Member, ...]:
     return tuple(Member(raft_id=n + 1, node_id=name, reachable=name not in down) for n, name in enumerate(names))
+
+
+async def test_a_nodes_status_stands_in_no_updates_way_and_another_spec_does(store: Store) -> None:
+    """A promotion of a host that has just died: its status changes while the client thinks."""
+    await store.update(lambda tx: tx.create(Node(id="n")))
+    read = store.view().nodes.find("n")
+    await store.update(lambda tx: tx.update(replace(read, status=NodeStatus(state=NodeState.DOWN))))
+    drained = NodeSpec(availability=NodeAvailability.DRAIN)
+    await store.update(lambda tx: nodes.update(tx, "n", read.meta.version, drained, ()))
+    with pytest.raises(StaleVersionError):
+        await store.update(lambda tx: nodes.update(tx, "n", read.meta.version, NodeSpec(), ()))
+    assert store.view().nodes.find("n").spec == drained
 
 
 async def demote(store: Store, name: str, group: tuple[Member, ...]) -> None:
