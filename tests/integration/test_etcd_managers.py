@@ -76,6 +76,21 @@ async def wrote(host: ManagerHost, name: str) -> bool:
     return True
 
 
+async def test_a_cluster_moves_from_etcd_to_its_managers_disks_by_a_backup(etcd: EtcdCluster) -> None:
+    async with cluster(etcd, "moves") as (one, (host,)):
+        await host.call("CreateSecret", secret("pw"))
+        before = await host.call("GetCluster", control_pb2.GetClusterRequest())
+        path, key = await host.backup()
+        await host.kill()
+        alone = one.here.manager()
+        alone.vault.backup_key = key
+        await alone.start("restore", restore_path=str(path))
+        after = await alone.call("GetCluster", control_pb2.GetClusterRequest())
+        assert (after.id, after.root_ca.cert) == (before.id, before.root_ca.cert)
+        assert await names(alone) == {"pw"}
+        assert await wrote(alone, "later")
+
+
 async def test_a_leader_that_stands_still_is_replaced_and_writes_nothing_when_it_wakes(etcd: EtcdCluster) -> None:
     """1. Clients write through the leader. 2. It stands still for longer than its lease. 3. Another leads and writes. 4. It wakes with
     their calls in its hands. 5. It follows, and what its clients were told is what is there.

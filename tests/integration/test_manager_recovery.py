@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from integration.manager_world import ManagerHost, World, eventually, world
@@ -145,7 +144,7 @@ async def test_a_backup_is_not_restored_beside_a_manager_that_lives() -> None:
     """1. One of three managers loses its disk. 2. Its operator restores last night's backup on it. 3. The healthy majority would end."""
     async with three() as (here, hosts):
         lost, *others = hosts
-        path, key = await backed_up(others[0])
+        path, key = await others[0].backup()
         await lost.kill()
         leader = await here.leader()
         await leader.call("CreateConfig", config_of("after-the-backup"))
@@ -164,17 +163,6 @@ async def test_a_backup_is_not_restored_beside_a_manager_that_lives() -> None:
         await lost.kill()
         await lost.start("restore", restore_path=str(path))
         assert await configs(lost) == set()
-
-
-async def backed_up(host: ManagerHost) -> tuple[Path, str]:
-    """A backup that this manager takes now, and its key."""
-    path, key = host.folder.parent / "backup", ""
-    async with host.control() as stub:
-        with path.open("wb") as file:
-            async for part in stub.Backup(control_pb2.BackupRequest(own_key=True), timeout=20):
-                key += part.key
-                file.write(part.data)
-    return path, key
 
 
 async def test_a_removed_member_is_refused_by_those_who_know_the_group_from_a_snapshot_alone() -> None:
