@@ -2,7 +2,8 @@
 
 A node's Ready is taken by `ready` (what may leave at once goes on the wire) and finished by `sync` (the write is done: the
 rest leaves, committed entries are applied); `process` is both. Messages wait on the wire until `deliver` or `drop`.
-`settle` runs all nodes until nothing moves. Nodes that are `cut` off lose every message from and to them.
+`settle` runs all nodes until nothing moves. Nodes that are `cut` off lose every message from and to them. `restart` after a `crash`
+finds what was flushed: a commit index that rose with no entry to write is lost, as `manager.raft.disk` loses it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from manager.raft.core import (
     ConfState,
     Entry,
     EntryKind,
+    HardState,
     MemoryStorage,
     Message,
     MessageKind,
@@ -49,6 +51,7 @@ class Script:
     def __init__(self) -> None:
         self.nodes: dict[int, RawNode] = {}
         self.disks: dict[int, MemoryStorage] = {}
+        self.flushed: dict[int, HardState] = {}
         self.pending: dict[int, Ready] = {}
         self.wire: list[Message] = []
         self.held: list[Message] = []
@@ -88,6 +91,8 @@ class Script:
 
     def _start(self, node: int) -> None:
         disk = self.disks[node]
+        flushed = self.flushed.setdefault(node, HardState())
+        disk.set_hard_state(HardState(flushed.term, flushed.vote, max(flushed.commit, disk.snapshot_index)))
         applied = disk.snapshot().metadata.index if disk.first_index() > 1 else 0
         self.conf[node] = disk.initial_state()[1]
         self.nodes[node] = RawNode(Config(id=node, random=Spread(node), applied=applied, **self.options), disk)
@@ -162,6 +167,8 @@ class Script:
             disk.append(ready.entries)
             if ready.hard_state:
                 disk.set_hard_state(ready.hard_state)
+            if ready.must_sync:
+                self.flushed[node] = disk.initial_state()[0]
             for message in ready.messages_after_sync:
                 self.say(f"{node}: sends {show(message)}")
             self._send(ready.messages_after_sync)

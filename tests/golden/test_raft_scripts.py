@@ -26,4 +26,4 @@ def test_the_core_tells_the_story(path: Path) -> None:
 
 
 def test_there_are_stories() -> None:
-    assert len(SCRIPTS) >= 33
+    assert len(SCRIPTS) >= 34

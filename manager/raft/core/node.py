@@ -6,8 +6,9 @@ The driver's loop, and its contract:
 2. `ready = node.ready()` while `node.has_ready()`. There is one `Ready` at a time, until `advance`; messages and ticks may
    be fed in between.
 3. Send `ready.messages` at once, also before or during the write.
-4. Make durable, in this order: `snapshot`, `entries`, `hard_state` (one fdatasync for the latter two; none is needed when
-   `must_sync` is false). Put the same into the `Storage`. Entries replace those of the same and higher indexes.
+4. Make durable `snapshot`, then `entries` and the latest `hard_state` as one unit that a crash leaves whole or not at all: the
+   commit index counts these entries in. Nothing need be written when `must_sync` is false. Put the same into the `Storage`.
+   Entries replace those of the same and higher indexes.
 5. Only then send `ready.messages_after_sync`.
 6. Restore `snapshot` into the state machine, then apply `committed` in order; these are durable here already, so applying
    may also begin before the write. For a CONF_CHANGE entry call `apply_conf_change` and keep its result for snapshots.

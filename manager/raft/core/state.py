@@ -83,8 +83,10 @@ class RaftState:
 
     @property
     def hard_state(self) -> HardState:
-        """`commit` stays within what is stable, so that a torn write cannot leave it beyond the end of the log."""
-        return HardState(self.term, self.vote, min(self.log.committed, self.log.stable_index))
+        """`commit` counts in the entries that are written with it, in one unit. A log on a disk that holds a membership change thus knows
+        there that the change before is committed: without, a start could elect by a membership two changes old.
+        """
+        return HardState(self.term, self.vote, self.log.committed)
 
     @property
     def soft_state(self) -> SoftState:
