@@ -124,6 +124,16 @@ class PeerLink:
         if not _is_news(message):
             self._urgent.set()
 
+    def close(self) -> None:
+        """The link is of no more use. A snapshot in it is lost, also one that the link's task never saw."""
+        self._end_snapshot(ok=False)
+
+    def _end_snapshot(self, *, ok: bool) -> None:
+        """Each snapshot is reported once: until then the core sends the peer nothing else."""
+        if self._snapshot:
+            self._snapshot = None
+            self._listener.snapshot_sent(self.member.raft_id, ok=ok)
+
     async def run(self) -> None:
         """Both streams, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
@@ -202,8 +212,8 @@ class PeerLink:
 
     async def _send_snapshots(self) -> None:
         while True:
-            self._snapshot_wake.clear()
             await self._snapshot_wake.wait()
+            self._snapshot_wake.clear()
             message = self._snapshot
             if message is None or message.snapshot is None:
                 continue
@@ -216,8 +226,7 @@ class PeerLink:
             except (aio.AioRpcError, asyncio.InvalidStateError, TimeoutError, OSError, StorageError) as error:
                 log.warning("sending a snapshot to the manager at %s failed: %r", self.member.addr, error)
             finally:
-                self._snapshot = None
-                self._listener.snapshot_sent(self.member.raft_id, ok=ok)
+                self._end_snapshot(ok=ok)
 
     async def _send_snapshot(self, message: Message, reader: SnapshotReader) -> None:
         async with connection(self.member.addr, self._credentials) as channel:

@@ -117,7 +117,7 @@ class Transport:
             self._tasks[raft_id] = self._group.create_task(self._links[raft_id].run(), name=f"raft peer {raft_id:x}")
 
     def _drop(self, raft_id: int) -> None:
-        del self._links[raft_id]
+        self._links.pop(raft_id).close()
         task = self._tasks.pop(raft_id, None)
         if task:
             task.cancel()
