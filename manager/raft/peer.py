@@ -19,8 +19,9 @@ import grpc
 from grpc import aio
 
 from coveypb.v1 import raft_pb2, raft_pb2_grpc
-from manager.raft.core import Message, MessageKind, Snapshot
+from manager.raft.core import Message, MessageKind
 from manager.raft.errors import StorageError
+from manager.raft.snapshot_stream import Patience, send_snapshot
 from manager.raft.snapshots import SnapshotReader
 from manager.raft.wire import message_bytes, message_to_wire
 from manager.store.consensus import Member
@@ -35,7 +36,6 @@ _BACKOFF_SECONDS = (0.1, 1.0)
 _CONNECT_SECONDS = 2.0
 _WRITE_SECONDS = 5.0
 _SILENCE_SECONDS = 3.0
-_SNAPSHOT_SECONDS = 600.0
 _NEWS_SECONDS = 0.002
 """How long a commit index alone waits for something to travel with; a write that follows at once then costs half the messages."""
 
@@ -84,9 +84,11 @@ class PeerLink:
         open_snapshot: Callable[[int], Awaitable[SnapshotReader]],
         *,
         own: tuple[int, str] = (0, ""),
+        patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
         """``own`` are the sender's raft id and address."""
         self.member = member
+        self._patience = patience
         self._own = own
         self.connected = False
         self._cluster_id = cluster_id
@@ -219,22 +221,14 @@ class PeerLink:
                 continue
             ok = False
             try:
-                async with asyncio.timeout(_SNAPSHOT_SECONDS):
-                    with await self._open_snapshot(message.snapshot.metadata.index) as reader:
-                        await self._send_snapshot(message, reader)
+                opening = self._open_snapshot(message.snapshot.metadata.index)
+                connecting = connection(self.member.addr, self._credentials)
+                await send_snapshot(self._cluster_id, message, opening, connecting, self._patience)
                 ok = True
             except (aio.AioRpcError, asyncio.InvalidStateError, TimeoutError, OSError, StorageError) as error:
                 log.warning("sending a snapshot to the manager at %s failed: %r", self.member.addr, error)
             finally:
                 self._end_snapshot(ok=ok)
-
-    async def _send_snapshot(self, message: Message, reader: SnapshotReader) -> None:
-        async with connection(self.member.addr, self._credentials) as channel:
-            call: Any = raft_pb2_grpc.RaftStub(channel).SendSnapshot()
-            async for chunk in snapshot_chunks(self._cluster_id, message, reader):
-                await call.write(chunk)
-            await call.done_writing()
-            await call
 
 
 def _is_news(message: Message) -> bool:
@@ -250,17 +244,3 @@ def _overtakes(message: Message, before: Message) -> bool:
         and (message.term, message.log_term, message.index) == (before.term, before.log_term, before.index)
         and message.commit >= before.commit
     )
-
-
-async def snapshot_chunks(
-    cluster_id: str, message: Message, reader: SnapshotReader
-) -> AsyncIterator[raft_pb2.RaftSnapshotChunk]:
-    """The snapshot may be a newer one than the message names; its own metadata goes along. One piece at a time is in memory."""
-    head = Message(message.kind, message.to, message.from_, message.term, snapshot=Snapshot(reader.metadata))
-    sent, last = 0, False
-    while not last:
-        piece = await asyncio.to_thread(reader.read)
-        wire = None if sent else message_to_wire(head)
-        sent += len(piece)
-        last = sent == reader.size
-        yield raft_pb2.RaftSnapshotChunk(cluster_id=cluster_id, message=wire, data=piece, last=last)

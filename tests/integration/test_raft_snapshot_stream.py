@@ -1,0 +1,163 @@
+"""Snapshots over a real connection that goes deaf, or to a peer that never answers: given up, reported, and sent anew."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc import aio
+from integration.raft_world import CLUSTER
+
+from covey.states import NodeRole
+from coveypb.v1 import raft_pb2, raft_pb2_grpc
+from manager.ca import certificates
+from manager.raft.core import ConfState, Message, MessageKind, Snapshot, SnapshotMeta
+from manager.raft.peer import PeerLink
+from manager.raft.sealing import KeyRing
+from manager.raft.snapshot_stream import Patience
+from manager.raft.snapshots import SnapshotFolder
+from manager.store import Member
+
+pytestmark = pytest.mark.timeout(60)
+SIZE = 24 << 20
+META = SnapshotMeta(9, 2, ConfState((1, 2)))
+SNAPSHOT = Message(MessageKind.SNAPSHOT, 2, 1, 2, snapshot=Snapshot(META))
+IMPATIENT = Patience(piece_seconds=1, answer_seconds=1, answer_seconds_per_mib=0.1)
+
+
+class Peer(raft_pb2_grpc.RaftServicer):
+    """Takes messages and snapshots, and answers to these when ``answers`` is set."""
+
+    def __init__(self) -> None:
+        self.received: list[int] = []
+        self.answers = asyncio.Event()
+        self.answers.set()
+
+    async def Exchange(self, request_iterator: AsyncIterator[Any], _context: Any) -> Any:  # noqa: N802 - gRPC's name
+        async for _ in request_iterator:
+            pass
+        return raft_pb2.RaftExchangeResponse()
+
+    async def SendSnapshot(self, request_iterator: AsyncIterator[Any], _context: Any) -> Any:  # noqa: N802 - gRPC's name
+        self.received.append(sum([len(chunk.data) async for chunk in request_iterator]))
+        await self.answers.wait()
+        return raft_pb2.RaftExchangeResponse()
+
+
+class Wire:
+    """Passes connections on. From ``deafen`` on the bytes of those that there are go nowhere, and no end of them is told."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._open: set[asyncio.Event] = set()
+        self.passed = 0
+        self.deaf_after: int | None = None
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        deaf = asyncio.Event()
+        self._open.add(deaf)
+        try:
+            await asyncio.gather(self._pipe(reader, back, deaf), self._pipe(there, writer, deaf))
+        finally:
+            back.close()
+            writer.close()
+
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, deaf: asyncio.Event) -> None:
+        while data := await reader.read(1 << 16):
+            self.passed += len(data)
+            if self.deaf_after is not None and self.passed > self.deaf_after:
+                self.deaf_after = None
+                for one in self._open:
+                    one.set()
+            if not deaf.is_set():
+                writer.write(data)
+                await writer.drain()
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.snapshots: asyncio.Queue[bool] = asyncio.Queue()
+
+    def unreachable(self, peer: int) -> None: ...
+
+    def snapshot_sent(self, peer: int, *, ok: bool) -> None:
+        self.snapshots.put_nowait(ok)
+
+    def told_removed(self) -> None: ...
+
+
+class Ends:
+    """A link, the wire that it goes over, and the peer."""
+
+    def __init__(self, link: PeerLink, wire: Wire, peer: Peer, listener: Listener) -> None:
+        self._link, self.wire, self.peer, self._listener = link, wire, peer, listener
+
+    async def send(self) -> bool:
+        """Whether a snapshot got through, as the link reports it."""
+        self._link.send(SNAPSHOT)
+        async with asyncio.timeout(20):
+            return await self._listener.snapshots.get()
+
+
+@asynccontextmanager
+async def ends(folder: Path) -> AsyncIterator[Ends]:
+    root = certificates.create_root(CLUSTER, time.time_ns())
+    key, request = certificates.new_request()
+    cert = certificates.issue(
+        root, request, node_id="b", role=NodeRole.MANAGER, cluster_id=CLUSTER, now_ns=time.time_ns(), life_ns=10**14
+    )
+    snapshots = SnapshotFolder(folder, KeyRing.of(bytes(32)))
+    snapshots.save(Snapshot(META, os.urandom(SIZE)))
+
+    async def opened(index: int) -> Any:
+        return snapshots.reader(index)
+
+    peer, listener = Peer(), Listener()
+    server = aio.server()
+    raft_pb2_grpc.add_RaftServicer_to_server(peer, server)
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, cert)]))
+    await server.start()
+    wire = Wire(port)
+    proxy = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
+    addr = f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+    link = PeerLink(
+        Member(raft_id=2, node_id="b", addr=addr),
+        CLUSTER,
+        lambda: grpc.ssl_channel_credentials(root.cert),
+        listener,
+        opened,
+        patience=IMPATIENT,
+    )
+    running = asyncio.create_task(link.run())
+    try:
+        yield Ends(link, wire, peer, listener)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        proxy.close()
+        await server.stop(None)
+
+
+async def test_a_snapshot_whose_connection_goes_deaf_is_given_up_and_sent_over_a_new_one(tmp_path: Path) -> None:
+    """1. A quarter of a snapshot is there when its connection passes nothing on any more, and no end of it is told, as when a cable is cut.
+    2. The link gives it up and says so. 3. The next one goes over a new connection.
+    """
+    async with ends(tmp_path) as here:
+        here.wire.deaf_after = SIZE // 4
+        assert not await here.send()
+        assert await here.send()
+        assert here.peer.received[-1] == SIZE
+
+
+async def test_a_peer_that_takes_a_snapshot_and_never_answers_is_given_up(tmp_path: Path) -> None:
+    async with ends(tmp_path) as here:
+        here.peer.answers.clear()
+        assert not await here.send()
+        here.peer.answers.set()
+        assert await here.send()
