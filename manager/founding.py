@@ -9,6 +9,8 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from covey import unlockkey
 from covey.clock import wall_clock
 from covey.errors import ConflictError, UnavailableError
@@ -74,6 +76,7 @@ def open_keys(config: ManagerConfig, restored: Restored | None = None, hand: Han
     """
     path = config.manager_dir / file.NAME
     begins = not swap.has_state(config.manager_dir / "raft")
+    rejoins = begins and config.mode is ManagerMode.JOIN
     if begins and config.mode is ManagerMode.BOOTSTRAP:
         keys = _founders_keys(config, path, hand)
     elif restored is not None:
@@ -82,7 +85,7 @@ def open_keys(config: ManagerConfig, restored: Restored | None = None, hand: Han
         known = file.read(path, hand().unlock_keys if file.is_locked(path) else ())
         if known is None and not begins:
             raise StorageError(f"{path} is gone, and the log is sealed with what was in it: put it back from a copy")
-        keys = known or _first_keys(path, "")
+        keys = _first_keys(path, "") if known is None else _of_no_version(path, known) if rejoins else known
     if keys.unlock_key:
         keep_out_of_dumps()
     return KeyKeeper(path, config.identity_dir / "node.key", keys, tell)
@@ -110,6 +113,14 @@ def _first_keys(path: Path, unlock_key: str) -> Keys:
         tell(unlock_key)
     keys = file.new(unlock_key)
     file.write(path, keys)
+    return keys
+
+
+def _of_no_version(path: Path, known: Keys) -> Keys:
+    """The keys of a membership that is over, for the next one: the cluster's object may have a lower version now, if it was restored."""
+    keys = msgspec.structs.replace(known, version=0)
+    if keys != known:
+        file.write(path, keys)
     return keys
 
 

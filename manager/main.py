@@ -7,6 +7,7 @@ it with a sentence as its last line on standard error.
 
 import argparse
 import asyncio
+import contextlib
 import functools
 import logging
 import signal
@@ -77,12 +78,16 @@ class Manager:
             store_key=engine.key_service(self._is_manager),
         )
         self._listeners = Listeners(config, identity, self._store, self._store.consensus, services)
+        self._is_current = config.mode is not ManagerMode.JOIN
 
     def _is_manager(self, node_id: str) -> bool:
         node = self._store.view().nodes.get(node_id)
         return node is not None and node.role is NodeRole.MANAGER
 
     def _wanted(self) -> Wanted | None:
+        """A newcomer has no version by which it could tell what was true once, so it follows nothing before it has the present state."""
+        if not self._is_current:
+            return None
         for cluster in self._store.view().clusters:
             return Wanted(unlock_key=cluster.unlock_key, version=cluster.meta.version, replayed=self._engine.replays)
         return None
@@ -128,11 +133,18 @@ class Manager:
                                 break
                     while not len(self._store.view().clusters):  # noqa: ASYNC110 - a restored snapshot is no commit
                         await asyncio.sleep(0.02)
+                    await self._become_current()
             except TimeoutError:
                 raise DeadlineError(f"no leader was found and no state received within {_READY_SECONDS:g} s") from None
             await self._keeper.wait_safe()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
+
+    async def _become_current(self) -> None:
+        while not self._is_current:
+            with contextlib.suppress(DeadlineError):
+                await self._store.consensus.read_index()
+                self._is_current = True
 
 
 async def _asked_to_stop() -> None:

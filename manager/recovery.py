@@ -16,7 +16,7 @@ from covey.states import NodeRole, NodeState
 from manager.raft.core import ConfChange, Entry, EntryKind
 from manager.store import Member, applying
 from manager.store import log as store_log
-from manager.store.schema import NODES
+from manager.store.schema import CLUSTERS, NODES
 from manager.store.view import View
 
 LEAP = 1 << 32
@@ -74,9 +74,11 @@ def begin(
     """The group of the node ``node_id`` alone, whose manager is at ``addr`` (HOST:PORT) on a host with the address ``host``.
 
     The node is a manager whatever the store said of it. Other nodes stay as they are, to be found again; but one that had this host's
-    address was this host, and is DOWN, for it cannot come back.
+    address was this host, and is DOWN, for it cannot come back. The cluster's object is newer than all that managers of before followed.
     """
     index = last_index + LEAP
+    for cluster in view.clusters:
+        view = view.put(CLUSTERS, cluster.id, replace(cluster, meta=_changed(cluster.meta, index, now_ns)))
     for node in view.nodes:
         if host and node.id != node_id and node.status.addr == host and node.status.state is not NodeState.DOWN:
             view = view.put(NODES, node.id, _replaced(node, index, now_ns))

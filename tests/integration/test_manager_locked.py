@@ -7,12 +7,11 @@ import random
 import shutil
 import subprocess
 import time
-from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 from cryptography.hazmat.primitives import serialization
+from integration.locked_managers import SPEC, keys_path, opens, settled, unlock_key, update
 from integration.manager_world import ManagerHost, eventually, world
 
 from covey import codec, unlockkey
@@ -25,7 +24,6 @@ from tests.etcd_server import etcd_cluster
 
 LOCKED_EXIT_CODE = 4
 ROUNDS = 4
-SPEC = {"annotations": {"name": "default"}, "auto_lock": True, "raft": {"snapshot_interval": 40}}
 
 
 async def write(host: ManagerHost, written: list[str]) -> None:
@@ -42,29 +40,6 @@ async def write(host: ManagerHost, written: list[str]) -> None:
 
 async def names(host: ManagerHost) -> set[str]:
     return {one.spec.annotations.name for one in (await host.call("ListSecrets", control_pb2.ListRequest())).secrets}
-
-
-async def unlock_key(host: ManagerHost) -> str:
-    return str((await host.call("GetUnlockKey", control_pb2.GetUnlockKeyRequest())).unlock_key)
-
-
-async def update(host: ManagerHost, **changes: Any) -> None:
-    cluster = await host.call("GetCluster", control_pb2.GetClusterRequest())
-    await host.call("UpdateCluster", control_pb2.UpdateClusterRequest(version=cluster.meta.version, **changes))
-
-
-def keys_path(host: ManagerHost) -> Path:
-    return host.folder / "state" / "manager" / "keys"
-
-
-def settled(host: ManagerHost, key: str) -> bool:
-    """Whether everything lies under this unlock key and one data key."""
-    try:
-        keys = file.read(keys_path(host), (key,) if key else ())
-    except file.LockedError:
-        return False
-    lying = sealed_with((host.folder / "state" / "identity" / "node.key").read_bytes())
-    return keys is not None and not keys.old and keys.unlock_key == key and lying == (keys.ring.current if key else 0)
 
 
 async def test_keys_rotate_under_writes_and_a_kill_at_any_moment_loses_nothing() -> None:
@@ -199,13 +174,6 @@ async def test_a_rotation_waits_for_room_instead_of_ending_a_manager_that_has_li
 
 async def command(*words: str) -> None:
     await asyncio.to_thread(subprocess.run, words, check=True, timeout=30)
-
-
-def opens(host: ManagerHost, key: str) -> bool:
-    try:
-        return file.read(keys_path(host), (key,)) is not None
-    except file.LockedError:
-        return False
 
 
 async def test_with_etcd_the_key_of_the_store_is_locked_and_rotates_too() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from covey import unlockkey
 from covey.objects import Annotations, Cluster, Config, ConfigSpec, Meta, Node
 from covey.states import NodeRole, NodeState
 from manager import backup, refounding, restoring, swap
@@ -15,6 +16,7 @@ from manager.ca.cluster import new_cluster
 from manager.config import ManagerConfig, ManagerMode
 from manager.founding import first_view, open_keys
 from manager.keys import file
+from manager.keys.handed import Handed
 from manager.raft.core import ChangeKind, ConfChange, Entry, EntryKind, HardState
 from manager.raft.disk import Disk, Identity, found_group, read_identity
 from manager.raft.sealing import KeyRing
@@ -114,7 +116,25 @@ def test_founding_anew_keeps_the_whole_log_and_ends_every_membership_of_before(t
     assert raft_id not in beginning.retired
     assert names == {"two", "three", "five"}, "what is not known to be committed may have been acknowledged"
     assert view.nodes.get("n1").role is NodeRole.MANAGER
+    assert [one.meta.version for one in view.clusters] == [5 + LEAP], "managers of before follow what it says"
     assert sorted(path.name for path in config.manager_dir.iterdir()) == ["raft"]
+
+
+@pytest.mark.parametrize("unlock_key", ["", unlockkey.generate()], ids=["plain", "locked"])
+def test_keys_of_a_membership_that_is_over_seal_the_next_one_and_name_no_version_of_the_cluster(
+    tmp_path: Path, unlock_key: str
+) -> None:
+    """A cluster that was restored may have lower versions than its managers of before have followed."""
+    config = config_in(tmp_path, ManagerMode.JOIN)
+    path = config.manager_dir / file.NAME
+    before = file.settled(file.rotated(file.new(), unlock_key, 77))
+    file.write(path, before)
+    handed = (unlock_key,) if unlock_key else ()
+    keeper = open_keys(config, hand=lambda: Handed(unlock_keys=handed))
+    keys = file.read(path, handed)
+    assert keys is not None
+    assert (keys.version, keys.unlock_key, keeper.unlock_key) == (0, unlock_key, unlock_key)
+    assert keeper.ring == keys.ring == before.ring, "they open the log that was put aside"
 
 
 def test_a_crash_before_any_step_of_founding_anew_leaves_one_of_both_states(tmp_path: Path) -> None:
