@@ -13,7 +13,7 @@ import msgspec
 
 from covey.backup import BackupError, Head
 from covey.clock import wall_clock
-from covey.errors import ConflictError
+from covey.errors import ConflictError, UnavailableError
 from covey.ids import new_id
 from covey.objects import Cluster
 from covey.states import NodeRole
@@ -74,7 +74,7 @@ async def restore(config: ManagerConfig, keeper: KeyKeeper, restored: Restored) 
     if restored.view.nodes.get(node_id) is not None:
         raise ConflictError(f"node {node_id} is in the backup: a restored cluster begins with a new node")
     key, request = certificates.new_request()
-    certificate = await Signer().sign(cluster, request, node_id, NodeRole.MANAGER)
+    certificate = await _signed(cluster, request, node_id)
     beginning = begin(
         restored.view,
         node_id=node_id,
@@ -90,3 +90,16 @@ async def restore(config: ManagerConfig, keeper: KeyKeeper, restored: Restored) 
     write_identity(config.identity_dir, certificate=certificate, key=keeper.lying(key), root=cluster.root_ca.cert)
     refounding.write(config, keeper.ring, cluster.id, beginning)
     log.warning("cluster %s is restored as of version %d, with node %s", cluster.id, restored.head.version, node_id)
+
+
+async def _signed(cluster: Cluster, request: bytes, node_id: str) -> bytes:
+    """This host has no certificate to show, which is what an external CA goes by."""
+    try:
+        return await Signer().sign(cluster, request, node_id, NodeRole.MANAGER)
+    except UnavailableError as error:
+        raise UnavailableError(
+            f"the key of this cluster's root is with an external CA, which must sign the certificate of the manager that begins: "
+            f"{error.message}. A host that restores has no certificate to show it: for as long as the restore takes, let the CA answer "
+            "at that address without asking for one (cfssl serve without -mutual-tls-ca), on a network that this host alone reaches; "
+            "nothing was changed, try again then"
+        ) from error

@@ -51,11 +51,11 @@ def prepare(
         (folder / name).write_bytes(data)
 
 
-def command(folder: Path, addr: str, port: int) -> list[str]:
-    """It says "Now listening" on standard error."""
+def command(folder: Path, addr: str, port: int, *, mutual: bool = True) -> list[str]:
+    """It says "Now listening" on standard error. Not ``mutual``: it asks for no client's certificate."""
     files = {
         "-ca": "ca.pem", "-ca-key": "ca.key", "-config": "policy.json",
-        "-tls-cert": "tls.pem", "-tls-key": "tls.key", "-mutual-tls-ca": "clients.pem",
+        "-tls-cert": "tls.pem", "-tls-key": "tls.key", **({"-mutual-tls-ca": "clients.pem"} if mutual else {}),
     }  # fmt: skip
     options = [word for flag, name in files.items() for word in (flag, str(folder / name))]
     return ["cfssl", "serve", "-address", addr, "-port", str(port), *options]

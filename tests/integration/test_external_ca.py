@@ -14,6 +14,7 @@ import pytest
 from external_ca import command, prepare
 from integration.kept_members import cluster_of, complete, kept_cluster, nodes, rotate, update, worker
 from integration.manager_world import eventually, free_port
+from integration.restored_managers import backup, restore
 
 from covey import trust
 from covey.clock import HOUR
@@ -24,12 +25,16 @@ from manager.ca.certificates import RootPair
 
 
 @contextlib.asynccontextmanager
-async def cfssl(folder: Path, root: RootPair, clients: bytes, *, usages: Sequence[str] = ()) -> AsyncIterator[str]:
-    """A real cfssl that signs for the root and takes requests from whoever the ``clients`` roots vouch for; its URL."""
+async def cfssl(
+    folder: Path, root: RootPair, clients: bytes, *, usages: Sequence[str] = (), port: int = 0, mutual: bool = True
+) -> AsyncIterator[str]:
+    """A real cfssl that signs for the root and takes requests from whoever the ``clients`` roots vouch for, or, not ``mutual``, from
+    anybody; its URL.
+    """
     prepare(folder, root, clients, usages)
-    port = free_port("127.0.0.1")
+    port = port or free_port("127.0.0.1")
     with (folder / "log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(*command(folder, "127.0.0.1", port), stderr=log)
+        process = await asyncio.create_subprocess_exec(*command(folder, "127.0.0.1", port, mutual=mutual), stderr=log)
     try:
         await eventually("cfssl serves", lambda: b"Now listening" in (folder / "log").read_bytes())
         yield f"https://127.0.0.1:{port}/api/v1/cfssl/sign"
@@ -109,3 +114,26 @@ async def test_while_the_external_ca_is_away_joining_says_so_and_all_else_goes_o
         await update(host, lambda ca: replace(ca, signing_cert=root.cert, signing_key=root.key))
         joined = await worker(world, host, group)
         assert joined.identities.require().issuer == first.identities.require().issuer
+
+
+async def test_a_restore_says_that_the_external_ca_must_ask_for_no_certificate_meanwhile_and_then_comes_up(
+    tmp_path: Path,
+) -> None:
+    """A host that is in no cluster has none to show, so a CA that runs as the guide says refuses it."""
+    root, port, path = certificates.create_root("outside", time.time_ns()), free_port("127.0.0.1"), tmp_path / "backup"
+    async with kept_cluster() as (world, (host,), (first,), group):
+        own = (await cluster_of(host)).root_ca.cert
+        async with cfssl(tmp_path / "ca", root, own + root.cert, port=port) as url:
+            await update(host, to(root, url))
+            await eventually("the rotation is complete", lambda: complete(host))
+            key = await backup(host, path)
+            await first.end()
+            await host.kill()
+            with pytest.raises(AssertionError, match=r"without -mutual-tls-ca.*nothing was changed"):
+                await restore(world, path, key)
+        async with cfssl(tmp_path / "open", root, b"", port=port, mutual=False):
+            restored = await restore(world, path, key)
+        assert (await cluster_of(restored)).root_ca.cert == root.cert
+        async with cfssl(tmp_path / "again", root, root.cert, port=port):
+            joined = await worker(world, restored, group)
+            assert joined.identities.require().issuer == trust.name_and_key(root.cert)

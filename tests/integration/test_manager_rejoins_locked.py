@@ -1,11 +1,11 @@
 """A manager that begins another membership follows the cluster's lock as it is now, whatever its file of keys says of the membership before."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 from integration.locked_managers import SPEC, keys_path, opens, settled, unlock_key, update
-from integration.manager_world import ManagerHost, World, eventually, world
+from integration.manager_world import ManagerHost, eventually, world
+from integration.restored_managers import backup, restore
 
 from covey import codec
 from covey.objects import ClusterSpec
@@ -16,24 +16,6 @@ from manager.recovery import LEAP
 from node.manager_files import end_office
 
 pytestmark = pytest.mark.timeout(180)
-
-
-async def backup(host: ManagerHost, path: Path) -> str:
-    """Its key."""
-    key = data = b""
-    async with host.control() as stub:
-        async for part in stub.Backup(control_pb2.BackupRequest(own_key=True)):
-            key, data = key + part.key.encode(), data + part.data
-    path.write_bytes(data)
-    return key.decode()
-
-
-async def restore(here: World, path: Path, key: str) -> ManagerHost:
-    host = here.manager()
-    host.vault.backup_key = key
-    await host.start("restore", restore_path=str(path))
-    host.vault.backup_key = ""
-    return host
 
 
 async def come_back(host: ManagerHost, to: ManagerHost) -> None:
