@@ -20,6 +20,7 @@ from cli.service.wait import INTERRUPTED, POLL_SECONDS, Patience
 from covey.errors import CoveyError, InvalidArgumentError
 
 MAX_NAMED = 5
+BACK_UP_AGAIN = "Take a backup now (covey swarm backup): one from before brings the old root back, which no node that has rotated accepts."
 
 
 class RootProgress(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +108,8 @@ def ca(
         sys.exit(code)
     if not quiet:
         _show(daemon)
+        if _root(daemon.get("/swarm")) != _root(cluster):
+            click.echo(BACK_UP_AGAIN, err=True)
 
 
 def external_ca_of(text: str) -> dict[str, Any]:
@@ -188,8 +191,12 @@ def _wait(daemon: Client, *, quiet: bool) -> int:
         return INTERRUPTED
 
 
+def _root(swarm: Mapping[str, Any]) -> str:
+    return str((swarm.get("TLSInfo") or {}).get("TrustRoot", ""))
+
+
 def _show(daemon: Client) -> None:
-    root = (daemon.get("/swarm").get("TLSInfo") or {}).get("TrustRoot", "")
+    root = _root(daemon.get("/swarm"))
     if not root:
         raise CoveyError("No CA information available")
     click.echo(root.strip())

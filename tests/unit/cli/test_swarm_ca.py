@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import http.server
+import json
+import socketserver
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from cli.commands.swarm_ca import ca, external_ca_of, judge
+from cli.commands.swarm_ca import BACK_UP_AGAIN, ca, external_ca_of, judge
 from covey.errors import InvalidArgumentError
 
 OLD = {"TrustRoot": "old", "CertIssuerSubject": "s", "CertIssuerPublicKey": "old key"}
@@ -83,3 +87,58 @@ def test_flags_that_do_not_go_together_are_refused_before_anybody_is_asked(
     assert found.exit_code == 2, found.output
     assert words in found.output
     assert isinstance(ca, click.Command)
+
+
+class Rotating(socketserver.ThreadingUnixStreamServer):
+    """A daemon whose cluster has the root ``after`` as soon as it is told to rotate, on all its nodes."""
+
+    daemon_threads = True
+    before: dict[str, str]
+    after: dict[str, str]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Rotating
+
+    def address_string(self) -> str:
+        return "client"
+
+    def log_message(self, *args: object) -> None:
+        return
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.before = self.server.after
+        self._answer({})
+
+    def do_GET(self) -> None:
+        tls = self.server.before
+        swarm = {"TLSInfo": tls, "RootRotationInProgress": False, "Version": {"Index": 1}, "Spec": {}}
+        self._answer([node("a", tls)] if "nodes" in self.path else swarm)
+
+    def _answer(self, body: object) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.mark.parametrize(("after", "words"), [(END, [BACK_UP_AGAIN]), (OLD, [])], ids=["new", "the same"])
+def test_when_the_root_has_changed_a_backup_is_asked_for_beside_the_root(
+    tmp_path: Path, after: dict[str, str], words: list[str]
+) -> None:
+    with Rotating(str(tmp_path / "s"), Handler) as daemon:
+        daemon.before, daemon.after = OLD, after
+        thread = threading.Thread(target=daemon.serve_forever)
+        thread.start()
+        try:
+            found = CliRunner().invoke(ca, ["--rotate"], obj=f"unix://{tmp_path / 's'}")
+        finally:
+            daemon.shutdown()
+            thread.join()
+    assert found.exit_code == 0, found.output
+    assert found.stdout.splitlines()[-1] == after["TrustRoot"]
+    assert found.stderr.splitlines() == words
