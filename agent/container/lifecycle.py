@@ -239,16 +239,7 @@ class Lifecycle:
 
     def _finish(self, held: Held, ending: recovery.Ending) -> None:
         """Record the end and tell everybody."""
-        state = msgspec.structs.replace(
-            held.state,
-            status=Status.EXITED,
-            pid=0,
-            exit_code=ending.code,
-            oom_killed=ending.oom_killed,
-            error=ending.error,
-            finished_at_ns=ending.time_ns,
-        )
-        self._registry.set_state(held, state)
+        self._registry.set_state(held, recovery.ended(held.state, ending))
         self._paths.exit_file(held.config.id).unlink(missing_ok=True)
         if ending.oom_killed:
             self._registry.emit(held, "oom")

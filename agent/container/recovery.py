@@ -15,7 +15,9 @@ import time
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from agent.container.model import Status
+import msgspec
+
+from agent.container.model import ContainerState, Status
 from agent.container.paths import Paths
 from agent.container.store import Row
 from agent.runtime import cgroup, mounts, process, runc
@@ -58,6 +60,21 @@ def read_exit(paths: Paths, container_id: str) -> Ending | None:
     if not text.lstrip("-").isdigit():
         return None
     return Ending(int(text), (paths.bundle(container_id) / "oom").exists(), time_ns)
+
+
+def ended(state: ContainerState, ending: Ending) -> ContainerState:
+    """The state after the end. A file's time stamp lags behind the clock by up to a tick of the kernel, and the clock may have been set
+    back meanwhile: no end is told to be before its start.
+    """
+    return msgspec.structs.replace(
+        state,
+        status=Status.EXITED,
+        pid=0,
+        exit_code=ending.code,
+        oom_killed=ending.oom_killed,
+        error=ending.error,
+        finished_at_ns=max(ending.time_ns, state.started_at_ns),
+    )
 
 
 def judge(rows: Iterable[Row], paths: Paths, runtime: runc.Runtime) -> list[Verdict]:
