@@ -199,11 +199,17 @@ class World:
         return [member for member in self.members.values() if member is not leader and member.alive]
 
     async def voters(self, count: int) -> None:
-        async def enough() -> bool:
-            members = (await (await self.leader())("status"))["members"]
-            return len(members) == count and all(member["voter"] for member in members)
+        """Until every living member that answers counts so many voters. The leader's count is not enough: a promotion counts on a node
+        from when it is applied there, and a leader that dies before leaves others that cannot elect without it.
+        """
 
-        await until(enough, f"{count} voters")
+        async def enough() -> bool:
+            await self.leader()
+            seen = [await status_of(member) for member in list(self.members.values()) if member.alive]
+            counts = [[member["voter"] for member in status["members"]] for status in seen if status]
+            return bool(counts) and all(voters == [True] * count for voters in counts)
+
+        await until(enough, f"{count} voters in the eyes of all")
 
     async def connected(self, count: int) -> None:
         """Until the leader reaches so many voters, itself among them."""
