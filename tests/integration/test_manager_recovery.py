@@ -1,10 +1,12 @@
 """A cluster that goes on with one manager: everything acknowledged is there, those who come back find their place, and a crash between any
-two steps leaves the old state or the new one.
+two steps leaves the old state or the new one. A backup for a day when none is left is one moment of the cluster, whoever writes meanwhile.
 """
 
 import asyncio
 import contextlib
+import io
 import shutil
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -15,6 +17,7 @@ from agent.identity.request import signing_request
 from covey.clock import HOUR, wall_clock
 from covey.states import NodeRole, Reachability
 from coveypb.v1 import control_pb2, objects_pb2
+from manager import backup
 from manager.ca import certificates
 from manager.recovery import LEAP
 from node.manager_files import end_office
@@ -180,3 +183,82 @@ async def test_a_removed_member_is_refused_by_those_who_know_the_group_from_a_sn
         await third.start("restart")
         # the third knows the first and itself as its group, and the second by its old address
         assert await exit_code(third) == 3
+
+
+class Writers:
+    """One for each manager, until the block ends. ``versions`` holds what was acknowledged, by name."""
+
+    def __init__(self, hosts: list[ManagerHost]) -> None:
+        self.versions: dict[str, int] = {}
+        self._hosts = hosts
+        self._stop = asyncio.Event()
+
+    async def _write(self, host: ManagerHost) -> None:
+        number = 0
+        async with host.control() as stub:
+            while not self._stop.is_set():
+                name, number = f"{host.addr}-{number}", number + 1
+                made = await stub.CreateConfig(config_of(name, b"x" * 2000), timeout=20)
+                self.versions[name] = made.meta.version
+
+    async def more(self, count: int) -> None:
+        wanted = len(self.versions) + count
+
+        async def enough() -> bool:
+            return len(self.versions) >= wanted
+
+        await eventually(f"{count} more writes", enough)
+
+    @contextlib.asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as tasks:
+            for host in self._hosts:
+                tasks.create_task(self._write(host))
+            try:
+                yield
+            finally:
+                self._stop.set()
+
+
+async def backed_up(host: ManagerHost) -> tuple[int, set[str]]:
+    """The version of a backup taken through this manager, and the configs in it."""
+    key, data = "", b""
+    async with host.control() as stub:
+        async for part in stub.Backup(control_pb2.BackupRequest(own_key=True), timeout=20):
+            key += part.key
+            data += part.data
+    head, view, _ = backup.unseal(io.BytesIO(data), key)
+    return head.version, {config.spec.annotations.name for config in view.configs}
+
+
+@contextlib.asynccontextmanager
+async def behind(host: ManagerHost) -> AsyncIterator[None]:
+    """A manager that stands still and learns of nothing until the block ends."""
+    assert host.process is not None
+    host.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        host.process.send_signal(signal.SIGCONT)
+
+
+async def test_a_backup_amid_writes_is_one_moment_that_holds_all_that_was_acknowledged_before() -> None:
+    """Seven of eight through a manager that stood still while others wrote."""
+    async with three() as (here, hosts):
+        leader = await here.leader()
+        follower = next(host for host in hosts if host is not leader)
+        writers = Writers(hosts)
+        taken: list[tuple[int, set[str]]] = []
+        meanwhile = 0
+        async with writers.writing():
+            for number in range(8):
+                asked = leader if number == 0 else follower
+                async with behind(follower):
+                    await writers.more(20)
+                    before = set(writers.versions)
+                taken.append(await backed_up(asked))
+                assert before <= taken[-1][1], "what was acknowledged is not in the backup"
+                meanwhile += len(writers.versions) - len(before)
+        assert meanwhile > 8, "too little was written meanwhile to mean something"
+        for version, held in taken:
+            assert held == {name for name, at in writers.versions.items() if at <= version}, "it is of several moments"
