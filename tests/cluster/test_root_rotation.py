@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from node.lab import host as machine
 from node.lab.layout import Host
 
 pytestmark = pytest.mark.root
+LOOKS = "looks"
 
 
 @pytest.fixture(scope="module")
@@ -34,46 +37,58 @@ def rooted() -> Iterator[Cluster]:
 
 
 class Load:
-    """Writes and reads through every manager, and a look at the nodes, until the block ends; what went wrong is kept."""
+    """Writes and reads through every manager, and a look at the nodes, until the block ends. What went wrong is kept, refused connections
+    too; ``done`` counts what each did, so that one that stands still is noticed although others go on.
+    """
 
     def __init__(self, lab: Cluster) -> None:
         self.lab = lab
-        self.done = 0
+        self.done = dict.fromkeys([*(host.name for host in lab.managers), LOOKS], 0)
         self.wrong: list[Any] = []
         self._stop = threading.Event()
 
     def _write(self, host: Host) -> None:
-        for number in range(100_000):
-            if self._stop.is_set():
-                return
-            body = {"Name": f"{host.name}-{number}-{time.monotonic_ns()}", "Data": "eA=="}
-            status, answer = self.lab.request("POST", "/configs/create", body, on=host)
-            if status != 201:
-                self.wrong.append((host.name, status, answer))
-                continue
+        body = {"Name": f"{host.name}-{time.monotonic_ns()}", "Data": "eA=="}
+        status, answer = self.lab.request("POST", "/configs/create", body, on=host)
+        if status == http.client.CREATED:
             status, answer = self.lab.request("DELETE", f"/configs/{answer['ID']}", on=host)
-            if status != 204:
-                self.wrong.append((host.name, status, answer))
-            self.done += 1
+        if status != http.client.NO_CONTENT:
+            self.wrong.append((host.name, status, answer))
 
-    def _look(self) -> None:
-        while not self._stop.wait(0.05):
-            for name, node in self.lab.nodes(on=self.lab.managers[-1]).items():
-                if node["Status"]["State"] != "ready":
-                    self.wrong.append((name, node["Status"]))
+    def _look(self, host: Host) -> None:
+        for name, node in self.lab.nodes(on=host).items():
+            if node["Status"]["State"] != "ready":
+                self.wrong.append((name, node["Status"]))
+
+    def _go_on(self, who: str, what: Callable[[Host], None], host: Host, pause_seconds: float) -> None:
+        while not self._stop.wait(pause_seconds):
+            try:
+                what(host)
+            except (OSError, http.client.HTTPException) as error:
+                self.wrong.append((who, repr(error)))
+                self._stop.wait(0.05)
+            else:
+                self.done[who] += 1
+
+    def more(self, count: int) -> None:
+        """Until each has done so much more, or something is wrong."""
+        wanted = {who: done + count for who, done in self.done.items()}
+        wait(
+            lambda: self.wrong or all(self.done[who] >= least for who, least in wanted.items()), f"work up to {wanted}"
+        )
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        threads = [threading.Thread(target=self._write, args=(host,)) for host in self.lab.managers]
-        threads.append(threading.Thread(target=self._look))
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            for thread in threads:
-                thread.join(30)
+        last = self.lab.managers[-1]
+        with ThreadPoolExecutor(len(self.done)) as pool:
+            working = [pool.submit(self._go_on, host.name, self._write, host, 0) for host in self.lab.managers]
+            working.append(pool.submit(self._go_on, LOOKS, self._look, last, 0.05))
+            try:
+                yield
+            finally:
+                self._stop.set()
+        for one in working:
+            one.result()
         assert not self.wrong, self.wrong[:5]
 
 
@@ -107,11 +122,10 @@ def test_a_rotation_under_load_refuses_nothing_and_loses_nobody(rooted: Cluster)
     before, began = root_of(rooted), sessions(rooted)
     load = Load(rooted)
     with load.running():
-        wait(lambda: load.done > 10, "writes before")
+        load.more(5)
         for _ in range(3):
             said = rooted.docker("swarm", "ca", "--rotate").out
-            at = load.done
-            wait(lambda at=at: load.done > at + 10, "writes after")
+            load.more(5)
     after = root_of(rooted)
     assert after != before
     assert said.strip().endswith(after)
