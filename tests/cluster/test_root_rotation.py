@@ -18,7 +18,7 @@ import external_ca
 import labs
 import pytest
 from cryptography import x509
-from labs import Cluster, wait
+from labs import Cluster, Ran, wait
 
 from covey import jointoken
 from manager.ca import certificates
@@ -28,6 +28,8 @@ from node.lab.layout import Host
 
 pytestmark = pytest.mark.root
 LOOKS = "looks"
+PROGRAMS = {"docker": "docker", "covey": str(labs.PYTHON_BIN / "covey")}
+by_docker_and_covey = pytest.mark.parametrize("program", PROGRAMS)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,11 @@ class Load:
         assert not self.wrong, self.wrong[:5]
 
 
+def ran(lab: Cluster, program: str, *arguments: str, check: int = 0) -> Ran:
+    """What a user types, by docker or by covey."""
+    return labs.run([PROGRAMS[program], *arguments], check=check, env=lab.environment())
+
+
 def root_of(lab: Cluster) -> str:
     return lab.docker("swarm", "ca").out.strip()
 
@@ -123,13 +130,14 @@ def test_a_rotation_under_load_refuses_nothing_and_loses_nobody(rooted: Cluster)
     load = Load(rooted)
     with load.running():
         load.more(5)
-        for _ in range(3):
-            said = rooted.docker("swarm", "ca", "--rotate").out
+        for program in ("docker", "covey", "docker"):
+            said = ran(rooted, program, "swarm", "ca", "--rotate").out
+            after = root_of(rooted)
+            assert after != before
+            assert said.strip().endswith(after)
+            assert "desired root digest: sha256:" in said
+            before = after
             load.more(5)
-    after = root_of(rooted)
-    assert after != before
-    assert said.strip().endswith(after)
-    assert "desired root digest: sha256:" in said
     for host in rooted.hosts:
         wait(lambda host=host: trusted(host) == after, f"{host.name} trusts the new root alone")
     assert len(set(issuer_ids(rooted).values())) == 1
@@ -183,8 +191,8 @@ def test_a_persons_own_root_is_taken_with_another_life_and_covey_shows_how_it_go
     refused = rooted.docker("swarm", "ca", "--rotate", *files, str(tmp_path / "other.key"), check=1)
     assert "do not match" in refused.err
     assert not rooted.get("/swarm")["RootRotationInProgress"]
-    command = [labs.PYTHON_BIN / "covey", "swarm", "ca", "--rotate", "--cert-expiry", "30h", *files]
-    said = labs.run([*command, tmp_path / "root.key"], env=rooted.environment()).out
+    command = ["swarm", "ca", "--rotate", "--cert-expiry", "30h", *files, str(tmp_path / "root.key")]
+    said = ran(rooted, "covey", *command).out
     assert f"rotated TLS certificates: {len(rooted.hosts)}/{len(rooted.hosts)} nodes" in said
     assert said.strip().endswith(own.cert.decode().strip())
     assert root_of(rooted) == own.cert.decode().strip()
@@ -222,7 +230,10 @@ def cfssl(on: Host, folder: Path, root: RootPair, clients: bytes) -> Iterator[st
             process.wait(10)
 
 
-def test_an_external_ca_signs_for_all_hosts_and_the_key_comes_home(rooted: Cluster, tmp_path: Path) -> None:
+@by_docker_and_covey
+def test_an_external_ca_signs_for_all_hosts_and_the_key_comes_home(
+    rooted: Cluster, tmp_path: Path, program: str
+) -> None:
     """By docker's own flags, to a root whose key is with cfssl; then the key is given to the cluster, and nothing needs to rotate."""
     outside = certificates.create_root("outside", time.time_ns())
     cert, key = tmp_path / "root.pem", tmp_path / "root.key"
@@ -230,30 +241,33 @@ def test_an_external_ca_signs_for_all_hosts_and_the_key_comes_home(rooted: Clust
     key.write_bytes(outside.key)
     with cfssl(rooted.workers[0], tmp_path / "ca", outside, root_of(rooted).encode() + b"\n" + outside.cert) as url:
         where = f"protocol=cfssl,url={url}"
-        rooted.docker("swarm", "ca", "--rotate", "--ca-cert", str(cert), "--external-ca", where)
+        ran(rooted, program, "swarm", "ca", "--rotate", "--ca-cert", str(cert), "--external-ca", where)
         assert root_of(rooted) == outside.cert.decode().strip()
         assert set(tls_status(rooted).values()) == {"Ready"}
         (shown,) = rooted.get("/swarm")["Spec"]["CAConfig"]["ExternalCAs"]
         assert shown["URL"] == url
         before = issuer_ids(rooted)
         assert len(set(before.values())) == 1
-    refused = rooted.docker("swarm", "ca", "--rotate", check=1).err
+    refused = ran(rooted, program, "swarm", "ca", "--rotate", check=1).err
     assert "must be cross-signed by the present one" in refused
     assert url in refused
-    said = rooted.docker("swarm", "ca", "--rotate", "--ca-cert", str(cert), "--ca-key", str(key)).out
+    said = ran(rooted, program, "swarm", "ca", "--rotate", "--ca-cert", str(cert), "--ca-key", str(key)).out
     assert said.strip().endswith(outside.cert.decode().strip())
     assert issuer_ids(rooted) == before
-    rooted.docker("swarm", "ca", "--rotate", "--quiet")
+    ran(rooted, program, "swarm", "ca", "--rotate", "--quiet")
     assert root_of(rooted) != outside.cert.decode().strip()
 
 
-def test_the_guides_commands_do_what_it_says(rooted: Cluster, tmp_path: Path) -> None:
+@by_docker_and_covey
+def test_the_guides_commands_do_what_it_says(rooted: Cluster, tmp_path: Path, program: str) -> None:
     page = (Path(__file__).parents[2] / "docs" / "guides" / "certificates.md").read_text()
     blocks = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert len(blocks) == page.count("```sh") >= 4
     before = root_of(rooted)
+    environment = rooted.environment()
+    environment["PATH"] = f"{labs.PYTHON_BIN}:{environment['PATH']}"
     for block in blocks:
-        labs.run(["sh", "-ec", block], env=rooted.environment(), cwd=tmp_path)
+        labs.run(["sh", "-ec", re.sub(r"\bdocker\b", program, block)], env=environment, cwd=tmp_path)
     assert root_of(rooted) == (tmp_path / "root.pem").read_text().strip() != before
     assert rooted.get("/swarm")["Spec"]["CAConfig"]["NodeCertExpiry"] == 240 * 3600 * 10**9
     assert set(tls_status(rooted).values()) == {"Ready"}
