@@ -9,6 +9,8 @@ import msgspec
 from covey.errors import InvalidArgumentError
 
 JOIN_PORT = 2377
+ANY = frozenset({"", "0.0.0.0", "::"})
+"""A host that listens there listens at all of its addresses."""
 _VIRTUAL = ("docker", "covey", "veth", "br-", "virbr", "cni")
 
 
@@ -90,17 +92,15 @@ def resolve(text: str, known: Sequence[LocalAddress]) -> str:
     return (v4 or here)[0]
 
 
-def choose(advertise: str, listen: str, known: Sequence[LocalAddress]) -> str:
-    """The address to advertise: the user's, else the listening one, else the only one of the host. It is IPv4, for overlay
-    networks have their tunnels between these addresses.
+def choose(advertise: str, known: Sequence[LocalAddress]) -> str:
+    """The address to advertise: the one that is named, else the only one of the host. It is IPv4, for overlay networks have their
+    tunnels between these addresses.
 
     Raises:
         InvalidArgumentError: there is none, or more than one to choose from, or it is IPv6, or not of this host.
     """
     if advertise:
         return _require_here(_require_v4(resolve(advertise, known), advertise), known)
-    if listen and listen not in {"0.0.0.0", "::"}:
-        return _require_here(_require_v4(resolve(listen, known), listen), known)
     candidates = [item for item in known if not item.interface.startswith(_VIRTUAL) and "." in item.address]
     if not candidates:
         raise InvalidArgumentError(
@@ -115,6 +115,30 @@ def choose(advertise: str, listen: str, known: Sequence[LocalAddress]) -> str:
     return candidates[0].address
 
 
+def pair(advertise: str, listen: str, standard: str, known: Sequence[LocalAddress]) -> tuple[str, str]:
+    """The addresses to advertise and to listen at, by the user's words; ``standard`` is advertised where they name neither. A worker's are
+    checked as well: it listens once it is promoted, when nobody is there to hear of a mistake.
+
+    Raises:
+        InvalidArgumentError: as ``choose``; or nobody can listen there, or other nodes would call another address.
+    """
+    if listen in ANY:
+        return choose(advertise or standard, known), listen or "0.0.0.0"
+    bound = resolve(listen, known)
+    if ":" in bound or not is_here(bound, known):
+        raise InvalidArgumentError(
+            f"cannot listen at {bound}: it is not one of this host's IPv4 addresses ({', '.join(_v4(known)) or 'there are none'}): "
+            "leave --listen-addr away to listen at all, or name one of these"
+        )
+    advertised = choose(advertise or bound, known)
+    if advertised != bound:
+        raise InvalidArgumentError(
+            f"this host would listen at {bound} alone, and other nodes would call it at {advertised}, which it advertises: leave "
+            "--listen-addr away, or name the same address with --advertise-addr"
+        )
+    return advertised, bound
+
+
 def instead(standard: str, known: Sequence[LocalAddress]) -> str:
     """The address of a host that lost the one it advertised: the standard one of its daemon if it has that, else the only one there is.
 
@@ -123,19 +147,23 @@ def instead(standard: str, known: Sequence[LocalAddress]) -> str:
     """
     if standard:
         with contextlib.suppress(InvalidArgumentError):
-            return choose(standard, "", known)
-    return choose("", "", known)
+            return choose(standard, known)
+    return choose("", known)
 
 
 def _require_here(address: str, known: Sequence[LocalAddress]) -> str:
     """A tunnel's packets leave with this address; with one of another machine (or of a NAT in front) they would be lost in silence."""
-    here = [item.address for item in known if "." in item.address]
+    here = _v4(known)
     if address not in here and not ipaddress.ip_address(address).is_loopback:
         raise InvalidArgumentError(
             f"{address} is not an address of this host, which has {', '.join(here) or 'none'}: tunnels of overlay networks "
             "start there; specify one of these with --advertise-addr"
         )
     return address
+
+
+def _v4(known: Sequence[LocalAddress]) -> list[str]:
+    return [item.address for item in known if "." in item.address]
 
 
 def _require_v4(address: str, word: str) -> str:

@@ -337,11 +337,10 @@ class Membership:
 
     async def _address(self, advertise: str, listen: str) -> tuple[str, str]:
         """The addresses to advertise and to listen at, without ports: those are the daemon's."""
-        known = await asyncio.to_thread(addresses.local)
-        host = addresses.without_port(listen, self._options.join_port) if listen else "0.0.0.0"
-        word = addresses.without_port(advertise, self._options.join_port) if advertise else self._options.advertise_addr
-        advertised = addresses.choose(word, host, known)
-        return advertised, host if host in {"0.0.0.0", "::"} else addresses.resolve(host, known)
+        known, port = await asyncio.to_thread(addresses.local), self._options.join_port
+        host = addresses.without_port(listen, port)
+        word = addresses.without_port(advertise, port)
+        return addresses.pair(word, host, self._options.advertise_addr, known)
 
     def _begin(
         self,

@@ -32,10 +32,10 @@ async def still_here(options: Options, record: NodeRecord, advertise: str = "") 
     if not advertise and addresses.is_here(record.advertise_addr, known):
         return record
     if advertise:
-        found = addresses.choose(addresses.without_port(advertise, options.join_port), "", known)
+        found = addresses.choose(addresses.without_port(advertise, options.join_port), known)
     else:
         found = addresses.instead(options.advertise_addr, known)
-    listen = record.listen_addr if record.listen_addr in {"0.0.0.0", "::", found} else found
+    listen = record.listen_addr if record.listen_addr in {*addresses.ANY, found} else found
     return msgspec.structs.replace(record, advertise_addr=found, listen_addr=listen)
 
 

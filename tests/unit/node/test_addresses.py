@@ -1,59 +1,81 @@
 import pytest
 
 from covey.errors import InvalidArgumentError
-from node.addresses import LocalAddress, choose, instead, is_here, resolve, split_port, without_port
+from node.addresses import LocalAddress, choose, instead, is_here, pair, resolve, split_port, without_port
 
 ONE = (LocalAddress("eth0", "192.0.2.5"), LocalAddress("covey0", "172.20.0.1"), LocalAddress("eth0", "2001:db8::5"))
 TWO = (*ONE, LocalAddress("eth1", "198.51.100.7"))
 
 
 def test_the_only_address_is_chosen() -> None:
-    assert choose("", "0.0.0.0", ONE) == "192.0.2.5"
+    assert choose("", ONE) == "192.0.2.5"
 
 
 def test_two_addresses_are_refused_by_name() -> None:
     with pytest.raises(InvalidArgumentError, match="192.0.2.5 on eth0, 198.51.100.7 on eth1"):
-        choose("", "0.0.0.0", TWO)
+        choose("", TWO)
 
 
 def test_a_host_without_addresses_is_told_what_to_do() -> None:
     with pytest.raises(InvalidArgumentError, match="--advertise-addr"):
-        choose("", "", ())
+        choose("", ())
 
 
 @pytest.mark.parametrize("word", ["2001:db8::5", "::1", "eth6"])
 def test_an_ipv6_address_is_refused_with_what_it_is_needed_for(word: str) -> None:
     known = (*ONE, LocalAddress("eth6", "2001:db8::6"))
-    for advertise, listen in ((word, "0.0.0.0"), ("", word)):
-        with pytest.raises(InvalidArgumentError, match=f"{word}.* overlay networks need an IPv4 address"):
-            choose(advertise, listen, known)
+    with pytest.raises(InvalidArgumentError, match=f"{word}.* overlay networks need an IPv4 address"):
+        choose(word, known)
 
 
-@pytest.mark.parametrize(("advertise", "listen"), [("203.0.113.9", "0.0.0.0"), ("", "203.0.113.9")])
-def test_an_address_of_another_machine_is_refused_with_those_of_this_one(advertise: str, listen: str) -> None:
+def test_an_address_of_another_machine_is_refused_with_those_of_this_one() -> None:
     with pytest.raises(
         InvalidArgumentError, match=r"203.0.113.9 is not an address of this host, which has 192.0.2.5, .*198"
     ):
-        choose(advertise, listen, TWO)
+        choose("203.0.113.9", TWO)
 
 
 def test_loopback_may_be_advertised_for_a_cluster_of_one() -> None:
-    assert choose("127.0.0.1", "0.0.0.0", ONE) == "127.0.0.1"
+    assert choose("127.0.0.1", ONE) == "127.0.0.1"
 
 
 def test_a_host_with_ipv6_alone_is_told_what_it_lacks() -> None:
     with pytest.raises(InvalidArgumentError, match="no IPv4 address to advertise"):
-        choose("", "0.0.0.0", (LocalAddress("eth0", "2001:db8::5"), LocalAddress("docker0", "172.17.0.1")))
+        choose("", (LocalAddress("eth0", "2001:db8::5"), LocalAddress("docker0", "172.17.0.1")))
 
 
 def test_an_interface_means_its_address() -> None:
-    assert choose("eth1", "", TWO) == "198.51.100.7"
+    assert choose("eth1", TWO) == "198.51.100.7"
     with pytest.raises(InvalidArgumentError, match="eth9"):
         resolve("eth9", TWO)
 
 
-def test_the_listening_address_is_advertised_unless_it_is_any() -> None:
-    assert choose("", "198.51.100.7", TWO) == "198.51.100.7"
+@pytest.mark.parametrize("standard", ["", "192.0.2.5"])
+def test_the_listening_address_is_advertised_whatever_the_daemon_would_advertise(standard: str) -> None:
+    assert pair("", "198.51.100.7", standard, TWO) == ("198.51.100.7", "198.51.100.7")
+    assert pair("", "eth1", standard, TWO) == ("198.51.100.7", "198.51.100.7")
+    assert pair("", "127.0.0.1", standard, TWO) == ("127.0.0.1", "127.0.0.1")
+
+
+@pytest.mark.parametrize("listen", ["", "0.0.0.0", "::"])
+def test_a_host_that_listens_at_all_addresses_advertises_what_is_named_else_what_its_daemon_says(listen: str) -> None:
+    assert pair("", listen, "eth1", TWO) == ("198.51.100.7", listen or "0.0.0.0")
+    assert pair("192.0.2.5", listen, "eth1", TWO) == ("192.0.2.5", listen or "0.0.0.0")
+
+
+@pytest.mark.parametrize("advertise", ["", "198.51.100.7"])
+@pytest.mark.parametrize("listen", ["1.2.3.4", "2001:db8::5"])
+def test_a_listening_address_that_no_manager_could_bind_is_refused(listen: str, advertise: str) -> None:
+    """A worker took 1.2.3.4, and its manager ended again and again once it was promoted."""
+    remedy = rf"cannot listen at {listen}: .*\(192.0.2.5, .*198.51.100.7\): leave --listen-addr away"
+    with pytest.raises(InvalidArgumentError, match=remedy):
+        pair(advertise, listen, "", TWO)
+
+
+def test_a_listening_address_that_others_would_not_call_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"listen at 192.0.2.5 alone.* call it at 198.51.100.7"):
+        pair("198.51.100.7", "192.0.2.5", "", TWO)
+    assert pair("192.0.2.5", "192.0.2.5", "198.51.100.7", TWO) == ("192.0.2.5", "192.0.2.5")
 
 
 @pytest.mark.parametrize(
