@@ -21,6 +21,7 @@ MIN_HEARTBEAT_NS = 100 * MILLISECOND
 MAX_HEARTBEAT_NS = MINUTE
 MAX_SUBNET_SIZE = 29
 MAX_EXTERNAL_CAS = 16
+HAND_ROOT_OVER = "to have it sign, rotate to its root without a key (swarm ca --rotate --ca-cert ROOT --external-ca protocol=cfssl,url=URL)"
 _STANDARD_RAFT = RaftSettings()
 
 
@@ -44,6 +45,20 @@ def check_spec(spec: ClusterSpec) -> None:
         seconds = spec.heartbeat_period_ns / SECOND
         raise InvalidArgumentError(f"heartbeat period must be from 0.1 s to 60 s, not {seconds:g} s")
     _check_raft(spec.raft)
+
+
+def check_first_spec(spec: ClusterSpec) -> None:
+    """``check_spec`` for a cluster that is founded, which holds the key of its root.
+
+    Raises:
+        InvalidArgumentError, UnsupportedError: names the setting.
+    """
+    check_spec(spec)
+    for ca in spec.ca.external_cas:
+        raise InvalidArgumentError(
+            f"a new cluster signs with the key of its root, so the external CA {ca.url} would never be asked: found it without, then, "
+            f"{HAND_ROOT_OVER}"
+        )
 
 
 def check_external_cas(cas: Sequence[ExternalCA]) -> None:

@@ -16,7 +16,7 @@ from covey.clock import wall_clock
 from covey.errors import ConflictError, UnavailableError
 from covey.ids import new_id
 from covey.objects import Cluster, Meta, Node, NodeDescription, NodeSpec, replace
-from covey.settings import check_pools, check_spec
+from covey.settings import check_first_spec, check_pools
 from covey.states import NodeRole
 from manager import refounding, restoring, swap
 from manager.ca import certificates
@@ -169,7 +169,7 @@ async def prepare(config: ManagerConfig, keeper: KeyKeeper, restored: Restored |
 
 def founders(config: ManagerConfig, keeper: KeyKeeper, now_ns: int) -> tuple[Cluster, Node]:
     """The first two objects of a new cluster, whatever engine will keep them; this node's identity is on disk when it returns."""
-    check_spec(config.cluster_spec)
+    check_first_spec(config.cluster_spec)
     cluster = _configured(new_cluster(config.cluster_spec, now_ns), config)
     cluster = replace(cluster, unlock_key=keeper.unlock_key)
     check_pools(cluster.default_address_pool, cluster.subnet_size)

@@ -95,7 +95,7 @@ def ca(
             "to add one for the present root use covey swarm update --external-ca"
         )
     if ca_cert and not (ca_key or external_ca):
-        raise click.UsageError("--ca-cert needs --ca-key, or --external-ca, or both")
+        raise click.UsageError("--ca-cert needs --ca-key, or --external-ca")
     if ca_key and not ca_cert:
         raise click.UsageError("--ca-key needs --ca-cert")
     cluster = daemon.get("/swarm")

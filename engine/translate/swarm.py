@@ -7,7 +7,7 @@ from covey import trust
 from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import CASettings, Cluster, ClusterSpec, ExternalCA, RaftSettings, TLSInfo, replace
 from covey.objects.base import Annotations
-from covey.settings import check_pools, check_spec
+from covey.settings import check_first_spec, check_pools
 from engine.ports import SwarmInit, SwarmJoin
 from engine.translate import words
 from engine.translate.container_spec import read_driver, write_driver
@@ -99,7 +99,7 @@ def read_init(body: Any) -> SwarmInit:
         force_new_cluster=force_new_cluster,
     )
     fields.done()
-    check_spec(request.spec)
+    check_first_spec(request.spec)
     standard = Cluster(id="")
     check_pools(
         request.default_address_pool or standard.default_address_pool, request.subnet_size or standard.subnet_size

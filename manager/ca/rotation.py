@@ -13,7 +13,7 @@ from covey import trust
 from covey.errors import InvalidArgumentError
 from covey.objects import CASettings, Cluster, ExternalCA, Node, Object, RootCA, RootRotation, TLSInfo, replace
 from covey.objects.base import Struct
-from covey.settings import check_external_cas
+from covey.settings import HAND_ROOT_OVER, check_external_cas
 from manager.ca.certificates import RootPair, create_root, cross_sign
 from manager.ca.cluster import trust_of
 from manager.ca.given import normal_form, root_given
@@ -39,13 +39,21 @@ def decide(cluster: Cluster, wish: CASettings, now_ns: int) -> Decision:
     Raises:
         InvalidArgumentError: they cannot be met; names the flag or field.
     """
-    root_ca, before = cluster.root_ca, cluster.spec.ca
     if wish.signing_key and not wish.signing_cert:
         raise InvalidArgumentError("if a signing CA key is provided, the signing CA cert must also be provided")
     check_external_cas(wish.external_cas)
     for ca in wish.external_cas:
         if ca.ca_cert:
             normal_form(ca.ca_cert)
+    decision = _decided(cluster, wish, now_ns)
+    for ca in wish.external_cas:
+        if ca not in cluster.spec.ca.external_cas:
+            _refuse_idle(ca, decision)
+    return decision
+
+
+def _decided(cluster: Cluster, wish: CASettings, now_ns: int) -> Decision:
+    root_ca, before = cluster.root_ca, cluster.spec.ca
     if not wish.signing_cert:
         if wish.force_rotate != before.force_rotate:
             return _rotate(root_ca, create_root(cluster.id, now_ns))
@@ -68,6 +76,27 @@ def _rotate(root_ca: RootCA, target: RootPair) -> Decision:
     if not root_ca.key and not target.key:
         raise InvalidArgumentError("rotating from one external CA to a different external CA is not supported")
     return Decision(root_ca=root_ca, target=target, outside=() if target.key else (target.cert,))
+
+
+def _refuse_idle(ca: ExternalCA, decision: Decision) -> None:
+    """One that would sign for no root is refused rather than shown as if it did. One that is stored already may come with any change."""
+    root_ca, target = decision.root_ca, decision.target
+    held = [(root_ca.cert, root_ca.key)]
+    if target is not None:
+        held.append((target.cert, target.key))
+    elif root_ca.rotation is not None:
+        held.append((root_ca.rotation.cert, root_ca.rotation.key))
+    keys = [key for cert, key in held if signers((ca,), cert, root_ca.cert)]
+    if any(keys):
+        raise InvalidArgumentError(
+            f"the external CA {ca.url} would never be asked: the key of the root that it signs for is in the cluster, and signs; "
+            f"{HAND_ROOT_OVER}"
+        )
+    if not keys:
+        raise InvalidArgumentError(
+            f"the external CA {ca.url} would never be asked: the cluster neither has the root that it signs for (cacert) nor "
+            f"rotates to it; {HAND_ROOT_OVER}"
+        )
 
 
 def _keyless_roots(root_ca: RootCA) -> tuple[bytes, ...]:

@@ -1,7 +1,8 @@
 """Who signs, and with what chain: this cluster's own root, or an external CA for a root whose key is elsewhere.
 
-Law: a key that is in the cluster signs; only for a root without one an external CA is asked. While a rotation is open the new root signs,
-and the new root cross-signed by the old one travels behind every certificate. Called by the CA's servicer and the control API.
+Law: a key that is in the cluster signs; only for a root without one an external CA is asked, and one that never would be is
+refused. While a rotation is open the new root signs, and the new root cross-signed by the old one travels behind every certificate.
+Called by the CA's servicer and the control API.
 """
 
 import logging

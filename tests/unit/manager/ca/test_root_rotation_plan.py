@@ -120,6 +120,42 @@ def test_external_cas_may_not_go_while_a_root_needs_them() -> None:
     assert decide(had, settings(), NOW).outside == (CLUSTER.root_ca.cert,)
 
 
+def test_an_external_ca_that_would_never_be_asked_is_refused_with_the_way_to_have_it_sign() -> None:
+    """It was taken and shown as if it signed, beside a key that signs."""
+    other = certificates.create_root("other", NOW)
+    plain = ExternalCA(url="https://ca.example/sign")
+    named, foreign = replace(plain, ca_cert=CLUSTER.root_ca.cert), replace(plain, ca_cert=other.cert)
+    remedy = "swarm ca --rotate --ca-cert ROOT --external-ca"
+    for wish, words in (
+        (settings(external_cas=(plain,)), "key of the root that it signs for is in the cluster"),
+        (settings(external_cas=(named,)), "key of the root that it signs for is in the cluster"),
+        (settings(external_cas=(foreign,)), "neither has the root that it signs for"),
+        (settings(external_cas=(foreign,), signing_cert=other.cert, signing_key=other.key), "is in the cluster"),
+        (settings(external_cas=(plain,), signing_cert=other.cert), "is in the cluster"),
+    ):
+        with pytest.raises(
+            InvalidArgumentError, match=f"CA https://ca.example/sign would never be asked: .*{words}.*{remedy}"
+        ):
+            decide(CLUSTER, wish, NOW)
+
+
+def test_an_external_ca_is_taken_wherever_it_has_a_root_to_sign_for() -> None:
+    other = certificates.create_root("other", NOW)
+    plain = ExternalCA(url="https://ca.example/sign")
+    foreign = replace(plain, ca_cert=other.cert)
+    there = settings(external_cas=(foreign,), signing_cert=other.cert)
+    assert decide(CLUSTER, there, NOW).outside == (other.cert,), "to a root whose key is elsewhere"
+    taken_out = decide(CLUSTER, settings(external_cas=(plain,), signing_cert=CLUSTER.root_ca.cert), NOW)
+    assert taken_out.root_ca.key == b"", "the present root, whose key leaves"
+    outside = replace(CLUSTER, root_ca=taken_out.root_ca)
+    more = settings(external_cas=(plain, replace(plain, url="https://two.example/")))
+    assert decide(outside, more, NOW).outside == (CLUSTER.root_ca.cert,), "one more for a root that has one"
+    had = replace(outside, spec=replace(outside.spec, ca=settings(external_cas=(plain,))))
+    home = settings(external_cas=(plain,), signing_cert=CLUSTER.root_ca.cert, signing_key=CLUSTER.root_ca.key)
+    assert decide(had, home, NOW).root_ca == CLUSTER.root_ca, "clients send what is stored with every change"
+    assert decide(had, replace(there, external_cas=(plain,), signing_key=other.key), NOW).target == other
+
+
 def test_what_cannot_be_is_refused_by_name() -> None:
     same_key = certificates.create_root("x", NOW)
     renewed = certificates.cross_sign(same_key, same_key.cert)  # another certificate of the same key, self-signed
