@@ -20,7 +20,7 @@ def _spec_options(function: Any) -> Any:
         click.option("--autolock/--no-autolock", default=None, help="Lock managers with a key."),
         click.option("--cert-expiry", metavar="DURATION", help="How long nodes' certificates are valid."),
         click.option("--dispatcher-heartbeat", metavar="DURATION", help="How often nodes report."),
-        click.option("--external-ca", multiple=True, help="Certificate signing by someone else."),
+        click.option("--external-ca", multiple=True, help="Certificate signing by someone else ('': by nobody else)."),
         click.option("--max-snapshots", type=click.IntRange(0), help="How many older Raft snapshots to keep."),
         click.option("--snapshot-interval", type=click.IntRange(1), help="Log entries between Raft snapshots."),
         click.option("--task-history-limit", type=int, help="How many ended tasks to keep for each slot."),
@@ -165,7 +165,7 @@ def changed_spec(spec: dict[str, Any], settings: dict[str, Any]) -> dict[str, An
     result = {key: dict(value) if isinstance(value, dict) else value for key, value in spec.items()}
 
     def put(section: str, key: str, value: Any) -> None:
-        if value is not None and value != ():
+        if value is not None:
             result.setdefault(section, {})[key] = value
 
     spans = {
@@ -173,7 +173,8 @@ def changed_spec(spec: dict[str, Any], settings: dict[str, Any]) -> dict[str, An
     }
     put("EncryptionConfig", "AutoLockManagers", settings["autolock"])
     put("CAConfig", "NodeCertExpiry", spans["cert_expiry"])
-    put("CAConfig", "ExternalCAs", [external_ca_of(text) for text in settings["external_ca"] if text] or None)
+    if settings["external_ca"]:
+        put("CAConfig", "ExternalCAs", [external_ca_of(text) for text in settings["external_ca"] if text])
     put("Dispatcher", "HeartbeatPeriod", spans["dispatcher_heartbeat"])
     put("Raft", "KeepOldSnapshots", settings["max_snapshots"])
     put("Raft", "SnapshotInterval", settings["snapshot_interval"])

@@ -11,7 +11,18 @@ from collections.abc import Callable, Sequence
 
 from covey import trust
 from covey.errors import InvalidArgumentError
-from covey.objects import CASettings, Cluster, ExternalCA, Node, Object, RootCA, RootRotation, TLSInfo, replace
+from covey.objects import (
+    CASettings,
+    Cluster,
+    ClusterSpec,
+    ExternalCA,
+    Node,
+    Object,
+    RootCA,
+    RootRotation,
+    TLSInfo,
+    replace,
+)
 from covey.objects.base import Struct
 from covey.settings import HAND_ROOT_OVER, check_external_cas
 from manager.ca.certificates import RootPair, create_root, cross_sign
@@ -120,6 +131,13 @@ def signers(cas: Sequence[ExternalCA], root_cert: bytes, current_root: bytes) ->
     return tuple(ca for ca in cas if (normal_form(ca.ca_cert) if ca.ca_cert else current_root) == root_cert)
 
 
+def without_idle_cas(spec: ClusterSpec, root_ca: RootCA) -> ClusterSpec:
+    """The settings without external CAs that nobody asks any more: the key of their root came into the cluster, or the root is gone."""
+    roots = _keyless_roots(root_ca)
+    cas = tuple(ca for ca in spec.ca.external_cas if any(signers((ca,), root, root_ca.cert) for root in roots))
+    return replace(spec, ca=replace(spec.ca, external_cas=cas))
+
+
 # --- while it is open ---
 
 
@@ -140,11 +158,13 @@ def awaited(node: Node, root_ca: RootCA) -> Node:
 
 
 def completed(cluster: Cluster) -> Cluster:
-    """The new root alone, and tokens that carry its digest."""
+    """The new root alone, with tokens that carry its digest, and the external CAs that sign for it."""
     rotation = cluster.root_ca.rotation
     if rotation is None:
         return cluster
-    return replace(cluster, root_ca=trust_of(RootPair(cert=rotation.cert, key=rotation.key)))
+    cas = () if rotation.key else signers(cluster.spec.ca.external_cas, rotation.cert, cluster.root_ca.cert)
+    spec = replace(cluster.spec, ca=replace(cluster.spec.ca, external_cas=cas))
+    return replace(cluster, spec=spec, root_ca=trust_of(RootPair(cert=rotation.cert, key=rotation.key)))
 
 
 class RotationPlanner:

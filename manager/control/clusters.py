@@ -5,6 +5,7 @@ from covey.errors import InvalidArgumentError, StaleVersionError
 from covey.objects import Cluster, ClusterSpec, RootCA, replace
 from covey.settings import check_spec
 from manager.ca.cluster import rotated, without_signing
+from manager.ca.rotation import without_idle_cas
 from manager.control.sequence import OUT_OF_SEQUENCE
 from manager.store import Tx
 
@@ -26,7 +27,8 @@ def update(
     require_version(cluster, version)
     if spec is not None:
         require_spec(spec, cluster.spec)
-        cluster = replace(cluster, spec=without_signing(spec), root_ca=root_ca or cluster.root_ca)
+        root_ca = root_ca or cluster.root_ca
+        cluster = replace(cluster, spec=without_idle_cas(without_signing(spec), root_ca), root_ca=root_ca)
     cluster = with_unlock_key(cluster, rotate=rotate_unlock_key)
     tx.update(rotated(cluster, worker=rotate_worker, manager=rotate_manager))
     return cluster.id

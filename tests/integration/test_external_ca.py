@@ -59,7 +59,9 @@ async def test_a_cluster_rotates_to_an_external_ca_that_signs_all_from_then_on_a
         async with cfssl(tmp_path / "ca", root, own + root.cert) as url:
             await update(host, to(root, f"https://127.0.0.1:{free_port('127.0.0.1')}/", url))
             await eventually("the rotation is complete", lambda: complete(host))
-            assert (await cluster_of(host)).root_ca.cert == root.cert
+            away = await cluster_of(host)
+            assert away.root_ca.cert == root.cert
+            assert away.spec.ca.external_cas[1:] == (ExternalCA(url=url, ca_cert=root.cert),)
             joined = await worker(world, host, group)
             for one in (first, joined):
                 identity = one.identities.require()
@@ -71,7 +73,8 @@ async def test_a_cluster_rotates_to_an_external_ca_that_signs_all_from_then_on_a
             back = (await rotate(host)).root_ca.rotation
             assert back is not None
             await eventually("the rotation back is complete", lambda: complete(host))
-            assert (await cluster_of(host)).root_ca.cert == back.cert
+            done = await cluster_of(host)
+            assert (done.root_ca.cert, done.spec.ca.external_cas) == (back.cert, ())
             for one in (first, joined):
                 assert one.identities.require().issuer == trust.name_and_key(back.cert)
                 assert len({state.session_id for state in one.states}) == 1
@@ -111,7 +114,8 @@ async def test_while_the_external_ca_is_away_joining_says_so_and_all_else_goes_o
             await worker(world, host, group)
         assert len(await nodes(host)) == before, "who got no certificate leaves no node"
         await update(host, lambda ca: replace(ca, node_cert_expiry_ns=5 * HOUR))
-        await update(host, lambda ca: replace(ca, signing_cert=root.cert, signing_key=root.key))
+        home = await update(host, lambda ca: replace(ca, signing_cert=root.cert, signing_key=root.key))
+        assert home.spec.ca.external_cas == (), "the key signs, and nobody asks the CA any more"
         joined = await worker(world, host, group)
         assert joined.identities.require().issuer == first.identities.require().issuer
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -134,9 +135,16 @@ class Daemon:
 
     async def docker(self, *args: str, stdin: bytes = b"", check: int | None = 0) -> tuple[str, str]:
         """Run the real client; (stdout, stderr)."""
+        return await self._run("docker", *args, stdin=stdin, check=check)
+
+    async def covey(self, *args: str, stdin: bytes = b"", check: int | None = 0) -> tuple[str, str]:
+        """Run our own client; (stdout, stderr)."""
+        return await self._run(str(Path(sys.executable).with_name("covey")), *args, stdin=stdin, check=check)
+
+    async def _run(self, *command: str, stdin: bytes, check: int | None) -> tuple[str, str]:
         environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "DOCKER_HOST": self.host}
         process = await asyncio.create_subprocess_exec(
-            "docker", *args, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE, env=environment,
         )  # fmt: skip
         try:
@@ -147,7 +155,7 @@ class Daemon:
                 process.kill()
                 await process.wait()
         if check is not None:
-            assert process.returncode == check, (args, process.returncode, out.decode(), err.decode())
+            assert process.returncode == check, (command, process.returncode, out.decode(), err.decode())
         return out.decode(), err.decode()
 
     @contextlib.asynccontextmanager

@@ -12,7 +12,7 @@ from covey.states import NodeRole
 from manager.ca import certificates
 from manager.ca.certificates import RootPair
 from manager.ca.cluster import new_cluster, role_of_token
-from manager.ca.rotation import RotationPlanner, begun, completed, decide, holders, plan, signers
+from manager.ca.rotation import RotationPlanner, begun, completed, decide, holders, plan, signers, without_idle_cas
 from manager.control.clusters import without_keys
 from manager.store import View
 from manager.store.schema import CLUSTERS, NODES
@@ -154,6 +154,26 @@ def test_an_external_ca_is_taken_wherever_it_has_a_root_to_sign_for() -> None:
     home = settings(external_cas=(plain,), signing_cert=CLUSTER.root_ca.cert, signing_key=CLUSTER.root_ca.key)
     assert decide(had, home, NOW).root_ca == CLUSTER.root_ca, "clients send what is stored with every change"
     assert decide(had, replace(there, external_cas=(plain,), signing_key=other.key), NOW).target == other
+
+
+def test_external_cas_leave_the_settings_with_the_root_that_they_sign_for() -> None:
+    """They were listed for ever."""
+    other = certificates.create_root("other", NOW)
+    plain = ExternalCA(url="https://ca.example/sign")
+    foreign = replace(plain, ca_cert=other.cert)
+    outside = replace(CLUSTER, root_ca=replace(CLUSTER.root_ca, key=b""))
+    spec = replace(CLUSTER.spec, ca=settings(external_cas=(plain, foreign)))
+    for root_ca, left in (
+        (CLUSTER.root_ca, ()),
+        (outside.root_ca, (plain,)),
+        (begun(CLUSTER.root_ca, RootPair(cert=other.cert, key=b""), NOW), (foreign,)),
+        (begun(CLUSTER.root_ca, other, NOW), ()),
+    ):
+        assert without_idle_cas(spec, root_ca).ca.external_cas == left
+    away = replace(CLUSTER, spec=spec, root_ca=begun(CLUSTER.root_ca, RootPair(cert=other.cert, key=b""), NOW))
+    assert completed(away).spec.ca.external_cas == (foreign,)
+    home = replace(away, root_ca=begun(CLUSTER.root_ca, other, NOW))
+    assert completed(home).spec.ca.external_cas == ()
 
 
 def test_what_cannot_be_is_refused_by_name() -> None:
