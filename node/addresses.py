@@ -55,15 +55,18 @@ def split_port(text: str, default_port: int) -> tuple[str, int]:
 
 
 def without_port(text: str, port: int) -> str:
-    """The host of ``HOST`` or ``HOST:PORT``, where the port can only be the daemon's own.
+    """The host of ``HOST`` or ``HOST:PORT``, where the port can only be the daemon's own. Docker's clients say 0.0.0.0:2377 for a user
+    who said nothing.
 
     Raises:
         InvalidArgumentError: another port is named.
     """
     host, named = split_port(text, port)
-    if named != port:
+    if named != port and not (host in ANY and named == JOIN_PORT):
+        added = " (which docker adds where --listen-addr names none)" if named == JOIN_PORT else ""
         raise InvalidArgumentError(
-            f"{text!r} names port {named}, and this daemon is joined on {port}: leave the port away, or start coveyd with --join-port"
+            f"{text!r} names port {named}{added}, and this daemon is joined on {port}: write {join_port(host, port)}, or start coveyd "
+            f"with --join-port {named}"
         )
     return host
 

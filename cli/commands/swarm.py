@@ -36,7 +36,9 @@ def _address_options(function: Any) -> Any:
         ),
         click.option("--availability", type=_AVAILABILITY, default="active", help="Whether this host takes tasks."),
         click.option("--data-path-addr", default="", metavar="IP|INTERFACE", help="Where networks' traffic goes."),
-        click.option("--listen-addr", default=f"0.0.0.0:{JOIN_PORT}", show_default=True, help="Where to listen."),
+        click.option(
+            "--listen-addr", default="", metavar="IP|INTERFACE[:PORT]", help="Where to listen (at all addresses)."
+        ),
     ):
         function = option(function)
     return function
@@ -183,8 +185,11 @@ def changed_spec(spec: dict[str, Any], settings: dict[str, Any]) -> dict[str, An
 
 
 def _join_command(daemon: Any, token: str) -> str:
-    address = ((daemon.get("/info").get("Swarm") or {}).get("NodeAddr")) or "MANAGER"
-    return f"covey swarm join --token {token} {f'[{address}]' if ':' in address else address}:{JOIN_PORT}"
+    """With this node's address among those of the managers, for the daemon alone knows its port."""
+    swarm = daemon.get("/info").get("Swarm") or {}
+    addrs = {peer["NodeID"]: peer["Addr"] for peer in swarm.get("RemoteManagers") or []}
+    own = addrs.get(swarm.get("NodeID")) or next(iter(addrs.values()), f"MANAGER:{JOIN_PORT}")
+    return f"covey swarm join --token {token} {own}"
 
 
 def _with_port(remote: str) -> str:

@@ -7,6 +7,7 @@ import pytest
 from unit.engine.api_daemon import Daemon, running
 
 from covey.objects import Cluster, ExternalCA, replace
+from engine.ports import LocalState, ManagerPeer, SwarmInit
 
 
 @pytest.fixture
@@ -30,3 +31,21 @@ async def test_taking_out_the_external_cas_asks_for_just_that(daemon: Daemon) ->
     assert "at least one valid, reachable external CA corresponding to the current CA certificate" in error
     await daemon.covey("swarm", "update", "--task-history-limit", "7")
     assert the_cluster(daemon).spec == replace(spec, task_history=7)
+
+
+async def test_the_command_for_joining_names_this_node_with_the_port_on_which_it_is_joined(tmp_path: Path) -> None:
+    """It was 2377 whatever coveyd's --join-port said, and of any address it asked the daemon to listen on that."""
+    async with running(tmp_path) as daemon:
+        daemon.node.become_manager()
+        daemon.node.managers = (
+            ManagerPeer(node_id="another", addr="192.0.2.9:4000"),
+            ManagerPeer(node_id=daemon.node.node_id, addr="192.0.2.1:4000"),
+        )
+        daemon.node.state = LocalState.INACTIVE
+        said, _ = await daemon.covey("swarm", "init")
+        assert "covey swarm join --token SWMTKN-1-x-worker 192.0.2.1:4000\n" in said
+        (asked,) = daemon.node.asked
+        assert isinstance(asked, SwarmInit)
+        assert asked.listen_addr == ""
+        again, _ = await daemon.covey("swarm", "join-token", "manager")
+        assert "covey swarm join --token SWMTKN-1-x-manager 192.0.2.1:4000\n" in again

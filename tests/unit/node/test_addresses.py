@@ -101,6 +101,18 @@ def test_a_port_that_would_not_be_used_is_refused_and_not_dropped() -> None:
     assert without_port("192.0.2.5:2377", 2377) == without_port("192.0.2.5", 2377) == "192.0.2.5"
     with pytest.raises(InvalidArgumentError, match="port 4000"):
         without_port("192.0.2.5:4000", 2377)
+    with pytest.raises(
+        InvalidArgumentError, match=r"port 2377 \(which docker adds.* write 192.0.2.5:4000, or .*--join-port 2377"
+    ):
+        without_port("192.0.2.5:2377", 4000)
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0:2377", "[::]:2377", "0.0.0.0", ""])
+def test_the_port_that_docker_names_for_who_named_none_fits_a_daemon_that_is_joined_on_another(text: str) -> None:
+    """docker sent 0.0.0.0:2377 for a plain init, and was told to leave the port away."""
+    assert without_port(text, 4000) in {"0.0.0.0", "::", ""}
+    with pytest.raises(InvalidArgumentError, match="port 4001"):
+        without_port("0.0.0.0:4001", 4000)
 
 
 def test_a_host_that_lost_its_address_takes_the_one_of_its_daemon_else_the_only_one() -> None:
