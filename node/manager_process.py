@@ -82,6 +82,12 @@ class ManagerProcess:
             UnavailableError: the very first start failed and ``must_start``; the message carries the manager's last words.
             LockedError: its files are locked with a key that the daemon does not know.
         """
+        try:
+            await self._keep_alive(configure, must_start=must_start)
+        finally:
+            self.trouble = ""  # a demoted node has no manager that could be in trouble
+
+    async def _keep_alive(self, configure: Callable[[], ManagerConfig], *, must_start: bool) -> None:
         attempt, first = 0, True
         while True:
             began = asyncio.get_running_loop().time()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from integration.manager_world import eventually
 
 from covey.clock import wall_clock
 from covey.errors import UnavailableError
@@ -51,6 +52,19 @@ async def test_a_pool_that_does_not_hold_a_network_is_said_at_once(tmp_path: Pat
 async def test_a_port_that_is_taken_is_said_at_once(tmp_path: Path, taken_port: int) -> None:
     words = await last_words(config(tmp_path, join_port=taken_port, mtls_port=0))
     assert str(taken_port) in words
+
+
+async def test_what_troubled_a_manager_is_over_when_the_node_is_none_any_more(tmp_path: Path, taken_port: int) -> None:
+    """1. A manager ends again and again. 2. Its node is demoted. 3. Its last words stayed the worker's error for ever."""
+    made = config(tmp_path, join_port=taken_port, mtls_port=0)
+    process = ManagerProcess(Path(made.run_dir))
+    running = asyncio.create_task(process.run(lambda: made, must_start=False))
+    try:
+        await eventually("it is in trouble", lambda: str(taken_port) in process.trouble)
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+    assert process.trouble == ""
 
 
 async def test_the_private_key_of_a_given_root_founds_the_cluster_and_lies_in_no_file_of_the_daemon(
