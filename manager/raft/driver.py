@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from covey.errors import UnavailableError
+from covey.errors import ConflictError, UnavailableError
 from manager.raft.compactor import Compactor
 from manager.raft.core import (
     NO_PEER,
@@ -97,7 +97,7 @@ class Driver:
         self._ticks = 0
         self._ticks_since_promotion = 0
         self._inbox: list[Message] = []
-        self._changes: list[tuple[ConfChange, Answer]] = []
+        self._changes: list[tuple[ConfChange, Callable[[], None], Answer]] = []
         self._calls: list[Callable[[RawNode], None]] = []
         self._role = Role.FOLLOWER
         self._leader = NO_PEER
@@ -172,10 +172,12 @@ class Driver:
         self._wake.set()
         return answer
 
-    def change_members(self, change: ConfChange) -> Answer:
-        """Answered with ConfChangeRefused, NotLeaderError, or the index at which it is applied."""
+    def change_members(self, change: ConfChange, require: Callable[[], None]) -> Answer:
+        """Answered with ConfChangeRefused, NotLeaderError, the index at which it is applied, or the ConflictError that ``require`` raises
+        in the very turn in which the change is proposed.
+        """
         answer: Answer = asyncio.get_running_loop().create_future()
-        self._changes.append((change, answer))
+        self._changes.append((change, require, answer))
         self._wake.set()
         return answer
 
@@ -208,6 +210,10 @@ class Driver:
     def status(self) -> Status:
         return self._node.status()
 
+    def answering(self) -> set[int]:
+        """This member, and those that are not silent."""
+        return {raft_id for raft_id in self.members if raft_id == self.id or self.transport.answers(raft_id)}
+
     # The loop.
 
     async def run(self) -> None:
@@ -228,7 +234,7 @@ class Driver:
             self.leadership.set(Leadership(term=self._term))
             self.waiting.close()
             self.reads.close(UnavailableError("this manager is shutting down; ask another one"))
-            for _, answer in self._changes:
+            for *_, answer in self._changes:
                 fail(answer, NotLeaderError())
             await asyncio.get_running_loop().run_in_executor(None, self.disk.close)
 
@@ -333,12 +339,13 @@ class Driver:
 
     def _propose_changes(self) -> None:
         changes, self._changes = self._changes, []
-        for change, answer in changes:
+        for change, require, answer in changes:
             try:
+                require()
                 self._node.propose_conf_change(change)
             except ProposalDropped as error:
                 fail(answer, self._refusal(error))
-            except ConfChangeRefused as error:
+            except (ConfChangeRefused, ConflictError) as error:
                 fail(answer, error)
             else:
                 status = self._node.status()

@@ -97,7 +97,7 @@ def require_quorum_without(conf: ConfState, reachable: AbstractSet[int], leaving
     Raises:
         ConflictError: with the numbers.
     """
-    rest = [voter for voter in conf.voters if voter not in leaving]
+    rest = staying(conf, leaving)
     if len(rest) == len(conf.voters):
         return
     name = ", ".join(leaving.values())
@@ -105,10 +105,23 @@ def require_quorum_without(conf: ConfState, reachable: AbstractSet[int], leaving
         raise ConflictError(
             f"manager {name} is the last one; promote another node first, or leave with force to end the cluster"
         )
-    needed = len(rest) // 2 + 1
-    answering = sum(voter in reachable for voter in rest)
-    if answering < needed:
+    if not decide(rest, reachable):
+        answering = sum(voter in reachable for voter in rest)
         raise ConflictError(
             f"removing manager {name} would leave {len(rest)} managers of which {answering} answer, "
-            f"but {needed} are needed to decide; bring unreachable managers back or remove those first",
+            f"but {majority(rest)} are needed to decide; bring unreachable managers back or remove those first",
         )
+
+
+def staying(conf: ConfState, leaving: Collection[int]) -> list[int]:
+    """The voters that are left."""
+    return [voter for voter in conf.voters if voter not in leaving]
+
+
+def majority(voters: Collection[int]) -> int:
+    return len(voters) // 2 + 1
+
+
+def decide(voters: Collection[int], able: AbstractSet[int]) -> bool:
+    """Whether so many of the voters are able to that they can decide."""
+    return sum(voter in able for voter in voters) >= majority(voters)

@@ -17,7 +17,8 @@ from pathlib import Path
 import msgspec
 
 from covey.errors import DeadlineError, NotFoundError, PermissionDeniedError, UnavailableError
-from manager.raft.core import ChangeKind, ConfChange, ConfChangeRefused, Message, ProposalDropped, RawNode
+from manager.raft.changing import CHANGE_SECONDS, MembershipChange
+from manager.raft.core import ChangeKind, Message, RawNode
 from manager.raft.disk import Disk, Identity
 from manager.raft.driver import Driver, Tuning
 from manager.raft.errors import RemovedError
@@ -29,7 +30,6 @@ from manager.store.consensus import Leadership, Member, NotLeaderError, OutcomeU
 log = logging.getLogger(__name__)
 
 PROPOSE_SECONDS = 10.0
-CHANGE_SECONDS = 15.0
 TRANSFER_SECONDS = 3.0
 READ_SECONDS = 5.0
 _RETRY_SECONDS = 0.05
@@ -141,13 +141,9 @@ class RaftNode:
 
     def members(self) -> tuple[Member, ...]:
         """All members, each as this manager sees it now."""
-        reachable = self._reachable()
+        reachable = self._driver.answering()
         members = sorted(self._driver.members.values(), key=lambda member: member.raft_id)
         return tuple([msgspec.structs.replace(m, reachable=m.raft_id in reachable) for m in members])
-
-    def _reachable(self) -> set[int]:
-        transport = self._driver.transport
-        return {m for m in self._driver.members if m == self._driver.id or transport.connected(m)}
 
     async def read_index(self) -> int:
         """Returns when everything acknowledged before the call is applied here, so that ``view`` is fresh; on any member.
@@ -230,14 +226,14 @@ class RaftNode:
                 raise NotFoundError(f"manager {node_id} is not a member of this cluster any more; join again")
             if known.addr != addr:
                 kind = ChangeKind.ADD_VOTER if known.voter else ChangeKind.ADD_LEARNER
-                await self._change(adding(kind, msgspec.structs.replace(known, addr=addr)))
+                await MembershipChange(self._driver, adding(kind, msgspec.structs.replace(known, addr=addr))).make()
             return msgspec.structs.replace(known, addr=addr)
         member = Member(raft_id=secrets.randbits(62) + 1, node_id=node_id, addr=addr, voter=False)
         if known is None:
-            await self._change(adding(ChangeKind.ADD_LEARNER, member))
+            await MembershipChange(self._driver, adding(ChangeKind.ADD_LEARNER, member)).make()
         else:  # it comes without its former state: that membership ends in the same step
-            require_quorum_without(self._driver.status().conf_state, self._reachable(), {known.raft_id: node_id})
-            await self._change(changing([(ChangeKind.ADD_LEARNER, member)], [known.raft_id]))
+            change = changing([(ChangeKind.ADD_LEARNER, member)], [known.raft_id])
+            await MembershipChange(self._driver, change, {known.raft_id: node_id}).make()
         return member
 
     async def remove_member(self, node_id: str) -> None:
@@ -256,11 +252,11 @@ class RaftNode:
         leaving = {m.raft_id: m.node_id for m in self.members() if m.node_id in node_ids}
         if not leaving:
             return
-        require_quorum_without(self._driver.status().conf_state, self._reachable(), leaving)
         if self._driver.id in leaving:
+            require_quorum_without(self._driver.status().conf_state, self._driver.answering(), leaving)
             await self.transfer_leadership(among=[m.node_id for m in self.members() if m.raft_id not in leaving])
             raise NotLeaderError(self.leadership.leader_addr)
-        await self._change(removing(leaving))
+        await MembershipChange(self._driver, removing(leaving), leaving).make()
         try:
             async with asyncio.timeout(CHANGE_SECONDS):
                 while not leaving.keys().isdisjoint(self._driver.members):  # noqa: ASYNC110 - joint consensus is left by the core
@@ -300,22 +296,3 @@ class RaftNode:
     def _require_leading(self) -> None:
         if not self.leadership.is_leader:
             raise NotLeaderError(self.leadership.leader_addr)
-
-    async def _change(self, change: ConfChange) -> None:
-        """Proposes a membership change until it is applied; another one may have to pass first."""
-        reason = ""
-        try:
-            async with asyncio.timeout(CHANGE_SECONDS):
-                while True:
-                    try:
-                        await self._driver.change_members(change)
-                    except (ConfChangeRefused, ProposalDropped) as error:
-                        reason = f" ({error})"
-                    else:
-                        return
-                    await asyncio.sleep(_RETRY_SECONDS)
-        except TimeoutError:
-            raise DeadlineError(
-                f"the membership change was not confirmed within {CHANGE_SECONDS:.0f} s{reason}; look at the members before "
-                "you try again"
-            ) from None

@@ -35,7 +35,7 @@ _BATCH_MESSAGES = 256
 _BACKOFF_SECONDS = (0.1, 1.0)
 _CONNECT_SECONDS = 2.0
 _WRITE_SECONDS = 5.0
-_SILENCE_SECONDS = 3.0
+SILENCE_SECONDS = 3.0
 _NEWS_SECONDS = 0.002
 """How long a commit index alone waits for something to travel with; a write that follows at once then costs half the messages."""
 
@@ -90,7 +90,7 @@ class PeerLink:
         self.member = member
         self._patience = patience
         self._own = own
-        self.connected = False
+        self._connected = False
         self._cluster_id = cluster_id
         self._credentials = credentials
         self._listener = listener
@@ -102,9 +102,16 @@ class PeerLink:
         self._urgent = asyncio.Event()
         self._snapshot_wake = asyncio.Event()
         self._heard_at = 0.0
+        self._asked_at = 0.0  # when the first message left that nothing was heard after, over whichever connection
 
     def heard(self) -> None:
         self._heard_at = asyncio.get_running_loop().time()
+
+    @property
+    def answers(self) -> bool:
+        """Whether the peer is connected and not silent. That one can be connected to is no answer: its disk may stand still."""
+        silent = self._heard_at < self._asked_at < asyncio.get_running_loop().time() - SILENCE_SECONDS
+        return self._connected and not silent
 
     def send(self, message: Message) -> None:
         if message.snapshot:
@@ -159,8 +166,8 @@ class PeerLink:
         """Returns or raises when the stream is of no more use."""
         call: Any = raft_pb2_grpc.RaftStub(channel).Exchange()
         loop = asyncio.get_running_loop()
-        self.connected = True
-        asked_at = 0.0  # when the first message left that nothing was heard after
+        self._connected = True
+        asked_at = 0.0  # as that of the link, over this connection
         try:
             while not call.done():
                 if not self._queue:
@@ -173,12 +180,14 @@ class PeerLink:
                 async with asyncio.timeout(_WRITE_SECONDS):
                     await call.write(batch)
                 now = loop.time()
+                if self._heard_at >= self._asked_at:
+                    self._asked_at = now
                 if self._heard_at >= asked_at:
                     asked_at = now
-                elif now - asked_at > _SILENCE_SECONDS:
+                elif now - asked_at > SILENCE_SECONDS:
                     raise TimeoutError("the peer is silent")
         finally:
-            self.connected = False
+            self._connected = False
             if call.done():
                 await self._explain(call)
             else:

@@ -97,9 +97,9 @@ class Transport:
         if link:
             link.heard()
 
-    def connected(self, raft_id: int) -> bool:
+    def answers(self, raft_id: int) -> bool:
         link = self._links.get(raft_id)
-        return link is not None and link.connected
+        return link is not None and link.answers
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -224,6 +224,10 @@ class MemberProcess:
     async def do_leave(self, node_id: str) -> None:
         await leave([self.addr], self.client, node_id=node_id, timeout_seconds=20)
 
+    async def do_join_anew(self, manager: str) -> None:
+        """As if its disk were new."""
+        await join([manager], self.client, node_id=self.config["node_id"], addr=self.addr)
+
     async def do_close(self) -> None:
         await self.node.close()
 
