@@ -24,7 +24,7 @@ from covey.states import NodeAvailability, NodeRole
 from engine.ports import LocalState, ManagerPeer, SwarmInit, SwarmJoin, SwarmRestore
 from manager.config import ManagerMode
 from manager.keys import LockedError
-from node import addresses, quorum
+from node import addresses, forcing, quorum
 from node.life import Bootstrap, Life
 from node.options import Options
 from node.own_address import find_own_address, still_here
@@ -153,11 +153,12 @@ class Membership:
 
         Raises:
             UnavailableError: it is in one already, or the manager did not come up.
-            InvalidArgumentError: no address to advertise can be told.
+            InvalidArgumentError: no address to advertise can be told, or a cluster that is founded anew does not take a setting.
         """
         if request.force_new_cluster:
             refuse_with_store(self._options, "--force-new-cluster")
         if request.force_new_cluster and self._records.load() is not None:
+            forcing.refuse_settings(request)
             await self._to_the_end(self._found_anew(request))
             return self.node_id
         self._refuse_second()
@@ -196,7 +197,7 @@ class Membership:
                 raise UnavailableError(FORCE_ON_WORKER)
             await quorum.refuse_while_it_decides(self._options.run_dir / "manager.sock")
             await quorum.refuse_while_others_follow(self._identities.require(), record.managers)
-            here = await still_here(self._options, record, request.advertise_addr)
+            here = await still_here(self._options, record, request.advertise_addr, request.listen_addr)
             await self._end()
             life = self._begin(msgspec.structs.replace(here, managers=()), ManagerMode.FORCE)
             reason = await self._came_up(life)

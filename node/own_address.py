@@ -6,11 +6,13 @@ Law: a node keeps the address that it advertised while its host has it; another 
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 import msgspec
 
 from covey.errors import InvalidArgumentError
 from node import addresses
+from node.addresses import LocalAddress
 from node.life import Life
 from node.options import Options
 from node.record import NodeRecord
@@ -22,21 +24,33 @@ _PAUSE_SECONDS = 0.5
 log = logging.getLogger(__name__)
 
 
-async def still_here(options: Options, record: NodeRecord, advertise: str = "") -> NodeRecord:
-    """The record with the address that is named, or with one that this host has if it lost the one of before.
+async def still_here(options: Options, record: NodeRecord, advertise: str = "", listen: str = "") -> NodeRecord:
+    """The record with the addresses that are named, or with one that this host has if it lost the one of before.
 
     Raises:
         InvalidArgumentError: no address, or none that can be told.
     """
     known = await asyncio.to_thread(addresses.local)
+    advertise, listen = (addresses.without_port(word, options.join_port) for word in (advertise, listen))
+    return placed(record, known, standard=options.advertise_addr, advertise=advertise, listen=listen)
+
+
+def placed(
+    record: NodeRecord, known: Sequence[LocalAddress], *, standard: str = "", advertise: str = "", listen: str = ""
+) -> NodeRecord:
+    """Pure; words without ports. To listen at all addresses is what clients say where nothing was asked.
+
+    Raises:
+        InvalidArgumentError: no address of this host, or none that can be told.
+    """
+    if listen not in addresses.ANY:
+        found, bound = addresses.pair(advertise, listen, standard, known)
+        return msgspec.structs.replace(record, advertise_addr=found, listen_addr=bound)
     if not advertise and addresses.is_here(record.advertise_addr, known):
         return record
-    if advertise:
-        found = addresses.choose(addresses.without_port(advertise, options.join_port), known)
-    else:
-        found = addresses.instead(options.advertise_addr, known)
-    listen = record.listen_addr if record.listen_addr in {*addresses.ANY, found} else found
-    return msgspec.structs.replace(record, advertise_addr=found, listen_addr=listen)
+    found = addresses.choose(advertise, known) if advertise else addresses.instead(standard, known)
+    bound = record.listen_addr if record.listen_addr in addresses.ANY else found
+    return msgspec.structs.replace(record, advertise_addr=found, listen_addr=bound)
 
 
 async def find_own_address(options: Options, life: Life) -> None:
