@@ -38,15 +38,16 @@ _ANSWER_SECONDS = 120.0
 def backup(*, file: str, inspect: bool, key_file: Path | None, own_key: bool, form: str, quiet: bool) -> None:
     """Write the whole cluster into one sealed file.
 
-    It is opened by the cluster's unlock key if managers are locked, else by a key of its own: the one in --key-file, or a new one, which is
-    shown once. Keep the key apart from the file.
+    It is opened by the key in --key-file, if that is given; else by the cluster's unlock key if managers are locked; else by a new key,
+    which is shown once. Keep the key apart from the file.
     """
     if inspect:
         _show(file, form)
         return
     key = _read_key(key_file) if key_file is not None and key_file.exists() else ""
     headers = {KEY_HEADER: key} if key else {}
-    with options.client().open("GET", "/covey/swarm/backup", {"ownKey": own_key}, headers=headers) as answer:
+    query = {"ownKey": own_key or key_file is not None}
+    with options.client().open("GET", "/covey/swarm/backup", query, headers=headers) as answer:
         made = answer.getheader(KEY_HEADER) or ""
         if file == "-":
             _copy(answer, sys.stdout.buffer)

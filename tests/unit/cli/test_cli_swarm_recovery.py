@@ -27,12 +27,15 @@ def file_of(nodes: str = "n1") -> bytes:
 
 
 class Server(socketserver.ThreadingUnixStreamServer):
-    """Answers every request with ``data``, says that it made ``key``, and promises ``more`` bytes than it sends."""
+    """Answers every request with ``data``, says that it made ``key``, and promises ``more`` bytes than it sends. If managers are ``locked``
+    a key is made for who asks for one alone.
+    """
 
     daemon_threads = True
     data = b""
     key = KEY
     more = 0
+    locked = False
     asked: list[str]
 
 
@@ -49,7 +52,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked.append(self.headers.get("Covey-Backup-Key", ""))
         self.send_response(200)
-        if self.server.key:
+        if self.server.key and ("ownKey=" in self.path or not self.server.locked):
             self.send_header("Covey-Backup-Key", self.server.key)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
@@ -85,6 +88,14 @@ def test_a_key_is_shown_once_or_kept_in_its_file_and_used_again(daemon: Server, 
     run(daemon, "-q", "--key-file", str(tmp_path / "key"), str(tmp_path / "c"))
     assert daemon.asked == ["", "", KEY]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c", "key", "s"]
+
+
+def test_a_key_file_holds_the_key_of_the_backup_also_where_managers_are_locked(daemon: Server, tmp_path: Path) -> None:
+    """The unlock key would open it else, which is not in that file and changes."""
+    daemon.locked = True
+    assert KEY not in run(daemon, str(tmp_path / "a")).output
+    assert run(daemon, "-q", "--key-file", str(tmp_path / "key"), str(tmp_path / "b")).exit_code == 0
+    assert (tmp_path / "key").read_text().strip() == KEY
 
 
 @pytest.mark.parametrize(("cut", "more", "error"), [(40, 40, UnreachableError), (40, 0, BackupError)])
