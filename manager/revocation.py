@@ -6,22 +6,33 @@ which may not have heard of a new node yet, knows at least whom it has heard to 
 """
 
 from covey.objects import Cluster, RevokedNode, replace
+from manager.ca import certificates
 from manager.store import Store
 
 LEAST_NS = 90 * 24 * 3600 * 10**9
 """A certificate may have been issued before its life was shortened in the settings: the default life counts at least."""
 
 MAX_REVOKED = 4096
-"""Of more, the first to expire are forgotten: then the leader alone refuses them."""
+"""Of more, the first to expire are forgotten, of several the first removed: then the leader alone refuses them."""
 
 
 def revoke(cluster: Cluster, node_id: str, now_ns: int) -> Cluster:
     """The cluster with the node remembered, and those forgotten whose certificates have expired."""
-    until = now_ns + max(cluster.spec.ca.node_cert_expiry_ns, LEAST_NS)
+    life_ns = max(cluster.spec.ca.node_cert_expiry_ns, LEAST_NS)
+    until = max((now_ns + life_ns, *_ends_of_foreign_roots(cluster)))
     kept = [one for one in cluster.revoked if one.until_ns > now_ns and one.node_id != node_id]
     kept.append(RevokedNode(node_id=node_id, until_ns=until))
-    kept.sort(key=lambda one: (one.until_ns, one.node_id))
+    kept.sort(key=lambda one: one.until_ns)
     return replace(cluster, revoked=tuple(kept[-MAX_REVOKED:]))
+
+
+def _ends_of_foreign_roots(cluster: Cluster) -> list[int]:
+    """How long certificates of an external CA live is its affair: nobody here knows of an end but the root's own."""
+    root = cluster.root_ca
+    outside = bool(cluster.spec.ca.external_cas)
+    return [
+        certificates.ends_ns(one.cert) for one in (root, root.rotation) if one and one.cert and (outside or not one.key)
+    ]
 
 
 class Revocations:

@@ -62,6 +62,11 @@ def create_root(cluster_id: str, now_ns: int) -> RootPair:
     return RootPair(cert=certificate.public_bytes(serialization.Encoding.PEM), key=key_pem(key))
 
 
+def ends_ns(pem: bytes) -> int:
+    """When the certificate ends, and with it all that it signed."""
+    return int(x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()) * SECOND
+
+
 def issue(
     root: RootPair,
     csr_pem: bytes,

@@ -1,6 +1,8 @@
 """Removed nodes are remembered while a certificate of theirs may hold, and not for ever."""
 
-from covey.objects import CASettings, Cluster, ClusterSpec, Node, RevokedNode, replace
+from covey.clock import HOUR
+from covey.objects import CASettings, Cluster, ClusterSpec, ExternalCA, Node, RevokedNode, RootCA, RootRotation, replace
+from manager.ca import certificates
 from manager.control import nodes
 from manager.revocation import LEAST_NS, MAX_REVOKED, Revocations, revoke
 from manager.store import MemoryConsensus, Store
@@ -25,6 +27,29 @@ def test_a_revocation_lasts_as_long_as_any_certificate() -> None:
     assert revoke(short, "n", NOW).revoked == (RevokedNode(node_id="n", until_ns=NOW + LEAST_NS),)
     long = replace(short, spec=ClusterSpec(ca=CASettings(node_cert_expiry_ns=3 * LEAST_NS)))
     assert revoke(long, "n", NOW).revoked[0].until_ns == NOW + 3 * LEAST_NS
+
+
+def test_where_an_external_ca_signs_it_lasts_as_long_as_the_root_for_nobody_knows_what_it_signed() -> None:
+    own, outside = (certificates.create_root(name, NOW) for name in ("own", "outside"))
+    ends = certificates.ends_ns(outside.cert)
+    assert ends > NOW + 19 * 365 * 24 * HOUR
+    held = RootCA(cert=own.cert, key=own.key)
+    beside = ClusterSpec(ca=CASettings(external_cas=(ExternalCA(url="https://192.0.2.9/"),)))
+    for cluster, until in (
+        (Cluster(id="c", root_ca=held), NOW + LEAST_NS),
+        (Cluster(id="c", root_ca=RootCA(cert=outside.cert)), ends),
+        (Cluster(id="c", root_ca=replace(held, rotation=RootRotation(cert=outside.cert))), ends),
+        (Cluster(id="c", root_ca=held, spec=beside), certificates.ends_ns(own.cert)),
+    ):
+        assert revoke(cluster, "n", NOW).revoked == (RevokedNode(node_id="n", until_ns=until),)
+
+
+def test_of_too_many_that_end_together_the_first_removed_are_forgotten() -> None:
+    cluster = Cluster(id="c", root_ca=RootCA(cert=certificates.create_root("outside", NOW).cert))
+    for number in reversed(range(MAX_REVOKED + 1)):
+        cluster = revoke(cluster, f"n{number:05}", NOW)
+    assert cluster.revoked[-1].node_id == "n00000"
+    assert len(cluster.revoked) == MAX_REVOKED
 
 
 def test_what_has_expired_is_forgotten_at_the_next_removal_and_the_rest_is_bounded() -> None:
