@@ -100,7 +100,12 @@ class Life:
     @property
     def error(self) -> str:
         """What keeps this node from its work, for people; empty while nothing does."""
-        return self._manager.trouble or expired(self._identities.load(), wall_clock()) or self._trouble
+        try:
+            return self._manager.trouble or expired(self._identities.load(), wall_clock()) or self._trouble
+        except CoveyError as error:
+            return error.message
+        except (OSError, ValueError) as error:
+            return f"this node's identity cannot be read: {error}"
 
     @property
     def manager_runs(self) -> bool:

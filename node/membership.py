@@ -28,7 +28,7 @@ from node import addresses, forcing, quorum
 from node.life import Bootstrap, Life
 from node.options import Options
 from node.own_address import find_own_address, still_here
-from node.received import received
+from node.received import discard, received
 from node.record import NodeRecord, RecordFile
 from node.store import refuse_with_store
 from node.vault import Vault
@@ -83,6 +83,7 @@ class Membership:
         """Go on with the cluster of before, if there was one; end everything at the end of the block."""
         async with asyncio.TaskGroup() as group:
             self._group = group
+            discard(self._options.state_dir)
             record = self._records.load()
             if record is not None and self._vault.is_locked(record.role):
                 self._lock(record)

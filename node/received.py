@@ -11,6 +11,11 @@ from covey.errors import UnavailableError
 _NAME = "restore.covey"
 
 
+def discard(folder: Path) -> None:
+    """What a daemon left that died while it restored: nobody else needs it, or removes it."""
+    (folder / _NAME).unlink(missing_ok=True)
+
+
 @contextlib.asynccontextmanager
 async def received(chunks: AsyncIterator[bytes], folder: Path) -> AsyncIterator[Path]:
     """The file, gone after the block.
@@ -19,7 +24,7 @@ async def received(chunks: AsyncIterator[bytes], folder: Path) -> AsyncIterator[
         UnavailableError: the disk does not take it.
     """
     path = folder / _NAME
-    path.unlink(missing_ok=True)  # of a daemon that died
+    discard(folder)
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor with its mode
