@@ -6,8 +6,25 @@ from typing import Any, TypeVar
 import click
 
 from cli.client import Client, host_of_environment
+from cli.service.flags import flag_value
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class ValuedFlags(click.Command):
+    """Takes ``--flag/--no-flag`` as docker's documentation writes it, too: ``--flag=true|false``. For commands without arguments, where
+    no word belongs to somebody else.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [self._without_value(word) for word in args])
+
+    def _without_value(self, word: str) -> str:
+        name, equals, value = word.partition("=")
+        for option in self.params if equals else ():
+            if name in option.opts and option.secondary_opts:
+                return name if flag_value(value, name) else option.secondary_opts[0]
+        return word
 
 
 def client(ctx: click.Context | None = None) -> Client:

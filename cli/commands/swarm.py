@@ -44,7 +44,7 @@ def _address_options(function: Any) -> Any:
     return function
 
 
-@click.command()
+@click.command(cls=options.ValuedFlags)
 @_address_options
 @_spec_options
 @click.option("--data-path-port", type=click.IntRange(1024, 49151), help="The port of networks' traffic.")
@@ -147,7 +147,7 @@ def leave(force: bool) -> None:
     click.echo("Node left the swarm.")
 
 
-@click.command()
+@click.command(cls=options.ValuedFlags)
 @_spec_options
 def update(**settings: Any) -> None:
     """Change the cluster's settings."""

@@ -33,6 +33,33 @@ async def test_taking_out_the_external_cas_asks_for_just_that(daemon: Daemon) ->
     assert the_cluster(daemon).spec == replace(spec, task_history=7)
 
 
+async def test_autolock_is_turned_on_and_off_as_dockers_documentation_writes_it(daemon: Daemon) -> None:
+    """``--autolock=false`` was refused: "Option '--autolock' does not take a value"."""
+    for words, locked in (
+        ("--autolock=true", True),
+        ("--autolock=false", False),
+        ("--autolock", True),
+        ("--no-autolock", False),
+        ("--autolock=1", True),
+    ):
+        said, _ = await daemon.covey("swarm", "update", words)
+        cluster = the_cluster(daemon)
+        assert (cluster.spec.auto_lock, bool(cluster.unlock_key)) == (locked, locked), words
+        assert cluster.unlock_key in said
+    _, error = await daemon.covey("swarm", "update", "--autolock=maybe", check=1)
+    assert "autolock" in error
+    assert "maybe" in error
+
+
+@pytest.mark.parametrize(("words", "locked"), [(["--autolock=false"], False), (["--autolock=true"], True)])
+async def test_autolock_takes_a_value_at_init_too(tmp_path: Path, words: list[str], locked: bool) -> None:
+    async with running(tmp_path) as daemon:
+        await daemon.covey("swarm", "init", *words, check=None)
+        (asked,) = daemon.node.asked
+        assert isinstance(asked, SwarmInit)
+        assert asked.spec.auto_lock is locked
+
+
 async def test_the_command_for_joining_names_this_node_with_the_port_on_which_it_is_joined(tmp_path: Path) -> None:
     """It was 2377 whatever coveyd's --join-port said, and of any address it asked the daemon to listen on that."""
     async with running(tmp_path) as daemon:
