@@ -1,5 +1,8 @@
-"""Which address of this host the others use: what the user wrote, an interface's, or the only one there is. Pure but for ``local``."""
+"""Which address of this host the others use: what the user wrote, an interface's, or the only one there is. Pure but for ``local``
+and ``host_of_manager``, which ask the kernel and the resolver.
+"""
 
+import asyncio
 import contextlib
 import ipaddress
 from collections.abc import Sequence
@@ -11,6 +14,7 @@ from covey.errors import InvalidArgumentError
 JOIN_PORT = 2377
 ANY = frozenset({"", "0.0.0.0", "::"})
 """A host that listens there listens at all of its addresses."""
+LOOKUP_SECONDS = 10.0
 _VIRTUAL = ("docker", "covey", "veth", "br-", "virbr", "cni")
 
 
@@ -52,6 +56,31 @@ def split_port(text: str, default_port: int) -> tuple[str, int]:
     if port and not (port.isdigit() and 0 < int(port) < 1 << 16):
         raise InvalidArgumentError(f"address {text!r} has no valid port")
     return host.strip("[]"), int(port) if port else default_port
+
+
+async def host_of_manager(text: str, port: int) -> str:
+    """The host of ``HOST`` or ``HOST:PORT`` where a manager is said to be.
+
+    Raises:
+        InvalidArgumentError: it is no address, and no name that this host knows.
+    """
+    host, _ = split_port(text, port)
+    if reason := await _unknown(host):
+        raise InvalidArgumentError(
+            f"{text!r} is neither an address nor a name that this host knows ({reason}): give HOST or HOST:PORT of a manager"
+        )
+    return host
+
+
+async def _unknown(host: str) -> str:
+    if not host.strip():
+        return "no host is named"  # which the resolver takes for this host
+    try:
+        async with asyncio.timeout(LOOKUP_SECONDS):
+            await asyncio.get_running_loop().getaddrinfo(host, None)
+    except (OSError, UnicodeError) as error:
+        return str(error) or f"no answer within {LOOKUP_SECONDS:g} s"
+    return ""
 
 
 def without_port(text: str, port: int) -> str:

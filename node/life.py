@@ -32,6 +32,7 @@ from node.manager_files import end_office
 from node.manager_process import ManagerProcess
 from node.options import Options
 from node.record import NodeRecord, RecordFile
+from node.silence import cut_off
 from node.vault import Vault
 
 RENEW_PAUSE_SECONDS = 1.0
@@ -101,11 +102,13 @@ class Life:
     def error(self) -> str:
         """What keeps this node from its work, for people; empty while nothing does."""
         try:
-            return self._manager.trouble or expired(self._identities.load(), wall_clock()) or self._trouble
+            ended = expired(self._identities.load(), wall_clock())
         except CoveyError as error:
-            return error.message
+            ended = error.message
         except (OSError, ValueError) as error:
-            return f"this node's identity cannot be read: {error}"
+            ended = f"this node's identity cannot be read: {error}"
+        silent = self._session.silent_seconds if self._session is not None and self.lasting else 0.0
+        return self._manager.trouble or ended or self._trouble or cut_off(silent, wall_clock())
 
     @property
     def manager_runs(self) -> bool:

@@ -265,11 +265,11 @@ class Membership:
         """Look for this node's cluster at these addresses too: HOST or HOST:PORT of the join port.
 
         Raises:
-            UnavailableError: this node is in no cluster.
+            UnavailableError: this node is in no cluster. InvalidArgumentError: there can be no manager at one of them; none is kept.
         """
+        hosts = [await addresses.host_of_manager(text, self._options.join_port) for text in addrs]
         if self._life is None:
             raise UnavailableError(self._error or (LOCKED if self._locked else NOT_PART))
-        hosts = [addresses.split_port(text, self._options.join_port)[0] for text in addrs]
         self._life.reconnect([addresses.join_port(host, self._options.mtls_port) for host in hosts])
 
     async def swarm_leave(self, *, force: bool) -> None:

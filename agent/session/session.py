@@ -7,6 +7,7 @@ it is acknowledged. What is told by the manager goes to the worker in order; a d
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Sequence
 
 from grpc import aio
@@ -51,9 +52,12 @@ class Session:
         addr: str = "",
         on_state: StateCallback | None = None,
         on_refused: Callable[[str], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.managers = tuple(managers)
         self.connected = asyncio.Event()
+        self._clock = clock
+        self._lost_at = clock()
         self._told: tuple[str, ...] = ()
         self._turn = False
         self._identity = identity
@@ -64,6 +68,11 @@ class Session:
         self._on_refused = on_refused
         self._reports = Reports()
         self._changed = asyncio.Event()
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long no leader has taken this node up; 0 while one has."""
+        return 0.0 if self.connected.is_set() else self._clock() - self._lost_at
 
     def describe_again(self) -> None:
         """What the node says of itself is something else now."""
@@ -124,6 +133,8 @@ class Session:
         except* (aio.AioRpcError, CoveyError, TimeoutError, OSError, asyncio.InvalidStateError) as failures:
             failure = first_cause(failures)
         finally:
+            if self.connected.is_set():
+                self._lost_at = self._clock()
             self.connected.clear()
         if isinstance(failure, aio.AioRpcError):
             return self._leader_named(addr, failure), stream.established

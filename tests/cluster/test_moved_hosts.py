@@ -51,6 +51,10 @@ def addresses(lab: Cluster, on: Host) -> set[str]:
     return {manager["Addr"].partition(":")[0] for manager in managers if manager["Reachability"] == "reachable"}
 
 
+def error(lab: Cluster, on: Host) -> str:
+    return str(lab.get("/info", on=on)["Swarm"]["Error"])
+
+
 def at(*numbers: int) -> set[str]:
     return {f"{SUBNET}.{number}" for number in numbers}
 
@@ -86,8 +90,15 @@ def test_a_cluster_founded_anew_at_a_new_address_is_found_by_the_nodes_that_are_
     boot_at(lab, first, f"{SUBNET}.51")
     done = lab.docker("swarm", "init", "--force-new-cluster", "--advertise-addr", f"{SUBNET}.51", on=first)
     assert f"{SUBNET}.51:2377" in done.out
+    labs.wait(
+        lambda: "no manager that leads has answered" in error(lab, worker), "the worker says that it is cut off", 60
+    )
+    for nowhere in ("", "nohost.invalid"):
+        refused = labs.run([COVEY, "swarm", "reconnect", nowhere], env=lab.environment(worker), check=1).err
+        assert "neither an address nor a name" in refused
     labs.run([COVEY, "swarm", "reconnect", f"{SUBNET}.51"], env=lab.environment(worker))
     labs.wait(lambda: lab.nodes(first)[worker.name]["Status"]["State"] == "ready", "the worker is back")
+    assert error(lab, worker) == ""
     assert lab.covey_containers(worker) == containers
     boot_at(
         lab, second, f"{SUBNET}.52"

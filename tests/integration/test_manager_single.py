@@ -48,6 +48,19 @@ def service(name: str, replicas: int = 1, **more: object) -> control_pb2.CreateS
     return control_pb2.CreateServiceRequest(spec=spec)
 
 
+async def test_how_long_no_leader_has_spoken_to_a_node_is_known() -> None:
+    async with one_of_each() as (_, manager, agent):
+        session = agent.session
+        assert session is not None
+        assert session.silent_seconds == 0
+        await manager.kill()
+        await eventually("it counts", lambda: session.silent_seconds > 0)
+        before = session.silent_seconds
+        await eventually("it goes on counting while it asks in vain", lambda: session.silent_seconds > before + 1)
+        await manager.start("restart")
+        await eventually("a leader has it again", lambda: session.silent_seconds == 0)
+
+
 async def test_a_node_with_anothers_address_is_told_so_and_comes_in_once_the_other_is_gone() -> None:
     async with one_of_each() as (here, manager, agent):
         twin = here.agent()

@@ -1,7 +1,17 @@
 import pytest
 
 from covey.errors import InvalidArgumentError
-from node.addresses import LocalAddress, choose, instead, is_here, pair, resolve, split_port, without_port
+from node.addresses import (
+    LocalAddress,
+    choose,
+    host_of_manager,
+    instead,
+    is_here,
+    pair,
+    resolve,
+    split_port,
+    without_port,
+)
 
 ONE = (LocalAddress("eth0", "192.0.2.5"), LocalAddress("covey0", "172.20.0.1"), LocalAddress("eth0", "2001:db8::5"))
 TWO = (*ONE, LocalAddress("eth1", "198.51.100.7"))
@@ -126,3 +136,17 @@ def test_a_host_that_lost_its_address_takes_the_one_of_its_daemon_else_the_only_
     assert is_here("10.0.0.7", one)
     assert is_here("127.0.0.1", one)
     assert not is_here("10.0.0.1", one)
+
+
+@pytest.mark.parametrize("text", ["", " ", ":2377", "no such host", "nohost.invalid", "a..b", "[]"])
+async def test_where_no_manager_can_be_is_refused_by_name(text: str) -> None:
+    """`covey swarm reconnect ""` said that the node looks there now."""
+    with pytest.raises(
+        InvalidArgumentError, match="neither an address nor a name that this host knows .*HOST:PORT of a manager"
+    ):
+        await host_of_manager(text, 2377)
+
+
+async def test_a_manager_is_named_by_an_address_or_a_name_that_the_host_knows() -> None:
+    assert await host_of_manager("192.0.2.5:4000", 2377) == "192.0.2.5"
+    assert await host_of_manager("localhost", 2377) == "localhost"
