@@ -1,4 +1,4 @@
-"""Objects in a form for people: ``inspect --pretty`` and ``info``. Pure."""
+"""Objects in a form for people: ``inspect --pretty``. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,20 +7,28 @@ from cli.format.units import binary_size, go_span, go_time
 from cli.rows.service import mode
 
 Item = Mapping[str, Any]
-Line = tuple[int, str, Any]
+Line = tuple[int, str, Any] | str
+"""Depth, key and value; what has no value is left out, and a key ending with a colon is a heading. A text is a line as it is."""
 
 
 def _lines(items: Iterable[Line]) -> str:
-    """``(depth, key, value)`` each; what has no value is left out, and a key ending with a colon is a heading."""
-    return "".join(
-        f"{' ' * depth}{key}\n" if key.endswith(":") else f"{' ' * depth}{key}:\t{value}\n"
-        for depth, key, value in items
-        if key.endswith(":") or value not in (None, "", [], {})
-    ).expandtabs(8)
+    return "".join(map(_text, items)).expandtabs(8)
 
 
-def _labels(labels: Mapping[str, str] | None) -> list[Line]:
-    return [(0, "Labels:", None), *((1, key, value) for key, value in sorted((labels or {}).items()))] if labels else []
+def _text(line: Line) -> str:
+    if isinstance(line, str):
+        return f"{line}\n"
+    depth, key, value = line
+    if key.endswith(":"):
+        return f"{' ' * depth}{key}\n"
+    return "" if value in (None, "", [], {}) else f"{' ' * depth}{key}:\t{value}\n"
+
+
+def _labels(labels: Mapping[str, str] | None, mark: str = "- ", title: str = "Labels:") -> list[Line]:
+    """One may have no value."""
+    if not labels:
+        return []
+    return [title, *(f" {mark}{key}{f'={value}' if value else ''}" for key, value in sorted(labels.items()))]
 
 
 def secret(item: Item) -> str:
@@ -40,6 +48,7 @@ def secret(item: Item) -> str:
 def node(item: Item) -> str:
     spec, status, about = item["Spec"], item["Status"], item["Description"]
     manager, platform, resources = item.get("ManagerStatus"), about.get("Platform") or {}, about.get("Resources") or {}
+    engine = about.get("Engine") or {}
     lines: list[Line] = [
         (0, "ID", item["ID"]),
         (0, "Name", spec.get("Name")),
@@ -66,9 +75,32 @@ def node(item: Item) -> str:
         (0, "Resources:", None),
         (1, "CPUs", resources.get("NanoCPUs", 0) // 1_000_000_000),
         (1, "Memory", binary_size(resources.get("MemoryBytes", 0))),
-        (0, "Engine Version", (about.get("Engine") or {}).get("EngineVersion")),
+        *_plugins(engine.get("Plugins") or []),
+        (0, "Engine Version", engine.get("EngineVersion")),
+        *_labels(engine.get("Labels"), title="Engine Labels:"),
+        *_tls(about.get("TLSInfo") or {}),
     ]
     return _lines(lines)
+
+
+def _plugins(plugins: Iterable[Item]) -> list[Line]:
+    by_kind: dict[str, list[str]] = {}
+    for plugin in plugins:
+        by_kind.setdefault(plugin["Type"], []).append(plugin["Name"])
+    lines: list[Line] = [(1, kind, ", ".join(names)) for kind, names in sorted(by_kind.items())]
+    return ["Plugins:", *lines] if lines else []
+
+
+def _tls(tls: Item) -> list[Line]:
+    if not tls.get("TrustRoot"):
+        return []
+    return [
+        "TLS Info:",
+        " TrustRoot:",
+        tls["TrustRoot"],
+        (1, "Issuer Subject", tls.get("CertIssuerSubject")),
+        (1, "Issuer Public Key", tls.get("CertIssuerPublicKey")),
+    ]
 
 
 def service(item: Item, networks: Mapping[str, str]) -> str:
@@ -80,7 +112,7 @@ def service(item: Item, networks: Mapping[str, str]) -> str:
     lines: list[Line] = [
         (0, "ID", item["ID"]),
         (0, "Name", spec["Name"]),
-        *_labels(spec.get("Labels")),
+        *_labels(spec.get("Labels"), mark=""),
         (0, "Service Mode", word.capitalize()),
         (1, "Replicas", replicas),
     ]
@@ -154,52 +186,3 @@ def _resources(resources: Item) -> list[Line]:
             else []
         )
     return [(0, "Resources:", None), *lines] if lines else []
-
-
-def info(found: Item) -> str:
-    """The daemon and its cluster."""
-    swarm = found.get("Swarm") or {}
-    lines: list[tuple[int, str, Any]] = [
-        (0, "Server Version", found.get("ServerVersion")),
-        (0, "Name", found.get("Name")),
-        (0, "ID", found.get("ID")),
-        (0, "Containers", found.get("Containers")),
-        (1, "Running", found.get("ContainersRunning")),
-        (1, "Paused", found.get("ContainersPaused")),
-        (1, "Stopped", found.get("ContainersStopped")),
-        (0, "Images", found.get("Images")),
-        (0, "Storage Driver", found.get("Driver")),
-        (0, "Logging Driver", found.get("LoggingDriver")),
-        (0, "Cgroup Driver", found.get("CgroupDriver")),
-        (0, "Cgroup Version", found.get("CgroupVersion")),
-        (0, "Default Runtime", found.get("DefaultRuntime")),
-        *((0, f"{kind} plugins", " ".join(names or [])) for kind, names in (found.get("Plugins") or {}).items()),
-        (0, "Kernel Version", found.get("KernelVersion")),
-        (0, "Operating System", found.get("OperatingSystem")),
-        (0, "Architecture", found.get("Architecture")),
-        (0, "CPUs", found.get("NCPU")),
-        (0, "Total Memory", binary_size(found.get("MemTotal", 0))),
-        (0, "Root Dir", found.get("DockerRootDir")),
-        (0, "Swarm", swarm.get("LocalNodeState", "inactive")),
-        *_swarm(swarm),
-    ]
-    return "".join(f"{' ' * depth}{key}: {value}\n" for depth, key, value in lines if value not in (None, ""))
-
-
-def _swarm(swarm: Item) -> list[tuple[int, str, Any]]:
-    if not swarm.get("NodeID"):
-        return [(1, "Error", swarm.get("Error"))]
-    cluster = swarm.get("Cluster") or {}
-    managers = ", ".join(sorted(peer["Addr"] for peer in swarm.get("RemoteManagers") or []))
-    return [
-        (1, "NodeID", swarm["NodeID"]),
-        (1, "Error", swarm.get("Error")),
-        (1, "Is Manager", "true" if swarm.get("ControlAvailable") else "false"),
-        (1, "ClusterID", cluster.get("ID")),
-        (1, "Managers", swarm.get("Managers") if cluster else None),
-        (1, "Nodes", swarm.get("Nodes") if cluster else None),
-        (1, "Default Address Pool", " ".join(cluster.get("DefaultAddrPool") or [])),
-        (1, "Data Path Port", cluster.get("DataPathPort")),
-        (1, "Node Address", swarm.get("NodeAddr")),
-        (1, "Manager Addresses", managers),
-    ]
