@@ -8,10 +8,11 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from covey.errors import NotFoundError
-from node.lab.host import start_time, wait_until
+from node.lab.host import read_environment, start_time, wait_until
 from node.lab.layout import GATEWAY, EtcdMember, Lab
 
 READY_SECONDS = 30.0
@@ -46,17 +47,25 @@ def start(lab: Lab, member: EtcdMember) -> None:
         process = subprocess.Popen(
             ["nsenter", f"--net=/run/netns/{lab.switch}", "--", *command],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
+            env={**os.environ, **read_environment(member.environment)},
         )  # fmt: skip
     member.pid_file.write_text(f"{process.pid} {start_time(process.pid)}\n")
 
 
 def answers(lab: Lab, member: EtcdMember) -> bool:
     """Whether the member takes part in a quorum."""
-    done = subprocess.run(
-        ["nsenter", f"--net=/run/netns/{lab.switch}", "--", "etcdctl", f"--endpoints={GATEWAY}:{member.port}", "get", "ready"],
-        env={**os.environ, "ETCDCTL_API": "3"}, capture_output=True, check=False, timeout=30,
+    return ctl(lab, "get", "ready", members=(member,)).returncode == 0
+
+
+def ctl(
+    lab: Lab, *arguments: str, members: Sequence[EtcdMember] = (), stdin: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    """What etcdctl does with these members, or with all."""
+    endpoints = ",".join(f"{GATEWAY}:{member.port}" for member in members or lab.etcd_members)
+    return subprocess.run(
+        ["nsenter", f"--net=/run/netns/{lab.switch}", "--", "etcdctl", f"--endpoints={endpoints}", *arguments],
+        env={**os.environ, "ETCDCTL_API": "3"}, input=stdin, capture_output=True, check=False, timeout=30,
     )  # fmt: skip
-    return done.returncode == 0
 
 
 def pid(member: EtcdMember) -> int | None:

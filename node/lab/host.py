@@ -107,13 +107,18 @@ def start_daemon(host: Host) -> None:
             stderr=log,
             check=True,
             cwd="/",
-            env={"PATH": os.environ.get("PATH", os.defpath), "HOME": "/root", "LANG": "C.UTF-8", **_besides(host)},
+            env={
+                "PATH": os.environ.get("PATH", os.defpath),
+                "HOME": "/root",
+                "LANG": "C.UTF-8",
+                **read_environment(host.daemon_environment),
+            },
         )
 
 
-def _besides(host: Host) -> dict[str, str]:
-    """What the host's daemon finds in its environment besides."""
-    lines = host.daemon_environment.read_text().splitlines() if host.daemon_environment.exists() else []
+def read_environment(file: Path) -> dict[str, str]:
+    """What a daemon finds in its environment besides."""
+    lines = file.read_text().splitlines() if file.exists() else []
     return dict(line.split("=", 1) for line in lines)
 
 

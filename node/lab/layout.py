@@ -47,6 +47,11 @@ class EtcdMember(msgspec.Struct, frozen=True):
     def pid_file(self) -> Path:
         return self.folder / "pid"
 
+    @property
+    def environment(self) -> Path:
+        """Lines of NAME=VALUE that the member's environment has besides, read at each start."""
+        return self.folder / "environment"
+
 
 class Host(msgspec.Struct, frozen=True):
     """One host of a lab; ``number`` counts from 1, managers first. ``store`` is what its daemon gets as ``--store``."""

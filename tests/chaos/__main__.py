@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 
 from tests.chaos.hosts import Engine, end_in_order
-from tests.chaos.nemesis import Fault
+from tests.chaos.nemesis import FAULTS, Fault
 from tests.chaos.run import chaos
+
+
+def _faults(words: str, engine: Engine) -> tuple[Fault, ...]:
+    return FAULTS[engine] if words == "all" else tuple(Fault(word) for word in words.split(",") if word)
 
 
 def main() -> int:
@@ -18,10 +22,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--engine", type=Engine, default=Engine.RAFT, choices=list(Engine))
     parser.add_argument("--nemesis", default="all", help="all, or some of: " + ",".join(Fault))
+    parser.add_argument("--skip", type=int, default=0, help="begin after so many steps of the seed's plan")
+    parser.add_argument("--until-struck", default="", help="go on until each of these faults has struck; all, or some")
     parser.add_argument("--folder", type=Path, default=Path.cwd(), help="where a bad history is written")
     asked = parser.parse_args()
     end_in_order()
-    faults = () if asked.nemesis == "all" else tuple(map(Fault, asked.nemesis.split(",")))
+    faults = _faults(asked.nemesis, asked.engine)
     result = chaos(
         name=f"tchaos-{os.getpid()}",
         seed=asked.seed,
@@ -29,6 +35,8 @@ def main() -> int:
         managers=asked.managers,
         engine=asked.engine,
         faults=faults,
+        skip=asked.skip,
+        until_struck=faults if asked.until_struck == "all" else _faults(asked.until_struck, asked.engine),
         folder=asked.folder,
     )
     print(result.line())

@@ -26,6 +26,7 @@ NOTHING_DONE = (
     "this manager does not lead the cluster",
     "This node is not a swarm manager",
     "the store changed under this write again and again",
+    "etcd refuses writes, its database is full",
 )
 STALE = "update out of sequence"
 

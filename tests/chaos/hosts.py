@@ -1,18 +1,21 @@
 """A lab whose hosts can also have full disks, wrong clocks and half-broken links; torn down whatever happens.
 
 Disks are file systems in files, mounted inside the host alone. Clocks: ``clock.c`` is preloaded into the host's daemons and adds what a file says
-to their wall clock, and to that of gRPC and TLS in them. Links are broken by nftables inside the host.
+to their wall clock, and to that of gRPC and TLS in them. Links are broken by nftables inside the host. What begins a fault says False if there
+was nothing that it could strike.
 """
 
 import base64
 import contextlib
 import http.client
+import json
 import os
 import secrets
 import signal
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -25,10 +28,13 @@ from node.lab.layout import GATEWAY, EtcdMember, Host, Lab
 DISK_MIB = 48
 CLOCK_SOURCE = Path(__file__).with_name("clock.c")
 BALLAST_BYTES = 400_000
-BALLAST_SECONDS = 3.0
+BALLAST_SECONDS = 6.0
+CALL_SECONDS = 3.0
 TABLE = "covey_chaos"
-LIST_SECONDS = 3.0
 ETCD_MEMBERS = 3
+ETCD_QUOTA_BYTES = 16 << 20
+ETCD_FILLER = "filler"
+ETCD_FILLER_BYTES = 1 << 20
 ENDED = 143
 
 
@@ -46,6 +52,8 @@ class Arena:
         self.lab = lab
         self.hosts = lab.hosts[: lab.managers]
         self.etcd = lab.etcd_members
+        self.engine = Engine.ETCD if self.etcd else Engine.RAFT
+        self._etcd_filled = False
 
     def sockets(self) -> list[tuple[str, Path]]:
         return [(str(host.number), host.socket) for host in self.hosts]
@@ -54,7 +62,7 @@ class Arena:
         """The host whose manager leads, as the first says that answers."""
         for host in asked or self.hosts:
             with contextlib.suppress(OSError, CoveyError, ValueError):
-                for node in api.call(host.socket, "GET", "/nodes", timeout_seconds=LIST_SECONDS):
+                for node in api.call(host.socket, "GET", "/nodes", timeout_seconds=CALL_SECONDS):
                     if (node.get("ManagerStatus") or {}).get("Leader"):
                         return next(one for one in self.hosts if one.name == node["Description"]["Hostname"])
         return None
@@ -84,12 +92,16 @@ class Arena:
                 os.kill(pid, number)
         return pid
 
-    def power_off(self, host: Host) -> None:
+    def power_off(self, host: Host) -> bool:
+        lived = machine.init_pid(host) is not None
         machine.power_off(host)
+        return lived
 
-    def crash_daemon(self, host: Host) -> None:
+    def crash_daemon(self, host: Host) -> bool:
         with contextlib.suppress(CoveyError):
             machine.crash_daemon(host)
+            return True
+        return False
 
     def start(self, host: Host) -> None:
         if machine.daemon_pid(host) is None:
@@ -127,35 +139,75 @@ class Arena:
 
     # The members of etcd, if that is the engine
 
-    def kill_etcd(self, member: EtcdMember) -> None:
+    def kill_etcd(self, member: EtcdMember) -> bool:
+        lived = etcd.pid(member) is not None
         etcd.kill(member)
+        return lived
 
     def start_etcd(self, member: EtcdMember) -> None:
         if etcd.pid(member) is None:
             etcd.start(self.lab, member)
 
-    def signal_etcd(self, member: EtcdMember, number: signal.Signals) -> None:
+    def signal_etcd(self, member: EtcdMember, number: signal.Signals) -> bool:
         with contextlib.suppress(CoveyError, ProcessLookupError):
             etcd.send(member, number)
+            return True
+        return False
+
+    def fill_etcd(self) -> bool:
+        """Somebody else's data reach the quota: from then on all members refuse writes."""
+        self._etcd_filled = True
+        for _ in range(2 * ETCD_QUOTA_BYTES // ETCD_FILLER_BYTES):
+            done = etcd.ctl(self.lab, "put", ETCD_FILLER, stdin=b"x" * ETCD_FILLER_BYTES)
+            if done.returncode:
+                return b"database space exceeded" in done.stderr
+        return False
+
+    def free_etcd(self) -> bool:
+        """As its operator does; it is to be done again once all members answer, if one does not."""
+        if self._etcd_filled:
+            gone = etcd.ctl(self.lab, "del", ETCD_FILLER, "--write-out", "json")
+            if gone.returncode:
+                return False
+            etcd.ctl(self.lab, "compaction", "--physical", str(json.loads(gone.stdout)["header"]["revision"]))
+            shrunk = [etcd.ctl(self.lab, "defrag", members=(member,)).returncode == 0 for member in self.etcd]
+            disarmed = etcd.ctl(self.lab, "alarm", "disarm").returncode == 0
+            self._etcd_filled = not (disarmed and all(shrunk))
+        return not self._etcd_filled
 
     # Disk and clock
 
-    def fill_disk(self, host: Host) -> None:
+    def fill_disk(self, host: Host) -> bool:
         """To the last byte; and because a log has some room ahead, something is written that needs more than that."""
-        self._fill(host)
-        body = {"Name": f"ballast-{secrets.token_hex(4)}", "Data": base64.b64encode(os.urandom(BALLAST_BYTES)).decode()}
-        for other in self.hosts:
-            with contextlib.suppress(OSError, CoveyError, http.client.HTTPException, ValueError):
-                made = api.call(other.socket, "POST", "/secrets/create", body, timeout_seconds=BALLAST_SECONDS)
-                api.call(other.socket, "DELETE", f"/secrets/{made['ID']}", timeout_seconds=BALLAST_SECONDS)
-                return
+        name = f"ballast-{secrets.token_hex(4)}"
+        ends = time.monotonic() + BALLAST_SECONDS
+        others_first = sorted(self.hosts, key=lambda other: other == host)
+        filled = self._fill(host)
+        while filled and time.monotonic() < ends:
+            if any(self._ballast(other, name) for other in others_first):
+                return True
+        return False
 
-    def _fill(self, host: Host) -> None:
+    def _ballast(self, host: Host, name: str) -> bool:
+        """Who can remove it knows that it was written, also if whoever wrote it got no answer."""
+        data = base64.b64encode(os.urandom(BALLAST_BYTES)).decode()
+        self._call(host, "POST", "/secrets/create", {"Name": name, "Data": data})
+        return self._call(host, "DELETE", f"/secrets/{name}")
+
+    def _call(self, host: Host, method: str, path: str, body: object = None) -> bool:
+        with contextlib.suppress(OSError, CoveyError, http.client.HTTPException, ValueError):
+            api.call(host.socket, method, path, body, timeout_seconds=CALL_SECONDS)
+            return True
+        return False
+
+    def _fill(self, host: Host) -> bool:
         with contextlib.suppress(OSError), self._inner(host, "filler").open("ab", buffering=0) as file:
             for size in (1 << 20, 1 << 12, 1):
                 with contextlib.suppress(OSError):
                     while True:
                         file.write(b"\0" * size)
+            return True
+        return False
 
     def free_disk(self, host: Host) -> None:
         with contextlib.suppress(OSError):
@@ -185,6 +237,7 @@ class Arena:
             self.set_clock(host, 0)
         for host in self.hosts:
             self.start(host)
+        machine.wait_until(self.free_etcd, "room in etcd", etcd.READY_SECONDS)
 
 
 def _clock_file(host: Host) -> Path:
@@ -210,6 +263,12 @@ def _prepare(host: Host, clock: Path) -> None:
     subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(host.disk_image)], check=True)
 
 
+def _limit(member: EtcdMember) -> None:
+    """A database that is soon full."""
+    member.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    member.environment.write_text(f"ETCD_QUOTA_BACKEND_BYTES={ETCD_QUOTA_BYTES}\n")
+
+
 def end_in_order() -> None:
     """SIGTERM ends this process by SystemExit, so that its lab is torn down; a child that netlink work forked just ends."""
     owner = os.getpid()
@@ -231,6 +290,8 @@ def arena(name: str, managers: int, engine: Engine = Engine.RAFT) -> Iterator[Ar
         clock = _compiled(lab)
         for host in lab.hosts:
             _prepare(host, clock)
+        for member in lab.etcd_members:
+            _limit(member)
         with cluster.running(lab):
             try:
                 yield made

@@ -5,7 +5,7 @@ Called by ``tests/cluster/test_linearizability.py``, by ``tests.soak`` and by ha
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -26,6 +26,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     seed: int
     faults: int
+    """Steps of the plan, some of which strike with two faults."""
+    struck: frozenset[Fault]
     operations: int
     acknowledged: int
     unknown: int
@@ -39,7 +41,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         return (
             f"seed {self.seed}: {self.faults} faults, {self.operations} operations checked ({self.acknowledged} writes acknowledged, "
             f"{self.unknown} unknown) in {self.histories} histories: {self.violations} violations, {self.undecided} undecided; "
-            f"healed in {self.healed_seconds:.1f} s"
+            f"healed in {self.healed_seconds:.1f} s; struck: {' '.join(sorted(self.struck))}"
         )
 
 
@@ -51,27 +53,49 @@ def chaos(
     managers: int = 3,
     engine: Engine = Engine.RAFT,
     faults: Sequence[Fault] = (),
+    skip: int = 0,
+    until_struck: Collection[Fault] = (),
     folder: Path,
     said: Callable[[str], None] = print,
 ) -> Result:
-    """The result; a history that is not well is written to ``folder``."""
-    faults = faults or FAULTS[engine]
-    asked = f"--seed {seed} --managers {managers} --seconds {seconds:g} --engine {engine} --nemesis {','.join(faults)}"
-    said(f"python -m tests.chaos {asked}")
+    """As ``chaos_on``, on a lab of its own."""
     with arena(name, managers, engine) as here:
-        return chaos_on(here, seed=seed, seconds=seconds, faults=faults, folder=folder, said=said)
+        return chaos_on(
+            here,
+            seed=seed,
+            seconds=seconds,
+            faults=faults,
+            skip=skip,
+            until_struck=until_struck,
+            folder=folder,
+            said=said,
+        )
 
 
 def chaos_on(
-    here: Arena, *, seed: int, seconds: float, faults: Sequence[Fault], folder: Path, said: Callable[[str], None]
+    here: Arena,
+    *,
+    seed: int,
+    seconds: float,
+    faults: Sequence[Fault] = (),
+    skip: int = 0,
+    until_struck: Collection[Fault] = (),
+    folder: Path,
+    said: Callable[[str], None] = print,
 ) -> Result:
-    """As ``chaos``, on a lab that stands."""
+    """The result; a history that is not well is written to ``folder``. The plan begins after ``skip`` steps, and goes on for so many seconds
+    and then until these faults have struck.
+    """
+    faults = faults or FAULTS[here.engine]
+    asked = f"--seed {seed} --managers {len(here.hosts)} --seconds {seconds:g} --engine {here.engine} --nemesis {','.join(faults)}"
+    more = f" --until-struck {','.join(sorted(until_struck))}" if until_struck else ""
+    said(f"python -m tests.chaos {asked} --skip {skip}{more}")
     history = History()
     nemesis = Nemesis(here, said)
-    prefix = f"s{seed}"
+    prefix = f"s{seed}-{skip}"
     try:
         with Load(here.sockets(), history, seed, prefix) as load:
-            nemesis.run(plan(seed, len(here.hosts), faults), seconds)
+            nemesis.run(plan(seed, len(here.hosts), faults, skip), seconds, until_struck)
             here.heal()
             began = time.monotonic()
             _wait_healed(here, load, history)
@@ -80,10 +104,10 @@ def chaos_on(
             _look(Client(f"last.{number}", socket, history), load.all_keys())
     finally:
         here.heal()
-    return judge(history.ops, seed=seed, faults=nemesis.done, healed=healed, folder=folder)
+    return judge(history.ops, seed=seed, nemesis=nemesis, healed=healed, folder=folder)
 
 
-def judge(ops: Sequence[Op], *, seed: int, faults: int, healed: float, folder: Path) -> Result:
+def judge(ops: Sequence[Op], *, seed: int, nemesis: Nemesis, healed: float, folder: Path) -> Result:
     verdicts = check(ops, Budget())
     bad = [verdict for verdict in verdicts if verdict.answer is not Answer.OK]
     report = ""
@@ -94,7 +118,8 @@ def judge(ops: Sequence[Op], *, seed: int, faults: int, healed: float, folder: P
     counts = Counter(verdict.answer for verdict in verdicts)
     return Result(
         seed=seed,
-        faults=faults,
+        faults=nemesis.done,
+        struck=frozenset(nemesis.struck),
         operations=len(ops),
         acknowledged=sum(op.writes and not op.open for op in ops),
         unknown=sum(op.writes and op.open for op in ops),

@@ -42,20 +42,40 @@ def three() -> Iterator[Arena]:
         yield here
 
 
-@pytest.mark.parametrize("number", range(2))
+@pytest.fixture(scope="module")
+def on_etcd() -> Iterator[Arena]:
+    with arena(labs.lab_name("onetcd"), 3, Engine.ETCD) as here:
+        yield here
+
+
+@pytest.fixture(scope="module")
+def before() -> list[Result]:
+    """What the runs on the lab of three were, so that each goes on with the plan where the last one left it."""
+    return []
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
 def test_histories_of_three_managers_are_linearizable_whatever_breaks(
-    three: Arena, number: int, tmp_path: Path
+    three: Arena, before: list[Result], last: bool, tmp_path: Path
 ) -> None:
+    """The last run goes on until, in one of them, every fault has struck."""
     print(f"COVEY_TEST_SEED={SEED}")
-    hold(chaos_on(three, seed=SEED + number, seconds=SECONDS, faults=FAULTS[Engine.RAFT], folder=tmp_path, said=print))
+    every, skip = set(FAULTS[Engine.RAFT]), sum(result.faults for result in before)
+    due = every.difference(*(result.struck for result in before)) if last else ()
+    before.append(chaos_on(three, seed=SEED, skip=skip, seconds=SECONDS, until_struck=due, folder=tmp_path))
+    hold(before[-1])
+    assert not last or set().union(*(result.struck for result in before)) == every
 
 
 def test_histories_of_five_managers_are_linearizable_whatever_breaks(tmp_path: Path) -> None:
     hold(chaos(name=labs.lab_name("five"), seed=SEED, seconds=SECONDS, managers=5, folder=tmp_path))
 
 
-def test_histories_of_managers_on_etcd_are_linearizable_whatever_breaks(tmp_path: Path) -> None:
-    hold(chaos(name=labs.lab_name("onetcd"), seed=SEED, seconds=SECONDS, engine=Engine.ETCD, folder=tmp_path))
+def test_histories_of_managers_on_etcd_are_linearizable_whatever_breaks(on_etcd: Arena, tmp_path: Path) -> None:
+    every = FAULTS[Engine.ETCD]
+    result = chaos_on(on_etcd, seed=SEED, seconds=SECONDS, until_struck=every, folder=tmp_path)
+    hold(result)
+    assert result.struck == set(every)
 
 
 class Probe:
@@ -94,6 +114,28 @@ def test_a_disk_that_is_filled_is_full_for_its_manager(three: Arena) -> None:
         three.fill_disk(victim)
         labs.wait(lambda: "No space left on device" in victim.log.read_text(), "the manager's end")
         labs.wait(lambda: three.leader([host for host in three.hosts if host != victim]) != victim, "another leader")
+
+
+def test_a_disk_that_is_full_is_nothing_to_a_manager_on_etcd(on_etcd: Arena) -> None:
+    with healed(on_etcd):
+        victim = leader_of(on_etcd)
+        pid = on_etcd.manager_pid(victim)
+        assert pid is not None
+        assert on_etcd.fill_disk(victim)
+        for _ in range(5):
+            assert Probe(victim).writes()
+        assert on_etcd.leader() == victim
+        assert on_etcd.manager_pid(victim) == pid
+
+
+def test_an_etcd_whose_database_is_full_refuses_writes_until_it_has_room(on_etcd: Arena) -> None:
+    with healed(on_etcd):
+        assert on_etcd.fill_etcd()
+        for host in on_etcd.hosts:
+            refused = Probe(host).write()
+            assert refused.outcome is Outcome.NOTHING
+            assert "its database is full" in refused.said
+        assert on_etcd.free_etcd()
 
 
 def test_a_clock_that_is_set_is_wrong_for_its_daemons(three: Arena) -> None:
