@@ -6,11 +6,14 @@ Law: one at a time; the state is captured on the event loop at once, encoded and
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from manager.raft.compaction import keep_from, snapshot_due
 from manager.raft.core import Snapshot, SnapshotMeta, Status
 from manager.raft.disk import Disk
+
+log = logging.getLogger(__name__)
 
 _CUT_SECONDS = 2.0
 
@@ -73,3 +76,4 @@ class Compactor:
         kept = metadata.index + 1 - keep_from(self._disk.storage, self._status(), metadata.index, self.keep_entries)
         self._kept_more = kept > self.keep_entries
         await self._disk.compact(metadata, keep_entries=kept, keep_old_snapshots=self.keep_old)
+        log.debug("the log begins at %d, the snapshot is at %d", self._disk.storage.first_index(), metadata.index)

@@ -452,6 +452,7 @@ class Driver:
         self.disk.forget_snapshot()
 
     async def _take_over(self, snapshot: RaftSnapshot) -> None:
+        log.info("the leader's snapshot at entry %d takes the place of the log", snapshot.metadata.index)
         decoded, self._decoded = self._decoded, None
         if decoded is not None and decoded.snapshot is snapshot:
             self._install(snapshot, decoded.install)

@@ -305,28 +305,44 @@ def test_a_worker_is_promoted_and_demoted_with_the_docker_cli(images: Path) -> N
         assert lab.docker("secret", "ls", "-q").out.strip()
 
 
+def snapshots(host: Host) -> list[int]:
+    """The log indices of a manager's snapshots, oldest first; every cluster has one at 1 from its founding."""
+    return sorted([int(path.name[:16], 16) for path in (host.state / "manager/raft/snapshots").glob("*.snap")])
+
+
+def keep_log_entries(lab: Cluster, number: int) -> None:
+    """The docker command has no flag for it."""
+    swarm = lab.get("/swarm")
+    swarm["Spec"]["Raft"]["LogEntriesForSlowFollowers"] = number
+    assert lab.request("POST", f"/swarm/update?version={swarm['Version']['Index']}", swarm["Spec"])[0] == 200
+
+
 def test_a_late_follower_catches_up_by_a_snapshot_that_keeps_secrets_sealed(managers: Cluster) -> None:
-    """The log is compacted while a manager is away, so what it missed is not in the log any more."""
+    """The log is cut while a manager is away, as the settings say, so what it missed is not in the log any more."""
     word = f"sealed-{secrets.token_hex(16)}"
-    managers.docker("swarm", "update", "--snapshot-interval", "20")
+    managers.docker("swarm", "update", "--snapshot-interval", "20", "--max-snapshots", "2")
+    keep_log_entries(managers, 5)
     leader = managers.wait_leader()
     away = next(host for host in managers.managers if host != leader)
     managers.docker("secret", "create", "sealed", "-", stdin=word.encode())
-    # the setting is looked at every few seconds
+    # the settings are looked at every few seconds
     numbers = iter(range(10_000))
 
-    def snapshots() -> list[Path]:
+    def cut() -> bool:
         assert write(managers, f"s{next(numbers)}", leader)[0] == 201
-        return list((leader.state / "manager" / "raft").rglob("*snap*/*")) or [
-            path for path in (leader.state / "manager" / "raft").rglob("*") if "snap" in path.name and path.is_file()
-        ]
+        return len(snapshots(leader)) == 3 and snapshots(leader)[0] > 1
 
-    labs.wait(snapshots, "a snapshot on the leader's disk")
+    labs.wait(cut, "three snapshots on the leader's disk, none of them that of the founding")
+    before, said = snapshots(leader)[-1], away.log.read_text().count("the leader's snapshot")
     managers.kill(away)
+    # until then the log is kept for it
+    labs.wait(lambda: managers.nodes(leader)[away.name]["Status"]["State"] == "down", "the dead manager shown as down")
     for number in range(150):
         assert write(managers, f"missed-{number}", leader)[0] == 201
+    assert snapshots(leader)[0] > before
     managers.start(away)
     managers.wait_ready()
+    assert away.log.read_text().count("the leader's snapshot") > said, "it was given the log"
     assert {f"missed-{number}" for number in range(150)} <= secret_names(managers, on=away)
     for host in managers.managers:
         for path in host.folder.rglob("*"):
