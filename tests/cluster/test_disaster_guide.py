@@ -54,7 +54,11 @@ class Walk:
 
     def said(self, text: str) -> str:
         """The page's names and addresses as those of the lab."""
-        text = text.replace("10.0.0.", f"{SUBNET}.").replace("/backup/", f"{self.folder}/").replace("/root/", f"{self.folder}/root-")
+        text = (
+            text.replace("10.0.0.", f"{SUBNET}.")
+            .replace("/backup/", f"{self.folder}/")
+            .replace("/root/", f"{self.folder}/root-")
+        )
         text = re.sub(r"ssh (\S+) docker", lambda found: f"docker -H unix://{self.hosts[found[1]].socket}", text)
         return re.sub(r"\b(manager|worker)-\d\b", lambda found: self.hosts[found[0]].name, text)
 
