@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from manager.raft import stable, wal
-from manager.raft.core import HardState, MemoryStorage, ProgressState, following, replication
+from manager.raft.core import HardState, MemoryStorage, ProgressState, Role, election, following, replication
 from manager.raft.core.log import RaftLog
 from manager.raft.core.quorum import agreed_index, tally
 from manager.raft.core.readonly import ReadQueue
@@ -149,6 +149,18 @@ def _learners_count(_: Any) -> Any:
     return lambda self: agreed_index((*self.conf.voters, *self.conf.learners), self._match)
 
 
+def _campaigns_before_a_change_counts(_: Any) -> Any:
+    return lambda state: state.role is not Role.LEADER and state.promotable
+
+
+def _commit_index_leaves_out_what_is_written(real: Any) -> Any:
+    def hard_state(self: RaftState) -> HardState:
+        hard = real.fget(self)
+        return HardState(hard.term, hard.vote, min(hard.commit, self.log.stable_index))
+
+    return property(hard_state)
+
+
 def _one_answer_will_do(real: Any) -> Any:
     def acknowledge(self: ReadQueue, peer: int, context: bytes) -> dict[int, int]:
         real(self, peer, context)
@@ -273,6 +285,7 @@ _SENT_SNAPSHOTS = replace(
     drop=0.05,
 )
 _DISK = replace(CLEAR, propose=4, compact=12, crash=40, down=25, sync=12, partition=150, drop=0.05, election_tick=6)
+_RUSH = replace(CLEAR, rush=60, sync=8)
 _STORE = replace(CLEAR, propose=2, sync=8, delay=8, crash=200)
 _BEFORE_DURABLE = (
     "a term is durable before it is told",
@@ -378,6 +391,24 @@ BUGS = (
         3,
         replace(CLEAR, change=50, delay=20, drop=0.1),
         ("durable majority",),
+    ),
+    Bug(
+        "a node campaigns before a committed membership counts",
+        election,
+        "_may_campaign",
+        _campaigns_before_a_change_counts,
+        3,
+        replace(_RUSH, apply=15, apply_bytes=1),
+        ("leader completeness", "state machine safety", "election safety", "no manager stops by itself"),
+    ),
+    Bug(
+        "the commit index on disk leaves out what is written with it",
+        RaftState,
+        "hard_state",
+        _commit_index_leaves_out_what_is_written,
+        3,
+        _RUSH,
+        ("leader completeness", "state machine safety", "election safety", "no manager stops by itself"),
     ),
     Bug(
         "a read is answered without a quorum",

@@ -105,6 +105,8 @@ class Host:
         self.up = False
         self.epoch = 0
         self.stalled_until = 0
+        self.held_until = 0
+        self.held: list[tuple[int, Callable[..., None], tuple[Any, ...]]] = []
         self.node: Any = None
         self._forget()
 
@@ -141,6 +143,7 @@ class Host:
             election_tick=weather.election_tick,
             heartbeat_tick=1,
             max_bytes_per_message=weather.message_bytes,
+            max_bytes_per_apply=weather.apply_bytes,
             max_inflight_messages=weather.window,
             max_uncommitted_bytes=4096,
             pre_vote=weather.pre_vote,
@@ -177,9 +180,12 @@ class Host:
         self.pump()
 
     def pump(self) -> None:
-        """One `Ready` at a time; its write takes a while, step by step."""
-        if self.writing or not self.node.has_ready():
-            return
+        """One `Ready` at a time."""
+        while not self.writing and self.node.has_ready():
+            self._take_up()
+
+    def _take_up(self) -> None:
+        """Its write takes a while, step by step, and so may applying."""
         ready = self.node.ready()
         self.laws.observe(self)
         self.writing = ready
@@ -191,7 +197,10 @@ class Host:
         if self.applied_early:
             self._apply(ready.committed)
         if not ready.must_sync:
-            self._written(ready)
+            if ready.committed and self.world.weather.apply:
+                self.world.after_apply_delay(self, self._written, ready)
+            else:
+                self._finish(ready)
             return
         snapshot = ready.snapshot
         steps = self.disk.save_steps(ready.hard_state, ready.entries, snapshot)
@@ -205,6 +214,10 @@ class Host:
             self._written(ready)
 
     def _written(self, ready: Ready) -> None:
+        self._finish(ready)
+        self.pump()
+
+    def _finish(self, ready: Ready) -> None:
         """All is durable: promises may leave, the rest is applied."""
         self.disk.finish_save(ready.hard_state, ready.entries, ready.snapshot)
         self.writing = None
@@ -223,7 +236,6 @@ class Host:
             self.laws.member_view(self, self.applied, self.node._state.tracker.conf, self._sorted_members())
         self._lose_leadership()
         self._ask()
-        self.pump()
 
     # The state machine.
 
@@ -322,8 +334,10 @@ class Host:
     # Snapshots of its own.
 
     def take_snapshot(self, rng: random.Random) -> None:
-        """Beside the writes of the log, in steps, as the driver's second thread does."""
+        """Beside the writes of the log, in steps, as the driver's second thread does; of what the core knows to be applied, as the driver's."""
         if not self.up or self.snapshotting or self.applied <= self.disk.snapshots_reach():
+            return
+        if self.applied > self.node._state.log.applied:
             return
         self.snapshotting = True
         self.world.note("snapshot", self.id, self.applied)

@@ -22,13 +22,17 @@ HAZARDS = (
     "transfer",
     "compact",
     "read",
+    "hold",
+    "rush",
 )
 """What can be taken out of a world to see whether its failure needs it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Weather:
-    """`message_bytes`, `window` and the last four are the nodes' settings, the rest is what happens to them."""
+    """`message_bytes`, `apply_bytes`, `window`, `pre_vote`, `check_quorum`, `election_tick` and `segment_frames` are the nodes' settings, the
+    rest is what happens to them; `sync` and `apply` are the times of a step of a disk and of applying what a `Ready` hands out.
+    """
 
     drop: float
     duplicate: float
@@ -49,6 +53,10 @@ class Weather:
     election_tick: int = 10
     stall: int = 0
     segment_frames: int = 20
+    hold: int = 0
+    rush: int = 0
+    apply: int = 0
+    apply_bytes: int = 1 << 20
 
     @classmethod
     def of(cls, rng: random.Random) -> Weather:
@@ -78,6 +86,10 @@ class Weather:
             election_tick=3,
             stall=rng.choice((0, 200)),
             segment_frames=rng.choice((3, 20)),
+            hold=rng.choice((0, 0, 100)),
+            rush=rng.choice((0, 0, 200)),
+            apply=rng.choice((0, 0, 10)),
+            apply_bytes=rng.choice((1, 1 << 20)),
         )
 
     @classmethod
@@ -103,6 +115,10 @@ class Weather:
             check_quorum=rng.random() < 0.7,
             stall=rng.choice((0, 400)),
             segment_frames=rng.choice((3, 20, 200)),
+            hold=rng.choice((0, 0, 100, 400)),
+            rush=rng.choice((0, 0, 60, 200)),
+            apply=rng.choice((0, 0, 5, 20)),
+            apply_bytes=rng.choice((1, 300, 1 << 20)),
         )
 
     def without(self, hazards: tuple[str, ...]) -> Weather:
@@ -111,4 +127,4 @@ class Weather:
 
     def calm(self) -> Weather:
         """What follows the storm: a quick network that loses nothing."""
-        return dataclasses.replace(self, drop=0.0, duplicate=0.0, delay=3, sync=2)
+        return dataclasses.replace(self, drop=0.0, duplicate=0.0, delay=3, sync=2, apply=0)

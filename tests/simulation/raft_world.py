@@ -32,6 +32,7 @@ from manager.store import Member, View
 from manager.store import snapshot as store_snapshot
 from tests.simulation.raft_host import Host
 from tests.simulation.raft_laws import LawBrokenError, Laws, require
+from tests.simulation.raft_rush import Rush
 from tests.simulation.raft_weather import TICK, Weather
 
 DURATION = 5000
@@ -39,7 +40,7 @@ LEADER_TICKS = 120
 WORK_TICKS = 400
 """In calm weather there is a leader within so many ticks, and everybody has everything within so many."""
 
-_HAPPENINGS = ("propose", "crash", "stall", "partition", "change", "transfer", "compact", "read")
+_HAPPENINGS = ("propose", "crash", "stall", "partition", "change", "transfer", "compact", "read", "hold", "rush")
 
 
 class World:
@@ -57,16 +58,17 @@ class World:
         self.trace: deque[tuple[object, ...]] = deque(maxlen=trace)
         self.verbose = trace > 60
         self.cut: set[tuple[int, int]] = set()
+        self.rush: Rush | None = None
         self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
         self._written = 0
-        self._begin(2 if self.weather.change else 0)
+        self._begin(2 if self.weather.change or self.weather.rush else 0)
 
     def _begin(self, spare: int) -> None:
         founders = range(1, self.size + 1)
         self.hosts = {host_id: Host(host_id, self) for host_id in range(1, self.size + spare + 1)}
         self.laws = Laws(self.hosts, ConfState(voters=tuple(founders)))
-        members = tuple([self._member(host_id) for host_id in founders])
+        members = tuple([self.member(host_id) for host_id in founders])
         begin = bootstrap_snapshot(founders, store_snapshot.encode(View.empty(), members))
         for host in self.hosts.values():
             host.laws = self.laws
@@ -74,11 +76,11 @@ class World:
                 host.disk.found(begin)
             host.start()
             pace = self.rng.choice((TICK, TICK, TICK - 2, TICK + 3))
-            self._at(self.upto(TICK), self._tick, host, pace)
+            self.at(self.upto(TICK), self._tick, host, pace)
         for name in _HAPPENINGS:
             self._again(name)
 
-    def _member(self, host_id: int) -> Member:
+    def member(self, host_id: int) -> Member:
         return Member(raft_id=host_id, node_id=f"node-{host_id}", addr=f"10.0.{self._written % 250}.{host_id}:2378")
 
     def note(self, *words: object) -> None:
@@ -90,14 +92,14 @@ class World:
         """From 1 to most."""
         return 1 + int(self.rng.random() * most)
 
-    def _at(self, delay: int, action: Callable[..., None], *args: Any) -> None:
+    def at(self, delay: int, action: Callable[..., None], *args: Any) -> None:
         self._count += 1
         heapq.heappush(self._queue, (self.now + delay, self._count, action, args))
 
     def _again(self, name: str) -> None:
         mean = getattr(self.weather, name)
         if mean and not self.calm:
-            self._at(self.upto(2 * mean), self._happen, name)
+            self.at(self.upto(2 * mean), self._happen, name)
 
     def _happen(self, name: str) -> None:
         if not self.calm:
@@ -137,6 +139,7 @@ class World:
         self.weather = self.weather.calm()
         for host in self.hosts.values():
             host.stalled_until = 0
+            self.release(host)
             if not host.up:
                 host.start()
         goal, begin = 0, self.now
@@ -183,20 +186,30 @@ class World:
     # Hosts.
 
     def _tick(self, host: Host, pace: int) -> None:
-        self._at(TICK if self.calm else pace, self._tick, host, pace)
+        self.at(TICK if self.calm else pace, self._tick, host, pace)
         if host.up and host.stalled_until <= self.now:
             self.steps += 1
             host.tick()
 
     def after_sync_delay(self, host: Host, action: Callable[..., None], *args: Any) -> None:
         """The next step of a disk, void if the host dies before."""
-        self._at(self.upto(self.weather.sync), self._disk_step, host, host.epoch, action, args)
+        self.at(self.upto(self.weather.sync), self._disk_step, host, host.epoch, action, args)
+
+    def after_apply_delay(self, host: Host, action: Callable[..., None], *args: Any) -> None:
+        """What was handed out to be applied is, void as above."""
+        self.at(self.upto(self.weather.apply), self._host_step, host, host.epoch, action, args)
 
     def _disk_step(self, host: Host, epoch: int, action: Callable[..., None], args: tuple[Any, ...]) -> None:
+        if host.held_until > self.now:
+            host.held.append((epoch, action, args))
+        else:
+            self._host_step(host, epoch, action, args)
+
+    def _host_step(self, host: Host, epoch: int, action: Callable[..., None], args: tuple[Any, ...]) -> None:
         if host.epoch != epoch:
             return
         if host.stalled_until > self.now:
-            self._at(host.stalled_until - self.now, self._disk_step, host, epoch, action, args)
+            self.at(host.stalled_until - self.now, self._disk_step, host, epoch, action, args)
             return
         self.steps += 1
         action(*args)
@@ -210,9 +223,9 @@ class World:
         weather, rng = self.weather, self.rng
         if rng.random() < weather.drop or (message.from_, message.to) in self.cut:
             if message.kind is MessageKind.SNAPSHOT:
-                self._at(TICK, self._report_snapshot, message, False)
+                self.at(TICK, self._report_snapshot, message, False)
             elif rng.random() < 0.2:
-                self._at(1, self.hosts[message.from_].act, lambda node: node.report_unreachable(message.to))
+                self.at(1, self.hosts[message.from_].act, lambda node: node.report_unreachable(message.to))
             return
         if message.snapshot:
             full = self.hosts[message.from_].disk.load(message.snapshot.metadata.index)
@@ -221,15 +234,15 @@ class World:
             delay = self.upto(weather.delay)
             if rng.random() < 0.02 and not self.calm:
                 delay *= 20
-            self._at(delay, self._deliver, message)
+            self.at(delay, self._deliver, message)
 
     def _deliver(self, message: Message) -> None:
         host = self.hosts[message.to]
         if host.stalled_until > self.now:
-            self._at(host.stalled_until - self.now, self._deliver, message)
+            self.at(host.stalled_until - self.now, self._deliver, message)
             return
         if message.kind is MessageKind.SNAPSHOT:
-            self._at(1, self._report_snapshot, message, host.up)
+            self.at(1, self._report_snapshot, message, host.up)
         if host.up:
             self.steps += 1
             host.act(lambda node: node.step(message))
@@ -261,16 +274,20 @@ class World:
         if fate > 0.95:
             victims = hosts
         for host in victims:
-            if host.up:
-                host.crash()
-                self._break_connections(host.id)
-                self._at(self.upto(2 * self.weather.down), self._start_again, host)
+            self.strike(host, back_within=2 * self.weather.down)
+
+    def strike(self, host: Host, *, back_within: int) -> None:
+        """Cuts its power; it starts again within a time."""
+        if host.up:
+            host.crash()
+            self._break_connections(host.id)
+            self.at(self.upto(back_within), self._start_again, host)
 
     def _break_connections(self, end: int) -> None:
         """Those who listened to a host see the connection break, after a while, and perhaps when it is back already."""
         for host in self.hosts.values():
             if host.id != end and self.rng.random() < 0.7:
-                self._at(self.upto(2 * self.weather.delay), host.act, lambda node: node.suspect_leader(end))
+                self.at(self.upto(2 * self.weather.delay), host.act, lambda node: node.suspect_leader(end))
 
     def _start_again(self, host: Host) -> None:
         if not host.up:
@@ -283,6 +300,27 @@ class World:
         if host:
             host.stalled_until = self.now + self.upto(40 * TICK)
             self.note("stall", host.id, "until", host.stalled_until)
+
+    def do_hold(self) -> None:
+        """A disk is slow for a while: what comes in meanwhile is written at once."""
+        self.hold(self.rng.choice(list(self.hosts)), self.upto(20 * TICK))
+
+    def hold(self, host_id: int, duration: int) -> None:
+        host = self.hosts[host_id]
+        host.held_until = self.now + duration
+        self.note("hold", host_id, "until", host.held_until)
+        self.at(duration, self._hold_ends, host)
+
+    def _hold_ends(self, host: Host) -> None:
+        if host.held_until <= self.now:
+            self.release(host)
+
+    def release(self, host: Host) -> None:
+        """Its disk goes on."""
+        host.held_until = 0
+        held, host.held = host.held, []
+        for step in held:
+            self.at(1, self._disk_step, host, *step)
 
     def do_partition(self) -> None:
         """Cuts the hosts in two, or cuts some links in one direction, or heals."""
@@ -315,10 +353,16 @@ class World:
         if self.rng.random() < 0.4:
             host_id = self.rng.choice(list(self.hosts))
             kind = ChangeKind.ADD_VOTER if host_id in conf.voters else ChangeKind.ADD_LEARNER
-            return adding(kind, self._member(host_id))
+            return adding(kind, self.member(host_id))
         nodes = self.rng.sample(list(self.hosts), self.rng.choice((1, 1, 1, 2, 3)))
         changes = tuple([SingleChange(self.rng.choice(list(ChangeKind)), node) for node in nodes])
         return ConfChange(changes, transition=self.rng.choice(list(Transition)))
+
+    def do_rush(self) -> None:
+        leader = self.leader()
+        if leader and not self.rush and not self.cut:
+            self.rush = Rush(self, leader)
+            self.rush.begin()
 
     def do_transfer(self) -> None:
         leader = self.leader()
