@@ -45,14 +45,23 @@ def require_demotable(tx: Tx, node: Node, members: Sequence[Member]) -> None:
         )
 
 
+def is_being_demoted(node: Node, members: Sequence[Member]) -> bool:
+    """Whether the role manager has yet to make a worker of a node that shall be one."""
+    return node.spec.desired_role is NodeRole.WORKER and (node.role is NodeRole.MANAGER or _is_member(node, members))
+
+
+def _is_member(node: Node, members: Sequence[Member]) -> bool:
+    return any(member.node_id == node.id for member in members)
+
+
 def remove(tx: Tx, ref: str, members: Sequence[Member], *, force: bool, now_ns: int) -> str:
     """Forgets a node, but not that it was removed: its certificate is worth nothing from then on."""
     node = tx.nodes.find(ref)
-    in_group = any(member.node_id == node.id for member in members)
-    if NodeRole.MANAGER in {node.role, node.spec.desired_role} or in_group:
-        raise ConflictError(
-            f"node {node.id} is a cluster manager and is a member of the raft cluster. It must be demoted to worker before removal"
-        )
+    if is_being_demoted(node, members):
+        raise ConflictError(f"node {node.id} is being demoted; try again in a moment")
+    if node.spec.desired_role is NodeRole.MANAGER:
+        is_what = "is a cluster manager" + (" and is a member of the raft cluster" if _is_member(node, members) else "")
+        raise ConflictError(f"node {node.id} {is_what}. It must be demoted to worker before removal")
     if node.status.state is NodeState.READY and not force:
         raise ConflictError(f"node {node.id} is not down and can't be removed")
     tx.remove(Node, node.id)

@@ -6,7 +6,9 @@ the one table. Followers never reach this code but for Status: the forwarder sta
 
 # ruff: noqa: N802 - gRPC names its methods so
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from covey import codec
@@ -31,7 +33,9 @@ from manager.control.listing import matching
 from manager.control.status import manager_status
 from manager.control.visible import visible
 from manager.control.watching import events
-from manager.store import Store, Table, Tx
+from manager.store import NotLeaderError, Store, Table, Tx
+
+_LOOK_SECONDS = 0.05
 
 
 class Logs(Protocol):
@@ -51,13 +55,17 @@ class Control:
         signer: Signer | None = None,
         clock: Clock = wall_clock,
         ids: IdSource = new_id,
+        demotion_seconds: float = 5.0,
     ) -> None:
-        """``signer`` knows the external CAs; without one there are none."""
+        """``signer`` knows the external CAs; without one there are none. ``demotion_seconds``: the removal of a node that is being demoted
+        waits so long for that.
+        """
         self._store = store
         self._signer = signer or Signer()
         self._logs = logs
         self._clock = clock
         self._ids = ids
+        self._demotion_seconds = demotion_seconds
 
     # --- cluster ---
 
@@ -109,8 +117,30 @@ class Control:
         )
 
     async def RemoveNode(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:
+        await self._until_demoted(request.ref)
         members, now_ns = self._store.consensus.members(), self._clock()
         return await self._remove(lambda tx: nodes.remove(tx, request.ref, members, force=request.force, now_ns=now_ns))
+
+    async def _until_demoted(self, ref: str) -> None:
+        """A demotion that was asked for comes first.
+
+        Raises:
+            NotLeaderError: it is this leader that is demoted; its successor is asked. To wait here would not do: a follower that passes a
+                call on takes it for lost when the leader changes meanwhile.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._demotion_seconds):
+                while self._is_being_demoted(ref):  # noqa: ASYNC110 - the group's members tell no event
+                    await asyncio.sleep(_LOOK_SECONDS)
+
+    def _is_being_demoted(self, ref: str) -> bool:
+        consensus, members = self._store.consensus, self._store.consensus.members()
+        node = self._store.view().nodes.find(ref)
+        being = nodes.is_being_demoted(node, members)
+        leads = any(m.raft_id == consensus.leadership.leader_id and m.node_id == node.id for m in members)
+        if being and (leads or not consensus.leadership.is_leader):
+            raise NotLeaderError
+        return being
 
     # --- services and tasks ---
 

@@ -159,15 +159,31 @@ async def test_a_manager_that_stops_hands_over_and_comes_back_with_what_it_had()
         assert names == {"web", "more"}
 
 
+async def demote(host: ManagerHost, ref: str) -> None:
+    node = await node_of(host, ref)
+    node.spec.desired_role = objects_pb2.NODE_ROLE_WORKER
+    await host.call("UpdateNode", control_pb2.UpdateNodeRequest(ref=ref, version=node.meta.version, spec=node.spec))
+
+
+async def test_a_manager_is_demoted_and_removed_by_two_commands_in_a_row() -> None:
+    """A dead one, then the leader itself, through the one that stays: the removal waits for the demotion."""
+    async with three() as (here, _):
+        leader, [dead, staying] = await others(here)
+        await dead.kill()
+        for gone in (dead, leader):
+            ref = gone.identities.require().node_id
+            await demote(staying, ref)
+            removed = await staying.call("RemoveNode", control_pb2.RemoveRequest(ref=ref, force=True))
+            assert removed.id == ref
+        nodes = (await staying.call("ListNodes", control_pb2.ListRequest())).nodes
+        assert [node.id for node in nodes] == [staying.identities.require().node_id]
+
+
 async def test_roles_follow_their_wish_and_the_last_quorum_is_kept() -> None:
     async with three() as (here, _):
         leader, [follower, other] = await others(here)
         ref = follower.identities.require().node_id
-        node = await node_of(leader, ref)
-        node.spec.desired_role = objects_pb2.NODE_ROLE_WORKER
-        await leader.call(
-            "UpdateNode", control_pb2.UpdateNodeRequest(ref=ref, version=node.meta.version, spec=node.spec)
-        )
+        await demote(leader, ref)
         assert follower.process is not None
         async with asyncio.timeout(20):
             assert await follower.process.wait() == 3, "a manager that was removed says so by its exit code"

@@ -26,14 +26,9 @@ from covey.objects import (
     EndpointSpec,
     HealthConfig,
     IPAMConfig,
-    ManagerStatus,
     Mount,
     NetworkAttachmentConfig,
     NetworkSpec,
-    Node,
-    NodeDescription,
-    NodeSpec,
-    NodeStatus,
     Placement,
     PortConfig,
     ResourceRequirements,
@@ -50,13 +45,13 @@ from covey.objects import (
     replace,
 )
 from covey.overlay import MTU_OPTION
-from covey.states import MountType, NodeAvailability, NodeRole, NodeState, ServiceMode, TaskState, UpdateState
+from covey.states import MountType, ServiceMode, TaskState, UpdateState
 from coveypb.v1 import control_pb2
 from manager.ca.cluster import new_cluster
-from manager.control import nodes, services
+from manager.control import services
 from manager.control.errors import code_of
 from manager.control.servicer import Control
-from manager.store import Member, MemoryConsensus, Store
+from manager.store import MemoryConsensus, Store
 
 NOW = 1_800_000_000_000_000_000
 
@@ -372,61 +367,6 @@ async def test_a_network_that_cannot_be_is_refused(
 async def test_a_networks_name_is_checked(control: Control, name: str) -> None:
     with pytest.raises(CoveyError):
         await network(control, name)
-
-
-def manager(name: str, **more: Any) -> Node:
-    return Node(
-        id=name,
-        spec=NodeSpec(desired_role=NodeRole.MANAGER),
-        role=NodeRole.MANAGER,
-        manager_status=ManagerStatus(raft_id=1),
-        status=NodeStatus(state=NodeState.READY),
-        **more,
-    )
-
-
-def members(*names: str, down: tuple[str, ...] = ()) -> tuple[Member, ...]:
-    return tuple(Member(raft_id=n + 1, node_id=name, reachable=name not in down) for n, name in enumerate(names))
-
-
-async def test_a_nodes_status_stands_in_no_updates_way_and_another_spec_does(store: Store) -> None:
-    """A promotion of a host that has just died: its status changes while the client thinks."""
-    await store.update(lambda tx: tx.create(Node(id="n")))
-    read = store.view().nodes.find("n")
-    await store.update(lambda tx: tx.update(replace(read, status=NodeStatus(state=NodeState.DOWN))))
-    drained = NodeSpec(availability=NodeAvailability.DRAIN)
-    await store.update(lambda tx: nodes.update(tx, "n", read.meta.version, drained, ()))
-    with pytest.raises(StaleVersionError):
-        await store.update(lambda tx: nodes.update(tx, "n", read.meta.version, NodeSpec(), ()))
-    assert store.view().nodes.find("n").spec == drained
-
-
-async def demote(store: Store, name: str, group: tuple[Member, ...]) -> None:
-    node = store.view().nodes.find(name)
-    await store.update(lambda tx: nodes.update(tx, name, node.meta.version, NodeSpec(), group))
-
-
-async def test_no_demotion_costs_the_quorum_and_the_refusal_gives_the_numbers(store: Store) -> None:
-    for name in ("m1", "m2", "m3"):
-        await store.update(lambda tx, name=name: tx.create(manager(name)))  # type: ignore[misc]
-    with pytest.raises(ConflictError, match="2 managers would be left, 2 must be reachable, 1 are"):
-        await demote(store, "m1", members("m1", "m2", "m3", down=("m3",)))
-    await demote(store, "m3", members("m1", "m2", "m3", down=("m3",)))
-    await demote(store, "m2", members("m1", "m2"))
-    with pytest.raises(ConflictError, match="attempting to demote the last manager of the swarm"):
-        await demote(store, "m1", members("m1"))
-
-
-async def test_a_node_is_removed_only_when_it_is_down_or_by_force_and_never_a_manager(store: Store) -> None:
-    await store.update(lambda tx: tx.create(manager("m1")))
-    worker = Node(id="w1", status=NodeStatus(state=NodeState.READY), description=NodeDescription(hostname="w"))
-    await store.update(lambda tx: tx.create(worker))
-    with pytest.raises(ConflictError, match="must be demoted to worker before removal"):
-        await store.update(lambda tx: nodes.remove(tx, "m1", (), force=True, now_ns=NOW))
-    with pytest.raises(ConflictError, match="node w1 is not down and can't be removed"):
-        await store.update(lambda tx: nodes.remove(tx, "w", (), force=False, now_ns=NOW))
-    await store.update(lambda tx: nodes.remove(tx, "w", (), force=True, now_ns=NOW))
-    assert "w1" not in store.view().nodes
 
 
 async def test_the_clusters_tokens_rotate_and_its_key_stays_inside(control: Control, store: Store) -> None:
