@@ -88,8 +88,14 @@ def _drained(node: Node) -> bool:
 
 
 def _status(node: Node, member: Member | None, leadership: Leadership) -> ManagerStatus | None:
-    if member is None or node.role is NodeRole.WORKER:
+    """Of a manager. One whose membership is over, as those are of whom a new group was founded or restored without, has no address to give
+    to anybody; one that was promoted has no status before it joins.
+    """
+    if node.role is NodeRole.WORKER:
         return None
+    if member is None:
+        lost = node.manager_status is not None and node.spec.desired_role is NodeRole.MANAGER
+        return ManagerStatus(reachability=Reachability.UNREACHABLE) if lost else None
     return ManagerStatus(
         raft_id=member.raft_id,
         addr=member.addr,

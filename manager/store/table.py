@@ -7,7 +7,7 @@ asked of it, by which the store finds transactions that must not overlap.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from rpds import HashTrieMap, HashTrieSet
@@ -23,6 +23,7 @@ Touch = tuple[str, str, Hashable]
 """(kind, "id" or an index, key): one thing that a transaction read or changes. (kind, "all", "") is which objects a table has, (kind,
 "any", "") what any of them is."""
 
+_LISTED = 8
 _EMPTY_BUCKET: HashTrieSet[str] = HashTrieSet()
 
 
@@ -133,7 +134,9 @@ class Table(Generic[O]):
         """The object of that name. Raises ConflictError where names are not unique and several bear it."""
         found = self._by("name", name)
         if len(found) > 1:
-            raise ConflictError(f"{self._schema.field} {name} is ambiguous: {len(found)} have this name; use an id")
+            raise ConflictError(
+                f"{self._schema.field} {name} is ambiguous: {len(found)} have this name; use an id: {_listed(found)}"
+            )
         return found[0] if found else None
 
     def find(self, ref: str) -> O:
@@ -169,6 +172,12 @@ class Table(Generic[O]):
     def _note(self, index: str, key: Hashable) -> None:
         if self._reads is not None:
             self._reads.add((self._schema.field, index, key))
+
+
+def _listed(found: Sequence[Object]) -> str:
+    """Ids for a person, not endlessly many."""
+    ids = [item.id for item in found[:_LISTED]]
+    return ", ".join(ids) + (", …" if len(found) > _LISTED else "")
 
 
 class NodeTable(Table[Node]):

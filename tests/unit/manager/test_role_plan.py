@@ -86,6 +86,17 @@ def test_manager_states_say_who_leads_and_who_answers() -> None:
     }
 
 
+def test_a_manager_whose_membership_is_over_is_unreachable_and_told_to_nobody() -> None:
+    """As when a new group was founded without it. A worker has no such state, nor has who was promoted and has not joined yet."""
+    before = ManagerStatus(raft_id=2, addr="n2:1", leader=True, reachability=Reachability.REACHABLE)
+    [after] = plan(view(node("n2", MANAGER, MANAGER, before)), [member("n1", 1)], LEADER).writes
+    assert after.manager_status == ManagerStatus(reachability=Reachability.UNREACHABLE)
+    assert plan(view(after), [member("n1", 1)], LEADER).writes == ()
+    assert plan(view(node("n2", MANAGER, MANAGER)), [member("n1", 1)], LEADER).writes == ()
+    [demoted] = plan(view(replace(after, spec=NodeSpec(desired_role=WORKER))), [member("n1", 1)], LEADER).writes
+    assert (demoted.role, demoted.manager_status) == (WORKER, None)
+
+
 def test_a_newcomer_counts_as_reachable_once_it_votes() -> None:
     learner = Member(raft_id=2, node_id="n2", addr="n2:1", voter=False)
     [after] = plan(view(node("n2", MANAGER, MANAGER)), [learner], LEADER).writes

@@ -112,7 +112,7 @@ async def test_ids_and_unique_names_are_taken_once_and_names_are_case_sensitive(
     )
     for id_ in ("n1", "n2"):
         await s.update(lambda tx, id_=id_: tx.create(Node(id=id_, description=NodeDescription(hostname="same"))))
-    with pytest.raises(ConflictError, match="2 have this name"):
+    with pytest.raises(ConflictError, match="2 have this name; use an id: n1, n2$"):
         s.view().nodes.find("same")
 
 
