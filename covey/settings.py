@@ -56,8 +56,8 @@ def check_first_spec(spec: ClusterSpec) -> None:
     check_spec(spec)
     for ca in spec.ca.external_cas:
         raise InvalidArgumentError(
-            f"a new cluster signs with the key of its root, so the external CA {ca.url} would never be asked: found it without, then, "
-            f"{HAND_ROOT_OVER}"
+            f"a new cluster signs with the key of its root, so the external CA {ca.url} would never be asked: found the cluster "
+            f"without it; {HAND_ROOT_OVER}"
         )
 
 
