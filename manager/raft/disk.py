@@ -102,7 +102,7 @@ class Disk:
             if error.errno not in FULL or self.snapshot is None:
                 raise
             log.warning("the disk of %s is full: removing what the latest snapshot covers", self._folder)
-            self._wal.release(self.snapshot.metadata.index)
+            self._wal.make_room(self.snapshot.metadata.index)
             self._snapshots.prune()
             self._wal.begin()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 _NEW = ".new"
@@ -17,11 +18,10 @@ class Files:
     """The kernel's own. Stateless, so safe in any thread."""
 
     def make_folder(self, folder: Path) -> None:
-        """With the folders above it as far as they are missing, each durable in the one above. No effect if it is there."""
-        if folder.is_dir():
-            return
-        self.make_folder(folder.parent)
-        self.mkdir(folder)
+        """With the folders above it as far as they are missing. One that is there may be on no disk yet: its name is made durable, too."""
+        if not folder.is_dir():
+            self.make_folder(folder.parent)
+            self.mkdir(folder)
         self.sync_folder(folder.parent)
 
     def mkdir(self, folder: Path) -> None:
@@ -78,6 +78,10 @@ def write_beside(files: Files, path: Path, chunks: Iterable[bytes]) -> Path:
             files.write(fd, chunk, size)
             size += len(chunk)
         files.flush(fd)
+    except OSError:
+        with suppress(OSError):
+            files.unlink(fresh)  # on a full disk whatever else is there needs the room
+        raise
     finally:
         files.close(fd)
     return fresh
@@ -89,7 +93,8 @@ def put_in_place(files: Files, fresh: Path, path: Path) -> None:
     files.sync_folder(path.parent)
 
 
-def sweep(files: Files, folder: Path) -> None:
-    """Removes what was being written when the process before this one ended."""
+def take_over(files: Files, folder: Path) -> None:
+    """Removes what was being written when the process before this one ended, and makes the names durable that it had given just then."""
     for leftover in folder.glob("*" + _NEW):
         files.unlink(leftover)
+    files.sync_folder(folder)

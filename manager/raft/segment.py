@@ -1,8 +1,9 @@
 """One file of the write-ahead log: frames, each the fruit of one write and one flush.
 
 Law: a frame is written only after the one before it is durable, so a frame that does not check out is a torn tail if nothing
-valid follows it, and damage otherwise. A file is never continued after its process: a restart begins the next one. The file being
-written has zeros ahead of its end, so that a flush seldom has to make a new size durable as well; a closed one has none.
+valid follows it, and damage otherwise. A file is never continued after its process: a restart begins the next one, and copies the last
+one first, whose end may be on no disk. The file being written has zeros ahead of its end, so that a flush seldom has to make a new size
+durable as well; a closed one has none.
 
     file:  head (see sealing), then frames;  frame: magic (4) number (4) length (4) crc32 of number, length, payload (4) payload
 """
@@ -111,7 +112,7 @@ def reseal_segment(path: Path, sequence: int, ring: KeyRing, files: Files = KERN
     purpose = _purpose(sequence)
     if ring.resume(path, FILE_MAGIC, purpose, data).key_id == ring.current:
         return None
-    frames = read_segment(path, sequence, ring, last=False)
+    frames, _ = read_segment(path, sequence, ring, last=False)
     head, cipher = ring.begin(FILE_MAGIC, purpose)
 
     def chunks() -> Iterator[bytes]:
@@ -128,8 +129,10 @@ def _seal(cipher: Cipher, number: int, frame: Frame) -> bytes:
     return _HEAD.pack(_FRAME_MAGIC, number, len(payload), crc) + payload
 
 
-def read_segment(path: Path, sequence: int, ring: KeyRing, *, last: bool, files: Files = KERNEL) -> list[Frame]:
-    """The frames of a file. In the last file a torn tail (or zeros) is cut off, durably.
+def read_segment(
+    path: Path, sequence: int, ring: KeyRing, *, last: bool, files: Files = KERNEL
+) -> tuple[list[Frame], bytes]:
+    """The frames of a file, and the bytes that they are. In the last file a torn tail (or zeros) is cut off, durably.
 
     Raises:
         CorruptError: something that was durable does not check out; MissingKeyError.
@@ -146,7 +149,7 @@ def read_segment(path: Path, sequence: int, ring: KeyRing, *, last: bool, files:
             break
         frames.append(_open(path, offset, cipher, len(frames), payload))
         offset += _HEAD.size + len(payload)
-    return frames
+    return frames, data[:offset]
 
 
 def _payload(data: bytes, offset: int, number: int) -> bytes | None:

@@ -15,7 +15,7 @@ import msgspec
 
 from manager.raft.core import Snapshot, SnapshotMeta
 from manager.raft.errors import CorruptError
-from manager.raft.files import KERNEL, Files, put_in_place, sweep, write_beside
+from manager.raft.files import KERNEL, Files, put_in_place, take_over, write_beside
 from manager.raft.sealing import HEAD_BYTES, KeyRing, SealError, key_id_of
 
 _MAGIC = b"CoveySN2"
@@ -44,7 +44,7 @@ class SnapshotFolder:
     def open(self) -> Snapshot | None:
         """The latest snapshot. Raises CorruptError."""
         self._files.make_folder(self._folder)
-        sweep(self._files, self._folder)
+        take_over(self._files, self._folder)
         paths = self._paths()
         return self._read(paths[-1]) if paths else None
 

@@ -1,8 +1,8 @@
 """The write-ahead log: what a node promised, in segments.
 
-Law: ``append`` returns when the frame is durable. Segments go oldest first, each durably before the next, so those that are there
-always follow each other. All raise OSError, after which nothing may be called but ``close``: ``disk`` sees to that. Called from its
-one thread for the log.
+Law: ``append`` returns when the frame is durable; what ``read`` found is durable when ``begin`` returns. Segments go oldest first, each
+durably before the next, so those that are there always follow each other. All raise OSError, after which nothing may be called but
+``close`` (and at a start ``make_room`` and ``begin``): ``disk`` sees to that. Called from its one thread for the log.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 from manager.raft.core import Entry, HardState
 from manager.raft.errors import CorruptError, StorageError
-from manager.raft.files import KERNEL, Files, put_in_place, sweep
+from manager.raft.files import KERNEL, Files, put_in_place, take_over, write_beside
 from manager.raft.sealing import KeyRing
 from manager.raft.segment import Frame, SegmentWriter, list_segments, read_segment, reseal_segment
 
@@ -43,30 +43,51 @@ class Wal:
         self._closed: list[tuple[Path, int]] = []
         self._writer: SegmentWriter | None = None
         self._next_sequence = 1
+        self._found: tuple[Path, bytes] | None = None
+        """The last segment as it was read, if the next one is not to take its place, and until that has begun: it alone tells the vote."""
 
     def read(self) -> Replay:
         """All there is; cuts a torn tail. ``begin`` comes next. Raises CorruptError, MissingKeyError."""
         self._files.make_folder(self._folder)
-        sweep(self._files, self._folder)
+        take_over(self._files, self._folder)
         segments = list_segments(self._folder)
         log = _Log()
         for position, (sequence, path) in enumerate(segments):
             self._require_consecutive(segments, position)
             last = position == len(segments) - 1
-            frames = read_segment(path, sequence, self._ring, last=last, files=self._files)
+            frames, data = read_segment(path, sequence, self._ring, last=last, files=self._files)
             log.read(path, frames)
             if last and not any(frame.entries or frame.reset for frame in frames):
                 self._next_sequence = sequence  # starts without writes leave no files: the next one takes its place
             else:
                 self._closed.append((path, log.highest))
                 self._next_sequence = sequence + 1
+                self._found = (path, data) if last else None
         self._hard_state = log.hard_state
         return Replay(log.hard_state, log.entries, log.base)
 
     def begin(self) -> None:
-        """Begins a new segment; after an OSError it may be tried again."""
+        """Makes durable what was read, and begins a new segment; after an OSError it may be tried again."""
+        if self._found:
+            self._copy(*self._found)
         self._writer = SegmentWriter(self._folder, self._next_sequence, self._ring, self._hard_state, self._files)
         self._next_sequence += 1
+        self._found = None
+
+    def _copy(self, path: Path, data: bytes) -> None:
+        """Whoever wrote the file may have died before its last flush, or because that failed; then the kernel shows what is on no disk
+        and takes it for written, and neither a second flush nor writing over it is sure to bring it there. The same bytes are no
+        second use of a nonce.
+        """
+        put_in_place(self._files, write_beside(self._files, path, [data]), path)
+
+    def make_room(self, index: int) -> None:
+        """Before ``begin``: ``release``, and if all goes the last one as well, in whose place the new one is put."""
+        self.release(index)
+        if self._found and self._closed and self._closed[0][0] == self._found[0] and self._closed[0][1] <= index:
+            self._closed.clear()
+            self._next_sequence -= 1
+            self._found = None
 
     def append(self, frame: Frame) -> None:
         """Returns when the frame is durable."""
@@ -80,7 +101,8 @@ class Wal:
 
     def release(self, index: int) -> None:
         """Removes the oldest segments that hold nothing above ``index``, which a durable snapshot must cover."""
-        while self._closed and self._closed[0][1] <= index:
+        last = self._found and self._found[0]
+        while self._closed and self._closed[0][1] <= index and self._closed[0][0] != last:
             self._files.unlink(self._closed.pop(0)[0])
             self._files.sync_folder(self._folder)
 

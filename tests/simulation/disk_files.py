@@ -101,7 +101,8 @@ class Recorder(Quick):
 
     def sync_folder(self, folder: Path) -> None:
         with self._lock:
-            self._note("sync", self._name(folder))
+            if folder.is_relative_to(self.root):  # what is above was there before
+                self._note("sync", self._name(folder))
 
 
 class _Inode:
@@ -240,6 +241,11 @@ class Cabinet:
                 folder.change("rename", name, op[2].rpartition("/")[2], folder.now[name])
             case "unlink":
                 folder.change("unlink", name)
+
+    def forget(self, path: str) -> None:
+        """A flush of the file failed: the kernel shows what was written, takes it for clean, and never writes it."""
+        folder, name = self._at(path)
+        folder.now[name].pending = []
 
     def choices(self, seed: int, mixes: int) -> Iterator[Choice]:
         """Those that are worth a look now."""

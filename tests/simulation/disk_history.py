@@ -234,6 +234,21 @@ def look(folder: Path, ring: KeyRing, files: Files, *, more: bool = False) -> Fo
         disk.close()
 
 
+def promised_by(found: Found, before: Promise, *, more: bool = False) -> Moment:
+    """A start that found this may have told anybody, and with ``more`` that it wrote on as `look` does."""
+    promise = msgspec.structs.replace(
+        before,
+        member=True,
+        hard=found.hard,
+        base=(found.first - 1, 0),
+        entries=tuple(found.entries),
+        snapshot=found.snapshot.metadata.index if found.snapshot else 0,
+    )
+    if more:
+        promise = promise.saved(HardState(9, 9, found.hard.commit), entries(found.last + 1, found.last + 1, 9), None)
+    return Moment(promise, promise)
+
+
 def judge(root: Path, moment: Moment) -> None:
     """Opens what a crash left, twice, writes on, and opens it again. Raises LostError or what the real code raises."""
     folder = root / "manager" / "raft"

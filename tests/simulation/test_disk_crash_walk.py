@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from manager.raft.disk import is_member
 from manager.raft.errors import StorageError
 from manager.raft.files import Files
-from tests.simulation.disk_files import Cabinet, Image, Recorder, lay_out
+from tests.simulation.disk_files import Cabinet, Choice, Image, Recorder, lay_out
 from tests.simulation.disk_history import (
     BOTH,
+    Found,
     Life,
     LostError,
     Moment,
@@ -23,10 +25,12 @@ from tests.simulation.disk_history import (
     founder,
     judge,
     look,
+    promised_by,
 )
 
 Script = Callable[[Life], Awaitable[None]]
 MIXES = 8
+KEPT = Choice("all is kept", names=True, data=True)
 
 
 class Walk:
@@ -38,10 +42,10 @@ class Walk:
         self.states = 0
 
     def over(
-        self, ops: list, moments: list[Moment], image: Image | None = None, *, mixes: int = MIXES
+        self, ops: list, moments: list[Moment], cabinet: Cabinet | None = None, *, mixes: int = MIXES
     ) -> Iterator[Image]:
         """Judges every state; gives those that were new."""
-        cabinet = Cabinet(image)
+        cabinet = cabinet or Cabinet()
         for number, (op, moment) in enumerate(zip(ops, moments, strict=True)):
             cabinet.do(op)
             for choice in cabinet.choices(number, mixes):
@@ -105,7 +109,41 @@ async def test_a_crash_while_a_start_mends_what_a_crash_left_is_mended_by_the_ne
             files = Recorder(root)
             look(root / "manager" / "raft", BOTH, files)
             shutil.rmtree(root)
-            for _ in walk.over(files.ops, [moment] * len(files.ops), image, mixes=0):
+            for _ in walk.over(files.ops, [moment] * len(files.ops), Cabinet(image), mixes=0):
+                pass
+    print(f"{walk.states} states")
+    assert walk.states > 300
+
+
+def started(image: Image, root: Path, *, more: bool) -> tuple[Found | None, list]:
+    """What a start finds and does there; with ``more`` it writes on."""
+    lay_out(image, root)
+    folder, files = root / "manager" / "raft", Recorder(root)
+    found = look(folder, BOTH, files, more=more) if is_member(folder) else None
+    shutil.rmtree(root)
+    return found, files.ops
+
+
+@pytest.mark.parametrize("script", [founder, follower])
+async def test_what_a_start_finds_after_a_kill_outlives_a_power_cut(memory: Path, script: Script) -> None:
+    """1. The process dies between a write and its flush, or a rename and the flush of its folder: the kernel has it all. 2. The next one
+    finds it, tells others, and perhaps writes on. 3. The power goes, also while it starts.
+    """
+    life = await lived(memory / "life", script)
+    walk = Walk(memory)
+    for number, moment in enumerate(life.moments()):
+        for more in (False, True):
+            cabinet = Cabinet()
+            for op in life.files.ops[: number + 1]:
+                cabinet.do(op)
+            found, ops = started(cabinet.cut_power(KEPT), memory / "start", more=more)
+            if found is None:
+                continue
+            told = promised_by(found, moment.promised, more=more)
+            for op in ops[:-1] if more else ():
+                cabinet.do(op)
+            rest = ops[-1:] if more else ops
+            for _ in walk.over(rest, [*[moment] * (len(rest) - 1), told], cabinet, mixes=1):
                 pass
     print(f"{walk.states} states")
     assert walk.states > 300

@@ -1,5 +1,5 @@
 """A disk that says no, once, at each of the operations of a member's life in turn: the member ends and promises nothing more, and the
-folder opens with all that it promised, whether what was not flushed is lost or there.
+folder opens with all that it promised, whether what was not flushed is lost or there, or there until a start has promised it in turn.
 """
 
 import errno
@@ -8,9 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from manager.raft.disk import is_member
 from manager.raft.errors import FULL, StorageError, WriteFailedError
-from tests.simulation.disk_files import Cabinet, Choice, Op, Recorder, lay_out
-from tests.simulation.disk_history import HardState, Life, LostError, Moment, entries, judge, snapshot
+from tests.simulation.disk_files import Cabinet, Choice, Recorder, lay_out
+from tests.simulation.disk_history import (
+    BOTH,
+    HardState,
+    Life,
+    LostError,
+    Moment,
+    entries,
+    judge,
+    look,
+    promised_by,
+    snapshot,
+)
 from tests.simulation.test_disk_crash_walk import words
 
 LOST = Choice("all that was not flushed is lost", names=False, data=False)
@@ -45,12 +57,40 @@ async def require_finality(life: Life) -> None:
         life.close()
 
 
-def after(ops: list[Op], moment: Moment, root: Path, folder: Path, where: str) -> None:
+def as_the_disk_is(files: Recorder, number: int) -> Cabinet:
+    """After the operation of that number failed, and whatever came besides."""
     cabinet = Cabinet()
-    for op in ops:
+    for op in files.ops[:number]:
         cabinet.do(op)
+    if files.failed and files.failed[0] == "flush":
+        cabinet.forget(files.failed[1])
+    for op in files.ops[number:]:
+        cabinet.do(op)
+    return cabinet
+
+
+def start_and_lose_power(cabinet: Cabinet, moment: Moment, root: Path, folder: Path, where: str) -> None:
+    """The daemon starts the member again at once, on what the kernel shows; it tells others what it finds; then the power goes."""
+    again, lost = folder / "again", folder / "lost again"
+    shutil.copytree(root, again)
+    if is_member(again / "manager" / "raft"):
+        files = Recorder(again)
+        found = look(again / "manager" / "raft", BOTH, files)
+        for op in files.ops:
+            cabinet.do(op)
+        lay_out(cabinet.cut_power(LOST), lost)
+        try:
+            judge(lost, promised_by(found, moment.promised))
+        except (LostError, StorageError) as error:
+            raise LostError(f"{where}, after a start that found all: {error}") from error
+        shutil.rmtree(lost)
+    shutil.rmtree(again)
+
+
+def after(cabinet: Cabinet, moment: Moment, root: Path, folder: Path, where: str) -> None:
     lost = folder / "lost"
     lay_out(cabinet.cut_power(LOST), lost)
+    start_and_lose_power(cabinet, moment, root, folder, where)
     for left in (lost, root):
         try:
             judge(left, moment)
@@ -80,7 +120,7 @@ async def test_a_disk_that_fails_at_any_operation_ends_the_member_and_takes_noth
         else:  # a start makes room and goes on
             assert number in life.opening, where
             assert number_of_error in FULL, where
-        after(files.ops, life.now, root, memory, where)
+        after(as_the_disk_is(files, number), life.now, root, memory, where)
         number += 1
     assert number > 60
     print(f"{number} operations failed")

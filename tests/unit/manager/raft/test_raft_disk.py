@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,45 @@ class Tight(Files):
     def unlink(self, path: Path) -> None:
         super().unlink(path)
         self.freed.append(path)
+
+
+class Full(Files):
+    """A disk with no room for a new file, for so many times."""
+
+    def __init__(self, times: int) -> None:
+        self._times = times
+
+    def create(self, path: Path) -> int:
+        self._times -= 1
+        if self._times >= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().create(path)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("starts", [0, 1], ids=["after a write", "after a start without writes"])
+async def test_a_start_that_finds_no_room_forgets_no_vote(tmp_path: Path, times: int, starts: int) -> None:
+    """1. The snapshot covers the whole log, whose last file alone tells the vote. 2. A start on a full disk makes room of what the
+    snapshot covers, and perhaps finds too little all the same. 3. There is room: the member must not vote again in that term.
+    """
+    found_group(tmp_path, RING, IDENTITY, b"")
+    disk = Disk.open(tmp_path, RING, segment_bytes=256)
+    for index in range(2, 11):
+        await save(disk, HardState(7, 3, index), entries(index, index))
+    await disk.take_snapshot(snapshot(10))
+    disk.close()
+    for _ in range(starts):
+        Disk.open(tmp_path, RING).close()
+    with suppress(WriteFailedError):
+        Disk.open(tmp_path, RING, files=Full(times)).close()
+    disk = Disk.open(tmp_path, RING)
+    assert disk.storage.initial_state()[0] == HardState(7, 3, 10)
+    assert disk.storage.last_index() == 10
+    await save(disk, HardState(8, 0, 10), entries(11, 11, 8))
+    disk.close()
+    disk = Disk.open(tmp_path, RING)
+    assert disk.storage.initial_state()[0] == HardState(8, 0, 10)
+    disk.close()
 
 
 async def test_a_start_on_a_full_disk_makes_room_of_what_the_snapshot_covers_and_no_more(tmp_path: Path) -> None:

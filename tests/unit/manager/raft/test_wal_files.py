@@ -229,6 +229,17 @@ def test_starts_without_writes_leave_no_files(tmp_path: Path) -> None:
     assert opened(tmp_path)[1].hard_state == FRAMES[-1].hard_state
 
 
+def test_a_start_makes_a_copy_of_the_last_file_alone_and_once(tmp_path: Path) -> None:
+    """What else is there was flushed before that file began; a start that wrote nothing leaves nothing to copy."""
+    written(tmp_path, FRAMES)
+    written(tmp_path, [Frame(None, [entry(6)])])
+    inodes = [path.stat().st_ino for _, path in list_segments(tmp_path)]
+    for _ in range(3):
+        before, inodes = inodes, [path.stat().st_ino for path in written(tmp_path, [])]
+        assert before[0] == inodes[0]
+    assert before[1] == inodes[1]
+
+
 def test_zeros_lie_ahead_of_the_end_only_in_the_file_being_written(tmp_path: Path) -> None:
     wal, _ = opened(tmp_path, segment_bytes=100)
     for index in (2, 3):
@@ -248,4 +259,5 @@ def test_a_leftover_of_a_segment_that_was_being_made_is_no_segment(tmp_path: Pat
 
 def test_reading_a_segment_twice_gives_the_same(tmp_path: Path) -> None:
     [path] = written(tmp_path, FRAMES)
-    assert read_segment(path, 1, KeyRing.of(KEY), last=True)[1:] == FRAMES
+    frames, data = read_segment(path, 1, KeyRing.of(KEY), last=True)
+    assert (frames[1:], data) == (FRAMES, path.read_bytes())

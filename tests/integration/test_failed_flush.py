@@ -1,0 +1,103 @@
+"""A flush that fails on a real kernel: it takes the pages for clean then, shows them to whoever reads, and writes them nowhere."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from manager.raft.core import Entry, HardState
+from manager.raft.disk import Disk, Identity, found_group
+from manager.raft.errors import WriteFailedError
+from manager.raft.sealing import KeyRing
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(60)]
+RING = KeyRing.of(bytes(32))
+IDENTITY = Identity(cluster_id="c", raft_id=1, node_id="n")
+
+
+def mount(image: Path, point: Path) -> None:
+    """Without a journal the filesystem lives on after an error, as it does on a disk of which some sectors fail."""
+    subprocess.run(["mount", "-o", "loop,errors=continue", image, point], check=True)
+
+
+def forget_what_is_shown(image: Path, point: Path) -> None:
+    subprocess.run(["umount", point], check=True)
+    mount(image, point)
+
+
+@pytest.fixture
+def thin_disk(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """The image of a filesystem and where it is mounted. The image takes room as it is written to, in a folder that can be filled: then
+    writes of the filesystem fail below it.
+    """
+    if os.geteuid():
+        pytest.fail("a filesystem of its own needs root: it is mounted")
+    missing = [name for name in ("mkfs.ext4", "mount", "umount") if not shutil.which(name)]
+    assert not missing, f"needs {', '.join(missing)}"
+    below, point = tmp_path / "below", tmp_path / "disk"
+    below.mkdir()
+    point.mkdir()
+    image = below / "image"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "none", below], check=True)
+    try:
+        with image.open("wb") as file:
+            file.truncate(64 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-E", "nodiscard", image], check=True)
+        mount(image, point)
+        yield image, point
+    finally:
+        subprocess.run(["umount", "--lazy", point], check=False)
+        subprocess.run(["umount", "--lazy", below], check=True)
+
+
+def fill(folder: Path) -> Path:
+    ballast = folder / "ballast"
+    fd = os.open(ballast, os.O_WRONLY | os.O_CREAT)
+    try:
+        while True:
+            os.write(fd, bytes(4096))
+    except OSError:
+        return ballast
+    finally:
+        os.close(fd)
+
+
+async def save(disk: Disk, index: int, size: int) -> None:
+    hard, new = HardState(5, 2, index - 1), [Entry(5, index, data=os.urandom(size))]
+    await disk.begin_save(hard, new, None)
+    disk.finish_save(hard, new, None)
+
+
+def start(folder: Path) -> tuple[HardState, list[Entry]]:
+    """What it finds."""
+    disk = Disk.open(folder, RING)
+    try:
+        return disk.storage.initial_state()[0], disk.storage.entries(2, disk.storage.last_index() + 1, 1 << 30)
+    finally:
+        disk.close()
+
+
+async def test_what_a_start_finds_after_a_failed_flush_is_on_the_disk_before_anybody_is_told(
+    thin_disk: tuple[Path, Path],
+) -> None:
+    """1. A flush fails, and the manager ends. 2. The daemon starts it again, and it reads all that the failed flush was to write. 3. The
+    power goes: what it read, and told as its own since, must be there.
+    """
+    image, point = thin_disk
+    folder = point / "raft"
+    found_group(folder, RING, IDENTITY, b"")
+    disk = Disk.open(folder, RING)
+    await save(disk, 2, 1000)
+    ballast = fill(image.parent)
+    with pytest.raises(WriteFailedError):
+        await save(disk, 3, 2 << 20)
+    disk.close()
+    ballast.unlink()
+
+    found = start(folder)
+    forget_what_is_shown(image, point)
+    assert start(folder) == found
+    assert len(found[1]) == 2, "the kernel showed nothing of what it had not written: this says nothing about a start"
