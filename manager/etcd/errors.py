@@ -22,6 +22,10 @@ class CompactedError(CoveyError):
     """The revision that was asked for is no more."""
 
 
+class MessageTooLargeError(TooLargeError):
+    """A request or its answer is larger than a side takes in one message: the same will not do again."""
+
+
 class ReturnedError(CoveyError):
     """etcd stands before a revision that it once told: it was restored from an older snapshot."""
 
@@ -33,6 +37,7 @@ class LeaseLostError(CoveyError):
 _COMPACTED = "required revision has been compacted"
 _FUTURE = "required revision is a future revision"
 _FULL = "database space exceeded"
+_MESSAGE = "message larger than max"
 
 
 def meaning(failure: aio.AioRpcError, endpoint: str) -> CoveyError:
@@ -48,6 +53,8 @@ def meaning(failure: aio.AioRpcError, endpoint: str) -> CoveyError:
         return FullError(
             "etcd refuses writes, its database is full: compact and defragment it, or raise its quota, then run 'etcdctl alarm disarm'"
         )
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _MESSAGE in details:
+        return MessageTooLargeError(f"etcd at {endpoint}: {details}")
     if code is grpc.StatusCode.INVALID_ARGUMENT and ("too large" in details or "too many operations" in details):
         return TooLargeError(
             f"etcd at {endpoint} refuses the transaction ({details}): it must allow 128 operations and 1.5 MiB"

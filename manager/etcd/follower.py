@@ -15,7 +15,7 @@ from contextlib import suppress
 from coveypb.etcd import rpc_pb2
 from manager.etcd.client import Client
 from manager.etcd.entry import ForeignWriteError, Snapshot, rebuilt
-from manager.etcd.errors import CompactedError, LostError, ReturnedError
+from manager.etcd.errors import CompactedError, LostError, MessageTooLargeError, ReturnedError
 from manager.etcd.founding import require_cluster
 from manager.etcd.keys import Keys
 from manager.etcd.registry import Head, Registry, head_of
@@ -25,8 +25,9 @@ from manager.store.consensus import OutcomeUnknownError, StateMachine
 
 log = logging.getLogger(__name__)
 
-_PAGE = 128
-_LARGEST_PAGE = 2048
+_PAGE = 32
+_LARGEST_PAGE = 512
+"""Objects of the largest size may follow upon small ones: etcd would put together a page of GiB."""
 _PAGE_BYTES = 8 << 20
 _PAGE_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.05
@@ -121,7 +122,7 @@ class Follower:
         snapshot = Snapshot(self._keys, self._sealer)
         request = rpc_pb2.RangeRequest(key=self._keys.first, range_end=self._keys.end, limit=_PAGE)
         while True:
-            page = await self._client.range(request, _PAGE_SECONDS)
+            page = await self._page(request)
             request.revision = request.revision or page.header.revision
             snapshot.add(page.kvs)
             for kv in page.kvs:
@@ -135,6 +136,16 @@ class Follower:
         install()
         self.applied, self.fresh = revision, True
         self._tell()
+
+    async def _page(self, request: rpc_pb2.RangeRequest) -> rpc_pb2.RangeResponse:
+        """Of fewer keys than ``request.limit`` where so many do not fit into a message: nobody knows their sizes before."""
+        while True:
+            try:
+                return await self._client.range(request, _PAGE_SECONDS)
+            except MessageTooLargeError:
+                if request.limit <= 1:
+                    raise
+                request.limit //= 2
 
     async def latest(self) -> int:
         """The revision of the last transaction, as a majority confirms, once it is known to be of the history that is applied here: where

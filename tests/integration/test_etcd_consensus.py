@@ -11,7 +11,7 @@ import pytest
 from integration.etcd_world import Group, Seat, eventually, group, wires
 
 from covey.errors import ConflictError, CoveyError, DeadlineError, LaggedError, UnavailableError
-from covey.objects import Annotations, Cluster, Config, ConfigSpec, Node
+from covey.objects import MAX_CONFIG_BYTES, Annotations, Cluster, Config, ConfigSpec, Node
 from manager.etcd import founding, target
 from manager.etcd.client import Client
 from manager.etcd.entry import under, writes
@@ -250,6 +250,21 @@ async def test_objects_of_the_largest_size_and_transactions_of_the_most_changes_
         late = await world.seat("m3")
         assert late.value("big") == big
         assert late.names() == leader.names()
+
+
+async def test_more_large_objects_than_fit_into_a_message_are_read_in_smaller_pages() -> None:
+    """The first page is of small objects, so the next is asked for with so many keys that it is over what the client takes."""
+    with etcd_cluster(1) as own:
+        async with group(own) as world:
+            leader = await world.wait_leader()
+            data = secrets.token_bytes(MAX_CONFIG_BYTES)
+            for number in range(40):
+                await leader.create(f"a{number}", b"small")
+            for number in range(70):
+                await leader.create(f"b{number}", data)
+            second = await world.seat("m2")
+            assert second.names() == leader.names()
+            assert len(second.names()) == 110
 
 
 async def test_a_fresh_read_sees_what_was_acknowledged_before(etcd: EtcdCluster) -> None:
