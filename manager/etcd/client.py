@@ -17,7 +17,7 @@ from grpc import aio
 
 from covey.errors import CoveyError, UnavailableError
 from coveypb.etcd import rpc_pb2, rpc_pb2_grpc
-from manager.etcd.errors import LostError, meaning
+from manager.etcd.errors import FullError, LostError, meaning
 from manager.etcd.target import Target
 
 log = logging.getLogger(__name__)
@@ -40,11 +40,14 @@ Moved = Callable[[], None]
 
 
 class Client:
-    """``trouble`` says for people why etcd does not answer; empty while it does. ``on_move`` is called when an endpoint is left."""
+    """``trouble`` says for people why etcd does not answer; empty while it does. ``refusal`` says why it takes no writes, until one is
+    seen. ``on_move`` is called when an endpoint is left.
+    """
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.trouble = ""
+        self.refusal = ""
         self.on_move: Moved | None = None
         self._credentials = _credentials(target)
         self._channels: list[aio.Channel | None] = [None] * len(target.endpoints)
@@ -141,6 +144,10 @@ class Client:
         error = meaning(failure, self.target.endpoints[endpoint])
         if isinstance(error, LostError):
             self.leave(endpoint, error.message)
+        elif isinstance(error, FullError):
+            if not self.refusal:
+                log.warning("%s", error.message)
+            self.refusal = error.message
         return error
 
 

@@ -48,6 +48,7 @@ class EtcdConsensus:
         self, client: Client, sealer: Sealer, machine: StateMachine, *, cluster_id: str, node_id: str, addr: str
     ) -> None:
         self._client = client
+        self._machine = machine
         self._keys = Keys(client.target.prefix)
         self._sealer = sealer
         self._node_id = node_id
@@ -62,8 +63,8 @@ class EtcdConsensus:
 
     @property
     def trouble(self) -> str:
-        """Why nothing can be changed now, for people; empty while etcd answers."""
-        return self._client.trouble
+        """Why nothing can be changed now, for people; empty while etcd answers and takes writes."""
+        return self._client.trouble or self._client.refusal
 
     async def run(self) -> None:
         """Until ``close``.
@@ -141,20 +142,23 @@ class EtcdConsensus:
         try:
             outcome = await asyncio.shield(writing)
         except asyncio.CancelledError:
-            # It goes on, for what is cancelled halfway might never be cleared up. If it fails, nobody hears of it but by a new term.
-            writing.add_done_callback(lambda done: self._abandoned(done, leader))
+            # It goes on, for what is cancelled halfway might never be cleared up.
+            writing.add_done_callback(lambda done: self._abandoned(done, data, leader))
             raise
         if isinstance(outcome, CoveyError):
             raise outcome
         return outcome
 
-    def _abandoned(self, done: asyncio.Task[int | CoveyError], leader: Leader) -> None:
-        if done.cancelled() or isinstance(done.result(), CoveyError):
+    def _abandoned(self, done: asyncio.Task[int | CoveyError], data: bytes, leader: Leader) -> None:
+        """Only what nobody knows takes a new term: where etcd is full, nobody could begin one."""
+        if done.cancelled() or isinstance(done.result(), OutcomeUnknownError):
             self._holder.deposed(leader.term)
+        elif isinstance(done.result(), CoveyError):
+            self._machine.dropped(_request_id(data))
 
     async def _outcome(self, data: bytes, leader: Leader) -> int | CoveyError:
         """The revision, or why there is none. When nobody can tell, this leadership ends, and with its term the question is settled."""
-        request_id = store_pb2.StoreCommit.FromString(data).request_id
+        request_id = _request_id(data)
         answer = self._follower.expect(request_id)
         try:
             async with asyncio.timeout(PROPOSE_SECONDS):
@@ -276,3 +280,7 @@ class EtcdConsensus:
         """
         self._holder.require()
         await self._holder.hand_over(among)
+
+
+def _request_id(data: bytes) -> int:
+    return store_pb2.StoreCommit.FromString(data).request_id

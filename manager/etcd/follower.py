@@ -194,6 +194,7 @@ class Follower:
             self._machine.apply(revision, entry[1])
         for event in events:
             if event.type == rpc_pb2.Event.PUT:
+                self._client.refusal = ""
                 self.registry.put(event.kv)
             else:
                 self.registry.delete(event.kv.key)

@@ -62,6 +62,10 @@ class StateMachine(Protocol):
         """One committed entry."""
         ...
 
+    def dropped(self, request_id: int) -> None:
+        """A transaction whose proposer was cancelled will never take effect: nobody else hears of that."""
+        ...
+
     def snapshot(self, members: tuple[Member, ...]) -> Callable[[], bytes]:
         """The state as of the last applied entry, captured at once; the encoding may run later, in a thread."""
         ...

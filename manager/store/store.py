@@ -183,6 +183,9 @@ class _Machine(StateMachine):
     def apply(self, index: int, data: bytes) -> None:
         self._store._apply(index, data)
 
+    def dropped(self, request_id: int) -> None:
+        self._store._flights.end(request_id, accepted=None)
+
     def snapshot(self, members: tuple[Member, ...]) -> Callable[[], bytes]:
         view = self._store.view()
         return lambda: snapshot.encode(view, members)

@@ -438,6 +438,38 @@ async def test_a_full_etcd_refuses_writes_and_what_it_did_before_it_noticed_is_t
             assert all("its database is full" in one for one in refused)
 
 
+async def test_a_leader_on_a_full_etcd_leads_on_when_a_caller_goes_away_amid_its_write() -> None:
+    """Who gave the leader's key away could not have it again: a full etcd deletes, and refuses every put."""
+    with etcd_cluster(1, options=("--quota-backend-bytes=8388608",)) as etcd:
+        async with group(etcd) as world:
+            leader = await world.wait_leader()
+            await fill(leader)
+            assert "its database is full" in leader.consensus.trouble
+            term = leader.consensus.leadership.term
+            writing = asyncio.create_task(leader.create("gone"))
+            while not leader.consensus._follower._awaited:  # noqa: ASYNC110 - at the first moment, it is refused soon
+                await asyncio.sleep(0)
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+            assert writing.cancelled()
+            await eventually("etcd refused it", lambda: not leader.consensus._follower._awaited)
+            await asyncio.sleep(LEASE_SECONDS)
+            assert leader.leads
+            assert leader.consensus.leadership.term == term
+            with pytest.raises(UnavailableError, match="its database is full"):
+                async with asyncio.timeout(LEASE_SECONDS):
+                    await leader.create("gone")  # it is not in its own way
+
+
+async def fill(leader: Seat) -> None:
+    for number in range(40):
+        try:
+            await leader.create(f"filler-{number}", secrets.token_bytes(900_000))
+        except UnavailableError:
+            return
+    raise AssertionError("etcd takes more than its quota")
+
+
 async def test_an_etcd_that_asks_for_certificates_refuses_who_has_none() -> None:
     with etcd_cluster(1, tls=True) as etcd:
         world = Group(etcd)
