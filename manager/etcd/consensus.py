@@ -35,6 +35,7 @@ from manager.store.latest import Latest
 PROPOSE_SECONDS = 10.0
 READ_SECONDS = 5.0
 CHANGE_SECONDS = 10.0
+_FINISH_SECONDS = 1.0
 _ATTEMPT_SECONDS = 2.0
 _RETRY_SECONDS = 0.05
 
@@ -60,6 +61,8 @@ class EtcdConsensus:
         self._removed = asyncio.Event()
         self._stop = asyncio.Event()
         self._writing: asyncio.TaskGroup | None = None
+        self._open: set[asyncio.Task[int | CoveyError]] = set()
+        self._deadlines: set[asyncio.Timeout] = set()
 
     @property
     def trouble(self) -> str:
@@ -84,10 +87,19 @@ class EtcdConsensus:
             await self._client.close()
 
     async def close(self) -> None:
-        """Gives the lease back, so that another manager leads at once; then ends ``run``."""
+        """Gives the lease back, so that another manager leads at once; hears what became of its writes; then ends ``run``."""
         await self._holder.release()
         self._set_leadership()
+        await self._finish_writes()
         self._stop.set()
+
+    async def _finish_writes(self) -> None:
+        """While the watch still runs: what it does not bring in time, nobody knows."""
+        if self._open:
+            await asyncio.wait(self._open, timeout=_FINISH_SECONDS)
+        for deadline in self._deadlines:
+            if not deadline.expired():
+                deadline.reschedule(asyncio.get_running_loop().time())
 
     async def _keep_lease(self) -> None:
         await self._follower.until(lambda: self._follower.fresh)  # so that a prefix of another cluster is not touched
@@ -139,6 +151,8 @@ class EtcdConsensus:
         if self._writing is None:
             raise NotLeaderError
         writing = self._writing.create_task(self._outcome(data, leader))
+        self._open.add(writing)
+        writing.add_done_callback(self._open.discard)
         try:
             outcome = await asyncio.shield(writing)
         except asyncio.CancelledError:
@@ -160,8 +174,10 @@ class EtcdConsensus:
         """The revision, or why there is none. When nobody can tell, this leadership ends, and with its term the question is settled."""
         request_id = _request_id(data)
         answer = self._follower.expect(request_id)
+        deadline = asyncio.timeout(PROPOSE_SECONDS)
+        self._deadlines.add(deadline)
         try:
-            async with asyncio.timeout(PROPOSE_SECONDS):
+            async with deadline:
                 return await self._write(writes(self._keys, self._sealer, data), answer, leader)
         except TimeoutError:
             self._holder.deposed(leader.term)
@@ -169,6 +185,7 @@ class EtcdConsensus:
         except CoveyError as error:
             return error
         finally:
+            self._deadlines.discard(deadline)
             self._follower.forget(request_id)
 
     async def _write(self, request: rpc_pb2.TxnRequest, answer: asyncio.Future[int], leader: Leader) -> int:

@@ -19,6 +19,7 @@ from manager.etcd.sealing import Sealer
 from manager.raft.errors import RemovedError
 from manager.store import NotLeaderError, log
 from manager.store.commit import Action, Change
+from manager.store.consensus import OutcomeUnknownError
 from tests.etcd_server import EtcdCluster, etcd_cluster
 
 pytestmark = pytest.mark.timeout(120)
@@ -79,6 +80,37 @@ async def test_a_leader_that_ends_gives_way_at_once_and_one_that_dies_when_its_l
         await third.create("after")
         members = {m.node_id: m.reachable for m in third.consensus.members()}
         assert members == {first.node_id: False, second.node_id: False, third.node_id: True}
+
+
+async def test_a_leader_that_ends_amid_its_writes_says_what_became_of_them_and_ends_soon(etcd: EtcdCluster) -> None:
+    async with group(etcd) as world:
+        leader = await world.wait_leader()
+        writing = [asyncio.create_task(leader.create(f"w{number}")) for number in range(60)]
+        while not leader.names():  # noqa: ASYNC110 - amid them
+            await asyncio.sleep(0)
+        began = asyncio.get_running_loop().time()
+        await leader.close()
+        assert asyncio.get_running_loop().time() - began < 2 * LEASE_SECONDS
+        told = await asyncio.gather(*writing, return_exceptions=True)
+        assert not [error for error in told if isinstance(error, DeadlineError)]
+        done = {f"w{number}" for number, error in enumerate(told) if error is None}
+        second = await world.seat("m2")
+        assert second.names() == done
+
+
+async def test_a_leader_that_ends_while_its_watch_brings_nothing_ends_soon(
+    etcd: EtcdCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with group(etcd) as world:
+        leader = await world.wait_leader()
+        monkeypatch.setattr(leader.consensus._follower, "_take", lambda *_: None)
+        writing = asyncio.create_task(leader.create("a"))
+        await asyncio.sleep(0.2)
+        began = asyncio.get_running_loop().time()
+        await leader.close()
+        assert asyncio.get_running_loop().time() - began < 2 * LEASE_SECONDS
+        with pytest.raises(OutcomeUnknownError):
+            await writing
 
 
 async def test_what_a_deposed_leader_sends_writes_nothing(etcd: EtcdCluster) -> None:
