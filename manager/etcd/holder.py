@@ -38,6 +38,7 @@ _MARGIN_SECONDS = 0.1
 _RENEW_SECONDS = 0.6
 _LOOK_SECONDS = 0.7
 _RETRY_SECONDS = 0.1
+_GRACE_SECONDS = 0.3
 _REST_SECONDS = 3.0
 _HEIR_SECONDS = 1.0
 _RELEASE_SECONDS = 1.0
@@ -174,14 +175,25 @@ class Holder:
         if not (follower.fresh and self._lease and self._lease_lives()):
             return
         if leader is None:
-            if self._may_lead():
-                await self._campaign()
+            if self._may_lead() and await self._campaign():
+                return
+            await self._doubt_behind(before)  # somebody may lead, and the watch does not say so
             return
         self._leaderless_since = None
         if leader.node_id == self._node_id and (self._won is None or self._won.term != leader.term):
             await self._delete_claim(leader.term)  # of a life before, or from before the lease lapsed
             return
-        if await self._latest() > follower.applied == before:
+        await self._doubt_behind(before)
+
+    async def _doubt_behind(self, before: int) -> None:
+        """Leaves a watch that has brought nothing since ``before`` was applied, though there is something, and soon brings nothing."""
+        follower, latest = self._follower, await self._latest()
+        if not latest > follower.applied == before:
+            return
+        try:
+            async with asyncio.timeout(_GRACE_SECONDS):
+                await follower.until(lambda: follower.applied != before)
+        except TimeoutError:
             follower.doubt()
 
     def _may_lead(self) -> bool:
@@ -203,7 +215,8 @@ class Holder:
         self._follower.compare(applied, known, answer.header.revision, head_of(last))
         return max([kv.mod_revision for kv in (*last, *leader)], default=0)
 
-    async def _campaign(self) -> None:
+    async def _campaign(self) -> bool:
+        """Whether this manager has the leader's key now."""
         request = rpc_pb2.TxnRequest()
         request.compare.add(target=Compare.CREATE, key=self._keys.leader, create_revision=0)
         own = self._keys.member(self._node_id)
@@ -215,6 +228,7 @@ class Holder:
             term = answer.header.revision
             self._won = Leader(node_id=self._node_id, addr=self._addr, term=term, fence=term)
             self._changed()
+        return answer.succeeded
 
     def _claim(self) -> rpc_pb2.RequestOp:
         value = msgspec.json.encode(Claim(self._node_id, self._addr))

@@ -4,8 +4,10 @@ Each test has a prefix of its own; those that harm etcd have an etcd of their ow
 """
 
 import asyncio
+import math
 import secrets
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from integration.etcd_world import Group, Seat, eventually, group, wires
@@ -16,6 +18,7 @@ from manager.etcd import founding, target
 from manager.etcd.client import Client
 from manager.etcd.entry import under, writes
 from manager.etcd.sealing import Sealer
+from manager.etcd.watch import Watch
 from manager.raft.errors import RemovedError
 from manager.store import NotLeaderError, log
 from manager.store.commit import Action, Change
@@ -223,6 +226,41 @@ async def test_a_watch_goes_on_where_it_broke_off(etcd: EtcdCluster) -> None:
                 await leader.create(f"c{number}")
             seen = [(await asyncio.wait_for(anext(commits), 10)).changes[0].item.id for _ in range(30)]
         assert seen == [f"id-c{number}" for number in range(30)]
+
+
+@pytest.mark.parametrize("rests", [False, True])
+async def test_a_watch_that_stands_still_while_nobody_leads_is_left(
+    etcd: EtcdCluster, monkeypatch: pytest.MonkeyPatch, rests: bool
+) -> None:
+    """1. The leader goes. 2. A follower hears that, and of nothing more. 3. Another leads and writes."""
+    async with group(etcd, 3) as world:
+        old = await world.wait_leader()
+        victim, other = [seat for seat in world.seats if seat is not old]
+        follower, holder = victim.consensus._follower, victim.consensus._holder
+        still, real = [], Watch.read
+
+        async def read(watch: Watch, call: Any, seconds: float | None = None) -> Any:
+            if watch is follower._watch and follower.registry.leader is None and still in ([], [call]):
+                still[:] = [call]
+                return await real(watch, Silence(), seconds)
+            return await real(watch, call, seconds)
+
+        monkeypatch.setattr(Watch, "read", read)
+        holder._rests_until = math.inf  # the other one wins
+        await old.crash()
+        await eventually("the other one leads", lambda: other.leads)
+        if not rests:
+            holder._rests_until = 0.0
+        await other.create("x")
+        await eventually("the watch is left", lambda: "x" in victim.names(), 8)
+        assert still, "it did stand still"
+
+
+class Silence:
+    """A stream that brings nothing."""
+
+    async def read(self) -> Any:
+        await asyncio.Event().wait()
 
 
 async def test_compaction_while_a_watch_is_cut_makes_it_read_everything_again(etcd: EtcdCluster) -> None:
