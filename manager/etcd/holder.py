@@ -58,6 +58,7 @@ class Holder:
         self._addr = addr
         self._changed = changed
         self._lease = 0
+        self._signed_at = 0
         self._ttl = float(TTL_SECONDS)
         self._valid_until = 0.0
         self._lapse_timer: asyncio.TimerHandle | None = None
@@ -116,17 +117,27 @@ class Holder:
     async def _register(self) -> None:
         sent = _now()
         granted = await self._client.grant(TTL_SECONDS)
+        await self._sign(granted.ID)
+        self._lease, self._ttl = granted.ID, float(granted.TTL)
+        self._extend(sent)  # what that took is of the lease's life: it may be time to renew it
+
+    async def _sign(self, lease: int) -> None:
+        """Says that this manager runs, for as long as the lease lives."""
         own, runs = self._keys.member(self._node_id), self._keys.alive(self._node_id)
         addr = self._addr.encode()
         request = rpc_pb2.TxnRequest()
         request.compare.add(target=Compare.CREATE, result=Compare.GREATER, key=own, create_revision=0)
         request.success.add(request_put=rpc_pb2.PutRequest(key=own, value=addr))
-        request.success.add(request_put=rpc_pb2.PutRequest(key=runs, value=addr, lease=granted.ID))
+        request.success.add(request_put=rpc_pb2.PutRequest(key=runs, value=addr, lease=lease))
         answer = await self._client.txn(request)
         if not answer.succeeded:
             raise RemovedError("this manager was removed from the cluster")
-        self._lease, self._ttl = granted.ID, float(granted.TTL)
-        self._extend(sent)  # what that took is of the lease's life: it may be time to renew it
+        self._signed_at = answer.header.revision
+
+    def _sign_is_gone(self) -> bool:
+        """An earlier registration that arrived late had hung it on its own lease, which ended."""
+        follower = self._follower
+        return follower.fresh and follower.applied >= self._signed_at and self._node_id not in follower.registry.alive
 
     async def _renew(self) -> None:
         sent = _now()
@@ -135,6 +146,8 @@ class Holder:
             raise LeaseLostError("the lease has ended")
         self._ttl = float(ttl)
         self._extend(sent)
+        if self._sign_is_gone():
+            await self._sign(self._lease)
 
     def _extend(self, sent: float) -> None:
         self._valid_until = sent + self._ttl

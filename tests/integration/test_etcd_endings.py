@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from integration.etcd_world import group, wires
+from integration.etcd_world import eventually, group, wires
 
 from covey.errors import ConflictError, DeadlineError
 from coveypb.etcd import rpc_pb2
@@ -35,6 +35,23 @@ async def test_a_manager_that_ends_while_it_registers_leaves_no_sign_that_it_run
             await asyncio.sleep(number / 4000)  # at one call of it or the other
             await seat.close()
             assert etcd.ctl("get", "--keys-only", world.keys.alive(seat.node_id).decode()).strip() == ""
+
+
+async def test_a_registration_that_arrives_late_does_not_hide_for_long_that_the_manager_runs(etcd: EtcdCluster) -> None:
+    """1. A first registration is lost on the way. 2. The second stands. 3. The first arrives, and its lease, renewed by nobody, ends."""
+    async with group(etcd) as world:
+        seat = world.seats[0]
+        first = await seat.client.grant(2)
+        holder, registry = seat.consensus._holder, seat.consensus._follower.registry
+        term = (await world.wait_leader()).consensus.leadership.term
+        put = rpc_pb2.PutRequest(key=world.keys.alive("m1"), value=b"m1:2378", lease=first.ID)
+        await seat.client.txn(rpc_pb2.TxnRequest(success=[rpc_pb2.RequestOp(request_put=put)]))
+        await eventually("its lease has ended", lambda: "m1" not in registry.alive, 10)
+        await eventually("it is said to run", lambda: "m1" in registry.alive, 3)
+        await asyncio.sleep(4)
+        assert "m1" in registry.alive
+        assert holder.leading is not None
+        assert holder.leading.term == term
 
 
 def bootstrap(folder: Path, store: str) -> ManagerConfig:
