@@ -150,30 +150,34 @@ class EtcdConsensus:
         leader = self._holder.require()
         if self._writing is None:
             raise NotLeaderError
-        writing = self._writing.create_task(self._outcome(data, leader))
+        request_id = store_pb2.StoreCommit.FromString(data).request_id
+        answer = self._follower.expect(request_id)  # at once: what is lost before the task begins must be heard of, too
+        writing = self._writing.create_task(self._outcome(data, answer, leader))
         self._open.add(writing)
-        writing.add_done_callback(self._open.discard)
+        writing.add_done_callback(lambda done: self._ended(done, request_id))
         try:
             outcome = await asyncio.shield(writing)
         except asyncio.CancelledError:
             # It goes on, for what is cancelled halfway might never be cleared up.
-            writing.add_done_callback(lambda done: self._abandoned(done, data, leader))
+            writing.add_done_callback(lambda done: self._abandoned(done, request_id, leader))
             raise
         if isinstance(outcome, CoveyError):
             raise outcome
         return outcome
 
-    def _abandoned(self, done: asyncio.Task[int | CoveyError], data: bytes, leader: Leader) -> None:
+    def _ended(self, done: asyncio.Task[int | CoveyError], request_id: int) -> None:
+        self._open.discard(done)
+        self._follower.forget(request_id)
+
+    def _abandoned(self, done: asyncio.Task[int | CoveyError], request_id: int, leader: Leader) -> None:
         """Only what nobody knows takes a new term: where etcd is full, nobody could begin one."""
         if done.cancelled() or isinstance(done.result(), OutcomeUnknownError):
             self._holder.deposed(leader.term)
         elif isinstance(done.result(), CoveyError):
-            self._machine.dropped(_request_id(data))
+            self._machine.dropped(request_id)
 
-    async def _outcome(self, data: bytes, leader: Leader) -> int | CoveyError:
+    async def _outcome(self, data: bytes, answer: asyncio.Future[int], leader: Leader) -> int | CoveyError:
         """The revision, or why there is none. When nobody can tell, this leadership ends, and with its term the question is settled."""
-        request_id = _request_id(data)
-        answer = self._follower.expect(request_id)
         deadline = asyncio.timeout(PROPOSE_SECONDS)
         self._deadlines.add(deadline)
         try:
@@ -186,7 +190,6 @@ class EtcdConsensus:
             return error
         finally:
             self._deadlines.discard(deadline)
-            self._follower.forget(request_id)
 
     async def _write(self, request: rpc_pb2.TxnRequest, answer: asyncio.Future[int], leader: Leader) -> int:
         while True:
@@ -223,12 +226,11 @@ class EtcdConsensus:
 
     async def _clear_up(self, leader: Leader, answer: asyncio.Future[int]) -> None:
         """Returns once the transaction that was sent behind this leader's fence is applied here or never will be."""
-        registry = self._follower.registry
         while not answer.done():
             won = self._holder.won
             if won is None or won.term != leader.term:
                 # The key of that leadership is deleted before anybody else leads; no write behind it can follow.
-                await self._follower.until(lambda: registry.leader is None or registry.leader.term != leader.term)
+                await self._follower.until(lambda: self._knows_over(leader))
                 return
             if won.fence != leader.fence:
                 await self._follower.passed(won.fence)
@@ -237,6 +239,11 @@ class EtcdConsensus:
                 await self._holder.move_fence(leader)
             except CoveyError:  # whatever it is, what became of the transaction is not known yet
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    def _knows_over(self, leader: Leader) -> bool:
+        """While everything is read again, that no leader is known says nothing."""
+        seen = self._follower.registry.leader
+        return self._follower.fresh and (seen is None or seen.term != leader.term)
 
     async def read_index(self) -> int:
         """Returns when everything acknowledged before the call is applied here: every transaction changes the key that is asked for."""
@@ -297,7 +304,3 @@ class EtcdConsensus:
         """
         self._holder.require()
         await self._holder.hand_over(among)
-
-
-def _request_id(data: bytes) -> int:
-    return store_pb2.StoreCommit.FromString(data).request_id

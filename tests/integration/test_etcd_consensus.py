@@ -186,6 +186,35 @@ async def test_an_answer_that_is_lost_is_found_out_and_nothing_is_done_twice(etc
         assert seat.value("count") == b"5"
 
 
+async def test_a_write_is_not_given_up_because_no_leader_is_known_while_everything_is_read_again(
+    etcd: EtcdCluster,
+) -> None:
+    async with group(etcd) as world:
+        consensus = (await world.wait_leader()).consensus
+        follower, holder = consensus._follower, consensus._holder
+        leader = holder.require()
+        follower.fresh, follower.registry.leader = False, None  # as amid a reading
+        holder.deposed(leader.term)
+        clearing = asyncio.create_task(consensus._clear_up(leader, asyncio.Future()))
+        await asyncio.sleep(0.1)
+        assert not clearing.done()
+        follower._watch.interrupt()
+        await asyncio.wait_for(clearing, 10)
+
+
+async def test_a_write_is_awaited_from_the_moment_when_it_is_proposed(etcd: EtcdCluster) -> None:
+    """What is read again between the proposal and its first turn would else leave it waiting for an answer that cannot come."""
+    async with group(etcd) as world:
+        leader = await world.wait_leader()
+        data = log.encode(7, [Change(Action.CREATE, None, config("a"))], 1)
+        writing = asyncio.create_task(leader.consensus.propose(data))
+        await asyncio.sleep(0)
+        assert 7 in leader.consensus._follower._awaited
+        await writing
+        await asyncio.sleep(0)
+        assert not leader.consensus._follower._awaited
+
+
 async def test_concurrent_counters_lose_no_update_while_connections_break(etcd: EtcdCluster) -> None:
     async with wires(etcd) as [wire], group(etcd) as world:
         await world.seats[0].close()
