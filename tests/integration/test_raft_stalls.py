@@ -171,6 +171,7 @@ async def test_a_removal_that_takes_the_leader_along_begins_with_another_leader(
             await old("remove", node_ids=[old.node_id, other.node_id])
         assert refused.value.kind == "NotLeaderError"
         assert staying.addr in refused.value.message, "leadership went to one that leaves too"
+        await until(lambda: leads(staying), "leadership of the one that stays")  # the old leader may know of it first
         await staying("remove", node_ids=[old.node_id, other.node_id])
         assert [await member.wait() for member in (old, other)] == [3, 3]
         await staying("create", name="alone")
