@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from manager.raft import stable, wal
-from manager.raft.core import HardState, MemoryStorage, ProgressState, Role, election, following, replication
+from manager.raft.core import HardState, MemoryStorage, ProgressState, Role, election, following, quorum, replication
 from manager.raft.core.log import RaftLog
-from manager.raft.core.quorum import agreed_index, tally
+from manager.raft.core.quorum import VoteResult, agreed_index, tally
 from manager.raft.core.readonly import ReadQueue
 from manager.raft.core.state import RaftState
 from manager.raft.core.tracker import Tracker
@@ -143,6 +143,21 @@ def _commits_by_new_half(_: Any) -> Any:
 
 def _elects_by_new_half(_: Any) -> Any:
     return lambda self, votes: tally(self.conf.voters, votes)
+
+
+def _half_commits(_: Any) -> Any:
+    def agreed(voters: Any, acked: Any) -> int:
+        return sorted(map(acked, voters))[len(voters) // 2] if voters else quorum.NO_LIMIT
+
+    return agreed
+
+
+def _half_elects(real: Any) -> Any:
+    def counted(voters: Any, votes: Any) -> Any:
+        yes = sum(votes.get(voter) is True for voter in voters)
+        return VoteResult.WON if 2 * yes >= len(voters) else real(voters, votes)
+
+    return counted
 
 
 def _learners_count(_: Any) -> Any:
@@ -382,6 +397,24 @@ BUGS = (
         5,
         replace(CLEAR, change=50, partition=100, delay=20, crash=100, drop=0.1),
         ("elected by a majority", "election safety", "leader completeness"),
+    ),
+    Bug(
+        "half of an even number commits",
+        quorum,
+        "agreed_index",
+        _half_commits,
+        3,
+        replace(CLEAR, change=50, delay=20, drop=0.1),
+        ("durable majority",),
+    ),
+    Bug(
+        "half of an even number elects",
+        quorum,
+        "tally",
+        _half_elects,
+        3,
+        replace(CLEAR, change=50, partition=100, delay=20, crash=100, drop=0.1),
+        ("elected by a majority",),
     ),
     Bug(
         "learners count toward a majority",
