@@ -168,6 +168,18 @@ def _campaigns_before_a_change_counts(_: Any) -> Any:
     return lambda state: state.role is not Role.LEADER and state.promotable
 
 
+def _new_leader_knows_of_no_change(real: Any) -> Any:
+    def become_leader(self: RaftState) -> None:
+        real(self)
+        self.pending_conf_index = 0
+
+    return become_leader
+
+
+def _learners_campaign(_: Any) -> Any:
+    return property(lambda self: self.own_progress is not None and self.log.snapshot is None)
+
+
 def _commit_index_leaves_out_what_is_written(real: Any) -> Any:
     def hard_state(self: RaftState) -> HardState:
         hard = real.fget(self)
@@ -432,7 +444,25 @@ BUGS = (
         _campaigns_before_a_change_counts,
         3,
         replace(_RUSH, apply=15, apply_bytes=1),
-        ("leader completeness", "state machine safety", "election safety", "no manager stops by itself"),
+        ("a committed change counts first",),
+    ),
+    Bug(
+        "a new leader knows of no change in its log",
+        RaftState,
+        "become_leader",
+        _new_leader_knows_of_no_change,
+        5,
+        replace(CLEAR, change=20, crash=150, partition=100, delay=20, drop=0.1),
+        ("one change at a time",),
+    ),
+    Bug(
+        "a learner campaigns",
+        RaftState,
+        "promotable",
+        _learners_campaign,
+        3,
+        replace(CLEAR, change=50, delay=20, drop=0.1),
+        ("only voters campaign",),
     ),
     Bug(
         "the commit index on disk leaves out what is written with it",
@@ -441,7 +471,13 @@ BUGS = (
         _commit_index_leaves_out_what_is_written,
         3,
         _RUSH,
-        ("leader completeness", "state machine safety", "election safety", "no manager stops by itself"),
+        (
+            "one change at a time",
+            "leader completeness",
+            "state machine safety",
+            "election safety",
+            "no manager stops by itself",
+        ),
     ),
     Bug(
         "a read is answered without a quorum",

@@ -72,7 +72,11 @@ class Laws:
             )
         self._log_matching(host)
         self._commit(host)
+        if state.role in _CAMPAIGNS and (before is None or before[1] not in _CAMPAIGNS):
+            self._campaigns(host)
         if state.role is Role.LEADER:
+            unapplied = _changes(host, log.last_index())
+            require(len(unapplied) <= 1, "one change at a time", f"leader {host.id} holds changes at {unapplied}")
             if state.term not in self.leaders:
                 self._leader_completeness(host)
                 self._elected(host)
@@ -135,6 +139,21 @@ class Laws:
                     "leader completeness",
                     f"node {leader.id} leads term {state.term} without the committed {entry}",
                 )
+
+    @staticmethod
+    def _campaigns(host: Host) -> None:
+        """It counts votes by the membership that it has applied: it must be one of it, and know of no later one."""
+        state = host.node._state
+        conf = state.tracker.conf
+        require(
+            host.id in conf.voters or host.id in conf.voters_outgoing,
+            "only voters campaign",
+            f"node {host.id} campaigns under {conf}",
+        )
+        unapplied = _changes(host, state.log.committed)
+        require(
+            not unapplied, "a committed change counts first", f"node {host.id} campaigns before changes at {unapplied}"
+        )
 
     def _elected(self, leader: Host) -> None:
         """A majority of the voters (of both, while joint) gave it their votes, its own among them and on its disk."""
@@ -266,6 +285,17 @@ class Laws:
         undead = [request for request in self.refused if self.model.requests.get(request)]
         require(not undead, "what is refused has no effect", f"requests {undead} took effect after all")
         self.restored(host, host.applied)
+
+
+_CAMPAIGNS = (Role.PRE_CANDIDATE, Role.CANDIDATE)
+
+
+def _changes(host: Host, last: int) -> list[int]:
+    """Where changes of members that it has not applied stand in its log, up to an index."""
+    log = host.node._state.log
+    first = max(log.applied + 1, log.first_index())
+    entries = log.slice(first, last + 1, 1 << 40) if first <= last else []
+    return [entry.index for entry in entries if entry.kind is EntryKind.CONF_CHANGE]
 
 
 def _majority(conf: ConfState, those: Collection[int]) -> bool:
