@@ -2,7 +2,7 @@
 begun after the kill and acknowledged. Every so often all that was acknowledged must be there, on every member, exactly once.
 
 Two things are written: objects of fresh names, which must not be lost, and counters that are read, raised and written, which show a write that took
-effect twice. What a group is made of is the ``Group``'s matter; ``tests/integration/test_kill_rounds.py`` has two.
+effect twice. What a group is made of is the ``Group``'s matter; ``tests/integration/test_kill_rounds.py`` has three.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
-"""Groups for ``tests.chaos.kills``: bare Raft members with a store, and whole managers. Real processes, real disks, mTLS between them."""
+"""Groups for ``tests.chaos.kills``: bare Raft members with a store, and whole managers on each engine. Real processes, real disks, mTLS between them."""
 
 import asyncio
 import contextlib
+import random
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import grpc
 from covey.grpc_errors import LEADER_METADATA
 from coveypb.v1 import control_pb2, control_pb2_grpc, objects_pb2
 from tests.chaos.kills import Wrote
+from tests.etcd_server import EtcdCluster, Member, etcd_cluster
 from tests.integration import manager_world, raft_world
 from tests.integration.raft_world import CommandError
 
@@ -82,7 +84,8 @@ async def member_group(folder: Path) -> AsyncIterator[MemberGroup]:
 class ManagerGroup:
     """``manager.main`` three times, written to through any of them."""
 
-    def __init__(self, world: manager_world.World) -> None:
+    def __init__(self, world: manager_world.World, **settings: object) -> None:
+        self._settings = settings
         self._hosts = {host.addr: host for host in world.managers}
         self._channels = {
             host.addr: grpc.aio.insecure_channel(f"unix:{host.folder}/run/manager.sock") for host in world.managers
@@ -97,7 +100,7 @@ class ManagerGroup:
         await self._hosts[member].kill()
 
     async def start(self, member: str) -> None:
-        await self._hosts[member].start("restart")
+        await self._hosts[member].start("restart", **self._settings)
 
     async def write(self, member: str, key: str) -> Wrote:
         if self._hosts[member].process is None:
@@ -139,16 +142,53 @@ class ManagerGroup:
         return names
 
 
+class EtcdManagerGroup(ManagerGroup):
+    """The same on an etcd of three. With every third manager a member of etcd dies, and stays dead until another one does."""
+
+    def __init__(self, world: manager_world.World, etcd: EtcdCluster, store: str, seed: int) -> None:
+        super().__init__(world, store=store)
+        self._etcd = etcd
+        self._chance = random.Random(seed)
+        self._dead: Member | None = None
+        self._kills = 0
+
+    async def kill(self, member: str) -> None:
+        await super().kill(member)
+        self._kills += 1
+        if self._kills % 3 == 0:
+            victim = self._chance.choice([one for one in self._etcd.members if one is not self._dead])
+            if self._dead is not None:
+                await asyncio.to_thread(self._etcd.start, self._dead)  # two dead at once would stop everybody
+            await asyncio.to_thread(self._etcd.kill, victim)
+            self._dead = victim
+
+
 @contextlib.asynccontextmanager
 async def manager_group() -> AsyncIterator[ManagerGroup]:
     async with manager_world.world() as world:
         await world.found(3)
-        group = ManagerGroup(world)
-        stub = control_pb2_grpc.ControlStub(group._channels[group.members[0]])
-        for counter in COUNTERS:
-            await group._create(stub, counter)
-        try:
+        async with _writable(ManagerGroup(world)) as group:
             yield group
-        finally:
-            await group.close()
-            await asyncio.sleep(0)
+
+
+@contextlib.asynccontextmanager
+async def etcd_manager_group(seed: int) -> AsyncIterator[ManagerGroup]:
+    with etcd_cluster(3) as etcd:
+        store = etcd.store("/kills")
+        async with manager_world.world() as world:
+            await world.found(3, store=store)
+            async with _writable(EtcdManagerGroup(world, etcd, store, seed)) as group:
+                yield group
+
+
+@contextlib.asynccontextmanager
+async def _writable(group: ManagerGroup) -> AsyncIterator[ManagerGroup]:
+    """With the counters that the writers raise."""
+    stub = control_pb2_grpc.ControlStub(group._channels[group.members[0]])
+    for counter in COUNTERS:
+        await group._create(stub, counter)
+    try:
+        yield group
+    finally:
+        await group.close()
+        await asyncio.sleep(0)

@@ -275,19 +275,19 @@ class World:
         self.agents.append(host)
         return host
 
-    async def found(self, count: int = 1) -> list[ManagerHost]:
+    async def found(self, count: int = 1, **settings: Any) -> list[ManagerHost]:
         """A cluster of so many managers, all of them voters that the store knows."""
         first = self.manager()
-        await first.start("bootstrap")
+        await first.start("bootstrap", **settings)
         for _ in range(count - 1):
-            await self.add_manager(first)
+            await self.add_manager(first, **settings)
         await eventually("all managers are reachable", lambda: self._all_reachable(first, count))
         return self.managers[-count:]
 
-    async def add_manager(self, first: ManagerHost) -> ManagerHost:
+    async def add_manager(self, first: ManagerHost, **settings: Any) -> ManagerHost:
         host = self.manager()
         await join(host.identities, (await first.tokens())[NodeRole.MANAGER], [first.join_addr])
-        await host.start("join", [first.mtls_addr])
+        await host.start("join", [first.mtls_addr], **settings)
         return host
 
     async def _all_reachable(self, host: ManagerHost, count: int) -> bool:

@@ -1,4 +1,4 @@
-"""200 rounds of kill -9 of random managers under load: not one acknowledged write is lost, and none takes effect twice.
+"""220 rounds of kill -9 of random managers under load: not one acknowledged write is lost, and none takes effect twice.
 
 The seed is printed; ``COVEY_TEST_SEED`` repeats the choices (not the scheduling of the processes).
 """
@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.kills import Ledger, Rounds, Wrote, kill_rounds
-from tests.integration.kill_groups import manager_group, member_group
+from tests.integration.kill_groups import etcd_manager_group, manager_group, member_group
 
 MEMBER_ROUNDS = 160
 MANAGER_ROUNDS = 40
+ETCD_ROUNDS = 20
 SEED = int(os.environ.get("COVEY_TEST_SEED", str(secrets.randbelow(1 << 32))))
 
 
@@ -35,6 +36,12 @@ async def test_no_acknowledged_write_is_lost_while_members_of_the_group_are_kill
 async def test_no_acknowledged_write_is_lost_while_managers_are_killed() -> None:
     async with manager_group() as group:
         hold(await kill_rounds(group, seed=SEED, rounds=MANAGER_ROUNDS), MANAGER_ROUNDS)
+
+
+@pytest.mark.timeout(600)
+async def test_no_acknowledged_write_is_lost_while_managers_and_members_of_etcd_are_killed() -> None:
+    async with etcd_manager_group(SEED) as group:
+        hold(await kill_rounds(group, seed=SEED, rounds=ETCD_ROUNDS, check_every=10), ETCD_ROUNDS)
 
 
 class FaultyGroup:
