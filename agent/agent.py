@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from agent.container.service import ContainerService
-from agent.dns.files import host_resolvers
+from agent.dns.resolv_conf import host_nameservers
 from agent.image.store import ImageStore
 from agent.network.driver import NetworkDriver
 from agent.volume.local import VolumeStore
@@ -40,9 +40,9 @@ class Agent:
     """One per daemon."""
 
     def __init__(self, config: AgentConfig) -> None:
-        self.images = ImageStore(config.state_dir, in_use=self._containers_of)
+        self.images = ImageStore(config.state_dir, containers_using=self._containers_of)
         self.containers = ContainerService(config.state_dir, config.run_dir, config.cgroup_parent, self.images)
-        self.networks = NetworkDriver(config.host_address, config.run_dir, host_resolvers)
+        self.networks = NetworkDriver(config.host_address, config.run_dir, host_nameservers)
         self.worker = Worker(
             config.state_dir,
             config.run_dir,
@@ -80,21 +80,21 @@ class Agent:
         finally:
             await self.images.close()
 
-    async def enter(self, host_address: str) -> None:
+    async def enter_cluster(self, host_address: str) -> None:
         """The host is in a cluster whose nodes reach it at this address."""
         await self.networks.set_host_address(host_address)
 
-    async def leave(self) -> None:
+    async def leave_cluster(self) -> None:
         """The host is in no cluster any more: its tasks end, their secrets and networks go."""
         self._node = None
         await self.worker.apply((), complete=True)
-        await self.worker.drained()
+        await self.worker.wait_drained()
 
-    def told(self, node: Node) -> None:
+    def set_node(self, node: Node) -> None:
         """What the cluster says of this node; templates and messages use it."""
         self._node = node
 
-    def describe(self) -> NodeDescription:
+    def describe_host(self) -> NodeDescription:
         """What this host tells the managers of itself."""
         return NodeDescription(
             hostname=socket.gethostname(),

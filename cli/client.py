@@ -17,7 +17,7 @@ from covey.errors import CoveyError, InvalidArgumentError
 
 DEFAULT_HOST = "unix:///run/covey/covey.sock"
 API_VERSION = "1.50"
-ANSWER_SECONDS = 120.0
+RESPONSE_TIMEOUT_SECONDS = 120.0
 CHUNK_BYTES = 1 << 16
 
 Body = Iterable[bytes] | IO[bytes]
@@ -47,17 +47,17 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def host_of_environment(environment: Mapping[str, str] = os.environ) -> str:
+def daemon_host(environment: Mapping[str, str] = os.environ) -> str:
     """Where the daemon listens: COVEY_HOST, then DOCKER_HOST, then the default."""
     return environment.get("COVEY_HOST") or environment.get("DOCKER_HOST") or DEFAULT_HOST
 
 
-def segment(text: str) -> str:
+def path_segment(text: str) -> str:
     """A name as one part of a path."""
     return quote(text, safe="")
 
 
-class Client:
+class DaemonClient:
     """One daemon. Each call is a connection of its own."""
 
     def __init__(self, host: str) -> None:
@@ -77,11 +77,11 @@ class Client:
 
     def call(self, method: str, path: str, query: Query | None = None, body: Any = None) -> Any:
         """The decoded JSON of an answer; None when it has none."""
-        with self.open(method, path, query, body, seconds=ANSWER_SECONDS) as answer:
+        with self.open(method, path, query, body, seconds=RESPONSE_TIMEOUT_SECONDS) as answer:
             try:
                 data = answer.read()
             except (OSError, http.client.HTTPException) as error:
-                raise self._lost(error) from error
+                raise self._connection_lost(error) from error
         if not data.strip():
             return None
         if "json" not in (answer.getheader("Content-Type") or ""):
@@ -151,7 +151,7 @@ class Client:
         *,
         upgrade: bool = False,
     ) -> http.client.HTTPResponse:
-        target = f"/v{API_VERSION}{path}{_query(query)}"
+        target = f"/v{API_VERSION}{path}{_query_string(query)}"
         sent = {"User-Agent": "covey", **(headers or {})}
         data: Any = stream
         if stream is not None:
@@ -165,11 +165,11 @@ class Client:
         except OSError as error:
             raise self._unreachable(error) from error
         try:
-            answer = _unbuffered(connection) if upgrade else connection.getresponse()
+            answer = _unbuffered_response(connection) if upgrade else connection.getresponse()
             if answer.status >= 400:
-                raise DaemonError(answer.status, _message(answer))
+                raise DaemonError(answer.status, _error_message(answer))
         except (OSError, http.client.HTTPException) as error:
-            raise self._lost(error) from error
+            raise self._connection_lost(error) from error
         return answer
 
     def _read_lines(self, answer: http.client.HTTPResponse) -> Iterator[bytes]:
@@ -184,16 +184,16 @@ class Client:
         try:
             return answer.read1(CHUNK_BYTES)
         except (OSError, http.client.HTTPException) as error:
-            raise self._lost(error) from error
+            raise self._connection_lost(error) from error
 
     def _unreachable(self, error: OSError) -> UnreachableError:
         if isinstance(error, PermissionError):
             return UnreachableError(f"{self.host} may not be used by this user: be root or in the group covey")
         return UnreachableError(f"cannot connect to the daemon at {self.host}: is coveyd running?")
 
-    def _lost(self, error: Exception) -> CoveyError:
+    def _connection_lost(self, error: Exception) -> CoveyError:
         if isinstance(error, TimeoutError):
-            return UnreachableError(f"the daemon at {self.host} did not answer within {ANSWER_SECONDS:.0f} s")
+            return UnreachableError(f"the daemon at {self.host} did not answer within {RESPONSE_TIMEOUT_SECONDS:.0f} s")
         return UnreachableError(f"the daemon at {self.host} closed the connection ({type(error).__name__})")
 
 
@@ -206,7 +206,7 @@ class _UnbufferedResponse(http.client.HTTPResponse):
         self.fp = sock.makefile("rb", buffering=0)  # type: ignore[assignment]
 
 
-def _unbuffered(connection: _Connection) -> http.client.HTTPResponse:
+def _unbuffered_response(connection: _Connection) -> http.client.HTTPResponse:
     connection.response_class = _UnbufferedResponse
     answer = _UnbufferedResponse(connection.sock, method="GET")
     answer.begin()
@@ -215,7 +215,7 @@ def _unbuffered(connection: _Connection) -> http.client.HTTPResponse:
     return answer
 
 
-def _query(query: Query | None) -> str:
+def _query_string(query: Query | None) -> str:
     """Absent and empty values are left out; lists repeat; mappings are filters, which go as JSON."""
     pairs: list[tuple[str, str]] = []
     for name, value in (query or {}).items():
@@ -230,7 +230,7 @@ def _query(query: Query | None) -> str:
     return f"?{urlencode(pairs)}" if pairs else ""
 
 
-def _message(answer: http.client.HTTPResponse) -> str:
+def _error_message(answer: http.client.HTTPResponse) -> str:
     text = answer.read(CHUNK_BYTES).decode(errors="replace").strip()
     try:
         return str(json.loads(text)["message"])

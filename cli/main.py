@@ -8,8 +8,8 @@ import sys
 
 import click
 
-from cli import tree
-from cli.lazy import LazyGroup
+from cli import command_tree
+from cli.lazy_group import LazyGroup
 
 INTERRUPTED = 130
 
@@ -24,7 +24,7 @@ def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool)
 
 @click.group(
     cls=LazyGroup,
-    entries=tree.ROOT,
+    entries=command_tree.ROOT,
     no_args_is_help=True,
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 110},
 )
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        message = _sentence(error)
+        message = _error_message(error)
         if message is None:
             raise
         click.echo(message, err=True)
@@ -58,21 +58,21 @@ def main(arguments: list[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _sentence(error: Exception) -> str | None:
+def _error_message(error: Exception) -> str | None:
     """One line for an error that has a meaning to the user; None for a fault of ours."""
     from cli.client import DaemonError
     from covey.errors import CoveyError
 
     if isinstance(error, DaemonError):
-        return f"Error response from daemon: {_one_line(error.message)}"
+        return f"Error response from daemon: {_single_line(error.message)}"
     if isinstance(error, CoveyError):
-        return f"covey: {_one_line(error.message)}"
+        return f"covey: {_single_line(error.message)}"
     if isinstance(error, OSError) and error.filename:
         return f"covey: {error.filename}: {error.strerror}"
     return None
 
 
-def _one_line(text: str) -> str:
+def _single_line(text: str) -> str:
     return " ".join(text.split("\n")).strip()
 
 

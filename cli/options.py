@@ -5,13 +5,13 @@ from typing import Any, TypeVar
 
 import click
 
-from cli.client import Client, host_of_environment
-from cli.service.flags import flag_value
+from cli.client import DaemonClient, daemon_host
+from cli.service.flags import parse_bool
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class ValuedFlags(click.Command):
+class BooleanValueCommand(click.Command):
     """Takes ``--flag/--no-flag`` as docker's documentation writes it, too: ``--flag=true|false``. For commands without arguments, where
     no word belongs to somebody else.
     """
@@ -23,14 +23,14 @@ class ValuedFlags(click.Command):
         name, equals, value = word.partition("=")
         for option in self.params if equals else ():
             if name in option.opts and option.secondary_opts:
-                return name if flag_value(value, name) else option.secondary_opts[0]
+                return name if parse_bool(value, name) else option.secondary_opts[0]
         return word
 
 
-def client(ctx: click.Context | None = None) -> Client:
+def client(ctx: click.Context | None = None) -> DaemonClient:
     """The daemon this invocation talks to."""
     context = (ctx or click.get_current_context()).find_root()
-    return Client(context.obj if isinstance(context.obj, str) and context.obj else host_of_environment())
+    return DaemonClient(context.obj if isinstance(context.obj, str) and context.obj else daemon_host())
 
 
 def format_option(function: F) -> F:

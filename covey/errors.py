@@ -1,6 +1,6 @@
 """The errors that every part of Covey raises towards a person or a peer.
 
-Each class is one meaning. The edges map a class to a gRPC code (``manager.control.errors``) and to an HTTP status
+Each class is one meaning. The edges map a class to a gRPC code (``manager.grpc_status``) and to an HTTP status
 (``engine.errors``) in one table each; nobody parses a message. A message says what happened, to which object, and what to do.
 """
 

@@ -1,7 +1,7 @@
 """Each error's gRPC code by name, one table for both ends of a call. It imports no gRPC, so that every part may read it.
 
 Law: the table is one to one, so a client gets back the class that the server raised; the sentence travels as the status's details.
-Called by ``manager.control.errors`` (server) and by every client (engine, agent).
+Called by ``manager.grpc_status`` (server) and by every client (engine, agent).
 """
 
 from covey import errors
@@ -53,6 +53,6 @@ def is_meant(details: str) -> bool:
     return bool(details) and not any(word in details.lower() for word in _TRANSPORT)
 
 
-def from_code(name: str, details: str) -> errors.CoveyError:
+def error_from_code(name: str, details: str) -> errors.CoveyError:
     """The error that a status with this code's name stands for; the base class for a code outside the table."""
     return _CLASSES.get(name, errors.CoveyError)(details or f"the call failed: {name}")

@@ -51,15 +51,15 @@ def generate(root_pem: bytes) -> JoinToken:
 
 def root_digest(root_pem: bytes) -> str:
     """The root certificate's SHA-256, over its DER form, as a token writes it."""
-    return _base36(int.from_bytes(hashlib.sha256(der(root_pem)).digest()), DIGEST_LENGTH)
+    return _base36(int.from_bytes(hashlib.sha256(pem_to_der(root_pem)).digest()), DIGEST_LENGTH)
 
 
-def same(one: str, other: str) -> bool:
+def equal_constant_time(one: str, other: str) -> bool:
     """Whether two tokens are equal, in a time that does not tell where they differ."""
     return hmac.compare_digest(one.encode(), other.encode())
 
 
-def der(pem: bytes) -> bytes:
+def pem_to_der(pem: bytes) -> bytes:
     """The first certificate of a PEM text as DER.
 
     Raises:

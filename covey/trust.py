@@ -12,20 +12,20 @@ from covey.objects.node import TLSInfo
 _CACHED = 64
 
 
-def trusted(root_ca: RootCA) -> bytes:
+def trusted_roots(root_ca: RootCA) -> bytes:
     """PEM of every root that nodes must trust, the present one first."""
     return root_ca.cert + (root_ca.rotation.cert if root_ca.rotation is not None else b"")
 
 
-def issuing(root_ca: RootCA) -> bytes:
+def issuing_root(root_ca: RootCA) -> bytes:
     """PEM of the root whose key signs certificates now."""
     return root_ca.rotation.cert if root_ca.rotation is not None else root_ca.cert
 
 
-def wanted(root_ca: RootCA) -> TLSInfo:
+def expected_tls_info(root_ca: RootCA) -> TLSInfo:
     """What a node says of itself once there is nothing left for it to renew."""
-    subject, public_key = name_and_key(issuing(root_ca))
-    return TLSInfo(trust_root=trusted(root_ca), issuer_subject=subject, issuer_public_key=public_key)
+    subject, public_key = subject_and_key(issuing_root(root_ca))
+    return TLSInfo(trust_root=trusted_roots(root_ca), issuer_subject=subject, issuer_public_key=public_key)
 
 
 def same_issuer(one: TLSInfo, other: TLSInfo) -> bool:
@@ -34,7 +34,7 @@ def same_issuer(one: TLSInfo, other: TLSInfo) -> bool:
 
 
 @lru_cache(_CACHED)
-def name_and_key(pem: bytes) -> tuple[bytes, bytes]:
+def subject_and_key(pem: bytes) -> tuple[bytes, bytes]:
     """Subject and public key of a certificate, both DER; empty for no certificate.
 
     Raises:
@@ -52,7 +52,7 @@ def name_and_key(pem: bytes) -> tuple[bytes, bytes]:
 
 
 @lru_cache(_CACHED)
-def issuer_of(chain: bytes, roots: bytes) -> tuple[bytes, bytes]:
+def issuer_subject_and_key(chain: bytes, roots: bytes) -> tuple[bytes, bytes]:
     """Name and key of whoever signed the first certificate of a chain, found in the rest of it or among the roots; empty if nobody is."""
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature
@@ -68,5 +68,5 @@ def issuer_of(chain: bytes, roots: bytes) -> tuple[bytes, bytes]:
             continue
         from cryptography.hazmat.primitives.serialization import Encoding
 
-        return name_and_key(candidate.public_bytes(Encoding.PEM))
+        return subject_and_key(candidate.public_bytes(Encoding.PEM))
     return b"", b""

@@ -9,31 +9,33 @@ from aiohttp import web
 
 from covey.clock import Clock, wall_clock
 from covey.errors import CoveyError
-from engine.call import Call, Engine, reply
-from engine.cluster import ClusterControl
-from engine.errors import NoChangeError, status_of
+from engine.control_client import ControlClient
+from engine.errors import NotModifiedError, http_status
 from engine.events import EventLog
-from engine.host import HostFacts, read_host
-from engine.ports import AgentPort, NodeControl
+from engine.host_info import HostInfo, read_host
+from engine.interfaces import AgentInterface, NodeControl
+from engine.request_context import EngineServices, RequestContext, json_response
 from engine.routes import TABLE
 from engine.routing import split_version
-from engine.streams import STREAMING, broken_off, common_headers
+from engine.streams import STREAMING, abort_stream, common_headers
 
 log = logging.getLogger(__name__)
 
-ENGINE: web.AppKey[Engine] = web.AppKey("engine", Engine)
+ENGINE: web.AppKey[EngineServices] = web.AppKey("engine", EngineServices)
 
 
 def build_app(
-    agent: AgentPort,
+    agent: AgentInterface,
     node: NodeControl,
-    cluster: ClusterControl,
+    cluster: ControlClient,
     *,
-    host: HostFacts | None = None,
+    host: HostInfo | None = None,
     clock: Clock = wall_clock,
 ) -> web.Application:
-    """The API of one daemon. Run it with ``engine.serve.serving``, which also feeds its events."""
-    engine = Engine(agent=agent, node=node, control=cluster, events=EventLog(), host=host or read_host(), clock=clock)
+    """The API of one daemon. Run it with ``engine.server.serving``, which also feeds its events."""
+    engine = EngineServices(
+        agent=agent, node=node, control=cluster, events=EventLog(), host=host or read_host(), clock=clock
+    )
     app = web.Application(client_max_size=0)
     app[ENGINE] = engine
     app.router.add_route("*", "/{tail:.*}", _dispatch)
@@ -46,7 +48,7 @@ async def _dispatch(request: web.Request) -> web.StreamResponse:
     try:
         return await _answer(request, engine)
     except CoveyError as error:
-        return _refusal(request, status_of(error), error.message, error)
+        return _refusal(request, http_status(error), error.message, error)
     except (ConnectionError, web.HTTPException):
         raise
     except TimeoutError as error:
@@ -58,14 +60,14 @@ async def _dispatch(request: web.Request) -> web.StreamResponse:
         return _refusal(request, 500, f"internal error: {type(error).__name__}: {error}", error)
 
 
-async def _answer(request: web.Request, engine: Engine) -> web.StreamResponse:
+async def _answer(request: web.Request, engine: EngineServices) -> web.StreamResponse:
     version, path = split_version(request.path)
     match = TABLE.find(request.method, path)
     if match is None:
-        return reply({"message": "page not found"}, 404)
+        return json_response({"message": "page not found"}, 404)
     if match.handler is None:
-        return reply({"message": f"the method {request.method} is not allowed for {path}"}, 405)
-    response: web.StreamResponse = await match.handler(Call(request, engine, match.parameters, version))
+        return json_response({"message": f"the method {request.method} is not allowed for {path}"}, 405)
+    response: web.StreamResponse = await match.handler(RequestContext(request, engine, match.parameters, version))
     return response
 
 
@@ -73,10 +75,10 @@ def _refusal(request: web.Request, status: int, message: str, error: Exception) 
     """An error as JSON. Once a stream has begun, all that is left is to break it off, so that the client does not take it for whole."""
     if request.get(STREAMING):
         log.warning("%s %s broke off: %s", request.method, request.path, message)
-        return broken_off(request)
-    if isinstance(error, NoChangeError):
+        return abort_stream(request)
+    if isinstance(error, NotModifiedError):
         return web.Response(status=304)
-    return reply({"message": message}, status)
+    return json_response({"message": message}, status)
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

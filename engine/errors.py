@@ -25,16 +25,16 @@ HTTP_STATUS: dict[type[errors.CoveyError], int] = {
 }
 
 
-class NoChangeError(errors.CoveyError):
+class NotModifiedError(errors.CoveyError):
     """The object is in the wished state already (HTTP 304, no body)."""
 
 
-def status_of(error: BaseException) -> int:
+def http_status(error: BaseException) -> int:
     """The HTTP status of an error; 500 for what nobody foresaw."""
     for kind in type(error).__mro__:
         if kind in HTTP_STATUS:
             return HTTP_STATUS[kind]
-    if isinstance(error, NoChangeError):
+    if isinstance(error, NotModifiedError):
         return 304
     if isinstance(error, asyncio.TimeoutError):
         return 504

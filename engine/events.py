@@ -17,22 +17,22 @@ from engine.translate import event
 HISTORY = 256
 QUEUE = 1024
 
-Message = dict[str, Any]
+EventMessage = dict[str, Any]
 
 
 class EventLog:
     """Events as Docker's JSON, oldest first."""
 
     def __init__(self) -> None:
-        self._history: deque[Message] = deque(maxlen=HISTORY)
-        self._queues: set[asyncio.Queue[Message | None]] = set()
+        self._history: deque[EventMessage] = deque(maxlen=HISTORY)
+        self._queues: set[asyncio.Queue[EventMessage | None]] = set()
 
     @property
     def readers(self) -> int:
         """How many clients listen."""
         return len(self._queues)
 
-    def publish(self, message: Message) -> None:
+    def publish(self, message: EventMessage) -> None:
         """Give it to every reader; one whose queue is full is told to stop."""
         self._history.append(message)
         for queue in list(self._queues):
@@ -44,9 +44,9 @@ class EventLog:
                 queue.put_nowait(message)
 
     @contextmanager
-    def subscribe(self) -> Iterator[tuple[list[Message], asyncio.Queue[Message | None]]]:
+    def subscribe(self) -> Iterator[tuple[list[EventMessage], asyncio.Queue[EventMessage | None]]]:
         """The history and a queue of everything after it: no gap, no overlap. None in the queue means that the reader lagged."""
-        queue: asyncio.Queue[Message | None] = asyncio.Queue(QUEUE)
+        queue: asyncio.Queue[EventMessage | None] = asyncio.Queue(QUEUE)
         self._queues.add(queue)
         try:
             yield list(self._history), queue
@@ -54,7 +54,7 @@ class EventLog:
             self._queues.discard(queue)
 
 
-async def pump(log: EventLog, containers: Containers) -> None:
+async def publish_container_events(log: EventLog, containers: Containers) -> None:
     """Publish the containers' events until cancelled."""
     while True:
         with containers.subscribe() as events:

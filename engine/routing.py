@@ -24,20 +24,20 @@ class Route(NamedTuple):
     handler: Handler
 
 
-class Match(NamedTuple):
+class RouteMatch(NamedTuple):
     """``handler`` is None when the path is known under other methods only."""
 
     handler: Handler | None
     parameters: Mapping[str, str]
 
 
-class Table:
+class RouteTable:
     """All routes of the API."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._routes = [(route, _compile(route.pattern)) for route in routes]
 
-    def find(self, method: str, path: str) -> Match | None:
+    def find(self, method: str, path: str) -> RouteMatch | None:
         """The handler of a path without version; None when no route has that path."""
         known = False
         for route, regex in self._routes:
@@ -45,9 +45,9 @@ class Table:
             if found is None:
                 continue
             if route.method == method:
-                return Match(route.handler, found.groupdict())
+                return RouteMatch(route.handler, found.groupdict())
             known = True
-        return Match(None, {}) if known else None
+        return RouteMatch(None, {}) if known else None
 
     def routes(self) -> list[tuple[str, str]]:
         """Every (method, pattern), in order."""
@@ -66,10 +66,10 @@ def split_version(path: str) -> tuple[tuple[int, int], str]:
     version = (int(found[1]), int(found[2]))
     text = f"{version[0]}.{version[1]}"
     if version > API_VERSION:
-        newest = dotted(API_VERSION)
+        newest = format_version(API_VERSION)
         raise InvalidArgumentError(f"client version {text} is too new. Maximum supported API version is {newest}")
     if version < MIN_API_VERSION:
-        oldest = dotted(MIN_API_VERSION)
+        oldest = format_version(MIN_API_VERSION)
         raise InvalidArgumentError(
             f"client version {text} is too old. Minimum supported API version is {oldest}, "
             "please upgrade your client to a newer version"
@@ -77,7 +77,7 @@ def split_version(path: str) -> tuple[tuple[int, int], str]:
     return version, found[3]
 
 
-def dotted(version: tuple[int, int]) -> str:
+def format_version(version: tuple[int, int]) -> str:
     return f"{version[0]}.{version[1]}"
 
 

@@ -12,8 +12,8 @@ from typing import Any, cast
 import msgspec
 from aiohttp import web
 
-from engine.call import Call
-from engine.routing import API_VERSION, dotted
+from engine.request_context import RequestContext
+from engine.routing import API_VERSION, format_version
 
 STREAMING: web.RequestKey[bool] = web.RequestKey("streaming", bool)
 """Set on a request whose answer has begun, so that a later error ends it rather than answers again."""
@@ -36,7 +36,7 @@ def content_type(version: tuple[int, int], *, multiplexed: bool) -> str:
 
 
 @asynccontextmanager
-async def chunked(call: Call, kind: str) -> AsyncIterator[web.StreamResponse]:
+async def chunked_response(call: RequestContext, kind: str) -> AsyncIterator[web.StreamResponse]:
     """A response whose header is sent at once and whose body follows piece by piece."""
     response = web.StreamResponse(headers={"Content-Type": kind, **common_headers()})
     call.request[STREAMING] = True
@@ -45,7 +45,7 @@ async def chunked(call: Call, kind: str) -> AsyncIterator[web.StreamResponse]:
     await response.write_eof()
 
 
-async def json_line(response: web.StreamResponse, value: Any) -> None:
+async def write_json_line(response: web.StreamResponse, value: Any) -> None:
     """One JSON document and a line end, as Docker's streams of events and progress are."""
     await response.write(msgspec.json.encode(value) + b"\r\n")
 
@@ -53,23 +53,23 @@ async def json_line(response: web.StreamResponse, value: Any) -> None:
 def common_headers() -> dict[str, str]:
     """What every answer of the API says of the daemon."""
     return {
-        "Api-Version": dotted(API_VERSION),
+        "Api-Version": format_version(API_VERSION),
         "Docker-Experimental": "false",
         "Ostype": "linux",
         "Server": "Covey (linux)",
     }
 
 
-def broken_off(request: web.Request) -> web.StreamResponse:
+def abort_stream(request: web.Request) -> web.StreamResponse:
     """Ends a response that has begun without its end: a client sees that something is missing."""
     if request.transport is not None:
         request.transport.close()
-    response = _Sent()
+    response = _AlreadySent()
     response.force_close()
     return response
 
 
-class Hijacked:
+class HijackedConnection:
     """A connection taken out of HTTP: read what the client types, write what it shall see."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -109,7 +109,7 @@ class _HijackProtocol(asyncio.StreamReaderProtocol):
         self._on_lost(exc)
 
 
-class _Tail:
+class _TrailingBytes:
     """Collects what the client sent right behind its request; aiohttp hands it to a payload parser."""
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class _Tail:
         return False, b""
 
 
-class _Sent(web.StreamResponse):
+class _AlreadySent(web.StreamResponse):
     """Tells aiohttp that the answer is out already."""
 
     async def prepare(self, request: web.BaseRequest) -> None:
@@ -137,7 +137,7 @@ class _Sent(web.StreamResponse):
         return True
 
 
-def hijack(call: Call, kind: str) -> tuple[Hijacked, web.StreamResponse]:
+def hijack(call: RequestContext, kind: str) -> tuple[HijackedConnection, web.StreamResponse]:
     """Take the connection over and answer 101 (or 200 to clients that did not ask to upgrade).
 
     Return the second value from the handler once the first is closed.
@@ -148,7 +148,7 @@ def hijack(call: Call, kind: str) -> tuple[Hijacked, web.StreamResponse]:
         raise ConnectionResetError("the client is gone")
     request[STREAMING] = True
     old = request.protocol
-    tail = _Tail()
+    tail = _TrailingBytes()
     old.set_parser(cast("Any", tail))
     reader = asyncio.StreamReader(limit=BUFFER_BYTES)
     protocol = _HijackProtocol(reader, old.connection_lost)
@@ -167,6 +167,6 @@ def hijack(call: Call, kind: str) -> tuple[Hijacked, web.StreamResponse]:
         head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n"
     lines = "".join(f"{name}: {value}\r\n" for name, value in common_headers().items())
     writer.write(f"{head}{lines}\r\n".encode())
-    response = _Sent()
+    response = _AlreadySent()
     response.force_close()
-    return Hijacked(reader, writer), response
+    return HijackedConnection(reader, writer), response

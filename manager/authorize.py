@@ -15,7 +15,7 @@ from grpc import aio
 
 from covey.errors import CoveyError, PermissionDeniedError, UnauthenticatedError
 from covey.objects.base import Struct
-from manager.control.errors import code_of, details_of
+from manager.grpc_status import status_code, status_details
 
 log = logging.getLogger(__name__)
 
@@ -112,13 +112,13 @@ def peer_of(context: Any) -> Peer:
     return peer_of_subject(bytes(subject[0]).decode(errors="replace"))
 
 
-Standing = Callable[[Peer], Caller | None]
+CurrentRole = Callable[[Peer], Caller | None]
 """What the cluster takes a node for: None for one that it does not have. A follower, which may not have heard yet, says what the
 certificate says; whatever matters is decided by the leader.
 """
 
 
-def authorize(method: str, peer: Peer, cluster_id: str, *, standing: Standing) -> None:
+def authorize(method: str, peer: Peer, cluster_id: str, *, standing: CurrentRole) -> None:
     """Returns if the peer may call the method.
 
     Raises:
@@ -144,12 +144,12 @@ def authorize(method: str, peer: Peer, cluster_id: str, *, standing: Standing) -
         raise PermissionDeniedError(f"node {peer.node_id} is {now.value} now and may not call {name}")
 
 
-class Gate(aio.ServerInterceptor):
+class AuthorizationInterceptor(aio.ServerInterceptor):
     """Admits callers by the table and turns errors into statuses. ``fixed`` is every caller's identity on a listener without client
     certificates.
     """
 
-    def __init__(self, cluster_id: str, standing: Standing, fixed: Caller | None = None) -> None:
+    def __init__(self, cluster_id: str, standing: CurrentRole, fixed: Caller | None = None) -> None:
         self._cluster_id = cluster_id
         self._standing = standing
         self._fixed = fixed
@@ -163,9 +163,9 @@ class Gate(aio.ServerInterceptor):
         if handler is None:
             return None
         method = str(handler_call_details.method)
-        return wrapped(handler, lambda inner: self._admitted(method, inner))
+        return wrap_handler(handler, lambda inner: self._authorized(method, inner))
 
-    def _admitted(self, method: str, inner: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def _authorized(self, method: str, inner: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         async def call(request: Any, context: Any) -> Any:
             try:
                 peer = Peer(caller=self._fixed) if self._fixed else peer_of(context)
@@ -174,7 +174,7 @@ class Gate(aio.ServerInterceptor):
             except aio.AbortError:
                 raise
             except CoveyError as error:
-                await context.abort(code_of(error), details_of(error))
+                await context.abort(status_code(error), status_details(error))
             except ValueError as error:  # a number or text on the wire that this version does not know
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
             except Exception:
@@ -184,11 +184,11 @@ class Gate(aio.ServerInterceptor):
         return call
 
 
-def wrapped(
+def wrap_handler(
     handler: Any, wrap: Callable[[Callable[[Any, Any], Any]], Callable[[Any, Any], Any]], *, raw: bool = False
 ) -> Any:
     """The handler with its behaviour wrapped, as a coroutine that writes its stream by itself. ``raw`` leaves the bytes alone."""
-    behaviour = behaviour_of(handler)
+    behaviour = handler_coroutine(handler)
     shape = {
         (False, False): grpc.unary_unary_rpc_method_handler,
         (False, True): grpc.unary_stream_rpc_method_handler,
@@ -200,7 +200,7 @@ def wrapped(
     return shape(wrap(behaviour), handler.request_deserializer, handler.response_serializer)
 
 
-def behaviour_of(handler: Any) -> Callable[[Any, Any], Any]:
+def handler_coroutine(handler: Any) -> Callable[[Any, Any], Any]:
     """A handler's method as a coroutine, whether it yields its responses or writes them."""
     inner = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     if not handler.response_streaming:

@@ -2,7 +2,7 @@
 
 Law: the state is never written in clear. Each file has a random key of its own, wrapped under the key that the operator holds; the pieces'
 key is derived from it and from the head, so that a changed head opens nothing, and the last piece is marked, so that none is missing.
-Called by the control API, which writes backups, and by ``manager.founding``, which restores one.
+Called by the control API, which writes backups, and by ``manager.bootstrap.new_cluster``, which restores one.
 """
 
 import hashlib
@@ -18,18 +18,18 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from covey import unlockkey
-from covey.backup import (
+from covey.backup_format import (
+    CHUNK_BYTES,
     DIGEST_BYTES,
     KEY_PREFIX,
     MAX_FILE_BYTES,
-    PIECE_BYTES,
     BackupError,
-    Head,
-    begin,
-    check,
-    framed,
-    read_head,
-    read_pieces,
+    BackupHeader,
+    encode_header,
+    frame_chunk,
+    read_chunks,
+    read_header,
+    verify_file,
 )
 from covey.errors import InvalidArgumentError, TooLargeError, UnauthenticatedError
 from covey.objects import Cluster
@@ -66,7 +66,7 @@ def _sealed(
 ) -> Iterator[bytes]:
     data = store_snapshot.encode(view, members)
     file_key, salt = secrets.token_bytes(_KEY_BYTES), secrets.token_bytes(16)
-    head = Head(
+    head = BackupHeader(
         cluster_id=cluster.id,
         cluster_name=cluster.spec.annotations.name,
         created_at_ns=now_ns,
@@ -78,18 +78,18 @@ def _sealed(
         salt=salt,
         wrapped_key=AESGCM(_wrapping_key(key, salt)).encrypt(_WRAP_NONCE, file_key, None),
     )
-    start = begin(head)
+    start = encode_header(head)
     digest = hashlib.sha256(start)
     cipher = AESGCM(_pieces_key(file_key, start))
-    last = max(0, len(data) - 1) // PIECE_BYTES
+    last = max(0, len(data) - 1) // CHUNK_BYTES
     _require_readable(len(start) + len(data) + (last + 1) * _AROUND_PIECE_BYTES + 4 + DIGEST_BYTES)
     yield start
     for number in range(last + 1):
-        plain = data[number * PIECE_BYTES : (number + 1) * PIECE_BYTES]
-        part = framed(cipher.encrypt(_nonce(number), plain, _place(last=number == last)))
+        plain = data[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
+        part = frame_chunk(cipher.encrypt(_nonce(number), plain, _place(last=number == last)))
         digest.update(part)
         yield part
-    end = framed(b"")
+    end = frame_chunk(b"")
     digest.update(end)
     yield end + digest.digest()
 
@@ -103,16 +103,16 @@ def _require_readable(size: int) -> None:
         )
 
 
-def unseal(file: IO[bytes], key: str) -> tuple[Head, View, tuple[Member, ...]]:
+def unseal(file: IO[bytes], key: str) -> tuple[BackupHeader, View, tuple[Member, ...]]:
     """The head, the store, and the members of the group of then, once all of the file was found good.
 
     Raises:
         BackupError: the file is damaged; UnauthenticatedError: the key is another's; InvalidArgumentError: it has not the form of one.
     """
-    head = check(file)
-    _, start = read_head(file)
+    head = verify_file(file)
+    _, start = read_header(file)
     cipher = AESGCM(_pieces_key(_unwrapped(head, key), start))
-    sealed = list(read_pieces(file, hashlib.sha256(start)))
+    sealed = list(read_chunks(file, hashlib.sha256(start)))
     content = io.BytesIO()
     try:
         for number, piece in enumerate(sealed):
@@ -131,7 +131,7 @@ def unseal(file: IO[bytes], key: str) -> tuple[Head, View, tuple[Member, ...]]:
     return head, view, members
 
 
-def _unwrapped(head: Head, key: str) -> bytes:
+def _unwrapped(head: BackupHeader, key: str) -> bytes:
     if key.strip().startswith(KEY_PREFIX) is head.unlock_key:
         kind = (
             "the unlock key that the cluster had then (SWMKEY-1-…)"

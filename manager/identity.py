@@ -30,7 +30,7 @@ CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
 Stamp = tuple[int, ...]
 
 
-class Files(msgspec.Struct, frozen=True):
+class IdentityFiles(msgspec.Struct, frozen=True):
     """PEM. ``root`` may be several; ``stamp`` tells one version of certificate and roots from another."""
 
     certificate: bytes
@@ -57,7 +57,7 @@ class ManagerIdentity:
         return peer_of_subject(subject.rfc4514_string())
 
     @property
-    def files(self) -> Files:
+    def files(self) -> IdentityFiles:
         """Reads again when the certificate or the roots were replaced."""
         if self._stamp() != self._files.stamp:
             self._files = self._read()
@@ -89,9 +89,9 @@ class ManagerIdentity:
         stats = [(self._folder / name).stat() for name in ("node.crt", "root.crt")]
         return tuple(number for stat in stats for number in (stat.st_mtime_ns, stat.st_ino))
 
-    def _read(self) -> Files:
+    def _read(self) -> IdentityFiles:
         stamp = self._stamp()
-        return Files(
+        return IdentityFiles(
             (self._folder / "node.crt").read_bytes(),
             self._unseal((self._folder / "node.key").read_bytes()),
             (self._folder / "root.crt").read_bytes(),
@@ -123,5 +123,5 @@ def write_file(path: Path, data: bytes, mode: int) -> None:
         os.close(folder)
 
 
-def _configuration(files: Files, *, mutual: bool) -> grpc.ServerCertificateConfiguration:
+def _configuration(files: IdentityFiles, *, mutual: bool) -> grpc.ServerCertificateConfiguration:
     return grpc.ssl_server_certificate_configuration([(files.key, files.certificate)], files.root if mutual else None)

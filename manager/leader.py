@@ -13,11 +13,11 @@ from typing import Any
 from covey.clock import Clock, wall_clock
 from covey.ids import IdSource, new_id
 from manager.allocator.planner import AllocatorPlanner
-from manager.ca.rotation import RotationPlanner
-from manager.loop import Loop
+from manager.ca.root_rotation import RootRotationPlanner
+from manager.loop import ControlLoop
 from manager.orchestrator.orphans import OrphanPlanner
 from manager.orchestrator.reaper import ReaperPlanner
-from manager.orchestrator.services import ServicePlanner
+from manager.orchestrator.service_planner import ServicePlanner
 from manager.scheduler.planner import SchedulerPlanner
 from manager.store.consensus import Leadership
 from manager.store.store import Store
@@ -29,15 +29,15 @@ _log = logging.getLogger("covey.leader")
 _PAUSE_SECONDS = 0.5
 
 
-def loops(store: Store, *, clock: Clock = wall_clock, ids: IdSource = new_id) -> tuple[Loop, ...]:
+def loops(store: Store, *, clock: Clock = wall_clock, ids: IdSource = new_id) -> tuple[ControlLoop, ...]:
     """All control loops, each with a planner of its own that knows nothing yet."""
     return (
-        Loop("services", store, ServicePlanner(ids), clock),
-        Loop("allocator", store, AllocatorPlanner(), clock),
-        Loop("scheduler", store, SchedulerPlanner(), clock),
-        Loop("orphans", store, OrphanPlanner(), clock),
-        Loop("reaper", store, ReaperPlanner(), clock),
-        Loop("root rotation", store, RotationPlanner(), clock),
+        ControlLoop("services", store, ServicePlanner(ids), clock),
+        ControlLoop("allocator", store, AllocatorPlanner(), clock),
+        ControlLoop("scheduler", store, SchedulerPlanner(), clock),
+        ControlLoop("orphans", store, OrphanPlanner(), clock),
+        ControlLoop("reaper", store, ReaperPlanner(), clock),
+        ControlLoop("root rotation", store, RootRotationPlanner(), clock),
     )
 
 

@@ -13,9 +13,9 @@ from grpc import aio
 from covey.errors import UnavailableError
 from covey.states import NodeRole
 from coveypb.v1 import ca_pb2_grpc, control_pb2_grpc, dispatcher_pb2_grpc, engine_pb2_grpc, raft_pb2_grpc
-from manager.authorize import Caller, Gate, Peer
+from manager.authorize import AuthorizationInterceptor, Caller, Peer
 from manager.config import ManagerConfig
-from manager.control.forward import Forwarder
+from manager.control.leader_forwarding import LeaderForwarder
 from manager.identity import CHANNEL_OPTIONS, ManagerIdentity, Stamp
 from manager.revocation import Revocations
 from manager.store import Consensus, Store
@@ -36,7 +36,7 @@ _MAX_NODES = 8_192
 _MAX_LOCAL = 512
 
 
-class Dialer:
+class ManagerChannels:
     """Channels to other managers, one an address, made anew when this manager's certificate was renewed."""
 
     def __init__(self, identity: ManagerIdentity) -> None:
@@ -57,7 +57,7 @@ class Dialer:
             await channel.close()
 
 
-class Services:
+class Servicers:
     """What is served, made by ``manager.main``."""
 
     def __init__(self, *, ca: Any, control: Any, dispatcher: Any, raft: Any, store_key: Any) -> None:
@@ -77,11 +77,11 @@ class Listeners:
         identity: ManagerIdentity,
         store: Store,
         consensus: Consensus,
-        services: Services,
+        services: Servicers,
     ) -> None:
         self._config = config
         self._identity = identity
-        self._dialer = Dialer(identity)
+        self._dialer = ManagerChannels(identity)
         cluster_id = identity.peer.cluster_id
 
         revoked = Revocations(store)
@@ -102,7 +102,10 @@ class Listeners:
             most: int,
             message_bytes: int = _MAX_MESSAGE_BYTES,
         ) -> aio.Server:
-            chain: Sequence[aio.ServerInterceptor] = (Gate(cluster_id, standing, caller), Forwarder(consensus, dial))
+            chain: Sequence[aio.ServerInterceptor] = (
+                AuthorizationInterceptor(cluster_id, standing, caller),
+                LeaderForwarder(consensus, dial),
+            )
             options = (*_OPTIONS, ("grpc.max_receive_message_length", message_bytes))
             return aio.server(interceptors=chain, options=options, maximum_concurrent_rpcs=most)
 

@@ -20,25 +20,25 @@ from covey.errors import CoveyError, DeadlineError, first_cause
 from covey.states import NodeRole
 from manager import config as configs
 from manager import process
-from manager.ca.cfssl import ExternalSigner
-from manager.ca.servicer import CertificateAuthority
-from manager.ca.signing import Signer
+from manager.bootstrap.new_cluster import open_keys, prepare_raft_state, read_backup, take_root_key
+from manager.bootstrap.restore import RestoredBackup
+from manager.ca.cfssl import CfsslSigner
+from manager.ca.servicer import CertificateAuthorityServicer
+from manager.ca.signing import CertificateSigner
 from manager.config import ManagerConfig, ManagerMode
-from manager.control.servicer import Control
+from manager.consensus_backend import ConsensusBackend
+from manager.control.servicer import ControlServicer
 from manager.dispatcher.dispatcher import Dispatcher
-from manager.engine import Engine
-from manager.founding import open_keys, prepare, read_backup, take_root_key
 from manager.identity import ManagerIdentity
 from manager.keys import LockedError
-from manager.keys.handed import receive
-from manager.keys.keeper import KeyKeeper, Wanted
+from manager.keys.rotation import DesiredKeys, KeyRotator
+from manager.keys.startup_secrets import receive
 from manager.leader import run_while_leading
-from manager.listeners import Listeners, Services
+from manager.listeners import Listeners, Servicers
 from manager.logbroker.broker import LogBroker
-from manager.raft.engine import RaftEngine
-from manager.raft.errors import RemovedError, StorageError
-from manager.restoring import Restored
-from manager.role import RoleManager
+from manager.raft.backend import RaftBackend
+from manager.role_manager import RoleManager
+from manager.storage_errors import RemovedError, StorageError
 from manager.store import Store
 
 EXIT_FAILED = 1
@@ -57,7 +57,9 @@ class Stopped(Exception):  # noqa: N818 - asked for, not an error
 class Manager:
     """Everything that one manager process holds."""
 
-    def __init__(self, config: ManagerConfig, identity: ManagerIdentity, engine: Engine, keeper: KeyKeeper) -> None:
+    def __init__(
+        self, config: ManagerConfig, identity: ManagerIdentity, engine: ConsensusBackend, keeper: KeyRotator
+    ) -> None:
         self._config = config
         self._keeper = keeper
         self._identity = identity
@@ -67,12 +69,12 @@ class Manager:
         self._dispatcher = Dispatcher(
             self._store, broker, recovered=config.mode in {ManagerMode.FORCE, ManagerMode.RESTORE}
         )
-        broker.bind(self._dispatcher.send, self._dispatcher.connected)
+        broker.bind(self._dispatcher.send, self._dispatcher.is_connected)
         self._roles = RoleManager(self._store, engine)
-        signer = Signer(ExternalSigner(lambda: identity.files), identity.peer.node_id)
-        services = Services(
-            ca=CertificateAuthority(self._store, identity.files.root, identity.peer.node_id, signer),
-            control=Control(self._store, broker, signer=signer),
+        signer = CertificateSigner(CfsslSigner(lambda: identity.files), identity.peer.node_id)
+        services = Servicers(
+            ca=CertificateAuthorityServicer(self._store, identity.files.root, identity.peer.node_id, signer),
+            control=ControlServicer(self._store, broker, signer=signer),
             dispatcher=self._dispatcher,
             raft=engine.raft_service(self._is_manager),
             store_key=engine.key_service(self._is_manager),
@@ -84,12 +86,14 @@ class Manager:
         node = self._store.view().nodes.get(node_id)
         return node is not None and node.role is NodeRole.MANAGER
 
-    def _wanted(self) -> Wanted | None:
+    def _wanted(self) -> DesiredKeys | None:
         """A newcomer has no version by which it could tell what was true once, so it follows nothing before it has the present state."""
         if not self._is_current:
             return None
         for cluster in self._store.view().clusters:
-            return Wanted(unlock_key=cluster.unlock_key, version=cluster.meta.version, replayed=self._engine.replays)
+            return DesiredKeys(
+                unlock_key=cluster.unlock_key, version=cluster.meta.version, replayed=self._engine.replays_log
+            )
         return None
 
     async def run(self) -> None:
@@ -106,8 +110,8 @@ class Manager:
                     run_while_leading(self._store, also=(self._dispatcher.run, self._roles.run)), name="leader"
                 )
                 group.create_task(self._announce(), name="ready")
-                group.create_task(self._keeper.run(self._wanted, self._engine.reseal), name="keys")
-                for chore in self._engine.chores(self._store):
+                group.create_task(self._keeper.run(self._wanted, self._engine.reencrypt), name="keys")
+                for chore in self._engine.background_tasks(self._store):
                     group.create_task(chore())
                 await _asked_to_stop()
                 # No judging of nodes while leadership is handed over, which takes long when no other manager answers.
@@ -136,7 +140,7 @@ class Manager:
                     await self._become_current()
             except TimeoutError:
                 raise DeadlineError(f"no leader was found and no state received within {_READY_SECONDS:g} s") from None
-            await self._keeper.wait_safe()
+            await self._keeper.wait_rotated()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
 
@@ -175,15 +179,15 @@ async def _to_end(reader: asyncio.StreamReader, stop: asyncio.Event) -> None:
 
 
 async def _engine(
-    config: ManagerConfig, keeper: KeyKeeper, restored: Restored | None
-) -> tuple[ManagerIdentity, Engine]:
+    config: ManagerConfig, keeper: KeyRotator, restored: RestoredBackup | None
+) -> tuple[ManagerIdentity, ConsensusBackend]:
     """What keeps the cluster's state, with this manager in it. The code for etcd is loaded only where it runs."""
     if config.store:
-        from manager.etcd.engine import open_engine
+        from manager.etcd.backend import open_backend
 
-        return await open_engine(config, keeper)
-    identity = await prepare(config, keeper, restored)
-    return identity, RaftEngine(config, identity, keeper.ring)
+        return await open_backend(config, keeper)
+    identity = await prepare_raft_state(config, keeper, restored)
+    return identity, RaftBackend(config, identity, keeper.ring)
 
 
 async def serve(config: ManagerConfig) -> int:

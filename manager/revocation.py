@@ -31,7 +31,9 @@ def _ends_of_foreign_roots(cluster: Cluster) -> list[int]:
     root = cluster.root_ca
     outside = bool(cluster.spec.ca.external_cas)
     return [
-        certificates.ends_ns(one.cert) for one in (root, root.rotation) if one and one.cert and (outside or not one.key)
+        certificates.not_after_ns(one.cert)
+        for one in (root, root.rotation)
+        if one and one.cert and (outside or not one.key)
     ]
 
 

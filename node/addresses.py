@@ -12,7 +12,7 @@ import msgspec
 from covey.errors import InvalidArgumentError
 
 JOIN_PORT = 2377
-ANY = frozenset({"", "0.0.0.0", "::"})
+ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})
 """A host that listens there listens at all of its addresses."""
 LOOKUP_SECONDS = 10.0
 _VIRTUAL = ("docker", "covey", "veth", "br-", "virbr", "cni")
@@ -25,7 +25,7 @@ class LocalAddress(msgspec.Struct, frozen=True):
     address: str
 
 
-def local() -> tuple[LocalAddress, ...]:
+def local_addresses() -> tuple[LocalAddress, ...]:
     """This host's addresses, loopback and link-local ones left out."""
     from pyroute2 import IPRoute
 
@@ -39,9 +39,9 @@ def local() -> tuple[LocalAddress, ...]:
     )
 
 
-def is_here(address: str, known: Sequence[LocalAddress]) -> bool:
+def is_local(address: str, local: Sequence[LocalAddress]) -> bool:
     """Whether an address is of this host; loopback ones always are, and so is none."""
-    return not address or ipaddress.ip_address(address).is_loopback or any(item.address == address for item in known)
+    return not address or ipaddress.ip_address(address).is_loopback or any(item.address == address for item in local)
 
 
 def split_port(text: str, default_port: int) -> tuple[str, int]:
@@ -58,7 +58,7 @@ def split_port(text: str, default_port: int) -> tuple[str, int]:
     return host.strip("[]"), int(port) if port else default_port
 
 
-async def host_of_manager(text: str, port: int) -> str:
+async def resolve_manager_host(text: str, port: int) -> str:
     """The host of ``HOST`` or ``HOST:PORT`` where a manager is said to be.
 
     Raises:
@@ -83,7 +83,7 @@ async def _unknown(host: str) -> str:
     return ""
 
 
-def without_port(text: str, port: int) -> str:
+def host_without_port(text: str, port: int) -> str:
     """The host of ``HOST`` or ``HOST:PORT``, where the port can only be the daemon's own. Docker's clients say 0.0.0.0:2377 for a user
     who said nothing.
 
@@ -91,21 +91,21 @@ def without_port(text: str, port: int) -> str:
         InvalidArgumentError: another port is named.
     """
     host, named = split_port(text, port)
-    if named != port and not (host in ANY and named == JOIN_PORT):
+    if named != port and not (host in ANY_ADDRESS and named == JOIN_PORT):
         added = " (which docker adds where --listen-addr names none)" if named == JOIN_PORT else ""
         raise InvalidArgumentError(
-            f"{text!r} names port {named}{added}, and this daemon is joined on {port}: write {join_port(host, port)}, or start coveyd "
+            f"{text!r} names port {named}{added}, and this daemon is joined on {port}: write {join_host_port(host, port)}, or start coveyd "
             f"with --join-port {named}"
         )
     return host
 
 
-def join_port(host: str, port: int) -> str:
+def join_host_port(host: str, port: int) -> str:
     """``HOST:PORT``, with brackets round an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def resolve(text: str, known: Sequence[LocalAddress]) -> str:
+def resolve_address(text: str, local: Sequence[LocalAddress]) -> str:
     """The IP address that a user's word means: an address itself or the name of an interface.
 
     Raises:
@@ -115,7 +115,7 @@ def resolve(text: str, known: Sequence[LocalAddress]) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         pass
-    here = [item.address for item in known if item.interface == text]
+    here = [item.address for item in local if item.interface == text]
     if not here:
         raise InvalidArgumentError(f"{text!r} is neither an IP address nor an interface of this host with one")
     v4 = [address for address in here if "." in address]
@@ -124,7 +124,7 @@ def resolve(text: str, known: Sequence[LocalAddress]) -> str:
     return (v4 or here)[0]
 
 
-def choose(advertise: str, known: Sequence[LocalAddress]) -> str:
+def choose_advertise_address(advertise: str, local: Sequence[LocalAddress]) -> str:
     """The address to advertise: the one that is named, else the only one of the host. It is IPv4, for overlay networks have their
     tunnels between these addresses.
 
@@ -132,8 +132,8 @@ def choose(advertise: str, known: Sequence[LocalAddress]) -> str:
         InvalidArgumentError: there is none, or more than one to choose from, or it is IPv6, or not of this host.
     """
     if advertise:
-        return _require_here(_require_v4(resolve(advertise, known), advertise), known)
-    candidates = [item for item in known if not item.interface.startswith(_VIRTUAL) and "." in item.address]
+        return _require_local(_require_ipv4(resolve_address(advertise, local), advertise), local)
+    candidates = [item for item in local if not item.interface.startswith(_VIRTUAL) and "." in item.address]
     if not candidates:
         raise InvalidArgumentError(
             "this host has no IPv4 address to advertise, which overlay networks need: specify one with --advertise-addr"
@@ -147,22 +147,23 @@ def choose(advertise: str, known: Sequence[LocalAddress]) -> str:
     return candidates[0].address
 
 
-def pair(advertise: str, listen: str, standard: str, known: Sequence[LocalAddress]) -> tuple[str, str]:
+def choose_addresses(advertise: str, listen: str, default: str, local: Sequence[LocalAddress]) -> tuple[str, str]:
     """The addresses to advertise and to listen at, by the user's words; ``standard`` is advertised where they name neither. A worker's are
     checked as well: it listens once it is promoted, when nobody is there to hear of a mistake.
 
     Raises:
         InvalidArgumentError: as ``choose``; or nobody can listen there, or other nodes would call another address.
     """
-    if listen in ANY:
-        return choose(advertise or standard, known), listen or "0.0.0.0"
-    bound = resolve(listen, known)
-    if ":" in bound or not is_here(bound, known):
+    if listen in ANY_ADDRESS:
+        return choose_advertise_address(advertise or default, local), listen or "0.0.0.0"
+    bound = resolve_address(listen, local)
+    if ":" in bound or not is_local(bound, local):
         raise InvalidArgumentError(
-            f"cannot listen at {bound}: it is not one of this host's IPv4 addresses ({', '.join(_v4(known)) or 'there are none'}): "
+            f"cannot listen at {bound}: it is not one of this host's IPv4 addresses "
+            f"({', '.join(_ipv4_addresses(local)) or 'there are none'}): "
             "leave --listen-addr away to listen at all, or name one of these"
         )
-    advertised = choose(advertise or bound, known)
+    advertised = choose_advertise_address(advertise or bound, local)
     if advertised != bound:
         raise InvalidArgumentError(
             f"this host would listen at {bound} alone, and other nodes would call it at {advertised}, which it advertises: leave "
@@ -171,21 +172,21 @@ def pair(advertise: str, listen: str, standard: str, known: Sequence[LocalAddres
     return advertised, bound
 
 
-def instead(standard: str, known: Sequence[LocalAddress]) -> str:
+def replacement_address(default: str, local: Sequence[LocalAddress]) -> str:
     """The address of a host that lost the one it advertised: the standard one of its daemon if it has that, else the only one there is.
 
     Raises:
         InvalidArgumentError: there is none, or more than one to choose from.
     """
-    if standard:
+    if default:
         with contextlib.suppress(InvalidArgumentError):
-            return choose(standard, known)
-    return choose("", known)
+            return choose_advertise_address(default, local)
+    return choose_advertise_address("", local)
 
 
-def _require_here(address: str, known: Sequence[LocalAddress]) -> str:
+def _require_local(address: str, local: Sequence[LocalAddress]) -> str:
     """A tunnel's packets leave with this address; with one of another machine (or of a NAT in front) they would be lost in silence."""
-    here = _v4(known)
+    here = _ipv4_addresses(local)
     if address not in here and not ipaddress.ip_address(address).is_loopback:
         raise InvalidArgumentError(
             f"{address} is not an address of this host, which has {', '.join(here) or 'none'}: tunnels of overlay networks "
@@ -194,11 +195,11 @@ def _require_here(address: str, known: Sequence[LocalAddress]) -> str:
     return address
 
 
-def _v4(known: Sequence[LocalAddress]) -> list[str]:
-    return [item.address for item in known if "." in item.address]
+def _ipv4_addresses(local: Sequence[LocalAddress]) -> list[str]:
+    return [item.address for item in local if "." in item.address]
 
 
-def _require_v4(address: str, word: str) -> str:
+def _require_ipv4(address: str, word: str) -> str:
     if ":" in address:
         named = address if word == address else f"{word} ({address})"
         raise InvalidArgumentError(

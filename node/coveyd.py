@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from covey.errors import AlreadyExistsError, CoveyError, PermissionDeniedError
-from node.options import Options, parse
+from node.options import DaemonOptions, parse
 
 log = logging.getLogger("coveyd")
 
@@ -25,7 +25,7 @@ GROUP = "covey"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-def claim(options: Options) -> IO[str]:
+def acquire_lock(options: DaemonOptions) -> IO[str]:
     """The folders, and the lock that keeps a second daemon off them; held as long as the file stays open.
 
     Raises:
@@ -36,7 +36,7 @@ def claim(options: Options) -> IO[str]:
     for folder in (options.state_dir, options.run_dir):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
-    _let_in(options.run_dir)
+    _grant_group_access(options.run_dir)
     lock = (options.state_dir / "coveyd.lock").open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -48,29 +48,29 @@ def claim(options: Options) -> IO[str]:
     return lock
 
 
-def _let_in(run_dir: Path) -> None:
+def _grant_group_access(run_dir: Path) -> None:
     """The group covey, where there is one, may pass through RUN to the Engine API's socket; it may not list it."""
     with contextlib.suppress(KeyError):
         os.chown(run_dir, 0, grp.getgrnam(GROUP).gr_gid)
         run_dir.chmod(0o710)
 
 
-async def serve(options: Options) -> None:
+async def serve(options: DaemonOptions) -> None:
     """The whole life of the daemon, until TERM or INT."""
     from agent.agent import Agent, AgentConfig
     from engine.app import build_app
-    from engine.cluster import ClusterControl
-    from engine.host import read_host
-    from engine.serve import serving
+    from engine.control_client import ControlClient
+    from engine.host_info import read_host
+    from engine.server import serving
     from node.membership import Membership
-    from node.record import RecordFile
-    from node.store import require_same_store
+    from node.node_record import NodeRecordFile
+    from node.store_check import require_same_store
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    record = RecordFile(options.state_dir).load()
+    record = NodeRecordFile(options.state_dir).load()
     require_same_store(options, record)
     agent = Agent(
         AgentConfig(
@@ -83,15 +83,15 @@ async def serve(options: Options) -> None:
     )
     membership = Membership(options, agent)
     async with agent.running(), membership.running():
-        host = read_host(labels=options.labels, also=agent.networks.warnings)
-        app = build_app(agent, membership, ClusterControl(str(options.run_dir / "manager.sock")), host=host)
+        host = read_host(labels=options.labels, extra_warnings=agent.networks.warnings)
+        app = build_app(agent, membership, ControlClient(str(options.run_dir / "manager.sock")), host=host)
         async with serving(app, options.socket):
             log.info("serving the Engine API at %s", options.socket)
             await stop.wait()
             log.info("stopping; containers go on")
 
 
-def share_one_heap() -> None:
+def limit_malloc_arenas() -> None:
     """One malloc arena for all threads, which seldom allocate at once: glibc's many kept some 5 MB more after containers had run."""
     with contextlib.suppress(AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
@@ -99,12 +99,12 @@ def share_one_heap() -> None:
 
 def main() -> None:
     """The command ``coveyd``."""
-    share_one_heap()
+    limit_malloc_arenas()
     try:
         options = parse(sys.argv[1:])
         logging.basicConfig(level=options.log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
         logging.getLogger("asyncio").setLevel(logging.WARNING)
-        lock = claim(options)
+        lock = acquire_lock(options)
         try:
             asyncio.run(serve(options))
         finally:

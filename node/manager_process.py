@@ -2,7 +2,7 @@
 
 Law: a wedged or dying manager takes no container with it, and a manager never outlives its daemon: it ends when its standard input
 does. It is handed the keys that it needs over its standard input, never in a file, and tells of new unlock keys over its output. However
-long its lines are, they end nothing. Called by ``node.life``.
+long its lines are, they end nothing. Called by ``node.membership_session``.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ import msgspec
 from covey.errors import DeadlineError, UnavailableError
 from manager.config import ManagerConfig, without_root_key
 from manager.keys import LockedError
-from manager.keys.handed import Handed, told
-from node.lines import lines_of
-from node.vault import Vault
+from manager.keys.startup_secrets import StartupSecrets, parse_unlock_key
+from node.line_splitter import read_lines
+from node.unlock_key_cache import UnlockKeyCache
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 15.0
-RESTART_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-LASTING_SECONDS = 60.0
+RESTART_DELAYS_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+STABLE_SECONDS = 60.0
 REMOVED_EXIT_CODE = 3
 LOCKED_EXIT_CODE = 4
 _ERROR_LINES = 20
@@ -40,14 +40,14 @@ class ManagerProcess:
     whether one of its lives did.
     """
 
-    def __init__(self, run_dir: Path, vault: Vault | None = None) -> None:
-        self._vault = vault
+    def __init__(self, run_dir: Path, unlock_keys: UnlockKeyCache | None = None) -> None:
+        self._vault = unlock_keys
         self._config_path = run_dir / "manager.json"
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
         self._again = False
-        self.served = False
-        self.trouble = ""
+        self.has_served = False
+        self.error = ""
 
     @property
     def running(self) -> bool:
@@ -65,7 +65,7 @@ class ManagerProcess:
         except TimeoutError:
             raise DeadlineError(f"the manager did not start within {READY_SECONDS:g} s; see the daemon's log") from None
 
-    def begin_again(self) -> None:
+    def restart(self) -> None:
         """End the process, if there is one, so that the next takes up a new configuration."""
         if self._process is not None and self._process.returncode is None:
             self._again = True
@@ -85,13 +85,13 @@ class ManagerProcess:
         try:
             await self._keep_alive(configure, must_start=must_start)
         finally:
-            self.trouble = ""  # a demoted node has no manager that could be in trouble
+            self.error = ""  # a demoted node has no manager that could be in trouble
 
     async def _keep_alive(self, configure: Callable[[], ManagerConfig], *, must_start: bool) -> None:
         attempt, first = 0, True
         while True:
             began = asyncio.get_running_loop().time()
-            code, words = await self._once(configure())
+            code, words = await self._run_once(configure())
             if code == REMOVED_EXIT_CODE:
                 log.info("the group has removed this node's manager")
                 return
@@ -103,18 +103,18 @@ class ManagerProcess:
             if must_start and first and words is not None:
                 raise UnavailableError(f"the manager did not start: {words}")
             first = False
-            if asyncio.get_running_loop().time() - began > LASTING_SECONDS:
+            if asyncio.get_running_loop().time() - began > STABLE_SECONDS:
                 attempt = 0
-            pause = RESTART_SECONDS[min(attempt, len(RESTART_SECONDS) - 1)]
-            self.trouble = f"this node's manager ended with code {code}: {words or 'see the log of the daemon'}"
-            log.error("%s; it starts again in %g s", self.trouble, pause)
+            pause = RESTART_DELAYS_SECONDS[min(attempt, len(RESTART_DELAYS_SECONDS) - 1)]
+            self.error = f"this node's manager ended with code {code}: {words or 'see the log of the daemon'}"
+            log.error("%s; it starts again in %g s", self.error, pause)
             attempt += 1
             await asyncio.sleep(pause)
 
-    async def _once(self, config: ManagerConfig) -> tuple[int, str | None]:
+    async def _run_once(self, config: ManagerConfig) -> tuple[int, str | None]:
         """One life: the exit code, and the last words if it never served."""
         public, root_key = without_root_key(config)
-        self._write(public)
+        self._write_config(public)
         try:
             lock = await self._lock()
         except TimeoutError:
@@ -138,14 +138,14 @@ class ManagerProcess:
         words: list[str] = []
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._hand(process, root_key))
+                group.create_task(self._send_startup_secrets(process, root_key))
                 group.create_task(self._watch_output(process))
-                group.create_task(_pass_on_log(process, words))
+                group.create_task(_forward_log(process, words))
                 code = await process.wait()
         finally:
             served = self._ready.is_set()
             self._ready.clear()
-            await _end(process)
+            await _stop(process)
         return code, None if served else (words[-1] if words else f"exit code {code}")
 
     async def _lock(self) -> int:
@@ -167,10 +167,10 @@ class ManagerProcess:
             os.close(fd)
             raise
 
-    async def _hand(self, process: asyncio.subprocess.Process, root_key: bytes) -> None:
+    async def _send_startup_secrets(self, process: asyncio.subprocess.Process, root_key: bytes) -> None:
         """The pipe stays open: its end means that the daemon is gone."""
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
-        known = self._vault.handed if self._vault is not None else Handed()
+        known = self._vault.startup_secrets if self._vault is not None else StartupSecrets()
         if handed := msgspec.structs.replace(known, root_key=root_key):
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended, which is seen elsewhere
                 process.stdin.write(handed.line())
@@ -178,24 +178,24 @@ class ManagerProcess:
 
     async def _watch_output(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-        async for line in lines_of(process.stdout):
-            if self._vault is not None and (key := told(line)):
-                self._vault.learn(key)
+        async for line in read_lines(process.stdout):
+            if self._vault is not None and (key := parse_unlock_key(line)):
+                self._vault.add(key)
             if line.strip() == b"ready":
-                self.trouble = ""
-                self.served = True
+                self.error = ""
+                self.has_served = True
                 self._ready.set()
 
-    def _write(self, config: ManagerConfig) -> None:
+    def _write_config(self, config: ManagerConfig) -> None:
         fd = os.open(self._config_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor with its mode
             file.write(msgspec.json.encode(config))
 
 
-async def _pass_on_log(process: asyncio.subprocess.Process, words: list[str]) -> None:
+async def _forward_log(process: asyncio.subprocess.Process, words: list[str]) -> None:
     """The manager's log goes into the daemon's, and its last lines into the error if it never comes up."""
     assert process.stderr is not None  # noqa: S101 - a pipe was asked for
-    async for line in lines_of(process.stderr):
+    async for line in read_lines(process.stderr):
         text = line.decode(errors="replace")
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
@@ -204,7 +204,7 @@ async def _pass_on_log(process: asyncio.subprocess.Process, words: list[str]) ->
             del words[:-_ERROR_LINES]
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _stop(process: asyncio.subprocess.Process) -> None:
     """TERM, so that it hands over leadership, then KILL."""
     if process.returncode is not None:
         return

@@ -1,4 +1,6 @@
-"""This host's place in a cluster: init, join and leave, and the role that the cluster gives it. Implements ``engine.ports.NodeControl``.
+"""This host's place in a cluster: init, join and leave, and the role that the cluster gives it.
+
+Implements ``engine.interfaces.NodeControl``.
 
 Law: what the daemon must know to come back lies in ``node.json`` before anybody is told of success, and that file is the only truth:
 while it is there the node goes on with its cluster, whatever failed; once it is gone the rest is cleared away, at the next start if
@@ -15,26 +17,27 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 import msgspec
 
 from agent.agent import Agent
-from agent.identity import IdentityStore
-from agent.identity import join as join_cluster
-from agent.session import RemovedFromCluster
+from agent.identity import IdentityStore, join_cluster
+from agent.session import NodeRemovedError
 from covey.errors import ConflictError, CoveyError, DeadlineError, UnavailableError
 from covey.ids import new_id
 from covey.states import NodeAvailability, NodeRole
-from engine.ports import LocalState, ManagerPeer, SwarmInit, SwarmJoin, SwarmRestore
+from engine.interfaces import LocalNodeState, ManagerPeer, SwarmInit, SwarmJoin, SwarmRestore
 from manager.config import ManagerMode
 from manager.keys import LockedError
-from node import addresses, forcing, quorum
-from node.life import Bootstrap, Life
-from node.options import Options
-from node.own_address import find_own_address, still_here
-from node.received import discard, received
-from node.record import NodeRecord, RecordFile
-from node.store import refuse_with_store
-from node.vault import Vault
+from node import addresses, force_new_cluster, quorum
+from node.advertise_address import current_addresses, wait_for_local_address
+from node.membership_session import BootstrapSettings, MembershipSession
+from node.node_record import NodeRecord, NodeRecordFile
+from node.options import DaemonOptions
+from node.restore_upload import discard_leftover, receive_backup
+from node.store_check import refuse_with_external_store
+from node.unlock_key_cache import UnlockKeyCache
 
-ALREADY = 'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
-NOT_PART = "This node is not part of a swarm"
+ALREADY_MEMBER = (
+    'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
+)
+NOT_MEMBER = "This node is not part of a swarm"
 LEAVE_MANAGER = (
     "You are attempting to leave the swarm on a node that is participating as a manager. "
     "The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. "
@@ -47,14 +50,14 @@ LEAVE_LAST_MANAGER = (
 LOCKED = (
     'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.'
 )
-FORCE_ON_WORKER = (
+FORCE_NEEDS_MANAGER = (
     "only a manager can found the cluster anew, and this node is a worker: use --force-new-cluster on a manager that is left, "
     'or restore a backup ("covey swarm restore") on a host that is in no cluster'
 )
 BUSY = "this node is being taken into a cluster or out of one: try again when that is done"
 LEAVE_LOCKED = "Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message."
 REMOVED = 'This node was removed from the swarm by one of its managers. Use "docker swarm leave" here; then it may join again.'
-UP_SECONDS = 40.0
+JOIN_SECONDS = 40.0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 
@@ -64,14 +67,14 @@ log = logging.getLogger(__name__)
 class Membership:
     """One per daemon."""
 
-    def __init__(self, options: Options, agent: Agent) -> None:
+    def __init__(self, options: DaemonOptions, agent: Agent) -> None:
         self._options = options
         self._agent = agent
-        self._records = RecordFile(options.state_dir)
-        self._vault = Vault(options.state_dir)
+        self._records = NodeRecordFile(options.state_dir)
+        self._vault = UnlockKeyCache(options.state_dir)
         self._identities = IdentityStore(options.state_dir, self._vault.unseal)
         self._locked: NodeRecord | None = None
-        self._life: Life | None = None
+        self._life: MembershipSession | None = None
         self._task: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None
         self._busy = asyncio.Lock()
@@ -83,7 +86,7 @@ class Membership:
         """Go on with the cluster of before, if there was one; end everything at the end of the block."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            discard(self._options.state_dir)
+            discard_leftover(self._options.state_dir)
             record = self._records.load()
             if record is not None and self._vault.is_locked(record.role):
                 self._lock(record)
@@ -97,14 +100,14 @@ class Membership:
                 await self._end()
 
     @property
-    def state(self) -> LocalState:
+    def state(self) -> LocalNodeState:
         if self._locked is not None:
-            return LocalState.LOCKED
+            return LocalNodeState.LOCKED
         if self._life is not None:
-            return LocalState.ACTIVE if self._life.settled.is_set() else LocalState.PENDING
+            return LocalNodeState.ACTIVE if self._life.joined.is_set() else LocalNodeState.PENDING
         if self._busy.locked():
-            return LocalState.PENDING
-        return LocalState.ERROR if self._error else LocalState.INACTIVE
+            return LocalNodeState.PENDING
+        return LocalNodeState.ERROR if self._error else LocalNodeState.INACTIVE
 
     @property
     def error(self) -> str:
@@ -145,7 +148,7 @@ class Membership:
         peers, port = self._life.peers if self._life else (), self._options.join_port
         hosts = [addresses.split_port(peer.addr, port)[0] for peer in peers]
         return [
-            ManagerPeer(node_id=peer.node_id, addr=addresses.join_port(host, port))
+            ManagerPeer(node_id=peer.node_id, addr=addresses.join_host_port(host, port))
             for peer, host in zip(peers, hosts, strict=True)
         ]
 
@@ -157,10 +160,10 @@ class Membership:
             InvalidArgumentError: no address to advertise can be told, or a cluster that is founded anew does not take a setting.
         """
         if request.force_new_cluster:
-            refuse_with_store(self._options, "--force-new-cluster")
+            refuse_with_external_store(self._options, "--force-new-cluster")
         if request.force_new_cluster and self._records.load() is not None:
-            forcing.refuse_settings(request)
-            await self._to_the_end(self._found_anew(request))
+            force_new_cluster.refuse_unsupported_flags(request)
+            await self._run_uncancelled(self._force_new_cluster(request))
             return self.node_id
         self._refuse_second()
         async with self._busy:
@@ -173,7 +176,7 @@ class Membership:
                 listen_addr=listen,
                 store=self._options.store,
             )
-            bootstrap = Bootstrap(
+            bootstrap = BootstrapSettings(
                 spec=request.spec,
                 availability=_availability(request.availability),
                 default_address_pool=request.default_address_pool,
@@ -184,7 +187,7 @@ class Membership:
             await self._settled(life)
             return life.record.node_id
 
-    async def _found_anew(self, request: SwarmInit) -> None:
+    async def _force_new_cluster(self, request: SwarmInit) -> None:
         """The same cluster with this manager alone. Whatever fails before the manager has done it leaves the membership as it was; tasks
         run on in any case.
         """
@@ -192,21 +195,21 @@ class Membership:
             raise UnavailableError(BUSY)
         async with self._busy:
             record = self._records.load()
-            if self._error or self.state is LocalState.LOCKED:
+            if self._error or self.state is LocalNodeState.LOCKED:
                 raise UnavailableError(self._error or LOCKED)
             if record is None or record.role is not NodeRole.MANAGER:
-                raise UnavailableError(FORCE_ON_WORKER)
-            await quorum.refuse_while_it_decides(self._options.run_dir / "manager.sock")
-            await quorum.refuse_while_others_follow(self._identities.require(), record.managers)
-            here = await still_here(self._options, record, request.advertise_addr, request.listen_addr)
+                raise UnavailableError(FORCE_NEEDS_MANAGER)
+            await quorum.refuse_unless_quorum_lost(self._options.run_dir / "manager.sock")
+            await quorum.refuse_if_peers_have_leader(self._identities.require(), record.managers)
+            here = await current_addresses(self._options, record, request.advertise_addr, request.listen_addr)
             await self._end()
             life = self._begin(msgspec.structs.replace(here, managers=()), ManagerMode.FORCE)
             reason = await self._came_up(life)
-            if not life.settled.is_set():
+            if not life.joined.is_set():
                 await self._end()
                 self._begin(self._records.load() or record, None, lasting=True)
                 raise UnavailableError(
-                    reason or f"the cluster did not come up within {UP_SECONDS:g} s; see the daemon's log"
+                    reason or f"the cluster did not come up within {JOIN_SECONDS:g} s; see the daemon's log"
                 )
 
     async def swarm_join(self, request: SwarmJoin) -> None:
@@ -231,7 +234,7 @@ class Membership:
                 role=identity.role,
                 advertise_addr=advertise,
                 listen_addr=listen,
-                managers=tuple(addresses.join_port(host, self._options.mtls_port) for host in hosts),
+                managers=tuple(addresses.join_host_port(host, self._options.mtls_port) for host in hosts),
             )
             self._records.save(record)
             await self._settled(self._begin(record, ManagerMode.JOIN if identity.role is NodeRole.MANAGER else None))
@@ -242,8 +245,8 @@ class Membership:
         Raises:
             UnavailableError: it is in a cluster, the backup or its key is not good, or the manager did not come up. Nothing has changed.
         """
-        refuse_with_store(self._options, "a restore")
-        await self._to_the_end(self._restore(request, backup))
+        refuse_with_external_store(self._options, "a restore")
+        await self._run_uncancelled(self._restore(request, backup))
         return self.node_id
 
     async def _restore(self, request: SwarmRestore, backup: AsyncIterator[bytes]) -> None:
@@ -254,10 +257,12 @@ class Membership:
             record = NodeRecord(
                 node_id=new_id(), cluster_id="", role=NodeRole.MANAGER, advertise_addr=advertise, listen_addr=listen
             )
-            async with received(backup, self._options.state_dir) as path:
+            async with receive_backup(backup, self._options.state_dir) as path:
                 self._vault.backup_key = request.key
                 try:
-                    await self._settled(self._begin(record, ManagerMode.RESTORE, Bootstrap(restore_path=str(path))))
+                    await self._settled(
+                        self._begin(record, ManagerMode.RESTORE, BootstrapSettings(restore_path=str(path)))
+                    )
                 finally:
                     self._vault.backup_key = ""
 
@@ -267,10 +272,10 @@ class Membership:
         Raises:
             UnavailableError: this node is in no cluster. InvalidArgumentError: there can be no manager at one of them; none is kept.
         """
-        hosts = [await addresses.host_of_manager(text, self._options.join_port) for text in addrs]
+        hosts = [await addresses.resolve_manager_host(text, self._options.join_port) for text in addrs]
         if self._life is None:
-            raise UnavailableError(self._error or (LOCKED if self._locked else NOT_PART))
-        self._life.reconnect([addresses.join_port(host, self._options.mtls_port) for host in hosts])
+            raise UnavailableError(self._error or (LOCKED if self._locked else NOT_MEMBER))
+        self._life.reconnect([addresses.join_host_port(host, self._options.mtls_port) for host in hosts])
 
     async def swarm_leave(self, *, force: bool) -> None:
         """Leave the cluster and forget it: tasks, secrets, networks, identity and the manager's log.
@@ -278,18 +283,18 @@ class Membership:
         Raises:
             UnavailableError: it is in none, or it is a manager and ``force`` is not given.
         """
-        await self._to_the_end(self._leave(force=force))
+        await self._run_uncancelled(self._leave(force=force))
 
     async def _leave(self, *, force: bool) -> None:
         async with self._busy:
             if self._life is None and not self._error and self._locked is None:
-                raise UnavailableError(NOT_PART)
+                raise UnavailableError(NOT_MEMBER)
             if self._locked is not None and not force:
                 raise UnavailableError(LEAVE_LOCKED)
             if self._life is not None and self._life.record.role is NodeRole.MANAGER and not force:
                 raise UnavailableError(LEAVE_LAST_MANAGER if len(self._life.peers) == 1 else LEAVE_MANAGER)
             await self._end()
-            await self._forget()
+            await self._remove_state()
 
     async def swarm_unlock(self, unlock_key: str) -> None:
         """Go on with the cluster, by the key that opens this manager's files.
@@ -311,7 +316,7 @@ class Membership:
         log.warning("this manager is locked: it waits for its unlock key")
         self._locked = record
 
-    async def _to_the_end(self, work: Coroutine[None, None, None]) -> None:
+    async def _run_uncancelled(self, work: Coroutine[None, None, None]) -> None:
         """What is done halfway is worse than either end: the work goes on if whoever asked for it goes away."""
         if self._group is None:
             work.close()
@@ -335,69 +340,69 @@ class Membership:
 
     def _refuse_second(self) -> None:
         if self._life is not None or self._error or self._locked is not None or self._busy.locked():
-            raise UnavailableError(ALREADY)
+            raise UnavailableError(ALREADY_MEMBER)
 
     async def _address(self, advertise: str, listen: str) -> tuple[str, str]:
         """The addresses to advertise and to listen at, without ports: those are the daemon's."""
-        known, port = await asyncio.to_thread(addresses.local), self._options.join_port
-        host = addresses.without_port(listen, port)
-        word = addresses.without_port(advertise, port)
-        return addresses.pair(word, host, self._options.advertise_addr, known)
+        known, port = await asyncio.to_thread(addresses.local_addresses), self._options.join_port
+        host = addresses.host_without_port(listen, port)
+        word = addresses.host_without_port(advertise, port)
+        return addresses.choose_addresses(word, host, self._options.advertise_addr, known)
 
     def _begin(
         self,
         record: NodeRecord,
         mode: ManagerMode | None,
-        bootstrap: Bootstrap | None = None,
+        bootstrap: BootstrapSettings | None = None,
         *,
         lasting: bool = False,
-    ) -> Life:
+    ) -> MembershipSession:
         if self._group is None:
             raise UnavailableError("the daemon is starting or stopping; try again")
         self._error = ""
-        self._life = life = Life(
+        self._life = life = MembershipSession(
             self._options,
             self._agent,
             self._records,
             self._identities,
             record,
-            vault=self._vault,
+            unlock_keys=self._vault,
             mode=mode,
             bootstrap=bootstrap,
-            lasting=lasting,
+            established=lasting,
         )
         self._task = self._group.create_task(self._live(life))
         return life
 
-    async def _live(self, life: Life) -> None:
+    async def _live(self, life: MembershipSession) -> None:
         """One membership, to its end. Who is of the cluster tries again whatever goes wrong; only the cluster itself ends that."""
         pause = FIRST_PAUSE_SECONDS
         try:
             while True:
-                if life.lasting:
-                    await find_own_address(self._options, life)
+                if life.established:
+                    await wait_for_local_address(self._options, life)
                 reason = await self._lived(life)
                 if self._locked is not None:
                     return
-                if self._error or not life.lasting:
+                if self._error or not life.established:
                     self._error = self._error or reason
                     return
-                pause = FIRST_PAUSE_SECONDS if life.settled.is_set() else min(pause * 2, LONGEST_PAUSE_SECONDS)
+                pause = FIRST_PAUSE_SECONDS if life.joined.is_set() else min(pause * 2, LONGEST_PAUSE_SECONDS)
                 log.error("the membership is taken up again in %g s: %s", pause, reason)
-                life = self._life = Life(
+                life = self._life = MembershipSession(
                     self._options, self._agent, self._records, self._identities, life.record,
-                    vault=self._vault, mode=None, bootstrap=None, lasting=True, trouble=reason,
+                    unlock_keys=self._vault, mode=None, bootstrap=None, established=True, last_error=reason,
                 )  # fmt: skip
                 await asyncio.sleep(pause)
         finally:
             if self._life is life:
                 self._life = None
 
-    async def _lived(self, life: Life) -> str:
+    async def _lived(self, life: MembershipSession) -> str:
         """One life; an error becomes this node's state instead of the daemon's end."""
         try:
             await life.run()
-        except RemovedFromCluster as error:
+        except NodeRemovedError as error:
             log.error("the cluster has removed this node, its tasks end: %s", error.message)  # noqa: TRY400 - a sentence
             self._error = REMOVED
             await self._agent_leaves()
@@ -413,30 +418,30 @@ class Membership:
 
     async def _agent_leaves(self) -> None:
         try:
-            await self._agent.leave()
+            await self._agent.leave_cluster()
         except CoveyError as error:
             log.warning("tasks of the cluster are still ending: %s", error.message)
 
-    async def _came_up(self, life: Life) -> str:
+    async def _came_up(self, life: MembershipSession) -> str:
         """Wait until the cluster knows this node; why it does not, if it came to an end."""
-        waiting = asyncio.ensure_future(life.settled.wait())
+        waiting = asyncio.ensure_future(life.joined.wait())
         assert self._task is not None  # noqa: S101 - _begin made it
         try:
-            await asyncio.wait({waiting, self._task}, timeout=UP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({waiting, self._task}, timeout=JOIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waiting.cancel()
         return self._error or life.error
 
-    async def _settled(self, life: Life) -> None:
+    async def _settled(self, life: MembershipSession) -> None:
         """Wait until the cluster knows this node, or clean up and say why not."""
         reason = await self._came_up(life)
-        if life.settled.is_set():
+        if life.joined.is_set():
             return
         await self._end()
-        await self._forget()
+        await self._remove_state()
         if reason:
             raise UnavailableError(reason)
-        raise DeadlineError(f"the cluster did not take this node up within {UP_SECONDS:g} s; see the daemon's log")
+        raise DeadlineError(f"the cluster did not take this node up within {JOIN_SECONDS:g} s; see the daemon's log")
 
     async def _end(self) -> None:
         task, self._task = self._task, None
@@ -445,14 +450,14 @@ class Membership:
             await asyncio.wait({task})
         self._life = None
 
-    async def _forget(self) -> None:
+    async def _remove_state(self) -> None:
         """Of the cluster nothing stays; without the record a daemon that dies here goes on with it when it starts again."""
         self._records.remove()
         self._error, self._locked = "", None
         await self._agent_leaves()
         self._identities.remove()
         await asyncio.to_thread(shutil.rmtree, self._options.state_dir / "manager", ignore_errors=True)
-        self._vault.forget()
+        self._vault.clear()
 
     def _something_left(self) -> bool:
         """Of an init, join or leave that was cut short."""
@@ -462,14 +467,14 @@ class Membership:
     async def _clear(self) -> None:
         async with self._busy:
             log.info("clearing away what an interrupted init, join or leave left")
-            await self._forget()
+            await self._remove_state()
 
 
 def _availability(text: str) -> NodeAvailability:
     return NodeAvailability[text.upper()] if text else NodeAvailability.ACTIVE
 
 
-def _engine_id(options: Options) -> str:
+def _engine_id(options: DaemonOptions) -> str:
     """Made once for each state folder."""
     path = options.state_dir / "engine-id"
     if not path.exists():

@@ -13,7 +13,7 @@ from node.addresses import JOIN_PORT
 MTLS_PORT = 2378
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class DaemonOptions(msgspec.Struct, frozen=True, kw_only=True):
     """``advertise_addr`` is what this host advertises when a user names nothing; empty: find it. ``labels`` are this host's own, for
     constraints such as ``engine.labels.disk==ssd``. ``store`` is where this node's manager keeps the cluster's state, empty: with itself;
     the three after it are files.
@@ -34,7 +34,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
 
 
-def parse(arguments: Sequence[str]) -> Options:
+def parse(arguments: Sequence[str]) -> DaemonOptions:
     """The options of a command line; prints help and exits where asked.
 
     Raises:
@@ -75,7 +75,7 @@ def parse(arguments: Sequence[str]) -> Options:
         raise InvalidArgumentError(
             f"--host {host}: only unix:// sockets are served; TCP with client certificates is not there yet"
         )
-    return Options(
+    return DaemonOptions(
         state_dir=found.state_dir,
         run_dir=found.run_dir,
         socket=Path(host.removeprefix("unix://")),

@@ -14,17 +14,17 @@ from typing import Any
 
 import grpc
 
-from agent.identity import Identity
+from agent.identity import NodeIdentity
 from covey.clock import wall_clock
 from covey.errors import ConflictError
 from coveypb.v1 import control_pb2, control_pb2_grpc
-from manager.presence import managers_at
+from manager.bootstrap.manager_probe import managers_at
 
-PATIENCE_SECONDS = 6.0
+OBSERVATION_SECONDS = 6.0
 """A manager whose peers have just died believes in them for up to two seconds more."""
-QUIET_SECONDS = 4.0
+LEADERLESS_SECONDS = 4.0
 """A group that still decides elects in less, whatever happened to its leader."""
-SILENT_OTHER = (
+UNANSWERED_PEER = (
     "the manager at {addr} lives, but does not tell this node whether the cluster goes on{why}: a new cluster beside it might tear it in "
     'two. If it works, use "docker swarm leave --force" here and join again. If it does not, switch that manager off first'
 )
@@ -32,7 +32,7 @@ _ASK_SECONDS = 2.0
 _PAUSE_SECONDS = 0.2
 
 
-class Sight(enum.Enum):
+class QuorumObservation(enum.Enum):
     """What this node's manager says of its group."""
 
     ALONE = "it is the only manager"
@@ -41,36 +41,36 @@ class Sight(enum.Enum):
     SILENT = "it does not answer"
 
 
-class Patience:
+class QuorumLossDetector:
     """What was seen since when. Pure."""
 
     def __init__(self, now: float) -> None:
-        self._until = now + PATIENCE_SECONDS
+        self._until = now + OBSERVATION_SECONDS
         self._since = now
-        self._sight: Sight | None = None
+        self._sight: QuorumObservation | None = None
 
-    def decide(self, sight: Sight, now: float) -> bool | None:
+    def decide(self, observation: QuorumObservation, now: float) -> bool | None:
         """True: nobody decides any more; False: somebody does; None: look again."""
-        if sight is not self._sight:
-            self._sight, self._since = sight, now
-        match sight:
-            case Sight.ALONE:
+        if observation is not self._sight:
+            self._sight, self._since = observation, now
+        match observation:
+            case QuorumObservation.ALONE:
                 return True
-            case Sight.LED:
+            case QuorumObservation.LED:
                 return False if now > self._until else None
-            case Sight.LEADERLESS | Sight.SILENT:
-                quiet = now - self._since >= QUIET_SECONDS or now > self._until + 2 * QUIET_SECONDS
+            case QuorumObservation.LEADERLESS | QuorumObservation.SILENT:
+                quiet = now - self._since >= LEADERLESS_SECONDS or now > self._until + 2 * LEADERLESS_SECONDS
                 return True if quiet else None
 
 
-async def refuse_while_it_decides(manager_socket: Path) -> None:
+async def refuse_unless_quorum_lost(manager_socket: Path) -> None:
     """Returns once this node's manager has seen no leader for a while, or did not answer, or is the only one.
 
     Raises:
         ConflictError: a majority of several managers still answers.
     """
     loop = asyncio.get_running_loop()
-    patience = Patience(loop.time())
+    patience = QuorumLossDetector(loop.time())
     while True:
         status = await _status(manager_socket)
         decided = patience.decide(_sight(status), loop.time())
@@ -86,7 +86,7 @@ async def refuse_while_it_decides(manager_socket: Path) -> None:
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def refuse_while_others_follow(identity: Identity, managers: Iterable[str]) -> None:
+async def refuse_if_peers_have_leader(identity: NodeIdentity, managers: Iterable[str]) -> None:
     """Returns if none of the managers at these addresses follows a leader, or leads, unless that is this node. Who shows nothing of itself
     within 2 s follows nobody.
 
@@ -98,7 +98,7 @@ async def refuse_while_others_follow(identity: Identity, managers: Iterable[str]
     living, statuses = await asyncio.gather(managers_at(addrs, identity.cluster_id), asking)
     for addr, status in zip(addrs, statuses, strict=True):
         if status is None and living.get(addr, identity.node_id) != identity.node_id:
-            raise ConflictError(SILENT_OTHER.format(addr=addr, why=_why(identity)))
+            raise ConflictError(UNANSWERED_PEER.format(addr=addr, why=_why(identity)))
         if status is not None and status.leader_raft_id and status.leader_node_id != identity.node_id:
             raise ConflictError(
                 f"the manager at {addr} follows a leader ({status.leader_addr or 'of unknown address'}), which this node does not: the "
@@ -107,7 +107,7 @@ async def refuse_while_others_follow(identity: Identity, managers: Iterable[str]
             )
 
 
-def _why(identity: Identity) -> str:
+def _why(identity: NodeIdentity) -> str:
     """What keeps others from answering this node, as far as it can be told here."""
     now = wall_clock()
     if identity.not_before_ns <= now < identity.not_after_ns:
@@ -116,17 +116,17 @@ def _why(identity: Identity) -> str:
     return f", for this node's certificate {state} by this host's clock"
 
 
-async def _asked(identity: Identity, addr: str) -> Any | None:
+async def _asked(identity: NodeIdentity, addr: str) -> Any | None:
     async with identity.channel(addr) as channel:
         return await _status_by(channel)
 
 
-def _sight(status: Any | None) -> Sight:
+def _sight(status: Any | None) -> QuorumObservation:
     if status is None:
-        return Sight.SILENT
+        return QuorumObservation.SILENT
     if len(status.managers) < 2:
-        return Sight.ALONE
-    return Sight.LED if status.leader_raft_id else Sight.LEADERLESS
+        return QuorumObservation.ALONE
+    return QuorumObservation.LED if status.leader_raft_id else QuorumObservation.LEADERLESS
 
 
 async def _status(manager_socket: Path) -> Any | None:

@@ -5,11 +5,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import labs
 import pytest
 from hypothesis import HealthCheck, settings
 
 from node.lab import cluster
+from tests.support import labs
 
 # A loaded machine is no reason to fail; a failing example is printed so that it can be run again.
 settings.register_profile("covey", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])

@@ -15,12 +15,12 @@ from agent.container.model import (
     Container,
     ContainerConfig,
     ContainerEvent,
+    ContainerStats,
     ExecConfig,
     ExecState,
     LogEntry,
     ProcessTable,
-    Resources,
-    Stats,
+    ResourceLimits,
 )
 
 
@@ -77,7 +77,7 @@ class Containers(Protocol):
         """
         ...
 
-    async def update(self, ref: str, resources: Resources) -> Container:
+    async def update(self, ref: str, resources: ResourceLimits) -> Container:
         """Change its limits, at once if it runs."""
         ...
 
@@ -120,9 +120,9 @@ class Containers(Protocol):
 
     async def exec_resize(self, exec_id: str, height: int, width: int) -> None: ...
     def exec_inspect(self, exec_id: str) -> ExecState: ...
-    def execs_of(self, ref: str) -> Sequence[str]: ...
+    def list_execs(self, ref: str) -> Sequence[str]: ...
     async def top(self, ref: str) -> ProcessTable: ...
-    async def stats(self, ref: str) -> Stats: ...
+    async def stats(self, ref: str) -> ContainerStats: ...
     def log_path(self, ref: str) -> Path: ...
     def volume_users(self, name: str) -> Sequence[str]:
         """Ids of the containers that mount the volume."""

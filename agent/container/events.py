@@ -13,7 +13,7 @@ from covey.errors import LaggedError
 QUEUE_LIMIT = 1024
 
 
-class Subscription:
+class EventSubscription:
     """One reader's queue; an `agent.container.api.EventQueue`."""
 
     def __init__(self) -> None:
@@ -55,15 +55,15 @@ class Subscription:
 
 class EventBus:
     def __init__(self) -> None:
-        self._readers: list[Subscription] = []
+        self._readers: list[EventSubscription] = []
 
     def emit(self, event: ContainerEvent) -> None:
         for reader in self._readers:
             reader.put(event)
 
     @contextmanager
-    def subscribe(self) -> Iterator[Subscription]:
-        reader = Subscription()
+    def subscribe(self) -> Iterator[EventSubscription]:
+        reader = EventSubscription()
         self._readers.append(reader)
         try:
             yield reader

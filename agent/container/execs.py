@@ -20,12 +20,12 @@ from typing import Any
 
 import msgspec
 
+from agent.background_tasks import BackgroundTasks
 from agent.container.health import OUTPUT_LIMIT_BYTES
 from agent.container.model import ContainerConfig, ExecConfig, ExecState, HealthProbe
-from agent.container.paths import Paths
-from agent.nursery import Nursery
-from agent.runtime import conmon, streams
-from agent.runtime.streams import AttachStream
+from agent.container.paths import ContainerPaths
+from agent.runtime import attach, conmon
+from agent.runtime.attach import AttachStream
 from covey.errors import ConflictError, NotFoundError, UnavailableError
 
 EXEC_LIMIT_PER_CONTAINER = 256
@@ -35,26 +35,31 @@ ProcessDocument = Callable[[ContainerConfig, ExecConfig], dict[str, Any]]
 Notify = Callable[[ExecState, str], None]
 
 
-class _Exec:
-    __slots__ = ("done", "state")
+class _ExecInstance:
+    __slots__ = ("finished", "state")
 
     def __init__(self, state: ExecState) -> None:
         self.state = state
-        self.done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
 
 class Execs:
     """All execs of this host."""
 
     def __init__(
-        self, paths: Paths, monitor: conmon.Monitor, nursery: Nursery, document: ProcessDocument, notify: Notify
+        self,
+        paths: ContainerPaths,
+        monitor: conmon.Conmon,
+        nursery: BackgroundTasks,
+        document: ProcessDocument,
+        notify: Notify,
     ) -> None:
         self._paths = paths
         self._monitor = monitor
         self._nursery = nursery
         self._document = document
         self._notify = notify
-        self._execs: dict[str, _Exec] = {}
+        self._execs: dict[str, _ExecInstance] = {}
 
     def create(self, container_id: str, config: ExecConfig) -> str:
         mine = [e for e in self._execs.values() if e.state.container_id == container_id]
@@ -66,17 +71,17 @@ class Execs:
                 f"container {container_id[:12]} has {EXEC_LIMIT_PER_CONTAINER} execs already: wait for some"
             )
         exec_id = secrets.token_hex(32)
-        self._execs[exec_id] = _Exec(ExecState(id=exec_id, container_id=container_id, config=config))
+        self._execs[exec_id] = _ExecInstance(ExecState(id=exec_id, container_id=container_id, config=config))
         return exec_id
 
     def inspect(self, exec_id: str) -> ExecState:
         return self._get(exec_id).state
 
-    def of(self, container_id: str) -> list[str]:
+    def list_ids(self, container_id: str) -> list[str]:
         return [i for i, e in self._execs.items() if e.state.container_id == container_id]
 
-    def forget(self, container_id: str) -> None:
-        for exec_id in self.of(container_id):
+    def remove_all(self, container_id: str) -> None:
+        for exec_id in self.list_ids(container_id):
             del self._execs[exec_id]
 
     def resize(self, exec_id: str, height: int, width: int) -> None:
@@ -91,15 +96,15 @@ class Execs:
         if held.state.started:
             raise ConflictError(f"exec {exec_id[:12]} was started already: create another")
         held.state = msgspec.structs.replace(held.state, started=True)
-        stream = None if detach else AttachStream(lambda: asyncio.shield(held.done))
-        pipe = conmon.SyncPipe()
+        stream = None if detach else AttachStream(lambda: asyncio.shield(held.finished))
+        pipe = conmon.ConmonPipes()
         try:
             pid = await self._launch(held, config, pipe, stream, size)
         except BaseException as error:
             pipe.close()
-            await self._failed(held, stream, error)
-            if isinstance(error, (EOFError, conmon.RuntimeRefusedError)):
-                raise conmon.RuntimeRefusedError(f"OCI runtime exec failed: exec failed: {error}") from None
+            await self._fail(held, stream, error)
+            if isinstance(error, (EOFError, conmon.OciRuntimeError)):
+                raise conmon.OciRuntimeError(f"OCI runtime exec failed: exec failed: {error}") from None
             raise
         held.state = msgspec.structs.replace(held.state, running=True, pid=pid)
         self._notify(held.state, "exec_start")
@@ -127,7 +132,7 @@ class Execs:
             if state.running and state.pid > 0:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(state.pid, 9)
-        except conmon.RuntimeRefusedError as error:
+        except conmon.OciRuntimeError as error:
             output[:] = error.message.encode()[:OUTPUT_LIMIT_BYTES]
         finally:
             if stream is not None:
@@ -137,9 +142,9 @@ class Execs:
 
     async def _launch(
         self,
-        held: _Exec,
+        held: _ExecInstance,
         config: ContainerConfig,
-        pipe: conmon.SyncPipe,
+        pipe: conmon.ConmonPipes,
         stream: AttachStream | None,
         size: tuple[int, int] | None,
     ) -> int:
@@ -157,37 +162,37 @@ class Execs:
         ]
         await conmon.launch(arguments, pipe, folder, attach=stream is not None)
         if stream is not None:
-            answer, message = await pipe.answer(conmon.CREATE_TIMEOUT_SECONDS)
+            answer, message = await pipe.read_reply(conmon.CREATE_TIMEOUT_SECONDS)
             if answer < 0:
-                raise conmon.RuntimeRefusedError(conmon.clean(message))
-            stream.opened(await streams.connect(folder))
+                raise conmon.OciRuntimeError(conmon.clean_message(message))
+            stream.set_socket(await attach.connect_attach(folder))
             if size is not None:
                 conmon.resize(folder, *size)
-            pipe.go()
-        pid, message = await pipe.answer(conmon.CREATE_TIMEOUT_SECONDS)
+            pipe.release()
+        pid, message = await pipe.read_reply(conmon.CREATE_TIMEOUT_SECONDS)
         if pid < 0:
-            raise conmon.RuntimeRefusedError(conmon.clean(message))
+            raise conmon.OciRuntimeError(conmon.clean_message(message))
         return pid
 
-    async def _await_end(self, held: _Exec, pipe: conmon.SyncPipe) -> None:
+    async def _await_end(self, held: _ExecInstance, pipe: conmon.ConmonPipes) -> None:
         code = _LOST_EXIT_CODE
         try:
             with contextlib.suppress(EOFError):
-                code, _ = await pipe.answer(None)
+                code, _ = await pipe.read_reply(None)
         finally:
             pipe.close()
             self._finish(held, code)
 
-    async def _failed(self, held: _Exec, stream: AttachStream | None, error: BaseException) -> None:
+    async def _fail(self, held: _ExecInstance, stream: AttachStream | None, error: BaseException) -> None:
         if stream is not None:
             await stream.close()
-        self._finish(held, error.exit_code if isinstance(error, conmon.RuntimeRefusedError) else _LOST_EXIT_CODE)
+        self._finish(held, error.exit_code if isinstance(error, conmon.OciRuntimeError) else _LOST_EXIT_CODE)
 
-    def _finish(self, held: _Exec, code: int) -> None:
+    def _finish(self, held: _ExecInstance, code: int) -> None:
         was_running = held.state.running
         held.state = msgspec.structs.replace(held.state, running=False, exit_code=code)
-        if not held.done.done():
-            held.done.set_result(code)
+        if not held.finished.done():
+            held.finished.set_result(code)
         shutil.rmtree(self._folder(held.state.id), ignore_errors=True)
         if was_running:
             self._notify(held.state, "exec_die")
@@ -195,7 +200,7 @@ class Execs:
     def _folder(self, exec_id: str) -> Path:
         return self._paths.execs / exec_id
 
-    def _get(self, exec_id: str) -> _Exec:
+    def _get(self, exec_id: str) -> _ExecInstance:
         held = self._execs.get(exec_id)
         if held is None:
             raise NotFoundError(f"No such exec instance: {exec_id}")

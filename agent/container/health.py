@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from agent.container.model import ExecConfig, Health, HealthCheck, HealthProbe, HealthStatus
+from agent.container.model import ContainerHealth, ExecConfig, HealthCheck, HealthProbe, HealthStatus
 
 _LOG_LIMIT = 5
 OUTPUT_LIMIT_BYTES = 4096
@@ -31,20 +31,20 @@ def probe_args(check: HealthCheck) -> tuple[str, ...]:
     return check.test[1:] if check.test[0] == "CMD" else check.test
 
 
-def after_probe(health: Health, probe: HealthProbe, check: HealthCheck, started_ns: int) -> Health:
+def after_probe(health: ContainerHealth, probe: HealthProbe, check: HealthCheck, started_ns: int) -> ContainerHealth:
     """The next health."""
     log = (*health.log, probe)[-_LOG_LIMIT:]
     if probe.exit_code == 0:
-        return Health(HealthStatus.HEALTHY, 0, log)
+        return ContainerHealth(HealthStatus.HEALTHY, 0, log)
     in_start_period = probe.start_ns < started_ns + int(check.start_period_seconds * _SECOND_NS)
     if health.status is HealthStatus.STARTING and in_start_period:
-        return Health(health.status, health.failing_streak, log)
+        return ContainerHealth(health.status, health.failing_streak, log)
     streak = health.failing_streak + 1
     status = HealthStatus.UNHEALTHY if streak >= max(check.retries, 1) else health.status
-    return Health(status, streak, log)
+    return ContainerHealth(status, streak, log)
 
 
-def wait_seconds(health: Health, check: HealthCheck, started_ns: int, now_ns: int) -> float:
+def seconds_until_next_probe(health: ContainerHealth, check: HealthCheck, started_ns: int, now_ns: int) -> float:
     """Until the next probe: shorter while it starts."""
     in_start_period = now_ns < started_ns + int(check.start_period_seconds * _SECOND_NS)
     if health.status is HealthStatus.STARTING and in_start_period and check.start_interval_seconds > 0:
@@ -52,16 +52,16 @@ def wait_seconds(health: Health, check: HealthCheck, started_ns: int, now_ns: in
     return check.interval_seconds or 30.0
 
 
-async def watch(
+async def run_health_checks(
     check: HealthCheck,
     started_ns: int,
-    current: Callable[[], Health],
+    current: Callable[[], ContainerHealth],
     probe: Probe,
-    report: Callable[[Health], None],
+    report: Callable[[ContainerHealth], None],
 ) -> None:
     """Probe for as long as it is not cancelled."""
     config = ExecConfig(args=probe_args(check))
     while True:
-        await asyncio.sleep(wait_seconds(current(), check, started_ns, time.time_ns()))
+        await asyncio.sleep(seconds_until_next_probe(current(), check, started_ns, time.time_ns()))
         outcome = await probe(config, check.timeout_seconds or 30.0)
         report(after_probe(current(), outcome, check, started_ns))

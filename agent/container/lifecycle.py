@@ -18,17 +18,17 @@ from typing import Any
 
 import msgspec
 
+from agent.background_tasks import BackgroundTasks
 from agent.container import health, recovery
 from agent.container.api import ImageRootfs
+from agent.container.bundle import BundleBuilder
 from agent.container.execs import Execs
-from agent.container.held import Held
-from agent.container.model import ContainerState, Health, HealthStatus, Status
-from agent.container.paths import Paths
-from agent.container.prepare import Preparation
-from agent.container.registry import Registry
+from agent.container.index import ContainerIndex
+from agent.container.model import ContainerHealth, ContainerState, HealthStatus, RunStatus
+from agent.container.paths import ContainerPaths
+from agent.container.record import ContainerRecord
 from agent.logs import rotation
-from agent.nursery import Nursery
-from agent.runtime import cgroup, conmon, process, runc, streams
+from agent.runtime import attach, cgroup, conmon, process, runc
 from covey.errors import CoveyError, InvalidArgumentError, NotFoundError, UnavailableError
 
 _MONITOR_SECONDS = 30.0
@@ -40,16 +40,16 @@ class Lifecycle:
     def __init__(
         self,
         *,
-        paths: Paths,
-        registry: Registry,
-        runtime: runc.Runtime,
-        monitor: conmon.Monitor,
-        prepare: Preparation,
+        paths: ContainerPaths,
+        registry: ContainerIndex,
+        runtime: runc.OciRuntime,
+        monitor: conmon.Conmon,
+        prepare: BundleBuilder,
         images: ImageRootfs,
-        cgroups: cgroup.CgroupHost,
-        nursery: Nursery,
+        cgroups: cgroup.CgroupLayout,
+        nursery: BackgroundTasks,
         execs: Execs,
-        auto_remove: Callable[[Held], Awaitable[None]],
+        auto_remove: Callable[[ContainerRecord], Awaitable[None]],
     ) -> None:
         self._paths = paths
         self._registry = registry
@@ -64,7 +64,7 @@ class Lifecycle:
 
     # -- the start
 
-    async def start(self, held: Held) -> None:
+    async def start(self, held: ContainerRecord) -> None:
         """Run it; one that runs already is left alone. The state keeps why it could not."""
         async with held.lock:
             if self._registry.by_id(held.config.id) is None:
@@ -77,17 +77,17 @@ class Lifecycle:
                 if held.state.running:  # it began although whoever asked has gone
                     raise
                 await asyncio.shield(self._start_failed(held, error))
-                if not isinstance(error, conmon.RuntimeRefusedError):
+                if not isinstance(error, conmon.OciRuntimeError):
                     raise
                 message = f"failed to create task for container: {error.message}"
                 if error.exit_code in {126, 127}:
                     raise InvalidArgumentError(message) from error
-                raise conmon.RuntimeRefusedError(message) from error
+                raise conmon.OciRuntimeError(message) from error
 
-    async def _start(self, held: Held) -> None:
+    async def _start(self, held: ContainerRecord) -> None:
         config = held.config
         self._registry.save_start(held, held.state)
-        bundle = await self._prepare.make(config, self._images.layers(config.image_id))
+        bundle = await self._prepare.build(config, self._images.layers(config.image_id))
         self._paths.exit_file(config.id).unlink(missing_ok=True)
         pid = await conmon.create(
             self._monitor,
@@ -95,49 +95,49 @@ class Lifecycle:
             config.name,
             bundle,
             log_path=self._paths.log(config.id),
-            log_max_bytes=rotation.monitor_limit(config.log_max_bytes),
+            log_max_bytes=rotation.conmon_log_limit(config.log_max_bytes),
             tty=config.tty,
             stdin=config.open_stdin,
             leave_stdin_open=config.open_stdin and not config.stdin_once,
         )
         held.pid_ticks = process.start_ticks(pid)
         started = ContainerState(
-            status=Status.RUNNING,
+            status=RunStatus.RUNNING,
             pid=pid,
             started_at_ns=time.time_ns(),
             finished_at_ns=held.state.finished_at_ns,
-            starts=held.state.starts + 1,
-            health=Health(HealthStatus.STARTING) if health.enabled(config.healthcheck) else Health(),
+            start_count=held.state.start_count + 1,
+            health=ContainerHealth(HealthStatus.STARTING) if health.enabled(config.healthcheck) else ContainerHealth(),
         )
         self._registry.save_start(held, started)
-        pending, held.pending = held.pending, []
+        pending, held.pending_attaches = held.pending_attaches, []
         for stream in pending:
-            stream.opened(await streams.connect(bundle))
-        await _to_its_end(self._begin(held, started))
+            stream.set_socket(await attach.connect_attach(bundle))
+        await _finish_despite_cancellation(self._run(held, started))
 
-    async def _begin(self, held: Held, started: ContainerState) -> None:
+    async def _run(self, held: ContainerRecord, started: ContainerState) -> None:
         """From here on the user's program may run."""
         await self._runtime.start(held.config.id)
         self._registry.set_state(held, started)
         self._registry.emit(held, "start")
         self._watch(held)
 
-    async def _start_failed(self, held: Held, error: BaseException) -> None:
-        waits = not held.pid_ticks or self._runtime.waits_for_start(held.config.id)
+    async def _start_failed(self, held: ContainerRecord, error: BaseException) -> None:
+        waits = not held.pid_ticks or self._runtime.is_created(held.config.id)
         await self.clean_up(held)
         if waits and isinstance(error, asyncio.CancelledError):  # whoever asked has gone, and nothing of it ever ran
             code, message = held.state.exit_code, held.state.error
         else:
-            code, message = _refusal(error)
+            code, message = _start_error(error)
         self._registry.set_state(held, msgspec.structs.replace(held.state, pid=0, exit_code=code, error=message))
-        for stream in held.pending:
-            stream.opened(None)
-        held.pending.clear()
+        for stream in held.pending_attaches:
+            stream.set_socket(None)
+        held.pending_attaches.clear()
 
-    def take_over(self, held: Held, verdict: recovery.Verdict) -> None:
+    def adopt(self, held: ContainerRecord, verdict: recovery.RecoveryDecision) -> None:
         """What recovery found out about a container that the last daemon left running."""
-        if verdict.ending is not None:
-            self._finish(held, verdict.ending)
+        if verdict.container_exit is not None:
+            self._publish_exit(held, verdict.container_exit)
         elif verdict.alive:
             held.pid_ticks = verdict.pid_ticks
             self._registry.set_state(held, held.state)
@@ -148,7 +148,7 @@ class Lifecycle:
 
     # -- signals
 
-    async def send(self, held: Held, number: int) -> None:
+    async def send_signal(self, held: ContainerRecord, number: int) -> None:
         """Signal its first process; KILL reaches a paused one too."""
         if held.pidfd >= 0:
             process.send_signal(held.pidfd, number)
@@ -156,59 +156,61 @@ class Lifecycle:
         if number == signal.SIGKILL:
             if held.config.host_pid:
                 cgroup.kill_all(self._cgroups, self._paths.cgroup(held.config.id))
-            if held.state.status is Status.PAUSED:
+            if held.state.status is RunStatus.PAUSED:
                 async with held.lock:
-                    await self.resume(held)
+                    await self.resume_if_paused(held)
 
-    async def stop(self, held: Held, number: int, grace_seconds: float) -> None:
+    async def stop(self, held: ContainerRecord, number: int, grace_seconds: float) -> None:
         """Ask it to end, and make it when the grace is over (negative: never)."""
-        await self.send(held, number)
-        if held.state.status is Status.PAUSED:
+        await self.send_signal(held, number)
+        if held.state.status is RunStatus.PAUSED:
             async with held.lock:
-                await self.resume(held)
+                await self.resume_if_paused(held)
         try:
             async with asyncio.timeout(grace_seconds if grace_seconds >= 0 else None):
-                await self._ended(held)
+                await self._wait_for_exit(held)
         except TimeoutError:
             await self.kill_and_wait(held)
         self._registry.emit(held, "stop")
 
-    async def kill_and_wait(self, held: Held) -> None:
+    async def kill_and_wait(self, held: ContainerRecord) -> None:
         if not held.state.running:
             return
-        await self.send(held, signal.SIGKILL)
+        await self.send_signal(held, signal.SIGKILL)
         try:
             async with asyncio.timeout(_KILL_SECONDS):
-                await self._ended(held)
+                await self._wait_for_exit(held)
         except TimeoutError:
             raise UnavailableError(
                 f"container {held.config.name} did not end within {_KILL_SECONDS:g} s of SIGKILL: "
                 "look for processes in uninterruptible sleep"
             ) from None
 
-    async def resume(self, held: Held) -> None:
+    async def resume_if_paused(self, held: ContainerRecord) -> None:
         """Thaw it if it is paused; the caller holds the lock."""
-        if held.state.status is Status.PAUSED:
+        if held.state.status is RunStatus.PAUSED:
             await self._runtime.resume(held.config.id)
-            self._registry.set_state(held, msgspec.structs.replace(held.state, status=Status.RUNNING))
+            self._registry.set_state(held, msgspec.structs.replace(held.state, status=RunStatus.RUNNING))
             self._registry.emit(held, "unpause")
 
-    async def _ended(self, held: Held) -> int:
-        return await held.wait_in(held.ended) if held.state.running else held.state.exit_code
+    async def _wait_for_exit(self, held: ContainerRecord) -> int:
+        return await held.wait_for(held.exit_waiters) if held.state.running else held.state.exit_code
 
     # -- the end
 
-    def exit_written(self, container_id: str) -> None:
+    def on_exit_file(self, container_id: str) -> None:
         """The monitor wrote an exit file (or may have)."""
         held = self._registry.by_id(container_id)
         if held is not None:
-            self._nursery.spawn(self._end(held), f"end of {container_id[:12]}")
+            self._nursery.spawn(self._record_exit(held), f"end of {container_id[:12]}")
 
-    def _process_gone(self, held: Held) -> None:
+    def _on_process_exit(self, held: ContainerRecord) -> None:
         asyncio.get_running_loop().remove_reader(held.pidfd)
-        self._nursery.spawn(self._end_by_monitor(held, held.state.starts), f"end of {held.config.id[:12]}")
+        self._nursery.spawn(
+            self._record_exit_after_monitor(held, held.state.start_count), f"end of {held.config.id[:12]}"
+        )
 
-    async def _end_by_monitor(self, held: Held, starts: int) -> None:
+    async def _record_exit_after_monitor(self, held: ContainerRecord, starts: int) -> None:
         """The monitor writes the exit code after the process ended, then ends. If it died without, nobody will
         write it.
         """
@@ -220,52 +222,54 @@ class Lifecycle:
                         await process.wait_pidfd(pidfd)
             finally:
                 process.close_pidfd(pidfd)
-        await self._end(held, lost_start=starts)
+        await self._record_exit(held, lost_start=starts)
 
-    async def _end(self, held: Held, *, lost_start: int = 0) -> None:
+    async def _record_exit(self, held: ContainerRecord, *, lost_start: int = 0) -> None:
         """Take note of the end; `lost_start` is the number of the start whose process is gone without a word."""
         async with held.lock:
-            lost = held.state.starts == lost_start
-            ending = recovery.read_exit(self._paths, held.config.id)
+            lost = held.state.start_count == lost_start
+            ending = recovery.read_exit_file(self._paths, held.config.id)
             if not held.state.running or (ending is None and not lost):
                 return
             if ending is None:
-                ending = recovery.Ending(recovery.LOST_EXIT_CODE, False, time.time_ns(), recovery.MONITOR_DIED)
+                ending = recovery.ContainerExit(recovery.LOST_EXIT_CODE, False, time.time_ns(), recovery.MONITOR_DIED)
             self.unwatch(held)
-            self._finish(held, ending)
+            self._publish_exit(held, ending)
             await self.clean_up(held)
-        if held.config.auto_remove and held.state.status is Status.EXITED:
+        if held.config.auto_remove and held.state.status is RunStatus.EXITED:
             await self._auto_remove(held)
 
-    def _finish(self, held: Held, ending: recovery.Ending) -> None:
+    def _publish_exit(self, held: ContainerRecord, ending: recovery.ContainerExit) -> None:
         """Record the end and tell everybody."""
-        self._registry.set_state(held, recovery.ended(held.state, ending))
+        self._registry.set_state(held, recovery.exited_state(held.state, ending))
         self._paths.exit_file(held.config.id).unlink(missing_ok=True)
         if ending.oom_killed:
             self._registry.emit(held, "oom")
         self._registry.emit(held, "die", exitCode=str(ending.code))
-        held.settle(held.ended, ending.code)
-        held.wake_readers()
+        held.resolve_waiters(held.exit_waiters, ending.code)
+        held.wake_log_readers()
 
-    async def clean_up(self, held: Held) -> None:
+    async def clean_up(self, held: ContainerRecord) -> None:
         """What a run leaves in the runtime, the cgroups and the mount table; the caller holds the lock."""
         await self._runtime.delete(held.config.id)
-        await asyncio.to_thread(self._prepare.undo, held.config.id)  # unmounting can wait for the disk
+        await asyncio.to_thread(self._prepare.tear_down, held.config.id)  # unmounting can wait for the disk
         cgroup.remove(self._cgroups, self._paths.cgroup(held.config.id))
 
     # -- watching
 
-    def _watch(self, held: Held) -> None:
+    def _watch(self, held: ContainerRecord) -> None:
         container_id = held.config.id
         pidfd = process.open_pidfd(held.state.pid, held.pid_ticks)
         if pidfd is None:
-            self._nursery.spawn(self._end_by_monitor(held, held.state.starts), f"end of {container_id[:12]}")
+            self._nursery.spawn(
+                self._record_exit_after_monitor(held, held.state.start_count), f"end of {container_id[:12]}"
+            )
         else:
             held.pidfd = pidfd
-            asyncio.get_running_loop().add_reader(pidfd, self._process_gone, held)
+            asyncio.get_running_loop().add_reader(pidfd, self._on_process_exit, held)
         check = held.config.healthcheck
         if check is not None and health.enabled(check):
-            work = health.watch(
+            work = health.run_health_checks(
                 check,
                 held.state.started_at_ns,
                 lambda: held.state.health,
@@ -275,7 +279,7 @@ class Lifecycle:
             task = self._nursery.spawn(work, f"health of {container_id[:12]}")
             held.health_tasks = [task] if task is not None else []
 
-    def unwatch(self, held: Held) -> None:
+    def unwatch(self, held: ContainerRecord) -> None:
         for task in held.health_tasks:
             task.cancel()
         held.health_tasks = []
@@ -284,7 +288,7 @@ class Lifecycle:
             process.close_pidfd(held.pidfd)
             held.pidfd = -1
 
-    def _set_health(self, held: Held, now: Health) -> None:
+    def _set_health(self, held: ContainerRecord, now: ContainerHealth) -> None:
         before = held.state.health.status
         if held.state.running:
             self._registry.set_state(held, msgspec.structs.replace(held.state, health=now))
@@ -301,7 +305,7 @@ class Lifecycle:
                     rotation.rotate(self._paths.log(container_id), self._paths.bundle(container_id), limit)
 
 
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+async def _finish_despite_cancellation(work: Coroutine[Any, Any, None]) -> None:
     """Cancelled, it is done all the same before the caller learns of it: a program that has begun to run is not undone."""
     task = asyncio.ensure_future(work)
     try:
@@ -311,9 +315,9 @@ async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
         raise
 
 
-def _refusal(error: BaseException) -> tuple[int, str]:
+def _start_error(error: BaseException) -> tuple[int, str]:
     """Exit code and message of a container that could not start."""
-    code = error.exit_code if isinstance(error, conmon.RuntimeRefusedError) else 128
+    code = error.exit_code if isinstance(error, conmon.OciRuntimeError) else 128
     if isinstance(error, asyncio.CancelledError):
         return code, "its start was cut short"
     return code, error.message if isinstance(error, CoveyError) else f"{type(error).__name__}: {error}"

@@ -22,7 +22,7 @@ class MountKind(StrEnum):
     TMPFS = "tmpfs"
 
 
-class Mount(msgspec.Struct, frozen=True, kw_only=True):
+class ContainerMount(msgspec.Struct, frozen=True, kw_only=True):
     """A mount asked for by the user.
 
     `source` is a host path for a bind and the volume's name for a volume ("" makes an anonymous one). `options` are
@@ -56,19 +56,19 @@ class FileMount(msgspec.Struct, frozen=True, kw_only=True):
     mode: int = 0o444
 
 
-class Ulimit(msgspec.Struct, frozen=True, kw_only=True):
+class ContainerUlimit(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     soft: int
     hard: int
 
 
-class Device(msgspec.Struct, frozen=True, kw_only=True):
+class DeviceMapping(msgspec.Struct, frozen=True, kw_only=True):
     host_path: str
     container_path: str = ""
     permissions: str = "rwm"
 
 
-class Resources(msgspec.Struct, frozen=True, kw_only=True):
+class ResourceLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits; 0 or "" means none. A limit whose cgroup controller is missing on this host is refused by name."""
 
     memory_bytes: int = 0
@@ -95,7 +95,7 @@ class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
     start_interval_seconds: float = 5.0
 
 
-class NetworkAttachment(msgspec.Struct, frozen=True, kw_only=True):
+class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What was wired into the container's namespace. The service writes /etc/hosts from it; the rest is for
     inspection.
     """
@@ -138,15 +138,15 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     attach_stdin: bool = False
     stop_signal: str = "SIGTERM"
     stop_grace_seconds: float = 10.0
-    mounts: tuple[Mount, ...] = ()
+    mounts: tuple[ContainerMount, ...] = ()
     tmpfs: dict[str, str] = msgspec.field(default_factory=dict)
     """Target to comma-separated options."""
     shm_size_bytes: int = DEFAULT_SHM_BYTES
     secrets: tuple[FileMount, ...] = ()
     configs: tuple[FileMount, ...] = ()
-    resources: Resources = Resources()
-    ulimits: tuple[Ulimit, ...] = ()
-    devices: tuple[Device, ...] = ()
+    resources: ResourceLimits = ResourceLimits()
+    ulimits: tuple[ContainerUlimit, ...] = ()
+    devices: tuple[DeviceMapping, ...] = ()
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     privileged: bool = False
@@ -165,7 +165,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     dns_options: tuple[str, ...] = ()
     extra_hosts: tuple[str, ...] = ()
     """"name:address" lines for /etc/hosts."""
-    networks: tuple[NetworkAttachment, ...] = ()
+    networks: tuple[EndpointSettings, ...] = ()
     netns_path: str = ""
     """"" gives a new namespace with loopback only, "host" the host's own, a path the namespace bound there."""
     healthcheck: HealthCheck | None = None
@@ -178,7 +178,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Whatever the caller wants back at inspection (its own JSON); never read here."""
 
 
-class Status(StrEnum):
+class RunStatus(StrEnum):
     CREATED = "created"
     RUNNING = "running"
     PAUSED = "paused"
@@ -201,28 +201,28 @@ class HealthProbe(msgspec.Struct, frozen=True):
     output: str
 
 
-class Health(msgspec.Struct, frozen=True):
+class ContainerHealth(msgspec.Struct, frozen=True):
     status: HealthStatus = HealthStatus.NONE
     failing_streak: int = 0
     log: tuple[HealthProbe, ...] = ()
 
 
 class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
-    status: Status = Status.CREATED
+    status: RunStatus = RunStatus.CREATED
     pid: int = 0
     exit_code: int = 0
     oom_killed: bool = False
     error: str = ""
     started_at_ns: int = 0
     finished_at_ns: int = 0
-    health: Health = Health()
-    starts: int = 0
+    health: ContainerHealth = ContainerHealth()
+    start_count: int = 0
     """How often it was started; 0 means it never ran."""
 
     @property
     def running(self) -> bool:
         """Holds processes: running or paused."""
-        return self.status in (Status.RUNNING, Status.PAUSED)
+        return self.status in (RunStatus.RUNNING, RunStatus.PAUSED)
 
 
 class Container(msgspec.Struct, frozen=True):
@@ -275,7 +275,7 @@ class ExecState(msgspec.Struct, frozen=True, kw_only=True):
     pid: int = 0
 
 
-class Stats(msgspec.Struct, frozen=True, kw_only=True):
+class ContainerStats(msgspec.Struct, frozen=True, kw_only=True):
     """One reading of a container's cgroup. CPU in nanoseconds, memory in bytes; a limit of 0 is none."""
 
     read_ns: int

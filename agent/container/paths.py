@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-class Paths(NamedTuple):
+class ContainerPaths(NamedTuple):
     state: Path
     run: Path
     cgroup_parent: str
@@ -53,6 +53,6 @@ class Paths(NamedTuple):
     def cgroup(self, container_id: str) -> str:
         return f"{self.cgroup_parent.rstrip('/')}/{container_id}"
 
-    def make(self) -> None:
+    def create_directories(self) -> None:
         for path in (self.folders, self.bundles, self.exits, self.execs, self.runtime_root):
             path.mkdir(mode=0o711, parents=True, exist_ok=True)

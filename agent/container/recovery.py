@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from agent.container.model import ContainerState, Status
-from agent.container.paths import Paths
-from agent.container.store import Row
+from agent.container.model import ContainerState, RunStatus
+from agent.container.paths import ContainerPaths
+from agent.container.store import ContainerRow
 from agent.runtime import cgroup, mounts, process, runc
 
 _log = logging.getLogger(__name__)
@@ -28,28 +28,28 @@ _MONITOR_GRACE_SECONDS = 0.5
 LOST_EXIT_CODE = 137
 MONITOR_DIED = "the container's monitor died with it; its exit code is not known"
 HOST_DIED = "the host went down while the container ran; its exit code is not known"
-START_BROKEN = "the daemon died while it started the container: start it again"
+START_INTERRUPTED = "the daemon died while it started the container: start it again"
 
 
-class Ending(NamedTuple):
+class ContainerExit(NamedTuple):
     code: int
     oom_killed: bool
     time_ns: int
     error: str = ""
 
 
-class Verdict(NamedTuple):
+class RecoveryDecision(NamedTuple):
     """`alive`, or `ending`, or a `status` to fall back to with an `error`."""
 
     container_id: str
     alive: bool = False
     pid_ticks: int = 0
-    ending: Ending | None = None
-    status: Status = Status.EXITED
+    container_exit: ContainerExit | None = None
+    status: RunStatus = RunStatus.EXITED
     error: str = ""
 
 
-def read_exit(paths: Paths, container_id: str) -> Ending | None:
+def read_exit_file(paths: ContainerPaths, container_id: str) -> ContainerExit | None:
     """What the monitor wrote at the end; None while it has not."""
     path = paths.exit_file(container_id)
     try:
@@ -59,55 +59,57 @@ def read_exit(paths: Paths, container_id: str) -> Ending | None:
         return None
     if not text.lstrip("-").isdigit():
         return None
-    return Ending(int(text), (paths.bundle(container_id) / "oom").exists(), time_ns)
+    return ContainerExit(int(text), (paths.bundle(container_id) / "oom").exists(), time_ns)
 
 
-def ended(state: ContainerState, ending: Ending) -> ContainerState:
+def exited_state(state: ContainerState, container_exit: ContainerExit) -> ContainerState:
     """The state after the end. A file's time stamp lags behind the clock by up to a tick of the kernel, and the clock may have been set
     back meanwhile: no end is told to be before its start.
     """
     return msgspec.structs.replace(
         state,
-        status=Status.EXITED,
+        status=RunStatus.EXITED,
         pid=0,
-        exit_code=ending.code,
-        oom_killed=ending.oom_killed,
-        error=ending.error,
-        finished_at_ns=max(ending.time_ns, state.started_at_ns),
+        exit_code=container_exit.code,
+        oom_killed=container_exit.oom_killed,
+        error=container_exit.error,
+        finished_at_ns=max(container_exit.time_ns, state.started_at_ns),
     )
 
 
-def judge(rows: Iterable[Row], paths: Paths, runtime: runc.Runtime) -> list[Verdict]:
+def decide_recovery(
+    rows: Iterable[ContainerRow], paths: ContainerPaths, runtime: runc.OciRuntime
+) -> list[RecoveryDecision]:
     """One verdict for each container that the last daemon left running or starting."""
     return [
         verdict
         for row in rows
         if row.starting or row.container.state.running
-        for verdict in [_one(row, paths, runtime)]
+        for verdict in [_decide_one(row, paths, runtime)]
     ]
 
 
-def _one(row: Row, paths: Paths, runtime: runc.Runtime) -> Verdict:
+def _decide_one(row: ContainerRow, paths: ContainerPaths, runtime: runc.OciRuntime) -> RecoveryDecision:
     container_id, state = row.container.id, row.container.state
-    if row.starting and (not state.running or runtime.waits_for_start(container_id)):
-        before = Status.EXITED if state.starts > state.running else Status.CREATED
-        return Verdict(container_id, status=before, error=START_BROKEN)
+    if row.starting and (not state.running or runtime.is_created(container_id)):
+        before = RunStatus.EXITED if state.start_count > state.running else RunStatus.CREATED
+        return RecoveryDecision(container_id, status=before, error=START_INTERRUPTED)
     fd = process.open_pidfd(state.pid, row.pid_ticks)
     if fd is not None:
         process.close_pidfd(fd)
-        return Verdict(container_id, alive=True, pid_ticks=row.pid_ticks)
-    ending = read_exit(paths, container_id)
+        return RecoveryDecision(container_id, alive=True, pid_ticks=row.pid_ticks)
+    ending = read_exit_file(paths, container_id)
     deadline = time.monotonic() + _MONITOR_GRACE_SECONDS
-    while ending is None and _monitor_lives(paths, container_id) and time.monotonic() < deadline:
+    while ending is None and _monitor_is_alive(paths, container_id) and time.monotonic() < deadline:
         time.sleep(0.005)  # its process has just ended; before the service is open nothing else waits for the loop
-        ending = read_exit(paths, container_id)
+        ending = read_exit_file(paths, container_id)
     if ending is None:
         error = MONITOR_DIED if paths.bundle(container_id).exists() else HOST_DIED
-        ending = Ending(LOST_EXIT_CODE, False, time.time_ns(), error)
-    return Verdict(container_id, ending=ending)
+        ending = ContainerExit(LOST_EXIT_CODE, False, time.time_ns(), error)
+    return RecoveryDecision(container_id, container_exit=ending)
 
 
-def monitor_pid(paths: Paths, container_id: str) -> int:
+def monitor_pid(paths: ContainerPaths, container_id: str) -> int:
     """The pid of its conmon; 0 when that left no word."""
     try:
         return int((paths.bundle(container_id) / "conmon.pid").read_text())
@@ -115,34 +117,38 @@ def monitor_pid(paths: Paths, container_id: str) -> int:
         return 0
 
 
-def _monitor_lives(paths: Paths, container_id: str) -> bool:
+def _monitor_is_alive(paths: ContainerPaths, container_id: str) -> bool:
     pid = monitor_pid(paths, container_id)
     return pid > 0 and process.start_ticks(pid) != 0
 
 
-def alive(verdicts: Iterable[Verdict]) -> set[str]:
+def alive_ids(verdicts: Iterable[RecoveryDecision]) -> set[str]:
     return {verdict.container_id for verdict in verdicts if verdict.alive}
 
 
-async def clean(
-    paths: Paths, runtime: runc.Runtime, host: cgroup.CgroupHost, known: Collection[str], running: Collection[str]
+async def remove_leftovers(
+    paths: ContainerPaths,
+    runtime: runc.OciRuntime,
+    host: cgroup.CgroupLayout,
+    existing_ids: Collection[str],
+    running_ids: Collection[str],
 ) -> None:
     """Remove what belongs to no running container; folders that belong to no known one."""
-    for container_id in runtime.known():
-        if container_id not in running:
+    for container_id in runtime.container_ids():
+        if container_id not in running_ids:
             await runtime.delete(container_id)
     for name in sorted(cgroup.children(host, paths.cgroup_parent)):
-        if _ID.fullmatch(name) and name not in running:
+        if _ID.fullmatch(name) and name not in running_ids:
             cgroup.kill_all(host, paths.cgroup(name))
             cgroup.remove(host, paths.cgroup(name))
-    for target in mounts.mounted_under(paths.folders):
-        if target.removeprefix(f"{paths.folders}/").partition("/")[0] not in running:
+    for target in mounts.mount_points_below(paths.folders):
+        if target.removeprefix(f"{paths.folders}/").partition("/")[0] not in running_ids:
             _log.info("unmounting what a container left at %s", target)
             mounts.unmount(target)
-    for folder, keep in ((paths.bundles, running), (paths.execs, ()), (paths.folders, known)):
+    for folder, keep in ((paths.bundles, running_ids), (paths.execs, ()), (paths.folders, existing_ids)):
         for path in folder.iterdir():
             if path.name not in keep:
                 shutil.rmtree(path, ignore_errors=True)
     for path in paths.exits.iterdir():
-        if path.name not in running:
+        if path.name not in running_ids:
             path.unlink(missing_ok=True)

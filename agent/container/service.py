@@ -22,33 +22,33 @@ from typing import Any
 
 import msgspec
 
-from agent.container import processes, recovery, signals
+from agent.background_tasks import BackgroundTasks
+from agent.container import process_table, recovery, signals
 from agent.container.api import ImageRootfs
-from agent.container.events import EventBus, Subscription
+from agent.container.bundle import BundleBuilder
+from agent.container.events import EventBus, EventSubscription
 from agent.container.execs import Execs
-from agent.container.held import Held
+from agent.container.index import ContainerIndex
 from agent.container.lifecycle import Lifecycle
 from agent.container.model import (
     Container,
     ContainerConfig,
+    ContainerStats,
     ExecConfig,
     ExecState,
     LogEntry,
     MountKind,
     ProcessTable,
-    Resources,
-    Stats,
-    Status,
+    ResourceLimits,
+    RunStatus,
 )
-from agent.container.paths import Paths
-from agent.container.prepare import Preparation
-from agent.container.registry import Registry
+from agent.container.paths import ContainerPaths
+from agent.container.record import ContainerRecord
 from agent.container.store import ContainerStore
 from agent.logs import reader
-from agent.nursery import Nursery
-from agent.runtime import cgroup, conmon, runc, spec, streams
+from agent.runtime import attach, cgroup, conmon, oci_spec, runc
+from agent.runtime.attach import AttachStream
 from agent.runtime.inotify import IN_CLOSE_WRITE, IN_CREATE, IN_MODIFY, IN_MOVED_TO, Inotify
-from agent.runtime.streams import AttachStream
 from agent.volume.local import VolumeStore
 from covey.errors import ConflictError, CoveyError, InvalidArgumentError
 
@@ -70,18 +70,18 @@ class ContainerService:
         runtime: str = "runc",
         conmon_program: str = "conmon",
     ) -> None:
-        self.paths = Paths(state_dir, run_dir, cgroup_parent)
+        self.paths = ContainerPaths(state_dir, run_dir, cgroup_parent)
         self.volumes = VolumeStore(state_dir / "volumes")
         program = shutil.which(runtime) or runtime
-        self._runtime = runc.Runtime(program, self.paths.runtime_root)
-        self._monitor = conmon.Monitor(program, self.paths.runtime_root, self.paths.exits, conmon_program)
+        self._runtime = runc.OciRuntime(program, self.paths.runtime_root)
+        self._monitor = conmon.Conmon(program, self.paths.runtime_root, self.paths.exits, conmon_program)
         self._images = image_rootfs
         self._events = EventBus()
-        self._nursery = Nursery("containers")
+        self._nursery = BackgroundTasks("containers")
         self._is_open = False
-        self._cgroups: cgroup.CgroupHost
-        self._prepare: Preparation
-        self._registry: Registry
+        self._cgroups: cgroup.CgroupLayout
+        self._prepare: BundleBuilder
+        self._registry: ContainerIndex
         self._execs: Execs
         self._lifecycle: Lifecycle
         self._inotify: Inotify
@@ -90,27 +90,27 @@ class ContainerService:
 
     async def open(self) -> None:
         """Adopt what runs, learn of exits that happened meanwhile, clean what is left over."""
-        self.paths.make()
+        self.paths.create_directories()
         self._compose()
         await self._nursery.open()
         self._inotify = Inotify()
-        self._inotify.watch(self.paths.exits, IN_MOVED_TO | IN_CLOSE_WRITE, self._lifecycle.exit_written)
+        self._inotify.watch(self.paths.exits, IN_MOVED_TO | IN_CLOSE_WRITE, self._lifecycle.on_exit_file)
         self._is_open = True
-        verdicts = recovery.judge(self._registry.load(), self.paths, self._runtime)
+        verdicts = recovery.decide_recovery(self._registry.load(), self.paths, self._runtime)
         for verdict in verdicts:
-            self._lifecycle.take_over(self._registry.find(verdict.container_id), verdict)
-        alive = recovery.alive(verdicts)
-        await recovery.clean(self.paths, self._runtime, self._cgroups, self._registry.ids(), alive)
-        self.volumes.clean()
+            self._lifecycle.adopt(self._registry.find(verdict.container_id), verdict)
+        alive = recovery.alive_ids(verdicts)
+        await recovery.remove_leftovers(self.paths, self._runtime, self._cgroups, self._registry.ids(), alive)
+        self.volumes.remove_leftovers()
         for held in self._registry.list():
-            if held.config.auto_remove and held.state.status is Status.EXITED:
+            if held.config.auto_remove and held.state.status is RunStatus.EXITED:
                 await self._auto_remove(held)
         self._nursery.spawn(self._lifecycle.rotate_logs(), "log rotation")
 
     def _compose(self) -> None:
         self._cgroups = cgroup.detect()
-        self._registry = Registry(ContainerStore(self.paths.database), self._events)
-        self._prepare = Preparation(self.paths, self._cgroups, self.volumes)
+        self._registry = ContainerIndex(ContainerStore(self.paths.database), self._events)
+        self._prepare = BundleBuilder(self.paths, self._cgroups, self.volumes)
         self._execs = Execs(self.paths, self._monitor, self._nursery, self._exec_document, self._registry.emit_exec)
         self._lifecycle = Lifecycle(
             paths=self.paths,
@@ -145,7 +145,7 @@ class ContainerService:
     def list(self) -> builtins.list[Container]:
         return [held.snapshot() for held in self._registry.list()]
 
-    def subscribe(self) -> AbstractContextManager[Subscription]:
+    def subscribe(self) -> AbstractContextManager[EventSubscription]:
         return self._events.subscribe()
 
     def log_path(self, ref: str) -> Path:
@@ -159,7 +159,7 @@ class ContainerService:
         self._images.layers(config.image_id)
         if not config.created_at_ns:
             config = msgspec.structs.replace(config, created_at_ns=time.time_ns())
-        held = self._registry.add(self._with_volumes(config))
+        held = self._registry.add(self._create_volumes(config))
         self.paths.folder(config.id).mkdir(mode=0o711, parents=True, exist_ok=True)
         self._registry.emit(held, "create")
         return held.snapshot()
@@ -170,8 +170,8 @@ class ContainerService:
         _check_name(config.name)
         if not config.args:
             raise InvalidArgumentError("no command specified: give one, or an image that has one")
-        signals.number(config.stop_signal or "SIGTERM")
-        cgroup.require(config.resources, self._cgroups)
+        signals.parse_signal(config.stop_signal or "SIGTERM")
+        cgroup.require_controllers(config.resources, self._cgroups)
         self._prepare.bounding(config)
 
     async def reconfigure(self, ref: str, config: ContainerConfig) -> Container:
@@ -191,14 +191,14 @@ class ContainerService:
         self._registry.set_config(held, msgspec.structs.replace(held.config, name=name))
         self._registry.emit(held, "rename", oldName=f"/{old}")
 
-    async def update(self, ref: str, resources: Resources) -> Container:
+    async def update(self, ref: str, resources: ResourceLimits) -> Container:
         """Change its limits, at once if it runs."""
         held = self._registry.find(ref)
-        cgroup.require(resources, self._cgroups)
+        cgroup.require_controllers(resources, self._cgroups)
         async with held.lock:
             config = msgspec.structs.replace(held.config, resources=resources)
             if held.state.running:
-                await self._runtime.update(config.id, spec.limits(config, swap_limits=self._cgroups.swap))
+                await self._runtime.update(config.id, oci_spec.resource_limits(config, swap_limits=self._cgroups.swap))
             self._registry.set_config(held, config)
             self._registry.emit(held, "update")
         return held.snapshot()
@@ -217,28 +217,28 @@ class ContainerService:
                 return
             if held.state.running:
                 raise ConflictError(f'cannot remove container "{held.config.name}": it was started again')
-            await self._forget(held)
+            await self._delete(held)
         if volumes:
             self._remove_anonymous_volumes(held.config)
 
-    async def _forget(self, held: Held) -> None:
+    async def _delete(self, held: ContainerRecord) -> None:
         container_id = held.config.id
         await self._lifecycle.clean_up(held)
         folder = self.paths.folder(container_id)
         doomed = folder.with_name(f".gone-{container_id}")
         if folder.exists():
             folder.rename(doomed)
-        self._registry.drop(held)
-        self._execs.forget(container_id)
+        self._registry.remove(held)
+        self._execs.remove_all(container_id)
         self._registry.emit(held, "destroy")
-        for waiters in (held.ended, held.removed):
-            held.settle(waiters, held.state.exit_code)
-        held.wake_readers()
-        for stream in held.pending:
-            stream.opened(None)
+        for waiters in (held.exit_waiters, held.removal_waiters):
+            held.resolve_waiters(waiters, held.state.exit_code)
+        held.wake_log_readers()
+        for stream in held.pending_attaches:
+            stream.set_socket(None)
         await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
 
-    async def _auto_remove(self, held: Held) -> None:
+    async def _auto_remove(self, held: ContainerRecord) -> None:
         with contextlib.suppress(CoveyError):  # somebody else removed or started it first
             await self.remove(held.config.id, volumes=True)
 
@@ -254,43 +254,45 @@ class ContainerService:
         held = self._registry.find(ref)
         if held.state.running:
             grace = held.config.stop_grace_seconds if timeout_seconds is None else timeout_seconds
-            await self._lifecycle.stop(held, signals.number(signal or held.config.stop_signal or "SIGTERM"), grace)
+            await self._lifecycle.stop(
+                held, signals.parse_signal(signal or held.config.stop_signal or "SIGTERM"), grace
+            )
         return held.snapshot()
 
     async def kill(self, ref: str, signal: str = "SIGKILL") -> None:
         held = self._registry.find(ref)
-        number = signals.number(signal or "SIGKILL")
+        number = signals.parse_signal(signal or "SIGKILL")
         if not held.state.running:
             raise ConflictError(f"cannot kill container: {ref}: container {held.config.id} is not running")
-        await self._lifecycle.send(held, number)
+        await self._lifecycle.send_signal(held, number)
 
     async def pause(self, ref: str) -> None:
         held = self._registry.running(ref)
         async with held.lock:
-            if held.state.status is not Status.RUNNING:
+            if held.state.status is not RunStatus.RUNNING:
                 raise ConflictError(
                     f"container {held.config.name} is {held.state.status}: only a running one can pause"
                 )
             await self._runtime.pause(held.config.id)
-            self._registry.set_state(held, msgspec.structs.replace(held.state, status=Status.PAUSED))
+            self._registry.set_state(held, msgspec.structs.replace(held.state, status=RunStatus.PAUSED))
             self._registry.emit(held, "pause")
 
     async def unpause(self, ref: str) -> None:
         held = self._registry.find(ref)
         async with held.lock:
-            if held.state.status is not Status.PAUSED:
+            if held.state.status is not RunStatus.PAUSED:
                 raise ConflictError(f"container {held.config.name} is not paused")
-            await self._lifecycle.resume(held)
+            await self._lifecycle.resume_if_paused(held)
 
     async def wait(self, ref: str, condition: str = "not-running") -> int:
         held = self._registry.find(ref)
         if condition == "removed":
-            return await held.wait_in(held.removed)
+            return await held.wait_for(held.removal_waiters)
         if condition not in {"", "not-running", "next-exit"}:
             raise InvalidArgumentError(f'invalid condition: "{condition}": use not-running, next-exit or removed')
         if condition != "next-exit" and not held.state.running:
             return held.state.exit_code
-        return await held.wait_in(held.ended)
+        return await held.wait_for(held.exit_waiters)
 
     # -- input and output
 
@@ -306,7 +308,7 @@ class ContainerService:
         stderr: bool = True,
     ) -> AsyncGenerator[LogEntry, None]:
         held = self._registry.find(ref)
-        wanted = reader.Wanted(tail, since_ns, until_ns, stdout, stderr)
+        wanted = reader.LogFilter(tail, since_ns, until_ns, stdout, stderr)
         if follow:
             return self._follow(held, wanted)
         return reader.read(self.paths.log(held.config.id), wanted)
@@ -316,18 +318,18 @@ class ContainerService:
         held = self._registry.find(ref)
 
         async def code() -> int:
-            return await held.wait_in(held.ended) if held.state.running else held.state.exit_code
+            return await held.wait_for(held.exit_waiters) if held.state.running else held.state.exit_code
 
         stream = AttachStream(code)
         if held.state.running:
             try:
-                stream.opened(await streams.connect(self.paths.bundle(held.config.id)))
+                stream.set_socket(await attach.connect_attach(self.paths.bundle(held.config.id)))
             except OSError:
                 raise ConflictError(f"container {held.config.name} has just ended: start it again") from None
-        elif len(held.pending) >= _PENDING_LIMIT:
+        elif len(held.pending_attaches) >= _PENDING_LIMIT:
             raise ConflictError(f"{_PENDING_LIMIT} clients wait for container {held.config.name} already: start it")
         else:
-            held.pending.append(stream)
+            held.pending_attaches.append(stream)
         self._registry.emit(held, "attach")
         return stream
 
@@ -338,7 +340,7 @@ class ContainerService:
 
     async def exec_create(self, ref: str, config: ExecConfig) -> str:
         held = self._registry.running(ref)
-        if held.state.status is Status.PAUSED:
+        if held.state.status is RunStatus.PAUSED:
             raise ConflictError(f"container {held.config.name} is paused: unpause the container before exec")
         if not config.args:
             raise InvalidArgumentError("No exec command specified")
@@ -358,21 +360,21 @@ class ContainerService:
     def exec_inspect(self, exec_id: str) -> ExecState:
         return self._execs.inspect(exec_id)
 
-    def execs_of(self, ref: str) -> Sequence[str]:
-        return self._execs.of(self._registry.find(ref).config.id)
+    def list_execs(self, ref: str) -> Sequence[str]:
+        return self._execs.list_ids(self._registry.find(ref).config.id)
 
     async def top(self, ref: str) -> ProcessTable:
         held = self._registry.running(ref)
-        return processes.table(cgroup.processes(self._cgroups, self.paths.cgroup(held.config.id)))
+        return process_table.read_process_table(cgroup.processes(self._cgroups, self.paths.cgroup(held.config.id)))
 
-    async def stats(self, ref: str) -> Stats:
+    async def stats(self, ref: str) -> ContainerStats:
         """One reading; all zero for a container that does not run."""
         held = self._registry.find(ref)
         if not held.state.running:
-            return Stats(read_ns=time.time_ns())
+            return ContainerStats(read_ns=time.time_ns())
         return cgroup.read_stats(self._cgroups, self.paths.cgroup(held.config.id), time.time_ns())
 
-    async def _follow(self, held: Held, wanted: reader.Wanted) -> AsyncGenerator[LogEntry, None]:
+    async def _follow(self, held: ContainerRecord, wanted: reader.LogFilter) -> AsyncGenerator[LogEntry, None]:
         changed = asyncio.Event()
         path = self.paths.log(held.config.id)
 
@@ -381,23 +383,23 @@ class ContainerService:
                 changed.set()
 
         def over() -> bool:
-            waits = held.state.running or held.state.status is Status.CREATED
+            waits = held.state.running or held.state.status is RunStatus.CREATED
             return not self._is_open or not waits or self._registry.by_id(held.config.id) is None
 
-        held.wakers.add(changed)
+        held.log_wakeups.add(changed)
         watch = self._inotify.watch(path.parent, IN_MODIFY | IN_CREATE | IN_MOVED_TO, touched)
         try:
-            async with contextlib.aclosing(reader.read(path, wanted, reader.Follow(changed, over))) as entries:
+            async with contextlib.aclosing(reader.read(path, wanted, reader.FollowSignals(changed, over))) as entries:
                 async for entry in entries:
                     yield entry
         finally:
             watch.cancel()
-            held.wakers.discard(changed)
+            held.log_wakeups.discard(changed)
 
     def _exec_document(self, config: ContainerConfig, wanted: ExecConfig) -> dict[str, Any]:
         rights = msgspec.structs.replace(config, privileged=True) if wanted.privileged else config
-        user = self._prepare.user(config, wanted.user or config.user)
-        return spec.exec_process(config, wanted, user, self._prepare.bounding(rights))
+        user = self._prepare.resolve_user(config, wanted.user or config.user)
+        return oci_spec.exec_process(config, wanted, user, self._prepare.bounding(rights))
 
     # -- volumes
 
@@ -411,7 +413,7 @@ class ContainerService:
             raise ConflictError(f"remove {name}: volume is in use - [{', '.join(users)}]")
         self.volumes.remove(name)
 
-    def _with_volumes(self, config: ContainerConfig) -> ContainerConfig:
+    def _create_volumes(self, config: ContainerConfig) -> ContainerConfig:
         """The configuration with each volume made and anonymous ones named."""
         mounts = []
         for mount in config.mounts:
@@ -426,7 +428,7 @@ class ContainerService:
         for mount in config.mounts:
             if mount.kind is MountKind.VOLUME:
                 with contextlib.suppress(CoveyError):  # shared with another container, or gone
-                    if self.volumes.get(mount.source).anonymous:
+                    if self.volumes.get(mount.source).is_anonymous:
                         self.remove_volume(mount.source)
 
 

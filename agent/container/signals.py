@@ -10,7 +10,7 @@ from covey.errors import InvalidArgumentError
 _REALTIME = re.compile(r"RT(MIN|MAX)([+-]\d+)?")
 
 
-def number(text: str) -> int:
+def parse_signal(text: str) -> int:
     """The signal's number on this machine; InvalidArgumentError for what is none."""
     name = text.upper().removeprefix("SIG")
     if name.isdigit() and 0 < int(name) <= signal.SIGRTMAX:

@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS container (
 """
 
 
-class Row(NamedTuple):
+class ContainerRow(NamedTuple):
     container: Container
     starting: bool
     pid_ticks: int
@@ -44,10 +44,10 @@ class ContainerStore:
     def close(self) -> None:
         self._db.close()
 
-    def load(self) -> list[Row]:
+    def load(self) -> list[ContainerRow]:
         rows = self._db.execute("SELECT config, state, starting, pid_ticks FROM container ORDER BY rowid")
         return [
-            Row(
+            ContainerRow(
                 Container(
                     msgspec.json.decode(config, type=ContainerConfig), msgspec.json.decode(state, type=ContainerState)
                 ),

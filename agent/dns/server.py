@@ -15,16 +15,18 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from agent.dns import wire
-from agent.dns.forward import Forwarder, receive_message
+from agent.dns.forwarder import DnsForwarder, receive_message
 from agent.dns.zone import Zone
 
 logger = logging.getLogger(__name__)
 
 RESOLVER_ADDRESS = "127.0.0.11"  # what a container's /etc/resolv.conf names
-USUAL_PORT = 41053  # the same in every life of the daemon, so that flows go on; any other when the application has it
-PACKETS_A_TURN = 64
-MOST_FORWARDED = 128
-MOST_CONNECTIONS = 32
+PREFERRED_PORT = (
+    41053  # the same in every life of the daemon, so that flows go on; any other when the application has it
+)
+PACKETS_PER_WAKEUP = 64
+MAX_FORWARDED_QUERIES = 128
+MAX_CONNECTIONS = 32
 CONNECTION_IDLE_SECONDS = 10.0
 _CACHE_ENTRIES = 512
 _ORDERS = 16
@@ -58,7 +60,7 @@ def open_sockets() -> ResolverSockets:
     except OSError:
         udp.close()
         raise
-    tcp.listen(MOST_CONNECTIONS)
+    tcp.listen(MAX_CONNECTIONS)
     return ResolverSockets(udp, tcp)
 
 
@@ -68,7 +70,7 @@ def _bound(kind: int) -> socket.socket:
         if kind == socket.SOCK_STREAM:
             link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            link.bind((RESOLVER_ADDRESS, USUAL_PORT))
+            link.bind((RESOLVER_ADDRESS, PREFERRED_PORT))
         except OSError:
             link.bind((RESOLVER_ADDRESS, 0))
     except OSError:
@@ -81,13 +83,18 @@ class ContainerResolver:
     """Owns the sockets from `start` until `stop`. `servers` stand in for the host's resolvers when the user named some."""
 
     def __init__(
-        self, sockets: ResolverSockets, zone: Zone, forwarder: Forwarder, spawn: Spawn, servers: Sequence[str] = ()
+        self,
+        sockets: ResolverSockets,
+        zone: Zone,
+        forwarder: DnsForwarder,
+        spawn: Spawn,
+        nameservers: Sequence[str] = (),
     ) -> None:
         self._sockets = sockets
         self._zone = zone
         self._forwarder = forwarder
         self._spawn = spawn
-        self._servers = tuple(servers)
+        self._servers = tuple(nameservers)
         self._answers: dict[bytes, tuple[bytes, ...]] = {}
         self._turn = random.randrange(1 << 16)  # noqa: S311 (spreads load, hides nothing)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -106,7 +113,7 @@ class ContainerResolver:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._sockets.close()
 
-    def use(self, zone: Zone) -> None:
+    def set_zone(self, zone: Zone) -> None:
         """From now on answer from this zone."""
         self._zone = zone
         self._answers.clear()
@@ -117,13 +124,13 @@ class ContainerResolver:
         if ready is None:
             try:
                 question = wire.read_question(packet)
-            except wire.MalformedError as error:
-                return None if error.code is None else wire.refusal(packet, error.code)
-            found = self._zone.find(question.name, question.kind)
+            except wire.MalformedQueryError as error:
+                return None if error.code is None else wire.error_reply(packet, error.code)
+            found = self._zone.find(question.name, question.qtype)
             if found is None:
                 return question
             ready = _orders(
-                question, found.addresses, found.pointer, wire.MOST_TCP_BYTES if over_tcp else question.room
+                question, found.addresses, found.pointer, wire.MAX_TCP_BYTES if over_tcp else question.max_reply_bytes
             )
             if not over_tcp and len(self._answers) < _CACHE_ENTRIES:
                 self._answers[packet[2:]] = ready
@@ -138,9 +145,9 @@ class ContainerResolver:
 
     def _read_packets(self) -> None:
         udp = self._sockets.udp
-        for _ in range(PACKETS_A_TURN):
+        for _ in range(PACKETS_PER_WAKEUP):
             try:
-                packet, peer = udp.recvfrom(wire.MOST_UDP_BYTES)
+                packet, peer = udp.recvfrom(wire.MAX_UDP_BYTES)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:  # an ICMP error of an earlier answer
@@ -153,8 +160,8 @@ class ContainerResolver:
                 self._send(reply, peer)
 
     def _forward_packet(self, packet: bytes, question: wire.Question, peer: Any) -> None:
-        if self._forwarded >= MOST_FORWARDED:
-            self._send(packet[:2] + wire.answer(question, wire.SERVFAIL), peer)
+        if self._forwarded >= MAX_FORWARDED_QUERIES:
+            self._send(packet[:2] + wire.reply(question, wire.SERVFAIL), peer)
             return
 
         async def carry() -> None:
@@ -181,7 +188,7 @@ class ContainerResolver:
                 logger.debug("resolver cannot accept: %s", error)
                 await asyncio.sleep(0.1)
                 continue
-            if self._connections >= MOST_CONNECTIONS:
+            if self._connections >= MAX_CONNECTIONS:
                 link.close()
                 continue
             self._connections += 1
@@ -209,9 +216,9 @@ class ContainerResolver:
 def _orders(question: wire.Question, found: tuple[bytes, ...], pointer: bytes, room: int) -> tuple[bytes, ...]:
     """The answer in several rotations, so that askers who take the first address spread over all."""
     if pointer:
-        return (wire.pointer(question, pointer),)
+        return (wire.ptr_reply(question, pointer),)
     count = min(len(found), _ORDERS)
     if count <= 1:
-        return (wire.addresses(question, found, room),)
+        return (wire.address_reply(question, found, room),)
     starts = [turn * len(found) // count for turn in range(count)]
-    return tuple(wire.addresses(question, found[start:] + found[:start], room) for start in starts)
+    return tuple(wire.address_reply(question, found[start:] + found[:start], room) for start in starts)

@@ -14,8 +14,8 @@ A, PTR, AAAA, OPT, ANY = 1, 12, 28, 41, 255
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
 TTL_SECONDS = 5  # tasks come and go: nobody should remember an address for long
 PLAIN_UDP_BYTES = 512
-MOST_UDP_BYTES = 4096
-MOST_TCP_BYTES = 65535
+MAX_UDP_BYTES = 4096
+MAX_TCP_BYTES = 65535
 
 _HEADER = struct.Struct("!HHHHHH")
 _TWO = struct.Struct("!HH")
@@ -23,7 +23,7 @@ _RECORD = struct.Struct("!HHHIH")  # pointer to the question's name, type, class
 _POINTER = 0xC00C
 _RESPONSE, _AUTHORITATIVE, _TRUNCATED, _RECURSION_WANTED, _RECURSION_OFFERED = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080
 _OPCODE = 0x7800
-_OPT_RECORD = b"\x00" + struct.pack("!HHIH", OPT, MOST_UDP_BYTES, 0, 0)
+_OPT_RECORD = b"\x00" + struct.pack("!HHIH", OPT, MAX_UDP_BYTES, 0, 0)
 
 
 class Question(NamedTuple):
@@ -31,13 +31,13 @@ class Question(NamedTuple):
 
     flags: int
     name: bytes
-    kind: int
+    qtype: int
     raw: bytes
-    room: int
-    extended: bool
+    max_reply_bytes: int
+    has_edns: bool
 
 
-class MalformedError(ValueError):
+class MalformedQueryError(ValueError):
     """Not a question that a resolver answers; `code` is what to say, None when silence is right."""
 
     def __init__(self, code: int | None) -> None:
@@ -48,56 +48,56 @@ class MalformedError(ValueError):
 def read_question(packet: bytes) -> Question:
     """MalformedError for anything but one question of class IN."""
     if len(packet) < 12:
-        raise MalformedError(None)
+        raise MalformedQueryError(None)
     _, flags, questions, answers, _, additional = _HEADER.unpack_from(packet)
     if flags & _RESPONSE:
-        raise MalformedError(None)
+        raise MalformedQueryError(None)
     if flags & _OPCODE:
-        raise MalformedError(NOTIMP)
+        raise MalformedQueryError(NOTIMP)
     if questions != 1 or answers:
-        raise MalformedError(FORMERR)
+        raise MalformedQueryError(FORMERR)
     labels: list[bytes] = []
     offset, end = 12, len(packet)
     while True:
         if offset >= end:
-            raise MalformedError(FORMERR)
+            raise MalformedQueryError(FORMERR)
         length = packet[offset]
         if length == 0:
             break
         if length > 63 or offset + 1 + length >= end or offset > 12 + 255:
-            raise MalformedError(FORMERR)
+            raise MalformedQueryError(FORMERR)
         labels.append(packet[offset + 1 : offset + 1 + length])
         offset += 1 + length
     if offset + 5 > end:
-        raise MalformedError(FORMERR)
+        raise MalformedQueryError(FORMERR)
     kind, class_ = _TWO.unpack_from(packet, offset + 1)
     if class_ not in {1, ANY}:
-        raise MalformedError(REFUSED)
+        raise MalformedQueryError(REFUSED)
     offset += 5
     raw = packet[12:offset]
     room, extended = PLAIN_UDP_BYTES, False
     if additional and offset + 11 <= end and packet[offset] == 0:
         record, size = _TWO.unpack_from(packet, offset + 1)
         if record == OPT:
-            room, extended = min(max(size, PLAIN_UDP_BYTES), MOST_UDP_BYTES), True
+            room, extended = min(max(size, PLAIN_UDP_BYTES), MAX_UDP_BYTES), True
     return Question(flags, b".".join(labels).lower(), kind, raw, room, extended)
 
 
-def addresses(question: Question, found: tuple[bytes, ...], room: int) -> bytes:
+def address_reply(question: Question, found: tuple[bytes, ...], room: int) -> bytes:
     """The answer without its id, for packed IPv4 addresses; cut to `room` bytes with the truncation bit."""
     head = _RECORD.pack(_POINTER, A, 1, TTL_SECONDS, 4)
-    fits = (room - 12 - len(question.raw) - (len(_OPT_RECORD) if question.extended else 0)) // (len(head) + 4)
+    fits = (room - 12 - len(question.raw) - (len(_OPT_RECORD) if question.has_edns else 0)) // (len(head) + 4)
     records = [head + address for address in found[:fits]]
-    return answer(question, NOERROR, records, truncated=len(found) > fits)
+    return reply(question, NOERROR, records, truncated=len(found) > fits)
 
 
-def pointer(question: Question, name: bytes) -> bytes:
+def ptr_reply(question: Question, name: bytes) -> bytes:
     """The answer without its id: the name of an address."""
     encoded = b"".join(bytes((len(label),)) + label for label in name.split(b".")) + b"\0"
-    return answer(question, NOERROR, [_RECORD.pack(_POINTER, PTR, 1, TTL_SECONDS, len(encoded)) + encoded])
+    return reply(question, NOERROR, [_RECORD.pack(_POINTER, PTR, 1, TTL_SECONDS, len(encoded)) + encoded])
 
 
-def answer(question: Question, code: int, records: list[bytes] | None = None, *, truncated: bool = False) -> bytes:
+def reply(question: Question, code: int, records: list[bytes] | None = None, *, truncated: bool = False) -> bytes:
     """A whole answer but for the two bytes of its id."""
     records = records or []
     flags = _RESPONSE | _RECURSION_OFFERED | (question.flags & _RECURSION_WANTED) | code
@@ -105,11 +105,11 @@ def answer(question: Question, code: int, records: list[bytes] | None = None, *,
         flags |= _AUTHORITATIVE
     if truncated:
         flags |= _TRUNCATED
-    header = struct.pack("!HHHHH", flags, 1, len(records), 0, int(question.extended))
-    return b"".join((header, question.raw, *records, _OPT_RECORD if question.extended else b""))
+    header = struct.pack("!HHHHH", flags, 1, len(records), 0, int(question.has_edns))
+    return b"".join((header, question.raw, *records, _OPT_RECORD if question.has_edns else b""))
 
 
-def refusal(packet: bytes, code: int) -> bytes:
+def error_reply(packet: bytes, code: int) -> bytes:
     """A whole packet that says only `code`, to a question that could not be read."""
     flags = struct.unpack_from("!H", packet, 2)[0]
     kept = flags & (_RECURSION_WANTED | _OPCODE)
@@ -120,7 +120,7 @@ def is_truncated(packet: bytes) -> bool:
     return bool(struct.unpack_from("!H", packet, 2)[0] & _TRUNCATED)
 
 
-def answers_to(question_packet: bytes, raw: bytes, packet: bytes) -> bool:
+def is_reply_to(question_packet: bytes, raw: bytes, packet: bytes) -> bool:
     """True when `packet` is a response with the id and the question that were sent."""
     return (
         len(packet) >= 12 + len(raw)

@@ -18,7 +18,7 @@ from covey.errors import InvalidArgumentError
 _SHORT_ID = 12
 
 
-class NetworkNames(NamedTuple):
+class NetworkZone(NamedTuple):
     """One network's table: lower-case names to packed addresses, and addresses to the name they are called by."""
 
     name: bytes
@@ -26,19 +26,19 @@ class NetworkNames(NamedTuple):
     reverse: Mapping[str, bytes]
 
 
-class Answer(NamedTuple):
+class ZoneAnswer(NamedTuple):
     """Known name: addresses (perhaps none, or the type asked for does not exist) or the name of an address."""
 
     addresses: tuple[bytes, ...] = ()
     pointer: bytes = b""
 
 
-def build(
+def build_network_zone(
     name: str,
     endpoints: Iterable[Endpoint],
     services: Iterable[ServiceEndpoint],
-    extra: Iterable[tuple[str, str]] = (),
-) -> NetworkNames:
+    local_aliases: Iterable[tuple[str, str]] = (),
+) -> NetworkZone:
     """`extra` are names that only this host knows: (name, address) of local containers' own aliases."""
     forward: dict[bytes, dict[bytes, None]] = {}
     reverse: dict[str, bytes] = {}
@@ -68,9 +68,9 @@ def build(
         label = endpoint.task_name or endpoint.hostname or endpoint.container_id[:_SHORT_ID]
         if label and (endpoint.ready or endpoint.address not in reverse):
             reverse[endpoint.address] = f"{label}.{name}".encode()
-    for label, address in extra:
+    for label, address in local_aliases:
         add(label, (address,))
-    return NetworkNames(network, {label: tuple(found) for label, found in forward.items()}, reverse)
+    return NetworkZone(network, {label: tuple(found) for label, found in forward.items()}, reverse)
 
 
 def _names(endpoint: Endpoint) -> tuple[str, ...]:
@@ -83,24 +83,24 @@ class Zone:
 
     __slots__ = ("_networks",)
 
-    def __init__(self, networks: tuple[NetworkNames, ...]) -> None:
+    def __init__(self, networks: tuple[NetworkZone, ...]) -> None:
         self._networks = networks
 
-    def find(self, name: bytes, kind: int) -> Answer | None:
+    def find(self, name: bytes, kind: int) -> ZoneAnswer | None:
         """None means: not ours, ask the host's resolvers. `name` is lower-case, without the last dot."""
         if kind == wire.PTR:
             address = wire.reverse_address(name)
             for network in self._networks:
                 pointed = network.reverse.get(address)
                 if pointed:
-                    return Answer(pointer=pointed)
+                    return ZoneAnswer(pointer=pointed)
             return None
         for network in self._networks:
             found = network.forward.get(name)
             if found is None and name.endswith(b"." + network.name):
                 found = network.forward.get(name[: -len(network.name) - 1])
             if found is not None:
-                return Answer(addresses=found if kind in {wire.A, wire.ANY} else ())
+                return ZoneAnswer(addresses=found if kind in {wire.A, wire.ANY} else ())
         return None
 
 

@@ -3,9 +3,17 @@
 Law: the root is checked by the token's digest before the token's secret is told to anybody.
 """
 
-from agent.identity.identity import Identity, IdentityStore
-from agent.identity.joining import join
-from agent.identity.keeper import Keeper, Wish
-from agent.identity.renewal import renew, renewal_time_ns
+from agent.identity.certificate_renewer import CertificateRenewer, DesiredCertificate
+from agent.identity.join import join_cluster
+from agent.identity.node_identity import IdentityStore, NodeIdentity
+from agent.identity.renewal import renew_certificate, renewal_time_ns
 
-__all__ = ["Identity", "IdentityStore", "Keeper", "Wish", "join", "renew", "renewal_time_ns"]
+__all__ = [
+    "CertificateRenewer",
+    "DesiredCertificate",
+    "IdentityStore",
+    "NodeIdentity",
+    "join_cluster",
+    "renew_certificate",
+    "renewal_time_ns",
+]

@@ -11,10 +11,10 @@ from typing import Any
 
 from grpc import aio
 
-from agent.identity.identity import Identity, IdentityStore
-from agent.identity.request import signing_request
+from agent.identity.csr import signing_request
+from agent.identity.node_identity import IdentityStore, NodeIdentity
 from covey.errors import CoveyError, UnavailableError
-from covey.grpc_errors import LEADER_METADATA, from_code
+from covey.grpc_errors import LEADER_METADATA, error_from_code
 from coveypb.v1 import ca_pb2, ca_pb2_grpc
 
 _CALL_SECONDS = 12.0
@@ -22,27 +22,27 @@ _MAX_HOPS = 8
 _PAUSE_SECONDS = 0.3
 
 
-def renewal_time_ns(identity: Identity, fraction: float, life_ns: int = 0) -> int:
+def renewal_time_ns(identity: NodeIdentity, fraction: float, validity_ns: int = 0) -> int:
     """When to renew; ``fraction`` in [0, 1) spreads the nodes over 50 to 80 % of the certificate's life. ``life_ns`` is how long
     certificates are given for, if that is known: the certificate itself is backdated, which is much of a short life.
     """
     whole_ns = identity.not_after_ns - identity.not_before_ns
-    life_ns = min(whole_ns, life_ns or whole_ns)
-    return identity.not_after_ns - int(life_ns * (0.5 - 0.3 * fraction))
+    validity_ns = min(whole_ns, validity_ns or whole_ns)
+    return identity.not_after_ns - int(validity_ns * (0.5 - 0.3 * fraction))
 
 
-async def renew(store: IdentityStore, managers: Sequence[str]) -> Identity:
+async def renew_certificate(store: IdentityStore, managers: Sequence[str]) -> NodeIdentity:
     """A new certificate with the role that the node has now, saved. ``managers`` are HOST:PORT of mTLS listeners, or unix:PATH of the
     socket of the manager on this host, which asks for no certificate: the present one may have expired.
 
     Raises:
         UnavailableError: no leader answered; PermissionDeniedError: this node was removed from the cluster.
     """
-    async with store.changing:
-        return await _renewed(store, managers)
+    async with store.lock:
+        return await _renew(store, managers)
 
 
-async def _renewed(store: IdentityStore, managers: Sequence[str]) -> Identity:
+async def _renew(store: IdentityStore, managers: Sequence[str]) -> NodeIdentity:
     old = store.require()
     request = ca_pb2.RenewCertificateRequest(csr=signing_request(old.key))
     waiting = random.sample(list(managers), len(managers))
@@ -58,7 +58,9 @@ async def _renewed(store: IdentityStore, managers: Sequence[str]) -> Identity:
             except aio.AioRpcError as error:
                 leader = dict(error.trailing_metadata() or ()).get(LEADER_METADATA)
                 if leader is None:
-                    failure = from_code(error.code().name, f"renewing the certificate at {addr}: {error.details()}")
+                    failure = error_from_code(
+                        error.code().name, f"renewing the certificate at {addr}: {error.details()}"
+                    )
                     if not isinstance(failure, UnavailableError):
                         raise failure from error
                 elif leader:
@@ -67,7 +69,7 @@ async def _renewed(store: IdentityStore, managers: Sequence[str]) -> Identity:
                     await asyncio.sleep(_PAUSE_SECONDS)
                     waiting.append(addr)
                 continue
-        identity = Identity.parse(certificate=answer.certificate, key=old.key, root=answer.root_certificate)
+        identity = NodeIdentity.parse(certificate=answer.certificate, key=old.key, root=answer.root_certificate)
         if not identity.issuer[0]:
             failure = UnavailableError(f"the certificate that {addr} answered with is from none of its roots")
             continue

@@ -69,7 +69,7 @@ class Image(msgspec.Struct, frozen=True):
     last_tagged: str = ""
 
 
-class Progress(msgspec.Struct, frozen=True):
+class UnpackProgress(msgspec.Struct, frozen=True):
     """A step of a load or an import: bytes read of the archive, or a layer that was unpacked."""
 
     step: str
@@ -78,7 +78,7 @@ class Progress(msgspec.Struct, frozen=True):
     total: int = 0
 
 
-class Removed(msgspec.Struct, frozen=True):
+class ImageRemoval(msgspec.Struct, frozen=True):
     """One thing that a removal did; exactly one of the two is set."""
 
     untagged: str = ""
@@ -100,12 +100,12 @@ class _RawContainerConfig(msgspec.Struct, rename="pascal", omit_defaults=True):
     on_build: list[str] | None = None
 
 
-class RawRootfs(msgspec.Struct):
+class OciRootfs(msgspec.Struct):
     type: str = "layers"
     diff_ids: list[str] | None = None
 
 
-class RawImage(msgspec.Struct, omit_defaults=True):
+class OciImageConfig(msgspec.Struct, omit_defaults=True):
     """An OCI image config as it stands in the blob."""
 
     architecture: str = ""
@@ -115,7 +115,7 @@ class RawImage(msgspec.Struct, omit_defaults=True):
     author: str | None = None
     comment: str | None = None
     config: _RawContainerConfig | None = None
-    rootfs: RawRootfs | None = None
+    rootfs: OciRootfs | None = None
     history: list[HistoryEntry] | None = None
 
     @property
@@ -124,15 +124,15 @@ class RawImage(msgspec.Struct, omit_defaults=True):
         return tuple(self.rootfs.diff_ids or ()) if self.rootfs else ()
 
 
-def decode_config(data: bytes, name: str) -> RawImage:
+def decode_config(data: bytes, name: str) -> OciImageConfig:
     """Read an image config; raises InvalidArgumentError that names the blob."""
     try:
-        return msgspec.json.decode(data, type=RawImage)
+        return msgspec.json.decode(data, type=OciImageConfig)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"the image config {name} is not an OCI image config: {error}") from None
 
 
-def container_config(raw: RawImage) -> ImageConfig:
+def container_config(raw: OciImageConfig) -> ImageConfig:
     """The container defaults of a config, nulls made empty."""
     config = raw.config or _RawContainerConfig()
     return ImageConfig(
@@ -151,7 +151,7 @@ def container_config(raw: RawImage) -> ImageConfig:
     )
 
 
-def encode_config(image: RawImage, config: ImageConfig) -> bytes:
+def encode_config(image: OciImageConfig, config: ImageConfig) -> bytes:
     """The config blob of a new image: ``image`` with ``config`` in it. Equal input gives equal bytes."""
     raw = _RawContainerConfig(
         user=config.user or None,
@@ -170,9 +170,9 @@ def encode_config(image: RawImage, config: ImageConfig) -> bytes:
     return msgspec.json.encode(msgspec.structs.replace(image, config=raw), order="sorted")
 
 
-def image_from(
+def build_image(
     image_id: str,
-    raw: RawImage,
+    raw: OciImageConfig,
     *,
     tags: tuple[str, ...] = (),
     layer_sizes: tuple[int, ...] = (),

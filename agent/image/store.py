@@ -14,38 +14,38 @@ from pathlib import Path
 
 import msgspec
 
-from agent.image import export, process, reference
-from agent.image.archive import host_architecture
-from agent.image.catalogue import Catalogue, Contents
-from agent.image.changes import apply_changes
-from agent.image.content import Content
+from agent.image import archive_writer, reference, unpack_process
+from agent.image.archive_manifest import host_architecture
+from agent.image.config_changes import apply_changes
+from agent.image.content_store import ContentStore
+from agent.image.lookup import filter_images, resolve_image
+from agent.image.metadata import ImageMetadata, MetadataSnapshot
 from agent.image.model import (
     HistoryEntry,
     Image,
     ImageConfig,
-    Progress,
-    RawImage,
-    RawRootfs,
-    Removed,
+    ImageRemoval,
+    OciImageConfig,
+    OciRootfs,
+    UnpackProgress,
+    build_image,
     decode_config,
     encode_config,
-    image_from,
 )
-from agent.image.search import filter_images, resolve
-from agent.image.work import Answer, Limits, Request
+from agent.image.unpack_protocol import UnpackLimits, UnpackMessage, UnpackRequest
 from covey.clock import SECOND, Clock, wall_clock
 from covey.errors import ConflictError, InvalidArgumentError, UnsupportedError
 
 log = logging.getLogger(__name__)
 
-Source = process.Source
+Source = unpack_process.Source
 
 
 def _nobody(_image_id: str) -> Sequence[str]:
     return ()
 
 
-def _silent(_progress: Progress) -> None:
+def _silent(_progress: UnpackProgress) -> None:
     return
 
 
@@ -56,17 +56,17 @@ class ImageStore:
         self,
         state_dir: Path,
         *,
-        in_use: Callable[[str], Sequence[str]] = _nobody,
-        limits: Limits | None = None,
+        containers_using: Callable[[str], Sequence[str]] = _nobody,
+        limits: UnpackLimits | None = None,
         clock: Clock = wall_clock,
     ) -> None:
-        self._content = Content(Path(state_dir) / "images")
-        self._in_use = in_use
-        self._limits = limits or Limits()
+        self._content = ContentStore(Path(state_dir) / "images")
+        self._in_use = containers_using
+        self._limits = limits or UnpackLimits()
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._catalogue: Catalogue | None = None
-        self._contents = Contents()
+        self._catalogue: ImageMetadata | None = None
+        self._contents = MetadataSnapshot()
         self._images: dict[str, Image] = {}
         self._unpacking = 0
 
@@ -83,7 +83,7 @@ class ImageStore:
 
     def get(self, name: str) -> Image:
         """The image of a reference, an id or an id's unique prefix. Raises NotFoundError or ConflictError (ambiguous)."""
-        return resolve(name, self._images, self._contents.tags)
+        return resolve_image(name, self._images, self._contents.tags)
 
     def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> tuple[Image, ...]:
         """The images that pass Docker's filters (dangling, label, before, since, until, reference), newest first."""
@@ -108,7 +108,7 @@ class ImageStore:
         """What the unpacked layers hold, each counted once."""
         return sum(layer.content_bytes for layer in self._contents.layers.values())
 
-    async def load(self, source: Source, progress: Callable[[Progress], None] = _silent) -> tuple[str, ...]:
+    async def load(self, source: Source, progress: Callable[[UnpackProgress], None] = _silent) -> tuple[str, ...]:
         """Take in an archive of ``docker save`` or an OCI layout: its tags, and the ids of images without one."""
         async with self._unpack("load", source, progress) as answer:
             await self._commit(answer)
@@ -122,7 +122,7 @@ class ImageStore:
         message: str = "",
         changes: Sequence[str] = (),
         architecture: str = "",
-        progress: Callable[[Progress], None] = _silent,
+        progress: Callable[[UnpackProgress], None] = _silent,
     ) -> str:
         """Make an image of a root file system's tar; its id. The time of making is in the config, so ids differ each time."""
         config = apply_changes(ImageConfig(), changes)
@@ -152,14 +152,16 @@ class ImageStore:
 
     def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
         """An archive of the images that both ``docker load`` and OCI tools read. Every name is looked up before the first byte."""
-        exports: dict[str, export.Exported] = {}
+        exports: dict[str, archive_writer.ImageToSave] = {}
         for name in names:
             image = self.get(name)
             layers = tuple(layer.blob for layer in self._contents.images[image.id].layers)
-            before = exports.get(image.id, export.Exported(image.id, layers))
+            before = exports.get(image.id, archive_writer.ImageToSave(image.id, layers))
             tags = () if _names_an_id(name, image) else (reference.parse_tagged(name).familiar,)
-            exports[image.id] = export.Exported(image.id, layers, tuple(dict.fromkeys((*before.tags, *tags))))
-        return self._hold(export.archive(tuple(exports.values()), self._content.blob))
+            exports[image.id] = archive_writer.ImageToSave(
+                image.id, layers, tuple(dict.fromkeys((*before.tags, *tags)))
+            )
+        return self._hold(archive_writer.write_archive(tuple(exports.values()), self._content.blob))
 
     async def tag(self, name: str, target: str) -> None:
         """Give the image another name; a name in use moves. Raises InvalidArgumentError and NotFoundError."""
@@ -169,7 +171,7 @@ class ImageStore:
             await asyncio.to_thread(self._open_catalogue.tag, wanted, image.id, self._clock())
             await asyncio.to_thread(self._reload)
 
-    async def remove(self, name: str, *, force: bool = False) -> tuple[Removed, ...]:
+    async def remove(self, name: str, *, force: bool = False) -> tuple[ImageRemoval, ...]:
         """Take a name off an image, and with its last name the image. Raises ConflictError while a container stands on it."""
         async with self._lock:
             image = self.get(name)
@@ -177,7 +179,7 @@ class ImageStore:
                 tag = reference.parse_tagged(name).familiar
                 await asyncio.to_thread(self._open_catalogue.untag, [tag])
                 await asyncio.to_thread(self._reload)
-                return (Removed(untagged=tag),)
+                return (ImageRemoval(untagged=tag),)
             if len(image.repo_tags) > 1 and not force:
                 raise ConflictError(
                     f"conflict: unable to delete {_short(image.id)} (must be forced) - image is referenced in multiple "
@@ -188,7 +190,7 @@ class ImageStore:
 
     async def prune(
         self, *, unused: bool = False, filters: Mapping[str, Sequence[str]] | None = None
-    ) -> tuple[tuple[Removed, ...], int]:
+    ) -> tuple[tuple[ImageRemoval, ...], int]:
         """Remove untagged images, or with ``unused`` all that no container stands on; what was done and the bytes won."""
         async with self._lock:
             doomed = [
@@ -199,14 +201,14 @@ class ImageStore:
             return removed, before - self.disk_bytes()
 
     @property
-    def _open_catalogue(self) -> Catalogue:
+    def _open_catalogue(self) -> ImageMetadata:
         if self._catalogue is None:
             raise UnsupportedError("the image store is closed; start it first")
         return self._catalogue
 
     def _open(self) -> None:
         self._content.prepare()
-        self._catalogue = Catalogue(self._content.root / "images.db")
+        self._catalogue = ImageMetadata(self._content.root / "images.db")
         self._reload()
         self._sweep()
 
@@ -223,14 +225,18 @@ class ImageStore:
         self._content.sweep(digests, {layer.directory for layer in self._contents.layers.values()})
 
     @asynccontextmanager
-    async def _unpack(self, mode: str, source: Source, progress: Callable[[Progress], None]) -> AsyncIterator[Answer]:
+    async def _unpack(
+        self, mode: str, source: Source, progress: Callable[[UnpackProgress], None]
+    ) -> AsyncIterator[UnpackMessage]:
         async with self._holding():
             staging = await asyncio.to_thread(self._content.stage)
             try:
                 layers = {
                     chain: str(self._content.layer(row.directory)) for chain, row in self._contents.layers.items()
                 }
-                yield await process.unpack(Request(mode, str(staging), layers, self._limits), source, progress)
+                yield await unpack_process.unpack(
+                    UnpackRequest(mode, str(staging), layers, self._limits), source, progress
+                )
             finally:
                 await asyncio.shield(asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True))
 
@@ -252,24 +258,24 @@ class ImageStore:
             async for chunk in stream:
                 yield chunk
 
-    async def _commit(self, answer: Answer) -> None:
+    async def _commit(self, answer: UnpackMessage) -> None:
         async with self._lock:
             await asyncio.to_thread(self._record, answer)
 
-    def _record(self, answer: Answer) -> None:
+    def _record(self, answer: UnpackMessage) -> None:
         layers, images = self._content.commit(answer, self._contents.layers, self._open_catalogue.next_directory())
         self._open_catalogue.add(layers, images, self._clock())
         self._reload()
 
-    def _imported(self, diff_ids: tuple[str, ...], message: str, architecture: str) -> RawImage:
+    def _imported(self, diff_ids: tuple[str, ...], message: str, architecture: str) -> OciImageConfig:
         created = datetime.fromtimestamp(self._clock() / SECOND, UTC).isoformat().replace("+00:00", "Z")
         comment = message or "Imported from -"
-        return RawImage(
+        return OciImageConfig(
             architecture=architecture or host_architecture(),
             os="linux",
             created=created,
             comment=comment,
-            rootfs=RawRootfs(diff_ids=[*diff_ids]),
+            rootfs=OciRootfs(diff_ids=[*diff_ids]),
             history=[HistoryEntry(created=created, comment=comment)],
         )
 
@@ -281,20 +287,22 @@ class ImageStore:
                 f"{_short(image.id)}; remove the container first"
             )
 
-    async def _remove_images(self, images: Sequence[Image]) -> tuple[Removed, ...]:
+    async def _remove_images(self, images: Sequence[Image]) -> tuple[ImageRemoval, ...]:
         if not images:
             return ()
-        removed = [Removed(untagged=tag) for image in images for tag in image.repo_tags]
-        removed += [Removed(deleted=image.id) for image in images]
+        removed = [ImageRemoval(untagged=tag) for image in images for tag in image.repo_tags]
+        removed += [ImageRemoval(deleted=image.id) for image in images]
         layers = await asyncio.to_thread(self._open_catalogue.remove, [image.id for image in images])
-        removed += [Removed(deleted=layer.chain_id) for layer in reversed(layers)]
+        removed += [ImageRemoval(deleted=layer.chain_id) for layer in reversed(layers)]
         await asyncio.to_thread(self._reload)
         if not self._unpacking:
             await asyncio.to_thread(self._sweep)
         return tuple(removed)
 
 
-def _images_of(contents: Contents, known: Mapping[str, Image], configs: Mapping[str, bytes]) -> dict[str, Image]:
+def _images_of(
+    contents: MetadataSnapshot, known: Mapping[str, Image], configs: Mapping[str, bytes]
+) -> dict[str, Image]:
     tags: dict[str, list[str]] = {}
     for tag, image_id in contents.tags.items():
         tags.setdefault(image_id, []).append(tag)
@@ -304,7 +312,7 @@ def _images_of(contents: Contents, known: Mapping[str, Image], configs: Mapping[
             base = known[image_id]
         elif image_id in configs:
             sizes = tuple(contents.layers[layer.chain_id].content_bytes for layer in row.layers)
-            base = image_from(image_id, decode_config(configs[image_id], image_id), layer_sizes=sizes)
+            base = build_image(image_id, decode_config(configs[image_id], image_id), layer_sizes=sizes)
         else:
             continue
         last = (

@@ -39,7 +39,7 @@ def compression_of(head: bytes) -> str:
     return ""
 
 
-class TapReader(io.RawIOBase):
+class HashingReader(io.RawIOBase):
     """Passes bytes on and, as it does, hashes, counts and bounds them."""
 
     def __init__(
@@ -136,7 +136,7 @@ class GzipReader(io.RawIOBase):
         return self._decoder.decompress(data)
 
 
-class NamingReader(io.RawIOBase):
+class DecompressionErrorReader(io.RawIOBase):
     """Turns the decompressors' various errors into one that names the stream."""
 
     def __init__(self, source: Readable, compression: str, what: str) -> None:
@@ -166,10 +166,10 @@ def open_stream(source: Readable, what: str) -> tuple[Readable, str]:
     whole = PrefixReader(head, source)
     if not compression:
         return whole, ""
-    return NamingReader(_decompressed(whole, compression), compression, what), compression
+    return DecompressionErrorReader(_decompressed(whole, compression), compression, what), compression
 
 
-def copy(source: Readable, target: BinaryIO) -> int:
+def copy_stream(source: Readable, target: BinaryIO) -> int:
     """Copy to the end; the bytes copied."""
     count = 0
     while data := source.read(CHUNK_BYTES):

@@ -1,6 +1,6 @@
 """conmon's log lines: `TIME STREAM TAG TEXT`, where tag P is a part of a line and F its end.
 
-Law: pure. `Joiner` turns lines into whole entries and never holds more than a bound per stream.
+Law: pure. `PartialLineJoiner` turns lines into whole entries and never holds more than a bound per stream.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ ENTRY_LIMIT_BYTES = 1 << 20
 _SECOND_NS = 1_000_000_000
 
 
-class TimeParser:
+class TimestampParser:
     """RFC 3339 with nanoseconds to Unix nanoseconds; remembers the last second, as neighbours share it."""
 
     def __init__(self) -> None:
@@ -32,11 +32,11 @@ class TimeParser:
         return self._base_ns + int(fraction)
 
 
-class Joiner:
+class PartialLineJoiner:
     """Feeds lines in, gives whole entries out."""
 
     def __init__(self) -> None:
-        self._times = TimeParser()
+        self._times = TimestampParser()
         self._parts: dict[str, tuple[int, bytearray]] = {}
 
     def feed(self, line: bytes) -> LogEntry | None:

@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 from agent.container.model import LogEntry
 from agent.logs import tail
-from agent.logs.k8s_file import Joiner
+from agent.logs.k8s_file import PartialLineJoiner
 
 _LINE_LIMIT_BYTES = 1 << 20
 
 
-class Wanted(NamedTuple):
+class LogFilter(NamedTuple):
     """Which entries a reader asked for; `tail` None means all, times of 0 mean no bound."""
 
     tail: int | None = None
@@ -30,48 +30,52 @@ class Wanted(NamedTuple):
     stdout: bool = True
     stderr: bool = True
 
-    def takes(self, stream: str) -> bool:
+    def includes(self, stream: str) -> bool:
         return self.stdout if stream == "stdout" else self.stderr
 
 
-class Follow(NamedTuple):
+class FollowSignals(NamedTuple):
     changed: asyncio.Event
     ended: Callable[[], bool]
 
 
-def older(path: Path) -> Path:
+def rotated_path(path: Path) -> Path:
     """Where the file goes when it is rotated."""
     return path.with_name(path.name + ".1")
 
 
-async def read(path: Path, wanted: Wanted, follow: Follow | None = None) -> AsyncGenerator[LogEntry, None]:
+async def read(
+    path: Path, log_filter: LogFilter, follow: FollowSignals | None = None
+) -> AsyncGenerator[LogEntry, None]:
     """Entries in the order they were written; a missing log is an empty one."""
-    files = [fd for fd in (_open(older(path)), _open(path)) if fd is not None]
+    files = [fd for fd in (_open(rotated_path(path)), _open(path)) if fd is not None]
     try:
-        begin = _begin(files, wanted)
+        begin = _begin(files, log_filter)
     except BaseException:
         _close(files)
         raise
-    joiner, skip = Joiner(), begin.skip
+    joiner, skip = PartialLineJoiner(), begin.skip
     async with contextlib.aclosing(_lines(path, files, begin, follow)) as lines:
         async for line in lines:
             entry = joiner.feed(line)
-            if entry is None or not wanted.takes(entry.stream):
+            if entry is None or not log_filter.includes(entry.stream):
                 continue
             if skip:
                 skip -= 1
                 continue
-            if wanted.until_ns and entry.time_ns > wanted.until_ns:
+            if log_filter.until_ns and entry.time_ns > log_filter.until_ns:
                 return
-            if entry.time_ns >= wanted.since_ns:
+            if entry.time_ns >= log_filter.since_ns:
                 yield entry
-    rest = [entry for entry in joiner.flush() if wanted.takes(entry.stream)]
+    rest = [entry for entry in joiner.flush() if log_filter.includes(entry.stream)]
     for entry in rest[skip:]:
-        if entry.time_ns >= wanted.since_ns and not (wanted.until_ns and entry.time_ns > wanted.until_ns):
+        if entry.time_ns >= log_filter.since_ns and not (log_filter.until_ns and entry.time_ns > log_filter.until_ns):
             yield entry
 
 
-async def _lines(path: Path, files: list[int], begin: tail.Place, follow: Follow | None) -> AsyncGenerator[bytes, None]:
+async def _lines(
+    path: Path, files: list[int], begin: tail.TailPosition, follow: FollowSignals | None
+) -> AsyncGenerator[bytes, None]:
     """Lines from the place to the end, through the files and those that replace the last one; closes them all."""
     carry = bytearray()
     try:
@@ -138,8 +142,8 @@ def _replaced(path: Path, current: int | None) -> int | None:
     return None
 
 
-def _begin(files: list[int], wanted: Wanted) -> tail.Place:
+def _begin(files: list[int], wanted: LogFilter) -> tail.TailPosition:
     if wanted.tail is None or not files:
-        return tail.Place(0, 0, 0)
+        return tail.TailPosition(0, 0, 0)
     streams = ([b"stdout"] if wanted.stdout else []) + ([b"stderr"] if wanted.stderr else [])
-    return tail.place(files, wanted.tail, frozenset(streams))
+    return tail.find_tail(files, wanted.tail, frozenset(streams))

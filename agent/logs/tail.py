@@ -15,7 +15,7 @@ CHUNK_BYTES = 64 << 10
 _LOOK_BACK_BYTES = 1 << 20
 
 
-class Place(NamedTuple):
+class TailPosition(NamedTuple):
     """Begin in file number `file` (of those passed) at `offset`; the first `skip` wanted entries from there are too
     many.
     """
@@ -25,15 +25,15 @@ class Place(NamedTuple):
     skip: int
 
 
-def place(files: Sequence[int], count: int, streams: frozenset[bytes]) -> Place:
+def find_tail(files: Sequence[int], count: int, streams: frozenset[bytes]) -> TailPosition:
     """For the last `count` entries of `streams` in the open files, the oldest first."""
     if count == 0:
         last = len(files) - 1
-        return Place(last, os.fstat(files[last]).st_size, 0)
+        return TailPosition(last, os.fstat(files[last]).st_size, 0)
     found, passed = 0, 0
     open_heads: set[bytes] = set()  # streams whose oldest counted entry may begin further back
     seen: set[bytes] = set()
-    best = Place(len(files) - 1, os.fstat(files[-1]).st_size, 0)
+    best = TailPosition(len(files) - 1, os.fstat(files[-1]).st_size, 0)
     for file in reversed(range(len(files))):
         for offset, line in _backwards(files[file]):
             fields = line.split(b" ", 3)
@@ -51,7 +51,7 @@ def place(files: Sequence[int], count: int, streams: frozenset[bytes]) -> Place:
                 passed += len(line)
                 if not open_heads or passed > _LOOK_BACK_BYTES:
                     return best._replace(skip=found - 1 - count)
-            best = Place(file, offset, max(0, found - count))
+            best = TailPosition(file, offset, max(0, found - count))
     return best
 
 

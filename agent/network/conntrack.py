@@ -28,7 +28,7 @@ _IP_SOURCE, _IP_DESTINATION, _PROTOCOL_NUMBER = 1, 2, 1
 _NESTED_MASK = 0x3FFF
 
 
-class Entry(NamedTuple):
+class ConntrackEntry(NamedTuple):
     """`service` is where the client went, `backend` who answers. `key` is the original tuple, `identity` the kernel's id, both packed."""
 
     protocol: int
@@ -38,22 +38,22 @@ class Entry(NamedTuple):
     identity: bytes
 
 
-class Keepers(NamedTuple):
+class BackendTable(NamedTuple):
     """VIP to the addresses behind it: `ready` takes new connections and keeps UDP flows, `all` may also finish old TCP connections."""
 
     all: Mapping[str, Collection[str]]
     ready: Mapping[str, tuple[str, ...]]
 
 
-def stale(entry: Entry, subnets: tuple[IPv4Network, ...], keepers: Keepers) -> bool:
+def is_stale(entry: ConntrackEntry, subnets: tuple[IPv4Network, ...], backends: BackendTable) -> bool:
     """True when the client's service address leads to an address that is not its backend any more."""
     if entry.service == entry.backend or not any(IPv4Address(entry.service) in subnet for subnet in subnets):
         return False
-    table = keepers.ready if entry.protocol == socket.IPPROTO_UDP else keepers.all
+    table = backends.ready if entry.protocol == socket.IPPROTO_UDP else backends.all
     return entry.backend not in table.get(entry.service, ())
 
 
-def sweep(subnets: tuple[IPv4Network, ...], keepers: Keepers) -> int:
+def delete_stale_entries(subnets: tuple[IPv4Network, ...], backends: BackendTable) -> int:
     """End every stale entry of the calling thread's namespace; returns how many.
 
     The kernel walks the table of all namespaces for a list (about 10 ms), so a namespace without connections is passed over.
@@ -70,7 +70,7 @@ def sweep(subnets: tuple[IPv4Network, ...], keepers: Keepers) -> int:
         link.settimeout(5)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         link.bind((0, 0))
-        doomed = [entry for entry in _dump(link) if stale(entry, subnets, keepers)]
+        doomed = [entry for entry in _dump(link) if is_stale(entry, subnets, backends)]
         for entry in doomed:
             _delete(link, entry)
     return len(doomed)
@@ -84,7 +84,7 @@ def _count() -> int | None:
         return None
 
 
-def _dump(link: socket.socket) -> Iterator[Entry]:
+def _dump(link: socket.socket) -> Iterator[ConntrackEntry]:
     link.send(_HEADER.pack(_HEADER.size + len(_GENERIC), _GET, _REQUEST | _DUMP, 1, 0) + _GENERIC)
     while True:
         data = link.recv(1 << 17)
@@ -102,7 +102,7 @@ def _dump(link: socket.socket) -> Iterator[Entry]:
             offset += (length + 3) & ~3
 
 
-def _parse(body: bytes) -> Entry | None:
+def _parse(body: bytes) -> ConntrackEntry | None:
     parts = dict(_attributes(body))
     if _TUPLE_ORIGINAL not in parts or _TUPLE_REPLY not in parts:
         return None
@@ -112,12 +112,12 @@ def _parse(body: bytes) -> Entry | None:
     backend = dict(_attributes(reply[_TUPLE_IP])).get(_IP_SOURCE)
     if service is None or backend is None:
         return None
-    return Entry(
+    return ConntrackEntry(
         protocol, socket.inet_ntoa(service), socket.inet_ntoa(backend), parts[_TUPLE_ORIGINAL], parts.get(_ID, b"")
     )
 
 
-def _delete(link: socket.socket, entry: Entry) -> None:
+def _delete(link: socket.socket, entry: ConntrackEntry) -> None:
     body = _GENERIC + _attribute(_TUPLE_ORIGINAL | 0x8000, entry.key)
     if entry.identity:  # so that a new connection with the same ports is left alone
         body += _attribute(_ID, entry.identity)

@@ -17,13 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from agent.dns.files import host_resolvers
-from agent.dns.forward import Forwarder
-from agent.dns.service import DnsService
-from agent.network.host import Host
+from agent.background_tasks import BackgroundTasks
+from agent.dns.forwarder import DnsForwarder
+from agent.dns.resolv_conf import host_nameservers
+from agent.dns.resolvers import ContainerResolvers
+from agent.network.host_networks import HostNetworks
 from agent.network.model import Attachment, NetworkChanges, NetworkFailure, OverlayNetwork
 from agent.network.sandbox import Sandbox
-from agent.nursery import Nursery
 from covey.errors import UnavailableError
 
 T = TypeVar("T")
@@ -42,17 +42,17 @@ class NetworkDriver:
         self,
         host_address: str,
         run_dir: Path,
-        resolvers: Callable[[], Sequence[str]] = host_resolvers,
+        resolvers: Callable[[], Sequence[str]] = host_nameservers,
         *,
         gateway_bridge: str = GATEWAY_BRIDGE,
         host_netns: str = "",
     ) -> None:
         """Nothing is touched before `start`."""
-        self._make_host = lambda: Host(host_address, run_dir, gateway_bridge, host_netns)
-        self._host: Host | None = None
+        self._make_host = lambda: HostNetworks(host_address, run_dir, gateway_bridge, host_netns)
+        self._host: HostNetworks | None = None
         self._elsewhere = bool(host_netns)
-        self._nursery = Nursery("networks")
-        self._dns = DnsService(Forwarder(resolvers, self._open_socket), self._nursery.spawn)
+        self._nursery = BackgroundTasks("networks")
+        self._dns = ContainerResolvers(DnsForwarder(resolvers, self._open_socket), self._nursery.spawn)
         self._sweep_due = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="covey-network")
 
@@ -115,13 +115,13 @@ class NetworkDriver:
         host = self._started()
         await self._change(lambda: host.detach(container_id, network_id))
 
-    async def attach_egress(self, container_id: str, interface: str, *, isolated: bool = True) -> str:
+    async def attach_outbound(self, container_id: str, interface: str, *, isolated: bool = True) -> str:
         """The last interface: the way to the world, with the default route. Returns its address with prefix.
 
         `isolated=False` is the plain `bridge` network: containers on it reach each other.
         """
         host = self._started()
-        return await self._run(lambda: host.attach_egress(container_id, interface, isolated=isolated))
+        return await self._run(lambda: host.attach_outbound(container_id, interface, isolated=isolated))
 
     async def destroy_sandbox(self, container_id: str) -> None:
         """Remove the namespace and all in it; nothing happens when it is not there."""
@@ -141,7 +141,7 @@ class NetworkDriver:
 
     async def list_sandboxes(self) -> tuple[str, ...]:
         """Container ids of every namespace on disk, adopted or not."""
-        return await self._run(self._started().on_disk)
+        return await self._run(self._started().list_sandboxes)
 
     async def clean(self) -> tuple[str, ...]:
         """Remove every sandbox and network that was neither adopted nor made in this life; returns what went, by name.
@@ -159,7 +159,7 @@ class NetworkDriver:
 
     async def _open(self, container_id: str, make: Callable[[], Sandbox], nameservers: Sequence[str]) -> str:
         sandbox = await self._change(make)
-        if sandbox.sockets is not None and not self._dns.serves(container_id):
+        if sandbox.sockets is not None and not self._dns.is_serving(container_id):
             zone = await self._run(lambda: self._started().zones()[container_id])
             await self._dns.serve(container_id, sandbox.sockets, zone, nameservers)
         return sandbox.namespace.path
@@ -169,7 +169,7 @@ class NetworkDriver:
         host = self._started()
         result, zones = await self._run(lambda: (work(), host.zones()))
         for container_id, zone in zones.items():
-            self._dns.use(container_id, zone)
+            self._dns.set_zone(container_id, zone)
         self._sweep_due.set()
         return result
 
@@ -179,10 +179,10 @@ class NetworkDriver:
         while True:
             await self._sweep_due.wait()
             self._sweep_due.clear()
-            while await self._run(host.sweep_one):
+            while await self._run(host.clean_conntrack_of_one):
                 pass
 
-    def _started(self) -> Host:
+    def _started(self) -> HostNetworks:
         if self._host is None:
             raise UnavailableError("the network driver of this host is not running")
         return self._host

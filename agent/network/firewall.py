@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agent.network.netns import Namespace
-from agent.network.nft import Rules
+from agent.network.nftables import NftablesContext
 from covey.errors import CoveyError
 
 _TABLE = re.compile(r"table (ip|inet) (\S+) \{")
@@ -27,7 +27,7 @@ _FORWARD = 2
 _DROP = -1
 
 
-class Chain(NamedTuple):
+class ForwardChain(NamedTuple):
     """A base chain at the forward hook."""
 
     family: str
@@ -35,9 +35,9 @@ class Chain(NamedTuple):
     name: str
 
 
-def dropping(listing: str) -> tuple[Chain, ...]:
+def dropping_chains(listing: str) -> tuple[ForwardChain, ...]:
     """The chains of ``nft list chains`` that drop whatever no rule of theirs accepts. Pure."""
-    found: list[Chain] = []
+    found: list[ForwardChain] = []
     table: re.Match[str] | None = None
     chain = ""
     for line in map(str.strip, listing.splitlines()):
@@ -47,11 +47,11 @@ def dropping(listing: str) -> tuple[Chain, ...]:
             match = _CHAIN.match(line)
             chain = match[1] if match else ""
         elif table and chain and "hook forward" in line and "policy drop" in line:
-            found.append(Chain(table[1], table[2], chain))
+            found.append(ForwardChain(table[1], table[2], chain))
     return tuple(found)
 
 
-def warning(bridge: str, chain: Chain) -> str:
+def warning_text(bridge: str, chain: ForwardChain) -> str:
     """For people: what is in the way, and what to do. Pure."""
     if chain.name == "FORWARD" and chain.family == "ip":
         accept = (
@@ -71,16 +71,16 @@ def warnings(host: Namespace, bridge: str) -> tuple[str, ...]:
     """A sentence for each table that drops forwarded packets by policy and has no rule that names the bridge."""
     found = list(_in_the_way(host, bridge))
     if host.run(lambda: _older_drops(bridge)):
-        found.append(Chain("ip", "filter", "FORWARD"))
-    return tuple(warning(bridge, chain) for chain in dict.fromkeys(found))
+        found.append(ForwardChain("ip", "filter", "FORWARD"))
+    return tuple(warning_text(bridge, chain) for chain in dict.fromkeys(found))
 
 
-def _in_the_way(host: Namespace, bridge: str) -> list[Chain]:
-    rules = Rules(host)
+def _in_the_way(host: Namespace, bridge: str) -> list[ForwardChain]:
+    rules = NftablesContext(host)
     try:
         return [
             chain
-            for chain in dropping(rules.run("list chains"))
+            for chain in dropping_chains(rules.run("list chains"))
             if not _names(rules.run(f"list table {chain.family} {chain.table}"), bridge)
         ]
     except CoveyError:  # a kernel without nftables has none in the way; the first network says that it is missing

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from agent.network.model import VXLAN_PORT, hardware_address
+from agent.network.model import VXLAN_PORT, mac_address
 from agent.network.netns import Namespace
 from covey.errors import UnavailableError, UnsupportedError
 
@@ -26,7 +26,7 @@ _DOOMED = 0xC0E7  # a device group of ours
 _NOT_THERE = {errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT}
 
 
-def inside(namespace: Namespace, what: str, work: Callable[[Any], T]) -> T:
+def run_in_namespace(namespace: Namespace, what: str, work: Callable[[Any], T]) -> T:
     """Run `work` with an IPRoute of the namespace. `what` names the goal for the error, as "make the bridge of network web"."""
 
     def body() -> T:
@@ -52,11 +52,11 @@ def link_mac(route: Any, index: int) -> str:
     return str(route.get_links(index)[0].get_attr("IFLA_ADDRESS") or "")
 
 
-def loopback_up(route: Any) -> None:
+def set_loopback_up(route: Any) -> None:
     route.link("set", index=1, state="up")
 
 
-def quiet_ipv6() -> None:
+def disable_ipv6() -> None:
     """Interfaces made later get no IPv6 and send nothing by themselves; a kernel without IPv6 has nothing to quiet."""
     set_sysctl("net/ipv6/conf/default/disable_ipv6", "1")
 
@@ -77,7 +77,7 @@ def ensure_bridge(route: Any, name: str, mtu: int, address: str = "") -> int:
     """A bridge that is up; `address` with prefix is put on it."""
     index = index_of(route, name)
     if not index:
-        hardware = {"address": hardware_address(address)} if address else {}
+        hardware = {"address": mac_address(address)} if address else {}
         route.link("add", ifname=name, kind="bridge", mtu=mtu, **hardware)
         index = index_of(route, name)
     ensure_mtu(route, name, mtu)
@@ -94,7 +94,7 @@ def ensure_mtu(route: Any, name: str, mtu: int) -> None:
         route.link("set", index=index, mtu=mtu)
 
 
-def carrier_of(route: Any, address: str) -> tuple[str, int]:
+def underlay_device(route: Any, address: str) -> tuple[str, int]:
     """Name and MTU of the device that holds the address, else of the default route's; 1500 when there is neither."""
     indexes = [item["index"] for item in route.get_addr(family=2) if item.get_attr("IFA_LOCAL") == address]
     indexes += [item.get_attr("RTA_OIF") for item in route.get_default_routes(family=2)]
@@ -130,11 +130,11 @@ def add_veth(route: Any, port: str, into: Namespace, *, inner: str, inner_mac: s
     return index_of(route, port)
 
 
-def join_bridge(route: Any, port: int, bridge: int, *, isolated: bool = False, programmed: bool = True) -> None:
+def join_bridge(route: Any, port: int, bridge: int, *, isolated: bool = False, static_fdb: bool = True) -> None:
     """Put a port into a bridge. `programmed` ports neither learn nor take frames for addresses nobody told the bridge of."""
     route.link("set", index=port, master=bridge, state="up")
     options: dict[str, int] = {"brport_isolated": 1} if isolated else {}
-    if programmed:
+    if static_fdb:
         options |= {"brport_learning": 0, "brport_unicast_flood": 0}
     if options:
         route.brport("set", index=port, **{key.removeprefix("brport_"): value for key, value in options.items()})

@@ -118,7 +118,7 @@ class NetworkFailure(msgspec.Struct, frozen=True):
     reason: str
 
 
-def hardware_address(address: str) -> str:
+def mac_address(address: str) -> str:
     """`10.0.1.5` (a prefix is ignored) gives `02:42:0a:00:01:05`."""
     octets = address.partition("/")[0].split(".")
     return "02:42:" + ":".join(f"{int(octet):02x}" for octet in octets)

@@ -21,16 +21,16 @@ class Underlay(msgspec.Struct, frozen=True):
     mtu: int
 
 
-def choose(network: str, wanted: int, underlay: Underlay) -> int:
+def choose_mtu(network: str, requested: int, underlay: Underlay) -> int:
     """The network's own wish, else all that the underlay carries, jumbo frames at most.
 
     Raises:
         UnsupportedError: the wish is more than this host carries.
     """
     room = underlay.mtu - VXLAN_OVERHEAD
-    if wanted > room:
+    if requested > room:
         raise UnsupportedError(
-            f"network {network} asks for an MTU of {wanted}, and {underlay.device} of this host with its MTU of "
+            f"network {network} asks for an MTU of {requested}, and {underlay.device} of this host with its MTU of "
             f"{underlay.mtu} carries {room} at most: raise that or lower the network's"
         )
-    return wanted or min(room, _JUMBO - VXLAN_OVERHEAD)
+    return requested or min(room, _JUMBO - VXLAN_OVERHEAD)

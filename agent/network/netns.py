@@ -57,7 +57,7 @@ class Namespace:
         return _on_thread(enter, work)
 
 
-def own_namespace() -> Namespace:
+def current_namespace() -> Namespace:
     """That of the daemon itself: the host's."""
     return Namespace("/proc/self/ns/net")
 

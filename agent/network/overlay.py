@@ -15,19 +15,19 @@ from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from agent.network import forwarding, links, netns, packing
-from agent.network.forwarding import ForwardingPlan
-from agent.network.model import Attachment, OverlayNetwork, hardware_address
+from agent.network import fdb, fdb_netlink, links, netns
+from agent.network.fdb import FdbPlan
+from agent.network.model import Attachment, OverlayNetwork, mac_address
 from agent.network.netns import Namespace
 from covey.errors import UnavailableError
 
 logger = logging.getLogger(__name__)
 
-BRIDGE, TUNNEL = "br0", "vxlan0"
+BRIDGE, VXLAN_DEVICE = "br0", "vxlan0"
 _NEIGHBOUR_FAMILY, _BRIDGE_FAMILY = 2, 7
 
 
-class Overlay:
+class OverlaySandbox:
     """The sandbox of one network. `held` is what is programmed: endpoint address to host."""
 
     def __init__(self, network: OverlayNetwork, path: Path, host: Namespace, host_address: str, mtu: int) -> None:
@@ -42,7 +42,7 @@ class Overlay:
         self.namespace = Namespace(str(path))
         self._tunnel = 0
         self._whole = False
-        self.held: dict[str, str] = {}
+        self.programmed: dict[str, str] = {}
         try:
             self._build()
         except BaseException:
@@ -61,26 +61,30 @@ class Overlay:
             self.network, self._host_address, self._mtu = network, host_address, mtu
             self._fitted.clear()
             self._whole = False
-            links.inside(
-                self.namespace, f"remove the tunnel of {self._name}", lambda route: links.delete_link(route, TUNNEL)
+            links.run_in_namespace(
+                self.namespace,
+                f"remove the tunnel of {self._name}",
+                lambda route: links.delete_link(route, VXLAN_DEVICE),
             )
             self._build()
 
-    def program(self, want: dict[str, str]) -> None:
-        change = forwarding.plan(self.held, want)
-        if change == ForwardingPlan():
+    def program_fdb(self, want: dict[str, str]) -> None:
+        change = fdb.plan(self.programmed, want)
+        if change == FdbPlan():
             return
-        messages = packing.messages(self._tunnel, change)
-        failures = self.namespace.run(lambda: packing.send(messages))
+        messages = fdb_netlink.fdb_messages(self._tunnel, change)
+        failures = self.namespace.run(lambda: fdb_netlink.send_messages(messages))
         if failures:
-            self.held = links.inside(self.namespace, f"read the entries of {self._name}", self._read_entries)
+            self.programmed = links.run_in_namespace(
+                self.namespace, f"read the entries of {self._name}", self._read_entries
+            )
             raise UnavailableError(f"{self._name}: {len(failures)} forwarding entries were refused: {failures[0][1]}")
-        self.held = forwarding.applied(self.held, change)
+        self.programmed = fdb.apply_plan(self.programmed, change)
 
     def attach(self, container: Namespace, container_id: str, attachment: Attachment) -> None:
         """One end in the container under its final name, the other in the bridge with a static entry."""
         port = port_name(container_id, attachment.interface)
-        mac = hardware_address(attachment.address)
+        mac = mac_address(attachment.address)
 
         def ready(route: Any) -> bool:
             index = links.index_of(route, attachment.interface)
@@ -94,7 +98,7 @@ class Overlay:
             links.delete_link(route, port)
             index = links.add_veth(route, port, container, inner=attachment.interface, inner_mac=mac, mtu=self._mtu)
             links.join_bridge(route, index, links.index_of(route, BRIDGE))
-            packing.send([packing.port_message(index, attachment.address)])
+            fdb_netlink.send_messages([fdb_netlink.local_port_message(index, attachment.address)])
             self._fitted.add(port)
 
         def settle(route: Any) -> None:
@@ -104,26 +108,28 @@ class Overlay:
 
         what = f"attach container {container_id[:12]} to {self._name}"
         if not (
-            links.inside(container, what, ready)
-            and links.inside(self.namespace, what, lambda r: links.index_of(r, port))
+            links.run_in_namespace(container, what, ready)
+            and links.run_in_namespace(self.namespace, what, lambda r: links.index_of(r, port))
         ):
-            links.inside(container, what, lambda route: links.delete_link(route, attachment.interface))
-            links.inside(self.namespace, what, connect)
-        links.inside(container, what, settle)
+            links.run_in_namespace(container, what, lambda route: links.delete_link(route, attachment.interface))
+            links.run_in_namespace(self.namespace, what, connect)
+        links.run_in_namespace(container, what, settle)
 
-    def fit(self, container: Namespace, container_id: str, interface: str) -> None:
+    def set_container_mtu(self, container: Namespace, container_id: str, interface: str) -> None:
         """Give an interface of an earlier life or an earlier underlay the MTU of now; its connections go on."""
         port = port_name(container_id, interface)
         if port not in self._fitted:
             what = f"set the MTU of container {container_id[:12]} on {self._name}"
-            links.inside(self.namespace, what, lambda route: links.ensure_mtu(route, port, self._mtu))
-            links.inside(container, what, lambda route: links.ensure_mtu(route, interface, self._mtu))
+            links.run_in_namespace(self.namespace, what, lambda route: links.ensure_mtu(route, port, self._mtu))
+            links.run_in_namespace(container, what, lambda route: links.ensure_mtu(route, interface, self._mtu))
             self._fitted.add(port)
 
     def detach(self, container_id: str, interface: str) -> None:
         port = port_name(container_id, interface)
         self._fitted.discard(port)
-        links.inside(self.namespace, f"detach from {self._name}", lambda route: links.delete_link(route, port))
+        links.run_in_namespace(
+            self.namespace, f"detach from {self._name}", lambda route: links.delete_link(route, port)
+        )
 
     def close(self) -> None:
         self.namespace.close()
@@ -131,7 +137,7 @@ class Overlay:
     def remove(self) -> None:
         """Devices first: the kernel reaps namespaces late, and the VXLAN id must be free at once."""
         try:
-            links.inside(self.namespace, f"remove {self._name}", links.delete_all_links)
+            links.run_in_namespace(self.namespace, f"remove {self._name}", links.delete_all_links)
         finally:
             self.namespace.close()
             netns.remove(self._path)
@@ -146,25 +152,27 @@ class Overlay:
         gateway = f"{network.gateway}/{prefix}" if network.gateway and prefix else ""
 
         def bridge(route: Any) -> int:
-            links.loopback_up(route)
-            links.quiet_ipv6()
+            links.set_loopback_up(route)
+            links.disable_ipv6()
             links.ensure_bridge(route, BRIDGE, self._mtu, gateway)
-            return links.index_of(route, TUNNEL)
+            return links.index_of(route, VXLAN_DEVICE)
 
         def join(route: Any) -> dict[str, str]:
-            self._tunnel = links.index_of(route, TUNNEL)
+            self._tunnel = links.index_of(route, VXLAN_DEVICE)
             links.join_bridge(route, self._tunnel, links.index_of(route, BRIDGE))
             return self._read_entries(route)
 
-        found = links.inside(self.namespace, f"make the bridge of {self._name}", bridge)
-        if found and not links.inside(self.namespace, f"read the tunnel of {self._name}", self._tunnel_fits):
-            links.inside(
-                self.namespace, f"replace the tunnel of {self._name}", lambda route: links.delete_link(route, TUNNEL)
+        found = links.run_in_namespace(self.namespace, f"make the bridge of {self._name}", bridge)
+        if found and not links.run_in_namespace(self.namespace, f"read the tunnel of {self._name}", self._tunnel_fits):
+            links.run_in_namespace(
+                self.namespace,
+                f"replace the tunnel of {self._name}",
+                lambda route: links.delete_link(route, VXLAN_DEVICE),
             )
             found = 0
         if not found:
             self._add_tunnel()
-        self.held = links.inside(self.namespace, f"join the tunnel of {self._name}", join)
+        self.programmed = links.run_in_namespace(self.namespace, f"join the tunnel of {self._name}", join)
         self._whole = True
 
     def _add_tunnel(self) -> None:
@@ -172,7 +180,9 @@ class Overlay:
 
         def add(route: Any) -> None:
             try:
-                links.add_vxlan(route, TUNNEL, self.namespace, vni=network.vni, local=self._host_address, mtu=self._mtu)
+                links.add_vxlan(
+                    route, VXLAN_DEVICE, self.namespace, vni=network.vni, local=self._host_address, mtu=self._mtu
+                )
             except NetlinkError as error:
                 if error.code != errno.EEXIST:
                     raise
@@ -180,10 +190,10 @@ class Overlay:
                     f"{self._name}: VXLAN id {network.vni} is in use on this host; another daemon or tool holds it"
                 ) from error
 
-        links.inside(self._host, f"make the VXLAN device of {self._name}", add)
+        links.run_in_namespace(self._host, f"make the VXLAN device of {self._name}", add)
 
     def _tunnel_fits(self, route: Any) -> bool:
-        link = route.get_links(links.index_of(route, TUNNEL))[0]
+        link = route.get_links(links.index_of(route, VXLAN_DEVICE))[0]
         data = link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA")
         return bool(
             data.get_attr("IFLA_VXLAN_ID") == self.network.vni

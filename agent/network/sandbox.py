@@ -12,11 +12,11 @@ from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
 from agent.dns.server import RESOLVER_ADDRESS, ResolverSockets, open_sockets
-from agent.network import balance, conntrack, links, netns
-from agent.network.conntrack import Keepers
+from agent.network import conntrack, links, netns, vip_lb
+from agent.network.conntrack import BackendTable
 from agent.network.model import Attachment
 from agent.network.netns import Namespace
-from agent.network.nft import Rules
+from agent.network.nftables import NftablesContext
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +31,14 @@ class Sandbox:
         self.sockets: ResolverSockets | None = None
         netns.create(path)
         self.namespace = Namespace(str(path))
-        self._rules: Rules | None = None
-        self._held: Keepers | None = None
-        self.sweep_due = False
+        self._rules: NftablesContext | None = None
+        self._held: BackendTable | None = None
+        self.conntrack_cleanup_due = False
         try:
             what = f"prepare the network of container {container_id[:12]}"
-            links.inside(self.namespace, what, links.loopback_up)
-            self.namespace.run(links.quiet_ipv6)
-            self._rules = Rules(self.namespace)
+            links.run_in_namespace(self.namespace, what, links.set_loopback_up)
+            self.namespace.run(links.disable_ipv6)
+            self._rules = NftablesContext(self.namespace)
             self.sockets = self.namespace.run(open_sockets)
         except BaseException:
             self.close()
@@ -48,30 +48,30 @@ class Sandbox:
     def subnets(self) -> tuple[IPv4Network, ...]:
         return tuple(IPv4Interface(item.address).network for item in self.attachments.values())
 
-    def balance(self, keepers: Keepers) -> None:
+    def update_backends(self, backends: BackendTable) -> None:
         """Bring the VIPs to the ready backends; connections to backends that are gone for good are swept later."""
         if self._rules is None or self.sockets is None:
             return
         held, self._held = self._held, None  # until the kernel has agreed nothing is certain
-        text = balance.nft_text(balance.plan(held.ready if held else {}, keepers.ready))
+        text = vip_lb.nft_commands(vip_lb.plan(held.ready if held else {}, backends.ready))
         if held is None:
-            text = balance.base_text(RESOLVER_ADDRESS, self.sockets.udp_port, self.sockets.tcp_port) + text
+            text = vip_lb.nft_base_commands(RESOLVER_ADDRESS, self.sockets.udp_port, self.sockets.tcp_port) + text
         if text:
             self._rules.run(text)
         if (
             held is None
-            or balance.loses_address(held.all, keepers.all)
-            or balance.loses_address(held.ready, keepers.ready)
+            or vip_lb.loses_backend(held.all, backends.all)
+            or vip_lb.loses_backend(held.ready, backends.ready)
         ):
-            self.sweep_due = True
-        self._held = keepers
+            self.conntrack_cleanup_due = True
+        self._held = backends
 
-    def sweep(self) -> None:
+    def delete_stale_connections(self) -> None:
         """End the connections to tasks that are gone, as `balance` found due."""
-        self.sweep_due = False
+        self.conntrack_cleanup_due = False
         subnets, keepers = self.subnets, self._held
         if subnets and keepers is not None:
-            ended = self.namespace.run(lambda: conntrack.sweep(subnets, keepers))
+            ended = self.namespace.run(lambda: conntrack.delete_stale_entries(subnets, keepers))
             if ended:
                 logger.debug("container %s: ended %d connections to tasks that are gone", self.container_id[:12], ended)
 
@@ -86,7 +86,7 @@ class Sandbox:
 
     def remove(self) -> None:
         try:
-            links.inside(
+            links.run_in_namespace(
                 self.namespace, f"remove the network of container {self.container_id[:12]}", links.delete_all_links
             )
         finally:

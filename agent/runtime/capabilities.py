@@ -34,12 +34,12 @@ PERFMON BPF CHECKPOINT_RESTORE
 ALL = tuple(f"CAP_{name}" for name in _NAMES.split())
 
 
-def allowed(add: Sequence[str], drop: Sequence[str], *, privileged: bool, last: int) -> tuple[str, ...]:
+def bounding_set(add: Sequence[str], drop: Sequence[str], *, privileged: bool, last: int) -> tuple[str, ...]:
     """The bounding set, in the kernel's order; `last` is the highest capability this kernel knows."""
     known = ALL[: last + 1]
     if privileged:
         return known
-    added, dropped = _normal(add), _normal(drop)
+    added, dropped = _normalize(add), _normalize(drop)
     chosen = set(known) if "ALL" in added else set(DEFAULT)
     if "ALL" in dropped:
         chosen = set(known) if "ALL" in added else set()
@@ -48,7 +48,7 @@ def allowed(add: Sequence[str], drop: Sequence[str], *, privileged: bool, last: 
     return tuple(cap for cap in known if cap in chosen)
 
 
-def _normal(names: Sequence[str]) -> set[str]:
+def _normalize(names: Sequence[str]) -> set[str]:
     found = set()
     for name in names:
         upper = name.upper()

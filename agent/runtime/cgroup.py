@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.container.model import Resources, Stats
+from agent.container.model import ContainerStats, ResourceLimits
 from agent.runtime import mounts
 from covey.errors import UnsupportedError
 
@@ -24,43 +24,43 @@ _NO_LIMIT = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
-class CgroupHost:
+class CgroupLayout:
     """`trees` maps each controller to the folder its hierarchy is mounted at; on v2 all map to one."""
 
     version: int
-    trees: Mapping[str, Path]
+    hierarchies: Mapping[str, Path]
     swap: bool
 
     @property
-    def roots(self) -> list[Path]:
-        return list(dict.fromkeys(self.trees.values()))
+    def mount_points(self) -> list[Path]:
+        return list(dict.fromkeys(self.hierarchies.values()))
 
 
-def detect(points: Iterable[mounts.MountPoint] | None = None) -> CgroupHost:
+def detect(points: Iterable[mounts.MountPoint] | None = None) -> CgroupLayout:
     """What is mounted on this host (in this mount namespace)."""
     trees: dict[str, Path] = {}
     unified: Path | None = None
-    for point in mounts.mounted() if points is None else points:
+    for point in mounts.list_mounts() if points is None else points:
         if not Path(point.target).is_relative_to(_ROOT):
             continue
-        if point.kind == "cgroup":
+        if point.fs_type == "cgroup":
             for name in point.options.split(","):
                 if name not in {"rw", "ro"} and not name.startswith("release_agent"):
                     trees[name.removeprefix("name=")] = Path(point.target)
-        elif point.kind == "cgroup2":
+        elif point.fs_type == "cgroup2":
             unified = Path(point.target)
     if trees:
         memory = trees.get("memory")
         if unified is not None:
             trees["unified"] = unified
-        return CgroupHost(1, trees, memory is not None and (memory / "memory.memsw.limit_in_bytes").exists())
+        return CgroupLayout(1, trees, memory is not None and (memory / "memory.memsw.limit_in_bytes").exists())
     if unified is None:
         raise UnsupportedError(f"no cgroups are mounted at {_ROOT}: containers need them, mount cgroup2 there")
     controllers = (unified / "cgroup.controllers").read_text().split()
-    return CgroupHost(2, {**dict.fromkeys(controllers, unified), "freezer": unified, "devices": unified}, swap=True)
+    return CgroupLayout(2, {**dict.fromkeys(controllers, unified), "freezer": unified, "devices": unified}, swap=True)
 
 
-def missing_controllers(resources: Resources, host: CgroupHost) -> list[str]:
+def missing_controllers(resources: ResourceLimits, host: CgroupLayout) -> list[str]:
     """The controllers that the limits need and the host lacks; pure."""
     needs = {
         "memory": resources.memory_bytes or resources.memory_reservation_bytes or resources.memory_swap_bytes,
@@ -68,10 +68,10 @@ def missing_controllers(resources: Resources, host: CgroupHost) -> list[str]:
         "cpuset": resources.cpuset_cpus or resources.cpuset_mems,
         "pids": resources.pids_limit > 0,
     }
-    return [name for name, needed in needs.items() if needed and name not in host.trees]
+    return [name for name, needed in needs.items() if needed and name not in host.hierarchies]
 
 
-def require(resources: Resources, host: CgroupHost) -> None:
+def require_controllers(resources: ResourceLimits, host: CgroupLayout) -> None:
     missing = missing_controllers(resources, host)
     if missing:
         raise UnsupportedError(
@@ -79,9 +79,9 @@ def require(resources: Resources, host: CgroupHost) -> None:
         )
 
 
-def processes(host: CgroupHost, path: str) -> list[int]:
+def processes(host: CgroupLayout, path: str) -> list[int]:
     """The processes of the group, as this namespace numbers them; processes of its children included."""
-    tree = _tree(host, "pids", "memory", "cpu")
+    tree = _hierarchy(host, "pids", "memory", "cpu")
     found: set[int] = set()
     folder = tree / path.lstrip("/")
     for current, _, _ in os.walk(folder):
@@ -90,54 +90,54 @@ def processes(host: CgroupHost, path: str) -> list[int]:
     return sorted(found - {0})
 
 
-def read_stats(host: CgroupHost, path: str, now_ns: int) -> Stats:
+def read_stats(host: CgroupLayout, path: str, now_ns: int) -> ContainerStats:
     """One reading; figures of a controller that is missing are 0."""
     inner = path.lstrip("/")
     values = _read_v2(host, inner) if host.version == 2 else _read_v1(host, inner)
     online = os.cpu_count() or 1
-    return Stats(read_ns=now_ns, system_cpu_ns=_system_cpu_ns(), online_cpus=online, **values)  # type: ignore[arg-type]
+    return ContainerStats(read_ns=now_ns, system_cpu_ns=_system_cpu_ns(), online_cpus=online, **values)  # type: ignore[arg-type]
 
 
-def remove(host: CgroupHost, path: str) -> None:
+def remove(host: CgroupLayout, path: str) -> None:
     """Remove the group and those below it in every hierarchy; groups with living processes stay."""
-    for root in host.roots:
+    for root in host.mount_points:
         folder = root / path.lstrip("/")
         for current, _, _ in os.walk(folder, topdown=False):
             with contextlib.suppress(OSError):
                 Path(current).rmdir()
 
 
-def kill_all(host: CgroupHost, path: str) -> None:
+def kill_all(host: CgroupLayout, path: str) -> None:
     """SIGKILL every process of the group, thawing it first."""
     with contextlib.suppress(OSError):
         if host.version == 2:
-            (_tree(host) / path.lstrip("/") / "cgroup.freeze").write_text("0")
+            (_hierarchy(host) / path.lstrip("/") / "cgroup.freeze").write_text("0")
         else:
-            (host.trees["freezer"] / path.lstrip("/") / "freezer.state").write_text("THAWED")
+            (host.hierarchies["freezer"] / path.lstrip("/") / "freezer.state").write_text("THAWED")
     for pid in processes(host, path):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
-def children(host: CgroupHost, path: str) -> set[str]:
+def children(host: CgroupLayout, path: str) -> set[str]:
     """Names of the groups right below `path`, in any hierarchy."""
     names: set[str] = set()
-    for root in host.roots:
+    for root in host.mount_points:
         with contextlib.suppress(OSError):
             names.update(e.name for e in os.scandir(root / path.lstrip("/")) if e.is_dir())
     return names
 
 
-def _tree(host: CgroupHost, *wanted: str) -> Path:
+def _hierarchy(host: CgroupLayout, *wanted: str) -> Path:
     for name in wanted:
-        if name in host.trees:
-            return host.trees[name]
-    return host.roots[0]
+        if name in host.hierarchies:
+            return host.hierarchies[name]
+    return host.mount_points[0]
 
 
-def _read_v1(host: CgroupHost, inner: str) -> dict[str, object]:
+def _read_v1(host: CgroupLayout, inner: str) -> dict[str, object]:
     def folder(controller: str) -> Path:
-        return host.trees.get(controller, Path("/nonexistent")) / inner
+        return host.hierarchies.get(controller, Path("/nonexistent")) / inner
 
     cpu, memory, pids = folder("cpuacct"), folder("memory"), folder("pids")
     usage = _pairs(cpu / "cpuacct.stat")
@@ -157,8 +157,8 @@ def _read_v1(host: CgroupHost, inner: str) -> dict[str, object]:
     }
 
 
-def _read_v2(host: CgroupHost, inner: str) -> dict[str, object]:
-    folder = host.roots[0] / inner
+def _read_v2(host: CgroupLayout, inner: str) -> dict[str, object]:
+    folder = host.mount_points[0] / inner
     cpu = _pairs(folder / "cpu.stat")
     return {
         "cpu_total_ns": cpu.get("usage_usec", 0) * 1000,

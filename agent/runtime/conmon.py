@@ -25,7 +25,7 @@ _LINE_LIMIT = 64 << 10
 CREATE_TIMEOUT_SECONDS = 60.0
 
 
-class RuntimeRefusedError(CoveyError):
+class OciRuntimeError(CoveyError):
     """The OCI runtime could not make the container or the exec; `exit_code` is what Docker reports for it (125 to
     127).
     """
@@ -41,15 +41,15 @@ class RuntimeRefusedError(CoveyError):
             self.exit_code = 128
 
 
-class Monitor(NamedTuple):
+class Conmon(NamedTuple):
     """How to call conmon for everything on this host."""
 
     runtime: str
     runtime_root: Path
-    exits: Path
+    exit_dir: Path
     program: str = "conmon"
 
-    def arguments(self, container_id: str, name: str, bundle: Path, exits: Path) -> list[str]:
+    def arguments(self, container_id: str, name: str, bundle: Path, exit_dir: Path) -> list[str]:
         return [
             self.program,
             "--api-version=1",
@@ -61,13 +61,13 @@ class Monitor(NamedTuple):
             f"--bundle={bundle}",
             f"--container-pidfile={bundle}/pid",
             f"--conmon-pidfile={bundle}/conmon.pid",
-            f"--exit-dir={exits}",
+            f"--exit-dir={exit_dir}",
             "--full-attach",
             "--log-level=error",
         ]
 
 
-class SyncPipe:
+class ConmonPipes:
     """Our ends of conmon's start and sync pipes."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class SyncPipe:
         """The descriptors that conmon gets: sync, start."""
         return self._sync_child, self._start_child
 
-    def go(self) -> None:
+    def release(self) -> None:
         """Let conmon take its next step."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._start, b"\0")
@@ -92,14 +92,14 @@ class SyncPipe:
                 os.close(fd)
         self._sync_child = self._start_child = -1
 
-    async def answer(self, timeout_seconds: float | None) -> tuple[int, str]:
+    async def read_reply(self, timeout_seconds: float | None) -> tuple[int, str]:
         """The next line: its number and message. EOFError when conmon went away without one."""
         line = await self._line(timeout_seconds)
         try:
             answer = json.loads(line)
             return int(answer["data"]), str(answer.get("message", ""))
         except (ValueError, KeyError, TypeError):
-            raise RuntimeRefusedError(f"conmon answered {line!r}") from None
+            raise OciRuntimeError(f"conmon answered {line!r}") from None
 
     def close(self) -> None:
         self.close_children()
@@ -119,7 +119,7 @@ class SyncPipe:
                             raise EOFError("conmon ended without an answer")
                         self._buffer += data
                         if len(self._buffer) > _LINE_LIMIT:
-                            raise RuntimeRefusedError("conmon's answer is over 64 KiB")
+                            raise OciRuntimeError("conmon's answer is over 64 KiB")
         except TimeoutError:
             raise DeadlineError(f"conmon gave no answer within {timeout_seconds:g} s") from None
         line, _, self._buffer = self._buffer.partition(b"\n")
@@ -141,7 +141,7 @@ async def _readable(fd: int) -> None:
         loop.remove_reader(fd)
 
 
-async def launch(arguments: Sequence[str], pipe: SyncPipe, bundle: Path, *, attach: bool = False) -> None:
+async def launch(arguments: Sequence[str], pipe: ConmonPipes, bundle: Path, *, attach: bool = False) -> None:
     """Start conmon (it leaves us for a life of its own) with the first byte already on its start pipe.
 
     It runs in the bundle: on an out-of-memory kill it leaves a file called ``oom`` where it stands.
@@ -150,7 +150,7 @@ async def launch(arguments: Sequence[str], pipe: SyncPipe, bundle: Path, *, atta
     environment = {**_PATH, "_OCI_SYNCPIPE": str(sync), "_OCI_STARTPIPE": str(start)}
     if attach:
         environment["_OCI_ATTACHPIPE"] = str(sync)
-    pipe.go()
+    pipe.release()
     try:
         finished = await process.run(
             arguments,
@@ -162,11 +162,11 @@ async def launch(arguments: Sequence[str], pipe: SyncPipe, bundle: Path, *, atta
     finally:
         pipe.close_children()
     if finished.code != 0:
-        raise RuntimeRefusedError(f"conmon: {finished.message}")
+        raise OciRuntimeError(f"conmon: {finished.error_message}")
 
 
 async def create(
-    monitor: Monitor,
+    monitor: Conmon,
     container_id: str,
     name: str,
     bundle: Path,
@@ -182,7 +182,7 @@ async def create(
     Raises RuntimeRefusedError with the runtime's own words.
     """
     arguments = [
-        *monitor.arguments(container_id, name, bundle, monitor.exits),
+        *monitor.arguments(container_id, name, bundle, monitor.exit_dir),
         f"--persist-dir={bundle}",
         f"--log-path=k8s-file:{log_path}",
         f"--log-size-max={log_max_bytes}",
@@ -190,21 +190,21 @@ async def create(
         *(["--stdin"] if stdin else []),
         *(["--leave-stdin-open"] if leave_stdin_open else []),
     ]
-    pipe = SyncPipe()
+    pipe = ConmonPipes()
     try:
         await launch(arguments, pipe, bundle)
         try:
-            pid, message = await pipe.answer(CREATE_TIMEOUT_SECONDS)
+            pid, message = await pipe.read_reply(CREATE_TIMEOUT_SECONDS)
         except EOFError as error:
-            raise RuntimeRefusedError(str(error)) from None
+            raise OciRuntimeError(str(error)) from None
     finally:
         pipe.close()
     if pid < 0:
-        raise RuntimeRefusedError(clean(message))
+        raise OciRuntimeError(clean_message(message))
     return pid
 
 
-def clean(message: str) -> str:
+def clean_message(message: str) -> str:
     """The runtime's complaint without its log decoration."""
     text = " ".join(message.split())
     if 'msg="' in text:

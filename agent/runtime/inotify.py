@@ -31,7 +31,7 @@ Callback = Callable[[str], None]
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Watch:
+class InotifyWatch:
     """One registration; `cancel` ends it."""
 
     def __init__(self, owner: Inotify, wd: int, callback: Callback) -> None:
@@ -52,17 +52,17 @@ class Inotify:
             code = ctypes.get_errno()
             raise OSError(code, f"inotify is not available ({os.strerror(code)}); raise fs.inotify.max_user_instances")
         self._fd = fd
-        self._watches: dict[int, list[Watch]] = {}
+        self._watches: dict[int, list[InotifyWatch]] = {}
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(fd, self._read)
 
-    def watch(self, path: os.PathLike[str] | str, mask: int, callback: Callback) -> Watch:
+    def watch(self, path: os.PathLike[str] | str, mask: int, callback: Callback) -> InotifyWatch:
         """Call `callback(name)` on each change: `name` is the entry of a watched folder, "" for a watched file."""
         wd = _libc.inotify_add_watch(self._fd, os.fsencode(path), ctypes.c_uint32(mask | _IN_MASK_ADD))
         if wd < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), os.fspath(path))
-        watch = Watch(self, wd, callback)
+        watch = InotifyWatch(self, wd, callback)
         self._watches.setdefault(wd, []).append(watch)
         return watch
 
@@ -73,7 +73,7 @@ class Inotify:
             self._fd = -1
         self._watches.clear()
 
-    def _cancel(self, wd: int, watch: Watch) -> None:
+    def _cancel(self, wd: int, watch: InotifyWatch) -> None:
         watches = self._watches.get(wd, [])
         if watch in watches:
             watches.remove(watch)
@@ -99,6 +99,6 @@ class Inotify:
                 self._call(list(self._watches.get(wd, ())), name)
 
     @staticmethod
-    def _call(watches: list[Watch], name: str) -> None:
+    def _call(watches: list[InotifyWatch], name: str) -> None:
         for watch in watches:
             watch.callback(name)

@@ -24,19 +24,19 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 class MountPoint(NamedTuple):
     target: str
-    kind: str
+    fs_type: str
     source: str
     options: str
     root: str
 
 
-def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
+def mount(source: str, target: str, fs_type: str, flags: int = 0, data: str = "") -> None:
     code = _libc.mount(
-        os.fsencode(source), os.fsencode(target), os.fsencode(kind), ctypes.c_ulong(flags), os.fsencode(data)
+        os.fsencode(source), os.fsencode(target), os.fsencode(fs_type), ctypes.c_ulong(flags), os.fsencode(data)
     )
     if code != 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"cannot mount {kind or source} at {target}: {os.strerror(number)}")
+        raise OSError(number, f"cannot mount {fs_type or source} at {target}: {os.strerror(number)}")
 
 
 def unmount(target: str) -> None:
@@ -57,14 +57,14 @@ def parse_mountinfo(text: str) -> list[MountPoint]:
     return points
 
 
-def mounted() -> list[MountPoint]:
+def list_mounts() -> list[MountPoint]:
     return parse_mountinfo(Path("/proc/self/mountinfo").read_text())
 
 
-def mounted_under(folder: Path) -> list[str]:
+def mount_points_below(folder: Path) -> list[str]:
     """Mount points below the folder, the youngest first."""
     prefix = f"{folder}/"
-    return [point.target for point in reversed(mounted()) if point.target.startswith(prefix)]
+    return [point.target for point in reversed(list_mounts()) if point.target.startswith(prefix)]
 
 
 def _unescape(text: str) -> str:

@@ -22,13 +22,13 @@ _OUTPUT_LIMIT = 64 << 10
 _STAT_START_FIELD = 19
 
 
-class Finished(NamedTuple):
+class ProcessResult(NamedTuple):
     code: int
     output: bytes
     errors: bytes
 
     @property
-    def message(self) -> str:
+    def error_message(self) -> str:
         """The last line the program complained with."""
         lines = self.errors.decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"exit code {self.code}"
@@ -67,7 +67,7 @@ async def run(
     environment: dict[str, str] | None = None,
     stdin: bytes = b"",
     folder: Path = Path("/"),
-) -> Finished:
+) -> ProcessResult:
     """Run a program to its end, in ``folder``; its output is kept up to 64 KiB. Past the deadline it is killed and
     DeadlineError raised.
     """
@@ -97,7 +97,7 @@ async def run(
                 process.kill()
                 process.wait()
             os.close(pidfd)
-        return Finished(process.returncode, os.pread(out, _OUTPUT_LIMIT, 0), os.pread(err, _OUTPUT_LIMIT, 0))
+        return ProcessResult(process.returncode, os.pread(out, _OUTPUT_LIMIT, 0), os.pread(err, _OUTPUT_LIMIT, 0))
     finally:
         for fd in (out, err, inp):
             os.close(fd)

@@ -14,7 +14,7 @@ from agent.runtime import conmon, process
 _TIMEOUT_SECONDS = 60.0
 
 
-class Runtime(NamedTuple):
+class OciRuntime(NamedTuple):
     """A runtime program and the folder where it keeps its state."""
 
     program: str
@@ -40,11 +40,11 @@ class Runtime(NamedTuple):
         """Change limits of a running container; `resources` is the OCI section."""
         await self._call("update", "--resources=-", container_id, stdin=json.dumps(resources).encode())
 
-    def known(self) -> list[str]:
+    def container_ids(self) -> list[str]:
         """Ids that the runtime has state of."""
         return sorted(p.name for p in self.root.iterdir()) if self.root.is_dir() else []
 
-    def waits_for_start(self, container_id: str) -> bool:
+    def is_created(self, container_id: str) -> bool:
         """Created but never started: its process still blocks on the runtime's fifo."""
         return (self.root / container_id / "exec.fifo").exists()
 
@@ -53,4 +53,4 @@ class Runtime(NamedTuple):
             [self.program, f"--root={self.root}", verb, *arguments], timeout_seconds=_TIMEOUT_SECONDS, stdin=stdin
         )
         if finished.code != 0:
-            raise conmon.RuntimeRefusedError(conmon.clean(finished.message))
+            raise conmon.OciRuntimeError(conmon.clean_message(finished.error_message))

@@ -14,7 +14,7 @@ from covey.errors import InvalidArgumentError
 _MAX_ID = (1 << 31) - 1
 
 
-class User(NamedTuple):
+class ProcessUser(NamedTuple):
     uid: int
     gid: int
     groups: tuple[int, ...]
@@ -27,7 +27,7 @@ class _Group(NamedTuple):
     members: tuple[str, ...]
 
 
-def resolve(user: str, extra_groups: Sequence[str], passwd: str, group: str) -> User:
+def resolve_user(user: str, extra_groups: Sequence[str], passwd: str, group: str) -> ProcessUser:
     """The ids to run with; supplementary groups come from the image unless the user string names a group."""
     user_part, colon, group_part = user.partition(":")
     groups = _groups(group)
@@ -38,7 +38,7 @@ def resolve(user: str, extra_groups: Sequence[str], passwd: str, group: str) -> 
     else:
         members = [g.gid for g in groups if name and name in g.members]
     more = [_gid(g, groups) for g in extra_groups]
-    return User(uid, gid, tuple(dict.fromkeys([gid, *members, *more])), home)
+    return ProcessUser(uid, gid, tuple(dict.fromkeys([gid, *members, *more])), home)
 
 
 def _account(user: str, passwd: str) -> tuple[str, int, int, str]:

@@ -1,6 +1,6 @@
 """The agent's side of the one stream to the leader: assignments down, statuses and logs up."""
 
 from agent.session.ports import StatusUpdate, WorkerPort
-from agent.session.session import RemovedFromCluster, Session
+from agent.session.session import AgentSession, NodeRemovedError
 
-__all__ = ["RemovedFromCluster", "Session", "StatusUpdate", "WorkerPort"]
+__all__ = ["AgentSession", "NodeRemovedError", "StatusUpdate", "WorkerPort"]

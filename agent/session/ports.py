@@ -17,7 +17,7 @@ class StatusUpdate(Protocol):
     def status(self) -> TaskStatus: ...
 
 
-class LogOptions(Struct, frozen=True, kw_only=True):
+class TaskLogOptions(Struct, frozen=True, kw_only=True):
     """Which lines of a task's log; ``tail`` counts from the end, negative: all; times of 0 mean no bound."""
 
     stdout: bool = True
@@ -28,7 +28,7 @@ class LogOptions(Struct, frozen=True, kw_only=True):
     until_ns: int = 0
 
 
-class LogEntry(Protocol):
+class TaskLogEntry(Protocol):
     """One line, as ``agent.container.model.LogEntry``: ``stream`` is "stdout" or "stderr"."""
 
     @property
@@ -51,6 +51,6 @@ class WorkerPort(Protocol):
         """Every change of a task's status, the latest of each task; also those of before a restart that may not have been reported."""
         ...
 
-    def task_logs(self, task_id: str, options: LogOptions) -> AsyncIterator[LogEntry]:
+    def task_logs(self, task_id: str, options: TaskLogOptions) -> AsyncIterator[TaskLogEntry]:
         """Raises NotFoundError when this node has no such task."""
         ...

@@ -14,7 +14,7 @@ from grpc import aio
 
 from agent.identity import IdentityStore
 from agent.session.ports import WorkerPort
-from agent.session.reports import Reports
+from agent.session.status_queue import StatusQueue
 from agent.session.stream import SessionStream
 from covey.errors import CoveyError, PermissionDeniedError, first_cause
 from covey.grpc_errors import LEADER_METADATA
@@ -25,19 +25,19 @@ log = logging.getLogger(__name__)
 
 StateCallback = Callable[[dispatcher_pb2.SessionState], None]
 
-_OTHER_ROOT = (
+_UNTRUSTED_ROOT_MESSAGE = (
     "the managers' certificates are from a root that this node does not trust: the root was rotated after this node had been removed, "
     'or these are another cluster\'s managers; use "docker swarm leave --force" here and join again'
 )
-_FIRST_PAUSE_SECONDS = 0.1
-_LONGEST_PAUSE_SECONDS = 2.0
+_FIRST_BACKOFF_SECONDS = 0.1
+_MAX_BACKOFF_SECONDS = 2.0
 
 
-class RemovedFromCluster(PermissionDeniedError):  # noqa: N818 - what it says is not an error of this node
+class NodeRemovedError(PermissionDeniedError):
     """The leader says that this node is not of the cluster any more."""
 
 
-class Session:
+class AgentSession:
     """One an agent. ``managers`` are HOST:PORT of mTLS listeners to begin with; each SessionState brings the present ones.
     ``on_refused`` is told the leader's sentence when it does not take the node as it describes itself; the session tries again.
     """
@@ -57,33 +57,33 @@ class Session:
         self.managers = tuple(managers)
         self.connected = asyncio.Event()
         self._clock = clock
-        self._lost_at = clock()
-        self._told: tuple[str, ...] = ()
-        self._turn = False
+        self._disconnected_at = clock()
+        self._manager_hints: tuple[str, ...] = ()
+        self._use_hint = False
         self._identity = identity
         self._worker = worker
         self._describe = describe
         self._addr = addr
         self._on_state = on_state
         self._on_refused = on_refused
-        self._reports = Reports()
-        self._changed = asyncio.Event()
+        self._reports = StatusQueue()
+        self._description_changed = asyncio.Event()
 
     @property
-    def silent_seconds(self) -> float:
+    def disconnected_seconds(self) -> float:
         """How long no leader has taken this node up; 0 while one has."""
-        return 0.0 if self.connected.is_set() else self._clock() - self._lost_at
+        return 0.0 if self.connected.is_set() else self._clock() - self._disconnected_at
 
-    def describe_again(self) -> None:
+    def notify_description_changed(self) -> None:
         """What the node says of itself is something else now."""
-        self._changed.set()
+        self._description_changed.set()
 
-    def look_at(self, managers: Sequence[str]) -> None:
+    def add_managers(self, managers: Sequence[str]) -> None:
         """Managers are at these addresses too, until a leader says where they are; every other attempt is
         with one of them.
         """
         self.managers = tuple(dict.fromkeys((*managers, *self.managers)))
-        self._told = tuple(managers)
+        self._manager_hints = tuple(managers)
 
     async def run(self) -> None:
         """Until cancelled.
@@ -104,37 +104,37 @@ class Session:
         await asyncio.Event().wait()  # a worker that has no more to say does not end the session
 
     async def _follow_leader(self) -> None:
-        pause, hint = _FIRST_PAUSE_SECONDS, ""
+        pause, hint = _FIRST_BACKOFF_SECONDS, ""
         while True:
-            addr = hint or self._any_manager()
-            hint, was_up = await self._once(addr)
+            addr = hint or self._choose_manager()
+            hint, was_up = await self._run_stream(addr)
             if hint and hint != addr:
                 continue
-            pause = _FIRST_PAUSE_SECONDS if was_up else min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            pause = _FIRST_BACKOFF_SECONDS if was_up else min(pause * 2, _MAX_BACKOFF_SECONDS)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
-    def _any_manager(self) -> str:
-        self._turn = not self._turn
-        if self._told and self._turn:
-            return random.choice(self._told)  # noqa: S311 - spreads load
+    def _choose_manager(self) -> str:
+        self._use_hint = not self._use_hint
+        if self._manager_hints and self._use_hint:
+            return random.choice(self._manager_hints)  # noqa: S311 - spreads load
         return random.choice(self.managers) if self.managers else ""  # noqa: S311 - spreads load
 
-    async def _once(self, addr: str) -> tuple[str, bool]:
+    async def _run_stream(self, addr: str) -> tuple[str, bool]:
         """One stream to its end: the leader's address if the manager named it, and whether a session came about."""
-        stream = SessionStream(self._worker, self._reports, self._take_state, self._news)
+        stream = SessionStream(self._worker, self._reports, self._handle_state, self._wait_for_new_description)
         if not addr:
             log.warning("no manager is known; waiting for one")
             return "", False
         failure: BaseException | None = None
         try:
             async with self._identity.require().channel(addr) as channel:
-                self._changed.clear()
+                self._description_changed.clear()
                 await stream.run(channel, self._described(), self._addr)
         except* (aio.AioRpcError, CoveyError, TimeoutError, OSError, asyncio.InvalidStateError) as failures:
             failure = first_cause(failures)
         finally:
             if self.connected.is_set():
-                self._lost_at = self._clock()
+                self._disconnected_at = self._clock()
             self.connected.clear()
         if isinstance(failure, aio.AioRpcError):
             return self._leader_named(addr, failure), stream.established
@@ -142,29 +142,29 @@ class Session:
         return "", stream.established
 
     def _described(self) -> NodeDescription:
-        return replace(self._describe(), tls=self._identity.require().tls)
+        return replace(self._describe(), tls=self._identity.require().tls_info)
 
-    async def _news(self) -> NodeDescription:
+    async def _wait_for_new_description(self) -> NodeDescription:
         """Waits until the description has changed."""
-        await self._changed.wait()
-        self._changed.clear()
+        await self._description_changed.wait()
+        self._description_changed.clear()
         return self._described()
 
     def _leader_named(self, addr: str, failure: aio.AioRpcError) -> str:
         details = failure.details() or ""
         if failure.code().name == "PERMISSION_DENIED" and "removed from the cluster" in details:
-            raise RemovedFromCluster(details)
+            raise NodeRemovedError(details)
         log.info("session with %s ended: %s %s", addr, failure.code().name, details)
         if "CERTIFICATE_VERIFY_FAILED" in details and self._on_refused is not None:
-            self._on_refused(_OTHER_ROOT)
+            self._on_refused(_UNTRUSTED_ROOT_MESSAGE)
         if failure.code().name == "INVALID_ARGUMENT" and self._on_refused is not None:
             self._on_refused(details)
         return str(dict(failure.trailing_metadata() or ()).get(LEADER_METADATA, ""))
 
-    def _take_state(self, state: dispatcher_pb2.SessionState) -> None:
+    def _handle_state(self, state: dispatcher_pb2.SessionState) -> None:
         managers = tuple(manager.addr for manager in state.managers if manager.addr)
         if managers:
-            self.managers, self._told = managers, ()
+            self.managers, self._manager_hints = managers, ()
         self.connected.set()
         if self._on_state is not None:
             self._on_state(state)

@@ -9,10 +9,10 @@ from typing import Any
 
 from grpc import aio
 
-from agent.session.assembly import Assembly
-from agent.session.logs import LogPublisher
+from agent.session.assignment_assembler import AssignmentAssembler
+from agent.session.log_publisher import LogPublisher
 from agent.session.ports import WorkerPort
-from agent.session.reports import Reports
+from agent.session.status_queue import StatusQueue
 from covey import codec
 from covey.clock import SECOND
 from covey.errors import DeadlineError, UnavailableError
@@ -24,7 +24,7 @@ StateCallback = Callable[[dispatcher_pb2.SessionState], None]
 _HELLO_SECONDS = 5.0
 _WRITE_SECONDS = 5.0
 _ACK_SECONDS = 15.0
-_SILENT_PERIODS = 2.5
+_SILENCE_TIMEOUT_PERIODS = 2.5
 _DEFAULT_PERIOD_SECONDS = 1.0
 
 
@@ -34,20 +34,20 @@ class SessionStream:
     def __init__(
         self,
         worker: WorkerPort,
-        reports: Reports,
+        reports: StatusQueue,
         on_state: StateCallback,
-        news: Callable[[], Awaitable[NodeDescription]],
+        next_description: Callable[[], Awaitable[NodeDescription]],
     ) -> None:
         self.established = False
         self._worker = worker
         self._reports = reports
         self._on_state = on_state
-        self._news = news
-        self._assembly = Assembly()
+        self._next_description = next_description
+        self._assembly = AssignmentAssembler()
         self._period_seconds = _DEFAULT_PERIOD_SECONDS
         self._sequence = 0
         self._acknowledged = asyncio.Event()
-        self._writing = asyncio.Lock()
+        self._write_lock = asyncio.Lock()
         self._call: Any = None
 
     async def run(self, channel: aio.Channel, description: NodeDescription, addr: str) -> None:
@@ -60,23 +60,23 @@ class SessionStream:
             async with asyncio.timeout(_HELLO_SECONDS):
                 await self._write(dispatcher_pb2.AgentMessage(hello=hello))
                 first = await self._read()
-            self._take_first(first)
+            self._handle_first_message(first)
             async with asyncio.TaskGroup() as group:
                 publisher = LogPublisher(self._worker, stub, group)
-                group.create_task(self._beat())
-                group.create_task(self._report())
-                group.create_task(self._describe())
+                group.create_task(self._send_heartbeats())
+                group.create_task(self._send_statuses())
+                group.create_task(self._send_descriptions())
                 await self._receive(publisher)
         finally:
             self._call.cancel()
 
-    def _take_first(self, message: dispatcher_pb2.ManagerMessage) -> None:
+    def _handle_first_message(self, message: dispatcher_pb2.ManagerMessage) -> None:
         if message.WhichOneof("message") != "session":
             raise UnavailableError("the manager began the session with something else than its state")
         self.established = True
-        self._take_state(message.session)
+        self._handle_state(message.session)
 
-    def _take_state(self, state: dispatcher_pb2.SessionState) -> None:
+    def _handle_state(self, state: dispatcher_pb2.SessionState) -> None:
         if state.heartbeat_period_ns > 0:
             self._period_seconds = state.heartbeat_period_ns / SECOND
         self._on_state(state)
@@ -84,37 +84,37 @@ class SessionStream:
     async def _receive(self, publisher: LogPublisher) -> None:
         while True:
             try:
-                async with asyncio.timeout(self._period_seconds * _SILENT_PERIODS):
+                async with asyncio.timeout(self._period_seconds * _SILENCE_TIMEOUT_PERIODS):
                     message = await self._read()
             except TimeoutError:
                 raise DeadlineError("the manager fell silent") from None
             match message.WhichOneof("message"):
                 case "session":
-                    self._take_state(message.session)
+                    self._handle_state(message.session)
                 case "assignments":
-                    whole = self._assembly.take(message.assignments)
+                    whole = self._assembly.add_message(message.assignments)
                     if whole is not None:
                         await self._worker.apply(whole.changes, complete=whole.complete)
                 case "status_ack":
                     if message.status_ack.sequence == self._sequence:
                         self._acknowledged.set()
                 case "log_subscription":
-                    publisher.take(message.log_subscription)
+                    publisher.handle_subscription(message.log_subscription)
                 case _:
                     pass  # an answered heartbeat: that it came is all it says
 
-    async def _beat(self) -> None:
+    async def _send_heartbeats(self) -> None:
         while True:
             await self._write(dispatcher_pb2.AgentMessage(heartbeat=dispatcher_pb2.Heartbeat()))
             await asyncio.sleep(self._period_seconds)
 
-    async def _describe(self) -> None:
+    async def _send_descriptions(self) -> None:
         while True:
             message = dispatcher_pb2.AgentMessage()
-            codec.write(await self._news(), message.description)
+            codec.write(await self._next_description(), message.description)
             await self._write(message)
 
-    async def _report(self) -> None:
+    async def _send_statuses(self) -> None:
         while True:
             await self._reports.wait()
             sent = self._reports.batch()
@@ -129,7 +129,7 @@ class SessionStream:
                     await self._acknowledged.wait()
             except TimeoutError:
                 raise DeadlineError("the manager did not acknowledge statuses") from None
-            self._reports.settle(sent)
+            self._reports.acknowledge(sent)
 
     async def _read(self) -> dispatcher_pb2.ManagerMessage:
         message = await self._call.read()
@@ -138,7 +138,7 @@ class SessionStream:
         return message  # type: ignore[no-any-return]
 
     async def _write(self, message: dispatcher_pb2.AgentMessage) -> None:
-        async with self._writing, asyncio.timeout(_WRITE_SECONDS):
+        async with self._write_lock, asyncio.timeout(_WRITE_SECONDS):
             try:
                 await self._call.write(message)
             except asyncio.InvalidStateError:

@@ -21,14 +21,14 @@ VOLUME_LIMIT = 10_000
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
 
 
-class Volume(msgspec.Struct, frozen=True, kw_only=True):
+class LocalVolume(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     options: dict[str, str] = msgspec.field(default_factory=dict)
     created_at_ns: int = 0
 
     @property
-    def anonymous(self) -> bool:
+    def is_anonymous(self) -> bool:
         return ANONYMOUS_LABEL in self.labels
 
 
@@ -45,7 +45,7 @@ class VolumeStore:
         labels: dict[str, str] | None = None,
         options: dict[str, str] | None = None,
         now_ns: int = 0,
-    ) -> Volume:
+    ) -> LocalVolume:
         """Make it, or return the one of that name. No name makes an anonymous one. Mount options are refused by
         name.
         """
@@ -62,7 +62,7 @@ class VolumeStore:
         self._root.mkdir(mode=0o711, parents=True, exist_ok=True)
         if len(self.list()) >= VOLUME_LIMIT:
             raise ConflictError(f"this host has {VOLUME_LIMIT} volumes already: remove some")
-        volume = Volume(name=name, labels=labels, created_at_ns=now_ns)
+        volume = LocalVolume(name=name, labels=labels, created_at_ns=now_ns)
         building = self._root / f".new-{secrets.token_hex(8)}"
         (building / "_data").mkdir(parents=True)
         (building / "_data").chmod(0o755)
@@ -70,15 +70,15 @@ class VolumeStore:
         building.rename(self._root / name)
         return volume
 
-    def get(self, name: str) -> Volume:
+    def get(self, name: str) -> LocalVolume:
         if not _NAME.fullmatch(name):
             raise NotFoundError(f"get {name}: no such volume")
         try:
-            return msgspec.json.decode((self._root / name / "volume.json").read_bytes(), type=Volume)
+            return msgspec.json.decode((self._root / name / "volume.json").read_bytes(), type=LocalVolume)
         except FileNotFoundError:
             raise NotFoundError(f"get {name}: no such volume") from None
 
-    def list(self) -> list[Volume]:
+    def list(self) -> list[LocalVolume]:
         if not self._root.is_dir():
             return []
         return [self.get(p.name) for p in sorted(self._root.iterdir()) if not p.name.startswith(".")]
@@ -94,7 +94,7 @@ class VolumeStore:
         (self._root / volume.name).rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
-    def clean(self) -> None:
+    def remove_leftovers(self) -> None:
         """Delete what an interrupted create or remove left."""
         if self._root.is_dir():
             for path in self._root.glob(".*"):

@@ -1,6 +1,6 @@
 """Carries out what the task machine decided: namespaces, files and containers of one node's tasks.
 
-Each method can be repeated after a crash at any line of it. Called by ``agent.worker.controller``.
+Each method can be repeated after a crash at any line of it. Called by ``agent.worker.task_controller``.
 """
 
 import asyncio
@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from agent.container.model import Container, ContainerConfig, HealthStatus, NetworkAttachment, Status
-from agent.container.recovery import START_BROKEN
-from agent.secret.vault import Vault
-from agent.task.machine import Health, Life, Observation, Record
-from agent.task.translate import container_config, with_resolver
-from agent.worker.ports import Containers, Images, Networks
-from agent.worker.surroundings import Wiring, wiring
+from agent.container.model import Container, ContainerConfig, EndpointSettings, HealthStatus, RunStatus
+from agent.container.recovery import START_INTERRUPTED
+from agent.secret.store import SecretStore
+from agent.task.container_config import container_config, with_resolver
+from agent.task.state_machine import ContainerHealth, ContainerPhase, Observation, TaskRecord
+from agent.worker.network_config import InterfacePlan, plan_interfaces
+from agent.worker.ports import ContainersPort, ImagesPort, NetworksPort
 from covey.clock import Clock
 from covey.errors import NotFoundError
 from covey.objects import Network
@@ -25,30 +25,30 @@ from covey.states import TaskState
 
 log = logging.getLogger(__name__)
 
-BUSY_LIMIT = 8
+MAX_CONCURRENT_STARTS = 8
 _PREPARE_SECONDS = 120
 _START_SECONDS = 120
 _CLEAN_SECONDS = 60
 
 _replace = msgspec.structs.replace
 _HEALTH = {
-    HealthStatus.NONE: Health.NONE,
-    HealthStatus.STARTING: Health.STARTING,
-    HealthStatus.HEALTHY: Health.HEALTHY,
-    HealthStatus.UNHEALTHY: Health.UNHEALTHY,
+    HealthStatus.NONE: ContainerHealth.NONE,
+    HealthStatus.STARTING: ContainerHealth.STARTING,
+    HealthStatus.HEALTHY: ContainerHealth.HEALTHY,
+    HealthStatus.UNHEALTHY: ContainerHealth.UNHEALTHY,
 }
 
 
 class Executor:
-    """One per worker. At most ``BUSY_LIMIT`` tasks are prepared or started at a time, so that many do not slow each other down."""
+    """One per worker. At most ``MAX_CONCURRENT_STARTS`` tasks are prepared or started at a time, which keeps them fast."""
 
     def __init__(
         self,
         *,
-        containers: Containers,
-        images: Images,
-        networks: Networks,
-        vault: Vault,
+        containers: ContainersPort,
+        images: ImagesPort,
+        networks: NetworksPort,
+        vault: SecretStore,
         node: Callable[[], NodeFacts],
         clock: Clock,
     ) -> None:
@@ -58,21 +58,21 @@ class Executor:
         self._vault = vault
         self._node = node
         self._clock = clock
-        self._busy = asyncio.Semaphore(BUSY_LIMIT)
-        self.known_networks: Mapping[str, Network] = {}
-        self.synchronised = False
+        self._start_slots = asyncio.Semaphore(MAX_CONCURRENT_STARTS)
+        self.assigned_networks: Mapping[str, Network] = {}
+        self.has_complete_set = False
 
-    def observe(self, record: Record) -> Observation:
+    def observe(self, record: TaskRecord) -> Observation:
         """What is seen of a task now."""
         container = self.container(record)
         waits_for = ""
-        if record.status.state is TaskState.PREPARING and not self.synchronised:
-            waits_for = ", ".join(self._vault.missing(record.task))
+        if record.status.state is TaskState.PREPARING and not self.has_complete_set:
+            waits_for = ", ".join(self._vault.missing_for(record.task))
         if container is None:
             return Observation(waits_for=waits_for)
         state = container.state
         return Observation(
-            life=_life(container),
+            phase=_phase(container),
             exit_code=state.exit_code,
             pid=state.pid,
             oom_killed=state.oom_killed,
@@ -81,7 +81,7 @@ class Executor:
             waits_for=waits_for,
         )
 
-    def container(self, record: Record) -> Container | None:
+    def container(self, record: TaskRecord) -> Container | None:
         """The container of a task, if there is one."""
         if not record.container_id:
             return None
@@ -90,38 +90,38 @@ class Executor:
         except NotFoundError:
             return None
 
-    async def prepare(self, record: Record) -> None:
+    async def prepare(self, record: TaskRecord) -> None:
         """Make all that the task needs, so that starting it is quick. Raises CoveyError saying why it cannot be."""
-        async with self._busy, asyncio.timeout(_PREPARE_SECONDS):
-            await self._clear(record)
+        async with self._start_slots, asyncio.timeout(_PREPARE_SECONDS):
+            await self._remove_leftovers(record)
             config = self._config(record)
-            plan = wiring(record.task, self.known_networks)
-            files = self._vault.write(record.task)
+            plan = plan_interfaces(record.task, self.assigned_networks)
+            files = self._vault.write_task_files(record.task)
             config = _replace(config, secrets=files.secrets, configs=files.configs)
             if plan.on_host:
                 config = _replace(config, netns_path="host", hostname=record.task.spec.container.hostname)
             else:
-                config = await self._wire(config, plan)
+                config = await self._attach_networks(config, plan)
             await self._containers.create(config)
 
-    async def start(self, record: Record) -> None:
+    async def start(self, record: TaskRecord) -> None:
         """Start the prepared container. Raises CoveyError saying why it did not start."""
-        async with self._busy, asyncio.timeout(_START_SECONDS):
+        async with self._start_slots, asyncio.timeout(_START_SECONDS):
             await self._containers.start(record.container_id)
 
-    async def stop(self, record: Record) -> None:
+    async def stop(self, record: TaskRecord) -> None:
         """Stop the container with its own grace."""
         with contextlib.suppress(NotFoundError):
             await self._containers.stop(record.container_id)
 
-    async def release(self, record: Record) -> None:
+    async def release(self, record: TaskRecord) -> None:
         """Give back the namespace and the secrets of a task that has ended; its container stays for its logs."""
         async with asyncio.timeout(_CLEAN_SECONDS):
-            self._vault.remove(record.task.id)
+            self._vault.remove_task_files(record.task.id)
             if record.container_id:
                 await self._networks.destroy_sandbox(record.container_id)
 
-    async def remove(self, record: Record) -> None:
+    async def remove(self, record: TaskRecord) -> None:
         """Remove everything of the task from this node."""
         if record.container_id:
             async with asyncio.timeout(_CLEAN_SECONDS):
@@ -129,19 +129,19 @@ class Executor:
                     await self._containers.remove(record.container_id, force=True, volumes=True)
         await self.release(record)
 
-    async def adopt(self, record: Record) -> None:
+    async def adopt(self, record: TaskRecord) -> None:
         """After a restart: take over the network of a container that lives on or is still to start. One that ended needs none any more."""
         container = self.container(record)
-        if container is None or _life(container) is Life.EXITED:
+        if container is None or _phase(container) is ContainerPhase.EXITED:
             return
-        plan = wiring(record.task, self.known_networks)
+        plan = plan_interfaces(record.task, self.assigned_networks)
         if not plan.on_host:
             dns = record.task.spec.container.dns
             await self._networks.adopt(
                 record.container_id, plan.attachments, nameservers=dns.nameservers if dns else ()
             )
 
-    def _config(self, record: Record) -> ContainerConfig:
+    def _config(self, record: TaskRecord) -> ContainerConfig:
         spec = record.task.spec.container
         node = self._node()
         try:
@@ -152,15 +152,15 @@ class Executor:
             ) from None
         return container_config(record.task, image, node, record.container_id, self._clock())
 
-    async def _wire(self, config: ContainerConfig, plan: Wiring) -> ContainerConfig:
+    async def _attach_networks(self, config: ContainerConfig, plan: InterfacePlan) -> ContainerConfig:
         path = await self._networks.create_sandbox(config.id, nameservers=config.dns)
         attached = []
         for attachment in plan.attachments:
             await self._networks.attach(config.id, attachment)
             address, _, prefix = attachment.address.partition("/")
-            network = self.known_networks[attachment.network_id]
+            network = self.assigned_networks[attachment.network_id]
             attached.append(
-                NetworkAttachment(
+                EndpointSettings(
                     name=network.spec.annotations.name,
                     network_id=network.id,
                     ip=address,
@@ -169,24 +169,24 @@ class Executor:
                 )
             )
         if plan.egress:
-            address = await self._networks.attach_egress(config.id, plan.egress, isolated=plan.isolated)
+            address = await self._networks.attach_outbound(config.id, plan.egress, isolated=plan.isolated)
             ip, _, prefix = address.partition("/")
             attached.append(
-                NetworkAttachment(name="docker_gwbridge" if attached else "bridge", ip=ip, prefix=int(prefix or 32))
+                EndpointSettings(name="docker_gwbridge" if attached else "bridge", ip=ip, prefix=int(prefix or 32))
             )
         return _replace(with_resolver(config), netns_path=path, networks=tuple(attached))
 
-    async def _clear(self, record: Record) -> None:
+    async def _remove_leftovers(self, record: TaskRecord) -> None:
         """What an earlier attempt at this task left half-made."""
         with contextlib.suppress(NotFoundError):
             await self._containers.remove(record.container_id, force=True, volumes=True)
         await self._networks.destroy_sandbox(record.container_id)
 
 
-def _life(container: Container) -> Life:
+def _phase(container: Container) -> ContainerPhase:
     if container.state.running:
-        return Life.RUNNING
+        return ContainerPhase.RUNNING
     # a start that a dying daemon cut short says nothing of the container: it is tried again
-    if container.state.status is Status.CREATED and container.state.error in {"", START_BROKEN}:
-        return Life.CREATED
-    return Life.EXITED
+    if container.state.status is RunStatus.CREATED and container.state.error in {"", START_INTERRUPTED}:
+        return ContainerPhase.CREATED
+    return ContainerPhase.EXITED

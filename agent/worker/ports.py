@@ -10,7 +10,7 @@ from agent.image.model import Image
 from agent.network.model import Attachment, NetworkChanges, NetworkFailure
 
 
-class Containers(Protocol):
+class ContainersPort(Protocol):
     """The part of ``agent.container.api.Containers`` that tasks need."""
 
     async def create(self, config: ContainerConfig) -> Container: ...
@@ -33,19 +33,19 @@ class Containers(Protocol):
     ) -> AsyncIterator[LogEntry]: ...
 
 
-class Images(Protocol):
+class ImagesPort(Protocol):
     """Whoever knows the images of this host: ``agent.image.store.ImageStore``."""
 
     def get(self, name: str) -> Image: ...
 
 
-class Networks(Protocol):
+class NetworksPort(Protocol):
     """The part of ``agent.network.driver.NetworkDriver`` that tasks need."""
 
     async def apply(self, changes: NetworkChanges) -> tuple[NetworkFailure, ...]: ...
     async def create_sandbox(self, container_id: str, *, nameservers: Sequence[str] = ()) -> str: ...
     async def attach(self, container_id: str, attachment: Attachment) -> None: ...
-    async def attach_egress(self, container_id: str, interface: str, *, isolated: bool = True) -> str: ...
+    async def attach_outbound(self, container_id: str, interface: str, *, isolated: bool = True) -> str: ...
     async def destroy_sandbox(self, container_id: str) -> None: ...
     async def adopt(
         self, container_id: str, attachments: Sequence[Attachment], *, nameservers: Sequence[str] = ()

@@ -10,18 +10,18 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
+from agent.background_tasks import BackgroundTasks
 from agent.container.api import EventQueue
 from agent.container.model import LogEntry
-from agent.nursery import Nursery
-from agent.secret.vault import Vault
-from agent.session.ports import LogOptions
-from agent.task.machine import Record, first_status
-from agent.worker.controller import Controller
+from agent.secret.store import SecretStore
+from agent.session.ports import TaskLogOptions
+from agent.task.state_machine import TaskRecord, initial_status
+from agent.worker.database import WorkerDatabase
 from agent.worker.executor import Executor
-from agent.worker.ports import Containers, Images, Networks
-from agent.worker.records import Records
+from agent.worker.network_config import network_changes
+from agent.worker.ports import ContainersPort, ImagesPort, NetworksPort
 from agent.worker.reporter import Reporter
-from agent.worker.surroundings import network_changes
+from agent.worker.task_controller import TaskController
 from covey.clock import Clock, wall_clock
 from covey.errors import CoveyError, DeadlineError, LaggedError, NotFoundError
 from covey.ids import new_container_id
@@ -44,44 +44,44 @@ class Worker:
         state_dir: Path,
         run_dir: Path,
         *,
-        containers: Containers,
-        images: Images,
-        networks: Networks,
+        containers: ContainersPort,
+        images: ImagesPort,
+        networks: NetworksPort,
         node: Callable[[], NodeFacts],
         clock: Clock = wall_clock,
     ) -> None:
         self._containers = containers
         self._networks = networks
         self._clock = clock
-        self._records = Records(Path(state_dir) / "worker.db")
-        self._vault = Vault(run_dir)
+        self._records = WorkerDatabase(Path(state_dir) / "worker.db")
+        self._vault = SecretStore(run_dir)
         self._executor = Executor(
             containers=containers, images=images, networks=networks, vault=self._vault, node=node, clock=clock
         )
         self._reporter = Reporter()
-        self._controllers: dict[str, Controller] = {}
-        self._known_networks: dict[str, Network] = {}
-        self._nursery = Nursery("worker")
+        self._controllers: dict[str, TaskController] = {}
+        self._assigned_networks: dict[str, Network] = {}
+        self._nursery = BackgroundTasks("worker")
         self._applying = asyncio.Lock()
-        self._network_trouble = asyncio.Event()
+        self._network_retry_needed = asyncio.Event()
         self._task_gone = asyncio.Event()
 
     async def start(self) -> None:
         """Take up what an earlier life left: adopt containers, report what became of them, go on with the rest."""
         self._records.open()
         self._vault.open()
-        surroundings = self._records.surroundings()
-        self._learn_networks(surroundings, complete=True)
-        await self._tell_driver(surroundings, complete=False)
+        surroundings = self._records.network_objects()
+        self._update_assigned_networks(surroundings, complete=True)
+        await self._update_network_driver(surroundings, complete=False)
         records = self._records.tasks()
-        self._vault.sweep({record.task.id for record in records if not record.status.state.terminal})
+        self._vault.remove_orphaned_files({record.task.id for record in records if not record.status.state.terminal})
         await self._nursery.open()
         self._nursery.spawn(self._watch_containers(), "container events")
         self._nursery.spawn(self._retry_networks(), "network retries")
         for record in records:
             await self._adopt(record)
             self._reporter.report(record.task.id, record.status)
-            self._take_on(record)
+            self._start_controller(record)
 
     async def close(self) -> None:
         """Let go. Containers and the record of them stay."""
@@ -94,25 +94,25 @@ class Worker:
         """Every change of a task's status, the latest of each task; after a start, that of every task on record."""
         return self._reporter
 
-    def records(self) -> tuple[Record, ...]:
+    def records(self) -> tuple[TaskRecord, ...]:
         """What the worker knows of each of its tasks, by id."""
         return tuple(self._controllers[task_id].record for task_id in sorted(self._controllers))
 
     async def apply(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
         """Take over an assignment set, or a difference. Secrets and networks first, so that tasks find them."""
         async with self._applying:
-            self._hold_secrets(changes, complete=complete)
-            self._records.save_surroundings(changes, complete=complete)
-            self._learn_networks(changes, complete=complete)
-            await self._tell_driver(changes, complete=complete)
-            self._assign(changes, complete=complete)
-            if complete and not self._executor.synchronised:
-                self._executor.synchronised = True
-                await self._clean()
+            self._update_secrets(changes, complete=complete)
+            self._records.save_network_objects(changes, complete=complete)
+            self._update_assigned_networks(changes, complete=complete)
+            await self._update_network_driver(changes, complete=complete)
+            self._update_tasks(changes, complete=complete)
+            if complete and not self._executor.has_complete_set:
+                self._executor.has_complete_set = True
+                await self._remove_unassigned()
             for controller in self._controllers.values():
                 controller.wake()
 
-    async def drained(self) -> None:
+    async def wait_drained(self) -> None:
         """Wait until no task is left, after an empty complete set: containers are gone, records too.
 
         Raises:
@@ -126,17 +126,17 @@ class Worker:
         except TimeoutError:
             raise DeadlineError(f"{len(self._controllers)} tasks did not end within {DRAIN_SECONDS} s") from None
 
-    def task_logs(self, task_id: str, options: LogOptions) -> AsyncIterator[LogEntry]:
+    def task_logs(self, task_id: str, options: TaskLogOptions) -> AsyncIterator[LogEntry]:
         """The log of a task's container; of one that has none yet, when following, once it has. NotFoundError: no such task."""
         controller = self._controllers.get(task_id)
         if controller is None:
             raise NotFoundError(f"No such task on this node: {task_id}")
         return self._log(controller, options)
 
-    def _hold_secrets(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
+    def _update_secrets(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
         for change in changes:
             if isinstance(change.item, Secret | Config):
-                self._vault.hold(change.item)
+                self._vault.put(change.item)
             elif change.item is None and change.kind is AssignmentKind.SECRET:
                 self._vault.drop_secret(change.id)
             elif change.item is None and change.kind is AssignmentKind.CONFIG:
@@ -148,24 +148,24 @@ class Worker:
             }
             self._vault.keep_only(named[AssignmentKind.SECRET], named[AssignmentKind.CONFIG])
 
-    def _learn_networks(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
+    def _update_assigned_networks(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
         """What the executor asks for when it wires a container."""
         if complete:
-            self._known_networks.clear()
+            self._assigned_networks.clear()
         for change in changes:
             if isinstance(change.item, Network):
-                self._known_networks[change.id] = change.item
+                self._assigned_networks[change.id] = change.item
             elif change.kind is AssignmentKind.NETWORK:
-                self._known_networks.pop(change.id, None)
-        self._executor.known_networks = self._known_networks
+                self._assigned_networks.pop(change.id, None)
+        self._executor.assigned_networks = self._assigned_networks
 
-    async def _tell_driver(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
+    async def _update_network_driver(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
         wanted = network_changes(changes, complete=complete)
         for failure in await self._networks.apply(wanted):
             log.warning("network of %s: %s", failure.subject, failure.reason)
-            self._network_trouble.set()
+            self._network_retry_needed.set()
 
-    def _assign(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
+    def _update_tasks(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
         """Bring the records to what is assigned, in one transaction, then let the controllers look."""
         tasks = {change.id: change.item for change in changes if isinstance(change.item, Task)}
         gone = {change.id for change in changes if change.kind is AssignmentKind.TASK and change.item is None}
@@ -182,22 +182,22 @@ class Worker:
         new = [self._new_record(task) for task_id, task in tasks.items() if task_id not in self._controllers]
         self._records.save_all((*changed, *new))
         for record in new:
-            self._take_on(record)
+            self._start_controller(record)
 
-    def _new_record(self, task: Task) -> Record:
+    def _new_record(self, task: Task) -> TaskRecord:
         """A record for a task; a container that carries its id already (the records were lost) is taken over with it."""
         found = [container.id for container in self._containers.list() if container.config.task_id == task.id]
-        status = first_status(task, self._clock())
-        return Record(
+        status = initial_status(task, self._clock())
+        return TaskRecord(
             task=task, status=status, container_id=found[0] if found else new_container_id(), history=(status.state,)
         )
 
-    def _take_on(self, record: Record) -> None:
-        controller = Controller(record, self._executor, self._records.save, self._reporter.report, self._clock)
+    def _start_controller(self, record: TaskRecord) -> None:
+        controller = TaskController(record, self._executor, self._records.save, self._reporter.report, self._clock)
         self._controllers[record.task.id] = controller
-        self._nursery.spawn(self._look_after(controller), f"task {record.task.id}")
+        self._nursery.spawn(self._run_controller(controller), f"task {record.task.id}")
 
-    async def _look_after(self, controller: Controller) -> None:
+    async def _run_controller(self, controller: TaskController) -> None:
         await controller.run()
         task_id = controller.record.task.id
         self._records.delete(task_id)
@@ -206,7 +206,7 @@ class Worker:
             del self._controllers[task_id]
         self._task_gone.set()
 
-    async def _adopt(self, record: Record) -> None:
+    async def _adopt(self, record: TaskRecord) -> None:
         if record.status.state.terminal:
             return
         try:
@@ -214,7 +214,7 @@ class Worker:
         except CoveyError as error:
             log.warning("task %s: its network could not be taken over: %s", record.task.id, error)
 
-    async def _clean(self) -> None:
+    async def _remove_unassigned(self) -> None:
         """After the first complete set: what belongs to tasks that nobody names goes, containers first."""
         known = {controller.record.container_id for controller in self._controllers.values()}
         for container in self._containers.list():
@@ -233,12 +233,12 @@ class Worker:
                 for controller in self._controllers.values():
                     controller.wake()
                 try:
-                    await self._wake_by(events)
+                    await self._wake_controllers(events)
                 except LaggedError:
                     continue
                 return
 
-    async def _wake_by(self, events: EventQueue) -> None:
+    async def _wake_controllers(self, events: EventQueue) -> None:
         async for event in events:
             controller = self._controllers.get(event.container.task_id)
             if controller is not None:
@@ -247,12 +247,12 @@ class Worker:
     async def _retry_networks(self) -> None:
         """What the driver could not do it tries again with the next call; make one, if none comes by itself."""
         while True:
-            await self._network_trouble.wait()
+            await self._network_retry_needed.wait()
             await asyncio.sleep(NETWORK_RETRY_SECONDS)
-            self._network_trouble.clear()
-            await self._tell_driver((), complete=False)
+            self._network_retry_needed.clear()
+            await self._update_network_driver((), complete=False)
 
-    async def _log(self, controller: Controller, options: LogOptions) -> AsyncIterator[LogEntry]:
+    async def _log(self, controller: TaskController, options: TaskLogOptions) -> AsyncIterator[LogEntry]:
         record = controller.record
         if self._executor.container(record) is None and options.follow and not record.status.state.terminal:
             await self._wait_for_container(controller)
@@ -273,7 +273,7 @@ class Worker:
             async for entry in entries:
                 yield entry
 
-    async def _wait_for_container(self, controller: Controller) -> None:
+    async def _wait_for_container(self, controller: TaskController) -> None:
         """Until the task has a container or has ended without one."""
         with self._containers.subscribe() as events:
             while not controller.finished and controller.record.status.state < TaskState.READY:

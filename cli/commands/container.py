@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from cli import options, show
-from cli.client import segment
+from cli import options, output
+from cli.client import path_segment
 from cli.rows import container as rows
 
 
@@ -28,8 +28,8 @@ def ls(
         query["limit"] = limit
     found = options.client().get("/containers/json", query)
     table = rows.TABLE + ("\t{{.Size}}" if size else "")
-    listed = [rows.row(item, show.now_ns(), trunc=not no_trunc, sizes=size) for item in found]
-    show.rows(listed, rows.HEADERS, table, form, quiet=quiet)
+    listed = [rows.row(item, output.now_ns(), trunc=not no_trunc, sizes=size) for item in found]
+    output.print_rows(listed, rows.HEADERS, table, form, quiet=quiet)
 
 
 @click.command()
@@ -39,7 +39,9 @@ def ls(
 def inspect(containers: tuple[str, ...], form: str, size: bool) -> int:
     """Show containers in detail."""
     daemon = options.client()
-    return show.objects(containers, lambda ref: daemon.get(f"/containers/{segment(ref)}/json", {"size": size}), form)
+    return output.print_objects(
+        containers, lambda ref: daemon.get(f"/containers/{path_segment(ref)}/json", {"size": size}), form
+    )
 
 
 @click.command()
@@ -52,11 +54,13 @@ def inspect(containers: tuple[str, ...], form: str, size: bool) -> int:
 @click.option("--until", default="", help="Only what was written before a time.")
 def logs(container: str, **query: Any) -> None:
     """Show what a container wrote."""
-    from cli.terminal.logs import write_output
+    from cli.terminal.log_output import write_output
 
     daemon = options.client()
-    tty = bool(daemon.get(f"/containers/{segment(container)}/json")["Config"].get("Tty"))
-    chunks = daemon.chunks("GET", f"/containers/{segment(container)}/logs", {**query, "stdout": True, "stderr": True})
+    tty = bool(daemon.get(f"/containers/{path_segment(container)}/json")["Config"].get("Tty"))
+    chunks = daemon.chunks(
+        "GET", f"/containers/{path_segment(container)}/logs", {**query, "stdout": True, "stderr": True}
+    )
     write_output(chunks, framed=not tty)
 
 
@@ -68,5 +72,5 @@ def top(container: str, ps_options: tuple[str, ...]) -> None:
     from cli.format.table import align
 
     query = {"ps_args": " ".join(ps_options)}
-    found = options.client().get(f"/containers/{segment(container)}/top", query)
+    found = options.client().get(f"/containers/{path_segment(container)}/top", query)
     click.echo(align(["\t".join(row) for row in (found["Titles"], *found["Processes"])]), nl=False)

@@ -5,15 +5,15 @@ from typing import Any
 
 import click
 
-from cli import options, show
-from cli.client import segment
+from cli import options, output
+from cli.client import path_segment
 
 _CONTAINERS = click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
 
 
 def _post_each(containers: tuple[str, ...], verb: str, query: Mapping[str, Any] | None = None) -> int:
     daemon = options.client()
-    return show.each(containers, lambda ref: daemon.post(f"/containers/{segment(ref)}/{verb}", query))
+    return output.for_each(containers, lambda ref: daemon.post(f"/containers/{path_segment(ref)}/{verb}", query))
 
 
 def _stop_query(time: int | None, signal: str) -> dict[str, Any]:
@@ -74,9 +74,11 @@ def wait(containers: tuple[str, ...]) -> int:
     daemon = options.client()
 
     def code(ref: str) -> str:
-        return "\n".join(str(item["StatusCode"]) for item in daemon.lines("POST", f"/containers/{segment(ref)}/wait"))
+        return "\n".join(
+            str(item["StatusCode"]) for item in daemon.lines("POST", f"/containers/{path_segment(ref)}/wait")
+        )
 
-    return show.each(containers, code)
+    return output.for_each(containers, code)
 
 
 @click.command()
@@ -88,7 +90,7 @@ def rm(containers: tuple[str, ...], force: bool, volumes: bool, link: bool) -> i
     """Remove containers."""
     daemon = options.client()
     query = {"force": force, "v": volumes, "link": link}
-    return show.each(containers, lambda ref: daemon.delete(f"/containers/{segment(ref)}", query))
+    return output.for_each(containers, lambda ref: daemon.delete(f"/containers/{path_segment(ref)}", query))
 
 
 @click.command()
@@ -96,7 +98,7 @@ def rm(containers: tuple[str, ...], force: bool, volumes: bool, link: bool) -> i
 @click.argument("name")
 def rename(container: str, name: str) -> None:
     """Rename a container."""
-    options.client().post(f"/containers/{segment(container)}/rename", {"name": name})
+    options.client().post(f"/containers/{path_segment(container)}/rename", {"name": name})
 
 
 @click.command()
@@ -104,11 +106,11 @@ def rename(container: str, name: str) -> None:
 @click.option("--filter", "filters", multiple=True, help="Filter what is removed: KEY=VALUE.")
 def prune(force: bool, filters: tuple[str, ...]) -> None:
     """Remove all stopped containers."""
-    from cli.format.units import size
+    from cli.format.units import human_size
 
     if not force:
         click.confirm("This will remove all stopped containers. Continue?", abort=True)
     done = options.client().post("/containers/prune", {"filters": options.parse_filters(filters)})
     if done.get("ContainersDeleted"):
         click.echo("Deleted Containers:\n" + "\n".join(done["ContainersDeleted"]) + "\n")
-    click.echo(f"Total reclaimed space: {size(done.get('SpaceReclaimed', 0))}")
+    click.echo(f"Total reclaimed space: {human_size(done.get('SpaceReclaimed', 0))}")

@@ -24,10 +24,10 @@ def events(filters: tuple[str, ...], form: str, since: str, until: str) -> None:
         elif form == "json":
             click.echo(json.dumps(event, separators=(",", ":"), ensure_ascii=False))
         else:
-            click.echo(line(event))
+            click.echo(event_line(event))
 
 
-def line(event: dict[str, Any]) -> str:
+def event_line(event: dict[str, Any]) -> str:
     """``TIME TYPE ACTION ID (key=value, …)``."""
     from datetime import UTC, datetime
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from cli import options, show
-from cli.client import segment
+from cli import options, output
+from cli.client import path_segment
 from cli.rows import image as image_rows
 
 
@@ -32,8 +32,10 @@ def ls(
     images = options.client().get("/images/json", {"all": all_, "filters": wanted, "digests": digests})
     if digests and form.startswith("table ") and "{{.Digest}}" not in form:
         form += r"\t{{.Digest}}"
-    listed = image_rows.rows(images, show.now_ns(), trunc=not no_trunc, digests=digests)
-    show.rows(listed, image_rows.HEADERS, image_rows.DIGEST_TABLE if digests else image_rows.TABLE, form, quiet=quiet)
+    listed = image_rows.rows(images, output.now_ns(), trunc=not no_trunc, digests=digests)
+    output.print_rows(
+        listed, image_rows.HEADERS, image_rows.DIGEST_TABLE if digests else image_rows.TABLE, form, quiet=quiet
+    )
 
 
 @click.command("import")
@@ -52,7 +54,7 @@ def import_(source: str, name: str, changes: tuple[str, ...], message: str, plat
         "platform": platform,
     }
     with click.open_file(source, "rb") as file:
-        for item in options.client().lines("POST", "/images/create", query, stream=_pieces(file)):
+        for item in options.client().lines("POST", "/images/create", query, stream=_read_chunks(file)):
             if item.get("status"):
                 click.echo(item["status"])
 
@@ -67,7 +69,7 @@ def load(source: str, quiet: bool, platform: str) -> None:
         raise click.UsageError("requested load from stdin, but stdin is a terminal: give a file with -i")
     with click.open_file(source, "rb") as file:
         query = {"quiet": quiet, "platform": platform}
-        for item in options.client().lines("POST", "/images/load", query, stream=_pieces(file)):
+        for item in options.client().lines("POST", "/images/load", query, stream=_read_chunks(file)):
             if item.get("stream"):
                 click.echo(item["stream"], nl=False)
 
@@ -85,7 +87,7 @@ def save(images: tuple[str, ...], output: str | None, platform: str) -> None:
         for chunk in chunks:
             sys.stdout.buffer.write(chunk)
         return
-    _write_whole(Path(output), chunks)
+    _write_atomically(Path(output), chunks)
 
 
 @click.command()
@@ -94,7 +96,7 @@ def save(images: tuple[str, ...], output: str | None, platform: str) -> None:
 def inspect(images: tuple[str, ...], form: str) -> int:
     """Show images in detail."""
     daemon = options.client()
-    return show.objects(images, lambda ref: daemon.get(f"/images/{segment(ref)}/json"), form)
+    return output.print_objects(images, lambda ref: daemon.get(f"/images/{path_segment(ref)}/json"), form)
 
 
 @click.command()
@@ -105,7 +107,7 @@ def tag(source: str, target: str) -> None:
     repository, separator, label = target.rpartition(":")
     if not separator or "/" in label:
         repository, label = target, ""
-    options.client().post(f"/images/{segment(source)}/tag", {"repo": repository, "tag": label})
+    options.client().post(f"/images/{path_segment(source)}/tag", {"repo": repository, "tag": label})
 
 
 @click.command()
@@ -117,9 +119,9 @@ def rm(images: tuple[str, ...], force: bool, no_prune: bool) -> int:
     daemon = options.client()
 
     def remove(ref: str) -> str:
-        return _removed(daemon.delete(f"/images/{segment(ref)}", {"force": force, "noprune": no_prune}))
+        return _removed(daemon.delete(f"/images/{path_segment(ref)}", {"force": force, "noprune": no_prune}))
 
-    return show.each(images, remove)
+    return output.for_each(images, remove)
 
 
 @click.command()
@@ -130,9 +132,9 @@ def rm(images: tuple[str, ...], force: bool, no_prune: bool) -> int:
 @options.trunc_option
 def history(image: str, form: str, human: bool, quiet: bool, no_trunc: bool) -> None:
     """Show the steps that made an image."""
-    steps = options.client().get(f"/images/{segment(image)}/history")
-    listed = [image_rows.step(step, show.now_ns(), human=human, trunc=not no_trunc) for step in steps]
-    show.rows(listed, image_rows.STEP_HEADERS, image_rows.STEP_TABLE, form, quiet=quiet)
+    steps = options.client().get(f"/images/{path_segment(image)}/history")
+    listed = [image_rows.step(step, output.now_ns(), human=human, trunc=not no_trunc) for step in steps]
+    output.print_rows(listed, image_rows.STEP_HEADERS, image_rows.STEP_TABLE, form, quiet=quiet)
 
 
 @click.command()
@@ -143,7 +145,7 @@ def history(image: str, form: str, human: bool, quiet: bool, no_trunc: bool) -> 
 @click.option("--filter", "filters", multiple=True, help="Filter what is removed: KEY=VALUE.")
 def prune(all_: bool, force: bool, filters: tuple[str, ...]) -> None:
     """Remove unused images."""
-    from cli.format.units import size
+    from cli.format.units import human_size
 
     what = "without a container" if all_ else "without a name"
     if not force:
@@ -153,7 +155,7 @@ def prune(all_: bool, force: bool, filters: tuple[str, ...]) -> None:
     removed = _removed(done.get("ImagesDeleted") or [])
     if removed:
         click.echo(f"Deleted Images:\n{removed}\n")
-    click.echo(f"Total reclaimed space: {size(done.get('SpaceReclaimed', 0))}")
+    click.echo(f"Total reclaimed space: {human_size(done.get('SpaceReclaimed', 0))}")
 
 
 def _removed(items: list[dict[str, str]]) -> str:
@@ -162,12 +164,12 @@ def _removed(items: list[dict[str, str]]) -> str:
     )
 
 
-def _pieces(file: Any) -> Iterator[bytes]:
+def _read_chunks(file: Any) -> Iterator[bytes]:
     while data := file.read(1 << 20):
         yield data
 
 
-def _write_whole(path: Path, chunks: Iterator[bytes]) -> None:
+def _write_atomically(path: Path, chunks: Iterator[bytes]) -> None:
     """The file appears when all of it is there."""
     if path.exists() and not path.is_file():
         with path.open("wb") as device:

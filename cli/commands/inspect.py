@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from cli import options, show
-from cli.client import Client, DaemonError, segment
+from cli import options, output
+from cli.client import DaemonClient, DaemonError, path_segment
 
 KINDS = {
     "container": "/containers/{}/json",
@@ -18,7 +18,7 @@ KINDS = {
     "secret": "/secrets/{}",
     "config": "/configs/{}",
 }
-NOT_HERE = (404, 501, 503)  # missing, not offered, or no manager: another kind may still have it
+TRY_NEXT_KIND = (404, 501, 503)  # missing, not offered, or no manager: another kind may still have it
 
 
 @click.command()
@@ -30,14 +30,14 @@ def inspect(names: tuple[str, ...], form: str, size: bool, kind: str) -> int:
     """Show objects of any kind in detail."""
     daemon = options.client()
     kinds = [kind] if kind else list(KINDS)
-    return show.objects(names, lambda ref: _find(daemon, ref, kinds, size=size), form)
+    return output.print_objects(names, lambda ref: _find(daemon, ref, kinds, size=size), form)
 
 
-def _find(daemon: Client, ref: str, kinds: list[str], *, size: bool) -> Any:
+def _find(daemon: DaemonClient, ref: str, kinds: list[str], *, size: bool) -> Any:
     for kind in kinds:
         try:
-            return daemon.get(KINDS[kind].format(segment(ref)), {"size": size} if kind == "container" else None)
+            return daemon.get(KINDS[kind].format(path_segment(ref)), {"size": size} if kind == "container" else None)
         except DaemonError as error:
-            if error.status not in NOT_HERE:
+            if error.status not in TRY_NEXT_KIND:
                 raise
     raise DaemonError(404, f"No such {kinds[0] if len(kinds) == 1 else 'object'}: {ref}")

@@ -4,11 +4,11 @@ from typing import Any
 
 import click
 
-from cli import options, show
-from cli.client import segment
+from cli import options, output
+from cli.client import path_segment
 from cli.rows import network as rows
-from cli.rows.task import natural
-from cli.service.flags import pairs
+from cli.rows.task import natural_sort_key
+from cli.service.flags import parse_key_values
 from covey.errors import InvalidArgumentError
 
 
@@ -20,8 +20,10 @@ from covey.errors import InvalidArgumentError
 def ls(form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool) -> None:
     """List networks."""
     found = options.client().get("/networks", {"filters": options.parse_filters(filters)})
-    listed = [rows.row(item, trunc=not no_trunc) for item in sorted(found, key=lambda item: natural(item["Name"]))]
-    show.rows(listed, rows.HEADERS, rows.TABLE, form, quiet=quiet)
+    listed = [
+        rows.row(item, trunc=not no_trunc) for item in sorted(found, key=lambda item: natural_sort_key(item["Name"]))
+    ]
+    output.print_rows(listed, rows.HEADERS, rows.TABLE, form, quiet=quiet)
 
 
 @click.command()
@@ -31,7 +33,9 @@ def ls(form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool) -> None
 def inspect(networks: tuple[str, ...], form: str, verbose: bool) -> int:
     """Show networks in detail."""
     daemon = options.client()
-    return show.objects(networks, lambda ref: daemon.get(f"/networks/{segment(ref)}", {"verbose": verbose}), form)
+    return output.print_objects(
+        networks, lambda ref: daemon.get(f"/networks/{path_segment(ref)}", {"verbose": verbose}), form
+    )
 
 
 @click.command()
@@ -45,12 +49,12 @@ def rm(networks: tuple[str, ...], force: bool) -> int:
 
     def remove(ref: str) -> None:
         try:
-            daemon.delete(f"/networks/{segment(ref)}")
+            daemon.delete(f"/networks/{path_segment(ref)}")
         except DaemonError as error:
             if error.status != 404 or not force:
                 raise
 
-    return show.each(networks, remove)
+    return output.for_each(networks, remove)
 
 
 @click.command()
@@ -107,14 +111,14 @@ def network_body(name: str, **given: Any) -> dict[str, Any]:
     body: dict[str, Any] = {
         "Name": name,
         "Driver": given["driver"],
-        "Options": pairs(given["opt"]),
-        "Labels": pairs(given["labels"]),
+        "Options": parse_key_values(given["opt"]),
+        "Labels": parse_key_values(given["labels"]),
         "Internal": given["internal"],
         "Attachable": given["attachable"],
         "Ingress": given["ingress"],
         "EnableIPv6": given["ipv6"],
         "ConfigOnly": given["config_only"],
-        "IPAM": {"Driver": given["ipam_driver"], "Options": pairs(given["ipam_opt"]), "Config": config},
+        "IPAM": {"Driver": given["ipam_driver"], "Options": parse_key_values(given["ipam_opt"]), "Config": config},
     }
     if given["config_from"]:
         body["ConfigFrom"] = {"Network": given["config_from"]}
@@ -123,5 +127,5 @@ def network_body(name: str, **given: Any) -> dict[str, Any]:
     if given["aux_address"]:
         if not config:
             raise InvalidArgumentError("--aux-address needs a --subnet")
-        config[0]["AuxiliaryAddresses"] = pairs(given["aux_address"])
+        config[0]["AuxiliaryAddresses"] = parse_key_values(given["aux_address"])
     return body

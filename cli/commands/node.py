@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 
-from cli import options, show
-from cli.client import Client, DaemonError, segment
+from cli import options, output
+from cli.client import DaemonClient, DaemonError, path_segment
 from cli.commands import tasks
 from cli.rows import node as node_rows
 from cli.rows import task as task_rows
-from cli.service.flags import pairs
+from cli.service.flags import parse_key_values
 from covey.errors import InvalidArgumentError
 
 
@@ -24,8 +24,8 @@ def ls(form: str, filters: tuple[str, ...], quiet: bool) -> None:
     swarm = (daemon.get("/info").get("Swarm") or {}) if nodes and not quiet else {}
     root = (swarm.get("Cluster") or {}).get("TLSInfo") or {}
     listed = [node_rows.row(node, swarm.get("NodeID", ""), root) for node in nodes]
-    listed.sort(key=lambda row: task_rows.natural(row["Hostname"]))
-    show.rows(listed, node_rows.HEADERS, node_rows.TABLE, form, quiet=quiet)
+    listed.sort(key=lambda row: task_rows.natural_sort_key(row["Hostname"]))
+    output.print_rows(listed, node_rows.HEADERS, node_rows.TABLE, form, quiet=quiet)
 
 
 @click.command()
@@ -40,8 +40,8 @@ def inspect(nodes: tuple[str, ...], form: str, pretty: bool) -> int:
     if pretty:
         from cli.format.pretty import node as text
 
-        return show.each(nodes, lambda ref: text(_get(daemon, ref)).rstrip("\n"))
-    return show.objects(nodes, lambda ref: _get(daemon, ref), form)
+        return output.for_each(nodes, lambda ref: text(_get(daemon, ref)).rstrip("\n"))
+    return output.print_objects(nodes, lambda ref: _get(daemon, ref), form)
 
 
 @click.command()
@@ -62,7 +62,7 @@ def update(
         if key not in labels:
             raise InvalidArgumentError(f"key {key} doesn't exist in node's labels")
         del labels[key]
-    labels.update(pairs(label_add))
+    labels.update(parse_key_values(label_add))
     spec.update(Labels=labels, Availability=availability or spec["Availability"], Role=role or spec["Role"])
     daemon.post(f"/nodes/{found['ID']}/update", {"version": found["Version"]["Index"]}, spec)
     click.echo(node)
@@ -90,7 +90,7 @@ def demote(nodes: tuple[str, ...]) -> int:
 def rm(nodes: tuple[str, ...], force: bool) -> int:
     """Remove nodes from the cluster."""
     daemon = options.client()
-    return show.each(nodes, lambda ref: daemon.delete(f"/nodes/{segment(ref)}", {"force": force}))
+    return output.for_each(nodes, lambda ref: daemon.delete(f"/nodes/{path_segment(ref)}", {"force": force}))
 
 
 @click.command()
@@ -108,28 +108,28 @@ def ps(
             node = _get(daemon, ref)
         except DaemonError as error:
             failed = True
-            show.fail(error)
+            output.print_error(error)
         else:
             found += daemon.get("/tasks", {"filters": {**wanted, "node": [node["ID"]]}})
     if found or not failed:
-        tasks.show_tasks(daemon, found, form, quiet=quiet, trunc=not no_trunc, resolve=not no_resolve)
+        tasks.print_tasks(daemon, found, form, quiet=quiet, trunc=not no_trunc, resolve=not no_resolve)
     return int(failed)
 
 
-def _get(daemon: Client, ref: str) -> Any:
+def _get(daemon: DaemonClient, ref: str) -> Any:
     if ref == "self":
         swarm = daemon.get("/info").get("Swarm") or {}
         if not swarm.get("NodeID"):
             daemon.get("/nodes")  # refused, with the daemon's reason
         ref = swarm["NodeID"]
-    return daemon.get(f"/nodes/{segment(ref)}")
+    return daemon.get(f"/nodes/{path_segment(ref)}")
 
 
 def _change_role(nodes: tuple[str, ...], role: str, done: str, already: str) -> int:
     daemon = options.client()
 
     def change(ref: str) -> str:
-        node = daemon.get(f"/nodes/{segment(ref)}")
+        node = daemon.get(f"/nodes/{path_segment(ref)}")
         if node["Spec"]["Role"] == role:
             return already.format(ref)
         daemon.post(
@@ -137,4 +137,4 @@ def _change_role(nodes: tuple[str, ...], role: str, done: str, already: str) -> 
         )
         return done.format(ref)
 
-    return show.each(nodes, change)
+    return output.for_each(nodes, change)

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from cli import options, show
-from cli.client import segment
+from cli import options, output
+from cli.client import path_segment
 from cli.rows import secret as rows
-from cli.service.flags import pairs
+from cli.service.flags import parse_key_values
 from covey.errors import InvalidArgumentError
 
 MAX_BYTES = 1 << 21  # what is sent to be refused with the daemon's words; nobody needs to read more of a file
@@ -25,7 +25,7 @@ def _create(kind: str) -> click.Command:
     @click.option("-d", "--driver", default="", help="The driver that keeps it.")
     @click.option("--template-driver", default="", help="The driver that fills placeholders in it.")
     def create(name: str, file: str | None, labels: tuple[str, ...], driver: str, template_driver: str) -> None:
-        body: dict[str, Any] = {"Name": name, "Labels": dict(pairs(labels))}
+        body: dict[str, Any] = {"Name": name, "Labels": dict(parse_key_values(labels))}
         if driver:
             body["Driver"] = {"Name": driver}
         if template_driver:
@@ -60,8 +60,8 @@ def _inspect(kind: str) -> click.Command:
         if pretty:
             from cli.format.pretty import secret as text
 
-            return show.each(names, lambda ref: text(daemon.get(f"/{kind}s/{segment(ref)}")).rstrip("\n"))
-        return show.objects(names, lambda ref: daemon.get(f"/{kind}s/{segment(ref)}"), form)
+            return output.for_each(names, lambda ref: text(daemon.get(f"/{kind}s/{path_segment(ref)}")).rstrip("\n"))
+        return output.print_objects(names, lambda ref: daemon.get(f"/{kind}s/{path_segment(ref)}"), form)
 
     inspect.help = f"Show {kind}s in detail."
     return inspect
@@ -73,11 +73,14 @@ def _ls(kind: str, row: Callable[..., Any], headers: dict[str, str], table: str)
     @options.filter_option
     @options.quiet_option
     def ls(form: str, filters: tuple[str, ...], quiet: bool) -> None:
-        from cli.rows.task import natural
+        from cli.rows.task import natural_sort_key
 
         found = options.client().get(f"/{kind}s", {"filters": options.parse_filters(filters)})
-        listed = [row(item, show.now_ns()) for item in sorted(found, key=lambda item: natural(item["Spec"]["Name"]))]
-        show.rows(listed, headers, table, form, quiet=quiet)
+        listed = [
+            row(item, output.now_ns())
+            for item in sorted(found, key=lambda item: natural_sort_key(item["Spec"]["Name"]))
+        ]
+        output.print_rows(listed, headers, table, form, quiet=quiet)
 
     ls.help = f"List {kind}s."
     return ls
@@ -88,7 +91,7 @@ def _rm(kind: str) -> click.Command:
     @click.argument("names", nargs=-1, required=True, metavar=f"{kind.upper()}...")
     def rm(names: tuple[str, ...]) -> int:
         daemon = options.client()
-        return show.each(names, lambda ref: daemon.delete(f"/{kind}s/{segment(ref)}"))
+        return output.for_each(names, lambda ref: daemon.delete(f"/{kind}s/{path_segment(ref)}"))
 
     rm.help = f"Remove {kind}s."
     return rm

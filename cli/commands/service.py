@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from cli import options, show
-from cli.client import Client, DaemonError, segment
+from cli import options, output
+from cli.client import DaemonClient, DaemonError, path_segment
 from cli.commands import tasks
 from cli.rows import service as service_rows
 
@@ -17,7 +17,7 @@ from cli.rows import service as service_rows
 def ls(form: str, filters: tuple[str, ...], quiet: bool) -> None:
     """List services."""
     services = options.client().get("/services", {"filters": options.parse_filters(filters), "status": True})
-    show.rows(service_rows.rows(services), service_rows.HEADERS, service_rows.TABLE, form, quiet=quiet)
+    output.print_rows(service_rows.rows(services), service_rows.HEADERS, service_rows.TABLE, form, quiet=quiet)
 
 
 @click.command()
@@ -32,7 +32,7 @@ def ps(
     if found:
         wanted = {**options.parse_filters(filters), "service": [service["ID"] for service in found]}
         listed = daemon.get("/tasks", {"filters": wanted})
-        tasks.show_tasks(daemon, listed, form, quiet=quiet, trunc=not (no_trunc or quiet), resolve=not no_resolve)
+        tasks.print_tasks(daemon, listed, form, quiet=quiet, trunc=not (no_trunc or quiet), resolve=not no_resolve)
     for ref in missing:
         click.echo(f"no such service: {ref}", err=True)
     return int(bool(missing))
@@ -51,8 +51,8 @@ def inspect(services: tuple[str, ...], form: str, pretty: bool) -> int:
         from cli.format.pretty import service as text
 
         networks = {network["Id"]: network["Name"] for network in daemon.get("/networks")}
-        return show.each(services, lambda ref: text(_get(daemon, ref), networks).rstrip("\n"))
-    return show.objects(services, lambda ref: _get(daemon, ref), form)
+        return output.for_each(services, lambda ref: text(_get(daemon, ref), networks).rstrip("\n"))
+    return output.print_objects(services, lambda ref: _get(daemon, ref), form)
 
 
 @click.command()
@@ -60,7 +60,7 @@ def inspect(services: tuple[str, ...], form: str, pretty: bool) -> int:
 def rm(services: tuple[str, ...]) -> int:
     """Remove services."""
     daemon = options.client()
-    return show.each(services, lambda ref: daemon.delete(f"/services/{segment(ref)}"))
+    return output.for_each(services, lambda ref: daemon.delete(f"/services/{path_segment(ref)}"))
 
 
 @click.command()
@@ -78,21 +78,21 @@ def logs(
     *, target: str, details: bool, raw: bool, no_resolve: bool, no_task_ids: bool, no_trunc: bool, **query: Any
 ) -> None:
     """Show what a service's or a task's containers wrote."""
-    from cli.service.logs import Names, print_logs
+    from cli.service.logs import LogSourceNames, print_logs
 
     daemon = options.client()
     path, tty = _log_source(daemon, target)
     if tty and not raw:
         raise click.UsageError("tty service logs only supported with --raw")
-    names = Names(daemon, resolve=not no_resolve, task_ids=not no_task_ids, trunc=not no_trunc)
+    names = LogSourceNames(daemon, resolve=not no_resolve, task_ids=not no_task_ids, trunc=not no_trunc)
     print_logs(daemon, path, query, names=None if raw else names, details=details, tty=tty)
 
 
-def _log_source(daemon: Client, target: str) -> tuple[str, bool]:
+def _log_source(daemon: DaemonClient, target: str) -> tuple[str, bool]:
     """The path of the logs of a service, else of a task."""
     for kind in ("services", "tasks"):
         try:
-            found = daemon.get(f"/{kind}/{segment(target)}")
+            found = daemon.get(f"/{kind}/{path_segment(target)}")
         except DaemonError as error:
             if error.status != 404:
                 raise
@@ -102,11 +102,11 @@ def _log_source(daemon: Client, target: str) -> tuple[str, bool]:
     raise DaemonError(404, f"no such task or service: {target}")
 
 
-def _find(daemon: Client, refs: tuple[str, ...]) -> tuple[list[Any], list[str]]:
+def _find(daemon: DaemonClient, refs: tuple[str, ...]) -> tuple[list[Any], list[str]]:
     found, missing = [], []
     for ref in refs:
         try:
-            found.append(daemon.get(f"/services/{segment(ref)}"))
+            found.append(daemon.get(f"/services/{path_segment(ref)}"))
         except DaemonError as error:
             if error.status != 404:
                 raise
@@ -114,5 +114,5 @@ def _find(daemon: Client, refs: tuple[str, ...]) -> tuple[list[Any], list[str]]:
     return found, missing
 
 
-def _get(daemon: Client, ref: str) -> Any:
-    return daemon.get(f"/services/{segment(ref)}", {"insertDefaults": True})
+def _get(daemon: DaemonClient, ref: str) -> Any:
+    return daemon.get(f"/services/{path_segment(ref)}", {"insertDefaults": True})

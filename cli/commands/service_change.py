@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 
-from cli import options, show
-from cli.client import Client, segment
-from cli.service.env import variables
+from cli import options, output
+from cli.client import DaemonClient, path_segment
+from cli.service.environment import environment_variables
 from cli.service.options import create_options, update_options
-from cli.service.spec import Names, changed_spec, new_spec
-from cli.service.wait import wait_for
+from cli.service.spec import ObjectIds, new_spec, updated_spec
+from cli.service.wait import wait_for_services
 from covey.errors import CoveyError, InvalidArgumentError
 
 
@@ -27,14 +27,14 @@ def create(
 ) -> int:
     """Create a service."""
     daemon = options.client()
-    _warn_of_registry(flags)
-    flags["env"] = variables(flags["env"], env_files)
-    spec = new_spec(image, args, flags, _names(daemon, flags))
+    _warn_registry_flags(flags)
+    flags["env"] = environment_variables(flags["env"], env_files)
+    spec = new_spec(image, args, flags, _object_ids(daemon, flags))
     answer = daemon.post("/services/create", body=spec)
     for warning in answer.get("Warnings") or []:
         click.echo(warning, err=True)
     click.echo(answer["ID"])
-    return 0 if detach else wait_for(daemon, [answer["ID"]], quiet=quiet)
+    return 0 if detach else wait_for_services(daemon, [answer["ID"]], quiet=quiet)
 
 
 @click.command()
@@ -49,13 +49,13 @@ def update(service: str, detach: bool, quiet: bool, rollback: bool, **flags: Any
     daemon = options.client()
     if rollback:
         return _roll_back(daemon, service, detach=detach, quiet=quiet)
-    _warn_of_registry(flags)
-    flags["env_add"] = variables(flags["env_add"])
-    found = daemon.get(f"/services/{segment(service)}")
-    spec = changed_spec(found["Spec"], flags, _names(daemon, flags))
-    _send(daemon, found, spec)
+    _warn_registry_flags(flags)
+    flags["env_add"] = environment_variables(flags["env_add"])
+    found = daemon.get(f"/services/{path_segment(service)}")
+    spec = updated_spec(found["Spec"], flags, _object_ids(daemon, flags))
+    _update_service(daemon, found, spec)
     click.echo(service)
-    return 0 if detach else wait_for(daemon, [found["ID"]], quiet=quiet)
+    return 0 if detach else wait_for_services(daemon, [found["ID"]], quiet=quiet)
 
 
 @click.command()
@@ -65,21 +65,21 @@ def update(service: str, detach: bool, quiet: bool, rollback: bool, **flags: Any
 def scale(scales: tuple[str, ...], detach: bool, quiet: bool) -> int:
     """Set how many replicas services have."""
     daemon = options.client()
-    pairs = [_scale(text) for text in scales]
+    pairs = [_parse_scale(text) for text in scales]
     failed, changed = False, []
     for name, replicas in pairs:
         try:
-            found = daemon.get(f"/services/{segment(name)}")
+            found = daemon.get(f"/services/{path_segment(name)}")
             if "Replicated" not in found["Spec"]["Mode"]:
                 raise InvalidArgumentError(f"{name}: scale can only be used with replicated mode")
-            _send(daemon, found, {**found["Spec"], "Mode": {"Replicated": {"Replicas": replicas}}})
+            _update_service(daemon, found, {**found["Spec"], "Mode": {"Replicated": {"Replicas": replicas}}})
         except CoveyError as error:
             failed = True
-            show.fail(error)
+            output.print_error(error)
         else:
             changed.append(found["ID"])
             click.echo(f"{name} scaled to {replicas}")
-    code = wait_for(daemon, changed, quiet=quiet) if changed and not detach else 0
+    code = wait_for_services(daemon, changed, quiet=quiet) if changed and not detach else 0
     return code or int(failed)
 
 
@@ -92,21 +92,21 @@ def rollback(service: str, detach: bool, quiet: bool) -> int:
     return _roll_back(options.client(), service, detach=detach, quiet=quiet)
 
 
-def _roll_back(daemon: Client, service: str, *, detach: bool, quiet: bool) -> int:
-    found = daemon.get(f"/services/{segment(service)}")
-    _send(daemon, found, found["Spec"], rollback="previous")
+def _roll_back(daemon: DaemonClient, service: str, *, detach: bool, quiet: bool) -> int:
+    found = daemon.get(f"/services/{path_segment(service)}")
+    _update_service(daemon, found, found["Spec"], rollback="previous")
     click.echo(service)
-    return 0 if detach else wait_for(daemon, [found["ID"]], quiet=quiet, rollback=True)
+    return 0 if detach else wait_for_services(daemon, [found["ID"]], quiet=quiet, rollback=True)
 
 
-def _send(daemon: Client, found: dict[str, Any], spec: dict[str, Any], rollback: str = "") -> None:
+def _update_service(daemon: DaemonClient, found: dict[str, Any], spec: dict[str, Any], rollback: str = "") -> None:
     query = {"version": found["Version"]["Index"], "rollback": rollback}
     answer = daemon.post(f"/services/{found['ID']}/update", query, spec) or {}
     for warning in answer.get("Warnings") or []:
         click.echo(warning, err=True)
 
 
-def _names(daemon: Client, flags: dict[str, Any]) -> Names:
+def _object_ids(daemon: DaemonClient, flags: dict[str, Any]) -> ObjectIds:
     """The ids of what the flags name, asked for only when they name some."""
     found: dict[str, dict[str, str]] = {}
     for kind in ("secret", "config"):
@@ -116,10 +116,10 @@ def _names(daemon: Client, flags: dict[str, Any]) -> Names:
         found["networks"] = {
             item["Name"]: item["Id"] for item in daemon.get("/networks") if item.get("Scope") == "swarm"
         }
-    return Names(**found)
+    return ObjectIds(**found)
 
 
-def _scale(text: str) -> tuple[str, int]:
+def _parse_scale(text: str) -> tuple[str, int]:
     name, separator, count = text.rpartition("=")
     if not separator or not name:
         raise click.UsageError(f"invalid scale specifier {text!r}: write SERVICE=REPLICAS")
@@ -128,7 +128,7 @@ def _scale(text: str) -> tuple[str, int]:
     return name, int(count)
 
 
-def _warn_of_registry(flags: dict[str, Any]) -> None:
+def _warn_registry_flags(flags: dict[str, Any]) -> None:
     if flags.pop("with_registry_auth", False):
         click.echo("covey: --with-registry-auth has no effect: nodes do not pull from registries", err=True)
     flags.pop("no_resolve_image", None)

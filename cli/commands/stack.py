@@ -5,7 +5,7 @@ import re
 
 import click
 
-from cli import options, show
+from cli import options, output
 from cli.commands import tasks
 from cli.rows import service as service_rows
 from covey.errors import InvalidArgumentError, NotFoundError
@@ -41,24 +41,24 @@ def deploy(
 ) -> int:
     """Deploy a new stack or update one; waits until its services have converged, unless detached."""
     from cli.stack import deploy as run
-    from cli.stack import files as manifests
+    from cli.stack import loader as manifests
 
     if resolve_image != "never" or with_registry_auth:
         click.echo(
             "covey: images are not looked up in a registry; --resolve-image and --with-registry-auth have no effect",
             err=True,
         )
-    name = _checked(stack)
+    name = _validated_name(stack)
     if not files:
         raise click.UsageError("Please specify a Compose file (with --compose-file)")
-    wanted = manifests.read(name, files)
+    wanted = manifests.load_stack(name, files)
     daemon = options.client()
     names = run.deploy(daemon, wanted, prune=prune)
     if detach:
         return 0
-    from cli.service.wait import wait_for
+    from cli.service.wait import wait_for_services
 
-    return wait_for(daemon, names, quiet=quiet)
+    return wait_for_services(daemon, names, quiet=quiet)
 
 
 @click.command()
@@ -68,16 +68,16 @@ def config(files: tuple[str, ...], skip_interpolation: bool) -> None:
     """Show the manifest after merging and interpolation."""
     import yaml
 
-    from cli.stack import files as manifests
-    from cli.stack.mounts import Paths
-    from cli.stack.shown import shown
+    from cli.stack import loader as manifests
+    from cli.stack.config_output import portable_manifest
+    from cli.stack.mounts import ManifestPaths
 
     if not files:
         raise click.UsageError("Please specify a Compose file (with --compose-file)")
-    content, folder = manifests.read_manifest(files, os.environ, interpolated=not skip_interpolation)
+    content, folder = manifests.load_manifest(files, os.environ, interpolated=not skip_interpolation)
     if not skip_interpolation:
-        manifests.understand("config", content, folder)  # refuses what deploy would refuse
-        content = shown(content, Paths(folder=str(folder), home=os.environ.get("HOME", "/")))
+        manifests.convert_manifest("config", content, folder)  # refuses what deploy would refuse
+        content = portable_manifest(content, ManifestPaths(directory=str(folder), home=os.environ.get("HOME", "/")))
     click.echo(yaml.safe_dump(content, sort_keys=True, default_flow_style=False, allow_unicode=True), nl=False)
 
 
@@ -86,7 +86,7 @@ def config(files: tuple[str, ...], skip_interpolation: bool) -> None:
 def ls(form: str) -> None:
     """List stacks."""
     services = options.client().get("/services", {"filters": {"label": [service_rows.STACK_LABEL]}})
-    show.rows(service_rows.stacks(services), service_rows.STACK_HEADERS, service_rows.STACK_TABLE, form)
+    output.print_rows(service_rows.stacks(services), service_rows.STACK_HEADERS, service_rows.STACK_TABLE, form)
 
 
 @click.command()
@@ -96,11 +96,11 @@ def ps(*, stack: str, form: str, filters: tuple[str, ...], quiet: bool, no_trunc
     """List the tasks of a stack."""
     daemon = options.client()
     wanted = options.parse_filters(filters)
-    wanted["label"] = [*wanted.get("label", []), f"{service_rows.STACK_LABEL}={_checked(stack)}"]
+    wanted["label"] = [*wanted.get("label", []), f"{service_rows.STACK_LABEL}={_validated_name(stack)}"]
     found = daemon.get("/tasks", {"filters": wanted})
     if not found:
         raise NotFoundError(f"nothing found in stack: {stack}")
-    tasks.show_tasks(daemon, found, form, quiet=quiet, trunc=not no_trunc, resolve=not no_resolve)
+    tasks.print_tasks(daemon, found, form, quiet=quiet, trunc=not no_trunc, resolve=not no_resolve)
 
 
 @click.command()
@@ -111,12 +111,12 @@ def ps(*, stack: str, form: str, filters: tuple[str, ...], quiet: bool, no_trunc
 def services(stack: str, form: str, filters: tuple[str, ...], quiet: bool) -> None:
     """List the services of a stack."""
     wanted = options.parse_filters(filters)
-    wanted["label"] = [*wanted.get("label", []), f"{service_rows.STACK_LABEL}={_checked(stack)}"]
+    wanted["label"] = [*wanted.get("label", []), f"{service_rows.STACK_LABEL}={_validated_name(stack)}"]
     found = options.client().get("/services", {"filters": wanted, "status": True})
     if not found:
         click.echo(f"Nothing found in stack: {stack}", err=True)
         return
-    show.rows(service_rows.rows(found), service_rows.HEADERS, service_rows.TABLE, form, quiet=quiet)
+    output.print_rows(service_rows.rows(found), service_rows.HEADERS, service_rows.TABLE, form, quiet=quiet)
 
 
 @click.command()
@@ -130,13 +130,13 @@ def rm(stacks: tuple[str, ...], detach: bool) -> int:
     daemon = options.client()
 
     def remove(stack: str) -> None:
-        if not run.remove(daemon, _checked(stack)):
+        if not run.remove(daemon, _validated_name(stack)):
             click.echo(f"Nothing found in stack: {stack}", err=True)
 
-    return show.each(stacks, remove, echo=False)
+    return output.for_each(stacks, remove, echo=False)
 
 
-def _checked(stack: str) -> str:
+def _validated_name(stack: str) -> str:
     if not _NAME.fullmatch(stack):
         raise InvalidArgumentError(f"invalid stack name: {stack!r}; use letters, digits, _, . and -")
     return stack

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from cli import options, show
-from cli.client import Client, DaemonError, segment
-from cli.format.units import binary_size, short, size
+from cli import options, output
+from cli.client import DaemonClient, DaemonError, path_segment
+from cli.format.units import human_binary_size, human_size, short_id
 
 HEADERS = {
     "Container": "CONTAINER",
@@ -43,49 +43,51 @@ def stats(containers: tuple[str, ...], all_: bool, form: str, no_stream: bool, n
             time.sleep(PERIOD_SECONDS)
             before = sampled
             sampled, failed = _sample(daemon, refs, strict=bool(containers))
-        listed = [row(ref, before.get(ref, {}), now, trunc=not no_trunc) for ref, now in sampled.items()]
+        listed = [stats_row(ref, before.get(ref, {}), now, trunc=not no_trunc) for ref, now in sampled.items()]
         if not no_stream and sys.stdout.isatty() and form in ("", "table"):
             click.clear()
-        show.rows(listed, HEADERS, TABLE, form)
+        output.print_rows(listed, HEADERS, TABLE, form)
         if no_stream or failed:
             return int(failed)
         before = sampled
         time.sleep(PERIOD_SECONDS)
 
 
-def _sample(daemon: Client, refs: tuple[str, ...], *, strict: bool) -> tuple[dict[str, Any], bool]:
+def _sample(daemon: DaemonClient, refs: tuple[str, ...], *, strict: bool) -> tuple[dict[str, Any], bool]:
     """``strict``: tell of containers that are not there; else they just went."""
     result, failed = {}, False
     for ref in refs:
         try:
-            result[ref] = daemon.get(f"/containers/{segment(ref)}/stats", {"stream": "false", "one-shot": "true"})
+            result[ref] = daemon.get(f"/containers/{path_segment(ref)}/stats", {"stream": "false", "one-shot": "true"})
         except DaemonError as error:
             if strict:
                 failed = True
-                show.fail(error)
+                output.print_error(error)
     return result, failed
 
 
-def row(ref: str, before: Mapping[str, Any], now: Mapping[str, Any], *, trunc: bool) -> dict[str, Any]:
+def stats_row(ref: str, before: Mapping[str, Any], now: Mapping[str, Any], *, trunc: bool) -> dict[str, Any]:
     memory = now.get("memory_stats") or {}
-    used = _used(memory)
+    used = _memory_used(memory)
     limit = memory.get("limit", 0)
     networks = (now.get("networks") or {}).values()
     identifier = str(now.get("id", ref))
     return {
-        "Container": ref if not trunc or len(ref) != 64 else short(ref),
-        "ID": short(identifier) if trunc else identifier,
+        "Container": ref if not trunc or len(ref) != 64 else short_id(ref),
+        "ID": short_id(identifier) if trunc else identifier,
         "Name": str(now.get("name", "")).removeprefix("/"),
-        "CPUPerc": f"{_cpu(before.get('cpu_stats') or {}, now.get('cpu_stats') or {}, before, now):.2f}%",
-        "MemUsage": f"{binary_size(used)} / {binary_size(limit)}",
+        "CPUPerc": f"{_cpu_percent(before.get('cpu_stats') or {}, now.get('cpu_stats') or {}, before, now):.2f}%",
+        "MemUsage": f"{human_binary_size(used)} / {human_binary_size(limit)}",
         "MemPerc": f"{100 * used / limit if limit else 0:.2f}%",
-        "NetIO": f"{size(sum(n['rx_bytes'] for n in networks), 3)} / {size(sum(n['tx_bytes'] for n in networks), 3)}",
-        "BlockIO": " / ".join(size(_blocks(now, word), 3) for word in ("read", "write")),
+        "NetIO": f"{human_size(sum(n['rx_bytes'] for n in networks), 3)} / {human_size(sum(n['tx_bytes'] for n in networks), 3)}",
+        "BlockIO": " / ".join(human_size(_block_io_bytes(now, word), 3) for word in ("read", "write")),
         "PIDs": str((now.get("pids_stats") or {}).get("current", 0)),
     }
 
 
-def _cpu(old: Mapping[str, Any], new: Mapping[str, Any], before: Mapping[str, Any], now: Mapping[str, Any]) -> float:
+def _cpu_percent(
+    old: Mapping[str, Any], new: Mapping[str, Any], before: Mapping[str, Any], now: Mapping[str, Any]
+) -> float:
     """Per cent of one processor between two samples."""
     used = (new.get("cpu_usage") or {}).get("total_usage", 0) - (old.get("cpu_usage") or {}).get("total_usage", 0)
     host = new.get("system_cpu_usage", 0) - old.get("system_cpu_usage", 0)
@@ -99,7 +101,7 @@ def _cpu(old: Mapping[str, Any], new: Mapping[str, Any], before: Mapping[str, An
     return 100 * used / elapsed if elapsed > 0 else 0.0
 
 
-def _used(memory: Mapping[str, Any]) -> int:
+def _memory_used(memory: Mapping[str, Any]) -> int:
     """Without the page cache that can be given back."""
     counters = memory.get("stats") or {}
     cache = counters.get("total_inactive_file", counters.get("inactive_file", 0))
@@ -107,6 +109,6 @@ def _used(memory: Mapping[str, Any]) -> int:
     return usage - cache if cache < usage else usage
 
 
-def _blocks(now: Mapping[str, Any], word: str) -> int:
+def _block_io_bytes(now: Mapping[str, Any], word: str) -> int:
     entries = (now.get("blkio_stats") or {}).get("io_service_bytes_recursive") or []
     return sum(int(entry["value"]) for entry in entries if str(entry.get("op", "")).lower() == word)

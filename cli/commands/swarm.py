@@ -6,9 +6,9 @@ from typing import Any
 import click
 
 from cli import options
-from cli.commands.swarm_ca import external_ca_of
-from cli.commands.swarm_lock import locks, show_key
-from cli.format.units import parse_span
+from cli.commands.swarm_ca import parse_external_ca
+from cli.commands.swarm_lock import autolock_enabled, print_unlock_key
+from cli.format.units import parse_duration
 from covey.errors import InvalidArgumentError
 
 JOIN_PORT = 2377
@@ -44,7 +44,7 @@ def _address_options(function: Any) -> Any:
     return function
 
 
-@click.command(cls=options.ValuedFlags)
+@click.command(cls=options.BooleanValueCommand)
 @_address_options
 @_spec_options
 @click.option("--data-path-port", type=click.IntRange(1024, 49151), help="The port of networks' traffic.")
@@ -72,7 +72,7 @@ def init(
         "DataPathPort": data_path_port or 0,
         "ForceNewCluster": force_new_cluster,
         "Availability": availability,
-        "Spec": changed_spec({}, settings),
+        "Spec": updated_cluster_spec({}, settings),
     }
     if pools:
         body["DefaultAddrPool"] = [subnet for pool in pools for subnet in pool.split(",")]
@@ -83,8 +83,8 @@ def init(
     click.echo(f"Swarm initialized: current node ({node}) is now a manager.\n")
     click.echo(f"To add a worker to this swarm, run the following command:\n\n    {_join_command(daemon, token)}\n")
     click.echo("To add a manager to this swarm, run 'covey swarm join-token manager' and follow the instructions.\n")
-    if locks(body["Spec"]):
-        show_key(daemon)
+    if autolock_enabled(body["Spec"]):
+        print_unlock_key(daemon)
 
 
 @click.command()
@@ -107,7 +107,7 @@ def join(
         if not token:
             raise InvalidArgumentError("there was no token on stdin")
     body = {
-        "RemoteAddrs": [_with_port(remote) for remote in remotes],
+        "RemoteAddrs": [_with_default_port(remote) for remote in remotes],
         "JoinToken": token,
         "ListenAddr": listen_addr,
         "AdvertiseAddr": advertise_addr,
@@ -147,7 +147,7 @@ def leave(force: bool) -> None:
     click.echo("Node left the swarm.")
 
 
-@click.command(cls=options.ValuedFlags)
+@click.command(cls=options.BooleanValueCommand)
 @_spec_options
 def update(**settings: Any) -> None:
     """Change the cluster's settings."""
@@ -155,14 +155,14 @@ def update(**settings: Any) -> None:
         raise click.UsageError("say what to change; covey swarm update --help lists the settings")
     daemon = options.client()
     cluster = daemon.get("/swarm")
-    spec = changed_spec(cluster["Spec"], settings)
+    spec = updated_cluster_spec(cluster["Spec"], settings)
     daemon.post("/swarm/update", {"version": cluster["Version"]["Index"]}, spec)
     click.echo("Swarm updated.")
-    if locks(spec) and not locks(cluster["Spec"]):
-        show_key(daemon)
+    if autolock_enabled(spec) and not autolock_enabled(cluster["Spec"]):
+        print_unlock_key(daemon)
 
 
-def changed_spec(spec: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+def updated_cluster_spec(spec: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     """The cluster's spec with the settings that were given."""
     result = {key: dict(value) if isinstance(value, dict) else value for key, value in spec.items()}
 
@@ -171,12 +171,12 @@ def changed_spec(spec: dict[str, Any], settings: dict[str, Any]) -> dict[str, An
             result.setdefault(section, {})[key] = value
 
     spans = {
-        key: parse_span(settings[key]) if settings[key] else None for key in ("cert_expiry", "dispatcher_heartbeat")
+        key: parse_duration(settings[key]) if settings[key] else None for key in ("cert_expiry", "dispatcher_heartbeat")
     }
     put("EncryptionConfig", "AutoLockManagers", settings["autolock"])
     put("CAConfig", "NodeCertExpiry", spans["cert_expiry"])
     if settings["external_ca"]:
-        put("CAConfig", "ExternalCAs", [external_ca_of(text) for text in settings["external_ca"] if text])
+        put("CAConfig", "ExternalCAs", [parse_external_ca(text) for text in settings["external_ca"] if text])
     put("Dispatcher", "HeartbeatPeriod", spans["dispatcher_heartbeat"])
     put("Raft", "KeepOldSnapshots", settings["max_snapshots"])
     put("Raft", "SnapshotInterval", settings["snapshot_interval"])
@@ -192,7 +192,7 @@ def _join_command(daemon: Any, token: str) -> str:
     return f"covey swarm join --token {token} {own}"
 
 
-def _with_port(remote: str) -> str:
+def _with_default_port(remote: str) -> str:
     host, separator, port = remote.rpartition(":")
     if separator and port.isdecimal() and (":" not in host or host.startswith("[")):
         return remote

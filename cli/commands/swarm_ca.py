@@ -14,16 +14,18 @@ import click
 import msgspec
 
 from cli import options
-from cli.client import Client, DaemonError, UnreachableError
-from cli.format.units import parse_span
-from cli.service.wait import INTERRUPTED, POLL_SECONDS, Patience
+from cli.client import DaemonClient, DaemonError, UnreachableError
+from cli.format.units import parse_duration
+from cli.service.wait import INTERRUPTED, POLL_SECONDS, UnavailableTimeout
 from covey.errors import CoveyError, InvalidArgumentError
 
 MAX_NAMED = 5
-BACK_UP_AGAIN = "Take a backup now (covey swarm backup): one from before brings the old root back, which no node that has rotated accepts."
+NEW_BACKUP_NOTICE = (
+    "Take a backup now (covey swarm backup): an older backup restores the old root, which rotated nodes reject."
+)
 
 
-class RootProgress(msgspec.Struct, frozen=True, kw_only=True):
+class RootRotationProgress(msgspec.Struct, frozen=True, kw_only=True):
     """How far a rotation is. ``waiting`` names the nodes whose certificate is not from the new root yet."""
 
     digest: str
@@ -35,7 +37,7 @@ class RootProgress(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        held = f" (waiting for {_named(self.waiting)})" if self.waiting else ""
+        held = f" (waiting for {_name_list(self.waiting)})" if self.waiting else ""
         return (
             f"desired root digest: {self.digest}",
             f"  rotated TLS certificates: {self.certificates}/{self.nodes} nodes{held}",
@@ -43,20 +45,20 @@ class RootProgress(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def judge(swarm: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> RootProgress:
+def root_rotation_progress(swarm: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> RootRotationProgress:
     """From ``GET /swarm`` and ``GET /nodes``. CA certificates count once no TLS certificate is left to rotate, as in docker."""
     wanted = swarm.get("TLSInfo") or {}
     own = [(node["Description"].get("TLSInfo") or {}) for node in nodes]
     issued = [_issuer(tls) == _issuer(wanted) for tls in own]
     open_still = bool(swarm.get("RootRotationInProgress"))
     roots = 0 if open_still else sum(tls.get("TrustRoot") == wanted.get("TrustRoot") for tls in own)
-    return RootProgress(
+    return RootRotationProgress(
         digest=f"sha256:{hashlib.sha256(wanted.get('TrustRoot', '').encode()).hexdigest()}",
         nodes=len(nodes),
         certificates=sum(issued),
         roots=roots,
         done=not open_still and all(issued) and roots == len(nodes),
-        waiting=tuple(_label(node) for node, right in zip(nodes, issued, strict=True) if not right),
+        waiting=tuple(_node_label(node) for node, right in zip(nodes, issued, strict=True) if not right),
     )
 
 
@@ -99,20 +101,20 @@ def ca(
     if ca_key and not ca_cert:
         raise click.UsageError("--ca-key needs --ca-cert")
     cluster = daemon.get("/swarm")
-    spec = _changed(cluster["Spec"], ca_cert, ca_key, cert_expiry, external_ca)
+    spec = _updated_spec(cluster["Spec"], ca_cert, ca_key, cert_expiry, external_ca)
     daemon.post("/swarm/update", {"version": cluster["Version"]["Index"]}, spec)
     if detach:
         return
-    code = _wait(daemon, quiet=quiet)
+    code = _wait_for_rotation(daemon, quiet=quiet)
     if code:
         sys.exit(code)
     if not quiet:
         _show(daemon)
         if _root(daemon.get("/swarm")) != _root(cluster):
-            click.echo(BACK_UP_AGAIN, err=True)
+            click.echo(NEW_BACKUP_NOTICE, err=True)
 
 
-def external_ca_of(text: str) -> dict[str, Any]:
+def parse_external_ca(text: str) -> dict[str, Any]:
     """``protocol=cfssl,url=https://HOST/PATH[,cacert=FILE]`` as the API takes it."""
     result: dict[str, Any] = {}
     for part in text.split(","):
@@ -136,7 +138,7 @@ def external_ca_of(text: str) -> dict[str, Any]:
     return result
 
 
-def _changed(
+def _updated_spec(
     spec: Mapping[str, Any],
     ca_cert: Path | None,
     ca_key: Path | None,
@@ -145,7 +147,7 @@ def _changed(
 ) -> dict[str, Any]:
     authority = dict(spec.get("CAConfig") or {})
     if cert_expiry:
-        authority["NodeCertExpiry"] = parse_span(cert_expiry)
+        authority["NodeCertExpiry"] = parse_duration(cert_expiry)
     if ca_cert:
         authority["SigningCACert"] = _read(ca_cert)
         authority["SigningCAKey"] = _read(ca_key) if ca_key else ""
@@ -153,7 +155,7 @@ def _changed(
         authority["ForceRotate"] = authority.get("ForceRotate", 0) + 1
     if external_ca:
         root = {"CACert": authority["SigningCACert"]}
-        authority["ExternalCAs"] = [root | external_ca_of(text) for text in external_ca]
+        authority["ExternalCAs"] = [root | parse_external_ca(text) for text in external_ca]
     return {**spec, "CAConfig": authority}
 
 
@@ -167,18 +169,18 @@ def _read(path: Path) -> str:
     return text
 
 
-def _wait(daemon: Client, *, quiet: bool) -> int:
+def _wait_for_rotation(daemon: DaemonClient, *, quiet: bool) -> int:
     shown: set[str] = set()
-    patience = Patience()
+    patience = UnavailableTimeout()
     try:
         while True:
             try:
-                progress = judge(daemon.get("/swarm"), daemon.get("/nodes"))
+                progress = root_rotation_progress(daemon.get("/swarm"), daemon.get("/nodes"))
             except (DaemonError, UnreachableError) as error:
-                patience.bear(error)
+                patience.check(error)
                 time.sleep(POLL_SECONDS)
                 continue
-            patience = Patience()
+            patience = UnavailableTimeout()
             for line in () if quiet else progress.lines:
                 if line not in shown:
                     shown.add(line)
@@ -195,7 +197,7 @@ def _root(swarm: Mapping[str, Any]) -> str:
     return str((swarm.get("TLSInfo") or {}).get("TrustRoot", ""))
 
 
-def _show(daemon: Client) -> None:
+def _show(daemon: DaemonClient) -> None:
     root = _root(daemon.get("/swarm"))
     if not root:
         raise CoveyError("No CA information available")
@@ -206,12 +208,12 @@ def _issuer(tls: Mapping[str, Any]) -> tuple[str, str]:
     return tls.get("CertIssuerSubject", ""), tls.get("CertIssuerPublicKey", "")
 
 
-def _label(node: Mapping[str, Any]) -> str:
+def _node_label(node: Mapping[str, Any]) -> str:
     name = node["Description"].get("Hostname") or node["ID"]
     state = (node.get("Status") or {}).get("State", "")
     return name if state == "ready" else f"{name}, which is {state}"
 
 
-def _named(names: Sequence[str]) -> str:
+def _name_list(names: Sequence[str]) -> str:
     more = len(names) - MAX_NAMED
     return "; ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

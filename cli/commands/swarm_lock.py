@@ -19,13 +19,13 @@ def unlock_key(quiet: bool, rotate: bool) -> None:
     daemon = options.client()
     if rotate:
         cluster = daemon.get("/swarm")
-        if not locks(cluster["Spec"]):
+        if not autolock_enabled(cluster["Spec"]):
             raise ConflictError("cannot rotate because autolock is not turned on")
         query = {"version": cluster["Version"]["Index"], "rotateManagerUnlockKey": "true"}
         daemon.post("/swarm/update", query, cluster["Spec"])
         if not quiet:
             click.echo("Successfully rotated manager unlock key.\n")
-    show_key(daemon, quiet=quiet)
+    print_unlock_key(daemon, quiet=quiet)
 
 
 @click.command()
@@ -42,12 +42,12 @@ def unlock() -> None:
     daemon.post("/swarm/unlock", body={"UnlockKey": key})
 
 
-def locks(spec: dict[str, Any]) -> bool:
+def autolock_enabled(spec: dict[str, Any]) -> bool:
     """Whether a cluster's spec locks its managers."""
     return bool((spec.get("EncryptionConfig") or {}).get("AutoLockManagers"))
 
 
-def show_key(daemon: Any, *, quiet: bool = False) -> None:
+def print_unlock_key(daemon: Any, *, quiet: bool = False) -> None:
     """Print the key, and what it is for.
 
     Raises:

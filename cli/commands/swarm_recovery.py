@@ -19,7 +19,7 @@ import msgspec
 
 from cli import options
 from cli.client import UnreachableError
-from covey import backup as backup_file
+from covey import backup_format as backup_file
 from covey.errors import CoveyError, InvalidArgumentError
 
 KEY_HEADER = "Covey-Backup-Key"
@@ -42,7 +42,7 @@ def backup(*, file: str, inspect: bool, key_file: Path | None, own_key: bool, fo
     which is shown once. Keep the key apart from the file.
     """
     if inspect:
-        _show(file, form)
+        _print_backup_info(file, form)
         return
     key = _read_key(key_file) if key_file is not None and key_file.exists() else ""
     headers = {KEY_HEADER: key} if key else {}
@@ -54,15 +54,15 @@ def backup(*, file: str, inspect: bool, key_file: Path | None, own_key: bool, fo
             sys.stdout.buffer.flush()
             head = None
         else:
-            head = _write(Path(file), answer, lambda: _keep(key_file, made))
+            head = _write_backup(Path(file), answer, lambda: _write_key(key_file, made))
     if file == "-":
-        _keep(key_file, made)
+        _write_key(key_file, made)
     if made and key_file is None:
         click.echo(
             f"The key of this backup, shown this once; keep it apart from the file:\n\n    {made}\n", err=file == "-"
         )
     if not quiet and head is not None:
-        click.echo(f"Wrote {file}: {_sentence(head)}.")
+        click.echo(f"Wrote {file}: {_backup_summary(head)}.")
 
 
 @click.command()
@@ -77,8 +77,8 @@ def restore(*, file: Path, key_file: Path | None, advertise_addr: str, listen_ad
 
     Only when the cluster of before is gone: two of them would quarrel about every node. The host must be in no cluster.
     """
-    with _opened(file) as opened:
-        head = backup_file.check(opened)
+    with _open_seekable(file) as opened:
+        head = backup_file.verify_file(opened)
         wanted = "unlock key of the cluster" if head.unlock_key else "key of the backup"
         key = _read_key(key_file) if key_file is not None else _ask_key(wanted)
         query = {"advertiseAddr": advertise_addr, "listenAddr": listen_addr}
@@ -87,11 +87,11 @@ def restore(*, file: Path, key_file: Path | None, advertise_addr: str, listen_ad
             "POST", "/covey/swarm/restore", query, stream=opened, headers={KEY_HEADER: key}, seconds=_ANSWER_SECONDS
         ) as answer:
             node = json.loads(answer.read())
-    click.echo(f"Swarm restored: current node ({node}) is now the one manager of {_sentence(head)}.\n")
+    click.echo(f"Swarm restored: current node ({node}) is now the one manager of {_backup_summary(head)}.\n")
     click.echo(
         "Nodes of before come back by themselves if a manager had this host's address before. If not, run on each of them:\n"
     )
-    click.echo(f"    covey swarm reconnect {_address(daemon)}\n")
+    click.echo(f"    covey swarm reconnect {_node_address(daemon)}\n")
 
 
 @click.command()
@@ -105,7 +105,7 @@ def reconnect(remotes: tuple[str, ...]) -> None:
     click.echo("This node looks for its managers there.")
 
 
-def _write(path: Path, answer: IO[bytes], keep_key: Any) -> backup_file.Head:
+def _write_backup(path: Path, answer: IO[bytes], keep_key: Any) -> backup_file.BackupHeader:
     """The answer as a file that is whole, or no file."""
     fresh = path.with_name(f"{path.name}.new")
     try:
@@ -116,7 +116,7 @@ def _write(path: Path, answer: IO[bytes], keep_key: Any) -> backup_file.Head:
         with open(fd, "w+b") as file:  # noqa: PTH123 - a descriptor with its mode
             _copy(answer, file)
             file.seek(0)
-            head = backup_file.check(file)
+            head = backup_file.verify_file(file)
             os.fsync(file.fileno())
         keep_key()
         fresh.rename(path)
@@ -128,18 +128,18 @@ def _write(path: Path, answer: IO[bytes], keep_key: Any) -> backup_file.Head:
 
 
 def _copy(answer: Any, file: IO[bytes]) -> None:
-    while chunk := _read(answer):
+    while chunk := _read_chunk(answer):
         file.write(chunk)
 
 
-def _read(answer: Any) -> bytes:
+def _read_chunk(answer: Any) -> bytes:
     try:
         return bytes(answer.read(_CHUNK_BYTES))
     except (OSError, http.client.HTTPException) as error:
         raise UnreachableError("the daemon broke the backup off: its log says why; try again") from error
 
 
-def _keep(path: Path | None, key: str) -> None:
+def _write_key(path: Path | None, key: str) -> None:
     """A new key in its file, which nobody else may read."""
     if path is None or not key:
         return
@@ -173,9 +173,9 @@ def _ask_key(kind: str) -> str:
     return key
 
 
-def _show(file: str, form: str) -> None:
-    with _opened(Path(file)) as opened:
-        head = backup_file.check(opened)
+def _print_backup_info(file: str, form: str) -> None:
+    with _open_seekable(Path(file)) as opened:
+        head = backup_file.verify_file(opened)
     if form == "json":
         fields = {
             name: getattr(head, name)
@@ -184,7 +184,7 @@ def _show(file: str, form: str) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(fields)).decode())
         return
     click.echo(f"Cluster:  {head.cluster_name} ({head.cluster_id})")
-    click.echo(f"Taken:    {_moment(head)}, at version {head.version}")
+    click.echo(f"Taken:    {_created_at(head)}, at version {head.version}")
     click.echo(f"Content:  {', '.join(f'{count} {kind}' for kind, count in head.objects.items() if count)}")
     click.echo(
         f"Key:      {'the unlock key that the cluster had then' if head.unlock_key else 'its own (COVEYBK-1-…)'}"
@@ -192,7 +192,7 @@ def _show(file: str, form: str) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _open_seekable(path: Path) -> Iterator[IO[bytes]]:
     try:
         with path.open("rb") as file:
             if not file.seekable():
@@ -204,16 +204,16 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         raise InvalidArgumentError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _sentence(head: backup_file.Head) -> str:
+def _backup_summary(head: backup_file.BackupHeader) -> str:
     counts = ", ".join(f"{count} {kind}" for kind, count in head.objects.items() if count and kind != "clusters")
-    return f"cluster {head.cluster_name} ({head.cluster_id}) as of {_moment(head)}, with {counts}"
+    return f"cluster {head.cluster_name} ({head.cluster_id}) as of {_created_at(head)}, with {counts}"
 
 
-def _moment(head: backup_file.Head) -> str:
+def _created_at(head: backup_file.BackupHeader) -> str:
     return f"{dt.datetime.fromtimestamp(head.created_at_ns / 1e9, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _address(daemon: Any) -> str:
+def _node_address(daemon: Any) -> str:
     with contextlib.suppress(CoveyError):
         return str((daemon.get("/info").get("Swarm") or {}).get("NodeAddr") or "ADDRESS")
     return "ADDRESS"

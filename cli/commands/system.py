@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli import options, show
+from cli import options, output
 from cli.client import API_VERSION, UnreachableError
 from cli.format.template import Template
 
@@ -46,7 +46,7 @@ def version(form: str) -> int:
     else:
         _print_version(client, server)
     if problem:
-        show.fail(problem)
+        output.print_error(problem)
     return int(problem is not None)
 
 

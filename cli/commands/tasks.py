@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 import click
 
-from cli import options, show
-from cli.client import Client, DaemonError, segment
+from cli import options, output
+from cli.client import DaemonClient, DaemonError, path_segment
 from cli.rows import task as task_rows
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -21,21 +21,21 @@ def list_options(function: F) -> F:
     return options.format_option(function)
 
 
-def show_tasks(
-    daemon: Client, tasks: Sequence[Mapping[str, Any]], form: str, *, quiet: bool, trunc: bool, resolve: bool
+def print_tasks(
+    daemon: DaemonClient, tasks: Sequence[Mapping[str, Any]], form: str, *, quiet: bool, trunc: bool, resolve: bool
 ) -> None:
     """Print them with the names of their services and nodes."""
-    services, nodes = names(daemon, tasks) if resolve else ({}, {})
+    services, nodes = resolve_names(daemon, tasks) if resolve else ({}, {})
     indent = not quiet and (not form or form.startswith("table"))
-    listed = task_rows.rows(tasks, services, nodes, show.now_ns(), trunc=trunc, indent=indent)
-    show.rows(listed, task_rows.HEADERS, task_rows.TABLE, form, quiet=quiet)
+    listed = task_rows.rows(tasks, services, nodes, output.now_ns(), trunc=trunc, indent=indent)
+    output.print_rows(listed, task_rows.HEADERS, task_rows.TABLE, form, quiet=quiet)
 
 
-def names(daemon: Client, tasks: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], dict[str, str]]:
+def resolve_names(daemon: DaemonClient, tasks: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], dict[str, str]]:
     """The names of the services and nodes of tasks; what is gone has none."""
     services, nodes = {}, {}
     for service_id in {task["ServiceID"] for task in tasks}:
-        service = _maybe(daemon, f"/services/{segment(service_id)}")
+        service = _get_or_none(daemon, f"/services/{path_segment(service_id)}")
         if service:
             services[service_id] = service["Spec"]["Name"]
     if any(task.get("NodeID") for task in tasks):
@@ -44,7 +44,7 @@ def names(daemon: Client, tasks: Sequence[Mapping[str, Any]]) -> tuple[dict[str,
     return services, nodes
 
 
-def _maybe(daemon: Client, path: str) -> Any:
+def _get_or_none(daemon: DaemonClient, path: str) -> Any:
     try:
         return daemon.get(path)
     except DaemonError as error:

@@ -2,11 +2,11 @@
 
 import click
 
-from cli import options, show
-from cli.client import segment
+from cli import options, output
+from cli.client import path_segment
 from cli.rows import network as rows
-from cli.rows.task import natural
-from cli.service.flags import pairs
+from cli.rows.task import natural_sort_key
+from cli.service.flags import parse_key_values
 
 
 @click.command()
@@ -16,8 +16,11 @@ from cli.service.flags import pairs
 def ls(form: str, filters: tuple[str, ...], quiet: bool) -> None:
     """List volumes."""
     found = options.client().get("/volumes", {"filters": options.parse_filters(filters)})
-    listed = [rows.volume(item) for item in sorted(found.get("Volumes") or [], key=lambda item: natural(item["Name"]))]
-    show.rows(listed, rows.VOLUME_HEADERS, rows.VOLUME_TABLE, form, quiet=quiet, key="Name")
+    listed = [
+        rows.volume(item)
+        for item in sorted(found.get("Volumes") or [], key=lambda item: natural_sort_key(item["Name"]))
+    ]
+    output.print_rows(listed, rows.VOLUME_HEADERS, rows.VOLUME_TABLE, form, quiet=quiet, key="Name")
 
 
 @click.command()
@@ -27,7 +30,7 @@ def ls(form: str, filters: tuple[str, ...], quiet: bool) -> None:
 @click.option("-o", "--opt", multiple=True, metavar="KEY=VALUE", help="Options of the driver.")
 def create(name: str, driver: str, labels: tuple[str, ...], opt: tuple[str, ...]) -> None:
     """Create a volume."""
-    body = {"Name": name, "Driver": driver, "Labels": pairs(labels), "DriverOpts": pairs(opt)}
+    body = {"Name": name, "Driver": driver, "Labels": parse_key_values(labels), "DriverOpts": parse_key_values(opt)}
     click.echo(options.client().post("/volumes/create", body=body)["Name"])
 
 
@@ -37,7 +40,7 @@ def create(name: str, driver: str, labels: tuple[str, ...], opt: tuple[str, ...]
 def inspect(volumes: tuple[str, ...], form: str) -> int:
     """Show volumes in detail."""
     daemon = options.client()
-    return show.objects(volumes, lambda ref: daemon.get(f"/volumes/{segment(ref)}"), form)
+    return output.print_objects(volumes, lambda ref: daemon.get(f"/volumes/{path_segment(ref)}"), form)
 
 
 @click.command()
@@ -46,7 +49,7 @@ def inspect(volumes: tuple[str, ...], form: str) -> int:
 def rm(volumes: tuple[str, ...], force: bool) -> int:
     """Remove volumes."""
     daemon = options.client()
-    return show.each(volumes, lambda ref: daemon.delete(f"/volumes/{segment(ref)}", {"force": force}))
+    return output.for_each(volumes, lambda ref: daemon.delete(f"/volumes/{path_segment(ref)}", {"force": force}))
 
 
 @click.command()
@@ -55,7 +58,7 @@ def rm(volumes: tuple[str, ...], force: bool) -> int:
 @click.option("--filter", "filters", multiple=True, help="Filter what is removed: KEY=VALUE.")
 def prune(all_: bool, force: bool, filters: tuple[str, ...]) -> None:
     """Remove volumes that nothing uses."""
-    from cli.format.units import size
+    from cli.format.units import human_size
 
     what = "all volumes" if all_ else "all anonymous volumes"
     if not force:
@@ -66,4 +69,4 @@ def prune(all_: bool, force: bool, filters: tuple[str, ...]) -> None:
     done = options.client().post("/volumes/prune", {"filters": wanted})
     if done.get("VolumesDeleted"):
         click.echo("Deleted Volumes:\n" + "\n".join(done["VolumesDeleted"]) + "\n")
-    click.echo(f"Total reclaimed space: {size(done.get('SpaceReclaimed', 0))}")
+    click.echo(f"Total reclaimed space: {human_size(done.get('SpaceReclaimed', 0))}")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cli.format.units import binary_size, span
+from cli.format.units import human_binary_size, human_duration
 
 Item = Mapping[str, Any]
 Line = tuple[int, str, Any] | str
@@ -32,7 +32,7 @@ def info(found: Item) -> str:
         (0, "Operating System", found.get("OperatingSystem")),
         (0, "Architecture", found.get("Architecture")),
         (0, "CPUs", found.get("NCPU")),
-        (0, "Total Memory", binary_size(found.get("MemTotal", 0))),
+        (0, "Total Memory", human_binary_size(found.get("MemTotal", 0))),
         (0, "Root Dir", found.get("DockerRootDir")),
         (0, "Swarm", swarm.get("LocalNodeState", "inactive")),
         *_swarm(swarm),
@@ -54,10 +54,10 @@ def _swarm(swarm: Item) -> list[Line]:
     return [
         (1, "NodeID", swarm["NodeID"]),
         (1, "Error", swarm.get("Error")),
-        (1, "Is Manager", _word(swarm.get("ControlAvailable"))),
+        (1, "Is Manager", _bool_text(swarm.get("ControlAvailable"))),
         *(_cluster(swarm, swarm["Cluster"]) if swarm.get("Cluster") else []),
         (1, "Node Address", swarm.get("NodeAddr")),
-        *_listed(" Manager Addresses:", [f"  {addr}" for addr in addrs]),
+        *_titled_lines(" Manager Addresses:", [f"  {addr}" for addr in addrs]),
     ]
 
 
@@ -70,7 +70,7 @@ def _cluster(swarm: Item, cluster: Item) -> list[Line]:
         (1, "SubnetSize", cluster.get("SubnetSize")),
         (1, "Data Path Port", cluster.get("DataPathPort")),
         *_settings(cluster.get("Spec") or {}),
-        (1, "Root Rotation In Progress", _word(cluster.get("RootRotationInProgress"))),
+        (1, "Root Rotation In Progress", _bool_text(cluster.get("RootRotationInProgress"))),
     ]
 
 
@@ -85,20 +85,20 @@ def _settings(spec: Item) -> list[Line]:
         (2, "Heartbeat Tick", raft.get("HeartbeatTick")),
         (2, "Election Tick", raft.get("ElectionTick")),
         " Dispatcher:",
-        (2, "Heartbeat Period", span((spec.get("Dispatcher") or {}).get("HeartbeatPeriod", 0))),
+        (2, "Heartbeat Period", human_duration((spec.get("Dispatcher") or {}).get("HeartbeatPeriod", 0))),
         " CA Configuration:",
-        (2, "Expiry Duration", span(authority.get("NodeCertExpiry", 0))),
+        (2, "Expiry Duration", human_duration(authority.get("NodeCertExpiry", 0))),
         (2, "Force Rotate", authority.get("ForceRotate", 0)),
-        *_listed(
+        *_titled_lines(
             "  External CAs:", [f"    {ca['Protocol']}: {ca['URL']}" for ca in authority.get("ExternalCAs") or []]
         ),
-        (1, "Autolock Managers", _word((spec.get("EncryptionConfig") or {}).get("AutoLockManagers"))),
+        (1, "Autolock Managers", _bool_text((spec.get("EncryptionConfig") or {}).get("AutoLockManagers"))),
     ]
 
 
-def _listed(title: str, lines: Sequence[str]) -> Sequence[str]:
+def _titled_lines(title: str, lines: Sequence[str]) -> Sequence[str]:
     return [title, *lines] if lines else []
 
 
-def _word(flag: object) -> str:
+def _bool_text(flag: object) -> str:
     return "true" if flag else "false"

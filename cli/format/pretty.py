@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cli.format.units import binary_size, go_span, go_time
+from cli.format.units import go_duration, go_time, human_binary_size
 from cli.rows.service import mode
 
 Item = Mapping[str, Any]
@@ -74,7 +74,7 @@ def node(item: Item) -> str:
         (1, "Architecture", platform.get("Architecture")),
         (0, "Resources:", None),
         (1, "CPUs", resources.get("NanoCPUs", 0) // 1_000_000_000),
-        (1, "Memory", binary_size(resources.get("MemoryBytes", 0))),
+        (1, "Memory", human_binary_size(resources.get("MemoryBytes", 0))),
         *_plugins(engine.get("Plugins") or []),
         (0, "Engine Version", engine.get("EngineVersion")),
         *_labels(engine.get("Labels"), title="Engine Labels:"),
@@ -163,9 +163,9 @@ def _policy(title: str, policy: Item | None) -> list[Line]:
     return [
         (0, title, None),
         (1, "Parallelism", str(policy.get("Parallelism", 0))),
-        (1, "Delay", go_span(policy["Delay"]) if policy.get("Delay") else None),
+        (1, "Delay", go_duration(policy["Delay"]) if policy.get("Delay") else None),
         (1, "On failure", policy.get("FailureAction")),
-        (1, "Monitoring Period", go_span(policy["Monitor"]) if policy.get("Monitor") else None),
+        (1, "Monitoring Period", go_duration(policy["Monitor"]) if policy.get("Monitor") else None),
         (1, "Max failure ratio", str(policy.get("MaxFailureRatio", 0))),
         (1, f"{title.removesuffix('Config:')} order", policy.get("Order")),
     ]
@@ -179,7 +179,7 @@ def _resources(resources: Item) -> list[Line]:
             [
                 (1, f"{key}:", None),
                 (2, "CPU", f"{part['NanoCPUs'] / 1e9:g}" if part.get("NanoCPUs") else None),
-                (2, "Memory", binary_size(part["MemoryBytes"]) if part.get("MemoryBytes") else None),
+                (2, "Memory", human_binary_size(part["MemoryBytes"]) if part.get("MemoryBytes") else None),
                 (2, "Pids", part.get("Pids")),
             ]
             if part

@@ -16,7 +16,7 @@ GAP = 3
 Row = Mapping[str, Any]
 
 
-class _Fields(dict[str, Any]):
+class _StrictFields(dict[str, Any]):
     """A row in which a name that it does not have is an error, as it is in Docker."""
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -33,10 +33,10 @@ def render(rows: Iterable[Row], headers: Mapping[str, str], default: str, form: 
         return "".join(f"{json.dumps(dict(sorted(row.items())), ensure_ascii=False)}\n" for row in rows)
     if form == "table" or form.startswith(("table ", "table\t", "table{", "table\\t")):
         template = Template(form.removeprefix("table").lstrip() or default)
-        head = template.render(_Fields(headers))
-        return align([head, *(template.render(_Fields(row)) for row in rows)])
+        head = template.render(_StrictFields(headers))
+        return align([head, *(template.render(_StrictFields(row)) for row in rows)])
     template = Template(form)
-    return "".join(f"{template.render(_Fields(row))}\n" for row in rows)
+    return "".join(f"{template.render(_StrictFields(row))}\n" for row in rows)
 
 
 def align(lines: Sequence[str]) -> str:
@@ -58,11 +58,11 @@ def align(lines: Sequence[str]) -> str:
     return "".join(f"{''.join(row)}\n" for row in cells)
 
 
-def ellipsis(text: str, length: int) -> str:
+def truncate(text: str, length: int) -> str:
     """Cut to a length, with a mark that something is missing."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def title(word: str) -> str:
+def capitalize(word: str) -> str:
     """A state as tables show it."""
     return word[:1].upper() + word[1:]

@@ -184,7 +184,7 @@ def _render(nodes: Sequence[Any], dot: Any, variables: dict[str, Any]) -> Iterat
             if node.variable:
                 variables[node.variable] = value
             else:
-                yield text_of(value)
+                yield go_text(value)
         else:
             yield from _render_branch(node, dot, variables)
 
@@ -257,7 +257,7 @@ def _call(name: str, arguments: list[Any]) -> Any:
         raise _error(f"error calling {name}: {error}") from error
 
 
-def text_of(value: Any) -> str:
+def go_text(value: Any) -> str:
     """A value as Go prints it."""
     if value is _ABSENT:
         return "<no value>"
@@ -266,9 +266,9 @@ def text_of(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
-        return f"map[{' '.join(f'{key}:{text_of(item)}' for key, item in sorted(value.items()))}]"
+        return f"map[{' '.join(f'{key}:{go_text(item)}' for key, item in sorted(value.items()))}]"
     if isinstance(value, (list, tuple)):
-        return f"[{' '.join(text_of(item) for item in value)}]"
+        return f"[{' '.join(go_text(item) for item in value)}]"
     return str(value)
 
 
@@ -289,12 +289,12 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "upper": lambda text: str(text).upper(),
     "lower": lambda text: str(text).lower(),
     "title": lambda text: str(text).title(),
-    "join": lambda items, separator="": separator.join(text_of(item) for item in items or ()),
+    "join": lambda items, separator="": separator.join(go_text(item) for item in items or ()),
     "split": lambda text, separator: text.split(separator),
-    "println": lambda *items: " ".join(text_of(item) for item in items) + "\n",
-    "print": lambda *items: "".join(text_of(item) for item in items),
+    "println": lambda *items: " ".join(go_text(item) for item in items) + "\n",
+    "print": lambda *items: "".join(go_text(item) for item in items),
     "printf": lambda form, *items: (
-        re.sub(r"%[vq]", "%s", form) % tuple(text_of(i) if not isinstance(i, int | float) else i for i in items)
+        re.sub(r"%[vq]", "%s", form) % tuple(go_text(i) if not isinstance(i, int | float) else i for i in items)
     ),
     "truncate": lambda text, length: str(text)[:length],
     "pad": lambda text, before, after: " " * before + str(text) + " " * after,

@@ -7,18 +7,18 @@ from covey.clock import HOUR, MICROSECOND, MILLISECOND, MINUTE, SECOND
 from covey.errors import InvalidArgumentError
 
 _UNITS = {"ns": 1, "us": MICROSECOND, "µs": MICROSECOND, "ms": MILLISECOND, "s": SECOND, "m": MINUTE, "h": HOUR}
-_SPAN = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp])?(i?b)?", re.IGNORECASE)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)?")
 ID_LENGTH = 12
 
 
-def short(identifier: str) -> str:
+def short_id(identifier: str) -> str:
     """An id as tables show it."""
     return identifier.removeprefix("sha256:")[:ID_LENGTH]
 
 
-def parse_span(text: str) -> int:
+def parse_duration(text: str) -> int:
     """Nanoseconds of ``1m30s``, ``500ms``, ``0``.
 
     Raises:
@@ -26,7 +26,7 @@ def parse_span(text: str) -> int:
     """
     if text == "0":
         return 0
-    parts = _SPAN.findall(text)
+    parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise InvalidArgumentError(
             f"invalid duration {text!r}: write a number and ns, us, ms, s, m or h, such as 1m30s"
@@ -66,10 +66,10 @@ def go_time(text: str) -> str:
 
 def ago(time_ns: int, now_ns: int) -> str:
     """``3 minutes ago``."""
-    return f"{span(now_ns - time_ns)} ago" if time_ns else ""
+    return f"{human_duration(now_ns - time_ns)} ago" if time_ns else ""
 
 
-def span(nanoseconds: int) -> str:
+def human_duration(nanoseconds: int) -> str:
     """About how long, in Docker's words."""
     seconds = int(nanoseconds / SECOND) if nanoseconds > 0 else 0
     minutes, hours = seconds // 60, int(nanoseconds / HOUR + 0.5) if nanoseconds > 0 else 0
@@ -90,7 +90,7 @@ def span(nanoseconds: int) -> str:
     return f"{int(nanoseconds / HOUR) // 24 // 365} years"
 
 
-def go_span(nanoseconds: int) -> str:
+def go_duration(nanoseconds: int) -> str:
     """A span as Go prints a Duration: ``1m30s``, ``500ms``."""
     if not nanoseconds:
         return "0s"
@@ -105,12 +105,12 @@ def go_span(nanoseconds: int) -> str:
     return f"{head}{seconds}s"
 
 
-def size(count: float, digits: int = 4) -> str:
+def human_size(count: float, digits: int = 4) -> str:
     """Bytes in powers of 1000: ``2.1MB``."""
     return _scaled(count, 1000.0, ("B", "kB", "MB", "GB", "TB", "PB"), digits)
 
 
-def binary_size(count: float, digits: int = 4) -> str:
+def human_binary_size(count: float, digits: int = 4) -> str:
     """Bytes in powers of 1024: ``64MiB``."""
     return _scaled(count, 1024.0, ("B", "KiB", "MiB", "GiB", "TiB", "PiB"), digits)
 

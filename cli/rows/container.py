@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from cli.format.table import Row, ellipsis
-from cli.format.units import ago, short, size
+from cli.format.table import Row, truncate
+from cli.format.units import ago, human_size, short_id
 from cli.rows.network import labels
 from covey.clock import SECOND
 
@@ -35,10 +35,10 @@ def row(container: Mapping[str, Any], now_ns: int, *, trunc: bool, sizes: bool =
     command = str(container.get("Command", ""))
     mounts = [str(mount.get("Name") or mount.get("Source", "")) for mount in container.get("Mounts") or []]
     return {
-        "ID": short(container["Id"]) if trunc else container["Id"],
+        "ID": short_id(container["Id"]) if trunc else container["Id"],
         "Names": ",".join(name.removeprefix("/") for name in container.get("Names") or [] if name.count("/") == 1),
         "Image": image(container, trunc=trunc),
-        "Command": f'"{ellipsis(command, COMMAND_LENGTH) if trunc else command}"',
+        "Command": f'"{truncate(command, COMMAND_LENGTH) if trunc else command}"',
         "CreatedAt": f"{datetime.fromtimestamp(created, UTC).astimezone():%Y-%m-%d %H:%M:%S %z %Z}",
         "RunningFor": ago(created * SECOND, now_ns),
         "Ports": ports(container.get("Ports") or []),
@@ -46,7 +46,7 @@ def row(container: Mapping[str, Any], now_ns: int, *, trunc: bool, sizes: bool =
         "Status": container.get("Status", ""),
         "Size": _size(container) if sizes or "SizeRw" in container else "0B",
         "Labels": labels(container.get("Labels")),
-        "Mounts": ",".join(ellipsis(name, MOUNT_LENGTH) if trunc else name for name in mounts),
+        "Mounts": ",".join(truncate(name, MOUNT_LENGTH) if trunc else name for name in mounts),
         "LocalVolumes": str(sum(1 for mount in container.get("Mounts") or [] if mount.get("Driver") == "local")),
         "Networks": ",".join(sorted((container.get("NetworkSettings") or {}).get("Networks") or {})),
         "Platform": None,
@@ -58,7 +58,7 @@ def image(container: Mapping[str, Any], *, trunc: bool) -> str:
     if not trunc:
         return name
     if name == container.get("ImageID"):
-        return short(name)
+        return short_id(name)
     return name.split("@", 1)[0]
 
 
@@ -75,6 +75,6 @@ def ports(items: list[Mapping[str, Any]]) -> str:
 
 
 def _size(container: Mapping[str, Any]) -> str:
-    written = size(container.get("SizeRw", 0), 3)
+    written = human_size(container.get("SizeRw", 0), 3)
     whole = container.get("SizeRootFs", 0)
-    return f"{written} (virtual {size(whole, 3)})" if whole else written
+    return f"{written} (virtual {human_size(whole, 3)})" if whole else written

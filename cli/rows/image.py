@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from cli.format.table import Row, ellipsis
-from cli.format.units import ago, short, size
+from cli.format.table import Row, truncate
+from cli.format.units import ago, human_size, short_id
 from covey.clock import SECOND
 
 HEADERS = {
@@ -56,16 +56,16 @@ def rows(images: Iterable[Image], now_ns: int, *, trunc: bool, digests: bool) ->
 def _row(image: Image, now_ns: int, name: tuple[str, str, str], *, trunc: bool) -> Row:
     created = int(image.get("Created", 0))
     return {
-        "ID": short(image["Id"]) if trunc else image["Id"],
+        "ID": short_id(image["Id"]) if trunc else image["Id"],
         "Repository": name[0],
         "Tag": name[1],
         "Digest": name[2],
         "CreatedSince": ago(created * SECOND, now_ns) or "N/A",
         "CreatedAt": f"{datetime.fromtimestamp(created).astimezone():%Y-%m-%d %H:%M:%S %z %Z}",
-        "Size": size(image.get("Size", 0), 3),
+        "Size": human_size(image.get("Size", 0), 3),
         "Containers": "N/A" if image.get("Containers", -1) < 0 else str(image["Containers"]),
-        "VirtualSize": size(image.get("Size", 0), 3),
-        "SharedSize": "N/A" if image.get("SharedSize", -1) < 0 else size(image["SharedSize"], 3),
+        "VirtualSize": human_size(image.get("Size", 0), 3),
+        "SharedSize": "N/A" if image.get("SharedSize", -1) < 0 else human_size(image["SharedSize"], 3),
         "UniqueSize": "N/A",
     }
 
@@ -76,10 +76,10 @@ def step(item: Mapping[str, Any], now_ns: int, *, human: bool, trunc: bool) -> R
     at = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     by = str(item.get("CreatedBy", "")).replace("\t", " ")
     return {
-        "ID": short(item["Id"]) if trunc else item["Id"],
+        "ID": short_id(item["Id"]) if trunc else item["Id"],
         "CreatedSince": ago(created * SECOND, now_ns) if human else at,
         "CreatedAt": at,
-        "CreatedBy": ellipsis(by, CREATED_BY_LENGTH) if trunc else by,
-        "Size": size(item.get("Size", 0), 3) if human else str(item.get("Size", 0)),
+        "CreatedBy": truncate(by, CREATED_BY_LENGTH) if trunc else by,
+        "Size": human_size(item.get("Size", 0), 3) if human else str(item.get("Size", 0)),
         "Comment": item.get("Comment", ""),
     }

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cli.format.table import Row
-from cli.format.units import go_time, short, size
+from cli.format.units import go_time, human_size, short_id
 
 HEADERS = {
     "ID": "NETWORK ID",
@@ -35,7 +35,7 @@ VOLUME_TABLE = "{{.Driver}}\t{{.Name}}"
 
 def row(network: Mapping[str, Any], *, trunc: bool) -> Row:
     return {
-        "ID": short(network["Id"]) if trunc else network["Id"],
+        "ID": short_id(network["Id"]) if trunc else network["Id"],
         "Name": network["Name"],
         "Driver": network.get("Driver", ""),
         "Scope": network.get("Scope", ""),
@@ -56,7 +56,7 @@ def volume(item: Mapping[str, Any]) -> Row:
         "Mountpoint": item.get("Mountpoint", ""),
         "Labels": labels(item.get("Labels")),
         "Links": str(usage["RefCount"]) if usage else "N/A",
-        "Size": size(usage["Size"]) if usage else "N/A",
+        "Size": human_size(usage["Size"]) if usage else "N/A",
         "Availability": "N/A",
         "Group": "N/A",
         "Status": "N/A",

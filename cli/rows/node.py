@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cli.format.table import Row, title
+from cli.format.table import Row, capitalize
 
 HEADERS = {
     "ID": "ID",
@@ -28,9 +28,9 @@ def row(node: Mapping[str, Any], own_id: str, root_info: Mapping[str, Any]) -> R
         "ID": node["ID"],
         "Self": node["ID"] == own_id,
         "Hostname": node["Description"].get("Hostname", ""),
-        "Status": title(node["Status"].get("State", "")),
-        "Availability": title(node["Spec"].get("Availability", "")),
-        "ManagerStatus": "Leader" if manager.get("Leader") else title(manager.get("Reachability", "")),
+        "Status": capitalize(node["Status"].get("State", "")),
+        "Availability": capitalize(node["Spec"].get("Availability", "")),
+        "ManagerStatus": "Leader" if manager.get("Leader") else capitalize(manager.get("Reachability", "")),
         "TLSStatus": _tls_status(node["Description"].get("TLSInfo") or {}, root_info),
         "EngineVersion": (node["Description"].get("Engine") or {}).get("EngineVersion", ""),
     }

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cli.format.table import Row
-from cli.format.units import short
-from cli.rows.task import natural
+from cli.format.units import short_id
+from cli.rows.task import natural_sort_key
 
 HEADERS = {
     "ID": "ID",
@@ -31,13 +31,13 @@ Service = Mapping[str, Any]
 
 def rows(services: Iterable[Service]) -> list[Row]:
     """Ordered by name, numbers in names as numbers."""
-    return [row(service) for service in sorted(services, key=lambda service: natural(service["Spec"]["Name"]))]
+    return [row(service) for service in sorted(services, key=lambda service: natural_sort_key(service["Spec"]["Name"]))]
 
 
 def row(service: Service) -> Row:
     spec = service["Spec"]
     return {
-        "ID": short(service["ID"]),
+        "ID": short_id(service["ID"]),
         "Name": spec["Name"],
         "Mode": mode(service),
         "Replicas": replicas(service),
@@ -79,6 +79,6 @@ def stacks(services: Iterable[Service]) -> list[Row]:
     counts = Counter((service["Spec"].get("Labels") or {}).get(STACK_LABEL, "") for service in services)
     return [
         {"Name": name, "Services": str(count)}
-        for name, count in sorted(counts.items(), key=lambda item: natural(item[0]))
+        for name, count in sorted(counts.items(), key=lambda item: natural_sort_key(item[0]))
         if name
     ]

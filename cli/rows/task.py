@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cli.format.table import Row, ellipsis, title
-from cli.format.units import ago, parse_time, short
+from cli.format.table import Row, capitalize, truncate
+from cli.format.units import ago, parse_time, short_id
 
 HEADERS = {
     "ID": "ID",
@@ -27,11 +27,11 @@ def ordered(tasks: Sequence[Task], services: Mapping[str, str]) -> list[Task]:
     """By name as ``natural`` orders names, newest first within a slot."""
     newest_first = sorted(tasks, key=lambda task: str(task["CreatedAt"]), reverse=True)
     return sorted(
-        newest_first, key=lambda task: natural(name(task, services.get(task["ServiceID"], task["ServiceID"])))
+        newest_first, key=lambda task: natural_sort_key(name(task, services.get(task["ServiceID"], task["ServiceID"])))
     )
 
 
-def natural(text: str) -> tuple[tuple[int, int, str, int], ...]:
+def natural_sort_key(text: str) -> tuple[tuple[int, int, str, int], ...]:
     """A key that puts web2 before web10: runs of digits count as numbers and come before other characters."""
     return tuple(
         (0, len(part.lstrip("0")), part.lstrip("0"), len(part)) if part.isdigit() else (1, ord(part), "", 0)
@@ -61,17 +61,17 @@ def rows(
         status = task["Status"]
         error = status.get("Err", "")
         if trunc and error:
-            error = ellipsis(error, ERROR_LENGTH)
+            error = truncate(error, ERROR_LENGTH)
         since = ago(parse_time(status.get("Timestamp", "")), now_ns)
         node = task.get("NodeID", "")
         result.append(
             {
-                "ID": short(task["ID"]) if trunc else task["ID"],
+                "ID": short_id(task["ID"]) if trunc else task["ID"],
                 "Name": f" \\_ {full}" if indent and full == previous else full,
                 "Image": image(task, trunc=trunc),
                 "Node": nodes.get(node, node),
-                "DesiredState": title(task.get("DesiredState", "")),
-                "CurrentState": f"{title(status.get('State', ''))} {since.lower()}".rstrip(),
+                "DesiredState": capitalize(task.get("DesiredState", "")),
+                "CurrentState": f"{capitalize(status.get('State', ''))} {since.lower()}".rstrip(),
                 "Error": f'"{error}"' if error else "",
                 "Ports": _ports(status),
             }

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from covey.errors import InvalidArgumentError
 
 
-def pairs(items: Iterable[str]) -> dict[str, str]:
+def parse_key_values(items: Iterable[str]) -> dict[str, str]:
     """``KEY=VALUE`` each; a key alone has an empty value.
 
     Raises:
@@ -21,7 +21,7 @@ def pairs(items: Iterable[str]) -> dict[str, str]:
     return result
 
 
-def fields(text: str, flag: str, known: Mapping[str, str], *, bare: str = "") -> dict[str, str]:
+def parse_fields(text: str, flag: str, known: Mapping[str, str], *, bare: str = "") -> dict[str, str]:
     """``a=1,b=2`` by the names in ``known`` (each maps to its canonical name).
 
     ``bare`` is the field that a text without any "=" stands for; empty when there is none.
@@ -44,7 +44,7 @@ def fields(text: str, flag: str, known: Mapping[str, str], *, bare: str = "") ->
     return result
 
 
-def flag_value(text: str, what: str) -> bool:
+def parse_bool(text: str, what: str) -> bool:
     """A true or false of a field."""
     lowered = text.lower()
     if lowered in ("1", "t", "true"):

@@ -4,23 +4,23 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
-from cli.client import Client, DaemonError
-from cli.format.units import short
-from cli.terminal.logs import write_output
+from cli.client import DaemonClient, DaemonError
+from cli.format.units import short_id
+from cli.terminal.log_output import write_output
 
 _PREFIX = "com.docker.swarm."
 _SOURCE = {f"{_PREFIX}{kind}.id" for kind in ("service", "task", "node")}
 
 
-class Names:
+class LogSourceNames:
     """Names of tasks and nodes, asked for once each."""
 
-    def __init__(self, daemon: Client, *, resolve: bool, task_ids: bool, trunc: bool) -> None:
+    def __init__(self, daemon: DaemonClient, *, resolve: bool, task_ids: bool, trunc: bool) -> None:
         self._daemon = daemon
         self._resolve, self._task_ids, self._trunc = resolve, task_ids, trunc
         self._known: dict[str, Any] = {}
 
-    def writer(self, context: Mapping[str, str]) -> str:
+    def source_name(self, context: Mapping[str, str]) -> str:
         """Who wrote a line, from the ids the daemon put before it."""
         service, task, node = (context.get(f"{_PREFIX}{kind}.id", "") for kind in ("service", "task", "node"))
         found, host = self._get(f"/services/{service}"), self._get(f"/nodes/{node}")
@@ -31,7 +31,7 @@ class Names:
         padding = " " * max(len(str(replicas)) - len(str(slot)), 0)
         parts = [name, str(slot) if slot else node]
         if self._task_ids:
-            parts.append(short(task) if self._trunc else task)
+            parts.append(short_id(task) if self._trunc else task)
         return f"{'.'.join(parts)}@{hostname}{padding}"
 
     def _get(self, path: str) -> Any:
@@ -43,7 +43,7 @@ class Names:
         return self._known[path]
 
 
-def split(line: bytes, *, timestamps: bool) -> tuple[str, dict[str, str], bytes]:
+def split_line(line: bytes, *, timestamps: bool) -> tuple[str, dict[str, str], bytes]:
     """A line's time (empty without), its context and its text."""
     time = ""
     if timestamps:
@@ -58,15 +58,15 @@ def split(line: bytes, *, timestamps: bool) -> tuple[str, dict[str, str], bytes]
 
 
 def print_logs(
-    daemon: Client, path: str, query: Mapping[str, Any], *, names: Names | None, details: bool, tty: bool
+    daemon: DaemonClient, path: str, query: Mapping[str, Any], *, names: LogSourceNames | None, details: bool, tty: bool
 ) -> None:
     """``names`` None prints the lines alone."""
     timestamps = bool(query.get("timestamps"))
     wanted = {**query, "stdout": True, "stderr": True, "details": names is not None}
 
     def decorate(line: bytes) -> bytes:
-        time, context, text = split(line, timestamps=timestamps)
-        writer = names.writer(context) if names else ""
+        time, context, text = split_line(line, timestamps=timestamps)
+        writer = names.source_name(context) if names else ""
         head = f"{time} " if time else ""
         if details:
             head += ",".join(f"{key}={value}" for key, value in sorted(context.items()) if key not in _SOURCE) + " "

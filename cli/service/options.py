@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli.format.units import parse_bytes, parse_span
+from cli.format.units import parse_bytes, parse_duration
 from covey.errors import InvalidArgumentError
 
 Decorator = Callable[[Any], Any]
@@ -14,7 +14,7 @@ NANO = 1_000_000_000
 MINIMUM_MEMORY = 4 << 20
 
 
-class Parsed(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+class ParsedParam(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """A flag's text through one of our parsers; what does not parse is wrong usage."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
@@ -45,7 +45,11 @@ def parse_cpus(text: str) -> int:
     return int(nano)
 
 
-SPAN, BYTES, CPUS = Parsed("duration", parse_span), Parsed("bytes", parse_bytes), Parsed("decimal", parse_cpus)
+DURATION, BYTES, CPUS = (
+    ParsedParam("duration", parse_duration),
+    ParsedParam("bytes", parse_bytes),
+    ParsedParam("decimal", parse_cpus),
+)
 COUNT = click.IntRange(0)
 _ORDER = click.Choice(["start-first", "stop-first"])
 
@@ -53,9 +57,9 @@ _ORDER = click.Choice(["start-first", "stop-first"])
 def _policy(word: str, what: str, actions: list[str]) -> list[Decorator]:
     return [
         click.option(f"--{word}-parallelism", type=COUNT, help=f"How many tasks are {what} at once; 0 is all."),
-        click.option(f"--{word}-delay", type=SPAN, help="How long to wait between them."),
+        click.option(f"--{word}-delay", type=DURATION, help="How long to wait between them."),
         click.option(f"--{word}-failure-action", type=click.Choice(actions), help="What to do when too many fail."),
-        click.option(f"--{word}-monitor", type=SPAN, help="How long to watch each for failure."),
+        click.option(f"--{word}-monitor", type=DURATION, help="How long to watch each for failure."),
         click.option(f"--{word}-max-failure-ratio", type=click.FloatRange(0, 1), help="How many may fail."),
         click.option(f"--{word}-order", type=_ORDER, help="Whether the new task starts before the old one stops."),
     ]
@@ -72,7 +76,7 @@ SCALARS: list[Decorator] = [
     click.option("--read-only/--no-read-only", default=None, help="With a root filesystem that cannot be written."),
     click.option("--init/--no-init", default=None, help="With an init that reaps processes and passes signals on."),
     click.option("--stop-signal", help="The signal that stops a container."),
-    click.option("--stop-grace-period", type=SPAN, help="How long a container may take to stop (default 10s)."),
+    click.option("--stop-grace-period", type=DURATION, help="How long a container may take to stop (default 10s)."),
     click.option("--entrypoint", help="In place of the image's entrypoint."),
     click.option(
         "--endpoint-mode", type=click.Choice(["vip", "dnsrr"]), help="One address for all tasks, or DNS alone."
@@ -83,17 +87,17 @@ SCALARS: list[Decorator] = [
     click.option("--reserve-cpu", type=CPUS, help="How many CPUs to keep for a task."),
     click.option("--reserve-memory", type=BYTES, help="How much memory to keep for a task."),
     click.option("--restart-condition", type=click.Choice(["none", "on-failure", "any"]), help="When to restart."),
-    click.option("--restart-delay", type=SPAN, help="How long to wait before a restart (default 5s)."),
+    click.option("--restart-delay", type=DURATION, help="How long to wait before a restart (default 5s)."),
     click.option("--restart-max-attempts", type=COUNT, help="How often to restart before giving up."),
-    click.option("--restart-window", type=SPAN, help="The time in which attempts count."),
+    click.option("--restart-window", type=DURATION, help="The time in which attempts count."),
     *_policy("update", "updated", ["pause", "continue", "rollback"]),
     *_policy("rollback", "rolled back", ["pause", "continue"]),
     click.option("--health-cmd", help="The command that checks health."),
-    click.option("--health-interval", type=SPAN, help="How long between checks."),
-    click.option("--health-timeout", type=SPAN, help="How long a check may take."),
+    click.option("--health-interval", type=DURATION, help="How long between checks."),
+    click.option("--health-timeout", type=DURATION, help="How long a check may take."),
     click.option("--health-retries", type=COUNT, help="How many failures make a task unhealthy."),
-    click.option("--health-start-period", type=SPAN, help="How long failures do not count at first."),
-    click.option("--health-start-interval", type=SPAN, help="How long between checks at first."),
+    click.option("--health-start-period", type=DURATION, help="How long failures do not count at first."),
+    click.option("--health-start-interval", type=DURATION, help="How long between checks at first."),
     click.option("--no-healthcheck", is_flag=True, default=None, help="Without the image's check."),
     click.option(
         "--oom-score-adj", type=click.IntRange(-1000, 1000), help="Whom the kernel ends first without memory."

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from cli.service import parts
+from cli.service import flag_values
 from cli.service.capabilities import effective, normal
-from cli.service.flags import pairs
+from cli.service.flags import parse_key_values
 from covey.errors import InvalidArgumentError
 
 Spec = dict[str, Any]
@@ -20,7 +20,7 @@ Flags = Mapping[str, Any]
 MODES = {"replicated": "Replicated", "global": "Global", "replicated-job": "ReplicatedJob", "global-job": "GlobalJob"}
 
 # Flags with one value each: where it goes in the spec.
-_PLACES: dict[str, tuple[str, ...]] = {
+_SCALAR_PATHS: dict[str, tuple[str, ...]] = {
     "hostname": ("TaskTemplate", "ContainerSpec", "Hostname"),
     "user": ("TaskTemplate", "ContainerSpec", "User"),
     "workdir": ("TaskTemplate", "ContainerSpec", "Dir"),
@@ -62,7 +62,7 @@ _PLACES: dict[str, tuple[str, ...]] = {
 }
 
 
-class Names(msgspec.Struct, frozen=True, kw_only=True):
+class ObjectIds(msgspec.Struct, frozen=True, kw_only=True):
     """Ids by name."""
 
     secrets: dict[str, str] = {}
@@ -70,62 +70,66 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
     networks: dict[str, str] = {}
 
 
-class _List(msgspec.Struct, frozen=True, kw_only=True):
+class _ListFlag(msgspec.Struct, frozen=True, kw_only=True):
     """A flag that adds to a list of the spec: what each becomes, and by what an entry is known when it is removed."""
 
-    place: tuple[str, ...]
-    parse: Callable[[str, Names], Any]
-    name: Callable[[Any], str]
+    path: tuple[str, ...]
+    parse: Callable[[str, ObjectIds], Any]
+    identity: Callable[[Any], str]
 
 
-def _text(text: str, _: Names) -> str:
+def _text(text: str, _: ObjectIds) -> str:
     return text
 
 
 _CONTAINER = ("TaskTemplate", "ContainerSpec")
-_LISTS: dict[str, _List] = {
-    "env": _List(place=(*_CONTAINER, "Env"), parse=_text, name=lambda item: str(item).partition("=")[0]),
-    "constraint": _List(place=("TaskTemplate", "Placement", "Constraints"), parse=_text, name=str),
-    "dns": _List(place=(*_CONTAINER, "DNSConfig", "Nameservers"), parse=_text, name=str),
-    "dns_option": _List(place=(*_CONTAINER, "DNSConfig", "Options"), parse=_text, name=str),
-    "dns_search": _List(place=(*_CONTAINER, "DNSConfig", "Search"), parse=_text, name=str),
-    "group": _List(place=(*_CONTAINER, "Groups"), parse=_text, name=str),
-    "host": _List(place=(*_CONTAINER, "Hosts"), parse=lambda text, _: parts.host(text), name=str),
-    "mount": _List(
-        place=(*_CONTAINER, "Mounts"), parse=lambda text, _: parts.mount(text), name=lambda item: str(item["Target"])
+_LISTS: dict[str, _ListFlag] = {
+    "env": _ListFlag(path=(*_CONTAINER, "Env"), parse=_text, identity=lambda item: str(item).partition("=")[0]),
+    "constraint": _ListFlag(path=("TaskTemplate", "Placement", "Constraints"), parse=_text, identity=str),
+    "dns": _ListFlag(path=(*_CONTAINER, "DNSConfig", "Nameservers"), parse=_text, identity=str),
+    "dns_option": _ListFlag(path=(*_CONTAINER, "DNSConfig", "Options"), parse=_text, identity=str),
+    "dns_search": _ListFlag(path=(*_CONTAINER, "DNSConfig", "Search"), parse=_text, identity=str),
+    "group": _ListFlag(path=(*_CONTAINER, "Groups"), parse=_text, identity=str),
+    "host": _ListFlag(path=(*_CONTAINER, "Hosts"), parse=lambda text, _: flag_values.parse_host(text), identity=str),
+    "mount": _ListFlag(
+        path=(*_CONTAINER, "Mounts"),
+        parse=lambda text, _: flag_values.parse_mount(text),
+        identity=lambda item: str(item["Target"]),
     ),
-    "ulimit": _List(
-        place=(*_CONTAINER, "Ulimits"), parse=lambda text, _: parts.ulimit(text), name=lambda item: str(item["Name"])
+    "ulimit": _ListFlag(
+        path=(*_CONTAINER, "Ulimits"),
+        parse=lambda text, _: flag_values.parse_ulimit(text),
+        identity=lambda item: str(item["Name"]),
     ),
-    "secret": _List(
-        place=(*_CONTAINER, "Secrets"),
-        parse=lambda text, names: parts.file_reference(text, "Secret", names.secrets),
-        name=lambda item: str(item["SecretName"]),
+    "secret": _ListFlag(
+        path=(*_CONTAINER, "Secrets"),
+        parse=lambda text, names: flag_values.parse_file_reference(text, "Secret", names.secrets),
+        identity=lambda item: str(item["SecretName"]),
     ),
-    "config": _List(
-        place=(*_CONTAINER, "Configs"),
-        parse=lambda text, names: parts.file_reference(text, "Config", names.configs),
-        name=lambda item: str(item["ConfigName"]),
+    "config": _ListFlag(
+        path=(*_CONTAINER, "Configs"),
+        parse=lambda text, names: flag_values.parse_file_reference(text, "Config", names.configs),
+        identity=lambda item: str(item["ConfigName"]),
     ),
-    "network": _List(
-        place=("TaskTemplate", "Networks"),
-        parse=lambda text, names: parts.network(text, names.networks),
-        name=lambda item: str(item["Target"]),
+    "network": _ListFlag(
+        path=("TaskTemplate", "Networks"),
+        parse=lambda text, names: flag_values.parse_network(text, names.networks),
+        identity=lambda item: str(item["Target"]),
     ),
-    "placement_pref": _List(
-        place=("TaskTemplate", "Placement", "Preferences"),
-        parse=lambda text, _: parts.preference(text),
-        name=lambda item: f"spread={item['Spread']['SpreadDescriptor']}",
+    "placement_pref": _ListFlag(
+        path=("TaskTemplate", "Placement", "Preferences"),
+        parse=lambda text, _: flag_values.parse_placement_preference(text),
+        identity=lambda item: f"spread={item['Spread']['SpreadDescriptor']}",
     ),
-    "publish": _List(
-        place=("EndpointSpec", "Ports"),
-        parse=lambda text, _: parts.port(text),
-        name=lambda item: f"{item['TargetPort']}/{item.get('Protocol', 'tcp')}",
+    "publish": _ListFlag(
+        path=("EndpointSpec", "Ports"),
+        parse=lambda text, _: flag_values.parse_port(text),
+        identity=lambda item: f"{item['TargetPort']}/{item.get('Protocol', 'tcp')}",
     ),
-    "generic_resource": _List(
-        place=("TaskTemplate", "Resources", "Reservations", "GenericResources"),
-        parse=lambda text, _: parts.generic_resource(text),
-        name=lambda item: str(item["DiscreteResourceSpec"]["Kind"]),
+    "generic_resource": _ListFlag(
+        path=("TaskTemplate", "Resources", "Reservations", "GenericResources"),
+        parse=lambda text, _: flag_values.parse_generic_resource(text),
+        identity=lambda item: str(item["DiscreteResourceSpec"]["Kind"]),
     ),
 }
 _MAPS: dict[str, tuple[str, ...]] = {
@@ -135,7 +139,7 @@ _MAPS: dict[str, tuple[str, ...]] = {
 }
 
 
-def new_spec(image: str, args: Sequence[str], flags: Flags, names: Names) -> Spec:
+def new_spec(image: str, args: Sequence[str], flags: Flags, names: ObjectIds) -> Spec:
     """The spec of ``service create``.
 
     Raises:
@@ -154,21 +158,21 @@ def new_spec(image: str, args: Sequence[str], flags: Flags, names: Names) -> Spe
         _add(spec, kind, [kind.parse(text, names) for text in flags.get(flag) or ()])
     for flag, place in _MAPS.items():
         if flags.get(flag):
-            _put(spec, place, pairs(flags[flag]))
+            _put(spec, place, parse_key_values(flags[flag]))
     add, drop = effective(flags.get("cap_add") or (), flags.get("cap_drop") or ())
     _capabilities(spec, add, drop)
     _scalars(spec, flags)
     return spec
 
 
-def changed_spec(spec: Mapping[str, Any], flags: Flags, names: Names) -> Spec:
+def updated_spec(spec: Mapping[str, Any], flags: Flags, names: ObjectIds) -> Spec:
     """The spec of ``service update``."""
     result: Spec = copy.deepcopy(dict(spec))
     container = result["TaskTemplate"]["ContainerSpec"]
     if flags.get("image"):
         container["Image"] = flags["image"]
     if flags.get("args") is not None:
-        container["Args"] = _words(flags["args"], "args")
+        container["Args"] = _shell_words(flags["args"], "args")
     if flags.get("replicas") is not None:
         if "Replicated" not in result["Mode"]:
             raise InvalidArgumentError("replicas can only be used with replicated mode")
@@ -180,7 +184,7 @@ def changed_spec(spec: Mapping[str, Any], flags: Flags, names: Names) -> Spec:
         mapping = dict(_get(result, place) or {})
         for key in flags.get(f"{flag}_rm") or ():
             mapping.pop(key, None)
-        mapping.update(pairs(flags.get(f"{flag}_add") or ()))
+        mapping.update(parse_key_values(flags.get(f"{flag}_add") or ()))
         if mapping or _get(result, place):
             _put(result, place, mapping)
     _change_capabilities(result, flags)
@@ -206,15 +210,15 @@ def _mode(flags: Flags) -> Spec:
 
 
 def _scalars(spec: Spec, flags: Flags) -> None:
-    for flag, place in _PLACES.items():
+    for flag, place in _SCALAR_PATHS.items():
         if flags.get(flag) is not None:
             if place[0] in ("UpdateConfig", "RollbackConfig"):
                 spec.setdefault(place[0], {}).setdefault("Parallelism", 1)  # one that is not sent means all at once
             _put(spec, place, flags[flag])
     if flags.get("entrypoint") is not None:
-        _put(spec, (*_CONTAINER, "Command"), _words(flags["entrypoint"], "entrypoint"))
+        _put(spec, (*_CONTAINER, "Command"), _shell_words(flags["entrypoint"], "entrypoint"))
     if flags.get("log_opt"):
-        _put(spec, ("TaskTemplate", "LogDriver", "Options"), pairs(flags["log_opt"]))
+        _put(spec, ("TaskTemplate", "LogDriver", "Options"), parse_key_values(flags["log_opt"]))
     if flags.get("health_cmd") is not None:
         _put(
             spec,
@@ -246,32 +250,32 @@ def _change_capabilities(spec: Spec, flags: Flags) -> None:
     _capabilities(spec, sorted(new_add), sorted(new_drop))
 
 
-def _add(spec: Spec, kind: _List, items: Sequence[Any]) -> None:
+def _add(spec: Spec, kind: _ListFlag, items: Sequence[Any]) -> None:
     """Add each, in place of an entry of the same name."""
     if not items:
         return
-    known = {kind.name(item): item for item in _get(spec, kind.place) or ()}
-    known.update((kind.name(item), item) for item in items)
-    _put(spec, kind.place, list(known.values()))
+    known = {kind.identity(item): item for item in _get(spec, kind.path) or ()}
+    known.update((kind.identity(item), item) for item in items)
+    _put(spec, kind.path, list(known.values()))
 
 
-def _remove(spec: Spec, kind: _List, refs: Sequence[str], names: Names, flag: str) -> None:
+def _remove(spec: Spec, kind: _ListFlag, refs: Sequence[str], names: ObjectIds, flag: str) -> None:
     for ref in refs:
         wanted = {ref, names.networks.get(ref, ref)} if flag == "network" else {_removed_name(flag, ref)}
-        items = _get(spec, kind.place) or []
-        left = [item for item in items if kind.name(item) not in wanted]
+        items = _get(spec, kind.path) or []
+        left = [item for item in items if kind.identity(item) not in wanted]
         if len(left) == len(items):
             raise InvalidArgumentError(f"--{flag.replace('_', '-')}-rm {ref}: the service has no such entry")
-        _put(spec, kind.place, left)
+        _put(spec, kind.path, left)
 
 
 def _removed_name(flag: str, ref: str) -> str:
     if flag == "publish":
         return ref if "/" in ref else f"{ref}/tcp"
-    return parts.host(ref) if flag == "host" and ":" in ref else ref
+    return flag_values.parse_host(ref) if flag == "host" and ":" in ref else ref
 
 
-def _words(text: str, flag: str) -> list[str]:
+def _shell_words(text: str, flag: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:

@@ -10,28 +10,28 @@ from typing import Any, Protocol
 
 import click
 
-from cli.client import Client, DaemonError, UnreachableError
-from cli.service.converge import Progress, judge
+from cli.client import DaemonClient, DaemonError, UnreachableError
+from cli.service.convergence import ServiceProgress, service_progress
 from covey.errors import CoveyError
 
 POLL_SECONDS = 0.15
 INTERRUPTED = 130
-UNAVAILABLE_SECONDS = 20.0
+UNAVAILABLE_TIMEOUT_SECONDS = 20.0
 
 
 class _Display(Protocol):
-    def show(self, name: str, progress: Progress) -> None: ...
+    def show(self, name: str, progress: ServiceProgress) -> None: ...
     def close(self) -> None: ...
 
 
-class _Lines:
+class _LineDisplay:
     """A line for each change."""
 
     def __init__(self) -> None:
         self._shown: dict[str, str] = {}
 
-    def show(self, name: str, progress: Progress) -> None:
-        line = f"{name}: {progress.line}"
+    def show(self, name: str, progress: ServiceProgress) -> None:
+        line = f"{name}: {progress.summary}"
         if self._shown.get(name) != line:
             self._shown[name] = line
             click.echo(line)
@@ -40,24 +40,26 @@ class _Lines:
         return
 
 
-class _Silent:
-    def show(self, name: str, progress: Progress) -> None:
+class _QuietDisplay:
+    def show(self, name: str, progress: ServiceProgress) -> None:
         del name, progress
 
     def close(self) -> None:
         return
 
 
-def wait_for(daemon: Client, services: Sequence[str], *, quiet: bool = False, rollback: bool = False) -> int:
+def wait_for_services(
+    daemon: DaemonClient, services: Sequence[str], *, quiet: bool = False, rollback: bool = False
+) -> int:
     """Wait for all; 0 when they have converged, 1 when one's update was paused or rolled back, 130 when interrupted.
 
     ``rollback``: it was asked for, and so is no failure.
     """
-    display: _Display = _Silent() if quiet else _bars() if sys.stdout.isatty() else _Lines()
+    display: _Display = _QuietDisplay() if quiet else _bars() if sys.stdout.isatty() else _LineDisplay()
     code = 0
     try:
         for name in services:
-            code |= _wait_one(daemon, name, display, rollback=rollback)
+            code |= _wait_for_service(daemon, name, display, rollback=rollback)
     except KeyboardInterrupt:
         display.close()
         click.echo("Interrupted; the cluster goes on by itself. Look with: covey service ps", err=True)
@@ -66,41 +68,41 @@ def wait_for(daemon: Client, services: Sequence[str], *, quiet: bool = False, ro
     return code
 
 
-class Patience:
+class UnavailableTimeout:
     """While the cluster elects a leader nobody answers; that is borne for a while before it counts as the end."""
 
     def __init__(self) -> None:
         self._until = 0.0
 
-    def bear(self, error: CoveyError) -> None:
+    def check(self, error: CoveyError) -> None:
         """Raises the error when it is a refusal, or when it has gone on for too long."""
         now = time.monotonic()
-        self._until = self._until or now + UNAVAILABLE_SECONDS
+        self._until = self._until or now + UNAVAILABLE_TIMEOUT_SECONDS
         if (isinstance(error, DaemonError) and error.status < 500) or now > self._until:
             raise error
 
 
-def _wait_one(daemon: Client, name: str, display: _Display, *, rollback: bool) -> int:
-    rolled_back, patience = False, Patience()
+def _wait_for_service(daemon: DaemonClient, name: str, display: _Display, *, rollback: bool) -> int:
+    rolled_back, patience = False, UnavailableTimeout()
     while True:
         try:
             service = daemon.get(f"/services/{name}")
-            progress = judge(service, _tasks(daemon, service), _eligible(daemon, service))
+            progress = service_progress(service, _tasks(daemon, service), _eligible(daemon, service))
         except (DaemonError, UnreachableError) as error:
-            patience.bear(error)
+            patience.check(error)
             time.sleep(POLL_SECONDS)
             continue
-        patience = Patience()
+        patience = UnavailableTimeout()
         display.show(service["Spec"]["Name"], progress)
         rolled_back = rolled_back or progress.update.startswith("rollback")
-        if progress.stopped:
+        if progress.paused:
             display.close()
             click.echo(
                 f"service {service['Spec']['Name']}: update {progress.update.replace('_', ' ')}: {progress.message}",
                 err=True,
             )
             return 1
-        if progress.done:
+        if progress.converged:
             if rolled_back and not rollback:
                 display.close()
                 click.echo(f"service {service['Spec']['Name']}: rolled back: {progress.message}", err=True)
@@ -109,13 +111,13 @@ def _wait_one(daemon: Client, name: str, display: _Display, *, rollback: bool) -
         time.sleep(POLL_SECONDS)
 
 
-def _tasks(daemon: Client, service: Mapping[str, Any]) -> list[Any]:
+def _tasks(daemon: DaemonClient, service: Mapping[str, Any]) -> list[Any]:
     filters = {"service": [service["ID"]], "_up-to-date": ["true"]}
     tasks: list[Any] = daemon.get("/tasks", {"filters": filters})
     return tasks
 
 
-def _eligible(daemon: Client, service: Mapping[str, Any]) -> int:
+def _eligible(daemon: DaemonClient, service: Mapping[str, Any]) -> int:
     """How many nodes a global service waits for: the daemon counts those its constraints leave."""
     if "Global" not in (service["Spec"].get("Mode") or {}):
         return 0
@@ -127,6 +129,6 @@ def _eligible(daemon: Client, service: Mapping[str, Any]) -> int:
 
 
 def _bars() -> _Display:
-    from cli.service.bars import Bars
+    from cli.service.progress_bars import ProgressBars
 
-    return Bars()
+    return ProgressBars()

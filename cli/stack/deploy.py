@@ -6,87 +6,89 @@ from typing import Any
 
 import click
 
-from cli.client import Client, DaemonError
+from cli.client import DaemonClient, DaemonError
 from cli.stack import plan
-from cli.stack.model import NAMESPACE_LABEL, FileObject, Stack
+from cli.stack.model import NAMESPACE_LABEL, Stack, StackFile
 from covey.errors import ConflictError, DeadlineError
 
 REMOVE_SECONDS = 60.0
 POLL_SECONDS = 0.1
 
 
-def labelled(stack: str) -> dict[str, list[str]]:
+def stack_filter(stack: str) -> dict[str, list[str]]:
     """The filter for what belongs to a stack."""
     return {"label": [f"{NAMESPACE_LABEL}={stack}"]}
 
 
-def deploy(daemon: Client, stack: Stack, *, prune: bool) -> list[str]:
+def deploy(daemon: DaemonClient, stack: Stack, *, prune: bool) -> list[str]:
     """Bring the cluster there; the names of the services it shall have, for whoever waits.
 
     Raises:
         CoveyError: the daemon refuses, or something that must exist does not; what was made stays, and deploying again goes on.
     """
-    existing = daemon.get("/services", {"filters": labelled(stack.name)})
+    existing = daemon.get("/services", {"filters": stack_filter(stack.name)})
     networks = daemon.get("/networks")
-    missing = plan.networks_to_create(stack, networks)
-    files = {kind: plan.files_to_write(wanted, daemon.get(f"/{kind}s"), kind) for kind, wanted in _files(stack)}
+    missing = plan.plan_networks(stack, networks)
+    files = {kind: plan.plan_files(wanted, daemon.get(f"/{kind}s"), kind) for kind, wanted in _file_kinds(stack)}
     for kind, (_, update) in files.items():  # first, as these may be refused
         for there, file in update:
             _update_file(daemon, kind, there, file)
     if prune:
-        for item in plan.services(stack.services, existing, prune=True).prune:
-            _say(f"Removing service {item['Spec']['Name']}")
+        for item in plan.plan_services(stack.services, existing, prune=True).prune:
+            _print(f"Removing service {item['Spec']['Name']}")
             daemon.delete(f"/services/{item['ID']}")
     for network in missing:
-        _say(f"Creating network {network.name}")
+        _print(f"Creating network {network.name}")
         daemon.post("/networks/create", body=network.body)
     for kind, (create, _) in files.items():
         for file in create:
-            _say(f"Creating {kind} {file.name}")
-            daemon.post(f"/{kind}s/create", body=_body(file))
-    _services(daemon, stack, existing)
+            _print(f"Creating {kind} {file.name}")
+            daemon.post(f"/{kind}s/create", body=_file_body(file))
+    _deploy_services(daemon, stack, existing)
     return [service.name for service in stack.services]
 
 
-def remove(daemon: Client, stack: str) -> bool:
+def remove(daemon: DaemonClient, stack: str) -> bool:
     """Take everything of a stack away; False when there was nothing. Networks go when their last task has gone."""
-    services = daemon.get("/services", {"filters": labelled(stack)})
-    parts = {kind: daemon.get(f"/{kind}s", {"filters": labelled(stack)}) for kind in ("secret", "config")}
-    networks = daemon.get("/networks", {"filters": labelled(stack)})
+    services = daemon.get("/services", {"filters": stack_filter(stack)})
+    parts = {kind: daemon.get(f"/{kind}s", {"filters": stack_filter(stack)}) for kind in ("secret", "config")}
+    networks = daemon.get("/networks", {"filters": stack_filter(stack)})
     for item in services:
-        _say(f"Removing service {item['Spec']['Name']}")
+        _print(f"Removing service {item['Spec']['Name']}")
         daemon.delete(f"/services/{item['ID']}")
     for kind, items in parts.items():
         for item in items:
-            _say(f"Removing {kind} {item['Spec']['Name']}")
-            _retry(daemon, f"/{kind}s/{item['ID']}")
+            _print(f"Removing {kind} {item['Spec']['Name']}")
+            _delete_when_unused(daemon, f"/{kind}s/{item['ID']}")
     for item in networks:
-        _say(f"Removing network {item['Name']}")
-        _retry(daemon, f"/networks/{item['Id']}")
+        _print(f"Removing network {item['Name']}")
+        _delete_when_unused(daemon, f"/networks/{item['Id']}")
     return bool(services or networks or any(parts.values()))
 
 
-def _services(daemon: Client, stack: Stack, existing: list[Any]) -> None:
+def _deploy_services(daemon: DaemonClient, stack: Stack, existing: list[Any]) -> None:
     networks = {item["Name"]: item["Id"] for item in daemon.get("/networks")}
-    ids = {kind: {item["Spec"]["Name"]: item["ID"] for item in daemon.get(f"/{kind}s")} for kind, _ in _files(stack)}
-    wanted = [plan.resolve(service, networks, ids["secret"], ids["config"]) for service in stack.services]
-    decided = plan.services(wanted, existing, prune=False)
+    ids = {
+        kind: {item["Spec"]["Name"]: item["ID"] for item in daemon.get(f"/{kind}s")} for kind, _ in _file_kinds(stack)
+    }
+    wanted = [plan.resolve_ids(service, networks, ids["secret"], ids["config"]) for service in stack.services]
+    decided = plan.plan_services(wanted, existing, prune=False)
     for service in decided.create:
-        _say(f"Creating service {service.name}")
+        _print(f"Creating service {service.name}")
         daemon.post("/services/create", body=service.spec)
     for item, service in decided.update:
-        _say(f"Updating service {service.name} (id: {item['ID']})")
+        _print(f"Updating service {service.name} (id: {item['ID']})")
         version = {"version": item["Version"]["Index"]}
-        daemon.post(f"/services/{item['ID']}/update", version, plan.updated(item, service))
-    for _, service in decided.same:
-        _say(f"Service {service.name} is as it shall be")
+        daemon.post(f"/services/{item['ID']}/update", version, plan.update_body(item, service))
+    for _, service in decided.unchanged:
+        _print(f"Service {service.name} is as it shall be")
 
 
-def _files(stack: Stack) -> tuple[tuple[str, tuple[FileObject, ...]], ...]:
+def _file_kinds(stack: Stack) -> tuple[tuple[str, tuple[StackFile, ...]], ...]:
     return (("secret", stack.secrets), ("config", stack.configs))
 
 
-def _body(item: FileObject) -> dict[str, Any]:
+def _file_body(item: StackFile) -> dict[str, Any]:
     return {
         "Name": item.name,
         "Labels": item.labels,
@@ -96,9 +98,9 @@ def _body(item: FileObject) -> dict[str, Any]:
     }
 
 
-def _update_file(daemon: Client, kind: str, there: Any, item: FileObject) -> None:
+def _update_file(daemon: DaemonClient, kind: str, there: Any, item: StackFile) -> None:
     try:
-        daemon.post(f"/{kind}s/{there['ID']}/update", {"version": there["Version"]["Index"]}, _body(item))
+        daemon.post(f"/{kind}s/{there['ID']}/update", {"version": there["Version"]["Index"]}, _file_body(item))
     except DaemonError as error:
         if error.status == 400 and "labels" in error.message.lower():
             raise ConflictError(
@@ -108,7 +110,7 @@ def _update_file(daemon: Client, kind: str, there: Any, item: FileObject) -> Non
         raise
 
 
-def _retry(daemon: Client, path: str) -> None:
+def _delete_when_unused(daemon: DaemonClient, path: str) -> None:
     """Delete once nothing uses it any more: tasks of services that were just removed take their time to stop."""
     deadline = time.monotonic() + REMOVE_SECONDS
     while True:
@@ -126,5 +128,5 @@ def _retry(daemon: Client, path: str) -> None:
             return
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     click.echo(text)

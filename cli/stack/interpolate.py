@@ -38,7 +38,7 @@ def substitute(text: str, environment: Mapping[str, str], path: str = "") -> str
         elif match["name"]:
             result.append(environment.get(match["name"], ""))
         elif match["brace"]:
-            end = _closing(text, at)
+            end = _closing_brace(text, at)
             if end < 0:
                 raise _error(text, path)
             result.append(_braced(text[at:end], text, environment, path))
@@ -65,7 +65,7 @@ def _braced(inner: str, text: str, environment: Mapping[str, str], path: str) ->
     return value or ""
 
 
-def _closing(text: str, at: int) -> int:
+def _closing_brace(text: str, at: int) -> int:
     depth = 1
     for index in range(at, len(text)):
         if text[index] == "}":

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cli.stack.model import NAMESPACE_LABEL, FileObject, Network, Service, Stack
-from cli.stack.mounts import Paths
+from cli.stack.model import NAMESPACE_LABEL, Stack, StackFile, StackNetwork, StackService
+from cli.stack.mounts import ManifestPaths
 from cli.stack.section import Section
-from cli.stack.service import service_spec
+from cli.stack.service_spec import service_spec
 from covey.errors import InvalidArgumentError
 
 TOP_HINTS = {"include": "give the files with several -c", "models": "remove it"}
@@ -29,9 +29,9 @@ def read_stack(
         raise InvalidArgumentError("services is missing: a stack needs at least one service")
     networks = _networks(name, top.section("networks"))
     volumes = _volumes(name, top.section("volumes"))
-    secrets = _files(name, top.section("secrets"), environment, read_file)
-    configs = _files(name, top.section("configs"), environment, read_file)
-    top.done(TOP_HINTS)
+    secrets = _file_objects(name, top.section("secrets"), environment, read_file)
+    configs = _file_objects(name, top.section("configs"), environment, read_file)
+    top.reject_unread(TOP_HINTS)
     read = []
     for key in services.keys():  # noqa: SIM118 — not a dict
         section = services.section(key)
@@ -43,10 +43,10 @@ def read_stack(
             volumes=volumes,
             secrets={secret.key: secret.name for secret in secrets},
             configs={config.key: config.name for config in configs},
-            environment=variables(section, environment, read_file),
-            paths=Paths(folder=folder, home=environment.get("HOME", "/")),
+            environment=service_environment(section, environment, read_file),
+            paths=ManifestPaths(directory=folder, home=environment.get("HOME", "/")),
         )
-        read.append(Service(key=key, name=spec["Name"], spec=spec))
+        read.append(StackService(key=key, name=spec["Name"], spec=spec))
     used = {item["Target"] for service in read for item in service.spec["TaskTemplate"].get("Networks", ())}
     return Stack(
         name=name,
@@ -57,12 +57,12 @@ def read_stack(
     )
 
 
-def variables(service: Section, environment: Mapping[str, str], read_file: ReadFile) -> dict[str, str | None]:
+def service_environment(service: Section, environment: Mapping[str, str], read_file: ReadFile) -> dict[str, str | None]:
     """The service's environment: its files in order, then its own; a name alone takes the deploying shell's value."""
     result: dict[str, str | None] = {}
     for item in _env_files(service):
-        path, required = item.text("path"), item.flag("required")
-        item.done()
+        path, required = item.text("path"), item.boolean("required")
+        item.reject_unread()
         try:
             text = read_file(path, item.path).decode()
         except UnicodeDecodeError:
@@ -71,13 +71,13 @@ def variables(service: Section, environment: Mapping[str, str], read_file: ReadF
             if required is False:
                 continue
             raise
-        result.update(env_lines(text, environment))
+        result.update(parse_env_file(text, environment))
     for key, value in service.optional_text_map("environment").items():
         result[key] = environment.get(key) if value is None else value
     return result
 
 
-def env_lines(text: str, environment: Mapping[str, str]) -> dict[str, str | None]:
+def parse_env_file(text: str, environment: Mapping[str, str]) -> dict[str, str | None]:
     """An environment file: ``KEY=VALUE``, comments, and names alone, which take the shell's value or are left out.
 
     Raises:
@@ -104,7 +104,7 @@ def _env_files(service: Section) -> list[Section]:
     return listed.sections("env_file", lambda text, _: {"path": text})
 
 
-def _networks(stack: str, section: Section) -> tuple[Network, ...]:
+def _networks(stack: str, section: Section) -> tuple[StackNetwork, ...]:
     keys = section.keys()
     result = [_network(stack, key, section.section(key)) for key in keys]
     if "default" not in keys:
@@ -112,27 +112,27 @@ def _networks(stack: str, section: Section) -> tuple[Network, ...]:
     return tuple(result)
 
 
-def _network(stack: str, key: str, section: Section) -> Network:
+def _network(stack: str, key: str, section: Section) -> StackNetwork:
     external, name = _external(section, key)
     name = name or f"{stack}_{key}"
     if external:
-        section.done(dict.fromkeys(section.keys(), "an external network is used as it is"))
-        return Network(key=key, name=name, external=True)
+        section.reject_unread(dict.fromkeys(section.keys(), "an external network is used as it is"))
+        return StackNetwork(key=key, name=name, external=True)
     ipam = section.section("ipam")
     body: dict[str, Any] = {
         "Name": name,
         "Driver": section.text("driver") or "overlay",
         "Options": section.text_map("driver_opts"),
-        "Attachable": section.flag("attachable") or False,
-        "Internal": section.flag("internal") or False,
+        "Attachable": section.boolean("attachable") or False,
+        "Internal": section.boolean("internal") or False,
         "Labels": {**section.text_map("labels"), NAMESPACE_LABEL: stack},
         "Scope": "swarm",
     }
     if ipam.keys():
         body["IPAM"] = {"Driver": ipam.text("driver"), "Config": [_subnet(item) for item in _ipam_configs(ipam)]}
-        ipam.done()
-    section.done()
-    return Network(key=key, name=name, body=body)
+        ipam.reject_unread()
+    section.reject_unread()
+    return StackNetwork(key=key, name=name, body=body)
 
 
 def _ipam_configs(ipam: Section) -> list[Section]:
@@ -141,7 +141,7 @@ def _ipam_configs(ipam: Section) -> list[Section]:
 
 def _subnet(item: Section) -> dict[str, str]:
     values = {"Subnet": item.text("subnet"), "Gateway": item.text("gateway"), "IPRange": item.text("ip_range")}
-    item.done()
+    item.reject_unread()
     return {key: value for key, value in values.items() if value}
 
 
@@ -157,21 +157,27 @@ def _volumes(stack: str, section: Section) -> dict[str, dict[str, Any]]:
             "driver": item.text("driver"),
             "options": item.text_map("driver_opts"),
         }
-        item.done()
+        item.reject_unread()
     return result
 
 
-def _files(stack: str, section: Section, environment: Mapping[str, str], read_file: ReadFile) -> tuple[FileObject, ...]:
+def _file_objects(
+    stack: str, section: Section, environment: Mapping[str, str], read_file: ReadFile
+) -> tuple[StackFile, ...]:
     """Secrets or configs, in the order of their names."""
-    return tuple(_file(stack, key, section.section(key), environment, read_file) for key in sorted(section.keys()))
+    return tuple(
+        _file_object(stack, key, section.section(key), environment, read_file) for key in sorted(section.keys())
+    )
 
 
-def _file(stack: str, key: str, section: Section, environment: Mapping[str, str], read_file: ReadFile) -> FileObject:
+def _file_object(
+    stack: str, key: str, section: Section, environment: Mapping[str, str], read_file: ReadFile
+) -> StackFile:
     external, name = _external(section, key)
     name = name or f"{stack}_{key}"
     if external:
-        section.done(dict.fromkeys(section.keys(), "what is external is used as it is"))
-        return FileObject(key=key, name=name, external=True)
+        section.reject_unread(dict.fromkeys(section.keys(), "what is external is used as it is"))
+        return StackFile(key=key, name=name, external=True)
     file, variable, content = section.text("file"), section.text("environment"), section.raw("content")
     driver = section.text("driver")
     given = [
@@ -185,15 +191,15 @@ def _file(stack: str, key: str, section: Section, environment: Mapping[str, str]
         )
     data = None
     if file:
-        data = read_file(file, section.where("file"))
+        data = read_file(file, section.key_path("file"))
     elif variable:
         if variable not in environment:
-            raise InvalidArgumentError(f"{section.where('environment')}: the variable {variable} is not set")
+            raise InvalidArgumentError(f"{section.key_path('environment')}: the variable {variable} is not set")
         data = environment[variable].encode()
     elif content:
         data = section.text("content").encode()
     options = section.text_map("driver_opts")
-    result = FileObject(
+    result = StackFile(
         key=key,
         name=name,
         labels={**section.text_map("labels"), NAMESPACE_LABEL: stack},
@@ -201,7 +207,7 @@ def _file(stack: str, key: str, section: Section, environment: Mapping[str, str]
         driver={"Name": driver, "Options": options} if driver else None,
         template_driver=section.text("template_driver"),
     )
-    section.done()
+    section.reject_unread()
     return result
 
 
@@ -211,7 +217,7 @@ def _external(section: Section, key: str) -> tuple[bool, str]:
     if isinstance(external, dict):
         inner = section.section("external")
         name = inner.text("name") or name
-        inner.done()
+        inner.reject_unread()
         return True, name or key
-    wanted = section.flag("external") or False
+    wanted = section.boolean("external") or False
     return wanted, name or (key if wanted else "")

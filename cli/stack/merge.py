@@ -36,7 +36,7 @@ def _value(old: Any, new: Any, path: tuple[str, ...]) -> Any:
     if key == "networks" and path[0] == "services":
         old, new = _as_keys(old), _as_keys(new)
     if key in KEYED and path[0] == "services" and isinstance(old, list) and isinstance(new, list):
-        return list({_identity(key, item): item for item in [*old, *new]}.values())
+        return list({_entry_identity(key, item): item for item in [*old, *new]}.values())
     if isinstance(old, dict) and isinstance(new, dict):
         return _mappings(old, new, path)
     if isinstance(old, list) and isinstance(new, list):
@@ -57,7 +57,7 @@ def _as_keys(value: Any) -> Any:
     return dict.fromkeys(value) if isinstance(value, list) and all(isinstance(item, str) for item in value) else value
 
 
-def _identity(key: str, item: Any) -> Any:
+def _entry_identity(key: str, item: Any) -> Any:
     """What makes two entries of a list the same one: where a volume goes, what a secret is called inside."""
     if isinstance(item, dict):
         return str(item.get("target") or item.get(KEYED[key]))

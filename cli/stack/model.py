@@ -8,7 +8,7 @@ NAMESPACE_LABEL = "com.docker.stack.namespace"
 IMAGE_LABEL = "com.docker.stack.image"
 
 
-class Network(msgspec.Struct, frozen=True, kw_only=True):
+class StackNetwork(msgspec.Struct, frozen=True, kw_only=True):
     """``body`` is what /networks/create takes; empty for one that must exist."""
 
     key: str
@@ -17,7 +17,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     body: dict[str, Any] = {}
 
 
-class FileObject(msgspec.Struct, frozen=True, kw_only=True):
+class StackFile(msgspec.Struct, frozen=True, kw_only=True):
     """A secret or config. ``data`` None: it must exist, or a driver keeps it."""
 
     key: str
@@ -29,7 +29,7 @@ class FileObject(msgspec.Struct, frozen=True, kw_only=True):
     template_driver: str = ""
 
 
-class Service(msgspec.Struct, frozen=True, kw_only=True):
+class StackService(msgspec.Struct, frozen=True, kw_only=True):
     """``spec`` has names of networks, secrets and configs; ``plan.resolve`` puts the ids in."""
 
     key: str
@@ -39,7 +39,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
 class Stack(msgspec.Struct, frozen=True, kw_only=True):
     name: str
-    networks: tuple[Network, ...] = ()
-    secrets: tuple[FileObject, ...] = ()
-    configs: tuple[FileObject, ...] = ()
-    services: tuple[Service, ...] = ()
+    networks: tuple[StackNetwork, ...] = ()
+    secrets: tuple[StackFile, ...] = ()
+    configs: tuple[StackFile, ...] = ()
+    services: tuple[StackService, ...] = ()

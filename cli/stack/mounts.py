@@ -14,25 +14,27 @@ _PROPAGATION = {"private", "rprivate", "shared", "rshared", "slave", "rslave"}
 Mount = dict[str, Any]
 
 
-class Paths(NamedTuple):
+class ManifestPaths(NamedTuple):
     """Where the relative paths of a manifest start, and what ``~`` is."""
 
-    folder: str
+    directory: str
     home: str
 
     def absolute(self, path: str) -> str:
         if path == "~" or path.startswith("~/"):
             path = self.home + path[1:]
-        return posixpath.normpath(posixpath.join(self.folder, path))
+        return posixpath.normpath(posixpath.join(self.directory, path))
 
 
-def mounts(stack: str, service: Section, volumes: Mapping[str, Mapping[str, Any]], paths: Paths) -> list[Mount]:
+def service_mounts(
+    stack: str, service: Section, volumes: Mapping[str, Mapping[str, Any]], paths: ManifestPaths
+) -> list[Mount]:
     """``volumes`` are the top-level ones as ``manifest`` reads them: name, external, labels, driver, options."""
-    result = [_mount(stack, item, volumes, paths) for item in service.sections("volumes", short)]
-    return result + [tmpfs(text, service.where("tmpfs")) for text in service.texts("tmpfs", one=True)]
+    result = [_mount(stack, item, volumes, paths) for item in service.sections("volumes", parse_short_mount)]
+    return result + [parse_tmpfs(text, service.key_path("tmpfs")) for text in service.text_list("tmpfs", one=True)]
 
 
-def short(text: str, path: str) -> dict[str, Any]:
+def parse_short_mount(text: str, path: str) -> dict[str, Any]:
     """``SOURCE:TARGET[:ro]`` or ``TARGET`` as the long form; a source with a slash or a dot in front is a path."""
     parts = text.split(":")
     if len(parts) > 3 or not all(parts):
@@ -59,7 +61,7 @@ def is_path(source: str) -> bool:
     return source.startswith(("/", ".", "~"))
 
 
-def tmpfs(text: str, path: str) -> Mount:
+def parse_tmpfs(text: str, path: str) -> Mount:
     """``TARGET[:size=64m,mode=1770]``."""
     target, _, options = text.partition(":")
     if not target.startswith("/"):
@@ -76,35 +78,37 @@ def tmpfs(text: str, path: str) -> Mount:
     return {"Type": "tmpfs", "Target": target, **({"TmpfsOptions": values} if values else {})}
 
 
-def _mount(stack: str, item: Section, volumes: Mapping[str, Mapping[str, Any]], paths: Paths) -> Mount:
+def _mount(stack: str, item: Section, volumes: Mapping[str, Mapping[str, Any]], paths: ManifestPaths) -> Mount:
     kind = item.choice("type", ("volume", "bind", "tmpfs"), "volume")
     source, target = item.text("source"), item.text("target")
     if not target.startswith("/"):
-        raise InvalidArgumentError(f"{item.where('target')} must be an absolute path in the container, not {target!r}")
-    mount: Mount = {"Type": kind, "Target": target, **({"ReadOnly": True} if item.flag("read_only") else {})}
+        raise InvalidArgumentError(
+            f"{item.key_path('target')} must be an absolute path in the container, not {target!r}"
+        )
+    mount: Mount = {"Type": kind, "Target": target, **({"ReadOnly": True} if item.boolean("read_only") else {})}
     if kind == "bind":
         mount.update(_bind(item, source, paths))
     elif kind == "volume":
         mount.update(_volume(stack, item, source, volumes))
     else:
         mount.update(_tmpfs(item, source))
-    item.done()
+    item.reject_unread()
     return mount
 
 
-def _bind(item: Section, source: str, paths: Paths) -> Mount:
+def _bind(item: Section, source: str, paths: ManifestPaths) -> Mount:
     if not source:
         raise InvalidArgumentError(f"{item.path}: a bind needs a source, a path on the host")
     options = item.section("bind")
     propagation = options.text("propagation")
-    options.done()
+    options.reject_unread()
     return {"Source": paths.absolute(source), **({"BindOptions": {"Propagation": propagation}} if propagation else {})}
 
 
 def _volume(stack: str, item: Section, source: str, volumes: Mapping[str, Mapping[str, Any]]) -> Mount:
     options = item.section("volume")
-    no_copy = options.flag("nocopy")
-    options.done()
+    no_copy = options.boolean("nocopy")
+    options.reject_unread()
     given: Mount = {"NoCopy": True} if no_copy else {}
     if not source:
         return {"VolumeOptions": given} if given else {}
@@ -123,9 +127,9 @@ def _volume(stack: str, item: Section, source: str, volumes: Mapping[str, Mappin
 
 def _tmpfs(item: Section, source: str) -> Mount:
     if source:
-        raise InvalidArgumentError(f"{item.where('source')}: a tmpfs has no source")
+        raise InvalidArgumentError(f"{item.key_path('source')}: a tmpfs has no source")
     options = item.section("tmpfs")
-    values = {"SizeBytes": options.size("size"), "Mode": options.number("mode")}
-    options.done()
+    values = {"SizeBytes": options.size("size"), "Mode": options.integer("mode")}
+    options.reject_unread()
     values = {key: value for key, value in values.items() if value}
     return {"TmpfsOptions": values} if values else {}

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from cli.stack.model import NAMESPACE_LABEL, FileObject, Network, Service, Stack
+from cli.stack.model import NAMESPACE_LABEL, Stack, StackFile, StackNetwork, StackService
 from covey.errors import ConflictError, NotFoundError
 
 Item = Mapping[str, Any]
@@ -22,21 +22,31 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "EndpointSpec": {"Mode": "vip"},
 }
 # What the daemon fills in by itself where a spec says nothing.
-_SILENT = {"Isolation": "default", "Runtime": "container"}
+_DAEMON_DEFAULTS = {"Isolation": "default", "Runtime": "container"}
 # Policies that apply even where a spec does not name them, by the section they stand in.
-_ALWAYS = {"": ("EndpointSpec",), "TaskTemplate": ("RestartPolicy",)}
+_IMPLIED_POLICIES = {"": ("EndpointSpec",), "TaskTemplate": ("RestartPolicy",)}
 # Here nothing, false and zero each mean something else.
-_TELLING = {"Init", "Replicas", "Parallelism", "StopGracePeriod", "Delay", "Monitor", "Mode", "Global", "GlobalJob"}
+_ZERO_IS_MEANINGFUL = {
+    "Init",
+    "Replicas",
+    "Parallelism",
+    "StopGracePeriod",
+    "Delay",
+    "Monitor",
+    "Mode",
+    "Global",
+    "GlobalJob",
+}
 
 
 class ServicePlan(msgspec.Struct, frozen=True):
-    create: tuple[Service, ...]
-    update: tuple[tuple[Item, Service], ...]
-    same: tuple[tuple[Item, Service], ...]
+    create: tuple[StackService, ...]
+    update: tuple[tuple[Item, StackService], ...]
+    unchanged: tuple[tuple[Item, StackService], ...]
     prune: tuple[Item, ...]
 
 
-def networks_to_create(stack: Stack, existing: Sequence[Item]) -> list[Network]:
+def plan_networks(stack: Stack, existing: Sequence[Item]) -> list[StackNetwork]:
     """Raises NotFoundError for an external network that is missing, or that only this host knows."""
     known = {item["Name"]: item for item in existing if item.get("Scope") == "swarm"}
     result = []
@@ -52,9 +62,9 @@ def networks_to_create(stack: Stack, existing: Sequence[Item]) -> list[Network]:
     return result
 
 
-def files_to_write(
-    wanted: Sequence[FileObject], existing: Sequence[Item], kind: str
-) -> tuple[list[FileObject], list[tuple[Item, FileObject]]]:
+def plan_files(
+    wanted: Sequence[StackFile], existing: Sequence[Item], kind: str
+) -> tuple[list[StackFile], list[tuple[Item, StackFile]]]:
     """Which to create and which to update, with what is there; ``kind`` is secret or config.
 
     A config whose content is the same is left alone. What a secret holds only the daemon knows: it is sent, and the daemon
@@ -81,9 +91,9 @@ def files_to_write(
     return create, update
 
 
-def resolve(
-    service: Service, networks: Mapping[str, str], secrets: Mapping[str, str], configs: Mapping[str, str]
-) -> Service:
+def resolve_ids(
+    service: StackService, networks: Mapping[str, str], secrets: Mapping[str, str], configs: Mapping[str, str]
+) -> StackService:
     """The service with ids for the names of what it uses."""
     spec = dict(service.spec)
     task = dict(spec["TaskTemplate"])
@@ -98,28 +108,28 @@ def resolve(
     return msgspec.structs.replace(service, spec=spec)
 
 
-def services(wanted: Sequence[Service], existing: Sequence[Item], *, prune: bool) -> ServicePlan:
+def plan_services(wanted: Sequence[StackService], existing: Sequence[Item], *, prune: bool) -> ServicePlan:
     """``wanted`` with their ids put in; ``existing`` are the services that carry the stack's label."""
     known = {item["Spec"]["Name"]: item for item in existing}
     names = {service.name for service in wanted}
     there = [(known[service.name], service) for service in wanted if service.name in known]
     return ServicePlan(
         create=tuple(service for service in wanted if service.name not in known),
-        update=tuple((item, service) for item, service in there if not same(item["Spec"], service.spec)),
-        same=tuple((item, service) for item, service in there if same(item["Spec"], service.spec)),
+        update=tuple((item, service) for item, service in there if not specs_equal(item["Spec"], service.spec)),
+        unchanged=tuple((item, service) for item, service in there if specs_equal(item["Spec"], service.spec)),
         prune=tuple(item for name, item in sorted(known.items()) if name not in names) if prune else (),
     )
 
 
-def updated(item: Item, service: Service) -> dict[str, Any]:
+def update_body(item: Item, service: StackService) -> dict[str, Any]:
     """The spec to send: as wanted, with the count of forced updates kept."""
     force = item["Spec"]["TaskTemplate"].get("ForceUpdate", 0)
     return {**service.spec, "TaskTemplate": {**service.spec["TaskTemplate"], "ForceUpdate": force}}
 
 
-def same(there: Item, wanted: Item) -> bool:
+def specs_equal(there: Item, wanted: Item) -> bool:
     """Whether two specs mean the same, whatever they leave to defaults."""
-    return bool(_normal(_without_force(there)) == _normal(_without_force(wanted)))
+    return bool(_normalized(_without_force(there)) == _normalized(_without_force(wanted)))
 
 
 def in_stack(item: Item, stack: str) -> bool:
@@ -133,13 +143,17 @@ def _without_force(spec: Item) -> dict[str, Any]:
     return {**spec, "TaskTemplate": task}
 
 
-def _normal(value: Any, name: str = "") -> Any:
+def _normalized(value: Any, name: str = "") -> Any:
     """Without what says nothing, with the defaults put in; ``name`` is the key under which it stands."""
     if isinstance(value, list):
-        return [_normal(item) for item in value]
+        return [_normalized(item) for item in value]
     if not isinstance(value, Mapping):
         return value
     given = {**_DEFAULTS.get(name, {}), **value}
-    given.update((key, {}) for key in _ALWAYS.get(name, ()) if not given.get(key))
-    items = {key: _normal(item, key) for key, item in given.items() if item is not None}
-    return {key: item for key, item in items.items() if (item or key in _TELLING) and _SILENT.get(key) != item}
+    given.update((key, {}) for key in _IMPLIED_POLICIES.get(name, ()) if not given.get(key))
+    items = {key: _normalized(item, key) for key, item in given.items() if item is not None}
+    return {
+        key: item
+        for key, item in items.items()
+        if (item or key in _ZERO_IS_MEANINGFUL) and _DAEMON_DEFAULTS.get(key) != item
+    }

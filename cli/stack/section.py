@@ -6,7 +6,7 @@ Law: whoever reads a section ends with ``done``, which refuses each key that nob
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from cli.format.units import parse_bytes, parse_span
+from cli.format.units import parse_bytes, parse_duration
 from covey.errors import InvalidArgumentError, UnsupportedError
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ class Section:
         self._read: set[str] = set()
         self.path = path
 
-    def where(self, key: str) -> str:
+    def key_path(self, key: str) -> str:
         return f"{self.path}.{key}" if self.path else key
 
     def has(self, key: str) -> bool:
@@ -37,7 +37,7 @@ class Section:
         self._read.add(key)
         return self._items.get(key)
 
-    def done(self, hints: Mapping[str, str] | None = None) -> None:
+    def reject_unread(self, hints: Mapping[str, str] | None = None) -> None:
         """Refuse what is left.
 
         Args:
@@ -47,7 +47,7 @@ class Section:
             if key in self._read or str(key).startswith("x-"):
                 continue
             hint = (hints or {}).get(str(key), "remove it")
-            raise UnsupportedError(f"{self.where(str(key))} is not supported by stack deploy: {hint}")
+            raise UnsupportedError(f"{self.key_path(str(key))} is not supported by stack deploy: {hint}")
 
     def text(self, key: str, default: str = "") -> str:
         """A text; a number is taken as it is written in decimal."""
@@ -55,24 +55,24 @@ class Section:
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise InvalidArgumentError(f"{self.where(key)} must be a text")
+            raise InvalidArgumentError(f"{self.key_path(key)} must be a text")
         return str(value)
 
     def choice(self, key: str, allowed: tuple[str, ...], default: str = "") -> str:
         value = self.text(key, default)
         if value and value not in allowed:
-            raise InvalidArgumentError(f"{self.where(key)} must be one of {', '.join(allowed)}, not {value!r}")
+            raise InvalidArgumentError(f"{self.key_path(key)} must be one of {', '.join(allowed)}, not {value!r}")
         return value
 
-    def flag(self, key: str) -> bool | None:
+    def boolean(self, key: str) -> bool | None:
         value = self.raw(key)
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str) and value.lower() in ("true", "false"):
             return value.lower() == "true"
-        raise InvalidArgumentError(f"{self.where(key)} must be true or false")
+        raise InvalidArgumentError(f"{self.key_path(key)} must be true or false")
 
-    def number(self, key: str) -> int | None:
+    def integer(self, key: str) -> int | None:
         value = self.raw(key)
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
             return value
@@ -81,24 +81,24 @@ class Section:
                 return int(value, 8 if value.startswith("0") and value.isdecimal() and value != "0" else 10)
             except ValueError:
                 pass
-        raise InvalidArgumentError(f"{self.where(key)} must be a whole number")
+        raise InvalidArgumentError(f"{self.key_path(key)} must be a whole number")
 
-    def ratio(self, key: str) -> float | None:
+    def decimal(self, key: str) -> float | None:
         value = self.raw(key)
         try:
             return None if value is None else float(value)
         except (TypeError, ValueError):
-            raise InvalidArgumentError(f"{self.where(key)} must be a number") from None
+            raise InvalidArgumentError(f"{self.key_path(key)} must be a number") from None
 
-    def span(self, key: str) -> int | None:
+    def duration(self, key: str) -> int | None:
         """Nanoseconds."""
-        return self._parsed(key, parse_span)
+        return self._parsed(key, parse_duration)
 
     def size(self, key: str) -> int | None:
         """Bytes."""
         return self._parsed(key, parse_bytes)
 
-    def texts(self, key: str, *, one: bool = False) -> list[str]:
+    def text_list(self, key: str, *, one: bool = False) -> list[str]:
         """A list of texts; ``one``: a text alone is a list of one."""
         value = self.raw(key)
         if value is None:
@@ -108,7 +108,7 @@ class Section:
         if not isinstance(value, list) or any(
             isinstance(v, bool) or not isinstance(v, str | int | float) for v in value
         ):
-            raise InvalidArgumentError(f"{self.where(key)} must be a list of texts")
+            raise InvalidArgumentError(f"{self.key_path(key)} must be a list of texts")
         return [str(item) for item in value]
 
     def text_map(self, key: str) -> dict[str, str]:
@@ -120,18 +120,18 @@ class Section:
         value = self.raw(key)
         if isinstance(value, list):
             result: dict[str, str | None] = {}
-            for item in self.texts(key):
+            for item in self.text_list(key):
                 name, separator, rest = item.partition("=")
                 result[name] = rest if separator else None
             return result
-        section = Section(value, self.where(key))
+        section = Section(value, self.key_path(key))
         for name in section.keys():  # noqa: SIM118 — not a dict
             if isinstance(section.raw(name), bool):
-                raise InvalidArgumentError(f"{section.where(name)} is a boolean; put it in quotes to mean the text")
+                raise InvalidArgumentError(f"{section.key_path(name)} is a boolean; put it in quotes to mean the text")
         return {name: section.text(name) if section.has(name) else None for name in section.keys()}  # noqa: SIM118
 
     def section(self, key: str) -> "Section":
-        return Section(self.raw(key), self.where(key))
+        return Section(self.raw(key), self.key_path(key))
 
     def sections(self, key: str, short: Callable[[str, str], dict[str, Any]]) -> list["Section"]:
         """A list of mappings; a text stands for what ``short(text, path)`` makes of it."""
@@ -139,11 +139,11 @@ class Section:
         if value is None:
             return []
         if not isinstance(value, list):
-            raise InvalidArgumentError(f"{self.where(key)} must be a list")
+            raise InvalidArgumentError(f"{self.key_path(key)} must be a list")
         return [
             Section(
-                short(item, f"{self.where(key)}[{index}]") if isinstance(item, str) else item,
-                f"{self.where(key)}[{index}]",
+                short(item, f"{self.key_path(key)}[{index}]") if isinstance(item, str) else item,
+                f"{self.key_path(key)}[{index}]",
             )
             for index, item in enumerate(value)
         ]
@@ -154,4 +154,4 @@ class Section:
         try:
             return parse(self.text(key))
         except InvalidArgumentError as error:
-            raise InvalidArgumentError(f"{self.where(key)}: {error.message}") from error
+            raise InvalidArgumentError(f"{self.key_path(key)}: {error.message}") from error

@@ -1,7 +1,7 @@
 """All routes of the API, one file a concept. The first match wins, so narrow patterns stand before wide ones."""
 
 from engine.routes import (
-    container_io,
+    container_streams,
     containers,
     events,
     execs,
@@ -17,9 +17,9 @@ from engine.routes import (
     unsupported,
     volumes,
 )
-from engine.routing import Table
+from engine.routing import RouteTable
 
-TABLE = Table(
+TABLE = RouteTable(
     [
         *system.ROUTES,
         *events.ROUTES,
@@ -33,7 +33,7 @@ TABLE = Table(
         *volumes.ROUTES,
         *images.ROUTES,
         *containers.ROUTES,
-        *container_io.ROUTES,
+        *container_streams.ROUTES,
         *execs.ROUTES,
         *unsupported.ROUTES,
     ]

@@ -2,15 +2,15 @@
 
 from aiohttp import web
 
-from agent.container.model import Container, Status
+from agent.container.model import Container, RunStatus
 from covey.errors import InvalidArgumentError, UnsupportedError
-from engine.call import Call, empty, reply
-from engine.errors import NoChangeError
+from engine.errors import NotModifiedError
+from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.translate import container as container_json
 
 
-async def list_containers(call: Call) -> web.Response:
+async def list_containers(call: RequestContext) -> web.Response:
     wanted = call.filters(*container_json.FILTERS)
     limit = call.number("limit") or 0
     everything = call.flag("all") or limit > 0 or bool({"status", "exited", "before", "since"} & wanted.keys())
@@ -19,10 +19,10 @@ async def list_containers(call: Call) -> web.Response:
         item for item in listed if (everything or item.state.running) and container_json.matches(wanted, item, listed)
     ]
     now = call.engine.clock()
-    return reply([container_json.summary(item, now) for item in (kept[:limit] if limit > 0 else kept)])
+    return json_response([container_json.summary(item, now) for item in (kept[:limit] if limit > 0 else kept)])
 
 
-async def create(call: Call) -> web.Response:
+async def create(call: RequestContext) -> web.Response:
     del call
     raise UnsupportedError(
         "creating single containers (POST /containers/create, docker run) is not supported by Covey yet: "
@@ -30,78 +30,78 @@ async def create(call: Call) -> web.Response:
     )
 
 
-async def inspect(call: Call) -> web.Response:
+async def inspect(call: RequestContext) -> web.Response:
     containers = call.engine.agent.containers
     container = containers.get(call.ref)
     log_path = str(containers.log_path(container.id))
-    return reply(container_json.inspect(container, log_path, list(containers.execs_of(container.id))))
+    return json_response(container_json.inspect(container, log_path, list(containers.list_execs(container.id))))
 
 
-async def start(call: Call) -> web.Response:
+async def start(call: RequestContext) -> web.Response:
     containers = call.engine.agent.containers
     if containers.get(call.ref).state.running:
-        raise NoChangeError(f"container {call.ref} runs already")
+        raise NotModifiedError(f"container {call.ref} runs already")
     await containers.start(call.ref)
-    return empty(204)
+    return empty_response(204)
 
 
-async def stop(call: Call) -> web.Response:
+async def stop(call: RequestContext) -> web.Response:
     containers = call.engine.agent.containers
     if not containers.get(call.ref).state.running:
-        raise NoChangeError(f"container {call.ref} is stopped already")
+        raise NotModifiedError(f"container {call.ref} is stopped already")
     await containers.stop(call.ref, call.number("t"), call.query("signal"))
-    return empty(204)
+    return empty_response(204)
 
 
-async def restart(call: Call) -> web.Response:
+async def restart(call: RequestContext) -> web.Response:
     containers = call.engine.agent.containers
     if containers.get(call.ref).state.running:
         await containers.stop(call.ref, call.number("t"), call.query("signal"))
     await containers.start(call.ref)
-    return empty(204)
+    return empty_response(204)
 
 
-async def kill(call: Call) -> web.Response:
+async def kill(call: RequestContext) -> web.Response:
     await call.engine.agent.containers.kill(call.ref, call.query("signal") or "SIGKILL")
-    return empty(204)
+    return empty_response(204)
 
 
-async def pause(call: Call) -> web.Response:
+async def pause(call: RequestContext) -> web.Response:
     await call.engine.agent.containers.pause(call.ref)
-    return empty(204)
+    return empty_response(204)
 
 
-async def unpause(call: Call) -> web.Response:
+async def unpause(call: RequestContext) -> web.Response:
     await call.engine.agent.containers.unpause(call.ref)
-    return empty(204)
+    return empty_response(204)
 
 
-async def rename(call: Call) -> web.Response:
+async def rename(call: RequestContext) -> web.Response:
     name = call.query("name").lstrip("/")
     if not name:
         raise InvalidArgumentError("Neither old nor new names may be empty")
     await call.engine.agent.containers.rename(call.ref, name)
-    return empty(204)
+    return empty_response(204)
 
 
-async def remove(call: Call) -> web.Response:
+async def remove(call: RequestContext) -> web.Response:
     if call.flag("link"):
         raise UnsupportedError("removing links between containers (link) is not supported by Covey: there are none")
     await call.engine.agent.containers.remove(call.ref, force=call.flag("force"), volumes=call.flag("v"))
-    return empty(204)
+    return empty_response(204)
 
 
-async def prune(call: Call) -> web.Response:
+async def prune(call: RequestContext) -> web.Response:
     """Stopped containers that belong to no task: a task's are its worker's to remove."""
     wanted = call.filters("label")
     containers, removed = call.engine.agent.containers, []
     listed = containers.list()
     for item in listed:
-        stopped = item.state.status in (Status.CREATED, Status.EXITED, Status.DEAD)
+        stopped = item.state.status in (RunStatus.CREATED, RunStatus.EXITED, RunStatus.DEAD)
         if stopped and not item.config.task_id and container_json.matches(wanted, item, listed):
             await containers.remove(item.id)
             removed.append(item.id)
-    return reply({"ContainersDeleted": removed or None, "SpaceReclaimed": 0})
+    return json_response({"ContainersDeleted": removed or None, "SpaceReclaimed": 0})
 
 
 def _newest_first(item: Container) -> tuple[int, str]:

@@ -8,9 +8,9 @@ from aiohttp import web
 from covey.clock import SECOND
 from covey.errors import CoveyError, LaggedError, UnavailableError
 from covey.objects import Node
-from engine.call import Call
+from engine.request_context import RequestContext
 from engine.routing import Route
-from engine.streams import chunked, json_line
+from engine.streams import chunked_response, write_json_line
 from engine.translate import event
 from engine.translate.filters import Filters
 from engine.translate.times import parse_moment
@@ -19,12 +19,12 @@ WATCH_PAUSE_SECONDS = 0.5
 QUEUE = 1024
 
 
-async def events(call: Call) -> web.StreamResponse:
+async def events(call: RequestContext) -> web.StreamResponse:
     now = call.engine.clock()
     wanted = call.filters(*event.FILTERS)
     since, until = parse_moment(call.query("since"), now), parse_moment(call.query("until"), now)
     with call.engine.events.subscribe() as (history, queue):
-        async with chunked(call, "application/json") as response:
+        async with chunked_response(call, "application/json") as response:
             for item in history if since or until else []:
                 if since <= item["timeNano"] and (not until or item["timeNano"] <= until):
                     await _send(response, wanted, item)
@@ -39,18 +39,18 @@ async def events(call: Call) -> web.StreamResponse:
 
 
 async def _follow(
-    call: Call, response: web.StreamResponse, wanted: Filters, queue: "asyncio.Queue[dict[str, Any] | None]"
+    call: RequestContext, response: web.StreamResponse, wanted: Filters, queue: "asyncio.Queue[dict[str, Any] | None]"
 ) -> None:
     """Both sources into one bounded queue, and that to the client, without end."""
     async with asyncio.TaskGroup() as group:
-        if call.engine.manages:
+        if call.engine.control_available:
             group.create_task(_watch_cluster(call, queue))
         while (item := await queue.get()) is not None:
             await _send(response, wanted, item)
         raise LaggedError("events came faster than this client read them; ask again with since=")
 
 
-async def _watch_cluster(call: Call, queue: "asyncio.Queue[dict[str, Any] | None]") -> None:
+async def _watch_cluster(call: RequestContext, queue: "asyncio.Queue[dict[str, Any] | None]") -> None:
     """Cluster events; when the managers change their leader the watch is taken up again."""
     nodes: dict[str, Node] = {}
     while True:
@@ -72,7 +72,7 @@ async def _watch_cluster(call: Call, queue: "asyncio.Queue[dict[str, Any] | None
 
 async def _send(response: web.StreamResponse, wanted: Filters, item: dict[str, Any]) -> None:
     if event.matches(wanted, item):
-        await json_line(response, item)
+        await write_json_line(response, item)
 
 
 ROUTES = [Route("GET", "/events", events)]

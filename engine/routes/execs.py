@@ -6,24 +6,24 @@ from aiohttp import web
 
 from agent.container.model import ExecConfig, ExecState
 from covey.errors import ConflictError, CoveyError, InvalidArgumentError
-from engine import detach, session
-from engine.call import Call, empty, reply
+from engine import attach_relay, detach_keys
+from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.streams import RAW, STDERR, content_type, frame, hijack
 from engine.translate import container as container_json
-from engine.translate.fields import Fields
+from engine.translate.json_fields import JsonFields
 
 
-async def create(call: Call) -> web.Response:
+async def create(call: RequestContext) -> web.Response:
     containers = call.engine.agent.containers
     config = read_config(await call.json())
-    return reply({"Id": await containers.exec_create(call.ref, config)}, 201)
+    return json_response({"Id": await containers.exec_create(call.ref, config)}, 201)
 
 
-async def start(call: Call) -> web.StreamResponse:
-    fields = Fields(await call.json(optional=True))
+async def start(call: RequestContext) -> web.StreamResponse:
+    fields = JsonFields(await call.json(optional=True))
     detached, _, size = fields.flag("Detach"), fields.flag("Tty"), _size(fields.raw("ConsoleSize"))
-    fields.done()
+    fields.refuse_unknown()
     containers = call.engine.agent.containers
     state = containers.exec_inspect(call.ref)
     config = state.config
@@ -33,11 +33,11 @@ async def start(call: Call) -> web.StreamResponse:
         raise ConflictError(f"container {state.container_id[:12]} is not running: start it first")
     if detached:
         await containers.exec_start(state.id, detach=True)
-        return empty()
+        return empty_response()
     return await _converse(call, state, size if config.tty else None)
 
 
-async def _converse(call: Call, state: ExecState, size: tuple[int, int] | None) -> web.StreamResponse:
+async def _converse(call: RequestContext, state: ExecState, size: tuple[int, int] | None) -> web.StreamResponse:
     """The connection is taken over before the process starts, as clients expect: why it did not start is told on the stream."""
     config, containers = state.config, call.engine.agent.containers
     client, response = hijack(call, RAW if config.tty else content_type(call.version, multiplexed=True))
@@ -54,11 +54,11 @@ async def _converse(call: Call, state: ExecState, size: tuple[int, int] | None) 
     if stream is None:  # only a detached exec has none
         client.close()
         return response
-    await session.join(
+    await attach_relay.relay(
         client,
         stream,
         tty=config.tty,
-        keys=detach.Matcher(detach.parse(config.detach_keys)),
+        keys=detach_keys.DetachKeyMatcher(detach_keys.parse(config.detach_keys)),
         stdin=config.attach_stdin,
         stdout=config.attach_stdout,
         stderr=config.attach_stderr,
@@ -66,21 +66,21 @@ async def _converse(call: Call, state: ExecState, size: tuple[int, int] | None) 
     return response
 
 
-async def resize(call: Call) -> web.Response:
+async def resize(call: RequestContext) -> web.Response:
     await call.engine.agent.containers.exec_resize(call.ref, call.number("h", 0) or 0, call.number("w", 0) or 0)
-    return empty()
+    return empty_response()
 
 
-async def inspect(call: Call) -> web.Response:
-    return reply(container_json.exec_inspect(call.engine.agent.containers.exec_inspect(call.ref)))
+async def inspect(call: RequestContext) -> web.Response:
+    return json_response(container_json.exec_inspect(call.engine.agent.containers.exec_inspect(call.ref)))
 
 
 def read_config(body: Any) -> ExecConfig:
     """The process that an exec shall run."""
-    fields = Fields(body)
+    fields = JsonFields(body)
     config = ExecConfig(
-        args=fields.texts("Cmd"),
-        env=fields.texts("Env"),
+        args=fields.text_list("Cmd"),
+        env=fields.text_list("Env"),
         working_dir=fields.text("WorkingDir"),
         user=fields.text("User"),
         tty=fields.flag("Tty"),
@@ -92,10 +92,10 @@ def read_config(body: Any) -> ExecConfig:
     )
     for name in ("ConsoleSize", "Detach", "Container"):
         fields.raw(name)
-    fields.done()
+    fields.refuse_unknown()
     if not config.args:
         raise InvalidArgumentError("No exec command specified")
-    detach.parse(config.detach_keys)
+    detach_keys.parse(config.detach_keys)
     return config
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from aiohttp import web
 
-from agent.image.model import Image, Removed
+from agent.image.model import Image, ImageRemoval
 from covey.errors import CoveyError, InvalidArgumentError, UnsupportedError
-from engine.call import Call, empty, reply
+from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
-from engine.streams import chunked, json_line
+from engine.streams import chunked_response, write_json_line
 from engine.translate import event
 from engine.translate import image as image_json
 
@@ -20,22 +20,22 @@ PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 CHUNK_BYTES = 1 << 20
 
 
-async def list_images(call: Call) -> web.Response:
+async def list_images(call: RequestContext) -> web.Response:
     counts = Counter(container.config.image_id for container in call.engine.agent.containers.list())
     images = call.engine.agent.images.list(call.filters(*FILTERS))
-    return reply([image_json.summary(image, counts[image.id]) for image in images])
+    return json_response([image_json.summary(image, counts[image.id]) for image in images])
 
 
-async def inspect(call: Call) -> web.Response:
-    return reply(image_json.inspect(call.engine.agent.images.get(call.ref)))
+async def inspect(call: RequestContext) -> web.Response:
+    return json_response(image_json.inspect(call.engine.agent.images.get(call.ref)))
 
 
-async def history(call: Call) -> web.Response:
+async def history(call: RequestContext) -> web.Response:
     images = call.engine.agent.images
-    return reply(image_json.history(images.get(call.ref), images.history(call.ref)))
+    return json_response(image_json.history(images.get(call.ref), images.history(call.ref)))
 
 
-async def tag(call: Call) -> web.Response:
+async def tag(call: RequestContext) -> web.Response:
     images = call.engine.agent.images
     repository = call.query("repo")
     if not repository:
@@ -43,10 +43,10 @@ async def tag(call: Call) -> web.Response:
     target = f"{repository}:{call.query('tag')}" if call.query("tag") else repository
     await images.tag(call.ref, target)
     _publish(call, "tag", images.get(call.ref), target)
-    return empty(201)
+    return empty_response(201)
 
 
-async def remove(call: Call) -> web.Response:
+async def remove(call: RequestContext) -> web.Response:
     images = call.engine.agent.images
     image = images.get(call.ref)
     removed = await images.remove(call.ref, force=call.flag("force"))
@@ -55,36 +55,36 @@ async def remove(call: Call) -> web.Response:
             _publish(call, "untag", image, item.untagged)
         elif item.deleted == image.id:
             _publish(call, "delete", image, image.id)
-    return reply(_removed(removed))
+    return json_response(_removed(removed))
 
 
-async def prune(call: Call) -> web.Response:
+async def prune(call: RequestContext) -> web.Response:
     wanted = dict(call.filters(*PRUNE_FILTERS))
     dangling = wanted.pop("dangling", ("true",))
     if "label!" in wanted:
         raise UnsupportedError("the filter label! of an image prune is not supported by Covey yet; remove it")
     unused = dangling[0].lower() in ("false", "0")
     removed, freed = await call.engine.agent.images.prune(unused=unused, filters=wanted)
-    return reply({"ImagesDeleted": _removed(removed) or None, "SpaceReclaimed": freed})
+    return json_response({"ImagesDeleted": _removed(removed) or None, "SpaceReclaimed": freed})
 
 
-async def load(call: Call) -> web.StreamResponse:
+async def load(call: RequestContext) -> web.StreamResponse:
     """Docker's answer is a stream; an error after its head is a line of it, which clients show as theirs."""
     if call.query("platform"):
         raise UnsupportedError("loading one platform of an archive (platform) is not supported by Covey yet; remove it")
     images = call.engine.agent.images
-    async with chunked(call, "application/json") as response:
+    async with chunked_response(call, "application/json") as response:
         try:
             for name in await images.load(_body(call)):
                 word = "Loaded image ID: " if name.startswith("sha256:") else "Loaded image: "
-                await json_line(response, {"stream": f"{word}{name}\n"})
+                await write_json_line(response, {"stream": f"{word}{name}\n"})
                 _publish(call, "load", images.get(name), name)
         except CoveyError as error:
-            await json_line(response, _error(error))
+            await write_json_line(response, _error(error))
     return response
 
 
-async def create(call: Call) -> web.StreamResponse:
+async def create(call: RequestContext) -> web.StreamResponse:
     """``docker import`` and ``docker pull`` share this route."""
     if not call.query("fromSrc"):
         name = call.query("fromImage")
@@ -98,7 +98,7 @@ async def create(call: Call) -> web.StreamResponse:
     name = call.query("repo")
     name = f"{name}:{call.query('tag')}" if name and call.query("tag") else name
     images = call.engine.agent.images
-    async with chunked(call, "application/json") as response:
+    async with chunked_response(call, "application/json") as response:
         try:
             image_id = await images.import_(
                 _body(call),
@@ -108,43 +108,43 @@ async def create(call: Call) -> web.StreamResponse:
                 architecture=_architecture(call.query("platform")),
             )
         except CoveyError as error:
-            await json_line(response, _error(error))
+            await write_json_line(response, _error(error))
         else:
-            await json_line(response, {"status": image_id})
+            await write_json_line(response, {"status": image_id})
             _publish(call, "import", images.get(image_id), name or image_id)
     return response
 
 
-async def save(call: Call) -> web.StreamResponse:
+async def save(call: RequestContext) -> web.StreamResponse:
     names = call.request.query.getall("names", [])
     return await _save(call, [part for name in names for part in name.split(",")])
 
 
-async def save_one(call: Call) -> web.StreamResponse:
+async def save_one(call: RequestContext) -> web.StreamResponse:
     return await _save(call, [call.ref])
 
 
-async def push(call: Call) -> web.Response:
+async def push(call: RequestContext) -> web.Response:
     await call.engine.agent.images.push(f"{call.ref}:{call.query('tag')}" if call.query("tag") else call.ref)
     raise UnsupportedError("pushing an image is not supported by Covey yet; use docker save")
 
 
-async def distribution(call: Call) -> web.Response:
+async def distribution(call: RequestContext) -> web.Response:
     """Clients ask for digests before they create a service; they go on with a warning after this."""
     raise UnsupportedError(f"looking up {call.ref} in a registry (GET /distribution) is not supported by Covey yet")
 
 
-async def _save(call: Call, names: list[str]) -> web.StreamResponse:
+async def _save(call: RequestContext, names: list[str]) -> web.StreamResponse:
     if not names:
         raise InvalidArgumentError("names is missing: say which images to save")
     archive = call.engine.agent.images.save(names)
-    async with chunked(call, "application/x-tar") as response:
+    async with chunked_response(call, "application/x-tar") as response:
         async for chunk in archive:
             await response.write(chunk)
     return response
 
 
-async def _body(call: Call) -> AsyncIterator[bytes]:
+async def _body(call: RequestContext) -> AsyncIterator[bytes]:
     async for chunk in call.request.content.iter_chunked(CHUNK_BYTES):
         yield chunk
         await asyncio.sleep(0)
@@ -162,11 +162,11 @@ def _error(error: CoveyError) -> dict[str, Any]:
     return {"errorDetail": {"message": error.message}, "error": error.message}
 
 
-def _removed(items: tuple[Removed, ...]) -> list[dict[str, str]]:
+def _removed(items: tuple[ImageRemoval, ...]) -> list[dict[str, str]]:
     return [{"Untagged": item.untagged} if item.untagged else {"Deleted": item.deleted} for item in items]
 
 
-def _publish(call: Call, action: str, image: Image, name: str) -> None:
+def _publish(call: RequestContext, action: str, image: Image, name: str) -> None:
     attributes = {**image.config.labels, "name": name}
     call.engine.events.publish(event.message("image", action, image.id, attributes, call.engine.clock()))
 

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from covey.errors import ConflictError, NotFoundError, PermissionDeniedError, UnsupportedError
 from covey.states import TaskState
-from engine.call import Call, empty, reply
-from engine.cluster import ClusterControl
+from engine.control_client import ControlClient
+from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.translate import filters
 from engine.translate import network as network_json
@@ -22,28 +22,28 @@ LEAVING_PAUSE_SECONDS = 0.25
 FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 
 
-async def list_networks(call: Call) -> web.Response:
+async def list_networks(call: RequestContext) -> web.Response:
     wanted = call.filters(*FILTERS)
-    found = [network_json.write_local(name, call.engine.node.engine_id) for name in network_json.PREDEFINED]
-    if call.engine.manages:
+    found = [network_json.write_predefined(name, call.engine.node.engine_id) for name in network_json.PREDEFINED]
+    if call.engine.control_available:
         found += [network_json.write(network) for network in await call.engine.cluster.networks()]
-    return reply([item for item in found if _matches(wanted, item)])
+    return json_response([item for item in found if _matches(wanted, item)])
 
 
-async def inspect(call: Call) -> web.Response:
+async def inspect(call: RequestContext) -> web.Response:
     local = _predefined(call)
     if local is not None and call.query("scope") in ("", "local"):
-        return reply(local)
+        return json_response(local)
     if local is not None and call.query("scope") == "swarm":  # what a client asks before it attaches a service
         raise UnsupportedError(
             f"services on the predefined network {local['Name']} are not supported by Covey yet; create an overlay network"
         )
-    if not call.engine.manages or call.query("scope") == "local":
+    if not call.engine.control_available or call.query("scope") == "local":
         raise NotFoundError(f"network {call.ref} not found")
-    return reply(network_json.write(await call.engine.cluster.network(call.ref)))
+    return json_response(network_json.write(await call.engine.cluster.network(call.ref)))
 
 
-async def create(call: Call) -> web.Response:
+async def create(call: RequestContext) -> web.Response:
     body = await call.json()
     spec = network_json.read_spec(body)
     cluster = call.engine.cluster
@@ -51,20 +51,20 @@ async def create(call: Call) -> web.Response:
     if spec.annotations.name in network_json.PREDEFINED:
         raise PermissionDeniedError(f"operation is not permitted on predefined {spec.annotations.name} network")
     network = await cluster.create_network(spec)
-    return reply({"Id": network.id, "Warning": ""}, 201)
+    return json_response({"Id": network.id, "Warning": ""}, 201)
 
 
-async def remove(call: Call) -> web.Response:
+async def remove(call: RequestContext) -> web.Response:
     local = _predefined(call)
     if local is not None:
         raise PermissionDeniedError(f"{local['Name']} is a pre-defined network and cannot be removed")
-    if not call.engine.manages:
+    if not call.engine.control_available:
         raise NotFoundError(f"network {call.ref} not found")
     await _remove_when_free(call.engine.cluster, call.ref)
-    return empty(204)
+    return empty_response(204)
 
 
-async def _remove_when_free(cluster: ClusterControl, ref: str) -> None:
+async def _remove_when_free(cluster: ControlClient, ref: str) -> None:
     """Tasks on their way out are waited for within bounds: ``docker stack rm`` asks right behind the end of the services."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + LEAVING_SECONDS
@@ -79,7 +79,7 @@ async def _remove_when_free(cluster: ClusterControl, ref: str) -> None:
         await asyncio.sleep(LEAVING_PAUSE_SECONDS)
 
 
-async def _only_leaving(cluster: ClusterControl, ref: str) -> bool:
+async def _only_leaving(cluster: ControlClient, ref: str) -> bool:
     """Whether the network is held by nothing but tasks that shall end or whose service is gone."""
     network = await cluster.network(ref)
     services = {service.id: service for service, _ in await cluster.services()}
@@ -91,15 +91,15 @@ async def _only_leaving(cluster: ClusterControl, ref: str) -> bool:
     )
 
 
-async def prune(call: Call) -> web.Response:
+async def prune(call: RequestContext) -> web.Response:
     """Networks of the cluster are never pruned, as in Docker; local ones cannot be made yet."""
     call.filters("label", "label!", "until")
-    return reply({"NetworksDeleted": None})
+    return json_response({"NetworksDeleted": None})
 
 
-def _predefined(call: Call) -> dict[str, Any] | None:
+def _predefined(call: RequestContext) -> dict[str, Any] | None:
     for name in network_json.PREDEFINED:
-        local = network_json.write_local(name, call.engine.node.engine_id)
+        local = network_json.write_predefined(name, call.engine.node.engine_id)
         if call.ref == name or (len(call.ref) >= 12 and local["Id"].startswith(call.ref)):
             return local
     return None
@@ -116,7 +116,7 @@ def _matches(wanted: Filters, item: dict[str, Any]) -> bool:
             item[field] in wanted[name] for name, field in (("driver", "Driver"), ("scope", "Scope")) if name in wanted
         )
         and kind in wanted.get("type", (kind,))
-        and not filters.one_flag(wanted, "dangling")
+        and not filters.filter_flag(wanted, "dangling")
     )
 
 

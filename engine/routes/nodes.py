@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from engine.call import Call, empty, reply
+from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.translate import filters
 from engine.translate import node as node_json
@@ -10,29 +10,31 @@ from engine.translate import node as node_json
 FILTERS = ("id", "label", "membership", "name", "node.label", "role")
 
 
-def _ref(call: Call) -> str:
+def _ref(call: RequestContext) -> str:
     return call.engine.node.node_id if call.ref == "self" else call.ref
 
 
-async def list_nodes(call: Call) -> web.Response:
+async def list_nodes(call: RequestContext) -> web.Response:
     cluster, wanted = call.engine.cluster, call.filters(*FILTERS)
     port = call.engine.node.join_port
-    return reply([node_json.write(node, port) for node in await cluster.nodes() if filters.match_node(wanted, node)])
+    return json_response(
+        [node_json.write(node, port) for node in await cluster.nodes() if filters.match_node(wanted, node)]
+    )
 
 
-async def inspect(call: Call) -> web.Response:
-    return reply(node_json.write(await call.engine.cluster.node(_ref(call)), call.engine.node.join_port))
+async def inspect(call: RequestContext) -> web.Response:
+    return json_response(node_json.write(await call.engine.cluster.node(_ref(call)), call.engine.node.join_port))
 
 
-async def update(call: Call) -> web.Response:
+async def update(call: RequestContext) -> web.Response:
     cluster, version = call.engine.cluster, call.object_version("node")
     await cluster.update_node(_ref(call), version, node_json.read_spec(await call.json()))
-    return empty()
+    return empty_response()
 
 
-async def remove(call: Call) -> web.Response:
+async def remove(call: RequestContext) -> web.Response:
     await call.engine.cluster.remove_node(_ref(call), force=call.flag("force"))
-    return empty()
+    return empty_response()
 
 
 ROUTES = [

@@ -2,10 +2,10 @@
 
 from aiohttp import web
 
+from covey.cluster_settings import check_cluster_spec
 from covey.errors import UnavailableError
-from covey.settings import check_spec
-from engine.call import Call, empty, reply
-from engine.ports import LocalState
+from engine.interfaces import LocalNodeState
+from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.translate import swarm as swarm_json
 
@@ -13,40 +13,40 @@ _MEMBER = 'This node is already part of a swarm. Use "docker swarm leave" to lea
 _NO_MEMBER = "This node is not part of a swarm"
 
 
-def _refuse_member(call: Call) -> None:
-    if call.engine.node.state is not LocalState.INACTIVE:
+def _refuse_member(call: RequestContext) -> None:
+    if call.engine.node.state is not LocalNodeState.INACTIVE:
         raise UnavailableError(_MEMBER)
 
 
-async def init(call: Call) -> web.Response:
+async def init(call: RequestContext) -> web.Response:
     request = swarm_json.read_init(await call.json())
     if not request.force_new_cluster:
         _refuse_member(call)
-    return reply(await call.engine.node.swarm_init(request))
+    return json_response(await call.engine.node.swarm_init(request))
 
 
-async def join(call: Call) -> web.Response:
+async def join(call: RequestContext) -> web.Response:
     _refuse_member(call)
     await call.engine.node.swarm_join(swarm_json.read_join(await call.json()))
-    return empty()
+    return empty_response()
 
 
-async def leave(call: Call) -> web.Response:
-    if call.engine.node.state is LocalState.INACTIVE:
+async def leave(call: RequestContext) -> web.Response:
+    if call.engine.node.state is LocalNodeState.INACTIVE:
         raise UnavailableError(_NO_MEMBER)
     await call.engine.node.swarm_leave(force=call.flag("force"))
-    return empty()
+    return empty_response()
 
 
-async def inspect(call: Call) -> web.Response:
-    return reply(swarm_json.write(await call.engine.cluster.cluster()))
+async def inspect(call: RequestContext) -> web.Response:
+    return json_response(swarm_json.write(await call.engine.cluster.cluster()))
 
 
-async def update(call: Call) -> web.Response:
+async def update(call: RequestContext) -> web.Response:
     cluster = call.engine.cluster
     version = call.object_version("swarm")
     spec = swarm_json.read_spec(await call.json())
-    check_spec(spec)
+    check_cluster_spec(spec)
     await cluster.update_cluster(
         version,
         spec,
@@ -54,21 +54,21 @@ async def update(call: Call) -> web.Response:
         rotate_manager_token=call.flag("rotateManagerToken"),
         rotate_unlock_key=call.flag("rotateManagerUnlockKey"),
     )
-    return empty()
+    return empty_response()
 
 
-async def unlock_key(call: Call) -> web.Response:
+async def unlock_key(call: RequestContext) -> web.Response:
     """Empty while managers are not locked; clients say so in their own words."""
-    return reply({"UnlockKey": await call.engine.cluster.unlock_key()})
+    return json_response({"UnlockKey": await call.engine.cluster.unlock_key()})
 
 
-async def unlock(call: Call) -> web.Response:
+async def unlock(call: RequestContext) -> web.Response:
     node = call.engine.node
-    if node.state is LocalState.INACTIVE:
+    if node.state is LocalNodeState.INACTIVE:
         raise UnavailableError(_NO_MEMBER)
     key = swarm_json.read_unlock(await call.json())
     await node.swarm_unlock(key)
-    return empty()
+    return empty_response()
 
 
 ROUTES = [

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from covey.backup import MAX_FILE_BYTES
+from covey.backup_format import MAX_FILE_BYTES
 from covey.errors import DeadlineError, InvalidArgumentError, TooLargeError, UnavailableError
-from engine.call import Call, empty, reply
-from engine.ports import LocalState, SwarmRestore
+from engine.interfaces import LocalNodeState, SwarmRestore
+from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.streams import STREAMING, common_headers
-from engine.translate.fields import Fields
+from engine.translate.json_fields import JsonFields
 
 KEY_HEADER = "Covey-Backup-Key"
 _KIND = "application/vnd.covey.backup"
@@ -27,7 +27,7 @@ _MEMBER = (
 )
 
 
-async def backup(call: Call) -> web.StreamResponse:
+async def backup(call: RequestContext) -> web.StreamResponse:
     """The file as it is made. A key in the request's header seals it; the answer's header says a key that was made for it, and is absent
     where that one, or the cluster's unlock key, opens it.
     """
@@ -43,9 +43,9 @@ async def backup(call: Call) -> web.StreamResponse:
     return response
 
 
-async def restore(call: Call) -> web.Response:
+async def restore(call: RequestContext) -> web.Response:
     """The body is the file."""
-    if call.engine.node.state is not LocalState.INACTIVE:
+    if call.engine.node.state is not LocalNodeState.INACTIVE:
         raise UnavailableError(_MEMBER)
     request = SwarmRestore(
         key=call.request.headers.get(KEY_HEADER, ""),
@@ -54,20 +54,20 @@ async def restore(call: Call) -> web.Response:
     )
     if not request.key:
         raise InvalidArgumentError(f"restoring a backup needs its key, in the header {KEY_HEADER}")
-    return reply(await call.engine.node.swarm_restore(request, _file(call)))
+    return json_response(await call.engine.node.swarm_restore(request, _file(call)))
 
 
-async def reconnect(call: Call) -> web.Response:
-    fields = Fields(await call.json())
-    addrs = fields.texts("RemoteAddrs")
-    fields.done()
+async def reconnect(call: RequestContext) -> web.Response:
+    fields = JsonFields(await call.json())
+    addrs = fields.text_list("RemoteAddrs")
+    fields.refuse_unknown()
     if not addrs:
         raise InvalidArgumentError("at least 1 RemoteAddr is required: where a manager of this node's cluster is now")
     await call.engine.node.swarm_reconnect(addrs)
-    return empty()
+    return empty_response()
 
 
-async def _file(call: Call) -> AsyncIterator[bytes]:
+async def _file(call: RequestContext) -> AsyncIterator[bytes]:
     size = 0
     while True:
         try:

@@ -4,22 +4,22 @@ from typing import Any
 
 from aiohttp import web
 
-from agent.container.model import Status
+from agent.container.model import RunStatus
 from covey.errors import CoveyError, UnsupportedError
 from covey.states import NodeRole
-from engine.call import Call, Engine, reply
-from engine.ports import LocalState
-from engine.routing import API_VERSION, MIN_API_VERSION, Route, dotted
+from engine.interfaces import LocalNodeState
+from engine.request_context import EngineServices, RequestContext, json_response
+from engine.routing import API_VERSION, MIN_API_VERSION, Route, format_version
 from engine.translate import container as container_json
 from engine.translate import image as image_json
 from engine.translate import swarm as swarm_json
 from engine.translate.times import rfc3339
 
 
-async def ping(call: Call) -> web.Response:
+async def ping(call: RequestContext) -> web.Response:
     node = call.engine.node
     state = str(node.state)
-    if node.state is LocalState.ACTIVE:
+    if node.state is LocalNodeState.ACTIVE:
         state += "/manager" if node.is_manager else "/worker"
     headers = {
         "Builder-Version": "1",
@@ -30,16 +30,16 @@ async def ping(call: Call) -> web.Response:
     return web.Response(text="OK" if call.request.method == "GET" else None, headers=headers, content_type="text/plain")
 
 
-async def version(call: Call) -> web.Response:
+async def version(call: RequestContext) -> web.Response:
     host = call.engine.host
     details = {
-        "ApiVersion": dotted(API_VERSION),
+        "ApiVersion": format_version(API_VERSION),
         "Arch": host.goarch,
         "KernelVersion": host.kernel,
-        "MinAPIVersion": dotted(MIN_API_VERSION),
+        "MinAPIVersion": format_version(MIN_API_VERSION),
         "Os": "linux",
     }
-    return reply(
+    return json_response(
         {
             "Platform": {"Name": "Covey"},
             "Components": [
@@ -54,12 +54,12 @@ async def version(call: Call) -> web.Response:
     )
 
 
-async def info(call: Call) -> web.Response:
+async def info(call: RequestContext) -> web.Response:
     engine = call.engine
     host, node = engine.host, engine.node
     states = [container.state.status for container in engine.agent.containers.list()]
-    running, paused = states.count(Status.RUNNING), states.count(Status.PAUSED)
-    return reply(
+    running, paused = states.count(RunStatus.RUNNING), states.count(RunStatus.PAUSED)
+    return json_response(
         {
             "ID": node.engine_id,
             "Containers": len(states),
@@ -120,7 +120,7 @@ async def info(call: Call) -> web.Response:
     )
 
 
-def _limits(engine: Engine) -> dict[str, bool]:
+def _limits(engine: EngineServices) -> dict[str, bool]:
     controllers = engine.host.controllers
     memory, cpu = "memory" in controllers, "cpu" in controllers
     return {
@@ -134,18 +134,18 @@ def _limits(engine: Engine) -> dict[str, bool]:
     }
 
 
-async def _swarm(engine: Engine) -> dict[str, Any]:
+async def _swarm(engine: EngineServices) -> dict[str, Any]:
     """This node's place in the cluster. A cluster without a leader must not make ``info`` fail: the error is shown instead."""
     node = engine.node
     result: dict[str, Any] = {
         "NodeID": node.node_id,
         "NodeAddr": node.advertise_addr,
         "LocalNodeState": str(node.state),
-        "ControlAvailable": engine.manages,
+        "ControlAvailable": engine.control_available,
         "Error": node.error,
         "RemoteManagers": [{"NodeID": peer.node_id, "Addr": peer.addr} for peer in node.managers] or None,
     }
-    if engine.manages:
+    if engine.control_available:
         try:
             cluster, nodes = await engine.cluster.cluster(), await engine.cluster.nodes()
         except CoveyError as error:
@@ -156,14 +156,14 @@ async def _swarm(engine: Engine) -> dict[str, Any]:
     return result
 
 
-async def disk_usage(call: Call) -> web.Response:
+async def disk_usage(call: RequestContext) -> web.Response:
     agent = call.engine.agent
     images = agent.images.list()
     volumes = [
         {"Name": item.name, "Driver": "local", "Scope": "local", "Labels": item.labels, "Options": item.options}
         for item in agent.volumes.list()
     ]
-    return reply(
+    return json_response(
         {
             "LayersSize": agent.images.disk_bytes(),
             "Images": [image_json.summary(item) for item in images],
@@ -174,7 +174,7 @@ async def disk_usage(call: Call) -> web.Response:
     )
 
 
-async def auth(call: Call) -> web.Response:
+async def auth(call: RequestContext) -> web.Response:
     del call
     raise UnsupportedError("logging in to a registry (POST /auth) is not supported by Covey yet")
 

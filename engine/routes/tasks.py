@@ -5,62 +5,62 @@ from aiohttp import web
 from covey.errors import CoveyError
 from covey.objects import Network, Task
 from coveypb.v1 import control_pb2, dispatcher_pb2
-from engine.call import Call, reply
-from engine.cluster import ClusterControl
+from engine.control_client import ControlClient
+from engine.request_context import RequestContext, json_response
 from engine.routing import Route
-from engine.streams import STDERR, STDOUT, SYSTEM_ERROR, chunked, content_type, frame
+from engine.streams import STDERR, STDOUT, SYSTEM_ERROR, chunked_response, content_type, frame
 from engine.translate import filters, logs
 from engine.translate import task as task_json
 
 FILTERS = ("_up-to-date", "desired-state", "id", "label", "name", "node", "runtime", "service")
 
 
-async def list_tasks(call: Call) -> web.Response:
+async def list_tasks(call: RequestContext) -> web.Response:
     cluster, wanted = call.engine.cluster, call.filters(*FILTERS)
     states = filters.desired_states(wanted)
     services = [(await cluster.service(ref)).id for ref in wanted.get("service", ())]
     nodes = [await _node_id(call, ref) for ref in wanted.get("node", ())]
     tasks = await cluster.tasks(service_ids=services, node_ids=nodes, desired_states=states)
     tasks = [task for task in tasks if filters.match_task(wanted, task, filters.task_name(task))]
-    if filters.one_flag(wanted, "_up-to-date"):
+    if filters.filter_flag(wanted, "_up-to-date"):
         versions = {service.id: service.spec_version for service, _ in await cluster.services()}
         tasks = [task for task in tasks if task.spec_version == versions.get(task.service_id)]
     if "runtime" in wanted and "container" not in wanted["runtime"]:
         tasks = []
     networks = await _networks(cluster, tasks)
-    return reply([task_json.write(task, networks) for task in tasks])
+    return json_response([task_json.write(task, networks) for task in tasks])
 
 
-async def inspect(call: Call) -> web.Response:
+async def inspect(call: RequestContext) -> web.Response:
     cluster = call.engine.cluster
     task = await cluster.task(call.ref)
-    return reply(task_json.write(task, await _networks(cluster, [task])))
+    return json_response(task_json.write(task, await _networks(cluster, [task])))
 
 
-async def service_logs(call: Call) -> web.StreamResponse:
+async def service_logs(call: RequestContext) -> web.StreamResponse:
     service = await call.engine.cluster.service(call.ref)
     request = control_pb2.LogsRequest(service_refs=[service.id])
     return await _logs(call, request, tty=service.spec.task.container.tty)
 
 
-async def task_logs(call: Call) -> web.StreamResponse:
+async def task_logs(call: RequestContext) -> web.StreamResponse:
     task = await call.engine.cluster.task(call.ref)
     request = control_pb2.LogsRequest(task_refs=[task.id])
     return await _logs(call, request, tty=task.spec.container.tty)
 
 
-async def _logs(call: Call, request: control_pb2.LogsRequest, *, tty: bool) -> web.StreamResponse:
+async def _logs(call: RequestContext, request: control_pb2.LogsRequest, *, tty: bool) -> web.StreamResponse:
     """One frame a line, as the client takes the line's task from the head of each frame. What is missing is told last, for a client
     ends at that frame.
     """
-    options = logs.read_options(call.request.query, call.engine.clock())
+    options = logs.read_log_query(call.request.query, call.engine.clock())
     request.options.stdout, request.options.stderr = options.stdout, options.stderr
     request.options.follow = options.follow
     request.options.tail = -1 if options.tail is None else options.tail
     request.options.since_ns, request.options.until_ns = options.since_ns, options.until_ns
     missing: list[str] = []
     cluster = call.engine.cluster
-    async with chunked(call, content_type(call.version, multiplexed=not tty)) as response:
+    async with chunked_response(call, content_type(call.version, multiplexed=not tty)) as response:
         try:
             async for line in cluster.logs(request):
                 if line.stream == SYSTEM_ERROR and not (options.follow and line.service_id):
@@ -76,20 +76,20 @@ async def _logs(call: Call, request: control_pb2.LogsRequest, *, tty: bool) -> w
     return response
 
 
-def _text(line: dispatcher_pb2.LogLine, options: logs.LogOptions) -> bytes:
+def _text(line: dispatcher_pb2.LogLine, options: logs.LogQuery) -> bytes:
     """While following, what is missing is told in its place: the frame for errors would end the client."""
     data = line.data + b"\n" if line.stream == SYSTEM_ERROR else line.data
     details = logs.task_details(line.node_id, line.service_id, line.task_id) if options.details else ""
-    return logs.line(data, line.timestamp_ns if options.timestamps else None, details)
+    return logs.log_line(data, line.timestamp_ns if options.timestamps else None, details)
 
 
-async def _node_id(call: Call, ref: str) -> str:
+async def _node_id(call: RequestContext, ref: str) -> str:
     if ref == "self":
         return call.engine.node.node_id
     return (await call.engine.cluster.node(ref)).id
 
 
-async def _networks(cluster: ClusterControl, tasks: list[Task]) -> dict[str, Network]:
+async def _networks(cluster: ControlClient, tasks: list[Task]) -> dict[str, Network]:
     if not any(task.networks for task in tasks):
         return {}
     return {network.id: network for network in await cluster.networks()}

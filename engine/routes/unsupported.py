@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from covey.errors import UnsupportedError
-from engine.call import Call, reply
+from engine.request_context import RequestContext, json_response
 from engine.routing import Route
 
 _MISSING = (
@@ -39,16 +39,16 @@ _MISSING = (
 )
 
 
-async def plugins(call: Call) -> web.Response:
+async def plugins(call: RequestContext) -> web.Response:
     """There are none: that much is true."""
     call.filters("capability", "enabled")
-    return reply([])
+    return json_response([])
 
 
-def _refuse(method: str, pattern: str, what: str) -> Callable[[Call], Awaitable[web.StreamResponse]]:
+def _refuse(method: str, pattern: str, what: str) -> Callable[[RequestContext], Awaitable[web.StreamResponse]]:
     path = pattern.replace("{ref*}", "{name}").replace("{ref}", "{id}")
 
-    async def refuse(call: Call) -> web.StreamResponse:
+    async def refuse(call: RequestContext) -> web.StreamResponse:
         del call
         raise UnsupportedError(f"{what} ({method} {path}) is not supported by Covey yet")
 

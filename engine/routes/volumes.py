@@ -7,20 +7,20 @@ from typing import Any
 from aiohttp import web
 
 from agent.container.model import MountKind
-from agent.volume.local import Volume
+from agent.volume.local import LocalVolume
 from covey.errors import ConflictError, UnsupportedError
-from engine.call import Call, empty, reply
+from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.translate import filters
-from engine.translate.fields import Fields
+from engine.translate.json_fields import JsonFields
 from engine.translate.times import rfc3339
 
 FILTERS = ("dangling", "driver", "label", "name")
 
 
-async def list_volumes(call: Call) -> web.Response:
+async def list_volumes(call: RequestContext) -> web.Response:
     wanted, kept = call.filters(*FILTERS), []
-    dangling = filters.one_flag(wanted, "dangling")
+    dangling = filters.filter_flag(wanted, "dangling")
     for volume in call.engine.agent.volumes.list():
         names = wanted.get("name")
         if (
@@ -30,40 +30,42 @@ async def list_volumes(call: Call) -> web.Response:
             and (dangling is None or dangling is not bool(_users(call, volume.name)))
         ):
             kept.append(_write(call, volume))
-    return reply({"Volumes": kept, "Warnings": None})
+    return json_response({"Volumes": kept, "Warnings": None})
 
 
-async def create(call: Call) -> web.Response:
-    fields = Fields(await call.json())
+async def create(call: RequestContext) -> web.Response:
+    fields = JsonFields(await call.json())
     driver = fields.text("Driver") or "local"
     if driver != "local":
         raise UnsupportedError(f"the volume driver {driver!r} is not supported by Covey yet; use local")
     name, labels, options = fields.text("Name"), fields.text_map("Labels"), fields.text_map("DriverOpts")
-    fields.done()
+    fields.refuse_unknown()
     volumes = call.engine.agent.volumes
-    return reply(_write(call, volumes.create(name, labels=labels, options=options, now_ns=call.engine.clock())), 201)
+    return json_response(
+        _write(call, volumes.create(name, labels=labels, options=options, now_ns=call.engine.clock())), 201
+    )
 
 
-async def inspect(call: Call) -> web.Response:
-    return reply(_write(call, call.engine.agent.volumes.get(call.ref)))
+async def inspect(call: RequestContext) -> web.Response:
+    return json_response(_write(call, call.engine.agent.volumes.get(call.ref)))
 
 
-async def remove(call: Call) -> web.Response:
+async def remove(call: RequestContext) -> web.Response:
     volume = call.engine.agent.volumes.get(call.ref)
     users = _users(call, volume.name)
     if users:
         raise ConflictError(f"remove {volume.name}: volume is in use - [{', '.join(users)}]")
     await asyncio.to_thread(call.engine.agent.volumes.remove, volume.name)
-    return empty(204)
+    return empty_response(204)
 
 
-async def prune(call: Call) -> web.Response:
+async def prune(call: RequestContext) -> web.Response:
     """Anonymous volumes that no container uses; with ``all=true`` the named ones too."""
     wanted = call.filters("all", "label")
-    everything, removed, freed = filters.one_flag(wanted, "all"), list[str](), 0
+    everything, removed, freed = filters.filter_flag(wanted, "all"), list[str](), 0
     for volume in call.engine.agent.volumes.list():
         if (
-            (everything or volume.anonymous)
+            (everything or volume.is_anonymous)
             and not _users(call, volume.name)
             and filters.match_labels(wanted.get("label", ()), volume.labels)
         ):
@@ -71,14 +73,14 @@ async def prune(call: Call) -> web.Response:
             freed += await asyncio.to_thread(_bytes_below, path)
             await asyncio.to_thread(call.engine.agent.volumes.remove, volume.name)
             removed.append(volume.name)
-    return reply({"VolumesDeleted": removed or None, "SpaceReclaimed": freed})
+    return json_response({"VolumesDeleted": removed or None, "SpaceReclaimed": freed})
 
 
 def _bytes_below(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def _users(call: Call, name: str) -> list[str]:
+def _users(call: RequestContext, name: str) -> list[str]:
     return [
         container.id
         for container in call.engine.agent.containers.list()
@@ -86,7 +88,7 @@ def _users(call: Call, name: str) -> list[str]:
     ]
 
 
-def _write(call: Call, volume: Volume) -> dict[str, Any]:
+def _write(call: RequestContext, volume: LocalVolume) -> dict[str, Any]:
     return {
         "Name": volume.name,
         "Driver": "local",

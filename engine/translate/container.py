@@ -5,18 +5,18 @@ from typing import Any
 from agent.container.model import (
     Container,
     ContainerConfig,
+    ContainerMount,
+    EndpointSettings,
     ExecState,
     HealthStatus,
-    Mount,
     MountKind,
-    NetworkAttachment,
-    Status,
+    RunStatus,
 )
 from covey.clock import HOUR, MINUTE, SECOND
 from covey.errors import InvalidArgumentError
 from engine.translate import filters
-from engine.translate.fields import compact
 from engine.translate.filters import Filters
+from engine.translate.json_fields import omit_empty
 from engine.translate.times import rfc3339
 
 FILTERS = (
@@ -49,18 +49,18 @@ def summary(container: Container, now_ns: int) -> dict[str, Any]:
 def status_line(container: Container, now_ns: int) -> str:
     """``Up 3 minutes (healthy)``, as Docker writes it."""
     state = container.state
-    if state.status is Status.CREATED:
+    if state.status is RunStatus.CREATED:
         return "Created"
     if state.running:
         line = f"Up {human_duration(now_ns - state.started_at_ns)}"
-        if state.status is Status.PAUSED:
+        if state.status is RunStatus.PAUSED:
             return f"{line} (Paused)"
         if state.health.status is HealthStatus.STARTING:
             return f"{line} (health: starting)"
         return line if state.health.status is HealthStatus.NONE else f"{line} ({state.health.status})"
-    if state.status is Status.REMOVING:
+    if state.status is RunStatus.REMOVING:
         return "Removal In Progress"
-    if state.status is Status.DEAD:
+    if state.status is RunStatus.DEAD:
         return "Dead"
     return f"Exited ({state.exit_code}) {human_duration(now_ns - state.finished_at_ns)} ago"
 
@@ -86,11 +86,11 @@ def human_duration(span_ns: int) -> str:
 def matches(wanted: Filters, container: Container, listed: list[Container]) -> bool:
     """``listed`` are all containers, for ``before`` and ``since``."""
     config, state = container.config, container.state
-    task = filters.one_flag(wanted, "is-task")
+    task = filters.filter_flag(wanted, "is-task")
     named = wanted.get("name")
     statuses, healths = wanted.get("status"), wanted.get("health")
     for status in statuses or ():
-        if status not in (*tuple(Status), "restarting"):
+        if status not in (*tuple(RunStatus), "restarting"):
             raise InvalidArgumentError(f"invalid filter 'status={status}'")
     return (
         filters.match_prefix(wanted.get("id"), container.id)
@@ -120,7 +120,7 @@ def inspect(container: Container, log_path: str, execs: list[str]) -> dict[str, 
         "HostsPath": "",
         "LogPath": log_path,
         "Name": f"/{container.name}",
-        "RestartCount": max(0, state.starts - 1),
+        "RestartCount": max(0, state.start_count - 1),
         "Driver": "overlay2",
         "Platform": "linux",
         "MountLabel": "",
@@ -158,7 +158,7 @@ def exec_inspect(state: ExecState) -> dict[str, Any]:
             "entrypoint": config.args[0] if config.args else "",
             "arguments": list(config.args[1:]),
             "privileged": config.privileged,
-            **compact(user=config.user),
+            **omit_empty(user=config.user),
         },
         "OpenStdin": config.attach_stdin,
         "OpenStderr": config.attach_stderr,
@@ -188,7 +188,7 @@ def _matches_exit(wanted: Filters, container: Container) -> bool:
         if not code.lstrip("-").isdecimal():
             raise InvalidArgumentError(f"invalid filter 'exited={code}'")
     state = container.state
-    return state.starts > 0 and not state.running and str(state.exit_code) in codes
+    return state.start_count > 0 and not state.running and str(state.exit_code) in codes
 
 
 def _matches_attachments(wanted: Filters, config: ContainerConfig) -> bool:
@@ -220,10 +220,10 @@ def _state(container: Container) -> dict[str, Any]:
     result = {
         "Status": str(state.status),
         "Running": state.running,
-        "Paused": state.status is Status.PAUSED,
+        "Paused": state.status is RunStatus.PAUSED,
         "Restarting": False,
         "OOMKilled": state.oom_killed,
-        "Dead": state.status is Status.DEAD,
+        "Dead": state.status is RunStatus.DEAD,
         "Pid": state.pid,
         "ExitCode": state.exit_code,
         "Error": state.error,
@@ -261,10 +261,10 @@ def _config(config: ContainerConfig) -> dict[str, Any]:
         "StdinOnce": config.stdin_once,
         "Env": list(config.env),
         "Cmd": None if config.command is None else list(config.command),
-        **compact(
+        **omit_empty(
             Healthcheck=None
             if health is None
-            else compact(
+            else omit_empty(
                 Test=list(health.test),
                 Interval=int(health.interval_seconds * SECOND),
                 Timeout=int(health.timeout_seconds * SECOND),
@@ -335,11 +335,11 @@ def _host_config(config: ContainerConfig) -> dict[str, Any]:
     }
 
 
-def _mount_point(mount: Mount) -> dict[str, Any]:
+def _mount_point(mount: ContainerMount) -> dict[str, Any]:
     volume = mount.kind is MountKind.VOLUME
     return {
         "Type": str(mount.kind),
-        **compact(Name=mount.source if volume else "", Driver="local" if volume else ""),
+        **omit_empty(Name=mount.source if volume else "", Driver="local" if volume else ""),
         "Source": mount.source,
         "Destination": mount.target,
         "Mode": "",
@@ -352,7 +352,7 @@ def _networks(config: ContainerConfig) -> dict[str, Any]:
     return {item.name: _endpoint(item) for item in config.networks}
 
 
-def _endpoint(item: NetworkAttachment) -> dict[str, Any]:
+def _endpoint(item: EndpointSettings) -> dict[str, Any]:
     return {
         "IPAMConfig": None,
         "Links": None,

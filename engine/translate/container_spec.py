@@ -15,26 +15,26 @@ from covey.objects import (
     Ulimit,
 )
 from covey.states import MountType
-from engine.translate import words
-from engine.translate.fields import Fields, compact
-from engine.translate.words import word
+from engine.translate import enum_names
+from engine.translate.enum_names import enum_name
+from engine.translate.json_fields import JsonFields, omit_empty
 
 
-def read(fields: Fields) -> ContainerSpec:
+def read(fields: JsonFields) -> ContainerSpec:
     image = fields.text("Image")
     if not image:
-        raise InvalidArgumentError(f"ContainerSpec: image reference must be provided ({fields.where('Image')})")
+        raise InvalidArgumentError(f"ContainerSpec: image reference must be provided ({fields.path_of('Image')})")
     fields.constant("Isolation", "default")
     return ContainerSpec(
         image=image,
         labels=fields.text_map("Labels"),
-        command=fields.texts("Command"),
-        args=fields.texts("Args"),
+        command=fields.text_list("Command"),
+        args=fields.text_list("Args"),
         hostname=fields.text("Hostname"),
-        env=fields.texts("Env"),
+        env=fields.text_list("Env"),
         dir=fields.text("Dir"),
         user=fields.text("User"),
-        groups=fields.texts("Groups"),
+        groups=fields.text_list("Groups"),
         tty=fields.flag("TTY"),
         open_stdin=fields.flag("OpenStdin"),
         read_only=fields.flag("ReadOnly"),
@@ -44,11 +44,11 @@ def read(fields: Fields) -> ContainerSpec:
         mounts=fields.read_all("Mounts", read_mount),
         secrets=fields.read_all("Secrets", _read_secret),
         configs=fields.read_all("Configs", _read_config),
-        hosts=fields.texts("Hosts"),
+        hosts=fields.text_list("Hosts"),
         dns=fields.read("DNSConfig", _read_dns),
         healthcheck=fields.read("Healthcheck", read_health),
-        capability_add=fields.texts("CapabilityAdd"),
-        capability_drop=fields.texts("CapabilityDrop"),
+        capability_add=fields.text_list("CapabilityAdd"),
+        capability_drop=fields.text_list("CapabilityDrop"),
         sysctls=fields.text_map("Sysctls"),
         ulimits=fields.read_all("Ulimits", _read_ulimit),
         no_new_privileges=bool(fields.read("Privileges", _read_privileges)),
@@ -57,7 +57,7 @@ def read(fields: Fields) -> ContainerSpec:
 
 
 def write(spec: ContainerSpec) -> dict[str, Any]:
-    result = compact(
+    result = omit_empty(
         Image=spec.image,
         Labels=spec.labels or None,
         Command=list(spec.command),
@@ -94,17 +94,17 @@ def write(spec: ContainerSpec) -> dict[str, Any]:
     return result
 
 
-def read_driver(fields: Fields) -> Driver:
+def read_driver(fields: JsonFields) -> Driver:
     return Driver(name=fields.text("Name"), options=fields.text_map("Options"))
 
 
 def write_driver(driver: Driver) -> dict[str, Any]:
-    return compact(Name=driver.name, Options=driver.options or None)
+    return omit_empty(Name=driver.name, Options=driver.options or None)
 
 
-def read_health(fields: Fields) -> HealthConfig:
+def read_health(fields: JsonFields) -> HealthConfig:
     return HealthConfig(
-        test=fields.texts("Test"),
+        test=fields.text_list("Test"),
         interval_ns=fields.count("Interval"),
         timeout_ns=fields.count("Timeout"),
         start_period_ns=fields.count("StartPeriod"),
@@ -114,7 +114,7 @@ def read_health(fields: Fields) -> HealthConfig:
 
 
 def write_health(health: HealthConfig) -> dict[str, Any]:
-    return compact(
+    return omit_empty(
         Test=list(health.test),
         Interval=health.interval_ns,
         Timeout=health.timeout_ns,
@@ -124,13 +124,13 @@ def write_health(health: HealthConfig) -> dict[str, Any]:
     )
 
 
-def read_mount(fields: Fields) -> Mount:
+def read_mount(fields: JsonFields) -> Mount:
     if not fields.text("Type"):
-        raise InvalidArgumentError(f"{fields.where('Type')} is missing; use bind, volume or tmpfs")
-    kind = fields.choice("Type", words.MOUNT_TYPES, MountType.BIND)
+        raise InvalidArgumentError(f"{fields.path_of('Type')} is missing; use bind, volume or tmpfs")
+    kind = fields.choice("Type", enum_names.MOUNT_TYPES, MountType.BIND)
     target = fields.text("Target")
     if not target:
-        raise InvalidArgumentError(f"{fields.where('Target')} must not be empty")
+        raise InvalidArgumentError(f"{fields.path_of('Target')} must not be empty")
     fields.constant("Consistency", "default", "consistent")
     volume = fields.read("VolumeOptions", _read_volume_options) or (None, {}, False)
     tmpfs = fields.read("TmpfsOptions", _read_tmpfs_options) or (0, 0, ())
@@ -150,18 +150,18 @@ def read_mount(fields: Fields) -> Mount:
 
 
 def write_mount(mount: Mount) -> dict[str, Any]:
-    volume = compact(
+    volume = omit_empty(
         NoCopy=mount.volume_no_copy,
         Labels=mount.volume_labels or None,
         DriverConfig=None if mount.volume_driver is None else write_driver(mount.volume_driver),
     )
-    tmpfs = compact(
+    tmpfs = omit_empty(
         SizeBytes=mount.tmpfs_size_bytes,
         Mode=mount.tmpfs_mode,
         Options=[option.split("=", 1) for option in mount.tmpfs_options],
     )
-    return compact(
-        Type=word(mount.type),
+    return omit_empty(
+        Type=enum_name(mount.type),
         Source=mount.source,
         Target=mount.target,
         ReadOnly=mount.read_only,
@@ -171,21 +171,21 @@ def write_mount(mount: Mount) -> dict[str, Any]:
     )
 
 
-def _read_volume_options(fields: Fields) -> tuple[Driver | None, dict[str, str], bool]:
+def _read_volume_options(fields: JsonFields) -> tuple[Driver | None, dict[str, str], bool]:
     return fields.read("DriverConfig", read_driver), fields.text_map("Labels"), fields.flag("NoCopy")
 
 
-def _read_tmpfs_options(fields: Fields) -> tuple[int, int, tuple[str, ...]]:
+def _read_tmpfs_options(fields: JsonFields) -> tuple[int, int, tuple[str, ...]]:
     options = fields.raw("Options") or []
     if not isinstance(options, list) or not all(
         isinstance(option, list) and 1 <= len(option) <= 2 and all(isinstance(part, str) for part in option)
         for option in options
     ):
-        raise InvalidArgumentError(f"{fields.where('Options')} must be a list of one or two strings each")
+        raise InvalidArgumentError(f"{fields.path_of('Options')} must be a list of one or two strings each")
     return fields.count("SizeBytes"), fields.count("Mode"), tuple("=".join(option) for option in options)
 
 
-def _read_file(fields: Fields) -> FileTarget:
+def _read_file(fields: JsonFields) -> FileTarget:
     return FileTarget(
         name=fields.text("Name"),
         uid=fields.text("UID") or "0",
@@ -198,7 +198,7 @@ def _write_file(file: FileTarget) -> dict[str, Any]:
     return {"Name": file.name, "UID": file.uid, "GID": file.gid, "Mode": file.mode}
 
 
-def _read_secret(fields: Fields) -> SecretReference:
+def _read_secret(fields: JsonFields) -> SecretReference:
     return SecretReference(
         secret_id=fields.text("SecretID"),
         secret_name=fields.text("SecretName"),
@@ -210,7 +210,7 @@ def _write_secret(item: SecretReference) -> dict[str, Any]:
     return {"File": _write_file(item.file), "SecretID": item.secret_id, "SecretName": item.secret_name}
 
 
-def _read_config(fields: Fields) -> ConfigReference:
+def _read_config(fields: JsonFields) -> ConfigReference:
     return ConfigReference(
         config_id=fields.text("ConfigID"),
         config_name=fields.text("ConfigName"),
@@ -222,21 +222,23 @@ def _write_config(item: ConfigReference) -> dict[str, Any]:
     return {"File": _write_file(item.file), "ConfigID": item.config_id, "ConfigName": item.config_name}
 
 
-def _read_dns(fields: Fields) -> DNSConfig:
+def _read_dns(fields: JsonFields) -> DNSConfig:
     return DNSConfig(
-        nameservers=fields.texts("Nameservers"), search=fields.texts("Search"), options=fields.texts("Options")
+        nameservers=fields.text_list("Nameservers"),
+        search=fields.text_list("Search"),
+        options=fields.text_list("Options"),
     )
 
 
 def _write_dns(dns: DNSConfig) -> dict[str, Any]:
-    return compact(Nameservers=list(dns.nameservers), Search=list(dns.search), Options=list(dns.options))
+    return omit_empty(Nameservers=list(dns.nameservers), Search=list(dns.search), Options=list(dns.options))
 
 
-def _read_ulimit(fields: Fields) -> Ulimit:
+def _read_ulimit(fields: JsonFields) -> Ulimit:
     return Ulimit(name=fields.text("Name"), soft=fields.number("Soft"), hard=fields.number("Hard"))
 
 
-def _read_privileges(fields: Fields) -> bool:
+def _read_privileges(fields: JsonFields) -> bool:
     """``CredentialSpec`` and ``SELinuxContext`` are refused by the walk; the default profiles are what containers get anyway."""
     for name in ("Seccomp", "AppArmor"):
         fields.read(name, lambda profile: profile.constant("Mode", "default"))

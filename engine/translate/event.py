@@ -5,8 +5,8 @@ from typing import Any
 from agent.container.model import ContainerEvent
 from covey.clock import SECOND
 from covey.objects import Cluster, Config, Network, Node, Secret, Service, Struct, Task
+from engine.translate.enum_names import enum_name
 from engine.translate.filters import Filters, match_labels
-from engine.translate.words import word
 
 FILTERS = (
     "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret", "service",
@@ -98,5 +98,5 @@ def _node_changes(before: Node, after: Node) -> dict[str, str]:
         ("role", before.role, after.role),
     ):
         if old != new:
-            changes[f"{label}.old"], changes[f"{label}.new"] = word(old), word(new)
+            changes[f"{label}.old"], changes[f"{label}.new"] = enum_name(old), enum_name(new)
     return changes

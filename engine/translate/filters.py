@@ -10,7 +10,7 @@ from typing import Any
 from covey.errors import InvalidArgumentError
 from covey.objects import Node, Service, Task
 from covey.states import ServiceMode
-from engine.translate import words
+from engine.translate import enum_names
 
 Filters = Mapping[str, tuple[str, ...]]
 
@@ -50,7 +50,7 @@ def parse(text: str, allowed: Iterable[str]) -> Filters:
     return result
 
 
-def one_flag(filters: Filters, name: str) -> bool | None:
+def filter_flag(filters: Filters, name: str) -> bool | None:
     """A filter that is true or false; None when absent."""
     values = filters.get(name)
     if not values:
@@ -99,7 +99,7 @@ def match_service(filters: Filters, service: Service) -> bool:
 
 def match_node(filters: Filters, node: Node) -> bool:
     """``label`` is the engine's labels, ``node.label`` the node's own."""
-    roles = [choose("role", words.ROLES, value) for value in filters.get("role", ())]
+    roles = [filter_choice("role", enum_names.ROLES, value) for value in filters.get("role", ())]
     memberships = filters.get("membership")
     if memberships and not set(memberships) <= {"accepted", "pending"}:
         raise InvalidArgumentError(f"invalid filter 'membership={','.join(memberships)}'")
@@ -124,10 +124,12 @@ def match_task(filters: Filters, task: Task, name: str) -> bool:
 
 
 def desired_states(filters: Filters) -> list[int]:
-    return [int(choose("desired-state", words.TASK_STATES, value)) for value in filters.get("desired-state", ())]
+    return [
+        int(filter_choice("desired-state", enum_names.TASK_STATES, value)) for value in filters.get("desired-state", ())
+    ]
 
 
-def choose(name: str, table: Mapping[str, Any], value: str) -> Any:
+def filter_choice(name: str, table: Mapping[str, Any], value: str) -> Any:
     """One of a filter's possible values."""
     if value not in table:
         raise InvalidArgumentError(f"invalid filter '{name}={value}'; use one of {', '.join(table)}")

@@ -5,7 +5,7 @@ from typing import Any
 from agent.image.model import Healthcheck, HistoryEntry, Image, ImageConfig
 from covey.clock import SECOND
 from covey.errors import InvalidArgumentError
-from engine.translate.fields import compact
+from engine.translate.json_fields import omit_empty
 from engine.translate.times import ZERO, parse_rfc3339
 
 
@@ -45,7 +45,7 @@ def inspect(image: Image) -> dict[str, Any]:
         "Author": image.author,
         "Config": config(image.config),
         "Architecture": image.architecture,
-        **compact(Variant=image.variant),
+        **omit_empty(Variant=image.variant),
         "Os": image.os,
         "Size": image.size,
         "VirtualSize": image.size,
@@ -58,15 +58,15 @@ def inspect(image: Image) -> dict[str, Any]:
 def config(item: ImageConfig) -> dict[str, Any]:
     return {
         "User": item.user,
-        **compact(ExposedPorts={port: {} for port in item.exposed_ports} or None),
+        **omit_empty(ExposedPorts={port: {} for port in item.exposed_ports} or None),
         "Env": list(item.env),
         "Cmd": None if item.cmd is None else list(item.cmd),
-        **compact(Volumes={path: {} for path in item.volumes} or None),
+        **omit_empty(Volumes={path: {} for path in item.volumes} or None),
         "WorkingDir": item.working_dir,
         "Entrypoint": None if item.entrypoint is None else list(item.entrypoint),
         "OnBuild": list(item.on_build) or None,
         "Labels": dict(item.labels) or None,
-        **compact(
+        **omit_empty(
             StopSignal=item.stop_signal,
             Shell=list(item.shell),
             Healthcheck=None if item.healthcheck is None else _health(item.healthcheck),
@@ -94,7 +94,7 @@ def history(image: Image, steps: tuple[HistoryEntry, ...]) -> list[dict[str, Any
 
 
 def _health(item: Healthcheck) -> dict[str, Any]:
-    return compact(
+    return omit_empty(
         Test=list(item.test),
         Interval=item.interval,
         Timeout=item.timeout,

@@ -11,7 +11,7 @@ from engine.translate.times import log_time, parse_moment
 _OFF = frozenset({"", "0", "no", "false", "none"})
 
 
-class LogOptions(msgspec.Struct, frozen=True, kw_only=True):
+class LogQuery(msgspec.Struct, frozen=True, kw_only=True):
     """``tail`` None means all lines; times 0 mean no bound."""
 
     stdout: bool
@@ -24,14 +24,14 @@ class LogOptions(msgspec.Struct, frozen=True, kw_only=True):
     until_ns: int
 
 
-def read_options(query: Mapping[str, str], now_ns: int) -> LogOptions:
+def read_log_query(query: Mapping[str, str], now_ns: int) -> LogQuery:
     def flag(name: str) -> bool:
         return query.get(name, "").strip().lower() not in _OFF
 
     if not flag("stdout") and not flag("stderr"):
         raise InvalidArgumentError("Bad parameters: you must choose at least one stream")
     tail = query.get("tail", "all")
-    return LogOptions(
+    return LogQuery(
         stdout=flag("stdout"),
         stderr=flag("stderr"),
         follow=flag("follow"),
@@ -53,7 +53,7 @@ def task_details(node_id: str, service_id: str, task_id: str) -> str:
     return ",".join(f"{quote_plus(key)}={quote_plus(value)}" for key, value in pairs.items())
 
 
-def line(data: bytes, time_ns: int | None, details: str = "") -> bytes:
+def log_line(data: bytes, time_ns: int | None, details: str = "") -> bytes:
     """One line of output with what was asked for before it; a last line without an end stays without one."""
     head = (f"{log_time(time_ns)} " if time_ns is not None else "") + (f"{details} " if details else "")
     return head.encode() + data

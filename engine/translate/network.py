@@ -4,11 +4,11 @@ from hashlib import sha256
 from typing import Any
 
 from covey.errors import UnsupportedError
+from covey.network_options import check_network_options
 from covey.objects import IPAM, IPAMConfig, Network, NetworkSpec
 from covey.objects.base import Annotations, Driver
-from covey.overlay import check_options
 from engine.translate.container_spec import write_driver
-from engine.translate.fields import Fields, compact
+from engine.translate.json_fields import JsonFields, omit_empty
 from engine.translate.times import ZERO, rfc3339
 
 VNI_OPTION = "com.docker.network.driver.overlay.vxlanid_list"
@@ -18,7 +18,7 @@ _LOCAL_DRIVERS = {"bridge": "bridge", "host": "host", "none": "null"}
 
 def read_spec(body: Any) -> NetworkSpec:
     """The spec of a creation request; only networks of the cluster can be made so far."""
-    fields = Fields(body)
+    fields = JsonFields(body)
     fields.raw("CheckDuplicate")
     name, driver = fields.text("Name"), fields.text("Driver")
     if driver != "overlay":
@@ -38,7 +38,7 @@ def read_spec(body: Any) -> NetworkSpec:
         ingress=fields.flag("Ingress"),
         ipam=fields.read("IPAM", _read_ipam) or IPAM(),
     )
-    fields.done()
+    fields.refuse_unknown()
     return spec
 
 
@@ -49,7 +49,7 @@ def refuse_unsupported(spec: NetworkSpec) -> None:
     for field, wished in wishes.items():
         if wished:
             raise UnsupportedError(f"network {name}: {field} is not supported by Covey yet; remove it")
-    check_options(name, spec.driver.options)
+    check_network_options(name, spec.driver.options)
     if spec.ipam.driver.name not in ("", "default") or spec.ipam.driver.options:
         raise UnsupportedError(
             f"network {name}: IPAM drivers and their options are not supported by Covey yet; remove them"
@@ -94,7 +94,7 @@ def write(network: Network) -> dict[str, Any]:
     }
 
 
-def write_whole(network: Network) -> dict[str, Any]:
+def write_task_network(network: Network) -> dict[str, Any]:
     """As a task shows it: the cluster's own object."""
     spec = network.spec
     return {
@@ -112,16 +112,16 @@ def write_whole(network: Network) -> dict[str, Any]:
         "DriverState": {"Name": spec.driver.name, "Options": {VNI_OPTION: str(network.vni)}},
         "IPAMOptions": {
             "Driver": {"Name": "default"},
-            "Configs": [compact(Subnet=config.subnet, Gateway=config.gateway) for config in network.ipam.configs],
+            "Configs": [omit_empty(Subnet=config.subnet, Gateway=config.gateway) for config in network.ipam.configs],
         },
     }
 
 
-def write_local(name: str, engine_id: str) -> dict[str, Any]:
+def write_predefined(name: str, engine_id: str) -> dict[str, Any]:
     """One of the predefined networks of this host."""
     return {
         "Name": name,
-        "Id": local_id(name, engine_id),
+        "Id": predefined_id(name, engine_id),
         "Created": ZERO,
         "Scope": "local",
         "Driver": _LOCAL_DRIVERS[name],
@@ -139,19 +139,19 @@ def write_local(name: str, engine_id: str) -> dict[str, Any]:
     }
 
 
-def local_id(name: str, engine_id: str) -> str:
+def predefined_id(name: str, engine_id: str) -> str:
     """A stable id of a predefined network: the same at each start of one host, another on another host."""
     return sha256(f"{engine_id}/{name}".encode()).hexdigest()
 
 
-def _read_ipam(fields: Fields) -> IPAM:
+def _read_ipam(fields: JsonFields) -> IPAM:
     return IPAM(
         driver=Driver(name=fields.text("Driver"), options=fields.text_map("Options")),
         configs=fields.read_all("Config", _read_config),
     )
 
 
-def _read_config(fields: Fields) -> IPAMConfig:
+def _read_config(fields: JsonFields) -> IPAMConfig:
     return IPAMConfig(
         subnet=fields.text("Subnet"),
         ip_range=fields.text("IPRange"),
@@ -165,7 +165,7 @@ def _write_ipam(ipam: IPAM) -> dict[str, Any]:
         "Driver": ipam.driver.name or "default",
         "Options": ipam.driver.options or None,
         "Config": [
-            compact(
+            omit_empty(
                 Subnet=config.subnet,
                 IPRange=config.ip_range,
                 Gateway=config.gateway,

@@ -6,35 +6,35 @@ from covey.errors import InvalidArgumentError
 from covey.objects import Node, NodeSpec
 from covey.objects.base import Annotations
 from covey.states import NodeAvailability, NodeRole
-from engine.translate import task_spec, words
-from engine.translate.fields import Fields, compact
+from engine.translate import enum_names, task_spec
+from engine.translate.enum_names import enum_name
+from engine.translate.json_fields import JsonFields, omit_empty
 from engine.translate.swarm import write_tls
 from engine.translate.times import rfc3339
-from engine.translate.words import word
 
 
 def read_spec(body: Any) -> NodeSpec:
     """Role and availability must both be there, as Docker wants it: the body is the whole new spec."""
-    fields = Fields(body)
-    for name, table in (("Role", words.ROLES), ("Availability", words.AVAILABILITIES)):
+    fields = JsonFields(body)
+    for name, table in (("Role", enum_names.ROLES), ("Availability", enum_names.AVAILABILITIES)):
         value = fields.text(name)
         if value not in table:
             raise InvalidArgumentError(f"invalid {name}: {value!r}; use one of {', '.join(table)}")
     spec = NodeSpec(
         annotations=Annotations(name=fields.text("Name"), labels=fields.text_map("Labels")),
-        desired_role=fields.choice("Role", words.ROLES, NodeRole.WORKER),
-        availability=fields.choice("Availability", words.AVAILABILITIES, NodeAvailability.ACTIVE),
+        desired_role=fields.choice("Role", enum_names.ROLES, NodeRole.WORKER),
+        availability=fields.choice("Availability", enum_names.AVAILABILITIES, NodeAvailability.ACTIVE),
     )
-    fields.done()
+    fields.refuse_unknown()
     return spec
 
 
 def write_spec(spec: NodeSpec) -> dict[str, Any]:
     return {
-        **compact(Name=spec.annotations.name),
+        **omit_empty(Name=spec.annotations.name),
         "Labels": spec.annotations.labels,
-        "Role": word(spec.desired_role),
-        "Availability": word(spec.availability),
+        "Role": enum_name(spec.desired_role),
+        "Availability": enum_name(spec.availability),
     }
 
 
@@ -53,17 +53,21 @@ def write(node: Node, join_port: int) -> dict[str, Any]:
             "Resources": task_spec.write_resources(description.resources),
             "Engine": {
                 "EngineVersion": description.engine.version,
-                **compact(Labels=description.engine.labels or None),
+                **omit_empty(Labels=description.engine.labels or None),
                 "Plugins": [{"Type": "Network", "Name": "overlay"}, {"Type": "Volume", "Name": "local"}],
             },
             "TLSInfo": write_tls(description.tls),
         },
-        "Status": {"State": word(node.status.state), **compact(Message=node.status.message), "Addr": node.status.addr},
+        "Status": {
+            "State": enum_name(node.status.state),
+            **omit_empty(Message=node.status.message),
+            "Addr": node.status.addr,
+        },
     }
     if manager is not None:
         result["ManagerStatus"] = {
-            **compact(Leader=manager.leader),
-            "Reachability": word(manager.reachability),
+            **omit_empty(Leader=manager.leader),
+            "Reachability": enum_name(manager.reachability),
             "Addr": f"{manager.addr.rpartition(':')[0]}:{join_port}" if manager.addr else "",
         }
     return result

@@ -8,29 +8,29 @@ from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import MAX_CONFIG_BYTES, MAX_SECRET_BYTES, Config, ConfigSpec, Secret, SecretSpec
 from covey.objects.base import Annotations, Meta
 from engine.translate.container_spec import read_driver, write_driver
-from engine.translate.fields import Fields, compact
+from engine.translate.json_fields import JsonFields, omit_empty
 from engine.translate.times import rfc3339
 
 
 def read_secret(body: Any) -> SecretSpec:
-    fields = Fields(body)
+    fields = JsonFields(body)
     spec = SecretSpec(
         annotations=Annotations(name=fields.text("Name"), labels=fields.text_map("Labels")),
         data=_read_data(fields, "secret", MAX_SECRET_BYTES),
         templating=fields.read("Templating", read_driver),
     )
-    fields.done()
+    fields.refuse_unknown()
     return spec
 
 
 def read_config(body: Any) -> ConfigSpec:
-    fields = Fields(body)
+    fields = JsonFields(body)
     spec = ConfigSpec(
         annotations=Annotations(name=fields.text("Name"), labels=fields.text_map("Labels")),
         data=_read_data(fields, "config", MAX_CONFIG_BYTES),
         templating=fields.read("Templating", read_driver),
     )
-    fields.done()
+    fields.refuse_unknown()
     return spec
 
 
@@ -61,7 +61,7 @@ def _spec(spec: SecretSpec | ConfigSpec) -> dict[str, Any]:
     return {
         "Name": spec.annotations.name,
         "Labels": spec.annotations.labels,
-        **compact(Templating=None if spec.templating is None else write_driver(spec.templating)),
+        **omit_empty(Templating=None if spec.templating is None else write_driver(spec.templating)),
     }
 
 
@@ -74,7 +74,7 @@ def _head(object_id: str, meta: Meta) -> dict[str, Any]:
     }
 
 
-def _read_data(fields: Fields, kind: str, limit: int) -> bytes:
+def _read_data(fields: JsonFields, kind: str, limit: int) -> bytes:
     text = fields.text("Data")
     try:
         data = base64.b64decode(text, altchars=b"-_" if "-" in text or "_" in text else None, validate=True)

@@ -30,10 +30,10 @@ from covey.states import (
     UpdateOrder,
     UpdateState,
 )
-from engine.translate import task_spec, words
-from engine.translate.fields import Fields, compact
+from engine.translate import enum_names, task_spec
+from engine.translate.enum_names import enum_name
+from engine.translate.json_fields import JsonFields, omit_empty
 from engine.translate.times import rfc3339
-from engine.translate.words import word
 
 _DEFAULT_GRACE_NS = 10_000_000_000
 _MODES = {
@@ -51,7 +51,7 @@ def read_spec(body: Any) -> ServiceSpec:
         InvalidArgumentError: a field has the wrong type or an impossible value.
         UnsupportedError: a field is set that Covey does not have; the message names it.
     """
-    fields = Fields(body)
+    fields = JsonFields(body)
     task = fields.read("TaskTemplate", task_spec.read)
     if task is None:
         raise InvalidArgumentError("TaskTemplate is missing: say what the service's tasks run")
@@ -70,7 +70,7 @@ def read_spec(body: Any) -> ServiceSpec:
         rollback=fields.read("RollbackConfig", _read_update),
         endpoint=fields.read("EndpointSpec", _read_endpoint),
     )
-    fields.done()
+    fields.refuse_unknown()
     return spec
 
 
@@ -80,7 +80,7 @@ def write_spec(spec: ServiceSpec) -> dict[str, Any]:
         "Labels": spec.annotations.labels,
         "TaskTemplate": task_spec.write(spec.task),
         "Mode": _write_mode(spec),
-        **compact(
+        **omit_empty(
             UpdateConfig=None if spec.update is None else _write_update(spec.update),
             RollbackConfig=None if spec.rollback is None else _write_update(spec.rollback),
             EndpointSpec=None if spec.endpoint is None else _write_endpoint_spec(spec.endpoint),
@@ -97,7 +97,7 @@ def write(service: Service, *, defaults: bool = False) -> dict[str, Any]:
         "UpdatedAt": rfc3339(service.meta.updated_at_ns),
         "Spec": write_spec(with_defaults(service.spec) if defaults else service.spec),
         "Endpoint": _write_endpoint(service.endpoint),
-        **compact(
+        **omit_empty(
             PreviousSpec=None if service.previous_spec is None else write_spec(service.previous_spec),
             UpdateStatus=None if service.update_status is None else _write_update_status(service.update_status),
         ),
@@ -143,7 +143,7 @@ def _refuse_task(task: TaskSpec) -> None:
         if mount.type in (MountType.NPIPE, MountType.CLUSTER):
             where = f"TaskTemplate.ContainerSpec.Mounts[{index}].Type"
             raise UnsupportedError(
-                f"{where} = {word(mount.type)!r} is not supported by Covey yet; use bind, volume or tmpfs"
+                f"{where} = {enum_name(mount.type)!r} is not supported by Covey yet; use bind, volume or tmpfs"
             )
     if task.log_driver is not None:
         _refuse_log_driver(task.log_driver)
@@ -164,7 +164,7 @@ def _refuse_log_driver(driver: Driver) -> None:
         )
 
 
-def _read_mode(fields: Fields) -> tuple[ServiceMode, int, int, int]:
+def _read_mode(fields: JsonFields) -> tuple[ServiceMode, int, int, int]:
     named = [name for name in _MODES if fields.has(name)]
     if len(named) > 1:
         raise InvalidArgumentError(f"must specify only one service mode, not {' and '.join(named)}")
@@ -178,7 +178,7 @@ def _read_mode(fields: Fields) -> tuple[ServiceMode, int, int, int]:
 
 
 def _read_counts(mode: ServiceMode) -> Any:
-    def read(fields: Fields) -> tuple[int, int, int]:
+    def read(fields: JsonFields) -> tuple[int, int, int]:
         if mode is ServiceMode.REPLICATED:
             return fields.count("Replicas", 1), 0, 0
         if mode is ServiceMode.REPLICATED_JOB:
@@ -197,56 +197,57 @@ def _write_mode(spec: ServiceSpec) -> dict[str, Any]:
     return {"Global": {}} if spec.mode is ServiceMode.GLOBAL else {"GlobalJob": {}}
 
 
-def _read_update(fields: Fields) -> UpdateConfig:
+def _read_update(fields: JsonFields) -> UpdateConfig:
     ratio = fields.ratio("MaxFailureRatio")
     if not 0 <= ratio <= 1:
-        raise InvalidArgumentError(f"{fields.where('MaxFailureRatio')} must be between 0 and 1, not {ratio}")
+        raise InvalidArgumentError(f"{fields.path_of('MaxFailureRatio')} must be between 0 and 1, not {ratio}")
     return UpdateConfig(
         parallelism=fields.count("Parallelism"),
         delay_ns=fields.count("Delay"),
-        failure_action=fields.choice("FailureAction", words.FAILURE_ACTIONS, UpdateFailureAction.PAUSE),
+        failure_action=fields.choice("FailureAction", enum_names.FAILURE_ACTIONS, UpdateFailureAction.PAUSE),
         monitor_ns=fields.count("Monitor", UpdateConfig().monitor_ns),
         max_failure_ratio=ratio,
-        order=fields.choice("Order", words.UPDATE_ORDERS, UpdateOrder.STOP_FIRST),
+        order=fields.choice("Order", enum_names.UPDATE_ORDERS, UpdateOrder.STOP_FIRST),
     )
 
 
 def _write_update(update: UpdateConfig) -> dict[str, Any]:
     return {
         "Parallelism": update.parallelism,
-        **compact(Delay=update.delay_ns),
-        "FailureAction": word(update.failure_action),
+        **omit_empty(Delay=update.delay_ns),
+        "FailureAction": enum_name(update.failure_action),
         "Monitor": update.monitor_ns,
         "MaxFailureRatio": update.max_failure_ratio,
-        "Order": word(update.order),
+        "Order": enum_name(update.order),
     }
 
 
-def _read_endpoint(fields: Fields) -> EndpointSpec:
+def _read_endpoint(fields: JsonFields) -> EndpointSpec:
     return EndpointSpec(
-        mode=fields.choice("Mode", words.ENDPOINT_MODES, EndpointMode.VIP), ports=fields.read_all("Ports", _read_port)
+        mode=fields.choice("Mode", enum_names.ENDPOINT_MODES, EndpointMode.VIP),
+        ports=fields.read_all("Ports", _read_port),
     )
 
 
 def _write_endpoint_spec(spec: EndpointSpec) -> dict[str, Any]:
-    return {"Mode": word(spec.mode), **compact(Ports=[_write_port(port) for port in spec.ports])}
+    return {"Mode": enum_name(spec.mode), **omit_empty(Ports=[_write_port(port) for port in spec.ports])}
 
 
-def _read_port(fields: Fields) -> PortConfig:
+def _read_port(fields: JsonFields) -> PortConfig:
     return PortConfig(
         name=fields.text("Name"),
-        protocol=fields.choice("Protocol", words.PROTOCOLS, Protocol.TCP),
+        protocol=fields.choice("Protocol", enum_names.PROTOCOLS, Protocol.TCP),
         target_port=fields.count("TargetPort"),
         published_port=fields.count("PublishedPort"),
-        publish_mode=fields.choice("PublishMode", words.PUBLISH_MODES, PublishMode.INGRESS),
+        publish_mode=fields.choice("PublishMode", enum_names.PUBLISH_MODES, PublishMode.INGRESS),
     )
 
 
 def _write_port(port: PortConfig) -> dict[str, Any]:
     return {
-        **compact(Name=port.name, TargetPort=port.target_port, PublishedPort=port.published_port),
-        "Protocol": word(port.protocol),
-        "PublishMode": word(port.publish_mode),
+        **omit_empty(Name=port.name, TargetPort=port.target_port, PublishedPort=port.published_port),
+        "Protocol": enum_name(port.protocol),
+        "PublishMode": enum_name(port.publish_mode),
     }
 
 
@@ -255,7 +256,7 @@ def _write_endpoint(endpoint: Endpoint | None) -> dict[str, Any]:
         return {"Spec": {}}
     return {
         "Spec": _write_endpoint_spec(endpoint.spec),
-        **compact(
+        **omit_empty(
             Ports=[_write_port(port) for port in endpoint.ports],
             VirtualIPs=[{"NetworkID": vip.network_id, "Addr": vip.address} for vip in endpoint.virtual_ips],
         ),
@@ -266,8 +267,8 @@ def _write_update_status(status: UpdateStatus) -> dict[str, Any] | None:
     if status.state is UpdateState.UNKNOWN:
         return None
     return {
-        "State": word(status.state),
-        **compact(
+        "State": enum_name(status.state),
+        **omit_empty(
             StartedAt=rfc3339(status.started_at_ns) if status.started_at_ns else None,
             CompletedAt=rfc3339(status.completed_at_ns) if status.completed_at_ns else None,
         ),

@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from agent.container.model import Container, ProcessTable, Stats
+from agent.container.model import Container, ContainerStats, ProcessTable
 from engine.translate.times import rfc3339
 
 
-def write(container: Container, now: Stats, before: Stats | None, host_memory_bytes: int = 0) -> dict[str, Any]:
+def write(
+    container: Container, now: ContainerStats, before: ContainerStats | None, host_memory_bytes: int = 0
+) -> dict[str, Any]:
     """Without a limit of its own a container may use the host's memory."""
     return {
         "id": container.id,
@@ -32,7 +34,7 @@ def top(table: ProcessTable) -> dict[str, Any]:
     return {"Titles": list(table.titles), "Processes": [list(row) for row in table.processes]}
 
 
-def _cpu(item: Stats) -> dict[str, Any]:
+def _cpu(item: ContainerStats) -> dict[str, Any]:
     return {
         "cpu_usage": {
             "total_usage": item.cpu_total_ns,

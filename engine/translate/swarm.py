@@ -4,14 +4,14 @@ import base64
 from typing import Any
 
 from covey import trust
+from covey.cluster_settings import check_address_pools, check_new_cluster_spec
 from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import CASettings, Cluster, ClusterSpec, ExternalCA, RaftSettings, TLSInfo, replace
 from covey.objects.base import Annotations
-from covey.settings import check_first_spec, check_pools
-from engine.ports import SwarmInit, SwarmJoin
-from engine.translate import words
+from engine.interfaces import SwarmInit, SwarmJoin
+from engine.translate import enum_names
 from engine.translate.container_spec import read_driver, write_driver
-from engine.translate.fields import Fields, compact
+from engine.translate.json_fields import JsonFields, omit_empty
 from engine.translate.times import rfc3339
 
 DATA_PATH_PORT = 4789
@@ -20,7 +20,7 @@ _DEFAULT = ClusterSpec()
 
 def read_spec(body: Any) -> ClusterSpec:
     """Zero means the default, as clients send zeros for what was not asked."""
-    fields = Fields(body) if not isinstance(body, Fields) else body
+    fields = JsonFields(body) if not isinstance(body, JsonFields) else body
     history = fields.read("Orchestration", lambda part: part.number("TaskHistoryRetentionLimit", _DEFAULT.task_history))
     spec = ClusterSpec(
         annotations=Annotations(name=fields.text("Name") or "default", labels=fields.text_map("Labels")),
@@ -32,7 +32,7 @@ def read_spec(body: Any) -> ClusterSpec:
         auto_lock=bool(fields.read("EncryptionConfig", lambda part: part.flag("AutoLockManagers"))),
         task_log_driver=fields.read("TaskDefaults", lambda part: part.read("LogDriver", read_driver)),
     )
-    fields.done()
+    fields.refuse_unknown()
     return spec
 
 
@@ -51,7 +51,7 @@ def write_spec(spec: ClusterSpec) -> dict[str, Any]:
         "Dispatcher": {"HeartbeatPeriod": spec.heartbeat_period_ns},
         "CAConfig": {
             "NodeCertExpiry": spec.ca.node_cert_expiry_ns,
-            **compact(
+            **omit_empty(
                 ForceRotate=spec.ca.force_rotate, ExternalCAs=[_write_external(ca) for ca in spec.ca.external_cas]
             ),
         },
@@ -68,7 +68,7 @@ def write_info(cluster: Cluster) -> dict[str, Any]:
         "CreatedAt": rfc3339(cluster.meta.created_at_ns),
         "UpdatedAt": rfc3339(cluster.meta.updated_at_ns),
         "Spec": write_spec(cluster.spec),
-        "TLSInfo": write_tls(trust.wanted(cluster.root_ca)),
+        "TLSInfo": write_tls(trust.expected_tls_info(cluster.root_ca)),
         "RootRotationInProgress": cluster.root_ca.rotation is not None,
         "DefaultAddrPool": list(cluster.default_address_pool),
         "SubnetSize": cluster.subnet_size,
@@ -83,25 +83,25 @@ def write(cluster: Cluster) -> dict[str, Any]:
 
 
 def read_init(body: Any) -> SwarmInit:
-    fields = Fields(body)
+    fields = JsonFields(body)
     force_new_cluster = fields.flag("ForceNewCluster")
     locked = fields.flag("AutoLockManagers")
-    spec = read_spec(fields.child("Spec") or Fields({}))
+    spec = read_spec(fields.child("Spec") or JsonFields({}))
     request = SwarmInit(
         listen_addr=fields.text("ListenAddr"),
         advertise_addr=fields.text("AdvertiseAddr"),
         data_path_addr=fields.text("DataPathAddr"),
         data_path_port=fields.count("DataPathPort"),
-        default_address_pool=fields.texts("DefaultAddrPool"),
+        default_address_pool=fields.text_list("DefaultAddrPool"),
         subnet_size=fields.count("SubnetSize"),
         availability=_availability(fields),
         spec=replace(spec, auto_lock=True) if locked else spec,
         force_new_cluster=force_new_cluster,
     )
-    fields.done()
-    check_first_spec(request.spec)
+    fields.refuse_unknown()
+    check_new_cluster_spec(request.spec)
     standard = Cluster(id="")
-    check_pools(
+    check_address_pools(
         request.default_address_pool or standard.default_address_pool, request.subnet_size or standard.subnet_size
     )
     _refuse_data_path(request.advertise_addr, request.data_path_addr, request.data_path_port)
@@ -122,16 +122,16 @@ def _refuse_data_path(advertise_addr: str, data_path_addr: str, data_path_port: 
 
 
 def read_join(body: Any) -> SwarmJoin:
-    fields = Fields(body)
+    fields = JsonFields(body)
     request = SwarmJoin(
         listen_addr=fields.text("ListenAddr"),
         advertise_addr=fields.text("AdvertiseAddr"),
         data_path_addr=fields.text("DataPathAddr"),
-        remote_addrs=fields.texts("RemoteAddrs"),
+        remote_addrs=fields.text_list("RemoteAddrs"),
         join_token=fields.text("JoinToken"),
         availability=_availability(fields),
     )
-    fields.done()
+    fields.refuse_unknown()
     _refuse_data_path(request.advertise_addr, request.data_path_addr)
     if not any(request.remote_addrs):
         raise InvalidArgumentError("at least 1 RemoteAddr is required to join")
@@ -144,20 +144,22 @@ def read_join(body: Any) -> SwarmJoin:
 
 def read_unlock(body: Any) -> str:
     """The key of ``POST /swarm/unlock``."""
-    fields = Fields(body)
+    fields = JsonFields(body)
     key = fields.text("UnlockKey")
-    fields.done()
+    fields.refuse_unknown()
     return key
 
 
-def _availability(fields: Fields) -> str:
+def _availability(fields: JsonFields) -> str:
     value = fields.text("Availability")
-    if value and value not in words.AVAILABILITIES:
-        raise InvalidArgumentError(f"invalid Availability: {value!r}; use one of {', '.join(words.AVAILABILITIES)}")
+    if value and value not in enum_names.AVAILABILITIES:
+        raise InvalidArgumentError(
+            f"invalid Availability: {value!r}; use one of {', '.join(enum_names.AVAILABILITIES)}"
+        )
     return value
 
 
-def _read_raft(fields: Fields) -> RaftSettings:
+def _read_raft(fields: JsonFields) -> RaftSettings:
     standard = RaftSettings()
     return RaftSettings(
         snapshot_interval=fields.count("SnapshotInterval") or standard.snapshot_interval,
@@ -169,7 +171,7 @@ def _read_raft(fields: Fields) -> RaftSettings:
     )
 
 
-def _read_ca(fields: Fields) -> CASettings:
+def _read_ca(fields: JsonFields) -> CASettings:
     return CASettings(
         node_cert_expiry_ns=fields.count("NodeCertExpiry") or CASettings().node_cert_expiry_ns,
         force_rotate=fields.count("ForceRotate"),
@@ -179,7 +181,7 @@ def _read_ca(fields: Fields) -> CASettings:
     )
 
 
-def _read_external(fields: Fields) -> ExternalCA:
+def _read_external(fields: JsonFields) -> ExternalCA:
     return ExternalCA(
         protocol=fields.text("Protocol") or "cfssl",
         url=fields.text("URL"),
@@ -189,7 +191,7 @@ def _read_external(fields: Fields) -> ExternalCA:
 
 
 def _write_external(ca: ExternalCA) -> dict[str, Any]:
-    return {"Protocol": ca.protocol, "URL": ca.url, **compact(Options=ca.options, CACert=ca.ca_cert.decode())}
+    return {"Protocol": ca.protocol, "URL": ca.url, **omit_empty(Options=ca.options, CACert=ca.ca_cert.decode())}
 
 
 def write_tls(tls: TLSInfo) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from typing import Any
 from covey.objects import Network, Task
 from engine.translate import network as network_json
 from engine.translate import task_spec
-from engine.translate.fields import compact
+from engine.translate.enum_names import enum_name
+from engine.translate.json_fields import omit_empty
 from engine.translate.times import rfc3339
-from engine.translate.words import word
 
 
 def write(task: Task, networks: Mapping[str, Network]) -> dict[str, Any]:
@@ -18,16 +18,16 @@ def write(task: Task, networks: Mapping[str, Network]) -> dict[str, Any]:
         "Version": {"Index": task.meta.version},
         "CreatedAt": rfc3339(task.meta.created_at_ns),
         "UpdatedAt": rfc3339(task.meta.updated_at_ns),
-        **compact(Name=task.annotations.name),
+        **omit_empty(Name=task.annotations.name),
         "Labels": task.annotations.labels,
         "Spec": task_spec.write(task.spec),
         "ServiceID": task.service_id,
-        **compact(Slot=task.slot, NodeID=task.node_id),
+        **omit_empty(Slot=task.slot, NodeID=task.node_id),
         "Status": _write_status(task),
-        "DesiredState": word(task.desired_state),
-        **compact(
+        "DesiredState": enum_name(task.desired_state),
+        **omit_empty(
             NetworksAttachments=[
-                {"Network": network_json.write_whole(networks[item.network_id]), "Addresses": [item.address]}
+                {"Network": network_json.write_task_network(networks[item.network_id]), "Addresses": [item.address]}
                 for item in task.networks
                 if item.network_id in networks
             ]
@@ -39,9 +39,9 @@ def _write_status(task: Task) -> dict[str, Any]:
     status, container = task.status, task.status.container
     return {
         "Timestamp": rfc3339(status.timestamp_ns),
-        "State": word(status.state),
+        "State": enum_name(status.state),
         "Message": status.message,
-        **compact(
+        **omit_empty(
             Err=status.error,
             ContainerStatus=None
             if container is None

@@ -13,16 +13,16 @@ from covey.objects import (
     TaskSpec,
 )
 from covey.states import RestartCondition
-from engine.translate import container_spec, words
-from engine.translate.fields import Fields, compact
-from engine.translate.words import word
+from engine.translate import container_spec, enum_names
+from engine.translate.enum_names import enum_name
+from engine.translate.json_fields import JsonFields, omit_empty
 
 
-def read(fields: Fields) -> TaskSpec:
+def read(fields: JsonFields) -> TaskSpec:
     fields.constant("Runtime", "container")
     container = fields.read("ContainerSpec", container_spec.read)
     if container is None:
-        raise InvalidArgumentError(f"{fields.where('ContainerSpec')} is missing: a service runs containers")
+        raise InvalidArgumentError(f"{fields.path_of('ContainerSpec')} is missing: a service runs containers")
     return TaskSpec(
         container=container,
         resources=fields.read("Resources", _read_requirements),
@@ -35,7 +35,7 @@ def read(fields: Fields) -> TaskSpec:
 
 
 def write(spec: TaskSpec) -> dict[str, Any]:
-    result = compact(
+    result = omit_empty(
         ContainerSpec=container_spec.write(spec.container),
         Resources=None if spec.resources is None else _write_requirements(spec.resources),
         RestartPolicy=None if spec.restart is None else _write_restart(spec.restart),
@@ -49,7 +49,7 @@ def write(spec: TaskSpec) -> dict[str, Any]:
 
 
 def write_resources(resources: Resources) -> dict[str, Any]:
-    return compact(
+    return omit_empty(
         NanoCPUs=resources.nano_cpus,
         MemoryBytes=resources.memory_bytes,
         Pids=resources.pids,
@@ -60,20 +60,20 @@ def write_resources(resources: Resources) -> dict[str, Any]:
     )
 
 
-def read_attachment(fields: Fields) -> NetworkAttachmentConfig:
+def read_attachment(fields: JsonFields) -> NetworkAttachmentConfig:
     target = fields.text("Target")
     if not target:
-        raise InvalidArgumentError(f"{fields.where('Target')} must name a network")
+        raise InvalidArgumentError(f"{fields.path_of('Target')} must name a network")
     return NetworkAttachmentConfig(
         target=target,
-        aliases=fields.texts("Aliases"),
-        addresses=fields.texts("Addresses"),
+        aliases=fields.text_list("Aliases"),
+        addresses=fields.text_list("Addresses"),
         driver_options=fields.text_map("DriverOpts"),
     )
 
 
 def _write_attachment(item: NetworkAttachmentConfig) -> dict[str, Any]:
-    return compact(
+    return omit_empty(
         Target=item.target,
         Aliases=list(item.aliases),
         Addresses=list(item.addresses),
@@ -81,20 +81,20 @@ def _write_attachment(item: NetworkAttachmentConfig) -> dict[str, Any]:
     )
 
 
-def _read_requirements(fields: Fields) -> ResourceRequirements:
+def _read_requirements(fields: JsonFields) -> ResourceRequirements:
     return ResourceRequirements(
         limits=fields.read("Limits", _read_resources), reservations=fields.read("Reservations", _read_resources)
     )
 
 
 def _write_requirements(item: ResourceRequirements) -> dict[str, Any]:
-    return compact(
+    return omit_empty(
         Limits=None if item.limits is None else write_resources(item.limits),
         Reservations=None if item.reservations is None else write_resources(item.reservations),
     )
 
 
-def _read_resources(fields: Fields) -> Resources:
+def _read_resources(fields: JsonFields) -> Resources:
     return Resources(
         nano_cpus=fields.count("NanoCPUs"),
         memory_bytes=fields.count("MemoryBytes"),
@@ -103,18 +103,18 @@ def _read_resources(fields: Fields) -> Resources:
     )
 
 
-def _read_generic(fields: Fields) -> tuple[str, int]:
+def _read_generic(fields: JsonFields) -> tuple[str, int]:
     found = fields.read("DiscreteResourceSpec", lambda item: (item.text("Kind"), item.count("Value")))
-    fields.done()
+    fields.refuse_unknown()
     if found is None or not found[0]:
         raise InvalidArgumentError(f"{fields.path} must hold a DiscreteResourceSpec with a Kind")
     return found
 
 
-def _read_restart(fields: Fields) -> RestartPolicy:
+def _read_restart(fields: JsonFields) -> RestartPolicy:
     defaults = RestartPolicy()
     return RestartPolicy(
-        condition=fields.choice("Condition", words.RESTART_CONDITIONS, RestartCondition.ANY),
+        condition=fields.choice("Condition", enum_names.RESTART_CONDITIONS, RestartCondition.ANY),
         delay_ns=fields.count("Delay", defaults.delay_ns),
         max_attempts=fields.count("MaxAttempts"),
         window_ns=fields.count("Window"),
@@ -123,16 +123,16 @@ def _read_restart(fields: Fields) -> RestartPolicy:
 
 def _write_restart(restart: RestartPolicy) -> dict[str, Any]:
     return {
-        "Condition": word(restart.condition),
+        "Condition": enum_name(restart.condition),
         "Delay": restart.delay_ns,
         "MaxAttempts": restart.max_attempts,
-        **compact(Window=restart.window_ns),
+        **omit_empty(Window=restart.window_ns),
     }
 
 
-def _read_placement(fields: Fields) -> Placement:
+def _read_placement(fields: JsonFields) -> Placement:
     return Placement(
-        constraints=fields.texts("Constraints"),
+        constraints=fields.text_list("Constraints"),
         preferences=fields.read_all("Preferences", _read_preference),
         max_replicas=fields.count("MaxReplicas"),
         platforms=fields.read_all("Platforms", _read_platform),
@@ -140,7 +140,7 @@ def _read_placement(fields: Fields) -> Placement:
 
 
 def _write_placement(item: Placement) -> dict[str, Any]:
-    return compact(
+    return omit_empty(
         Constraints=list(item.constraints),
         Preferences=[{"Spread": {"SpreadDescriptor": text}} for text in item.preferences],
         MaxReplicas=item.max_replicas,
@@ -148,13 +148,13 @@ def _write_placement(item: Placement) -> dict[str, Any]:
     )
 
 
-def _read_preference(fields: Fields) -> str:
+def _read_preference(fields: JsonFields) -> str:
     return fields.read("Spread", lambda spread: spread.text("SpreadDescriptor")) or ""
 
 
-def _read_platform(fields: Fields) -> Platform:
+def _read_platform(fields: JsonFields) -> Platform:
     return Platform(architecture=fields.text("Architecture"), os=fields.text("OS"))
 
 
 def write_platform(item: Platform) -> dict[str, Any]:
-    return compact(Architecture=item.architecture, OS=item.os)
+    return omit_empty(Architecture=item.architecture, OS=item.os)

@@ -9,35 +9,35 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from covey.objects import Network, Service, Task
-from manager.allocator.pool import Pool, address_of
-from manager.allocator.ports import Port, held
-from manager.orchestrator.slots import ended
+from manager.allocator.address_pool import AddressPool, parse_address
+from manager.allocator.published_ports import PublishedPort, held_ports
+from manager.orchestrator.slots import has_ended
 from manager.store.view import View
 
-Claim = tuple[str, int]
+AddressClaim = tuple[str, int]
 """Network id and address."""
 
 
-class AddressIndex:
+class AllocationIndex:
     """``freed`` collects the networks in which an address became free since it was last emptied by the planner."""
 
     def __init__(self) -> None:
-        self.pools: dict[str, Pool] = {}
+        self.pools: dict[str, AddressPool] = {}
         self.vnis: dict[str, int] = {}
-        self.ports: dict[str, set[Port]] = {}
-        self.freed: dict[str, None] = {}
-        self._claims: dict[str, tuple[Claim, ...]] = {}
+        self.ports: dict[str, set[PublishedPort]] = {}
+        self.networks_with_freed_addresses: dict[str, None] = {}
+        self._claims: dict[str, tuple[AddressClaim, ...]] = {}
 
     @classmethod
-    def of(cls, view: View) -> AddressIndex:
+    def from_view(cls, view: View) -> AllocationIndex:
         """From nothing."""
         index = cls()
         index.sync_networks(view, [network.id for network in view.networks])
         index.sync_services(view, [service.id for service in view.services])
         index.sync_tasks(view, [task.id for task in view.tasks])
         for pool in index.pools.values():
-            pool.settle()
-        index.freed.clear()
+            pool.reset_cursor()
+        index.networks_with_freed_addresses.clear()
         return index
 
     def sync_networks(self, view: View, ids: Iterable[str]) -> None:
@@ -51,13 +51,13 @@ class AddressIndex:
             config = network.ipam.configs[0]
             pool = self.pools.get(network_id)
             if pool is None or pool.config != config:
-                self.pools[network_id] = self._pool(network)
+                self.pools[network_id] = self._new_pool(network)
 
     def sync_services(self, view: View, ids: Iterable[str]) -> None:
         for service_id in ids:
             service = view.services.get(service_id)
             self._set_claims(f"service {service_id}", _service_claims(service) if service else ())
-            ports = held(service) if service else set()
+            ports = held_ports(service) if service else set()
             if ports:
                 self.ports[service_id] = ports
             else:
@@ -68,23 +68,23 @@ class AddressIndex:
             task = view.tasks.get(task_id)
             self._set_claims(f"task {task_id}", _task_claims(task) if task else ())
 
-    def holders(self) -> dict[Claim, set[str]]:
+    def address_holders(self) -> dict[AddressClaim, set[str]]:
         """All that is held, for checks."""
         return {
             (network_id, address): set(holders)
             for network_id, pool in self.pools.items()
-            for address, holders in pool.held.items()
+            for address, holders in pool.holders.items()
         }
 
-    def _pool(self, network: Network) -> Pool:
-        pool = Pool(network.ipam.configs[0])
+    def _new_pool(self, network: Network) -> AddressPool:
+        pool = AddressPool(network.ipam.configs[0])
         for holder, claims in self._claims.items():
             for network_id, address in claims:
                 if network_id == network.id:
                     pool.take(address, holder)
         return pool
 
-    def _set_claims(self, holder: str, claims: tuple[Claim, ...]) -> None:
+    def _set_claims(self, holder: str, claims: tuple[AddressClaim, ...]) -> None:
         before = self._claims.get(holder, ())
         if before == claims:
             return
@@ -92,7 +92,7 @@ class AddressIndex:
             pool = self.pools.get(network_id)
             if (network_id, address) not in claims and pool is not None:
                 pool.free(address, holder)
-                self.freed[network_id] = None
+                self.networks_with_freed_addresses[network_id] = None
         for network_id, address in claims:
             pool = self.pools.get(network_id)
             if (network_id, address) not in before and pool is not None:
@@ -103,12 +103,12 @@ class AddressIndex:
             self._claims.pop(holder, None)
 
 
-def _service_claims(service: Service) -> tuple[Claim, ...]:
+def _service_claims(service: Service) -> tuple[AddressClaim, ...]:
     vips = service.endpoint.virtual_ips if service.endpoint else ()
-    return tuple([(vip.network_id, address_of(vip.address)) for vip in vips if vip.address])
+    return tuple([(vip.network_id, parse_address(vip.address)) for vip in vips if vip.address])
 
 
-def _task_claims(task: Task) -> tuple[Claim, ...]:
-    if ended(task):
+def _task_claims(task: Task) -> tuple[AddressClaim, ...]:
+    if has_ended(task):
         return ()
-    return tuple([(given.network_id, address_of(given.address)) for given in task.networks if given.address])
+    return tuple([(given.network_id, parse_address(given.address)) for given in task.networks if given.address])

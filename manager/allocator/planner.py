@@ -7,30 +7,30 @@ from __future__ import annotations
 
 from covey.objects import Network, Object, Service, Task
 from covey.states import TaskState
-from manager.allocator.index import AddressIndex
-from manager.allocator.plan import Allocation
+from manager.allocator.allocation import Allocation
+from manager.allocator.index import AllocationIndex
 from manager.loop import Plan
 from manager.store.view import View
 
-Key = tuple[str, str]
+ObjectKey = tuple[str, str]
 
 
 class AllocatorPlanner:
     """``index`` may be read by checks."""
 
     def __init__(self) -> None:
-        self.index = AddressIndex()
+        self.index = AllocationIndex()
         self._dirty: dict[str, dict[str, None]] = {}
-        self._waiting: dict[Key, dict[Key, None]] = {}
-        self._forget()
+        self._waiting: dict[ObjectKey, dict[ObjectKey, None]] = {}
+        self._clear()
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._dirty = {"network": {}, "service": {}, "task": {}}
         self._waiting = {}
 
     def reset(self, view: View) -> None:
-        self._forget()
-        self.index = AddressIndex.of(view)
+        self._clear()
+        self.index = AllocationIndex.from_view(view)
         self._dirty["network"] = dict.fromkeys(network.id for network in view.networks)
         self._dirty["service"] = dict.fromkeys(service.id for service in view.services)
         new = [task.id for task in view.tasks if task.status.state is TaskState.NEW]
@@ -52,7 +52,7 @@ class AllocatorPlanner:
         self.index.sync_networks(view, networks)
         self.index.sync_services(view, services)
         self.index.sync_tasks(view, tasks)
-        self._wake(networks, services)
+        self._retry_waiting(networks, services)
         allocation = Allocation(view, self.index, now_ns)
         plan = allocation.plan(self._dirty["network"], self._dirty["service"], self._dirty["task"])
         self._dirty = {"network": {}, "service": {}, "task": {}}
@@ -60,15 +60,15 @@ class AllocatorPlanner:
             self._waiting.setdefault(on, {})[waiter] = None
         return plan
 
-    def _wake(self, networks: list[str], services: list[str]) -> None:
+    def _retry_waiting(self, networks: list[str], services: list[str]) -> None:
         """Makes dirty what waited for something that changed."""
-        causes: list[Key] = [("network", key) for key in (*networks, *self.index.freed)]
+        causes: list[ObjectKey] = [("network", key) for key in (*networks, *self.index.networks_with_freed_addresses)]
         causes += [("service", key) for key in services]
         if networks:
             causes.append(("networks", ""))
         if services:
             causes.append(("services", ""))
-        self.index.freed.clear()
+        self.index.networks_with_freed_addresses.clear()
         while causes:
             for kind, key in self._waiting.pop(causes.pop(), {}):
                 self._dirty[kind][key] = None

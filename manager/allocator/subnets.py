@@ -13,10 +13,10 @@ from covey.objects import IPAM, Cluster, IPAMConfig, Network, NetworkSpec
 from manager.store.view import View
 
 
-def complete(spec: NetworkSpec, taken: Iterable[str], cluster: Cluster) -> IPAM | None:
+def complete_ipam(spec: NetworkSpec, taken: Iterable[str], cluster: Cluster) -> IPAM | None:
     """The network's IPAM with subnet and gateway filled in; None when the pools have no subnet left."""
     asked = spec.ipam.configs[0] if spec.ipam.configs else IPAMConfig()
-    subnet = asked.subnet or _choose(taken, cluster, ingress=spec.ingress)
+    subnet = asked.subnet or _choose_subnet(taken, cluster, ingress=spec.ingress)
     if subnet is None:
         return None
     network = ipaddress.IPv4Network(subnet, strict=False)
@@ -30,7 +30,7 @@ def complete(spec: NetworkSpec, taken: Iterable[str], cluster: Cluster) -> IPAM 
     return IPAM(driver=spec.ipam.driver, configs=(config,))
 
 
-def subnets(view: View) -> list[str]:
+def all_subnets(view: View) -> list[str]:
     """All that networks hold or ask for."""
     return [subnet for network in view.networks for subnet in subnets_of(network)]
 
@@ -40,20 +40,20 @@ def subnets_of(network: Network) -> list[str]:
     return [config.subnet for config in configs if config.subnet and ":" not in config.subnet]
 
 
-def _choose(taken: Iterable[str], cluster: Cluster, *, ingress: bool) -> str | None:
+def _choose_subnet(taken: Iterable[str], cluster: Cluster, *, ingress: bool) -> str | None:
     """The first free subnet of the pools; the very first is kept for the ingress network while there are others."""
     used = [ipaddress.IPv4Network(subnet, strict=False) for subnet in taken]
-    candidates = _candidates(cluster, used)
+    candidates = _free_subnets(cluster, used)
     first = next(candidates, None)
     if first is None:
         return None
-    reserved = next(_candidates(cluster, []))
+    reserved = next(_free_subnets(cluster, []))
     if ingress or first != reserved:
         return str(first)
     return str(next(candidates, first))
 
 
-def _candidates(cluster: Cluster, used: list[ipaddress.IPv4Network]) -> Iterator[ipaddress.IPv4Network]:
+def _free_subnets(cluster: Cluster, used: list[ipaddress.IPv4Network]) -> Iterator[ipaddress.IPv4Network]:
     """Free subnets in order. A candidate that is taken is passed by leaping behind whatever takes it."""
     for text in cluster.default_address_pool:
         pool = ipaddress.ip_network(text, strict=False)

@@ -17,11 +17,11 @@ from covey.errors import InvalidArgumentError
 from covey.objects.base import Struct
 from covey.states import NodeRole
 
-UNITS = {NodeRole.MANAGER: "covey-manager", NodeRole.WORKER: "covey-worker"}
-SHARED_NAME = "covey"
+ROLE_UNITS = {NodeRole.MANAGER: "covey-manager", NodeRole.WORKER: "covey-worker"}
+MANAGER_DNS_NAME = "covey"
 MAX_REQUEST_BYTES = 16 * 1024
 _BACKDATED_NS = HOUR
-_ROOT_LIFE_NS = 20 * 365 * 24 * HOUR
+_ROOT_LIFETIME_NS = 20 * 365 * 24 * HOUR
 
 
 class RootPair(Struct, frozen=True, kw_only=True):
@@ -31,9 +31,9 @@ class RootPair(Struct, frozen=True, kw_only=True):
     key: bytes
 
 
-def names(role: NodeRole, node_id: str) -> list[str]:
+def dns_names(role: NodeRole, node_id: str) -> list[str]:
     """The DNS names that a node's certificate carries."""
-    return [SHARED_NAME, node_id] if role is NodeRole.MANAGER else [node_id]
+    return [MANAGER_DNS_NAME, node_id] if role is NodeRole.MANAGER else [node_id]
 
 
 def create_root(cluster_id: str, now_ns: int) -> RootPair:
@@ -52,8 +52,8 @@ def create_root(cluster_id: str, now_ns: int) -> RootPair:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(_moment(now_ns - _BACKDATED_NS))
-        .not_valid_after(_moment(now_ns + _ROOT_LIFE_NS))
+        .not_valid_before(_datetime(now_ns - _BACKDATED_NS))
+        .not_valid_after(_datetime(now_ns + _ROOT_LIFETIME_NS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)  # 1: its successor, cross-signed
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -62,12 +62,12 @@ def create_root(cluster_id: str, now_ns: int) -> RootPair:
     return RootPair(cert=certificate.public_bytes(serialization.Encoding.PEM), key=key_pem(key))
 
 
-def ends_ns(pem: bytes) -> int:
+def not_after_ns(pem: bytes) -> int:
     """When the certificate ends, and with it all that it signed."""
     return int(x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()) * SECOND
 
 
-def issue(
+def issue_certificate(
     root: RootPair,
     csr_pem: bytes,
     *,
@@ -75,7 +75,7 @@ def issue(
     role: NodeRole,
     cluster_id: str,
     now_ns: int,
-    life_ns: int,
+    lifetime_ns: int,
     chain: bytes = b"",
 ) -> bytes:
     """A node's certificate for the key of a signing request: PEM, the node's certificate and then ``chain``, or else the root.
@@ -83,24 +83,24 @@ def issue(
     Raises:
         InvalidArgumentError: the request does not parse, or is not signed by its own key, or the key is not ECDSA P-256.
     """
-    public_key = requested_key(csr_pem)
+    public_key = csr_public_key(csr_pem)
     issuer = x509.load_pem_x509_certificate(root.cert)
     issuer_key = signing_key(root.key)
     subject = x509.Name(
         [
             x509.NameAttribute(NameOID.COMMON_NAME, node_id),
-            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, UNITS[role]),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, ROLE_UNITS[role]),
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, cluster_id),
         ]
     )
-    ends = min(_moment(now_ns + life_ns), issuer.not_valid_after_utc)
+    ends = min(_datetime(now_ns + lifetime_ns), issuer.not_valid_after_utc)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer.subject)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(_moment(now_ns - _BACKDATED_NS))
+        .not_valid_before(_datetime(now_ns - _BACKDATED_NS))
         .not_valid_after(ends)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
@@ -108,7 +108,7 @@ def issue(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
         )
         .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(name) for name in names(role, node_id)]), critical=False
+            x509.SubjectAlternativeName([x509.DNSName(name) for name in dns_names(role, node_id)]), critical=False
         )
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
         .sign(issuer_key, _digest(issuer_key))
@@ -161,14 +161,14 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def new_request() -> tuple[bytes, bytes]:
+def new_csr() -> tuple[bytes, bytes]:
     """A new key and its signing request, both PEM: what the first manager asks of itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
     return key_pem(key), request.public_bytes(serialization.Encoding.PEM)
 
 
-def request_of(root: RootPair) -> bytes:
+def csr_for_root(root: RootPair) -> bytes:
     """A signing request in the name and by the key of a root, PEM: what another CA is asked to cross-sign."""
     subject = x509.load_pem_x509_certificate(root.cert).subject
     key = signing_key(root.key)
@@ -177,7 +177,7 @@ def request_of(root: RootPair) -> bytes:
     return builder.sign(key, _digest(key)).public_bytes(serialization.Encoding.PEM)
 
 
-def requested_key(csr_pem: bytes) -> ec.EllipticCurvePublicKey:
+def csr_public_key(csr_pem: bytes) -> ec.EllipticCurvePublicKey:
     """The key of a node's signing request. Raises InvalidArgumentError as ``issue``."""
     if len(csr_pem) > MAX_REQUEST_BYTES:
         raise InvalidArgumentError(f"the certificate signing request is longer than {MAX_REQUEST_BYTES} bytes")
@@ -208,5 +208,5 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _moment(time_ns: int) -> dt.datetime:
+def _datetime(time_ns: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(time_ns // SECOND, dt.UTC)

@@ -24,17 +24,17 @@ from covey.errors import CoveyError, InvalidArgumentError, UnavailableError
 from covey.objects import ExternalCA
 from covey.states import NodeRole
 from manager.ca import certificates
-from manager.ca.certificates import SHARED_NAME, UNITS, RootPair
+from manager.ca.certificates import MANAGER_DNS_NAME, ROLE_UNITS, RootPair
 
 ATTEMPT_SECONDS = 4.0
-ALL_SECONDS = 9.0
+TOTAL_SECONDS = 9.0
 """Less than a node waits for its certificate."""
-MAX_ANSWER_BYTES = 256 * 1024
-MAX_AT_ONCE = 16
+MAX_RESPONSE_BYTES = 256 * 1024
+MAX_CONCURRENT_REQUESTS = 16
 CROSS_SIGN_PROFILE = "CA"
 
 
-class Credentials(Protocol):
+class ClientCredentials(Protocol):
     """This manager's certificate and key, PEM, by which it shows the external CA who asks."""
 
     @property
@@ -44,7 +44,7 @@ class Credentials(Protocol):
     def key(self) -> bytes: ...
 
 
-class _Answer(msgspec.Struct):
+class _CfsslResponse(msgspec.Struct):
     """cfssl's envelope."""
 
     success: bool = False
@@ -52,13 +52,13 @@ class _Answer(msgspec.Struct):
     errors: list[dict[str, Any]] | None = None
 
 
-class ExternalSigner:
+class CfsslSigner:
     """One a manager process. ``credentials`` are read anew for every call, since they are renewed; None: it shows no certificate."""
 
-    def __init__(self, credentials: Callable[[], Credentials] | None = None, clock: Clock = wall_clock) -> None:
+    def __init__(self, credentials: Callable[[], ClientCredentials] | None = None, clock: Clock = wall_clock) -> None:
         self._credentials = credentials
         self._clock = clock
-        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
 
     async def sign(
         self, cas: Sequence[ExternalCA], root: bytes, csr: bytes, *, node_id: str, role: NodeRole, cluster_id: str
@@ -68,26 +68,26 @@ class ExternalSigner:
         Raises:
             UnavailableError: none did; says what each answered.
         """
-        key = certificates.requested_key(csr)
+        key = certificates.csr_public_key(csr)
         request = {
             "certificate_request": csr.decode(),
-            "hosts": certificates.names(role, node_id),
-            "subject": {"CN": node_id, "names": [{"O": cluster_id, "OU": UNITS[role]}]},
+            "hosts": certificates.dns_names(role, node_id),
+            "subject": {"CN": node_id, "names": [{"O": cluster_id, "OU": ROLE_UNITS[role]}]},
         }
 
         def check(pem: bytes) -> bytes:
-            return node_certificate(
+            return verify_node_certificate(
                 pem, root, key, node_id=node_id, role=role, cluster_id=cluster_id, now_ns=self._clock()
             )
 
-        return await self._first(cas, root, request, check)
+        return await self._sign_with_first(cas, root, request, check)
 
     async def cross_sign(self, cas: Sequence[ExternalCA], root: bytes, target: RootPair) -> bytes:
         """The target's name and key signed by the root whose key an external CA holds: PEM. Asked with the profile "CA"."""
         wanted = x509.load_pem_x509_certificate(target.cert)
-        names = {_SHORT[name.oid]: str(name.value) for name in wanted.subject if name.oid in _SHORT}
+        names = {_SHORT_NAMES[name.oid]: str(name.value) for name in wanted.subject if name.oid in _SHORT_NAMES}
         request = {
-            "certificate_request": certificates.request_of(target).decode(),
+            "certificate_request": certificates.csr_for_root(target).decode(),
             "profile": CROSS_SIGN_PROFILE,
             "subject": {
                 "CN": names.pop("CN", ""),
@@ -106,26 +106,26 @@ class ExternalSigner:
                 )
             return crossed.public_bytes(serialization.Encoding.PEM)
 
-        return await self._first(cas, root, request, check)
+        return await self._sign_with_first(cas, root, request, check)
 
-    async def _first(
+    async def _sign_with_first(
         self, cas: Sequence[ExternalCA], root: bytes, request: dict[str, Any], check: Callable[[bytes], bytes]
     ) -> bytes:
         said: list[str] = []
         try:
-            async with asyncio.timeout(ALL_SECONDS), self._slots:
+            async with asyncio.timeout(TOTAL_SECONDS), self._slots:
                 for ca in cas:
                     try:
-                        return check(await self._ask(ca, root, request))
+                        return check(await self._request(ca, root, request))
                     except CoveyError as error:
                         said.append(f"{ca.url}: {error.message}")
                     except (ValueError, TypeError, x509.ExtensionNotFound) as error:
                         said.append(f"{ca.url}: the certificate in the answer is not understood: {error}")
         except TimeoutError:
-            said.append(f"no more were asked after {ALL_SECONDS:g} s")
+            said.append(f"no more were asked after {TOTAL_SECONDS:g} s")
         raise UnavailableError(f"no external CA signed: {'; '.join(said) or 'none is configured for this root'}")
 
-    async def _ask(self, ca: ExternalCA, root: bytes, request: dict[str, Any]) -> bytes:
+    async def _request(self, ca: ExternalCA, root: bytes, request: dict[str, Any]) -> bytes:
         import aiohttp
 
         context = await asyncio.to_thread(tls_context, self._credentials and self._credentials(), ca.ca_cert or root)
@@ -141,27 +141,27 @@ class ExternalSigner:
             raise UnavailableError(f"no answer within {ATTEMPT_SECONDS:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise UnavailableError(str(error) or type(error).__name__) from error
-        return certificate_in(status, body)
+        return parse_response(status, body)
 
 
 async def _body(content: Any) -> bytes:
     """All of an answer, which may come in pieces; of one that is too long a little more than the bound."""
     body = bytearray()
-    while len(body) <= MAX_ANSWER_BYTES and (piece := await content.read(MAX_ANSWER_BYTES + 1 - len(body))):
+    while len(body) <= MAX_RESPONSE_BYTES and (piece := await content.read(MAX_RESPONSE_BYTES + 1 - len(body))):
         body += piece
     return bytes(body)
 
 
-def certificate_in(status: int, body: bytes) -> bytes:
+def parse_response(status: int, body: bytes) -> bytes:
     """The PEM in cfssl's answer.
 
     Raises:
         UnavailableError: it is a refusal, or no answer of cfssl's.
     """
-    if len(body) > MAX_ANSWER_BYTES:
-        raise UnavailableError(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
+    if len(body) > MAX_RESPONSE_BYTES:
+        raise UnavailableError(f"the answer has more than {MAX_RESPONSE_BYTES} bytes")
     try:
-        answer = msgspec.json.decode(body, type=_Answer)
+        answer = msgspec.json.decode(body, type=_CfsslResponse)
     except (msgspec.ValidationError, msgspec.DecodeError):
         raise UnavailableError(f"the answer (HTTP {status}) is not cfssl's") from None
     if not answer.success or answer.result is None:
@@ -173,7 +173,7 @@ def certificate_in(status: int, body: bytes) -> bytes:
     return pem.encode()
 
 
-def tls_context(credentials: Credentials | None, root: bytes) -> ssl.SSLContext:
+def tls_context(credentials: ClientCredentials | None, root: bytes) -> ssl.SSLContext:
     """Trusts the root that the CA signs for, and shows this manager's certificate. The key is never on a disk for it."""
     context = ssl.create_default_context(cadata=root.decode())
     if credentials is None:
@@ -200,7 +200,7 @@ def _require_signed_by(leaf: x509.Certificate, root: bytes) -> None:
         raise UnavailableError("it signed with another key than that of the cluster's root certificate") from None
 
 
-def node_certificate(
+def verify_node_certificate(
     pem: bytes,
     root: bytes,
     key: ec.EllipticCurvePublicKey,
@@ -221,7 +221,7 @@ def node_certificate(
         raise UnavailableError("it signed another key than the request's")
     for oid, name, wanted in (
         (NameOID.COMMON_NAME, "CN", node_id),
-        (NameOID.ORGANIZATIONAL_UNIT_NAME, "OU", UNITS[role]),
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, "OU", ROLE_UNITS[role]),
         (NameOID.ORGANIZATION_NAME, "O", cluster_id),
     ):
         said = [str(attribute.value) for attribute in leaf.subject.get_attributes_for_oid(oid)]
@@ -236,27 +236,27 @@ def node_certificate(
     if not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH} <= usages:
         raise UnavailableError('its certificates must be for both ends of TLS: usages "server auth" and "client auth"')
     found = names.get_values_for_type(x509.DNSName)
-    for name in certificates.names(role, node_id):
+    for name in certificates.dns_names(role, node_id):
         if name not in found:
             raise UnavailableError(f"its certificate lacks the name {name} that was asked for")
-    if role is not NodeRole.MANAGER and SHARED_NAME in found:
+    if role is not NodeRole.MANAGER and MANAGER_DNS_NAME in found:
         raise UnavailableError(
-            f"its certificate carries the name {SHARED_NAME}, which is a manager's, and a worker's was asked for"
+            f"its certificate carries the name {MANAGER_DNS_NAME}, which is a manager's, and a worker's was asked for"
         )
-    _require_no_ca(leaf)
+    _require_not_ca(leaf)
     now = dt.datetime.fromtimestamp(now_ns / SECOND, dt.UTC)
     if not leaf.not_valid_before_utc <= now < leaf.not_valid_after_utc:
         raise UnavailableError("its certificate is not valid now: look at the clocks and at the life that it gives")
     return leaf.public_bytes(serialization.Encoding.PEM)
 
 
-def _require_no_ca(leaf: x509.Certificate) -> None:
+def _require_not_ca(leaf: x509.Certificate) -> None:
     for extension in leaf.extensions:
         if isinstance(extension.value, x509.BasicConstraints) and extension.value.ca:
             raise UnavailableError("it made the node a CA")
 
 
-_SHORT = {
+_SHORT_NAMES = {
     NameOID.COMMON_NAME: "CN",
     NameOID.ORGANIZATION_NAME: "O",
     NameOID.ORGANIZATIONAL_UNIT_NAME: "OU",

@@ -16,16 +16,16 @@ from covey.objects import Cluster, Node, NodeSpec, replace
 from covey.states import NodeAvailability, NodeRole
 from coveypb.v1 import ca_pb2
 from manager.authorize import peer_of
-from manager.ca.cluster import role_of_token
-from manager.ca.rotation import awaited
-from manager.ca.signing import Signer
-from manager.control.errors import abort_not_leader
+from manager.ca.cluster_trust import role_of_token
+from manager.ca.root_rotation import without_stale_tls
+from manager.ca.signing import CertificateSigner
+from manager.grpc_status import abort_not_leader
 from manager.store import Store, Tx, View
 
 _ROTATED = "the root certificate began to be rotated meanwhile; try again"
 
 
-def the_cluster(view: View) -> Cluster:
+def find_cluster(view: View) -> Cluster:
     """The one cluster object.
 
     Raises:
@@ -36,10 +36,10 @@ def the_cluster(view: View) -> Cluster:
     raise UnavailableError("this manager has not received the cluster's state yet; try again shortly")
 
 
-class CertificateAuthority:
+class CertificateAuthorityServicer:
     """Both services of ca.proto. ``root_pem`` is shown until the cluster's state is known; ``node_id`` is this manager's own."""
 
-    def __init__(self, store: Store, root_pem: bytes, node_id: str, signer: Signer) -> None:
+    def __init__(self, store: Store, root_pem: bytes, node_id: str, signer: CertificateSigner) -> None:
         self._store = store
         self._root_pem = root_pem
         self._node_id = node_id
@@ -52,14 +52,14 @@ class CertificateAuthority:
         return ca_pb2.GetRootCertificateResponse(certificate=self._root_pem)
 
     async def IssueCertificate(self, request: ca_pb2.IssueCertificateRequest, _context: Any) -> Any:
-        cluster = the_cluster(self._store.view())
+        cluster = find_cluster(self._store.view())
         role = role_of_token(cluster, request.token)
         spec = NodeSpec(desired_role=role, availability=NodeAvailability(request.availability))
         node = Node(id=new_id(), spec=spec, role=role)
         certificate = await self._signer.sign(cluster, request.csr, node.id, role)
 
         def create(tx: Tx) -> None:
-            now = the_cluster(tx)
+            now = find_cluster(tx)
             _require_same_issuer(now, cluster)
             role_of_token(now, request.token)  # it may have been rotated while an external CA signed
             tx.create(replace(node, spec_after=tx.version))
@@ -76,31 +76,31 @@ class CertificateAuthority:
         node = self._store.view().nodes.get(node_id)
         if node is None:
             raise PermissionDeniedError(f"node {node_id} was removed from the cluster")
-        cluster = the_cluster(self._store.view())
+        cluster = find_cluster(self._store.view())
         certificate = await self._signer.sign(cluster, request.csr, node.id, node.role)
 
         def await_word(tx: Tx) -> None:
-            _require_same_issuer(the_cluster(tx), cluster)
+            _require_same_issuer(find_cluster(tx), cluster)
             stored = tx.nodes.get(node_id)
             if stored is None:
                 raise PermissionDeniedError(f"node {node_id} was removed from the cluster")
-            if awaited(stored, cluster.root_ca) != stored:
-                tx.update(awaited(stored, cluster.root_ca))
+            if without_stale_tls(stored, cluster.root_ca) != stored:
+                tx.update(without_stale_tls(stored, cluster.root_ca))
 
-        if awaited(node, cluster.root_ca) != node:
+        if without_stale_tls(node, cluster.root_ca) != node:
             await self._store.update(await_word)
-        _require_as_before(self._store.view(), cluster, node)
+        _require_unchanged(self._store.view(), cluster, node)
         return _response(cluster, certificate, node.id, node.role)
 
 
 def _require_same_issuer(now: Cluster, then: Cluster) -> None:
-    if trust.issuing(now.root_ca) != trust.issuing(then.root_ca):
+    if trust.issuing_root(now.root_ca) != trust.issuing_root(then.root_ca):
         raise UnavailableError(_ROTATED)
 
 
-def _require_as_before(view: View, cluster: Cluster, node: Node) -> None:
+def _require_unchanged(view: View, cluster: Cluster, node: Node) -> None:
     """What was signed while an external CA took its time still says what is so."""
-    _require_same_issuer(the_cluster(view), cluster)
+    _require_same_issuer(find_cluster(view), cluster)
     now = view.nodes.get(node.id)
     if now is None:
         raise PermissionDeniedError(f"node {node.id} was removed from the cluster")
@@ -113,6 +113,6 @@ def _response(cluster: Cluster, certificate: bytes, node_id: str, role: NodeRole
         node_id=node_id,
         role=ca_pb2.IssueCertificateResponse(role=int(role)).role,  # type: ignore[arg-type]
         certificate=certificate,
-        root_certificate=trust.trusted(cluster.root_ca),
+        root_certificate=trust.trusted_roots(cluster.root_ca),
         cluster_id=cluster.id,
     )

@@ -14,17 +14,17 @@ from covey.objects import CASettings, Cluster, RootCA
 from covey.states import NodeRole
 from manager.ca import certificates
 from manager.ca.certificates import RootPair
-from manager.ca.cfssl import ExternalSigner
-from manager.ca.rotation import begun, decide, signers
+from manager.ca.cfssl import CfsslSigner
+from manager.ca.root_rotation import cas_for_root, plan_root_change, with_rotation
 
 _log = logging.getLogger("covey.certificates")
 
 
-class Signer:
+class CertificateSigner:
     """One a manager process. ``node_id`` is this manager's own, in whose name external CAs are tried; None: there are none."""
 
-    def __init__(self, external: ExternalSigner | None = None, node_id: str = "", clock: Clock = wall_clock) -> None:
-        self._external = external or ExternalSigner()
+    def __init__(self, external: CfsslSigner | None = None, node_id: str = "", clock: Clock = wall_clock) -> None:
+        self._external = external or CfsslSigner()
         self._node_id = node_id
         self._clock = clock
 
@@ -35,37 +35,37 @@ class Signer:
             InvalidArgumentError: the request is no good; UnavailableError: no external CA gave a good certificate.
         """
         rotation = cluster.root_ca.rotation
-        root = RootPair(cert=trust.issuing(cluster.root_ca), key=(rotation or cluster.root_ca).key)
+        root = RootPair(cert=trust.issuing_root(cluster.root_ca), key=(rotation or cluster.root_ca).key)
         chain = rotation.cross_signed if rotation is not None else root.cert
         if root.key:
-            return certificates.issue(
+            return certificates.issue_certificate(
                 root,
                 csr,
                 node_id=node_id,
                 role=role,
                 cluster_id=cluster.id,
                 now_ns=self._clock(),
-                life_ns=cluster.spec.ca.node_cert_expiry_ns,
+                lifetime_ns=cluster.spec.ca.node_cert_expiry_ns,
                 chain=chain,
             )
-        cas = signers(cluster.spec.ca.external_cas, root.cert, cluster.root_ca.cert)
+        cas = cas_for_root(cluster.spec.ca.external_cas, root.cert, cluster.root_ca.cert)
         leaf = await self._external.sign(cas, root.cert, csr, node_id=node_id, role=role, cluster_id=cluster.id)
         return leaf + chain
 
-    async def changed(self, cluster: Cluster, wish: CASettings) -> RootCA:
+    async def changed_root(self, cluster: Cluster, settings: CASettings) -> RootCA:
         """The root as new settings make it, once every external CA that it will need has shown that it signs as it must.
 
         Raises:
             InvalidArgumentError: the settings cannot be met.
         """
-        decision = decide(cluster, wish, self._clock())
-        for root in decision.outside:
-            await self._try(cluster, wish, root)
+        decision = plan_root_change(cluster, settings, self._clock())
+        for root in decision.keyless_roots:
+            await self._test_external_ca(cluster, settings, root)
         if decision.target is None:
             return decision.root_ca
         crossed = b""
         if not decision.root_ca.key:
-            cas = signers(wish.external_cas, decision.root_ca.cert, decision.root_ca.cert)
+            cas = cas_for_root(settings.external_cas, decision.root_ca.cert, decision.root_ca.cert)
             try:
                 crossed = await self._external.cross_sign(cas, decision.root_ca.cert, decision.target)
             except UnavailableError as error:
@@ -74,12 +74,12 @@ class Signer:
                     f"{error.message}; or give the present root's key first (--ca-cert, --ca-key)"
                 ) from error
         _log.info("a rotation of the root begins")
-        return begun(decision.root_ca, decision.target, self._clock(), cross_signed=crossed)
+        return with_rotation(decision.root_ca, decision.target, self._clock(), cross_signed=crossed)
 
-    async def _try(self, cluster: Cluster, wish: CASettings, root: bytes) -> None:
+    async def _test_external_ca(self, cluster: Cluster, settings: CASettings, root: bytes) -> None:
         """A certificate for a key that is thrown away: a CA that would refuse every node is found out before it is relied on."""
-        cas = signers(wish.external_cas, root, cluster.root_ca.cert)
-        _, csr = certificates.new_request()
+        cas = cas_for_root(settings.external_cas, root, cluster.root_ca.cert)
+        _, csr = certificates.new_csr()
         try:
             await self._external.sign(
                 cas, root, csr, node_id=self._node_id, role=NodeRole.MANAGER, cluster_id=cluster.id

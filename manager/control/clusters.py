@@ -1,16 +1,16 @@
 """The cluster's own settings, tokens and unlock key. Pure functions on a transaction, run by the servicer."""
 
 from covey import unlockkey
+from covey.cluster_settings import check_cluster_spec
 from covey.errors import InvalidArgumentError, StaleVersionError
 from covey.objects import Cluster, ClusterSpec, RootCA, replace
-from covey.settings import check_spec
-from manager.ca.cluster import rotated, without_signing
-from manager.ca.rotation import without_idle_cas
-from manager.control.sequence import OUT_OF_SEQUENCE
+from manager.ca.cluster_trust import with_new_tokens, without_signing_material
+from manager.ca.root_rotation import without_unused_cas
+from manager.control.version_check import OUT_OF_SEQUENCE
 from manager.store import Tx
 
 
-def update(
+def update_cluster(
     tx: Tx,
     version: int,
     spec: ClusterSpec | None,
@@ -24,13 +24,13 @@ def update(
     the root of this version of the cluster.
     """
     cluster = next(iter(tx.clusters))
-    require_version(cluster, version)
+    require_cluster_version(cluster, version)
     if spec is not None:
-        require_spec(spec, cluster.spec)
+        require_valid_spec(spec, cluster.spec)
         root_ca = root_ca or cluster.root_ca
-        cluster = replace(cluster, spec=without_idle_cas(without_signing(spec), root_ca), root_ca=root_ca)
+        cluster = replace(cluster, spec=without_unused_cas(without_signing_material(spec), root_ca), root_ca=root_ca)
     cluster = with_unlock_key(cluster, rotate=rotate_unlock_key)
-    tx.update(rotated(cluster, worker=rotate_worker, manager=rotate_manager))
+    tx.update(with_new_tokens(cluster, worker=rotate_worker, manager=rotate_manager))
     return cluster.id
 
 
@@ -49,24 +49,24 @@ def with_unlock_key(cluster: Cluster, *, rotate: bool = False) -> Cluster:
     return replace(cluster, unlock_key=unlockkey.generate())
 
 
-def require_version(cluster: Cluster, version: int) -> None:
+def require_cluster_version(cluster: Cluster, version: int) -> None:
     if cluster.meta.version != version:
         raise StaleVersionError(OUT_OF_SEQUENCE)
 
 
-def require_spec(spec: ClusterSpec, before: ClusterSpec) -> None:
+def require_valid_spec(spec: ClusterSpec, before: ClusterSpec) -> None:
     if spec.annotations.name != before.annotations.name:
         raise InvalidArgumentError("modification of cluster name is not allowed")
-    check_spec(spec)
+    check_cluster_spec(spec)
 
 
-def without_keys(cluster: Cluster) -> Cluster:
+def redact_cluster(cluster: Cluster) -> Cluster:
     """The cluster as anybody but managers sees it."""
     rotation = cluster.root_ca.rotation
     hidden = None if rotation is None else replace(rotation, key=b"")
     return replace(
         cluster,
-        spec=without_signing(cluster.spec),
+        spec=without_signing_material(cluster.spec),
         root_ca=replace(cluster.root_ca, key=b"", rotation=hidden),
         unlock_key="",
         revoked=(),

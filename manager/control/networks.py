@@ -11,16 +11,16 @@ from covey.errors import (
     UnsupportedError,
 )
 from covey.ids import IdSource
+from covey.network_options import check_network_options
 from covey.objects import Driver, IPAMConfig, Network, NetworkSpec, replace
-from covey.overlay import check_options
 from covey.states import TaskState
-from manager.control.names import require_network_name
+from manager.control.name_validation import require_network_name
 from manager.store import Tx, View
 
 MAX_NETWORKS = 4096
 
 
-def create(tx: Tx, spec: NetworkSpec, new_id: IdSource) -> str:
+def create_network(tx: Tx, spec: NetworkSpec, new_id: IdSource) -> str:
     """Stores a new overlay network and returns its id."""
     require_network_name(spec.annotations)
     _refuse_unsupported(spec)
@@ -39,7 +39,7 @@ def create(tx: Tx, spec: NetworkSpec, new_id: IdSource) -> str:
     return network.id
 
 
-def remove(tx: Tx, ref: str) -> str:
+def remove_network(tx: Tx, ref: str) -> str:
     """Forgets a network that no service and no living task uses."""
     network = tx.networks.find(ref)
     name = network.spec.annotations.name
@@ -58,7 +58,7 @@ def _refuse_unsupported(spec: NetworkSpec) -> None:
         raise UnsupportedError(
             f"cluster networks use the driver overlay; {spec.driver.name} is not supported in a cluster"
         )
-    check_options(spec.annotations.name, spec.driver.options)
+    check_network_options(spec.annotations.name, spec.driver.options)
     if spec.ipv6:
         raise UnsupportedError("IPv6 on overlay networks is not supported yet: create the network without --ipv6")
     if spec.ingress:

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from covey.errors import ConflictError
 from covey.objects import Node, NodeSpec, replace
 from covey.states import NodeRole, NodeState
-from manager.control.names import require_labels
-from manager.control.sequence import require_seen
+from manager.control.name_validation import require_labels
+from manager.control.version_check import require_current_spec
 from manager.revocation import revoke
 from manager.store import Member, Tx
 
 
-def update(tx: Tx, ref: str, version: int, spec: NodeSpec, members: Sequence[Member]) -> str:
+def update_node(tx: Tx, ref: str, version: int, spec: NodeSpec, members: Sequence[Member]) -> str:
     """Replaces the spec; the role manager then makes the role follow."""
     node = tx.nodes.find(ref)
-    require_seen(node, version)
+    require_current_spec(node, version)
     require_labels(spec.annotations)
     if node.spec.desired_role is NodeRole.MANAGER and spec.desired_role is NodeRole.WORKER:
         require_demotable(tx, node, members)
@@ -54,7 +54,7 @@ def _is_member(node: Node, members: Sequence[Member]) -> bool:
     return any(member.node_id == node.id for member in members)
 
 
-def remove(tx: Tx, ref: str, members: Sequence[Member], *, force: bool, now_ns: int) -> str:
+def remove_node(tx: Tx, ref: str, members: Sequence[Member], *, force: bool, now_ns: int) -> str:
     """Forgets a node, but not that it was removed: its certificate is worth nothing from then on."""
     node = tx.nodes.find(ref)
     if is_being_demoted(node, members):

@@ -15,8 +15,8 @@ from covey.objects import (
     Service,
     replace,
 )
-from manager.control.names import require_labels, require_secret_name
-from manager.control.sequence import OUT_OF_SEQUENCE
+from manager.control.name_validation import require_labels, require_secret_name
+from manager.control.version_check import OUT_OF_SEQUENCE
 from manager.store import Tx
 
 
@@ -70,7 +70,7 @@ def remove_config(tx: Tx, ref: str) -> str:
     return config.id
 
 
-def without_data(secret: Secret) -> Secret:
+def redact_secret(secret: Secret) -> Secret:
     """The secret as anybody but its containers sees it."""
     return replace(secret, spec=replace(secret.spec, data=b""))
 

@@ -25,34 +25,34 @@ from covey.objects import (
     ServiceSpec,
 )
 from coveypb.v1 import control_pb2, dispatcher_pb2
-from manager.ca.servicer import the_cluster
-from manager.ca.signing import Signer
+from manager.ca.servicer import find_cluster
+from manager.ca.signing import CertificateSigner
 from manager.control import clusters, networks, nodes, secrets, services
-from manager.control.backing_up import backup_parts
-from manager.control.listing import matching
-from manager.control.status import manager_status
-from manager.control.visible import visible
-from manager.control.watching import events
+from manager.control.backup_stream import stream_backup
+from manager.control.event_stream import stream_events
+from manager.control.list_filters import filter_objects
+from manager.control.manager_status import manager_status
+from manager.control.redaction import redact
 from manager.store import NotLeaderError, Store, Table, Tx
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 
-class Logs(Protocol):
+class LogSource(Protocol):
     """The log broker, as this service needs it."""
 
     def logs(self, request: control_pb2.LogsRequest) -> AsyncIterator[dispatcher_pb2.LogBatch]: ...
 
 
-class Control:
+class ControlServicer:
     """One a manager process."""
 
     def __init__(
         self,
         store: Store,
-        logs: Logs,
+        logs: LogSource,
         *,
-        signer: Signer | None = None,
+        signer: CertificateSigner | None = None,
         clock: Clock = wall_clock,
         ids: IdSource = new_id,
         demotion_seconds: float = 5.0,
@@ -61,7 +61,7 @@ class Control:
         waits so long for that.
         """
         self._store = store
-        self._signer = signer or Signer()
+        self._signer = signer or CertificateSigner()
         self._logs = logs
         self._clock = clock
         self._ids = ids
@@ -70,13 +70,13 @@ class Control:
     # --- cluster ---
 
     async def GetCluster(self, _request: control_pb2.GetClusterRequest, _context: Any) -> Any:
-        return self._wire(the_cluster(self._store.view()))
+        return self._wire(find_cluster(self._store.view()))
 
     async def UpdateCluster(self, request: control_pb2.UpdateClusterRequest, _context: Any) -> Any:
         spec = codec.from_wire(ClusterSpec, request.spec) if request.HasField("spec") else None
-        root_ca = None if spec is None else await self._root_by(request.version, spec)
+        root_ca = None if spec is None else await self._root_after_change(request.version, spec)
         await self._store.update(
-            lambda tx: clusters.update(
+            lambda tx: clusters.update_cluster(
                 tx,
                 request.version,
                 spec,
@@ -86,24 +86,24 @@ class Control:
                 root_ca=root_ca,
             )
         )
-        return self._wire(the_cluster(self._store.view()))
+        return self._wire(find_cluster(self._store.view()))
 
-    async def _root_by(self, version: int, spec: ClusterSpec) -> RootCA:
+    async def _root_after_change(self, version: int, spec: ClusterSpec) -> RootCA:
         """What the spec makes of the root, for exactly this version of the cluster; external CAs are asked before anything is stored."""
-        cluster = the_cluster(self._store.view())
-        clusters.require_version(cluster, version)
-        clusters.require_spec(spec, cluster.spec)
-        return await self._signer.changed(cluster, spec.ca)
+        cluster = find_cluster(self._store.view())
+        clusters.require_cluster_version(cluster, version)
+        clusters.require_valid_spec(spec, cluster.spec)
+        return await self._signer.changed_root(cluster, spec.ca)
 
     async def GetUnlockKey(
         self, _request: control_pb2.GetUnlockKeyRequest, _context: Any
     ) -> control_pb2.GetUnlockKeyResponse:
-        return control_pb2.GetUnlockKeyResponse(unlock_key=the_cluster(self._store.view()).unlock_key)
+        return control_pb2.GetUnlockKeyResponse(unlock_key=find_cluster(self._store.view()).unlock_key)
 
     # --- nodes ---
 
     async def ListNodes(self, request: control_pb2.ListRequest, _context: Any) -> control_pb2.ListNodesResponse:
-        found = matching(self._store.view().nodes, request)
+        found = filter_objects(self._store.view().nodes, request)
         return control_pb2.ListNodesResponse(nodes=[self._wire(node) for node in found])
 
     async def GetNode(self, request: control_pb2.GetRequest, _context: Any) -> Any:
@@ -113,15 +113,17 @@ class Control:
         spec = codec.from_wire(NodeSpec, request.spec)
         members = self._store.consensus.members()
         return await self._write(
-            lambda tx: nodes.update(tx, request.ref, request.version, spec, members), lambda view: view.nodes
+            lambda tx: nodes.update_node(tx, request.ref, request.version, spec, members), lambda view: view.nodes
         )
 
     async def RemoveNode(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:
-        await self._until_demoted(request.ref)
+        await self._wait_for_demotion(request.ref)
         members, now_ns = self._store.consensus.members(), self._clock()
-        return await self._remove(lambda tx: nodes.remove(tx, request.ref, members, force=request.force, now_ns=now_ns))
+        return await self._remove(
+            lambda tx: nodes.remove_node(tx, request.ref, members, force=request.force, now_ns=now_ns)
+        )
 
-    async def _until_demoted(self, ref: str) -> None:
+    async def _wait_for_demotion(self, ref: str) -> None:
         """A demotion that was asked for comes first.
 
         Raises:
@@ -131,7 +133,7 @@ class Control:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._demotion_seconds):
                 while self._is_being_demoted(ref):  # noqa: ASYNC110 - the group's members tell no event
-                    await asyncio.sleep(_LOOK_SECONDS)
+                    await asyncio.sleep(_POLL_SECONDS)
 
     def _is_being_demoted(self, ref: str) -> bool:
         consensus, members = self._store.consensus, self._store.consensus.members()
@@ -147,9 +149,9 @@ class Control:
     async def ListServices(self, request: control_pb2.ListRequest, _context: Any) -> control_pb2.ListServicesResponse:
         view = self._store.view()
         response = control_pb2.ListServicesResponse()
-        for service in matching(view.services, request):
+        for service in filter_objects(view.services, request):
             codec.write(service, response.services.add())
-            counts = services.counts(view, service)
+            counts = services.task_counts(view, service)
             response.counts.add(running=counts.running, desired=counts.desired, completed=counts.completed)
         return response
 
@@ -158,21 +160,21 @@ class Control:
 
     async def CreateService(self, request: control_pb2.CreateServiceRequest, _context: Any) -> Any:
         spec = codec.from_wire(ServiceSpec, request.spec)
-        return await self._write(lambda tx: services.create(tx, spec, self._ids), lambda view: view.services)
+        return await self._write(lambda tx: services.create_service(tx, spec, self._ids), lambda view: view.services)
 
     async def UpdateService(self, request: control_pb2.UpdateServiceRequest, _context: Any) -> Any:
         if request.rollback:
             return await self._write(
-                lambda tx: services.roll_back(tx, request.ref, request.version, self._clock()),
+                lambda tx: services.roll_back_service(tx, request.ref, request.version, self._clock()),
                 lambda view: view.services,
             )
         spec = codec.from_wire(ServiceSpec, request.spec)
         return await self._write(
-            lambda tx: services.update(tx, request.ref, request.version, spec), lambda view: view.services
+            lambda tx: services.update_service(tx, request.ref, request.version, spec), lambda view: view.services
         )
 
     async def RemoveService(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:
-        return await self._remove(lambda tx: services.remove(tx, request.ref))
+        return await self._remove(lambda tx: services.remove_service(tx, request.ref))
 
     async def ListTasks(self, request: control_pb2.ListRequest, _context: Any) -> control_pb2.ListTasksResponse:
         view = self._store.view()
@@ -182,7 +184,7 @@ class Control:
             candidates = [task for node_id in request.node_ids for task in view.tasks.by_node(node_id)]
         else:
             candidates = list(view.tasks)
-        found = {task.id: task for task in matching(candidates, request)}
+        found = {task.id: task for task in filter_objects(candidates, request)}
         return control_pb2.ListTasksResponse(tasks=[self._wire(task) for task in found.values()])
 
     async def GetTask(self, request: control_pb2.GetRequest, _context: Any) -> Any:
@@ -191,7 +193,7 @@ class Control:
     # --- networks ---
 
     async def ListNetworks(self, request: control_pb2.ListRequest, _context: Any) -> control_pb2.ListNetworksResponse:
-        found = matching(self._store.view().networks, request)
+        found = filter_objects(self._store.view().networks, request)
         return control_pb2.ListNetworksResponse(networks=[self._wire(network) for network in found])
 
     async def GetNetwork(self, request: control_pb2.GetRequest, _context: Any) -> Any:
@@ -199,15 +201,15 @@ class Control:
 
     async def CreateNetwork(self, request: control_pb2.CreateNetworkRequest, _context: Any) -> Any:
         spec = codec.from_wire(NetworkSpec, request.spec)
-        return await self._write(lambda tx: networks.create(tx, spec, self._ids), lambda view: view.networks)
+        return await self._write(lambda tx: networks.create_network(tx, spec, self._ids), lambda view: view.networks)
 
     async def RemoveNetwork(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:
-        return await self._remove(lambda tx: networks.remove(tx, request.ref))
+        return await self._remove(lambda tx: networks.remove_network(tx, request.ref))
 
     # --- secrets and configs ---
 
     async def ListSecrets(self, request: control_pb2.ListRequest, _context: Any) -> control_pb2.ListSecretsResponse:
-        found = matching(self._store.view().secrets, request)
+        found = filter_objects(self._store.view().secrets, request)
         return control_pb2.ListSecretsResponse(secrets=[self._wire(secret) for secret in found])
 
     async def GetSecret(self, request: control_pb2.GetRequest, _context: Any) -> Any:
@@ -227,7 +229,7 @@ class Control:
         return await self._remove(lambda tx: secrets.remove_secret(tx, request.ref))
 
     async def ListConfigs(self, request: control_pb2.ListRequest, _context: Any) -> control_pb2.ListConfigsResponse:
-        found = matching(self._store.view().configs, request)
+        found = filter_objects(self._store.view().configs, request)
         return control_pb2.ListConfigsResponse(configs=[self._wire(config) for config in found])
 
     async def GetConfig(self, request: control_pb2.GetRequest, _context: Any) -> Any:
@@ -249,7 +251,7 @@ class Control:
     # --- streams and state ---
 
     async def Watch(self, _request: control_pb2.WatchRequest, context: Any) -> AsyncIterator[Any]:
-        async for event in events(self._store, lambda: context.send_initial_metadata(())):
+        async for event in stream_events(self._store, lambda: context.send_initial_metadata(())):
             yield event
 
     async def Logs(self, request: control_pb2.LogsRequest, _context: Any) -> AsyncIterator[dispatcher_pb2.LogBatch]:
@@ -257,7 +259,7 @@ class Control:
             yield batch
 
     async def Backup(self, request: control_pb2.BackupRequest, _context: Any) -> AsyncIterator[control_pb2.BackupPart]:
-        async for part in backup_parts(self._store, request, self._clock()):
+        async for part in stream_backup(self._store, request, self._clock()):
             yield part
 
     async def Status(self, _request: control_pb2.ManagerStatusRequest, _context: Any) -> Any:
@@ -271,4 +273,4 @@ class Control:
         return control_pb2.RemoveResponse(id=await self._store.update(apply))
 
     def _wire(self, item: Object) -> Any:
-        return codec.to_wire(visible(item))
+        return codec.to_wire(redact(item))

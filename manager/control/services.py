@@ -5,20 +5,20 @@ from covey.ids import IdSource
 from covey.objects import Service, ServiceSpec, UpdateStatus, replace
 from covey.objects.base import Struct
 from covey.states import ServiceMode, TaskState, UpdateState
-from manager.control.sequence import require_seen
-from manager.control.service_spec import resolved
+from manager.control.service_validation import resolve_service
+from manager.control.version_check import require_current_spec
 from manager.store import Tx, View
 
 
-class Counts(Struct, frozen=True, kw_only=True):
+class ServiceTaskCounts(Struct, frozen=True, kw_only=True):
     running: int = 0
     desired: int = 0
     completed: int = 0
 
 
-def create(tx: Tx, spec: ServiceSpec, new_id: IdSource) -> str:
+def create_service(tx: Tx, spec: ServiceSpec, new_id: IdSource) -> str:
     """Stores a new service and returns its id."""
-    stored = resolved(tx, spec)
+    stored = resolve_service(tx, spec)
     name = spec.annotations.name
     if tx.services.by_name(name) is not None:
         raise AlreadyExistsError(f"name conflicts with an existing object: service {name} already exists")
@@ -27,15 +27,15 @@ def create(tx: Tx, spec: ServiceSpec, new_id: IdSource) -> str:
     return service.id
 
 
-def update(tx: Tx, ref: str, version: int, spec: ServiceSpec) -> str:
+def update_service(tx: Tx, ref: str, version: int, spec: ServiceSpec) -> str:
     """Replaces the spec; the tasks are remade when what they are made from has changed."""
-    service = _current(tx, ref, version)
+    service = _find_current(tx, ref, version)
     before = service.spec
     if spec.annotations.name != before.annotations.name:
         raise InvalidArgumentError("renaming services is not supported: create a service with the new name")
     if spec.mode is not before.mode:
         raise InvalidArgumentError("service mode change is not allowed: create another service")
-    after = resolved(tx, spec)
+    after = resolve_service(tx, spec)
     remade = after.task != before.task or _endpoint_mode(after) != _endpoint_mode(before)
     tx.update(
         replace(
@@ -51,9 +51,9 @@ def update(tx: Tx, ref: str, version: int, spec: ServiceSpec) -> str:
     return service.id
 
 
-def roll_back(tx: Tx, ref: str, version: int, now_ns: int) -> str:
+def roll_back_service(tx: Tx, ref: str, version: int, now_ns: int) -> str:
     """Goes back to the previous spec, which becomes the present one's successor in turn."""
-    service = _current(tx, ref, version)
+    service = _find_current(tx, ref, version)
     if service.previous_spec is None:
         raise ConflictError(f"service {service.spec.annotations.name} does not have a previous spec")
     status = UpdateStatus(
@@ -62,7 +62,7 @@ def roll_back(tx: Tx, ref: str, version: int, now_ns: int) -> str:
     tx.update(
         replace(
             service,
-            spec=resolved(tx, service.previous_spec),
+            spec=resolve_service(tx, service.previous_spec),
             spec_after=service.meta.version,
             spec_version=service.previous_spec_version,
             previous_spec=service.spec,
@@ -73,26 +73,26 @@ def roll_back(tx: Tx, ref: str, version: int, now_ns: int) -> str:
     return service.id
 
 
-def remove(tx: Tx, ref: str) -> str:
+def remove_service(tx: Tx, ref: str) -> str:
     """Forgets the service; the orchestrator ends its tasks."""
     service = tx.services.find(ref)
     tx.remove(Service, service.id)
     return service.id
 
 
-def counts(view: View, service: Service) -> Counts:
+def task_counts(view: View, service: Service) -> ServiceTaskCounts:
     """How many tasks run and how many should."""
     tasks = view.tasks.by_service(service.id)
     wanted = [task for task in tasks if task.desired_state <= TaskState.RUNNING and not task.status.state.terminal]
     running = sum(task.status.state is TaskState.RUNNING for task in wanted)
     desired = service.spec.replicas if service.spec.mode is ServiceMode.REPLICATED else len(wanted)
     completed = sum(task.status.state is TaskState.COMPLETE for task in tasks)
-    return Counts(running=running, desired=desired, completed=completed)
+    return ServiceTaskCounts(running=running, desired=desired, completed=completed)
 
 
-def _current(tx: Tx, ref: str, version: int) -> Service:
+def _find_current(tx: Tx, ref: str, version: int) -> Service:
     service = tx.services.find(ref)
-    require_seen(service, version)
+    require_current_spec(service, version)
     return service
 
 

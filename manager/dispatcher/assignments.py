@@ -13,20 +13,20 @@ from covey.placeholders import NodeFacts, expand
 from covey.states import EndpointMode, NodeState, TaskState
 from manager.store import View
 
-Key = tuple[AssignmentKind, str]
-Items = Mapping[Key, Assigned]
+AssignmentKey = tuple[AssignmentKind, str]
+AssignmentSet = Mapping[AssignmentKey, Assigned]
 _NO_META = Meta()
 
 
-def assignments_for(view: View, node_id: str) -> dict[Key, Assigned]:
+def assignments_for(view: View, node_id: str) -> dict[AssignmentKey, Assigned]:
     """Everything the node must know."""
-    found: dict[Key, Assigned] = dict(own_items(view, node_id))
+    found: dict[AssignmentKey, Assigned] = dict(node_items(view, node_id))
     for network_id in networks_of(view, node_id):
         found.update(network_items(view, network_id))
     return found
 
 
-def difference(before: Items, after: Items) -> list[AssignmentChange]:
+def difference(before: AssignmentSet, after: AssignmentSet) -> list[AssignmentChange]:
     """What turns one set into the other, in a fixed order: what others stand on comes first, and goes last."""
     changes = [
         AssignmentChange(kind=kind, id=item_id, item=item)
@@ -34,16 +34,16 @@ def difference(before: Items, after: Items) -> list[AssignmentChange]:
         if before.get((kind, item_id)) != item
     ]
     changes += [AssignmentChange(kind=kind, id=item_id) for kind, item_id in before if (kind, item_id) not in after]
-    return sorted(changes, key=_order)
+    return sorted(changes, key=_change_order)
 
 
-def own_items(view: View, node_id: str) -> dict[Key, Assigned]:
+def node_items(view: View, node_id: str) -> dict[AssignmentKey, Assigned]:
     """The node's tasks, and the secrets and configs of those that are meant to run."""
-    found: dict[Key, Assigned] = {}
+    found: dict[AssignmentKey, Assigned] = {}
     for task in view.tasks.by_node(node_id):
         if task.status.state < TaskState.ASSIGNED:
             continue
-        found[AssignmentKind.TASK, task.id] = as_told(task)
+        found[AssignmentKind.TASK, task.id] = without_reported_status(task)
         if task.desired_state > TaskState.RUNNING or task.status.state.terminal:
             continue
         for secret_reference in task.spec.container.secrets:
@@ -68,15 +68,15 @@ def networks_of(view: View, node_id: str) -> list[str]:
     return sorted(found)
 
 
-def network_items(view: View, network_id: str) -> dict[Key, Assigned]:
+def network_items(view: View, network_id: str) -> dict[AssignmentKey, Assigned]:
     """A network, its endpoints and its virtual services: the same for every node on it."""
     network = view.networks.get(network_id)
-    found: dict[Key, Assigned] = {}
+    found: dict[AssignmentKey, Assigned] = {}
     if network is None or not network.vni:
         return found
-    found[AssignmentKind.NETWORK, network.id] = _network_as_told(network)
+    found[AssignmentKind.NETWORK, network.id] = _network_item(network)
     for task in view.tasks.by_network(network_id):
-        endpoint = _endpoint(task, network_id, view.nodes.get(task.node_id))
+        endpoint = _network_endpoint(task, network_id, view.nodes.get(task.node_id))
         if endpoint is not None:
             found[AssignmentKind.ENDPOINT, endpoint.id] = endpoint
     for service in view.services.by_network(network_id):
@@ -86,7 +86,7 @@ def network_items(view: View, network_id: str) -> dict[Key, Assigned]:
     return found
 
 
-def facts_of(node: Node) -> NodeFacts:
+def node_facts(node: Node) -> NodeFacts:
     """What the names of its tasks may say of it."""
     return NodeFacts(
         id=node.id,
@@ -97,27 +97,27 @@ def facts_of(node: Node) -> NodeFacts:
     )
 
 
-def as_told(task: Task) -> Task:
+def without_reported_status(task: Task) -> Task:
     """The task without what the agent itself reported, so that a report does not come back as a change."""
     state = task.status.state if task.status.state.terminal else TaskState.ASSIGNED
     return replace(task, meta=_NO_META, status=TaskStatus(state=state))
 
 
-def parted(changes: Iterable[AssignmentChange], *, most: int) -> list[list[AssignmentChange]]:
+def split_changes(changes: Iterable[AssignmentChange], *, limit: int) -> list[list[AssignmentChange]]:
     """Changes in parts of at most ``most``; one empty part if there are none."""
     parts: list[list[AssignmentChange]] = [[]]
     for change in changes:
-        if len(parts[-1]) >= most:
+        if len(parts[-1]) >= limit:
             parts.append([])
         parts[-1].append(change)
     return parts
 
 
-def _network_as_told(network: Network) -> Network:
+def _network_item(network: Network) -> Network:
     return replace(network, meta=_NO_META)
 
 
-def _endpoint(task: Task, network_id: str, node: Node | None) -> NetworkEndpoint | None:
+def _network_endpoint(task: Task, network_id: str, node: Node | None) -> NetworkEndpoint | None:
     """Where a placed task is on the network; None once it is over or before it has a node and an address."""
     if node is None or task.status.state < TaskState.ASSIGNED or task.status.state.terminal:
         return None
@@ -150,7 +150,7 @@ def _endpoint(task: Task, network_id: str, node: Node | None) -> NetworkEndpoint
 def _hostname(task: Task, node: Node) -> str:
     """As the agent there fills it in; empty if nobody can."""
     try:
-        return expand(task.spec.container.hostname, task, facts_of(node))
+        return expand(task.spec.container.hostname, task, node_facts(node))
     except InvalidArgumentError:
         return ""
 
@@ -174,7 +174,7 @@ def _virtual_service(service: Service, network_id: str) -> VirtualService | None
     )
 
 
-_RANK = {
+_KIND_ORDER = {
     AssignmentKind.NETWORK: 0,
     AssignmentKind.SECRET: 1,
     AssignmentKind.CONFIG: 2,
@@ -184,7 +184,7 @@ _RANK = {
 }
 
 
-def _order(change: AssignmentChange) -> tuple[bool, int, str]:
+def _change_order(change: AssignmentChange) -> tuple[bool, int, str]:
     gone = change.item is None
-    rank = _RANK[change.kind]
+    rank = _KIND_ORDER[change.kind]
     return gone, -rank if gone else rank, change.id

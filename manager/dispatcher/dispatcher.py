@@ -18,14 +18,14 @@ from covey.ids import new_id
 from covey.objects import NodeDescription
 from coveypb.v1 import dispatcher_pb2
 from manager.authorize import peer_of
-from manager.control.errors import abort_not_leader, code_of, details_of
-from manager.dispatcher.lead import Lead
-from manager.dispatcher.session import NodeSession, read_hello
+from manager.dispatcher.node_session import NodeSession, read_hello
+from manager.dispatcher.term import DispatcherTerm
+from manager.grpc_status import abort_not_leader, status_code, status_details
 from manager.store import NotLeaderError, Store
 
 log = logging.getLogger(__name__)
 
-RECOVERED_SECONDS = 30
+RECOVERY_GRACE_SECONDS = 30
 """For so long after a recovery no node is called DOWN: all of them look for a manager that may be somewhere else now, and what runs on
 them shall not be replaced for that.
 """
@@ -44,41 +44,41 @@ class Dispatcher:
         """``recovered`` says that this process found the cluster anew or brought it back."""
         self._store = store
         self._sink = sink
-        self._clock = clock or steady_clock()
-        self._absent_until_ns = self._clock() + RECOVERED_SECONDS * SECOND if recovered else 0
-        self._lead: Lead | None = None
+        self._clock = clock or monotonic_wall_clock()
+        self._recovery_grace_ends_ns = self._clock() + RECOVERY_GRACE_SECONDS * SECOND if recovered else 0
+        self._term: DispatcherTerm | None = None
 
     async def run(self) -> None:
         """While this manager leads; ends by cancellation."""
-        lead = Lead(self._store, self._clock, self._absent_until_ns)
-        self._lead = lead
+        lead = DispatcherTerm(self._store, self._clock, self._recovery_grace_ends_ns)
+        self._term = lead
         try:
             await lead.run()
         finally:
-            self._lead = None
-            lead.end_all(NotLeaderError(self._leader_elsewhere()))
+            self._term = None
+            lead.end_all(NotLeaderError(self._other_leader_addr()))
 
-    def _leader_elsewhere(self) -> str:
+    def _other_leader_addr(self) -> str:
         """Nobody while this manager ends its work before it hands leadership over."""
         leadership = self._store.consensus.leadership
         return "" if leadership.is_leader else leadership.leader_addr
 
     def send(self, node_id: str, message: dispatcher_pb2.ManagerMessage) -> bool:
         """Tells a node something besides its assignments; False when it has no session here."""
-        session = self._lead.sessions.get(node_id) if self._lead else None
+        session = self._term.sessions.get(node_id) if self._term else None
         if session is None:
             return False
         session.send(message)
         return True
 
-    def connected(self, node_id: str) -> bool:
+    def is_connected(self, node_id: str) -> bool:
         """Whether the node has a session here now."""
-        return self._lead is not None and node_id in self._lead.sessions
+        return self._term is not None and node_id in self._term.sessions
 
     async def Session(self, _requests: Any, context: Any) -> None:
-        lead = self._lead
+        lead = self._term
         if lead is None:
-            await abort_not_leader(context, self._leader_elsewhere())
+            await abort_not_leader(context, self._other_leader_addr())
             return
         peer = peer_of(context)
         try:
@@ -91,36 +91,36 @@ class Dispatcher:
             return
         error = first_cause(failure)
         if isinstance(error, NotLeaderError):
-            await abort_not_leader(context, self._leader_elsewhere())
-        await context.abort(code_of(error), details_of(error))
+            await abort_not_leader(context, self._other_leader_addr())
+        await context.abort(status_code(error), status_details(error))
 
     async def PublishLogs(self, requests: AsyncIterator[dispatcher_pb2.LogBatch], context: Any) -> Any:
         await self._sink.publish(peer_of(context).node_id, requests)
         return dispatcher_pb2.PublishLogsResponse()
 
-    async def _serve(self, lead: Lead, node_id: str, context: Any) -> None:
+    async def _serve(self, term: DispatcherTerm, node_id: str, context: Any) -> None:
         hello = await read_hello(context)
         session_id = new_id()
-        await lead.arrive(node_id, codec.from_wire(NodeDescription, hello.description), hello.addr)
+        await term.register_node(node_id, codec.from_wire(NodeDescription, hello.description), hello.addr)
         session = NodeSession(
             node_id,
             session_id,
-            parts=lambda: lead.board.parts(node_id),
-            state=lambda: lead.state_of(node_id, session_id),
-            heard=lambda: lead.heard(node_id),
-            described=lambda description: lead.describe(node_id, description),
-            report=lambda statuses: lead.statuses.report(node_id, statuses),
+            parts=lambda: term.assignments.parts_for(node_id),
+            state=lambda: term.session_state_of(node_id, session_id),
+            on_message=lambda: term.record_heartbeat(node_id),
+            on_description=lambda description: term.update_description(node_id, description),
+            on_statuses=lambda statuses: term.statuses.report(node_id, statuses),
         )
-        lead.begin(session)
+        term.add_session(session)
         log.info("node %s began session %s", node_id, session_id)
         try:
             await session.run(context)
         finally:
-            lead.finish(session)
+            term.remove_session(session)
             log.info("node %s ended session %s", node_id, session_id)
 
 
-def steady_clock() -> Clock:
+def monotonic_wall_clock() -> Clock:
     """The time of day as of now, and from then on as much later as a monotonic clock says: nodes do not die of a clock being set."""
     offset = wall_clock() - time.monotonic_ns()
     return lambda: time.monotonic_ns() + offset

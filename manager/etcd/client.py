@@ -1,7 +1,7 @@
 """Calls to an etcd of several endpoints, over gRPC.
 
 Law: every call has a deadline, and an endpoint that fails or hangs is left for the next one, by all that used it. A call is made once: who
-may repeat it knows better than this module. Made by ``manager.etcd.engine``; used on one event loop.
+may repeat it knows better than this module. Made by ``manager.etcd.backend``; used on one event loop.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from grpc import aio
 
 from covey.errors import CoveyError, UnavailableError
 from coveypb.etcd import rpc_pb2, rpc_pb2_grpc
-from manager.etcd.errors import FullError, LostError, meaning
-from manager.etcd.target import Target
+from manager.etcd.errors import DatabaseFullError, NoAnswerError, error_of
+from manager.etcd.target import EtcdTarget
 
 log = logging.getLogger(__name__)
 
@@ -36,23 +36,23 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 
-Moved = Callable[[], None]
+EndpointChanged = Callable[[], None]
 
 
-class Client:
+class EtcdClient:
     """``trouble`` says for people why etcd does not answer; empty while it does. ``refusal`` says why it takes no writes, until one is
     seen. ``on_move`` is called when an endpoint is left.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: EtcdTarget) -> None:
         self.target = target
-        self.trouble = ""
-        self.refusal = ""
-        self.on_move: Moved | None = None
+        self.unavailable_reason = ""
+        self.write_refusal_reason = ""
+        self.on_move: EndpointChanged | None = None
         self._credentials = _credentials(target)
         self._channels: list[aio.Channel | None] = [None] * len(target.endpoints)
         self._current = 0
-        self._patience = 1.0
+        self._timeout_factor = 1.0
 
     @property
     def endpoint(self) -> int:
@@ -71,9 +71,9 @@ class Client:
             self._channels[self._current] = channel
         return channel
 
-    def leave(self, endpoint: int, reason: str) -> None:
+    def leave_endpoint(self, endpoint: int, reason: str) -> None:
         """Goes on to the next endpoint, unless somebody has left this one already."""
-        self.trouble = reason
+        self.unavailable_reason = reason
         if endpoint != self._current:
             return
         self._current = (endpoint + 1) % len(self.target.endpoints)
@@ -121,37 +121,37 @@ class Client:
             call.cancel()
         if answer is aio.EOF:
             raise self._left(endpoint, "it ended the stream")
-        self.trouble = ""
+        self.unavailable_reason = ""
         return int(answer.TTL)
 
-    def _left(self, endpoint: int, why: str) -> LostError:
-        error = LostError(f"etcd at {self.target.endpoints[endpoint]} does not answer: {why}")
-        self.leave(endpoint, error.message)
+    def _left(self, endpoint: int, why: str) -> NoAnswerError:
+        error = NoAnswerError(f"etcd at {self.target.endpoints[endpoint]} does not answer: {why}")
+        self.leave_endpoint(endpoint, error.message)
         return error
 
     async def _unary(self, method: Callable[[aio.Channel], Any], request: Any, seconds: float) -> Any:
         endpoint = self._current
         try:
-            answer = await method(self.channel())(request, timeout=seconds * self._patience)
+            answer = await method(self.channel())(request, timeout=seconds * self._timeout_factor)
         except aio.AioRpcError as failure:
             if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                self._patience = min(2 * self._patience, _MOST_PATIENCE)
+                self._timeout_factor = min(2 * self._timeout_factor, _MOST_PATIENCE)
             raise self._failed(failure, endpoint) from failure
-        self.trouble, self._patience = "", max(1.0, self._patience / 2)
+        self.unavailable_reason, self._timeout_factor = "", max(1.0, self._timeout_factor / 2)
         return answer
 
     def _failed(self, failure: aio.AioRpcError, endpoint: int) -> CoveyError:
-        error = meaning(failure, self.target.endpoints[endpoint])
-        if isinstance(error, LostError):
-            self.leave(endpoint, error.message)
-        elif isinstance(error, FullError):
-            if not self.refusal:
+        error = error_of(failure, self.target.endpoints[endpoint])
+        if isinstance(error, NoAnswerError):
+            self.leave_endpoint(endpoint, error.message)
+        elif isinstance(error, DatabaseFullError):
+            if not self.write_refusal_reason:
                 log.warning("%s", error.message)
-            self.refusal = error.message
+            self.write_refusal_reason = error.message
         return error
 
 
-def _credentials(target: Target) -> grpc.ChannelCredentials | None:
+def _credentials(target: EtcdTarget) -> grpc.ChannelCredentials | None:
     if not target.tls:
         return None
     try:

@@ -1,7 +1,7 @@
 """The consensus of the store over etcd: fenced transactions, one watch, leadership by lease.
 
 Law: an acknowledged proposal is in etcd, by a majority of its members, and applied here. One that may have been lost on the way is cleared
-up by moving the fence, so its proposer is told the truth or sends it again; it is never applied twice. Made by ``manager.etcd.engine``.
+up by moving the fence, so its proposer is told the truth or sends it again; it is never applied twice. Made by ``manager.etcd.backend``.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from contextlib import contextmanager
 from covey.errors import CoveyError, DeadlineError
 from coveypb.etcd import rpc_pb2
 from coveypb.v1 import store_pb2
-from manager.etcd.client import Client
-from manager.etcd.entry import under, writes
-from manager.etcd.errors import FullError, LostError, ReturnedError
-from manager.etcd.follower import UNKNOWN, Follower
-from manager.etcd.holder import Holder
-from manager.etcd.keys import Keys
-from manager.etcd.registry import Leader, number
-from manager.etcd.sealing import Sealer
-from manager.raft.errors import RemovedError
+from manager.etcd.client import EtcdClient
+from manager.etcd.encryption import ValueCipher
+from manager.etcd.errors import DatabaseFullError, HistoryChangedError, NoAnswerError
+from manager.etcd.follower import OUTCOME_UNKNOWN_MESSAGE, StateFollower
+from manager.etcd.group_state import Leader, numeric_member_id
+from manager.etcd.keyspace import Keyspace
+from manager.etcd.leadership import LeaseHolder
+from manager.etcd.transactions import etcd_transaction, with_fence
+from manager.storage_errors import RemovedError
 from manager.store.consensus import (
     Leadership,
     Member,
@@ -30,7 +30,7 @@ from manager.store.consensus import (
     RefusedError,
     StateMachine,
 )
-from manager.store.latest import Latest
+from manager.store.observable import ObservableValue
 
 PROPOSE_SECONDS = 10.0
 READ_SECONDS = 5.0
@@ -46,18 +46,27 @@ class EtcdConsensus:
     """Runs while ``run`` does. All methods belong to one event loop."""
 
     def __init__(
-        self, client: Client, sealer: Sealer, machine: StateMachine, *, cluster_id: str, node_id: str, addr: str
+        self,
+        client: EtcdClient,
+        sealer: ValueCipher,
+        machine: StateMachine,
+        *,
+        cluster_id: str,
+        node_id: str,
+        addr: str,
     ) -> None:
         self._client = client
         self._machine = machine
-        self._keys = Keys(client.target.prefix)
+        self._keys = Keyspace(client.target.prefix)
         self._sealer = sealer
         self._node_id = node_id
-        self._follower = Follower(client, self._keys, sealer, machine, cluster_id=cluster_id, changed=self._changed)
-        self._holder = Holder(
+        self._follower = StateFollower(
+            client, self._keys, sealer, machine, cluster_id=cluster_id, changed=self._changed
+        )
+        self._holder = LeaseHolder(
             client, self._keys, self._follower, node_id=node_id, addr=addr, changed=self._set_leadership
         )
-        self._leadership = Latest(Leadership())
+        self._leadership = ObservableValue(Leadership())
         self._removed = asyncio.Event()
         self._stop = asyncio.Event()
         self._writing: asyncio.TaskGroup | None = None
@@ -65,9 +74,9 @@ class EtcdConsensus:
         self._deadlines: set[asyncio.Timeout] = set()
 
     @property
-    def trouble(self) -> str:
+    def unavailable_reason(self) -> str:
         """Why nothing can be changed now, for people; empty while etcd answers and takes writes."""
-        return self._client.trouble or self._client.refusal
+        return self._client.unavailable_reason or self._client.write_refusal_reason
 
     async def run(self) -> None:
         """Until ``close``.
@@ -75,7 +84,7 @@ class EtcdConsensus:
         Raises:
             RemovedError: this manager was removed from the group; ConflictError: the prefix holds another cluster. Both in a group.
         """
-        works = (self._follower.run, self._keep_lease, self._holder.elect, self._end_when_removed)
+        works = (self._follower.run, self._keep_lease, self._holder.run_elections, self._end_when_removed)
         try:
             async with asyncio.TaskGroup() as group, asyncio.TaskGroup() as self._writing:
                 tasks = [group.create_task(work()) for work in works]
@@ -102,8 +111,10 @@ class EtcdConsensus:
                 deadline.reschedule(asyncio.get_running_loop().time())
 
     async def _keep_lease(self) -> None:
-        await self._follower.until(lambda: self._follower.fresh)  # so that a prefix of another cluster is not touched
-        await self._holder.keep()
+        await self._follower.wait_until(
+            lambda: self._follower.fresh
+        )  # so that a prefix of another cluster is not touched
+        await self._holder.keep_lease()
 
     async def _end_when_removed(self) -> None:
         await self._removed.wait()
@@ -116,7 +127,7 @@ class EtcdConsensus:
         if self._follower.fresh and self._node_id not in self._follower.registry.addresses:
             self._removed.set()
         if not self._follower.fresh:
-            self._holder.forsake()
+            self._holder.abandon_stale()
         elif self._follower.registry.leader is None:
             self._holder.wake()
         self._set_leadership()
@@ -125,10 +136,14 @@ class EtcdConsensus:
         leads, seen = self._holder.leading, self._follower.registry.leader
         if leads is not None:
             self._leadership.set(
-                Leadership(is_leader=True, leader_id=number(self._node_id), leader_addr=leads.addr, term=leads.term)
+                Leadership(
+                    is_leader=True, leader_id=numeric_member_id(self._node_id), leader_addr=leads.addr, term=leads.term
+                )
             )
         elif seen is not None and seen.node_id != self._node_id:
-            self._leadership.set(Leadership(leader_id=number(seen.node_id), leader_addr=seen.addr, term=seen.term))
+            self._leadership.set(
+                Leadership(leader_id=numeric_member_id(seen.node_id), leader_addr=seen.addr, term=seen.term)
+            )
         else:
             self._leadership.set(Leadership(term=self._leadership.value.term))
 
@@ -147,45 +162,51 @@ class EtcdConsensus:
         return self._follower.registry.members()
 
     async def propose(self, data: bytes) -> int:
-        leader = self._holder.require()
+        leader = self._holder.require_leading()
         if self._writing is None:
             raise NotLeaderError
         request_id = store_pb2.StoreCommit.FromString(data).request_id
         answer = self._follower.expect(request_id)  # at once: what is lost before the task begins must be heard of, too
-        writing = self._writing.create_task(self._outcome(data, answer, leader))
+        writing = self._writing.create_task(self._propose_with_deadline(data, answer, leader))
         self._open.add(writing)
-        writing.add_done_callback(lambda done: self._ended(done, request_id))
+        writing.add_done_callback(lambda done: self._forget_finished(done, request_id))
         try:
             outcome = await asyncio.shield(writing)
         except asyncio.CancelledError:
             # It goes on, for what is cancelled halfway might never be cleared up.
-            writing.add_done_callback(lambda done: self._abandoned(done, request_id, leader))
+            writing.add_done_callback(lambda done: self._settle_cancelled(done, request_id, leader))
             raise
         if isinstance(outcome, CoveyError):
             raise outcome
         return outcome
 
-    def _ended(self, done: asyncio.Task[int | CoveyError], request_id: int) -> None:
+    def _forget_finished(self, done: asyncio.Task[int | CoveyError], request_id: int) -> None:
         self._open.discard(done)
         self._follower.forget(request_id)
 
-    def _abandoned(self, done: asyncio.Task[int | CoveyError], request_id: int, leader: Leader) -> None:
+    def _settle_cancelled(self, done: asyncio.Task[int | CoveyError], request_id: int, leader: Leader) -> None:
         """Only what nobody knows takes a new term: where etcd is full, nobody could begin one."""
         if done.cancelled() or isinstance(done.result(), OutcomeUnknownError):
             self._holder.deposed(leader.term)
         elif isinstance(done.result(), CoveyError):
             self._machine.dropped(request_id)
 
-    async def _outcome(self, data: bytes, answer: asyncio.Future[int], leader: Leader) -> int | CoveyError:
+    async def _propose_with_deadline(
+        self, data: bytes, answer: asyncio.Future[int], leader: Leader
+    ) -> int | CoveyError:
         """The revision, or why there is none. When nobody can tell, this leadership ends, and with its term the question is settled."""
         deadline = asyncio.timeout(PROPOSE_SECONDS)
         self._deadlines.add(deadline)
         try:
             async with deadline:
-                return await self._write(writes(self._keys, self._sealer, data), answer, leader)
+                return await self._write(etcd_transaction(self._keys, self._sealer, data), answer, leader)
         except TimeoutError:
             self._holder.deposed(leader.term)
-            return OutcomeUnknownError(f"{UNKNOWN} ({self.trouble})" if self.trouble else UNKNOWN)
+            return OutcomeUnknownError(
+                f"{OUTCOME_UNKNOWN_MESSAGE} ({self.unavailable_reason})"
+                if self.unavailable_reason
+                else OUTCOME_UNKNOWN_MESSAGE
+            )
         except CoveyError as error:
             return error
         finally:
@@ -194,14 +215,14 @@ class EtcdConsensus:
     async def _write(self, request: rpc_pb2.TxnRequest, answer: asyncio.Future[int], leader: Leader) -> int:
         while True:
             try:
-                told = await self._client.txn(under(request, self._keys, leader), _ATTEMPT_SECONDS)
-            except LostError:
-                await self._clear_up(leader, answer)
+                told = await self._client.txn(with_fence(request, self._keys, leader), _ATTEMPT_SECONDS)
+            except NoAnswerError:
+                await self._settle_lost_write(leader, answer)
                 if answer.done():
                     return answer.result()
                 leader = self._require_still(leader)
                 continue
-            except FullError:
+            except DatabaseFullError:
                 await self._read_last()
                 if answer.done():
                     return answer.result()
@@ -214,33 +235,33 @@ class EtcdConsensus:
                 raise NotLeaderError(self.leadership.leader_addr)
             if kvs[0].mod_revision == leader.fence:
                 raise RefusedError("objects in etcd are not as this manager knows them")
-            self._holder.fenced_at(leader.term, kvs[0].mod_revision)
+            self._holder.record_fence(leader.term, kvs[0].mod_revision)
             leader = self._require_still(leader)
 
     def _require_still(self, leader: Leader) -> Leader:
         """The same leadership as it stands now. Raises NotLeaderError: nothing of the proposal was or will be written."""
-        won = self._holder.won
+        won = self._holder.acquired
         if won is None or won.term != leader.term:
             raise NotLeaderError(self.leadership.leader_addr)
         return won
 
-    async def _clear_up(self, leader: Leader, answer: asyncio.Future[int]) -> None:
+    async def _settle_lost_write(self, leader: Leader, answer: asyncio.Future[int]) -> None:
         """Returns once the transaction that was sent behind this leader's fence is applied here or never will be."""
         while not answer.done():
-            won = self._holder.won
+            won = self._holder.acquired
             if won is None or won.term != leader.term:
                 # The key of that leadership is deleted before anybody else leads; no write behind it can follow.
-                await self._follower.until(lambda: self._knows_over(leader))
+                await self._follower.wait_until(lambda: self._leadership_is_over(leader))
                 return
             if won.fence != leader.fence:
-                await self._follower.passed(won.fence)
+                await self._follower.wait_applied(won.fence)
                 return
             try:
                 await self._holder.move_fence(leader)
             except CoveyError:  # whatever it is, what became of the transaction is not known yet
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    def _knows_over(self, leader: Leader) -> bool:
+    def _leadership_is_over(self, leader: Leader) -> bool:
         """While everything is read again, that no leader is known says nothing."""
         seen = self._follower.registry.leader
         return self._follower.fresh and (seen is None or seen.term != leader.term)
@@ -251,19 +272,19 @@ class EtcdConsensus:
             async with asyncio.timeout(READ_SECONDS):
                 return await self._read_last()
         except TimeoutError:
-            why = f": {self.trouble}" if self.trouble else ""
+            why = f": {self.unavailable_reason}" if self.unavailable_reason else ""
             raise DeadlineError(f"etcd confirmed no read within {READ_SECONDS:g} s{why}") from None
 
     async def _read_last(self) -> int:
         """The caller has a deadline."""
         while True:
-            await self._follower.until(lambda: self._follower.fresh)
+            await self._follower.wait_until(lambda: self._follower.fresh)
             try:
-                revision = await self._follower.latest()
-            except (LostError, ReturnedError):
+                revision = await self._follower.latest_revision()
+            except (NoAnswerError, HistoryChangedError):
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            await self._follower.passed(revision)
+            await self._follower.wait_applied(revision)
             return revision
 
     # The group.
@@ -275,10 +296,10 @@ class EtcdConsensus:
         Raises:
             NotLeaderError, LostError, DeadlineError; UnavailableError: no other manager runs.
         """
-        leader, registry = self._holder.require(), self._follower.registry
+        leader, registry = self._holder.require_leading(), self._follower.registry
         leaving = [node_id for node_id in sorted(node_ids) if node_id in registry.addresses]
         if self._node_id in leaving:
-            await self._holder.hand_over([node_id for node_id in registry.alive if node_id not in leaving])
+            await self._holder.transfer_to([node_id for node_id in registry.alive if node_id not in leaving])
             raise NotLeaderError(self.leadership.leader_addr)
         if not leaving:
             return
@@ -292,7 +313,7 @@ class EtcdConsensus:
             raise NotLeaderError(self.leadership.leader_addr)
         try:
             async with asyncio.timeout(CHANGE_SECONDS):
-                await self._follower.until(lambda: not set(leaving) & set(registry.addresses))
+                await self._follower.wait_until(lambda: not set(leaving) & set(registry.addresses))
         except TimeoutError:
             raise DeadlineError(f"the removal of {', '.join(leaving)} has not come back from etcd in time") from None
 
@@ -302,5 +323,5 @@ class EtcdConsensus:
         Raises:
             NotLeaderError, DeadlineError; UnavailableError: none of them runs.
         """
-        self._holder.require()
-        await self._holder.hand_over(among)
+        self._holder.require_leading()
+        await self._holder.transfer_to(among)

@@ -8,17 +8,17 @@ from grpc import aio
 from covey.errors import CoveyError, PermissionDeniedError, TooLargeError, UnavailableError
 
 
-class LostError(UnavailableError):
+class NoAnswerError(UnavailableError):
     """No answer, or one that leaves open whether the request took effect: another endpoint may know more."""
 
 
-class FullError(UnavailableError):
+class DatabaseFullError(UnavailableError):
     """The database is full. The request is answered and will not take effect later; but etcd looks at its quota after it has carried a
     transaction out, too, so it may have taken effect already.
     """
 
 
-class CompactedError(CoveyError):
+class RevisionCompactedError(CoveyError):
     """The revision that was asked for is no more."""
 
 
@@ -26,7 +26,7 @@ class MessageTooLargeError(TooLargeError):
     """A request or its answer is larger than a side takes in one message: the same will not do again."""
 
 
-class ReturnedError(CoveyError):
+class HistoryChangedError(CoveyError):
     """etcd stands before a revision that it once told: it was restored from an older snapshot."""
 
 
@@ -40,17 +40,17 @@ _FULL = "database space exceeded"
 _MESSAGE = "message larger than max"
 
 
-def meaning(failure: aio.AioRpcError, endpoint: str) -> CoveyError:
+def error_of(failure: aio.AioRpcError, endpoint: str) -> CoveyError:
     """What a failed call says. Whatever is not known to have been refused may have taken effect: LostError."""
     code, details = failure.code(), failure.details() or ""
     if _COMPACTED in details:
-        return CompactedError(f"etcd: {details}")
+        return RevisionCompactedError(f"etcd: {details}")
     if _FUTURE in details:
-        return ReturnedError(f"etcd: {details}")
+        return HistoryChangedError(f"etcd: {details}")
     if code is grpc.StatusCode.NOT_FOUND and "lease" in details:
         return LeaseLostError(f"etcd: {details}")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _FULL in details:
-        return FullError(
+        return DatabaseFullError(
             "etcd refuses writes, its database is full: compact and defragment it, or raise its quota, then run 'etcdctl alarm disarm'"
         )
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _MESSAGE in details:
@@ -63,4 +63,4 @@ def meaning(failure: aio.AioRpcError, endpoint: str) -> CoveyError:
         return PermissionDeniedError(
             f"etcd at {endpoint} refuses this manager ({details}): give it a certificate with --store-cert"
         )
-    return LostError(f"etcd at {endpoint} does not answer: {details or code.name.lower()}")
+    return NoAnswerError(f"etcd at {endpoint} does not answer: {details or code.name.lower()}")

@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from coveypb.etcd import rpc_pb2
-from manager.etcd.client import Client
-from manager.etcd.entry import ForeignWriteError, Snapshot, rebuilt
-from manager.etcd.errors import CompactedError, LostError, MessageTooLargeError, ReturnedError
-from manager.etcd.founding import require_cluster
-from manager.etcd.keys import Keys
-from manager.etcd.registry import Head, Registry, head_of
-from manager.etcd.sealing import Sealer
-from manager.etcd.watch import Watch
+from manager.etcd.bootstrap import require_cluster
+from manager.etcd.client import EtcdClient
+from manager.etcd.encryption import ValueCipher
+from manager.etcd.errors import HistoryChangedError, MessageTooLargeError, NoAnswerError, RevisionCompactedError
+from manager.etcd.group_state import GroupState, TransactionHead, head_of
+from manager.etcd.keyspace import Keyspace
+from manager.etcd.transactions import ForeignWriteError, SnapshotBuilder, store_transaction
+from manager.etcd.watch_stream import WatchStream
 from manager.store.consensus import OutcomeUnknownError, StateMachine
 
 log = logging.getLogger(__name__)
@@ -35,22 +35,22 @@ _LONGEST_PAUSE_SECONDS = 1.0
 _STRETCH = 64
 
 
-class Follower:
+class StateFollower:
     """``applied`` is the last revision that is applied here; ``fresh`` says that nothing is missing before it. ``changed`` is called
     after each revision. Used on one event loop.
     """
 
     def __init__(
         self,
-        client: Client,
-        keys: Keys,
-        sealer: Sealer,
+        client: EtcdClient,
+        keys: Keyspace,
+        sealer: ValueCipher,
         machine: StateMachine,
         *,
         cluster_id: str,
         changed: Callable[[], None],
     ) -> None:
-        self.registry = Registry(keys)
+        self.registry = GroupState(keys)
         self.applied = 0
         self.fresh = False
         self._client = client
@@ -59,7 +59,7 @@ class Follower:
         self._machine = machine
         self._cluster_id = cluster_id
         self._changed = changed
-        self._watch = Watch(client, keys)
+        self._watch = WatchStream(client, keys)
         self._awaited: dict[int, asyncio.Future[int]] = {}
         self._moved = asyncio.Event()
         client.on_move = self._watch.interrupt
@@ -77,21 +77,21 @@ class Follower:
                 if not self.fresh:
                     await self._load()
                 await self._follow()
-            except (CompactedError, ReturnedError) as error:
+            except (RevisionCompactedError, HistoryChangedError) as error:
                 log.warning("the cluster's state is read again: %s", error.message)
-                self._lose()
+                self._invalidate()
             except ForeignWriteError:
                 log.warning("the cluster's state is read again: somebody else changed objects in etcd")
-                self._lose()
-            except LostError as error:
+                self._invalidate()
+            except NoAnswerError as error:
                 log.debug("the watch begins again: %s", error.message)
             pause = _FIRST_PAUSE_SECONDS if self.applied > before else min(pause * 2, _LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(pause)
 
-    def doubt(self) -> None:
+    def leave_endpoint(self) -> None:
         """The watch may hang: it begins again, on another endpoint if there is one."""
         endpoint = self._client.endpoint
-        self._client.leave(
+        self._client.leave_endpoint(
             endpoint, f"the watch at {self._client.target.endpoints[endpoint]} lags behind what etcd says"
         )
         self._watch.interrupt()
@@ -105,11 +105,11 @@ class Follower:
     def forget(self, request_id: int) -> None:
         self._awaited.pop(request_id, None)
 
-    async def passed(self, revision: int) -> None:
+    async def wait_applied(self, revision: int) -> None:
         """Until a revision of this prefix is applied."""
-        await self.until(lambda: self.fresh and self.applied >= revision)
+        await self.wait_until(lambda: self.fresh and self.applied >= revision)
 
-    async def until(self, condition: Callable[[], bool]) -> None:
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
         """Until what is applied here makes the condition true; the caller has a deadline."""
         while not condition():
             await self._moved.wait()
@@ -119,7 +119,7 @@ class Follower:
         found = (await self._client.range(rpc_pb2.RangeRequest(key=self._keys.cluster))).kvs
         require_cluster(self._client, found[0].value.decode() if found else "", self._cluster_id)
         self.registry.clear()
-        snapshot = Snapshot(self._keys, self._sealer)
+        snapshot = SnapshotBuilder(self._keys, self._sealer)
         request = rpc_pb2.RangeRequest(key=self._keys.first, range_end=self._keys.end, limit=_PAGE)
         while True:
             page = await self._page(request)
@@ -135,7 +135,7 @@ class Follower:
         install = await asyncio.to_thread(self._machine.decode, revision, snapshot.whole())
         install()
         self.applied, self.fresh = revision, True
-        self._tell()
+        self._notify()
 
     async def _page(self, request: rpc_pb2.RangeRequest) -> rpc_pb2.RangeResponse:
         """Of fewer keys than ``request.limit`` where so many do not fit into a message: nobody knows their sizes before."""
@@ -147,22 +147,22 @@ class Follower:
                     raise
                 request.limit //= 2
 
-    async def latest(self) -> int:
+    async def latest_revision(self) -> int:
         """The revision of the last transaction, as a majority confirms, once it is known to be of the history that is applied here: where
         it is not, everything is read again, and it is ReturnedError.
         """
         applied, known = self.applied, self.registry.last
-        answer = await self._client.range(rpc_pb2.RangeRequest(key=self._keys.last))
+        answer = await self._client.range(rpc_pb2.RangeRequest(key=self._keys.last_transaction))
         told = head_of(answer.kvs)
-        self.compare(applied, known, answer.header.revision, told)
+        self.check_history(applied, known, answer.header.revision, told)
         return told[0]
 
-    def compare(self, applied: int, known: Head, revision: int, told: Head) -> None:
+    def check_history(self, applied: int, known: TransactionHead, revision: int, told: TransactionHead) -> None:
         """What was here before etcd was asked for ``PREFIX/last``, and what it said then. Raises ReturnedError."""
         if self.fresh and (revision < applied or (told[0] <= applied and told != known)):
-            error = ReturnedError("etcd was restored: it stands before what this manager had from it")
+            error = HistoryChangedError("etcd was restored: it stands before what this manager had from it")
             log.warning("the cluster's state is read again: %s", error.message)
-            self._lose()
+            self._invalidate()
             self._watch.interrupt()
             raise error
 
@@ -171,30 +171,30 @@ class Follower:
         beyond that revision already.
         """
         request = rpc_pb2.RangeRequest(key=self._keys.first, range_end=self._keys.objects, revision=self.applied)
-        there = Registry(self._keys)
+        there = GroupState(self._keys)
         for kv in (await self._client.range(request)).kvs:
             there.put(kv)
-        if not there.same(self.registry):
-            raise ReturnedError(f"etcd was restored: at revision {self.applied} it had something else")
+        if not there.same_history(self.registry):
+            raise HistoryChangedError(f"etcd was restored: at revision {self.applied} it had something else")
 
     async def _follow(self) -> None:
         await self._require_history()
         count = 0
         async for revision, events in self._watch.revisions(self.applied + 1):
-            self._take(revision, events)
+            self._apply(revision, events)
             count += 1
             if count % _STRETCH == 0:
                 await asyncio.sleep(0)
 
-    def _take(self, revision: int, events: Sequence[rpc_pb2.Event]) -> None:
+    def _apply(self, revision: int, events: Sequence[rpc_pb2.Event]) -> None:
         if revision <= self.applied:
             return
-        entry = rebuilt(self._keys, self._sealer, events) if events else None
+        entry = store_transaction(self._keys, self._sealer, events) if events else None
         if entry is not None:
             self._machine.apply(revision, entry[1])
         for event in events:
             if event.type == rpc_pb2.Event.PUT:
-                self._client.refusal = ""
+                self._client.write_refusal_reason = ""
                 self.registry.put(event.kv)
             else:
                 self.registry.delete(event.kv.key)
@@ -202,24 +202,24 @@ class Follower:
         answer = self._awaited.pop(entry[0], None) if entry is not None else None
         if answer is not None and not answer.done():
             answer.set_result(revision)
-        self._tell()
+        self._notify()
 
-    def _lose(self) -> None:
+    def _invalidate(self) -> None:
         """What is here is not followed any more. Who waits for a transaction cannot be told what became of it."""
         self.fresh = False
         awaited, self._awaited = self._awaited, {}
         for answer in awaited.values():
             with suppress(asyncio.InvalidStateError):
-                answer.set_exception(OutcomeUnknownError(UNKNOWN))
-        self._tell()
+                answer.set_exception(OutcomeUnknownError(OUTCOME_UNKNOWN_MESSAGE))
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
         self._changed()
 
 
-UNKNOWN = (
+OUTCOME_UNKNOWN_MESSAGE = (
     "etcd was lost while it handled this write; it may or may not have taken effect: look, then repeat it if need be"
 )
 

@@ -22,7 +22,7 @@ _ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})\Z")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._-]+)+\Z")
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
+class EtcdTarget(msgspec.Struct, frozen=True, kw_only=True):
     """``prefix`` begins with a slash and ends without one; the three files are paths, empty where not given."""
 
     endpoints: tuple[str, ...]
@@ -36,7 +36,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return f"{'etcds' if self.tls else 'etcd'}://{','.join(self.endpoints)}{self.prefix}"
 
 
-def parse_location(store: str) -> Target:
+def parse_location(store: str) -> EtcdTarget:
     """The target of ``--store`` alone.
 
     Raises:
@@ -62,10 +62,10 @@ def parse_location(store: str) -> Target:
         raise InvalidArgumentError(
             f"--store {store}: a prefix is up to {MAX_PREFIX - 1} letters, digits, dots, dashes, underlines and slashes"
         )
-    return Target(endpoints=endpoints, prefix=prefix, tls=scheme == "etcds")
+    return EtcdTarget(endpoints=endpoints, prefix=prefix, tls=scheme == "etcds")
 
 
-def parse(store: str, *, ca_file: str = "", cert_file: str = "", key_file: str = "") -> Target:
+def parse(store: str, *, ca_file: str = "", cert_file: str = "", key_file: str = "") -> EtcdTarget:
     """The target of ``--store`` and the files of ``--store-ca``, ``--store-cert`` and ``--store-key``.
 
     Raises:
@@ -85,6 +85,6 @@ def parse(store: str, *, ca_file: str = "", cert_file: str = "", key_file: str =
     return msgspec.structs.replace(location, tls=bool(ca_file), ca_file=ca_file, cert_file=cert_file, key_file=key_file)
 
 
-def forget_key(identity_dir: Path) -> None:
+def remove_store_key(identity_dir: Path) -> None:
     """A node that is a manager no more has no use for the key."""
     (identity_dir / KEY_FILE).unlink(missing_ok=True)

@@ -4,7 +4,7 @@ Law: a slow agent is not a dead one. A node whose stream broke is DISCONNECTED a
 periods; a silent one is DOWN after three. Heartbeats are not in the store, so a new leader gives every node the whole time again.
 """
 
-from manager.health.beats import Beats
-from manager.health.plan import plan
+from manager.health.heartbeats import HeartbeatTracker
+from manager.health.node_down import plan_node_states
 
-__all__ = ["Beats", "plan"]
+__all__ = ["HeartbeatTracker", "plan_node_states"]

@@ -4,6 +4,6 @@ Law: the unlock key itself is never on a disk outside the sealed log. Everything
 node's key) is sealed with a data key, so a new unlock key costs one small file at once, and new data keys follow without a stop.
 """
 
-from manager.keys.file import Keys, LockedError, is_locked
+from manager.keys.file import DataKeys, LockedError, is_locked
 
-__all__ = ["Keys", "LockedError", "is_locked"]
+__all__ = ["DataKeys", "LockedError", "is_locked"]

@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from covey import unlockkey
 from covey.errors import UnavailableError
 from manager.identity import write_file
-from manager.raft.errors import CorruptError
-from manager.raft.sealing import KEY_BYTES, KeyRing
+from manager.keys.key_ring import KEY_BYTES, KeyRing
+from manager.storage_errors import CorruptError
 
 NAME = "keys"
 _MAGIC = b"COVEYLK1"
@@ -38,7 +38,7 @@ class LockedError(UnavailableError):
     """The file is locked, and none of the keys that were given opens it."""
 
 
-class Keys(msgspec.Struct, frozen=True, kw_only=True):
+class DataKeys(msgspec.Struct, frozen=True, kw_only=True):
     """The data keys, and the unlock key that their file lies under; empty: it is plain. ``version`` is that of the cluster's object when
     it named this unlock key: a manager that starts sees older states again, and must not follow them.
     """
@@ -51,7 +51,7 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
         return f"Keys({self.ring!r}, {'locked' if self.unlock_key else 'plain'})"
 
     @property
-    def old(self) -> tuple[int, ...]:
+    def retired_ids(self) -> tuple[int, ...]:
         """Ids of keys that seal nothing new; what they sealed is being sealed anew."""
         return tuple(sorted(number for number in self.ring.keys if number != self.ring.current))
 
@@ -62,19 +62,19 @@ class _Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int = 0
 
 
-def new(unlock_key: str = "") -> Keys:
+def new_keys(unlock_key: str = "") -> DataKeys:
     """The keys of a manager that begins."""
-    return Keys(ring=KeyRing.of(secrets.token_bytes(KEY_BYTES)), unlock_key=unlock_key)
+    return DataKeys(ring=KeyRing.of(secrets.token_bytes(KEY_BYTES)), unlock_key=unlock_key)
 
 
-def rotated(keys: Keys, unlock_key: str, version: int) -> Keys:
+def with_new_data_key(keys: DataKeys, unlock_key: str, version: int) -> DataKeys:
     """A new data key beside the old ones, all of them under another unlock key."""
     number = max(keys.ring.keys) + 1
     ring = KeyRing({**keys.ring.keys, number: secrets.token_bytes(KEY_BYTES)}, number)
-    return Keys(ring=ring, unlock_key=unlock_key, version=version)
+    return DataKeys(ring=ring, unlock_key=unlock_key, version=version)
 
 
-def settled(keys: Keys) -> Keys:
+def without_old_data_keys(keys: DataKeys) -> DataKeys:
     """The current data key alone."""
     current = keys.ring.current
     return msgspec.structs.replace(keys, ring=KeyRing({current: keys.ring.keys[current]}, current))
@@ -89,7 +89,7 @@ def is_locked(path: Path) -> bool:
         return False
 
 
-def read(path: Path, unlock_keys: Sequence[str] = ()) -> Keys | None:
+def read(path: Path, unlock_keys: Sequence[str] = ()) -> DataKeys | None:
     """The keys by the first unlock key that fits; None if there is no file.
 
     Raises:
@@ -108,7 +108,7 @@ def read(path: Path, unlock_keys: Sequence[str] = ()) -> Keys | None:
     raise LockedError(f"{path} is locked with an unlock key: unlock this manager first")
 
 
-def write(path: Path, keys: Keys) -> None:
+def write(path: Path, keys: DataKeys) -> None:
     """Durable when it returns; OSError leaves the file of before."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     plain = msgspec.json.encode(_Content(keys.ring.current, dict(keys.ring.keys), keys.version))
@@ -144,9 +144,9 @@ def _derived(unlock_key: str, salt: bytes) -> tuple[bytes, bytes]:
     return derived[:KEY_BYTES], derived[KEY_BYTES:]
 
 
-def _keys(path: Path, plain: bytes, unlock_key: str) -> Keys:
+def _keys(path: Path, plain: bytes, unlock_key: str) -> DataKeys:
     try:
         content = msgspec.json.decode(plain, type=_Content)
-        return Keys(ring=KeyRing(content.keys, content.current), unlock_key=unlock_key, version=content.version)
+        return DataKeys(ring=KeyRing(content.keys, content.current), unlock_key=unlock_key, version=content.version)
     except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:
         raise CorruptError(path, 0, f"it holds no data keys ({error})") from None

@@ -6,8 +6,8 @@ Law: while a manager's process runs it alone writes the file; the daemon writes 
 
 from pathlib import Path
 
-from manager.raft.errors import CorruptError
-from manager.raft.sealing import MAGIC_BYTES, KeyRing, SealError, key_id_of
+from manager.keys.key_ring import MAGIC_BYTES, DecryptionError, KeyRing, key_id_of
+from manager.storage_errors import CorruptError
 
 _MAGIC = b"COVEYNK1"
 _PURPOSE = b"node key"
@@ -22,7 +22,7 @@ def sealed_with(data: bytes) -> int:
 
 
 def seal(ring: KeyRing, pem: bytes) -> bytes:
-    head, cipher = ring.begin(_MAGIC, _PURPOSE)
+    head, cipher = ring.new_file_cipher(_MAGIC, _PURPOSE)
     return head + cipher.seal(0, pem)
 
 
@@ -34,8 +34,8 @@ def unseal(ring: KeyRing, path: Path, data: bytes) -> bytes:
     """
     if sealed_with(data) == PLAIN:
         return data
-    cipher = ring.resume(path, _MAGIC, _PURPOSE, data)
+    cipher = ring.existing_file_cipher(path, _MAGIC, _PURPOSE, data)
     try:
         return cipher.open(0, data[_HEAD_BYTES:])
-    except SealError:
+    except DecryptionError:
         raise CorruptError(path, _HEAD_BYTES, "the node's key is not what was written") from None

@@ -6,18 +6,18 @@ from covey.errors import InvalidArgumentError
 from covey.objects import Task
 from covey.states import TaskState
 from coveypb.v1 import control_pb2, dispatcher_pb2
-from manager.control.listing import name_of
+from manager.control.list_filters import display_name
 from manager.store import View
 
 
-class Selection(msgspec.Struct, frozen=True, kw_only=True):
+class LogSelection(msgspec.Struct, frozen=True, kw_only=True):
     """Ids, resolved once."""
 
     service_ids: tuple[str, ...] = ()
     task_ids: tuple[str, ...] = ()
 
 
-def select(view: View, request: control_pb2.LogsRequest) -> Selection:
+def resolve_selection(view: View, request: control_pb2.LogsRequest) -> LogSelection:
     """Raises NotFoundError for a service or task that does not exist, InvalidArgumentError when none is named."""
     services = tuple(view.services.find(ref).id for ref in request.service_refs)
     tasks = tuple(view.tasks.find(ref).id for ref in request.task_refs)
@@ -25,10 +25,10 @@ def select(view: View, request: control_pb2.LogsRequest) -> Selection:
         raise InvalidArgumentError("name at least one service or task whose logs you want")
     if not (request.options.stdout or request.options.stderr):
         raise InvalidArgumentError("Bad parameters: you must choose at least one stream")
-    return Selection(service_ids=services, task_ids=tasks)
+    return LogSelection(service_ids=services, task_ids=tasks)
 
 
-def tasks_of(view: View, selection: Selection) -> list[Task]:
+def selected_tasks(view: View, selection: LogSelection) -> list[Task]:
     """The tasks that may have a log: those that reached their node."""
     found = {task.id: task for service_id in selection.service_ids for task in view.tasks.by_service(service_id)}
     for task_id in selection.task_ids:
@@ -38,7 +38,7 @@ def tasks_of(view: View, selection: Selection) -> list[Task]:
     return [task for task in found.values() if task.status.state >= TaskState.STARTING and _has_log(task)]
 
 
-def enriched(view: View, batch: dispatcher_pb2.LogBatch) -> dispatcher_pb2.LogBatch:
+def add_task_details(view: View, batch: dispatcher_pb2.LogBatch) -> dispatcher_pb2.LogBatch:
     """The batch with what the managers know of each line's task."""
     for line in batch.lines:
         task = view.tasks.get(line.task_id)
@@ -47,7 +47,7 @@ def enriched(view: View, batch: dispatcher_pb2.LogBatch) -> dispatcher_pb2.LogBa
         line.service_id, line.slot, line.node_id = task.service_id, task.slot, task.node_id
         line.service_name = task.service_annotations.name
         node = view.nodes.get(task.node_id)
-        line.node_hostname = name_of(node) if node is not None else ""
+        line.node_hostname = display_name(node) if node is not None else ""
     return batch
 
 

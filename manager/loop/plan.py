@@ -1,7 +1,7 @@
 """What a loop decided, as data.
 
 Law: a step is done whole or not at all, and only while everything it stands on is still as it was when it was planned. Made by
-planners, carried out by ``manager.loop.shell`` through ``Store.batch``; decides nothing itself.
+planners, carried out by ``manager.loop.control_loop`` through ``Store.batch``; decides nothing itself.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     creates: tuple[Object, ...] = ()
     updates: tuple[Object, ...] = ()
     removes: tuple[Object, ...] = ()
-    needs: tuple[Object, ...] = ()
+    preconditions: tuple[Object, ...] = ()
 
     def __call__(self, tx: Tx) -> None:
         """Raises StaleVersionError, NotFoundError or AlreadyExistsError when the step no longer stands."""
-        for item in (*self.needs, *self.removes):
+        for item in (*self.preconditions, *self.removes):
             _require_unchanged(tx, item)
         for item in self.updates:
             tx.update(item)
@@ -50,7 +50,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         yield from self.creates
         yield from self.updates
         yield from self.removes
-        yield from self.needs
+        yield from self.preconditions
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -85,13 +85,13 @@ def earliest(one_ns: int, other_ns: int) -> int:
     return min(one_ns, other_ns)
 
 
-def stored(view: View, item: Object) -> Object | None:
+def current_object(view: View, item: Object) -> Object | None:
     """The object as the view has it."""
     table: Table[Object] = getattr(view, _TABLES[type(item)])
     return table.get(item.id)
 
 
 def _require_unchanged(tx: Tx, item: Object) -> None:
-    now = stored(tx, item)
+    now = current_object(tx, item)
     if now is None or now.meta.version != item.meta.version:
         raise StaleVersionError(f"{type(item).__name__.lower()} {item.id} changed since the plan was made")

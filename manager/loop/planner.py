@@ -1,7 +1,7 @@
 """What stands between commits and plans: which keys are dirty, and when a clean one must be looked at again.
 
 Law: planning costs what changed. A planner may be reset at any moment from a view and then decides the same. Called by
-``manager.loop.shell``; every method is synchronous, no clock is read.
+``manager.loop.control_loop``; every method is synchronous, no clock is read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ K = TypeVar("K", bound=Hashable)
 MAX_STEPS = 512
 """Steps a pass: larger work is carried out in between, so that a loop never holds the process for long."""
 MAX_KEYS = 512
-_AGAIN_NS = 5 * SECOND
+_RETRY_NS = 5 * SECOND
 
 _log = logging.getLogger("covey.loop")
 
@@ -48,8 +48,8 @@ class KeyedPlanner(ABC, Generic[K]):
 
     def __init__(self) -> None:
         self._dirty: dict[K, None] = {}
-        self._wakes: dict[K, int] = {}
-        self._agenda: list[tuple[int, int, K]] = []
+        self._wake_times_ns: dict[K, int] = {}
+        self._timers: list[tuple[int, int, K]] = []
         self._sequence = 0
 
     @abstractmethod
@@ -63,8 +63,8 @@ class KeyedPlanner(ABC, Generic[K]):
     def plan_key(self, view: View, key: K, now_ns: int) -> Plan: ...
 
     def reset(self, view: View) -> None:
-        self._wakes.clear()
-        self._agenda.clear()
+        self._wake_times_ns.clear()
+        self._timers.clear()
         self._dirty = dict.fromkeys(self.all_keys(view))
 
     def observe(self, before: Object | None, after: Object | None) -> None:
@@ -72,10 +72,10 @@ class KeyedPlanner(ABC, Generic[K]):
             self._dirty[key] = None
 
     def plan(self, view: View, now_ns: int) -> Plan:
-        while self._agenda and self._agenda[0][0] <= now_ns:
-            due, _, key = heapq.heappop(self._agenda)
-            if self._wakes.get(key) == due:
-                del self._wakes[key]
+        while self._timers and self._timers[0][0] <= now_ns:
+            due, _, key = heapq.heappop(self._timers)
+            if self._wake_times_ns.get(key) == due:
+                del self._wake_times_ns[key]
                 self._dirty[key] = None
         steps: list[Step] = []
         for _ in range(MAX_KEYS):
@@ -83,23 +83,23 @@ class KeyedPlanner(ABC, Generic[K]):
                 break
             key = next(iter(self._dirty))
             del self._dirty[key]
-            decided = self._plan_safely(view, key, now_ns)
+            decided = self._plan_key_safely(view, key, now_ns)
             steps += decided.steps
-            self._wake(key, decided.wake_at_ns)
-        wake = self._agenda[0][0] if self._agenda else 0
+            self._set_timer(key, decided.wake_at_ns)
+        wake = self._timers[0][0] if self._timers else 0
         return Plan(tuple(steps), now_ns if self._dirty else earliest(0, wake))
 
-    def _plan_safely(self, view: View, key: K, now_ns: int) -> Plan:
+    def _plan_key_safely(self, view: View, key: K, now_ns: int) -> Plan:
         try:
             return self.plan_key(view, key, now_ns)
         except Exception:  # supervision: one object that cannot be decided on must not keep the others from it
             _log.exception("%s cannot decide on %s; it tries again in 5 s", type(self).__name__, key)
-            return Plan((), now_ns + _AGAIN_NS)
+            return Plan((), now_ns + _RETRY_NS)
 
-    def _wake(self, key: K, at_ns: int) -> None:
+    def _set_timer(self, key: K, at_ns: int) -> None:
         if not at_ns:
-            self._wakes.pop(key, None)
-        elif self._wakes.get(key) != at_ns:
-            self._wakes[key] = at_ns
+            self._wake_times_ns.pop(key, None)
+        elif self._wake_times_ns.get(key) != at_ns:
+            self._wake_times_ns[key] = at_ns
             self._sequence += 1
-            heapq.heappush(self._agenda, (at_ns, self._sequence, key))
+            heapq.heappush(self._timers, (at_ns, self._sequence, key))

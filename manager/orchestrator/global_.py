@@ -10,29 +10,29 @@ from collections.abc import Mapping
 
 from covey.objects import Node
 from covey.states import NodeAvailability, NodeState
+from manager.constraints import meets_constraints, platform_matches
 from manager.loop import Step
-from manager.orchestrator.replicated import Scale
-from manager.orchestrator.slots import Context, Key, Slot
-from manager.orchestrator.upkeep import fill, spent
-from manager.scheduler.constraint import platform_fits, satisfied
+from manager.orchestrator.replicated import ScaleDecision
+from manager.orchestrator.slot_reconciler import is_finished, new_task_for_slot
+from manager.orchestrator.slots import ServiceContext, Slot, SlotKey
 
 
-def spread(context: Context, slots: Mapping[Key, Slot]) -> Scale:
+def scale_global(context: ServiceContext, slots: Mapping[SlotKey, Slot]) -> ScaleDecision:
     keep, steps = [], []
     for node in context.view.nodes:
         slot = slots.get(node.id, Slot(node.id))
-        if slot.active or spent(context, slot):
+        if slot.active or is_finished(context, slot):
             keep.append(slot)
-        elif eligible(context, node):
-            steps.append(Step(creates=(fill(context, slot),), needs=(context.service,)))
+        elif is_eligible(context, node):
+            steps.append(Step(creates=(new_task_for_slot(context, slot),), preconditions=(context.service,)))
     known = {slot.key for slot in keep}
     keep += [slot for slot in slots.values() if slot.active and slot.key not in known]  # their nodes are gone
-    return Scale(tuple(keep), tuple(steps))
+    return ScaleDecision(tuple(keep), tuple(steps))
 
 
-def eligible(context: Context, node: Node) -> bool:
+def is_eligible(context: ServiceContext, node: Node) -> bool:
     """Whether a node is to get a task now; one that is paused keeps what it has."""
     if node.status.state is not NodeState.READY or node.spec.availability is not NodeAvailability.ACTIVE:
         return False
     placement = context.service.spec.task.placement
-    return placement is None or (satisfied(placement, node) and platform_fits(placement.platforms, node))
+    return placement is None or (meets_constraints(placement, node) and platform_matches(placement.platforms, node))

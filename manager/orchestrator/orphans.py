@@ -12,7 +12,7 @@ from covey.clock import SECOND
 from covey.objects import Node, Object, Task, replace
 from covey.states import NodeState, TaskState
 from manager.loop import EMPTY, KeyedPlanner, Plan, Step
-from manager.orchestrator.slots import ended, wanted
+from manager.orchestrator.slots import has_ended, should_run
 from manager.store.view import View
 
 ORPHAN_AFTER_NS = 60 * SECOND
@@ -23,7 +23,7 @@ def plan_node(view: View, node_id: str, now_ns: int) -> Plan:
     node = view.nodes.get(node_id)
     if node is not None and node.status.state is not NodeState.DOWN:
         return EMPTY
-    silent = [task for task in view.tasks.by_node(node_id) if not wanted(task) and not ended(task)]
+    silent = [task for task in view.tasks.by_node(node_id) if not should_run(task) and not has_ended(task)]
     if not silent:
         return EMPTY
     if node is not None:
@@ -31,11 +31,11 @@ def plan_node(view: View, node_id: str, now_ns: int) -> Plan:
         if due_ns > now_ns:
             return Plan((), due_ns)
     why = "its node is gone" if node is None else "its node has been down for too long"
-    return Plan(tuple([Step(updates=(orphan(task, now_ns, why),)) for task in silent]))
+    return Plan(tuple([Step(updates=(mark_orphaned(task, now_ns, why),)) for task in silent]))
 
 
-def orphan(task: Task, now_ns: int, why: str) -> Task:
-    status = replace(task.status, state=TaskState.ORPHANED, timestamp_ns=now_ns, message="orphaned", error=why)
+def mark_orphaned(task: Task, now_ns: int, reason: str) -> Task:
+    status = replace(task.status, state=TaskState.ORPHANED, timestamp_ns=now_ns, message="orphaned", error=reason)
     return replace(task, status=status)
 
 
@@ -50,7 +50,7 @@ class OrphanPlanner(KeyedPlanner[str]):
         item = after if after is not None else before
         if isinstance(item, Node):
             return (item.id,)
-        if isinstance(item, Task) and item.node_id and not wanted(item):
+        if isinstance(item, Task) and item.node_id and not should_run(item):
             return (item.node_id,)
         return ()
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from covey.objects import Cluster, ClusterSpec, Node, Object, Service, Task
 from covey.states import ServiceMode, TaskState
 from manager.loop import KeyedPlanner, Plan, Step
-from manager.orchestrator.slots import age, ended, wanted
+from manager.orchestrator.slots import creation_order, has_ended, should_run
 from manager.store.view import View
 
-SlotKey = tuple[str, int]
+ServiceSlot = tuple[str, int]
 
 
 def plan_slot(view: View, service_id: str, slot: int) -> Plan:
@@ -27,57 +27,59 @@ def plan_slot(view: View, service_id: str, slot: int) -> Plan:
     for task in view.tasks.by_slot(service_id, slot):
         by_place.setdefault(task.node_id if everywhere else "", []).append(task)
     gone = [
-        task for place, tasks in by_place.items() for task in reap(tasks, keep, lasting=_lasting(view, service, place))
+        task
+        for place, tasks in by_place.items()
+        for task in tasks_to_delete(tasks, keep, slot_exists=_slot_exists(view, service, place))
     ]
     return Plan(tuple([Step(removes=(task,)) for task in gone]))
 
 
-def reap(tasks: Sequence[Task], keep: int, *, lasting: bool) -> list[Task]:
+def tasks_to_delete(tasks: Sequence[Task], history_limit: int, *, slot_exists: bool) -> list[Task]:
     """The tasks of one place to delete: what is to be removed or never had a node, then the oldest beyond ``keep``."""
     gone, history = [], []
-    ordered = sorted(tasks, key=age)
+    ordered = sorted(tasks, key=creation_order)
     for task in ordered:
-        if not ended(task):
+        if not has_ended(task):
             continue
         never_ran = not task.status.state.terminal
-        if task.desired_state >= TaskState.REMOVE or never_ran or not lasting:
+        if task.desired_state >= TaskState.REMOVE or never_ran or not slot_exists:
             gone.append(task)
-        elif not wanted(task) and task is not ordered[-1]:
+        elif not should_run(task) and task is not ordered[-1]:
             history.append(task)
-    surplus = len(ordered) - len(gone) - keep
+    surplus = len(ordered) - len(gone) - history_limit
     return gone + history[: max(0, surplus)]
 
 
-def _lasting(view: View, service: Service | None, place: str) -> bool:
+def _slot_exists(view: View, service: Service | None, place: str) -> bool:
     """Whether the place itself still exists."""
     return service is not None and (not place or view.nodes.get(place) is not None)
 
 
-class ReaperPlanner(KeyedPlanner[SlotKey]):
+class ReaperPlanner(KeyedPlanner[ServiceSlot]):
     """Keyed by service and slot."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._everything = False
+        self._reset_needed = False
 
-    def all_keys(self, view: View) -> Iterable[SlotKey]:
+    def all_keys(self, view: View) -> Iterable[ServiceSlot]:
         return dict.fromkeys((task.service_id, task.slot) for task in view.tasks)
 
-    def keys_of(self, before: Object | None, after: Object | None) -> Iterable[SlotKey]:
+    def keys_of(self, before: Object | None, after: Object | None) -> Iterable[ServiceSlot]:
         item = after if after is not None else before
         if isinstance(item, Cluster) and (not isinstance(before, Cluster) or before.spec != item.spec):
-            self._everything = True
+            self._reset_needed = True
         if isinstance(item, Service | Node) and after is None:
-            self._everything = True
-        if isinstance(item, Task) and (before is None or ended(item) or not wanted(item)):
+            self._reset_needed = True
+        if isinstance(item, Task) and (before is None or has_ended(item) or not should_run(item)):
             return ((item.service_id, item.slot),)
         return ()
 
     def plan(self, view: View, now_ns: int) -> Plan:
-        if self._everything:
-            self._everything = False
+        if self._reset_needed:
+            self._reset_needed = False
             self.reset(view)
         return super().plan(view, now_ns)
 
-    def plan_key(self, view: View, key: SlotKey, now_ns: int) -> Plan:  # noqa: ARG002 - history is counted, not timed
+    def plan_key(self, view: View, key: ServiceSlot, now_ns: int) -> Plan:  # noqa: ARG002 - history is counted, not timed
         return plan_slot(view, *key)

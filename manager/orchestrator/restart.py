@@ -12,13 +12,13 @@ from covey.clock import MILLISECOND, SECOND
 from covey.objects import RestartPolicy, Task
 from covey.states import RestartCondition, TaskState
 
-_QUICK_DEATH_NS = 10 * SECOND
-_FIRST_PAUSE_NS = 100 * MILLISECOND
-_LONGEST_PAUSE_NS = 5 * SECOND
-_BY_ITSELF = (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
+_STABLE_RUN_NS = 10 * SECOND
+_FIRST_BACKOFF_NS = 100 * MILLISECOND
+_MAX_BACKOFF_NS = 5 * SECOND
+_ENDED_BY_ITSELF = (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
 
 
-class Restart(msgspec.Struct, frozen=True):
+class RestartDecision(msgspec.Struct, frozen=True):
     """What the successor inherits. ``delay_ns`` counts from the decision."""
 
     delay_ns: int
@@ -27,10 +27,10 @@ class Restart(msgspec.Struct, frozen=True):
 
 
 def ended_by_itself(task: Task) -> bool:
-    return task.status.state in _BY_ITSELF
+    return task.status.state in _ENDED_BY_ITSELF
 
 
-def after(task: Task) -> Restart | None:
+def decide_restart(task: Task) -> RestartDecision | None:
     """The restart that the policy of an ended task grants; None when it grants none."""
     policy = task.spec.restart or RestartPolicy()
     if policy.condition is RestartCondition.NONE:
@@ -44,12 +44,12 @@ def after(task: Task) -> Restart | None:
         counted, began_ns = 0, died_ns
     if policy.max_attempts and counted >= policy.max_attempts:
         return None
-    return Restart(max(policy.delay_ns, _pause(task)), counted + 1, began_ns)
+    return RestartDecision(max(policy.delay_ns, _crash_backoff_ns(task)), counted + 1, began_ns)
 
 
-def _pause(task: Task) -> int:
+def _crash_backoff_ns(task: Task) -> int:
     """The least pause: a task that keeps dying at once is held back, however small its policy's delay."""
     lived_ns = task.status.timestamp_ns - task.meta.created_at_ns
-    if not task.restarts or lived_ns >= _QUICK_DEATH_NS:
+    if not task.restarts or lived_ns >= _STABLE_RUN_NS:
         return 0
-    return min(_FIRST_PAUSE_NS << min(task.restarts - 1, 16), _LONGEST_PAUSE_NS)
+    return min(_FIRST_BACKOFF_NS << min(task.restarts - 1, 16), _MAX_BACKOFF_NS)

@@ -12,25 +12,25 @@ import msgspec
 from covey.ids import IdSource
 from covey.objects import Annotations, EndpointSpec, Node, Service, Task, TaskStatus, replace
 from covey.states import NodeAvailability, NodeState, ServiceMode, TaskState
-from manager.scheduler.constraint import platform_fits, satisfied
+from manager.constraints import meets_constraints, platform_matches
 from manager.store.view import View
 
-Key = int | str
+SlotKey = int | str
 
 
 class Slot(msgspec.Struct, frozen=True):
     """``tasks`` are all that the slot ever had and that still exist, oldest first."""
 
-    key: Key
+    key: SlotKey
     tasks: tuple[Task, ...] = ()
 
     @property
     def active(self) -> tuple[Task, ...]:
         """Those that are meant to run."""
-        return tuple([task for task in self.tasks if wanted(task)])
+        return tuple([task for task in self.tasks if should_run(task)])
 
 
-class Context(msgspec.Struct, frozen=True):
+class ServiceContext(msgspec.Struct, frozen=True):
     """What a decision about one service stands on."""
 
     view: View
@@ -38,7 +38,7 @@ class Context(msgspec.Struct, frozen=True):
     now_ns: int
     new_id: IdSource
 
-    def clean(self, task: Task) -> bool:
+    def up_to_date(self, task: Task) -> bool:
         """Whether the task is of the service's present spec; names and labels of the service do not count."""
         spec = self.service.spec
         if task.spec is not spec.task and task.spec != spec.task:
@@ -48,20 +48,20 @@ class Context(msgspec.Struct, frozen=True):
     def node(self, task: Task) -> Node | None:
         return self.view.nodes.get(task.node_id)
 
-    def lost(self, task: Task) -> bool:
+    def on_lost_node(self, task: Task) -> bool:
         """Whether the task sits on a node that is down or gone."""
-        return bool(task.node_id) and node_lost(self.node(task))
+        return bool(task.node_id) and is_node_lost(self.node(task))
 
     def misplaced(self, task: Task) -> bool:
         """Whether the task's node is alive and may not have it any longer."""
         node = self.node(task)
-        return node is not None and not may_stay(task, node)
+        return node is not None and not may_keep_running(task, node)
 
-    def live(self, task: Task) -> bool:
+    def may_be_running(self, task: Task) -> bool:
         """Whether the task may still have a running container that somebody will end."""
-        return not ended(task) and not self.lost(task)
+        return not has_ended(task) and not self.on_lost_node(task)
 
-    def new_task(self, key: Key, *, desired: TaskState = TaskState.RUNNING) -> Task:
+    def new_task(self, key: SlotKey, *, desired: TaskState = TaskState.RUNNING) -> Task:
         """A task for a slot. It waits in READY when a predecessor has not ended yet."""
         spec, task_id = self.service.spec, self.new_id()
         return Task(
@@ -78,43 +78,43 @@ class Context(msgspec.Struct, frozen=True):
         )
 
 
-def group(service: Service, tasks: Iterable[Task]) -> dict[Key, Slot]:
+def group_into_slots(service: Service, tasks: Iterable[Task]) -> dict[SlotKey, Slot]:
     """The slots of a service by key, in order."""
-    by_key: dict[Key, list[Task]] = {}
+    by_key: dict[SlotKey, list[Task]] = {}
     for task in tasks:
-        key: Key = task.node_id if service.spec.mode is ServiceMode.GLOBAL else task.slot
+        key: SlotKey = task.node_id if service.spec.mode is ServiceMode.GLOBAL else task.slot
         by_key.setdefault(key, []).append(task)
     ordered = sorted(
         by_key, key=lambda key: (str(key) if isinstance(key, str) else "", key if isinstance(key, int) else 0)
     )
-    return {key: Slot(key, tuple(sorted(by_key[key], key=age))) for key in ordered}
+    return {key: Slot(key, tuple(sorted(by_key[key], key=creation_order))) for key in ordered}
 
 
-def age(task: Task) -> tuple[int, str]:
+def creation_order(task: Task) -> tuple[int, str]:
     """Sorts tasks from the oldest to the newest."""
     return task.meta.created_at_ns, task.id
 
 
-def wanted(task: Task) -> bool:
+def should_run(task: Task) -> bool:
     return task.desired_state <= TaskState.RUNNING
 
 
-def ended(task: Task) -> bool:
+def has_ended(task: Task) -> bool:
     """Whether the task will never run again, and needs nobody for that."""
-    return task.status.state.terminal or (not wanted(task) and task.status.state < TaskState.ASSIGNED)
+    return task.status.state.terminal or (not should_run(task) and task.status.state < TaskState.ASSIGNED)
 
 
-def shut_down(task: Task) -> Task:
+def with_shutdown(task: Task) -> Task:
     return replace(task, desired_state=TaskState.SHUTDOWN)
 
 
-def node_lost(node: Node | None) -> bool:
+def is_node_lost(node: Node | None) -> bool:
     return node is None or node.status.state is NodeState.DOWN
 
 
-def may_stay(task: Task, node: Node) -> bool:
+def may_keep_running(task: Task, node: Node) -> bool:
     """Whether a task may go on running on a node that lives."""
     if node.spec.availability is NodeAvailability.DRAIN:
         return False
     placement = task.spec.placement
-    return placement is None or (satisfied(placement, node) and platform_fits(placement.platforms, node))
+    return placement is None or (meets_constraints(placement, node) and platform_matches(placement.platforms, node))

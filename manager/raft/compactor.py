@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from manager.raft.compaction import keep_from, snapshot_due
+from manager.raft.compaction_policy import first_index_to_keep, snapshot_due
 from manager.raft.core import Snapshot, SnapshotMeta, Status
 from manager.raft.disk import Disk
 
@@ -34,15 +34,15 @@ class Compactor:
         self.interval, self.limit_bytes = 0, 0
         self.keep_entries, self.keep_old = 0, 0
 
-    def applied(self, size_bytes: int) -> None:
+    def entry_applied(self, size_bytes: int) -> None:
         self._grown_bytes += size_bytes
 
-    def taken(self, index: int, size_bytes: int) -> None:
+    def snapshot_taken(self, index: int, size_bytes: int) -> None:
         """There is a snapshot at an index: from the disk, from the leader, or this node's own."""
         if index >= self._index:
             self._index, self._size = index, size_bytes
 
-    def consider(self, metadata: SnapshotMeta, capture: Capture) -> None:
+    def start_if_due(self, metadata: SnapshotMeta, capture: Capture) -> None:
         """Begins a snapshot of the state as of ``metadata`` if one is due."""
         if not self._busy and snapshot_due(
             entries=metadata.index - self._index,
@@ -68,12 +68,16 @@ class Compactor:
             data = await asyncio.to_thread(encode)
             await self._disk.take_snapshot(Snapshot(metadata, data))
             await self._cut(metadata)
-            self.taken(metadata.index, len(data))
+            self.snapshot_taken(metadata.index, len(data))
             self._busy = False
 
     async def _cut(self, metadata: SnapshotMeta) -> None:
         """What is kept beyond the settings, because a follower lacked it, goes once that one has it or answers no more."""
-        kept = metadata.index + 1 - keep_from(self._disk.storage, self._status(), metadata.index, self.keep_entries)
+        kept = (
+            metadata.index
+            + 1
+            - first_index_to_keep(self._disk.storage, self._status(), metadata.index, self.keep_entries)
+        )
         self._kept_more = kept > self.keep_entries
         await self._disk.compact(metadata, keep_entries=kept, keep_old_snapshots=self.keep_old)
         log.debug("the log begins at %d, the snapshot is at %d", self._disk.storage.first_index(), metadata.index)

@@ -21,20 +21,20 @@ from typing import Any
 
 import msgspec
 
+from manager.keys.key_ring import KeyRing
 from manager.raft.core import Entry, HardState, MemoryStorage, Snapshot, SnapshotMeta, bootstrap_snapshot
-from manager.raft.errors import FULL, InUseError, StorageError, WriteFailedError
-from manager.raft.files import KERNEL, Files, put_in_place, write_beside
-from manager.raft.sealing import KeyRing
-from manager.raft.segment import Frame
+from manager.raft.file_ops import REAL_FILE_OPS, FileOps, replace_durably, write_temporary
+from manager.raft.log_recovery import recover_log, unlogged_reset
 from manager.raft.snapshots import SnapshotFolder, SnapshotReader
-from manager.raft.stable import rebuild, superseded
 from manager.raft.wal import SEGMENT_BYTES, Wal
+from manager.raft.wal_segment import Frame
+from manager.storage_errors import DISK_FULL_ERRNOS, InUseError, StorageError, WriteFailedError
 from manager.store.consensus import Member
 
 log = logging.getLogger(__name__)
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
+class MemberIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """Who this node is in the group, and whom it knew when it entered; later the log tells of the members."""
 
     cluster_id: str
@@ -46,7 +46,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 class Disk:
     """Made by ``Disk.open`` alone."""
 
-    def __init__(self, folder: Path, ring: KeyRing, *, segment_bytes: int, files: Files) -> None:
+    def __init__(self, folder: Path, ring: KeyRing, *, segment_bytes: int, files: FileOps) -> None:
         self._folder = folder
         self._wal = Wal(folder / "wal", ring, segment_bytes=segment_bytes, files=files)
         self._snapshots = SnapshotFolder(folder / "snapshots", ring, files)
@@ -55,9 +55,9 @@ class Disk:
         self._snapshot_thread = ThreadPoolExecutor(1, "raft-snapshot")
         self._failed: WriteFailedError | None = None
         self._lock = _lock(folder)
-        self._resealing = asyncio.Lock()
+        self._reencrypting = asyncio.Lock()
         self._closed = False
-        self.identity: Identity
+        self.identity: MemberIdentity
         self.storage: MemoryStorage
         self.snapshot: Snapshot | None
 
@@ -68,7 +68,7 @@ class Disk:
         ring: KeyRing,
         *,
         segment_bytes: int = SEGMENT_BYTES,
-        files: Files = KERNEL,
+        files: FileOps = REAL_FILE_OPS,
     ) -> Disk:
         """Reads what is there. ``snapshot`` holds the latest snapshot with its bytes until ``forget_snapshot``.
 
@@ -86,25 +86,25 @@ class Disk:
 
     def _read(self) -> None:
         self.snapshot = self._snapshots.open()
-        self._keep_old = self._snapshots.old()  # as the settings said, until ``compact`` is told anew
+        self._keep_old = self._snapshots.old_count()  # as the settings said, until ``compact`` is told anew
         replay = self._wal.read()
-        self.storage = rebuild(self.snapshot, replay)
+        self.storage = recover_log(self.snapshot, replay)
         self._begin()
-        reset = superseded(self.snapshot, replay)
+        reset = unlogged_reset(self.snapshot, replay)
         if reset:
             self._wal.append(Frame(self.storage.initial_state()[0], [], reset))
 
     def _begin(self) -> None:
         """On a full disk, what the snapshot makes dispensable goes first: else it would stay for ever, for no start could succeed."""
         try:
-            self._wal.begin()
+            self._wal.start_segment()
         except OSError as error:
-            if error.errno not in FULL or self.snapshot is None:
+            if error.errno not in DISK_FULL_ERRNOS or self.snapshot is None:
                 raise
             log.warning("the disk of %s is full: removing what the latest snapshot covers", self._folder)
             self._wal.make_room(self.snapshot.metadata.index)
             self._snapshots.prune()
-            self._wal.begin()
+            self._wal.start_segment()
 
     def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """All that writes passes here, in whatever thread. Raises WriteFailedError, and from then on always."""
@@ -144,9 +144,9 @@ class Disk:
         if snapshot:
             self.storage.apply_snapshot(Snapshot(snapshot.metadata))
         self.storage.append(entries)
-        self.note(hard_state)
+        self.record_hard_state(hard_state)
 
-    def note(self, hard_state: HardState | None) -> None:
+    def record_hard_state(self, hard_state: HardState | None) -> None:
         """A hard state that needs no flush (only the commit index rose): it reaches the disk with the next ``save``."""
         if hard_state:
             self.storage.set_hard_state(hard_state)
@@ -175,32 +175,32 @@ class Disk:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._snapshot_thread, self._snapshots.reader, index)
 
-    async def reseal(self, ring: KeyRing) -> None:
+    async def reencrypt(self, ring: KeyRing) -> None:
         """From now on everything new is sealed with ``ring.current``; returns when no file needs another key. Saves go on meanwhile.
 
         Closed segments and snapshots are written anew one by one, each replaced in one step with all that it held, so a crash at
         any moment leaves files of both keys and nothing else. Raises StorageError; after a WriteFailedError no save succeeds.
         """
         run = asyncio.get_running_loop().run_in_executor
-        async with self._resealing:
+        async with self._reencrypting:
             self._require_open()
-            for path in await run(self._log_thread, self._run, self._change_ring, ring):
+            for path in await run(self._log_thread, self._run, self._set_ring, ring):
                 self._require_open()
-                fresh = await run(self._snapshot_thread, self._run, self._wal.reseal, path)
+                fresh = await run(self._snapshot_thread, self._run, self._wal.reencrypt, path)
                 self._require_open()
                 if fresh:
                     await run(self._log_thread, self._run, self._wal.replace, path, fresh)
             self._require_open()
-            await run(self._snapshot_thread, self._run, self._snapshots.reseal)
+            await run(self._snapshot_thread, self._run, self._snapshots.reencrypt)
 
     def _require_open(self) -> None:
         if self._closed:
             raise StorageError(f"{self._folder} was closed")
 
-    def _change_ring(self, ring: KeyRing) -> list[Path]:
+    def _set_ring(self, ring: KeyRing) -> list[Path]:
         """In the log's thread: a snapshot from the leader is saved there, wholly before this or wholly after it."""
         self._snapshots.ring = ring
-        return self._wal.change_ring(ring)
+        return self._wal.set_ring(ring)
 
     def close(self) -> None:
         """Ends the threads after what they have to do, and lets the folder go."""
@@ -211,22 +211,24 @@ class Disk:
         os.close(self._lock)
 
 
-def found_group(folder: Path, ring: KeyRing, identity: Identity, data: bytes, files: Files = KERNEL) -> None:
+def create_group(
+    folder: Path, ring: KeyRing, identity: MemberIdentity, data: bytes, files: FileOps = REAL_FILE_OPS
+) -> None:
     """Prepares the folder of a group's first member; ``data`` is the state machine's state at the beginning.
 
     Raises:
         StorageError: the folder is that of a member already; WriteFailedError.
     """
-    with _entering(folder, files):
+    with _new_member_folder(folder, files):
         snapshots = SnapshotFolder(folder / "snapshots", ring, files)
         snapshots.open()
         snapshots.save(bootstrap_snapshot([identity.raft_id], data))
         _write_identity(folder, identity, files)
 
 
-def enter_group(folder: Path, identity: Identity, files: Files = KERNEL) -> None:
+def create_member(folder: Path, identity: MemberIdentity, files: FileOps = REAL_FILE_OPS) -> None:
     """Prepares the folder of a member that joins: its state comes from the leader. Raises StorageError as above."""
-    with _entering(folder, files):
+    with _new_member_folder(folder, files):
         _write_identity(folder, identity, files)
 
 
@@ -234,11 +236,11 @@ def is_member(folder: Path) -> bool:
     return (folder / "member.json").exists()
 
 
-def read_identity(folder: Path) -> Identity:
+def read_identity(folder: Path) -> MemberIdentity:
     """Raises StorageError."""
     path = folder / "member.json"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Identity)
+        return msgspec.json.decode(path.read_bytes(), type=MemberIdentity)
     except FileNotFoundError:
         raise StorageError(f"{folder} is not the folder of a member; bootstrap or join first") from None
     except msgspec.DecodeError as error:
@@ -246,7 +248,7 @@ def read_identity(folder: Path) -> Identity:
 
 
 @contextmanager
-def _entering(folder: Path, files: Files) -> Iterator[None]:
+def _new_member_folder(folder: Path, files: FileOps) -> Iterator[None]:
     """Without member.json the folder counts as empty, so what is there is what an attempt cut short has left."""
     if is_member(folder):
         raise StorageError(
@@ -264,10 +266,10 @@ def _entering(folder: Path, files: Files) -> Iterator[None]:
         raise WriteFailedError(folder, error) from error
 
 
-def _write_identity(folder: Path, identity: Identity, files: Files) -> None:
+def _write_identity(folder: Path, identity: MemberIdentity, files: FileOps) -> None:
     """The last step of entering."""
     path = folder / "member.json"
-    put_in_place(files, write_beside(files, path, [msgspec.json.encode(identity)]), path)
+    replace_durably(files, write_temporary(files, path, [msgspec.json.encode(identity)]), path)
 
 
 def _lock(folder: Path) -> int:

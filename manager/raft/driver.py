@@ -34,13 +34,13 @@ from manager.raft.core import (
 )
 from manager.raft.core import Snapshot as RaftSnapshot
 from manager.raft.disk import Disk
-from manager.raft.group import adding, after_change, learner_to_promote, within
+from manager.raft.membership import add_change, learner_to_promote, members_after, members_in
 from manager.raft.peer import Credentials
-from manager.raft.reads import Reads
+from manager.raft.pending_proposals import IndexFuture, PendingProposals, fail
+from manager.raft.pending_reads import PendingReads
 from manager.raft.transport import Transport
-from manager.raft.waiting import Answer, Waiting, fail
 from manager.store.consensus import Leadership, Member, NotLeaderError, StateMachine
-from manager.store.latest import Latest
+from manager.store.observable import ObservableValue
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ MAX_REMOVED = 1024
 """Of so many members that were removed the group remembers the ids, so that one that comes back is told."""
 
 
-class Tuning(msgspec.Struct, frozen=True, kw_only=True):
+class RaftSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Times in ticks of 100 ms; an election timeout lies between ``election_tick`` and twice that. A snapshot is due after so many
     entries, or so many bytes of them (or as many as the snapshot before had, so that snapshots never outweigh the log).
     """
@@ -70,24 +70,24 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     keep_old_snapshots: int = 0
 
 
-class Decoded(msgspec.Struct, frozen=True):
+class DecodedSnapshot(msgspec.Struct, frozen=True):
     """A snapshot of the leader, read and ready to be installed once the core takes it over."""
 
     snapshot: RaftSnapshot
     install: Callable[[], tuple[Member, ...]]
 
 
-class Driver:
+class RaftDriver:
     """Everything that happens to one node happens here, in turn."""
 
     def __init__(
-        self, disk: Disk, machine: StateMachine, credentials: Credentials, tuning: Tuning, addr: str = ""
+        self, disk: Disk, machine: StateMachine, credentials: Credentials, tuning: RaftSettings, addr: str = ""
     ) -> None:
         self.disk = disk
         self.id = disk.identity.raft_id
-        self.waiting = Waiting()
-        self.reads = Reads()
-        self.leadership = Latest(Leadership())
+        self.proposals = PendingProposals()
+        self.reads = PendingReads()
+        self.leadership = ObservableValue(Leadership())
         self.members: dict[int, Member] = {}
         self.removed = asyncio.Event()
         self.removed_ids: dict[int, None] = {}
@@ -97,21 +97,21 @@ class Driver:
         self._ticks = 0
         self._ticks_since_promotion = 0
         self._inbox: list[Message] = []
-        self._changes: list[tuple[ConfChange, Callable[[], None], Answer]] = []
+        self._changes: list[tuple[ConfChange, Callable[[], None], IndexFuture]] = []
         self._calls: list[Callable[[RawNode], None]] = []
         self._role = Role.FOLLOWER
         self._leader = NO_PEER
         self._saving_since = 0.0
-        self._in_doubt = False
+        self._leadership_suspended = False
         self._term = disk.storage.initial_state()[0].term
         self._conf = disk.storage.initial_state()[1]
         self._applied, self._applied_term = 0, 0
         self.compactor = Compactor(disk, self.status)
         self._decoding = False
-        self._decoded: Decoded | None = None
-        self.tune(tuning)
+        self._decoded: DecodedSnapshot | None = None
+        self.configure(tuning)
         self.transport = Transport(self.id, disk.identity.cluster_id, credentials, self, disk.open_snapshot, addr=addr)
-        self._restore_own()
+        self._restore_from_disk()
         self._node = RawNode(
             Config(
                 id=self.id,
@@ -124,7 +124,7 @@ class Driver:
             disk.storage,
         )
 
-    def tune(self, tuning: Tuning) -> None:
+    def configure(self, tuning: RaftSettings) -> None:
         """Takes over other settings; they count from the next snapshot on."""
         self.tuning = tuning
         self.compactor.interval, self.compactor.limit_bytes = tuning.snapshot_interval, tuning.snapshot_bytes
@@ -158,25 +158,25 @@ class Driver:
                 install = await asyncio.to_thread(self._machine.decode, snapshot.metadata.index, snapshot.data)
             finally:
                 self._decoding = False
-            self._decoded = Decoded(snapshot, install)
+            self._decoded = DecodedSnapshot(snapshot, install)
         self.receive(message)
 
-    def read(self) -> Answer:
+    def read(self) -> IndexFuture:
         """Answered when everything acknowledged before now is applied here."""
         answer = self.reads.read()
         self._wake.set()
         return answer
 
-    def propose(self, data: bytes) -> Answer:
-        answer = self.waiting.propose(data)
+    def propose(self, data: bytes) -> IndexFuture:
+        answer = self.proposals.propose(data)
         self._wake.set()
         return answer
 
-    def change_members(self, change: ConfChange, require: Callable[[], None]) -> Answer:
+    def change_members(self, change: ConfChange, require: Callable[[], None]) -> IndexFuture:
         """Answered with ConfChangeRefused, NotLeaderError, the index at which it is applied, or the ConflictError that ``require`` raises
         in the very turn in which the change is proposed.
         """
-        answer: Answer = asyncio.get_running_loop().create_future()
+        answer: IndexFuture = asyncio.get_running_loop().create_future()
         self._changes.append((change, require, answer))
         self._wake.set()
         return answer
@@ -186,16 +186,16 @@ class Driver:
         self._calls.append(function)
         self._wake.set()
 
-    def unreachable(self, peer: int) -> None:
+    def report_unreachable(self, peer: int) -> None:
         self.call(lambda node: node.report_unreachable(peer))
 
-    def suspect(self, peer: int) -> None:
+    def suspect_leader(self, peer: int) -> None:
         self.call(lambda node: node.suspect_leader(peer))
 
-    def snapshot_sent(self, peer: int, *, ok: bool) -> None:
+    def report_snapshot(self, peer: int, *, ok: bool) -> None:
         self.call(lambda node: node.report_snapshot(peer, ok=ok))
 
-    def told_removed(self) -> None:
+    def report_removed(self) -> None:
         self.removed.set()
         self._wake.set()
 
@@ -210,9 +210,9 @@ class Driver:
     def status(self) -> Status:
         return self._node.status()
 
-    def answering(self) -> set[int]:
+    def reachable_ids(self) -> set[int]:
         """This member, and those that are not silent."""
-        return {raft_id for raft_id in self.members if raft_id == self.id or self.transport.answers(raft_id)}
+        return {raft_id for raft_id in self.members if raft_id == self.id or self.transport.is_reachable(raft_id)}
 
     # The loop.
 
@@ -221,7 +221,7 @@ class Driver:
         try:
             async with asyncio.TaskGroup() as tasks:
                 helpers = [
-                    tasks.create_task(self._tick_for_ever(), name="raft ticks"),
+                    tasks.create_task(self._tick_loop(), name="raft ticks"),
                     tasks.create_task(self.compactor.run(), name="raft snapshots"),
                     tasks.create_task(self.transport.run(), name="raft transport"),
                 ]
@@ -232,7 +232,7 @@ class Driver:
                         helper.cancel()
         finally:
             self.leadership.set(Leadership(term=self._term))
-            self.waiting.close()
+            self.proposals.close()
             self.reads.close(UnavailableError("this manager is shutting down; ask another one"))
             for *_, answer in self._changes:
                 fail(answer, NotLeaderError())
@@ -245,12 +245,12 @@ class Driver:
         while not self._stopping:
             await self._wake.wait()
             self._wake.clear()
-            self._feed()
+            self._step_inputs()
             while self._node.has_ready() and not self._stopping:
-                await self._process(self._node.ready())
-                self._feed()
+                await self._process_ready(self._node.ready())
+                self._step_inputs()
 
-    async def _tick_for_ever(self) -> None:
+    async def _tick_loop(self) -> None:
         """After a stall only few ticks are made up, lest a busy node takes its own stall for the leader's death. A leader that stood
         still for as long as others wait before they elect may be none any more, and does not act as one before it knows better.
         """
@@ -263,42 +263,42 @@ class Driver:
             self._ticks = min(self._ticks + 1, _MAX_TICKS)
             self.reads.tick()
             if stood_still:
-                self._doubt("it stood still")
+                self._suspend_leadership("it stood still")
             elif self._saving_since and now - self._saving_since > patience:
-                self._doubt("its disk stands still")
+                self._suspend_leadership("its disk stands still")
             self._wake.set()
 
-    def _doubt(self, reason: str) -> None:
+    def _suspend_leadership(self, reason: str) -> None:
         """Says at once that this manager does not lead, though the core knows no other leader. A lone manager has nobody to yield to."""
-        if self._role is not Role.LEADER or self._in_doubt or self._conf.voters == (self.id,):
+        if self._role is not Role.LEADER or self._leadership_suspended or self._conf.voters == (self.id,):
             return
         log.warning("this manager stops leading in term %d: %s", self._term, reason)
-        self._in_doubt = True
+        self._leadership_suspended = True
         self.leadership.set(Leadership(term=self._term))
-        self.waiting.refuse("")
+        self.proposals.reject_queued("")
         if self._saving_since:
-            self.waiting.lose()
+            self.proposals.fail_unknown()
             self.call(RawNode.step_down)  # another one's disk may be better
             return
         term = self._term
         try:
-            self.read().add_done_callback(lambda answer: self._confirmed(answer, term))
+            self.read().add_done_callback(lambda answer: self._resume_leadership(answer, term))
         except UnavailableError:  # too many reads wait already
             self.call(RawNode.step_down)
 
-    def _confirmed(self, answer: Answer, term: int) -> None:
+    def _resume_leadership(self, answer: IndexFuture, term: int) -> None:
         """A majority still follows."""
-        if not answer.cancelled() and answer.exception() is None and self._in_doubt and self._term == term:
+        if not answer.cancelled() and answer.exception() is None and self._leadership_suspended and self._term == term:
             log.info("a majority of managers still follows this one in term %d", term)
-            self._in_doubt = False
+            self._leadership_suspended = False
             self._publish()
 
-    def _feed(self) -> None:
+    def _step_inputs(self) -> None:
         """All that came in since; messages before ticks, so that what a leader said during a stall counts."""
         inbox, self._inbox = self._inbox, []
         for message in inbox:
             self._node.step(message)
-            if message.snapshot and self._node.arriving_snapshot is not message.snapshot:
+            if message.snapshot and self._node.pending_snapshot is not message.snapshot:
                 self._decoded = None  # of no use here
         calls, self._calls = self._calls, []
         for call in calls:
@@ -309,12 +309,12 @@ class Driver:
         while self._ticks:
             self._ticks -= 1
             self._node.tick()
-            self._promote()
-        self._ask_reads()
+            self._promote_learner()
+        self._request_reads()
         self._propose()
 
-    def _ask_reads(self) -> None:
-        question = self.reads.question()
+    def _request_reads(self) -> None:
+        question = self.reads.next_request()
         if question is not None:
             try:
                 self._node.read_index(question)
@@ -322,8 +322,8 @@ class Driver:
                 log.debug("reads wait: %s", error)  # until they are asked again
 
     def _propose(self) -> None:
-        proposals = self.waiting.take_proposals()
-        taken: list[Answer] = []
+        proposals = self.proposals.take_queued()
+        taken: list[IndexFuture] = []
         for data, answer in proposals:
             try:
                 self._node.propose(data)
@@ -334,7 +334,7 @@ class Driver:
             status = self._node.status()
             first = status.last_index - len(taken) + 1
             for number, answer in enumerate(taken):
-                self.waiting.expect(first + number, status.term, answer)
+                self.proposals.track(first + number, status.term, answer)
         self._propose_changes()
 
     def _propose_changes(self) -> None:
@@ -349,14 +349,14 @@ class Driver:
                 fail(answer, error)
             else:
                 status = self._node.status()
-                self.waiting.expect(status.last_index, status.term, answer)
+                self.proposals.track(status.last_index, status.term, answer)
 
     def _refusal(self, error: ProposalDropped) -> UnavailableError:
         if error.leader == self.id:
             return UnavailableError(f"this manager takes no writes now: {error.reason}; try again shortly")
         return NotLeaderError(self._addr(error.leader))
 
-    def _promote(self) -> None:
+    def _promote_learner(self) -> None:
         """Makes a learner that has caught up a voter; whoever leads does it, so a change of leaders forgets nobody."""
         self._ticks_since_promotion += 1
         if not self.leadership.value.is_leader or self._ticks_since_promotion < _PROMOTE_TICKS:
@@ -367,15 +367,15 @@ class Driver:
         learner = learner_to_promote(self._node.status())
         if learner is not None and learner in self.members:
             try:
-                self._node.propose_conf_change(adding(ChangeKind.ADD_VOTER, self.members[learner]))
+                self._node.propose_conf_change(add_change(ChangeKind.ADD_VOTER, self.members[learner]))
             except (ConfChangeRefused, ProposalDropped) as error:
                 log.debug("promotion of raft member %x waits: %s", learner, error)
 
-    async def _process(self, ready: Ready) -> None:
+    async def _process_ready(self, ready: Ready) -> None:
         """One `Ready`, in the order of the core's contract. Plain entries are applied while the write is under way."""
         self.transport.send(ready.messages)
         if ready.soft_state:
-            self.reads.ask_again()
+            self.reads.retry()
             self._role, self._leader = ready.soft_state.role, ready.soft_state.leader
         if ready.hard_state:
             self._term = ready.hard_state.term
@@ -390,19 +390,19 @@ class Driver:
             self._saving_since = 0.0
             self.disk.finish_save(ready.hard_state, ready.entries, ready.snapshot)
         else:
-            self.disk.note(ready.hard_state)
+            self.disk.record_hard_state(ready.hard_state)
         self.transport.send(ready.messages_after_sync)
         if ready.snapshot:
-            await self._take_over(ready.snapshot)
+            await self._restore_from_leader(ready.snapshot)
         await self._apply(late)
         for read in ready.read_states:
             self.reads.confirmed(read.context, read.index)
         self.reads.applied_up_to(self._applied)
         self._node.advance(ready)
         self._publish()
-        self.compactor.consider(
+        self.compactor.start_if_due(
             SnapshotMeta(self._applied, self._applied_term, self._conf),
-            lambda: self._machine.snapshot(self._all_ever()),
+            lambda: self._machine.snapshot(self._snapshot_members()),
         )
 
     async def _apply(self, entries: Sequence[Entry]) -> None:
@@ -412,8 +412,8 @@ class Driver:
             elif entry.data:
                 self._machine.apply(entry.index, entry.data)
             self._applied, self._applied_term = entry.index, entry.term
-            self.compactor.applied(len(entry.data))
-            self.waiting.applied(entry.index, entry.term)
+            self.compactor.entry_applied(len(entry.data))
+            self.proposals.entry_applied(entry.index, entry.term)
             if number % _APPLY_STRETCH == 0:
                 await asyncio.sleep(0)
 
@@ -421,7 +421,7 @@ class Driver:
         self._conf = self._node.apply_conf_change(change)
         was_member = self.id in self.members
         before = set(self.members)
-        self._set_members(after_change(self.members, change, self._conf))
+        self._set_members(members_after(self.members, change, self._conf))
         self._remember_removed(sorted(before - set(self.members)))
         if was_member and self.id not in self.members:
             self.removed.set()
@@ -433,7 +433,7 @@ class Driver:
         for raft_id in list(self.removed_ids)[:-MAX_REMOVED]:
             del self.removed_ids[raft_id]
 
-    def _all_ever(self) -> tuple[Member, ...]:
+    def _snapshot_members(self) -> tuple[Member, ...]:
         """The members for a snapshot; those that were removed go along, so that no later one forgets them."""
         gone = [Member(raft_id=raft_id, node_id="", addr="") for raft_id in self.removed_ids]
         return (*self.members.values(), *gone)
@@ -442,7 +442,7 @@ class Driver:
         self.members = members
         self.transport.set_members(members.values())
 
-    def _restore_own(self) -> None:
+    def _restore_from_disk(self) -> None:
         """What the disk holds, at start. A newcomer without state answers to the members it was told."""
         snapshot = self.disk.snapshot
         if snapshot is None:
@@ -451,7 +451,7 @@ class Driver:
         self._install(snapshot, self._machine.decode(snapshot.metadata.index, snapshot.data))
         self.disk.forget_snapshot()
 
-    async def _take_over(self, snapshot: RaftSnapshot) -> None:
+    async def _restore_from_leader(self, snapshot: RaftSnapshot) -> None:
         log.info("the leader's snapshot at entry %d takes the place of the log", snapshot.metadata.index)
         decoded, self._decoded = self._decoded, None
         if decoded is not None and decoded.snapshot is snapshot:
@@ -465,8 +465,8 @@ class Driver:
         members = install()
         self._conf = metadata.conf_state
         self._applied, self._applied_term = metadata.index, metadata.term
-        self.compactor.taken(metadata.index, len(snapshot.data))
-        counted = within(members, self._conf)
+        self.compactor.snapshot_taken(metadata.index, len(snapshot.data))
+        counted = members_in(members, self._conf)
         self._remember_removed([member.raft_id for member in members if member.raft_id not in counted])
         self._set_members(counted)
 
@@ -474,13 +474,13 @@ class Driver:
         """Tells of leadership. A leader leads once all of earlier terms is applied: when an entry of its own term is."""
         leading = self._role is Role.LEADER
         if not leading:
-            self.waiting.lose()
-            self._in_doubt = False
-        self.waiting.lose(before_term=self._term)
-        leader = NO_PEER if self._in_doubt else self._leader
+            self.proposals.fail_unknown()
+            self._leadership_suspended = False
+        self.proposals.fail_unknown(before_term=self._term)
+        leader = NO_PEER if self._leadership_suspended else self._leader
         self.leadership.set(
             Leadership(
-                is_leader=leading and self._applied_term == self._term and not self._in_doubt,
+                is_leader=leading and self._applied_term == self._term and not self._leadership_suspended,
                 leader_id=leader,
                 leader_addr=self._addr(leader),
                 term=self._term,
@@ -489,7 +489,7 @@ class Driver:
 
     def _addr(self, raft_id: int) -> str:
         member = self.members.get(raft_id)
-        return self.transport.where(member) if member else ""
+        return self.transport.address_of(member) if member else ""
 
 
 def _now() -> float:

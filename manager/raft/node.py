@@ -17,14 +17,14 @@ from pathlib import Path
 import msgspec
 
 from covey.errors import DeadlineError, NotFoundError, PermissionDeniedError, UnavailableError
-from manager.raft.changing import CHANGE_SECONDS, MembershipChange
+from manager.keys.key_ring import KeyRing
 from manager.raft.core import ChangeKind, Message, RawNode
-from manager.raft.disk import Disk, Identity
-from manager.raft.driver import Driver, Tuning
-from manager.raft.errors import RemovedError
-from manager.raft.group import adding, changing, heir, removing, require_quorum_without
+from manager.raft.disk import Disk, MemberIdentity
+from manager.raft.driver import RaftDriver, RaftSettings
+from manager.raft.membership import add_change, multi_change, remove_change, require_quorum_without, transfer_target
+from manager.raft.membership_change import CHANGE_SECONDS, MembershipChange
 from manager.raft.peer import Credentials
-from manager.raft.sealing import KeyRing
+from manager.storage_errors import RemovedError
 from manager.store.consensus import Leadership, Member, NotLeaderError, OutcomeUnknownError, StateMachine
 
 log = logging.getLogger(__name__)
@@ -33,13 +33,13 @@ PROPOSE_SECONDS = 10.0
 TRANSFER_SECONDS = 3.0
 READ_SECONDS = 5.0
 _RETRY_SECONDS = 0.05
-_FAREWELL_SECONDS = 0.5
+_REMOVAL_GRACE_SECONDS = 0.5
 
 
 class RaftNode:
     """Runs while ``run`` does. All methods belong to one event loop."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: RaftDriver) -> None:
         self._driver = driver
 
     @classmethod
@@ -49,7 +49,7 @@ class RaftNode:
         ring: KeyRing,
         machine: StateMachine,
         credentials: Credentials,
-        tuning: Tuning | None = None,
+        tuning: RaftSettings | None = None,
         *,
         addr: str = "",
     ) -> RaftNode:
@@ -61,26 +61,28 @@ class RaftNode:
         """
         disk = Disk.open(folder, ring)
         try:
-            return cls(Driver(disk, machine, credentials, tuning or Tuning(), addr))
+            return cls(RaftDriver(disk, machine, credentials, tuning or RaftSettings(), addr))
         except BaseException:
             disk.close()
             raise
 
-    async def reseal(self, ring: KeyRing) -> None:
+    async def reencrypt(self, ring: KeyRing) -> None:
         """Seals everything on the disk with the ring's current key, while writes go on; the ring must hold the keys in use so far too.
 
         Raises:
             StorageError: a file cannot be read or written; when it was a write, the node ends.
         """
-        await self._driver.disk.reseal(ring)
+        await self._driver.disk.reencrypt(ring)
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> MemberIdentity:
         return self._driver.disk.identity
 
-    def tune(self, *, snapshot_interval: int, log_entries_for_slow_followers: int, keep_old_snapshots: int = 0) -> None:
+    def configure(
+        self, *, snapshot_interval: int, log_entries_for_slow_followers: int, keep_old_snapshots: int = 0
+    ) -> None:
         """Takes over the cluster's settings; they count from the next snapshot on."""
-        self._driver.tune(
+        self._driver.configure(
             msgspec.structs.replace(
                 self._driver.tuning,
                 snapshot_interval=snapshot_interval,
@@ -105,7 +107,7 @@ class RaftNode:
 
     async def _stop_when_removed(self) -> None:
         await self._driver.removed.wait()
-        await asyncio.sleep(_FAREWELL_SECONDS)  # so that whoever asked for it gets the answer
+        await asyncio.sleep(_REMOVAL_GRACE_SECONDS)  # so that whoever asked for it gets the answer
         self._driver.stop()
 
     async def close(self) -> None:
@@ -141,7 +143,7 @@ class RaftNode:
 
     def members(self) -> tuple[Member, ...]:
         """All members, each as this manager sees it now."""
-        reachable = self._driver.answering()
+        reachable = self._driver.reachable_ids()
         members = sorted(self._driver.members.values(), key=lambda member: member.raft_id)
         return tuple([msgspec.structs.replace(m, reachable=m.raft_id in reachable) for m in members])
 
@@ -161,15 +163,15 @@ class RaftNode:
 
     def receive(self, message: Message, sender: str) -> None:
         """A message of a peer, no snapshot. Raises as ``_admit``."""
-        if self._admit(message, sender):
+        if self._accepts(message, sender):
             self._driver.receive(message)
 
     async def receive_snapshot(self, message: Message, sender: str) -> None:
         """Returns once it is read. Raises as ``_admit``; UnavailableError: another one is being read."""
-        if self._admit(message, sender):
+        if self._accepts(message, sender):
             await self._driver.receive_snapshot(message)
 
-    def met(self, sender: str, raft_id: int, addr: str) -> None:
+    def update_peer_address(self, sender: str, raft_id: int, addr: str) -> None:
         """``sender`` says that it is that member, and where. One that moved is found so before a majority can write its address down.
 
         Raises:
@@ -179,13 +181,13 @@ class RaftNode:
         if raft_id in self._driver.removed_ids or (self.leadership.is_leader and raft_id not in members):
             raise NotFoundError(f"raft member {raft_id:x} was removed from the cluster")
         if raft_id in members and members[raft_id].node_id == sender:
-            self._driver.transport.moved(raft_id, addr)
+            self._driver.transport.set_peer_address(raft_id, addr)
 
-    def told_removed(self) -> None:
+    def report_removed(self) -> None:
         """A peer says that this node is no member any more: ``run`` ends."""
-        self._driver.told_removed()
+        self._driver.report_removed()
 
-    def _admit(self, message: Message, sender: str) -> bool:
+    def _accepts(self, message: Message, sender: str) -> bool:
         """Whether to take up a message of a peer, which ``sender`` (a node id, from its certificate) brought. A member that is not known
         here may be one that this manager has not heard of yet. A voter takes its messages while it follows nobody (when it hears no more
         of its leader, it soon does not), or follows just that one; who is no voter yet takes all.
@@ -204,14 +206,14 @@ class RaftNode:
             raise PermissionDeniedError(f"node {sender} may not send as manager {member.node_id}")
         if message.to != self._driver.id:
             return False  # meant for a membership that this node had before
-        self._driver.transport.heard(message.from_)
+        self._driver.transport.record_received(message.from_)
         return True
 
-    def disconnected(self, sender: str) -> None:
+    def peer_disconnected(self, sender: str) -> None:
         """The stream on which a node (an id, from its certificate) sent its messages has ended: its process, most likely."""
         for member in self._driver.members.values():
             if member.node_id == sender:
-                self._driver.suspect(member.raft_id)
+                self._driver.suspect_leader(member.raft_id)
 
     async def add_member(self, node_id: str, addr: str, raft_id: int = 0) -> Member:
         """Leader only: a newcomer becomes a learner (a voter by itself once it has caught up), a member's new address is told.
@@ -226,14 +228,14 @@ class RaftNode:
                 raise NotFoundError(f"manager {node_id} is not a member of this cluster any more; join again")
             if known.addr != addr:
                 kind = ChangeKind.ADD_VOTER if known.voter else ChangeKind.ADD_LEARNER
-                await MembershipChange(self._driver, adding(kind, msgspec.structs.replace(known, addr=addr))).make()
+                await MembershipChange(self._driver, add_change(kind, msgspec.structs.replace(known, addr=addr))).run()
             return msgspec.structs.replace(known, addr=addr)
         member = Member(raft_id=secrets.randbits(62) + 1, node_id=node_id, addr=addr, voter=False)
         if known is None:
-            await MembershipChange(self._driver, adding(ChangeKind.ADD_LEARNER, member)).make()
+            await MembershipChange(self._driver, add_change(ChangeKind.ADD_LEARNER, member)).run()
         else:  # it comes without its former state: that membership ends in the same step
-            change = changing([(ChangeKind.ADD_LEARNER, member)], [known.raft_id])
-            await MembershipChange(self._driver, change, {known.raft_id: node_id}).make()
+            change = multi_change([(ChangeKind.ADD_LEARNER, member)], [known.raft_id])
+            await MembershipChange(self._driver, change, {known.raft_id: node_id}).run()
         return member
 
     async def remove_member(self, node_id: str) -> None:
@@ -253,10 +255,10 @@ class RaftNode:
         if not leaving:
             return
         if self._driver.id in leaving:
-            require_quorum_without(self._driver.status().conf_state, self._driver.answering(), leaving)
+            require_quorum_without(self._driver.status().conf_state, self._driver.reachable_ids(), leaving)
             await self.transfer_leadership(among=[m.node_id for m in self.members() if m.raft_id not in leaving])
             raise NotLeaderError(self.leadership.leader_addr)
-        await MembershipChange(self._driver, removing(leaving), leaving).make()
+        await MembershipChange(self._driver, remove_change(leaving), leaving).run()
         try:
             async with asyncio.timeout(CHANGE_SECONDS):
                 while not leaving.keys().isdisjoint(self._driver.members):  # noqa: ASYNC110 - joint consensus is left by the core
@@ -276,7 +278,9 @@ class RaftNode:
         """
         if not self.leadership.is_leader or len(self._driver.status().conf_state.voters) == 1:
             return
-        to = heir(self._driver.status(), [m.raft_id for m in self.members() if among is None or m.node_id in among])
+        to = transfer_target(
+            self._driver.status(), [m.raft_id for m in self.members() if among is None or m.node_id in among]
+        )
         if to is None:
             raise UnavailableError("no other manager answers that could lead")
 

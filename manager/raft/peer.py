@@ -20,10 +20,10 @@ from grpc import aio
 
 from coveypb.v1 import raft_pb2, raft_pb2_grpc
 from manager.raft.core import Message, MessageKind
-from manager.raft.errors import StorageError
-from manager.raft.snapshot_stream import Patience, send_snapshot
+from manager.raft.snapshot_stream import SnapshotTimeouts, send_snapshot
 from manager.raft.snapshots import SnapshotReader
 from manager.raft.wire import message_bytes, message_to_wire
+from manager.storage_errors import StorageError
 from manager.store.consensus import Member
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ _BATCH_MESSAGES = 256
 _BACKOFF_SECONDS = (0.1, 1.0)
 _CONNECT_SECONDS = 2.0
 _WRITE_SECONDS = 5.0
-SILENCE_SECONDS = 3.0
-_NEWS_SECONDS = 0.002
+UNREACHABLE_SECONDS = 3.0
+_COMMIT_DELAY_SECONDS = 0.002
 """How long a commit index alone waits for something to travel with; a write that follows at once then costs half the messages."""
 
 _CHANNEL_OPTIONS = (
@@ -52,7 +52,7 @@ Credentials = Callable[[], grpc.ChannelCredentials]
 
 
 @asynccontextmanager
-async def connection(addr: str, credentials: Credentials) -> AsyncIterator[aio.Channel]:
+async def connected_channel(addr: str, credentials: Credentials) -> AsyncIterator[aio.Channel]:
     """A channel to a manager that is connected within two seconds, or TimeoutError."""
     async with aio.secure_channel(addr, credentials(), options=_CHANNEL_OPTIONS) as channel:
         async with asyncio.timeout(_CONNECT_SECONDS):
@@ -60,14 +60,14 @@ async def connection(addr: str, credentials: Credentials) -> AsyncIterator[aio.C
         yield channel
 
 
-class Listener(Protocol):
+class TransportListener(Protocol):
     """Whom the transport tells what became of messages."""
 
-    def unreachable(self, peer: int) -> None: ...
+    def report_unreachable(self, peer: int) -> None: ...
 
-    def snapshot_sent(self, peer: int, *, ok: bool) -> None: ...
+    def report_snapshot(self, peer: int, *, ok: bool) -> None: ...
 
-    def told_removed(self) -> None:
+    def report_removed(self) -> None:
         """A peer says that this node is no member any more."""
         ...
 
@@ -80,16 +80,16 @@ class PeerLink:
         member: Member,
         cluster_id: str,
         credentials: Credentials,
-        listener: Listener,
+        listener: TransportListener,
         open_snapshot: Callable[[int], Awaitable[SnapshotReader]],
         *,
-        own: tuple[int, str] = (0, ""),
-        patience: Patience = Patience(),  # noqa: B008 - frozen
+        sender: tuple[int, str] = (0, ""),
+        timeouts: SnapshotTimeouts = SnapshotTimeouts(),  # noqa: B008 - frozen
     ) -> None:
         """``own`` are the sender's raft id and address."""
         self.member = member
-        self._patience = patience
-        self._own = own
+        self._patience = timeouts
+        self._own = sender
         self._connected = False
         self._cluster_id = cluster_id
         self._credentials = credentials
@@ -104,33 +104,33 @@ class PeerLink:
         self._heard_at = 0.0
         self._asked_at = 0.0  # when the first message left that nothing was heard after, over whichever connection
 
-    def heard(self) -> None:
+    def record_received(self) -> None:
         self._heard_at = asyncio.get_running_loop().time()
 
     @property
-    def answers(self) -> bool:
+    def reachable(self) -> bool:
         """Whether the peer is connected and not silent. That one can be connected to is no answer: its disk may stand still."""
-        silent = self._heard_at < self._asked_at < asyncio.get_running_loop().time() - SILENCE_SECONDS
+        silent = self._heard_at < self._asked_at < asyncio.get_running_loop().time() - UNREACHABLE_SECONDS
         return self._connected and not silent
 
     def send(self, message: Message) -> None:
         if message.snapshot:
             if self._snapshot:  # one at a time; the core tries again
-                self._listener.snapshot_sent(self.member.raft_id, ok=False)
+                self._listener.report_snapshot(self.member.raft_id, ok=False)
                 return
             self._snapshot = message
             self._snapshot_wake.set()
             return
         size = message_bytes(message)
         if len(self._queue) >= _QUEUE_MESSAGES or self._queue_bytes + size > _QUEUE_BYTES:
-            self._listener.unreachable(self.member.raft_id)
+            self._listener.report_unreachable(self.member.raft_id)
             return
-        if self._queue and _overtakes(message, self._queue[-1]):
+        if self._queue and _supersedes(message, self._queue[-1]):
             self._queue_bytes -= message_bytes(self._queue.pop())
         self._queue.append(message)
         self._queue_bytes += size
         self._wake.set()
-        if not _is_news(message):
+        if not _is_commit_only(message):
             self._urgent.set()
 
     def close(self) -> None:
@@ -141,7 +141,7 @@ class PeerLink:
         """Each snapshot is reported once: until then the core sends the peer nothing else."""
         if self._snapshot:
             self._snapshot = None
-            self._listener.snapshot_sent(self.member.raft_id, ok=ok)
+            self._listener.report_snapshot(self.member.raft_id, ok=ok)
 
     async def run(self) -> None:
         """Both streams, until cancelled."""
@@ -153,7 +153,7 @@ class PeerLink:
         backoff, longest = _BACKOFF_SECONDS
         while True:
             try:
-                async with connection(self.member.addr, self._credentials) as channel:
+                async with connected_channel(self.member.addr, self._credentials) as channel:
                     backoff = _BACKOFF_SECONDS[0]
                     await self._stream(channel)
             except (aio.AioRpcError, asyncio.InvalidStateError, TimeoutError, OSError) as error:
@@ -184,7 +184,7 @@ class PeerLink:
                     self._asked_at = now
                 if self._heard_at >= asked_at:
                     asked_at = now
-                elif now - asked_at > SILENCE_SECONDS:
+                elif now - asked_at > UNREACHABLE_SECONDS:
                     raise TimeoutError("the peer is silent")
         finally:
             self._connected = False
@@ -195,12 +195,12 @@ class PeerLink:
 
     async def _explain(self, call: Any) -> None:
         if await call.code() is grpc.StatusCode.NOT_FOUND:
-            self._listener.told_removed()
+            self._listener.report_removed()
         log.debug("raft peer %s ended the stream: %s", self.member.addr, await call.details())
 
     async def _wait_for_more(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(_NEWS_SECONDS):
+            async with asyncio.timeout(_COMMIT_DELAY_SECONDS):
                 await self._urgent.wait()
 
     def _take_batch(self) -> raft_pb2.RaftBatch:
@@ -219,7 +219,7 @@ class PeerLink:
         self._queue.clear()
         self._queue_bytes = 0
         self._urgent.clear()
-        self._listener.unreachable(self.member.raft_id)
+        self._listener.report_unreachable(self.member.raft_id)
 
     async def _send_snapshots(self) -> None:
         while True:
@@ -231,7 +231,7 @@ class PeerLink:
             ok = False
             try:
                 opening = self._open_snapshot(message.snapshot.metadata.index)
-                connecting = connection(self.member.addr, self._credentials)
+                connecting = connected_channel(self.member.addr, self._credentials)
                 await send_snapshot(self._cluster_id, message, opening, connecting, self._patience)
                 ok = True
             except (aio.AioRpcError, asyncio.InvalidStateError, TimeoutError, OSError, StorageError) as error:
@@ -240,15 +240,15 @@ class PeerLink:
                 self._end_snapshot(ok=ok)
 
 
-def _is_news(message: Message) -> bool:
+def _is_commit_only(message: Message) -> bool:
     """Whether the message only tells a commit index."""
     return message.kind is MessageKind.APPEND and not message.entries
 
 
-def _overtakes(message: Message, before: Message) -> bool:
+def _supersedes(message: Message, before: Message) -> bool:
     """Whether what ``before`` tells stands in the message too."""
     return (
-        _is_news(before)
+        _is_commit_only(before)
         and message.kind is MessageKind.APPEND
         and (message.term, message.log_term, message.index) == (before.term, before.log_term, before.index)
         and message.commit >= before.commit

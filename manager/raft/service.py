@@ -21,11 +21,11 @@ from covey.errors import (
     TooLargeError,
     UnavailableError,
 )
-from covey.grpc_errors import from_code
+from covey.grpc_errors import error_from_code
 from coveypb.v1 import raft_pb2, raft_pb2_grpc
 from manager.raft.core import MessageKind
 from manager.raft.node import RaftNode
-from manager.raft.peer import Credentials, connection
+from manager.raft.peer import Credentials, connected_channel
 from manager.raft.wire import member_to_wire, message_from_wire
 from manager.store.consensus import NotLeaderError
 
@@ -64,13 +64,13 @@ class RaftService(raft_pb2_grpc.RaftServicer):
             async for batch in request_iterator:
                 self._require_own(batch.cluster_id)
                 if batch.addr:
-                    self._node.met(sender, batch.sender, batch.addr)
+                    self._node.update_peer_address(sender, batch.sender, batch.addr)
                 for wire in batch.messages:
                     message = message_from_wire(wire)
                     if message is not None and message.kind is not MessageKind.SNAPSHOT:
                         self._node.receive(message, sender)
         finally:
-            self._node.disconnected(sender)
+            self._node.peer_disconnected(sender)
         return raft_pb2.RaftExchangeResponse()
 
     async def SendSnapshot(  # noqa: N802 - the service's own name
@@ -103,7 +103,7 @@ class RaftService(raft_pb2_grpc.RaftServicer):
     ) -> raft_pb2.RaftJoinResponse:
         if not request.node_id or not request.addr:
             raise InvalidArgumentError("a manager joins with its node id and the address of its listener")
-        asker = self._asker(context)
+        asker = self._requester(context)
         if asker != request.node_id:
             raise PermissionDeniedError(f"node {asker} may not join in the place of node {request.node_id}")
         try:
@@ -118,7 +118,7 @@ class RaftService(raft_pb2_grpc.RaftServicer):
         request: raft_pb2.RaftLeaveRequest,
         context: aio.ServicerContext[Any, Any],
     ) -> raft_pb2.RaftLeaveResponse:
-        self._asker(context)
+        self._requester(context)
         try:
             await self._node.remove_member(request.node_id)
         except NotLeaderError as error:
@@ -132,24 +132,24 @@ class RaftService(raft_pb2_grpc.RaftServicer):
         call: Callable[[Any, dict[str, Any]], Awaitable[R]],
     ) -> R:
         """Asks the leader in the caller's place. Both calls may be repeated, so a lost answer does no harm."""
-        if not error.leader_addr or _passed_on_for(context):
+        if not error.leader_addr or _forwarded_for(context):
             raise error
         options = {"timeout": FORWARD_SECONDS, "metadata": ((_PASSED_ON_FOR, self._caller(context)),)}
         try:
-            async with connection(error.leader_addr, self._credentials) as channel:
+            async with connected_channel(error.leader_addr, self._credentials) as channel:
                 return await call(raft_pb2_grpc.RaftStub(channel), options)
         except aio.AioRpcError as failure:
-            raise from_status(failure) from failure
+            raise error_from_rpc(failure) from failure
         except TimeoutError as failure:
             raise UnavailableError(f"the leader at {error.leader_addr} does not answer; try again shortly") from failure
 
-    def _asker(self, context: aio.ServicerContext[Any, Any]) -> str:
+    def _requester(self, context: aio.ServicerContext[Any, Any]) -> str:
         """Who asks: the caller, or the node for which another manager passes the call on.
 
         Raises:
             PermissionDeniedError: on the leader, when that is no manager (any more) in the store.
         """
-        sender = _passed_on_for(context) or self._caller(context)
+        sender = _forwarded_for(context) or self._caller(context)
         if self._node.leadership.is_leader and not self._is_manager(sender):
             raise PermissionDeniedError(f"node {sender} is not a manager of this cluster: promote it first")
         return sender
@@ -160,15 +160,15 @@ class RaftService(raft_pb2_grpc.RaftServicer):
             raise InvalidArgumentError(f"this manager belongs to cluster {own}, not to {cluster_id}")
 
 
-def _passed_on_for(context: aio.ServicerContext[Any, Any]) -> str:
+def _forwarded_for(context: aio.ServicerContext[Any, Any]) -> str:
     """The node for which a manager passes a call on; empty for a call of its own."""
     metadata = dict(context.invocation_metadata() or ())
     return str(metadata.get(_PASSED_ON_FOR, ""))
 
 
-def from_status(failure: aio.AioRpcError) -> CoveyError:
+def error_from_rpc(failure: aio.AioRpcError) -> CoveyError:
     """The error that another manager's status stands for."""
     code = failure.code()
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineError(failure.details() or "the other manager did not answer in time")
-    return from_code(code.name, failure.details() or "")
+    return error_from_code(code.name, failure.details() or "")

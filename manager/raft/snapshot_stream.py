@@ -19,18 +19,18 @@ from manager.raft.snapshots import SnapshotReader
 from manager.raft.wire import message_to_wire
 
 
-class Patience(msgspec.Struct, frozen=True, kw_only=True):
+class SnapshotTimeouts(msgspec.Struct, frozen=True, kw_only=True):
     """With opening the snapshot, with each piece of 1 MiB, and with the answer, which comes once the peer has read all of it. One core
     reads 8 MiB/s of small objects and 190 of large ones; the peer may be busy besides.
     """
 
-    piece_seconds: float = 30.0
-    answer_seconds: float = 30.0
-    answer_seconds_per_mib: float = 1.0
+    chunk_seconds: float = 30.0
+    response_seconds: float = 30.0
+    response_seconds_per_mib: float = 1.0
 
-    def answer(self, size: int) -> float:
+    def response_seconds_for(self, size: int) -> float:
         """Seconds, for a snapshot of so many bytes."""
-        return self.answer_seconds + self.answer_seconds_per_mib * size / (1 << 20)
+        return self.response_seconds + self.response_seconds_per_mib * size / (1 << 20)
 
 
 async def send_snapshot(
@@ -38,14 +38,14 @@ async def send_snapshot(
     message: Message,
     opening: Awaitable[SnapshotReader],
     connecting: AbstractAsyncContextManager[aio.Channel],
-    patience: Patience,
+    patience: SnapshotTimeouts,
 ) -> None:
     """Returns once the peer has read it.
 
     Raises:
         TimeoutError: it does not move on, and where; AioRpcError; StorageError, OSError: it cannot be read here.
     """
-    async with _within(patience.piece_seconds, "opening it"):
+    async with _within(patience.chunk_seconds, "opening it"):
         opened = await opening
     with opened as reader:
         async with connecting as channel:
@@ -53,20 +53,20 @@ async def send_snapshot(
 
 
 async def _send(
-    channel: aio.Channel, cluster_id: str, message: Message, reader: SnapshotReader, patience: Patience
+    channel: aio.Channel, cluster_id: str, message: Message, reader: SnapshotReader, patience: SnapshotTimeouts
 ) -> None:
     call: Any = raft_pb2_grpc.RaftStub(channel).SendSnapshot()
     async with aclosing(snapshot_chunks(cluster_id, message, reader)) as chunks:
         while await _send_next(call, chunks, patience):
             pass
-    async with _within(patience.answer(reader.size), "the answer to it"):
+    async with _within(patience.response_seconds_for(reader.size), "the answer to it"):
         await call.done_writing()
         await call
 
 
-async def _send_next(call: Any, chunks: AsyncIterator[raft_pb2.RaftSnapshotChunk], patience: Patience) -> bool:
+async def _send_next(call: Any, chunks: AsyncIterator[raft_pb2.RaftSnapshotChunk], patience: SnapshotTimeouts) -> bool:
     """Whether there was one more. The write returns when the peer has room for it."""
-    async with _within(patience.piece_seconds, "a piece of it"):
+    async with _within(patience.chunk_seconds, "a piece of it"):
         chunk = await anext(chunks, None)
         if chunk is not None:
             await call.write(chunk)

@@ -13,10 +13,10 @@ from typing import Self
 
 import msgspec
 
+from manager.keys.key_ring import HEAD_BYTES, DecryptionError, KeyRing, key_id_of
 from manager.raft.core import Snapshot, SnapshotMeta
-from manager.raft.errors import CorruptError
-from manager.raft.files import KERNEL, Files, put_in_place, take_over, write_beside
-from manager.raft.sealing import HEAD_BYTES, KeyRing, SealError, key_id_of
+from manager.raft.file_ops import REAL_FILE_OPS, FileOps, remove_leftovers, replace_durably, write_temporary
+from manager.storage_errors import CorruptError
 
 _MAGIC = b"CoveySN2"
 _PIECE_BYTES = 1 << 20
@@ -36,7 +36,7 @@ _head_decoder = msgspec.msgpack.Decoder(_Head)
 class SnapshotFolder:
     """The snapshots of one member, oldest first."""
 
-    def __init__(self, folder: Path, ring: KeyRing, files: Files = KERNEL) -> None:
+    def __init__(self, folder: Path, ring: KeyRing, files: FileOps = REAL_FILE_OPS) -> None:
         self._folder = folder
         self._files = files
         self.ring = ring
@@ -44,11 +44,11 @@ class SnapshotFolder:
     def open(self) -> Snapshot | None:
         """The latest snapshot. Raises CorruptError."""
         self._files.make_folder(self._folder)
-        take_over(self._files, self._folder)
+        remove_leftovers(self._files, self._folder)
         paths = self._paths()
         return self._read(paths[-1]) if paths else None
 
-    def old(self) -> int:
+    def old_count(self) -> int:
         """How many there are beside the latest."""
         return max(0, len(self._paths()) - 1)
 
@@ -61,9 +61,9 @@ class SnapshotFolder:
     def save(self, snapshot: Snapshot) -> None:
         """Returns when the snapshot is durable."""
         path = self._folder / f"{snapshot.metadata.index:016x}-{snapshot.metadata.term:016x}.snap"
-        put_in_place(self._files, write_beside(self._files, path, self._sealed(path, snapshot)), path)
+        replace_durably(self._files, write_temporary(self._files, path, self._sealed(path, snapshot)), path)
 
-    def reseal(self) -> None:
+    def reencrypt(self) -> None:
         """Writes anew what the current key does not seal. Raises CorruptError, MissingKeyError."""
         for path in self._paths():
             with path.open("rb") as file:
@@ -81,7 +81,7 @@ class SnapshotFolder:
 
     def _sealed(self, path: Path, snapshot: Snapshot) -> Iterator[bytes]:
         """The content of the file, piece by piece: the state may be large."""
-        file_head, cipher = self.ring.begin(_MAGIC, _purpose(path))
+        file_head, cipher = self.ring.new_file_cipher(_MAGIC, _purpose(path))
         yield file_head
         head = _encoder.encode(_Head(snapshot.metadata, len(snapshot.data)))
         for number, piece in enumerate(chain(_pieces(head), _pieces(snapshot.data))):
@@ -104,7 +104,7 @@ class SnapshotReader:
         self._path = path
         self._file = path.open("rb")
         try:
-            self._cipher = ring.resume(path, _MAGIC, _purpose(path), self._file.read(HEAD_BYTES))
+            self._cipher = ring.existing_file_cipher(path, _MAGIC, _purpose(path), self._file.read(HEAD_BYTES))
             self._number = 0
             self._rest = 0
             head = _head_decoder.decode(self._piece())
@@ -139,7 +139,7 @@ class SnapshotReader:
         length = min(int.from_bytes(prefix, "big"), _PIECE_BYTES + _SEAL_BYTES)
         try:
             piece = self._cipher.open(self._number, self._file.read(length))
-        except SealError:
+        except DecryptionError:
             reason = f"piece {self._number} does not open with data key {self._cipher.key_id} at this place"
             raise CorruptError(self._path, offset, reason) from None
         self._number += 1

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import msgspec
 
 from manager.raft.core import Message
-from manager.raft.peer import Credentials, Listener, PeerLink
+from manager.raft.peer import Credentials, PeerLink, TransportListener
 from manager.raft.snapshots import SnapshotReader
 from manager.store.consensus import Member
 
@@ -28,7 +28,7 @@ class Transport:
         raft_id: int,
         cluster_id: str,
         credentials: Credentials,
-        listener: Listener,
+        listener: TransportListener,
         open_snapshot: Callable[[int], Awaitable[SnapshotReader]],
         *,
         addr: str = "",
@@ -41,7 +41,9 @@ class Transport:
         self._open_snapshot = open_snapshot
         self._addr = addr
         self._members: tuple[Member, ...] = ()
-        self._moved: dict[int, tuple[str, str]] = {}  # from the membership's address to the one that the peer tells
+        self._address_overrides: dict[
+            int, tuple[str, str]
+        ] = {}  # from the membership's address to the one that the peer tells
         self._links: dict[int, PeerLink] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -49,7 +51,9 @@ class Transport:
     def set_members(self, members: Iterable[Member]) -> None:
         """Links to all of them but this node; a changed address is a new link."""
         self._members = tuple(members)
-        wanted = {m.raft_id: self._where(m) for m in self._members if m.raft_id != self._raft_id and m.addr}
+        wanted = {
+            m.raft_id: self._at_current_address(m) for m in self._members if m.raft_id != self._raft_id and m.addr
+        }
         for raft_id, link in list(self._links.items()):
             if raft_id not in wanted or wanted[raft_id].addr != link.member.addr:
                 self._drop(raft_id)
@@ -61,26 +65,26 @@ class Transport:
                     self._credentials,
                     self._listener,
                     self._open_snapshot,
-                    own=(self._raft_id, self._addr),
+                    sender=(self._raft_id, self._addr),
                 )
                 self._start(raft_id)
 
-    def moved(self, raft_id: int, addr: str) -> None:
+    def set_peer_address(self, raft_id: int, addr: str) -> None:
         """A peer says where it is."""
         link = self._links.get(raft_id)
         if link is None or link.member.addr == addr:
             return
         said = next(member.addr for member in self._members if member.raft_id == raft_id)
         log.info("raft member %x is at %s now, no longer at %s", raft_id, addr, link.member.addr)
-        self._moved[raft_id] = (said, addr)
+        self._address_overrides[raft_id] = (said, addr)
         self.set_members(self._members)
 
-    def where(self, member: Member) -> str:
+    def address_of(self, member: Member) -> str:
         """HOST:PORT at which a member is now, this node too."""
-        return self._addr if self._addr and member.raft_id == self._raft_id else self._where(member).addr
+        return self._addr if self._addr and member.raft_id == self._raft_id else self._at_current_address(member).addr
 
-    def _where(self, member: Member) -> Member:
-        said, now = self._moved.get(member.raft_id, ("", ""))
+    def _at_current_address(self, member: Member) -> Member:
+        said, now = self._address_overrides.get(member.raft_id, ("", ""))
         return msgspec.structs.replace(member, addr=now) if said == member.addr else member
 
     def send(self, messages: Iterable[Message]) -> None:
@@ -89,17 +93,17 @@ class Transport:
             if link:
                 link.send(message)
             elif message.snapshot:
-                self._listener.snapshot_sent(message.to, ok=False)
+                self._listener.report_snapshot(message.to, ok=False)
 
-    def heard(self, raft_id: int) -> None:
+    def record_received(self, raft_id: int) -> None:
         """Something came in from a peer."""
         link = self._links.get(raft_id)
         if link:
-            link.heard()
+            link.record_received()
 
-    def answers(self, raft_id: int) -> bool:
+    def is_reachable(self, raft_id: int) -> bool:
         link = self._links.get(raft_id)
-        return link is not None and link.answers
+        return link is not None and link.reachable
 
     async def run(self) -> None:
         """Until cancelled."""

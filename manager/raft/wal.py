@@ -12,11 +12,11 @@ from pathlib import Path
 
 import msgspec
 
+from manager.keys.key_ring import KeyRing
 from manager.raft.core import Entry, HardState
-from manager.raft.errors import CorruptError, StorageError
-from manager.raft.files import KERNEL, Files, put_in_place, take_over, write_beside
-from manager.raft.sealing import KeyRing
-from manager.raft.segment import Frame, SegmentWriter, list_segments, read_segment, reseal_segment
+from manager.raft.file_ops import REAL_FILE_OPS, FileOps, remove_leftovers, replace_durably, write_temporary
+from manager.raft.wal_segment import Frame, SegmentWriter, list_segments, read_segment, reencrypt_segment
+from manager.storage_errors import CorruptError, StorageError
 
 SEGMENT_BYTES = 16 << 20
 
@@ -33,7 +33,7 @@ class Wal:
     """Blocking; one thread at a time."""
 
     def __init__(
-        self, folder: Path, ring: KeyRing, *, segment_bytes: int = SEGMENT_BYTES, files: Files = KERNEL
+        self, folder: Path, ring: KeyRing, *, segment_bytes: int = SEGMENT_BYTES, files: FileOps = REAL_FILE_OPS
     ) -> None:
         self._folder = folder
         self._ring = ring
@@ -49,9 +49,9 @@ class Wal:
     def read(self) -> Replay:
         """All there is; cuts a torn tail. ``begin`` comes next. Raises CorruptError, MissingKeyError."""
         self._files.make_folder(self._folder)
-        take_over(self._files, self._folder)
+        remove_leftovers(self._files, self._folder)
         segments = list_segments(self._folder)
-        log = _Log()
+        log = _LogBuilder()
         for position, (sequence, path) in enumerate(segments):
             self._require_consecutive(segments, position)
             last = position == len(segments) - 1
@@ -66,7 +66,7 @@ class Wal:
         self._hard_state = log.hard_state
         return Replay(log.hard_state, log.entries, log.base)
 
-    def begin(self) -> None:
+    def start_segment(self) -> None:
         """Makes durable what was read, and begins a new segment; after an OSError it may be tried again."""
         if self._found:
             self._copy(*self._found)
@@ -79,7 +79,7 @@ class Wal:
         and takes it for written, and neither a second flush nor writing over it is sure to bring it there. The same bytes are no
         second use of a nonce.
         """
-        put_in_place(self._files, write_beside(self._files, path, [data]), path)
+        replace_durably(self._files, write_temporary(self._files, path, [data]), path)
 
     def make_room(self, index: int) -> None:
         """Before ``begin``: ``release``, and if all goes the last one as well, in whose place the new one is put."""
@@ -106,24 +106,24 @@ class Wal:
             self._files.unlink(self._closed.pop(0)[0])
             self._files.sync_folder(self._folder)
 
-    def change_ring(self, ring: KeyRing) -> list[Path]:
+    def set_ring(self, ring: KeyRing) -> list[Path]:
         """Seals with the ring's current key from now on; the segments that were closed by then."""
         self._ring = ring
         if self._writer and self._writer.key_id != ring.current:
             self._roll(self._writer)
         return [path for path, _ in self._closed]
 
-    def reseal(self, path: Path) -> Path | None:
+    def reencrypt(self, path: Path) -> Path | None:
         """``reseal_segment`` of a closed one, None also when it was released meanwhile; in any thread."""
         try:
-            return reseal_segment(path, int(path.stem, 16), self._ring, self._files)
+            return reencrypt_segment(path, int(path.stem, 16), self._ring, self._files)
         except FileNotFoundError:
             return None
 
     def replace(self, path: Path, fresh: Path) -> None:
         """Puts a resealed segment in the place of the closed one, unless that was released meanwhile."""
         if any(closed == path for closed, _ in self._closed):
-            put_in_place(self._files, fresh, path)
+            replace_durably(self._files, fresh, path)
         else:
             self._files.unlink(fresh)
 
@@ -135,7 +135,7 @@ class Wal:
     def _roll(self, writer: SegmentWriter) -> None:
         writer.finish()
         self._closed.append((writer.path, writer.last_index))
-        self.begin()
+        self.start_segment()
         writer.close()
 
     @staticmethod
@@ -144,7 +144,7 @@ class Wal:
             raise CorruptError(segments[position][1], 0, "the file before it is missing")
 
 
-class _Log:
+class _LogBuilder:
     """Frames into a log."""
 
     def __init__(self) -> None:

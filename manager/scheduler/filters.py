@@ -12,11 +12,11 @@ import msgspec
 
 from covey.objects import Node, Placement, Resources, Task
 from covey.states import NodeAvailability, NodeState
-from manager.scheduler.constraint import Constraint, all_match, parse_constraints, platform_fits
-from manager.scheduler.load import HostPort, NodeLoad, host_ports, reservation
+from manager.constraints import Constraint, all_match, parse_constraints, platform_matches
+from manager.scheduler.node_load import HostPort, NodeLoad, host_ports, reservation
 
 
-class Demand(msgspec.Struct, frozen=True):
+class PlacementRequest(msgspec.Struct, frozen=True):
     """What equal tasks ask of a node."""
 
     service_id: str
@@ -26,7 +26,7 @@ class Demand(msgspec.Struct, frozen=True):
     ports: tuple[HostPort, ...]
 
     @classmethod
-    def of(cls, task: Task) -> Demand:
+    def for_task(cls, task: Task) -> PlacementRequest:
         placement = task.spec.placement or Placement()
         return cls(
             service_id=task.service_id,
@@ -37,15 +37,15 @@ class Demand(msgspec.Struct, frozen=True):
         )
 
 
-Filter = Callable[[Demand, Node, NodeLoad], bool]
+Filter = Callable[[PlacementRequest, Node, NodeLoad], bool]
 
 
-def _available(_demand: Demand, node: Node, _load: NodeLoad) -> bool:
+def _available_filter(_request: PlacementRequest, node: Node, _load: NodeLoad) -> bool:
     return node.status.state is NodeState.READY and node.spec.availability is NodeAvailability.ACTIVE
 
 
-def _resources(demand: Demand, node: Node, load: NodeLoad) -> bool:
-    asked, has = demand.reserved, node.description.resources
+def _resource_filter(request: PlacementRequest, node: Node, load: NodeLoad) -> bool:
+    asked, has = request.reserved, node.description.resources
     if asked.nano_cpus and load.nano_cpus + asked.nano_cpus > has.nano_cpus:
         return False
     if asked.memory_bytes and load.memory_bytes + asked.memory_bytes > has.memory_bytes:
@@ -53,47 +53,47 @@ def _resources(demand: Demand, node: Node, load: NodeLoad) -> bool:
     return all(load.generic.get(name, 0) + number <= has.generic.get(name, 0) for name, number in asked.generic.items())
 
 
-def _constraints(demand: Demand, node: Node, _load: NodeLoad) -> bool:
-    return all_match(demand.constraints, node)
+def _constraint_filter(request: PlacementRequest, node: Node, _load: NodeLoad) -> bool:
+    return all_match(request.constraints, node)
 
 
-def _platform(demand: Demand, node: Node, _load: NodeLoad) -> bool:
-    return platform_fits(demand.placement.platforms, node)
+def _platform_filter(request: PlacementRequest, node: Node, _load: NodeLoad) -> bool:
+    return platform_matches(request.placement.platforms, node)
 
 
-def _ports(demand: Demand, _node: Node, load: NodeLoad) -> bool:
-    return not any(port in load.ports for port in demand.ports)
+def _host_port_filter(request: PlacementRequest, _node: Node, load: NodeLoad) -> bool:
+    return not any(port in load.ports for port in request.ports)
 
 
-def _replicas(demand: Demand, _node: Node, load: NodeLoad) -> bool:
-    bound = demand.placement.max_replicas
-    return not bound or load.by_service.get(demand.service_id, 0) < bound
+def _max_replicas_filter(request: PlacementRequest, _node: Node, load: NodeLoad) -> bool:
+    bound = request.placement.max_replicas
+    return not bound or load.active_by_service.get(request.service_id, 0) < bound
 
 
 FILTERS: tuple[tuple[Filter, str], ...] = (
-    (_available, "{} not available for new tasks"),
-    (_resources, "insufficient resources on {}"),
-    (_constraints, "scheduling constraints not satisfied on {}"),
-    (_platform, "unsupported platform on {}"),
-    (_ports, "host-mode port already in use on {}"),
-    (_replicas, "max replicas per node limit exceed on {}"),
+    (_available_filter, "{} not available for new tasks"),
+    (_resource_filter, "insufficient resources on {}"),
+    (_constraint_filter, "scheduling constraints not satisfied on {}"),
+    (_platform_filter, "unsupported platform on {}"),
+    (_host_port_filter, "host-mode port already in use on {}"),
+    (_max_replicas_filter, "max replicas per node limit exceed on {}"),
 )
 
 
-def refusal(demand: Demand, load: NodeLoad) -> str | None:
+def first_refusal(request: PlacementRequest, load: NodeLoad) -> str | None:
     """The sentence of the first filter that refuses the node, with a place for the number of nodes; None when all pass."""
     node = load.node
     if node is None:
         return FILTERS[0][1]
     for passes, sentence in FILTERS:
-        if not passes(demand, node, load):
+        if not passes(request, node, load):
             return sentence
     return None
 
 
-def explain(demand: Demand, loads: Iterable[NodeLoad]) -> str:
+def explain(request: PlacementRequest, loads: Iterable[NodeLoad]) -> str:
     """Why none of the nodes can take a task."""
-    refusals = Counter([refusal(demand, load) for load in loads])
+    refusals = Counter([first_refusal(request, load) for load in loads])
     parts = []
     for _, sentence in FILTERS:
         count = refusals[sentence]

@@ -11,13 +11,13 @@ from covey.errors import InvalidArgumentError
 from covey.objects import Node, Object, Task, replace
 from covey.states import TaskState
 from manager.loop import Plan, Step
-from manager.orchestrator.slots import age, wanted
-from manager.scheduler.filters import Demand, explain, refusal
-from manager.scheduler.load import Burden, LoadIndex, NodeLoad
-from manager.scheduler.rank import Waters
+from manager.orchestrator.slots import creation_order, should_run
+from manager.scheduler.filters import PlacementRequest, explain, first_refusal
+from manager.scheduler.node_load import NodeLoad, NodeLoadIndex, TaskUsage
+from manager.scheduler.spread import SpreadPlacer
 from manager.store.view import View
 
-Left = tuple[Demand, list[NodeLoad], Task]
+UnplacedTask = tuple[PlacementRequest, list[NodeLoad], Task]
 """A task that found no node among these."""
 
 
@@ -25,16 +25,16 @@ class SchedulerPlanner:
     """``index`` may be read by checks."""
 
     def __init__(self) -> None:
-        self.index = LoadIndex()
+        self.index = NodeLoadIndex()
         self._nodes: dict[str, None] = {}
         self._tasks: dict[str, None] = {}
         self._waiting: dict[str, None] = {}
 
     def reset(self, view: View) -> None:
-        self.index = LoadIndex.of(view)
+        self.index = NodeLoadIndex.from_view(view)
         self._nodes = {}
         self._waiting = {}
-        self._tasks = dict.fromkeys(task.id for task in view.tasks if _pending(task))
+        self._tasks = dict.fromkeys(task.id for task in view.tasks if _is_pending(task))
 
     def observe(self, before: Object | None, after: Object | None) -> None:
         item = after if after is not None else before
@@ -47,26 +47,26 @@ class SchedulerPlanner:
         self.index.sync_nodes(view, self._nodes)
         self.index.sync_tasks(view, self._tasks)
         keys = dict(self._tasks)
-        if self.index.relief:
+        if self.index.capacity_freed:
             keys |= self._waiting
             self._waiting = {}
-        self.index.relief = False
+        self.index.capacity_freed = False
         self._nodes, self._tasks = {}, {}
-        found = [task for key in keys if (task := view.tasks.get(key)) is not None and _pending(task)]
-        return self._place(sorted(found, key=age), now_ns)
+        found = [task for key in keys if (task := view.tasks.get(key)) is not None and _is_pending(task)]
+        return self._place(sorted(found, key=creation_order), now_ns)
 
     def _place(self, tasks: Iterable[Task], now_ns: int) -> Plan:
         steps: list[Step] = []
-        left: list[Left] = []
-        groups: dict[str, list[tuple[Demand, list[Task]]]] = {}
+        left: list[UnplacedTask] = []
+        groups: dict[str, list[tuple[PlacementRequest, list[Task]]]] = {}
         for task in tasks:
             try:
-                demand = Demand.of(task)
+                demand = PlacementRequest.for_task(task)
             except InvalidArgumentError as error:
-                steps += self._refuse(task, error.message, now_ns)
+                steps += self._report_unplaced(task, error.message, now_ns)
                 continue
             if task.node_id:
-                steps += self._place_there(task, demand, left, now_ns)
+                steps += self._place_on_own_node(task, demand, left, now_ns)
                 continue
             of_service = groups.setdefault(task.service_id, [])
             equal = next((members for known, members in of_service if known == demand), None)
@@ -80,28 +80,34 @@ class SchedulerPlanner:
         reasons: dict[int, str] = {}
         for demand, loads, task in left:  # told last, of the loads that all placements leave behind, once a group
             why = reasons.get(id(demand)) or reasons.setdefault(id(demand), explain(demand, loads))
-            steps += self._refuse(task, why, now_ns)
+            steps += self._report_unplaced(task, why, now_ns)
         return Plan(tuple(steps))
 
-    def _place_group(self, demand: Demand, tasks: list[Task], left: list[Left], now_ns: int) -> list[Step]:
-        loads = self.index.nodes()
-        waters = Waters(demand, loads, self.index.assume, now_ns)
+    def _place_group(
+        self, request: PlacementRequest, tasks: list[Task], unplaced: list[UnplacedTask], now_ns: int
+    ) -> list[Step]:
+        loads = self.index.existing_nodes()
+        waters = SpreadPlacer(request, loads, self.index.assume, now_ns)
         steps = []
         for task in tasks:
-            node_id = waters.take(task.id)
+            node_id = waters.place_next(task.id)
             if node_id is None:
-                left.append((demand, loads, task))
+                unplaced.append((request, loads, task))
             else:
                 steps.append(self._assign(task, node_id, now_ns))
         return steps
 
-    def _place_there(self, task: Task, demand: Demand, left: list[Left], now_ns: int) -> list[Step]:
+    def _place_on_own_node(
+        self, task: Task, request: PlacementRequest, unplaced: list[UnplacedTask], now_ns: int
+    ) -> list[Step]:
         """A global task: on its own node or nowhere."""
         load = self.index.loads.get(task.node_id)
-        if load is None or refusal(demand, load) is not None:
-            left.append((demand, [load] if load is not None else [], task))
+        if load is None or first_refusal(request, load) is not None:
+            unplaced.append((request, [load] if load is not None else [], task))
             return []
-        self.index.assume(task.id, Burden(task.node_id, task.service_id, demand.reserved, demand.ports, counts=True))
+        self.index.assume(
+            task.id, TaskUsage(task.node_id, task.service_id, request.reserved, request.ports, active=True)
+        )
         return [self._assign(task, task.node_id, now_ns)]
 
     def _assign(self, task: Task, node_id: str, now_ns: int) -> Step:
@@ -113,9 +119,9 @@ class SchedulerPlanner:
             message="scheduler assigned task to node",
             error="",
         )
-        return Step(updates=(replace(task, node_id=node_id, status=status),), needs=(node,) if node else ())
+        return Step(updates=(replace(task, node_id=node_id, status=status),), preconditions=(node,) if node else ())
 
-    def _refuse(self, task: Task, why: str, now_ns: int) -> list[Step]:
+    def _report_unplaced(self, task: Task, why: str, now_ns: int) -> list[Step]:
         self._waiting[task.id] = None
         if task.status.error == why:
             return []
@@ -123,5 +129,5 @@ class SchedulerPlanner:
         return [Step(updates=(replace(task, status=status),))]
 
 
-def _pending(task: Task) -> bool:
-    return task.status.state is TaskState.PENDING and wanted(task)
+def _is_pending(task: Task) -> bool:
+    return task.status.state is TaskState.PENDING and should_run(task)

@@ -5,7 +5,7 @@ Reads are O(1) snapshots; whatever changes goes through the log first. See ``doc
 
 from manager.store.commit import Action, Change, Commit
 from manager.store.consensus import Consensus, Leadership, Member, NotLeaderError, OutcomeUnknownError, StateMachine
-from manager.store.memory import MemoryConsensus
+from manager.store.memory_consensus import MemoryConsensus
 from manager.store.store import MAX_BYTES, Operation, Refusal, Store
 from manager.store.table import NodeTable, ServiceTable, Table, TaskTable
 from manager.store.view import MAX_CHANGES, Tx, View

@@ -2,7 +2,7 @@
 
 Law: the state machine is told of committed entries in log order, exactly once in a process's life or by a snapshot instead,
 and what it makes of them depends on their content alone. Implemented by ``manager.raft`` and, for one process without a
-disk, by ``manager.store.memory``.
+disk, by ``manager.store.memory_consensus``.
 """
 
 from __future__ import annotations

@@ -26,10 +26,10 @@ from covey.errors import (
     StaleVersionError,
     TooLargeError,
 )
-from manager.store import applying, log, snapshot
+from manager.store import applier, log, snapshot
 from manager.store.commit import Change
 from manager.store.consensus import Consensus, Member, NotLeaderError, RefusedError, StateMachine
-from manager.store.flight import Flights, wait_done
+from manager.store.pending import PendingTransactions, wait_done
 from manager.store.schema import BY_KIND
 from manager.store.table import Touch, touched
 from manager.store.view import MAX_CHANGES, Tx, View
@@ -61,7 +61,7 @@ class Store:
         self._clock = clock
         self._view = View.empty()
         self._watches: list[Watch] = []
-        self._flights = Flights()
+        self._flights = PendingTransactions()
         self.consensus = connect(_Machine(self))
 
     def view(self) -> View:
@@ -76,11 +76,11 @@ class Store:
             NotLeaderError, UnavailableError; TooLargeError: over 126 changes or 1.4 MiB; whatever ``apply`` raises.
         """
         for _ in range(_PATIENCE):
-            await self._flights.pass_gate()
+            await self._flights.wait_admitted()
             done = await self._attempt(apply)
             if done is not None:
                 return done[0]
-        async with self._flights.alone():
+        async with self._flights.exclusive():
             for _ in range(_PATIENCE):
                 done = await self._attempt(apply)
                 if done is not None:
@@ -159,7 +159,7 @@ class Store:
 
     def _apply(self, index: int, data: bytes) -> None:
         proposal = log.decode(data)
-        applied = applying.apply(self._view, index, proposal)
+        applied = applier.apply(self._view, index, proposal)
         if applied is not None:
             self._view, commit = applied
             for watch in self._watches:
@@ -169,7 +169,7 @@ class Store:
     def _install(self, view: View) -> None:
         self._view = view
         for watch in self._watches:
-            watch.lose("the store was replaced by a snapshot of the leader; start again from a snapshot")
+            watch.invalidate("the store was replaced by a snapshot of the leader; start again from a snapshot")
 
 
 class _Machine(StateMachine):

@@ -32,12 +32,12 @@ class Watch(AsyncIterator[Commit]):
         if self._lost:
             return
         if len(self._queue) >= self._limit:
-            self.lose(f"the reader is {self._limit} commits behind; start again from a snapshot")
+            self.invalidate(f"the reader is {self._limit} commits behind; start again from a snapshot")
             return
         self._queue.append(commit)
         self._wake.set()
 
-    def lose(self, reason: str) -> None:
+    def invalidate(self, reason: str) -> None:
         """Ends the watch with LaggedError; what waited is given up."""
         self._lost = reason
         self._queue.clear()

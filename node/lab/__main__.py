@@ -6,7 +6,7 @@ import sys
 import click
 
 from covey.errors import CoveyError
-from node.lab import cluster, wiring
+from node.lab import cluster, network
 from node.lab import host as machine
 from node.lab.layout import Lab
 
@@ -41,7 +41,7 @@ def main() -> None:
 )
 def up(name: str, managers: int, workers: int, *, no_cluster: bool, store: str) -> None:
     lab = Lab(name, managers, workers, _etcd_members(store))
-    cluster.up(lab, form=not no_cluster)
+    cluster.up(lab, init_cluster=not no_cluster)
     for host in lab.hosts:
         click.echo(host.name)
 
@@ -86,7 +86,7 @@ def list_hosts(*, quiet: bool) -> None:
 @main.command(help='Print the exports that point docker and covey to a host: eval "$(covey lab env HOST)".')
 @HOST
 def env(host: str) -> None:
-    for key, value in machine.environment(cluster.get_host(host)[1]).items():
+    for key, value in machine.client_environment(cluster.get_host(host)[1]).items():
         click.echo(f"export {key}={value}")
 
 
@@ -99,9 +99,9 @@ def env(host: str) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def execute(host: str, command: tuple[str, ...]) -> None:
     found = cluster.get_host(host)[1]
-    line = machine.inside(found, command[1:] if command[0] == "--" else command)
+    line = machine.command_inside(found, command[1:] if command[0] == "--" else command)
     path = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", os.defpath)  # noqa: PTH120
-    os.execvpe(line[0], line, {**os.environ, **machine.environment(found), "PATH": path})
+    os.execvpe(line[0], line, {**os.environ, **machine.client_environment(found), "PATH": path})
 
 
 @main.command(help="SIGKILL everything on a host; its disk stays.")
@@ -125,13 +125,13 @@ def start(host: str) -> None:
 @main.command(help="Take a host's link down.")
 @HOST
 def cut(host: str) -> None:
-    wiring.set_cable(*cluster.get_host(host), up=False)
+    network.set_link(*cluster.get_host(host), up=False)
 
 
 @main.command(help="Take a host's link up again.")
 @HOST
 def heal(host: str) -> None:
-    wiring.set_cable(*cluster.get_host(host), up=True)
+    network.set_link(*cluster.get_host(host), up=True)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from covey.errors import AlreadyExistsError, CoveyError, DeadlineError, InvalidArgumentError, NotFoundError
-from node.lab import api, etcd, wiring
+from node.lab import api, etcd, network
 from node.lab import host as machine
-from node.lab.layout import CGROUP_ROOT, LAB_ROOT, Host, Lab, check
+from node.lab.layout import CGROUP_ROOT, LAB_ROOT, Lab, LabHost, validate
 
 DAEMON_SECONDS = 30.0
 READY_SECONDS = 60.0
@@ -34,7 +34,7 @@ def get_lab(name: str) -> Lab:
     raise NotFoundError(f"no lab {name}: 'covey lab ls' lists what there is, 'covey lab up --name {name}' makes it")
 
 
-def get_host(name: str) -> tuple[Lab, Host]:
+def get_host(name: str) -> tuple[Lab, LabHost]:
     """The host of that name, with its lab.
 
     Raises:
@@ -47,38 +47,38 @@ def get_host(name: str) -> tuple[Lab, Host]:
     raise NotFoundError(f"no lab host {name}: 'covey lab ls' lists what there is")
 
 
-def up(lab: Lab, *, form: bool = True) -> None:
+def up(lab: Lab, *, init_cluster: bool = True) -> None:
     """Make the lab; with ``form`` its cluster too, and return when every node is ready. What fails is torn down again.
 
     Raises:
         AlreadyExistsError: a lab of that name stands already.
         CoveyError: a host or the cluster did not come up in time.
     """
-    check(lab)
+    validate(lab)
     if lab.record.exists():
         raise AlreadyExistsError(f"lab {lab.name} stands already: 'covey lab down --name {lab.name}' removes it")
     lab.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     lab.record.write_bytes(msgspec.json.encode(lab))
     try:
-        wiring.make_switch(lab)
+        network.create_switch(lab)
         etcd.start_all(lab)
         for host in lab.hosts:
-            wiring.plug_in(lab, host)
+            network.connect_host(lab, host)
         with ThreadPoolExecutor(max_workers=len(lab.hosts)) as pool:
             list(pool.map(_boot, lab.hosts))
-        if form:
+        if init_cluster:
             form_cluster(lab)
     except BaseException:
         down(lab)
         raise
 
 
-def _boot(host: Host) -> None:
+def _boot(host: LabHost) -> None:
     machine.boot(host)
     start_daemon(host)
 
 
-def start_daemon(host: Host) -> None:
+def start_daemon(host: LabHost) -> None:
     """Start coveyd and wait until it answers.
 
     Raises:
@@ -99,7 +99,7 @@ def form_cluster(lab: Lab) -> None:
     api.call(first.socket, "POST", "/swarm/init", {**listen, "AdvertiseAddr": first.address})
     tokens = api.call(first.socket, "GET", "/swarm")["JoinTokens"]
 
-    def join(host: Host, token: str) -> None:
+    def join(host: LabHost, token: str) -> None:
         body = {**listen, "AdvertiseAddr": host.address, "RemoteAddrs": [f"{first.address}:2377"], "JoinToken": token}
         api.call(host.socket, "POST", "/swarm/join", body)
 
@@ -139,20 +139,20 @@ def down(lab: Lab) -> None:
         machine.power_off(host)
     etcd.remove_all(lab)
     for host in lab.hosts:
-        wiring.unplug(lab, host)
-    wiring.remove_switch(lab)
+        network.disconnect_host(lab, host)
+    network.remove_switch(lab)
     machine.remove_cgroups(f"{CGROUP_ROOT}/{lab.name}")
     for host in lab.hosts:
         machine.remove_disk(host)
     lab.record.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         lab.folder.rmdir()
-    machine.drop_empty_cgroup(CGROUP_ROOT)
+    machine.remove_empty_cgroup(CGROUP_ROOT)
     with contextlib.suppress(OSError):
         LAB_ROOT.rmdir()
 
 
-def kill(host: Host) -> None:
+def kill(host: LabHost) -> None:
     """Power cut: everything on the host dies at once, its disk stays.
 
     Raises:
@@ -163,12 +163,12 @@ def kill(host: Host) -> None:
     machine.power_off(host)
 
 
-def crash(host: Host) -> None:
+def crash(host: LabHost) -> None:
     """Kill coveyd alone; containers stay."""
     machine.crash_daemon(host)
 
 
-def start(lab: Lab, host: Host) -> None:
+def start(lab: Lab, host: LabHost) -> None:
     """Bring back what is dead: the host with its disk, or coveyd alone.
 
     Raises:
@@ -176,7 +176,7 @@ def start(lab: Lab, host: Host) -> None:
     """
     if machine.init_pid(host) is None:
         machine.remove_cgroups(host.cgroup)
-        wiring.plug_in(lab, host)
+        network.connect_host(lab, host)
         machine.boot(host)
     elif machine.daemon_pid(host) is not None:
         raise InvalidArgumentError(f"host {host.name} runs already")
@@ -184,22 +184,22 @@ def start(lab: Lab, host: Host) -> None:
 
 
 @contextlib.contextmanager
-def running(lab: Lab, *, form: bool = True) -> Iterator[Lab]:
+def running(lab: Lab, *, init_cluster: bool = True) -> Iterator[Lab]:
     """A lab for the length of a with block, torn down whatever happens in it."""
-    up(lab, form=form)
+    up(lab, init_cluster=init_cluster)
     try:
         yield lab
     finally:
         down(lab)
 
 
-def status(lab: Lab, host: Host) -> str:
+def status(lab: Lab, host: LabHost) -> str:
     """One word for ``lab ls``: running, cut, crashed or dead."""
     if machine.init_pid(host) is None:
         return "dead"
     if machine.daemon_pid(host) is None:
         return "crashed"
-    return "running" if wiring.cable_is_up(lab, host) else "cut"
+    return "running" if network.link_is_up(lab, host) else "cut"
 
 
 def socket_of(name: str) -> Path:

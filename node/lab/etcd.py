@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from covey.errors import NotFoundError
-from node.lab.host import read_environment, start_time, wait_until
+from node.lab.host import read_environment_file, start_time, wait_until
 from node.lab.layout import GATEWAY, EtcdMember, Lab
 
 READY_SECONDS = 30.0
@@ -47,17 +47,17 @@ def start(lab: Lab, member: EtcdMember) -> None:
         process = subprocess.Popen(
             ["nsenter", f"--net=/run/netns/{lab.switch}", "--", *command],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
-            env={**os.environ, **read_environment(member.environment)},
+            env={**os.environ, **read_environment_file(member.environment_file)},
         )  # fmt: skip
     member.pid_file.write_text(f"{process.pid} {start_time(process.pid)}\n")
 
 
 def answers(lab: Lab, member: EtcdMember) -> bool:
     """Whether the member takes part in a quorum."""
-    return ctl(lab, "get", "ready", members=(member,)).returncode == 0
+    return run_etcdctl(lab, "get", "ready", members=(member,)).returncode == 0
 
 
-def ctl(
+def run_etcdctl(
     lab: Lab, *arguments: str, members: Sequence[EtcdMember] = (), stdin: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
     """What etcdctl does with these members, or with all."""
@@ -81,7 +81,7 @@ def _is_zombie(number: int) -> bool:
     return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-def send(member: EtcdMember, number: signal.Signals) -> None:
+def send_signal(member: EtcdMember, number: signal.Signals) -> None:
     """A signal: STOP lets it hang, CONT lets it go on.
 
     Raises:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from covey.errors import DeadlineError, NotFoundError
-from node.lab.layout import GATEWAY, Host
+from node.lab.layout import GATEWAY, LabHost
 
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
@@ -31,7 +31,7 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None
         time.sleep(0.02)
 
 
-def init_pid(host: Host) -> int | None:
+def init_pid(host: LabHost) -> int | None:
     """The machine's pid of the host's process 1, None if the host is dead."""
     try:
         pid, started = host.init_pid_file.read_text().split()
@@ -45,14 +45,14 @@ def start_time(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
 
 
-def boot(host: Host) -> None:
+def boot(host: LabHost) -> None:
     """Start the host's process 1 in namespaces of its own."""
-    host.state.mkdir(parents=True, exist_ok=True)
+    host.state_dir.mkdir(parents=True, exist_ok=True)
     host.folder.chmod(0o700)
     host.resolv_conf.write_text(f"nameserver {GATEWAY}\noptions timeout:1 attempts:1\n")
     unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--mount-proc"]
     command = ["nsenter", f"--net=/run/netns/{host.netns}", *unshare, "--propagation", "private", "--"]
-    disk = [str(host.disk_image), str(host.state)] if host.disk_image.exists() else []
+    disk = [str(host.disk_image), str(host.state_dir)] if host.disk_image.exists() else []
     with host.log.open("ab") as log:
         outer = subprocess.Popen(
             [*command, sys.executable, "-m", "node.lab.host_init", host.name, str(host.resolv_conf), *disk],
@@ -75,7 +75,7 @@ def boot(host: Host) -> None:
     host.init_pid_file.write_text(f"{pid} {start_time(pid)}\n")
 
 
-def inside(host: Host, command: Sequence[str]) -> list[str]:
+def command_inside(host: LabHost, command: Sequence[str]) -> list[str]:
     """The command line that runs a command inside the host.
 
     Raises:
@@ -87,21 +87,21 @@ def inside(host: Host, command: Sequence[str]) -> list[str]:
     return ["nsenter", "--target", str(pid), "--mount", "--root", "--net", "--pid", "--uts", "--ipc", "--", *command]
 
 
-def environment(host: Host) -> dict[str, str]:
+def client_environment(host: LabHost) -> dict[str, str]:
     """The variables with which docker and covey speak to this host."""
     return {"DOCKER_HOST": f"unix://{host.socket}", "COVEY_HOST": f"unix://{host.socket}"}
 
 
-def start_daemon(host: Host) -> None:
+def start_daemon(host: LabHost) -> None:
     """Start coveyd inside the host, as a child of its process 1."""
     coveyd = str(Path(sys.executable).with_name("coveyd"))
-    arguments = ["--state-dir", str(host.state), "--run-dir", "/run/covey", "--host", f"unix://{host.socket}"]
+    arguments = ["--state-dir", str(host.state_dir), "--run-dir", "/run/covey", "--host", f"unix://{host.socket}"]
     more = ["--cgroup-parent", host.cgroup, "--advertise-addr", host.address]
     if host.store:
         more += ["--store", host.store]
     with host.log.open("ab") as log:
         subprocess.run(
-            inside(host, ["setsid", "--fork", coveyd, *arguments, *more]),
+            command_inside(host, ["setsid", "--fork", coveyd, *arguments, *more]),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -111,18 +111,18 @@ def start_daemon(host: Host) -> None:
                 "PATH": os.environ.get("PATH", os.defpath),
                 "HOME": "/root",
                 "LANG": "C.UTF-8",
-                **read_environment(host.daemon_environment),
+                **read_environment_file(host.environment_file),
             },
         )
 
 
-def read_environment(file: Path) -> dict[str, str]:
+def read_environment_file(file: Path) -> dict[str, str]:
     """What a daemon finds in its environment besides."""
     lines = file.read_text().splitlines() if file.exists() else []
     return dict(line.split("=", 1) for line in lines)
 
 
-def daemon_pid(host: Host) -> int | None:
+def daemon_pid(host: LabHost) -> int | None:
     """The pid of coveyd as processes inside the host see it, None if it is not running."""
     init = init_pid(host)
     if init is None:
@@ -135,7 +135,7 @@ def daemon_pid(host: Host) -> int | None:
     return inner if b"coveyd" in name else None
 
 
-def crash_daemon(host: Host) -> None:
+def crash_daemon(host: LabHost) -> None:
     """SIGKILL coveyd alone; its containers stay.
 
     Raises:
@@ -144,11 +144,11 @@ def crash_daemon(host: Host) -> None:
     pid = daemon_pid(host)
     if pid is None:
         raise NotFoundError(f"no coveyd runs on host {host.name}")
-    subprocess.run(inside(host, ["kill", "-KILL", str(pid)]), check=True, cwd="/")
+    subprocess.run(command_inside(host, ["kill", "-KILL", str(pid)]), check=True, cwd="/")
     wait_until(lambda: daemon_pid(host) is None, f"the end of coveyd on {host.name}", STOP_SECONDS)
 
 
-def power_off(host: Host) -> None:
+def power_off(host: LabHost) -> None:
     """SIGKILL everything on the host at once: the kernel ends a PID namespace with its process 1."""
     pid = init_pid(host)
     if pid is None:
@@ -177,7 +177,7 @@ def remove_cgroups(path: str) -> None:
     wait_until(gone, f"the removal of cgroup {path}", STOP_SECONDS)
 
 
-def drop_empty_cgroup(path: str) -> None:
+def remove_empty_cgroup(path: str) -> None:
     """Remove a cgroup that may be shared, where nothing is left in it."""
     for folder in _in_each_hierarchy(path):
         with contextlib.suppress(OSError):
@@ -190,6 +190,6 @@ def _in_each_hierarchy(path: str) -> list[Path]:
     return [root / path.lstrip("/") for root in (mounted, *mounted.glob("*")) if root.is_dir()]
 
 
-def remove_disk(host: Host) -> None:
+def remove_disk(host: LabHost) -> None:
     """Delete what the host had."""
     shutil.rmtree(host.folder, ignore_errors=True)

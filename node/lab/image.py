@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path
 
 BUSYBOX = Path("/bin/busybox")
-WHO = b"""#!/bin/sh
+WHO_SCRIPT = b"""#!/bin/sh
 echo "Content-Type: text/plain"
 echo
 echo "$(hostname) on ${NODE:-nowhere} with secret $(sha256sum /run/secrets/* 2>/dev/null | cut -c 1-12)"
@@ -45,7 +45,7 @@ def root_file_system(padding_bytes: int = 0) -> bytes:
         _file(archive, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
         _file(archive, "etc/group", b"root:x:0:\nnobody:x:65534:\n")
         _file(archive, "www/index.html", b"ok\n")
-        _file(archive, "www/cgi-bin/who", WHO, 0o755)
+        _file(archive, "www/cgi-bin/who", WHO_SCRIPT, 0o755)
         if padding_bytes:
             _file(archive, "padding", os.urandom(padding_bytes))
     return buffer.getvalue()

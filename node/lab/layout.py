@@ -48,12 +48,12 @@ class EtcdMember(msgspec.Struct, frozen=True):
         return self.folder / "pid"
 
     @property
-    def environment(self) -> Path:
+    def environment_file(self) -> Path:
         """Lines of NAME=VALUE that the member's environment has besides, read at each start."""
         return self.folder / "environment"
 
 
-class Host(msgspec.Struct, frozen=True):
+class LabHost(msgspec.Struct, frozen=True):
     """One host of a lab; ``number`` counts from 1, managers first. ``store`` is what its daemon gets as ``--store``."""
 
     lab: str
@@ -87,7 +87,7 @@ class Host(msgspec.Struct, frozen=True):
         return LAB_ROOT / self.lab / self.name
 
     @property
-    def state(self) -> Path:
+    def state_dir(self) -> Path:
         """The host's disk: it survives kill."""
         return self.folder / "state"
 
@@ -97,7 +97,7 @@ class Host(msgspec.Struct, frozen=True):
         return self.folder / "disk.img"
 
     @property
-    def daemon_environment(self) -> Path:
+    def environment_file(self) -> Path:
         """Lines of NAME=VALUE that the daemon's environment has besides, read at each start."""
         return self.folder / "daemon.env"
 
@@ -131,8 +131,8 @@ class Lab(msgspec.Struct, frozen=True):
     etcd: int = 0
 
     @property
-    def hosts(self) -> tuple[Host, ...]:
-        return tuple(Host(self.name, number, self.store) for number in range(1, self.managers + self.workers + 1))
+    def hosts(self) -> tuple[LabHost, ...]:
+        return tuple(LabHost(self.name, number, self.store) for number in range(1, self.managers + self.workers + 1))
 
     @property
     def etcd_members(self) -> tuple[EtcdMember, ...]:
@@ -158,7 +158,7 @@ class Lab(msgspec.Struct, frozen=True):
         return f"covey-{self.name}-switch"
 
 
-def check(lab: Lab) -> None:
+def validate(lab: Lab) -> None:
     """Refuse what cannot become a lab.
 
     Raises:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from node.lab import host as machine
-from node.lab.layout import Host
+from node.lab.layout import LabHost
 
 MONITORS = ("conmon", "containerd-shim")
 NOT_OURS = ("tini", "sleep", "runc", "iperf3")
@@ -50,7 +50,7 @@ class Memory(msgspec.Struct, frozen=True):
     alone: float
 
 
-def memory_of(host: Host) -> Memory:
+def memory_of(host: LabHost) -> Memory:
     """Of all processes of a host but the containers' monitors; containers are in PID namespaces of their own and so not counted."""
     namespace = Path(f"/proc/{machine.init_pid(host)}/ns/pid").readlink()
     pss = own = 0

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tests.bench.figures import Figure, Target, table
-from tests.integration.raft_world import CommandError, Process, World, until, world
+from tests.support.raft_processes import CommandError, RaftGroup, RaftProcess, raft_group, until
 
 KILLS = 20
 ENTRIES = 50_000
@@ -36,9 +36,9 @@ def consensus(*, kills: int = KILLS, entries: int = ENTRIES) -> list[Figure]:
 
 
 @contextlib.asynccontextmanager
-async def _three(**tuning: int) -> AsyncIterator[World]:
+async def _three(**tuning: int) -> AsyncIterator[RaftGroup]:
     with tempfile.TemporaryDirectory() as folder:
-        async with world(Path(folder), **tuning) as group:
+        async with raft_group(Path(folder), **tuning) as group:
             await group.three()
             yield group
 
@@ -59,7 +59,7 @@ async def _leader_kills(kills: int) -> list[float]:
     return times
 
 
-async def _first_write(members: list[Process], prefix: str) -> None:
+async def _first_write(members: list[RaftProcess], prefix: str) -> None:
     tried = 0
 
     async def attempt() -> bool:

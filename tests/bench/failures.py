@@ -5,7 +5,7 @@ import threading
 import time
 
 from covey.errors import CoveyError
-from node.lab.layout import Host
+from node.lab.layout import LabHost
 from tests.bench.figures import Figure, Target
 from tests.bench.subject import POLL_SECONDS, Subject, fresh
 
@@ -34,7 +34,7 @@ def leader_kill(subject: Subject, rounds: int) -> Figure:
 class Writers:
     """One writer a manager, which begin together; the first acknowledged write ends all."""
 
-    def __init__(self, subject: Subject, hosts: list[Host]) -> None:
+    def __init__(self, subject: Subject, hosts: list[LabHost]) -> None:
         self._subject = subject
         self._begin = threading.Event()
         self._done = threading.Event()
@@ -59,7 +59,7 @@ class Writers:
             raise CoveyError(f"no write succeeded within {LIMIT_SECONDS:g} s of the leader's end: {self._last_error}")
         return min(self._first)
 
-    def _write(self, host: Host) -> None:
+    def _write(self, host: LabHost) -> None:
         self._begin.wait()
         while not self._done.is_set():
             body = {"Name": fresh("after-the-leader"), "Data": "dGhlcmU="}

@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 
 from covey.errors import AlreadyExistsError
-from node.lab import api, cluster, wiring
+from node.lab import api, cluster, network
 from node.lab import host as machine
-from node.lab.layout import Host, Lab
+from node.lab.layout import Lab, LabHost
 from tests.bench.subject import Subject
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,9 +26,9 @@ INSTALL_SECONDS = 600.0
 class Swarm(Subject):
     """A swarm of dockerds."""
 
-    def start(self, host: Host) -> None:
+    def start(self, host: LabHost) -> None:
         machine.remove_cgroups(host.cgroup)
-        wiring.plug_in(self.lab, host)
+        network.connect_host(self.lab, host)
         _boot(host)
 
 
@@ -41,9 +41,9 @@ def swarm_lab(lab: Lab, image_bytes: int) -> Iterator[Swarm]:
     lab.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     lab.record.write_bytes(msgspec.json.encode(lab))
     try:
-        wiring.make_switch(lab)
+        network.create_switch(lab)
         for host in lab.hosts:
-            wiring.plug_in(lab, host)
+            network.connect_host(lab, host)
         with ThreadPoolExecutor(max_workers=len(lab.hosts)) as pool:
             list(pool.map(_boot, lab.hosts))
         cluster.form_cluster(lab)
@@ -59,10 +59,10 @@ def install() -> None:
     subprocess.run([ROOT / "scripts/setup", "--peer"], check=True, timeout=INSTALL_SECONDS)
 
 
-def _boot(host: Host) -> None:
+def _boot(host: LabHost) -> None:
     machine.boot(host)
     arguments = [
-        f"--data-root={host.state}/docker",
+        f"--data-root={host.state_dir}/docker",
         "--exec-root=/run/docker",
         "--pidfile=/run/docker.pid",
         f"--host=unix://{host.socket}",
@@ -72,7 +72,7 @@ def _boot(host: Host) -> None:
     ]
     with host.log.open("ab") as log:
         subprocess.run(
-            machine.inside(host, ["setsid", "--fork", "dockerd", *arguments]),
+            machine.command_inside(host, ["setsid", "--fork", "dockerd", *arguments]),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

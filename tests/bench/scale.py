@@ -35,7 +35,7 @@ from covey.objects import (
     TaskStatus,
 )
 from covey.states import NodeState, TaskState
-from manager.store import MemoryConsensus, Store, applying, log, snapshot
+from manager.store import MemoryConsensus, Store, applier, log, snapshot
 from manager.store.commit import Action, Change
 from manager.store.view import View
 from tests.bench.figures import Figure, Target
@@ -132,7 +132,7 @@ def _filled() -> View:
     for start in range(0, len(items), _CHUNK):
         changes = [Change(Action.CREATE, None, item) for item in items[start : start + _CHUNK]]
         entry = log.encode(start + 1, changes, 1_700_000_000_000_000_000)
-        applied = applying.apply(view, start + 1, log.decode(entry))
+        applied = applier.apply(view, start + 1, log.decode(entry))
         if applied is None:
             raise ValueError("the store refused an object")
         view = applied[0]

@@ -12,11 +12,11 @@ from typing import Any
 
 from manager import process
 from tests.bench.figures import Figure, Target, table
-from tests.etcd_server import EtcdCluster, etcd_cluster
-from tests.integration.etcd_world import Seat
-from tests.integration.etcd_world import group as etcd_group
-from tests.integration.raft_world import Process, world
-from tests.integration.write_load import write_load
+from tests.support.etcd_server import EtcdCluster, etcd_cluster
+from tests.support.etcd_stores import Seat
+from tests.support.etcd_stores import group as etcd_group
+from tests.support.raft_processes import RaftProcess, raft_group
+from tests.support.write_load import write_load
 
 WRITES = 10_000
 SIZE_BYTES = 1024
@@ -53,11 +53,11 @@ async def _on_raft(rounds: int, writes: int, size: int, folder: Path | None) -> 
     results: Results = {clients: [] for clients in TARGETS}
     for _ in range(rounds):
         with tempfile.TemporaryDirectory(dir=folder) as inner:
-            async with world(Path(inner)) as group:
+            async with raft_group(Path(inner)) as group:
                 await group.three()
                 leader = await group.leader()
 
-                async def load(leader: Process = leader, **how: object) -> Any:
+                async def load(leader: RaftProcess = leader, **how: object) -> Any:
                     return await leader("load", timeout_seconds=LOAD_SECONDS, **how)
 
                 await _round(load, results, writes, size)

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from covey.errors import CoveyError, DeadlineError
 from node.lab import api, cluster
 from node.lab.image import root_file_system
-from node.lab.layout import Host, Lab
+from node.lab.layout import Lab, LabHost
 
 NETWORK = "benchnet"
 IMAGE = "covey-bench:1"
@@ -35,15 +35,17 @@ class Subject:
         self.hosts = lab.hosts
         self.image = ""
 
-    def start(self, host: Host) -> None:
+    def start(self, host: LabHost) -> None:
         """Bring a killed host back."""
         cluster.start(self.lab, host)
 
-    def kill(self, host: Host) -> None:
+    def kill(self, host: LabHost) -> None:
         """SIGKILL of everything on the host."""
         cluster.kill(host)
 
-    def call(self, method: str, url: str, body: object = None, *, at: Host | None = None, seconds: float = 60.0) -> Any:
+    def call(
+        self, method: str, url: str, body: object = None, *, at: LabHost | None = None, seconds: float = 60.0
+    ) -> Any:
         """An Engine API call, at the first host unless said otherwise."""
         return api.call((at or self.hosts[0]).socket, method, url, body, timeout_seconds=seconds)
 
@@ -106,7 +108,7 @@ class Subject:
         spec = {**found["Spec"], "Mode": {"Replicated": {"Replicas": replicas}}}
         self.call("POST", f"/services/{service}/update?version={found['Version']['Index']}", spec)
 
-    def running(self, service: str, *, at: Host | None = None) -> list[dict[str, Any]]:
+    def running(self, service: str, *, at: LabHost | None = None) -> list[dict[str, Any]]:
         """The tasks of a service that run and shall run."""
         wanted = _filters({"service": [service], "desired-state": ["running"]})
         tasks = self.call("GET", f"/tasks?filters={wanted}", at=at, seconds=POLL_SECONDS)
@@ -132,21 +134,21 @@ class Subject:
 
     # --- nodes ---
 
-    def nodes(self, *, at: Host | None = None) -> list[dict[str, Any]]:
+    def nodes(self, *, at: LabHost | None = None) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.call("GET", "/nodes", at=at, seconds=POLL_SECONDS)
         return found
 
-    def node_id(self, host: Host) -> str:
+    def node_id(self, host: LabHost) -> str:
         found: str = next(node["ID"] for node in self.nodes() if node["Description"].get("Hostname") == host.name)
         return found
 
-    def leader(self) -> Host:
+    def leader(self) -> LabHost:
         """The host whose manager leads."""
         nodes = self.nodes()
         name = next(n["Description"]["Hostname"] for n in nodes if n.get("ManagerStatus", {}).get("Leader"))
         return next(host for host in self.hosts if host.name == name)
 
-    def managers(self) -> Sequence[Host]:
+    def managers(self) -> Sequence[LabHost]:
         return self.hosts[: self.lab.managers]
 
     def wait_whole(self) -> None:
@@ -161,7 +163,7 @@ class Subject:
 class Client:
     """One API client with a connection that it keeps, as the SDKs do."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: LabHost) -> None:
         self._connection = api.SocketConnection(host.socket, 60.0)
 
     def create_secret(self, name: str, data: bytes) -> str:
@@ -187,7 +189,7 @@ def _filters(wanted: dict[str, list[str]]) -> str:
     return quote(json.dumps(wanted))
 
 
-def _upload(host: Host, url: str, path: Path) -> None:
+def _upload(host: LabHost, url: str, path: Path) -> None:
     connection = api.SocketConnection(host.socket, STEP_SECONDS)
     try:
         with path.open("rb") as file:
@@ -201,7 +203,7 @@ def _upload(host: Host, url: str, path: Path) -> None:
         raise CoveyError(f"{host.name} did not take an image: {text.strip()}")
 
 
-def _download(host: Host, url: str, path: Path) -> None:
+def _download(host: LabHost, url: str, path: Path) -> None:
     connection = api.SocketConnection(host.socket, STEP_SECONDS)
     try:
         connection.request("GET", url)

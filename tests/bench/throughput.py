@@ -8,7 +8,7 @@ from typing import Any
 
 from covey.errors import CoveyError
 from node.lab import host as machine
-from node.lab.layout import Host
+from node.lab.layout import LabHost
 from tests.bench.figures import Figure
 from tests.bench.subject import Subject, fresh
 
@@ -50,13 +50,13 @@ def _ratio(title: str, above: list[float], below: list[float], swarm: str) -> Fi
     return Figure(title, "", values, swarm=swarm, worst_is_least=True)
 
 
-def _pin(subject: Subject, name: str, host: Host, mode: str) -> None:
+def _pin(subject: Subject, name: str, host: LabHost, mode: str) -> None:
     """A service of one replica on that host."""
     subject.create_service(name, 1, mode=mode, constraints=[f"node.hostname=={host.name}"])
     subject.wait_running(name, 1)
 
 
-def _container(subject: Subject, host: Host, service: str) -> tuple[str, list[str]]:
+def _container(subject: Subject, host: LabHost, service: str) -> tuple[str, list[str]]:
     """The address of the service's only container, and the command that enters its network."""
     wanted = json.dumps({"label": [f"com.docker.swarm.service.name={service}"]}).replace(" ", "")
     [found] = subject.call("GET", f"/containers/json?filters={wanted}", at=host)
@@ -73,9 +73,11 @@ def _virtual_address(subject: Subject, service: str) -> str:
 
 
 @contextlib.contextmanager
-def _server(host: Host, within: list[str]) -> Iterator[None]:
+def _server(host: LabHost, within: list[str]) -> Iterator[None]:
     """iperf3 for one client."""
-    command = machine.inside(host, [*within, "iperf3", "--server", "--one-off", "--port", str(PORT), "--forceflush"])
+    command = machine.command_inside(
+        host, [*within, "iperf3", "--server", "--one-off", "--port", str(PORT), "--forceflush"]
+    )
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert process.stdout is not None
@@ -88,10 +90,14 @@ def _server(host: Host, within: list[str]) -> Iterator[None]:
         process.communicate()
 
 
-def _gbit(host: Host, within: list[str], address: str) -> float:
+def _gbit(host: LabHost, within: list[str], address: str) -> float:
     command = ["iperf3", "--json", "--time", str(SECONDS), "--port", str(PORT), "--client", address]
     done = subprocess.run(
-        machine.inside(host, [*within, *command]), capture_output=True, text=True, timeout=SECONDS + 20, check=False
+        machine.command_inside(host, [*within, *command]),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS + 20,
+        check=False,
     )
     answer: dict[str, Any] = json.loads(done.stdout or "{}")
     if "error" in answer or done.returncode:

@@ -21,9 +21,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from covey.errors import CoveyError
-from node.lab import api, cluster, etcd, wiring
+from node.lab import api, cluster, etcd, network
 from node.lab import host as machine
-from node.lab.layout import GATEWAY, EtcdMember, Host, Lab
+from node.lab.layout import GATEWAY, EtcdMember, Lab, LabHost
 
 DISK_MIB = 48
 CLOCK_SOURCE = Path(__file__).with_name("clock.c")
@@ -58,7 +58,7 @@ class Arena:
     def sockets(self) -> list[tuple[str, Path]]:
         return [(str(host.number), host.socket) for host in self.hosts]
 
-    def leader(self, asked: Sequence[Host] = ()) -> Host | None:
+    def leader(self, asked: Sequence[LabHost] = ()) -> LabHost | None:
         """The host whose manager leads, as the first says that answers."""
         for host in asked or self.hosts:
             with contextlib.suppress(OSError, CoveyError, ValueError):
@@ -69,7 +69,7 @@ class Arena:
 
     # Processes
 
-    def manager_pid(self, host: Host) -> int | None:
+    def manager_pid(self, host: LabHost) -> int | None:
         """The host's manager process as this machine counts; None while there is none."""
         init = machine.init_pid(host)
         if init is None:
@@ -85,42 +85,42 @@ class Arena:
                         return int(process.name)
         return None
 
-    def signal_manager(self, host: Host, number: signal.Signals) -> int | None:
+    def signal_manager(self, host: LabHost, number: signal.Signals) -> int | None:
         pid = self.manager_pid(host)
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         return pid
 
-    def power_off(self, host: Host) -> bool:
+    def power_off(self, host: LabHost) -> bool:
         lived = machine.init_pid(host) is not None
         machine.power_off(host)
         return lived
 
-    def crash_daemon(self, host: Host) -> bool:
+    def crash_daemon(self, host: LabHost) -> bool:
         with contextlib.suppress(CoveyError):
             machine.crash_daemon(host)
             return True
         return False
 
-    def start(self, host: Host) -> None:
+    def start(self, host: LabHost) -> None:
         if machine.daemon_pid(host) is None:
             cluster.start(self.lab, host)
 
     # Links
 
-    def cable(self, host: Host, *, up: bool) -> None:
-        wiring.set_cable(self.lab, host, up=up)
+    def cable(self, host: LabHost, *, up: bool) -> None:
+        network.set_link(self.lab, host, up=up)
 
-    def drop(self, host: Host, *, incoming: Sequence[Host] = (), outgoing: Sequence[Host] = ()) -> None:
+    def drop(self, host: LabHost, *, incoming: Sequence[LabHost] = (), outgoing: Sequence[LabHost] = ()) -> None:
         """Drop what comes from, and what goes to, these hosts."""
         self._drop(host, [other.address for other in incoming], [other.address for other in outgoing])
 
-    def drop_etcd(self, host: Host) -> None:
+    def drop_etcd(self, host: LabHost) -> None:
         """Nothing passes between the host and any member of etcd."""
         self._drop(host, [GATEWAY], [GATEWAY])
 
-    def _drop(self, host: Host, incoming: Sequence[str], outgoing: Sequence[str]) -> None:
+    def _drop(self, host: LabHost, incoming: Sequence[str], outgoing: Sequence[str]) -> None:
         rules = [f"add table inet {TABLE}"]
         for hook, word, others in (("input", "saddr", incoming), ("output", "daddr", outgoing)):
             if others:
@@ -129,10 +129,10 @@ class Arena:
                 rules.append(f"add rule inet {TABLE} {hook} ip {word} {{ {addresses} }} drop")
         self._nft(host, "\n".join(rules))
 
-    def undrop(self, host: Host) -> None:
+    def undrop(self, host: LabHost) -> None:
         self._nft(host, f"add table inet {TABLE}\ndelete table inet {TABLE}")
 
-    def _nft(self, host: Host, script: str) -> None:
+    def _nft(self, host: LabHost, script: str) -> None:
         """In the host's network, which is there while the host is dead too."""
         command = ["nsenter", f"--net=/run/netns/{host.netns}", "nft", "-f", "-"]
         subprocess.run(command, input=script.encode(), check=True, capture_output=True)
@@ -150,7 +150,7 @@ class Arena:
 
     def signal_etcd(self, member: EtcdMember, number: signal.Signals) -> bool:
         with contextlib.suppress(CoveyError, ProcessLookupError):
-            etcd.send(member, number)
+            etcd.send_signal(member, number)
             return True
         return False
 
@@ -158,7 +158,7 @@ class Arena:
         """Somebody else's data reach the quota: from then on all members refuse writes."""
         self._etcd_filled = True
         for _ in range(2 * ETCD_QUOTA_BYTES // ETCD_FILLER_BYTES):
-            done = etcd.ctl(self.lab, "put", ETCD_FILLER, stdin=b"x" * ETCD_FILLER_BYTES)
+            done = etcd.run_etcdctl(self.lab, "put", ETCD_FILLER, stdin=b"x" * ETCD_FILLER_BYTES)
             if done.returncode:
                 return b"database space exceeded" in done.stderr
         return False
@@ -166,18 +166,18 @@ class Arena:
     def free_etcd(self) -> bool:
         """As its operator does; it is to be done again once all members answer, if one does not."""
         if self._etcd_filled:
-            gone = etcd.ctl(self.lab, "del", ETCD_FILLER, "--write-out", "json")
+            gone = etcd.run_etcdctl(self.lab, "del", ETCD_FILLER, "--write-out", "json")
             if gone.returncode:
                 return False
-            etcd.ctl(self.lab, "compaction", "--physical", str(json.loads(gone.stdout)["header"]["revision"]))
-            shrunk = [etcd.ctl(self.lab, "defrag", members=(member,)).returncode == 0 for member in self.etcd]
-            disarmed = etcd.ctl(self.lab, "alarm", "disarm").returncode == 0
+            etcd.run_etcdctl(self.lab, "compaction", "--physical", str(json.loads(gone.stdout)["header"]["revision"]))
+            shrunk = [etcd.run_etcdctl(self.lab, "defrag", members=(member,)).returncode == 0 for member in self.etcd]
+            disarmed = etcd.run_etcdctl(self.lab, "alarm", "disarm").returncode == 0
             self._etcd_filled = not (disarmed and all(shrunk))
         return not self._etcd_filled
 
     # Disk and clock
 
-    def fill_disk(self, host: Host) -> bool:
+    def fill_disk(self, host: LabHost) -> bool:
         """To the last byte; and because a log has some room ahead, something is written that needs more than that."""
         name = f"ballast-{secrets.token_hex(4)}"
         ends = time.monotonic() + BALLAST_SECONDS
@@ -188,19 +188,19 @@ class Arena:
                 return True
         return False
 
-    def _ballast(self, host: Host, name: str) -> bool:
+    def _ballast(self, host: LabHost, name: str) -> bool:
         """Who can remove it knows that it was written, also if whoever wrote it got no answer."""
         data = base64.b64encode(os.urandom(BALLAST_BYTES)).decode()
         self._call(host, "POST", "/secrets/create", {"Name": name, "Data": data})
         return self._call(host, "DELETE", f"/secrets/{name}")
 
-    def _call(self, host: Host, method: str, path: str, body: object = None) -> bool:
+    def _call(self, host: LabHost, method: str, path: str, body: object = None) -> bool:
         with contextlib.suppress(OSError, CoveyError, http.client.HTTPException, ValueError):
             api.call(host.socket, method, path, body, timeout_seconds=CALL_SECONDS)
             return True
         return False
 
-    def _fill(self, host: Host) -> bool:
+    def _fill(self, host: LabHost) -> bool:
         with contextlib.suppress(OSError), self._inner(host, "filler").open("ab", buffering=0) as file:
             for size in (1 << 20, 1 << 12, 1):
                 with contextlib.suppress(OSError):
@@ -209,17 +209,17 @@ class Arena:
             return True
         return False
 
-    def free_disk(self, host: Host) -> None:
+    def free_disk(self, host: LabHost) -> None:
         with contextlib.suppress(OSError):
             self._inner(host, "filler").unlink()
 
-    def _inner(self, host: Host, name: str) -> Path:
+    def _inner(self, host: LabHost, name: str) -> Path:
         init = machine.init_pid(host)
         if init is None:
             raise OSError(f"{host.name} is dead")
-        return Path(f"/proc/{init}/root{host.state}/{name}")
+        return Path(f"/proc/{init}/root{host.state_dir}/{name}")
 
-    def set_clock(self, host: Host, seconds: float) -> None:
+    def set_clock(self, host: LabHost, seconds: float) -> None:
         """The host's wall clock is wrong by so much."""
         with _clock_file(host).open("r+b") as file:  # in place, for the daemons have it mapped
             file.write(struct.pack("=q", int(seconds * 1e9)))
@@ -240,7 +240,7 @@ class Arena:
         machine.wait_until(self.free_etcd, "room in etcd", etcd.READY_SECONDS)
 
 
-def _clock_file(host: Host) -> Path:
+def _clock_file(host: LabHost) -> Path:
     return host.folder / "clock"
 
 
@@ -252,12 +252,12 @@ def _compiled(lab: Lab) -> Path:
     return library
 
 
-def _prepare(host: Host, clock: Path) -> None:
+def _prepare(host: LabHost, clock: Path) -> None:
     host.folder.mkdir(parents=True, exist_ok=True)
     environment = [f"PYTHONPATH={path}" for path in filter(None, [os.environ.get("PYTHONPATH")])]
     _clock_file(host).write_bytes(bytes(8))
     environment += [f"LD_PRELOAD={clock}", f"COVEY_CLOCK_FILE={_clock_file(host)}"]
-    host.daemon_environment.write_text("".join(line + "\n" for line in environment))
+    host.environment_file.write_text("".join(line + "\n" for line in environment))
     with host.disk_image.open("wb") as file:
         file.truncate(DISK_MIB << 20)
     subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(host.disk_image)], check=True)
@@ -266,7 +266,7 @@ def _prepare(host: Host, clock: Path) -> None:
 def _limit(member: EtcdMember) -> None:
     """A database that is soon full."""
     member.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    member.environment.write_text(f"ETCD_QUOTA_BACKEND_BYTES={ETCD_QUOTA_BYTES}\n")
+    member.environment_file.write_text(f"ETCD_QUOTA_BACKEND_BYTES={ETCD_QUOTA_BYTES}\n")
 
 
 def end_in_order() -> None:

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import msgspec
 
-from node.lab.layout import EtcdMember, Host
+from node.lab.layout import EtcdMember, LabHost
 from tests.chaos.hosts import Arena, Engine
 
 
@@ -133,7 +133,7 @@ class Nemesis:
             time.sleep(step.seconds)
 
     @contextlib.contextmanager
-    def _broken(self, fault: Fault, victim: Host, offset: float) -> Iterator[None]:
+    def _broken(self, fault: Fault, victim: LabHost, offset: float) -> Iterator[None]:
         begin, end = self._hands(fault, victim, offset)
         try:
             if begin() is False:
@@ -144,7 +144,7 @@ class Nemesis:
         finally:
             end()
 
-    def _hands(self, fault: Fault, victim: Host, offset: float) -> tuple[Callable[[], object], Callable[[], object]]:
+    def _hands(self, fault: Fault, victim: LabHost, offset: float) -> tuple[Callable[[], object], Callable[[], object]]:
         """How the fault begins and ends."""
         arena, others = self._arena, [host for host in self._arena.hosts if host != victim]
         member = arena.etcd[(victim.number - 1) % len(arena.etcd)] if arena.etcd else EtcdMember("", 0)
@@ -190,7 +190,7 @@ class Nemesis:
             Fault.CLOCK: (lambda: arena.set_clock(victim, offset), lambda: arena.set_clock(victim, 0)),
         }[fault]
 
-    def _signal(self, host: Host, number: signal.Signals) -> bool:
+    def _signal(self, host: LabHost, number: signal.Signals) -> bool:
         """To the host's manager, once it has one."""
         deadline = time.monotonic() + MANAGER_SECONDS
         while self._arena.signal_manager(host, number) is None:

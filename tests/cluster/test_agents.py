@@ -4,12 +4,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import labs
 import pytest
-from labs import Cluster
 
 from node.lab import cluster as lab_cluster
-from node.lab.layout import Host
+from node.lab.layout import LabHost
+from tests.support import labs
+from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
 ORPHANED_SECONDS = 90.0  # a minute, and what a busy machine needs
@@ -31,8 +31,8 @@ def workers(hosts: Cluster) -> Iterator[Cluster]:
     hosts.tidy()
 
 
-def per_host(lab: Cluster, tasks: list[dict]) -> dict[Host, list[dict]]:
-    placed: dict[Host, list[dict]] = {}
+def per_host(lab: Cluster, tasks: list[dict]) -> dict[LabHost, list[dict]]:
+    placed: dict[LabHost, list[dict]] = {}
     for task, host in zip(tasks, lab.hosts_of(tasks), strict=True):
         placed.setdefault(host, []).append(task)
     return placed

@@ -36,11 +36,13 @@ def hosts_with_ssh(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / key], check=True)
     config = tmp_path / "sshd_config"
     config.write_text(SSHD.format(folder=tmp_path))
-    with cluster.running(LAB, form=False):
+    with cluster.running(LAB, init_cluster=False):
         servers = []
         for host in LAB.hosts:
             line = f"mkdir -p /run/sshd && exec /usr/sbin/sshd -D -e -f {config}"
-            servers.append(subprocess.Popen(machine.inside(host, ["sh", "-c", line]), stderr=subprocess.DEVNULL))
+            servers.append(
+                subprocess.Popen(machine.command_inside(host, ["sh", "-c", line]), stderr=subprocess.DEVNULL)
+            )
         try:
             yield tmp_path
         finally:

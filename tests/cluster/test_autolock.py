@@ -7,16 +7,16 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import labs
 import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
-from labs import Cluster
 
 from covey import unlockkey
 from manager.keys import file, node_key
 from node.lab import cluster as lab_cluster
-from node.lab.layout import Host
+from node.lab.layout import LabHost
+from tests.support import labs
+from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
 
@@ -41,26 +41,31 @@ def locked(images: Path) -> Iterator[Cluster]:
         yield found
 
 
-def key_of(locked: Cluster, host: Host) -> str:
+def key_of(locked: Cluster, host: LabHost) -> str:
     return locked.docker("swarm", "unlock-key", "-q", on=host).out.strip()
 
 
-def state(locked: Cluster, host: Host) -> str:
+def state(locked: Cluster, host: LabHost) -> str:
     return str(locked.get("/info", on=host)["Swarm"]["LocalNodeState"])
 
 
-def unlock(locked: Cluster, host: Host, key: str, *, check: int = 0) -> labs.Ran:
+def unlock(locked: Cluster, host: LabHost, key: str, *, check: int = 0) -> labs.Ran:
     return locked.docker("swarm", "unlock", on=host, stdin=f"{key}\n".encode(), check=check)
 
 
-def settled(host: Host, key: str) -> bool:
+def settled(host: LabHost, key: str) -> bool:
     """Whether everything on the host lies under this key and one data key."""
     try:
-        keys = file.read(host.state / "manager" / "keys", (key,) if key else ())
+        keys = file.read(host.state_dir / "manager" / "keys", (key,) if key else ())
     except file.LockedError:
         return False
-    lying = node_key.sealed_with((host.state / "identity" / "node.key").read_bytes())
-    return keys is not None and not keys.old and keys.unlock_key == key and lying == (keys.ring.current if key else 0)
+    lying = node_key.sealed_with((host.state_dir / "identity" / "node.key").read_bytes())
+    return (
+        keys is not None
+        and not keys.retired_ids
+        and keys.unlock_key == key
+        and lying == (keys.ring.current if key else 0)
+    )
 
 
 def forms(secret: bytes) -> list[bytes]:
@@ -91,9 +96,9 @@ def test_a_stolen_disk_says_nothing(locked: Cluster) -> None:
         labs.wait(lambda host=host: settled(host, key), f"{host.name} locked")
     tokens = locked.get("/swarm", on=one)["JoinTokens"]
     for victim in (one, locked[3]):
-        keys = file.read(victim.state / "manager" / "keys", (key,))
+        keys = file.read(victim.state_dir / "manager" / "keys", (key,))
         assert keys is not None
-        path = victim.state / "identity" / "node.key"
+        path = victim.state_dir / "identity" / "node.key"
         pem = node_key.unseal(keys.ring, path, path.read_bytes())
         locked.kill(victim)
         secret = [SECRET.encode(), key.encode(), unlockkey.parse(key), *keys.ring.keys.values()]
@@ -145,7 +150,7 @@ def test_a_manager_that_starts_is_locked_until_it_gets_its_key_and_votes_again_t
     locked.wait_ready()
 
 
-def kill_manager(locked: Cluster, host: Host) -> None:
+def kill_manager(locked: Cluster, host: LabHost) -> None:
     [pid] = locked.inside(host, "pgrep", "-f", "manager.main").lines[:1]
     locked.inside(host, "kill", "-9", pid)
     labs.wait(lambda: pid not in locked.inside(host, "pgrep", "-f", "manager.main", check=None).lines, "its end")
@@ -157,7 +162,7 @@ def test_a_managers_process_that_dies_comes_back_without_asking_unless_its_keys_
     kill_manager(locked, two)
     locked.wait_ready()
     assert state(locked, two) == "active"
-    path, key, other = two.state / "manager" / "keys", key_of(locked, locked[1]), unlockkey.generate()
+    path, key, other = two.state_dir / "manager" / "keys", key_of(locked, locked[1]), unlockkey.generate()
     keys = file.read(path, (key,))
     assert keys is not None
     file.write(path, msgspec.structs.replace(keys, unlock_key=other, version=0))
@@ -224,13 +229,13 @@ def test_a_manager_that_missed_a_rotation_is_unlocked_with_the_key_it_knew_and_c
 def test_a_demoted_manager_needs_no_key_and_a_promoted_one_is_locked_again(locked: Cluster) -> None:
     one, two = locked[1], locked[2]
     locked.docker("node", "demote", two.name, on=one)
-    labs.wait(lambda: not (two.state / "manager").exists(), "the end of its keys")
-    assert (two.state / "identity" / "node.key").read_bytes().startswith(b"-----BEGIN PRIVATE KEY-----")
+    labs.wait(lambda: not (two.state_dir / "manager").exists(), "the end of its keys")
+    assert (two.state_dir / "identity" / "node.key").read_bytes().startswith(b"-----BEGIN PRIVATE KEY-----")
     lab_cluster.crash(two)
     locked.start(two)
     labs.wait(lambda: state(locked, two) == "active", "a worker that needs no key")
     locked.docker("node", "promote", two.name, on=one)
-    labs.wait(lambda: file.is_locked(two.state / "manager" / "keys"), "its keys locked")
+    labs.wait(lambda: file.is_locked(two.state_dir / "manager" / "keys"), "its keys locked")
     labs.wait(lambda: settled(two, key_of(locked, one)), "all of it sealed anew")
     locked.wait_ready()
 
@@ -259,7 +264,7 @@ def test_a_locked_manager_may_leave_by_force(locked: Cluster) -> None:
     assert state(locked, three) == "locked"
     locked.docker("swarm", "leave", "--force", on=three)
     assert state(locked, three) == "inactive"
-    assert not any((three.state / name).exists() for name in ("node.json", "identity", "manager"))
+    assert not any((three.state_dir / name).exists() for name in ("node.json", "identity", "manager"))
     labs.wait(lambda: not locked.covey_containers(three), "the end of its tasks")
 
 

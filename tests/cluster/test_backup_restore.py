@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import labs
 import pytest
-from labs import Cluster, Ran
 
 from node.lab import api
-from node.lab.layout import Host
+from node.lab.layout import LabHost
+from tests.support import labs
+from tests.support.labs import Cluster, Ran
 
 pytestmark = pytest.mark.root
 COVEY = labs.PYTHON_BIN / "covey"
@@ -38,17 +38,17 @@ def kept(lab: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def covey(lab: Cluster, *arguments: str, on: Host, check: int | None = 0, stdin: bytes = b"") -> Ran:
+def covey(lab: Cluster, *arguments: str, on: LabHost, check: int | None = 0, stdin: bytes = b"") -> Ran:
     return labs.run([COVEY, *arguments], check=check, stdin=stdin, env=lab.environment(on))
 
 
-def wipe(host: Host) -> None:
+def wipe(host: LabHost) -> None:
     """A new disk."""
-    for path in host.state.iterdir():
+    for path in host.state_dir.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def send_and_leave(host: Host, key: str, data: bytes, part: int | None = None) -> None:
+def send_and_leave(host: LabHost, key: str, data: bytes, part: int | None = None) -> None:
     """A client that goes away before it has an answer, or in the middle of its file."""
     connection = api.SocketConnection(host.socket, 10.0)
     try:
@@ -56,13 +56,13 @@ def send_and_leave(host: Host, key: str, data: bytes, part: int | None = None) -
         connection.putheader("Content-Length", str(len(data)))
         connection.putheader("Covey-Backup-Key", key)
         connection.endheaders(data[:part])
-        file, whole = host.state / "restore.covey", part is None
+        file, whole = host.state_dir / "restore.covey", part is None
         labs.wait(lambda: file.exists() and (not whole or file.stat().st_size == len(data)), "the file comes in")
     finally:
         connection.close()
 
 
-def state(lab: Cluster, host: Host) -> str:
+def state(lab: Cluster, host: LabHost) -> str:
     return str(lab.get("/info", on=host)["Swarm"]["LocalNodeState"])
 
 
@@ -121,9 +121,9 @@ def test_a_cluster_whose_managers_are_gone_comes_back_with_its_workers_as_they_a
     wrong = covey(lab, "swarm", "restore", str(kept / "backup"), on=first, check=1, stdin=b"COVEYBK-1-" + b"A" * 43)
     assert "the key does not open this backup" in wrong.err
     assert state(lab, first) == "inactive"
-    assert not (first.state / "identity").exists()
-    assert not (first.state / "manager").exists()
-    assert not (first.state / "restore.covey").exists()
+    assert not (first.state_dir / "identity").exists()
+    assert not (first.state_dir / "manager").exists()
+    assert not (first.state_dir / "restore.covey").exists()
 
     done = covey(lab, "swarm", "restore", "--key-file", str(kept / "key"), str(kept / "backup"), on=first)
     assert "is now the one manager of cluster default" in done.out
@@ -171,10 +171,10 @@ def test_a_locked_cluster_is_backed_up_under_its_unlock_key_and_comes_back_locke
     data = (tmp_path / "backup").read_bytes()
     send_and_leave(first, key, data, part=len(data) // 2)
     labs.wait(lambda: state(lab, first) == "inactive", "what came of the backup is forgotten")
-    assert not (first.state / "restore.covey").exists()
+    assert not (first.state_dir / "restore.covey").exists()
     send_and_leave(first, key, data)
     labs.wait(lambda: state(lab, first) == "active", "it is restored although nobody waits for it")
-    labs.wait(lambda: not (first.state / "restore.covey").exists(), "the file is gone")
+    labs.wait(lambda: not (first.state_dir / "restore.covey").exists(), "the file is gone")
     assert lab.docker("swarm", "unlock-key", "-q", on=first).out.strip() == key
     lab.kill(first)
     lab.start(first)

@@ -12,14 +12,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import labs
 import pytest
-from labs import Cluster
 
 from node.lab import cluster as lab_cluster
 from node.lab import host as machine
-from node.lab import wiring
-from node.lab.layout import GATEWAY, SUBNET, Host
+from node.lab import network
+from node.lab.layout import GATEWAY, SUBNET, LabHost
+from tests.support import labs
+from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "disaster.md"
@@ -47,7 +47,7 @@ class Walk:
         self.folder = folder
         self.changes = 0
         self.ran: list[str] = []
-        self.hosts: dict[str, Host] = {
+        self.hosts: dict[str, LabHost] = {
             **{f"manager-{number}": host for number, host in enumerate(lab.managers, start=1)},
             **{f"worker-{number}": host for number, host in enumerate(lab.workers, start=1)},
         }
@@ -93,7 +93,7 @@ class Walk:
             case "start":
                 self.lab.start(*hosts)
             case "wipe":
-                for path in [path for host in hosts for path in host.state.iterdir()]:
+                for path in [path for host in hosts for path in host.state_dir.iterdir()]:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
             case "move":
                 self._boot_at(hosts[0], self.said(names[1]))
@@ -102,9 +102,9 @@ class Walk:
             case _:
                 raise AssertionError(f"the page has the unknown act {verb}")
 
-    def _boot_at(self, host: Host, address: str) -> None:
+    def _boot_at(self, host: LabHost, address: str) -> None:
         machine.remove_cgroups(host.cgroup)
-        wiring.plug_in(self.lab.lab, host)
+        network.connect_host(self.lab.lab, host)
         machine.boot(host)
         self.lab.inside(host, "ip", "address", "flush", "dev", "eth0")
         self.lab.inside(host, "ip", "address", "add", f"{address}/24", "dev", "eth0")

@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import labs
 import pytest
-from labs import Cluster
 
 from node.lab import cluster as lab_cluster
 from node.lab import etcd
 from node.lab import host as machine
-from node.lab.layout import Host
+from node.lab.layout import LabHost
+from tests.support import labs
+from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
 
@@ -34,11 +34,11 @@ def lab(outside: Cluster) -> Iterator[Cluster]:
     outside.tidy()
 
 
-def names(lab: Cluster, on: Host) -> set[str]:
+def names(lab: Cluster, on: LabHost) -> set[str]:
     return {secret["Spec"]["Name"] for secret in lab.get("/secrets", on=on)}
 
 
-def written(lab: Cluster, name: str, on: Host) -> None:
+def written(lab: Cluster, name: str, on: LabHost) -> None:
     """A write as a client repeats it."""
 
     def write() -> bool:
@@ -75,8 +75,8 @@ def test_all_managers_die_and_come_back_without_a_state_of_their_own(lab: Cluste
     [task] = lab.running("kept", 1)
     lab.kill(*lab.managers)
     for host in lab.managers:
-        assert not (host.state / "manager" / "raft").exists()
-        shutil.rmtree(host.state / "manager")
+        assert not (host.state_dir / "manager" / "raft").exists()
+        shutil.rmtree(host.state_dir / "manager")
     lab.start(*lab.managers)
     lab.wait_ready()
     for host in lab.managers:
@@ -93,12 +93,12 @@ def test_a_member_of_etcd_dies_and_another_hangs_each_in_its_turn(lab: Cluster) 
         written(lab, f"dead-{host.number}", host)
     etcd.start(lab.lab, first)
     labs.wait(lambda: etcd.answers(lab.lab, first), "the first member back")
-    etcd.send(second, signal.SIGSTOP)
+    etcd.send_signal(second, signal.SIGSTOP)
     try:
         for host in lab.managers:
             written(lab, f"hangs-{host.number}", host)
     finally:
-        etcd.send(second, signal.SIGCONT)
+        etcd.send_signal(second, signal.SIGCONT)
     wanted = {f"{what}-{host.number}" for what in ("dead", "hangs") for host in lab.managers}
     for host in lab.managers:
         assert names(lab, host) == wanted
@@ -121,7 +121,7 @@ def test_without_etcd_tasks_run_on_and_writes_are_refused_with_a_sentence(lab: C
 
 def test_a_worker_that_is_promoted_gets_the_key_and_loses_it_with_its_role(lab: Cluster) -> None:
     [worker] = lab.workers
-    node_id, key = lab.node_id(worker), worker.state / "identity" / "store.key"
+    node_id, key = lab.node_id(worker), worker.state_dir / "identity" / "store.key"
     assert not key.exists()
     lab.docker("node", "promote", node_id)
     labs.wait(lambda: _reachable(lab, node_id), "the fourth manager is reachable")
@@ -146,7 +146,7 @@ def test_a_daemon_started_for_another_store_says_so_and_ends(lab: Cluster) -> No
         (lab.lab.store.replace("/covey", "/other"), "not at etcd://"),
     ):
         lab_cluster.crash(host)
-        wrong = Host(host.lab, host.number, store)
+        wrong = LabHost(host.lab, host.number, store)
         machine.start_daemon(wrong)
         labs.wait(lambda sentence=sentence: sentence in host.log.read_text(), f"the daemon says {sentence!r}")
         labs.wait(lambda: machine.daemon_pid(host) is None, "the daemon's end")

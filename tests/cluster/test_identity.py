@@ -6,15 +6,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import labs
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from labs import Cluster
 
 from covey import jointoken
-from node.lab.layout import Host
+from node.lab.layout import LabHost
+from tests.support import labs
+from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
 
@@ -77,20 +77,20 @@ def strangers() -> Iterator[Cluster]:
         yield found
 
 
-def token(lab: Cluster, on: Host, role: str, *options: str) -> str:
+def token(lab: Cluster, on: LabHost, role: str, *options: str) -> str:
     return lab.docker("swarm", "join-token", "-q", *options, role, on=on).out.strip()
 
 
-def join(lab: Cluster, with_token: str, on: Host, to: Host) -> str:
+def join(lab: Cluster, with_token: str, on: LabHost, to: LabHost) -> str:
     """The client's words on a join that must be refused, and that leaves the host a member of nothing."""
     refused = lab.docker("swarm", "join", "--token", with_token, f"{to.address}:2377", on=on, check=1)
     assert lab.get("/info", on=on)["Swarm"]["LocalNodeState"] == "inactive"
-    assert not (on.state / "identity" / "node.crt").exists()
-    assert not (on.state / "node.json").exists()
+    assert not (on.state_dir / "identity" / "node.crt").exists()
+    assert not (on.state_dir / "node.json").exists()
     return refused.err
 
 
-def names(lab: Cluster, on: Host) -> set[str]:
+def names(lab: Cluster, on: LabHost) -> set[str]:
     return set(lab.nodes(on=on))
 
 
@@ -168,7 +168,9 @@ def test_an_address_where_no_manager_listens_is_named(strangers: Cluster) -> Non
     assert f"{two.address}:2377" in said
 
 
-def certificate_calls(lab: Cluster, caller: Host, identity: Path | str, root: Path, to: Host) -> dict[str, list[str]]:
+def certificate_calls(
+    lab: Cluster, caller: LabHost, identity: Path | str, root: Path, to: LabHost
+) -> dict[str, list[str]]:
     """What each call is answered when it comes from a host with these files."""
     ran = lab.inside(caller, sys.executable, "-c", CALL, f"{to.address}:2378", str(identity), str(root))
     return json.loads(ran.out)
@@ -176,7 +178,7 @@ def certificate_calls(lab: Cluster, caller: Host, identity: Path | str, root: Pa
 
 def test_a_workers_certificate_opens_no_managers_method(strangers: Cluster) -> None:
     one, two, _, _ = strangers.hosts
-    identity = two.state / "identity"
+    identity = two.state_dir / "identity"
     certificate = x509.load_pem_x509_certificate((identity / "node.crt").read_bytes())
     units = certificate.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATIONAL_UNIT_NAME)
     assert [unit.value for unit in units] == ["covey-worker"]
@@ -188,7 +190,7 @@ def test_a_workers_certificate_opens_no_managers_method(strangers: Cluster) -> N
 def test_a_managers_certificate_does_open_them(strangers: Cluster) -> None:
     """Without this the test above could pass for any reason at all."""
     one = strangers.hosts[0]
-    identity = one.state / "identity"
+    identity = one.state_dir / "identity"
     said = certificate_calls(strangers, one, identity, identity / "root.crt", one)
     assert said["control read"][0] == "OK"
     assert said["control write"][0] == "INVALID_ARGUMENT"
@@ -196,7 +198,7 @@ def test_a_managers_certificate_does_open_them(strangers: Cluster) -> None:
 
 def test_another_clusters_certificate_is_refused(strangers: Cluster) -> None:
     one, _, three, _ = strangers.hosts
-    theirs, ours = three.state / "identity", one.state / "identity"
+    theirs, ours = three.state_dir / "identity", one.state_dir / "identity"
     # it trusts our root, so that only our side can refuse
     for name, (code, details) in certificate_calls(strangers, three, theirs, ours / "root.crt", one).items():
         assert code in {"UNAVAILABLE", "UNAUTHENTICATED"}, (name, code, details)
@@ -208,7 +210,7 @@ def test_another_clusters_certificate_is_refused(strangers: Cluster) -> None:
 def test_no_certificate_is_no_entry(strangers: Cluster) -> None:
     one, _, _, nobody = strangers.hosts
     for name, (code, details) in certificate_calls(
-        strangers, nobody, "", one.state / "identity" / "root.crt", one
+        strangers, nobody, "", one.state_dir / "identity" / "root.crt", one
     ).items():
         assert code == "UNAVAILABLE", (name, code, details)
 
@@ -216,14 +218,14 @@ def test_no_certificate_is_no_entry(strangers: Cluster) -> None:
 def test_keys_are_readable_by_root_alone_and_tokens_match_the_root(strangers: Cluster) -> None:
     one, two, _, _ = strangers.hosts
     for host in (one, two):
-        assert (host.state / "identity" / "node.key").stat().st_mode & 0o777 == 0o600
-        assert host.state.stat().st_mode & 0o077 == 0
-    assert (one.state / "manager" / "keys").stat().st_mode & 0o777 == 0o600
-    assert not (two.state / "manager").exists()
-    root = (two.state / "identity" / "root.crt").read_bytes()
+        assert (host.state_dir / "identity" / "node.key").stat().st_mode & 0o777 == 0o600
+        assert host.state_dir.stat().st_mode & 0o077 == 0
+    assert (one.state_dir / "manager" / "keys").stat().st_mode & 0o777 == 0o600
+    assert not (two.state_dir / "manager").exists()
+    root = (two.state_dir / "identity" / "root.crt").read_bytes()
     assert jointoken.parse(token(strangers, one, "worker")).digest == jointoken.root_digest(root)
     shown = strangers.get("/info", on=one)["Swarm"]["Cluster"]["TLSInfo"]["TrustRoot"]
-    assert jointoken.der(shown.encode()) == jointoken.der(root)
+    assert jointoken.pem_to_der(shown.encode()) == jointoken.pem_to_der(root)
 
 
 def test_the_printed_command_joins(strangers: Cluster) -> None:

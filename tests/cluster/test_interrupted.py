@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import labs
 import pytest
-from labs import Cluster
 
 from node.lab import cluster as lab_cluster
-from node.lab.layout import Host
+from node.lab.layout import LabHost
+from tests.support import labs
+from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
 
@@ -27,32 +27,32 @@ def hosts(images: Path) -> Iterator[Cluster]:
         yield found
 
 
-def record(host: Host, **changes: Any) -> None:
-    path = host.state / "node.json"
+def record(host: LabHost, **changes: Any) -> None:
+    path = host.state_dir / "node.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def manager_status(hosts: Cluster, host: Host) -> str:
+def manager_status(hosts: Cluster, host: LabHost) -> str:
     status = hosts.nodes(hosts[1])[host.name].get("ManagerStatus") or {}
     return str(status.get("Reachability", "none"))
 
 
-def wait_manager(hosts: Cluster, host: Host) -> None:
+def wait_manager(hosts: Cluster, host: LabHost) -> None:
     labs.wait(lambda: manager_status(hosts, host) == "reachable", f"{host.name} as a reachable manager")
     labs.wait(lambda: hosts.request("GET", "/nodes", on=host)[0] == 200, f"{host.name} answering for the cluster")
 
 
-def wait_worker(hosts: Cluster, host: Host) -> None:
+def wait_worker(hosts: Cluster, host: LabHost) -> None:
     labs.wait(lambda: manager_status(hosts, host) == "none", f"{host.name} as a worker")
     labs.wait(lambda: hosts.get("/info", on=host)["Swarm"]["ControlAvailable"] is False, f"{host.name} knowing it")
-    labs.wait(lambda: not (host.state / "manager").exists(), "the end of its log")
+    labs.wait(lambda: not (host.state_dir / "manager").exists(), "the end of its log")
 
 
-def swarm_state(hosts: Cluster, host: Host) -> str:
+def swarm_state(hosts: Cluster, host: LabHost) -> str:
     return str(hosts.get("/info", on=host)["Swarm"]["LocalNodeState"])
 
 
-def wait_state(hosts: Cluster, host: Host, state: str) -> None:
+def wait_state(hosts: Cluster, host: LabHost, state: str) -> None:
     labs.wait(lambda: swarm_state(hosts, host) == state, f"{host.name} {state}")
 
 
@@ -72,11 +72,11 @@ def test_a_demotion_that_was_cut_short_leaves_nothing_for_the_next_promotion(hos
     hosts.docker("node", "promote", host.name)
     wait_manager(hosts, host)
     kept = host.folder / "kept"
-    shutil.copytree(host.state / "manager", kept)
+    shutil.copytree(host.state_dir / "manager", kept)
     hosts.docker("node", "demote", host.name)
     wait_worker(hosts, host)
     lab_cluster.crash(host)
-    shutil.move(kept, host.state / "manager")
+    shutil.move(kept, host.state_dir / "manager")
     hosts.start(host)
     wait_worker(hosts, host)
     hosts.docker("node", "promote", host.name)
@@ -91,11 +91,11 @@ def test_a_leave_that_was_cut_short_is_carried_on(hosts: Cluster) -> None:
     hosts.service("everywhere", "--mode", "global")
     hosts.running("everywhere", 2)
     lab_cluster.crash(host)
-    (host.state / "node.json").unlink()
+    (host.state_dir / "node.json").unlink()
     hosts.start(host)
     wait_state(hosts, host, "inactive")
     labs.wait(lambda: not hosts.covey_containers(host), "the end of its containers")
-    assert not (host.state / "identity").exists()
+    assert not (host.state_dir / "identity").exists()
     hosts.docker("service", "rm", "everywhere")
     old = hosts.nodes(hosts[1])[host.name]["ID"]
     hosts.docker("node", "rm", "--force", old)
@@ -115,7 +115,7 @@ def test_a_removed_node_says_so_and_may_leave_and_join_again(hosts: Cluster) -> 
     wait_state(hosts, host, "error")
     hosts.docker("swarm", "leave", on=host)
     assert swarm_state(hosts, host) == "inactive"
-    assert not any((host.state / name).exists() for name in ("node.json", "identity", "manager"))
+    assert not any((host.state_dir / name).exists() for name in ("node.json", "identity", "manager"))
     join(hosts, host)
     hosts.running("everywhere", 2)
 
@@ -126,14 +126,14 @@ def test_an_init_that_was_cut_short_is_cleared_away(hosts: Cluster) -> None:
     hosts.docker("swarm", "leave", on=host)
     hosts.docker("swarm", "init", on=host)
     lab_cluster.crash(host)
-    (host.state / "node.json").unlink()
+    (host.state_dir / "node.json").unlink()
     hosts.start(host)
     wait_state(hosts, host, "inactive")
-    assert not any((host.state / name).exists() for name in ("identity", "manager"))
+    assert not any((host.state_dir / name).exists() for name in ("identity", "manager"))
     hosts.docker("swarm", "init", on=host)
     hosts.docker("swarm", "leave", "--force", on=host)
 
 
-def join(hosts: Cluster, host: Host) -> None:
+def join(hosts: Cluster, host: LabHost) -> None:
     token = hosts.docker("swarm", "join-token", "-q", "worker", on=hosts[1]).out.strip()
     hosts.docker("swarm", "join", "--token", token, f"{hosts[1].address}:2377", on=host)

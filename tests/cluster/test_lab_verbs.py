@@ -6,13 +6,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import labs
 import pytest
-from labs import PYTHON_BIN, Cluster, Ran
 
 from node.lab import cluster
 from node.lab import host as machine
 from node.lab.layout import Lab
+from tests.support import labs
+from tests.support.labs import PYTHON_BIN, Cluster, Ran
 
 pytestmark = pytest.mark.root
 
@@ -112,7 +112,7 @@ def test_two_labs_side_by_side_neither_meet_nor_share() -> None:
         clusters = {found.get("/swarm")["ID"] for found in (left, right)}
         assert len(clusters) == 2
         # the same addresses, on two switches: a listener of one is not reached from the other
-        server = subprocess.Popen(machine.inside(left[1], ["busybox", "nc", "-l", "-p", "7777"]))
+        server = subprocess.Popen(machine.command_inside(left[1], ["busybox", "nc", "-l", "-p", "7777"]))
         try:
             labs.wait(lambda: ":7777" in left.inside(left[1], "ss", "-ltn").out, "the listener")
             probe = ["busybox", "nc", "-w", "1", "192.168.77.1", "7777"]

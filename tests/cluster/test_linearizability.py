@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-import labs
 import pytest
 
 from node.lab import api
-from node.lab.layout import Host
+from node.lab.layout import LabHost
 from tests.chaos.client import Client, History
 from tests.chaos.hosts import Arena, Engine, arena
 from tests.chaos.nemesis import FAULTS, Fault
 from tests.chaos.run import Result, chaos, chaos_on
 from tests.linear.history import Op, Outcome
+from tests.support import labs
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 SEED = int(os.environ.get("COVEY_TEST_SEED", str(secrets.randbelow(1 << 31))))
@@ -81,7 +81,7 @@ def test_histories_of_managers_on_etcd_are_linearizable_whatever_breaks(on_etcd:
 class Probe:
     """One client of one host."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: LabHost) -> None:
         self.history = History()
         self.client = Client("probe", host.socket, self.history)
         self._keys = (f"probe-{secrets.token_hex(4)}" for _ in range(1000))
@@ -104,7 +104,7 @@ def healed(here: Arena) -> Iterator[None]:
             labs.wait(Probe(host).writes, f"a write through {host.name}")
 
 
-def leader_of(here: Arena) -> Host:
+def leader_of(here: Arena) -> LabHost:
     return labs.wait(here.leader, "a leader")
 
 

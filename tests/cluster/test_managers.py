@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import labs
 import pytest
-from labs import Cluster
 
 from node.lab import cluster as lab_cluster
 from node.lab import host as machine
-from node.lab.layout import Host
+from node.lab.layout import LabHost
+from tests.support import labs
+from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
 QUORUM_SECONDS = 15.0
@@ -162,7 +162,7 @@ def test_a_cut_leader_steps_down_and_acknowledges_nothing(managers: Cluster) -> 
     assert managers.wait_leader() == new
 
 
-def manager_process(host: Host) -> int:
+def manager_process(host: LabHost) -> int:
     """The pid of the host's manager, as this machine counts."""
     space = Path(f"/proc/{machine.init_pid(host)}/ns/pid").readlink()
     for process in Path("/proc").glob("[0-9]*"):
@@ -305,9 +305,9 @@ def test_a_worker_is_promoted_and_demoted_with_the_docker_cli(images: Path) -> N
         assert lab.docker("secret", "ls", "-q").out.strip()
 
 
-def snapshots(host: Host) -> list[int]:
+def snapshots(host: LabHost) -> list[int]:
     """The log indices of a manager's snapshots, oldest first; every cluster has one at 1 from its founding."""
-    return sorted([int(path.name[:16], 16) for path in (host.state / "manager/raft/snapshots").glob("*.snap")])
+    return sorted([int(path.name[:16], 16) for path in (host.state_dir / "manager/raft/snapshots").glob("*.snap")])
 
 
 def keep_log_entries(lab: Cluster, number: int) -> None:

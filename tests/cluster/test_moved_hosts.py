@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import labs
 import pytest
-from labs import Cluster
 
 from node.lab import cluster as lab_cluster
 from node.lab import host as machine
-from node.lab import wiring
-from node.lab.layout import GATEWAY, SUBNET, Host
+from node.lab import network
+from node.lab.layout import GATEWAY, SUBNET, LabHost
+from tests.support import labs
+from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
 COVEY = labs.PYTHON_BIN / "covey"
@@ -26,10 +26,10 @@ def lab(images: Path) -> Iterator[Cluster]:
         yield found
 
 
-def boot_at(lab: Cluster, host: Host, address: str) -> None:
+def boot_at(lab: Cluster, host: LabHost, address: str) -> None:
     """Bring a dead host back as another DHCP lease would."""
     machine.remove_cgroups(host.cgroup)
-    wiring.plug_in(lab.lab, host)
+    network.connect_host(lab.lab, host)
     machine.boot(host)
     lab.inside(host, "ip", "address", "flush", "dev", "eth0")
     lab.inside(host, "ip", "address", "add", f"{address}/24", "dev", "eth0")
@@ -37,12 +37,12 @@ def boot_at(lab: Cluster, host: Host, address: str) -> None:
     lab_cluster.start_daemon(host)
 
 
-def boot_all_at(lab: Cluster, where: dict[Host, str]) -> None:
+def boot_all_at(lab: Cluster, where: dict[LabHost, str]) -> None:
     with ThreadPoolExecutor(len(where)) as pool:
         list(pool.map(lambda item: boot_at(lab, *item), where.items()))
 
 
-def addresses(lab: Cluster, on: Host) -> set[str]:
+def addresses(lab: Cluster, on: LabHost) -> set[str]:
     """Of the managers that vote and answer, as one of them knows them."""
     status, nodes = lab.request("GET", "/nodes", on=on)
     if status != http.client.OK:
@@ -51,7 +51,7 @@ def addresses(lab: Cluster, on: Host) -> set[str]:
     return {manager["Addr"].partition(":")[0] for manager in managers if manager["Reachability"] == "reachable"}
 
 
-def error(lab: Cluster, on: Host) -> str:
+def error(lab: Cluster, on: LabHost) -> str:
     return str(lab.get("/info", on=on)["Swarm"]["Error"])
 
 

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import labs
 import pytest
-from labs import Cluster
+
+from tests.support import labs
+from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
 WHO = ("sh", "-c", "hostname > /www/index.html; exec httpd -f -p 80 -h /www")

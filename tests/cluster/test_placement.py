@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator
 
-import labs
 import pytest
-from labs import Cluster
+
+from tests.support import labs
+from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import labs
 import pytest
-from labs import Cluster
 
 from node.lab import host as machine
-from node.lab.layout import Host
+from node.lab.layout import LabHost
+from tests.support import labs
+from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
 REFUSED_SECONDS = 12.0
@@ -28,14 +28,14 @@ def four(images: Path) -> Iterator[Cluster]:
         yield found
 
 
-def manager_states(lab: Cluster, on: Host) -> list[str]:
+def manager_states(lab: Cluster, on: LabHost) -> list[str]:
     """Of each node that shows one."""
     status, nodes = lab.request("GET", "/nodes", on=on)
     assert status == http.client.OK, nodes
     return sorted(node["ManagerStatus"]["Reachability"] for node in nodes if node.get("ManagerStatus"))
 
 
-def refused(lab: Cluster, *command: str, on: Host) -> str:
+def refused(lab: Cluster, *command: str, on: LabHost) -> str:
     began = time.monotonic()
     ran = lab.docker(*command, on=on, check=1, stdin=b"x")
     assert time.monotonic() - began < REFUSED_SECONDS, "an operator waits for an answer"
@@ -77,7 +77,7 @@ def test_a_majority_that_answers_keeps_a_new_cluster_from_being_torn_off(four: C
     four.wait_ready()
 
 
-def manager_pid(host: Host) -> int:
+def manager_pid(host: LabHost) -> int:
     """Of the process of this host's manager, as seen from outside of the host."""
     init = machine.init_pid(host)
     space = Path(f"/proc/{init}/ns/pid").stat().st_ino
@@ -128,4 +128,4 @@ def test_the_manager_that_is_left_founds_the_cluster_anew_and_nothing_that_runs_
     four.start(second)
     two = ["reachable", "reachable", "unreachable"]
     labs.wait(lambda: manager_states(four, first) == two, "the second manages as a new member")
-    assert (second.state / "manager" / "raft.lost" / "member.json").exists(), "what it alone may have is kept"
+    assert (second.state_dir / "manager" / "raft.lost" / "member.json").exists(), "what it alone may have is kept"

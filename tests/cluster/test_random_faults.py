@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import labs
 import pytest
-from labs import Cluster
 
 from node.lab import cluster as lab_cluster
 from node.lab import host as machine
-from node.lab.layout import Host
+from node.lab.layout import LabHost
+from tests.support import labs
+from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
 ROUNDS = int(os.environ.get("COVEY_TEST_ROUNDS", "5"))
@@ -38,7 +38,7 @@ def busy(images: Path) -> Iterator[Cluster]:
         yield lab
 
 
-def strike(lab: Cluster, fault: str, host: Host, bystander: Host) -> None:
+def strike(lab: Cluster, fault: str, host: LabHost, bystander: LabHost) -> None:
     if fault == "kill":
         lab.kill(host)
     elif fault == "crash":
@@ -63,7 +63,7 @@ def strike(lab: Cluster, fault: str, host: Host, bystander: Host) -> None:
         )
 
 
-def write(lab: Cluster, name: str, on: Host) -> bool:
+def write(lab: Cluster, name: str, on: LabHost) -> bool:
     """Whether the write was acknowledged."""
     try:
         return lab.request("POST", "/secrets/create", {"Name": name, "Data": "eA=="}, on=on)[0] == 201

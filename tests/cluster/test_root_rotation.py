@@ -14,17 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import external_ca
-import labs
 import pytest
 from cryptography import x509
-from labs import Cluster, Ran, wait
 
 from covey import jointoken
 from manager.ca import certificates
 from manager.ca.certificates import RootPair
 from node.lab import host as machine
-from node.lab.layout import Host
+from node.lab.layout import LabHost
+from tests.support import external_ca, labs
+from tests.support.labs import Cluster, Ran, wait
 
 pytestmark = pytest.mark.root
 LOOKS = "looks"
@@ -49,7 +48,7 @@ class Load:
         self.wrong: list[Any] = []
         self._stop = threading.Event()
 
-    def _write(self, host: Host) -> None:
+    def _write(self, host: LabHost) -> None:
         body = {"Name": f"{host.name}-{time.monotonic_ns()}", "Data": "eA=="}
         status, answer = self.lab.request("POST", "/configs/create", body, on=host)
         if status == http.client.CREATED:
@@ -57,12 +56,12 @@ class Load:
         if status != http.client.NO_CONTENT:
             self.wrong.append((host.name, status, answer))
 
-    def _look(self, host: Host) -> None:
+    def _look(self, host: LabHost) -> None:
         for name, node in self.lab.nodes(on=host).items():
             if node["Status"]["State"] != "ready":
                 self.wrong.append((name, node["Status"]))
 
-    def _go_on(self, who: str, what: Callable[[Host], None], host: Host, pause_seconds: float) -> None:
+    def _go_on(self, who: str, what: Callable[[LabHost], None], host: LabHost, pause_seconds: float) -> None:
         while not self._stop.wait(pause_seconds):
             try:
                 what(host)
@@ -103,15 +102,15 @@ def root_of(lab: Cluster) -> str:
     return lab.docker("swarm", "ca").out.strip()
 
 
-def trusted(host: Host) -> str:
-    return (host.state / "identity" / "root.crt").read_text().strip()
+def trusted(host: LabHost) -> str:
+    return (host.state_dir / "identity" / "root.crt").read_text().strip()
 
 
 def issuer_ids(lab: Cluster) -> dict[str, bytes]:
     """By host, the key identifier of who signed its certificate."""
     found = {}
     for host in lab.hosts:
-        leaf = x509.load_pem_x509_certificate((host.state / "identity" / "node.crt").read_bytes())
+        leaf = x509.load_pem_x509_certificate((host.state_dir / "identity" / "node.crt").read_bytes())
         found[host.name] = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
     return found
 
@@ -200,23 +199,23 @@ def test_a_persons_own_root_is_taken_with_another_life_and_covey_shows_how_it_go
     assert spec["NodeCertExpiry"] == 30 * 3600 * 10**9
     assert not {"SigningCACert", "SigningCAKey"} & spec.keys()
     for host in rooted.hosts:
-        leaf = x509.load_pem_x509_certificate((host.state / "identity" / "node.crt").read_bytes())
+        leaf = x509.load_pem_x509_certificate((host.state_dir / "identity" / "node.crt").read_bytes())
         assert (leaf.not_valid_after_utc - leaf.not_valid_before_utc).total_seconds() == 31 * 3600
     rooted.docker("swarm", "update", "--cert-expiry", "5h")
 
     def shorter() -> bool:
-        leaf = x509.load_pem_x509_certificate((rooted.workers[0].state / "identity" / "node.crt").read_bytes())
+        leaf = x509.load_pem_x509_certificate((rooted.workers[0].state_dir / "identity" / "node.crt").read_bytes())
         return (leaf.not_valid_after_utc - leaf.not_valid_before_utc).total_seconds() == 6 * 3600
 
     wait(shorter, "a shorter life is taken up")
 
 
 @contextmanager
-def cfssl(on: Host, folder: Path, root: RootPair, clients: bytes) -> Iterator[str]:
+def cfssl(on: LabHost, folder: Path, root: RootPair, clients: bytes) -> Iterator[str]:
     """A cfssl on a host of the lab; its URL as all of them reach it."""
     external_ca.prepare(folder, root, clients, addr=on.address)
     until_stdin_ends = ["sh", "-c", '"$@" & cat > /dev/null; kill $!; wait', "sh"]
-    command = machine.inside(on, [*until_stdin_ends, *external_ca.command(folder, on.address, 8888)])
+    command = machine.command_inside(on, [*until_stdin_ends, *external_ca.command(folder, on.address, 8888)])
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log) as process,

@@ -4,29 +4,29 @@ import contextlib
 import secrets
 from pathlib import Path
 
-import labs
 import pytest
-from labs import Cluster
 
 from node.lab import host as machine
-from node.lab.layout import Host
+from node.lab.layout import LabHost
+from tests.support import labs
+from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
 LONGEST = 500 * 1024 - 1  # Docker's bound is a length below 512000 bytes
 
 
-def found_on_disk(host: Host, word: bytes) -> list[Path]:
+def found_on_disk(host: LabHost, word: bytes) -> list[Path]:
     """Files below the host's folder, its state and logs, that hold the word."""
     files = [path for path in host.folder.rglob("*") if path.is_file() and not path.is_symlink()]
     return [path for path in files if word in path.read_bytes()]
 
 
-def found_in_run(lab: Cluster, host: Host, word: str) -> list[str]:
+def found_in_run(lab: Cluster, host: LabHost, word: str) -> list[str]:
     """Files on the host's own /run that hold the word."""
     return lab.inside(host, "grep", "-rlF", "--devices=skip", word, "/run/covey", check=None).lines
 
 
-def knows(host: Host, word: bytes) -> bool:
+def knows(host: LabHost, word: bytes) -> bool:
     """Whether the word is in the memory of the host's daemon."""
     init, inner = machine.init_pid(host), machine.daemon_pid(host)
     process = next(

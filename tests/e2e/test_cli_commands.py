@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import labs
 import pytest
+
+from tests.support import labs
 
 pytestmark = pytest.mark.root
 

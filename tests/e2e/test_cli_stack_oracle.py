@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import labs
 import pytest
+
+from tests.support import labs
 
 pytestmark = pytest.mark.root
 

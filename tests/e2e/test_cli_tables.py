@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-import labs
 import pytest
+
+from tests.support import labs
 
 pytestmark = pytest.mark.root
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from labs import IMAGE, Cluster
+
+from tests.support.labs import IMAGE, Cluster
 
 pytestmark = pytest.mark.root
 

@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import labs
 import pytest
-from labs import Cluster
+
+from tests.support import labs
+from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
 
@@ -162,8 +163,8 @@ def test_swarm_init_join_update_rotate_and_leave(young: Cluster) -> None:
     assert young.get("/info", on=one)["Swarm"]["LocalNodeState"] == "inactive"
     # nothing of it stays behind, and another cluster can be made at once
     for host in (one, two):
-        assert not (host.state / "manager").exists()
-        assert not (host.state / "identity").exists()
+        assert not (host.state_dir / "manager").exists()
+        assert not (host.state_dir / "identity").exists()
     young.docker("swarm", "init", "--advertise-addr", one.address, on=one)
     assert young.get("/networks", on=one) != []
     assert "pooled" not in young.docker("network", "ls", "--format", "{{.Name}}", on=one).lines

@@ -11,11 +11,11 @@ import time
 from fcntl import ioctl
 from pathlib import Path
 
-import labs
 import pytest
-from labs import IMAGE, OTHER_IMAGE, Cluster
 
 from node.lab.image import root_file_system
+from tests.support import labs
+from tests.support.labs import IMAGE, OTHER_IMAGE, Cluster
 
 pytestmark = pytest.mark.root
 

@@ -4,11 +4,12 @@ import threading
 from collections.abc import Iterator
 
 import docker
-import labs
 import pytest
 from docker.errors import APIError, NotFound
 from docker.types import EndpointSpec, SecretReference, ServiceMode
-from labs import IMAGE, Cluster
+
+from tests.support import labs
+from tests.support.labs import IMAGE, Cluster
 
 pytestmark = pytest.mark.root
 

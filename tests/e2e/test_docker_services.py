@@ -4,9 +4,10 @@ import json
 import subprocess
 import time
 
-import labs
 import pytest
-from labs import IMAGE, OTHER_IMAGE, Cluster
+
+from tests.support import labs
+from tests.support.labs import IMAGE, OTHER_IMAGE, Cluster
 
 pytestmark = pytest.mark.root
 

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-import labs
 import pytest
-from labs import IMAGE, Cluster
+
+from tests.support import labs
+from tests.support.labs import IMAGE, Cluster
 
 pytestmark = pytest.mark.root
 

@@ -14,13 +14,13 @@ import pytest
 from agent.container.model import (
     Container,
     ContainerConfig,
+    ContainerHealth,
+    ContainerMount,
     ContainerState,
-    Health,
+    EndpointSettings,
     HealthStatus,
-    Mount,
     MountKind,
-    NetworkAttachment,
-    Status,
+    RunStatus,
 )
 from covey.objects import (
     IPAM,
@@ -145,18 +145,18 @@ CONTAINER = Container(
         args=("sleep", "9"),
         command=("sleep", "9"),
         created_at_ns=META.created_at_ns,
-        mounts=(Mount(kind=MountKind.VOLUME, source="data", target="/data"),),
+        mounts=(ContainerMount(kind=MountKind.VOLUME, source="data", target="/data"),),
         networks=(
-            NetworkAttachment(name="back", network_id="n1", ip="10.0.1.5", prefix=24, ports={"80/tcp": "0.0.0.0:8080"}),
+            EndpointSettings(name="back", network_id="n1", ip="10.0.1.5", prefix=24, ports={"80/tcp": "0.0.0.0:8080"}),
         ),
         task_id="t1",
     ),
     ContainerState(
-        status=Status.RUNNING,
+        status=RunStatus.RUNNING,
         pid=42,
         started_at_ns=META.created_at_ns,
-        health=Health(status=HealthStatus.HEALTHY),
-        starts=1,
+        health=ContainerHealth(status=HealthStatus.HEALTHY),
+        start_count=1,
     ),
 )
 

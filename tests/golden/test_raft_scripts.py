@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.golden.raft_script import replay
+from tests.support.raft_script import replay
 
 SCRIPTS = sorted((Path(__file__).parent / "raft").glob("*.txt"))
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from integration.raft_world import CommandError, Process, World, until, world
 
 from covey.objects import (
     Annotations,
@@ -32,6 +31,7 @@ from covey.objects import (
     Task,
     replace,
 )
+from manager.keys.key_ring import KeyRing
 from manager.raft.core import (
     ChangeKind,
     ConfChange,
@@ -44,25 +44,25 @@ from manager.raft.core import (
     Role,
 )
 from manager.raft.core import Config as CoreConfig
-from manager.raft.disk import Disk, Identity, found_group
-from manager.raft.driver import Driver, Tuning
-from manager.raft.files import Files
+from manager.raft.disk import Disk, MemberIdentity, create_group
+from manager.raft.driver import RaftDriver, RaftSettings
+from manager.raft.file_ops import FileOps
 from manager.raft.node import RaftNode
-from manager.raft.sealing import KeyRing
 from manager.store import Member, Store, Tx, snapshot
 from manager.store.schema import SCHEMAS
 from manager.store.view import View
-from tests.unit.manager.raft.core.raft_bench import Bench, ShortestTimeout
+from tests.support.raft_harness import NodeHarness, ShortestTimeout
+from tests.support.raft_processes import CommandError, RaftGroup, RaftProcess, raft_group, until
 
 pytestmark = pytest.mark.timeout(180)
 
 K = MessageKind
 RING = KeyRing.of(bytes(range(32)))
 ME = Member(raft_id=1, node_id="alone", addr="127.0.0.1:1")
-FOUNDER = Identity(cluster_id="c", raft_id=1, node_id="alone", members=(ME,))
+FOUNDER = MemberIdentity(cluster_id="c", raft_id=1, node_id="alone", members=(ME,))
 
 
-class HeldFiles(Files):
+class HeldFiles(FileOps):
     """A disk that counts its flushes, and holds them back while `open` is not set."""
 
     def __init__(self) -> None:
@@ -77,16 +77,16 @@ class HeldFiles(Files):
 
 
 def found(folder: Path) -> None:
-    found_group(folder, RING, FOUNDER, snapshot.encode(View.empty(), (ME,)))
+    create_group(folder, RING, FOUNDER, snapshot.encode(View.empty(), (ME,)))
 
 
 @contextlib.asynccontextmanager
-async def alone(folder: Path, files: Files | None = None, tuning: Tuning | None = None) -> AsyncIterator[Store]:
+async def alone(folder: Path, files: FileOps | None = None, tuning: RaftSettings | None = None) -> AsyncIterator[Store]:
     """The store of a lone manager: real driver, real files."""
-    disk = Disk.open(folder, RING, files=files or Files())
+    disk = Disk.open(folder, RING, files=files or FileOps())
 
     def connect(machine: object) -> RaftNode:
-        return RaftNode(Driver(disk, machine, lambda: None, tuning or Tuning(), ME.addr))
+        return RaftNode(RaftDriver(disk, machine, lambda: None, tuning or RaftSettings(), ME.addr))
 
     store = Store(connect)
     async with asyncio.TaskGroup() as tasks:
@@ -138,7 +138,7 @@ async def test_every_sequential_write_has_a_flush_of_its_own(tmp_path: Path) -> 
 
 def test_a_vote_outlives_the_return_to_follower() -> None:
     """A node votes for 2; whether it hears of a leader or campaigns and falls back, it has no vote for 3 in that term."""
-    bench = Bench(pre_vote=False, check_quorum=False)
+    bench = NodeHarness(pre_vote=False, check_quorum=False)
     (granted,) = bench.hear(K.VOTE, 2, term=5, index=9, log_term=4)
     assert (granted.kind, granted.reject) == (K.VOTE_REPLY, False)
     bench.hear(K.HEARTBEAT, 2, term=5)
@@ -175,7 +175,7 @@ def replace_voters(disk: Disk, voters: tuple[int, ...]) -> object:
 @pytest.mark.parametrize(("size", "needed"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (6, 4)])
 def test_a_majority_is_more_than_half_for_even_sizes_too(size: int, needed: int) -> None:
     """Leaders are elected, and entries committed, by so many and no fewer: 2 of 2, 3 of 4."""
-    bench = Bench(size, pre_vote=False, check_quorum=False)
+    bench = NodeHarness(size, pre_vote=False, check_quorum=False)
     bench.node.campaign()
     bench.pump()
     for votes, peer in enumerate(range(2, size + 1), start=2):
@@ -193,7 +193,7 @@ def test_a_majority_is_more_than_half_for_even_sizes_too(size: int, needed: int)
 
 def test_a_message_that_comes_twice_or_late_erases_nothing() -> None:
     """Entries 2 to 6 are here and acknowledged, none is committed; every earlier append comes once more, in any order."""
-    bench = Bench(terms=())
+    bench = NodeHarness(terms=())
     entries = tuple([Entry(1, index, data=b"%d" % index) for index in range(2, 7)])
     for count in (1, 3, 5):
         bench.hear(K.APPEND, term=1, index=1, log_term=1, entries=entries[:count], commit=1)
@@ -211,12 +211,12 @@ def test_a_message_that_comes_twice_or_late_erases_nothing() -> None:
 
 def test_a_returning_node_does_not_depose_the_leader() -> None:
     """Pre-vote: it asks before it takes a higher term, and who hears a leader does not answer it."""
-    leader = Bench().leader_with_followers()
+    leader = NodeHarness().leader_with_followers()
     term = leader.state.term
     leader.hear(K.HEARTBEAT_REPLY, 2)
     leader.hear(K.PRE_VOTE, 3, term=term + 7, index=1, log_term=1)
     assert (leader.state.role, leader.state.term) == (Role.LEADER, term)
-    returning = Bench()
+    returning = NodeHarness()
     asked = returning.tick(20)
     assert {m.kind for m in asked} == {K.PRE_VOTE}
     assert returning.state.term == 1
@@ -287,7 +287,7 @@ def second(item: object) -> dict[str, object]:
 # --- groups of real processes
 
 
-async def writers(group: World, acknowledged: dict[str, int], stop: asyncio.Event, count: int) -> None:
+async def writers(group: RaftGroup, acknowledged: dict[str, int], stop: asyncio.Event, count: int) -> None:
     """Clients that write until told; what was acknowledged, with its version."""
 
     async def write(number: int) -> None:
@@ -303,13 +303,13 @@ async def writers(group: World, acknowledged: dict[str, int], stop: asyncio.Even
             tasks.create_task(write(number))
 
 
-async def all_have(group: World, names: set[str]) -> None:
+async def all_have(group: RaftGroup, names: set[str]) -> None:
     for member in group.members.values():
         missing = names - set(await member("names", fresh=True))
         assert not missing, f"{member.node_id} lacks {len(missing)} acknowledged writes, such as {min(missing)}"
 
 
-async def equal(group: World) -> None:
+async def equal(group: RaftGroup) -> None:
     async def check() -> bool:
         return len({await member("digest") for member in group.members.values()}) == 1
 
@@ -323,12 +323,12 @@ async def enough(acknowledged: dict[str, int], count: int) -> None:
     await until(reached, f"{count} acknowledged writes", seconds=40)
 
 
-async def term_of(member: Process) -> int:
+async def term_of(member: RaftProcess) -> int:
     return (await member("status"))["term"]
 
 
 async def test_after_the_leader_is_killed_writes_go_on_soon_and_none_is_lost(tmp_path: Path) -> None:
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         acknowledged: dict[str, int] = {}
         stop = asyncio.Event()
@@ -349,7 +349,7 @@ async def test_after_the_leader_is_killed_writes_go_on_soon_and_none_is_lost(tmp
 
 async def test_snapshot_and_log_agree_after_every_member_is_killed_amid_writes(tmp_path: Path) -> None:
     """A snapshot every 30 entries and next to no log beside it, so that each kill strikes near one; two rounds."""
-    async with world(tmp_path, snapshot_interval=30, log_entries_for_slow_followers=3) as group:
+    async with raft_group(tmp_path, snapshot_interval=30, log_entries_for_slow_followers=3) as group:
         await group.three()
         acknowledged: dict[str, int] = {}
         for _ in range(2):
@@ -368,7 +368,7 @@ async def test_snapshot_and_log_agree_after_every_member_is_killed_amid_writes(t
 
 async def test_a_large_entry_is_acknowledged_and_replicated_and_deposes_nobody(tmp_path: Path) -> None:
     """50 KB, 1 MB and 1.4 MiB, amid the writes of others; what is larger is refused with the bound."""
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         names = set()
         for attempt in range(2):  # a machine that is too busy may depose a leader once, a fault does it each time
@@ -386,7 +386,7 @@ async def test_a_large_entry_is_acknowledged_and_replicated_and_deposes_nobody(t
         await equal(group)
 
 
-async def write_large(leader: Process, prefix: str) -> set[str]:
+async def write_large(leader: RaftProcess, prefix: str) -> set[str]:
     """Five of each size, while ten others write."""
     names = {f"{prefix}-{size}-{number}": size for size in (50_000, 1_000_000, 1_468_006) for number in range(5)}
     async with asyncio.TaskGroup() as tasks:
@@ -397,7 +397,7 @@ async def write_large(leader: Process, prefix: str) -> set[str]:
 
 
 async def test_a_hundred_writers_at_once_all_get_their_answers(tmp_path: Path) -> None:
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         leader = await group.leader()
         figures = await leader("load", clients=100, writes=1500, size=1024, prefix="x", timeout_seconds=60)
@@ -407,7 +407,7 @@ async def test_a_hundred_writers_at_once_all_get_their_answers(tmp_path: Path) -
 
 async def test_each_of_many_proposals_at_once_gets_its_own_result(tmp_path: Path) -> None:
     """Every second name is asked for twice: one of the two is created, the other one is told that it was not."""
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         leader = await group.leader()
         asked = [f"n{number // 2 if number % 4 < 2 else number}" for number in range(200)]
@@ -421,7 +421,7 @@ async def test_each_of_many_proposals_at_once_gets_its_own_result(tmp_path: Path
 
 
 async def test_members_come_and_go_under_load_and_the_log_is_compacted(tmp_path: Path) -> None:
-    async with world(tmp_path, snapshot_interval=50, log_entries_for_slow_followers=5) as group:
+    async with raft_group(tmp_path, snapshot_interval=50, log_entries_for_slow_followers=5) as group:
         await group.three()
         acknowledged: dict[str, int] = {}
         stop = asyncio.Event()

@@ -9,20 +9,20 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from integration.container_host import Host, running, until
 
 from agent.container.model import (
     ContainerEvent,
+    ContainerMount,
     FileMount,
     HealthCheck,
     HealthStatus,
-    Mount,
     MountKind,
-    Resources,
-    Status,
+    ResourceLimits,
+    RunStatus,
 )
 from agent.container.service import ContainerService
 from covey.errors import AlreadyExistsError, ConflictError, InvalidArgumentError, NotFoundError
+from tests.support.container_host import Host, running, until
 
 pytestmark = pytest.mark.root
 
@@ -67,7 +67,7 @@ async def test_a_container_that_ended_leaves_no_mount_cgroup_or_bundle(service: 
     await service.wait(made.id)
     await until(lambda: not host.leftovers())
     state = service.get(made.id).state
-    assert (state.status, state.exit_code, state.pid) == (Status.EXITED, 0, 0)
+    assert (state.status, state.exit_code, state.pid) == (RunStatus.EXITED, 0, 0)
     assert 0 < state.started_at_ns <= state.finished_at_ns
 
 
@@ -77,7 +77,7 @@ async def test_it_can_start_again_with_what_it_wrote(service: ContainerService, 
         await service.start(made.id)
         await service.wait(made.id)
     assert await output(service, made.id) == "more\nmore\nmore\n"
-    assert service.get(made.id).state.starts == 3
+    assert service.get(made.id).state.start_count == 3
 
 
 async def test_stop_sends_the_stop_signal_and_kills_after_the_grace(service: ContainerService, host: Host) -> None:
@@ -112,7 +112,7 @@ async def test_events_tell_the_life_of_a_container_in_order(service: ContainerSe
 
 
 async def test_over_its_memory_limit_it_is_killed_and_marked(service: ContainerService, host: Host) -> None:
-    limit = Resources(memory_bytes=16 << 20, memory_swap_bytes=16 << 20, pids_limit=20, nano_cpus=500_000_000)
+    limit = ResourceLimits(memory_bytes=16 << 20, memory_swap_bytes=16 << 20, pids_limit=20, nano_cpus=500_000_000)
     made = await service.create(
         host.config("/bin/busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", resources=limit)
     )
@@ -126,7 +126,7 @@ async def test_a_command_that_is_not_there_is_refused_with_its_name(service: Con
     with pytest.raises(InvalidArgumentError, match="/bin/nothing"):
         await service.start(made.id)
     state = service.get(made.id).state
-    assert (state.status, state.exit_code) == (Status.CREATED, 127)
+    assert (state.status, state.exit_code) == (RunStatus.CREATED, 127)
     assert host.leftovers() == []
 
 
@@ -176,8 +176,8 @@ async def test_binds_and_volumes_carry_files(service: ContainerService, host: Ho
     (host.images.folders[0] / "var/data").mkdir()
     (host.images.folders[0] / "var/data/seed").write_text("from the image\n")
     mounts = (
-        Mount(kind=MountKind.BIND, source=str(tmp_path / "shared"), target="/shared"),
-        Mount(kind=MountKind.VOLUME, source="data", target="/var/data"),
+        ContainerMount(kind=MountKind.BIND, source=str(tmp_path / "shared"), target="/shared"),
+        ContainerMount(kind=MountKind.VOLUME, source="data", target="/var/data"),
     )
     assert await run(
         service, host, "echo hello >/shared/x; cat /var/data/seed; echo kept >/var/data/y", mounts=mounts

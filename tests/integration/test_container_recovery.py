@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from integration.container_host import Host, running, until
 
-from agent.container.model import ContainerState, ExecConfig, Status
-from agent.container.recovery import HOST_DIED, MONITOR_DIED, START_BROKEN
+from agent.container.model import ContainerState, ExecConfig, RunStatus
+from agent.container.recovery import HOST_DIED, MONITOR_DIED, START_INTERRUPTED
 from agent.container.service import ContainerService
 from agent.container.store import ContainerStore
 from agent.runtime import conmon, mounts
+from tests.support.container_host import Host, running, until
 
 pytestmark = pytest.mark.root
 
@@ -40,7 +40,7 @@ class Daemon:
         self.process = subprocess.Popen(
             [
                 sys.executable,
-                str(Path(__file__).with_name("container_daemon.py")),
+                str(Path(__file__).parents[1] / "support" / "container_daemon.py"),
                 str(host.state.parent),
                 host.cgroup_parent,
             ],
@@ -78,7 +78,7 @@ async def test_a_running_container_is_adopted_by_the_next_daemon_and_not_touched
     daemon.kill()
     async with running(host) as service:
         state = service.get(container_id).state
-        assert state.status is Status.RUNNING
+        assert state.status is RunStatus.RUNNING
         assert Path(f"/proc/{state.pid}/root/bin/busybox").exists()
         before = state.started_at_ns
         assert (await service.stop(container_id, 10)).state.exit_code == 6
@@ -111,7 +111,7 @@ async def test_an_exit_while_no_daemon_was_there_is_learnt_with_its_code_and_tim
     written = exit_file.stat().st_mtime_ns
     async with running(host) as service:
         state = service.get(container_id).state
-        assert (state.status, state.exit_code, state.finished_at_ns) == (Status.EXITED, 17, written)
+        assert (state.status, state.exit_code, state.finished_at_ns) == (RunStatus.EXITED, 17, written)
         assert host.leftovers() == []
         assert await service.wait(container_id) == 17
 
@@ -127,10 +127,10 @@ async def test_a_host_that_died_leaves_exited_containers_and_no_mounts(
     os.kill(pid, 9)
     await until(lambda: not Path(f"/proc/{pid}").exists())
     shutil.rmtree(tmp_path / "run")
-    assert mounts.mounted_under(tmp_path)
+    assert mounts.mount_points_below(tmp_path)
     async with running(host) as service:
         state = service.get(container_id).state
-        assert (state.status, state.exit_code, state.error) == (Status.EXITED, 137, HOST_DIED)
+        assert (state.status, state.exit_code, state.error) == (RunStatus.EXITED, 137, HOST_DIED)
         assert host.leftovers() == []
         assert (await service.start(container_id)).state.running
         await service.remove(container_id, force=True)
@@ -150,7 +150,7 @@ async def test_a_container_whose_monitor_is_killed_with_it_still_ends(host: Host
 async def half_start(service: ContainerService, container_id: str) -> ContainerState:
     """What a start does up to the runtime's own start: conmon stands by, the process waits for ever on the fifo."""
     made = service.get(container_id)
-    bundle = await service._prepare.make(made.config, service._images.layers(made.config.image_id))
+    bundle = await service._prepare.build(made.config, service._images.layers(made.config.image_id))
     pid = await conmon.create(
         service._monitor,
         made.id,
@@ -162,7 +162,7 @@ async def half_start(service: ContainerService, container_id: str) -> ContainerS
         stdin=False,
         leave_stdin_open=False,
     )
-    return ContainerState(status=Status.RUNNING, pid=pid, starts=1, started_at_ns=1)
+    return ContainerState(status=RunStatus.RUNNING, pid=pid, start_count=1, started_at_ns=1)
 
 
 @pytest.mark.parametrize("recorded", [False, True])
@@ -174,7 +174,7 @@ async def test_a_start_that_a_dying_daemon_left_half_done_is_undone(host: Host, 
         service._registry._store.save_state(made.id, state if recorded else made.state, starting=True)
     async with running(host) as service:
         found = service.get(made.id).state
-        assert (found.status, found.error, found.pid) == (Status.CREATED, START_BROKEN, 0)
+        assert (found.status, found.error, found.pid) == (RunStatus.CREATED, START_INTERRUPTED, 0)
         await until(lambda: not Path(f"/proc/{state.pid}").exists())
         assert host.leftovers() == []
         assert (await service.start(made.id)).state.running
@@ -189,7 +189,7 @@ async def test_a_start_that_was_done_but_not_confirmed_is_adopted(host: Host) ->
         await service._runtime.start(made.id)
     async with running(host) as service:
         found = service.get(made.id).state
-        assert (found.status, found.pid) == (Status.RUNNING, state.pid)
+        assert (found.status, found.pid) == (RunStatus.RUNNING, state.pid)
         assert (await service.stop(made.id, 0)).state.exit_code == 137
 
 

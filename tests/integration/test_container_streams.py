@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from integration.container_host import Host, running
 
 from agent.container.model import ExecConfig
 from agent.container.service import ContainerService
 from agent.logs import rotation
-from agent.runtime.conmon import RuntimeRefusedError
-from agent.runtime.streams import AttachStream
+from agent.runtime.attach import AttachStream
+from agent.runtime.conmon import OciRuntimeError
 from covey.errors import ConflictError, NotFoundError
+from tests.support.container_host import Host, running
 
 pytestmark = pytest.mark.root
 
@@ -107,7 +107,7 @@ async def test_a_detached_exec_runs_on_its_own(service: ContainerService, sleepe
 
 async def test_an_exec_of_nothing_is_refused_with_its_name(service: ContainerService, sleeper: str) -> None:
     exec_id = await service.exec_create(sleeper, ExecConfig(args=("/bin/nothing",)))
-    with pytest.raises(RuntimeRefusedError, match="/bin/nothing") as caught:
+    with pytest.raises(OciRuntimeError, match="/bin/nothing") as caught:
         await service.exec_start(exec_id)
     assert caught.value.exit_code == 127
     assert service.exec_inspect(exec_id).exit_code == 127

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import dnslib
 import pytest
-from integration.switchboard import Switchboard, eventually, overlay, switchboard
 
 from agent.network.model import Attachment, NetworkChanges, ServiceEndpoint, ServiceMode
+from tests.support.switched_hosts import Switchboard, eventually, overlay, switchboard
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")]
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import docker
 import pytest
-from integration.container_host import Host
-from unit.engine.api_daemon import CLI_SECONDS, Daemon, Parts, StillNode
 
 from agent.container.service import ContainerService
 from agent.image.store import ImageStore
 from engine.app import build_app
-from engine.cluster import ClusterControl
-from engine.serve import serving
+from engine.control_client import ControlClient
+from engine.server import serving
+from tests.support.api_daemon import CLI_SECONDS, Daemon, Parts, StillNode
+from tests.support.container_host import Host
 
 pytestmark = pytest.mark.root
 
@@ -29,7 +29,7 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     images = ImageStore(tmp_path / "images")
     containers: ContainerService = host.service()
     parts = Parts(images, containers, containers.volumes)
-    node, control = StillNode(tmp_path), ClusterControl(str(tmp_path / "none.sock"))
+    node, control = StillNode(tmp_path), ControlClient(str(tmp_path / "none.sock"))
     try:
         await images.start()
         await containers.open()

@@ -10,20 +10,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from integration.etcd_world import Group, Seat, eventually, group, wires
 
 from covey.errors import ConflictError, CoveyError, DeadlineError, LaggedError, UnavailableError
 from covey.objects import MAX_CONFIG_BYTES, Annotations, Cluster, Config, ConfigSpec, Node
-from manager.etcd import founding, target
-from manager.etcd.client import Client
-from manager.etcd.entry import under, writes
-from manager.etcd.sealing import Sealer
-from manager.etcd.watch import Watch
-from manager.raft.errors import RemovedError
+from manager.etcd import bootstrap, target
+from manager.etcd.client import EtcdClient
+from manager.etcd.encryption import ValueCipher
+from manager.etcd.transactions import etcd_transaction, with_fence
+from manager.etcd.watch_stream import WatchStream
+from manager.storage_errors import RemovedError
 from manager.store import NotLeaderError, log
 from manager.store.commit import Action, Change
 from manager.store.consensus import OutcomeUnknownError
-from tests.etcd_server import EtcdCluster, etcd_cluster
+from tests.support.etcd_server import EtcdCluster, etcd_cluster
+from tests.support.etcd_stores import Group, Seat, eventually, group, wires
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -120,13 +120,13 @@ async def test_what_a_deposed_leader_sends_writes_nothing(etcd: EtcdCluster) -> 
     """1. A leads and makes a transaction. 2. Before it is sent A loses leadership and B writes. 3. A sends: etcd refuses it by the fence."""
     async with group(etcd, 2) as world:
         old = await world.wait_leader()
-        leadership = old.consensus._holder.require()
+        leadership = old.consensus._holder.require_leading()
         late = log.encode(7, [Change(Action.CREATE, None, config("late"))], 1)
         await old.consensus.transfer_leadership([seat.node_id for seat in world.seats])
         new = await world.wait_leader(but=old)
         await new.create("new")
-        sealer = Sealer(world.key, world.cluster_id)
-        answer = await old.client.txn(under(writes(world.keys, sealer, late), world.keys, leadership))
+        sealer = ValueCipher(world.key, world.cluster_id)
+        answer = await old.client.txn(with_fence(etcd_transaction(world.keys, sealer, late), world.keys, leadership))
         assert not answer.succeeded
         await new.consensus.read_index()
         assert new.names() == {"new"}
@@ -138,14 +138,14 @@ async def test_a_transaction_made_from_an_older_version_is_refused_by_etcd_itsel
         await leader.create("a", b"0")
         old = leader.store.view().configs.by_name("a")
         await leader.add("a")
-        sealer = Sealer(world.key, world.cluster_id)
+        sealer = ValueCipher(world.key, world.cluster_id)
         for change in (
             Change(Action.UPDATE, old, config("a", b"stale")),
             Change(Action.REMOVE, old, None),
             Change(Action.CREATE, None, config("a", b"again")),
         ):
-            late = writes(world.keys, sealer, log.encode(7, [change], 1))
-            answer = await leader.client.txn(under(late, world.keys, leader.consensus._holder.require()))
+            late = etcd_transaction(world.keys, sealer, log.encode(7, [change], 1))
+            answer = await leader.client.txn(with_fence(late, world.keys, leader.consensus._holder.require_leading()))
             assert not answer.succeeded, change
         await leader.add("a")
         assert leader.value("a") == b"2"
@@ -192,10 +192,10 @@ async def test_a_write_is_not_given_up_because_no_leader_is_known_while_everythi
     async with group(etcd) as world:
         consensus = (await world.wait_leader()).consensus
         follower, holder = consensus._follower, consensus._holder
-        leader = holder.require()
+        leader = holder.require_leading()
         follower.fresh, follower.registry.leader = False, None  # as amid a reading
         holder.deposed(leader.term)
-        clearing = asyncio.create_task(consensus._clear_up(leader, asyncio.Future()))
+        clearing = asyncio.create_task(consensus._settle_lost_write(leader, asyncio.Future()))
         await asyncio.sleep(0.1)
         assert not clearing.done()
         follower._watch.interrupt()
@@ -266,20 +266,20 @@ async def test_a_watch_that_stands_still_while_nobody_leads_is_left(
         old = await world.wait_leader()
         victim, other = [seat for seat in world.seats if seat is not old]
         follower, holder = victim.consensus._follower, victim.consensus._holder
-        still, real = [], Watch.read
+        still, real = [], WatchStream.read
 
-        async def read(watch: Watch, call: Any, seconds: float | None = None) -> Any:
+        async def read(watch: WatchStream, call: Any, seconds: float | None = None) -> Any:
             if watch is follower._watch and follower.registry.leader is None and still in ([], [call]):
                 still[:] = [call]
                 return await real(watch, Silence(), seconds)
             return await real(watch, call, seconds)
 
-        monkeypatch.setattr(Watch, "read", read)
-        holder._rests_until = math.inf  # the other one wins
+        monkeypatch.setattr(WatchStream, "read", read)
+        holder._no_campaign_until = math.inf  # the other one wins
         await old.crash()
         await eventually("the other one leads", lambda: other.leads)
         if not rests:
-            holder._rests_until = 0.0
+            holder._no_campaign_until = 0.0
         await other.create("x")
         await eventually("the watch is left", lambda: "x" in victim.names(), 8)
         assert still, "it did stand still"
@@ -323,7 +323,7 @@ async def test_a_leader_whose_watch_was_compacted_away_leads_in_a_new_term(etcd:
         term = leader.consensus.leadership.term
         leader.consensus._follower.applied = 1  # as if it had stood still since the cluster was founded
         etcd.ctl("compact", str(leader.store.view().version))
-        leader.client.leave(leader.client.endpoint, "a test breaks the watch")
+        leader.client.leave_endpoint(leader.client.endpoint, "a test breaks the watch")
         await eventually("it leads again", lambda: leader.leads and leader.consensus.leadership.term > term)
         await leader.create("b")
         assert leader.names() == {"a", "b"}
@@ -390,12 +390,12 @@ async def test_nothing_in_etcd_can_be_read_without_the_managers_key(etcd: EtcdCl
 
 async def test_a_second_founder_of_the_prefix_is_refused_by_the_clusters_name(etcd: EtcdCluster) -> None:
     async with group(etcd) as world:
-        client = Client(world.target(""))
-        sealer = Sealer(world.key, "other")
+        client = EtcdClient(world.target(""))
+        sealer = ValueCipher(world.key, "other")
         with pytest.raises(
             CoveyError, match=f"already holds cluster {world.cluster_id}: join it with a token, or choose"
         ):
-            await founding.found(client, sealer, Cluster(id="other"), Node(id="x"), "x:1")
+            await bootstrap.create_cluster(client, sealer, Cluster(id="other"), Node(id="x"), "x:1")
         await client.close()
         assert await eventually("it goes on", world.leader)
 
@@ -404,10 +404,12 @@ async def test_a_second_founder_of_the_prefix_is_refused_by_the_clusters_name(et
 async def test_no_cluster_is_founded_within_the_prefix_of_another(etcd: EtcdCluster, within: str) -> None:
     """Under PREFIX/objects its keys would be the other's objects, which no manager could read; and who gives up the other deletes both."""
     async with group(etcd) as world:
-        client = Client(target.parse(etcd.store(f"{world.prefix}/objects{within}")))
+        client = EtcdClient(target.parse(etcd.store(f"{world.prefix}/objects{within}")))
         try:
             with pytest.raises(ConflictError, match=f"lies within {world.prefix}, which is the prefix of cluster c-"):
-                await founding.found(client, Sealer(world.key, "c2"), Cluster(id="c2"), Node(id="m1"), "m1:2378")
+                await bootstrap.create_cluster(
+                    client, ValueCipher(world.key, "c2"), Cluster(id="c2"), Node(id="m1"), "m1:2378"
+                )
         finally:
             await client.close()
         leader = await world.wait_leader()
@@ -469,12 +471,12 @@ async def test_a_manager_cut_off_from_etcd_leads_no_more_before_its_lease_has_en
                 await seat.create("b")
             with pytest.raises(DeadlineError, match="etcd confirmed no read within 5 s: etcd at .* does not answer"):
                 await seat.consensus.read_index()
-            assert "does not answer" in seat.consensus.trouble
+            assert "does not answer" in seat.consensus.unavailable_reason
             etcd.resume(etcd.members[0])
             await world.wait_leader()
             await seat.create("b")
             assert seat.names() == {"a", "b"}
-            assert seat.consensus.trouble == ""
+            assert seat.consensus.unavailable_reason == ""
 
 
 async def test_members_of_etcd_may_hang_and_die_one_by_one_while_writes_go_on() -> None:
@@ -543,7 +545,7 @@ async def test_a_leader_on_a_full_etcd_leads_on_when_a_caller_goes_away_amid_its
         async with group(etcd) as world:
             leader = await world.wait_leader()
             await fill(leader)
-            assert "its database is full" in leader.consensus.trouble
+            assert "its database is full" in leader.consensus.unavailable_reason
             term = leader.consensus.leadership.term
             writing = asyncio.create_task(leader.create("gone"))
             while not leader.consensus._follower._awaited:  # noqa: ASYNC110 - at the first moment, it is refused soon
@@ -574,12 +576,14 @@ async def test_an_etcd_that_asks_for_certificates_refuses_who_has_none() -> None
         world = Group(etcd)
         plain = etcd.store(world.prefix)
         etcd.tls, tls = None, etcd.tls
-        client = Client(world.target(plain))
-        founding_seconds, founding.SECONDS = founding.SECONDS, 2.0
+        client = EtcdClient(world.target(plain))
+        founding_seconds, bootstrap.SECONDS = bootstrap.SECONDS, 2.0
         try:
             with pytest.raises(DeadlineError, match="did not answer within 2 s: etcd at 127.0.0.1:"):
-                await founding.found(client, Sealer(world.key, "c"), Cluster(id="c"), Node(id="x"), "x:1")
+                await bootstrap.create_cluster(
+                    client, ValueCipher(world.key, "c"), Cluster(id="c"), Node(id="x"), "x:1"
+                )
         finally:
-            founding.SECONDS = founding_seconds
+            bootstrap.SECONDS = founding_seconds
             etcd.tls = tls
             await client.close()

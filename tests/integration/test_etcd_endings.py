@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from integration.etcd_world import eventually, group, wires
 
 from covey.errors import ConflictError, DeadlineError
 from coveypb.etcd import rpc_pb2
-from manager import founding as beginnings
+from manager.bootstrap import new_cluster as beginnings
 from manager.config import ManagerConfig, ManagerMode
-from manager.etcd import founding, sealing, target
-from manager.etcd.client import Client
-from manager.etcd.engine import _entered
-from tests.etcd_server import EtcdCluster, etcd_cluster
+from manager.etcd import bootstrap, encryption, target
+from manager.etcd.backend import _bootstrap_or_join
+from manager.etcd.client import EtcdClient
+from tests.support.etcd_server import EtcdCluster, etcd_cluster
+from tests.support.etcd_stores import eventually, group, wires
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -54,27 +54,27 @@ async def test_a_registration_that_arrives_late_does_not_hide_for_long_that_the_
         assert holder.leading.term == term
 
 
-def bootstrap(folder: Path, store: str) -> ManagerConfig:
+def manager_config(folder: Path, store: str) -> ManagerConfig:
     return ManagerConfig(state_dir=str(folder), run_dir=str(folder / "run"), mode=ManagerMode.BOOTSTRAP, store=store)
 
 
 async def test_a_founder_that_hears_no_answer_keeps_the_key_of_the_cluster_that_may_stand(
     etcd: EtcdCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(founding, "SECONDS", 1.5)
+    monkeypatch.setattr(bootstrap, "SECONDS", 1.5)
     async with wires(etcd) as [wire]:
-        config = bootstrap(tmp_path, f"etcd://{wire.endpoint}/unheard")
+        config = manager_config(tmp_path, f"etcd://{wire.endpoint}/unheard")
         keeper = beginnings.open_keys(config)
-        client = Client(target.parse(config.store))
+        client = EtcdClient(target.parse(config.store))
         try:
             await client.range(rpc_pb2.RangeRequest(key=b"/"))  # the connection is there
             wire.answers.clear()
             with pytest.raises(DeadlineError, match="may have founded a cluster there"):
-                await _entered(config, keeper, client)
-            key = sealing.load_key(config.identity_dir, keeper.unseal)
+                await _bootstrap_or_join(config, keeper, client)
+            key = encryption.load_key(config.identity_dir, keeper.unseal)
             assert key is not None
             wire.answers.set()
-            identity, found = await _entered(config, keeper, client)
+            identity, found = await _bootstrap_or_join(config, keeper, client)
             assert found == key
             assert etcd.ctl("get", "--print-value-only", "/unheard/cluster").strip() == identity.peer.cluster_id
         finally:
@@ -83,12 +83,12 @@ async def test_a_founder_that_hears_no_answer_keeps_the_key_of_the_cluster_that_
 
 async def test_a_founder_that_is_refused_keeps_no_key(etcd: EtcdCluster, tmp_path: Path) -> None:
     async with group(etcd) as world:
-        config = bootstrap(tmp_path, etcd.store(world.prefix))
+        config = manager_config(tmp_path, etcd.store(world.prefix))
         keeper = beginnings.open_keys(config)
-        client = Client(target.parse(config.store))
+        client = EtcdClient(target.parse(config.store))
         try:
             with pytest.raises(ConflictError, match="already holds cluster"):
-                await _entered(config, keeper, client)
+                await _bootstrap_or_join(config, keeper, client)
         finally:
             await client.close()
-        assert sealing.load_key(config.identity_dir, keeper.unseal) is None
+        assert encryption.load_key(config.identity_dir, keeper.unseal) is None

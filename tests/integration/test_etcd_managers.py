@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Iterator
 
 import grpc
 import pytest
-from integration.manager_world import ManagerHost, World, eventually, world
 
-from agent.identity import join
+from agent.identity import join_cluster
 from covey.states import NodeRole
 from coveypb.v1 import control_pb2, objects_pb2
 from manager.keys.node_key import PLAIN, sealed_with
-from tests.etcd_server import EtcdCluster, etcd_cluster
+from tests.support.etcd_server import EtcdCluster, etcd_cluster
+from tests.support.manager_processes import ManagerHost, World, eventually, world
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -41,7 +41,7 @@ class Cluster:
     async def add(self, **more: object) -> ManagerHost:
         first = next(host for host in self.here.managers if host.process is not None)
         host = self.here.manager()
-        await join(host.identities, (await first.tokens())[NodeRole.MANAGER], [first.join_addr])
+        await join_cluster(host.identities, (await first.tokens())[NodeRole.MANAGER], [first.join_addr])
         await host.start("join", [first.mtls_addr], **{"store": self.store, **more})
         return host
 
@@ -227,6 +227,6 @@ async def test_the_key_of_the_store_lies_under_the_unlock_key_and_follows_it(etc
             request = control_pb2.UpdateClusterRequest(version=got.meta.version, rotate_unlock_key=True)
             await host.call("UpdateCluster", request)
         await host.kill()
-        host.vault.forget()
+        host.vault.clear()
         with pytest.raises(AssertionError):
             await host.start("restart", store=store)

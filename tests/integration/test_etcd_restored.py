@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from integration.etcd_world import Seat, eventually, group, wires
-from integration.manager_world import world
 
 from covey.errors import CoveyError, LaggedError
 from coveypb.v1 import control_pb2
 from manager.keys import LockedError, file
-from tests.etcd_server import EtcdCluster, etcd_cluster
+from tests.support.etcd_server import EtcdCluster, etcd_cluster
+from tests.support.etcd_stores import Seat, eventually, group, wires
+from tests.support.manager_processes import world
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -11,10 +11,6 @@ from typing import Any
 
 import grpc
 import pytest
-from external_ca import command, prepare
-from integration.kept_members import cluster_of, complete, kept_cluster, nodes, rotate, update, worker
-from integration.manager_world import eventually, free_port
-from integration.restored_managers import backup, restore
 
 from covey import trust
 from covey.clock import HOUR
@@ -22,6 +18,10 @@ from covey.errors import UnavailableError
 from covey.objects import ExternalCA, replace
 from manager.ca import certificates
 from manager.ca.certificates import RootPair
+from tests.support.certificate_members import cluster_of, complete, kept_cluster, nodes, rotate, update, worker
+from tests.support.external_ca import command, prepare
+from tests.support.manager_processes import eventually, free_port
+from tests.support.restored_managers import backup, restore
 
 
 @contextlib.asynccontextmanager
@@ -65,7 +65,7 @@ async def test_a_cluster_rotates_to_an_external_ca_that_signs_all_from_then_on_a
             joined = await worker(world, host, group)
             for one in (first, joined):
                 identity = one.identities.require()
-                assert identity.issuer == trust.name_and_key(root.cert)
+                assert identity.issuer == trust.subject_and_key(root.cert)
                 assert identity.not_after_ns - identity.not_before_ns == 48 * 3600 * 10**9, (
                     "cfssl's policy says how long"
                 )
@@ -76,7 +76,7 @@ async def test_a_cluster_rotates_to_an_external_ca_that_signs_all_from_then_on_a
             done = await cluster_of(host)
             assert (done.root_ca.cert, done.spec.ca.external_cas) == (back.cert, ())
             for one in (first, joined):
-                assert one.identities.require().issuer == trust.name_and_key(back.cert)
+                assert one.identities.require().issuer == trust.subject_and_key(back.cert)
                 assert len({state.session_id for state in one.states}) == 1
 
 
@@ -140,4 +140,4 @@ async def test_a_restore_says_that_the_external_ca_must_ask_for_no_certificate_m
         assert (await cluster_of(restored)).root_ca.cert == root.cert
         async with cfssl(tmp_path / "again", root, root.cert, port=port):
             joined = await worker(world, restored, group)
-            assert joined.identities.require().issuer == trust.name_and_key(root.cert)
+            assert joined.identities.require().issuer == trust.subject_and_key(root.cert)

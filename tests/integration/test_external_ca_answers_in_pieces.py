@@ -13,16 +13,16 @@ import pytest
 from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from external_ca import server_certificate
 
 from covey.errors import UnavailableError
 from covey.objects import ExternalCA
 from covey.states import NodeRole
 from manager.ca import certificates
-from manager.ca.cfssl import ExternalSigner
+from manager.ca.cfssl import CfsslSigner
+from tests.support.external_ca import server_certificate
 
 ROOT = certificates.create_root("c", time.time_ns())
-_, REQUEST = certificates.new_request()
+_, REQUEST = certificates.new_csr()
 WANTED: dict[str, Any] = {"node_id": "n", "role": NodeRole.WORKER, "cluster_id": "c"}
 
 
@@ -50,13 +50,13 @@ async def answering(folder: Path, answer: Callable[[dict[str, Any]], dict[str, A
 
 def issued(request: dict[str, Any]) -> str:
     csr = request["certificate_request"].encode()
-    return certificates.issue(ROOT, csr, now_ns=time.time_ns(), life_ns=10**15, **WANTED).decode()
+    return certificates.issue_certificate(ROOT, csr, now_ns=time.time_ns(), lifetime_ns=10**15, **WANTED).decode()
 
 
 async def test_an_answer_that_comes_in_several_pieces_is_read_to_its_end(tmp_path: Path) -> None:
     """1. The answer carries more than fits one read of a socket. 2. Only its first piece was looked at, which is no JSON."""
     async with answering(tmp_path, lambda request: {"bundle": "x" * 200_000, "certificate": issued(request)}) as ca:
-        signed = await ExternalSigner().sign((ca,), ROOT.cert, REQUEST, **WANTED)
+        signed = await CfsslSigner().sign((ca,), ROOT.cert, REQUEST, **WANTED)
     assert x509.load_pem_x509_certificate(signed).issuer == x509.load_pem_x509_certificate(ROOT.cert).subject
 
 
@@ -76,4 +76,4 @@ async def test_a_cross_signed_root_without_any_extension_is_refused_with_the_nam
     target = certificates.create_root("c", time.time_ns())
     async with answering(tmp_path, without_extensions) as ca:
         with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:.*not understood"):
-            await ExternalSigner().cross_sign((ca,), ROOT.cert, target)
+            await CfsslSigner().cross_sign((ca,), ROOT.cert, target)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from manager.keys.key_ring import KeyRing
 from manager.raft.core import Entry, HardState
-from manager.raft.disk import Disk, Identity, found_group
-from manager.raft.errors import WriteFailedError
-from manager.raft.sealing import KeyRing
+from manager.raft.disk import Disk, MemberIdentity, create_group
+from manager.storage_errors import WriteFailedError
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(60)]
 RING = KeyRing.of(bytes(32))
-IDENTITY = Identity(cluster_id="c", raft_id=1, node_id="n")
+IDENTITY = MemberIdentity(cluster_id="c", raft_id=1, node_id="n")
 
 
 def mount(image: Path, point: Path) -> None:
@@ -88,7 +88,7 @@ async def test_what_a_start_finds_after_a_failed_flush_is_on_the_disk_before_any
     """
     image, point = thin_disk
     folder = point / "raft"
-    found_group(folder, RING, IDENTITY, b"")
+    create_group(folder, RING, IDENTITY, b"")
     disk = Disk.open(folder, RING)
     await save(disk, 2, 1000)
     ballast = fill(image.parent)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from integration.raft_world import CommandError, Process, World, until, world
+
+from tests.support.raft_processes import CommandError, RaftGroup, RaftProcess, raft_group, until
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
 DISK_BYTES = 12 << 20
@@ -46,7 +47,7 @@ def fill(folder: Path) -> Path:
     return ballast
 
 
-async def write_until_it_ends(group: World, victim: Process, acknowledged: set[str]) -> None:
+async def write_until_it_ends(group: RaftGroup, victim: RaftProcess, acknowledged: set[str]) -> None:
     """Writes through whoever leads; a write that got no answer may be there or not."""
     number = len(acknowledged)
     async with asyncio.timeout(60):
@@ -65,7 +66,7 @@ async def test_a_full_disk_stops_its_member_alone_and_room_brings_it_back(
     tmp_path: Path, small_disk: Path, name: str
 ) -> None:
     acknowledged: set[str] = set()
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         for one in ("alpha", "beta", "gamma"):
             await group.add(one, **({"folder": str(small_disk / "raft")} if one == name else {}))
         await group.voters(3)

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from agent.image.model import Progress
+from agent.image.model import UnpackProgress
 from agent.image.store import ImageStore
-from agent.image.work import Limits
+from agent.image.unpack_protocol import UnpackLimits
 from covey.errors import ConflictError, InvalidArgumentError, NotFoundError, TooLargeError, UnsupportedError
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="unpacking layers needs root")]
@@ -251,7 +251,7 @@ async def test_what_is_no_image_is_refused_with_a_sentence(store: ImageStore, da
 
 
 async def test_bounds_hold_against_bombs(tmp_path: Path) -> None:
-    store = ImageStore(tmp_path, limits=Limits(layer_bytes=1 << 20, archive_entries=50))
+    store = ImageStore(tmp_path, limits=UnpackLimits(layer_bytes=1 << 20, archive_entries=50))
     await store.start()
     try:
         bomb = tar_of(entry("zeros", bytes(8 << 20)))
@@ -314,7 +314,7 @@ async def test_an_imported_file_system_is_an_image_with_the_changes(store: Image
 async def test_a_layer_that_is_there_is_not_unpacked_again(store: ImageStore) -> None:
     await store.load(stream(docker_archive([BASE], ["app:1"])))
     before = (store.rootfs_layers("app:1")[0]).stat().st_ino
-    steps: list[Progress] = []
+    steps: list[UnpackProgress] = []
     await store.load(stream(docker_archive([BASE, tar_of(entry("two", b"2"))], ["app:2"])), steps.append)
     assert [step.step for step in steps if step.step != "read"] == ["exists", "unpack", "unpacked"]
     assert store.rootfs_layers("app:2")[1].stat().st_ino == before
@@ -339,7 +339,7 @@ async def test_removing_the_last_name_frees_the_disk_but_not_what_another_image_
 
 async def test_an_image_that_a_container_stands_on_is_not_removed(tmp_path: Path) -> None:
     users: dict[str, list[str]] = {}
-    store = ImageStore(tmp_path, in_use=lambda image_id: users.get(image_id, []))
+    store = ImageStore(tmp_path, containers_using=lambda image_id: users.get(image_id, []))
     await store.start()
     try:
         await store.load(stream(docker_archive([BASE], ["app:1"])))

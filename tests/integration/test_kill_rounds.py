@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.kills import Ledger, Rounds, Wrote, kill_rounds
-from tests.integration.kill_groups import etcd_manager_group, manager_group, member_group
+from tests.support.kill_groups import etcd_manager_group, manager_group, member_group
 
 MEMBER_ROUNDS = 160
 MANAGER_ROUNDS = 40

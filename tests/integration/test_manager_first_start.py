@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from integration.manager_world import eventually
 
 from covey.clock import wall_clock
 from covey.errors import UnavailableError
@@ -14,6 +13,7 @@ from covey.objects import CASettings, ClusterSpec
 from manager.ca import certificates
 from manager.config import ManagerConfig, ManagerMode, load
 from node.manager_process import ManagerProcess
+from tests.support.manager_processes import eventually
 
 
 @pytest.fixture
@@ -60,11 +60,11 @@ async def test_what_troubled_a_manager_is_over_when_the_node_is_none_any_more(tm
     process = ManagerProcess(Path(made.run_dir))
     running = asyncio.create_task(process.run(lambda: made, must_start=False))
     try:
-        await eventually("it is in trouble", lambda: str(taken_port) in process.trouble)
+        await eventually("it is in trouble", lambda: str(taken_port) in process.error)
     finally:
         running.cancel()
         await asyncio.wait({running})
-    assert process.trouble == ""
+    assert process.error == ""
 
 
 async def test_the_private_key_of_a_given_root_founds_the_cluster_and_lies_in_no_file_of_the_daemon(

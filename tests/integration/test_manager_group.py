@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 
 import grpc
 import pytest
-from integration.manager_world import ManagerHost, World, eventually, world
 
-from agent.identity import renew
+from agent.identity import renew_certificate
 from covey.objects import TaskStatus
 from covey.objects.assignment import AssignmentKind
 from covey.states import NodeRole, TaskState
 from coveypb.v1 import control_pb2, objects_pb2
+from tests.support.manager_processes import ManagerHost, World, eventually, world
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -193,7 +193,7 @@ async def test_roles_follow_their_wish_and_the_last_quorum_is_kept() -> None:
             return (await node_of(leader, ref)).role == objects_pb2.NODE_ROLE_WORKER
 
         await eventually("it is a worker", demoted)
-        renewed = await renew(follower.identities, [leader.mtls_addr, other.mtls_addr])
+        renewed = await renew_certificate(follower.identities, [leader.mtls_addr, other.mtls_addr])
         assert renewed.role is NodeRole.WORKER
         await other.kill()
 
@@ -230,7 +230,7 @@ async def test_a_worker_that_is_promoted_joins_the_group() -> None:
         await eventually(
             "the session tells the new role", lambda: agent.states[-1].node.role == objects_pb2.NODE_ROLE_MANAGER
         )
-        assert (await renew(host.identities, [first.mtls_addr])).role is NodeRole.MANAGER
+        assert (await renew_certificate(host.identities, [first.mtls_addr])).role is NodeRole.MANAGER
         await host.start("join", [first.mtls_addr])
 
         async def both() -> bool:

@@ -5,9 +5,9 @@ import signal
 
 import grpc
 import pytest
-from integration.manager_world import ManagerHost, World, eventually, world
 
 from coveypb.v1 import control_pb2, objects_pb2
+from tests.support.manager_processes import ManagerHost, World, eventually, world
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import grpc
 import pytest
-from integration.manager_world import ManagerHost, eventually, world
 
-from agent.identity import Identity
+from agent.identity import NodeIdentity
 from coveypb.v1 import control_pb2, control_pb2_grpc, objects_pb2, raft_pb2, raft_pb2_grpc
+from tests.support.manager_processes import ManagerHost, eventually, world
 
 pytestmark = pytest.mark.timeout(240)
 
 
-async def refusal(identity: Identity, addr: str, method: str, request: Any) -> str:
+async def refusal(identity: NodeIdentity, addr: str, method: str, request: Any) -> str:
     """The sentence with which a manager refuses a call made with this identity."""
     async with identity.channel(addr) as channel:
         service, name = method.split(".")

@@ -11,8 +11,6 @@ import time
 import grpc
 import pytest
 from cryptography.hazmat.primitives import serialization
-from integration.locked_managers import SPEC, keys_path, opens, settled, unlock_key, update
-from integration.manager_world import ManagerHost, eventually, world
 
 from covey import codec, unlockkey
 from covey.objects import ClusterSpec
@@ -20,7 +18,9 @@ from coveypb.v1 import control_pb2, objects_pb2
 from manager.etcd.target import KEY_FILE
 from manager.keys import file
 from manager.keys.node_key import sealed_with
-from tests.etcd_server import etcd_cluster
+from tests.support.etcd_server import etcd_cluster
+from tests.support.locked_managers import SPEC, keys_path, opens, settled, unlock_key, update
+from tests.support.manager_processes import ManagerHost, eventually, world
 
 LOCKED_EXIT_CODE = 4
 ROUNDS = 4
@@ -61,7 +61,7 @@ async def test_keys_rotate_under_writes_and_a_kill_at_any_moment_loses_nothing()
             assert not lost, f"seed {seed}"
         last = await unlock_key(host)
         await eventually("the last key is followed", lambda: settled(host, last))
-        assert last in host.vault.handed.unlock_keys
+        assert last in host.vault.startup_secrets.unlock_keys
         await host.kill()
         assert len(written) > ROUNDS
         assert await code_with(host, first) == LOCKED_EXIT_CODE
@@ -70,9 +70,9 @@ async def test_keys_rotate_under_writes_and_a_kill_at_any_moment_loses_nothing()
 
 async def code_with(host: ManagerHost, key: str, mode: str = "restart") -> int:
     """How a start with another key ends."""
-    host.vault.forget()
+    host.vault.clear()
     if key:
-        host.vault.learn(key)
+        host.vault.add(key)
     try:
         await host.start(mode, **({"cluster_spec": SPEC} if mode == "bootstrap" else {}))
     except AssertionError:
@@ -135,11 +135,11 @@ async def test_a_founder_that_dies_on_the_way_goes_on_with_its_keys_and_never_ma
     async with world() as one:
         host = one.manager()
         await host.start("bootstrap", cluster_spec=SPEC)
-        (key,) = host.vault.handed.unlock_keys
+        (key,) = host.vault.startup_secrets.unlock_keys
         await host.kill()
         shutil.rmtree(host.folder / "state" / "manager" / "raft")
         assert await code_with(host, "", "bootstrap") == LOCKED_EXIT_CODE
-        host.vault.learn(key)
+        host.vault.add(key)
         await host.start("bootstrap", cluster_spec=SPEC)
         assert await unlock_key(host) == key
         assert host.vault.unseal(node_key(host)).startswith(b"-----BEGIN")
@@ -194,7 +194,7 @@ async def test_with_etcd_the_key_of_the_store_is_locked_and_rotates_too() -> Non
             await writing
             assert store_key not in path.read_bytes()
             assert await code_with(host, unlockkey.generate()) == LOCKED_EXIT_CODE
-            host.vault.learn(key)
+            host.vault.add(key)
             await host.start("restart", store=etcd.store("/locked"))
             assert host.vault.unseal(path.read_bytes()) == store_key
             assert await eventually("what was written", lambda: has(host, written))

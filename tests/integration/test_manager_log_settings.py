@@ -5,9 +5,9 @@ from collections.abc import Callable
 from itertools import count, pairwise
 
 import pytest
-from integration.manager_world import ManagerHost, eventually, world
 
 from coveypb.v1 import control_pb2, objects_pb2
+from tests.support.manager_processes import ManagerHost, eventually, world
 
 pytestmark = pytest.mark.timeout(180)
 INTERVAL, OLD, ENTRIES = 20, 2, 7

@@ -10,17 +10,17 @@ import signal
 from collections.abc import AsyncIterator
 
 import pytest
-from integration.manager_world import ManagerHost, World, eventually, world
 
-from agent.identity import Identity, join, renew
-from agent.identity.request import signing_request
+from agent.identity import NodeIdentity, join_cluster, renew_certificate
+from agent.identity.csr import signing_request
 from covey.clock import HOUR, wall_clock
 from covey.states import NodeRole, Reachability
 from coveypb.v1 import control_pb2, objects_pb2
 from manager import backup
+from manager.bootstrap.recovered_state import INDEX_GAP
 from manager.ca import certificates
-from manager.recovery import LEAP
-from node.manager_files import end_office
+from node.manager_state import remove_manager_state
+from tests.support.manager_processes import ManagerHost, World, eventually, world
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -71,7 +71,7 @@ async def test_the_one_that_is_left_goes_on_alone_and_those_who_come_back_join_a
         assert (after.id, after.root_ca.cert) == (before.id, before.root_ca.cert)
         assert after.root_ca.join_token_worker == before.root_ca.join_token_worker
         made = await survivor.call("CreateConfig", config_of("after"))
-        assert made.meta.version > LEAP, "what the lost managers may have written has lower versions"
+        assert made.meta.version > INDEX_GAP, "what the lost managers may have written has lower versions"
         nodes = (await survivor.call("ListNodes", control_pb2.ListRequest())).nodes
         assert len(nodes) == 3
         assert all(node.role == NodeRole.MANAGER for node in nodes)
@@ -101,7 +101,7 @@ async def test_what_a_majority_wrote_beside_a_forced_cluster_can_be_read_from_th
         for host in (second, third):
             await host.start("restart")
             assert await exit_code(host) == 3
-            end_office(host.folder / "state" / "manager", keep_log=True)
+            remove_manager_state(host.folder / "state" / "manager", keep_log=True)
         await second.start("join", [first.mtls_addr])
         assert await configs(second) == set()
         await first.kill()
@@ -117,11 +117,11 @@ async def test_what_a_majority_wrote_beside_a_forced_cluster_can_be_read_from_th
 def expire(host: ManagerHost) -> None:
     """As after a time off that was longer than the certificate's life."""
     before, ago = host.identities.require(), wall_clock() - 400 * 24 * HOUR
-    certificate = certificates.issue(
+    certificate = certificates.issue_certificate(
         certificates.create_root(before.cluster_id, ago), signing_request(before.key),
-        node_id=before.node_id, role=before.role, cluster_id=before.cluster_id, now_ns=ago, life_ns=HOUR,
+        node_id=before.node_id, role=before.role, cluster_id=before.cluster_id, now_ns=ago, lifetime_ns=HOUR,
     )  # fmt: skip
-    host.identities.save(Identity.parse(certificate=certificate, key=before.key, root=before.root))
+    host.identities.save(NodeIdentity.parse(certificate=certificate, key=before.key, root=before.root))
 
 
 async def test_managers_whose_certificates_have_all_expired_come_back_by_one_that_is_founded_anew() -> None:
@@ -133,12 +133,12 @@ async def test_managers_whose_certificates_have_all_expired_come_back_by_one_tha
             expire(host)
         first, *others = hosts
         await first.start("force")
-        renewed = await renew(first.identities, [f"unix:{first.folder}/run/manager.sock"])
+        renewed = await renew_certificate(first.identities, [f"unix:{first.folder}/run/manager.sock"])
         assert renewed.not_after_ns > wall_clock()
         assert await configs(first) == {"before"}
         for host in others:  # swarm leave --force, swarm join
             shutil.rmtree(host.folder / "state")
-            await join(host.identities, (await first.tokens())[NodeRole.MANAGER], [first.join_addr])
+            await join_cluster(host.identities, (await first.tokens())[NodeRole.MANAGER], [first.join_addr])
             await host.start("join", [first.mtls_addr])
         await eventually("three manage again", lambda: reachable(first, 3))
 
@@ -152,7 +152,7 @@ async def test_a_backup_is_not_restored_beside_a_manager_that_lives() -> None:
         leader = await here.leader()
         await leader.call("CreateConfig", config_of("after-the-backup"))
         shutil.rmtree(lost.folder / "state")
-        lost.vault.forget()
+        lost.vault.clear()
         lost.vault.backup_key = key
         with pytest.raises(AssertionError, match="did not start"):
             await lost.start("restore", restore_path=str(path))

@@ -3,17 +3,17 @@
 import asyncio
 
 import pytest
-from integration.locked_managers import SPEC, keys_path, opens, settled, unlock_key, update
-from integration.manager_world import ManagerHost, eventually, world
-from integration.restored_managers import backup, restore
 
 from covey import codec
 from covey.objects import ClusterSpec
 from coveypb.v1 import control_pb2, objects_pb2
+from manager.bootstrap.recovered_state import INDEX_GAP
 from manager.keys import file
-from manager.raft.joining import leave
-from manager.recovery import LEAP
-from node.manager_files import end_office
+from manager.raft.join_client import leave
+from node.manager_state import remove_manager_state
+from tests.support.locked_managers import SPEC, keys_path, opens, settled, unlock_key, update
+from tests.support.manager_processes import ManagerHost, eventually, world
+from tests.support.restored_managers import backup, restore
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -27,7 +27,7 @@ async def come_back(host: ManagerHost, to: ManagerHost) -> None:
     assert host.process is not None
     assert await host.process.wait() == 3
     host.process = None
-    end_office(host.folder / "state" / "manager", keep_log=True)
+    remove_manager_state(host.folder / "state" / "manager", keep_log=True)
     await host.start("join", [to.mtls_addr])
 
 
@@ -46,7 +46,7 @@ async def test_a_manager_that_was_plain_after_the_backup_is_locked_before_it_is_
 
         restored = await restore(here, path, own)
         cluster = await restored.call("GetCluster", control_pb2.GetClusterRequest())
-        assert cluster.meta.version > LEAP, "above all that managers of before followed"
+        assert cluster.meta.version > INDEX_GAP, "above all that managers of before followed"
         await come_back(second, restored)
         assert file.is_locked(keys_path(second)), "ready means locked"
         await eventually("all lies under the cluster's key", lambda: settled(second, key))
@@ -110,7 +110,7 @@ async def test_a_locked_manager_that_joins_anew_never_lies_open_while_it_goes_th
         await leave([first.mtls_addr], identity.credentials, node_id=identity.node_id)
         assert third.process is not None
         assert await third.process.wait() == 3
-        end_office(third.folder / "state" / "manager", keep_log=False)
+        remove_manager_state(third.folder / "state" / "manager", keep_log=False)
         await third.start("join", [first.mtls_addr])
         assert settled(third, key)
         assert "keys are not locked" not in third.log.read_text()

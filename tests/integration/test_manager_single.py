@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator
 
 import grpc
 import pytest
-from integration.manager_world import AgentHost, Line, ManagerHost, World, eventually, world
 
-from agent.identity import Identity, join, renew
-from agent.identity.identity import CHANNEL_OPTIONS
-from agent.identity.request import signing_request
+from agent.identity import NodeIdentity, join_cluster, renew_certificate
+from agent.identity.csr import signing_request
+from agent.identity.node_identity import CHANNEL_OPTIONS
 from covey.clock import HOUR, wall_clock
 from covey.errors import InvalidArgumentError, UnauthenticatedError, UnavailableError
 from covey.objects import ContainerStatus, TaskStatus
@@ -17,6 +16,7 @@ from covey.objects.assignment import AssignmentKind
 from covey.states import NodeRole, TaskState
 from coveypb.v1 import ca_pb2, ca_pb2_grpc, control_pb2, control_pb2_grpc, dispatcher_pb2, objects_pb2
 from manager.ca import certificates
+from tests.support.manager_processes import AgentHost, Line, ManagerHost, World, eventually, world
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -52,13 +52,13 @@ async def test_how_long_no_leader_has_spoken_to_a_node_is_known() -> None:
     async with one_of_each() as (_, manager, agent):
         session = agent.session
         assert session is not None
-        assert session.silent_seconds == 0
+        assert session.disconnected_seconds == 0
         await manager.kill()
-        await eventually("it counts", lambda: session.silent_seconds > 0)
-        before = session.silent_seconds
-        await eventually("it goes on counting while it asks in vain", lambda: session.silent_seconds > before + 1)
+        await eventually("it counts", lambda: session.disconnected_seconds > 0)
+        before = session.disconnected_seconds
+        await eventually("it goes on counting while it asks in vain", lambda: session.disconnected_seconds > before + 1)
         await manager.start("restart")
-        await eventually("a leader has it again", lambda: session.silent_seconds == 0)
+        await eventually("a leader has it again", lambda: session.disconnected_seconds == 0)
 
 
 async def test_a_node_with_anothers_address_is_told_so_and_comes_in_once_the_other_is_gone() -> None:
@@ -83,19 +83,19 @@ async def test_the_daemon_beside_a_manager_renews_a_certificate_that_has_expired
         await manager.start("bootstrap")
         before = manager.identities.require()
         long_ago = wall_clock() - 400 * 24 * HOUR
-        expired = certificates.issue(
+        expired = certificates.issue_certificate(
             certificates.create_root(before.cluster_id, long_ago),
             signing_request(before.key),
             node_id=before.node_id,
             role=before.role,
             cluster_id=before.cluster_id,
             now_ns=long_ago,
-            life_ns=HOUR,
+            lifetime_ns=HOUR,
         )
-        manager.identities.save(Identity.parse(certificate=expired, key=before.key, root=before.root))
+        manager.identities.save(NodeIdentity.parse(certificate=expired, key=before.key, root=before.root))
         with pytest.raises(UnavailableError):
-            await renew(manager.identities, [manager.mtls_addr])
-        renewed = await renew(manager.identities, [f"unix:{manager.folder}/run/manager.sock"])
+            await renew_certificate(manager.identities, [manager.mtls_addr])
+        renewed = await renew_certificate(manager.identities, [f"unix:{manager.folder}/run/manager.sock"])
         assert (renewed.node_id, renewed.role) == (before.node_id, NodeRole.MANAGER)
         assert renewed.not_after_ns > wall_clock()
 
@@ -130,24 +130,24 @@ async def test_wrong_and_rotated_tokens_are_refused_each_with_its_own_sentence()
         tokens = await manager.tokens()
         host = here.agent()
         with pytest.raises(InvalidArgumentError, match="invalid join token"):
-            await join(host.identities, "SWMTKN-1-nonsense", [manager.join_addr])
+            await join_cluster(host.identities, "SWMTKN-1-nonsense", [manager.join_addr])
         token = tokens[NodeRole.WORKER]
         wrong = token[:-3] + ("aaa" if not token.endswith("aaa") else "bbb")
         with pytest.raises(UnauthenticatedError, match="rotated or mistyped"):
-            await join(host.identities, wrong, [manager.join_addr])
+            await join_cluster(host.identities, wrong, [manager.join_addr])
         digest = token.split("-")[2]
         other = token.replace(digest, digest[1:] + digest[0])
         with pytest.raises(UnauthenticatedError, match="does not match the token's digest"):
-            await join(host.identities, other, [manager.join_addr])
+            await join_cluster(host.identities, other, [manager.join_addr])
         with pytest.raises(UnavailableError, match="no manager answers at"):
-            await join(host.identities, token, [f"{manager.addr}:1"])
+            await join_cluster(host.identities, token, [f"{manager.addr}:1"])
         cluster = await manager.call("GetCluster", control_pb2.GetClusterRequest())
         await manager.call(
             "UpdateCluster",
             control_pb2.UpdateClusterRequest(version=cluster.meta.version, rotate_worker_token=True),
         )
         with pytest.raises(UnauthenticatedError, match="rotated or mistyped"):
-            await join(host.identities, token, [manager.join_addr])
+            await join_cluster(host.identities, token, [manager.join_addr])
         assert host.identities.load() is None
         nodes = (await manager.call("ListNodes", control_pb2.ListRequest())).nodes
         assert len(nodes) == 1, "a refused host leaves no node object"
@@ -186,7 +186,9 @@ async def test_a_worker_that_answers_in_a_managers_place_is_not_believed() -> No
         await server.start()
         try:
             with pytest.raises(UnavailableError, match="no Covey manager answers at"):
-                await join(here.agent().identities, (await manager.tokens())[NodeRole.MANAGER], [f"127.0.0.1:{port}"])
+                await join_cluster(
+                    here.agent().identities, (await manager.tokens())[NodeRole.MANAGER], [f"127.0.0.1:{port}"]
+                )
             for identity in (worker, manager.identities.require()):
                 async with identity.channel(f"127.0.0.1:{port}") as channel:
                     stub = ca_pb2_grpc.CertificateAuthorityStub(channel)
@@ -206,7 +208,7 @@ async def test_a_removed_node_is_refused() -> None:
         with pytest.raises(Exception, match="removed from the cluster"):
             await agent.task
         with pytest.raises(Exception, match="removed from the cluster"):
-            await renew(agent.identities, [manager.mtls_addr])
+            await renew_certificate(agent.identities, [manager.mtls_addr])
 
 
 async def test_a_secret_goes_to_the_node_with_its_task_and_leaves_with_it() -> None:

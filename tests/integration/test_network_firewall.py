@@ -11,10 +11,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from integration.switchboard import HostUnderTest, Switchboard, overlay, switchboard
 
 from agent.network import firewall
-from agent.network.nft import Rules
+from agent.network.nftables import NftablesContext
+from tests.support.switched_hosts import HostUnderTest, Switchboard, overlay, switchboard
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")]
 
@@ -26,7 +26,7 @@ def within(host: HostUnderTest, command: str) -> None:
 
 
 def nft(host: HostUnderTest, text: str) -> None:
-    rules = Rules(host.namespace)
+    rules = NftablesContext(host.namespace)
     try:
         rules.run(text)
     finally:
@@ -36,7 +36,7 @@ def nft(host: HostUnderTest, text: str) -> None:
 async def reaches_the_world(board: Switchboard, seconds: float = 5) -> bool:
     """A container on the first host calls somebody outside. The bridge's first port may take a second to be up."""
     container = await board.run_task(board.hosts[0], 5)
-    await board.hosts[0].driver.attach_egress(container.id, "eth1")
+    await board.hosts[0].driver.attach_outbound(container.id, "eth1")
     outside = board.switch.run(lambda: socket.create_server(("10.99.0.254", 0)))
     try:
         port = outside.getsockname()[1]

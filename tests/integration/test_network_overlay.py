@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from integration.switchboard import HostUnderTest, Switchboard, eventually, hear, overlay, switchboard
 
 from agent.network import links, netns
 from agent.network.model import Attachment, EndpointKey, NetworkChanges, ServiceEndpoint
 from covey.errors import NotFoundError, UnavailableError
+from tests.support.switched_hosts import HostUnderTest, Switchboard, eventually, hear, overlay, switchboard
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")]
 VIP = "10.0.1.100"
@@ -60,7 +60,7 @@ async def test_a_frame_with_a_strange_hardware_address_teaches_no_host_anything(
         assert (await one.run(lambda: ear.recv(2000)))[:14] == frame[:14]
         for host in board.hosts:
             sandbox = netns.Namespace(str(host.folder / "netns/networks/net1"))
-            known = links.inside(
+            known = links.run_in_namespace(
                 sandbox, "read", lambda route: [e.get_attr("NDA_LLADDR") for e in route.get_neighbours(7)]
             )
             sandbox.close()
@@ -198,7 +198,7 @@ async def test_a_host_that_changes_its_address_is_reached_again_and_its_containe
         await board.tell()
         await board.serve(two)
         assert await one.fetch("10.0.1.6") == "10.0.1.6"
-        links.inside(
+        links.run_in_namespace(
             board.hosts[1].namespace,
             "move",
             lambda route: links.ensure_address(route, links.index_of(route, "eth0"), "10.99.0.22/24"),
@@ -208,7 +208,9 @@ async def test_a_host_that_changes_its_address_is_reached_again_and_its_containe
         await board.tell()
         assert await one.fetch("10.0.1.6") == "10.0.1.6"
         sandbox = netns.Namespace(str(board.hosts[0].folder / "netns/networks/net1"))
-        seen = links.inside(sandbox, "read", lambda route: {e.get_attr("NDA_DST") for e in route.get_neighbours(7)})
+        seen = links.run_in_namespace(
+            sandbox, "read", lambda route: {e.get_attr("NDA_DST") for e in route.get_neighbours(7)}
+        )
         sandbox.close()
         assert "10.99.0.22" in seen
         assert "10.99.0.2" not in seen
@@ -280,8 +282,8 @@ async def test_a_new_life_of_the_daemon_adopts_what_runs_and_cleans_the_rest(tmp
         await board.serve(task, greeting="hello")
         link = await client.connect(VIP)
         assert await hear(link) == b"hello"
-        await host.driver.attach_egress(orphan.id, "eth1")
-        egress = await host.driver.attach_egress(client.id, "eth1")
+        await host.driver.attach_outbound(orphan.id, "eth1")
+        egress = await host.driver.attach_outbound(client.id, "eth1")
 
         await host.driver.close()
         link.send(b"while it is dead")
@@ -300,7 +302,7 @@ async def test_a_new_life_of_the_daemon_adopts_what_runs_and_cleans_the_rest(tmp
         assert await hear(link) == b"adopted"
         assert await client.fetch(VIP) == "hello"
         assert await client.addresses("web") == [VIP]
-        assert await host.driver.attach_egress(client.id, "eth1") == egress
+        assert await host.driver.attach_outbound(client.id, "eth1") == egress
 
         board.networks = board.networks[:1]
         del board.endpoints["task51"]
@@ -326,8 +328,8 @@ async def test_cleaning_leaves_a_network_that_did_not_settle_to_its_containers_a
             await board.serve(container)
         await host.driver.close()
         sandbox = netns.Namespace(str(host.folder / "netns/networks/net1"))
-        links.inside(sandbox, "lose the tunnel", lambda route: links.delete_link(route, "vxlan0"))
-        links.inside(
+        links.run_in_namespace(sandbox, "lose the tunnel", lambda route: links.delete_link(route, "vxlan0"))
+        links.run_in_namespace(
             host.namespace,
             "take the VXLAN id",
             lambda route: links.add_vxlan(route, "thief", host.namespace, vni=4097, local=host.address, mtu=1450),
@@ -340,7 +342,7 @@ async def test_cleaning_leaves_a_network_that_did_not_settle_to_its_containers_a
             await host.driver.adopt(container.id, (Attachment("net1", f"{container.endpoint.address}/24", "eth0"),))
         assert await host.driver.clean() == ()
         assert await one.fetch("10.0.1.7") == "10.0.1.7"
-        links.inside(host.namespace, "give it back", lambda route: links.delete_link(route, "thief"))
+        links.run_in_namespace(host.namespace, "give it back", lambda route: links.delete_link(route, "thief"))
         assert await host.driver.apply(NetworkChanges()) == ()
         assert await one.fetch("10.0.1.6") == "10.0.1.6"
         sandbox.close()
@@ -354,7 +356,7 @@ async def test_a_tunnel_whose_renewal_failed_is_mended_by_the_next_try(tmp_path:
         await board.tell()
         await board.serve(two)
         host = board.hosts[0]
-        links.inside(
+        links.run_in_namespace(
             host.namespace,
             "take the next VXLAN id",
             lambda route: links.add_vxlan(route, "thief", host.namespace, vni=4098, local=host.address, mtu=1450),
@@ -363,7 +365,7 @@ async def test_a_tunnel_whose_renewal_failed_is_mended_by_the_next_try(tmp_path:
         for _ in range(2):
             failures = await host.driver.apply(NetworkChanges(networks=tuple(board.networks)))
             assert ["4098 is in use" in failure.reason for failure in failures] == [True]
-        links.inside(host.namespace, "give it back", lambda route: links.delete_link(route, "thief"))
+        links.run_in_namespace(host.namespace, "give it back", lambda route: links.delete_link(route, "thief"))
         await board.tell()
         assert await one.fetch("10.0.1.6") == "10.0.1.6"
 
@@ -387,7 +389,7 @@ def mtu_of(namespace: netns.Namespace, name: str = "eth0") -> int:
     def read(route: Any) -> int:
         return int(route.get_links(links.index_of(route, name))[0].get_attr("IFLA_MTU"))
 
-    return links.inside(namespace, "read the MTU", read)
+    return links.run_in_namespace(namespace, "read the MTU", read)
 
 
 def fragments(host: HostUnderTest) -> int:
@@ -443,7 +445,7 @@ async def test_a_host_whose_mtu_shrank_fits_running_containers_to_it_at_the_next
         link = await one.connect("10.0.1.6")
         assert await hear(link) == b"stay"
         await host.driver.close()
-        links.inside(host.namespace, "shrink", lambda route: links.ensure_mtu(route, "eth0", 1400))
+        links.run_in_namespace(host.namespace, "shrink", lambda route: links.ensure_mtu(route, "eth0", 1400))
         host.driver = host.new_driver()
         await host.driver.start()
         await host.driver.apply(NetworkChanges(tuple(board.networks), tuple(board.endpoints.values())))
@@ -495,8 +497,8 @@ async def test_the_way_out_is_masqueraded_and_containers_on_it_are_apart(tmp_pat
         await board.tell()
         one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[0], 6)
         driver = board.hosts[0].driver
-        await driver.attach_egress(one.id, "eth1")
-        address = (await driver.attach_egress(two.id, "eth1")).partition("/")[0]
+        await driver.attach_outbound(one.id, "eth1")
+        address = (await driver.attach_outbound(two.id, "eth1")).partition("/")[0]
         outside = board.switch.run(lambda: socket.create_server(("10.99.0.254", 8000)))
         link = await one.connect("10.99.0.254", 8000)
         peer, seen = outside.accept()
@@ -508,7 +510,7 @@ async def test_the_way_out_is_masqueraded_and_containers_on_it_are_apart(tmp_pat
             await one.fetch(address)
         plain = [f"plain{i}" for i in range(2)]
         paths = [await driver.create_sandbox(name) for name in plain]
-        ips = [(await driver.attach_egress(name, "eth0", isolated=False)).partition("/")[0] for name in plain]
+        ips = [(await driver.attach_outbound(name, "eth0", isolated=False)).partition("/")[0] for name in plain]
         spaces = [netns.Namespace(path) for path in paths]
         server = spaces[1].run(lambda: socket.create_server((ips[1], 80)))
         spaces[0].run(lambda: socket.create_connection((ips[1], 80), timeout=3)).close()
@@ -537,7 +539,7 @@ async def test_many_entries_are_programmed_and_removed(tmp_path: Path) -> None:
         host = driver._host
         assert host is not None
         held = host._overlays["net1"]
-        assert len(links.inside(held.namespace, "read", held._read_entries)) == 1000
-        assert links.inside(held.namespace, "read", held._read_entries) == held.held
+        assert len(links.run_in_namespace(held.namespace, "read", held._read_entries)) == 1000
+        assert links.run_in_namespace(held.namespace, "read", held._read_entries) == held.programmed
         assert await driver.apply(NetworkChanges(networks=(network,), complete=True)) == ()
-        await eventually(lambda: links.inside(held.namespace, "read", held._read_entries) == {})
+        await eventually(lambda: links.run_in_namespace(held.namespace, "read", held._read_entries) == {})

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from integration.raft_world import CommandError, World, until, world
+
+from tests.support.raft_processes import CommandError, RaftGroup, raft_group, until
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -15,7 +16,7 @@ async def names(member, fresh: bool = False) -> set[str]:
     return set(await member("names", fresh=fresh))
 
 
-async def create_until_acknowledged(group: World, name: str) -> None:
+async def create_until_acknowledged(group: RaftGroup, name: str) -> None:
     """Writes through whoever leads, as a client would: a lost answer is asked for again and may find the name taken."""
 
     async def attempt() -> bool:
@@ -29,7 +30,7 @@ async def create_until_acknowledged(group: World, name: str) -> None:
     await until(attempt, f"acknowledgement of {name}")
 
 
-async def same_state(group: World) -> None:
+async def same_state(group: RaftGroup) -> None:
     async def check() -> bool:
         states = {await member("digest") for member in group.members.values() if member.alive}
         return len(states) == 1
@@ -38,7 +39,7 @@ async def same_state(group: World) -> None:
 
 
 async def test_what_is_written_on_the_leader_is_read_on_every_member(tmp_path: Path) -> None:
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         leader = await group.leader()
         await asyncio.gather(*[leader("create", name=f"n{i}") for i in range(50)])
@@ -54,7 +55,7 @@ async def test_what_is_written_on_the_leader_is_read_on_every_member(tmp_path: P
 
 async def test_no_acknowledged_write_is_lost_when_the_leader_is_killed(tmp_path: Path) -> None:
     """Writers write all the time, the leader dies by SIGKILL, the others elect; twice."""
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         acknowledged: set[str] = set()
         stop = asyncio.Event()
@@ -94,7 +95,7 @@ async def test_no_acknowledged_write_is_lost_when_the_leader_is_killed(tmp_path:
 
 
 async def test_concurrent_read_change_write_loses_no_update(tmp_path: Path) -> None:
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         leader = await group.leader()
         await leader("counter", name="counter")
@@ -103,7 +104,7 @@ async def test_concurrent_read_change_write_loses_no_update(tmp_path: Path) -> N
 
 
 async def test_a_follower_that_was_down_catches_up_from_the_log(tmp_path: Path) -> None:
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         follower = (await group.followers())[0]
         await follower.kill()
@@ -116,7 +117,7 @@ async def test_a_follower_that_was_down_catches_up_from_the_log(tmp_path: Path) 
 
 async def test_a_follower_too_far_behind_and_a_newcomer_get_a_snapshot(tmp_path: Path) -> None:
     """The log is cut after 200 entries, so what they lack is only in a snapshot, of several chunks."""
-    async with world(tmp_path, snapshot_interval=200, log_entries_for_slow_followers=20) as group:
+    async with raft_group(tmp_path, snapshot_interval=200, log_entries_for_slow_followers=20) as group:
         await group.three()
         follower = (await group.followers())[0]
         await follower.kill()
@@ -140,7 +141,7 @@ async def test_a_follower_too_far_behind_and_a_newcomer_get_a_snapshot(tmp_path:
 
 
 async def test_all_members_killed_at_once_come_back_with_everything(tmp_path: Path) -> None:
-    async with world(tmp_path, snapshot_interval=100, log_entries_for_slow_followers=10) as group:
+    async with raft_group(tmp_path, snapshot_interval=100, log_entries_for_slow_followers=10) as group:
         await group.three()
         leader = await group.leader()
         await leader("load", clients=20, writes=333, size=64, prefix="x")
@@ -152,7 +153,7 @@ async def test_all_members_killed_at_once_come_back_with_everything(tmp_path: Pa
 
 
 async def test_a_lone_manager_restarts_with_what_it_had(tmp_path: Path) -> None:
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         alone = await group.add("alpha")
         await group.leader()
         await alone("create", name="kept")
@@ -165,7 +166,7 @@ async def test_a_lone_manager_restarts_with_what_it_had(tmp_path: Path) -> None:
 
 
 async def test_a_leader_that_stops_hands_over_at_once(tmp_path: Path) -> None:
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         old = await group.leader()
         await old("close")
@@ -176,7 +177,7 @@ async def test_a_leader_that_stops_hands_over_at_once(tmp_path: Path) -> None:
 
 
 async def test_a_removed_member_ends_and_the_rest_goes_on(tmp_path: Path) -> None:
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         follower = (await group.followers())[0]
         leader = await group.leader()
@@ -188,7 +189,7 @@ async def test_a_removed_member_ends_and_the_rest_goes_on(tmp_path: Path) -> Non
 
 
 async def test_a_member_removed_while_it_was_down_learns_of_it_when_it_comes_back(tmp_path: Path) -> None:
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         down = (await group.followers())[0]
         await down.kill()
@@ -201,7 +202,7 @@ async def test_a_member_removed_while_it_was_down_learns_of_it_when_it_comes_bac
 
 async def test_a_peer_that_hung_for_long_is_reached_again_at_once(tmp_path: Path) -> None:
     """Writes to it block while it hangs; when it goes on, a new connection is made instead of waiting for the old one."""
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         leader = await group.leader()
         hung = (await group.followers())[0]
@@ -222,7 +223,7 @@ async def test_a_peer_that_hung_for_long_is_reached_again_at_once(tmp_path: Path
 
 
 async def test_a_leader_leaves_by_handing_over_first(tmp_path: Path) -> None:
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         old = await group.leader()
         await (await group.followers())[0]("leave", node_id=old.node_id)
@@ -231,7 +232,7 @@ async def test_a_leader_leaves_by_handing_over_first(tmp_path: Path) -> None:
 
 
 async def test_a_removal_that_would_lose_the_quorum_is_refused_with_the_numbers(tmp_path: Path) -> None:
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         dead, other = await group.followers()
         await dead.kill()
@@ -254,7 +255,7 @@ async def test_a_newcomer_catches_up_from_a_leader_that_was_not_there_at_the_beg
     """1. The founder leads no more. 2. A newcomer is sent the founder's first snapshot, in which the leader is no member. 3. It must
     take the rest of the log from that leader all the same, or it never gets to know it.
     """
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         founder = group.members["alpha"]
         await founder.kill()
@@ -267,7 +268,7 @@ async def test_a_newcomer_catches_up_from_a_leader_that_was_not_there_at_the_beg
 
 
 async def test_a_member_that_lost_its_disk_joins_again_as_a_newcomer(tmp_path: Path) -> None:
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         leader = await group.leader()
         await leader("create", name="before")
@@ -280,7 +281,7 @@ async def test_a_member_that_lost_its_disk_joins_again_as_a_newcomer(tmp_path: P
 
 
 async def test_a_leader_without_a_quorum_acknowledges_nothing_and_serves_no_fresh_reads(tmp_path: Path) -> None:
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         leader = await group.leader()
         for follower in await group.followers():
@@ -297,14 +298,14 @@ async def test_a_leader_without_a_quorum_acknowledges_nothing_and_serves_no_fres
 
 
 async def test_two_processes_cannot_share_a_folder(tmp_path: Path) -> None:
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.add("alpha")
         with pytest.raises(AssertionError, match="did not start"):
             await group.add("beta", folder=group.members["alpha"].config["folder"])
 
 
 async def test_nothing_that_was_stored_can_be_read_from_the_files(tmp_path: Path) -> None:
-    async with world(tmp_path, snapshot_interval=5, log_entries_for_slow_followers=1) as group:
+    async with raft_group(tmp_path, snapshot_interval=5, log_entries_for_slow_followers=1) as group:
         alone = await group.add("alpha")
         await group.leader()
         for number in range(20):
@@ -319,7 +320,7 @@ async def test_nothing_that_was_stored_can_be_read_from_the_files(tmp_path: Path
 
 async def test_a_killed_leader_is_missed_at_once_by_its_broken_connections(tmp_path: Path) -> None:
     """Sooner than the shortest election timeout of one second: whoever waits for silence cannot be so quick."""
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         seconds = []
         for number in range(3):

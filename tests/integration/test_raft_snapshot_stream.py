@@ -11,23 +11,23 @@ from typing import Any
 import grpc
 import pytest
 from grpc import aio
-from integration.raft_world import CLUSTER
 
 from covey.states import NodeRole
 from coveypb.v1 import raft_pb2, raft_pb2_grpc
 from manager.ca import certificates
+from manager.keys.key_ring import KeyRing
 from manager.raft.core import ConfState, Message, MessageKind, Snapshot, SnapshotMeta
 from manager.raft.peer import PeerLink
-from manager.raft.sealing import KeyRing
-from manager.raft.snapshot_stream import Patience
+from manager.raft.snapshot_stream import SnapshotTimeouts
 from manager.raft.snapshots import SnapshotFolder
 from manager.store import Member
+from tests.support.raft_processes import CLUSTER
 
 pytestmark = pytest.mark.timeout(60)
 SIZE = 24 << 20
 META = SnapshotMeta(9, 2, ConfState((1, 2)))
 SNAPSHOT = Message(MessageKind.SNAPSHOT, 2, 1, 2, snapshot=Snapshot(META))
-IMPATIENT = Patience(piece_seconds=1, answer_seconds=1, answer_seconds_per_mib=0.1)
+IMPATIENT = SnapshotTimeouts(chunk_seconds=1, response_seconds=1, response_seconds_per_mib=0.1)
 
 
 class Peer(raft_pb2_grpc.RaftServicer):
@@ -84,12 +84,12 @@ class Listener:
     def __init__(self) -> None:
         self.snapshots: asyncio.Queue[bool] = asyncio.Queue()
 
-    def unreachable(self, peer: int) -> None: ...
+    def report_unreachable(self, peer: int) -> None: ...
 
-    def snapshot_sent(self, peer: int, *, ok: bool) -> None:
+    def report_snapshot(self, peer: int, *, ok: bool) -> None:
         self.snapshots.put_nowait(ok)
 
-    def told_removed(self) -> None: ...
+    def report_removed(self) -> None: ...
 
 
 class Ends:
@@ -108,9 +108,9 @@ class Ends:
 @asynccontextmanager
 async def ends(folder: Path) -> AsyncIterator[Ends]:
     root = certificates.create_root(CLUSTER, time.time_ns())
-    key, request = certificates.new_request()
-    cert = certificates.issue(
-        root, request, node_id="b", role=NodeRole.MANAGER, cluster_id=CLUSTER, now_ns=time.time_ns(), life_ns=10**14
+    key, request = certificates.new_csr()
+    cert = certificates.issue_certificate(
+        root, request, node_id="b", role=NodeRole.MANAGER, cluster_id=CLUSTER, now_ns=time.time_ns(), lifetime_ns=10**14
     )
     snapshots = SnapshotFolder(folder, KeyRing.of(bytes(32)))
     snapshots.save(Snapshot(META, os.urandom(SIZE)))
@@ -132,7 +132,7 @@ async def ends(folder: Path) -> AsyncIterator[Ends]:
         lambda: grpc.ssl_channel_credentials(root.cert),
         listener,
         opened,
-        patience=IMPATIENT,
+        timeouts=IMPATIENT,
     )
     running = asyncio.create_task(link.run())
     try:

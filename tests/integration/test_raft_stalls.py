@@ -4,17 +4,18 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from integration.raft_world import CommandError, Process, World, status_of, until, world
+
+from tests.support.raft_processes import CommandError, RaftGroup, RaftProcess, raft_group, status_of, until
 
 pytestmark = pytest.mark.timeout(120)
 
 
-async def leads(member: Process) -> bool:
+async def leads(member: RaftProcess) -> bool:
     return bool((await status_of(member)).get("leader"))
 
 
-async def another_leads(group: World, old: Process) -> Process:
-    async def find() -> Process | None:
+async def another_leads(group: RaftGroup, old: RaftProcess) -> RaftProcess:
+    async def find() -> RaftProcess | None:
         for member in group.members.values():
             if member is not old and member.alive and await leads(member):
                 return member
@@ -23,7 +24,7 @@ async def another_leads(group: World, old: Process) -> Process:
     return await until(find, "another leader")
 
 
-async def follows(member: Process, leader: Process) -> None:
+async def follows(member: RaftProcess, leader: RaftProcess) -> None:
     async def check() -> bool:
         status = await status_of(member)
         return status.get("leader") is False and status["leader_addr"] == leader.addr
@@ -35,7 +36,7 @@ async def test_a_leader_whose_disk_stands_still_says_so_and_follows_when_the_dis
     """1. The leader's flushes return no more. 2. It stops leading in its own eyes while it still leads in the core's, and says of the
     write under way that nobody knows. 3. Another one is elected. 4. The disk goes on: the old leader follows and has all that was written.
     """
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         old = await group.leader()
         await old("create", name="before")
@@ -60,7 +61,7 @@ async def test_a_leader_that_stood_still_does_not_act_as_one_before_a_majority_c
     """1. The leader is stopped, and the others too, so that nobody can tell it anything. 2. It alone goes on after so long that another one
     might lead, and says at once that it does not, before it notices that no majority answers. 3. The others go on: there is a leader again.
     """
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         old = await group.leader()
         followers = await group.followers()
@@ -82,7 +83,7 @@ async def test_a_leader_that_stood_still_does_not_act_as_one_before_a_majority_c
 
 
 async def test_a_leader_that_stood_still_leads_on_in_its_term_when_the_others_waited(tmp_path: Path) -> None:
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         old = await group.add("alpha")
         for node_id in ("beta", "gamma"):
             await group.add(node_id, tuning={"election_tick": 100})
@@ -105,7 +106,7 @@ async def test_a_follower_answers_while_it_reads_a_large_snapshot(tmp_path: Path
     """1. One of three is down, another lags so far that it needs a snapshot, which takes 4 s to read: longer than a leader goes without
     a majority. 2. The leader hears of it all the time, and leads on in its term. 3. With the snapshot in place they write again.
     """
-    async with world(tmp_path, snapshot_interval=100, log_entries_for_slow_followers=5) as group:
+    async with raft_group(tmp_path, snapshot_interval=100, log_entries_for_slow_followers=5) as group:
         await group.three()
         leader = await group.leader()
         slow, down = await group.followers()
@@ -127,7 +128,7 @@ async def test_a_follower_answers_while_it_reads_a_large_snapshot(tmp_path: Path
         assert (await leader("status"))["term"] == term, "the leader was deposed meanwhile"
 
 
-async def names_with_patience(member: Process) -> list[str]:
+async def names_with_patience(member: RaftProcess) -> list[str]:
     async def caught_up() -> list[str] | None:
         found = await member("names")
         return found if len(found) >= 350 else None
@@ -136,7 +137,7 @@ async def names_with_patience(member: Process) -> list[str]:
 
 
 async def test_reads_that_wait_together_cost_one_question(tmp_path: Path) -> None:
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         for member in (await group.leader(), (await group.followers())[0]):
             alone = await member("read", count=50, together=1)
@@ -147,7 +148,7 @@ async def test_reads_that_wait_together_cost_one_question(tmp_path: Path) -> Non
 
 async def test_members_that_go_together_go_by_one_joint_change(tmp_path: Path) -> None:
     """Five managers, of which two are removed at once: in between there are never four, of which two could not go on."""
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         for node_id in ("alpha", "beta", "gamma", "delta", "epsilon"):
             await group.add(node_id)
         await group.voters(5)
@@ -163,7 +164,7 @@ async def test_members_that_go_together_go_by_one_joint_change(tmp_path: Path) -
 
 
 async def test_a_removal_that_takes_the_leader_along_begins_with_another_leader(tmp_path: Path) -> None:
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         old = await group.leader()
         other, staying = await group.followers()
@@ -178,7 +179,7 @@ async def test_a_removal_that_takes_the_leader_along_begins_with_another_leader(
 
 
 async def test_leadership_goes_to_one_of_those_who_were_named(tmp_path: Path) -> None:
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         await group.three()
         old = await group.leader()
         _, named = await group.followers()
@@ -190,7 +191,7 @@ async def test_leadership_goes_to_one_of_those_who_were_named(tmp_path: Path) ->
 
 
 async def test_a_log_of_few_large_entries_is_cut_by_its_size(tmp_path: Path) -> None:
-    async with world(tmp_path, snapshot_bytes=1 << 20, log_entries_for_slow_followers=5) as group:
+    async with raft_group(tmp_path, snapshot_bytes=1 << 20, log_entries_for_slow_followers=5) as group:
         alone = await group.add("alpha")
         await group.leader()
         await alone("load", clients=1, writes=60, size=100_000, prefix="x")
@@ -205,7 +206,7 @@ async def test_a_follower_catches_up_by_a_snapshot_while_writes_go_on(tmp_path: 
     """1. A follower lacks more than the log holds. 2. It is sent a snapshot that takes longer to read than the next one takes to come.
     3. The entries after the one that it reads are kept for it: it catches up under full load, instead of needing the next one each time.
     """
-    async with world(tmp_path, snapshot_interval=100, log_entries_for_slow_followers=5) as group:
+    async with raft_group(tmp_path, snapshot_interval=100, log_entries_for_slow_followers=5) as group:
         await group.three()
         leader = await group.leader()
         slow = (await group.followers())[0]
@@ -239,7 +240,7 @@ async def test_a_follower_catches_up_by_a_snapshot_while_writes_go_on(tmp_path: 
 
 async def test_a_lone_manager_waits_for_its_disk(tmp_path: Path) -> None:
     """Nobody else could lead, so nothing is gained by giving up: the write is acknowledged once it is durable."""
-    async with world(tmp_path) as group:
+    async with raft_group(tmp_path) as group:
         alone = await group.add("alpha")
         await group.leader()
         alone.stop_disk()

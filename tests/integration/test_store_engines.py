@@ -6,9 +6,6 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from integration.etcd_world import eventually
-from integration.store_engines import ENGINES, LASTING, Engine, engine
-from property.test_store_model import STEPS, Model, check_indexes, everything, follow, perform, reused_id, without_meta
 
 from covey.errors import AlreadyExistsError, CoveyError, NotFoundError, StaleVersionError, TooLargeError
 from covey.objects import (
@@ -24,7 +21,19 @@ from covey.objects import (
     replace,
 )
 from manager.store import MAX_BYTES, MAX_CHANGES, Store, Tx, snapshot
-from tests.etcd_server import EtcdCluster, etcd_cluster
+from tests.property.test_store_model import (
+    STEPS,
+    Model,
+    check_indexes,
+    everything,
+    follow,
+    perform,
+    reused_id,
+    without_meta,
+)
+from tests.support.etcd_server import EtcdCluster, etcd_cluster
+from tests.support.etcd_stores import eventually
+from tests.support.store_backends import ENGINES, LASTING, Engine, engine
 
 pytestmark = pytest.mark.timeout(120)
 every = pytest.mark.parametrize("name", ENGINES)

@@ -12,11 +12,9 @@ from typing import Any
 import grpc
 import pytest
 from grpc import aio
-from integration.kept_members import cluster_of, complete, kept_cluster, roots, rotate, said, update, worker
-from integration.manager_world import eventually
 
-from agent.identity import Identity, Keeper, Wish
-from agent.identity.request import new_key, signing_request
+from agent.identity import CertificateRenewer, DesiredCertificate, NodeIdentity
+from agent.identity.csr import new_key, signing_request
 from covey import trust
 from covey.clock import HOUR, wall_clock
 from covey.errors import UnauthenticatedError
@@ -26,6 +24,8 @@ from coveypb.v1 import control_pb2
 from manager.ca import certificates
 from manager.ca.certificates import RootPair
 from manager.identity import ManagerIdentity, write_identity
+from tests.support.certificate_members import cluster_of, complete, kept_cluster, roots, rotate, said, update, worker
+from tests.support.manager_processes import eventually
 
 NOW = time.time_ns()
 OLD = certificates.create_root("c", NOW)
@@ -34,13 +34,13 @@ CROSSED = certificates.cross_sign(OLD, NEW.cert)
 BOTH = OLD.cert + NEW.cert
 
 
-def member(root: RootPair, trusted: bytes, chain: bytes = b"") -> Identity:
+def member(root: RootPair, trusted: bytes, chain: bytes = b"") -> NodeIdentity:
     key = new_key()
-    pem = certificates.issue(
+    pem = certificates.issue_certificate(
         root, signing_request(key), node_id="n", role=NodeRole.MANAGER, cluster_id="c", now_ns=NOW,
-        life_ns=24 * HOUR, chain=chain,
+        lifetime_ns=24 * HOUR, chain=chain,
     )  # fmt: skip
-    return Identity.parse(certificate=pem, key=key, root=trusted)
+    return NodeIdentity.parse(certificate=pem, key=key, root=trusted)
 
 
 BEFORE = member(OLD, OLD.cert)
@@ -61,7 +61,7 @@ MEETINGS = [
 ]
 
 
-def write(folder: Path, one: Identity) -> None:
+def write(folder: Path, one: NodeIdentity) -> None:
     write_identity(folder, certificate=one.certificate, key=one.key, root=one.root)
 
 
@@ -84,7 +84,7 @@ async def serving(identity: ManagerIdentity) -> AsyncIterator[str]:
         await server.stop(0)
 
 
-async def meets(one: Identity, addr: str) -> bool:
+async def meets(one: NodeIdentity, addr: str) -> bool:
     async with one.channel(addr) as channel:
         try:
             return bool(await channel.unary_unary("/a/b")(b"x", timeout=10))
@@ -132,7 +132,7 @@ async def test_a_member_that_does_not_renew_holds_the_rotation_up_and_others_joi
         assert newcomer.identities.require().issuer == first.identities.require().issuer
         assert (await cluster_of(host)).root_ca.rotation is not None
         ids = {first.node_id, newcomer.node_id}
-        wanted = first.identities.require().tls
+        wanted = first.identities.require().tls_info
         await eventually("both have said so", lambda: said(host, ids, wanted))
 
         absent.keep([host.mtls_addr], group)
@@ -162,7 +162,7 @@ async def test_a_second_rotation_replaces_the_first_and_the_old_root_given_again
         assert two.cert != one.cert
         await eventually("only its successor's is", lambda: first.identities.require().root == own.cert + two.cert)
         await give_own()
-        wanted = trust.name_and_key(own.cert)
+        wanted = trust.subject_and_key(own.cert)
         await eventually("all is as before", lambda: first.identities.require().issuer == wanted)
         await eventually("ours alone is trusted", lambda: first.identities.require().root == own.cert)
         after = await cluster_of(host)
@@ -193,18 +193,18 @@ async def test_a_shorter_life_is_taken_up_at_once_and_a_certificate_past_half_it
         assert short.not_after_ns - short.not_before_ns == 3 * HOUR, "two hours, and one that it is backdated"
         assert short.key == before.key
         renewed: list[int] = []
-        wish = Wish(
+        wish = DesiredCertificate(
             roots=short.root,
             issuer=short.issuer,
-            life_ns=2 * HOUR,
+            validity_ns=2 * HOUR,
         )
-        later = Keeper(
+        later = CertificateRenewer(
             first.identities,
             lambda: [host.mtls_addr],
             lambda: renewed.append(first.identities.require().not_before_ns),
             clock=lambda: wall_clock() + 96 * HOUR // 60,
         )
-        later.want(wish)
+        later.set_desired(wish)
         task = asyncio.create_task(later.run())
         await eventually("renewed at four fifths", lambda: renewed)
         task.cancel()

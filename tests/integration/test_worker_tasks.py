@@ -11,12 +11,9 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
-from integration.container_host import Host, until
-from integration.switchboard import switchboard
-from integration.worker_node import Node, assign, import_busybox, network_change, node, task_of
 
-from agent.container.model import Status
-from agent.session.ports import LogOptions
+from agent.container.model import RunStatus
+from agent.session.ports import TaskLogOptions
 from covey.errors import NotFoundError
 from covey.objects import (
     IPAM,
@@ -36,6 +33,9 @@ from covey.objects import (
 from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, VirtualService
 from covey.objects.base import replace
 from covey.states import TaskState
+from tests.support.container_host import Host, until
+from tests.support.switched_hosts import switchboard
+from tests.support.worker_node import Node, assign, import_busybox, network_change, node, task_of
 
 pytestmark = [
     pytest.mark.root,
@@ -60,8 +60,8 @@ class Place:
         root = Path(__file__).parents[2]
         arguments = [str(self.folder), self.cgroup_parent, self.netns, self.address, str(step), *functions]
         return subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("worker_node.py")), *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": f"{root}:{root}/proto:{root}/tests"},
+            [sys.executable, str(Path(__file__).parents[1] / "support" / "worker_node.py"), *arguments],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": f"{root}:{root}/proto"},
         )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ async def place(tmp_path: Path, host: Host) -> AsyncIterator[Place]:
         finally:
             async with made.life() as last:
                 await last.worker.apply((), complete=True)
-                await last.worker.drained()
+                await last.worker.wait_drained()
                 await last.networks.remove_everything()
             spot.driver = spot.new_driver()
             await spot.driver.start()
@@ -108,7 +108,7 @@ async def test_a_task_runs_and_tells_every_state_it_passes(living: Node) -> None
     states = [each.state for each in living.told[task.id]]
     assert states == sorted(set(states)), "only ever up"
     assert await living.output(task.id) == f"hello web.1.{task.id}\n"
-    entries = [entry.data async for entry in living.worker.task_logs(task.id, LogOptions(follow=True))]
+    entries = [entry.data async for entry in living.worker.task_logs(task.id, TaskLogOptions(follow=True))]
     assert entries == [f"hello web.1.{task.id}\n".encode()]
 
 
@@ -140,7 +140,7 @@ async def test_a_task_wanted_ready_starts_only_when_it_is_wanted_running(living:
     task = task_of("late", FOREVER, desired=S.READY)
     await living.worker.apply(assign(task), complete=True)
     assert (await living.reaches(task.id, S.READY)).state is S.READY
-    assert living.containers.get(living.container_id(task.id)).state.status is Status.CREATED
+    assert living.containers.get(living.container_id(task.id)).state.status is RunStatus.CREATED
     await living.worker.apply(assign(replace(task, desired_state=S.RUNNING)), complete=False)
     assert (await living.reaches(task.id, S.RUNNING)).container is not None
 
@@ -201,7 +201,7 @@ async def test_a_task_that_is_shut_down_stays_for_its_logs_and_goes_when_withdra
     with pytest.raises(NotFoundError):
         living.containers.get(container_id)
     with pytest.raises(NotFoundError):
-        living.worker.task_logs(task.id, LogOptions())
+        living.worker.task_logs(task.id, TaskLogOptions())
 
 
 async def test_what_a_complete_set_does_not_name_is_shut_down_and_removed(living: Node) -> None:
@@ -305,13 +305,13 @@ async def test_a_killed_daemon_adopts_its_containers_and_reports_what_ended_mean
         ended = await again.reaches("ends".ljust(25, "0"), S.COMPLETE)
         assert (ended.state, ended.error) == (S.FAILED, "task: non-zero exit (3)")
         stays = again.containers.get(pids["stays"]).state
-        assert (stays.status, stays.starts) == (Status.RUNNING, 1)
+        assert (stays.status, stays.start_count) == (RunStatus.RUNNING, 1)
         kept = await again.reaches("stays".ljust(25, "0"), S.RUNNING)
         assert kept.state is S.RUNNING
         task = task_of("stays", FOREVER)
         await again.worker.apply(assign(task), complete=True)
         await again.gone("ends".ljust(25, "0"))
-        assert again.containers.get(pids["stays"]).state.starts == 1
+        assert again.containers.get(pids["stays"]).state.start_count == 1
         await again.worker.apply(assign(replace(task, desired_state=S.SHUTDOWN)), complete=False)
         assert (await again.reaches(task.id, S.SHUTDOWN)).state is S.SHUTDOWN
 
@@ -328,7 +328,7 @@ async def test_a_daemon_that_lost_its_records_takes_the_containers_over_when_the
     async with place.life() as second:
         await second.worker.apply(assign(replace(task, status=status)), complete=True)
         assert second.container_id(task.id) == container_id
-        assert second.containers.get(container_id).state.starts == 1
+        assert second.containers.get(container_id).state.start_count == 1
 
 
 async def web_and_its_client(living: Node, place: Place) -> tuple[Task, Task]:
@@ -400,7 +400,7 @@ async def test_what_a_daemon_was_starting_when_it_stopped_is_started_by_the_next
         for task in tasks:
             status = await second.reaches(task.id, S.RUNNING)
             assert (status.state, status.error) == (S.RUNNING, "")
-            assert second.containers.get(second.container_id(task.id)).state.starts == 1
+            assert second.containers.get(second.container_id(task.id)).state.start_count == 1
 
 
 async def test_a_container_that_waited_for_its_start_when_the_daemon_was_killed_is_started_by_the_next(

@@ -6,13 +6,13 @@ from collections import Counter
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from unit.manager.planning import NOW, Ids, applied, carry_out, changed, in_state, removed, service, task, view_of
 
 from covey.objects import IPAM, Annotations, Cluster, EndpointSpec, IPAMConfig, Network, NetworkSpec, replace
 from covey.states import EndpointMode, TaskState
-from manager.allocator.index import AddressIndex
+from manager.allocator.index import AllocationIndex
 from manager.allocator.planner import AllocatorPlanner
-from manager.orchestrator.slots import ended
+from manager.orchestrator.slots import has_ended
+from tests.support.planning import NOW, Ids, applied, carry_out, changed, in_state, removed, service, task, view_of
 
 SUBNETS = ["", "", "10.0.1.0/29", "192.168.4.0/28"]
 
@@ -79,7 +79,7 @@ class Allocating(RuleBasedStateMachine):
     @rule(data=st.data())
     def end_or_delete_task(self, data) -> None:
         item = data.draw(st.sampled_from(list(self.view.tasks)))
-        if ended(item):
+        if has_ended(item):
             self.drop(item)
         else:
             self.update(replace(item, desired_state=TaskState.SHUTDOWN))
@@ -98,7 +98,7 @@ class Allocating(RuleBasedStateMachine):
     @rule(data=st.data())
     def remove_network(self, data) -> None:
         item = data.draw(st.sampled_from(list(self.view.networks)))
-        live = [other for other in self.view.tasks.by_network(item.id) if not ended(other)]
+        live = [other for other in self.view.tasks.by_network(item.id) if not has_ended(other)]
         if not live and not self.view.services.by_network(item.id):
             self.drop(item)
 
@@ -124,7 +124,10 @@ class Allocating(RuleBasedStateMachine):
             for vip in item.endpoint.virtual_ips
         ]
         held += [
-            (given.network_id, given.address) for item in self.view.tasks if not ended(item) for given in item.networks
+            (given.network_id, given.address)
+            for item in self.view.tasks
+            if not has_ended(item)
+            for given in item.networks
         ]
         held += [
             (item.id, f"{item.ipam.configs[0].gateway}/{item.ipam.configs[0].subnet[-2:]}")
@@ -160,7 +163,7 @@ class Allocating(RuleBasedStateMachine):
         assert not self.planner.plan(self.view, NOW).steps
         fresh = AllocatorPlanner()
         fresh.reset(self.view)
-        assert self.planner.index.holders() == AddressIndex.of(self.view).holders()
+        assert self.planner.index.address_holders() == AllocationIndex.from_view(self.view).address_holders()
         assert not fresh.plan(self.view, NOW).steps, "a new leader would give what this one did not"
 
 

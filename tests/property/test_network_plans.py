@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.dns import wire
-from agent.network import balance, forwarding
-from agent.network.forwarding import ForwardingPlan
+from agent.network import fdb, vip_lb
+from agent.network.fdb import FdbPlan
 from agent.network.model import Endpoint, EndpointKey, NetworkChanges, OverlayNetwork
-from agent.network.world import World
+from agent.network.state import NetworkState
 
 addresses = st.integers(1, 12).map(lambda i: f"10.0.0.{i}")
 entries = st.dictionaries(addresses, st.sampled_from(["h1", "h2", "h3"]))
@@ -22,15 +22,15 @@ tables = st.dictionaries(
 
 @given(entries, entries)
 def test_forwarding_reaches_its_goal_and_then_rests(have, want):
-    assert forwarding.applied(have, forwarding.plan(have, want)) == want
-    assert forwarding.plan(want, want) == ForwardingPlan()
+    assert fdb.apply_plan(have, fdb.plan(have, want)) == want
+    assert fdb.plan(want, want) == FdbPlan()
 
 
 @given(tables, tables)
 def test_balance_reaches_its_goal_and_then_rests(have, want):
-    assert balance.applied(have, balance.plan(have, want)) == want
-    assert balance.plan(want, want) == ()
-    assert balance.nft_text(()) == ""
+    assert vip_lb.apply_plan(have, vip_lb.plan(have, want)) == want
+    assert vip_lb.plan(want, want) == ()
+    assert vip_lb.nft_commands(()) == ""
 
 
 def carried_out(text: str, held: dict[str, set[str]]) -> None:
@@ -51,10 +51,10 @@ def carried_out(text: str, held: dict[str, set[str]]) -> None:
 @given(tables, tables)
 def test_the_rules_text_leads_from_any_table_to_any_other(have, want):
     stepwise: dict[str, set[str]] = {}
-    carried_out(balance.nft_text(balance.plan({}, have)), stepwise)
-    carried_out(balance.nft_text(balance.plan(have, want)), stepwise)
+    carried_out(vip_lb.nft_commands(vip_lb.plan({}, have)), stepwise)
+    carried_out(vip_lb.nft_commands(vip_lb.plan(have, want)), stepwise)
     at_once: dict[str, set[str]] = {}
-    carried_out(balance.nft_text(balance.plan({}, want)), at_once)
+    carried_out(vip_lb.nft_commands(vip_lb.plan({}, want)), at_once)
     assert {name: items for name, items in stepwise.items() if items} == {
         name: items for name, items in at_once.items() if items
     }
@@ -85,15 +85,15 @@ changes = st.builds(
 
 @given(st.lists(changes, max_size=5), changes)
 def test_a_world_that_is_told_twice_is_told_once_and_a_complete_telling_forgets_the_past(past, last):
-    world = World()
+    world = NetworkState()
     for change in past:
-        world.absorb(change)
-    world.absorb(last)
+        world.apply(change)
+    world.apply(last)
     if not set(last.removed_networks) & {n.id for n in last.networks}:
-        assert world.absorb(last) == ()
+        assert world.apply(last) == ()
     if last.complete:
-        fresh = World()
-        fresh.absorb(last)
+        fresh = NetworkState()
+        fresh.apply(last)
         assert fresh.networks == world.networks
         assert all(fresh.endpoints(name) == world.endpoints(name) for name in "abc")
 
@@ -102,9 +102,9 @@ def test_a_world_that_is_told_twice_is_told_once_and_a_complete_telling_forgets_
 def test_no_packet_breaks_the_reader(packet):
     try:
         question = wire.read_question(packet)
-    except wire.MalformedError as error:
+    except wire.MalformedQueryError as error:
         refused = error.code
     else:
         assert question.raw in packet
         return
-    assert refused is None or wire.refusal(packet, refused)[:2] == packet[:2]
+    assert refused is None or wire.error_reply(packet, refused)[:2] == packet[:2]

@@ -4,7 +4,6 @@ from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.manager.planning import NOW, Ids, applied, decide, node, service, task, view_of, wanted
 
 from covey.objects import RestartPolicy, UpdateConfig, replace
 from covey.states import (
@@ -16,6 +15,7 @@ from covey.states import (
     UpdateFailureAction,
     UpdateOrder,
 )
+from tests.support.planning import NOW, Ids, applied, decide, node, service, task, view_of, wanted
 
 NODES = ("n1", "n2", "n3")
 STATES = [

@@ -2,11 +2,11 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.manager.planning import NOW, Ids, changed, decide, in_state, node, service, then, view_of, wanted
 
 from covey.clock import MILLISECOND, SECOND
 from covey.objects import RestartPolicy, replace
 from covey.states import RestartCondition, TaskState
+from tests.support.planning import NOW, Ids, changed, decide, in_state, node, service, then, view_of, wanted
 
 policies = st.builds(
     RestartPolicy,

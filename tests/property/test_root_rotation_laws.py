@@ -12,17 +12,17 @@ from functools import cache
 import pytest
 from cryptography import x509
 
-from agent.identity import Identity, Wish
-from agent.identity.keeper import due_ns, roots_to_trust
-from agent.identity.request import new_key, signing_request
+from agent.identity import DesiredCertificate, NodeIdentity
+from agent.identity.certificate_renewer import renewal_due_ns, roots_to_trust
+from agent.identity.csr import new_key, signing_request
 from covey import trust
 from covey.clock import HOUR, SECOND
 from covey.objects import CASettings, Cluster, ClusterSpec, Node, NodeDescription, replace
 from covey.states import NodeRole
 from manager.ca.certificates import RootPair, create_root
-from manager.ca.cluster import new_cluster
-from manager.ca.rotation import awaited, begun, decide, plan
-from manager.ca.signing import Signer
+from manager.ca.cluster_trust import new_cluster
+from manager.ca.root_rotation import plan, plan_root_change, with_rotation, without_stale_tls
+from manager.ca.signing import CertificateSigner
 from manager.store import View
 from manager.store.schema import CLUSTERS, NODES
 
@@ -61,9 +61,9 @@ def _signed(one: x509.Certificate, by: x509.Certificate) -> bool:
 class Member:
     """Its files, the last that it was told, and what the store has of it."""
 
-    def __init__(self, identity: Identity, said: NodeDescription) -> None:
+    def __init__(self, identity: NodeIdentity, said: NodeDescription) -> None:
         self.identity = identity
-        self.wish = Wish()
+        self.wish = DesiredCertificate()
         self.said = said
         self.away = False
 
@@ -72,7 +72,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.cluster = new_cluster(ClusterSpec(), NOW)
-        self.signer = Signer(clock=lambda: NOW)
+        self.signer = CertificateSigner(clock=lambda: NOW)
         self.members: dict[str, Member] = {}
         self.wishes = [self.wish()]
         self.made = 0
@@ -84,14 +84,14 @@ class World:
             found = found.put(NODES, name, Node(id=name, description=member.said))
         return found
 
-    async def issue(self, name: str, roots: bytes = b"") -> Identity:
+    async def issue(self, name: str, roots: bytes = b"") -> NodeIdentity:
         pem = await self.signer.sign(self.cluster, REQUEST, name, NodeRole.WORKER)
-        return Identity.parse(certificate=pem, key=KEY, root=roots or trust.trusted(self.cluster.root_ca))
+        return NodeIdentity.parse(certificate=pem, key=KEY, root=roots or trust.trusted_roots(self.cluster.root_ca))
 
-    def wish(self) -> Wish:
-        wanted = trust.wanted(self.cluster.root_ca)
+    def wish(self) -> DesiredCertificate:
+        wanted = trust.expected_tls_info(self.cluster.root_ca)
         issuer = (wanted.issuer_subject, wanted.issuer_public_key)
-        return Wish(roots=wanted.trust_root, issuer=issuer)
+        return DesiredCertificate(roots=wanted.trust_root, issuer=issuer)
 
     async def step(self) -> None:
         present = [member for member in self.members.values() if not member.away]
@@ -131,12 +131,14 @@ class World:
                 member.wish = self.wish()
             case "trust":
                 member.identity = replace(member.identity, root=roots_to_trust(member.identity, member.wish))
-            case "renew" if due_ns(member.identity, member.wish, NOW, 0.5) <= NOW + HOUR:
+            case "renew" if renewal_due_ns(member.identity, member.wish, NOW, 0.5) <= NOW + HOUR:
                 name = member.identity.node_id
-                member.said = awaited(Node(id=name, description=member.said), self.cluster.root_ca).description
+                member.said = without_stale_tls(
+                    Node(id=name, description=member.said), self.cluster.root_ca
+                ).description
                 member.identity = await self.issue(name)
             case "say":
-                member.said = NodeDescription(tls=member.identity.tls)
+                member.said = NodeDescription(tls=member.identity.tls_info)
             case _:
                 pass
 
@@ -144,8 +146,8 @@ class World:
         wish = CASettings(signing_cert=to.cert, signing_key=to.key)
         if to.cert != self.cluster.root_ca.cert and to in self.used():
             return
-        decision = decide(self.cluster, wish, NOW)
-        root_ca = decision.root_ca if decision.target is None else begun(decision.root_ca, decision.target, NOW)
+        decision = plan_root_change(self.cluster, wish, NOW)
+        root_ca = decision.root_ca if decision.target is None else with_rotation(decision.root_ca, decision.target, NOW)
         self.cluster = replace(self.cluster, root_ca=root_ca)
 
     def used(self) -> list[RootPair]:
@@ -180,7 +182,7 @@ class World:
         assert self.cluster.root_ca.rotation is None
         for member in self.members.values():
             assert member.identity.root == self.cluster.root_ca.cert
-            assert member.identity.issuer == trust.name_and_key(self.cluster.root_ca.cert)
+            assert member.identity.issuer == trust.subject_and_key(self.cluster.root_ca.cert)
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -4,13 +4,13 @@ from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.manager.planning import NOW, applied, changed, in_state, node, service, task, view_of
 
 from covey.objects import NodeDescription, Placement, ResourceRequirements, Resources
 from covey.states import NodeAvailability, NodeState, TaskState
-from manager.scheduler.constraint import satisfied
-from manager.scheduler.load import LoadIndex
+from manager.constraints import meets_constraints
+from manager.scheduler.node_load import NodeLoadIndex
 from manager.scheduler.planner import SchedulerPlanner
+from tests.support.planning import NOW, applied, changed, in_state, node, service, task, view_of
 
 nodes = st.builds(
     lambda state, availability, zone, cpus: {
@@ -74,10 +74,10 @@ def test_no_task_is_placed_where_it_may_not_be(view) -> None:
         on = after.nodes.get(item.node_id)
         assert on.status.state is NodeState.READY
         assert on.spec.availability is NodeAvailability.ACTIVE
-        assert satisfied(item.spec.placement, on)
-        load = LoadIndex.of(after).loads[on.id]
+        assert meets_constraints(item.spec.placement, on)
+        load = NodeLoadIndex.from_view(after).loads[on.id]
         bound = item.spec.placement.max_replicas
-        assert not bound or load.by_service[item.service_id] <= bound
+        assert not bound or load.active_by_service[item.service_id] <= bound
         assert not item.spec.resources.reservations.nano_cpus or load.nano_cpus <= on.description.resources.nano_cpus
 
 
@@ -135,7 +135,7 @@ def test_an_index_that_followed_all_changes_equals_one_made_from_the_view(view, 
         for step in plan.steps:
             for item in step.items():
                 planner.observe(None, item)
-    fresh = LoadIndex.of(view)
-    assert {key: load.summary() for key, load in planner.index.loads.items()} == {
-        key: load.summary() for key, load in fresh.loads.items()
+    fresh = NodeLoadIndex.from_view(view)
+    assert {key: load.as_tuple() for key, load in planner.index.loads.items()} == {
+        key: load.as_tuple() for key, load in fresh.loads.items()
     }

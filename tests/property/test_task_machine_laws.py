@@ -4,23 +4,23 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.task.machine import (
-    MOVES,
-    Health,
-    Life,
-    Move,
+from agent.task.state_machine import (
+    TRANSITIONS,
+    ContainerHealth,
+    ContainerPhase,
     Observation,
     Prepare,
-    Record,
     Release,
     Remove,
+    SetStatus,
     Start,
     Stop,
+    TaskRecord,
     Wait,
-    advanced,
-    first_status,
-    moved,
-    plan,
+    initial_status,
+    next_status,
+    next_step,
+    with_status,
 )
 from covey.objects import Task, TaskStatus
 from covey.states import TaskState
@@ -33,7 +33,7 @@ class World:
 
     def __init__(self, desired: TaskState, failures: list[bool], probe: bool) -> None:
         task = Task(id="t" * 25, desired_state=desired, status=TaskStatus(state=TaskState.ASSIGNED))
-        self.record = Record(task=task, status=first_status(task, 0), container_id="c")
+        self.record = TaskRecord(task=task, status=initial_status(task, 0), container_id="c")
         self.seen = Observation()
         self.failures = failures
         self.probe = probe
@@ -42,23 +42,23 @@ class World:
         self.gone = False
 
     def move(self, status: TaskStatus) -> None:
-        self.record = advanced(self.record, status)
+        self.record = with_status(self.record, status)
         self.states.append(status.state)
 
     def step(self) -> bool:
         """One step of the controller; False when there is nothing to do."""
-        step = plan(self.record, self.seen, len(self.states))
+        step = next_step(self.record, self.seen, len(self.states))
         if isinstance(step, Wait):
             return False
-        if isinstance(step, Move):
+        if isinstance(step, SetStatus):
             self.move(step.status)
         elif isinstance(step, Prepare | Start):
             self.attempt(step)
         elif isinstance(step, Stop):
             self.stops += 1
-            self.seen = replace(self.seen, life=Life.EXITED, exit_code=143)
+            self.seen = replace(self.seen, life=ContainerPhase.EXITED, exit_code=143)
             if step.reason and not self.record.status.state.terminal:
-                self.move(moved(self.record, TaskState.FAILED, 0, error=step.reason))
+                self.move(next_status(self.record, TaskState.FAILED, 0, error=step.reason))
         elif isinstance(step, Release):
             self.record = replace(self.record, released=True)
         elif isinstance(step, Remove):
@@ -72,13 +72,19 @@ class World:
         failed = self.failures.pop() if self.failures else False
         if failed:
             self.move(
-                moved(self.record, TaskState.REJECTED if isinstance(step, Prepare) else TaskState.FAILED, 0, error="no")
+                next_status(
+                    self.record, TaskState.REJECTED if isinstance(step, Prepare) else TaskState.FAILED, 0, error="no"
+                )
             )
         elif isinstance(step, Prepare):
-            self.seen = Observation(life=Life.CREATED)
-            self.move(moved(self.record, TaskState.READY, 0))
+            self.seen = Observation(phase=ContainerPhase.CREATED)
+            self.move(next_status(self.record, TaskState.READY, 0))
         else:
-            self.seen = Observation(life=Life.RUNNING, pid=7, health=Health.STARTING if self.probe else Health.NONE)
+            self.seen = Observation(
+                phase=ContainerPhase.RUNNING,
+                pid=7,
+                health=ContainerHealth.STARTING if self.probe else ContainerHealth.NONE,
+            )
 
     def settle(self) -> None:
         for _ in range(40):
@@ -89,12 +95,12 @@ class World:
     def happen(self, event: str) -> None:
         """What managers, containers and people do."""
         task = self.record.task
-        if event == "exit 0" and self.seen.life is Life.RUNNING:
-            self.seen = replace(self.seen, life=Life.EXITED, exit_code=0, health=Health.NONE)
-        elif event == "exit 1" and self.seen.life is Life.RUNNING:
-            self.seen = replace(self.seen, life=Life.EXITED, exit_code=1, health=Health.NONE)
-        elif event in {"healthy", "unhealthy"} and self.seen.life is Life.RUNNING and self.probe:
-            self.seen = replace(self.seen, health=Health[event.upper()])
+        if event == "exit 0" and self.seen.phase is ContainerPhase.RUNNING:
+            self.seen = replace(self.seen, life=ContainerPhase.EXITED, exit_code=0, health=ContainerHealth.NONE)
+        elif event == "exit 1" and self.seen.phase is ContainerPhase.RUNNING:
+            self.seen = replace(self.seen, life=ContainerPhase.EXITED, exit_code=1, health=ContainerHealth.NONE)
+        elif event in {"healthy", "unhealthy"} and self.seen.phase is ContainerPhase.RUNNING and self.probe:
+            self.seen = replace(self.seen, health=ContainerHealth[event.upper()])
         elif event == "vanish":
             self.seen = Observation()
         elif event == "run":
@@ -132,24 +138,24 @@ def test_states_only_go_up_and_the_machine_comes_to_rest_where_it_is_wanted(
     if not world.gone:
         world.settle()
     assert world.states == sorted(set(world.states)), "a state was repeated or went down"
-    assert all(after in MOVES[before] for before, after in zip(world.states, world.states[1:], strict=False))
+    assert all(after in TRANSITIONS[before] for before, after in zip(world.states, world.states[1:], strict=False))
     end = world.record
     if not end.assigned:
         assert world.gone
     elif end.task.desired_state > TaskState.RUNNING:
         assert end.status.state.terminal
-        assert world.seen.life is not Life.RUNNING
+        assert world.seen.phase is not ContainerPhase.RUNNING
         assert end.released
     elif not end.status.state.terminal:
         wanted = end.task.desired_state
-        waiting_for_probe = probe and world.seen.health is Health.STARTING
+        waiting_for_probe = probe and world.seen.health is ContainerHealth.STARTING
         assert end.status.state is (TaskState.STARTING if waiting_for_probe else wanted)
     if end.task.desired_state == TaskState.REMOVE and end.assigned:
-        assert world.seen.life is Life.ABSENT
+        assert world.seen.phase is ContainerPhase.ABSENT
 
 
 @given(state=st.sampled_from(list(TaskState)), target=st.sampled_from(list(TaskState)))
 def test_no_move_leads_down_or_out_of_an_end(state: TaskState, target: TaskState) -> None:
-    if target in MOVES.get(state, ()):
+    if target in TRANSITIONS.get(state, ()):
         assert target > state
         assert not state.terminal

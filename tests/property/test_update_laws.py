@@ -4,11 +4,11 @@ import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.manager.planning import NOW, Ids, all_run, changed, node, service, task, then, view_of, wanted
 
 from covey.clock import SECOND
 from covey.objects import ContainerSpec, UpdateConfig, replace
 from covey.states import TaskState, UpdateOrder, UpdateState
+from tests.support.planning import NOW, Ids, all_run, changed, node, service, task, then, view_of, wanted
 
 configs = st.builds(
     UpdateConfig,

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from tests.simulation.fleet import Outcome, Total, run_many
+from tests.simulation.simulator.parallel_runs import RunResult, RunTotals, run_many
 
 
-def _tell(outcome: Outcome) -> None:
+def _tell(outcome: RunResult) -> None:
     if outcome.failure:
         print(f"seed {outcome.seed}, {outcome.nodes} managers: {outcome.failure.story}", flush=True)
         print(f"with the fewest hazards, after {outcome.failure.steps} steps: {outcome.failure.fewest}", flush=True)
@@ -31,7 +31,7 @@ def main() -> int:
     args = parser.parse_args()
     deadline = time.monotonic() + args.minutes * 60
 
-    def enough(total: Total) -> bool:
+    def enough(total: RunTotals) -> bool:
         return time.monotonic() >= deadline or len(total.failures) >= 20
 
     total = run_many(enough, first_seed=args.first_seed, workers=args.workers, tell=_tell)

@@ -9,26 +9,26 @@ from pathlib import Path
 import pytest
 
 from manager.raft.disk import is_member
-from manager.raft.errors import FULL, StorageError, WriteFailedError
-from tests.simulation.disk_files import Cabinet, Choice, Recorder, lay_out
-from tests.simulation.disk_history import (
+from manager.storage_errors import DISK_FULL_ERRNOS, StorageError, WriteFailedError
+from tests.simulation.simulator.disk_model import DiskModel, PowerCutChoice, RecordingFileOps, write_image
+from tests.simulation.simulator.member_history import (
     BOTH,
+    CrashPoint,
     HardState,
-    Life,
     LostError,
-    Moment,
+    MemberHistory,
+    check_folder,
     entries,
-    judge,
-    look,
     promised_by,
+    recover,
     snapshot,
 )
-from tests.simulation.test_disk_crash_walk import words
+from tests.simulation.test_disk_power_cuts import words
 
-LOST = Choice("all that was not flushed is lost", names=False, data=False)
+LOST = PowerCutChoice("all that was not flushed is lost", names=False, data=False)
 
 
-async def short_life(life: Life) -> None:
+async def short_life(life: MemberHistory) -> None:
     """Each kind of write once or twice."""
     life.found()
     life.open()
@@ -41,7 +41,7 @@ async def short_life(life: Life) -> None:
     life.close()
 
 
-async def until_it_fails(life: Life) -> StorageError | None:
+async def until_it_fails(life: MemberHistory) -> StorageError | None:
     try:
         await short_life(life)
     except StorageError as error:
@@ -49,7 +49,7 @@ async def until_it_fails(life: Life) -> StorageError | None:
     return None
 
 
-async def require_finality(life: Life) -> None:
+async def require_finality(life: MemberHistory) -> None:
     """The disk works again, and yet no save is taken: nobody knows what the failed one left."""
     if hasattr(life, "disk") and not life.disk._closed:
         with pytest.raises(WriteFailedError):
@@ -57,9 +57,9 @@ async def require_finality(life: Life) -> None:
         life.close()
 
 
-def as_the_disk_is(files: Recorder, number: int) -> Cabinet:
+def as_the_disk_is(files: RecordingFileOps, number: int) -> DiskModel:
     """After the operation of that number failed, and whatever came besides."""
-    cabinet = Cabinet()
+    cabinet = DiskModel()
     for op in files.ops[:number]:
         cabinet.do(op)
     if files.failed and files.failed[0] == "flush":
@@ -69,31 +69,31 @@ def as_the_disk_is(files: Recorder, number: int) -> Cabinet:
     return cabinet
 
 
-def start_and_lose_power(cabinet: Cabinet, moment: Moment, root: Path, folder: Path, where: str) -> None:
+def start_and_lose_power(cabinet: DiskModel, moment: CrashPoint, root: Path, folder: Path, where: str) -> None:
     """The daemon starts the member again at once, on what the kernel shows; it tells others what it finds; then the power goes."""
     again, lost = folder / "again", folder / "lost again"
     shutil.copytree(root, again)
     if is_member(again / "manager" / "raft"):
-        files = Recorder(again)
-        found = look(again / "manager" / "raft", BOTH, files)
+        files = RecordingFileOps(again)
+        found = recover(again / "manager" / "raft", BOTH, files)
         for op in files.ops:
             cabinet.do(op)
-        lay_out(cabinet.cut_power(LOST), lost)
+        write_image(cabinet.cut_power(LOST), lost)
         try:
-            judge(lost, promised_by(found, moment.promised))
+            check_folder(lost, promised_by(found, moment.promised))
         except (LostError, StorageError) as error:
             raise LostError(f"{where}, after a start that found all: {error}") from error
         shutil.rmtree(lost)
     shutil.rmtree(again)
 
 
-def after(cabinet: Cabinet, moment: Moment, root: Path, folder: Path, where: str) -> None:
+def after(cabinet: DiskModel, moment: CrashPoint, root: Path, folder: Path, where: str) -> None:
     lost = folder / "lost"
-    lay_out(cabinet.cut_power(LOST), lost)
+    write_image(cabinet.cut_power(LOST), lost)
     start_and_lose_power(cabinet, moment, root, folder, where)
     for left in (lost, root):
         try:
-            judge(left, moment)
+            check_folder(left, moment)
         except (LostError, StorageError) as error:
             raise LostError(f"{where}, {left.name}: {error}") from error
         shutil.rmtree(left)
@@ -107,8 +107,8 @@ async def test_a_disk_that_fails_at_any_operation_ends_the_member_and_takes_noth
     while True:
         root = memory / "kept"
         root.mkdir()
-        files = Recorder(root, fail_at=number, error=number_of_error)
-        life = Life(root, files)
+        files = RecordingFileOps(root, fail_at=number, error=number_of_error)
+        life = MemberHistory(root, files)
         error = await until_it_fails(life)
         if files.failed is None:
             assert error is None
@@ -119,7 +119,7 @@ async def test_a_disk_that_fails_at_any_operation_ends_the_member_and_takes_noth
             await require_finality(life)
         else:  # a start makes room and goes on
             assert number in life.opening, where
-            assert number_of_error in FULL, where
+            assert number_of_error in DISK_FULL_ERRNOS, where
         after(as_the_disk_is(files, number), life.now, root, memory, where)
         number += 1
     assert number > 60

@@ -9,8 +9,8 @@ import os
 
 import pytest
 
-from tests.simulation.fleet import run_many
-from tests.simulation.raft_world import World
+from tests.simulation.simulator.parallel_runs import run_many
+from tests.simulation.simulator.raft_simulation import RaftSimulation
 
 STEPS = int(os.environ.get("SIMULATED_STEPS", "1000000"))
 
@@ -27,7 +27,7 @@ def test_every_law_holds_in_every_one_of_a_million_steps(capsys: pytest.CaptureF
 
 
 def test_a_seed_repeats_its_run() -> None:
-    first, second = (World(11, 5).run() for _ in range(2))
+    first, second = (RaftSimulation(11, 5).run() for _ in range(2))
     assert (first.steps, first.laws.committed, first.laws.leaders, first.laws.acknowledged) == (
         second.steps,
         second.laws.committed,

@@ -19,9 +19,9 @@ import msgspec
 from tests.chaos.hosts import Engine, end_in_order
 from tests.chaos.kills import Rounds, kill_rounds
 from tests.chaos.run import Result, chaos
-from tests.integration.kill_groups import manager_group, member_group
-from tests.simulation.fleet import Total, run_many
+from tests.simulation.simulator.parallel_runs import RunTotals, run_many
 from tests.soak.page import Part, page, surroundings
+from tests.support.kill_groups import manager_group, member_group
 
 SHARES = {"simulation": 0.25, "raft": 0.35, "etcd": 0.15, "members": 0.15, "managers": 0.10}
 RUN_SECONDS = 40.0
@@ -33,7 +33,7 @@ def simulation(seconds: float, _folder: Path) -> Part:
     part = Part("Simulated managers of 3, 5 and 7, with stores and disks")
     ends = time.monotonic() + seconds
 
-    def enough(total: Total) -> bool:
+    def enough(total: RunTotals) -> bool:
         return time.monotonic() >= ends or len(total.failures) >= 5
 
     total = run_many(enough, first_seed=int(time.time()) % 10**9, workers=os.cpu_count() or 1, tell=lambda _: None)

@@ -10,14 +10,14 @@ from manager.raft.core.quorum import VoteResult
 from manager.raft.core.state import RaftState
 from manager.raft.core.types import NO_PEER, Message, MessageKind, Role
 
-TRANSFER = b"transfer"
+CAMPAIGN_TRANSFER = b"transfer"
 """Context of a vote request made at the present leader's wish: a fresh leader does not stand in its way."""
 
 
 def tick(state: RaftState) -> None:
     """One tick of a node that does not lead."""
     state.election_elapsed += 1
-    if state.election_elapsed >= state.timeout:
+    if state.election_elapsed >= state.randomized_election_timeout:
         campaign(state)
 
 
@@ -29,13 +29,13 @@ def campaign(state: RaftState) -> None:
         state.become_pre_candidate()
         _request_votes(state, MessageKind.PRE_VOTE, state.term + 1, b"")
     else:
-        _run(state, b"")
+        _start_election(state, b"")
 
 
 def campaign_for_transfer(state: RaftState) -> None:
     """Starts an election at once because the leader asked for it: no pre-vote, no waiting for its lease."""
     if _may_campaign(state):
-        _run(state, TRANSFER)
+        _start_election(state, CAMPAIGN_TRANSFER)
 
 
 def _may_campaign(state: RaftState) -> bool:
@@ -43,10 +43,10 @@ def _may_campaign(state: RaftState) -> bool:
     if state.role is Role.LEADER or not state.promotable:
         return False
     log = state.log
-    return not log.holds_conf_change(log.applied + 1, log.committed + 1, state.config.max_bytes_per_apply)
+    return not log.has_conf_change(log.applied + 1, log.committed + 1, state.config.max_bytes_per_apply)
 
 
-def _run(state: RaftState, context: bytes) -> None:
+def _start_election(state: RaftState, context: bytes) -> None:
     state.become_candidate()
     _request_votes(state, MessageKind.VOTE, state.term, context)
 
@@ -79,7 +79,7 @@ def in_lease(state: RaftState) -> bool:
     return (
         state.config.check_quorum
         and state.leader != NO_PEER
-        and not state.suspected
+        and not state.leader_suspected
         and state.election_elapsed < state.config.election_tick
     )
 
@@ -88,10 +88,10 @@ def suspect_leader(state: RaftState, peer: int) -> None:
     """The connection on which the leader spoke has broken: unless it is heard again, this node campaigns within a fraction of the
     election timeout. Should the leader live, the others are sure of it and hear no pre-vote.
     """
-    if state.role is Role.FOLLOWER and state.leader == peer and state.config.pre_vote and not state.suspected:
-        state.suspected = True
+    if state.role is Role.FOLLOWER and state.leader == peer and state.config.pre_vote and not state.leader_suspected:
+        state.leader_suspected = True
         soon = state.config.random.randint(2, max(2, state.config.election_tick // 2))
-        state.timeout = min(state.timeout, state.election_elapsed + soon)
+        state.randomized_election_timeout = min(state.randomized_election_timeout, state.election_elapsed + soon)
 
 
 def learn_commit(state: RaftState, message: Message) -> None:
@@ -147,7 +147,7 @@ def handle_reply(state: RaftState, message: Message) -> None:
     state.votes.setdefault(message.from_, not message.reject)
     match state.tracker.tally(state.votes):
         case VoteResult.WON if state.role is Role.PRE_CANDIDATE:
-            _run(state, b"")
+            _start_election(state, b"")
         case VoteResult.WON:
             state.become_leader()
         case VoteResult.LOST:

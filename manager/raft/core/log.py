@@ -189,7 +189,7 @@ class RaftLog:
                 found = found + self._tail[: count_within(self._tail, 0, hi - self._offset, left)]
         return found
 
-    def conflict_hint(self, index: int, term: int) -> tuple[int, int]:
+    def find_conflict_by_term(self, index: int, term: int) -> tuple[int, int]:
         """The last entry at or before `index` whose term is at most `term`: where a log with that term there can agree.
 
         Skips whole terms in one round trip (section 5.3 of the paper, its last paragraph). The term is 0 when unknown.
@@ -204,7 +204,7 @@ class RaftLog:
             index -= 1
         return 0, 0
 
-    def holds_conf_change(self, lo: int, hi: int, page_bytes: int) -> bool:
+    def has_conf_change(self, lo: int, hi: int, page_bytes: int) -> bool:
         """Whether a membership change is among entries lo to hi-1."""
         while lo < hi:
             page = self.slice(lo, hi, page_bytes)

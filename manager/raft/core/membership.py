@@ -34,7 +34,7 @@ def apply(state: RaftState, change: ConfChange) -> ConfState:
     except ConfChangeRefused:
         # Every node refuses alike, so the entry counts as empty everywhere.
         return state.tracker.conf
-    state.tracker.switch(after, next_index=max(state.log.last_index(), 1))
+    state.tracker.set_conf(after, next_index=max(state.log.last_index(), 1))
     if state.role is Role.LEADER:
         _after_switch(state)
     elif not state.promotable and state.role is not Role.FOLLOWER:

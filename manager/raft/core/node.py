@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import msgspec
 
-from manager.raft.core import election, membership, raft, reading, replication
+from manager.raft.core import election, membership, raft, read_index, replication
 from manager.raft.core.config import Config
 from manager.raft.core.errors import InvariantError, ProposalDropped
 from manager.raft.core.progress import ProgressState
@@ -148,7 +148,7 @@ class RawNode:
 
     def read_index(self, context: bytes) -> None:
         """Asks for a ReadState with this context. Lost when leadership changes meanwhile: ask again after a deadline."""
-        reading.ask(self._state, context)
+        read_index.request(self._state, context)
 
     def suspect_leader(self, peer: int) -> None:
         """The connection from a peer has broken: if it leads, an election begins soon unless it is heard again. No effect otherwise."""
@@ -163,7 +163,7 @@ class RawNode:
         replication.report_snapshot(self._state, peer, ok=ok)
 
     @property
-    def arriving_snapshot(self) -> Snapshot | None:
+    def pending_snapshot(self) -> Snapshot | None:
         """A snapshot of the leader that was taken over and is to be restored with a later `Ready`."""
         return self._state.log.snapshot
 

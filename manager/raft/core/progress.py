@@ -20,7 +20,7 @@ class ProgressState(enum.Enum):
     SNAPSHOT = "snapshot"
 
 
-class Window(msgspec.Struct, frozen=True):
+class InflightLimits(msgspec.Struct, frozen=True):
     """How much of unacknowledged appends may be on its way to one peer."""
 
     messages: int
@@ -44,7 +44,7 @@ class Progress:
         "state",
     )
 
-    def __init__(self, *, next_index: int, window: Window, is_learner: bool = False) -> None:
+    def __init__(self, *, next_index: int, window: InflightLimits, is_learner: bool = False) -> None:
         self.match = 0
         self.next = next_index
         self.state = ProgressState.PROBE
@@ -99,7 +99,7 @@ class Progress:
         self._inflight.clear()
         self._inflight_bytes = 0
 
-    def sent(self, last_index: int, size_bytes: int, commit: int) -> None:
+    def record_sent(self, last_index: int, size_bytes: int, commit: int) -> None:
         """An append of entries up to `last_index` left; its size is 0 when there are none."""
         self.sent_commit = commit
         if self.state is ProgressState.PROBE:
@@ -109,7 +109,7 @@ class Progress:
             self._inflight.append((last_index, size_bytes))
             self._inflight_bytes += size_bytes
 
-    def acknowledge(self, index: int) -> bool:
+    def maybe_update(self, index: int) -> bool:
         """The peer has everything up to `index`; whether that was news."""
         while self._inflight and self._inflight[0][0] <= index:
             self._inflight_bytes -= self._inflight.popleft()[1]
@@ -120,12 +120,12 @@ class Progress:
         self.next = max(self.next, index + 1)
         return news
 
-    def release_one(self) -> None:
+    def free_first_inflight(self) -> None:
         """Lets one append pass a full window: the oldest one in flight may have been lost."""
         if self._full:
             self._inflight_bytes -= self._inflight.popleft()[1]
 
-    def retreat(self, rejected: int, hint: int) -> bool:
+    def maybe_decrement(self, rejected: int, hint: int) -> bool:
         """The peer refused an append after `rejected`; its log may agree up to `hint`. False when the refusal is stale."""
         if self.state is ProgressState.REPLICATE:
             if rejected <= self.match:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from manager.raft.core import election, following, reading, replication
+from manager.raft.core import election, follower, read_index, replication
 from manager.raft.core.errors import InvariantError, ProposalDropped
 from manager.raft.core.state import RaftState
 from manager.raft.core.types import NO_PEER, Message, MessageKind, Role
@@ -27,10 +27,10 @@ def step(state: RaftState, message: Message) -> None:
     if message.kind in _ELECTION:
         election.learn_commit(state, message)
     if message.term > state.term:
-        if not _meet_higher_term(state, message):
+        if not _handle_higher_term(state, message):
             return
     elif message.term < state.term:
-        _answer_lower_term(state, message)
+        _handle_lower_term(state, message)
         return
     if message.kind in _VOTE_REQUESTS:
         election.handle_request(state, message)
@@ -40,9 +40,9 @@ def step(state: RaftState, message: Message) -> None:
         handler(state, message)
 
 
-def _meet_higher_term(state: RaftState, message: Message) -> bool:
+def _handle_higher_term(state: RaftState, message: Message) -> bool:
     """Whether the message is to be looked at further."""
-    if message.kind in _VOTE_REQUESTS and message.context != election.TRANSFER and election.in_lease(state):
+    if message.kind in _VOTE_REQUESTS and message.context != election.CAMPAIGN_TRANSFER and election.in_lease(state):
         return False
     if message.kind is MessageKind.PRE_VOTE:
         return True  # somebody only asks about that term
@@ -52,7 +52,7 @@ def _meet_higher_term(state: RaftState, message: Message) -> bool:
     return True
 
 
-def _answer_lower_term(state: RaftState, message: Message) -> None:
+def _handle_lower_term(state: RaftState, message: Message) -> None:
     """A leader of an older term learns of this one, or a node with pre-vote that came back could be stuck for good."""
     if message.kind in _FROM_LEADER and (state.config.check_quorum or state.config.pre_vote):
         reply = MessageKind.APPEND_REPLY
@@ -121,16 +121,16 @@ _ELECTION = _VOTE_REQUESTS | {MessageKind.VOTE_REPLY, MessageKind.PRE_VOTE_REPLY
 _FROM_LEADER = frozenset({MessageKind.APPEND, MessageKind.HEARTBEAT, MessageKind.SNAPSHOT})
 
 _FOLLOWER: dict[MessageKind, _Handler] = {
-    MessageKind.APPEND: following.handle_append,
-    MessageKind.HEARTBEAT: following.handle_heartbeat,
-    MessageKind.SNAPSHOT: following.handle_snapshot,
+    MessageKind.APPEND: follower.handle_append,
+    MessageKind.HEARTBEAT: follower.handle_heartbeat,
+    MessageKind.SNAPSHOT: follower.handle_snapshot,
     MessageKind.TIMEOUT_NOW: _timeout_now,
-    MessageKind.READ_INDEX_REPLY: reading.handle_reply,
+    MessageKind.READ_INDEX_REPLY: read_index.handle_reply,
 }
 _CANDIDATE: dict[MessageKind, _Handler] = {
-    MessageKind.APPEND: _follow_then(following.handle_append),
-    MessageKind.HEARTBEAT: _follow_then(following.handle_heartbeat),
-    MessageKind.SNAPSHOT: _follow_then(following.handle_snapshot),
+    MessageKind.APPEND: _follow_then(follower.handle_append),
+    MessageKind.HEARTBEAT: _follow_then(follower.handle_heartbeat),
+    MessageKind.SNAPSHOT: _follow_then(follower.handle_snapshot),
     MessageKind.VOTE_REPLY: election.handle_reply,
     MessageKind.PRE_VOTE_REPLY: election.handle_reply,
 }
@@ -140,7 +140,7 @@ _LEADER: dict[MessageKind, _Handler] = {
     MessageKind.SNAPSHOT: _two_leaders,
     MessageKind.APPEND_REPLY: replication.handle_append_reply,
     MessageKind.HEARTBEAT_REPLY: replication.handle_heartbeat_reply,
-    MessageKind.READ_INDEX: reading.handle_request,
+    MessageKind.READ_INDEX: read_index.handle_request,
     MessageKind.TRANSFER_LEADER: _handle_transfer,
 }
 _HANDLERS = {

@@ -6,7 +6,7 @@ the leader's own term is committed by counting. A peer gets at most a window of 
 
 from __future__ import annotations
 
-from manager.raft.core import reading
+from manager.raft.core import read_index
 from manager.raft.core.errors import CompactedError, SnapshotUnavailableError
 from manager.raft.core.progress import Progress, ProgressState
 from manager.raft.core.state import RaftState
@@ -37,7 +37,7 @@ def flush(state: RaftState) -> None:
         for peer, progress in state.tracker.progress.items():
             if peer != state.id:
                 _send_due(state, peer, progress)
-    if state.reads.fresh:
+    if state.reads.unsent:
         send_heartbeats(state)
 
 
@@ -64,7 +64,7 @@ def send_append(state: RaftState, peer: int, progress: Progress, *, even_empty: 
     state.send(
         Message(MessageKind.APPEND, peer, state.id, state.term, previous_term, previous, entries, log.committed),
     )
-    progress.sent(previous + len(entries), sum(map(entry_bytes, entries)), log.committed)
+    progress.record_sent(previous + len(entries), sum(map(entry_bytes, entries)), log.committed)
     return True
 
 
@@ -83,7 +83,7 @@ def _send_snapshot(state: RaftState, peer: int, progress: Progress) -> bool:
 def send_heartbeats(state: RaftState) -> None:
     """To every peer; `commit` never exceeds what that peer is known to hold."""
     context = state.reads.heartbeat_context
-    state.reads.fresh = False
+    state.reads.unsent = False
     for peer, progress in state.tracker.progress.items():
         if peer != state.id:
             commit = min(progress.match, state.log.committed)
@@ -95,7 +95,7 @@ def send_heartbeats(state: RaftState) -> None:
 def acknowledge_own(state: RaftState) -> None:
     """The leader's own entries became stable: now they count."""
     own = state.own_progress
-    if own and own.acknowledge(state.log.stable_index):
+    if own and own.maybe_update(state.log.stable_index):
         maybe_commit(state)
 
 
@@ -104,7 +104,7 @@ def maybe_commit(state: RaftState) -> bool:
     if not state.log.maybe_commit(state.tracker.committed_index(), state.term):
         return False
     state.append_pending = True
-    reading.release_postponed(state)
+    read_index.release_postponed(state)
     return True
 
 
@@ -117,7 +117,7 @@ def handle_append_reply(state: RaftState, message: Message) -> None:
         _handle_rejection(state, message, progress)
         return
     was_paused = progress.paused
-    news = progress.acknowledge(message.index)
+    news = progress.maybe_update(message.index)
     agrees = progress.state is ProgressState.PROBE and progress.match == message.index
     caught_up = progress.state is ProgressState.SNAPSHOT and progress.match + 1 >= state.log.first_index()
     if agrees or caught_up:
@@ -133,8 +133,8 @@ def handle_append_reply(state: RaftState, message: Message) -> None:
 def _handle_rejection(state: RaftState, message: Message, progress: Progress) -> None:
     hint = message.reject_hint
     if message.hint_term > 0:
-        hint, _ = state.log.conflict_hint(hint, message.hint_term)
-    if progress.retreat(message.index, hint):
+        hint, _ = state.log.find_conflict_by_term(hint, message.hint_term)
+    if progress.maybe_decrement(message.index, hint):
         if progress.state is ProgressState.REPLICATE:
             progress.become_probe()
         send_append(state, message.from_, progress, even_empty=True)
@@ -148,10 +148,10 @@ def handle_heartbeat_reply(state: RaftState, message: Message) -> None:
     progress.recent_active = True
     progress.probe_sent = False
     if progress.state is ProgressState.REPLICATE:
-        progress.release_one()
+        progress.free_first_inflight()
     if progress.match < state.log.last_index() or progress.state is ProgressState.PROBE:
         send_append(state, message.from_, progress, even_empty=True)
-    reading.handle_acknowledgement(state, message)
+    read_index.handle_acknowledgement(state, message)
 
 
 def report_unreachable(state: RaftState, peer: int) -> None:

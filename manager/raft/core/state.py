@@ -9,10 +9,10 @@ from __future__ import annotations
 from manager.raft.core.config import Config
 from manager.raft.core.errors import DataLossError
 from manager.raft.core.log import RaftLog
-from manager.raft.core.progress import Progress, Window
-from manager.raft.core.readonly import ReadQueue
+from manager.raft.core.progress import InflightLimits, Progress
+from manager.raft.core.read_queue import ReadQueue
 from manager.raft.core.storage import Storage
-from manager.raft.core.tracker import Tracker
+from manager.raft.core.tracker import ProgressTracker
 from manager.raft.core.types import (
     NO_PEER,
     Entry,
@@ -37,15 +37,15 @@ class RaftState:
         "heartbeat_elapsed",
         "id",
         "leader",
+        "leader_suspected",
         "log",
         "messages",
         "pending_conf_index",
+        "randomized_election_timeout",
         "read_states",
         "reads",
         "role",
-        "suspected",
         "term",
-        "timeout",
         "tracker",
         "transferee",
         "uncommitted_bytes",
@@ -60,7 +60,9 @@ class RaftState:
         self.config = config
         self.id = config.id
         self.log = RaftLog(storage, committed=hard.commit, applied=config.applied)
-        self.tracker = Tracker(conf, window=Window(config.max_inflight_messages, config.max_inflight_bytes))
+        self.tracker = ProgressTracker(
+            conf, window=InflightLimits(config.max_inflight_messages, config.max_inflight_bytes)
+        )
         # A torn write may leave entries of a term whose hard state was lost: nothing of that term was promised then.
         self.term = max(hard.term, self.log.last_term())
         self.vote = hard.vote if self.term == hard.term else NO_PEER
@@ -73,8 +75,8 @@ class RaftState:
         self.append_pending = False
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
-        self.suspected = False
-        self.timeout = 0
+        self.leader_suspected = False
+        self.randomized_election_timeout = 0
         self.reads = ReadQueue(limit=config.max_pending_reads)
         self.read_states: list[ReadState] = []
         self.messages: list[Message] = []
@@ -138,7 +140,7 @@ class RaftState:
         self.leader = self.id
         if self.own_progress:
             self.own_progress.become_replicate()
-            self.own_progress.acknowledge(self.log.stable_index)
+            self.own_progress.maybe_update(self.log.stable_index)
         # A membership change may be in the log uncommitted; no other one before that is applied.
         self.pending_conf_index = self.log.last_index()
         self.append_own([(EntryKind.NORMAL, b"")])
@@ -179,7 +181,7 @@ class RaftState:
         pre-vote it makes no haste: a node that cannot win would end the terms of those that can.
         """
         self.election_elapsed = 0
-        self.suspected = False
+        self.leader_suspected = False
         base = self.config.election_tick
         least, most = (base // 2, base) if again and self.config.pre_vote else (base, 2 * base - 1)
-        self.timeout = self.config.random.randint(max(least, 1), most)
+        self.randomized_election_timeout = self.config.random.randint(max(least, 1), most)

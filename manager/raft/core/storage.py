@@ -91,7 +91,7 @@ class MemoryStorage:
         first = self._base_index + 1
         return self._entries[lo - first : lo - first + count_within(self._entries, lo - first, hi - first, max_bytes)]
 
-    def first_within(self, last: int, max_bytes: int) -> int:
+    def first_index_within(self, last: int, max_bytes: int) -> int:
         """The earliest index from which the entries up to ``last`` stay under max_bytes; last + 1 when not even that one does."""
         size = 0
         for position in range(last - self._base_index - 1, -1, -1):

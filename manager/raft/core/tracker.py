@@ -9,22 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from manager.raft.core import quorum
-from manager.raft.core.progress import Progress, Window
+from manager.raft.core.progress import InflightLimits, Progress
 from manager.raft.core.types import ConfState
 
 
-class Tracker:
+class ProgressTracker:
     """The members as of the last applied membership change."""
 
     __slots__ = ("_window", "conf", "progress")
 
-    def __init__(self, conf: ConfState, *, window: Window) -> None:
+    def __init__(self, conf: ConfState, *, window: InflightLimits) -> None:
         self._window = window
         self.conf = conf
         self.progress: dict[int, Progress] = {}
-        self.switch(conf, next_index=1)
+        self.set_conf(conf, next_index=1)
 
-    def switch(self, conf: ConfState, *, next_index: int) -> None:
+    def set_conf(self, conf: ConfState, *, next_index: int) -> None:
         """Takes a new membership; members that stay keep their progress."""
         learners = {*conf.learners, *conf.learners_next}
         voters = {*conf.voters, *conf.voters_outgoing}
@@ -53,7 +53,7 @@ class Tracker:
         """All voters, of both configurations while joint, sorted."""
         return [peer for peer, progress in self.progress.items() if not progress.is_learner]
 
-    def is_alone(self, peer: int) -> bool:
+    def is_singleton(self, peer: int) -> bool:
         """Whether `peer` is the only voter."""
         return self.voters() == [peer]
 
@@ -64,7 +64,7 @@ class Tracker:
     def _match(self, peer: int) -> int:
         return self.progress[peer].match
 
-    def agreed(self, acked: Mapping[int, int]) -> int:
+    def acked_by_quorum(self, acked: Mapping[int, int]) -> int:
         """The highest number that a quorum acknowledged, 0 for those who did not answer."""
         return quorum.joint_agreed_index(
             self.conf.voters,

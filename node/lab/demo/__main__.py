@@ -18,7 +18,7 @@ from covey.errors import CoveyError, DeadlineError
 from node.lab import api, cluster
 from node.lab import host as machine
 from node.lab.image import root_file_system
-from node.lab.layout import Host, Lab
+from node.lab.layout import Lab, LabHost
 
 HERE = Path(__file__).parent
 COVEY = str(Path(sys.executable).with_name("covey"))
@@ -63,7 +63,7 @@ class Demo:
         """A command as a person would type it, on the first manager that is alive."""
         if show:
             print(f"$ covey {' '.join(arguments)}", flush=True)
-        environment = {**os.environ, **machine.environment(self.alive[0])}
+        environment = {**os.environ, **machine.client_environment(self.alive[0])}
         done = subprocess.run(
             [COVEY, *arguments], env=environment, capture_output=True, text=True, timeout=STEP_SECONDS, check=False
         )
@@ -87,7 +87,7 @@ class Demo:
         self.covey("image", "import", str(root), IMAGE)
         self.covey("image", "save", "-o", str(archive), IMAGE)
         for host in self.lab.hosts[1:]:
-            environment = {**os.environ, **machine.environment(host)}
+            environment = {**os.environ, **machine.client_environment(host)}
             subprocess.run(
                 [COVEY, "image", "load", "-q", "-i", str(archive)], env=environment, check=True, timeout=STEP_SECONDS
             )
@@ -149,7 +149,7 @@ class Demo:
         """Kill the leader; retry a write on another manager until it succeeds."""
         nodes = self.api("GET", "/nodes")
         name = next(n["Description"]["Hostname"] for n in nodes if n.get("ManagerStatus", {}).get("Leader"))
-        leader: Host = next(host for host in self.lab.hosts if host.name == name)
+        leader: LabHost = next(host for host in self.lab.hosts if host.name == name)
         print(f"$ covey lab kill {leader.name}", flush=True)
         cluster.kill(leader)
         self.alive.remove(leader)

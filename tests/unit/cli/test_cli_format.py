@@ -4,8 +4,8 @@ import pytest
 
 from cli.format import units
 from cli.format.table import align, render
-from cli.rows.task import natural, rows
-from cli.terminal.frames import frames
+from cli.rows.task import natural_sort_key, rows
+from cli.terminal.multiplexed import read_frames
 from covey.clock import HOUR, MINUTE, SECOND
 from covey.errors import CoveyError, InvalidArgumentError
 
@@ -31,7 +31,13 @@ def test_a_mistyped_name_is_an_error_that_tells_the_names() -> None:
 
 
 def test_numbers_in_names_order_as_numbers() -> None:
-    assert sorted(["web10", "web2", "web", "Web3", "web02"], key=natural) == ["Web3", "web", "web2", "web02", "web10"]
+    assert sorted(["web10", "web2", "web", "Web3", "web02"], key=natural_sort_key) == [
+        "Web3",
+        "web",
+        "web2",
+        "web02",
+        "web10",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -39,13 +45,13 @@ def test_numbers_in_names_order_as_numbers() -> None:
     [("0", 0), ("5s", 5 * SECOND), ("1m30s", 90 * SECOND), ("1.5h", 90 * MINUTE), ("20ms", 20_000_000)],
 )
 def test_spans_are_read_as_go_reads_them(text: str, nanoseconds: int) -> None:
-    assert units.parse_span(text) == nanoseconds
+    assert units.parse_duration(text) == nanoseconds
 
 
 @pytest.mark.parametrize("text", ["", "5", "s", "-5s", "5 s", "5d", "1m 30s"])
 def test_what_is_no_span_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgumentError, match="invalid duration"):
-        units.parse_span(text)
+        units.parse_duration(text)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +79,7 @@ def test_sizes_of_memory_are_powers_of_two(text: str, count: int) -> None:
     ],
 )
 def test_spans_are_told_in_dockers_words(span: int, words: str) -> None:
-    assert units.span(span) == words
+    assert units.human_duration(span) == words
 
 
 def test_times_of_the_api_are_read_to_the_nanosecond() -> None:
@@ -81,27 +87,27 @@ def test_times_of_the_api_are_read_to_the_nanosecond() -> None:
     assert units.parse_time("1970-01-01T02:00:01+02:00") == SECOND
     assert units.parse_time("0001-01-01T00:00:00Z") == 0
     assert units.go_time("2024-05-01T12:00:00.120Z") == "2024-05-01 12:00:00.12 +0000 UTC"
-    assert units.go_span(90 * SECOND) == "1m30s"
-    assert units.go_span(0) == "0s"
+    assert units.go_duration(90 * SECOND) == "1m30s"
+    assert units.go_duration(0) == "0s"
 
 
 def test_sizes_are_told_in_three_or_four_digits() -> None:
-    assert units.size(1_980_000, 3) == "1.98MB"
-    assert units.binary_size(25276502016) == "23.54GiB"
+    assert units.human_size(1_980_000, 3) == "1.98MB"
+    assert units.human_binary_size(25276502016) == "23.54GiB"
 
 
 def test_frames_are_found_wherever_the_stream_was_cut() -> None:
     stream = b"\x01\0\0\0\0\0\0\x03out" + b"\x02\0\0\0\0\0\0\x03err" + b"\x01\0\0\0\0\0\0\0"
     whole = [(1, b"out"), (2, b"err"), (1, b"")]
     for size in (1, 2, 5, 100):
-        assert list(frames(stream[at : at + size] for at in range(0, len(stream), size))) == whole
+        assert list(read_frames(stream[at : at + size] for at in range(0, len(stream), size))) == whole
 
 
 def test_an_error_within_a_stream_is_raised_and_nonsense_too() -> None:
     with pytest.raises(CoveyError, match="gone"):
-        list(frames([b"\x03\0\0\0\0\0\0\x04gone"]))
+        list(read_frames([b"\x03\0\0\0\0\0\0\x04gone"]))
     with pytest.raises(CoveyError, match="not in frames"):
-        list(frames([b"plain text of a terminal"]))
+        list(read_frames([b"plain text of a terminal"]))
 
 
 def test_older_tasks_of_a_slot_stand_below_the_newest_with_a_mark() -> None:

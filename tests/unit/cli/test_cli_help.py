@@ -6,8 +6,8 @@ import sys
 import click
 import pytest
 
-from cli import tree
-from cli.lazy import Entry, LazyGroup
+from cli import command_tree
+from cli.lazy_group import CommandEntry, LazyGroup
 from cli.main import main, root
 
 HEAVY = {"rich", "yaml", "asyncio", "aiohttp", "grpc", "msgspec", "http.client", "cli.client", "cli.options", "ssl"}
@@ -21,19 +21,19 @@ def test_help_of_a_group_imports_no_command(arguments: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
     imported = set(done.stderr.split("MODULES")[-1].split())
-    assert "cli.tree" in imported, done.stderr
+    assert "cli.command_tree" in imported, done.stderr
     assert not imported & HEAVY
     assert not {name for name in imported if name.startswith("cli.commands.")}
 
 
-def walk(entries: object, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Entry]]:
+def walk(entries: object, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], CommandEntry]]:
     found = []
     for name, entry in dict(entries).items():  # type: ignore[call-overload]
         found += walk(entry.children, (*path, name)) if entry.children else [((*path, name), entry)]
     return found
 
 
-@pytest.mark.parametrize("path", [path for path, _ in walk(tree.ROOT)], ids=" ".join)
+@pytest.mark.parametrize("path", [path for path, _ in walk(command_tree.ROOT)], ids=" ".join)
 def test_every_command_of_the_table_is_there_and_tells_what_it_is_for(path: tuple[str, ...]) -> None:
     command: click.Command | None = root
     context = click.Context(root)
@@ -47,7 +47,7 @@ def test_every_command_of_the_table_is_there_and_tells_what_it_is_for(path: tupl
 
 
 def test_commands_speak_to_the_daemon_without_asyncio(tmp_path: object) -> None:
-    modules = {entry.target.split(":")[0] for _, entry in walk(tree.ROOT)}
+    modules = {entry.target.split(":")[0] for _, entry in walk(command_tree.ROOT)}
     program = f"import sys, importlib\n[importlib.import_module(m) for m in {sorted(modules)!r}]\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
     imported = set(done.stdout.split())

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from unit.engine.api_daemon import Daemon, running
 
 from covey.clock import HOUR, SECOND
 from covey.objects import (
@@ -18,8 +17,9 @@ from covey.objects import (
     TLSInfo,
     replace,
 )
-from engine.ports import ManagerPeer
+from engine.interfaces import ManagerPeer
 from manager.ca.certificates import create_root
+from tests.support.api_daemon import Daemon, running
 
 NOW = 1_800_000_000 * SECOND
 

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from unit.engine.api_daemon import Daemon, running
 
 from covey.objects import Cluster, ExternalCA, replace
-from engine.ports import LocalState, ManagerPeer, SwarmInit
+from engine.interfaces import LocalNodeState, ManagerPeer, SwarmInit
+from tests.support.api_daemon import Daemon, running
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ async def test_the_command_for_joining_names_this_node_with_the_port_on_which_it
             ManagerPeer(node_id="another", addr="192.0.2.9:4000"),
             ManagerPeer(node_id=daemon.node.node_id, addr="192.0.2.1:4000"),
         )
-        daemon.node.state = LocalState.INACTIVE
+        daemon.node.state = LocalNodeState.INACTIVE
         said, _ = await daemon.covey("swarm", "init")
         assert "covey swarm join --token SWMTKN-1-x-worker 192.0.2.1:4000\n" in said
         (asked,) = daemon.node.asked

@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 
-from cli.service import parts
+from cli.service import flag_values
 from cli.service.capabilities import effective
 from cli.service.options import parse_cpus
-from cli.service.spec import Names, changed_spec, new_spec
+from cli.service.spec import ObjectIds, new_spec, updated_spec
 from covey.errors import InvalidArgumentError
 
-NAMES = Names(secrets={"token": "s1", "other": "s2"}, configs={"page": "c1"}, networks={"front": "n1", "back": "n2"})
+NAMES = ObjectIds(
+    secrets={"token": "s1", "other": "s2"}, configs={"page": "c1"}, networks={"front": "n1", "back": "n2"}
+)
 
 
 def container(spec: dict[str, Any]) -> dict[str, Any]:
@@ -81,18 +83,18 @@ def there() -> dict[str, Any]:
 
 
 def test_a_change_without_flags_changes_nothing() -> None:
-    assert changed_spec(there(), {}, NAMES) == there()
+    assert updated_spec(there(), {}, NAMES) == there()
 
 
 def test_a_change_leaves_the_original_alone() -> None:
     original = there()
-    changed_spec(original, {"env_add": ["A=3"], "image": "web:2"}, NAMES)
+    updated_spec(original, {"env_add": ["A=3"], "image": "web:2"}, NAMES)
     assert original == there()
 
 
 def test_adding_replaces_what_has_the_same_name() -> None:
     flags = {"env_add": ["A=3", "C=4"], "mount_add": ["type=tmpfs,target=/a,readonly"], "secret_add": ["other"]}
-    spec = changed_spec(there(), flags, NAMES)
+    spec = updated_spec(there(), flags, NAMES)
     assert container(spec)["Env"] == ["A=3", "B=2", "C=4"]
     assert container(spec)["Mounts"] == [{"Type": "tmpfs", "Target": "/a", "ReadOnly": True}]
     assert [secret["SecretName"] for secret in container(spec)["Secrets"]] == ["token", "other"]
@@ -100,7 +102,7 @@ def test_adding_replaces_what_has_the_same_name() -> None:
 
 def test_removing_takes_away_by_name() -> None:
     flags = {"env_rm": ["A"], "mount_rm": ["/a"], "secret_rm": ["token"], "network_rm": ["front"]}
-    spec = changed_spec(there(), flags, NAMES)
+    spec = updated_spec(there(), flags, NAMES)
     assert container(spec)["Env"] == ["B=2"]
     assert container(spec)["Mounts"] == container(spec)["Secrets"] == spec["TaskTemplate"]["Networks"] == []
 
@@ -108,12 +110,12 @@ def test_removing_takes_away_by_name() -> None:
 @pytest.mark.parametrize("flag", ["env_rm", "mount_rm", "secret_rm", "network_rm", "constraint_rm"])
 def test_removing_what_is_not_there_is_told(flag: str) -> None:
     with pytest.raises(InvalidArgumentError, match="the service has no such entry"):
-        changed_spec(there(), {flag: ["nothing"]}, NAMES)
+        updated_spec(there(), {flag: ["nothing"]}, NAMES)
 
 
 def test_forcing_counts_up() -> None:
-    once = changed_spec(there(), {"force": True}, NAMES)
-    assert changed_spec(once, {"force": True}, NAMES)["TaskTemplate"]["ForceUpdate"] == 2
+    once = updated_spec(there(), {"force": True}, NAMES)
+    assert updated_spec(once, {"force": True}, NAMES)["TaskTemplate"]["ForceUpdate"] == 2
 
 
 def test_flags_that_do_not_go_together_are_refused() -> None:
@@ -122,7 +124,7 @@ def test_flags_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="--no-healthcheck conflicts"):
         new_spec("i", (), {"no_healthcheck": True, "health_cmd": "true"}, NAMES)
     with pytest.raises(InvalidArgumentError, match="replicas can only be used with"):
-        changed_spec(new_spec("i", (), {"mode": "global"}, NAMES), {"replicas": 2}, NAMES)
+        updated_spec(new_spec("i", (), {"mode": "global"}, NAMES), {"replicas": 2}, NAMES)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,7 @@ def test_flags_that_do_not_go_together_are_refused() -> None:
 )
 def test_mounts_that_cannot_be_meant_are_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
-        parts.mount(text)
+        flag_values.parse_mount(text)
 
 
 def test_a_secret_that_is_not_there_is_told_by_name() -> None:

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 import yaml
 
+from cli.stack.config_output import portable_manifest
 from cli.stack.interpolate import interpolate, substitute
-from cli.stack.manifest import env_lines, read_stack
+from cli.stack.manifest import parse_env_file, read_stack
 from cli.stack.merge import merge
 from cli.stack.model import Stack
-from cli.stack.mounts import Paths
-from cli.stack.shown import shown
-from cli.stack.source import load
+from cli.stack.mounts import ManifestPaths
+from cli.stack.yaml_loader import load_yaml
 from covey.errors import CoveyError, InvalidArgumentError, TooLargeError, UnsupportedError
 
 FILES = {"token.txt": b"sesame", "web.env": b"# comment\nA=file\nB=2\nSHELL_ONLY\nUNSET\n"}
@@ -25,7 +25,7 @@ def read_file(path: str, where: str) -> bytes:
 
 
 def stack(text: str) -> Stack:
-    return read_stack("s", interpolate(load(text, "test"), SHELL), SHELL, read_file, "/folder")
+    return read_stack("s", interpolate(load_yaml(text, "test"), SHELL), SHELL, read_file, "/folder")
 
 
 def web(keys: str, rest: str = "") -> dict[str, Any]:
@@ -59,31 +59,31 @@ def container(keys: str, rest: str = "") -> dict[str, Any]:
     ],
 )
 def test_yaml_is_read_as_compose_reads_it(text: str, value: object) -> None:
-    assert load(f"key: {text}", "test") == {"key": value}
+    assert load_yaml(f"key: {text}", "test") == {"key": value}
 
 
 def test_a_key_that_stands_twice_is_refused_with_its_place() -> None:
     with pytest.raises(InvalidArgumentError, match=r"f\.yaml:3:3: the key 'a' stands here twice"):
-        load("services:\n  a: 1\n  a: 2\n", "f.yaml")
+        load_yaml("services:\n  a: 1\n  a: 2\n", "f.yaml")
 
 
 def test_merge_keys_and_anchors_work() -> None:
     text = "x-a: &a {one: 1, two: 2}\nb:\n  <<: *a\n  two: 3\n"
-    assert load(text, "test")["b"] == {"one": 1, "two": 3}
+    assert load_yaml(text, "test")["b"] == {"one": 1, "two": 3}
 
 
 @pytest.mark.parametrize("text", ["", "- a", "a: [", "a: !!python/object/apply:os.system [id]", "? [a]\n: b"])
 def test_what_is_no_manifest_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgumentError):
-        load(text, "test")
+        load_yaml(text, "test")
 
 
 def test_anchors_cannot_blow_a_small_file_up() -> None:
     levels = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
     with pytest.raises(TooLargeError):
-        load(f"a0: &a0 [x]\n{levels}", "test")
+        load_yaml(f"a0: &a0 [x]\n{levels}", "test")
     with pytest.raises(CoveyError):
-        load("a: &a [*a]\n", "test")
+        load_yaml("a: &a [*a]\n", "test")
 
 
 @pytest.mark.parametrize(
@@ -195,9 +195,9 @@ def test_an_optional_environment_file_may_be_missing() -> None:
 
 def test_lines_of_environment_files_keep_their_values_as_they_are() -> None:
     text = '\ufeffA="quoted"\n  B=x=y # no comment\n#C=1\n\nSET\nUNSET\n'
-    assert env_lines(text, SHELL) == {"A": '"quoted"', "B": "x=y # no comment", "SET": "value"}
+    assert parse_env_file(text, SHELL) == {"A": '"quoted"', "B": "x=y # no comment", "SET": "value"}
     with pytest.raises(InvalidArgumentError, match="invalid line"):
-        env_lines("two words=1", SHELL)
+        parse_env_file("two words=1", SHELL)
 
 
 def test_volumes_are_binds_by_their_path_and_named_ones_by_the_stack() -> None:
@@ -273,8 +273,10 @@ def test_a_manifest_that_is_shown_means_the_same_when_read_again() -> None:
         "services: {web: {image: i, environment: {A: $$SET}, volumes: ['./d:/d', 'v:/v'], env_file: web.env}}\n"
         "volumes: {v: {}}\nsecrets: {s: {file: token.txt}}\n"
     )
-    content = interpolate(load(text, "test"), SHELL)
-    again = load(yaml.safe_dump(shown(content, Paths(folder="/folder", home="/home/me"))), "again")
+    content = interpolate(load_yaml(text, "test"), SHELL)
+    again = load_yaml(
+        yaml.safe_dump(portable_manifest(content, ManifestPaths(directory="/folder", home="/home/me"))), "again"
+    )
     assert again["secrets"]["s"]["file"] == "/folder/token.txt"
     assert again["services"]["web"]["volumes"] == ["/folder/d:/d", "v:/v"]
     assert again["services"]["web"]["env_file"] == "/folder/web.env"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cli.stack import plan
-from cli.stack.model import FileObject, Network, Service, Stack
+from cli.stack.model import Stack, StackFile, StackNetwork, StackService
 from covey.errors import ConflictError, NotFoundError
 
 SPEC: dict[str, Any] = {
@@ -45,10 +45,10 @@ def there(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_what_the_daemon_fills_in_is_no_change() -> None:
-    assert plan.same(ECHO, SPEC)
-    decided = plan.services([Service(key="web", name="s_web", spec=SPEC)], [there(ECHO)], prune=True)
+    assert plan.specs_equal(ECHO, SPEC)
+    decided = plan.plan_services([StackService(key="web", name="s_web", spec=SPEC)], [there(ECHO)], prune=True)
     assert (decided.create, decided.update, decided.prune) == ((), (), ())
-    assert len(decided.same) == 1
+    assert len(decided.unchanged) == 1
 
 
 @pytest.mark.parametrize(
@@ -68,16 +68,16 @@ def test_what_the_daemon_fills_in_is_no_change() -> None:
     ],
 )
 def test_every_difference_is_an_update(path: str, value: object) -> None:
-    wanted = Service(key="web", name="s_web", spec=changed(path, value))
-    decided = plan.services([wanted], [there(ECHO)], prune=False)
+    wanted = StackService(key="web", name="s_web", spec=changed(path, value))
+    decided = plan.plan_services([wanted], [there(ECHO)], prune=False)
     assert len(decided.update) == 1
-    sent = plan.updated(there(ECHO), wanted)
+    sent = plan.update_body(there(ECHO), wanted)
     assert sent["TaskTemplate"]["ForceUpdate"] == 3, "forcing once is not undone by deploying again"
 
 
 def test_services_that_left_go_only_when_asked() -> None:
     for prune, gone in ((False, 0), (True, 1)):
-        assert len(plan.services([], [there(ECHO)], prune=prune).prune) == gone
+        assert len(plan.plan_services([], [there(ECHO)], prune=prune).prune) == gone
 
 
 def test_names_become_ids() -> None:
@@ -85,7 +85,9 @@ def test_names_become_ids() -> None:
         "ContainerSpec": {"Secrets": [{"SecretName": "a"}], "Configs": [{"ConfigName": "b"}]},
         "Networks": [{"Target": "n"}, {"Target": "host"}],
     }
-    found = plan.resolve(Service(key="w", name="w", spec={"TaskTemplate": task}), {"n": "N"}, {"a": "A"}, {"b": "B"})
+    found = plan.resolve_ids(
+        StackService(key="w", name="w", spec={"TaskTemplate": task}), {"n": "N"}, {"a": "A"}, {"b": "B"}
+    )
     resolved = found.spec["TaskTemplate"]
     assert resolved["ContainerSpec"]["Secrets"] == [{"SecretName": "a", "SecretID": "A"}]
     assert resolved["ContainerSpec"]["Configs"] == [{"ConfigName": "b", "ConfigID": "B"}]
@@ -94,13 +96,15 @@ def test_names_become_ids() -> None:
 
 
 def test_networks_are_made_once_and_external_ones_must_be_there() -> None:
-    stack = Stack(name="s", networks=(Network(key="a", name="s_a"), Network(key="x", name="x", external=True)))
+    stack = Stack(
+        name="s", networks=(StackNetwork(key="a", name="s_a"), StackNetwork(key="x", name="x", external=True))
+    )
     ours = {"Name": "s_a", "Scope": "swarm"}
     theirs = {"Name": "x", "Scope": "swarm"}
-    assert [network.name for network in plan.networks_to_create(stack, [theirs])] == ["s_a"]
-    assert plan.networks_to_create(stack, [ours, theirs]) == []
+    assert [network.name for network in plan.plan_networks(stack, [theirs])] == ["s_a"]
+    assert plan.plan_networks(stack, [ours, theirs]) == []
     with pytest.raises(NotFoundError, match='network "x" is declared as external'):
-        plan.networks_to_create(stack, [ours, {"Name": "x", "Scope": "local"}])
+        plan.plan_networks(stack, [ours, {"Name": "x", "Scope": "local"}])
 
 
 def config(name: str, data: bytes, labels: dict[str, str]) -> dict[str, Any]:
@@ -108,15 +112,15 @@ def config(name: str, data: bytes, labels: dict[str, str]) -> dict[str, Any]:
 
 
 def test_a_config_with_the_same_content_is_left_alone_and_with_another_refused() -> None:
-    wanted = [FileObject(key="c", name="s_c", labels={"l": "1"}, data=b"one")]
-    assert plan.files_to_write(wanted, [], "config") == (wanted, [])
-    assert plan.files_to_write(wanted, [config("s_c", b"one", {"l": "1"})], "config") == ([], [])
-    create, update = plan.files_to_write(wanted, [config("s_c", b"one", {})], "config")
+    wanted = [StackFile(key="c", name="s_c", labels={"l": "1"}, data=b"one")]
+    assert plan.plan_files(wanted, [], "config") == (wanted, [])
+    assert plan.plan_files(wanted, [config("s_c", b"one", {"l": "1"})], "config") == ([], [])
+    create, update = plan.plan_files(wanted, [config("s_c", b"one", {})], "config")
     assert (create, len(update)) == ([], 1)
     with pytest.raises(ConflictError, match=r"config s_c exists with another content.*\(configs\.c\.name\)"):
-        plan.files_to_write(wanted, [config("s_c", b"two", {})], "config")
+        plan.plan_files(wanted, [config("s_c", b"two", {})], "config")
 
 
 def test_an_external_secret_must_be_there() -> None:
     with pytest.raises(NotFoundError, match="secret not found: token"):
-        plan.files_to_write([FileObject(key="t", name="token", external=True)], [], "secret")
+        plan.plan_files([StackFile(key="t", name="token", external=True)], [], "secret")

@@ -13,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from cli.commands.swarm_ca import BACK_UP_AGAIN, ca, external_ca_of, judge
+from cli.commands.swarm_ca import NEW_BACKUP_NOTICE, ca, parse_external_ca, root_rotation_progress
 from covey.errors import InvalidArgumentError
 
 OLD = {"TrustRoot": "old", "CertIssuerSubject": "s", "CertIssuerPublicKey": "old key"}
@@ -27,28 +27,28 @@ def node(name: str, tls: dict[str, str], state: str = "ready") -> dict[str, Any]
 
 def test_while_a_certificate_is_missing_the_nodes_that_hold_it_up_are_named() -> None:
     swarm = {"TLSInfo": NEW, "RootRotationInProgress": True}
-    found = judge(swarm, [node("a", NEW), node("b", OLD), node("c", OLD, "down"), node("d", {})])
+    found = root_rotation_progress(swarm, [node("a", NEW), node("b", OLD), node("c", OLD, "down"), node("d", {})])
     assert (found.certificates, found.roots, found.done) == (1, 0, False)
     assert found.lines[1:] == (
         "  rotated TLS certificates: 1/4 nodes (waiting for b; c, which is down; d)",
         "  rotated CA certificates: 0/4 nodes",
     )
-    many = judge(swarm, [node(str(number), OLD) for number in range(9)])
+    many = root_rotation_progress(swarm, [node(str(number), OLD) for number in range(9)])
     assert many.lines[1].endswith("(waiting for 0; 1; 2; 3; 4 and 4 more)")
 
 
 def test_it_is_done_when_all_trust_the_new_root_alone() -> None:
     swarm = {"TLSInfo": END, "RootRotationInProgress": False}
-    half = judge(swarm, [node("a", END), node("b", NEW)])
+    half = root_rotation_progress(swarm, [node("a", END), node("b", NEW)])
     assert (half.certificates, half.roots, half.done) == (2, 1, False)
-    assert judge(swarm, [node("a", END), node("b", END)]).done
-    assert not judge({**swarm, "RootRotationInProgress": True}, [node("a", END)]).done
+    assert root_rotation_progress(swarm, [node("a", END), node("b", END)]).done
+    assert not root_rotation_progress({**swarm, "RootRotationInProgress": True}, [node("a", END)]).done
 
 
 def test_an_external_ca_is_read_as_docker_reads_it(tmp_path: Path) -> None:
     root = tmp_path / "root.pem"
     root.write_text("-----BEGIN CERTIFICATE-----\n")
-    assert external_ca_of(f"protocol=CFSSL,url=https://ca/sign,cacert={root},label=x") == {
+    assert parse_external_ca(f"protocol=CFSSL,url=https://ca/sign,cacert={root},label=x") == {
         "Protocol": "cfssl",
         "URL": "https://ca/sign",
         "CACert": "-----BEGIN CERTIFICATE-----\n",
@@ -65,7 +65,7 @@ def test_an_external_ca_is_read_as_docker_reads_it(tmp_path: Path) -> None:
         ("protocol=cfssl,url=https://a,cacert=/no/file", "cannot be read"),
     ):
         with pytest.raises(InvalidArgumentError, match=words):
-            external_ca_of(text)
+            parse_external_ca(text)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-@pytest.mark.parametrize(("after", "words"), [(END, [BACK_UP_AGAIN]), (OLD, [])], ids=["new", "the same"])
+@pytest.mark.parametrize(("after", "words"), [(END, [NEW_BACKUP_NOTICE]), (OLD, [])], ids=["new", "the same"])
 def test_when_the_root_has_changed_a_backup_is_asked_for_beside_the_root(
     tmp_path: Path, after: dict[str, str], words: list[str]
 ) -> None:

@@ -5,26 +5,26 @@ from typing import Any
 import pytest
 
 from covey.clock import HOUR, MINUTE
+from covey.cluster_settings import check_address_pools, check_cluster_spec
 from covey.errors import CoveyError, InvalidArgumentError, UnsupportedError
 from covey.objects import CASettings, ClusterSpec, RaftSettings
 from covey.objects.base import Annotations, Driver
-from covey.settings import check_pools, check_spec
 
 
 def test_the_defaults_are_allowed() -> None:
-    check_spec(ClusterSpec())
-    check_spec(ClusterSpec(auto_lock=True))
-    check_pools(("10.0.0.0/8",), 24)
+    check_cluster_spec(ClusterSpec())
+    check_cluster_spec(ClusterSpec(auto_lock=True))
+    check_address_pools(("10.0.0.0/8",), 24)
 
 
 def test_the_limits_themselves_are_allowed() -> None:
     for history in (0, 100):
-        check_spec(ClusterSpec(task_history=history))
+        check_cluster_spec(ClusterSpec(task_history=history))
     for period_ns in (100_000_000, MINUTE):
-        check_spec(ClusterSpec(heartbeat_period_ns=period_ns))
+        check_cluster_spec(ClusterSpec(heartbeat_period_ns=period_ns))
     for life_ns in (HOUR, 10 * 365 * 24 * HOUR):
-        check_spec(ClusterSpec(ca=CASettings(node_cert_expiry_ns=life_ns)))
-    check_spec(ClusterSpec(raft=RaftSettings(keep_old_snapshots=100, snapshot_interval=1)))
+        check_cluster_spec(ClusterSpec(ca=CASettings(node_cert_expiry_ns=life_ns)))
+    check_cluster_spec(ClusterSpec(raft=RaftSettings(keep_old_snapshots=100, snapshot_interval=1)))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_limits_themselves_are_allowed() -> None:
 )
 def test_what_cannot_be_honoured_is_refused_by_name(fields: dict[str, Any], kind: type[CoveyError], words: str) -> None:
     with pytest.raises(kind, match=words):
-        check_spec(ClusterSpec(**fields))
+        check_cluster_spec(ClusterSpec(**fields))
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,9 @@ def test_pools_that_no_network_could_be_cut_from_are_refused_by_name(
     pools: tuple[str, ...], size: int, words: str
 ) -> None:
     with pytest.raises(CoveyError, match=words):
-        check_pools(pools, size)
+        check_address_pools(pools, size)
 
 
 def test_a_pool_may_be_as_large_as_one_network() -> None:
-    check_pools(("10.20.0.0/24", "10.30.0.0/29"), 29)
-    check_pools(("10.20.0.0/24",), 24)
+    check_address_pools(("10.20.0.0/24", "10.30.0.0/29"), 29)
+    check_address_pools(("10.20.0.0/24",), 24)

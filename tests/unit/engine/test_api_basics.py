@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from unit.engine.api_daemon import Daemon, running
 
-from engine.ports import LocalState
+from engine.interfaces import LocalNodeState
 from engine.routes import TABLE
+from tests.support.api_daemon import Daemon, running
 
 
 @pytest.fixture
@@ -128,13 +128,13 @@ async def test_the_sdk_shows_version_and_info(daemon: Daemon) -> None:
 @pytest.mark.parametrize(
     ("state", "manager", "sentence"),
     [
-        (LocalState.INACTIVE, False, 'This node is not a swarm manager. Use "docker swarm init"'),
-        (LocalState.ACTIVE, False, "Worker nodes can't be used to view or modify cluster state."),
-        (LocalState.LOCKED, False, "Swarm is encrypted and needs to be unlocked"),
+        (LocalNodeState.INACTIVE, False, 'This node is not a swarm manager. Use "docker swarm init"'),
+        (LocalNodeState.ACTIVE, False, "Worker nodes can't be used to view or modify cluster state."),
+        (LocalNodeState.LOCKED, False, "Swarm is encrypted and needs to be unlocked"),
     ],
 )
 async def test_a_node_that_is_no_manager_refuses_the_cluster_in_dockers_words(
-    daemon: Daemon, state: LocalState, manager: bool, sentence: str
+    daemon: Daemon, state: LocalNodeState, manager: bool, sentence: str
 ) -> None:
     daemon.node.state, daemon.node.is_manager = state, manager
     for path in ("/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs", "/nodes/x", "/services/x/logs"):

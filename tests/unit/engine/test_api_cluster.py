@@ -7,7 +7,6 @@ from pathlib import Path
 
 import docker
 import pytest
-from unit.engine.api_daemon import Daemon, running
 
 from covey.errors import InvalidArgumentError, UnavailableError
 from covey.objects import (
@@ -22,7 +21,8 @@ from covey.objects import (
 )
 from covey.states import TaskState
 from coveypb.v1 import dispatcher_pb2
-from engine.ports import LocalState
+from engine.interfaces import LocalNodeState
+from tests.support.api_daemon import Daemon, running
 
 
 @pytest.fixture
@@ -140,13 +140,13 @@ async def test_an_unlock_key_is_made_shown_rotated_and_removed_and_shown_nowhere
 
 async def test_init_asks_for_a_lock_by_either_field(alone: Daemon) -> None:
     for body in ({"AutoLockManagers": True}, {"Spec": {"EncryptionConfig": {"AutoLockManagers": True}}}):
-        alone.node.state = LocalState.INACTIVE
+        alone.node.state = LocalNodeState.INACTIVE
         await alone.ask("POST", "/swarm/init", json={"ListenAddr": "0.0.0.0:2377", **body})
         assert alone.node.asked[-1].spec.auto_lock
 
 
 async def test_a_locked_manager_is_unlocked_by_its_key(daemon: Daemon) -> None:
-    daemon.node.state, daemon.node.is_manager = LocalState.LOCKED, False
+    daemon.node.state, daemon.node.is_manager = LocalNodeState.LOCKED, False
     out, _ = await daemon.docker("info", "--format", "{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}")
     assert out.strip() == "locked false"
     _, err = await daemon.docker("node", "ls", check=1)
@@ -159,7 +159,7 @@ async def test_a_locked_manager_is_unlocked_by_its_key(daemon: Daemon) -> None:
     assert daemon.node.asked[-1] == ("unlock", "SWMKEY-1-right")
     status, body = await daemon.ask("POST", "/swarm/unlock", json={"UnlockKey": "SWMKEY-1-right"})
     assert (status, body["message"]) == (409, "swarm is not locked")
-    daemon.node.state = LocalState.INACTIVE
+    daemon.node.state = LocalNodeState.INACTIVE
     status, _ = await daemon.ask("POST", "/swarm/unlock", json={"UnlockKey": "x"})
     assert status == 503
 

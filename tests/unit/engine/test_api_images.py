@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from unit.engine.api_daemon import Daemon, running
+
+from tests.support.api_daemon import Daemon, running
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from covey.errors import AlreadyExistsError, DeadlineError, StaleVersionError, UnavailableError
 from covey.objects import NodeSpec
 from coveypb.v1 import control_pb2_grpc, objects_pb2
-from engine.cluster import ClusterControl
-from engine.serve import bind
+from engine.control_client import ControlClient
+from engine.server import bind
 
 
 def test_the_socket_is_for_root_and_the_group_alone(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ async def manager(path: Path, servicer: Electing):
 
 async def test_reads_wait_for_a_leader_and_writes_are_never_repeated(tmp_path: Path) -> None:
     path, servicer = tmp_path / "m.sock", Electing(2, grpc.StatusCode.UNAVAILABLE)
-    control = ClusterControl(str(path))
+    control = ControlClient(str(path))
     async with manager(path, servicer), contextlib.aclosing(Closing(control)):
         assert (await control.node("n")).id == "n"
         assert servicer.calls == 3
@@ -85,7 +85,7 @@ async def test_reads_wait_for_a_leader_and_writes_are_never_repeated(tmp_path: P
 
 async def test_a_manager_that_starts_late_is_waited_for(tmp_path: Path) -> None:
     path, servicer = tmp_path / "m.sock", Electing(0, grpc.StatusCode.UNAVAILABLE)
-    control = ClusterControl(str(path))
+    control = ControlClient(str(path))
     async with contextlib.aclosing(Closing(control)):
         asked = asyncio.create_task(control.update_node("n", 1, NodeSpec()))
         await asyncio.sleep(0)
@@ -94,7 +94,7 @@ async def test_a_manager_that_starts_late_is_waited_for(tmp_path: Path) -> None:
 
 
 async def test_a_manager_that_never_comes_is_named_within_the_deadline(tmp_path: Path) -> None:
-    control = ClusterControl(str(tmp_path / "none.sock"), call_seconds=0.3)
+    control = ControlClient(str(tmp_path / "none.sock"), call_seconds=0.3)
     async with contextlib.aclosing(Closing(control)), asyncio.timeout(5):
         with pytest.raises(UnavailableError, match="this node's manager does not answer"):
             await control.nodes()
@@ -109,7 +109,7 @@ async def test_of_a_change_whose_manager_died_under_way_nobody_knows(tmp_path: P
             held.set()
             await asyncio.Event().wait()
 
-    control = ClusterControl(str(path))
+    control = ControlClient(str(path))
     async with contextlib.aclosing(Closing(control)), asyncio.timeout(10):
         server = grpc.aio.server()
         control_pb2_grpc.add_ControlServicer_to_server(Dying(), server)
@@ -124,16 +124,16 @@ async def test_of_a_change_whose_manager_died_under_way_nobody_knows(tmp_path: P
 
 async def test_a_refusal_comes_back_as_the_managers_error(tmp_path: Path) -> None:
     path, servicer = tmp_path / "m.sock", Electing(9, grpc.StatusCode.ABORTED)
-    control = ClusterControl(str(path))
+    control = ControlClient(str(path))
     async with manager(path, servicer), contextlib.aclosing(Closing(control)):
         with pytest.raises(StaleVersionError):
             await control.node("n")
 
 
 class Closing:
-    """``ClusterControl`` closes by ``close``."""
+    """``ControlClient`` closes by ``close``."""
 
-    def __init__(self, control: ClusterControl) -> None:
+    def __init__(self, control: ControlClient) -> None:
         self._control = control
 
     async def aclose(self) -> None:

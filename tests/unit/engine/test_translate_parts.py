@@ -4,27 +4,27 @@ import pytest
 
 from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import Annotations, Node, Task
-from engine import detach, routing
-from engine.call import cluster_refusal
-from engine.ports import LocalState
+from engine import detach_keys, routing
+from engine.interfaces import LocalNodeState
+from engine.request_context import cluster_refusal
 from engine.streams import frame
 from engine.translate import event, filters, logs, service, times
 from engine.translate.container import human_duration
-from engine.translate.fields import Fields, is_zero
+from engine.translate.json_fields import JsonFields, is_zero
 
 
 def test_what_no_reader_took_is_refused_by_its_path() -> None:
-    fields = Fields({"Known": 1, "Other": {"Deep": [0, 1]}}, "Spec")
+    fields = JsonFields({"Known": 1, "Other": {"Deep": [0, 1]}}, "Spec")
     assert fields.count("Known") == 1
     with pytest.raises(UnsupportedError, match=r"^Spec\.Other is not supported by Covey yet"):
-        fields.done()
+        fields.refuse_unknown()
 
 
 @pytest.mark.parametrize("value", [None, 0, 0.0, False, "", [], {}, {"a": {"b": None}, "c": []}])
 def test_zero_values_count_as_absent(value: object) -> None:
     assert is_zero(value)
-    fields = Fields({"Unknown": value})
-    fields.done()
+    fields = JsonFields({"Unknown": value})
+    fields.refuse_unknown()
 
 
 @pytest.mark.parametrize("value", [1, True, "x", [0], {"a": 1}, {"a": {"b": "c"}}])
@@ -33,9 +33,9 @@ def test_anything_else_does_not(value: object) -> None:
 
 
 def test_keys_match_without_regard_to_case_as_in_go() -> None:
-    fields = Fields({"HealthCheck": {"Test": ["NONE"]}})
-    assert fields.read("Healthcheck", lambda item: item.texts("Test")) == ("NONE",)
-    fields.done()
+    fields = JsonFields({"HealthCheck": {"Test": ["NONE"]}})
+    assert fields.read("Healthcheck", lambda item: item.text_list("Test")) == ("NONE",)
+    fields.refuse_unknown()
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_keys_match_without_regard_to_case_as_in_go() -> None:
     [
         ("1", "number"),
         (1, "text"),
-        ([1], "texts"),
+        ([1], "text_list"),
         ({"a": 1}, "text_map"),
         ("x", "flag"),
         (-1, "count"),
@@ -53,7 +53,7 @@ def test_keys_match_without_regard_to_case_as_in_go() -> None:
 )
 def test_a_wrong_type_is_named(value: object, read: str) -> None:
     with pytest.raises(InvalidArgumentError, match=r"^Top\.Field "):
-        getattr(Fields({"Field": value}, "Top"), read)("Field")
+        getattr(JsonFields({"Field": value}, "Top"), read)("Field")
 
 
 def test_two_service_modes_at_once_are_refused() -> None:
@@ -178,19 +178,19 @@ def test_frames_carry_stream_and_length() -> None:
 def test_log_lines_put_details_behind_the_time() -> None:
     details = logs.task_details("n", "s", "t")
     assert details == "com.docker.swarm.node.id=n,com.docker.swarm.service.id=s,com.docker.swarm.task.id=t"
-    assert logs.line(b"x\n", 1_500_000_000, "d") == b"1970-01-01T00:00:01.500000000Z d x\n"
-    assert logs.line(b"x", None) == b"x"
+    assert logs.log_line(b"x\n", 1_500_000_000, "d") == b"1970-01-01T00:00:01.500000000Z d x\n"
+    assert logs.log_line(b"x", None) == b"x"
 
 
 def test_detach_keys_are_found_across_reads_and_given_back_when_broken() -> None:
-    matcher = detach.Matcher(detach.parse(""))
+    matcher = detach_keys.DetachKeyMatcher(detach_keys.parse(""))
     assert matcher.feed(b"ab\x10") == (b"ab", False)
     assert matcher.feed(b"c") == (b"\x10c", False)
     assert matcher.feed(b"\x10\x10\x11rest") == (b"\x10", True)
-    assert detach.parse("ctrl-a,x,ctrl-[") == b"\x01x\x1b"
+    assert detach_keys.parse("ctrl-a,x,ctrl-[") == b"\x01x\x1b"
     for text in ("ctrl-", "ctrl-ab", "word", "ctrl-é"):
         with pytest.raises(InvalidArgumentError):
-            detach.parse(text)
+            detach_keys.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -206,9 +206,9 @@ def test_the_version_is_taken_off_the_path(path: str, version: tuple[int, int], 
 
 
 def test_a_manager_speaks_for_the_cluster_and_nobody_else() -> None:
-    assert cluster_refusal(LocalState.ACTIVE, is_manager=True) == ""
-    assert cluster_refusal(LocalState.PENDING, is_manager=True) == "", "a manager that starts is waited for"
-    for state in LocalState:
+    assert cluster_refusal(LocalNodeState.ACTIVE, is_manager=True) == ""
+    assert cluster_refusal(LocalNodeState.PENDING, is_manager=True) == "", "a manager that starts is waited for"
+    for state in LocalNodeState:
         assert cluster_refusal(state, is_manager=False)
 
 

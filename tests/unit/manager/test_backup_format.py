@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from covey import backup as backup_file
+from covey import backup_format as backup_file
 from covey import unlockkey
 from covey.errors import CoveyError, InvalidArgumentError, TooLargeError, UnauthenticatedError
 from covey.objects import Annotations, Cluster, ClusterSpec, Meta, Secret, SecretSpec
@@ -60,7 +60,7 @@ def test_a_file_that_no_reader_takes_is_refused_before_its_first_part(monkeypatc
 def test_no_secret_stands_in_the_file_but_its_head_can_be_read_without_a_key() -> None:
     data = written(backup.new_key())
     assert SECRET not in data
-    assert backup_file.check(io.BytesIO(data)).cluster_name == "prod"
+    assert backup_file.verify_file(io.BytesIO(data)).cluster_name == "prod"
 
 
 def test_one_changed_bit_anywhere_is_refused() -> None:
@@ -78,9 +78,9 @@ def test_a_file_cut_anywhere_is_refused_as_such() -> None:
     data = written(backup.new_key())
     for size in range(8, len(data)):
         with pytest.raises(backup_file.BackupError, match="cut short"):
-            backup_file.check(io.BytesIO(data[:size]))
+            backup_file.verify_file(io.BytesIO(data[:size]))
     with pytest.raises(backup_file.BackupError, match="follows its end"):
-        backup_file.check(io.BytesIO(data + b"x"))
+        backup_file.verify_file(io.BytesIO(data + b"x"))
 
 
 def test_whoever_mends_the_checksum_of_a_changed_file_is_found_out_by_the_key() -> None:
@@ -88,7 +88,7 @@ def test_whoever_mends_the_checksum_of_a_changed_file_is_found_out_by_the_key() 
 
     key, dice = backup.new_key(), random.Random(3)
     data = written(key, 2 << 20)
-    start = len(backup_file.read_head(io.BytesIO(data))[1])
+    start = len(backup_file.read_header(io.BytesIO(data))[1])
     for _ in range(20):
         changed = bytearray(data[:-32])
         place = dice.randrange(start + 4, start + 4 + (1 << 20))
@@ -106,7 +106,7 @@ def test_a_piece_left_out_is_found_out_by_the_key() -> None:
 
     key = backup.new_key()
     data = written(key, 2 << 20)
-    start = len(backup_file.read_head(io.BytesIO(data))[1])
+    start = len(backup_file.read_header(io.BytesIO(data))[1])
     piece = 4 + (1 << 20) + 16
     last = len(data) - 32 - 4
     shorter = data[: start + 2 * piece] + data[last:-32]
@@ -131,6 +131,6 @@ def test_each_wrong_key_has_its_own_sentence() -> None:
 def test_another_file_and_a_newer_format_are_told_apart() -> None:
     data = written(backup.new_key())
     with pytest.raises(backup_file.BackupError, match="not a backup of Covey"):
-        backup_file.check(io.BytesIO(b"PK\x03\x04 something else"))
+        backup_file.verify_file(io.BytesIO(b"PK\x03\x04 something else"))
     with pytest.raises(backup_file.BackupError, match="format 2, and this version of Covey reads format 1"):
-        backup_file.check(io.BytesIO(data[:8] + (2).to_bytes(4, "big") + data[12:]))
+        backup_file.verify_file(io.BytesIO(data[:8] + (2).to_bytes(4, "big") + data[12:]))

@@ -7,15 +7,14 @@ import logging
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 
-from unit.manager.planning import node, service
-
 from covey.objects import Annotations, Cluster, Network, NetworkSpec, Object, Service, replace
 from covey.states import TaskState
 from manager.leader import run_while_leading
-from manager.loop import KeyedPlanner, Loop, Plan, Step
-from manager.store.memory import MemoryConsensus
+from manager.loop import ControlLoop, KeyedPlanner, Plan, Step
+from manager.store.memory_consensus import MemoryConsensus
 from manager.store.store import Store
 from manager.store.view import View
+from tests.support.planning import node, service
 
 
 async def until(store: Store, condition: Callable[[View], bool], seconds: float = 5) -> None:
@@ -135,7 +134,7 @@ def labelled(view: View) -> set[str]:
 async def test_one_object_that_cannot_be_decided_on_holds_up_no_other_and_is_logged(caplog) -> None:
     store = await store_with(service("broken"), service("good"))
     with caplog.at_level(logging.ERROR):
-        async with running(Loop("labels", store, Labelling()).run()):
+        async with running(ControlLoop("labels", store, Labelling()).run()):
             await until(store, lambda view: labelled(view) == {"good"})
     assert "cannot decide on broken" in caplog.text
 
@@ -144,7 +143,7 @@ async def test_a_planner_that_fails_is_logged_and_starts_again_from_a_snapshot(c
     store = await store_with(service("good"))
     planner = Labelling(fails_once=True)
     with caplog.at_level(logging.ERROR):
-        async with running(Loop("labels", store, planner).run()):
+        async with running(ControlLoop("labels", store, planner).run()):
             await until(store, lambda view: labelled(view) == {"good"})
     assert planner.resets == 2
     assert "failed and starts again" in caplog.text
@@ -154,7 +153,7 @@ async def test_a_loop_without_leadership_waits_and_loses_nothing() -> None:
     store = await store_with(service("good"))
     store.consensus.lead(leading=False)
     planner = Labelling()
-    async with running(Loop("labels", store, planner).run()):
+    async with running(ControlLoop("labels", store, planner).run()):
         async with asyncio.timeout(5):
             while planner.resets < 2:  # noqa: ASYNC110 - nothing to be told by
                 await asyncio.sleep(0.01)
@@ -182,5 +181,5 @@ async def test_a_refused_step_is_planned_again() -> None:
             if before is None:
                 super().observe(before, after)
 
-    async with running(Loop("labels", store, Late()).run()):
+    async with running(ControlLoop("labels", store, Late()).run()):
         await until(store, lambda view: labelled(view) == {"good"})

@@ -17,7 +17,7 @@ async def test_whoever_is_removed_is_known_to_be_in_the_same_moment() -> None:
     await store.update(lambda tx: tx.create(Cluster(id="c")))
     await store.update(lambda tx: tx.create(Node(id="n1")))
     assert "n1" not in revoked
-    await store.update(lambda tx: nodes.remove(tx, "n1", (), force=True, now_ns=NOW))
+    await store.update(lambda tx: nodes.remove_node(tx, "n1", (), force=True, now_ns=NOW))
     assert "n1" in revoked
     assert "n2" not in revoked
 
@@ -31,7 +31,7 @@ def test_a_revocation_lasts_as_long_as_any_certificate() -> None:
 
 def test_where_an_external_ca_signs_it_lasts_as_long_as_the_root_for_nobody_knows_what_it_signed() -> None:
     own, outside = (certificates.create_root(name, NOW) for name in ("own", "outside"))
-    ends = certificates.ends_ns(outside.cert)
+    ends = certificates.not_after_ns(outside.cert)
     assert ends > NOW + 19 * 365 * 24 * HOUR
     held = RootCA(cert=own.cert, key=own.key)
     beside = ClusterSpec(ca=CASettings(external_cas=(ExternalCA(url="https://192.0.2.9/"),)))
@@ -39,7 +39,7 @@ def test_where_an_external_ca_signs_it_lasts_as_long_as_the_root_for_nobody_know
         (Cluster(id="c", root_ca=held), NOW + LEAST_NS),
         (Cluster(id="c", root_ca=RootCA(cert=outside.cert)), ends),
         (Cluster(id="c", root_ca=replace(held, rotation=RootRotation(cert=outside.cert))), ends),
-        (Cluster(id="c", root_ca=held, spec=beside), certificates.ends_ns(own.cert)),
+        (Cluster(id="c", root_ca=held, spec=beside), certificates.not_after_ns(own.cert)),
     ):
         assert revoke(cluster, "n", NOW).revoked == (RevokedNode(node_id="n", until_ns=until),)
 

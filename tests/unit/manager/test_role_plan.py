@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from covey.objects import ManagerStatus, Node, NodeSpec, replace
 from covey.states import NodeAvailability, NodeRole, Reachability
-from manager.role import plan
+from manager.role_manager import plan
 from manager.store import Leadership, Member, View
 from manager.store.schema import NODES
 

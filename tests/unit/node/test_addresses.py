@@ -3,14 +3,14 @@ import pytest
 from covey.errors import InvalidArgumentError
 from node.addresses import (
     LocalAddress,
-    choose,
-    host_of_manager,
-    instead,
-    is_here,
-    pair,
-    resolve,
+    choose_addresses,
+    choose_advertise_address,
+    host_without_port,
+    is_local,
+    replacement_address,
+    resolve_address,
+    resolve_manager_host,
     split_port,
-    without_port,
 )
 
 ONE = (LocalAddress("eth0", "192.0.2.5"), LocalAddress("covey0", "172.20.0.1"), LocalAddress("eth0", "2001:db8::5"))
@@ -18,59 +18,59 @@ TWO = (*ONE, LocalAddress("eth1", "198.51.100.7"))
 
 
 def test_the_only_address_is_chosen() -> None:
-    assert choose("", ONE) == "192.0.2.5"
+    assert choose_advertise_address("", ONE) == "192.0.2.5"
 
 
 def test_two_addresses_are_refused_by_name() -> None:
     with pytest.raises(InvalidArgumentError, match="192.0.2.5 on eth0, 198.51.100.7 on eth1"):
-        choose("", TWO)
+        choose_advertise_address("", TWO)
 
 
 def test_a_host_without_addresses_is_told_what_to_do() -> None:
     with pytest.raises(InvalidArgumentError, match="--advertise-addr"):
-        choose("", ())
+        choose_advertise_address("", ())
 
 
 @pytest.mark.parametrize("word", ["2001:db8::5", "::1", "eth6"])
 def test_an_ipv6_address_is_refused_with_what_it_is_needed_for(word: str) -> None:
     known = (*ONE, LocalAddress("eth6", "2001:db8::6"))
     with pytest.raises(InvalidArgumentError, match=f"{word}.* overlay networks need an IPv4 address"):
-        choose(word, known)
+        choose_advertise_address(word, known)
 
 
 def test_an_address_of_another_machine_is_refused_with_those_of_this_one() -> None:
     with pytest.raises(
         InvalidArgumentError, match=r"203.0.113.9 is not an address of this host, which has 192.0.2.5, .*198"
     ):
-        choose("203.0.113.9", TWO)
+        choose_advertise_address("203.0.113.9", TWO)
 
 
 def test_loopback_may_be_advertised_for_a_cluster_of_one() -> None:
-    assert choose("127.0.0.1", ONE) == "127.0.0.1"
+    assert choose_advertise_address("127.0.0.1", ONE) == "127.0.0.1"
 
 
 def test_a_host_with_ipv6_alone_is_told_what_it_lacks() -> None:
     with pytest.raises(InvalidArgumentError, match="no IPv4 address to advertise"):
-        choose("", (LocalAddress("eth0", "2001:db8::5"), LocalAddress("docker0", "172.17.0.1")))
+        choose_advertise_address("", (LocalAddress("eth0", "2001:db8::5"), LocalAddress("docker0", "172.17.0.1")))
 
 
 def test_an_interface_means_its_address() -> None:
-    assert choose("eth1", TWO) == "198.51.100.7"
+    assert choose_advertise_address("eth1", TWO) == "198.51.100.7"
     with pytest.raises(InvalidArgumentError, match="eth9"):
-        resolve("eth9", TWO)
+        resolve_address("eth9", TWO)
 
 
 @pytest.mark.parametrize("standard", ["", "192.0.2.5"])
 def test_the_listening_address_is_advertised_whatever_the_daemon_would_advertise(standard: str) -> None:
-    assert pair("", "198.51.100.7", standard, TWO) == ("198.51.100.7", "198.51.100.7")
-    assert pair("", "eth1", standard, TWO) == ("198.51.100.7", "198.51.100.7")
-    assert pair("", "127.0.0.1", standard, TWO) == ("127.0.0.1", "127.0.0.1")
+    assert choose_addresses("", "198.51.100.7", standard, TWO) == ("198.51.100.7", "198.51.100.7")
+    assert choose_addresses("", "eth1", standard, TWO) == ("198.51.100.7", "198.51.100.7")
+    assert choose_addresses("", "127.0.0.1", standard, TWO) == ("127.0.0.1", "127.0.0.1")
 
 
 @pytest.mark.parametrize("listen", ["", "0.0.0.0", "::"])
 def test_a_host_that_listens_at_all_addresses_advertises_what_is_named_else_what_its_daemon_says(listen: str) -> None:
-    assert pair("", listen, "eth1", TWO) == ("198.51.100.7", listen or "0.0.0.0")
-    assert pair("192.0.2.5", listen, "eth1", TWO) == ("192.0.2.5", listen or "0.0.0.0")
+    assert choose_addresses("", listen, "eth1", TWO) == ("198.51.100.7", listen or "0.0.0.0")
+    assert choose_addresses("192.0.2.5", listen, "eth1", TWO) == ("192.0.2.5", listen or "0.0.0.0")
 
 
 @pytest.mark.parametrize("advertise", ["", "198.51.100.7"])
@@ -79,13 +79,13 @@ def test_a_listening_address_that_no_manager_could_bind_is_refused(listen: str, 
     """A worker took 1.2.3.4, and its manager ended again and again once it was promoted."""
     remedy = rf"cannot listen at {listen}: .*\(192.0.2.5, .*198.51.100.7\): leave --listen-addr away"
     with pytest.raises(InvalidArgumentError, match=remedy):
-        pair(advertise, listen, "", TWO)
+        choose_addresses(advertise, listen, "", TWO)
 
 
 def test_a_listening_address_that_others_would_not_call_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match=r"listen at 192.0.2.5 alone.* call it at 198.51.100.7"):
-        pair("198.51.100.7", "192.0.2.5", "", TWO)
-    assert pair("192.0.2.5", "192.0.2.5", "198.51.100.7", TWO) == ("192.0.2.5", "192.0.2.5")
+        choose_addresses("198.51.100.7", "192.0.2.5", "", TWO)
+    assert choose_addresses("192.0.2.5", "192.0.2.5", "198.51.100.7", TWO) == ("192.0.2.5", "192.0.2.5")
 
 
 @pytest.mark.parametrize(
@@ -108,34 +108,34 @@ def test_a_port_that_is_none_is_refused() -> None:
 
 
 def test_a_port_that_would_not_be_used_is_refused_and_not_dropped() -> None:
-    assert without_port("192.0.2.5:2377", 2377) == without_port("192.0.2.5", 2377) == "192.0.2.5"
+    assert host_without_port("192.0.2.5:2377", 2377) == host_without_port("192.0.2.5", 2377) == "192.0.2.5"
     with pytest.raises(InvalidArgumentError, match="port 4000"):
-        without_port("192.0.2.5:4000", 2377)
+        host_without_port("192.0.2.5:4000", 2377)
     with pytest.raises(
         InvalidArgumentError, match=r"port 2377 \(which docker adds.* write 192.0.2.5:4000, or .*--join-port 2377"
     ):
-        without_port("192.0.2.5:2377", 4000)
+        host_without_port("192.0.2.5:2377", 4000)
 
 
 @pytest.mark.parametrize("text", ["0.0.0.0:2377", "[::]:2377", "0.0.0.0", ""])
 def test_the_port_that_docker_names_for_who_named_none_fits_a_daemon_that_is_joined_on_another(text: str) -> None:
     """docker sent 0.0.0.0:2377 for a plain init, and was told to leave the port away."""
-    assert without_port(text, 4000) in {"0.0.0.0", "::", ""}
+    assert host_without_port(text, 4000) in {"0.0.0.0", "::", ""}
     with pytest.raises(InvalidArgumentError, match="port 4001"):
-        without_port("0.0.0.0:4001", 4000)
+        host_without_port("0.0.0.0:4001", 4000)
 
 
 def test_a_host_that_lost_its_address_takes_the_one_of_its_daemon_else_the_only_one() -> None:
     one = (LocalAddress("eth0", "10.0.0.7"),)
     two = (*one, LocalAddress("eth1", "10.1.0.7"))
-    assert instead("", one) == "10.0.0.7"
-    assert instead("10.0.0.1", one) == "10.0.0.7", "what its unit file says is of before"
-    assert instead("eth1", two) == "10.1.0.7"
+    assert replacement_address("", one) == "10.0.0.7"
+    assert replacement_address("10.0.0.1", one) == "10.0.0.7", "what its unit file says is of before"
+    assert replacement_address("eth1", two) == "10.1.0.7"
     with pytest.raises(InvalidArgumentError, match="multiple addresses"):
-        instead("10.0.0.1", two)
-    assert is_here("10.0.0.7", one)
-    assert is_here("127.0.0.1", one)
-    assert not is_here("10.0.0.1", one)
+        replacement_address("10.0.0.1", two)
+    assert is_local("10.0.0.7", one)
+    assert is_local("127.0.0.1", one)
+    assert not is_local("10.0.0.1", one)
 
 
 @pytest.mark.parametrize("text", ["", " ", ":2377", "no such host", "nohost.invalid", "a..b", "[]"])
@@ -144,9 +144,9 @@ async def test_where_no_manager_can_be_is_refused_by_name(text: str) -> None:
     with pytest.raises(
         InvalidArgumentError, match="neither an address nor a name that this host knows .*HOST:PORT of a manager"
     ):
-        await host_of_manager(text, 2377)
+        await resolve_manager_host(text, 2377)
 
 
 async def test_a_manager_is_named_by_an_address_or_a_name_that_the_host_knows() -> None:
-    assert await host_of_manager("192.0.2.5:4000", 2377) == "192.0.2.5"
-    assert await host_of_manager("localhost", 2377) == "localhost"
+    assert await resolve_manager_host("192.0.2.5:4000", 2377) == "192.0.2.5"
+    assert await resolve_manager_host("localhost", 2377) == "localhost"

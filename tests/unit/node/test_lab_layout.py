@@ -2,7 +2,7 @@ import pytest
 
 from covey.errors import InvalidArgumentError
 from node.lab.cluster import all_ready
-from node.lab.layout import Host, Lab, check
+from node.lab.layout import Lab, LabHost, validate
 
 
 def test_hosts_are_numbered_with_managers_first() -> None:
@@ -12,7 +12,7 @@ def test_hosts_are_numbered_with_managers_first() -> None:
 
 
 def test_two_labs_share_no_name_on_the_machine() -> None:
-    one, two = Host("one", 1), Host("two", 1)
+    one, two = LabHost("one", 1), LabHost("two", 1)
     assert one.netns != two.netns
     assert one.folder != two.folder
     assert one.cgroup != two.cgroup
@@ -29,13 +29,13 @@ def test_no_host_is_called_like_a_labs_switch() -> None:
 )
 def test_names_that_cannot_be_are_refused(lab: Lab) -> None:
     with pytest.raises(InvalidArgumentError, match="lab name"):
-        check(lab)
+        validate(lab)
 
 
 @pytest.mark.parametrize("lab", [Lab("lab", 0, 1), Lab("lab", 1, 9), Lab("lab", 1, -1)])
 def test_sizes_that_cannot_be_are_refused_with_the_numbers(lab: Lab) -> None:
     with pytest.raises(InvalidArgumentError, match=f"{lab.managers} managers"):
-        check(lab)
+        validate(lab)
 
 
 def node(state: str, reachability: str = "") -> dict[str, object]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from agent.container.health import after_probe, enabled, probe_args, wait_seconds
-from agent.container.model import Health, HealthCheck, HealthProbe, HealthStatus
+from agent.container.health import after_probe, enabled, probe_args, seconds_until_next_probe
+from agent.container.model import ContainerHealth, HealthCheck, HealthProbe, HealthStatus
 
 CHECK = HealthCheck(
     test=("CMD", "x"), interval_seconds=30, retries=2, start_period_seconds=10, start_interval_seconds=1
 )
-STARTING = Health(HealthStatus.STARTING)
+STARTING = ContainerHealth(HealthStatus.STARTING)
 
 
 def probe(second: int, code: int) -> HealthProbe:
@@ -42,9 +42,9 @@ def test_the_log_is_bounded() -> None:
 
 
 def test_probes_come_quicker_while_it_starts() -> None:
-    assert wait_seconds(STARTING, CHECK, 0, 5 * 10**9) == 1
-    assert wait_seconds(STARTING, CHECK, 0, 11 * 10**9) == 30
-    assert wait_seconds(Health(HealthStatus.HEALTHY), CHECK, 0, 5 * 10**9) == 30
+    assert seconds_until_next_probe(STARTING, CHECK, 0, 5 * 10**9) == 1
+    assert seconds_until_next_probe(STARTING, CHECK, 0, 11 * 10**9) == 30
+    assert seconds_until_next_probe(ContainerHealth(HealthStatus.HEALTHY), CHECK, 0, 5 * 10**9) == 30
 
 
 def test_commands_of_the_three_forms() -> None:

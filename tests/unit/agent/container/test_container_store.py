@@ -13,11 +13,11 @@ from agent.container.model import (
     Container,
     ContainerConfig,
     ContainerEvent,
+    ContainerMount,
     ContainerState,
-    Mount,
+    EndpointSettings,
     MountKind,
-    NetworkAttachment,
-    Status,
+    RunStatus,
 )
 from agent.container.store import ContainerStore
 from covey.errors import AlreadyExistsError, InvalidArgumentError, LaggedError
@@ -30,10 +30,10 @@ def config(digit: str = "a", **changes: object) -> ContainerConfig:
 
 
 def test_a_row_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    made = config(labels={"a": "b"}, mounts=(Mount(kind=MountKind.VOLUME, target="/x", source="v"),))
+    made = config(labels={"a": "b"}, mounts=(ContainerMount(kind=MountKind.VOLUME, target="/x", source="v"),))
     store = ContainerStore(tmp_path / "db")
     store.insert(Container(made, ContainerState()))
-    store.save_state(made.id, ContainerState(status=Status.RUNNING, pid=7), starting=True, pid_ticks=99)
+    store.save_state(made.id, ContainerState(status=RunStatus.RUNNING, pid=7), starting=True, pid_ticks=99)
     store.close()
     [row] = ContainerStore(tmp_path / "db").load()
     assert row.container.config == made
@@ -66,17 +66,17 @@ async def test_a_reader_of_events_that_lags_is_told_after_what_it_still_has() ->
     ("text", "number"), [("TERM", 15), ("sigterm", 15), ("9", 9), ("SIGRTMIN+3", signal.SIGRTMIN + 3)]
 )
 def test_signals_are_read_as_people_write_them(text: str, number: int) -> None:
-    assert signals.number(text) == number
+    assert signals.parse_signal(text) == number
 
 
 @pytest.mark.parametrize("text", ["", "0", "SIGNOPE", "65", "RTMIN-1", "-9", "_DFL"])
 def test_what_is_no_signal_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgumentError):
-        signals.number(text)
+        signals.parse_signal(text)
 
 
 def test_the_hosts_file_names_the_container_by_its_addresses() -> None:
-    made = config(domainname="d", networks=(NetworkAttachment(name="n", ip="10.0.0.3"),), extra_hosts=("six:fd00::1",))
+    made = config(domainname="d", networks=(EndpointSettings(name="n", ip="10.0.0.3"),), extra_hosts=("six:fd00::1",))
     lines = etc_files.hosts(made, "h", "ignored").splitlines()
     assert lines[0] == "127.0.0.1\tlocalhost"
     assert lines[-2:] == ["fd00::1\tsix", "10.0.0.3\th.d h"]

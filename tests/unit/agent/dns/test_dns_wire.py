@@ -23,21 +23,26 @@ def extended(name: str, size: int) -> bytes:
 
 def test_a_question_is_read_in_lower_case_and_kept_as_it_came():
     question = wire.read_question(packet())
-    assert (question.name, question.kind, question.room, question.extended) == (b"web.shop", wire.A, 512, False)
+    assert (question.name, question.qtype, question.max_reply_bytes, question.has_edns) == (
+        b"web.shop",
+        wire.A,
+        512,
+        False,
+    )
     assert b"\x03Web\x04Shop\x00" in question.raw
 
 
 def test_the_room_of_an_extended_question_is_bounded():
-    assert wire.read_question(extended("web", 1232)).room == 1232
-    assert wire.read_question(extended("web", 65000)).room == wire.MOST_UDP_BYTES
-    assert wire.read_question(extended("web", 100)).room == 512
+    assert wire.read_question(extended("web", 1232)).max_reply_bytes == 1232
+    assert wire.read_question(extended("web", 65000)).max_reply_bytes == wire.MAX_UDP_BYTES
+    assert wire.read_question(extended("web", 100)).max_reply_bytes == 512
 
 
 def test_addresses_are_what_another_reader_reads():
     asked = packet()
     question = wire.read_question(asked)
     reply = dnslib.DNSRecord.parse(
-        asked[:2] + wire.addresses(question, (socket.inet_aton("10.0.1.5"), socket.inet_aton("10.0.1.6")), 512)
+        asked[:2] + wire.address_reply(question, (socket.inet_aton("10.0.1.5"), socket.inet_aton("10.0.1.6")), 512)
     )
     assert [str(item.rdata) for item in reply.rr] == ["10.0.1.5", "10.0.1.6"]
     assert (str(reply.q.qname), str(reply.rr[0].rname), reply.rr[0].ttl) == ("Web.Shop.", "Web.Shop.", wire.TTL_SECONDS)
@@ -47,8 +52,8 @@ def test_addresses_are_what_another_reader_reads():
 @pytest.mark.parametrize(("asked", "size"), [(packet("many"), 512), (extended("many", 1232), 1232)])
 def test_what_does_not_fit_is_cut_and_says_so(asked: bytes, size: int):
     question = wire.read_question(asked)
-    answer = asked[:2] + wire.addresses(
-        question, tuple(socket.inet_aton(f"10.0.1.{i}") for i in range(200)), question.room
+    answer = asked[:2] + wire.address_reply(
+        question, tuple(socket.inet_aton(f"10.0.1.{i}") for i in range(200)), question.max_reply_bytes
     )
     assert size - 16 < len(answer) <= size
     reply = dnslib.DNSRecord.parse(answer)
@@ -58,7 +63,7 @@ def test_what_does_not_fit_is_cut_and_says_so(asked: bytes, size: int):
 
 def test_a_pointer_is_what_another_reader_reads():
     asked = packet("5.1.0.10.in-addr.arpa", "PTR")
-    reply = dnslib.DNSRecord.parse(asked[:2] + wire.pointer(wire.read_question(asked), b"web.1.shop"))
+    reply = dnslib.DNSRecord.parse(asked[:2] + wire.ptr_reply(wire.read_question(asked), b"web.1.shop"))
     assert str(reply.rr[0].rdata) == "web.1.shop."
 
 
@@ -78,11 +83,11 @@ def test_a_pointer_is_what_another_reader_reads():
     ],
 )
 def test_what_is_no_question_of_ours_is_refused_or_passed_over(damaged: bytes, code: int | None):
-    with pytest.raises(wire.MalformedError) as caught:
+    with pytest.raises(wire.MalformedQueryError) as caught:
         wire.read_question(damaged)
     assert caught.value.code == code
     if code is not None:
-        assert struct.unpack_from("!H", wire.refusal(damaged, code), 2)[0] & 0xF == code
+        assert struct.unpack_from("!H", wire.error_reply(damaged, code), 2)[0] & 0xF == code
 
 
 def test_only_true_reverse_names_are_addresses():
@@ -100,9 +105,9 @@ def test_only_true_reverse_names_are_addresses():
 def test_a_reply_to_another_question_does_not_count():
     asked = packet("a.example")
     question = wire.read_question(asked)
-    good = asked[:2] + wire.addresses(question, (b"\1\2\3\4",), 512)
+    good = asked[:2] + wire.address_reply(question, (b"\1\2\3\4",), 512)
     other = packet("b.example")
-    assert wire.answers_to(asked, question.raw, good)
-    assert not wire.answers_to(asked, question.raw, b"\0\0" + good[2:]) or asked[:2] == b"\0\0"
-    assert not wire.answers_to(asked, question.raw, asked)
-    assert not wire.answers_to(asked, question.raw, asked[:2] + wire.answer(wire.read_question(other), 0))
+    assert wire.is_reply_to(asked, question.raw, good)
+    assert not wire.is_reply_to(asked, question.raw, b"\0\0" + good[2:]) or asked[:2] == b"\0\0"
+    assert not wire.is_reply_to(asked, question.raw, asked)
+    assert not wire.is_reply_to(asked, question.raw, asked[:2] + wire.reply(wire.read_question(other), 0))

@@ -30,7 +30,7 @@ def found(names, name: str, kind: int = wire.A):
 
 
 def test_a_service_answers_with_its_vip_by_every_name():
-    names = zone.build("Shop", [task(5)], [WEB])
+    names = zone.build_network_zone("Shop", [task(5)], [WEB])
     for name in ("web", "front", "web.shop", "front.shop"):
         assert found(names, name) == ["10.0.1.100"]
 
@@ -38,40 +38,40 @@ def test_a_service_answers_with_its_vip_by_every_name():
 @pytest.mark.parametrize("address", ["", "10.0.1", "10.0.1.256", "10.0.1.x", "fd00::5"])
 def test_what_is_no_address_is_named_instead_of_answered_with(address: str) -> None:
     with pytest.raises(InvalidArgumentError, match=f"'{address}' is no IPv4 address"):
-        zone.build("shop", [task(5, address=address)], [])
+        zone.build_network_zone("shop", [task(5, address=address)], [])
 
 
 def test_tasks_are_the_ready_ones_and_dnsrr_answers_the_same():
     tasks = [task(5), task(6), task(7, ready=False)]
-    assert found(zone.build("shop", tasks, [WEB]), "tasks.web") == ["10.0.1.5", "10.0.1.6"]
-    assert found(zone.build("shop", tasks, [ROUND]), "web") == ["10.0.1.5", "10.0.1.6"]
-    assert found(zone.build("shop", tasks, [ROUND]), "tasks.web.shop") == ["10.0.1.5", "10.0.1.6"]
+    assert found(zone.build_network_zone("shop", tasks, [WEB]), "tasks.web") == ["10.0.1.5", "10.0.1.6"]
+    assert found(zone.build_network_zone("shop", tasks, [ROUND]), "web") == ["10.0.1.5", "10.0.1.6"]
+    assert found(zone.build_network_zone("shop", tasks, [ROUND]), "tasks.web.shop") == ["10.0.1.5", "10.0.1.6"]
 
 
 def test_a_task_is_found_by_its_own_names_even_before_it_is_ready():
-    names = zone.build("shop", [task(7, ready=False)], [WEB])
+    names = zone.build_network_zone("shop", [task(7, ready=False)], [WEB])
     for name in ("web.7", "host7", "7" * 64, "7" * 12, "web.7.shop"):
         assert found(names, name) in (["10.0.1.7"], None)
     assert found(names, "web.7") == found(names, "host7") == found(names, "7" * 12) == ["10.0.1.7"]
 
 
 def test_an_alias_of_several_tasks_has_all_their_addresses():
-    assert found(zone.build("shop", [task(6), task(5)], []), "both") == ["10.0.1.5", "10.0.1.6"]
+    assert found(zone.build_network_zone("shop", [task(6), task(5)], []), "both") == ["10.0.1.5", "10.0.1.6"]
 
 
 def test_a_known_name_has_no_other_type_and_an_unknown_one_is_not_ours():
-    names = zone.build("shop", [task(5)], [WEB])
+    names = zone.build_network_zone("shop", [task(5)], [WEB])
     assert found(names, "web", wire.AAAA) == []
     assert found(names, "example.com") is None
     assert found(names, "shop") is None
 
 
 def test_a_service_without_ready_tasks_is_known_and_empty():
-    assert found(zone.build("shop", [], [ROUND]), "web") == []
+    assert found(zone.build_network_zone("shop", [], [ROUND]), "web") == []
 
 
 def test_addresses_have_names():
-    names = zone.build("shop", [task(5)], [WEB])
+    names = zone.build_network_zone("shop", [task(5)], [WEB])
     reverse = Zone((names,))
     assert reverse.find(b"5.1.0.10.in-addr.arpa", wire.PTR).pointer == b"web.5.shop"
     assert reverse.find(b"100.1.0.10.in-addr.arpa", wire.PTR).pointer == b"Web.shop"
@@ -79,12 +79,14 @@ def test_addresses_have_names():
 
 
 def test_the_first_interfaces_network_is_asked_first():
-    one = zone.build("one", [], [WEB])
-    two = zone.build("two", [], [ServiceEndpoint(network_id="m", service_id="x", name="web", vip="10.0.2.100")])
+    one = zone.build_network_zone("one", [], [WEB])
+    two = zone.build_network_zone(
+        "two", [], [ServiceEndpoint(network_id="m", service_id="x", name="web", vip="10.0.2.100")]
+    )
     both = Zone((two, one))
     assert [socket.inet_ntoa(a) for a in both.find(b"web", wire.A).addresses] == ["10.0.2.100"]
     assert [socket.inet_ntoa(a) for a in both.find(b"web.one", wire.A).addresses] == ["10.0.1.100"]
 
 
 def test_names_that_only_this_host_knows_are_added():
-    assert found(zone.build("shop", [], [], [("Db", "10.0.1.77")]), "db.shop") == ["10.0.1.77"]
+    assert found(zone.build_network_zone("shop", [], [], [("Db", "10.0.1.77")]), "db.shop") == ["10.0.1.77"]

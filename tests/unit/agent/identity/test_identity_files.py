@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.identity import Identity, IdentityStore, renewal_time_ns
-from agent.identity.request import new_key, signing_request
+from agent.identity import IdentityStore, NodeIdentity, renewal_time_ns
+from agent.identity.csr import new_key, signing_request
 from covey.clock import HOUR, SECOND
 from covey.errors import UnauthenticatedError
 from covey.states import NodeRole
@@ -17,13 +17,13 @@ from manager.ca import certificates
 NOW = 1_800_000_000 * SECOND
 
 
-def identity(role: NodeRole = NodeRole.WORKER, key: bytes = b"") -> Identity:
+def identity(role: NodeRole = NodeRole.WORKER, key: bytes = b"") -> NodeIdentity:
     key = key or new_key()
     root = certificates.create_root("cluster1", NOW)
-    pem = certificates.issue(
-        root, signing_request(key), node_id="node1", role=role, cluster_id="cluster1", now_ns=NOW, life_ns=24 * HOUR
+    pem = certificates.issue_certificate(
+        root, signing_request(key), node_id="node1", role=role, cluster_id="cluster1", now_ns=NOW, lifetime_ns=24 * HOUR
     )
-    return Identity.parse(certificate=pem, key=key, root=root.cert)
+    return NodeIdentity.parse(certificate=pem, key=key, root=root.cert)
 
 
 def test_an_identity_is_written_privately_and_read_back(tmp_path: Path) -> None:
@@ -64,11 +64,11 @@ def test_a_renewal_leaves_a_sealed_key_as_it_lies_and_a_worker_gets_it_plain(tmp
     store.save(identity(NodeRole.MANAGER, first.key))
     assert path.read_bytes() == sealed
     assert IdentityStore(tmp_path, mirrored).require().key == first.key
-    store.bare_key()
+    store.store_key_unsealed()
     assert path.read_bytes() == first.key
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     before = path.stat().st_ino
-    store.bare_key()
+    store.store_key_unsealed()
     assert path.stat().st_ino == before, "nothing to do"
     other = identity()
     store.save(other)
@@ -88,9 +88,9 @@ def test_a_node_without_identity_says_so(tmp_path: Path) -> None:
 def test_a_certificate_that_is_no_nodes_is_refused() -> None:
     root = certificates.create_root("cluster1", NOW)
     with pytest.raises(UnauthenticatedError, match="no node id and role"):
-        Identity.parse(certificate=root.cert, key=b"", root=root.cert)
+        NodeIdentity.parse(certificate=root.cert, key=b"", root=root.cert)
     with pytest.raises(UnauthenticatedError, match="does not parse"):
-        Identity.parse(certificate=b"nonsense", key=b"", root=root.cert)
+        NodeIdentity.parse(certificate=b"nonsense", key=b"", root=root.cert)
 
 
 MINE = identity()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agent.container.model import LogEntry
 from agent.logs import reader
 from agent.logs import tail as tail_of_log
-from agent.logs.k8s_file import ENTRY_LIMIT_BYTES, Joiner, TimeParser
+from agent.logs.k8s_file import ENTRY_LIMIT_BYTES, PartialLineJoiner, TimestampParser
 
 
 def line(number: int, text: str, stream: str = "stdout", tag: str = "F") -> bytes:
@@ -20,11 +20,11 @@ def line(number: int, text: str, stream: str = "stdout", tag: str = "F") -> byte
 
 
 async def collect(path: Path, **wanted: object) -> list[LogEntry]:
-    return [entry async for entry in reader.read(path, reader.Wanted(**wanted))]
+    return [entry async for entry in reader.read(path, reader.LogFilter(**wanted))]
 
 
 def test_times_carry_their_zone() -> None:
-    times = TimeParser()
+    times = TimestampParser()
     assert times.parse(b"1970-01-01T00:00:01.000000002+00:00") == 1_000_000_002
     assert times.parse(b"1970-01-01T02:00:01.000000003+02:00") == 1_000_000_003
     with pytest.raises(ValueError, match="time"):
@@ -32,7 +32,7 @@ def test_times_carry_their_zone() -> None:
 
 
 def test_parts_are_joined_by_stream_and_damaged_lines_skipped() -> None:
-    joiner = Joiner()
+    joiner = PartialLineJoiner()
     fed = [line(1, "a", tag="P"), line(2, "x", "stderr"), b"damage", line(3, "b"), line(4, "rest", tag="P")]
     entries = [e for e in map(joiner.feed, fed) if e]
     assert [(e.stream, e.data) for e in entries] == [("stderr", b"x\n"), ("stdout", b"ab\n")]
@@ -40,7 +40,7 @@ def test_parts_are_joined_by_stream_and_damaged_lines_skipped() -> None:
 
 
 def test_an_endless_line_is_given_out_in_pieces() -> None:
-    joiner = Joiner()
+    joiner = PartialLineJoiner()
     entry = None
     for _ in range(ENTRY_LIMIT_BYTES // 8192):
         assert entry is None
@@ -81,7 +81,7 @@ async def test_the_tail_is_the_end_of_the_whole(
         blob = b"".join(line(number, f"part{i}", stream, "P") + b"\n" for i in range(parts))
         blobs.append(blob + line(number, text, stream) + b"\n")
     path = tmp_path / "log"
-    reader.older(path).write_bytes(b"".join(blobs[:split]))
+    reader.rotated_path(path).write_bytes(b"".join(blobs[:split]))
     path.write_bytes(b"".join(blobs[split:]))
     before = tail_of_log.CHUNK_BYTES
     tail_of_log.CHUNK_BYTES = chunk
@@ -100,7 +100,7 @@ async def test_a_tail_of_a_big_log_reads_only_its_end(tmp_path: Path) -> None:
     path.write_bytes(b"".join(line(n, f"entry {n}") + b"\n" for n in range(100_000)))
     fd = os.open(path, os.O_RDONLY)
     try:
-        begin = tail_of_log.place([fd], 100, frozenset([b"stdout", b"stderr"]))
+        begin = tail_of_log.find_tail([fd], 100, frozenset([b"stdout", b"stderr"]))
     finally:
         os.close(fd)
     assert begin.offset > path.stat().st_size - tail_of_log.CHUNK_BYTES

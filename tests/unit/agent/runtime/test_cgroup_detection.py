@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.container.model import Resources
+from agent.container.model import ResourceLimits
 from agent.runtime import cgroup, mounts
 from covey.errors import UnsupportedError
 
@@ -23,16 +23,16 @@ HYBRID = """\
 def test_a_hybrid_host_counts_as_version_one_with_its_controllers() -> None:
     host = cgroup.detect(mounts.parse_mountinfo(HYBRID))
     assert host.version == 1
-    assert host.trees["cpu"] == host.trees["cpuacct"] == Path("/sys/fs/cgroup/cpu,cpuacct")
-    assert Path("/sys/fs/cgroup/unified") in host.roots
+    assert host.hierarchies["cpu"] == host.hierarchies["cpuacct"] == Path("/sys/fs/cgroup/cpu,cpuacct")
+    assert Path("/sys/fs/cgroup/unified") in host.mount_points
     assert not host.swap
 
 
 def test_a_limit_without_its_controller_is_refused_by_name() -> None:
     host = cgroup.detect(mounts.parse_mountinfo(HYBRID))
-    cgroup.require(Resources(nano_cpus=1, pids_limit=5), host)
+    cgroup.require_controllers(ResourceLimits(nano_cpus=1, pids_limit=5), host)
     with pytest.raises(UnsupportedError, match="memory, cpuset"):
-        cgroup.require(Resources(memory_bytes=1, cpuset_cpus="0", pids_limit=1), host)
+        cgroup.require_controllers(ResourceLimits(memory_bytes=1, cpuset_cpus="0", pids_limit=1), host)
 
 
 def test_a_host_without_cgroups_is_refused() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from agent.container.model import ContainerConfig, ExecConfig, Resources, Ulimit
-from agent.runtime import capabilities, spec
-from agent.runtime.spec import BoundMount, SpecInputs, TmpfsMount
-from agent.runtime.users import User
+from agent.container.model import ContainerConfig, ContainerUlimit, ExecConfig, ResourceLimits
+from agent.runtime import capabilities, oci_spec
+from agent.runtime.oci_spec import BindMount, SpecInputs, TmpfsMount
+from agent.runtime.users import ProcessUser
 from covey.errors import InvalidArgumentError
 
 
@@ -24,17 +24,17 @@ def document(made: ContainerConfig, **changes: object) -> dict[str, Any]:
         rootfs="/root",
         cgroup_path="/covey/a",
         hostname="h",
-        user=User(0, 0, (0,)),
+        user=ProcessUser(0, 0, (0,)),
         bounding=("CAP_CHOWN",),
         seccomp={"defaultAction": "x"},
     )
-    return spec.oci_spec(made, inputs._replace(**changes))
+    return oci_spec.oci_spec(made, inputs._replace(**changes))
 
 
 def test_the_defaults_mask_and_protect_what_docker_does() -> None:
     made = document(config())
     assert made["process"]["args"] == ["run", "it"]
-    assert made["process"]["env"] == [spec.DEFAULT_PATH, "HOSTNAME=h"]
+    assert made["process"]["env"] == [oci_spec.DEFAULT_PATH, "HOSTNAME=h"]
     assert made["process"]["capabilities"] == dict.fromkeys(("bounding", "effective", "permitted"), ["CAP_CHOWN"])
     assert {"/proc/kcore", "/proc/keys", "/sys/firmware"} <= set(made["linux"]["maskedPaths"])
     assert "/proc/sys" in made["linux"]["readonlyPaths"]
@@ -62,12 +62,12 @@ def test_a_privileged_one_is_neither_masked_nor_confined() -> None:
 
 
 def test_another_user_holds_no_capabilities_but_may_gain_those_of_the_bounding_set() -> None:
-    caps = document(config(), user=User(1000, 1000, (1000,)))["process"]["capabilities"]
+    caps = document(config(), user=ProcessUser(1000, 1000, (1000,)))["process"]["capabilities"]
     assert caps == {"bounding": ["CAP_CHOWN"], "effective": [], "permitted": []}
 
 
 def test_limits_become_cgroup_values() -> None:
-    wanted = Resources(memory_bytes=100, nano_cpus=1_500_000_000, pids_limit=7, cpuset_cpus="0")
+    wanted = ResourceLimits(memory_bytes=100, nano_cpus=1_500_000_000, pids_limit=7, cpuset_cpus="0")
     made = document(config(resources=wanted), swap_limits=True)["linux"]["resources"]
     assert made["memory"] == {"limit": 100, "swap": 200}
     assert made["cpu"] == {"period": 100_000, "quota": 150_000, "cpus": "0"}
@@ -78,7 +78,7 @@ def test_limits_become_cgroup_values() -> None:
 def test_own_mounts_replace_the_defaults_and_parents_come_first() -> None:
     made = document(
         config(),
-        binds=(BoundMount("/s", "/a/b/c"), BoundMount("/t", "/a", read_only=True, propagation="rshared")),
+        binds=(BindMount("/s", "/a/b/c"), BindMount("/t", "/a", read_only=True, propagation="rshared")),
         tmpfs=(TmpfsMount("/dev/shm", ("size=1",)),),
     )
     own = [m for m in made["mounts"] if m["source"] in {"/s", "/t"} or m["destination"] == "/dev/shm"]
@@ -104,28 +104,28 @@ def test_the_network_namespace_is_new_given_or_the_hosts() -> None:
 
 
 def test_an_init_goes_before_the_command_and_limits_of_processes_are_named() -> None:
-    made = document(config(ulimits=(Ulimit(name="nofile", soft=1, hard=2),)), init_path="/usr/bin/tini")
+    made = document(config(ulimits=(ContainerUlimit(name="nofile", soft=1, hard=2),)), init_path="/usr/bin/tini")
     assert made["process"]["args"] == ["/sbin/docker-init", "--", "run", "it"]
     assert made["process"]["rlimits"] == [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2}]
     assert made["mounts"][-1]["source"] == "/usr/bin/tini"
 
 
 def test_an_exec_takes_the_containers_environment_and_its_own_folder() -> None:
-    made = spec.exec_process(
-        config(env=("A=1",), working_dir="/w"), ExecConfig(args=("x",), env=("A=2",)), User(5, 6, (6,)), ()
+    made = oci_spec.exec_process(
+        config(env=("A=1",), working_dir="/w"), ExecConfig(args=("x",), env=("A=2",)), ProcessUser(5, 6, (6,)), ()
     )
     assert (made["cwd"], made["env"][-1], made["user"]["uid"]) == ("/w", "A=2", 5)
 
 
 def test_capabilities_are_added_and_dropped_as_docker_does() -> None:
     def allowed(add: tuple[str, ...] = (), drop: tuple[str, ...] = (), *, privileged: bool = False) -> set[str]:
-        return set(capabilities.allowed(add, drop, privileged=privileged, last=40))
+        return set(capabilities.bounding_set(add, drop, privileged=privileged, last=40))
 
     assert allowed() == set(capabilities.DEFAULT)
     assert allowed(("sys_admin",), ("CAP_CHOWN",)) == set(capabilities.DEFAULT) - {"CAP_CHOWN"} | {"CAP_SYS_ADMIN"}
     assert allowed(("ALL",), ("MKNOD",)) == set(capabilities.ALL) - {"CAP_MKNOD"}
     assert allowed(("KILL",), ("ALL",)) == {"CAP_KILL"}
     assert allowed(privileged=True) == set(capabilities.ALL)
-    assert len(capabilities.allowed((), (), privileged=True, last=10)) == 11
+    assert len(capabilities.bounding_set((), (), privileged=True, last=10)) == 11
     with pytest.raises(InvalidArgumentError, match="NONSENSE"):
         allowed(("NONSENSE",))

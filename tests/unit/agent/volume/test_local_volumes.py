@@ -25,8 +25,8 @@ def test_a_volume_is_made_once_and_keeps_its_labels(volumes: VolumeStore) -> Non
 def test_no_name_makes_an_anonymous_one(volumes: VolumeStore) -> None:
     made = volumes.create()
     assert len(made.name) == 64
-    assert made.anonymous
-    assert not volumes.create("named").anonymous
+    assert made.is_anonymous
+    assert not volumes.create("named").is_anonymous
 
 
 def test_removal_takes_the_data_along(volumes: VolumeStore) -> None:
@@ -51,7 +51,7 @@ def test_what_an_interrupted_creation_left_is_cleaned(volumes: VolumeStore, tmp_
     volumes.create("data")
     (tmp_path / "volumes/.new-x/_data").mkdir(parents=True)
     assert [v.name for v in volumes.list()] == ["data"]
-    volumes.clean()
+    volumes.remove_leftovers()
     assert [p.name for p in (tmp_path / "volumes").iterdir()] == ["data"]
 
 

@@ -1,5 +1,3 @@
-from unit.manager.planning import NOW, applied, changed, in_state, removed, service, task, view_of
-
 from covey.objects import (
     IPAM,
     Annotations,
@@ -14,6 +12,7 @@ from covey.objects import (
 )
 from covey.states import EndpointMode, Protocol, PublishMode, TaskState
 from manager.allocator.planner import AllocatorPlanner
+from tests.support.planning import NOW, applied, changed, in_state, removed, service, task, view_of
 
 CLUSTER = Cluster(id="cluster")
 
@@ -102,7 +101,7 @@ def test_an_address_is_held_until_the_task_has_ended_and_is_then_given_out_last(
     stopping = replace(in_state(first, TaskState.RUNNING), desired_state=TaskState.SHUTDOWN)
     view = changed(view, stopping)
     planner.observe(first, stopping)
-    assert planner.index.holders()["net", 0x0A090002] == {"task web-1"}
+    assert planner.index.address_holders()["net", 0x0A090002] == {"task web-1"}
     stopping = view.tasks.get("web-1")
     view = changed(view, in_state(stopping, TaskState.SHUTDOWN))
     planner.observe(stopping, view.tasks.get("web-1"))

@@ -1,10 +1,10 @@
 import pytest
-from unit.manager.planning import service, view_of
 
 from covey.errors import ConflictError
 from covey.objects import EndpointSpec, PortConfig
 from covey.states import Protocol, PublishMode
-from manager.allocator.ports import check_ports
+from manager.allocator.published_ports import check_ports
+from tests.support.planning import service, view_of
 
 
 def publishing(name: str, number: int, **changes):

@@ -18,7 +18,9 @@ LIFE = 90 * 24 * HOUR
 
 def issue(csr: bytes, role: NodeRole = NodeRole.WORKER, life: int = LIFE) -> tuple[x509.Certificate, bytes]:
     root = certificates.create_root("cluster1", NOW)
-    pem = certificates.issue(root, csr, node_id="node1", role=role, cluster_id="cluster1", now_ns=NOW, life_ns=life)
+    pem = certificates.issue_certificate(
+        root, csr, node_id="node1", role=role, cluster_id="cluster1", now_ns=NOW, lifetime_ns=life
+    )
     leaf, second = x509.load_pem_x509_certificates(pem)
     assert second == x509.load_pem_x509_certificate(root.cert), "the root follows the node's certificate"
     leaf.verify_directly_issued_by(second)
@@ -26,7 +28,7 @@ def issue(csr: bytes, role: NodeRole = NodeRole.WORKER, life: int = LIFE) -> tup
 
 
 def test_a_certificate_says_node_role_and_cluster() -> None:
-    _, csr = certificates.new_request()
+    _, csr = certificates.new_csr()
     leaf, _ = issue(csr, NodeRole.MANAGER)
     peer = peer_of_subject(leaf.subject.rfc4514_string())
     assert (peer.caller, peer.node_id, peer.cluster_id) == (Caller.MANAGER, "node1", "cluster1")
@@ -37,13 +39,13 @@ def test_a_certificate_says_node_role_and_cluster() -> None:
 
 def test_only_a_managers_certificate_carries_the_name_by_which_managers_are_known() -> None:
     """1. A worker is broken into. 2. It answers at a manager's address. 3. With that name in its certificate it would be taken for one."""
-    leaf, _ = issue(certificates.new_request()[1])
+    leaf, _ = issue(certificates.new_csr()[1])
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["node1"]
 
 
 def test_it_is_backdated_an_hour_and_never_outlives_the_root() -> None:
-    _, csr = certificates.new_request()
+    _, csr = certificates.new_csr()
     leaf, _ = issue(csr)
     assert leaf.not_valid_before_utc.timestamp() * SECOND == NOW - HOUR
     assert leaf.not_valid_after_utc.timestamp() * SECOND == NOW + LIFE
@@ -78,7 +80,7 @@ def test_a_request_that_is_forged_foreign_or_too_long_is_refused() -> None:
         issue(rsa_request())
     with pytest.raises(InvalidArgumentError, match="longer than"):
         issue(b"x" * 20_000)
-    _, csr = certificates.new_request()
+    _, csr = certificates.new_csr()
     der = bytearray(x509.load_pem_x509_csr(csr).public_bytes(serialization.Encoding.DER))
     der[-1] ^= 1
     forged = x509.load_der_x509_csr(bytes(der)).public_bytes(serialization.Encoding.PEM)

@@ -14,20 +14,20 @@ from covey.objects import Cluster, ClusterSpec, Node, NodeDescription, replace
 from covey.states import NodeRole
 from coveypb.v1 import ca_pb2
 from manager.ca import certificates
-from manager.ca.cluster import new_cluster, rotated
-from manager.ca.rotation import begun
-from manager.ca.servicer import CertificateAuthority
-from manager.ca.signing import Signer
-from manager.control.clusters import update
-from manager.dispatcher.state import renewal_spread_ns, session_state
+from manager.ca.cluster_trust import new_cluster, with_new_tokens
+from manager.ca.root_rotation import with_rotation
+from manager.ca.servicer import CertificateAuthorityServicer
+from manager.ca.signing import CertificateSigner
+from manager.control.clusters import update_cluster
+from manager.dispatcher.session_state import renewal_spread_ns, session_state
 from manager.store import Store
-from manager.store.memory import MemoryConsensus
+from manager.store.memory_consensus import MemoryConsensus
 
 NOW = 1_800_000_000 * SECOND
 SOON = 10
 
 
-class Waiting(Signer):
+class Waiting(CertificateSigner):
     """As slow as an external CA may be: it signs when it is let."""
 
     def __init__(self) -> None:
@@ -48,12 +48,12 @@ class Local:
         return {}
 
 
-async def prepared() -> tuple[Store, Waiting, CertificateAuthority]:
+async def prepared() -> tuple[Store, Waiting, CertificateAuthorityServicer]:
     store, signer = Store(MemoryConsensus), Waiting()
     cluster = new_cluster(ClusterSpec(), NOW)
-    node = Node(id="n1", description=NodeDescription(tls=trust.wanted(cluster.root_ca)))
+    node = Node(id="n1", description=NodeDescription(tls=trust.expected_tls_info(cluster.root_ca)))
     await store.update(lambda tx: [tx.create(cluster), tx.create(node)])
-    return store, signer, CertificateAuthority(store, b"", "n1", signer)
+    return store, signer, CertificateAuthorityServicer(store, b"", "n1", signer)
 
 
 def cluster_in(store: Store) -> Cluster:
@@ -62,13 +62,13 @@ def cluster_in(store: Store) -> Cluster:
 
 async def begin_rotation(store: Store) -> None:
     cluster = cluster_in(store)
-    root_ca = begun(cluster.root_ca, certificates.create_root("next", NOW), NOW)
+    root_ca = with_rotation(cluster.root_ca, certificates.create_root("next", NOW), NOW)
     await store.update(lambda tx: tx.update(replace(cluster, root_ca=root_ca)))
 
 
 def issue(store: Store) -> ca_pb2.IssueCertificateRequest:
     token = cluster_in(store).root_ca.join_token_worker
-    return ca_pb2.IssueCertificateRequest(csr=certificates.new_request()[1], token=token)
+    return ca_pb2.IssueCertificateRequest(csr=certificates.new_csr()[1], token=token)
 
 
 async def test_a_host_that_joins_as_a_rotation_begins_is_told_to_try_again_and_leaves_no_node() -> None:
@@ -83,7 +83,7 @@ async def test_a_host_that_joins_as_a_rotation_begins_is_told_to_try_again_and_l
     assert "began to be rotated meanwhile" in str(error)
     assert [node.id for node in store.view().nodes] == ["n1"]
     answer = await authority.IssueCertificate(issue(store), None)
-    assert answer.root_certificate == trust.trusted(cluster_in(store).root_ca)
+    assert answer.root_certificate == trust.trusted_roots(cluster_in(store).root_ca)
     assert answer.certificate.endswith(cluster_in(store).root_ca.rotation.cross_signed)
     shown = await authority.GetRootCertificate(ca_pb2.GetRootCertificateRequest(), None)
     assert shown.certificate == cluster_in(store).root_ca.cert, "the one whose digest tokens carry"
@@ -95,7 +95,7 @@ async def test_a_token_that_is_rotated_while_its_bearer_waits_is_worth_nothing()
         joining = group.create_task(_said(authority.IssueCertificate(issue(store), None)))
         await signer.asked.wait()
         cluster = cluster_in(store)
-        await store.update(lambda tx: tx.update(rotated(cluster, worker=True, manager=False)))
+        await store.update(lambda tx: tx.update(with_new_tokens(cluster, worker=True, manager=False)))
         signer.go_on.set()
         error = await joining
     assert isinstance(error, UnauthenticatedError)
@@ -106,7 +106,7 @@ async def test_a_token_that_is_rotated_while_its_bearer_waits_is_worth_nothing()
 async def test_a_renewal_that_is_overtaken_is_not_answered_with_what_is_past(what: str) -> None:
     store, signer, authority = await prepared()
     await begin_rotation(store)
-    request = ca_pb2.RenewCertificateRequest(csr=certificates.new_request()[1])
+    request = ca_pb2.RenewCertificateRequest(csr=certificates.new_csr()[1])
     async with asyncio.timeout(SOON), asyncio.TaskGroup() as group:
         renewing = group.create_task(_said(authority.RenewCertificate(request, Local())))
         await signer.asked.wait()
@@ -128,7 +128,7 @@ async def test_a_certificate_that_says_more_than_its_node_is_by_now_is_not_hande
     await store.update(lambda tx: tx.update(replace(node, role=NodeRole.MANAGER)))
     manager = store.view().nodes.get("n1")
     assert manager is not None
-    request = ca_pb2.RenewCertificateRequest(csr=certificates.new_request()[1])
+    request = ca_pb2.RenewCertificateRequest(csr=certificates.new_csr()[1])
     async with asyncio.timeout(SOON), asyncio.TaskGroup() as group:
         renewing = group.create_task(_said(authority.RenewCertificate(request, Local())))
         await signer.asked.wait()
@@ -144,7 +144,7 @@ async def test_a_certificate_that_says_more_than_its_node_is_by_now_is_not_hande
 async def test_what_a_node_said_of_its_certificate_counts_no_more_once_it_gets_another() -> None:
     store, signer, authority = await prepared()
     signer.go_on.set()
-    request = ca_pb2.RenewCertificateRequest(csr=certificates.new_request()[1])
+    request = ca_pb2.RenewCertificateRequest(csr=certificates.new_csr()[1])
     before = store.view().nodes.get("n1")
     await authority.RenewCertificate(request, Local())
     assert store.view().nodes.get("n1") == before, "from the same root it says the same"
@@ -165,7 +165,7 @@ async def test_a_node_is_told_both_roots_the_issuer_and_the_life_while_a_root_is
     state = session_state(store.view(), rotating, node, "s")
     assert state.root_certificates == cluster.root_ca.cert + rotating.root_ca.rotation.cert
     issuer = (state.issuer_subject, state.issuer_public_key)
-    assert issuer == trust.name_and_key(rotating.root_ca.rotation.cert)
+    assert issuer == trust.subject_and_key(rotating.root_ca.rotation.cert)
     assert state.certificate_life_ns == cluster.spec.ca.node_cert_expiry_ns
     outside = replace(cluster, root_ca=replace(cluster.root_ca, key=b""))
     assert session_state(store.view(), outside, node, "s").certificate_life_ns == 0, "others decide"
@@ -181,7 +181,9 @@ async def test_settings_are_stored_without_what_signs() -> None:
     store, _, _ = await prepared()
     cluster = cluster_in(store)
     spec = replace(cluster.spec, ca=replace(cluster.spec.ca, signing_key=b"k", node_cert_expiry_ns=HOUR))
-    await store.update(lambda tx: update(tx, cluster.meta.version, spec, rotate_worker=False, rotate_manager=False))
+    await store.update(
+        lambda tx: update_cluster(tx, cluster.meta.version, spec, rotate_worker=False, rotate_manager=False)
+    )
     assert cluster_in(store).spec.ca == replace(cluster.spec.ca, node_cert_expiry_ns=HOUR)
 
 

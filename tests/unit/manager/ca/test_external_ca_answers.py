@@ -16,18 +16,25 @@ from covey.errors import UnavailableError
 from covey.objects import ExternalCA
 from covey.states import NodeRole
 from manager.ca import certificates
-from manager.ca.cfssl import MAX_ANSWER_BYTES, ExternalSigner, certificate_in, node_certificate
+from manager.ca.cfssl import MAX_RESPONSE_BYTES, CfsslSigner, parse_response, verify_node_certificate
 
 NOW = 1_800_000_000 * SECOND
 ROOT = certificates.create_root("c", NOW)
 OTHER = certificates.create_root("c", NOW)
-KEY, REQUEST = certificates.new_request()
-PUBLIC = certificates.requested_key(REQUEST)
+KEY, REQUEST = certificates.new_csr()
+PUBLIC = certificates.csr_public_key(REQUEST)
 
 
 def issued(**changes: object) -> bytes:
-    wanted = {"node_id": "n", "role": NodeRole.WORKER, "cluster_id": "c", "now_ns": NOW, "life_ns": 10**15, **changes}
-    return certificates.issue(wanted.pop("root", ROOT), wanted.pop("request", REQUEST), **wanted)
+    wanted = {
+        "node_id": "n",
+        "role": NodeRole.WORKER,
+        "cluster_id": "c",
+        "now_ns": NOW,
+        "lifetime_ns": 10**15,
+        **changes,
+    }
+    return certificates.issue_certificate(wanted.pop("root", ROOT), wanted.pop("request", REQUEST), **wanted)
 
 
 def made(build: Callable[[x509.CertificateBuilder], x509.CertificateBuilder]) -> bytes:
@@ -50,7 +57,7 @@ WRONG = {
     "another node": (issued(node_id="m"), "says CN=m where n was asked"),
     "a better role": (issued(role=NodeRole.MANAGER), "says OU=covey-manager where covey-worker was asked"),
     "another cluster": (issued(cluster_id="d"), "says O=d where c was asked"),
-    "another key": (issued(request=certificates.new_request()[1]), "signed another key than the request's"),
+    "another key": (issued(request=certificates.new_csr()[1]), "signed another key than the request's"),
     "one end": (made(lambda b: b.add_extension(SERVER, False).add_extension(OWN, False)), "both ends of TLS"),
     "no name": (
         made(lambda b: b.add_extension(BOTH, False).add_extension(x509.SubjectAlternativeName([x509.DNSName("x")]), False)),
@@ -76,13 +83,13 @@ WRONG = {
 @pytest.mark.parametrize(("pem", "words"), WRONG.values(), ids=WRONG)
 def test_a_certificate_that_says_anything_else_is_not_used(pem: bytes, words: str) -> None:
     with pytest.raises(UnavailableError, match=words):
-        node_certificate(pem, ROOT.cert, PUBLIC, node_id="n", role=NodeRole.WORKER, cluster_id="c", now_ns=NOW)
+        verify_node_certificate(pem, ROOT.cert, PUBLIC, node_id="n", role=NodeRole.WORKER, cluster_id="c", now_ns=NOW)
 
 
 def test_a_managers_certificate_needs_the_name_by_which_managers_are_known() -> None:
     good = issued(role=NodeRole.MANAGER)
     wanted = {"node_id": "n", "role": NodeRole.MANAGER, "cluster_id": "c", "now_ns": NOW}
-    assert good.startswith(node_certificate(good, ROOT.cert, PUBLIC, **wanted))
+    assert good.startswith(verify_node_certificate(good, ROOT.cert, PUBLIC, **wanted))
     key = certificates.signing_key(ROOT.key)
     leaf = x509.load_pem_x509_certificate(good)
     nameless = (
@@ -91,12 +98,14 @@ def test_a_managers_certificate_needs_the_name_by_which_managers_are_known() -> 
         .add_extension(BOTH, False).add_extension(OWN, False).sign(key, hashes.SHA256())
     )  # fmt: skip
     with pytest.raises(UnavailableError, match="lacks the name covey"):
-        node_certificate(nameless.public_bytes(serialization.Encoding.PEM), ROOT.cert, PUBLIC, **wanted)
+        verify_node_certificate(nameless.public_bytes(serialization.Encoding.PEM), ROOT.cert, PUBLIC, **wanted)
 
 
 def test_a_good_one_is_used_without_what_came_behind_it() -> None:
     pem = issued() + OTHER.cert
-    used = node_certificate(pem, ROOT.cert, PUBLIC, node_id="n", role=NodeRole.WORKER, cluster_id="c", now_ns=NOW)
+    used = verify_node_certificate(
+        pem, ROOT.cert, PUBLIC, node_id="n", role=NodeRole.WORKER, cluster_id="c", now_ns=NOW
+    )
     (leaf,) = x509.load_pem_x509_certificates(used)
     assert leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == "n"
     assert isinstance(leaf.public_key(), ec.EllipticCurvePublicKey)
@@ -111,23 +120,23 @@ def test_a_good_one_is_used_without_what_came_behind_it() -> None:
          r"refused \(HTTP 400\): Policy violation"),
         (200, b'{"success":true,"result":{"certificate":5}}', "holds no certificate"),
         (200, b'{"success":true,"result":null}', "without a reason"),
-        (200, b" " * (MAX_ANSWER_BYTES + 1), "more than 262144 bytes"),
+        (200, b" " * (MAX_RESPONSE_BYTES + 1), "more than 262144 bytes"),
     ],
 )  # fmt: skip
 def test_an_answer_that_is_none_says_what_it_was(status: int, body: bytes, words: str) -> None:
     with pytest.raises(UnavailableError, match=words):
-        certificate_in(status, body)
+        parse_response(status, body)
 
 
 async def test_without_an_external_ca_nothing_is_asked_and_the_reason_is_told() -> None:
     with pytest.raises(UnavailableError, match="none is configured for this root"):
-        await ExternalSigner().sign((), ROOT.cert, REQUEST, node_id="n", role=NodeRole.WORKER, cluster_id="c")
+        await CfsslSigner().sign((), ROOT.cert, REQUEST, node_id="n", role=NodeRole.WORKER, cluster_id="c")
 
 
 async def test_each_of_several_is_asked_and_what_each_said_is_told() -> None:
     cas = [ExternalCA(url=f"https://127.0.0.1:{port}/", ca_cert=ROOT.cert) for port in (9, 11)]
     with pytest.raises(UnavailableError, match=r"127.0.0.1:9/.*127.0.0.1:11/"):
-        await ExternalSigner().sign(cas, ROOT.cert, REQUEST, node_id="n", role=NodeRole.WORKER, cluster_id="c")
+        await CfsslSigner().sign(cas, ROOT.cert, REQUEST, node_id="n", role=NodeRole.WORKER, cluster_id="c")
 
 
 def test_a_manager_that_signs_for_itself_does_not_carry_an_http_client() -> None:

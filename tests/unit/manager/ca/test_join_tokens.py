@@ -11,7 +11,7 @@ from covey.errors import InvalidArgumentError, UnauthenticatedError
 from covey.objects import ClusterSpec
 from covey.states import NodeRole
 from manager.ca.certificates import create_root
-from manager.ca.cluster import new_cluster, role_of_token, rotated
+from manager.ca.cluster_trust import new_cluster, role_of_token, with_new_tokens
 
 NOW = 1_800_000_000_000_000_000
 
@@ -44,7 +44,7 @@ def test_each_token_gives_its_role_and_rotation_takes_it_back() -> None:
     worker, manager = cluster.root_ca.join_token_worker, cluster.root_ca.join_token_manager
     assert role_of_token(cluster, worker) is NodeRole.WORKER
     assert role_of_token(cluster, manager) is NodeRole.MANAGER
-    after = rotated(cluster, worker=True, manager=False)
+    after = with_new_tokens(cluster, worker=True, manager=False)
     assert after.root_ca.join_token_manager == manager
     with pytest.raises(UnauthenticatedError, match="rotated or mistyped"):
         role_of_token(after, worker)

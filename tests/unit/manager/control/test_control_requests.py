@@ -15,6 +15,7 @@ from covey.errors import (
     StaleVersionError,
     UnsupportedError,
 )
+from covey.network_options import MTU_OPTION
 from covey.objects import (
     IPAM,
     Annotations,
@@ -44,13 +45,12 @@ from covey.objects import (
     UpdateStatus,
     replace,
 )
-from covey.overlay import MTU_OPTION
 from covey.states import MountType, ServiceMode, TaskState, UpdateState
 from coveypb.v1 import control_pb2
-from manager.ca.cluster import new_cluster
+from manager.ca.cluster_trust import new_cluster
 from manager.control import services
-from manager.control.errors import code_of
-from manager.control.servicer import Control
+from manager.control.servicer import ControlServicer
+from manager.grpc_status import status_code
 from manager.store import MemoryConsensus, Store
 
 NOW = 1_800_000_000_000_000_000
@@ -67,8 +67,8 @@ def store() -> Store:
 
 
 @pytest.fixture
-def control(store: Store) -> Control:
-    return Control(store, NoLogs())
+def control(store: Store) -> ControlServicer:
+    return ControlServicer(store, NoLogs())
 
 
 def service_spec(name: str = "web", **task: Any) -> ServiceSpec:
@@ -76,23 +76,23 @@ def service_spec(name: str = "web", **task: Any) -> ServiceSpec:
     return ServiceSpec(annotations=Annotations(name=name), task=TaskSpec(container=container, **task))
 
 
-async def create(control: Control, spec: ServiceSpec) -> Any:
+async def create(control: ControlServicer, spec: ServiceSpec) -> Any:
     return await control.CreateService(control_pb2.CreateServiceRequest(spec=codec.to_wire(spec)), None)
 
 
-async def update(control: Control, ref: str, version: int, spec: ServiceSpec | None = None, **more: Any) -> Any:
+async def update(control: ControlServicer, ref: str, version: int, spec: ServiceSpec | None = None, **more: Any) -> Any:
     request = control_pb2.UpdateServiceRequest(ref=ref, version=version, **more)
     if spec is not None:
         codec.write(spec, request.spec)
     return await control.UpdateService(request, None)
 
 
-async def network(control: Control, name: str, **spec: Any) -> Any:
+async def network(control: ControlServicer, name: str, **spec: Any) -> Any:
     wanted = NetworkSpec(annotations=Annotations(name=name), **spec)
     return await control.CreateNetwork(control_pb2.CreateNetworkRequest(spec=codec.to_wire(wanted)), None)
 
 
-async def secret(control: Control, name: str, data: bytes = b"x") -> Any:
+async def secret(control: ControlServicer, name: str, data: bytes = b"x") -> Any:
     spec = SecretSpec(annotations=Annotations(name=name), data=data)
     return await control.CreateSecret(control_pb2.CreateSecretRequest(spec=codec.to_wire(spec)), None)
 
@@ -212,14 +212,14 @@ REFUSED: list[tuple[str, ServiceSpec, type[CoveyError], str]] = [
 
 @pytest.mark.parametrize(("spec", "error", "words"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
 async def test_a_service_that_cannot_be_is_refused_and_nothing_is_stored(
-    control: Control, store: Store, spec: ServiceSpec, error: type[CoveyError], words: str
+    control: ControlServicer, store: Store, spec: ServiceSpec, error: type[CoveyError], words: str
 ) -> None:
     with pytest.raises(error, match=words):
         await create(control, spec)
     assert len(store.view().services) == 0
 
 
-async def test_a_service_refers_by_id_to_what_it_named(control: Control, store: Store) -> None:
+async def test_a_service_refers_by_id_to_what_it_named(control: ControlServicer, store: Store) -> None:
     net, pw = await network(control, "front"), await secret(control, "pw")
     container = ContainerSpec(image="i", secrets=(SecretReference(secret_name="pw"),))
     await create(control, service_spec(container=container, networks=(NetworkAttachmentConfig(target="front"),)))
@@ -236,7 +236,7 @@ async def test_a_service_refers_by_id_to_what_it_named(control: Control, store: 
         await control.RemoveSecret(remove("pw"), None)
 
 
-async def test_names_in_use_are_refused_in_dockers_words(control: Control) -> None:
+async def test_names_in_use_are_refused_in_dockers_words(control: ControlServicer) -> None:
     await create(control, service_spec())
     await secret(control, "pw")
     await network(control, "front")
@@ -248,16 +248,18 @@ async def test_names_in_use_are_refused_in_dockers_words(control: Control) -> No
         await network(control, "front")
 
 
-async def test_an_update_from_a_stale_version_is_out_of_sequence(control: Control) -> None:
+async def test_an_update_from_a_stale_version_is_out_of_sequence(control: ControlServicer) -> None:
     created = await create(control, service_spec())
     after = await update(control, "web", created.meta.version, replace(service_spec(), replicas=3))
     with pytest.raises(StaleVersionError, match="update out of sequence"):
         await update(control, "web", created.meta.version, replace(service_spec(), replicas=4))
     assert after.spec.replicas == 3
-    assert code_of(StaleVersionError("")).name == "ABORTED"
+    assert status_code(StaleVersionError("")).name == "ABORTED"
 
 
-async def test_what_the_cluster_notes_on_a_service_stands_in_no_updates_way(control: Control, store: Store) -> None:
+async def test_what_the_cluster_notes_on_a_service_stands_in_no_updates_way(
+    control: ControlServicer, store: Store
+) -> None:
     """1. A client reads the service. 2. Its update makes progress. 3. The client writes what it made of what it read."""
     created = await create(control, service_spec())
     for _ in range(2):
@@ -272,7 +274,7 @@ async def test_what_the_cluster_notes_on_a_service_stands_in_no_updates_way(cont
 
 
 async def test_only_what_tasks_are_made_from_makes_a_new_spec_version_and_a_rollback_goes_back(
-    control: Control,
+    control: ControlServicer,
 ) -> None:
     first = await create(control, service_spec())
     scaled = await update(control, "web", first.meta.version, replace(service_spec(), replicas=3))
@@ -287,7 +289,7 @@ async def test_only_what_tasks_are_made_from_makes_a_new_spec_version_and_a_roll
     assert back.previous_spec.task.container.image == "new"
 
 
-async def test_a_service_keeps_its_name_and_mode(control: Control) -> None:
+async def test_a_service_keeps_its_name_and_mode(control: ControlServicer) -> None:
     created = await create(control, service_spec())
     with pytest.raises(InvalidArgumentError, match="renaming services is not supported"):
         await update(control, created.id, created.meta.version, service_spec("other"))
@@ -298,18 +300,20 @@ async def test_a_service_keeps_its_name_and_mode(control: Control) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"x" * 512_000])
-async def test_a_secret_over_its_bound_or_empty_is_refused(control: Control, data: bytes) -> None:
+async def test_a_secret_over_its_bound_or_empty_is_refused(control: ControlServicer, data: bytes) -> None:
     with pytest.raises(InvalidArgumentError, match="secret data must be larger than 0 and less than 512000 bytes"):
         await secret(control, "pw", data)
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a b", "a" * 65, "a."])
-async def test_a_secrets_name_is_checked(control: Control, name: str) -> None:
+async def test_a_secrets_name_is_checked(control: ControlServicer, name: str) -> None:
     with pytest.raises(InvalidArgumentError, match="name"):
         await secret(control, name)
 
 
-async def test_a_secrets_data_never_comes_out_and_only_its_labels_change(control: Control, store: Store) -> None:
+async def test_a_secrets_data_never_comes_out_and_only_its_labels_change(
+    control: ControlServicer, store: Store
+) -> None:
     created = await secret(control, "pw", b"hunter2")
     listed = (await control.ListSecrets(control_pb2.ListRequest(), None)).secrets
     assert [bytes(one.spec.data) for one in (created, *listed)] == [b"", b""]
@@ -324,7 +328,7 @@ async def test_a_secrets_data_never_comes_out_and_only_its_labels_change(control
         await control.UpdateSecret(request, None)
 
 
-async def test_a_config_shows_its_data(control: Control) -> None:
+async def test_a_config_shows_its_data(control: ControlServicer) -> None:
     spec = ConfigSpec(annotations=Annotations(name="c"), data=b"plain")
     created = await control.CreateConfig(control_pb2.CreateConfigRequest(spec=codec.to_wire(spec)), None)
     assert created.spec.data == b"plain"
@@ -355,7 +359,7 @@ NETWORKS_REFUSED: list[tuple[dict[str, Any], type[CoveyError], str]] = [
 
 @pytest.mark.parametrize(("spec", "error", "words"), NETWORKS_REFUSED)
 async def test_a_network_that_cannot_be_is_refused(
-    control: Control, store: Store, spec: dict[str, Any], error: type[CoveyError], words: str
+    control: ControlServicer, store: Store, spec: dict[str, Any], error: type[CoveyError], words: str
 ) -> None:
     await network(control, "taken", ipam=IPAM(configs=(IPAMConfig(subnet="10.1.0.0/16"),)))
     with pytest.raises(error, match=words):
@@ -364,12 +368,12 @@ async def test_a_network_that_cannot_be_is_refused(
 
 
 @pytest.mark.parametrize("name", ["", "bridge", "-x", "a/b"])
-async def test_a_networks_name_is_checked(control: Control, name: str) -> None:
+async def test_a_networks_name_is_checked(control: ControlServicer, name: str) -> None:
     with pytest.raises(CoveyError):
         await network(control, name)
 
 
-async def test_the_clusters_tokens_rotate_and_its_key_stays_inside(control: Control, store: Store) -> None:
+async def test_the_clusters_tokens_rotate_and_its_key_stays_inside(control: ControlServicer, store: Store) -> None:
     cluster = new_cluster(ClusterSpec(), NOW)
     await store.update(lambda tx: tx.create(cluster))
     seen = await control.GetCluster(control_pb2.GetClusterRequest(), None)
@@ -384,7 +388,7 @@ async def test_the_clusters_tokens_rotate_and_its_key_stays_inside(control: Cont
 
 
 async def test_the_unlock_key_follows_the_setting_and_is_told_by_its_own_method_alone(
-    control: Control, store: Store
+    control: ControlServicer, store: Store
 ) -> None:
     await store.update(lambda tx: tx.create(new_cluster(ClusterSpec(), NOW)))
 
@@ -414,7 +418,7 @@ async def test_the_unlock_key_follows_the_setting_and_is_told_by_its_own_method_
     assert await key() == ""
 
 
-async def test_lists_take_any_of_one_field_and_all_of_several(control: Control, store: Store) -> None:
+async def test_lists_take_any_of_one_field_and_all_of_several(control: ControlServicer, store: Store) -> None:
     for name, labels in (("web", {"tier": "front"}), ("api", {"tier": "back"}), ("db", {"tier": "back", "disk": ""})):
         spec = service_spec(name)
         await create(control, replace(spec, annotations=Annotations(name=name, labels=labels)))
@@ -433,7 +437,7 @@ async def test_lists_take_any_of_one_field_and_all_of_several(control: Control, 
     assert await names(id_prefixes=[web.id[:8]]) == {"web"}
 
 
-async def test_counts_say_how_many_run_and_how_many_should(control: Control, store: Store) -> None:
+async def test_counts_say_how_many_run_and_how_many_should(control: ControlServicer, store: Store) -> None:
     created = await create(control, replace(service_spec(), replicas=3))
 
     def task(number: int, state: TaskState, desired: TaskState = TaskState.RUNNING) -> Task:
@@ -444,5 +448,5 @@ async def test_counts_say_how_many_run_and_how_many_should(control: Control, sto
     await store.update(lambda tx: tx.create(task(1, TaskState.RUNNING)))
     await store.update(lambda tx: tx.create(task(2, TaskState.PREPARING)))
     await store.update(lambda tx: tx.create(task(3, TaskState.RUNNING, TaskState.SHUTDOWN)))
-    counts = services.counts(store.view(), store.view().services.find("web"))
+    counts = services.task_counts(store.view(), store.view().services.find("web"))
     assert (counts.running, counts.desired) == (1, 3)

@@ -10,7 +10,7 @@ from covey.objects import ManagerStatus, Node, NodeDescription, NodeSpec, NodeSt
 from covey.states import NodeAvailability, NodeRole, NodeState
 from coveypb.v1 import control_pb2
 from manager.control import nodes
-from manager.control.servicer import Control
+from manager.control.servicer import ControlServicer
 from manager.store import Member, MemoryConsensus, NotLeaderError, Store
 
 NOW = 1_800_000_000_000_000_000
@@ -27,8 +27,8 @@ def store() -> Store:
 
 
 @pytest.fixture
-def control(store: Store) -> Control:
-    return Control(store, NoLogs())
+def control(store: Store) -> ControlServicer:
+    return ControlServicer(store, NoLogs())
 
 
 def manager(name: str, **more: Any) -> Node:
@@ -48,7 +48,7 @@ def members(*names: str, down: tuple[str, ...] = ()) -> tuple[Member, ...]:
 
 async def demote(store: Store, name: str, group: tuple[Member, ...]) -> None:
     node = store.view().nodes.find(name)
-    await store.update(lambda tx: nodes.update(tx, name, node.meta.version, NodeSpec(), group))
+    await store.update(lambda tx: nodes.update_node(tx, name, node.meta.version, NodeSpec(), group))
 
 
 async def test_a_nodes_status_stands_in_no_updates_way_and_another_spec_does(store: Store) -> None:
@@ -57,9 +57,9 @@ async def test_a_nodes_status_stands_in_no_updates_way_and_another_spec_does(sto
     read = store.view().nodes.find("n")
     await store.update(lambda tx: tx.update(replace(read, status=NodeStatus(state=NodeState.DOWN))))
     drained = NodeSpec(availability=NodeAvailability.DRAIN)
-    await store.update(lambda tx: nodes.update(tx, "n", read.meta.version, drained, ()))
+    await store.update(lambda tx: nodes.update_node(tx, "n", read.meta.version, drained, ()))
     with pytest.raises(StaleVersionError):
-        await store.update(lambda tx: nodes.update(tx, "n", read.meta.version, NodeSpec(), ()))
+        await store.update(lambda tx: nodes.update_node(tx, "n", read.meta.version, NodeSpec(), ()))
     assert store.view().nodes.find("n").spec == drained
 
 
@@ -79,10 +79,10 @@ async def test_a_node_is_removed_only_when_it_is_down_or_by_force_and_never_a_ma
     worker = Node(id="w1", status=NodeStatus(state=NodeState.READY), description=NodeDescription(hostname="w"))
     await store.update(lambda tx: tx.create(worker))
     with pytest.raises(ConflictError, match="must be demoted to worker before removal"):
-        await store.update(lambda tx: nodes.remove(tx, "m1", (), force=True, now_ns=NOW))
+        await store.update(lambda tx: nodes.remove_node(tx, "m1", (), force=True, now_ns=NOW))
     with pytest.raises(ConflictError, match="node w1 is not down and can't be removed"):
-        await store.update(lambda tx: nodes.remove(tx, "w", (), force=False, now_ns=NOW))
-    await store.update(lambda tx: nodes.remove(tx, "w", (), force=True, now_ns=NOW))
+        await store.update(lambda tx: nodes.remove_node(tx, "w", (), force=False, now_ns=NOW))
+    await store.update(lambda tx: nodes.remove_node(tx, "w", (), force=True, now_ns=NOW))
     assert "w1" not in store.view().nodes
 
 
@@ -91,18 +91,20 @@ async def test_the_refusal_to_remove_a_manager_says_what_it_is(store: Store) -> 
     with pytest.raises(
         ConflictError, match="node m1 is a cluster manager and is a member of the raft cluster. It must be"
     ):
-        await store.update(lambda tx: nodes.remove(tx, "m1", members("m1"), force=True, now_ns=NOW))
+        await store.update(lambda tx: nodes.remove_node(tx, "m1", members("m1"), force=True, now_ns=NOW))
     with pytest.raises(
         ConflictError, match="node m1 is a cluster manager. It must be demoted to worker before removal"
     ):
-        await store.update(lambda tx: nodes.remove(tx, "m1", members("m2"), force=True, now_ns=NOW))
+        await store.update(lambda tx: nodes.remove_node(tx, "m1", members("m2"), force=True, now_ns=NOW))
 
 
 def being_demoted(name: str) -> Node:
     return replace(manager(name), spec=NodeSpec(desired_role=NodeRole.WORKER))
 
 
-async def test_a_node_that_is_being_demoted_is_removed_once_it_is_a_worker(control: Control, store: Store) -> None:
+async def test_a_node_that_is_being_demoted_is_removed_once_it_is_a_worker(
+    control: ControlServicer, store: Store
+) -> None:
     """As when both commands are pasted at once: the role manager has not looked yet when the removal comes."""
     await store.update(lambda tx: tx.create(being_demoted("m2")))
     removal = asyncio.create_task(control.RemoveNode(control_pb2.RemoveRequest(ref="m2", force=True), None))
@@ -115,14 +117,14 @@ async def test_a_node_that_is_being_demoted_is_removed_once_it_is_a_worker(contr
 
 
 async def test_a_demotion_that_does_not_come_about_is_told(store: Store) -> None:
-    control = Control(store, NoLogs(), demotion_seconds=0.1)
+    control = ControlServicer(store, NoLogs(), demotion_seconds=0.1)
     await store.update(lambda tx: tx.create(being_demoted("m2")))
     with pytest.raises(ConflictError, match="node m2 is being demoted; try again in a moment"):
         await control.RemoveNode(control_pb2.RemoveRequest(ref="m2", force=True), None)
 
 
 async def test_a_leader_that_is_being_demoted_leaves_its_removal_to_its_successor(store: Store) -> None:
-    control = Control(store, NoLogs(), demotion_seconds=60)
+    control = ControlServicer(store, NoLogs(), demotion_seconds=60)
     [own] = store.consensus.members()
     await store.update(lambda tx: tx.create(being_demoted(own.node_id)))
     with pytest.raises(NotLeaderError):
@@ -130,7 +132,7 @@ async def test_a_leader_that_is_being_demoted_leaves_its_removal_to_its_successo
 
 
 async def test_a_leader_that_leads_no_more_waits_for_no_demotion(store: Store) -> None:
-    control = Control(store, NoLogs(), demotion_seconds=60)
+    control = ControlServicer(store, NoLogs(), demotion_seconds=60)
     await store.update(lambda tx: tx.create(being_demoted("m2")))
     removal = asyncio.create_task(control.RemoveNode(control_pb2.RemoveRequest(ref="m2", force=True), None))
     await asyncio.sleep(0)

@@ -34,8 +34,8 @@ from covey.objects import (
 from covey.objects.assignment import AssignmentKind as Kind
 from covey.objects.assignment import NetworkEndpoint
 from covey.states import EndpointMode, NodeState, TaskState
-from manager.dispatcher.assignments import assignments_for, difference, parted
-from manager.dispatcher.board import Board, changes_between, merged
+from manager.dispatcher.assignment_cache import AssignmentCache, changes_between, merge_parts
+from manager.dispatcher.assignments import assignments_for, difference, split_changes
 from manager.store import Action, Change, View
 from manager.store.schema import BY_KIND
 
@@ -163,12 +163,12 @@ def test_what_others_stand_on_comes_first_and_goes_last() -> None:
 
 def test_a_change_of_a_secret_or_config_reaches_the_nodes_that_hold_it() -> None:
     view = put(WORLD, task("t1", "n1", secret="x"), task("t2", "n2", secret="y"))
-    board = Board(view)
-    before = dict(board.parts("n1"))
+    board = AssignmentCache(view)
+    before = dict(board.parts_for("n1"))
     labelled = replace(secret("x"), spec=SecretSpec(annotations=Annotations(name="x", labels={"a": "b"}), data=b"data"))
     after = put(view, labelled)
-    assert board.take(after, [Change(Action.UPDATE, secret("x"), labelled)]) == {"n1"}
-    [change] = changes_between(before, board.parts("n1"))
+    assert board.apply_changes(after, [Change(Action.UPDATE, secret("x"), labelled)]) == {"n1"}
+    [change] = changes_between(before, board.parts_for("n1"))
     assert (change.kind, change.item) == (Kind.SECRET, labelled)
 
 
@@ -214,9 +214,9 @@ def histories(draw: st.DrawFn) -> list[list[Object]]:
 def test_differences_applied_in_turn_give_the_whole_set_and_the_board_agrees_with_it(
     history: list[list[Object]], chance: random.Random
 ) -> None:
-    view, board = WORLD, Board(WORLD)
+    view, board = WORLD, AssignmentCache(WORLD)
     held: dict[str, dict[object, object]] = {name: {} for name in NODES}
-    told = {name: board.parts(name) for name in NODES}
+    told = {name: board.parts_for(name) for name in NODES}
     for batch in history:
         changes = []
         for item in batch:
@@ -228,11 +228,11 @@ def test_differences_applied_in_turn_give_the_whole_set_and_the_board_agrees_wit
                 continue
             view = view.put(schema, item.id, item)
             changes.append(Change(Action.UPDATE if before else Action.CREATE, before, item))
-        dirty = board.take(view, changes)
+        dirty = board.apply_changes(view, changes)
         for name in NODES:
             want = assignments_for(view, name)
-            parts = board.parts(name)
-            assert dict(merged(parts)) == want
+            parts = board.parts_for(name)
+            assert dict(merge_parts(parts)) == want
             difference_now = changes_between(told[name], parts)
             assert difference_now == [] or name in dirty, "a node that must be told something is dirty"
             for change in difference_now:
@@ -247,7 +247,7 @@ def test_differences_applied_in_turn_give_the_whole_set_and_the_board_agrees_wit
 @given(st.integers(0, 40), st.integers(1, 9))
 def test_parts_hold_everything_once_and_in_order(count: int, most: int) -> None:
     changes = difference({}, {(Kind.TASK, f"{n:02}"): task(f"{n:02}") for n in range(count)})
-    parts = parted(changes, most=most)
+    parts = split_changes(changes, limit=most)
     assert [change for part in parts for change in part] == changes
     assert all(len(part) <= most for part in parts)
     assert parts
@@ -277,12 +277,12 @@ def test_a_container_is_known_by_the_hostname_that_it_has_and_not_by_its_templat
 def test_a_node_that_is_renamed_changes_the_names_of_its_containers() -> None:
     before, after = node("n1", hostname="east"), node("n1", hostname="west")
     view = put(View.empty(), before, network("net1"), task("t1", network="net1", hostname="{{.Node.Hostname}}"))
-    board = Board(view)
-    told = board.parts("n1")
+    board = AssignmentCache(view)
+    told = board.parts_for("n1")
     view = put(view, after)
-    assert board.take(view, [Change(Action.UPDATE, before, after)]) == {"n1"}
-    assert [change.id for change in changes_between(told, board.parts("n1"))] == ["t1/net1"]
-    assert dict(merged(board.parts("n1"))) == assignments_for(view, "n1")
+    assert board.apply_changes(view, [Change(Action.UPDATE, before, after)]) == {"n1"}
+    assert [change.id for change in changes_between(told, board.parts_for("n1"))] == ["t1/net1"]
+    assert dict(merge_parts(board.parts_for("n1"))) == assignments_for(view, "n1")
 
 
 def test_an_alias_is_the_services_and_leads_to_no_single_task() -> None:

@@ -5,21 +5,21 @@ import pytest
 from covey.errors import InvalidArgumentError
 from covey.objects import Cluster, EngineDescription, Node, NodeDescription, replace
 from covey.states import NodeState
-from manager.dispatcher.lead import MAX_DESCRIPTION_BYTES, Lead
+from manager.dispatcher.term import MAX_DESCRIPTION_BYTES, DispatcherTerm
 from manager.store import MemoryConsensus, Store, Tx
 
 
-async def leading() -> tuple[Store, Lead]:
+async def leading() -> tuple[Store, DispatcherTerm]:
     store = Store(MemoryConsensus)
     await store.update(lambda tx: tx.create(Cluster(id="c1")))
     await store.update(lambda tx: tx.create(Node(id="n1")))
-    return store, Lead(store, lambda: 1_000_000_000)
+    return store, DispatcherTerm(store, lambda: 1_000_000_000)
 
 
 @pytest.mark.parametrize("addr", ["192.0.2.7", "2001:db8::7", ""])
 async def test_a_node_arrives_with_an_address(addr: str) -> None:
     store, lead = await leading()
-    await lead.arrive("n1", NodeDescription(hostname="host"), addr)
+    await lead.register_node("n1", NodeDescription(hostname="host"), addr)
     node = store.view().nodes.find("n1")
     assert (node.status.addr, node.description.hostname) == (addr, "host")
 
@@ -29,7 +29,7 @@ async def test_an_address_that_is_none_is_refused_and_told_to_nobody(addr: str) 
     """Other hosts would be told to send a tunnel's packets there."""
     store, lead = await leading()
     with pytest.raises(InvalidArgumentError, match="is not an IP address"):
-        await lead.arrive("n1", NodeDescription(), addr)
+        await lead.register_node("n1", NodeDescription(), addr)
     assert store.view().nodes.find("n1").status.addr == ""
 
 
@@ -37,19 +37,19 @@ async def test_an_address_belongs_to_the_node_that_is_ready_with_it() -> None:
     """Seen as: virtual machines that all call themselves 10.0.2.15 take each other's packets, and nothing says so."""
     store, lead = await leading()
     await store.update(lambda tx: tx.create(Node(id="n2")))
-    await lead.arrive("n1", NodeDescription(hostname="east"), "10.0.2.15")
-    await lead.arrive("n1", NodeDescription(hostname="east"), "10.0.2.15")
+    await lead.register_node("n1", NodeDescription(hostname="east"), "10.0.2.15")
+    await lead.register_node("n1", NodeDescription(hostname="east"), "10.0.2.15")
     with pytest.raises(InvalidArgumentError, match=r"node n1 \(east\) has the address 10.0.2.15 already"):
-        await lead.arrive("n2", NodeDescription(), "10.0.2.15")
+        await lead.register_node("n2", NodeDescription(), "10.0.2.15")
     assert store.view().nodes.find("n2").status.addr == ""
-    await lead.arrive("n2", NodeDescription(), "10.0.2.16")
+    await lead.register_node("n2", NodeDescription(), "10.0.2.16")
 
     def lose(tx: Tx) -> None:
         node = tx.nodes.find("n1")
         tx.update(replace(node, status=replace(node.status, state=NodeState.DOWN)))
 
     await store.update(lose)
-    await lead.arrive("n2", NodeDescription(), "10.0.2.15")
+    await lead.register_node("n2", NodeDescription(), "10.0.2.15")
     assert store.view().nodes.find("n2").status.addr == "10.0.2.15"
 
 
@@ -57,32 +57,34 @@ async def test_after_a_recovery_a_host_takes_the_address_of_the_node_that_it_was
     store, _ = await leading()
     await store.update(lambda tx: tx.create(Node(id="n2")))
     for node_id in ("n1", "n2"):
-        await Lead(store, lambda: 1).arrive(node_id, NodeDescription(hostname="east"), f"10.0.2.{node_id[1]}")
+        await DispatcherTerm(store, lambda: 1).register_node(
+            node_id, NodeDescription(hostname="east"), f"10.0.2.{node_id[1]}"
+        )
     now = [1_000]
-    lead = Lead(store, lambda: now[0], absent_until_ns=2_000)
+    lead = DispatcherTerm(store, lambda: now[0], recovery_grace_ends_ns=2_000)
     await store.update(lambda tx: tx.create(Node(id="n3")))
-    await lead.arrive("n3", NodeDescription(), "10.0.2.1")
+    await lead.register_node("n3", NodeDescription(), "10.0.2.1")
     assert store.view().nodes.find("n1").status.state is NodeState.DOWN
-    lead.heard("n2")
+    lead.record_heartbeat("n2")
     await store.update(lambda tx: tx.create(Node(id="n4")))
     with pytest.raises(InvalidArgumentError, match="has the address"):
-        await lead.arrive("n4", NodeDescription(), "10.0.2.2")
+        await lead.register_node("n4", NodeDescription(), "10.0.2.2")
     now[0] = 2_000
     with pytest.raises(InvalidArgumentError, match="has the address"):
-        await lead.arrive("n4", NodeDescription(), "10.0.2.1")
+        await lead.register_node("n4", NodeDescription(), "10.0.2.1")
 
 
 async def test_nodes_without_an_address_do_not_stand_in_each_others_way() -> None:
     store, lead = await leading()
     await store.update(lambda tx: tx.create(Node(id="n2")))
     for node_id in ("n1", "n2"):
-        await lead.arrive(node_id, NodeDescription(), "")
+        await lead.register_node(node_id, NodeDescription(), "")
 
 
 async def test_a_description_over_the_bound_is_refused() -> None:
     _, lead = await leading()
     large = NodeDescription(engine=EngineDescription(labels={"a": "x" * MAX_DESCRIPTION_BYTES}))
     with pytest.raises(InvalidArgumentError, match="the bound is 65536"):
-        await lead.arrive("n1", large, "192.0.2.7")
+        await lead.register_node("n1", large, "192.0.2.7")
     with pytest.raises(InvalidArgumentError, match="the bound is 65536"):
-        await lead.describe("n1", large)
+        await lead.update_description("n1", large)

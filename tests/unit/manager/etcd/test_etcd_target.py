@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from covey.errors import ConflictError, InvalidArgumentError, UnsupportedError
-from manager.etcd.target import forget_key, parse
-from node.options import Options
+from manager.etcd.target import parse, remove_store_key
+from node.node_record import NodeRecord
+from node.options import DaemonOptions
 from node.options import parse as parse_options
-from node.record import NodeRecord
-from node.store import refuse_with_store, require_same_store
+from node.store_check import refuse_with_external_store, require_same_store
 
 
 def test_endpoints_and_prefix_are_taken_apart() -> None:
@@ -56,7 +56,7 @@ def test_passwords_are_refused_by_name_and_not_repeated() -> None:
     assert "hunter2" not in refused.value.message
 
 
-def options(tmp_path: Path, *arguments: str) -> Options:
+def options(tmp_path: Path, *arguments: str) -> DaemonOptions:
     return parse_options(["--state-dir", str(tmp_path), *arguments])
 
 
@@ -91,15 +91,15 @@ def test_a_manager_comes_back_to_its_own_store_alone(tmp_path: Path) -> None:
 
 
 def test_what_is_for_raft_alone_names_the_store(tmp_path: Path) -> None:
-    refuse_with_store(options(tmp_path), "a restore")
+    refuse_with_external_store(options(tmp_path), "a restore")
     with pytest.raises(UnsupportedError, match="a restore is for managers .* etcd://h:1: back up"):
-        refuse_with_store(options(tmp_path, "--store", "etcd://h:1"), "a restore")
+        refuse_with_external_store(options(tmp_path, "--store", "etcd://h:1"), "a restore")
 
 
 def test_the_key_is_forgotten_whether_it_is_there_or_not(tmp_path: Path) -> None:
-    forget_key(tmp_path)
+    remove_store_key(tmp_path)
     (tmp_path / "store.key").write_bytes(b"x")
-    forget_key(tmp_path)
+    remove_store_key(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,7 +5,7 @@ import sys
 
 PROGRAM = """
 import ctypes, subprocess, sys
-from manager.keys.memory import keep_out_of_dumps
+from manager.keys.core_dumps import keep_out_of_dumps
 dumpable = lambda: ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)
 before = dumpable()
 keep_out_of_dumps()

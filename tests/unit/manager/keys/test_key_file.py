@@ -8,7 +8,7 @@ import pytest
 from covey import unlockkey
 from covey.errors import InvalidArgumentError
 from manager.keys import LockedError, file
-from manager.raft.errors import CorruptError
+from manager.storage_errors import CorruptError
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_plain_file_opens_without_a_key(path: Path) -> None:
-    keys = file.new()
+    keys = file.new_keys()
     file.write(path, keys)
     assert file.read(path) == keys
     assert not file.is_locked(path)
@@ -32,7 +32,7 @@ def test_no_file_is_no_keys(path: Path) -> None:
 
 def test_a_locked_file_opens_with_its_key_alone_wherever_that_stands_among_others(path: Path) -> None:
     right, wrong = unlockkey.generate(), unlockkey.generate()
-    keys = file.rotated(file.new(), right, 7)
+    keys = file.with_new_data_key(file.new_keys(), right, 7)
     file.write(path, keys)
     assert file.is_locked(path)
     assert file.read(path, (wrong, right)) == keys
@@ -45,7 +45,7 @@ def test_a_locked_file_opens_with_its_key_alone_wherever_that_stands_among_other
 
 def test_a_locked_file_shows_no_key_in_any_form(path: Path) -> None:
     unlock_key = unlockkey.generate()
-    keys = file.rotated(file.new(), unlock_key, 1)
+    keys = file.with_new_data_key(file.new_keys(), unlock_key, 1)
     file.write(path, keys)
     lying = path.read_bytes()
     for secret in (*keys.ring.keys.values(), unlockkey.parse(unlock_key)):
@@ -58,7 +58,7 @@ def test_a_locked_file_shows_no_key_in_any_form(path: Path) -> None:
 def test_a_wrong_key_and_a_changed_file_are_told_apart(path: Path) -> None:
     """Each bit of salt and check counts for the key, each later one for the file; none is ever ignored."""
     unlock_key = unlockkey.generate()
-    file.write(path, file.new(unlock_key))
+    file.write(path, file.new_keys(unlock_key))
     whole = path.read_bytes()
     for number in range(len(whole)):
         changed = bytearray(whole)
@@ -84,12 +84,12 @@ def test_a_plain_file_that_holds_no_keys_is_named(path: Path, content: bytes) ->
 
 
 def test_a_rotation_keeps_the_old_keys_until_they_are_settled() -> None:
-    first = file.new()
-    second = file.rotated(first, "k", 4)
+    first = file.new_keys()
+    second = file.with_new_data_key(first, "k", 4)
     assert second.ring.keys[1] == first.ring.keys[1]
     assert second.ring.current == 2
-    assert second.old == (1,)
-    last = file.settled(second)
+    assert second.retired_ids == (1,)
+    last = file.without_old_data_keys(second)
     assert last.ring.keys == {2: second.ring.keys[2]}
-    assert (last.old, last.unlock_key, last.version) == ((), "k", 4)
+    assert (last.retired_ids, last.unlock_key, last.version) == ((), "k", 4)
     assert "k" not in repr(last).replace("Keys", "").replace("KeyRing", "").replace("locked", "")

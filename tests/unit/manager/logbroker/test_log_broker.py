@@ -10,7 +10,7 @@ from covey.objects import Annotations, Node, NodeDescription, Service, ServiceSp
 from covey.states import TaskState
 from coveypb.v1 import control_pb2, dispatcher_pb2
 from manager.logbroker.broker import LogBroker
-from manager.logbroker.reader import MAX_BATCHES, Reader
+from manager.logbroker.log_reader import MAX_BATCHES, LogReader
 from manager.store import MemoryConsensus, Store
 
 
@@ -189,7 +189,7 @@ async def test_a_request_for_nothing_is_refused(wanted: control_pb2.LogsRequest,
 
 
 async def test_a_slow_reader_holds_the_node_back_and_a_gone_one_lets_it_go() -> None:
-    reader = Reader(dispatcher_pb2.LogOptions())
+    reader = LogReader(dispatcher_pb2.LogOptions())
     async with asyncio.timeout(5):
         for _ in range(MAX_BATCHES):
             await reader.put(batch("p"))

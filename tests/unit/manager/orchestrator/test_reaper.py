@@ -1,10 +1,9 @@
-from unit.manager.planning import NOW, applied, node, removed, service, task, view_of
-
 from covey.clock import SECOND
 from covey.objects import Cluster, ClusterSpec, NodeStatus, replace
 from covey.states import NodeState, ServiceMode, TaskState
 from manager.orchestrator.orphans import ORPHAN_AFTER_NS, plan_node
 from manager.orchestrator.reaper import plan_slot
+from tests.support.planning import NOW, applied, node, removed, service, task, view_of
 
 CLUSTER = Cluster(id="cluster", spec=ClusterSpec(task_history=3))
 WEB = service(replicas=1)

@@ -1,4 +1,6 @@
-from unit.manager.planning import (
+from covey.objects import Annotations, Placement, RestartPolicy, replace
+from covey.states import NodeAvailability, NodeState, RestartCondition, ServiceMode, TaskState
+from tests.support.planning import (
     NOW,
     all_run,
     changed,
@@ -12,9 +14,6 @@ from unit.manager.planning import (
     view_of,
     wanted,
 )
-
-from covey.objects import Annotations, Placement, RestartPolicy, replace
-from covey.states import NodeAvailability, NodeState, RestartCondition, ServiceMode, TaskState
 
 N1, N2 = node("n1"), node("n2")
 

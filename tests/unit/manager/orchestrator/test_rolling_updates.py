@@ -1,6 +1,9 @@
 """Updates are driven as a leader drives them: decide, let the agents work, let time pass. No decision remembers anything."""
 
-from unit.manager.planning import (
+from covey.clock import SECOND
+from covey.objects import ContainerSpec, UpdateConfig, UpdateStatus, replace
+from covey.states import NodeState, TaskState, UpdateFailureAction, UpdateOrder, UpdateState
+from tests.support.planning import (
     NOW,
     Ids,
     all_run,
@@ -14,10 +17,6 @@ from unit.manager.planning import (
     view_of,
     wanted,
 )
-
-from covey.clock import SECOND
-from covey.objects import ContainerSpec, UpdateConfig, UpdateStatus, replace
-from covey.states import NodeState, TaskState, UpdateFailureAction, UpdateOrder, UpdateState
 
 N1 = node("n1")
 

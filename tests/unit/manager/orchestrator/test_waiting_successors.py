@@ -1,10 +1,9 @@
 """A successor that fails before it was due."""
 
-from unit.manager.planning import NOW, Ids, changed, decide, in_state, service, task, then, view_of, wanted
-
 from covey.clock import SECOND
 from covey.objects import RestartPolicy, replace
 from covey.states import TaskState
+from tests.support.planning import NOW, Ids, changed, decide, in_state, service, task, then, view_of, wanted
 
 
 def test_a_rejected_successor_is_not_replaced_before_the_pause_is_over() -> None:

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from manager.keys.key_ring import KeyRing
 from manager.raft.core import ConfState, Entry, HardState, Snapshot, SnapshotMeta
-from manager.raft.disk import Disk, Identity, enter_group, found_group
-from manager.raft.errors import CorruptError, InUseError, StorageError, WriteFailedError
-from manager.raft.files import Files
-from manager.raft.sealing import KeyRing
+from manager.raft.disk import Disk, MemberIdentity, create_group, create_member
+from manager.raft.file_ops import FileOps
+from manager.raft.log_recovery import recover_log
 from manager.raft.snapshots import SnapshotFolder
-from manager.raft.stable import rebuild
 from manager.raft.wal import Replay
+from manager.storage_errors import CorruptError, InUseError, StorageError, WriteFailedError
 
 RING = KeyRing.of(bytes(range(32)))
 CONF = ConfState(voters=(1, 2, 3))
-IDENTITY = Identity(cluster_id="c", raft_id=1, node_id="n")
+IDENTITY = MemberIdentity(cluster_id="c", raft_id=1, node_id="n")
 
 
 def entries(first: int, last: int, term: int = 1) -> list[Entry]:
@@ -36,7 +36,7 @@ async def save(disk: Disk, hard: HardState, what: list[Entry], snap: Snapshot | 
 
 
 async def test_compaction_keeps_as_many_old_snapshots_as_the_settings_say_then(tmp_path: Path) -> None:
-    found_group(tmp_path, RING, IDENTITY, b"")
+    create_group(tmp_path, RING, IDENTITY, b"")
     disk = Disk.open(tmp_path, RING)
     await save(disk, HardState(1, 1, 60), entries(2, 60))
 
@@ -54,7 +54,7 @@ async def test_compaction_keeps_as_many_old_snapshots_as_the_settings_say_then(t
 
 
 async def test_a_member_restarts_with_snapshot_log_and_vote(tmp_path: Path) -> None:
-    found_group(tmp_path, RING, IDENTITY, b"beginning")
+    create_group(tmp_path, RING, IDENTITY, b"beginning")
     disk = Disk.open(tmp_path, RING)
     assert disk.snapshot.data == b"beginning"
     await save(disk, HardState(3, 2, 1), entries(2, 9, 3))
@@ -66,7 +66,7 @@ async def test_a_member_restarts_with_snapshot_log_and_vote(tmp_path: Path) -> N
 
 
 async def test_compaction_keeps_some_entries_for_slow_followers_also_across_a_restart(tmp_path: Path) -> None:
-    found_group(tmp_path, RING, IDENTITY, b"")
+    create_group(tmp_path, RING, IDENTITY, b"")
     disk = Disk.open(tmp_path, RING, segment_bytes=256)
     for index in range(2, 101):
         await save(disk, HardState(1, 1, index), entries(index, index))
@@ -88,7 +88,7 @@ async def test_a_leader_s_snapshot_replaces_the_log_whether_or_not_the_log_knew_
 ) -> None:
     for name, logged in (("logged", True), ("crashed", False)):
         folder = tmp_path / name
-        enter_group(folder, IDENTITY)
+        create_member(folder, IDENTITY)
         disk = Disk.open(folder, RING)
         await save(disk, HardState(1, 0, 0), entries(1, 20))
         if logged:
@@ -107,7 +107,7 @@ async def test_a_leader_s_snapshot_replaces_the_log_whether_or_not_the_log_knew_
 
 
 async def test_snapshots_that_the_leader_sends_one_after_the_other_do_not_pile_up(tmp_path: Path) -> None:
-    enter_group(tmp_path, IDENTITY)
+    create_member(tmp_path, IDENTITY)
     disk = Disk.open(tmp_path, RING, segment_bytes=1)
     for index in range(10, 40, 10):
         await save(disk, HardState(5, 0, index), [], snapshot(index, 5))
@@ -120,7 +120,7 @@ async def test_snapshots_that_the_leader_sends_one_after_the_other_do_not_pile_u
 async def test_a_snapshot_from_the_leader_leaves_the_old_ones_that_were_to_be_kept_also_after_a_restart(
     tmp_path: Path,
 ) -> None:
-    enter_group(tmp_path, IDENTITY)
+    create_member(tmp_path, IDENTITY)
     disk = Disk.open(tmp_path, RING)
     await save(disk, HardState(1, 0, 40), entries(1, 40))
     for index in (10, 20, 30):
@@ -135,7 +135,7 @@ async def test_a_snapshot_from_the_leader_leaves_the_old_ones_that_were_to_be_ke
 
 async def test_a_second_snapshot_that_the_log_does_not_know_of_is_gone_on_from(tmp_path: Path) -> None:
     """1. A snapshot from the leader replaces the log. 2. The crash comes after the next one's file, before the log says so."""
-    enter_group(tmp_path, IDENTITY)
+    create_member(tmp_path, IDENTITY)
     disk = Disk.open(tmp_path, RING)
     await save(disk, HardState(5, 0, 10), [], snapshot(10, 5))
     await disk.take_snapshot(snapshot(15, 5))
@@ -149,15 +149,15 @@ async def test_a_second_snapshot_that_the_log_does_not_know_of_is_gone_on_from(t
 
 
 def test_what_an_attempt_to_found_a_group_left_is_not_taken_into_another_group(tmp_path: Path) -> None:
-    found_group(tmp_path, RING, IDENTITY, b"of a cluster that never was")
+    create_group(tmp_path, RING, IDENTITY, b"of a cluster that never was")
     (tmp_path / "member.json").unlink()
-    enter_group(tmp_path, IDENTITY)
+    create_member(tmp_path, IDENTITY)
     disk = Disk.open(tmp_path, RING)
     assert disk.snapshot is None
     disk.close()
 
 
-class Tight(Files):
+class Tight(FileOps):
     """A disk with no room for one more file until one has gone."""
 
     def __init__(self) -> None:
@@ -173,7 +173,7 @@ class Tight(Files):
         self.freed.append(path)
 
 
-class Full(Files):
+class Full(FileOps):
     """A disk with no room for a new file, for so many times."""
 
     def __init__(self, times: int) -> None:
@@ -192,7 +192,7 @@ async def test_a_start_that_finds_no_room_forgets_no_vote(tmp_path: Path, times:
     """1. The snapshot covers the whole log, whose last file alone tells the vote. 2. A start on a full disk makes room of what the
     snapshot covers, and perhaps finds too little all the same. 3. There is room: the member must not vote again in that term.
     """
-    found_group(tmp_path, RING, IDENTITY, b"")
+    create_group(tmp_path, RING, IDENTITY, b"")
     disk = Disk.open(tmp_path, RING, segment_bytes=256)
     for index in range(2, 11):
         await save(disk, HardState(7, 3, index), entries(index, index))
@@ -214,7 +214,7 @@ async def test_a_start_that_finds_no_room_forgets_no_vote(tmp_path: Path, times:
 
 async def test_a_start_on_a_full_disk_makes_room_of_what_the_snapshot_covers_and_no_more(tmp_path: Path) -> None:
     """1. The disk runs full between a snapshot and the removal of what it covers. 2. No start could remove it if each failed before."""
-    found_group(tmp_path, RING, IDENTITY, b"")
+    create_group(tmp_path, RING, IDENTITY, b"")
     disk = Disk.open(tmp_path, RING, segment_bytes=256)
     for index in range(2, 41):
         await save(disk, HardState(1, 1, index), entries(index, index))
@@ -241,16 +241,16 @@ async def test_a_start_on_a_full_disk_makes_room_of_what_the_snapshot_covers_and
 
 def test_a_log_that_misses_entries_after_the_snapshot_refuses_to_start() -> None:
     with pytest.raises(StorageError, match="entries between them are lost"):
-        rebuild(snapshot(10), Replay(HardState(1, 1, 12), entries(12, 14), None))
+        recover_log(snapshot(10), Replay(HardState(1, 1, 12), entries(12, 14), None))
 
 
 def test_a_log_shorter_than_what_was_acknowledged_refuses_to_start() -> None:
     with pytest.raises(StorageError, match="entry 12 was acknowledged"):
-        rebuild(snapshot(10), Replay(HardState(1, 1, 12), entries(11, 11), None))
+        recover_log(snapshot(10), Replay(HardState(1, 1, 12), entries(11, 11), None))
 
 
 def test_a_folder_is_held_by_one_process_and_free_after_it(tmp_path: Path) -> None:
-    found_group(tmp_path, RING, IDENTITY, b"")
+    create_group(tmp_path, RING, IDENTITY, b"")
     disk = Disk.open(tmp_path, RING)
     with pytest.raises(InUseError, match="used by another process"):
         Disk.open(tmp_path, RING)
@@ -261,9 +261,9 @@ def test_a_folder_is_held_by_one_process_and_free_after_it(tmp_path: Path) -> No
 def test_a_folder_is_entered_once_and_not_opened_before(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="bootstrap or join first"):
         Disk.open(tmp_path, RING)
-    enter_group(tmp_path, IDENTITY)
+    create_member(tmp_path, IDENTITY)
     with pytest.raises(StorageError, match="belongs to a member already"):
-        found_group(tmp_path, RING, IDENTITY, b"")
+        create_group(tmp_path, RING, IDENTITY, b"")
 
 
 def test_a_snapshot_of_many_pieces_comes_back_whole_and_any_damage_is_found(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ class Listener:
     def __init__(self) -> None:
         self.lost: list[int] = []
 
-    def unreachable(self, peer: int) -> None:
+    def report_unreachable(self, peer: int) -> None:
         self.lost.append(peer)
 
-    def snapshot_sent(self, peer: int, *, ok: bool) -> None: ...
+    def report_snapshot(self, peer: int, *, ok: bool) -> None: ...
 
-    def told_removed(self) -> None: ...
+    def report_removed(self) -> None: ...
 
 
 async def _no_snapshot(_index: int) -> Snapshot:

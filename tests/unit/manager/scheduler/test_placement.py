@@ -1,11 +1,10 @@
 from collections import Counter
 
-from unit.manager.planning import NOW, applied, changed, in_state, node, service, task, view_of
-
 from covey.clock import MINUTE
 from covey.objects import Endpoint, Placement, Platform, PortConfig, ResourceRequirements, Resources, replace
 from covey.states import NodeAvailability, NodeState, PublishMode, ServiceMode, TaskState
 from manager.scheduler.planner import SchedulerPlanner
+from tests.support.planning import NOW, applied, changed, in_state, node, service, task, view_of
 
 THREE = [node("n1"), node("n2"), node("n3")]
 
@@ -167,4 +166,4 @@ def test_a_step_made_for_a_node_that_changed_meanwhile_is_refused() -> None:
     web = service()
     view = view_of(node("n1"), web, *pending(web, 1))
     (step,) = planner_for(view).plan(view, NOW).steps
-    assert view.nodes.get("n1") in step.needs
+    assert view.nodes.get("n1") in step.preconditions

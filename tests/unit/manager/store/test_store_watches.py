@@ -7,7 +7,7 @@ import pytest
 from covey.errors import LaggedError
 from covey.objects import Annotations, Config, ConfigSpec
 from manager.store import Member, MemoryConsensus, Store, View, snapshot
-from manager.store.latest import Latest
+from manager.store.observable import ObservableValue
 
 
 def config(name: str) -> Config:
@@ -69,7 +69,7 @@ def test_a_snapshot_names_the_members() -> None:
 
 
 async def test_leadership_is_told_at_once_and_then_the_latest_change_alone() -> None:
-    latest = Latest(1)
+    latest = ObservableValue(1)
     with latest.subscribe() as changes:
         assert await anext(changes) == 1
         latest.set(2)

@@ -14,7 +14,7 @@ from manager.raft.core import (
     ProposalDropped,
     Role,
 )
-from tests.unit.manager.raft.core.raft_bench import Bench
+from tests.support.raft_harness import NodeHarness
 
 K = MessageKind
 
@@ -28,7 +28,7 @@ def entry(index: int, term: int) -> Entry:
 
 @pytest.mark.parametrize("role", [Role.FOLLOWER, Role.CANDIDATE, Role.LEADER])
 def test_5_1_whoever_sees_a_higher_term_takes_it_and_follows(role: Role) -> None:
-    bench = Bench(pre_vote=False)
+    bench = NodeHarness(pre_vote=False)
     if role is Role.CANDIDATE:
         bench.node.campaign()
         bench.pump()
@@ -41,14 +41,14 @@ def test_5_1_whoever_sees_a_higher_term_takes_it_and_follows(role: Role) -> None
 
 
 def test_5_1_an_append_of_an_older_term_changes_nothing_and_is_answered_with_the_newer_term() -> None:
-    bench = Bench(term=5)
+    bench = NodeHarness(term=5)
     (reply,) = bench.hear(K.APPEND, term=4, index=1, log_term=1, entries=(entry(2, 4),))
     assert (reply.kind, reply.term) == (K.APPEND_REPLY, 5)
     assert bench.disk.last_index() == 1
 
 
 def test_5_1_a_vote_request_of_an_older_term_is_not_granted() -> None:
-    bench = Bench(term=5)
+    bench = NodeHarness(term=5)
     assert bench.hear(K.VOTE, term=4, index=9, log_term=4) == []
     (reply,) = bench.hear(K.PRE_VOTE, term=4, index=9, log_term=4)
     assert reply.reject
@@ -59,7 +59,7 @@ def test_5_1_a_vote_request_of_an_older_term_is_not_granted() -> None:
 
 
 def test_5_2_a_follower_campaigns_when_it_hears_from_no_leader_for_an_election_timeout() -> None:
-    bench = Bench(pre_vote=False)
+    bench = NodeHarness(pre_vote=False)
     assert bench.tick(9) == []
     requests = bench.tick()
     assert [(m.kind, m.to, m.term) for m in requests] == [(K.VOTE, 2, 2), (K.VOTE, 3, 2)]
@@ -67,7 +67,7 @@ def test_5_2_a_follower_campaigns_when_it_hears_from_no_leader_for_an_election_t
 
 
 def test_5_2_a_heartbeat_puts_the_election_off() -> None:
-    bench = Bench(pre_vote=False)
+    bench = NodeHarness(pre_vote=False)
     bench.tick(9)
     bench.hear(K.HEARTBEAT)
     assert bench.tick(9) == []
@@ -88,7 +88,7 @@ def test_5_2_a_heartbeat_puts_the_election_off() -> None:
     ],
 )
 def test_5_2_a_candidate_wins_with_a_majority_and_gives_up_without(size: int, yes: int, no: int, role: Role) -> None:
-    bench = Bench(size, pre_vote=False)
+    bench = NodeHarness(size, pre_vote=False)
     bench.node.campaign()
     bench.pump()
     for peer in range(2, 2 + yes + no):
@@ -98,7 +98,7 @@ def test_5_2_a_candidate_wins_with_a_majority_and_gives_up_without(size: int, ye
 
 
 def test_5_2_a_vote_counts_once_though_the_network_doubles_it() -> None:
-    bench = Bench(5, pre_vote=False)
+    bench = NodeHarness(5, pre_vote=False)
     bench.node.campaign()
     bench.pump()
     for _ in range(3):
@@ -107,7 +107,7 @@ def test_5_2_a_vote_counts_once_though_the_network_doubles_it() -> None:
 
 
 def test_5_2_a_candidate_counts_its_own_vote_only_when_it_is_durable() -> None:
-    bench = Bench(1)
+    bench = NodeHarness(1)
     bench.node.campaign()
     ready = bench.node.ready()  # the pre-vote
     bench.node.advance(ready)
@@ -122,7 +122,7 @@ def test_5_2_a_candidate_counts_its_own_vote_only_when_it_is_durable() -> None:
 
 @pytest.mark.parametrize(("vote", "from_", "granted"), [(0, 2, True), (2, 2, True), (3, 2, False)])
 def test_5_2_a_node_votes_once_a_term(vote: int, from_: int, granted: bool) -> None:
-    bench = Bench(term=2, pre_vote=False)
+    bench = NodeHarness(term=2, pre_vote=False)
     bench.disk.set_hard_state(HardState(2, vote, 1))
     bench.restart()
     (reply,) = bench.hear(K.VOTE, from_, term=2, index=1, log_term=1)
@@ -130,7 +130,7 @@ def test_5_2_a_node_votes_once_a_term(vote: int, from_: int, granted: bool) -> N
 
 
 def test_5_2_a_vote_leaves_after_it_is_durable() -> None:
-    bench = Bench()
+    bench = NodeHarness()
     bench.node.step(Message(K.VOTE, 1, 2, 7, 1, 1))
     ready = bench.node.ready()
     assert ready.messages == []
@@ -140,7 +140,7 @@ def test_5_2_a_vote_leaves_after_it_is_durable() -> None:
 
 
 def test_5_2_a_candidate_that_hears_from_the_terms_leader_follows_it() -> None:
-    bench = Bench(pre_vote=False)
+    bench = NodeHarness(pre_vote=False)
     bench.tick(10)
     assert bench.state.role is Role.CANDIDATE
     bench.hear(K.HEARTBEAT, 3, term=2)
@@ -148,7 +148,7 @@ def test_5_2_a_candidate_that_hears_from_the_terms_leader_follows_it() -> None:
 
 
 def test_5_2_a_split_vote_leads_to_another_election_in_a_new_term() -> None:
-    bench = Bench(pre_vote=False)
+    bench = NodeHarness(pre_vote=False)
     bench.tick(10)
     bench.tick(10)
     assert (bench.state.role, bench.state.term) == (Role.CANDIDATE, 3)
@@ -158,12 +158,12 @@ def test_5_2_a_split_vote_leads_to_another_election_in_a_new_term() -> None:
 
 
 def test_5_3_a_leader_begins_its_term_with_an_empty_entry() -> None:
-    bench = Bench(terms=(1, 1)).lead()
+    bench = NodeHarness(terms=(1, 1)).lead()
     assert bench.disk.entries(4, 5, 1) == [Entry(2, 4)]
 
 
 def test_5_3_the_leader_commits_what_a_majority_holds_and_tells_the_followers() -> None:
-    bench = Bench().leader_with_followers()
+    bench = NodeHarness().leader_with_followers()
     bench.node.propose(b"x")
     bench.pump()
     assert bench.state.log.committed == 2
@@ -174,7 +174,7 @@ def test_5_3_the_leader_commits_what_a_majority_holds_and_tells_the_followers() 
 
 
 def test_5_3_the_leaders_own_entry_counts_only_when_it_is_durable() -> None:
-    bench = Bench().leader_with_followers()
+    bench = NodeHarness().leader_with_followers()
     bench.node.propose(b"x")
     ready = bench.node.ready()
     assert [(m.to, m.entries[0].data) for m in ready.messages] == [(2, b"x"), (3, b"x")]
@@ -186,7 +186,7 @@ def test_5_3_the_leaders_own_entry_counts_only_when_it_is_durable() -> None:
 
 
 def test_5_3_a_follower_acknowledges_only_what_is_durable() -> None:
-    bench = Bench()
+    bench = NodeHarness()
     bench.node.step(Message(K.APPEND, 1, 2, 2, 1, 1, (entry(2, 2),)))
     ready = bench.node.ready()
     assert ready.messages == []
@@ -201,7 +201,7 @@ def test_5_3_a_follower_acknowledges_only_what_is_durable() -> None:
 def test_5_3_an_append_that_does_not_fit_is_refused_with_a_place_to_try(
     index: int, term: int, hint: tuple[int, int]
 ) -> None:
-    bench = Bench(terms=(2, 2))
+    bench = NodeHarness(terms=(2, 2))
     (reply,) = bench.hear(K.APPEND, term=9, index=index, log_term=term, entries=(entry(index + 1, 9),))
     assert reply.reject
     assert (reply.reject_hint, reply.hint_term) == hint
@@ -222,7 +222,7 @@ def test_5_3_an_append_that_does_not_fit_is_refused_with_a_place_to_try(
 def test_5_3_a_follower_replaces_what_conflicts_and_keeps_the_rest(
     index: int, term: int, entries: list[tuple[int, int]], terms: list[int]
 ) -> None:
-    bench = Bench(terms=(2, 2))
+    bench = NodeHarness(terms=(2, 2))
     bench.hear(K.APPEND, term=3, index=index, log_term=term, entries=tuple(entry(i, t) for i, t in entries))
     assert [e.term for e in bench.disk.entries(2, bench.disk.last_index() + 1, 1 << 20)] == terms
 
@@ -231,20 +231,20 @@ def test_5_3_a_follower_replaces_what_conflicts_and_keeps_the_rest(
 def test_5_3_a_follower_commits_up_to_the_leaders_commit_but_not_beyond_the_last_new_entry(
     commit: int, entries: int, expected: int
 ) -> None:
-    bench = Bench(terms=(1, 1))
+    bench = NodeHarness(terms=(1, 1))
     bench.hear(K.APPEND, term=2, index=1, log_term=1, commit=commit, entries=(entry(2, 2), entry(3, 2))[:entries])
     assert bench.state.log.committed == expected
 
 
 def test_5_3_the_leader_goes_back_to_where_the_logs_agree_in_one_step() -> None:
-    bench = Bench(terms=(1, 1, 5, 5, 5)).lead()
+    bench = NodeHarness(terms=(1, 1, 5, 5, 5)).lead()
     (append,) = bench.hear(K.APPEND_REPLY, 2, reject=True, index=6, reject_hint=4, hint_term=2)
     assert (append.index, append.log_term) == (3, 1)
     assert [e.index for e in append.entries] == [4, 5, 6, 7]
 
 
 def test_5_3_a_conflict_with_a_committed_entry_stops_the_node() -> None:
-    bench = Bench(terms=(1, 1))
+    bench = NodeHarness(terms=(1, 1))
     bench.hear(K.HEARTBEAT, commit=3)
     with pytest.raises(InvariantError, match="conflicts with a committed entry"):
         bench.node._state.log.maybe_append(1, 1, 3, [entry(2, 2)])
@@ -269,13 +269,13 @@ def test_5_3_a_conflict_with_a_committed_entry_stops_the_node() -> None:
 def test_5_4_1_a_vote_goes_only_to_a_log_at_least_as_up_to_date(
     kind: MessageKind, terms: tuple[int, ...], last: tuple[int, int], granted: bool
 ) -> None:
-    bench = Bench(terms=terms)
+    bench = NodeHarness(terms=terms)
     (reply,) = bench.hear(kind, term=9, index=last[0], log_term=last[1])
     assert reply.reject is not granted
 
 
 def test_5_4_2_entries_of_older_terms_are_not_committed_by_counting() -> None:
-    bench = Bench(terms=(1, 2), max_bytes_per_message=1).lead()
+    bench = NodeHarness(terms=(1, 2), max_bytes_per_message=1).lead()
     bench.hear(K.APPEND_REPLY, 2, index=3)
     assert bench.state.log.committed == 1
     bench.hear(K.APPEND_REPLY, 2, index=4)
@@ -286,7 +286,7 @@ def test_5_4_2_entries_of_older_terms_are_not_committed_by_counting() -> None:
 
 
 def test_5_5_a_restarted_node_keeps_term_vote_and_log_and_applies_again_from_its_snapshot() -> None:
-    bench = Bench(terms=(1, 1, 2))
+    bench = NodeHarness(terms=(1, 1, 2))
     bench.disk.set_hard_state(HardState(2, 3, 4))
     bench.restart()
     status = bench.node.status()
@@ -296,20 +296,20 @@ def test_5_5_a_restarted_node_keeps_term_vote_and_log_and_applies_again_from_its
 
 
 def test_a_disk_that_lost_committed_entries_is_refused_by_name() -> None:
-    bench = Bench(terms=(1,))
+    bench = NodeHarness(terms=(1,))
     bench.disk.set_hard_state(HardState(1, 0, 7))
     with pytest.raises(DataLossError, match="log ends at 2"):
         bench.restart()
 
 
 def test_a_follower_that_lost_what_it_acknowledged_stops() -> None:
-    bench = Bench(terms=(1,))
+    bench = NodeHarness(terms=(1,))
     with pytest.raises(DataLossError, match="remove this node from the cluster"):
         bench.hear(K.HEARTBEAT, commit=5)
 
 
 def test_two_leaders_of_one_term_stop_the_node() -> None:
-    bench = Bench().lead()
+    bench = NodeHarness().lead()
     with pytest.raises(InvariantError, match="both lead in term 2"):
         bench.hear(K.APPEND, 3, term=2, index=1, log_term=1)
 
@@ -318,11 +318,11 @@ def test_two_leaders_of_one_term_stop_the_node() -> None:
 
 
 def test_9_6_a_pre_vote_changes_neither_term_nor_vote() -> None:
-    bench = Bench(term=3)
+    bench = NodeHarness(term=3)
     bench.tick(10)
     assert (bench.state.role, bench.state.term, bench.state.vote) == (Role.PRE_CANDIDATE, 3, 0)
     assert {(m.kind, m.term) for m in bench.said} == {(K.PRE_VOTE, 4)}
-    other = Bench(term=3)
+    other = NodeHarness(term=3)
     (reply,) = other.hear(K.PRE_VOTE, term=4, index=1, log_term=1)
     assert (reply.reject, reply.term) == (False, 4)
     assert (other.state.term, other.state.vote) == (3, 0)
@@ -330,7 +330,7 @@ def test_9_6_a_pre_vote_changes_neither_term_nor_vote() -> None:
 
 def test_9_6_an_old_pre_vote_does_not_count_for_a_new_one() -> None:
     """1. It asks about term 4, 2. learns of term 5, 3. asks about term 6. A late yes to term 5 is no yes to term 6."""
-    bench = Bench(term=3)
+    bench = NodeHarness(term=3)
     bench.tick(10)
     bench.hear(K.PRE_VOTE_REPLY, 3, term=5, reject=True)
     bench.tick(10)
@@ -340,7 +340,7 @@ def test_9_6_an_old_pre_vote_does_not_count_for_a_new_one() -> None:
 
 @pytest.mark.parametrize("kind", [K.VOTE, K.PRE_VOTE])
 def test_6_while_the_leader_is_fresh_other_candidates_are_not_heard(kind: MessageKind) -> None:
-    bench = Bench()
+    bench = NodeHarness()
     bench.hear(K.HEARTBEAT, 2, term=2)
     bench.tick(9)
     assert bench.hear(kind, 3, term=8, index=9, log_term=7) == []
@@ -350,7 +350,7 @@ def test_6_while_the_leader_is_fresh_other_candidates_are_not_heard(kind: Messag
 
 
 def test_6_2_a_leader_that_hears_no_majority_for_an_election_timeout_steps_down() -> None:
-    bench = Bench(5).lead()
+    bench = NodeHarness(5).lead()
     for peer in (2, 3):
         bench.hear(K.HEARTBEAT_REPLY, peer)
     bench.tick(10)
@@ -364,7 +364,7 @@ def test_6_2_a_leader_that_hears_no_majority_for_an_election_timeout_steps_down(
 
 def test_5_3_an_acknowledgement_does_not_outlive_its_entries() -> None:
     """1. It takes entry 2 of term 1; the write is not done. 2. The leader of term 2 replaces it. 3. Nobody is told that it was kept."""
-    bench = Bench(term=1)
+    bench = NodeHarness(term=1)
     bench.node.step(Message(K.APPEND, 1, 2, 1, 1, 1, entries=(entry(2, 1), entry(3, 1)), commit=1))
     said = bench.hear(K.APPEND, 3, term=2, index=1, log_term=1, entries=(entry(2, 2),), commit=1)
     assert [(m.to, m.term, m.index) for m in said if m.kind is K.APPEND_REPLY] == [(3, 2, 2)]

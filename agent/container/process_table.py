@@ -1,0 +1,46 @@
+"""The process table of a container, as `ps -ef` prints it, read from /proc."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from agent.container.model import ProcessTable
+
+TITLES = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def read_process_table(pids: Sequence[int]) -> ProcessTable:
+    """One row a process; those that end while we look are left out."""
+    boot = time.time() - float(Path("/proc/uptime").read_text().split()[0])
+    rows = [row for pid in pids if (row := _row(pid, boot)) is not None]
+    return ProcessTable(TITLES, tuple(rows))
+
+
+def _row(pid: int, boot_seconds: float) -> tuple[str, ...] | None:
+    folder = Path(f"/proc/{pid}")
+    try:
+        stat = (folder / "stat").read_text()
+        command = (folder / "cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+        uid = folder.stat().st_uid
+    except OSError:
+        return None
+    name = stat[stat.index("(") + 1 : stat.rindex(")")]
+    fields = stat.rpartition(")")[2].split()
+    parent, tty, used, start = fields[1], int(fields[4]), int(fields[11]) + int(fields[12]), int(fields[19])
+    seconds = used // _TICKS
+    started = boot_seconds + start / _TICKS
+    age = max(time.time() - started, 1)
+    return (
+        str(uid),
+        str(pid),
+        parent,
+        str(min(99, int(100 * used / _TICKS / age))),
+        time.strftime("%H:%M", time.localtime(started)),
+        f"pts/{tty & 0xFF}" if tty else "?",
+        f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}",
+        command or f"[{name}]",
+    )

@@ -1,0 +1,122 @@
+"""Questions that are not ours, asked of the host's resolvers.
+
+Law: every question has a deadline and the number under way has a bound; what cannot be answered in time is SERVFAIL,
+at once when the bound is reached. A reply counts only with the id and the question that were sent, over a socket
+connected to the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+
+from agent.dns import wire
+
+logger = logging.getLogger(__name__)
+
+DNS_PORT = 53
+SERVER_TIMEOUT_SECONDS = 2.0
+QUERY_TIMEOUT_SECONDS = 5.0
+MAX_CONCURRENT_QUERIES = 512
+_ROUNDS = 2
+_TRY_ANOTHER = {wire.SERVFAIL, wire.REFUSED, wire.NOTIMP}
+
+OpenSocket = Callable[[int, int], socket.socket]
+
+
+class DnsForwarder:
+    """Shared by all containers of a host. `open_socket(family, type)` opens in the host's namespace."""
+
+    def __init__(
+        self, resolvers: Callable[[], Sequence[str]], open_socket: OpenSocket = socket.socket, *, port: int = DNS_PORT
+    ) -> None:
+        self._resolvers = resolvers
+        self._open_socket = open_socket
+        self._port = port
+        self._under_way = 0
+
+    async def ask(
+        self, packet: bytes, question: wire.Question, *, over_tcp: bool, servers: Sequence[str] = ()
+    ) -> bytes:
+        """The answer as a whole packet, SERVFAIL when there is none. `servers` stand in for the host's resolvers."""
+        failure = packet[:2] + wire.reply(question, wire.SERVFAIL)
+        if self._under_way >= MAX_CONCURRENT_QUERIES:
+            return failure
+        self._under_way += 1
+        try:
+            async with asyncio.timeout(QUERY_TIMEOUT_SECONDS):
+                return (
+                    await self._ask_in_turn(packet, question, tuple(servers) or tuple(self._resolvers()), over_tcp)
+                    or failure
+                )
+        except TimeoutError:
+            return failure
+        finally:
+            self._under_way -= 1
+
+    async def _ask_in_turn(
+        self, packet: bytes, question: wire.Question, servers: Sequence[str], over_tcp: bool
+    ) -> bytes | None:
+        best: bytes | None = None
+        query = os.urandom(2) + packet[2:]
+        for server in tuple(servers) * _ROUNDS:
+            began = time.monotonic()
+            try:
+                async with asyncio.timeout(SERVER_TIMEOUT_SECONDS):
+                    reply = await self._ask_udp(server, query, question.raw)
+                    if over_tcp and wire.is_truncated(reply):
+                        reply = await self._ask_tcp(server, query, question.raw)
+            except (OSError, TimeoutError, EOFError) as error:
+                logger.debug("resolver %s gave no answer after %.2f s: %r", server, time.monotonic() - began, error)
+                continue
+            best = packet[:2] + reply[2:]
+            if reply[3] & 0x0F not in _TRY_ANOTHER:
+                return best
+        return best
+
+    async def _ask_udp(self, server: str, query: bytes, raw: bytes) -> bytes:
+        loop = asyncio.get_running_loop()
+        with self._open_socket(_family(server), socket.SOCK_DGRAM) as link:
+            link.setblocking(False)
+            link.connect((server, self._port))
+            await loop.sock_sendall(link, query)
+            while True:
+                reply = await loop.sock_recv(link, wire.MAX_TCP_BYTES)
+                if wire.is_reply_to(query, raw, reply):
+                    return reply
+
+    async def _ask_tcp(self, server: str, query: bytes, raw: bytes) -> bytes:
+        loop = asyncio.get_running_loop()
+        with self._open_socket(_family(server), socket.SOCK_STREAM) as link:
+            link.setblocking(False)
+            await loop.sock_connect(link, (server, self._port))
+            await loop.sock_sendall(link, len(query).to_bytes(2, "big") + query)
+            reply = await receive_message(link)
+            if not wire.is_reply_to(query, raw, reply):
+                raise EOFError(f"{server} answered another question")
+            return reply
+
+
+async def receive_message(link: socket.socket) -> bytes:
+    """One length-prefixed message of DNS over TCP; EOFError when the peer ends first."""
+    length = int.from_bytes(await _receive_exactly(link, 2), "big")
+    return await _receive_exactly(link, length)
+
+
+async def _receive_exactly(link: socket.socket, size: int) -> bytes:
+    loop = asyncio.get_running_loop()
+    data = b""
+    while len(data) < size:
+        part = await loop.sock_recv(link, size - len(data))
+        if not part:
+            raise EOFError("the connection ended inside a message")
+        data += part
+    return data
+
+
+def _family(server: str) -> int:
+    return socket.AF_INET6 if ":" in server else socket.AF_INET

@@ -1,0 +1,51 @@
+"""The host's own resolvers, read anew for every question, since DHCP and VPN clients rewrite them."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import NamedTuple
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+MAX_NAMESERVERS = 3  # as many as the C library asks
+
+
+class ResolverSettings(NamedTuple):
+    nameservers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+def parse_resolv_conf(text: str) -> ResolverSettings:
+    """The last `search` or `domain` line counts, as in the C library; lines that are not understood are left out."""
+    nameservers: list[str] = []
+    search: tuple[str, ...] = ()
+    options: list[str] = []
+    for line in text.splitlines():
+        words = line.split("#")[0].split(";")[0].split()
+        match words:
+            case ["nameserver", address, *_] if _is_address(address):
+                nameservers.append(address)
+            case ["search" | "domain", *domains]:
+                search = tuple(domains)
+            case ["options", *found]:
+                options += found
+            case _:
+                pass
+    return ResolverSettings(tuple(nameservers), search, tuple(options))
+
+
+def host_nameservers(path: Path = RESOLV_CONF) -> tuple[str, ...]:
+    """The host's nameservers now; loopback ones are good, for forwarding happens on the host."""
+    try:
+        return parse_resolv_conf(path.read_text()).nameservers[:MAX_NAMESERVERS]
+    except OSError:
+        return ()
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,43 @@
+"""All resolvers of a host.
+
+Law: one per daemon; a container's sockets are served from `serve` to `stop`, the zone is pushed by the driver. Nothing here touches a
+namespace. `spawn` runs the work of forwarding in a task group that the driver owns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent.dns.forwarder import DnsForwarder
+from agent.dns.server import ContainerResolver, ResolverSockets, Spawn
+from agent.dns.zone import Zone
+
+
+class ContainerResolvers:
+    def __init__(self, forwarder: DnsForwarder, spawn: Spawn) -> None:
+        self._forwarder = forwarder
+        self._spawn = spawn
+        self._resolvers: dict[str, ContainerResolver] = {}
+
+    async def close(self) -> None:
+        for container_id in tuple(self._resolvers):
+            await self.stop(container_id)
+
+    async def serve(self, container_id: str, sockets: ResolverSockets, zone: Zone, servers: Sequence[str] = ()) -> None:
+        """Take the sockets over; an earlier resolver of the same container is stopped."""
+        await self.stop(container_id)
+        resolver = ContainerResolver(sockets, zone, self._forwarder, self._spawn, servers)
+        self._resolvers[container_id] = resolver
+        resolver.start()
+
+    def is_serving(self, container_id: str) -> bool:
+        return container_id in self._resolvers
+
+    def set_zone(self, container_id: str, zone: Zone) -> None:
+        if container_id in self._resolvers:
+            self._resolvers[container_id].set_zone(zone)
+
+    async def stop(self, container_id: str) -> None:
+        resolver = self._resolvers.pop(container_id, None)
+        if resolver is not None:
+            await resolver.stop()

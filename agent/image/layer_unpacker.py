@@ -1,0 +1,331 @@
+"""Unpacks one layer's tar into a directory that overlayfs can use as a lower directory.
+
+Runs in the unpacking process only. The archive is distrusted: every path is resolved by the kernel inside the layer's root
+(``openat2`` with RESOLVE_IN_ROOT), ``..`` is refused, nothing is opened through a symlink, and entries are bounded.
+``.wh.NAME`` becomes a 0/0 character device, ``.wh..wh..opq`` the xattr ``trusted.overlay.opaque``, as overlayfs reads them.
+Where a layer leaves a parent directory out, its owner and mode come from the layer below, since the topmost directory's win.
+"""
+
+import contextlib
+import os
+import shutil
+import stat
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from agent.image.openat2 import open_in_root
+from agent.image.streams import CHUNK_BYTES, Readable
+from covey.errors import InvalidArgumentError, TooLargeError
+
+ENTRY_LIMIT = 2_000_000
+HEADER_LIMIT_BYTES = 1 << 20
+PATH_LIMIT_BYTES = 4096
+
+_WHITEOUT = ".wh."
+_OPAQUE = ".wh..wh..opq"
+_AUFS = ".wh..wh."
+_OPAQUE_XATTR = "trusted.overlay.opaque"
+_XATTR_HEADER = "SCHILY.xattr."
+_EXTENSION_TYPES = frozenset(
+    {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
+)
+_WHITEOUT_DEVICE = os.makedev(0, 0)
+
+
+class BoundedTarInfo(tarfile.TarInfo):
+    """A header whose extension records are bounded: tarfile would read any announced size into memory."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _EXTENSION_TYPES and not 0 <= self.size <= HEADER_LIMIT_BYTES:
+            raise TooLargeError(f"an extended header of {self.size} bytes is over the bound of {HEADER_LIMIT_BYTES}")
+        return cast("tarfile.TarInfo", super()._proc_member(archive))  # type: ignore[misc]
+
+
+def open_tar(source: Readable) -> tarfile.TarFile:
+    """A forward-only tar reader over plain bytes."""
+    return tarfile.open(
+        fileobj=cast("BinaryIO", source),
+        mode="r|",
+        bufsize=CHUNK_BYTES,
+        tarinfo=BoundedTarInfo,
+        encoding="utf-8",
+        errors="surrogateescape",
+    )
+
+
+def members(archive: tarfile.TarFile, limit: int, what: str) -> Iterator[tarfile.TarInfo]:
+    """The entries of a forward-only tar in constant memory; raises over ``limit``."""
+    count = 0
+    while (member := archive.next()) is not None:
+        archive.members = []  # type: ignore[attr-defined]
+        count += 1
+        if count > limit:
+            raise TooLargeError(f"{what} has more than {limit} entries")
+        yield member
+
+
+def clean_path(name: str, what: str) -> tuple[str, ...]:
+    """The components of an entry's path; empty for the root. Raises on ``..``, over-long and NUL-holding paths."""
+    if len(os.fsencode(name)) > PATH_LIMIT_BYTES or "\0" in name:
+        raise InvalidArgumentError(f"{what} holds a path that no file can have: {name[:80]!r}")
+    parts = tuple(part for part in name.split("/") if part not in {"", "."})
+    if ".." in parts:
+        raise InvalidArgumentError(f"{what} holds a path that leaves its root: {name!r}")
+    return parts
+
+
+class LayerUnpacker:
+    """Applies one layer into an empty directory. ``lowers`` are the unpacked layers below, topmost first."""
+
+    def __init__(self, root: Path, lowers: Sequence[Path], what: str) -> None:
+        self._root_path = root
+        self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        self._lowers = lowers
+        self._what = what
+        self._parent: tuple[tuple[str, ...], int] | None = None
+        self._directory_times: dict[tuple[str, ...], tuple[int, int]] = {}
+        self.content_bytes = 0
+        if lowers:
+            self._take_attributes_from_below(self._root, ())
+
+    def unpack(self, plain: Readable) -> None:
+        """Apply the tar. Raises InvalidArgumentError or TooLargeError that names the layer."""
+        try:
+            with open_tar(plain) as archive:
+                for member in members(archive, ENTRY_LIMIT, self._what):
+                    self._apply(archive, member)
+            self._set_directory_times()
+        except tarfile.TarError as error:
+            raise InvalidArgumentError(f"{self._what} is not a whole tar archive: {error}") from error
+        except (OverflowError, UnicodeError) as error:
+            raise InvalidArgumentError(f"{self._what} holds an entry with impossible attributes: {error}") from error
+        finally:
+            self._forget_parent()
+            os.close(self._root)
+
+    def _apply(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        parts = clean_path(member.name, self._what)
+        if not parts:
+            if member.isdir():
+                self._set_attributes_of_directory(self._root, member)
+                self._directory_times[()] = _times(member)
+            return
+        *folder, name = parts
+        parent = self._parent_of(tuple(folder))
+        if name.startswith(_WHITEOUT):
+            self._white_out(parent, name)
+            return
+        if member.isdir():
+            self._make_directory(parent, name, parts, member)
+            return
+        self._clear(parent, name)
+        if member.islnk():
+            self._link(parent, name, member)
+            return
+        self._make(archive, parent, name, member)
+        self._set_attributes(parent, name, member)
+
+    def _make(self, archive: tarfile.TarFile, parent: int, name: str, member: tarfile.TarInfo) -> None:
+        if member.isreg():
+            content = archive.extractfile(member)
+            if content is None:
+                raise InvalidArgumentError(f"{self._what}: the entry {member.name!r} has no content")
+            self._write(parent, name, cast("Readable", content))
+        elif member.issym():
+            os.symlink(member.linkname, name, dir_fd=parent)
+        elif member.ischr() or member.isblk():
+            kind = stat.S_IFCHR if member.ischr() else stat.S_IFBLK
+            os.mknod(name, kind | 0o600, os.makedev(member.devmajor, member.devminor), dir_fd=parent)
+        elif member.isfifo():
+            os.mkfifo(name, 0o600, dir_fd=parent)
+        else:
+            raise InvalidArgumentError(
+                f"{self._what}: the entry {member.name!r} is of the unknown type {member.type!r}"
+            )
+
+    def _write(self, parent: int, name: str, content: Readable) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with os.fdopen(os.open(name, flags, 0o600, dir_fd=parent), "wb") as target:
+            while data := content.read(CHUNK_BYTES):
+                target.write(data)
+                self.content_bytes += len(data)
+
+    def _link(self, parent: int, name: str, member: tarfile.TarInfo) -> None:
+        *folder, target = clean_path(member.linkname, self._what) or ("",)
+        if not target or target.startswith(_WHITEOUT):
+            raise InvalidArgumentError(
+                f"{self._what}: the entry {member.name!r} links to {member.linkname!r}, which is no file"
+            )
+        with contextlib.suppress(OSError), _closing(open_in_root(self._root, "/".join(folder) or ".")) as source:
+            if not stat.S_ISDIR(os.lstat(target, dir_fd=source).st_mode):
+                os.link(target, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+                return
+        self._copy_from_below(parent, name, member)
+
+    def _copy_from_below(self, parent: int, name: str, member: tarfile.TarInfo) -> None:
+        """A hard link to a file of a lower layer: a copy, as overlayfs itself makes on writing."""
+        for lower in self._lowers:
+            with contextlib.suppress(OSError), _closing(os.open(lower, os.O_PATH)) as root:
+                source = open_in_root(root, member.linkname.lstrip("/"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                with os.fdopen(source, "rb") as content:
+                    found = os.fstat(source)
+                    if not stat.S_ISREG(found.st_mode):
+                        continue
+                    self._write(parent, name, content)
+                    os.chown(name, found.st_uid, found.st_gid, dir_fd=parent, follow_symlinks=False)
+                    os.chmod(name, stat.S_IMODE(found.st_mode), dir_fd=parent)
+                    os.utime(name, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
+                    return
+        raise InvalidArgumentError(
+            f"{self._what}: the entry {member.name!r} links to {member.linkname!r}, which is not in the image"
+        )
+
+    def _make_directory(self, parent: int, name: str, parts: tuple[str, ...], member: tarfile.TarInfo) -> None:
+        before = _lstat(parent, name)
+        replaces_whiteout = before is not None and _is_whiteout(before)
+        if before is None or not stat.S_ISDIR(before.st_mode):
+            self._clear(parent, name)
+            os.mkdir(name, 0o700, dir_fd=parent)
+        directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        with _closing(directory):
+            self._set_attributes_of_directory(directory, member)
+            if replaces_whiteout:
+                os.setxattr(directory, _OPAQUE_XATTR, b"y")
+        self._directory_times[parts] = _times(member)
+
+    def _white_out(self, parent: int, name: str) -> None:
+        if name == _OPAQUE:
+            with _closing(os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=parent)) as directory:
+                os.setxattr(directory, _OPAQUE_XATTR, b"y")
+            return
+        if name.startswith(_AUFS):
+            return  # bookkeeping of another driver, nothing of the image
+        hidden = name.removeprefix(_WHITEOUT)
+        if hidden in {"", ".", ".."}:
+            raise InvalidArgumentError(f"{self._what} holds a whiteout of no file: {name!r}")
+        before = _lstat(parent, hidden)
+        if before is None:
+            os.mknod(hidden, stat.S_IFCHR, _WHITEOUT_DEVICE, dir_fd=parent)
+        elif stat.S_ISDIR(before.st_mode):
+            with _closing(os.open(hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)) as directory:
+                os.setxattr(directory, _OPAQUE_XATTR, b"y")
+
+    def _clear(self, parent: int, name: str) -> None:
+        """Make room for an entry: a later entry of the same path replaces the earlier one."""
+        before = _lstat(parent, name)
+        if before is None:
+            return
+        if stat.S_ISDIR(before.st_mode):
+            shutil.rmtree(name, dir_fd=parent)
+        else:
+            os.unlink(name, dir_fd=parent)
+
+    def _set_attributes(self, parent: int, name: str, member: tarfile.TarInfo) -> None:
+        os.chown(name, member.uid, member.gid, dir_fd=parent, follow_symlinks=False)
+        if not member.issym():
+            os.chmod(name, stat.S_IMODE(member.mode), dir_fd=parent)
+        for key, value in _xattrs(member):
+            with contextlib.suppress(OSError):  # the file system may lack the attribute's namespace, as Docker allows
+                os.setxattr(f"/proc/self/fd/{parent}/{name}", key, value, follow_symlinks=False)
+        os.utime(name, ns=_times(member), dir_fd=parent, follow_symlinks=False)
+
+    def _set_attributes_of_directory(self, directory: int, member: tarfile.TarInfo) -> None:
+        os.fchown(directory, member.uid, member.gid)
+        os.fchmod(directory, stat.S_IMODE(member.mode))
+        for key, value in _xattrs(member):
+            with contextlib.suppress(OSError):
+                os.setxattr(directory, key, value)
+
+    def _parent_of(self, folder: tuple[str, ...]) -> int:
+        if self._parent is not None and self._parent[0] == folder:
+            return self._parent[1]
+        self._forget_parent()
+        try:
+            found = open_in_root(self._root, "/".join(folder) or ".")
+        except FileNotFoundError:
+            found = self._make_parents(folder)
+        except OSError as error:
+            raise InvalidArgumentError(
+                f"{self._what}: {'/'.join(folder)!r} is used as a directory and is none"
+            ) from error
+        self._parent = (folder, found)
+        return found
+
+    def _make_parents(self, folder: tuple[str, ...]) -> int:
+        current = os.open(".", os.O_PATH | os.O_DIRECTORY, dir_fd=self._root)
+        for depth in range(1, len(folder) + 1):
+            path = "/".join(folder[:depth])
+            try:
+                child = open_in_root(self._root, path)
+            except FileNotFoundError:
+                child = self._make_parent(current, folder[:depth], path)
+            except OSError as error:
+                os.close(current)
+                raise InvalidArgumentError(f"{self._what}: {path!r} is used as a directory and is none") from error
+            os.close(current)
+            current = child
+        return current
+
+    def _make_parent(self, current: int, parts: tuple[str, ...], path: str) -> int:
+        try:
+            os.mkdir(parts[-1], 0o755, dir_fd=current)
+        except FileExistsError as error:
+            raise InvalidArgumentError(
+                f"{self._what}: {path!r} is a symlink that leads nowhere, used as a directory"
+            ) from error
+        with _closing(os.open(parts[-1], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=current)) as made:
+            self._take_attributes_from_below(made, parts)
+        return open_in_root(self._root, path)
+
+    def _take_attributes_from_below(self, directory: int, parts: tuple[str, ...]) -> None:
+        for lower in self._lowers:
+            with contextlib.suppress(OSError), _closing(os.open(lower, os.O_PATH)) as root:
+                with _closing(open_in_root(root, "/".join(parts) or ".")) as below:
+                    found = os.fstat(below)
+                os.fchown(directory, found.st_uid, found.st_gid)
+                os.fchmod(directory, stat.S_IMODE(found.st_mode))
+                return
+
+    def _set_directory_times(self) -> None:
+        for parts, times in sorted(self._directory_times.items(), reverse=True):
+            with contextlib.suppress(OSError), _closing(open_in_root(self._root, "/".join(parts) or ".")) as directory:
+                os.utime(f"/proc/self/fd/{directory}", ns=times)
+
+    def _forget_parent(self) -> None:
+        if self._parent is not None:
+            os.close(self._parent[1])
+            self._parent = None
+
+
+@contextlib.contextmanager
+def _closing(descriptor: int) -> Iterator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lstat(parent: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _is_whiteout(found: os.stat_result) -> bool:
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == _WHITEOUT_DEVICE
+
+
+def _times(member: tarfile.TarInfo) -> tuple[int, int]:
+    nanoseconds = min(max(int(member.mtime * 1_000_000_000), 0), (1 << 63) - 1)
+    return nanoseconds, nanoseconds
+
+
+def _xattrs(member: tarfile.TarInfo) -> Iterator[tuple[str, bytes]]:
+    """The attributes a file may bring along. ``trusted.*`` would speak to overlayfs in our name, so it may not."""
+    for header, value in member.pax_headers.items():
+        key = header.removeprefix(_XATTR_HEADER)
+        if key != header and (key == "security.capability" or key.startswith("user.")):
+            yield key, value.encode("utf-8", "surrogateescape")

@@ -1,0 +1,133 @@
+"""Finding images by what people type, and filtering lists of them as ``docker image ls --filter`` does. Pure."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from fnmatch import fnmatchcase
+
+from agent.image import reference
+from agent.image.model import Image
+from covey.clock import SECOND
+from covey.errors import ConflictError, InvalidArgumentError, NotFoundError
+
+_PREFIX = re.compile(r"(?:sha256:)?([a-f0-9]{1,64})")
+_UNITS = {"s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
+_TRUE = frozenset({"1", "true", "True", "t"})
+_FALSE = frozenset({"0", "false", "False", "f"})
+
+
+def resolve_image(name: str, images: Mapping[str, Image], tags: Mapping[str, str]) -> Image:
+    """The image of a whole id, else of a reference, else of a unique prefix of an id, in that order as Docker's."""
+    if reference.is_image_id(name):
+        found = images.get(name if name.startswith("sha256:") else f"sha256:{name}")
+        if found is not None:
+            return found
+        raise _missing(name)
+    wanted = _as_reference(name)
+    if wanted is not None:
+        found = _by_reference(wanted, images, tags)
+        if found is not None:
+            return found
+    prefix = _PREFIX.fullmatch(name)
+    if prefix:
+        matches = [image for image_id, image in images.items() if image_id.startswith(f"sha256:{prefix[1]}")]
+        if len(matches) > 1:
+            raise ConflictError(f'the prefix "{name}" names {len(matches)} images; give more digits of the id')
+        if matches:
+            return matches[0]
+    if wanted is None and not prefix:
+        reference.parse(name)  # raises, and says what is wrong with the name
+    raise _missing(wanted.with_default_tag().familiar if wanted else name)
+
+
+def _by_reference(wanted: reference.Reference, images: Mapping[str, Image], tags: Mapping[str, str]) -> Image | None:
+    """A digest names the image whose id it is, if the tag beside it agrees; repository digests come with pulling."""
+    if wanted.digest:
+        image = images.get(wanted.digest)
+        if image is None or not any(reference.parse(tag).name == wanted.name for tag in image.repo_tags):
+            return None
+        return image
+    return images.get(tags.get(wanted.with_default_tag().familiar, ""))
+
+
+def filter_images(
+    images: Sequence[Image], filters: Mapping[str, Sequence[str]], get: Callable[[str], Image], now_ns: int
+) -> tuple[Image, ...]:
+    """The images that pass every filter; of several values of one, any (labels: all)."""
+    kept = list(images)
+    for key, values in filters.items():
+        kept = [image for image in kept if _passes(image, key, values, get, now_ns)]
+        _check(key, values)
+    return tuple(kept)
+
+
+def _passes(image: Image, key: str, values: Sequence[str], get: Callable[[str], Image], now_ns: int) -> bool:
+    if key == "dangling":
+        return any((value in _TRUE) is not bool(image.repo_tags) for value in values)
+    if key == "label":
+        return all(_has_label(image, value) for value in values)
+    if key == "label!":
+        return not any(_has_label(image, value) for value in values)
+    if key == "reference":
+        return any(_matches(tag, pattern) for tag in image.repo_tags for pattern in values)
+    if key == "before":
+        return all(image.created < get(value).created for value in values)
+    if key == "since":
+        return all(image.created > get(value).created for value in values)
+    if key == "until":
+        return all(_seconds(image.created) * SECOND < _until_ns(value, now_ns) for value in values)
+    raise InvalidArgumentError(
+        f'invalid filter "{key}": images are filtered by dangling, label, reference, before, since, until'
+    )
+
+
+def _check(key: str, values: Sequence[str]) -> None:
+    """What a filter over no images at all would not notice."""
+    if key not in {"dangling", "label", "label!", "reference", "before", "since", "until"}:
+        raise InvalidArgumentError(
+            f'invalid filter "{key}": images are filtered by dangling, label, reference, before, since, until'
+        )
+    if key == "dangling" and any(value not in _TRUE | _FALSE for value in values):
+        raise InvalidArgumentError(f"invalid filter dangling={', '.join(values)}: it takes true or false")
+
+
+def _has_label(image: Image, wanted: str) -> bool:
+    key, equals, value = wanted.partition("=")
+    return key in image.config.labels and (not equals or image.config.labels[key] == value)
+
+
+def _matches(tag: str, pattern: str) -> bool:
+    """A pattern's ``*`` stops at a slash, as in Docker's; without a tag it means any."""
+    whole = reference.parse(tag)
+    names = (whole.familiar_name, whole.familiar, whole.name, str(whole))
+    return any(name.count("/") == pattern.count("/") and fnmatchcase(name, pattern) for name in names)
+
+
+def _until_ns(text: str, now_ns: int) -> int:
+    number, unit = text[:-1], text[-1:]
+    if unit in _UNITS and number.replace(".", "", 1).isdigit():
+        return now_ns - int(float(number) * _UNITS[unit])
+    if text.isdigit():
+        return int(text) * SECOND
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * SECOND)
+    except ValueError:
+        raise InvalidArgumentError(f"invalid filter until={text}: give a duration such as 24h, or a time") from None
+
+
+def _seconds(created: str) -> float:
+    try:
+        return datetime.fromisoformat(created).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def _as_reference(name: str) -> reference.Reference | None:
+    try:
+        return reference.parse(name)
+    except InvalidArgumentError:
+        return None
+
+
+def _missing(name: str) -> NotFoundError:
+    return NotFoundError(f"No such image: {name}")

@@ -1,0 +1,181 @@
+"""What the store knows, in SQLite: images and their layers, tags, and where each chain of layers is unpacked.
+
+The database is the truth; files that it does not name are leftovers. Each method is one transaction. Called by
+``agent.image.store`` alone, from one thread at a time.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+BUSY_SECONDS = 10
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS layers (
+    directory INTEGER PRIMARY KEY AUTOINCREMENT,
+    chain_id TEXT NOT NULL UNIQUE,
+    diff_id TEXT NOT NULL,
+    content_bytes INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS images (
+    id TEXT PRIMARY KEY,
+    added_ns INTEGER NOT NULL,
+    tagged_ns INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE IF NOT EXISTS image_layers (
+    image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    chain_id TEXT NOT NULL REFERENCES layers(chain_id),
+    blob TEXT NOT NULL,
+    PRIMARY KEY (image_id, position)
+) STRICT;
+CREATE TABLE IF NOT EXISTS tags (
+    name TEXT PRIMARY KEY,
+    image_id TEXT NOT NULL REFERENCES images(id)
+) STRICT;
+"""
+
+
+class LayerRow(msgspec.Struct, frozen=True):
+    """An unpacked layer: its number is the name of its directory, short because mount options are."""
+
+    directory: int
+    chain_id: str
+    diff_id: str
+    content_bytes: int
+
+
+class StoredLayer(msgspec.Struct, frozen=True):
+    """A layer of one image: what it stands on, and the blob as it came."""
+
+    chain_id: str
+    blob: str
+
+
+class ImageRow(msgspec.Struct, frozen=True):
+    """An image with its layers, bottom first."""
+
+    id: str
+    tagged_ns: int
+    layers: tuple[StoredLayer, ...]
+
+
+class MetadataSnapshot(msgspec.Struct, frozen=True):
+    """All of it, as one consistent reading."""
+
+    images: dict[str, ImageRow] = {}
+    tags: dict[str, str] = {}
+    layers: dict[str, LayerRow] = {}
+
+
+class NewLayer(msgspec.Struct, frozen=True):
+    """A layer to record, with the directory number it was given."""
+
+    directory: int
+    chain_id: str
+    diff_id: str
+    content_bytes: int
+
+
+class NewImage(msgspec.Struct, frozen=True):
+    """An image to record; what is recorded already is left as it is."""
+
+    id: str
+    layers: tuple[StoredLayer, ...]
+    tags: tuple[str, ...]
+
+
+class ImageMetadata:
+    """The database file of one store."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=FULL")
+        self._connection.execute("PRAGMA foreign_keys=ON")
+        self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def read(self) -> MetadataSnapshot:
+        """Everything, in one transaction."""
+        with self._transaction() as db:
+            layers: dict[str, list[StoredLayer]] = {}
+            for image_id, chain_id, blob in db.execute(
+                "SELECT image_id, chain_id, blob FROM image_layers ORDER BY image_id, position"
+            ):
+                layers.setdefault(image_id, []).append(StoredLayer(chain_id, blob))
+            return MetadataSnapshot(
+                images={
+                    row[0]: ImageRow(row[0], row[1], tuple(layers.get(row[0], ())))
+                    for row in db.execute("SELECT id, tagged_ns FROM images ORDER BY added_ns, id")
+                },
+                tags=dict(db.execute("SELECT name, image_id FROM tags ORDER BY name")),
+                layers={
+                    row[1]: LayerRow(*row)
+                    for row in db.execute("SELECT directory, chain_id, diff_id, content_bytes FROM layers")
+                },
+            )
+
+    def next_directory(self) -> int:
+        """A directory number that no layer ever had."""
+        row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'layers'").fetchone()
+        return int(row[0]) + 1 if row else 1
+
+    def add(self, layers: Sequence[NewLayer], images: Sequence[NewImage], now_ns: int) -> None:
+        """Record layers, images and tags at once. A tag that named another image moves."""
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT INTO layers (directory, chain_id, diff_id, content_bytes) VALUES (?, ?, ?, ?)",
+                [(layer.directory, layer.chain_id, layer.diff_id, layer.content_bytes) for layer in layers],
+            )
+            for image in images:
+                known = db.execute(
+                    "INSERT INTO images (id, added_ns) VALUES (?, ?) ON CONFLICT DO NOTHING", (image.id, now_ns)
+                )
+                if known.rowcount:
+                    db.executemany(
+                        "INSERT INTO image_layers (image_id, position, chain_id, blob) VALUES (?, ?, ?, ?)",
+                        [(image.id, at, layer.chain_id, layer.blob) for at, layer in enumerate(image.layers)],
+                    )
+                for tag in image.tags:
+                    _tag(db, tag, image.id, now_ns)
+
+    def tag(self, name: str, image_id: str, now_ns: int) -> None:
+        with self._transaction() as db:
+            _tag(db, name, image_id, now_ns)
+
+    def untag(self, names: Sequence[str]) -> None:
+        with self._transaction() as db:
+            db.executemany("DELETE FROM tags WHERE name = ?", [(name,) for name in names])
+
+    def remove(self, image_ids: Sequence[str]) -> tuple[LayerRow, ...]:
+        """Forget images with their tags, and the layers that no image has any more; the latter are returned."""
+        with self._transaction() as db:
+            ids = [(image_id,) for image_id in image_ids]
+            db.executemany("DELETE FROM tags WHERE image_id = ?", ids)
+            db.executemany("DELETE FROM images WHERE id = ?", ids)
+            rows = db.execute(
+                "DELETE FROM layers WHERE chain_id NOT IN (SELECT chain_id FROM image_layers) "
+                "RETURNING directory, chain_id, diff_id, content_bytes"
+            ).fetchall()
+            return tuple(LayerRow(*row) for row in rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._connection
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+
+def _tag(db: sqlite3.Connection, name: str, image_id: str, now_ns: int) -> None:
+    db.execute("INSERT OR REPLACE INTO tags (name, image_id) VALUES (?, ?)", (name, image_id))
+    db.execute("UPDATE images SET tagged_ns = ? WHERE id = ?", (now_ns, image_id))

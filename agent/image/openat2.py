@@ -1,0 +1,40 @@
+"""System calls that Python lacks and the unpacking process needs. Linux 5.6 or later.
+
+``openat2`` with RESOLVE_IN_ROOT opens paths that cannot leave a directory: the kernel holds that against any symlink.
+``syncfs`` puts thousands of unpacked files on the disk at once, before the database names them.
+"""
+
+import ctypes
+import os
+from pathlib import Path
+
+_SYS_OPENAT2 = 437
+_RESOLVE_NO_MAGICLINKS = 0x02
+_RESOLVE_IN_ROOT = 0x10
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def open_in_root(root: int, path: str, flags: int = os.O_PATH | os.O_DIRECTORY) -> int:
+    """A descriptor of ``path`` as a process chrooted to ``root`` would see it. Raises OSError as ``os.open`` does."""
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    descriptor: int = _libc.syscall(_SYS_OPENAT2, root, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+    if descriptor < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+    return descriptor
+
+
+def sync_filesystem(folder: Path) -> None:
+    """Wait until everything written to the file system of ``folder`` is on its disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if _libc.syncfs(descriptor) < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(folder))
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,58 @@
+"""The words between the store and its unpacking process: one request as a file, answers as JSON lines on stdout.
+
+Pure. The process may be older or newer than nothing: both sides are always of one installation.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+
+class UnpackLimits(msgspec.Struct, frozen=True):
+    """Bounds on what an archive may hold."""
+
+    layer_bytes: int = 64 << 30
+    archive_bytes: int = 128 << 30
+    archive_entries: int = 20_000
+    document_bytes: int = 8 << 20
+
+
+class UnpackRequest(msgspec.Struct, frozen=True):
+    """What to do with the bytes on stdin. ``layers`` maps the chain ids that are unpacked already to their directories."""
+
+    mode: str
+    staging: str
+    layers: Mapping[str, str] = {}
+    limits: UnpackLimits = UnpackLimits()
+
+
+class StagedLayer(msgspec.Struct, frozen=True):
+    """A layer of an image. ``unpacked`` is the staged directory, empty where the chain id was there already."""
+
+    digest: str
+    diff_id: str
+    chain_id: str
+    blob_bytes: int
+    content_bytes: int = 0
+    unpacked: str = ""
+
+
+class StagedImage(msgspec.Struct, frozen=True):
+    """An image that was staged whole: its config's digest, its layers bottom first, its tags."""
+
+    config: str
+    layers: tuple[StagedLayer, ...]
+    tags: tuple[str, ...] = ()
+
+
+class UnpackMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line: a progress report, or at last ``images`` and ``blobs`` (digest to staged file), or an error."""
+
+    step: str = ""
+    id: str = ""
+    current: int = 0
+    error: str = ""
+    error_kind: str = ""
+    done: bool = False
+    images: tuple[StagedImage, ...] = ()
+    blobs: Mapping[str, str] = {}

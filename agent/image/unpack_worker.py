@@ -1,0 +1,219 @@
+"""The unpacking process: ``python -m agent.image.unpack_worker REQUEST`` reads an archive on stdin and stages what is in it.
+
+A process of its own, because unpacking and hashing would hold the daemon's loop, and because grpc forbids forking.
+It writes only below the staging directory it is given; the store moves the results into place. Called by ``agent.image.store``.
+"""
+
+import posixpath
+import sys
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import msgspec
+
+from agent.image.archive_manifest import ArchivedImage, StagedMember, host_architecture, plan
+from agent.image.digests import chain_ids
+from agent.image.layer_unpacker import LayerUnpacker, clean_path, members, open_tar
+from agent.image.model import decode_config
+from agent.image.openat2 import sync_filesystem
+from agent.image.streams import CHUNK_BYTES, HashingReader, Readable, copy_stream, open_stream
+from agent.image.unpack_protocol import StagedImage, StagedLayer, UnpackMessage, UnpackRequest
+from covey.errors import CoveyError, InvalidArgumentError, TooLargeError
+
+REPORT_BYTES = 4 << 20
+_LAYER_COMPRESSIONS = frozenset({"", "gzip", "zstd"})
+
+
+class _Worker:
+    def __init__(self, request: UnpackRequest, output: BinaryIO) -> None:
+        self._request = request
+        self._limits = request.limits
+        self._staging = Path(request.staging)
+        self._output = output
+        self._unpacked: dict[str, StagedLayer] = {}
+        self._directories = dict(request.layers)
+        self._reported = 0
+
+    def run(self, source: BinaryIO) -> UnpackMessage:
+        taps = HashingReader(source, self._limits.archive_bytes, "the archive", self._report_bytes)
+        if self._request.mode == "import":
+            return self._import(taps)
+        return self._load(taps)
+
+    def _load(self, taps: HashingReader) -> UnpackMessage:
+        plain, _ = open_stream(taps, "the archive")
+        staged = self._stage(plain)
+        taps.drain()
+        images = []
+        blobs: dict[str, str] = {}
+        for archived in plan(staged, self._read, host_architecture()):
+            work = self._unpack_image(archived)
+            images.append(work)
+            blobs[archived.config.digest] = archived.config.path
+            blobs.update({layer.digest: layer.path for layer in archived.layers})
+        return UnpackMessage(done=True, images=tuple(images), blobs=blobs)
+
+    def _stage(self, plain: Readable) -> dict[str, StagedMember]:
+        """Every file of the outer tar under a number, so that no name in it reaches the file system."""
+        staged: dict[str, StagedMember] = {}
+        try:
+            with open_tar(plain) as archive:
+                for number, member in enumerate(members(archive, self._limits.archive_entries, "the archive")):
+                    name = "/".join(clean_path(member.name, "the archive"))
+                    if member.issym():
+                        target = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
+                        staged[name] = StagedMember(link=target)
+                    elif member.islnk():
+                        staged[name] = StagedMember(link=member.linkname)
+                    elif member.isreg():
+                        staged[name] = self._stage_file(archive, member, self._staging / f"m{number}")
+        except tarfile.TarError as error:
+            raise InvalidArgumentError(f"the archive is not a whole tar archive: {error}") from error
+        return staged
+
+    def _stage_file(self, archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> StagedMember:
+        content = archive.extractfile(member)
+        if content is None:
+            raise InvalidArgumentError(f"the archive's entry {member.name!r} has no content")
+        taps = HashingReader(
+            cast("Readable", content), self._limits.layer_bytes, f"the archive's entry {member.name!r}"
+        )
+        with path.open("xb") as target:
+            copy_stream(taps, cast("BinaryIO", target))
+        return StagedMember(str(path), taps.digest, taps.count)
+
+    def _read(self, member: StagedMember) -> bytes:
+        if member.size > self._limits.document_bytes:
+            raise TooLargeError(
+                f"a JSON document of {member.size} bytes is over the bound of {self._limits.document_bytes}"
+            )
+        return Path(member.path).read_bytes()
+
+    def _unpack_image(self, archived: ArchivedImage) -> StagedImage:
+        name = archived.tags[0] if archived.tags else archived.config.digest
+        raw = decode_config(self._read(archived.config), archived.config.digest)
+        if raw.os not in {"linux", ""}:
+            raise InvalidArgumentError(f"the image {name} is for {raw.os}; this host runs linux")
+        if len(raw.diff_ids) != len(archived.layers):
+            raise InvalidArgumentError(
+                f"the image {name} names {len(raw.diff_ids)} diff ids and brings {len(archived.layers)} layers"
+            )
+        works: list[StagedLayer] = []
+        for member, diff_id, chain_id in zip(archived.layers, raw.diff_ids, chain_ids(raw.diff_ids), strict=True):
+            lowers = [Path(self._directories[work.chain_id]) for work in reversed(works)]
+            works.append(self._unpack_once(member, diff_id, chain_id, lowers))
+        return StagedImage(archived.config.digest, tuple(works), archived.tags)
+
+    def _unpack_once(self, member: StagedMember, diff_id: str, chain_id: str, lowers: Sequence[Path]) -> StagedLayer:
+        if chain_id in self._unpacked:
+            return self._unpacked[chain_id]
+        if chain_id in self._directories:
+            self._check_known(member, diff_id)
+            self._say(UnpackMessage(step="exists", id=diff_id))
+            work = StagedLayer(member.digest, diff_id, chain_id, member.size)
+        else:
+            self._say(UnpackMessage(step="unpack", id=diff_id))
+            target = self._staging / f"l{len(self._unpacked)}"
+            with Path(member.path).open("rb", buffering=0) as blob:
+                content_bytes = self._unpack(cast("Readable", blob), target, lowers, diff_id)
+            self._directories[chain_id] = str(target)
+            work = StagedLayer(member.digest, diff_id, chain_id, member.size, content_bytes, str(target))
+            self._say(UnpackMessage(step="unpacked", id=diff_id, current=content_bytes))
+        self._unpacked[chain_id] = work
+        return work
+
+    def _check_known(self, member: StagedMember, diff_id: str) -> None:
+        """The layer is there; still, what the archive brings must be what its config says."""
+        if member.digest == diff_id:
+            return
+        with Path(member.path).open("rb", buffering=0) as blob:
+            plain, _ = open_stream(cast("Readable", blob), f"the layer {diff_id}")
+            taps = HashingReader(plain, self._limits.layer_bytes, f"the layer {diff_id}")
+            taps.drain()
+        _verify(taps.digest, diff_id)
+
+    def _unpack(self, blob: Readable, target: Path, lowers: Sequence[Path], diff_id: str) -> int:
+        what = f"the layer {diff_id}"
+        plain, compression = open_stream(blob, what)
+        if compression not in _LAYER_COMPRESSIONS:
+            raise InvalidArgumentError(f"{what} is compressed by {compression}; layers may be plain, gzip or zstd")
+        taps = HashingReader(plain, self._limits.layer_bytes, what)
+        target.mkdir(mode=0o755)
+        unpacker = LayerUnpacker(target, lowers, what)
+        unpacker.unpack(taps)
+        taps.drain()
+        _verify(taps.digest, diff_id)
+        return unpacker.content_bytes
+
+    def _import(self, source: HashingReader) -> UnpackMessage:
+        """A root file system: stored uncompressed, so that its digest is its diff id, and unpacked on the way."""
+        what = "the root file system"
+        plain, _ = open_stream(source, what)
+        path, target = self._staging / "m0", self._staging / "l0"
+        target.mkdir(mode=0o755)
+        with path.open("xb") as blob:
+            taps = HashingReader(_Tee(plain, cast("BinaryIO", blob)), self._limits.layer_bytes, what)
+            unpacker = LayerUnpacker(target, (), what)
+            unpacker.unpack(taps)
+            taps.drain()
+        digest = taps.digest
+        exists = digest in self._request.layers
+        layer = StagedLayer(digest, digest, digest, taps.count, unpacker.content_bytes, "" if exists else str(target))
+        return UnpackMessage(done=True, images=(StagedImage("", (layer,)),), blobs={digest: str(path)})
+
+    def _report_bytes(self, count: int) -> None:
+        if count - self._reported >= REPORT_BYTES:
+            self._reported = count
+            self._say(UnpackMessage(step="read", current=count))
+
+    def _say(self, answer: UnpackMessage) -> None:
+        self._output.write(msgspec.json.encode(answer) + b"\n")
+        self._output.flush()
+
+
+class _Tee:
+    """Writes down what is read through it."""
+
+    def __init__(self, source: Readable, target: BinaryIO) -> None:
+        self._source = source
+        self._target = target
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._source.read(size if size >= 0 else CHUNK_BYTES)
+        if data:
+            self._target.write(data)
+        return data
+
+
+def _verify(digest: str, diff_id: str) -> None:
+    if digest != diff_id:
+        raise InvalidArgumentError(
+            f"the layer {diff_id} has another content: its digest is {digest}; the archive is damaged"
+        )
+
+
+def _failure(error: Exception) -> UnpackMessage:
+    kind = type(error).__name__ if isinstance(error, CoveyError) else "CoveyError"
+    text = str(error) if isinstance(error, CoveyError) else f"unpacking failed: {type(error).__name__}: {error}"
+    return UnpackMessage(error=text, error_kind=kind)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve one request; 0 when it was done, 1 when an error was reported."""
+    request = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=UnpackRequest)
+    output = sys.stdout.buffer
+    try:
+        with open(0, "rb", buffering=0, closefd=False) as source:
+            answer = _Worker(request, output).run(cast("BinaryIO", source))
+        sync_filesystem(Path(request.staging))
+    except Exception as error:  # the boundary of the process: everything becomes one answer
+        answer = _failure(error)
+    output.write(msgspec.json.encode(answer) + b"\n")
+    output.flush()
+    return 1 if answer.error else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

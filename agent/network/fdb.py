@@ -1,0 +1,56 @@
+"""Which hardware address lies behind which host: the plan of a network's forwarding entries.
+
+Law: pure. One entry per remote endpoint stands for three kernel entries (VXLAN forwarding, bridge forwarding,
+neighbour), all derived from the endpoint's address. `packing` turns a plan into netlink messages; applying it and
+planning again gives the empty plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from typing import NamedTuple
+
+from agent.network.model import Endpoint
+
+
+class FdbEntry(NamedTuple):
+    """Endpoint address (no prefix) and the VTEP address of the host that runs it."""
+
+    address: str
+    host: str
+
+
+class FdbPlan(NamedTuple):
+    upserts: tuple[FdbEntry, ...] = ()
+    removals: tuple[FdbEntry, ...] = ()
+
+
+def remote_hosts(endpoints: Iterable[Endpoint], own_host: str, local_addresses: Container[str]) -> dict[str, str]:
+    """Address to host for every endpoint elsewhere.
+
+    An address that two endpoints claim (the old task is not gone yet) belongs to the ready one, then to the greater id.
+    """
+    claims: dict[str, tuple[bool, str, str]] = {}
+    for endpoint in endpoints:
+        if endpoint.address in local_addresses:
+            continue
+        claim = (endpoint.ready, endpoint.id, endpoint.host)
+        if endpoint.address not in claims or claims[endpoint.address] < claim:
+            claims[endpoint.address] = claim
+    return {address: host for address, (_, _, host) in claims.items() if host and host != own_host}
+
+
+def plan(have: Mapping[str, str], want: Mapping[str, str]) -> FdbPlan:
+    upserts = tuple(FdbEntry(a, want[a]) for a in sorted(want) if have.get(a) != want[a])
+    removals = tuple(FdbEntry(a, have[a]) for a in sorted(have) if a not in want)
+    return FdbPlan(upserts, removals)
+
+
+def apply_plan(have: Mapping[str, str], change: FdbPlan) -> dict[str, str]:
+    """What the kernel holds once the plan was carried out."""
+    after = dict(have)
+    for entry in change.removals:
+        after.pop(entry.address, None)
+    for entry in change.upserts:
+        after[entry.address] = entry.host
+    return after

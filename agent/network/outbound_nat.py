@@ -1,0 +1,189 @@
+"""The way out: one bridge in the host's namespace, masqueraded, for every container that may reach the world.
+
+Law: one bridge and one nft table of the same name per daemon; its subnet is what the bridge carries already, or one
+that overlaps nothing the host knows. Addresses are given out here alone and read back from the sandboxes after a
+restart. Ports are isolated from one another unless the container is on the plain `bridge` network.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from ipaddress import IPv4Interface, IPv4Network
+from typing import Any
+
+from agent.network import links
+from agent.network.model import mac_address
+from agent.network.netns import Namespace
+from agent.network.nftables import NftablesContext
+from agent.network.overlay import port_name
+from covey.errors import ConflictError, UnsupportedError
+
+logger = logging.getLogger(__name__)
+
+CANDIDATE_SUBNETS = (
+    *(IPv4Network(f"172.{second}.0.0/16") for second in range(18, 32)),
+    *(IPv4Network(f"192.168.{third}.0/20") for third in range(0, 256, 16)),
+)
+
+
+def choose_subnet(taken: Iterable[IPv4Network]) -> IPv4Network:
+    """The first candidate that overlaps nothing."""
+    used = tuple(network for network in taken if network.prefixlen > 0)
+    for candidate in CANDIDATE_SUBNETS:
+        if not any(candidate.overlaps(network) for network in used):
+            return candidate
+    raise ConflictError(
+        "every private subnet for the containers' way out overlaps a route of this host; free one of 172.18.0.0/16 to 192.168.240.0/20"
+    )
+
+
+def next_address(subnet: IPv4Network, used: set[str], last: int) -> tuple[str, int]:
+    """The next free address with prefix after the one given out last (an offset), so that none is used again soon."""
+    size = subnet.num_addresses
+    for step in range(1, size):
+        offset = (last + step) % size
+        address = str(subnet[offset])
+        if 2 <= offset < size - 1 and address not in used:
+            return f"{address}/{subnet.prefixlen}", offset
+    raise ConflictError(f"the host's gateway network {subnet} has no free address: remove containers")
+
+
+class OutboundNat:
+    """Made at the first use. `used` is container id to address without prefix."""
+
+    def __init__(self, host: Namespace, bridge: str) -> None:
+        self._host = host
+        self._bridge = bridge
+        self._gateway: IPv4Interface | None = None
+        self._mtu = 1500
+        self._last = 1
+        self._used: dict[str, str] = {}
+
+    @property
+    def subnet(self) -> IPv4Network | None:
+        """None while there is no bridge."""
+        return self._gateway.network if self._gateway else None
+
+    def adopt_bridge(self) -> None:
+        """Take over the bridge of an earlier life."""
+
+        def read(route: Any) -> tuple[str, ...]:
+            index = links.index_of(route, self._bridge)
+            return links.addresses(route, index) if index else ()
+
+        found = links.run_in_namespace(self._host, f"read the bridge {self._bridge}", read)
+        if found:
+            self._gateway = IPv4Interface(found[0])
+            self.ensure_bridge()
+
+    def restore_address(self, container_id: str, address: str) -> None:
+        """An address that a container of an earlier life holds."""
+        self._used[container_id] = address.partition("/")[0]
+
+    def address_of(self, container_id: str) -> str:
+        return self._used.get(container_id, "")
+
+    def release_address(self, container_id: str) -> None:
+        self._used.pop(container_id, None)
+
+    def ensure_bridge(self) -> IPv4Interface:
+        """Bridge, forwarding and masquerade; repeated, it changes nothing. Returns the gateway with its prefix."""
+
+        def build(route: Any) -> IPv4Interface:
+            gateway = self._gateway
+            if gateway is None:
+                subnet = choose_subnet(_routes(route))
+                gateway = IPv4Interface((int(subnet[1]), subnet.prefixlen))
+            self._mtu = _way_out_mtu(route)
+            links.ensure_bridge(route, self._bridge, self._mtu, str(gateway))
+            if not links.set_sysctl("net/ipv4/ip_forward", "1"):
+                raise UnsupportedError(
+                    "this host does not let us set net.ipv4.ip_forward=1, so its containers would have no way out; set it yourself"
+                )
+            return gateway
+
+        self._gateway = links.run_in_namespace(self._host, f"make the bridge {self._bridge}", build)
+        rules = NftablesContext(self._host)
+        try:
+            rules.run(_masquerade(self._bridge, self._gateway.network))
+        finally:
+            rules.close()
+        return self._gateway
+
+    def attach(self, container: Namespace, container_id: str, interface: str, *, isolated: bool) -> str:
+        gateway = self._gateway or self.ensure_bridge()
+        what = f"give container {container_id[:12]} its way out"
+        held = self._used.get(container_id)
+        if held:
+            address = f"{held}/{gateway.network.prefixlen}"
+        else:
+            address, self._last = next_address(gateway.network, set(self._used.values()), self._last)
+        port = port_name(container_id, interface)
+
+        def ready(route: Any) -> bool:
+            index = links.index_of(route, interface)
+            return bool(index) and address in links.addresses(route, index)
+
+        def connect(route: Any) -> None:
+            links.delete_link(route, port)
+            index = links.add_veth(
+                route, port, container, inner=interface, inner_mac=mac_address(address), mtu=self._mtu
+            )
+            links.join_bridge(route, index, links.index_of(route, self._bridge), isolated=isolated, static_fdb=False)
+
+        def settle(route: Any) -> None:
+            index = links.index_of(route, interface)
+            links.ensure_address(route, index, address)
+            route.link("set", index=index, state="up")
+            route.route("replace", dst="default", gateway=str(gateway.ip), oif=index)
+
+        if not (
+            links.run_in_namespace(container, what, ready)
+            and links.run_in_namespace(self._host, what, lambda r: links.index_of(r, port))
+        ):
+            links.run_in_namespace(container, what, lambda route: links.delete_link(route, interface))
+            links.run_in_namespace(self._host, what, connect)
+        links.run_in_namespace(container, what, settle)
+        self._used[container_id] = address.partition("/")[0]
+        return address
+
+    def remove(self) -> None:
+        """Take the bridge and its rules away; the caller knows that nobody uses them."""
+        links.run_in_namespace(
+            self._host, f"remove the bridge {self._bridge}", lambda route: links.delete_link(route, self._bridge)
+        )
+        rules = NftablesContext(self._host)
+        try:
+            rules.run(f"add table ip {self._bridge}\ndelete table ip {self._bridge}")
+        finally:
+            rules.close()
+        self._gateway = None
+
+
+def _masquerade(bridge: str, subnet: IPv4Network) -> str:
+    return f"""
+add table ip {bridge}
+delete table ip {bridge}
+add table ip {bridge}
+add chain ip {bridge} postrouting {{ type nat hook postrouting priority 100; }}
+add rule ip {bridge} postrouting ip saddr {subnet} oifname != "{bridge}" masquerade
+"""
+
+
+def _routes(route: Any) -> list[IPv4Network]:
+    found: list[IPv4Network] = []
+    for item in route.get_routes(family=2):
+        destination = item.get_attr("RTA_DST")
+        if destination:
+            found.append(IPv4Network(f"{destination}/{item['dst_len']}", strict=False))
+    return found
+
+
+def _way_out_mtu(route: Any) -> int:
+    """That of the device of the default route, so that containers never send what the host must fragment."""
+    for item in route.get_default_routes(family=2):
+        index = item.get_attr("RTA_OIF")
+        if index:
+            return int(route.get_links(index)[0].get_attr("IFLA_MTU"))
+    return 1500

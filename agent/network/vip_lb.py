@@ -1,0 +1,183 @@
+"""Service addresses of one container: which slots of which map lead to which task.
+
+Law: pure. A VIP stands on no interface; the container's own namespace translates it by one rule and one map per size
+class (`numgen` counts through the slots). Only ready endpoints are backends, and a VIP without one is refused at once
+instead of hanging. `nft_text` is the only place that knows the rule language. Applying a plan and planning again
+gives the empty plan.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+
+from agent.network.model import Endpoint, ServiceEndpoint, ServiceMode
+
+logger = logging.getLogger(__name__)
+
+# Highly composite: 1-4, then 5, 6, 10, 12, ... backends share the slots exactly, any other number nearly so.
+SLOT_CLASSES = (24, 120, 840, 2520)
+MAX_BACKENDS = SLOT_CLASSES[-1]
+
+Backends = Mapping[str, tuple[str, ...]]
+
+
+class VipChange(NamedTuple):
+    """One VIP from one set of backends to another; an absent side is None, a VIP that refuses has an empty one."""
+
+    vip: str
+    before: tuple[str, ...] | None
+    after: tuple[str, ...] | None
+
+
+VipPlan = tuple[VipChange, ...]
+
+
+def ready_backends(services: Iterable[ServiceEndpoint], endpoints: Iterable[Endpoint]) -> dict[str, tuple[str, ...]]:
+    """VIP to its ready backends' addresses, sorted."""
+    ready: dict[str, set[str]] = {}
+    for endpoint in endpoints:
+        if endpoint.ready and endpoint.service_id:
+            ready.setdefault(endpoint.service_id, set()).add(endpoint.address)
+    table: dict[str, tuple[str, ...]] = {}
+    for service in services:
+        if service.mode is not ServiceMode.VIP or not service.vip:
+            continue
+        backends = sorted(ready.get(service.service_id, ()))
+        if len(backends) > MAX_BACKENDS:
+            logger.warning(
+                "service %s has %d ready tasks; %s leads to the first %d",
+                service.name,
+                len(backends),
+                service.vip,
+                MAX_BACKENDS,
+            )
+        table[service.vip] = tuple(backends[:MAX_BACKENDS])
+    return table
+
+
+def all_backends(services: Iterable[ServiceEndpoint], endpoints: Iterable[Endpoint]) -> dict[str, frozenset[str]]:
+    """VIP to every address that may still finish old connections: its endpoints, ready or draining."""
+    known: dict[str, set[str]] = {}
+    for endpoint in endpoints:
+        known.setdefault(endpoint.service_id, set()).add(endpoint.address)
+    return {s.vip: frozenset(known.get(s.service_id, ())) for s in services if s.vip}
+
+
+def plan(have: Backends, want: Backends) -> VipPlan:
+    gone = [VipChange(vip, have[vip], None) for vip in sorted(have) if vip not in want]
+    changed = [VipChange(vip, have.get(vip), want[vip]) for vip in sorted(want) if have.get(vip) != want[vip]]
+    return (*gone, *changed)
+
+
+def apply_plan(have: Backends, changes: VipPlan) -> dict[str, tuple[str, ...]]:
+    after = dict(have)
+    for change in changes:
+        if change.after is None:
+            after.pop(change.vip, None)
+        else:
+            after[change.vip] = change.after
+    return after
+
+
+def loses_backend(before: Mapping[str, Collection[str]], after: Mapping[str, Collection[str]]) -> bool:
+    """True when some connection to a VIP may lead to an address that stands behind it no more."""
+    return any(set(addresses) - set(after.get(vip, ())) for vip, addresses in before.items())
+
+
+def slot_count(backends: int) -> int:
+    """The number of slots: at least six for each backend while the greatest class allows it."""
+    return next(size for size in SLOT_CLASSES if backends <= size // 6 or size == MAX_BACKENDS)
+
+
+def slots(backends: tuple[str, ...]) -> tuple[str, ...]:
+    """The address behind each slot. Every run of len(backends) slots holds each backend once, so calls take turns."""
+    return tuple(backends[index] for index in _order(len(backends)))
+
+
+@functools.lru_cache(maxsize=256)
+def _order(count: int) -> tuple[int, ...]:
+    """Backend numbers by slot, each run shuffled.
+
+    Services share the counter: a caller who goes round several services sees every second, third or fourth slot of each. The
+    order is such that he meets every backend all the same; with many backends the shuffle alone sees to that well enough.
+    """
+    size = slot_count(count)
+    for seed in itertools.count():
+        order: list[int] = []
+        while len(order) < size:
+            order += sorted(range(count), key=functools.partial(_shuffle_key, seed, len(order)))
+        if size > SLOT_CLASSES[0] or all(len(set(order[:size:stride])) == count for stride in (2, 3, 4)):
+            return tuple(order[:size])
+    raise AssertionError("unreachable: some shuffle always meets the condition")
+
+
+def _shuffle_key(seed: int, run: int, index: int) -> bytes:
+    return hashlib.blake2b(f"{seed} {run} {index}".encode(), digest_size=8).digest()
+
+
+def nft_commands(changes: VipPlan) -> str:
+    """The commands of one transaction; the kernel takes all of them or none."""
+    removed: list[str] = []
+    added: list[str] = []
+    for change in changes:
+        if change.before is None:
+            added.append(f"add element ip covey vips {{ {change.vip} }}")
+        if change.after is None:
+            removed.append(f"delete element ip covey vips {{ {change.vip} }}")
+        _slot_commands(change, removed, added)
+    return "\n".join((*removed, *added))
+
+
+def _slot_commands(change: VipChange, removed: list[str], added: list[str]) -> None:
+    before = _slot_table(change.before)
+    after = _slot_table(change.after)
+    old_size, new_size = len(before), len(after)
+    if old_size != new_size:
+        if before:
+            removed.append(f"delete element ip covey vips{old_size} {{ {change.vip} }}")
+        if after:
+            added.append(f"add element ip covey vips{new_size} {{ {change.vip} }}")
+    same = before.keys() & after.keys() if old_size == new_size else set()
+    unchanged = {slot for slot in same if before[slot] == after[slot]}
+    gone = ", ".join(f"{change.vip} . {slot}" for slot in before if slot not in unchanged)
+    come = ", ".join(f"{change.vip} . {slot} : {backend}" for slot, backend in after.items() if slot not in unchanged)
+    if gone:
+        removed.append(f"delete element ip covey be{old_size} {{ {gone} }}")
+    if come:
+        added.append(f"add element ip covey be{new_size} {{ {come} }}")
+
+
+def _slot_table(backends: tuple[str, ...] | None) -> dict[int, str]:
+    return dict(enumerate(slots(backends))) if backends else {}
+
+
+def nft_base_commands(resolver_address: str, udp_port: int, tcp_port: int) -> str:
+    """The container's table, emptied and laid out anew; elements follow in the same transaction."""
+    classes = "\n".join(
+        f"add set ip covey vips{size} {{ type ipv4_addr; }}\n"
+        f"add map ip covey be{size} {{ typeof ip daddr . numgen inc mod {size} : ip daddr; }}\n"
+        f"add rule ip covey balance ip daddr @vips{size} dnat to ip daddr . numgen inc mod {size} map @be{size}"
+        for size in SLOT_CLASSES
+    )
+    return f"""
+add table ip covey
+delete table ip covey
+add table ip covey
+add set ip covey vips {{ type ipv4_addr; }}
+add chain ip covey balance
+{classes}
+add chain ip covey output {{ type nat hook output priority -100; }}
+add rule ip covey output ip daddr {resolver_address} udp dport 53 dnat to {resolver_address}:{udp_port}
+add rule ip covey output ip daddr {resolver_address} tcp dport 53 dnat to {resolver_address}:{tcp_port}
+add rule ip covey output ip daddr @vips jump balance
+add chain ip covey prerouting {{ type nat hook prerouting priority -100; }}
+add rule ip covey prerouting ip daddr @vips jump balance
+add chain ip covey refuse {{ type filter hook output priority 0; }}
+add rule ip covey refuse ip daddr @vips meta l4proto tcp reject with tcp reset
+add rule ip covey refuse ip daddr @vips reject
+"""

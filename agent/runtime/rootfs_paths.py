@@ -1,0 +1,67 @@
+"""Files inside a container's root, opened so that no symbolic link leads out of it.
+
+Law: every path that an image or a container can choose goes through openat2 with RESOLVE_IN_ROOT (Linux 5.6).
+Callers: the look-up of
+users, working folders, copying in and out.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from pathlib import Path, PurePosixPath
+
+_SYS_OPENAT2 = 437
+_RESOLVE_IN_ROOT = 0x10
+_HOW = struct.Struct("QQQ")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def open_in_root(root_fd: int, path: str, flags: int = os.O_RDONLY, mode: int = 0) -> int:
+    """A descriptor of `path` as a process that had chrooted into the root would see it."""
+    how = _HOW.pack(flags | os.O_CLOEXEC, mode if flags & os.O_CREAT else 0, _RESOLVE_IN_ROOT)
+    fd: int = _libc.syscall(_SYS_OPENAT2, root_fd, os.fsencode(path), how, len(how))
+    if fd < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), path)
+    return fd
+
+
+def read_text(root: Path, path: str, limit_bytes: int = 4 << 20) -> str:
+    """The text of a file inside the root; "" when there is none."""
+    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
+    try:
+        fd = open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    finally:
+        os.close(root_fd)
+    with os.fdopen(fd, "rb") as file:
+        return file.read(limit_bytes).decode(errors="replace")
+
+
+def make_directories(root: Path, path: str) -> None:
+    """`mkdir -p` inside the root, owned by root; NotADirectoryError when something else stands in the way."""
+    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
+    try:
+        done = PurePosixPath("/")
+        parent = os.dup(root_fd)
+        try:
+            for part in PurePosixPath("/", path).parts[1:]:
+                done /= part
+                try:
+                    child = open_in_root(root_fd, str(done), os.O_PATH | os.O_DIRECTORY)
+                except OSError as error:
+                    if error.errno != errno.ENOENT:
+                        raise
+                    os.mkdir(part, 0o755, dir_fd=parent)
+                    child = open_in_root(root_fd, str(done), os.O_PATH | os.O_DIRECTORY)
+                os.close(parent)
+                parent = child
+        finally:
+            os.close(parent)
+    finally:
+        os.close(root_fd)

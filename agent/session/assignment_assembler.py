@@ -1,0 +1,62 @@
+"""Assignments as they come: parts to whole changes, checked against what this agent has.
+
+Law: a difference applies to exactly one version. Pure; called by the stream for each Assignments message.
+"""
+
+from typing import Any
+
+from covey import codec
+from covey.errors import ConflictError
+from covey.objects import Config, Network, Secret, Task
+from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, VirtualService
+from covey.objects.base import Struct
+from coveypb.v1 import dispatcher_pb2
+
+_ITEMS: dict[str, type[Any]] = {
+    "task": Task,
+    "secret": Secret,
+    "config": Config,
+    "network": Network,
+    "endpoint": NetworkEndpoint,
+    "virtual_service": VirtualService,
+}
+MAX_CHANGES = 1_000_000
+
+
+class AssignmentUpdate(Struct, frozen=True, kw_only=True):
+    """All parts of one set or difference."""
+
+    complete: bool
+    changes: tuple[AssignmentChange, ...]
+
+
+class AssignmentAssembler:
+    """What one stream has told so far."""
+
+    def __init__(self) -> None:
+        self._version: str | None = None
+        self._parts: list[AssignmentChange] = []
+
+    def add_message(self, message: dispatcher_pb2.Assignments) -> AssignmentUpdate | None:
+        """The whole, once its last part has come.
+
+        Raises:
+            ConflictError: a difference from another version than this agent has.
+        """
+        if not message.complete and message.applies_to != self._version:
+            raise ConflictError(f"a difference from version {message.applies_to} came, this agent has {self._version}")
+        self._parts.extend(change_from_wire(change) for change in message.changes)
+        if len(self._parts) > MAX_CHANGES:
+            raise ConflictError(f"more than {MAX_CHANGES} assignments came for one node")
+        if message.more:
+            return None
+        whole = AssignmentUpdate(complete=message.complete, changes=tuple(self._parts))
+        self._parts = []
+        self._version = message.results_in
+        return whole
+
+
+def change_from_wire(message: dispatcher_pb2.AssignmentChange) -> AssignmentChange:
+    field = message.WhichOneof("item")
+    item = codec.from_wire(_ITEMS[field], getattr(message, field)) if field else None
+    return AssignmentChange(kind=AssignmentKind(message.kind), id=message.id, item=item)

@@ -1,0 +1,215 @@
+"""From a task, its image and its node to a container's configuration. Pure: the same input gives the same container.
+
+The merge of image and service is Docker's: ``command`` replaces the entrypoint and with it the image's command, ``args``
+replace the command; environment variables and labels of the service win. What Covey does not do yet is refused by name.
+
+Called by ``agent.worker.executor``, which adds the network namespace and the files of secrets.
+"""
+
+import msgspec
+
+from agent.container.model import (
+    ContainerConfig,
+    ContainerMount,
+    ContainerUlimit,
+    HealthCheck,
+    MountKind,
+    ResourceLimits,
+)
+from agent.image.model import Healthcheck, Image
+from covey.clock import SECOND
+from covey.errors import InvalidArgumentError, UnsupportedError
+from covey.objects import ContainerSpec, HealthConfig, Task
+from covey.objects import Mount as MountSpec
+from covey.placeholders import NodeFacts, expand, task_name
+from covey.states import MountType, PublishMode
+
+DEFAULT_GRACE_SECONDS = 10.0
+RESOLVER_ADDRESS = "127.0.0.11"
+_LABEL = "com.docker.swarm"
+
+_replace = msgspec.structs.replace
+
+
+def container_config(task: Task, image: Image, node: NodeFacts, container_id: str, now_ns: int) -> ContainerConfig:
+    """The container of a task, without its namespace and files. Raises InvalidArgumentError or UnsupportedError by name."""
+    spec = task.spec.container
+    _refuse_published_ports(task)
+    entrypoint, command = command_line(spec, image)
+    if not (*entrypoint, *command):
+        raise InvalidArgumentError(
+            f"service {task.service_annotations.name}: no command: neither the service nor the image {spec.image} has one"
+        )
+    dns = spec.dns
+    return ContainerConfig(
+        id=container_id,
+        name=task_name(task),
+        image=spec.image,
+        image_id=image.id,
+        args=(*entrypoint, *command),
+        entrypoint=entrypoint or None,
+        command=command or None,
+        env=environment(tuple(expand(entry, task, node) for entry in spec.env), image.config.env),
+        working_dir=spec.dir or image.config.working_dir or "/",
+        user=spec.user or image.config.user,
+        groups=spec.groups,
+        hostname=expand(spec.hostname, task, node) or container_id[:12],
+        labels=labels(task, image),
+        tty=spec.tty,
+        open_stdin=spec.open_stdin,
+        stop_signal=spec.stop_signal or image.config.stop_signal or "SIGTERM",
+        stop_grace_seconds=DEFAULT_GRACE_SECONDS if spec.stop_grace_ns is None else spec.stop_grace_ns / SECOND,
+        mounts=(*_mounts(task, node), *_image_volumes(spec, image)),
+        resources=_resources(task),
+        ulimits=tuple(ContainerUlimit(name=limit.name, soft=limit.soft, hard=limit.hard) for limit in spec.ulimits),
+        cap_add=spec.capability_add,
+        cap_drop=spec.capability_drop,
+        no_new_privileges=spec.no_new_privileges,
+        read_only=spec.read_only,
+        init=bool(spec.init),
+        sysctls=dict(spec.sysctls),
+        dns=dns.nameservers if dns else (),
+        dns_search=dns.search if dns else (),
+        dns_options=dns.options if dns else (),
+        extra_hosts=_extra_hosts(spec),
+        healthcheck=healthcheck(spec.healthcheck, image.config.healthcheck),
+        created_at_ns=now_ns,
+        task_id=task.id,
+        service_id=task.service_id,
+    )
+
+
+def command_line(spec: ContainerSpec, image: Image) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Entrypoint and command after the merge."""
+    if spec.command:
+        return spec.command, spec.args
+    return image.config.entrypoint or (), spec.args or image.config.cmd or ()
+
+
+def environment(overrides: tuple[str, ...], image_env: tuple[str, ...]) -> tuple[str, ...]:
+    """The image's variables, then the service's; a later one of the same name wins, and ``NAME`` without ``=`` takes it away."""
+    values: dict[str, str] = {}
+    for entry in (*image_env, *overrides):
+        name, equals, value = entry.partition("=")
+        if equals:
+            values[name] = value
+        else:
+            values.pop(name, None)
+    return tuple(f"{name}={value}" for name, value in values.items())
+
+
+def labels(task: Task, image: Image) -> dict[str, str]:
+    """The container's labels: the image's, the service's for its containers, and those that tell which task it is."""
+    return {
+        **image.config.labels,
+        **task.spec.container.labels,
+        f"{_LABEL}.node.id": task.node_id,
+        f"{_LABEL}.service.id": task.service_id,
+        f"{_LABEL}.service.name": task.service_annotations.name,
+        f"{_LABEL}.task": "",
+        f"{_LABEL}.task.id": task.id,
+        f"{_LABEL}.task.name": task_name(task),
+    }
+
+
+def healthcheck(spec: HealthConfig | None, image_check: Healthcheck | None) -> HealthCheck | None:
+    """The service's probe over the image's, field by field; None where neither has one or it is switched off."""
+    spec = spec or HealthConfig()
+    base = image_check or Healthcheck()
+    test = spec.test or base.test
+    if not test or test[0] == "NONE":
+        return None
+    default = HealthCheck()
+    return HealthCheck(
+        test=test,
+        interval_seconds=(spec.interval_ns or base.interval) / SECOND or default.interval_seconds,
+        timeout_seconds=(spec.timeout_ns or base.timeout) / SECOND or default.timeout_seconds,
+        retries=spec.retries or base.retries or default.retries,
+        start_period_seconds=(spec.start_period_ns or base.start_period) / SECOND,
+        start_interval_seconds=(spec.start_interval_ns or base.start_interval) / SECOND
+        or default.start_interval_seconds,
+    )
+
+
+def with_resolver(config: ContainerConfig) -> ContainerConfig:
+    """The configuration of a container in a namespace of its own: Covey's resolver answers there, and asks others for the rest."""
+    return _replace(config, dns=(RESOLVER_ADDRESS,), dns_options=config.dns_options or ("ndots:0",))
+
+
+def _refuse_published_ports(task: Task) -> None:
+    for port in task.endpoint.ports if task.endpoint else ():
+        mode = "host" if port.publish_mode is PublishMode.HOST else "ingress"
+        raise UnsupportedError(
+            f"service {task.service_annotations.name}: publishing port {port.target_port} in {mode} mode is not there yet; "
+            "reach the service over an overlay network"
+        )
+
+
+def _mounts(task: Task, node: NodeFacts) -> tuple[ContainerMount, ...]:
+    return tuple(_mount(mount, expand(mount.source, task, node)) for mount in task.spec.container.mounts)
+
+
+def _mount(mount: MountSpec, source: str) -> ContainerMount:
+    if mount.type is MountType.BIND:
+        propagation = mount.propagation or "rprivate"
+        return ContainerMount(
+            kind=MountKind.BIND, target=mount.target, source=source, read_only=mount.read_only, propagation=propagation
+        )
+    if mount.type is MountType.VOLUME:
+        driver = mount.volume_driver
+        if driver is not None and driver.name not in {"", "local"}:
+            raise UnsupportedError(f'the volume driver "{driver.name}" of {mount.target} is not there yet; use local')
+        return ContainerMount(
+            kind=MountKind.VOLUME,
+            target=mount.target,
+            source=source,
+            read_only=mount.read_only,
+            no_copy=mount.volume_no_copy,
+            driver_labels=dict(mount.volume_labels),
+        )
+    if mount.type is MountType.TMPFS:
+        size = (f"size={mount.tmpfs_size_bytes}",) if mount.tmpfs_size_bytes else ()
+        mode = (f"mode={mount.tmpfs_mode:o}",) if mount.tmpfs_mode else ()
+        return ContainerMount(
+            kind=MountKind.TMPFS,
+            target=mount.target,
+            options=(*size, *mode, *mount.tmpfs_options),
+            read_only=mount.read_only,
+        )
+    raise UnsupportedError(
+        f"a mount of type {mount.type.name.lower()} at {mount.target} is not there yet; use bind, volume or tmpfs"
+    )
+
+
+def _image_volumes(spec: ContainerSpec, image: Image) -> tuple[ContainerMount, ...]:
+    """Anonymous volumes for the paths that the image declares and the service does not mount."""
+    mounted = {mount.target.rstrip("/") for mount in spec.mounts}
+    return tuple(
+        ContainerMount(kind=MountKind.VOLUME, target=path)
+        for path in image.config.volumes
+        if path.rstrip("/") not in mounted
+    )
+
+
+def _resources(task: Task) -> ResourceLimits:
+    wanted = task.spec.resources
+    limits = wanted.limits if wanted else None
+    reservations = wanted.reservations if wanted else None
+    return ResourceLimits(
+        memory_bytes=limits.memory_bytes if limits else 0,
+        nano_cpus=limits.nano_cpus if limits else 0,
+        pids_limit=limits.pids if limits else 0,
+        memory_reservation_bytes=reservations.memory_bytes if reservations else 0,
+        oom_score_adj=task.spec.container.oom_score_adj,
+    )
+
+
+def _extra_hosts(spec: ContainerSpec) -> tuple[str, ...]:
+    """The service's lines are ``ADDRESS NAME [NAME...]``; the container's are ``NAME:ADDRESS``."""
+    lines = []
+    for line in spec.hosts:
+        address, *names = line.split()
+        if not names:
+            raise InvalidArgumentError(f'the host "{line}" needs the form ADDRESS NAME')
+        lines += [f"{name}:{address}" for name in names]
+    return tuple(lines)

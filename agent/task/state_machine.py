@@ -1,0 +1,254 @@
+"""The task machine: from a task's record and what is observed of its container to the next step. Pure.
+
+States only go up: ASSIGNED ACCEPTED PREPARING READY STARTING RUNNING, then one of COMPLETE SHUTDOWN FAILED REJECTED. The table
+below names every move; anything else raises ``IllegalTransitionError`` with the recent history. The machine keeps no memory of its
+own: after a restart of the daemon the same record and the same container give the same step, so it is simply asked again.
+
+Called by ``agent.worker.task_controller``. Messages are those that Swarm's users know.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+
+import msgspec
+
+from covey.errors import CoveyError
+from covey.objects import ContainerStatus, Task, TaskStatus
+from covey.states import TaskState
+
+S = TaskState
+
+HISTORY_LIMIT = 20
+
+TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
+    S.ASSIGNED: frozenset({S.ACCEPTED, S.SHUTDOWN, S.REJECTED}),
+    S.ACCEPTED: frozenset({S.PREPARING, S.SHUTDOWN, S.REJECTED}),
+    S.PREPARING: frozenset({S.READY, S.SHUTDOWN, S.REJECTED}),
+    S.READY: frozenset({S.STARTING, S.SHUTDOWN, S.FAILED, S.REJECTED}),
+    S.STARTING: frozenset({S.RUNNING, S.COMPLETE, S.SHUTDOWN, S.FAILED}),
+    S.RUNNING: frozenset({S.COMPLETE, S.SHUTDOWN, S.FAILED}),
+}
+
+_MESSAGES = {
+    S.ACCEPTED: "accepted",
+    S.PREPARING: "preparing",
+    S.READY: "prepared",
+    S.STARTING: "starting",
+    S.RUNNING: "started",
+    S.COMPLETE: "finished",
+    S.SHUTDOWN: "shutdown",
+}
+
+
+class IllegalTransitionError(CoveyError):
+    """A move that the table does not hold; a bug in whoever asked for it."""
+
+    def __init__(self, task_id: str, before: TaskState, after: TaskState, history: tuple[TaskState, ...]) -> None:
+        path = " ".join(state.name for state in history) or "none"
+        super().__init__(f"task {task_id} cannot go from {before.name} to {after.name}; its recent states: {path}")
+        self.task_id = task_id
+        self.before = before
+        self.after = after
+        self.history = history
+
+
+class ContainerPhase(Enum):
+    """What is seen of the task's container."""
+
+    ABSENT = "absent"
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+
+
+class ContainerHealth(Enum):
+    """What the container's own probe says; NONE where it has no probe."""
+
+    NONE = "none"
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+class Observation(msgspec.Struct, frozen=True):
+    """The container as it is now. ``waits_for`` names what must still come from a manager before preparing (secrets after a restart)."""
+
+    phase: ContainerPhase = ContainerPhase.ABSENT
+    exit_code: int = 0
+    pid: int = 0
+    oom_killed: bool = False
+    error: str = ""
+    health: ContainerHealth = ContainerHealth.NONE
+    waits_for: str = ""
+
+
+class TaskRecord(msgspec.Struct, frozen=True):
+    """What the agent keeps of a task. ``assigned`` is false once no manager names the task any more; ``history`` is its own states."""
+
+    task: Task
+    status: TaskStatus
+    container_id: str = ""
+    assigned: bool = True
+    released: bool = False
+    history: tuple[TaskState, ...] = ()
+
+    @property
+    def should_end(self) -> bool:
+        """Whether the task is to end, if it has not."""
+        return not self.assigned or self.task.desired_state > S.RUNNING
+
+
+class Prepare(msgspec.Struct, frozen=True):
+    """Make the namespace, the files and the container. A container that is there is made anew."""
+
+
+class Start(msgspec.Struct, frozen=True):
+    """Start the container that was prepared."""
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Stop the container with its grace; ``reason`` is kept as the error of a task that is stopped for a failure."""
+
+    reason: str = ""
+
+
+class Release(msgspec.Struct, frozen=True):
+    """Give back what a task that has ended holds: its namespace and its secrets. The container stays, for its logs."""
+
+
+class Remove(msgspec.Struct, frozen=True):
+    """Remove the container and what it holds; and the record, once no manager names the task any more."""
+
+
+class SetStatus(msgspec.Struct, frozen=True):
+    """Record and report this status."""
+
+    status: TaskStatus
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Nothing to do until something changes, or until ``until_ns`` if that is not 0."""
+
+    until_ns: int = 0
+
+
+TaskStep = Prepare | Start | Stop | Release | Remove | SetStatus | Wait
+
+
+def next_step(record: TaskRecord, observed: Observation, now_ns: int) -> TaskStep:
+    """The next step. Carrying it out and asking again leads to ``Wait`` or ``Remove``."""
+    if record.status.state.terminal:
+        return _plan_ended(record, observed)
+    if record.should_end:
+        return _plan_ending(record, observed, now_ns)
+    return _STEP_FUNCTIONS[record.status.state](record, observed, now_ns)
+
+
+def initial_status(task: Task, now_ns: int) -> TaskStatus:
+    """Where the agent takes a task over: at ASSIGNED, or further on if it is known to have been."""
+    if task.status.state >= S.ASSIGNED:
+        return task.status
+    return TaskStatus(timestamp_ns=now_ns, state=S.ASSIGNED, message="assigned")
+
+
+def with_status(record: TaskRecord, status: TaskStatus) -> TaskRecord:
+    """The record with a new status. Raises IllegalMoveError for a move that the table does not hold."""
+    before, after = record.status.state, status.state
+    if after not in TRANSITIONS.get(before, frozenset()):
+        raise IllegalTransitionError(record.task.id, before, after, record.history)
+    history = (*record.history, after)[-HISTORY_LIMIT:]
+    return msgspec.structs.replace(record, status=status, history=history)
+
+
+def next_status(
+    record: TaskRecord, state: TaskState, now_ns: int, *, observed: Observation | None = None, error: str = ""
+) -> TaskStatus:
+    """A status for ``state`` with what is known of the container."""
+    container = None
+    if record.container_id:
+        pid, exit_code = (observed.pid, observed.exit_code) if observed else (0, 0)
+        container = ContainerStatus(container_id=record.container_id, pid=pid, exit_code=exit_code)
+    message = _MESSAGES.get(state, record.status.message)
+    return TaskStatus(timestamp_ns=now_ns, state=state, message=message, error=error, container=container)
+
+
+def _plan_ended(record: TaskRecord, observed: Observation) -> TaskStep:
+    """A withdrawn task goes with its record; one that is wanted gone goes too, but its record stays until it is withdrawn."""
+    if not record.assigned:
+        return Remove()
+    if observed.phase is ContainerPhase.RUNNING:
+        return Stop()
+    if record.task.desired_state == S.REMOVE and observed.phase is not ContainerPhase.ABSENT:
+        return Remove()
+    return Wait() if record.released else Release()
+
+
+def _plan_ending(record: TaskRecord, observed: Observation, now_ns: int) -> TaskStep:
+    if observed.phase is ContainerPhase.RUNNING:
+        return Stop()
+    if observed.phase is ContainerPhase.EXITED and record.status.state >= S.STARTING:
+        return SetStatus(next_status(record, S.SHUTDOWN, now_ns, observed=observed))
+    return SetStatus(next_status(record, S.SHUTDOWN, now_ns))
+
+
+def _plan_to(state: TaskState) -> Callable[[TaskRecord, Observation, int], TaskStep]:
+    def decide(record: TaskRecord, _seen: Observation, now_ns: int) -> TaskStep:
+        return SetStatus(next_status(record, state, now_ns))
+
+    return decide
+
+
+def _plan_preparing(_record: TaskRecord, observed: Observation, _now_ns: int) -> TaskStep:
+    return Wait() if observed.waits_for else Prepare()
+
+
+def _plan_ready(record: TaskRecord, observed: Observation, now_ns: int) -> TaskStep:
+    if observed.phase is ContainerPhase.ABSENT:
+        return SetStatus(next_status(record, S.FAILED, now_ns, error="the container was removed before it started"))
+    if record.task.desired_state < S.RUNNING:
+        return Wait()
+    return SetStatus(next_status(record, S.STARTING, now_ns, observed=observed))
+
+
+def _plan_starting(record: TaskRecord, observed: Observation, now_ns: int) -> TaskStep:
+    if observed.phase is ContainerPhase.CREATED:
+        return Start()
+    if observed.phase is ContainerPhase.RUNNING and observed.health is ContainerHealth.STARTING:
+        return Wait()
+    if observed.phase is ContainerPhase.RUNNING and observed.health is not ContainerHealth.UNHEALTHY:
+        return SetStatus(next_status(record, S.RUNNING, now_ns, observed=observed))
+    return _plan_running(record, observed, now_ns)
+
+
+def _plan_running(record: TaskRecord, observed: Observation, now_ns: int) -> TaskStep:
+    if observed.phase is ContainerPhase.RUNNING:
+        return Stop("unhealthy container") if observed.health is ContainerHealth.UNHEALTHY else Wait()
+    if observed.phase is not ContainerPhase.EXITED:
+        return SetStatus(
+            next_status(record, S.FAILED, now_ns, error="the container is gone: it was removed behind the agent's back")
+        )
+    if observed.health is ContainerHealth.UNHEALTHY:
+        return SetStatus(next_status(record, S.FAILED, now_ns, observed=observed, error="task: unhealthy container"))
+    if observed.exit_code == 0 and not observed.error:
+        return SetStatus(next_status(record, S.COMPLETE, now_ns, observed=observed))
+    return SetStatus(next_status(record, S.FAILED, now_ns, observed=observed, error=_exit_error(observed)))
+
+
+def _exit_error(observed: Observation) -> str:
+    if observed.error:
+        return f"task: non-zero exit ({observed.exit_code}): {observed.error}"
+    if observed.oom_killed:
+        return f"task: non-zero exit ({observed.exit_code}): out of memory"
+    return f"task: non-zero exit ({observed.exit_code})"
+
+
+StepFunction = Callable[[TaskRecord, Observation, int], TaskStep]
+
+_STEP_FUNCTIONS: dict[TaskState, StepFunction] = {
+    S.ASSIGNED: _plan_to(S.ACCEPTED),
+    S.ACCEPTED: _plan_to(S.PREPARING),
+    S.PREPARING: _plan_preparing,
+    S.READY: _plan_ready,
+    S.STARTING: _plan_starting,
+    S.RUNNING: _plan_running,
+}

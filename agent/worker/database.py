@@ -1,0 +1,145 @@
+"""What the worker remembers over a restart: its tasks with their statuses, and the networks, endpoints and services it was told of.
+
+SQLite in WAL mode. Secrets and configs are never written here. A row is written before what it says is acted on or told; each
+write is one small transaction and runs on the loop. Called by ``agent.worker.worker`` and ``agent.worker.task_controller``.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from agent.task.state_machine import TaskRecord
+from covey.errors import CoveyError
+from covey.objects import Network, Task, TaskStatus
+from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, VirtualService
+from covey.states import TaskState
+
+BUSY_SECONDS = 10
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS tasks (
+    id TEXT PRIMARY KEY, task BLOB NOT NULL, status BLOB NOT NULL, container_id TEXT NOT NULL,
+    assigned INTEGER NOT NULL, released INTEGER NOT NULL, history BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS surroundings (
+    kind INTEGER NOT NULL, id TEXT NOT NULL, item BLOB NOT NULL, PRIMARY KEY (kind, id)
+) STRICT;
+"""
+
+NetworkObject = Network | NetworkEndpoint | VirtualService
+
+NETWORK_OBJECT_TYPES: dict[AssignmentKind, type[NetworkObject]] = {
+    AssignmentKind.NETWORK: Network,
+    AssignmentKind.ENDPOINT: NetworkEndpoint,
+    AssignmentKind.VIRTUAL_SERVICE: VirtualService,
+}
+
+
+class WorkerDatabase:
+    """The database file of one worker."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open_connection: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Open or make the file. Raises CoveyError naming it when it is no database of ours."""
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(
+                "PRAGMA synchronous=NORMAL"
+            )  # a killed daemon loses nothing; a dead host's containers died too
+            connection.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise CoveyError(
+                f"{self._path} cannot be read ({error}); move it away: the managers will tell this node its tasks again"
+            ) from error
+        self._path.chmod(0o600)
+        self._open_connection = connection
+
+    def close(self) -> None:
+        if self._open_connection is not None:
+            self._open_connection.close()
+            self._open_connection = None
+
+    def tasks(self) -> tuple[TaskRecord, ...]:
+        """Every record, by task id."""
+        rows = self._db.execute("SELECT task, status, container_id, assigned, released, history FROM tasks ORDER BY id")
+        decode = msgspec.json.decode
+        return tuple(
+            TaskRecord(
+                task=decode(task, type=Task),
+                status=decode(status, type=TaskStatus),
+                container_id=container_id,
+                assigned=bool(assigned),
+                released=bool(released),
+                history=decode(history, type=tuple[TaskState, ...]),
+            )
+            for task, status, container_id, assigned, released, history in rows
+        )
+
+    def save(self, record: TaskRecord) -> None:
+        self.save_all([record])
+
+    def save_all(self, records: Iterable[TaskRecord]) -> None:
+        """Write records in one transaction."""
+        encode = msgspec.json.encode
+        with self._transaction():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO tasks (id, task, status, container_id, assigned, released, history) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        r.task.id,
+                        encode(r.task),
+                        encode(r.status),
+                        r.container_id,
+                        r.assigned,
+                        r.released,
+                        encode(r.history),
+                    )
+                    for r in records
+                ],
+            )
+
+    def delete(self, task_id: str) -> None:
+        self._db.execute("DELETE FROM tasks WHERE id = ?", (task_id,))
+
+    def network_objects(self) -> tuple[AssignmentChange, ...]:
+        """The networks, endpoints and services that were last told, as one set of changes."""
+        return tuple(
+            AssignmentChange(
+                kind=AssignmentKind(kind),
+                id=key,
+                item=msgspec.json.decode(item, type=NETWORK_OBJECT_TYPES[AssignmentKind(kind)]),
+            )
+            for kind, key, item in self._db.execute("SELECT kind, id, item FROM surroundings ORDER BY kind, id")
+        )
+
+    def save_network_objects(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
+        """Keep what was told of other objects than tasks and secrets; ``complete`` forgets what is not named."""
+        kept = [change for change in changes if change.kind in NETWORK_OBJECT_TYPES]
+        with self._transaction():
+            if complete:
+                self._db.execute("DELETE FROM surroundings")
+            for change in kept:
+                if change.item is None:
+                    self._db.execute(
+                        "DELETE FROM surroundings WHERE kind = ? AND id = ?", (int(change.kind), change.id)
+                    )
+                else:
+                    row = (int(change.kind), change.id, msgspec.json.encode(change.item))
+                    self._db.execute("INSERT OR REPLACE INTO surroundings (kind, id, item) VALUES (?, ?, ?)", row)
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._open_connection is None:
+            raise CoveyError(f"{self._path} is closed")
+        return self._open_connection
+
+    def _transaction(self) -> sqlite3.Connection:
+        self._db.execute("BEGIN IMMEDIATE")
+        return self._db  # as a context manager it commits, or rolls back on an error

@@ -1,0 +1,160 @@
+"""The controller of one task: asks the machine for the next step, carries it out, and sleeps until something changes.
+
+It keeps nothing that is not in the record, so it can be stopped and started at any line. Called by ``agent.worker.worker``.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from agent.task.state_machine import (
+    Observation,
+    Prepare,
+    Release,
+    Remove,
+    SetStatus,
+    Start,
+    Stop,
+    TaskRecord,
+    TaskStep,
+    Wait,
+    next_status,
+    next_step,
+    with_status,
+)
+from agent.worker.executor import Executor
+from covey.clock import Clock
+from covey.errors import CoveyError
+from covey.objects import Task, TaskStatus
+from covey.states import TaskState
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+RETRY_LIMIT_SECONDS = 30.0
+
+_replace = msgspec.structs.replace
+
+
+class TaskController:
+    """Drives one task to where it is wanted. ``save`` makes a record durable; ``report`` tells of a status."""
+
+    def __init__(
+        self,
+        record: TaskRecord,
+        executor: Executor,
+        save: Callable[[TaskRecord], None],
+        report: Callable[[str, TaskStatus], None],
+        clock: Clock,
+    ) -> None:
+        self.record = record
+        self.finished = False
+        self._executor = executor
+        self._save = save
+        self._report = report
+        self._clock = clock
+        self._changed = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something may have changed; look again."""
+        self._changed.set()
+
+    def assign(self, task: Task, *, assigned: bool) -> TaskRecord:
+        """A manager's newer word on the task. The caller saves the record, then wakes the controller."""
+        desired = max(task.desired_state, self.record.task.desired_state)
+        self.record = _replace(self.record, task=_replace(task, desired_state=desired), assigned=assigned)
+        return self.record
+
+    async def run(self) -> None:
+        """Until the task is gone from this node. Errors of cleaning up are told and tried again, ever more slowly."""
+        pause = RETRY_SECONDS
+        while not self.finished:
+            self._changed.clear()
+            seen = self._executor.observe(self.record)
+            step = next_step(self.record, seen, self._clock())
+            if isinstance(step, Wait):
+                await self._changed.wait()
+                continue
+            try:
+                await self._carry_out(step, seen)
+                pause = RETRY_SECONDS
+            except Exception as error:  # whatever goes wrong with one task must not end the others
+                log.warning(
+                    "task %s: %s failed, trying again in %.0f s: %s",
+                    self.record.task.id,
+                    type(step).__name__,
+                    pause,
+                    error,
+                )
+                await self._sleep(pause)
+                pause = min(2 * pause, RETRY_LIMIT_SECONDS)
+
+    async def _carry_out(self, step: TaskStep, seen: Observation) -> None:
+        if isinstance(step, SetStatus):
+            self._set_status(step.status)
+        elif isinstance(step, Prepare):
+            await self._attempt(step, TaskState.READY, TaskState.REJECTED)
+        elif isinstance(step, Start):
+            await self._attempt(step, None, TaskState.FAILED)
+        elif isinstance(step, Stop):
+            await self._stop(step, seen)
+        elif isinstance(step, Release):
+            await self._executor.release(self.record)
+            self._save_record(_replace(self.record, released=True))
+        elif isinstance(step, Remove):
+            await self._executor.remove(self.record)
+            self._save_record(_replace(self.record, released=True))
+            self.finished = not self.record.assigned
+
+    async def _attempt(self, step: Prepare | Start, then: TaskState | None, otherwise: TaskState) -> None:
+        """Prepare or start; a failure is the task's end, and the managers decide what comes instead."""
+        try:
+            if isinstance(step, Prepare):
+                await self._executor.prepare(self.record)
+            else:
+                await self._executor.start(self.record)
+        except Exception as error:  # a bug or a full disk fails this task, with its reason, and no other
+            if not isinstance(error, CoveyError):
+                log.exception("task %s: %s failed", self.record.task.id, type(step).__name__)
+            seen = self._executor.observe(self.record)
+            self._set_status(
+                next_status(self.record, otherwise, self._clock(), observed=seen, error=_error_message(step, error))
+            )
+            return
+        if then is not None:
+            self._set_status(next_status(self.record, then, self._clock()))
+
+    async def _stop(self, step: Stop, seen: Observation) -> None:
+        await self._executor.stop(self.record)
+        if step.reason and not self.record.status.state.terminal:
+            after = self._executor.observe(self.record)
+            status = next_status(
+                self.record, TaskState.FAILED, self._clock(), observed=after, error=f"task: {step.reason}"
+            )
+            self._set_status(status)
+        log.debug("task %s: stopped, process %d", self.record.task.id, seen.pid)
+
+    def _set_status(self, status: TaskStatus) -> None:
+        self._save_record(with_status(self.record, status))
+        self._report(self.record.task.id, status)
+
+    def _save_record(self, record: TaskRecord) -> None:
+        self._save(record)
+        self.record = record
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+
+def _error_message(step: Prepare | Start, error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return (
+            f"{'preparing' if isinstance(step, Prepare) else 'starting'} the container took too long and was given up"
+        )
+    return error.message if isinstance(error, CoveyError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,75 @@
+"""Printing: rows, objects in detail, ids one by one. The thin end of ``cli.format``."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from cli.format import table
+from cli.format.template import Template
+from covey.errors import CoveyError
+
+
+def now_ns() -> int:
+    return time.time_ns()
+
+
+def print_rows(
+    items: Iterable[table.Row],
+    headers: Mapping[str, str],
+    default: str,
+    form: str,
+    *,
+    quiet: bool = False,
+    key: str = "ID",
+) -> None:
+    """A list: ids alone when quiet, unless a format says otherwise."""
+    if quiet and not form:
+        form = f"{{{{.{key}}}}}"
+    click.echo(table.render(items, headers, default, form), nl=False)
+
+
+def print_objects(refs: Sequence[str], get: Callable[[str], Any], form: str = "") -> int:
+    """Objects in detail: one JSON list, or a template for each. Those that are missing are told on stderr, and the code is 1."""
+    found, failed = [], False
+    for ref in refs:
+        try:
+            found.append(get(ref))
+        except CoveyError as error:
+            failed = True
+            print_error(error)
+    if not form:
+        click.echo(json.dumps(found, indent=4, ensure_ascii=False))
+    elif form == "json":
+        for item in found:
+            click.echo(json.dumps(item, separators=(",", ":"), ensure_ascii=False))
+    else:
+        template = Template(form)
+        for item in found:
+            click.echo(template.render(item))
+    return int(failed)
+
+
+def for_each(refs: Sequence[str], act: Callable[[str], Any], *, echo: bool = True) -> int:
+    """Do something to each; what fails is told and the others go on. The exit code."""
+    failed = False
+    for ref in refs:
+        try:
+            result = act(ref)
+        except CoveyError as error:
+            failed = True
+            print_error(error)
+        else:
+            if echo:
+                click.echo(ref if result is None else result)
+    return int(failed)
+
+
+def print_error(error: CoveyError) -> None:
+    """One line on stderr, in the daemon's own words where they are its."""
+    from cli.client import DaemonError
+
+    prefix = "Error response from daemon: " if isinstance(error, DaemonError) else "covey: "
+    click.echo(f"{prefix}{' '.join(error.message.splitlines())}", err=True)

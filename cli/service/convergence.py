@@ -1,0 +1,106 @@
+"""Whether a service has come to what its specification says. Pure: the service and its tasks go in, a verdict comes out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+Item = Mapping[str, Any]
+_FAILED = ("failed", "rejected", "orphaned")
+_ENDED = (*_FAILED, "complete", "shutdown", "remove")
+
+
+class ServiceProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a service stands. ``error`` is the newest one of its tasks; ``states`` counts the tasks that shall run."""
+
+    running: int
+    desired: int
+    states: tuple[tuple[str, int], ...] = ()
+    update: str = ""
+    message: str = ""
+    error: str = ""
+    paused: bool = False
+    converged: bool = False
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        states = ", ".join(f"{count} {state}" for state, count in self.states if state != "running")
+        parts = [f"{self.running} of {self.desired} tasks running", *([states] if states else [])]
+        if self.update and not self.converged:
+            parts.append(self.update.replace("_", " "))
+        if self.error and not self.converged:
+            parts.append(self.error)
+        return "; ".join(parts)
+
+
+def service_progress(service: Item, tasks: Sequence[Item], eligible_nodes: int) -> ServiceProgress:
+    """Args:
+    service: as /services/ID answers.
+    tasks: those of the service's newest specification, whatever state they should be in.
+    eligible_nodes: how many nodes can run a task of a global service.
+    """
+    status = service.get("UpdateStatus") or {}
+    state = str(status.get("State", ""))
+    current = _newest_per_slot(tasks)
+    running = sum(1 for task in current if task["Status"]["State"] == "running" and task["DesiredState"] == "running")
+    wanted = _desired_tasks(service, current, eligible_nodes)
+    stopped = state in ("paused", "rollback_paused")
+    return ServiceProgress(
+        running=running,
+        desired=wanted,
+        states=_state_counts(current),
+        update=state if state != "completed" else "",
+        message=str(status.get("Message", "")),
+        error=_newest_error(tasks),
+        paused=stopped,
+        converged=not stopped
+        and state not in ("updating", "rollback_started")
+        and running == wanted
+        and _no_surplus(current, wanted),
+    )
+
+
+def _no_surplus(current: Sequence[Item], wanted: int) -> bool:
+    return sum(1 for task in current if task["DesiredState"] in ("running", "ready")) <= wanted
+
+
+def _desired_tasks(service: Item, current: Sequence[Item], eligible_nodes: int) -> int:
+    mode = service["Spec"].get("Mode") or {}
+    if "Global" in mode:
+        return max(eligible_nodes, sum(1 for task in current if task["DesiredState"] == "running"))
+    return int((mode.get("Replicated") or {}).get("Replicas", 1))
+
+
+def _newest_per_slot(tasks: Sequence[Item]) -> list[Item]:
+    """The newest task of each slot, or of each node for global services."""
+    result: dict[Any, Item] = {}
+    for task in sorted(tasks, key=lambda item: str(item["CreatedAt"])):
+        key = task.get("Slot") or task.get("NodeID")
+        known = result.get(key)
+        if (
+            known is None
+            or task["DesiredState"] in ("running", "ready")
+            or known["DesiredState"] not in ("running", "ready")
+        ):
+            result[key] = task
+    return [task for task in result.values() if task["DesiredState"] in ("running", "ready")]
+
+
+def _state_counts(tasks: Sequence[Item]) -> tuple[tuple[str, int], ...]:
+    counts: dict[str, int] = {}
+    for task in tasks:
+        state = str(task["Status"]["State"])
+        counts[state] = counts.get(state, 0) + 1
+    return tuple(sorted(counts.items()))
+
+
+def _newest_error(tasks: Sequence[Item]) -> str:
+    """The newest error of the tasks: of those that ended badly, or of those that cannot be placed."""
+    told = [
+        task
+        for task in tasks
+        if task["Status"].get("Err") and (task["Status"]["State"] in _FAILED or task["Status"]["State"] not in _ENDED)
+    ]
+    newest = max(told, key=lambda task: str(task["Status"].get("Timestamp", "")), default=None)
+    return str(newest["Status"]["Err"]) if newest else ""

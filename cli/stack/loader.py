@@ -1,0 +1,68 @@
+"""Manifests and the files they name, read from the disk; what they come to is decided by the pure modules beside this one."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cli.stack.interpolate import interpolate
+from cli.stack.manifest import read_stack
+from cli.stack.merge import merge
+from cli.stack.model import Stack
+from cli.stack.yaml_loader import MAX_BYTES, load_yaml
+from covey.errors import InvalidArgumentError
+
+MAX_FILE_BYTES = 1 << 21
+
+
+def load_manifest(
+    paths: Sequence[str], environment: Mapping[str, str], *, interpolated: bool = True
+) -> tuple[dict[str, Any], Path]:
+    """The files as one mapping, and the folder to which its paths are relative: the first file's.
+
+    Raises:
+        InvalidArgumentError: a file that cannot be read or is no manifest.
+    """
+    manifests = []
+    for path in paths:
+        content = load_yaml(_text(path), "stdin" if path == "-" else path)
+        manifests.append(interpolate(content, environment) if interpolated else content)
+    folder = Path.cwd() if paths[0] == "-" else Path(paths[0]).absolute().parent
+    return merge(manifests), folder
+
+
+def load_stack(name: str, paths: Sequence[str], environment: Mapping[str, str] = os.environ) -> Stack:
+    """The stack that the files describe."""
+    content, folder = load_manifest(paths, environment)
+    return convert_manifest(name, content, folder, environment)
+
+
+def convert_manifest(
+    name: str, content: Mapping[str, Any], folder: Path, environment: Mapping[str, str] = os.environ
+) -> Stack:
+    """The stack that a manifest describes, with the files it names in ``folder``."""
+
+    def read_file(path: str, where: str) -> bytes:
+        try:
+            with (folder / Path(path).expanduser()).open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        except OSError as error:
+            raise InvalidArgumentError(f"{where}: cannot read {path}: {error.strerror}") from error
+        if len(data) > MAX_FILE_BYTES:
+            raise InvalidArgumentError(f"{where}: {path} is larger than {MAX_FILE_BYTES >> 20} MiB")
+        return data
+
+    return read_stack(name, content, environment, read_file, str(folder))
+
+
+def _text(path: str) -> str:
+    try:
+        if path == "-":
+            return sys.stdin.read(MAX_BYTES + 1)
+        with Path(path).open(encoding="utf-8") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InvalidArgumentError(f"cannot read the manifest {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidArgumentError(f"the manifest {path} is not text in UTF-8") from error

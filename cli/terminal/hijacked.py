@@ -1,0 +1,129 @@
+"""A process at the other end of a hijacked connection, joined to our own stdin, stdout, stderr and terminal.
+
+Law: whatever happens, the terminal is put back as it was. One thread, one ``select``; nothing is buffered beyond one read.
+"""
+
+import os
+import select
+import signal
+import socket
+import sys
+import termios
+import tty as terminal_modes
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from cli.terminal.multiplexed import MULTIPLEXED, STDERR, read_frames
+from covey.errors import CoveyError
+
+READ_BYTES = 1 << 16
+Resize = Callable[[int, int], Any]
+
+
+class TerminalSession:
+    """``with Session(...) as session: session.run(resize)``."""
+
+    def __init__(self, stream: socket.socket, kind: str, *, tty: bool, stdin: bool) -> None:
+        self._stream = stream
+        self._framed = kind == MULTIPLEXED or not tty
+        self._stdin = stdin
+        self._raw = tty and stdin and sys.stdin.isatty()
+        self._tty = tty
+        self._pending_input = b""
+        self._saved_modes: list[Any] | None = None
+        self._wake_read, self._wake_write = os.pipe()
+        self._old_handler: Any = None
+
+    def __enter__(self) -> Self:
+        os.set_blocking(self._wake_write, False)
+        if self._raw:
+            self._saved_modes = termios.tcgetattr(sys.stdin.fileno())
+            terminal_modes.setraw(sys.stdin.fileno())
+        if self._tty:
+            self._old_handler = signal.signal(signal.SIGWINCH, self._on_resize)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del kind, error, trace
+        if self._saved_modes is not None:
+            termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, self._saved_modes)
+        if self._old_handler is not None:
+            signal.signal(signal.SIGWINCH, self._old_handler)
+        self._stream.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def run(self, resize: Resize) -> None:
+        """Until the other end closes."""
+        if self._tty:
+            self._resize(resize)
+        out = {True: sys.stderr.buffer, False: sys.stdout.buffer}
+        received = self._receive(resize)
+        for stream, data in read_frames(received) if self._framed else ((1, data) for data in received):
+            target = out[stream == STDERR]
+            target.write(data)
+            target.flush()
+
+    def _receive(self, resize: Resize) -> Any:
+        """What comes from the process; meanwhile what is typed goes to it."""
+        stdin = self._stdin
+        while True:
+            watched: list[Any] = [self._stream, self._wake_read]
+            if stdin and not self._pending_input:
+                watched.append(sys.stdin.fileno())
+            ready, writable, _ = select.select(watched, [self._stream] if self._pending_input else [], [])
+            if writable:
+                stdin = self._send()
+            if self._wake_read in ready:
+                os.read(self._wake_read, READ_BYTES)
+                self._resize(resize)
+            if self._stream in ready:
+                try:
+                    data = self._stream.recv(READ_BYTES)
+                except ConnectionResetError:
+                    data = b""
+                if not data:
+                    return
+                yield data
+            if stdin and sys.stdin.fileno() in ready:
+                self._pending_input = os.read(sys.stdin.fileno(), READ_BYTES)
+                if not self._pending_input:
+                    stdin = False
+                    self._end_input()
+
+    def _send(self) -> bool:
+        """As much of what was typed as the process takes now, so that its output never waits for its input; False when it takes none."""
+        try:
+            self._pending_input = self._pending_input[self._stream.send(self._pending_input, socket.MSG_DONTWAIT) :]
+        except BlockingIOError:
+            return True
+        except OSError:
+            self._pending_input = b""
+            return False
+        return True
+
+    def _end_input(self) -> None:
+        try:
+            self._stream.shutdown(socket.SHUT_WR)
+        except OSError:
+            return  # the process has gone first
+
+    def _resize(self, resize: Resize) -> None:
+        """The process may have ended meanwhile; then its terminal needs no size."""
+        if not sys.stdout.isatty():
+            return
+        size = os.get_terminal_size(sys.stdout.fileno())
+        try:
+            resize(size.lines, size.columns)
+        except CoveyError:
+            return
+
+    def _on_resize(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        try:
+            os.write(self._wake_write, b"r")
+        except BlockingIOError:
+            return  # one is waiting already

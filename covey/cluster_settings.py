@@ -1,0 +1,132 @@
+"""What a cluster's settings may be: its spec, and the address pools that are given once, when it is made. Pure.
+
+Law: the same checks stand before a cluster is made and before its settings change, so nothing is stored that is not honoured. Called by the
+engine at ``init``, by the manager that founds the cluster, and by the control API at ``update``.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from itertools import combinations
+
+from covey.clock import HOUR, MILLISECOND, MINUTE, SECOND
+from covey.errors import InvalidArgumentError, UnsupportedError
+from covey.objects.cluster import ClusterSpec, ExternalCA, RaftSettings
+
+MAX_TASK_HISTORY = 100
+MAX_OLD_SNAPSHOTS = 100
+MAX_LOG_ENTRIES = 1_000_000
+MIN_CERTIFICATE_NS = HOUR
+MAX_CERTIFICATE_NS = 10 * 365 * 24 * HOUR
+MIN_HEARTBEAT_NS = 100 * MILLISECOND
+MAX_HEARTBEAT_NS = MINUTE
+MAX_SUBNET_SIZE = 29
+MAX_EXTERNAL_CAS = 16
+EXTERNAL_CA_HINT = (
+    "to have it sign, rotate to its root without a key "
+    "(swarm ca --rotate --ca-cert ROOT --external-ca protocol=cfssl,url=URL)"
+)
+_STANDARD_RAFT = RaftSettings()
+
+
+def check_cluster_spec(spec: ClusterSpec) -> None:
+    """Refuse the first setting that cannot be honoured.
+
+    Raises:
+        InvalidArgumentError: it is out of bounds; UnsupportedError: Covey does not have it. Both name the setting.
+    """
+    if spec.annotations.name != "default":
+        raise InvalidArgumentError('swarm spec must be named "default"')
+    _require_range("task history limit", spec.task_history, 0, MAX_TASK_HISTORY)
+    if spec.task_log_driver is not None and spec.task_log_driver.name not in {"", "json-file"}:
+        raise UnsupportedError(f"TaskDefaults.LogDriver = {spec.task_log_driver.name!r} is not supported by Covey yet")
+    if spec.ca.node_cert_expiry_ns < MIN_CERTIFICATE_NS:
+        raise InvalidArgumentError("minimum certificate expiry time is 1h0m0s")
+    if spec.ca.node_cert_expiry_ns > MAX_CERTIFICATE_NS:
+        raise InvalidArgumentError("maximum certificate expiry time is 10 years (87600h)")
+    check_external_cas(spec.ca.external_cas)
+    if not MIN_HEARTBEAT_NS <= spec.heartbeat_period_ns <= MAX_HEARTBEAT_NS:
+        seconds = spec.heartbeat_period_ns / SECOND
+        raise InvalidArgumentError(f"heartbeat period must be from 0.1 s to 60 s, not {seconds:g} s")
+    _check_raft(spec.raft)
+
+
+def check_new_cluster_spec(spec: ClusterSpec) -> None:
+    """``check_spec`` for a cluster that is founded, which holds the key of its root.
+
+    Raises:
+        InvalidArgumentError, UnsupportedError: names the setting.
+    """
+    check_cluster_spec(spec)
+    for ca in spec.ca.external_cas:
+        raise InvalidArgumentError(
+            f"a new cluster signs with the key of its root, so the external CA {ca.url} would never be asked: found the cluster "
+            f"without it; {EXTERNAL_CA_HINT}"
+        )
+
+
+def check_external_cas(cas: Sequence[ExternalCA]) -> None:
+    """Raises InvalidArgumentError, which names the CA."""
+    if len(cas) > MAX_EXTERNAL_CAS:
+        raise InvalidArgumentError(f"a cluster may have {MAX_EXTERNAL_CAS} external CAs, not {len(cas)}")
+    for ca in cas:
+        if ca.protocol.lower() != "cfssl":
+            raise InvalidArgumentError(f"unrecognized external CA protocol {ca.protocol}: Covey speaks cfssl")
+        if not ca.url.startswith("https://"):
+            raise InvalidArgumentError(f"the external CA's URL {ca.url!r} must begin with https://")
+        if ca.options:
+            raise InvalidArgumentError(
+                f"external CA options are not supported by Covey: {', '.join(sorted(ca.options))}; remove them"
+            )
+
+
+def check_address_pools(pools: Sequence[str], subnet_size: int) -> None:
+    """Refuse address pools that no network could be cut from: ``subnet_size`` is the prefix length of each network's share.
+
+    Raises:
+        InvalidArgumentError: names the pool; UnsupportedError: it is IPv6.
+    """
+    networks = [_pool(text) for text in pools]
+    for one, other in combinations(networks, 2):
+        if one.overlaps(other):
+            raise InvalidArgumentError(f"the default address pools {one} and {other} overlap: name each range once")
+    for network in networks:
+        if network.prefixlen > MAX_SUBNET_SIZE:
+            raise InvalidArgumentError(
+                f"the default address pool {network} is too small for a network: give one of /{MAX_SUBNET_SIZE} or larger"
+            )
+        if not network.prefixlen <= subnet_size <= MAX_SUBNET_SIZE:
+            raise InvalidArgumentError(
+                f"the subnet size {subnet_size} does not fit the default address pool {network}: "
+                f"it must be from {network.prefixlen} to {MAX_SUBNET_SIZE}"
+            )
+
+
+def _check_raft(raft: RaftSettings) -> None:
+    _require_range("snapshot interval", raft.snapshot_interval, 1, MAX_LOG_ENTRIES)
+    _require_range("number of old snapshots to keep", raft.keep_old_snapshots, 0, MAX_OLD_SNAPSHOTS)
+    _require_range("number of log entries for slow followers", raft.log_entries_for_slow_followers, 1, MAX_LOG_ENTRIES)
+    for name, value, standard in (
+        ("ElectionTick", raft.election_tick, _STANDARD_RAFT.election_tick),
+        ("HeartbeatTick", raft.heartbeat_tick, _STANDARD_RAFT.heartbeat_tick),
+    ):
+        if value != standard:
+            raise UnsupportedError(
+                f"Raft.{name} = {value} is not supported by Covey: it is always {standard} (ticks of 0.1 s); leave it out"
+            )
+
+
+def _require_range(what: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise InvalidArgumentError(f"the {what} must be from {least} to {most}, not {value}")
+
+
+def _pool(text: str) -> ipaddress.IPv4Network:
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        raise InvalidArgumentError(
+            f"the default address pool {text!r} is no range of addresses such as 10.20.0.0/16: {error}"
+        ) from None
+    if not isinstance(network, ipaddress.IPv4Network):
+        raise UnsupportedError(f"the default address pool {text} is IPv6, which Covey's networks do not have yet")
+    return network

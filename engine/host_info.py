@@ -1,0 +1,103 @@
+"""What ``docker info`` and ``docker version`` say of this host, read once at the start.
+
+Reads /proc, /etc/os-release and the cgroup mounts; what is missing becomes a warning, never an error.
+"""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+
+
+class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes and plain words; ``architecture`` as the kernel says it, ``goarch`` as image platforms do."""
+
+    version: str
+    kernel: str
+    operating_system: str
+    os_version: str
+    architecture: str
+    goarch: str
+    cpus: int
+    memory_bytes: int
+    cgroup_version: str
+    security_options: tuple[str, ...]
+    controllers: frozenset[str]
+    ip_forwarding: bool
+    labels: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def read_host(root: Path = Path("/"), labels: Mapping[str, str] = {}, extra_warnings: Sequence[str] = ()) -> HostInfo:
+    """The facts of the machine whose files are below ``root``; ``also`` are warnings of other parts."""
+    unified = (root / "sys/fs/cgroup/cgroup.controllers").exists()
+    controllers = _controllers(root, unified=unified)
+    release = _os_release(root)
+    names = ["name=seccomp,profile=builtin"] + (["name=cgroupns"] if unified else [])
+    return HostInfo(
+        version=_own_version(),
+        kernel=platform.release(),
+        operating_system=release.get("PRETTY_NAME", "Linux"),
+        os_version=release.get("VERSION_ID", ""),
+        architecture=platform.machine(),
+        goarch=_ARCHITECTURES.get(platform.machine(), platform.machine()),
+        cpus=os.cpu_count() or 1,
+        memory_bytes=_memory_bytes(root),
+        cgroup_version="2" if unified else "1",
+        security_options=tuple(names),
+        controllers=controllers,
+        ip_forwarding=_text(root / "proc/sys/net/ipv4/ip_forward").strip() == "1",
+        labels=tuple(f"{key}={value}" for key, value in sorted(labels.items())),
+        warnings=(*warnings(controllers), *extra_warnings),
+    )
+
+
+def warnings(controllers: frozenset[str]) -> tuple[str, ...]:
+    """A sentence for each thing this host cannot do."""
+    return tuple(
+        f"WARNING: the cgroup controller {name!r} is missing: {limits} are refused on this host"
+        for name, limits in (("memory", "memory limits"), ("cpu", "CPU limits"), ("pids", "limits on processes"))
+        if name not in controllers
+    )
+
+
+def _own_version() -> str:
+    try:
+        return metadata.version("covey")
+    except metadata.PackageNotFoundError:
+        return "0.0.0"
+
+
+def _controllers(root: Path, *, unified: bool) -> frozenset[str]:
+    if unified:
+        return frozenset(_text(root / "sys/fs/cgroup/cgroup.controllers").split())
+    names: set[str] = set()
+    for line in _text(root / "proc/cgroups").splitlines():
+        fields = line.split()
+        if len(fields) == 4 and fields[3] == "1" and fields[1] != "0":
+            names.add(fields[0])
+    return frozenset(names)
+
+
+def _os_release(root: Path) -> dict[str, str]:
+    pairs = (line.partition("=") for line in _text(root / "etc/os-release").splitlines())
+    return {key: value.strip('"') for key, _, value in pairs if value}
+
+
+def _memory_bytes(root: Path) -> int:
+    for line in _text(root / "proc/meminfo").splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

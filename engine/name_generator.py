@@ -1,0 +1,22 @@
+"""Names for services that were given none, as Docker's users know them: two words. Called by the route that creates services."""
+
+import secrets
+
+_ADJECTIVES = (
+    "agile", "bold", "brave", "bright", "calm", "clever", "cosy", "eager", "early", "fair", "fond", "frank",
+    "gentle", "glad", "grand", "happy", "hardy", "jolly", "keen", "kind", "lively", "loyal", "merry", "mild",
+    "neat", "nimble", "noble", "plain", "proud", "quick", "quiet", "ready", "shy", "sleek", "snug", "spry",
+    "steady", "swift", "tidy", "warm",
+)  # fmt: skip
+_BIRDS = (
+    "avocet", "bittern", "bunting", "chough", "crane", "curlew", "dipper", "dotterel", "dunlin", "egret", "eider",
+    "fieldfare", "finch", "gannet", "goldeneye", "grebe", "harrier", "heron", "hobby", "ibis", "jackdaw", "kestrel",
+    "kite", "lapwing", "linnet", "martin", "merlin", "nightjar", "osprey", "partridge", "petrel", "pipit", "plover",
+    "quail", "rail", "raven", "redstart", "robin", "ruff", "shrike", "siskin", "snipe", "starling", "stork",
+    "swift", "teal", "tern", "thrush", "wagtail", "wren",
+)  # fmt: skip
+
+
+def generate_name() -> str:
+    """Such as ``brave_heron``; it may be taken already."""
+    return f"{secrets.choice(_ADJECTIVES)}_{secrets.choice(_BIRDS)}"

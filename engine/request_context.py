@@ -1,0 +1,150 @@
+"""One request on its way through the API: its parameters read as Docker's clients write them, its answers as they expect them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from covey.clock import Clock, wall_clock
+from covey.errors import InvalidArgumentError, TooLargeError, UnavailableError
+from engine.control_client import ControlClient
+from engine.events import EventLog
+from engine.host_info import HostInfo
+from engine.interfaces import AgentInterface, LocalNodeState, NodeControl
+from engine.routing import API_VERSION
+from engine.translate import filters
+
+MAX_JSON_BYTES = 8 << 20
+_OFF = frozenset({"", "0", "no", "false", "none"})
+
+_INACTIVE = 'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.'
+_WORKER = (
+    "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. "
+    "Please run this command on a manager node or promote the current node to a manager."
+)
+_PENDING = "This node is still joining the swarm, or its managers cannot be reached. Try again in a moment."
+
+
+class EngineServices(msgspec.Struct, frozen=True, kw_only=True):
+    """What the routes stand on."""
+
+    agent: AgentInterface
+    node: NodeControl
+    control: ControlClient
+    events: EventLog
+    host: HostInfo
+    clock: Clock = wall_clock
+
+    @property
+    def cluster(self) -> ControlClient:
+        """The cluster, or UnavailableError with Docker's sentence when this node is no manager."""
+        sentence = cluster_refusal(self.node.state, is_manager=self.node.is_manager)
+        if sentence:
+            raise UnavailableError(sentence)
+        return self.control
+
+    @property
+    def control_available(self) -> bool:
+        """Whether this node can be asked for the cluster's state."""
+        return not cluster_refusal(self.node.state, is_manager=self.node.is_manager)
+
+
+def cluster_refusal(state: LocalNodeState, *, is_manager: bool) -> str:
+    """Why a node in this state does not speak for the cluster; empty when it does. A manager is asked as soon as it may answer, also
+    before its own daemon has heard from the leader.
+    """
+    if state is LocalNodeState.ACTIVE:
+        return "" if is_manager else _WORKER
+    if state is LocalNodeState.PENDING:
+        return "" if is_manager else _PENDING
+    if state is LocalNodeState.LOCKED:
+        return 'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.'
+    return _INACTIVE
+
+
+class RequestContext:
+    """A request, its path's parameters and API version, and the engine to carry it out."""
+
+    def __init__(
+        self,
+        request: web.Request,
+        engine: EngineServices,
+        parameters: Mapping[str, str],
+        version: tuple[int, int] = API_VERSION,
+    ) -> None:
+        self.request = request
+        self.engine = engine
+        self.parameters = parameters
+        self.version = version
+
+    @property
+    def ref(self) -> str:
+        """The object that the path names."""
+        return self.parameters["ref"]
+
+    def query(self, name: str, default: str = "") -> str:
+        return self.request.query.get(name, default)
+
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """A boolean of the query; whatever is not a no is a yes, as in Docker."""
+        value = self.request.query.get(name)
+        return default if value is None else value.strip().lower() not in _OFF
+
+    def number(self, name: str, default: int | None = None) -> int | None:
+        """An integer of the query; InvalidArgumentError that names it."""
+        value = self.query(name)
+        if not value:
+            return default
+        try:
+            return int(value)
+        except ValueError:
+            raise InvalidArgumentError(f"invalid {name} {value!r}: it must be an integer") from None
+
+    def object_version(self, kind: str) -> int:
+        """The version that an update was made from, which every update must say."""
+        value = self.query("version")
+        if not value.isdecimal() or int(value) >= 2**63:
+            raise InvalidArgumentError(f"invalid {kind} version '{value}'")
+        return int(value)
+
+    def filters(self, *allowed: str) -> filters.Filters:
+        return filters.parse(self.query("filters"), allowed)
+
+    async def json(self, *, optional: bool = False) -> Any:
+        """The JSON body. Bounded; InvalidArgumentError when it is none."""
+        data = await read_bounded(self.request, MAX_JSON_BYTES)
+        if not data.strip():
+            if optional:
+                return {}
+            raise InvalidArgumentError("invalid JSON: got EOF while reading request body")
+        kind = self.request.content_type
+        if kind != "application/json" and self.request.headers.get("Content-Type") and kind != "text/plain":
+            raise InvalidArgumentError(f"unsupported Content-Type header ({kind}): must be 'application/json'")
+        try:
+            return msgspec.json.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidArgumentError(f"invalid JSON: {error}") from None
+
+
+async def read_bounded(request: web.Request, limit: int) -> bytes:
+    """The whole body; TooLargeError over the limit."""
+    parts, size = [], 0
+    async for chunk in request.content.iter_chunked(1 << 16):
+        size += len(chunk)
+        if size > limit:
+            raise TooLargeError(f"the request body is larger than {limit} bytes")
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """A JSON answer."""
+    return web.Response(
+        body=msgspec.json.encode(value) + b"\n", status=status, content_type="application/json", headers=headers
+    )
+
+
+def empty_response(status: int = 200) -> web.Response:
+    """An answer without a body."""
+    return web.Response(status=status)

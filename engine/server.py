@@ -1,0 +1,100 @@
+"""The Engine API on its Unix socket: 0660, group covey where that group exists.
+
+Law: a socket that somebody serves is never taken over; one that nobody answers on is a leftover of a daemon that died, and goes.
+"""
+
+import asyncio
+import grp
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from covey.errors import AlreadyExistsError
+from engine.app import ENGINE
+from engine.events import publish_container_events
+
+log = logging.getLogger(__name__)
+
+GROUP = "covey"
+MODE = 0o660
+BACKLOG = 128
+CLOSE_SECONDS = 2.0
+
+
+@asynccontextmanager
+async def serving(app: web.Application, path: Path) -> AsyncIterator[None]:
+    """Serve the API at ``path`` and feed its events, until the block ends.
+
+    Raises:
+        AlreadyExistsError: another daemon serves there.
+    """
+    engine = app[ENGINE]
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_SECONDS, handler_cancellation=True)
+    await runner.setup()
+    try:
+        listener = bind(path)
+        try:
+            await web.SockSite(runner, listener, backlog=BACKLOG).start()
+            async with asyncio.TaskGroup() as group:
+                feeding = group.create_task(publish_container_events(engine.events, engine.agent.containers))
+                try:
+                    yield
+                finally:
+                    feeding.cancel()
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        await runner.cleanup()
+
+
+def bind(path: Path) -> socket.socket:
+    """A listening socket at ``path`` that nobody else may open before its mode is set."""
+    remove_stale(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        before = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(before)
+        group = _group_id()
+        if group is not None and os.geteuid() == 0:
+            os.chown(path, 0, group)
+        path.chmod(MODE)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def remove_stale(path: Path) -> None:
+    """Remove a socket that nobody serves; AlreadyExistsError when somebody does, or when it is no socket."""
+    if not path.exists():
+        return
+    if not path.is_socket():
+        raise AlreadyExistsError(f"{path} is in the way of the Engine API's socket: it is no socket; move it away")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            log.info("removed %s, left over by a daemon that died", path)
+            return
+        except TimeoutError:
+            pass
+    raise AlreadyExistsError(f"another daemon serves the Engine API at {path}; stop it first or use another --host")
+
+
+def _group_id() -> int | None:
+    try:
+        return grp.getgrnam(GROUP).gr_gid
+    except KeyError:
+        return None

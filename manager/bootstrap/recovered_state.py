@@ -1,0 +1,112 @@
+"""A cluster that goes on with one manager: the state that the new group of one begins with. Pure.
+
+Law: nothing that was acknowledged is left out. Of a log the uncommitted tail counts too: the one manager that is left cannot know which
+of it a majority had, and whoever wrote it was told nothing, or was told that it stands. The new group is above all that was before:
+in raft id, term, index, and so in the version of every object it will write. Called by ``manager.bootstrap.force_new_cluster``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from covey.objects import Meta, Node, NodeDescription, NodeSpec, replace
+from covey.states import NodeRole, NodeState
+from manager.raft.core import ConfChange, Entry, EntryKind
+from manager.store import Member, applier
+from manager.store import log as store_log
+from manager.store.schema import CLUSTERS, NODES
+from manager.store.view import View
+
+INDEX_GAP = 1 << 32
+"""How far the new group's index is above the last one known. What the lost managers wrote after it stays below, so no version that a
+client or a host remembers means two things; and far more leaps fit than anybody needs.
+"""
+
+
+class SingleMemberState(msgspec.Struct, frozen=True, kw_only=True):
+    """The first snapshot of a group of one."""
+
+    view: View
+    member: Member
+    retired: tuple[int, ...]
+    index: int
+    term: int
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """As a snapshot keeps them: the one member, then those whose memberships are over."""
+        return (self.member, *[Member(raft_id=raft_id, node_id="", addr="") for raft_id in self.retired])
+
+
+def replay(view: View, entries: Iterable[Entry]) -> View:
+    """The state after all entries, applied as every manager applies them."""
+    for entry in entries:
+        if entry.kind is EntryKind.NORMAL and entry.data and entry.index > view.version:
+            applied = applier.apply(view, entry.index, store_log.decode(entry.data))
+            view = applied[0] if applied is not None else view
+    return view
+
+
+def raft_ids(members: Iterable[Member], entries: Iterable[Entry]) -> tuple[int, ...]:
+    """Every membership that a snapshot and the log after it know, in the order in which they began."""
+    found = {member.raft_id: None for member in members}
+    for entry in entries:
+        if entry.kind is EntryKind.CONF_CHANGE:
+            found.update({one.node: None for one in ConfChange.decode(entry.data).changes})
+    return tuple(found)
+
+
+def single_member_state(
+    view: View,
+    *,
+    node_id: str,
+    hostname: str,
+    addr: str,
+    host: str,
+    new_raft_id: int,
+    retired: Sequence[int],
+    last_index: int,
+    last_term: int,
+    now_ns: int,
+) -> SingleMemberState:
+    """The group of the node ``node_id`` alone, whose manager is at ``addr`` (HOST:PORT) on a host with the address ``host``.
+
+    The node is a manager whatever the store said of it. Other nodes stay as they are, to be found again; but one that had this host's
+    address was this host, and is DOWN, for it cannot come back. The cluster's object is newer than all that managers of before followed.
+    """
+    index = last_index + INDEX_GAP
+    for cluster in view.clusters:
+        view = view.put(CLUSTERS, cluster.id, replace(cluster, meta=_changed(cluster.meta, index, now_ns)))
+    for node in view.nodes:
+        if host and node.id != node_id and node.status.addr == host and node.status.state is not NodeState.DOWN:
+            view = view.put(NODES, node.id, _replaced(node, index, now_ns))
+    view = view.put(NODES, node_id, _first(view.nodes.get(node_id), node_id, hostname, index, now_ns))
+    member = Member(raft_id=new_raft_id, node_id=node_id, addr=addr)
+    known = tuple(raft_id for raft_id in retired if raft_id != new_raft_id)
+    return SingleMemberState(view=view.at(index), member=member, retired=known, index=index, term=last_term + 1)
+
+
+def _replaced(node: Node, index: int, now_ns: int) -> Node:
+    status = replace(
+        node.status,
+        state=NodeState.DOWN,
+        message="its host was taken into the cluster again as another node",
+        changed_at_ns=now_ns,
+    )
+    return replace(node, status=status, meta=_changed(node.meta, index, now_ns))
+
+
+def _first(known: Node | None, node_id: str, hostname: str, index: int, now_ns: int) -> Node:
+    if known is None:
+        meta = Meta(version=index, created_at_ns=now_ns, updated_at_ns=now_ns)
+        known = Node(id=node_id, meta=meta, description=NodeDescription(hostname=hostname), spec=NodeSpec())
+    spec = replace(known.spec, desired_role=NodeRole.MANAGER)
+    return replace(
+        known, spec=spec, spec_after=known.meta.version, role=NodeRole.MANAGER, meta=_changed(known.meta, index, now_ns)
+    )
+
+
+def _changed(meta: Meta, index: int, now_ns: int) -> Meta:
+    return replace(meta, version=index, updated_at_ns=now_ns)

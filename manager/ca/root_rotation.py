@@ -1,0 +1,201 @@
+"""Rotation of the root: what a change of settings demands, which nodes hold a rotation up, and when it is complete. Pure.
+
+Law: while a rotation is open the old root stays trusted, and everything that the new one issues carries the new root cross-signed by the
+old; so at no moment do two nodes of the cluster refuse each other. It is complete when every node of the cluster says that its
+certificate comes from the new root; a node that is down holds it up until it is back or removed. A second rotation replaces the first
+one's target, and rotating to the old root ends it.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from covey import trust
+from covey.cluster_settings import EXTERNAL_CA_HINT, check_external_cas
+from covey.errors import InvalidArgumentError
+from covey.objects import (
+    CASettings,
+    Cluster,
+    ClusterSpec,
+    ExternalCA,
+    Node,
+    Object,
+    RootCA,
+    RootRotation,
+    TLSInfo,
+    replace,
+)
+from covey.objects.base import Struct
+from manager.ca.certificates import RootPair, create_root, cross_sign
+from manager.ca.cluster_trust import new_root_ca
+from manager.ca.operator_root import normalize_pem, parse_root
+from manager.loop import EMPTY, Plan, Step
+from manager.store import View
+
+_log = logging.getLogger("covey.certificates")
+
+
+class RootChange(Struct, frozen=True, kw_only=True):
+    """What settings make of the root: ``root_ca`` at once, or a rotation to ``target``; ``outside`` are roots without a key here, for
+    which an external CA must be shown to sign before anything is stored.
+    """
+
+    root_ca: RootCA
+    target: RootPair | None = None
+    keyless_roots: tuple[bytes, ...] = ()
+
+
+def plan_root_change(cluster: Cluster, settings: CASettings, now_ns: int) -> RootChange:
+    """What the new settings demand.
+
+    Raises:
+        InvalidArgumentError: they cannot be met; names the flag or field.
+    """
+    if settings.signing_key and not settings.signing_cert:
+        raise InvalidArgumentError("if a signing CA key is provided, the signing CA cert must also be provided")
+    check_external_cas(settings.external_cas)
+    for ca in settings.external_cas:
+        if ca.ca_cert:
+            normalize_pem(ca.ca_cert)
+    decision = _root_change(cluster, settings, now_ns)
+    for ca in settings.external_cas:
+        if ca not in cluster.spec.ca.external_cas:
+            _refuse_unused_ca(ca, decision)
+    return decision
+
+
+def _root_change(cluster: Cluster, settings: CASettings, now_ns: int) -> RootChange:
+    root_ca, before = cluster.root_ca, cluster.spec.ca
+    if not settings.signing_cert:
+        if settings.force_rotate != before.force_rotate:
+            return _rotate(root_ca, create_root(cluster.id, now_ns))
+        return RootChange(
+            root_ca=root_ca,
+            keyless_roots=() if settings.external_cas == before.external_cas else _keyless_roots(root_ca),
+        )
+    given = parse_root(settings.signing_cert, settings.signing_key, now_ns)
+    outside = () if given.key else (given.cert,)
+    if given.cert == root_ca.cert:
+        return RootChange(root_ca=replace(root_ca, key=given.key, rotation=None), keyless_roots=outside)
+    if trust.subject_and_key(given.cert)[1] == trust.subject_and_key(root_ca.cert)[1]:
+        raise InvalidArgumentError("Cannot update to a cert with an identical key")
+    if root_ca.rotation is not None and given.cert == root_ca.rotation.cert:
+        again = replace(root_ca, rotation=replace(root_ca.rotation, key=given.key))
+        return RootChange(root_ca=again, keyless_roots=outside)
+    return _rotate(root_ca, given)
+
+
+def _rotate(root_ca: RootCA, target: RootPair) -> RootChange:
+    if not root_ca.key and not target.key:
+        raise InvalidArgumentError("rotating from one external CA to a different external CA is not supported")
+    return RootChange(root_ca=root_ca, target=target, keyless_roots=() if target.key else (target.cert,))
+
+
+def _refuse_unused_ca(ca: ExternalCA, decision: RootChange) -> None:
+    """One that would sign for no root is refused rather than shown as if it did. One that is stored already may come with any change."""
+    root_ca, target = decision.root_ca, decision.target
+    held = [(root_ca.cert, root_ca.key)]
+    if target is not None:
+        held.append((target.cert, target.key))
+    elif root_ca.rotation is not None:
+        held.append((root_ca.rotation.cert, root_ca.rotation.key))
+    keys = [key for cert, key in held if cas_for_root((ca,), cert, root_ca.cert)]
+    if any(keys):
+        raise InvalidArgumentError(
+            f"the external CA {ca.url} would never be asked: the key of the root that it signs for is in the cluster, and signs; "
+            f"{EXTERNAL_CA_HINT}"
+        )
+    if not keys:
+        raise InvalidArgumentError(
+            f"the external CA {ca.url} would never be asked: the cluster neither has the root that it signs for (cacert) nor "
+            f"rotates to it; {EXTERNAL_CA_HINT}"
+        )
+
+
+def _keyless_roots(root_ca: RootCA) -> tuple[bytes, ...]:
+    roots = [] if root_ca.key else [root_ca.cert]
+    if root_ca.rotation is not None and not root_ca.rotation.key:
+        roots.append(root_ca.rotation.cert)
+    return tuple(roots)
+
+
+def with_rotation(root_ca: RootCA, target: RootPair, now_ns: int, *, cross_signed: bytes = b"") -> RootCA:
+    """With a rotation to the target open; ``cross_signed`` is given where the old root's key is not here."""
+    signed = cross_signed or cross_sign(RootPair(cert=root_ca.cert, key=root_ca.key), target.cert)
+    return replace(
+        root_ca,
+        rotation=RootRotation(cert=target.cert, key=target.key, cross_signed=signed, began_at_ns=now_ns),
+    )
+
+
+def cas_for_root(cas: Sequence[ExternalCA], root_cert: bytes, current_root: bytes) -> tuple[ExternalCA, ...]:
+    """The external CAs that sign for a root; one that names none signs for the current root."""
+    return tuple(ca for ca in cas if (normalize_pem(ca.ca_cert) if ca.ca_cert else current_root) == root_cert)
+
+
+def without_unused_cas(spec: ClusterSpec, root_ca: RootCA) -> ClusterSpec:
+    """The settings without external CAs that nobody asks any more: the key of their root came into the cluster, or the root is gone."""
+    roots = _keyless_roots(root_ca)
+    cas = tuple(ca for ca in spec.ca.external_cas if any(cas_for_root((ca,), root, root_ca.cert) for root in roots))
+    return replace(spec, ca=replace(spec.ca, external_cas=cas))
+
+
+# --- while it is open ---
+
+
+def nodes_to_renew(view: View, root_ca: RootCA) -> list[Node]:
+    """The nodes whose certificate is not from the root that issues now."""
+    wanted = trust.expected_tls_info(root_ca)
+    return [node for node in view.nodes if not trust.same_issuer(node.description.tls, wanted)]
+
+
+def without_stale_tls(node: Node, root_ca: RootCA) -> Node:
+    """The node as it must be stored before it gets a certificate: what it said of one from another root counts no more, lest it be taken
+    for the present one when that root is wanted again.
+    """
+    said = node.description.tls
+    if said == TLSInfo() or trust.same_issuer(said, trust.expected_tls_info(root_ca)):
+        return node
+    return replace(node, description=replace(node.description, tls=TLSInfo()))
+
+
+def complete_rotation(cluster: Cluster) -> Cluster:
+    """The new root alone, with tokens that carry its digest, and the external CAs that sign for it."""
+    rotation = cluster.root_ca.rotation
+    if rotation is None:
+        return cluster
+    cas = () if rotation.key else cas_for_root(cluster.spec.ca.external_cas, rotation.cert, cluster.root_ca.cert)
+    spec = replace(cluster.spec, ca=replace(cluster.spec.ca, external_cas=cas))
+    return replace(cluster, spec=spec, root_ca=new_root_ca(RootPair(cert=rotation.cert, key=rotation.key)))
+
+
+class RootRotationPlanner:
+    """One of the leader's loops: ends a rotation that nothing holds up."""
+
+    def __init__(self) -> None:
+        self._dirty = True
+
+    def reset(self, _view: View) -> None:
+        self._dirty = True
+
+    def observe(self, before: Object | None, after: Object | None) -> None:
+        self._dirty = self._dirty or any(isinstance(item, Cluster | Node) for item in (before, after))
+
+    def plan(self, view: View, _now_ns: int) -> Plan:
+        if not self._dirty:
+            return EMPTY
+        self._dirty = False
+        decided = plan(view)
+        if decided.steps:
+            _log.info("every node has a certificate of the new root: the rotation ends, and join tokens are new")
+        return decided
+
+
+def plan(view: View, complete: Callable[[Cluster], Cluster] = complete_rotation) -> Plan:
+    """Applying it and planning again gives the empty plan."""
+    return Plan(
+        tuple(
+            Step(updates=(complete(cluster),))
+            for cluster in view.clusters
+            if cluster.root_ca.rotation is not None and not nodes_to_renew(view, cluster.root_ca)
+        )
+    )

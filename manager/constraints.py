@@ -1,0 +1,146 @@
+"""Placement constraints such as ``node.labels.zone==east``: parsed once, matched against nodes.
+
+Law: a constraint that parses can be decided for every node. Called by the control API (to refuse a bad one), the scheduler's
+filter and the orchestrator (to end tasks whose node no longer matches).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+import msgspec
+
+from covey.errors import InvalidArgumentError
+from covey.objects import Node, Placement, Platform
+from covey.states import NodeRole
+
+_OPERATORS = ("==", "!=")
+_KEY = re.compile(r"[a-z_][a-z0-9\-_./]*", re.IGNORECASE)
+_VALUE = re.compile(r"[a-z0-9:\-_\s.*()?+\[\]\\^$|/]*", re.IGNORECASE)
+_LABELS = ("node.labels.", "engine.labels.")
+_KEYS = ("node.id", "node.hostname", "node.ip", "node.role", "node.platform.os", "node.platform.arch")
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "i386": "386", "armv7l": "arm"}
+
+
+class Constraint(msgspec.Struct, frozen=True):
+    """``equal`` is False for ``!=``."""
+
+    key: str
+    equal: bool
+    value: str
+
+    def matches(self, node: Node) -> bool:
+        if self.key == "node.ip":
+            return _address_in_network(node.status.addr, self.value) == self.equal
+        actual = _node_value(self.key, node)
+        expected = _normalized_architecture(self.value) if self.key == "node.platform.arch" else self.value
+        return (actual.casefold() == expected.casefold()) == self.equal
+
+
+def parse_constraint(text: str) -> Constraint:
+    """One constraint. Raises InvalidArgumentError that quotes it and says what is wrong."""
+    for operator in _OPERATORS:
+        left, found, right = text.partition(operator)
+        if found:
+            break
+    else:
+        raise InvalidArgumentError(f"invalid constraint '{text}': constraint expected one operator from ==, !=")
+    key, value = left.strip(), right.strip()
+    if not _KEY.fullmatch(key):
+        raise InvalidArgumentError(f"invalid constraint '{text}': key '{key}' is invalid")
+    if not value or not _VALUE.fullmatch(value):
+        raise InvalidArgumentError(f"invalid constraint '{text}': value '{value}' is invalid")
+    lowered = key.casefold()
+    if lowered in _KEYS:
+        key = lowered
+    elif not any(lowered.startswith(prefix) and len(key) > len(prefix) for prefix in _LABELS):
+        known = ", ".join([*_KEYS, "node.labels.NAME", "engine.labels.NAME"])
+        raise InvalidArgumentError(f"invalid constraint '{text}': key '{key}' is not known; use one of {known}")
+    if key == "node.ip":
+        _require_network(text, value)
+    return Constraint(key, operator == "==", value)
+
+
+@lru_cache(maxsize=4096)
+def parse_constraints(texts: tuple[str, ...]) -> tuple[Constraint, ...]:
+    """All of them. Raises InvalidArgumentError for the first that is wrong."""
+    return tuple([parse_constraint(text) for text in texts])
+
+
+def parse_preference(descriptor: str) -> str:
+    """The descriptor to spread over, checked. Raises InvalidArgumentError."""
+    if not any(descriptor.startswith(prefix) and len(descriptor) > len(prefix) for prefix in _LABELS):
+        message = f"placement preference '{descriptor}' is not supported; use node.labels.NAME or engine.labels.NAME"
+        raise InvalidArgumentError(message)
+    return descriptor
+
+
+def label_value(descriptor: str, node: Node) -> str:
+    """The value on a node of a label named as in a constraint or preference; empty when it has none."""
+    return _node_value(descriptor, node)
+
+
+def meets_constraints(placement: Placement | None, node: Node) -> bool:
+    """Whether a node meets all constraints. Stored ones parse: the control API refused the others."""
+    if placement is None or not placement.constraints:
+        return True
+    return all_match(parse_constraints(placement.constraints), node)
+
+
+def all_match(constraints: Iterable[Constraint], node: Node) -> bool:
+    return all(constraint.matches(node) for constraint in constraints)
+
+
+def platform_matches(platforms: Iterable[Platform], node: Node) -> bool:
+    """Whether a node's platform is among those listed; an empty list or field fits all."""
+    has = node.description.platform
+    listed = False
+    for wanted in platforms:
+        listed = True
+        same_os = not wanted.os or wanted.os.casefold() == has.os.casefold()
+        wanted_arch = _normalized_architecture(wanted.architecture)
+        if same_os and (not wanted_arch or wanted_arch == _normalized_architecture(has.architecture)):
+            return True
+    return not listed
+
+
+def _node_value(key: str, node: Node) -> str:
+    lowered = key.casefold()
+    if lowered.startswith("node.labels."):
+        return node.spec.annotations.labels.get(key[len("node.labels.") :], "")
+    if lowered.startswith("engine.labels."):
+        return node.description.engine.labels.get(key[len("engine.labels.") :], "")
+    match lowered:
+        case "node.id":
+            return node.id
+        case "node.hostname":
+            return node.description.hostname
+        case "node.role":
+            return NodeRole(node.role).name.lower()
+        case "node.platform.os":
+            return node.description.platform.os
+        case _:
+            return _normalized_architecture(node.description.platform.architecture)
+
+
+def _normalized_architecture(name: str) -> str:
+    lowered = name.casefold()
+    return _ARCHITECTURES.get(lowered, lowered)
+
+
+def _require_network(text: str, value: str) -> None:
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError as error:
+        message = f"invalid constraint '{text}': '{value}' is no IP address or subnet"
+        raise InvalidArgumentError(message) from error
+
+
+def _address_in_network(address: str, network: str) -> bool:
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
+    except ValueError:  # the node has not told its address yet
+        return False

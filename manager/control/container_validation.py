@@ -1,0 +1,137 @@
+"""Whether the container of a service can be made as asked, with its secrets and configs turned into ids.
+
+Pure; called by ``service_spec``.
+"""
+
+import ipaddress
+
+from covey import placeholders
+from covey.errors import InvalidArgumentError, NotFoundError, TooLargeError, UnsupportedError
+from covey.objects import (
+    ConfigReference,
+    ContainerSpec,
+    DNSConfig,
+    FileTarget,
+    HealthConfig,
+    Mount,
+    SecretReference,
+    replace,
+)
+from covey.states import MountType
+from manager.store import View
+
+MAX_REFERENCES = 128
+_MIN_HEALTH_NS = 1_000_000
+_HEALTH_KINDS = frozenset({"NONE", "CMD", "CMD-SHELL"})
+
+
+def resolve_container(view: View, spec: ContainerSpec) -> ContainerSpec:
+    """The spec with ids and names of its secrets and configs filled in."""
+    if not spec.image:
+        raise InvalidArgumentError("ContainerSpec: image reference must be provided")
+    _require_known_placeholders(spec)
+    _require_mounts(spec.mounts)
+    _require_healthcheck(spec.healthcheck)
+    _require_dns(spec.dns)
+    if spec.stop_grace_ns is not None and spec.stop_grace_ns < 0:
+        raise InvalidArgumentError("ContainerSpec: stop-grace-period cannot be negative")
+    if len(spec.secrets) > MAX_REFERENCES or len(spec.configs) > MAX_REFERENCES:
+        raise TooLargeError(f"a service may use at most {MAX_REFERENCES} secrets and {MAX_REFERENCES} configs")
+    secrets = tuple(_resolved_secret(view, reference) for reference in spec.secrets)
+    configs = tuple(_resolved_config(view, reference) for reference in spec.configs)
+    _require_distinct("secret", [(reference.secret_name, reference.file.name) for reference in secrets])
+    _require_distinct("config", [(reference.config_name, reference.file.name) for reference in configs])
+    return replace(spec, secrets=secrets, configs=configs)
+
+
+def _require_known_placeholders(spec: ContainerSpec) -> None:
+    for text in (spec.hostname, *spec.env, *(mount.source for mount in spec.mounts)):
+        placeholders.check(text)
+
+
+def _require_mounts(mounts: tuple[Mount, ...]) -> None:
+    targets: set[str] = set()
+    for mount in mounts:
+        if mount.type in {MountType.NPIPE, MountType.CLUSTER}:
+            raise UnsupportedError(f"mounts of type {mount.type.name.lower()} are not supported ({mount.target})")
+        if not mount.target.startswith("/"):
+            raise InvalidArgumentError(
+                f"ContainerSpec: invalid mount target, must be an absolute path: {mount.target!r}"
+            )
+        if mount.type is MountType.BIND and not mount.source.startswith("/"):
+            raise InvalidArgumentError(
+                f"ContainerSpec: invalid bind mount source, must be an absolute path: {mount.source!r}"
+            )
+        if mount.type is MountType.TMPFS and mount.source:
+            raise InvalidArgumentError(f"ContainerSpec: a tmpfs mount has no source ({mount.target})")
+        if mount.volume_driver is not None and mount.volume_driver.name not in {"", "local"}:
+            raise UnsupportedError(
+                f"volume driver {mount.volume_driver.name} is not supported: use local ({mount.target})"
+            )
+        target = mount.target.rstrip("/") or "/"
+        if target in targets:
+            raise InvalidArgumentError(f"ContainerSpec: duplicate mount point: {mount.target}")
+        targets.add(target)
+
+
+def _require_healthcheck(check: HealthConfig | None) -> None:
+    if check is None:
+        return
+    if check.test and check.test[0] not in _HEALTH_KINDS:
+        raise InvalidArgumentError(
+            f"ContainerSpec: Unknown healthcheck type '{check.test[0]}' (expected 'NONE', 'CMD' or 'CMD-SHELL')"
+        )
+    if check.test and check.test[0] != "NONE" and len(check.test) == 1:
+        raise InvalidArgumentError(f"ContainerSpec: the healthcheck's {check.test[0]} names no command")
+    durations = {
+        "Interval": check.interval_ns,
+        "Timeout": check.timeout_ns,
+        "StartPeriod": check.start_period_ns,
+        "StartInterval": check.start_interval_ns,
+    }
+    for name, duration in durations.items():
+        if duration and duration < _MIN_HEALTH_NS:
+            raise InvalidArgumentError(f"ContainerSpec: {name} in HealthConfig cannot be less than 1ms")
+    if check.retries < 0:
+        raise InvalidArgumentError("ContainerSpec: Retries in HealthConfig cannot be negative")
+
+
+def _require_dns(config: DNSConfig | None) -> None:
+    for address in config.nameservers if config else ():
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise InvalidArgumentError(f"ContainerSpec: the nameserver {address!r} is not an IP address") from None
+
+
+def _resolved_secret(view: View, reference: SecretReference) -> SecretReference:
+    secret = view.secrets.get(reference.secret_id) or view.secrets.by_name(reference.secret_id or reference.secret_name)
+    if secret is None:
+        raise NotFoundError(f"secret not found: {reference.secret_name or reference.secret_id}")
+    name = secret.spec.annotations.name
+    return SecretReference(secret_id=secret.id, secret_name=name, file=_file(reference.file, name))
+
+
+def _resolved_config(view: View, reference: ConfigReference) -> ConfigReference:
+    config = view.configs.get(reference.config_id) or view.configs.by_name(reference.config_id or reference.config_name)
+    if config is None:
+        raise NotFoundError(f"config not found: {reference.config_name or reference.config_id}")
+    name = config.spec.annotations.name
+    return ConfigReference(config_id=config.id, config_name=name, file=_file(reference.file, name))
+
+
+def _file(file: FileTarget, default: str) -> FileTarget:
+    name = file.name or default
+    if name != "/" and ".." not in name.split("/") and not name.endswith("/"):
+        return replace(file, name=name)
+    raise InvalidArgumentError(f"invalid file target {name!r}: give a file name or an absolute path without ..")
+
+
+def _require_distinct(kind: str, references: list[tuple[str, str]]) -> None:
+    taken: dict[str, str] = {}
+    for name, target in references:
+        if target in taken:
+            raise InvalidArgumentError(
+                f"{kind} references '{taken[target]}' and '{name}' have a conflicting target: '{target}'"
+            )
+        taken[target] = name

@@ -1,0 +1,310 @@
+"""Calls that only the leader answers, passed on by a follower as raw bytes, streams included.
+
+Law: a call is repeated only while nothing can have been done: the other side says that it does not lead, or was not reached. What was
+sent and lost is reported as such, except for calls that read: UNAVAILABLE says that a change was not made, DEADLINE_EXCEEDED that nobody
+knows. All of it ends within a deadline, and a call is passed on once only,
+since the mTLS listener has no forwarder.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from covey.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    DeadlineError,
+    InvalidArgumentError,
+    NotFoundError,
+    StaleVersionError,
+    UnavailableError,
+)
+from covey.grpc_errors import LEADER_METADATA, is_meant
+from manager.authorize import handler_coroutine, wrap_handler
+from manager.grpc_status import abort_not_leader
+from manager.store import Consensus, Leadership, NotLeaderError
+
+_LEADER_WAIT_SECONDS = 6.0
+_CALL_SECONDS = 30.0
+_RETRY_SECONDS = 0.1
+_LEADER_POLL_SECONDS = 0.2
+_LOCAL_METHODS = frozenset(
+    {
+        "/coveypb.v1.Control/Status",
+        "/coveypb.v1.Control/Backup",
+        "/coveypb.v1.CertificateAuthority/GetRootCertificate",
+    }
+)
+_READ_PREFIXES = ("Get", "List", "Watch", "Logs")
+_STATE_ERRORS = (NotFoundError, AlreadyExistsError, ConflictError, StaleVersionError, InvalidArgumentError)
+"""What is said of the store's objects, rather than of the call or the cluster."""
+
+Dial = Callable[[str], aio.Channel]
+
+
+class _RetryableError(Exception):
+    """Nothing was done; the leader may be another by now."""
+
+
+class LeaderForwarder(aio.ServerInterceptor):
+    """``dial`` gives a channel to a manager's mTLS address; it owns and reuses it. Without one, the caller is told who leads."""
+
+    def __init__(self, consensus: Consensus, dial: Dial | None) -> None:
+        self._consensus = consensus
+        self._dial = dial
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        handler = await continuation(handler_call_details)
+        method = str(handler_call_details.method)
+        service = method.split("/")[1]
+        if (
+            handler is None
+            or service not in {"coveypb.v1.Control", "coveypb.v1.CertificateAuthority"}
+            or method in _LOCAL_METHODS
+        ):
+            return handler
+        if self._dial is None:
+            return wrap_handler(handler, lambda inner: self._serve_as_leader(inner, **_method_kind(method, handler)))
+        return wrap_handler(handler, lambda _: self._serve_or_forward(method, handler, self._dial), raw=True)  # type: ignore[arg-type]
+
+    def _serve_as_leader(
+        self, inner: Callable[[Any, Any], Any], *, reads: bool, changes: bool
+    ) -> Callable[[Any, Any], Any]:
+        async def call(request: Any, context: Any) -> Any:
+            leadership = self._consensus.leadership
+            if leadership.is_leader and reads and not await self._still_leads():
+                leadership = self._consensus.leadership
+                await abort_not_leader(context, "" if leadership.is_leader else leadership.leader_addr)
+            if not leadership.is_leader:
+                await abort_not_leader(context, leadership.leader_addr)
+            try:
+                return await (self._confirm_refusal if changes else _call_once)(inner, request, context)
+            except (_RetryableError, NotLeaderError):  # nothing was proposed
+                leadership = self._consensus.leadership
+                await abort_not_leader(context, "" if leadership.is_leader else leadership.leader_addr)
+
+        return call
+
+    async def _confirm_refusal(self, inner: Callable[[Any, Any], Any], request: Any, context: Any) -> Any:
+        """A refusal says what the store holds, as a read does; a leader that was cut off, or has only just been elected, may refuse for
+        what is past. So a majority is asked and the call made once more: the refused attempt has done nothing.
+        """
+        try:
+            return await inner(request, context)
+        except _STATE_ERRORS:
+            if not await self._still_leads():
+                raise _RetryableError from None
+        return await inner(request, context)
+
+    async def _still_leads(self) -> bool:
+        """A leader that was cut off leads on in its own eyes for a moment, and would answer of the past: a majority says better."""
+        try:
+            await self._consensus.read_index()
+        except (DeadlineError, UnavailableError):
+            return False
+        return self._consensus.leadership.is_leader
+
+    def _serve_or_forward(self, method: str, handler: Any, dial: Dial) -> Callable[[bytes, Any], Any]:
+        inner = handler_coroutine(handler)
+        reads = _is_unary_read(method, handler)
+
+        async def here(request: bytes, context: Any) -> Any:
+            if reads and not await self._still_leads():
+                raise _RetryableError
+            message = handler.request_deserializer(request)
+            if handler.response_streaming:
+                return await inner(message, _SerializingContext(context, handler.response_serializer))
+            return handler.response_serializer(
+                await (_call_once if reads else self._confirm_refusal)(inner, message, context)
+            )
+
+        async def call(request: bytes, context: Any) -> Any:
+            deadline = asyncio.get_running_loop().time() + _LEADER_WAIT_SECONDS
+            while True:
+                leadership = await self._wait_for_leader(deadline)
+                try:
+                    if leadership.is_leader:
+                        return await here(request, context)
+                    channel = dial(leadership.leader_addr)
+                    if handler.response_streaming:
+                        return await self._forward_stream(channel, method, request, context, leadership)
+                    return await self._forward_unary(channel, method, request, context, leadership)
+                except (_RetryableError, NotLeaderError) as error:
+                    if asyncio.get_running_loop().time() > deadline:
+                        raise UnavailableError(self._no_leader_message()) from error
+                    await asyncio.sleep(_RETRY_SECONDS)
+
+        return call
+
+    async def _wait_for_leader(self, deadline: float) -> Leadership:
+        """Waits through an election."""
+        leadership = self._consensus.leadership
+        if leadership.is_leader or leadership.leader_addr:
+            return leadership
+        try:
+            async with asyncio.timeout_at(deadline):
+                with self._consensus.subscribe() as changes:
+                    async for leadership in changes:
+                        if leadership.is_leader or leadership.leader_addr:
+                            return leadership
+        except TimeoutError:
+            pass
+        raise UnavailableError(self._no_leader_message())
+
+    def _no_leader_message(self) -> str:
+        """An engine outside of the managers knows why."""
+        trouble = getattr(self._consensus, "trouble", "")
+        return f"The swarm does not have a leader: {trouble}" if trouble else _NO_LEADER
+
+    async def _forward_unary(
+        self, channel: aio.Channel, method: str, request: bytes, context: Any, told: Leadership
+    ) -> bytes:
+        multicall: Any = channel.unary_unary(method)
+        sent = multicall(request, timeout=_CALL_SECONDS)
+        failure: aio.AioRpcError | None = None
+        with self._cancel_on_leader_change(sent, told):
+            try:
+                return bytes(await sent)
+            except aio.AioRpcError as error:
+                failure = error
+            except asyncio.CancelledError:
+                _propagate_cancellation(sent)
+        if failure is None:
+            return await self._answer_lost_call(method, context)
+        return await self._answer_failure(failure, method, context)
+
+    async def _forward_stream(
+        self, channel: aio.Channel, method: str, request: bytes, context: Any, told: Leadership
+    ) -> None:
+        """Passed on as it comes. Once something was written the call cannot be repeated: it ends, and the caller watches anew."""
+        multicall: Any = channel.unary_stream(method)
+        sent = multicall(request)
+        written = False
+        failure: aio.AioRpcError | None = None
+        with self._cancel_on_leader_change(sent, told):
+            try:
+                async for response in _responses(sent, context):
+                    await context.write(response)
+                    written = True
+            except aio.AioRpcError as error:
+                failure = error
+            except asyncio.CancelledError:
+                _propagate_cancellation(sent)
+                raise UnavailableError(_STREAM_LOST) from None
+            finally:
+                sent.cancel()
+        if failure is None:
+            return
+        if written:
+            details = failure.details() or ""
+            lost = failure.code() == grpc.StatusCode.UNAVAILABLE and not is_meant(details)
+            await context.abort(failure.code(), _STREAM_LOST if lost else details)
+        await self._answer_failure(failure, method, context)
+
+    @contextlib.contextmanager
+    def _cancel_on_leader_change(self, sent: Any, told: Leadership) -> Iterator[None]:
+        """A leader whose host died is silent; that another leads is learnt sooner than any deadline. A timer is cheaper than a task."""
+        loop = asyncio.get_running_loop()
+        timer: list[asyncio.TimerHandle] = []
+
+        def look() -> None:
+            now = self._consensus.leadership
+            if now.leader_addr and now.leader_addr != told.leader_addr:
+                sent.cancel()
+            else:
+                timer[:] = [loop.call_later(_LEADER_POLL_SECONDS, look)]
+
+        timer[:] = [loop.call_later(_LEADER_POLL_SECONDS, look)]
+        try:
+            yield
+        finally:
+            timer[0].cancel()
+
+    async def _answer_lost_call(self, method: str, context: Any) -> bytes:
+        if _is_read(method):
+            raise _RetryableError
+        await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, _OUTCOME_UNKNOWN)
+        raise AssertionError
+
+    async def _answer_failure(self, failure: aio.AioRpcError, method: str, context: Any) -> bytes:
+        """Asks again if nothing was done, else gives the leader's own status to the caller."""
+        if any(key == LEADER_METADATA for key, _ in failure.trailing_metadata() or ()):
+            raise _RetryableError
+        details = failure.details() or ""
+        if failure.code() == grpc.StatusCode.UNAVAILABLE and not is_meant(details):
+            if _is_read(method) or "failed to connect" in details.lower():
+                raise _RetryableError
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, _OUTCOME_UNKNOWN)
+        await context.abort(failure.code(), details)
+        raise AssertionError
+
+
+async def _responses(sent: Any, context: Any) -> AsyncIterator[bytes]:
+    """The responses; the caller is told at once that the stream stands, before there is one."""
+    await sent.initial_metadata()
+    if not sent.done():
+        await context.send_initial_metadata(())
+    async for response in sent:
+        yield response
+
+
+class _SerializingContext:
+    """A context whose ``write`` takes messages, over one that takes bytes."""
+
+    def __init__(self, context: Any, serialize: Callable[[Any], bytes]) -> None:
+        self._context = context
+        self._serialize = serialize
+
+    async def write(self, message: Any) -> None:
+        await self._context.write(self._serialize(message))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+
+_NO_LEADER = (
+    "The swarm does not have a leader. It's possible that too few managers are online. "
+    "Make sure more than half of the managers are online."
+)
+_OUTCOME_UNKNOWN = (
+    "the leader was lost while it handled this; it may or may not have been done: look, then repeat it if need be"
+)
+
+
+_STREAM_LOST = "the leader changed while this stream ran; open it again"
+
+
+def _is_read(method: str) -> bool:
+    return method.rpartition("/")[2].startswith(_READ_PREFIXES)
+
+
+def _is_unary_read(method: str, handler: Any) -> bool:
+    """Whether the call is one look at the store. Streams tell what happens from now on, and end when the leader changes."""
+    return _is_read(method) and not handler.response_streaming
+
+
+def _method_kind(method: str, handler: Any) -> dict[str, bool]:
+    return {
+        "reads": _is_unary_read(method, handler),
+        "changes": not _is_read(method) and not handler.response_streaming,
+    }
+
+
+async def _call_once(inner: Callable[[Any, Any], Any], request: Any, context: Any) -> Any:
+    return await inner(request, context)
+
+
+def _propagate_cancellation(sent: Any) -> None:
+    """Goes on with the caller's own cancellation, which ends the call to the leader too."""
+    task = asyncio.current_task()
+    if not sent.cancelled() or (task is not None and task.cancelling()):
+        sent.cancel()
+        raise asyncio.CancelledError

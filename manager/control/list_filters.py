@@ -1,0 +1,75 @@
+"""Which objects a ListRequest asks for. Pure.
+
+Law: an empty list matches everything; several values of one field match any, several fields must all match.
+"""
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from covey.objects import Node, Object, Task
+
+O = TypeVar("O", bound=Object)  # noqa: E741
+
+
+def filter_objects(objects: Iterable[O], request: Any) -> list[O]:
+    """The objects that match every filter which has a meaning for their kind."""
+    return [item for item in objects if matches(item, request)]
+
+
+def matches(item: Object, request: Any) -> bool:
+    name = display_name(item)
+    if request.ids and item.id not in request.ids:
+        return False
+    if request.id_prefixes and not item.id.startswith(tuple(request.id_prefixes)):
+        return False
+    if request.names and name not in request.names:
+        return False
+    if request.name_prefixes and not name.startswith(tuple(request.name_prefixes)):
+        return False
+    if request.labels and not _match_labels(_labels_of(item), request.labels):
+        return False
+    if isinstance(item, Task):
+        return _task_matches(item, request)
+    if isinstance(item, Node):
+        return _node_matches(item, request)
+    return True
+
+
+def display_name(item: Object) -> str:
+    """What a person calls it: a task is SERVICE.SLOT.ID, a node its host's name."""
+    if isinstance(item, Task):
+        return item.annotations.name or f"{item.service_annotations.name}.{item.slot or item.node_id}.{item.id}"
+    if isinstance(item, Node):
+        return item.description.hostname or item.spec.annotations.name
+    return item.spec.annotations.name
+
+
+def _task_matches(task: Task, request: Any) -> bool:
+    if request.service_ids and task.service_id not in request.service_ids:
+        return False
+    if request.node_ids and task.node_id not in request.node_ids:
+        return False
+    return not request.desired_states or int(task.desired_state) in request.desired_states
+
+
+def _node_matches(node: Node, request: Any) -> bool:
+    if request.roles and int(node.role) not in request.roles:
+        return False
+    return not request.node_labels or _match_labels(node.spec.annotations.labels, request.node_labels)
+
+
+def _labels_of(item: Object) -> dict[str, str]:
+    if isinstance(item, Task):
+        return {**item.service_annotations.labels, **item.annotations.labels, **item.spec.container.labels}
+    if isinstance(item, Node):
+        return item.description.engine.labels
+    return item.spec.annotations.labels
+
+
+def _match_labels(labels: dict[str, str], wanted: Iterable[str]) -> bool:
+    """Docker's rule: every filter must hold; ``key`` asks for the key alone."""
+    for text in wanted:
+        key, has_value, value = text.partition("=")
+        if key not in labels or (has_value and labels[key] != value):
+            return False
+    return True

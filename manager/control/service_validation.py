@@ -1,0 +1,157 @@
+"""Whether a service's spec can be carried out, and the spec with every name in it turned into an id.
+
+Law: what the cluster cannot do yet is refused by name, never stored and left not working. Pure; called inside the transaction that
+creates or updates a service, so that what the spec refers to exists when it is stored.
+"""
+
+from covey.errors import InvalidArgumentError, NotFoundError, TooLargeError, UnsupportedError
+from covey.objects import (
+    NetworkAttachmentConfig,
+    Placement,
+    ResourceRequirements,
+    Resources,
+    RestartPolicy,
+    ServiceSpec,
+    TaskSpec,
+    UpdateConfig,
+    replace,
+)
+from covey.states import ServiceMode
+from manager import constraints
+from manager.control.container_validation import resolve_container
+from manager.control.name_validation import require_service_name
+from manager.store import View
+
+MAX_REPLICAS = 100_000
+MAX_NETWORKS = 64
+_MIN_NANO_CPUS = 1_000_000
+_MIN_MEMORY_BYTES = 4 * 1024 * 1024
+_PREDEFINED_NETWORKS = frozenset({"bridge", "host", "none"})
+_LOG_DRIVERS = frozenset({"", "json-file", "local"})
+
+
+def resolve_service(view: View, spec: ServiceSpec) -> ServiceSpec:
+    """The spec as it is stored.
+
+    Raises:
+        InvalidArgumentError, NotFoundError, UnsupportedError, TooLargeError: with the field and the remedy.
+    """
+    require_service_name(spec.annotations)
+    _require_mode(spec)
+    _require_update("update", spec.update)
+    _require_update("rollback", spec.rollback)
+    if spec.endpoint is not None and spec.endpoint.ports:
+        raise UnsupportedError("published ports are not supported yet: create the service without --publish")
+    return replace(spec, task=_resolved_task(view, spec.task))
+
+
+def _require_mode(spec: ServiceSpec) -> None:
+    if spec.mode in {ServiceMode.REPLICATED_JOB, ServiceMode.GLOBAL_JOB}:
+        raise UnsupportedError(
+            "job services (replicated-job, global-job) are not supported yet: use replicated or global"
+        )
+    if spec.replicas < 0:
+        raise InvalidArgumentError("Number of replicas must be non-negative")
+    if spec.replicas > MAX_REPLICAS:
+        raise TooLargeError(f"{spec.replicas} replicas are over the bound of {MAX_REPLICAS}")
+
+
+def _require_update(name: str, update: UpdateConfig | None) -> None:
+    if update is None:
+        return
+    if update.parallelism < 0:
+        raise InvalidArgumentError(f"TaskSpec: {name}-parallelism cannot be negative")
+    if update.delay_ns < 0:
+        raise InvalidArgumentError(f"TaskSpec: {name}-delay cannot be negative")
+    if update.monitor_ns < 0:
+        raise InvalidArgumentError(f"TaskSpec: {name}-monitor cannot be negative")
+    if not 0 <= update.max_failure_ratio <= 1:
+        raise InvalidArgumentError(f"TaskSpec: {name}-maxfailureratio cannot be less than 0 or bigger than 1")
+
+
+def _resolved_task(view: View, task: TaskSpec) -> TaskSpec:
+    _require_resources(task.resources)
+    _require_restart(task.restart)
+    _require_placement(task.placement)
+    if task.log_driver is not None and task.log_driver.name not in _LOG_DRIVERS:
+        raise UnsupportedError(f"log driver {task.log_driver.name} is not supported yet: use json-file")
+    return replace(
+        task, container=resolve_container(view, task.container), networks=_resolved_networks(view, task.networks)
+    )
+
+
+def _require_resources(resources: ResourceRequirements | None) -> None:
+    if resources is None:
+        return
+    _require_amounts(resources.limits)
+    _require_amounts(resources.reservations)
+    if resources.limits is not None and resources.limits.generic:
+        raise InvalidArgumentError("generic resources can be reserved, not limited")
+
+
+def _require_amounts(amounts: Resources | None) -> None:
+    if amounts is None:
+        return
+    if amounts.nano_cpus and amounts.nano_cpus < _MIN_NANO_CPUS:
+        raise InvalidArgumentError(
+            f"invalid cpu value {amounts.nano_cpus / 1e9:g}: Must be at least {_MIN_NANO_CPUS / 1e9:g}"
+        )
+    if amounts.memory_bytes and amounts.memory_bytes < _MIN_MEMORY_BYTES:
+        raise InvalidArgumentError(f"invalid memory value {amounts.memory_bytes}: Must be at least 4MiB")
+    if amounts.pids < 0:
+        raise InvalidArgumentError(f"invalid pids value {amounts.pids}: Must not be negative")
+
+
+def _require_restart(restart: RestartPolicy | None) -> None:
+    if restart is None:
+        return
+    if restart.delay_ns < 0:
+        raise InvalidArgumentError("TaskSpec: restart-delay cannot be negative")
+    if restart.window_ns < 0:
+        raise InvalidArgumentError("TaskSpec: restart-window cannot be negative")
+    if restart.max_attempts < 0:
+        raise InvalidArgumentError("TaskSpec: restart-max-attempts cannot be negative")
+
+
+def _require_placement(placement: Placement | None) -> None:
+    if placement is None:
+        return
+    for text in placement.constraints:
+        constraints.parse_constraint(text)
+    for preference in placement.preferences:
+        constraints.parse_preference(preference)
+    if placement.max_replicas < 0:
+        raise InvalidArgumentError("Placement: max-replicas-per-node cannot be negative")
+
+
+def _resolved_networks(
+    view: View, attachments: tuple[NetworkAttachmentConfig, ...]
+) -> tuple[NetworkAttachmentConfig, ...]:
+    if len(attachments) > MAX_NETWORKS:
+        raise TooLargeError(f"{len(attachments)} networks are over the bound of {MAX_NETWORKS} a service")
+    found: dict[str, NetworkAttachmentConfig] = {}
+    for attachment in attachments:
+        name = attachment.target
+        if not name:
+            raise InvalidArgumentError("a network attachment must name its target")
+        if name in _PREDEFINED_NETWORKS:
+            raise UnsupportedError(
+                f"services on the predefined network {name} are not supported yet: create an overlay network"
+            )
+        if attachment.addresses:
+            raise UnsupportedError(f"fixed addresses on network {name} are not supported for services")
+        if attachment.driver_options:
+            options = ", ".join(sorted(attachment.driver_options))
+            raise UnsupportedError(
+                f"driver options of the attachment to network {name} are not supported yet: {options}"
+            )
+        try:
+            network = view.networks.find(name)
+        except NotFoundError:
+            raise NotFoundError(f"network {name} not found") from None
+        if network.id in found:
+            raise InvalidArgumentError(
+                f"network {network.spec.annotations.name} is named twice; name each network once"
+            )
+        found[network.id] = replace(attachment, target=network.id)
+    return tuple(found.values())

@@ -1,0 +1,207 @@
+"""One agent's stream on the leader: what it says is taken in order, what it must know is written as it changes.
+
+Law: nothing is queued for a slow agent but acknowledgements and log subscriptions, both bounded: assignments are computed when they can
+be written, from the state of that moment. Any failure ends the stream, and the agent begins another with a complete set.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from grpc import aio
+
+from covey import codec
+from covey.errors import InvalidArgumentError, UnavailableError
+from covey.objects import NodeDescription, TaskStatus
+from covey.objects.assignment import AssignmentChange, AssignmentKind
+from coveypb.v1 import dispatcher_pb2
+from manager.dispatcher.assignment_cache import AssignmentParts, changes_between, merge_parts
+from manager.dispatcher.assignments import difference, split_changes
+
+HELLO_SECONDS = 5.0
+WRITE_SECONDS = 10.0
+MAX_OUTBOX = 1024
+MAX_STATUSES_PER_BATCH = 256
+MAX_CHANGES_PER_MESSAGE = 200
+MAX_MESSAGE_BYTES = 1 << 20
+
+_FIELDS = {
+    AssignmentKind.TASK: "task",
+    AssignmentKind.SECRET: "secret",
+    AssignmentKind.CONFIG: "config",
+    AssignmentKind.NETWORK: "network",
+    AssignmentKind.ENDPOINT: "endpoint",
+    AssignmentKind.VIRTUAL_SERVICE: "virtual_service",
+}
+
+TaskStatuses = list[tuple[str, TaskStatus]]
+
+
+class NodeSession:
+    """Made by the dispatcher for a node that said hello. The callables give and take what the rest of the leader knows."""
+
+    def __init__(
+        self,
+        node_id: str,
+        session_id: str,
+        *,
+        parts: Callable[[], AssignmentParts],
+        state: Callable[[], dispatcher_pb2.SessionState],
+        on_message: Callable[[], None],
+        on_description: Callable[[NodeDescription], Awaitable[None]],
+        on_statuses: Callable[[TaskStatuses], Awaitable[None]],
+    ) -> None:
+        self.node_id = node_id
+        self.session_id = session_id
+        self._parts = parts
+        self._state = state
+        self._on_message = on_message
+        self._on_description = on_description
+        self._on_statuses = on_statuses
+        self._outbox: deque[dispatcher_pb2.ManagerMessage] = deque()
+        self._wake = asyncio.Event()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sent: AssignmentParts | None = None
+        self._sent_state = b""
+        self._version = 0
+
+    def wake(self) -> None:
+        """Something that the node is told may have changed."""
+        self._wake.set()
+
+    def end(self, error: Exception) -> None:
+        """Ends the stream with this error."""
+        if not self._ended.done():
+            self._ended.set_exception(error)
+
+    def send(self, message: dispatcher_pb2.ManagerMessage) -> None:
+        """Queues a small message. An agent that lets too many wait loses its session."""
+        if len(self._outbox) >= MAX_OUTBOX:
+            self.end(UnavailableError(f"the agent lets more than {MAX_OUTBOX} messages wait"))
+            return
+        self._outbox.append(message)
+        self._wake.set()
+
+    async def run(self, context: Any) -> None:
+        """Until the agent goes, or raises (in a group) what ended it."""
+        async with asyncio.TaskGroup() as group:
+            watcher = group.create_task(self._watch_end())
+            writer = group.create_task(self._write_all(context))
+            try:
+                await self._read_all(context)
+            finally:
+                watcher.cancel()
+                writer.cancel()
+
+    async def _watch_end(self) -> None:
+        await self._ended
+
+    async def _read_all(self, context: Any) -> None:
+        while True:
+            message = await context.read()
+            if message is aio.EOF:
+                return
+            self._on_message()
+            match message.WhichOneof("message"):
+                case "heartbeat":
+                    self.send(dispatcher_pb2.ManagerMessage(heartbeat_ack=dispatcher_pb2.HeartbeatAck()))
+                case "statuses":
+                    await self._handle_statuses(message.statuses)
+                case "description":
+                    await self._on_description(codec.from_wire(NodeDescription, message.description))
+                case other:
+                    raise InvalidArgumentError(f"an agent does not say {other} within a session")
+
+    async def _handle_statuses(self, batch: dispatcher_pb2.StatusBatch) -> None:
+        if len(batch.updates) > MAX_STATUSES_PER_BATCH:
+            raise InvalidArgumentError(
+                f"a batch of {len(batch.updates)} statuses is over the bound of {MAX_STATUSES_PER_BATCH}"
+            )
+        await self._on_statuses(
+            [(update.task_id, codec.from_wire(TaskStatus, update.status)) for update in batch.updates]
+        )
+        self._on_message()
+        self.send(dispatcher_pb2.ManagerMessage(status_ack=dispatcher_pb2.StatusAck(sequence=batch.sequence)))
+
+    async def _write_all(self, context: Any) -> None:
+        while True:
+            self._wake.clear()
+            await self._write_state(context)
+            await self._write_outbox(context)
+            await self._write_assignments(context)
+            await self._wake.wait()
+
+    async def _write_state(self, context: Any) -> None:
+        state = self._state()
+        told = state.SerializeToString(deterministic=True)
+        if told != self._sent_state:
+            self._sent_state = told
+            await _write(context, dispatcher_pb2.ManagerMessage(session=state))
+
+    async def _write_outbox(self, context: Any) -> None:
+        while self._outbox:
+            await _write(context, self._outbox.popleft())
+
+    async def _write_assignments(self, context: Any) -> None:
+        parts = self._parts()
+        complete = self._sent is None
+        changes = difference({}, merge_parts(parts)) if self._sent is None else changes_between(self._sent, parts)
+        self._sent = dict(parts)
+        if not changes and not complete:
+            return
+        applies_to = "" if complete else f"{self.session_id}/{self._version}"
+        self._version += 1
+        results_in = f"{self.session_id}/{self._version}"
+        messages = [dispatcher_pb2.Assignments(changes=wire) for wire in _split_into_messages(changes)]
+        for number, message in enumerate(messages):
+            message.complete = complete
+            message.applies_to = applies_to
+            message.results_in = results_in
+            message.more = number < len(messages) - 1
+            await _write(context, dispatcher_pb2.ManagerMessage(assignments=message))
+            await self._write_outbox(context)
+
+
+async def read_hello(context: Any) -> dispatcher_pb2.Hello:
+    """The first message of a stream."""
+    try:
+        async with asyncio.timeout(HELLO_SECONDS):
+            message = await context.read()
+    except TimeoutError:
+        raise InvalidArgumentError(f"the agent did not say hello within {HELLO_SECONDS:g} s") from None
+    if message is aio.EOF or message.WhichOneof("message") != "hello":
+        raise InvalidArgumentError("a session begins with hello")
+    return message.hello  # type: ignore[no-any-return]
+
+
+def change_to_wire(change: AssignmentChange) -> dispatcher_pb2.AssignmentChange:
+    message = dispatcher_pb2.AssignmentChange(id=change.id)
+    message.kind = int(change.kind)  # type: ignore[assignment]
+    if change.item is not None:
+        codec.write(change.item, getattr(message, _FIELDS[change.kind]))
+    return message
+
+
+def _split_into_messages(changes: list[AssignmentChange]) -> list[list[dispatcher_pb2.AssignmentChange]]:
+    """Changes as messages, in parts bounded by count and bytes."""
+    parts: list[list[dispatcher_pb2.AssignmentChange]] = []
+    for some in split_changes(changes, limit=MAX_CHANGES_PER_MESSAGE):
+        part: list[dispatcher_pb2.AssignmentChange] = []
+        size = 0
+        for wire in map(change_to_wire, some):
+            if part and size + wire.ByteSize() > MAX_MESSAGE_BYTES:
+                parts.append(part)
+                part, size = [], 0
+            part.append(wire)
+            size += wire.ByteSize()
+        parts.append(part)
+    return parts
+
+
+async def _write(context: Any, message: dispatcher_pb2.ManagerMessage) -> None:
+    try:
+        async with asyncio.timeout(WRITE_SECONDS):
+            await context.write(message)
+    except TimeoutError:
+        raise UnavailableError(f"the agent took nothing for {WRITE_SECONDS:g} s") from None

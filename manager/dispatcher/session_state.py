@@ -1,0 +1,46 @@
+"""What a session is told about the cluster and its own node. Pure."""
+
+from covey import codec, trust
+from covey.clock import MILLISECOND, MINUTE, SECOND
+from covey.objects import Cluster, Meta, Node, NodeStatus, TLSInfo, replace
+from covey.states import NodeRole
+from coveypb.v1 import dispatcher_pb2
+from manager.store import View
+
+_SPREAD_PER_NODE_NS = 20 * MILLISECOND
+_MIN_SPREAD_NS = SECOND // 2
+_MAX_SPREAD_NS = MINUTE
+
+
+def renewal_spread_ns(nodes: int) -> int:
+    """In what time so many nodes renew at once without weighing on the leader. It changes only as their number doubles, since each change
+    is told to all.
+    """
+    doubled = 1 << max(nodes - 1, 0).bit_length()
+    return max(_MIN_SPREAD_NS, min(doubled * _SPREAD_PER_NODE_NS, _MAX_SPREAD_NS))
+
+
+def session_state(view: View, cluster: Cluster, node: Node, session_id: str) -> dispatcher_pb2.SessionState:
+    """The node without what it reported itself, so that it is sent again only when it says something new."""
+    wanted = trust.expected_tls_info(cluster.root_ca)
+    signs_here = bool((cluster.root_ca.rotation or cluster.root_ca).key)
+    state = dispatcher_pb2.SessionState(
+        session_id=session_id,
+        heartbeat_period_ns=cluster.spec.heartbeat_period_ns,
+        root_certificates=wanted.trust_root,
+        cluster_id=cluster.id,
+        issuer_subject=wanted.issuer_subject,
+        issuer_public_key=wanted.issuer_public_key,
+        certificate_life_ns=cluster.spec.ca.node_cert_expiry_ns if signs_here else 0,
+        renewal_spread_ns=renewal_spread_ns(len(view.nodes)),
+    )
+    description = replace(node.description, tls=TLSInfo())
+    status = NodeStatus(addr=node.status.addr)
+    codec.write(
+        replace(node, meta=Meta(), description=description, status=status, manager_status=None),
+        state.node,
+    )
+    for manager in view.nodes.by_role(NodeRole.MANAGER):
+        if manager.manager_status is not None and manager.manager_status.addr:
+            state.managers.add(node_id=manager.id, addr=manager.manager_status.addr)
+    return state

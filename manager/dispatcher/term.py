@@ -1,0 +1,250 @@
+"""One term of leadership in the dispatcher: the board, the sessions, who was heard when.
+
+Law: everything here is forgotten with the leadership; what must last is in the store. The loops run in one task group.
+"""
+
+import asyncio
+import ipaddress
+import logging
+
+from covey import codec
+from covey.clock import Clock
+from covey.errors import CoveyError, InvalidArgumentError, LaggedError, PermissionDeniedError, UnavailableError
+from covey.objects import Cluster, Node, NodeDescription, NodeStatus, replace
+from covey.states import NodeState
+from coveypb.v1 import dispatcher_pb2
+from manager.ca.servicer import find_cluster
+from manager.dispatcher.assignment_cache import AssignmentCache
+from manager.dispatcher.node_session import NodeSession
+from manager.dispatcher.session_state import session_state
+from manager.dispatcher.status_writer import StatusWriter
+from manager.health import HeartbeatTracker, plan_node_states
+from manager.loop import Step
+from manager.store import Action, Change, Commit, NotLeaderError, Store, Tx
+
+log = logging.getLogger(__name__)
+
+MAX_DESCRIPTION_BYTES = 64 * 1024
+_BATCH_SECONDS = 0.05
+_TICK_SECONDS = 0.2
+_PAUSE_SECONDS = 0.5
+_NEW_LEADER_PERIODS = 2
+"""Added to the time that a new leader gives every node, which the agents need to notice that the old one fell silent."""
+
+
+class DispatcherTerm:
+    """Made anew for each leadership."""
+
+    def __init__(self, store: Store, clock: Clock, recovery_grace_ends_ns: int = 0) -> None:
+        """Until ``absent_until_ns`` nodes are not expected: the cluster has just been recovered, and they look for it."""
+        self.assignments = AssignmentCache(store.view())
+        self.sessions: dict[str, NodeSession] = {}
+        self.statuses = StatusWriter(store)
+        self._store = store
+        self._clock = clock
+        self._recovery_grace_ends_ns = recovery_grace_ends_ns
+        self._heartbeats = HeartbeatTracker(
+            max(clock(), recovery_grace_ends_ns)
+            + _NEW_LEADER_PERIODS * find_cluster(store.view()).spec.heartbeat_period_ns
+        )
+        self._pending: list[Change] = []
+        self._changes_pending = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_store(), name="dispatcher store")
+            group.create_task(self._distribute_changes(), name="dispatcher board")
+            group.create_task(self._check_heartbeats(), name="dispatcher liveness")
+            group.create_task(self.statuses.run(), name="dispatcher statuses")
+
+    # --- sessions ---
+
+    async def register_node(self, node_id: str, description: NodeDescription, addr: str) -> None:
+        """A node said hello: it is READY, and this is what it says of itself.
+
+        Raises:
+            PermissionDeniedError: the cluster has no such node; InvalidArgumentError: what it says cannot be, or another node that
+                is READY has the address.
+        """
+        _require_valid_description(description, addr)
+
+        def ready(tx: Tx) -> None:
+            node = self._node(tx.nodes.get(node_id), node_id)
+            for other in self._unheard_nodes_with_address(tx, node_id, addr):
+                gone = NodeStatus(
+                    state=NodeState.DOWN,
+                    addr=addr,
+                    message=f"node {node_id} has its address now",
+                    changed_at_ns=self._clock(),
+                )
+                tx.update(replace(other, status=gone))
+            _require_unused_address(tx, node_id, addr)
+            status = node.status
+            if status.state is not NodeState.READY or status.addr != addr:
+                changed = status.changed_at_ns if status.state is NodeState.READY else self._clock()
+                status = NodeStatus(state=NodeState.READY, addr=addr, changed_at_ns=changed)
+            if (status, description) != (node.status, node.description):
+                tx.update(replace(node, status=status, description=description))
+
+        self.record_heartbeat(node_id)
+        await self._store.update(ready)
+
+    def _unheard_nodes_with_address(self, tx: Tx, node_id: str, addr: str) -> list[Node]:
+        """Nodes of before a recovery that have not been heard of, and whose address another one shows: their host is that one now."""
+        if self._clock() >= self._recovery_grace_ends_ns:
+            return []
+        ready = [node for node in tx.nodes.by_address(addr) if node.status.state is NodeState.READY]
+        return [node for node in ready if node.id != node_id and not self._heartbeats.has_heartbeat(node.id)]
+
+    def add_session(self, session: NodeSession) -> None:
+        """The node's session is this one now; an earlier one ends."""
+        former = self.sessions.get(session.node_id)
+        if former is not None:
+            former.end(UnavailableError("a newer session of this node has begun"))
+        self.sessions[session.node_id] = session
+        self.record_heartbeat(session.node_id)
+
+    def remove_session(self, session: NodeSession) -> None:
+        if self.sessions.get(session.node_id) is not session:
+            return
+        del self.sessions[session.node_id]
+        self.assignments.forget(session.node_id)
+        self._heartbeats.record_disconnect(session.node_id, self._clock())
+
+    def end_all(self, error: Exception) -> None:
+        for session in list(self.sessions.values()):
+            session.end(error)
+
+    def record_heartbeat(self, node_id: str) -> None:
+        self._heartbeats.record_heartbeat(node_id, self._clock())
+
+    async def update_description(self, node_id: str, description: NodeDescription) -> None:
+        _require_valid_description(description, "")
+
+        def apply(tx: Tx) -> None:
+            node = self._node(tx.nodes.get(node_id), node_id)
+            if node.description != description:
+                tx.update(replace(node, description=description))
+
+        await self._store.update(apply)
+
+    def session_state_of(self, node_id: str, session_id: str) -> dispatcher_pb2.SessionState:
+        view = self._store.view()
+        return session_state(view, find_cluster(view), self._node(view.nodes.get(node_id), node_id), session_id)
+
+    def _node(self, node: Node | None, node_id: str) -> Node:
+        if node is None:
+            raise PermissionDeniedError(
+                f"node {node_id} was removed from the cluster; leave it on that host and join again"
+            )
+        return node
+
+    # --- loops ---
+
+    async def _follow_store(self) -> None:
+        while True:
+            try:
+                with self._store.watch() as (view, commits):
+                    self.assignments.reset(view)
+                    self._pending.clear()
+                    self._wake_all()
+                    async for commit in commits:
+                        self._pending.extend(commit.changes)
+                        self._expect_new_nodes(commit)
+                        self._changes_pending.set()
+            except LaggedError as error:
+                log.info("the dispatcher starts again from a snapshot: %s", error.message)
+
+    def _expect_new_nodes(self, commit: Commit) -> None:
+        """A node that has just joined has its whole time to begin a session."""
+        for change in commit.changes:
+            if change.action is Action.CREATE and isinstance(change.after, Node):
+                self.record_heartbeat(change.after.id)
+
+    async def _distribute_changes(self) -> None:
+        """Batches commits, so that a burst of them is computed once."""
+        while True:
+            await self._changes_pending.wait()
+            await asyncio.sleep(_BATCH_SECONDS)
+            self._changes_pending.clear()
+            changes, self._pending = self._pending, []
+            for node_id in self.assignments.apply_changes(self._store.view(), changes):
+                session = self.sessions.get(node_id)
+                if session is not None:
+                    session.wake()
+            if any(_affects_all_sessions(change) for change in changes):
+                self._wake_all()
+            for change in changes:
+                if change.after is None and isinstance(change.before, Node):
+                    self._remove_node(change.before.id)
+
+    def _remove_node(self, node_id: str) -> None:
+        self._heartbeats.forget(node_id)
+        session = self.sessions.get(node_id)
+        if session is not None:
+            session.end(PermissionDeniedError(f"node {node_id} was removed from the cluster"))
+
+    def _wake_all(self) -> None:
+        for session in self.sessions.values():
+            session.wake()
+
+    async def _check_heartbeats(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            found = plan_node_states(self._store.view(), self._heartbeats, self._clock()).steps
+            for step in found:
+                self._end_sessions_of_down_nodes(step)
+            if not found:
+                continue
+            try:
+                await self._store.batch(found)
+            except NotLeaderError:
+                await asyncio.sleep(_PAUSE_SECONDS)
+            except CoveyError as error:
+                log.warning("the states of %d nodes were not written: %s", len(found), error.message)
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _end_sessions_of_down_nodes(self, step: Step) -> None:
+        """A node that is called DOWN begins anew if it lives after all."""
+        for node in step.updates:
+            if not isinstance(node, Node):
+                continue
+            log.info("node %s is %s: %s", node.id, node.status.state.name, node.status.message)
+            session = self.sessions.get(node.id)
+            if node.status.state is NodeState.DOWN and session is not None:
+                session.end(UnavailableError("the node's heartbeats stayed away"))
+
+
+def _require_valid_description(description: NodeDescription, addr: str) -> None:
+    """What one node says of itself every manager keeps and other nodes are told: so it is bounded, and its address is one."""
+    size = codec.to_wire(description).ByteSize()
+    if size > MAX_DESCRIPTION_BYTES:
+        raise InvalidArgumentError(f"the node's description has {size} bytes; the bound is {MAX_DESCRIPTION_BYTES}")
+    try:
+        if addr:
+            ipaddress.ip_address(addr)
+    except ValueError:
+        raise InvalidArgumentError(f"the node's address {addr!r} is not an IP address") from None
+
+
+def _require_unused_address(tx: Tx, node_id: str, addr: str) -> None:
+    """Tunnels end at a node's address: two with one address would take each other's traffic."""
+    for other in tx.nodes.by_address(addr):
+        if other.id != node_id and other.status.state is NodeState.READY:
+            raise InvalidArgumentError(
+                f"node {other.id} ({other.description.hostname}) has the address {addr} already: leave the cluster and join again "
+                "with another --advertise-addr"
+            )
+
+
+def _affects_all_sessions(change: Change) -> bool:
+    """Whether every session's state may be another now: the cluster's settings, or a node's role or manager."""
+    before, after = change.before, change.after
+    if isinstance(before, Cluster) or isinstance(after, Cluster):
+        return True
+    if not (isinstance(before, Node) or isinstance(after, Node)):
+        return False
+    if not (isinstance(before, Node) and isinstance(after, Node)):
+        return True
+    return (before.spec, before.role, before.manager_status) != (after.spec, after.role, after.manager_status)

@@ -1,0 +1,166 @@
+"""etcd as the engine of a manager's process: the key of the store, the way into the cluster, and what is told to other managers.
+
+Law: as ``manager.consensus_backend`` says.
+Of the cluster this host keeps its identity and the key that opens what lies in etcd, nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection
+from typing import Any
+
+from covey.clock import wall_clock
+from covey.errors import ConflictError, CoveyError, DeadlineError, PermissionDeniedError, UnsupportedError
+from coveypb.v1 import engine_pb2, engine_pb2_grpc
+from manager.authorize import peer_of
+from manager.bootstrap.new_cluster import first_objects
+from manager.config import ManagerConfig, ManagerMode
+from manager.consensus_backend import BackgroundTask, IsManager
+from manager.etcd import bootstrap, encryption, target
+from manager.etcd.client import EtcdClient
+from manager.etcd.consensus import EtcdConsensus
+from manager.etcd.encryption import ValueCipher
+from manager.identity import ManagerIdentity
+from manager.keys.key_ring import KeyRing
+from manager.keys.rotation import KeyRotator
+from manager.store import Member, StateMachine, Store
+
+log = logging.getLogger("covey.manager")
+
+
+async def open_backend(config: ManagerConfig, keeper: KeyRotator) -> tuple[ManagerIdentity, EtcdBackend]:
+    """This manager as a member of its cluster, founded or entered if need be.
+
+    Raises:
+        CoveyError: neither is possible; RemovedError: the cluster has this node as no manager.
+    """
+    where = target.parse(config.store, ca_file=config.store_ca, cert_file=config.store_cert, key_file=config.store_key)
+    client = EtcdClient(where)
+    try:
+        identity, key = await _bootstrap_or_join(config, keeper, client)
+    except BaseException:
+        await client.close()
+        raise
+    return identity, EtcdBackend(config, identity, keeper, client, key)
+
+
+async def _bootstrap_or_join(
+    config: ManagerConfig, keeper: KeyRotator, client: EtcdClient
+) -> tuple[ManagerIdentity, bytes]:
+    folder = config.identity_dir
+    if config.mode not in {ManagerMode.BOOTSTRAP, ManagerMode.JOIN, ManagerMode.RESTART}:
+        raise UnsupportedError(
+            f"{config.mode.value} is for managers that keep the cluster's state themselves; back up and restore etcd with etcdctl snapshot"
+        )
+    key = encryption.load_key(folder, keeper.unseal)
+    if config.mode is ManagerMode.BOOTSTRAP and key is None:
+        key = encryption.new_key()
+        cluster, node = first_objects(config, keeper, wall_clock())
+        encryption.save_key(folder, keeper.node_key_on_disk(key))
+        try:
+            await bootstrap.create_cluster(client, ValueCipher(key, cluster.id), cluster, node, config.addr)
+        except CoveyError as error:
+            if not isinstance(error, DeadlineError):  # then the cluster may stand there, and nothing else opens it
+                target.remove_store_key(folder)
+            raise
+        return ManagerIdentity(folder, keeper.unseal), key
+    identity = ManagerIdentity(folder, keeper.unseal)
+    if key is None:
+        key = await bootstrap.fetch_store_key(identity, config.join_addrs)
+        encryption.save_key(folder, keeper.node_key_on_disk(key))
+    if config.mode is ManagerMode.JOIN:
+        await bootstrap.join_group(client, ValueCipher(key, identity.peer.cluster_id), identity, config.addr)
+    return identity, key
+
+
+class EtcdBackend:
+    """One a manager's process, made by ``open_engine``."""
+
+    def __init__(
+        self, config: ManagerConfig, identity: ManagerIdentity, keeper: KeyRotator, client: EtcdClient, key: bytes
+    ) -> None:
+        self._config = config
+        self._identity = identity
+        self._keeper = keeper
+        self._client = client
+        self._key = key
+        self._consensus: EtcdConsensus | None = None
+
+    @property
+    def replays_log(self) -> bool:
+        return False  # all of it is read at one revision
+
+    def connect(self, machine: StateMachine) -> EtcdConsensus:
+        peer = self._identity.peer
+        sealer = ValueCipher(self._key, peer.cluster_id)
+        self._consensus = EtcdConsensus(
+            self._client, sealer, machine, cluster_id=peer.cluster_id, node_id=peer.node_id, addr=self._config.addr
+        )
+        return self._consensus
+
+    @property
+    def consensus(self) -> EtcdConsensus:
+        if self._consensus is None:
+            raise RuntimeError("the engine is asked before it was connected to a store")
+        return self._consensus
+
+    def raft_service(self, is_manager: IsManager) -> Any:  # noqa: ARG002 - refused to everybody
+        return _RaftRefusal(str(self._client.target))
+
+    def key_service(self, is_manager: IsManager) -> Any:
+        return _StoreKeyService(self.consensus, self._key, is_manager)
+
+    def background_tasks(self, store: Store) -> tuple[BackgroundTask, ...]:  # noqa: ARG002 - the lease and the address are kept by ``run``
+        return ()
+
+    async def reencrypt(self, ring: KeyRing) -> None:  # noqa: ARG002 - the keeper has it by now
+        await asyncio.to_thread(
+            encryption.save_key, self._config.identity_dir, self._keeper.node_key_on_disk(self._key)
+        )
+
+    async def run(self) -> None:
+        await self.consensus.run()
+
+    async def close(self) -> None:
+        await self.consensus.close()
+
+    def members(self) -> tuple[Member, ...]:
+        return self.consensus.members()
+
+    async def remove_members(self, node_ids: Collection[str]) -> None:
+        await self.consensus.remove_members(node_ids)
+
+    async def transfer_leadership(self, among: Collection[str]) -> None:
+        await self.consensus.transfer_leadership(among)
+
+
+class _StoreKeyService(engine_pb2_grpc.StoreEngineServicer):
+    """Hands the store key to whom the cluster has as a manager, as etcd says it at this moment."""
+
+    def __init__(self, consensus: EtcdConsensus, key: bytes, is_manager: IsManager) -> None:
+        self._consensus = consensus
+        self._key = key
+        self._is_manager = is_manager
+
+    async def GetStoreKey(  # noqa: N802 - the service's own name
+        self, _request: engine_pb2.StoreKeyRequest, context: Any
+    ) -> engine_pb2.StoreKeyResponse:
+        asker = peer_of(context).node_id
+        await self._consensus.read_index()
+        if not self._is_manager(asker):
+            raise PermissionDeniedError(f"node {asker} is not a manager of this cluster: promote it first")
+        return engine_pb2.StoreKeyResponse(key=self._key)
+
+
+class _RaftRefusal:
+    """Tells a manager that was started for Raft that it came to another kind of cluster."""
+
+    def __init__(self, store: str) -> None:
+        self._store = store
+
+    async def _refuse(self, _request: Any, _context: Any) -> Any:
+        raise ConflictError(f"this cluster keeps its state in etcd: start coveyd with --store {self._store}")
+
+    Exchange = SendSnapshot = Join = Leave = _refuse

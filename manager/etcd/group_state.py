@@ -1,0 +1,110 @@
+"""Who belongs to the group, who runs and who leads, as the keys say. Pure state, changed by the keys' events alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from coveypb.etcd import rpc_pb2
+from manager.etcd.keyspace import Keyspace
+from manager.store.consensus import Member
+
+
+class Leader(msgspec.Struct, frozen=True, kw_only=True):
+    """``term`` is the revision at which the key was made, ``fence`` that of its last change."""
+
+    node_id: str
+    addr: str
+    term: int
+    fence: int
+
+
+class LeaderKeyValue(msgspec.Struct, frozen=True):
+    """The value of the leader's key."""
+
+    node_id: str
+    addr: str
+
+
+TransactionHead = tuple[int, bytes]
+"""Revision and sealed value of ``PREFIX/last``."""
+NO_HEAD: TransactionHead = (0, b"")
+
+
+def head_of(kvs: Sequence[rpc_pb2.KeyValue]) -> TransactionHead:
+    return (kvs[0].mod_revision, bytes(kvs[0].value)) if kvs else NO_HEAD
+
+
+class GroupState:
+    def __init__(self, keys: Keyspace) -> None:
+        self._keys = keys
+        self.cluster_id = ""
+        self.leader: Leader | None = None
+        self.successors: tuple[str, ...] = ()
+        self.addresses: dict[str, str] = {}
+        self.alive: dict[str, str] = {}
+        self.last: TransactionHead = NO_HEAD
+
+    def clear(self) -> None:
+        self.cluster_id, self.leader, self.successors, self.addresses, self.alive = "", None, (), {}, {}
+        self.last = NO_HEAD
+
+    def put(self, kv: rpc_pb2.KeyValue) -> None:
+        """A key as it is now; those that are none of the registry's change nothing."""
+        keys = self._keys
+        if kv.key == keys.leader:
+            claim = msgspec.json.decode(kv.value, type=LeaderKeyValue)
+            self.leader = Leader(node_id=claim.node_id, addr=claim.addr, term=kv.create_revision, fence=kv.mod_revision)
+        elif kv.key == keys.successors:
+            self.successors = msgspec.json.decode(kv.value, type=tuple[str, ...])
+        elif kv.key == keys.last_transaction:
+            self.last = head_of([kv])
+        elif kv.key == keys.cluster:
+            self.cluster_id = kv.value.decode()
+        elif (member := keys.member_of(kv.key)) is not None:
+            self.addresses[member] = kv.value.decode()
+        elif (running := keys.alive_of(kv.key)) is not None:
+            self.alive[running] = kv.value.decode()
+
+    def delete(self, key: bytes) -> None:
+        keys = self._keys
+        if key == keys.leader:
+            self.leader = None
+        elif key == keys.successors:
+            self.successors = ()
+        elif key == keys.last_transaction:
+            self.last = NO_HEAD
+        elif key == keys.cluster:
+            self.cluster_id = ""
+        elif (member := keys.member_of(key)) is not None:
+            self.addresses.pop(member, None)
+        elif (running := keys.alive_of(key)) is not None:
+            self.alive.pop(running, None)
+
+    def same_history(self, other: GroupState) -> bool:
+        """Whether both are of one history: no two transactions have the same head, for none is sealed like another."""
+        return (self.cluster_id, self.last, self.leader, self.successors, self.addresses, self.alive) == (
+            other.cluster_id, other.last, other.leader, other.successors, other.addresses, other.alive,
+        )  # fmt: skip
+
+    def members(self) -> tuple[Member, ...]:
+        """In the order of their ids. Who does not run has no vote: nobody's consent is needed to remove it."""
+        return tuple(
+            [
+                Member(
+                    raft_id=numeric_member_id(node_id),
+                    node_id=node_id,
+                    addr=self.addresses[node_id],
+                    voter=node_id in self.alive,
+                    reachable=node_id in self.alive,
+                )
+                for node_id in sorted(self.addresses)
+            ]
+        )
+
+
+def numeric_member_id(node_id: str) -> int:
+    """The id of a member in numbers, as ``Member.raft_id`` wants it: the same on every manager."""
+    return int.from_bytes(hashlib.sha256(node_id.encode()).digest()[:8], "big") >> 2 | 1

@@ -1,0 +1,65 @@
+"""The keys under a cluster's prefix. Pure.
+
+PREFIX/cluster            the cluster's id; written once, when the cluster is founded
+PREFIX/last               head of the latest transaction: who wrote it, when, and what it changed; part of every transaction
+PREFIX/leader             who leads; bound to the leader's lease
+PREFIX/heirs              who leads next, while a leader hands over; bound to its lease
+PREFIX/members/NODE       address of a manager that belongs to the group
+PREFIX/alive/NODE         the same while it runs; bound to its lease
+PREFIX/objects/KIND/ID    one object, sealed
+"""
+
+from __future__ import annotations
+
+_OBJECTS = "objects"
+
+
+class Keyspace:
+    """Made from a prefix such as ``/covey``."""
+
+    def __init__(self, prefix: str) -> None:
+        base = f"{prefix}/".encode()
+        self.first = base
+        self.end = prefix_end(base)
+        self.cluster = base + b"cluster"
+        self.last_transaction = base + b"last"
+        self.leader = base + b"leader"
+        self.successors = base + b"heirs"
+        folders = prefix.strip("/").split("/")[:-1]
+        self.ancestor_clusters = [
+            f"/{'/'.join(folders[: depth + 1])}/cluster".encode() for depth in range(len(folders))
+        ]
+        """Where the id of a cluster would lie that this prefix is within."""
+        self.objects = base + _OBJECTS.encode() + b"/"
+        """The first key after all that is no object's."""
+        self._members = base + b"members/"
+        self._alive = base + b"alive/"
+
+    def member(self, node_id: str) -> bytes:
+        return self._members + node_id.encode()
+
+    def alive(self, node_id: str) -> bytes:
+        return self._alive + node_id.encode()
+
+    def object(self, kind: str, object_id: str) -> bytes:
+        return self.objects + f"{kind}/{object_id}".encode()
+
+    def object_of(self, key: bytes) -> tuple[str, str] | None:
+        """Kind and id; None for a key that is no object's."""
+        if not key.startswith(self.objects):
+            return None
+        kind, _, object_id = key[len(self.objects) :].decode(errors="replace").partition("/")
+        return kind, object_id
+
+    def member_of(self, key: bytes) -> str | None:
+        """The node id of a member's key."""
+        return key[len(self._members) :].decode(errors="replace") if key.startswith(self._members) else None
+
+    def alive_of(self, key: bytes) -> str | None:
+        """The node id of a key that says that a manager runs."""
+        return key[len(self._alive) :].decode(errors="replace") if key.startswith(self._alive) else None
+
+
+def prefix_end(prefix: bytes) -> bytes:
+    """The end of the range of all keys that begin so. The last byte is a slash, which has a successor."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])

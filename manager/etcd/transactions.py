@@ -1,0 +1,161 @@
+"""A transaction of the store as one of etcd, and back from the events that it leaves; the whole store from the keys that are there. Pure.
+
+Law: what a transaction of etcd compares is what the store's own would check: each object at the version that it was changed from, and the
+fence, so that who leads no more writes nothing. Its head goes into the same revision, so whoever watches rebuilds the store's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from coveypb.etcd import rpc_pb2
+from coveypb.v1 import store_pb2
+from manager.etcd.encryption import ValueCipher
+from manager.etcd.group_state import Leader
+from manager.etcd.keyspace import Keyspace
+
+Commit = store_pb2.StoreCommit
+Change = store_pb2.StoreChange
+Compare = rpc_pb2.Compare
+RequestOp = rpc_pb2.RequestOp
+
+
+class ForeignWriteError(Exception):
+    """Objects changed by somebody who is no manager of this cluster: there is no head, or it does not fit."""
+
+
+def fence_compare(keys: Keyspace, leader: Leader) -> rpc_pb2.Compare:
+    """True only while that leadership lasts and its fence was not moved."""
+    return Compare(target=Compare.MOD, key=keys.leader, mod_revision=leader.fence)
+
+
+def etcd_transaction(keys: Keyspace, sealer: ValueCipher, data: bytes) -> rpc_pb2.TxnRequest:
+    """The transaction without its fence, for ``under``."""
+    commit = Commit.FromString(data)
+    head = Commit(request_id=commit.request_id, timestamp_ns=commit.timestamp_ns)
+    request = rpc_pb2.TxnRequest()
+    for change in commit.changes:
+        kind, item = _object(change)
+        key = keys.object(kind, item.id)
+        short = head.changes.add(action=change.action)
+        mark = getattr(short, kind)
+        mark.id = item.id
+        if change.action == Change.ACTION_CREATE:
+            request.compare.add(target=Compare.CREATE, key=key, create_revision=0)
+        else:
+            mark.meta.version = item.meta.version
+            request.compare.add(target=Compare.MOD, key=key, mod_revision=item.meta.version)
+        if change.action == Change.ACTION_REMOVE:
+            request.success.add(request_delete_range=rpc_pb2.DeleteRangeRequest(key=key))
+            continue
+        item.meta.version = 0  # it is the key's own revision
+        item.meta.updated_at_ns = commit.timestamp_ns
+        if change.action == Change.ACTION_CREATE:
+            item.meta.created_at_ns = commit.timestamp_ns
+        value = sealer.seal(key, item.SerializeToString())
+        request.success.add(request_put=rpc_pb2.PutRequest(key=key, value=value))
+    sealed = sealer.seal(keys.last_transaction, head.SerializeToString())
+    request.success.add(request_put=rpc_pb2.PutRequest(key=keys.last_transaction, value=sealed))
+    request.failure.add(request_range=rpc_pb2.RangeRequest(key=keys.leader))
+    return request
+
+
+def with_fence(request: rpc_pb2.TxnRequest, keys: Keyspace, leader: Leader) -> rpc_pb2.TxnRequest:
+    """The transaction behind a fence."""
+    return rpc_pb2.TxnRequest(
+        compare=[fence_compare(keys, leader), *request.compare], success=request.success, failure=request.failure
+    )
+
+
+def store_transaction(keys: Keyspace, sealer: ValueCipher, events: Sequence[rpc_pb2.Event]) -> tuple[int, bytes] | None:
+    """The store's transaction from all events of one revision, with its request id; None when they are no objects'.
+
+    Raises:
+        ForeignWriteError: objects changed without a manager's head.
+    """
+    objects = {bytes(event.kv.key): event for event in events if keys.object_of(event.kv.key) is not None}
+    head = next(
+        (event for event in events if event.kv.key == keys.last_transaction and event.type == rpc_pb2.Event.PUT), None
+    )
+    if head is None:
+        if objects:
+            raise ForeignWriteError
+        return None
+    commit = Commit.FromString(sealer.open(keys.last_transaction, head.kv.value))
+    for change in commit.changes:
+        kind, mark = _object(change)
+        key = keys.object(kind, mark.id)
+        event = objects.pop(key, None)
+        if event is None or (event.type == rpc_pb2.Event.DELETE) != (change.action == Change.ACTION_REMOVE):
+            raise ForeignWriteError
+        if change.action != Change.ACTION_REMOVE:
+            version = mark.meta.version
+            mark.ParseFromString(sealer.open(key, event.kv.value))
+            mark.meta.version = version
+    if objects:
+        raise ForeignWriteError
+    return commit.request_id, commit.SerializeToString()
+
+
+class SnapshotBuilder:
+    """The store's snapshot from pages of keys in their order, which brings services before their tasks."""
+
+    def __init__(self, keys: Keyspace, sealer: ValueCipher) -> None:
+        self._keys = keys
+        self._sealer = sealer
+        self._parts: list[bytes] = []
+        self._specs: dict[str, tuple[bytes, bytes]] = {}
+
+    def add(self, kvs: Iterable[rpc_pb2.KeyValue]) -> None:
+        """Raises ForeignWriteError when there is an object of an unknown kind, ConflictError when a value does not open."""
+        part = store_pb2.StoreSnapshot()
+        for kv in kvs:
+            found = self._keys.object_of(kv.key)
+            if found is None:
+                continue
+            field: Any = getattr(part, f"{found[0]}s", None)
+            if field is None:
+                raise ForeignWriteError
+            item = field.add()
+            item.ParseFromString(self._sealer.open(kv.key, kv.value))
+            item.meta.version = kv.mod_revision
+            if found[0] == "service":
+                self._specs[item.id] = (_bytes(item.spec.task), _bytes(item.previous_spec.task))
+            elif found[0] == "task":
+                part.task_specs.append(self._without_shared_spec(item))
+        self._parts.append(part.SerializeToString())
+
+    def whole(self) -> bytes:
+        return b"".join(self._parts)
+
+    def _without_shared_spec(self, task: Any) -> store_pb2.TaskSpecOf.ValueType:
+        """Takes a spec out that the task's service has, so that both hold one."""
+        spec, previous = self._specs.get(task.service_id, (b"", b""))
+        own = _bytes(task.spec)
+        if not own or own not in {spec, previous}:
+            return store_pb2.TASK_SPEC_OF_TASK
+        task.ClearField("spec")
+        return store_pb2.TASK_SPEC_OF_SERVICE if own == spec else store_pb2.TASK_SPEC_OF_SERVICE_BEFORE
+
+
+def _bytes(message: Any) -> bytes:
+    data: bytes = message.SerializeToString(deterministic=True)
+    return data
+
+
+def initial_put(keys: Keyspace, sealer: ValueCipher, kind: str, item: Any, now_ns: int) -> rpc_pb2.RequestOp:
+    """The first writing of an object that no transaction of the store makes: the founder's."""
+    item.meta.version = 0
+    item.meta.created_at_ns = item.meta.updated_at_ns = now_ns
+    key = keys.object(kind, item.id)
+    return RequestOp(request_put=rpc_pb2.PutRequest(key=key, value=sealer.seal(key, item.SerializeToString())))
+
+
+def _object(change: store_pb2.StoreChange) -> tuple[str, Any]:
+    kind = change.WhichOneof("object")
+    if kind is None:
+        raise ValueError(
+            "a transaction in etcd changes an object of an unknown kind; it was written by a newer version of Covey"
+        )
+    return kind, getattr(change, kind)

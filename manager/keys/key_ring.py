@@ -1,0 +1,109 @@
+"""Sealing of what Raft writes: AES-256-GCM with the manager's data keys.
+
+Law: no key and nonce ever seal two things. Each file has a key of its own, derived from a data key and the file's random salt; the
+nonce is the number of the piece in its file, and no file is ever continued after it was closed. The head of the file says which data
+key that is, and counts with every piece: a piece opens only under its own head, in the file and at the place it was written for.
+
+    head:  magic (8) id of the data key (4) salt (16)
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from manager.storage_errors import CorruptError, MissingKeyError
+
+KEY_BYTES = 32
+MAGIC_BYTES = 8
+HEAD_BYTES = 28
+_SALT_BYTES = 16
+_MAX_KEY_ID = (1 << 32) - 1
+
+
+class DecryptionError(Exception):
+    """The piece was not sealed with this key, or not for this place."""
+
+
+class FileCipher:
+    """Seals the pieces of one file. Safe to use from one thread at a time."""
+
+    __slots__ = ("_aead", "_bound", "key_id")
+
+    def __init__(self, key: bytes, head: bytes, purpose: bytes) -> None:
+        self.key_id = key_id_of(head)
+        salt = head[-_SALT_BYTES:]
+        derived = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=salt, info=b"covey raft " + purpose).derive(key)
+        self._aead = AESGCM(derived)
+        self._bound = purpose + head
+
+    def seal(self, number: int, plain: bytes | memoryview) -> bytes:
+        nonce = number.to_bytes(12, "big")
+        return self._aead.encrypt(nonce, plain, self._bound + nonce)
+
+    def open(self, number: int, sealed: bytes) -> bytes:
+        """Raises SealError."""
+        nonce = number.to_bytes(12, "big")
+        try:
+            return self._aead.decrypt(nonce, sealed, self._bound + nonce)
+        except InvalidTag:
+            raise DecryptionError from None
+
+
+class KeyRing(msgspec.Struct, frozen=True):
+    """The data keys of one manager by their ids (small, positive): all open what was sealed, ``current`` seals what is new.
+
+    Raises:
+        ValueError: a key that cannot be one, or no current key.
+    """
+
+    keys: Mapping[int, bytes]
+    current: int
+
+    def __post_init__(self) -> None:
+        for key_id, key in self.keys.items():
+            if not 0 < key_id <= _MAX_KEY_ID:
+                raise ValueError(f"{key_id} is no id of a data key; they count from 1")
+            if len(key) != KEY_BYTES:
+                raise ValueError(f"data key {key_id} has {len(key)} bytes, it must have {KEY_BYTES}")
+        if self.current not in self.keys:
+            raise ValueError(f"data key {self.current} is to seal but is not there")
+
+    @classmethod
+    def of(cls, key: bytes) -> KeyRing:
+        """A ring of one key."""
+        return cls({1: key}, 1)
+
+    def __repr__(self) -> str:
+        return f"KeyRing({sorted(self.keys)}, current={self.current})"
+
+    def new_file_cipher(self, magic: bytes, purpose: bytes) -> tuple[bytes, FileCipher]:
+        """The head of a new file and its cipher; ``purpose`` is the file's kind and name."""
+        head = magic + self.current.to_bytes(4, "big") + secrets.token_bytes(_SALT_BYTES)
+        return head, FileCipher(self.keys[self.current], head, purpose)
+
+    def existing_file_cipher(self, path: Path, magic: bytes, purpose: bytes, data: bytes) -> FileCipher:
+        """The cipher of a file that begins with ``data``.
+
+        Raises:
+            CorruptError: there is no such head; MissingKeyError: it is sealed with a key that is not in the ring.
+        """
+        head = data[:HEAD_BYTES]
+        if len(head) < HEAD_BYTES or head[:MAGIC_BYTES] != magic:
+            raise CorruptError(path, 0, f"it does not begin with {magic.decode()}")
+        key = self.keys.get(key_id_of(head))
+        if key is None:
+            raise MissingKeyError(path, key_id_of(head), sorted(self.keys))
+        return FileCipher(key, head, purpose)
+
+
+def key_id_of(head: bytes) -> int:
+    """Which data key a file with this head is sealed with."""
+    return int.from_bytes(head[MAGIC_BYTES : MAGIC_BYTES + 4], "big")

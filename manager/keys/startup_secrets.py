@@ -1,0 +1,61 @@
+"""What the daemon and its manager tell each other of keys: one line of JSON over the manager's standard input, lines over its output.
+
+Law: an unlock key, or a root's, travels over these two pipes alone, never as an argument, in the environment or in a file, and is never
+logged. The line is read only by a manager that needs it, so whoever starts one that is not locked may leave it out.
+"""
+
+import os
+import select
+import sys
+
+import msgspec
+
+_SECONDS = 10.0
+_MAX_BYTES = 64 << 10
+_CHUNK_BYTES = 4096
+KEY_LINE = b"key "
+
+
+class StartupSecrets(msgspec.Struct, frozen=True, kw_only=True):
+    """``unlock_keys``: those that the file of keys may lie under, the likeliest first. ``backup_key`` opens the backup of a manager that
+    begins with one. ``root_key`` is the private key of the root that a cluster is founded with.
+    """
+
+    unlock_keys: tuple[str, ...] = ()
+    backup_key: str = ""
+    root_key: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Handed({len(self.unlock_keys)} unlock keys)"
+
+    def __bool__(self) -> bool:
+        return bool(self.unlock_keys or self.backup_key or self.root_key)
+
+    def line(self) -> bytes:
+        return msgspec.json.encode(self) + b"\n"
+
+
+def receive(fd: int = 0) -> StartupSecrets:
+    """What came over standard input; nothing if the other end says nothing for 10 s, or is closed."""
+    data = b""
+    while b"\n" not in data and len(data) < _MAX_BYTES:
+        ready, _, _ = select.select([fd], [], [], _SECONDS)
+        chunk = os.read(fd, _CHUNK_BYTES) if ready else b""
+        if not chunk:
+            break
+        data += chunk
+    try:
+        return msgspec.json.decode(data.partition(b"\n")[0], type=StartupSecrets)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return StartupSecrets()
+
+
+def announce_unlock_key(unlock_key: str) -> None:
+    """To the daemon: the file of keys may lie under this key from now on."""
+    sys.stdout.write(f"{KEY_LINE.decode()}{unlock_key}\n")
+    sys.stdout.flush()
+
+
+def parse_unlock_key(line: bytes) -> str:
+    """The key that a line of the manager's output tells; empty for other lines."""
+    return line[len(KEY_LINE) :].strip().decode() if line.startswith(KEY_LINE) else ""

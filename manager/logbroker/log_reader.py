@@ -1,0 +1,79 @@
+"""One request for logs: what is open for it, and a bounded mailbox between the nodes and whoever reads.
+
+Law: a node's lines wait for room; that a node failed never waits, and there are no more failures than parts.
+"""
+
+import asyncio
+from collections import deque
+
+from covey.errors import NotFoundError
+from coveypb.v1 import dispatcher_pb2
+
+MAX_BATCHES = 64
+
+
+class NodeSubscription:
+    """One subscription of one node."""
+
+    def __init__(self, node_id: str, task_ids: list[str], requested_at: float) -> None:
+        self.node_id = node_id
+        self.task_ids = task_ids
+        self.requested_at = requested_at
+        self.has_answered = False
+
+
+class LogReader:
+    """``parts`` are the subscriptions that are not over, by id; ``seen`` the tasks asked for already;
+    ``look_at`` is when to look for new tasks and lost nodes again.
+    """
+
+    def __init__(self, options: dispatcher_pb2.LogOptions) -> None:
+        self.options = options
+        self.subscriptions: dict[str, NodeSubscription] = {}
+        self.requested_task_ids: set[str] = set()
+        self.next_check_at = 0.0
+        self._batches: deque[dispatcher_pb2.LogBatch] = deque()
+        self._failures: deque[dispatcher_pb2.LogBatch] = deque()
+        self._came = asyncio.Event()
+        self._room = asyncio.Event()
+        self._closed = False
+
+    async def put(self, batch: dispatcher_pb2.LogBatch) -> None:
+        """Waits for room. Raises NotFoundError once nobody reads any more."""
+        while len(self._batches) >= MAX_BATCHES and not self._closed:
+            self._room.clear()
+            await self._room.wait()
+        if self._closed:
+            raise NotFoundError("the reader of these logs is gone")
+        self._batches.append(batch)
+        self._came.set()
+
+    def fail(self, batch: dispatcher_pb2.LogBatch) -> None:
+        self._failures.append(batch)
+        self._came.set()
+
+    def wake(self) -> None:
+        """A part is over: the reader may be at its end."""
+        self._came.set()
+
+    def take(self) -> dispatcher_pb2.LogBatch | None:
+        """What waits, lines before failures."""
+        if self._batches:
+            self._room.set()
+            return self._batches.popleft()
+        return self._failures.popleft() if self._failures else None
+
+    async def wait(self, seconds: float) -> None:
+        """Until something came, but no longer than this."""
+        self._came.clear()
+        if self._batches or self._failures:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._came.wait()
+        except TimeoutError:
+            return
+
+    def close(self) -> None:
+        self._closed = True
+        self._room.set()

@@ -1,0 +1,89 @@
+"""The thin shell around every planner: snapshot, plan, carry out, wait for the next commit or the plan's deadline.
+
+Law: level-triggered. A loop can start again from a snapshot at any moment and lose nothing, so every failure is answered by a
+pause and a fresh snapshot; a loop ends by cancellation alone. Run by ``manager.leader``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from covey.clock import SECOND, Clock, wall_clock
+from covey.errors import DeadlineError, LaggedError, UnavailableError
+from manager.loop.plan import Plan
+from manager.loop.planner import Planner
+from manager.store.commit import Commit
+from manager.store.store import Store
+from manager.store.watch import Watch
+
+_FIRST_BACKOFF_SECONDS = 0.05
+_MAX_BACKOFF_SECONDS = 5.0
+_MAX_WAIT_SECONDS = 30.0
+"""A wait without a deadline of its own ends after this: the loop then plans again, which costs nothing when nothing is dirty."""
+
+
+class ControlLoop:
+    """One planner on one store."""
+
+    def __init__(self, name: str, store: Store, planner: Planner, clock: Clock = wall_clock) -> None:
+        self._log = logging.getLogger(f"covey.loop.{name}")
+        self._name = name
+        self._store = store
+        self._planner = planner
+        self._clock = clock
+        self._backoff_seconds = _FIRST_BACKOFF_SECONDS
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self._run_from_snapshot()
+            except LaggedError as error:
+                self._log.info("%s starts again from a snapshot: %s", self._name, error)
+            except (DeadlineError, UnavailableError) as error:
+                self._log.info("%s waits: %s", self._name, error)
+            except Exception:  # supervision: a planner's bug must be seen and must not end the control of the cluster
+                self._log.exception(
+                    "%s failed and starts again from a snapshot in %.2f s", self._name, self._backoff_seconds
+                )
+            await asyncio.sleep(self._backoff_seconds)
+            self._backoff_seconds = min(self._backoff_seconds * 2, _MAX_BACKOFF_SECONDS)
+
+    async def _run_from_snapshot(self) -> None:
+        with self._store.watch() as (view, commits):
+            self._planner.reset(view)
+            while True:
+                plan = self._planner.plan(self._store.view(), self._clock())
+                await self._apply(plan)
+                self._backoff_seconds = _FIRST_BACKOFF_SECONDS
+                await self._wait(commits, plan.wake_at_ns, done=not plan.steps)
+
+    async def _apply(self, plan: Plan) -> None:
+        if not plan.steps:
+            return
+        refused = await self._store.batch(plan.steps)
+        for refusal in refused:
+            self._log.debug("%s plans a step again: %s", self._name, refusal.error)
+        for step in plan.steps:  # done or refused, the next plan must know before the commits come round
+            for item in step.items():
+                self._planner.observe(None, item)
+
+    async def _wait(self, commits: Watch, wake_at_ns: int, *, done: bool) -> None:
+        """Takes all commits that are there; waits for one only when the last plan was empty."""
+        await asyncio.sleep(0)  # a loop with much to do still lets the others run
+        if not commits.ready and done:
+            seconds = _MAX_WAIT_SECONDS
+            if wake_at_ns:
+                seconds = min(seconds, (wake_at_ns - self._clock()) / SECOND)
+            try:
+                async with asyncio.timeout(max(seconds, 0)):
+                    self._observe(await anext(commits))
+            except TimeoutError:
+                return
+        while commits.ready:
+            self._observe(await anext(commits))
+
+    def _observe(self, commit: Commit) -> None:
+        for change in commit.changes:
+            self._planner.observe(change.before, change.after)

@@ -1,0 +1,169 @@
+"""Rolling updates: which slots change to the new spec now, and when the whole is done, paused or rolled back.
+
+Law: progress is in the store alone: the slots' tasks, their timestamps and the service's update status say all, so that a new leader
+goes on where the old one stopped. Pure; called by the planner of services after upkeep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import msgspec
+
+from covey.objects import Service, Task, UpdateStatus, replace
+from covey.states import TaskState, UpdateFailureAction, UpdateState
+from manager.loop import EMPTY, Plan, Step
+from manager.loop.plan import earliest
+from manager.orchestrator.slot_reconciler import active_update_config, is_start_first, new_task_for_slot
+from manager.orchestrator.slots import ServiceContext, Slot, SlotKey, with_shutdown
+
+_PAUSED = (UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED)
+_RUNNING = (UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED)
+_FAILED = (TaskState.FAILED, TaskState.REJECTED)
+
+
+class UpdateProgress(msgspec.Struct, frozen=True):
+    """Where an update stands: ``starting`` slots do not run yet, ``pausing`` ones do and hold their place for the delay.
+
+    ``settled_at_ns``: when the last updated task will have run for the monitored time; 0 when all have.
+    """
+
+    dirty: tuple[Slot, ...]
+    starting: int
+    delaying: int
+    failed: tuple[Task, ...]
+    next_slot_at_ns: int
+    settled_at_ns: int
+
+
+def plan_update(context: ServiceContext, slots: Sequence[Slot], busy: Collection[SlotKey]) -> Plan:
+    """The next steps of an update over the slots that stay; ``busy`` ones get another step in this pass."""
+    status = context.service.update_status or UpdateStatus()
+    dirty = [slot for slot in slots if _is_dirty(context, slot)]
+    if status.state in _PAUSED or (status.state not in _RUNNING and not dirty):
+        return EMPTY
+    if status.state not in _RUNNING:
+        status = UpdateStatus(state=UpdateState.UPDATING, started_at_ns=context.now_ns, message="update in progress")
+    progress = _measure_progress(context, slots, dirty, status)
+    failed = _apply_failure_action(context, slots, status, progress)
+    if failed is not None:
+        return _plan([], context.service, failed)
+    room = _free_parallelism(context, progress, len(slots))
+    steps = [_replace_task(context, slot) for slot in _update_order(progress.dirty) if slot.key not in busy][:room]
+    finished = not dirty and not progress.starting and not busy
+    if finished and not progress.settled_at_ns:
+        return _plan(
+            [], context.service, replace(context.service, update_status=_completed_status(status, context.now_ns))
+        )
+    wake = earliest(progress.next_slot_at_ns if dirty else 0, progress.settled_at_ns if finished else 0)
+    return _plan(steps, context.service, replace(context.service, update_status=status), wake)
+
+
+def _is_dirty(context: ServiceContext, slot: Slot) -> bool:
+    active = slot.active
+    return bool(active) and not any(context.up_to_date(task) for task in active)
+
+
+def _measure_progress(
+    context: ServiceContext, slots: Sequence[Slot], dirty: Sequence[Slot], status: UpdateStatus
+) -> UpdateProgress:
+    config = active_update_config(context)
+    starting, pausing, next_slot, settled = 0, 0, 0, 0
+    failed: list[Task] = []
+    for slot in slots:
+        mine = [
+            task for task in slot.tasks if task.meta.created_at_ns >= status.started_at_ns and context.up_to_date(task)
+        ]
+        broken = next((task for task in mine if _has_failed(task)), None)
+        if broken is not None:
+            failed.append(broken)
+        for task in mine:
+            if task.desired_state > TaskState.RUNNING:
+                continue
+            if task.status.state < TaskState.RUNNING:
+                starting += broken is None
+            elif task.status.state is TaskState.RUNNING:
+                since_ns = min(
+                    task.status.timestamp_ns, task.meta.updated_at_ns
+                )  # a node whose clock is ahead holds nothing up
+                free_at = since_ns + config.delay_ns
+                if free_at > context.now_ns:
+                    pausing += 1
+                    next_slot = earliest(next_slot, free_at)
+                settled = max(settled, since_ns + config.monitor_ns)
+    return UpdateProgress(
+        tuple(dirty), starting, pausing, tuple(failed), next_slot, settled if settled > context.now_ns else 0
+    )
+
+
+def _has_failed(task: Task) -> bool:
+    return task.restarts > 0 or task.status.state in _FAILED
+
+
+def _apply_failure_action(
+    context: ServiceContext,
+    slots: Sequence[Slot],
+    status: UpdateStatus,
+    progress: UpdateProgress,
+) -> Service | None:
+    """The service as its failure action wants it, when too many of the updated slots failed."""
+    config = active_update_config(context)
+    tolerable = config.max_failure_ratio * len(slots)
+    if len(progress.failed) <= tolerable or config.failure_action is UpdateFailureAction.CONTINUE:
+        return None
+    service, rolling_back = context.service, status.state is UpdateState.ROLLBACK_STARTED
+    cause = f"due to failure or early termination of task {progress.failed[0].id}"
+    previous = service.previous_spec
+    if config.failure_action is UpdateFailureAction.ROLLBACK and not rolling_back and previous is not None:
+        begun = UpdateStatus(
+            state=UpdateState.ROLLBACK_STARTED,
+            started_at_ns=context.now_ns,
+            message=f"update rolled back {cause}",
+        )
+        return replace(
+            service,
+            spec=previous,
+            spec_after=service.meta.version,
+            spec_version=service.previous_spec_version,
+            previous_spec=None,
+            previous_spec_version=0,
+            update_status=begun,
+        )
+    state = UpdateState.ROLLBACK_PAUSED if rolling_back else UpdateState.PAUSED
+    word = "rollback" if rolling_back else "update"
+    return replace(service, update_status=replace(status, state=state, message=f"{word} paused {cause}"))
+
+
+def _free_parallelism(context: ServiceContext, progress: UpdateProgress, total: int) -> int:
+    parallelism = active_update_config(context).parallelism or total
+    return max(0, parallelism - progress.starting - progress.delaying)
+
+
+def _update_order(dirty: Sequence[Slot]) -> list[Slot]:
+    """What does not run loses nothing by being updated first."""
+    return sorted(dirty, key=lambda slot: any(task.status.state is TaskState.RUNNING for task in slot.active))
+
+
+def _replace_task(context: ServiceContext, slot: Slot) -> Step:
+    old = slot.active
+    if is_start_first(context):
+        return Step(creates=(new_task_for_slot(context, slot),), preconditions=(context.service,))
+    ended = tuple([with_shutdown(task) for task in old])
+    return Step(updates=ended, creates=(new_task_for_slot(context, slot, old),), preconditions=(context.service,))
+
+
+def _completed_status(status: UpdateStatus, now_ns: int) -> UpdateStatus:
+    rolling_back = status.state is UpdateState.ROLLBACK_STARTED
+    return replace(
+        status,
+        state=UpdateState.ROLLBACK_COMPLETED if rolling_back else UpdateState.COMPLETED,
+        completed_at_ns=now_ns,
+        message="rollback completed" if rolling_back else "update completed",
+    )
+
+
+def _plan(steps: list[Step], before: Service, after: Service, wake_at_ns: int = 0) -> Plan:
+    """The service's own change stands last, for the other steps need it unchanged."""
+    if after.update_status != before.update_status:
+        steps = [*steps, Step(updates=(after,))]
+    return Plan(tuple(steps), wake_at_ns)

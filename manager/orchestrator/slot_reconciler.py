@@ -1,0 +1,127 @@
+"""Upkeep of one slot: replacing what died, was lost or is misplaced, ending surplus, letting successors start.
+
+Law: in one pass a slot gets at most one step, and a slot never has more live tasks than one, but for the old and the new of a start-first
+update. Called by the planner of services for replicated and global ones alike.
+"""
+
+from __future__ import annotations
+
+from covey.objects import Task, UpdateConfig, replace
+from covey.states import TaskState, UpdateOrder, UpdateState
+from manager.loop import EMPTY, Plan, Step
+from manager.orchestrator import restart
+from manager.orchestrator.slots import ServiceContext, Slot, should_run, with_shutdown
+
+
+def reconcile_slot(context: ServiceContext, slot: Slot) -> Plan:
+    """What the slot needs whatever scale and update want; empty when nothing."""
+    active = slot.active
+    dead = [task for task in active if task.status.state.terminal]
+    if dead:
+        early = context.up_to_date(dead[0]) and dead[0].start_after_ns > context.now_ns
+        if early and not _has_replacement(context, slot, dead[0]):
+            return Plan((), dead[0].start_after_ns)  # it failed while it waited, and the pause is for its successor too
+        return _single_step(_replace_dead(context, slot, dead[0]))
+    stranded = [task for task in active if context.on_lost_node(task) or context.misplaced(task)]
+    if stranded:
+        return _single_step(_replace_stranded(context, slot, stranded[0]))
+    surplus = _surplus_tasks(context, active)
+    if surplus:
+        return _single_step(Step(updates=tuple([with_shutdown(task) for task in surplus])))
+    return _start_waiting_task(context, slot, active)
+
+
+def is_finished(context: ServiceContext, slot: Slot) -> bool:
+    """Whether the slot's last task ended by itself under the present spec and its policy lets it rest: the slot counts as filled."""
+    if not slot.tasks or slot.active:
+        return False
+    last = slot.tasks[-1]
+    return context.up_to_date(last) and stays_ended(last)
+
+
+def stays_ended(task: Task) -> bool:
+    """Whether the task ended by itself and is to have no successor."""
+    removed = task.desired_state >= TaskState.REMOVE
+    return not removed and restart.ended_by_itself(task) and restart.decide_restart(task) is None
+
+
+def is_start_first(context: ServiceContext) -> bool:
+    return active_update_config(context).order is UpdateOrder.START_FIRST
+
+
+def active_update_config(context: ServiceContext) -> UpdateConfig:
+    """The settings that hold now: the rollback's during a rollback."""
+    service = context.service
+    rolling_back = service.update_status is not None and service.update_status.state in {
+        UpdateState.ROLLBACK_STARTED,
+        UpdateState.ROLLBACK_PAUSED,
+    }
+    return (service.spec.rollback if rolling_back else service.spec.update) or UpdateConfig()
+
+
+def new_task_for_slot(context: ServiceContext, slot: Slot, ending: tuple[Task, ...] = ()) -> Task:
+    """A new task for the slot: it may start at once only when no predecessor lives (``leaving`` are those still to be told)."""
+    waits = any(context.may_be_running(task) for task in slot.tasks if not should_run(task) or task in ending)
+    return context.new_task(slot.key, desired=TaskState.READY if waits else TaskState.RUNNING)
+
+
+def _replace_dead(context: ServiceContext, slot: Slot, dead: Task) -> Step:
+    end = with_shutdown(dead)
+    if _has_replacement(context, slot, dead):
+        return Step(updates=(end,))
+    granted = restart.decide_restart(dead)
+    if granted is None:
+        return Step(updates=(end,), preconditions=(context.service,))
+    task = new_task_for_slot(context, slot)
+    due_ns = context.now_ns + granted.delay_ns if granted.delay_ns else 0
+    if context.up_to_date(dead):
+        task = replace(task, restarts=granted.restarts, restart_window_began_ns=granted.window_began_ns)
+    if due_ns:
+        task = replace(task, start_after_ns=due_ns, desired_state=TaskState.READY)
+    return Step(updates=(end,), creates=(task,), preconditions=(context.service,))
+
+
+def _replace_stranded(context: ServiceContext, slot: Slot, stranded: Task) -> Step:
+    end = with_shutdown(stranded)
+    if isinstance(slot.key, str) or _has_replacement(context, slot, stranded):
+        return Step(updates=(end,))  # a global task has no other place
+    task = new_task_for_slot(context, slot, (stranded,))
+    if context.up_to_date(stranded):
+        task = replace(task, restarts=stranded.restarts, restart_window_began_ns=stranded.restart_window_began_ns)
+    return Step(updates=(end,), creates=(task,), preconditions=(context.service,))
+
+
+def _has_replacement(context: ServiceContext, slot: Slot, leaving: Task) -> bool:
+    """Whether the slot is still served without this one: by a clean task, or by an old one when an old one goes."""
+    others = [task for task in slot.active if task is not leaving and not task.status.state.terminal]
+    return any(context.up_to_date(task) or not context.up_to_date(leaving) for task in others)
+
+
+def _surplus_tasks(context: ServiceContext, active: tuple[Task, ...]) -> list[Task]:
+    """Active tasks that the slot no longer needs."""
+    clean = sorted([task for task in active if context.up_to_date(task)], key=_best_first)
+    old = sorted([task for task in active if not context.up_to_date(task)], key=_best_first)
+    surplus = clean[1:] + old[1:]
+    replaced = clean and old and (clean[0].status.state is TaskState.RUNNING or not is_start_first(context))
+    return surplus + old[:1] if replaced else surplus
+
+
+def _best_first(task: Task) -> tuple[int, int, str]:
+    return -task.status.state, task.meta.created_at_ns, task.id
+
+
+def _start_waiting_task(context: ServiceContext, slot: Slot, active: tuple[Task, ...]) -> Plan:
+    """Raises what waits in READY once it is due and its predecessors have ended."""
+    waiting = [task for task in active if task.desired_state < TaskState.RUNNING]
+    if not waiting:
+        return EMPTY
+    task = waiting[0]
+    if task.start_after_ns > context.now_ns:
+        return Plan((), task.start_after_ns)
+    if any(context.may_be_running(other) for other in slot.tasks if not should_run(other)):
+        return EMPTY  # the predecessor's end is a commit
+    return _single_step(Step(updates=(replace(task, desired_state=TaskState.RUNNING),)))
+
+
+def _single_step(step: Step) -> Plan:
+    return Plan((step,))

@@ -1,0 +1,164 @@
+"""Raft as the engine of a manager's process: its member of the group, the service for its peers, and what follows the cluster's settings.
+
+Law: as ``manager.consensus_backend`` says. Made by ``manager.main`` after ``manager.bootstrap.new_cluster`` prepared the folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from covey.errors import ConflictError, CoveyError
+from coveypb.v1 import engine_pb2, engine_pb2_grpc
+from manager.authorize import peer_of
+from manager.config import ManagerConfig
+from manager.consensus_backend import BackgroundTask, IsManager
+from manager.identity import ManagerIdentity
+from manager.keys.key_ring import KeyRing
+from manager.raft import join_client
+from manager.raft.node import RaftNode
+from manager.raft.peer_discovery import discover_peers
+from manager.raft.service import RaftService
+from manager.raft.wal import SEGMENT_BYTES
+from manager.store import Member, StateMachine, Store
+
+log = logging.getLogger("covey.manager")
+
+_ADDRESS_PAUSE_SECONDS = 1.0
+_ADDRESS_SECONDS = 5.0
+"""Then the others' addresses are looked up again: they may have moved too."""
+_TUNE_SECONDS = 5.0
+_ROOM_BYTES = 2 * SEGMENT_BYTES
+"""Beside the copy: for the segments that writes begin meanwhile."""
+
+
+class RaftBackend:
+    """One a manager's process."""
+
+    def __init__(self, config: ManagerConfig, identity: ManagerIdentity, ring: KeyRing) -> None:
+        self._config = config
+        self._identity = identity
+        self._ring = ring
+        self._node: RaftNode | None = None
+
+    @property
+    def replays_log(self) -> bool:
+        return True
+
+    def connect(self, machine: StateMachine) -> RaftNode:
+        folder = self._config.manager_dir / "raft"
+        self._node = RaftNode.open(
+            folder, self._ring, machine, self._identity.channel_credentials, addr=self._config.addr
+        )
+        return self._node
+
+    @property
+    def node(self) -> RaftNode:
+        if self._node is None:
+            raise RuntimeError("the engine is asked before it was connected to a store")
+        return self._node
+
+    def raft_service(self, is_manager: IsManager) -> Any:
+        return RaftService(
+            self.node,
+            self._identity.channel_credentials,
+            caller=lambda context: peer_of(context).node_id,
+            is_manager=is_manager,
+        )
+
+    def key_service(self, is_manager: IsManager) -> Any:  # noqa: ARG002 - refused to everybody
+        return _StoreKeyRefusal()
+
+    def background_tasks(self, store: Store) -> tuple[BackgroundTask, ...]:
+        return (self._announce_address, self._discover_peers, lambda: self._follow_settings(store))
+
+    async def reencrypt(self, ring: KeyRing) -> None:
+        """Raises OSError while there is no room for a second copy of the largest file: to find out by a failed write would end the node."""
+        await asyncio.to_thread(_require_free_space, self._config.manager_dir / "raft")
+        await self.node.reencrypt(ring)
+
+    async def run(self) -> None:
+        await self.node.run()
+
+    async def close(self) -> None:
+        await self.node.close()
+
+    def members(self) -> tuple[Member, ...]:
+        return self.node.members()
+
+    async def remove_members(self, node_ids: Collection[str]) -> None:
+        await self.node.remove_members(node_ids)
+
+    async def transfer_leadership(self, among: Collection[str]) -> None:
+        await self.node.transfer_leadership(among)
+
+    async def _announce_address(self) -> None:
+        """A manager that comes back under another address says so to the others."""
+        node, own = self.node, self.node.identity
+        while True:
+            member = next((m for m in node.members() if m.raft_id == own.raft_id), None)
+            if member is not None and member.addr == self._config.addr:
+                return
+            leader_id = node.leadership.leader_id
+            others = [m.addr for m in node.members() if m.raft_id != own.raft_id]
+            others.sort(key=lambda addr: addr != next((m.addr for m in node.members() if m.raft_id == leader_id), ""))
+            try:
+                if node.leadership.is_leader:
+                    await node.add_member(own.node_id, self._config.addr, own.raft_id)
+                elif member is not None and others:
+                    await join_client.join(
+                        others,
+                        self._identity.channel_credentials,
+                        node_id=own.node_id,
+                        addr=self._config.addr,
+                        raft_id=own.raft_id,
+                        timeout_seconds=_ADDRESS_SECONDS,
+                    )
+            except CoveyError as error:
+                log.warning(
+                    "the managers do not know this manager's address %s yet: %s", self._config.addr, error.message
+                )
+            await asyncio.sleep(_ADDRESS_PAUSE_SECONDS)
+
+    async def _discover_peers(self) -> None:
+        """A manager that finds nobody to follow asks where it was told that managers are."""
+        await discover_peers(self.node, self._config.join_addrs, self._identity.channel_credentials, self._config.addr)
+
+    async def _follow_settings(self, store: Store) -> None:
+        """The cluster's settings of the log, as they change."""
+        while True:
+            for cluster in store.view().clusters:
+                self.node.configure(
+                    snapshot_interval=cluster.spec.raft.snapshot_interval,
+                    log_entries_for_slow_followers=cluster.spec.raft.log_entries_for_slow_followers,
+                    keep_old_snapshots=cluster.spec.raft.keep_old_snapshots,
+                )
+            await asyncio.sleep(_TUNE_SECONDS)
+
+
+def _require_free_space(folder: Path) -> None:
+    largest = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # the log was cut meanwhile
+            largest = max(largest, path.stat().st_size)
+    needed, free = largest + _ROOM_BYTES, shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(
+            errno.ENOSPC,
+            f"sealing the log anew needs {needed >> 20} MiB of room in {folder}, there are {free >> 20} MiB: make room",
+        )
+
+
+class _StoreKeyRefusal(engine_pb2_grpc.StoreEngineServicer):
+    """Tells a manager that was started for etcd that it came to another kind of cluster."""
+
+    async def GetStoreKey(  # noqa: N802 - the service's own name
+        self, _request: engine_pb2.StoreKeyRequest, _context: Any
+    ) -> engine_pb2.StoreKeyResponse:
+        raise ConflictError("this cluster keeps its state in its managers (Raft): start coveyd without --store")

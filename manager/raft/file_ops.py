@@ -1,0 +1,100 @@
+"""The few things that are ever done to a disk, so that a test can stand between any two of them, or in the place of one.
+
+Law: a name that others look for appears only when what it names is durable: written beside, flushed, renamed, and then the folder
+flushed. All raise OSError; ``disk`` makes of it the end of this manager. Called by ``segment``, ``wal``, ``snapshots`` and ``disk``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+_NEW = ".new"
+
+
+class FileOps:
+    """The kernel's own. Stateless, so safe in any thread."""
+
+    def make_folder(self, folder: Path) -> None:
+        """With the folders above it as far as they are missing. One that is there may be on no disk yet: its name is made durable, too."""
+        if not folder.is_dir():
+            self.make_folder(folder.parent)
+            self.mkdir(folder)
+        self.sync_folder(folder.parent)
+
+    def mkdir(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+    def create(self, path: Path) -> int:
+        """A new, empty file, open for writing; one of that name is emptied."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+
+    def reopen(self, path: Path) -> int:
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+
+    def write(self, fd: int, data: bytes, offset: int) -> None:
+        """All of the data, from an offset on."""
+        done = os.pwrite(fd, data, offset)
+        while done < len(data):  # a disk that fills up takes a part first, and says so at the next write
+            done += os.pwrite(fd, memoryview(data)[done:], offset + done)
+
+    def truncate(self, fd: int, size: int) -> None:
+        os.ftruncate(fd, size)
+
+    def flush(self, fd: int) -> None:
+        """Returns when what was written to the file is durable, and its size; its name need not be."""
+        os.fdatasync(fd)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    def rename(self, path: Path, to: Path) -> None:
+        path.rename(to)
+
+    def unlink(self, path: Path) -> None:
+        path.unlink()
+
+    def sync_folder(self, folder: Path) -> None:
+        """Returns when the names in a folder are durable."""
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+REAL_FILE_OPS = FileOps()
+
+
+def write_temporary(files: FileOps, path: Path, chunks: Iterable[bytes]) -> Path:
+    """Writes what ``path`` is to hold into a file beside it, durably; ``put_in_place`` is the other half."""
+    fresh = path.with_suffix(_NEW)
+    fd = files.create(fresh)
+    try:
+        size = 0
+        for chunk in chunks:
+            files.write(fd, chunk, size)
+            size += len(chunk)
+        files.flush(fd)
+    except OSError:
+        with suppress(OSError):
+            files.unlink(fresh)  # on a full disk whatever else is there needs the room
+        raise
+    finally:
+        files.close(fd)
+    return fresh
+
+
+def replace_durably(files: FileOps, fresh: Path, path: Path) -> None:
+    """In one step, durably."""
+    files.rename(fresh, path)
+    files.sync_folder(path.parent)
+
+
+def remove_leftovers(files: FileOps, folder: Path) -> None:
+    """Removes what was being written when the process before this one ended, and makes the names durable that it had given just then."""
+    for leftover in folder.glob("*" + _NEW):
+        files.unlink(leftover)
+    files.sync_folder(folder)

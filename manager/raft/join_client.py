@@ -1,0 +1,99 @@
+"""Becoming a member, and ceasing to be one, from outside the group: calls to managers that are in it.
+
+Law: asks one manager after the other within a deadline, and starts again from the first while nobody leads. Called by ``manager.main``
+before its own node exists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from grpc import aio
+
+from covey.errors import CoveyError, DeadlineError, UnavailableError
+from coveypb.v1 import raft_pb2, raft_pb2_grpc
+from manager.raft.peer import Credentials, connected_channel
+from manager.raft.service import error_from_rpc
+from manager.raft.wire import member_from_wire
+from manager.store.consensus import Member
+
+JOIN_SECONDS = 30.0
+_CALL_SECONDS = 20.0
+_PAUSE_SECONDS = 0.2
+
+R = TypeVar("R")
+
+
+class JoinResult(msgspec.Struct, frozen=True):
+    raft_id: int
+    members: tuple[Member, ...]
+
+
+async def join(
+    addrs: Sequence[str],
+    credentials: Credentials,
+    *,
+    node_id: str,
+    addr: str,
+    raft_id: int = 0,
+    timeout_seconds: float = JOIN_SECONDS,
+) -> JoinResult:
+    """Asks to become a member, or with ``raft_id`` tells this member's new address.
+
+    Raises:
+        DeadlineError: no manager took it in; NotFoundError: ``raft_id`` is no member any more; ConflictError.
+    """
+    request = raft_pb2.RaftJoinRequest(node_id=node_id, addr=addr, raft_id=raft_id)
+
+    async def call(stub: Any) -> JoinResult:
+        response = await stub.Join(request, timeout=_CALL_SECONDS)
+        return JoinResult(response.raft_id, tuple([member_from_wire(wire) for wire in response.members]))
+
+    return await _call_any_manager(addrs, credentials, call, timeout_seconds)
+
+
+async def leave(
+    addrs: Sequence[str],
+    credentials: Credentials,
+    *,
+    node_id: str,
+    timeout_seconds: float = JOIN_SECONDS,
+) -> None:
+    """Ends a membership. Raises ConflictError with the numbers when the quorum would be lost, DeadlineError."""
+    request = raft_pb2.RaftLeaveRequest(node_id=node_id)
+
+    async def call(stub: Any) -> None:
+        await stub.Leave(request, timeout=_CALL_SECONDS)
+
+    await _call_any_manager(addrs, credentials, call, timeout_seconds)
+
+
+async def _call_any_manager(
+    addrs: Sequence[str],
+    credentials: Credentials,
+    call: Callable[[Any], Awaitable[R]],
+    timeout_seconds: float,
+) -> R:
+    last: CoveyError = UnavailableError("no manager's address is known")
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            while addrs:
+                for target in addrs:
+                    try:
+                        async with connected_channel(target, credentials) as channel:
+                            return await call(raft_pb2_grpc.RaftStub(channel))
+                    except aio.AioRpcError as failure:
+                        last = error_from_rpc(failure)
+                    except TimeoutError:
+                        last = UnavailableError(f"the manager at {target} does not answer")
+                    if not isinstance(last, UnavailableError | DeadlineError):
+                        raise last
+                await asyncio.sleep(_PAUSE_SECONDS)
+    except TimeoutError:
+        pass
+    raise DeadlineError(
+        f"no manager answered the request within {timeout_seconds:.0f} s; the last said: {last.message}"
+    )

@@ -1,0 +1,79 @@
+"""The tail of the log in memory, as the core reads it: what ``disk`` made durable.
+
+Law: a snapshot's bytes stay on the disk; the core gets its metadata, and the transport loads the bytes when it sends them.
+"""
+
+from __future__ import annotations
+
+from manager.raft.core import Entry, HardState, MemoryStorage, Snapshot, SnapshotMeta
+from manager.raft.wal import Replay
+from manager.storage_errors import StorageError
+
+
+def without_data(snapshot: Snapshot) -> Snapshot:
+    return Snapshot(snapshot.metadata)
+
+
+def recover_log(snapshot: Snapshot | None, replay: Replay) -> MemoryStorage:
+    """The log from the latest snapshot and what the write-ahead log says.
+
+    The entries stay only if they go with the snapshot: they hold its very last entry, or begin right after it.
+    Raises StorageError when entries are missing between the two.
+    """
+    storage = MemoryStorage()
+    metadata = snapshot.metadata if snapshot else SnapshotMeta()
+    entries = _fitting(metadata, replay)
+    if snapshot and entries and entries[0].index <= metadata.index:
+        # Older entries are kept for followers that lag a little: the log begins after the oldest of them.
+        storage.apply_snapshot(Snapshot(SnapshotMeta(entries[0].index, entries[0].term, metadata.conf_state)))
+        storage.append(entries[1:])
+        if metadata.index > entries[0].index:
+            storage.create_snapshot(metadata.index, metadata.conf_state, b"")
+    else:
+        if snapshot:
+            storage.apply_snapshot(without_data(snapshot))
+        storage.append(entries)
+    storage.set_hard_state(_bounded(replay.hard_state, metadata.index, storage.last_index()))
+    return storage
+
+
+def unlogged_reset(snapshot: Snapshot | None, replay: Replay) -> tuple[int, int] | None:
+    """(index, term) of the snapshot if it took the place of the log without the log saying so, as a crash between the two leaves it.
+
+    The log must be told before anything is appended, or the next start would put that onto what went before.
+    """
+    if snapshot is None or _fitting(snapshot.metadata, replay):
+        return None
+    at = (snapshot.metadata.index, snapshot.metadata.term)
+    return at if replay.entries or replay.base not in (None, at) else None
+
+
+def _fitting(metadata: SnapshotMeta, replay: Replay) -> list[Entry]:
+    entries = replay.entries
+    if not entries or entries[-1].index < metadata.index:
+        return []
+    first = entries[0].index
+    if first > metadata.index + 1:
+        raise StorageError(
+            f"the log begins at entry {first} but the latest snapshot ends at {metadata.index}: entries between them are "
+            "lost. Remove this manager from the cluster and join it again, or restore its folder from a copy",
+        )
+    if first == metadata.index + 1:
+        return entries if _base_matches(metadata, replay) else []
+    last_covered = entries[metadata.index - first]
+    return entries if last_covered.term == metadata.term else []
+
+
+def _base_matches(metadata: SnapshotMeta, replay: Replay) -> bool:
+    return replay.base is None or replay.base[0] < metadata.index or replay.base == (metadata.index, metadata.term)
+
+
+def _bounded(hard: HardState, snapshot_index: int, last_index: int) -> HardState:
+    """A snapshot covers what is committed, so the commit index is at least there. Beyond the log it shows lost entries."""
+    commit = max(hard.commit, snapshot_index)
+    if commit > last_index:
+        raise StorageError(
+            f"the log ends at entry {last_index} but entry {commit} was acknowledged: the disk lost entries. "
+            "Remove this manager from the cluster and join it again, or restore its folder from a copy",
+        )
+    return HardState(hard.term, hard.vote, commit)

@@ -1,0 +1,127 @@
+"""The members of a group, and decisions about them: pure.
+
+Law: a membership change that would leave fewer answering voters than a majority is refused with the numbers. A learner becomes a
+voter once it has nearly all of the log, so that it never holds up a quorum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+import msgspec
+
+from covey.errors import ConflictError
+from coveypb.v1 import raft_pb2
+from manager.raft.core import ChangeKind, ConfChange, ConfState, SingleChange, Status
+from manager.raft.wire import member_from_wire, member_to_wire
+from manager.store.consensus import Member
+
+CAUGHT_UP_ENTRIES = 256
+"""How far behind the leader a learner may be when it becomes a voter."""
+
+
+def add_change(kind: ChangeKind, member: Member) -> ConfChange:
+    """The change that adds a member, or tells its new address; the member rides along."""
+    return ConfChange.of(kind, member.raft_id, member_to_wire(member).SerializeToString())
+
+
+def remove_change(raft_ids: Iterable[int]) -> ConfChange:
+    return multi_change((), raft_ids)
+
+
+def multi_change(added: Sequence[tuple[ChangeKind, Member]], removed: Iterable[int]) -> ConfChange:
+    """One change of several members; the core takes it through joint consensus where more than one voter comes or goes."""
+    changes = [SingleChange(ChangeKind.REMOVE, raft_id) for raft_id in sorted(removed)]
+    if not changes and len(added) == 1:
+        return add_change(*added[0])
+    changes += [SingleChange(kind, member.raft_id) for kind, member in added]
+    riders = raft_pb2.RaftMembers(members=[member_to_wire(member) for _, member in added])
+    return ConfChange(tuple(changes), riders.SerializeToString())
+
+
+def members_after(members: Mapping[int, Member], change: ConfChange, conf: ConfState) -> dict[int, Member]:
+    """The members after a change that led to ``conf`` (or was refused, alike on every node)."""
+    known = dict(members)
+    for member in _members_in_context(change):
+        known[member.raft_id] = member
+    return members_in(known.values(), conf)
+
+
+def _members_in_context(change: ConfChange) -> list[Member]:
+    """Those whom a change adds or tells anew: one alone as it is, several in a list."""
+    if not change.context:
+        return []
+    if len(change.changes) == 1:
+        return [member_from_wire(raft_pb2.RaftMember.FromString(change.context))]
+    return [member_from_wire(wire) for wire in raft_pb2.RaftMembers.FromString(change.context).members]
+
+
+def members_in(members: Iterable[Member], conf: ConfState) -> dict[int, Member]:
+    """Those of the members that the configuration counts, each with its kind."""
+    voters = {*conf.voters, *conf.voters_outgoing}
+    counted = voters | {*conf.learners, *conf.learners_next}
+    return {
+        member.raft_id: msgspec.structs.replace(member, voter=member.raft_id in voters)
+        for member in members
+        if member.raft_id in counted
+    }
+
+
+def learner_to_promote(status: Status) -> int | None:
+    """A learner that answers and has nearly all of the leader's log."""
+    for raft_id, peer in sorted(status.peers.items()):
+        if (
+            peer.is_learner
+            and peer.recent_active
+            and peer.match + CAUGHT_UP_ENTRIES >= status.last_index
+            and peer.match
+        ):
+            return raft_id
+    return None
+
+
+def transfer_target(status: Status, among: Collection[int]) -> int | None:
+    """Whom to give leadership: the answering voter among these with the longest log."""
+    fit = [
+        (peer.match, raft_id)
+        for raft_id, peer in status.peers.items()
+        if raft_id != status.id and raft_id in among and not peer.is_learner and peer.recent_active
+    ]
+    return max(fit)[1] if fit else None
+
+
+def require_quorum_without(conf: ConfState, reachable: AbstractSet[int], leaving: Mapping[int, str]) -> None:
+    """Refuses a removal (of raft ids, with the names of their nodes) that would leave no majority of answering voters.
+
+    Raises:
+        ConflictError: with the numbers.
+    """
+    rest = remaining_voters(conf, leaving)
+    if len(rest) == len(conf.voters):
+        return
+    name = ", ".join(leaving.values())
+    if not rest:
+        raise ConflictError(
+            f"manager {name} is the last one; promote another node first, or leave with force to end the cluster"
+        )
+    if not has_quorum(rest, reachable):
+        answering = sum(voter in reachable for voter in rest)
+        raise ConflictError(
+            f"removing manager {name} would leave {len(rest)} managers of which {answering} answer, "
+            f"but {majority(rest)} are needed to decide; bring unreachable managers back or remove those first",
+        )
+
+
+def remaining_voters(conf: ConfState, leaving: Collection[int]) -> list[int]:
+    """The voters that are left."""
+    return [voter for voter in conf.voters if voter not in leaving]
+
+
+def majority(voters: Collection[int]) -> int:
+    return len(voters) // 2 + 1
+
+
+def has_quorum(voters: Collection[int], able: AbstractSet[int]) -> bool:
+    """Whether so many of the voters are able to that they can decide."""
+    return sum(voter in able for voter in voters) >= majority(voters)

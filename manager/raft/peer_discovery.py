@@ -1,0 +1,58 @@
+"""A manager that follows nobody looks for the others at addresses that it was told, rather than only at those that the log knows.
+
+Law: it tells who and where it is, no more; a peer that knows it answers from then on to the right address, and one that has removed it says
+so. So a group whose managers all moved at once comes together again by one word to each but one. Called by ``manager.raft.backend``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from coveypb.v1 import raft_pb2, raft_pb2_grpc
+from manager.raft.node import RaftNode
+from manager.raft.peer import Credentials, connected_channel
+
+log = logging.getLogger(__name__)
+
+_PERIOD_SECONDS = 1.0
+_ANSWER_SECONDS = 3.0
+_PATIENCE = 3
+"""So many looks in a row without a leader: an election takes less."""
+
+
+async def discover_peers(node: RaftNode, addrs: Sequence[str], credentials: Credentials, own_addr: str) -> None:
+    """Until cancelled."""
+    alone = 0
+    while True:
+        await asyncio.sleep(_PERIOD_SECONDS)
+        alone = 0 if node.leadership.leader_id else alone + 1
+        if alone < _PATIENCE:
+            continue
+        for addr in addrs:
+            if addr == own_addr:
+                continue
+            try:
+                await _announce(node, addr, credentials, own_addr)
+            except (aio.AioRpcError, TimeoutError) as error:
+                if isinstance(error, aio.AioRpcError) and error.code() is grpc.StatusCode.NOT_FOUND:
+                    log.warning("the manager at %s says that this one was removed: %s", addr, error.details())
+                    node.report_removed()
+                    return
+                log.debug("no manager answers at %s: %r", addr, error)
+
+
+async def _announce(node: RaftNode, addr: str, credentials: Credentials, own_addr: str) -> None:
+    """Raises AioRpcError, TimeoutError."""
+    own = node.identity
+    hello = raft_pb2.RaftBatch(cluster_id=own.cluster_id, sender=own.raft_id, addr=own_addr)
+    async with connected_channel(addr, credentials) as channel:
+        call: Any = raft_pb2_grpc.RaftStub(channel).Exchange(timeout=_ANSWER_SECONDS)
+        await call.write(hello)
+        await call.done_writing()
+        await call

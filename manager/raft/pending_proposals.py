@@ -1,0 +1,82 @@
+"""Who waits for what of a node: proposals for their entries.
+
+Law: a waiter is answered once: with the log index when its very entry (index and term) is applied here, with NotLeaderError when it is
+certain that it never will be, or with OutcomeUnknownError. Bounded in number and bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from covey.errors import UnavailableError
+from manager.store.consensus import NotLeaderError, OutcomeUnknownError
+
+MAX_PROPOSALS = 16384
+MAX_PROPOSAL_BYTES = 64 << 20
+_UNKNOWN = (
+    "leadership was lost before a majority of managers confirmed the change; it may or may not take effect: look, then repeat "
+    "it if need be"
+)
+
+IndexFuture = asyncio.Future[int]
+
+
+class PendingProposals:
+    """Used on one event loop."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, tuple[int, IndexFuture]] = {}
+        self._queue: list[tuple[bytes, IndexFuture]] = []
+        self._queue_bytes = 0
+
+    def propose(self, data: bytes) -> IndexFuture:
+        """Queues a proposal for the next turn of the driver. Raises UnavailableError over the bound."""
+        if len(self._queue) + len(self._entries) >= MAX_PROPOSALS or self._queue_bytes + len(data) > MAX_PROPOSAL_BYTES:
+            raise UnavailableError("too many writes are waiting to be committed; try again shortly")
+        answer: IndexFuture = asyncio.get_running_loop().create_future()
+        self._queue.append((data, answer))
+        self._queue_bytes += len(data)
+        return answer
+
+    def take_queued(self) -> list[tuple[bytes, IndexFuture]]:
+        """What is queued. Also that whose caller went away: the store takes it for under way until it is applied."""
+        queue, self._queue, self._queue_bytes = self._queue, [], 0
+        return queue
+
+    def track(self, index: int, term: int, answer: IndexFuture) -> None:
+        """The answer's entry is in the log."""
+        self._entries[index] = (term, answer)
+
+    def entry_applied(self, index: int, term: int) -> None:
+        """An entry was applied. Where it is another leader's, the waiter's own was replaced for good."""
+        waiter = self._entries.pop(index, None)
+        if waiter and not waiter[1].done():
+            if waiter[0] == term:
+                waiter[1].set_result(index)
+            else:
+                waiter[1].set_exception(NotLeaderError)
+
+    def fail_unknown(self, *, before_term: int | None = None) -> None:
+        """Gives up what is in the log, or only what is of terms before one."""
+        for index, (term, answer) in list(self._entries.items()):
+            if before_term is None or term < before_term:
+                del self._entries[index]
+                fail(answer, OutcomeUnknownError(_UNKNOWN))
+
+    def reject_queued(self, leader_addr: str) -> None:
+        """Fails what is queued: it was not proposed."""
+        for _, answer in self.take_queued():
+            fail(answer, NotLeaderError(leader_addr))
+
+    def close(self) -> None:
+        """Fails everything."""
+        gone = UnavailableError("this manager is shutting down; ask another one")
+        for _, answer in self.take_queued():
+            fail(answer, gone)
+        self.fail_unknown()
+
+
+def fail(answer: IndexFuture, error: Exception) -> None:
+    """Fails an answer that somebody still waits for."""
+    if not answer.done():
+        answer.set_exception(error)

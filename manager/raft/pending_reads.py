@@ -1,0 +1,84 @@
+"""Fresh reads of this node that share their confirmation: one question to the leader is under way, all that come meanwhile share the next.
+
+Law: a read is answered by a question that was asked after it began, and only once what the answer names is applied here; so it sees
+every write that was acknowledged before it. The cost of a confirmation does not grow with the number of reads. Used by the driver on
+its event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from covey.errors import UnavailableError
+
+MAX_READS = 16384
+RETRY_TICKS = 5
+"""A question may be lost with its leader: after so many ticks it is asked anew."""
+
+IndexFuture = asyncio.Future[int]
+
+
+class PendingReads:
+    """The reads of one node."""
+
+    def __init__(self) -> None:
+        self._next: list[IndexFuture] = []
+        self._asked: list[IndexFuture] = []
+        self._context = b""
+        self._ticks = 0
+        self._confirmed: list[tuple[int, IndexFuture]] = []
+
+    def read(self) -> IndexFuture:
+        """Resolves to the index that is applied by then. Raises UnavailableError over the bound."""
+        if len(self._next) + len(self._asked) + len(self._confirmed) >= MAX_READS:
+            raise UnavailableError("too many reads are waiting for a majority of managers; try again shortly")
+        answer: IndexFuture = asyncio.get_running_loop().create_future()
+        self._next.append(answer)
+        return answer
+
+    def next_request(self) -> bytes | None:
+        """The context of a question to be asked now, if reads wait and none is under way. It is never used again."""
+        if self._context or not self._next:
+            return None
+        self._asked = [answer for answer in self._next if not answer.done()]
+        self._next = []
+        if not self._asked:
+            return None
+        self._context, self._ticks = secrets.token_bytes(8), 0
+        return self._context
+
+    def confirmed(self, context: bytes, index: int) -> None:
+        """The leader answered a question."""
+        if context != self._context:
+            return  # asked anew since then
+        self._context = b""
+        self._confirmed += [(index, answer) for answer in self._asked]
+        self._asked = []
+
+    def retry(self) -> None:
+        """The question under way will not be answered: nobody leads, or another does."""
+        self._next = self._asked + self._next
+        self._asked = []
+        self._context = b""
+
+    def tick(self) -> None:
+        if self._context:
+            self._ticks += 1
+            if self._ticks >= RETRY_TICKS:
+                self.retry()
+
+    def applied_up_to(self, index: int) -> None:
+        if not self._confirmed:
+            return
+        for needed, answer in self._confirmed:
+            if needed <= index and not answer.done():
+                answer.set_result(needed)
+        self._confirmed = [(needed, answer) for needed, answer in self._confirmed if needed > index]
+
+    def close(self, error: Exception) -> None:
+        """Fails everything."""
+        for answer in (*self._next, *self._asked, *(answer for _, answer in self._confirmed)):
+            if not answer.done():
+                answer.set_exception(error)
+        self._next, self._asked, self._confirmed = [], [], []

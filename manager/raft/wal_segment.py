@@ -1,0 +1,195 @@
+"""One file of the write-ahead log: frames, each the fruit of one write and one flush.
+
+Law: a frame is written only after the one before it is durable, so a frame that does not check out is a torn tail if nothing
+valid follows it, and damage otherwise. A file is never continued after its process: a restart begins the next one, and copies the last
+one first, whose end may be on no disk. The file being written has zeros ahead of its end, so that a flush seldom has to make a new size
+durable as well; a closed one has none.
+
+    file:  head (see sealing), then frames;  frame: magic (4) number (4) length (4) crc32 of number, length, payload (4) payload
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from manager.keys.key_ring import HEAD_BYTES, DecryptionError, FileCipher, KeyRing
+from manager.raft.core import Entry, HardState
+from manager.raft.file_ops import REAL_FILE_OPS, FileOps, replace_durably, write_temporary
+from manager.storage_errors import CorruptError
+
+FILE_MAGIC = b"CoveyWL2"
+_FRAME_MAGIC = b"\xc0VF\x1e"
+_HEAD = struct.Struct(">4sIII")
+_NUMBERS = struct.Struct(">II")
+MAX_FRAME_BYTES = 1 << 30
+_ZEROS_AHEAD = bytes(256 << 10)
+_SMALL_FRAME_BYTES = 16 << 10
+"""Zeros go before small frames alone: for a large one they would be half of what is written, and its size is worth a commit."""
+
+
+class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """``reset`` is (index, term) of a snapshot that replaced the whole log; it comes before ``entries``."""
+
+    hard_state: HardState | None = None
+    entries: list[Entry] = []
+    reset: tuple[int, int] | None = None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Frame)
+
+
+def segment_path(folder: Path, sequence: int) -> Path:
+    return folder / f"{sequence:016x}.wal"
+
+
+def list_segments(folder: Path) -> list[tuple[int, Path]]:
+    return sorted((int(path.stem, 16), path) for path in folder.glob("*.wal"))
+
+
+def _purpose(sequence: int) -> bytes:
+    return b"wal %d" % sequence
+
+
+class SegmentWriter:
+    """Appends frames to a new file. Not thread-safe; blocking."""
+
+    __slots__ = ("_cipher", "_fd", "_files", "_number", "_zeroed", "last_index", "path", "size")
+
+    def __init__(
+        self, folder: Path, sequence: int, ring: KeyRing, hard_state: HardState, files: FileOps = REAL_FILE_OPS
+    ) -> None:
+        """The file begins with the hard state, so that the ones before it can go; one of that sequence is replaced."""
+        self.path = segment_path(folder, sequence)
+        self.last_index = 0
+        head, self._cipher = ring.new_file_cipher(FILE_MAGIC, _purpose(sequence))
+        beginning = head + _seal(self._cipher, 0, Frame(hard_state=hard_state))
+        replace_durably(files, write_temporary(files, self.path, [beginning]), self.path)
+        self._files = files
+        self._fd = files.reopen(self.path)
+        self._number = 1
+        self.size = self._zeroed = len(beginning)
+
+    @property
+    def key_id(self) -> int:
+        return self._cipher.key_id
+
+    def append(self, frame: Frame) -> None:
+        """Writes and flushes one frame. Any OSError leaves the file in an unknown state."""
+        data = _seal(self._cipher, self._number, frame)
+        end = self.size + len(data)
+        if end > self._zeroed and len(data) <= _SMALL_FRAME_BYTES:
+            self._files.write(self._fd, _ZEROS_AHEAD, end)
+            self._zeroed = end + len(_ZEROS_AHEAD)
+        self._files.write(self._fd, data, self.size)
+        self._files.flush(self._fd)
+        self._number += 1
+        self.size = end
+        if frame.entries:
+            self.last_index = max(self.last_index, frame.entries[-1].index)
+
+    def finish(self) -> None:
+        """Cuts the zeros, durably, before a next file exists."""
+        self._files.truncate(self._fd, self.size)
+        self._files.flush(self._fd)
+
+    def close(self) -> None:
+        self._files.close(self._fd)
+
+
+def reencrypt_segment(path: Path, sequence: int, ring: KeyRing, files: FileOps = REAL_FILE_OPS) -> Path | None:
+    """Writes a closed segment anew under the ring's current key, durably and beside it; None if that key seals it already.
+
+    Raises:
+        CorruptError, MissingKeyError, OSError: it cannot be read; OSError: nor written.
+    """
+    data = path.read_bytes()
+    purpose = _purpose(sequence)
+    if ring.existing_file_cipher(path, FILE_MAGIC, purpose, data).key_id == ring.current:
+        return None
+    frames, _ = read_segment(path, sequence, ring, last=False)
+    head, cipher = ring.new_file_cipher(FILE_MAGIC, purpose)
+
+    def chunks() -> Iterator[bytes]:
+        yield head
+        for number, frame in enumerate(frames):
+            yield _seal(cipher, number, frame)
+
+    return write_temporary(files, path, chunks())
+
+
+def _seal(cipher: FileCipher, number: int, frame: Frame) -> bytes:
+    payload = cipher.seal(number, _encoder.encode(frame))
+    crc = zlib.crc32(payload, zlib.crc32(_NUMBERS.pack(number, len(payload))))
+    return _HEAD.pack(_FRAME_MAGIC, number, len(payload), crc) + payload
+
+
+def read_segment(
+    path: Path, sequence: int, ring: KeyRing, *, last: bool, files: FileOps = REAL_FILE_OPS
+) -> tuple[list[Frame], bytes]:
+    """The frames of a file, and the bytes that they are. In the last file a torn tail (or zeros) is cut off, durably.
+
+    Raises:
+        CorruptError: something that was durable does not check out; MissingKeyError.
+    """
+    data = path.read_bytes()
+    cipher = ring.existing_file_cipher(path, FILE_MAGIC, _purpose(sequence), data)
+    frames: list[Frame] = []
+    offset = HEAD_BYTES
+    while offset < len(data):
+        payload = _payload(data, offset, len(frames))
+        if payload is None:
+            _require_torn(path, data, offset, len(frames), last=last)
+            _cut(path, offset, files)
+            break
+        frames.append(_open(path, offset, cipher, len(frames), payload))
+        offset += _HEAD.size + len(payload)
+    return frames, data[:offset]
+
+
+def _payload(data: bytes, offset: int, number: int) -> bytes | None:
+    """The payload of the frame at an offset, None unless it is that frame, whole and unchanged."""
+    if offset + _HEAD.size > len(data):
+        return None
+    magic, found, length, crc = _HEAD.unpack_from(data, offset)
+    end = offset + _HEAD.size + length
+    if magic != _FRAME_MAGIC or found < number or length > MAX_FRAME_BYTES or end > len(data):
+        return None
+    payload = data[offset + _HEAD.size : end]
+    return payload if zlib.crc32(payload, zlib.crc32(_NUMBERS.pack(found, length))) == crc else None
+
+
+def _require_torn(path: Path, data: bytes, offset: int, number: int, *, last: bool) -> None:
+    if not last:
+        raise CorruptError(path, offset, f"record {number} does not check out, and later files exist")
+    if not number:
+        raise CorruptError(path, offset, "record 0, which was there before the file had a name, does not check out")
+    follower = data.find(_FRAME_MAGIC, offset + 1)
+    while follower >= 0:
+        if _payload(data, follower, number + 1) is not None:
+            raise CorruptError(path, offset, f"record {number} does not check out, but a later one does")
+        follower = data.find(_FRAME_MAGIC, follower + 1)
+
+
+def _open(path: Path, offset: int, cipher: FileCipher, number: int, payload: bytes) -> Frame:
+    try:
+        return _decoder.decode(cipher.open(number, payload))
+    except DecryptionError:
+        reason = f"record {number} does not open with data key {cipher.key_id} at this place"
+        raise CorruptError(path, offset, reason) from None
+    except msgspec.DecodeError as error:
+        raise CorruptError(path, offset, f"record {number} is not understood ({error})") from None
+
+
+def _cut(path: Path, size: int, files: FileOps) -> None:
+    fd = files.reopen(path)
+    try:
+        files.truncate(fd, size)
+        files.flush(fd)
+    finally:
+        files.close(fd)

@@ -1,0 +1,198 @@
+"""What each node carries: a memo of the view by which the scheduler decides without looking at all tasks.
+
+Law: ``sync`` makes what is known of a task or node equal to what the view says of it, so an index that followed every change equals one
+made from the view. A task counts on its node until it has ended. Decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from covey.objects import Node, PortConfig, Resources, Task
+from covey.states import Protocol, PublishMode, TaskState
+from manager.orchestrator.slots import has_ended, should_run
+from manager.store.view import View
+
+HostPort = tuple[Protocol, int]
+
+
+class TaskUsage(msgspec.Struct, frozen=True):
+    """What one task puts on its node. A ``failed_at_ns`` other than 0: it has ended in failure and weighs nothing else."""
+
+    node_id: str
+    service_id: str
+    reserved: Resources
+    ports: tuple[HostPort, ...]
+    active: bool
+    failed_at_ns: int = 0
+
+
+class NodeLoad:
+    """One node's. ``by_service`` counts tasks that are meant to run, ``failures`` holds times by service and task."""
+
+    __slots__ = (
+        "active_by_service",
+        "active_tasks",
+        "failures_by_service",
+        "generic",
+        "memory_bytes",
+        "nano_cpus",
+        "node",
+        "ports",
+        "recorded_tasks",
+    )
+
+    def __init__(self) -> None:
+        self.node: Node | None = None
+        self.recorded_tasks = 0
+        self.active_tasks = 0
+        self.active_by_service: dict[str, int] = {}
+        self.nano_cpus = 0
+        self.memory_bytes = 0
+        self.generic: dict[str, int] = {}
+        self.ports: dict[HostPort, int] = {}
+        self.failures_by_service: dict[str, dict[str, int]] = {}
+
+    def add(self, task_id: str, usage: TaskUsage, sign: int) -> None:
+        """Puts a burden on (1) or takes it off (-1)."""
+        self.recorded_tasks += sign
+        if usage.failed_at_ns:
+            self._record_failure(task_id, usage, sign)
+            return
+        reserved = usage.reserved
+        self.nano_cpus += sign * reserved.nano_cpus
+        self.memory_bytes += sign * reserved.memory_bytes
+        for name, number in reserved.generic.items():
+            _add_to_count(self.generic, name, sign * number)
+        for port in usage.ports:
+            _add_to_count(self.ports, port, sign)
+        if usage.active:
+            self.active_tasks += sign
+            _add_to_count(self.active_by_service, usage.service_id, sign)
+
+    def recent_failures(self, service_id: str, since_ns: int) -> int:
+        return sum(1 for at_ns in self.failures_by_service.get(service_id, {}).values() if at_ns >= since_ns)
+
+    def _record_failure(self, task_id: str, usage: TaskUsage, sign: int) -> None:
+        of_service = self.failures_by_service.setdefault(usage.service_id, {})
+        if sign > 0:
+            of_service[task_id] = usage.failed_at_ns
+        else:
+            of_service.pop(task_id, None)
+        if not of_service:
+            del self.failures_by_service[usage.service_id]
+
+    def as_tuple(self) -> tuple[object, ...]:
+        """All of it as a value, for checks."""
+        return (
+            self.node and self.node.id,
+            self.recorded_tasks,
+            self.active_tasks,
+            self.active_by_service,
+            (self.nano_cpus, self.memory_bytes, self.generic),
+            self.ports,
+            self.failures_by_service,
+        )
+
+
+class NodeLoadIndex:
+    """``relief`` says that something changed by which a task that waits may now be placed."""
+
+    def __init__(self) -> None:
+        self.loads: dict[str, NodeLoad] = {}
+        self.capacity_freed = False
+        self._usages: dict[str, TaskUsage] = {}
+
+    @classmethod
+    def from_view(cls, view: View) -> NodeLoadIndex:
+        """From nothing."""
+        index = cls()
+        index.sync_nodes(view, [node.id for node in view.nodes])
+        index.sync_tasks(view, [task.id for task in view.tasks])
+        return index
+
+    def sync_nodes(self, view: View, ids: Iterable[str]) -> None:
+        for node_id in ids:
+            node = view.nodes.get(node_id)
+            load = self.loads.get(node_id)
+            if node is not None:
+                load = self.loads.setdefault(node_id, NodeLoad())
+                self.capacity_freed = self.capacity_freed or load.node is None or _may_change_filters(load.node, node)
+                load.node = node
+            elif load is not None:
+                load.node = None
+                self._drop_if_empty(node_id, load)
+
+    def sync_tasks(self, view: View, ids: Iterable[str]) -> None:
+        for task_id in ids:
+            task = view.tasks.get(task_id)
+            before, now = self._usages.get(task_id), usage_of(task) if task is not None else None
+            if before == now:
+                continue
+            if before is not None:
+                load = self.loads[before.node_id]
+                load.add(task_id, before, -1)
+                self._drop_if_empty(before.node_id, load)
+                self.capacity_freed = True
+                del self._usages[task_id]
+            if now is not None:
+                self.loads.setdefault(now.node_id, NodeLoad()).add(task_id, now, 1)
+                self._usages[task_id] = now
+
+    def assume(self, task_id: str, usage: TaskUsage) -> None:
+        """Counts a task as placed before that is committed; the next ``sync_tasks`` of it sets right what was not."""
+        self.loads[usage.node_id].add(task_id, usage, 1)
+        self._usages[task_id] = usage
+
+    def existing_nodes(self) -> list[NodeLoad]:
+        """The nodes that exist, by id."""
+        return [self.loads[key] for key in sorted(self.loads) if self.loads[key].node is not None]
+
+    def _drop_if_empty(self, node_id: str, load: NodeLoad) -> None:
+        """A removed node is forgotten with its last task, also with one that weighs nothing because it is meant to end."""
+        if load.node is None and not load.recorded_tasks:
+            self.loads.pop(node_id, None)
+
+
+def usage_of(task: Task) -> TaskUsage | None:
+    """None when the task has no node or weighs nothing. A global task that waits for its node's consent weighs nothing yet."""
+    if not task.node_id or task.status.state < TaskState.ASSIGNED:
+        return None
+    nothing = Resources()
+    if has_ended(task):
+        if task.status.state not in {TaskState.FAILED, TaskState.REJECTED}:
+            return None
+        return TaskUsage(
+            task.node_id, task.service_id, nothing, (), active=False, failed_at_ns=task.status.timestamp_ns or 1
+        )
+    return TaskUsage(
+        task.node_id, task.service_id, reservation(task) or nothing, host_ports(task), active=should_run(task)
+    )
+
+
+def reservation(task: Task) -> Resources | None:
+    return task.spec.resources.reservations if task.spec.resources else None
+
+
+def host_ports(task: Task) -> tuple[HostPort, ...]:
+    """The ports of its own host that the task takes."""
+    ports: tuple[PortConfig, ...] = task.endpoint.ports if task.endpoint else ()
+    mine = [port for port in ports if port.publish_mode is PublishMode.HOST and port.published_port]
+    return tuple([(port.protocol, port.published_port) for port in mine])
+
+
+def _may_change_filters(before: Node, after: Node) -> bool:
+    """Whether a filter may judge the node otherwise now."""
+    same = before.spec == after.spec and before.description == after.description and before.role == after.role
+    return not same or before.status != after.status
+
+
+def _add_to_count(counts: dict[HostPort, int] | dict[str, int], key: HostPort | str, by: int) -> None:
+    table: dict[HostPort | str, int] = counts  # type: ignore[assignment]
+    number = table.get(key, 0) + by
+    if number:
+        table[key] = number
+    else:
+        table.pop(key, None)

@@ -1,0 +1,86 @@
+"""Choosing among the nodes that passed: equal tasks are spread over them like water over a floor.
+
+Law: the next task goes where fewest of its service are, then where fewest tasks are at all; a node on which the service failed again
+and again comes last; spread preferences choose the branch first. A placement costs the logarithm of the nodes, and the number of
+branches. Pure.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from covey.clock import MINUTE
+from manager.constraints import label_value
+from manager.scheduler.filters import PlacementRequest, first_refusal
+from manager.scheduler.node_load import NodeLoad, TaskUsage
+
+FAILURE_THRESHOLD = 3
+FAILURE_WINDOW_NS = 5 * MINUTE
+
+AssumeCallback = Callable[[str, TaskUsage], None]
+"""Told the task and what it puts on its node."""
+
+Branch = tuple[str, ...]
+NodeRanking = tuple[int, int, int, str]
+
+
+class SpreadPlacer:
+    """The nodes that may take tasks of one demand; ``take`` chooses one after another and tells ``assume``, which changes the loads."""
+
+    def __init__(
+        self, request: PlacementRequest, loads: Iterable[NodeLoad], assume: AssumeCallback, now_ns: int
+    ) -> None:
+        self._request = request
+        self._assume = assume
+        self._since_ns = now_ns - FAILURE_WINDOW_NS
+        self._heaps: dict[Branch, list[tuple[NodeRanking, NodeLoad]]] = {}
+        self._tasks_in_branch: Counter[Branch] = Counter()
+        for load in loads:
+            branch = self._branch(load)
+            for depth in range(1, len(branch) + 1):
+                self._tasks_in_branch[branch[:depth]] += load.active_by_service.get(request.service_id, 0)
+            if first_refusal(request, load) is None:
+                self._heaps.setdefault(branch, []).append((self._rank(load), load))
+        for heap in self._heaps.values():
+            heapq.heapify(heap)
+
+    def place_next(self, task_id: str) -> str | None:
+        """The node for one more task; None when no node is left."""
+        while self._heaps:
+            branch = min(self._heaps, key=self._branch_rank)
+            heap = self._heaps[branch]
+            _, load = heapq.heappop(heap)
+            node_id = self._assume_on_node(task_id, load)
+            for depth in range(1, len(branch) + 1):
+                self._tasks_in_branch[branch[:depth]] += 1
+            if first_refusal(self._request, load) is None:
+                heapq.heappush(heap, (self._rank(load), load))
+            elif not heap:
+                del self._heaps[branch]
+            return node_id
+        return None
+
+    def _assume_on_node(self, task_id: str, load: NodeLoad) -> str:
+        node_id = load.node.id if load.node is not None else ""
+        demand = self._request
+        self._assume(task_id, TaskUsage(node_id, demand.service_id, demand.reserved, demand.ports, active=True))
+        return node_id
+
+    def _rank(self, load: NodeLoad) -> NodeRanking:
+        service_id = self._request.service_id
+        failures = load.recent_failures(service_id, self._since_ns)
+        node_id = load.node.id if load.node is not None else ""
+        bad = failures if failures >= FAILURE_THRESHOLD else 0
+        return bad, load.active_by_service.get(service_id, 0), load.active_tasks, node_id
+
+    def _branch(self, load: NodeLoad) -> Branch:
+        node = load.node
+        return (
+            tuple([label_value(name, node) for name in self._request.placement.preferences]) if node is not None else ()
+        )
+
+    def _branch_rank(self, branch: Branch) -> tuple[tuple[int, ...], NodeRanking]:
+        levels = tuple([self._tasks_in_branch[branch[:depth]] for depth in range(1, len(branch) + 1)])
+        return levels, self._heaps[branch][0][0]

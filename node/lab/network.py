@@ -1,0 +1,87 @@
+"""The cables of a lab: the switch namespace with its bridge, a namespace and a veth pair for each host. Through netlink alone."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from pyroute2 import IPRoute, netns
+from pyroute2.netlink.exceptions import NetlinkError
+
+from node.lab.layout import GATEWAY, SUBNET, Lab, LabHost
+
+BRIDGE = "br0"
+LOOPBACK = 1
+
+
+@contextlib.contextmanager
+def _netlink_in(name: str) -> Iterator[IPRoute]:
+    with IPRoute(netns=name) as ip:
+        yield ip
+
+
+def _index(ip: IPRoute, name: str) -> int:
+    found: list[int] = ip.link_lookup(ifname=name)
+    if not found:
+        raise LookupError(f"no device {name}")
+    return found[0]
+
+
+def create_switch(lab: Lab) -> None:
+    """The bridge, with the gateway's address: what the hosts know as their resolver answers there or refuses at once."""
+    if lab.switch in netns.listnetns():
+        return
+    netns.create(lab.switch)
+    with _netlink_in(lab.switch) as ip:
+        ip.link("set", index=LOOPBACK, state="up")
+        ip.link("add", ifname=BRIDGE, kind="bridge")
+        bridge = _index(ip, BRIDGE)
+        ip.link("set", index=bridge, state="up")
+        ip.addr("add", index=bridge, address=GATEWAY, prefixlen=24)
+
+
+def remove_switch(lab: Lab) -> None:
+    """Remove the switch and every port in it."""
+    _remove_namespace(lab.switch)
+
+
+def connect_host(lab: Lab, host: LabHost) -> None:
+    """A fresh namespace for the host with eth0 on the switch: what a reboot leaves of a machine's network."""
+    disconnect_host(lab, host)
+    netns.create(host.netns)
+    with _netlink_in(lab.switch) as switch, Path(f"/run/netns/{host.netns}").open() as target:
+        switch.link("add", ifname=host.port, kind="veth", peer={"ifname": "eth0", "net_ns_fd": target.fileno()})
+        port = _index(switch, host.port)
+        switch.link("set", index=port, master=_index(switch, BRIDGE), state="up")
+    with _netlink_in(host.netns) as ip:
+        ip.link("set", index=LOOPBACK, state="up")
+        eth0 = _index(ip, "eth0")
+        ip.addr("add", index=eth0, address=host.address, prefixlen=24)
+        ip.link("set", index=eth0, address=host.mac, state="up")
+        ip.route("add", dst="default", gateway=f"{SUBNET}.254")
+
+
+def disconnect_host(lab: Lab, host: LabHost) -> None:
+    """Remove the host's namespace and its port."""
+    if lab.switch in netns.listnetns():
+        with _netlink_in(lab.switch) as switch, contextlib.suppress(LookupError, NetlinkError):
+            switch.link("del", index=_index(switch, host.port))
+    _remove_namespace(host.netns)
+
+
+def set_link(lab: Lab, host: LabHost, *, up: bool) -> None:
+    """Cut or heal the host's link, at the switch, as pulling a cable does."""
+    with _netlink_in(lab.switch) as switch:
+        switch.link("set", index=_index(switch, host.port), state="up" if up else "down")
+
+
+def link_is_up(lab: Lab, host: LabHost) -> bool:
+    """Whether the host's link is not cut."""
+    with contextlib.suppress(LookupError, OSError, NetlinkError), _netlink_in(lab.switch) as switch:
+        link = switch.get_links(_index(switch, host.port))[0]
+        return bool(link["flags"] & 1)
+    return False
+
+
+def _remove_namespace(name: str) -> None:
+    if name in netns.listnetns():
+        netns.remove(name)

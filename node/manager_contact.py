@@ -1,0 +1,21 @@
+"""What a node says when no manager has answered it for long. Pure; called by ``node.membership_session``.
+
+Law: a moment is no trouble, for an election or a manager's restart takes one, and what comes and goes is not believed.
+"""
+
+import datetime as dt
+
+from covey.clock import SECOND
+
+DISCONNECTED_AFTER_SECONDS = 30.0
+
+
+def disconnected_message(silent_seconds: float, now_ns: int) -> str:
+    """For people, with the remedy; empty if a leader has this node, or had it a moment ago."""
+    if silent_seconds < DISCONNECTED_AFTER_SECONDS:
+        return ""
+    since = dt.datetime.fromtimestamp(now_ns / SECOND - silent_seconds, dt.UTC)
+    return (
+        f"no manager that leads has answered this node since {since:%Y-%m-%d %H:%M} UTC; its tasks run on. Check that the managers run and "
+        'can be reached; if they have other addresses now, tell this node one: "covey swarm reconnect HOST"'
+    )

@@ -1,0 +1,114 @@
+"""Removals that would leave too few managers to decide are refused, whoever else is being removed and whatever stands still."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.support.raft_processes import CommandError, RaftGroup, RaftProcess, raft_group, until
+
+pytestmark = pytest.mark.timeout(120)
+
+
+async def reachable(leader: RaftProcess, member: RaftProcess) -> bool:
+    members = (await leader("status"))["members"]
+    return next(one["reachable"] for one in members if one["node_id"] == member.node_id)
+
+
+async def is_unreachable(leader: RaftProcess, member: RaftProcess) -> None:
+    async def check() -> bool:
+        return not await reachable(leader, member)
+
+    await until(check, f"{member.node_id} seen as unreachable")
+
+
+async def refused(leader: RaftProcess, leaving: RaftProcess, numbers: str) -> None:
+    with pytest.raises(CommandError, match=numbers) as error:
+        await leader("remove", node_ids=[leaving.node_id])
+    assert error.value.kind == "ConflictError"
+
+
+async def test_a_member_whose_disk_stands_still_does_not_count_as_one_that_answers(tmp_path: Path) -> None:
+    """1. The disk of one of three stands still, and its connection lives. 2. Once a write waits for that disk the member is silent, is
+    called unreachable, and stays so however often it is connected to anew. 3. To remove the other one is refused with the numbers: nobody
+    could write any more. 4. The disk goes on: the same removal is made.
+    """
+    async with raft_group(tmp_path) as group:
+        await group.three()
+        leader = await group.leader()
+        hung, other = await group.followers()
+        hung.stop_disk()
+        await leader("create", name="a")
+        await is_unreachable(leader, hung)
+        for _ in range(40):
+            assert not await reachable(leader, hung), "it is called reachable since there is a new connection"
+            assert await reachable(leader, other)
+            await asyncio.sleep(0.1)  # what is tested: nothing changes in this time
+        await refused(leader, other, "leave 2 managers of which 1 answer, but 2 are needed")
+        await leader("create", name="b")
+        hung.resume_disk()
+        await group.connected(3)
+        await leader("remove", node_ids=[other.node_id])
+        await leader("create", name="c")
+
+
+async def test_a_disk_that_stands_still_unnoticed_is_found_before_a_removal(tmp_path: Path) -> None:
+    """While nothing is written, a member answers heartbeats whatever its disk does. A removal asks the disk."""
+    async with raft_group(tmp_path) as group:
+        await group.three()
+        leader = await group.leader()
+        hung, other = await group.followers()
+        hung.stop_disk()
+        assert await reachable(leader, hung)
+        await refused(leader, other, "leave 2 managers of which 1 answer, but 2 are needed")
+        await leader("create", name="after")
+
+
+async def test_a_member_that_comes_without_its_state_waits_while_the_majority_stands_on_it(tmp_path: Path) -> None:
+    """Its membership of before ends in the step that takes it in; without it one of two would answer."""
+    async with raft_group(tmp_path) as group:
+        await group.three()
+        leader = await group.leader()
+        hung, other = await group.followers()
+        hung.stop_disk()
+        with pytest.raises(CommandError, match="leave 2 managers of which 1 answer, but 2 are needed"):
+            await other("join_anew", manager=leader.addr)
+        await leader("create", name="after")
+
+
+async def test_of_two_removals_at_once_the_second_counts_without_whom_the_first_takes(tmp_path: Path) -> None:
+    """Of four managers one is dead. Either of two others may go; both together would leave one that answers, of two."""
+    async with raft_group(tmp_path) as group:
+        leader, one, two, dead = await four(group)
+        await dead.kill()
+        await is_unreachable(leader, dead)
+        answers = await asyncio.gather(
+            *[leader("remove", node_ids=[member.node_id]) for member in (one, two)], return_exceptions=True
+        )
+        assert answers.count(None) == 1, answers
+        error = next(answer for answer in answers if answer is not None)
+        assert isinstance(error, CommandError)
+        assert "would leave 2 managers of which 1 answer, but 2 are needed" in error.message
+        await leader("create", name="after")
+
+
+async def four(group: RaftGroup) -> tuple[RaftProcess, RaftProcess, RaftProcess, RaftProcess]:
+    for node_id in ("alpha", "beta", "gamma", "delta"):
+        await group.add(node_id)
+    await group.voters(4)
+    one, two, three = await group.followers()
+    return await group.leader(), one, two, three
+
+
+async def test_a_member_that_is_busy_is_never_called_unreachable(tmp_path: Path) -> None:
+    async with raft_group(tmp_path, snapshot_interval=500) as group:
+        await group.three()
+        leader = await group.leader()
+        load = asyncio.create_task(leader("load", clients=20, writes=3000, size=2000, prefix="x"))
+        looks = 0
+        while not load.done():
+            assert all([await reachable(leader, member) for member in group.members.values()])
+            looks += 1
+        await load
+        assert looks > 20
+        assert all([await reachable(leader, member) for member in group.members.values()])

@@ -1,0 +1,137 @@
+"""Many simulated worlds beside each other in worker processes, and what they came to.
+
+Called by `test_raft_simulation` for a number of steps and by `soak` for a time. A world that breaks a law is told with the command
+that repeats it, and with the fewest hazards that break a law under the same seed.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from itertools import count
+
+import msgspec
+
+from tests.simulation.simulator.fault_rates import HAZARDS
+from tests.simulation.simulator.raft_invariants import InvariantViolatedError
+from tests.simulation.simulator.raft_simulation import RaftSimulation
+
+SIZES = (3, 5, 7)
+
+
+class RunFailure(msgspec.Struct, frozen=True):
+    """A law that broke: the command repeats it; `fewest` needs the fewest hazards, after `steps` steps."""
+
+    law: str
+    story: str
+    fewest: str
+    steps: int
+
+
+class RunResult(msgspec.Struct, frozen=True):
+    seed: int
+    nodes: int
+    steps: int
+    committed: int
+    acknowledged: int
+    reads: int
+    leaders: int
+    memberships: int
+    failure: RunFailure | None
+
+
+class RunTotals(msgspec.Struct):
+    """The sum of many outcomes."""
+
+    worlds: int = 0
+    steps: int = 0
+    committed: int = 0
+    acknowledged: int = 0
+    reads: int = 0
+    leaders: int = 0
+    memberships: int = 0
+    seconds: float = 0.0
+    failures: list[RunResult] = []
+
+    def add(self, outcome: RunResult) -> None:
+        self.worlds += 1
+        for name in ("steps", "committed", "acknowledged", "reads", "leaders", "memberships"):
+            setattr(self, name, getattr(self, name) + getattr(outcome, name))
+        if outcome.failure:
+            self.failures.append(outcome)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.steps:,} steps in {self.worlds:,} worlds, {self.seconds:.0f} s: {self.committed:,} entries committed, "
+            f"{self.acknowledged:,} writes acknowledged, {self.reads:,} reads, {self.leaders:,} leaders, "
+            f"{self.memberships:,} memberships, {len(self.failures)} failures"
+        )
+
+
+def run_simulation(seed: int, nodes: int) -> RunResult:
+    """One world, in this process."""
+    world = RaftSimulation(seed, nodes)
+    failure = None
+    try:
+        world.run()
+    except InvariantViolatedError as error:
+        failure = minimize_hazards(seed, nodes, RunFailure(error.law, str(error), str(error), world.steps))
+    laws = world.laws
+    return RunResult(
+        seed,
+        nodes,
+        world.steps,
+        laws.max_committed,
+        len(laws.acknowledged),
+        laws.reads,
+        len(laws.leaders),
+        len(set(laws.confs.values())) - 1,
+        failure,
+    )
+
+
+def minimize_hazards(seed: int, nodes: int, failure: RunFailure) -> RunFailure:
+    """Takes one hazard after another out of the world, as long as a law still breaks."""
+    without: tuple[str, ...] = ()
+    for hazard in HAZARDS:
+        world = RaftSimulation(seed, nodes, without=(*without, hazard))
+        try:
+            world.run()
+        except InvariantViolatedError as error:
+            without = (*without, hazard)
+            failure = RunFailure(failure.law, failure.story, str(error), world.steps)
+    return failure
+
+
+def run_many(
+    enough: Callable[[RunTotals], bool],
+    *,
+    first_seed: int = 0,
+    workers: int = 2,
+    tell: Callable[[RunResult], None] | None = None,
+) -> RunTotals:
+    """Worlds of 3, 5 and 7 managers, seed after seed, until there are enough."""
+    total, began = RunTotals(), time.monotonic()
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn) as pool:
+        worlds = ((seed, nodes) for seed in count(first_seed) for nodes in SIZES)
+        for outcome in _outcomes(pool, worlds, lambda: enough(total), ahead=2 * workers):
+            total.add(outcome)
+            total.seconds = time.monotonic() - began
+            if tell:
+                tell(outcome)
+    return total
+
+
+def _outcomes(
+    pool: ProcessPoolExecutor, worlds: Iterator[tuple[int, int]], enough: Callable[[], bool], ahead: int
+) -> Iterator[RunResult]:
+    running: set[Future[RunResult]] = set()
+    while running or not enough():
+        while len(running) < ahead and not enough():
+            running.add(pool.submit(run_simulation, *next(worlds)))
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            yield future.result()

@@ -1,0 +1,356 @@
+"""A manager in the simulated world: a disk that outlives it, and the real core, log recovery and store, which do not.
+
+It does what the driver does round one `RawNode`, a step an event: writes and flushes, sends what may go, applies, takes snapshots and
+compacts. Every event ends with the laws (`raft_laws`). Made and fed by `raft_world`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from covey.errors import CoveyError
+from manager.raft.core import (
+    ConfChange,
+    ConfChangeRefused,
+    Config,
+    ConfState,
+    Entry,
+    EntryKind,
+    ProposalDropped,
+    RawNode,
+    Ready,
+    Role,
+    Snapshot,
+    SnapshotMeta,
+    confchange,
+)
+from manager.raft.membership import members_after, members_in
+from manager.raft.pending_proposals import PendingProposals
+from manager.raft.pending_reads import PendingReads
+from manager.store import Member, NotLeaderError, Store, Tx, log
+from tests.simulation.simulator.client_transactions import ACTS
+from tests.simulation.simulator.simulated_disk import SimulatedDisk, Step
+
+if TYPE_CHECKING:
+    from manager.store import Consensus, StateMachine
+    from tests.simulation.simulator.raft_simulation import RaftSimulation
+
+
+_MAX_READS = 50
+
+
+def new_store() -> tuple[Store, StateMachine]:
+    """The real store; what stands under it is the host."""
+    made: list[StateMachine] = []
+
+    def connect(machine: StateMachine) -> Consensus:
+        made.append(machine)
+        return None  # type: ignore[return-value]  # proposals go by `Host.propose`
+
+    return Store(connect), made[0]
+
+
+class ProposalFuture:
+    """A client that waits for its write, in the place of the future that it would wait for."""
+
+    __slots__ = ("_done", "_host", "_request")
+
+    def __init__(self, host: SimulatedManager, request: int) -> None:
+        self._host = host
+        self._request = request
+        self._done = False
+
+    def done(self) -> bool:
+        return self._done
+
+    def set_result(self, index: int) -> None:
+        self._done = True
+        self._host.laws.answered(self._host, index, self._request)
+
+    def set_exception(self, error: object) -> None:
+        self._done = True
+        if error is NotLeaderError or isinstance(error, NotLeaderError):
+            self._host.laws.denied(self._request)
+
+
+class ReadFuture:
+    """A client that waits for a fresh read."""
+
+    __slots__ = ("_asked_at", "_done", "_host")
+
+    def __init__(self, host: SimulatedManager, asked_at: int) -> None:
+        self._host = host
+        self._asked_at = asked_at
+        self._done = False
+
+    def done(self) -> bool:
+        return self._done
+
+    def set_result(self, index: int) -> None:
+        self._done = True
+        self._host.laws.read(self._host, index, self._asked_at)
+
+
+class SimulatedManager:
+    """`epoch` counts its lives: an event of an earlier one is void."""
+
+    def __init__(self, host_id: int, world: RaftSimulation) -> None:
+        self.id = host_id
+        self.world = world
+        self.laws: Any = None
+        self.disk = SimulatedDisk(world.weather.segment_frames)
+        self.up = False
+        self.epoch = 0
+        self.stalled_until = 0
+        self.held_until = 0
+        self.held: list[tuple[int, Callable[..., None], tuple[Any, ...]]] = []
+        self.node: Any = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self.writing: Ready | None = None
+        self.applied_early = False
+        self.snapshotting = False
+        self.applied = 0
+        self.applied_term = 0
+        self.conf = ConfState()
+        self.members: dict[int, Member] = {}
+        self.waiting = PendingProposals()
+        self.reads = PendingReads()
+        self.store, self.machine = new_store()
+
+    # Life and death.
+
+    def start(self) -> None:
+        """Recovers from the disk as `manager.raft.disk` does."""
+        self.world.note("start", self.id)
+        self._forget()
+        self.up = True
+        snapshot = self.disk.open()
+        if snapshot:
+            self._restore(snapshot)
+        self.node = self._new_node()
+        self.laws.observe(self)
+
+    def _new_node(self) -> RawNode:
+        weather = self.world.weather
+        config = Config(
+            id=self.id,
+            random=random.Random(self.world.rng.getrandbits(32)),
+            election_tick=weather.election_tick,
+            heartbeat_tick=1,
+            max_bytes_per_message=weather.message_bytes,
+            max_bytes_per_apply=weather.apply_bytes,
+            max_inflight_messages=weather.window,
+            max_uncommitted_bytes=4096,
+            pre_vote=weather.pre_vote,
+            check_quorum=weather.check_quorum,
+            applied=self.applied,
+        )
+        return RawNode(config, self.disk.storage)
+
+    def crash(self) -> None:
+        """Power is gone: memory is lost, and so is what was written and not flushed, or not."""
+        self.world.note("crash", self.id)
+        self.disk.cut_power(keeps_written=self.world.rng.random() < 0.5)
+        self.up, self.node = False, None
+        self.epoch += 1
+        self._forget()
+        self.laws.forget(self)
+
+    @property
+    def amid_snapshot(self) -> bool:
+        """Whether a crash now would cut the write of a snapshot, or of what goes with it."""
+        return self.snapshotting or (self.writing is not None and self.writing.snapshot is not None)
+
+    # One turn.
+
+    def act(self, action: Callable[[RawNode], None]) -> None:
+        """Feeds the core, checks the laws, and goes on."""
+        if not self.up:
+            return
+        try:
+            action(self.node)
+        except (ProposalDropped, ConfChangeRefused) as error:
+            self.world.note("refused", self.id, error)
+        self.laws.observe(self)
+        self.pump()
+
+    def pump(self) -> None:
+        """One `Ready` at a time."""
+        while not self.writing and self.node.has_ready():
+            self._take_up()
+
+    def _take_up(self) -> None:
+        """Its write takes a while, step by step, and so may applying."""
+        ready = self.node.ready()
+        self.laws.observe(self)
+        self.writing = ready
+        if ready.soft_state:
+            self.reads.retry()
+        for message in ready.messages:
+            self.world.send(message)
+        self.applied_early = ready.snapshot is None and self.world.rng.random() < 0.3
+        if self.applied_early:
+            self._apply(ready.committed)
+        if not ready.must_sync:
+            if ready.committed and self.world.weather.apply:
+                self.world.after_apply_delay(self, self._written, ready)
+            else:
+                self._finish(ready)
+            return
+        snapshot = ready.snapshot
+        steps = self.disk.save_steps(ready.hard_state, ready.entries, snapshot)
+        self.world.after_sync_delay(self, self._save_step, ready, steps, 0)
+
+    def _save_step(self, ready: Ready, steps: list[Step], position: int) -> None:
+        steps[position]()
+        if position + 1 < len(steps):
+            self.world.after_sync_delay(self, self._save_step, ready, steps, position + 1)
+        else:
+            self._written(ready)
+
+    def _written(self, ready: Ready) -> None:
+        self._finish(ready)
+        self.pump()
+
+    def _finish(self, ready: Ready) -> None:
+        """All is durable: promises may leave, the rest is applied."""
+        self.disk.finish_save(ready.hard_state, ready.entries, ready.snapshot)
+        self.writing = None
+        for message in ready.messages_after_sync:
+            self.world.send(message)
+        if ready.snapshot:
+            self._restore(ready.snapshot)
+        if not self.applied_early:
+            self._apply(ready.committed)
+        for read in ready.read_states:
+            self.reads.confirmed(read.context, read.index)
+        self.reads.applied_up_to(self.applied)
+        self.node.advance(ready)
+        self.laws.observe(self)
+        if self.node._state.log.snapshot is None:
+            self.laws.member_view(self, self.applied, self.node._state.tracker.conf, self._sorted_members())
+        self._lose_leadership()
+        self._ask()
+
+    # The state machine.
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        metadata = snapshot.metadata
+        members = self.machine.decode(metadata.index, snapshot.data)()
+        self.applied, self.applied_term, self.conf = metadata.index, metadata.term, metadata.conf_state
+        self.members = members_in(members, self.conf)
+        self.laws.restored(self, metadata.index)
+        self.laws.member_view(self, metadata.index, self.conf, self._sorted_members())
+
+    def _sorted_members(self) -> list[Member]:
+        return [self.members[raft_id] for raft_id in sorted(self.members)]
+
+    def _apply(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self.laws.applied(self, entry)
+            if entry.kind is EntryKind.CONF_CHANGE:
+                self._apply_change(ConfChange.decode(entry.data))
+            elif entry.data:
+                before = self.store.view()
+                self.machine.apply(entry.index, entry.data)
+                accepted = self.store.view() is not before
+            self.applied, self.applied_term = entry.index, entry.term
+            if entry.kind is EntryKind.NORMAL and entry.data:
+                self.laws.store_changed(self, entry.index, accepted=accepted)
+            self.waiting.entry_applied(entry.index, entry.term)
+            self.laws.member_view(self, entry.index, self.conf, self._sorted_members())
+
+    def _apply_change(self, change: ConfChange) -> None:
+        overtaken = self.node._state.log.snapshot is not None
+        conf = self.node.apply_conf_change(change)
+        self.laws.observe(self)
+        if overtaken:  # the core holds the membership of a later snapshot already: this change is the machine's alone
+            with suppress(ConfChangeRefused):
+                self.conf = confchange.plan(self.conf, change)
+        else:
+            self.conf = conf
+        self.members = members_after(self.members, change, self.conf)
+
+    # Clients.
+
+    @property
+    def leads(self) -> bool:
+        """Whether its clients may write: it leads, as far as it knows, and has applied all of earlier terms."""
+        state = self.node._state if self.up else None
+        return state is not None and state.role is Role.LEADER and self.applied_term == state.term
+
+    def propose(self, request: int, rng: random.Random) -> None:
+        """A client's transaction on this manager's view, as the store makes it."""
+        tx = Tx(self.store.view())
+        try:
+            rng.choice(ACTS)(tx, rng)
+        except CoveyError:
+            return
+        if tx.changes:
+            data = log.encode(request, tx.changes, self.world.now)
+            self.act(lambda node: self._enter(node, request, data))
+
+    def _enter(self, node: RawNode, request: int, data: bytes) -> None:
+        node.propose(data)
+        state = self.node._state
+        self.waiting.track(state.log.last_index(), state.term, ProposalFuture(self, request))  # type: ignore[arg-type]
+
+    @property
+    def clients(self) -> int:
+        """Who still waits for an answer to a write."""
+        return len(self.waiting._entries)
+
+    def _lose_leadership(self) -> None:
+        """Whoever waits for a proposal of a term that is over is told so; the outcome is unknown."""
+        if self.node._state.role is not Role.LEADER:
+            self.waiting.fail_unknown()
+        self.waiting.fail_unknown(before_term=self.node._state.term)
+
+    def read(self) -> None:
+        """A fresh read through this manager, leader or not."""
+        if self.up and len(self.reads._next) < _MAX_READS:
+            self.reads._next.append(ReadFuture(self, self.laws.max_committed))  # type: ignore[arg-type]
+            self.act(lambda _: self._ask())
+
+    def _ask(self) -> None:
+        question = self.reads.next_request()
+        if question is not None:
+            with suppress(ProposalDropped):  # until it is asked again
+                self.node.read_index(question)
+
+    def tick(self) -> None:
+        self.reads.tick()
+        self.act(self._tick)
+
+    def _tick(self, node: RawNode) -> None:
+        node.tick()
+        self._ask()
+
+    # Snapshots of its own.
+
+    def take_snapshot(self, rng: random.Random) -> None:
+        """Beside the writes of the log, in steps, as the driver's second thread does; of what the core knows to be applied, as the driver's."""
+        if not self.up or self.snapshotting or self.applied <= self.disk.snapshots_reach():
+            return
+        if self.applied > self.node._state.log.applied:
+            return
+        self.snapshotting = True
+        self.world.note("snapshot", self.id, self.applied)
+        metadata = SnapshotMeta(self.applied, self.applied_term, self.conf)
+        encode = self.machine.snapshot(tuple(self._sorted_members()))
+        steps = self.disk.compact_steps(
+            lambda: Snapshot(metadata, encode()), keep_entries=rng.choice((0, 0, 2, 20)), keep_old=rng.choice((0, 0, 1))
+        )
+        self.world.after_sync_delay(self, self._snapshot_step, steps, 0)
+
+    def _snapshot_step(self, steps: list[Step], position: int) -> None:
+        steps[position]()
+        if position + 1 < len(steps):
+            self.world.after_sync_delay(self, self._snapshot_step, steps, position + 1)
+        else:
+            self.snapshotting = False

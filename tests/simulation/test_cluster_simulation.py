@@ -1,0 +1,19 @@
+"""Seeded runs of a small cluster under faults; a seed that ever failed is kept in ``KEPT``."""
+
+import os
+
+import pytest
+
+from tests.simulation.simulator.cluster_simulation import ClusterSimulation
+
+KEPT: tuple[int, ...] = ()
+FIRST, COUNT, STEPS = int(os.environ.get("WORLD_SEED", "0")), int(os.environ.get("WORLD_SEEDS", "25")), 800
+
+
+@pytest.mark.parametrize("seed", [*KEPT, *range(FIRST, FIRST + COUNT)])
+async def test_a_cluster_under_faults_keeps_its_laws_and_comes_to_what_is_wanted(seed: int) -> None:
+    world = ClusterSimulation(seed)
+    await world.begin()
+    for _ in range(STEPS):
+        await world.step()
+    await world.settle()

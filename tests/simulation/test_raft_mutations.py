@@ -1,0 +1,32 @@
+"""A simulation that cannot fail proves nothing: each planted bug is caught, and the same seed without it passes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.simulator.raft_invariants import InvariantViolatedError
+from tests.simulation.simulator.raft_mutations import MUTATIONS, Mutation, mutated
+from tests.simulation.simulator.raft_simulation import RaftSimulation
+
+SEEDS = 60
+"""At most so many worlds of about 0.1 s; most bugs need one or two, figure 8 of the paper about ten."""
+DURATION = 4000
+
+
+@pytest.mark.parametrize("bug", MUTATIONS, ids=lambda bug: bug.name.replace(" ", "_"))
+def test_the_simulation_catches(bug: Mutation, capsys: pytest.CaptureFixture[str]) -> None:
+    with mutated(bug):
+        seed, broken = _first_failure(bug)
+    with capsys.disabled():
+        print(f"\n{bug.name}: seed {seed}, {broken.law}", end="")
+    assert broken.law in bug.laws, broken
+    RaftSimulation(seed, bug.size, bug.weather).run(DURATION)
+
+
+def _first_failure(bug: Mutation) -> tuple[int, InvariantViolatedError]:
+    for seed in range(SEEDS):
+        try:
+            RaftSimulation(seed, bug.size, bug.weather).run(DURATION)
+        except InvariantViolatedError as error:
+            return seed, error
+    return pytest.fail(f"{bug.name}: it lived through {SEEDS} worlds")

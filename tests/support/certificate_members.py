@@ -1,0 +1,120 @@
+"""Members of a cluster that keep their certificates as their managers want them, as the daemon does, for the tests of certificates.
+
+Managers are real processes; every member has a real session, and all of them end however a test ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+
+from agent.identity import CertificateRenewer, DesiredCertificate, join_cluster
+from covey import codec
+from covey.objects import Cluster, ClusterSpec, Node, replace
+from covey.states import NodeRole
+from coveypb.v1 import control_pb2
+from tests.support import manager_processes
+from tests.support.manager_processes import AgentHost, ManagerHost, World, eventually
+
+
+class Kept(AgentHost):
+    """A member that keeps its certificate as its managers want it, as the daemon does."""
+
+    def keep(self, managers: list[str], group: asyncio.TaskGroup) -> asyncio.Task[None]:
+        session = self.begin(managers)
+        keeper = CertificateRenewer(self.identities, lambda: session.managers, session.notify_description_changed)
+        seen = 0
+
+        async def follow() -> None:
+            nonlocal seen
+            while True:
+                for state in self.states[seen:]:
+                    issuer = (state.issuer_subject, state.issuer_public_key)
+                    keeper.set_desired(
+                        DesiredCertificate(
+                            roots=state.root_certificates,
+                            issuer=issuer,
+                            validity_ns=state.certificate_life_ns,
+                            spread_ns=state.renewal_spread_ns,
+                        )
+                    )
+                seen = len(self.states)
+                await asyncio.sleep(0.02)
+
+        group.create_task(follow())
+        return group.create_task(keeper.run())
+
+
+async def cluster_of(host: ManagerHost) -> Cluster:
+    return codec.from_wire(Cluster, await host.call("GetCluster", control_pb2.GetClusterRequest()))
+
+
+async def update(host: ManagerHost, change: Any) -> Cluster:
+    cluster = await cluster_of(host)
+    request = control_pb2.UpdateClusterRequest(version=cluster.meta.version)
+    spec: ClusterSpec = replace(cluster.spec, ca=change(cluster.spec.ca))
+    codec.write(spec, request.spec)
+    return codec.from_wire(Cluster, await host.call("UpdateCluster", request))
+
+
+async def rotate(host: ManagerHost) -> Cluster:
+    return await update(host, lambda ca: replace(ca, force_rotate=ca.force_rotate + 1))
+
+
+@contextlib.asynccontextmanager
+async def kept_cluster(
+    managers: int = 1,
+) -> AsyncIterator[tuple[World, list[ManagerHost], list[Kept], asyncio.TaskGroup]]:
+    """Managers that keep their own certificates; more members are added by ``worker``."""
+    async with manager_processes.world() as world:
+        hosts = await world.found(managers)
+        addrs = [host.mtls_addr for host in hosts]
+        members = [Kept(host.folder, host.addr) for host in hosts]
+        async with asyncio.TaskGroup() as group:
+            world.agents += members
+            tasks = [one.keep(addrs, group) for one in members]
+            for one in members:
+                await eventually("a session", lambda one=one: one.states)
+            try:
+                yield world, hosts, members, group
+            finally:
+                for one in world.agents:
+                    await one.end()
+                for task in (*tasks, *group._tasks):  # noqa: SLF001 - the members' own loops
+                    task.cancel()
+
+
+async def worker(
+    world: World, host: ManagerHost, group: asyncio.TaskGroup, token: str = "", *, kept: bool = True
+) -> Kept:
+    number = 100 + len(world.agents)
+    one = Kept(Path(host.folder).parent / f"a{number}", host.addr.rpartition(".")[0] + f".{number}")
+    world.agents.append(one)
+    await join_cluster(one.identities, token or (await host.tokens())[NodeRole.WORKER], [host.join_addr])
+    if kept:
+        one.keep([host.mtls_addr], group)
+    else:
+        one.begin([host.mtls_addr])
+    await eventually("a session", lambda: one.states)
+    return one
+
+
+def roots(one: AgentHost) -> int:
+    return len(x509.load_pem_x509_certificates(one.identities.require().root))
+
+
+async def nodes(host: ManagerHost) -> list[Node]:
+    return [codec.from_wire(Node, node) for node in (await host.call("ListNodes", control_pb2.ListRequest())).nodes]
+
+
+async def said(host: ManagerHost, ids: set[str], wanted: Any) -> bool:
+    return all(node.description.tls == wanted for node in await nodes(host) if node.id in ids)
+
+
+async def complete(host: ManagerHost) -> bool:
+    return (await cluster_of(host)).root_ca.rotation is None

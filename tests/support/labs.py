@@ -1,0 +1,384 @@
+"""Labs for tests: a cluster of real hosts, with the real docker client as its user.
+
+Called by ``tests/cluster`` and ``tests/e2e``. A lab's name ends in the pid of the session that made it, so that sessions never meet, and the next session
+removes what a killed one left. Waits are for conditions, each with a deadline that leaves room for a busy machine.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from node.lab import api, cluster, network
+from node.lab import host as machine
+from node.lab.image import root_file_system
+from node.lab.layout import CGROUP_ROOT, LAB_ROOT, Lab, LabHost
+
+IMAGE = "covey-test:1"
+OTHER_IMAGE = "covey-test:2"
+SLEEP = ("sleep", "1000000")
+WEB = ("httpd", "-f", "-p", "80", "-h", "/www")
+SECONDS = 40.0
+CLI_SECONDS = 60.0
+LOG_LINES = 40
+PYTHON_BIN = Path(sys.executable).parent
+LIVE: dict[str, "Cluster"] = {}
+T = TypeVar("T")
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+def wait(probe: Callable[[], T], what: str, seconds: float = SECONDS) -> T:
+    """The first true answer of the probe; an AssertionError names what did not come about, and the last answer."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {seconds:g} s; at last {answer!r}")
+        time.sleep(0.05)
+
+
+def run(command: Sequence[str | Path], *, check: int | None = 0, stdin: bytes = b"", **options: Any) -> Ran:
+    """A command to its end; an AssertionError shows all of it if it ends otherwise than ``check`` says."""
+    options.setdefault("timeout", CLI_SECONDS)
+    done = subprocess.run(command, input=stdin, capture_output=True, check=False, **options)
+    ran = Ran(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+    if check is not None:
+        assert ran.code == check, f"{' '.join(map(str, command))} ended with {ran.code}:\n{ran.out}{ran.err}"
+    return ran
+
+
+@contextlib.contextmanager
+def serving(command: Sequence[str | Path]) -> Iterator[None]:
+    """A program that says ``serves`` when it does and ends with its standard input."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        try:
+            assert process.stdout.readline() == b"serves\n", command
+            yield
+        finally:
+            process.stdin.close()
+            process.wait(10)
+
+
+def unique(prefix: str) -> str:
+    return f"{prefix}-{secrets.token_hex(3)}"
+
+
+class Cluster:
+    """One lab as its users see it. ``on`` is a host; the first that lives is asked unless another is named."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.hosts = lab.hosts
+        self.managers = lab.hosts[: lab.managers]
+        self.workers = lab.hosts[lab.managers :]
+
+    def __getitem__(self, number: int) -> LabHost:
+        """By its number, from 1 as in its name."""
+        return self.hosts[number - 1]
+
+    # What a user types
+
+    def environment(self, on: LabHost | None = None) -> dict[str, str]:
+        host = on or self.living()[0]
+        # no configuration and no credentials of whoever runs the tests
+        return {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **machine.client_environment(host)}
+
+    def docker(
+        self, *arguments: str, on: LabHost | None = None, check: int | None = 0, stdin: bytes = b"", **options: Any
+    ) -> Ran:
+        """The real client against a host of the lab."""
+        return run(["docker", *arguments], check=check, stdin=stdin, env=self.environment(on), **options)
+
+    def inside(self, host: LabHost, *command: str, **options: Any) -> Ran:
+        """A command in the namespaces of a host."""
+        return run(machine.command_inside(host, command), **options)
+
+    def serving(self, host: LabHost, *command: str) -> contextlib.AbstractContextManager[None]:
+        """A program inside a host, as ``serving``."""
+        return serving(machine.command_inside(host, command))
+
+    def json(self, *arguments: str, on: LabHost | None = None) -> Any:
+        """What ``docker … inspect`` prints."""
+        return json.loads(self.docker(*arguments, on=on).out)
+
+    # What a program asks
+
+    def request(
+        self, method: str, url: str, body: object = None, *, on: LabHost | None = None, raw: bytes | None = None
+    ) -> tuple[int, Any]:
+        """Status and decoded answer of the Engine API."""
+        connection = api.SocketConnection((on or self.living()[0]).socket, CLI_SECONDS)
+        try:
+            data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+            connection.request(method, url, data, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        finally:
+            connection.close()
+        return answer.status, json.loads(text) if text.strip().startswith(("{", "[", '"')) else text
+
+    def get(self, url: str, *, on: LabHost | None = None, **filters: Sequence[str]) -> Any:
+        """An answer that must be a success."""
+        if filters:
+            wanted = {key.replace("_", "-"): list(values) for key, values in filters.items()}
+            url += "?filters=" + urllib.parse.quote(json.dumps(wanted))
+        status, answer = self.request("GET", url, on=on)
+        assert status == http.client.OK, (url, status, answer)
+        return answer
+
+    # Hosts and nodes
+
+    def living(self) -> list[LabHost]:
+        """Hosts whose daemon has a socket to answer on."""
+        return [host for host in self.hosts if host.socket.exists() and machine.daemon_pid(host) is not None]
+
+    def nodes(self, on: LabHost | None = None) -> dict[str, Any]:
+        """Nodes by the name of their host."""
+        return {node["Description"]["Hostname"]: node for node in self.get("/nodes", on=on)}
+
+    def node_id(self, host: LabHost) -> str:
+        return str(self.get("/info", on=host)["Swarm"]["NodeID"])
+
+    def leader(self, on: LabHost | None = None) -> LabHost | None:
+        """The host whose manager leads, as another manager sees it."""
+        status, nodes = self.request("GET", "/nodes", on=on)
+        if status != http.client.OK:
+            return None
+        for node in nodes:
+            if (node.get("ManagerStatus") or {}).get("Leader"):
+                return next(host for host in self.hosts if host.name == node["Description"]["Hostname"])
+        return None
+
+    def wait_leader(self, *, but: LabHost | None = None, on: LabHost | None = None) -> LabHost:
+        def other() -> LabHost | None:
+            found = self.leader(on)
+            return found if found != but else None
+
+        return wait(other, "a leader" if but is None else f"a leader other than {but.name}")
+
+    def wait_ready(self, seconds: float = 60.0) -> None:
+        """Every host ready and every manager reachable and answering. What the store says may be of before, so each daemon is
+        asked too: it is active only once its own session has begun.
+        """
+
+        def ready() -> str:
+            try:
+                for host in self.hosts:
+                    swarm = self.get("/info", on=host)["Swarm"]
+                    if swarm["LocalNodeState"] != "active" or swarm["ControlAvailable"] != (host in self.managers):
+                        return f"{host.name} has no session yet: {swarm}"
+                for manager in self.managers:
+                    status, nodes = self.request("GET", "/nodes", on=manager)
+                    if status != http.client.OK or not cluster.all_ready(nodes, self.lab):
+                        return f"{manager.name} sees {status} {nodes}"
+            except OSError as error:
+                return str(error)
+            return ""
+
+        said = [""]
+
+        def all_ready() -> bool:
+            said[0] = ready()
+            return not said[0]
+
+        try:
+            wait(all_ready, f"all of lab {self.lab.name} ready", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {said[0]}") from None
+
+    def kill(self, *hosts: LabHost) -> None:
+        for host in hosts:
+            cluster.kill(host)
+
+    def start(self, *hosts: LabHost) -> None:
+        """Bring back what is dead, all at once."""
+        with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
+            list(pool.map(lambda host: cluster.start(self.lab, host), hosts))
+
+    def cut(self, *hosts: LabHost) -> None:
+        for host in hosts:
+            network.set_link(self.lab, host, up=False)
+
+    def heal(self, *hosts: LabHost) -> None:
+        for host in hosts:
+            network.set_link(self.lab, host, up=True)
+
+    def restore(self) -> None:
+        """Every cable in, every host and daemon running, all ready."""
+        dead = [host for host in self.hosts if machine.daemon_pid(host) is None]
+        if dead:
+            self.start(*dead)
+        self.heal(*self.hosts)
+        self.wait_ready()
+
+    # Services and their tasks
+
+    def service(self, name: str, *options: str, command: Sequence[str] = SLEEP, image: str = IMAGE) -> str:
+        """A service whose containers end at once when told to; its id."""
+        create = ["service", "create", "--detach", "--no-resolve-image", "--name", name, "--stop-signal", "SIGKILL"]
+        return self.docker(*create, *options, image, *command).out.strip()
+
+    def tasks(self, service: str, *, desired: str = "running", state: str = "", on: LabHost | None = None) -> list[Any]:
+        wanted: dict[str, Sequence[str]] = {"service": [service]}
+        if desired:
+            wanted["desired_state"] = [desired]
+        return [t for t in self.get("/tasks", on=on, **wanted) if state in {"", t["Status"]["State"]}]
+
+    def running(self, service: str, count: int, *, seconds: float = SECONDS, on: LabHost | None = None) -> list[Any]:
+        """The service's tasks, once exactly ``count`` shall run and do."""
+
+        def all_run() -> list[Any]:
+            tasks = self.tasks(service, on=on)
+            run_now = [task for task in tasks if task["Status"]["State"] == "running"]
+            return run_now if len(tasks) == len(run_now) == count else []
+
+        try:
+            return wait(all_run, f"{count} running tasks of {service}", seconds)
+        except AssertionError as error:
+            raise AssertionError(
+                f"{error}\n{self.docker('service', 'ps', '--no-trunc', service, check=None).out}"
+            ) from None
+
+    def host_of(self, task: dict[str, Any]) -> LabHost:
+        names = {node["ID"]: name for name, node in self.nodes().items()}
+        return next(host for host in self.hosts if host.name == names[task["NodeID"]])
+
+    def hosts_of(self, tasks: Sequence[dict[str, Any]]) -> list[LabHost]:
+        names = {node["ID"]: name for name, node in self.nodes().items()}
+        return [next(host for host in self.hosts if host.name == names[task["NodeID"]]) for task in tasks]
+
+    def container(self, task: dict[str, Any]) -> str:
+        return str(task["Status"]["ContainerStatus"]["ContainerID"])
+
+    def execute(self, task: dict[str, Any], *command: str, check: int | None = 0, on: LabHost | None = None) -> Ran:
+        """A command in the container of a task, on the host where it runs."""
+        return self.docker("exec", self.container(task), *command, on=on or self.host_of(task), check=check)
+
+    def covey_containers(self, host: LabHost) -> dict[str, int]:
+        """Ids and pids of the running containers of a host, as that host's own engine says."""
+        ids = [shown["Id"] for shown in self.get("/containers/json", on=host)]
+        return {one: self.get(f"/containers/{one}/json", on=host)["State"]["Pid"] for one in ids}
+
+    # Images and tidiness
+
+    def load(self, archive: Path, *hosts: LabHost) -> None:
+        """Load the test's images on these hosts, or on all."""
+        with ThreadPoolExecutor(max_workers=3) as pool:
+            list(pool.map(lambda host: self.docker("load", "-q", "-i", str(archive), on=host), hosts or self.hosts))
+
+    def tidy(self) -> None:
+        """Remove every service, secret, config and network that a test made, and see that their tasks go."""
+        for service in self.get("/services"):
+            self.request("DELETE", f"/services/{service['ID']}")
+        wait(lambda: not self.get("/tasks"), "the end of all tasks of removed services")
+        for kind in ("secrets", "configs"):
+            for thing in self.get(f"/{kind}"):
+                self.request("DELETE", f"/{kind}/{thing['ID']}")
+        for found in self.get("/networks"):
+            if found["Scope"] == "swarm" and not found.get("Ingress"):
+                self.request("DELETE", f"/networks/{found['Id']}")
+
+
+def lab_name(word: str) -> str:
+    return f"t{word}-{os.getpid()}"
+
+
+@contextlib.contextmanager
+def made(
+    word: str, managers: int, workers: int = 0, *, form: bool = True, archive: Path | None = None, etcd: int = 0
+) -> Iterator[Cluster]:
+    """A lab of this session, torn down whatever happens; with ``archive`` every host has the test's images, with ``etcd`` so many members
+    of an etcd keep the managers' state.
+    """
+    lab = Lab(lab_name(word), managers, workers, etcd)
+    with cluster.running(lab, init_cluster=form):
+        found = Cluster(lab)
+        LIVE[lab.name] = found
+        try:
+            if archive is not None:
+                found.load(archive)
+            yield found
+        finally:
+            del LIVE[lab.name]
+
+
+def make_images(folder: Path) -> Path:
+    """The archive of both test images: imported once, on a host that is gone again, because an import gives another id each time."""
+    archive, root = folder / "images.tar", folder / "root.tar"
+    root.write_bytes(root_file_system())
+    with made("image", 1, form=False) as one:
+        for tag in (IMAGE, OTHER_IMAGE):
+            one.docker("import", "-m", tag, str(root), tag)
+        one.docker("save", "-o", str(archive), IMAGE, OTHER_IMAGE)
+    root.unlink()
+    return archive
+
+
+def daemon_logs() -> list[tuple[str, str]]:
+    """The end of every daemon's log in labs that stand, for the report of a failed test."""
+    return [
+        (f"coveyd on {host.name}", "\n".join(host.log.read_text(errors="replace").splitlines()[-LOG_LINES:]))
+        for found in LIVE.values()
+        for host in found.hosts
+        if host.log.exists()
+    ]
+
+
+def abandoned() -> list[Lab]:
+    """Labs of sessions that were killed."""
+    found = []
+    for lab in cluster.labs():
+        word, _, pid = lab.name.rpartition("-")
+        if word.startswith("t") and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            found.append(lab)
+    return found
+
+
+def left_over(owner: int) -> list[str]:
+    """What labs of the session with this pid left on the machine: folders, namespaces, mounts, cgroups, processes."""
+    mark = f"-{owner}"
+
+    def ours(name: str) -> bool:
+        lab = name.removeprefix("covey-").removesuffix("-switch")
+        return lab.startswith("t") and (lab.endswith(mark) or lab.rpartition("-")[0].endswith(mark))
+
+    found = [f"folder {path}" for path in LAB_ROOT.glob("*") if ours(path.name)]
+    found += [f"namespace {path.name}" for path in Path("/run/netns").glob("covey-*") if ours(path.name)]
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    found += [f"mount {path}" for path in mounts if any(ours(part) for part in Path(path).parts)]
+    groups = [root / CGROUP_ROOT.lstrip("/") for root in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*"))]
+    found += [f"cgroup {path}" for root in groups if root.is_dir() for path in root.iterdir() if ours(path.name)]
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+            if int(process.name) != os.getpid() and any(
+                ours(part) for word in words.split() for part in Path(word).parts
+            ):
+                found.append(f"process {process.name}: {words.strip()}")
+    return found

@@ -1,0 +1,48 @@
+"""Managers that are locked, and what their disks open with, for the tests of keys at rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from coveypb.v1 import control_pb2
+from manager.keys import file
+from manager.keys.node_key import sealed_with
+from tests.support.manager_processes import ManagerHost
+
+SPEC = {"annotations": {"name": "default"}, "auto_lock": True, "raft": {"snapshot_interval": 40}}
+
+
+async def unlock_key(host: ManagerHost) -> str:
+    return str((await host.call("GetUnlockKey", control_pb2.GetUnlockKeyRequest())).unlock_key)
+
+
+async def update(host: ManagerHost, **changes: Any) -> None:
+    cluster = await host.call("GetCluster", control_pb2.GetClusterRequest())
+    await host.call("UpdateCluster", control_pb2.UpdateClusterRequest(version=cluster.meta.version, **changes))
+
+
+def keys_path(host: ManagerHost) -> Path:
+    return host.folder / "state" / "manager" / "keys"
+
+
+def settled(host: ManagerHost, key: str) -> bool:
+    """Whether everything lies under this unlock key and one data key."""
+    try:
+        keys = file.read(keys_path(host), (key,) if key else ())
+    except file.LockedError:
+        return False
+    lying = sealed_with((host.folder / "state" / "identity" / "node.key").read_bytes())
+    return (
+        keys is not None
+        and not keys.retired_ids
+        and keys.unlock_key == key
+        and lying == (keys.ring.current if key else 0)
+    )
+
+
+def opens(host: ManagerHost, key: str) -> bool:
+    try:
+        return file.read(keys_path(host), (key,)) is not None
+    except file.LockedError:
+        return False

@@ -1,0 +1,330 @@
+"""Managers as real processes on loopback addresses, and agents' sessions against them, for the tests of the wire.
+
+Every process is ended by its own handle, however a test ends.
+"""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from agent.identity import IdentityStore, join_cluster
+from agent.session import AgentSession
+from agent.session.ports import TaskLogOptions
+from covey.errors import NotFoundError
+from covey.objects import NodeDescription, Platform, Resources, TaskStatus
+from covey.objects.assignment import AssignmentChange
+from covey.objects.base import Struct
+from covey.states import NodeRole
+from coveypb.v1 import control_pb2, control_pb2_grpc
+from manager.keys.startup_secrets import parse_unlock_key
+from node.unlock_key_cache import UnlockKeyCache
+
+ROOT = Path(__file__).resolve().parents[2]
+READY_SECONDS = 40.0
+
+
+async def eventually(what: str, condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """The condition's first true value; awaits what it returns if need be."""
+    last: BaseException | None = None
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    value = condition()
+                    if isinstance(value, Awaitable):
+                        value = await value
+                    if value:
+                        return value
+                except (grpc.aio.AioRpcError, OSError) as error:
+                    last = error
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"not within {seconds:g} s: {what}; last error {last!r}") from None
+
+
+class ManagerHost:
+    """One host's manager process; its state stays when the process dies."""
+
+    def __init__(self, folder: Path, addr: str, join_port: int, mtls_port: int) -> None:
+        self.folder = folder
+        self.addr = addr
+        self.join_addr = f"{addr}:{join_port}"
+        self.mtls_addr = f"{addr}:{mtls_port}"
+        self._ports = {"join_port": join_port, "mtls_port": mtls_port}
+        self.vault = UnlockKeyCache(folder / "state")
+        self.identities = IdentityStore(folder / "state", self.vault.unseal)
+        self._hearing: asyncio.Task[None] | None = None
+        self.process: asyncio.subprocess.Process | None = None
+        self.log = folder / "manager.log"
+
+    async def start(self, mode: str, join_addrs: Sequence[str] = (), **more: Any) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config = self.folder / "manager.json"
+        settings = {
+            "state_dir": str(self.folder / "state"),
+            "run_dir": str(self.folder / "run"),
+            "hostname": self.addr,
+            "advertise_addr": self.addr,
+            "listen_addr": self.addr,
+            "mode": mode,
+            "join_addrs": list(join_addrs),
+            **self._ports,
+            **more,
+        }
+        config.write_text(json.dumps(settings))
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "manager.main", "--config", str(config),
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log, cwd=ROOT,
+            )  # fmt: skip
+        assert self.process.stdin is not None
+        self.process.stdin.write(self.vault.startup_secrets.line())
+        ready = asyncio.Event()
+        self._hearing = asyncio.create_task(self._hear(self.process, ready))
+        async with asyncio.timeout(READY_SECONDS):
+            await asyncio.wait(
+                {self._hearing, said := asyncio.ensure_future(ready.wait())}, return_when=asyncio.FIRST_COMPLETED
+            )
+            said.cancel()
+        assert ready.is_set(), f"the manager at {self.addr} did not start:\n{self.log.read_text()[-4000:]}"
+
+    async def _hear(self, process: asyncio.subprocess.Process, ready: asyncio.Event) -> None:
+        """What the process tells, to its end."""
+        assert process.stdout is not None
+        while line := await process.stdout.readline():
+            if key := parse_unlock_key(line):
+                self.vault.add(key)
+            elif line == b"ready\n":
+                ready.set()
+
+    async def kill(self) -> None:
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            await self.process.wait()
+            self.process = None
+        if self._hearing is not None:
+            await self._hearing
+
+    def forget_log(self) -> None:
+        """As a daemon does whose manager was removed."""
+        shutil.rmtree(self.folder / "state" / "manager")
+
+    async def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        async with asyncio.timeout(15):
+            code = await self.process.wait()
+        self.process = None
+        return code
+
+    @contextlib.asynccontextmanager
+    async def control(self) -> AsyncIterator[Any]:
+        async with grpc.aio.insecure_channel(f"unix:{self.folder}/run/manager.sock") as channel:
+            yield control_pb2_grpc.ControlStub(channel)
+
+    async def call(self, method: str, request: Any, timeout: float = 20) -> Any:
+        async with self.control() as stub:
+            return await getattr(stub, method)(request, timeout=timeout)
+
+    async def status(self) -> Any:
+        return await self.call("Status", control_pb2.ManagerStatusRequest(), timeout=5)
+
+    async def backup(self) -> tuple[Path, str]:
+        """A backup that this manager takes now, and its key."""
+        path, key = self.folder.parent / "backup", ""
+        async with self.control() as stub:
+            with path.open("wb") as file:
+                async for part in stub.Backup(control_pb2.BackupRequest(own_key=True), timeout=20):
+                    key += part.key
+                    file.write(part.data)
+        return path, key
+
+    async def tokens(self) -> dict[NodeRole, str]:
+        cluster = await self.call("GetCluster", control_pb2.GetClusterRequest())
+        root = cluster.root_ca
+        return {NodeRole.WORKER: root.join_token_worker, NodeRole.MANAGER: root.join_token_manager}
+
+
+class Update(Struct, frozen=True, kw_only=True):
+    task_id: str
+    status: TaskStatus
+
+
+class Line(Struct, frozen=True, kw_only=True):
+    time_ns: int
+    stream: str
+    data: bytes
+
+
+class RecordingWorker:
+    """What a session drives, without containers: it remembers assignments and says what a test tells it to."""
+
+    def __init__(self) -> None:
+        self.items: dict[tuple[int, str], Any] = {}
+        self.applied: list[tuple[bool, tuple[AssignmentChange, ...]]] = []
+        self.logs: dict[str, list[Line]] = {}
+        self._said: asyncio.Queue[Update] = asyncio.Queue()
+
+    async def apply(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
+        self.applied.append((complete, tuple(changes)))
+        if complete:
+            self.items.clear()
+        for change in changes:
+            if change.item is None:
+                del self.items[change.kind, change.id]
+            else:
+                self.items[change.kind, change.id] = change.item
+
+    def of(self, kind: int) -> list[Any]:
+        return [item for (one, _), item in self.items.items() if one == kind]
+
+    def say(self, task_id: str, status: TaskStatus) -> None:
+        self._said.put_nowait(Update(task_id=task_id, status=status))
+
+    @property
+    def statuses(self) -> AsyncIterator[Update]:
+        async def read() -> AsyncIterator[Update]:
+            while True:
+                yield await self._said.get()
+
+        return read()
+
+    async def task_logs(self, task_id: str, options: TaskLogOptions) -> AsyncIterator[Line]:
+        if task_id not in self.logs:
+            raise NotFoundError(f"task {task_id} has no log here")
+        number = 0
+        while True:
+            while number < len(self.logs[task_id]):
+                yield self.logs[task_id][number]
+                number += 1
+            if not options.follow:
+                return
+            await asyncio.sleep(0.02)
+
+
+class AgentHost:
+    """A node's identity and session."""
+
+    def __init__(self, folder: Path, addr: str) -> None:
+        self.addr = addr
+        self.identities = IdentityStore(folder / "state")
+        self.worker = RecordingWorker()
+        self.states: list[Any] = []
+        self.refusals: list[str] = []
+        self.session: AgentSession | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def node_id(self) -> str:
+        return self.identities.require().node_id
+
+    async def join(self, token: str, manager: ManagerHost) -> None:
+        await join_cluster(self.identities, token, [manager.join_addr])
+
+    def describe(self) -> NodeDescription:
+        return NodeDescription(
+            hostname=f"host-{self.addr}",
+            platform=Platform(os="linux", architecture="x86_64"),
+            resources=Resources(nano_cpus=4_000_000_000, memory_bytes=8 << 30),
+        )
+
+    def begin(self, managers: Sequence[str]) -> AgentSession:
+        self.session = AgentSession(
+            self.identities, managers, self.worker, self.describe,
+            addr=self.addr, on_state=self.states.append, on_refused=self.refusals.append,
+        )  # fmt: skip
+        self.task = asyncio.create_task(self.session.run())
+        return self.session
+
+    async def end(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+            self.task = None
+
+
+class World:
+    """Hosts with addresses of their own in 127/8; all of them end with ``close``."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="covey-m-")
+        self.managers: list[ManagerHost] = []
+        self.agents: list[AgentHost] = []
+        self._net = 1 + (hash(self._folder.name) % 250)
+
+    def manager(self) -> ManagerHost:
+        number = len(self.managers) + 1
+        addr = f"127.77.{self._net}.{number}"
+        host = ManagerHost(Path(self._folder.name) / f"m{number}", addr, free_port(addr), free_port(addr))
+        self.managers.append(host)
+        return host
+
+    def agent(self) -> AgentHost:
+        number = len(self.agents) + 1
+        host = AgentHost(Path(self._folder.name) / f"a{number}", f"127.77.{self._net}.{100 + number}")
+        self.agents.append(host)
+        return host
+
+    async def found(self, count: int = 1, **settings: Any) -> list[ManagerHost]:
+        """A cluster of so many managers, all of them voters that the store knows."""
+        first = self.manager()
+        await first.start("bootstrap", **settings)
+        for _ in range(count - 1):
+            await self.add_manager(first, **settings)
+        await eventually("all managers are reachable", lambda: self._all_reachable(first, count))
+        return self.managers[-count:]
+
+    async def add_manager(self, first: ManagerHost, **settings: Any) -> ManagerHost:
+        host = self.manager()
+        await join_cluster(host.identities, (await first.tokens())[NodeRole.MANAGER], [first.join_addr])
+        await host.start("join", [first.mtls_addr], **settings)
+        return host
+
+    async def _all_reachable(self, host: ManagerHost, count: int) -> bool:
+        nodes = (await host.call("ListNodes", control_pb2.ListRequest())).nodes
+        return sum(node.manager_status.reachability == 2 for node in nodes) == count
+
+    async def leader(self) -> ManagerHost:
+        async def find() -> ManagerHost | None:
+            for host in self.managers:
+                if host.process is not None and (await host.status()).is_leader:
+                    return host
+            return None
+
+        return await eventually("somebody leads", find)
+
+    async def close(self) -> None:
+        for agent in self.agents:
+            await agent.end()
+        for manager in self.managers:
+            await manager.kill()
+        self._folder.cleanup()
+
+
+def free_port(addr: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((addr, 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def world() -> AsyncIterator[World]:
+    one = World()
+    try:
+        yield one
+    except BaseException:
+        for host in one.managers:  # pytest shows it with the failure
+            sys.stdout.write(f"--- log of the manager at {host.mtls_addr}\n{host.log.read_text()[-6000:]}\n")
+        raise
+    finally:
+        await one.close()

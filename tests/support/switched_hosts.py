@@ -1,0 +1,210 @@
+"""Hosts made of network namespaces on one switch, each with a network driver of its own, and containers that are sockets.
+
+Everything has a name of its own and is torn down on failure too. Nothing leaves the namespaces that are made here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import dnslib
+
+from agent.network import links, netns
+from agent.network.driver import NetworkDriver
+from agent.network.model import Attachment, Endpoint, NetworkChanges, OverlayNetwork, ServiceEndpoint
+from agent.network.netns import Namespace
+
+SECONDS = 5.0
+SUBNET = "10.0.1.0/24"
+
+
+def overlay(
+    network_id: str = "net1", *, vni: int = 4097, name: str = "web", subnet: str = SUBNET, mtu: int = 0
+) -> OverlayNetwork:
+    gateway = subnet.rpartition(".")[0] + ".1"
+    return OverlayNetwork(id=network_id, name=name, vni=vni, subnet=subnet, gateway=gateway, mtu=mtu)
+
+
+class HostUnderTest:
+    def __init__(self, name: str, address: str, folder: Path, namespace: Namespace, dns_port: int) -> None:
+        self.name, self.address, self.folder, self.namespace = name, address, folder, namespace
+        self.driver = self.new_driver()
+
+    def new_driver(self) -> NetworkDriver:
+        return NetworkDriver(
+            self.address, self.folder, lambda: ("10.99.0.254",), gateway_bridge="covey0", host_netns=self.namespace.path
+        )
+
+
+class Container:
+    """A sandbox on a host and the sockets opened inside it."""
+
+    def __init__(self, host: HostUnderTest, container_id: str, endpoint: Endpoint, path: str) -> None:
+        self.host, self.id, self.endpoint = host, container_id, endpoint
+        self.namespace = Namespace(path)
+
+    async def run(self, work: Callable[[], Any]) -> Any:
+        return await asyncio.to_thread(self.namespace.run, work)
+
+    async def fetch(self, address: str, port: int = 80) -> str:
+        """Who answers at the address."""
+
+        def call() -> str:
+            with socket.create_connection((address, port), timeout=SECONDS) as link:
+                return link.recv(100).decode()
+
+        return await self.run(call)
+
+    async def connect(self, address: str, port: int = 80) -> socket.socket:
+        return await self.run(lambda: socket.create_connection((address, port), timeout=SECONDS))
+
+    async def resolve(self, name: str, kind: str = "A", *, tcp: bool = False) -> dnslib.DNSRecord:
+        question = dnslib.DNSRecord.question(name, kind)
+        answer = await self.run(lambda: question.send("127.0.0.11", 53, tcp=tcp, timeout=SECONDS))
+        return dnslib.DNSRecord.parse(answer)
+
+    async def addresses(self, name: str) -> list[str]:
+        return sorted(str(item.rdata) for item in (await self.resolve(name)).rr)
+
+
+class Switchboard:
+    """`hosts` know nothing until `tell` is called; `endpoints` and `services` are the cluster's truth in the test."""
+
+    def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
+        self.folder = folder
+        self._stack = stack
+        self.hosts: list[HostUnderTest] = []
+        self.networks: list[OverlayNetwork] = []
+        self.endpoints: dict[str, Endpoint] = {}
+        self.services: list[ServiceEndpoint] = []
+        self.switch = self._namespace("switch")
+        links.run_in_namespace(
+            self.switch, "switch", lambda route: links.ensure_bridge(route, "sw0", 1500, "10.99.0.254/24")
+        )
+
+    def _namespace(self, name: str) -> Namespace:
+        path = self.folder / name
+        netns.create(path)
+        namespace = Namespace(str(path))
+
+        def remove() -> None:
+            links.run_in_namespace(namespace, "tear down", links.delete_all_links)
+            namespace.close()
+            netns.remove(path)
+
+        self._stack.callback(remove)
+        links.run_in_namespace(namespace, "loopback", links.set_loopback_up)
+        return namespace
+
+    async def add_host(self, mtu: int = 1500) -> HostUnderTest:
+        number = len(self.hosts) + 1
+        namespace = self._namespace(f"host{number}")
+        address = f"10.99.0.{number}"
+
+        def plug(route: Any) -> None:
+            port = links.add_veth(
+                route, f"p{number}", namespace, inner="eth0", inner_mac=f"02:99:00:00:00:0{number}", mtu=mtu
+            )
+            links.join_bridge(route, port, links.index_of(route, "sw0"), static_fdb=False)
+
+        def settle(route: Any) -> None:
+            index = links.index_of(route, "eth0")
+            links.ensure_address(route, index, f"{address}/24")
+            route.link("set", index=index, state="up")
+            route.route("replace", dst="default", gateway="10.99.0.254")
+
+        links.run_in_namespace(self.switch, "plug", plug)
+        links.run_in_namespace(namespace, "settle", settle)
+        host = HostUnderTest(f"host{number}", address, self.folder / f"run{number}", namespace, 53)
+        self.hosts.append(host)
+        await host.driver.start()
+        self._stack.push_async_callback(self._end, host)
+        return host
+
+    async def _end(self, host: HostUnderTest) -> None:
+        await host.driver.remove_everything()
+        await host.driver.close()
+
+    async def run_task(
+        self, host: HostUnderTest, last: int, *, service: str = "", network: str = "net1", ready: bool = True
+    ) -> Container:
+        """A container on the host at 10.0.1.LAST; the cluster is told by `tell`."""
+        container_id = f"c{last}{secrets.token_hex(6)}"
+        subnet = next(item.subnet for item in self.networks if item.id == network).rpartition(".")[0]
+        endpoint = Endpoint(
+            id=f"task{last}", network_id=network, node_id=host.name, host=host.address, address=f"{subnet}.{last}",
+            service_id=f"id-{service}" if service else "", service_name=service, task_name=f"{service or 'task'}.{last}",
+            container_id=container_id, hostname=f"h{last}", ready=ready,
+        )  # fmt: skip
+        path = await host.driver.create_sandbox(container_id)
+        await host.driver.attach(container_id, Attachment(network, f"{endpoint.address}/24", "eth0"))
+        self.endpoints[endpoint.id] = endpoint
+        container = Container(host, container_id, endpoint, path)
+        self._stack.callback(container.namespace.close)
+        return container
+
+    async def tell(self) -> None:
+        changes = NetworkChanges(
+            networks=tuple(self.networks),
+            endpoints=tuple(self.endpoints.values()),
+            services=tuple(self.services),
+            complete=True,
+        )
+        for host in self.hosts:
+            assert await host.driver.apply(changes) == ()
+
+    async def serve(self, container: Container, port: int = 80, greeting: str = "") -> None:
+        """Answer every connection with the container's address, then hold it until the peer ends."""
+        text = (greeting or container.endpoint.address).encode()
+
+        async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(text)
+            await writer.drain()
+            if greeting == "":
+                writer.close()
+                return
+            try:
+                while data := await reader.read(100):
+                    writer.write(data)
+            except (OSError, asyncio.CancelledError):
+                writer.close()
+
+        listening = await container.run(lambda: socket.create_server(("0.0.0.0", port), backlog=128))
+        server = await asyncio.start_server(greet, sock=listening)
+        self._stack.callback(server.close)
+
+    async def spread(self, client: Container, address: str, calls: int) -> Counter[str]:
+        return Counter([await client.fetch(address) for _ in range(calls)])
+
+
+@asynccontextmanager
+async def switchboard(folder: Path, hosts: int, *, mtu: int = 1500) -> AsyncIterator[Switchboard]:
+    async with AsyncExitStack() as stack:
+        board = Switchboard(folder, stack)
+        for _ in range(hosts):
+            await board.add_host(mtu)
+        yield board
+
+
+async def hear(link: socket.socket) -> bytes:
+    """What the peer says next, heard beside the loop that serves the peer."""
+    return await asyncio.to_thread(link.recv, 100)
+
+
+async def eventually(condition: Callable[[], Any], seconds: float = SECONDS) -> None:
+    """Wait until the condition, which may be awaitable, is true."""
+    async with asyncio.timeout(seconds):
+        while True:
+            result = condition()
+            if asyncio.iscoroutine(result):
+                result = await result
+            if result:
+                return
+            await asyncio.sleep(0.02)

@@ -1,0 +1,203 @@
+"""A node's worker with real containers, images and networks, for the tests of the worker; as a program, a daemon to be killed.
+
+`worker_node.py FOLDER CGROUP NETNS ADDRESS STEP FUNCTION…` prints `STARTED` and how many steps that took, then reads `TASK SCRIPT` lines,
+assigns each as a complete set and prints `TASK RUNNING`. A step is a call of one of the functions (`module:Class.method`); before that of
+the number STEP, from 1, it kills itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import io
+import os
+import signal
+import sys
+import tarfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from agent.container.service import ContainerService
+from agent.image.store import ImageStore
+from agent.network.driver import NetworkDriver
+from agent.worker.worker import Worker
+from covey.objects import Annotations, ContainerSpec, Network, NetworkAttachment, Task, TaskSpec, TaskStatus
+from covey.objects.assignment import AssignmentChange, AssignmentKind
+from covey.objects.base import replace
+from covey.placeholders import NodeFacts
+from covey.states import TaskState
+from tests.support.switched_hosts import eventually
+
+NODE = NodeFacts(id="n" * 25, hostname="lab-1")
+APPLETS = (
+    "sh",
+    "sleep",
+    "cat",
+    "echo",
+    "ls",
+    "stat",
+    "id",
+    "env",
+    "ip",
+    "hostname",
+    "nslookup",
+    "wget",
+    "httpd",
+    "true",
+    "mkdir",
+)
+
+
+class Node:
+    """The parts of one life of a node."""
+
+    def __init__(
+        self, images: ImageStore, containers: ContainerService, networks: NetworkDriver, worker: Worker
+    ) -> None:
+        self.images, self.containers, self.networks, self.worker = images, containers, networks, worker
+        self.told: dict[str, list[TaskStatus]] = {}
+
+    async def listen(self) -> None:
+        async for update in self.worker.statuses:
+            self.told.setdefault(update.task_id, []).append(update.status)
+
+    async def reaches(self, task_id: str, state: TaskState, seconds: float = 20) -> TaskStatus:
+        """The status of the task once it is there, or further; fails with what was told when it never is."""
+        try:
+            await eventually(lambda: task_id in self.told and self.told[task_id][-1].state >= state, seconds)
+        except TimeoutError:
+            raise AssertionError(f"{task_id} never reached {state.name}: {self.told.get(task_id)}") from None
+        return self.told[task_id][-1]
+
+    async def says(self, task_id: str, text: str, times: int = 1, seconds: float = 20) -> None:
+        """Wait until the container has written the text that often."""
+
+        async def said() -> bool:
+            return (await self.output(task_id)).count(text) >= times
+
+        await eventually(said, seconds)
+
+    async def gone(self, task_id: str, seconds: float = 20) -> None:
+        await eventually(lambda: all(record.task.id != task_id for record in self.worker.records()), seconds)
+
+    async def output(self, task_id: str) -> str:
+        record = next(each for each in self.worker.records() if each.task.id == task_id)
+        return "".join([entry.data.decode() async for entry in self.containers.logs(record.container_id)])
+
+    def container_id(self, task_id: str) -> str:
+        return next(each.container_id for each in self.worker.records() if each.task.id == task_id)
+
+
+@asynccontextmanager
+async def node(folder: Path, cgroup_parent: str, netns: str, address: str) -> AsyncIterator[Node]:
+    """One life. It ends as a daemon that stops: containers go on."""
+    state, run = folder / "state", folder / "run"
+    images = ImageStore(state)
+    containers = ContainerService(state, run, cgroup_parent, images)
+    networks = NetworkDriver(address, run, lambda: ("10.99.0.254",), host_netns=netns)
+    worker = Worker(state, run, containers=containers, images=images, networks=networks, node=lambda: NODE)
+    made = Node(images, containers, networks, worker)
+    await images.start()
+    await containers.open()
+    await networks.start()
+    await worker.start()
+    listening = asyncio.create_task(made.listen())
+    try:
+        yield made
+    finally:
+        listening.cancel()
+        await worker.close()
+        await networks.close()
+        await containers.close()
+        await images.close()
+
+
+def busybox_tar() -> bytes:
+    """A root file system of Debian's static busybox."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, mode in (("bin", 0o755), ("etc", 0o755), ("tmp", 0o1777), ("run", 0o755)):
+            folder = tarfile.TarInfo(name)
+            folder.type, folder.mode = tarfile.DIRTYPE, mode
+            archive.addfile(folder)
+        archive.add("/bin/busybox", "bin/busybox")
+        for applet in APPLETS:
+            link = tarfile.TarInfo(f"bin/{applet}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            archive.addfile(link)
+    return buffer.getvalue()
+
+
+async def import_busybox(images: ImageStore, name: str = "busybox:latest") -> str:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield busybox_tar()
+
+    return await images.import_(chunks(), name, changes=['CMD ["sh"]', "ENV PATH=/bin"])
+
+
+def task_of(
+    name: str,
+    script: str,
+    *,
+    networks: tuple[NetworkAttachment, ...] = (),
+    desired: TaskState = TaskState.RUNNING,
+    slot: int = 1,
+    **spec: object,
+) -> Task:
+    """A task whose id is made of its name; a process 1 that heeds no TERM gets a short grace."""
+    container = ContainerSpec(image="busybox", args=("sh", "-c", script), stop_grace_ns=200_000_000)
+    return Task(
+        id=name.ljust(25, "0"), service_id="s" * 25, slot=slot, node_id=NODE.id, service_annotations=Annotations(name="web"),
+        spec=TaskSpec(container=replace(container, **spec)), status=TaskStatus(state=TaskState.ASSIGNED), desired_state=desired,
+        networks=networks,
+    )  # fmt: skip
+
+
+def assign(*tasks: Task) -> list[AssignmentChange]:
+    return [AssignmentChange(kind=AssignmentKind.TASK, id=task.id, item=task) for task in tasks]
+
+
+def network_change(network: Network) -> AssignmentChange:
+    return AssignmentChange(kind=AssignmentKind.NETWORK, id=network.id, item=network)
+
+
+class Steps:
+    """Counts the calls of functions, and dies with SIGKILL before one of them; 0 for never."""
+
+    def __init__(self, last: int, functions: list[str]) -> None:
+        self.last, self.count = last, 0
+        for function in functions:
+            module, _, path = function.partition(":")
+            owner, _, name = path.partition(".")
+            self._count_calls(getattr(importlib.import_module(module), owner), name)
+
+    def _count_calls(self, owner: type, name: str) -> None:
+        work = getattr(owner, name)
+
+        def step(*arguments: object, **options: object) -> object:
+            self.count += 1
+            if self.count == self.last:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return work(*arguments, **options)
+
+        setattr(owner, name, step)
+
+
+async def main(folder: Path, cgroup_parent: str, netns: str, address: str, steps: Steps) -> None:
+    async with node(folder, cgroup_parent, netns, address) as made:
+        print("STARTED", steps.count, flush=True)
+        await import_busybox(made.images)
+        loop = asyncio.get_running_loop()
+        tasks = []
+        while line := await loop.run_in_executor(None, sys.stdin.readline):
+            name, _, script = line.strip().partition(" ")
+            tasks.append(task_of(name, script))
+            await made.worker.apply(assign(*tasks), complete=True)
+            status = await made.reaches(tasks[-1].id, TaskState.RUNNING)
+            print(name, status.state.name, made.container_id(tasks[-1].id), flush=True)
+
+
+if __name__ == "__main__":
+    counted = Steps(int(sys.argv[5]), sys.argv[6:])
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4], counted))

@@ -1,0 +1,40 @@
+"""What is read from the list of the firewall's chains."""
+
+from agent.network.firewall import ForwardChain, dropping_chains, warning_text
+
+LISTING = """
+table ip filter {
+	chain INPUT {
+		type filter hook input priority filter; policy drop;
+	}
+	chain FORWARD {
+		type filter hook forward priority filter; policy drop;
+	}
+	chain DOCKER-USER {
+	}
+}
+table inet own {
+	chain through {
+		type filter hook forward priority 0; policy drop;
+	}
+	chain open {
+		type filter hook forward priority 10; policy accept;
+	}
+}
+table ip6 filter {
+	chain FORWARD {
+		type filter hook forward priority filter; policy drop;
+	}
+}
+"""
+
+
+def test_only_forward_chains_that_drop_by_policy_are_in_the_way_of_ipv4() -> None:
+    assert dropping_chains(LISTING) == (ForwardChain("ip", "filter", "FORWARD"), ForwardChain("inet", "own", "through"))
+    assert dropping_chains("") == ()
+
+
+def test_the_remedy_is_in_the_words_of_the_tool_that_made_the_chain() -> None:
+    docker, own = (warning_text("covey0", chain) for chain in dropping_chains(LISTING))
+    assert "iptables -I FORWARD -i covey0 -j ACCEPT; iptables -I FORWARD -o covey0" in docker
+    assert "nft insert rule inet own through iifname covey0 accept" in own

@@ -1,0 +1,97 @@
+"""Service addresses: slots, plans and the rules' text."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from agent.network import vip_lb
+from agent.network.model import Endpoint, ServiceEndpoint, ServiceMode
+from agent.network.vip_lb import VipChange
+
+VIP = "10.0.1.100"
+
+
+def task(last: int, **changes) -> Endpoint:
+    given = {
+        "id": f"t{last}",
+        "network_id": "n",
+        "node_id": "x",
+        "host": "h",
+        "address": f"10.0.1.{last}",
+        "service_id": "s",
+    }
+    return Endpoint(**given | changes)
+
+
+def service(**changes) -> ServiceEndpoint:
+    return ServiceEndpoint(**{"network_id": "n", "service_id": "s", "name": "web", "vip": VIP} | changes)
+
+
+def test_only_ready_tasks_of_the_service_are_backends():
+    tasks = [task(5), task(4), task(6, ready=False), task(7, service_id="other")]
+    assert vip_lb.ready_backends([service()], tasks) == {VIP: ("10.0.1.4", "10.0.1.5")}
+    assert vip_lb.all_backends([service()], tasks) == {VIP: {"10.0.1.4", "10.0.1.5", "10.0.1.6"}}
+
+
+def test_a_service_without_ready_tasks_keeps_its_address_so_that_it_refuses():
+    assert vip_lb.ready_backends([service()], [task(5, ready=False)]) == {VIP: ()}
+
+
+def test_dnsrr_services_have_no_address_to_balance():
+    assert vip_lb.ready_backends([service(mode=ServiceMode.DNSRR, vip="")], [task(5)]) == {}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7, 11, 20, 21, 100, 140, 141, 840, 2520])
+def test_every_backend_gets_an_even_share_of_the_slots(count: int):
+    backends = tuple(f"10.1.{i // 250}.{i % 250}" for i in range(count))
+    shares = Counter(vip_lb.slots(backends))
+    assert len(shares) == count
+    assert max(shares.values()) - min(shares.values()) <= 1
+    assert len(vip_lb.slots(backends)) in vip_lb.SLOT_CLASSES
+
+
+def test_a_caller_of_two_services_in_turn_meets_every_backend_of_each():
+    """The counter is shared: such a caller sees every second slot only, with three services every third."""
+    for count in range(1, 5):
+        backends = tuple(f"b{i}" for i in range(count))
+        for services in range(1, 5):
+            assert set(vip_lb.slots(backends)[::services]) == set(backends)
+
+
+def test_consecutive_calls_take_turns():
+    found = vip_lb.slots(("a", "b", "c"))
+    assert all(set(found[i : i + 3]) == {"a", "b", "c"} for i in range(0, 24, 3))
+
+
+def test_a_vip_that_goes_comes_or_changes_is_planned_and_the_rest_is_left_alone():
+    have = {"1.1.1.1": ("a",), "2.2.2.2": ("b",), "3.3.3.3": ("c",)}
+    want = {"1.1.1.1": ("a",), "2.2.2.2": (), "4.4.4.4": ("d",)}
+    assert vip_lb.plan(have, want) == (
+        VipChange("3.3.3.3", ("c",), None),
+        VipChange("2.2.2.2", ("b",), ()),
+        VipChange("4.4.4.4", None, ("d",)),
+    )
+
+
+def test_a_change_within_a_size_touches_only_the_slots_that_differ():
+    text = vip_lb.nft_commands(vip_lb.plan({VIP: ("10.0.1.4", "10.0.1.5")}, {VIP: ("10.0.1.4", "10.0.1.6")}))
+    assert 0 < text.count(" : ") <= 12
+    assert "vips" not in text
+
+
+def test_a_vip_with_no_backend_left_stays_known_for_refusing():
+    text = vip_lb.nft_commands((VipChange(VIP, ("10.0.1.4",), ()),))
+    assert f"delete element ip covey vips24 {{ {VIP} }}" in text
+    assert f"covey vips {{ {VIP} }}" not in text
+
+
+def test_a_vip_that_is_gone_is_not_refused_any_more():
+    assert f"delete element ip covey vips {{ {VIP} }}" in vip_lb.nft_commands((VipChange(VIP, ("10.0.1.4",), None),))
+
+
+def test_losing_an_address_is_seen_and_winning_one_is_not():
+    assert vip_lb.loses_backend({VIP: ("a", "b")}, {VIP: ("a",)})
+    assert vip_lb.loses_backend({VIP: ("a",)}, {})
+    assert not vip_lb.loses_backend({VIP: ("a",)}, {VIP: ("a", "b"), "x": ("c",)})

@@ -1,0 +1,47 @@
+"""Assignments in parts and differences, as the agent puts them together."""
+
+import pytest
+
+from agent.session.assignment_assembler import AssignmentAssembler
+from covey.errors import ConflictError
+from covey.objects import Task
+from covey.objects.assignment import AssignmentChange, AssignmentKind
+from coveypb.v1 import dispatcher_pb2
+
+
+def part(
+    *names: str, complete: bool = False, applies_to: str = "", results_in: str = "v1", more: bool = False
+) -> dispatcher_pb2.Assignments:
+    message = dispatcher_pb2.Assignments(complete=complete, applies_to=applies_to, results_in=results_in, more=more)
+    for name in names:
+        message.changes.add(id=name).task.id = name
+    return message
+
+
+def test_a_set_counts_when_its_last_part_has_come() -> None:
+    assembly = AssignmentAssembler()
+    assert assembly.add_message(part("a", complete=True, more=True)) is None
+    whole = assembly.add_message(part("b", complete=True))
+    assert whole is not None
+    assert whole.complete
+    assert [change.item for change in whole.changes] == [Task(id="a"), Task(id="b")]
+
+
+def test_a_difference_applies_to_the_version_before_it_alone() -> None:
+    assembly = AssignmentAssembler()
+    with pytest.raises(ConflictError):
+        assembly.add_message(part("a", applies_to="v0"))
+    assembly.add_message(part("a", complete=True, results_in="v1"))
+    whole = assembly.add_message(part("b", applies_to="v1", results_in="v2"))
+    assert whole is not None
+    assert not whole.complete
+    with pytest.raises(ConflictError, match="a difference from version v1 came, this agent has v2"):
+        assembly.add_message(part("c", applies_to="v1"))
+
+
+def test_a_change_without_an_item_removes() -> None:
+    message = dispatcher_pb2.Assignments(complete=True, results_in="v1")
+    message.changes.add(kind=AssignmentKind.SECRET, id="s")
+    whole = AssignmentAssembler().add_message(message)
+    assert whole is not None
+    assert whole.changes == (AssignmentChange(kind=AssignmentKind.SECRET, id="s"),)

@@ -1,0 +1,207 @@
+"""From a task to its container."""
+
+import msgspec
+import pytest
+
+from agent.container.model import ContainerMount, MountKind
+from agent.image.model import Healthcheck, Image, ImageConfig
+from agent.task.container_config import command_line, container_config, environment, healthcheck, with_resolver
+from covey.errors import InvalidArgumentError, UnsupportedError
+from covey.objects import (
+    Annotations,
+    ContainerSpec,
+    DNSConfig,
+    Endpoint,
+    HealthConfig,
+    PortConfig,
+    ResourceRequirements,
+    Resources,
+    Task,
+    TaskSpec,
+)
+from covey.objects import Mount as MountSpec
+from covey.placeholders import NodeFacts, expand, task_name
+from covey.states import MountType, PublishMode
+
+NODE = NodeFacts(id="n" * 25, hostname="lab-4", labels={"zone": "a"})
+CONTAINER = "c" * 64
+
+
+def image(**config: object) -> Image:
+    return Image(
+        id="sha256:" + "1" * 64,
+        repo_tags=("app:1",),
+        repo_digests=(),
+        created="",
+        size=0,
+        architecture="amd64",
+        os="linux",
+        config=ImageConfig(**config),
+        diff_ids=(),
+    )
+
+
+def task(slot: int = 3, **container: object) -> Task:
+    return Task(
+        id="t" * 25, service_id="s" * 25, slot=slot, node_id=NODE.id, service_annotations=Annotations(name="web", labels={"tier": "front"}),
+        spec=TaskSpec(container=ContainerSpec(image="app:1", **container)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "args", "expected"),
+    [
+        ((), (), (("entry",), ("cmd",))),
+        ((), ("x",), (("entry",), ("x",))),
+        (("own",), (), (("own",), ())),
+        (("own",), ("x",), (("own",), ("x",))),
+    ],
+)
+def test_command_and_args_replace_what_dockers_would(
+    command: tuple[str, ...], args: tuple[str, ...], expected: object
+) -> None:
+    assert (
+        command_line(ContainerSpec(command=command, args=args), image(entrypoint=("entry",), cmd=("cmd",))) == expected
+    )
+
+
+def test_the_services_settings_win_over_the_images() -> None:
+    base = image(
+        cmd=("cmd",),
+        env=("A=1", "B=2", "C=3"),
+        user="web",
+        working_dir="/srv",
+        stop_signal="SIGQUIT",
+        labels={"a": "i", "b": "i"},
+    )
+    plain = container_config(task(), base, NODE, CONTAINER, 9)
+    assert (plain.user, plain.working_dir, plain.stop_signal, plain.args, plain.stop_grace_seconds) == (
+        "web",
+        "/srv",
+        "SIGQUIT",
+        ("cmd",),
+        10.0,
+    )
+    own = container_config(
+        task(
+            env=("B=x", "C", "D=4"),
+            user="0",
+            dir="/",
+            stop_signal="SIGINT",
+            stop_grace_ns=1_500_000_000,
+            labels={"b": "s"},
+        ),
+        base,
+        NODE,
+        CONTAINER,
+        9,
+    )
+    assert own.env == ("A=1", "B=x", "D=4")
+    assert (own.user, own.working_dir, own.stop_signal, own.stop_grace_seconds) == ("0", "/", "SIGINT", 1.5)
+    assert (own.labels["a"], own.labels["b"]) == ("i", "s")
+
+
+def test_a_container_is_named_and_labelled_as_swarms() -> None:
+    config = container_config(task(), image(cmd=("x",)), NODE, CONTAINER, 9)
+    assert config.name == f"web.3.{'t' * 25}"
+    assert {key.removeprefix("com.docker.swarm."): value for key, value in config.labels.items()} == {
+        "node.id": NODE.id, "service.id": "s" * 25, "service.name": "web", "task": "", "task.id": "t" * 25, "task.name": f"web.3.{'t' * 25}",
+    }  # fmt: skip
+    assert task_name(task(slot=0)) == f"web.{NODE.id}.{'t' * 25}"
+
+
+def test_templates_fill_hostname_environment_and_sources() -> None:
+    made = container_config(
+        task(
+            hostname="{{.Service.Name}}-{{.Task.Slot}}",
+            env=('ZONE={{index .Node.Labels "zone"}}', "T={{ .Service.Labels.tier }}", "N={{.Node.Hostname}}"),
+            mounts=(MountSpec(type=MountType.VOLUME, source="data-{{.Task.Slot}}", target="/d"),),
+        ),
+        image(cmd=("x",)), NODE, CONTAINER, 9,
+    )  # fmt: skip
+    assert made.hostname == "web-3"
+    assert made.env == ("ZONE=a", "T=front", "N=lab-4")
+    assert made.mounts[0].source == "data-3"
+
+
+def test_an_unknown_placeholder_is_refused_by_name() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"\{\{.Task.Colour\}\}"):
+        expand("{{.Task.Colour}}", task(), NODE)
+
+
+def test_mounts_resources_and_hosts_are_carried_over() -> None:
+    made = container_config(
+        msgspec.structs.replace(
+            task(
+                mounts=(
+                    MountSpec(type=MountType.BIND, source="/srv", target="/s", read_only=True),
+                    MountSpec(type=MountType.TMPFS, target="/t", tmpfs_size_bytes=4096, tmpfs_mode=0o1777),
+                ),
+                hosts=("10.0.0.1 db database",),
+            ),
+            spec=msgspec.structs.replace(
+                task(
+                    mounts=(
+                        MountSpec(type=MountType.BIND, source="/srv", target="/s", read_only=True),
+                        MountSpec(type=MountType.TMPFS, target="/t", tmpfs_size_bytes=4096, tmpfs_mode=0o1777),
+                    ),
+                    hosts=("10.0.0.1 db database",),
+                ).spec,
+                resources=ResourceRequirements(limits=Resources(nano_cpus=500_000_000, memory_bytes=1 << 20, pids=9), reservations=Resources(memory_bytes=4096)),
+            ),
+        ),
+        image(cmd=("x",), volumes=("/s", "/v")), NODE, CONTAINER, 9,
+    )  # fmt: skip
+    assert made.mounts == (
+        ContainerMount(kind=MountKind.BIND, source="/srv", target="/s", read_only=True),
+        ContainerMount(kind=MountKind.TMPFS, target="/t", options=("size=4096", "mode=1777")),
+        ContainerMount(kind=MountKind.VOLUME, target="/v"),
+    )
+    assert (
+        made.resources.nano_cpus,
+        made.resources.memory_bytes,
+        made.resources.pids_limit,
+        made.resources.memory_reservation_bytes,
+    ) == (500_000_000, 1 << 20, 9, 4096)
+    assert made.extra_hosts == ("db:10.0.0.1", "database:10.0.0.1")
+
+
+def test_the_probe_is_the_services_over_the_images() -> None:
+    base = Healthcheck(test=("CMD", "true"), interval=5_000_000_000, retries=7)
+    assert healthcheck(None, None) is None
+    assert healthcheck(HealthConfig(test=("NONE",)), base) is None
+    merged = healthcheck(HealthConfig(interval_ns=1_000_000_000), base)
+    assert merged is not None
+    assert (merged.test, merged.interval_seconds, merged.retries, merged.timeout_seconds) == (
+        ("CMD", "true"),
+        1.0,
+        7,
+        30.0,
+    )
+
+
+def test_what_is_not_there_yet_is_refused_by_name() -> None:
+    published = msgspec.structs.replace(
+        task(), endpoint=Endpoint(ports=(PortConfig(target_port=80, publish_mode=PublishMode.HOST),))
+    )
+    with pytest.raises(UnsupportedError, match="port 80 in host mode"):
+        container_config(published, image(cmd=("x",)), NODE, CONTAINER, 9)
+    with pytest.raises(UnsupportedError, match="npipe"):
+        container_config(
+            task(mounts=(MountSpec(type=MountType.NPIPE, target="/p"),)), image(cmd=("x",)), NODE, CONTAINER, 9
+        )
+    with pytest.raises(InvalidArgumentError, match="no command"):
+        container_config(task(), image(), NODE, CONTAINER, 9)
+
+
+def test_containers_ask_the_resolver_of_their_namespace() -> None:
+    made = with_resolver(
+        container_config(
+            task(dns=DNSConfig(nameservers=("9.9.9.9",), search=("x.y",))), image(cmd=("x",)), NODE, CONTAINER, 9
+        )
+    )
+    assert (made.dns, made.dns_search, made.dns_options) == (("127.0.0.11",), ("x.y",), ("ndots:0",))
+
+
+def test_a_variable_without_a_value_takes_the_images_away() -> None:
+    assert environment(("A",), ("A=1", "B=2")) == ("B=2",)

@@ -1,0 +1,132 @@
+"""The task machine, step by step."""
+
+import pytest
+
+from agent.task.state_machine import (
+    ContainerHealth,
+    ContainerPhase,
+    IllegalTransitionError,
+    Observation,
+    Prepare,
+    Release,
+    Remove,
+    SetStatus,
+    Start,
+    Stop,
+    TaskRecord,
+    TaskStep,
+    Wait,
+    initial_status,
+    next_step,
+    with_status,
+)
+from covey.objects import Task, TaskStatus
+from covey.states import TaskState
+
+S = TaskState
+RUNS = Observation(phase=ContainerPhase.RUNNING, pid=42)
+
+
+def record(state: TaskState, desired: TaskState = S.RUNNING, **fields: object) -> TaskRecord:
+    return TaskRecord(
+        task=Task(id="t" * 25, desired_state=desired), status=TaskStatus(state=state), container_id="c" * 64, **fields
+    )
+
+
+def state_after(step: TaskStep) -> TaskState:
+    assert isinstance(step, SetStatus)
+    return step.status.state
+
+
+@pytest.mark.parametrize(
+    ("state", "seen", "after"),
+    [
+        (S.ASSIGNED, Observation(), S.ACCEPTED),
+        (S.ACCEPTED, Observation(), S.PREPARING),
+        (S.READY, Observation(phase=ContainerPhase.CREATED), S.STARTING),
+        (S.READY, Observation(), S.FAILED),
+        (S.STARTING, RUNS, S.RUNNING),
+        (S.STARTING, Observation(phase=ContainerPhase.RUNNING, health=ContainerHealth.HEALTHY), S.RUNNING),
+        (S.STARTING, Observation(phase=ContainerPhase.EXITED), S.COMPLETE),
+        (S.STARTING, Observation(), S.FAILED),
+        (S.RUNNING, Observation(phase=ContainerPhase.EXITED, exit_code=0), S.COMPLETE),
+        (S.RUNNING, Observation(phase=ContainerPhase.EXITED, exit_code=2), S.FAILED),
+        (S.RUNNING, Observation(), S.FAILED),
+    ],
+)
+def test_a_task_that_is_wanted_moves_up(state: TaskState, seen: Observation, after: TaskState) -> None:
+    assert state_after(next_step(record(state), seen, 1)) is after
+
+
+def test_what_is_to_be_done_between_the_moves() -> None:
+    assert next_step(record(S.PREPARING), Observation(), 1) == Prepare()
+    assert next_step(record(S.STARTING), Observation(phase=ContainerPhase.CREATED), 1) == Start()
+    assert next_step(record(S.RUNNING), RUNS, 1) == Wait()
+    assert (
+        next_step(record(S.STARTING), Observation(phase=ContainerPhase.RUNNING, health=ContainerHealth.STARTING), 1)
+        == Wait()
+    )
+
+
+def test_a_task_wanted_only_ready_waits_there() -> None:
+    assert next_step(record(S.READY, S.READY), Observation(phase=ContainerPhase.CREATED), 1) == Wait()
+
+
+def test_preparing_waits_for_a_secret_that_must_come_again_after_a_restart() -> None:
+    assert next_step(record(S.PREPARING), Observation(waits_for="secret key"), 1) == Wait()
+
+
+def test_an_unhealthy_container_is_stopped_with_the_reason() -> None:
+    assert next_step(
+        record(S.RUNNING), Observation(phase=ContainerPhase.RUNNING, health=ContainerHealth.UNHEALTHY), 1
+    ) == Stop("unhealthy container")
+
+
+def test_a_task_that_is_to_end_is_stopped_then_shut_down_then_released() -> None:
+    assert next_step(record(S.RUNNING, S.SHUTDOWN), RUNS, 1) == Stop()
+    assert (
+        state_after(
+            next_step(record(S.RUNNING, S.SHUTDOWN), Observation(phase=ContainerPhase.EXITED, exit_code=143), 1)
+        )
+        is S.SHUTDOWN
+    )
+    assert state_after(next_step(record(S.ACCEPTED, S.SHUTDOWN), Observation(), 1)) is S.SHUTDOWN
+    assert next_step(record(S.SHUTDOWN, S.SHUTDOWN), Observation(phase=ContainerPhase.EXITED), 1) == Release()
+    assert (
+        next_step(record(S.SHUTDOWN, S.SHUTDOWN, released=True), Observation(phase=ContainerPhase.EXITED), 1) == Wait()
+    )
+
+
+def test_an_ended_task_is_removed_once_it_is_withdrawn_or_wanted_gone() -> None:
+    assert next_step(record(S.FAILED, assigned=False), Observation(phase=ContainerPhase.EXITED), 1) == Remove()
+    assert next_step(record(S.FAILED, S.REMOVE), Observation(phase=ContainerPhase.EXITED), 1) == Remove()
+
+
+def test_a_task_wanted_gone_stays_on_record_until_the_manager_has_seen_its_end() -> None:
+    """The status must reach the manager: only then does it withdraw the task, and only then is the record forgotten."""
+    assert next_step(record(S.SHUTDOWN, S.REMOVE, released=True), Observation(), 1) == Wait()
+    assert next_step(record(S.SHUTDOWN, S.REMOVE, released=True, assigned=False), Observation(), 1) == Remove()
+
+
+def test_the_reason_of_a_failure_names_the_exit_code_and_the_memory() -> None:
+    step = next_step(record(S.RUNNING), Observation(phase=ContainerPhase.EXITED, exit_code=137, oom_killed=True), 5)
+    assert isinstance(step, SetStatus)
+    assert step.status.error == "task: non-zero exit (137): out of memory"
+    assert step.status.container is not None
+    assert (step.status.container.exit_code, step.status.timestamp_ns) == (137, 5)
+
+
+def test_an_illegal_move_names_its_history() -> None:
+    with pytest.raises(
+        IllegalTransitionError, match=r"cannot go from RUNNING to READY; its recent states: STARTING RUNNING"
+    ):
+        with_status(record(S.RUNNING, history=(S.STARTING, S.RUNNING)), TaskStatus(state=S.READY))
+    with pytest.raises(IllegalTransitionError):
+        with_status(record(S.FAILED), TaskStatus(state=S.RUNNING))
+
+
+def test_a_task_is_taken_over_where_it_was() -> None:
+    assert initial_status(Task(id="t", status=TaskStatus(state=S.RUNNING)), 9).state is S.RUNNING
+    assert initial_status(Task(id="t", status=TaskStatus(state=S.PENDING)), 9) == TaskStatus(
+        timestamp_ns=9, state=S.ASSIGNED, message="assigned"
+    )

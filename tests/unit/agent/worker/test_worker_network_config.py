@@ -1,0 +1,109 @@
+"""From assignments to the network driver's words."""
+
+import pytest
+
+from agent.network.model import Attachment, EndpointKey, ServiceKey, ServiceMode
+from agent.worker.network_config import InterfacePlan, network_changes, plan_interfaces
+from covey.errors import NotFoundError, UnsupportedError
+from covey.network_options import MTU_OPTION
+from covey.objects import IPAM, Annotations, Driver, IPAMConfig, Network, NetworkAttachment, NetworkSpec, Task, replace
+from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, VirtualService
+from covey.states import EndpointMode
+
+
+def network(key: str, driver: str = "overlay", *, internal: bool = False) -> Network:
+    return Network(
+        id=key, vni=4097, ipam=IPAM(configs=(IPAMConfig(subnet="10.0.1.0/24", gateway="10.0.1.1/24"),)),
+        spec=NetworkSpec(annotations=Annotations(name=f"name-{key}"), driver=Driver(name=driver), internal=internal),
+    )  # fmt: skip
+
+
+NETWORKS = {key: network(key) for key in ("a", "b")} | {
+    "in": network("in", internal=True),
+    "host": network("host", "host"),
+    "mac": network("mac", "macvlan"),
+}
+
+
+def task(*networks: str) -> Task:
+    return Task(
+        id="t",
+        networks=tuple(
+            NetworkAttachment(network_id=key, address=f"10.0.{at}.5/24", aliases=("x",))
+            for at, key in enumerate(networks)
+        ),
+    )
+
+
+def test_a_task_has_an_interface_on_each_network_and_one_to_the_world() -> None:
+    assert plan_interfaces(task("a", "b"), NETWORKS) == InterfacePlan(
+        attachments=(Attachment("a", "10.0.0.5/24", "eth0", ("x",)), Attachment("b", "10.0.1.5/24", "eth1", ("x",))),
+        egress="eth2",
+    )
+
+
+def test_internal_networks_alone_give_no_way_out() -> None:
+    assert plan_interfaces(task("in"), NETWORKS).egress == ""
+    assert plan_interfaces(task("in", "a"), NETWORKS).egress == "eth2"
+
+
+def test_the_mtu_that_a_network_asks_for_reaches_the_driver_and_none_is_the_hosts_own() -> None:
+    options = {MTU_OPTION: "1300"}
+    wish = replace(NETWORKS["a"], spec=NetworkSpec(driver=Driver(name="overlay", options=options)))
+    told = network_changes(
+        [AssignmentChange(kind=AssignmentKind.NETWORK, id=item.id, item=item) for item in (wish, NETWORKS["b"])],
+        complete=True,
+    )
+    assert [item.mtu for item in told.networks] == [1300, 0]
+
+
+def test_a_task_without_networks_is_on_the_bridge_with_its_neighbours() -> None:
+    assert plan_interfaces(task(), NETWORKS) == InterfacePlan(egress="eth0", isolated=False)
+
+
+def test_the_hosts_network_needs_no_namespace() -> None:
+    assert plan_interfaces(task("host"), NETWORKS) == InterfacePlan(on_host=True)
+
+
+def test_networks_that_are_unknown_or_of_another_kind_are_named() -> None:
+    with pytest.raises(NotFoundError, match="network z "):
+        plan_interfaces(task("z"), NETWORKS)
+    with pytest.raises(UnsupportedError, match="name-mac of driver macvlan"):
+        plan_interfaces(task("mac"), NETWORKS)
+
+
+def test_a_difference_is_told_in_the_drivers_words() -> None:
+    endpoint = NetworkEndpoint(
+        id="t/a", network_id="a", task_id="t", address="10.0.1.7/24", host="10.9.0.1", ready=True
+    )
+    service = VirtualService(id="s/a", network_id="a", service_id="s", name="web", mode=EndpointMode.DNSRR)
+    told = network_changes(
+        [
+            AssignmentChange(kind=AssignmentKind.NETWORK, id="a", item=NETWORKS["a"]),
+            AssignmentChange(kind=AssignmentKind.NETWORK, id="host", item=NETWORKS["host"]),
+            AssignmentChange(kind=AssignmentKind.ENDPOINT, id="t/a", item=endpoint),
+            AssignmentChange(kind=AssignmentKind.VIRTUAL_SERVICE, id="s/a", item=service),
+            AssignmentChange(kind=AssignmentKind.NETWORK, id="b"),
+            AssignmentChange(kind=AssignmentKind.ENDPOINT, id="u/b"),
+            AssignmentChange(kind=AssignmentKind.VIRTUAL_SERVICE, id="v/b"),
+            AssignmentChange(kind=AssignmentKind.TASK, id="gone"),
+        ],
+        complete=True,
+    )
+    (overlay,) = told.networks
+    assert (overlay.id, overlay.vni, overlay.subnet, overlay.gateway) == ("a", 4097, "10.0.1.0/24", "10.0.1.1")
+    assert [(each.id, each.address, each.host, each.ready) for each in told.endpoints] == [
+        ("t", "10.0.1.7", "10.9.0.1", True)
+    ]
+    assert [(each.service_id, each.mode, each.vip) for each in told.services] == [("s", ServiceMode.DNSRR, "")]
+    assert (told.removed_networks, told.removed_endpoints, told.removed_services) == (
+        ("b",),
+        (EndpointKey("b", "u"),),
+        (ServiceKey("b", "v"),),
+    )
+    assert told.complete
+
+
+def test_a_services_aliases_are_not_names_of_one_task() -> None:
+    attachments = plan_interfaces(replace(task("a"), service_id="s"), NETWORKS).attachments
+    assert attachments == (Attachment("a", "10.0.0.5/24", "eth0", ()),)

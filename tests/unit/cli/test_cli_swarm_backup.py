@@ -1,0 +1,129 @@
+"""A backup bears its name once it is whole and its key is kept; a daemon or a disk that fails on the way leaves neither a file nor a key."""
+
+import http.server
+import socketserver
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.client import UnreachableError
+from cli.commands.swarm_recovery import backup, restore
+from covey.backup_format import BackupError
+from covey.errors import InvalidArgumentError
+from covey.objects import Cluster, Node
+from manager import backup as sealing
+from manager.bootstrap.new_cluster import first_view
+
+NOW = 1_700_000_000_000_000_000
+KEY = sealing.new_key()
+
+
+def file_of(nodes: str = "n1") -> bytes:
+    view = first_view(Cluster(id="c1"), Node(id=nodes), NOW)
+    return b"".join(sealing.seal(view, (), Cluster(id="c1"), KEY, term=1, now_ns=NOW))
+
+
+class Server(socketserver.ThreadingUnixStreamServer):
+    """Answers every request with ``data``, says that it made ``key``, and promises ``more`` bytes than it sends. If managers are ``locked``
+    a key is made for who asks for one alone.
+    """
+
+    daemon_threads = True
+    data = b""
+    key = KEY
+    more = 0
+    locked = False
+    asked: list[str]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def address_string(self) -> str:
+        return "client"
+
+    def log_message(self, *args: object) -> None:
+        return
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.headers.get("Covey-Backup-Key", ""))
+        self.send_response(200)
+        if self.server.key and ("ownKey=" in self.path or not self.server.locked):
+            self.send_header("Covey-Backup-Key", self.server.key)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(f"{len(self.server.data) + self.server.more:x}\r\n".encode() + self.server.data)
+        self.wfile.write(b"" if self.server.more else b"\r\n0\r\n\r\n")
+        self.close_connection = True
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Server]:
+    with Server(str(tmp_path / "s"), Handler) as server:
+        server.asked = []
+        server.data = file_of()
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def run(daemon: Server, *arguments: str) -> Result:
+    return CliRunner().invoke(backup, list(arguments), obj=f"unix://{daemon.server_address!s}")
+
+
+def test_a_key_is_shown_once_or_kept_in_its_file_and_used_again(daemon: Server, tmp_path: Path) -> None:
+    shown = run(daemon, str(tmp_path / "a"))
+    assert shown.output.count(KEY) == 1
+    assert "Wrote" in shown.output
+    kept = run(daemon, "-q", "--key-file", str(tmp_path / "key"), str(tmp_path / "b"))
+    assert (kept.exit_code, kept.output) == (0, "")
+    assert (tmp_path / "key").read_text().strip() == KEY
+    daemon.key = ""
+    run(daemon, "-q", "--key-file", str(tmp_path / "key"), str(tmp_path / "c"))
+    assert daemon.asked == ["", "", KEY]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c", "key", "s"]
+
+
+def test_a_key_file_holds_the_key_of_the_backup_also_where_managers_are_locked(daemon: Server, tmp_path: Path) -> None:
+    """The unlock key would open it else, which is not in that file and changes."""
+    daemon.locked = True
+    assert KEY not in run(daemon, str(tmp_path / "a")).output
+    assert run(daemon, "-q", "--key-file", str(tmp_path / "key"), str(tmp_path / "b")).exit_code == 0
+    assert (tmp_path / "key").read_text().strip() == KEY
+
+
+@pytest.mark.parametrize(("cut", "more", "error"), [(40, 40, UnreachableError), (40, 0, BackupError)])
+def test_what_does_not_come_whole_leaves_no_file_and_no_key(
+    daemon: Server, tmp_path: Path, cut: int, more: int, error: type[Exception]
+) -> None:
+    daemon.data, daemon.more = daemon.data[:-cut], more
+    (tmp_path / "kept").write_text("the backup of yesterday")
+    ran = run(daemon, "--key-file", str(tmp_path / "key"), str(tmp_path / "kept"))
+    assert isinstance(ran.exception, error)
+    assert KEY not in ran.output
+    assert (tmp_path / "kept").read_text() == "the backup of yesterday"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "s"]
+
+
+def test_a_key_that_cannot_be_kept_leaves_no_backup(daemon: Server, tmp_path: Path) -> None:
+    ran = run(daemon, "--key-file", str(tmp_path / "nowhere" / "key"), str(tmp_path / "kept"))
+    assert isinstance(ran.exception, InvalidArgumentError)
+    assert "cannot write the key" in ran.exception.message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s"]
+
+
+def test_restoring_looks_at_the_file_before_it_asks_anybody(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_bytes(file_of()[:-1])
+    ran = CliRunner().invoke(restore, [str(tmp_path / "kept")], obj=f"unix://{tmp_path}/nobody")
+    assert isinstance(ran.exception, BackupError)
+    (tmp_path / "kept").write_bytes(file_of())
+    ran = CliRunner().invoke(restore, [str(tmp_path / "kept")], obj=f"unix://{tmp_path}/nobody", input="")
+    assert "there was no key of the backup on stdin" in str(ran.exception)
+    ran = CliRunner().invoke(restore, [str(tmp_path / "none")], obj=f"unix://{tmp_path}/nobody")
+    assert "cannot read" in str(ran.exception)

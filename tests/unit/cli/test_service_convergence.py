@@ -1,0 +1,73 @@
+"""When a service has converged: all that shall run does, of the newest specification, and no update goes on."""
+
+from typing import Any
+
+import pytest
+
+from cli.service.convergence import service_progress
+
+
+def service(replicas: int | None = 2, update: str = "", message: str = "") -> dict[str, Any]:
+    mode = {"Global": {}} if replicas is None else {"Replicated": {"Replicas": replicas}}
+    status = {"UpdateStatus": {"State": update, "Message": message}} if update else {}
+    return {"Spec": {"Mode": mode}, **status}
+
+
+def task(
+    slot: int, state: str, desired: str = "running", *, at: str = "1", error: str = "", node: str = ""
+) -> dict[str, Any]:
+    status = {"State": state, "Err": error, "Timestamp": at}
+    return {"Slot": slot, "NodeID": node, "DesiredState": desired, "CreatedAt": at, "Status": status}
+
+
+def test_all_running_is_converged() -> None:
+    assert service_progress(service(), [task(1, "running"), task(2, "running")], 0).converged
+    assert service_progress(service(0), [], 0).converged
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        [],
+        [task(1, "running")],
+        [task(1, "running"), task(2, "preparing")],
+        [task(1, "running"), task(2, "running", "shutdown")],
+        [task(1, "running"), task(2, "running"), task(3, "running")],
+    ],
+)
+def test_less_or_more_than_wanted_is_not(tasks: list[dict[str, Any]]) -> None:
+    assert not service_progress(service(), tasks, 0).converged
+
+
+@pytest.mark.parametrize("state", ["updating", "rollback_started"])
+def test_an_update_that_goes_on_is_not_converged(state: str) -> None:
+    progress = service_progress(service(update=state), [task(1, "running"), task(2, "running")], 0)
+    assert not progress.converged
+    assert not progress.paused
+    assert state.replace("_", " ") in progress.summary
+
+
+@pytest.mark.parametrize("state", ["paused", "rollback_paused"])
+def test_an_update_that_was_paused_never_converges_by_itself(state: str) -> None:
+    progress = service_progress(
+        service(update=state, message="too many failed"), [task(1, "running"), task(2, "running")], 0
+    )
+    assert progress.paused
+    assert not progress.converged
+    assert progress.message == "too many failed"
+
+
+def test_the_newest_error_of_a_task_is_shown() -> None:
+    tasks = [
+        task(1, "rejected", "shutdown", at="1", error="older"),
+        task(1, "failed", "shutdown", at="2", error="newer"),
+        task(1, "starting", "running", at="3"),
+    ]
+    progress = service_progress(service(1), tasks, 0)
+    assert progress.summary == "0 of 1 tasks running; 1 starting; newer"
+
+
+def test_a_global_service_waits_for_all_nodes_that_can_run_it() -> None:
+    tasks = [task(0, "running", node="a"), task(0, "running", node="b")]
+    assert service_progress(service(None), tasks, 2).converged
+    assert not service_progress(service(None), tasks, 3).converged

@@ -1,0 +1,74 @@
+from covey.clock import MILLISECOND, SECOND
+from covey.objects import RestartPolicy, replace
+from covey.states import RestartCondition, TaskState
+from manager.orchestrator import restart
+from tests.support.planning import NOW, Ids, changed, decide, in_state, node, service, task, then, view_of, wanted
+
+N1 = node("n1")
+
+
+def dead(state=TaskState.FAILED, *, lived_ns: int = 60 * SECOND, restarts: int = 0, **policy):
+    web = service(replicas=1, restart=RestartPolicy(**({"delay_ns": 0} | policy)))
+    item = replace(task(web, 1, state=state), restarts=restarts)
+    return replace(item, meta=replace(item.meta, created_at_ns=NOW - lived_ns))
+
+
+def test_a_task_that_failed_is_replaced_after_the_delay() -> None:
+    web = service(replicas=1, restart=RestartPolicy(delay_ns=5 * SECOND))
+    view = then(view_of(N1, web, task(web, 1, state=TaskState.FAILED)))
+    (successor,) = wanted(view)
+    assert (successor.desired_state, successor.start_after_ns) == (TaskState.READY, NOW + 5 * SECOND)
+    assert successor.restarts == 1
+    assert view.tasks.get("web-1").desired_state is TaskState.SHUTDOWN
+    early = decide(view, now_ns=NOW + SECOND)
+    assert (early.steps, early.wake_at_ns) == ((), NOW + 5 * SECOND)
+    view = then(view, now_ns=NOW + 5 * SECOND)
+    assert view.tasks.get(successor.id).desired_state is TaskState.RUNNING
+    assert not decide(view, now_ns=NOW + 5 * SECOND).steps
+
+
+def test_conditions_say_which_ends_are_followed_by_a_restart() -> None:
+    assert restart.decide_restart(dead(TaskState.COMPLETE))
+    assert restart.decide_restart(dead(TaskState.REJECTED, condition=RestartCondition.ON_FAILURE))
+    assert not restart.decide_restart(dead(TaskState.COMPLETE, condition=RestartCondition.ON_FAILURE))
+    assert not restart.decide_restart(dead(TaskState.FAILED, condition=RestartCondition.NONE))
+
+
+def test_attempts_are_bounded() -> None:
+    assert restart.decide_restart(dead(restarts=2, max_attempts=3)).restarts == 3
+    assert not restart.decide_restart(dead(restarts=3, max_attempts=3))
+
+
+def test_attempts_count_anew_in_the_next_window() -> None:
+    item = replace(dead(restarts=3, max_attempts=3, window_ns=30 * SECOND), restart_window_began_ns=NOW - 31 * SECOND)
+    granted = restart.decide_restart(item)
+    assert (granted.restarts, granted.window_began_ns) == (1, NOW)
+    assert not restart.decide_restart(replace(item, restart_window_began_ns=NOW - 29 * SECOND))
+
+
+def test_a_task_that_keeps_dying_at_once_is_held_back_though_its_delay_is_nothing() -> None:
+    pauses = [restart.decide_restart(dead(restarts=count, lived_ns=SECOND)).delay_ns for count in range(9)]
+    assert pauses[:4] == [0, 100 * MILLISECOND, 200 * MILLISECOND, 400 * MILLISECOND]
+    assert pauses[-1] == 5 * SECOND
+    assert restart.decide_restart(dead(restarts=7, lived_ns=60 * SECOND)).delay_ns == 0
+
+
+def test_a_slot_whose_attempts_are_used_up_rests_and_is_not_filled_from_the_start() -> None:
+    web = service(replicas=1, restart=RestartPolicy(delay_ns=0, max_attempts=2))
+    ids = Ids()
+    view = then(view_of(N1, web), ids=ids)
+    for turn in range(5):
+        now = NOW + turn * 10 * SECOND
+        for item in wanted(view):
+            view = changed(view, in_state(replace(item, node_id="n1"), TaskState.FAILED, now), now_ns=now)
+        view = then(then(view, now_ns=now, ids=ids), now_ns=now + 9 * SECOND, ids=ids)
+    assert not wanted(view)
+    assert len(view.tasks) == 3
+    assert not decide(view).steps
+
+
+def test_a_restart_after_an_update_counts_from_nothing() -> None:
+    web = service(replicas=1)
+    old = replace(task(service(image="old"), 1, state=TaskState.FAILED), restarts=9)
+    (successor,) = wanted(then(view_of(N1, web, old)))
+    assert successor.restarts == 0

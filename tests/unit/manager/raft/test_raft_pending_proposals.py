@@ -1,0 +1,79 @@
+"""Waiters get the answer to their own entry, or learn that nobody knows."""
+
+import pytest
+
+from covey.errors import UnavailableError
+from manager.raft import pending_proposals as module
+from manager.raft.pending_proposals import PendingProposals
+from manager.store import NotLeaderError, OutcomeUnknownError
+
+
+async def proposed(waiting: PendingProposals, index: int, term: int):
+    answer = waiting.propose(b"x")
+    waiting.take_queued()
+    waiting.track(index, term, answer)
+    return answer
+
+
+async def test_a_proposal_is_answered_when_its_very_entry_is_applied() -> None:
+    waiting = PendingProposals()
+    mine, replaced = await proposed(waiting, 5, 2), await proposed(waiting, 6, 2)
+    waiting.entry_applied(4, 2)
+    assert not mine.done()
+    waiting.entry_applied(5, 2)
+    waiting.entry_applied(6, 3)
+    assert mine.result() == 5
+    with pytest.raises(NotLeaderError):
+        replaced.result()
+
+
+async def test_lost_leadership_fails_what_was_proposed_in_its_terms_alone() -> None:
+    waiting = PendingProposals()
+    old, new = await proposed(waiting, 5, 2), await proposed(waiting, 6, 3)
+    waiting.fail_unknown(before_term=3)
+    assert old.done()
+    assert not new.done()
+    waiting.fail_unknown()
+    for answer in (new, old):
+        with pytest.raises(OutcomeUnknownError, match="may or may not"):
+            answer.result()
+
+
+async def test_what_was_not_proposed_yet_is_refused_with_the_leader_s_address() -> None:
+    waiting = PendingProposals()
+    in_the_log, queued = await proposed(waiting, 5, 2), waiting.propose(b"y")
+    waiting.reject_queued("leader:1")
+    assert not in_the_log.done()
+    with pytest.raises(NotLeaderError, match="leader:1"):
+        queued.result()
+
+
+async def test_a_proposal_whose_caller_went_away_is_made_all_the_same() -> None:
+    """The store keeps others off what it would change until it is applied: dropped without a word, it would keep them off for good."""
+    waiting = PendingProposals()
+    gone = waiting.propose(b"gone")
+    gone.cancel()
+    kept = waiting.propose(b"kept")
+    assert waiting.take_queued() == [(b"gone", gone), (b"kept", kept)]
+
+
+async def test_waiting_is_bounded_in_number_and_bytes() -> None:
+    waiting = PendingProposals()
+    for _ in range(module.MAX_PROPOSALS):
+        waiting.propose(b"")
+    with pytest.raises(UnavailableError, match="too many writes"):
+        waiting.propose(b"")
+    waiting = PendingProposals()
+    waiting.propose(bytes(module.MAX_PROPOSAL_BYTES))
+    with pytest.raises(UnavailableError):
+        waiting.propose(b"x")
+
+
+async def test_closing_fails_everything() -> None:
+    waiting = PendingProposals()
+    in_the_log, queued = await proposed(waiting, 5, 2), waiting.propose(b"queued")
+    waiting.close()
+    with pytest.raises(OutcomeUnknownError):
+        in_the_log.result()
+    with pytest.raises(UnavailableError):
+        queued.result()
