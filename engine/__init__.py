@@ -1,4 +1,4 @@
-"""The Docker Engine API over HTTP: routes, streams, and pure translation between its JSON and our objects.
+"""Docker Engine API over HTTP: routes, streams, and pure translation between Docker's JSON and Covey's objects.
 
-Law: what the API promises and Covey lacks answers 501 with a sentence; no field of a request is ever dropped in silence.
+Invariant: a part of the API that Covey lacks answers 501 with a sentence; no field of a request is ever ignored silently.
 """

@@ -1,6 +1,6 @@
-"""The Engine API as an aiohttp application: one door for all requests, which finds the handler and turns errors into answers.
+"""HTTP application of the Engine API: finds the handler of a request and turns errors into responses.
 
-Law: an unknown path is 404, a wrong method 405, what Covey lacks 501, each with a sentence in ``{"message": …}``. Built by ``node``.
+Invariant: an unknown path is 404, a wrong method 405, an unsupported feature 501, each with ``{"message": …}``. Built by ``node.coveyd``.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Joins a client's hijacked connection to a process's stream, both ways, until the process ends or the client leaves."""
+"""Relay between a client's hijacked connection and a process's stdio, for ``docker attach`` and ``docker exec``."""
 
 import asyncio
 

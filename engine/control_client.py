@@ -1,8 +1,8 @@
-"""The engine's way to the cluster: the control API of this host's own manager, on its Unix socket.
+"""Client of the control API of this host's own manager, over its Unix socket.
 
-Law: every call has a deadline. A call that reads is repeated while no manager leads; one that writes only when it is certain that
-nothing was done (it was not sent yet, or the other side says that it does not lead). Called by routes; refusals because this node
-is no manager are theirs to make, before they get here.
+Invariant: every call has a deadline. A read is retried while there is no leader. A write is retried only if it certainly had no effect:
+it was not sent yet, or the other side reported that it is not the leader. Called by the routes, which first check that this node is a
+manager.
 """
 
 import asyncio

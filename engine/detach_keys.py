@@ -1,4 +1,4 @@
-"""The key sequence by which a person leaves an attached terminal (``ctrl-p,ctrl-q``). Pure."""
+"""Detach key sequence of an attached terminal (``ctrl-p,ctrl-q``): parser and matcher. Pure."""
 
 from covey.errors import InvalidArgumentError
 

@@ -1,6 +1,6 @@
-"""The one table at the engine's edge: an error's meaning to its HTTP status.
+"""HTTP status codes of errors, in one table.
 
-Law: nobody parses a message. Called by the dispatcher of requests; never decides what to say.
+Invariant: the status follows from the error's type, never from its message. Called by ``engine.app``.
 """
 
 import asyncio

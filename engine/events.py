@@ -1,7 +1,7 @@
-"""What happened on this host, for ``docker events``: a short history and bounded queues of readers.
+"""Event log of this host for ``docker events``: a short history and bounded queues of subscribers.
 
-Law: nothing grows without a bound; a reader that lags is ended with ``LaggedError`` rather than shown a gap. One ``EventLog`` a
-daemon; ``pump`` feeds it the containers' events, routes publish those of images and the node.
+Invariant: memory is bounded; a subscriber that lags is ended instead of being shown a gap. One ``EventLog`` per daemon.
+``publish_container_events`` feeds it container events; routes publish those of images.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""What ``docker info`` and ``docker version`` say of this host, read once at the start.
+"""Host information for ``docker info`` and ``docker version``, read once when the daemon starts.
 
-Reads /proc, /etc/os-release and the cgroup mounts; what is missing becomes a warning, never an error.
+Reads /proc, /etc/os-release and the cgroup mounts. What is missing becomes a warning, never an error.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""What the Engine API asks of the daemon around it: the node's membership, and the agent's images, containers and volumes.
+"""Interfaces that the Engine API needs from the daemon: node status and membership, images, containers and volumes.
 
-``node`` implements ``NodeControl`` and passes the agent in; nothing here does work. Times are Unix nanoseconds.
+``node`` implements ``NodeControl``; the agent provides the rest. Nothing here does work. Times are Unix nanoseconds.
 """
 
 from collections.abc import AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""Names for services that were given none, as Docker's users know them: two words. Called by the route that creates services."""
+"""Random names for services created without one: an adjective and a bird, as in ``brave_heron``."""
 
 import secrets
 

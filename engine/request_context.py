@@ -1,4 +1,7 @@
-"""One request on its way through the API: its parameters read as Docker's clients write them, its answers as they expect them."""
+"""Request context of the Engine API: query parameters and JSON bodies as Docker clients send them, and JSON responses.
+
+Every route handler receives one ``RequestContext``. It carries the ``EngineServices`` that the routes use.
+"""
 
 from collections.abc import Mapping
 from typing import Any

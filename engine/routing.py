@@ -1,6 +1,6 @@
-"""From a method and a path to a handler. Versions in the path (``/v1.47/…``) are taken off here; none means the newest.
+"""HTTP routing: finds the handler for a method and path, and parses the API version in the path (``/v1.47/…``). Pure.
 
-Pure: paths come in, matches go out. ``{name}`` stands for one segment, ``{name*}`` for one or more. First match wins.
+A path without a version means the newest one. ``{name}`` matches one path segment, ``{name*}`` one or more. The first match wins.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""The Engine API on its Unix socket: 0660, group covey where that group exists.
+"""HTTP server of the Engine API on a Unix socket, with mode 0660 and group ``covey`` where that group exists.
 
-Law: a socket that somebody serves is never taken over; one that nobody answers on is a leftover of a daemon that died, and goes.
+Invariant: a socket on which another daemon answers is never taken over; a stale socket of a daemon that crashed is removed.
 """
 
 import asyncio

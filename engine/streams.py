@@ -1,6 +1,6 @@
-"""Streams of the API: multiplexed frames, JSON lines, and hijacked connections that carry bytes both ways.
+"""HTTP streams of the Engine API: multiplexed frames, JSON lines, and hijacked connections that carry bytes both ways.
 
-Law: whoever writes waits for the reader (no buffer grows), and a half-closed client still gets what its process has to say.
+Invariant: a writer waits for its reader, so no buffer grows without bound. A half-closed client still receives the process's output.
 """
 
 import asyncio

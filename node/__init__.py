@@ -1,1 +1,4 @@
-"""coveyd, the daemon of a host: identity on disk, roles, supervision. The only place that sees manager, agent and engine."""
+"""coveyd, the daemon of a host: cluster membership, roles, supervision of the manager, and the lab.
+
+This is the only package that imports manager, agent and engine.
+"""

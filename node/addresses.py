@@ -1,5 +1,6 @@
-"""Which address of this host the others use: what the user wrote, an interface's, or the only one there is. Pure but for ``local``
-and ``host_of_manager``, which ask the kernel and the resolver.
+"""Advertise and listen addresses of this host: chosen from what the user wrote, an interface, or the only address there is.
+
+Pure, except ``local_addresses``, which asks the kernel, and ``resolve_manager_host``, which asks the resolver.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""The address that this node advertises, on a host that may have another one since.
+"""Advertise address after a restart: keeps the recorded address, or chooses a new one if the host no longer has it.
 
-Law: a node keeps the address that it advertised while its host has it; another is taken only when there is no doubt which. Called by
-``node.membership`` before a life begins.
+Invariant: a node keeps its advertise address while its host has it. Another one is used only if the choice is unambiguous. Called by
+``node.membership_supervisor`` before a session starts, and by ``node.membership`` for force-new-cluster.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""coveyd: one process that holds the agent and the Engine API, and watches the manager when this node has that role.
+"""coveyd, the daemon process: holds the agent and the Engine API, and supervises the manager while this node is one.
 
-Law: it may die at any line. Containers go on, and the next start adopts them.
+Invariant: it may be killed at any line. Containers run on, and the next start adopts them.
 """
 
 import asyncio

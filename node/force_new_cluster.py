@@ -1,7 +1,7 @@
-"""What ``swarm init --force-new-cluster`` takes besides: on a node of a cluster that cluster goes on, with the settings that it has.
+"""Flag checks for ``swarm init --force-new-cluster``: refuses settings that it cannot apply. Pure.
 
-Law: a flag that changes nothing is refused by its name before anything else happens. Clients send zeros or their defaults for what was not
-asked, so a value counts only where it is another than a new cluster's. Pure. Called by ``node.membership``.
+Invariant: a flag without effect is refused by name before anything changes. Clients send zero values or defaults for flags that the user
+did not give, so a value counts only if it differs from a new cluster's. Called by ``node.membership``.
 """
 
 from covey.errors import InvalidArgumentError

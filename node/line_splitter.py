@@ -1,6 +1,6 @@
-"""Lines of a process's output, none of them without a bound.
+"""Line splitter for a process's output. Lines longer than 64 KiB are truncated, so memory stays bounded.
 
-Law: however long a line is, whoever reads it lives on: its beginning is passed on, the rest is dropped. Called by ``node.manager_process``.
+Called by ``node.manager_process``.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""What a node says when no manager has answered it for long. Pure; called by ``node.membership_session``.
+"""Error message of a node that has lost contact with all managers. Pure.
 
-Law: a moment is no trouble, for an election or a manager's restart takes one, and what comes and goes is not believed.
+Invariant: short interruptions, such as an election or a manager's restart, are not reported. Called by ``node.membership_session``.
 """
 
 import datetime as dt

@@ -1,8 +1,8 @@
-"""The manager as a process of its own, started and watched by the daemon.
+"""Manager process: started, supervised and restarted by the daemon.
 
-Law: a wedged or dying manager takes no container with it, and a manager never outlives its daemon: it ends when its standard input
-does. It is handed the keys that it needs over its standard input, never in a file, and tells of new unlock keys over its output. However
-long its lines are, they end nothing. Called by ``node.membership_session``.
+Invariant: a manager that hangs or crashes does not affect containers. It never outlives its daemon, because it exits when its standard
+input closes. It receives keys over standard input, never in a file, and reports new unlock keys over standard output. Called by
+``node.role_follower``.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
-"""What stays of a manager on this host when its office ends.
+"""Removal of manager state after demotion. The Raft log of a manager that lost its group is moved aside instead.
 
-Law: a manager whose role the cluster took leaves nothing but the keys that the node's own key lies under. One that only its group gave up,
-while it is a manager by its role, may hold the last copy of what was acknowledged: a cluster was founded anew beside the majority. So its
-log is put aside, sealed as it was, instead of thrown away. Called by ``node.membership_session``. Blocking.
+Invariant: demotion removes everything but the data keys, with which the node's own key is still sealed. A manager that only its Raft
+group has removed may hold the last copy of acknowledged writes, because a minority may have been forced into a new cluster. Its log is
+therefore kept, still encrypted. Called by ``node.membership_state``. Blocking.
 """
 
 import logging

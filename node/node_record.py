@@ -1,4 +1,4 @@
-"""What the daemon needs to come back by itself after a restart: ``STATE/node.json``, written atomically. Holds no secret."""
+"""Node record: this host's cluster membership, stored in ``STATE/node.json``. Holds no secret."""
 
 import os
 from pathlib import Path

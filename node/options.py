@@ -1,4 +1,4 @@
-"""The daemon's command line as one value."""
+"""Command-line options of coveyd."""
 
 import argparse
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
-"""Whether the managers' group still decides, as this node's own manager sees it.
+"""Quorum check before a forced new cluster: detects whether the managers still have a leader.
 
-Law: asked before the group is founded anew, for two groups would be two clusters, and the new one ends the memberships of the old. Who
-does not answer decides nothing; but a moment without a leader is none: an election passes, and so does a manager's start. What this node's
-own manager cannot see, for it is cut off, wedged or dead, the other managers are asked for; and one that lives but tells this node nothing,
-for this node's certificate is worth nothing to it, may well decide. Called by ``node.membership``.
+Invariant: a forced new cluster is refused while the old one may still work, because two clusters would exist and the new one would remove
+the members of the old. A manager that does not answer counts as having no leader; a short time without one, as during an election or a
+start, does not count. This node's own manager may be cut off or dead, so the other managers are asked too. One that is alive but rejects
+this node's certificate may belong to a working cluster. Called by ``node.membership``.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A backup on its way to the manager that restores it: a file in STATE for as long as that takes. Its content is sealed."""
+"""Upload of a backup for ``swarm restore``: a temporary, encrypted file in the state directory, removed afterwards."""
 
 import asyncio
 import contextlib

@@ -1,6 +1,6 @@
-"""Whether the daemon was started for the store that this node's cluster has.
+"""Checks of ``--store`` against this node's cluster: the daemon must be started for the store that its manager uses.
 
-Law: a manager never looks for its cluster where it is not. Called when the daemon starts, and by the membership.
+Invariant: a manager never starts on another store than its cluster's. Called when the daemon starts, and by ``node.membership``.
 """
 
 from covey.errors import ConflictError, UnsupportedError

@@ -1,8 +1,8 @@
-"""The unlock keys that this daemon knows, in its memory alone, and what they open on the disk of a manager.
+"""Unlock keys of this host's manager, cached in the daemon's memory, and the node key that they decrypt.
 
-Law: a key is never written down here, and never logged. The daemon keeps the last two, for its manager tells of a new one before the file
-of keys needs it, and the one that the file lies under, which rotations leave behind while the disk takes no other: whichever the file lies
-under when the manager dies, the next one can open it. Owned by ``node.membership``.
+Invariant: an unlock key is never written to disk and never logged. The cache holds the last two keys, because a manager announces a new
+key before its key file needs it, plus the key that the file currently needs if a full disk delays rotation. So the next manager can
+always open the file. Owned by ``node.membership_state``.
 """
 
 import threading

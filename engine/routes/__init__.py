@@ -1,4 +1,4 @@
-"""All routes of the API, one file a concept. The first match wins, so narrow patterns stand before wide ones."""
+"""Route table of the Engine API, one module per concept. The first match wins, so narrow patterns stand before wide ones."""
 
 from engine.routes import (
     container_streams,

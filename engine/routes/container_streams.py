@@ -1,4 +1,4 @@
-"""What streams from a container: logs, attach, stats, waiting for its end; and what asks its processes."""
+"""Routes for container logs, attach, wait, stats, top and resize."""
 
 import asyncio
 from contextlib import aclosing

@@ -1,4 +1,7 @@
-"""Containers of this host: list, inspect and their life's verbs. Their streams are in ``container_io``."""
+"""Routes for this host's containers: list, inspect, start, stop, kill, rename, remove, prune.
+
+Logs, attach and stats are in ``container_streams``.
+"""
 
 from aiohttp import web
 

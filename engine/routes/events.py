@@ -1,4 +1,4 @@
-"""``GET /events``: this host's events, and on a manager the cluster's too."""
+"""Route ``GET /events``: this host's events, and on a manager the cluster's events too."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Further processes in a running container: create, start with its stream, resize, inspect."""
+"""Routes for ``docker exec``: create, start with an attached stream, resize, inspect."""
 
 from typing import Any
 

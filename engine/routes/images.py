@@ -1,4 +1,4 @@
-"""Images of this host: load, import, list, inspect, tag, remove, save, prune. Pulling and pushing are refused by name."""
+"""Routes for this host's images: load, import, list, inspect, tag, remove, save, prune. Pull and push are not supported yet."""
 
 import asyncio
 from collections import Counter

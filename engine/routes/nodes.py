@@ -1,4 +1,4 @@
-"""The nodes of the cluster."""
+"""Routes for the cluster's nodes: list, inspect, update, remove."""
 
 from aiohttp import web
 

@@ -1,4 +1,4 @@
-"""Secrets and configs: the same routes twice, over two kinds of object."""
+"""Routes for secrets and configs. Both kinds have the same operations."""
 
 from aiohttp import web
 

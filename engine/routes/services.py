@@ -1,4 +1,4 @@
-"""Services: list, create, inspect, update, remove; their logs are in ``tasks``."""
+"""Routes for services: list, create, inspect, update, remove. Service logs are in ``tasks``."""
 
 import contextlib
 from typing import Any

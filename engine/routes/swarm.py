@@ -1,4 +1,4 @@
-"""The cluster as a whole: init, join, leave, inspect, update, unlock."""
+"""Routes for the swarm: init, join, leave, inspect, update, unlock key, unlock."""
 
 from aiohttp import web
 

@@ -1,6 +1,6 @@
-"""What an operator does to a cluster that is in trouble, or before it is: backup, restore, and telling a node where its managers went.
+"""Routes for cluster backup, restore and reconnect.
 
-Covey's own, so the paths begin with ``/covey``: no client of Docker's asks for them. Founding a cluster anew is ``POST /swarm/init``.
+They are Covey's own, so their paths begin with ``/covey``; no Docker client uses them. Force-new-cluster is part of ``POST /swarm/init``.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Ping, version, info, disk usage: what clients ask before anything else."""
+"""Routes for ping, version, info and disk usage."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Tasks, and the logs of tasks and services."""
+"""Routes for tasks, and for the logs of tasks and services."""
 
 from aiohttp import web
 

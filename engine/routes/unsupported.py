@@ -1,4 +1,4 @@
-"""What the API promises and Covey does not have yet: each route answers 501 with a sentence that names it."""
+"""Routes of the API that are not supported yet. Each answers 501 with a sentence that names the feature."""
 
 from collections.abc import Awaitable, Callable
 

@@ -1,4 +1,4 @@
-"""Volumes of this host, by the local driver."""
+"""Routes for this host's volumes, all of the ``local`` driver."""
 
 import asyncio
 from pathlib import Path

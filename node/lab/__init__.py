@@ -1,4 +1,4 @@
-"""A lab: a real cluster on one machine. Each host is a network, mount, PID, UTS and IPC namespace with a coveyd of its own.
+"""Lab: a real cluster on one machine. Each host is a set of namespaces (network, mount, PID, UTS, IPC) with a coveyd of its own.
 
-Hosts are joined by veth pairs to a bridge that stands in a namespace of its own, so labs see neither each other nor the machine.
+Hosts are joined by veth pairs to a bridge in a namespace of its own, so labs are isolated from each other and from the machine.
 """

@@ -1,4 +1,4 @@
-"""``covey lab``: the command line of labs. The ``covey`` command hands over to this program; it needs root."""
+"""Command line of ``covey lab``. The ``covey`` command executes this program."""
 
 import os
 import sys

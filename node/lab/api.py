@@ -1,4 +1,4 @@
-"""The few Engine API calls by which a lab forms its cluster."""
+"""HTTP client for the Engine API calls with which a lab forms its cluster."""
 
 import http.client
 import json

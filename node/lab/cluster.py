@@ -1,4 +1,4 @@
-"""A whole lab: up, down, and what can be done to its hosts. The command line and the tests stand on these functions."""
+"""Lab operations: create and remove a lab, and kill, crash, start or inspect its hosts. Used by ``covey lab`` and by tests."""
 
 import contextlib
 from collections.abc import Iterator, Sequence

@@ -1,6 +1,6 @@
-"""The etcd of a lab whose managers keep their state there: one process a member, on the switch, where all hosts reach it.
+"""etcd members of a lab with ``--store etcd``: one process per member, in the switch's namespace, reachable from all hosts.
 
-Law: as for hosts, what is true is read from the kernel and from files; a member's data stay when it dies. Blocking.
+Invariant: status is read from the kernel and from files, as for hosts. A member's data survive its death. Blocking.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""One lab host as processes: process 1 that holds its namespaces, and the coveyd in it. Thin shells over nsenter and unshare."""
+"""Processes of a lab host: its process 1, which holds the namespaces, and its coveyd. Thin wrappers of nsenter and unshare."""
 
 import contextlib
 import os

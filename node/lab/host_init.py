@@ -1,6 +1,6 @@
-"""Process 1 of a lab host: make the mounts that a machine of its own would have, then become ``tini``, which reaps.
+"""Process 1 of a lab host: sets up the mounts that a real machine has, then executes ``tini``, which reaps processes.
 
-Runs as a program inside the host's fresh namespaces; the cgroup mounts are bound back because a fresh /sys hides them.
+Runs as a program inside the host's new namespaces. A new /sys hides the cgroup mounts, so they are bound back.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""The image of demos and tests: busybox from Debian's busybox-static, a web page that says who serves it. Needs no registry."""
+"""Container image for demos and tests: busybox and a web page that names the container serving it. Needs no registry."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Where a lab's things are: names, folders and addresses, all computed from the lab's name and a host's number. Pure."""
+"""Names, paths and addresses of a lab, computed from the lab's name and a host's number. Pure."""
 
 import re
 from pathlib import Path

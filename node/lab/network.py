@@ -1,4 +1,4 @@
-"""The cables of a lab: the switch namespace with its bridge, a namespace and a veth pair for each host. Through netlink alone."""
+"""Virtual network of a lab: a bridge in the switch's namespace, and a namespace with a veth pair for each host. Netlink only."""
 
 import contextlib
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""The main job, shown: a cluster, a stack, a secret, names across hosts, a worker's death and a leader's. ``make demo`` runs it.
+"""Demo of a cluster: a stack with a secret, service names across hosts, the death of a worker and of the leader.
 
-Every step is a command that a person would type; each prints what it took. Whatever happens, the lab is torn down.
+``make demo`` runs it. Every step is a command that a user would type, shown with its duration. The lab is always removed at the end.
 """
 
 import json
