@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cli.service.capabilities import effective
+from cli.service.flag_table import DURATION, SCALAR_FLAGS, SWITCH, TEXT, ScalarFlag
 from cli.stack.deploy_section import legacy_restart_policy, read_deploy_section
 from cli.stack.model import IMAGE_LABEL, NAMESPACE_LABEL
 from cli.stack.mounts import ManifestPaths, service_mounts
@@ -112,15 +113,8 @@ def command_words(service: Section, key: str) -> list[str]:
 def _process(service: Section) -> SpecPart:
     """How the process runs: who, where, with what terminal, and how it ends."""
     return {
-        "Hostname": service.text("hostname"),
-        "Dir": service.text("working_dir"),
-        "User": service.text("user"),
-        "TTY": service.boolean("tty") or None,
+        **{flag.path[-1]: _scalar(service, flag) for flag in SCALAR_FLAGS if flag.stack_key},
         "OpenStdin": service.boolean("stdin_open") or None,
-        "ReadOnly": service.boolean("read_only") or None,
-        "Init": service.boolean("init"),
-        "StopSignal": service.text("stop_signal"),
-        "StopGracePeriod": service.duration("stop_grace_period"),
         "Healthcheck": healthcheck(service.section("healthcheck")) if service.has("healthcheck") else None,
         "Hosts": extra_hosts(service),
         "DNSConfig": without_empty(
@@ -131,6 +125,15 @@ def _process(service: Section) -> SpecPart:
             }
         ),
     }
+
+
+def _scalar(service: Section, flag: ScalarFlag) -> Any:
+    """The value of a key that has a flag of ``service create`` for the same field of the container."""
+    if flag.type is SWITCH:
+        return service.boolean(flag.stack_key)
+    if flag.type is DURATION:
+        return service.duration(flag.stack_key)
+    return service.text(flag.stack_key) if flag.type is TEXT else service.integer(flag.stack_key)
 
 
 def _limits(service: Section) -> SpecPart:

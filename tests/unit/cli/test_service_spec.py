@@ -6,8 +6,8 @@ import pytest
 
 from cli.service import flag_values
 from cli.service.capabilities import effective
-from cli.service.options import parse_cpus
-from cli.service.spec import ObjectIds, new_spec, updated_spec
+from cli.service.flag_table import ObjectIds, parse_cpus
+from cli.service.spec import new_spec, updated_spec
 from covey.errors import InvalidArgumentError
 
 NAMES = ObjectIds(
