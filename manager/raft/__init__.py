@@ -1,1 +1,1 @@
-"""Managers agree through Raft: `core` decides and never does, the driver around it writes, sends and applies."""
+"""Raft consensus of the managers: `core` decides without I/O, the driver around it writes, sends and applies."""

@@ -1,6 +1,8 @@
-"""Raft as the engine of a manager's process: its member of the group, the service for its peers, and what follows the cluster's settings.
+"""Raft as the consensus backend of a manager process: its group member, its gRPC service, and background tasks.
 
-Law: as ``manager.consensus_backend`` says. Made by ``manager.main`` after ``manager.bootstrap.new_cluster`` prepared the folder.
+Invariant: implements `manager.consensus_backend`. The background tasks announce a changed address, search for
+peers while there is no leader, and apply the cluster's Raft settings.
+Created by `manager.main` after `manager.bootstrap` has prepared the Raft directory.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""When a node takes a snapshot of its state, and how much of the log it keeps then: pure.
+"""Log compaction policy: when to take a snapshot and how many log entries to keep after it. Pure functions.
 
-Law: the log between two snapshots is bounded by entries and by bytes, and what is kept beyond is bounded by bytes. Called by the driver.
+Invariant: the log between two snapshots is bounded in entries and in bytes; the entries kept behind a snapshot are
+bounded in bytes. Called by the compactor.
 """
 
 from __future__ import annotations

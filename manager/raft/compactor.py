@@ -1,6 +1,7 @@
-"""The node's snapshots of its own state, taken beside its work, and the log cut after each.
+"""Log compaction: takes snapshots of the node's own state in the background and truncates the log after each.
 
-Law: one at a time; the state is captured on the event loop at once, encoded and written in threads. Its loop runs in the driver's group.
+Invariant: one snapshot at a time. The state is captured on the event loop in one step, then encoded and written in
+worker threads. `run` is a task of the driver.
 """
 
 from __future__ import annotations

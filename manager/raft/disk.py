@@ -1,8 +1,8 @@
-"""All that a Raft node keeps on disk, behind one door: who it is, the write-ahead log, snapshots, the lock.
+"""Durable state of a Raft member on disk: identity, write-ahead log, snapshots and the lock file.
 
-Law: one process holds the folder; nothing is reported as durable before it is. A write or flush that failed is final: what the disk
-holds is unknown then, and trying again could report as durable what is not. The log's writes run in one thread in order, snapshots in
-another so that a large one does not hold up the log.
+Invariant: one process holds the directory. Nothing is reported as durable before it is. A failed write or flush is
+final: the disk's content is unknown then, and a retry could report data as durable that is not.
+The log is written by one thread in order, snapshots by another so that a large one does not delay the log.
 
     FOLDER/lock  FOLDER/member.json  FOLDER/wal/*.wal  FOLDER/snapshots/*.snap
 """

@@ -1,7 +1,8 @@
-"""The shell round one `RawNode`: ticks, messages and proposals in; what a `Ready` tells is written, sent and applied.
+"""The event loop around one `RawNode`: feeds it ticks, messages and proposals, and carries out each `Ready`.
 
-Law: what a `Ready` promises leaves after it is durable, in the order that the core states. One coroutine feeds the core, so it is
-never entered twice. A failed write ends the node: ``run`` raises, and the manager must exit. Called by ``node.RaftNode``.
+Invariant: whatever depends on a write leaves after that write is durable, in the order that the core states. One
+coroutine calls the core, so it is never re-entered. A failed write ends the node: `run` raises and the manager must
+exit. Called by `node.RaftNode`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The few things that are ever done to a disk, so that a test can stand between any two of them, or in the place of one.
+"""File system operations used by the Raft storage, so that tests can inject crashes and failures between them.
 
-Law: a name that others look for appears only when what it names is durable: written beside, flushed, renamed, and then the folder
-flushed. All raise OSError; ``disk`` makes of it the end of this manager. Called by ``segment``, ``wal``, ``snapshots`` and ``disk``.
+Invariant: a file gets its final name only when its content is durable: written to a temporary file, flushed, renamed,
+then the directory is flushed. All functions raise OSError; `disk` turns it into the end of this manager.
+Called by `wal_segment`, `wal`, `snapshots` and `disk`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Becoming a member, and ceasing to be one, from outside the group: calls to managers that are in it.
+"""Client for joining and leaving a Raft group: calls Join and Leave on managers that are members.
 
-Law: asks one manager after the other within a deadline, and starts again from the first while nobody leads. Called by ``manager.main``
-before its own node exists.
+Invariant: tries one manager after the other until the deadline and starts over while the group has no leader.
+Called by `manager.bootstrap` before the manager's own Raft node exists, and by the backend to announce an address.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The tail of the log in memory, as the core reads it: what ``disk`` made durable.
+"""Log recovery at startup: rebuilds the log in memory from the latest snapshot and the write-ahead log. Pure functions.
 
-Law: a snapshot's bytes stay on the disk; the core gets its metadata, and the transport loads the bytes when it sends them.
+Invariant: the data of a snapshot stays on disk. The core gets its metadata, and the transport reads the data when it
+sends the snapshot. Called by `disk`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The members of a group, and decisions about them: pure.
+"""Group membership: builds configuration changes, derives the member list, and checks quorums. Pure functions.
 
-Law: a membership change that would leave fewer answering voters than a majority is refused with the numbers. A learner becomes a
-voter once it has nearly all of the log, so that it never holds up a quorum.
+Invariant: a removal that leaves fewer reachable voters than a majority is refused, with the numbers. A learner becomes
+a voter only when its log has almost caught up, so that it does not hold up commits.
 """
 
 from __future__ import annotations

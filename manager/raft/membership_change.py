@@ -1,8 +1,8 @@
-"""A membership change on the leader: proposed until it is applied, and never so that too few are left to decide.
+"""Execution of one membership change on the leader: proposes it until it is applied and guards the quorum.
 
-Law: a removal needs a majority of those who stay to answer and to have on their disks what was written for its sake: one whose disk
-stands still answers heartbeats as long as nothing is written. They are counted in the turn in which the change is proposed, among the
-members as of then, so that of two removals at once the second counts without whom the first takes. Called by ``node.RaftNode``.
+Invariant: before a removal, a majority of the remaining voters must be reachable and must have written a recent entry
+to disk; a member with a stalled disk still answers heartbeats while there is nothing to write. The check runs in the
+same turn as the proposal, so the second of two concurrent removals sees the first. Called by `node.RaftNode`.
 """
 
 from __future__ import annotations

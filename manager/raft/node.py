@@ -1,8 +1,8 @@
-"""A manager's member of the Raft group: the `Consensus` that the store stands on, and what governs the group.
+"""A manager's Raft node: implements the store's `Consensus` and manages the members of the group.
 
-Law: an acknowledged proposal is on a majority's disks and applied here. Membership changes go one at a time, of several members by
-joint consensus where need be, a newcomer first as a learner.
-Made by ``manager.main`` through ``RaftNode.open``, after ``found_group`` or ``enter_group`` prepared the folder once.
+Invariant: an acknowledged proposal is on the disks of a majority and applied here. Membership changes run one at a
+time, use joint consensus if they affect several voters, and add new members as learners.
+Created by `RaftBackend` through `RaftNode.open`, after `create_group` or `create_member` has prepared the directory.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The way to one peer: a long-lived stream of messages, and snapshots beside it.
+"""Connection to one Raft peer: a long-lived message stream, and a separate call for snapshots.
 
-Law: sending never waits. What does not fit into the queue, or was in it when the stream broke, is lost, as Raft expects of a network,
-and the core is told. A peer that is written to and says nothing for a while gets a new connection: TCP alone would take long to
-notice that a cut link is whole again.
+Invariant: sending never blocks. Messages that do not fit into the queue, or are in it when the stream breaks, are
+lost, which Raft allows; the core is told. A peer that is written to but stays silent gets a new connection, because TCP
+alone notices only late that a broken link works again. Created by `transport`.
 """
 
 from __future__ import annotations

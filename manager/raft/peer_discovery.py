@@ -1,7 +1,7 @@
-"""A manager that follows nobody looks for the others at addresses that it was told, rather than only at those that the log knows.
+"""Peer discovery: a manager without a leader announces its address to the managers named in its configuration.
 
-Law: it tells who and where it is, no more; a peer that knows it answers from then on to the right address, and one that has removed it says
-so. So a group whose managers all moved at once comes together again by one word to each but one. Called by ``manager.raft.backend``.
+Invariant: it only tells who and where it is. A peer that knows this member then answers to the right address; a peer
+that removed it says so. So a group in which all addresses changed at once reconnects. Called by `backend`.
 """
 
 from __future__ import annotations

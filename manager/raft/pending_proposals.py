@@ -1,7 +1,7 @@
-"""Who waits for what of a node: proposals for their entries.
+"""Pending proposals: futures of writes that wait to be proposed or to be committed and applied.
 
-Law: a waiter is answered once: with the log index when its very entry (index and term) is applied here, with NotLeaderError when it is
-certain that it never will be, or with OutcomeUnknownError. Bounded in number and bytes.
+Invariant: each future is resolved once: with the log index when its own entry (index and term) is applied here, with
+NotLeaderError when that can no longer happen, or with OutcomeUnknownError. Bounded in number and bytes.
 """
 
 from __future__ import annotations

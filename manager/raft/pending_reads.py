@@ -1,8 +1,8 @@
-"""Fresh reads of this node that share their confirmation: one question to the leader is under way, all that come meanwhile share the next.
+"""Pending linearizable reads: batches reads that share one ReadIndex request to the leader.
 
-Law: a read is answered by a question that was asked after it began, and only once what the answer names is applied here; so it sees
-every write that was acknowledged before it. The cost of a confirmation does not grow with the number of reads. Used by the driver on
-its event loop.
+Invariant: a read is answered by a request that was sent after the read began, and only when the confirmed index is
+applied here. So it sees every write acknowledged before it. One request is in flight at a time; reads that arrive
+meanwhile share the next one. Used by the driver on its event loop.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The Raft service: what peers, joining managers and leaving ones call on the mTLS port.
+"""gRPC Raft service: messages and snapshots from peers, and the Join and Leave calls of managers.
 
-Law: takes messages of its own cluster alone, each from the node that its sender is, and only whole snapshots within a bound. Who may
-call at all is the listener's matter (``manager.authorize``). Join and Leave are done by the leader, for whom the store has as a
-manager; any member passes them on, once, and says for whom.
+Invariant: accepts messages of its own cluster only, each from the node that its sender field names, and only complete
+snapshots of bounded size. The listener's interceptor (`manager.authorize`) decides who may call at all. The leader
+carries out Join and Leave for nodes that the store lists as managers; any other member forwards such a call once and
+names the original caller.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""A snapshot on its way to a peer, piece by piece.
+"""Streaming of a snapshot to a peer in chunks, with a timeout for each chunk.
 
-Law: it may take as long as it moves on. One that does not is given up, so that the peer is sent something again. Called by ``peer``.
+Invariant: a transfer may take any time while it makes progress. A stalled transfer is aborted, so that the peer is
+sent something again. Called by `peer`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Snapshot files: the whole state as of one log index, sealed in pieces.
+"""Snapshot files: the whole state as of one log index, encrypted in chunks.
 
-Law: a snapshot's name appears only when its content is durable. One that does not check out ends the start: the log before it may
-be gone. Blocking; all that write raise OSError. Called by ``disk`` from worker threads.
+Invariant: a snapshot file gets its name only when its content is durable. A damaged snapshot ends the startup, because
+the log before it may be gone. All calls block; those that write raise OSError. Called by `disk` in worker threads.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Messages to the other members: one `PeerLink` each, following the membership.
+"""Raft transport: sends messages to all other members through one `PeerLink` each, following the membership.
 
-Law: a peer's address is what the membership says, or what the peer itself said since: two managers of which one has moved find each other
-although no majority can write the new address down. Called by the driver; nothing here waits for a peer but the links themselves.
+Invariant: a peer's address is the one in the membership, or a newer one that the peer announced itself. So two managers
+of which one has moved find each other although no majority can commit the new address.
+Called by the driver; only the links themselves wait for a peer.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The write-ahead log: what a node promised, in segments.
+"""Write-ahead log: hard states and entries in a sequence of segment files.
 
-Law: ``append`` returns when the frame is durable; what ``read`` found is durable when ``begin`` returns. Segments go oldest first, each
-durably before the next, so those that are there always follow each other. All raise OSError, after which nothing may be called but
-``close`` (and at a start ``make_room`` and ``begin``): ``disk`` sees to that. Called from its one thread for the log.
+Invariant: `append` returns when the frame is durable; what `read` returned is durable when `start_segment` returns.
+Segments are removed oldest first, each durably before the next, so the remaining ones are consecutive. All calls raise
+OSError; after that only `close` may be called (and at startup `make_room` and `start_segment`).
+Called by `disk` in its log thread.
 """
 
 from __future__ import annotations

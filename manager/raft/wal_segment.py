@@ -1,11 +1,11 @@
-"""One file of the write-ahead log: frames, each the fruit of one write and one flush.
+"""Write-ahead log segment: one file of encrypted frames, each frame one write and one flush.
 
-Law: a frame is written only after the one before it is durable, so a frame that does not check out is a torn tail if nothing
-valid follows it, and damage otherwise. A file is never continued after its process: a restart begins the next one, and copies the last
-one first, whose end may be on no disk. The file being written has zeros ahead of its end, so that a flush seldom has to make a new size
-durable as well; a closed one has none.
+Invariant: a frame is written only after the previous one is durable. So an invalid frame is a torn tail if no valid
+frame follows it, and corruption otherwise. A process never appends to a file of an earlier process: a restart starts a
+new file, and first copies the last one, because its end may not be on disk. The current file is filled with zeros
+ahead of its end, so that a flush rarely has to make a new file size durable; a closed file has none.
 
-    file:  head (see sealing), then frames;  frame: magic (4) number (4) length (4) crc32 of number, length, payload (4) payload
+    file:  head (see key_ring), then frames;  frame: magic (4) number (4) length (4) crc32 of number, length, payload (4) payload
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Raft's messages as protobuf, and back.
+"""Conversion between Raft messages and their protobuf form.
 
-Called by the transport alone. A message of a kind that this version does not know is dropped by it, as if the network had lost it.
+Called by the transport. A message of an unknown kind is dropped, as if the network had lost it.
 """
 
 from __future__ import annotations

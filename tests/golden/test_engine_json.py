@@ -1,6 +1,6 @@
-"""The JSON that clients read, whole and in order, for one object of each kind: a change of it is seen in review.
+"""Golden files of the Engine API's JSON: the complete JSON of one object of each kind, in order, so that review sees changes.
 
-Write the files anew with ``COVEY_WRITE_GOLDEN=1`` and read the difference.
+Rewrite the files with ``COVEY_WRITE_GOLDEN=1`` and read the difference.
 """
 
 import json

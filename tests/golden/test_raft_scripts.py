@@ -1,6 +1,6 @@
-"""Every story under tests/golden/raft is told again by the core, word for word.
+"""Golden scripts of the Raft core: replays every script under tests/golden/raft and compares it word for word.
 
-After a change that is meant: `REWRITE=1 pytest tests/golden/test_raft_scripts.py`, then read the difference.
+After an intended change run `COVEY_WRITE_GOLDEN=1 pytest tests/golden` and read the difference.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ SCRIPTS = sorted((Path(__file__).parent / "raft").glob("*.txt"))
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
-def test_the_core_tells_the_story(path: Path) -> None:
+def test_the_core_answers_the_script_as_recorded(path: Path) -> None:
     expected = path.read_text()
-    told = replay(expected)
-    if os.environ.get("REWRITE"):
-        path.write_text(told)
+    actual = replay(expected)
+    if os.environ.get("COVEY_WRITE_GOLDEN"):
+        path.write_text(actual)
     else:
-        assert told.splitlines() == expected.splitlines()
+        assert actual.splitlines() == expected.splitlines()
 
 
-def test_there_are_stories() -> None:
+def test_the_scripts_are_found() -> None:
     assert len(SCRIPTS) >= 34

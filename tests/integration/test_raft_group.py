@@ -1,4 +1,4 @@
-"""Three real processes with sealed logs and mTLS: what a group of managers promises whatever happens to one of them."""
+"""A Raft group of three real processes with encrypted logs and mTLS, under crashes, removals and lost disks."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Removals that would leave too few managers to decide are refused, whoever else is being removed and whatever stands still."""
+"""Member removal: refused if the remaining managers have no quorum, also with stalled disks and concurrent removals."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Snapshots over a real connection that goes deaf, or to a peer that never answers: given up, reported, and sent anew."""
+"""Snapshot transfer over a real connection that stops forwarding, or to a peer that never answers: aborted and repeated."""
 
 import asyncio
 import os

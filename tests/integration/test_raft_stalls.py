@@ -1,4 +1,4 @@
-"""Managers that stand still, by their disk or as a whole, and what the others and they themselves make of it."""
+"""Managers with a stalled disk or a stopped process: loss of leadership, recovery, snapshots under load."""
 
 import asyncio
 from pathlib import Path

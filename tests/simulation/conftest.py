@@ -1,4 +1,4 @@
-"""What the tests of the disk share."""
+"""Fixtures of the disk tests."""
 
 import tempfile
 from collections.abc import Iterator

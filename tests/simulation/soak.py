@@ -1,7 +1,7 @@
-"""Fresh worlds for as long as you like: `python -m tests.simulation.soak --minutes 30 --json FILE`.
+"""Soak run of the Raft simulation with fresh seeds: `python -m tests.simulation.soak --minutes 30 --json FILE`.
 
-Seeds begin where the clock says, so no two soaks are the same; each failure is printed with the command that repeats it. The exit
-code is 1 if any law broke.
+The first seed comes from the clock, so no two soaks are the same. Each failure is printed with the command that
+repeats it. The exit code is 1 if an invariant was violated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Seeded runs of a small cluster under faults; a seed that ever failed is kept in ``KEPT``."""
+"""Cluster simulation under faults, one test per seed; every seed that ever failed stays in ``KEPT``."""
 
 import os
 

@@ -1,5 +1,7 @@
-"""A disk that says no, once, at each of the operations of a member's life in turn: the member ends and promises nothing more, and the
-folder opens with all that it promised, whether what was not flushed is lost or there, or there until a start has promised it in turn.
+"""Disk failure at each operation of a Raft member in turn: the member stops and acknowledges nothing more.
+
+The directory then opens with everything acknowledged, whether the unflushed data is lost, kept, or kept until a
+restart has acknowledged it as well.
 """
 
 import errno

@@ -1,6 +1,7 @@
-"""A power cut between any two operations of the log, snapshots and membership, in every state that the disk may be left in.
+"""Power cut between any two disk operations of a Raft member, in every state that the disk may be left in.
 
-Each state is laid out as a real folder and opened by the real code. To look at one alone, take operation and state from the message.
+Each state is written as a real directory and opened by the real code. A failure names the operation and the state, so
+that they can be run alone.
 """
 
 import shutil

@@ -1,6 +1,6 @@
-"""A million simulated steps of three, five and seven managers with their stores, each followed by a check of every law.
+"""Raft simulation of three, five and seven managers with their stores: one million steps, invariants checked after each.
 
-More of them: `SIMULATED_STEPS=20000000 pytest tests/simulation/test_raft_simulation.py -s`, or `python -m tests.simulation.soak`.
+More steps: `SIMULATED_STEPS=20000000 pytest tests/simulation/test_raft_simulation.py -s`, or `python -m tests.simulation.soak`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One node of the core on a table: feed it, look at what it says."""
+"""Harness for one node of the Raft core: feeds it messages and ticks and returns what it sends."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A manager reduced to its store and its Raft member, as a process: real files, real gRPC under mTLS, commands as lines of JSON on stdin.
+"""Process with a store and a Raft member, reduced from a manager: real files, gRPC under mTLS, JSON commands on stdin.
 
-Run by the tests of Raft and by ``tests/bench/store.py``: ``python raft_member.py CONFIG.json``.
+Run by the Raft tests and by ``tests/bench/store.py``: ``python raft_member.py CONFIG.json``.
 """
 
 import asyncio

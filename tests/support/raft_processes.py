@@ -1,4 +1,4 @@
-"""A group of ``raft_member`` processes on loopback with certificates of their own, for tests and for the benchmark."""
+"""A Raft group of ``raft_member`` processes on loopback with their own certificates, for tests and the benchmark."""
 
 import asyncio
 import json

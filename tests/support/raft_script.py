@@ -1,9 +1,10 @@
-"""A small language for stories about Raft: commands after `> `, under each what the real core answers.
+"""Interpreter of Raft scripts: commands after `> `, below each the output of the real core.
 
-A node's Ready is taken by `ready` (what may leave at once goes on the wire) and finished by `sync` (the write is done: the
-rest leaves, committed entries are applied); `process` is both. Messages wait on the wire until `deliver` or `drop`.
-`settle` runs all nodes until nothing moves. Nodes that are `cut` off lose every message from and to them. `restart` after a `crash`
-finds what was flushed: a commit index that rose with no entry to write is lost, as `manager.raft.disk` loses it.
+`ready` takes a node's Ready and puts on the wire what may leave at once. `sync` finishes it: the write is done, the rest
+leaves, committed entries are applied. `process` does both. Messages wait on the wire until `deliver` or `drop`. `settle`
+runs all nodes until nothing happens any more. Nodes that are `cut` off lose every message to and from them. `restart`
+after `crash` finds what was flushed: a commit index that rose without an entry to write is lost, as in
+`manager.raft.disk`.
 """
 
 from __future__ import annotations

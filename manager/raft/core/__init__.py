@@ -1,7 +1,7 @@
-"""The Raft core: a message, a tick or a proposal in, a `Ready` out.
+"""The Raft core: a deterministic state machine that takes messages, ticks and proposals and returns a `Ready`.
 
-Law: nothing here reads a clock, a disk, a network or a source of randomness; whatever happens is a function of the calls
-made on `RawNode` and of the injected `Randint`. So the same calls give the same run, under a driver or under a simulator.
+Invariant: nothing here reads a clock, a disk, a network or a source of randomness. Everything follows from the calls
+made on `RawNode` and from the injected `Randint`, so the same calls give the same run under a driver or a simulator.
 Source of the algorithm: Ongaro, "Consensus: Bridging Theory and Practice" (2014), chapters 3, 4, 6 and 9.6 (pre-vote).
 """
 

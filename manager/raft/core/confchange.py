@@ -1,9 +1,9 @@
-"""Membership changes: from a ConfState and a ConfChange to the next ConfState, or a refusal.
+"""Configuration changes: computes the next ConfState from a ConfState and a ConfChange, or refuses the change.
 
-Law (thesis, section 4): a change touches at most one voter in one step, or goes through joint consensus, in which every
-decision needs both majorities. A node is never voter and learner at once: a voter that is to become a learner waits in
-`learners_next` while the outgoing configuration still counts its vote. Called by the leader before it proposes and by
-every node when it applies; changes nothing itself.
+Invariant (thesis, section 4): a change affects at most one voter, or goes through joint consensus, in which every
+decision needs both majorities. A node is never voter and learner at once: a voter that becomes a learner waits in
+`learners_next` while the outgoing configuration still counts its vote. Pure. Called by the leader before it proposes
+a change and by every node when it applies one.
 """
 
 from __future__ import annotations

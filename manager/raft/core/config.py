@@ -1,4 +1,4 @@
-"""The settings of one node of the core, with a bound on everything that grows (law 7)."""
+"""Configuration of one Raft node: timeouts in ticks, and a bound for everything that grows."""
 
 from __future__ import annotations
 

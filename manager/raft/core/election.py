@@ -1,7 +1,7 @@
-"""Elections: pre-vote, votes, and the timeout that starts them (thesis, sections 3.4, 9.6 and 4.2.3).
+"""Leader election: pre-vote, vote requests, and the election timeout (thesis, sections 3.4, 9.6 and 4.2.3).
 
-Law: a node votes once a term, only for a log at least as up to date as its own, and says so only when the vote is durable;
-a candidate counts its own vote only then, too. While a leader is fresh, other candidates are not heard.
+Invariant: a node votes once per term, only for a log at least as up to date as its own, and its vote leaves only when
+it is durable; a candidate counts its own vote no earlier. A node that hears from a leader ignores other candidates.
 """
 
 from __future__ import annotations

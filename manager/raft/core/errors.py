@@ -1,8 +1,8 @@
-"""What the core refuses, each with attributes so that no caller parses text.
+"""Errors of the Raft core, with attributes so that callers never parse text.
 
-`ProposalDropped`, `ConfChangeRefused`: the caller's request had no effect. `CompactedError`, `NotInLogError`,
-`SnapshotUnavailableError`: what a `Storage` raises and the core handles. `InvariantError`, `DataLossError`: the node must
-stop, going on could lose acknowledged writes.
+`ProposalDropped` and `ConfChangeRefused`: the caller's request had no effect. `CompactedError`, `NotInLogError` and
+`SnapshotUnavailableError`: raised by a `Storage` and handled by the core. `InvariantError` and `DataLossError`: the
+node must stop, because going on could lose acknowledged writes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The follower's side of replication: append, heartbeat, snapshot (thesis, sections 3.5 and 5).
+"""Follower side of log replication: handles appends, heartbeats and snapshots (thesis, sections 3.5 and 5).
 
-Law: an acknowledgement leaves only when what it acknowledges is durable. A snapshot replaces the log only when it tells
-more than what is committed here.
+Invariant: an acknowledgement leaves only when the acknowledged entries are durable. A snapshot replaces the log only if
+it is ahead of the local commit index.
 """
 
 from __future__ import annotations

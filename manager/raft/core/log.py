@@ -1,8 +1,8 @@
-"""The log as the core sees it: what the storage holds, then a tail that is not yet known to be durable.
+"""The Raft log: stable entries from the storage, followed by unstable entries that are not yet known to be durable.
 
-Law: `applied <= committed <= last_index`; nothing at or below `committed` is ever replaced; only what is stable is handed
-out to be applied. A tail entry becomes stable when the driver reports the very entry (index and term), so a tail that was
-replaced while it was being written stays unstable and is written again.
+Invariant: `applied <= committed <= last_index`. An entry at or below `committed` is never replaced. Only stable entries
+are handed out to be applied. An unstable entry becomes stable when the driver reports that very entry (index and
+term), so an entry that was replaced during its write stays unstable and is written again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Membership changes as they pass through a node: proposed by the leader, counted when applied (thesis, chapter 4).
+"""Configuration change entries in the log: proposed by the leader, in effect when applied (thesis, chapter 4).
 
-Law: at most one change is in the log unapplied; a leader that is no voter any more steps down once that is committed and
+Invariant: the log holds at most one unapplied change. A leader that is no longer a voter steps down when that change is
 applied.
 """
 

@@ -1,20 +1,21 @@
-"""`RawNode`, the door of the core: calls in, a `Ready` out.
+"""`RawNode`, the public interface of the Raft core: calls in, a `Ready` out.
 
-The driver's loop, and its contract:
+The driver's loop must follow this contract:
 
-1. Feed ticks, messages and proposals; several before the next `ready()` travel together.
-2. `ready = node.ready()` while `node.has_ready()`. There is one `Ready` at a time, until `advance`; messages and ticks may
-   be fed in between.
-3. Send `ready.messages` at once, also before or during the write.
-4. Make durable `snapshot`, then `entries` and the latest `hard_state` as one unit that a crash leaves whole or not at all: the
-   commit index counts these entries in. Nothing need be written when `must_sync` is false. Put the same into the `Storage`.
-   Entries replace those of the same and higher indexes.
+1. Feed ticks, messages and proposals. Those fed before the next `ready()` share one `Ready`.
+2. While `node.has_ready()`, call `ready = node.ready()`. Only one `Ready` is outstanding until `advance`; messages and
+   ticks may be fed in between.
+3. Send `ready.messages` at once, before or during the write.
+4. Make durable `snapshot`, then `entries` and the latest `hard_state` as one unit that survives a crash completely or not
+   at all, because the commit index covers these entries. Skip the write when `must_sync` is false. Then put the
+   same into the `Storage`. Entries replace those of the same and higher indexes.
 5. Only then send `ready.messages_after_sync`.
-6. Restore `snapshot` into the state machine, then apply `committed` in order; these are durable here already, so applying
-   may also begin before the write. For a CONF_CHANGE entry call `apply_conf_change` and keep its result for snapshots.
-7. `advance(ready)`.
+6. Restore `snapshot` into the state machine, then apply `committed` in order. Committed entries are durable here already,
+   so applying may begin before the write. For a CONF_CHANGE entry call `apply_conf_change` and keep its result for
+   snapshots.
+7. Call `advance(ready)`.
 
-Law: a leader's own entries and a candidate's own vote count only from `advance` on.
+Invariant: a leader's own entries and a candidate's own vote count only from `advance` on.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What the leader knows of each peer's log, and how it sends to it.
+"""Replication progress of one follower as its leader tracks it, with flow control.
 
-PROBE: where the logs agree is unknown, one append a heartbeat. REPLICATE: appends stream, as many in flight as the window
-allows, which counts messages and bytes: it is full once it holds either, so one large append may reach beyond it.
-SNAPSHOT: a snapshot is on its way, no appends.
-Law: `match` is what the peer has acknowledged as durable and never falls within a term; `next` is a guess, above `match`.
+PROBE: the leader does not know where the logs agree and sends one append per heartbeat. REPLICATE: it streams appends
+until the in-flight window is full; the window counts messages and bytes and is full when it reaches either limit, so one
+large append may exceed it. SNAPSHOT: a snapshot is being sent, and no appends.
+Invariant: `match` is acknowledged as durable and never falls within a term; `next` is a guess above `match`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Majorities, single and joint (thesis, section 4.3): a decision counts when it counts in both configurations.
+"""Majority quorums, single and joint (thesis, section 4.3): a joint decision needs both configurations.
 
-Law: an empty configuration agrees to everything, so a joint one with an empty half behaves as the other half alone.
+Invariant: an empty configuration agrees to everything, so a joint one with an empty half behaves like the other half.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""One message or tick into one node's state: the rules about terms first, then the role's own rules.
+"""Message and tick dispatch: checks the message's term, then calls the handler of the node's role.
 
-Law (thesis, section 3.3): who sees a higher term takes it and follows; what carries a lower term has no effect but an
-answer that tells the higher one.
+Invariant (thesis, section 3.3): a node that sees a higher term adopts it and becomes a follower. A message of a lower term
+has no effect except a reply that carries the higher one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Linearizable reads without writing to the log (thesis, section 6.4): by a quorum's confirmation, never by a clock.
+"""ReadIndex: linearizable reads without a log entry, confirmed by a quorum and never by a clock (thesis, section 6.4).
 
-Law: a read is answered with an index that covers every write acknowledged before it was asked.
+Invariant: a read is answered with an index that covers every write acknowledged before the read was requested.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Reads that wait until a quorum confirmed that this leader still leads (thesis, section 6.4).
+"""Queue of ReadIndex requests on the leader that wait for a quorum to confirm its leadership (thesis, section 6.4).
 
-Law: a read is answered with the commit index of the moment it was asked, and only after a heartbeat sent later than that
-was answered by a quorum. Rounds are numbered; who answers a round has answered all before it.
+Invariant: a read is answered with the commit index of the moment it was requested, and only after a quorum answered a
+heartbeat sent later than that. Heartbeat rounds are numbered; a reply to one round confirms all earlier ones.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The leader's side of replication: appends, acknowledgements, heartbeats, commit (thesis, sections 3.5, 3.6 and 10.2.1).
+"""Leader side of log replication: appends, acknowledgements, heartbeats, commit (thesis, sections 3.5, 3.6 and 10.2.1).
 
-Law: appends are gathered and leave on `flush`, so proposals made between two `Ready`s travel together. Only an entry of
-the leader's own term is committed by counting. A peer gets at most a window of appends, in number and bytes, then waits.
+Invariant: appends are collected and sent by `flush`, so proposals between two `Ready`s travel together. Only an entry of
+the leader's own term is committed by counting replicas. Unacknowledged appends to a peer are bounded in number and bytes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The state of one Raft node and its changes of role. Behaviour stands in the modules named after it.
+"""State of one Raft node and its role transitions; the modules named after a behaviour implement it.
 
-Law: a term never falls; a node votes at most once in a term; what goes out is split by what it may precede (see
-`send_after_sync`). `raft.step` and `RawNode` are the only callers from outside this package.
+Invariant: a term never decreases. A node votes at most once per term. Outgoing messages are split by whether they
+may leave before the node's own write is durable (see `send_after_sync`).
+Used inside this package only; `RawNode` is the entry point from outside.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the core reads of the stable log, and a log in memory that fulfils it.
+"""Storage interface for the stable log, and a storage in memory that implements it.
 
-Law: the core only reads here; the driver writes, after it made the same durable. `MemoryStorage` is the driver's tail of
-the log in memory (and the simulator's whole disk); the write-ahead log stands behind it.
+Invariant: the core only reads the storage. The driver writes to it after the same data is durable. `MemoryStorage` holds
+the driver's copy of the log; the write-ahead log stands behind it. The simulation uses it too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The membership and, on a leader, the progress of every member. Quorum questions are asked here.
+"""Progress tracker: the current configuration and, on a leader, the progress of every member; answers quorum questions.
 
-Law: there is a Progress for each id of the membership and for no other; dict order is sorted by id, so that whatever
-iterates here sends in the same order in every run.
+Invariant: there is one Progress for each id in the configuration and for no other. The dict is sorted by id, so
+iterating over it sends messages in the same order in every run.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The nouns of Raft: entries, messages, snapshots, membership changes.
+"""Raft data types: entries, messages, hard state, snapshots, configuration changes.
 
-Law: all of them are frozen, hold no reference that can form a cycle, and are shared, never copied. Everybody in
-`manager.raft` uses them; `Entry`, `HardState`, `ConfState` and `ConfChange` also reach the disk, so new fields go at the
-end and have a default.
+Invariant: all types are frozen, cannot form reference cycles, and are shared without copying. `Entry`, `HardState`,
+`ConfState` and `ConfChange` are also written to disk, so new fields go at the end and have a default.
 """
 
 from __future__ import annotations

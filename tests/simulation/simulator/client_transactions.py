@@ -1,7 +1,7 @@
-"""What clients ask of the managers' stores in a simulated world: small transactions that often stand in each other's way.
+"""Client transactions of the simulation: small store changes that often conflict with each other.
 
-Few ids and few names, so that creations collide, changes are made from versions that are gone, and names move between objects. Each
-is an `apply` function as the product's own; called by `raft_world`, which proposes what the transaction holds.
+They use few ids and names, so that creations collide, updates start from outdated versions, and names move between
+objects. Each is an `apply` function like the product's own; `raft_simulation` proposes the resulting transaction.
 """
 
 from __future__ import annotations

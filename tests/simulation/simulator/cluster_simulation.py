@@ -1,6 +1,7 @@
-"""A whole small cluster without hosts: the leader's planners on a real store, agents that only move task states, a seed, faults.
+"""Simulation of a small cluster without hosts: the leader's planners on a real store, agents that only move task states.
 
-Everything happens in one coroutine and in the order that the seed gives, so a seed repeats its run. The laws are checked at every commit.
+Everything happens in one coroutine in the order that the seed gives, so a seed repeats its run. Faults are injected, and
+the invariants are checked at every commit.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Two membership changes, one right after the other, and what may go wrong just then.
+"""Fault scenario: two membership changes in direct succession while the old majority is slow and then isolated.
 
-Of two such memberships each may have a majority that the other has not: those whom the first change alone joins. A disk of such an
-old majority is slow meanwhile, so that it takes in both changes at once; others of it are cut off before they hear that the first one
-counts; then they all are among themselves, and lose power. Whoever of them elects by the members of two changes ago is found out by
-the laws. Made by `raft_world`, which goes on doing everything else beside it.
+A majority of the second membership and one of the original membership may have no member in common. So the scenario
+slows the disks of an old majority, which then writes both changes at once, isolates it before it learns that the
+first change is committed, and crashes it. If a member is then elected under the original membership, the invariants
+detect it. Created by `raft_simulation`, which injects all other faults meanwhile.
 """
 
 from __future__ import annotations

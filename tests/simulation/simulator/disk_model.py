@@ -1,8 +1,8 @@
-"""The raft folder's file operations, written down one by one, and a model of what a power cut leaves of them.
+"""Recorder of a Raft member's file operations, and a model of the disk states that a power cut can leave.
 
-Law of the model: a file's bytes are durable once its flush returned, a name once its folder's flush returned, and neither brings the
-other. What is not durable may be there in part: any of the names, any sectors of the data. A rename happens or does not.
-Stands in the place of ``manager.raft.file_ops.REAL_FILE_OPS``.
+Invariant of the model: a file's content is durable once its flush returned, and a name once its directory's flush
+returned; neither implies the other. Of what is not durable any subset may remain: any names, any sectors of the data. A
+rename happens completely or not at all. Takes the place of ``manager.raft.file_ops.REAL_FILE_OPS``.
 """
 
 from __future__ import annotations

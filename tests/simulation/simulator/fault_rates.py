@@ -1,6 +1,6 @@
-"""How hostile a simulated world is: every hazard with its rate, drawn from the world's seed.
+"""Fault rates of a simulated run: each hazard with its rate, drawn from the seed.
 
-Called by `raft_world`. Intervals are mean times, in simulated units, between two such events; 0 stands for never.
+Called by `raft_simulation`. Intervals are mean times, in simulated units, between two such events; 0 means never.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""A member's life on its disk, written by the real `Disk`, and the judgement of what a start finds after a crash in it.
+"""History of a Raft member written by the real `Disk`, and the check of what a restart recovers after a crash in it.
 
-Law: what a save promised when it returned is there; what was under way is there wholly or not at all; nothing else is there.
+Invariant: everything that a returned save promised is there; a write in progress is there completely or not at all;
+nothing else is there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Many simulated worlds beside each other in worker processes, and what they came to.
+"""Parallel simulation runs in worker processes, and their totals.
 
-Called by `test_raft_simulation` for a number of steps and by `soak` for a time. A world that breaks a law is told with the command
-that repeats it, and with the fewest hazards that break a law under the same seed.
+Called by `test_raft_simulation` for a number of steps and by `soak` for a time. A failed run is reported with the command
+that repeats it and with the smallest set of hazards that still fails under the same seed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The laws of Raft and of the store above it, checked on the manager that an event touched, after every event of the simulated world.
+"""Invariants of Raft and of the store above it, checked on the manager that an event touched, after every event.
 
-A law that holds for the touched node against what was ever seen holds for all nodes: nothing else has changed. Names are
-those of the Raft paper, figure 3, and of the thesis, section 6.4 (reads) and chapter 4 (membership).
+Each check compares the touched node with everything ever observed, so it holds for all nodes: nothing else has changed.
+The names are those of the Raft paper, figure 3, and of the thesis, section 6.4 (reads) and chapter 4 (membership).
 """
 
 from __future__ import annotations

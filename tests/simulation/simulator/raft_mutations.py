@@ -1,7 +1,7 @@
-"""Bugs planted into the product's own code, each one that a Raft implementation, its driver or a store above it has had somewhere.
+"""Planted bugs (mutations) of the product's code, each one that some Raft implementation, driver or store has had.
 
-They show that the laws can fail: `test_raft_planted_bugs` wants every one caught within a few seeds, and the same seed to pass without.
-A bug is a function that replaces one real attribute; `planted` puts it in for the length of a `with`.
+They show that the invariants can fail: `test_raft_mutations` requires each one to be caught within a few seeds, and the
+same seed to pass without it. A mutation replaces one real attribute; `mutated` installs it for the length of a `with`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""A world of managers in one seed: time, network, disks and faults are simulated; core, log recovery and store are the real ones.
+"""Raft simulation: time, network, disks and faults are simulated; the core, log recovery and the store are the real ones.
 
-Messages are dropped, doubled, delayed past each other and cut by partitions; hosts crash between any two steps of a write, or stall;
-logs are compacted, members come and go, change their addresses and remove themselves. After every step the laws are checked.
-Repeat one run: `python -m tests.simulation.simulator.raft_simulation --seed 7 --nodes 5 --trace`.
+Messages are lost, duplicated, reordered and cut by partitions. Hosts crash between any two steps of a write, or stall.
+Logs are compacted, members join, leave, change their addresses and remove themselves. The invariants are checked after
+every step. One seed is one run; repeat it with
+`python -m tests.simulation.simulator.raft_simulation --seed 7 --nodes 5 --trace`.
 """
 
 from __future__ import annotations

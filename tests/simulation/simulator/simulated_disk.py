@@ -1,8 +1,8 @@
-"""A manager's disk in the simulated world: what was written, what was flushed, and what a power cut leaves of it.
+"""Simulated disk of a manager: what was written, what was flushed, and what a power cut leaves.
 
-Law: a frame of the log is whole or not there (its checksum sees to that), and a snapshot's name appears only when its content is
-durable; everything else may be cut between any two steps. What the driver's disk decides is the real thing: replay (`wal`),
-recovery (`stable.rebuild`) and the log in memory. Called by `raft_host`, one step an event.
+Invariant: a log frame is there completely or not at all (its checksum ensures that), and a snapshot gets its name only
+when its content is durable; everything else may be lost between any two steps. Replay (`wal`), recovery
+(`log_recovery.recover_log`) and the log in memory are the real ones. Called by `simulated_manager`, one step per event.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A manager in the simulated world: a disk that outlives it, and the real core, log recovery and store, which do not.
+"""Simulated manager: the real core, log recovery and store on a simulated disk that survives crashes.
 
-It does what the driver does round one `RawNode`, a step an event: writes and flushes, sends what may go, applies, takes snapshots and
-compacts. Every event ends with the laws (`raft_laws`). Made and fed by `raft_world`.
+Does what the driver does around one `RawNode`, one step per event: writes and flushes, sends what may leave, applies,
+takes snapshots and compacts. The invariants are checked after each event. Created and driven by `raft_simulation`.
 """
 
 from __future__ import annotations

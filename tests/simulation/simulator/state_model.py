@@ -1,8 +1,8 @@
-"""What the managers' stores must hold: the same transactions on a plain map, by rules written down a second time.
+"""Reference model of the replicated store: applies the same transactions to a plain map, independently of the product.
 
-Law: the state at a log index is a function of the committed entries up to it. It is worked out once an index, and every manager's view
-is held against it: what a transaction touched when it is applied, all of it (indexes too) after a snapshot and at the end.
-Called by `raft_laws`.
+Invariant: the state at a log index is a function of the committed entries up to it. It is computed once per index, and
+each manager's view is compared with it: the touched objects after each transaction, everything including the indexes
+after a snapshot and at the end. Called by `raft_invariants`.
 """
 
 from __future__ import annotations

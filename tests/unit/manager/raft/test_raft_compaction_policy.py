@@ -1,4 +1,4 @@
-"""When a snapshot is due, and what of the log outlives it."""
+"""Compaction policy: when a snapshot is due, and how much of the log remains after it."""
 
 from manager.raft.compaction_policy import MAX_KEPT_BYTES, first_index_to_keep, snapshot_due
 from manager.raft.core import ConfState, Entry, MemoryStorage, PeerStatus, ProgressState, Role, Status

@@ -1,4 +1,4 @@
-"""What a node finds on its disk at start, whatever the moment it ended at."""
+"""Recovery of a Raft member's disk at startup after a stop at any moment, and failing writes."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Decisions about members."""
+"""Membership decisions: quorum checks, promotion of learners, transfer targets, member lists."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What waits for a peer: a commit index alone gives way to an append that carries it too."""
+"""Outgoing queue of a peer link: an append supersedes a waiting message that carries only a commit index."""
 
 from manager.raft.core import Entry, EntryKind, Message, MessageKind, Snapshot
 from manager.raft.peer import PeerLink

@@ -1,4 +1,4 @@
-"""Waiters get the answer to their own entry, or learn that nobody knows."""
+"""Pending proposals: each caller gets the result of its own entry, or learns that the outcome is unknown."""
 
 import pytest
 

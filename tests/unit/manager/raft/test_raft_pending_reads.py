@@ -1,4 +1,4 @@
-"""Reads share a question, and none is answered by one that was asked before it began."""
+"""Pending reads: they share a request, and none is answered by a request that was sent before the read began."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A change of the data key: new files at once, old ones rewritten while saves go on, and no file left that needs the old key."""
+"""Re-encryption under a new data key: new files at once, old files rewritten while writes continue."""
 
 import asyncio
 from pathlib import Path

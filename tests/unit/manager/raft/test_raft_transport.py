@@ -1,4 +1,4 @@
-"""A peer is written to where it says that it is, until the membership says something new. A snapshot on its way meanwhile is never forgotten."""
+"""Transport: peers that announce a new address are written to there, and each snapshot is reported."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""The write-ahead log under crashes and damage. A crash leaves any prefix of the last frame; damage is anything else."""
+"""Write-ahead log under crashes and corruption. A crash leaves any prefix of the last frame; anything else is corruption."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a leader does beside the paper's figure 2: flow control, snapshots, transfer, reads, membership, bounds."""
+"""Leader behaviour beyond figure 2 of the paper: flow control, snapshots, transfer, reads, membership, limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of figure 2 of the Raft paper and of the sections they stand for, one test a rule."""
+"""Rules of figure 2 of the Raft paper and of the sections behind them, one test per rule."""
 
 from __future__ import annotations
 

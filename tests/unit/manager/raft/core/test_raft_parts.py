@@ -1,4 +1,4 @@
-"""The small parts of the core on their own: quorums, membership plans, the log in memory, settings."""
+"""Small parts of the core on their own: quorums, configuration changes, the log in memory, settings."""
 
 from __future__ import annotations
 

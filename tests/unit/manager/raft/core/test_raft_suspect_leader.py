@@ -1,4 +1,4 @@
-"""A connection that breaks makes a follower doubt its leader: an election soon if the leader is gone, nothing if it lives."""
+"""Broken connection to the leader: an early election if the leader is gone, no disturbance if it is alive."""
 
 from __future__ import annotations
 
