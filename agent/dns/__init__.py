@@ -1,5 +1,7 @@
-"""The resolver that every container finds at 127.0.0.11.
+"""DNS resolver of containers, at 127.0.0.11 in every container.
 
-Law: a container is told names of its own networks only; every other question goes to the host's resolvers. `zone`
-decides, `wire` reads and writes packets, `server` and `forward` do.
+Invariant: a container is told the names of its own networks only. Every other question goes to the host's nameservers.
+
+`zone` decides and is pure, `wire` reads and writes packets, `server` and `forwarder` do the I/O. The network driver
+starts one server per container. Nothing here imports `agent.network`.
 """

@@ -1,8 +1,8 @@
-"""Questions that are not ours, asked of the host's resolvers.
+"""DNS forwarder: asks the host's nameservers the questions that no container network answers.
 
-Law: every question has a deadline and the number under way has a bound; what cannot be answered in time is SERVFAIL,
-at once when the bound is reached. A reply counts only with the id and the question that were sent, over a socket
-connected to the server.
+Invariant: every question has a deadline and the number of concurrent questions has a bound. A question over the bound is
+answered with SERVFAIL at once, one without an answer in time with SERVFAIL at its deadline.
+Invariant: a reply counts only over a socket connected to the server, with the id and the question that were sent.
 """
 
 from __future__ import annotations

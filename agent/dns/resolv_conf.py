@@ -1,4 +1,7 @@
-"""The host's own resolvers, read anew for every question, since DHCP and VPN clients rewrite them."""
+"""Parser of /etc/resolv.conf and the host's nameservers.
+
+The file is read again for every question, because DHCP and VPN clients rewrite it.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""All resolvers of a host.
+"""DNS servers of all containers on a host, by container id.
 
-Law: one per daemon; a container's sockets are served from `serve` to `stop`, the zone is pushed by the driver. Nothing here touches a
-namespace. `spawn` runs the work of forwarding in a task group that the driver owns.
+Invariant: a container's sockets are served from `serve` to `stop`.
+
+One per daemon. The network driver starts and stops the servers and sets their zones. Nothing here enters a namespace.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The resolver of one container: two sockets inside its namespace, served from the agent's loop.
+"""DNS server of one container: a UDP and a TCP socket inside its namespace, served from the agent's event loop.
 
-Law: a question about the container's own networks is answered without waiting, from packed bytes; any other one
-becomes one bounded task. An nft rule in the container leads 127.0.0.11:53 here, so port 53 stays free for the
-application. The zone is pushed by `service`.
+Invariant: a question about the container's own networks is answered without waiting. Any other becomes one bounded task.
+
+An nftables rule in the container redirects 127.0.0.11:53 to these sockets, so port 53 stays free for the application.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""DNS packets, read and written by hand for the questions that containers ask.
+"""DNS packets: reads questions and writes replies, by hand for speed. Pure.
 
-Law: pure bytes in and out, nothing allocated for a question that is not ours; case and order of the asker's labels
-are kept. Only the common shape (one question, perhaps an OPT record) is read; anything else is passed on or refused.
-Layout: RFC 1035 section 4, RFC 6891.
+Only the common shape is read: one question, perhaps with an OPT record (EDNS). Everything else is forwarded or refused.
+
+Invariant: a reply repeats the question as it came, with the case and the order of its labels.
+
+Layout: RFC 1035 section 4 and RFC 6891.
 """
 
 from __future__ import annotations

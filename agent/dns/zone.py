@@ -1,9 +1,11 @@
-"""The names of a host's networks: what a container on given networks is told.
+"""DNS zones: the names and addresses of a network, and the view that one container has of its networks. Pure.
 
-Law: pure and immutable; a change of a network builds its names anew. Names are visible on their own network only. A
-service answers with its VIP, or with dnsrr with all ready tasks; `tasks.NAME` always with all ready tasks; a single
-task, container or alias with its own address whether ready or not, since peers of a starting cluster must find each
-other. Every name is also known as NAME.NETWORK.
+A service resolves to its VIP, or with DNSRR to all ready tasks. `tasks.NAME` always resolves to all ready tasks. A task
+or an alias of one resolves to its own address, ready or not, because the peers of a starting cluster must find each other.
+Every name also resolves as NAME.NETWORK.
+
+Invariant: a name is visible on its own network only.
+Invariant: zones are immutable. A change of a network builds its zone again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Images on this host: a content-addressed store that is loaded, imported, saved and asked for layers.
+"""Image store of this host: load, import, save, tag and remove images, and their unpacked layers.
 
-The law: whatever the store names by a digest has that digest, and whatever it hands out as a layer was unpacked whole.
-The daemon may die at any line; the next start sweeps what was not committed. Archives are never trusted.
+Invariant: whatever the store names by a digest has that digest.
+Invariant: a layer that the store hands out was unpacked completely.
+Invariant: after a crash at any line, the next start removes what was not committed.
 
-The door is ``agent.image.store.ImageStore``; its nouns are in ``agent.image.model``. ``agent.container`` asks for ``get`` and
-``rootfs_layers``, ``agent.worker`` for ``get``, ``engine`` for the rest. This file imports nothing, so that the unpacking
-process, which lives in this package too, starts quickly.
+Archives are never trusted. The entry point is `agent.image.store.ImageStore`, its types are in `agent.image.model`.
+This file imports nothing, so that the unpack process, which is part of this package, starts quickly.
 """

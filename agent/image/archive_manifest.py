@@ -1,7 +1,7 @@
-"""What an image archive holds: ``docker save``'s manifest.json, or an OCI layout's index.json, read as one list of images.
+"""Manifest of an image archive: reads `docker save`'s manifest.json or an OCI layout's index.json as a list of images. Pure.
 
-Pure. The members of the outer tar never get their names on disk: the unpacking process stages them under numbers and hands
-a catalogue of them to ``plan``, which says which members are configs and layers, or why the archive is no image.
+The names of the outer tar's members never reach the file system. The unpack process stages the members under numbers and
+passes an index of them to `plan`, which says which are configs and layers, or why the archive is not an image.
 """
 
 import platform

@@ -1,6 +1,8 @@
-"""An image archive as a stream: one tar that is both ``docker save``'s and an OCI layout, so that either kind of tool loads it.
+"""Writer of image archives, for `docker save`: one tar that is both Docker's format and an OCI layout.
 
-Called by ``ImageStore.save``. Equal images give equal bytes: all times are 0.
+Invariant: equal images give equal bytes. All times are 0.
+
+Called by `ImageStore.save`.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""Dockerfile instructions applied to an image's config, as ``docker import --change`` and ``docker commit`` take them.
+"""Dockerfile instructions that change an image config, as `docker import --change` takes them. Pure.
 
-Pure. Instructions that would run something (RUN, COPY, FROM ...) are refused by name.
+Instructions that would run or copy something (RUN, COPY, FROM) are refused by name.
 """
 
 import shlex

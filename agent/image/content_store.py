@@ -1,8 +1,10 @@
-"""The files of the image store and their life: staged under ``tmp``, moved into place whole, swept when nothing names them.
+"""Content store: the files of the image store, staged in a temporary folder and moved into place complete.
 
-    blobs/sha256/HEX   as it came, verified      layers/NUMBER   unpacked      tmp/NAME   of one operation; gone at the next start
+    blobs/sha256/HEX   layers and configs as they came, verified
+    layers/NUMBER      unpacked layers
+    tmp/NAME           files of one operation; removed at the next start
 
-Called by ``agent.image.store``; every method may block on the disk and is called in a thread.
+Called by `agent.image.store`. Every method may block on the disk and is called in a thread.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
-"""Digests and chain ids. Pure.
+"""Digests of blobs and chain ids of layers. Pure.
 
-A chain id names a stack of layers: that of one layer is its diff id, that of more is the digest of the chain below, a space
-and the diff id (OCI image specification). So equal stacks share one unpacked directory.
+A chain id names a stack of layers. For one layer it is the diff id. For more it is the digest of the chain id below, a
+space and the diff id (OCI image specification). So equal stacks share one unpacked directory.
 """
 
 import hashlib

@@ -1,9 +1,11 @@
-"""Unpacks one layer's tar into a directory that overlayfs can use as a lower directory.
+"""Unpacks the tar of an image layer into a directory that overlayfs can use as a lower directory.
 
-Runs in the unpacking process only. The archive is distrusted: every path is resolved by the kernel inside the layer's root
-(``openat2`` with RESOLVE_IN_ROOT), ``..`` is refused, nothing is opened through a symlink, and entries are bounded.
-``.wh.NAME`` becomes a 0/0 character device, ``.wh..wh..opq`` the xattr ``trusted.overlay.opaque``, as overlayfs reads them.
-Where a layer leaves a parent directory out, its owner and mode come from the layer below, since the topmost directory's win.
+Runs in the unpack process only. `.wh.NAME` becomes a 0/0 character device and `.wh..wh..opq` the xattr
+`trusted.overlay.opaque`, as overlayfs reads them. Where a layer leaves out a parent directory, its owner and mode come from
+the layer below, because overlayfs shows those of the topmost directory.
+
+Invariant: the archive is not trusted. The kernel resolves every path inside the layer's root (openat2 with
+RESOLVE_IN_ROOT), `..` is refused, nothing is opened through a symlink, and the number of entries is bounded.
 """
 
 import contextlib

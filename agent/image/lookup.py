@@ -1,4 +1,4 @@
-"""Finding images by what people type, and filtering lists of them as ``docker image ls --filter`` does. Pure."""
+"""Image lookup by name, id or id prefix, and the filters of `docker image ls --filter`. Pure."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

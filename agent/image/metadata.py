@@ -1,7 +1,9 @@
-"""What the store knows, in SQLite: images and their layers, tags, and where each chain of layers is unpacked.
+"""Image metadata in SQLite: images, tags, layers and the directories where the layers are unpacked.
 
-The database is the truth; files that it does not name are leftovers. Each method is one transaction. Called by
-``agent.image.store`` alone, from one thread at a time.
+Invariant: the database is the truth. A file that no row names is a leftover and is removed.
+Invariant: every method is one transaction.
+
+Called by `agent.image.store` alone, from one thread at a time.
 """
 
 import sqlite3

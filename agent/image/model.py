@@ -1,6 +1,6 @@
-"""What an image is, as the rest of the agent and the engine see it, and how it is read from an OCI image config.
+"""Types of images: the image as the agent and the engine see it, and the OCI image config in its blob. Pure.
 
-Pure. Docker and OCI write the same config with nulls and absent keys mixed; here both become the empty value.
+Docker and OCI write the same config with a mix of nulls and absent keys. Here both become the empty value.
 """
 
 from collections.abc import Mapping

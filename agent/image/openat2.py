@@ -1,7 +1,7 @@
-"""System calls that Python lacks and the unpacking process needs. Linux 5.6 or later.
+"""openat2 and syncfs, system calls that Python lacks. Linux 5.6 or later.
 
-``openat2`` with RESOLVE_IN_ROOT opens paths that cannot leave a directory: the kernel holds that against any symlink.
-``syncfs`` puts thousands of unpacked files on the disk at once, before the database names them.
+The unpack process uses both. openat2 with RESOLVE_IN_ROOT opens a path that cannot leave a directory, whatever symlinks
+it meets: the kernel enforces it. syncfs writes thousands of unpacked files to the disk in one call.
 """
 
 import ctypes

@@ -1,7 +1,7 @@
-"""The names of images: ``busybox`` means ``docker.io/library/busybox:latest``.
+"""Parser of image references: `busybox` means `docker.io/library/busybox:latest`. Pure.
 
-Pure. The grammar is that of the distribution project: ``[domain/]path[:tag][@digest]``; a first component is a domain
-when it has a dot or a colon, is ``localhost``, or has an upper-case letter.
+The grammar is that of the distribution project: `[domain/]path[:tag][@digest]`. The first component is a domain when it
+has a dot or a colon, is `localhost`, or has an upper-case letter.
 """
 
 import re

@@ -1,7 +1,9 @@
-"""The door to the images of this host. See the package's docstring for the law it keeps.
+"""Image store: the entry point to the images of this host.
 
-Reading (``get``, ``list``, ``rootfs_layers``, ``history``) is synchronous and from memory. Changing is awaited: heavy work
-runs in a process of its own, and one lock orders the commits. Nothing is swept while an archive is being unpacked.
+Reading (`get`, `list`, `rootfs_layers`, `history`) is synchronous and from memory. Changes are awaited: the unpack process
+does the heavy work, and one lock orders the commits.
+
+Invariant: nothing is deleted from the disk while an archive is being unpacked or saved.
 """
 
 import asyncio

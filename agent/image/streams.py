@@ -1,6 +1,6 @@
-"""Byte streams of archives: told apart by their first bytes, decompressed, hashed and bounded on the way.
+"""Byte streams of archives: detects compression, decompresses, hashes and bounds them.
 
-Runs in the unpacking process only. Every reader here reads forward; nothing seeks.
+Runs in the unpack process. Every reader reads forward only, nothing seeks.
 """
 
 import bz2

@@ -1,6 +1,8 @@
-"""Runs the unpacking process: feeds it an archive, passes its progress on, and returns what it staged or raises its error.
+"""Runs the image unpack process: sends it an archive, reports its progress, and returns its result or raises its error.
 
-Called by ``agent.image.store``. A cancelled call kills the process and waits for it.
+Invariant: a cancelled call kills the process and waits for it.
+
+Called by `agent.image.store`. The process itself is `agent.image.unpack_worker`.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""The words between the store and its unpacking process: one request as a file, answers as JSON lines on stdout.
+"""Messages between the image store and its unpack process: one request in a file, answers as JSON lines on stdout. Pure.
 
-Pure. The process may be older or newer than nothing: both sides are always of one installation.
+Both sides always come from one installation, so the format has no version.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,10 @@
-"""The unpacking process: ``python -m agent.image.unpack_worker REQUEST`` reads an archive on stdin and stages what is in it.
+"""The image unpack process: `python -m agent.image.unpack_worker REQUEST` reads an archive on stdin and stages its content.
 
-A process of its own, because unpacking and hashing would hold the daemon's loop, and because grpc forbids forking.
-It writes only below the staging directory it is given; the store moves the results into place. Called by ``agent.image.store``.
+It is a process of its own, because unpacking and hashing would block the daemon's event loop and grpc forbids forking.
+
+Invariant: it writes only below the staging directory of the request. The store moves the results into place.
+
+Started by `agent.image.unpack_process`.
 """
 
 import posixpath

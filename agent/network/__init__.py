@@ -1,6 +1,8 @@
-"""The networks of one host: overlay sandboxes, container namespaces, service addresses, the way out.
+"""Container networking of one host: overlay networks, container namespaces, service VIPs, outbound NAT.
 
-Law: what is forwarded is programmed from the cluster's state, never learnt, and no process is ever started for it.
-`model` holds the nouns, `world`, `forwarding` and `balance` decide, `links`, `nft`, `conntrack` and `netns` do, and
-`driver` joins them for the worker.
+Invariant: forwarding entries are programmed from the cluster's state and never learnt.
+Invariant: no process is started for a network.
+
+`model` holds the types. `state`, `fdb`, `vip_lb` and `mtu` decide and are pure. `links`, `nftables`, `conntrack`,
+`fdb_netlink` and `netns` change the kernel. `driver` is the asyncio interface that the worker uses.
 """

@@ -1,8 +1,9 @@
-"""Connections that still lead to a backend that is gone: found and ended.
+"""Connection draining: finds and deletes conntrack entries that lead to a backend that is gone.
 
-Law: only entries towards a service address (translated, inside the container's own subnets) are ever touched.
-Draining tasks keep their TCP connections; UDP, which has no end, moves on as soon as a task is not ready. `stale`
-decides, `sweep` does. Layouts: linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h.
+Invariant: only connections to a service VIP within the container's own subnets are deleted.
+
+TCP connections to a draining task live on. UDP flows, which have no end, move on as soon as their task is not ready.
+`is_stale` decides, `delete_stale_entries` acts. Layouts: linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The host's network driver: the asyncio face of everything in this package.
+"""Network driver of a host: the asyncio interface of this package, used by the agent's worker alone.
 
-Law: every method can be repeated, and a daemon that dies at any line leaves running containers their network. Called
-by the agent's worker alone; blocking kernel work runs on one thread of its own, in order.
+Invariant: a repeated call changes nothing.
+Invariant: running containers keep their network when the daemon crashes at any line.
+Invariant: blocking kernel work runs on one thread of the driver, in order.
 
-A life goes: `start`, `apply` with what the worker remembers, `adopt` each container that lives, a complete `apply`
-once a manager is reached, `clean`, then work, then `close`. In this order running containers never lose a name or a
-service address.
+Order of calls after a daemon start: `start`, `apply` with the saved assignments, `adopt` for each running container, a
+complete `apply` once a manager is reached, `clean`. In this order running containers never lose a name or a VIP.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Which hardware address lies behind which host: the plan of a network's forwarding entries.
+"""Plan of an overlay network's forwarding database (FDB): which remote address is behind which host. Pure.
 
-Law: pure. One entry per remote endpoint stands for three kernel entries (VXLAN forwarding, bridge forwarding,
-neighbour), all derived from the endpoint's address. `packing` turns a plan into netlink messages; applying it and
-planning again gives the empty plan.
+One entry per remote endpoint stands for three kernel entries (VXLAN FDB, bridge FDB, neighbour). All are derived from
+the endpoint's address. `fdb_netlink` turns a plan into netlink messages.
+
+Invariant: applying a plan and planning again gives the empty plan.
 """
 
 from __future__ import annotations

@@ -1,7 +1,12 @@
-"""Many forwarding entries in few netlink messages' time: packed by struct, every acknowledgement read.
+"""Netlink messages for forwarding (FDB) and neighbour entries, sent in batches.
 
-Law: adding replaces, removing what is not there is no error, so a batch can be repeated. Used by `overlay` inside the
-network's sandbox. Layouts: linux/netlink.h (nlmsghdr), linux/neighbour.h (ndmsg), linux/rtnetlink.h (rtattr).
+Messages are packed with `struct` for speed: one change may touch thousands of entries.
+
+Invariant: a batch can be repeated. Adding replaces an entry, and a missing entry is no error when it is removed.
+Invariant: the acknowledgement of every message is read.
+
+Called by `overlay` inside the network's namespace. Layouts: linux/netlink.h (nlmsghdr), linux/neighbour.h (ndmsg),
+linux/rtnetlink.h (rtattr).
 """
 
 from __future__ import annotations

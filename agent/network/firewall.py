@@ -1,7 +1,11 @@
-"""Whether the host's own firewall lets containers out: a packet that any table's forward chain drops is dropped, whatever ours say.
+"""Detection of host firewall rules that drop container traffic, with the commands that let it through.
 
-Law: it looks and never changes a rule that is not ours; what is in the way is said with its remedy. Asked once at the start by `host`.
-Layouts of the older tables: linux/netfilter_ipv4/ip_tables.h and linux/netfilter/x_tables.h.
+A packet that any table's forward chain drops is lost, whatever the tables of Covey accept. So the driver checks once at
+its start and warns.
+
+Invariant: it reads rules and never changes a rule of the host.
+
+Binary layouts of iptables-legacy: linux/netfilter_ipv4/ip_tables.h and linux/netfilter/x_tables.h.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Everything the driver does to the kernel, in order, on one thread: the shell around the plans.
+"""All networks of one host, brought to the cluster's state: creates, updates and removes them in the kernel.
 
-Law: the kernel is the record of what was done, so a daemon that dies at any line finds it again; one network's
-failure never stops the others, it is reported and tried again. Called by `driver` only, never from the loop's thread.
+Invariant: the kernel is the record of what was done, so a restarted daemon finds it again.
+Invariant: a network that fails does not stop the others. The failure is returned and the next `apply` retries.
+
+Called by `driver` alone, on the driver's thread and never on the event loop's.
 """
 
 from __future__ import annotations

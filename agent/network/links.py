@@ -1,7 +1,8 @@
-"""Devices, addresses and routes through pyroute2.
+"""Network devices, addresses and sysctls through pyroute2: bridges, VXLAN devices, veth pairs, MTU.
 
-Law: every function asks first or takes "it is there" for an answer, so it can be repeated. Each runs inside
-`Namespace.run`, with an IPRoute that was opened there, and never leaves that thread.
+Invariant: every function can be repeated. It reads first, or accepts that the object exists already.
+
+Functions with a `route` parameter run inside `run_in_namespace`, with an IPRoute of that namespace and on its thread.
 """
 
 from __future__ import annotations

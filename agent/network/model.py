@@ -1,8 +1,9 @@
-"""The nouns of a host's networking, as the agent's worker hands them to the driver.
+"""Types that the agent's worker passes to the network driver: networks, attachments, changes, failures.
 
-Law: plain frozen values, no protobuf, no kernel handles; the address of an endpoint decides its hardware address, so
-hosts never exchange neighbours. Built by the worker from assignments, read by `world`, `forwarding`, `balance` and
-the resolver's zone.
+Invariant: values are frozen and hold no protobuf message and no kernel handle.
+Invariant: an endpoint's IPv4 address determines its MAC address, so hosts never exchange neighbour entries.
+
+Endpoints and virtual services are the cluster's own objects, from `covey.objects.assignment`.
 """
 
 from __future__ import annotations

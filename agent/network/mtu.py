@@ -1,6 +1,8 @@
-"""How large a packet of an overlay network may be on this host. Pure.
+"""The MTU of an overlay network on this host. Pure.
 
-Law: a container never sends what the host's own network cannot carry in one piece with VXLAN's headers round it. Used by `host`.
+Invariant: a packet of that size plus the VXLAN headers fits the MTU of the host's underlay device.
+
+Called by `overlays`.
 """
 
 from __future__ import annotations

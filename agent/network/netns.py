@@ -1,9 +1,9 @@
-"""Network namespaces: made, opened and entered without a process.
+"""Network namespaces: creating, opening, entering and removing them without a process.
 
-Law: only a thread that dies right after ever stands in another namespace, so no other code can find itself in the
-wrong one. A named namespace is a bind mount and outlives the daemon. Sockets opened in `Namespace.run` stay in that
-namespace for ever. Netlink sockets of pyroute2 belong to the thread that made them: open, use and close them inside
-one `run`.
+Invariant: only a short-lived thread of its own ever enters another namespace, so other code never runs in the wrong one.
+
+A named namespace is a bind mount and outlives the daemon. A socket opened in `Namespace.run` stays in that namespace.
+Netlink sockets of pyroute2 belong to the thread that created them: open, use and close them inside one `run`.
 """
 
 from __future__ import annotations

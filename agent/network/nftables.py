@@ -1,7 +1,9 @@
-"""nftables through the library, one context a namespace.
+"""nftables transactions through libnftables, one context per namespace.
 
-Law: no process is started; a batch is one transaction, refused whole with the kernel's words. A context is made
-inside its namespace and may be used from any thread afterwards, by one at a time.
+Invariant: no process is started.
+Invariant: a batch is one transaction. The kernel applies all of it, or refuses all of it with a reason.
+
+A context is created inside its namespace. Afterwards any thread may use it, one at a time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""The way out: one bridge in the host's namespace, masqueraded, for every container that may reach the world.
+"""Outbound NAT: the gateway bridge in the host's namespace, masqueraded, through which containers reach the outside.
 
-Law: one bridge and one nft table of the same name per daemon; its subnet is what the bridge carries already, or one
-that overlaps nothing the host knows. Addresses are given out here alone and read back from the sandboxes after a
-restart. Ports are isolated from one another unless the container is on the plain `bridge` network.
+Invariant: there is one bridge per daemon, and one nftable of the same name.
+Invariant: its subnet is the one the bridge has already, or the first candidate that overlaps no route of the host.
+Invariant: addresses are assigned here alone, and read back from the sandboxes after a restart.
+
+Bridge ports are isolated from each other, except those of containers on the plain `bridge` network.
 """
 
 from __future__ import annotations

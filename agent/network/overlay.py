@@ -1,8 +1,10 @@
-"""One overlay network on this host: a namespace with a bridge and a VXLAN device.
+"""Overlay network on this host: a namespace with a bridge, a VXLAN device and the forwarding entries.
 
-Law: the VXLAN device is born from the host's namespace into the sandbox, so its UDP socket stays with the host; its
-entries are programmed, never learnt. A sandbox found on disk is taken over with what the kernel holds. Called by
-`host` on the driver's thread.
+Invariant: the VXLAN device is created in the host's namespace and moved into the sandbox, so its UDP socket stays with
+the host.
+Invariant: forwarding entries are programmed, never learnt.
+
+A sandbox found on disk is adopted with the entries that the kernel holds. Called on the driver's thread.
 """
 
 from __future__ import annotations

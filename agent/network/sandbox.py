@@ -1,8 +1,9 @@
-"""The network namespace of one container, with its resolver's sockets and its service addresses.
+"""Network sandbox of one container: its namespace, its DNS resolver's sockets and its VIP table.
 
-Law: the namespace is named on disk and outlives the daemon; what `held` says of VIPs is in the kernel, and one
-transaction brings it to what is wanted. Taking over a running container lays its rules out anew in one transaction,
-so its connections notice nothing.
+Invariant: the namespace is named on disk and outlives the daemon.
+Invariant: one nftables transaction brings the VIPs from the programmed backends to the desired ones.
+
+Adopting a running container replaces its table in one transaction, so its connections are not interrupted.
 """
 
 from __future__ import annotations

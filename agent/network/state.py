@@ -1,7 +1,9 @@
-"""What this host has been told about its networks: the pure state under the driver.
+"""The networks, endpoints and virtual services that the cluster assigned to this host. Pure.
 
-Law: no kernel, no clock; `absorb` is its one mutator and answers which networks to look at again. A complete
-difference leaves exactly what it names. Read by `forwarding`, `balance` and the resolver's zone.
+Invariant: `apply` is the only mutator. It returns the ids of the networks that changed.
+Invariant: after a complete set of changes, the state holds exactly the objects in that set.
+
+`host_networks` owns the one instance and derives forwarding entries, VIP backends and DNS names from it.
 """
 
 from __future__ import annotations

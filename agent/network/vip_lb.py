@@ -1,9 +1,12 @@
-"""Service addresses of one container: which slots of which map lead to which task.
+"""Load balancing of service VIPs: which backend each slot of each VIP leads to, and the nftables commands. Pure.
 
-Law: pure. A VIP stands on no interface; the container's own namespace translates it by one rule and one map per size
-class (`numgen` counts through the slots). Only ready endpoints are backends, and a VIP without one is refused at once
-instead of hanging. `nft_text` is the only place that knows the rule language. Applying a plan and planning again
-gives the empty plan.
+A VIP is configured on no interface. An nftable in the container's own namespace translates it: one rule and one map per
+slot count, and `numgen` counts through the slots.
+
+Invariant: only ready endpoints are backends. A VIP without a backend is refused at once instead of timing out.
+Invariant: applying a plan and planning again gives the empty plan.
+
+`nft_commands` and `nft_base_commands` are the only places that know the rule language.
 """
 
 from __future__ import annotations
