@@ -14,10 +14,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from agent.dns import wire
-from agent.network.model import Endpoint, ServiceEndpoint, ServiceMode
 from covey.errors import InvalidArgumentError
-
-_SHORT_ID = 12
+from covey.objects.assignment import NetworkEndpoint, VirtualService
+from covey.states import EndpointMode
 
 
 class NetworkZone(NamedTuple):
@@ -37,8 +36,8 @@ class ZoneAnswer(NamedTuple):
 
 def build_network_zone(
     name: str,
-    endpoints: Iterable[Endpoint],
-    services: Iterable[ServiceEndpoint],
+    endpoints: Iterable[NetworkEndpoint],
+    services: Iterable[VirtualService],
     local_aliases: Iterable[tuple[str, str]] = (),
 ) -> NetworkZone:
     """`extra` are names that only this host knows: (name, address) of local containers' own aliases."""
@@ -58,26 +57,21 @@ def build_network_zone(
             ready.setdefault(endpoint.service_id, []).append(endpoint.address)
     for service in sorted(services, key=lambda service: service.service_id):
         tasks = ready.get(service.service_id, [])
-        own = [service.vip] if service.mode is ServiceMode.VIP and service.vip else tasks
+        own = [service.address] if service.mode is EndpointMode.VIP and service.address else tasks
         for label in (service.name, *service.aliases):
             add(label, own)
             add(f"tasks.{label}", tasks)
-        if service.vip:
-            reverse[service.vip] = f"{service.name}.{name}".encode()
+        if service.address:
+            reverse[service.address] = f"{service.name}.{name}".encode()
     for endpoint in ordered:
-        for label in _names(endpoint):
+        for label in (endpoint.task_name, endpoint.hostname, *endpoint.aliases):
             add(label, (endpoint.address,))
-        label = endpoint.task_name or endpoint.hostname or endpoint.container_id[:_SHORT_ID]
+        label = endpoint.task_name or endpoint.hostname
         if label and (endpoint.ready or endpoint.address not in reverse):
             reverse[endpoint.address] = f"{label}.{name}".encode()
     for label, address in local_aliases:
         add(label, (address,))
     return NetworkZone(network, {label: tuple(found) for label, found in forward.items()}, reverse)
-
-
-def _names(endpoint: Endpoint) -> tuple[str, ...]:
-    short = endpoint.container_id[:_SHORT_ID]
-    return (endpoint.task_name, endpoint.hostname, endpoint.container_id, short, *endpoint.aliases)
 
 
 class Zone:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
-from agent.network.model import Endpoint
+from covey.objects.assignment import NetworkEndpoint
 
 
 class FdbEntry(NamedTuple):
@@ -26,7 +26,9 @@ class FdbPlan(NamedTuple):
     removals: tuple[FdbEntry, ...] = ()
 
 
-def remote_hosts(endpoints: Iterable[Endpoint], own_host: str, local_addresses: Container[str]) -> dict[str, str]:
+def remote_hosts(
+    endpoints: Iterable[NetworkEndpoint], own_host: str, local_addresses: Container[str]
+) -> dict[str, str]:
     """Address to host for every endpoint elsewhere.
 
     An address that two endpoints claim (the old task is not gone yet) belongs to the ready one, then to the greater id.

@@ -73,7 +73,7 @@ class HostNetworks:
             self._host_address = host_address
             self._underlay = None
             for failure in self._settle(sorted(self._overlays.keys() | self._unsettled)):
-                logger.warning("network %s on the new address %s: %s", failure.subject, host_address, failure.reason)
+                logger.warning("network %s on the new address %s: %s", failure.network_id, host_address, failure.reason)
 
     def apply(self, changes: NetworkChanges) -> tuple[NetworkFailure, ...]:
         touched = self._world.apply(changes)
@@ -87,7 +87,7 @@ class HostNetworks:
 
     def remove_network(self, network_id: str) -> None:
         for failure in self.apply(NetworkChanges(removed_networks=(network_id,))):
-            if failure.subject == network_id:
+            if failure.network_id == network_id:
                 raise NotFoundError(failure.reason)
 
     def create_sandbox(self, container_id: str) -> Sandbox:
@@ -237,7 +237,7 @@ class HostNetworks:
                     f"network {network.name} needs this host's cluster address, and the host is in no cluster"
                 )
             overlay = self._overlay(network)
-            local = {sandbox.attachments[network_id].address.partition("/")[0] for sandbox in users}
+            local = {sandbox.attachments[network_id].ip for sandbox in users}
             overlay.program_fdb(fdb.remote_hosts(self._world.endpoints(network_id).values(), self._host_address, local))
         for sandbox in users:
             self._rebalance(sandbox)
@@ -289,7 +289,7 @@ class HostNetworks:
             vip_lb.all_backends(services, endpoints), vip_lb.ready_backends(services, endpoints)
         )
         extra = [
-            (alias, sandbox.attachments[network_id].address.partition("/")[0])
+            (alias, sandbox.attachments[network_id].ip)
             for sandbox in self.sandboxes.values()
             if network_id in sandbox.attachments
             for alias in sandbox.attachments[network_id].aliases
@@ -310,7 +310,9 @@ class HostNetworks:
         if overlay is not None:
             overlay.detach(container_id, attachment.interface)
         for failure in self._settle((attachment.network_id,)):
-            logger.warning("after container %s left network %s: %s", container_id[:12], failure.subject, failure.reason)
+            logger.warning(
+                "after container %s left network %s: %s", container_id[:12], failure.network_id, failure.reason
+            )
 
     def _look_at_the_firewall(self) -> tuple[str, ...]:
         try:

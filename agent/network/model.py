@@ -8,30 +8,18 @@ Endpoints and virtual services are the cluster's own objects, from `covey.object
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import NamedTuple
-
 import msgspec
+
+from covey.objects.assignment import NetworkEndpoint, VirtualService
 
 VXLAN_PORT = 4789
 
 
-class ServiceMode(StrEnum):
-    VIP = "vip"
-    DNSRR = "dnsrr"
-
-
-class NetworkMode(StrEnum):
-    """How a container without an overlay network meets the host's network."""
-
-    BRIDGE = "bridge"
-    NONE = "none"
-    HOST = "host"
-
-
 class OverlayNetwork(msgspec.Struct, frozen=True):
-    """`subnet` is `10.0.1.0/24`, `gateway` an address without prefix (may be empty). `mtu` 0 means all that this host's own
-    network carries. `internal` networks give no way out.
+    """An overlay network as the host needs it.
+
+    `subnet` is `10.0.1.0/24`, `gateway` an address without a prefix, perhaps empty. `mtu` 0 means as much as the host's
+    underlay carries. Containers have no outbound access through `internal` networks.
     """
 
     id: str
@@ -43,83 +31,43 @@ class OverlayNetwork(msgspec.Struct, frozen=True):
     internal: bool = False
 
 
-class EndpointKey(NamedTuple):
-    """A task has one endpoint on each of its networks."""
-
-    network_id: str
-    id: str
-
-
-class Endpoint(msgspec.Struct, frozen=True):
-    """One task on one network, wherever it runs. `host` is the VTEP address of its node, `address` has no prefix."""
-
-    id: str
-    network_id: str
-    node_id: str
-    host: str
-    address: str
-    service_id: str = ""
-    service_name: str = ""
-    task_name: str = ""
-    aliases: tuple[str, ...] = ()
-    hostname: str = ""
-    container_id: str = ""
-    ready: bool = True
-
-    @property
-    def key(self) -> EndpointKey:
-        return EndpointKey(self.network_id, self.id)
-
-
-class ServiceKey(NamedTuple):
-    network_id: str
-    service_id: str
-
-
-class ServiceEndpoint(msgspec.Struct, frozen=True):
-    """A service on one network. `vip` is empty with `dnsrr`."""
-
-    network_id: str
-    service_id: str
-    name: str
-    aliases: tuple[str, ...] = ()
-    mode: ServiceMode = ServiceMode.VIP
-    vip: str = ""
-
-    @property
-    def key(self) -> ServiceKey:
-        return ServiceKey(self.network_id, self.service_id)
-
-
 class Attachment(msgspec.Struct, frozen=True):
-    """A local container's interface on an overlay network: `address` is `10.0.1.5/24`, `interface` is `eth0`, `eth1`, ..."""
+    """A local container's interface on an overlay network. `address` is `10.0.1.5/24`, `interface` is `eth0`, `eth1`, ...
+
+    `aliases` are DNS names that only this host resolves.
+    """
 
     network_id: str
     address: str
     interface: str
     aliases: tuple[str, ...] = ()
 
+    @property
+    def ip(self) -> str:
+        """The address without its prefix length."""
+        return self.address.partition("/")[0]
+
 
 class NetworkChanges(msgspec.Struct, frozen=True):
-    """A versioned difference from the cluster. `complete` says that it is the whole state: what it does not name goes away."""
+    """Changes of the cluster's networks, or with `complete` all of them: then every other object is removed."""
 
     networks: tuple[OverlayNetwork, ...] = ()
-    endpoints: tuple[Endpoint, ...] = ()
-    services: tuple[ServiceEndpoint, ...] = ()
+    endpoints: tuple[NetworkEndpoint, ...] = ()
+    services: tuple[VirtualService, ...] = ()
     removed_networks: tuple[str, ...] = ()
-    removed_endpoints: tuple[EndpointKey, ...] = ()
-    removed_services: tuple[ServiceKey, ...] = ()
+    removed_endpoints: tuple[str, ...] = ()
+    removed_services: tuple[str, ...] = ()
     complete: bool = False
 
 
 class NetworkFailure(msgspec.Struct, frozen=True):
-    """What one network or container could not be brought to; the worker reports it and the next `apply` tries again."""
+    """A network that could not be brought to its desired state, and why. The next `apply` retries."""
 
-    subject: str
+    network_id: str
     reason: str
 
 
 def mac_address(address: str) -> str:
-    """`10.0.1.5` (a prefix is ignored) gives `02:42:0a:00:01:05`."""
+    """`10.0.1.5`, with or without a prefix, gives `02:42:0a:00:01:05`."""
     octets = address.partition("/")[0].split(".")
     return "02:42:" + ":".join(f"{int(octet):02x}" for octet in octets)

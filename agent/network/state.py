@@ -8,88 +8,85 @@ Invariant: after a complete set of changes, the state holds exactly the objects 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Collection, Iterable, Mapping
+from typing import Generic, TypeVar
 
-from agent.network.model import Endpoint, NetworkChanges, OverlayNetwork, ServiceEndpoint
+from agent.network.model import NetworkChanges, OverlayNetwork
+from covey.objects.assignment import NetworkEndpoint, VirtualService
 
-T = TypeVar("T")
+T = TypeVar("T", NetworkEndpoint, VirtualService)
 
 
 class NetworkState:
-    """Networks, and per network their endpoints by id and services by id."""
+    """Networks by id, and the endpoints and virtual services of each network by their own ids."""
 
     def __init__(self) -> None:
         self.networks: dict[str, OverlayNetwork] = {}
-        self._endpoints: dict[str, dict[str, Endpoint]] = {}
-        self._services: dict[str, dict[str, ServiceEndpoint]] = {}
+        self._endpoints: _ObjectsByNetwork[NetworkEndpoint] = _ObjectsByNetwork()
+        self._services: _ObjectsByNetwork[VirtualService] = _ObjectsByNetwork()
 
-    def endpoints(self, network_id: str) -> Mapping[str, Endpoint]:
-        return self._endpoints.get(network_id, {})
+    def endpoints(self, network_id: str) -> Mapping[str, NetworkEndpoint]:
+        return self._endpoints.of_network(network_id)
 
-    def services(self, network_id: str) -> Mapping[str, ServiceEndpoint]:
-        return self._services.get(network_id, {})
-
-    def known_networks(self) -> tuple[str, ...]:
-        """Every network id that anything is known of, its own record perhaps still to come."""
-        return tuple(sorted(self.networks.keys() | self._endpoints.keys() | self._services.keys()))
+    def services(self, network_id: str) -> Mapping[str, VirtualService]:
+        return self._services.of_network(network_id)
 
     def apply(self, changes: NetworkChanges) -> tuple[str, ...]:
-        """Take the difference; returns the ids of the networks it touched, sorted."""
-        touched: set[str] = set()
+        """Apply a set of changes. Returns the ids of the networks that changed, sorted."""
+        changed: set[str] = set()
         if changes.complete:
-            touched |= self._keep_only(changes)
+            changed |= self._drop_unlisted(changes)
         for network_id in changes.removed_networks:
             if self.networks.pop(network_id, None) is not None:
-                touched.add(network_id)
+                changed.add(network_id)
         for network in changes.networks:
             if self.networks.get(network.id) != network:
                 self.networks[network.id] = network
-                touched.add(network.id)
-        touched |= _merge(
-            self._endpoints, {(e.network_id, e.id): e for e in changes.endpoints}, changes.removed_endpoints
-        )
-        touched |= _merge(
-            self._services, {(s.network_id, s.service_id): s for s in changes.services}, changes.removed_services
-        )
-        return tuple(sorted(touched))
+                changed.add(network.id)
+        changed |= self._endpoints.update(changes.endpoints, changes.removed_endpoints)
+        changed |= self._services.update(changes.services, changes.removed_services)
+        return tuple(sorted(changed))
 
-    def _keep_only(self, changes: NetworkChanges) -> set[str]:
-        touched: set[str] = set()
-        for network_id in self.networks.keys() - {network.id for network in changes.networks}:
+    def _drop_unlisted(self, changes: NetworkChanges) -> set[str]:
+        dropped = self.networks.keys() - {network.id for network in changes.networks}
+        for network_id in dropped:
             del self.networks[network_id]
-            touched.add(network_id)
-        touched |= _drop_others(self._endpoints, {(e.network_id, e.id) for e in changes.endpoints})
-        touched |= _drop_others(self._services, {(s.network_id, s.service_id) for s in changes.services})
-        return touched
+        unlisted_endpoints = self._endpoints.ids() - {endpoint.id for endpoint in changes.endpoints}
+        unlisted_services = self._services.ids() - {service.id for service in changes.services}
+        return dropped | self._endpoints.update((), unlisted_endpoints) | self._services.update((), unlisted_services)
 
 
-def _merge(
-    table: dict[str, dict[str, T]], upserts: Mapping[tuple[str, str], T], removals: tuple[tuple[str, str], ...]
-) -> set[str]:
-    touched: set[str] = set()
-    for network_id, item_id in removals:
-        if (network_id, item_id) not in upserts and table.get(network_id, {}).pop(item_id, None) is not None:
-            touched.add(network_id)
-    for (network_id, item_id), item in upserts.items():
-        items = table.setdefault(network_id, {})
-        if items.get(item_id) != item:
-            items[item_id] = item
-            touched.add(network_id)
-    _prune(table)
-    return touched
+class _ObjectsByNetwork(Generic[T]):
+    """Objects of one kind by id, grouped by their network. An object never changes its network."""
 
+    def __init__(self) -> None:
+        self._objects: dict[str, T] = {}
+        self._by_network: dict[str, dict[str, T]] = {}
 
-def _drop_others(table: dict[str, dict[str, T]], kept: set[tuple[str, str]]) -> set[str]:
-    touched: set[str] = set()
-    for network_id, items in table.items():
-        for item_id in [item_id for item_id in items if (network_id, item_id) not in kept]:
-            del items[item_id]
-            touched.add(network_id)
-    _prune(table)
-    return touched
+    def ids(self) -> set[str]:
+        return set(self._objects)
 
+    def of_network(self, network_id: str) -> Mapping[str, T]:
+        return self._by_network.get(network_id, {})
 
-def _prune(table: dict[str, dict[str, T]]) -> None:
-    for network_id in [network_id for network_id, items in table.items() if not items]:
-        del table[network_id]
+    def update(self, upserts: Iterable[T], removed_ids: Collection[str]) -> set[str]:
+        """Remove and put objects. An object that is both removed and put stays. Returns the changed networks."""
+        new = {item.id: item for item in upserts}
+        changed: set[str] = set()
+        for object_id in removed_ids:
+            item = None if object_id in new else self._objects.pop(object_id, None)
+            if item is not None:
+                self._remove_from_network(item)
+                changed.add(item.network_id)
+        for item in new.values():
+            if self._objects.get(item.id) != item:
+                self._objects[item.id] = item
+                self._by_network.setdefault(item.network_id, {})[item.id] = item
+                changed.add(item.network_id)
+        return changed
+
+    def _remove_from_network(self, item: T) -> None:
+        of_network = self._by_network[item.network_id]
+        del of_network[item.id]
+        if not of_network:
+            del self._by_network[item.network_id]

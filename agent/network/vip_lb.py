@@ -18,7 +18,8 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from agent.network.model import Endpoint, ServiceEndpoint, ServiceMode
+from covey.objects.assignment import NetworkEndpoint, VirtualService
+from covey.states import EndpointMode
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,9 @@ class VipChange(NamedTuple):
 VipPlan = tuple[VipChange, ...]
 
 
-def ready_backends(services: Iterable[ServiceEndpoint], endpoints: Iterable[Endpoint]) -> dict[str, tuple[str, ...]]:
+def ready_backends(
+    services: Iterable[VirtualService], endpoints: Iterable[NetworkEndpoint]
+) -> dict[str, tuple[str, ...]]:
     """VIP to its ready backends' addresses, sorted."""
     ready: dict[str, set[str]] = {}
     for endpoint in endpoints:
@@ -48,7 +51,7 @@ def ready_backends(services: Iterable[ServiceEndpoint], endpoints: Iterable[Endp
             ready.setdefault(endpoint.service_id, set()).add(endpoint.address)
     table: dict[str, tuple[str, ...]] = {}
     for service in services:
-        if service.mode is not ServiceMode.VIP or not service.vip:
+        if service.mode is not EndpointMode.VIP or not service.address:
             continue
         backends = sorted(ready.get(service.service_id, ()))
         if len(backends) > MAX_BACKENDS:
@@ -56,19 +59,19 @@ def ready_backends(services: Iterable[ServiceEndpoint], endpoints: Iterable[Endp
                 "service %s has %d ready tasks; %s leads to the first %d",
                 service.name,
                 len(backends),
-                service.vip,
+                service.address,
                 MAX_BACKENDS,
             )
-        table[service.vip] = tuple(backends[:MAX_BACKENDS])
+        table[service.address] = tuple(backends[:MAX_BACKENDS])
     return table
 
 
-def all_backends(services: Iterable[ServiceEndpoint], endpoints: Iterable[Endpoint]) -> dict[str, frozenset[str]]:
+def all_backends(services: Iterable[VirtualService], endpoints: Iterable[NetworkEndpoint]) -> dict[str, frozenset[str]]:
     """VIP to every address that may still finish old connections: its endpoints, ready or draining."""
     known: dict[str, set[str]] = {}
     for endpoint in endpoints:
         known.setdefault(endpoint.service_id, set()).add(endpoint.address)
-    return {s.vip: frozenset(known.get(s.service_id, ())) for s in services if s.vip}
+    return {s.address: frozenset(known.get(s.service_id, ())) for s in services if s.address}
 
 
 def plan(have: Backends, want: Backends) -> VipPlan:

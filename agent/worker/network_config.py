@@ -2,22 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from agent.network.model import (
-    Attachment,
-    Endpoint,
-    EndpointKey,
-    NetworkChanges,
-    OverlayNetwork,
-    ServiceEndpoint,
-    ServiceKey,
-    ServiceMode,
-)
+from agent.network.model import Attachment, NetworkChanges, OverlayNetwork
 from covey.errors import NotFoundError, UnsupportedError
 from covey.network_options import requested_mtu
 from covey.objects import Network, Task
 from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, VirtualService
 from covey.objects.base import Struct
-from covey.states import EndpointMode
 
 HOST_DRIVER = "host"
 
@@ -42,21 +32,11 @@ def network_changes(changes: Sequence[AssignmentChange], *, complete: bool) -> N
         networks=tuple(
             _overlay(item) for item in items if isinstance(item, Network) and item.spec.driver.name == "overlay"
         ),
-        endpoints=tuple(_endpoint(item) for item in items if isinstance(item, NetworkEndpoint)),
-        services=tuple(_service(item) for item in items if isinstance(item, VirtualService)),
+        endpoints=tuple(item for item in items if isinstance(item, NetworkEndpoint)),
+        services=tuple(item for item in items if isinstance(item, VirtualService)),
         removed_networks=tuple(change.id for change in gone if change.kind is AssignmentKind.NETWORK),
-        removed_endpoints=tuple(
-            EndpointKey(network_id, task_id)
-            for task_id, network_id in (
-                _split_key(change.id) for change in gone if change.kind is AssignmentKind.ENDPOINT
-            )
-        ),
-        removed_services=tuple(
-            ServiceKey(network_id, service_id)
-            for service_id, network_id in (
-                _split_key(change.id) for change in gone if change.kind is AssignmentKind.VIRTUAL_SERVICE
-            )
-        ),
+        removed_endpoints=tuple(change.id for change in gone if change.kind is AssignmentKind.ENDPOINT),
+        removed_services=tuple(change.id for change in gone if change.kind is AssignmentKind.VIRTUAL_SERVICE),
         complete=complete,
     )
 
@@ -95,36 +75,3 @@ def _overlay(network: Network) -> OverlayNetwork:
         mtu=requested_mtu(network.spec.annotations.name, network.spec.driver.options),
         internal=network.spec.internal,
     )
-
-
-def _endpoint(item: NetworkEndpoint) -> Endpoint:
-    return Endpoint(
-        id=item.task_id,
-        network_id=item.network_id,
-        node_id=item.node_id,
-        host=item.host,
-        address=item.address.partition("/")[0],
-        service_id=item.service_id,
-        service_name=item.service_name,
-        task_name=item.task_name,
-        aliases=item.aliases,
-        hostname=item.hostname,
-        ready=item.ready,
-    )
-
-
-def _service(item: VirtualService) -> ServiceEndpoint:
-    return ServiceEndpoint(
-        network_id=item.network_id,
-        service_id=item.service_id,
-        name=item.name,
-        aliases=item.aliases,
-        mode=ServiceMode.VIP if item.mode is EndpointMode.VIP else ServiceMode.DNSRR,
-        vip=item.address.partition("/")[0],
-    )
-
-
-def _split_key(key: str) -> tuple[str, str]:
-    """``TASK/NETWORK`` or ``SERVICE/NETWORK``."""
-    owner, _, network_id = key.partition("/")
-    return owner, network_id

@@ -162,7 +162,7 @@ class Worker:
     async def _update_network_driver(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
         wanted = network_changes(changes, complete=complete)
         for failure in await self._networks.apply(wanted):
-            log.warning("network of %s: %s", failure.subject, failure.reason)
+            log.warning("network of %s: %s", failure.network_id, failure.reason)
             self._network_retry_needed.set()
 
     def _update_tasks(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:

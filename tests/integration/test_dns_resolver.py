@@ -14,7 +14,9 @@ from pathlib import Path
 import dnslib
 import pytest
 
-from agent.network.model import Attachment, NetworkChanges, ServiceEndpoint, ServiceMode
+from agent.network.model import Attachment, NetworkChanges
+from covey.objects.assignment import NetworkEndpoint, VirtualService
+from covey.states import EndpointMode
 from tests.support.switched_hosts import Switchboard, eventually, overlay, switchboard
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")]
@@ -76,8 +78,15 @@ async def test_names_of_services_tasks_and_containers_are_answered(tmp_path: Pat
     async with switchboard(tmp_path, 2) as board:
         board.networks.append(overlay(name="shop"))
         board.services += [
-            ServiceEndpoint(network_id="net1", service_id="id-web", name="Web", vip="10.0.1.100", aliases=("front",)),
-            ServiceEndpoint(network_id="net1", service_id="id-db", name="db", mode=ServiceMode.DNSRR),
+            VirtualService(
+                id="id-web/net1",
+                network_id="net1",
+                service_id="id-web",
+                name="Web",
+                address="10.0.1.100",
+                aliases=("front",),
+            ),
+            VirtualService(id="id-db/net1", network_id="net1", service_id="id-db", name="db", mode=EndpointMode.DNSRR),
         ]
         await board.tell()
         await board.run_task(board.hosts[0], 10, service="web")
@@ -105,7 +114,9 @@ async def test_names_of_services_tasks_and_containers_are_answered(tmp_path: Pat
 async def test_a_change_of_the_cluster_is_answered_at_once(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 1) as board:
         board.networks.append(overlay())
-        board.services.append(ServiceEndpoint(network_id="net1", service_id="id-db", name="db", mode=ServiceMode.DNSRR))
+        board.services.append(
+            VirtualService(id="id-db/net1", network_id="net1", service_id="id-db", name="db", mode=EndpointMode.DNSRR)
+        )
         await board.tell()
         await board.run_task(board.hosts[0], 20, service="db")
         client = await board.run_task(board.hosts[0], 50)
@@ -206,15 +217,15 @@ async def test_an_application_on_the_usual_port_only_moves_the_resolver(tmp_path
 
 async def test_many_tasks_are_cut_to_the_packet_and_whole_over_tcp(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 1) as board:
-        from agent.network.model import Endpoint
-
         board.networks.append(overlay())
         await board.tell()
         client = await board.run_task(board.hosts[0], 50)
-        board.services.append(ServiceEndpoint(network_id="net1", service_id="s", name="many", vip="10.0.1.3"))
+        board.services.append(
+            VirtualService(id="s/net1", network_id="net1", service_id="s", name="many", address="10.0.1.3")
+        )
         many = {
-            f"m{i}": Endpoint(
-                id=f"m{i}", network_id="net1", node_id="n", host="10.99.0.9", address=f"10.0.1.{i}", service_id="s"
+            f"m{i}": NetworkEndpoint(
+                id=f"m{i}/net1", network_id="net1", host="10.99.0.9", address=f"10.0.1.{i}", service_id="s", ready=True
             )
             for i in range(100, 200)
         }

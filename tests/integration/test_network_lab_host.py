@@ -15,14 +15,16 @@ ROOT = Path(__file__).parents[2]
 LIFE = """
 import asyncio, pathlib, socket, sys
 from agent.network.driver import NetworkDriver
-from agent.network.model import Attachment, Endpoint, NetworkChanges, OverlayNetwork, ServiceEndpoint
+from agent.network.model import Attachment, NetworkChanges, OverlayNetwork
 from agent.network.netns import Namespace
+from covey.objects.assignment import NetworkEndpoint, VirtualService
 
 def world():
     return NetworkChanges(
         networks=(OverlayNetwork("n", "web", 4097, "10.0.1.0/24", "10.0.1.1"),),
-        endpoints=(Endpoint("t", "n", "x", "127.0.0.1", "10.0.1.5", service_id="s"),),
-        services=(ServiceEndpoint("n", "s", "svc", vip="10.0.1.100"),), complete=True)
+        endpoints=(NetworkEndpoint(
+            id="t/n", network_id="n", host="127.0.0.1", address="10.0.1.5", service_id="s", ready=True),),
+        services=(VirtualService(id="s/n", network_id="n", service_id="s", name="svc", address="10.0.1.100"),), complete=True)
 
 async def main(first):
     driver = NetworkDriver("127.0.0.1", pathlib.Path("/run/covey"), lambda: ())

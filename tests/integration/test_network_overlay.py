@@ -14,8 +14,9 @@ import msgspec
 import pytest
 
 from agent.network import links, netns
-from agent.network.model import Attachment, EndpointKey, NetworkChanges, ServiceEndpoint
+from agent.network.model import Attachment, NetworkChanges
 from covey.errors import NotFoundError, UnavailableError
+from covey.objects.assignment import NetworkEndpoint, VirtualService
 from tests.support.switched_hosts import HostUnderTest, Switchboard, eventually, hear, overlay, switchboard
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")]
@@ -23,7 +24,9 @@ VIP = "10.0.1.100"
 
 
 def web(board: Switchboard, vip: str = VIP) -> None:
-    board.services.append(ServiceEndpoint(network_id="net1", service_id="id-web", name="web", vip=vip))
+    board.services.append(
+        VirtualService(id="id-web/net1", network_id="net1", service_id="id-web", name="web", address=vip)
+    )
 
 
 async def talk_for_ever(link: socket.socket) -> None:
@@ -129,7 +132,7 @@ async def test_a_draining_task_keeps_its_connections_and_a_removed_one_loses_the
         link.send(b"still here")
         assert await hear(link) == b"still here"
         for host in board.hosts:
-            await host.driver.apply(NetworkChanges(removed_endpoints=(EndpointKey("net1", "task10"),)))
+            await host.driver.apply(NetworkChanges(removed_endpoints=("task10/net1",)))
         with pytest.raises(ConnectionResetError):
             await talk_for_ever(link)
         link.close()
@@ -162,7 +165,7 @@ async def test_a_udp_flow_moves_on_when_its_task_is_not_ready_any_more(tmp_path:
         link.send(b"b")
         assert await client.run(receiver) == first
         endpoint = tasks[first].endpoint
-        board.endpoints[endpoint.id] = msgspec.structs.replace(endpoint, ready=False)
+        board.endpoints[endpoint.task_id] = msgspec.structs.replace(endpoint, ready=False)
         await board.tell()
         async with asyncio.timeout(5):
             link.send(b"c")
@@ -261,7 +264,7 @@ async def test_a_vxlan_id_that_is_taken_fails_its_network_alone_and_is_tried_aga
     async with switchboard(tmp_path, 1) as board:
         driver = board.hosts[0].driver
         failures = await driver.apply(NetworkChanges(networks=(overlay("a"), overlay("b"), overlay("c", vni=4098))))
-        assert [failure.subject for failure in failures] == ["b"]
+        assert [failure.network_id for failure in failures] == ["b"]
         assert "4097 is in use" in failures[0].reason
         with pytest.raises(UnavailableError, match="4097 is in use"):
             await driver.ensure_network(overlay("b"))
@@ -337,7 +340,7 @@ async def test_cleaning_leaves_a_network_that_did_not_settle_to_its_containers_a
         host.driver = host.new_driver()
         await host.driver.start()
         world = NetworkChanges(tuple(board.networks), tuple(board.endpoints.values()), complete=True)
-        assert [failure.subject for failure in await host.driver.apply(world)] == ["net1"]
+        assert [failure.network_id for failure in await host.driver.apply(world)] == ["net1"]
         for container in (one, near):
             await host.driver.adopt(container.id, (Attachment("net1", f"{container.endpoint.address}/24", "eth0"),))
         assert await host.driver.clean() == ()
@@ -426,7 +429,7 @@ async def test_a_network_that_wants_more_than_a_host_carries_fails_there_by_name
     async with switchboard(tmp_path, 1) as board:
         wish, other = overlay(mtu=1451), overlay("net2", vni=4098, name="other")
         [failure] = await board.hosts[0].driver.apply(NetworkChanges(networks=(wish, other)))
-        assert failure.subject == "net1"
+        assert failure.network_id == "net1"
         assert (
             "network web asks for an MTU of 1451, and eth0 of this host with its MTU of 1500 carries 1450"
             in failure.reason
@@ -523,13 +526,10 @@ async def test_many_entries_are_programmed_and_removed(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 1) as board:
         driver = board.hosts[0].driver
         network = overlay(subnet="10.7.0.0/16")
-        from agent.network.model import Endpoint
-
         many = tuple(
-            Endpoint(
-                id=f"t{i}",
+            NetworkEndpoint(
+                id=f"t{i}/net1",
                 network_id="net1",
-                node_id="n",
                 host=f"10.99.1.{i % 200 + 1}",
                 address=f"10.7.{i // 250 + 1}.{i % 250 + 1}",
             )

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from agent.dns import wire
 from agent.network import fdb, vip_lb
 from agent.network.fdb import FdbPlan
-from agent.network.model import Endpoint, EndpointKey, NetworkChanges, OverlayNetwork
+from agent.network.model import NetworkChanges, OverlayNetwork
 from agent.network.state import NetworkState
+from covey.objects.assignment import NetworkEndpoint, VirtualService
 
 addresses = st.integers(1, 12).map(lambda i: f"10.0.0.{i}")
 entries = st.dictionaries(addresses, st.sampled_from(["h1", "h2", "h3"]))
@@ -65,20 +66,31 @@ networks = st.builds(
     OverlayNetwork, id=names, name=names, vni=st.just(5000), subnet=st.just("10.0.0.0/24"), gateway=st.just("")
 )
 endpoints = st.builds(
-    Endpoint,
-    id=names,
-    network_id=names,
-    node_id=st.just("x"),
-    host=st.just("h"),
-    address=addresses,
-    ready=st.booleans(),
+    lambda task, network, address, ready: NetworkEndpoint(
+        id=f"{task}/{network}", network_id=network, host="h", address=address, ready=ready
+    ),
+    names,
+    names,
+    addresses,
+    st.booleans(),
 )
+services = st.builds(
+    lambda service, network, address: VirtualService(
+        id=f"{service}/{network}", network_id=network, service_id=service, address=address
+    ),
+    names,
+    names,
+    addresses,
+)
+object_ids = st.builds(lambda owner, network: f"{owner}/{network}", names, names)
 changes = st.builds(
     NetworkChanges,
     networks=st.lists(networks, max_size=4, unique_by=lambda n: n.id).map(tuple),
-    endpoints=st.lists(endpoints, max_size=6, unique_by=lambda e: e.key).map(tuple),
+    endpoints=st.lists(endpoints, max_size=6, unique_by=lambda e: e.id).map(tuple),
     removed_networks=st.lists(names, max_size=2).map(tuple),
-    removed_endpoints=st.lists(st.builds(EndpointKey, names, names), max_size=3).map(tuple),
+    removed_endpoints=st.lists(object_ids, max_size=3).map(tuple),
+    services=st.lists(services, max_size=4, unique_by=lambda s: s.id).map(tuple),
+    removed_services=st.lists(object_ids, max_size=2).map(tuple),
     complete=st.booleans(),
 )
 
@@ -96,6 +108,7 @@ def test_a_world_that_is_told_twice_is_told_once_and_a_complete_telling_forgets_
         fresh.apply(last)
         assert fresh.networks == world.networks
         assert all(fresh.endpoints(name) == world.endpoints(name) for name in "abc")
+        assert all(fresh.services(name) == world.services(name) for name in "abc")
 
 
 @given(st.binary(max_size=80))

@@ -18,8 +18,9 @@ import dnslib
 
 from agent.network import links, netns
 from agent.network.driver import NetworkDriver
-from agent.network.model import Attachment, Endpoint, NetworkChanges, OverlayNetwork, ServiceEndpoint
+from agent.network.model import Attachment, NetworkChanges, OverlayNetwork
 from agent.network.netns import Namespace
+from covey.objects.assignment import NetworkEndpoint, VirtualService
 
 SECONDS = 5.0
 SUBNET = "10.0.1.0/24"
@@ -46,7 +47,7 @@ class HostUnderTest:
 class Container:
     """A sandbox on a host and the sockets opened inside it."""
 
-    def __init__(self, host: HostUnderTest, container_id: str, endpoint: Endpoint, path: str) -> None:
+    def __init__(self, host: HostUnderTest, container_id: str, endpoint: NetworkEndpoint, path: str) -> None:
         self.host, self.id, self.endpoint = host, container_id, endpoint
         self.namespace = Namespace(path)
 
@@ -82,8 +83,8 @@ class Switchboard:
         self._stack = stack
         self.hosts: list[HostUnderTest] = []
         self.networks: list[OverlayNetwork] = []
-        self.endpoints: dict[str, Endpoint] = {}
-        self.services: list[ServiceEndpoint] = []
+        self.endpoints: dict[str, NetworkEndpoint] = {}
+        self.services: list[VirtualService] = []
         self.switch = self._namespace("switch")
         links.run_in_namespace(
             self.switch, "switch", lambda route: links.ensure_bridge(route, "sw0", 1500, "10.99.0.254/24")
@@ -138,14 +139,14 @@ class Switchboard:
         """A container on the host at 10.0.1.LAST; the cluster is told by `tell`."""
         container_id = f"c{last}{secrets.token_hex(6)}"
         subnet = next(item.subnet for item in self.networks if item.id == network).rpartition(".")[0]
-        endpoint = Endpoint(
-            id=f"task{last}", network_id=network, node_id=host.name, host=host.address, address=f"{subnet}.{last}",
+        endpoint = NetworkEndpoint(
+            id=f"task{last}/{network}", task_id=f"task{last}", network_id=network, node_id=host.name, host=host.address, address=f"{subnet}.{last}",
             service_id=f"id-{service}" if service else "", service_name=service, task_name=f"{service or 'task'}.{last}",
-            container_id=container_id, hostname=f"h{last}", ready=ready,
+            hostname=f"h{last}", ready=ready,
         )  # fmt: skip
         path = await host.driver.create_sandbox(container_id)
         await host.driver.attach(container_id, Attachment(network, f"{endpoint.address}/24", "eth0"))
-        self.endpoints[endpoint.id] = endpoint
+        self.endpoints[endpoint.task_id] = endpoint
         container = Container(host, container_id, endpoint, path)
         self._stack.callback(container.namespace.close)
         return container

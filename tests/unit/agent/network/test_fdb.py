@@ -6,11 +6,13 @@ import struct
 
 from agent.network import fdb, fdb_netlink
 from agent.network.fdb import FdbEntry, FdbPlan
-from agent.network.model import Endpoint
+from covey.objects.assignment import NetworkEndpoint
 
 
-def endpoint(address: str, host: str, **changes) -> Endpoint:
-    return Endpoint(**{"id": address, "network_id": "n", "node_id": host, "host": host, "address": address} | changes)
+def endpoint(address: str, host: str, **changes) -> NetworkEndpoint:
+    return NetworkEndpoint(
+        **{"id": address, "network_id": "n", "host": host, "address": address, "ready": True} | changes
+    )
 
 
 def test_endpoints_on_this_host_need_no_entry():

@@ -7,26 +7,29 @@ from collections import Counter
 import pytest
 
 from agent.network import vip_lb
-from agent.network.model import Endpoint, ServiceEndpoint, ServiceMode
 from agent.network.vip_lb import VipChange
+from covey.objects.assignment import NetworkEndpoint, VirtualService
+from covey.states import EndpointMode
 
 VIP = "10.0.1.100"
 
 
-def task(last: int, **changes) -> Endpoint:
+def task(last: int, **changes) -> NetworkEndpoint:
     given = {
-        "id": f"t{last}",
+        "id": f"t{last}/n",
         "network_id": "n",
-        "node_id": "x",
+        "ready": True,
         "host": "h",
         "address": f"10.0.1.{last}",
         "service_id": "s",
     }
-    return Endpoint(**given | changes)
+    return NetworkEndpoint(**given | changes)
 
 
-def service(**changes) -> ServiceEndpoint:
-    return ServiceEndpoint(**{"network_id": "n", "service_id": "s", "name": "web", "vip": VIP} | changes)
+def service(**changes) -> VirtualService:
+    return VirtualService(
+        **{"id": "s/n", "network_id": "n", "service_id": "s", "name": "web", "address": VIP} | changes
+    )
 
 
 def test_only_ready_tasks_of_the_service_are_backends():
@@ -40,7 +43,7 @@ def test_a_service_without_ready_tasks_keeps_its_address_so_that_it_refuses():
 
 
 def test_dnsrr_services_have_no_address_to_balance():
-    assert vip_lb.ready_backends([service(mode=ServiceMode.DNSRR, vip="")], [task(5)]) == {}
+    assert vip_lb.ready_backends([service(mode=EndpointMode.DNSRR, address="")], [task(5)]) == {}
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7, 11, 20, 21, 100, 140, 141, 840, 2520])
