@@ -10,6 +10,7 @@ from itertools import combinations
 
 from covey.clock import HOUR, MILLISECOND, MINUTE, SECOND
 from covey.errors import InvalidArgumentError, UnsupportedError
+from covey.log_driver import check_log_driver
 from covey.objects.cluster import ClusterSpec, ExternalCA, RaftSettings
 
 MAX_TASK_HISTORY = 100
@@ -37,8 +38,7 @@ def check_cluster_spec(spec: ClusterSpec) -> None:
     if spec.annotations.name != "default":
         raise InvalidArgumentError('swarm spec must be named "default"')
     _require_range("task history limit", spec.task_history, 0, MAX_TASK_HISTORY)
-    if spec.task_log_driver is not None and spec.task_log_driver.name not in {"", "json-file"}:
-        raise UnsupportedError(f"TaskDefaults.LogDriver = {spec.task_log_driver.name!r} is not supported by Covey yet")
+    check_log_driver(spec.task_log_driver, "TaskDefaults.LogDriver")
     if spec.ca.node_cert_expiry_ns < MIN_CERTIFICATE_NS:
         raise InvalidArgumentError("minimum certificate expiry time is 1h0m0s")
     if spec.ca.node_cert_expiry_ns > MAX_CERTIFICATE_NS:

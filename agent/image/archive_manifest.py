@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from agent.image import reference
+from covey import image_reference
 from covey.errors import CoveyError, InvalidArgumentError
 
 IMAGE_LIMIT = 1_000
@@ -108,7 +108,7 @@ class _Archive:
         for entry in entries:
             layers = entry.layers or []
             _bound(len(layers), LAYER_LIMIT, "layers")
-            tags = tuple(reference.parse_tagged(tag).familiar for tag in entry.repo_tags or [])
+            tags = tuple(image_reference.parse_tagged(tag).familiar for tag in entry.repo_tags or [])
             images.append(ArchivedImage(self._find(entry.config), tuple(self._find(layer) for layer in layers), tags))
         return images
 
@@ -144,7 +144,7 @@ class _Archive:
         raise InvalidArgumentError(f"the index {digest} has no image for linux/{self._architecture}; it has: {offered}")
 
     def _blob(self, descriptor: Descriptor) -> StagedMember:
-        if not reference.is_digest(descriptor.digest):
+        if not image_reference.is_digest(descriptor.digest):
             raise InvalidArgumentError(
                 f'"{descriptor.digest}" is not a sha256 digest; other algorithms are not supported'
             )
@@ -179,7 +179,7 @@ def _annotated_tags(descriptor: Descriptor) -> tuple[str, ...]:
     if not any(mark in name for mark in ":/"):
         return ()
     try:
-        return (reference.parse_tagged(name).familiar,)
+        return (image_reference.parse_tagged(name).familiar,)
     except CoveyError:
         return ()
 

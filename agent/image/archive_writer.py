@@ -14,8 +14,8 @@ import msgspec
 
 from agent.image.archive_manifest import Descriptor
 from agent.image.digests import digest_of
-from agent.image.reference import parse
 from agent.image.streams import CHUNK_BYTES, MAGIC_BYTES, compression_of
+from covey.image_reference import parse
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
 
-from agent.image import reference
 from agent.image.model import Image
+from covey import image_reference
 from covey.clock import SECOND
 from covey.errors import ConflictError, InvalidArgumentError, NotFoundError
 
@@ -18,7 +18,7 @@ _FALSE = frozenset({"0", "false", "False", "f"})
 
 def resolve_image(name: str, images: Mapping[str, Image], tags: Mapping[str, str]) -> Image:
     """The image of a whole id, else of a reference, else of a unique prefix of an id, in that order as Docker's."""
-    if reference.is_image_id(name):
+    if image_reference.is_image_id(name):
         found = images.get(name if name.startswith("sha256:") else f"sha256:{name}")
         if found is not None:
             return found
@@ -36,15 +36,17 @@ def resolve_image(name: str, images: Mapping[str, Image], tags: Mapping[str, str
         if matches:
             return matches[0]
     if wanted is None and not prefix:
-        reference.parse(name)  # raises, and says what is wrong with the name
+        image_reference.parse(name)  # raises, and says what is wrong with the name
     raise _missing(wanted.with_default_tag().familiar if wanted else name)
 
 
-def _by_reference(wanted: reference.Reference, images: Mapping[str, Image], tags: Mapping[str, str]) -> Image | None:
+def _by_reference(
+    wanted: image_reference.Reference, images: Mapping[str, Image], tags: Mapping[str, str]
+) -> Image | None:
     """A digest names the image whose id it is, if the tag beside it agrees; repository digests come with pulling."""
     if wanted.digest:
         image = images.get(wanted.digest)
-        if image is None or not any(reference.parse(tag).name == wanted.name for tag in image.repo_tags):
+        if image is None or not any(image_reference.parse(tag).name == wanted.name for tag in image.repo_tags):
             return None
         return image
     return images.get(tags.get(wanted.with_default_tag().familiar, ""))
@@ -98,7 +100,7 @@ def _has_label(image: Image, wanted: str) -> bool:
 
 def _matches(tag: str, pattern: str) -> bool:
     """A pattern's ``*`` stops at a slash, as in Docker's; without a tag it means any."""
-    whole = reference.parse(tag)
+    whole = image_reference.parse(tag)
     names = (whole.familiar_name, whole.familiar, whole.name, str(whole))
     return any(name.count("/") == pattern.count("/") and fnmatchcase(name, pattern) for name in names)
 
@@ -122,9 +124,9 @@ def _seconds(created: str) -> float:
         return 0.0
 
 
-def _as_reference(name: str) -> reference.Reference | None:
+def _as_reference(name: str) -> image_reference.Reference | None:
     try:
-        return reference.parse(name)
+        return image_reference.parse(name)
     except InvalidArgumentError:
         return None
 

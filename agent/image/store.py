@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent.image import archive_writer, reference, unpack_process
+from agent.image import archive_writer, unpack_process
 from agent.image.archive_manifest import host_architecture
 from agent.image.config_changes import apply_changes
 from agent.image.content_store import ContentStore
@@ -35,6 +35,7 @@ from agent.image.model import (
     encode_config,
 )
 from agent.image.unpack_protocol import UnpackLimits, UnpackMessage, UnpackRequest
+from covey import image_reference
 from covey.clock import SECOND, Clock, wall_clock
 from covey.errors import ConflictError, InvalidArgumentError, UnsupportedError
 
@@ -128,7 +129,7 @@ class ImageStore:
     ) -> str:
         """Make an image of a root file system's tar; its id. The time of making is in the config, so ids differ each time."""
         config = apply_changes(ImageConfig(), changes)
-        tags = (reference.parse_tagged(name).familiar,) if name else ()
+        tags = (image_reference.parse_tagged(name).familiar,) if name else ()
         async with self._unpack("import", source, progress) as answer:
             (staged,) = answer.images
             raw = self._imported(tuple(layer.diff_id for layer in staged.layers), message, architecture)
@@ -140,7 +141,7 @@ class ImageStore:
 
     async def pull(self, name: str) -> str:
         """Not in this release. Raises UnsupportedError that says what to do."""
-        reference.parse(name)
+        image_reference.parse(name)
         raise UnsupportedError(
             f"pulling {name} from a registry is not there yet; bring the image with docker load or docker import on this node"
         )
@@ -159,7 +160,7 @@ class ImageStore:
             image = self.get(name)
             layers = tuple(layer.blob for layer in self._contents.images[image.id].layers)
             before = exports.get(image.id, archive_writer.ImageToSave(image.id, layers))
-            tags = () if _names_an_id(name, image) else (reference.parse_tagged(name).familiar,)
+            tags = () if _names_an_id(name, image) else (image_reference.parse_tagged(name).familiar,)
             exports[image.id] = archive_writer.ImageToSave(
                 image.id, layers, tuple(dict.fromkeys((*before.tags, *tags)))
             )
@@ -167,7 +168,7 @@ class ImageStore:
 
     async def tag(self, name: str, target: str) -> None:
         """Give the image another name; a name in use moves. Raises InvalidArgumentError and NotFoundError."""
-        wanted = reference.parse_tagged(target).familiar
+        wanted = image_reference.parse_tagged(target).familiar
         async with self._lock:
             image = self.get(name)
             await asyncio.to_thread(self._open_catalogue.tag, wanted, image.id, self._clock())
@@ -178,7 +179,7 @@ class ImageStore:
         async with self._lock:
             image = self.get(name)
             if not _names_an_id(name, image) and len(image.repo_tags) > 1:
-                tag = reference.parse_tagged(name).familiar
+                tag = image_reference.parse_tagged(name).familiar
                 await asyncio.to_thread(self._open_catalogue.untag, [tag])
                 await asyncio.to_thread(self._reload)
                 return (ImageRemoval(untagged=tag),)
@@ -329,7 +330,7 @@ def _images_of(
 def _names_an_id(name: str, image: Image) -> bool:
     """Whether the caller named the image by its id rather than by one of its tags."""
     try:
-        return reference.parse_tagged(name).familiar not in image.repo_tags
+        return image_reference.parse_tagged(name).familiar not in image.repo_tags
     except InvalidArgumentError:
         return True
 

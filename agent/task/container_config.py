@@ -22,7 +22,7 @@ from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import ContainerSpec, HealthConfig, Task
 from covey.objects import Mount as MountSpec
 from covey.placeholders import NodeFacts, expand, task_name
-from covey.states import MountType, PublishMode
+from covey.states import MountType
 
 DEFAULT_GRACE_SECONDS = 10.0
 RESOLVER_ADDRESS = "127.0.0.11"
@@ -34,7 +34,6 @@ _replace = msgspec.structs.replace
 def container_config(task: Task, image: Image, node: NodeFacts, container_id: str, now_ns: int) -> ContainerConfig:
     """The container of a task, without its namespace and files. Raises InvalidArgumentError or UnsupportedError by name."""
     spec = task.spec.container
-    _refuse_published_ports(task)
     entrypoint, command = command_line(spec, image)
     if not (*entrypoint, *command):
         raise InvalidArgumentError(
@@ -136,15 +135,6 @@ def with_resolver(config: ContainerConfig) -> ContainerConfig:
     return _replace(config, dns=(RESOLVER_ADDRESS,), dns_options=config.dns_options or ("ndots:0",))
 
 
-def _refuse_published_ports(task: Task) -> None:
-    for port in task.endpoint.ports if task.endpoint else ():
-        mode = "host" if port.publish_mode is PublishMode.HOST else "ingress"
-        raise UnsupportedError(
-            f"service {task.service_annotations.name}: publishing port {port.target_port} in {mode} mode is not there yet; "
-            "reach the service over an overlay network"
-        )
-
-
 def _mounts(task: Task, node: NodeFacts) -> tuple[ContainerMount, ...]:
     return tuple(_mount(mount, expand(mount.source, task, node)) for mount in task.spec.container.mounts)
 
@@ -156,9 +146,6 @@ def _mount(mount: MountSpec, source: str) -> ContainerMount:
             kind=MountKind.BIND, target=mount.target, source=source, read_only=mount.read_only, propagation=propagation
         )
     if mount.type is MountType.VOLUME:
-        driver = mount.volume_driver
-        if driver is not None and driver.name not in {"", "local"}:
-            raise UnsupportedError(f'the volume driver "{driver.name}" of {mount.target} is not there yet; use local')
         return ContainerMount(
             kind=MountKind.VOLUME,
             target=mount.target,

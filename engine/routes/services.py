@@ -32,7 +32,7 @@ async def list_services(call: RequestContext) -> web.Response:
 
 async def create(call: RequestContext) -> web.Response:
     cluster = call.engine.cluster
-    spec = await _read(call)
+    spec = service_json.read_spec(await call.json())
     service = await (cluster.create_service(spec) if spec.annotations.name else _create_unnamed(cluster, spec))
     return json_response({"ID": service.id, "Warnings": None}, 201)
 
@@ -57,7 +57,7 @@ async def update(call: RequestContext) -> web.Response:
     rollback = call.query("rollback")
     if rollback not in ("", "previous"):
         raise InvalidArgumentError(f"unrecognized rollback option {rollback}")
-    spec = await _read(call)
+    spec = service_json.read_spec(await call.json())
     await cluster.update_service(call.ref, version, spec, rollback=bool(rollback))
     return json_response({"Warnings": None})
 
@@ -65,12 +65,6 @@ async def update(call: RequestContext) -> web.Response:
 async def remove(call: RequestContext) -> web.Response:
     await call.engine.cluster.remove_service(call.ref)
     return empty_response()
-
-
-async def _read(call: RequestContext) -> ServiceSpec:
-    spec = service_json.read_spec(await call.json())
-    service_json.refuse_unsupported(spec)
-    return spec
 
 
 def _counts(counts: ServiceCounts) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from covey.errors import UnsupportedError
 from covey.network_options import check_network_options
 from covey.objects import IPAM, IPAMConfig, Network, NetworkSpec
 from covey.objects.base import Annotations, Driver
-from engine.translate.container_spec import write_driver
+from engine.translate.container_spec import DRIVER
 from engine.translate.json_fields import JsonFields, omit_empty
 from engine.translate.times import ZERO, rfc3339
 
@@ -105,8 +105,8 @@ def write_task_network(network: Network) -> dict[str, Any]:
         "Spec": {
             "Name": spec.annotations.name,
             "Labels": spec.annotations.labels,
-            "DriverConfiguration": write_driver(spec.driver),
-            "IPAMOptions": {"Driver": write_driver(spec.ipam.driver)},
+            "DriverConfiguration": DRIVER.write(spec.driver),
+            "IPAMOptions": {"Driver": DRIVER.write(spec.ipam.driver)},
             "Scope": "swarm",
         },
         "DriverState": {"Name": spec.driver.name, "Options": {VNI_OPTION: str(network.vni)}},

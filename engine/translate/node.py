@@ -6,10 +6,11 @@ from covey.errors import InvalidArgumentError
 from covey.objects import Node, NodeSpec
 from covey.objects.base import Annotations
 from covey.states import NodeAvailability, NodeRole
-from engine.translate import enum_names, task_spec
+from engine.translate import enum_names
 from engine.translate.enum_names import enum_name
 from engine.translate.json_fields import JsonFields, omit_empty
 from engine.translate.swarm import write_tls
+from engine.translate.task_spec import PLATFORM, RESOURCES
 from engine.translate.times import rfc3339
 
 
@@ -49,8 +50,8 @@ def write(node: Node, join_port: int) -> dict[str, Any]:
         "Spec": write_spec(node.spec),
         "Description": {
             "Hostname": description.hostname,
-            "Platform": task_spec.write_platform(description.platform),
-            "Resources": task_spec.write_resources(description.resources),
+            "Platform": PLATFORM.write(description.platform),
+            "Resources": RESOURCES.write(description.resources),
             "Engine": {
                 "EngineVersion": description.engine.version,
                 **omit_empty(Labels=description.engine.labels or None),

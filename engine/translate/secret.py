@@ -7,7 +7,7 @@ from typing import Any
 from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import MAX_CONFIG_BYTES, MAX_SECRET_BYTES, Config, ConfigSpec, Secret, SecretSpec
 from covey.objects.base import Annotations, Meta
-from engine.translate.container_spec import read_driver, write_driver
+from engine.translate.container_spec import DRIVER
 from engine.translate.json_fields import JsonFields, omit_empty
 from engine.translate.times import rfc3339
 
@@ -17,7 +17,7 @@ def read_secret(body: Any) -> SecretSpec:
     spec = SecretSpec(
         annotations=Annotations(name=fields.text("Name"), labels=fields.text_map("Labels")),
         data=_read_data(fields, "secret", MAX_SECRET_BYTES),
-        templating=fields.read("Templating", read_driver),
+        templating=fields.read("Templating", DRIVER.read),
     )
     fields.refuse_unknown()
     return spec
@@ -28,7 +28,7 @@ def read_config(body: Any) -> ConfigSpec:
     spec = ConfigSpec(
         annotations=Annotations(name=fields.text("Name"), labels=fields.text_map("Labels")),
         data=_read_data(fields, "config", MAX_CONFIG_BYTES),
-        templating=fields.read("Templating", read_driver),
+        templating=fields.read("Templating", DRIVER.read),
     )
     fields.refuse_unknown()
     return spec
@@ -61,7 +61,7 @@ def _spec(spec: SecretSpec | ConfigSpec) -> dict[str, Any]:
     return {
         "Name": spec.annotations.name,
         "Labels": spec.annotations.labels,
-        **omit_empty(Templating=None if spec.templating is None else write_driver(spec.templating)),
+        **omit_empty(Templating=None if spec.templating is None else DRIVER.write(spec.templating)),
     }
 
 

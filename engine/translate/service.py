@@ -1,11 +1,11 @@
-"""Docker's Service and ServiceSpec and ours. What the cluster cannot do yet is refused here by name."""
+"""Docker's Service and ServiceSpec: the field tables of a spec, and a service as clients see it."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from agent.image import reference
-from covey.errors import InvalidArgumentError, UnsupportedError
+from covey.errors import InvalidArgumentError
 from covey.objects import (
-    Driver,
+    Annotations,
     Endpoint,
     EndpointSpec,
     PortConfig,
@@ -14,25 +14,29 @@ from covey.objects import (
     RestartPolicy,
     Service,
     ServiceSpec,
-    TaskSpec,
     UpdateConfig,
     UpdateStatus,
     replace,
 )
-from covey.objects.base import Annotations
-from covey.states import (
-    EndpointMode,
-    MountType,
-    Protocol,
-    PublishMode,
-    ServiceMode,
-    UpdateFailureAction,
-    UpdateOrder,
-    UpdateState,
-)
-from engine.translate import enum_names, task_spec
+from covey.states import ServiceMode, UpdateState
+from engine.translate import enum_names
 from engine.translate.enum_names import enum_name
+from engine.translate.field_table import (
+    COUNT,
+    NUMBER,
+    TEXT,
+    TEXT_MAP,
+    Codec,
+    Custom,
+    Inline,
+    Row,
+    Table,
+    choice,
+    list_of,
+    nested,
+)
 from engine.translate.json_fields import JsonFields, omit_empty
+from engine.translate.task_spec import NETWORK_ATTACHMENT, TASK_SPEC
 from engine.translate.times import rfc3339
 
 _DEFAULT_GRACE_NS = 10_000_000_000
@@ -43,49 +47,115 @@ _MODES = {
     "GlobalJob": ServiceMode.GLOBAL_JOB,
 }
 
+ANNOTATIONS = Table(
+    Annotations,
+    (
+        Row(key="Name", field="name", codec=TEXT, always=True),
+        Row(key="Labels", field="labels", codec=Codec(TEXT_MAP.read), always=True),
+    ),
+)
+
+
+UPDATE_CONFIG = Table(
+    UpdateConfig,
+    (
+        Row(key="Parallelism", field="parallelism", codec=COUNT, default=0, always=True),
+        Row(key="Delay", field="delay_ns", codec=COUNT),
+        Row(key="FailureAction", field="failure_action", codec=choice(enum_names.FAILURE_ACTIONS), always=True),
+        Row(key="Monitor", field="monitor_ns", codec=COUNT, always=True),
+        Row(key="MaxFailureRatio", field="max_failure_ratio", codec=NUMBER, always=True),
+        Row(key="Order", field="order", codec=choice(enum_names.UPDATE_ORDERS), always=True),
+    ),
+)
+
+PORT_CONFIG = Table(
+    PortConfig,
+    (
+        Row(key="Name", field="name", codec=TEXT),
+        Row(key="TargetPort", field="target_port", codec=COUNT),
+        Row(key="PublishedPort", field="published_port", codec=COUNT),
+        Row(key="Protocol", field="protocol", codec=choice(enum_names.PROTOCOLS), always=True),
+        Row(key="PublishMode", field="publish_mode", codec=choice(enum_names.PUBLISH_MODES), always=True),
+    ),
+)
+
+ENDPOINT_SPEC = Table(
+    EndpointSpec,
+    (
+        Row(key="Mode", field="mode", codec=choice(enum_names.ENDPOINT_MODES), always=True),
+        Row(key="Ports", field="ports", codec=list_of(PORT_CONFIG)),
+    ),
+)
+
+
+def _read_mode(fields: JsonFields) -> Mapping[str, Any]:
+    """The mode and its counts; a service without a mode is replicated."""
+    mode = fields.child("Mode")
+    named = [name for name in _MODES if mode is not None and mode.has(name)]
+    if mode is None or not named:
+        return {}
+    if len(named) > 1:
+        raise InvalidArgumentError(f"must specify only one service mode, not {' and '.join(named)}")
+    counts = mode.read(named[0], _COUNT_READERS[_MODES[named[0]]])
+    mode.refuse_unknown()
+    return {"mode": _MODES[named[0]], **(counts or {})}
+
+
+def _read_replicas(fields: JsonFields) -> Mapping[str, int]:
+    return {"replicas": fields.count("Replicas", 1)}
+
+
+def _read_completions(fields: JsonFields) -> Mapping[str, int]:
+    concurrent = fields.count("MaxConcurrent", 1)
+    return {"max_concurrent": concurrent, "total_completions": fields.count("TotalCompletions", concurrent)}
+
+
+_COUNT_READERS = {
+    ServiceMode.REPLICATED: _read_replicas,
+    ServiceMode.REPLICATED_JOB: _read_completions,
+    ServiceMode.GLOBAL: lambda _: {},
+    ServiceMode.GLOBAL_JOB: lambda _: {},
+}
+
+
+def _write_mode(spec: ServiceSpec) -> Mapping[str, Any]:
+    if spec.mode is ServiceMode.REPLICATED:
+        return {"Mode": {"Replicated": {"Replicas": spec.replicas}}}
+    if spec.mode is ServiceMode.REPLICATED_JOB:
+        counts = {"MaxConcurrent": spec.max_concurrent, "TotalCompletions": spec.total_completions}
+        return {"Mode": {"ReplicatedJob": counts}}
+    return {"Mode": {"Global" if spec.mode is ServiceMode.GLOBAL else "GlobalJob": {}}}
+
+
+SERVICE_SPEC = Table(
+    ServiceSpec,
+    (
+        Inline(field="annotations", table=ANNOTATIONS),
+        Row(key="TaskTemplate", field="task", codec=nested(TASK_SPEC), always=True),
+        Custom(fields=("mode", "replicas", "max_concurrent", "total_completions"), read=_read_mode, write=_write_mode),
+        Row(key="UpdateConfig", field="update", codec=nested(UPDATE_CONFIG)),
+        Row(key="RollbackConfig", field="rollback", codec=nested(UPDATE_CONFIG)),
+        Row(key="EndpointSpec", field="endpoint", codec=nested(ENDPOINT_SPEC)),
+    ),
+)
+
 
 def read_spec(body: Any) -> ServiceSpec:
-    """The spec of a request's body.
+    """The spec of a request's body; whether the cluster can carry it out is judged by the manager.
 
     Raises:
         InvalidArgumentError: a field has the wrong type or an impossible value.
-        UnsupportedError: a field is set that Covey does not have; the message names it.
+        UnsupportedError: a field is set that Covey does not have; the message names its path.
     """
     fields = JsonFields(body)
-    task = fields.read("TaskTemplate", task_spec.read)
-    if task is None:
-        raise InvalidArgumentError("TaskTemplate is missing: say what the service's tasks run")
-    networks = fields.read_all("Networks", task_spec.read_attachment)
-    if networks and not task.networks:
-        task = replace(task, networks=networks)
-    mode, replicas, concurrent, completions = fields.read("Mode", _read_mode) or (ServiceMode.REPLICATED, 1, 0, 0)
-    spec = ServiceSpec(
-        annotations=Annotations(name=fields.text("Name"), labels=fields.text_map("Labels")),
-        task=task,
-        mode=mode,
-        replicas=replicas,
-        max_concurrent=concurrent,
-        total_completions=completions,
-        update=fields.read("UpdateConfig", _read_update),
-        rollback=fields.read("RollbackConfig", _read_update),
-        endpoint=fields.read("EndpointSpec", _read_endpoint),
-    )
+    networks = fields.read_all("Networks", NETWORK_ATTACHMENT.read)  # where clients of API 1.24 write them
+    spec = SERVICE_SPEC.read(fields)
     fields.refuse_unknown()
-    return spec
+    return spec if spec.task.networks else replace(spec, task=replace(spec.task, networks=networks))
 
 
 def write_spec(spec: ServiceSpec) -> dict[str, Any]:
-    return {
-        "Name": spec.annotations.name,
-        "Labels": spec.annotations.labels,
-        "TaskTemplate": task_spec.write(spec.task),
-        "Mode": _write_mode(spec),
-        **omit_empty(
-            UpdateConfig=None if spec.update is None else _write_update(spec.update),
-            RollbackConfig=None if spec.rollback is None else _write_update(spec.rollback),
-            EndpointSpec=None if spec.endpoint is None else _write_endpoint_spec(spec.endpoint),
-        ),
-    }
+    return SERVICE_SPEC.write(spec)
 
 
 def write(service: Service, *, defaults: bool = False) -> dict[str, Any]:
@@ -125,139 +195,13 @@ def with_defaults(spec: ServiceSpec) -> ServiceSpec:
     )
 
 
-def refuse_unsupported(spec: ServiceSpec) -> None:
-    """Name the first thing this spec asks for that the cluster cannot do (yet), or that no node could."""
-    if spec.mode in (ServiceMode.REPLICATED_JOB, ServiceMode.GLOBAL_JOB):
-        raise UnsupportedError("job services (Mode.ReplicatedJob, Mode.GlobalJob) are not supported by Covey yet")
-    if spec.endpoint is not None and spec.endpoint.ports:
-        raise UnsupportedError(
-            "published ports (EndpointSpec.Ports) are not supported by Covey yet; create the service without --publish"
-        )
-    _refuse_task(spec.task)
-
-
-def _refuse_task(task: TaskSpec) -> None:
-    if not reference.is_image_id(task.container.image):
-        reference.parse(task.container.image)
-    for index, mount in enumerate(task.container.mounts):
-        if mount.type in (MountType.NPIPE, MountType.CLUSTER):
-            where = f"TaskTemplate.ContainerSpec.Mounts[{index}].Type"
-            raise UnsupportedError(
-                f"{where} = {enum_name(mount.type)!r} is not supported by Covey yet; use bind, volume or tmpfs"
-            )
-    if task.log_driver is not None:
-        _refuse_log_driver(task.log_driver)
-    for index, network in enumerate(task.networks):
-        if network.addresses or network.driver_options:
-            field = "Addresses" if network.addresses else "DriverOpts"
-            raise UnsupportedError(f"TaskTemplate.Networks[{index}].{field} is not supported by Covey yet; remove it")
-
-
-def _refuse_log_driver(driver: Driver) -> None:
-    if driver.name not in ("", "json-file"):
-        raise UnsupportedError(
-            f"TaskTemplate.LogDriver.Name = {driver.name!r} is not supported by Covey yet; use json-file"
-        )
-    if driver.options:
-        raise UnsupportedError(
-            f"TaskTemplate.LogDriver.Options[{min(driver.options)!r}] is not supported by Covey yet; remove it"
-        )
-
-
-def _read_mode(fields: JsonFields) -> tuple[ServiceMode, int, int, int]:
-    named = [name for name in _MODES if fields.has(name)]
-    if len(named) > 1:
-        raise InvalidArgumentError(f"must specify only one service mode, not {' and '.join(named)}")
-    for name in _MODES:
-        fields.raw(name)
-    if not named:
-        return ServiceMode.REPLICATED, 1, 0, 0
-    mode = _MODES[named[0]]
-    counts = fields.read(named[0], _read_counts(mode))
-    return (mode, *(counts or (1, 0, 0)))
-
-
-def _read_counts(mode: ServiceMode) -> Any:
-    def read(fields: JsonFields) -> tuple[int, int, int]:
-        if mode is ServiceMode.REPLICATED:
-            return fields.count("Replicas", 1), 0, 0
-        if mode is ServiceMode.REPLICATED_JOB:
-            concurrent = fields.count("MaxConcurrent", 1)
-            return 1, concurrent, fields.count("TotalCompletions", concurrent)
-        return 1, 0, 0
-
-    return read
-
-
-def _write_mode(spec: ServiceSpec) -> dict[str, Any]:
-    if spec.mode is ServiceMode.REPLICATED:
-        return {"Replicated": {"Replicas": spec.replicas}}
-    if spec.mode is ServiceMode.REPLICATED_JOB:
-        return {"ReplicatedJob": {"MaxConcurrent": spec.max_concurrent, "TotalCompletions": spec.total_completions}}
-    return {"Global": {}} if spec.mode is ServiceMode.GLOBAL else {"GlobalJob": {}}
-
-
-def _read_update(fields: JsonFields) -> UpdateConfig:
-    ratio = fields.ratio("MaxFailureRatio")
-    if not 0 <= ratio <= 1:
-        raise InvalidArgumentError(f"{fields.path_of('MaxFailureRatio')} must be between 0 and 1, not {ratio}")
-    return UpdateConfig(
-        parallelism=fields.count("Parallelism"),
-        delay_ns=fields.count("Delay"),
-        failure_action=fields.choice("FailureAction", enum_names.FAILURE_ACTIONS, UpdateFailureAction.PAUSE),
-        monitor_ns=fields.count("Monitor", UpdateConfig().monitor_ns),
-        max_failure_ratio=ratio,
-        order=fields.choice("Order", enum_names.UPDATE_ORDERS, UpdateOrder.STOP_FIRST),
-    )
-
-
-def _write_update(update: UpdateConfig) -> dict[str, Any]:
-    return {
-        "Parallelism": update.parallelism,
-        **omit_empty(Delay=update.delay_ns),
-        "FailureAction": enum_name(update.failure_action),
-        "Monitor": update.monitor_ns,
-        "MaxFailureRatio": update.max_failure_ratio,
-        "Order": enum_name(update.order),
-    }
-
-
-def _read_endpoint(fields: JsonFields) -> EndpointSpec:
-    return EndpointSpec(
-        mode=fields.choice("Mode", enum_names.ENDPOINT_MODES, EndpointMode.VIP),
-        ports=fields.read_all("Ports", _read_port),
-    )
-
-
-def _write_endpoint_spec(spec: EndpointSpec) -> dict[str, Any]:
-    return {"Mode": enum_name(spec.mode), **omit_empty(Ports=[_write_port(port) for port in spec.ports])}
-
-
-def _read_port(fields: JsonFields) -> PortConfig:
-    return PortConfig(
-        name=fields.text("Name"),
-        protocol=fields.choice("Protocol", enum_names.PROTOCOLS, Protocol.TCP),
-        target_port=fields.count("TargetPort"),
-        published_port=fields.count("PublishedPort"),
-        publish_mode=fields.choice("PublishMode", enum_names.PUBLISH_MODES, PublishMode.INGRESS),
-    )
-
-
-def _write_port(port: PortConfig) -> dict[str, Any]:
-    return {
-        **omit_empty(Name=port.name, TargetPort=port.target_port, PublishedPort=port.published_port),
-        "Protocol": enum_name(port.protocol),
-        "PublishMode": enum_name(port.publish_mode),
-    }
-
-
 def _write_endpoint(endpoint: Endpoint | None) -> dict[str, Any]:
     if endpoint is None:
         return {"Spec": {}}
     return {
-        "Spec": _write_endpoint_spec(endpoint.spec),
+        "Spec": ENDPOINT_SPEC.write(endpoint.spec),
         **omit_empty(
-            Ports=[_write_port(port) for port in endpoint.ports],
+            Ports=[PORT_CONFIG.write(port) for port in endpoint.ports],
             VirtualIPs=[{"NetworkID": vip.network_id, "Addr": vip.address} for vip in endpoint.virtual_ips],
         ),
     }

@@ -10,7 +10,7 @@ from covey.objects import CASettings, Cluster, ClusterSpec, ExternalCA, RaftSett
 from covey.objects.base import Annotations
 from engine.interfaces import SwarmInit, SwarmJoin
 from engine.translate import enum_names
-from engine.translate.container_spec import read_driver, write_driver
+from engine.translate.container_spec import DRIVER
 from engine.translate.json_fields import JsonFields, omit_empty
 from engine.translate.times import rfc3339
 
@@ -30,7 +30,7 @@ def read_spec(body: Any) -> ClusterSpec:
         or _DEFAULT.heartbeat_period_ns,
         ca=fields.read("CAConfig", _read_ca) or CASettings(),
         auto_lock=bool(fields.read("EncryptionConfig", lambda part: part.flag("AutoLockManagers"))),
-        task_log_driver=fields.read("TaskDefaults", lambda part: part.read("LogDriver", read_driver)),
+        task_log_driver=fields.read("TaskDefaults", lambda part: part.read("LogDriver", DRIVER.read)),
     )
     fields.refuse_unknown()
     return spec
@@ -55,7 +55,7 @@ def write_spec(spec: ClusterSpec) -> dict[str, Any]:
                 ForceRotate=spec.ca.force_rotate, ExternalCAs=[_write_external(ca) for ca in spec.ca.external_cas]
             ),
         },
-        "TaskDefaults": {} if spec.task_log_driver is None else {"LogDriver": write_driver(spec.task_log_driver)},
+        "TaskDefaults": {} if spec.task_log_driver is None else {"LogDriver": DRIVER.write(spec.task_log_driver)},
         "EncryptionConfig": {"AutoLockManagers": spec.auto_lock},
     }
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from covey.objects import Network, Task
 from engine.translate import network as network_json
-from engine.translate import task_spec
 from engine.translate.enum_names import enum_name
 from engine.translate.json_fields import omit_empty
+from engine.translate.task_spec import TASK_SPEC
 from engine.translate.times import rfc3339
 
 
@@ -20,7 +20,7 @@ def write(task: Task, networks: Mapping[str, Network]) -> dict[str, Any]:
         "UpdatedAt": rfc3339(task.meta.updated_at_ns),
         **omit_empty(Name=task.annotations.name),
         "Labels": task.annotations.labels,
-        "Spec": task_spec.write(task.spec),
+        "Spec": TASK_SPEC.write(task.spec),
         "ServiceID": task.service_id,
         **omit_empty(Slot=task.slot, NodeID=task.node_id),
         "Status": _write_status(task),

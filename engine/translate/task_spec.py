@@ -1,5 +1,6 @@
-"""Docker's TaskSpec and ours, both ways: resources, restarts, placement, networks, logging."""
+"""Docker's TaskSpec and its parts as field tables: resources, restart policy, placement, networks, log driver."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from covey.errors import InvalidArgumentError
@@ -12,149 +13,117 @@ from covey.objects import (
     RestartPolicy,
     TaskSpec,
 )
-from covey.states import RestartCondition
-from engine.translate import container_spec, enum_names
-from engine.translate.enum_names import enum_name
-from engine.translate.json_fields import JsonFields, omit_empty
+from engine.translate import enum_names
+from engine.translate.container_spec import CONTAINER_SPEC, DRIVER
+from engine.translate.field_table import (
+    COUNT,
+    TEXT,
+    TEXT_MAP,
+    TEXTS,
+    Codec,
+    Constant,
+    Row,
+    Table,
+    choice,
+    list_of,
+    nested,
+)
+from engine.translate.json_fields import JsonFields
 
 
-def read(fields: JsonFields) -> TaskSpec:
-    fields.constant("Runtime", "container")
-    container = fields.read("ContainerSpec", container_spec.read)
-    if container is None:
-        raise InvalidArgumentError(f"{fields.path_of('ContainerSpec')} is missing: a service runs containers")
-    return TaskSpec(
-        container=container,
-        resources=fields.read("Resources", _read_requirements),
-        restart=fields.read("RestartPolicy", _read_restart),
-        placement=fields.read("Placement", _read_placement),
-        networks=fields.read_all("Networks", read_attachment),
-        log_driver=fields.read("LogDriver", container_spec.read_driver),
-        force_update=fields.count("ForceUpdate"),
-    )
+def _read_generic(fields: JsonFields, key: str, _: Any) -> dict[str, int]:
+    def read(resource: JsonFields) -> tuple[str, int]:
+        found = resource.read("DiscreteResourceSpec", lambda item: (item.text("Kind"), item.count("Value")))
+        resource.refuse_unknown()
+        if found is None or not found[0]:
+            raise InvalidArgumentError(f"{resource.path} must hold a DiscreteResourceSpec with a Kind")
+        return found
+
+    return dict(fields.read_all(key, read))
 
 
-def write(spec: TaskSpec) -> dict[str, Any]:
-    result = omit_empty(
-        ContainerSpec=container_spec.write(spec.container),
-        Resources=None if spec.resources is None else _write_requirements(spec.resources),
-        RestartPolicy=None if spec.restart is None else _write_restart(spec.restart),
-        Placement=None if spec.placement is None else _write_placement(spec.placement),
-        Networks=[_write_attachment(item) for item in spec.networks],
-        LogDriver=None if spec.log_driver is None else container_spec.write_driver(spec.log_driver),
-    )
-    result["ForceUpdate"] = spec.force_update
-    result["Runtime"] = "container"
-    return result
+def _write_generic(counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    return [{"DiscreteResourceSpec": {"Kind": kind, "Value": count}} for kind, count in sorted(counts.items())]
 
 
-def write_resources(resources: Resources) -> dict[str, Any]:
-    return omit_empty(
-        NanoCPUs=resources.nano_cpus,
-        MemoryBytes=resources.memory_bytes,
-        Pids=resources.pids,
-        GenericResources=[
-            {"DiscreteResourceSpec": {"Kind": kind, "Value": count}}
-            for kind, count in sorted(resources.generic.items())
-        ],
-    )
+RESOURCES = Table(
+    Resources,
+    (
+        Row(key="NanoCPUs", field="nano_cpus", codec=COUNT),
+        Row(key="MemoryBytes", field="memory_bytes", codec=COUNT),
+        Row(key="Pids", field="pids", codec=COUNT),
+        Row(key="GenericResources", field="generic", codec=Codec(_read_generic, _write_generic)),
+    ),
+)
+
+RESOURCE_REQUIREMENTS = Table(
+    ResourceRequirements,
+    (
+        Row(key="Limits", field="limits", codec=nested(RESOURCES)),
+        Row(key="Reservations", field="reservations", codec=nested(RESOURCES)),
+    ),
+)
+
+RESTART_POLICY = Table(
+    RestartPolicy,
+    (
+        Row(key="Condition", field="condition", codec=choice(enum_names.RESTART_CONDITIONS), always=True),
+        Row(key="Delay", field="delay_ns", codec=COUNT, always=True),
+        Row(key="MaxAttempts", field="max_attempts", codec=COUNT, always=True),
+        Row(key="Window", field="window_ns", codec=COUNT),
+    ),
+)
+
+PLATFORM = Table(
+    Platform,
+    (
+        Row(key="Architecture", field="architecture", codec=TEXT),
+        Row(key="OS", field="os", codec=TEXT),
+    ),
+)
 
 
-def read_attachment(fields: JsonFields) -> NetworkAttachmentConfig:
-    target = fields.text("Target")
-    if not target:
-        raise InvalidArgumentError(f"{fields.path_of('Target')} must name a network")
-    return NetworkAttachmentConfig(
-        target=target,
-        aliases=fields.text_list("Aliases"),
-        addresses=fields.text_list("Addresses"),
-        driver_options=fields.text_map("DriverOpts"),
-    )
+def _read_preferences(fields: JsonFields, key: str, _: Any) -> tuple[str, ...]:
+    def read(preference: JsonFields) -> str:
+        return preference.read("Spread", lambda spread: spread.text("SpreadDescriptor")) or ""
+
+    return fields.read_all(key, read)
 
 
-def _write_attachment(item: NetworkAttachmentConfig) -> dict[str, Any]:
-    return omit_empty(
-        Target=item.target,
-        Aliases=list(item.aliases),
-        Addresses=list(item.addresses),
-        DriverOpts=item.driver_options or None,
-    )
+def _write_preferences(descriptors: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [{"Spread": {"SpreadDescriptor": text}} for text in descriptors]
 
 
-def _read_requirements(fields: JsonFields) -> ResourceRequirements:
-    return ResourceRequirements(
-        limits=fields.read("Limits", _read_resources), reservations=fields.read("Reservations", _read_resources)
-    )
+PLACEMENT = Table(
+    Placement,
+    (
+        Row(key="Constraints", field="constraints", codec=TEXTS),
+        Row(key="Preferences", field="preferences", codec=Codec(_read_preferences, _write_preferences)),
+        Row(key="MaxReplicas", field="max_replicas", codec=COUNT),
+        Row(key="Platforms", field="platforms", codec=list_of(PLATFORM)),
+    ),
+)
 
+NETWORK_ATTACHMENT = Table(
+    NetworkAttachmentConfig,
+    (
+        Row(key="Target", field="target", codec=TEXT),
+        Row(key="Aliases", field="aliases", codec=TEXTS),
+        Row(key="Addresses", field="addresses", codec=TEXTS),
+        Row(key="DriverOpts", field="driver_options", codec=TEXT_MAP),
+    ),
+)
 
-def _write_requirements(item: ResourceRequirements) -> dict[str, Any]:
-    return omit_empty(
-        Limits=None if item.limits is None else write_resources(item.limits),
-        Reservations=None if item.reservations is None else write_resources(item.reservations),
-    )
-
-
-def _read_resources(fields: JsonFields) -> Resources:
-    return Resources(
-        nano_cpus=fields.count("NanoCPUs"),
-        memory_bytes=fields.count("MemoryBytes"),
-        pids=fields.count("Pids"),
-        generic=dict(fields.read_all("GenericResources", _read_generic)),
-    )
-
-
-def _read_generic(fields: JsonFields) -> tuple[str, int]:
-    found = fields.read("DiscreteResourceSpec", lambda item: (item.text("Kind"), item.count("Value")))
-    fields.refuse_unknown()
-    if found is None or not found[0]:
-        raise InvalidArgumentError(f"{fields.path} must hold a DiscreteResourceSpec with a Kind")
-    return found
-
-
-def _read_restart(fields: JsonFields) -> RestartPolicy:
-    defaults = RestartPolicy()
-    return RestartPolicy(
-        condition=fields.choice("Condition", enum_names.RESTART_CONDITIONS, RestartCondition.ANY),
-        delay_ns=fields.count("Delay", defaults.delay_ns),
-        max_attempts=fields.count("MaxAttempts"),
-        window_ns=fields.count("Window"),
-    )
-
-
-def _write_restart(restart: RestartPolicy) -> dict[str, Any]:
-    return {
-        "Condition": enum_name(restart.condition),
-        "Delay": restart.delay_ns,
-        "MaxAttempts": restart.max_attempts,
-        **omit_empty(Window=restart.window_ns),
-    }
-
-
-def _read_placement(fields: JsonFields) -> Placement:
-    return Placement(
-        constraints=fields.text_list("Constraints"),
-        preferences=fields.read_all("Preferences", _read_preference),
-        max_replicas=fields.count("MaxReplicas"),
-        platforms=fields.read_all("Platforms", _read_platform),
-    )
-
-
-def _write_placement(item: Placement) -> dict[str, Any]:
-    return omit_empty(
-        Constraints=list(item.constraints),
-        Preferences=[{"Spread": {"SpreadDescriptor": text}} for text in item.preferences],
-        MaxReplicas=item.max_replicas,
-        Platforms=[write_platform(platform) for platform in item.platforms],
-    )
-
-
-def _read_preference(fields: JsonFields) -> str:
-    return fields.read("Spread", lambda spread: spread.text("SpreadDescriptor")) or ""
-
-
-def _read_platform(fields: JsonFields) -> Platform:
-    return Platform(architecture=fields.text("Architecture"), os=fields.text("OS"))
-
-
-def write_platform(item: Platform) -> dict[str, Any]:
-    return omit_empty(Architecture=item.architecture, OS=item.os)
+TASK_SPEC = Table(
+    TaskSpec,
+    (
+        Row(key="ContainerSpec", field="container", codec=nested(CONTAINER_SPEC)),
+        Row(key="Resources", field="resources", codec=nested(RESOURCE_REQUIREMENTS)),
+        Row(key="RestartPolicy", field="restart", codec=nested(RESTART_POLICY)),
+        Row(key="Placement", field="placement", codec=nested(PLACEMENT)),
+        Row(key="Networks", field="networks", codec=list_of(NETWORK_ATTACHMENT)),
+        Row(key="LogDriver", field="log_driver", codec=nested(DRIVER)),
+        Row(key="ForceUpdate", field="force_update", codec=COUNT, always=True),
+        Constant(key="Runtime", accepted=("container",), written="container"),
+    ),
+)

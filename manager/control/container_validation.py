@@ -5,7 +5,7 @@ Pure; called by ``service_spec``.
 
 import ipaddress
 
-from covey import placeholders
+from covey import image_reference, placeholders
 from covey.errors import InvalidArgumentError, NotFoundError, TooLargeError, UnsupportedError
 from covey.objects import (
     ConfigReference,
@@ -29,6 +29,8 @@ def resolve_container(view: View, spec: ContainerSpec) -> ContainerSpec:
     """The spec with ids and names of its secrets and configs filled in."""
     if not spec.image:
         raise InvalidArgumentError("ContainerSpec: image reference must be provided")
+    if not image_reference.is_image_id(spec.image):
+        image_reference.parse(spec.image)
     _require_known_placeholders(spec)
     _require_mounts(spec.mounts)
     _require_healthcheck(spec.healthcheck)
@@ -52,26 +54,33 @@ def _require_known_placeholders(spec: ContainerSpec) -> None:
 def _require_mounts(mounts: tuple[Mount, ...]) -> None:
     targets: set[str] = set()
     for mount in mounts:
-        if mount.type in {MountType.NPIPE, MountType.CLUSTER}:
-            raise UnsupportedError(f"mounts of type {mount.type.name.lower()} are not supported ({mount.target})")
-        if not mount.target.startswith("/"):
-            raise InvalidArgumentError(
-                f"ContainerSpec: invalid mount target, must be an absolute path: {mount.target!r}"
-            )
-        if mount.type is MountType.BIND and not mount.source.startswith("/"):
-            raise InvalidArgumentError(
-                f"ContainerSpec: invalid bind mount source, must be an absolute path: {mount.source!r}"
-            )
-        if mount.type is MountType.TMPFS and mount.source:
-            raise InvalidArgumentError(f"ContainerSpec: a tmpfs mount has no source ({mount.target})")
-        if mount.volume_driver is not None and mount.volume_driver.name not in {"", "local"}:
-            raise UnsupportedError(
-                f"volume driver {mount.volume_driver.name} is not supported: use local ({mount.target})"
-            )
+        _require_mount(mount)
         target = mount.target.rstrip("/") or "/"
         if target in targets:
             raise InvalidArgumentError(f"ContainerSpec: duplicate mount point: {mount.target}")
         targets.add(target)
+
+
+def _require_mount(mount: Mount) -> None:
+    if mount.type in {MountType.NPIPE, MountType.CLUSTER}:
+        raise UnsupportedError(
+            f"mounts of type {mount.type.name.lower()} are not supported: use bind, volume or tmpfs ({mount.target})"
+        )
+    if not mount.target.startswith("/"):
+        raise InvalidArgumentError(f"ContainerSpec: invalid mount target, must be an absolute path: {mount.target!r}")
+    if mount.type is MountType.BIND and not mount.source.startswith("/"):
+        raise InvalidArgumentError(
+            f"ContainerSpec: invalid bind mount source, must be an absolute path: {mount.source!r}"
+        )
+    if mount.type is MountType.TMPFS and mount.source:
+        raise InvalidArgumentError(f"ContainerSpec: a tmpfs mount has no source ({mount.target})")
+    driver = mount.volume_driver
+    if driver is not None and driver.name not in {"", "local"}:
+        raise UnsupportedError(f"volume driver {driver.name} is not supported: use local ({mount.target})")
+    if driver is not None and driver.options:
+        raise UnsupportedError(
+            f"volume driver options are not supported: {', '.join(sorted(driver.options))}; remove them ({mount.target})"
+        )
 
 
 def _require_healthcheck(check: HealthConfig | None) -> None:

@@ -5,6 +5,7 @@ creates or updates a service, so that what the spec refers to exists when it is 
 """
 
 from covey.errors import InvalidArgumentError, NotFoundError, TooLargeError, UnsupportedError
+from covey.log_driver import check_log_driver
 from covey.objects import (
     NetworkAttachmentConfig,
     Placement,
@@ -27,7 +28,6 @@ MAX_NETWORKS = 64
 _MIN_NANO_CPUS = 1_000_000
 _MIN_MEMORY_BYTES = 4 * 1024 * 1024
 _PREDEFINED_NETWORKS = frozenset({"bridge", "host", "none"})
-_LOG_DRIVERS = frozenset({"", "json-file", "local"})
 
 
 def resolve_service(view: View, spec: ServiceSpec) -> ServiceSpec:
@@ -73,8 +73,7 @@ def _resolved_task(view: View, task: TaskSpec) -> TaskSpec:
     _require_resources(task.resources)
     _require_restart(task.restart)
     _require_placement(task.placement)
-    if task.log_driver is not None and task.log_driver.name not in _LOG_DRIVERS:
-        raise UnsupportedError(f"log driver {task.log_driver.name} is not supported yet: use json-file")
+    check_log_driver(task.log_driver, "TaskTemplate.LogDriver")
     return replace(
         task, container=resolve_container(view, task.container), networks=_resolved_networks(view, task.networks)
     )

@@ -89,7 +89,6 @@ def test_what_the_client_sends_for_nothing_special_is_accepted() -> None:
         }
     )  # fmt: skip
     assert spec.task.container.init is False
-    service.refuse_unsupported(spec)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,7 @@ from covey.objects import (
     Annotations,
     ContainerSpec,
     DNSConfig,
-    Endpoint,
     HealthConfig,
-    PortConfig,
     ResourceRequirements,
     Resources,
     Task,
@@ -21,7 +19,7 @@ from covey.objects import (
 )
 from covey.objects import Mount as MountSpec
 from covey.placeholders import NodeFacts, expand, task_name
-from covey.states import MountType, PublishMode
+from covey.states import MountType
 
 NODE = NodeFacts(id="n" * 25, hostname="lab-4", labels={"zone": "a"})
 CONTAINER = "c" * 64
@@ -181,11 +179,6 @@ def test_the_probe_is_the_services_over_the_images() -> None:
 
 
 def test_what_is_not_there_yet_is_refused_by_name() -> None:
-    published = msgspec.structs.replace(
-        task(), endpoint=Endpoint(ports=(PortConfig(target_port=80, publish_mode=PublishMode.HOST),))
-    )
-    with pytest.raises(UnsupportedError, match="port 80 in host mode"):
-        container_config(published, image(cmd=("x",)), NODE, CONTAINER, 9)
     with pytest.raises(UnsupportedError, match="npipe"):
         container_config(
             task(mounts=(MountSpec(type=MountType.NPIPE, target="/p"),)), image(cmd=("x",)), NODE, CONTAINER, 9

@@ -129,7 +129,31 @@ REFUSED: list[tuple[str, ServiceSpec, type[CoveyError], str]] = [
         "network gone not found",
     ),
     ("host network", service_spec(networks=(NetworkAttachmentConfig(target="host"),)), UnsupportedError, "host"),
-    ("log driver", service_spec(log_driver=Driver(name="gelf")), UnsupportedError, "gelf"),
+    (
+        "image",
+        service_spec(container=ContainerSpec(image="Bad:Name:")),
+        InvalidArgumentError,
+        "invalid reference format",
+    ),
+    ("log driver", service_spec(log_driver=Driver(name="gelf")), UnsupportedError, r"LogDriver\.Name = 'gelf'"),
+    ("local logs", service_spec(log_driver=Driver(name="local")), UnsupportedError, "use json-file"),
+    (
+        "log option",
+        service_spec(log_driver=Driver(name="json-file", options={"max-size": "1m"})),
+        UnsupportedError,
+        r"LogDriver\.Options\['max-size'\]",
+    ),
+    (
+        "volume option",
+        service_spec(
+            container=ContainerSpec(
+                image="i",
+                mounts=(Mount(type=MountType.VOLUME, target="/a", volume_driver=Driver(options={"type": "nfs"})),),
+            )
+        ),
+        UnsupportedError,
+        "volume driver options are not supported: type",
+    ),
     (
         "restart",
         service_spec(restart=RestartPolicy(delay_ns=-1)),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from agent.image.reference import is_image_id, parse, parse_tagged
 from covey.errors import InvalidArgumentError
+from covey.image_reference import is_image_id, parse, parse_tagged
 
 DIGEST = "sha256:" + "a" * 64
 
