@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 TESTS ?= tests
+WORKERS ?= 3
 ARGS ?=
 
 .PHONY: help setup dev demo check test soak bench proto pin format down
@@ -25,8 +26,8 @@ check: dev ## Lint, types, import contracts, generated code
 	.venv/bin/lint-imports --no-cache
 	scripts/protoc --check
 
-test: dev ## Run every test (root; TESTS=tests/unit to choose, ARGS for pytest)
-	$(PY) -m pytest $(TESTS) $(ARGS)
+test: dev ## Run every test (root; TESTS=tests/unit to choose, ARGS for pytest, WORKERS=0 for one process)
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(TESTS) $(ARGS)
 
 soak: dev ## Prove the managers for as long as wanted and write docs/soak.md (ARGS="--minutes 60")
 	PYTHONPATH=.:proto $(PY) -m tests.soak $(ARGS)

@@ -1,4 +1,7 @@
-"""What tests with labs share: programs they cannot do without, images, a cluster for tests that break nothing, and a clean machine at the end."""
+"""Pytest configuration: order and parallel groups, the policy for missing root and programs, and the fixtures of tests on labs.
+
+Invariant: a test that cannot run fails with the name of what is missing; no lab outlives the session.
+"""
 
 import os
 import shutil
@@ -11,11 +14,20 @@ from hypothesis import HealthCheck, settings
 from node.lab import cluster
 from tests.support import labs
 
+# Ordinary runs repeat the same examples, so that a failure comes from the change under test. COVEY_TEST_FRESH=1 draws new ones.
 # A loaded machine is no reason to fail; a failing example is printed so that it can be run again.
-settings.register_profile("covey", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "covey",
+    deadline=None,
+    print_blob=True,
+    derandomize="COVEY_TEST_FRESH" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("covey")
 
+TESTS = Path(__file__).parent
 LAB_FOLDERS = {"cluster", "e2e"}
+STAGES = ("unit", "property", "golden", "simulation", "integration", "cluster", "e2e")
 PROGRAMS = {
     "docker": "the docker 28 client; scripts/setup --dev says where it comes from",
     "runc": "apt-get install runc",
@@ -29,23 +41,38 @@ PROGRAMS = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Labs last: what is quick to fail fails first."""
-    items.sort(key=lambda item: bool(LAB_FOLDERS & set(item.path.parts)))
+    """Order the tests so that quick ones fail first, and group them for parallel workers.
+
+    A file stays on one worker, and so do all tests of the shared lab, which is then built once.
+    """
+    items.sort(key=lambda item: STAGES.index(_folder(item)) if _folder(item) in STAGES else -1)
+    for item in items:
+        on_shared_lab = "shared_lab" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("shared-lab" if on_shared_lab else str(item.path.relative_to(TESTS))))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Without root, a test that needs it fails; it is never skipped."""
+    if os.geteuid() and (item.get_closest_marker("root") or _folder(item) in LAB_FOLDERS):
+        pytest.fail("this test needs root: it makes namespaces or mounts file systems", pytrace=False)
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(TESTS).parts[0]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _clean_machine(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test that cannot run is an error that names what is missing, never a skip; and no lab outlives the session."""
-    if not any(LAB_FOLDERS & set(item.path.parts) for item in request.session.items):
+    """Stop the session if programs of the labs are missing, remove labs of killed sessions, and check that this session leaves none."""
+    if not any(_folder(item) in LAB_FOLDERS for item in request.session.items):
         yield
         return
     missing = [f"{name} ({remedy})" for name, remedy in PROGRAMS.items() if not shutil.which(name)]
     if missing:
         pytest.exit(f"tests on labs need: {', '.join(missing)}", returncode=3)
-    if os.geteuid():
-        pytest.exit("tests on labs need root: they make namespaces", returncode=3)
-    for lab in labs.abandoned():
-        cluster.down(lab)
+    if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
+        for lab in labs.abandoned():
+            cluster.down(lab)
     yield
     left = labs.left_over(os.getpid())
     assert not left, "labs of this session left: " + "; ".join(left)
@@ -54,7 +81,7 @@ def _clean_machine(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     report = yield
-    if report.failed and LAB_FOLDERS & set(item.path.parts):
+    if report.failed and _folder(item) in LAB_FOLDERS:
         report.sections.extend(labs.daemon_logs())
     return report
 

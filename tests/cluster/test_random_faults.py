@@ -5,7 +5,6 @@ The seed is printed with a failure; ``COVEY_TEST_SEED`` and ``COVEY_TEST_ROUNDS`
 
 import os
 import random
-import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +85,7 @@ def containers_are_the_tasks(lab: Cluster) -> bool:
 
 @pytest.mark.timeout(60 + 120 * ROUNDS)
 def test_whatever_fails_is_made_good_and_nothing_acknowledged_is_lost(busy: Cluster) -> None:
-    seed = int(os.environ.get("COVEY_TEST_SEED", str(secrets.randbelow(1 << 32))))
+    seed = int(os.environ.get("COVEY_TEST_SEED", "1"))
     print(f"COVEY_TEST_SEED={seed}")
     chance, acknowledged, number = random.Random(seed), set[str](), 0
     for _ in range(ROUNDS):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import subprocess
 import time
@@ -19,7 +18,7 @@ from covey.objects.assignment import NetworkEndpoint, VirtualService
 from covey.states import EndpointMode
 from tests.support.switched_hosts import Switchboard, eventually, overlay, switchboard
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")]
+pytestmark = pytest.mark.root
 
 
 class Upstream(asyncio.DatagramProtocol):

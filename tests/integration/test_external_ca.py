@@ -20,7 +20,8 @@ from manager.ca import certificates
 from manager.ca.certificates import RootPair
 from tests.support.certificate_members import cluster_of, complete, kept_cluster, nodes, rotate, update, worker
 from tests.support.external_ca import command, prepare
-from tests.support.manager_processes import eventually, free_port
+from tests.support.manager_processes import eventually
+from tests.support.ports import free_port
 from tests.support.restored_managers import backup, restore
 
 

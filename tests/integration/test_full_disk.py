@@ -21,8 +21,6 @@ ROOM_BYTES = 600 << 10
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """An ext4 of its own."""
-    if os.geteuid():
-        pytest.fail("a filesystem of its own needs root: it is mounted")
     missing = [name for name in ("mkfs.ext4", "mount", "umount") if not shutil.which(name)]
     assert not missing, f"needs {', '.join(missing)}"
     image, point = tmp_path / "image", tmp_path / "small"

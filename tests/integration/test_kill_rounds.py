@@ -5,7 +5,6 @@ The seed is printed; ``COVEY_TEST_SEED`` repeats the choices (not the scheduling
 
 import asyncio
 import os
-import secrets
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from tests.support.kill_groups import etcd_manager_group, manager_group, member_
 MEMBER_ROUNDS = 160
 MANAGER_ROUNDS = 40
 ETCD_ROUNDS = 20
-SEED = int(os.environ.get("COVEY_TEST_SEED", str(secrets.randbelow(1 << 32))))
+SEED = int(os.environ.get("COVEY_TEST_SEED", "1"))
 
 
 def hold(result: Rounds, rounds: int) -> None:

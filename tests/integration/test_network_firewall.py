@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shutil
 import socket
@@ -16,7 +15,7 @@ from agent.network import firewall
 from agent.network.nftables import NftablesContext
 from tests.support.switched_hosts import HostUnderTest, Switchboard, overlay, switchboard
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")]
+pytestmark = pytest.mark.root
 
 NFT = "add table {0}; add chain {0} forward {{ type filter hook forward priority 0; policy drop; }}"
 
@@ -77,8 +76,7 @@ async def test_a_forward_chain_that_drops_is_named_and_its_remedy_opens_the_way(
 async def test_dockers_policy_is_seen_through_either_iptables_and_its_remedy_opens_the_way(
     tmp_path: Path, tool: str
 ) -> None:
-    if not shutil.which(tool):
-        pytest.skip(f"{tool} (package iptables) is not installed")
+    assert shutil.which(tool), f"{tool} is missing: apt-get install iptables"
     async with switchboard(tmp_path, 1) as board:
         board.networks.append(overlay())
         await board.tell()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import select
 import socket
 import time
@@ -19,7 +18,7 @@ from covey.errors import NotFoundError, UnavailableError
 from covey.objects.assignment import NetworkEndpoint, VirtualService
 from tests.support.switched_hosts import HostUnderTest, Switchboard, eventually, hear, overlay, switchboard
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")]
+pytestmark = pytest.mark.root
 VIP = "10.0.1.100"
 
 

@@ -37,10 +37,7 @@ from tests.support.container_host import Host, until
 from tests.support.switched_hosts import switchboard
 from tests.support.worker_node import Node, assign, import_busybox, network_change, node, task_of
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root for containers and namespaces"),
-]
+pytestmark = pytest.mark.root
 
 S = TaskState
 FOREVER = "while :; do sleep 0.1; done"

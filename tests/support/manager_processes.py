@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import json
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -27,6 +26,7 @@ from covey.states import NodeRole
 from coveypb.v1 import control_pb2, control_pb2_grpc
 from manager.keys.startup_secrets import parse_unlock_key
 from node.unlock_key_cache import UnlockKeyCache
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 40.0
@@ -309,12 +309,6 @@ class World:
         for manager in self.managers:
             await manager.kill()
         self._folder.cleanup()
-
-
-def free_port(addr: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((addr, 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.asynccontextmanager

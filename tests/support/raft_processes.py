@@ -5,7 +5,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from covey.states import NodeRole
 from manager.ca import certificates
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = "testcluster"
@@ -243,12 +243,6 @@ async def until(check: Callable[[], Awaitable], what: str, seconds: float = DEAD
             return found
         await asyncio.sleep(0.02)
     raise AssertionError(f"there was no {what} within {seconds} s")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @asynccontextmanager

@@ -443,10 +443,10 @@ class ClusterSimulation:
         allocator, scheduler = self.loops[1].planner, self.loops[2].planner
         allocator.plan(view, self.now_ns)
         scheduler.plan(view, self.now_ns)
-        assert allocator.index.holders() == AllocationIndex.from_view(view).address_holders(), self.tell(
+        assert allocator.index.address_holders() == AllocationIndex.from_view(view).address_holders(), self.tell(
             "addresses differ from the view"
         )
-        mine = {key: load.summary() for key, load in scheduler.index.loads.items()}
+        mine = {key: load.as_tuple() for key, load in scheduler.index.loads.items()}
         fresh = {key: load.as_tuple() for key, load in NodeLoadIndex.from_view(view).loads.items()}
         assert mine == fresh, self.tell("loads differ from the view")
 

@@ -500,7 +500,7 @@ MUTATIONS = (
     Mutation(
         "a write is acknowledged before it is applied",
         PendingProposals,
-        "expect",
+        "track",
         _answers_before_it_is_applied,
         3,
         CLEAR,
@@ -509,7 +509,7 @@ MUTATIONS = (
     Mutation(
         "an answer is that of another proposal",
         PendingProposals,
-        "expect",
+        "track",
         _answers_the_one_before,
         3,
         replace(CLEAR, propose=2, delay=20),
@@ -536,7 +536,7 @@ MUTATIONS = (
     Mutation(
         "a start forgets the vote",
         log_recovery,
-        "rebuild",
+        "recover_log",
         _start_forgets_the_vote,
         3,
         replace(CLEAR, crash=60, down=10),
@@ -554,7 +554,7 @@ MUTATIONS = (
     Mutation(
         "the log is not told of the snapshot that replaced it",
         log_recovery,
-        "superseded",
+        "unlogged_reset",
         _log_is_not_told_of_the_snapshot,
         3,
         _SENT_SNAPSHOTS,
