@@ -19,20 +19,20 @@ SECRET = {
 CONTAINER = {
     "exec": CommandEntry("Run a command in a running container", f"{_C}.exec:exec_"),
     "inspect": CommandEntry("Show containers in detail", f"{_C}.container:inspect"),
-    "kill": CommandEntry("Send a signal to containers", f"{_C}.container_life:kill"),
+    "kill": CommandEntry("Send a signal to containers", f"{_C}.container_lifecycle:kill"),
     "logs": CommandEntry("Show what a container wrote", f"{_C}.container:logs"),
     "ls": CommandEntry("List containers", f"{_C}.container:ls", ("ps", "list")),
-    "pause": CommandEntry("Stop all processes of containers for a while", f"{_C}.container_life:pause"),
-    "prune": CommandEntry("Remove all stopped containers", f"{_C}.container_life:prune"),
-    "rename": CommandEntry("Rename a container", f"{_C}.container_life:rename"),
-    "restart": CommandEntry("Restart containers", f"{_C}.container_life:restart"),
-    "rm": CommandEntry("Remove containers", f"{_C}.container_life:rm", ("remove",)),
-    "start": CommandEntry("Start stopped containers", f"{_C}.container_life:start"),
+    "pause": CommandEntry("Stop all processes of containers for a while", f"{_C}.container_lifecycle:pause"),
+    "prune": CommandEntry("Remove all stopped containers", f"{_C}.container_lifecycle:prune"),
+    "rename": CommandEntry("Rename a container", f"{_C}.container_lifecycle:rename"),
+    "restart": CommandEntry("Restart containers", f"{_C}.container_lifecycle:restart"),
+    "rm": CommandEntry("Remove containers", f"{_C}.container_lifecycle:rm", ("remove",)),
+    "start": CommandEntry("Start stopped containers", f"{_C}.container_lifecycle:start"),
     "stats": CommandEntry("Show what containers use, live", f"{_C}.stats:stats"),
-    "stop": CommandEntry("Stop containers", f"{_C}.container_life:stop"),
+    "stop": CommandEntry("Stop containers", f"{_C}.container_lifecycle:stop"),
     "top": CommandEntry("Show a container's processes", f"{_C}.container:top"),
-    "unpause": CommandEntry("Let paused containers go on", f"{_C}.container_life:unpause"),
-    "wait": CommandEntry("Wait until containers stop, then print their exit codes", f"{_C}.container_life:wait"),
+    "unpause": CommandEntry("Let paused containers go on", f"{_C}.container_lifecycle:unpause"),
+    "wait": CommandEntry("Wait until containers stop, then print their exit codes", f"{_C}.container_lifecycle:wait"),
     "attach": CommandEntry("Connect to a running container's own streams", f"{_C}.exec:attach"),
 }
 IMAGE = {
@@ -63,15 +63,15 @@ NODE = {
     "update": CommandEntry("Change a node's role, availability or labels", f"{_C}.node:update"),
 }
 SERVICE = {
-    "create": CommandEntry("Create a service", f"{_C}.service_change:create"),
+    "create": CommandEntry("Create a service", f"{_C}.service_update:create"),
     "inspect": CommandEntry("Show services in detail", f"{_C}.service:inspect"),
     "logs": CommandEntry("Show what a service's or a task's containers wrote", f"{_C}.service:logs"),
     "ls": CommandEntry("List services", f"{_C}.service:ls", ("list",)),
     "ps": CommandEntry("List the tasks of services", f"{_C}.service:ps"),
     "rm": CommandEntry("Remove services", f"{_C}.service:rm", ("remove",)),
-    "rollback": CommandEntry("Go back to a service's previous specification", f"{_C}.service_change:rollback"),
-    "scale": CommandEntry("Set how many replicas services have", f"{_C}.service_change:scale"),
-    "update": CommandEntry("Change a service", f"{_C}.service_change:update"),
+    "rollback": CommandEntry("Go back to a service's previous specification", f"{_C}.service_update:rollback"),
+    "scale": CommandEntry("Set how many replicas services have", f"{_C}.service_update:scale"),
+    "update": CommandEntry("Change a service", f"{_C}.service_update:update"),
 }
 STACK = {
     "config": CommandEntry("Show the manifest after merging and interpolation", f"{_C}.stack:config"),
@@ -82,16 +82,16 @@ STACK = {
     "services": CommandEntry("List the services of a stack", f"{_C}.stack:services"),
 }
 SWARM = {
-    "backup": CommandEntry("Write the whole cluster into one sealed file", f"{_C}.swarm_recovery:backup"),
+    "backup": CommandEntry("Write the whole cluster into one sealed file", f"{_C}.swarm_backup:backup"),
     "ca": CommandEntry("Show and rotate the root certificate", f"{_C}.swarm_ca:ca"),
     "init": CommandEntry("Found a cluster on this host", f"{_C}.swarm:init"),
     "join": CommandEntry("Join this host to a cluster", f"{_C}.swarm:join"),
     "join-token": CommandEntry("Show and rotate the tokens for joining", f"{_C}.swarm:join_token"),
     "leave": CommandEntry("Leave the cluster", f"{_C}.swarm:leave"),
-    "reconnect": CommandEntry("Tell this node where the cluster's managers are now", f"{_C}.swarm_recovery:reconnect"),
-    "restore": CommandEntry("Bring a cluster back from a backup on this host", f"{_C}.swarm_recovery:restore"),
-    "unlock": CommandEntry("Unlock a manager", f"{_C}.swarm_lock:unlock"),
-    "unlock-key": CommandEntry("Show and rotate the unlock key", f"{_C}.swarm_lock:unlock_key"),
+    "reconnect": CommandEntry("Tell this node where the cluster's managers are now", f"{_C}.swarm_backup:reconnect"),
+    "restore": CommandEntry("Bring a cluster back from a backup on this host", f"{_C}.swarm_backup:restore"),
+    "unlock": CommandEntry("Unlock a manager", f"{_C}.swarm_unlock:unlock"),
+    "unlock-key": CommandEntry("Show and rotate the unlock key", f"{_C}.swarm_unlock:unlock_key"),
     "update": CommandEntry("Change the cluster's settings", f"{_C}.swarm:update"),
 }
 VOLUME = {

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import click
 
 from cli.client import DaemonClient, daemon_host
-from cli.service.flags import parse_bool
+from cli.parse.key_values import parse_bool
 
 F = TypeVar("F", bound=Callable[..., Any])
 

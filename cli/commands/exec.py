@@ -23,7 +23,7 @@ from cli.client import path_segment
 @click.option("-w", "--workdir", default="", help="In this folder of the container.")
 def exec_(container: str, command: tuple[str, ...], detach: bool, interactive: bool, tty: bool, **given: Any) -> int:
     """Run a command in a running container; ends with the command's exit code."""
-    from cli.service.environment import environment_variables
+    from cli.parse.environment import environment_variables
     from cli.terminal.hijacked import TerminalSession
 
     if interactive and tty and not sys.stdin.isatty() and not detach:

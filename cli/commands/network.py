@@ -6,9 +6,9 @@ import click
 
 from cli import options, output
 from cli.client import path_segment
+from cli.format.sorting import natural_sort_key
+from cli.parse.key_values import parse_key_values
 from cli.rows import network as rows
-from cli.rows.task import natural_sort_key
-from cli.service.flags import parse_key_values
 from covey.errors import InvalidArgumentError
 
 

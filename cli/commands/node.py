@@ -6,10 +6,10 @@ import click
 
 from cli import options, output
 from cli.client import DaemonClient, DaemonError, path_segment
-from cli.commands import tasks
+from cli.commands import task_list
+from cli.format.sorting import natural_sort_key
+from cli.parse.key_values import parse_key_values
 from cli.rows import node as node_rows
-from cli.rows import task as task_rows
-from cli.service.flags import parse_key_values
 from covey.errors import InvalidArgumentError
 
 
@@ -24,7 +24,7 @@ def ls(form: str, filters: tuple[str, ...], quiet: bool) -> None:
     swarm = (daemon.get("/info").get("Swarm") or {}) if nodes and not quiet else {}
     root = (swarm.get("Cluster") or {}).get("TLSInfo") or {}
     listed = [node_rows.row(node, swarm.get("NodeID", ""), root) for node in nodes]
-    listed.sort(key=lambda row: task_rows.natural_sort_key(row["Hostname"]))
+    listed.sort(key=lambda row: natural_sort_key(row["Hostname"]))
     output.print_rows(listed, node_rows.HEADERS, node_rows.TABLE, form, quiet=quiet)
 
 
@@ -38,7 +38,7 @@ def inspect(nodes: tuple[str, ...], form: str, pretty: bool) -> int:
     if pretty and form:
         raise click.UsageError("--format is incompatible with --pretty")
     if pretty:
-        from cli.format.pretty import node as text
+        from cli.pretty.inspect import node as text
 
         return output.for_each(nodes, lambda ref: text(_get(daemon, ref)).rstrip("\n"))
     return output.print_objects(nodes, lambda ref: _get(daemon, ref), form)
@@ -95,7 +95,7 @@ def rm(nodes: tuple[str, ...], force: bool) -> int:
 
 @click.command()
 @click.argument("nodes", nargs=-1, metavar="[NODE...]")
-@tasks.list_options
+@task_list.list_options
 def ps(
     *, nodes: tuple[str, ...], form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool, no_resolve: bool
 ) -> int:
@@ -112,7 +112,7 @@ def ps(
         else:
             found += daemon.get("/tasks", {"filters": {**wanted, "node": [node["ID"]]}})
     if found or not failed:
-        tasks.print_tasks(daemon, found, form, quiet=quiet, trunc=not no_trunc, resolve=not no_resolve)
+        task_list.print_tasks(daemon, found, form, quiet=quiet, trunc=not no_trunc, resolve=not no_resolve)
     return int(failed)
 
 

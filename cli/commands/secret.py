@@ -10,8 +10,8 @@ import click
 
 from cli import options, output
 from cli.client import path_segment
+from cli.parse.key_values import parse_key_values
 from cli.rows import secret as rows
-from cli.service.flags import parse_key_values
 from covey.errors import InvalidArgumentError
 
 MAX_BYTES = 1 << 21  # what is sent to be refused with the daemon's words; nobody needs to read more of a file
@@ -58,7 +58,7 @@ def _inspect(kind: str) -> click.Command:
     def inspect(names: tuple[str, ...], form: str, pretty: bool) -> int:
         daemon = options.client()
         if pretty:
-            from cli.format.pretty import secret as text
+            from cli.pretty.inspect import secret as text
 
             return output.for_each(names, lambda ref: text(daemon.get(f"/{kind}s/{path_segment(ref)}")).rstrip("\n"))
         return output.print_objects(names, lambda ref: daemon.get(f"/{kind}s/{path_segment(ref)}"), form)
@@ -73,7 +73,7 @@ def _ls(kind: str, row: Callable[..., Any], headers: dict[str, str], table: str)
     @options.filter_option
     @options.quiet_option
     def ls(form: str, filters: tuple[str, ...], quiet: bool) -> None:
-        from cli.rows.task import natural_sort_key
+        from cli.format.sorting import natural_sort_key
 
         found = options.client().get(f"/{kind}s", {"filters": options.parse_filters(filters)})
         listed = [

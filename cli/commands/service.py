@@ -6,7 +6,7 @@ import click
 
 from cli import options, output
 from cli.client import DaemonClient, DaemonError, path_segment
-from cli.commands import tasks
+from cli.commands import task_list
 from cli.rows import service as service_rows
 
 
@@ -22,7 +22,7 @@ def ls(form: str, filters: tuple[str, ...], quiet: bool) -> None:
 
 @click.command()
 @click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
-@tasks.list_options
+@task_list.list_options
 def ps(
     *, services: tuple[str, ...], form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool, no_resolve: bool
 ) -> int:
@@ -32,7 +32,7 @@ def ps(
     if found:
         wanted = {**options.parse_filters(filters), "service": [service["ID"] for service in found]}
         listed = daemon.get("/tasks", {"filters": wanted})
-        tasks.print_tasks(daemon, listed, form, quiet=quiet, trunc=not (no_trunc or quiet), resolve=not no_resolve)
+        task_list.print_tasks(daemon, listed, form, quiet=quiet, trunc=not (no_trunc or quiet), resolve=not no_resolve)
     for ref in missing:
         click.echo(f"no such service: {ref}", err=True)
     return int(bool(missing))
@@ -48,7 +48,7 @@ def inspect(services: tuple[str, ...], form: str, pretty: bool) -> int:
     if pretty and form:
         raise click.UsageError("--format is incompatible with --pretty")
     if pretty:
-        from cli.format.pretty import service as text
+        from cli.pretty.inspect import service as text
 
         networks = {network["Id"]: network["Name"] for network in daemon.get("/networks")}
         return output.for_each(services, lambda ref: text(_get(daemon, ref), networks).rstrip("\n"))

@@ -6,7 +6,8 @@ import re
 import click
 
 from cli import options, output
-from cli.commands import tasks
+from cli.commands import task_list
+from cli.labels import STACK_NAMESPACE_LABEL
 from cli.rows import service as service_rows
 from covey.errors import InvalidArgumentError, NotFoundError
 
@@ -85,22 +86,22 @@ def config(files: tuple[str, ...], skip_interpolation: bool) -> None:
 @options.format_option
 def ls(form: str) -> None:
     """List stacks."""
-    services = options.client().get("/services", {"filters": {"label": [service_rows.STACK_LABEL]}})
+    services = options.client().get("/services", {"filters": {"label": [STACK_NAMESPACE_LABEL]}})
     output.print_rows(service_rows.stacks(services), service_rows.STACK_HEADERS, service_rows.STACK_TABLE, form)
 
 
 @click.command()
 @click.argument("stack")
-@tasks.list_options
+@task_list.list_options
 def ps(*, stack: str, form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool, no_resolve: bool) -> None:
     """List the tasks of a stack."""
     daemon = options.client()
     wanted = options.parse_filters(filters)
-    wanted["label"] = [*wanted.get("label", []), f"{service_rows.STACK_LABEL}={_validated_name(stack)}"]
+    wanted["label"] = [*wanted.get("label", []), f"{STACK_NAMESPACE_LABEL}={_validated_name(stack)}"]
     found = daemon.get("/tasks", {"filters": wanted})
     if not found:
         raise NotFoundError(f"nothing found in stack: {stack}")
-    tasks.print_tasks(daemon, found, form, quiet=quiet, trunc=not no_trunc, resolve=not no_resolve)
+    task_list.print_tasks(daemon, found, form, quiet=quiet, trunc=not no_trunc, resolve=not no_resolve)
 
 
 @click.command()
@@ -111,7 +112,7 @@ def ps(*, stack: str, form: str, filters: tuple[str, ...], quiet: bool, no_trunc
 def services(stack: str, form: str, filters: tuple[str, ...], quiet: bool) -> None:
     """List the services of a stack."""
     wanted = options.parse_filters(filters)
-    wanted["label"] = [*wanted.get("label", []), f"{service_rows.STACK_LABEL}={_validated_name(stack)}"]
+    wanted["label"] = [*wanted.get("label", []), f"{STACK_NAMESPACE_LABEL}={_validated_name(stack)}"]
     found = options.client().get("/services", {"filters": wanted, "status": True})
     if not found:
         click.echo(f"Nothing found in stack: {stack}", err=True)

@@ -7,8 +7,8 @@ import click
 
 from cli import options
 from cli.commands.swarm_ca import parse_external_ca
-from cli.commands.swarm_lock import autolock_enabled, print_unlock_key
-from cli.format.units import parse_duration
+from cli.commands.swarm_unlock import autolock_enabled, print_unlock_key
+from cli.parse.quantities import parse_duration
 from covey.errors import InvalidArgumentError
 
 JOIN_PORT = 2377

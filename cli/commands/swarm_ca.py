@@ -15,8 +15,8 @@ import msgspec
 
 from cli import options
 from cli.client import DaemonClient, DaemonError, UnreachableError
-from cli.format.units import parse_duration
-from cli.service.wait import INTERRUPTED, POLL_SECONDS, UnavailableTimeout
+from cli.parse.quantities import parse_duration
+from cli.polling import INTERRUPTED, POLL_SECONDS, UnavailableTimeout
 from covey.errors import CoveyError, InvalidArgumentError
 
 MAX_NAMED = 5

@@ -60,7 +60,7 @@ def info(form: str) -> int:
     elif form:
         click.echo(Template(form).render(found))
     else:
-        from cli.format.info import info as text
+        from cli.pretty.info import info as text
 
         click.echo(text(found), nl=False)
         for warning in found.get("Warnings") or []:

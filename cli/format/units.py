@@ -1,14 +1,10 @@
-"""Numbers as people read and write them: sizes, spans of time, moments. Pure."""
+"""Human-readable ids, sizes, durations and times, as Docker prints them. Pure."""
 
 import re
 from datetime import UTC, datetime
 
 from covey.clock import HOUR, MICROSECOND, MILLISECOND, MINUTE, SECOND
-from covey.errors import InvalidArgumentError
 
-_UNITS = {"ns": 1, "us": MICROSECOND, "µs": MICROSECOND, "ms": MILLISECOND, "s": SECOND, "m": MINUTE, "h": HOUR}
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp])?(i?b)?", re.IGNORECASE)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)?")
 ID_LENGTH = 12
 
@@ -16,31 +12,6 @@ ID_LENGTH = 12
 def short_id(identifier: str) -> str:
     """An id as tables show it."""
     return identifier.removeprefix("sha256:")[:ID_LENGTH]
-
-
-def parse_duration(text: str) -> int:
-    """Nanoseconds of ``1m30s``, ``500ms``, ``0``.
-
-    Raises:
-        InvalidArgumentError: not of that form.
-    """
-    if text == "0":
-        return 0
-    parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise InvalidArgumentError(
-            f"invalid duration {text!r}: write a number and ns, us, ms, s, m or h, such as 1m30s"
-        )
-    return sum(round(float(number) * _UNITS[unit]) for number, unit in parts)
-
-
-def parse_bytes(text: str) -> int:
-    """Bytes of ``64m``, ``1.5GiB``, ``1024``: powers of 1024, as Docker reads memory."""
-    found = _SIZE.fullmatch(text.strip())
-    if not found:
-        raise InvalidArgumentError(f"invalid size {text!r}: write a number and b, k, m, g or t, such as 64m")
-    exponent = " kmgtp".index(found[2].lower()) if found[2] else 0
-    return int(float(found[1]) * 1024**exponent)
 
 
 def parse_time(text: str) -> int:

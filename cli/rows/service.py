@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cli.format.sorting import natural_sort_key
 from cli.format.table import Row
 from cli.format.units import short_id
-from cli.rows.task import natural_sort_key
+from cli.labels import STACK_NAMESPACE_LABEL
 
 HEADERS = {
     "ID": "ID",
@@ -19,7 +20,6 @@ HEADERS = {
 TABLE = "{{.ID}}\t{{.Name}}\t{{.Mode}}\t{{.Replicas}}\t{{.Image}}\t{{.Ports}}"
 STACK_HEADERS = {"Name": "NAME", "Services": "SERVICES"}
 STACK_TABLE = "{{.Name}}\t{{.Services}}"
-STACK_LABEL = "com.docker.stack.namespace"
 _MODES = {
     "Replicated": "replicated",
     "Global": "global",
@@ -76,7 +76,7 @@ def ports(service: Service) -> str:
 
 def stacks(services: Iterable[Service]) -> list[Row]:
     """The stacks that services belong to, by the label that Docker puts on them."""
-    counts = Counter((service["Spec"].get("Labels") or {}).get(STACK_LABEL, "") for service in services)
+    counts = Counter((service["Spec"].get("Labels") or {}).get(STACK_NAMESPACE_LABEL, "") for service in services)
     return [
         {"Name": name, "Services": str(count)}
         for name, count in sorted(counts.items(), key=lambda item: natural_sort_key(item[0]))

@@ -1,9 +1,9 @@
 """Tasks as rows: newest first in each slot, the older ones marked as what came before it."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cli.format.sorting import natural_sort_key
 from cli.format.table import Row, capitalize, truncate
 from cli.format.units import ago, parse_time, short_id
 
@@ -19,7 +19,6 @@ HEADERS = {
 }
 TABLE = "{{.ID}}\t{{.Name}}\t{{.Image}}\t{{.Node}}\t{{.DesiredState}}\t{{.CurrentState}}\t{{.Error}}\t{{.Ports}}"
 ERROR_LENGTH = 30
-_PARTS = re.compile(r"[0-9]+|[^0-9]", re.DOTALL)
 Task = Mapping[str, Any]
 
 
@@ -28,14 +27,6 @@ def ordered(tasks: Sequence[Task], services: Mapping[str, str]) -> list[Task]:
     newest_first = sorted(tasks, key=lambda task: str(task["CreatedAt"]), reverse=True)
     return sorted(
         newest_first, key=lambda task: natural_sort_key(name(task, services.get(task["ServiceID"], task["ServiceID"])))
-    )
-
-
-def natural_sort_key(text: str) -> tuple[tuple[int, int, str, int], ...]:
-    """A key that puts web2 before web10: runs of digits count as numbers and come before other characters."""
-    return tuple(
-        (0, len(part.lstrip("0")), part.lstrip("0"), len(part)) if part.isdigit() else (1, ord(part), "", 0)
-        for part in _PARTS.findall(text)
     )
 
 

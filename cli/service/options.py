@@ -1,4 +1,4 @@
-"""The click options of ``service create`` and ``service update``: the rows of ``flag_table`` and the flags with a rule of their own.
+"""The click options of ``service create`` and ``service update``, made from ``cli.parse.service_flags`` and the special flags here.
 
 An option that is not given is None or empty. Options are listed in alphabetical order, as ``docker`` lists them.
 """
@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from cli.service.flag_table import COUNT, LIST_FLAGS, SCALAR_FLAGS, SWITCH, ScalarFlag, parameter
+from cli.parse.param_types import COUNT
+from cli.parse.service_flags import LIST_FLAGS, SCALAR_FLAGS, SWITCH, ScalarFlag, parameter
 
 Decorator = Callable[[Any], Any]
 

@@ -8,15 +8,15 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cli.service import flag_values
-from cli.service.capabilities import effective, normal
-from cli.service.flag_table import LIST_FLAGS, SCALAR_FLAGS, ListFlag, ObjectIds, parameter
-from cli.service.flags import parse_key_values
+from cli.parse import flag_values
+from cli.parse.capabilities import effective, normal
+from cli.parse.key_values import parse_key_values
+from cli.parse.service_choices import MODES
+from cli.parse.service_flags import LIST_FLAGS, SCALAR_FLAGS, ListFlag, ObjectIds, parameter
 from covey.errors import InvalidArgumentError
 
 Spec = dict[str, Any]
 Flags = Mapping[str, Any]
-MODES = {"replicated": "Replicated", "global": "Global", "replicated-job": "ReplicatedJob", "global-job": "GlobalJob"}
 
 _CONTAINER = ("TaskTemplate", "ContainerSpec")
 

@@ -11,12 +11,8 @@ from typing import Any, Protocol
 import click
 
 from cli.client import DaemonClient, DaemonError, UnreachableError
+from cli.polling import INTERRUPTED, POLL_SECONDS, UnavailableTimeout
 from cli.service.convergence import ServiceProgress, service_progress
-from covey.errors import CoveyError
-
-POLL_SECONDS = 0.15
-INTERRUPTED = 130
-UNAVAILABLE_TIMEOUT_SECONDS = 20.0
 
 
 class _Display(Protocol):
@@ -66,20 +62,6 @@ def wait_for_services(
         return INTERRUPTED
     display.close()
     return code
-
-
-class UnavailableTimeout:
-    """While the cluster elects a leader nobody answers; that is borne for a while before it counts as the end."""
-
-    def __init__(self) -> None:
-        self._until = 0.0
-
-    def check(self, error: CoveyError) -> None:
-        """Raises the error when it is a refusal, or when it has gone on for too long."""
-        now = time.monotonic()
-        self._until = self._until or now + UNAVAILABLE_TIMEOUT_SECONDS
-        if (isinstance(error, DaemonError) and error.status < 500) or now > self._until:
-            raise error
 
 
 def _wait_for_service(daemon: DaemonClient, name: str, display: _Display, *, rollback: bool) -> int:

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from cli.client import DaemonClient, DaemonError
+from cli.labels import STACK_NAMESPACE_LABEL
 from cli.stack import plan
-from cli.stack.model import NAMESPACE_LABEL, Stack, StackFile
+from cli.stack.model import Stack, StackFile
 from covey.errors import ConflictError, DeadlineError
 
 REMOVE_SECONDS = 60.0
@@ -17,7 +18,7 @@ POLL_SECONDS = 0.1
 
 def stack_filter(stack: str) -> dict[str, list[str]]:
     """The filter for what belongs to a stack."""
-    return {"label": [f"{NAMESPACE_LABEL}={stack}"]}
+    return {"label": [f"{STACK_NAMESPACE_LABEL}={stack}"]}
 
 
 def deploy(daemon: DaemonClient, stack: Stack, *, prune: bool) -> list[str]:

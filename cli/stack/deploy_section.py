@@ -4,13 +4,17 @@ from typing import Any
 
 import msgspec
 
+from cli.parse.quantities import NANO
+from cli.parse.service_choices import (
+    ENDPOINT_MODES,
+    FAILURE_ACTIONS,
+    MODES,
+    ORDERS,
+    RESTART_CONDITIONS,
+    ROLLBACK_FAILURE_ACTIONS,
+)
 from cli.stack.section import Section
 from covey.errors import InvalidArgumentError
-
-MODES = {"replicated": "Replicated", "global": "Global", "replicated-job": "ReplicatedJob", "global-job": "GlobalJob"}
-ORDERS = ("start-first", "stop-first")
-CONDITIONS = ("none", "on-failure", "any")
-NANO = 1_000_000_000
 
 
 class DeploySection(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,14 +34,12 @@ def read_deploy_section(section: Section) -> DeploySection:
     result = DeploySection(
         mode=_mode(section),
         labels=section.text_map("labels"),
-        endpoint_mode=section.choice("endpoint_mode", ("vip", "dnsrr")),
+        endpoint_mode=section.choice("endpoint_mode", ENDPOINT_MODES),
         resources=_resources(section.section("resources")),
         restart=_restart(section.section("restart_policy")) if section.has("restart_policy") else None,
         placement=_placement(section.section("placement")),
-        update=_update(section.section("update_config"), ("pause", "continue", "rollback"))
-        if section.has("update_config")
-        else None,
-        rollback=_update(section.section("rollback_config"), ("pause", "continue"))
+        update=_update(section.section("update_config"), FAILURE_ACTIONS) if section.has("update_config") else None,
+        rollback=_update(section.section("rollback_config"), ROLLBACK_FAILURE_ACTIONS)
         if section.has("rollback_config")
         else None,
     )
@@ -105,7 +107,7 @@ def _cpu_and_memory(section: Section) -> dict[str, Any]:
 
 def _restart(section: Section) -> dict[str, Any]:
     values = {
-        "Condition": section.choice("condition", CONDITIONS),
+        "Condition": section.choice("condition", RESTART_CONDITIONS),
         "Delay": section.duration("delay"),
         "MaxAttempts": section.integer("max_attempts"),
         "Window": section.duration("window"),

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cli.stack.model import NAMESPACE_LABEL, Stack, StackFile, StackNetwork, StackService
+from cli.labels import STACK_NAMESPACE_LABEL
+from cli.parse.environment import parse_env_file
+from cli.stack.model import Stack, StackFile, StackNetwork, StackService
 from cli.stack.mounts import ManifestPaths
 from cli.stack.section import Section
 from cli.stack.service_spec import service_spec
@@ -77,27 +79,6 @@ def service_environment(service: Section, environment: Mapping[str, str], read_f
     return result
 
 
-def parse_env_file(text: str, environment: Mapping[str, str]) -> dict[str, str | None]:
-    """An environment file: ``KEY=VALUE``, comments, and names alone, which take the shell's value or are left out.
-
-    Raises:
-        InvalidArgumentError: a line without a name.
-    """
-    result: dict[str, str | None] = {}
-    for line in text.removeprefix("\ufeff").splitlines():
-        line = line.lstrip()  # noqa: PLW2901
-        if not line or line.startswith("#"):
-            continue
-        key, separator, value = line.partition("=")
-        if not key or any(character.isspace() for character in key.rstrip()):
-            raise InvalidArgumentError(f"invalid line in an environment file: {line!r}; write KEY=VALUE")
-        if separator:
-            result[key] = value
-        elif key.strip() in environment:
-            result[key.strip()] = environment[key.strip()]
-    return result
-
-
 def _env_files(service: Section) -> list[Section]:
     value = service.raw("env_file")
     listed = Section({"env_file": [value] if isinstance(value, str | dict) else value}, service.path)
@@ -125,7 +106,7 @@ def _network(stack: str, key: str, section: Section) -> StackNetwork:
         "Options": section.text_map("driver_opts"),
         "Attachable": section.boolean("attachable") or False,
         "Internal": section.boolean("internal") or False,
-        "Labels": {**section.text_map("labels"), NAMESPACE_LABEL: stack},
+        "Labels": {**section.text_map("labels"), STACK_NAMESPACE_LABEL: stack},
         "Scope": "swarm",
     }
     if ipam.keys():
@@ -202,7 +183,7 @@ def _file_object(
     result = StackFile(
         key=key,
         name=name,
-        labels={**section.text_map("labels"), NAMESPACE_LABEL: stack},
+        labels={**section.text_map("labels"), STACK_NAMESPACE_LABEL: stack},
         data=data,
         driver={"Name": driver, "Options": options} if driver else None,
         template_driver=section.text("template_driver"),

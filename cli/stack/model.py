@@ -4,9 +4,6 @@ from typing import Any
 
 import msgspec
 
-NAMESPACE_LABEL = "com.docker.stack.namespace"
-IMAGE_LABEL = "com.docker.stack.image"
-
 
 class StackNetwork(msgspec.Struct, frozen=True, kw_only=True):
     """``body`` is what /networks/create takes; empty for one that must exist."""

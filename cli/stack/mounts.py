@@ -4,8 +4,8 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from cli.format.units import parse_bytes
-from cli.stack.model import NAMESPACE_LABEL
+from cli.labels import STACK_NAMESPACE_LABEL
+from cli.parse.quantities import parse_bytes
 from cli.stack.section import Section
 from covey.errors import InvalidArgumentError
 
@@ -118,7 +118,7 @@ def _volume(stack: str, item: Section, source: str, volumes: Mapping[str, Mappin
         )
     volume = volumes[source]
     if not volume["external"]:
-        given["Labels"] = {**volume["labels"], NAMESPACE_LABEL: stack}
+        given["Labels"] = {**volume["labels"], STACK_NAMESPACE_LABEL: stack}
         if volume["driver"] or volume["options"]:
             driver = {"Name": volume["driver"], "Options": volume["options"]}
             given["DriverConfig"] = {key: value for key, value in driver.items() if value}

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from cli.stack.model import NAMESPACE_LABEL, Stack, StackFile, StackNetwork, StackService
+from cli.stack.model import Stack, StackFile, StackNetwork, StackService
 from covey.errors import ConflictError, NotFoundError
 
 Item = Mapping[str, Any]
@@ -130,12 +130,6 @@ def update_body(item: Item, service: StackService) -> dict[str, Any]:
 def specs_equal(there: Item, wanted: Item) -> bool:
     """Whether two specs mean the same, whatever they leave to defaults."""
     return bool(_normalized(_without_force(there)) == _normalized(_without_force(wanted)))
-
-
-def in_stack(item: Item, stack: str) -> bool:
-    """Whether an object carries the stack's label; networks have theirs at the top."""
-    labels = (item.get("Spec") or item).get("Labels") or {}
-    return bool(labels.get(NAMESPACE_LABEL) == stack)
 
 
 def _without_force(spec: Item) -> dict[str, Any]:

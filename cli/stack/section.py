@@ -6,7 +6,7 @@ Law: whoever reads a section ends with ``done``, which refuses each key that nob
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from cli.format.units import parse_bytes, parse_duration
+from cli.parse.quantities import parse_bytes, parse_duration
 from covey.errors import InvalidArgumentError, UnsupportedError
 
 T = TypeVar("T")

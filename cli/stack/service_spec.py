@@ -4,10 +4,11 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from cli.service.capabilities import effective
-from cli.service.flag_table import DURATION, SCALAR_FLAGS, SWITCH, TEXT, ScalarFlag
+from cli.labels import STACK_IMAGE_LABEL, STACK_NAMESPACE_LABEL
+from cli.parse.capabilities import effective
+from cli.parse.param_types import DURATION
+from cli.parse.service_flags import SCALAR_FLAGS, SWITCH, TEXT, ScalarFlag
 from cli.stack.deploy_section import legacy_restart_policy, read_deploy_section
-from cli.stack.model import IMAGE_LABEL, NAMESPACE_LABEL
 from cli.stack.mounts import ManifestPaths, service_mounts
 from cli.stack.section import Section
 from covey.errors import InvalidArgumentError
@@ -61,7 +62,7 @@ def service_spec(
     if not image:
         raise InvalidArgumentError(f"{service.key_path('image')} is missing: a service runs an image")
     deploy = read_deploy_section(service.section("deploy"))
-    namespace = {NAMESPACE_LABEL: stack}
+    namespace = {STACK_NAMESPACE_LABEL: stack}
     container = {
         "Image": image,
         "Command": command_words(service, "entrypoint"),
@@ -81,7 +82,7 @@ def service_spec(
     service.reject_unread(HINTS)
     return {
         "Name": f"{stack}_{name}",
-        "Labels": {**deploy.labels, IMAGE_LABEL: image, **namespace},
+        "Labels": {**deploy.labels, STACK_IMAGE_LABEL: image, **namespace},
         "TaskTemplate": {
             "ContainerSpec": without_empty(container),
             "Resources": deploy.resources or {},

@@ -3,8 +3,10 @@
 import pytest
 
 from cli.format import units
+from cli.format.sorting import natural_sort_key
 from cli.format.table import align, render
-from cli.rows.task import natural_sort_key, rows
+from cli.parse import quantities
+from cli.rows.task import rows
 from cli.terminal.multiplexed import read_frames
 from covey.clock import HOUR, MINUTE, SECOND
 from covey.errors import CoveyError, InvalidArgumentError
@@ -45,20 +47,20 @@ def test_numbers_in_names_order_as_numbers() -> None:
     [("0", 0), ("5s", 5 * SECOND), ("1m30s", 90 * SECOND), ("1.5h", 90 * MINUTE), ("20ms", 20_000_000)],
 )
 def test_spans_are_read_as_go_reads_them(text: str, nanoseconds: int) -> None:
-    assert units.parse_duration(text) == nanoseconds
+    assert quantities.parse_duration(text) == nanoseconds
 
 
 @pytest.mark.parametrize("text", ["", "5", "s", "-5s", "5 s", "5d", "1m 30s"])
 def test_what_is_no_span_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgumentError, match="invalid duration"):
-        units.parse_duration(text)
+        quantities.parse_duration(text)
 
 
 @pytest.mark.parametrize(
     ("text", "count"), [("64m", 64 << 20), ("64MB", 64 << 20), ("1GiB", 1 << 30), ("10", 10), ("1.5k", 1536), ("2b", 2)]
 )
 def test_sizes_of_memory_are_powers_of_two(text: str, count: int) -> None:
-    assert units.parse_bytes(text) == count
+    assert quantities.parse_bytes(text) == count
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_commands_speak_to_the_daemon_without_asyncio(tmp_path: object) -> None:
     program = f"import sys, importlib\n[importlib.import_module(m) for m in {sorted(modules)!r}]\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
     imported = set(done.stdout.split())
-    assert "cli.commands.service_change" in imported
+    assert "cli.commands.service_update" in imported
     ours = {"manager", "agent", "engine", "node", "coveypb"}
     assert not imported & {"asyncio", "aiohttp", "grpc", "rich", "yaml", *ours}
 

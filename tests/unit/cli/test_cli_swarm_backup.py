@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.client import UnreachableError
-from cli.commands.swarm_recovery import backup, restore
+from cli.commands.swarm_backup import backup, restore
 from covey.backup_format import BackupError
 from covey.errors import InvalidArgumentError
 from covey.objects import Cluster, Node

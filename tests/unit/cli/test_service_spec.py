@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from cli.service import flag_values
-from cli.service.capabilities import effective
-from cli.service.flag_table import ObjectIds, parse_cpus
+from cli.parse import flag_values
+from cli.parse.capabilities import effective
+from cli.parse.quantities import parse_cpus
+from cli.parse.service_flags import ObjectIds
 from cli.service.spec import new_spec, updated_spec
 from covey.errors import InvalidArgumentError
 

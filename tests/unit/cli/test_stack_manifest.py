@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import yaml
 
+from cli.parse.environment import parse_env_file
 from cli.stack.config_output import portable_manifest
 from cli.stack.interpolate import interpolate, substitute
-from cli.stack.manifest import parse_env_file, read_stack
+from cli.stack.manifest import read_stack
 from cli.stack.merge import merge
 from cli.stack.model import Stack
 from cli.stack.mounts import ManifestPaths

@@ -6,17 +6,13 @@ the rows follow the click options (``cli.service.options``), the spec (``cli.ser
 """
 
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import click
 import msgspec
 
-from cli.format.units import parse_bytes, parse_duration
-from cli.service import flag_values
-from covey.errors import InvalidArgumentError
-
-NANO = 1_000_000_000
+from cli.parse import flag_values
+from cli.parse.param_types import BYTES, COUNT, CPUS, DURATION
 
 
 class ObjectIds(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,43 +23,6 @@ class ObjectIds(msgspec.Struct, frozen=True, kw_only=True):
     networks: dict[str, str] = {}
 
 
-class ParsedParam(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """A flag's text through one of our parsers; what does not parse is wrong usage."""
-
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._parse(value)
-        except InvalidArgumentError as error:
-            self.fail(error.message, param, ctx)
-
-
-def parse_cpus(text: str) -> int:
-    """Billionths of a processor.
-
-    Raises:
-        InvalidArgumentError: no decimal number, or finer than a billionth.
-    """
-    try:
-        nano = Decimal(text) * NANO
-    except InvalidOperation:
-        raise InvalidArgumentError(f"{text!r} is not a number of CPUs such as 0.5") from None
-    if nano != int(nano) or nano < 0:
-        raise InvalidArgumentError(f"{text!r} is not a number of CPUs such as 0.5")
-    return int(nano)
-
-
-DURATION, BYTES, CPUS = (
-    ParsedParam("duration", parse_duration),
-    ParsedParam("bytes", parse_bytes),
-    ParsedParam("decimal", parse_cpus),
-)
-COUNT = click.IntRange(0)
 TEXT = click.STRING
 SWITCH = click.BOOL
 """``--tty`` and ``--no-tty``."""

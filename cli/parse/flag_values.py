@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from cli.format.units import parse_bytes
-from cli.service.flags import parse_bool, parse_fields
+from cli.parse.key_values import parse_bool, parse_fields
+from cli.parse.quantities import parse_bytes
 from covey.errors import InvalidArgumentError
 
 SpecPart = dict[str, Any]

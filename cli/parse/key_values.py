@@ -1,4 +1,4 @@
-"""The small languages within flags: ``KEY=VALUE``, comma-separated fields, sizes and spans. Pure."""
+"""Parsers of ``KEY=VALUE`` pairs, comma-separated fields and booleans in flags. Pure."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from covey.errors import InvalidArgumentError
 
 
 def parse_key_values(items: Iterable[str]) -> dict[str, str]:
-    """``KEY=VALUE`` each; a key alone has an empty value.
+    """A mapping from ``KEY=VALUE`` texts; a key without a value maps to an empty text.
 
     Raises:
         InvalidArgumentError: a key is empty.
@@ -22,12 +22,16 @@ def parse_key_values(items: Iterable[str]) -> dict[str, str]:
 
 
 def parse_fields(text: str, flag: str, known: Mapping[str, str], *, bare: str = "") -> dict[str, str]:
-    """``a=1,b=2`` by the names in ``known`` (each maps to its canonical name).
+    """The fields of ``a=1,b=2``; a field without a value is "true".
 
-    ``bare`` is the field that a text without any "=" stands for; empty when there is none.
+    Args:
+        text: the flag's text.
+        flag: the flag's name, for messages.
+        known: the canonical name of each field by the names that are accepted.
+        bare: the field that a text without "=" is the value of; empty if there is none.
 
     Raises:
-        InvalidArgumentError: an unknown field, or one without a value.
+        InvalidArgumentError: an unknown field.
     """
     parts = next(csv.reader([text]), [])
     if bare and len(parts) == 1 and "=" not in text:
@@ -45,7 +49,11 @@ def parse_fields(text: str, flag: str, known: Mapping[str, str], *, bare: str = 
 
 
 def parse_bool(text: str, what: str) -> bool:
-    """A true or false of a field."""
+    """A boolean as Go parses it; ``what`` names the field in the error.
+
+    Raises:
+        InvalidArgumentError: not a boolean.
+    """
     lowered = text.lower()
     if lowered in ("1", "t", "true"):
         return True

@@ -6,8 +6,8 @@ import click
 
 from cli import options, output
 from cli.client import DaemonClient, path_segment
-from cli.service.environment import environment_variables
-from cli.service.flag_table import ObjectIds
+from cli.parse.environment import environment_variables
+from cli.parse.service_flags import ObjectIds
 from cli.service.options import create_options, update_options
 from cli.service.spec import new_spec, updated_spec
 from cli.service.wait import wait_for_services

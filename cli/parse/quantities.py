@@ -1,0 +1,56 @@
+"""Parsers of quantities: durations, byte sizes and CPU counts. Pure."""
+
+import re
+from decimal import Decimal, InvalidOperation
+
+from covey.clock import HOUR, MICROSECOND, MILLISECOND, MINUTE, SECOND
+from covey.errors import InvalidArgumentError
+
+NANO = 1_000_000_000
+_UNITS = {"ns": 1, "us": MICROSECOND, "µs": MICROSECOND, "ms": MILLISECOND, "s": SECOND, "m": MINUTE, "h": HOUR}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp])?(i?b)?", re.IGNORECASE)
+
+
+def parse_duration(text: str) -> int:
+    """Nanoseconds of ``1m30s``, ``500ms``, ``0``.
+
+    Raises:
+        InvalidArgumentError: not of that form.
+    """
+    if text == "0":
+        return 0
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise InvalidArgumentError(
+            f"invalid duration {text!r}: write a number and ns, us, ms, s, m or h, such as 1m30s"
+        )
+    return sum(round(float(number) * _UNITS[unit]) for number, unit in parts)
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of ``64m``, ``1.5GiB``, ``1024``: powers of 1024, as Docker reads memory sizes.
+
+    Raises:
+        InvalidArgumentError: not of that form.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise InvalidArgumentError(f"invalid size {text!r}: write a number and b, k, m, g or t, such as 64m")
+    exponent = " kmgtp".index(found[2].lower()) if found[2] else 0
+    return int(float(found[1]) * 1024**exponent)
+
+
+def parse_cpus(text: str) -> int:
+    """Billionths of a CPU (NanoCPUs) of ``0.5``.
+
+    Raises:
+        InvalidArgumentError: no decimal number, or finer than a billionth.
+    """
+    try:
+        nano = Decimal(text) * NANO
+    except InvalidOperation:
+        raise InvalidArgumentError(f"{text!r} is not a number of CPUs such as 0.5") from None
+    if nano != int(nano) or nano < 0:
+        raise InvalidArgumentError(f"{text!r} is not a number of CPUs such as 0.5")
+    return int(nano)

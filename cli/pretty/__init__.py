@@ -1,0 +1,1 @@
+"""Human-readable text of whole objects: ``inspect --pretty`` and ``covey info``. Pure."""
