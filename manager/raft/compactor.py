@@ -32,8 +32,13 @@ class Compactor:
         self._kept_more = False
         self._index, self._size = 0, 0
         self._grown_bytes = 0
-        self.interval, self.limit_bytes = 0, 0
-        self.keep_entries, self.keep_old = 0, 0
+        self._interval, self._limit_bytes = 0, 0
+        self._keep_entries, self._keep_old = 0, 0
+
+    def configure(self, *, interval: int, limit_bytes: int, keep_entries: int, keep_old: int) -> None:
+        """Replaces the settings; they take effect with the next snapshot."""
+        self._interval, self._limit_bytes = interval, limit_bytes
+        self._keep_entries, self._keep_old = keep_entries, keep_old
 
     def entry_applied(self, size_bytes: int) -> None:
         self._grown_bytes += size_bytes
@@ -48,8 +53,8 @@ class Compactor:
         if not self._busy and snapshot_due(
             entries=metadata.index - self._index,
             size_bytes=self._grown_bytes,
-            interval=self.interval,
-            limit_bytes=self.limit_bytes,
+            interval=self._interval,
+            limit_bytes=self._limit_bytes,
             last_bytes=self._size,
         ):
             self._busy = True
@@ -77,8 +82,8 @@ class Compactor:
         kept = (
             metadata.index
             + 1
-            - first_index_to_keep(self._disk.storage, self._status(), metadata.index, self.keep_entries)
+            - first_index_to_keep(self._disk.storage, self._status(), metadata.index, self._keep_entries)
         )
-        self._kept_more = kept > self.keep_entries
-        await self._disk.compact(metadata, keep_entries=kept, keep_old_snapshots=self.keep_old)
+        self._kept_more = kept > self._keep_entries
+        await self._disk.compact(metadata, keep_entries=kept, keep_old_snapshots=self._keep_old)
         log.debug("the log begins at %d, the snapshot is at %d", self._disk.storage.first_index(), metadata.index)

@@ -65,13 +65,13 @@ class RaftService(raft_pb2_grpc.RaftServicer):
             async for batch in request_iterator:
                 self._require_own(batch.cluster_id)
                 if batch.addr:
-                    self._node.update_peer_address(sender, batch.sender, batch.addr)
+                    self._node.peer_messages.update_address(sender, batch.sender, batch.addr)
                 for wire in batch.messages:
                     message = message_from_wire(wire)
                     if message is not None and message.kind is not MessageKind.SNAPSHOT:
-                        self._node.receive(message, sender)
+                        self._node.peer_messages.receive(message, sender)
         finally:
-            self._node.peer_disconnected(sender)
+            self._node.peer_messages.disconnected(sender)
         return raft_pb2.RaftExchangeResponse()
 
     async def SendSnapshot(  # noqa: N802 - the service's own name
@@ -94,7 +94,7 @@ class RaftService(raft_pb2_grpc.RaftServicer):
         if message is None or message.kind is not MessageKind.SNAPSHOT or message.snapshot is None:
             raise InvalidArgumentError("the snapshot ended before its last chunk, or is of an unknown form")
         del data  # the message has its own copy
-        await self._node.receive_snapshot(message, self._caller(context))
+        await self._node.peer_messages.receive_snapshot(message, self._caller(context))
         return raft_pb2.RaftExchangeResponse()
 
     async def Join(  # noqa: N802 - the service's own name
@@ -121,7 +121,7 @@ class RaftService(raft_pb2_grpc.RaftServicer):
     ) -> raft_pb2.RaftLeaveResponse:
         self._requester(context)
         try:
-            await self._node.remove_member(request.node_id)
+            await self._node.remove_members((request.node_id,))
         except NotLeaderError as error:
             return await self._forward(context, error, lambda stub, options: stub.Leave(request, **options))
         return raft_pb2.RaftLeaveResponse()

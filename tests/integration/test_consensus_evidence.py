@@ -45,7 +45,7 @@ from manager.raft.core import (
 )
 from manager.raft.core import Config as CoreConfig
 from manager.raft.disk import Disk, MemberIdentity, create_group
-from manager.raft.driver import RaftDriver, RaftSettings
+from manager.raft.driver import RaftDriver, RaftTuning
 from manager.raft.file_ops import FileOps
 from manager.raft.node import RaftNode
 from manager.store import Member, Store, Tx, snapshot
@@ -81,12 +81,12 @@ def found(folder: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def alone(folder: Path, files: FileOps | None = None, tuning: RaftSettings | None = None) -> AsyncIterator[Store]:
+async def alone(folder: Path, files: FileOps | None = None, tuning: RaftTuning | None = None) -> AsyncIterator[Store]:
     """The store of a lone manager: real driver, real files."""
     disk = Disk.open(folder, RING, files=files or FileOps())
 
     def connect(machine: object) -> RaftNode:
-        return RaftNode(RaftDriver(disk, machine, lambda: None, tuning or RaftSettings(), ME.addr))
+        return RaftNode(RaftDriver(disk, machine, lambda: None, tuning or RaftTuning(), ME.addr))
 
     store = Store(connect)
     async with asyncio.TaskGroup() as tasks:

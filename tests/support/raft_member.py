@@ -20,7 +20,7 @@ from manager import process
 from manager.authorize import AuthorizationInterceptor, peer_of
 from manager.keys.key_ring import KeyRing
 from manager.raft.disk import MemberIdentity, create_group, create_member, is_member
-from manager.raft.driver import RaftSettings
+from manager.raft.driver import RaftTuning
 from manager.raft.join_client import join, leave
 from manager.raft.node import RaftNode
 from manager.raft.service import RaftService
@@ -93,7 +93,7 @@ class MemberProcess:
 
     async def run(self) -> int:
         await self.prepare()
-        tuning = RaftSettings(**self.config.get("tuning", {}))
+        tuning = RaftTuning(**self.config.get("tuning", {}))
         slow = self.config.get("decode_seconds", 0)
         self.store = Store(
             lambda machine: RaftNode.open(
