@@ -43,12 +43,13 @@ PROGRAMS = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the tests so that quick ones fail first, and group them for parallel workers.
 
-    A file stays on one worker, and so do all tests of the shared lab, which is then built once.
+    A file stays on one worker, and so do all files that use the shared lab, which is then built once.
     """
     items.sort(key=lambda item: STAGES.index(_folder(item)) if _folder(item) in STAGES else -1)
+    on_shared_lab = {item.path for item in items if "shared_lab" in getattr(item, "fixturenames", ())}
     for item in items:
-        on_shared_lab = "shared_lab" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("shared-lab" if on_shared_lab else str(item.path.relative_to(TESTS))))
+        group = "shared-lab" if item.path in on_shared_lab else str(item.path.relative_to(TESTS))
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -106,7 +106,7 @@ async def test_a_leader_that_ends_while_its_watch_brings_nothing_ends_soon(
 ) -> None:
     async with group(etcd) as world:
         leader = await world.wait_leader()
-        monkeypatch.setattr(leader.consensus._follower, "_take", lambda *_: None)
+        monkeypatch.setattr(leader.consensus._follower, "_apply", lambda *_: None)
         writing = asyncio.create_task(leader.create("a"))
         await asyncio.sleep(0.2)
         began = asyncio.get_running_loop().time()

@@ -403,7 +403,7 @@ async def test_what_a_daemon_was_starting_when_it_stopped_is_started_by_the_next
 async def test_a_container_that_waited_for_its_start_when_the_daemon_was_killed_is_started_by_the_next(
     place: Place,
 ) -> None:
-    daemon = place.daemon(1, "agent.runtime.runc:Runtime.start")
+    daemon = place.daemon(1, "agent.runtime.runc:OciRuntime.start")
     try:
         out, _ = await asyncio.to_thread(daemon.communicate, f"waits {FOREVER}\n", 20)
         assert out == "STARTED 0\n"
