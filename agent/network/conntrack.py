@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import NamedTuple
 
+from agent.network.backends import BackendTable
 from covey.errors import UnsupportedError
 
 _HEADER = struct.Struct("=IHHII")
@@ -30,34 +31,31 @@ _NESTED_MASK = 0x3FFF
 
 
 class ConntrackEntry(NamedTuple):
-    """`service` is where the client went, `backend` who answers. `key` is the original tuple, `identity` the kernel's id, both packed."""
+    """A connection that the kernel tracks.
+
+    `vip` is the address that the client connected to, `backend` the address that answers. `key` is the original tuple and
+    `identity` the kernel's id of the entry, both packed.
+    """
 
     protocol: int
-    service: str
+    vip: str
     backend: str
     key: bytes
     identity: bytes
 
 
-class BackendTable(NamedTuple):
-    """VIP to the addresses behind it: `ready` takes new connections and keeps UDP flows, `all` may also finish old TCP connections."""
-
-    all: Mapping[str, Collection[str]]
-    ready: Mapping[str, tuple[str, ...]]
-
-
 def is_stale(entry: ConntrackEntry, subnets: tuple[IPv4Network, ...], backends: BackendTable) -> bool:
-    """True when the client's service address leads to an address that is not its backend any more."""
-    if entry.service == entry.backend or not any(IPv4Address(entry.service) in subnet for subnet in subnets):
+    """True when the connection leads from a VIP in `subnets` to an address that is no longer its backend."""
+    if entry.vip == entry.backend or not any(IPv4Address(entry.vip) in subnet for subnet in subnets):
         return False
     table = backends.ready if entry.protocol == socket.IPPROTO_UDP else backends.all
-    return entry.backend not in table.get(entry.service, ())
+    return entry.backend not in table.get(entry.vip, ())
 
 
 def delete_stale_entries(subnets: tuple[IPv4Network, ...], backends: BackendTable) -> int:
-    """End every stale entry of the calling thread's namespace; returns how many.
+    """Delete every stale entry of the calling thread's namespace. Returns their number.
 
-    The kernel walks the table of all namespaces for a list (about 10 ms), so a namespace without connections is passed over.
+    Listing walks the table of all namespaces (about 10 ms), so a namespace without connections is skipped.
     """
     if _count() == 0:
         return 0
@@ -65,20 +63,20 @@ def delete_stale_entries(subnets: tuple[IPv4Network, ...], backends: BackendTabl
         link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
     except OSError as error:
         raise UnsupportedError(
-            f"this kernel has no conntrack netlink, so connections to stopped tasks cannot be ended: {error}"
+            f"this kernel has no conntrack netlink, so connections to stopped tasks cannot be deleted: {error}"
         ) from None
     with link:
         link.settimeout(5)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         link.bind((0, 0))
-        doomed = [entry for entry in _dump(link) if is_stale(entry, subnets, backends)]
-        for entry in doomed:
+        stale = [entry for entry in _dump(link) if is_stale(entry, subnets, backends)]
+        for entry in stale:
             _delete(link, entry)
-    return len(doomed)
+    return len(stale)
 
 
 def _count() -> int | None:
-    """Connections of the calling thread's namespace; None when the kernel does not say."""
+    """Number of connections in the calling thread's namespace, or None when the kernel does not report it."""
     try:
         return int(Path("/proc/sys/net/netfilter/nf_conntrack_count").read_text())
     except (OSError, ValueError):
@@ -109,21 +107,21 @@ def _parse(body: bytes) -> ConntrackEntry | None:
         return None
     original, reply = dict(_attributes(parts[_TUPLE_ORIGINAL])), dict(_attributes(parts[_TUPLE_REPLY]))
     protocol = dict(_attributes(original[_TUPLE_PROTOCOL]))[_PROTOCOL_NUMBER][0]
-    service = dict(_attributes(original[_TUPLE_IP])).get(_IP_DESTINATION)
+    vip = dict(_attributes(original[_TUPLE_IP])).get(_IP_DESTINATION)
     backend = dict(_attributes(reply[_TUPLE_IP])).get(_IP_SOURCE)
-    if service is None or backend is None:
+    if vip is None or backend is None:
         return None
     return ConntrackEntry(
-        protocol, socket.inet_ntoa(service), socket.inet_ntoa(backend), parts[_TUPLE_ORIGINAL], parts.get(_ID, b"")
+        protocol, socket.inet_ntoa(vip), socket.inet_ntoa(backend), parts[_TUPLE_ORIGINAL], parts.get(_ID, b"")
     )
 
 
 def _delete(link: socket.socket, entry: ConntrackEntry) -> None:
     body = _GENERIC + _attribute(_TUPLE_ORIGINAL | 0x8000, entry.key)
-    if entry.identity:  # so that a new connection with the same ports is left alone
+    if entry.identity:  # so that a new connection with the same ports is not deleted
         body += _attribute(_ID, entry.identity)
     link.send(_HEADER.pack(_HEADER.size + len(body), _DELETE, _REQUEST | _ACK, 2, 0) + body)
-    link.recv(1 << 12)  # "not there any more" is as good
+    link.recv(1 << 12)  # an entry that is gone already is no error
 
 
 def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +21,8 @@ from agent.dns.forwarder import DnsForwarder
 from agent.dns.resolv_conf import host_nameservers
 from agent.dns.resolvers import ContainerResolvers
 from agent.network.host_networks import HostNetworks
-from agent.network.model import Attachment, NetworkChanges, NetworkFailure, OverlayNetwork
+from agent.network.kernel_thread import KernelThread
+from agent.network.model import Attachment, NetworkChanges, NetworkFailure
 from agent.network.sandbox import Sandbox
 from covey.errors import UnavailableError
 
@@ -33,98 +33,83 @@ GATEWAY_BRIDGE = "covey0"
 class NetworkDriver:
     """One per daemon. `run_dir` is a tmpfs folder (`/run/covey`).
 
-    `host_address` is this node's underlay (VTEP) address, empty while it has none. `resolvers` returns the host's nameservers
-    each time it is asked. `gateway_bridge` names the bridge through which containers reach the world; it is unique in the
-    host's namespace. `host_netns` is a path, or empty for the process's own.
+    `host_address` is this node's underlay (VTEP) address, empty while it has none. `host_nameservers` returns the host's
+    nameservers each time it is called. `gateway_bridge` names the bridge for outbound NAT and is unique in the host's
+    namespace. `host_netns` is the path of the host's namespace, or empty for that of this process.
     """
 
     def __init__(
         self,
         host_address: str,
         run_dir: Path,
-        resolvers: Callable[[], Sequence[str]] = host_nameservers,
+        host_nameservers: Callable[[], Sequence[str]] = host_nameservers,
         *,
         gateway_bridge: str = GATEWAY_BRIDGE,
         host_netns: str = "",
     ) -> None:
-        """Nothing is touched before `start`."""
-        self._make_host = lambda: HostNetworks(host_address, run_dir, gateway_bridge, host_netns)
+        """Changes nothing before `start`."""
+        self._open_host = lambda: HostNetworks(host_address, run_dir, gateway_bridge, host_netns)
         self._host: HostNetworks | None = None
-        self._elsewhere = bool(host_netns)
-        self._nursery = BackgroundTasks("networks")
-        self._dns = ContainerResolvers(DnsForwarder(resolvers, self._open_socket), self._nursery.spawn)
-        self._sweep_due = asyncio.Event()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="covey-network")
+        self._in_other_namespace = bool(host_netns)
+        self._background = BackgroundTasks("networks")
+        self._dns = ContainerResolvers(DnsForwarder(host_nameservers, self._open_socket), self._background.spawn)
+        self._conntrack_cleanup = asyncio.Event()
+        self._thread = KernelThread()
 
     async def start(self) -> None:
-        """Open the host's namespace and remove what an earlier life left half made. Existing sandboxes stay until `clean`."""
-        self._host = await self._run(self._make_host)
-        await self._run(self._host.start)
-        await self._nursery.open()
-        self._nursery.spawn(self._sweep(), "sweeping")
+        """Open the host's namespace and remove half-created namespaces. Existing sandboxes stay until `clean`."""
+        self._host = await self._thread.run(self._open_host)
+        await self._thread.run(self._host.start)
+        await self._background.open()
+        self._background.spawn(self._delete_stale_connections(), "conntrack cleanup")
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What on this host is in the way of containers, for people; found at the start."""
+        """Warnings for users about host firewall rules that drop container traffic, found at the start."""
         return self._started().warnings
 
     async def close(self) -> None:
-        """Stop serving. Containers keep their networks; the next life adopts them."""
+        """Stop the DNS servers. Containers keep their networks, and the next process adopts them."""
         await self._dns.close()
-        await self._nursery.close()
+        await self._background.close()
         if self._host is not None:
-            await self._run(self._host.close)
+            await self._thread.run(self._host.close)
             self._host = None
-        self._thread.shutdown(wait=False)
+        self._thread.close()
 
     async def set_host_address(self, host_address: str) -> None:
-        """The host's underlay address, once it is known or when it changes; tunnels are made anew on it."""
+        """Set the host's underlay address when it becomes known or changes. VXLAN devices are replaced."""
         host = self._started()
-        await self._run(lambda: host.set_host_address(host_address))
-
-    async def ensure_network(self, network: OverlayNetwork) -> None:
-        """Make the network's sandbox, bridge and VXLAN device; an UnsupportedError names what the kernel lacks."""
-        host = self._started()
-        await self._change(lambda: host.ensure_network(network))
-
-    async def remove_network(self, network_id: str) -> None:
-        """Forget the network. Its sandbox goes with its last local container."""
-        host = self._started()
-        await self._change(lambda: host.remove_network(network_id))
+        await self._thread.run(lambda: host.set_host_address(host_address))
 
     async def apply(self, changes: NetworkChanges) -> tuple[NetworkFailure, ...]:
-        """Take a difference and bring forwarding, service addresses and names to it. What failed is tried again by the next call."""
+        """Bring networks, forwarding entries, VIPs and names to the changed state. The next call retries the failures."""
         host = self._started()
         return await self._change(lambda: host.apply(changes))
 
     async def create_sandbox(self, container_id: str, *, nameservers: Sequence[str] = ()) -> str:
-        """A network namespace with loopback up and the resolver in it; returns its path for the OCI runtime.
+        """Create a network namespace with loopback and DNS. Returns its path for the OCI runtime.
 
-        `nameservers` (`--dns`) stand in for the host's resolvers.
+        `nameservers` (`--dns`) replace the host's.
         """
         host = self._started()
-        return await self._open(container_id, lambda: host.create_sandbox(container_id), nameservers)
+        return await self._open_sandbox(container_id, lambda: host.create_sandbox(container_id), nameservers)
 
     async def attach(self, container_id: str, attachment: Attachment) -> None:
-        """Join the container to an overlay network that `apply` or `ensure_network` has told of. Repeating it changes nothing."""
+        """Join the container to an overlay network that `apply` made known."""
         host = self._started()
         await self._change(lambda: host.attach(container_id, attachment))
 
-    async def detach(self, container_id: str, network_id: str) -> None:
-        """Take the interface away again."""
-        host = self._started()
-        await self._change(lambda: host.detach(container_id, network_id))
-
     async def attach_outbound(self, container_id: str, interface: str, *, isolated: bool = True) -> str:
-        """The last interface: the way to the world, with the default route. Returns its address with prefix.
+        """Give the container outbound access: its last interface, with the default route. Returns its address with prefix.
 
-        `isolated=False` is the plain `bridge` network: containers on it reach each other.
+        `isolated=False` is the plain `bridge` network, whose containers reach each other.
         """
         host = self._started()
-        return await self._run(lambda: host.attach_outbound(container_id, interface, isolated=isolated))
+        return await self._thread.run(lambda: host.attach_outbound(container_id, interface, isolated=isolated))
 
     async def destroy_sandbox(self, container_id: str) -> None:
-        """Remove the namespace and all in it; nothing happens when it is not there."""
+        """Remove the container's namespace and its devices, if it exists."""
         host = self._started()
         await self._dns.stop(container_id)
         await self._change(lambda: host.destroy_sandbox(container_id))
@@ -132,54 +117,55 @@ class NetworkDriver:
     async def adopt(
         self, container_id: str, attachments: Sequence[Attachment], *, nameservers: Sequence[str] = ()
     ) -> str:
-        """After a restart: take over a living container's namespace, bind its resolver again, bring its VIPs up to date.
+        """After a restart: adopt a running container's namespace, serve its DNS again and update its VIPs.
 
-        Returns the namespace's path; a NotFoundError says that there is none.
+        Returns the namespace's path. Raises NotFoundError when there is none.
         """
         host = self._started()
-        return await self._open(container_id, lambda: host.adopt(container_id, attachments), nameservers)
+        return await self._open_sandbox(container_id, lambda: host.adopt(container_id, attachments), nameservers)
 
     async def list_sandboxes(self) -> tuple[str, ...]:
-        """Container ids of every namespace on disk, adopted or not."""
-        return await self._run(self._started().list_sandboxes)
+        """The ids of all containers with a namespace on disk, adopted or not."""
+        host = self._started()
+        return tuple(await self._thread.run(host.sandboxes.paths))
 
     async def clean(self) -> tuple[str, ...]:
-        """Remove every sandbox and network that was neither adopted nor made in this life; returns what went, by name.
+        """Remove the sandboxes and networks that this process neither created nor adopted. Returns their names.
 
         Call it once, after the adoptions and the first complete `apply`.
         """
-        return await self._run(self._started().clean)
+        return await self._thread.run(self._started().clean)
 
     async def remove_everything(self) -> None:
-        """Leave nothing of ours on this host: sandboxes, networks, gateway bridge and rules. For a node that leaves its cluster."""
+        """Remove all sandboxes, networks, the gateway bridge and its rules. For a node that leaves its cluster."""
         host = self._started()
-        for container_id in tuple(host.sandboxes):
-            await self._dns.stop(container_id)
-        await self._run(host.remove_everything)
+        for sandbox in tuple(host.sandboxes):
+            await self._dns.stop(sandbox.container_id)
+        await self._thread.run(host.remove_everything)
 
-    async def _open(self, container_id: str, make: Callable[[], Sandbox], nameservers: Sequence[str]) -> str:
-        sandbox = await self._change(make)
+    async def _open_sandbox(self, container_id: str, open_: Callable[[], Sandbox], nameservers: Sequence[str]) -> str:
+        sandbox = await self._change(open_)
         if sandbox.sockets is not None and not self._dns.is_serving(container_id):
-            zone = await self._run(lambda: self._started().zones()[container_id])
+            zone = await self._thread.run(lambda: self._started().zones()[container_id])
             await self._dns.serve(container_id, sandbox.sockets, zone, nameservers)
         return sandbox.namespace.path
 
     async def _change(self, work: Callable[[], T]) -> T:
-        """Do it, then tell the resolvers what their containers may know now."""
+        """Change the networks, then give every DNS server its container's current zone."""
         host = self._started()
-        result, zones = await self._run(lambda: (work(), host.zones()))
+        result, zones = await self._thread.run(lambda: (work(), host.zones()))
         for container_id, zone in zones.items():
             self._dns.set_zone(container_id, zone)
-        self._sweep_due.set()
+        self._conntrack_cleanup.set()
         return result
 
-    async def _sweep(self) -> None:
-        """End connections to tasks that are gone, container by container, so that other work gets its turn in between."""
+    async def _delete_stale_connections(self) -> None:
+        """Delete connections to stopped tasks, one container at a time, so that other work runs in between."""
         host = self._started()
         while True:
-            await self._sweep_due.wait()
-            self._sweep_due.clear()
-            while await self._run(host.clean_conntrack_of_one):
+            await self._conntrack_cleanup.wait()
+            self._conntrack_cleanup.clear()
+            while await self._thread.run(host.sandboxes.delete_stale_connections_of_one):
                 pass
 
     def _started(self) -> HostNetworks:
@@ -187,11 +173,8 @@ class NetworkDriver:
             raise UnavailableError("the network driver of this host is not running")
         return self._host
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        """On the driver's thread, to the end: a caller who is cancelled does not leave a network half made."""
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))
-
     def _open_socket(self, family: int, kind: int) -> socket.socket:
-        if self._elsewhere:
+        """A socket in the host's namespace, for forwarded DNS questions."""
+        if self._in_other_namespace:
             return self._started().namespace.run(lambda: socket.socket(family, kind))
         return socket.socket(family, kind)

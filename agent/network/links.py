@@ -17,18 +17,19 @@ from typing import Any, TypeVar
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from agent.network import netns
 from agent.network.model import VXLAN_PORT, mac_address
 from agent.network.netns import Namespace
 from covey.errors import UnavailableError, UnsupportedError
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-_DOOMED = 0xC0E7  # a device group of ours
-_NOT_THERE = {errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT}
+_DELETION_GROUP = 0xC0E7  # a device group that nobody else uses
+_UNSUPPORTED_ERRORS = {errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT}
 
 
 def run_in_namespace(namespace: Namespace, what: str, work: Callable[[Any], T]) -> T:
-    """Run `work` with an IPRoute of the namespace. `what` names the goal for the error, as "make the bridge of network web"."""
+    """Run `work` with an IPRoute of the namespace. `what` names the goal in errors: "create the bridge of network web"."""
 
     def body() -> T:
         with IPRoute() as route:
@@ -38,13 +39,13 @@ def run_in_namespace(namespace: Namespace, what: str, work: Callable[[Any], T]) 
         return namespace.run(body)
     except NetlinkError as error:
         reason = error.args[1] if len(error.args) > 1 else str(error)
-        if error.code in _NOT_THERE:
+        if error.code in _UNSUPPORTED_ERRORS:
             raise UnsupportedError(f"this kernel cannot {what}: {reason}") from error
         raise UnavailableError(f"the kernel refused to {what}: {reason}") from error
 
 
 def index_of(route: Any, name: str) -> int:
-    """The interface's number, or 0."""
+    """The interface's index, or 0 when there is none."""
     found = route.link_lookup(ifname=name)
     return int(found[0]) if found else 0
 
@@ -58,12 +59,12 @@ def set_loopback_up(route: Any) -> None:
 
 
 def disable_ipv6() -> None:
-    """Interfaces made later get no IPv6 and send nothing by themselves; a kernel without IPv6 has nothing to quiet."""
+    """Disable IPv6 on interfaces that are created later, so that they send no packets by themselves."""
     set_sysctl("net/ipv6/conf/default/disable_ipv6", "1")
 
 
 def set_sysctl(key: str, value: str) -> bool:
-    """Write below /proc/sys of the calling thread's namespace; False when this kernel or host does not let us."""
+    """Write below /proc/sys in the calling thread's namespace. Returns False when the kernel or the host refuses it."""
     path = Path("/proc/sys") / key
     try:
         if path.read_text().strip() != value:
@@ -75,7 +76,7 @@ def set_sysctl(key: str, value: str) -> bool:
 
 
 def ensure_bridge(route: Any, name: str, mtu: int, address: str = "") -> int:
-    """A bridge that is up; `address` with prefix is put on it."""
+    """Create a bridge or update it, set it up and assign `address` (with prefix). Returns its index."""
     index = index_of(route, name)
     if not index:
         hardware = {"address": mac_address(address)} if address else {}
@@ -89,14 +90,14 @@ def ensure_bridge(route: Any, name: str, mtu: int, address: str = "") -> int:
 
 
 def ensure_mtu(route: Any, name: str, mtu: int) -> None:
-    """Nothing happens when there is no such device."""
+    """Set the MTU of a device, if the device exists."""
     index = index_of(route, name)
     if index and route.get_links(index)[0].get_attr("IFLA_MTU") != mtu:
         route.link("set", index=index, mtu=mtu)
 
 
 def underlay_device(route: Any, address: str) -> tuple[str, int]:
-    """Name and MTU of the device that holds the address, else of the default route's; 1500 when there is neither."""
+    """Name and MTU of the device with the address, else of the default route's device, else "the network" and 1500."""
     indexes = [item["index"] for item in route.get_addr(family=2) if item.get_attr("IFA_LOCAL") == address]
     indexes += [item.get_attr("RTA_OIF") for item in route.get_default_routes(family=2)]
     for index in filter(None, indexes):
@@ -111,13 +112,13 @@ def ensure_address(route: Any, index: int, address: str) -> None:
 
 
 def addresses(route: Any, index: int) -> tuple[str, ...]:
-    """IPv4 addresses with prefix."""
+    """IPv4 addresses of an interface, with their prefix."""
     found = route.get_addr(family=2, index=index)
     return tuple(f"{item.get_attr('IFA_ADDRESS')}/{item['prefixlen']}" for item in found)
 
 
 def add_vxlan(route: Any, name: str, into: Namespace, *, vni: int, local: str, mtu: int) -> None:
-    """Called in the host's namespace: the device appears in `into`, its UDP socket stays with the host."""
+    """Create a VXLAN device in `into`. Its UDP socket stays in the namespace of `route`, the host's."""
     route.link(
         "add", ifname=name, kind="vxlan", mtu=mtu, net_ns_fd=into.fd, vxlan_id=vni, vxlan_local=local, vxlan_port=VXLAN_PORT,
         vxlan_learning=0, vxlan_proxy=1, vxlan_l2miss=0, vxlan_l3miss=0,
@@ -125,14 +126,14 @@ def add_vxlan(route: Any, name: str, into: Namespace, *, vni: int, local: str, m
 
 
 def add_veth(route: Any, port: str, into: Namespace, *, inner: str, inner_mac: str, mtu: int) -> int:
-    """A pair whose far end is born in `into` with its final name and hardware address. Returns the near end's number."""
+    """Create a veth pair. The peer appears in `into` with its final name and MAC address. Returns the index of `port`."""
     peer = {"ifname": inner, "net_ns_fd": into.fd, "address": inner_mac, "mtu": mtu}
     route.link("add", ifname=port, kind="veth", mtu=mtu, peer=peer)
     return index_of(route, port)
 
 
 def join_bridge(route: Any, port: int, bridge: int, *, isolated: bool = False, static_fdb: bool = True) -> None:
-    """Put a port into a bridge. `programmed` ports neither learn nor take frames for addresses nobody told the bridge of."""
+    """Add a port to a bridge. A `static_fdb` port does not learn addresses and receives no frames for unknown ones."""
     route.link("set", index=port, master=bridge, state="up")
     options: dict[str, int] = {"brport_isolated": 1} if isolated else {}
     if static_fdb:
@@ -153,14 +154,28 @@ def delete_link(route: Any, name: str) -> bool:
     return True
 
 
+def remove_namespace(path: Path) -> None:
+    """Delete the devices of a named namespace, then its name."""
+    if netns.is_namespace(path):
+        namespace = Namespace(str(path))
+        try:
+            run_in_namespace(namespace, f"delete the devices of {path.name}", delete_all_links)
+        finally:
+            namespace.close()
+    netns.remove(path)
+
+
 def delete_all_links(route: Any) -> None:
-    """Everything but loopback, as one group: the kernel waits once for all, and names and VXLAN ids are free when it returns."""
-    doomed = [
+    """Delete all devices but loopback. When it returns, their names and VXLAN ids are free.
+
+    They are deleted as one group, because the kernel waits once per deletion.
+    """
+    indexes = [
         link["index"]
         for link in route.get_links()
         if link["index"] != 1 and link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND")
     ]
-    for index in doomed:
-        route.link("set", index=index, group=_DOOMED)
-    if doomed:
-        route.link("del", group=_DOOMED)
+    for index in indexes:
+        route.link("set", index=index, group=_DELETION_GROUP)
+    if indexes:
+        route.link("del", group=_DELETION_GROUP)

@@ -36,7 +36,7 @@ class Namespace:
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise NotFoundError(f"there is no network namespace at {path}") from None
+            raise NotFoundError(f"no network namespace at {path}") from None
 
     @property
     def fd(self) -> int:
@@ -48,7 +48,7 @@ class Namespace:
             self._fd = -1
 
     def run(self, work: Callable[[], T]) -> T:
-        """Carry out `work` inside the namespace, on a thread of its own."""
+        """Call `work` inside the namespace, on a new thread. Returns its result or raises its exception."""
 
         def enter() -> None:
             if _libc.setns(self._fd, _CLONE_NEWNET) != 0:
@@ -58,12 +58,12 @@ class Namespace:
 
 
 def current_namespace() -> Namespace:
-    """That of the daemon itself: the host's."""
+    """The namespace of this process, usually the host's."""
     return Namespace("/proc/self/ns/net")
 
 
 def create(path: Path) -> None:
-    """A named namespace; one that is there already is kept."""
+    """Create a named namespace, or keep the one that exists."""
     if is_namespace(path):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,8 +85,16 @@ def create(path: Path) -> None:
         raise
 
 
+def prepare_folder(folder: Path) -> None:
+    """Create a folder for named namespaces and delete files in it that are not namespaces."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if not is_namespace(path):
+            path.unlink()
+
+
 def remove(path: Path) -> None:
-    """Take the name away; the namespace goes with its last process. Its devices are removed by the caller first."""
+    """Remove the name. The namespace ends with its last process. The caller deletes the devices first."""
     while path.exists():
         if _libc.umount2(str(path).encode(), _MNT_DETACH) == 0:
             continue
@@ -96,7 +104,7 @@ def remove(path: Path) -> None:
 
 
 def is_namespace(path: Path) -> bool:
-    """False for a file that an earlier life left without its mount."""
+    """True when a namespace is mounted on the file. A file without its mount is left over from a reboot or a crash."""
     try:
         return path.stat().st_dev != path.parent.stat().st_dev
     except FileNotFoundError:
@@ -117,7 +125,7 @@ def _on_thread(enter: Callable[[], None], work: Callable[[], T]) -> T:
         try:
             enter()
             results.append(work())
-        except BaseException as error:  # carried over to the caller's thread
+        except BaseException as error:  # raised again in the caller's thread
             failures.append(error)
 
     thread = threading.Thread(target=body, name="covey-netns")

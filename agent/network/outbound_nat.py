@@ -10,8 +10,9 @@ Bridge ports are isolated from each other, except those of containers on the pla
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from ipaddress import IPv4Interface, IPv4Network
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
 from typing import Any
 
 from agent.network import links
@@ -30,29 +31,30 @@ CANDIDATE_SUBNETS = (
 
 
 def choose_subnet(taken: Iterable[IPv4Network]) -> IPv4Network:
-    """The first candidate that overlaps nothing."""
+    """The first candidate subnet that overlaps no taken one. Raises ConflictError when all overlap."""
     used = tuple(network for network in taken if network.prefixlen > 0)
     for candidate in CANDIDATE_SUBNETS:
         if not any(candidate.overlaps(network) for network in used):
             return candidate
     raise ConflictError(
-        "every private subnet for the containers' way out overlaps a route of this host; free one of 172.18.0.0/16 to 192.168.240.0/20"
+        "no private subnet is free for the containers' outbound network: all overlap a route of this host. "
+        "Free one of 172.18.0.0/16 to 172.31.0.0/16 or 192.168.0.0/20 to 192.168.240.0/20"
     )
 
 
 def next_address(subnet: IPv4Network, used: set[str], last: int) -> tuple[str, int]:
-    """The next free address with prefix after the one given out last (an offset), so that none is used again soon."""
+    """The next free address with its prefix, and its offset. `last` is the offset assigned last, so no address is reused soon."""
     size = subnet.num_addresses
     for step in range(1, size):
         offset = (last + step) % size
         address = str(subnet[offset])
         if 2 <= offset < size - 1 and address not in used:
             return f"{address}/{subnet.prefixlen}", offset
-    raise ConflictError(f"the host's gateway network {subnet} has no free address: remove containers")
+    raise ConflictError(f"the outbound network {subnet} of this host has no free address: remove containers")
 
 
 class OutboundNat:
-    """Made at the first use. `used` is container id to address without prefix."""
+    """The gateway bridge and its addresses. The bridge is created at the first use."""
 
     def __init__(self, host: Namespace, bridge: str) -> None:
         self._host = host
@@ -64,11 +66,11 @@ class OutboundNat:
 
     @property
     def subnet(self) -> IPv4Network | None:
-        """None while there is no bridge."""
+        """The bridge's subnet, or None while there is no bridge."""
         return self._gateway.network if self._gateway else None
 
     def adopt_bridge(self) -> None:
-        """Take over the bridge of an earlier life."""
+        """Adopt the bridge of an earlier process, if there is one."""
 
         def read(route: Any) -> tuple[str, ...]:
             index = links.index_of(route, self._bridge)
@@ -79,33 +81,46 @@ class OutboundNat:
             self._gateway = IPv4Interface(found[0])
             self.ensure_bridge()
 
-    def restore_address(self, container_id: str, address: str) -> None:
-        """An address that a container of an earlier life holds."""
-        self._used[container_id] = address.partition("/")[0]
+    def restore_addresses(self, sandboxes: Mapping[str, Path]) -> None:
+        """Read back the addresses that containers have from an earlier process. `sandboxes` are namespaces by container id."""
+        subnet = self.subnet
+        if subnet is None:
+            return
 
-    def address_of(self, container_id: str) -> str:
-        return self._used.get(container_id, "")
+        def read(route: Any) -> list[str]:
+            return [item.get_attr("IFA_ADDRESS") for item in route.get_addr(family=2)]
+
+        for container_id, path in sandboxes.items():
+            what = f"read the addresses of container {container_id[:12]}"
+            namespace = Namespace(str(path))
+            try:
+                for address in links.run_in_namespace(namespace, what, read):
+                    if IPv4Address(address) in subnet:
+                        self._used[container_id] = address
+            finally:
+                namespace.close()
 
     def release_address(self, container_id: str) -> None:
         self._used.pop(container_id, None)
 
     def ensure_bridge(self) -> IPv4Interface:
-        """Bridge, forwarding and masquerade; repeated, it changes nothing. Returns the gateway with its prefix."""
+        """Create the bridge, enable IP forwarding and masquerade. A repeated call changes nothing. Returns the gateway."""
 
         def build(route: Any) -> IPv4Interface:
             gateway = self._gateway
             if gateway is None:
                 subnet = choose_subnet(_routes(route))
                 gateway = IPv4Interface((int(subnet[1]), subnet.prefixlen))
-            self._mtu = _way_out_mtu(route)
+            self._mtu = _default_route_mtu(route)
             links.ensure_bridge(route, self._bridge, self._mtu, str(gateway))
             if not links.set_sysctl("net/ipv4/ip_forward", "1"):
                 raise UnsupportedError(
-                    "this host does not let us set net.ipv4.ip_forward=1, so its containers would have no way out; set it yourself"
+                    "net.ipv4.ip_forward=1 cannot be set on this host, so its containers would have no outbound access. "
+                    "Set it in the host's sysctl configuration"
                 )
             return gateway
 
-        self._gateway = links.run_in_namespace(self._host, f"make the bridge {self._bridge}", build)
+        self._gateway = links.run_in_namespace(self._host, f"create the bridge {self._bridge}", build)
         rules = NftablesContext(self._host)
         try:
             rules.run(_masquerade(self._bridge, self._gateway.network))
@@ -114,16 +129,17 @@ class OutboundNat:
         return self._gateway
 
     def attach(self, container: Namespace, container_id: str, interface: str, *, isolated: bool) -> str:
+        """Connect a container, with the default route through the bridge. Returns its address with prefix."""
         gateway = self._gateway or self.ensure_bridge()
-        what = f"give container {container_id[:12]} its way out"
-        held = self._used.get(container_id)
-        if held:
-            address = f"{held}/{gateway.network.prefixlen}"
+        what = f"connect container {container_id[:12]} to {self._bridge}"
+        assigned = self._used.get(container_id)
+        if assigned:
+            address = f"{assigned}/{gateway.network.prefixlen}"
         else:
             address, self._last = next_address(gateway.network, set(self._used.values()), self._last)
         port = port_name(container_id, interface)
 
-        def ready(route: Any) -> bool:
+        def is_connected(route: Any) -> bool:
             index = links.index_of(route, interface)
             return bool(index) and address in links.addresses(route, index)
 
@@ -134,24 +150,24 @@ class OutboundNat:
             )
             links.join_bridge(route, index, links.index_of(route, self._bridge), isolated=isolated, static_fdb=False)
 
-        def settle(route: Any) -> None:
+        def configure(route: Any) -> None:
             index = links.index_of(route, interface)
             links.ensure_address(route, index, address)
             route.link("set", index=index, state="up")
             route.route("replace", dst="default", gateway=str(gateway.ip), oif=index)
 
         if not (
-            links.run_in_namespace(container, what, ready)
+            links.run_in_namespace(container, what, is_connected)
             and links.run_in_namespace(self._host, what, lambda r: links.index_of(r, port))
         ):
             links.run_in_namespace(container, what, lambda route: links.delete_link(route, interface))
             links.run_in_namespace(self._host, what, connect)
-        links.run_in_namespace(container, what, settle)
+        links.run_in_namespace(container, what, configure)
         self._used[container_id] = address.partition("/")[0]
         return address
 
     def remove(self) -> None:
-        """Take the bridge and its rules away; the caller knows that nobody uses them."""
+        """Remove the bridge and its rules. The caller makes sure that no container uses them."""
         links.run_in_namespace(
             self._host, f"remove the bridge {self._bridge}", lambda route: links.delete_link(route, self._bridge)
         )
@@ -182,8 +198,8 @@ def _routes(route: Any) -> list[IPv4Network]:
     return found
 
 
-def _way_out_mtu(route: Any) -> int:
-    """That of the device of the default route, so that containers never send what the host must fragment."""
+def _default_route_mtu(route: Any) -> int:
+    """The MTU of the default route's device, so that the host never has to fragment what containers send."""
     for item in route.get_default_routes(family=2):
         index = item.get_attr("RTA_OIF")
         if index:

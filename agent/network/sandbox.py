@@ -14,7 +14,7 @@ from pathlib import Path
 
 from agent.dns.server import RESOLVER_ADDRESS, ResolverSockets, open_sockets
 from agent.network import conntrack, links, netns, vip_lb
-from agent.network.conntrack import BackendTable
+from agent.network.backends import BackendTable, loses_backend
 from agent.network.model import Attachment
 from agent.network.netns import Namespace
 from agent.network.nftables import NftablesContext
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class Sandbox:
-    """`sockets` are served by the DNS service, which stops before they are closed here."""
+    """`sockets` belong to the container's DNS server. The driver stops the server before it closes them."""
 
     def __init__(self, container_id: str, path: Path) -> None:
         self.container_id = container_id
@@ -32,14 +32,14 @@ class Sandbox:
         self.sockets: ResolverSockets | None = None
         netns.create(path)
         self.namespace = Namespace(str(path))
-        self._rules: NftablesContext | None = None
-        self._held: BackendTable | None = None
+        self._nftables: NftablesContext | None = None
+        self._programmed: BackendTable | None = None
         self.conntrack_cleanup_due = False
         try:
             what = f"prepare the network of container {container_id[:12]}"
             links.run_in_namespace(self.namespace, what, links.set_loopback_up)
             self.namespace.run(links.disable_ipv6)
-            self._rules = NftablesContext(self.namespace)
+            self._nftables = NftablesContext(self.namespace)
             self.sockets = self.namespace.run(open_sockets)
         except BaseException:
             self.close()
@@ -50,42 +50,40 @@ class Sandbox:
         return tuple(IPv4Interface(item.address).network for item in self.attachments.values())
 
     def update_backends(self, backends: BackendTable) -> None:
-        """Bring the VIPs to the ready backends; connections to backends that are gone for good are swept later."""
-        if self._rules is None or self.sockets is None:
+        """Program the VIPs. Connections to addresses that are no longer backends are deleted later, by `delete_stale_connections`."""
+        if self._nftables is None or self.sockets is None:
             return
-        held, self._held = self._held, None  # until the kernel has agreed nothing is certain
-        text = vip_lb.nft_commands(vip_lb.plan(held.ready if held else {}, backends.ready))
-        if held is None:
-            text = vip_lb.nft_base_commands(RESOLVER_ADDRESS, self.sockets.udp_port, self.sockets.tcp_port) + text
-        if text:
-            self._rules.run(text)
-        if (
-            held is None
-            or vip_lb.loses_backend(held.all, backends.all)
-            or vip_lb.loses_backend(held.ready, backends.ready)
-        ):
+        before, self._programmed = self._programmed, None  # unknown until the kernel has accepted the change
+        commands = vip_lb.nft_commands(vip_lb.plan(before.ready if before else {}, backends.ready))
+        if before is None:
+            base = vip_lb.nft_base_commands(RESOLVER_ADDRESS, self.sockets.udp_port, self.sockets.tcp_port)
+            commands = base + commands
+        if commands:
+            self._nftables.run(commands)
+        if before is None or loses_backend(before, backends):
             self.conntrack_cleanup_due = True
-        self._held = backends
+        self._programmed = backends
 
     def delete_stale_connections(self) -> None:
-        """End the connections to tasks that are gone, as `balance` found due."""
+        """Delete the connections to addresses that are no longer backends."""
         self.conntrack_cleanup_due = False
-        subnets, keepers = self.subnets, self._held
-        if subnets and keepers is not None:
-            ended = self.namespace.run(lambda: conntrack.delete_stale_entries(subnets, keepers))
-            if ended:
-                logger.debug("container %s: ended %d connections to tasks that are gone", self.container_id[:12], ended)
+        subnets, backends = self.subnets, self._programmed
+        if subnets and backends is not None:
+            count = self.namespace.run(lambda: conntrack.delete_stale_entries(subnets, backends))
+            if count:
+                logger.debug("container %s: deleted %d connections to stopped tasks", self.container_id[:12], count)
 
     def close(self) -> None:
-        """Let go of the handles; the container keeps its network."""
-        if self._rules is not None:
-            self._rules.close()
-            self._rules = None
+        """Close the handles. The container keeps its network."""
+        if self._nftables is not None:
+            self._nftables.close()
+            self._nftables = None
         if self.sockets is not None:
             self.sockets.close()
         self.namespace.close()
 
     def remove(self) -> None:
+        """Remove the devices and the namespace."""
         try:
             links.run_in_namespace(
                 self.namespace, f"remove the network of container {self.container_id[:12]}", links.delete_all_links

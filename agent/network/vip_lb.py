@@ -14,24 +14,19 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from covey.objects.assignment import NetworkEndpoint, VirtualService
-from covey.states import EndpointMode
+from agent.network.backends import MAX_BACKENDS
 
-logger = logging.getLogger(__name__)
-
-# Highly composite: 1-4, then 5, 6, 10, 12, ... backends share the slots exactly, any other number nearly so.
-SLOT_CLASSES = (24, 120, 840, 2520)
-MAX_BACKENDS = SLOT_CLASSES[-1]
+# Highly composite numbers: 1-4, 5, 6, 10, 12, ... backends share the slots exactly, any other number nearly so.
+SLOT_COUNTS = (24, 120, 840, MAX_BACKENDS)
 
 Backends = Mapping[str, tuple[str, ...]]
 
 
 class VipChange(NamedTuple):
-    """One VIP from one set of backends to another; an absent side is None, a VIP that refuses has an empty one."""
+    """A VIP's backends before and after a change. None means that the VIP does not exist, empty that it refuses connections."""
 
     vip: str
     before: tuple[str, ...] | None
@@ -41,67 +36,20 @@ class VipChange(NamedTuple):
 VipPlan = tuple[VipChange, ...]
 
 
-def ready_backends(
-    services: Iterable[VirtualService], endpoints: Iterable[NetworkEndpoint]
-) -> dict[str, tuple[str, ...]]:
-    """VIP to its ready backends' addresses, sorted."""
-    ready: dict[str, set[str]] = {}
-    for endpoint in endpoints:
-        if endpoint.ready and endpoint.service_id:
-            ready.setdefault(endpoint.service_id, set()).add(endpoint.address)
-    table: dict[str, tuple[str, ...]] = {}
-    for service in services:
-        if service.mode is not EndpointMode.VIP or not service.address:
-            continue
-        backends = sorted(ready.get(service.service_id, ()))
-        if len(backends) > MAX_BACKENDS:
-            logger.warning(
-                "service %s has %d ready tasks; %s leads to the first %d",
-                service.name,
-                len(backends),
-                service.address,
-                MAX_BACKENDS,
-            )
-        table[service.address] = tuple(backends[:MAX_BACKENDS])
-    return table
-
-
-def all_backends(services: Iterable[VirtualService], endpoints: Iterable[NetworkEndpoint]) -> dict[str, frozenset[str]]:
-    """VIP to every address that may still finish old connections: its endpoints, ready or draining."""
-    known: dict[str, set[str]] = {}
-    for endpoint in endpoints:
-        known.setdefault(endpoint.service_id, set()).add(endpoint.address)
-    return {s.address: frozenset(known.get(s.service_id, ())) for s in services if s.address}
-
-
 def plan(have: Backends, want: Backends) -> VipPlan:
+    """The changes from the programmed backends to the desired ones, removals first."""
     gone = [VipChange(vip, have[vip], None) for vip in sorted(have) if vip not in want]
     changed = [VipChange(vip, have.get(vip), want[vip]) for vip in sorted(want) if have.get(vip) != want[vip]]
     return (*gone, *changed)
 
 
-def apply_plan(have: Backends, changes: VipPlan) -> dict[str, tuple[str, ...]]:
-    after = dict(have)
-    for change in changes:
-        if change.after is None:
-            after.pop(change.vip, None)
-        else:
-            after[change.vip] = change.after
-    return after
-
-
-def loses_backend(before: Mapping[str, Collection[str]], after: Mapping[str, Collection[str]]) -> bool:
-    """True when some connection to a VIP may lead to an address that stands behind it no more."""
-    return any(set(addresses) - set(after.get(vip, ())) for vip, addresses in before.items())
-
-
 def slot_count(backends: int) -> int:
-    """The number of slots: at least six for each backend while the greatest class allows it."""
-    return next(size for size in SLOT_CLASSES if backends <= size // 6 or size == MAX_BACKENDS)
+    """The number of slots for that many backends: at least six per backend, as far as the largest count allows."""
+    return next(size for size in SLOT_COUNTS if backends <= size // 6 or size == MAX_BACKENDS)
 
 
 def slots(backends: tuple[str, ...]) -> tuple[str, ...]:
-    """The address behind each slot. Every run of len(backends) slots holds each backend once, so calls take turns."""
+    """The backend of each slot. Every run of len(backends) slots has each backend once, so connections take turns."""
     return tuple(backends[index] for index in _order(len(backends)))
 
 
@@ -109,15 +57,15 @@ def slots(backends: tuple[str, ...]) -> tuple[str, ...]:
 def _order(count: int) -> tuple[int, ...]:
     """Backend numbers by slot, each run shuffled.
 
-    Services share the counter: a caller who goes round several services sees every second, third or fourth slot of each. The
-    order is such that he meets every backend all the same; with many backends the shuffle alone sees to that well enough.
+    Services share the counter: a client that cycles through several services gets every second, third or fourth slot of each.
+    The order still leads it to every backend. With many backends the shuffle alone is good enough.
     """
     size = slot_count(count)
     for seed in itertools.count():
         order: list[int] = []
         while len(order) < size:
             order += sorted(range(count), key=functools.partial(_shuffle_key, seed, len(order)))
-        if size > SLOT_CLASSES[0] or all(len(set(order[:size:stride])) == count for stride in (2, 3, 4)):
+        if size > SLOT_COUNTS[0] or all(len(set(order[:size:stride])) == count for stride in (2, 3, 4)):
             return tuple(order[:size])
     raise AssertionError("unreachable: some shuffle always meets the condition")
 
@@ -127,7 +75,7 @@ def _shuffle_key(seed: int, run: int, index: int) -> bytes:
 
 
 def nft_commands(changes: VipPlan) -> str:
-    """The commands of one transaction; the kernel takes all of them or none."""
+    """The nft commands that carry out the changes, for one transaction."""
     removed: list[str] = []
     added: list[str] = []
     for change in changes:
@@ -163,12 +111,12 @@ def _slot_table(backends: tuple[str, ...] | None) -> dict[int, str]:
 
 
 def nft_base_commands(resolver_address: str, udp_port: int, tcp_port: int) -> str:
-    """The container's table, emptied and laid out anew; elements follow in the same transaction."""
-    classes = "\n".join(
+    """The nft commands that replace the container's table with an empty one. Elements follow in the same transaction."""
+    slot_rules = "\n".join(
         f"add set ip covey vips{size} {{ type ipv4_addr; }}\n"
         f"add map ip covey be{size} {{ typeof ip daddr . numgen inc mod {size} : ip daddr; }}\n"
         f"add rule ip covey balance ip daddr @vips{size} dnat to ip daddr . numgen inc mod {size} map @be{size}"
-        for size in SLOT_CLASSES
+        for size in SLOT_COUNTS
     )
     return f"""
 add table ip covey
@@ -176,7 +124,7 @@ delete table ip covey
 add table ip covey
 add set ip covey vips {{ type ipv4_addr; }}
 add chain ip covey balance
-{classes}
+{slot_rules}
 add chain ip covey output {{ type nat hook output priority -100; }}
 add rule ip covey output ip daddr {resolver_address} udp dport 53 dnat to {resolver_address}:{udp_port}
 add rule ip covey output ip daddr {resolver_address} tcp dport 53 dnat to {resolver_address}:{tcp_port}

@@ -221,8 +221,8 @@ async def test_a_host_that_changes_its_address_is_reached_again_and_its_containe
 async def test_a_host_in_no_cluster_says_so(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 1) as board:
         await board.hosts[0].driver.set_host_address("")
-        with pytest.raises(UnavailableError, match="network web needs this host's cluster address"):
-            await board.hosts[0].driver.ensure_network(overlay())
+        (failure,) = await board.hosts[0].driver.apply(NetworkChanges(networks=(overlay(),)))
+        assert failure.reason.startswith("network web needs a cluster address of this host")
 
 
 async def test_a_removed_network_leaves_nothing_and_its_vxlan_id_is_free_at_once(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ async def test_a_network_in_use_goes_with_its_last_container(tmp_path: Path) -> 
         await board.tell()
         container = await board.run_task(board.hosts[0], 5)
         driver = board.hosts[0].driver
-        await driver.remove_network("net1")
+        await driver.apply(NetworkChanges(removed_networks=("net1",)))
         assert (board.hosts[0].folder / "netns/networks/net1").exists()
         with pytest.raises(NotFoundError, match="net1 is not known"):
             await driver.attach(container.id, Attachment("net1", "10.0.1.9/24", "eth1"))
@@ -265,8 +265,9 @@ async def test_a_vxlan_id_that_is_taken_fails_its_network_alone_and_is_tried_aga
         failures = await driver.apply(NetworkChanges(networks=(overlay("a"), overlay("b"), overlay("c", vni=4098))))
         assert [failure.network_id for failure in failures] == ["b"]
         assert "4097 is in use" in failures[0].reason
+        await driver.create_sandbox("c1")
         with pytest.raises(UnavailableError, match="4097 is in use"):
-            await driver.ensure_network(overlay("b"))
+            await driver.attach("c1", Attachment("b", "10.0.1.5/24", "eth0"))
         assert await driver.apply(NetworkChanges(removed_networks=("a",))) == ()
         assert sorted(path.name for path in (board.hosts[0].folder / "netns/networks").iterdir()) == ["b", "c"]
 
@@ -470,14 +471,14 @@ async def test_repeating_every_step_changes_nothing(tmp_path: Path) -> None:
         assert await hear(link) == b"stay"
         driver = board.hosts[0].driver
         await driver.create_sandbox(one.id)
-        await driver.ensure_network(overlay())
+        await driver.apply(NetworkChanges(networks=(overlay(),)))
         await driver.attach(one.id, Attachment("net1", "10.0.1.5/24", "eth0"))
         await board.tell()
         link.send(b"same")
         assert await hear(link) == b"same"
         await driver.destroy_sandbox(one.id)
         await driver.destroy_sandbox(one.id)
-        await driver.remove_network("nobody-knows-it")
+        await driver.apply(NetworkChanges(removed_networks=("nobody-knows-it",)))
         link.close()
 
 
@@ -537,7 +538,8 @@ async def test_many_entries_are_programmed_and_removed(tmp_path: Path) -> None:
         assert await driver.apply(NetworkChanges(networks=(network,), endpoints=many)) == ()
         host = driver._host
         assert host is not None
-        held = host._overlays["net1"]
+        held = host.overlays.get("net1")
+        assert held is not None
         assert len(links.run_in_namespace(held.namespace, "read", held._read_entries)) == 1000
         assert links.run_in_namespace(held.namespace, "read", held._read_entries) == held.programmed
         assert await driver.apply(NetworkChanges(networks=(network,), complete=True)) == ()

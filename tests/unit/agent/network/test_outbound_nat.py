@@ -15,7 +15,7 @@ def test_the_subnet_overlaps_no_route_of_the_host():
 
 
 def test_a_host_that_routes_everything_private_is_told_so():
-    with pytest.raises(ConflictError, match="overlaps a route"):
+    with pytest.raises(ConflictError, match="all overlap a route"):
         choose_subnet(CANDIDATE_SUBNETS)
 
 

@@ -1,4 +1,4 @@
-"""Service addresses: slots, plans and the rules' text."""
+"""VIP load balancing: slots, plans and nft commands."""
 
 from __future__ import annotations
 
@@ -8,42 +8,8 @@ import pytest
 
 from agent.network import vip_lb
 from agent.network.vip_lb import VipChange
-from covey.objects.assignment import NetworkEndpoint, VirtualService
-from covey.states import EndpointMode
 
 VIP = "10.0.1.100"
-
-
-def task(last: int, **changes) -> NetworkEndpoint:
-    given = {
-        "id": f"t{last}/n",
-        "network_id": "n",
-        "ready": True,
-        "host": "h",
-        "address": f"10.0.1.{last}",
-        "service_id": "s",
-    }
-    return NetworkEndpoint(**given | changes)
-
-
-def service(**changes) -> VirtualService:
-    return VirtualService(
-        **{"id": "s/n", "network_id": "n", "service_id": "s", "name": "web", "address": VIP} | changes
-    )
-
-
-def test_only_ready_tasks_of_the_service_are_backends():
-    tasks = [task(5), task(4), task(6, ready=False), task(7, service_id="other")]
-    assert vip_lb.ready_backends([service()], tasks) == {VIP: ("10.0.1.4", "10.0.1.5")}
-    assert vip_lb.all_backends([service()], tasks) == {VIP: {"10.0.1.4", "10.0.1.5", "10.0.1.6"}}
-
-
-def test_a_service_without_ready_tasks_keeps_its_address_so_that_it_refuses():
-    assert vip_lb.ready_backends([service()], [task(5, ready=False)]) == {VIP: ()}
-
-
-def test_dnsrr_services_have_no_address_to_balance():
-    assert vip_lb.ready_backends([service(mode=EndpointMode.DNSRR, address="")], [task(5)]) == {}
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7, 11, 20, 21, 100, 140, 141, 840, 2520])
@@ -52,7 +18,7 @@ def test_every_backend_gets_an_even_share_of_the_slots(count: int):
     shares = Counter(vip_lb.slots(backends))
     assert len(shares) == count
     assert max(shares.values()) - min(shares.values()) <= 1
-    assert len(vip_lb.slots(backends)) in vip_lb.SLOT_CLASSES
+    assert len(vip_lb.slots(backends)) in vip_lb.SLOT_COUNTS
 
 
 def test_a_caller_of_two_services_in_turn_meets_every_backend_of_each():
@@ -92,9 +58,3 @@ def test_a_vip_with_no_backend_left_stays_known_for_refusing():
 
 def test_a_vip_that_is_gone_is_not_refused_any_more():
     assert f"delete element ip covey vips {{ {VIP} }}" in vip_lb.nft_commands((VipChange(VIP, ("10.0.1.4",), None),))
-
-
-def test_losing_an_address_is_seen_and_winning_one_is_not():
-    assert vip_lb.loses_backend({VIP: ("a", "b")}, {VIP: ("a",)})
-    assert vip_lb.loses_backend({VIP: ("a",)}, {})
-    assert not vip_lb.loses_backend({VIP: ("a",)}, {VIP: ("a", "b"), "x": ("c",)})
