@@ -15,13 +15,13 @@ from agent.container.model import (
     Container,
     ContainerConfig,
     ContainerEvent,
-    ContainerStats,
     ExecConfig,
     ExecState,
-    LogEntry,
     ProcessTable,
-    ResourceLimits,
 )
+from agent.logs.entry import LogEntry
+from agent.runtime.limits import ResourceLimits
+from agent.runtime.stats import ContainerStats
 
 
 class ImageRootfs(Protocol):
@@ -64,12 +64,6 @@ class Containers(Protocol):
         """Let go of everything; containers go on."""
 
     async def create(self, config: ContainerConfig) -> Container: ...
-    async def reconfigure(self, ref: str, config: ContainerConfig) -> Container:
-        """Replace the configuration of a container that does not run (same id), e.g. to set its network before a
-        start.
-        """
-        ...
-
     async def start(self, ref: str) -> Container: ...
     async def stop(self, ref: str, timeout_seconds: float | None = None, signal: str = "") -> Container:
         """The stop signal, then KILL after the grace (None: the configuration's; negative: wait for ever). A

@@ -1,8 +1,8 @@
-"""Commands run in running containers.
+"""Execs: commands run in running containers, for `docker exec` and for health checks.
 
-Law: an exec lives no longer than this daemon's interest in it; its record stays until its container goes, within a
-bound. Its exit code comes
-over conmon's sync pipe. Callers: `ContainerService` (the Engine API's execs and the health checks).
+Invariant: an exec's record stays until its container is removed, within a bound; its process is under a conmon of its
+own, and its exit code is a reply on that conmon's sync pipe. Execs do not survive the daemon: recovery removes their
+directories. Called by `agent.container.commands.exec` and `agent.container.health_monitor`.
 """
 
 from __future__ import annotations
@@ -13,29 +13,34 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from agent.background_tasks import BackgroundTasks
+from agent.container.bundle import BundleBuilder
+from agent.container.exit_status import LOST_EXIT_CODE
 from agent.container.health import OUTPUT_LIMIT_BYTES
 from agent.container.model import ContainerConfig, ExecConfig, ExecState, HealthProbe
 from agent.container.paths import ContainerPaths
 from agent.runtime import attach, conmon
 from agent.runtime.attach import AttachStream
+from agent.runtime.conmon_pipes import ConmonPipes
+from agent.runtime.errors import OciRuntimeError
 from covey.errors import ConflictError, NotFoundError, UnavailableError
 
 EXEC_LIMIT_PER_CONTAINER = 256
-_LOST_EXIT_CODE = 137
 
-ProcessDocument = Callable[[ContainerConfig, ExecConfig], dict[str, Any]]
 Notify = Callable[[ExecState, str], None]
+"""Emits an event of an exec: its state and the action."""
 
 
 class _ExecInstance:
+    """One exec, as Docker calls it an exec instance."""
+
     __slots__ = ("finished", "state")
 
     def __init__(self, state: ExecState) -> None:
@@ -50,39 +55,41 @@ class Execs:
         self,
         paths: ContainerPaths,
         monitor: conmon.Conmon,
-        nursery: BackgroundTasks,
-        document: ProcessDocument,
+        tasks: BackgroundTasks,
+        bundles: BundleBuilder,
         notify: Notify,
     ) -> None:
         self._paths = paths
-        self._monitor = monitor
-        self._nursery = nursery
-        self._document = document
+        self._conmon = monitor
+        self._tasks = tasks
+        self._bundles = bundles
         self._notify = notify
-        self._execs: dict[str, _ExecInstance] = {}
+        self._instances: dict[str, _ExecInstance] = {}
 
     def create(self, container_id: str, config: ExecConfig) -> str:
-        mine = [e for e in self._execs.values() if e.state.container_id == container_id]
+        """Register an exec and return its id. Drops the oldest finished ones over the bound."""
+        mine = [e for e in self._instances.values() if e.state.container_id == container_id]
         finished = [e.state.id for e in mine if e.state.started and not e.state.running]
-        for old in finished[: max(0, len(mine) - EXEC_LIMIT_PER_CONTAINER + 1)]:
-            del self._execs[old]
+        for old_id in finished[: max(0, len(mine) - EXEC_LIMIT_PER_CONTAINER + 1)]:
+            del self._instances[old_id]
         if len(mine) - len(finished) >= EXEC_LIMIT_PER_CONTAINER:
             raise ConflictError(
-                f"container {container_id[:12]} has {EXEC_LIMIT_PER_CONTAINER} execs already: wait for some"
+                f"container {container_id[:12]} has {EXEC_LIMIT_PER_CONTAINER} unfinished execs: wait until some end"
             )
         exec_id = secrets.token_hex(32)
-        self._execs[exec_id] = _ExecInstance(ExecState(id=exec_id, container_id=container_id, config=config))
+        self._instances[exec_id] = _ExecInstance(ExecState(id=exec_id, container_id=container_id, config=config))
         return exec_id
 
     def inspect(self, exec_id: str) -> ExecState:
         return self._get(exec_id).state
 
     def list_ids(self, container_id: str) -> list[str]:
-        return [i for i, e in self._execs.items() if e.state.container_id == container_id]
+        return [exec_id for exec_id, e in self._instances.items() if e.state.container_id == container_id]
 
     def remove_all(self, container_id: str) -> None:
+        """Forget the execs of a container that is being removed."""
         for exec_id in self.list_ids(container_id):
-            del self._execs[exec_id]
+            del self._instances[exec_id]
 
     def resize(self, exec_id: str, height: int, width: int) -> None:
         self._get(exec_id)
@@ -91,32 +98,34 @@ class Execs:
     async def start(
         self, exec_id: str, config: ContainerConfig, *, detach: bool, size: tuple[int, int] | None
     ) -> AttachStream | None:
-        """Run it. The stream reads its output until it ends; detached, its output is dropped."""
-        held = self._get(exec_id)
-        if held.state.started:
-            raise ConflictError(f"exec {exec_id[:12]} was started already: create another")
-        held.state = msgspec.structs.replace(held.state, started=True)
-        stream = None if detach else AttachStream(lambda: asyncio.shield(held.finished))
-        pipe = conmon.ConmonPipes()
+        """Run the exec. Returns the stream of its output, or None if detached: then the output is dropped."""
+        instance = self._get(exec_id)
+        if instance.state.started:
+            raise ConflictError(f"exec {exec_id[:12]} was started already: create another one")
+        instance.state = msgspec.structs.replace(instance.state, started=True)
+        stream = None if detach else AttachStream(lambda: asyncio.shield(instance.finished))
+        pipes = ConmonPipes()
         try:
-            pid = await self._launch(held, config, pipe, stream, size)
+            pid = await self._launch(instance, config, pipes, stream, size)
         except BaseException as error:
-            pipe.close()
-            await self._fail(held, stream, error)
-            if isinstance(error, (EOFError, conmon.OciRuntimeError)):
-                raise conmon.OciRuntimeError(f"OCI runtime exec failed: exec failed: {error}") from None
+            pipes.close()
+            if stream is not None:
+                await stream.close()
+            self._finish(instance, error.exit_code if isinstance(error, OciRuntimeError) else LOST_EXIT_CODE)
+            if isinstance(error, (EOFError, OciRuntimeError)):
+                raise OciRuntimeError(f"OCI runtime exec failed: exec failed: {error}") from None
             raise
-        held.state = msgspec.structs.replace(held.state, running=True, pid=pid)
-        self._notify(held.state, "exec_start")
-        if self._nursery.spawn(self._await_end(held, pipe), f"exec {exec_id[:12]}") is None:
-            pipe.close()
+        instance.state = msgspec.structs.replace(instance.state, running=True, pid=pid)
+        self._notify(instance.state, "exec_start")
+        if self._tasks.spawn(self._wait_for_exit(instance, pipes), f"exec {exec_id[:12]}") is None:
+            pipes.close()
             raise UnavailableError("the daemon is shutting down: try again")
         return stream
 
-    async def probe(self, config: ContainerConfig, wanted: ExecConfig, timeout_seconds: float) -> HealthProbe:
-        """Run a health check to its end, or kill it at its deadline; exit code 0 is healthy."""
-        start = time.time_ns()
-        exec_id = self.create(config.id, wanted)
+    async def probe(self, config: ContainerConfig, exec_config: ExecConfig, timeout_seconds: float) -> HealthProbe:
+        """Run a health check to its end, or kill it after the timeout. Exit code 0 means healthy."""
+        start_ns = time.time_ns()
+        exec_id = self.create(config.id, exec_config)
         output = bytearray()
         code, stream = -1, None
         try:
@@ -128,80 +137,72 @@ class Execs:
                     code = await stream.wait()
         except TimeoutError:
             output[:] = f"Health check exceeded timeout ({timeout_seconds:g}s)".encode()
-            state = self.inspect(exec_id)
-            if state.running and state.pid > 0:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(state.pid, 9)
-        except conmon.OciRuntimeError as error:
+            self._kill(self.inspect(exec_id))
+        except OciRuntimeError as error:
             output[:] = error.message.encode()[:OUTPUT_LIMIT_BYTES]
         finally:
             if stream is not None:
                 await stream.close()
-            self._execs.pop(exec_id, None)
-        return HealthProbe(start, time.time_ns(), code, output.decode(errors="replace"))
+            self._instances.pop(exec_id, None)
+        return HealthProbe(start_ns, time.time_ns(), code, output.decode(errors="replace"))
 
     async def _launch(
         self,
-        held: _ExecInstance,
+        instance: _ExecInstance,
         config: ContainerConfig,
-        pipe: conmon.ConmonPipes,
+        pipes: ConmonPipes,
         stream: AttachStream | None,
         size: tuple[int, int] | None,
     ) -> int:
-        wanted, folder = held.state.config, self._folder(held.state.id)
-        (folder / "exits").mkdir(mode=0o700, parents=True)
-        (folder / "process.json").write_text(json.dumps(self._document(config, wanted)))
-        arguments = [
-            *self._monitor.arguments(config.id, config.name, folder, folder / "exits"),
-            "--log-path=k8s-file:/dev/null",
-            "--exec",
-            f"--exec-process-spec={folder}/process.json",
-            *(["--terminal"] if wanted.tty else []),
-            *(["--stdin"] if wanted.attach_stdin else []),
-            *(["--exec-attach"] if stream is not None else []),
-        ]
-        await conmon.launch(arguments, pipe, folder, attach=stream is not None)
-        if stream is not None:
-            answer, message = await pipe.read_reply(conmon.CREATE_TIMEOUT_SECONDS)
-            if answer < 0:
-                raise conmon.OciRuntimeError(conmon.clean_message(message))
-            stream.set_socket(await attach.connect_attach(folder))
+        exec_config, folder = instance.state.config, self._folder(instance.state.id)
+        folder.mkdir(mode=0o700, parents=True)
+        (folder / "process.json").write_text(json.dumps(self._bundles.exec_process(config, exec_config)))
+
+        async def connect() -> None:
+            if stream is not None:
+                stream.set_socket(await attach.connect_attach(folder))
             if size is not None:
                 conmon.resize(folder, *size)
-            pipe.release()
-        pid, message = await pipe.read_reply(conmon.CREATE_TIMEOUT_SECONDS)
-        if pid < 0:
-            raise conmon.OciRuntimeError(conmon.clean_message(message))
-        return pid
 
-    async def _await_end(self, held: _ExecInstance, pipe: conmon.ConmonPipes) -> None:
-        code = _LOST_EXIT_CODE
+        return await self._conmon.start_exec(
+            config.id,
+            config.name,
+            folder,
+            pipes,
+            terminal=exec_config.tty,
+            stdin=exec_config.attach_stdin,
+            on_attachable=None if stream is None else connect,
+        )
+
+    async def _wait_for_exit(self, instance: _ExecInstance, pipes: ConmonPipes) -> None:
+        code = LOST_EXIT_CODE
         try:
             with contextlib.suppress(EOFError):
-                code, _ = await pipe.read_reply(None)
+                code, _ = await pipes.read_reply(None)
         finally:
-            pipe.close()
-            self._finish(held, code)
+            pipes.close()
+            self._finish(instance, code)
 
-    async def _fail(self, held: _ExecInstance, stream: AttachStream | None, error: BaseException) -> None:
-        if stream is not None:
-            await stream.close()
-        self._finish(held, error.exit_code if isinstance(error, conmon.OciRuntimeError) else _LOST_EXIT_CODE)
-
-    def _finish(self, held: _ExecInstance, code: int) -> None:
-        was_running = held.state.running
-        held.state = msgspec.structs.replace(held.state, running=False, exit_code=code)
-        if not held.finished.done():
-            held.finished.set_result(code)
-        shutil.rmtree(self._folder(held.state.id), ignore_errors=True)
+    def _finish(self, instance: _ExecInstance, code: int) -> None:
+        was_running = instance.state.running
+        instance.state = msgspec.structs.replace(instance.state, running=False, exit_code=code)
+        if not instance.finished.done():
+            instance.finished.set_result(code)
+        shutil.rmtree(self._folder(instance.state.id), ignore_errors=True)
         if was_running:
-            self._notify(held.state, "exec_die")
+            self._notify(instance.state, "exec_die")
+
+    @staticmethod
+    def _kill(state: ExecState) -> None:
+        if state.running and state.pid > 0:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(state.pid, signal.SIGKILL)
 
     def _folder(self, exec_id: str) -> Path:
         return self._paths.execs / exec_id
 
     def _get(self, exec_id: str) -> _ExecInstance:
-        held = self._execs.get(exec_id)
-        if held is None:
+        instance = self._instances.get(exec_id)
+        if instance is None:
             raise NotFoundError(f"No such exec instance: {exec_id}")
-        return held
+        return instance

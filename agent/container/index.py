@@ -1,7 +1,7 @@
-"""The containers that the service holds: found by id, name or prefix, changed together with their rows, and spoken
-of in events.
+"""In-memory index of all containers by id, name and id prefix, written through to the database.
 
-Law: memory follows the disk: the row is written first. Only `ContainerService` and its `Lifecycle` write here.
+Invariant: the row is written before memory changes. Only the parts of `agent.container` write here; they also emit
+events through it, because an event carries the container's configuration.
 """
 
 from __future__ import annotations
@@ -17,96 +17,101 @@ from covey.errors import ConflictError, InvalidArgumentError, NotFoundError
 
 
 class ContainerIndex:
+    """The records of one host."""
+
     def __init__(self, store: ContainerStore, events: EventBus) -> None:
         self._store = store
         self._events = events
-        self._held: dict[str, ContainerRecord] = {}
-        self._names: dict[str, str] = {}
+        self._records: dict[str, ContainerRecord] = {}
+        self._ids_by_name: dict[str, str] = {}
 
     def load(self) -> builtins.list[ContainerRow]:
-        """Take in all rows, as the service opens."""
+        """Read all rows from the database; called once, when the service opens."""
         rows = self._store.load()
         for row in rows:
-            self._held[row.container.id] = ContainerRecord(row.container)
-            self._names[row.container.name] = row.container.id
+            self._records[row.container.id] = ContainerRecord(row.container)
+            self._ids_by_name[row.container.name] = row.container.id
         return rows
 
     def list(self) -> builtins.list[ContainerRecord]:
-        return list(self._held.values())
+        return list(self._records.values())
 
     def ids(self) -> set[str]:
-        return set(self._held)
+        return set(self._records)
 
     def by_id(self, container_id: str) -> ContainerRecord | None:
-        return self._held.get(container_id)
+        return self._records.get(container_id)
 
     def find(self, ref: str) -> ContainerRecord:
-        """By id, name or unique prefix of an id."""
+        """The container with this id, name or unique id prefix. Raises NotFoundError or InvalidArgumentError."""
         name = ref.removeprefix("/")
-        held = self._held.get(name) or self._held.get(self._names.get(name, ""))
-        if held is not None:
-            return held
-        matches = [h for i, h in self._held.items() if name and i.startswith(name)]
+        record = self._records.get(name) or self._records.get(self._ids_by_name.get(name, ""))
+        if record is not None:
+            return record
+        matches = [r for container_id, r in self._records.items() if name and container_id.startswith(name)]
         if len(matches) > 1:
-            raise InvalidArgumentError(f"Multiple IDs found with provided prefix: {ref}: give more of it")
+            raise InvalidArgumentError(f"Multiple IDs found with provided prefix: {ref}: use a longer prefix")
         if not matches:
             raise NotFoundError(f"No such container: {ref}")
         return matches[0]
 
-    def running(self, ref: str) -> ContainerRecord:
-        held = self.find(ref)
-        if not held.state.running:
-            raise ConflictError(f"container {held.config.id} is not running")
-        return held
+    def find_running(self, ref: str) -> ContainerRecord:
+        """As `find`; raises ConflictError if the container does not run."""
+        record = self.find(ref)
+        if not record.state.running:
+            raise ConflictError(f"container {record.config.id} is not running")
+        return record
 
     def add(self, config: ContainerConfig) -> ContainerRecord:
-        """A new container; AlreadyExistsError when its name is taken."""
-        held = ContainerRecord(Container(config, ContainerState()))
-        self._store.insert(held.snapshot())
-        self._held[config.id] = held
-        self._names[config.name] = config.id
-        return held
+        """Add a new container. Raises AlreadyExistsError if its name is in use."""
+        record = ContainerRecord(Container(config, ContainerState()))
+        self._store.insert(record.snapshot())
+        self._records[config.id] = record
+        self._ids_by_name[config.name] = config.id
+        return record
 
-    def remove(self, held: ContainerRecord) -> None:
-        self._store.delete(held.config.id)
-        self._held.pop(held.config.id, None)
-        if self._names.get(held.config.name) == held.config.id:
-            del self._names[held.config.name]
+    def remove(self, record: ContainerRecord) -> None:
+        self._store.delete(record.config.id)
+        self._records.pop(record.config.id, None)
+        if self._ids_by_name.get(record.config.name) == record.config.id:
+            del self._ids_by_name[record.config.name]
 
-    def save_start(self, held: ContainerRecord, state: ContainerState) -> None:
-        """Record that a start is under way, and how far: what recovery finds if the daemon dies now."""
-        self._store.save_state(held.config.id, state, starting=True, pid_ticks=held.pid_ticks)
+    def save_start(self, record: ContainerRecord, state: ContainerState) -> None:
+        """Mark the row as starting, with the state so far. Recovery finds it if the daemon dies now."""
+        self._store.save_state(record.config.id, state, starting=True, pid_ticks=record.pid_ticks)
 
-    def set_state(self, held: ContainerRecord, state: ContainerState) -> None:
-        if held.config.id in self._held:
-            self._store.save_state(held.config.id, state, pid_ticks=held.pid_ticks)
-        held.state = state
+    def set_state(self, record: ContainerRecord, state: ContainerState) -> None:
+        if record.config.id in self._records:
+            self._store.save_state(record.config.id, state, pid_ticks=record.pid_ticks)
+        record.state = state
 
-    def set_config(self, held: ContainerRecord, config: ContainerConfig) -> None:
+    def set_config(self, record: ContainerRecord, config: ContainerConfig) -> None:
+        """Replace the configuration. Raises AlreadyExistsError if its name is in use."""
         self._store.save_config(config)
-        self._names.pop(held.config.name, None)
-        self._names[config.name] = config.id
-        held.config = config
+        self._ids_by_name.pop(record.config.name, None)
+        self._ids_by_name[config.name] = config.id
+        record.config = config
 
-    def emit(self, held: ContainerRecord, action: str, **attributes: str) -> None:
-        self._events.emit(ContainerEvent(time.time_ns(), action, held.config, attributes))
+    def emit(self, record: ContainerRecord, action: str, **attributes: str) -> None:
+        self._events.emit(ContainerEvent(time.time_ns(), action, record.config, attributes))
 
     def emit_exec(self, state: ExecState, action: str) -> None:
-        held = self._held.get(state.container_id)
-        if held is not None:
-            code = {} if state.exit_code is None else {"exitCode": str(state.exit_code)}
-            suffix = f": {' '.join(state.config.args)}" if action == "exec_start" else ""
-            self.emit(held, action + suffix, execID=state.id, **code)
+        """Emit an event of an exec, unless its container is gone."""
+        record = self._records.get(state.container_id)
+        if record is not None:
+            exit_code = {} if state.exit_code is None else {"exitCode": str(state.exit_code)}
+            command = f": {' '.join(state.config.args)}" if action == "exec_start" else ""
+            self.emit(record, action + command, execID=state.id, **exit_code)
 
     def volume_users(self, name: str) -> builtins.list[str]:
         """Ids of the containers that mount the volume."""
         return [
-            held.config.id
-            for held in self._held.values()
-            if any(m.kind is MountKind.VOLUME and m.source == name for m in held.config.mounts)
+            record.config.id
+            for record in self._records.values()
+            if any(m.kind is MountKind.VOLUME and m.source == name for m in record.config.mounts)
         ]
 
     def close(self) -> None:
-        for held in self._held.values():
-            held.wake_log_readers()
+        for record in self._records.values():
+            record.wake_log_readers()
         self._store.close()

@@ -1,16 +1,16 @@
-"""What a container of this host is: its configuration (fixed at creation) and its state (moves as it runs).
+"""Data types of containers on this host: configuration (fixed at creation), state, events and execs.
 
-Law: plain frozen data, no behaviour that needs a clock, a disk or a kernel. The task worker and the Engine API build
-`ContainerConfig`; `agent.container.service` alone makes new states. Units stand last in names; times are Unix
-nanoseconds, 0 for never.
+Invariant: frozen data, no behaviour that needs a clock, a disk or a kernel. The task worker and the Engine API build
+`ContainerConfig`; only `agent.container` creates new states. Times are Unix nanoseconds, 0 for never.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
 
 import msgspec
+
+from agent.runtime.limits import ResourceLimits
 
 HOST_NETWORK = "host"
 DEFAULT_SHM_BYTES = 64 << 20
@@ -23,10 +23,10 @@ class MountKind(StrEnum):
 
 
 class ContainerMount(msgspec.Struct, frozen=True, kw_only=True):
-    """A mount asked for by the user.
+    """A mount that the user asks for.
 
-    `source` is a host path for a bind and the volume's name for a volume ("" makes an anonymous one). `options` are
-    further mount options (for a tmpfs `size=…`, `mode=…`).
+    `source` is a host path for a bind, and a volume's name for a volume ("" creates an anonymous volume). `options` are
+    further mount options (`size=…` and `mode=…` for a tmpfs).
     """
 
     kind: MountKind
@@ -36,17 +36,16 @@ class ContainerMount(msgspec.Struct, frozen=True, kw_only=True):
     propagation: str = "rprivate"
     options: tuple[str, ...] = ()
     create_source: bool = False
-    """A bind whose source is missing: make the directory (`docker run -v`) instead of refusing (`--mount`)."""
+    """Create the directory of a bind whose source is missing (`docker run -v`) instead of refusing it (`--mount`)."""
     no_copy: bool = False
     driver_labels: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class FileMount(msgspec.Struct, frozen=True, kw_only=True):
-    """A secret or a config: the file `source_path` of the host, shown read-only at `target`.
+    """A secret or config: the host's file `source_path`, mounted read-only at `target`.
 
-    `target` is absolute, or relative to /run/secrets for a secret and to / for a config. The caller owns the file's
-    place
-    (tmpfs for secrets); the service sets owner and mode on it before the start.
+    `target` is absolute, or relative to /run/secrets (secrets) or / (configs). The caller writes the file (a secret's on
+    a tmpfs); the start sets its owner and mode.
     """
 
     source_path: str
@@ -68,24 +67,8 @@ class DeviceMapping(msgspec.Struct, frozen=True, kw_only=True):
     permissions: str = "rwm"
 
 
-class ResourceLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits; 0 or "" means none. A limit whose cgroup controller is missing on this host is refused by name."""
-
-    memory_bytes: int = 0
-    memory_reservation_bytes: int = 0
-    memory_swap_bytes: int = 0
-    nano_cpus: int = 0
-    cpu_shares: int = 0
-    cpu_quota_us: int = 0
-    cpu_period_us: int = 0
-    cpuset_cpus: str = ""
-    cpuset_mems: str = ""
-    pids_limit: int = 0
-    oom_score_adj: int = 0
-
-
 class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """As Docker's: `test` is ("NONE",), ("CMD", arg…) or ("CMD-SHELL", line); empty means none."""
+    """As in Docker: `test` is ("NONE",), ("CMD", arg…) or ("CMD-SHELL", line); empty means no health check."""
 
     test: tuple[str, ...] = ()
     interval_seconds: float = 30.0
@@ -96,9 +79,7 @@ class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What was wired into the container's namespace. The service writes /etc/hosts from it; the rest is for
-    inspection.
-    """
+    """A network endpoint of the container. /etc/hosts gets its address; the other fields are for inspection only."""
 
     name: str
     network_id: str = ""
@@ -109,18 +90,18 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
     gateway: str = ""
     aliases: tuple[str, ...] = ()
     ports: dict[str, str] = msgspec.field(default_factory=dict)
-    """Published ports, "80/tcp" to "0.0.0.0:8080"; inspection only."""
+    """Published ports: "80/tcp" to "0.0.0.0:8080"."""
 
 
 class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """A container, complete: image defaults are merged in by the caller before it gets here."""
+    """Complete configuration of a container. The caller has merged the image's defaults into it."""
 
     id: str
     name: str
     image: str
     image_id: str
     args: tuple[str, ...]
-    """The whole command line of process 1: entrypoint, then command."""
+    """The command line of process 1: entrypoint, then command."""
     entrypoint: tuple[str, ...] | None = None
     command: tuple[str, ...] | None = None
     env: tuple[str, ...] = ()
@@ -152,7 +133,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     privileged: bool = False
     no_new_privileges: bool = False
     seccomp: str = ""
-    """"" is the host's default profile, "unconfined" none, anything else a profile in Docker's JSON."""
+    """"" for the host's default profile, "unconfined" for none, otherwise a profile in Docker's JSON format."""
     read_only: bool = False
     init: bool = False
     sysctls: dict[str, str] = msgspec.field(default_factory=dict)
@@ -160,14 +141,14 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     host_ipc: bool = False
     host_uts: bool = False
     dns: tuple[str, ...] = ()
-    """Name servers; empty copies the host's /etc/resolv.conf."""
+    """Name servers; if empty, the host's /etc/resolv.conf is copied."""
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
     extra_hosts: tuple[str, ...] = ()
     """"name:address" lines for /etc/hosts."""
     networks: tuple[EndpointSettings, ...] = ()
     netns_path: str = ""
-    """"" gives a new namespace with loopback only, "host" the host's own, a path the namespace bound there."""
+    """"" for a new namespace with loopback only, "host" for the host's, or the path of an existing namespace."""
     healthcheck: HealthCheck | None = None
     auto_remove: bool = False
     log_max_bytes: int = 32 << 20
@@ -175,7 +156,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     task_id: str = ""
     service_id: str = ""
     extra: dict[str, str] = msgspec.field(default_factory=dict)
-    """Whatever the caller wants back at inspection (its own JSON); never read here."""
+    """Data that the caller gets back when it inspects the container; never read here."""
 
 
 class RunStatus(StrEnum):
@@ -217,16 +198,16 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     finished_at_ns: int = 0
     health: ContainerHealth = ContainerHealth()
     start_count: int = 0
-    """How often it was started; 0 means it never ran."""
+    """Number of starts; 0 means it never ran."""
 
     @property
     def running(self) -> bool:
-        """Holds processes: running or paused."""
+        """Whether it has processes: running or paused."""
         return self.status in (RunStatus.RUNNING, RunStatus.PAUSED)
 
 
 class Container(msgspec.Struct, frozen=True):
-    """One container as `ContainerService.get` and `list` return it: a snapshot."""
+    """Snapshot of one container, as `get` and `list` return it."""
 
     config: ContainerConfig
     state: ContainerState
@@ -241,9 +222,9 @@ class Container(msgspec.Struct, frozen=True):
 
 
 class ContainerEvent(msgspec.Struct, frozen=True):
-    """`action` is Docker's word: create start die kill stop oom destroy pause unpause rename resize attach
-    exec_create exec_start
-    exec_die "health_status: healthy". `attributes` hold what belongs to the action (exitCode, signal, execID).
+    """`action` is Docker's: create, start, die, kill, stop, oom, destroy, pause, unpause, rename, update, resize,
+    attach, exec_create, exec_start, exec_die, "health_status: healthy". `attributes` belong to the action, for example
+    exitCode, signal or execID.
     """
 
     time_ns: int
@@ -275,35 +256,6 @@ class ExecState(msgspec.Struct, frozen=True, kw_only=True):
     pid: int = 0
 
 
-class ContainerStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One reading of a container's cgroup. CPU in nanoseconds, memory in bytes; a limit of 0 is none."""
-
-    read_ns: int
-    cpu_total_ns: int = 0
-    cpu_user_ns: int = 0
-    cpu_system_ns: int = 0
-    throttled_periods: int = 0
-    throttled_ns: int = 0
-    system_cpu_ns: int = 0
-    online_cpus: int = 0
-    memory_usage_bytes: int = 0
-    memory_max_usage_bytes: int = 0
-    memory_limit_bytes: int = 0
-    memory_stats: dict[str, int] = msgspec.field(default_factory=dict)
-    pids_current: int = 0
-    pids_limit: int = 0
-
-
 class ProcessTable(msgspec.Struct, frozen=True):
     titles: tuple[str, ...]
     processes: tuple[tuple[str, ...], ...]
-
-
-class LogEntry(NamedTuple):
-    """One write of the container, partial lines joined; `data` keeps its final newline. `stream` is "stdout" or
-    "stderr".
-    """
-
-    time_ns: int
-    stream: str
-    data: bytes

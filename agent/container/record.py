@@ -1,4 +1,4 @@
-"""One container as the service holds it in memory: its snapshot, and who waits for what. It decides nothing."""
+"""Record of one container in memory: configuration, state, lock, and the tasks and callers that wait for it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,39 @@ from agent.container.model import Container, ContainerConfig, ContainerState
 from agent.runtime.attach import AttachStream
 
 
+class ExitCodeWaiters:
+    """Callers that wait for the same exit code."""
+
+    def __init__(self) -> None:
+        self._futures: set[asyncio.Future[int]] = set()
+
+    async def wait(self) -> int:
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._futures.add(future)
+        try:
+            return await future
+        finally:
+            self._futures.discard(future)
+
+    def resolve(self, exit_code: int) -> None:
+        """Give the exit code to all who wait now."""
+        for future in list(self._futures):
+            if not future.done():
+                future.set_result(exit_code)
+        self._futures.clear()
+
+
 class ContainerRecord:
-    """`lock` guards starts, ends and removals; stopping and killing do not take it, so they can interrupt nothing."""
+    """`lock` guards start, exit and removal. Signals do not take it, so a stop can interrupt a start that hangs.
+
+    `pidfd` is -1 while the process is not watched. `pid_ticks` is the start time of the process, which with its pid
+    identifies it after a restart of the daemon.
+    """
 
     __slots__ = (
         "config",
         "exit_waiters",
-        "health_tasks",
+        "health_task",
         "lock",
         "log_wakeups",
         "pending_attaches",
@@ -30,11 +56,11 @@ class ContainerRecord:
         self.lock = asyncio.Lock()
         self.pidfd = -1
         self.pid_ticks = 0
-        self.exit_waiters: set[asyncio.Future[int]] = set()
-        self.removal_waiters: set[asyncio.Future[int]] = set()
+        self.exit_waiters = ExitCodeWaiters()
+        self.removal_waiters = ExitCodeWaiters()
         self.pending_attaches: list[AttachStream] = []
         self.log_wakeups: set[asyncio.Event] = set()
-        self.health_tasks: list[asyncio.Task[None]] = []
+        self.health_task: asyncio.Task[None] | None = None
 
     def snapshot(self) -> Container:
         return Container(self.config, self.state)
@@ -43,19 +69,12 @@ class ContainerRecord:
         for event in self.log_wakeups:
             event.set()
 
-    @staticmethod
-    async def wait_for(waiters: set[asyncio.Future[int]]) -> int:
-        """Wait among those who want to know; the number they are told."""
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        waiters.add(future)
-        try:
-            return await future
-        finally:
-            waiters.discard(future)
+    def disconnect_pending_attaches(self) -> None:
+        """End the attach streams that wait for a start."""
+        for stream in self.pending_attaches:
+            stream.set_socket(None)
+        self.pending_attaches.clear()
 
-    @staticmethod
-    def resolve_waiters(waiters: set[asyncio.Future[int]], code: int) -> None:
-        for future in list(waiters):
-            if not future.done():
-                future.set_result(code)
-        waiters.clear()
+    async def wait_for_exit(self) -> int:
+        """The exit code, at once if the container does not run."""
+        return await self.exit_waiters.wait() if self.state.running else self.state.exit_code

@@ -1,9 +1,8 @@
-"""What a daemon finds when it starts: containers that still run, that ended without it, that were half started; and
-things left over.
+"""Recovery after a daemon restart: containers to adopt, exits that happened meanwhile, and leftovers to remove.
 
-Law: a running container is never touched; everything of ours that belongs to no running container goes: mounts,
-bundles, runtime state,
-cgroups, folders. `judge` looks at the kernel and decides; `clean` removes. Called by `ContainerService.open` alone.
+Invariant: a running container is never touched; mounts, bundles, runtime state, cgroups and directories that belong to
+no running container are removed. `decide_recovery` reads the kernel's state and decides; `remove_leftovers` removes.
+Called by `ContainerService.open` only.
 """
 
 from __future__ import annotations
@@ -15,78 +14,74 @@ import time
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-import msgspec
-
-from agent.container.model import ContainerState, RunStatus
+from agent.container.exit_status import (
+    HOST_DIED,
+    LOST_EXIT_CODE,
+    MONITOR_DIED,
+    ExitStatus,
+    conmon_pid,
+    read_exit_file,
+)
+from agent.container.model import RunStatus
 from agent.container.paths import ContainerPaths
 from agent.container.store import ContainerRow
 from agent.runtime import cgroup, mounts, process, runc
 
 _log = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{64}")
-_MONITOR_GRACE_SECONDS = 0.5
-LOST_EXIT_CODE = 137
-MONITOR_DIED = "the container's monitor died with it; its exit code is not known"
-HOST_DIED = "the host went down while the container ran; its exit code is not known"
+_CONMON_GRACE_SECONDS = 0.5
 START_INTERRUPTED = "the daemon died while it started the container: start it again"
 
 
-class ContainerExit(NamedTuple):
-    code: int
-    oom_killed: bool
-    time_ns: int
-    error: str = ""
-
-
 class RecoveryDecision(NamedTuple):
-    """`alive`, or `ending`, or a `status` to fall back to with an `error`."""
+    """`alive`, or the `exit_status` of a container that exited, or a `status` to fall back to with an `error`."""
 
     container_id: str
     alive: bool = False
     pid_ticks: int = 0
-    container_exit: ContainerExit | None = None
+    exit_status: ExitStatus | None = None
     status: RunStatus = RunStatus.EXITED
     error: str = ""
-
-
-def read_exit_file(paths: ContainerPaths, container_id: str) -> ContainerExit | None:
-    """What the monitor wrote at the end; None while it has not."""
-    path = paths.exit_file(container_id)
-    try:
-        text = path.read_text().strip()
-        time_ns = path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return None
-    if not text.lstrip("-").isdigit():
-        return None
-    return ContainerExit(int(text), (paths.bundle(container_id) / "oom").exists(), time_ns)
-
-
-def exited_state(state: ContainerState, container_exit: ContainerExit) -> ContainerState:
-    """The state after the end. A file's time stamp lags behind the clock by up to a tick of the kernel, and the clock may have been set
-    back meanwhile: no end is told to be before its start.
-    """
-    return msgspec.structs.replace(
-        state,
-        status=RunStatus.EXITED,
-        pid=0,
-        exit_code=container_exit.code,
-        oom_killed=container_exit.oom_killed,
-        error=container_exit.error,
-        finished_at_ns=max(container_exit.time_ns, state.started_at_ns),
-    )
 
 
 def decide_recovery(
     rows: Iterable[ContainerRow], paths: ContainerPaths, runtime: runc.OciRuntime
 ) -> list[RecoveryDecision]:
-    """One verdict for each container that the last daemon left running or starting."""
-    return [
-        verdict
-        for row in rows
-        if row.starting or row.container.state.running
-        for verdict in [_decide_one(row, paths, runtime)]
-    ]
+    """One decision for each container that the previous daemon left running or starting."""
+    return [_decide_one(row, paths, runtime) for row in rows if row.starting or row.container.state.running]
+
+
+def alive_ids(decisions: Iterable[RecoveryDecision]) -> set[str]:
+    """Ids of the containers that still run."""
+    return {decision.container_id for decision in decisions if decision.alive}
+
+
+async def remove_leftovers(
+    paths: ContainerPaths,
+    runtime: runc.OciRuntime,
+    cgroups: cgroup.CgroupLayout,
+    existing_ids: Collection[str],
+    running_ids: Collection[str],
+) -> None:
+    """Remove what belongs to no running container, and the directories of containers that do not exist."""
+    for container_id in runtime.container_ids():
+        if container_id not in running_ids:
+            await runtime.delete(container_id)
+    for name in sorted(cgroup.children(cgroups, paths.cgroup_parent)):
+        if _ID.fullmatch(name) and name not in running_ids:
+            cgroup.kill_all(cgroups, paths.cgroup(name))
+            cgroup.remove(cgroups, paths.cgroup(name))
+    for target in mounts.mount_points_below(paths.folders):
+        if target.removeprefix(f"{paths.folders}/").partition("/")[0] not in running_ids:
+            _log.info("unmounting %s, left over from a container that does not run", target)
+            mounts.unmount(target)
+    for folder, kept_ids in ((paths.bundles, running_ids), (paths.execs, ()), (paths.folders, existing_ids)):
+        for path in folder.iterdir():
+            if path.name not in kept_ids:
+                shutil.rmtree(path, ignore_errors=True)
+    for path in paths.exits.iterdir():
+        if path.name not in running_ids:
+            path.unlink(missing_ok=True)
 
 
 def _decide_one(row: ContainerRow, paths: ContainerPaths, runtime: runc.OciRuntime) -> RecoveryDecision:
@@ -94,61 +89,26 @@ def _decide_one(row: ContainerRow, paths: ContainerPaths, runtime: runc.OciRunti
     if row.starting and (not state.running or runtime.is_created(container_id)):
         before = RunStatus.EXITED if state.start_count > state.running else RunStatus.CREATED
         return RecoveryDecision(container_id, status=before, error=START_INTERRUPTED)
-    fd = process.open_pidfd(state.pid, row.pid_ticks)
-    if fd is not None:
-        process.close_pidfd(fd)
+    pidfd = process.open_pidfd(state.pid, row.pid_ticks)
+    if pidfd is not None:
+        process.close_pidfd(pidfd)
         return RecoveryDecision(container_id, alive=True, pid_ticks=row.pid_ticks)
-    ending = read_exit_file(paths, container_id)
-    deadline = time.monotonic() + _MONITOR_GRACE_SECONDS
-    while ending is None and _monitor_is_alive(paths, container_id) and time.monotonic() < deadline:
-        time.sleep(0.005)  # its process has just ended; before the service is open nothing else waits for the loop
-        ending = read_exit_file(paths, container_id)
-    if ending is None:
+    return RecoveryDecision(container_id, exit_status=_missed_exit(paths, container_id))
+
+
+def _missed_exit(paths: ContainerPaths, container_id: str) -> ExitStatus:
+    """The exit of a container whose process has ended. Waits briefly for a conmon that still writes its exit file."""
+    status = read_exit_file(paths, container_id)
+    deadline = time.monotonic() + _CONMON_GRACE_SECONDS
+    while status is None and _conmon_is_alive(paths, container_id) and time.monotonic() < deadline:
+        time.sleep(0.005)  # blocking is fine: before the service is open nothing else needs the loop
+        status = read_exit_file(paths, container_id)
+    if status is None:
         error = MONITOR_DIED if paths.bundle(container_id).exists() else HOST_DIED
-        ending = ContainerExit(LOST_EXIT_CODE, False, time.time_ns(), error)
-    return RecoveryDecision(container_id, container_exit=ending)
+        status = ExitStatus(LOST_EXIT_CODE, False, time.time_ns(), error)
+    return status
 
 
-def monitor_pid(paths: ContainerPaths, container_id: str) -> int:
-    """The pid of its conmon; 0 when that left no word."""
-    try:
-        return int((paths.bundle(container_id) / "conmon.pid").read_text())
-    except (OSError, ValueError):
-        return 0
-
-
-def _monitor_is_alive(paths: ContainerPaths, container_id: str) -> bool:
-    pid = monitor_pid(paths, container_id)
+def _conmon_is_alive(paths: ContainerPaths, container_id: str) -> bool:
+    pid = conmon_pid(paths, container_id)
     return pid > 0 and process.start_ticks(pid) != 0
-
-
-def alive_ids(verdicts: Iterable[RecoveryDecision]) -> set[str]:
-    return {verdict.container_id for verdict in verdicts if verdict.alive}
-
-
-async def remove_leftovers(
-    paths: ContainerPaths,
-    runtime: runc.OciRuntime,
-    host: cgroup.CgroupLayout,
-    existing_ids: Collection[str],
-    running_ids: Collection[str],
-) -> None:
-    """Remove what belongs to no running container; folders that belong to no known one."""
-    for container_id in runtime.container_ids():
-        if container_id not in running_ids:
-            await runtime.delete(container_id)
-    for name in sorted(cgroup.children(host, paths.cgroup_parent)):
-        if _ID.fullmatch(name) and name not in running_ids:
-            cgroup.kill_all(host, paths.cgroup(name))
-            cgroup.remove(host, paths.cgroup(name))
-    for target in mounts.mount_points_below(paths.folders):
-        if target.removeprefix(f"{paths.folders}/").partition("/")[0] not in running_ids:
-            _log.info("unmounting what a container left at %s", target)
-            mounts.unmount(target)
-    for folder, keep in ((paths.bundles, running_ids), (paths.execs, ()), (paths.folders, existing_ids)):
-        for path in folder.iterdir():
-            if path.name not in keep:
-                shutil.rmtree(path, ignore_errors=True)
-    for path in paths.exits.iterdir():
-        if path.name not in running_ids:
-            path.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from agent.container.model import LogEntry
+from agent.logs.entry import LogEntry
 
 ENTRY_LIMIT_BYTES = 1 << 20
 _SECOND_NS = 1_000_000_000

@@ -14,8 +14,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from agent.container.model import LogEntry
 from agent.logs import tail
+from agent.logs.entry import LogEntry
 from agent.logs.k8s_file import PartialLineJoiner
 
 _LINE_LIMIT_BYTES = 1 << 20

@@ -1,8 +1,7 @@
-"""Both directions of a container's or an exec's input and output, over conmon's attach socket.
+"""Attach streams: stdin, stdout and stderr of a container or exec over conmon's attach socket.
 
-Law: one packet in, one `read` out; a slow reader slows conmon's socket and nothing is stored here. Callers: the
-Engine API's hijacked
-connections and health checks.
+Invariant: one packet is one `read`; nothing is buffered here, so a slow reader slows conmon down. Called by
+`agent.container` for attach, exec and health checks.
 """
 
 from __future__ import annotations
@@ -16,11 +15,12 @@ from pathlib import Path
 
 _PACKET_BYTES = 32 << 10
 _WRITE_BYTES = 8 << 10
-_CHANNELS = {2: 1, 3: 2}
+_STREAM_OF_PIPE = {2: 1, 3: 2}
+"""conmon's pipe numbers to stdout (1) and stderr (2)."""
 
 
 async def connect_attach(bundle: Path) -> socket.socket:
-    """The attach socket of a bundle, by way of a descriptor: its path may be longer than a socket address."""
+    """Connect to the attach socket of a bundle, through a descriptor: the path may be too long for a socket address."""
     folder = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -36,16 +36,16 @@ async def connect_attach(bundle: Path) -> socket.socket:
 
 
 class AttachStream:
-    """An `agent.container.api.Stream`. It may be made before the container starts: reads then wait for `opened`."""
+    """Implements `agent.container.api.Stream`. It may exist before the container starts: reads wait for `set_socket`."""
 
-    def __init__(self, waiter: Callable[[], Awaitable[int]]) -> None:
-        self._waiter = waiter
+    def __init__(self, wait_for_exit: Callable[[], Awaitable[int]]) -> None:
+        self._wait_for_exit = wait_for_exit
         self._ready = asyncio.Event()
         self._socket: socket.socket | None = None
         self._closed = False
 
     def set_socket(self, sock: socket.socket | None) -> None:
-        """Give it its socket; None when the process never came to be."""
+        """Connect the stream; None if the process never started."""
         if self._closed and sock is not None:
             sock.close()
             sock = None
@@ -53,7 +53,7 @@ class AttachStream:
         self._ready.set()
 
     async def read(self) -> tuple[int, bytes] | None:
-        """(1 or 2, data), or None at the end."""
+        """(1, data) from stdout or (2, data) from stderr, or None at the end."""
         await self._ready.wait()
         loop = asyncio.get_running_loop()
         while self._socket is not None:
@@ -63,13 +63,13 @@ class AttachStream:
                 return None
             if not packet:
                 return None
-            channel = _CHANNELS.get(packet[0])
-            if channel is not None and len(packet) > 1:
-                return channel, packet[1:]
+            stream = _STREAM_OF_PIPE.get(packet[0])
+            if stream is not None and len(packet) > 1:
+                return stream, packet[1:]
         return None
 
     async def write(self, data: bytes) -> None:
-        """To the process's input; what it no longer takes is dropped."""
+        """Send to the process's stdin. Drops what the process no longer reads."""
         await self._ready.wait()
         loop = asyncio.get_running_loop()
         for start in range(0, len(data), _WRITE_BYTES):
@@ -85,10 +85,11 @@ class AttachStream:
                 self._socket.shutdown(socket.SHUT_WR)
 
     async def wait(self) -> int:
-        """The exit code of the process behind the stream."""
-        return await self._waiter()
+        """The exit code of the process."""
+        return await self._wait_for_exit()
 
     async def close(self) -> None:
+        """Disconnect; the process keeps running."""
         self._closed = True
         sock, self._socket = self._socket, None
         self._ready.set()

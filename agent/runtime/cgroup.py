@@ -1,8 +1,7 @@
-"""The control groups of this host: which layout, which controllers, what a container used, and removing what is left.
+"""Cgroups of this host: layout (v1, hybrid, v2), available controllers, processes in a group, and cleanup.
 
-Law: a limit whose controller is missing is refused by name. Reads and removes only; the OCI runtime makes the
-groups. Works on v1,
-hybrid (v1 with an unused v2 tree) and v2.
+Invariant: a limit whose controller is missing is refused by name. Invariant: groups are only read and removed here; the
+OCI runtime creates them. Called by `agent.container`; `agent.runtime.stats` reads usage.
 """
 
 from __future__ import annotations
@@ -14,18 +13,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.container.model import ContainerStats, ResourceLimits
 from agent.runtime import mounts
+from agent.runtime.limits import ResourceLimits
 from covey.errors import UnsupportedError
 
 _ROOT = Path("/sys/fs/cgroup")
-_TICKS = os.sysconf("SC_CLK_TCK")
-_NO_LIMIT = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
 class CgroupLayout:
-    """`trees` maps each controller to the folder its hierarchy is mounted at; on v2 all map to one."""
+    """`hierarchies` maps each controller to the mount point of its hierarchy; on v2 they are all the same.
+
+    `swap` says whether the kernel can limit swap. A hybrid host (v1 with an unused v2 hierarchy) has version 1.
+    """
 
     version: int
     hierarchies: Mapping[str, Path]
@@ -37,8 +37,8 @@ class CgroupLayout:
 
 
 def detect(points: Iterable[mounts.MountPoint] | None = None) -> CgroupLayout:
-    """What is mounted on this host (in this mount namespace)."""
-    trees: dict[str, Path] = {}
+    """The layout in this mount namespace, or in the mount table that is passed in."""
+    hierarchies: dict[str, Path] = {}
     unified: Path | None = None
     for point in mounts.list_mounts() if points is None else points:
         if not Path(point.target).is_relative_to(_ROOT):
@@ -46,155 +46,83 @@ def detect(points: Iterable[mounts.MountPoint] | None = None) -> CgroupLayout:
         if point.fs_type == "cgroup":
             for name in point.options.split(","):
                 if name not in {"rw", "ro"} and not name.startswith("release_agent"):
-                    trees[name.removeprefix("name=")] = Path(point.target)
+                    hierarchies[name.removeprefix("name=")] = Path(point.target)
         elif point.fs_type == "cgroup2":
             unified = Path(point.target)
-    if trees:
-        memory = trees.get("memory")
+    if hierarchies:
+        memory = hierarchies.get("memory")
         if unified is not None:
-            trees["unified"] = unified
-        return CgroupLayout(1, trees, memory is not None and (memory / "memory.memsw.limit_in_bytes").exists())
+            hierarchies["unified"] = unified
+        return CgroupLayout(1, hierarchies, memory is not None and (memory / "memory.memsw.limit_in_bytes").exists())
     if unified is None:
         raise UnsupportedError(f"no cgroups are mounted at {_ROOT}: containers need them, mount cgroup2 there")
     controllers = (unified / "cgroup.controllers").read_text().split()
     return CgroupLayout(2, {**dict.fromkeys(controllers, unified), "freezer": unified, "devices": unified}, swap=True)
 
 
-def missing_controllers(resources: ResourceLimits, host: CgroupLayout) -> list[str]:
-    """The controllers that the limits need and the host lacks; pure."""
+def missing_controllers(limits: ResourceLimits, layout: CgroupLayout) -> list[str]:
+    """The controllers that the limits need and the host lacks. Pure."""
     needs = {
-        "memory": resources.memory_bytes or resources.memory_reservation_bytes or resources.memory_swap_bytes,
-        "cpu": resources.nano_cpus or resources.cpu_shares or resources.cpu_quota_us,
-        "cpuset": resources.cpuset_cpus or resources.cpuset_mems,
-        "pids": resources.pids_limit > 0,
+        "memory": limits.memory_bytes or limits.memory_reservation_bytes or limits.memory_swap_bytes,
+        "cpu": limits.nano_cpus or limits.cpu_shares or limits.cpu_quota_us,
+        "cpuset": limits.cpuset_cpus or limits.cpuset_mems,
+        "pids": limits.pids_limit > 0,
     }
-    return [name for name, needed in needs.items() if needed and name not in host.hierarchies]
+    return [name for name, needed in needs.items() if needed and name not in layout.hierarchies]
 
 
-def require_controllers(resources: ResourceLimits, host: CgroupLayout) -> None:
-    missing = missing_controllers(resources, host)
+def require_controllers(limits: ResourceLimits, layout: CgroupLayout) -> None:
+    """Raises UnsupportedError that names the missing controllers."""
+    missing = missing_controllers(limits, layout)
     if missing:
         raise UnsupportedError(
             f"this host has no cgroup controller for {', '.join(missing)}: enable it in the kernel or drop the limit"
         )
 
 
-def processes(host: CgroupLayout, path: str) -> list[int]:
-    """The processes of the group, as this namespace numbers them; processes of its children included."""
-    tree = _hierarchy(host, "pids", "memory", "cpu")
+def processes(layout: CgroupLayout, path: str) -> list[int]:
+    """Pids in the group and in the groups below it, as numbered in this pid namespace."""
     found: set[int] = set()
-    folder = tree / path.lstrip("/")
+    folder = _hierarchy(layout, "pids", "memory", "cpu") / path.lstrip("/")
     for current, _, _ in os.walk(folder):
         with contextlib.suppress(OSError):
             found.update(int(pid) for pid in (Path(current) / "cgroup.procs").read_text().split())
-    return sorted(found - {0})
+    return sorted(found - {0})  # 0 stands for a process of another pid namespace
 
 
-def read_stats(host: CgroupLayout, path: str, now_ns: int) -> ContainerStats:
-    """One reading; figures of a controller that is missing are 0."""
-    inner = path.lstrip("/")
-    values = _read_v2(host, inner) if host.version == 2 else _read_v1(host, inner)
-    online = os.cpu_count() or 1
-    return ContainerStats(read_ns=now_ns, system_cpu_ns=_system_cpu_ns(), online_cpus=online, **values)  # type: ignore[arg-type]
-
-
-def remove(host: CgroupLayout, path: str) -> None:
-    """Remove the group and those below it in every hierarchy; groups with living processes stay."""
-    for root in host.mount_points:
-        folder = root / path.lstrip("/")
+def remove(layout: CgroupLayout, path: str) -> None:
+    """Remove the group and those below it from every hierarchy. Groups that still hold processes stay."""
+    for mount_point in layout.mount_points:
+        folder = mount_point / path.lstrip("/")
         for current, _, _ in os.walk(folder, topdown=False):
             with contextlib.suppress(OSError):
                 Path(current).rmdir()
 
 
-def kill_all(host: CgroupLayout, path: str) -> None:
-    """SIGKILL every process of the group, thawing it first."""
+def kill_all(layout: CgroupLayout, path: str) -> None:
+    """Thaw the group, then send SIGKILL to every process in it."""
     with contextlib.suppress(OSError):
-        if host.version == 2:
-            (_hierarchy(host) / path.lstrip("/") / "cgroup.freeze").write_text("0")
+        if layout.version == 2:
+            (layout.mount_points[0] / path.lstrip("/") / "cgroup.freeze").write_text("0")
         else:
-            (host.hierarchies["freezer"] / path.lstrip("/") / "freezer.state").write_text("THAWED")
-    for pid in processes(host, path):
+            (layout.hierarchies["freezer"] / path.lstrip("/") / "freezer.state").write_text("THAWED")
+    for pid in processes(layout, path):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
-def children(host: CgroupLayout, path: str) -> set[str]:
-    """Names of the groups right below `path`, in any hierarchy."""
+def children(layout: CgroupLayout, path: str) -> set[str]:
+    """Names of the groups directly below `path`, in any hierarchy."""
     names: set[str] = set()
-    for root in host.mount_points:
+    for mount_point in layout.mount_points:
         with contextlib.suppress(OSError):
-            names.update(e.name for e in os.scandir(root / path.lstrip("/")) if e.is_dir())
+            names.update(e.name for e in os.scandir(mount_point / path.lstrip("/")) if e.is_dir())
     return names
 
 
-def _hierarchy(host: CgroupLayout, *wanted: str) -> Path:
-    for name in wanted:
-        if name in host.hierarchies:
-            return host.hierarchies[name]
-    return host.mount_points[0]
-
-
-def _read_v1(host: CgroupLayout, inner: str) -> dict[str, object]:
-    def folder(controller: str) -> Path:
-        return host.hierarchies.get(controller, Path("/nonexistent")) / inner
-
-    cpu, memory, pids = folder("cpuacct"), folder("memory"), folder("pids")
-    usage = _pairs(cpu / "cpuacct.stat")
-    throttle = _pairs(folder("cpu") / "cpu.stat")
-    return {
-        "cpu_total_ns": _number(cpu / "cpuacct.usage"),
-        "cpu_user_ns": usage.get("user", 0) * 1_000_000_000 // _TICKS,
-        "cpu_system_ns": usage.get("system", 0) * 1_000_000_000 // _TICKS,
-        "throttled_periods": throttle.get("nr_throttled", 0),
-        "throttled_ns": throttle.get("throttled_time", 0),
-        "memory_usage_bytes": _number(memory / "memory.usage_in_bytes"),
-        "memory_max_usage_bytes": _number(memory / "memory.max_usage_in_bytes"),
-        "memory_limit_bytes": _limit(memory / "memory.limit_in_bytes"),
-        "memory_stats": _pairs(memory / "memory.stat"),
-        "pids_current": _number(pids / "pids.current"),
-        "pids_limit": _limit(pids / "pids.max"),
-    }
-
-
-def _read_v2(host: CgroupLayout, inner: str) -> dict[str, object]:
-    folder = host.mount_points[0] / inner
-    cpu = _pairs(folder / "cpu.stat")
-    return {
-        "cpu_total_ns": cpu.get("usage_usec", 0) * 1000,
-        "cpu_user_ns": cpu.get("user_usec", 0) * 1000,
-        "cpu_system_ns": cpu.get("system_usec", 0) * 1000,
-        "throttled_periods": cpu.get("nr_throttled", 0),
-        "throttled_ns": cpu.get("throttled_usec", 0) * 1000,
-        "memory_usage_bytes": _number(folder / "memory.current"),
-        "memory_max_usage_bytes": _number(folder / "memory.peak"),
-        "memory_limit_bytes": _limit(folder / "memory.max"),
-        "memory_stats": _pairs(folder / "memory.stat"),
-        "pids_current": _number(folder / "pids.current"),
-        "pids_limit": _limit(folder / "pids.max"),
-    }
-
-
-def _number(path: Path) -> int:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return 0
-
-
-def _limit(path: Path) -> int:
-    value = _number(path)
-    return 0 if value >= _NO_LIMIT else value
-
-
-def _pairs(path: Path) -> dict[str, int]:
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return {}
-    return {key: int(value) for key, _, value in (line.partition(" ") for line in lines) if value.isdigit()}
-
-
-def _system_cpu_ns() -> int:
-    first = Path("/proc/stat").read_text().partition("\n")[0].split()
-    return sum(int(n) for n in first[1:8]) * 1_000_000_000 // _TICKS
+def _hierarchy(layout: CgroupLayout, *preferred: str) -> Path:
+    """The mount point of the first controller that exists, or of any hierarchy."""
+    for name in preferred:
+        if name in layout.hierarchies:
+            return layout.hierarchies[name]
+    return layout.mount_points[0]

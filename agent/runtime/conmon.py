@@ -1,55 +1,104 @@
-"""conmon, the monitor that stands by each container and outlives this daemon.
+"""conmon, the monitor process of each container and exec, which outlives this daemon.
 
-Law: conmon alone holds a container's output, its log, its terminal and its exit code; we ask it to create, and read
-what it leaves in
-files. Its protocol: a byte on the start pipe lets it go, one JSON line on the sync pipe answers ({"data": pid}, or
--1 with a message).
-Callers: `agent.container.service` for containers, `agent.container.execs` for execs.
+Invariant: conmon alone holds a container's output, log, terminal and exit code. This daemon asks it to create the
+container and reads the files that it leaves: `pid`, `conmon.pid`, `oom` and the exit file. Called by
+`agent.container.lifecycle` for containers, `agent.container.execs` for execs, and `agent.logs.rotation`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from agent.runtime import process
-from covey.errors import CoveyError, DeadlineError
+from agent.runtime.conmon_pipes import ConmonPipes
+from agent.runtime.errors import OciRuntimeError, clean_message
 
-_PATH = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-_LINE_LIMIT = 64 << 10
+_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 CREATE_TIMEOUT_SECONDS = 60.0
 
 
-class OciRuntimeError(CoveyError):
-    """The OCI runtime could not make the container or the exec; `exit_code` is what Docker reports for it (125 to
-    127).
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        low = message.lower()
-        if "executable file not found" in low or "no such file or directory" in low:
-            self.exit_code = 127
-        elif "permission denied" in low or "is a directory" in low or "exec format error" in low:
-            self.exit_code = 126
-        else:
-            self.exit_code = 128
-
-
 class Conmon(NamedTuple):
-    """How to call conmon for everything on this host."""
+    """conmon's program and the options that are the same for everything on this host."""
 
     runtime: str
     runtime_root: Path
     exit_dir: Path
     program: str = "conmon"
 
-    def arguments(self, container_id: str, name: str, bundle: Path, exit_dir: Path) -> list[str]:
+    async def create(
+        self,
+        container_id: str,
+        name: str,
+        bundle: Path,
+        *,
+        log_path: Path,
+        log_max_bytes: int,
+        terminal: bool,
+        stdin: bool,
+        leave_stdin_open: bool,
+    ) -> int:
+        """Create the container under a new conmon and return its pid. The process waits until the runtime starts it.
+
+        Raises OciRuntimeError with the runtime's message.
+        """
+        arguments = [
+            *self._arguments(container_id, name, bundle, self.exit_dir),
+            f"--persist-dir={bundle}",
+            f"--log-path=k8s-file:{log_path}",
+            f"--log-size-max={log_max_bytes}",
+            *(["--terminal"] if terminal else []),
+            *(["--stdin"] if stdin else []),
+            *(["--leave-stdin-open"] if leave_stdin_open else []),
+        ]
+        pipes = ConmonPipes()
+        try:
+            await _launch(arguments, pipes, bundle)
+            try:
+                return await _read_pid(pipes)
+            except EOFError as error:
+                raise OciRuntimeError(str(error)) from None
+        finally:
+            pipes.close()
+
+    async def start_exec(
+        self,
+        container_id: str,
+        name: str,
+        folder: Path,
+        pipes: ConmonPipes,
+        *,
+        terminal: bool,
+        stdin: bool,
+        on_attachable: Callable[[], Awaitable[None]] | None,
+    ) -> int:
+        """Start the process in `folder`/process.json in the running container and return its pid.
+
+        `on_attachable` is awaited when the attach socket accepts clients, before the process starts; None drops the
+        output. conmon sends the exit code as the next reply on `pipes`.
+        """
+        exit_dir = folder / "exits"
+        exit_dir.mkdir(mode=0o700)
+        arguments = [
+            *self._arguments(container_id, name, folder, exit_dir),
+            "--log-path=k8s-file:/dev/null",
+            "--exec",
+            f"--exec-process-spec={folder}/process.json",
+            *(["--terminal"] if terminal else []),
+            *(["--stdin"] if stdin else []),
+            *(["--exec-attach"] if on_attachable else []),
+        ]
+        await _launch(arguments, pipes, folder, attach=on_attachable is not None)
+        if on_attachable is not None:
+            await _read_pid(pipes)
+            await on_attachable()
+            pipes.release()
+        return await _read_pid(pipes)
+
+    def _arguments(self, container_id: str, name: str, bundle: Path, exit_dir: Path) -> list[str]:
         return [
             self.program,
             "--api-version=1",
@@ -67,92 +116,28 @@ class Conmon(NamedTuple):
         ]
 
 
-class ConmonPipes:
-    """Our ends of conmon's start and sync pipes."""
-
-    def __init__(self) -> None:
-        self.sync, self._sync_child = os.pipe2(os.O_CLOEXEC)
-        self._start_child, self._start = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self.sync, False)
-        self._buffer = b""
-
-    @property
-    def children(self) -> tuple[int, int]:
-        """The descriptors that conmon gets: sync, start."""
-        return self._sync_child, self._start_child
-
-    def release(self) -> None:
-        """Let conmon take its next step."""
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._start, b"\0")
-
-    def close_children(self) -> None:
-        for fd in (self._sync_child, self._start_child):
-            if fd >= 0:
-                os.close(fd)
-        self._sync_child = self._start_child = -1
-
-    async def read_reply(self, timeout_seconds: float | None) -> tuple[int, str]:
-        """The next line: its number and message. EOFError when conmon went away without one."""
-        line = await self._line(timeout_seconds)
-        try:
-            answer = json.loads(line)
-            return int(answer["data"]), str(answer.get("message", ""))
-        except (ValueError, KeyError, TypeError):
-            raise OciRuntimeError(f"conmon answered {line!r}") from None
-
-    def close(self) -> None:
-        self.close_children()
-        for fd in (self.sync, self._start):
-            if fd >= 0:
-                os.close(fd)
-        self.sync = self._start = -1
-
-    async def _line(self, timeout_seconds: float | None) -> bytes:
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                while b"\n" not in self._buffer:
-                    await _readable(self.sync)
-                    with contextlib.suppress(BlockingIOError):
-                        data = os.read(self.sync, 4096)
-                        if not data:
-                            raise EOFError("conmon ended without an answer")
-                        self._buffer += data
-                        if len(self._buffer) > _LINE_LIMIT:
-                            raise OciRuntimeError("conmon's answer is over 64 KiB")
-        except TimeoutError:
-            raise DeadlineError(f"conmon gave no answer within {timeout_seconds:g} s") from None
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line
+def resize(bundle: Path, height: int, width: int) -> None:
+    """Set the size of the terminal. Does nothing if the process has ended."""
+    _control(bundle, f"1 {height} {width}\n")
 
 
-async def _readable(fd: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-
-    def wake() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_reader(fd, wake)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(fd)
+def reopen_log(bundle: Path) -> None:
+    """Make conmon open its log path again, after the old file was moved away."""
+    _control(bundle, "2 0 0\n")
 
 
-async def launch(arguments: Sequence[str], pipe: ConmonPipes, bundle: Path, *, attach: bool = False) -> None:
-    """Start conmon (it leaves us for a life of its own) with the first byte already on its start pipe.
+async def _launch(arguments: Sequence[str], pipes: ConmonPipes, bundle: Path, *, attach: bool = False) -> None:
+    """Start conmon, which detaches itself, and let it take its first step.
 
-    It runs in the bundle: on an out-of-memory kill it leaves a file called ``oom`` where it stands.
+    Its working directory is the bundle, because it creates a file `oom` there on an out-of-memory kill.
     """
-    sync, start = pipe.children
-    environment = {**_PATH, "_OCI_SYNCPIPE": str(sync), "_OCI_STARTPIPE": str(start)}
+    sync, start = pipes.children
+    environment = {**_ENVIRONMENT, "_OCI_SYNCPIPE": str(sync), "_OCI_STARTPIPE": str(start)}
     if attach:
         environment["_OCI_ATTACHPIPE"] = str(sync)
-    pipe.release()
+    pipes.release()
     try:
-        finished = await process.run(
+        result = await process.run(
             arguments,
             timeout_seconds=CREATE_TIMEOUT_SECONDS,
             pass_fds=(sync, start),
@@ -160,73 +145,23 @@ async def launch(arguments: Sequence[str], pipe: ConmonPipes, bundle: Path, *, a
             folder=bundle,
         )
     finally:
-        pipe.close_children()
-    if finished.code != 0:
-        raise OciRuntimeError(f"conmon: {finished.error_message}")
+        pipes.close_children()
+    if result.code != 0:
+        raise OciRuntimeError(f"conmon: {result.error_message}")
 
 
-async def create(
-    monitor: Conmon,
-    container_id: str,
-    name: str,
-    bundle: Path,
-    *,
-    log_path: Path,
-    log_max_bytes: int,
-    tty: bool,
-    stdin: bool,
-    leave_stdin_open: bool,
-) -> int:
-    """Make the container (its process waits to be started) under a new conmon and return the process id.
-
-    Raises RuntimeRefusedError with the runtime's own words.
-    """
-    arguments = [
-        *monitor.arguments(container_id, name, bundle, monitor.exit_dir),
-        f"--persist-dir={bundle}",
-        f"--log-path=k8s-file:{log_path}",
-        f"--log-size-max={log_max_bytes}",
-        *(["--terminal"] if tty else []),
-        *(["--stdin"] if stdin else []),
-        *(["--leave-stdin-open"] if leave_stdin_open else []),
-    ]
-    pipe = ConmonPipes()
-    try:
-        await launch(arguments, pipe, bundle)
-        try:
-            pid, message = await pipe.read_reply(CREATE_TIMEOUT_SECONDS)
-        except EOFError as error:
-            raise OciRuntimeError(str(error)) from None
-    finally:
-        pipe.close()
+async def _read_pid(pipes: ConmonPipes) -> int:
+    pid, message = await pipes.read_reply(CREATE_TIMEOUT_SECONDS)
     if pid < 0:
         raise OciRuntimeError(clean_message(message))
     return pid
-
-
-def clean_message(message: str) -> str:
-    """The runtime's complaint without its log decoration."""
-    text = " ".join(message.split())
-    if 'msg="' in text:
-        text = text.rpartition('msg="')[2].rstrip('"').replace('\\"', '"')
-    return text.removeprefix("runc create failed: ")
-
-
-def resize(bundle: Path, height: int, width: int) -> None:
-    """Tell the terminal its size; silently nothing when the process is gone."""
-    _control(bundle, f"1 {height} {width}\n")
-
-
-def reopen_log(bundle: Path) -> None:
-    """Make conmon open its log path anew, after we moved the old file away."""
-    _control(bundle, "2 0 0\n")
 
 
 def _control(bundle: Path, line: str) -> None:
     try:
         fd = os.open(bundle / "ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return  # no reader: the monitor has ended
+        return  # no reader: conmon has ended
     try:
         with contextlib.suppress(OSError):
             os.write(fd, line.encode())

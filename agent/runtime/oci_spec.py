@@ -1,24 +1,21 @@
-"""The OCI runtime's config.json from our configuration, with Docker's defaults.
+"""OCI runtime specification (config.json) of a container, with Docker's defaults for mounts, devices and masked paths.
 
-Law: pure. Everything that needs a disk or a kernel (users, device numbers, the seccomp profile, which limits exist)
-is resolved by
-`agent.container.bundle` and comes in as `SpecInputs`. Callers: starting a container, and `process` for an exec.
+Invariant: pure, and free of Docker's and Covey's configuration: `OciContainer` and `OciProcess` hold resolved values only
+(user ids, device numbers, the seccomp section, paths on the host). `agent.container.oci` builds them from a
+`ContainerConfig`; `agent.container.bundle` writes the result to disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from agent.container.model import HOST_NETWORK, ContainerConfig, ExecConfig
-from agent.runtime import capabilities
+from agent.runtime.limits import ResourceLimits, oci_resources
 from agent.runtime.users import ProcessUser
 
-DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INIT_TARGET = "/sbin/docker-init"
-_CPU_PERIOD_US = 100_000
 _PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
-_MASKED = (
+_MASKED_PATHS = (
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -32,11 +29,11 @@ _MASKED = (
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 )
-_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
 class BindMount(NamedTuple):
-    """A path of the host shown in the container."""
+    """A path of the host mounted in the container."""
 
     source: str
     target: str
@@ -50,6 +47,8 @@ class TmpfsMount(NamedTuple):
 
 
 class DeviceNode(NamedTuple):
+    """A device that the runtime creates in the container, and `permissions` ("rwm") on it."""
+
     path: str
     kind: str
     major: int
@@ -60,159 +59,159 @@ class DeviceNode(NamedTuple):
     permissions: str
 
 
-class SpecInputs(NamedTuple):
+class Rlimit(NamedTuple):
+    """`name` as in `ulimit`, for example "nofile"."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+class OciProcess(NamedTuple):
+    """A process in a container: its first process, or an exec."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    cwd: str
+    user: ProcessUser
+    bounding: tuple[str, ...]
+    """The capability bounding set; a process that runs as root has all of it."""
+    terminal: bool = False
+    rlimits: tuple[Rlimit, ...] = ()
+    no_new_privileges: bool = False
+    oom_score_adj: int = 0
+
+
+class OciContainer(NamedTuple):
+    """Everything that the specification of one container states.
+
+    `network_namespace` is "" for a new one, None for the host's, or the path of an existing one. `hostname` and
+    `domainname` apply unless `host_uts` is set.
+    """
+
+    container_id: str
+    process: OciProcess
     rootfs: str
     cgroup_path: str
     hostname: str
-    user: ProcessUser
-    bounding: tuple[str, ...]
-    seccomp: dict[str, Any] | None
+    domainname: str = ""
+    read_only: bool = False
+    privileged: bool = False
+    seccomp: dict[str, Any] | None = None
+    network_namespace: str | None = ""
+    host_pid: bool = False
+    host_ipc: bool = False
+    host_uts: bool = False
+    sysctls: Mapping[str, str] = {}
+    shm_size_bytes: int = 64 << 20
+    limits: ResourceLimits = ResourceLimits()
     binds: tuple[BindMount, ...] = ()
     tmpfs: tuple[TmpfsMount, ...] = ()
     devices: tuple[DeviceNode, ...] = ()
     init_path: str = ""
+    """An init program of the host that becomes the first process; "" for none."""
     swap_limits: bool = False
     cgroup_version: int = 1
 
 
-def oci_spec(config: ContainerConfig, inputs: SpecInputs) -> dict[str, Any]:
-    """The whole document."""
+def container_spec(container: OciContainer) -> dict[str, Any]:
+    """The complete config.json."""
+    process = container.process
+    if container.init_path:
+        process = process._replace(args=(INIT_TARGET, "--", *process.args))
     spec: dict[str, Any] = {
         "ociVersion": "1.0.2",
-        "process": _main_process(config, inputs),
-        "root": {"path": inputs.rootfs, "readonly": config.read_only},
-        "mounts": _mounts(config, inputs),
-        "linux": _linux(config, inputs),
-        "annotations": {"covey.container": config.id},
+        "process": process_spec(process),
+        "root": {"path": container.rootfs, "readonly": container.read_only},
+        "mounts": _mounts(container),
+        "linux": _linux(container),
+        "annotations": {"covey.container": container.container_id},
     }
-    if not config.host_uts:
-        spec["hostname"] = inputs.hostname
+    if not container.host_uts:
+        spec["hostname"] = container.hostname
     return spec
 
 
-def exec_process(
-    config: ContainerConfig, wanted: ExecConfig, user: ProcessUser, bounding: tuple[str, ...]
-) -> dict[str, Any]:
-    """The process document of an exec: the container's own environment and limits, then what the exec overrides."""
-    env = _environment(config, config.hostname or config.id[:12], tty=wanted.tty, more=wanted.env)
-    return _process(
-        config, wanted.args, env, user, bounding, cwd=wanted.working_dir or config.working_dir, tty=wanted.tty
-    )
-
-
-def _main_process(config: ContainerConfig, inputs: SpecInputs) -> dict[str, Any]:
-    args = (INIT_TARGET, "--", *config.args) if inputs.init_path else config.args
-    env = _environment(config, inputs.hostname, tty=config.tty)
-    return _process(config, args, env, inputs.user, inputs.bounding, cwd=config.working_dir, tty=config.tty)
-
-
-def _process(
-    config: ContainerConfig,
-    args: Sequence[str],
-    env: list[str],
-    user: ProcessUser,
-    bounding: tuple[str, ...],
-    *,
-    cwd: str,
-    tty: bool,
-) -> dict[str, Any]:
-    caps = list(bounding)
-    held = caps if user.uid == 0 else []
+def process_spec(process: OciProcess) -> dict[str, Any]:
+    """The `process` section; alone, the process document of an exec."""
+    bounding = list(process.bounding)
+    effective = bounding if process.user.uid == 0 else []
+    user = process.user
     return {
-        "terminal": tty,
-        "args": list(args),
-        "env": env,
-        "cwd": cwd or "/",
+        "terminal": process.terminal,
+        "args": list(process.args),
+        "env": list(process.env),
+        "cwd": process.cwd or "/",
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
-        "capabilities": {"bounding": caps, "effective": held, "permitted": held},
-        "rlimits": [{"type": f"RLIMIT_{u.name.upper()}", "soft": u.soft, "hard": u.hard} for u in config.ulimits],
-        "noNewPrivileges": config.no_new_privileges,
-        "oomScoreAdj": config.resources.oom_score_adj,
+        "capabilities": {"bounding": bounding, "effective": effective, "permitted": effective},
+        "rlimits": [{"type": f"RLIMIT_{r.name.upper()}", "soft": r.soft, "hard": r.hard} for r in process.rlimits],
+        "noNewPrivileges": process.no_new_privileges,
+        "oomScoreAdj": process.oom_score_adj,
     }
 
 
-def _environment(config: ContainerConfig, hostname: str, *, tty: bool, more: Sequence[str] = ()) -> list[str]:
-    values = [DEFAULT_PATH, f"HOSTNAME={hostname}", *(["TERM=xterm"] if tty else []), *config.env, *more]
-    merged: dict[str, str] = {}
-    for value in values:
-        name, equals, _ = value.partition("=")
-        if equals:
-            merged[name] = value
-        else:
-            merged.pop(name, None)
-    return list(merged.values())
+def is_propagation(text: str) -> bool:
+    """Whether it is a mount propagation mode of the specification."""
+    return text in _PROPAGATIONS
 
 
-def _mounts(config: ContainerConfig, inputs: SpecInputs) -> list[dict[str, Any]]:
-    own = [_bind(b) for b in inputs.binds]
-    own += [
-        {"destination": t.target, "type": "tmpfs", "source": "tmpfs", "options": list(t.options)} for t in inputs.tmpfs
-    ]
-    if inputs.init_path:
-        own.append(_bind(BindMount(inputs.init_path, INIT_TARGET, read_only=True)))
+def _mounts(container: OciContainer) -> list[dict[str, Any]]:
+    """Docker's default mounts, replaced by the container's own at the same target; parents before children."""
+    own = [_bind(bind) for bind in container.binds]
+    own += [_mount(t.target, "tmpfs", "tmpfs", list(t.options)) for t in container.tmpfs]
+    if container.init_path:
+        own.append(_bind(BindMount(container.init_path, INIT_TARGET, read_only=True)))
     taken = {m["destination"] for m in own}
-    defaults = [m for m in _default_mounts(config) if m["destination"] not in taken]
+    defaults = [m for m in _default_mounts(container) if m["destination"] not in taken]
     return defaults + sorted(own, key=lambda m: m["destination"].count("/"))
 
 
-def _default_mounts(config: ContainerConfig) -> list[dict[str, Any]]:
+def _default_mounts(container: OciContainer) -> list[dict[str, Any]]:
     safe = ["nosuid", "noexec", "nodev"]
-    rights = [] if config.privileged else ["ro"]
-
-    def entry(target: str, kind: str, source: str, options: list[str]) -> dict[str, Any]:
-        return {"destination": target, "type": kind, "source": source, "options": options}
-
-    shm = [*safe, "mode=1777", f"size={config.shm_size_bytes}"]
+    access = [] if container.privileged else ["ro"]
+    shm = [*safe, "mode=1777", f"size={container.shm_size_bytes}"]
     ipc = (
         [_bind(BindMount("/dev/shm", "/dev/shm")), _bind(BindMount("/dev/mqueue", "/dev/mqueue"))]  # noqa: S108
-        if config.host_ipc
-        else [entry("/dev/shm", "tmpfs", "shm", shm), entry("/dev/mqueue", "mqueue", "mqueue", safe)]  # noqa: S108
+        if container.host_ipc
+        else [_mount("/dev/shm", "tmpfs", "shm", shm), _mount("/dev/mqueue", "mqueue", "mqueue", safe)]  # noqa: S108
     )
     pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
     return [
-        entry("/proc", "proc", "proc", safe),
-        entry("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        entry("/dev/pts", "devpts", "devpts", pts),
+        _mount("/proc", "proc", "proc", safe),
+        _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        _mount("/dev/pts", "devpts", "devpts", pts),
         *ipc,
-        entry("/sys", "sysfs", "sysfs", [*safe, *rights]),
-        entry("/sys/fs/cgroup", "cgroup", "cgroup", [*safe, *rights, "relatime"]),
+        _mount("/sys", "sysfs", "sysfs", [*safe, *access]),
+        _mount("/sys/fs/cgroup", "cgroup", "cgroup", [*safe, *access, "relatime"]),
     ]
 
 
-def _bind(bound: BindMount) -> dict[str, Any]:
-    return {
-        "destination": bound.target,
-        "type": "bind",
-        "source": bound.source,
-        "options": ["rbind", bound.propagation or "rprivate", "ro" if bound.read_only else "rw"],
-    }
+def _mount(target: str, fs_type: str, source: str, options: list[str]) -> dict[str, Any]:
+    return {"destination": target, "type": fs_type, "source": source, "options": options}
 
 
-def _linux(config: ContainerConfig, inputs: SpecInputs) -> dict[str, Any]:
+def _bind(bind: BindMount) -> dict[str, Any]:
+    options = ["rbind", bind.propagation or "rprivate", "ro" if bind.read_only else "rw"]
+    return _mount(bind.target, "bind", bind.source, options)
+
+
+def _linux(container: OciContainer) -> dict[str, Any]:
     linux: dict[str, Any] = {
-        "cgroupsPath": inputs.cgroup_path,
-        "namespaces": _namespaces(config, inputs),
-        "resources": _resources(config, inputs),
-        "sysctl": _sysctls(config),
-        "devices": [
-            {
-                "path": d.path,
-                "type": d.kind,
-                "major": d.major,
-                "minor": d.minor,
-                "fileMode": d.mode,
-                "uid": d.uid,
-                "gid": d.gid,
-            }
-            for d in inputs.devices
-        ],
+        "cgroupsPath": container.cgroup_path,
+        "namespaces": _namespaces(container),
+        "resources": {
+            "devices": _device_rules(container),
+            **oci_resources(container.limits, swap_limits=container.swap_limits),
+        },
+        "sysctl": _sysctls(container),
+        "devices": [_device(device) for device in container.devices],
     }
-    if not config.privileged:
-        linux["maskedPaths"] = list(_MASKED)
-        linux["readonlyPaths"] = list(_READ_ONLY)
-    if inputs.seccomp is not None:
-        linux["seccomp"] = inputs.seccomp
-    propagations = {b.propagation for b in inputs.binds}
+    if not container.privileged:
+        linux["maskedPaths"] = list(_MASKED_PATHS)
+        linux["readonlyPaths"] = list(_READ_ONLY_PATHS)
+    if container.seccomp is not None:
+        linux["seccomp"] = container.seccomp
+    propagations = {bind.propagation for bind in container.binds}
     if propagations & {"shared", "rshared"}:
         linux["rootfsPropagation"] = "shared"
     elif propagations & {"slave", "rslave"}:
@@ -220,65 +219,46 @@ def _linux(config: ContainerConfig, inputs: SpecInputs) -> dict[str, Any]:
     return linux
 
 
-def _namespaces(config: ContainerConfig, inputs: SpecInputs) -> list[dict[str, str]]:
+def _namespaces(container: OciContainer) -> list[dict[str, str]]:
     namespaces = [{"type": "mount"}]
-    if config.netns_path != HOST_NETWORK:
-        namespaces.append({"type": "network", **({"path": config.netns_path} if config.netns_path else {})})
-    if not config.host_uts:
+    path = container.network_namespace
+    if path is not None:
+        namespaces.append({"type": "network", "path": path} if path else {"type": "network"})
+    if not container.host_uts:
         namespaces.append({"type": "uts"})
-    if not config.host_pid:
+    if not container.host_pid:
         namespaces.append({"type": "pid"})
-    if not config.host_ipc:
+    if not container.host_ipc:
         namespaces.append({"type": "ipc"})
-    if inputs.cgroup_version == 2 and not config.privileged:
+    if container.cgroup_version == 2 and not container.privileged:
         namespaces.append({"type": "cgroup"})
     return namespaces
 
 
-def _sysctls(config: ContainerConfig) -> dict[str, str]:
+def _sysctls(container: OciContainer) -> dict[str, str]:
     values: dict[str, str] = {}
-    if config.netns_path != HOST_NETWORK:
+    if container.network_namespace is not None:
         values["net.ipv4.ip_unprivileged_port_start"] = "0"
         values["net.ipv4.ping_group_range"] = "0 2147483647"
-    if config.domainname and not config.host_uts:
-        values["kernel.domainname"] = config.domainname
-    return values | config.sysctls
+    if container.domainname and not container.host_uts:
+        values["kernel.domainname"] = container.domainname
+    return {**values, **container.sysctls}
 
 
-def _resources(config: ContainerConfig, inputs: SpecInputs) -> dict[str, Any]:
-    return {"devices": _device_rules(config, inputs), **resource_limits(config, swap_limits=inputs.swap_limits)}
+def _device(device: DeviceNode) -> dict[str, Any]:
+    return {
+        "path": device.path,
+        "type": device.kind,
+        "major": device.major,
+        "minor": device.minor,
+        "fileMode": device.mode,
+        "uid": device.uid,
+        "gid": device.gid,
+    }
 
 
-def resource_limits(config: ContainerConfig, *, swap_limits: bool) -> dict[str, Any]:
-    """The limits alone, as an update of a running container takes them."""
-    wanted = config.resources
-    resources: dict[str, Any] = {}
-    memory: dict[str, int] = {}
-    if wanted.memory_bytes:
-        memory["limit"] = wanted.memory_bytes
-        if swap_limits:
-            memory["swap"] = wanted.memory_swap_bytes or 2 * wanted.memory_bytes
-    if wanted.memory_reservation_bytes:
-        memory["reservation"] = wanted.memory_reservation_bytes
-    if memory:
-        resources["memory"] = memory
-    cpu: dict[str, Any] = {}
-    if wanted.nano_cpus:
-        cpu |= {"period": _CPU_PERIOD_US, "quota": wanted.nano_cpus * _CPU_PERIOD_US // 1_000_000_000}
-    elif wanted.cpu_quota_us:
-        cpu |= {"period": wanted.cpu_period_us or _CPU_PERIOD_US, "quota": wanted.cpu_quota_us}
-    for key, value in (("shares", wanted.cpu_shares), ("cpus", wanted.cpuset_cpus), ("mems", wanted.cpuset_mems)):
-        if value:
-            cpu[key] = value
-    if cpu:
-        resources["cpu"] = cpu
-    if wanted.pids_limit > 0:
-        resources["pids"] = {"limit": wanted.pids_limit}
-    return resources
-
-
-def _device_rules(config: ContainerConfig, inputs: SpecInputs) -> list[dict[str, Any]]:
-    if config.privileged:
+def _device_rules(container: OciContainer) -> list[dict[str, Any]]:
+    if container.privileged:
         return [{"allow": True, "access": "rwm"}]
     return [
         {"allow": False, "access": "rwm"},
@@ -286,16 +266,6 @@ def _device_rules(config: ContainerConfig, inputs: SpecInputs) -> list[dict[str,
         {"allow": True, "type": "b", "access": "m"},
         *(
             {"allow": True, "type": d.kind, "major": d.major, "minor": d.minor, "access": d.permissions}
-            for d in inputs.devices
+            for d in container.devices
         ),
     ]
-
-
-def bounding_set(config: ContainerConfig, last_capability: int) -> tuple[str, ...]:
-    return capabilities.bounding_set(
-        config.cap_add, config.cap_drop, privileged=config.privileged, last=last_capability
-    )
-
-
-def is_propagation(text: str) -> bool:
-    return text in _PROPAGATIONS

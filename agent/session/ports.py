@@ -29,7 +29,7 @@ class TaskLogOptions(Struct, frozen=True, kw_only=True):
 
 
 class TaskLogEntry(Protocol):
-    """One line, as ``agent.container.model.LogEntry``: ``stream`` is "stdout" or "stderr"."""
+    """One line, as ``agent.logs.entry.LogEntry``: ``stream`` is "stdout" or "stderr"."""
 
     @property
     def stream(self) -> str: ...

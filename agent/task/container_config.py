@@ -14,9 +14,9 @@ from agent.container.model import (
     ContainerUlimit,
     HealthCheck,
     MountKind,
-    ResourceLimits,
 )
 from agent.image.model import Healthcheck, Image
+from agent.runtime.limits import ResourceLimits
 from covey.clock import SECOND
 from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import ContainerSpec, HealthConfig, Task

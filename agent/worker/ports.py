@@ -5,8 +5,9 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from agent.container.api import EventQueue
-from agent.container.model import Container, ContainerConfig, LogEntry
+from agent.container.model import Container, ContainerConfig
 from agent.image.model import Image
+from agent.logs.entry import LogEntry
 from agent.network.model import Attachment, NetworkChanges, NetworkFailure
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agent.background_tasks import BackgroundTasks
 from agent.container.api import EventQueue
-from agent.container.model import LogEntry
+from agent.logs.entry import LogEntry
 from agent.secret.store import SecretStore
 from agent.session.ports import TaskLogOptions
 from agent.task.state_machine import TaskRecord, initial_status

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from agent.container.model import Container, ContainerStats, ProcessTable
+from agent.container.model import Container, ProcessTable
+from agent.runtime.stats import ContainerStats
 from engine.translate.times import rfc3339
 
 

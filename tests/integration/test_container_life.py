@@ -17,10 +17,10 @@ from agent.container.model import (
     HealthCheck,
     HealthStatus,
     MountKind,
-    ResourceLimits,
     RunStatus,
 )
 from agent.container.service import ContainerService
+from agent.runtime.limits import ResourceLimits
 from covey.errors import AlreadyExistsError, ConflictError, InvalidArgumentError, NotFoundError
 from tests.support.container_host import Host, running, until
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from agent.container.exit_status import HOST_DIED, MONITOR_DIED
 from agent.container.model import ContainerState, ExecConfig, RunStatus
-from agent.container.recovery import HOST_DIED, MONITOR_DIED, START_INTERRUPTED
+from agent.container.recovery import START_INTERRUPTED
 from agent.container.service import ContainerService
 from agent.container.store import ContainerStore
-from agent.runtime import conmon, mounts
+from agent.runtime import mounts
 from tests.support.container_host import Host, running, until
 
 pytestmark = pytest.mark.root
@@ -148,17 +149,16 @@ async def test_a_container_whose_monitor_is_killed_with_it_still_ends(host: Host
 
 
 async def half_start(service: ContainerService, container_id: str) -> ContainerState:
-    """What a start does up to the runtime's own start: conmon stands by, the process waits for ever on the fifo."""
+    """Do what a start does up to the runtime's own start: conmon runs, the process waits for ever on the fifo."""
     made = service.get(container_id)
-    bundle = await service._prepare.build(made.config, service._images.layers(made.config.image_id))
-    pid = await conmon.create(
-        service._monitor,
+    bundle = await service.bundles.build(made.config, service.images.layers(made.config.image_id))
+    pid = await service.conmon.create(
         made.id,
         made.name,
         bundle,
         log_path=service.log_path(made.id),
         log_max_bytes=1 << 20,
-        tty=False,
+        terminal=False,
         stdin=False,
         leave_stdin_open=False,
     )
@@ -171,7 +171,7 @@ async def test_a_start_that_a_dying_daemon_left_half_done_is_undone(host: Host, 
     async with running(host) as service:
         made = await service.create(host.config("/bin/sleep", "1000"))
         state = await half_start(service, made.id)
-        service._registry._store.save_state(made.id, state if recorded else made.state, starting=True)
+        service.index._store.save_state(made.id, state if recorded else made.state, starting=True)
     async with running(host) as service:
         found = service.get(made.id).state
         assert (found.status, found.error, found.pid) == (RunStatus.CREATED, START_INTERRUPTED, 0)
@@ -185,8 +185,8 @@ async def test_a_start_that_was_done_but_not_confirmed_is_adopted(host: Host) ->
     async with running(host) as service:
         made = await service.create(host.config("/bin/sleep", "1000"))
         state = await half_start(service, made.id)
-        service._registry._store.save_state(made.id, state, starting=True)
-        await service._runtime.start(made.id)
+        service.index._store.save_state(made.id, state, starting=True)
+        await service.runtime.start(made.id)
     async with running(host) as service:
         found = service.get(made.id).state
         assert (found.status, found.pid) == (RunStatus.RUNNING, state.pid)

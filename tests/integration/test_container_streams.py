@@ -13,7 +13,7 @@ from agent.container.model import ExecConfig
 from agent.container.service import ContainerService
 from agent.logs import rotation
 from agent.runtime.attach import AttachStream
-from agent.runtime.conmon import OciRuntimeError
+from agent.runtime.errors import OciRuntimeError
 from covey.errors import ConflictError, NotFoundError
 from tests.support.container_host import Host, running
 
@@ -66,7 +66,7 @@ async def test_an_exec_gives_both_streams_and_its_exit_code(service: ContainerSe
     assert (state.running, state.exit_code) == (False, 7)
     with pytest.raises(ConflictError, match="started already"):
         await service.exec_start(exec_id)
-    assert list(service._execs._paths.execs.iterdir()) == []
+    assert list(service.paths.execs.iterdir()) == []
 
 
 async def test_an_exec_with_a_terminal_has_the_size_asked_for_and_takes_another(

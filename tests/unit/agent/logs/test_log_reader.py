@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.container.model import LogEntry
 from agent.logs import reader
 from agent.logs import tail as tail_of_log
+from agent.logs.entry import LogEntry
 from agent.logs.k8s_file import ENTRY_LIMIT_BYTES, PartialLineJoiner, TimestampParser
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.container.model import ResourceLimits
 from agent.runtime import cgroup, mounts
+from agent.runtime.limits import ResourceLimits
 from covey.errors import UnsupportedError
 
 HYBRID = """\

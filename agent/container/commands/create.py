@@ -1,0 +1,56 @@
+"""`docker create`: checks, volumes and the record of a new container. Nothing runs yet."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import msgspec
+
+from agent.container import signals
+from agent.container.host import ContainerHost
+from agent.container.model import Container, ContainerConfig, MountKind
+from covey.errors import InvalidArgumentError
+
+_ID = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
+
+
+async def create_container(host: ContainerHost, config: ContainerConfig) -> Container:
+    """Record the container and create its directory and volumes. Refuses what this host can never run."""
+    _check(host, config)
+    host.images.layers(config.image_id)  # raises NotFoundError for an unknown image
+    if not config.created_at_ns:
+        config = msgspec.structs.replace(config, created_at_ns=time.time_ns())
+    record = host.index.add(_create_volumes(host, config))
+    host.paths.folder(config.id).mkdir(mode=0o711, parents=True, exist_ok=True)
+    host.index.emit(record, "create")
+    return record.snapshot()
+
+
+def check_name(name: str) -> None:
+    """Raises InvalidArgumentError with Docker's message."""
+    if not _NAME.fullmatch(name):
+        raise InvalidArgumentError(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+
+
+def _check(host: ContainerHost, config: ContainerConfig) -> None:
+    if not _ID.fullmatch(config.id):
+        raise InvalidArgumentError(f"container id {config.id!r} must be 64 hexadecimal digits")
+    check_name(config.name)
+    if not config.args:
+        raise InvalidArgumentError("no command specified: give one, or an image that has one")
+    signals.parse_signal(config.stop_signal or "SIGTERM")
+    host.bundles.check_host_support(config)
+
+
+def _create_volumes(host: ContainerHost, config: ContainerConfig) -> ContainerConfig:
+    """The configuration with every volume created and anonymous ones named."""
+    mounts = []
+    for mount in config.mounts:
+        if mount.kind is MountKind.VOLUME:
+            volume = host.volumes.create(mount.source, labels=mount.driver_labels, now_ns=config.created_at_ns)
+            mounts.append(msgspec.structs.replace(mount, source=volume.name))
+        else:
+            mounts.append(mount)
+    return msgspec.structs.replace(config, mounts=tuple(mounts))

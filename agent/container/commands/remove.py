@@ -1,0 +1,66 @@
+"""`docker rm`, and the removal of containers with `--rm` after their exit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+
+from agent.container.commands.volumes import remove_volume
+from agent.container.host import ContainerHost
+from agent.container.model import ContainerConfig, MountKind
+from agent.container.record import ContainerRecord
+from covey.errors import ConflictError, CoveyError
+
+
+async def remove_container(host: ContainerHost, ref: str, *, force: bool = False, volumes: bool = False) -> None:
+    """Delete the container with its writable layer and log, and with its anonymous volumes if `volumes` is set.
+
+    A running container is refused unless `force` is set; then it is killed first.
+    """
+    record = host.index.find(ref)
+    if record.state.running and not force:
+        raise ConflictError(
+            f'cannot remove container "{record.config.name}": container is running: '
+            "stop the container before removing or force remove"
+        )
+    await host.lifecycle.kill_and_wait(record)
+    async with record.lock:
+        if host.index.by_id(record.config.id) is None:
+            return
+        if record.state.running:
+            raise ConflictError(f'cannot remove container "{record.config.name}": it was started again')
+        await _delete(host, record)
+    if volumes:
+        _remove_anonymous_volumes(host, record.config)
+
+
+async def auto_remove(host: ContainerHost, record: ContainerRecord) -> None:
+    """Remove an exited container that was created with `--rm`."""
+    with contextlib.suppress(CoveyError):  # it was removed or started by someone else first
+        await remove_container(host, record.config.id, volumes=True)
+
+
+async def _delete(host: ContainerHost, record: ContainerRecord) -> None:
+    container_id = record.config.id
+    await host.exits.clean_up(record)
+    folder = host.paths.folder(container_id)
+    doomed = folder.with_name(f".gone-{container_id}")
+    if folder.exists():
+        folder.rename(doomed)  # at once, so that a crash leaves no half-deleted container
+    host.index.remove(record)
+    host.execs.remove_all(container_id)
+    host.index.emit(record, "destroy")
+    record.exit_waiters.resolve(record.state.exit_code)
+    record.removal_waiters.resolve(record.state.exit_code)
+    record.wake_log_readers()
+    record.disconnect_pending_attaches()
+    await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
+
+
+def _remove_anonymous_volumes(host: ContainerHost, config: ContainerConfig) -> None:
+    for mount in config.mounts:
+        if mount.kind is MountKind.VOLUME:
+            with contextlib.suppress(CoveyError):  # another container uses it, or it is gone
+                if host.volumes.get(mount.source).is_anonymous:
+                    remove_volume(host, mount.source)

@@ -1,0 +1,126 @@
+"""Detection of container exits: conmon's exit file, or the process's pidfd if conmon died too.
+
+Invariant: an exit is recorded once, under the container's lock, before waiters and events learn of it. Everything that a
+run leaves in the runtime, the cgroups and the mount table is removed with it. Called by `agent.container.lifecycle` and
+by the inotify watch on the exit directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+
+from agent.background_tasks import BackgroundTasks
+from agent.container import exit_status
+from agent.container.bundle import BundleBuilder
+from agent.container.exit_status import ExitStatus
+from agent.container.health_monitor import HealthMonitor
+from agent.container.index import ContainerIndex
+from agent.container.model import RunStatus
+from agent.container.paths import ContainerPaths
+from agent.container.record import ContainerRecord
+from agent.runtime import cgroup, process, runc
+
+_CONMON_EXIT_SECONDS = 30.0
+
+
+class ExitWatcher:
+    """Watches all running containers of this host. `auto_remove` is called for a container that asked for it."""
+
+    def __init__(
+        self,
+        *,
+        paths: ContainerPaths,
+        index: ContainerIndex,
+        runtime: runc.OciRuntime,
+        bundles: BundleBuilder,
+        cgroups: cgroup.CgroupLayout,
+        health: HealthMonitor,
+        tasks: BackgroundTasks,
+        auto_remove: Callable[[ContainerRecord], Awaitable[None]],
+    ) -> None:
+        self._paths = paths
+        self._index = index
+        self._runtime = runtime
+        self._bundles = bundles
+        self._cgroups = cgroups
+        self._health = health
+        self._tasks = tasks
+        self._auto_remove = auto_remove
+
+    def watch(self, record: ContainerRecord) -> None:
+        """Begin to watch the process of a running container and to probe its health."""
+        pidfd = process.open_pidfd(record.state.pid, record.pid_ticks)
+        if pidfd is None:
+            self._spawn_record_exit_after_conmon(record)
+        else:
+            record.pidfd = pidfd
+            asyncio.get_running_loop().add_reader(pidfd, self._on_process_exit, record)
+        self._health.start(record)
+
+    def unwatch(self, record: ContainerRecord) -> None:
+        """Stop watching; the container may go on."""
+        self._health.stop(record)
+        if record.pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(record.pidfd)
+            process.close_pidfd(record.pidfd)
+            record.pidfd = -1
+
+    def on_exit_file(self, container_id: str) -> None:
+        """Handle a change in the exit directory: conmon wrote the exit file, or may have."""
+        record = self._index.by_id(container_id)
+        if record is not None:
+            self._tasks.spawn(self._record_exit(record), f"exit of {container_id[:12]}")
+
+    def publish_exit(self, record: ContainerRecord, status: ExitStatus) -> None:
+        """Write the exited state, emit events, and give the exit code to all who wait for it."""
+        self._index.set_state(record, exit_status.exited_state(record.state, status))
+        self._paths.exit_file(record.config.id).unlink(missing_ok=True)
+        if status.oom_killed:
+            self._index.emit(record, "oom")
+        self._index.emit(record, "die", exitCode=str(status.code))
+        record.exit_waiters.resolve(status.code)
+        record.wake_log_readers()
+
+    async def clean_up(self, record: ContainerRecord) -> None:
+        """Remove runtime state, mounts, bundle and cgroup of a run. The caller holds the lock."""
+        await self._runtime.delete(record.config.id)
+        await asyncio.to_thread(self._bundles.tear_down, record.config.id)  # unmounting may wait for the disk
+        cgroup.remove(self._cgroups, self._paths.cgroup(record.config.id))
+
+    def _on_process_exit(self, record: ContainerRecord) -> None:
+        asyncio.get_running_loop().remove_reader(record.pidfd)
+        self._spawn_record_exit_after_conmon(record)
+
+    def _spawn_record_exit_after_conmon(self, record: ContainerRecord) -> None:
+        work = self._record_exit_after_conmon(record, record.state.start_count)
+        self._tasks.spawn(work, f"exit of {record.config.id[:12]}")
+
+    async def _record_exit_after_conmon(self, record: ContainerRecord, start_count: int) -> None:
+        """Record the exit once conmon has ended too: conmon writes the exit file last, if it still lives."""
+        pidfd = process.open_pidfd(exit_status.conmon_pid(self._paths, record.config.id))
+        if pidfd is not None:
+            try:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_CONMON_EXIT_SECONDS):
+                        await process.wait_pidfd(pidfd)
+            finally:
+                process.close_pidfd(pidfd)
+        await self._record_exit(record, lost_start=start_count)
+
+    async def _record_exit(self, record: ContainerRecord, *, lost_start: int = 0) -> None:
+        """Record the exit if there is one. `lost_start` is the number of the start whose process and conmon are gone."""
+        async with record.lock:
+            lost = record.state.start_count == lost_start
+            status = exit_status.read_exit_file(self._paths, record.config.id)
+            if not record.state.running or (status is None and not lost):
+                return
+            if status is None:
+                status = ExitStatus(exit_status.LOST_EXIT_CODE, False, time.time_ns(), exit_status.MONITOR_DIED)
+            self.unwatch(record)
+            self.publish_exit(record, status)
+            await self.clean_up(record)
+        if record.config.auto_remove and record.state.status is RunStatus.EXITED:
+            await self._auto_remove(record)

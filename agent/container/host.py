@@ -1,0 +1,87 @@
+"""Shared parts of the container service: paths, runtime, index, lifecycle, execs, volumes, events.
+
+`ContainerService` is a `ContainerHost` plus its commands; every function in `agent.container.commands` takes the host as
+its first argument. Invariant: the parts below the line exist from `compose` on, that is, once the service is open.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from agent.background_tasks import BackgroundTasks
+from agent.container.api import ImageRootfs
+from agent.container.bundle import BundleBuilder
+from agent.container.events import EventBus
+from agent.container.execs import Execs
+from agent.container.exit_watcher import ExitWatcher
+from agent.container.health_monitor import HealthMonitor
+from agent.container.index import ContainerIndex
+from agent.container.lifecycle import Lifecycle
+from agent.container.paths import ContainerPaths
+from agent.container.record import ContainerRecord
+from agent.container.store import ContainerStore
+from agent.runtime import cgroup, conmon, runc
+from agent.runtime.inotify import Inotify
+from agent.volume.local import VolumeStore
+
+
+class ContainerHost:
+    """`state_dir` is durable, `run_dir` is on a tmpfs; cgroups of containers are created below `cgroup_parent`."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        run_dir: Path,
+        cgroup_parent: str,
+        images: ImageRootfs,
+        *,
+        runtime: str = "runc",
+        conmon_program: str = "conmon",
+    ) -> None:
+        self.paths = ContainerPaths(state_dir, run_dir, cgroup_parent)
+        self.volumes = VolumeStore(state_dir / "volumes")
+        self.images = images
+        self.events = EventBus()
+        self.tasks = BackgroundTasks("containers")
+        self.is_open = False
+        program = shutil.which(runtime) or runtime
+        self.runtime = runc.OciRuntime(program, self.paths.runtime_root)
+        self.conmon = conmon.Conmon(program, self.paths.runtime_root, self.paths.exits, conmon_program)
+        # ---- made by `compose`
+        self.cgroups: cgroup.CgroupLayout
+        self.index: ContainerIndex
+        self.bundles: BundleBuilder
+        self.execs: Execs
+        self.exits: ExitWatcher
+        self.lifecycle: Lifecycle
+        self.inotify: Inotify
+
+    def compose(self, auto_remove: Callable[[ContainerRecord], Awaitable[None]]) -> None:
+        """Open the database and make the parts that depend on it and on the host's cgroups."""
+        self.cgroups = cgroup.detect()
+        self.index = ContainerIndex(ContainerStore(self.paths.database), self.events)
+        self.bundles = BundleBuilder(self.paths, self.cgroups, self.volumes)
+        self.execs = Execs(self.paths, self.conmon, self.tasks, self.bundles, self.index.emit_exec)
+        self.exits = ExitWatcher(
+            paths=self.paths,
+            index=self.index,
+            runtime=self.runtime,
+            bundles=self.bundles,
+            cgroups=self.cgroups,
+            health=HealthMonitor(self.index, self.tasks, self.execs.probe),
+            tasks=self.tasks,
+            auto_remove=auto_remove,
+        )
+        self.lifecycle = Lifecycle(
+            paths=self.paths,
+            index=self.index,
+            runtime=self.runtime,
+            conmon=self.conmon,
+            bundles=self.bundles,
+            images=self.images,
+            cgroups=self.cgroups,
+            exits=self.exits,
+        )
+        self.inotify = Inotify()
