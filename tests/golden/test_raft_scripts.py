@@ -26,4 +26,4 @@ def test_the_core_answers_the_script_as_recorded(path: Path) -> None:
 
 
 def test_the_scripts_are_found() -> None:
-    assert len(SCRIPTS) >= 34
+    assert len(SCRIPTS) >= 36
