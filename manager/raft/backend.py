@@ -34,14 +34,14 @@ log = logging.getLogger("covey.manager")
 
 _ADDRESS_PAUSE_SECONDS = 1.0
 _ADDRESS_SECONDS = 5.0
-"""Then the others' addresses are looked up again: they may have moved too."""
+"""After this timeout the addresses of the other managers are read again, because they may have changed too."""
 _TUNE_SECONDS = 5.0
 _ROOM_BYTES = 2 * SEGMENT_BYTES
-"""Beside the copy: for the segments that writes begin meanwhile."""
+"""Room beside the copy, for segments that are started during the copy."""
 
 
 class RaftBackend:
-    """One a manager's process."""
+    """One per manager process."""
 
     def __init__(self, config: ManagerConfig, identity: ManagerIdentity, ring: KeyRing) -> None:
         self._config = config
@@ -63,7 +63,7 @@ class RaftBackend:
     @property
     def node(self) -> RaftNode:
         if self._node is None:
-            raise RuntimeError("the engine is asked before it was connected to a store")
+            raise RuntimeError("the consensus backend is not connected to a store yet")
         return self._node
 
     def raft_service(self, is_manager: IsManager) -> Any:
@@ -81,7 +81,7 @@ class RaftBackend:
         return (self._announce_address, self._discover_peers, lambda: self._follow_settings(store))
 
     async def reencrypt(self, ring: KeyRing) -> None:
-        """Raises OSError while there is no room for a second copy of the largest file: to find out by a failed write would end the node."""
+        """Raises OSError if there is no room for a second copy of the largest file, because a failed write would end the node."""
         await asyncio.to_thread(_require_free_space, self._config.manager_dir / "raft")
         await self.node.reencrypt(ring)
 
@@ -101,7 +101,7 @@ class RaftBackend:
         await self.node.transfer_leadership(among)
 
     async def _announce_address(self) -> None:
-        """A manager that comes back under another address says so to the others."""
+        """Announces a changed address of this manager to the others until the membership names it."""
         node, own = self.node, self.node.identity
         while True:
             member = next((m for m in node.members() if m.raft_id == own.raft_id), None)
@@ -129,11 +129,11 @@ class RaftBackend:
             await asyncio.sleep(_ADDRESS_PAUSE_SECONDS)
 
     async def _discover_peers(self) -> None:
-        """A manager that finds nobody to follow asks where it was told that managers are."""
+        """Runs peer discovery at the addresses that this manager was given when it joined."""
         await discover_peers(self.node, self._config.join_addrs, self._identity.channel_credentials, self._config.addr)
 
     async def _follow_settings(self, store: Store) -> None:
-        """The cluster's settings of the log, as they change."""
+        """Applies changes of the cluster's Raft settings."""
         while True:
             for cluster in store.view().clusters:
                 self.node.configure(
@@ -147,18 +147,18 @@ class RaftBackend:
 def _require_free_space(folder: Path) -> None:
     largest = 0
     for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # the log was cut meanwhile
+        with contextlib.suppress(FileNotFoundError):  # removed by a log compaction meanwhile
             largest = max(largest, path.stat().st_size)
     needed, free = largest + _ROOM_BYTES, shutil.disk_usage(folder).free
     if free < needed:
         raise OSError(
             errno.ENOSPC,
-            f"sealing the log anew needs {needed >> 20} MiB of room in {folder}, there are {free >> 20} MiB: make room",
+            f"re-encrypting the log needs {needed >> 20} MiB in {folder}, but only {free >> 20} MiB are free: free some space",
         )
 
 
 class _StoreKeyRefusal(engine_pb2_grpc.StoreEngineServicer):
-    """Tells a manager that was started for etcd that it came to another kind of cluster."""
+    """Refuses managers that were started for etcd but asked a cluster of another kind."""
 
     async def GetStoreKey(  # noqa: N802 - the service's own name
         self, _request: engine_pb2.StoreKeyRequest, _context: Any

@@ -9,19 +9,20 @@ from __future__ import annotations
 from manager.raft.core import MemoryStorage, ProgressState, Status
 
 MAX_KEPT_BYTES = 64 << 20
-"""The most that stays in the log for followers that lag, whatever their number of entries."""
+"""Bound on the entries that stay in the log for slow followers."""
 
 
 def snapshot_due(*, entries: int, size_bytes: int, interval: int, limit_bytes: int, last_bytes: int) -> bool:
-    """After ``interval`` entries, or ``limit_bytes`` of them; but not before as many bytes as the last snapshot had, for a large state
-    would else be written more often than the log that it replaces.
+    """Whether a snapshot is due: after ``interval`` entries or ``limit_bytes`` of them, but never before as many bytes as the
+    last snapshot had. Otherwise a large state would be written more often than the log that it replaces.
     """
     return entries >= interval or (entries > 0 and size_bytes >= max(limit_bytes, last_bytes))
 
 
 def first_index_to_keep(storage: MemoryStorage, status: Status, snapshot_index: int, keep_entries: int) -> int:
-    """The first entry to keep. Besides the last ``keep_entries`` before the snapshot a leader keeps what followers that answer lack, and
-    what comes after a snapshot that is on its way: else a follower could need another one each time it has taken one.
+    """The first entry to keep after a snapshot. Besides the last ``keep_entries``, a leader keeps the entries that reachable
+    followers lack and those after a snapshot in transit. Otherwise a follower could need another snapshot each time it
+    has received one.
     """
     needed = [snapshot_index - keep_entries + 1]
     for raft_id, peer in status.peers.items():

@@ -22,7 +22,7 @@ Capture = Callable[[], Callable[[], bytes]]
 
 
 class Compactor:
-    """Knows how much the log has grown since the latest snapshot, whoever took that."""
+    """Tracks the growth of the log since the latest snapshot of any origin."""
 
     def __init__(self, disk: Disk, status: Callable[[], Status]) -> None:
         self._disk = disk
@@ -41,15 +41,16 @@ class Compactor:
         self._keep_entries, self._keep_old = keep_entries, keep_old
 
     def entry_applied(self, size_bytes: int) -> None:
+        """Counts an applied entry."""
         self._grown_bytes += size_bytes
 
     def snapshot_taken(self, index: int, size_bytes: int) -> None:
-        """There is a snapshot at an index: from the disk, from the leader, or this node's own."""
+        """Records a snapshot: from the disk, from the leader, or this node's own."""
         if index >= self._index:
             self._index, self._size = index, size_bytes
 
     def start_if_due(self, metadata: SnapshotMeta, capture: Capture) -> None:
-        """Begins a snapshot of the state as of ``metadata`` if one is due."""
+        """Starts a snapshot of the state at ``metadata`` if one is due."""
         if not self._busy and snapshot_due(
             entries=metadata.index - self._index,
             size_bytes=self._grown_bytes,
@@ -62,7 +63,7 @@ class Compactor:
             self._due.put_nowait((metadata, capture()))
 
     async def run(self) -> None:
-        """Until cancelled. Raises WriteFailedError."""
+        """Runs until cancelled. Raises WriteFailedError."""
         metadata = SnapshotMeta()
         while True:
             try:
@@ -78,7 +79,7 @@ class Compactor:
             self._busy = False
 
     async def _cut(self, metadata: SnapshotMeta) -> None:
-        """What is kept beyond the settings, because a follower lacked it, goes once that one has it or answers no more."""
+        """Compacts the log. Entries kept for a slow follower are removed later, when it has caught up or is unreachable."""
         kept = (
             metadata.index
             + 1
@@ -86,4 +87,4 @@ class Compactor:
         )
         self._kept_more = kept > self._keep_entries
         await self._disk.compact(metadata, keep_entries=kept, keep_old_snapshots=self._keep_old)
-        log.debug("the log begins at %d, the snapshot is at %d", self._disk.storage.first_index(), metadata.index)
+        log.debug("compacted the log: first index %d, snapshot at %d", self._disk.storage.first_index(), metadata.index)

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class MemberIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who this node is in the group, and whom it knew when it entered; later the log tells of the members."""
+    """Identity of this node in the group, and the members at the time it joined; later the log holds the members."""
 
     cluster_id: str
     raft_id: int
@@ -44,7 +44,7 @@ class MemberIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Disk:
-    """Made by ``Disk.open`` alone."""
+    """Created by ``Disk.open`` only."""
 
     def __init__(self, folder: Path, ring: KeyRing, *, segment_bytes: int, files: FileOps) -> None:
         self._folder = folder
@@ -70,10 +70,10 @@ class Disk:
         segment_bytes: int = SEGMENT_BYTES,
         files: FileOps = REAL_FILE_OPS,
     ) -> Disk:
-        """Reads what is there. ``snapshot`` holds the latest snapshot with its bytes until ``forget_snapshot``.
+        """Opens and reads the directory. ``snapshot`` holds the latest snapshot with its data until ``forget_snapshot``.
 
         Raises:
-            StorageError: the folder is in use, damaged, or not that of a member; WriteFailedError: the disk fails, or is full.
+            StorageError: the directory is in use, damaged, or not that of a member; WriteFailedError: the disk fails or is full.
         """
         disk = cls(folder, ring, segment_bytes=segment_bytes, files=files)
         try:
@@ -86,7 +86,7 @@ class Disk:
 
     def _read(self) -> None:
         self.snapshot = self._snapshots.open()
-        self._keep_old = self._snapshots.old_count()  # as the settings said, until ``compact`` is told anew
+        self._keep_old = self._snapshots.old_count()  # until ``compact`` gets the setting
         replay = self._wal.read()
         self.storage = recover_log(self.snapshot, replay)
         self._begin()
@@ -95,19 +95,19 @@ class Disk:
             self._wal.append(Frame(self.storage.initial_state()[0], [], reset))
 
     def _begin(self) -> None:
-        """On a full disk, what the snapshot makes dispensable goes first: else it would stay for ever, for no start could succeed."""
+        """Starts a new segment. If the disk is full, it first removes what the snapshot covers; otherwise no restart could succeed."""
         try:
             self._wal.start_segment()
         except OSError as error:
             if error.errno not in DISK_FULL_ERRNOS or self.snapshot is None:
                 raise
-            log.warning("the disk of %s is full: removing what the latest snapshot covers", self._folder)
+            log.warning("the disk of %s is full: removing log segments that the latest snapshot covers", self._folder)
             self._wal.make_room(self.snapshot.metadata.index)
             self._snapshots.prune()
             self._wal.start_segment()
 
     def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """All that writes passes here, in whatever thread. Raises WriteFailedError, and from then on always."""
+        """Runs every write operation, in any thread. Raises WriteFailedError, and after the first failure always."""
         if self._failed:
             raise self._failed
         try:
@@ -117,7 +117,7 @@ class Disk:
             raise self._failed from error
 
     def forget_snapshot(self) -> None:
-        """Its bytes are restored and no longer needed in memory."""
+        """Releases the memory of the snapshot after it was restored."""
         self.snapshot = None
 
     def begin_save(
@@ -126,7 +126,7 @@ class Disk:
         entries: list[Entry],
         snapshot: Snapshot | None,
     ) -> asyncio.Future[None]:
-        """Begins to write what a ``Ready`` told; the result comes when it is durable, or WriteFailedError."""
+        """Starts writing the durable part of a ``Ready``. The future resolves when it is durable, or fails with WriteFailedError."""
         reset = (snapshot.metadata.index, snapshot.metadata.term) if snapshot else None
         frame = Frame(hard_state or self.storage.initial_state()[0], entries, reset)
         return asyncio.get_running_loop().run_in_executor(self._log_thread, self._run, self._write, frame, snapshot)
@@ -140,27 +140,29 @@ class Disk:
             self._snapshot_thread.submit(self._run, self._snapshots.prune, self._keep_old)
 
     def finish_save(self, hard_state: HardState | None, entries: list[Entry], snapshot: Snapshot | None) -> None:
-        """Makes the same readable in ``storage``."""
+        """Makes the saved data readable in ``storage``."""
         if snapshot:
             self.storage.apply_snapshot(Snapshot(snapshot.metadata))
         self.storage.append(entries)
         self.record_hard_state(hard_state)
 
     def record_hard_state(self, hard_state: HardState | None) -> None:
-        """A hard state that needs no flush (only the commit index rose): it reaches the disk with the next ``save``."""
+        """Records a hard state that needs no flush, because only the commit index rose. It is written with the next save."""
         if hard_state:
             self.storage.set_hard_state(hard_state)
 
     async def take_snapshot(self, snapshot: Snapshot) -> None:
-        """Makes a snapshot of this node's own state durable; ``compact`` comes after. Raises WriteFailedError."""
+        """Makes a snapshot of this node's own state durable; ``compact`` follows. Raises WriteFailedError."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._snapshot_thread, self._run, self._snapshots.save, snapshot)
 
     async def compact(self, metadata: SnapshotMeta, *, keep_entries: int, keep_old_snapshots: int) -> None:
-        """Forgets entries that the snapshot covers but for the last ``keep_entries``, and snapshots but for it and so many old ones."""
+        """Removes entries that the snapshot covers except the last ``keep_entries``, and snapshots except it and the given number
+        of older ones.
+        """
         self._keep_old = keep_old_snapshots
         if metadata.index < self.storage.first_index():
-            return  # a snapshot from the leader overtook this one
+            return  # a newer snapshot from the leader has replaced the log
         if metadata.index > self.storage.snapshot_index:
             self.storage.create_snapshot(metadata.index, metadata.conf_state, b"")
         upto = metadata.index - keep_entries
@@ -171,15 +173,15 @@ class Disk:
         await loop.run_in_executor(self._snapshot_thread, self._run, self._snapshots.prune, keep_old_snapshots)
 
     async def open_snapshot(self, index: int) -> SnapshotReader:
-        """A snapshot to be sent, to be read in any thread and closed."""
+        """Opens a snapshot for sending; it may be read in any thread and must be closed."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._snapshot_thread, self._snapshots.reader, index)
 
     async def reencrypt(self, ring: KeyRing) -> None:
-        """From now on everything new is sealed with ``ring.current``; returns when no file needs another key. Saves go on meanwhile.
+        """Encrypts new data with ``ring.current`` at once; returns when no file needs another key. Saves continue meanwhile.
 
-        Closed segments and snapshots are written anew one by one, each replaced in one step with all that it held, so a crash at
-        any moment leaves files of both keys and nothing else. Raises StorageError; after a WriteFailedError no save succeeds.
+        Closed segments and snapshots are rewritten one by one, each replaced in one step with its whole content, so a crash at
+        any moment leaves only complete files under either key. Raises StorageError; after a WriteFailedError no save succeeds.
         """
         run = asyncio.get_running_loop().run_in_executor
         async with self._reencrypting:
@@ -195,15 +197,15 @@ class Disk:
 
     def _require_open(self) -> None:
         if self._closed:
-            raise StorageError(f"{self._folder} was closed")
+            raise StorageError(f"{self._folder} is closed")
 
     def _set_ring(self, ring: KeyRing) -> list[Path]:
-        """In the log's thread: a snapshot from the leader is saved there, wholly before this or wholly after it."""
+        """Runs in the log thread, where snapshots from the leader are saved too, so each is written entirely before or after it."""
         self._snapshots.ring = ring
         return self._wal.set_ring(ring)
 
     def close(self) -> None:
-        """Ends the threads after what they have to do, and lets the folder go."""
+        """Waits for running operations, then ends the threads and unlocks the directory."""
         self._closed = True
         self._log_thread.shutdown(wait=True)
         self._snapshot_thread.shutdown(wait=True)
@@ -214,10 +216,10 @@ class Disk:
 def create_group(
     folder: Path, ring: KeyRing, identity: MemberIdentity, data: bytes, files: FileOps = REAL_FILE_OPS
 ) -> None:
-    """Prepares the folder of a group's first member; ``data`` is the state machine's state at the beginning.
+    """Prepares the directory of the first member of a group; ``data`` is the initial state of the state machine.
 
     Raises:
-        StorageError: the folder is that of a member already; WriteFailedError.
+        StorageError: the directory already belongs to a member; WriteFailedError.
     """
     with _new_member_folder(folder, files):
         snapshots = SnapshotFolder(folder / "snapshots", ring, files)
@@ -227,32 +229,35 @@ def create_group(
 
 
 def create_member(folder: Path, identity: MemberIdentity, files: FileOps = REAL_FILE_OPS) -> None:
-    """Prepares the folder of a member that joins: its state comes from the leader. Raises StorageError as above."""
+    """Prepares the directory of a joining member, which gets its state from the leader. Raises as `create_group`."""
     with _new_member_folder(folder, files):
         _write_identity(folder, identity, files)
 
 
 def is_member(folder: Path) -> bool:
+    """Whether the directory belongs to a member."""
     return (folder / "member.json").exists()
 
 
 def read_identity(folder: Path) -> MemberIdentity:
-    """Raises StorageError."""
+    """Reads member.json. Raises StorageError."""
     path = folder / "member.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=MemberIdentity)
     except FileNotFoundError:
-        raise StorageError(f"{folder} is not the folder of a member; bootstrap or join first") from None
+        raise StorageError(f"{folder} is not the directory of a Raft member; create or join a cluster first") from None
     except msgspec.DecodeError as error:
-        raise StorageError(f"{path} is not understood ({error}); restore it from a copy or join again") from None
+        raise StorageError(
+            f"{path} cannot be parsed ({error}); restore it from a copy or join the cluster again"
+        ) from None
 
 
 @contextmanager
 def _new_member_folder(folder: Path, files: FileOps) -> Iterator[None]:
-    """Without member.json the folder counts as empty, so what is there is what an attempt cut short has left."""
+    """Empties the directory, which may hold leftovers of an interrupted attempt: without member.json it counts as empty."""
     if is_member(folder):
         raise StorageError(
-            f"{folder} belongs to a member already; remove it before this host founds or joins a cluster"
+            f"{folder} already belongs to a Raft member; remove it before this host creates or joins a cluster"
         )
     try:
         files.make_folder(folder)
@@ -267,7 +272,7 @@ def _new_member_folder(folder: Path, files: FileOps) -> Iterator[None]:
 
 
 def _write_identity(folder: Path, identity: MemberIdentity, files: FileOps) -> None:
-    """The last step of entering."""
+    """Writes member.json; the last step of creating a member."""
     path = folder / "member.json"
     replace_durably(files, write_temporary(files, path, [msgspec.json.encode(identity)]), path)
 

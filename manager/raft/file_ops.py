@@ -16,10 +16,10 @@ _NEW = ".new"
 
 
 class FileOps:
-    """The kernel's own. Stateless, so safe in any thread."""
+    """The operations of the kernel. Stateless, so safe in any thread."""
 
     def make_folder(self, folder: Path) -> None:
-        """With the folders above it as far as they are missing. One that is there may be on no disk yet: its name is made durable, too."""
+        """Creates a directory and its missing parents. The name of an existing one is flushed, too, because it may not be durable."""
         if not folder.is_dir():
             self.make_folder(folder.parent)
             self.mkdir(folder)
@@ -29,23 +29,23 @@ class FileOps:
         folder.mkdir(mode=0o700, exist_ok=True)
 
     def create(self, path: Path) -> int:
-        """A new, empty file, open for writing; one of that name is emptied."""
+        """Creates or truncates a file and opens it for writing."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
 
     def reopen(self, path: Path) -> int:
         return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
     def write(self, fd: int, data: bytes, offset: int) -> None:
-        """All of the data, from an offset on."""
+        """Writes all data at an offset."""
         done = os.pwrite(fd, data, offset)
-        while done < len(data):  # a disk that fills up takes a part first, and says so at the next write
+        while done < len(data):  # a disk that fills up writes a part first and fails the next write
             done += os.pwrite(fd, memoryview(data)[done:], offset + done)
 
     def truncate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)
 
     def flush(self, fd: int) -> None:
-        """Returns when what was written to the file is durable, and its size; its name need not be."""
+        """Returns when the file's content and size are durable; its name need not be."""
         os.fdatasync(fd)
 
     def close(self, fd: int) -> None:
@@ -58,7 +58,7 @@ class FileOps:
         path.unlink()
 
     def sync_folder(self, folder: Path) -> None:
-        """Returns when the names in a folder are durable."""
+        """Returns when the names in a directory are durable."""
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
@@ -70,7 +70,7 @@ REAL_FILE_OPS = FileOps()
 
 
 def write_temporary(files: FileOps, path: Path, chunks: Iterable[bytes]) -> Path:
-    """Writes what ``path`` is to hold into a file beside it, durably; ``put_in_place`` is the other half."""
+    """Writes the future content of ``path`` durably to a temporary file beside it; ``replace_durably`` completes it."""
     fresh = path.with_suffix(_NEW)
     fd = files.create(fresh)
     try:
@@ -81,7 +81,7 @@ def write_temporary(files: FileOps, path: Path, chunks: Iterable[bytes]) -> Path
         files.flush(fd)
     except OSError:
         with suppress(OSError):
-            files.unlink(fresh)  # on a full disk whatever else is there needs the room
+            files.unlink(fresh)  # a full disk needs the space
         raise
     finally:
         files.close(fd)
@@ -89,13 +89,13 @@ def write_temporary(files: FileOps, path: Path, chunks: Iterable[bytes]) -> Path
 
 
 def replace_durably(files: FileOps, fresh: Path, path: Path) -> None:
-    """In one step, durably."""
+    """Renames the temporary file in one step, durably."""
     files.rename(fresh, path)
     files.sync_folder(path.parent)
 
 
 def remove_leftovers(files: FileOps, folder: Path) -> None:
-    """Removes what was being written when the process before this one ended, and makes the names durable that it had given just then."""
+    """Removes temporary files of an earlier process, and makes the names durable that it gave just before it ended."""
     for leftover in folder.glob("*" + _NEW):
         files.unlink(leftover)
     files.sync_folder(folder)

@@ -28,6 +28,8 @@ R = TypeVar("R")
 
 
 class JoinResult(msgspec.Struct, frozen=True):
+    """The new member's raft id, and all members of the group."""
+
     raft_id: int
     members: tuple[Member, ...]
 
@@ -41,10 +43,10 @@ async def join(
     raft_id: int = 0,
     timeout_seconds: float = JOIN_SECONDS,
 ) -> JoinResult:
-    """Asks to become a member, or with ``raft_id`` tells this member's new address.
+    """Joins the group, or with ``raft_id`` announces this member's new address.
 
     Raises:
-        DeadlineError: no manager took it in; NotFoundError: ``raft_id`` is no member any more; ConflictError.
+        DeadlineError: no manager accepted it; NotFoundError: ``raft_id`` is no longer a member; ConflictError.
     """
     request = raft_pb2.RaftJoinRequest(node_id=node_id, addr=addr, raft_id=raft_id)
 
@@ -62,7 +64,7 @@ async def leave(
     node_id: str,
     timeout_seconds: float = JOIN_SECONDS,
 ) -> None:
-    """Ends a membership. Raises ConflictError with the numbers when the quorum would be lost, DeadlineError."""
+    """Ends a membership. Raises ConflictError, with the numbers, if the remaining voters would have no quorum; DeadlineError."""
     request = raft_pb2.RaftLeaveRequest(node_id=node_id)
 
     async def call(stub: Any) -> None:
@@ -77,7 +79,8 @@ async def _call_any_manager(
     call: Callable[[Any], Awaitable[R]],
     timeout_seconds: float,
 ) -> R:
-    last: CoveyError = UnavailableError("no manager's address is known")
+    """Calls one manager after the other until one succeeds. Errors other than unavailability are final."""
+    last: CoveyError = UnavailableError("no address of a manager is known")
     try:
         async with asyncio.timeout(timeout_seconds):
             while addrs:
@@ -95,5 +98,5 @@ async def _call_any_manager(
     except TimeoutError:
         pass
     raise DeadlineError(
-        f"no manager answered the request within {timeout_seconds:.0f} s; the last said: {last.message}"
+        f"no manager accepted the request within {timeout_seconds:.0f} s; the last error was: {last.message}"
     )

@@ -12,20 +12,21 @@ from manager.storage_errors import StorageError
 
 
 def without_data(snapshot: Snapshot) -> Snapshot:
+    """The snapshot's metadata without its data."""
     return Snapshot(snapshot.metadata)
 
 
 def recover_log(snapshot: Snapshot | None, replay: Replay) -> MemoryStorage:
-    """The log from the latest snapshot and what the write-ahead log says.
+    """Rebuilds the log from the latest snapshot and the write-ahead log.
 
-    The entries stay only if they go with the snapshot: they hold its very last entry, or begin right after it.
-    Raises StorageError when entries are missing between the two.
+    The entries are used only if they fit the snapshot: they contain its last entry, or begin right after it.
+    Raises StorageError if entries between the two are missing.
     """
     storage = MemoryStorage()
     metadata = snapshot.metadata if snapshot else SnapshotMeta()
     entries = _fitting(metadata, replay)
     if snapshot and entries and entries[0].index <= metadata.index:
-        # Older entries are kept for followers that lag a little: the log begins after the oldest of them.
+        # Older entries are kept for slow followers: the log begins after the oldest of them.
         storage.apply_snapshot(Snapshot(SnapshotMeta(entries[0].index, entries[0].term, metadata.conf_state)))
         storage.append(entries[1:])
         if metadata.index > entries[0].index:
@@ -39,9 +40,9 @@ def recover_log(snapshot: Snapshot | None, replay: Replay) -> MemoryStorage:
 
 
 def unlogged_reset(snapshot: Snapshot | None, replay: Replay) -> tuple[int, int] | None:
-    """(index, term) of the snapshot if it took the place of the log without the log saying so, as a crash between the two leaves it.
+    """(index, term) of the snapshot if it replaced the log but a crash came before the log recorded that; else None.
 
-    The log must be told before anything is appended, or the next start would put that onto what went before.
+    The log must record it before anything is appended. Otherwise the next start would append to the old entries.
     """
     if snapshot is None or _fitting(snapshot.metadata, replay):
         return None
@@ -50,13 +51,14 @@ def unlogged_reset(snapshot: Snapshot | None, replay: Replay) -> tuple[int, int]
 
 
 def _fitting(metadata: SnapshotMeta, replay: Replay) -> list[Entry]:
+    """The entries that continue the snapshot's log, or an empty list."""
     entries = replay.entries
     if not entries or entries[-1].index < metadata.index:
         return []
     first = entries[0].index
     if first > metadata.index + 1:
         raise StorageError(
-            f"the log begins at entry {first} but the latest snapshot ends at {metadata.index}: entries between them are "
+            f"the log begins at entry {first} but the latest snapshot ends at entry {metadata.index}: entries between them are "
             "lost. Remove this manager from the cluster and join it again, or restore its folder from a copy",
         )
     if first == metadata.index + 1:
@@ -70,11 +72,11 @@ def _base_matches(metadata: SnapshotMeta, replay: Replay) -> bool:
 
 
 def _bounded(hard: HardState, snapshot_index: int, last_index: int) -> HardState:
-    """A snapshot covers what is committed, so the commit index is at least there. Beyond the log it shows lost entries."""
+    """The hard state with a commit index of at least the snapshot. A commit index beyond the log means lost entries."""
     commit = max(hard.commit, snapshot_index)
     if commit > last_index:
         raise StorageError(
-            f"the log ends at entry {last_index} but entry {commit} was acknowledged: the disk lost entries. "
+            f"the log ends at entry {last_index} but entry {commit} was committed: the disk lost entries. "
             "Remove this manager from the cluster and join it again, or restore its folder from a copy",
         )
     return HardState(hard.term, hard.vote, commit)

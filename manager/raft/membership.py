@@ -18,20 +18,21 @@ from manager.raft.wire import member_from_wire, member_to_wire
 from manager.store.consensus import Member
 
 CAUGHT_UP_ENTRIES = 256
-"""How far behind the leader a learner may be when it becomes a voter."""
+"""The maximum lag of a learner that becomes a voter."""
 
 
 def add_change(kind: ChangeKind, member: Member) -> ConfChange:
-    """The change that adds a member, or tells its new address; the member rides along."""
+    """The change that adds a member or updates its address. The member travels in the change's context."""
     return ConfChange.of(kind, member.raft_id, member_to_wire(member).SerializeToString())
 
 
 def remove_change(raft_ids: Iterable[int]) -> ConfChange:
+    """The change that removes members."""
     return multi_change((), raft_ids)
 
 
 def multi_change(added: Sequence[tuple[ChangeKind, Member]], removed: Iterable[int]) -> ConfChange:
-    """One change of several members; the core takes it through joint consensus where more than one voter comes or goes."""
+    """One change that adds and removes several members. The core uses joint consensus if it affects more than one voter."""
     changes = [SingleChange(ChangeKind.REMOVE, raft_id) for raft_id in sorted(removed)]
     if not changes and len(added) == 1:
         return add_change(*added[0])
@@ -41,7 +42,7 @@ def multi_change(added: Sequence[tuple[ChangeKind, Member]], removed: Iterable[i
 
 
 def members_after(members: Mapping[int, Member], change: ConfChange, conf: ConfState) -> dict[int, Member]:
-    """The members after a change that led to ``conf`` (or was refused, alike on every node)."""
+    """The members after a change that led to ``conf``. Every node computes the same, also if the change was refused."""
     known = dict(members)
     for member in _members_in_context(change):
         known[member.raft_id] = member
@@ -49,7 +50,7 @@ def members_after(members: Mapping[int, Member], change: ConfChange, conf: ConfS
 
 
 def _members_in_context(change: ConfChange) -> list[Member]:
-    """Those whom a change adds or tells anew: one alone as it is, several in a list."""
+    """The members in a change's context: a single one as it is, several in a list."""
     if not change.context:
         return []
     if len(change.changes) == 1:
@@ -58,7 +59,7 @@ def _members_in_context(change: ConfChange) -> list[Member]:
 
 
 def members_in(members: Iterable[Member], conf: ConfState) -> dict[int, Member]:
-    """Those of the members that the configuration counts, each with its kind."""
+    """The members that are part of the configuration, each marked as voter or learner."""
     voters = {*conf.voters, *conf.voters_outgoing}
     counted = voters | {*conf.learners, *conf.learners_next}
     return {
@@ -69,7 +70,7 @@ def members_in(members: Iterable[Member], conf: ConfState) -> dict[int, Member]:
 
 
 def learner_to_promote(status: Status) -> int | None:
-    """A learner that answers and has nearly all of the leader's log."""
+    """A reachable learner whose log has almost caught up, or None."""
     for raft_id, peer in sorted(status.peers.items()):
         if (
             peer.is_learner
@@ -82,7 +83,7 @@ def learner_to_promote(status: Status) -> int | None:
 
 
 def transfer_target(status: Status, among: Collection[int]) -> int | None:
-    """Whom to give leadership: the answering voter among these with the longest log."""
+    """The raft id to transfer leadership to: the reachable voter with the longest log among the given ones, or None."""
     fit = [
         (peer.match, raft_id)
         for raft_id, peer in status.peers.items()
@@ -92,7 +93,7 @@ def transfer_target(status: Status, among: Collection[int]) -> int | None:
 
 
 def require_quorum_without(conf: ConfState, reachable: AbstractSet[int], leaving: Mapping[int, str]) -> None:
-    """Refuses a removal (of raft ids, with the names of their nodes) that would leave no majority of answering voters.
+    """Refuses a removal that would leave no majority of reachable voters. ``leaving`` maps raft ids to node names.
 
     Raises:
         ConflictError: with the numbers.
@@ -103,25 +104,26 @@ def require_quorum_without(conf: ConfState, reachable: AbstractSet[int], leaving
     name = ", ".join(leaving.values())
     if not rest:
         raise ConflictError(
-            f"manager {name} is the last one; promote another node first, or leave with force to end the cluster"
+            f"manager {name} is the last one; promote another node first, or use --force to end the cluster"
         )
     if not has_quorum(rest, reachable):
         answering = sum(voter in reachable for voter in rest)
         raise ConflictError(
-            f"removing manager {name} would leave {len(rest)} managers of which {answering} answer, "
-            f"but {majority(rest)} are needed to decide; bring unreachable managers back or remove those first",
+            f"removing manager {name} would leave {len(rest)} managers of which {answering} are reachable, "
+            f"but {majority(rest)} are needed for a quorum; bring unreachable managers back or remove those first",
         )
 
 
 def remaining_voters(conf: ConfState, leaving: Collection[int]) -> list[int]:
-    """The voters that are left."""
+    """The voters without the leaving ones."""
     return [voter for voter in conf.voters if voter not in leaving]
 
 
 def majority(voters: Collection[int]) -> int:
+    """The size of a majority."""
     return len(voters) // 2 + 1
 
 
 def has_quorum(voters: Collection[int], able: AbstractSet[int]) -> bool:
-    """Whether so many of the voters are able to that they can decide."""
+    """Whether a majority of the voters is among ``able``."""
     return sum(voter in able for voter in voters) >= majority(voters)

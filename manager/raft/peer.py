@@ -37,18 +37,18 @@ _CONNECT_SECONDS = 2.0
 _WRITE_SECONDS = 5.0
 UNREACHABLE_SECONDS = 3.0
 _COMMIT_DELAY_SECONDS = 0.002
-"""How long a commit index alone waits for something to travel with; a write that follows at once then costs half the messages."""
+"""Delay of an append that carries only a commit index. The next write usually follows within it, which halves the messages."""
 
 _CHANNEL_OPTIONS = (
     ("grpc.ssl_target_name_override", "covey"),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.use_local_subchannel_pool", 1),  # a new channel shall be a new connection
+    ("grpc.use_local_subchannel_pool", 1),  # so that a new channel opens a new connection
 )
 
 Credentials = Callable[[], grpc.ChannelCredentials]
-"""Called for every new connection, so that a renewed certificate is used."""
+"""Called for each new connection, so that it uses a renewed certificate."""
 
 
 @asynccontextmanager
@@ -61,19 +61,19 @@ async def connected_channel(addr: str, credentials: Credentials) -> AsyncIterato
 
 
 class TransportListener(Protocol):
-    """Whom the transport tells what became of messages."""
+    """Receives delivery failures of the transport."""
 
     def report_unreachable(self, peer: int) -> None: ...
 
     def report_snapshot(self, peer: int, *, ok: bool) -> None: ...
 
     def report_removed(self) -> None:
-        """A peer says that this node is no member any more."""
+        """A peer says that this node is no longer a member."""
         ...
 
 
 class PeerLink:
-    """Runs as long as the peer is a member at this address."""
+    """Exists as long as the peer is a member at this address."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class PeerLink:
         sender: tuple[int, str] = (0, ""),
         timeouts: SnapshotTimeouts = SnapshotTimeouts(),  # noqa: B008 - frozen
     ) -> None:
-        """``own`` are the sender's raft id and address."""
+        """``sender`` is the raft id and the address of this node."""
         self.member = member
         self._patience = timeouts
         self._own = sender
@@ -102,20 +102,21 @@ class PeerLink:
         self._urgent = asyncio.Event()
         self._snapshot_wake = asyncio.Event()
         self._heard_at = 0.0
-        self._asked_at = 0.0  # when the first message left that nothing was heard after, over whichever connection
+        self._asked_at = 0.0  # when the first message without an answer was sent, over any connection
 
     def record_received(self) -> None:
+        """Records that a message from the peer arrived."""
         self._heard_at = asyncio.get_running_loop().time()
 
     @property
     def reachable(self) -> bool:
-        """Whether the peer is connected and not silent. That one can be connected to is no answer: its disk may stand still."""
+        """Whether the peer is connected and answers. A connection alone does not count, because the peer's disk may have stalled."""
         silent = self._heard_at < self._asked_at < asyncio.get_running_loop().time() - UNREACHABLE_SECONDS
         return self._connected and not silent
 
     def send(self, message: Message) -> None:
         if message.snapshot:
-            if self._snapshot:  # one at a time; the core tries again
+            if self._snapshot:  # only one at a time; the core sends it again
                 self._listener.report_snapshot(self.member.raft_id, ok=False)
                 return
             self._snapshot = message
@@ -134,17 +135,17 @@ class PeerLink:
             self._urgent.set()
 
     def close(self) -> None:
-        """The link is of no more use. A snapshot in it is lost, also one that the link's task never saw."""
+        """Closes the link. A snapshot that was not sent is reported as failed."""
         self._end_snapshot(ok=False)
 
     def _end_snapshot(self, *, ok: bool) -> None:
-        """Each snapshot is reported once: until then the core sends the peer nothing else."""
+        """Reports each snapshot once: until then the core sends nothing else to the peer."""
         if self._snapshot:
             self._snapshot = None
             self._listener.report_snapshot(self.member.raft_id, ok=ok)
 
     async def run(self) -> None:
-        """Both streams, until cancelled."""
+        """Runs both streams until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._stream_for_ever())
             tasks.create_task(self._send_snapshots())
@@ -163,11 +164,11 @@ class PeerLink:
             backoff = min(backoff * 2, longest)
 
     async def _stream(self, channel: aio.Channel) -> None:
-        """Returns or raises when the stream is of no more use."""
+        """Returns or raises when the stream is no longer usable."""
         call: Any = raft_pb2_grpc.RaftStub(channel).Exchange()
         loop = asyncio.get_running_loop()
         self._connected = True
-        asked_at = 0.0  # as that of the link, over this connection
+        asked_at = 0.0  # like `self._asked_at`, but for this connection
         try:
             while not call.done():
                 if not self._queue:
@@ -241,12 +242,12 @@ class PeerLink:
 
 
 def _is_commit_only(message: Message) -> bool:
-    """Whether the message only tells a commit index."""
+    """Whether the message carries only a commit index."""
     return message.kind is MessageKind.APPEND and not message.entries
 
 
 def _supersedes(message: Message, before: Message) -> bool:
-    """Whether what ``before`` tells stands in the message too."""
+    """Whether the message contains everything that ``before`` says."""
     return (
         _is_commit_only(before)
         and message.kind is MessageKind.APPEND

@@ -22,17 +22,19 @@ log = logging.getLogger(__name__)
 
 _PERIOD_SECONDS = 1.0
 _ANSWER_SECONDS = 3.0
-_PATIENCE = 3
-"""So many looks in a row without a leader: an election takes less."""
+_CHECKS_WITHOUT_LEADER = 3
+"""Number of checks without a leader before the search starts; an election takes less time."""
 
 
 async def discover_peers(node: RaftNode, addrs: Sequence[str], credentials: Credentials, own_addr: str) -> None:
-    """Until cancelled."""
+    """Announces this node to the given addresses whenever it has no leader. Runs until cancelled, or until a peer says that this
+    node was removed.
+    """
     alone = 0
     while True:
         await asyncio.sleep(_PERIOD_SECONDS)
         alone = 0 if node.leadership.leader_id else alone + 1
-        if alone < _PATIENCE:
+        if alone < _CHECKS_WITHOUT_LEADER:
             continue
         for addr in addrs:
             if addr == own_addr:
@@ -41,14 +43,14 @@ async def discover_peers(node: RaftNode, addrs: Sequence[str], credentials: Cred
                 await _announce(node, addr, credentials, own_addr)
             except (aio.AioRpcError, TimeoutError) as error:
                 if isinstance(error, aio.AioRpcError) and error.code() is grpc.StatusCode.NOT_FOUND:
-                    log.warning("the manager at %s says that this one was removed: %s", addr, error.details())
+                    log.warning("the manager at %s reports that this manager was removed: %s", addr, error.details())
                     node.report_removed()
                     return
                 log.debug("no manager answers at %s: %r", addr, error)
 
 
 async def _announce(node: RaftNode, addr: str, credentials: Credentials, own_addr: str) -> None:
-    """Raises AioRpcError, TimeoutError."""
+    """Announces this node to one manager. Raises AioRpcError, TimeoutError."""
     own = node.identity
     hello = raft_pb2.RaftBatch(cluster_id=own.cluster_id, sender=own.raft_id, addr=own_addr)
     async with connected_channel(addr, credentials) as channel:

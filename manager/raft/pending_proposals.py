@@ -22,7 +22,7 @@ IndexFuture = asyncio.Future[int]
 
 
 class PendingProposals:
-    """Used on one event loop."""
+    """The proposals of one node. Used on one event loop."""
 
     def __init__(self) -> None:
         self._entries: dict[int, tuple[int, IndexFuture]] = {}
@@ -30,7 +30,7 @@ class PendingProposals:
         self._queue_bytes = 0
 
     def propose(self, data: bytes) -> IndexFuture:
-        """Queues a proposal for the next turn of the driver. Raises UnavailableError over the bound."""
+        """Queues a proposal for the driver's next turn. Raises UnavailableError if too many are waiting."""
         if len(self._queue) + len(self._entries) >= MAX_PROPOSALS or self._queue_bytes + len(data) > MAX_PROPOSAL_BYTES:
             raise UnavailableError("too many writes are waiting to be committed; try again shortly")
         answer: IndexFuture = asyncio.get_running_loop().create_future()
@@ -39,16 +39,16 @@ class PendingProposals:
         return answer
 
     def take_queued(self) -> list[tuple[bytes, IndexFuture]]:
-        """What is queued. Also that whose caller went away: the store takes it for under way until it is applied."""
+        """Takes the queued proposals, also those whose caller was cancelled: the store counts them as in flight until applied."""
         queue, self._queue, self._queue_bytes = self._queue, [], 0
         return queue
 
     def track(self, index: int, term: int, answer: IndexFuture) -> None:
-        """The answer's entry is in the log."""
+        """The proposal is in the log at this index and term."""
         self._entries[index] = (term, answer)
 
     def entry_applied(self, index: int, term: int) -> None:
-        """An entry was applied. Where it is another leader's, the waiter's own was replaced for good."""
+        """Resolves the future of an applied entry. If another leader's entry is at its index, the proposal was replaced for good."""
         waiter = self._entries.pop(index, None)
         if waiter and not waiter[1].done():
             if waiter[0] == term:
@@ -57,14 +57,14 @@ class PendingProposals:
                 waiter[1].set_exception(NotLeaderError)
 
     def fail_unknown(self, *, before_term: int | None = None) -> None:
-        """Gives up what is in the log, or only what is of terms before one."""
+        """Fails the proposals in the log, or those of terms before ``before_term``, because their outcome is unknown here."""
         for index, (term, answer) in list(self._entries.items()):
             if before_term is None or term < before_term:
                 del self._entries[index]
                 fail(answer, OutcomeUnknownError(_UNKNOWN))
 
     def reject_queued(self, leader_addr: str) -> None:
-        """Fails what is queued: it was not proposed."""
+        """Fails the queued proposals, which never entered the log."""
         for _, answer in self.take_queued():
             fail(answer, NotLeaderError(leader_addr))
 
@@ -77,6 +77,6 @@ class PendingProposals:
 
 
 def fail(answer: IndexFuture, error: Exception) -> None:
-    """Fails an answer that somebody still waits for."""
+    """Fails a future unless it is resolved or cancelled."""
     if not answer.done():
         answer.set_exception(error)

@@ -14,7 +14,7 @@ from covey.errors import UnavailableError
 
 MAX_READS = 16384
 RETRY_TICKS = 5
-"""A question may be lost with its leader: after so many ticks it is asked anew."""
+"""A request is repeated after so many ticks, because it may be lost together with its leader."""
 
 IndexFuture = asyncio.Future[int]
 
@@ -30,7 +30,7 @@ class PendingReads:
         self._confirmed: list[tuple[int, IndexFuture]] = []
 
     def read(self) -> IndexFuture:
-        """Resolves to the index that is applied by then. Raises UnavailableError over the bound."""
+        """Resolves to the index that is applied by then. Raises UnavailableError if too many reads are waiting."""
         if len(self._next) + len(self._asked) + len(self._confirmed) >= MAX_READS:
             raise UnavailableError("too many reads are waiting for a majority of managers; try again shortly")
         answer: IndexFuture = asyncio.get_running_loop().create_future()
@@ -38,7 +38,7 @@ class PendingReads:
         return answer
 
     def next_request(self) -> bytes | None:
-        """The context of a question to be asked now, if reads wait and none is under way. It is never used again."""
+        """The context of a request to send now, or None if no reads wait or a request is in flight. A context is used once."""
         if self._context or not self._next:
             return None
         self._asked = [answer for answer in self._next if not answer.done()]
@@ -49,26 +49,28 @@ class PendingReads:
         return self._context
 
     def confirmed(self, context: bytes, index: int) -> None:
-        """The leader answered a question."""
+        """The leader answered the request with this context."""
         if context != self._context:
-            return  # asked anew since then
+            return  # the answer to an earlier request, which was repeated
         self._context = b""
         self._confirmed += [(index, answer) for answer in self._asked]
         self._asked = []
 
     def retry(self) -> None:
-        """The question under way will not be answered: nobody leads, or another does."""
+        """Gives up the request in flight: there is no leader, or a different one."""
         self._next = self._asked + self._next
         self._asked = []
         self._context = b""
 
     def tick(self) -> None:
+        """Repeats a request that was not answered in time."""
         if self._context:
             self._ticks += 1
             if self._ticks >= RETRY_TICKS:
                 self.retry()
 
     def applied_up_to(self, index: int) -> None:
+        """Resolves the confirmed reads whose index is applied."""
         if not self._confirmed:
             return
         for needed, answer in self._confirmed:

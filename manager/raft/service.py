@@ -38,8 +38,10 @@ R = TypeVar("R")
 
 
 class RaftService(raft_pb2_grpc.RaftServicer):
-    """Raises ``covey.errors``; the listener's interceptor turns them into statuses. ``caller`` tells the node id of a call's certificate,
-    ``is_manager`` whether the store, which on the leader is complete, has a node as a manager.
+    """Raises ``covey.errors``; the listener's interceptor converts them to gRPC statuses.
+
+    ``caller`` returns the node id in a call's certificate. ``is_manager`` returns whether the store lists a node as a
+    manager; the leader's store is complete.
     """
 
     def __init__(
@@ -88,12 +90,12 @@ class RaftService(raft_pb2_grpc.RaftServicer):
                 head = chunk.message
             data += chunk.data
             if len(data) > MAX_SNAPSHOT_BYTES:
-                raise TooLargeError(f"the snapshot is over the bound of {MAX_SNAPSHOT_BYTES} bytes")
+                raise TooLargeError(f"the snapshot is larger than {MAX_SNAPSHOT_BYTES} bytes")
             complete = chunk.last
         message = message_from_wire(head, bytes(data)) if head is not None and complete else None
         if message is None or message.kind is not MessageKind.SNAPSHOT or message.snapshot is None:
-            raise InvalidArgumentError("the snapshot ended before its last chunk, or is of an unknown form")
-        del data  # the message has its own copy
+            raise InvalidArgumentError("the snapshot ended before its last chunk, or its format is unknown")
+        del data  # the message holds a copy
         await self._node.peer_messages.receive_snapshot(message, self._caller(context))
         return raft_pb2.RaftExchangeResponse()
 
@@ -103,10 +105,10 @@ class RaftService(raft_pb2_grpc.RaftServicer):
         context: aio.ServicerContext[Any, Any],
     ) -> raft_pb2.RaftJoinResponse:
         if not request.node_id or not request.addr:
-            raise InvalidArgumentError("a manager joins with its node id and the address of its listener")
+            raise InvalidArgumentError("a join request must name the node id and the address of the manager's listener")
         asker = self._requester(context)
         if asker != request.node_id:
-            raise PermissionDeniedError(f"node {asker} may not join in the place of node {request.node_id}")
+            raise PermissionDeniedError(f"node {asker} may not join as node {request.node_id}")
         try:
             member = await self._node.add_member(request.node_id, request.addr, request.raft_id)
         except NotLeaderError as error:
@@ -132,7 +134,7 @@ class RaftService(raft_pb2_grpc.RaftServicer):
         error: NotLeaderError,
         call: Callable[[Any, dict[str, Any]], Awaitable[R]],
     ) -> R:
-        """Asks the leader in the caller's place. Both calls may be repeated, so a lost answer does no harm."""
+        """Calls the leader for the original caller. Both calls are idempotent, so a lost response does no harm."""
         if not error.leader_addr or _forwarded_for(context):
             raise error
         options = {"timeout": FORWARD_SECONDS, "metadata": ((_PASSED_ON_FOR, self._caller(context)),)}
@@ -145,10 +147,10 @@ class RaftService(raft_pb2_grpc.RaftServicer):
             raise UnavailableError(f"the leader at {error.leader_addr} does not answer; try again shortly") from failure
 
     def _requester(self, context: aio.ServicerContext[Any, Any]) -> str:
-        """Who asks: the caller, or the node for which another manager passes the call on.
+        """The node that makes the request: the caller, or the node for which another manager forwards it.
 
         Raises:
-            PermissionDeniedError: on the leader, when that is no manager (any more) in the store.
+            PermissionDeniedError: on the leader, if the store does not list that node as a manager.
         """
         sender = _forwarded_for(context) or self._caller(context)
         if self._node.leadership.is_leader and not self._is_manager(sender):
@@ -162,13 +164,13 @@ class RaftService(raft_pb2_grpc.RaftServicer):
 
 
 def _forwarded_for(context: aio.ServicerContext[Any, Any]) -> str:
-    """The node for which a manager passes a call on; empty for a call of its own."""
+    """The node for which a manager forwards a call; empty for a direct call."""
     metadata = dict(context.invocation_metadata() or ())
     return str(metadata.get(_PASSED_ON_FOR, ""))
 
 
 def error_from_rpc(failure: aio.AioRpcError) -> CoveyError:
-    """The error that another manager's status stands for."""
+    """The error that corresponds to another manager's gRPC status."""
     code = failure.code()
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineError(failure.details() or "the other manager did not answer in time")

@@ -21,8 +21,8 @@ from manager.raft.wire import message_to_wire
 
 
 class SnapshotTimeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """With opening the snapshot, with each piece of 1 MiB, and with the answer, which comes once the peer has read all of it. One core
-    reads 8 MiB/s of small objects and 190 of large ones; the peer may be busy besides.
+    """Timeouts for opening the snapshot, for each chunk of 1 MiB, and for the response, which comes when the peer has decoded
+    all of it. One core decodes 8 MiB/s of small objects and 190 MiB/s of large ones; the peer may be busy as well.
     """
 
     chunk_seconds: float = 30.0
@@ -30,7 +30,7 @@ class SnapshotTimeouts(msgspec.Struct, frozen=True, kw_only=True):
     response_seconds_per_mib: float = 1.0
 
     def response_seconds_for(self, size: int) -> float:
-        """Seconds, for a snapshot of so many bytes."""
+        """The response timeout for a snapshot of ``size`` bytes."""
         return self.response_seconds + self.response_seconds_per_mib * size / (1 << 20)
 
 
@@ -41,12 +41,12 @@ async def send_snapshot(
     connecting: AbstractAsyncContextManager[aio.Channel],
     patience: SnapshotTimeouts,
 ) -> None:
-    """Returns once the peer has read it.
+    """Returns when the peer has decoded the snapshot.
 
     Raises:
-        TimeoutError: it does not move on, and where; AioRpcError; StorageError, OSError: it cannot be read here.
+        TimeoutError: the transfer made no progress; AioRpcError; StorageError, OSError: the snapshot cannot be read.
     """
-    async with _within(patience.chunk_seconds, "opening it"):
+    async with _within(patience.chunk_seconds, "opening the snapshot"):
         opened = await opening
     with opened as reader:
         async with connecting as channel:
@@ -60,14 +60,14 @@ async def _send(
     async with aclosing(snapshot_chunks(cluster_id, message, reader)) as chunks:
         while await _send_next(call, chunks, patience):
             pass
-    async with _within(patience.response_seconds_for(reader.size), "the answer to it"):
+    async with _within(patience.response_seconds_for(reader.size), "the response to the snapshot"):
         await call.done_writing()
         await call
 
 
 async def _send_next(call: Any, chunks: AsyncIterator[raft_pb2.RaftSnapshotChunk], patience: SnapshotTimeouts) -> bool:
-    """Whether there was one more. The write returns when the peer has room for it."""
-    async with _within(patience.chunk_seconds, "a piece of it"):
+    """Sends the next chunk; False if there is none. The write returns when the peer has room for it."""
+    async with _within(patience.chunk_seconds, "a chunk of the snapshot"):
         chunk = await anext(chunks, None)
         if chunk is not None:
             await call.write(chunk)
@@ -77,7 +77,7 @@ async def _send_next(call: Any, chunks: AsyncIterator[raft_pb2.RaftSnapshotChunk
 async def snapshot_chunks(
     cluster_id: str, message: Message, reader: SnapshotReader
 ) -> AsyncGenerator[raft_pb2.RaftSnapshotChunk, None]:
-    """The snapshot may be a newer one than the message names; its own metadata goes along. One piece at a time is in memory."""
+    """The snapshot in chunks, one in memory at a time. It may be newer than the message says, so its own metadata is sent."""
     head = Message(message.kind, message.to, message.from_, message.term, snapshot=Snapshot(reader.metadata))
     sent, last = 0, False
     while not last:
@@ -90,7 +90,7 @@ async def snapshot_chunks(
 
 @asynccontextmanager
 async def _within(seconds: float, what: str) -> AsyncIterator[None]:
-    """Raises TimeoutError, which says what took too long."""
+    """Raises TimeoutError that names the operation."""
     try:
         async with asyncio.timeout(seconds):
             yield

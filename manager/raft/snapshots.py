@@ -34,7 +34,7 @@ _head_decoder = msgspec.msgpack.Decoder(_Head)
 
 
 class SnapshotFolder:
-    """The snapshots of one member, oldest first."""
+    """The snapshot files of one member."""
 
     def __init__(self, folder: Path, ring: KeyRing, files: FileOps = REAL_FILE_OPS) -> None:
         self._folder = folder
@@ -42,18 +42,18 @@ class SnapshotFolder:
         self.ring = ring
 
     def open(self) -> Snapshot | None:
-        """The latest snapshot. Raises CorruptError."""
+        """Prepares the directory and returns the latest snapshot. Raises CorruptError."""
         self._files.make_folder(self._folder)
         remove_leftovers(self._files, self._folder)
         paths = self._paths()
         return self._read(paths[-1]) if paths else None
 
     def old_count(self) -> int:
-        """How many there are beside the latest."""
+        """The number of snapshots besides the latest."""
         return max(0, len(self._paths()) - 1)
 
     def reader(self, index: int) -> SnapshotReader:
-        """Of the snapshot at an index, or the latest if that one is gone. Raises CorruptError, OSError."""
+        """Reader of the snapshot at an index, or of the latest if that one is gone. Raises CorruptError, OSError."""
         paths = self._paths()
         chosen = next((path for path in paths if path.stem.startswith(f"{index:016x}-")), None) or paths[-1]
         return SnapshotReader(chosen, self.ring)
@@ -64,7 +64,7 @@ class SnapshotFolder:
         replace_durably(self._files, write_temporary(self._files, path, self._sealed(path, snapshot)), path)
 
     def reencrypt(self) -> None:
-        """Writes anew what the current key does not seal. Raises CorruptError, MissingKeyError."""
+        """Rewrites snapshots that are not encrypted with the current key. Raises CorruptError, MissingKeyError."""
         for path in self._paths():
             with path.open("rb") as file:
                 head = file.read(HEAD_BYTES)
@@ -72,7 +72,7 @@ class SnapshotFolder:
                 self.save(self._read(path))
 
     def prune(self, keep_old: int = 0) -> None:
-        """Removes all but the latest and ``keep_old`` before it."""
+        """Removes all but the latest snapshot and ``keep_old`` before it."""
         for path in self._paths()[: -1 - keep_old]:
             self._files.unlink(path)
 
@@ -80,7 +80,7 @@ class SnapshotFolder:
         return sorted(self._folder.glob("*.snap"))
 
     def _sealed(self, path: Path, snapshot: Snapshot) -> Iterator[bytes]:
-        """The content of the file, piece by piece: the state may be large."""
+        """The file's encrypted content, chunk by chunk, because the state may be large."""
         file_head, cipher = self.ring.new_file_cipher(_MAGIC, _purpose(path))
         yield file_head
         head = _encoder.encode(_Head(snapshot.metadata, len(snapshot.data)))
@@ -94,7 +94,7 @@ class SnapshotFolder:
 
 
 class SnapshotReader:
-    """One snapshot, piece by piece, so that whoever passes it on need not hold it all. It stays readable when the file is removed.
+    """Reads one snapshot chunk by chunk, so that the sender never holds all of it. Remains readable if the file is removed.
 
     Raises:
         CorruptError, MissingKeyError, OSError.
@@ -110,7 +110,7 @@ class SnapshotReader:
             head = _head_decoder.decode(self._piece())
         except msgspec.DecodeError as error:
             self._file.close()
-            raise CorruptError(path, HEAD_BYTES, f"its head is not understood ({error})") from None
+            raise CorruptError(path, HEAD_BYTES, f"its header cannot be parsed ({error})") from None
         except BaseException:
             self._file.close()
             raise
@@ -124,7 +124,7 @@ class SnapshotReader:
         self._file.close()
 
     def read(self) -> bytes:
-        """The next piece, empty after the last. Blocking."""
+        """The next chunk, empty after the last. Blocking."""
         piece = self._piece()
         self._rest -= len(piece)
         if self._rest < 0 or (self._rest and not piece):
@@ -140,7 +140,7 @@ class SnapshotReader:
         try:
             piece = self._cipher.open(self._number, self._file.read(length))
         except DecryptionError:
-            reason = f"piece {self._number} does not open with data key {self._cipher.key_id} at this place"
+            reason = f"chunk {self._number} cannot be decrypted with data key {self._cipher.key_id} at this position"
             raise CorruptError(self._path, offset, reason) from None
         self._number += 1
         return piece

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Transport:
-    """The links of one node. ``run`` holds their tasks."""
+    """The links to all other members. ``run`` owns their tasks."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Transport:
         self._group: asyncio.TaskGroup | None = None
 
     def set_members(self, members: Iterable[Member]) -> None:
-        """Links to all of them but this node; a changed address is a new link."""
+        """Keeps a link to each member except this node; a changed address gets a new link."""
         self._members = tuple(members)
         wanted = {
             m.raft_id: self._at_current_address(m) for m in self._members if m.raft_id != self._raft_id and m.addr
@@ -71,7 +71,7 @@ class Transport:
                 self._start(raft_id)
 
     def set_peer_address(self, raft_id: int, addr: str) -> None:
-        """A peer says where it is."""
+        """A peer announced its address."""
         link = self._links.get(raft_id)
         if link is None or link.member.addr == addr:
             return
@@ -81,10 +81,11 @@ class Transport:
         self.set_members(self._members)
 
     def address_of(self, member: Member) -> str:
-        """HOST:PORT at which a member is now, this node too."""
+        """The current HOST:PORT of a member, including this node."""
         return self._addr if self._addr and member.raft_id == self._raft_id else self._at_current_address(member).addr
 
     def _at_current_address(self, member: Member) -> Member:
+        """The member with the address that it announced, unless the membership has changed since."""
         said, now = self._address_overrides.get(member.raft_id, ("", ""))
         return msgspec.structs.replace(member, addr=now) if said == member.addr else member
 
@@ -97,17 +98,18 @@ class Transport:
                 self._listener.report_snapshot(message.to, ok=False)
 
     def record_received(self, raft_id: int) -> None:
-        """Something came in from a peer."""
+        """Records that a message from a peer arrived."""
         link = self._links.get(raft_id)
         if link:
             link.record_received()
 
     def is_reachable(self, raft_id: int) -> bool:
+        """Whether a peer is connected and answers."""
         link = self._links.get(raft_id)
         return link is not None and link.reachable
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
             for raft_id in self._links:

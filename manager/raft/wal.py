@@ -23,7 +23,7 @@ SEGMENT_BYTES = 16 << 20
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """What the log says. ``base`` is (index, term) of the snapshot that last replaced it, None if none did."""
+    """The content of the log. ``base`` is (index, term) of the snapshot that last replaced the log, or None."""
 
     hard_state: HardState
     entries: list[Entry]
@@ -31,7 +31,7 @@ class Replay(msgspec.Struct, frozen=True):
 
 
 class Wal:
-    """Blocking; one thread at a time."""
+    """Blocking; used by one thread at a time."""
 
     def __init__(
         self, folder: Path, ring: KeyRing, *, segment_bytes: int = SEGMENT_BYTES, files: FileOps = REAL_FILE_OPS
@@ -45,10 +45,10 @@ class Wal:
         self._writer: SegmentWriter | None = None
         self._next_sequence = 1
         self._found: tuple[Path, bytes] | None = None
-        """The last segment as it was read, if the next one is not to take its place, and until that has begun: it alone tells the vote."""
+        """The last segment as it was read, until the next one has begun; None if the next one replaces it. Only it holds the vote."""
 
     def read(self) -> Replay:
-        """All there is; cuts a torn tail. ``begin`` comes next. Raises CorruptError, MissingKeyError."""
+        """Reads all segments and cuts a torn tail; ``start_segment`` must follow. Raises CorruptError, MissingKeyError."""
         self._files.make_folder(self._folder)
         remove_leftovers(self._files, self._folder)
         segments = list_segments(self._folder)
@@ -59,7 +59,9 @@ class Wal:
             frames, data = read_segment(path, sequence, self._ring, last=last, files=self._files)
             log.read(path, frames)
             if last and not any(frame.entries or frame.reset for frame in frames):
-                self._next_sequence = sequence  # starts without writes leave no files: the next one takes its place
+                self._next_sequence = (
+                    sequence  # nothing was written since the last start: the next segment replaces this one
+                )
             else:
                 self._closed.append((path, log.highest))
                 self._next_sequence = sequence + 1
@@ -68,7 +70,7 @@ class Wal:
         return Replay(log.hard_state, log.entries, log.base)
 
     def start_segment(self) -> None:
-        """Makes durable what was read, and begins a new segment; after an OSError it may be tried again."""
+        """Makes durable what was read, and starts a new segment. May be repeated after an OSError."""
         if self._found:
             self._copy(*self._found)
         self._writer = SegmentWriter(self._folder, self._next_sequence, self._ring, self._hard_state, self._files)
@@ -76,14 +78,16 @@ class Wal:
         self._found = None
 
     def _copy(self, path: Path, data: bytes) -> None:
-        """Whoever wrote the file may have died before its last flush, or because that failed; then the kernel shows what is on no disk
-        and takes it for written, and neither a second flush nor writing over it is sure to bring it there. The same bytes are no
-        second use of a nonce.
+        """Rewrites the last segment of an earlier process to a new file.
+
+        That process may have ended before its last flush, or because it failed. The kernel then shows pages that are on no disk
+        but counts them as written, so neither another flush nor writing over them is sure to persist them. The copied bytes
+        are the same, so no nonce is used for a second content.
         """
         replace_durably(self._files, write_temporary(self._files, path, [data]), path)
 
     def make_room(self, index: int) -> None:
-        """Before ``begin``: ``release``, and if all goes the last one as well, in whose place the new one is put."""
+        """Frees space before ``start_segment``: as ``release``, and if nothing else remains lets the new segment replace the last one."""
         self.release(index)
         if self._found and self._closed and self._closed[0][0] == self._found[0] and self._closed[0][1] <= index:
             self._closed.clear()
@@ -108,21 +112,21 @@ class Wal:
             self._files.sync_folder(self._folder)
 
     def set_ring(self, ring: KeyRing) -> list[Path]:
-        """Seals with the ring's current key from now on; the segments that were closed by then."""
+        """Encrypts new segments with the ring's current key; returns the segments closed so far."""
         self._ring = ring
         if self._writer and self._writer.key_id != ring.current:
             self._roll(self._writer)
         return [path for path, _ in self._closed]
 
     def reencrypt(self, path: Path) -> Path | None:
-        """``reseal_segment`` of a closed one, None also when it was released meanwhile; in any thread."""
+        """As `reencrypt_segment`; None also if the segment was released meanwhile. Safe in any thread."""
         try:
             return reencrypt_segment(path, int(path.stem, 16), self._ring, self._files)
         except FileNotFoundError:
             return None
 
     def replace(self, path: Path, fresh: Path) -> None:
-        """Puts a resealed segment in the place of the closed one, unless that was released meanwhile."""
+        """Replaces a closed segment by its re-encrypted copy, unless it was released meanwhile."""
         if any(closed == path for closed, _ in self._closed):
             replace_durably(self._files, fresh, path)
         else:
@@ -146,7 +150,7 @@ class Wal:
 
 
 class _LogBuilder:
-    """Frames into a log."""
+    """Builds the log from the frames of the segments."""
 
     def __init__(self) -> None:
         self.hard_state = HardState()
@@ -155,7 +159,7 @@ class _LogBuilder:
         self.highest = 0
 
     def read(self, path: Path, frames: Iterable[Frame]) -> None:
-        """``highest`` is, after this, the highest index that the file holds."""
+        """Adds the frames of one file; ``highest`` is then the highest index in that file."""
         self.highest = 0
         for frame in frames:
             if frame.hard_state:
@@ -167,12 +171,14 @@ class _LogBuilder:
                 self.highest = max(self.highest, frame.entries[-1].index)
 
     def _append(self, path: Path, entries: list[Entry]) -> None:
-        """Entries replace those from their first index on. What they replace may begin above them: the rest went with a snapshot."""
+        """Entries replace those from their first index on. The first index may be below the oldest kept entry, because a snapshot
+        covered the ones before.
+        """
         first = entries[0].index
         if self.base and (first <= self.base[0] or (not self.entries and first != self.base[0] + 1)):
-            raise CorruptError(path, 0, f"entry {first} follows the snapshot at {self.base[0]}")
+            raise CorruptError(path, 0, f"entry {first} does not continue the snapshot at entry {self.base[0]}")
         if self.entries:
             if first > self.entries[-1].index + 1:
-                raise CorruptError(path, 0, f"entry {first} follows entry {self.entries[-1].index}")
+                raise CorruptError(path, 0, f"entry {first} comes after entry {self.entries[-1].index}")
             del self.entries[max(0, first - self.entries[0].index) :]
         self.entries += entries

@@ -29,11 +29,11 @@ _NUMBERS = struct.Struct(">II")
 MAX_FRAME_BYTES = 1 << 30
 _ZEROS_AHEAD = bytes(256 << 10)
 _SMALL_FRAME_BYTES = 16 << 10
-"""Zeros go before small frames alone: for a large one they would be half of what is written, and its size is worth a commit."""
+"""Zeros are written ahead of small frames only. A large frame is worth a metadata commit for the new file size."""
 
 
 class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """``reset`` is (index, term) of a snapshot that replaced the whole log; it comes before ``entries``."""
+    """One record. ``reset`` is (index, term) of a snapshot that replaced the whole log before ``entries``."""
 
     hard_state: HardState | None = None
     entries: list[Entry] = []
@@ -64,7 +64,7 @@ class SegmentWriter:
     def __init__(
         self, folder: Path, sequence: int, ring: KeyRing, hard_state: HardState, files: FileOps = REAL_FILE_OPS
     ) -> None:
-        """The file begins with the hard state, so that the ones before it can go; one of that sequence is replaced."""
+        """Starts the file with the hard state, so that earlier segments can be removed. Replaces a segment of the same sequence."""
         self.path = segment_path(folder, sequence)
         self.last_index = 0
         head, self._cipher = ring.new_file_cipher(FILE_MAGIC, _purpose(sequence))
@@ -80,7 +80,7 @@ class SegmentWriter:
         return self._cipher.key_id
 
     def append(self, frame: Frame) -> None:
-        """Writes and flushes one frame. Any OSError leaves the file in an unknown state."""
+        """Writes and flushes one frame. An OSError leaves the file in an unknown state."""
         data = _seal(self._cipher, self._number, frame)
         end = self.size + len(data)
         if end > self._zeroed and len(data) <= _SMALL_FRAME_BYTES:
@@ -94,7 +94,7 @@ class SegmentWriter:
             self.last_index = max(self.last_index, frame.entries[-1].index)
 
     def finish(self) -> None:
-        """Cuts the zeros, durably, before a next file exists."""
+        """Cuts the zeros durably, before the next file exists."""
         self._files.truncate(self._fd, self.size)
         self._files.flush(self._fd)
 
@@ -103,10 +103,10 @@ class SegmentWriter:
 
 
 def reencrypt_segment(path: Path, sequence: int, ring: KeyRing, files: FileOps = REAL_FILE_OPS) -> Path | None:
-    """Writes a closed segment anew under the ring's current key, durably and beside it; None if that key seals it already.
+    """Writes a copy of a closed segment under the ring's current key to a temporary file; None if it has that key already.
 
     Raises:
-        CorruptError, MissingKeyError, OSError: it cannot be read; OSError: nor written.
+        CorruptError, MissingKeyError: the segment cannot be read; OSError: it cannot be read or written.
     """
     data = path.read_bytes()
     purpose = _purpose(sequence)
@@ -132,10 +132,10 @@ def _seal(cipher: FileCipher, number: int, frame: Frame) -> bytes:
 def read_segment(
     path: Path, sequence: int, ring: KeyRing, *, last: bool, files: FileOps = REAL_FILE_OPS
 ) -> tuple[list[Frame], bytes]:
-    """The frames of a file, and the bytes that they are. In the last file a torn tail (or zeros) is cut off, durably.
+    """The frames of a file and their bytes. In the last file a torn tail or zeros are cut durably.
 
     Raises:
-        CorruptError: something that was durable does not check out; MissingKeyError.
+        CorruptError: durable data is damaged; MissingKeyError.
     """
     data = path.read_bytes()
     cipher = ring.existing_file_cipher(path, FILE_MAGIC, _purpose(sequence), data)
@@ -153,7 +153,7 @@ def read_segment(
 
 
 def _payload(data: bytes, offset: int, number: int) -> bytes | None:
-    """The payload of the frame at an offset, None unless it is that frame, whole and unchanged."""
+    """The payload of the frame at an offset; None unless the complete, undamaged frame of that number or a later one is there."""
     if offset + _HEAD.size > len(data):
         return None
     magic, found, length, crc = _HEAD.unpack_from(data, offset)
@@ -165,14 +165,15 @@ def _payload(data: bytes, offset: int, number: int) -> bytes | None:
 
 
 def _require_torn(path: Path, data: bytes, offset: int, number: int, *, last: bool) -> None:
+    """Raises CorruptError unless the invalid frame can be the torn tail of the last file."""
     if not last:
-        raise CorruptError(path, offset, f"record {number} does not check out, and later files exist")
+        raise CorruptError(path, offset, f"record {number} is invalid, and later files exist")
     if not number:
-        raise CorruptError(path, offset, "record 0, which was there before the file had a name, does not check out")
+        raise CorruptError(path, offset, "record 0 is invalid, although it was written before the file got its name")
     follower = data.find(_FRAME_MAGIC, offset + 1)
     while follower >= 0:
         if _payload(data, follower, number + 1) is not None:
-            raise CorruptError(path, offset, f"record {number} does not check out, but a later one does")
+            raise CorruptError(path, offset, f"record {number} is invalid, but a later record is valid")
         follower = data.find(_FRAME_MAGIC, follower + 1)
 
 
@@ -180,10 +181,10 @@ def _open(path: Path, offset: int, cipher: FileCipher, number: int, payload: byt
     try:
         return _decoder.decode(cipher.open(number, payload))
     except DecryptionError:
-        reason = f"record {number} does not open with data key {cipher.key_id} at this place"
+        reason = f"record {number} cannot be decrypted with data key {cipher.key_id} at this position"
         raise CorruptError(path, offset, reason) from None
     except msgspec.DecodeError as error:
-        raise CorruptError(path, offset, f"record {number} is not understood ({error})") from None
+        raise CorruptError(path, offset, f"record {number} cannot be parsed ({error})") from None
 
 
 def _cut(path: Path, size: int, files: FileOps) -> None:

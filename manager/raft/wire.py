@@ -14,7 +14,7 @@ MESSAGE_KINDS = {int(kind): kind for kind in MessageKind}
 
 
 def message_to_wire(message: Message) -> raft_pb2.RaftMessage:
-    """A snapshot's bytes stay behind: they travel in chunks."""
+    """Converts a message without the snapshot's data, which is sent in chunks."""
     wire = raft_pb2.RaftMessage(
         kind=message.kind,
         to=message.to,
@@ -31,7 +31,7 @@ def message_to_wire(message: Message) -> raft_pb2.RaftMessage:
         hint_term=message.hint_term,
         context=message.context,
     )
-    setattr(wire, "from", message.from_)  # a word of Python's own
+    setattr(wire, "from", message.from_)  # a keyword in Python
     if message.snapshot:
         metadata = message.snapshot.metadata
         conf = metadata.conf_state
@@ -46,7 +46,7 @@ def message_to_wire(message: Message) -> raft_pb2.RaftMessage:
 
 
 def message_from_wire(wire: raft_pb2.RaftMessage, snapshot_data: bytes = b"") -> Message | None:
-    """None for a kind of message, or of an entry, that is not known here."""
+    """Converts a message; None if its kind or the kind of an entry is unknown."""
     kind = MESSAGE_KINDS.get(wire.kind)
     if kind is None or any(entry.kind not in ENTRY_KINDS for entry in wire.entries):
         return None
@@ -89,5 +89,5 @@ def member_from_wire(wire: raft_pb2.RaftMember) -> Member:
 
 
 def message_bytes(message: Message) -> int:
-    """About what a message costs on the wire."""
+    """Approximate size of a message on the wire."""
     return 64 + sum([len(entry.data) + 16 for entry in message.entries])

@@ -116,4 +116,4 @@ async def test_a_manager_joins_for_itself_alone() -> None:
         own, other = follower.identities.require(), leader.identities.require()
         join = raft_pb2.RaftJoinRequest(node_id=other.node_id, addr=follower.mtls_addr)
         said = await refusal(own, leader.mtls_addr, "Raft.Join", join)
-        assert f"node {own.node_id} may not join in the place of node {other.node_id}" in said
+        assert f"node {own.node_id} may not join as node {other.node_id}" in said

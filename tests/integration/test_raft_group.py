@@ -246,7 +246,7 @@ async def test_a_removal_that_would_lose_the_quorum_is_refused_with_the_numbers(
         with pytest.raises(CommandError) as refused:
             await leader("leave", node_id=other.node_id)
         assert refused.value.kind == "ConflictError"
-        assert "leave 2 managers of which 1 answer, but 2 are needed" in refused.value.message
+        assert "leave 2 managers of which 1 are reachable, but 2 are needed" in refused.value.message
         await leader("leave", node_id=dead.node_id)
         await leader("create", name="still")
 

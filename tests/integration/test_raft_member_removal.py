@@ -44,7 +44,7 @@ async def test_a_member_whose_disk_stands_still_does_not_count_as_one_that_answe
             assert not await reachable(leader, hung), "it is called reachable since there is a new connection"
             assert await reachable(leader, other)
             await asyncio.sleep(0.1)  # what is tested: nothing changes in this time
-        await refused(leader, other, "leave 2 managers of which 1 answer, but 2 are needed")
+        await refused(leader, other, "leave 2 managers of which 1 are reachable, but 2 are needed")
         await leader("create", name="b")
         hung.resume_disk()
         await group.connected(3)
@@ -60,7 +60,7 @@ async def test_a_disk_that_stands_still_unnoticed_is_found_before_a_removal(tmp_
         hung, other = await group.followers()
         hung.stop_disk()
         assert await reachable(leader, hung)
-        await refused(leader, other, "leave 2 managers of which 1 answer, but 2 are needed")
+        await refused(leader, other, "leave 2 managers of which 1 are reachable, but 2 are needed")
         await leader("create", name="after")
 
 
@@ -71,7 +71,7 @@ async def test_a_member_that_comes_without_its_state_waits_while_the_majority_st
         leader = await group.leader()
         hung, other = await group.followers()
         hung.stop_disk()
-        with pytest.raises(CommandError, match="leave 2 managers of which 1 answer, but 2 are needed"):
+        with pytest.raises(CommandError, match="leave 2 managers of which 1 are reachable, but 2 are needed"):
             await other("join_anew", manager=leader.addr)
         await leader("create", name="after")
 
@@ -88,7 +88,7 @@ async def test_of_two_removals_at_once_the_second_counts_without_whom_the_first_
         assert answers.count(None) == 1, answers
         error = next(answer for answer in answers if answer is not None)
         assert isinstance(error, CommandError)
-        assert "would leave 2 managers of which 1 answer, but 2 are needed" in error.message
+        assert "would leave 2 managers of which 1 are reachable, but 2 are needed" in error.message
         await leader("create", name="after")
 
 

@@ -13,7 +13,7 @@ from manager.raft.core.types import ChangeKind, ConfChange, ConfState, SingleCha
 
 
 def plan(conf: ConfState, change: ConfChange) -> ConfState:
-    """The membership after the change. Raises ConfChangeRefused."""
+    """The configuration after the change. Raises ConfChangeRefused."""
     if not change.changes:
         return _leave_joint(conf)
     after = _apply(conf, change.changes)
@@ -49,7 +49,7 @@ def _apply(conf: ConfState, changes: tuple[SingleChange, ...]) -> ConfState:
     for change in changes:
         node = change.node
         if node == 0:
-            raise ConfChangeRefused("0 is not the id of a node")
+            raise ConfChangeRefused("0 is not a valid raft id")
         if change.kind is ChangeKind.ADD_LEARNER and node in learners | learners_next:
             continue
         voters.discard(node)
@@ -60,7 +60,9 @@ def _apply(conf: ConfState, changes: tuple[SingleChange, ...]) -> ConfState:
         elif change.kind is ChangeKind.ADD_LEARNER:
             (learners_next if node in conf.voters_outgoing else learners).add(node)
     if not voters:
-        raise ConfChangeRefused("the change would remove the last voter; the cluster could never decide again")
+        raise ConfChangeRefused(
+            "the change would remove the last voter; the cluster could not commit anything any more"
+        )
     return ConfState(
         tuple(sorted(voters)),
         tuple(sorted(learners)),

@@ -10,18 +10,18 @@ _MIB = 1 << 20
 
 
 class Randint(Protocol):
-    """The one source of randomness, for election timeouts; `random.Random(seed)` fits."""
+    """Source of randomness for election timeouts; `random.Random(seed)` fits."""
 
     def randint(self, a: int, b: int, /) -> int:
-        """A whole number from a to b, both included."""
+        """A whole number between a and b, both included."""
         ...
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Times are in ticks; the driver decides how long a tick is.
 
-    `applied` is the last index that the state machine already holds at start, 0: what the storage's snapshot holds. The
-    storage's ConfState must be the membership as of that index.
+    `applied` is the last index that the state machine holds at start; 0 means that of the storage's snapshot. The storage's
+    ConfState must be the configuration as of that index.
     """
 
     id: int

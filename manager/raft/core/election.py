@@ -11,7 +11,7 @@ from manager.raft.core.state import RaftState
 from manager.raft.core.types import NO_PEER, Message, MessageKind, Role
 
 CAMPAIGN_TRANSFER = b"transfer"
-"""Context of a vote request made at the present leader's wish: a fresh leader does not stand in its way."""
+"""Context of a vote request that the current leader asked for: it is granted even while voters hear from that leader."""
 
 
 def tick(state: RaftState) -> None:
@@ -22,7 +22,7 @@ def tick(state: RaftState) -> None:
 
 
 def campaign(state: RaftState) -> None:
-    """Starts an election, with a pre-vote where configured. No effect on a leader or a node that may not lead."""
+    """Starts an election, with a pre-vote if configured. No effect on a leader or on a node that may not lead."""
     if not _may_campaign(state):
         return
     if state.config.pre_vote:
@@ -33,13 +33,13 @@ def campaign(state: RaftState) -> None:
 
 
 def campaign_for_transfer(state: RaftState) -> None:
-    """Starts an election at once because the leader asked for it: no pre-vote, no waiting for its lease."""
+    """Starts an election at once because the leader asked for it: without pre-vote, and ignoring the leader's lease."""
     if _may_campaign(state):
         _start_election(state, CAMPAIGN_TRANSFER)
 
 
 def _may_campaign(state: RaftState) -> bool:
-    """A membership change that is committed but not applied must first count, or a wrong majority might elect."""
+    """A committed configuration change must be applied first; otherwise a majority of an outdated configuration might elect."""
     if state.role is Role.LEADER or not state.promotable:
         return False
     log = state.log
@@ -52,7 +52,7 @@ def _start_election(state: RaftState, context: bytes) -> None:
 
 
 def _request_votes(state: RaftState, kind: MessageKind, term: int, context: bytes) -> None:
-    """The request claims what this node's log holds, so it too leaves only when that is durable."""
+    """The requests describe this node's log, so they leave only when that log is durable."""
     index, log_term = state.log.last_index(), state.log.last_term()
     for peer in state.tracker.voters():
         if peer == state.id:
@@ -75,7 +75,7 @@ def _request_votes(state: RaftState, kind: MessageKind, term: int, context: byte
 
 
 def in_lease(state: RaftState) -> bool:
-    """Whether this node heard from a leader within the shortest election timeout (or is one), and has no reason to doubt that it lives."""
+    """Whether this node leads or heard from a leader within the shortest election timeout, and does not suspect that it is dead."""
     return (
         state.config.check_quorum
         and state.leader != NO_PEER
@@ -85,8 +85,8 @@ def in_lease(state: RaftState) -> bool:
 
 
 def suspect_leader(state: RaftState, peer: int) -> None:
-    """The connection on which the leader spoke has broken: unless it is heard again, this node campaigns within a fraction of the
-    election timeout. Should the leader live, the others are sure of it and hear no pre-vote.
+    """The connection from the leader has broken. Unless the leader is heard again, this node campaigns within a fraction of the
+    election timeout. If the leader is alive, the others are in its lease and ignore the pre-vote.
     """
     if state.role is Role.FOLLOWER and state.leader == peer and state.config.pre_vote and not state.leader_suspected:
         state.leader_suspected = True
@@ -95,17 +95,17 @@ def suspect_leader(state: RaftState, peer: int) -> None:
 
 
 def learn_commit(state: RaftState, message: Message) -> None:
-    """Takes over what the other side of an election knows to be committed: that is a fact, whatever its term.
+    """Adopts the commit index in an election message: what is committed is a fact in every term.
 
-    Without this a removal can lock up: those who stay have the change in their logs, do not know that it is committed,
-    and still need the votes of those who left, who know it, hold longer logs and do not campaign any more.
+    Without this a removal can lock up. The remaining nodes have the change in their logs, do not know that it is committed, and
+    still need the votes of the removed nodes, which know it, hold longer logs and no longer campaign.
     """
     if state.role is not Role.LEADER and state.log.matches(message.commit, message.hint_term):
         state.log.commit_to(message.commit)
 
 
 def handle_request(state: RaftState, message: Message) -> None:
-    """VOTE of this term, or PRE_VOTE for this or a later one. The caller sorted out older terms and leases."""
+    """Handles a VOTE of this term, or a PRE_VOTE for this or a later one. The caller has handled older terms and leases."""
     pre = message.kind is MessageKind.PRE_VOTE
     free = (
         state.vote == message.from_
@@ -114,7 +114,7 @@ def handle_request(state: RaftState, message: Message) -> None:
     )
     grant = free and state.log.is_up_to_date(message.index, message.log_term)
     kind = MessageKind.PRE_VOTE_REPLY if pre else MessageKind.VOTE_REPLY
-    # A granted pre-vote answers for the term asked about; a refusal tells this node's own.
+    # A granted pre-vote carries the requested term; a refusal carries this node's own term.
     term = message.term if grant else state.term
     state.send_after_sync(
         Message(
@@ -137,7 +137,7 @@ def _asked_term(state: RaftState) -> int:
 
 
 def handle_reply(state: RaftState, message: Message) -> None:
-    """Counts a vote, if it belongs to the election under way."""
+    """Counts a vote if it belongs to the current election."""
     expected = {
         Role.PRE_CANDIDATE: MessageKind.PRE_VOTE_REPLY,
         Role.CANDIDATE: MessageKind.VOTE_REPLY,

@@ -12,8 +12,8 @@ class RaftError(Exception):
     """Base of all errors of the core."""
 
 
-class ProposalDropped(RaftError):  # noqa: N818 - a name of the field, it reads as what happened
-    """The request did not enter the log and may be tried again. `leader` is NO_PEER when none is known."""
+class ProposalDropped(RaftError):  # noqa: N818 - etcd/raft's name; it says what happened
+    """The request did not enter the log and may be repeated. `leader` is NO_PEER if none is known."""
 
     def __init__(self, reason: str, leader: int = 0) -> None:
         super().__init__(f"proposal dropped: {reason}")
@@ -22,11 +22,11 @@ class ProposalDropped(RaftError):  # noqa: N818 - a name of the field, it reads 
 
 
 class ConfChangeRefused(RaftError):  # noqa: N818 - as above
-    """The membership change is not possible from the present membership."""
+    """The configuration change is not possible from the current configuration."""
 
 
 class CompactedError(RaftError):
-    """The index was compacted into a snapshot."""
+    """The entry was compacted into a snapshot."""
 
     def __init__(self, index: int) -> None:
         super().__init__(f"log index {index} has been compacted")
@@ -42,19 +42,19 @@ class NotInLogError(RaftError):
 
 
 class SnapshotUnavailableError(RaftError):
-    """The storage has no snapshot at hand now; the core asks again later."""
+    """The storage has no snapshot now; the core asks again later."""
 
 
 class InvariantError(RaftError):
-    """A rule of Raft is broken: by a bug, or by a peer that shares an id or a disk with another."""
+    """An invariant of Raft is violated: by a bug, or by two nodes that share an id or a disk."""
 
 
 class DataLossError(InvariantError):
-    """This node no longer has entries that it acknowledged: its disk lost them or was replaced."""
+    """This node lacks entries that it acknowledged: its disk lost them or was replaced."""
 
     def __init__(self, commit: int, last_index: int) -> None:
         super().__init__(
-            f"the cluster has committed log index {commit}, which this node acknowledged, but its log ends at {last_index}; "
+            f"the cluster has committed log index {commit}, which this node acknowledged, but its log ends at index {last_index}; "
             "remove this node from the cluster and join it again with an empty disk",
         )
         self.commit = commit

@@ -53,10 +53,10 @@ def handle_snapshot(state: RaftState, message: Message) -> None:
 
 
 def _restore(state: RaftState, snapshot: Snapshot) -> bool:
-    """Takes the snapshot's state and membership; False when the log needs no replacement.
+    """Adopts the snapshot's state and configuration; False if the log needs no replacement.
 
-    The snapshot may be older than this node's own membership (the one that began the cluster is): the log after it
-    tells the rest, and until then the node does not campaign.
+    The snapshot may be older than this node's own configuration, for example the bootstrap snapshot. The log after it holds
+    the rest, and until then the node does not campaign.
     """
     meta = snapshot.metadata
     if meta.index <= state.log.committed:

@@ -15,7 +15,7 @@ from manager.raft.core.types import Entry, EntryKind, Snapshot, entry_bytes
 
 
 class RaftLog:
-    """Indexes are whole numbers from 1; `_offset` is the index of the tail's first entry."""
+    """Indexes start at 1; `_offset` is the index of the first unstable entry."""
 
     __slots__ = ("_offset", "_storage", "_tail", "applied", "committed", "snapshot")
 
@@ -25,7 +25,7 @@ class RaftLog:
         self._offset = storage.last_index() + 1
         self._tail: list[Entry] = []
         self.snapshot: Snapshot | None = None
-        """A snapshot from the leader that the driver has not yet made durable."""
+        """A snapshot from the leader that is not durable yet."""
         self.committed = max(committed, base)
         self.applied = max(applied, base)
         if self.committed > self.last_index():
@@ -47,22 +47,22 @@ class RaftLog:
 
     @property
     def stable_index(self) -> int:
-        """The last index that the driver reported as durable (a pending snapshot goes before everything)."""
+        """The last index that the driver reported as durable; a pending snapshot comes before it."""
         return self._offset - 1
 
     def unstable(self) -> list[Entry]:
-        """What the driver has to write."""
+        """The entries that the driver has to write."""
         return self._tail[:]
 
     def latest_snapshot(self) -> Snapshot:
-        """What a peer gets that lags behind the log. Raises SnapshotUnavailableError."""
+        """The snapshot to send to a peer that needs compacted entries. Raises SnapshotUnavailableError."""
         return self.snapshot or self._storage.snapshot()
 
     def has_unstable(self) -> bool:
         return bool(self._tail)
 
     def term(self, index: int) -> int:
-        """Raises CompactedError, NotInLogError."""
+        """The term of an entry. Raises CompactedError, NotInLogError."""
         if index >= self._offset:
             if index > self.last_index():
                 raise NotInLogError(index)
@@ -74,23 +74,23 @@ class RaftLog:
         return self._storage.term(index)
 
     def matches(self, index: int, term: int) -> bool:
-        """Whether the log holds this very entry."""
+        """Whether the log holds the entry with this index and term."""
         try:
             return self.term(index) == term
         except (CompactedError, NotInLogError):
             return False
 
     def is_up_to_date(self, last_index: int, last_term: int) -> bool:
-        """Whether a log that ends so is at least as up to date as this one (thesis, section 3.6.1)."""
+        """Whether a log with this last entry is at least as up to date as this one (thesis, section 3.6.1)."""
         own = self.last_term()
         return last_term > own or (last_term == own and last_index >= self.last_index())
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Adds a leader's own entries."""
+        """Appends a leader's own entries."""
         self._tail.extend(entries)
 
     def maybe_append(self, index: int, term: int, commit: int, entries: Sequence[Entry]) -> int | None:
-        """Adds a leader's entries that follow (index, term); the last index they reach, or None if that entry is missing."""
+        """Appends a leader's entries after (index, term). Returns the last index they reach, or None if that entry is missing."""
         if not self.matches(index, term):
             return None
         last = index + len(entries)
@@ -106,7 +106,7 @@ class RaftLog:
         return last
 
     def _first_conflict(self, entries: Sequence[Entry]) -> int:
-        """The position of the first entry that the log lacks or holds with another term."""
+        """The position of the first entry that the log lacks or holds with a different term."""
         last = self.last_index()
         for position, entry in enumerate(entries):
             if entry.index > last or not self.matches(entry.index, entry.term):
@@ -123,7 +123,7 @@ class RaftLog:
         self._tail.extend(entries)
 
     def commit_to(self, index: int) -> bool:
-        """Raises the commit index; whether it rose."""
+        """Raises the commit index; returns whether it rose."""
         if index <= self.committed:
             return False
         if index > self.last_index():
@@ -132,7 +132,7 @@ class RaftLog:
         return True
 
     def maybe_commit(self, index: int, term: int) -> bool:
-        """Commits up to `index` if that entry is of `term`: older terms are committed only along with it (section 3.6.2)."""
+        """Commits up to `index` if that entry is of `term`; entries of older terms are committed only along with it (section 3.6.2)."""
         return index > self.committed and self.matches(index, term) and self.commit_to(index)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -146,7 +146,7 @@ class RaftLog:
     def stable_to(self, index: int, term: int) -> None:
         """The driver made this entry and all before it durable. No effect if the entry was replaced meanwhile."""
         if self.snapshot:
-            return  # a snapshot that is still to be written will replace what was written now
+            return  # the pending snapshot will replace what was written
         position = index - self._offset
         if 0 <= position < len(self._tail) and self._tail[position].term == term:
             del self._tail[: position + 1]
@@ -168,12 +168,12 @@ class RaftLog:
         return self._applicable() > self.applied
 
     def next_committed(self, max_bytes: int) -> list[Entry]:
-        """Stable, committed, not yet applied; nothing while a snapshot waits, for that comes first."""
+        """Entries that are stable and committed but not applied; none while a snapshot is pending, because it comes first."""
         end = self._applicable()
         return self.slice(self.applied + 1, end + 1, max_bytes) if end > self.applied else []
 
     def slice(self, lo: int, hi: int, max_bytes: int) -> list[Entry]:
-        """Entries lo to hi-1, at least one, under max_bytes but for the first. Raises CompactedError."""
+        """The entries from lo to hi-1, at least one, within max_bytes except for the first. Raises CompactedError."""
         if lo >= hi:
             return []
         if lo < self.first_index():
@@ -190,9 +190,9 @@ class RaftLog:
         return found
 
     def find_conflict_by_term(self, index: int, term: int) -> tuple[int, int]:
-        """The last entry at or before `index` whose term is at most `term`: where a log with that term there can agree.
+        """The last entry at or before `index` whose term is at most `term`, where a log with that term there can agree.
 
-        Skips whole terms in one round trip (section 5.3 of the paper, its last paragraph). The term is 0 when unknown.
+        Skips whole terms in one round trip (last paragraph of section 5.3 of the paper). The term is 0 if unknown.
         """
         while index > 0:
             try:
@@ -205,7 +205,7 @@ class RaftLog:
         return 0, 0
 
     def has_conf_change(self, lo: int, hi: int, page_bytes: int) -> bool:
-        """Whether a membership change is among entries lo to hi-1."""
+        """Whether a configuration change is among the entries from lo to hi-1."""
         while lo < hi:
             page = self.slice(lo, hi, page_bytes)
             if any(entry.kind is EntryKind.CONF_CHANGE for entry in page):

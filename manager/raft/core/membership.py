@@ -13,7 +13,7 @@ from manager.raft.core.types import NO_PEER, ConfChange, ConfState, EntryKind, R
 
 
 def propose(state: RaftState, change: ConfChange) -> None:
-    """Puts a change into a leader's log. Raises ConfChangeRefused."""
+    """Appends a change to the leader's log. Raises ConfChangeRefused."""
     if state.pending_conf_index > state.log.applied:
         raise ConfChangeRefused(
             f"another membership change may be under way at log index {state.pending_conf_index}; "
@@ -25,14 +25,14 @@ def propose(state: RaftState, change: ConfChange) -> None:
 
 
 def apply(state: RaftState, change: ConfChange) -> ConfState:
-    """Makes a committed change count; the membership after it."""
+    """Puts a committed change into effect; returns the configuration after it."""
     if state.log.snapshot:
-        # A snapshot came in while the driver was applying: its membership is later than this change.
+        # A snapshot arrived while the driver was applying: its configuration is later than this change.
         return state.tracker.conf
     try:
         after = confchange.plan(state.tracker.conf, change)
     except ConfChangeRefused:
-        # Every node refuses alike, so the entry counts as empty everywhere.
+        # Every node refuses it the same way, so the entry has no effect anywhere.
         return state.tracker.conf
     state.tracker.set_conf(after, next_index=max(state.log.last_index(), 1))
     if state.role is Role.LEADER:
@@ -43,7 +43,7 @@ def apply(state: RaftState, change: ConfChange) -> ConfState:
 
 
 def leave_joint_if_due(state: RaftState) -> None:
-    """After the joint membership is applied, its leader proposes to leave it."""
+    """Proposes to leave the joint configuration after it is applied. Called on the leader."""
     conf = state.tracker.conf
     if (
         state.role is Role.LEADER
@@ -60,5 +60,5 @@ def _after_switch(state: RaftState) -> None:
         return
     if state.transferee != NO_PEER and not state.tracker.is_voter(state.transferee):
         state.transferee = NO_PEER
-    replication.maybe_commit(state)  # a smaller quorum may have what the larger one lacked
-    state.append_pending = True  # newcomers are probed at once
+    replication.maybe_commit(state)  # a smaller quorum may have entries that the larger one lacked
+    state.append_pending = True  # new members are probed at once

@@ -44,7 +44,7 @@ from manager.raft.core.types import (
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """What there is to do; see the module for the order. None stands for "unchanged"."""
+    """Work for the driver, in the order that the module describes. None means "unchanged"."""
 
     soft_state: SoftState | None
     hard_state: HardState | None
@@ -70,7 +70,7 @@ class PeerStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """A node as of now. `peers` is empty unless the node leads."""
+    """The state of a node at this moment. `peers` is empty unless the node leads."""
 
     id: int
     role: Role
@@ -99,11 +99,11 @@ class RawNode:
         self._to_self: list[Message] = []
 
     def tick(self) -> None:
-        """Time went on by one tick."""
+        """One tick has passed."""
         raft.tick(self._state)
 
     def step(self, message: Message) -> None:
-        """A message came in. Raises InvariantError when the node must stop."""
+        """Processes a message from a peer. Raises InvariantError if the node must stop."""
         if message.to == self._state.id and message.from_ != self._state.id:
             raft.step(self._state, message)
 
@@ -112,17 +112,17 @@ class RawNode:
         election.campaign(self._state)
 
     def propose(self, data: bytes) -> None:
-        """Puts data into the leader's log. Raises ProposalDropped."""
+        """Appends data to the leader's log. Raises ProposalDropped."""
         state = self._state
         self._check_leading()
         if not data:
-            raise ValueError("an empty proposal cannot be told from a leader's first entry")
+            raise ValueError("an empty proposal cannot be distinguished from a leader's first entry")
         if state.uncommitted_bytes and state.uncommitted_bytes + len(data) > state.config.max_uncommitted_bytes:
-            raise ProposalDropped("too much is waiting to be committed", state.leader)
+            raise ProposalDropped("too many bytes are waiting to be committed", state.leader)
         state.append_own([(EntryKind.NORMAL, data)])
 
     def propose_conf_change(self, change: ConfChange) -> None:
-        """Puts a membership change into the leader's log. Raises ProposalDropped, ConfChangeRefused."""
+        """Appends a configuration change to the leader's log. Raises ProposalDropped, ConfChangeRefused."""
         self._check_leading()
         membership.propose(self._state, change)
 
@@ -135,24 +135,24 @@ class RawNode:
             raise ProposalDropped("leadership is being transferred", state.leader)
 
     def step_down(self) -> None:
-        """Ceases to lead, for a reason that the core cannot see, such as a disk that stands still. No effect on others."""
+        """Gives up leadership for a reason that the core cannot see, such as a stalled disk. No effect on other roles."""
         if self._state.role is Role.LEADER:
             self._state.become_follower(self._state.term, NO_PEER)
 
     def apply_conf_change(self, change: ConfChange) -> ConfState:
-        """Makes a committed change count. To be called for every CONF_CHANGE entry, in order, as it is applied."""
+        """Puts a committed change into effect. Must be called for every CONF_CHANGE entry, in order, when it is applied."""
         return membership.apply(self._state, change)
 
     def transfer_leader(self, to: int) -> None:
-        """Wants `to` to lead; given up after an election timeout. Raises ProposalDropped."""
+        """Asks for `to` to lead; given up after an election timeout. Raises ProposalDropped."""
         raft.transfer_leader(self._state, to)
 
     def read_index(self, context: bytes) -> None:
-        """Asks for a ReadState with this context. Lost when leadership changes meanwhile: ask again after a deadline."""
+        """Requests a ReadState with this context. Lost if leadership changes meanwhile, so repeat it after a deadline."""
         read_index.request(self._state, context)
 
     def suspect_leader(self, peer: int) -> None:
-        """The connection from a peer has broken: if it leads, an election begins soon unless it is heard again. No effect otherwise."""
+        """The connection from a peer has broken: if it leads, an election starts soon unless it is heard again."""
         election.suspect_leader(self._state, peer)
 
     def report_unreachable(self, peer: int) -> None:
@@ -160,16 +160,16 @@ class RawNode:
         replication.report_unreachable(self._state, peer)
 
     def report_snapshot(self, peer: int, ok: bool) -> None:
-        """A SNAPSHOT message reached the peer, or did not. Must be called for each: until then the peer gets no appends."""
+        """A SNAPSHOT message was delivered, or not. Must be called for each one: until then the peer gets no appends."""
         replication.report_snapshot(self._state, peer, ok=ok)
 
     @property
     def pending_snapshot(self) -> Snapshot | None:
-        """A snapshot of the leader that was taken over and is to be restored with a later `Ready`."""
+        """A snapshot from the leader that was accepted and will be restored with a later `Ready`."""
         return self._state.log.snapshot
 
     def has_ready(self) -> bool:
-        """Whether `ready()` has anything to say; false while a `Ready` is out."""
+        """Whether `ready()` returns anything; false while a `Ready` is outstanding."""
         if self._outstanding:
             return False
         state = self._state
@@ -186,9 +186,9 @@ class RawNode:
         )
 
     def ready(self) -> Ready:
-        """What there is to do now. Raises InvariantError while the one before is not advanced."""
+        """The work to do now. Raises InvariantError while the previous one is not advanced."""
         if self._outstanding:
-            raise InvariantError("the Ready before this one has not been advanced")
+            raise InvariantError("the previous Ready has not been advanced")
         state = self._state
         replication.flush(state)
         hard, soft = state.hard_state, state.soft_state
@@ -216,7 +216,7 @@ class RawNode:
         return ready
 
     def advance(self, ready: Ready) -> None:
-        """What `ready` told is durable and applied."""
+        """The driver has carried out `ready`: it is durable and applied."""
         if ready is not self._outstanding:
             raise InvariantError("only the latest Ready can be advanced, once")
         self._outstanding = None
@@ -236,7 +236,7 @@ class RawNode:
             membership.leave_joint_if_due(state)
 
     def status(self) -> Status:
-        """This node as of now, for people and metrics."""
+        """The state of this node, for operators and metrics."""
         state = self._state
         leading = state.role is Role.LEADER
         peers = {

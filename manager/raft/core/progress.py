@@ -21,7 +21,7 @@ class ProgressState(enum.Enum):
 
 
 class InflightLimits(msgspec.Struct, frozen=True):
-    """How much of unacknowledged appends may be on its way to one peer."""
+    """Limits on unacknowledged appends to one peer."""
 
     messages: int
     size_bytes: int
@@ -70,7 +70,7 @@ class Progress:
 
     @property
     def inflight(self) -> int:
-        """How many appends with entries are on their way."""
+        """The number of unacknowledged appends with entries."""
         return len(self._inflight)
 
     @property
@@ -100,7 +100,7 @@ class Progress:
         self._inflight_bytes = 0
 
     def record_sent(self, last_index: int, size_bytes: int, commit: int) -> None:
-        """An append of entries up to `last_index` left; its size is 0 when there are none."""
+        """An append with entries up to `last_index` was sent; `size_bytes` is 0 if it has none."""
         self.sent_commit = commit
         if self.state is ProgressState.PROBE:
             self.probe_sent = True
@@ -110,7 +110,7 @@ class Progress:
             self._inflight_bytes += size_bytes
 
     def maybe_update(self, index: int) -> bool:
-        """The peer has everything up to `index`; whether that was news."""
+        """The peer has everything up to `index`; returns whether that was news."""
         while self._inflight and self._inflight[0][0] <= index:
             self._inflight_bytes -= self._inflight.popleft()[1]
         news = index > self.match
@@ -121,12 +121,12 @@ class Progress:
         return news
 
     def free_first_inflight(self) -> None:
-        """Lets one append pass a full window: the oldest one in flight may have been lost."""
+        """Lets one append pass a full window, because the oldest one in flight may have been lost."""
         if self._full:
             self._inflight_bytes -= self._inflight.popleft()[1]
 
     def maybe_decrement(self, rejected: int, hint: int) -> bool:
-        """The peer refused an append after `rejected`; its log may agree up to `hint`. False when the refusal is stale."""
+        """The peer rejected an append after `rejected`; its log may agree up to `hint`. Returns False if the rejection is stale."""
         if self.state is ProgressState.REPLICATE:
             if rejected <= self.match:
                 return False

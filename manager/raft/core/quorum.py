@@ -9,7 +9,7 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 
 NO_LIMIT = (1 << 64) - 1
-"""The index an empty configuration agrees to."""
+"""The index to which an empty configuration agrees."""
 
 
 class VoteResult(enum.Enum):
@@ -33,7 +33,7 @@ def joint_agreed_index(incoming: Sequence[int], outgoing: Sequence[int], acked: 
 
 
 def tally(voters: Sequence[int], votes: Mapping[int, bool]) -> VoteResult:
-    """Won by a majority of yes, lost when one can no longer come together."""
+    """Won by a majority of granted votes; lost when a majority is no longer possible."""
     if not voters:
         return VoteResult.WON
     majority = len(voters) // 2 + 1
@@ -45,7 +45,7 @@ def tally(voters: Sequence[int], votes: Mapping[int, bool]) -> VoteResult:
 
 
 def joint_tally(incoming: Sequence[int], outgoing: Sequence[int], votes: Mapping[int, bool]) -> VoteResult:
-    """Won in both, or lost in either."""
+    """Won if won in both configurations, lost if lost in either."""
     results = (tally(incoming, votes), tally(outgoing, votes))
     if VoteResult.LOST in results:
         return VoteResult.LOST

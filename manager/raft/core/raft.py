@@ -41,19 +41,19 @@ def step(state: RaftState, message: Message) -> None:
 
 
 def _handle_higher_term(state: RaftState, message: Message) -> bool:
-    """Whether the message is to be looked at further."""
+    """Whether to process the message further."""
     if message.kind in _VOTE_REQUESTS and message.context != election.CAMPAIGN_TRANSFER and election.in_lease(state):
         return False
     if message.kind is MessageKind.PRE_VOTE:
-        return True  # somebody only asks about that term
+        return True  # a pre-vote does not start a term
     if message.kind is MessageKind.PRE_VOTE_REPLY and not message.reject:
-        return True  # the term asked about, not one that began
+        return True  # the requested term, which has not started
     state.become_follower(message.term, message.from_ if message.kind in _FROM_LEADER else NO_PEER)
     return True
 
 
 def _handle_lower_term(state: RaftState, message: Message) -> None:
-    """A leader of an older term learns of this one, or a node with pre-vote that came back could be stuck for good."""
+    """Tells a leader of an older term about this one; otherwise a node with pre-vote that comes back could be stuck for good."""
     if message.kind in _FROM_LEADER and (state.config.check_quorum or state.config.pre_vote):
         reply = MessageKind.APPEND_REPLY
     elif message.kind is MessageKind.PRE_VOTE:
@@ -66,7 +66,7 @@ def _handle_lower_term(state: RaftState, message: Message) -> None:
 
 
 def transfer_leader(state: RaftState, to: int) -> None:
-    """Asks for `to` to lead. Raises ProposalDropped when nobody leads, or `to` is no voter (thesis, section 3.10)."""
+    """Asks for `to` to lead. Raises ProposalDropped if nobody leads or `to` is no voter (thesis, section 3.10)."""
     if state.role is not Role.LEADER:
         if state.leader == NO_PEER:
             raise ProposalDropped("there is no leader now")
@@ -92,11 +92,11 @@ def _handle_transfer(state: RaftState, message: Message) -> None:
     try:
         transfer_leader(state, message.index)
     except ProposalDropped:
-        return  # asked from afar: who asked sees that the leader stays
+        return  # the requesting node sees that the leader stays
 
 
 def _follow_then(handler: _Handler) -> _Handler:
-    """A candidate that hears from its term's leader follows it."""
+    """A candidate that hears from the leader of its term follows it."""
 
     def follow(state: RaftState, message: Message) -> None:
         state.become_follower(message.term, message.from_)
@@ -108,7 +108,7 @@ def _follow_then(handler: _Handler) -> _Handler:
 def _two_leaders(state: RaftState, message: Message) -> None:
     raise InvariantError(
         f"raft nodes {state.id:x} and {message.from_:x} both lead in term {state.term}: "
-        "two nodes use one id, or one of them lost its disk and kept its id",
+        "two nodes share an id, or one of them lost its disk but kept its id",
     )
 
 

@@ -11,7 +11,7 @@ from manager.raft.core.types import NO_PEER, Message, MessageKind, ReadState, Ro
 
 
 def request(state: RaftState, context: bytes) -> None:
-    """A read of this node's own. Raises ProposalDropped without a leader or over the bound."""
+    """Requests a read for this node. Raises ProposalDropped without a leader or if too many reads are waiting."""
     if state.role is Role.LEADER:
         if state.reads.full:
             raise ProposalDropped("too many reads are waiting", state.leader)
@@ -25,7 +25,7 @@ def request(state: RaftState, context: bytes) -> None:
 
 
 def handle_request(state: RaftState, message: Message) -> None:
-    """A follower's read. Over the bound it is dropped, and the reader asks again."""
+    """Handles a follower's read. Over the limit it is dropped, and the follower repeats it."""
     if not state.reads.full:
         _take(state, message.from_, message.context)
 
@@ -35,18 +35,18 @@ def handle_reply(state: RaftState, message: Message) -> None:
 
 
 def committed_in_term(state: RaftState) -> bool:
-    """Whether this leader knows the true commit index: from its term's first commit on."""
+    """Whether this leader knows the true commit index, which is the case after the first commit of its term."""
     return state.log.matches(state.log.committed, state.term)
 
 
 def release_postponed(state: RaftState) -> None:
-    """Something of this term is committed: reads that waited for that start."""
+    """An entry of this term is committed: starts the reads that waited for that."""
     for reader, context in state.reads.take_postponed():
         _take(state, reader, context)
 
 
 def handle_acknowledgement(state: RaftState, message: Message) -> None:
-    """A peer answered a heartbeat: it still follows this leader."""
+    """A peer answered a heartbeat, so it still follows this leader."""
     if not state.reads.waiting:
         return
     state.reads.acknowledge_self(state.id)

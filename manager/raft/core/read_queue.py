@@ -30,7 +30,7 @@ class ReadQueue:
         self._pending: deque[PendingRead] = deque()
         self._early: list[tuple[int, bytes]] = []
         self.unsent = False
-        """Whether there are reads that no heartbeat has carried yet."""
+        """Whether there are reads for which no heartbeat was sent yet."""
 
     def clear(self) -> None:
         self._acked.clear()
@@ -44,7 +44,7 @@ class ReadQueue:
         return len(self._pending) + len(self._early) >= self._limit
 
     def postpone(self, reader: int, context: bytes) -> None:
-        """Keeps a read until the leader has committed an entry of its own term: before, its commit index may be old."""
+        """Keeps a read until the leader has committed an entry of its own term; before that its commit index may be outdated."""
         self._early.append((reader, context))
 
     def take_postponed(self) -> list[tuple[int, bytes]]:
@@ -52,7 +52,7 @@ class ReadQueue:
         return early
 
     def add(self, reader: int, context: bytes, commit: int) -> None:
-        """Reads that arrive between two broadcasts share one round."""
+        """Adds a read; reads that arrive between two broadcasts share one round."""
         if not self.unsent:
             self._round += 1
             self.unsent = True
@@ -60,11 +60,11 @@ class ReadQueue:
 
     @property
     def heartbeat_context(self) -> bytes:
-        """What heartbeats carry: the latest round, if any read waits for one."""
+        """The context for heartbeats: the latest round, or empty if no read waits for one."""
         return self._round.to_bytes(8, "big") if self._pending else b""
 
     def acknowledge(self, peer: int, context: bytes) -> dict[int, int]:
-        """The latest round each peer answered."""
+        """Records the latest round that a peer answered; returns it for each peer."""
         if len(context) == 8:
             self._acked[peer] = max(self._acked.get(peer, 0), int.from_bytes(context, "big"))
         return self._acked
@@ -79,7 +79,7 @@ class ReadQueue:
         return bool(self._pending)
 
     def take_confirmed(self, confirmed_round: int) -> list[PendingRead]:
-        """The reads of all rounds up to `confirmed_round`."""
+        """Removes and returns the reads of all rounds up to `confirmed_round`."""
         done: list[PendingRead] = []
         while self._pending and self._pending[0].round <= confirmed_round:
             done.append(self._pending.popleft())

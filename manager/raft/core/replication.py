@@ -22,14 +22,14 @@ def tick(state: RaftState) -> None:
         if state.config.check_quorum and not state.tracker.quorum_active(state.id):
             state.become_follower(state.term, NO_PEER)
             return
-        state.transferee = NO_PEER  # the transfer did not come to pass in time: serve again
+        state.transferee = NO_PEER  # the transfer timed out: accept proposals again
     if state.heartbeat_elapsed >= state.config.heartbeat_tick:
         state.heartbeat_elapsed = 0
         send_heartbeats(state)
 
 
 def flush(state: RaftState) -> None:
-    """Turns what became due since the last time into messages."""
+    """Creates the messages that became due since the last call."""
     if state.role is not Role.LEADER:
         return
     if state.append_pending:
@@ -42,14 +42,14 @@ def flush(state: RaftState) -> None:
 
 
 def _send_due(state: RaftState, peer: int, progress: Progress) -> None:
-    """Streams entries while the window allows; with none left, tells a newer commit index alone."""
+    """Streams entries while the window allows it; without entries it sends a newer commit index alone."""
     tell_commit = progress.sent_commit < state.log.committed
     while send_append(state, peer, progress, even_empty=tell_commit):
         tell_commit = False
 
 
 def send_append(state: RaftState, peer: int, progress: Progress, *, even_empty: bool) -> bool:
-    """One append, or the snapshot in its place. Whether something was sent."""
+    """Sends one append, or a snapshot instead if entries are compacted. Returns whether something was sent."""
     if progress.paused:
         return False
     log = state.log
@@ -70,7 +70,7 @@ def send_append(state: RaftState, peer: int, progress: Progress, *, even_empty: 
 
 def _send_snapshot(state: RaftState, peer: int, progress: Progress) -> bool:
     if not progress.recent_active:
-        return False  # a snapshot is heavy: not to one who does not answer
+        return False  # a snapshot is expensive: only for a peer that answers
     try:
         snapshot = state.log.latest_snapshot()
     except SnapshotUnavailableError:
@@ -81,7 +81,7 @@ def _send_snapshot(state: RaftState, peer: int, progress: Progress) -> bool:
 
 
 def send_heartbeats(state: RaftState) -> None:
-    """To every peer; `commit` never exceeds what that peer is known to hold."""
+    """Sends a heartbeat to every peer; `commit` never exceeds what that peer is known to hold."""
     context = state.reads.heartbeat_context
     state.reads.unsent = False
     for peer, progress in state.tracker.progress.items():
@@ -93,14 +93,14 @@ def send_heartbeats(state: RaftState) -> None:
 
 
 def acknowledge_own(state: RaftState) -> None:
-    """The leader's own entries became stable: now they count."""
+    """Counts the leader's own entries that became stable."""
     own = state.own_progress
     if own and own.maybe_update(state.log.stable_index):
         maybe_commit(state)
 
 
 def maybe_commit(state: RaftState) -> bool:
-    """Commits what a quorum holds; whether the commit index rose."""
+    """Commits what a quorum holds; returns whether the commit index rose."""
     if not state.log.maybe_commit(state.tracker.committed_index(), state.term):
         return False
     state.append_pending = True
@@ -141,7 +141,7 @@ def _handle_rejection(state: RaftState, message: Message, progress: Progress) ->
 
 
 def handle_heartbeat_reply(state: RaftState, message: Message) -> None:
-    """Also finds lost appends: a peer behind is sent one more, empty if need be, and refuses it where it has a gap."""
+    """Also detects lost appends: a peer that is behind gets one more append, empty if necessary, and rejects it if it has a gap."""
     progress = state.tracker.progress.get(message.from_)
     if progress is None:
         return
@@ -155,14 +155,14 @@ def handle_heartbeat_reply(state: RaftState, message: Message) -> None:
 
 
 def report_unreachable(state: RaftState, peer: int) -> None:
-    """The transport lost something on the way to the peer: find out what it has before sending more."""
+    """The transport lost a message to the peer: probes what the peer has before more is sent."""
     progress = state.tracker.progress.get(peer)
     if state.role is Role.LEADER and progress and progress.state is ProgressState.REPLICATE:
         progress.become_probe()
 
 
 def report_snapshot(state: RaftState, peer: int, *, ok: bool) -> None:
-    """The transfer of a snapshot ended; appends go on with the next heartbeat's answer."""
+    """The transfer of a snapshot ended; appends continue with the next heartbeat reply."""
     progress = state.tracker.progress.get(peer)
     if state.role is Role.LEADER and progress and progress.state is ProgressState.SNAPSHOT:
         if not ok:
@@ -172,5 +172,5 @@ def report_snapshot(state: RaftState, peer: int, *, ok: bool) -> None:
 
 
 def send_timeout_now(state: RaftState, peer: int) -> None:
-    """Tells the heir of leadership to campaign at once."""
+    """Tells the transfer target to campaign at once."""
     state.send(Message(MessageKind.TIMEOUT_NOW, peer, state.id, state.term))

@@ -28,7 +28,7 @@ from manager.raft.core.types import (
 
 
 class RaftState:
-    """Everything a node knows. Mutated by this package alone."""
+    """Everything a node knows. Changed by this package only."""
 
     __slots__ = (
         "after_sync",
@@ -64,7 +64,7 @@ class RaftState:
         self.tracker = ProgressTracker(
             conf, window=InflightLimits(config.max_inflight_messages, config.max_inflight_bytes)
         )
-        # A torn write may leave entries of a term whose hard state was lost: nothing of that term was promised then.
+        # A torn write may leave entries of a term whose hard state was lost. The node promised nothing in that term.
         self.term = max(hard.term, self.log.last_term())
         self.vote = hard.vote if self.term == hard.term else NO_PEER
         self.role = Role.FOLLOWER
@@ -86,8 +86,8 @@ class RaftState:
 
     @property
     def hard_state(self) -> HardState:
-        """`commit` counts in the entries that are written with it, in one unit. A log on a disk that holds a membership change thus knows
-        there that the change before is committed: without, a start could elect by a membership two changes old.
+        """`commit` covers the entries that are written in the same unit. So a disk that holds a configuration change also knows that
+        the previous change is committed; otherwise a restart could elect by a configuration two changes old.
         """
         return HardState(self.term, self.vote, self.log.committed)
 
@@ -97,7 +97,7 @@ class RaftState:
 
     @property
     def promotable(self) -> bool:
-        """Whether this node may campaign: a voter that is not about to be replaced by a snapshot."""
+        """Whether this node may campaign: it is a voter and no snapshot is about to replace its log."""
         progress = self.tracker.progress.get(self.id)
         return progress is not None and not progress.is_learner and self.log.snapshot is None
 
@@ -106,13 +106,13 @@ class RaftState:
         return self.tracker.progress.get(self.id)
 
     def send(self, message: Message) -> None:
-        """Queues what a leader says: it may leave while the leader's own write is under way."""
+        """Queues a message that may leave while this node's own write is in progress."""
         self.messages.append(message)
 
     def send_after_sync(self, message: Message) -> None:
-        """Queues a promise or a claim about this node's disk: votes, requests for them, acknowledgements.
+        """Queues a message that depends on this node's disk: votes, vote requests, acknowledgements.
 
-        Addressed to this node itself, it is stepped in when the write has finished.
+        A message to this node itself is stepped when the write is finished.
         """
         self.after_sync.append(message)
 
@@ -135,19 +135,19 @@ class RaftState:
         self.vote = self.id
 
     def become_leader(self) -> None:
-        """Starts with an empty entry of its term: committing that commits all before it (section 3.6.2)."""
+        """Starts with an empty entry of its term; committing it commits all entries before it (section 3.6.2)."""
         self._reset(self.term)
         self.role = Role.LEADER
         self.leader = self.id
         if self.own_progress:
             self.own_progress.become_replicate()
             self.own_progress.maybe_update(self.log.stable_index)
-        # A membership change may be in the log uncommitted; no other one before that is applied.
+        # The log may hold an uncommitted configuration change. No other one is proposed before it is applied.
         self.pending_conf_index = self.log.last_index()
         self.append_own([(EntryKind.NORMAL, b"")])
 
     def append_own(self, proposals: list[tuple[EntryKind, bytes]]) -> None:
-        """Adds entries of this leader's term; they count toward commit once they are stable."""
+        """Appends entries of this leader's term; they count toward commit once they are stable."""
         index = self.log.last_index()
         self.log.append(
             [Entry(self.term, index + number, kind, data) for number, (kind, data) in enumerate(proposals, start=1)],
@@ -156,7 +156,7 @@ class RaftState:
         self.append_pending = True
 
     def release_uncommitted(self, applied: list[Entry]) -> None:
-        """Applied entries no longer count against the bound; those of former leaders never did, hence the floor."""
+        """Applied entries no longer count against the limit. Those of former leaders never did, hence the floor of 0."""
         if self.uncommitted_bytes:
             self.uncommitted_bytes = max(0, self.uncommitted_bytes - sum(len(entry.data) for entry in applied))
 
@@ -164,7 +164,7 @@ class RaftState:
         if term != self.term:
             self.term = term
             self.vote = NO_PEER
-            # What these acknowledge is not durable yet, and may be replaced by the new term's leader before it is.
+            # The acknowledged entries are not durable yet, and the new term's leader may replace them before they are.
             self.after_sync = [m for m in self.after_sync if m.reject or m.kind is not MessageKind.APPEND_REPLY]
         self.leader = NO_PEER
         self.votes = {}
@@ -178,8 +178,10 @@ class RaftState:
         self.tracker.reset(next_index=self.log.last_index() + 1)
 
     def restart_timeout(self, *, again: bool = False) -> None:
-        """When to campaign. ``again`` is for who does already: nobody leads, and two that began together need only part ways. Without
-        pre-vote it makes no haste: a node that cannot win would end the terms of those that can.
+        """Draws the next election timeout. ``again`` is for a node whose election failed or is repeated.
+
+        Then there is no leader, and a shorter timeout suffices to separate candidates that started together. Without pre-vote
+        the full timeout is kept, because a node that cannot win would end the terms of those that can.
         """
         self.election_elapsed = 0
         self.leader_suspected = False

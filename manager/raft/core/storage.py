@@ -21,14 +21,14 @@ from manager.raft.core.types import (
 
 
 class Storage(Protocol):
-    """Read access to what is stable. Indexes run from `first_index()` to `last_index()`, both included."""
+    """Read access to stable data. Indexes run from `first_index()` to `last_index()`, both included."""
 
     def initial_state(self) -> tuple[HardState, ConfState]:
-        """The hard state, and the membership as of the latest snapshot."""
+        """The hard state, and the configuration as of the latest snapshot."""
         ...
 
     def entries(self, lo: int, hi: int, max_bytes: int) -> Sequence[Entry]:
-        """Entries lo to hi-1, cut so that they stay under max_bytes but for the first. Raises CompactedError."""
+        """The entries from lo to hi-1, within max_bytes except for the first. Raises CompactedError."""
         ...
 
     def term(self, index: int) -> int:
@@ -36,25 +36,25 @@ class Storage(Protocol):
         ...
 
     def last_index(self) -> int:
-        """The last index; first_index()-1 when the log is empty."""
+        """The last index, or first_index()-1 if the log is empty."""
         ...
 
     def first_index(self) -> int:
-        """The first index not compacted."""
+        """The first index that is not compacted."""
         ...
 
     def snapshot(self) -> Snapshot:
-        """The latest snapshot. Raises SnapshotUnavailableError while there is none."""
+        """The latest snapshot. Raises SnapshotUnavailableError if there is none."""
         ...
 
 
 def bootstrap_snapshot(voters: Sequence[int], data: bytes = b"") -> Snapshot:
-    """The beginning of a cluster: membership is born in a snapshot, so a node that joins later receives it with the log."""
+    """The initial snapshot of a cluster. It holds the first configuration, so a node that joins later receives it with the log."""
     return Snapshot(SnapshotMeta(index=1, term=1, conf_state=ConfState(voters=tuple(sorted(voters)))), data)
 
 
 class MemoryStorage:
-    """A log in memory: entries above a base that was compacted, and the latest snapshot."""
+    """A log in memory: the entries above a compacted base, and the latest snapshot."""
 
     __slots__ = ("_base_index", "_base_term", "_entries", "_hard_state", "_snapshot")
 
@@ -92,7 +92,7 @@ class MemoryStorage:
         return self._entries[lo - first : lo - first + count_within(self._entries, lo - first, hi - first, max_bytes)]
 
     def first_index_within(self, last: int, max_bytes: int) -> int:
-        """The earliest index from which the entries up to ``last`` stay under max_bytes; last + 1 when not even that one does."""
+        """The first index from which the entries up to ``last`` fit into max_bytes; last + 1 if not even that one fits."""
         size = 0
         for position in range(last - self._base_index - 1, -1, -1):
             size += len(self._entries[position].data) + ENTRY_OVERHEAD_BYTES
@@ -107,14 +107,14 @@ class MemoryStorage:
 
     @property
     def snapshot_index(self) -> int:
-        """0 while there is none."""
+        """The index of the latest snapshot, 0 if there is none."""
         return self._snapshot.metadata.index
 
     def set_hard_state(self, hard_state: HardState) -> None:
         self._hard_state = hard_state
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Adds entries; those from the first one's index on that were here before are replaced."""
+        """Appends entries and replaces those from the first one's index on."""
         if not entries:
             return
         first = entries[0].index
@@ -129,7 +129,7 @@ class MemoryStorage:
         self._entries.extend(entries)
 
     def apply_snapshot(self, snapshot: Snapshot) -> None:
-        """Replaces the whole log by a snapshot that came from the leader (or begins the cluster)."""
+        """Replaces the whole log by a snapshot from the leader, or by the bootstrap snapshot."""
         if snapshot.metadata.index <= self._snapshot.metadata.index:
             return
         self._snapshot = snapshot
@@ -138,14 +138,14 @@ class MemoryStorage:
         self._entries = []
 
     def create_snapshot(self, index: int, conf_state: ConfState, data: bytes) -> Snapshot:
-        """Takes a snapshot at an applied index; the entries stay until `compact`."""
+        """Records a snapshot at an applied index; the entries stay until `compact`."""
         if index <= self._snapshot.metadata.index:
             raise CompactedError(index)
         self._snapshot = Snapshot(SnapshotMeta(index, self.term(index), conf_state), data)
         return self._snapshot
 
     def compact(self, index: int) -> None:
-        """Forgets entries up to `index`, which a snapshot must cover; leave some for followers that lag a little."""
+        """Removes entries up to `index`, which a snapshot must cover; the caller keeps some for slow followers."""
         if index > self._snapshot.metadata.index:
             raise InvariantError(f"index {index} is above the snapshot at {self._snapshot.metadata.index}")
         if index <= self._base_index:
@@ -156,7 +156,7 @@ class MemoryStorage:
 
 
 def count_within(entries: Sequence[Entry], start: int, stop: int, max_bytes: int) -> int:
-    """How many entries of [start, stop) fit into max_bytes; at least one when there is one."""
+    """The number of entries of [start, stop) that fit into max_bytes; at least one if there is one."""
     size = 0
     for position in range(start, stop):
         size += len(entries[position].data) + ENTRY_OVERHEAD_BYTES

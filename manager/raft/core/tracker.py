@@ -14,7 +14,7 @@ from manager.raft.core.types import ConfState
 
 
 class ProgressTracker:
-    """The members as of the last applied membership change."""
+    """The members as of the last applied configuration change."""
 
     __slots__ = ("_window", "conf", "progress")
 
@@ -25,7 +25,7 @@ class ProgressTracker:
         self.set_conf(conf, next_index=1)
 
     def set_conf(self, conf: ConfState, *, next_index: int) -> None:
-        """Takes a new membership; members that stay keep their progress."""
+        """Adopts a configuration; members that stay keep their progress."""
         learners = {*conf.learners, *conf.learners_next}
         voters = {*conf.voters, *conf.voters_outgoing}
         known = self.progress
@@ -35,12 +35,12 @@ class ProgressTracker:
             progress = known.get(peer)
             if progress is None:
                 progress = Progress(next_index=next_index, window=self._window)
-                progress.recent_active = True  # a newcomer had no chance to answer yet
+                progress.recent_active = True  # a new member had no chance to answer yet
             progress.is_learner = peer not in voters
             self.progress[peer] = progress
 
     def reset(self, *, next_index: int) -> None:
-        """Forgets all progress, at the beginning of a term."""
+        """Discards all progress at the start of a term."""
         self.progress = {
             peer: Progress(next_index=next_index, window=self._window, is_learner=old.is_learner)
             for peer, old in self.progress.items()
@@ -50,7 +50,7 @@ class ProgressTracker:
         return peer in self.conf.voters or peer in self.conf.voters_outgoing
 
     def voters(self) -> list[int]:
-        """All voters, of both configurations while joint, sorted."""
+        """All voters, sorted; those of both configurations while joint."""
         return [peer for peer, progress in self.progress.items() if not progress.is_learner]
 
     def is_singleton(self, peer: int) -> bool:
@@ -65,7 +65,7 @@ class ProgressTracker:
         return self.progress[peer].match
 
     def acked_by_quorum(self, acked: Mapping[int, int]) -> int:
-        """The highest number that a quorum acknowledged, 0 for those who did not answer."""
+        """The highest number that a quorum acknowledged; 0 for members without an answer."""
         return quorum.joint_agreed_index(
             self.conf.voters,
             self.conf.voters_outgoing,
@@ -76,7 +76,7 @@ class ProgressTracker:
         return quorum.joint_tally(self.conf.voters, self.conf.voters_outgoing, votes)
 
     def quorum_active(self, own: int) -> bool:
-        """Whether a quorum was heard of since this was last asked; starts the next period."""
+        """Whether a quorum was heard from since the last call; starts the next period."""
         votes = {}
         for peer, progress in self.progress.items():
             votes[peer] = progress.recent_active or peer == own

@@ -11,10 +11,10 @@ import enum
 import msgspec
 
 NO_PEER = 0
-"""No peer has this id: "no leader", "no vote"."""
+"""An id that no peer has; means "no leader" or "no vote"."""
 
 ENTRY_OVERHEAD_BYTES = 16
-"""What an entry costs on the wire and on disk beside its data; sizes here are estimates that never undercount much."""
+"""Estimated overhead of an entry on the wire and on disk, in addition to its data."""
 
 
 class EntryKind(enum.IntEnum):
@@ -23,7 +23,7 @@ class EntryKind(enum.IntEnum):
 
 
 class MessageKind(enum.IntEnum):
-    """What a peer says to another. Numbers are the wire's: add at the end, never reuse."""
+    """Message types between peers. The numbers are used on the wire: append new ones, never reuse one."""
 
     APPEND = 1
     APPEND_REPLY = 2
@@ -48,7 +48,7 @@ class Role(enum.IntEnum):
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One slot of the replicated log. An empty NORMAL entry is the leader's own no-op and carries nothing to apply."""
+    """One entry of the replicated log. An empty NORMAL entry is a leader's no-op; there is nothing to apply."""
 
     term: int
     index: int
@@ -57,7 +57,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class HardState(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a node must remember across a crash. `vote` is NO_PEER until it voted in `term`."""
+    """State that must survive a crash. `vote` is NO_PEER if the node has not voted in `term`."""
 
     term: int = 0
     vote: int = NO_PEER
@@ -65,7 +65,7 @@ class HardState(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class ConfState(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Membership as of a log index, each tuple sorted. `voters_outgoing` is not empty while in joint consensus."""
+    """The configuration as of a log index, each tuple sorted. `voters_outgoing` is not empty during joint consensus."""
 
     voters: tuple[int, ...] = ()
     learners: tuple[int, ...] = ()
@@ -81,7 +81,7 @@ class ChangeKind(enum.IntEnum):
 
 
 class Transition(enum.IntEnum):
-    """How a change goes through. AUTO: in one step where at most one voter changes, else joint, left by itself."""
+    """How a change is carried out. AUTO: in one step if at most one voter changes; else joint, and left automatically."""
 
     AUTO = 0
     JOINT_IMPLICIT = 1
@@ -94,7 +94,7 @@ class SingleChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class ConfChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A change of membership. No changes at all means: leave joint consensus. `context` is the driver's, opaque here."""
+    """A configuration change. No changes at all means: leave joint consensus. The core does not interpret `context`."""
 
     changes: tuple[SingleChange, ...] = ()
     context: bytes = b""
@@ -102,21 +102,21 @@ class ConfChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @classmethod
     def of(cls, kind: ChangeKind, node: int, context: bytes = b"") -> ConfChange:
-        """The change of one node."""
+        """The change of a single node."""
         return cls((SingleChange(kind, node),), context)
 
     def encode(self) -> bytes:
-        """The bytes that go into a CONF_CHANGE entry."""
+        """The bytes of a CONF_CHANGE entry."""
         return _encoder.encode(self)
 
     @classmethod
     def decode(cls, data: bytes) -> ConfChange:
-        """The change held by a CONF_CHANGE entry; raises msgspec.DecodeError when the bytes are none."""
+        """The change in a CONF_CHANGE entry. Raises msgspec.DecodeError if the bytes are invalid."""
         return _conf_change_decoder.decode(data)
 
 
 class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The last entry that a snapshot replaces, and the membership as of that entry."""
+    """The last entry that a snapshot covers, and the configuration as of that entry."""
 
     index: int = 0
     term: int = 0
@@ -124,20 +124,20 @@ class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The state machine's whole state. `data` is the driver's, opaque here."""
+    """The complete state of the state machine. The core does not interpret `data`."""
 
     metadata: SnapshotMeta = SnapshotMeta()
     data: bytes = b""
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """One message between peers; which fields count depends on `kind`.
+    """One message between peers; `kind` determines the meaning of the fields.
 
-    APPEND: (index, log_term) precede `entries`, `commit` is the leader's. APPEND_REPLY: `index` is the last entry held,
-    or with `reject` the one refused, then (reject_hint, hint_term) say where the logs may agree. VOTE, PRE_VOTE: (index,
-    log_term) are the candidate's last; these and their replies tell the sender's committed entry as (commit, hint_term).
-    HEARTBEAT and its reply echo `context`. READ_INDEX and its reply carry the reader's `context`. TRANSFER_LEADER names
-    the heir in `index`. `entries` is never changed after it was made.
+    APPEND: (index, log_term) is the entry before `entries`, `commit` the leader's commit index. APPEND_REPLY: `index` is the
+    last entry held; with `reject` it is the rejected one, and (reject_hint, hint_term) say where the logs may agree. VOTE,
+    PRE_VOTE: (index, log_term) is the candidate's last entry; these and their replies carry the sender's committed entry as
+    (commit, hint_term). HEARTBEAT and its reply echo `context`. READ_INDEX and its reply carry the reader's `context`.
+    TRANSFER_LEADER names the target in `index`. `entries` is never modified.
     """
 
     kind: MessageKind
@@ -156,14 +156,14 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 class SoftState(msgspec.Struct, frozen=True, gc=False):
-    """What may be forgotten: who leads (NO_PEER: unknown) and what this node is."""
+    """State that need not survive a crash: the leader (NO_PEER if unknown) and this node's role."""
 
     leader: int = NO_PEER
     role: Role = Role.FOLLOWER
 
 
 class ReadState(msgspec.Struct, frozen=True, gc=False):
-    """A read asked with `context` is linearizable once the state machine has applied `index`."""
+    """A read requested with `context` is linearizable when the state machine has applied `index`."""
 
     index: int
     context: bytes
@@ -174,5 +174,5 @@ _conf_change_decoder = msgspec.msgpack.Decoder(ConfChange)
 
 
 def entry_bytes(entry: Entry) -> int:
-    """What an entry counts against the bounds on message and queue sizes."""
+    """The size of an entry as counted against the limits on messages and queues."""
     return len(entry.data) + ENTRY_OVERHEAD_BYTES

@@ -245,7 +245,7 @@ def test_a_log_that_misses_entries_after_the_snapshot_refuses_to_start() -> None
 
 
 def test_a_log_shorter_than_what_was_acknowledged_refuses_to_start() -> None:
-    with pytest.raises(StorageError, match="entry 12 was acknowledged"):
+    with pytest.raises(StorageError, match="entry 12 was committed"):
         recover_log(snapshot(10), Replay(HardState(1, 1, 12), entries(11, 11), None))
 
 
@@ -259,10 +259,10 @@ def test_a_folder_is_held_by_one_process_and_free_after_it(tmp_path: Path) -> No
 
 
 def test_a_folder_is_entered_once_and_not_opened_before(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="bootstrap or join first"):
+    with pytest.raises(StorageError, match="create or join a cluster first"):
         Disk.open(tmp_path, RING)
     create_member(tmp_path, IDENTITY)
-    with pytest.raises(StorageError, match="belongs to a member already"):
+    with pytest.raises(StorageError, match="already belongs to a Raft member"):
         create_group(tmp_path, RING, IDENTITY, b"")
 
 

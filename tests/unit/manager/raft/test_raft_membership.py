@@ -56,11 +56,11 @@ def test_a_known_member_s_new_address_replaces_the_old_one() -> None:
     [
         ((1, 2, 3), {1, 2, 3}, 3, None),
         ((1, 2, 3), {1, 2}, 3, None),
-        ((1, 2, 3), {1, 2}, 2, "leave 2 managers of which 1 answer, but 2 are needed"),
+        ((1, 2, 3), {1, 2}, 2, "leave 2 managers of which 1 are reachable, but 2 are needed"),
         ((1, 2), {1, 2}, 2, None),
         ((1,), {1}, 1, "is the last one"),
         ((1, 2), {1}, 9, None),
-        ((1, 2, 3, 4, 5), {1, 2, 3}, 3, "leave 4 managers of which 2 answer, but 3 are needed"),
+        ((1, 2, 3, 4, 5), {1, 2, 3}, 3, "leave 4 managers of which 2 are reachable, but 3 are needed"),
         ((1, 2, 3, 4, 5), {1, 2, 3}, 4, None),
     ],
 )
@@ -77,7 +77,7 @@ def test_several_who_leave_together_are_counted_together() -> None:
     five = ConfState(voters=(1, 2, 3, 4, 5))
     require_quorum_without(five, {1, 2, 3}, {4: "d", 5: "e"})
     with pytest.raises(
-        ConflictError, match="removing manager c, d would leave 3 managers of which 1 answer, but 2 are"
+        ConflictError, match="removing manager c, d would leave 3 managers of which 1 are reachable, but 2 are"
     ):
         require_quorum_without(five, {1, 3, 4}, {3: "c", 4: "d"})
 

@@ -150,7 +150,7 @@ def test_a_missing_file_in_the_middle_refuses_to_start(tmp_path: Path) -> None:
 def test_the_files_hold_no_plaintext_and_open_with_their_own_key_alone(tmp_path: Path) -> None:
     [path] = written(tmp_path, [Frame(HardState(1), [entry(2, data=b"top secret words")])])
     assert b"top secret words" not in path.read_bytes()
-    with pytest.raises(CorruptError, match="does not open with data key 1"):
+    with pytest.raises(CorruptError, match="cannot be decrypted with data key 1"):
         Wal(tmp_path, KeyRing.of(bytes(32))).read()
 
 
@@ -169,7 +169,7 @@ def test_a_record_opens_at_its_own_place_alone(tmp_path: Path) -> None:
             other.open(number, sealed)
     [path] = written(tmp_path, FRAMES)
     path.rename(tmp_path / f"{2:016x}.wal")
-    with pytest.raises(CorruptError, match="at this place"):
+    with pytest.raises(CorruptError, match="at this position"):
         opened(tmp_path)
 
 

@@ -257,7 +257,7 @@ def test_one_ready_at_a_time() -> None:
 def test_over_the_bound_proposals_are_refused_until_what_waits_is_applied() -> None:
     bench = NodeHarness(max_uncommitted_bytes=10).leader_with_followers()
     bench.node.propose(b"x" * 100)  # one that is too large alone may pass
-    with pytest.raises(ProposalDropped, match="too much is waiting"):
+    with pytest.raises(ProposalDropped, match="too many bytes are waiting"):
         bench.node.propose(b"y")
     bench.pump()
     bench.hear(K.APPEND_REPLY, 2, index=3)

@@ -298,7 +298,7 @@ def test_5_5_a_restarted_node_keeps_term_vote_and_log_and_applies_again_from_its
 def test_a_disk_that_lost_committed_entries_is_refused_by_name() -> None:
     bench = NodeHarness(terms=(1,))
     bench.disk.set_hard_state(HardState(1, 0, 7))
-    with pytest.raises(DataLossError, match="log ends at 2"):
+    with pytest.raises(DataLossError, match="log ends at index 2"):
         bench.restart()
 
 

@@ -77,7 +77,7 @@ def test_a_joint_membership_can_be_asked_for_and_left_by_hand() -> None:
         (ConfState(voters=(1,)), change((REMOVE, 1)), "last voter"),
         (ConfState(voters=(1,)), change((LEARN, 1)), "last voter"),
         (ConfState(voters=(1,)), ConfChange(), "not in joint"),
-        (ConfState(voters=(1,)), change((ADD, 0)), "not the id"),
+        (ConfState(voters=(1,)), change((ADD, 0)), "not a valid raft id"),
         (ConfState((1, 2), (), (1,)), change((ADD, 3)), "must be left"),
         (ConfState((1, 2), (), (1,)), change((ADD, 3), (ADD, 4)), "must be left"),
         (ConfState(), change((ADD, 3), (ADD, 4)), "without voters"),
