@@ -16,7 +16,7 @@ from manager.raft.disk import Disk
 
 log = logging.getLogger(__name__)
 
-_CUT_SECONDS = 2.0
+_RECOMPACT_SECONDS = 2.0
 
 Capture = Callable[[], Callable[[], bytes]]
 
@@ -29,9 +29,9 @@ class Compactor:
         self._status = status
         self._due: asyncio.Queue[tuple[SnapshotMeta, Callable[[], bytes]]] = asyncio.Queue(1)
         self._busy = False
-        self._kept_more = False
+        self._keeps_extra = False
         self._index, self._size = 0, 0
-        self._grown_bytes = 0
+        self._bytes_since_snapshot = 0
         self._interval, self._limit_bytes = 0, 0
         self._keep_entries, self._keep_old = 0, 0
 
@@ -42,7 +42,7 @@ class Compactor:
 
     def entry_applied(self, size_bytes: int) -> None:
         """Counts an applied entry."""
-        self._grown_bytes += size_bytes
+        self._bytes_since_snapshot += size_bytes
 
     def snapshot_taken(self, index: int, size_bytes: int) -> None:
         """Records a snapshot: from the disk, from the leader, or this node's own."""
@@ -53,13 +53,13 @@ class Compactor:
         """Starts a snapshot of the state at ``metadata`` if one is due."""
         if not self._busy and snapshot_due(
             entries=metadata.index - self._index,
-            size_bytes=self._grown_bytes,
+            size_bytes=self._bytes_since_snapshot,
             interval=self._interval,
             limit_bytes=self._limit_bytes,
             last_bytes=self._size,
         ):
             self._busy = True
-            self._grown_bytes = 0
+            self._bytes_since_snapshot = 0
             self._due.put_nowait((metadata, capture()))
 
     async def run(self) -> None:
@@ -67,24 +67,24 @@ class Compactor:
         metadata = SnapshotMeta()
         while True:
             try:
-                async with asyncio.timeout(_CUT_SECONDS if self._kept_more else None):
+                async with asyncio.timeout(_RECOMPACT_SECONDS if self._keeps_extra else None):
                     metadata, encode = await self._due.get()
             except TimeoutError:
-                await self._cut(metadata)
+                await self._compact(metadata)
                 continue
             data = await asyncio.to_thread(encode)
             await self._disk.take_snapshot(Snapshot(metadata, data))
-            await self._cut(metadata)
+            await self._compact(metadata)
             self.snapshot_taken(metadata.index, len(data))
             self._busy = False
 
-    async def _cut(self, metadata: SnapshotMeta) -> None:
+    async def _compact(self, metadata: SnapshotMeta) -> None:
         """Compacts the log. Entries kept for a slow follower are removed later, when it has caught up or is unreachable."""
         kept = (
             metadata.index
             + 1
             - first_index_to_keep(self._disk.storage, self._status(), metadata.index, self._keep_entries)
         )
-        self._kept_more = kept > self._keep_entries
+        self._keeps_extra = kept > self._keep_entries
         await self._disk.compact(metadata, keep_entries=kept, keep_old_snapshots=self._keep_old)
         log.debug("compacted the log: first index %d, snapshot at %d", self._disk.storage.first_index(), metadata.index)

@@ -37,8 +37,8 @@ def multi_change(added: Sequence[tuple[ChangeKind, Member]], removed: Iterable[i
     if not changes and len(added) == 1:
         return add_change(*added[0])
     changes += [SingleChange(kind, member.raft_id) for kind, member in added]
-    riders = raft_pb2.RaftMembers(members=[member_to_wire(member) for _, member in added])
-    return ConfChange(tuple(changes), riders.SerializeToString())
+    context = raft_pb2.RaftMembers(members=[member_to_wire(member) for _, member in added])
+    return ConfChange(tuple(changes), context.SerializeToString())
 
 
 def members_after(members: Mapping[int, Member], change: ConfChange, conf: ConfState) -> dict[int, Member]:
@@ -61,11 +61,11 @@ def _members_in_context(change: ConfChange) -> list[Member]:
 def members_in(members: Iterable[Member], conf: ConfState) -> dict[int, Member]:
     """The members that are part of the configuration, each marked as voter or learner."""
     voters = {*conf.voters, *conf.voters_outgoing}
-    counted = voters | {*conf.learners, *conf.learners_next}
+    ids = voters | {*conf.learners, *conf.learners_next}
     return {
         member.raft_id: msgspec.structs.replace(member, voter=member.raft_id in voters)
         for member in members
-        if member.raft_id in counted
+        if member.raft_id in ids
     }
 
 
@@ -84,12 +84,12 @@ def learner_to_promote(status: Status) -> int | None:
 
 def transfer_target(status: Status, among: Collection[int]) -> int | None:
     """The raft id to transfer leadership to: the reachable voter with the longest log among the given ones, or None."""
-    fit = [
+    candidates = [
         (peer.match, raft_id)
         for raft_id, peer in status.peers.items()
         if raft_id != status.id and raft_id in among and not peer.is_learner and peer.recent_active
     ]
-    return max(fit)[1] if fit else None
+    return max(candidates)[1] if candidates else None
 
 
 def require_quorum_without(conf: ConfState, reachable: AbstractSet[int], leaving: Mapping[int, str]) -> None:
@@ -98,19 +98,19 @@ def require_quorum_without(conf: ConfState, reachable: AbstractSet[int], leaving
     Raises:
         ConflictError: with the numbers.
     """
-    rest = remaining_voters(conf, leaving)
-    if len(rest) == len(conf.voters):
+    remaining = remaining_voters(conf, leaving)
+    if len(remaining) == len(conf.voters):
         return
     name = ", ".join(leaving.values())
-    if not rest:
+    if not remaining:
         raise ConflictError(
             f"manager {name} is the last one; promote another node first, or use --force to end the cluster"
         )
-    if not has_quorum(rest, reachable):
-        answering = sum(voter in reachable for voter in rest)
+    if not has_quorum(remaining, reachable):
+        reachable_count = sum(voter in reachable for voter in remaining)
         raise ConflictError(
-            f"removing manager {name} would leave {len(rest)} managers of which {answering} are reachable, "
-            f"but {majority(rest)} are needed for a quorum; bring unreachable managers back or remove those first",
+            f"removing manager {name} would leave {len(remaining)} managers of which {reachable_count} are reachable, "
+            f"but {majority(remaining)} are needed for a quorum; bring unreachable managers back or remove those first",
         )
 
 

@@ -30,11 +30,11 @@ async def discover_peers(node: RaftNode, addrs: Sequence[str], credentials: Cred
     """Announces this node to the given addresses whenever it has no leader. Runs until cancelled, or until a peer says that this
     node was removed.
     """
-    alone = 0
+    checks_without_leader = 0
     while True:
         await asyncio.sleep(_PERIOD_SECONDS)
-        alone = 0 if node.leadership.leader_id else alone + 1
-        if alone < _CHECKS_WITHOUT_LEADER:
+        checks_without_leader = 0 if node.leadership.leader_id else checks_without_leader + 1
+        if checks_without_leader < _CHECKS_WITHOUT_LEADER:
             continue
         for addr in addrs:
             if addr == own_addr:
@@ -52,9 +52,9 @@ async def discover_peers(node: RaftNode, addrs: Sequence[str], credentials: Cred
 async def _announce(node: RaftNode, addr: str, credentials: Credentials, own_addr: str) -> None:
     """Announces this node to one manager. Raises AioRpcError, TimeoutError."""
     own = node.identity
-    hello = raft_pb2.RaftBatch(cluster_id=own.cluster_id, sender=own.raft_id, addr=own_addr)
+    batch = raft_pb2.RaftBatch(cluster_id=own.cluster_id, sender=own.raft_id, addr=own_addr)
     async with connected_channel(addr, credentials) as channel:
         call: Any = raft_pb2_grpc.RaftStub(channel).Exchange(timeout=_ANSWER_SECONDS)
-        await call.write(hello)
+        await call.write(batch)
         await call.done_writing()
         await call

@@ -23,27 +23,27 @@ class PendingReads:
     """The reads of one node."""
 
     def __init__(self) -> None:
-        self._next: list[IndexFuture] = []
-        self._asked: list[IndexFuture] = []
+        self._waiting: list[IndexFuture] = []
+        self._requested: list[IndexFuture] = []
         self._context = b""
         self._ticks = 0
         self._confirmed: list[tuple[int, IndexFuture]] = []
 
     def read(self) -> IndexFuture:
         """Resolves to the index that is applied by then. Raises UnavailableError if too many reads are waiting."""
-        if len(self._next) + len(self._asked) + len(self._confirmed) >= MAX_READS:
+        if len(self._waiting) + len(self._requested) + len(self._confirmed) >= MAX_READS:
             raise UnavailableError("too many reads are waiting for a majority of managers; try again shortly")
-        answer: IndexFuture = asyncio.get_running_loop().create_future()
-        self._next.append(answer)
-        return answer
+        future: IndexFuture = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        return future
 
     def next_request(self) -> bytes | None:
         """The context of a request to send now, or None if no reads wait or a request is in flight. A context is used once."""
-        if self._context or not self._next:
+        if self._context or not self._waiting:
             return None
-        self._asked = [answer for answer in self._next if not answer.done()]
-        self._next = []
-        if not self._asked:
+        self._requested = [future for future in self._waiting if not future.done()]
+        self._waiting = []
+        if not self._requested:
             return None
         self._context, self._ticks = secrets.token_bytes(8), 0
         return self._context
@@ -51,15 +51,15 @@ class PendingReads:
     def confirmed(self, context: bytes, index: int) -> None:
         """The leader answered the request with this context."""
         if context != self._context:
-            return  # the answer to an earlier request, which was repeated
+            return  # the future to an earlier request, which was repeated
         self._context = b""
-        self._confirmed += [(index, answer) for answer in self._asked]
-        self._asked = []
+        self._confirmed += [(index, future) for future in self._requested]
+        self._requested = []
 
     def retry(self) -> None:
         """Gives up the request in flight: there is no leader, or a different one."""
-        self._next = self._asked + self._next
-        self._asked = []
+        self._waiting = self._requested + self._waiting
+        self._requested = []
         self._context = b""
 
     def tick(self) -> None:
@@ -73,14 +73,14 @@ class PendingReads:
         """Resolves the confirmed reads whose index is applied."""
         if not self._confirmed:
             return
-        for needed, answer in self._confirmed:
-            if needed <= index and not answer.done():
-                answer.set_result(needed)
-        self._confirmed = [(needed, answer) for needed, answer in self._confirmed if needed > index]
+        for needed, future in self._confirmed:
+            if needed <= index and not future.done():
+                future.set_result(needed)
+        self._confirmed = [(needed, future) for needed, future in self._confirmed if needed > index]
 
     def close(self, error: Exception) -> None:
         """Fails everything."""
-        for answer in (*self._next, *self._asked, *(answer for _, answer in self._confirmed)):
-            if not answer.done():
-                answer.set_exception(error)
-        self._next, self._asked, self._confirmed = [], [], []
+        for future in (*self._waiting, *self._requested, *(future for _, future in self._confirmed)):
+            if not future.done():
+                future.set_exception(error)
+        self._waiting, self._requested, self._confirmed = [], [], []

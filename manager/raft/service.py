@@ -106,9 +106,9 @@ class RaftService(raft_pb2_grpc.RaftServicer):
     ) -> raft_pb2.RaftJoinResponse:
         if not request.node_id or not request.addr:
             raise InvalidArgumentError("a join request must name the node id and the address of the manager's listener")
-        asker = self._requester(context)
-        if asker != request.node_id:
-            raise PermissionDeniedError(f"node {asker} may not join as node {request.node_id}")
+        requester = self._requester(context)
+        if requester != request.node_id:
+            raise PermissionDeniedError(f"node {requester} may not join as node {request.node_id}")
         try:
             member = await self._node.add_member(request.node_id, request.addr, request.raft_id)
         except NotLeaderError as error:

@@ -42,9 +42,8 @@ class Transport:
         self._open_snapshot = open_snapshot
         self._addr = addr
         self._members: tuple[Member, ...] = ()
-        self._address_overrides: dict[
-            int, tuple[str, str]
-        ] = {}  # from the membership's address to the one that the peer tells
+        # For each moved peer, the address in the membership and the one that the peer announced.
+        self._address_overrides: dict[int, tuple[str, str]] = {}
         self._links: dict[int, PeerLink] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -52,13 +51,13 @@ class Transport:
     def set_members(self, members: Iterable[Member]) -> None:
         """Keeps a link to each member except this node; a changed address gets a new link."""
         self._members = tuple(members)
-        wanted = {
+        targets = {
             m.raft_id: self._at_current_address(m) for m in self._members if m.raft_id != self._raft_id and m.addr
         }
         for raft_id, link in list(self._links.items()):
-            if raft_id not in wanted or wanted[raft_id].addr != link.member.addr:
+            if raft_id not in targets or targets[raft_id].addr != link.member.addr:
                 self._drop(raft_id)
-        for raft_id, member in wanted.items():
+        for raft_id, member in targets.items():
             if raft_id not in self._links:
                 self._links[raft_id] = PeerLink(
                     member,
@@ -75,9 +74,9 @@ class Transport:
         link = self._links.get(raft_id)
         if link is None or link.member.addr == addr:
             return
-        said = next(member.addr for member in self._members if member.raft_id == raft_id)
-        log.info("raft member %x is at %s now, no longer at %s", raft_id, addr, link.member.addr)
-        self._address_overrides[raft_id] = (said, addr)
+        listed = next(member.addr for member in self._members if member.raft_id == raft_id)
+        log.info("raft member %x has moved to %s, it was at %s", raft_id, addr, link.member.addr)
+        self._address_overrides[raft_id] = (listed, addr)
         self.set_members(self._members)
 
     def address_of(self, member: Member) -> str:
@@ -86,8 +85,8 @@ class Transport:
 
     def _at_current_address(self, member: Member) -> Member:
         """The member with the address that it announced, unless the membership has changed since."""
-        said, now = self._address_overrides.get(member.raft_id, ("", ""))
-        return msgspec.structs.replace(member, addr=now) if said == member.addr else member
+        listed, announced = self._address_overrides.get(member.raft_id, ("", ""))
+        return msgspec.structs.replace(member, addr=announced) if listed == member.addr else member
 
     def send(self, messages: Iterable[Message]) -> None:
         for message in messages:

@@ -44,7 +44,7 @@ class Wal:
         self._closed: list[tuple[Path, int]] = []
         self._writer: SegmentWriter | None = None
         self._next_sequence = 1
-        self._found: tuple[Path, bytes] | None = None
+        self._last_read: tuple[Path, bytes] | None = None
         """The last segment as it was read, until the next one has begun; None if the next one replaces it. Only it holds the vote."""
 
     def read(self) -> Replay:
@@ -59,23 +59,22 @@ class Wal:
             frames, data = read_segment(path, sequence, self._ring, last=last, files=self._files)
             log.read(path, frames)
             if last and not any(frame.entries or frame.reset for frame in frames):
-                self._next_sequence = (
-                    sequence  # nothing was written since the last start: the next segment replaces this one
-                )
+                # Nothing was written since the last start: the next segment replaces this one.
+                self._next_sequence = sequence
             else:
                 self._closed.append((path, log.highest))
                 self._next_sequence = sequence + 1
-                self._found = (path, data) if last else None
+                self._last_read = (path, data) if last else None
         self._hard_state = log.hard_state
         return Replay(log.hard_state, log.entries, log.base)
 
     def start_segment(self) -> None:
         """Makes durable what was read, and starts a new segment. May be repeated after an OSError."""
-        if self._found:
-            self._copy(*self._found)
+        if self._last_read:
+            self._copy(*self._last_read)
         self._writer = SegmentWriter(self._folder, self._next_sequence, self._ring, self._hard_state, self._files)
         self._next_sequence += 1
-        self._found = None
+        self._last_read = None
 
     def _copy(self, path: Path, data: bytes) -> None:
         """Rewrites the last segment of an earlier process to a new file.
@@ -89,10 +88,15 @@ class Wal:
     def make_room(self, index: int) -> None:
         """Frees space before ``start_segment``: as ``release``, and if nothing else remains lets the new segment replace the last one."""
         self.release(index)
-        if self._found and self._closed and self._closed[0][0] == self._found[0] and self._closed[0][1] <= index:
+        if (
+            self._last_read
+            and self._closed
+            and self._closed[0][0] == self._last_read[0]
+            and self._closed[0][1] <= index
+        ):
             self._closed.clear()
             self._next_sequence -= 1
-            self._found = None
+            self._last_read = None
 
     def append(self, frame: Frame) -> None:
         """Returns when the frame is durable."""
@@ -106,7 +110,7 @@ class Wal:
 
     def release(self, index: int) -> None:
         """Removes the oldest segments that hold nothing above ``index``, which a durable snapshot must cover."""
-        last = self._found and self._found[0]
+        last = self._last_read and self._last_read[0]
         while self._closed and self._closed[0][1] <= index and self._closed[0][0] != last:
             self._files.unlink(self._closed.pop(0)[0])
             self._files.sync_folder(self._folder)
