@@ -17,7 +17,7 @@ async def names(member, fresh: bool = False) -> set[str]:
 
 
 async def create_until_acknowledged(group: RaftGroup, name: str) -> None:
-    """Writes through whoever leads, as a client would: a lost answer is asked for again and may find the name taken."""
+    """Writes through the leader as a client does: after a lost answer it retries and may find the name taken."""
 
     async def attempt() -> bool:
         leader = await group.leader()
@@ -54,7 +54,7 @@ async def test_what_is_written_on_the_leader_is_read_on_every_member(tmp_path: P
 
 
 async def test_no_acknowledged_write_is_lost_when_the_leader_is_killed(tmp_path: Path) -> None:
-    """Writers write all the time, the leader dies by SIGKILL, the others elect; twice."""
+    """Clients write all the time, the leader is killed by SIGKILL, the others elect; twice."""
     async with raft_group(tmp_path) as group:
         await group.three()
         acknowledged: set[str] = set()
@@ -116,7 +116,7 @@ async def test_a_follower_that_was_down_catches_up_from_the_log(tmp_path: Path) 
 
 
 async def test_a_follower_too_far_behind_and_a_newcomer_get_a_snapshot(tmp_path: Path) -> None:
-    """The log is cut after 200 entries, so what they lack is only in a snapshot, of several chunks."""
+    """The log is compacted after 200 entries, so what they lack is only in a snapshot of several chunks."""
     async with raft_group(tmp_path, snapshot_interval=200, log_entries_for_slow_followers=20) as group:
         await group.three()
         follower = (await group.followers())[0]
@@ -201,7 +201,7 @@ async def test_a_member_removed_while_it_was_down_learns_of_it_when_it_comes_bac
 
 
 async def test_a_peer_that_hung_for_long_is_reached_again_at_once(tmp_path: Path) -> None:
-    """Writes to it block while it hangs; when it goes on, a new connection is made instead of waiting for the old one."""
+    """Writes to it block while it is paused; when it continues, a new connection replaces the old one."""
     async with raft_group(tmp_path) as group:
         await group.three()
         leader = await group.leader()
@@ -319,7 +319,7 @@ async def test_nothing_that_was_stored_can_be_read_from_the_files(tmp_path: Path
 
 
 async def test_a_killed_leader_is_missed_at_once_by_its_broken_connections(tmp_path: Path) -> None:
-    """Sooner than the shortest election timeout of one second: whoever waits for silence cannot be so quick."""
+    """Faster than the shortest election timeout of one second, so by the broken connection and not by the silence."""
     async with raft_group(tmp_path) as group:
         await group.three()
         seconds = []

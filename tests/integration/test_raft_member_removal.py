@@ -43,7 +43,7 @@ async def test_a_member_whose_disk_stands_still_does_not_count_as_one_that_answe
         for _ in range(40):
             assert not await reachable(leader, hung), "it is called reachable since there is a new connection"
             assert await reachable(leader, other)
-            await asyncio.sleep(0.1)  # what is tested: nothing changes in this time
+            await asyncio.sleep(0.1)  # nothing may change in this time
         await refused(leader, other, "leave 2 managers of which 1 are reachable, but 2 are needed")
         await leader("create", name="b")
         hung.resume_disk()
@@ -53,7 +53,7 @@ async def test_a_member_whose_disk_stands_still_does_not_count_as_one_that_answe
 
 
 async def test_a_disk_that_stands_still_unnoticed_is_found_before_a_removal(tmp_path: Path) -> None:
-    """While nothing is written, a member answers heartbeats whatever its disk does. A removal asks the disk."""
+    """While nothing is written, a member with a stalled disk answers heartbeats. A removal checks the disk."""
     async with raft_group(tmp_path) as group:
         await group.three()
         leader = await group.leader()
@@ -65,7 +65,7 @@ async def test_a_disk_that_stands_still_unnoticed_is_found_before_a_removal(tmp_
 
 
 async def test_a_member_that_comes_without_its_state_waits_while_the_majority_stands_on_it(tmp_path: Path) -> None:
-    """Its membership of before ends in the step that takes it in; without it one of two would answer."""
+    """Its old membership ends in the same change that adds it; without it one of two would be reachable."""
     async with raft_group(tmp_path) as group:
         await group.three()
         leader = await group.leader()
@@ -77,7 +77,7 @@ async def test_a_member_that_comes_without_its_state_waits_while_the_majority_st
 
 
 async def test_of_two_removals_at_once_the_second_counts_without_whom_the_first_takes(tmp_path: Path) -> None:
-    """Of four managers one is dead. Either of two others may go; both together would leave one that answers, of two."""
+    """One of four managers is dead. Either of two others may be removed; both would leave one reachable manager of two."""
     async with raft_group(tmp_path) as group:
         leader, one, two, dead = await four(group)
         await dead.kill()

@@ -31,7 +31,7 @@ IMPATIENT = SnapshotTimeouts(chunk_seconds=1, response_seconds=1, response_secon
 
 
 class Peer(raft_pb2_grpc.RaftServicer):
-    """Takes messages and snapshots, and answers to these when ``answers`` is set."""
+    """Receives messages and snapshots, and answers snapshots when ``answers`` is set."""
 
     def __init__(self) -> None:
         self.received: list[int] = []
@@ -50,7 +50,7 @@ class Peer(raft_pb2_grpc.RaftServicer):
 
 
 class Wire:
-    """Passes connections on. From ``deafen`` on the bytes of those that there are go nowhere, and no end of them is told."""
+    """Forwards connections. After ``deafen`` the existing ones drop all bytes without being closed."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -93,13 +93,13 @@ class Listener:
 
 
 class Ends:
-    """A link, the wire that it goes over, and the peer."""
+    """A link, the proxy that it goes through, and the peer."""
 
     def __init__(self, link: PeerLink, wire: Wire, peer: Peer, listener: Listener) -> None:
         self._link, self.wire, self.peer, self._listener = link, wire, peer, listener
 
     async def send(self) -> bool:
-        """Whether a snapshot got through, as the link reports it."""
+        """Whether the link reports that the snapshot was delivered."""
         self._link.send(SNAPSHOT)
         async with asyncio.timeout(20):
             return await self._listener.snapshots.get()

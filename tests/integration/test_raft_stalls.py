@@ -147,7 +147,7 @@ async def test_reads_that_wait_together_cost_one_question(tmp_path: Path) -> Non
 
 
 async def test_members_that_go_together_go_by_one_joint_change(tmp_path: Path) -> None:
-    """Five managers, of which two are removed at once: in between there are never four, of which two could not go on."""
+    """Two of five managers are removed at once. There are never four in between, of which two could not continue."""
     async with raft_group(tmp_path) as group:
         for node_id in ("alpha", "beta", "gamma", "delta", "epsilon"):
             await group.add(node_id)
@@ -156,7 +156,7 @@ async def test_members_that_go_together_go_by_one_joint_change(tmp_path: Path) -
         leaving = (await group.followers())[:2]
         before = (await leader("status"))["last_index"]
         await leader("remove", node_ids=[member.node_id for member in leaving])
-        # a write for those who stay, into the joint membership, and out of it
+        # the entry that checks the disks, into the joint configuration, and out of it
         assert (await leader("status"))["last_index"] == before + 3
         assert [await member.wait() for member in leaving] == [3, 3]
         await group.voters(3)
@@ -172,7 +172,7 @@ async def test_a_removal_that_takes_the_leader_along_begins_with_another_leader(
             await old("remove", node_ids=[old.node_id, other.node_id])
         assert refused.value.kind == "NotLeaderError"
         assert staying.addr in refused.value.message, "leadership went to one that leaves too"
-        await until(lambda: leads(staying), "leadership of the one that stays")  # the old leader may know of it first
+        await until(lambda: leads(staying), "leadership of the one that stays")  # the old leader may learn of it first
         await staying("remove", node_ids=[old.node_id, other.node_id])
         assert [await member.wait() for member in (old, other)] == [3, 3]
         await staying("create", name="alone")
@@ -239,7 +239,7 @@ async def test_a_follower_catches_up_by_a_snapshot_while_writes_go_on(tmp_path: 
 
 
 async def test_a_lone_manager_waits_for_its_disk(tmp_path: Path) -> None:
-    """Nobody else could lead, so nothing is gained by giving up: the write is acknowledged once it is durable."""
+    """Nobody else could lead, so it does not step down: the write is acknowledged when it is durable."""
     async with raft_group(tmp_path) as group:
         alone = await group.add("alpha")
         await group.leader()

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Path]:
-    """A folder that is quick to fill and to clear, where there is one: what is flushed here is for the test's own model to say."""
+    """A directory in memory if possible. The tests model durability themselves, so flushes need not be real."""
     if not Path("/dev/shm").is_dir():  # noqa: S108 - the kernel's
         yield tmp_path
         return

@@ -16,25 +16,25 @@ import msgspec
 from tests.simulation.simulator.parallel_runs import RunResult, RunTotals, run_many
 
 
-def _tell(outcome: RunResult) -> None:
-    if outcome.failure:
-        print(f"seed {outcome.seed}, {outcome.nodes} managers: {outcome.failure.story}", flush=True)
-        print(f"with the fewest hazards, after {outcome.failure.steps} steps: {outcome.failure.fewest}", flush=True)
+def _print_failure(result: RunResult) -> None:
+    if result.failure:
+        print(f"seed {result.seed}, {result.nodes} managers: {result.failure.report}", flush=True)
+        print(f"with the fewest hazards, after {result.failure.steps} steps: {result.failure.fewest}", flush=True)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Run simulated worlds of managers over fresh seeds.")
+    parser = argparse.ArgumentParser(description="Run the Raft simulation over fresh seeds.")
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--first-seed", type=int, default=int(time.time()) % 10**9, help="seeds go up from here")
+    parser.add_argument("--first-seed", type=int, default=int(time.time()) % 10**9, help="the first seed")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="where the totals go")
+    parser.add_argument("--json", type=Path, help="file for the totals")
     args = parser.parse_args()
     deadline = time.monotonic() + args.minutes * 60
 
     def enough(total: RunTotals) -> bool:
         return time.monotonic() >= deadline or len(total.failures) >= 20
 
-    total = run_many(enough, first_seed=args.first_seed, workers=args.workers, tell=_tell)
+    total = run_many(enough, first_seed=args.first_seed, workers=args.workers, on_result=_print_failure)
     print(f"from seed {args.first_seed}: {total}")
     if args.json:
         args.json.write_bytes(msgspec.json.format(msgspec.json.encode({"first_seed": args.first_seed, "total": total})))

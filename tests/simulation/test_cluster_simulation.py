@@ -11,7 +11,7 @@ FIRST, COUNT, STEPS = int(os.environ.get("WORLD_SEED", "0")), int(os.environ.get
 
 
 @pytest.mark.parametrize("seed", [*KEPT, *range(FIRST, FIRST + COUNT)])
-async def test_a_cluster_under_faults_keeps_its_laws_and_comes_to_what_is_wanted(seed: int) -> None:
+async def test_a_cluster_under_faults_keeps_its_invariants_and_reaches_the_desired_state(seed: int) -> None:
     world = ClusterSimulation(seed)
     await world.begin()
     for _ in range(STEPS):

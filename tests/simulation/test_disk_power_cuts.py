@@ -35,7 +35,7 @@ KEPT = PowerCutChoice("all is kept", names=True, data=True)
 
 
 class CrashPointCheck:
-    """Crash states of recorded operations, each judged once."""
+    """Checks each distinct crash state of recorded operations once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -43,30 +43,30 @@ class CrashPointCheck:
         self.states = 0
 
     def over(
-        self, ops: list, moments: list[CrashPoint], cabinet: DiskModel | None = None, *, mixes: int = MIXES
+        self, ops: list, points: list[CrashPoint], disk_model: DiskModel | None = None, *, mixes: int = MIXES
     ) -> Iterator[Image]:
-        """Judges every state; gives those that were new."""
-        cabinet = cabinet or DiskModel()
-        for number, (op, moment) in enumerate(zip(ops, moments, strict=True)):
-            cabinet.do(op)
-            for choice in cabinet.choices(number, mixes):
-                left = cabinet.cut_power(choice)
-                key = (hash(tuple(sorted(left.items()))), moment)
+        """Checks every state; yields the new ones."""
+        disk_model = disk_model or DiskModel()
+        for number, (op, point) in enumerate(zip(ops, points, strict=True)):
+            disk_model.do(op)
+            for choice in disk_model.choices(number, mixes):
+                left = disk_model.cut_power(choice)
+                key = (hash(tuple(sorted(left.items()))), point)
                 if key in self._seen:
                     continue
                 self._seen.add(key)
-                self._judge(left, moment, f"after operation {number} of {len(ops)} {words(op)}: {choice.words}")
+                self._check(left, point, f"after operation {number} of {len(ops)} {words(op)}: {choice.words}")
                 yield left
 
-    def _judge(self, image: Image, moment: CrashPoint, where: str) -> None:
+    def _check(self, image: Image, point: CrashPoint, where: str) -> None:
         self.states += 1
         root = self._folder / "state"
         write_image(image, root)
         try:
-            check_folder(root, moment)
+            check_folder(root, point)
         except (LostError, StorageError, OSError) as error:
             files = "\n".join(f"  {name}: {'folder' if data is None else len(data)}" for name, data in image.items())
-            raise LostError(f"{where}\n{type(error).__name__}: {error}\nof {moment}\nin\n{files}") from error
+            raise LostError(f"{where}\n{type(error).__name__}: {error}\nof {point}\nin\n{files}") from error
         finally:
             shutil.rmtree(root)
 
@@ -75,11 +75,11 @@ def words(op: tuple) -> str:
     return " ".join(f"{len(part)} bytes" if isinstance(part, bytes) else str(part) for part in op)
 
 
-async def lived(root: Path, script: Script, files: type[RecordingFileOps] = RecordingFileOps) -> MemberHistory:
+async def record(root: Path, script: Script, files: type[RecordingFileOps] = RecordingFileOps) -> MemberHistory:
     root.mkdir(parents=True)
-    life = MemberHistory(root, files(root))
-    await script(life)
-    return life
+    history = MemberHistory(root, files(root))
+    await script(history)
+    return history
 
 
 @pytest.mark.parametrize("script", [founder, follower, busy])
@@ -87,37 +87,37 @@ async def test_after_a_crash_at_any_operation_all_that_was_promised_is_there_and
     memory: Path, script: Script
 ) -> None:
     began = time.monotonic()
-    life = await lived(memory / "life", script)
-    walk = CrashPointCheck(memory)
-    for _ in walk.over(life.files.ops, life.moments()):
+    history = await record(memory / "history", script)
+    check_all = CrashPointCheck(memory)
+    for _ in check_all.over(history.files.ops, history.points()):
         pass
-    print(f"{len(life.files.ops)} operations, {walk.states} states, {time.monotonic() - began:.1f} s")
-    assert walk.states > 400
+    print(f"{len(history.files.ops)} operations, {check_all.states} states, {time.monotonic() - began:.1f} s")
+    assert check_all.states > 400
 
 
-async def test_a_crash_while_a_start_mends_what_a_crash_left_is_mended_by_the_next_start(memory: Path) -> None:
-    life = await lived(memory / "life", follower)
-    walk = CrashPointCheck(memory)
-    cabinet, moments = DiskModel(), life.moments()
-    for number, (op, moment) in enumerate(zip(life.files.ops, moments, strict=True)):
-        cabinet.do(op)
-        if not moment.promised.member or number % 4:
+async def test_a_crash_during_a_recovery_is_recovered_by_the_next_start(memory: Path) -> None:
+    history = await record(memory / "history", follower)
+    check_all = CrashPointCheck(memory)
+    disk_model, points = DiskModel(), history.points()
+    for number, (op, point) in enumerate(zip(history.files.ops, points, strict=True)):
+        disk_model.do(op)
+        if not point.promised.member or number % 4:
             continue
-        for choice in list(cabinet.choices(number, 1))[::3]:
-            image = cabinet.cut_power(choice)
+        for choice in list(disk_model.choices(number, 1))[::3]:
+            image = disk_model.cut_power(choice)
             root = memory / "start"
             write_image(image, root)
             files = RecordingFileOps(root)
             recover(root / "manager" / "raft", BOTH, files)
             shutil.rmtree(root)
-            for _ in walk.over(files.ops, [moment] * len(files.ops), DiskModel(image), mixes=0):
+            for _ in check_all.over(files.ops, [point] * len(files.ops), DiskModel(image), mixes=0):
                 pass
-    print(f"{walk.states} states")
-    assert walk.states > 300
+    print(f"{check_all.states} states")
+    assert check_all.states > 300
 
 
 def started(image: Image, root: Path, *, more: bool) -> tuple[RecoveredState | None, list]:
-    """What a start finds and does there; with ``more`` it writes on."""
+    """The state that a restart recovers, and its file operations; with ``more`` it appends an entry."""
     write_image(image, root)
     folder, files = root / "manager" / "raft", RecordingFileOps(root)
     found = recover(folder, BOTH, files, more=more) if is_member(folder) else None
@@ -127,30 +127,30 @@ def started(image: Image, root: Path, *, more: bool) -> tuple[RecoveredState | N
 
 @pytest.mark.parametrize("script", [founder, follower])
 async def test_what_a_start_finds_after_a_kill_outlives_a_power_cut(memory: Path, script: Script) -> None:
-    """1. The process dies between a write and its flush, or a rename and the flush of its folder: the kernel has it all. 2. The next one
-    finds it, tells others, and perhaps writes on. 3. The power goes, also while it starts.
+    """1. The process is killed between a write and its flush, or between a rename and the directory's flush: the kernel has it all.
+    2. The next process finds it, tells others, and perhaps appends. 3. The power fails, possibly during the start.
     """
-    life = await lived(memory / "life", script)
-    walk = CrashPointCheck(memory)
-    for number, moment in enumerate(life.moments()):
+    history = await record(memory / "history", script)
+    check_all = CrashPointCheck(memory)
+    for number, point in enumerate(history.points()):
         for more in (False, True):
-            cabinet = DiskModel()
-            for op in life.files.ops[: number + 1]:
-                cabinet.do(op)
-            found, ops = started(cabinet.cut_power(KEPT), memory / "start", more=more)
+            disk_model = DiskModel()
+            for op in history.files.ops[: number + 1]:
+                disk_model.do(op)
+            found, ops = started(disk_model.cut_power(KEPT), memory / "start", more=more)
             if found is None:
                 continue
-            told = promised_by(found, moment.promised, more=more)
+            told = promised_by(found, point.promised, more=more)
             for op in ops[:-1] if more else ():
-                cabinet.do(op)
+                disk_model.do(op)
             rest = ops[-1:] if more else ops
-            for _ in walk.over(rest, [*[moment] * (len(rest) - 1), told], cabinet, mixes=1):
+            for _ in check_all.over(rest, [*[point] * (len(rest) - 1), told], disk_model, mixes=1):
                 pass
-    print(f"{walk.states} states")
-    assert walk.states > 300
+    print(f"{check_all.states} states")
+    assert check_all.states > 300
 
 
-# Faults planted into the code under the walk: each must be found.
+# Planted faults: the check must find each of them.
 
 
 class ForgetsFolders(RecordingFileOps):
@@ -175,13 +175,13 @@ class AcknowledgesBeforeFlushing(RecordingFileOps):
             super().flush(fd)
 
 
-async def releases_too_early(life: MemberHistory) -> None:
-    life.found()
-    life.open()
-    await life.append(2, 30, 1)
-    life.disk._wal.release(20)
-    await life.compact(20, 1, keep=0)
-    life.close()
+async def releases_too_early(history: MemberHistory) -> None:
+    history.create_group()
+    history.open()
+    await history.append(2, 30, 1)
+    history.disk._wal.release(20)
+    await history.compact(20, 1, keep=0)
+    history.close()
 
 
 @pytest.mark.parametrize(
@@ -193,8 +193,8 @@ async def releases_too_early(life: MemberHistory) -> None:
         (RecordingFileOps, releases_too_early),
     ],
 )
-async def test_the_walk_finds_a_planted_fault(memory: Path, files: type[FileOps], script: Script) -> None:
-    life = await lived(memory / "life", script, files)
+async def test_the_check_finds_a_planted_fault(memory: Path, files: type[FileOps], script: Script) -> None:
+    history = await record(memory / "history", script, files)
     with pytest.raises(LostError, match="after operation"):
-        for _ in CrashPointCheck(memory).over(life.files.ops, life.moments()):
+        for _ in CrashPointCheck(memory).over(history.files.ops, history.points()):
             pass

@@ -9,7 +9,7 @@ from tests.simulation.simulator.raft_mutations import MUTATIONS, Mutation, mutat
 from tests.simulation.simulator.raft_simulation import RaftSimulation
 
 SEEDS = 60
-"""At most so many worlds of about 0.1 s; most bugs need one or two, figure 8 of the paper about ten."""
+"""Maximum number of runs of about 0.1 s; most bugs need one or two, figure 8 of the paper about ten."""
 DURATION = 4000
 
 
@@ -18,15 +18,15 @@ def test_the_simulation_catches(bug: Mutation, capsys: pytest.CaptureFixture[str
     with mutated(bug):
         seed, broken = _first_failure(bug)
     with capsys.disabled():
-        print(f"\n{bug.name}: seed {seed}, {broken.law}", end="")
-    assert broken.law in bug.laws, broken
-    RaftSimulation(seed, bug.size, bug.weather).run(DURATION)
+        print(f"\n{bug.name}: seed {seed}, {broken.invariant}", end="")
+    assert broken.invariant in bug.invariants, broken
+    RaftSimulation(seed, bug.size, bug.rates).run(DURATION)
 
 
 def _first_failure(bug: Mutation) -> tuple[int, InvariantViolatedError]:
     for seed in range(SEEDS):
         try:
-            RaftSimulation(seed, bug.size, bug.weather).run(DURATION)
+            RaftSimulation(seed, bug.size, bug.rates).run(DURATION)
         except InvariantViolatedError as error:
             return seed, error
-    return pytest.fail(f"{bug.name}: it lived through {SEEDS} worlds")
+    return pytest.fail(f"{bug.name}: it was not detected in {SEEDS} runs")

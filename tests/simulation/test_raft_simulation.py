@@ -16,21 +16,21 @@ STEPS = int(os.environ.get("SIMULATED_STEPS", "1000000"))
 
 
 @pytest.mark.timeout(900)
-def test_every_law_holds_in_every_one_of_a_million_steps(capsys: pytest.CaptureFixture[str]) -> None:
-    """Elections, logs, disks, memberships, stores, acknowledgements and reads; and in calm weather the cluster works again."""
+def test_every_invariant_holds_after_each_of_a_million_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    """Covers elections, logs, disks, memberships, stores, acknowledgements and reads; the cluster works again without faults."""
     total = run_many(lambda total: total.steps >= STEPS or len(total.failures) >= 3)
     with capsys.disabled():
         print(f"\n{total}")
-    stories = [f"{o.failure.story}\nwith the fewest hazards: {o.failure.fewest}" for o in total.failures if o.failure]
+    stories = [f"{o.failure.report}\nwith the fewest hazards: {o.failure.fewest}" for o in total.failures if o.failure]
     assert not stories, "\n\n".join(stories)
     assert min(total.acknowledged, total.reads) > 1000 < 3 * min(total.memberships, total.leaders), total
 
 
 def test_a_seed_repeats_its_run() -> None:
     first, second = (RaftSimulation(11, 5).run() for _ in range(2))
-    assert (first.steps, first.laws.committed, first.laws.leaders, first.laws.acknowledged) == (
+    assert (first.steps, first.invariants.committed, first.invariants.leaders, first.invariants.acknowledged) == (
         second.steps,
-        second.laws.committed,
-        second.laws.leaders,
-        second.laws.acknowledged,
+        second.invariants.committed,
+        second.invariants.leaders,
+        second.invariants.acknowledged,
     )

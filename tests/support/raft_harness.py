@@ -25,7 +25,7 @@ class ShortestTimeout:
 
 
 def storage(size: int, terms: tuple[int, ...] = (), term: int = 1) -> MemoryStorage:
-    """A disk of a cluster of `size` founders, with entries of these terms from index 2 on."""
+    """Storage of a new cluster of `size` members, with entries of these terms from index 2 on."""
     disk = MemoryStorage()
     disk.apply_snapshot(bootstrap_snapshot(range(1, size + 1)))
     disk.append([Entry(entry_term, index, data=b"%d" % index) for index, entry_term in enumerate(terms, start=2)])
@@ -35,7 +35,7 @@ def storage(size: int, terms: tuple[int, ...] = (), term: int = 1) -> MemoryStor
 
 
 class NodeHarness:
-    """Node 1, the disk it writes to, and all it has said."""
+    """Node 1, its storage, and the messages it sent."""
 
     def __init__(self, size: int = 3, terms: tuple[int, ...] = (), term: int = 1, **config: Any) -> None:
         self.disk = storage(size, terms, term)
@@ -48,7 +48,7 @@ class NodeHarness:
         return self.node._state
 
     def restart(self) -> None:
-        """The process dies and starts again on the same disk."""
+        """Restarts the process on the same storage."""
         self.node = RawNode(self.state.config, self.disk)
 
     def write(self, ready: Ready) -> None:
@@ -59,7 +59,7 @@ class NodeHarness:
             self.disk.set_hard_state(ready.hard_state)
 
     def pump(self) -> list[Message]:
-        """Runs the driver until the node rests; what it said meanwhile."""
+        """Runs the driver's loop until the node is idle; returns what it sent."""
         said: list[Message] = []
         while self.node.has_ready():
             ready = self.node.ready()
@@ -84,7 +84,7 @@ class NodeHarness:
         return self.pump()
 
     def lead(self) -> NodeHarness:
-        """Makes node 1 the leader by the votes of all others."""
+        """Makes node 1 the leader with the votes of all others."""
         self.node.campaign()
         self.pump()
         voters = [peer for peer in self.state.tracker.voters() if peer != 1]
@@ -100,7 +100,7 @@ class NodeHarness:
         return self
 
     def leader_with_followers(self) -> NodeHarness:
-        """Leads, and all followers hold the leader's first entry."""
+        """Makes node 1 the leader; all followers acknowledge its first entry."""
         self.lead()
         for peer in self.state.tracker.progress:
             if peer != 1:

@@ -35,7 +35,7 @@ _STALL_POLL_SECONDS = 0.01
 
 
 def stall_while(path: Path) -> None:
-    """A disk that stands still: no flush returns while the file is there."""
+    """A stalled disk: no flush returns while the stall file exists."""
     flush = os.fdatasync
 
     def held(fd: int) -> None:
@@ -47,7 +47,7 @@ def stall_while(path: Path) -> None:
 
 
 class SlowToRead:
-    """A state machine whose snapshots take long to read, as those of a large cluster do."""
+    """A state machine whose snapshots take long to decode, like those of a large cluster."""
 
     def __init__(self, machine: StateMachine, seconds: float) -> None:
         self._machine = machine
@@ -76,7 +76,7 @@ class MemberProcess:
         return grpc.ssl_channel_credentials(*self.pem)
 
     async def prepare(self) -> None:
-        """Founds or enters the group, unless this is a restart."""
+        """Creates or joins the group, unless this is a restart."""
         if is_member(self.folder):
             return
         node_id, cluster_id = self.config["node_id"], self.config["cluster_id"]
@@ -156,7 +156,7 @@ class MemberProcess:
         return self.store.view().configs.get(name).meta.version
 
     async def do_increment(self, name: str) -> None:
-        """Read, change, write: lost updates would show."""
+        """Reads, changes and writes a counter; a lost update would show."""
 
         def apply(tx: Tx) -> None:
             config = tx.configs.get(name)
@@ -198,7 +198,7 @@ class MemberProcess:
         }
 
     async def do_leaderships(self) -> list:
-        """Each change of it: the term, whether this manager says that it leads, and what it is to the core."""
+        """Each change of leadership: the term, whether this manager publishes that it leads, and its role in the core."""
         return self.leaderships
 
     async def do_remove(self, node_ids: list[str]) -> None:
@@ -208,7 +208,7 @@ class MemberProcess:
         await self.node.transfer_leadership(among)
 
     async def do_read(self, count: int, together: int) -> dict:
-        """Fresh reads, so many at a time: how many a second, and how many questions to the leader they took."""
+        """Linearizable reads, ``together`` at a time: reads per second, and the number of ReadIndex requests."""
         asked = 0
         question = self.node._driver.reads.next_request
 
@@ -229,7 +229,7 @@ class MemberProcess:
         await leave([self.addr], self.client, node_id=node_id, timeout_seconds=20)
 
     async def do_join_anew(self, manager: str) -> None:
-        """As if its disk were new."""
+        """Joins again as if its disk were new."""
         await join([manager], self.client, node_id=self.config["node_id"], addr=self.addr)
 
     async def do_close(self) -> None:

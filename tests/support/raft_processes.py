@@ -78,7 +78,7 @@ class RaftProcess:
         self._replies.clear()
 
     def errors(self) -> str:
-        """What it said on standard error, over all its lives."""
+        """What it printed on standard error, over all restarts."""
         return self._path.with_suffix(".log").read_text()
 
     @property
@@ -100,7 +100,7 @@ class RaftProcess:
             return await future
 
     def peak_mib(self) -> float:
-        """The most memory that this life of the process has taken."""
+        """The peak memory of the present process."""
         for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
@@ -124,7 +124,7 @@ class RaftProcess:
         self._process.send_signal(signal.SIGCONT)
 
     async def kill(self) -> None:
-        """As a power cut would end it."""
+        """Ends the process as a power cut would."""
         if self.alive:
             self._process.kill()
         await self.wait()
@@ -138,7 +138,7 @@ class RaftProcess:
 
 
 class RaftGroup:
-    """Members by node id. ``add`` founds the group with the first and joins the others."""
+    """Members by node id. ``add`` creates the group with the first and joins the others."""
 
     def __init__(self, folder: Path, **tuning: int) -> None:
         self.folder = folder
@@ -212,7 +212,7 @@ class RaftGroup:
         await until(enough, f"{count} voters in the eyes of all")
 
     async def connected(self, count: int) -> None:
-        """Until the leader reaches so many voters, itself among them."""
+        """Waits until the leader reaches so many voters, itself included."""
 
         async def enough() -> bool:
             members = (await status_of(await self.leader())).get("members", [])
@@ -235,7 +235,7 @@ async def status_of(member: RaftProcess) -> dict:
 
 
 async def until(check: Callable[[], Awaitable], what: str, seconds: float = DEADLINE_SECONDS) -> object:
-    """Waits for a condition, at most so long."""
+    """Waits for a condition with a deadline."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found = await check()

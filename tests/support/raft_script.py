@@ -37,7 +37,7 @@ SETTLE_ROUNDS = 200
 
 
 class Spread:
-    """Node n's election timeout is the shortest plus n - 1 ticks, so that stories repeat."""
+    """Node n's election timeout is the shortest plus n - 1 ticks, so that scripts repeat."""
 
     def __init__(self, node: int) -> None:
         self._node = node
@@ -47,7 +47,7 @@ class Spread:
 
 
 class Script:
-    """The nodes, the wire between them, and the lines that the present command has printed."""
+    """The nodes, the network between them, and the lines that the present command has printed."""
 
     def __init__(self) -> None:
         self.nodes: dict[int, RawNode] = {}
@@ -107,7 +107,7 @@ class Script:
         self._start(int(node))
         self._status(int(node))
 
-    # --- what people and clocks do
+    # --- inputs of users and clocks
 
     def do_campaign(self, node: str) -> None:
         self.nodes[int(node)].campaign()
@@ -208,7 +208,7 @@ class Script:
     # --- the wire
 
     def do_hold(self, *words: str) -> None:
-        """Takes messages off the wire to come late; `release` puts them back."""
+        """Delays messages until `release` puts them back."""
         self.held += self._pick(words)
 
     def do_release(self) -> None:
@@ -219,7 +219,7 @@ class Script:
         self.wire.extend(m for m in messages if not {m.from_, m.to} & self.cut_off)
 
     def _pick(self, words: tuple[str, ...]) -> list[Message]:
-        """`1->2`, `->2`, `1->`, a kind in capitals, or any of them together; nothing: all."""
+        """Selects messages by `1->2`, `->2`, `1->`, a kind in capitals, or a combination; without words, all."""
         picked = self.wire
         for word in words:
             if "->" in word:
@@ -260,7 +260,7 @@ class Script:
         if quiet:
             self.out = []
 
-    # --- looking
+    # --- output
 
     def do_status(self, *nodes: str) -> None:
         for node in map(int, nodes or map(str, self.nodes)):
@@ -334,7 +334,7 @@ def show(message: Message) -> str:
 
 
 def replay(text: str) -> str:
-    """The script with what its commands answer now; comments and blank lines stay as they are."""
+    """The script with the present output of its commands; comments and blank lines stay as they are."""
     script = Script()
     lines: list[str] = []
     for line in text.splitlines():

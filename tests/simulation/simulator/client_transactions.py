@@ -31,7 +31,7 @@ from manager.store import Tx
 IDS = tuple(f"id{number}" for number in range(8))
 NAMES = ("red", "green", "blue", "gold", "grey", "pink")
 
-Act = Callable[[Tx, random.Random], None]
+Transaction = Callable[[Tx, random.Random], None]
 
 
 def _named(rng: random.Random) -> Annotations:
@@ -39,7 +39,7 @@ def _named(rng: random.Random) -> Annotations:
 
 
 def count(tx: Tx, rng: random.Random) -> None:
-    """Read, change, write: an update that is lost or made twice shows in the number."""
+    """Increments a counter, so that a lost or repeated update shows in the number."""
     counter = tx.configs.get("counter")
     if counter is None:
         tx.create(Config(id="counter", spec=ConfigSpec(annotations=Annotations(name="counter"), data=b"1")))
@@ -72,7 +72,7 @@ def rename(tx: Tx, rng: random.Random) -> None:
 
 
 def swap_names(tx: Tx, rng: random.Random) -> None:
-    """One object gives its name up and another takes it, in one transaction."""
+    """Removes one object and gives its name to another in one transaction."""
     first, second = tx.configs.get(rng.choice(IDS)), tx.configs.get(rng.choice(IDS))
     if first is None or second is None or first.id == second.id:
         return
@@ -87,7 +87,7 @@ def drain(tx: Tx, rng: random.Random) -> None:
 
 
 def deploy(tx: Tx, rng: random.Random) -> None:
-    """A service with its tasks, or the next version of it: many objects and indexes in one transaction."""
+    """Creates, updates or removes a service with its tasks: many objects and indexes in one transaction."""
     service = tx.services.get(rng.choice(IDS[:3]))
     secrets = (SecretReference(secret_id=rng.choice(IDS)),)
     spec = ServiceSpec(annotations=_named(rng), task=TaskSpec(container=ContainerSpec(image="web", secrets=secrets)))
@@ -112,7 +112,7 @@ def assign(tx: Tx, rng: random.Random) -> None:
         tx.update(replace(task, node_id=rng.choice(IDS)))
 
 
-ACTS: tuple[Act, ...] = (
+TRANSACTIONS: tuple[Transaction, ...] = (
     count,
     count,
     create,

@@ -62,7 +62,7 @@ NETWORK = "net"
 
 
 class PlannerLoop:
-    """A planner with its watch, driven one pass at a time."""
+    """A planner with its watch, run one pass at a time."""
 
     def __init__(self, store: Store, planner) -> None:
         self.planner = planner
@@ -86,7 +86,7 @@ class PlannerLoop:
                 self.planner.observe(change.before, change.after)
 
     async def work(self, now_ns: int, *, lose: bool = False) -> int:
-        """One pass; ``lose`` stops in the middle, as a leader that dies does. How many steps it had."""
+        """Runs one pass and returns the number of steps; ``lose`` stops in the middle, as a leader that crashes does."""
         await self.drain()
         plan = self.planner.plan(self._store.view(), now_ns)
         self.wake_at_ns = plan.wake_at_ns
@@ -99,7 +99,7 @@ class PlannerLoop:
 
 
 class SimulatedAgent:
-    """What a host does: it moves the tasks it was told of. ``running`` are its containers."""
+    """An agent that only moves the states of its tasks. ``running`` are its containers."""
 
     def __init__(self, node_id: str) -> None:
         self.node_id = node_id
@@ -108,7 +108,7 @@ class SimulatedAgent:
 
 
 class ClusterSimulation:
-    """``step`` lets one thing happen; ``settle`` ends the faults and waits for the goal."""
+    """``step`` runs one random event; ``settle`` ends the faults and waits until the desired state is reached."""
 
     def __init__(self, seed: int, nodes: int = 4) -> None:
         self.seed = seed
@@ -148,7 +148,7 @@ class ClusterSimulation:
         await self.create()
 
     def elect(self) -> None:
-        """A new leader: all loops begin from the store alone."""
+        """A new leader: all loops start from the store alone."""
         for loop in self.loops:
             loop.close()
         planners = (
@@ -194,7 +194,7 @@ class ClusterSimulation:
                 await self.resume(agent, node)
 
     async def resume(self, agent: SimulatedAgent, node: Node) -> None:
-        """A session begins: what the node is no longer to run it ends first, then it counts as ready."""
+        """A session starts: the node first ends tasks that it should no longer run, then counts as ready."""
         while await self.move(agent, stop_only=True):
             pass
         status = replace(node.status, state=NodeState.READY, changed_at_ns=self.now_ns)
@@ -275,7 +275,7 @@ class ClusterSimulation:
         await self.store.update(change)
 
     async def want(self) -> None:
-        """A person changes a service."""
+        """A user changes a service."""
         services = list(self.store.view().services)
         kind = self.random.choice(["create", "scale", "scale", "update", "update", "label", "remove"])
         if kind == "create" or not services:
@@ -298,7 +298,7 @@ class ClusterSimulation:
         await self.set_spec(service, spec)
 
     async def set_spec(self, service: Service, spec: ServiceSpec) -> None:
-        """As the control API does it."""
+        """Updates a spec as the control API does."""
         changed = spec.task != service.spec.task
         await self.store.update(
             lambda tx: tx.update(
@@ -399,7 +399,7 @@ class ClusterSimulation:
     # the end
 
     async def settle(self, seconds: int = 400) -> None:
-        """No more faults: everything must come to what is wanted, and then nothing is left to do."""
+        """Without faults the cluster must reach the desired state, and then have nothing left to do."""
         for agent in self.agents.values():
             agent.up = True
             await self.set_availability(agent.node_id, NodeAvailability.ACTIVE)
@@ -418,7 +418,7 @@ class ClusterSimulation:
         await self.rest()
 
     async def rest(self) -> None:
-        """Once there, planning again gives nothing, and a new leader agrees."""
+        """At the desired state another planning pass has no steps, also under a new leader."""
         for _ in range(20):
             work = [await loop.work(self.now_ns) for loop in self.loops]
             for agent in self.agents.values():
@@ -454,7 +454,7 @@ class ClusterSimulation:
         return not self.describe()
 
     def describe(self) -> str:
-        """What is not as wanted."""
+        """The differences from the desired state."""
         view = self.store.view()
         wrong = []
         for service in view.services:

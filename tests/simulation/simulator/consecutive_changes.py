@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from tests.simulation.simulator.simulated_manager import SimulatedManager
 
 _ATTEMPTS = 80
-"""A change is refused until the one before is applied; so often it is tried before the rush is over."""
+"""Number of attempts: a change is refused until the previous one is applied."""
 
 
 class ConsecutiveChanges:
-    """One at a time; it proposes by whoever led when it began."""
+    """One instance at a time; the manager that led at the start proposes the changes."""
 
     def __init__(self, world: RaftSimulation, leader: SimulatedManager) -> None:
         self._world = world
@@ -31,25 +31,25 @@ class ConsecutiveChanges:
         self._attempts = _ATTEMPTS
         self._slow = 0
         conf = leader.conf
-        self._changes = self._two(conf)
-        self._apart = self._old_majority(conf)
+        self._changes = self._two_changes(conf)
+        self._isolated = self._old_majority(conf)
 
     def begin(self) -> None:
         world, rng = self._world, self._world.rng
         if not self._changes:
-            self._make_ready()
-            world.rush = None
+            self._prepare_members()
+            world.double_change = None
             return
-        world.note("rush", self._leader.id, *self._changes, "apart", self._apart)
-        if self._apart:
-            self._slow = rng.choice(self._apart)
+        world.note("double_change", self._leader.id, *self._changes, "isolated", self._isolated)
+        if self._isolated:
+            self._slow = rng.choice(self._isolated)
             world.hold(self._slow, 20 * TICK)
-            deaf = [host for host in self._apart if host != self._slow]
-            world.at(world.upto(6 * (world.weather.delay + world.weather.sync)), self._cut_off, deaf)
-        self._go_on()
+            cut_off = [host for host in self._isolated if host != self._slow]
+            world.at(world.up_to(6 * (world.rates.delay + world.rates.sync)), self._isolate, cut_off)
+        self._advance()
 
-    def _make_ready(self) -> None:
-        """Two changes are not to be had: for a later rush hosts begin to learn, or one more comes to vote."""
+    def _prepare_members(self) -> None:
+        """Two changes are not possible now. Adds learners, or promotes one, for a later attempt."""
         world, conf = self._world, self._leader.conf
         fresh = [host for host in world.hosts if host not in conf.voters and host not in conf.learners]
         if fresh:
@@ -57,8 +57,8 @@ class ConsecutiveChanges:
         elif conf.learners:
             self._propose(add_change(ChangeKind.ADD_VOTER, world.member(conf.learners[0])))
 
-    def _two(self, conf: ConfState) -> list[ConfChange]:
-        """Learners that become voters, or voters that go; none of them is the leader."""
+    def _two_changes(self, conf: ConfState) -> list[ConfChange]:
+        """Promotions of two learners, or removals of two voters other than the leader."""
         world, rng = self._world, self._world.rng
         learners, others = list(conf.learners), [voter for voter in conf.voters if voter != self._leader.id]
         if conf.voters_outgoing:
@@ -70,7 +70,7 @@ class ConsecutiveChanges:
         return []
 
     def _old_majority(self, conf: ConfState) -> list[int]:
-        """Some of the voters of now, the leader not among them, who decide; without them the later voters can."""
+        """A majority of the present voters without the leader that leaves a majority of the later voters outside; else empty."""
         if not self._changes:
             return []
         touched = [change.changes[0].node for change in self._changes]
@@ -80,11 +80,11 @@ class ConsecutiveChanges:
         more = max(0, len(conf.voters) // 2 + 1 - len(leaving))
         if more > len(staying):
             return []
-        apart = leaving + self._world.rng.sample(staying, more)
-        return sorted(apart) if 2 * len(later - {*apart}) > len(later) else []
+        isolated = leaving + self._world.rng.sample(staying, more)
+        return sorted(isolated) if 2 * len(later - {*isolated}) > len(later) else []
 
     def _propose(self, change: ConfChange) -> bool:
-        """Whether it is in the leader's log."""
+        """Whether the leader accepted the change."""
         leader = self._leader
         if not leader.up or leader.stalled_until > self._world.now:
             return False
@@ -92,21 +92,21 @@ class ConsecutiveChanges:
         leader.act(lambda node: node.propose_conf_change(change))
         return bool(leader.up and leader.node._state.pending_conf_index > before)
 
-    def _go_on(self) -> None:
-        """Proposes one after the other; once the last is committed, the old majority falls apart from the rest."""
+    def _advance(self) -> None:
+        """Proposes one change after the other. When the last one is committed, isolates the old majority."""
         world = self._world
-        if not self._lasts:
+        if not self._is_active:
             return
         self._attempts -= 1
         if not self._attempts or not self._leader.leads:
-            world.rush = None
+            world.double_change = None
         elif self._is_committed():
-            world.at(world.upto(world.weather.sync), self._fall_apart)
+            world.at(world.up_to(world.rates.sync), self._isolate_old_majority)
         else:
-            world.at(world.upto(3), self._go_on)
+            world.at(world.up_to(3), self._advance)
 
     def _is_committed(self) -> bool:
-        """Whether both changes are; proposes the next one if that is not done."""
+        """Whether both changes are committed; proposes the next one otherwise."""
         world = self._world
         if not self._changes:
             state = self._leader.node._state
@@ -114,37 +114,37 @@ class ConsecutiveChanges:
         if self._propose(self._changes[0]):
             del self._changes[0]
             if not self._changes and self._slow:
-                world.at(world.upto(3 * world.weather.delay), world.release, world.hosts[self._slow])
+                world.at(world.up_to(3 * world.rates.delay), world.release, world.hosts[self._slow])
         return False
 
     @property
-    def _lasts(self) -> bool:
-        return self._world.rush is self and not self._world.calm
+    def _is_active(self) -> bool:
+        return self._world.double_change is self and not self._world.faults_ended
 
-    def _cut_off(self, some: list[int]) -> None:
-        """They hear no leader any more, nor each other."""
+    def _isolate(self, some: list[int]) -> None:
+        """Cuts all links of these hosts, also between them."""
         hosts = self._world.hosts
-        if self._lasts:
+        if self._is_active:
             self._cut({(a, b) for a in hosts for b in hosts if a in some or b in some})
 
-    def _fall_apart(self) -> None:
-        """The old majority is among itself; some of it lose power, and are back soon."""
+    def _isolate_old_majority(self) -> None:
+        """Leaves the old majority to itself; some of its hosts lose power and restart soon."""
         world = self._world
-        if not self._lasts:
+        if not self._is_active:
             return
-        world.rush = None
-        apart = {*self._apart}
-        world.note("fell apart", self._apart)
-        self._cut({(a, b) for a in world.hosts for b in world.hosts if (a in apart) != (b in apart)})
-        for host_id in self._apart:
+        world.double_change = None
+        isolated = {*self._isolated}
+        world.note("isolated", self._isolated)
+        self._cut({(a, b) for a in world.hosts for b in world.hosts if (a in isolated) != (b in isolated)})
+        for host_id in self._isolated:
             if world.rng.random() < 0.5:
-                world.strike(world.hosts[host_id], back_within=2 * TICK)
+                world.power_off(world.hosts[host_id], restart_within=2 * TICK)
 
     def _cut(self, links: set[tuple[int, int]]) -> None:
         self._world.cut = links
-        self._world.at(self._world.upto(40 * TICK), self._heal, links)
+        self._world.at(self._world.up_to(40 * TICK), self._heal, links)
 
     def _heal(self, links: set[tuple[int, int]]) -> None:
-        """Unless something else has been cut meanwhile."""
+        """Restores the links, unless other links were cut meanwhile."""
         if self._world.cut is links:
             self._world.cut = set()

@@ -20,11 +20,11 @@ from manager.raft.file_ops import FileOps
 SECTOR = 512
 Op = tuple[Any, ...]
 Image = dict[str, bytes | None]
-"""Path to content; None is a folder."""
+"""Maps each path to its content; None is a directory."""
 
 
 class UnsyncedFileOps(FileOps):
-    """Real files without flushes: for folders that no power cut will see."""
+    """Real files without flushes, for directories that no power cut will affect."""
 
     def flush(self, fd: int) -> None: ...
 
@@ -32,7 +32,7 @@ class UnsyncedFileOps(FileOps):
 
 
 class RecordingFileOps(UnsyncedFileOps):
-    """Does everything in a real folder and writes it down. ``fail_at`` is the number of the operation that fails."""
+    """Does everything in a real directory and records it. ``fail_at`` is the number of the operation that fails."""
 
     def __init__(self, root: Path, fail_at: int = -1, error: int = errno.EIO) -> None:
         self.root = root
@@ -73,7 +73,7 @@ class RecordingFileOps(UnsyncedFileOps):
         with self._lock:
             try:
                 self._note("write", self._paths[fd], offset, bytes(data))
-            except OSError:  # a part of it was taken before the disk said no
+            except OSError:  # the disk wrote a part before it failed
                 self.ops.append(("write", self._paths[fd], offset, bytes(data[: len(data) // 2])))
                 super().write(fd, data[: len(data) // 2], offset)
                 raise
@@ -101,14 +101,14 @@ class RecordingFileOps(UnsyncedFileOps):
 
     def sync_folder(self, folder: Path) -> None:
         with self._lock:
-            if folder.is_relative_to(self.root):  # what is above was there before
+            if folder.is_relative_to(self.root):  # directories above exist already
                 self._note("sync", self._name(folder))
 
 
 class _Inode:
     def __init__(self, durable: bytes = b"") -> None:
         self.durable = durable
-        self.pending: list[tuple[int, bytes | None]] = []  # (offset, data), or (size, None): cut
+        self.pending: list[tuple[int, bytes | None]] = []  # (offset, data), or (size, None) for a truncation
 
     def content(self, kept: list[tuple[int, bytes | None]]) -> bytes:
         data = bytearray(self.durable)
@@ -153,10 +153,12 @@ def _apply(names: Names, op: Op) -> None:
 
 
 class PowerCutChoice:
-    """What of the things that are not durable a power cut leaves."""
+    """What a power cut leaves of the data and names that are not durable."""
 
     def __init__(self, words: str, *, names: bool | Random, data: bool | Random | int, only: int | None = None) -> None:
-        """``data`` as a number: of the last write of each file so many bytes, and all before it. ``only``: but for that name change."""
+        """``data`` as a number keeps that many bytes of the last write of each file, and all earlier writes. ``only`` is the number of
+        the one name change that is lost.
+        """
         self.words, self._names, self._data, self._only = words, names, data, only
 
     def names(self, pending: list[Op]) -> list[Op]:
@@ -193,7 +195,7 @@ def _sectors(pending: list[tuple[int, bytes | None]], rng: Random) -> Iterator[t
 
 
 class DiskModel:
-    """The disk: durable and not."""
+    """Durable and current content of the disk."""
 
     def __init__(self, image: Image | None = None) -> None:
         self.root = _Folder()
@@ -243,12 +245,12 @@ class DiskModel:
                 folder.change("unlink", name)
 
     def forget(self, path: str) -> None:
-        """A flush of the file failed: the kernel shows what was written, takes it for clean, and never writes it."""
+        """A flush of the file failed: the kernel shows the written data, counts it as clean, and never writes it."""
         folder, name = self._at(path)
         folder.now[name].pending = []
 
     def choices(self, seed: int, mixes: int) -> Iterator[PowerCutChoice]:
-        """Those that are worth a look now."""
+        """The power cuts that are worth a check in the present state."""
         yield PowerCutChoice("all that was not flushed is lost", names=False, data=False)
         if not (names := self._most(self.root, lambda f: len(f.pending))) and not self._last_write():
             return
@@ -294,7 +296,7 @@ class DiskModel:
 
 
 def write_image(image: Image, root: Path) -> None:
-    """Makes real files of it; long zeros become holes."""
+    """Writes an image as real files; long runs of zeros become holes."""
     root.mkdir()
     for path, content in sorted(image.items()):
         if content is None:

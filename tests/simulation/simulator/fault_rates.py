@@ -10,7 +10,7 @@ import random
 from typing import Any
 
 TICK = 10
-"""Simulated time units a tick."""
+"""Simulated time units per tick."""
 
 HAZARDS = (
     "drop",
@@ -23,15 +23,15 @@ HAZARDS = (
     "compact",
     "read",
     "hold",
-    "rush",
+    "double_change",
 )
-"""What can be taken out of a world to see whether its failure needs it."""
+"""Hazards that can be left out, to find out whether a failure needs them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FaultRates:
-    """`message_bytes`, `apply_bytes`, `window`, `pre_vote`, `check_quorum`, `election_tick` and `segment_frames` are the nodes' settings, the
-    rest is what happens to them; `sync` and `apply` are the times of a step of a disk and of applying what a `Ready` hands out.
+    """Rates of faults, and settings of the nodes: `message_bytes`, `apply_bytes`, `window`, `pre_vote`, `check_quorum`,
+    `election_tick` and `segment_frames`. `sync` is the duration of a disk step, `apply` that of applying entries.
     """
 
     drop: float
@@ -54,18 +54,18 @@ class FaultRates:
     stall: int = 0
     segment_frames: int = 20
     hold: int = 0
-    rush: int = 0
+    double_change: int = 0
     apply: int = 0
     apply_bytes: int = 1 << 20
 
     @classmethod
     def random(cls, rng: random.Random) -> FaultRates:
-        """Anything from mild to a storm."""
+        """Draws rates between mild and harsh."""
         return cls.harsh(rng) if rng.random() < 0.25 else cls.mixed(rng)
 
     @classmethod
     def harsh(cls, rng: random.Random) -> FaultRates:
-        """Leaders come and go, and nothing dampens the elections: where votes and old terms go wrong, it is here."""
+        """Frequent changes of leaders without pre-vote or quorum checks: finds faults in votes and old terms."""
         return cls(
             drop=rng.choice((0.05, 0.15)),
             duplicate=0.1,
@@ -87,14 +87,14 @@ class FaultRates:
             stall=rng.choice((0, 200)),
             segment_frames=rng.choice((3, 20)),
             hold=rng.choice((0, 0, 100)),
-            rush=rng.choice((0, 0, 200)),
+            double_change=rng.choice((0, 0, 200)),
             apply=rng.choice((0, 0, 10)),
             apply_bytes=rng.choice((1, 1 << 20)),
         )
 
     @classmethod
     def mixed(cls, rng: random.Random) -> FaultRates:
-        """Each hazard drawn on its own; a wide window in a slow, unordered network would only resend."""
+        """Draws each hazard on its own. A wide window is excluded in a slow network with reordering, where it would only resend."""
         delay = rng.choice((2, 8, 20, 40, 80))
         return cls(
             drop=rng.choice((0.0, 0.02, 0.1, 0.2)),
@@ -116,15 +116,16 @@ class FaultRates:
             stall=rng.choice((0, 400)),
             segment_frames=rng.choice((3, 20, 200)),
             hold=rng.choice((0, 0, 100, 400)),
-            rush=rng.choice((0, 0, 60, 200)),
+            double_change=rng.choice((0, 0, 60, 200)),
             apply=rng.choice((0, 0, 5, 20)),
             apply_bytes=rng.choice((1, 300, 1 << 20)),
         )
 
     def without(self, hazards: tuple[str, ...]) -> FaultRates:
-        calm: dict[str, Any] = dict.fromkeys(hazards, 0)
-        return dataclasses.replace(self, **calm)
+        """The same rates without these hazards."""
+        faults_ended: dict[str, Any] = dict.fromkeys(hazards, 0)
+        return dataclasses.replace(self, **faults_ended)
 
     def no_faults(self) -> FaultRates:
-        """What follows the storm: a quick network that loses nothing."""
+        """The rates after the faults end: a fast network that loses nothing."""
         return dataclasses.replace(self, drop=0.0, duplicate=0.0, delay=3, sync=2, apply=0)

@@ -26,18 +26,20 @@ SEGMENT_BYTES = 700
 
 
 class LostError(AssertionError):
-    """The disk broke a promise."""
+    """The disk lost or changed data that it had acknowledged."""
 
 
 class DurableState(msgspec.Struct, frozen=True):
-    """What must be there. ``base`` is (index, term) of what the log begins after; ``snapshot`` the least that the latest may be."""
+    """Data that must be there. ``base`` is (index, term) before the log's first entry; ``snapshot`` is the least index of the
+    latest snapshot.
+    """
 
     member: bool = False
     hard: HardState = HardState()
     base: tuple[int, int] = (0, 0)
     entries: tuple[Entry, ...] = ()
     snapshot: int = 0
-    resealed: bool = False
+    reencrypted: bool = False
 
     @property
     def last(self) -> int:
@@ -54,7 +56,7 @@ class DurableState(msgspec.Struct, frozen=True):
 
 
 class CrashPoint(msgspec.Struct, frozen=True):
-    """What was promised before an operation, and what was under way."""
+    """What was acknowledged before an operation, and what was being written."""
 
     promised: DurableState
     coming: DurableState
@@ -74,7 +76,7 @@ def entries(first: int, last: int, term: int) -> list[Entry]:
 
 
 class MemberHistory:
-    """Does things to a folder through the real code, and keeps for each operation what was promised then."""
+    """Runs operations through the real code and records, for each file operation, what was acknowledged by then."""
 
     def __init__(self, root: Path, files: RecordingFileOps) -> None:
         self.folder = root / "manager" / "raft"
@@ -82,11 +84,11 @@ class MemberHistory:
         self.disk: Disk
         self._promised = self._coming = DurableState()
         self._replacing = 0
-        self._moments: list[tuple[int, CrashPoint]] = []
+        self._points: list[tuple[int, CrashPoint]] = []
         self._mark()
 
     def _mark(self) -> None:
-        self._moments.append((len(self.files.ops), CrashPoint(self._promised, self._coming, self._replacing)))
+        self._points.append((len(self.files.ops), CrashPoint(self._promised, self._coming, self._replacing)))
 
     def _begin(self, coming: DurableState, replacing: int = 0) -> None:
         self._coming, self._replacing = coming, replacing
@@ -97,30 +99,30 @@ class MemberHistory:
         self._mark()
 
     def _also(self, **changes: object) -> None:
-        """Something beside the saves is promised."""
+        """Records something that is durable besides the saves."""
         self._promised = msgspec.structs.replace(self._promised, **changes)
         self._coming = msgspec.structs.replace(self._coming, **changes)
         self._mark()
 
-    def moments(self) -> list[CrashPoint]:
-        """For each operation, the latest that holds after it and before the next one."""
+    def points(self) -> list[CrashPoint]:
+        """For each file operation, the latest crash point that applies after it and before the next one."""
         found, position = [], 0
         for number in range(len(self.files.ops)):
-            while position + 1 < len(self._moments) and self._moments[position + 1][0] <= number + 1:
+            while position + 1 < len(self._points) and self._points[position + 1][0] <= number + 1:
                 position += 1
-            found.append(self._moments[position][1])
+            found.append(self._points[position][1])
         return found
 
     @property
     def now(self) -> CrashPoint:
-        return self._moments[-1][1]
+        return self._points[-1][1]
 
-    def found(self) -> None:
+    def create_group(self) -> None:
         self._begin(msgspec.structs.replace(self._promised, member=True, base=(1, 1), snapshot=1))
         create_group(self.folder, BEFORE, IDENTITY, content(1, 1), self.files)
         self._done()
 
-    def enter(self) -> None:
+    def create_member(self) -> None:
         self._begin(msgspec.structs.replace(self._promised, member=True))
         create_member(self.folder, IDENTITY, self.files)
         self._done()
@@ -138,7 +140,7 @@ class MemberHistory:
         await self.disk.begin_save(hard, new, snap)
         self.disk.finish_save(hard, new, snap)
         self._done()
-        if snap:  # the sweep of what it replaced
+        if snap:  # waits for the removal of what it replaced
             await asyncio.get_running_loop().run_in_executor(self.disk._snapshot_thread, int)
 
     async def append(self, first: int, last: int, term: int) -> None:
@@ -146,73 +148,73 @@ class MemberHistory:
             await self.save(HardState(term, 1, max(index - 2, self._promised.hard.commit)), entries(index, index, term))
 
     async def compact(self, index: int, term: int, *, keep: int, keep_old: int = 0) -> None:
-        """A snapshot of the node's own."""
+        """Takes a snapshot of the node's own state and compacts the log."""
         await self.disk.take_snapshot(snapshot(index, term))
         self._also(snapshot=index)
         await self.disk.compact(SnapshotMeta(index, term, CONF), keep_entries=keep, keep_old_snapshots=keep_old)
 
-    async def reseal(self) -> None:
+    async def reencrypt(self) -> None:
         await self.disk.reencrypt(BOTH)
-        self._also(resealed=True)
+        self._also(reencrypted=True)
 
 
-async def founder(life: MemberHistory) -> None:
-    """Founds, writes, is overruled by another leader, changes its key, restarts, compacts."""
-    life.found()
-    life.open()
-    await life.append(2, 14, 1)
-    await life.compact(8, 1, keep=3)
-    await life.save(HardState(2, 0, 9), [])
-    await life.save(HardState(3, 2, 11), entries(12, 16, 3))
-    await life.append(17, 20, 3)
-    await life.compact(15, 3, keep=0, keep_old=1)
-    await life.reseal()
-    await life.append(21, 23, 3)
-    life.close()
-    life.open(BOTH)
-    life.close()
-    life.open(BOTH)
-    await life.append(24, 27, 3)
-    await life.compact(22, 3, keep=2)
-    life.close()
+async def founder(history: MemberHistory) -> None:
+    """Creates a group, writes, is overwritten by another leader, changes its key, restarts, compacts."""
+    history.create_group()
+    history.open()
+    await history.append(2, 14, 1)
+    await history.compact(8, 1, keep=3)
+    await history.save(HardState(2, 0, 9), [])
+    await history.save(HardState(3, 2, 11), entries(12, 16, 3))
+    await history.append(17, 20, 3)
+    await history.compact(15, 3, keep=0, keep_old=1)
+    await history.reencrypt()
+    await history.append(21, 23, 3)
+    history.close()
+    history.open(BOTH)
+    history.close()
+    history.open(BOTH)
+    await history.append(24, 27, 3)
+    await history.compact(22, 3, keep=2)
+    history.close()
 
 
-async def follower(life: MemberHistory) -> None:
-    """Enters, hears of the state by snapshots again and again, and changes its key while it writes."""
-    life.enter()
-    life.open()
-    await life.save(HardState(2, 0, 0), [])
-    await life.save(HardState(2, 0, 10), [], snapshot(10, 2))
-    await life.append(11, 16, 2)
-    await life.save(HardState(4, 0, 15), [], snapshot(15, 4))
-    await life.append(16, 19, 4)
-    await life.save(HardState(4, 0, 30), entries(31, 32, 4), snapshot(30, 4))
+async def follower(history: MemberHistory) -> None:
+    """Joins, receives several snapshots, and changes its key while it writes."""
+    history.create_member()
+    history.open()
+    await history.save(HardState(2, 0, 0), [])
+    await history.save(HardState(2, 0, 10), [], snapshot(10, 2))
+    await history.append(11, 16, 2)
+    await history.save(HardState(4, 0, 15), [], snapshot(15, 4))
+    await history.append(16, 19, 4)
+    await history.save(HardState(4, 0, 30), entries(31, 32, 4), snapshot(30, 4))
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(life.reseal())
-        await life.append(33, 44, 4)
-    await life.save(HardState(4, 0, 60), [], snapshot(60, 4))
-    await life.append(61, 64, 4)
-    life.close()
+        tasks.create_task(history.reencrypt())
+        await history.append(33, 44, 4)
+    await history.save(HardState(4, 0, 60), [], snapshot(60, 4))
+    await history.append(61, 64, 4)
+    history.close()
 
 
-async def busy(life: MemberHistory) -> None:
-    """Snapshots and a new key beside the saves, as they are in a life."""
-    life.found()
-    life.open()
-    await life.append(2, 10, 1)
+async def busy(history: MemberHistory) -> None:
+    """Takes snapshots and changes the key during saves."""
+    history.create_group()
+    history.open()
+    await history.append(2, 10, 1)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(life.compact(9, 1, keep=2, keep_old=1))
-        await life.append(11, 22, 1)
+        tasks.create_task(history.compact(9, 1, keep=2, keep_old=1))
+        await history.append(11, 22, 1)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(life.reseal())
-        tasks.create_task(life.compact(20, 1, keep=0))
-        await life.append(23, 34, 1)
-    await life.save(HardState(2, 0, 34), entries(35, 36, 2))
-    life.close()
+        tasks.create_task(history.reencrypt())
+        tasks.create_task(history.compact(20, 1, keep=0))
+        await history.append(23, 34, 1)
+    await history.save(HardState(2, 0, 34), entries(35, 36, 2))
+    history.close()
 
 
 class RecoveredState(msgspec.Struct):
-    """What a start finds."""
+    """The state that a restart recovers."""
 
     hard: HardState
     first: int
@@ -222,7 +224,7 @@ class RecoveredState(msgspec.Struct):
 
 
 def recover(folder: Path, ring: KeyRing, files: FileOps, *, more: bool = False) -> RecoveredState:
-    """Opens as a start does; with ``more``, appends one entry as a member then would."""
+    """Opens the disk as a restart does; with ``more`` it then appends one entry."""
     disk = Disk.open(folder, ring, segment_bytes=SEGMENT_BYTES, files=files)
     try:
         storage = disk.storage
@@ -238,7 +240,7 @@ def recover(folder: Path, ring: KeyRing, files: FileOps, *, more: bool = False) 
 
 
 def promised_by(found: RecoveredState, before: DurableState, *, more: bool = False) -> CrashPoint:
-    """A start that found this may have told anybody, and with ``more`` that it wrote on as `look` does."""
+    """The crash point after a restart that found this state and may have told others; with ``more`` it wrote on as `recover` does."""
     promise = msgspec.structs.replace(
         before,
         member=True,
@@ -252,15 +254,15 @@ def promised_by(found: RecoveredState, before: DurableState, *, more: bool = Fal
     return CrashPoint(promise, promise)
 
 
-def check_folder(root: Path, moment: CrashPoint) -> None:
-    """Opens what a crash left, twice, writes on, and opens it again. Raises LostError or what the real code raises."""
+def check_folder(root: Path, point: CrashPoint) -> None:
+    """Opens what a crash left twice, appends an entry, and opens it again. Raises LostError or an error of the real code."""
     folder = root / "manager" / "raft"
     if not is_member(folder):
-        _require(not moment.promised.member, "the membership is gone")
+        _require(not point.promised.member, "the membership is gone")
         return
-    ring = AFTER if moment.promised.resealed else BOTH
+    ring = AFTER if point.promised.reencrypted else BOTH
     found = recover(folder, ring, UnsyncedFileOps())
-    check(found, moment)
+    check(found, point)
     again = recover(folder, ring, UnsyncedFileOps(), more=True)
     _require(again == found, f"a second start finds {again}, the first found {found}")
     later = recover(folder, ring, UnsyncedFileOps())
@@ -269,13 +271,13 @@ def check_folder(root: Path, moment: CrashPoint) -> None:
     _require(later.hard == HardState(9, 9, found.hard.commit), f"after one more save it finds {later.hard}")
 
 
-def check(found: RecoveredState, moment: CrashPoint) -> None:
-    reasons = [_why_not(found, moment.promised, moment), _why_not(found, moment.coming, moment)]
-    if all(reasons) and not _is_replaced(found, moment):
+def check(found: RecoveredState, point: CrashPoint) -> None:
+    reasons = [_why_not(found, point.promised, point), _why_not(found, point.coming, point)]
+    if all(reasons) and not _is_replaced(found, point):
         raise LostError(f"found {found.hard}, entries {found.first} to {found.last}: {'; or '.join(map(str, reasons))}")
 
 
-def _why_not(found: RecoveredState, promise: DurableState, moment: CrashPoint) -> str:
+def _why_not(found: RecoveredState, promise: DurableState, point: CrashPoint) -> str:
     index = found.snapshot.metadata.index if found.snapshot else 0
     hard = HardState(promise.hard.term, promise.hard.vote, max(promise.hard.commit, index))
     if found.hard != hard:
@@ -285,22 +287,22 @@ def _why_not(found: RecoveredState, promise: DurableState, moment: CrashPoint) -
     for entry in found.entries:
         if entry.index > promise.base[0] and entry != promise.entries[entry.index - promise.base[0] - 1]:
             return f"{entry} is not what was written"
-    if index < moment.promised.snapshot or found.first > index + 1:
+    if index < point.promised.snapshot or found.first > index + 1:
         return f"the latest snapshot is at {index}"
     if found.snapshot and found.snapshot.data != content(index, found.snapshot.metadata.term):
         return f"the snapshot at {index} holds {found.snapshot.data!r}"
     return ""
 
 
-def _is_replaced(found: RecoveredState, moment: CrashPoint) -> bool:
-    """The leader's snapshot is there, the log does not say so yet: then it counts as if it did."""
-    hard = moment.promised.hard
+def _is_replaced(found: RecoveredState, point: CrashPoint) -> bool:
+    """Whether the leader's snapshot is there but the log does not record it yet; that counts as recorded."""
+    hard = point.promised.hard
     return (
-        bool(moment.replacing)
-        and found.snapshot == snapshot(moment.replacing, moment.coming.base[1])
-        and found.last == moment.replacing
+        bool(point.replacing)
+        and found.snapshot == snapshot(point.replacing, point.coming.base[1])
+        and found.last == point.replacing
         and not found.entries
-        and found.hard == HardState(hard.term, hard.vote, max(hard.commit, moment.replacing))
+        and found.hard == HardState(hard.term, hard.vote, max(hard.commit, point.replacing))
     )
 
 

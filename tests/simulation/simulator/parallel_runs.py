@@ -22,10 +22,10 @@ SIZES = (3, 5, 7)
 
 
 class RunFailure(msgspec.Struct, frozen=True):
-    """A law that broke: the command repeats it; `fewest` needs the fewest hazards, after `steps` steps."""
+    """A violated invariant with the command that repeats it; `fewest` is the failure with the fewest hazards, after `steps` steps."""
 
-    law: str
-    story: str
+    invariant: str
+    report: str
     fewest: str
     steps: int
 
@@ -43,7 +43,7 @@ class RunResult(msgspec.Struct, frozen=True):
 
 
 class RunTotals(msgspec.Struct):
-    """The sum of many outcomes."""
+    """The sum of many results."""
 
     worlds: int = 0
     steps: int = 0
@@ -55,12 +55,12 @@ class RunTotals(msgspec.Struct):
     seconds: float = 0.0
     failures: list[RunResult] = []
 
-    def add(self, outcome: RunResult) -> None:
+    def add(self, result: RunResult) -> None:
         self.worlds += 1
         for name in ("steps", "committed", "acknowledged", "reads", "leaders", "memberships"):
-            setattr(self, name, getattr(self, name) + getattr(outcome, name))
-        if outcome.failure:
-            self.failures.append(outcome)
+            setattr(self, name, getattr(self, name) + getattr(result, name))
+        if result.failure:
+            self.failures.append(result)
 
     def __str__(self) -> str:
         return (
@@ -77,23 +77,23 @@ def run_simulation(seed: int, nodes: int) -> RunResult:
     try:
         world.run()
     except InvariantViolatedError as error:
-        failure = minimize_hazards(seed, nodes, RunFailure(error.law, str(error), str(error), world.steps))
-    laws = world.laws
+        failure = minimize_hazards(seed, nodes, RunFailure(error.invariant, str(error), str(error), world.steps))
+    invariants = world.invariants
     return RunResult(
         seed,
         nodes,
         world.steps,
-        laws.max_committed,
-        len(laws.acknowledged),
-        laws.reads,
-        len(laws.leaders),
-        len(set(laws.confs.values())) - 1,
+        invariants.max_committed,
+        len(invariants.acknowledged),
+        invariants.reads,
+        len(invariants.leaders),
+        len(set(invariants.confs.values())) - 1,
         failure,
     )
 
 
 def minimize_hazards(seed: int, nodes: int, failure: RunFailure) -> RunFailure:
-    """Takes one hazard after another out of the world, as long as a law still breaks."""
+    """Leaves out one hazard after the other as long as an invariant is still violated."""
     without: tuple[str, ...] = ()
     for hazard in HAZARDS:
         world = RaftSimulation(seed, nodes, without=(*without, hazard))
@@ -101,7 +101,7 @@ def minimize_hazards(seed: int, nodes: int, failure: RunFailure) -> RunFailure:
             world.run()
         except InvariantViolatedError as error:
             without = (*without, hazard)
-            failure = RunFailure(failure.law, failure.story, str(error), world.steps)
+            failure = RunFailure(failure.invariant, failure.report, str(error), world.steps)
     return failure
 
 
@@ -110,22 +110,22 @@ def run_many(
     *,
     first_seed: int = 0,
     workers: int = 2,
-    tell: Callable[[RunResult], None] | None = None,
+    on_result: Callable[[RunResult], None] | None = None,
 ) -> RunTotals:
-    """Worlds of 3, 5 and 7 managers, seed after seed, until there are enough."""
+    """Runs simulations of 3, 5 and 7 managers, seed after seed, until there are enough."""
     total, began = RunTotals(), time.monotonic()
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawn) as pool:
         worlds = ((seed, nodes) for seed in count(first_seed) for nodes in SIZES)
-        for outcome in _outcomes(pool, worlds, lambda: enough(total), ahead=2 * workers):
-            total.add(outcome)
+        for result in _results(pool, worlds, lambda: enough(total), ahead=2 * workers):
+            total.add(result)
             total.seconds = time.monotonic() - began
-            if tell:
-                tell(outcome)
+            if on_result:
+                on_result(result)
     return total
 
 
-def _outcomes(
+def _results(
     pool: ProcessPoolExecutor, worlds: Iterator[tuple[int, int]], enough: Callable[[], bool], ahead: int
 ) -> Iterator[RunResult]:
     running: set[Future[RunResult]] = set()

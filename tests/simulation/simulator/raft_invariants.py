@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 
 class InvariantViolatedError(AssertionError):
-    """A law of Raft does not hold. `law` is its name."""
+    """An invariant does not hold. `invariant` is its name."""
 
-    def __init__(self, law: str, detail: str) -> None:
-        super().__init__(f"{law}: {detail}")
-        self.law = law
+    def __init__(self, invariant: str, detail: str) -> None:
+        super().__init__(f"{invariant}: {detail}")
+        self.invariant = invariant
 
 
-def require(holds: bool, law: str, detail: str) -> None:
+def require(holds: bool, invariant: str, detail: str) -> None:
     if not holds:
-        raise InvariantViolatedError(law, detail)
+        raise InvariantViolatedError(invariant, detail)
 
 
 class RaftInvariants:
-    """What was ever seen of all nodes, and how that must fit together."""
+    """Everything ever observed of all nodes, and the checks."""
 
     def __init__(self, hosts: Mapping[int, SimulatedManager], conf: ConfState) -> None:
         self.hosts = hosts
@@ -51,7 +51,7 @@ class RaftInvariants:
         self._seen_commit: dict[int, int] = {}
 
     def forget(self, host: SimulatedManager) -> None:
-        """The host lost its memory; what it had committed is known again only when it says so."""
+        """The host lost its memory; its commit index counts again only when it reports one."""
         self._seen.pop(host.id, None)
         self._seen_commit.pop(host.id, None)
 
@@ -72,8 +72,8 @@ class RaftInvariants:
             )
         self._log_matching(host)
         self._commit(host)
-        if state.role in _CAMPAIGNS and (before is None or before[1] not in _CAMPAIGNS):
-            self._campaigns(host)
+        if state.role in _CANDIDATES and (before is None or before[1] not in _CANDIDATES):
+            self._may_campaign_check(host)
         if state.role is Role.LEADER:
             unapplied = _changes(host, log.last_index())
             require(len(unapplied) <= 1, "one change at a time", f"leader {host.id} holds changes at {unapplied}")
@@ -84,7 +84,7 @@ class RaftInvariants:
             require(first == host.id, "election safety", f"{first} and {host.id} both lead in term {state.term}")
 
     def _log_matching(self, host: SimulatedManager) -> None:
-        """An entry of one index and term is the same everywhere, and so is the one before it: then all before are."""
+        """An entry of one index and term is the same everywhere, and so is the one before it; hence all earlier ones are."""
         log = host.node._state.log
         tail = log._tail
         if not tail:
@@ -112,17 +112,17 @@ class RaftInvariants:
                 )
         known = self.committed.get(log.committed)
         if known and not log.matches(log.committed, known.term):
-            raise InvariantViolatedError("committed entries stay", f"node {host.id} no longer holds {known}")
+            raise InvariantViolatedError("committed entries never change", f"node {host.id} no longer holds {known}")
         self.max_committed = max(self.max_committed, log.committed)
         if state.role is Role.LEADER and log.committed > before > 0:
             self._durable_majority(host)
 
     def _durable_majority(self, leader: SimulatedManager) -> None:
-        """What a leader counts as committed is on the disks of a majority (of both, while joint), learners not counted."""
+        """A committed entry is on the disks of a majority (of both majorities while joint); learners do not count."""
         state = leader.node._state
         entry = self.committed.get(state.log.committed)
         if entry is None or entry.term != state.term:
-            return  # of an older term: learnt from a vote, perhaps counted under a membership that is not applied here yet
+            return  # of an older term: learned from a vote, perhaps committed by a configuration that is not applied here yet
         holders = [host.id for host in self.hosts.values() if host.disk.holds(entry)]
         require(
             _majority(state.tracker.conf, holders),
@@ -143,8 +143,8 @@ class RaftInvariants:
                 )
 
     @staticmethod
-    def _campaigns(host: SimulatedManager) -> None:
-        """It counts votes by the membership that it has applied: it must be one of it, and know of no later one."""
+    def _may_campaign_check(host: SimulatedManager) -> None:
+        """A candidate is a voter of the configuration that it applied, and knows of no later committed one."""
         state = host.node._state
         conf = state.tracker.conf
         require(
@@ -154,11 +154,13 @@ class RaftInvariants:
         )
         unapplied = _changes(host, state.log.committed)
         require(
-            not unapplied, "a committed change counts first", f"node {host.id} campaigns before changes at {unapplied}"
+            not unapplied,
+            "a committed change is applied before a campaign",
+            f"node {host.id} campaigns before changes at {unapplied}",
         )
 
     def _elected(self, leader: SimulatedManager) -> None:
-        """A majority of the voters (of both, while joint) gave it their votes, its own among them and on its disk."""
+        """A majority of the voters (of both majorities while joint) voted for it; its own vote counts when it is on its disk."""
         state = leader.node._state
         term = state.term
         votes = {voter for (voter, at), to in self.votes.items() if at == term and to == leader.id}
@@ -168,8 +170,8 @@ class RaftInvariants:
         won = _majority(state.tracker.conf, votes)
         require(won, "elected by a majority", f"node {leader.id} leads term {term} with the votes of {sorted(votes)}")
 
-    def said(self, message: Message) -> None:
-        """A message leaves: what it promises is on its sender's disk, and a vote is given once a term, whatever crashes."""
+    def message_sent(self, message: Message) -> None:
+        """A message leaves: what it claims is on the sender's disk, and a node votes once per term in spite of crashes."""
         kind = message.kind
         if kind is MessageKind.PRE_VOTE or kind is MessageKind.PRE_VOTE_REPLY:
             return
@@ -177,18 +179,18 @@ class RaftInvariants:
         hard = flushed._hard_state
         if hard.term < message.term:
             raise InvariantViolatedError(
-                "a term is durable before it is told", f"{hard} is on disk, leaving: {message}"
+                "a term is durable before it is sent", f"{hard} is on disk, leaving: {message}"
             )
         if kind is MessageKind.VOTE_REPLY and not message.reject:
             first = self.votes.setdefault((message.from_, message.term), message.to)
             require(
                 first == message.to,
-                "one vote a term",
+                "one vote per term",
                 f"node {message.from_} voted for {first} and {message.to} in term {message.term}",
             )
             require(
                 hard.term > message.term or hard.vote == message.to,
-                "a vote is durable before it is told",
+                "a vote is durable before it is sent",
                 f"{hard} is on disk, leaving: {message}",
             )
         elif kind is MessageKind.APPEND_REPLY and not message.reject and flushed.last_index() < message.index:
@@ -196,7 +198,7 @@ class RaftInvariants:
             raise InvariantViolatedError("an entry is durable before it is acknowledged", told)
 
     def applied(self, host: SimulatedManager, entry: Entry) -> None:
-        """An entry comes to a state machine: the next one, and every entry once."""
+        """A state machine applies an entry: the next one, and each entry once."""
         require(
             entry.index == host.applied + 1,
             "applied in order",
@@ -211,53 +213,57 @@ class RaftInvariants:
         if entry.index not in model.states:
             model.advance(entry.index, entry.data if entry.kind is EntryKind.NORMAL else b"")
 
-    def store_changed(self, host: SimulatedManager, index: int, *, accepted: bool) -> None:
-        """The store took an entry: as the model does, and as on every other manager."""
+    def check_transaction(self, host: SimulatedManager, index: int, *, accepted: bool) -> None:
+        """The store applied an entry with the same result as the model and every other manager."""
         model = self.model
         require(
             model.accepted[index] == accepted,
-            "equal stores",
+            "stores agree",
             f"node {host.id}: the transaction at {index} was accepted: {accepted}, by the log: {model.accepted[index]}",
         )
         difference = model.difference(index, host.store.view())
-        require(not difference, "equal stores", f"node {host.id} at index {index}: {difference}")
+        require(not difference, "stores agree", f"node {host.id} at index {index}: {difference}")
 
-    def restored(self, host: SimulatedManager, index: int) -> None:
-        """The store was replaced by a snapshot, or is looked through."""
+    def check_restored(self, host: SimulatedManager, index: int) -> None:
+        """The store was replaced by a snapshot, or is compared completely."""
         require(index in self.model.states, "state machine safety", f"node {host.id}: nobody has applied index {index}")
         difference = self.model.full_difference(index, host.store.view())
-        require(not difference, "equal stores", f"node {host.id} at index {index}: {difference}")
+        require(not difference, "stores agree", f"node {host.id} at index {index}: {difference}")
 
-    def answered(self, host: SimulatedManager, index: int, request: int) -> None:
-        """A client is told that its transaction was applied at an index: that very one, here, and for the first time."""
+    def acknowledge(self, host: SimulatedManager, index: int, request: int) -> None:
+        """A client is told that its transaction was applied at an index: its own one, applied here, and for the first time."""
         require(
             host.applied >= index, "acknowledged when applied", f"node {host.id} answers for {index} at {host.applied}"
         )
         found = self.model.request_at.get(index)
-        require(found == request, "everyone gets his own answer", f"index {index} is of {found}, answered is {request}")
+        require(
+            found == request,
+            "each client gets its own result",
+            f"index {index} is of {found}, acknowledge is {request}",
+        )
         if not self.model.accepted[index]:
-            return  # the store makes the transaction again
+            return  # the store repeats the transaction
         times = self.model.requests[request]
         require(times == 1, "applied once", f"request {request} at index {index} took effect {times} times")
         self.acknowledged[index] = request
 
-    def denied(self, request: int) -> None:
-        """A client is told that its transaction took no effect and never will."""
+    def rejected(self, request: int) -> None:
+        """A client is told that its transaction had no effect and never will."""
         self.refused.add(request)
 
-    def member_view(self, host: SimulatedManager, index: int, conf: ConfState, members: Sequence[Member]) -> None:
-        """Whoever has applied up to an index sees the same members; two neighbouring memberships cannot decide apart."""
+    def check_members(self, host: SimulatedManager, index: int, conf: ConfState, members: Sequence[Member]) -> None:
+        """All managers that applied an index see the same members; two neighbouring configurations cannot decide independently."""
         if index not in self.confs:
             self._overlap(index, self.confs[index - 1], conf)
         first = self.confs.setdefault(index, conf)
         if first is not conf and first != conf:
             raise InvariantViolatedError(
-                "one membership", f"node {host.id} sees {conf} at {index}, seen before: {first}"
+                "members agree", f"node {host.id} sees {conf} at {index}, seen before: {first}"
             )
         known = tuple(members)
         others = self.members.setdefault(index, known)
         if others != known:
-            raise InvariantViolatedError("one membership", f"node {host.id} at {index}: {known}, seen before: {others}")
+            raise InvariantViolatedError("members agree", f"node {host.id} at {index}: {known}, seen before: {others}")
 
     @staticmethod
     def _overlap(index: int, before: ConfState, after: ConfState) -> None:
@@ -266,20 +272,26 @@ class RaftInvariants:
         halves = [{*voters} for voters in (before.voters, before.voters_outgoing) if voters]
         others = [{*voters} for voters in (after.voters, after.voters_outgoing) if voters]
         safe = any(_majorities_meet(half, other) for half in halves for other in others)
-        require(safe, "one chain of memberships", f"at {index} {before} becomes {after}, and both can decide alone")
+        require(
+            safe,
+            "neighbouring configurations overlap",
+            f"at {index} {before} becomes {after}, and both can decide alone",
+        )
 
-    def read(self, host: SimulatedManager, index: int, asked_at: int) -> None:
-        """A read covers every write that was committed when it was asked, and is served from a state that has it."""
+    def read(self, host: SimulatedManager, index: int, requested_at: int) -> None:
+        """A read covers every write that was committed when it was requested, and is served from a state that includes it."""
         self.reads += 1
         require(
-            index >= asked_at, "linearizable reads", f"node {host.id} may read at {index}, committed were {asked_at}"
+            index >= requested_at,
+            "linearizable reads",
+            f"node {host.id} may read at {index}, committed were {requested_at}",
         )
         require(
             host.applied >= index, "linearizable reads", f"node {host.id} reads at {index}, applied: {host.applied}"
         )
 
-    def nothing_lost(self, host: SimulatedManager) -> None:
-        """In the end every acknowledged write is in the log that this manager has applied, and its store is what that log makes."""
+    def check_nothing_lost(self, host: SimulatedManager) -> None:
+        """In the end every acknowledged write is in the log that this manager applied, and its store matches that log."""
         last = max(self.acknowledged, default=0)
         require(
             host.applied >= last, "nothing acknowledged is lost", f"node {host.id} ends at {host.applied} of {last}"
@@ -290,16 +302,16 @@ class RaftInvariants:
                 "nothing acknowledged is lost",
                 f"request {request} was acknowledged at index {index}",
             )
-        undead = [request for request in self.refused if self.model.requests.get(request)]
-        require(not undead, "what is refused has no effect", f"requests {undead} took effect after all")
-        self.restored(host, host.applied)
+        took_effect = [request for request in self.refused if self.model.requests.get(request)]
+        require(not took_effect, "a rejected request has no effect", f"requests {took_effect} took effect")
+        self.check_restored(host, host.applied)
 
 
-_CAMPAIGNS = (Role.PRE_CANDIDATE, Role.CANDIDATE)
+_CANDIDATES = (Role.PRE_CANDIDATE, Role.CANDIDATE)
 
 
 def _changes(host: SimulatedManager, last: int) -> list[int]:
-    """Where changes of members that it has not applied stand in its log, up to an index."""
+    """The indexes of unapplied configuration changes in its log, up to an index."""
     log = host.node._state.log
     first = max(log.applied + 1, log.first_index())
     entries = log.slice(first, last + 1, 1 << 40) if first <= last else []
@@ -307,7 +319,9 @@ def _changes(host: SimulatedManager, last: int) -> list[int]:
 
 
 def _majority(conf: ConfState, those: Collection[int]) -> bool:
-    """Whether they are more than half of the voters (of both, while joint). Not asked of the product: its counting is judged here."""
+    """Whether these are more than half of the voters (of both halves while joint). Does not use the product's count, which is under
+    test.
+    """
     sides = [{*voters} for voters in (conf.voters, conf.voters_outgoing) if voters]
     return all(2 * len(side & {*those}) > len(side) for side in sides)
 

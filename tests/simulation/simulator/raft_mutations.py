@@ -27,7 +27,7 @@ from manager.store.schema import CONFIGS
 from manager.store.table import TableState
 from tests.simulation.simulator.fault_rates import FaultRates
 
-CLEAR = FaultRates(
+NO_FAULTS = FaultRates(
     drop=0.0,
     duplicate=0.0,
     delay=5,
@@ -46,7 +46,7 @@ CLEAR = FaultRates(
     check_quorum=False,
     election_tick=4,
 )
-FIGURE_8 = replace(CLEAR, drop=0.1, delay=25, propose=4, crash=80, down=50, partition=60, message_bytes=1, window=1)
+FIGURE_8 = replace(NO_FAULTS, drop=0.1, delay=25, propose=4, crash=80, down=50, partition=60, message_bytes=1, window=1)
 
 
 class Mutation(NamedTuple):
@@ -54,12 +54,12 @@ class Mutation(NamedTuple):
     owner: Any
     attribute: str
     make: Callable[[Any], Any]
-    """From what is there to what is put in its place."""
+    """Makes the replacement from the real attribute."""
     size: int
-    weather: FaultRates
-    """The hazards that this bug waits for; the world draws the rest."""
-    laws: tuple[str, ...]
-    """Those that may be the first to show it."""
+    rates: FaultRates
+    """The faults that reveal this bug."""
+    invariants: tuple[str, ...]
+    """The names of the invariants that may detect it first."""
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def mutated(bug: Mutation) -> Iterator[None]:
         setattr(bug.owner, bug.attribute, real)
 
 
-# The five that every proof of a Raft should find.
+# Five bugs that every test of Raft should find.
 
 
 def _vote_is_not_persisted(real: Any) -> Any:
@@ -101,7 +101,7 @@ def _restore_keeps_former_members(real: Any) -> Any:
     return restore
 
 
-def _says_before_it_is_durable(_: Any) -> Any:
+def _sends_before_durable(_: Any) -> Any:
     def send_after_sync(self: RaftState, message: Any) -> None:
         (self.after_sync if message.to == self.id else self.messages).append(message)
 
@@ -120,7 +120,7 @@ def _always_truncates(_: Any) -> Any:
     return maybe_append
 
 
-# More of the core.
+# Other bugs of the core.
 
 
 def _own_entries_count_at_once(real: Any) -> Any:
@@ -133,15 +133,15 @@ def _own_entries_count_at_once(real: Any) -> Any:
     return append_own
 
 
-def _any_log_will_do(_: Any) -> Any:
+def _grants_to_any_log(_: Any) -> Any:
     return lambda self, last_index, last_term: True  # noqa: ARG005
 
 
-def _commits_by_new_half(_: Any) -> Any:
+def _commits_by_incoming_voters(_: Any) -> Any:
     return lambda self: agreed_index(self.conf.voters, self._match)
 
 
-def _elects_by_new_half(_: Any) -> Any:
+def _elects_by_incoming_voters(_: Any) -> Any:
     return lambda self, votes: tally(self.conf.voters, votes)
 
 
@@ -168,7 +168,7 @@ def _campaigns_before_a_change_counts(_: Any) -> Any:
     return lambda state: state.role is not Role.LEADER and state.promotable
 
 
-def _new_leader_knows_of_no_change(real: Any) -> Any:
+def _new_leader_ignores_changes(real: Any) -> Any:
     def become_leader(self: RaftState) -> None:
         real(self)
         self.pending_conf_index = 0
@@ -180,7 +180,7 @@ def _learners_campaign(_: Any) -> Any:
     return property(lambda self: self.own_progress is not None and self.log.snapshot is None)
 
 
-def _commit_index_leaves_out_what_is_written(real: Any) -> Any:
+def _commit_index_without_written_entries(real: Any) -> Any:
     def hard_state(self: RaftState) -> HardState:
         hard = real.fget(self)
         return HardState(hard.term, hard.vote, min(hard.commit, self.log.stable_index))
@@ -188,7 +188,7 @@ def _commit_index_leaves_out_what_is_written(real: Any) -> Any:
     return property(hard_state)
 
 
-def _one_answer_will_do(real: Any) -> Any:
+def _one_acknowledgement_suffices(real: Any) -> Any:
     def acknowledge(self: ReadQueue, peer: int, context: bytes) -> dict[int, int]:
         real(self, peer, context)
         return dict.fromkeys(range(1, 20), self._round)
@@ -203,21 +203,21 @@ def _applies_the_last_again(_: Any) -> Any:
     return applied_to
 
 
-# Who waits.
+# Pending proposals and reads.
 
 
-def _answers_before_it_is_applied(_: Any) -> Any:
+def _resolves_before_applied(_: Any) -> Any:
     return lambda self, index, term, answer: answer.set_result(index)  # noqa: ARG005
 
 
-def _answers_the_one_before(real: Any) -> Any:
+def _resolves_another_proposal(real: Any) -> Any:
     return lambda self, index, term, answer: real(self, index - 1, term, answer)
 
 
-def _reads_share_an_earlier_question(real: Any) -> Any:
+def _reads_share_earlier_request(real: Any) -> Any:
     def confirmed(self: PendingReads, context: bytes, index: int) -> None:
         if context == self._context:
-            self._asked, self._next = self._asked + self._next, []
+            self._requested, self._waiting = self._requested + self._waiting, []
         real(self, context, index)
 
     return confirmed
@@ -235,7 +235,7 @@ def _reads_do_not_wait(_: Any) -> Any:
 # The disk.
 
 
-def _start_forgets_the_vote(real: Any) -> Any:
+def _restart_forgets_the_vote(real: Any) -> Any:
     def rebuild(latest: Any, replay: Any) -> MemoryStorage:
         storage: MemoryStorage = real(latest, replay)
         hard = storage.initial_state()[0]
@@ -245,21 +245,21 @@ def _start_forgets_the_vote(real: Any) -> Any:
     return rebuild
 
 
-def _start_forgets_the_last_entry(real: Any) -> Any:
+def _restart_forgets_the_last_entry(real: Any) -> Any:
     def append(self: Any, path: Any, entries: Any) -> None:
         real(self, path, entries[:-1] if len(entries) > 2 else entries)
 
     return append
 
 
-def _log_is_not_told_of_the_snapshot(_: Any) -> Any:
+def _log_does_not_record_snapshot(_: Any) -> Any:
     return lambda latest, replay: None  # noqa: ARG005
 
 
 # The store.
 
 
-def _premises_are_not_checked(_: Any) -> Any:
+def _versions_are_not_checked(_: Any) -> Any:
     return lambda proposed, before: True  # noqa: ARG005
 
 
@@ -300,7 +300,7 @@ def _updates_keep_the_old_version(real: Any) -> Any:
 
 
 _SENT_SNAPSHOTS = replace(
-    CLEAR,
+    NO_FAULTS,
     propose=4,
     compact=8,
     crash=60,
@@ -311,14 +311,14 @@ _SENT_SNAPSHOTS = replace(
     segment_frames=200,
     drop=0.05,
 )
-_DISK = replace(CLEAR, propose=4, compact=12, crash=40, down=25, sync=12, partition=150, drop=0.05, election_tick=6)
-_RUSH = replace(CLEAR, rush=60, sync=8)
-_STORE = replace(CLEAR, propose=2, sync=8, delay=8, crash=200)
+_DISK = replace(NO_FAULTS, propose=4, compact=12, crash=40, down=25, sync=12, partition=150, drop=0.05, election_tick=6)
+_DOUBLE_CHANGE = replace(NO_FAULTS, double_change=60, sync=8)
+_STORE = replace(NO_FAULTS, propose=2, sync=8, delay=8, crash=200)
 _BEFORE_DURABLE = (
-    "a term is durable before it is told",
-    "a vote is durable before it is told",
+    "a term is durable before it is sent",
+    "a vote is durable before it is sent",
     "an entry is durable before it is acknowledged",
-    "one vote a term",
+    "one vote per term",
     "elected by a majority",
     "durable majority",
 )
@@ -330,7 +330,7 @@ MUTATIONS = (
         "hard_state",
         _vote_is_not_persisted,
         5,
-        replace(CLEAR, crash=60, down=10, delay=30),
+        replace(NO_FAULTS, crash=60, down=10, delay=30),
         _BEFORE_DURABLE,
     ),
     Mutation(
@@ -348,16 +348,16 @@ MUTATIONS = (
         "_restore",
         _restore_keeps_former_members,
         3,
-        replace(CLEAR, change=60, compact=20, crash=150, propose=5),
-        ("one membership", "elected by a majority", "durable majority"),
+        replace(NO_FAULTS, change=60, compact=20, crash=150, propose=5),
+        ("members agree", "elected by a majority", "durable majority"),
     ),
     Mutation(
-        "an acknowledgement goes out before the flush",
+        "an acknowledgement is sent before the flush",
         RaftState,
         "send_after_sync",
-        _says_before_it_is_durable,
+        _sends_before_durable,
         3,
-        replace(CLEAR, sync=60, crash=100),
+        replace(NO_FAULTS, sync=60, crash=100),
         _BEFORE_DURABLE,
     ),
     Mutation(
@@ -366,10 +366,10 @@ MUTATIONS = (
         "maybe_append",
         _always_truncates,
         3,
-        replace(CLEAR, duplicate=0.2, delay=40, propose=5),
+        replace(NO_FAULTS, duplicate=0.2, delay=40, propose=5),
         (
             "durable majority",
-            "committed entries stay",
+            "committed entries never change",
             "an entry is durable before it is acknowledged",
             "no manager stops by itself",
         ),
@@ -380,34 +380,34 @@ MUTATIONS = (
         "append_own",
         _own_entries_count_at_once,
         3,
-        replace(CLEAR, sync=60),
+        replace(NO_FAULTS, sync=60),
         ("durable majority",),
     ),
     Mutation(
-        "votes are given to stale logs",
+        "a vote is granted to an outdated log",
         RaftLog,
         "is_up_to_date",
-        _any_log_will_do,
+        _grants_to_any_log,
         3,
-        replace(CLEAR, drop=0.1, partition=100),
+        replace(NO_FAULTS, drop=0.1, partition=100),
         ("leader completeness", "state machine safety"),
     ),
     Mutation(
-        "while joint only the new voters commit",
+        "only the incoming voters commit while joint",
         ProgressTracker,
         "committed_index",
-        _commits_by_new_half,
+        _commits_by_incoming_voters,
         5,
-        replace(CLEAR, change=60, partition=150, delay=20),
+        replace(NO_FAULTS, change=60, partition=150, delay=20),
         ("durable majority",),
     ),
     Mutation(
-        "while joint only the new voters elect",
+        "only the incoming voters elect while joint",
         ProgressTracker,
         "tally",
-        _elects_by_new_half,
+        _elects_by_incoming_voters,
         5,
-        replace(CLEAR, change=50, partition=100, delay=20, crash=100, drop=0.1),
+        replace(NO_FAULTS, change=50, partition=100, delay=20, crash=100, drop=0.1),
         ("elected by a majority", "election safety", "leader completeness"),
     ),
     Mutation(
@@ -416,7 +416,7 @@ MUTATIONS = (
         "agreed_index",
         _half_commits,
         3,
-        replace(CLEAR, change=50, delay=20, drop=0.1),
+        replace(NO_FAULTS, change=50, delay=20, drop=0.1),
         ("durable majority",),
     ),
     Mutation(
@@ -425,7 +425,7 @@ MUTATIONS = (
         "tally",
         _half_elects,
         3,
-        replace(CLEAR, change=50, partition=100, delay=20, crash=100, drop=0.1),
+        replace(NO_FAULTS, change=50, partition=100, delay=20, crash=100, drop=0.1),
         ("elected by a majority",),
     ),
     Mutation(
@@ -434,25 +434,25 @@ MUTATIONS = (
         "committed_index",
         _learners_count,
         3,
-        replace(CLEAR, change=50, delay=20, drop=0.1),
+        replace(NO_FAULTS, change=50, delay=20, drop=0.1),
         ("durable majority",),
     ),
     Mutation(
-        "a node campaigns before a committed membership counts",
+        "a node campaigns before a committed configuration is applied",
         election,
         "_may_campaign",
         _campaigns_before_a_change_counts,
         3,
-        replace(_RUSH, apply=15, apply_bytes=1),
-        ("a committed change counts first",),
+        replace(_DOUBLE_CHANGE, apply=15, apply_bytes=1),
+        ("a committed change is applied before a campaign",),
     ),
     Mutation(
-        "a new leader knows of no change in its log",
+        "a new leader ignores a configuration change in its log",
         RaftState,
         "become_leader",
-        _new_leader_knows_of_no_change,
+        _new_leader_ignores_changes,
         5,
-        replace(CLEAR, change=20, crash=150, partition=100, delay=20, drop=0.1),
+        replace(NO_FAULTS, change=20, crash=150, partition=100, delay=20, drop=0.1),
         ("one change at a time",),
     ),
     Mutation(
@@ -461,16 +461,16 @@ MUTATIONS = (
         "promotable",
         _learners_campaign,
         3,
-        replace(CLEAR, change=50, delay=20, drop=0.1),
+        replace(NO_FAULTS, change=50, delay=20, drop=0.1),
         ("only voters campaign",),
     ),
     Mutation(
-        "the commit index on disk leaves out what is written with it",
+        "the commit index on disk does not cover the entries written with it",
         RaftState,
         "hard_state",
-        _commit_index_leaves_out_what_is_written,
+        _commit_index_without_written_entries,
         3,
-        _RUSH,
+        _DOUBLE_CHANGE,
         (
             "one change at a time",
             "leader completeness",
@@ -480,12 +480,12 @@ MUTATIONS = (
         ),
     ),
     Mutation(
-        "a read is answered without a quorum",
+        "a read is acknowledge without a quorum",
         ReadQueue,
         "acknowledge",
-        _one_answer_will_do,
+        _one_acknowledgement_suffices,
         5,
-        replace(CLEAR, partition=150, read=5),
+        replace(NO_FAULTS, partition=150, read=5),
         ("linearizable reads",),
     ),
     Mutation(
@@ -494,80 +494,80 @@ MUTATIONS = (
         "applied_to",
         _applies_the_last_again,
         3,
-        CLEAR,
+        NO_FAULTS,
         ("applied in order",),
     ),
     Mutation(
         "a write is acknowledged before it is applied",
         PendingProposals,
         "track",
-        _answers_before_it_is_applied,
+        _resolves_before_applied,
         3,
-        CLEAR,
+        NO_FAULTS,
         ("acknowledged when applied",),
     ),
     Mutation(
-        "an answer is that of another proposal",
+        "a result belongs to another proposal",
         PendingProposals,
         "track",
-        _answers_the_one_before,
+        _resolves_another_proposal,
         3,
-        replace(CLEAR, propose=2, delay=20),
-        ("everyone gets his own answer",),
+        replace(NO_FAULTS, propose=2, delay=20),
+        ("each client gets its own result",),
     ),
     Mutation(
-        "a read shares a question from before it",
+        "a read shares a context from before it",
         PendingReads,
         "confirmed",
-        _reads_share_an_earlier_question,
+        _reads_share_earlier_request,
         5,
-        replace(CLEAR, propose=2, read=2, delay=20),
+        replace(NO_FAULTS, propose=2, read=2, delay=20),
         ("linearizable reads",),
     ),
     Mutation(
-        "a read does not wait for what it needs",
+        "a read does not wait until its index is applied",
         PendingReads,
         "applied_up_to",
         _reads_do_not_wait,
         5,
-        replace(CLEAR, propose=2, read=2, delay=20),
+        replace(NO_FAULTS, propose=2, read=2, delay=20),
         ("linearizable reads",),
     ),
     Mutation(
-        "a start forgets the vote",
+        "a restart forgets the vote",
         log_recovery,
         "recover_log",
-        _start_forgets_the_vote,
+        _restart_forgets_the_vote,
         3,
-        replace(CLEAR, crash=60, down=10),
-        ("the disk remembers",),
+        replace(NO_FAULTS, crash=60, down=10),
+        ("flushed data survives",),
     ),
     Mutation(
-        "a start forgets the last entry",
+        "a restart forgets the last entry",
         wal._LogBuilder,
         "_append",
-        _start_forgets_the_last_entry,
+        _restart_forgets_the_last_entry,
         3,
-        replace(CLEAR, crash=60, down=10, propose=3, sync=20),
-        ("the disk remembers", "no manager stops by itself"),
+        replace(NO_FAULTS, crash=60, down=10, propose=3, sync=20),
+        ("flushed data survives", "no manager stops by itself"),
     ),
     Mutation(
-        "the log is not told of the snapshot that replaced it",
+        "the log does not record the snapshot that replaced it",
         log_recovery,
         "unlogged_reset",
-        _log_is_not_told_of_the_snapshot,
+        _log_does_not_record_snapshot,
         3,
         _SENT_SNAPSHOTS,
-        ("no manager stops by itself", "the disk remembers"),
+        ("no manager stops by itself", "flushed data survives"),
     ),
     Mutation(
-        "the premises of a transaction are not checked",
+        "expected versions are not checked",
         applier,
         "_premise_holds",
-        _premises_are_not_checked,
+        _versions_are_not_checked,
         3,
         _STORE,
-        ("equal stores",),
+        ("stores agree",),
     ),
     Mutation(
         "unique names are not checked",
@@ -576,7 +576,7 @@ MUTATIONS = (
         _names_are_not_checked,
         3,
         _STORE,
-        ("equal stores",),
+        ("stores agree",),
     ),
     Mutation(
         "an update keeps the old version",
@@ -585,7 +585,7 @@ MUTATIONS = (
         _updates_keep_the_old_version,
         3,
         _STORE,
-        ("equal stores",),
+        ("stores agree",),
     ),
     Mutation(
         "a snapshot loses an object",
@@ -594,7 +594,7 @@ MUTATIONS = (
         _snapshot_loses_an_object,
         3,
         _DISK,
-        ("equal stores",),
+        ("stores agree",),
     ),
     Mutation(
         "a snapshot loses the members",
@@ -603,15 +603,15 @@ MUTATIONS = (
         _snapshot_names_no_members,
         3,
         _DISK,
-        ("one membership",),
+        ("members agree",),
     ),
     Mutation(
-        "a restored snapshot loses an index",
+        "a check_restored snapshot loses an index",
         TableState,
         "of",
         _restore_loses_an_index,
         3,
         _DISK,
-        ("equal stores",),
+        ("stores agree",),
     ),
 )

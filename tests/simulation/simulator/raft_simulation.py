@@ -39,46 +39,46 @@ from tests.simulation.simulator.simulated_manager import SimulatedManager
 DURATION = 5000
 LEADER_TICKS = 120
 WORK_TICKS = 400
-"""In calm weather there is a leader within so many ticks, and everybody has everything within so many."""
+"""Limits after the faults end: ticks until there is a leader, and until all members have converged."""
 
-_HAPPENINGS = ("propose", "crash", "stall", "partition", "change", "transfer", "compact", "read", "hold", "rush")
+_EVENTS = ("propose", "crash", "stall", "partition", "change", "transfer", "compact", "read", "hold", "double_change")
 
 
 class RaftSimulation:
-    """`run` is all a test needs. `steps` counts messages delivered, ticks, disk steps, client actions and faults."""
+    """One run. `steps` counts delivered messages, ticks, disk steps, client actions and faults."""
 
     def __init__(
-        self, seed: int, size: int, weather: FaultRates | None = None, *, without: tuple[str, ...] = (), trace: int = 60
+        self, seed: int, size: int, rates: FaultRates | None = None, *, without: tuple[str, ...] = (), trace: int = 60
     ) -> None:
         self.seed, self.size, self.without = seed, size, without
         self.rng = random.Random(f"{seed}/{size}")
-        self.weather = (weather or FaultRates.random(self.rng)).without(without)
+        self.rates = (rates or FaultRates.random(self.rng)).without(without)
         self.now = 0
         self.steps = 0
-        self.calm = False
+        self.faults_ended = False
         self.trace: deque[tuple[object, ...]] = deque(maxlen=trace)
         self.verbose = trace > 60
         self.cut: set[tuple[int, int]] = set()
-        self.rush: ConsecutiveChanges | None = None
+        self.double_change: ConsecutiveChanges | None = None
         self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
         self._written = 0
-        self._begin(2 if self.weather.change or self.weather.rush else 0)
+        self._begin(2 if self.rates.change or self.rates.double_change else 0)
 
     def _begin(self, spare: int) -> None:
-        founders = range(1, self.size + 1)
+        first_members = range(1, self.size + 1)
         self.hosts = {host_id: SimulatedManager(host_id, self) for host_id in range(1, self.size + spare + 1)}
-        self.laws = RaftInvariants(self.hosts, ConfState(voters=tuple(founders)))
-        members = tuple([self.member(host_id) for host_id in founders])
-        begin = bootstrap_snapshot(founders, store_snapshot.encode(View.empty(), members))
+        self.invariants = RaftInvariants(self.hosts, ConfState(voters=tuple(first_members)))
+        members = tuple([self.member(host_id) for host_id in first_members])
+        begin = bootstrap_snapshot(first_members, store_snapshot.encode(View.empty(), members))
         for host in self.hosts.values():
-            host.laws = self.laws
-            if host.id in founders:
-                host.disk.found(begin)
+            host.invariants = self.invariants
+            if host.id in first_members:
+                host.disk.create_group(begin)
             host.start()
             pace = self.rng.choice((TICK, TICK, TICK - 2, TICK + 3))
-            self.at(self.upto(TICK), self._tick, host, pace)
-        for name in _HAPPENINGS:
+            self.at(self.up_to(TICK), self._tick, host, pace)
+        for name in _EVENTS:
             self._again(name)
 
     def member(self, host_id: int) -> Member:
@@ -89,8 +89,8 @@ class RaftSimulation:
 
     # Time.
 
-    def upto(self, most: int) -> int:
-        """From 1 to most."""
+    def up_to(self, most: int) -> int:
+        """A random number from 1 to `most`."""
         return 1 + int(self.rng.random() * most)
 
     def at(self, delay: int, action: Callable[..., None], *args: Any) -> None:
@@ -98,12 +98,12 @@ class RaftSimulation:
         heapq.heappush(self._queue, (self.now + delay, self._count, action, args))
 
     def _again(self, name: str) -> None:
-        mean = getattr(self.weather, name)
-        if mean and not self.calm:
-            self.at(self.upto(2 * mean), self._happen, name)
+        mean = getattr(self.rates, name)
+        if mean and not self.faults_ended:
+            self.at(self.up_to(2 * mean), self._event, name)
 
-    def _happen(self, name: str) -> None:
-        if not self.calm:
+    def _event(self, name: str) -> None:
+        if not self.faults_ended:
             self.steps += 1
             getattr(self, f"do_{name}")()
             self._again(name)
@@ -116,17 +116,17 @@ class RaftSimulation:
         self.now = until
 
     def run(self, duration: int = DURATION) -> RaftSimulation:
-        """Bad weather, then calm, in which the cluster must come back to work. Raises LawBrokenError."""
+        """Runs with faults, then without, when the cluster must work again. Raises InvariantViolatedError."""
         try:
             self.advance_to(duration)
             self.recover()
         except InvariantViolatedError as error:
-            raise InvariantViolatedError(error.law, self._story(error)) from error
-        except Exception as error:  # whatever it is, the manager would be gone
-            raise InvariantViolatedError("no manager stops by itself", self._story(error)) from error
+            raise InvariantViolatedError(error.invariant, self._report(error)) from error
+        except Exception as error:  # any exception would end the manager
+            raise InvariantViolatedError("no manager stops by itself", self._report(error)) from error
         return self
 
-    def _story(self, error: Exception) -> str:
+    def _report(self, error: Exception) -> str:
         without = f" --without {','.join(self.without)}" if self.without else ""
         return (
             f"{type(error).__name__}: {error}\n  at time {self.now}, step {self.steps}; repeat with:\n"
@@ -134,34 +134,36 @@ class RaftSimulation:
         )
 
     def recover(self) -> None:
-        """Liveness: with all hosts up and the network whole there is a leader soon, and a write reaches every member."""
-        self.calm = True
+        """Liveness: when all hosts are up and the network is healthy, a leader appears soon, and a write reaches every member."""
+        self.faults_ended = True
         self.cut.clear()
-        self.weather = self.weather.no_faults()
+        self.rates = self.rates.no_faults()
         for host in self.hosts.values():
             host.stalled_until = 0
             self.release(host)
             if not host.up:
                 host.start()
         goal, begin = 0, self.now
-        # Without pre-vote a node that was removed and does not know it may stand in the way for a while.
-        patience = (LEADER_TICKS if self.weather.pre_vote else WORK_TICKS) * TICK
+        # Without pre-vote a removed node that does not know of its removal may disturb elections for a while.
+        limit = (LEADER_TICKS if self.rates.pre_vote else WORK_TICKS) * TICK
         led_at = self.now
         while self.now < begin + WORK_TICKS * TICK:
             self.advance_to(self.now + TICK)
             leader = self.leader()
             led_at = self.now if leader else led_at
-            require(self.now - led_at < patience, "liveness", f"no leader for {self.now - led_at} in calm weather")
+            require(self.now - led_at < limit, "liveness", f"no leader for {self.now - led_at} after the faults ended")
             if leader and leader.conf.voters_outgoing and not leader.conf.auto_leave:
                 leader.act(lambda node: node.propose_conf_change(ConfChange()))
             elif leader and not leader.conf.voters_outgoing:
-                goal = goal or self.laws.max_committed + 1
+                goal = goal or self.invariants.max_committed + 1
                 self.do_propose()
                 if all(member.applied >= goal for member in self._members_of(leader)):
                     self._settle()
                     return
         require(
-            False, "liveness", f"nothing past {self.laws.max_committed} reached all members in calm: {self._reach()}"
+            False,
+            "liveness",
+            f"nothing past {self.invariants.max_committed} reached all members after the faults ended: {self._reach()}",
         )
 
     def _members_of(self, leader: SimulatedManager) -> list[SimulatedManager]:
@@ -172,33 +174,33 @@ class RaftSimulation:
         return {h.id: (h.node.status().role.name, h.node.status().term, h.applied) for h in self.hosts.values()}
 
     def _settle(self) -> None:
-        """No more clients: what they wait for is answered, and all members come to hold the same."""
+        """Without new clients, all pending ones get their answer, and all members come to hold the same state."""
         deadline = self.now + WORK_TICKS * TICK
         while self.now < deadline:
             self.advance_to(self.now + TICK)
             leader = self.leader()
             members = self._members_of(leader) if leader else []
-            if members and {(m.applied, m.clients) for m in members} == {(self.laws.max_committed, 0)}:
+            if members and {(m.applied, m.clients) for m in members} == {(self.invariants.max_committed, 0)}:
                 for member in members:
-                    self.laws.nothing_lost(member)
+                    self.invariants.check_nothing_lost(member)
                 return
         require(False, "liveness", f"members differ after {WORK_TICKS} idle ticks: {self._reach()}")
 
     # Hosts.
 
     def _tick(self, host: SimulatedManager, pace: int) -> None:
-        self.at(TICK if self.calm else pace, self._tick, host, pace)
+        self.at(TICK if self.faults_ended else pace, self._tick, host, pace)
         if host.up and host.stalled_until <= self.now:
             self.steps += 1
             host.tick()
 
     def after_sync_delay(self, host: SimulatedManager, action: Callable[..., None], *args: Any) -> None:
-        """The next step of a disk, void if the host dies before."""
-        self.at(self.upto(self.weather.sync), self._disk_step, host, host.epoch, action, args)
+        """Schedules the next step of a disk; it is dropped if the host crashes before."""
+        self.at(self.up_to(self.rates.sync), self._disk_step, host, host.epoch, action, args)
 
     def after_apply_delay(self, host: SimulatedManager, action: Callable[..., None], *args: Any) -> None:
-        """What was handed out to be applied is, void as above."""
-        self.at(self.upto(self.weather.apply), self._host_step, host, host.epoch, action, args)
+        """Schedules the end of applying; it is dropped if the host crashes before."""
+        self.at(self.up_to(self.rates.apply), self._host_step, host, host.epoch, action, args)
 
     def _disk_step(
         self, host: SimulatedManager, epoch: int, action: Callable[..., None], args: tuple[Any, ...]
@@ -222,11 +224,11 @@ class RaftSimulation:
     # Network.
 
     def send(self, message: Message) -> None:
-        self.laws.said(message)
+        self.invariants.message_sent(message)
         if self.verbose:
             self.note("send", message)
-        weather, rng = self.weather, self.rng
-        if rng.random() < weather.drop or (message.from_, message.to) in self.cut:
+        rates, rng = self.rates, self.rng
+        if rng.random() < rates.drop or (message.from_, message.to) in self.cut:
             if message.kind is MessageKind.SNAPSHOT:
                 self.at(TICK, self._report_snapshot, message, False)
             elif rng.random() < 0.2:
@@ -235,9 +237,9 @@ class RaftSimulation:
         if message.snapshot:
             full = self.hosts[message.from_].disk.load(message.snapshot.metadata.index)
             message = msgspec.structs.replace(message, snapshot=full)
-        for _ in range(2 if rng.random() < weather.duplicate else 1):
-            delay = self.upto(weather.delay)
-            if rng.random() < 0.02 and not self.calm:
+        for _ in range(2 if rng.random() < rates.duplicate else 1):
+            delay = self.up_to(rates.delay)
+            if rng.random() < 0.02 and not self.faults_ended:
                 delay *= 20
             self.at(delay, self._deliver, message)
 
@@ -263,36 +265,36 @@ class RaftSimulation:
         return max(leading, key=lambda h: h.node._state.term, default=None)
 
     def do_propose(self) -> None:
-        """At every manager that believes it leads."""
+        """A client writes at every manager that believes it leads."""
         for host in self.hosts.values():
             if host.leads and host.stalled_until <= self.now:
                 self._written += 1
                 host.propose(self._written, self.rng)
 
     def do_crash(self) -> None:
-        """Leaders most of all: their logs are ahead of the others'; or one amid a snapshot. Sometimes the power of all goes."""
-        fate = self.rng.random()
+        """Crashes mostly the leader, whose log is ahead, or a host that saves a snapshot; sometimes all hosts."""
+        roll = self.rng.random()
         hosts = list(self.hosts.values())
-        amid = [host for host in hosts if host.up and host.amid_snapshot] if fate < 0.4 else []
-        leader = self.leader() if fate < 0.6 else None
-        victims = [self.rng.choice(amid) if amid else leader or self.rng.choice(hosts)]
-        if fate > 0.95:
+        saving = [host for host in hosts if host.up and host.is_saving_snapshot] if roll < 0.4 else []
+        leader = self.leader() if roll < 0.6 else None
+        victims = [self.rng.choice(saving) if saving else leader or self.rng.choice(hosts)]
+        if roll > 0.95:
             victims = hosts
         for host in victims:
-            self.strike(host, back_within=2 * self.weather.down)
+            self.power_off(host, restart_within=2 * self.rates.down)
 
-    def strike(self, host: SimulatedManager, *, back_within: int) -> None:
-        """Cuts its power; it starts again within a time."""
+    def power_off(self, host: SimulatedManager, *, restart_within: int) -> None:
+        """Crashes a host and restarts it within a time."""
         if host.up:
             host.crash()
             self._break_connections(host.id)
-            self.at(self.upto(back_within), self._start_again, host)
+            self.at(self.up_to(restart_within), self._start_again, host)
 
     def _break_connections(self, end: int) -> None:
-        """Those who listened to a host see the connection break, after a while, and perhaps when it is back already."""
+        """Other hosts see the connection to a host break, perhaps only when it is back."""
         for host in self.hosts.values():
             if host.id != end and self.rng.random() < 0.7:
-                self.at(self.upto(2 * self.weather.delay), host.act, lambda node: node.suspect_leader(end))
+                self.at(self.up_to(2 * self.rates.delay), host.act, lambda node: node.suspect_leader(end))
 
     def _start_again(self, host: SimulatedManager) -> None:
         if not host.up:
@@ -300,15 +302,15 @@ class RaftSimulation:
             host.start()
 
     def do_stall(self) -> None:
-        """A host stands still for a while (SIGSTOP, a hung disk): it wakes up and believes that nothing happened."""
+        """Pauses a host for a while (SIGSTOP, suspended VM); afterwards it is not aware of the pause."""
         host = self.leader() if self.rng.random() < 0.5 else self.rng.choice(list(self.hosts.values()))
         if host:
-            host.stalled_until = self.now + self.upto(40 * TICK)
+            host.stalled_until = self.now + self.up_to(40 * TICK)
             self.note("stall", host.id, "until", host.stalled_until)
 
     def do_hold(self) -> None:
-        """A disk is slow for a while: what comes in meanwhile is written at once."""
-        self.hold(self.rng.choice(list(self.hosts)), self.upto(20 * TICK))
+        """Delays a disk for a while; what arrives meanwhile is written at once."""
+        self.hold(self.rng.choice(list(self.hosts)), self.up_to(20 * TICK))
 
     def hold(self, host_id: int, duration: int) -> None:
         host = self.hosts[host_id]
@@ -321,24 +323,24 @@ class RaftSimulation:
             self.release(host)
 
     def release(self, host: SimulatedManager) -> None:
-        """Its disk goes on."""
+        """Lets a delayed disk continue."""
         host.held_until = 0
         held, host.held = host.held, []
         for step in held:
             self.at(1, self._disk_step, host, *step)
 
     def do_partition(self) -> None:
-        """Cuts the hosts in two, or cuts some links in one direction, or heals."""
+        """Splits the hosts in two, or cuts some links in one direction, or heals all links."""
         ids = list(self.hosts)
         self.cut.clear()
-        fate = self.rng.random()
-        if fate < 0.5:
+        roll = self.rng.random()
+        if roll < 0.5:
             side = set(self.rng.sample(ids, self.rng.randint(1, len(ids) - 1)))
             self.cut = {(a, b) for a in ids for b in ids if (a in side) != (b in side)}
-        elif fate < 0.7:
+        elif roll < 0.7:
             self.cut = {(self.rng.choice(ids), self.rng.choice(ids)) for _ in range(self.size)}
         else:
-            self._break_connections(self.rng.choice(ids))  # for nothing: nobody has died
+            self._break_connections(self.rng.choice(ids))  # although the host is alive
         self.note("cut", sorted(self.cut))
 
     def do_change(self) -> None:
@@ -353,7 +355,7 @@ class RaftSimulation:
             leader.act(lambda node: node.propose_conf_change(change))
 
     def _change(self, conf: ConfState) -> ConfChange:
-        """A member's new address, one that comes or goes, or several at once; the leader among them."""
+        """A member's new address, one that joins or leaves, or several at once; the leader may be among them."""
         self._written += 1
         if self.rng.random() < 0.4:
             host_id = self.rng.choice(list(self.hosts))
@@ -363,18 +365,18 @@ class RaftSimulation:
         changes = tuple([SingleChange(self.rng.choice(list(ChangeKind)), node) for node in nodes])
         return ConfChange(changes, transition=self.rng.choice(list(Transition)))
 
-    def do_rush(self) -> None:
+    def do_double_change(self) -> None:
         leader = self.leader()
-        if leader and not self.rush and not self.cut:
-            self.rush = ConsecutiveChanges(self, leader)
-            self.rush.begin()
+        if leader and not self.double_change and not self.cut:
+            self.double_change = ConsecutiveChanges(self, leader)
+            self.double_change.begin()
 
     def do_transfer(self) -> None:
         leader = self.leader()
         if leader:
-            heir = self.rng.choice(list(self.hosts))
-            self.note("transfer", leader.id, "to", heir)
-            leader.act(lambda node: node.transfer_leader(heir))
+            target = self.rng.choice(list(self.hosts))
+            self.note("transfer", leader.id, "to", target)
+            leader.act(lambda node: node.transfer_leader(target))
 
     def do_compact(self) -> None:
         self.rng.choice(list(self.hosts.values())).take_snapshot(self.rng)
@@ -384,13 +386,13 @@ class RaftSimulation:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Run the simulated world of one seed, or of many.")
+    parser = argparse.ArgumentParser(description="Run the Raft simulation of one seed or of many.")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count", type=int, default=1, help="how many seeds, from --seed on")
+    parser.add_argument("--count", type=int, default=1, help="number of seeds, starting at --seed")
     parser.add_argument("--nodes", type=int, default=5)
     parser.add_argument("--duration", type=int, default=DURATION)
-    parser.add_argument("--without", default="", help="hazards that stay away, with commas between them")
-    parser.add_argument("--trace", action="store_true", help="print what happened last before a law broke")
+    parser.add_argument("--without", default="", help="comma-separated hazards to leave out")
+    parser.add_argument("--trace", action="store_true", help="print the last events before an invariant was violated")
     args = parser.parse_args()
     without = tuple(filter(None, args.without.split(",")))
     for seed in range(args.seed, args.seed + args.count):
@@ -401,10 +403,10 @@ def main() -> None:
             if args.trace:
                 print("\n".join(" ".join(map(str, line)) for line in world.trace))
             raise
-        laws = world.laws
+        invariants = world.invariants
         print(
-            f"seed {seed}: {world.steps} steps, {laws.max_committed} committed, {len(laws.acknowledged)} acknowledged, "
-            f"{laws.reads} reads, {len(laws.leaders)} leaders"
+            f"seed {seed}: {world.steps} steps, {invariants.max_committed} committed, {len(invariants.acknowledged)} acknowledged, "
+            f"{invariants.reads} reads, {len(invariants.leaders)} leaders"
         )
 
 

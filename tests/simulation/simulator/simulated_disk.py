@@ -22,7 +22,7 @@ Step = Callable[[], None]
 
 
 class SimulatedSegment:
-    """One file of the log."""
+    """One segment of the log."""
 
     __slots__ = ("frames", "highest")
 
@@ -32,7 +32,7 @@ class SimulatedSegment:
 
 
 class SimulatedDisk:
-    """`storage` is the driver's memory of it, lost with the process; `flushed` says what must outlive a power cut."""
+    """`storage` is the driver's memory, lost with the process; `flushed` is what must survive a power cut."""
 
     def __init__(self, segment_frames: int) -> None:
         self.storage = MemoryStorage()
@@ -42,14 +42,14 @@ class SimulatedDisk:
         self._segment_frames = segment_frames
         self._written: Frame | None = None
 
-    def found(self, snapshot: Snapshot) -> None:
-        """The beginning of a cluster."""
+    def create_group(self, snapshot: Snapshot) -> None:
+        """Stores the bootstrap snapshot of a cluster."""
         self.snapshots.append(snapshot)
 
     # One write of a `Ready`, step by step.
 
     def save_steps(self, hard: HardState | None, entries: list[Entry], snapshot: Snapshot | None) -> list[Step]:
-        """A crash may come before any of them; after the last all is durable."""
+        """The steps of one write. A crash may come before any of them; after the last one everything is durable."""
         reset = (snapshot.metadata.index, snapshot.metadata.term) if snapshot else None
         frame = Frame(hard or self.storage.initial_state()[0], entries, reset)
         steps = [lambda: self._write(frame), self._flush]
@@ -82,7 +82,7 @@ class SimulatedDisk:
             self.flushed.set_hard_state(frame.hard_state)
 
     def finish_save(self, hard: HardState | None, entries: list[Entry], snapshot: Snapshot | None) -> None:
-        """Makes the same readable in `storage`, as the driver's disk does."""
+        """Makes the saved data readable in `storage`, as the driver's disk does."""
         if snapshot:
             self.storage.apply_snapshot(without_data(snapshot))
         self.storage.append(entries)
@@ -96,7 +96,7 @@ class SimulatedDisk:
         return self.snapshots[-1].metadata.index if self.snapshots else 0
 
     def compact_steps(self, take: Callable[[], Snapshot], *, keep_entries: int, keep_old: int) -> list[Step]:
-        """Beside the writes of the log, and cut by a crash between any two."""
+        """The steps of a snapshot and compaction, in parallel with writes of the log. A crash may come between any two."""
         taken: list[Snapshot] = []
         return [
             lambda: taken.append(take()),
@@ -115,15 +115,15 @@ class SimulatedDisk:
         if metadata.index < self.storage.first_index():
             return
         self.storage.create_snapshot(metadata.index, metadata.conf_state, b"")
-        upto = metadata.index - keep_entries
-        if upto >= self.storage.first_index():
-            self.storage.compact(upto)
+        up_to = metadata.index - keep_entries
+        if up_to >= self.storage.first_index():
+            self.storage.compact(up_to)
 
     def _release(self) -> None:
-        """Half of what may go, the oldest first."""
-        upto = self.storage.first_index() - 1
+        """Removes half of the removable segments, oldest first."""
+        up_to = self.storage.first_index() - 1
         free = 0
-        while free < len(self._segments) - 1 and self._segments[free].highest <= upto:
+        while free < len(self._segments) - 1 and self._segments[free].highest <= up_to:
             free += 1
         del self._segments[: (free + 1) // 2]
 
@@ -131,19 +131,19 @@ class SimulatedDisk:
         del self.snapshots[: -1 - keep_old]
 
     def load(self, index: int) -> Snapshot:
-        """A snapshot to be sent: that one, or the latest if it is gone."""
+        """The snapshot at an index to send, or the latest if that one is gone."""
         return next((s for s in self.snapshots if s.metadata.index == index), self.snapshots[-1])
 
     # Crash and recovery.
 
     def cut_power(self, *, keeps_written: bool) -> None:
-        """What was written and not flushed may have reached the disk, or not."""
+        """Loses what was written but not flushed, or keeps it."""
         if keeps_written:
             self._flush()
         self._written = None
 
     def open(self) -> Snapshot | None:
-        """What a start finds, by the real replay and recovery; the latest snapshot with its bytes."""
+        """Recovers as a restart does, by the real replay and recovery; returns the latest snapshot with its data."""
         log = _LogBuilder()
         for number, segment in enumerate(self._segments):
             log.read(Path(f"{number}.wal"), segment.frames)
@@ -160,11 +160,11 @@ class SimulatedDisk:
         return snapshot
 
     def _check_recovered(self, snapshot: Snapshot | None) -> None:
-        """Nothing that was flushed is missing, unless a snapshot that contradicts it took its place."""
+        """Nothing flushed is missing, unless a snapshot that contradicts it replaced it."""
         had, has = self.flushed.initial_state()[0], self.storage.initial_state()[0]
         require(
             (has.term, has.vote) == (had.term, had.vote) and has.commit >= had.commit,
-            "the disk remembers",
+            "flushed data survives",
             f"{had} was flushed, {has} came back",
         )
         last = self.flushed.last_index()
@@ -172,12 +172,12 @@ class SimulatedDisk:
             return
         require(
             self.storage.last_index() >= last and self.storage.term(last) == self.flushed.term(last),
-            "the disk remembers",
+            "flushed data survives",
             f"the log reached entry {last}, after the start it ends at {self.storage.last_index()}",
         )
 
     def holds(self, entry: Entry) -> bool:
-        """Whether this entry outlives a power cut, in the log or under a snapshot."""
+        """Whether this entry survives a power cut, in the log or covered by a snapshot."""
         flushed = self.flushed
         if entry.index <= flushed.first_index() - 1:
             return True

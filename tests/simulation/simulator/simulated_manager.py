@@ -31,7 +31,7 @@ from manager.raft.membership import members_after, members_in
 from manager.raft.pending_proposals import PendingProposals
 from manager.raft.pending_reads import PendingReads
 from manager.store import Member, NotLeaderError, Store, Tx, log
-from tests.simulation.simulator.client_transactions import ACTS
+from tests.simulation.simulator.client_transactions import TRANSACTIONS
 from tests.simulation.simulator.simulated_disk import SimulatedDisk, Step
 
 if TYPE_CHECKING:
@@ -43,18 +43,18 @@ _MAX_READS = 50
 
 
 def new_store() -> tuple[Store, StateMachine]:
-    """The real store; what stands under it is the host."""
+    """The real store; the simulated manager takes the place of its consensus."""
     made: list[StateMachine] = []
 
     def connect(machine: StateMachine) -> Consensus:
         made.append(machine)
-        return None  # type: ignore[return-value]  # proposals go by `Host.propose`
+        return None  # type: ignore[return-value]  # proposals go through `SimulatedManager.propose`
 
     return Store(connect), made[0]
 
 
 class ProposalFuture:
-    """A client that waits for its write, in the place of the future that it would wait for."""
+    """A client that waits for its write; takes the place of a future."""
 
     __slots__ = ("_done", "_host", "_request")
 
@@ -68,22 +68,22 @@ class ProposalFuture:
 
     def set_result(self, index: int) -> None:
         self._done = True
-        self._host.laws.answered(self._host, index, self._request)
+        self._host.invariants.acknowledge(self._host, index, self._request)
 
     def set_exception(self, error: object) -> None:
         self._done = True
         if error is NotLeaderError or isinstance(error, NotLeaderError):
-            self._host.laws.denied(self._request)
+            self._host.invariants.rejected(self._request)
 
 
 class ReadFuture:
-    """A client that waits for a fresh read."""
+    """A client that waits for a linearizable read."""
 
-    __slots__ = ("_asked_at", "_done", "_host")
+    __slots__ = ("_requested_at", "_done", "_host")
 
-    def __init__(self, host: SimulatedManager, asked_at: int) -> None:
+    def __init__(self, host: SimulatedManager, requested_at: int) -> None:
         self._host = host
-        self._asked_at = asked_at
+        self._requested_at = requested_at
         self._done = False
 
     def done(self) -> bool:
@@ -91,17 +91,17 @@ class ReadFuture:
 
     def set_result(self, index: int) -> None:
         self._done = True
-        self._host.laws.read(self._host, index, self._asked_at)
+        self._host.invariants.read(self._host, index, self._requested_at)
 
 
 class SimulatedManager:
-    """`epoch` counts its lives: an event of an earlier one is void."""
+    """`epoch` counts restarts; an event of an earlier epoch is dropped."""
 
     def __init__(self, host_id: int, world: RaftSimulation) -> None:
         self.id = host_id
         self.world = world
-        self.laws: Any = None
-        self.disk = SimulatedDisk(world.weather.segment_frames)
+        self.invariants: Any = None
+        self.disk = SimulatedDisk(world.rates.segment_frames)
         self.up = False
         self.epoch = 0
         self.stalled_until = 0
@@ -118,7 +118,7 @@ class SimulatedManager:
         self.applied_term = 0
         self.conf = ConfState()
         self.members: dict[int, Member] = {}
-        self.waiting = PendingProposals()
+        self.proposals = PendingProposals()
         self.reads = PendingReads()
         self.store, self.machine = new_store()
 
@@ -133,61 +133,61 @@ class SimulatedManager:
         if snapshot:
             self._restore(snapshot)
         self.node = self._new_node()
-        self.laws.observe(self)
+        self.invariants.observe(self)
 
     def _new_node(self) -> RawNode:
-        weather = self.world.weather
+        rates = self.world.rates
         config = Config(
             id=self.id,
             random=random.Random(self.world.rng.getrandbits(32)),
-            election_tick=weather.election_tick,
+            election_tick=rates.election_tick,
             heartbeat_tick=1,
-            max_bytes_per_message=weather.message_bytes,
-            max_bytes_per_apply=weather.apply_bytes,
-            max_inflight_messages=weather.window,
+            max_bytes_per_message=rates.message_bytes,
+            max_bytes_per_apply=rates.apply_bytes,
+            max_inflight_messages=rates.window,
             max_uncommitted_bytes=4096,
-            pre_vote=weather.pre_vote,
-            check_quorum=weather.check_quorum,
+            pre_vote=rates.pre_vote,
+            check_quorum=rates.check_quorum,
             applied=self.applied,
         )
         return RawNode(config, self.disk.storage)
 
     def crash(self) -> None:
-        """Power is gone: memory is lost, and so is what was written and not flushed, or not."""
+        """Power is lost: memory is gone, and what was written but not flushed is gone or kept."""
         self.world.note("crash", self.id)
         self.disk.cut_power(keeps_written=self.world.rng.random() < 0.5)
         self.up, self.node = False, None
         self.epoch += 1
         self._forget()
-        self.laws.forget(self)
+        self.invariants.forget(self)
 
     @property
-    def amid_snapshot(self) -> bool:
-        """Whether a crash now would cut the write of a snapshot, or of what goes with it."""
+    def is_saving_snapshot(self) -> bool:
+        """Whether a crash now would interrupt the write of a snapshot."""
         return self.snapshotting or (self.writing is not None and self.writing.snapshot is not None)
 
     # One turn.
 
     def act(self, action: Callable[[RawNode], None]) -> None:
-        """Feeds the core, checks the laws, and goes on."""
+        """Feeds the core, checks the invariants, and processes what is ready."""
         if not self.up:
             return
         try:
             action(self.node)
         except (ProposalDropped, ConfChangeRefused) as error:
             self.world.note("refused", self.id, error)
-        self.laws.observe(self)
+        self.invariants.observe(self)
         self.pump()
 
     def pump(self) -> None:
-        """One `Ready` at a time."""
+        """Processes one `Ready` at a time."""
         while not self.writing and self.node.has_ready():
-            self._take_up()
+            self._process()
 
-    def _take_up(self) -> None:
-        """Its write takes a while, step by step, and so may applying."""
+    def _process(self) -> None:
+        """Starts a `Ready`: its write takes several steps, and applying may take time."""
         ready = self.node.ready()
-        self.laws.observe(self)
+        self.invariants.observe(self)
         self.writing = ready
         if ready.soft_state:
             self.reads.retry()
@@ -197,7 +197,7 @@ class SimulatedManager:
         if self.applied_early:
             self._apply(ready.committed)
         if not ready.must_sync:
-            if ready.committed and self.world.weather.apply:
+            if ready.committed and self.world.rates.apply:
                 self.world.after_apply_delay(self, self._written, ready)
             else:
                 self._finish(ready)
@@ -218,7 +218,7 @@ class SimulatedManager:
         self.pump()
 
     def _finish(self, ready: Ready) -> None:
-        """All is durable: promises may leave, the rest is applied."""
+        """Everything is durable: sends the remaining messages and applies the rest."""
         self.disk.finish_save(ready.hard_state, ready.entries, ready.snapshot)
         self.writing = None
         for message in ready.messages_after_sync:
@@ -231,11 +231,11 @@ class SimulatedManager:
             self.reads.confirmed(read.context, read.index)
         self.reads.applied_up_to(self.applied)
         self.node.advance(ready)
-        self.laws.observe(self)
+        self.invariants.observe(self)
         if self.node._state.log.snapshot is None:
-            self.laws.member_view(self, self.applied, self.node._state.tracker.conf, self._sorted_members())
+            self.invariants.check_members(self, self.applied, self.node._state.tracker.conf, self._sorted_members())
         self._lose_leadership()
-        self._ask()
+        self._request_reads()
 
     # The state machine.
 
@@ -244,15 +244,15 @@ class SimulatedManager:
         members = self.machine.decode(metadata.index, snapshot.data)()
         self.applied, self.applied_term, self.conf = metadata.index, metadata.term, metadata.conf_state
         self.members = members_in(members, self.conf)
-        self.laws.restored(self, metadata.index)
-        self.laws.member_view(self, metadata.index, self.conf, self._sorted_members())
+        self.invariants.check_restored(self, metadata.index)
+        self.invariants.check_members(self, metadata.index, self.conf, self._sorted_members())
 
     def _sorted_members(self) -> list[Member]:
         return [self.members[raft_id] for raft_id in sorted(self.members)]
 
     def _apply(self, entries: list[Entry]) -> None:
         for entry in entries:
-            self.laws.applied(self, entry)
+            self.invariants.applied(self, entry)
             if entry.kind is EntryKind.CONF_CHANGE:
                 self._apply_change(ConfChange.decode(entry.data))
             elif entry.data:
@@ -261,15 +261,17 @@ class SimulatedManager:
                 accepted = self.store.view() is not before
             self.applied, self.applied_term = entry.index, entry.term
             if entry.kind is EntryKind.NORMAL and entry.data:
-                self.laws.store_changed(self, entry.index, accepted=accepted)
-            self.waiting.entry_applied(entry.index, entry.term)
-            self.laws.member_view(self, entry.index, self.conf, self._sorted_members())
+                self.invariants.check_transaction(self, entry.index, accepted=accepted)
+            self.proposals.entry_applied(entry.index, entry.term)
+            self.invariants.check_members(self, entry.index, self.conf, self._sorted_members())
 
     def _apply_change(self, change: ConfChange) -> None:
         overtaken = self.node._state.log.snapshot is not None
         conf = self.node.apply_conf_change(change)
-        self.laws.observe(self)
-        if overtaken:  # the core holds the membership of a later snapshot already: this change is the machine's alone
+        self.invariants.observe(self)
+        if (
+            overtaken
+        ):  # the core already has the configuration of a later snapshot; only the state machine applies this change
             with suppress(ConfChangeRefused):
                 self.conf = confchange.plan(self.conf, change)
         else:
@@ -280,15 +282,15 @@ class SimulatedManager:
 
     @property
     def leads(self) -> bool:
-        """Whether its clients may write: it leads, as far as it knows, and has applied all of earlier terms."""
+        """Whether its clients may write: it believes that it leads, and has applied everything of earlier terms."""
         state = self.node._state if self.up else None
         return state is not None and state.role is Role.LEADER and self.applied_term == state.term
 
     def propose(self, request: int, rng: random.Random) -> None:
-        """A client's transaction on this manager's view, as the store makes it."""
+        """A client's transaction on this manager's view, as the store creates it."""
         tx = Tx(self.store.view())
         try:
-            rng.choice(ACTS)(tx, rng)
+            rng.choice(TRANSACTIONS)(tx, rng)
         except CoveyError:
             return
         if tx.changes:
@@ -298,30 +300,30 @@ class SimulatedManager:
     def _enter(self, node: RawNode, request: int, data: bytes) -> None:
         node.propose(data)
         state = self.node._state
-        self.waiting.track(state.log.last_index(), state.term, ProposalFuture(self, request))  # type: ignore[arg-type]
+        self.proposals.track(state.log.last_index(), state.term, ProposalFuture(self, request))  # type: ignore[arg-type]
 
     @property
     def clients(self) -> int:
-        """Who still waits for an answer to a write."""
-        return len(self.waiting._entries)
+        """The number of clients that wait for a write."""
+        return len(self.proposals._entries)
 
     def _lose_leadership(self) -> None:
-        """Whoever waits for a proposal of a term that is over is told so; the outcome is unknown."""
+        """Fails the proposals of terms that are over; their outcome is unknown."""
         if self.node._state.role is not Role.LEADER:
-            self.waiting.fail_unknown()
-        self.waiting.fail_unknown(before_term=self.node._state.term)
+            self.proposals.fail_unknown()
+        self.proposals.fail_unknown(before_term=self.node._state.term)
 
     def read(self) -> None:
-        """A fresh read through this manager, leader or not."""
-        if self.up and len(self.reads._next) < _MAX_READS:
-            self.reads._next.append(ReadFuture(self, self.laws.max_committed))  # type: ignore[arg-type]
-            self.act(lambda _: self._ask())
+        """A linearizable read through this manager, leader or not."""
+        if self.up and len(self.reads._waiting) < _MAX_READS:
+            self.reads._waiting.append(ReadFuture(self, self.invariants.max_committed))  # type: ignore[arg-type]
+            self.act(lambda _: self._request_reads())
 
-    def _ask(self) -> None:
-        question = self.reads.next_request()
-        if question is not None:
-            with suppress(ProposalDropped):  # until it is asked again
-                self.node.read_index(question)
+    def _request_reads(self) -> None:
+        context = self.reads.next_request()
+        if context is not None:
+            with suppress(ProposalDropped):  # until the request is repeated
+                self.node.read_index(context)
 
     def tick(self) -> None:
         self.reads.tick()
@@ -329,12 +331,12 @@ class SimulatedManager:
 
     def _tick(self, node: RawNode) -> None:
         node.tick()
-        self._ask()
+        self._request_reads()
 
     # Snapshots of its own.
 
     def take_snapshot(self, rng: random.Random) -> None:
-        """Beside the writes of the log, in steps, as the driver's second thread does; of what the core knows to be applied, as the driver's."""
+        """Takes a snapshot of what the core counts as applied, in steps beside the writes of the log, as the driver does."""
         if not self.up or self.snapshotting or self.applied <= self.disk.snapshots_reach():
             return
         if self.applied > self.node._state.log.applied:

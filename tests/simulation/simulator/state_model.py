@@ -19,11 +19,11 @@ from manager.store.table import TableState
 
 Key = tuple[str, str]
 State = Any
-"""A `HashTrieMap` from `Key` to object; rpds has no generic types at run time."""
+"""A `HashTrieMap` from `Key` to object; rpds has no generic types at runtime."""
 
 
 class StateModel:
-    """The states at every index, each a persistent map from (kind, id) to the object."""
+    """The states at all indexes, each a persistent map from (kind, id) to the object."""
 
     def __init__(self, index: int) -> None:
         self.states: dict[int, State] = {index: HashTrieMap()}
@@ -33,7 +33,7 @@ class StateModel:
         self.touched: dict[int, tuple[Key, ...]] = {index: ()}
 
     def advance(self, index: int, data: bytes) -> None:
-        """One more committed entry; data is empty where an entry is none of the store's."""
+        """Applies one more committed entry; data is empty if the entry is not the store's."""
         if index in self.states:
             return
         before = self.states[index - 1]
@@ -73,17 +73,17 @@ class StateModel:
         return after
 
     def difference(self, index: int, view: View) -> str:
-        """Where a view differs in what the entry at an index touched; empty where it does not."""
+        """The first difference between a view and the state at an index in the objects touched there; empty if there is none."""
         state = self.states[index]
         by_field = {schema.field: schema for schema in SCHEMAS}
         for field, object_id in self.touched[index]:
-            wanted, found = state.get((field, object_id)), view.state(by_field[field]).objects.get(object_id)
-            if wanted != found:
-                return f"{field} {object_id} is {found}, by the log it is {wanted}"
+            expected, found = state.get((field, object_id)), view.state(by_field[field]).objects.get(object_id)
+            if expected != found:
+                return f"{field} {object_id} is {found}, by the log it is {expected}"
         return ""
 
     def full_difference(self, index: int, view: View) -> str:
-        """Where a whole view differs from the state at an index, indexes included."""
+        """The differences between a whole view and the state at an index, including the indexes; empty if there are none."""
         state = self.states[index]
         found = {}
         for schema in SCHEMAS:
@@ -96,8 +96,8 @@ class StateModel:
             for name, index_of in table.indexes.items():
                 if not index_of == fresh.indexes[name]:  # noqa: SIM201 - of two equal maps `!=` says true, too
                     return f"the index {name} of {schema.field} does not fit its objects"
-        wanted = dict(state.items())
-        if found == wanted:
+        expected = dict(state.items())
+        if found == expected:
             return ""
-        keys = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
+        keys = sorted(key for key in {*found, *expected} if found.get(key) != expected.get(key))
         return f"{keys} differ from what the log makes of them"
