@@ -36,10 +36,10 @@ def simulation(seconds: float, _folder: Path) -> Part:
     def enough(total: RunTotals) -> bool:
         return time.monotonic() >= ends or len(total.failures) >= 5
 
-    total = run_many(enough, first_seed=int(time.time()) % 10**9, workers=os.cpu_count() or 1, tell=lambda _: None)
-    for name in ("worlds", "steps", "committed", "acknowledged", "reads", "leaders", "memberships"):
+    total = run_many(enough, first_seed=int(time.time()) % 10**9, workers=os.cpu_count() or 1, on_result=lambda _: None)
+    for name in ("runs", "steps", "committed", "acknowledged", "reads", "leaders", "memberships"):
         part.figures[name] = f"{getattr(total, name):,}"
-    part.failures = [one.failure.story for one in total.failures if one.failure]
+    part.failures = [one.failure.report for one in total.failures if one.failure]
     return part
 
 

@@ -25,8 +25,8 @@ _ATTEMPTS = 80
 class ConsecutiveChanges:
     """One instance at a time; the manager that led at the start proposes the changes."""
 
-    def __init__(self, world: RaftSimulation, leader: SimulatedManager) -> None:
-        self._world = world
+    def __init__(self, simulation: RaftSimulation, leader: SimulatedManager) -> None:
+        self._world = simulation
         self._leader = leader
         self._attempts = _ATTEMPTS
         self._slow = 0
@@ -35,36 +35,38 @@ class ConsecutiveChanges:
         self._isolated = self._old_majority(conf)
 
     def begin(self) -> None:
-        world, rng = self._world, self._world.rng
+        simulation, rng = self._world, self._world.rng
         if not self._changes:
             self._prepare_members()
-            world.double_change = None
+            simulation.double_change = None
             return
-        world.note("double_change", self._leader.id, *self._changes, "isolated", self._isolated)
+        simulation.note("double_change", self._leader.id, *self._changes, "isolated", self._isolated)
         if self._isolated:
             self._slow = rng.choice(self._isolated)
-            world.hold(self._slow, 20 * TICK)
+            simulation.hold(self._slow, 20 * TICK)
             cut_off = [host for host in self._isolated if host != self._slow]
-            world.at(world.up_to(6 * (world.rates.delay + world.rates.sync)), self._isolate, cut_off)
+            simulation.at(
+                simulation.up_to(6 * (simulation.rates.delay + simulation.rates.sync)), self._isolate, cut_off
+            )
         self._advance()
 
     def _prepare_members(self) -> None:
         """Two changes are not possible now. Adds learners, or promotes one, for a later attempt."""
-        world, conf = self._world, self._leader.conf
-        fresh = [host for host in world.hosts if host not in conf.voters and host not in conf.learners]
+        simulation, conf = self._world, self._leader.conf
+        fresh = [host for host in simulation.hosts if host not in conf.voters and host not in conf.learners]
         if fresh:
-            self._propose(multi_change([(ChangeKind.ADD_LEARNER, world.member(host)) for host in fresh], ()))
+            self._propose(multi_change([(ChangeKind.ADD_LEARNER, simulation.member(host)) for host in fresh], ()))
         elif conf.learners:
-            self._propose(add_change(ChangeKind.ADD_VOTER, world.member(conf.learners[0])))
+            self._propose(add_change(ChangeKind.ADD_VOTER, simulation.member(conf.learners[0])))
 
     def _two_changes(self, conf: ConfState) -> list[ConfChange]:
         """Promotions of two learners, or removals of two voters other than the leader."""
-        world, rng = self._world, self._world.rng
+        simulation, rng = self._world, self._world.rng
         learners, others = list(conf.learners), [voter for voter in conf.voters if voter != self._leader.id]
         if conf.voters_outgoing:
             return []
         if len(learners) > 1 and (len(others) < 4 or rng.random() < 0.6):
-            return [add_change(ChangeKind.ADD_VOTER, world.member(host)) for host in rng.sample(learners, 2)]
+            return [add_change(ChangeKind.ADD_VOTER, simulation.member(host)) for host in rng.sample(learners, 2)]
         if len(others) > 3:
             return [ConfChange.of(ChangeKind.REMOVE, host) for host in rng.sample(others, 2)]
         return []
@@ -94,27 +96,29 @@ class ConsecutiveChanges:
 
     def _advance(self) -> None:
         """Proposes one change after the other. When the last one is committed, isolates the old majority."""
-        world = self._world
+        simulation = self._world
         if not self._is_active:
             return
         self._attempts -= 1
         if not self._attempts or not self._leader.leads:
-            world.double_change = None
+            simulation.double_change = None
         elif self._is_committed():
-            world.at(world.up_to(world.rates.sync), self._isolate_old_majority)
+            simulation.at(simulation.up_to(simulation.rates.sync), self._isolate_old_majority)
         else:
-            world.at(world.up_to(3), self._advance)
+            simulation.at(simulation.up_to(3), self._advance)
 
     def _is_committed(self) -> bool:
         """Whether both changes are committed; proposes the next one otherwise."""
-        world = self._world
+        simulation = self._world
         if not self._changes:
             state = self._leader.node._state
             return bool(state.log.committed >= state.pending_conf_index)
         if self._propose(self._changes[0]):
             del self._changes[0]
             if not self._changes and self._slow:
-                world.at(world.up_to(3 * world.rates.delay), world.release, world.hosts[self._slow])
+                simulation.at(
+                    simulation.up_to(3 * simulation.rates.delay), simulation.release, simulation.hosts[self._slow]
+                )
         return False
 
     @property
@@ -129,16 +133,16 @@ class ConsecutiveChanges:
 
     def _isolate_old_majority(self) -> None:
         """Leaves the old majority to itself; some of its hosts lose power and restart soon."""
-        world = self._world
+        simulation = self._world
         if not self._is_active:
             return
-        world.double_change = None
+        simulation.double_change = None
         isolated = {*self._isolated}
-        world.note("isolated", self._isolated)
-        self._cut({(a, b) for a in world.hosts for b in world.hosts if (a in isolated) != (b in isolated)})
+        simulation.note("isolated", self._isolated)
+        self._cut({(a, b) for a in simulation.hosts for b in simulation.hosts if (a in isolated) != (b in isolated)})
         for host_id in self._isolated:
-            if world.rng.random() < 0.5:
-                world.power_off(world.hosts[host_id], restart_within=2 * TICK)
+            if simulation.rng.random() < 0.5:
+                simulation.power_off(simulation.hosts[host_id], restart_within=2 * TICK)
 
     def _cut(self, links: set[tuple[int, int]]) -> None:
         self._world.cut = links

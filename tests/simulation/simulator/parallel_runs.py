@@ -45,7 +45,7 @@ class RunResult(msgspec.Struct, frozen=True):
 class RunTotals(msgspec.Struct):
     """The sum of many results."""
 
-    worlds: int = 0
+    runs: int = 0
     steps: int = 0
     committed: int = 0
     acknowledged: int = 0
@@ -56,7 +56,7 @@ class RunTotals(msgspec.Struct):
     failures: list[RunResult] = []
 
     def add(self, result: RunResult) -> None:
-        self.worlds += 1
+        self.runs += 1
         for name in ("steps", "committed", "acknowledged", "reads", "leaders", "memberships"):
             setattr(self, name, getattr(self, name) + getattr(result, name))
         if result.failure:
@@ -64,25 +64,25 @@ class RunTotals(msgspec.Struct):
 
     def __str__(self) -> str:
         return (
-            f"{self.steps:,} steps in {self.worlds:,} worlds, {self.seconds:.0f} s: {self.committed:,} entries committed, "
+            f"{self.steps:,} steps in {self.runs:,} runs, {self.seconds:.0f} s: {self.committed:,} entries committed, "
             f"{self.acknowledged:,} writes acknowledged, {self.reads:,} reads, {self.leaders:,} leaders, "
             f"{self.memberships:,} memberships, {len(self.failures)} failures"
         )
 
 
 def run_simulation(seed: int, nodes: int) -> RunResult:
-    """One world, in this process."""
-    world = RaftSimulation(seed, nodes)
+    """One simulation, in this process."""
+    simulation = RaftSimulation(seed, nodes)
     failure = None
     try:
-        world.run()
+        simulation.run()
     except InvariantViolatedError as error:
-        failure = minimize_hazards(seed, nodes, RunFailure(error.invariant, str(error), str(error), world.steps))
-    invariants = world.invariants
+        failure = minimize_hazards(seed, nodes, RunFailure(error.invariant, str(error), str(error), simulation.steps))
+    invariants = simulation.invariants
     return RunResult(
         seed,
         nodes,
-        world.steps,
+        simulation.steps,
         invariants.max_committed,
         len(invariants.acknowledged),
         invariants.reads,
@@ -96,12 +96,12 @@ def minimize_hazards(seed: int, nodes: int, failure: RunFailure) -> RunFailure:
     """Leaves out one hazard after the other as long as an invariant is still violated."""
     without: tuple[str, ...] = ()
     for hazard in HAZARDS:
-        world = RaftSimulation(seed, nodes, without=(*without, hazard))
+        simulation = RaftSimulation(seed, nodes, without=(*without, hazard))
         try:
-            world.run()
+            simulation.run()
         except InvariantViolatedError as error:
             without = (*without, hazard)
-            failure = RunFailure(failure.invariant, failure.report, str(error), world.steps)
+            failure = RunFailure(failure.invariant, failure.report, str(error), simulation.steps)
     return failure
 
 
@@ -116,8 +116,8 @@ def run_many(
     total, began = RunTotals(), time.monotonic()
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawn) as pool:
-        worlds = ((seed, nodes) for seed in count(first_seed) for nodes in SIZES)
-        for result in _results(pool, worlds, lambda: enough(total), ahead=2 * workers):
+        runs = ((seed, nodes) for seed in count(first_seed) for nodes in SIZES)
+        for result in _results(pool, runs, lambda: enough(total), ahead=2 * workers):
             total.add(result)
             total.seconds = time.monotonic() - began
             if on_result:
@@ -126,12 +126,12 @@ def run_many(
 
 
 def _results(
-    pool: ProcessPoolExecutor, worlds: Iterator[tuple[int, int]], enough: Callable[[], bool], ahead: int
+    pool: ProcessPoolExecutor, runs: Iterator[tuple[int, int]], enough: Callable[[], bool], ahead: int
 ) -> Iterator[RunResult]:
     running: set[Future[RunResult]] = set()
     while running or not enough():
         while len(running) < ahead and not enough():
-            running.add(pool.submit(run_simulation, *next(worlds)))
+            running.add(pool.submit(run_simulation, *next(runs)))
         done, running = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
             yield future.result()

@@ -239,7 +239,7 @@ class RaftInvariants:
         require(
             found == request,
             "each client gets its own result",
-            f"index {index} is of {found}, acknowledge is {request}",
+            f"index {index} belongs to {found}, but was acknowledged to {request}",
         )
         if not self.model.accepted[index]:
             return  # the store repeats the transaction

@@ -480,7 +480,7 @@ MUTATIONS = (
         ),
     ),
     Mutation(
-        "a read is acknowledge without a quorum",
+        "a read is answered without a quorum",
         ReadQueue,
         "acknowledge",
         _one_acknowledgement_suffices,
@@ -516,7 +516,7 @@ MUTATIONS = (
         ("each client gets its own result",),
     ),
     Mutation(
-        "a read shares a context from before it",
+        "a read shares an earlier request",
         PendingReads,
         "confirmed",
         _reads_share_earlier_request,
@@ -606,7 +606,7 @@ MUTATIONS = (
         ("members agree",),
     ),
     Mutation(
-        "a check_restored snapshot loses an index",
+        "a restored snapshot loses an index",
         TableState,
         "of",
         _restore_loses_an_index,

@@ -396,16 +396,16 @@ def main() -> None:
     args = parser.parse_args()
     without = tuple(filter(None, args.without.split(",")))
     for seed in range(args.seed, args.seed + args.count):
-        world = RaftSimulation(seed, args.nodes, without=without, trace=400 if args.trace else 60)
+        simulation = RaftSimulation(seed, args.nodes, without=without, trace=400 if args.trace else 60)
         try:
-            world.run(args.duration)
+            simulation.run(args.duration)
         except InvariantViolatedError:
             if args.trace:
-                print("\n".join(" ".join(map(str, line)) for line in world.trace))
+                print("\n".join(" ".join(map(str, line)) for line in simulation.trace))
             raise
-        invariants = world.invariants
+        invariants = simulation.invariants
         print(
-            f"seed {seed}: {world.steps} steps, {invariants.max_committed} committed, {len(invariants.acknowledged)} acknowledged, "
+            f"seed {seed}: {simulation.steps} steps, {invariants.max_committed} committed, {len(invariants.acknowledged)} acknowledged, "
             f"{invariants.reads} reads, {len(invariants.leaders)} leaders"
         )
 

@@ -97,11 +97,11 @@ class ReadFuture:
 class SimulatedManager:
     """`epoch` counts restarts; an event of an earlier epoch is dropped."""
 
-    def __init__(self, host_id: int, world: RaftSimulation) -> None:
+    def __init__(self, host_id: int, simulation: RaftSimulation) -> None:
         self.id = host_id
-        self.world = world
+        self.simulation = simulation
         self.invariants: Any = None
-        self.disk = SimulatedDisk(world.rates.segment_frames)
+        self.disk = SimulatedDisk(simulation.rates.segment_frames)
         self.up = False
         self.epoch = 0
         self.stalled_until = 0
@@ -126,7 +126,7 @@ class SimulatedManager:
 
     def start(self) -> None:
         """Recovers from the disk as `manager.raft.disk` does."""
-        self.world.note("start", self.id)
+        self.simulation.note("start", self.id)
         self._forget()
         self.up = True
         snapshot = self.disk.open()
@@ -136,10 +136,10 @@ class SimulatedManager:
         self.invariants.observe(self)
 
     def _new_node(self) -> RawNode:
-        rates = self.world.rates
+        rates = self.simulation.rates
         config = Config(
             id=self.id,
-            random=random.Random(self.world.rng.getrandbits(32)),
+            random=random.Random(self.simulation.rng.getrandbits(32)),
             election_tick=rates.election_tick,
             heartbeat_tick=1,
             max_bytes_per_message=rates.message_bytes,
@@ -154,8 +154,8 @@ class SimulatedManager:
 
     def crash(self) -> None:
         """Power is lost: memory is gone, and what was written but not flushed is gone or kept."""
-        self.world.note("crash", self.id)
-        self.disk.cut_power(keeps_written=self.world.rng.random() < 0.5)
+        self.simulation.note("crash", self.id)
+        self.disk.cut_power(keeps_written=self.simulation.rng.random() < 0.5)
         self.up, self.node = False, None
         self.epoch += 1
         self._forget()
@@ -175,7 +175,7 @@ class SimulatedManager:
         try:
             action(self.node)
         except (ProposalDropped, ConfChangeRefused) as error:
-            self.world.note("refused", self.id, error)
+            self.simulation.note("refused", self.id, error)
         self.invariants.observe(self)
         self.pump()
 
@@ -192,24 +192,24 @@ class SimulatedManager:
         if ready.soft_state:
             self.reads.retry()
         for message in ready.messages:
-            self.world.send(message)
-        self.applied_early = ready.snapshot is None and self.world.rng.random() < 0.3
+            self.simulation.send(message)
+        self.applied_early = ready.snapshot is None and self.simulation.rng.random() < 0.3
         if self.applied_early:
             self._apply(ready.committed)
         if not ready.must_sync:
-            if ready.committed and self.world.rates.apply:
-                self.world.after_apply_delay(self, self._written, ready)
+            if ready.committed and self.simulation.rates.apply:
+                self.simulation.after_apply_delay(self, self._written, ready)
             else:
                 self._finish(ready)
             return
         snapshot = ready.snapshot
         steps = self.disk.save_steps(ready.hard_state, ready.entries, snapshot)
-        self.world.after_sync_delay(self, self._save_step, ready, steps, 0)
+        self.simulation.after_sync_delay(self, self._save_step, ready, steps, 0)
 
     def _save_step(self, ready: Ready, steps: list[Step], position: int) -> None:
         steps[position]()
         if position + 1 < len(steps):
-            self.world.after_sync_delay(self, self._save_step, ready, steps, position + 1)
+            self.simulation.after_sync_delay(self, self._save_step, ready, steps, position + 1)
         else:
             self._written(ready)
 
@@ -222,7 +222,7 @@ class SimulatedManager:
         self.disk.finish_save(ready.hard_state, ready.entries, ready.snapshot)
         self.writing = None
         for message in ready.messages_after_sync:
-            self.world.send(message)
+            self.simulation.send(message)
         if ready.snapshot:
             self._restore(ready.snapshot)
         if not self.applied_early:
@@ -294,7 +294,7 @@ class SimulatedManager:
         except CoveyError:
             return
         if tx.changes:
-            data = log.encode(request, tx.changes, self.world.now)
+            data = log.encode(request, tx.changes, self.simulation.now)
             self.act(lambda node: self._enter(node, request, data))
 
     def _enter(self, node: RawNode, request: int, data: bytes) -> None:
@@ -342,17 +342,17 @@ class SimulatedManager:
         if self.applied > self.node._state.log.applied:
             return
         self.snapshotting = True
-        self.world.note("snapshot", self.id, self.applied)
+        self.simulation.note("snapshot", self.id, self.applied)
         metadata = SnapshotMeta(self.applied, self.applied_term, self.conf)
         encode = self.machine.snapshot(tuple(self._sorted_members()))
         steps = self.disk.compact_steps(
             lambda: Snapshot(metadata, encode()), keep_entries=rng.choice((0, 0, 2, 20)), keep_old=rng.choice((0, 0, 1))
         )
-        self.world.after_sync_delay(self, self._snapshot_step, steps, 0)
+        self.simulation.after_sync_delay(self, self._snapshot_step, steps, 0)
 
     def _snapshot_step(self, steps: list[Step], position: int) -> None:
         steps[position]()
         if position + 1 < len(steps):
-            self.world.after_sync_delay(self, self._snapshot_step, steps, position + 1)
+            self.simulation.after_sync_delay(self, self._snapshot_step, steps, position + 1)
         else:
             self.snapshotting = False
