@@ -152,7 +152,7 @@ async def test_all_members_killed_at_once_come_back_with_everything(tmp_path: Pa
             assert len(await names(member, fresh=True)) == 334
 
 
-async def test_a_lone_manager_restarts_with_what_it_had(tmp_path: Path) -> None:
+async def test_a_single_manager_restarts_with_its_state(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
         alone = await group.add("alpha")
         await group.leader()
@@ -165,7 +165,7 @@ async def test_a_lone_manager_restarts_with_what_it_had(tmp_path: Path) -> None:
         assert await names(alone) == {"kept"}
 
 
-async def test_a_leader_that_stops_hands_over_at_once(tmp_path: Path) -> None:
+async def test_a_leader_that_stops_transfers_leadership_at_once(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
         await group.three()
         old = await group.leader()
@@ -200,7 +200,7 @@ async def test_a_member_removed_while_it_was_down_learns_of_it_when_it_comes_bac
         await leader("create", name="undisturbed")
 
 
-async def test_a_peer_that_hung_for_long_is_reached_again_at_once(tmp_path: Path) -> None:
+async def test_a_peer_that_was_paused_for_long_is_reached_again_at_once(tmp_path: Path) -> None:
     """Writes to it block while it is paused; when it continues, a new connection replaces the old one."""
     async with raft_group(tmp_path) as group:
         await group.three()
@@ -222,7 +222,7 @@ async def test_a_peer_that_hung_for_long_is_reached_again_at_once(tmp_path: Path
         await until(caught_up, "the hung member with all writes", seconds=8)
 
 
-async def test_a_leader_leaves_by_handing_over_first(tmp_path: Path) -> None:
+async def test_a_leader_transfers_leadership_before_it_leaves(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
         await group.three()
         old = await group.leader()
@@ -251,7 +251,7 @@ async def test_a_removal_that_would_lose_the_quorum_is_refused_with_the_numbers(
         await leader("create", name="still")
 
 
-async def test_a_newcomer_catches_up_from_a_leader_that_was_not_there_at_the_beginning(tmp_path: Path) -> None:
+async def test_a_new_member_catches_up_from_a_leader_that_joined_later(tmp_path: Path) -> None:
     """1. The founder leads no more. 2. A newcomer is sent the founder's first snapshot, in which the leader is no member. 3. It must
     take the rest of the log from that leader all the same, or it never gets to know it.
     """
@@ -267,7 +267,7 @@ async def test_a_newcomer_catches_up_from_a_leader_that_was_not_there_at_the_beg
         assert "before" in await names(newcomer, fresh=True)
 
 
-async def test_a_member_that_lost_its_disk_joins_again_as_a_newcomer(tmp_path: Path) -> None:
+async def test_a_member_that_lost_its_disk_joins_again_as_a_new_member(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
         await group.three()
         leader = await group.leader()
@@ -318,7 +318,7 @@ async def test_nothing_that_was_stored_can_be_read_from_the_files(tmp_path: Path
             assert b"plaintext-marker" not in path.read_bytes(), path
 
 
-async def test_a_killed_leader_is_missed_at_once_by_its_broken_connections(tmp_path: Path) -> None:
+async def test_a_killed_leader_is_detected_at_once_by_its_broken_connections(tmp_path: Path) -> None:
     """Faster than the shortest election timeout of one second, so by the broken connection and not by the silence."""
     async with raft_group(tmp_path) as group:
         await group.three()

@@ -28,7 +28,7 @@ async def refused(leader: RaftProcess, leaving: RaftProcess, numbers: str) -> No
     assert error.value.kind == "ConflictError"
 
 
-async def test_a_member_whose_disk_stands_still_does_not_count_as_one_that_answers(tmp_path: Path) -> None:
+async def test_a_member_with_a_stalled_disk_counts_as_unreachable(tmp_path: Path) -> None:
     """1. The disk of one of three stands still, and its connection lives. 2. Once a write waits for that disk the member is silent, is
     called unreachable, and stays so however often it is connected to anew. 3. To remove the other one is refused with the numbers: nobody
     could write any more. 4. The disk goes on: the same removal is made.
@@ -52,7 +52,7 @@ async def test_a_member_whose_disk_stands_still_does_not_count_as_one_that_answe
         await leader("create", name="c")
 
 
-async def test_a_disk_that_stands_still_unnoticed_is_found_before_a_removal(tmp_path: Path) -> None:
+async def test_an_unnoticed_stalled_disk_is_detected_before_a_removal(tmp_path: Path) -> None:
     """While nothing is written, a member with a stalled disk answers heartbeats. A removal checks the disk."""
     async with raft_group(tmp_path) as group:
         await group.three()
@@ -64,7 +64,7 @@ async def test_a_disk_that_stands_still_unnoticed_is_found_before_a_removal(tmp_
         await leader("create", name="after")
 
 
-async def test_a_member_that_comes_without_its_state_waits_while_the_majority_stands_on_it(tmp_path: Path) -> None:
+async def test_a_member_that_lost_its_state_cannot_rejoin_while_the_quorum_depends_on_it(tmp_path: Path) -> None:
     """Its old membership ends in the same change that adds it; without it one of two would be reachable."""
     async with raft_group(tmp_path) as group:
         await group.three()
@@ -76,7 +76,7 @@ async def test_a_member_that_comes_without_its_state_waits_while_the_majority_st
         await leader("create", name="after")
 
 
-async def test_of_two_removals_at_once_the_second_counts_without_whom_the_first_takes(tmp_path: Path) -> None:
+async def test_the_second_of_two_concurrent_removals_counts_without_the_first_member(tmp_path: Path) -> None:
     """One of four managers is dead. Either of two others may be removed; both would leave one reachable manager of two."""
     async with raft_group(tmp_path) as group:
         leader, one, two, dead = await four(group)
@@ -100,7 +100,7 @@ async def four(group: RaftGroup) -> tuple[RaftProcess, RaftProcess, RaftProcess,
     return await group.leader(), one, two, three
 
 
-async def test_a_member_that_is_busy_is_never_called_unreachable(tmp_path: Path) -> None:
+async def test_a_busy_member_never_counts_as_unreachable(tmp_path: Path) -> None:
     async with raft_group(tmp_path, snapshot_interval=500) as group:
         await group.three()
         leader = await group.leader()

@@ -144,7 +144,7 @@ async def ends(folder: Path) -> AsyncIterator[Ends]:
         await server.stop(None)
 
 
-async def test_a_snapshot_whose_connection_goes_deaf_is_given_up_and_sent_over_a_new_one(tmp_path: Path) -> None:
+async def test_a_snapshot_over_a_dead_connection_is_aborted_and_sent_over_a_new_one(tmp_path: Path) -> None:
     """1. A quarter of a snapshot is there when its connection passes nothing on any more, and no end of it is told, as when a cable is cut.
     2. The link gives it up and says so. 3. The next one goes over a new connection.
     """
@@ -155,7 +155,7 @@ async def test_a_snapshot_whose_connection_goes_deaf_is_given_up_and_sent_over_a
         assert here.peer.received[-1] == SIZE
 
 
-async def test_a_peer_that_takes_a_snapshot_and_never_answers_is_given_up(tmp_path: Path) -> None:
+async def test_a_snapshot_that_is_never_answered_is_aborted(tmp_path: Path) -> None:
     async with ends(tmp_path) as here:
         here.peer.answers.clear()
         assert not await here.send()

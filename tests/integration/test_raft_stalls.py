@@ -32,7 +32,9 @@ async def follows(member: RaftProcess, leader: RaftProcess) -> None:
     await until(check, f"{member.node_id} behind {leader.node_id}")
 
 
-async def test_a_leader_whose_disk_stands_still_says_so_and_follows_when_the_disk_goes_on(tmp_path: Path) -> None:
+async def test_a_leader_with_a_stalled_disk_gives_up_leadership_and_follows_when_the_disk_recovers(
+    tmp_path: Path,
+) -> None:
     """1. The leader's flushes return no more. 2. It stops leading in its own eyes while it still leads in the core's, and says of the
     write under way that nobody knows. 3. Another one is elected. 4. The disk goes on: the old leader follows and has all that was written.
     """
@@ -57,7 +59,7 @@ async def test_a_leader_whose_disk_stands_still_says_so_and_follows_when_the_dis
         assert "refused" not in await old("names", fresh=True)
 
 
-async def test_a_leader_that_stood_still_does_not_act_as_one_before_a_majority_confirms(tmp_path: Path) -> None:
+async def test_a_paused_leader_does_not_act_as_leader_before_a_majority_confirms_it(tmp_path: Path) -> None:
     """1. The leader is stopped, and the others too, so that nobody can tell it anything. 2. It alone goes on after so long that another one
     might lead, and says at once that it does not, before it notices that no majority answers. 3. The others go on: there is a leader again.
     """
@@ -82,7 +84,7 @@ async def test_a_leader_that_stood_still_does_not_act_as_one_before_a_majority_c
         await leader("create", name="after")
 
 
-async def test_a_leader_that_stood_still_leads_on_in_its_term_when_the_others_waited(tmp_path: Path) -> None:
+async def test_a_paused_leader_continues_in_its_term_if_the_others_still_follow(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
         old = await group.add("alpha")
         for node_id in ("beta", "gamma"):
@@ -136,7 +138,7 @@ async def names_with_patience(member: RaftProcess) -> list[str]:
     return await until(caught_up, "the state of the snapshot")
 
 
-async def test_reads_that_wait_together_cost_one_question(tmp_path: Path) -> None:
+async def test_concurrent_reads_share_one_request(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
         await group.three()
         for member in (await group.leader(), (await group.followers())[0]):
@@ -146,7 +148,7 @@ async def test_reads_that_wait_together_cost_one_question(tmp_path: Path) -> Non
             assert shared["questions"] <= 40, "reads that began together were confirmed one by one"
 
 
-async def test_members_that_go_together_go_by_one_joint_change(tmp_path: Path) -> None:
+async def test_members_that_are_removed_together_leave_by_one_joint_change(tmp_path: Path) -> None:
     """Two of five managers are removed at once. There are never four in between, of which two could not continue."""
     async with raft_group(tmp_path) as group:
         for node_id in ("alpha", "beta", "gamma", "delta", "epsilon"):
@@ -163,7 +165,7 @@ async def test_members_that_go_together_go_by_one_joint_change(tmp_path: Path) -
         await leader("create", name="after")
 
 
-async def test_a_removal_that_takes_the_leader_along_begins_with_another_leader(tmp_path: Path) -> None:
+async def test_a_removal_that_includes_the_leader_begins_with_a_transfer(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
         await group.three()
         old = await group.leader()
@@ -178,7 +180,7 @@ async def test_a_removal_that_takes_the_leader_along_begins_with_another_leader(
         await staying("create", name="alone")
 
 
-async def test_leadership_goes_to_one_of_those_who_were_named(tmp_path: Path) -> None:
+async def test_leadership_is_transferred_to_one_of_the_named_nodes(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
         await group.three()
         old = await group.leader()
@@ -190,7 +192,7 @@ async def test_leadership_goes_to_one_of_those_who_were_named(tmp_path: Path) ->
         assert refused.value.kind == "UnavailableError"
 
 
-async def test_a_log_of_few_large_entries_is_cut_by_its_size(tmp_path: Path) -> None:
+async def test_a_log_of_few_large_entries_is_compacted_by_its_size(tmp_path: Path) -> None:
     async with raft_group(tmp_path, snapshot_bytes=1 << 20, log_entries_for_slow_followers=5) as group:
         alone = await group.add("alpha")
         await group.leader()
@@ -238,7 +240,7 @@ async def test_a_follower_catches_up_by_a_snapshot_while_writes_go_on(tmp_path: 
         assert began > 600, "there was hardly any load"
 
 
-async def test_a_lone_manager_waits_for_its_disk(tmp_path: Path) -> None:
+async def test_a_single_manager_waits_for_its_disk(tmp_path: Path) -> None:
     """Nobody else could lead, so it does not step down: the write is acknowledged when it is durable."""
     async with raft_group(tmp_path) as group:
         alone = await group.add("alpha")

@@ -38,25 +38,25 @@ def peer(
     return PeerStatus(match, after or match + 1, state, False, active, 0)
 
 
-def test_so_many_entries_stay_as_was_asked_for() -> None:
+def test_the_configured_number_of_entries_is_kept() -> None:
     assert first_index_to_keep(storage(100), status(), 100, 10) == 91
     assert first_index_to_keep(storage(100), status(), 100, 0) == 101
     assert first_index_to_keep(storage(5), status(), 5, 500) == 1
 
 
-def test_what_an_answering_follower_lacks_stays() -> None:
+def test_entries_that_a_reachable_follower_lacks_are_kept() -> None:
     assert first_index_to_keep(storage(100), status(p1=peer(0), p2=peer(40)), 100, 10) == 41
     assert first_index_to_keep(storage(100), status(p2=peer(40, active=False)), 100, 10) == 91
     assert first_index_to_keep(storage(100), status(p2=peer(99)), 100, 10) == 91
 
 
-def test_what_follows_a_snapshot_under_way_stays_though_the_follower_is_silent() -> None:
+def test_entries_after_a_snapshot_in_transit_are_kept_for_a_silent_follower() -> None:
     """Its transfer and reading take longer than the next snapshot takes to come: without this it would need that one too, and so on."""
     taking = peer(0, ProgressState.SNAPSHOT, after=51, active=False)
     assert first_index_to_keep(storage(100), status(p2=taking), 100, 10) == 51
 
 
-def test_what_stays_is_bounded_in_bytes() -> None:
+def test_kept_entries_are_bounded_in_bytes() -> None:
     size = MAX_KEPT_BYTES // 4
     assert first_index_to_keep(storage(8, size), status(p2=peer(1)), 8, 500) == 6
     assert first_index_to_keep(storage(2, MAX_KEPT_BYTES * 2), status(), 2, 500) == 3

@@ -35,7 +35,7 @@ async def save(disk: Disk, hard: HardState, what: list[Entry], snap: Snapshot | 
     disk.finish_save(hard, what, snap)
 
 
-async def test_compaction_keeps_as_many_old_snapshots_as_the_settings_say_then(tmp_path: Path) -> None:
+async def test_compaction_keeps_the_configured_number_of_old_snapshots(tmp_path: Path) -> None:
     create_group(tmp_path, RING, IDENTITY, b"")
     disk = Disk.open(tmp_path, RING)
     await save(disk, HardState(1, 1, 60), entries(2, 60))
@@ -83,7 +83,7 @@ async def test_compaction_keeps_some_entries_for_slow_followers_also_across_a_re
     disk.close()
 
 
-async def test_a_leader_s_snapshot_replaces_the_log_whether_or_not_the_log_knew_of_it_before_the_crash(
+async def test_a_snapshot_from_the_leader_replaces_the_log_whether_or_not_the_log_recorded_it_before_a_crash(
     tmp_path: Path,
 ) -> None:
     for name, logged in (("logged", True), ("crashed", False)):
@@ -106,7 +106,7 @@ async def test_a_leader_s_snapshot_replaces_the_log_whether_or_not_the_log_knew_
         disk.close()
 
 
-async def test_snapshots_that_the_leader_sends_one_after_the_other_do_not_pile_up(tmp_path: Path) -> None:
+async def test_repeated_snapshots_from_the_leader_do_not_accumulate(tmp_path: Path) -> None:
     create_member(tmp_path, IDENTITY)
     disk = Disk.open(tmp_path, RING, segment_bytes=1)
     for index in range(10, 40, 10):
@@ -117,7 +117,7 @@ async def test_snapshots_that_the_leader_sends_one_after_the_other_do_not_pile_u
     assert len(list((tmp_path / "wal").iterdir())) < 5
 
 
-async def test_a_snapshot_from_the_leader_leaves_the_old_ones_that_were_to_be_kept_also_after_a_restart(
+async def test_a_snapshot_from_the_leader_keeps_the_configured_old_snapshots_also_after_a_restart(
     tmp_path: Path,
 ) -> None:
     create_member(tmp_path, IDENTITY)
@@ -133,7 +133,7 @@ async def test_a_snapshot_from_the_leader_leaves_the_old_ones_that_were_to_be_ke
     assert sorted(int(path.name[:16], 16) for path in (tmp_path / "snapshots").iterdir()) == [20, 30, 50]
 
 
-async def test_a_second_snapshot_that_the_log_does_not_know_of_is_gone_on_from(tmp_path: Path) -> None:
+async def test_a_start_continues_from_a_second_snapshot_that_the_log_did_not_record(tmp_path: Path) -> None:
     """1. A snapshot from the leader replaces the log. 2. The crash comes after the next one's file, before the log says so."""
     create_member(tmp_path, IDENTITY)
     disk = Disk.open(tmp_path, RING)
@@ -148,7 +148,7 @@ async def test_a_second_snapshot_that_the_log_does_not_know_of_is_gone_on_from(t
     disk.close()
 
 
-def test_what_an_attempt_to_found_a_group_left_is_not_taken_into_another_group(tmp_path: Path) -> None:
+def test_leftovers_of_an_interrupted_group_creation_do_not_reach_another_group(tmp_path: Path) -> None:
     create_group(tmp_path, RING, IDENTITY, b"of a cluster that never was")
     (tmp_path / "member.json").unlink()
     create_member(tmp_path, IDENTITY)
@@ -188,7 +188,7 @@ class Full(FileOps):
 
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("starts", [0, 1], ids=["after a write", "after a start without writes"])
-async def test_a_start_that_finds_no_room_forgets_no_vote(tmp_path: Path, times: int, starts: int) -> None:
+async def test_a_start_on_a_full_disk_keeps_the_vote(tmp_path: Path, times: int, starts: int) -> None:
     """1. The snapshot covers the whole log, whose last file alone tells the vote. 2. A start on a full disk makes room of what the
     snapshot covers, and perhaps finds too little all the same. 3. There is room: the member must not vote again in that term.
     """
@@ -212,7 +212,7 @@ async def test_a_start_that_finds_no_room_forgets_no_vote(tmp_path: Path, times:
     disk.close()
 
 
-async def test_a_start_on_a_full_disk_makes_room_of_what_the_snapshot_covers_and_no_more(tmp_path: Path) -> None:
+async def test_a_start_on_a_full_disk_removes_only_what_the_snapshot_covers(tmp_path: Path) -> None:
     """1. The disk runs full between a snapshot and the removal of what it covers. 2. No start could remove it if each failed before."""
     create_group(tmp_path, RING, IDENTITY, b"")
     disk = Disk.open(tmp_path, RING, segment_bytes=256)
@@ -239,17 +239,17 @@ async def test_a_start_on_a_full_disk_makes_room_of_what_the_snapshot_covers_and
         Disk.open(with_nothing_to_give, RING, files=Tight())
 
 
-def test_a_log_that_misses_entries_after_the_snapshot_refuses_to_start() -> None:
+def test_a_gap_between_snapshot_and_log_refuses_to_start() -> None:
     with pytest.raises(StorageError, match="entries between them are lost"):
         recover_log(snapshot(10), Replay(HardState(1, 1, 12), entries(12, 14), None))
 
 
-def test_a_log_shorter_than_what_was_acknowledged_refuses_to_start() -> None:
+def test_a_log_that_ends_before_the_commit_index_refuses_to_start() -> None:
     with pytest.raises(StorageError, match="entry 12 was committed"):
         recover_log(snapshot(10), Replay(HardState(1, 1, 12), entries(11, 11), None))
 
 
-def test_a_folder_is_held_by_one_process_and_free_after_it(tmp_path: Path) -> None:
+def test_a_directory_is_locked_by_one_process_at_a_time(tmp_path: Path) -> None:
     create_group(tmp_path, RING, IDENTITY, b"")
     disk = Disk.open(tmp_path, RING)
     with pytest.raises(InUseError, match="used by another process"):
@@ -258,7 +258,7 @@ def test_a_folder_is_held_by_one_process_and_free_after_it(tmp_path: Path) -> No
     Disk.open(tmp_path, RING).close()
 
 
-def test_a_folder_is_entered_once_and_not_opened_before(tmp_path: Path) -> None:
+def test_a_member_is_created_once_before_it_is_opened(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="create or join a cluster first"):
         Disk.open(tmp_path, RING)
     create_member(tmp_path, IDENTITY)
@@ -266,7 +266,7 @@ def test_a_folder_is_entered_once_and_not_opened_before(tmp_path: Path) -> None:
         create_group(tmp_path, RING, IDENTITY, b"")
 
 
-def test_a_snapshot_of_many_pieces_comes_back_whole_and_any_damage_is_found(tmp_path: Path) -> None:
+def test_a_snapshot_of_many_chunks_is_read_back_and_any_damage_is_detected(tmp_path: Path) -> None:
     folder = SnapshotFolder(tmp_path, RING)
     assert folder.open() is None
     big = snapshot(7, 2, bytes(range(256)) * 10_000)
@@ -287,7 +287,7 @@ def test_a_snapshot_of_many_pieces_comes_back_whole_and_any_damage_is_found(tmp_
             folder.open()
 
 
-def test_a_snapshot_is_passed_on_piece_by_piece_even_when_it_is_removed_meanwhile(tmp_path: Path) -> None:
+def test_a_snapshot_is_read_in_chunks_even_if_it_is_removed_meanwhile(tmp_path: Path) -> None:
     folder = SnapshotFolder(tmp_path, RING)
     big = snapshot(7, 2, os.urandom((2 << 20) + 5))
     folder.save(big)
@@ -303,7 +303,7 @@ def test_a_snapshot_is_passed_on_piece_by_piece_even_when_it_is_removed_meanwhil
     assert (reader.metadata, reader.size, b"".join(pieces)) == (big.metadata, len(big.data), big.data)
 
 
-def test_old_snapshots_go_but_for_those_to_keep_and_unfinished_ones_never_count(tmp_path: Path) -> None:
+def test_old_snapshots_are_pruned_and_unfinished_ones_are_ignored(tmp_path: Path) -> None:
     folder = SnapshotFolder(tmp_path, RING)
     for index in (3, 5, 9):
         folder.save(snapshot(index))

@@ -28,7 +28,7 @@ def peer(match: int, *, learner: bool = False, active: bool = True) -> PeerStatu
     return PeerStatus(match, match + 1, ProgressState.REPLICATE, learner, active, 0)
 
 
-def test_a_member_rides_in_the_change_that_adds_it() -> None:
+def test_a_change_carries_the_member_that_it_adds() -> None:
     members = members_after({1: A}, add_change(ChangeKind.ADD_LEARNER, B), ConfState(voters=(1,), learners=(2,)))
     assert [(m.raft_id, m.node_id, m.addr, m.voter) for m in members.values()] == [
         (1, "a", "a:1", True),
@@ -39,7 +39,7 @@ def test_a_member_rides_in_the_change_that_adds_it() -> None:
     assert set(members_after(members, remove_change([2]), ConfState(voters=(1,)))) == {1}
 
 
-def test_a_change_that_was_refused_adds_nobody() -> None:
+def test_a_refused_change_adds_no_member() -> None:
     assert set(members_after({1: A}, add_change(ChangeKind.ADD_VOTER, B), ConfState(voters=(1,)))) == {1}
 
 
@@ -64,7 +64,7 @@ def test_a_known_member_s_new_address_replaces_the_old_one() -> None:
         ((1, 2, 3, 4, 5), {1, 2, 3}, 4, None),
     ],
 )
-def test_a_removal_needs_an_answering_majority_of_the_rest(voters, reachable, leaver, refused) -> None:
+def test_a_removal_needs_a_reachable_majority_of_the_remaining_voters(voters, reachable, leaver, refused) -> None:
     conf = ConfState(voters=voters)
     if refused is None:
         require_quorum_without(conf, reachable, {leaver: "x"})
@@ -73,7 +73,7 @@ def test_a_removal_needs_an_answering_majority_of_the_rest(voters, reachable, le
         require_quorum_without(conf, reachable, {leaver: "x"})
 
 
-def test_several_who_leave_together_are_counted_together() -> None:
+def test_members_that_leave_together_are_counted_together() -> None:
     five = ConfState(voters=(1, 2, 3, 4, 5))
     require_quorum_without(five, {1, 2, 3}, {4: "d", 5: "e"})
     with pytest.raises(
@@ -82,14 +82,14 @@ def test_several_who_leave_together_are_counted_together() -> None:
         require_quorum_without(five, {1, 3, 4}, {3: "c", 4: "d"})
 
 
-def test_one_change_may_add_and_remove_and_carries_all_whom_it_adds() -> None:
+def test_one_change_may_add_and_remove_and_carries_all_added_members() -> None:
     change = multi_change([(ChangeKind.ADD_LEARNER, B), (ChangeKind.ADD_LEARNER, C)], [1])
     members = members_after({1: A}, change, ConfState(voters=(9,), learners=(2, 3)))
     assert {m.raft_id: (m.node_id, m.voter) for m in members.values()} == {2: ("b", False), 3: ("c", False)}
     assert members_after({}, multi_change([(ChangeKind.ADD_VOTER, B)], []), ConfState(voters=(2,)))[2].addr == "b:1"
 
 
-def test_a_learner_is_promoted_once_it_has_nearly_all_and_answers() -> None:
+def test_a_learner_is_promoted_when_it_is_reachable_and_almost_caught_up() -> None:
     near = 1000 - CAUGHT_UP_ENTRIES
     assert learner_to_promote(status(p1=peer(1000), p2=peer(near, learner=True))) == 2
     assert learner_to_promote(status(p1=peer(1000), p2=peer(near - 1, learner=True))) is None
@@ -98,7 +98,7 @@ def test_a_learner_is_promoted_once_it_has_nearly_all_and_answers() -> None:
     assert learner_to_promote(status(p1=peer(1000), p2=peer(1000))) is None
 
 
-def test_the_heir_is_the_answering_voter_with_the_longest_log() -> None:
+def test_the_transfer_target_is_the_reachable_voter_with_the_longest_log() -> None:
     everybody = (1, 2, 3)
     assert transfer_target(status(p1=peer(1000), p2=peer(900), p3=peer(950)), everybody) == 3
     assert transfer_target(status(p1=peer(1000), p2=peer(900), p3=peer(950)), (1, 2)) == 2

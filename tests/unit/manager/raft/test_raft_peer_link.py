@@ -43,7 +43,7 @@ async def test_a_commit_index_alone_travels_with_the_append_that_follows_it():
     assert peer._queue_bytes == 0
 
 
-async def test_a_commit_index_is_kept_before_an_append_of_another_place_or_term():
+async def test_a_commit_index_is_not_superseded_by_an_append_at_another_index_or_term():
     for other in (append(index=6, entries=(ENTRY,)), append(term=3, entries=(ENTRY,)), append(commit=6)):
         peer = link()
         peer.send(append(commit=7))
@@ -51,14 +51,14 @@ async def test_a_commit_index_is_kept_before_an_append_of_another_place_or_term(
         assert len(kinds(peer)) == 2
 
 
-async def test_entries_are_never_overtaken():
+async def test_entries_are_never_superseded():
     peer = link()
     peer.send(append(entries=(ENTRY,)))
     peer.send(append(commit=8, entries=(ENTRY,)))
     assert len(kinds(peer)) == 2
 
 
-async def test_only_a_commit_index_alone_waits():
+async def test_only_an_append_without_entries_is_delayed():
     peer = link()
     peer.send(append())
     assert not peer._urgent.is_set()

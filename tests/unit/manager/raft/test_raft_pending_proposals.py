@@ -15,7 +15,7 @@ async def proposed(waiting: PendingProposals, index: int, term: int):
     return answer
 
 
-async def test_a_proposal_is_answered_when_its_very_entry_is_applied() -> None:
+async def test_a_proposal_resolves_when_its_own_entry_is_applied() -> None:
     waiting = PendingProposals()
     mine, replaced = await proposed(waiting, 5, 2), await proposed(waiting, 6, 2)
     waiting.entry_applied(4, 2)
@@ -27,7 +27,7 @@ async def test_a_proposal_is_answered_when_its_very_entry_is_applied() -> None:
         replaced.result()
 
 
-async def test_lost_leadership_fails_what_was_proposed_in_its_terms_alone() -> None:
+async def test_lost_leadership_fails_only_proposals_of_its_terms() -> None:
     waiting = PendingProposals()
     old, new = await proposed(waiting, 5, 2), await proposed(waiting, 6, 3)
     waiting.fail_unknown(before_term=3)
@@ -39,7 +39,7 @@ async def test_lost_leadership_fails_what_was_proposed_in_its_terms_alone() -> N
             answer.result()
 
 
-async def test_what_was_not_proposed_yet_is_refused_with_the_leader_s_address() -> None:
+async def test_queued_proposals_are_rejected_with_the_leaders_address() -> None:
     waiting = PendingProposals()
     in_the_log, queued = await proposed(waiting, 5, 2), waiting.propose(b"y")
     waiting.reject_queued("leader:1")
@@ -48,7 +48,7 @@ async def test_what_was_not_proposed_yet_is_refused_with_the_leader_s_address() 
         queued.result()
 
 
-async def test_a_proposal_whose_caller_went_away_is_made_all_the_same() -> None:
+async def test_a_proposal_of_a_cancelled_caller_is_still_made() -> None:
     """The store keeps others off what it would change until it is applied: dropped without a word, it would keep them off for good."""
     waiting = PendingProposals()
     gone = waiting.propose(b"gone")

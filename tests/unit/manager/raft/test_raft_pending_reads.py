@@ -7,7 +7,7 @@ from manager.raft import pending_reads as module
 from manager.raft.pending_reads import RETRY_TICKS, PendingReads
 
 
-async def test_reads_that_wait_together_share_one_question() -> None:
+async def test_waiting_reads_share_one_request() -> None:
     reads = PendingReads()
     first, second = reads.read(), reads.read()
     context = reads.next_request()
@@ -20,7 +20,7 @@ async def test_reads_that_wait_together_share_one_question() -> None:
     assert (first.result(), second.result()) == (7, 7)
 
 
-async def test_a_read_that_comes_later_is_not_answered_by_the_question_under_way() -> None:
+async def test_a_later_read_is_not_answered_by_the_request_in_flight() -> None:
     """Whatever was acknowledged between the two is not in the first answer."""
     reads = PendingReads()
     early = reads.read()
@@ -41,7 +41,7 @@ async def test_a_read_that_comes_later_is_not_answered_by_the_question_under_way
     assert late.result() == 9
 
 
-async def test_a_question_that_was_lost_is_asked_anew_after_a_while() -> None:
+async def test_a_lost_request_is_repeated_after_some_ticks() -> None:
     reads = PendingReads()
     answer = reads.read()
     context = reads.next_request()
@@ -56,7 +56,7 @@ async def test_a_question_that_was_lost_is_asked_anew_after_a_while() -> None:
     assert answer.result() == 1
 
 
-async def test_a_change_of_leaders_has_everything_asked_again_at_once() -> None:
+async def test_a_change_of_leaders_repeats_the_request_at_once() -> None:
     reads = PendingReads()
     reads.read()
     context = reads.next_request()
@@ -64,7 +64,7 @@ async def test_a_change_of_leaders_has_everything_asked_again_at_once() -> None:
     assert reads.next_request() not in {None, context}
 
 
-async def test_nobody_asks_for_readers_that_went_away() -> None:
+async def test_no_request_is_sent_for_cancelled_reads() -> None:
     reads = PendingReads()
     reads.read().cancel()
     assert reads.next_request() is None

@@ -35,7 +35,7 @@ async def save(disk: Disk, index: int) -> None:
     disk.finish_save(hard, entries, None)
 
 
-async def test_after_a_reseal_no_file_needs_the_old_key_and_nothing_is_missing(tmp_path: Path) -> None:
+async def test_after_reencryption_no_file_needs_the_old_key_and_nothing_is_missing(tmp_path: Path) -> None:
     disk = Disk.open(founded(tmp_path), BEFORE, segment_bytes=600)
     for index in range(2, 30):
         await save(disk, index)
@@ -59,7 +59,7 @@ async def test_after_a_reseal_no_file_needs_the_old_key_and_nothing_is_missing(t
     again.close()
 
 
-async def test_a_reseal_that_a_crash_cut_short_is_taken_up_with_both_keys(tmp_path: Path) -> None:
+async def test_an_interrupted_reencryption_is_readable_with_both_keys_and_can_be_repeated(tmp_path: Path) -> None:
     disk = Disk.open(founded(tmp_path), BEFORE, segment_bytes=300)
     for index in range(2, 12):
         await save(disk, index)
@@ -100,7 +100,7 @@ async def test_a_segment_released_meanwhile_does_not_come_back(tmp_path: Path) -
     disk.close()
 
 
-async def test_after_a_reseal_that_could_not_be_written_no_save_succeeds(tmp_path: Path) -> None:
+async def test_after_a_failed_write_of_a_reencryption_no_save_succeeds(tmp_path: Path) -> None:
     disk = Disk.open(founded(tmp_path), BEFORE)
     await save(disk, 2)
     next_segment = tmp_path / "wal" / f"{2:016x}.new"
@@ -113,7 +113,7 @@ async def test_after_a_reseal_that_could_not_be_written_no_save_succeeds(tmp_pat
     disk.close()
 
 
-def test_a_ring_says_what_cannot_be_a_key_and_shows_none() -> None:
+def test_a_key_ring_refuses_invalid_keys_and_never_prints_one() -> None:
     for keys, current, reason in (
         ({1: b"short"}, 1, "has 5 bytes"),
         ({0: OLD}, 0, "is no id"),

@@ -42,7 +42,7 @@ def addrs(of: Transport) -> dict[int, str]:
     return {raft_id: link.member.addr for raft_id, link in of._links.items()}
 
 
-def test_a_peer_that_says_where_it_is_is_written_to_there_and_others_as_before() -> None:
+def test_a_peer_is_reached_at_the_address_that_it_announced() -> None:
     links = transport()
     links.set_peer_address(2, "b:9")
     assert addrs(links) == {2: "b:9", 3: "c:1"}
@@ -50,21 +50,21 @@ def test_a_peer_that_says_where_it_is_is_written_to_there_and_others_as_before()
     assert addrs(links) == {2: "b:9", 3: "c:1"}, "another change of the membership says nothing of it"
 
 
-def test_what_the_membership_says_later_counts() -> None:
+def test_a_later_address_in_the_membership_replaces_the_announced_one() -> None:
     links = transport()
     links.set_peer_address(2, "b:9")
     links.set_members((Member(raft_id=2, node_id="b", addr="b:5"), THREE))
     assert addrs(links) == {2: "b:5", 3: "c:1"}
 
 
-def test_who_is_no_member_cannot_be_told_to_be_anywhere() -> None:
+def test_an_announced_address_of_an_unknown_member_is_ignored() -> None:
     links = transport()
     links.set_peer_address(7, "x:1")
     links.send([Message(kind=1, to=7)])  # type: ignore[arg-type]
     assert addrs(links) == {2: "b:1", 3: "c:1"}
 
 
-async def test_a_snapshot_for_a_link_that_has_not_begun_is_sent_all_the_same() -> None:
+async def test_a_snapshot_queued_before_the_link_starts_is_sent() -> None:
     """1. A peer says that it moved: a new link to it is made. 2. Before the link's task first ran, it is given a snapshot. 3. The task
     begins with that snapshot, of which the core hears; until then it would send the peer nothing else.
     """
@@ -80,7 +80,7 @@ async def test_a_snapshot_for_a_link_that_has_not_begun_is_sent_all_the_same() -
         running.cancel()
 
 
-async def test_a_snapshot_in_a_link_that_is_given_up_is_reported_as_lost() -> None:
+async def test_a_snapshot_in_a_closed_link_is_reported_as_failed() -> None:
     listener = Listener()
     links = transport(listener)
     links.send([SNAPSHOT])

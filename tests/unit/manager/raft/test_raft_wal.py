@@ -147,14 +147,14 @@ def test_a_missing_file_in_the_middle_refuses_to_start(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
-def test_the_files_hold_no_plaintext_and_open_with_their_own_key_alone(tmp_path: Path) -> None:
+def test_the_files_hold_no_plaintext_and_need_their_own_key(tmp_path: Path) -> None:
     [path] = written(tmp_path, [Frame(HardState(1), [entry(2, data=b"top secret words")])])
     assert b"top secret words" not in path.read_bytes()
     with pytest.raises(CorruptError, match="cannot be decrypted with data key 1"):
         Wal(tmp_path, KeyRing.of(bytes(32))).read()
 
 
-def test_a_record_opens_at_its_own_place_alone(tmp_path: Path) -> None:
+def test_a_record_can_be_decrypted_only_at_its_own_position(tmp_path: Path) -> None:
     ring = KeyRing.of(KEY)
     head, cipher = ring.new_file_cipher(b"CoveyWL2", b"wal 1")
     again = ring.existing_file_cipher(tmp_path, b"CoveyWL2", b"wal 1", head)
@@ -206,7 +206,7 @@ def test_a_snapshot_from_the_leader_replaces_what_was_logged_before(tmp_path: Pa
     assert replay.entries == [entry(51, 4)]
 
 
-def test_entries_that_replace_what_partly_went_with_a_snapshot_are_no_gap(tmp_path: Path) -> None:
+def test_entries_that_replace_partly_compacted_ones_are_no_gap(tmp_path: Path) -> None:
     """1. Entries 2-4, then 5-9 in the next file. 2. A new leader replaces 4-9. 3. A snapshot at 4 frees the first file.
     The second begins with 5, and then comes 4: it once refused to start.
     """
@@ -229,7 +229,7 @@ def test_starts_without_writes_leave_no_files(tmp_path: Path) -> None:
     assert opened(tmp_path)[1].hard_state == FRAMES[-1].hard_state
 
 
-def test_a_start_makes_a_copy_of_the_last_file_alone_and_once(tmp_path: Path) -> None:
+def test_a_start_copies_only_the_last_file_and_only_once(tmp_path: Path) -> None:
     """What else is there was flushed before that file began; a start that wrote nothing leaves nothing to copy."""
     written(tmp_path, FRAMES)
     written(tmp_path, [Frame(None, [entry(6)])])
@@ -240,7 +240,7 @@ def test_a_start_makes_a_copy_of_the_last_file_alone_and_once(tmp_path: Path) ->
     assert before[1] == inodes[1]
 
 
-def test_zeros_lie_ahead_of_the_end_only_in_the_file_being_written(tmp_path: Path) -> None:
+def test_only_the_current_file_is_filled_with_zeros_ahead(tmp_path: Path) -> None:
     wal, _ = opened(tmp_path, segment_bytes=100)
     for index in (2, 3):
         wal.append(Frame(None, [entry(index)]))
@@ -250,7 +250,7 @@ def test_zeros_lie_ahead_of_the_end_only_in_the_file_being_written(tmp_path: Pat
     wal.close()
 
 
-def test_a_leftover_of_a_segment_that_was_being_made_is_no_segment(tmp_path: Path) -> None:
+def test_an_unfinished_segment_file_is_ignored(tmp_path: Path) -> None:
     written(tmp_path, FRAMES)
     (tmp_path / f"{2:016x}.new").write_bytes(b"Cov")
     assert len(opened(tmp_path)[1].entries) == 4

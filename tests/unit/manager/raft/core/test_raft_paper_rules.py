@@ -27,51 +27,51 @@ def entry(index: int, term: int) -> Entry:
 
 
 @pytest.mark.parametrize("role", [Role.FOLLOWER, Role.CANDIDATE, Role.LEADER])
-def test_5_1_whoever_sees_a_higher_term_takes_it_and_follows(role: Role) -> None:
-    bench = NodeHarness(pre_vote=False)
+def test_5_1_a_node_that_sees_a_higher_term_adopts_it_and_follows(role: Role) -> None:
+    harness = NodeHarness(pre_vote=False)
     if role is Role.CANDIDATE:
-        bench.node.campaign()
-        bench.pump()
+        harness.node.campaign()
+        harness.pump()
     elif role is Role.LEADER:
-        bench.lead()
-    assert bench.state.role is role
-    bench.hear(K.APPEND, term=9, index=1, log_term=1)
-    assert (bench.state.term, bench.state.role, bench.state.leader) == (9, Role.FOLLOWER, 2)
-    assert bench.disk.initial_state()[0] == HardState(9, 0, 1)
+        harness.lead()
+    assert harness.state.role is role
+    harness.hear(K.APPEND, term=9, index=1, log_term=1)
+    assert (harness.state.term, harness.state.role, harness.state.leader) == (9, Role.FOLLOWER, 2)
+    assert harness.disk.initial_state()[0] == HardState(9, 0, 1)
 
 
 def test_5_1_an_append_of_an_older_term_changes_nothing_and_is_answered_with_the_newer_term() -> None:
-    bench = NodeHarness(term=5)
-    (reply,) = bench.hear(K.APPEND, term=4, index=1, log_term=1, entries=(entry(2, 4),))
+    harness = NodeHarness(term=5)
+    (reply,) = harness.hear(K.APPEND, term=4, index=1, log_term=1, entries=(entry(2, 4),))
     assert (reply.kind, reply.term) == (K.APPEND_REPLY, 5)
-    assert bench.disk.last_index() == 1
+    assert harness.disk.last_index() == 1
 
 
 def test_5_1_a_vote_request_of_an_older_term_is_not_granted() -> None:
-    bench = NodeHarness(term=5)
-    assert bench.hear(K.VOTE, term=4, index=9, log_term=4) == []
-    (reply,) = bench.hear(K.PRE_VOTE, term=4, index=9, log_term=4)
+    harness = NodeHarness(term=5)
+    assert harness.hear(K.VOTE, term=4, index=9, log_term=4) == []
+    (reply,) = harness.hear(K.PRE_VOTE, term=4, index=9, log_term=4)
     assert reply.reject
-    assert bench.state.vote == 0
+    assert harness.state.vote == 0
 
 
 # --- 5.2 elections
 
 
 def test_5_2_a_follower_campaigns_when_it_hears_from_no_leader_for_an_election_timeout() -> None:
-    bench = NodeHarness(pre_vote=False)
-    assert bench.tick(9) == []
-    requests = bench.tick()
+    harness = NodeHarness(pre_vote=False)
+    assert harness.tick(9) == []
+    requests = harness.tick()
     assert [(m.kind, m.to, m.term) for m in requests] == [(K.VOTE, 2, 2), (K.VOTE, 3, 2)]
-    assert bench.disk.initial_state()[0] == HardState(2, 1, 1)
+    assert harness.disk.initial_state()[0] == HardState(2, 1, 1)
 
 
-def test_5_2_a_heartbeat_puts_the_election_off() -> None:
-    bench = NodeHarness(pre_vote=False)
-    bench.tick(9)
-    bench.hear(K.HEARTBEAT)
-    assert bench.tick(9) == []
-    assert bench.state.role is Role.FOLLOWER
+def test_5_2_a_heartbeat_resets_the_election_timeout() -> None:
+    harness = NodeHarness(pre_vote=False)
+    harness.tick(9)
+    harness.hear(K.HEARTBEAT)
+    assert harness.tick(9) == []
+    assert harness.state.role is Role.FOLLOWER
 
 
 @pytest.mark.parametrize(
@@ -88,51 +88,51 @@ def test_5_2_a_heartbeat_puts_the_election_off() -> None:
     ],
 )
 def test_5_2_a_candidate_wins_with_a_majority_and_gives_up_without(size: int, yes: int, no: int, role: Role) -> None:
-    bench = NodeHarness(size, pre_vote=False)
-    bench.node.campaign()
-    bench.pump()
+    harness = NodeHarness(size, pre_vote=False)
+    harness.node.campaign()
+    harness.pump()
     for peer in range(2, 2 + yes + no):
-        bench.hear(K.VOTE_REPLY, peer, term=2, reject=peer >= 2 + yes)
-    assert bench.state.role is role
-    assert bench.state.term == 2
+        harness.hear(K.VOTE_REPLY, peer, term=2, reject=peer >= 2 + yes)
+    assert harness.state.role is role
+    assert harness.state.term == 2
 
 
-def test_5_2_a_vote_counts_once_though_the_network_doubles_it() -> None:
-    bench = NodeHarness(5, pre_vote=False)
-    bench.node.campaign()
-    bench.pump()
+def test_5_2_a_duplicated_vote_counts_once() -> None:
+    harness = NodeHarness(5, pre_vote=False)
+    harness.node.campaign()
+    harness.pump()
     for _ in range(3):
-        bench.hear(K.VOTE_REPLY, 2, term=2)
-    assert bench.state.role is Role.CANDIDATE
+        harness.hear(K.VOTE_REPLY, 2, term=2)
+    assert harness.state.role is Role.CANDIDATE
 
 
 def test_5_2_a_candidate_counts_its_own_vote_only_when_it_is_durable() -> None:
-    bench = NodeHarness(1)
-    bench.node.campaign()
-    ready = bench.node.ready()  # the pre-vote
-    bench.node.advance(ready)
-    ready = bench.node.ready()
+    harness = NodeHarness(1)
+    harness.node.campaign()
+    ready = harness.node.ready()  # the pre-vote
+    harness.node.advance(ready)
+    ready = harness.node.ready()
     assert ready.must_sync
     assert ready.hard_state == HardState(2, 1, 1)
-    assert bench.state.role is Role.CANDIDATE
-    bench.write(ready)
-    bench.node.advance(ready)
-    assert bench.state.role is Role.LEADER
+    assert harness.state.role is Role.CANDIDATE
+    harness.write(ready)
+    harness.node.advance(ready)
+    assert harness.state.role is Role.LEADER
 
 
 @pytest.mark.parametrize(("vote", "from_", "granted"), [(0, 2, True), (2, 2, True), (3, 2, False)])
-def test_5_2_a_node_votes_once_a_term(vote: int, from_: int, granted: bool) -> None:
-    bench = NodeHarness(term=2, pre_vote=False)
-    bench.disk.set_hard_state(HardState(2, vote, 1))
-    bench.restart()
-    (reply,) = bench.hear(K.VOTE, from_, term=2, index=1, log_term=1)
+def test_5_2_a_node_votes_once_per_term(vote: int, from_: int, granted: bool) -> None:
+    harness = NodeHarness(term=2, pre_vote=False)
+    harness.disk.set_hard_state(HardState(2, vote, 1))
+    harness.restart()
+    (reply,) = harness.hear(K.VOTE, from_, term=2, index=1, log_term=1)
     assert reply.reject is not granted
 
 
 def test_5_2_a_vote_leaves_after_it_is_durable() -> None:
-    bench = NodeHarness()
-    bench.node.step(Message(K.VOTE, 1, 2, 7, 1, 1))
-    ready = bench.node.ready()
+    harness = NodeHarness()
+    harness.node.step(Message(K.VOTE, 1, 2, 7, 1, 1))
+    ready = harness.node.ready()
     assert ready.messages == []
     assert ready.must_sync
     assert ready.hard_state == HardState(7, 2, 1)
@@ -140,55 +140,55 @@ def test_5_2_a_vote_leaves_after_it_is_durable() -> None:
 
 
 def test_5_2_a_candidate_that_hears_from_the_terms_leader_follows_it() -> None:
-    bench = NodeHarness(pre_vote=False)
-    bench.tick(10)
-    assert bench.state.role is Role.CANDIDATE
-    bench.hear(K.HEARTBEAT, 3, term=2)
-    assert (bench.state.role, bench.state.leader, bench.state.term) == (Role.FOLLOWER, 3, 2)
+    harness = NodeHarness(pre_vote=False)
+    harness.tick(10)
+    assert harness.state.role is Role.CANDIDATE
+    harness.hear(K.HEARTBEAT, 3, term=2)
+    assert (harness.state.role, harness.state.leader, harness.state.term) == (Role.FOLLOWER, 3, 2)
 
 
 def test_5_2_a_split_vote_leads_to_another_election_in_a_new_term() -> None:
-    bench = NodeHarness(pre_vote=False)
-    bench.tick(10)
-    bench.tick(10)
-    assert (bench.state.role, bench.state.term) == (Role.CANDIDATE, 3)
+    harness = NodeHarness(pre_vote=False)
+    harness.tick(10)
+    harness.tick(10)
+    assert (harness.state.role, harness.state.term) == (Role.CANDIDATE, 3)
 
 
 # --- 5.3 replication
 
 
 def test_5_3_a_leader_begins_its_term_with_an_empty_entry() -> None:
-    bench = NodeHarness(terms=(1, 1)).lead()
-    assert bench.disk.entries(4, 5, 1) == [Entry(2, 4)]
+    harness = NodeHarness(terms=(1, 1)).lead()
+    assert harness.disk.entries(4, 5, 1) == [Entry(2, 4)]
 
 
 def test_5_3_the_leader_commits_what_a_majority_holds_and_tells_the_followers() -> None:
-    bench = NodeHarness().leader_with_followers()
-    bench.node.propose(b"x")
-    bench.pump()
-    assert bench.state.log.committed == 2
-    said = bench.hear(K.APPEND_REPLY, 2, index=3)
-    assert bench.state.log.committed == 3
+    harness = NodeHarness().leader_with_followers()
+    harness.node.propose(b"x")
+    harness.pump()
+    assert harness.state.log.committed == 2
+    said = harness.hear(K.APPEND_REPLY, 2, index=3)
+    assert harness.state.log.committed == 3
     assert {(m.kind, m.to, m.commit) for m in said} == {(K.APPEND, 2, 3), (K.APPEND, 3, 3)}
-    assert bench.applied[-1].data == b"x"
+    assert harness.applied[-1].data == b"x"
 
 
 def test_5_3_the_leaders_own_entry_counts_only_when_it_is_durable() -> None:
-    bench = NodeHarness().leader_with_followers()
-    bench.node.propose(b"x")
-    ready = bench.node.ready()
+    harness = NodeHarness().leader_with_followers()
+    harness.node.propose(b"x")
+    ready = harness.node.ready()
     assert [(m.to, m.entries[0].data) for m in ready.messages] == [(2, b"x"), (3, b"x")]
-    bench.node.step(Message(K.APPEND_REPLY, 1, 2, 2, index=3))
-    assert bench.state.log.committed == 2
-    bench.write(ready)
-    bench.node.advance(ready)
-    assert bench.state.log.committed == 3
+    harness.node.step(Message(K.APPEND_REPLY, 1, 2, 2, index=3))
+    assert harness.state.log.committed == 2
+    harness.write(ready)
+    harness.node.advance(ready)
+    assert harness.state.log.committed == 3
 
 
 def test_5_3_a_follower_acknowledges_only_what_is_durable() -> None:
-    bench = NodeHarness()
-    bench.node.step(Message(K.APPEND, 1, 2, 2, 1, 1, (entry(2, 2),)))
-    ready = bench.node.ready()
+    harness = NodeHarness()
+    harness.node.step(Message(K.APPEND, 1, 2, 2, 1, 1, (entry(2, 2),)))
+    ready = harness.node.ready()
     assert ready.messages == []
     assert ready.entries == [entry(2, 2)]
     assert [(m.kind, m.index) for m in ready.messages_after_sync] == [(K.APPEND_REPLY, 2)]
@@ -198,14 +198,14 @@ def test_5_3_a_follower_acknowledges_only_what_is_durable() -> None:
     ("index", "term", "hint"),
     [(4, 2, (3, 2)), (3, 4, (3, 2)), (3, 1, (1, 1)), (9, 9, (3, 2))],
 )
-def test_5_3_an_append_that_does_not_fit_is_refused_with_a_place_to_try(
+def test_5_3_an_append_that_does_not_match_is_rejected_with_a_hint(
     index: int, term: int, hint: tuple[int, int]
 ) -> None:
-    bench = NodeHarness(terms=(2, 2))
-    (reply,) = bench.hear(K.APPEND, term=9, index=index, log_term=term, entries=(entry(index + 1, 9),))
+    harness = NodeHarness(terms=(2, 2))
+    (reply,) = harness.hear(K.APPEND, term=9, index=index, log_term=term, entries=(entry(index + 1, 9),))
     assert reply.reject
     assert (reply.reject_hint, reply.hint_term) == hint
-    assert bench.disk.last_index() == 3
+    assert harness.disk.last_index() == 3
 
 
 @pytest.mark.parametrize(
@@ -222,32 +222,32 @@ def test_5_3_an_append_that_does_not_fit_is_refused_with_a_place_to_try(
 def test_5_3_a_follower_replaces_what_conflicts_and_keeps_the_rest(
     index: int, term: int, entries: list[tuple[int, int]], terms: list[int]
 ) -> None:
-    bench = NodeHarness(terms=(2, 2))
-    bench.hear(K.APPEND, term=3, index=index, log_term=term, entries=tuple(entry(i, t) for i, t in entries))
-    assert [e.term for e in bench.disk.entries(2, bench.disk.last_index() + 1, 1 << 20)] == terms
+    harness = NodeHarness(terms=(2, 2))
+    harness.hear(K.APPEND, term=3, index=index, log_term=term, entries=tuple(entry(i, t) for i, t in entries))
+    assert [e.term for e in harness.disk.entries(2, harness.disk.last_index() + 1, 1 << 20)] == terms
 
 
 @pytest.mark.parametrize(("commit", "entries", "expected"), [(1, 1, 1), (2, 1, 2), (3, 1, 2), (3, 0, 1), (9, 2, 3)])
 def test_5_3_a_follower_commits_up_to_the_leaders_commit_but_not_beyond_the_last_new_entry(
     commit: int, entries: int, expected: int
 ) -> None:
-    bench = NodeHarness(terms=(1, 1))
-    bench.hear(K.APPEND, term=2, index=1, log_term=1, commit=commit, entries=(entry(2, 2), entry(3, 2))[:entries])
-    assert bench.state.log.committed == expected
+    harness = NodeHarness(terms=(1, 1))
+    harness.hear(K.APPEND, term=2, index=1, log_term=1, commit=commit, entries=(entry(2, 2), entry(3, 2))[:entries])
+    assert harness.state.log.committed == expected
 
 
 def test_5_3_the_leader_goes_back_to_where_the_logs_agree_in_one_step() -> None:
-    bench = NodeHarness(terms=(1, 1, 5, 5, 5)).lead()
-    (append,) = bench.hear(K.APPEND_REPLY, 2, reject=True, index=6, reject_hint=4, hint_term=2)
+    harness = NodeHarness(terms=(1, 1, 5, 5, 5)).lead()
+    (append,) = harness.hear(K.APPEND_REPLY, 2, reject=True, index=6, reject_hint=4, hint_term=2)
     assert (append.index, append.log_term) == (3, 1)
     assert [e.index for e in append.entries] == [4, 5, 6, 7]
 
 
 def test_5_3_a_conflict_with_a_committed_entry_stops_the_node() -> None:
-    bench = NodeHarness(terms=(1, 1))
-    bench.hear(K.HEARTBEAT, commit=3)
+    harness = NodeHarness(terms=(1, 1))
+    harness.hear(K.HEARTBEAT, commit=3)
     with pytest.raises(InvariantError, match="conflicts with a committed entry"):
-        bench.node._state.log.maybe_append(1, 1, 3, [entry(2, 2)])
+        harness.node._state.log.maybe_append(1, 1, 3, [entry(2, 2)])
 
 
 # --- 5.4 safety
@@ -269,59 +269,59 @@ def test_5_3_a_conflict_with_a_committed_entry_stops_the_node() -> None:
 def test_5_4_1_a_vote_goes_only_to_a_log_at_least_as_up_to_date(
     kind: MessageKind, terms: tuple[int, ...], last: tuple[int, int], granted: bool
 ) -> None:
-    bench = NodeHarness(terms=terms)
-    (reply,) = bench.hear(kind, term=9, index=last[0], log_term=last[1])
+    harness = NodeHarness(terms=terms)
+    (reply,) = harness.hear(kind, term=9, index=last[0], log_term=last[1])
     assert reply.reject is not granted
 
 
 def test_5_4_2_entries_of_older_terms_are_not_committed_by_counting() -> None:
-    bench = NodeHarness(terms=(1, 2), max_bytes_per_message=1).lead()
-    bench.hear(K.APPEND_REPLY, 2, index=3)
-    assert bench.state.log.committed == 1
-    bench.hear(K.APPEND_REPLY, 2, index=4)
-    assert bench.state.log.committed == 4
+    harness = NodeHarness(terms=(1, 2), max_bytes_per_message=1).lead()
+    harness.hear(K.APPEND_REPLY, 2, index=3)
+    assert harness.state.log.committed == 1
+    harness.hear(K.APPEND_REPLY, 2, index=4)
+    assert harness.state.log.committed == 4
 
 
 # --- 5.5 and 3.8: what survives
 
 
 def test_5_5_a_restarted_node_keeps_term_vote_and_log_and_applies_again_from_its_snapshot() -> None:
-    bench = NodeHarness(terms=(1, 1, 2))
-    bench.disk.set_hard_state(HardState(2, 3, 4))
-    bench.restart()
-    status = bench.node.status()
+    harness = NodeHarness(terms=(1, 1, 2))
+    harness.disk.set_hard_state(HardState(2, 3, 4))
+    harness.restart()
+    status = harness.node.status()
     assert (status.term, status.vote, status.commit, status.applied, status.last_index) == (2, 3, 4, 1, 4)
-    bench.pump()
-    assert [e.index for e in bench.applied] == [2, 3, 4]
+    harness.pump()
+    assert [e.index for e in harness.applied] == [2, 3, 4]
 
 
 def test_a_disk_that_lost_committed_entries_is_refused_by_name() -> None:
-    bench = NodeHarness(terms=(1,))
-    bench.disk.set_hard_state(HardState(1, 0, 7))
+    harness = NodeHarness(terms=(1,))
+    harness.disk.set_hard_state(HardState(1, 0, 7))
     with pytest.raises(DataLossError, match="log ends at index 2"):
-        bench.restart()
+        harness.restart()
 
 
 def test_a_follower_that_lost_what_it_acknowledged_stops() -> None:
-    bench = NodeHarness(terms=(1,))
+    harness = NodeHarness(terms=(1,))
     with pytest.raises(DataLossError, match="remove this node from the cluster"):
-        bench.hear(K.HEARTBEAT, commit=5)
+        harness.hear(K.HEARTBEAT, commit=5)
 
 
 def test_two_leaders_of_one_term_stop_the_node() -> None:
-    bench = NodeHarness().lead()
+    harness = NodeHarness().lead()
     with pytest.raises(InvariantError, match="both lead in term 2"):
-        bench.hear(K.APPEND, 3, term=2, index=1, log_term=1)
+        harness.hear(K.APPEND, 3, term=2, index=1, log_term=1)
 
 
 # --- 6 and 9.6: disturbance
 
 
 def test_9_6_a_pre_vote_changes_neither_term_nor_vote() -> None:
-    bench = NodeHarness(term=3)
-    bench.tick(10)
-    assert (bench.state.role, bench.state.term, bench.state.vote) == (Role.PRE_CANDIDATE, 3, 0)
-    assert {(m.kind, m.term) for m in bench.said} == {(K.PRE_VOTE, 4)}
+    harness = NodeHarness(term=3)
+    harness.tick(10)
+    assert (harness.state.role, harness.state.term, harness.state.vote) == (Role.PRE_CANDIDATE, 3, 0)
+    assert {(m.kind, m.term) for m in harness.said} == {(K.PRE_VOTE, 4)}
     other = NodeHarness(term=3)
     (reply,) = other.hear(K.PRE_VOTE, term=4, index=1, log_term=1)
     assert (reply.reject, reply.term) == (False, 4)
@@ -330,42 +330,42 @@ def test_9_6_a_pre_vote_changes_neither_term_nor_vote() -> None:
 
 def test_9_6_an_old_pre_vote_does_not_count_for_a_new_one() -> None:
     """1. It asks about term 4, 2. learns of term 5, 3. asks about term 6. A late yes to term 5 is no yes to term 6."""
-    bench = NodeHarness(term=3)
-    bench.tick(10)
-    bench.hear(K.PRE_VOTE_REPLY, 3, term=5, reject=True)
-    bench.tick(10)
-    bench.hear(K.PRE_VOTE_REPLY, 2, term=5)
-    assert (bench.state.role, bench.state.term) == (Role.PRE_CANDIDATE, 5)
+    harness = NodeHarness(term=3)
+    harness.tick(10)
+    harness.hear(K.PRE_VOTE_REPLY, 3, term=5, reject=True)
+    harness.tick(10)
+    harness.hear(K.PRE_VOTE_REPLY, 2, term=5)
+    assert (harness.state.role, harness.state.term) == (Role.PRE_CANDIDATE, 5)
 
 
 @pytest.mark.parametrize("kind", [K.VOTE, K.PRE_VOTE])
-def test_6_while_the_leader_is_fresh_other_candidates_are_not_heard(kind: MessageKind) -> None:
-    bench = NodeHarness()
-    bench.hear(K.HEARTBEAT, 2, term=2)
-    bench.tick(9)
-    assert bench.hear(kind, 3, term=8, index=9, log_term=7) == []
-    assert bench.state.term == 2
-    bench.hear(K.VOTE, 3, term=8, index=9, log_term=7, context=b"transfer")
-    assert bench.state.vote == 3
+def test_6_a_node_that_hears_from_its_leader_ignores_other_candidates(kind: MessageKind) -> None:
+    harness = NodeHarness()
+    harness.hear(K.HEARTBEAT, 2, term=2)
+    harness.tick(9)
+    assert harness.hear(kind, 3, term=8, index=9, log_term=7) == []
+    assert harness.state.term == 2
+    harness.hear(K.VOTE, 3, term=8, index=9, log_term=7, context=b"transfer")
+    assert harness.state.vote == 3
 
 
 def test_6_2_a_leader_that_hears_no_majority_for_an_election_timeout_steps_down() -> None:
-    bench = NodeHarness(5).lead()
+    harness = NodeHarness(5).lead()
     for peer in (2, 3):
-        bench.hear(K.HEARTBEAT_REPLY, peer)
-    bench.tick(10)
-    assert bench.state.role is Role.LEADER
-    bench.hear(K.HEARTBEAT_REPLY, 2)
-    bench.tick(10)
-    assert bench.state.role is Role.FOLLOWER
+        harness.hear(K.HEARTBEAT_REPLY, peer)
+    harness.tick(10)
+    assert harness.state.role is Role.LEADER
+    harness.hear(K.HEARTBEAT_REPLY, 2)
+    harness.tick(10)
+    assert harness.state.role is Role.FOLLOWER
     with pytest.raises(ProposalDropped):
-        bench.node.propose(b"x")
+        harness.node.propose(b"x")
 
 
 def test_5_3_an_acknowledgement_does_not_outlive_its_entries() -> None:
     """1. It takes entry 2 of term 1; the write is not done. 2. The leader of term 2 replaces it. 3. Nobody is told that it was kept."""
-    bench = NodeHarness(term=1)
-    bench.node.step(Message(K.APPEND, 1, 2, 1, 1, 1, entries=(entry(2, 1), entry(3, 1)), commit=1))
-    said = bench.hear(K.APPEND, 3, term=2, index=1, log_term=1, entries=(entry(2, 2),), commit=1)
+    harness = NodeHarness(term=1)
+    harness.node.step(Message(K.APPEND, 1, 2, 1, 1, 1, entries=(entry(2, 1), entry(3, 1)), commit=1))
+    said = harness.hear(K.APPEND, 3, term=2, index=1, log_term=1, entries=(entry(2, 2),), commit=1)
     assert [(m.to, m.term, m.index) for m in said if m.kind is K.APPEND_REPLY] == [(3, 2, 2)]
-    assert bench.disk.last_index() == 2
+    assert harness.disk.last_index() == 2

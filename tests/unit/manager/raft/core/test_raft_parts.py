@@ -52,7 +52,7 @@ def test_a_joint_quorum_needs_both_halves() -> None:
     assert agreed_index((), acked.__getitem__) == NO_LIMIT
 
 
-def test_one_voter_more_or_less_needs_no_joint_membership() -> None:
+def test_one_voter_more_or_less_needs_no_joint_consensus() -> None:
     conf = ConfState(voters=(1, 2, 3))
     assert plan(conf, change((ADD, 4))) == ConfState(voters=(1, 2, 3, 4))
     assert plan(conf, change((REMOVE, 2))) == ConfState(voters=(1, 3))
@@ -66,7 +66,7 @@ def test_a_voter_becomes_a_learner_only_when_the_joint_membership_is_left() -> N
     assert plan(joint, ConfChange()) == ConfState(voters=(1, 2, 4), learners=(3,))
 
 
-def test_a_joint_membership_can_be_asked_for_and_left_by_hand() -> None:
+def test_joint_consensus_can_be_requested_and_left_explicitly() -> None:
     joint = plan(ConfState(voters=(1,)), change((ADD, 2), transition=Transition.JOINT_EXPLICIT))
     assert joint == ConfState((1, 2), (), (1,), (), auto_leave=False)
 
