@@ -25,6 +25,10 @@ class PermissionDeniedError(CoveyError):
     """The caller is known and may not do this (HTTP 403)."""
 
 
+class NodeRemovedError(PermissionDeniedError):
+    """The calling node was removed from the cluster: its certificate is worth nothing any more (HTTP 403)."""
+
+
 class NotFoundError(CoveyError):
     """No such object (HTTP 404)."""
 

@@ -1,8 +1,14 @@
-"""Each error's gRPC code by name, one table for both ends of a call. It imports no gRPC, so that every part may read it.
+"""Errors as gRPC statuses: the code and the kind of each error class, one table for both ends of a call. Imports no gRPC.
 
-Law: the table is one to one, so a client gets back the class that the server raised; the sentence travels as the status's details.
-Called by ``manager.grpc_status`` (server) and by every client (engine, agent).
+A server ends a failed call with the code, the sentence for people as the details, and the kind in the trailing metadata ``covey-error``.
+
+Invariant: the client gets back the class that the server raised, whatever the sentence says. A status without a kind was not made by a
+Covey server: gRPC itself failed, and nobody knows what became of the call.
+
+Called by ``manager.grpc_status`` (server) and by every client (engine, agent, managers among themselves).
 """
+
+from collections.abc import Iterable
 
 from covey import errors
 
@@ -19,40 +25,51 @@ CODES: dict[type[errors.CoveyError], str] = {
     errors.UnavailableError: "UNAVAILABLE",
     errors.DeadlineError: "DEADLINE_EXCEEDED",
     errors.LaggedError: "DATA_LOSS",
+    errors.NodeRemovedError: "PERMISSION_DENIED",
 }
-_CLASSES = {code: kind for kind, code in CODES.items()}
+"""The name of the gRPC code of each class. A class that shares a code with an earlier one is told apart by its kind alone."""
 
-# Trailing metadata of a manager that does not lead: "HOST:PORT" of the leader's mTLS listener, empty when there is none now.
+ERROR_METADATA = "covey-error"
+"""Trailing metadata of every error that a Covey server raised: the kind of the error."""
 LEADER_METADATA = "covey-leader"
+"""Trailing metadata of a manager that does not lead: ``HOST:PORT`` of the leader's mTLS listener, empty when there is none now."""
+
+Metadata = Iterable[tuple[str, str | bytes]]
+
+_KINDS = {kind.__name__: kind for kind in CODES}
+_CLASSES = {code: kind for kind, code in reversed(CODES.items())}
 
 
 def code_name(error: BaseException) -> str:
-    """The gRPC code's name for an error; INTERNAL for one without a meaning to the caller."""
-    for kind in type(error).__mro__:
-        if kind in CODES:
-            return CODES[kind]
-    return "INTERNAL"
+    """The name of an error's gRPC code; INTERNAL for one without a meaning to the caller."""
+    kind = _known_class(error)
+    return CODES[kind] if kind is not None else "INTERNAL"
 
 
-_TRANSPORT = (
-    "failed to connect",
-    "socket closed",
-    "stream removed",
-    "connection",
-    "goaway",
-    "cancelling all calls",
-    "keepalive",
-    "recvmsg",
-    "channel",
-    "transport",
-)
+def error_metadata(error: BaseException) -> tuple[tuple[str, str], ...]:
+    """The trailing metadata that tells a client the class of an error; empty for one without a meaning to the caller."""
+    kind = _known_class(error)
+    return ((ERROR_METADATA, kind.__name__),) if kind is not None else ()
 
 
-def is_meant(details: str) -> bool:
-    """Whether UNAVAILABLE is the server's own sentence, rather than gRPC's about a connection: then nobody knows what became of it."""
-    return bool(details) and not any(word in details.lower() for word in _TRANSPORT)
+def metadata_value(metadata: Metadata | None, key: str) -> str | None:
+    """The value of a key in a call's trailing metadata, None when absent."""
+    for name, value in metadata or ():
+        if name == key:
+            return value if isinstance(value, str) else value.decode(errors="replace")
+    return None
 
 
-def error_from_code(name: str, details: str) -> errors.CoveyError:
-    """The error that a status with this code's name stands for; the base class for a code outside the table."""
-    return _CLASSES.get(name, errors.CoveyError)(details or f"the call failed: {name}")
+def raised_by_server(metadata: Metadata | None) -> bool:
+    """Whether a Covey server raised the failure with this trailing metadata; otherwise the connection failed."""
+    return metadata_value(metadata, ERROR_METADATA) is not None
+
+
+def error_from_status(code: str, details: str, metadata: Metadata | None) -> errors.CoveyError:
+    """The error that a failed call stands for: by its kind, or else by its code's name; CoveyError for an unknown code."""
+    kind = _KINDS.get(metadata_value(metadata, ERROR_METADATA) or "") or _CLASSES.get(code, errors.CoveyError)
+    return kind(details or f"the call failed: {code}")
+
+
+def _known_class(error: BaseException) -> type[errors.CoveyError] | None:
+    return next((kind for kind in type(error).__mro__ if kind in CODES), None)

@@ -13,7 +13,7 @@ import grpc
 
 from covey import errors
 from covey.codec import from_wire, write
-from covey.grpc_errors import LEADER_METADATA, error_from_code, is_meant
+from covey.grpc_errors import LEADER_METADATA, error_from_status, metadata_value, raised_by_server
 from covey.objects import (
     Cluster,
     ClusterSpec,
@@ -289,14 +289,14 @@ class ControlClient:
 
 def is_retryable(method: str, error: grpc.aio.AioRpcError) -> bool:
     """Whether a failed call can be made again without the risk of doing it twice."""
-    if any(key == LEADER_METADATA for key, _ in error.trailing_metadata() or ()):
+    if metadata_value(error.trailing_metadata(), LEADER_METADATA) is not None:
         return True
     return error.code() is grpc.StatusCode.UNAVAILABLE and method.startswith(_READS)
 
 
 def _call_error(method: str, error: grpc.aio.AioRpcError) -> errors.CoveyError:
     """As ``meaning``, but that of a change whose connection broke under way nobody knows whether it was made."""
-    lost = error.code() is grpc.StatusCode.UNAVAILABLE and not is_meant(error.details() or "")
+    lost = error.code() is grpc.StatusCode.UNAVAILABLE and not raised_by_server(error.trailing_metadata())
     if lost and not method.startswith(_READS):
         return errors.DeadlineError(
             "this node's manager was lost while it handled this; it may or may not have been done: look, then repeat it if need be"
@@ -306,7 +306,7 @@ def _call_error(method: str, error: grpc.aio.AioRpcError) -> errors.CoveyError:
 
 def error_from_rpc(error: grpc.aio.AioRpcError) -> errors.CoveyError:
     """The error that the manager raised."""
-    return error_from_code(error.code().name, error.details() or "")
+    return error_from_status(error.code().name, error.details() or "", error.trailing_metadata())
 
 
 def _items(kind: type[S], messages: Iterable[Any]) -> list[S]:

@@ -13,9 +13,15 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from covey.errors import CoveyError, PermissionDeniedError, UnauthenticatedError
+from covey.errors import (
+    CoveyError,
+    InvalidArgumentError,
+    NodeRemovedError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from covey.objects.base import Struct
-from manager.grpc_status import status_code, status_details
+from manager.grpc_status import abort_with
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +143,7 @@ def authorize(method: str, peer: Peer, cluster_id: str, *, standing: CurrentRole
         )
     now = standing(peer)
     if now is None:
-        raise PermissionDeniedError(
+        raise NodeRemovedError(
             f"node {peer.node_id} was removed from the cluster; leave it on that host and join again"
         )
     if now not in allowed:
@@ -174,9 +180,9 @@ class AuthorizationInterceptor(aio.ServerInterceptor):
             except aio.AbortError:
                 raise
             except CoveyError as error:
-                await context.abort(status_code(error), status_details(error))
+                await abort_with(context, error)
             except ValueError as error:  # a number or text on the wire that this version does not know
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+                await abort_with(context, InvalidArgumentError(str(error)))
             except Exception:
                 log.exception("%s failed", method)
                 raise

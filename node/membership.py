@@ -18,8 +18,7 @@ import msgspec
 
 from agent.agent import Agent
 from agent.identity import IdentityStore, join_cluster
-from agent.session import NodeRemovedError
-from covey.errors import ConflictError, CoveyError, DeadlineError, UnavailableError
+from covey.errors import ConflictError, CoveyError, DeadlineError, NodeRemovedError, UnavailableError
 from covey.ids import new_id
 from covey.states import NodeAvailability, NodeRole
 from engine.interfaces import LocalNodeState, ManagerPeer, SwarmInit, SwarmJoin, SwarmRestore

@@ -16,7 +16,7 @@ from agent.identity.csr import new_key, signing_request
 from agent.identity.node_identity import CHANNEL_OPTIONS, IdentityStore, NodeIdentity
 from covey import jointoken
 from covey.errors import CoveyError, InvalidArgumentError, UnauthenticatedError, UnavailableError
-from covey.grpc_errors import error_from_code
+from covey.grpc_errors import error_from_status
 from covey.states import NodeAvailability
 from coveypb.v1 import ca_pb2, ca_pb2_grpc, objects_pb2
 
@@ -93,7 +93,7 @@ async def _issue(addr: str, root: bytes, token: str, availability: NodeAvailabil
         try:
             answer = await _awaited(stub.IssueCertificate(request, timeout=_ISSUE_SECONDS))
         except aio.AioRpcError as error:
-            raise error_from_code(error.code().name, error.details() or "") from error
+            raise error_from_status(error.code().name, error.details() or "", error.trailing_metadata()) from error
     identity = NodeIdentity.parse(certificate=answer.certificate, key=key, root=answer.root_certificate)
     if not identity.issuer[0]:
         raise UnauthenticatedError(f"the manager at {addr} answered with a certificate that is from none of its roots")

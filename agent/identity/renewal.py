@@ -14,7 +14,7 @@ from grpc import aio
 from agent.identity.csr import signing_request
 from agent.identity.node_identity import IdentityStore, NodeIdentity
 from covey.errors import CoveyError, UnavailableError
-from covey.grpc_errors import LEADER_METADATA, error_from_code
+from covey.grpc_errors import LEADER_METADATA, error_from_status, metadata_value
 from coveypb.v1 import ca_pb2, ca_pb2_grpc
 
 _CALL_SECONDS = 12.0
@@ -56,11 +56,10 @@ async def _renew(store: IdentityStore, managers: Sequence[str]) -> NodeIdentity:
             try:
                 answer = await stub.RenewCertificate(request, timeout=_CALL_SECONDS)
             except aio.AioRpcError as error:
-                leader = dict(error.trailing_metadata() or ()).get(LEADER_METADATA)
+                leader = metadata_value(error.trailing_metadata(), LEADER_METADATA)
                 if leader is None:
-                    failure = error_from_code(
-                        error.code().name, f"renewing the certificate at {addr}: {error.details()}"
-                    )
+                    sentence = f"renewing the certificate at {addr}: {error.details()}"
+                    failure = error_from_status(error.code().name, sentence, error.trailing_metadata())
                     if not isinstance(failure, UnavailableError):
                         raise failure from error
                 elif leader:

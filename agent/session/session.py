@@ -16,8 +16,8 @@ from agent.identity import IdentityStore
 from agent.session.ports import WorkerPort
 from agent.session.status_queue import StatusQueue
 from agent.session.stream import SessionStream
-from covey.errors import CoveyError, PermissionDeniedError, first_cause
-from covey.grpc_errors import LEADER_METADATA
+from covey.errors import CoveyError, NodeRemovedError, first_cause
+from covey.grpc_errors import LEADER_METADATA, error_from_status, metadata_value
 from covey.objects import NodeDescription, replace
 from coveypb.v1 import dispatcher_pb2
 
@@ -31,10 +31,6 @@ _UNTRUSTED_ROOT_MESSAGE = (
 )
 _FIRST_BACKOFF_SECONDS = 0.1
 _MAX_BACKOFF_SECONDS = 2.0
-
-
-class NodeRemovedError(PermissionDeniedError):
-    """The leader says that this node is not of the cluster any more."""
 
 
 class AgentSession:
@@ -152,14 +148,15 @@ class AgentSession:
 
     def _leader_named(self, addr: str, failure: aio.AioRpcError) -> str:
         details = failure.details() or ""
-        if failure.code().name == "PERMISSION_DENIED" and "removed from the cluster" in details:
-            raise NodeRemovedError(details)
+        error = error_from_status(failure.code().name, details, failure.trailing_metadata())
+        if isinstance(error, NodeRemovedError):
+            raise error
         log.info("session with %s ended: %s %s", addr, failure.code().name, details)
         if "CERTIFICATE_VERIFY_FAILED" in details and self._on_refused is not None:
             self._on_refused(_UNTRUSTED_ROOT_MESSAGE)
         if failure.code().name == "INVALID_ARGUMENT" and self._on_refused is not None:
             self._on_refused(details)
-        return str(dict(failure.trailing_metadata() or ()).get(LEADER_METADATA, ""))
+        return metadata_value(failure.trailing_metadata(), LEADER_METADATA) or ""
 
     def _handle_state(self, state: dispatcher_pb2.SessionState) -> None:
         managers = tuple(manager.addr for manager in state.managers if manager.addr)

@@ -23,13 +23,14 @@ from covey.errors import (
     StaleVersionError,
     UnavailableError,
 )
-from covey.grpc_errors import LEADER_METADATA, is_meant
+from covey.grpc_errors import LEADER_METADATA, metadata_value, raised_by_server
 from manager.authorize import handler_coroutine, wrap_handler
-from manager.grpc_status import abort_not_leader
+from manager.grpc_status import abort_like, abort_not_leader, abort_with
 from manager.store import Consensus, Leadership, NotLeaderError
 
 _LEADER_WAIT_SECONDS = 6.0
 _CALL_SECONDS = 30.0
+_CONNECT_SECONDS = 1.0
 _RETRY_SECONDS = 0.1
 _LEADER_POLL_SECONDS = 0.2
 _LOCAL_METHODS = frozenset(
@@ -134,6 +135,7 @@ class LeaderForwarder(aio.ServerInterceptor):
                     if leadership.is_leader:
                         return await here(request, context)
                     channel = dial(leadership.leader_addr)
+                    await _connect(channel)
                     if handler.response_streaming:
                         return await self._forward_stream(channel, method, request, context, leadership)
                     return await self._forward_unary(channel, method, request, context, leadership)
@@ -178,7 +180,7 @@ class LeaderForwarder(aio.ServerInterceptor):
             except asyncio.CancelledError:
                 _propagate_cancellation(sent)
         if failure is None:
-            return await self._answer_lost_call(method, context)
+            return self._answer_lost_call(method)
         return await self._answer_failure(failure, method, context)
 
     async def _forward_stream(
@@ -203,10 +205,10 @@ class LeaderForwarder(aio.ServerInterceptor):
                 sent.cancel()
         if failure is None:
             return
+        if written and _connection_lost(failure):
+            await abort_with(context, UnavailableError(_STREAM_LOST))
         if written:
-            details = failure.details() or ""
-            lost = failure.code() == grpc.StatusCode.UNAVAILABLE and not is_meant(details)
-            await context.abort(failure.code(), _STREAM_LOST if lost else details)
+            await abort_like(context, failure)
         await self._answer_failure(failure, method, context)
 
     @contextlib.contextmanager
@@ -228,23 +230,36 @@ class LeaderForwarder(aio.ServerInterceptor):
         finally:
             timer[0].cancel()
 
-    async def _answer_lost_call(self, method: str, context: Any) -> bytes:
+    def _answer_lost_call(self, method: str) -> bytes:
         if _is_read(method):
             raise _RetryableError
-        await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, _OUTCOME_UNKNOWN)
-        raise AssertionError
+        raise DeadlineError(_OUTCOME_UNKNOWN)
 
     async def _answer_failure(self, failure: aio.AioRpcError, method: str, context: Any) -> bytes:
         """Asks again if nothing was done, else gives the leader's own status to the caller."""
-        if any(key == LEADER_METADATA for key, _ in failure.trailing_metadata() or ()):
+        if metadata_value(failure.trailing_metadata(), LEADER_METADATA) is not None:
             raise _RetryableError
-        details = failure.details() or ""
-        if failure.code() == grpc.StatusCode.UNAVAILABLE and not is_meant(details):
-            if _is_read(method) or "failed to connect" in details.lower():
-                raise _RetryableError
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, _OUTCOME_UNKNOWN)
-        await context.abort(failure.code(), details)
+        if _connection_lost(failure):
+            return self._answer_lost_call(method)
+        await abort_like(context, failure)
         raise AssertionError
+
+
+async def _connect(channel: aio.Channel) -> None:
+    """Returns once the channel is connected, so that a call which then fails may have been sent, and one that was not sent is repeated."""
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            while (state := channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
+                if state in {grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN}:
+                    raise _RetryableError
+                await channel.wait_for_state_change(state)
+    except TimeoutError:
+        raise _RetryableError from None
+
+
+def _connection_lost(failure: aio.AioRpcError) -> bool:
+    """Whether the connection failed, rather than that the leader refused: then nobody knows what became of the call."""
+    return failure.code() is grpc.StatusCode.UNAVAILABLE and not raised_by_server(failure.trailing_metadata())
 
 
 async def _responses(sent: Any, context: Any) -> AsyncIterator[bytes]:

@@ -20,7 +20,7 @@ from coveypb.v1 import dispatcher_pb2
 from manager.authorize import peer_of
 from manager.dispatcher.node_session import NodeSession, read_hello
 from manager.dispatcher.term import DispatcherTerm
-from manager.grpc_status import abort_not_leader, status_code, status_details
+from manager.grpc_status import abort_not_leader, abort_with
 from manager.store import NotLeaderError, Store
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Dispatcher:
         error = first_cause(failure)
         if isinstance(error, NotLeaderError):
             await abort_not_leader(context, self._other_leader_addr())
-        await context.abort(status_code(error), status_details(error))
+        await abort_with(context, error)
 
     async def PublishLogs(self, requests: AsyncIterator[dispatcher_pb2.LogBatch], context: Any) -> Any:
         await self._sink.publish(peer_of(context).node_id, requests)

@@ -22,7 +22,7 @@ from covey.errors import (
     TooLargeError,
     UnavailableError,
 )
-from covey.grpc_errors import error_from_code
+from covey.grpc_errors import error_from_status
 from coveypb.v1 import raft_pb2, raft_pb2_grpc
 from manager.raft.core import MessageKind
 from manager.raft.node import RaftNode
@@ -174,4 +174,4 @@ def error_from_rpc(failure: aio.AioRpcError) -> CoveyError:
     code = failure.code()
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineError(failure.details() or "the other manager did not answer in time")
-    return error_from_code(code.name, failure.details() or "")
+    return error_from_status(code.name, failure.details() or "", failure.trailing_metadata())

@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from covey.errors import AlreadyExistsError, DeadlineError, StaleVersionError, UnavailableError
+from covey.grpc_errors import error_metadata
 from covey.objects import NodeSpec
 from coveypb.v1 import control_pb2_grpc, objects_pb2
 from engine.control_client import ControlClient
@@ -43,6 +44,9 @@ def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
 class Electing(control_pb2_grpc.ControlServicer):
     """A manager without a leader for a while."""
 
+    details = "there is no leader now"
+    metadata = error_metadata(UnavailableError(""))
+
     def __init__(self, failures: int, code: grpc.StatusCode) -> None:
         self.failures, self.code, self.calls = failures, code, 0
 
@@ -55,7 +59,7 @@ class Electing(control_pb2_grpc.ControlServicer):
     async def _answer(self, context: grpc.aio.ServicerContext) -> objects_pb2.Node:
         self.calls += 1
         if self.calls <= self.failures:
-            await context.abort(self.code, "there is no leader now")
+            await context.abort(self.code, self.details, trailing_metadata=self.metadata)
         return objects_pb2.Node(id="n")
 
 
@@ -81,6 +85,15 @@ async def test_reads_wait_for_a_leader_and_writes_are_never_repeated(tmp_path: P
         with pytest.raises(UnavailableError, match="there is no leader now"):
             await control.update_node("n", 1, NodeSpec())
         assert servicer.calls == 1
+
+
+async def test_a_refusal_is_told_from_a_lost_connection_by_its_kind_and_not_by_its_words(tmp_path: Path) -> None:
+    path, servicer = tmp_path / "m.sock", Electing(1, grpc.StatusCode.UNAVAILABLE)
+    servicer.details = "failed to connect to etcd: connection refused by its transport"
+    control = ControlClient(str(path))
+    async with manager(path, servicer), contextlib.aclosing(Closing(control)):
+        with pytest.raises(UnavailableError, match="failed to connect to etcd"):
+            await control.update_node("n", 1, NodeSpec())
 
 
 async def test_a_manager_that_starts_late_is_waited_for(tmp_path: Path) -> None:
@@ -124,6 +137,7 @@ async def test_of_a_change_whose_manager_died_under_way_nobody_knows(tmp_path: P
 
 async def test_a_refusal_comes_back_as_the_managers_error(tmp_path: Path) -> None:
     path, servicer = tmp_path / "m.sock", Electing(9, grpc.StatusCode.ABORTED)
+    servicer.metadata = error_metadata(StaleVersionError(""))
     control = ControlClient(str(path))
     async with manager(path, servicer), contextlib.aclosing(Closing(control)):
         with pytest.raises(StaleVersionError):
