@@ -3,22 +3,17 @@
 ``docker network ls`` on a worker shows the local ones only, as workers do not know the cluster's.
 """
 
-import asyncio
 from typing import Any
 
 from aiohttp import web
 
-from covey.errors import ConflictError, NotFoundError, PermissionDeniedError, UnsupportedError
-from covey.states import TaskState
-from engine.control_client import ControlClient
+from covey.errors import NotFoundError, PermissionDeniedError, UnsupportedError
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.translate import filters
 from engine.translate import network as network_json
 from engine.translate.filters import Filters
 
-LEAVING_SECONDS = 30.0
-LEAVING_PAUSE_SECONDS = 0.25
 FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 
 
@@ -60,35 +55,8 @@ async def remove(call: RequestContext) -> web.Response:
         raise PermissionDeniedError(f"{local['Name']} is a pre-defined network and cannot be removed")
     if not call.engine.control_available:
         raise NotFoundError(f"network {call.ref} not found")
-    await _remove_when_free(call.engine.cluster, call.ref)
+    await call.engine.cluster.remove_network(call.ref)
     return empty_response(204)
-
-
-async def _remove_when_free(cluster: ControlClient, ref: str) -> None:
-    """Tasks on their way out are waited for within bounds: ``docker stack rm`` asks right behind the end of the services."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + LEAVING_SECONDS
-    while True:
-        try:
-            await cluster.remove_network(ref)
-        except ConflictError:
-            if loop.time() > deadline or not await _only_leaving(cluster, ref):
-                raise
-        else:
-            return
-        await asyncio.sleep(LEAVING_PAUSE_SECONDS)
-
-
-async def _only_leaving(cluster: ControlClient, ref: str) -> bool:
-    """Whether the network is held by nothing but tasks that shall end or whose service is gone."""
-    network = await cluster.network(ref)
-    services = {service.id: service for service, _ in await cluster.services()}
-    wishes = [item.target for service in services.values() for item in service.spec.task.networks]
-    return network.id not in wishes and all(
-        task.desired_state > TaskState.RUNNING or task.service_id not in services
-        for task in await cluster.tasks()
-        if not task.status.state.terminal and any(item.network_id == network.id for item in task.networks)
-    )
 
 
 async def prune(call: RequestContext) -> web.Response:

@@ -10,7 +10,7 @@ a manager renews on its Unix socket, where no certificate is asked for: one that
 from typing import Any
 
 from covey import trust
-from covey.errors import PermissionDeniedError, UnavailableError
+from covey.errors import NodeRemovedError, UnavailableError
 from covey.ids import new_id
 from covey.objects import Cluster, Node, NodeSpec, replace
 from covey.states import NodeAvailability, NodeRole
@@ -23,17 +23,6 @@ from manager.grpc_status import abort_not_leader
 from manager.store import Store, Tx, View
 
 _ROTATED = "the root certificate began to be rotated meanwhile; try again"
-
-
-def find_cluster(view: View) -> Cluster:
-    """The one cluster object.
-
-    Raises:
-        UnavailableError: this manager has not received the cluster's state yet.
-    """
-    for cluster in view.clusters:
-        return cluster
-    raise UnavailableError("this manager has not received the cluster's state yet; try again shortly")
 
 
 class CertificateAuthorityServicer:
@@ -52,14 +41,14 @@ class CertificateAuthorityServicer:
         return ca_pb2.GetRootCertificateResponse(certificate=self._root_pem)
 
     async def IssueCertificate(self, request: ca_pb2.IssueCertificateRequest, _context: Any) -> Any:
-        cluster = find_cluster(self._store.view())
+        cluster = self._store.view().cluster
         role = role_of_token(cluster, request.token)
         spec = NodeSpec(desired_role=role, availability=NodeAvailability(request.availability))
         node = Node(id=new_id(), spec=spec, role=role)
         certificate = await self._signer.sign(cluster, request.csr, node.id, role)
 
         def create(tx: Tx) -> None:
-            now = find_cluster(tx)
+            now = tx.cluster
             _require_same_issuer(now, cluster)
             role_of_token(now, request.token)  # it may have been rotated while an external CA signed
             tx.create(replace(node, spec_after=tx.version))
@@ -75,15 +64,15 @@ class CertificateAuthorityServicer:
         node_id = peer_of(context).node_id if "x509_subject" in context.auth_context() else self._node_id
         node = self._store.view().nodes.get(node_id)
         if node is None:
-            raise PermissionDeniedError(f"node {node_id} was removed from the cluster")
-        cluster = find_cluster(self._store.view())
+            raise NodeRemovedError(f"node {node_id} was removed from the cluster")
+        cluster = self._store.view().cluster
         certificate = await self._signer.sign(cluster, request.csr, node.id, node.role)
 
         def await_word(tx: Tx) -> None:
-            _require_same_issuer(find_cluster(tx), cluster)
+            _require_same_issuer(tx.cluster, cluster)
             stored = tx.nodes.get(node_id)
             if stored is None:
-                raise PermissionDeniedError(f"node {node_id} was removed from the cluster")
+                raise NodeRemovedError(f"node {node_id} was removed from the cluster")
             if without_stale_tls(stored, cluster.root_ca) != stored:
                 tx.update(without_stale_tls(stored, cluster.root_ca))
 
@@ -100,10 +89,10 @@ def _require_same_issuer(now: Cluster, then: Cluster) -> None:
 
 def _require_unchanged(view: View, cluster: Cluster, node: Node) -> None:
     """What was signed while an external CA took its time still says what is so."""
-    _require_same_issuer(find_cluster(view), cluster)
+    _require_same_issuer(view.cluster, cluster)
     now = view.nodes.get(node.id)
     if now is None:
-        raise PermissionDeniedError(f"node {node.id} was removed from the cluster")
+        raise NodeRemovedError(f"node {node.id} was removed from the cluster")
     if now.role is not node.role:
         raise UnavailableError(f"the role of node {node.id} changed meanwhile; try again")
 

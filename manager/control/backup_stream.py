@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 
 from coveypb.v1 import control_pb2
 from manager import backup
-from manager.ca.servicer import find_cluster
 from manager.store import Store
 
 
@@ -23,7 +22,7 @@ async def stream_backup(
     """
     await store.consensus.read_index()
     view, members, term = store.view(), store.consensus.members(), store.consensus.leadership.term
-    cluster = find_cluster(view)
+    cluster = view.cluster
     key = request.key or ("" if request.own_key else cluster.unlock_key)
     made = "" if key else backup.new_key()
     parts = backup.seal(view, members, cluster, key or made, term=term, now_ns=now_ns)

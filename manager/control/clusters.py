@@ -23,7 +23,7 @@ def update_cluster(
     """Replaces the spec, if one is given, and makes new tokens and a new unlock key as asked. ``root_ca`` is what the spec makes of
     the root of this version of the cluster.
     """
-    cluster = next(iter(tx.clusters))
+    cluster = tx.cluster
     require_cluster_version(cluster, version)
     if spec is not None:
         require_valid_spec(spec, cluster.spec)

@@ -12,7 +12,7 @@ from covey.errors import (
 )
 from covey.ids import IdSource
 from covey.network_options import check_network_options
-from covey.objects import Driver, IPAMConfig, Network, NetworkSpec, replace
+from covey.objects import Driver, IPAMConfig, Network, NetworkSpec, Task, replace
 from covey.states import TaskState
 from manager.control.name_validation import require_network_name
 from manager.store import Tx, View
@@ -47,10 +47,26 @@ def remove_network(tx: Tx, ref: str) -> str:
     if services:
         raise ConflictError(f"network {name} is in use by service {services[0].spec.annotations.name}")
     for task in tx.tasks.by_network(network.id):
-        if task.status.state >= TaskState.ASSIGNED and not task.status.state.terminal:
+        if _holds_network(task):
             raise ConflictError(f"network {name} is in use by task {task.id}")
     tx.remove(Network, network.id)
     return network.id
+
+
+def is_being_released(view: View, ref: str) -> bool:
+    """Whether the network is held, and only by tasks that are stopping, were orphaned by their service, or by leftover addresses."""
+    network = view.networks.find(ref)
+    services = view.services.by_network(network.id)
+    if any(item.target == network.id for service in services for item in service.spec.task.networks):
+        return False
+    tasks = [task for task in view.tasks.by_network(network.id) if _holds_network(task)]
+    return bool(services or tasks) and all(
+        task.desired_state > TaskState.RUNNING or view.services.get(task.service_id) is None for task in tasks
+    )
+
+
+def _holds_network(task: Task) -> bool:
+    return task.status.state >= TaskState.ASSIGNED and not task.status.state.terminal
 
 
 def _refuse_unsupported(spec: NetworkSpec) -> None:

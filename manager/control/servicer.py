@@ -25,7 +25,6 @@ from covey.objects import (
     ServiceSpec,
 )
 from coveypb.v1 import control_pb2, dispatcher_pb2
-from manager.ca.servicer import find_cluster
 from manager.ca.signing import CertificateSigner
 from manager.control import clusters, networks, nodes, secrets, services
 from manager.control.backup_stream import stream_backup
@@ -36,6 +35,8 @@ from manager.control.redaction import redact
 from manager.store import NotLeaderError, Store, Table, Tx
 
 _POLL_SECONDS = 0.05
+_ANSWER_SECONDS = 2.0
+"""What remains of a caller's deadline for the answer, after a wait."""
 
 
 class LogSource(Protocol):
@@ -56,9 +57,10 @@ class ControlServicer:
         clock: Clock = wall_clock,
         ids: IdSource = new_id,
         demotion_seconds: float = 5.0,
+        release_seconds: float = 25.0,
     ) -> None:
-        """``signer`` knows the external CAs; without one there are none. ``demotion_seconds``: the removal of a node that is being demoted
-        waits so long for that.
+        """``signer`` knows the external CAs; without one there are none. ``demotion_seconds`` is how long the removal of a node waits for
+        its demotion, ``release_seconds`` how long the removal of a network waits for tasks that are stopping.
         """
         self._store = store
         self._signer = signer or CertificateSigner()
@@ -66,11 +68,12 @@ class ControlServicer:
         self._clock = clock
         self._ids = ids
         self._demotion_seconds = demotion_seconds
+        self._release_seconds = release_seconds
 
     # --- cluster ---
 
     async def GetCluster(self, _request: control_pb2.GetClusterRequest, _context: Any) -> Any:
-        return self._wire(find_cluster(self._store.view()))
+        return self._wire(self._store.view().cluster)
 
     async def UpdateCluster(self, request: control_pb2.UpdateClusterRequest, _context: Any) -> Any:
         spec = codec.from_wire(ClusterSpec, request.spec) if request.HasField("spec") else None
@@ -86,11 +89,11 @@ class ControlServicer:
                 root_ca=root_ca,
             )
         )
-        return self._wire(find_cluster(self._store.view()))
+        return self._wire(self._store.view().cluster)
 
     async def _root_after_change(self, version: int, spec: ClusterSpec) -> RootCA:
         """What the spec makes of the root, for exactly this version of the cluster; external CAs are asked before anything is stored."""
-        cluster = find_cluster(self._store.view())
+        cluster = self._store.view().cluster
         clusters.require_cluster_version(cluster, version)
         clusters.require_valid_spec(spec, cluster.spec)
         return await self._signer.changed_root(cluster, spec.ca)
@@ -98,7 +101,7 @@ class ControlServicer:
     async def GetUnlockKey(
         self, _request: control_pb2.GetUnlockKeyRequest, _context: Any
     ) -> control_pb2.GetUnlockKeyResponse:
-        return control_pb2.GetUnlockKeyResponse(unlock_key=find_cluster(self._store.view()).unlock_key)
+        return control_pb2.GetUnlockKeyResponse(unlock_key=self._store.view().cluster.unlock_key)
 
     # --- nodes ---
 
@@ -203,8 +206,22 @@ class ControlServicer:
         spec = codec.from_wire(NetworkSpec, request.spec)
         return await self._write(lambda tx: networks.create_network(tx, spec, self._ids), lambda view: view.networks)
 
-    async def RemoveNetwork(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:
+    async def RemoveNetwork(self, request: control_pb2.RemoveRequest, context: Any) -> control_pb2.RemoveResponse:
+        await self._wait_for_release(request.ref, context)
         return await self._remove(lambda tx: networks.remove_network(tx, request.ref))
+
+    async def _wait_for_release(self, ref: str, context: Any) -> None:
+        """Waits for tasks that are stopping: ``docker stack rm`` removes networks right after it removes the services.
+
+        Raises:
+            NotLeaderError: this manager leads no longer.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_wait_seconds(context, self._release_seconds)):
+                while networks.is_being_released(self._store.view(), ref):
+                    if not self._store.consensus.leadership.is_leader:
+                        raise NotLeaderError
+                    await asyncio.sleep(_POLL_SECONDS)
 
     # --- secrets and configs ---
 
@@ -274,3 +291,9 @@ class ControlServicer:
 
     def _wire(self, item: Object) -> Any:
         return codec.to_wire(redact(item))
+
+
+def _wait_seconds(context: Any, most: float) -> float:
+    """How long a call may wait and still answer within the caller's deadline."""
+    remaining = None if context is None else context.time_remaining()
+    return most if remaining is None else max(0.0, min(most, remaining - _ANSWER_SECONDS))

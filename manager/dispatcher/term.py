@@ -9,11 +9,10 @@ import logging
 
 from covey import codec
 from covey.clock import Clock
-from covey.errors import CoveyError, InvalidArgumentError, LaggedError, PermissionDeniedError, UnavailableError
+from covey.errors import CoveyError, InvalidArgumentError, LaggedError, NodeRemovedError, UnavailableError
 from covey.objects import Cluster, Node, NodeDescription, NodeStatus, replace
 from covey.states import NodeState
 from coveypb.v1 import dispatcher_pb2
-from manager.ca.servicer import find_cluster
 from manager.dispatcher.assignment_cache import AssignmentCache
 from manager.dispatcher.node_session import NodeSession
 from manager.dispatcher.session_state import session_state
@@ -44,8 +43,7 @@ class DispatcherTerm:
         self._clock = clock
         self._recovery_grace_ends_ns = recovery_grace_ends_ns
         self._heartbeats = HeartbeatTracker(
-            max(clock(), recovery_grace_ends_ns)
-            + _NEW_LEADER_PERIODS * find_cluster(store.view()).spec.heartbeat_period_ns
+            max(clock(), recovery_grace_ends_ns) + _NEW_LEADER_PERIODS * store.view().cluster.spec.heartbeat_period_ns
         )
         self._pending: list[Change] = []
         self._changes_pending = asyncio.Event()
@@ -64,7 +62,7 @@ class DispatcherTerm:
         """A node said hello: it is READY, and this is what it says of itself.
 
         Raises:
-            PermissionDeniedError: the cluster has no such node; InvalidArgumentError: what it says cannot be, or another node that
+            NodeRemovedError: the cluster has no such node; InvalidArgumentError: what it says cannot be, or another node that
                 is READY has the address.
         """
         _require_valid_description(description, addr)
@@ -131,13 +129,11 @@ class DispatcherTerm:
 
     def session_state_of(self, node_id: str, session_id: str) -> dispatcher_pb2.SessionState:
         view = self._store.view()
-        return session_state(view, find_cluster(view), self._node(view.nodes.get(node_id), node_id), session_id)
+        return session_state(view, view.cluster, self._node(view.nodes.get(node_id), node_id), session_id)
 
     def _node(self, node: Node | None, node_id: str) -> Node:
         if node is None:
-            raise PermissionDeniedError(
-                f"node {node_id} was removed from the cluster; leave it on that host and join again"
-            )
+            raise NodeRemovedError(f"node {node_id} was removed from the cluster; leave it on that host and join again")
         return node
 
     # --- loops ---
@@ -183,7 +179,7 @@ class DispatcherTerm:
         self._heartbeats.forget(node_id)
         session = self.sessions.get(node_id)
         if session is not None:
-            session.end(PermissionDeniedError(f"node {node_id} was removed from the cluster"))
+            session.end(NodeRemovedError(f"node {node_id} was removed from the cluster"))
 
     def _wake_all(self) -> None:
         for session in self.sessions.values():

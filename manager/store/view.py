@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from covey.errors import AlreadyExistsError, ConflictError, NotFoundError, StaleVersionError, TooLargeError
+from covey.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    NotFoundError,
+    StaleVersionError,
+    TooLargeError,
+    UnavailableError,
+)
 from covey.objects import Cluster, Object
 from manager.store import schema as schemas
 from manager.store.commit import Action, Change
@@ -70,6 +77,17 @@ class View:
     @property
     def clusters(self) -> Table[Cluster]:
         return Table(schemas.CLUSTERS, self._tables[6], self._reads)
+
+    @property
+    def cluster(self) -> Cluster:
+        """The one cluster object.
+
+        Raises:
+            UnavailableError: this manager has not received the cluster's state yet.
+        """
+        for cluster in self.clusters:
+            return cluster
+        raise UnavailableError("this manager has not received the cluster's state yet; try again shortly")
 
     def state(self, schema: Schema) -> TableState:
         """The raw table of a kind, for the store's own modules."""
