@@ -83,6 +83,7 @@ class AppliedState:
     # Entries.
 
     async def apply(self, entries: Sequence[Entry], node: RawNode) -> None:
+        """Applies committed entries in order."""
         for number, entry in enumerate(entries, start=1):
             if entry.kind is EntryKind.CONF_CHANGE:
                 self._apply_change(ConfChange.decode(entry.data), node)
@@ -107,7 +108,7 @@ class AppliedState:
         self._transport.set_members(members.values())
 
     def _remember_removed(self, raft_ids: Sequence[int]) -> None:
-        """Keeps the latest ids in the order of their removal; an older one is refused without being told why."""
+        """Keeps the latest ids in the order of their removal; a member removed earlier is refused without a reason."""
         for raft_id in raft_ids:
             self.removed_ids[raft_id] = None
         for raft_id in list(self.removed_ids)[:-MAX_REMOVED]:

@@ -1,6 +1,6 @@
 """Promotion of learners: the leader makes a learner a voter once its log has almost caught up.
 
-Invariant: whoever leads promotes, so a change of leaders forgets no learner. Called by the driver at each tick.
+Invariant: every leader promotes, so a change of leaders loses no learner. Called by the driver at each tick.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class LearnerPromoter:
         self._ticks = 0
 
     def tick(self, node: RawNode, members: Mapping[int, Member], *, is_leader: bool) -> None:
+        """Counts one tick, and proposes a promotion if one is due."""
         self._ticks += 1
         if not is_leader or self._ticks < _PERIOD_TICKS:
             return

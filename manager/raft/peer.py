@@ -88,8 +88,8 @@ class PeerLink:
     ) -> None:
         """``sender`` is the raft id and the address of this node."""
         self.member = member
-        self._patience = timeouts
-        self._own = sender
+        self._timeouts = timeouts
+        self._sender = sender
         self._connected = False
         self._cluster_id = cluster_id
         self._credentials = credentials
@@ -101,20 +101,21 @@ class PeerLink:
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
         self._snapshot_wake = asyncio.Event()
-        self._heard_at = 0.0
-        self._asked_at = 0.0  # when the first message without an answer was sent, over any connection
+        self._received_at = 0.0
+        self._unanswered_since = 0.0  # when the first message without an answer was sent, over any connection
 
     def record_received(self) -> None:
         """Records that a message from the peer arrived."""
-        self._heard_at = asyncio.get_running_loop().time()
+        self._received_at = asyncio.get_running_loop().time()
 
     @property
     def reachable(self) -> bool:
         """Whether the peer is connected and answers. A connection alone does not count, because the peer's disk may have stalled."""
-        silent = self._heard_at < self._asked_at < asyncio.get_running_loop().time() - UNREACHABLE_SECONDS
+        silent = self._received_at < self._unanswered_since < asyncio.get_running_loop().time() - UNREACHABLE_SECONDS
         return self._connected and not silent
 
     def send(self, message: Message) -> None:
+        """Queues a message without blocking. A full queue drops it."""
         if message.snapshot:
             if self._snapshot:  # only one at a time; the core sends it again
                 self._listener.report_snapshot(self.member.raft_id, ok=False)
@@ -147,10 +148,10 @@ class PeerLink:
     async def run(self) -> None:
         """Runs both streams until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._stream_for_ever())
+            tasks.create_task(self._stream_loop())
             tasks.create_task(self._send_snapshots())
 
-    async def _stream_for_ever(self) -> None:
+    async def _stream_loop(self) -> None:
         backoff, longest = _BACKOFF_SECONDS
         while True:
             try:
@@ -159,7 +160,7 @@ class PeerLink:
                     await self._stream(channel)
             except (aio.AioRpcError, asyncio.InvalidStateError, TimeoutError, OSError) as error:
                 log.debug("raft peer %s: %r", self.member.addr, error)
-            self._lose()
+            self._drop_queue()
             await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             backoff = min(backoff * 2, longest)
 
@@ -168,7 +169,7 @@ class PeerLink:
         call: Any = raft_pb2_grpc.RaftStub(channel).Exchange()
         loop = asyncio.get_running_loop()
         self._connected = True
-        asked_at = 0.0  # like `self._asked_at`, but for this connection
+        unanswered_since = 0.0  # like `self._unanswered_since`, but for this connection
         try:
             while not call.done():
                 if not self._queue:
@@ -181,31 +182,33 @@ class PeerLink:
                 async with asyncio.timeout(_WRITE_SECONDS):
                     await call.write(batch)
                 now = loop.time()
-                if self._heard_at >= self._asked_at:
-                    self._asked_at = now
-                if self._heard_at >= asked_at:
-                    asked_at = now
-                elif now - asked_at > UNREACHABLE_SECONDS:
+                if self._received_at >= self._unanswered_since:
+                    self._unanswered_since = now
+                if self._received_at >= unanswered_since:
+                    unanswered_since = now
+                elif now - unanswered_since > UNREACHABLE_SECONDS:
                     raise TimeoutError("the peer is silent")
         finally:
             self._connected = False
             if call.done():
-                await self._explain(call)
+                await self._handle_stream_end(call)
             else:
                 call.cancel()
 
-    async def _explain(self, call: Any) -> None:
+    async def _handle_stream_end(self, call: Any) -> None:
+        """The peer ended the stream; NOT_FOUND means that it removed this node."""
         if await call.code() is grpc.StatusCode.NOT_FOUND:
             self._listener.report_removed()
         log.debug("raft peer %s ended the stream: %s", self.member.addr, await call.details())
 
     async def _wait_for_more(self) -> None:
+        """Delays a commit index until something else is queued, for a short time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_COMMIT_DELAY_SECONDS):
                 await self._urgent.wait()
 
     def _take_batch(self) -> raft_pb2.RaftBatch:
-        batch = raft_pb2.RaftBatch(cluster_id=self._cluster_id, sender=self._own[0], addr=self._own[1])
+        batch = raft_pb2.RaftBatch(cluster_id=self._cluster_id, sender=self._sender[0], addr=self._sender[1])
         size = 0
         while self._queue and size < _BATCH_BYTES and len(batch.messages) < _BATCH_MESSAGES:
             message = self._queue.popleft()
@@ -216,7 +219,8 @@ class PeerLink:
             self._urgent.clear()
         return batch
 
-    def _lose(self) -> None:
+    def _drop_queue(self) -> None:
+        """Drops all queued messages and reports the peer as unreachable."""
         self._queue.clear()
         self._queue_bytes = 0
         self._urgent.clear()
@@ -233,7 +237,7 @@ class PeerLink:
             try:
                 opening = self._open_snapshot(message.snapshot.metadata.index)
                 connecting = connected_channel(self.member.addr, self._credentials)
-                await send_snapshot(self._cluster_id, message, opening, connecting, self._patience)
+                await send_snapshot(self._cluster_id, message, opening, connecting, self._timeouts)
                 ok = True
             except (aio.AioRpcError, asyncio.InvalidStateError, TimeoutError, OSError, StorageError) as error:
                 log.warning("sending a snapshot to the manager at %s failed: %r", self.member.addr, error)

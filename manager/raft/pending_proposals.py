@@ -48,7 +48,7 @@ class PendingProposals:
         self._entries[index] = (term, future)
 
     def entry_applied(self, index: int, term: int) -> None:
-        """Resolves the future of an applied entry. If another leader's entry is at its index, the proposal was replaced for good."""
+        """Resolves the future of an applied entry. If another leader's entry is at its index, the proposal can never be committed."""
         waiter = self._entries.pop(index, None)
         if waiter and not waiter[1].done():
             if waiter[0] == term:

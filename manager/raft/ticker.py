@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 TICK_SECONDS = 0.1
 _MAX_TICKS = 2
-"""At most so many ticks are delivered at once."""
+"""Maximum number of ticks that are delivered at once."""
 _STALL_FACTOR = 1.5
 """Times the shortest election timeout. Followers wait between one and two times that long, so one of them has likely campaigned by then."""
 
@@ -52,9 +52,11 @@ class Ticker:
         return due
 
     def write_began(self) -> None:
+        """A write to disk has started."""
         self._write_began_at = self._now()
 
     def write_ended(self) -> None:
+        """The write is durable."""
         self._write_began_at = None
 
     @property

@@ -17,6 +17,7 @@ _Handler = Callable[[RaftState, Message], None]
 
 
 def tick(state: RaftState) -> None:
+    """One tick, for the role of the node."""
     if state.role is Role.LEADER:
         replication.tick(state)
     else:
@@ -24,6 +25,7 @@ def tick(state: RaftState) -> None:
 
 
 def step(state: RaftState, message: Message) -> None:
+    """Processes one message: term first, then the handler of the role."""
     if message.kind in _ELECTION:
         election.learn_commit(state, message)
     if message.term > state.term:
@@ -53,7 +55,7 @@ def _handle_higher_term(state: RaftState, message: Message) -> bool:
 
 
 def _handle_lower_term(state: RaftState, message: Message) -> None:
-    """Tells a leader of an older term about this one; otherwise a node with pre-vote that comes back could be stuck for good."""
+    """Tells a leader of an older term about this one; otherwise a node with pre-vote that returns could remain stuck."""
     if message.kind in _FROM_LEADER and (state.config.check_quorum or state.config.pre_vote):
         reply = MessageKind.APPEND_REPLY
     elif message.kind is MessageKind.PRE_VOTE:

@@ -51,7 +51,7 @@ def test_entries_that_a_reachable_follower_lacks_are_kept() -> None:
 
 
 def test_entries_after_a_snapshot_in_transit_are_kept_for_a_silent_follower() -> None:
-    """Its transfer and reading take longer than the next snapshot takes to come: without this it would need that one too, and so on."""
+    """Sending and decoding take longer than the interval between snapshots. Without this it would need the next snapshot too, and so on."""
     taking = peer(0, ProgressState.SNAPSHOT, after=51, active=False)
     assert first_index_to_keep(storage(100), status(p2=taking), 100, 10) == 51
 

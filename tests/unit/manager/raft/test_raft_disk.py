@@ -134,7 +134,7 @@ async def test_a_snapshot_from_the_leader_keeps_the_configured_old_snapshots_als
 
 
 async def test_a_start_continues_from_a_second_snapshot_that_the_log_did_not_record(tmp_path: Path) -> None:
-    """1. A snapshot from the leader replaces the log. 2. The crash comes after the next one's file, before the log says so."""
+    """1. A snapshot from the leader replaces the log. 2. A crash comes after the file of the next one, before the log records it."""
     create_member(tmp_path, IDENTITY)
     disk = Disk.open(tmp_path, RING)
     await save(disk, HardState(5, 0, 10), [], snapshot(10, 5))
@@ -158,7 +158,7 @@ def test_leftovers_of_an_interrupted_group_creation_do_not_reach_another_group(t
 
 
 class Tight(FileOps):
-    """A disk with no room for one more file until one has gone."""
+    """A disk without space for another file until one is removed."""
 
     def __init__(self) -> None:
         self.freed: list[Path] = []
@@ -174,7 +174,7 @@ class Tight(FileOps):
 
 
 class Full(FileOps):
-    """A disk with no room for a new file, for so many times."""
+    """A disk without space for a new file, a given number of times."""
 
     def __init__(self, times: int) -> None:
         self._times = times
@@ -189,8 +189,8 @@ class Full(FileOps):
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("starts", [0, 1], ids=["after a write", "after a start without writes"])
 async def test_a_start_on_a_full_disk_keeps_the_vote(tmp_path: Path, times: int, starts: int) -> None:
-    """1. The snapshot covers the whole log, whose last file alone tells the vote. 2. A start on a full disk makes room of what the
-    snapshot covers, and perhaps finds too little all the same. 3. There is room: the member must not vote again in that term.
+    """1. The snapshot covers the whole log, and only its last file holds the vote. 2. A start on a full disk removes what the snapshot
+    covers, and perhaps still lacks space. 3. There is space again: the member must not vote twice in that term.
     """
     create_group(tmp_path, RING, IDENTITY, b"")
     disk = Disk.open(tmp_path, RING, segment_bytes=256)
@@ -213,7 +213,7 @@ async def test_a_start_on_a_full_disk_keeps_the_vote(tmp_path: Path, times: int,
 
 
 async def test_a_start_on_a_full_disk_removes_only_what_the_snapshot_covers(tmp_path: Path) -> None:
-    """1. The disk runs full between a snapshot and the removal of what it covers. 2. No start could remove it if each failed before."""
+    """1. The disk fills up between a snapshot and the removal of what it covers. 2. Every start would fail if it did not remove that first."""
     create_group(tmp_path, RING, IDENTITY, b"")
     disk = Disk.open(tmp_path, RING, segment_bytes=256)
     for index in range(2, 41):

@@ -49,7 +49,7 @@ async def test_queued_proposals_are_rejected_with_the_leaders_address() -> None:
 
 
 async def test_a_proposal_of_a_cancelled_caller_is_still_made() -> None:
-    """The store keeps others off what it would change until it is applied: dropped without a word, it would keep them off for good."""
+    """The store locks the objects of a transaction until it is applied; a dropped one would lock them forever."""
     waiting = PendingProposals()
     gone = waiting.propose(b"gone")
     gone.cancel()

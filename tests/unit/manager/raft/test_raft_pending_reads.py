@@ -21,7 +21,7 @@ async def test_waiting_reads_share_one_request() -> None:
 
 
 async def test_a_later_read_is_not_answered_by_the_request_in_flight() -> None:
-    """Whatever was acknowledged between the two is not in the first answer."""
+    """The first answer does not cover what was acknowledged after its request."""
     reads = PendingReads()
     early = reads.read()
     context = reads.next_request()

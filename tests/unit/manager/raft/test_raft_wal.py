@@ -230,7 +230,7 @@ def test_starts_without_writes_leave_no_files(tmp_path: Path) -> None:
 
 
 def test_a_start_copies_only_the_last_file_and_only_once(tmp_path: Path) -> None:
-    """What else is there was flushed before that file began; a start that wrote nothing leaves nothing to copy."""
+    """All other files were flushed before that file was started. A start that wrote nothing leaves nothing to copy."""
     written(tmp_path, FRAMES)
     written(tmp_path, [Frame(None, [entry(6)])])
     inodes = [path.stat().st_ino for _, path in list_segments(tmp_path)]

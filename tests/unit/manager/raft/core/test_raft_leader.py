@@ -29,7 +29,7 @@ K = MessageKind
 
 
 def commit_change(harness: NodeHarness, change: ConfChange) -> ConfState:
-    """Proposes a change that all acknowledge at once, and applies it; the membership right after."""
+    """Proposes a change, which all acknowledge at once, and applies it; returns the configuration after it."""
     index = harness.state.log.last_index() + 1
     harness.node.propose_conf_change(change)
     harness.pump()
@@ -154,7 +154,7 @@ def test_a_follower_restores_a_snapshot_before_it_acknowledges_it() -> None:
 
 
 def test_a_membership_change_overtaken_by_a_snapshot_does_not_touch_the_snapshots_membership() -> None:
-    """1. A committed change is handed out. 2. Before it is applied, a snapshot with a later membership comes in."""
+    """1. A committed change is handed out. 2. Before it is applied, a snapshot with a later configuration arrives."""
     harness = NodeHarness()
     change = ConfChange.of(ChangeKind.ADD_LEARNER, 9)
     harness.hear(K.APPEND, term=2, index=1, log_term=1, entries=(Entry(2, 2, EntryKind.CONF_CHANGE, change.encode()),))
@@ -235,7 +235,7 @@ def test_only_stable_entries_are_handed_out_to_be_applied() -> None:
 
 
 def test_the_hard_state_written_with_entries_covers_their_commit() -> None:
-    """The commit index alone needs no flush, so an index that left them out would be lost in a crash: see golden script 34."""
+    """The commit index alone is not flushed, so an index without these entries would be lost in a crash (golden script 34)."""
     harness = NodeHarness()
     harness.node.step(Message(K.APPEND, 1, 2, 2, 1, 1, (Entry(2, 2), Entry(2, 3)), commit=2))
     ready = harness.node.ready()

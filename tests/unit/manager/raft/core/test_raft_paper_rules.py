@@ -329,7 +329,7 @@ def test_9_6_a_pre_vote_changes_neither_term_nor_vote() -> None:
 
 
 def test_9_6_an_old_pre_vote_does_not_count_for_a_new_one() -> None:
-    """1. It asks about term 4, 2. learns of term 5, 3. asks about term 6. A late yes to term 5 is no yes to term 6."""
+    """1. It asks for term 4, 2. learns of term 5, 3. asks for term 6. A late grant for term 5 does not count for term 6."""
     harness = NodeHarness(term=3)
     harness.tick(10)
     harness.hear(K.PRE_VOTE_REPLY, 3, term=5, reject=True)
@@ -363,7 +363,7 @@ def test_6_2_a_leader_that_hears_no_majority_for_an_election_timeout_steps_down(
 
 
 def test_5_3_an_acknowledgement_does_not_outlive_its_entries() -> None:
-    """1. It takes entry 2 of term 1; the write is not done. 2. The leader of term 2 replaces it. 3. Nobody is told that it was kept."""
+    """1. It gets entry 2 of term 1; the write is not done. 2. The leader of term 2 replaces it. 3. It is never acknowledged."""
     harness = NodeHarness(term=1)
     harness.node.step(Message(K.APPEND, 1, 2, 1, 1, 1, entries=(entry(2, 1), entry(3, 1)), commit=1))
     said = harness.hear(K.APPEND, 3, term=2, index=1, log_term=1, entries=(entry(2, 2),), commit=1)
