@@ -1,7 +1,7 @@
-"""Placement constraints such as ``node.labels.zone==east``: parsed once, matched against nodes.
+"""Placement constraints such as ``node.labels.zone==east``, placement preferences and platforms, matched against nodes.
 
-Law: a constraint that parses can be decided for every node. Called by the control API (to refuse a bad one), the scheduler's
-filter and the orchestrator (to end tasks whose node no longer matches).
+Invariant: a constraint that parses can be decided for every node. Called by the control API (to refuse an invalid one), by the scheduler's
+filters and by the orchestrator (to end tasks whose node no longer matches).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The agent's side of the one stream to the leader: assignments down, statuses and logs up."""
+"""The agent's session with the leader: one stream that carries assignments down, task statuses and logs up."""
 
 from agent.session.ports import StatusUpdate, WorkerPort
 from agent.session.session import AgentSession

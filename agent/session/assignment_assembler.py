@@ -1,6 +1,6 @@
-"""Assignments as they come: parts to whole changes, checked against what this agent has.
+"""Assignment assembler: joins the parts of an assignment set or difference and checks its version.
 
-Law: a difference applies to exactly one version. Pure; called by the stream for each Assignments message.
+Invariant: a difference applies to exactly one version. Pure; called by the stream for each Assignments message.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
-"""Log subscriptions answered: the lines of a node's tasks, from the worker to the manager that asked.
+"""Log publisher: sends the log lines of this node's tasks to the manager that subscribed to them.
 
-Law: at most 64 subscriptions at a time, each with a bounded queue, so that a slow reader at the other end slows the reading of files here
-and nothing else. A task that cannot be read is an error line, not a hang.
+Invariant: at most 64 subscriptions at a time, each with a bounded queue. A slow reader at the other end slows down only the reading of
+files here. A task whose log cannot be read gives an error line, not a hang.
 """
 
 import asyncio

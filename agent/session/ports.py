@@ -1,4 +1,4 @@
-"""What the session asks of the worker. ``agent.worker`` implements it; tests put a recorder in its place."""
+"""Interfaces between the session and the worker. ``agent.worker`` implements them; tests use a recorder instead."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol

@@ -1,7 +1,7 @@
-"""The session: one stream to the leader for ever, found again whenever it is lost.
+"""Agent session: keeps one stream to the leader, and finds the leader again whenever the stream is lost.
 
-Law: a manager that says nothing for two and a half heartbeat periods is left, for each heartbeat is answered. A status is reported until
-it is acknowledged. What is told by the manager goes to the worker in order; a difference that does not apply ends the stream.
+Invariant: the agent leaves a manager that is silent for two and a half heartbeat periods, because managers answer every heartbeat. A status
+is reported until it is acknowledged. Assignments reach the worker in order; a difference that does not apply ends the stream.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
-"""Statuses that the leader has not acknowledged yet: the latest of each task.
+"""Status queue: the latest status of each task that the leader has not acknowledged yet.
 
-Law: bounded by the number of tasks; a newer status of a task replaces a waiting one, and an acknowledgement settles only what was sent.
+Invariant: bounded by the number of tasks. A newer status of a task replaces a waiting one, and an acknowledgement removes only what was
+sent.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""One stream with one manager, from hello to its end: heartbeats, statuses and logs up, assignments down.
+"""Session stream: one stream with one manager, from hello to its end; heartbeats, statuses and descriptions up, assignments down.
 
-Law: everything on it is bounded and has a deadline; whatever goes wrong ends the whole stream, and the session makes another.
+Invariant: everything on the stream is bounded and has a deadline. Any failure ends the whole stream, and the session opens another.
 """
 
 import asyncio

@@ -1,5 +1,5 @@
-"""What a task is to its agent: the machine of its states and its translation into a container. All of it pure.
+"""Tasks on the agent: the task state machine and the container configuration of a task. Pure.
 
-Law: task states only go up. ``machine.plan`` decides the next step from what is recorded and what is observed;
-``translate`` turns a task, its image and its node into a container's configuration. ``agent.worker`` carries both out.
+Invariant: task states only go up. ``state_machine.next_step`` decides from the record and the observed container; ``container_config``
+turns a task, its image and its node into a container's configuration. ``agent.worker`` carries both out.
 """

@@ -1,7 +1,7 @@
-"""From a task, its image and its node to a container's configuration. Pure: the same input gives the same container.
+"""Container configuration of a task: merges the task's spec, its image and its node. Pure: the same input gives the same container.
 
-The merge of image and service is Docker's: ``command`` replaces the entrypoint and with it the image's command, ``args``
-replace the command; environment variables and labels of the service win. What Covey does not do yet is refused by name.
+The service's spec and the image are merged as Docker does: ``command`` replaces the entrypoint and with it the image's command, ``args``
+replace the command; environment variables and labels of the service win. What Covey does not support yet is refused by name.
 
 Called by ``agent.worker.executor``, which adds the network namespace and the files of secrets.
 """

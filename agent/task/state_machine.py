@@ -1,10 +1,10 @@
-"""The task machine: from a task's record and what is observed of its container to the next step. Pure.
+"""Task state machine: the next step of a task, from its record and its observed container. Pure.
 
-States only go up: ASSIGNED ACCEPTED PREPARING READY STARTING RUNNING, then one of COMPLETE SHUTDOWN FAILED REJECTED. The table
-below names every move; anything else raises ``IllegalTransitionError`` with the recent history. The machine keeps no memory of its
-own: after a restart of the daemon the same record and the same container give the same step, so it is simply asked again.
+Invariant: states only go up: ASSIGNED ACCEPTED PREPARING READY STARTING RUNNING, then one of COMPLETE SHUTDOWN FAILED REJECTED.
+``TRANSITIONS`` lists every legal transition; any other raises ``IllegalTransitionError`` with the recent history. The machine has no
+memory of its own: after a restart of the daemon the same record and the same container give the same step.
 
-Called by ``agent.worker.task_controller``. Messages are those that Swarm's users know.
+Called by ``agent.worker.task_controller``. The messages are those that users of Docker Swarm know.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""The worker: makes the tasks that managers assigned to this node run, and tells what became of each.
+"""The worker: runs the tasks that managers assigned to this node, and reports their statuses.
 
-Law: level-triggered and crash-safe. What is assigned and what became of it is in SQLite before it is acted on or told, so a daemon
-that was killed adopts its containers, reports exits that happened meanwhile and needs no manager for either. A node that is cut
-off keeps running what it runs. Called by ``agent.session`` (assignments down, statuses up) and ``agent.agent`` (start, close).
+Invariant: level-triggered and crash-safe. Assignments and statuses are in SQLite before they are acted on or reported. A daemon that was
+killed adopts its containers and reports the exits that happened meanwhile, without a manager. A disconnected node keeps its containers
+running. Called by ``agent.session`` (assignments down, statuses up) and ``agent.agent`` (start, close).
 """

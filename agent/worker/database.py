@@ -1,7 +1,7 @@
-"""What the worker remembers over a restart: its tasks with their statuses, and the networks, endpoints and services it was told of.
+"""Worker database: the records of this node's tasks, and its networks, endpoints and virtual services, in SQLite.
 
-SQLite in WAL mode. Secrets and configs are never written here. A row is written before what it says is acted on or told; each
-write is one small transaction and runs on the loop. Called by ``agent.worker.worker`` and ``agent.worker.task_controller``.
+Invariant: secrets and configs are never written here. A row is written before it is acted on or reported. Each write is one small
+transaction and runs on the event loop. Called by ``agent.worker.worker`` and ``agent.worker.task_controller``.
 """
 
 import sqlite3

@@ -1,6 +1,6 @@
-"""Carries out what the task machine decided: namespaces, files and containers of one node's tasks.
+"""Executor: network namespaces, secret files and containers of this node's tasks.
 
-Each method can be repeated after a crash at any line of it. Called by ``agent.worker.task_controller``.
+Invariant: every method can be repeated after a crash at any line of it. Called by ``agent.worker.task_controller``.
 """
 
 import asyncio

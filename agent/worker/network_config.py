@@ -1,4 +1,4 @@
-"""From assignments to what the network driver is told, and from a task to its interfaces. Pure."""
+"""Network configuration: assignments as changes for the network driver, and the network interfaces of a task. Pure."""
 
 from collections.abc import Mapping, Sequence
 

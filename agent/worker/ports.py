@@ -1,4 +1,4 @@
-"""What the worker needs of its neighbours, as small protocols; the agent gives the real ones, unit tests small worlds of their own."""
+"""Interfaces of the worker to containers, images and networks. The agent passes the real ones; unit tests pass small fakes."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager

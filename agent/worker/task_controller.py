@@ -1,4 +1,4 @@
-"""The controller of one task: asks the machine for the next step, carries it out, and sleeps until something changes.
+"""Task controller: asks the task state machine for the next step of one task, carries it out, and waits for changes.
 
 It keeps nothing that is not in the record, so it can be stopped and started at any line. Called by ``agent.worker.worker``.
 """

@@ -1,7 +1,7 @@
-"""The worker of a node: takes assignments over, keeps a controller for each task, and gives their statuses on.
+"""Worker of a node: takes over assignments, runs a controller for each task, and reports task statuses.
 
-``apply`` returns once an assignment is remembered, not once it is carried out. The containers, images and networks that it works
-with are opened before it and closed after it by ``agent.agent``. Closing it stops no container.
+``apply`` returns once the assignments are saved, not once they are carried out. ``agent.agent`` opens the containers, images and networks
+before the worker and closes them after it. Closing the worker stops no container.
 """
 
 import asyncio

@@ -1,5 +1,5 @@
-"""Giving networks their subnet and VXLAN id, services their virtual addresses and ports, tasks their addresses.
+"""The allocator: subnets and VXLAN ids of networks, VIPs and published ports of services, addresses of tasks.
 
-Law: no two live objects ever hold one address. What is held is read from the objects themselves; the index in memory is a memo of
-them that can be made again at any moment. Pure, but for the index; the leader's allocator loop alone writes what it gives.
+Invariant: no two live objects ever hold the same address. The objects themselves say what is held; the index in memory is a cache that
+can be rebuilt at any moment. Pure, except for the index; only the leader's allocator loop writes allocations.
 """

@@ -1,6 +1,6 @@
-"""The addresses of one network: which are held and by whom, and which comes next.
+"""Address pool of one network: the held addresses with their holders, and the order of the free ones.
 
-Law: an address is given to one holder at a time; an address just freed is given out last. Used by ``index``.
+Invariant: an address is given to one holder at a time, and an address that was just freed is given out last. Used by ``index``.
 """
 
 from __future__ import annotations

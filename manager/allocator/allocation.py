@@ -1,6 +1,6 @@
-"""What the allocator gives now: a pure decision over a view and the index of what is held.
+"""Allocation pass: decides what the allocator assigns now, from a view and the allocation index.
 
-Law: an object gets all it needs or nothing; what cannot be given is said on the tasks that wait for it, and is no crash. Called by
+Invariant: an object gets everything it needs or nothing. If something cannot be allocated, the waiting tasks say why. Called by
 ``planner``.
 """
 

@@ -1,7 +1,7 @@
-"""Who holds which address, VXLAN id and port: a memo of the view.
+"""Allocation index: which object holds which address, VXLAN id and port; a cache of the view.
 
-Law: ``sync`` makes what is known of an object equal to what the view says of it, so an index that followed every change equals one that was
-made from the view (a property test). Decides nothing.
+Invariant: the ``sync`` methods make the index equal to the view for the given objects, so an index that followed every change equals one
+built from the view (a property test). Makes no decision.
 """
 
 from __future__ import annotations

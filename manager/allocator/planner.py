@@ -1,4 +1,4 @@
-"""The allocator as a loop's planner: keeps the index in step with the view, and looks again at what waits when something was freed.
+"""Allocator planner: keeps the allocation index in step with the view, and retries waiting objects when something was freed.
 
 Run by ``manager.leader``.
 """

@@ -1,7 +1,7 @@
-"""Published ports of services through the routing mesh: who holds which, and which is next.
+"""Published ports of services in ingress mode: which service holds which port, and which is free.
 
-Law: a port and protocol of the mesh belong to one service. Host-mode ports belong to nodes and are the scheduler's matter. Called by the
-allocator, and by the control API before it stores a service.
+Invariant: an ingress port and protocol belong to one service. Host-mode ports belong to nodes; the scheduler handles them. Called by the
+allocator.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Subnets: choosing one that nobody has.
+"""Subnet allocation: chooses a free subnet from the default address pools.
 
-Law: two networks of the cluster never overlap (the control API refuses a person's subnet that would). The choice is a function of the
-networks that exist. Called by the allocator.
+Invariant: two networks of the cluster never overlap (the control API refuses a user's subnet that would). The choice is a function of the
+existing networks. Called by the allocator.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What each node is told and what it says: one stream an agent, versioned differences down, statuses up."""
+"""The dispatcher: one stream per agent, versioned assignment differences down, task statuses up."""

@@ -1,7 +1,7 @@
-"""What every connected node must know now: kept up with the store's commits, recomputed only where they touch.
+"""Assignment cache: the current assignments of every connected node, recomputed only where commits touch them.
 
-Law: incremental and from scratch are the same: ``parts(node)`` merged equals ``assignments_for``. A network's part is one object shared
-by all nodes on it, so a change of it is computed once. No I/O; fed by the dispatcher's loop.
+Invariant: a cache that followed every commit equals one built from the view. All nodes on a network share one object for it, so a change
+of a network is computed once. No I/O; fed by the dispatcher's term.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,7 @@
-"""What a node must know, as a function of the store; and the difference between two such sets.
+"""Assignments of a node as a function of the store, and the assignment diff between two sets.
 
-Law: what a node need not know it is not sent: secrets and configs only while a task that is meant to run uses them, networks and their
-endpoints only where the node's own tasks join them. Pure; called by the board and by tests.
+Invariant: a node is not sent what it need not know. Secrets and configs are sent only while a task that should run uses them. Networks
+and their endpoints are sent only where the node's own tasks join them. Pure; called by the assignment cache and the node sessions.
 """
 
 from collections.abc import Iterable, Mapping

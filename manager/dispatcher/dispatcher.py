@@ -1,7 +1,7 @@
-"""The dispatcher: sessions of all agents while this manager leads.
+"""Dispatcher gRPC service: the sessions of all agents while this manager leads.
 
-Law: a node has one session, the latest; whoever does not lead names the leader and ends the stream. Node states and task statuses reach
-the store from here alone. ``run`` is one of the leader's loops; the gRPC methods live as long as the process.
+Invariant: a node has one session, the latest. A manager that does not lead names the leader and ends the stream. Node states and task
+statuses are written to the store only from here. ``run`` is one of the leader's loops; the gRPC methods live as long as the process.
 """
 
 # ruff: noqa: N802 - gRPC names its methods so

@@ -1,7 +1,7 @@
-"""One agent's stream on the leader: what it says is taken in order, what it must know is written as it changes.
+"""Node session: one agent's stream on the leader; reads its messages in order and writes its assignments.
 
-Law: nothing is queued for a slow agent but acknowledgements and log subscriptions, both bounded: assignments are computed when they can
-be written, from the state of that moment. Any failure ends the stream, and the agent begins another with a complete set.
+Invariant: only acknowledgements and log subscriptions are queued for a slow agent, and both are bounded. Assignment diffs are computed
+when they can be written, from the state of that moment. Any failure ends the stream; the agent begins another with a complete set.
 """
 
 import asyncio

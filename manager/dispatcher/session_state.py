@@ -1,4 +1,4 @@
-"""What a session is told about the cluster and its own node. Pure."""
+"""SessionState message: what a session tells its node about the cluster and itself. Pure."""
 
 from covey import codec, trust
 from covey.clock import MILLISECOND, MINUTE, SECOND

@@ -1,7 +1,7 @@
-"""Task statuses of all nodes into the store, many in one transaction.
+"""Status writer: stores the task statuses of all nodes, many per transaction.
 
-Law: states only go up; a status of an unknown task, or of a task of another node, is ignored; a batch is acknowledged once all of it is
-in the store. The queue is bounded: a session that reports faster than the store writes waits.
+Invariant: task states only go up. A status of an unknown task, or of another node's task, is ignored. A batch is acknowledged once all of
+it is in the store. The queue is bounded: a session that reports faster than the store writes has to wait.
 """
 
 import asyncio

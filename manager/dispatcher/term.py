@@ -1,6 +1,6 @@
-"""One term of leadership in the dispatcher: the board, the sessions, who was heard when.
+"""Dispatcher term: the sessions, heartbeats and assignment cache of one leadership.
 
-Law: everything here is forgotten with the leadership; what must last is in the store. The loops run in one task group.
+Invariant: everything here is forgotten when the leadership ends; what must last is in the store. The loops run in one task group.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Which nodes live: a pure decision over heartbeats that the dispatcher keeps in memory.
+"""Node-down detection: a pure decision over the heartbeats that the dispatcher keeps in memory.
 
-Law: a slow agent is not a dead one. A node whose stream broke is DISCONNECTED at once, and DOWN when it stays broken for two
-periods; a silent one is DOWN after three. Heartbeats are not in the store, so a new leader gives every node the whole time again.
+Invariant: a slow agent is not a dead one. A node whose stream broke is DISCONNECTED at once, and DOWN if it stays away for two periods. A
+silent node is DOWN after three periods. Heartbeats are not stored, so a new leader gives every node the full timeout again.
 """
 
 from manager.health.heartbeats import HeartbeatTracker

@@ -1,4 +1,7 @@
-"""Heartbeat facts in the memory of the leader. Written by the dispatcher for each session, read by ``plan``."""
+"""Heartbeat tracker: last heartbeat and disconnect time of each node, in the leader's memory.
+
+Written by the dispatcher for each session, read by ``node_down``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Node-down detection: what the status of each node should be, given what was heard of it. Pure; called by the dispatcher's loop."""
+"""Heartbeat timeout: which nodes are DISCONNECTED or DOWN, given their heartbeats. Pure; called by the dispatcher's term."""
 
 from __future__ import annotations
 

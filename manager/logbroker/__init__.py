@@ -1,1 +1,1 @@
-"""Logs of services and tasks, from every node through any manager."""
+"""The log broker: logs of services and tasks, from every node through any manager."""

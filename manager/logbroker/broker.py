@@ -1,7 +1,7 @@
-"""The log broker: a request for logs becomes subscriptions of the nodes that hold the tasks, their lines one merged stream.
+"""Log broker: turns a log request into subscriptions of the nodes that hold the tasks, and merges their lines into one stream.
 
-Law: queues are bounded from the reader back to the agent's file. A node that has no session, or whose session ends, is an error line in
-the result and never a hang. New tasks of a followed service join. Runs on the leader, which holds the sessions.
+Invariant: every queue from the reader back to the agent's file is bounded. A node without a session, or whose session ends, gives an error
+line in the result and never a hang. New tasks of a followed service are included. Runs on the leader, which holds the sessions.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""One request for logs: what is open for it, and a bounded mailbox between the nodes and whoever reads.
+"""Log reader: the open subscriptions of one log request, and a bounded mailbox for their batches.
 
-Law: a node's lines wait for room; that a node failed never waits, and there are no more failures than parts.
+Invariant: batches of a node wait for room. Failures never wait, and there is at most one per subscription.
 """
 
 import asyncio

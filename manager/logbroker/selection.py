@@ -1,4 +1,4 @@
-"""Which tasks a request for logs means, and what their lines are called. Pure."""
+"""Log selection: the tasks that a log request asks for, and the details added to their lines. Pure."""
 
 import msgspec
 

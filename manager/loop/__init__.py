@@ -1,4 +1,4 @@
-"""The generic control loop of the leader: plans as data, planners that remember what is dirty, one shell that carries plans out."""
+"""Generic control loop of the leader: plans as data, planners that track dirty keys, and a loop that applies plans."""
 
 from manager.loop.control_loop import ControlLoop
 from manager.loop.plan import EMPTY, Plan, Step, combine

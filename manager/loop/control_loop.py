@@ -1,7 +1,7 @@
-"""The thin shell around every planner: snapshot, plan, carry out, wait for the next commit or the plan's deadline.
+"""Control loop around a planner: snapshot, plan, apply, then wait for the next commit or the plan's deadline.
 
-Law: level-triggered. A loop can start again from a snapshot at any moment and lose nothing, so every failure is answered by a
-pause and a fresh snapshot; a loop ends by cancellation alone. Run by ``manager.leader``.
+Invariant: level-triggered. A loop can restart from a snapshot at any moment and lose nothing, so it answers every failure with a backoff
+and a fresh snapshot. A loop ends only by cancellation. Run by ``manager.leader``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a loop decided, as data.
+"""Plans and their steps: the decision of a control loop as data.
 
-Law: a step is done whole or not at all, and only while everything it stands on is still as it was when it was planned. Made by
-planners, carried out by ``manager.loop.control_loop`` through ``Store.batch``; decides nothing itself.
+Invariant: a step is applied completely or not at all, and only while all objects it depends on are unchanged since it was planned. Made
+by planners and applied by ``manager.loop.control_loop`` through ``Store.batch``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What stands between commits and plans: which keys are dirty, and when a clean one must be looked at again.
+"""Planner interface, and a base class for planners that decide per key: dirty keys, timers and bounded passes.
 
-Law: planning costs what changed. A planner may be reset at any moment from a view and then decides the same. Called by
-``manager.loop.control_loop``; every method is synchronous, no clock is read.
+Invariant: the cost of a pass depends on what changed. A planner that is reset from a view makes the same decisions again. Called by
+``manager.loop.control_loop``; every method is synchronous and reads no clock.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Keeping the right tasks existing: replicated and global services, restarts, rolling updates, what is lost, what is history.
+"""Service orchestration: replicated and global services, restarts, rolling updates, orphaned tasks and the task reaper.
 
-Law: decisions only; every module but the planners is pure functions of a view and a time. One planner decides for a whole service,
-so that scale, restart and update can never want different things of one slot.
+Invariant: every module except the planners consists of pure functions of a view and a time. One planner decides for a whole service,
+so scaling, restarts and updates never contradict each other about a slot.
 """

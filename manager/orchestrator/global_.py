@@ -1,7 +1,7 @@
-"""Global services: one task on every node that may have one.
+"""Global services: one task on every eligible node.
 
-Law: a node's slot bears its id; a node that is down, drained or no longer meets the constraints has none, and gets one when it
-returns. Pure; called by the planner of services.
+Invariant: the key of a slot is its node's id. A node that is down, drained or does not match the constraints has no task, and gets one
+when it returns. Pure; called by the service planner.
 """
 
 from __future__ import annotations

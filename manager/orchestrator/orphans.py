@@ -1,7 +1,7 @@
-"""Orphans: tasks whose node will not tell their end any more.
+"""Orphaned tasks: marks tasks ORPHANED whose node will never report that they ended.
 
-Law: a task is given up only after it was told to end (so its replacement was asked for) and its node is gone, or has been down for
-``ORPHAN_AFTER_NS``: until then it holds its addresses, for its container may still answer to them. Run by ``manager.leader``.
+Invariant: a task is orphaned only after it was told to end (so its replacement was requested) and its node is gone or has been DOWN for
+``ORPHAN_AFTER_NS``. Until then it holds its addresses, because its container may still answer to them. Run by ``manager.leader``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The reaper: deletes tasks that are history.
+"""Task reaper: deletes old tasks beyond the task history limit.
 
-Law: nothing that may still run is deleted, and a slot's last task stays while its service does, for it says whether the slot rests. Run by
-``manager.leader``.
+Invariant: no task that may still run is deleted. The last task of a slot stays while its service exists, because it says whether the
+slot is finished. Run by ``manager.leader``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Replicated services: exactly ``replicas`` slots, whatever happens.
+"""Replicated services: exactly ``replicas`` slots.
 
-Law: a slot keeps its number; what is taken away is what does the least. Pure; called by the planner of services.
+Invariant: a slot keeps its number. Scaling down removes the least useful slots first. Pure; called by the service planner.
 """
 
 from __future__ import annotations

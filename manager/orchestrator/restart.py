@@ -1,7 +1,7 @@
-"""Restarts: whether a task that ended by itself gets a successor, and when that may start.
+"""Restart policy: whether a task that ended by itself gets a successor, and when the successor may start.
 
-Law: the answer is a function of the stored task alone, so it is the same on every leader and at every time. The backoff is stored in
-the successor (``start_after_ns``, ``restarts``). Called by ``upkeep``.
+Invariant: the answer depends on the stored task only, so it is the same on every leader and at every time. The backoff is stored in the
+successor (``start_after_ns``, ``restarts``). Called by ``slot_reconciler``.
 """
 
 from __future__ import annotations

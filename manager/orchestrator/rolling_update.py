@@ -1,7 +1,7 @@
-"""Rolling updates: which slots change to the new spec now, and when the whole is done, paused or rolled back.
+"""Rolling updates and rollbacks: which slots change to the new spec now, and when the update is completed, paused or rolled back.
 
-Law: progress is in the store alone: the slots' tasks, their timestamps and the service's update status say all, so that a new leader
-goes on where the old one stopped. Pure; called by the planner of services after upkeep.
+Invariant: all progress is in the store: the slots' tasks, their timestamps and the service's update status. A new leader continues where
+the old one stopped. Pure; called by the service planner after slot reconciliation.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The planner of services: one decision a service, made of scale, upkeep and update.
+"""Service planner: one plan per service, made of scaling, slot reconciliation and the rolling update.
 
-Law: a change makes dirty only the services that it may concern; steps of an agent that nobody decides on make none. Run by
-``manager.leader``.
+Invariant: a change makes only those services dirty that it can affect. Intermediate task states that no decision depends on make none
+dirty. Run by ``manager.leader``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Upkeep of one slot: replacing what died, was lost or is misplaced, ending surplus, letting successors start.
+"""Reconciliation of one slot: replaces dead, lost or misplaced tasks, ends surplus tasks and starts waiting successors.
 
-Law: in one pass a slot gets at most one step, and a slot never has more live tasks than one, but for the old and the new of a start-first
-update. Called by the planner of services for replicated and global ones alike.
+Invariant: a slot gets at most one step per pass, and has at most one live task, except for the old and the new task of a start-first
+update. Called by the service planner for replicated and global services.
 """
 
 from __future__ import annotations

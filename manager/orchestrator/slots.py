@@ -1,6 +1,7 @@
-"""Slots: the places of a service that its tasks fill one after another, and what can be said of the tasks in one.
+"""Slots of a service, and what a decision knows about the tasks in them.
 
-A slot of a replicated service is a number, of a global service a node's id. Pure; used by every module of the orchestrator.
+A slot is the place that the tasks of a service fill one after another: a number for a replicated service, a node's id for a global one.
+Pure; used by every module of the orchestrator.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Placing tasks on nodes: filters that count whom they refuse, then a ranking. Pure; the leader's scheduler loop alone calls it."""
+"""The scheduler: places tasks on nodes by filters, which count their refusals, and a spread ranking. Pure; run by ``manager.leader``."""

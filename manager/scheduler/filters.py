@@ -1,6 +1,6 @@
-"""The filters a node must pass to be given a task, in order; each refusal is counted under the filter that made it.
+"""Scheduling filters: the conditions a node must meet to be given a task, in order, with a count of refusals.
 
-Law: a node that any filter refuses is never used, and a task that cannot be placed says which filter refused how many nodes. Pure.
+Invariant: a node that any filter refuses is never used. A task that cannot be placed says which filter refused how many nodes. Pure.
 """
 
 from __future__ import annotations

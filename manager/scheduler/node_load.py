@@ -1,7 +1,7 @@
-"""What each node carries: a memo of the view by which the scheduler decides without looking at all tasks.
+"""Index of node load: reserved resources, host ports, task counts and recent failures of each node.
 
-Law: ``sync`` makes what is known of a task or node equal to what the view says of it, so an index that followed every change equals one
-made from the view. A task counts on its node until it has ended. Decides nothing.
+Invariant: ``sync_nodes`` and ``sync_tasks`` make the index equal to the view for the given objects, so an index that followed every
+change equals one built from the view. A task counts on its node until it has ended. Makes no decision.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The scheduler as a loop's planner: places what is pending, group by group, and looks again at what waits when a node was relieved.
+"""Scheduler planner: places pending tasks group by group, and retries unplaced tasks when a node gains capacity.
 
 Run by ``manager.leader``.
 """

@@ -1,8 +1,8 @@
-"""Choosing among the nodes that passed: equal tasks are spread over them like water over a floor.
+"""Spread ranking: distributes equal tasks evenly over the nodes that passed all filters.
 
-Law: the next task goes where fewest of its service are, then where fewest tasks are at all; a node on which the service failed again
-and again comes last; spread preferences choose the branch first. A placement costs the logarithm of the nodes, and the number of
-branches. Pure.
+Invariant: the next task goes to the node with the fewest tasks of its service, then with the fewest tasks in total. A node on which the
+service failed repeatedly comes last. Spread preferences choose the branch first. Placing one task costs the logarithm of the number of
+nodes plus the number of branches. Pure.
 """
 
 from __future__ import annotations
