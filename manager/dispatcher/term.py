@@ -8,7 +8,7 @@ import ipaddress
 import logging
 
 from covey import codec
-from covey.clock import Clock
+from covey.clock import SECOND, Clock
 from covey.errors import CoveyError, InvalidArgumentError, LaggedError, NodeRemovedError, UnavailableError
 from covey.objects import Cluster, Node, NodeDescription, NodeStatus, replace
 from covey.states import NodeState
@@ -17,7 +17,7 @@ from manager.dispatcher.assignment_cache import AssignmentCache
 from manager.dispatcher.node_session import NodeSession
 from manager.dispatcher.session_state import session_state
 from manager.dispatcher.status_writer import StatusWriter
-from manager.health import HeartbeatTracker, plan_node_states
+from manager.health import CHECK_INTERVAL_NS, HeartbeatTracker, plan_node_states
 from manager.loop import Step
 from manager.store import Action, Change, Commit, NotLeaderError, Store, Tx
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 MAX_DESCRIPTION_BYTES = 64 * 1024
 _BATCH_SECONDS = 0.05
-_TICK_SECONDS = 0.2
+_CHECK_SECONDS = CHECK_INTERVAL_NS / SECOND
 _PAUSE_SECONDS = 0.5
 _NEW_LEADER_PERIODS = 2
 """Added to the time that a new leader gives every node, which the agents need to notice that the old one fell silent."""
@@ -52,8 +52,9 @@ class DispatcherTerm:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_store(), name="dispatcher store")
-            group.create_task(self._distribute_changes(), name="dispatcher board")
-            group.create_task(self._check_heartbeats(), name="dispatcher liveness")
+            group.create_task(self._distribute_changes(), name="dispatcher assignments")
+            group.create_task(self._watch_for_stalls(), name="dispatcher stalls")
+            group.create_task(self._check_heartbeats(), name="dispatcher heartbeats")
             group.create_task(self.statuses.run(), name="dispatcher statuses")
 
     # --- sessions ---
@@ -185,10 +186,25 @@ class DispatcherTerm:
         for session in self.sessions.values():
             session.wake()
 
+    async def _watch_for_stalls(self) -> None:
+        """Notices a stall of this process also while ``_check_heartbeats`` waits for the store."""
+        while True:
+            self._record_check()
+            await asyncio.sleep(_CHECK_SECONDS)
+
+    def _record_check(self) -> int:
+        """The time now. If this process stood still, no node is judged by the heartbeats that it could not receive."""
+        now_ns = self._clock()
+        stall_ns = self._heartbeats.record_check(now_ns)
+        if stall_ns:
+            log.warning("this manager stood still for %.1f s: the heartbeat deadlines are extended", stall_ns / SECOND)
+        return now_ns
+
     async def _check_heartbeats(self) -> None:
         while True:
-            await asyncio.sleep(_TICK_SECONDS)
-            found = plan_node_states(self._store.view(), self._heartbeats, self._clock()).steps
+            await asyncio.sleep(_CHECK_SECONDS)
+            now_ns = self._record_check()
+            found = plan_node_states(self._store.view(), self._heartbeats, now_ns).steps
             for step in found:
                 self._end_sessions_of_down_nodes(step)
             if not found:

@@ -4,7 +4,7 @@ Invariant: a slow agent is not a dead one. A node whose stream broke is DISCONNE
 silent node is DOWN after three periods. Heartbeats are not stored, so a new leader gives every node the full timeout again.
 """
 
-from manager.health.heartbeats import HeartbeatTracker
+from manager.health.heartbeats import CHECK_INTERVAL_NS, HeartbeatTracker
 from manager.health.node_down import plan_node_states
 
-__all__ = ["HeartbeatTracker", "plan_node_states"]
+__all__ = ["CHECK_INTERVAL_NS", "HeartbeatTracker", "plan_node_states"]

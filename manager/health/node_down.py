@@ -14,32 +14,32 @@ DISCONNECT_TIMEOUT_PERIODS = 2
 
 
 def plan_node_states(view: View, heartbeats: HeartbeatTracker, now_ns: int) -> Plan:
-    """Nodes to mark DISCONNECTED or DOWN now, and when the next may be. READY is written by the dispatcher at a session's start."""
+    """Marks nodes DISCONNECTED or DOWN. The dispatcher writes READY when a session begins."""
     cluster = next(iter(view.clusters), None)
     period_ns = (cluster.spec if cluster is not None else ClusterSpec()).heartbeat_period_ns
-    steps, wake = [], 0
+    steps, wake_at_ns = [], 0
     for node in view.nodes:
         if node.status.state is NodeState.DOWN:
             continue
-        state, message, next_ns = judge_node(node, heartbeats, period_ns, now_ns)
-        wake = earliest(wake, next_ns)
+        state, message, next_check_ns = judge_node(node, heartbeats, period_ns, now_ns)
+        wake_at_ns = earliest(wake_at_ns, next_check_ns)
         if state is not node.status.state:
             status = replace(node.status, state=state, message=message, changed_at_ns=now_ns)
             steps.append(Step(updates=(replace(node, status=status),)))
-    return Plan(tuple(steps), wake)
+    return Plan(tuple(steps), wake_at_ns)
 
 
 def judge_node(node: Node, heartbeats: HeartbeatTracker, period_ns: int, now_ns: int) -> tuple[NodeState, str, int]:
-    """State, message and when to judge again (0 when never) of a node that is not DOWN."""
-    silent_at = heartbeats.last_heartbeat_ns(node.id) + HEARTBEAT_TIMEOUT_PERIODS * period_ns
-    if now_ns >= silent_at:
-        return NodeState.DOWN, f"heartbeat failure: nothing came for {HEARTBEAT_TIMEOUT_PERIODS} periods", 0
-    broken_since = heartbeats.disconnected_since_ns(node.id)
-    if not broken_since:
-        return node.status.state, node.status.message, silent_at
-    broken_at = broken_since + DISCONNECT_TIMEOUT_PERIODS * period_ns
-    if now_ns >= broken_at:
+    """State and message of a node that is not DOWN, and when to judge it again (0 for never)."""
+    heartbeat_due_ns = heartbeats.last_heartbeat_ns(node.id) + HEARTBEAT_TIMEOUT_PERIODS * period_ns
+    if now_ns >= heartbeat_due_ns:
+        return NodeState.DOWN, f"heartbeat failure: no heartbeat for {HEARTBEAT_TIMEOUT_PERIODS} periods", 0
+    disconnected_ns = heartbeats.disconnected_since_ns(node.id)
+    if not disconnected_ns:
+        return node.status.state, node.status.message, heartbeat_due_ns
+    return_due_ns = disconnected_ns + DISCONNECT_TIMEOUT_PERIODS * period_ns
+    if now_ns >= return_due_ns:
         return NodeState.DOWN, f"its session ended and did not return for {DISCONNECT_TIMEOUT_PERIODS} periods", 0
     if node.status.state is NodeState.READY:
-        return NodeState.DISCONNECTED, "its session ended", min(silent_at, broken_at)
-    return node.status.state, node.status.message, min(silent_at, broken_at)
+        return NodeState.DISCONNECTED, "its session ended", min(heartbeat_due_ns, return_due_ns)
+    return node.status.state, node.status.message, min(heartbeat_due_ns, return_due_ns)
