@@ -26,7 +26,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "i386": 
 
 
 class Constraint(msgspec.Struct, frozen=True):
-    """``equal`` is False for ``!=``."""
+    """A parsed constraint. ``equal`` is False for ``!=``."""
 
     key: str
     equal: bool
@@ -41,7 +41,7 @@ class Constraint(msgspec.Struct, frozen=True):
 
 
 def parse_constraint(text: str) -> Constraint:
-    """One constraint. Raises InvalidArgumentError that quotes it and says what is wrong."""
+    """Parses one constraint. Raises InvalidArgumentError, which quotes the constraint and says what is wrong."""
     for operator in _OPERATORS:
         left, found, right = text.partition(operator)
         if found:
@@ -66,12 +66,12 @@ def parse_constraint(text: str) -> Constraint:
 
 @lru_cache(maxsize=4096)
 def parse_constraints(texts: tuple[str, ...]) -> tuple[Constraint, ...]:
-    """All of them. Raises InvalidArgumentError for the first that is wrong."""
+    """Parses all constraints. Raises InvalidArgumentError for the first invalid one."""
     return tuple([parse_constraint(text) for text in texts])
 
 
 def parse_preference(descriptor: str) -> str:
-    """The descriptor to spread over, checked. Raises InvalidArgumentError."""
+    """The label to spread over, validated. Raises InvalidArgumentError."""
     if not any(descriptor.startswith(prefix) and len(descriptor) > len(prefix) for prefix in _LABELS):
         message = f"placement preference '{descriptor}' is not supported; use node.labels.NAME or engine.labels.NAME"
         raise InvalidArgumentError(message)
@@ -79,12 +79,12 @@ def parse_preference(descriptor: str) -> str:
 
 
 def label_value(descriptor: str, node: Node) -> str:
-    """The value on a node of a label named as in a constraint or preference; empty when it has none."""
+    """A node's value of a label named as in a constraint or preference; empty if it has none."""
     return _node_value(descriptor, node)
 
 
 def meets_constraints(placement: Placement | None, node: Node) -> bool:
-    """Whether a node meets all constraints. Stored ones parse: the control API refused the others."""
+    """Whether a node meets all constraints. Stored constraints are valid: the control API refuses the others."""
     if placement is None or not placement.constraints:
         return True
     return all_match(parse_constraints(placement.constraints), node)
@@ -95,14 +95,14 @@ def all_match(constraints: Iterable[Constraint], node: Node) -> bool:
 
 
 def platform_matches(platforms: Iterable[Platform], node: Node) -> bool:
-    """Whether a node's platform is among those listed; an empty list or field fits all."""
-    has = node.description.platform
+    """Whether a node's platform is among those listed. An empty list or field matches every node."""
+    actual = node.description.platform
     listed = False
-    for wanted in platforms:
+    for platform in platforms:
         listed = True
-        same_os = not wanted.os or wanted.os.casefold() == has.os.casefold()
-        wanted_arch = _normalized_architecture(wanted.architecture)
-        if same_os and (not wanted_arch or wanted_arch == _normalized_architecture(has.architecture)):
+        same_os = not platform.os or platform.os.casefold() == actual.os.casefold()
+        architecture = _normalized_architecture(platform.architecture)
+        if same_os and (not architecture or architecture == _normalized_architecture(actual.architecture)):
             return True
     return not listed
 
@@ -135,12 +135,12 @@ def _require_network(text: str, value: str) -> None:
     try:
         ipaddress.ip_network(value, strict=False)
     except ValueError as error:
-        message = f"invalid constraint '{text}': '{value}' is no IP address or subnet"
+        message = f"invalid constraint '{text}': '{value}' is not an IP address or subnet"
         raise InvalidArgumentError(message) from error
 
 
 def _address_in_network(address: str, network: str) -> bool:
     try:
         return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
-    except ValueError:  # the node has not told its address yet
+    except ValueError:  # the node has not reported its address yet
         return False

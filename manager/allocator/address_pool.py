@@ -12,18 +12,18 @@ from typing import TypeVar
 from covey.objects import IPAMConfig
 
 Holder = str
-"""``task ID``, ``service ID``, or ``network`` for what the network itself keeps (gateway, auxiliary addresses)."""
+"""``task ID``, ``service ID``, or ``network`` for addresses of the network itself (gateway, auxiliary addresses)."""
 
 T = TypeVar("T", bound="AddressPool")
 
 
 class AddressPool:
-    """Addresses are integers; ``first`` and ``last`` bound what is given out."""
+    """Addresses as integers. Only addresses from ``first`` to ``last`` are given out."""
 
     __slots__ = ("_cursor", "_freed", "config", "first", "holders", "last", "prefix")
 
     def __init__(self, config: IPAMConfig) -> None:
-        subnet = ipaddress.IPv4Network(config.subnet)  # complete() wrote it without host bits
+        subnet = ipaddress.IPv4Network(config.subnet)  # complete_ipam() stored it without host bits
         within = ipaddress.IPv4Network(config.ip_range, strict=False) if config.ip_range else subnet
         self.config = config
         self.prefix = subnet.prefixlen
@@ -37,12 +37,13 @@ class AddressPool:
                 self.holders[parse_address(text)] = {"network"}
 
     def take(self, address: int, holder: Holder) -> None:
-        """Notes that an object holds the address."""
+        """Records that an object holds the address."""
         self.holders.setdefault(address, set()).add(holder)
         self._freed.pop(address, None)
         self._cursor = address + 1
 
     def free(self, address: int, holder: Holder) -> None:
+        """Records that an object does not hold the address any more."""
         holders = self.holders.get(address)
         if holders is None or holder not in holders:
             return
@@ -52,14 +53,16 @@ class AddressPool:
             self._freed[address] = None
 
     def reset_cursor(self) -> None:
-        """After a rebuild: go on after the highest address held, as if the others had been given in order."""
-        top = max((address for address in self.holders if self.first <= address <= self.last), default=self.first - 1)
-        self._cursor = top + 1
+        """After a rebuild: continues after the highest held address, as if the addresses had been given out in order."""
+        highest = max(
+            (address for address in self.holders if self.first <= address <= self.last), default=self.first - 1
+        )
+        self._cursor = highest + 1
 
     def free_addresses(self) -> Iterator[int]:
-        """Free addresses, each once: first those not used since long, in a circle, then those freed, the longest ago first.
+        """Free addresses, each once: first those not used for long, in a circle, then freed ones, oldest first.
 
-        A pool must not change while its offers are read.
+        The pool must not change during the iteration.
         """
         size = self.last - self.first + 1
         start = self._cursor - self.first
@@ -72,9 +75,10 @@ class AddressPool:
                 yield address
 
     def as_cidr(self, address: int) -> str:
+        """The address with the prefix length of the network."""
         return f"{ipaddress.IPv4Address(address)}/{self.prefix}"
 
 
 def parse_address(text: str) -> int:
-    """``10.0.1.5/24`` or ``10.0.1.5`` as an integer."""
+    """The address ``10.0.1.5/24`` or ``10.0.1.5`` as an integer."""
     return int(ipaddress.IPv4Address(text.partition("/")[0]))

@@ -21,17 +21,17 @@ from covey.objects import (
     replace,
 )
 from covey.states import EndpointMode, TaskState
+from covey.task_predicates import should_run
 from manager.allocator import published_ports, subnets
 from manager.allocator.index import AllocationIndex
 from manager.loop import Plan, Step
-from manager.orchestrator.slots import should_run
 from manager.store.view import View
 
 FIRST_VNI, LAST_VNI = 4096, (1 << 24) - 1
 
 
 class AllocationBlocked(Exception):  # noqa: N818 - it is an outcome, not a fault
-    """An object must wait. ``on`` is the kind and id whose change may help."""
+    """An object must wait. ``waits_for`` is the kind and id of the object whose change may help."""
 
     def __init__(self, reason: str, waits_for: tuple[str, str]) -> None:
         super().__init__(reason)
@@ -40,7 +40,7 @@ class AllocationBlocked(Exception):  # noqa: N818 - it is an outcome, not a faul
 
 
 class Allocation:
-    """One pass. ``blocked`` says what each object that got nothing waits for, by kind and id."""
+    """One allocation pass. ``blocked`` says what each object that got nothing waits for, by kind and id."""
 
     def __init__(self, view: View, index: AllocationIndex, now_ns: int) -> None:
         self._view = view
@@ -52,6 +52,7 @@ class Allocation:
         self.blocked: dict[tuple[str, str], tuple[str, str]] = {}
 
     def plan(self, networks: Iterable[str], services: Iterable[str], tasks: Iterable[str]) -> Plan:
+        """Allocates for the objects with these ids, as far as they need something."""
         self._plan_networks([item for key in networks if (item := self._view.networks.get(key))])
         for key in services:
             service = self._view.services.get(key)
@@ -64,13 +65,13 @@ class Allocation:
         return Plan(tuple(self._steps))
 
     def _plan_networks(self, networks: list[Network]) -> None:
-        lacking = [network for network in networks if not network.vni]
-        if not lacking:
+        unallocated = [network for network in networks if not network.vni]
+        if not unallocated:
             return
         cluster = next(iter(self._view.clusters), None) or Cluster(id="default")
         taken = subnets.all_subnets(self._view)
         vnis = _free_vnis(set(self._index.vnis.values()))
-        for network in lacking:
+        for network in unallocated:
             ipam = subnets.complete_ipam(network.spec, taken, cluster)
             vni = next(vnis, None)
             if ipam is None or vni is None:
@@ -92,12 +93,12 @@ class Allocation:
         spec = service.spec.endpoint or EndpointSpec()
         taken = {port for key, held in self._index.ports.items() if key != service.id for port in held}
         taken |= {port for held in self._assigned_ports.values() for port in held}
-        given = published_ports.assign_ports(service, taken)
-        if given is None:
+        ports = published_ports.assign_ports(service, taken)
+        if ports is None:
             raise AllocationBlocked("no published port between 30000 and 32767 is free", ("services", ""))
         addresses = self._virtual_ips(service) if spec.mode is EndpointMode.VIP else ()
-        self._assigned_ports[service.id] = {(port.protocol, port.published_port) for port in given}
-        return Endpoint(spec=spec, ports=given, virtual_ips=addresses)
+        self._assigned_ports[service.id] = {(port.protocol, port.published_port) for port in ports}
+        return Endpoint(spec=spec, ports=ports, virtual_ips=addresses)
 
     def _virtual_ips(self, service: Service) -> tuple[VirtualIP, ...]:
         before = {vip.network_id: vip for vip in (service.endpoint.virtual_ips if service.endpoint else ())}
@@ -111,14 +112,14 @@ class Allocation:
 
     def _plan_task(self, task: Task) -> None:
         try:
-            given = self._task_with_addresses(task)
+            step = self._task_with_addresses(task)
         except AllocationBlocked as blocked:
             self.blocked["task", task.id] = blocked.waits_for
             if task.status.error != blocked.reason:
                 status = replace(task.status, error=blocked.reason, timestamp_ns=self._now_ns)
                 self._steps.append(Step(updates=(replace(task, status=status),)))
             return
-        self._steps.append(given)
+        self._steps.append(step)
 
     def _task_with_addresses(self, task: Task) -> Step:
         service = self._view.services.get(task.service_id)
@@ -149,7 +150,7 @@ class Allocation:
         ):
             return
         for target in targets:
-            network = self._network(target)  # says why, when the cause is the network
+            network = self._network(target)  # raises with the reason if the network is the cause
             if next(self._index.pools[target].free_addresses(), None) is None:
                 raise AllocationBlocked(_exhausted_message(network), ("network", target))
         raise AllocationBlocked("", ("service", service.id))
@@ -164,10 +165,10 @@ class Allocation:
         if network is None:
             raise AllocationBlocked(f"network {network_id} not found", ("network", network_id))
         if network_id not in self._index.pools:
-            lasting = ("network", network_id) in self.blocked or not network.vni
+            is_exhausted = ("network", network_id) in self.blocked or not network.vni
             name = network.spec.annotations.name
-            why = f"network {name} has no subnet: the default address pool may be used up" if lasting else ""
-            raise AllocationBlocked(why, ("network", network_id))
+            reason = f"network {name} has no subnet: the default address pool may be exhausted" if is_exhausted else ""
+            raise AllocationBlocked(reason, ("network", network_id))
         return network
 
     def _take_address(self, network_id: str) -> str:
@@ -184,13 +185,13 @@ class Allocation:
 def _exhausted_message(network: Network) -> str:
     config = network.ipam.configs[0]
     within = config.ip_range or config.subnet
-    return f"could not find an available IP in network {network.spec.annotations.name}: {within} is used up"
+    return f"could not find an available IP in network {network.spec.annotations.name}: {within} is exhausted"
 
 
 def _free_vnis(used: set[int]) -> Iterator[int]:
-    """Above the highest in use first, so that one just freed is not used again soon."""
-    top = max(used, default=FIRST_VNI - 1)
-    yield from range(top + 1, LAST_VNI + 1)
-    for vni in range(FIRST_VNI, top):
+    """Free VXLAN ids: first those above the highest used one, so that a freed id is not reused soon."""
+    highest = max(used, default=FIRST_VNI - 1)
+    yield from range(highest + 1, LAST_VNI + 1)
+    for vni in range(FIRST_VNI, highest):
         if vni not in used:
             yield vni

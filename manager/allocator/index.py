@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from covey.objects import Network, Service, Task
+from covey.task_predicates import has_ended
 from manager.allocator.address_pool import AddressPool, parse_address
 from manager.allocator.published_ports import PublishedPort, held_ports
-from manager.orchestrator.slots import has_ended
 from manager.store.view import View
 
 AddressClaim = tuple[str, int]
@@ -19,7 +19,7 @@ AddressClaim = tuple[str, int]
 
 
 class AllocationIndex:
-    """``freed`` collects the networks in which an address became free since it was last emptied by the planner."""
+    """Addresses, VXLAN ids and ports by holder. The planner reads and clears ``networks_with_freed_addresses``."""
 
     def __init__(self) -> None:
         self.pools: dict[str, AddressPool] = {}
@@ -30,7 +30,7 @@ class AllocationIndex:
 
     @classmethod
     def from_view(cls, view: View) -> AllocationIndex:
-        """From nothing."""
+        """An index built from the view alone."""
         index = cls()
         index.sync_networks(view, [network.id for network in view.networks])
         index.sync_services(view, [service.id for service in view.services])
@@ -69,7 +69,7 @@ class AllocationIndex:
             self._set_claims(f"task {task_id}", _task_claims(task) if task else ())
 
     def address_holders(self) -> dict[AddressClaim, set[str]]:
-        """All that is held, for checks."""
+        """The holders of every address, for tests."""
         return {
             (network_id, address): set(holders)
             for network_id, pool in self.pools.items()
@@ -111,4 +111,10 @@ def _service_claims(service: Service) -> tuple[AddressClaim, ...]:
 def _task_claims(task: Task) -> tuple[AddressClaim, ...]:
     if has_ended(task):
         return ()
-    return tuple([(given.network_id, parse_address(given.address)) for given in task.networks if given.address])
+    return tuple(
+        [
+            (attachment.network_id, parse_address(attachment.address))
+            for attachment in task.networks
+            if attachment.address
+        ]
+    )

@@ -16,7 +16,7 @@ ObjectKey = tuple[str, str]
 
 
 class AllocatorPlanner:
-    """``index`` may be read by checks."""
+    """Planner of allocations. Tests read ``index``."""
 
     def __init__(self) -> None:
         self.index = AllocationIndex()
@@ -56,12 +56,12 @@ class AllocatorPlanner:
         allocation = Allocation(view, self.index, now_ns)
         plan = allocation.plan(self._dirty["network"], self._dirty["service"], self._dirty["task"])
         self._dirty = {"network": {}, "service": {}, "task": {}}
-        for waiter, on in allocation.blocked.items():
-            self._waiting.setdefault(on, {})[waiter] = None
+        for waiter, waits_for in allocation.blocked.items():
+            self._waiting.setdefault(waits_for, {})[waiter] = None
         return plan
 
     def _retry_waiting(self, networks: list[str], services: list[str]) -> None:
-        """Makes dirty what waited for something that changed."""
+        """Makes objects dirty that waited for something that has changed."""
         causes: list[ObjectKey] = [("network", key) for key in (*networks, *self.index.networks_with_freed_addresses)]
         causes += [("service", key) for key in services]
         if networks:

@@ -14,34 +14,35 @@ from manager.store.view import View
 
 
 def complete_ipam(spec: NetworkSpec, taken: Iterable[str], cluster: Cluster) -> IPAM | None:
-    """The network's IPAM with subnet and gateway filled in; None when the pools have no subnet left."""
-    asked = spec.ipam.configs[0] if spec.ipam.configs else IPAMConfig()
-    subnet = asked.subnet or _choose_subnet(taken, cluster, ingress=spec.ingress)
+    """The network's IPAM with subnet and gateway filled in; None if the pools have no free subnet."""
+    requested = spec.ipam.configs[0] if spec.ipam.configs else IPAMConfig()
+    subnet = requested.subnet or _choose_subnet(taken, cluster, ingress=spec.ingress)
     if subnet is None:
         return None
     network = ipaddress.IPv4Network(subnet, strict=False)
-    gateway = asked.gateway or str(network[1])
+    gateway = requested.gateway or str(network[1])
     config = IPAMConfig(
         subnet=str(network),
-        ip_range=asked.ip_range,
+        ip_range=requested.ip_range,
         gateway=gateway,
-        auxiliary_addresses=asked.auxiliary_addresses,
+        auxiliary_addresses=requested.auxiliary_addresses,
     )
     return IPAM(driver=spec.ipam.driver, configs=(config,))
 
 
 def all_subnets(view: View) -> list[str]:
-    """All that networks hold or ask for."""
+    """All subnets that networks hold or request."""
     return [subnet for network in view.networks for subnet in subnets_of(network)]
 
 
 def subnets_of(network: Network) -> list[str]:
+    """The IPv4 subnets that a network holds, or requests if it has none yet."""
     configs = network.ipam.configs or network.spec.ipam.configs
     return [config.subnet for config in configs if config.subnet and ":" not in config.subnet]
 
 
 def _choose_subnet(taken: Iterable[str], cluster: Cluster, *, ingress: bool) -> str | None:
-    """The first free subnet of the pools; the very first is kept for the ingress network while there are others."""
+    """The first free subnet of the pools. The very first is reserved for the ingress network while others are free."""
     used = [ipaddress.IPv4Network(subnet, strict=False) for subnet in taken]
     candidates = _free_subnets(cluster, used)
     first = next(candidates, None)
@@ -54,7 +55,7 @@ def _choose_subnet(taken: Iterable[str], cluster: Cluster, *, ingress: bool) -> 
 
 
 def _free_subnets(cluster: Cluster, used: list[ipaddress.IPv4Network]) -> Iterator[ipaddress.IPv4Network]:
-    """Free subnets in order. A candidate that is taken is passed by leaping behind whatever takes it."""
+    """Free subnets of the pools in order. Skips past the whole subnet that blocks a candidate."""
     for text in cluster.default_address_pool:
         pool = ipaddress.ip_network(text, strict=False)
         if not isinstance(pool, ipaddress.IPv4Network) or cluster.subnet_size < pool.prefixlen:
@@ -68,5 +69,5 @@ def _free_subnets(cluster: Cluster, used: list[ipaddress.IPv4Network]) -> Iterat
                 yield candidate
                 start += size
             else:
-                behind = max(int(blocker.broadcast_address), int(candidate.broadcast_address)) + 1
-                start = -(-behind // size) * size
+                next_start = max(int(blocker.broadcast_address), int(candidate.broadcast_address)) + 1
+                start = -(-next_start // size) * size  # rounded up to a multiple of the size

@@ -20,11 +20,11 @@ from manager.store.watch import Watch
 _FIRST_BACKOFF_SECONDS = 0.05
 _MAX_BACKOFF_SECONDS = 5.0
 _MAX_WAIT_SECONDS = 30.0
-"""A wait without a deadline of its own ends after this: the loop then plans again, which costs nothing when nothing is dirty."""
+"""Longest wait without a deadline from the plan. The loop then plans again, which costs nothing if nothing is dirty."""
 
 
 class ControlLoop:
-    """One planner on one store."""
+    """Runs one planner on one store."""
 
     def __init__(self, name: str, store: Store, planner: Planner, clock: Clock = wall_clock) -> None:
         self._log = logging.getLogger(f"covey.loop.{name}")
@@ -35,17 +35,17 @@ class ControlLoop:
         self._backoff_seconds = _FIRST_BACKOFF_SECONDS
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until cancelled."""
         while True:
             try:
                 await self._run_from_snapshot()
             except LaggedError as error:
-                self._log.info("%s starts again from a snapshot: %s", self._name, error)
+                self._log.info("%s restarts from a snapshot: %s", self._name, error)
             except (DeadlineError, UnavailableError) as error:
-                self._log.info("%s waits: %s", self._name, error)
-            except Exception:  # supervision: a planner's bug must be seen and must not end the control of the cluster
+                self._log.info("%s retries: %s", self._name, error)
+            except Exception:  # supervision: a bug in a planner must be visible and must not stop the control loop
                 self._log.exception(
-                    "%s failed and starts again from a snapshot in %.2f s", self._name, self._backoff_seconds
+                    "%s failed and restarts from a snapshot in %.2f s", self._name, self._backoff_seconds
                 )
             await asyncio.sleep(self._backoff_seconds)
             self._backoff_seconds = min(self._backoff_seconds * 2, _MAX_BACKOFF_SECONDS)
@@ -64,14 +64,14 @@ class ControlLoop:
             return
         refused = await self._store.batch(plan.steps)
         for refusal in refused:
-            self._log.debug("%s plans a step again: %s", self._name, refusal.error)
-        for step in plan.steps:  # done or refused, the next plan must know before the commits come round
+            self._log.debug("%s replans a refused step: %s", self._name, refusal.error)
+        for step in plan.steps:  # applied or refused: the planner must know before the commits arrive
             for item in step.items():
                 self._planner.observe(None, item)
 
     async def _wait(self, commits: Watch, wake_at_ns: int, *, done: bool) -> None:
-        """Takes all commits that are there; waits for one only when the last plan was empty."""
-        await asyncio.sleep(0)  # a loop with much to do still lets the others run
+        """Takes all commits that have arrived; waits for one only if the last plan was empty."""
+        await asyncio.sleep(0)  # a busy loop still lets the others run
         if not commits.ready and done:
             seconds = _MAX_WAIT_SECONDS
             if wake_at_ns:

@@ -27,7 +27,7 @@ _TABLES: dict[type[Object], str] = {
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """Changes that belong together. ``needs`` are objects that must not have changed since, though the step leaves them alone."""
+    """Changes that are applied together. ``preconditions`` are objects that the step does not change but requires unchanged."""
 
     creates: tuple[Object, ...] = ()
     updates: tuple[Object, ...] = ()
@@ -35,7 +35,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     preconditions: tuple[Object, ...] = ()
 
     def __call__(self, tx: Tx) -> None:
-        """Raises StaleVersionError, NotFoundError or AlreadyExistsError when the step no longer stands."""
+        """Applies the step. Raises StaleVersionError, NotFoundError or AlreadyExistsError if it is out of date."""
         for item in (*self.preconditions, *self.removes):
             _require_unchanged(tx, item)
         for item in self.updates:
@@ -46,7 +46,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
             tx.remove(type(item), item.id)
 
     def items(self) -> Iterator[Object]:
-        """Everything that the step touches or stands on."""
+        """All objects that the step changes or requires unchanged."""
         yield from self.creates
         yield from self.updates
         yield from self.removes
@@ -54,13 +54,13 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """``wake_at_ns``: when to plan again though nothing was committed; 0 for never."""
+    """The decision of one pass. ``wake_at_ns``: when to plan again even if nothing was committed; 0 for never."""
 
     steps: tuple[Step, ...] = ()
     wake_at_ns: int = 0
 
     def apply(self, tx: Tx) -> None:
-        """All steps in one transaction; raises when any no longer stands."""
+        """Applies all steps in one transaction; raises if one of them is out of date."""
         for step in self.steps:
             step(tx)
 
@@ -69,29 +69,29 @@ EMPTY = Plan()
 
 
 def combine(plans: Iterable[Plan]) -> Plan:
-    """The steps of all in order, and the earliest of their deadlines."""
+    """The steps of all plans in order, and the earliest of their deadlines."""
     steps: list[Step] = []
-    wake = 0
+    wake_at_ns = 0
     for plan in plans:
         steps += plan.steps
-        wake = earliest(wake, plan.wake_at_ns)
-    return Plan(tuple(steps), wake)
+        wake_at_ns = earliest(wake_at_ns, plan.wake_at_ns)
+    return Plan(tuple(steps), wake_at_ns)
 
 
 def earliest(one_ns: int, other_ns: int) -> int:
-    """The earlier of two deadlines, where 0 is never."""
+    """The earlier of two deadlines, where 0 means never."""
     if not one_ns or not other_ns:
         return one_ns or other_ns
     return min(one_ns, other_ns)
 
 
 def current_object(view: View, item: Object) -> Object | None:
-    """The object as the view has it."""
+    """The current version of the object in the view."""
     table: Table[Object] = getattr(view, _TABLES[type(item)])
     return table.get(item.id)
 
 
 def _require_unchanged(tx: Tx, item: Object) -> None:
-    now = current_object(tx, item)
-    if now is None or now.meta.version != item.meta.version:
+    current = current_object(tx, item)
+    if current is None or current.meta.version != item.meta.version:
         raise StaleVersionError(f"{type(item).__name__.lower()} {item.id} changed since the plan was made")

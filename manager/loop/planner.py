@@ -14,13 +14,13 @@ from typing import Generic, Protocol, TypeVar
 
 from covey.clock import SECOND
 from covey.objects import Object
-from manager.loop.plan import Plan, Step, earliest
+from manager.loop.plan import Plan, Step
 from manager.store.view import View
 
 K = TypeVar("K", bound=Hashable)
 
 MAX_STEPS = 512
-"""Steps a pass: larger work is carried out in between, so that a loop never holds the process for long."""
+"""Maximum number of steps per pass. Larger work is applied in between, so that a loop never blocks the process for long."""
 MAX_KEYS = 512
 _RETRY_NS = 5 * SECOND
 
@@ -28,23 +28,23 @@ _log = logging.getLogger("covey.loop")
 
 
 class Planner(Protocol):
-    """What a loop asks of its decision."""
+    """The decision of a control loop."""
 
     def reset(self, view: View) -> None:
-        """Start from a snapshot: forget everything, look at everything."""
+        """Starts from a snapshot: forgets everything and makes everything dirty."""
         ...
 
     def observe(self, before: Object | None, after: Object | None) -> None:
-        """One change, committed after the snapshot; also told of what an own plan touched (``before`` None)."""
+        """Takes one change committed after the snapshot, or an object that an own plan touched (``before`` None)."""
         ...
 
     def plan(self, view: View, now_ns: int) -> Plan:
-        """What to do now. A deadline that is not in the future means: carry this out and ask again at once."""
+        """What to do now. A deadline that is not in the future means: apply this and plan again at once."""
         ...
 
 
 class KeyedPlanner(ABC, Generic[K]):
-    """A planner whose decision falls apart by key, such as a service's id."""
+    """Base class of planners that decide for one key at a time, such as a service's id."""
 
     def __init__(self) -> None:
         self._dirty: dict[K, None] = {}
@@ -53,14 +53,16 @@ class KeyedPlanner(ABC, Generic[K]):
         self._sequence = 0
 
     @abstractmethod
-    def all_keys(self, view: View) -> Iterable[K]: ...
+    def all_keys(self, view: View) -> Iterable[K]:
+        """All keys that may need a decision."""
 
     @abstractmethod
     def keys_of(self, before: Object | None, after: Object | None) -> Iterable[K]:
-        """The keys whose decision a change may alter."""
+        """The keys whose decision a change may affect."""
 
     @abstractmethod
-    def plan_key(self, view: View, key: K, now_ns: int) -> Plan: ...
+    def plan_key(self, view: View, key: K, now_ns: int) -> Plan:
+        """The decision for one key."""
 
     def reset(self, view: View) -> None:
         self._wake_times_ns.clear()
@@ -73,8 +75,8 @@ class KeyedPlanner(ABC, Generic[K]):
 
     def plan(self, view: View, now_ns: int) -> Plan:
         while self._timers and self._timers[0][0] <= now_ns:
-            due, _, key = heapq.heappop(self._timers)
-            if self._wake_times_ns.get(key) == due:
+            due_ns, _, key = heapq.heappop(self._timers)
+            if self._wake_times_ns.get(key) == due_ns:
                 del self._wake_times_ns[key]
                 self._dirty[key] = None
         steps: list[Step] = []
@@ -86,14 +88,14 @@ class KeyedPlanner(ABC, Generic[K]):
             decided = self._plan_key_safely(view, key, now_ns)
             steps += decided.steps
             self._set_timer(key, decided.wake_at_ns)
-        wake = self._timers[0][0] if self._timers else 0
-        return Plan(tuple(steps), now_ns if self._dirty else earliest(0, wake))
+        next_timer_ns = self._timers[0][0] if self._timers else 0
+        return Plan(tuple(steps), now_ns if self._dirty else next_timer_ns)
 
     def _plan_key_safely(self, view: View, key: K, now_ns: int) -> Plan:
         try:
             return self.plan_key(view, key, now_ns)
-        except Exception:  # supervision: one object that cannot be decided on must not keep the others from it
-            _log.exception("%s cannot decide on %s; it tries again in 5 s", type(self).__name__, key)
+        except Exception:  # supervision: an object that cannot be decided on must not block the others
+            _log.exception("%s cannot decide on %s; it retries in 5 s", type(self).__name__, key)
             return Plan((), now_ns + _RETRY_NS)
 
     def _set_timer(self, key: K, at_ns: int) -> None:

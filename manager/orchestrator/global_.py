@@ -18,20 +18,21 @@ from manager.orchestrator.slots import ServiceContext, Slot, SlotKey
 
 
 def scale_global(context: ServiceContext, slots: Mapping[SlotKey, Slot]) -> ScaleDecision:
-    keep, steps = [], []
+    """Creates a task on each eligible node that has none; tasks on other nodes are left to slot reconciliation."""
+    remaining, steps = [], []
     for node in context.view.nodes:
         slot = slots.get(node.id, Slot(node.id))
         if slot.active or is_finished(context, slot):
-            keep.append(slot)
+            remaining.append(slot)
         elif is_eligible(context, node):
             steps.append(Step(creates=(new_task_for_slot(context, slot),), preconditions=(context.service,)))
-    known = {slot.key for slot in keep}
-    keep += [slot for slot in slots.values() if slot.active and slot.key not in known]  # their nodes are gone
-    return ScaleDecision(tuple(keep), tuple(steps))
+    counted = {slot.key for slot in remaining}
+    remaining += [slot for slot in slots.values() if slot.active and slot.key not in counted]  # their nodes are gone
+    return ScaleDecision(tuple(remaining), tuple(steps))
 
 
 def is_eligible(context: ServiceContext, node: Node) -> bool:
-    """Whether a node is to get a task now; one that is paused keeps what it has."""
+    """Whether a node gets a task now. A paused node keeps its task but gets no new one."""
     if node.status.state is not NodeState.READY or node.spec.availability is not NodeAvailability.ACTIVE:
         return False
     placement = context.service.spec.task.placement

@@ -11,36 +11,37 @@ from collections.abc import Iterable
 from covey.clock import SECOND
 from covey.objects import Node, Object, Task, replace
 from covey.states import NodeState, TaskState
+from covey.task_predicates import has_ended, should_run
 from manager.loop import EMPTY, KeyedPlanner, Plan, Step
-from manager.orchestrator.slots import has_ended, should_run
 from manager.store.view import View
 
 ORPHAN_AFTER_NS = 60 * SECOND
 
 
 def plan_node(view: View, node_id: str, now_ns: int) -> Plan:
-    """The tasks of one node that are to be given up now."""
+    """Marks the tasks of one node ORPHANED that are due, or says when they will be."""
     node = view.nodes.get(node_id)
     if node is not None and node.status.state is not NodeState.DOWN:
         return EMPTY
-    silent = [task for task in view.tasks.by_node(node_id) if not should_run(task) and not has_ended(task)]
-    if not silent:
+    ending = [task for task in view.tasks.by_node(node_id) if not should_run(task) and not has_ended(task)]
+    if not ending:
         return EMPTY
     if node is not None:
         due_ns = (node.status.changed_at_ns or node.meta.updated_at_ns) + ORPHAN_AFTER_NS
         if due_ns > now_ns:
             return Plan((), due_ns)
-    why = "its node is gone" if node is None else "its node has been down for too long"
-    return Plan(tuple([Step(updates=(mark_orphaned(task, now_ns, why),)) for task in silent]))
+    reason = "its node is gone" if node is None else "its node has been down for too long"
+    return Plan(tuple([Step(updates=(mark_orphaned(task, now_ns, reason),)) for task in ending]))
 
 
 def mark_orphaned(task: Task, now_ns: int, reason: str) -> Task:
+    """The task in state ORPHANED; ``reason`` becomes its error."""
     status = replace(task.status, state=TaskState.ORPHANED, timestamp_ns=now_ns, message="orphaned", error=reason)
     return replace(task, status=status)
 
 
 class OrphanPlanner(KeyedPlanner[str]):
-    """Keyed by the node's id."""
+    """Planner of orphaned tasks, keyed by node id."""
 
     def all_keys(self, view: View) -> Iterable[str]:
         ids = dict.fromkeys(node.id for node in view.nodes)

@@ -10,53 +10,53 @@ from collections.abc import Iterable, Sequence
 
 from covey.objects import Cluster, ClusterSpec, Node, Object, Service, Task
 from covey.states import ServiceMode, TaskState
+from covey.task_predicates import creation_order, has_ended, should_run
 from manager.loop import KeyedPlanner, Plan, Step
-from manager.orchestrator.slots import creation_order, has_ended, should_run
 from manager.store.view import View
 
 ServiceSlot = tuple[str, int]
 
 
 def plan_slot(view: View, service_id: str, slot: int) -> Plan:
-    """What of a slot's history is to go; slot 0 of a global service stands for the slots of all its nodes."""
+    """Deletes the surplus history of a slot. Slot 0 of a global service stands for the slots of all its nodes."""
     cluster = next(iter(view.clusters), None)
-    keep = (cluster.spec if cluster is not None else ClusterSpec()).task_history
-    by_place: dict[str, list[Task]] = {}
+    history_limit = (cluster.spec if cluster is not None else ClusterSpec()).task_history
+    by_node: dict[str, list[Task]] = {}
     service = view.services.get(service_id)
-    everywhere = service is not None and service.spec.mode is ServiceMode.GLOBAL
+    is_global = service is not None and service.spec.mode is ServiceMode.GLOBAL
     for task in view.tasks.by_slot(service_id, slot):
-        by_place.setdefault(task.node_id if everywhere else "", []).append(task)
-    gone = [
+        by_node.setdefault(task.node_id if is_global else "", []).append(task)
+    deleted = [
         task
-        for place, tasks in by_place.items()
-        for task in tasks_to_delete(tasks, keep, slot_exists=_slot_exists(view, service, place))
+        for node_id, tasks in by_node.items()
+        for task in tasks_to_delete(tasks, history_limit, slot_exists=_slot_exists(view, service, node_id))
     ]
-    return Plan(tuple([Step(removes=(task,)) for task in gone]))
+    return Plan(tuple([Step(removes=(task,)) for task in deleted]))
 
 
 def tasks_to_delete(tasks: Sequence[Task], history_limit: int, *, slot_exists: bool) -> list[Task]:
-    """The tasks of one place to delete: what is to be removed or never had a node, then the oldest beyond ``keep``."""
-    gone, history = [], []
+    """The tasks of one slot to delete: those to be removed or that never had a node, then the oldest beyond ``history_limit``."""
+    deleted, history = [], []
     ordered = sorted(tasks, key=creation_order)
     for task in ordered:
         if not has_ended(task):
             continue
         never_ran = not task.status.state.terminal
         if task.desired_state >= TaskState.REMOVE or never_ran or not slot_exists:
-            gone.append(task)
+            deleted.append(task)
         elif not should_run(task) and task is not ordered[-1]:
             history.append(task)
-    surplus = len(ordered) - len(gone) - history_limit
-    return gone + history[: max(0, surplus)]
+    surplus = len(ordered) - len(deleted) - history_limit
+    return deleted + history[: max(0, surplus)]
 
 
-def _slot_exists(view: View, service: Service | None, place: str) -> bool:
-    """Whether the place itself still exists."""
-    return service is not None and (not place or view.nodes.get(place) is not None)
+def _slot_exists(view: View, service: Service | None, node_id: str) -> bool:
+    """Whether the service exists, and the node of a global service's slot (empty for a replicated one)."""
+    return service is not None and (not node_id or view.nodes.get(node_id) is not None)
 
 
 class ReaperPlanner(KeyedPlanner[ServiceSlot]):
-    """Keyed by service and slot."""
+    """Planner of task deletion, keyed by service and slot."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -17,23 +17,24 @@ from manager.orchestrator.slots import ServiceContext, Slot, SlotKey
 
 
 class ScaleDecision(msgspec.Struct, frozen=True):
-    """``keep`` are the slots that stay, ``steps`` create those that miss and remove those that are too many."""
+    """``remaining`` are the slots that stay; ``steps`` create missing slots and remove surplus ones."""
 
     remaining: tuple[Slot, ...]
     steps: tuple[Step, ...]
 
 
 def scale_replicated(context: ServiceContext, slots: Mapping[SlotKey, Slot]) -> ScaleDecision:
+    """Fills the lowest free slots, or removes the least useful ones, until ``replicas`` slots are filled."""
     filled = [slot for slot in slots.values() if slot.active or is_finished(context, slot)]
-    wished = context.service.spec.replicas
-    if len(filled) > wished:
-        leaving = _least_useful(filled, len(filled) - wished)
+    replicas = context.service.spec.replicas
+    if len(filled) > replicas:
+        leaving = _least_useful(filled, len(filled) - replicas)
         kept = [slot for slot in filled if slot.key not in leaving]
         return ScaleDecision(tuple(kept), tuple([remove_slot(slot) for slot in filled if slot.key in leaving]))
     creates = []
     taken = {slot.key for slot in filled}
     number = 0
-    for _ in range(wished - len(filled)):
+    for _ in range(replicas - len(filled)):
         number += 1
         while number in taken:
             number += 1
@@ -43,17 +44,18 @@ def scale_replicated(context: ServiceContext, slots: Mapping[SlotKey, Slot]) -> 
 
 
 def remove_slot(slot: Slot) -> Step:
-    """Ends and forgets all of a slot's tasks."""
+    """Ends all tasks of a slot and has them deleted."""
     return Step(updates=with_removal(slot.tasks))
 
 
 def with_removal(tasks: Collection[Task]) -> tuple[Task, ...]:
+    """The tasks whose desired state is not REMOVE yet, with that desired state."""
     changed = [task for task in tasks if task.desired_state < TaskState.REMOVE]
     return tuple([replace(task, desired_state=TaskState.REMOVE) for task in changed])
 
 
 def _least_useful(slots: list[Slot], count: int) -> set[SlotKey]:
-    """Slots that do not run first, then the newest on the node that holds most of the service."""
+    """Slots without a running task first, then the newest on the node that runs most of the service."""
     chosen: set[SlotKey] = set()
     rest = sorted(slots, key=lambda slot: (_running_task(slot) is not None, -_slot_number(slot)))
     for slot in rest[:count]:
@@ -73,7 +75,7 @@ def _least_useful(slots: list[Slot], count: int) -> set[SlotKey]:
 
 
 def _running_task(slot: Slot) -> Task | None:
-    """The task that runs in the slot."""
+    """The running task of the slot."""
     return next((task for task in slot.active if task.status.state is TaskState.RUNNING), None)
 
 

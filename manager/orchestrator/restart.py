@@ -19,7 +19,7 @@ _ENDED_BY_ITSELF = (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
 
 
 class RestartDecision(msgspec.Struct, frozen=True):
-    """What the successor inherits. ``delay_ns`` counts from the decision."""
+    """A granted restart: what the successor inherits. ``delay_ns`` counts from the decision."""
 
     delay_ns: int
     restarts: int
@@ -27,28 +27,29 @@ class RestartDecision(msgspec.Struct, frozen=True):
 
 
 def ended_by_itself(task: Task) -> bool:
+    """Whether the task completed, failed or was rejected, rather than being shut down."""
     return task.status.state in _ENDED_BY_ITSELF
 
 
 def decide_restart(task: Task) -> RestartDecision | None:
-    """The restart that the policy of an ended task grants; None when it grants none."""
+    """The restart that the policy of an ended task grants; None if it grants none."""
     policy = task.spec.restart or RestartPolicy()
     if policy.condition is RestartCondition.NONE:
         return None
     if policy.condition is RestartCondition.ON_FAILURE and task.status.state is TaskState.COMPLETE:
         return None
-    died_ns = task.status.timestamp_ns
+    ended_ns = task.status.timestamp_ns
     began_ns = task.restart_window_began_ns or task.meta.created_at_ns
     counted = task.restarts
-    if policy.window_ns and died_ns - began_ns > policy.window_ns:
-        counted, began_ns = 0, died_ns
+    if policy.window_ns and ended_ns - began_ns > policy.window_ns:
+        counted, began_ns = 0, ended_ns
     if policy.max_attempts and counted >= policy.max_attempts:
         return None
     return RestartDecision(max(policy.delay_ns, _crash_backoff_ns(task)), counted + 1, began_ns)
 
 
 def _crash_backoff_ns(task: Task) -> int:
-    """The least pause: a task that keeps dying at once is held back, however small its policy's delay."""
+    """Minimum delay of a task in a crash loop, however small the delay of its policy."""
     lived_ns = task.status.timestamp_ns - task.meta.created_at_ns
     if not task.restarts or lived_ns >= _STABLE_RUN_NS:
         return 0

@@ -23,9 +23,9 @@ _FAILED = (TaskState.FAILED, TaskState.REJECTED)
 
 
 class UpdateProgress(msgspec.Struct, frozen=True):
-    """Where an update stands: ``starting`` slots do not run yet, ``pausing`` ones do and hold their place for the delay.
+    """Progress of an update. Tasks of ``starting`` slots do not run yet; those of ``delaying`` slots run, for less than the update delay.
 
-    ``settled_at_ns``: when the last updated task will have run for the monitored time; 0 when all have.
+    ``settled_at_ns``: when the last updated task will have run for the monitored time; 0 if all have.
     """
 
     dirty: tuple[Slot, ...]
@@ -37,7 +37,7 @@ class UpdateProgress(msgspec.Struct, frozen=True):
 
 
 def plan_update(context: ServiceContext, slots: Sequence[Slot], busy: Collection[SlotKey]) -> Plan:
-    """The next steps of an update over the slots that stay; ``busy`` ones get another step in this pass."""
+    """The next steps of an update over the remaining slots. ``busy`` slots already get another step in this pass."""
     status = context.service.update_status or UpdateStatus()
     dirty = [slot for slot in slots if _is_dirty(context, slot)]
     if status.state in _PAUSED or (status.state not in _RUNNING and not dirty):
@@ -48,15 +48,15 @@ def plan_update(context: ServiceContext, slots: Sequence[Slot], busy: Collection
     failed = _apply_failure_action(context, slots, status, progress)
     if failed is not None:
         return _plan([], context.service, failed)
-    room = _free_parallelism(context, progress, len(slots))
-    steps = [_replace_task(context, slot) for slot in _update_order(progress.dirty) if slot.key not in busy][:room]
+    candidates = [slot for slot in _update_order(progress.dirty) if slot.key not in busy]
+    steps = [_replace_task(context, slot) for slot in candidates[: _free_parallelism(context, progress, len(slots))]]
     finished = not dirty and not progress.starting and not busy
     if finished and not progress.settled_at_ns:
         return _plan(
             [], context.service, replace(context.service, update_status=_completed_status(status, context.now_ns))
         )
-    wake = earliest(progress.next_slot_at_ns if dirty else 0, progress.settled_at_ns if finished else 0)
-    return _plan(steps, context.service, replace(context.service, update_status=status), wake)
+    wake_at_ns = earliest(progress.next_slot_at_ns if dirty else 0, progress.settled_at_ns if finished else 0)
+    return _plan(steps, context.service, replace(context.service, update_status=status), wake_at_ns)
 
 
 def _is_dirty(context: ServiceContext, slot: Slot) -> bool:
@@ -68,31 +68,34 @@ def _measure_progress(
     context: ServiceContext, slots: Sequence[Slot], dirty: Sequence[Slot], status: UpdateStatus
 ) -> UpdateProgress:
     config = active_update_config(context)
-    starting, pausing, next_slot, settled = 0, 0, 0, 0
+    starting, delaying, next_slot_at_ns, settled_at_ns = 0, 0, 0, 0
     failed: list[Task] = []
     for slot in slots:
-        mine = [
+        updated = [
             task for task in slot.tasks if task.meta.created_at_ns >= status.started_at_ns and context.up_to_date(task)
         ]
-        broken = next((task for task in mine if _has_failed(task)), None)
-        if broken is not None:
-            failed.append(broken)
-        for task in mine:
+        failed_task = next((task for task in updated if _has_failed(task)), None)
+        if failed_task is not None:
+            failed.append(failed_task)
+        for task in updated:
             if task.desired_state > TaskState.RUNNING:
                 continue
             if task.status.state < TaskState.RUNNING:
-                starting += broken is None
+                starting += failed_task is None
             elif task.status.state is TaskState.RUNNING:
-                since_ns = min(
-                    task.status.timestamp_ns, task.meta.updated_at_ns
-                )  # a node whose clock is ahead holds nothing up
-                free_at = since_ns + config.delay_ns
-                if free_at > context.now_ns:
-                    pausing += 1
-                    next_slot = earliest(next_slot, free_at)
-                settled = max(settled, since_ns + config.monitor_ns)
+                # The earlier of the two: a node whose clock is ahead must not delay the update.
+                running_since_ns = min(task.status.timestamp_ns, task.meta.updated_at_ns)
+                if running_since_ns + config.delay_ns > context.now_ns:
+                    delaying += 1
+                    next_slot_at_ns = earliest(next_slot_at_ns, running_since_ns + config.delay_ns)
+                settled_at_ns = max(settled_at_ns, running_since_ns + config.monitor_ns)
     return UpdateProgress(
-        tuple(dirty), starting, pausing, tuple(failed), next_slot, settled if settled > context.now_ns else 0
+        dirty=tuple(dirty),
+        starting=starting,
+        delaying=delaying,
+        failed=tuple(failed),
+        next_slot_at_ns=next_slot_at_ns,
+        settled_at_ns=settled_at_ns if settled_at_ns > context.now_ns else 0,
     )
 
 
@@ -106,16 +109,16 @@ def _apply_failure_action(
     status: UpdateStatus,
     progress: UpdateProgress,
 ) -> Service | None:
-    """The service as its failure action wants it, when too many of the updated slots failed."""
+    """The service after its failure action, if too many updated slots failed; otherwise None."""
     config = active_update_config(context)
-    tolerable = config.max_failure_ratio * len(slots)
-    if len(progress.failed) <= tolerable or config.failure_action is UpdateFailureAction.CONTINUE:
+    tolerated = config.max_failure_ratio * len(slots)
+    if len(progress.failed) <= tolerated or config.failure_action is UpdateFailureAction.CONTINUE:
         return None
     service, rolling_back = context.service, status.state is UpdateState.ROLLBACK_STARTED
     cause = f"due to failure or early termination of task {progress.failed[0].id}"
     previous = service.previous_spec
     if config.failure_action is UpdateFailureAction.ROLLBACK and not rolling_back and previous is not None:
-        begun = UpdateStatus(
+        rollback_status = UpdateStatus(
             state=UpdateState.ROLLBACK_STARTED,
             started_at_ns=context.now_ns,
             message=f"update rolled back {cause}",
@@ -127,11 +130,11 @@ def _apply_failure_action(
             spec_version=service.previous_spec_version,
             previous_spec=None,
             previous_spec_version=0,
-            update_status=begun,
+            update_status=rollback_status,
         )
     state = UpdateState.ROLLBACK_PAUSED if rolling_back else UpdateState.PAUSED
-    word = "rollback" if rolling_back else "update"
-    return replace(service, update_status=replace(status, state=state, message=f"{word} paused {cause}"))
+    action = "rollback" if rolling_back else "update"
+    return replace(service, update_status=replace(status, state=state, message=f"{action} paused {cause}"))
 
 
 def _free_parallelism(context: ServiceContext, progress: UpdateProgress, total: int) -> int:
@@ -140,7 +143,7 @@ def _free_parallelism(context: ServiceContext, progress: UpdateProgress, total: 
 
 
 def _update_order(dirty: Sequence[Slot]) -> list[Slot]:
-    """What does not run loses nothing by being updated first."""
+    """Slots without a running task are updated first: nothing is lost by that."""
     return sorted(dirty, key=lambda slot: any(task.status.state is TaskState.RUNNING for task in slot.active))
 
 
@@ -163,7 +166,7 @@ def _completed_status(status: UpdateStatus, now_ns: int) -> UpdateStatus:
 
 
 def _plan(steps: list[Step], before: Service, after: Service, wake_at_ns: int = 0) -> Plan:
-    """The service's own change stands last, for the other steps need it unchanged."""
+    """The service's own change comes last, because the other steps require it unchanged."""
     if after.update_status != before.update_status:
         steps = [*steps, Step(updates=(after,))]
     return Plan(tuple(steps), wake_at_ns)

@@ -18,25 +18,25 @@ from manager.store.view import View
 
 
 def plan_service(view: View, service_id: str, now_ns: int, new_id: IdSource) -> Plan:
-    """All that a service needs now."""
+    """Everything that a service needs now: scaling, reconciliation of its slots and the next steps of its update."""
     service, tasks = view.services.get(service_id), view.tasks.by_service(service_id)
     if service is None:
-        forgotten = replicated.with_removal(tasks) if service_id else ()
-        return Plan(tuple([Step(updates=(task,)) for task in forgotten]))
+        removed = replicated.with_removal(tasks) if service_id else ()
+        return Plan(tuple([Step(updates=(task,)) for task in removed]))
     if service.spec.mode not in {ServiceMode.REPLICATED, ServiceMode.GLOBAL}:
-        return EMPTY  # jobs: the control API refuses them
+        return EMPTY  # the control API refuses jobs
     context = ServiceContext(view, service, now_ns, new_id)
     slots = group_into_slots(service, tasks)
     by_count = service.spec.mode is ServiceMode.REPLICATED
     scaled = replicated.scale_replicated(context, slots) if by_count else global_.scale_global(context, slots)
-    kept = {slot.key: slot_reconciler.reconcile_slot(context, slot) for slot in scaled.remaining}
-    busy = {key for key, plan in kept.items() if plan.steps}
-    rolled = rolling_update.plan_update(context, scaled.remaining, busy)
-    return combine([Plan(scaled.steps), *kept.values(), rolled])
+    reconciled = {slot.key: slot_reconciler.reconcile_slot(context, slot) for slot in scaled.remaining}
+    busy = {key for key, plan in reconciled.items() if plan.steps}
+    updated = rolling_update.plan_update(context, scaled.remaining, busy)
+    return combine([Plan(scaled.steps), *reconciled.values(), updated])
 
 
 class ServicePlanner(KeyedPlanner[str]):
-    """Keyed by the service's id."""
+    """Planner of services, keyed by service id."""
 
     def __init__(self, new_id: IdSource) -> None:
         super().__init__()
@@ -65,8 +65,8 @@ class ServicePlanner(KeyedPlanner[str]):
         if self._changed_nodes:
             for node_id in self._changed_nodes:
                 self._dirty |= dict.fromkeys(task.service_id for task in view.tasks.by_node(node_id) if task.service_id)
-            everywhere = [service for service in view.services if service.spec.mode is ServiceMode.GLOBAL]
-            self._dirty |= dict.fromkeys(service.id for service in everywhere)
+            global_services = [service for service in view.services if service.spec.mode is ServiceMode.GLOBAL]
+            self._dirty |= dict.fromkeys(service.id for service in global_services)
             self._changed_nodes.clear()
         return super().plan(view, now_ns)
 
@@ -75,7 +75,7 @@ class ServicePlanner(KeyedPlanner[str]):
 
 
 def _task_change_matters(before: Object | None, after: Object | None) -> bool:
-    """Whether a change of a task can change a decision: the small steps of an agent cannot."""
+    """Whether a change of a task can affect a decision. The states before RUNNING that an agent reports cannot."""
     if not isinstance(before, Task) or not isinstance(after, Task):
         return True
     if before.desired_state != after.desired_state or before.node_id != after.node_id:
@@ -86,7 +86,7 @@ def _task_change_matters(before: Object | None, after: Object | None) -> bool:
 
 
 def _node_change_matters(before: Object | None, after: Object | None) -> bool:
-    """Whether tasks may have to go or come."""
+    """Whether a change of a node can affect which tasks may run on it."""
     if not isinstance(before, Node) or not isinstance(after, Node):
         return True
     if before.status.state != after.status.state or before.status.addr != after.status.addr:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from covey.objects import Task, UpdateConfig, replace
 from covey.states import TaskState, UpdateOrder, UpdateState
+from covey.task_predicates import should_run
 from manager.loop import EMPTY, Plan, Step
 from manager.orchestrator import restart
-from manager.orchestrator.slots import ServiceContext, Slot, should_run, with_shutdown
+from manager.orchestrator.slots import ServiceContext, Slot, with_shutdown
 
 
 def reconcile_slot(context: ServiceContext, slot: Slot) -> Plan:
-    """What the slot needs whatever scale and update want; empty when nothing."""
+    """The slot's next step apart from scaling and updates; an empty plan if it needs none."""
     active = slot.active
     dead = [task for task in active if task.status.state.terminal]
     if dead:
-        early = context.up_to_date(dead[0]) and dead[0].start_after_ns > context.now_ns
-        if early and not _has_replacement(context, slot, dead[0]):
-            return Plan((), dead[0].start_after_ns)  # it failed while it waited, and the pause is for its successor too
+        in_backoff = context.up_to_date(dead[0]) and dead[0].start_after_ns > context.now_ns
+        if in_backoff and not _has_replacement(context, slot, dead[0]):
+            return Plan((), dead[0].start_after_ns)  # it failed while it waited; its successor waits for the same time
         return _single_step(_replace_dead(context, slot, dead[0]))
     stranded = [task for task in active if context.on_lost_node(task) or context.misplaced(task)]
     if stranded:
@@ -32,7 +33,7 @@ def reconcile_slot(context: ServiceContext, slot: Slot) -> Plan:
 
 
 def is_finished(context: ServiceContext, slot: Slot) -> bool:
-    """Whether the slot's last task ended by itself under the present spec and its policy lets it rest: the slot counts as filled."""
+    """Whether the slot counts as filled because its last task ended by itself, under the current spec, and is not restarted."""
     if not slot.tasks or slot.active:
         return False
     last = slot.tasks[-1]
@@ -40,17 +41,18 @@ def is_finished(context: ServiceContext, slot: Slot) -> bool:
 
 
 def stays_ended(task: Task) -> bool:
-    """Whether the task ended by itself and is to have no successor."""
+    """Whether the task ended by itself and gets no successor."""
     removed = task.desired_state >= TaskState.REMOVE
     return not removed and restart.ended_by_itself(task) and restart.decide_restart(task) is None
 
 
 def is_start_first(context: ServiceContext) -> bool:
+    """Whether updates start the new task before they end the old one."""
     return active_update_config(context).order is UpdateOrder.START_FIRST
 
 
 def active_update_config(context: ServiceContext) -> UpdateConfig:
-    """The settings that hold now: the rollback's during a rollback."""
+    """The update settings in force: those for rollbacks during a rollback."""
     service = context.service
     rolling_back = service.update_status is not None and service.update_status.state in {
         UpdateState.ROLLBACK_STARTED,
@@ -60,9 +62,9 @@ def active_update_config(context: ServiceContext) -> UpdateConfig:
 
 
 def new_task_for_slot(context: ServiceContext, slot: Slot, ending: tuple[Task, ...] = ()) -> Task:
-    """A new task for the slot: it may start at once only when no predecessor lives (``leaving`` are those still to be told)."""
-    waits = any(context.may_be_running(task) for task in slot.tasks if not should_run(task) or task in ending)
-    return context.new_task(slot.key, desired=TaskState.READY if waits else TaskState.RUNNING)
+    """A new task for the slot. It waits in READY while a predecessor may still run; ``ending`` are predecessors that this plan ends."""
+    must_wait = any(context.may_be_running(task) for task in slot.tasks if not should_run(task) or task in ending)
+    return context.new_task(slot.key, desired=TaskState.READY if must_wait else TaskState.RUNNING)
 
 
 def _replace_dead(context: ServiceContext, slot: Slot, dead: Task) -> Step:
@@ -84,7 +86,7 @@ def _replace_dead(context: ServiceContext, slot: Slot, dead: Task) -> Step:
 def _replace_stranded(context: ServiceContext, slot: Slot, stranded: Task) -> Step:
     end = with_shutdown(stranded)
     if isinstance(slot.key, str) or _has_replacement(context, slot, stranded):
-        return Step(updates=(end,))  # a global task has no other place
+        return Step(updates=(end,))  # a global task runs on its own node only
     task = new_task_for_slot(context, slot, (stranded,))
     if context.up_to_date(stranded):
         task = replace(task, restarts=stranded.restarts, restart_window_began_ns=stranded.restart_window_began_ns)
@@ -92,13 +94,13 @@ def _replace_stranded(context: ServiceContext, slot: Slot, stranded: Task) -> St
 
 
 def _has_replacement(context: ServiceContext, slot: Slot, leaving: Task) -> bool:
-    """Whether the slot is still served without this one: by a clean task, or by an old one when an old one goes."""
+    """Whether another live task of the slot stands in for ``leaving``: an up-to-date one, or any if ``leaving`` is outdated."""
     others = [task for task in slot.active if task is not leaving and not task.status.state.terminal]
     return any(context.up_to_date(task) or not context.up_to_date(leaving) for task in others)
 
 
 def _surplus_tasks(context: ServiceContext, active: tuple[Task, ...]) -> list[Task]:
-    """Active tasks that the slot no longer needs."""
+    """Active tasks that the slot does not need any more."""
     clean = sorted([task for task in active if context.up_to_date(task)], key=_best_first)
     old = sorted([task for task in active if not context.up_to_date(task)], key=_best_first)
     surplus = clean[1:] + old[1:]
@@ -111,7 +113,7 @@ def _best_first(task: Task) -> tuple[int, int, str]:
 
 
 def _start_waiting_task(context: ServiceContext, slot: Slot, active: tuple[Task, ...]) -> Plan:
-    """Raises what waits in READY once it is due and its predecessors have ended."""
+    """Lets the task that waits in READY run once its backoff is over and its predecessors have ended."""
     waiting = [task for task in active if task.desired_state < TaskState.RUNNING]
     if not waiting:
         return EMPTY
@@ -119,7 +121,7 @@ def _start_waiting_task(context: ServiceContext, slot: Slot, active: tuple[Task,
     if task.start_after_ns > context.now_ns:
         return Plan((), task.start_after_ns)
     if any(context.may_be_running(other) for other in slot.tasks if not should_run(other)):
-        return EMPTY  # the predecessor's end is a commit
+        return EMPTY  # the predecessor's end is a commit, which makes the service dirty
     return _single_step(Step(updates=(replace(task, desired_state=TaskState.RUNNING),)))
 
 

@@ -13,6 +13,7 @@ import msgspec
 from covey.ids import IdSource
 from covey.objects import Annotations, EndpointSpec, Node, Service, Task, TaskStatus, replace
 from covey.states import NodeAvailability, NodeState, ServiceMode, TaskState
+from covey.task_predicates import creation_order, has_ended, should_run
 from manager.constraints import meets_constraints, platform_matches
 from manager.store.view import View
 
@@ -20,19 +21,19 @@ SlotKey = int | str
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """``tasks`` are all that the slot ever had and that still exist, oldest first."""
+    """One slot. ``tasks`` are all its tasks that still exist, oldest first."""
 
     key: SlotKey
     tasks: tuple[Task, ...] = ()
 
     @property
     def active(self) -> tuple[Task, ...]:
-        """Those that are meant to run."""
+        """The tasks that should run."""
         return tuple([task for task in self.tasks if should_run(task)])
 
 
 class ServiceContext(msgspec.Struct, frozen=True):
-    """What a decision about one service stands on."""
+    """The input of every decision about one service."""
 
     view: View
     service: Service
@@ -40,30 +41,31 @@ class ServiceContext(msgspec.Struct, frozen=True):
     new_id: IdSource
 
     def up_to_date(self, task: Task) -> bool:
-        """Whether the task is of the service's present spec; names and labels of the service do not count."""
+        """Whether the task matches the service's current spec. Names and labels of the service do not count."""
         spec = self.service.spec
         if task.spec is not spec.task and task.spec != spec.task:
             return False
         return task.endpoint is None or task.endpoint.spec == (spec.endpoint or EndpointSpec())
 
     def node(self, task: Task) -> Node | None:
+        """The task's node; None before it has one and after the node was removed."""
         return self.view.nodes.get(task.node_id)
 
     def on_lost_node(self, task: Task) -> bool:
-        """Whether the task sits on a node that is down or gone."""
+        """Whether the task's node is down or was removed."""
         return bool(task.node_id) and is_node_lost(self.node(task))
 
     def misplaced(self, task: Task) -> bool:
-        """Whether the task's node is alive and may not have it any longer."""
+        """Whether the task's node exists but may not run the task any longer."""
         node = self.node(task)
         return node is not None and not may_keep_running(task, node)
 
     def may_be_running(self, task: Task) -> bool:
-        """Whether the task may still have a running container that somebody will end."""
+        """Whether the task may still have a running container, on a node that will report its end."""
         return not has_ended(task) and not self.on_lost_node(task)
 
     def new_task(self, key: SlotKey, *, desired: TaskState = TaskState.RUNNING) -> Task:
-        """A task for a slot. It waits in READY when a predecessor has not ended yet."""
+        """A new task for a slot. With ``desired`` READY it waits for its predecessor to end."""
         spec, task_id = self.service.spec, self.new_id()
         return Task(
             id=task_id,
@@ -91,30 +93,18 @@ def group_into_slots(service: Service, tasks: Iterable[Task]) -> dict[SlotKey, S
     return {key: Slot(key, tuple(sorted(by_key[key], key=creation_order))) for key in ordered}
 
 
-def creation_order(task: Task) -> tuple[int, str]:
-    """Sorts tasks from the oldest to the newest."""
-    return task.meta.created_at_ns, task.id
-
-
-def should_run(task: Task) -> bool:
-    return task.desired_state <= TaskState.RUNNING
-
-
-def has_ended(task: Task) -> bool:
-    """Whether the task will never run again, and needs nobody for that."""
-    return task.status.state.terminal or (not should_run(task) and task.status.state < TaskState.ASSIGNED)
-
-
 def with_shutdown(task: Task) -> Task:
+    """The task with the desired state SHUTDOWN."""
     return replace(task, desired_state=TaskState.SHUTDOWN)
 
 
 def is_node_lost(node: Node | None) -> bool:
+    """Whether the node was removed or is DOWN."""
     return node is None or node.status.state is NodeState.DOWN
 
 
 def may_keep_running(task: Task, node: Node) -> bool:
-    """Whether a task may go on running on a node that lives."""
+    """Whether a task may stay on its node: the node is not drained and still matches constraints and platforms."""
     if node.spec.availability is NodeAvailability.DRAIN:
         return False
     placement = task.spec.placement

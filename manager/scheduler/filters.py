@@ -17,7 +17,7 @@ from manager.scheduler.node_load import HostPort, NodeLoad, host_ports, reservat
 
 
 class PlacementRequest(msgspec.Struct, frozen=True):
-    """What equal tasks ask of a node."""
+    """Requirements that a group of equal tasks has for a node."""
 
     service_id: str
     constraints: tuple[Constraint, ...]
@@ -45,12 +45,15 @@ def _available_filter(_request: PlacementRequest, node: Node, _load: NodeLoad) -
 
 
 def _resource_filter(request: PlacementRequest, node: Node, load: NodeLoad) -> bool:
-    asked, has = request.reserved, node.description.resources
-    if asked.nano_cpus and load.nano_cpus + asked.nano_cpus > has.nano_cpus:
+    reserved, available = request.reserved, node.description.resources
+    if reserved.nano_cpus and load.nano_cpus + reserved.nano_cpus > available.nano_cpus:
         return False
-    if asked.memory_bytes and load.memory_bytes + asked.memory_bytes > has.memory_bytes:
+    if reserved.memory_bytes and load.memory_bytes + reserved.memory_bytes > available.memory_bytes:
         return False
-    return all(load.generic.get(name, 0) + number <= has.generic.get(name, 0) for name, number in asked.generic.items())
+    return all(
+        load.generic.get(name, 0) + number <= available.generic.get(name, 0)
+        for name, number in reserved.generic.items()
+    )
 
 
 def _constraint_filter(request: PlacementRequest, node: Node, _load: NodeLoad) -> bool:
@@ -66,8 +69,8 @@ def _host_port_filter(request: PlacementRequest, _node: Node, load: NodeLoad) ->
 
 
 def _max_replicas_filter(request: PlacementRequest, _node: Node, load: NodeLoad) -> bool:
-    bound = request.placement.max_replicas
-    return not bound or load.active_by_service.get(request.service_id, 0) < bound
+    limit = request.placement.max_replicas
+    return not limit or load.active_by_service.get(request.service_id, 0) < limit
 
 
 FILTERS: tuple[tuple[Filter, str], ...] = (
@@ -81,7 +84,7 @@ FILTERS: tuple[tuple[Filter, str], ...] = (
 
 
 def first_refusal(request: PlacementRequest, load: NodeLoad) -> str | None:
-    """The sentence of the first filter that refuses the node, with a place for the number of nodes; None when all pass."""
+    """The sentence of the first filter that refuses the node, with a placeholder for the number of nodes; None if all pass."""
     node = load.node
     if node is None:
         return FILTERS[0][1]
@@ -92,7 +95,7 @@ def first_refusal(request: PlacementRequest, load: NodeLoad) -> str | None:
 
 
 def explain(request: PlacementRequest, loads: Iterable[NodeLoad]) -> str:
-    """Why none of the nodes can take a task."""
+    """Human-readable reason why none of the nodes can take a task."""
     refusals = Counter([first_refusal(request, load) for load in loads])
     parts = []
     for _, sentence in FILTERS:

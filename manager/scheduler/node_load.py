@@ -12,14 +12,14 @@ import msgspec
 
 from covey.objects import Node, PortConfig, Resources, Task
 from covey.states import Protocol, PublishMode, TaskState
-from manager.orchestrator.slots import has_ended, should_run
+from covey.task_predicates import has_ended, should_run
 from manager.store.view import View
 
 HostPort = tuple[Protocol, int]
 
 
 class TaskUsage(msgspec.Struct, frozen=True):
-    """What one task puts on its node. A ``failed_at_ns`` other than 0: it has ended in failure and weighs nothing else."""
+    """Resources of its node that one task uses. With ``failed_at_ns`` set, the task ended in failure and uses nothing."""
 
     node_id: str
     service_id: str
@@ -30,7 +30,7 @@ class TaskUsage(msgspec.Struct, frozen=True):
 
 
 class NodeLoad:
-    """One node's. ``by_service`` counts tasks that are meant to run, ``failures`` holds times by service and task."""
+    """Load of one node. ``active_*`` count tasks that should run; ``failures_by_service`` holds times by service and task."""
 
     __slots__ = (
         "active_by_service",
@@ -56,7 +56,7 @@ class NodeLoad:
         self.failures_by_service: dict[str, dict[str, int]] = {}
 
     def add(self, task_id: str, usage: TaskUsage, sign: int) -> None:
-        """Puts a burden on (1) or takes it off (-1)."""
+        """Adds (``sign`` 1) or removes (-1) the usage of a task."""
         self.recorded_tasks += sign
         if usage.failed_at_ns:
             self._record_failure(task_id, usage, sign)
@@ -73,6 +73,7 @@ class NodeLoad:
             _add_to_count(self.active_by_service, usage.service_id, sign)
 
     def recent_failures(self, service_id: str, since_ns: int) -> int:
+        """How many tasks of the service failed on the node since then."""
         return sum(1 for at_ns in self.failures_by_service.get(service_id, {}).values() if at_ns >= since_ns)
 
     def _record_failure(self, task_id: str, usage: TaskUsage, sign: int) -> None:
@@ -85,7 +86,7 @@ class NodeLoad:
             del self.failures_by_service[usage.service_id]
 
     def as_tuple(self) -> tuple[object, ...]:
-        """All of it as a value, for checks."""
+        """The whole load as a value that tests compare."""
         return (
             self.node and self.node.id,
             self.recorded_tasks,
@@ -98,7 +99,7 @@ class NodeLoad:
 
 
 class NodeLoadIndex:
-    """``relief`` says that something changed by which a task that waits may now be placed."""
+    """Load of all nodes. ``capacity_freed`` says that a task that waits may now be placed."""
 
     def __init__(self) -> None:
         self.loads: dict[str, NodeLoad] = {}
@@ -107,7 +108,7 @@ class NodeLoadIndex:
 
     @classmethod
     def from_view(cls, view: View) -> NodeLoadIndex:
-        """From nothing."""
+        """An index built from the view alone."""
         index = cls()
         index.sync_nodes(view, [node.id for node in view.nodes])
         index.sync_tasks(view, [task.id for task in view.tasks])
@@ -142,49 +143,50 @@ class NodeLoadIndex:
                 self._usages[task_id] = now
 
     def assume(self, task_id: str, usage: TaskUsage) -> None:
-        """Counts a task as placed before that is committed; the next ``sync_tasks`` of it sets right what was not."""
+        """Counts a task as placed before the placement is committed. The next ``sync_tasks`` corrects it if the commit was refused."""
         self.loads[usage.node_id].add(task_id, usage, 1)
         self._usages[task_id] = usage
 
     def existing_nodes(self) -> list[NodeLoad]:
-        """The nodes that exist, by id."""
+        """The nodes that exist, ordered by id."""
         return [self.loads[key] for key in sorted(self.loads) if self.loads[key].node is not None]
 
     def _drop_if_empty(self, node_id: str, load: NodeLoad) -> None:
-        """A removed node is forgotten with its last task, also with one that weighs nothing because it is meant to end."""
+        """Forgets a removed node once its last task is gone, including tasks that use nothing because they are to end."""
         if load.node is None and not load.recorded_tasks:
             self.loads.pop(node_id, None)
 
 
 def usage_of(task: Task) -> TaskUsage | None:
-    """None when the task has no node or weighs nothing. A global task that waits for its node's consent weighs nothing yet."""
+    """What a task uses on its node; None if nothing. A global task that is not placed yet uses nothing."""
     if not task.node_id or task.status.state < TaskState.ASSIGNED:
         return None
-    nothing = Resources()
+    no_resources = Resources()
     if has_ended(task):
         if task.status.state not in {TaskState.FAILED, TaskState.REJECTED}:
             return None
         return TaskUsage(
-            task.node_id, task.service_id, nothing, (), active=False, failed_at_ns=task.status.timestamp_ns or 1
+            task.node_id, task.service_id, no_resources, (), active=False, failed_at_ns=task.status.timestamp_ns or 1
         )
     return TaskUsage(
-        task.node_id, task.service_id, reservation(task) or nothing, host_ports(task), active=should_run(task)
+        task.node_id, task.service_id, reservation(task) or no_resources, host_ports(task), active=should_run(task)
     )
 
 
 def reservation(task: Task) -> Resources | None:
+    """The resources that the task reserves."""
     return task.spec.resources.reservations if task.spec.resources else None
 
 
 def host_ports(task: Task) -> tuple[HostPort, ...]:
-    """The ports of its own host that the task takes."""
+    """The host-mode ports that the task publishes on its node."""
     ports: tuple[PortConfig, ...] = task.endpoint.ports if task.endpoint else ()
-    mine = [port for port in ports if port.publish_mode is PublishMode.HOST and port.published_port]
-    return tuple([(port.protocol, port.published_port) for port in mine])
+    host_mode = [port for port in ports if port.publish_mode is PublishMode.HOST and port.published_port]
+    return tuple([(port.protocol, port.published_port) for port in host_mode])
 
 
 def _may_change_filters(before: Node, after: Node) -> bool:
-    """Whether a filter may judge the node otherwise now."""
+    """Whether the change may alter the answer of a filter."""
     same = before.spec == after.spec and before.description == after.description and before.role == after.role
     return not same or before.status != after.status
 

@@ -10,19 +10,19 @@ from collections.abc import Iterable
 from covey.errors import InvalidArgumentError
 from covey.objects import Node, Object, Task, replace
 from covey.states import TaskState
+from covey.task_predicates import creation_order, should_run
 from manager.loop import Plan, Step
-from manager.orchestrator.slots import creation_order, should_run
 from manager.scheduler.filters import PlacementRequest, explain, first_refusal
 from manager.scheduler.node_load import NodeLoad, NodeLoadIndex, TaskUsage
 from manager.scheduler.spread import SpreadPlacer
 from manager.store.view import View
 
 UnplacedTask = tuple[PlacementRequest, list[NodeLoad], Task]
-"""A task that found no node among these."""
+"""A placement request, the nodes that were tried, and the task that none of them can take."""
 
 
 class SchedulerPlanner:
-    """``index`` may be read by checks."""
+    """Planner of pending tasks. Tests read ``index``."""
 
     def __init__(self) -> None:
         self.index = NodeLoadIndex()
@@ -52,45 +52,40 @@ class SchedulerPlanner:
             self._waiting = {}
         self.index.capacity_freed = False
         self._nodes, self._tasks = {}, {}
-        found = [task for key in keys if (task := view.tasks.get(key)) is not None and _is_pending(task)]
-        return self._place(sorted(found, key=creation_order), now_ns)
+        pending = [task for key in keys if (task := view.tasks.get(key)) is not None and _is_pending(task)]
+        return self._place(sorted(pending, key=creation_order), now_ns)
 
     def _place(self, tasks: Iterable[Task], now_ns: int) -> Plan:
         steps: list[Step] = []
-        left: list[UnplacedTask] = []
+        unplaced: list[UnplacedTask] = []
         groups: dict[str, list[tuple[PlacementRequest, list[Task]]]] = {}
         for task in tasks:
             try:
-                demand = PlacementRequest.for_task(task)
+                request = PlacementRequest.for_task(task)
             except InvalidArgumentError as error:
                 steps += self._report_unplaced(task, error.message, now_ns)
                 continue
             if task.node_id:
-                steps += self._place_on_own_node(task, demand, left, now_ns)
-                continue
-            of_service = groups.setdefault(task.service_id, [])
-            equal = next((members for known, members in of_service if known == demand), None)
-            if equal is None:
-                of_service.append((demand, [task]))
+                steps += self._place_on_own_node(task, request, unplaced, now_ns)
             else:
-                equal.append(task)
-        for of_service in groups.values():
-            for demand, members in of_service:
-                steps += self._place_group(demand, members, left, now_ns)
+                _add_to_group(groups.setdefault(task.service_id, []), request, task)
+        for service_groups in groups.values():
+            for request, members in service_groups:
+                steps += self._place_group(request, members, unplaced, now_ns)
         reasons: dict[int, str] = {}
-        for demand, loads, task in left:  # told last, of the loads that all placements leave behind, once a group
-            why = reasons.get(id(demand)) or reasons.setdefault(id(demand), explain(demand, loads))
-            steps += self._report_unplaced(task, why, now_ns)
+        for request, loads, task in unplaced:  # explained last, by the load after all placements, once per group
+            reason = reasons.get(id(request)) or reasons.setdefault(id(request), explain(request, loads))
+            steps += self._report_unplaced(task, reason, now_ns)
         return Plan(tuple(steps))
 
     def _place_group(
         self, request: PlacementRequest, tasks: list[Task], unplaced: list[UnplacedTask], now_ns: int
     ) -> list[Step]:
         loads = self.index.existing_nodes()
-        waters = SpreadPlacer(request, loads, self.index.assume, now_ns)
+        placer = SpreadPlacer(request, loads, self.index.assume, now_ns)
         steps = []
         for task in tasks:
-            node_id = waters.place_next(task.id)
+            node_id = placer.place_next(task.id)
             if node_id is None:
                 unplaced.append((request, loads, task))
             else:
@@ -100,7 +95,7 @@ class SchedulerPlanner:
     def _place_on_own_node(
         self, task: Task, request: PlacementRequest, unplaced: list[UnplacedTask], now_ns: int
     ) -> list[Step]:
-        """A global task: on its own node or nowhere."""
+        """Places a global task: on its own node or nowhere."""
         load = self.index.loads.get(task.node_id)
         if load is None or first_refusal(request, load) is not None:
             unplaced.append((request, [load] if load is not None else [], task))
@@ -121,13 +116,22 @@ class SchedulerPlanner:
         )
         return Step(updates=(replace(task, node_id=node_id, status=status),), preconditions=(node,) if node else ())
 
-    def _report_unplaced(self, task: Task, why: str, now_ns: int) -> list[Step]:
+    def _report_unplaced(self, task: Task, reason: str, now_ns: int) -> list[Step]:
         self._waiting[task.id] = None
-        if task.status.error == why:
+        if task.status.error == reason:
             return []
-        status = replace(task.status, timestamp_ns=now_ns, error=why)
+        status = replace(task.status, timestamp_ns=now_ns, error=reason)
         return [Step(updates=(replace(task, status=status),))]
 
 
 def _is_pending(task: Task) -> bool:
     return task.status.state is TaskState.PENDING and should_run(task)
+
+
+def _add_to_group(groups: list[tuple[PlacementRequest, list[Task]]], request: PlacementRequest, task: Task) -> None:
+    """Adds the task to the group of its service with an equal request, or to a new one."""
+    members = next((members for known, members in groups if known == request), None)
+    if members is None:
+        groups.append((request, [task]))
+    else:
+        members.append(task)

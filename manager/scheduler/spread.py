@@ -20,14 +20,14 @@ FAILURE_THRESHOLD = 3
 FAILURE_WINDOW_NS = 5 * MINUTE
 
 AssumeCallback = Callable[[str, TaskUsage], None]
-"""Told the task and what it puts on its node."""
+"""Called with the id of a placed task and its usage."""
 
 Branch = tuple[str, ...]
 NodeRanking = tuple[int, int, int, str]
 
 
 class SpreadPlacer:
-    """The nodes that may take tasks of one demand; ``take`` chooses one after another and tells ``assume``, which changes the loads."""
+    """Spreads tasks with one placement request over nodes. ``place_next`` chooses a node and calls ``assume``, which updates the load."""
 
     def __init__(
         self, request: PlacementRequest, loads: Iterable[NodeLoad], assume: AssumeCallback, now_ns: int
@@ -47,7 +47,7 @@ class SpreadPlacer:
             heapq.heapify(heap)
 
     def place_next(self, task_id: str) -> str | None:
-        """The node for one more task; None when no node is left."""
+        """The node for one more task; None if no node is left."""
         while self._heaps:
             branch = min(self._heaps, key=self._branch_rank)
             heap = self._heaps[branch]
@@ -72,10 +72,11 @@ class SpreadPlacer:
         service_id = self._request.service_id
         failures = load.recent_failures(service_id, self._since_ns)
         node_id = load.node.id if load.node is not None else ""
-        bad = failures if failures >= FAILURE_THRESHOLD else 0
-        return bad, load.active_by_service.get(service_id, 0), load.active_tasks, node_id
+        penalty = failures if failures >= FAILURE_THRESHOLD else 0
+        return penalty, load.active_by_service.get(service_id, 0), load.active_tasks, node_id
 
     def _branch(self, load: NodeLoad) -> Branch:
+        """The node's values of the labels that the preferences spread over."""
         node = load.node
         return (
             tuple([label_value(name, node) for name in self._request.placement.preferences]) if node is not None else ()

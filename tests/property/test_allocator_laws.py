@@ -9,9 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from covey.objects import IPAM, Annotations, Cluster, EndpointSpec, IPAMConfig, Network, NetworkSpec, replace
 from covey.states import EndpointMode, TaskState
+from covey.task_predicates import has_ended
 from manager.allocator.index import AllocationIndex
 from manager.allocator.planner import AllocatorPlanner
-from manager.orchestrator.slots import has_ended
 from tests.support.planning import NOW, Ids, applied, carry_out, changed, in_state, removed, service, task, view_of
 
 SUBNETS = ["", "", "10.0.1.0/29", "192.168.4.0/28"]

@@ -43,6 +43,7 @@ from covey.states import (
     UpdateOrder,
     UpdateState,
 )
+from covey.task_predicates import creation_order, has_ended, should_run
 from manager import health
 from manager.allocator.index import AllocationIndex
 from manager.allocator.planner import AllocatorPlanner
@@ -50,7 +51,6 @@ from manager.health import HeartbeatTracker
 from manager.orchestrator.orphans import OrphanPlanner
 from manager.orchestrator.reaper import ReaperPlanner
 from manager.orchestrator.service_planner import ServicePlanner
-from manager.orchestrator.slots import creation_order, has_ended, should_run
 from manager.scheduler.node_load import NodeLoadIndex
 from manager.scheduler.planner import SchedulerPlanner
 from manager.store.memory_consensus import MemoryConsensus

@@ -59,7 +59,7 @@ def test_a_constraint_that_holds_matches_and_its_opposite_does_not(text: str) ->
         ("node.labels.zone==a\x07", "is invalid"),
         ("node.labels.==east", "is not known"),
         ("node.colour==red", "key 'node.colour' is not known; use one of node.id"),
-        ("node.ip==nowhere", "'nowhere' is no IP address or subnet"),
+        ("node.ip==nowhere", "'nowhere' is not an IP address or subnet"),
     ],
 )
 def test_a_constraint_that_does_not_parse_is_quoted_with_the_reason(text: str, why: str) -> None:

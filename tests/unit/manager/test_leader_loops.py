@@ -146,7 +146,7 @@ async def test_a_planner_that_fails_is_logged_and_starts_again_from_a_snapshot(c
         async with running(ControlLoop("labels", store, planner).run()):
             await until(store, lambda view: labelled(view) == {"good"})
     assert planner.resets == 2
-    assert "failed and starts again" in caplog.text
+    assert "failed and restarts" in caplog.text
 
 
 async def test_a_loop_without_leadership_waits_and_loses_nothing() -> None:

@@ -122,7 +122,7 @@ def test_a_network_that_is_used_up_is_said_on_the_task_which_goes_on_when_one_is
     view = settled(view, planner)
     waiting = [item for item in view.tasks if item.status.state is TaskState.NEW]
     assert [item.id for item in waiting] == ["web-6"]
-    assert waiting[0].status.error == "could not find an available IP in network name-net: 10.9.0.0/29 is used up"
+    assert waiting[0].status.error == "could not find an available IP in network name-net: 10.9.0.0/29 is exhausted"
     ended = view.tasks.get("web-2")
     view = changed(view, in_state(ended, TaskState.FAILED))
     planner.observe(ended, view.tasks.get("web-2"))
@@ -149,7 +149,7 @@ def test_pools_without_a_free_subnet_are_said_on_the_task() -> None:
     view = settled(view_of(small, network("a"), network("b"), web, new(web, 1)))
     assert view.networks.get("a").ipam.configs[0].subnet == "10.50.0.0/24"
     assert not view.networks.get("b").vni
-    assert "default address pool may be used up" in view.tasks.get("web-1").status.error
+    assert "default address pool may be exhausted" in view.tasks.get("web-1").status.error
 
 
 def test_published_ports_left_open_get_numbers_that_stay() -> None:

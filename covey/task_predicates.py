@@ -1,0 +1,22 @@
+"""Task predicates: whether a task should run, whether it has ended, and the order in which tasks were created. Pure.
+
+Called by the orchestrator, the scheduler and the allocator, so that none of them depends on another for the meaning of a task's states.
+"""
+
+from covey.objects import Task
+from covey.states import TaskState
+
+
+def should_run(task: Task) -> bool:
+    """Whether the managers want the task to run, now or once its predecessor has ended."""
+    return task.desired_state <= TaskState.RUNNING
+
+
+def has_ended(task: Task) -> bool:
+    """Whether the task will never run again and no agent has to end it."""
+    return task.status.state.terminal or (not should_run(task) and task.status.state < TaskState.ASSIGNED)
+
+
+def creation_order(task: Task) -> tuple[int, str]:
+    """Sort key that orders tasks from the oldest to the newest."""
+    return task.meta.created_at_ns, task.id
