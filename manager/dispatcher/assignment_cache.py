@@ -12,11 +12,11 @@ from manager.dispatcher.assignments import AssignmentSet, difference, network_it
 from manager.store import Change, View
 
 AssignmentParts = dict[str, AssignmentSet]
-"""The node's own items under "", each network's under its id."""
+"""Assignments of one node: its own items under "", those of each network under the network's id."""
 
 
 class AssignmentCache:
-    """The present view and the parts made from it."""
+    """Assignments of connected nodes by node and by network, made from the current view."""
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -24,14 +24,14 @@ class AssignmentCache:
         self._nodes: dict[str, AssignmentParts] = {}
 
     def reset(self, view: View) -> None:
-        """Another view, with nothing known of what lies between."""
+        """Continues from a snapshot. Networks that are equal in it keep their objects."""
         self._view = view
         for network_id, before in list(self._networks.items()):
             self._replace_if_changed(network_id, before, network_items(view, network_id))
         self._nodes = {}
 
     def apply_changes(self, view: View, changes: Iterable[Change]) -> set[str]:
-        """A later view and what changed on the way; returns the nodes that may have to be told something."""
+        """Continues from a later view, given the changes in between. Returns the nodes whose assignments may have changed."""
         self._view = view
         nodes: set[str] = set()
         networks: set[str] = set()
@@ -46,26 +46,26 @@ class AssignmentCache:
         return nodes
 
     def parts_for(self, node_id: str) -> AssignmentParts:
-        """What the node must know now."""
-        known = self._nodes.get(node_id)
-        if known is None:
-            known = {"": node_items(self._view, node_id)}
+        """The current assignments of a node."""
+        parts = self._nodes.get(node_id)
+        if parts is None:
+            parts = {"": node_items(self._view, node_id)}
             for network_id in networks_of(self._view, node_id):
                 if network_id not in self._networks:
                     self._networks[network_id] = network_items(self._view, network_id)
-                known[network_id] = self._networks[network_id]
-            self._nodes[node_id] = known
-        return known
+                parts[network_id] = self._networks[network_id]
+            self._nodes[node_id] = parts
+        return parts
 
     def forget(self, node_id: str) -> None:
-        """The node has no session any more."""
+        """Drops what is cached for a node without a session, and networks that no other node uses."""
         self._nodes.pop(node_id, None)
         used = {network_id for parts in self._nodes.values() for network_id in parts}
         for network_id in self._networks.keys() - used:
             del self._networks[network_id]
 
     def _replace_if_changed(self, network_id: str, before: AssignmentSet, after: AssignmentSet) -> bool:
-        """Whether the part has changed; an equal one stays the same object."""
+        """Stores the network's items if they changed, and returns whether they did. Equal items keep the same object."""
         if before == after:
             return False
         self._networks[network_id] = after
@@ -73,13 +73,14 @@ class AssignmentCache:
 
 
 def changes_between(before: AssignmentParts, after: AssignmentParts) -> list[AssignmentChange]:
-    """The difference of whole sets, at the cost of the parts that are not the same object."""
+    """The assignment diff of two sets. Its cost depends on the parts that are not the same object."""
     old = _merge_named_parts(before, [name for name, items in before.items() if after.get(name) is not items])
     new = _merge_named_parts(after, [name for name, items in after.items() if before.get(name) is not items])
     return difference(old, new)
 
 
 def merge_parts(parts: AssignmentParts) -> AssignmentSet:
+    """All items of a node in one set."""
     return _merge_named_parts(parts, parts)
 
 
@@ -88,7 +89,7 @@ def _merge_named_parts(parts: AssignmentParts, names: Iterable[str]) -> Assignme
 
 
 def _collect_affected(view: View, change: Change, nodes: set[str], networks: set[str]) -> None:
-    """Adds the nodes and networks for which a change may matter."""
+    """Adds the nodes and networks that a change may affect."""
     for item in (change.before, change.after):
         match item:
             case Task():
@@ -116,7 +117,7 @@ def _service_networks(service: Service) -> Iterator[str]:
 
 
 def _endpoints_changed(change: Change) -> bool:
-    """Whether a node's endpoints look different now."""
+    """Whether a change of a node changes its endpoints."""
     before, after = change.before, change.after
     if not (isinstance(before, Node) and isinstance(after, Node)):
         return True

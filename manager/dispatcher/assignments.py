@@ -18,16 +18,8 @@ AssignmentSet = Mapping[AssignmentKey, Assigned]
 _NO_META = Meta()
 
 
-def assignments_for(view: View, node_id: str) -> dict[AssignmentKey, Assigned]:
-    """Everything the node must know."""
-    found: dict[AssignmentKey, Assigned] = dict(node_items(view, node_id))
-    for network_id in networks_of(view, node_id):
-        found.update(network_items(view, network_id))
-    return found
-
-
 def difference(before: AssignmentSet, after: AssignmentSet) -> list[AssignmentChange]:
-    """What turns one set into the other, in a fixed order: what others stand on comes first, and goes last."""
+    """The assignment diff from one set to another, in a fixed order: objects that others depend on come first and are removed last."""
     changes = [
         AssignmentChange(kind=kind, id=item_id, item=item)
         for (kind, item_id), item in after.items()
@@ -38,7 +30,7 @@ def difference(before: AssignmentSet, after: AssignmentSet) -> list[AssignmentCh
 
 
 def node_items(view: View, node_id: str) -> dict[AssignmentKey, Assigned]:
-    """The node's tasks, and the secrets and configs of those that are meant to run."""
+    """The node's tasks, and the secrets and configs of those that should run."""
     found: dict[AssignmentKey, Assigned] = {}
     for task in view.tasks.by_node(node_id):
         if task.status.state < TaskState.ASSIGNED:
@@ -58,7 +50,7 @@ def node_items(view: View, node_id: str) -> dict[AssignmentKey, Assigned]:
 
 
 def networks_of(view: View, node_id: str) -> list[str]:
-    """The networks of the node's tasks that are not over."""
+    """The networks of the node's tasks that have not ended."""
     found = {
         attachment.network_id
         for task in view.tasks.by_node(node_id)
@@ -69,7 +61,7 @@ def networks_of(view: View, node_id: str) -> list[str]:
 
 
 def network_items(view: View, network_id: str) -> dict[AssignmentKey, Assigned]:
-    """A network, its endpoints and its virtual services: the same for every node on it."""
+    """A network with its endpoints and virtual services. They are the same for every node on it."""
     network = view.networks.get(network_id)
     found: dict[AssignmentKey, Assigned] = {}
     if network is None or not network.vni:
@@ -87,7 +79,7 @@ def network_items(view: View, network_id: str) -> dict[AssignmentKey, Assigned]:
 
 
 def node_facts(node: Node) -> NodeFacts:
-    """What the names of its tasks may say of it."""
+    """The facts of a node that templates of its tasks may use."""
     return NodeFacts(
         id=node.id,
         hostname=node.description.hostname,
@@ -98,13 +90,13 @@ def node_facts(node: Node) -> NodeFacts:
 
 
 def without_reported_status(task: Task) -> Task:
-    """The task without what the agent itself reported, so that a report does not come back as a change."""
+    """The task without the status that its agent reported, so that a report does not come back as a change."""
     state = task.status.state if task.status.state.terminal else TaskState.ASSIGNED
     return replace(task, meta=_NO_META, status=TaskStatus(state=state))
 
 
 def split_changes(changes: Iterable[AssignmentChange], *, limit: int) -> list[list[AssignmentChange]]:
-    """Changes in parts of at most ``most``; one empty part if there are none."""
+    """The changes in parts of at most ``limit``; one empty part if there are none."""
     parts: list[list[AssignmentChange]] = [[]]
     for change in changes:
         if len(parts[-1]) >= limit:
@@ -118,7 +110,7 @@ def _network_item(network: Network) -> Network:
 
 
 def _network_endpoint(task: Task, network_id: str, node: Node | None) -> NetworkEndpoint | None:
-    """Where a placed task is on the network; None once it is over or before it has a node and an address."""
+    """The endpoint of a task on the network; None before it has a node and an address, and after it ended."""
     if node is None or task.status.state < TaskState.ASSIGNED or task.status.state.terminal:
         return None
     attachment = next((one for one in task.networks if one.network_id == network_id and one.address), None)
@@ -141,14 +133,14 @@ def _network_endpoint(task: Task, network_id: str, node: Node | None) -> Network
         service_name=service_name,
         task_name=task.annotations.name or f"{service_name}.{task.slot or task.node_id}.{task.id}",
         hostname=_hostname(task, node),
-        # The aliases are the service's, and lead to its virtual address or its ready tasks alone.
+        # Aliases of a service lead to its VIP or to its ready tasks only, so its tasks have none of their own.
         aliases=() if task.service_id else attachment.aliases,
         ready=ready,
     )
 
 
 def _hostname(task: Task, node: Node) -> str:
-    """As the agent there fills it in; empty if nobody can."""
+    """The hostname as the agent expands its template; empty if the template is invalid."""
     try:
         return expand(task.spec.container.hostname, task, node_facts(node))
     except InvalidArgumentError:
@@ -156,7 +148,7 @@ def _hostname(task: Task, node: Node) -> str:
 
 
 def _virtual_service(service: Service, network_id: str) -> VirtualService | None:
-    """The service's name on the network; None while a virtual address is wanted and not given yet."""
+    """The service on the network; None while it has no VIP yet but needs one."""
     attachment = next((one for one in service.spec.task.networks if one.target == network_id), None)
     mode = service.spec.endpoint.mode if service.spec.endpoint else EndpointMode.VIP
     vips = service.endpoint.virtual_ips if service.endpoint else ()

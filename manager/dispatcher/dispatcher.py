@@ -26,22 +26,24 @@ from manager.store import NotLeaderError, Store
 log = logging.getLogger(__name__)
 
 RECOVERY_GRACE_SECONDS = 30
-"""For so long after a recovery no node is called DOWN: all of them look for a manager that may be somewhere else now, and what runs on
-them shall not be replaced for that.
+"""After a recovery no node is marked DOWN for this time: the nodes search for a manager that may have moved, and their tasks must not be
+replaced meanwhile.
 """
 
 
 class LogSink(Protocol):
-    """The log broker, as the dispatcher needs it."""
+    """Interface to the log broker."""
 
-    async def publish(self, node_id: str, batches: AsyncIterator[dispatcher_pb2.LogBatch]) -> None: ...
+    async def publish(self, node_id: str, batches: AsyncIterator[dispatcher_pb2.LogBatch]) -> None:
+        """Takes the log lines that a node sends for one subscription."""
+        ...
 
 
 class Dispatcher:
-    """One a manager process. ``sink`` takes what agents publish of logs."""
+    """One per manager process. ``sink`` takes the log lines that agents publish."""
 
     def __init__(self, store: Store, sink: LogSink, clock: Clock | None = None, *, recovered: bool = False) -> None:
-        """``recovered`` says that this process found the cluster anew or brought it back."""
+        """``recovered``: this process restored the cluster or forced a new one."""
         self._store = store
         self._sink = sink
         self._clock = clock or monotonic_wall_clock()
@@ -49,22 +51,22 @@ class Dispatcher:
         self._term: DispatcherTerm | None = None
 
     async def run(self) -> None:
-        """While this manager leads; ends by cancellation."""
-        lead = DispatcherTerm(self._store, self._clock, self._recovery_grace_ends_ns)
-        self._term = lead
+        """Serves agents while this manager leads, until cancelled."""
+        term = DispatcherTerm(self._store, self._clock, self._recovery_grace_ends_ns)
+        self._term = term
         try:
-            await lead.run()
+            await term.run()
         finally:
             self._term = None
-            lead.end_all(NotLeaderError(self._other_leader_addr()))
+            term.end_all(NotLeaderError(self._other_leader_addr()))
 
     def _other_leader_addr(self) -> str:
-        """Nobody while this manager ends its work before it hands leadership over."""
+        """Address of the leader; empty if there is none, or while this manager still holds a leadership that it is about to hand over."""
         leadership = self._store.consensus.leadership
         return "" if leadership.is_leader else leadership.leader_addr
 
     def send(self, node_id: str, message: dispatcher_pb2.ManagerMessage) -> bool:
-        """Tells a node something besides its assignments; False when it has no session here."""
+        """Sends a node a message; returns False if the node has no session here."""
         session = self._term.sessions.get(node_id) if self._term else None
         if session is None:
             return False
@@ -72,17 +74,17 @@ class Dispatcher:
         return True
 
     def is_connected(self, node_id: str) -> bool:
-        """Whether the node has a session here now."""
+        """Whether the node has a session here."""
         return self._term is not None and node_id in self._term.sessions
 
     async def Session(self, _requests: Any, context: Any) -> None:
-        lead = self._term
-        if lead is None:
+        term = self._term
+        if term is None:
             await abort_not_leader(context, self._other_leader_addr())
             return
         peer = peer_of(context)
         try:
-            await self._serve(lead, peer.node_id, context)
+            await self._serve(term, peer.node_id, context)
         except* NotLeaderError as errors:
             failure: BaseException = errors
         except* CoveyError as errors:
@@ -121,7 +123,7 @@ class Dispatcher:
 
 
 def monotonic_wall_clock() -> Clock:
-    """The time of day as of now, and from then on as much later as a monotonic clock says: nodes do not die of a clock being set."""
+    """A clock that starts at the time of day and then advances monotonically, so that setting the clock takes no node down."""
     offset = wall_clock() - time.monotonic_ns()
     return lambda: time.monotonic_ns() + offset
 

@@ -1,12 +1,15 @@
 """Node session: one agent's stream on the leader; reads its messages in order and writes its assignments.
 
 Invariant: only acknowledgements and log subscriptions are queued for a slow agent, and both are bounded. Assignment diffs are computed
-when they can be written, from the state of that moment. Any failure ends the stream; the agent begins another with a complete set.
+when they can be written, from the state of that moment. The stream is read all the time: what the agent reports is stored by a task of
+its own, in order, so heartbeats never queue behind a slow store. Any failure ends the stream; the agent begins another with a complete
+set.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from grpc import aio
@@ -22,6 +25,8 @@ from manager.dispatcher.assignments import difference, split_changes
 HELLO_SECONDS = 5.0
 WRITE_SECONDS = 10.0
 MAX_OUTBOX = 1024
+MAX_UNSTORED_REPORTS = 16
+"""An agent sends one batch of statuses at a time and seldom a description; one that sends more without an answer loses its session."""
 MAX_STATUSES_PER_BATCH = 256
 MAX_CHANGES_PER_MESSAGE = 200
 MAX_MESSAGE_BYTES = 1 << 20
@@ -39,7 +44,7 @@ TaskStatuses = list[tuple[str, TaskStatus]]
 
 
 class NodeSession:
-    """Made by the dispatcher for a node that said hello. The callables give and take what the rest of the leader knows."""
+    """The session of a node that said hello. The callables connect it to the dispatcher's term."""
 
     def __init__(
         self,
@@ -59,6 +64,7 @@ class NodeSession:
         self._on_message = on_message
         self._on_description = on_description
         self._on_statuses = on_statuses
+        self._reports: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(MAX_UNSTORED_REPORTS)
         self._outbox: deque[dispatcher_pb2.ManagerMessage] = deque()
         self._wake = asyncio.Event()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -67,7 +73,7 @@ class NodeSession:
         self._version = 0
 
     def wake(self) -> None:
-        """Something that the node is told may have changed."""
+        """The node's assignments or the session state may have changed."""
         self._wake.set()
 
     def end(self, error: Exception) -> None:
@@ -76,23 +82,26 @@ class NodeSession:
             self._ended.set_exception(error)
 
     def send(self, message: dispatcher_pb2.ManagerMessage) -> None:
-        """Queues a small message. An agent that lets too many wait loses its session."""
+        """Queues a small message. An agent that does not read them loses its session."""
         if len(self._outbox) >= MAX_OUTBOX:
-            self.end(UnavailableError(f"the agent lets more than {MAX_OUTBOX} messages wait"))
+            self.end(UnavailableError(f"the agent has not read more than {MAX_OUTBOX} messages"))
             return
         self._outbox.append(message)
         self._wake.set()
 
     async def run(self, context: Any) -> None:
-        """Until the agent goes, or raises (in a group) what ended it."""
+        """Serves the stream until the agent ends it. Raises (in a group) the error that ended it otherwise."""
         async with asyncio.TaskGroup() as group:
-            watcher = group.create_task(self._watch_end())
-            writer = group.create_task(self._write_all(context))
+            helpers = [
+                group.create_task(self._watch_end()),
+                group.create_task(self._write_all(context)),
+                group.create_task(self._store_reports()),
+            ]
             try:
                 await self._read_all(context)
             finally:
-                watcher.cancel()
-                writer.cancel()
+                for helper in helpers:
+                    helper.cancel()
 
     async def _watch_end(self) -> None:
         await self._ended
@@ -107,22 +116,38 @@ class NodeSession:
                 case "heartbeat":
                     self.send(dispatcher_pb2.ManagerMessage(heartbeat_ack=dispatcher_pb2.HeartbeatAck()))
                 case "statuses":
-                    await self._handle_statuses(message.statuses)
+                    self._handle_statuses(message.statuses)
                 case "description":
-                    await self._on_description(codec.from_wire(NodeDescription, message.description))
+                    description = codec.from_wire(NodeDescription, message.description)
+                    self._enqueue(partial(self._on_description, description))
                 case other:
-                    raise InvalidArgumentError(f"an agent does not say {other} within a session")
+                    raise InvalidArgumentError(f"an agent must not send {other} within a session")
 
-    async def _handle_statuses(self, batch: dispatcher_pb2.StatusBatch) -> None:
+    def _handle_statuses(self, batch: dispatcher_pb2.StatusBatch) -> None:
         if len(batch.updates) > MAX_STATUSES_PER_BATCH:
             raise InvalidArgumentError(
                 f"a batch of {len(batch.updates)} statuses is over the bound of {MAX_STATUSES_PER_BATCH}"
             )
-        await self._on_statuses(
-            [(update.task_id, codec.from_wire(TaskStatus, update.status)) for update in batch.updates]
-        )
-        self._on_message()
-        self.send(dispatcher_pb2.ManagerMessage(status_ack=dispatcher_pb2.StatusAck(sequence=batch.sequence)))
+        statuses = [(update.task_id, codec.from_wire(TaskStatus, update.status)) for update in batch.updates]
+
+        async def store() -> None:
+            await self._on_statuses(statuses)
+            self.send(dispatcher_pb2.ManagerMessage(status_ack=dispatcher_pb2.StatusAck(sequence=batch.sequence)))
+
+        self._enqueue(store)
+
+    def _enqueue(self, store: Callable[[], Awaitable[None]]) -> None:
+        try:
+            self._reports.put_nowait(store)
+        except asyncio.QueueFull:
+            raise UnavailableError(
+                f"the agent sent more than {MAX_UNSTORED_REPORTS} reports that are not stored yet"
+            ) from None
+
+    async def _store_reports(self) -> None:
+        while True:
+            store = await self._reports.get()
+            await store()
 
     async def _write_all(self, context: Any) -> None:
         while True:
@@ -134,9 +159,9 @@ class NodeSession:
 
     async def _write_state(self, context: Any) -> None:
         state = self._state()
-        told = state.SerializeToString(deterministic=True)
-        if told != self._sent_state:
-            self._sent_state = told
+        serialized = state.SerializeToString(deterministic=True)
+        if serialized != self._sent_state:
+            self._sent_state = serialized
             await _write(context, dispatcher_pb2.ManagerMessage(session=state))
 
     async def _write_outbox(self, context: Any) -> None:
@@ -164,18 +189,19 @@ class NodeSession:
 
 
 async def read_hello(context: Any) -> dispatcher_pb2.Hello:
-    """The first message of a stream."""
+    """Reads the first message of a stream. Raises InvalidArgumentError if it is not a hello within ``HELLO_SECONDS``."""
     try:
         async with asyncio.timeout(HELLO_SECONDS):
             message = await context.read()
     except TimeoutError:
-        raise InvalidArgumentError(f"the agent did not say hello within {HELLO_SECONDS:g} s") from None
+        raise InvalidArgumentError(f"the agent did not send hello within {HELLO_SECONDS:g} s") from None
     if message is aio.EOF or message.WhichOneof("message") != "hello":
         raise InvalidArgumentError("a session begins with hello")
     return message.hello  # type: ignore[no-any-return]
 
 
 def change_to_wire(change: AssignmentChange) -> dispatcher_pb2.AssignmentChange:
+    """The protobuf message of a change."""
     message = dispatcher_pb2.AssignmentChange(id=change.id)
     message.kind = int(change.kind)  # type: ignore[assignment]
     if change.item is not None:
@@ -184,7 +210,7 @@ def change_to_wire(change: AssignmentChange) -> dispatcher_pb2.AssignmentChange:
 
 
 def _split_into_messages(changes: list[AssignmentChange]) -> list[list[dispatcher_pb2.AssignmentChange]]:
-    """Changes as messages, in parts bounded by count and bytes."""
+    """Changes for as many messages as needed, each bounded in count and bytes."""
     parts: list[list[dispatcher_pb2.AssignmentChange]] = []
     for some in split_changes(changes, limit=MAX_CHANGES_PER_MESSAGE):
         part: list[dispatcher_pb2.AssignmentChange] = []
@@ -204,4 +230,4 @@ async def _write(context: Any, message: dispatcher_pb2.ManagerMessage) -> None:
         async with asyncio.timeout(WRITE_SECONDS):
             await context.write(message)
     except TimeoutError:
-        raise UnavailableError(f"the agent took nothing for {WRITE_SECONDS:g} s") from None
+        raise UnavailableError(f"the agent read nothing for {WRITE_SECONDS:g} s") from None

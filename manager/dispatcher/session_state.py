@@ -13,17 +13,17 @@ _MAX_SPREAD_NS = MINUTE
 
 
 def renewal_spread_ns(nodes: int) -> int:
-    """In what time so many nodes renew at once without weighing on the leader. It changes only as their number doubles, since each change
-    is told to all.
+    """Period over which nodes spread their certificate renewals, so that they do not overload the leader. It changes only when the number
+    of nodes doubles, because every change is sent to all nodes.
     """
-    doubled = 1 << max(nodes - 1, 0).bit_length()
-    return max(_MIN_SPREAD_NS, min(doubled * _SPREAD_PER_NODE_NS, _MAX_SPREAD_NS))
+    rounded = 1 << max(nodes - 1, 0).bit_length()
+    return max(_MIN_SPREAD_NS, min(rounded * _SPREAD_PER_NODE_NS, _MAX_SPREAD_NS))
 
 
 def session_state(view: View, cluster: Cluster, node: Node, session_id: str) -> dispatcher_pb2.SessionState:
-    """The node without what it reported itself, so that it is sent again only when it says something new."""
+    """The message for one node. It leaves out what the node itself reported, so that a report alone does not resend it."""
     wanted = trust.expected_tls_info(cluster.root_ca)
-    signs_here = bool((cluster.root_ca.rotation or cluster.root_ca).key)
+    managers_sign = bool((cluster.root_ca.rotation or cluster.root_ca).key)
     state = dispatcher_pb2.SessionState(
         session_id=session_id,
         heartbeat_period_ns=cluster.spec.heartbeat_period_ns,
@@ -31,7 +31,7 @@ def session_state(view: View, cluster: Cluster, node: Node, session_id: str) -> 
         cluster_id=cluster.id,
         issuer_subject=wanted.issuer_subject,
         issuer_public_key=wanted.issuer_public_key,
-        certificate_life_ns=cluster.spec.ca.node_cert_expiry_ns if signs_here else 0,
+        certificate_life_ns=cluster.spec.ca.node_cert_expiry_ns if managers_sign else 0,
         renewal_spread_ns=renewal_spread_ns(len(view.nodes)),
     )
     description = replace(node.description, tls=TLSInfo())

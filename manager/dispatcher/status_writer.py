@@ -18,13 +18,13 @@ log = logging.getLogger(__name__)
 
 MAX_QUEUED_REPORTS = 256
 MAX_TEXT_CHARACTERS = 4096
-"""Characters of a status's message and error that are kept: a task is history many times, on every manager."""
+"""Longest message and error of a stored status. Every manager stores many old tasks."""
 _BATCH_SECONDS = 0.01
 _MAX_BATCH_STATUSES = 4096
 
 
 class StatusReport(msgspec.Struct, frozen=True):
-    """One node's batch; ``done`` is resolved once it is in the store."""
+    """One batch of a node. ``done`` is resolved once the batch is in the store."""
 
     node_id: str
     updates: tuple[tuple[str, TaskStatus], ...]
@@ -32,7 +32,7 @@ class StatusReport(msgspec.Struct, frozen=True):
 
 
 def merge_status(task: Task, status: TaskStatus) -> TaskStatus | None:
-    """The status to store, None if there is nothing new in it."""
+    """The status to store; None if it adds nothing new."""
     status = replace(status, message=status.message[:MAX_TEXT_CHARACTERS], error=status.error[:MAX_TEXT_CHARACTERS])
     if status.state < task.status.state or status == task.status:
         return None
@@ -43,6 +43,7 @@ def merge_status(task: Task, status: TaskStatus) -> TaskStatus | None:
 
 
 def apply_status(tx: Tx, node_id: str, task_id: str, status: TaskStatus) -> None:
+    """Stores a status unless its task is unknown or belongs to another node."""
     task = tx.tasks.get(task_id)
     if task is None or task.node_id != node_id:
         return
@@ -52,20 +53,20 @@ def apply_status(tx: Tx, node_id: str, task_id: str, status: TaskStatus) -> None
 
 
 class StatusWriter:
-    """One for each leadership; ``run`` writes what ``report`` brings."""
+    """One per dispatcher term. ``run`` writes the statuses that ``report`` queues."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._queue: asyncio.Queue[StatusReport] = asyncio.Queue(MAX_QUEUED_REPORTS)
 
     async def report(self, node_id: str, updates: Sequence[tuple[str, TaskStatus]]) -> None:
-        """Returns once the statuses are in the store. Raises what the store raises."""
+        """Returns once the statuses are in the store. Raises the store's errors."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await self._queue.put(StatusReport(node_id, tuple(updates), done))
         await done
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Writes queued reports until cancelled."""
         while True:
             reports = [await self._queue.get()]
             await asyncio.sleep(_BATCH_SECONDS)
@@ -79,13 +80,13 @@ class StatusWriter:
         operations = [_operation(report.node_id, *update) for report in reports for update in report.updates]
         try:
             for refusal in await self._store.batch(operations):
-                log.info("a task's status was not taken: %s", refusal.error.message)
+                log.info("a task status was refused: %s", refusal.error.message)
         except CoveyError as error:
             for report in reports:
                 if not report.done.done():
                     report.done.set_exception(error)
             return
-        except BaseException:  # the leadership is over, and the sessions that wait end with it
+        except BaseException:  # the term is over, and the waiting sessions end with it
             for report in reports:
                 report.done.cancel()
             raise

@@ -28,14 +28,14 @@ _BATCH_SECONDS = 0.05
 _CHECK_SECONDS = CHECK_INTERVAL_NS / SECOND
 _PAUSE_SECONDS = 0.5
 _NEW_LEADER_PERIODS = 2
-"""Added to the time that a new leader gives every node, which the agents need to notice that the old one fell silent."""
+"""Extra heartbeat periods that a new leader grants every node: the agents need them to notice that the old leader is silent."""
 
 
 class DispatcherTerm:
-    """Made anew for each leadership."""
+    """Created for each term in which this manager leads."""
 
     def __init__(self, store: Store, clock: Clock, recovery_grace_ends_ns: int = 0) -> None:
-        """Until ``absent_until_ns`` nodes are not expected: the cluster has just been recovered, and they look for it."""
+        """Until ``recovery_grace_ends_ns`` no node is expected: the cluster was just recovered, and its nodes search for it."""
         self.assignments = AssignmentCache(store.view())
         self.sessions: dict[str, NodeSession] = {}
         self.statuses = StatusWriter(store)
@@ -49,7 +49,7 @@ class DispatcherTerm:
         self._changes_pending = asyncio.Event()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs the loops of the term until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_store(), name="dispatcher store")
             group.create_task(self._distribute_changes(), name="dispatcher assignments")
@@ -60,7 +60,7 @@ class DispatcherTerm:
     # --- sessions ---
 
     async def register_node(self, node_id: str, description: NodeDescription, addr: str) -> None:
-        """A node said hello: it is READY, and this is what it says of itself.
+        """Makes a node that said hello READY, and stores its description and address.
 
         Raises:
             NodeRemovedError: the cluster has no such node; InvalidArgumentError: what it says cannot be, or another node that
@@ -71,13 +71,13 @@ class DispatcherTerm:
         def ready(tx: Tx) -> None:
             node = self._node(tx.nodes.get(node_id), node_id)
             for other in self._unheard_nodes_with_address(tx, node_id, addr):
-                gone = NodeStatus(
+                replaced = NodeStatus(
                     state=NodeState.DOWN,
                     addr=addr,
                     message=f"node {node_id} has its address now",
                     changed_at_ns=self._clock(),
                 )
-                tx.update(replace(other, status=gone))
+                tx.update(replace(other, status=replaced))
             _require_unused_address(tx, node_id, addr)
             status = node.status
             if status.state is not NodeState.READY or status.addr != addr:
@@ -90,21 +90,22 @@ class DispatcherTerm:
         await self._store.update(ready)
 
     def _unheard_nodes_with_address(self, tx: Tx, node_id: str, addr: str) -> list[Node]:
-        """Nodes of before a recovery that have not been heard of, and whose address another one shows: their host is that one now."""
+        """After a recovery: nodes not heard of yet whose address another node has now, so their host is that other node."""
         if self._clock() >= self._recovery_grace_ends_ns:
             return []
         ready = [node for node in tx.nodes.by_address(addr) if node.status.state is NodeState.READY]
         return [node for node in ready if node.id != node_id and not self._heartbeats.has_heartbeat(node.id)]
 
     def add_session(self, session: NodeSession) -> None:
-        """The node's session is this one now; an earlier one ends."""
-        former = self.sessions.get(session.node_id)
-        if former is not None:
-            former.end(UnavailableError("a newer session of this node has begun"))
+        """Makes this the session of its node and ends an earlier one."""
+        previous = self.sessions.get(session.node_id)
+        if previous is not None:
+            previous.end(UnavailableError("a newer session of this node has begun"))
         self.sessions[session.node_id] = session
         self.record_heartbeat(session.node_id)
 
     def remove_session(self, session: NodeSession) -> None:
+        """Records the disconnect of a node whose session ended, unless a newer one replaced it."""
         if self.sessions.get(session.node_id) is not session:
             return
         del self.sessions[session.node_id]
@@ -112,13 +113,16 @@ class DispatcherTerm:
         self._heartbeats.record_disconnect(session.node_id, self._clock())
 
     def end_all(self, error: Exception) -> None:
+        """Ends all sessions with this error."""
         for session in list(self.sessions.values()):
             session.end(error)
 
     def record_heartbeat(self, node_id: str) -> None:
+        """Records that a message of the node arrived."""
         self._heartbeats.record_heartbeat(node_id, self._clock())
 
     async def update_description(self, node_id: str, description: NodeDescription) -> None:
+        """Stores the description that a node sent within its session."""
         _require_valid_description(description, "")
 
         def apply(tx: Tx) -> None:
@@ -129,6 +133,7 @@ class DispatcherTerm:
         await self._store.update(apply)
 
     def session_state_of(self, node_id: str, session_id: str) -> dispatcher_pb2.SessionState:
+        """The current SessionState message for a node."""
         view = self._store.view()
         return session_state(view, view.cluster, self._node(view.nodes.get(node_id), node_id), session_id)
 
@@ -151,16 +156,16 @@ class DispatcherTerm:
                         self._expect_new_nodes(commit)
                         self._changes_pending.set()
             except LaggedError as error:
-                log.info("the dispatcher starts again from a snapshot: %s", error.message)
+                log.info("the dispatcher restarts from a snapshot: %s", error.message)
 
     def _expect_new_nodes(self, commit: Commit) -> None:
-        """A node that has just joined has its whole time to begin a session."""
+        """Gives a node that has just joined the full timeout to begin a session."""
         for change in commit.changes:
             if change.action is Action.CREATE and isinstance(change.after, Node):
                 self.record_heartbeat(change.after.id)
 
     async def _distribute_changes(self) -> None:
-        """Batches commits, so that a burst of them is computed once."""
+        """Wakes the sessions that commits affect. Waits briefly, so that a burst of commits is computed once."""
         while True:
             await self._changes_pending.wait()
             await asyncio.sleep(_BATCH_SECONDS)
@@ -218,21 +223,21 @@ class DispatcherTerm:
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     def _end_sessions_of_down_nodes(self, step: Step) -> None:
-        """A node that is called DOWN begins anew if it lives after all."""
+        """Ends the session of a node that is marked DOWN. If the node is alive after all, it begins a new one."""
         for node in step.updates:
             if not isinstance(node, Node):
                 continue
             log.info("node %s is %s: %s", node.id, node.status.state.name, node.status.message)
             session = self.sessions.get(node.id)
             if node.status.state is NodeState.DOWN and session is not None:
-                session.end(UnavailableError("the node's heartbeats stayed away"))
+                session.end(UnavailableError("no heartbeat of this node arrived in time"))
 
 
 def _require_valid_description(description: NodeDescription, addr: str) -> None:
-    """What one node says of itself every manager keeps and other nodes are told: so it is bounded, and its address is one."""
+    """Bounds the description, which every manager stores, and validates the address, which other nodes are told."""
     size = codec.to_wire(description).ByteSize()
     if size > MAX_DESCRIPTION_BYTES:
-        raise InvalidArgumentError(f"the node's description has {size} bytes; the bound is {MAX_DESCRIPTION_BYTES}")
+        raise InvalidArgumentError(f"the node's description has {size} bytes; the limit is {MAX_DESCRIPTION_BYTES}")
     try:
         if addr:
             ipaddress.ip_address(addr)
@@ -241,17 +246,17 @@ def _require_valid_description(description: NodeDescription, addr: str) -> None:
 
 
 def _require_unused_address(tx: Tx, node_id: str, addr: str) -> None:
-    """Tunnels end at a node's address: two with one address would take each other's traffic."""
+    """Refuses an address of another READY node: tunnels end there, and two nodes would take each other's traffic."""
     for other in tx.nodes.by_address(addr):
         if other.id != node_id and other.status.state is NodeState.READY:
             raise InvalidArgumentError(
                 f"node {other.id} ({other.description.hostname}) has the address {addr} already: leave the cluster and join again "
-                "with another --advertise-addr"
+                "with a different --advertise-addr"
             )
 
 
 def _affects_all_sessions(change: Change) -> bool:
-    """Whether every session's state may be another now: the cluster's settings, or a node's role or manager."""
+    """Whether a change may affect the session state of every node: cluster settings, a node's spec, role or manager."""
     before, after = change.before, change.after
     if isinstance(before, Cluster) or isinstance(after, Cluster):
         return True

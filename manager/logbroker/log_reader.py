@@ -13,7 +13,7 @@ MAX_BATCHES = 64
 
 
 class NodeSubscription:
-    """One subscription of one node."""
+    """One subscription of one node. ``requested_at`` is a time of the event loop, in seconds."""
 
     def __init__(self, node_id: str, task_ids: list[str], requested_at: float) -> None:
         self.node_id = node_id
@@ -23,8 +23,8 @@ class NodeSubscription:
 
 
 class LogReader:
-    """``parts`` are the subscriptions that are not over, by id; ``seen`` the tasks asked for already;
-    ``look_at`` is when to look for new tasks and lost nodes again.
+    """The reader of one log request. ``subscriptions`` are the open ones, by id; ``next_check_at`` is when to look for new tasks and
+    disconnected nodes again.
     """
 
     def __init__(self, options: dispatcher_pb2.LogOptions) -> None:
@@ -34,46 +34,48 @@ class LogReader:
         self.next_check_at = 0.0
         self._batches: deque[dispatcher_pb2.LogBatch] = deque()
         self._failures: deque[dispatcher_pb2.LogBatch] = deque()
-        self._came = asyncio.Event()
+        self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._closed = False
 
     async def put(self, batch: dispatcher_pb2.LogBatch) -> None:
-        """Waits for room. Raises NotFoundError once nobody reads any more."""
+        """Adds a batch, waiting for room. Raises NotFoundError once the reader is closed."""
         while len(self._batches) >= MAX_BATCHES and not self._closed:
             self._room.clear()
             await self._room.wait()
         if self._closed:
             raise NotFoundError("the reader of these logs is gone")
         self._batches.append(batch)
-        self._came.set()
+        self._arrived.set()
 
     def fail(self, batch: dispatcher_pb2.LogBatch) -> None:
+        """Adds a batch that says why a node sends no more."""
         self._failures.append(batch)
-        self._came.set()
+        self._arrived.set()
 
     def wake(self) -> None:
-        """A part is over: the reader may be at its end."""
-        self._came.set()
+        """A subscription is closed: the reader may be finished."""
+        self._arrived.set()
 
     def take(self) -> dispatcher_pb2.LogBatch | None:
-        """What waits, lines before failures."""
+        """The next waiting batch, lines before failures; None if nothing waits."""
         if self._batches:
             self._room.set()
             return self._batches.popleft()
         return self._failures.popleft() if self._failures else None
 
     async def wait(self, seconds: float) -> None:
-        """Until something came, but no longer than this."""
-        self._came.clear()
+        """Waits until something arrives, but no longer than this."""
+        self._arrived.clear()
         if self._batches or self._failures:
             return
         try:
             async with asyncio.timeout(seconds):
-                await self._came.wait()
+                await self._arrived.wait()
         except TimeoutError:
             return
 
     def close(self) -> None:
+        """Ends waiting senders with an error."""
         self._closed = True
         self._room.set()

@@ -11,25 +11,25 @@ from manager.store import View
 
 
 class LogSelection(msgspec.Struct, frozen=True, kw_only=True):
-    """Ids, resolved once."""
+    """The ids of the requested services and tasks, resolved once."""
 
     service_ids: tuple[str, ...] = ()
     task_ids: tuple[str, ...] = ()
 
 
 def resolve_selection(view: View, request: control_pb2.LogsRequest) -> LogSelection:
-    """Raises NotFoundError for a service or task that does not exist, InvalidArgumentError when none is named."""
+    """Resolves the references of a request. Raises NotFoundError for an unknown service or task, InvalidArgumentError if none is named."""
     services = tuple(view.services.find(ref).id for ref in request.service_refs)
     tasks = tuple(view.tasks.find(ref).id for ref in request.task_refs)
     if not services and not tasks:
-        raise InvalidArgumentError("name at least one service or task whose logs you want")
+        raise InvalidArgumentError("the log request names no service and no task: name at least one")
     if not (request.options.stdout or request.options.stderr):
         raise InvalidArgumentError("Bad parameters: you must choose at least one stream")
     return LogSelection(service_ids=services, task_ids=tasks)
 
 
 def selected_tasks(view: View, selection: LogSelection) -> list[Task]:
-    """The tasks that may have a log: those that reached their node."""
+    """The tasks that may have a log: those that were started on a node."""
     found = {task.id: task for service_id in selection.service_ids for task in view.tasks.by_service(service_id)}
     for task_id in selection.task_ids:
         task = view.tasks.get(task_id)
@@ -39,7 +39,7 @@ def selected_tasks(view: View, selection: LogSelection) -> list[Task]:
 
 
 def add_task_details(view: View, batch: dispatcher_pb2.LogBatch) -> dispatcher_pb2.LogBatch:
-    """The batch with what the managers know of each line's task."""
+    """Adds the service, slot and node of each line's task to the batch."""
     for line in batch.lines:
         task = view.tasks.get(line.task_id)
         if task is None:
@@ -52,5 +52,5 @@ def add_task_details(view: View, batch: dispatcher_pb2.LogBatch) -> dispatcher_p
 
 
 def _has_log(task: Task) -> bool:
-    """A task that never got a container has none."""
+    """Whether the task may have had a container."""
     return task.status.state not in {TaskState.REJECTED, TaskState.ORPHANED}

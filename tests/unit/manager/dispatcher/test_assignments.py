@@ -35,7 +35,7 @@ from covey.objects.assignment import AssignmentKind as Kind
 from covey.objects.assignment import NetworkEndpoint
 from covey.states import EndpointMode, NodeState, TaskState
 from manager.dispatcher.assignment_cache import AssignmentCache, changes_between, merge_parts
-from manager.dispatcher.assignments import assignments_for, difference, split_changes
+from manager.dispatcher.assignments import AssignmentSet, difference, split_changes
 from manager.store import Action, Change, View
 from manager.store.schema import BY_KIND
 
@@ -92,6 +92,11 @@ def network(name: str) -> Network:
     return Network(id=name, vni=4097)
 
 
+def assigned(view: View, node_id: str) -> AssignmentSet:
+    """Everything that the node must know, from a cache that has seen no commit."""
+    return merge_parts(AssignmentCache(view).parts_for(node_id))
+
+
 WORLD = put(View.empty(), *(node(n) for n in NODES), *(network(n) for n in NETWORKS), secret("x"), secret("y"))
 
 
@@ -106,20 +111,20 @@ def test_secrets_go_only_to_nodes_whose_tasks_are_meant_to_run() -> None:
         task("t2", "n2", desired=TaskState.SHUTDOWN, secret="x"),
         task("t3", "n3", state=TaskState.FAILED, secret="y"),
     )
-    assert kinds(assignments_for(view, "n1")) == [(Kind.TASK, "t1"), (Kind.SECRET, "x")]
-    assert kinds(assignments_for(view, "n2")) == [(Kind.TASK, "t2")]
-    assert kinds(assignments_for(view, "n3")) == [(Kind.TASK, "t3")]
+    assert kinds(assigned(view, "n1")) == [(Kind.TASK, "t1"), (Kind.SECRET, "x")]
+    assert kinds(assigned(view, "n2")) == [(Kind.TASK, "t2")]
+    assert kinds(assigned(view, "n3")) == [(Kind.TASK, "t3")]
 
 
 def test_a_task_is_told_once_it_is_assigned_and_without_what_the_agent_said() -> None:
     view = put(WORLD, task("t1", state=TaskState.PENDING), task("t2", state=TaskState.RUNNING))
-    told = assignments_for(view, "n1")
+    told = assigned(view, "n1")
     assert kinds(told) == [(Kind.TASK, "t2")]
     item = told[Kind.TASK, "t2"]
     assert isinstance(item, Task)
     assert item.status == TaskStatus(state=TaskState.ASSIGNED)
     later = put(view, task("t2", state=TaskState.STARTING))
-    assert difference(told, assignments_for(later, "n1")) == []
+    assert difference(told, assigned(later, "n1")) == []
 
 
 def test_endpoints_are_told_to_the_nodes_of_the_network_alone_and_ready_only_while_they_run() -> None:
@@ -129,15 +134,15 @@ def test_endpoints_are_told_to_the_nodes_of_the_network_alone_and_ready_only_whi
         task("t2", "n2", state=TaskState.STARTING, network="net1"),
         task("t3", "n3", network="net2"),
     )
-    told = assignments_for(view, "n1")
+    told = assigned(view, "n1")
     endpoints = {i.task_id: i for (kind, _), i in told.items() if kind is Kind.ENDPOINT}  # type: ignore[union-attr]
     assert {name: endpoint.ready for name, endpoint in endpoints.items()} == {"t1": True, "t2": False}  # type: ignore[union-attr]
     assert endpoints["t2"].host == "192.0.2.2"  # type: ignore[union-attr]
     assert endpoints["t2"].address == "10.0.0.5"  # type: ignore[union-attr]
-    down = assignments_for(put(view, node("n1", NodeState.DOWN)), "n2")
+    down = assigned(put(view, node("n1", NodeState.DOWN)), "n2")
     assert not down[Kind.ENDPOINT, "t1/net1"].ready  # type: ignore[union-attr]
     leaving = put(view, task("t1", "n1", desired=TaskState.SHUTDOWN, network="net1"))
-    assert not assignments_for(leaving, "n2")[Kind.ENDPOINT, "t1/net1"].ready  # type: ignore[union-attr]
+    assert not assigned(leaving, "n2")[Kind.ENDPOINT, "t1/net1"].ready  # type: ignore[union-attr]
 
 
 def test_a_virtual_service_is_told_once_it_has_its_address_and_without_one_in_dnsrr() -> None:
@@ -146,16 +151,16 @@ def test_a_virtual_service_is_told_once_it_has_its_address_and_without_one_in_dn
     )
     service = Service(id="s1", spec=spec)
     view = put(WORLD, task("t1", network="net1"), service)
-    assert (Kind.VIRTUAL_SERVICE, "s1/net1") not in assignments_for(view, "n1")
+    assert (Kind.VIRTUAL_SERVICE, "s1/net1") not in assigned(view, "n1")
     endpoint = Endpoint(virtual_ips=(VirtualIP(network_id="net1", address="10.0.0.2/24"),))
-    given_vip = assignments_for(put(view, replace(service, endpoint=endpoint)), "n1")
+    given_vip = assigned(put(view, replace(service, endpoint=endpoint)), "n1")
     assert given_vip[Kind.VIRTUAL_SERVICE, "s1/net1"].address == "10.0.0.2"  # type: ignore[union-attr]
     rr = replace(service, spec=replace(spec, endpoint=EndpointSpec(mode=EndpointMode.DNSRR)))
-    assert assignments_for(put(view, rr), "n1")[Kind.VIRTUAL_SERVICE, "s1/net1"].address == ""  # type: ignore[union-attr]
+    assert assigned(put(view, rr), "n1")[Kind.VIRTUAL_SERVICE, "s1/net1"].address == ""  # type: ignore[union-attr]
 
 
 def test_what_others_stand_on_comes_first_and_goes_last() -> None:
-    full = assignments_for(put(WORLD, task("t1", secret="x", network="net1")), "n1")
+    full = assigned(put(WORLD, task("t1", secret="x", network="net1")), "n1")
     coming = [change.kind for change in difference({}, full)]
     assert coming == [Kind.NETWORK, Kind.SECRET, Kind.ENDPOINT, Kind.TASK]
     assert [change.kind for change in difference(full, {})] == coming[::-1]
@@ -230,7 +235,7 @@ def test_differences_applied_in_turn_give_the_whole_set_and_the_board_agrees_wit
             changes.append(Change(Action.UPDATE if before else Action.CREATE, before, item))
         dirty = board.apply_changes(view, changes)
         for name in NODES:
-            want = assignments_for(view, name)
+            want = assigned(view, name)
             parts = board.parts_for(name)
             assert dict(merge_parts(parts)) == want
             difference_now = changes_between(told[name], parts)
@@ -269,7 +274,7 @@ def test_a_container_is_known_by_the_hostname_that_it_has_and_not_by_its_templat
         description=NodeDescription(hostname="east", platform=Platform(architecture="amd64", os="linux")),
     )
     view = put(View.empty(), east, network("net1"), task("t1", network="net1", hostname=written))
-    endpoint = assignments_for(view, "n1")[Kind.ENDPOINT, "t1/net1"]
+    endpoint = assigned(view, "n1")[Kind.ENDPOINT, "t1/net1"]
     assert isinstance(endpoint, NetworkEndpoint)
     assert endpoint.hostname == known_as
 
@@ -282,7 +287,7 @@ def test_a_node_that_is_renamed_changes_the_names_of_its_containers() -> None:
     view = put(view, after)
     assert board.apply_changes(view, [Change(Action.UPDATE, before, after)]) == {"n1"}
     assert [change.id for change in changes_between(told, board.parts_for("n1"))] == ["t1/net1"]
-    assert dict(merge_parts(board.parts_for("n1"))) == assignments_for(view, "n1")
+    assert dict(merge_parts(board.parts_for("n1"))) == assigned(view, "n1")
 
 
 def test_an_alias_is_the_services_and_leads_to_no_single_task() -> None:
@@ -295,6 +300,6 @@ def test_an_alias_is_the_services_and_leads_to_no_single_task() -> None:
         spec=ServiceSpec(annotations=Annotations(name="web"), task=TaskSpec(networks=(attachment,))),
         endpoint=Endpoint(virtual_ips=(VirtualIP(network_id="net1", address="10.0.0.2/24"),)),
     )
-    told = assignments_for(put(View.empty(), node("n1"), network("net1"), web, joined), "n1")
+    told = assigned(put(View.empty(), node("n1"), network("net1"), web, joined), "n1")
     assert told[Kind.ENDPOINT, "t1/net1"].aliases == ()
     assert told[Kind.VIRTUAL_SERVICE, "s1/net1"].aliases == ("short",)

@@ -18,8 +18,8 @@ async def leading() -> tuple[Store, DispatcherTerm]:
 
 @pytest.mark.parametrize("addr", ["192.0.2.7", "2001:db8::7", ""])
 async def test_a_node_arrives_with_an_address(addr: str) -> None:
-    store, lead = await leading()
-    await lead.register_node("n1", NodeDescription(hostname="host"), addr)
+    store, term = await leading()
+    await term.register_node("n1", NodeDescription(hostname="host"), addr)
     node = store.view().nodes.find("n1")
     assert (node.status.addr, node.description.hostname) == (addr, "host")
 
@@ -27,29 +27,29 @@ async def test_a_node_arrives_with_an_address(addr: str) -> None:
 @pytest.mark.parametrize("addr", ["nonsense", "192.0.2.7:2378", "192.0.2.7\n"])
 async def test_an_address_that_is_none_is_refused_and_told_to_nobody(addr: str) -> None:
     """Other hosts would be told to send a tunnel's packets there."""
-    store, lead = await leading()
+    store, term = await leading()
     with pytest.raises(InvalidArgumentError, match="is not an IP address"):
-        await lead.register_node("n1", NodeDescription(), addr)
+        await term.register_node("n1", NodeDescription(), addr)
     assert store.view().nodes.find("n1").status.addr == ""
 
 
 async def test_an_address_belongs_to_the_node_that_is_ready_with_it() -> None:
     """Seen as: virtual machines that all call themselves 10.0.2.15 take each other's packets, and nothing says so."""
-    store, lead = await leading()
+    store, term = await leading()
     await store.update(lambda tx: tx.create(Node(id="n2")))
-    await lead.register_node("n1", NodeDescription(hostname="east"), "10.0.2.15")
-    await lead.register_node("n1", NodeDescription(hostname="east"), "10.0.2.15")
+    await term.register_node("n1", NodeDescription(hostname="east"), "10.0.2.15")
+    await term.register_node("n1", NodeDescription(hostname="east"), "10.0.2.15")
     with pytest.raises(InvalidArgumentError, match=r"node n1 \(east\) has the address 10.0.2.15 already"):
-        await lead.register_node("n2", NodeDescription(), "10.0.2.15")
+        await term.register_node("n2", NodeDescription(), "10.0.2.15")
     assert store.view().nodes.find("n2").status.addr == ""
-    await lead.register_node("n2", NodeDescription(), "10.0.2.16")
+    await term.register_node("n2", NodeDescription(), "10.0.2.16")
 
     def lose(tx: Tx) -> None:
         node = tx.nodes.find("n1")
         tx.update(replace(node, status=replace(node.status, state=NodeState.DOWN)))
 
     await store.update(lose)
-    await lead.register_node("n2", NodeDescription(), "10.0.2.15")
+    await term.register_node("n2", NodeDescription(), "10.0.2.15")
     assert store.view().nodes.find("n2").status.addr == "10.0.2.15"
 
 
@@ -61,30 +61,30 @@ async def test_after_a_recovery_a_host_takes_the_address_of_the_node_that_it_was
             node_id, NodeDescription(hostname="east"), f"10.0.2.{node_id[1]}"
         )
     now = [1_000]
-    lead = DispatcherTerm(store, lambda: now[0], recovery_grace_ends_ns=2_000)
+    term = DispatcherTerm(store, lambda: now[0], recovery_grace_ends_ns=2_000)
     await store.update(lambda tx: tx.create(Node(id="n3")))
-    await lead.register_node("n3", NodeDescription(), "10.0.2.1")
+    await term.register_node("n3", NodeDescription(), "10.0.2.1")
     assert store.view().nodes.find("n1").status.state is NodeState.DOWN
-    lead.record_heartbeat("n2")
+    term.record_heartbeat("n2")
     await store.update(lambda tx: tx.create(Node(id="n4")))
     with pytest.raises(InvalidArgumentError, match="has the address"):
-        await lead.register_node("n4", NodeDescription(), "10.0.2.2")
+        await term.register_node("n4", NodeDescription(), "10.0.2.2")
     now[0] = 2_000
     with pytest.raises(InvalidArgumentError, match="has the address"):
-        await lead.register_node("n4", NodeDescription(), "10.0.2.1")
+        await term.register_node("n4", NodeDescription(), "10.0.2.1")
 
 
 async def test_nodes_without_an_address_do_not_stand_in_each_others_way() -> None:
-    store, lead = await leading()
+    store, term = await leading()
     await store.update(lambda tx: tx.create(Node(id="n2")))
     for node_id in ("n1", "n2"):
-        await lead.register_node(node_id, NodeDescription(), "")
+        await term.register_node(node_id, NodeDescription(), "")
 
 
 async def test_a_description_over_the_bound_is_refused() -> None:
-    _, lead = await leading()
+    _, term = await leading()
     large = NodeDescription(engine=EngineDescription(labels={"a": "x" * MAX_DESCRIPTION_BYTES}))
-    with pytest.raises(InvalidArgumentError, match="the bound is 65536"):
-        await lead.register_node("n1", large, "192.0.2.7")
-    with pytest.raises(InvalidArgumentError, match="the bound is 65536"):
-        await lead.update_description("n1", large)
+    with pytest.raises(InvalidArgumentError, match="the limit is 65536"):
+        await term.register_node("n1", large, "192.0.2.7")
+    with pytest.raises(InvalidArgumentError, match="the limit is 65536"):
+        await term.update_description("n1", large)
