@@ -50,11 +50,6 @@ class SecretStore:
     def drop_config(self, config_id: str) -> None:
         self._configs.pop(config_id, None)
 
-    def keep_only(self, secret_ids: Collection[str], config_ids: Collection[str]) -> None:
-        """Drop everything else: what a complete assignment set says."""
-        self._secrets = {key: item for key, item in self._secrets.items() if key in secret_ids}
-        self._configs = {key: item for key, item in self._configs.items() if key in config_ids}
-
     def missing_for(self, task: Task) -> tuple[str, ...]:
         """The names of what the task uses and the vault does not hold."""
         spec = task.spec.container

@@ -24,39 +24,42 @@ MAX_CHANGES = 1_000_000
 
 
 class AssignmentUpdate(Struct, frozen=True, kw_only=True):
-    """All parts of one set or difference."""
+    """A complete set, or a difference, with the changes of all its parts."""
 
     complete: bool
     changes: tuple[AssignmentChange, ...]
 
 
 class AssignmentAssembler:
-    """What one stream has told so far."""
+    """The assignment messages of one stream."""
 
     def __init__(self) -> None:
         self._version: str | None = None
         self._parts: list[AssignmentChange] = []
 
     def add_message(self, message: dispatcher_pb2.Assignments) -> AssignmentUpdate | None:
-        """The whole, once its last part has come.
+        """Adds a message. Returns the update once its last part has arrived.
 
         Raises:
-            ConflictError: a difference from another version than this agent has.
+            ConflictError: the difference applies to another version than this agent has, or there are too many changes.
         """
         if not message.complete and message.applies_to != self._version:
-            raise ConflictError(f"a difference from version {message.applies_to} came, this agent has {self._version}")
+            raise ConflictError(
+                f"the difference applies to version {message.applies_to}, this agent has {self._version}"
+            )
         self._parts.extend(change_from_wire(change) for change in message.changes)
         if len(self._parts) > MAX_CHANGES:
-            raise ConflictError(f"more than {MAX_CHANGES} assignments came for one node")
+            raise ConflictError(f"the manager sent more than {MAX_CHANGES} assignments for this node")
         if message.more:
             return None
-        whole = AssignmentUpdate(complete=message.complete, changes=tuple(self._parts))
+        update = AssignmentUpdate(complete=message.complete, changes=tuple(self._parts))
         self._parts = []
         self._version = message.results_in
-        return whole
+        return update
 
 
 def change_from_wire(message: dispatcher_pb2.AssignmentChange) -> AssignmentChange:
+    """The change that a protobuf message carries."""
     field = message.WhichOneof("item")
     item = codec.from_wire(_ITEMS[field], getattr(message, field)) if field else None
     return AssignmentChange(kind=AssignmentKind(message.kind), id=message.id, item=item)

@@ -25,7 +25,7 @@ _STREAMS = {"stdout": 1, "stderr": 2}
 
 
 class LogPublisher:
-    """The subscriptions of one stream; their tasks live in its group and end with it."""
+    """The log subscriptions of one stream. Their tasks belong to its group and end with it."""
 
     def __init__(self, worker: WorkerPort, stub: Any, group: asyncio.TaskGroup) -> None:
         self._worker = worker
@@ -34,23 +34,24 @@ class LogPublisher:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def handle_subscription(self, subscription: dispatcher_pb2.LogSubscription) -> None:
-        name = subscription.subscription_id
-        running = self._running.get(name)
+        """Starts a new subscription, or ends the one that is to be closed."""
+        subscription_id = subscription.subscription_id
+        running = self._running.get(subscription_id)
         if subscription.close:
             if running is not None:
                 running.cancel()
             return
         if running is not None:
             return
-        task = self._group.create_task(self._publish(subscription), name=f"logs {name}")
-        self._running[name] = task
-        task.add_done_callback(lambda _: self._running.pop(name, None))
+        task = self._group.create_task(self._publish(subscription), name=f"logs {subscription_id}")
+        self._running[subscription_id] = task
+        task.add_done_callback(lambda _: self._running.pop(subscription_id, None))
 
     async def _publish(self, subscription: dispatcher_pb2.LogSubscription) -> None:
         call = self._stub.PublishLogs()
         try:
             if len(self._running) > MAX_SUBSCRIPTIONS:
-                error = f"this node serves {MAX_SUBSCRIPTIONS} log readers already; try again later"
+                error = f"this node already serves {MAX_SUBSCRIPTIONS} log readers; try again later"
                 await _send(call, _closing(subscription, error))
             else:
                 await self._read_tasks(call, subscription)
@@ -97,6 +98,7 @@ class LogPublisher:
 
 
 def log_options_from_wire(message: dispatcher_pb2.LogOptions) -> TaskLogOptions:
+    """The log options of a protobuf message."""
     return TaskLogOptions(
         stdout=message.stdout,
         stderr=message.stderr,
@@ -108,6 +110,7 @@ def log_options_from_wire(message: dispatcher_pb2.LogOptions) -> TaskLogOptions:
 
 
 def log_line(task_id: str, entry: TaskLogEntry) -> dispatcher_pb2.LogLine:
+    """The protobuf message of a log entry."""
     return dispatcher_pb2.LogLine(
         task_id=task_id, timestamp_ns=entry.time_ns, stream=_STREAMS.get(entry.stream, 1), data=entry.data
     )
@@ -117,11 +120,11 @@ def _closing(subscription: dispatcher_pb2.LogSubscription, error: str) -> dispat
     return dispatcher_pb2.LogBatch(subscription_id=subscription.subscription_id, closed=True, error=error)
 
 
-async def _write_all(call: Any, name: str, queue: "asyncio.Queue[dispatcher_pb2.LogLine | None]") -> None:
-    """Lines as they come, as many at once as wait."""
+async def _write_all(call: Any, subscription_id: str, queue: "asyncio.Queue[dispatcher_pb2.LogLine | None]") -> None:
+    """Writes lines as they arrive, all waiting ones in one batch."""
     line = await queue.get()
     while line is not None:
-        batch = dispatcher_pb2.LogBatch(subscription_id=name)
+        batch = dispatcher_pb2.LogBatch(subscription_id=subscription_id)
         size = 0
         while line is not None:
             batch.lines.append(line)

@@ -3,22 +3,13 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from covey.objects import TaskStatus
+from agent.session.status_queue import StatusQueue
 from covey.objects.assignment import AssignmentChange
 from covey.objects.base import Struct
 
 
-class StatusUpdate(Protocol):
-    """What became of a task."""
-
-    @property
-    def task_id(self) -> str: ...
-    @property
-    def status(self) -> TaskStatus: ...
-
-
 class TaskLogOptions(Struct, frozen=True, kw_only=True):
-    """Which lines of a task's log; ``tail`` counts from the end, negative: all; times of 0 mean no bound."""
+    """Selects lines of a task's log. ``tail`` counts from the end, negative means all lines; a time of 0 means no limit."""
 
     stdout: bool = True
     stderr: bool = True
@@ -29,7 +20,7 @@ class TaskLogOptions(Struct, frozen=True, kw_only=True):
 
 
 class TaskLogEntry(Protocol):
-    """One line, as ``agent.logs.entry.LogEntry``: ``stream`` is "stdout" or "stderr"."""
+    """One log line, as ``agent.logs.entry.LogEntry``. ``stream`` is "stdout" or "stderr"."""
 
     @property
     def stream(self) -> str: ...
@@ -40,17 +31,17 @@ class TaskLogEntry(Protocol):
 
 
 class WorkerPort(Protocol):
-    """The worker, as the session drives it."""
+    """The worker, as the session uses it."""
 
     async def apply(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
-        """Takes over assignments; returns once they are accepted, not once they are carried out."""
+        """Takes over assignments; returns once they are saved, not once they are carried out."""
         ...
 
     @property
-    def statuses(self) -> AsyncIterator[StatusUpdate]:
-        """Every change of a task's status, the latest of each task; also those of before a restart that may not have been reported."""
+    def statuses(self) -> StatusQueue:
+        """The queue of statuses to report; after a restart it holds the status of every task on record."""
         ...
 
     def task_logs(self, task_id: str, options: TaskLogOptions) -> AsyncIterator[TaskLogEntry]:
-        """Raises NotFoundError when this node has no such task."""
+        """The log of a task. Raises NotFoundError if this node has no such task."""
         ...

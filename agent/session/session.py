@@ -14,7 +14,6 @@ from grpc import aio
 
 from agent.identity import IdentityStore
 from agent.session.ports import WorkerPort
-from agent.session.status_queue import StatusQueue
 from agent.session.stream import SessionStream
 from covey.errors import CoveyError, NodeRemovedError, first_cause
 from covey.grpc_errors import LEADER_METADATA, error_from_status, metadata_value
@@ -26,16 +25,16 @@ log = logging.getLogger(__name__)
 StateCallback = Callable[[dispatcher_pb2.SessionState], None]
 
 _UNTRUSTED_ROOT_MESSAGE = (
-    "the managers' certificates are from a root that this node does not trust: the root was rotated after this node had been removed, "
-    'or these are another cluster\'s managers; use "docker swarm leave --force" here and join again'
+    "this node does not trust the root of the managers' certificates: either the root was rotated after this node was removed, "
+    'or the managers belong to another cluster. Use "docker swarm leave --force" on this node and join again'
 )
 _FIRST_BACKOFF_SECONDS = 0.1
 _MAX_BACKOFF_SECONDS = 2.0
 
 
 class AgentSession:
-    """One an agent. ``managers`` are HOST:PORT of mTLS listeners to begin with; each SessionState brings the present ones.
-    ``on_refused`` is told the leader's sentence when it does not take the node as it describes itself; the session tries again.
+    """One per agent. ``managers`` are the initial HOST:PORT addresses of mTLS listeners; each SessionState brings the current ones.
+    ``on_refused`` gets the reason when the managers refuse this node, or this node refuses them; the session keeps trying.
     """
 
     def __init__(
@@ -62,52 +61,38 @@ class AgentSession:
         self._addr = addr
         self._on_state = on_state
         self._on_refused = on_refused
-        self._reports = StatusQueue()
         self._description_changed = asyncio.Event()
 
     @property
     def disconnected_seconds(self) -> float:
-        """How long no leader has taken this node up; 0 while one has."""
+        """Seconds since this node lost its session with a leader; 0 while it has one."""
         return 0.0 if self.connected.is_set() else self._clock() - self._disconnected_at
 
     def notify_description_changed(self) -> None:
-        """What the node says of itself is something else now."""
+        """The node's description has changed and must be sent again."""
         self._description_changed.set()
 
     def add_managers(self, managers: Sequence[str]) -> None:
-        """Managers are at these addresses too, until a leader says where they are; every other attempt is
-        with one of them.
-        """
+        """Adds manager addresses. Until a leader names the current managers, every other attempt uses one of these."""
         self.managers = tuple(dict.fromkeys((*managers, *self.managers)))
         self._manager_hints = tuple(managers)
 
     async def run(self) -> None:
-        """Until cancelled.
+        """Keeps a session until cancelled.
 
         Raises:
             RemovedFromCluster: this node was removed.
         """
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._collect_statuses(), name="session statuses")
-                group.create_task(self._follow_leader(), name="session stream")
-        except BaseExceptionGroup as errors:
-            raise first_cause(errors) from errors
-
-    async def _collect_statuses(self) -> None:
-        async for update in self._worker.statuses:
-            self._reports.put(update.task_id, update.status)
-        await asyncio.Event().wait()  # a worker that has no more to say does not end the session
-
-    async def _follow_leader(self) -> None:
-        pause, hint = _FIRST_BACKOFF_SECONDS, ""
+        backoff_seconds, leader_addr = _FIRST_BACKOFF_SECONDS, ""
         while True:
-            addr = hint or self._choose_manager()
-            hint, was_up = await self._run_stream(addr)
-            if hint and hint != addr:
+            addr = leader_addr or self._choose_manager()
+            leader_addr, was_established = await self._run_stream(addr)
+            if leader_addr and leader_addr != addr:
                 continue
-            pause = _FIRST_BACKOFF_SECONDS if was_up else min(pause * 2, _MAX_BACKOFF_SECONDS)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            backoff_seconds = (
+                _FIRST_BACKOFF_SECONDS if was_established else min(backoff_seconds * 2, _MAX_BACKOFF_SECONDS)
+            )
+            await asyncio.sleep(backoff_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     def _choose_manager(self) -> str:
         self._use_hint = not self._use_hint
@@ -116,10 +101,10 @@ class AgentSession:
         return random.choice(self.managers) if self.managers else ""  # noqa: S311 - spreads load
 
     async def _run_stream(self, addr: str) -> tuple[str, bool]:
-        """One stream to its end: the leader's address if the manager named it, and whether a session came about."""
-        stream = SessionStream(self._worker, self._reports, self._handle_state, self._wait_for_new_description)
+        """Runs one stream to its end. Returns the leader's address if the manager named it, and whether a session was established."""
+        stream = SessionStream(self._worker, self._handle_state, self._wait_for_new_description)
         if not addr:
-            log.warning("no manager is known; waiting for one")
+            log.warning("no manager address is known; waiting for one")
             return "", False
         failure: BaseException | None = None
         try:
@@ -141,7 +126,7 @@ class AgentSession:
         return replace(self._describe(), tls=self._identity.require().tls_info)
 
     async def _wait_for_new_description(self) -> NodeDescription:
-        """Waits until the description has changed."""
+        """Waits until the description has changed, and returns it."""
         await self._description_changed.wait()
         self._description_changed.clear()
         return self._described()

@@ -12,7 +12,6 @@ from grpc import aio
 from agent.session.assignment_assembler import AssignmentAssembler
 from agent.session.log_publisher import LogPublisher
 from agent.session.ports import WorkerPort
-from agent.session.status_queue import StatusQueue
 from covey import codec
 from covey.clock import SECOND
 from covey.errors import DeadlineError, UnavailableError
@@ -29,21 +28,20 @@ _DEFAULT_PERIOD_SECONDS = 1.0
 
 
 class SessionStream:
-    """Used once. ``established`` says whether the manager accepted the session; ``news`` waits for another description to tell."""
+    """Used once. ``established`` says whether the manager accepted the session; ``next_description`` waits for a changed description."""
 
     def __init__(
         self,
         worker: WorkerPort,
-        reports: StatusQueue,
         on_state: StateCallback,
         next_description: Callable[[], Awaitable[NodeDescription]],
     ) -> None:
         self.established = False
         self._worker = worker
-        self._reports = reports
+        self._statuses = worker.statuses
         self._on_state = on_state
         self._next_description = next_description
-        self._assembly = AssignmentAssembler()
+        self._assembler = AssignmentAssembler()
         self._period_seconds = _DEFAULT_PERIOD_SECONDS
         self._sequence = 0
         self._acknowledged = asyncio.Event()
@@ -51,7 +49,7 @@ class SessionStream:
         self._call: Any = None
 
     async def run(self, channel: aio.Channel, description: NodeDescription, addr: str) -> None:
-        """Returns when the manager ends the stream in good order; else raises (in a group) what ended it."""
+        """Runs the stream. Returns if the manager ends it normally; otherwise raises (in a group) the error that ended it."""
         stub: Any = dispatcher_pb2_grpc.DispatcherStub(channel)
         self._call = stub.Session()
         hello = dispatcher_pb2.Hello(addr=addr)
@@ -72,7 +70,7 @@ class SessionStream:
 
     def _handle_first_message(self, message: dispatcher_pb2.ManagerMessage) -> None:
         if message.WhichOneof("message") != "session":
-            raise UnavailableError("the manager began the session with something else than its state")
+            raise UnavailableError("the manager began the session with another message than its state")
         self.established = True
         self._handle_state(message.session)
 
@@ -87,21 +85,21 @@ class SessionStream:
                 async with asyncio.timeout(self._period_seconds * _SILENCE_TIMEOUT_PERIODS):
                     message = await self._read()
             except TimeoutError:
-                raise DeadlineError("the manager fell silent") from None
+                raise DeadlineError("the manager sent nothing in time") from None
             match message.WhichOneof("message"):
                 case "session":
                     self._handle_state(message.session)
                 case "assignments":
-                    whole = self._assembly.add_message(message.assignments)
-                    if whole is not None:
-                        await self._worker.apply(whole.changes, complete=whole.complete)
+                    update = self._assembler.add_message(message.assignments)
+                    if update is not None:
+                        await self._worker.apply(update.changes, complete=update.complete)
                 case "status_ack":
                     if message.status_ack.sequence == self._sequence:
                         self._acknowledged.set()
                 case "log_subscription":
                     publisher.handle_subscription(message.log_subscription)
                 case _:
-                    pass  # an answered heartbeat: that it came is all it says
+                    pass  # a heartbeat acknowledgement carries nothing
 
     async def _send_heartbeats(self) -> None:
         while True:
@@ -116,8 +114,8 @@ class SessionStream:
 
     async def _send_statuses(self) -> None:
         while True:
-            await self._reports.wait()
-            sent = self._reports.batch()
+            await self._statuses.wait()
+            sent = self._statuses.batch()
             self._sequence += 1
             self._acknowledged.clear()
             message = dispatcher_pb2.AgentMessage(statuses=dispatcher_pb2.StatusBatch(sequence=self._sequence))
@@ -128,8 +126,8 @@ class SessionStream:
                 async with asyncio.timeout(_ACK_SECONDS):
                     await self._acknowledged.wait()
             except TimeoutError:
-                raise DeadlineError("the manager did not acknowledge statuses") from None
-            self._reports.acknowledge(sent)
+                raise DeadlineError("the manager did not acknowledge statuses in time") from None
+            self._statuses.acknowledge(sent)
 
     async def _read(self) -> dispatcher_pb2.ManagerMessage:
         message = await self._call.read()
@@ -145,7 +143,7 @@ class SessionStream:
                 await self._raise_status()
 
     async def _raise_status(self) -> None:
-        """The stream is over: its status as an error."""
+        """Raises the status of the ended stream as an error."""
         code = await self._call.code()
         raise aio.AioRpcError(
             code,

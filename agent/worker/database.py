@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS tasks (
     id TEXT PRIMARY KEY, task BLOB NOT NULL, status BLOB NOT NULL, container_id TEXT NOT NULL,
     assigned INTEGER NOT NULL, released INTEGER NOT NULL, history BLOB NOT NULL
 ) STRICT;
-CREATE TABLE IF NOT EXISTS surroundings (
+CREATE TABLE IF NOT EXISTS network_objects (
     kind INTEGER NOT NULL, id TEXT NOT NULL, item BLOB NOT NULL, PRIMARY KEY (kind, id)
 ) STRICT;
 """
@@ -38,36 +38,37 @@ NETWORK_OBJECT_TYPES: dict[AssignmentKind, type[NetworkObject]] = {
 
 
 class WorkerDatabase:
-    """The database file of one worker."""
+    """The database of one worker."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._open_connection: sqlite3.Connection | None = None
 
     def open(self) -> None:
-        """Open or make the file. Raises CoveyError naming it when it is no database of ours."""
+        """Opens or creates the file. Raises CoveyError, which names the file, if it is not a readable database."""
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute(
                 "PRAGMA synchronous=NORMAL"
-            )  # a killed daemon loses nothing; a dead host's containers died too
+            )  # a killed daemon loses nothing; a host that lost power lost its containers too
             connection.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
             raise CoveyError(
-                f"{self._path} cannot be read ({error}); move it away: the managers will tell this node its tasks again"
+                f"{self._path} cannot be read ({error}); move it away: the managers will send this node its tasks again"
             ) from error
         self._path.chmod(0o600)
         self._open_connection = connection
 
     def close(self) -> None:
+        """Closes the file; nothing happens if it is not open."""
         if self._open_connection is not None:
             self._open_connection.close()
             self._open_connection = None
 
     def tasks(self) -> tuple[TaskRecord, ...]:
-        """Every record, by task id."""
+        """All records, ordered by task id."""
         rows = self._db.execute("SELECT task, status, container_id, assigned, released, history FROM tasks ORDER BY id")
         decode = msgspec.json.decode
         return tuple(
@@ -83,10 +84,11 @@ class WorkerDatabase:
         )
 
     def save(self, record: TaskRecord) -> None:
+        """Writes one record."""
         self.save_all([record])
 
     def save_all(self, records: Iterable[TaskRecord]) -> None:
-        """Write records in one transaction."""
+        """Writes records in one transaction."""
         encode = msgspec.json.encode
         with self._transaction():
             self._db.executemany(
@@ -106,33 +108,33 @@ class WorkerDatabase:
             )
 
     def delete(self, task_id: str) -> None:
+        """Deletes the record of a task."""
         self._db.execute("DELETE FROM tasks WHERE id = ?", (task_id,))
 
     def network_objects(self) -> tuple[AssignmentChange, ...]:
-        """The networks, endpoints and services that were last told, as one set of changes."""
+        """The assigned networks, endpoints and virtual services, as changes."""
         return tuple(
             AssignmentChange(
                 kind=AssignmentKind(kind),
                 id=key,
                 item=msgspec.json.decode(item, type=NETWORK_OBJECT_TYPES[AssignmentKind(kind)]),
             )
-            for kind, key, item in self._db.execute("SELECT kind, id, item FROM surroundings ORDER BY kind, id")
+            for kind, key, item in self._db.execute("SELECT kind, id, item FROM network_objects ORDER BY kind, id")
         )
 
-    def save_network_objects(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
-        """Keep what was told of other objects than tasks and secrets; ``complete`` forgets what is not named."""
-        kept = [change for change in changes if change.kind in NETWORK_OBJECT_TYPES]
+    def save_network_objects(self, changes: Sequence[AssignmentChange]) -> None:
+        """Applies changes of networks, endpoints and virtual services; ignores changes of other objects."""
         with self._transaction():
-            if complete:
-                self._db.execute("DELETE FROM surroundings")
-            for change in kept:
+            for change in changes:
+                if change.kind not in NETWORK_OBJECT_TYPES:
+                    continue
                 if change.item is None:
                     self._db.execute(
-                        "DELETE FROM surroundings WHERE kind = ? AND id = ?", (int(change.kind), change.id)
+                        "DELETE FROM network_objects WHERE kind = ? AND id = ?", (int(change.kind), change.id)
                     )
                 else:
                     row = (int(change.kind), change.id, msgspec.json.encode(change.item))
-                    self._db.execute("INSERT OR REPLACE INTO surroundings (kind, id, item) VALUES (?, ?, ?)", row)
+                    self._db.execute("INSERT OR REPLACE INTO network_objects (kind, id, item) VALUES (?, ?, ?)", row)
 
     @property
     def _db(self) -> sqlite3.Connection:

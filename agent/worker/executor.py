@@ -6,7 +6,7 @@ Invariant: every method can be repeated after a crash at any line of it. Called 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 
@@ -59,7 +59,7 @@ class Executor:
         self._node = node
         self._clock = clock
         self._start_slots = asyncio.Semaphore(MAX_CONCURRENT_STARTS)
-        self.assigned_networks: Mapping[str, Network] = {}
+        self.assigned_networks: dict[str, Network] = {}
         self.has_complete_set = False
 
     def observe(self, record: TaskRecord) -> Observation:

@@ -13,9 +13,9 @@ HOST_DRIVER = "host"
 
 
 class InterfacePlan(Struct, frozen=True, kw_only=True):
-    """How a task's container meets the world: on the host's own network, or in a namespace with these interfaces.
+    """The network interfaces of a task: the host's own network, or a namespace with these interfaces.
 
-    ``egress`` names the interface with the way out, empty for none; ``isolated`` keeps it from other containers there.
+    ``egress`` names the interface with the default route, empty for none; ``isolated`` separates it from other containers on its bridge.
     """
 
     on_host: bool = False
@@ -24,8 +24,8 @@ class InterfacePlan(Struct, frozen=True, kw_only=True):
     isolated: bool = True
 
 
-def network_changes(changes: Sequence[AssignmentChange], *, complete: bool) -> NetworkChanges:
-    """What the driver is told of an assignment set or difference. Networks that are no overlays stay out of it."""
+def network_changes(changes: Sequence[AssignmentChange]) -> NetworkChanges:
+    """The changes for the network driver. Networks other than overlays are left out."""
     items = [change.item for change in changes]
     gone = [change for change in changes if change.item is None]
     return NetworkChanges(
@@ -37,30 +37,30 @@ def network_changes(changes: Sequence[AssignmentChange], *, complete: bool) -> N
         removed_networks=tuple(change.id for change in gone if change.kind is AssignmentKind.NETWORK),
         removed_endpoints=tuple(change.id for change in gone if change.kind is AssignmentKind.ENDPOINT),
         removed_services=tuple(change.id for change in gone if change.kind is AssignmentKind.VIRTUAL_SERVICE),
-        complete=complete,
     )
 
 
 def plan_interfaces(task: Task, networks: Mapping[str, Network]) -> InterfacePlan:
-    """The interfaces of a task. Raises NotFoundError for a network that was not told, UnsupportedError for an unknown kind."""
+    """The interfaces of a task. Raises NotFoundError for a network that is not assigned, UnsupportedError for another driver."""
     attachments: list[Attachment] = []
-    outward = not task.networks
-    for wanted in task.networks:
-        network = networks.get(wanted.network_id)
+    needs_egress = not task.networks
+    for attachment in task.networks:
+        network = networks.get(attachment.network_id)
         if network is None:
-            raise NotFoundError(f"network {wanted.network_id} of task {task.id} was not told to this node by a manager")
+            raise NotFoundError(f"network {attachment.network_id} of task {task.id} is not assigned to this node")
         driver = network.spec.driver.name
         if driver == HOST_DRIVER:
             return InterfacePlan(on_host=True)
         if driver != "overlay":
             raise UnsupportedError(
-                f"the network {network.spec.annotations.name} of driver {driver} cannot carry tasks yet; use an overlay"
+                f"the network {network.spec.annotations.name} with the driver {driver} cannot run tasks (not supported yet): "
+                "use an overlay network"
             )
         interface = f"eth{len(attachments)}"
-        own = () if task.service_id else wanted.aliases  # a service's aliases are names of the service, not of one task
-        attachments.append(Attachment(wanted.network_id, wanted.address, interface, own))
-        outward = outward or not network.spec.internal
-    egress = f"eth{len(attachments)}" if outward else ""
+        own = () if task.service_id else attachment.aliases  # aliases of a service lead to the service, not to one task
+        attachments.append(Attachment(attachment.network_id, attachment.address, interface, own))
+        needs_egress = needs_egress or not network.spec.internal
+    egress = f"eth{len(attachments)}" if needs_egress else ""
     return InterfacePlan(attachments=tuple(attachments), egress=egress, isolated=bool(attachments))
 
 

@@ -18,6 +18,7 @@ import grpc
 from agent.identity import IdentityStore, join_cluster
 from agent.session import AgentSession
 from agent.session.ports import TaskLogOptions
+from agent.session.status_queue import StatusQueue
 from covey.errors import NotFoundError
 from covey.objects import NodeDescription, Platform, Resources, TaskStatus
 from covey.objects.assignment import AssignmentChange
@@ -155,11 +156,6 @@ class ManagerHost:
         return {NodeRole.WORKER: root.join_token_worker, NodeRole.MANAGER: root.join_token_manager}
 
 
-class Update(Struct, frozen=True, kw_only=True):
-    task_id: str
-    status: TaskStatus
-
-
 class Line(Struct, frozen=True, kw_only=True):
     time_ns: int
     stream: str
@@ -173,7 +169,7 @@ class RecordingWorker:
         self.items: dict[tuple[int, str], Any] = {}
         self.applied: list[tuple[bool, tuple[AssignmentChange, ...]]] = []
         self.logs: dict[str, list[Line]] = {}
-        self._said: asyncio.Queue[Update] = asyncio.Queue()
+        self.statuses = StatusQueue()
 
     async def apply(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
         self.applied.append((complete, tuple(changes)))
@@ -189,15 +185,7 @@ class RecordingWorker:
         return [item for (one, _), item in self.items.items() if one == kind]
 
     def say(self, task_id: str, status: TaskStatus) -> None:
-        self._said.put_nowait(Update(task_id=task_id, status=status))
-
-    @property
-    def statuses(self) -> AsyncIterator[Update]:
-        async def read() -> AsyncIterator[Update]:
-            while True:
-                yield await self._said.get()
-
-        return read()
+        self.statuses.put(task_id, status)
 
     async def task_logs(self, task_id: str, options: TaskLogOptions) -> AsyncIterator[Line]:
         if task_id not in self.logs:

@@ -59,8 +59,13 @@ class Node:
         self.told: dict[str, list[TaskStatus]] = {}
 
     async def listen(self) -> None:
-        async for update in self.worker.statuses:
-            self.told.setdefault(update.task_id, []).append(update.status)
+        statuses = self.worker.statuses
+        while True:
+            await statuses.wait()
+            batch = statuses.batch()
+            for task_id, status in batch.items():
+                self.told.setdefault(task_id, []).append(status)
+            statuses.acknowledge(batch)
 
     async def reaches(self, task_id: str, state: TaskState, seconds: float = 20) -> TaskStatus:
         """The status of the task once it is there, or further; fails with what was told when it never is."""

@@ -35,7 +35,7 @@ def test_a_difference_applies_to_the_version_before_it_alone() -> None:
     whole = assembly.add_message(part("b", applies_to="v1", results_in="v2"))
     assert whole is not None
     assert not whole.complete
-    with pytest.raises(ConflictError, match="a difference from version v1 came, this agent has v2"):
+    with pytest.raises(ConflictError, match="the difference applies to version v1, this agent has v2"):
         assembly.add_message(part("c", applies_to="v1"))
 
 

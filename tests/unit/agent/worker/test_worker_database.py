@@ -58,24 +58,22 @@ def test_a_record_comes_back_as_it_was(records: WorkerDatabase, tmp_path: Path) 
     assert stat.S_IMODE((tmp_path / "worker.db").stat().st_mode) == 0o600
 
 
-def test_surroundings_are_kept_by_difference_and_replaced_by_a_complete_set(
-    records: WorkerDatabase, tmp_path: Path
-) -> None:
+def test_network_objects_are_kept_until_a_change_removes_them(records: WorkerDatabase, tmp_path: Path) -> None:
     network = change(
         AssignmentKind.NETWORK, Network(id="n", spec=NetworkSpec(annotations=Annotations(name="back")), vni=5)
     )
     endpoint = change(AssignmentKind.ENDPOINT, NetworkEndpoint(id="t/n", address="10.0.0.2"))
     service = change(AssignmentKind.VIRTUAL_SERVICE, VirtualService(id="s/n", name="web"))
-    records.save_network_objects([network, endpoint], complete=True)
-    records.save_network_objects([service, AssignmentChange(kind=AssignmentKind.ENDPOINT, id="t/n")], complete=False)
+    records.save_network_objects([network, endpoint])
+    records.save_network_objects([service, AssignmentChange(kind=AssignmentKind.ENDPOINT, id="t/n")])
     assert again(records, tmp_path).network_objects() == (network, service)
-    records.save_network_objects([endpoint], complete=True)
-    assert records.network_objects() == (endpoint,)
+    records.save_network_objects([AssignmentChange(kind=change.kind, id=change.id) for change in (network, service)])
+    assert records.network_objects() == ()
 
 
 def test_a_secret_is_never_written(records: WorkerDatabase, tmp_path: Path) -> None:
     secret = change(AssignmentKind.SECRET, Secret(id="k", spec=SecretSpec(data=b"hush-7261")))
-    records.save_network_objects([secret], complete=True)
+    records.save_network_objects([secret])
     records.save(RECORD)
     assert records.network_objects() == ()
     assert all(b"hush-7261" not in path.read_bytes() for path in tmp_path.iterdir())

@@ -51,8 +51,7 @@ def test_the_mtu_that_a_network_asks_for_reaches_the_driver_and_none_is_the_host
     options = {MTU_OPTION: "1300"}
     wish = replace(NETWORKS["a"], spec=NetworkSpec(driver=Driver(name="overlay", options=options)))
     told = network_changes(
-        [AssignmentChange(kind=AssignmentKind.NETWORK, id=item.id, item=item) for item in (wish, NETWORKS["b"])],
-        complete=True,
+        [AssignmentChange(kind=AssignmentKind.NETWORK, id=item.id, item=item) for item in (wish, NETWORKS["b"])]
     )
     assert [item.mtu for item in told.networks] == [1300, 0]
 
@@ -68,7 +67,7 @@ def test_the_hosts_network_needs_no_namespace() -> None:
 def test_networks_that_are_unknown_or_of_another_kind_are_named() -> None:
     with pytest.raises(NotFoundError, match="network z "):
         plan_interfaces(task("z"), NETWORKS)
-    with pytest.raises(UnsupportedError, match="name-mac of driver macvlan"):
+    with pytest.raises(UnsupportedError, match="name-mac with the driver macvlan"):
         plan_interfaces(task("mac"), NETWORKS)
 
 
@@ -85,14 +84,12 @@ def test_a_difference_is_told_in_the_drivers_words() -> None:
             AssignmentChange(kind=AssignmentKind.ENDPOINT, id="u/b"),
             AssignmentChange(kind=AssignmentKind.VIRTUAL_SERVICE, id="v/b"),
             AssignmentChange(kind=AssignmentKind.TASK, id="gone"),
-        ],
-        complete=True,
+        ]
     )
     (overlay,) = told.networks
     assert (overlay.id, overlay.vni, overlay.subnet, overlay.gateway) == ("a", 4097, "10.0.1.0/24", "10.0.1.1")
     assert (told.endpoints, told.services) == ((endpoint,), (service,))
     assert (told.removed_networks, told.removed_endpoints, told.removed_services) == (("b",), ("u/b",), ("v/b",))
-    assert told.complete
 
 
 def test_a_services_aliases_are_not_names_of_one_task() -> None:
