@@ -32,7 +32,7 @@ _replace = msgspec.structs.replace
 
 
 def container_config(task: Task, image: Image, node: NodeFacts, container_id: str, now_ns: int) -> ContainerConfig:
-    """The container of a task, without its namespace and files. Raises InvalidArgumentError or UnsupportedError by name."""
+    """The container of a task, without its namespace and files. Raises InvalidArgumentError or UnsupportedError, which name the setting."""
     spec = task.spec.container
     entrypoint, command = command_line(spec, image)
     if not (*entrypoint, *command):
@@ -79,14 +79,14 @@ def container_config(task: Task, image: Image, node: NodeFacts, container_id: st
 
 
 def command_line(spec: ContainerSpec, image: Image) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Entrypoint and command after the merge."""
+    """Entrypoint and command after merging the spec with the image."""
     if spec.command:
         return spec.command, spec.args
     return image.config.entrypoint or (), spec.args or image.config.cmd or ()
 
 
 def environment(overrides: tuple[str, ...], image_env: tuple[str, ...]) -> tuple[str, ...]:
-    """The image's variables, then the service's; a later one of the same name wins, and ``NAME`` without ``=`` takes it away."""
+    """The image's variables, then the service's. A later one of the same name wins; ``NAME`` without ``=`` removes the variable."""
     values: dict[str, str] = {}
     for entry in (*image_env, *overrides):
         name, equals, value = entry.partition("=")
@@ -98,7 +98,7 @@ def environment(overrides: tuple[str, ...], image_env: tuple[str, ...]) -> tuple
 
 
 def labels(task: Task, image: Image) -> dict[str, str]:
-    """The container's labels: the image's, the service's for its containers, and those that tell which task it is."""
+    """The container's labels: the image's, the service's container labels, and those that identify the task."""
     return {
         **image.config.labels,
         **task.spec.container.labels,
@@ -112,7 +112,7 @@ def labels(task: Task, image: Image) -> dict[str, str]:
 
 
 def healthcheck(spec: HealthConfig | None, image_check: Healthcheck | None) -> HealthCheck | None:
-    """The service's probe over the image's, field by field; None where neither has one or it is switched off."""
+    """The health check: fields of the service override those of the image. None if there is none, or if it is disabled."""
     spec = spec or HealthConfig()
     base = image_check or Healthcheck()
     test = spec.test or base.test
@@ -131,7 +131,7 @@ def healthcheck(spec: HealthConfig | None, image_check: Healthcheck | None) -> H
 
 
 def with_resolver(config: ContainerConfig) -> ContainerConfig:
-    """The configuration of a container in a namespace of its own: Covey's resolver answers there, and asks others for the rest."""
+    """The configuration with Covey's DNS resolver, for a container in a network namespace of its own."""
     return _replace(config, dns=(RESOLVER_ADDRESS,), dns_options=config.dns_options or ("ndots:0",))
 
 
@@ -164,12 +164,12 @@ def _mount(mount: MountSpec, source: str) -> ContainerMount:
             read_only=mount.read_only,
         )
     raise UnsupportedError(
-        f"a mount of type {mount.type.name.lower()} at {mount.target} is not there yet; use bind, volume or tmpfs"
+        f"a mount of type {mount.type.name.lower()} at {mount.target} is not supported yet; use bind, volume or tmpfs"
     )
 
 
 def _image_volumes(spec: ContainerSpec, image: Image) -> tuple[ContainerMount, ...]:
-    """Anonymous volumes for the paths that the image declares and the service does not mount."""
+    """Anonymous volumes for paths that the image declares and the service does not mount."""
     mounted = {mount.target.rstrip("/") for mount in spec.mounts}
     return tuple(
         ContainerMount(kind=MountKind.VOLUME, target=path)
@@ -192,7 +192,7 @@ def _resources(task: Task) -> ResourceLimits:
 
 
 def _extra_hosts(spec: ContainerSpec) -> tuple[str, ...]:
-    """The service's lines are ``ADDRESS NAME [NAME...]``; the container's are ``NAME:ADDRESS``."""
+    """Extra hosts: the service has lines ``ADDRESS NAME [NAME...]``, the container ``NAME:ADDRESS``."""
     lines = []
     for line in spec.hosts:
         address, *names = line.split()

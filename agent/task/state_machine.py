@@ -12,6 +12,7 @@ from enum import Enum
 
 import msgspec
 
+from agent.container.model import HealthStatus
 from covey.errors import CoveyError
 from covey.objects import ContainerStatus, Task, TaskStatus
 from covey.states import TaskState
@@ -41,7 +42,7 @@ _MESSAGES = {
 
 
 class IllegalTransitionError(CoveyError):
-    """A move that the table does not hold; a bug in whoever asked for it."""
+    """A transition that ``TRANSITIONS`` does not list: a bug in the caller."""
 
     def __init__(self, task_id: str, before: TaskState, after: TaskState, history: tuple[TaskState, ...]) -> None:
         path = " ".join(state.name for state in history) or "none"
@@ -53,7 +54,7 @@ class IllegalTransitionError(CoveyError):
 
 
 class ContainerPhase(Enum):
-    """What is seen of the task's container."""
+    """The observed phase of a task's container."""
 
     ABSENT = "absent"
     CREATED = "created"
@@ -61,29 +62,20 @@ class ContainerPhase(Enum):
     EXITED = "exited"
 
 
-class ContainerHealth(Enum):
-    """What the container's own probe says; NONE where it has no probe."""
-
-    NONE = "none"
-    STARTING = "starting"
-    HEALTHY = "healthy"
-    UNHEALTHY = "unhealthy"
-
-
 class Observation(msgspec.Struct, frozen=True):
-    """The container as it is now. ``waits_for`` names what must still come from a manager before preparing (secrets after a restart)."""
+    """The observed container. ``waits_for`` names secrets and configs that a manager must still send before the task can be prepared."""
 
     phase: ContainerPhase = ContainerPhase.ABSENT
     exit_code: int = 0
     pid: int = 0
     oom_killed: bool = False
     error: str = ""
-    health: ContainerHealth = ContainerHealth.NONE
+    health: HealthStatus = HealthStatus.NONE
     waits_for: str = ""
 
 
 class TaskRecord(msgspec.Struct, frozen=True):
-    """What the agent keeps of a task. ``assigned`` is false once no manager names the task any more; ``history`` is its own states."""
+    """The agent's record of a task. ``assigned`` is false once the task is withdrawn; ``history`` holds its recent states."""
 
     task: Task
     status: TaskStatus
@@ -94,40 +86,40 @@ class TaskRecord(msgspec.Struct, frozen=True):
 
     @property
     def should_end(self) -> bool:
-        """Whether the task is to end, if it has not."""
+        """Whether the task must end."""
         return not self.assigned or self.task.desired_state > S.RUNNING
 
 
 class Prepare(msgspec.Struct, frozen=True):
-    """Make the namespace, the files and the container. A container that is there is made anew."""
+    """Create the network namespace, the files and the container; an existing container is replaced."""
 
 
 class Start(msgspec.Struct, frozen=True):
-    """Start the container that was prepared."""
+    """Start the prepared container."""
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """Stop the container with its grace; ``reason`` is kept as the error of a task that is stopped for a failure."""
+    """Stop the container with its grace period. ``reason`` becomes the error of a task that is stopped because it failed."""
 
     reason: str = ""
 
 
 class Release(msgspec.Struct, frozen=True):
-    """Give back what a task that has ended holds: its namespace and its secrets. The container stays, for its logs."""
+    """Free the namespace and the secrets of a task that has ended. The container stays for its logs."""
 
 
 class Remove(msgspec.Struct, frozen=True):
-    """Remove the container and what it holds; and the record, once no manager names the task any more."""
+    """Remove the container with its namespace and files, and the record once the task is withdrawn."""
 
 
 class SetStatus(msgspec.Struct, frozen=True):
-    """Record and report this status."""
+    """Save and report this status."""
 
     status: TaskStatus
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """Nothing to do until something changes, or until ``until_ns`` if that is not 0."""
+    """Nothing to do until something changes, or until ``until_ns`` unless that is 0."""
 
     until_ns: int = 0
 
@@ -136,7 +128,7 @@ TaskStep = Prepare | Start | Stop | Release | Remove | SetStatus | Wait
 
 
 def next_step(record: TaskRecord, observed: Observation, now_ns: int) -> TaskStep:
-    """The next step. Carrying it out and asking again leads to ``Wait`` or ``Remove``."""
+    """The next step of a task. Carrying out step after step leads to ``Wait`` or ``Remove``."""
     if record.status.state.terminal:
         return _plan_ended(record, observed)
     if record.should_end:
@@ -145,14 +137,14 @@ def next_step(record: TaskRecord, observed: Observation, now_ns: int) -> TaskSte
 
 
 def initial_status(task: Task, now_ns: int) -> TaskStatus:
-    """Where the agent takes a task over: at ASSIGNED, or further on if it is known to have been."""
+    """The first status of a task on this node: ASSIGNED, or the assigned status if that is further."""
     if task.status.state >= S.ASSIGNED:
         return task.status
     return TaskStatus(timestamp_ns=now_ns, state=S.ASSIGNED, message="assigned")
 
 
 def with_status(record: TaskRecord, status: TaskStatus) -> TaskRecord:
-    """The record with a new status. Raises IllegalMoveError for a move that the table does not hold."""
+    """The record with a new status. Raises IllegalTransitionError for a transition that ``TRANSITIONS`` does not list."""
     before, after = record.status.state, status.state
     if after not in TRANSITIONS.get(before, frozenset()):
         raise IllegalTransitionError(record.task.id, before, after, record.history)
@@ -163,7 +155,7 @@ def with_status(record: TaskRecord, status: TaskStatus) -> TaskRecord:
 def next_status(
     record: TaskRecord, state: TaskState, now_ns: int, *, observed: Observation | None = None, error: str = ""
 ) -> TaskStatus:
-    """A status for ``state`` with what is known of the container."""
+    """A status for ``state``, with what is known about the container."""
     container = None
     if record.container_id:
         pid, exit_code = (observed.pid, observed.exit_code) if observed else (0, 0)
@@ -173,7 +165,7 @@ def next_status(
 
 
 def _plan_ended(record: TaskRecord, observed: Observation) -> TaskStep:
-    """A withdrawn task goes with its record; one that is wanted gone goes too, but its record stays until it is withdrawn."""
+    """Removes a withdrawn task with its record. A task with desired state REMOVE is removed too, but its record stays until withdrawal."""
     if not record.assigned:
         return Remove()
     if observed.phase is ContainerPhase.RUNNING:
@@ -213,21 +205,21 @@ def _plan_ready(record: TaskRecord, observed: Observation, now_ns: int) -> TaskS
 def _plan_starting(record: TaskRecord, observed: Observation, now_ns: int) -> TaskStep:
     if observed.phase is ContainerPhase.CREATED:
         return Start()
-    if observed.phase is ContainerPhase.RUNNING and observed.health is ContainerHealth.STARTING:
+    if observed.phase is ContainerPhase.RUNNING and observed.health is HealthStatus.STARTING:
         return Wait()
-    if observed.phase is ContainerPhase.RUNNING and observed.health is not ContainerHealth.UNHEALTHY:
+    if observed.phase is ContainerPhase.RUNNING and observed.health is not HealthStatus.UNHEALTHY:
         return SetStatus(next_status(record, S.RUNNING, now_ns, observed=observed))
     return _plan_running(record, observed, now_ns)
 
 
 def _plan_running(record: TaskRecord, observed: Observation, now_ns: int) -> TaskStep:
     if observed.phase is ContainerPhase.RUNNING:
-        return Stop("unhealthy container") if observed.health is ContainerHealth.UNHEALTHY else Wait()
+        return Stop("unhealthy container") if observed.health is HealthStatus.UNHEALTHY else Wait()
     if observed.phase is not ContainerPhase.EXITED:
         return SetStatus(
-            next_status(record, S.FAILED, now_ns, error="the container is gone: it was removed behind the agent's back")
+            next_status(record, S.FAILED, now_ns, error="the container is gone: it was removed outside of Covey")
         )
-    if observed.health is ContainerHealth.UNHEALTHY:
+    if observed.health is HealthStatus.UNHEALTHY:
         return SetStatus(next_status(record, S.FAILED, now_ns, observed=observed, error="task: unhealthy container"))
     if observed.exit_code == 0 and not observed.error:
         return SetStatus(next_status(record, S.COMPLETE, now_ns, observed=observed))

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from agent.container.model import Container, ContainerConfig, EndpointSettings, HealthStatus, RunStatus
+from agent.container.model import Container, ContainerConfig, EndpointSettings, RunStatus
 from agent.container.recovery import START_INTERRUPTED
 from agent.secret.store import SecretStore
 from agent.task.container_config import container_config, with_resolver
-from agent.task.state_machine import ContainerHealth, ContainerPhase, Observation, TaskRecord
+from agent.task.state_machine import ContainerPhase, Observation, TaskRecord
 from agent.worker.network_config import InterfacePlan, plan_interfaces
 from agent.worker.ports import ContainersPort, ImagesPort, NetworksPort
 from covey.clock import Clock
@@ -31,12 +31,6 @@ _START_SECONDS = 120
 _CLEAN_SECONDS = 60
 
 _replace = msgspec.structs.replace
-_HEALTH = {
-    HealthStatus.NONE: ContainerHealth.NONE,
-    HealthStatus.STARTING: ContainerHealth.STARTING,
-    HealthStatus.HEALTHY: ContainerHealth.HEALTHY,
-    HealthStatus.UNHEALTHY: ContainerHealth.UNHEALTHY,
-}
 
 
 class Executor:
@@ -48,14 +42,14 @@ class Executor:
         containers: ContainersPort,
         images: ImagesPort,
         networks: NetworksPort,
-        vault: SecretStore,
+        secrets: SecretStore,
         node: Callable[[], NodeFacts],
         clock: Clock,
     ) -> None:
         self._containers = containers
         self._images = images
         self._networks = networks
-        self._vault = vault
+        self._secrets = secrets
         self._node = node
         self._clock = clock
         self._start_slots = asyncio.Semaphore(MAX_CONCURRENT_STARTS)
@@ -63,11 +57,11 @@ class Executor:
         self.has_complete_set = False
 
     def observe(self, record: TaskRecord) -> Observation:
-        """What is seen of a task now."""
+        """The current state of a task's container, and what the task still waits for."""
         container = self.container(record)
         waits_for = ""
         if record.status.state is TaskState.PREPARING and not self.has_complete_set:
-            waits_for = ", ".join(self._vault.missing_for(record.task))
+            waits_for = ", ".join(self._secrets.missing_for(record.task))
         if container is None:
             return Observation(waits_for=waits_for)
         state = container.state
@@ -77,12 +71,12 @@ class Executor:
             pid=state.pid,
             oom_killed=state.oom_killed,
             error=state.error,
-            health=_HEALTH[state.health.status],
+            health=state.health.status,
             waits_for=waits_for,
         )
 
     def container(self, record: TaskRecord) -> Container | None:
-        """The container of a task, if there is one."""
+        """The container of a task; None if there is none."""
         if not record.container_id:
             return None
         try:
@@ -91,12 +85,12 @@ class Executor:
             return None
 
     async def prepare(self, record: TaskRecord) -> None:
-        """Make all that the task needs, so that starting it is quick. Raises CoveyError saying why it cannot be."""
+        """Creates everything the task needs, so that starting it is quick. Raises CoveyError with the reason if that fails."""
         async with self._start_slots, asyncio.timeout(_PREPARE_SECONDS):
             await self._remove_leftovers(record)
             config = self._config(record)
             plan = plan_interfaces(record.task, self.assigned_networks)
-            files = self._vault.write_task_files(record.task)
+            files = self._secrets.write_task_files(record.task)
             config = _replace(config, secrets=files.secrets, configs=files.configs)
             if plan.on_host:
                 config = _replace(config, netns_path="host", hostname=record.task.spec.container.hostname)
@@ -105,24 +99,24 @@ class Executor:
             await self._containers.create(config)
 
     async def start(self, record: TaskRecord) -> None:
-        """Start the prepared container. Raises CoveyError saying why it did not start."""
+        """Starts the prepared container. Raises CoveyError with the reason if it does not start."""
         async with self._start_slots, asyncio.timeout(_START_SECONDS):
             await self._containers.start(record.container_id)
 
     async def stop(self, record: TaskRecord) -> None:
-        """Stop the container with its own grace."""
+        """Stops the container with its own grace period."""
         with contextlib.suppress(NotFoundError):
             await self._containers.stop(record.container_id)
 
     async def release(self, record: TaskRecord) -> None:
-        """Give back the namespace and the secrets of a task that has ended; its container stays for its logs."""
+        """Frees the network namespace and the secrets of a task that has ended. Its container stays for its logs."""
         async with asyncio.timeout(_CLEAN_SECONDS):
-            self._vault.remove_task_files(record.task.id)
+            self._secrets.remove_task_files(record.task.id)
             if record.container_id:
                 await self._networks.destroy_sandbox(record.container_id)
 
     async def remove(self, record: TaskRecord) -> None:
-        """Remove everything of the task from this node."""
+        """Removes everything of the task from this node."""
         if record.container_id:
             async with asyncio.timeout(_CLEAN_SECONDS):
                 with contextlib.suppress(NotFoundError):
@@ -130,7 +124,7 @@ class Executor:
         await self.release(record)
 
     async def adopt(self, record: TaskRecord) -> None:
-        """After a restart: take over the network of a container that lives on or is still to start. One that ended needs none any more."""
+        """After a restart: adopts the network of a container that runs or is still to be started."""
         container = self.container(record)
         if container is None or _phase(container) is ContainerPhase.EXITED:
             return
@@ -148,7 +142,7 @@ class Executor:
             image = self._images.get(spec.image)
         except NotFoundError as error:
             raise NotFoundError(
-                f"{error.message} on node {node.hostname}; bring it there with docker load or docker import (pulling is not there yet)"
+                f"{error.message} on node {node.hostname}; load it there with docker load or docker import (pulling is not supported yet)"
             ) from None
         return container_config(record.task, image, node, record.container_id, self._clock())
 
@@ -177,7 +171,7 @@ class Executor:
         return _replace(with_resolver(config), netns_path=path, networks=tuple(attached))
 
     async def _remove_leftovers(self, record: TaskRecord) -> None:
-        """What an earlier attempt at this task left half-made."""
+        """Removes what an earlier, unfinished attempt to prepare this task left."""
         with contextlib.suppress(NotFoundError):
             await self._containers.remove(record.container_id, force=True, volumes=True)
         await self._networks.destroy_sandbox(record.container_id)
@@ -186,7 +180,7 @@ class Executor:
 def _phase(container: Container) -> ContainerPhase:
     if container.state.running:
         return ContainerPhase.RUNNING
-    # a start that a dying daemon cut short says nothing of the container: it is tried again
+    # A start that was interrupted by the end of the daemon says nothing about the container: it is repeated.
     if container.state.status is RunStatus.CREATED and container.state.error in {"", START_INTERRUPTED}:
         return ContainerPhase.CREATED
     return ContainerPhase.EXITED

@@ -39,7 +39,7 @@ _replace = msgspec.structs.replace
 
 
 class TaskController:
-    """Drives one task to where it is wanted. ``save`` makes a record durable; ``report`` tells of a status."""
+    """Drives one task towards its desired state. ``save`` stores a record; ``report`` reports a status."""
 
     def __init__(
         self,
@@ -58,40 +58,40 @@ class TaskController:
         self._changed = asyncio.Event()
 
     def wake(self) -> None:
-        """Something may have changed; look again."""
+        """Something may have changed: plan the next step again."""
         self._changed.set()
 
     def assign(self, task: Task, *, assigned: bool) -> TaskRecord:
-        """A manager's newer word on the task. The caller saves the record, then wakes the controller."""
+        """Takes over a newer assignment of the task. The caller saves the returned record, then wakes the controller."""
         desired = max(task.desired_state, self.record.task.desired_state)
         self.record = _replace(self.record, task=_replace(task, desired_state=desired), assigned=assigned)
         return self.record
 
     async def run(self) -> None:
-        """Until the task is gone from this node. Errors of cleaning up are told and tried again, ever more slowly."""
-        pause = RETRY_SECONDS
+        """Runs until the task is gone from this node. Failed steps are logged and retried with a growing backoff."""
+        backoff_seconds = RETRY_SECONDS
         while not self.finished:
             self._changed.clear()
-            seen = self._executor.observe(self.record)
-            step = next_step(self.record, seen, self._clock())
+            observed = self._executor.observe(self.record)
+            step = next_step(self.record, observed, self._clock())
             if isinstance(step, Wait):
                 await self._changed.wait()
                 continue
             try:
-                await self._carry_out(step, seen)
-                pause = RETRY_SECONDS
-            except Exception as error:  # whatever goes wrong with one task must not end the others
+                await self._carry_out(step, observed)
+                backoff_seconds = RETRY_SECONDS
+            except Exception as error:  # a failure of one task must not affect others
                 log.warning(
-                    "task %s: %s failed, trying again in %.0f s: %s",
+                    "task %s: %s failed, retrying in %.0f s: %s",
                     self.record.task.id,
                     type(step).__name__,
-                    pause,
+                    backoff_seconds,
                     error,
                 )
-                await self._sleep(pause)
-                pause = min(2 * pause, RETRY_LIMIT_SECONDS)
+                await self._sleep(backoff_seconds)
+                backoff_seconds = min(2 * backoff_seconds, RETRY_LIMIT_SECONDS)
 
-    async def _carry_out(self, step: TaskStep, seen: Observation) -> None:
+    async def _carry_out(self, step: TaskStep, observed: Observation) -> None:
         if isinstance(step, SetStatus):
             self._set_status(step.status)
         elif isinstance(step, Prepare):
@@ -99,7 +99,7 @@ class TaskController:
         elif isinstance(step, Start):
             await self._attempt(step, None, TaskState.FAILED)
         elif isinstance(step, Stop):
-            await self._stop(step, seen)
+            await self._stop(step, observed)
         elif isinstance(step, Release):
             await self._executor.release(self.record)
             self._save_record(_replace(self.record, released=True))
@@ -109,24 +109,24 @@ class TaskController:
             self.finished = not self.record.assigned
 
     async def _attempt(self, step: Prepare | Start, then: TaskState | None, otherwise: TaskState) -> None:
-        """Prepare or start; a failure is the task's end, and the managers decide what comes instead."""
+        """Prepares or starts the container. A failure ends the task; the managers decide about a replacement."""
         try:
             if isinstance(step, Prepare):
                 await self._executor.prepare(self.record)
             else:
                 await self._executor.start(self.record)
-        except Exception as error:  # a bug or a full disk fails this task, with its reason, and no other
+        except Exception as error:  # a bug or a full disk fails this task only, with the reason
             if not isinstance(error, CoveyError):
                 log.exception("task %s: %s failed", self.record.task.id, type(step).__name__)
-            seen = self._executor.observe(self.record)
+            observed = self._executor.observe(self.record)
             self._set_status(
-                next_status(self.record, otherwise, self._clock(), observed=seen, error=_error_message(step, error))
+                next_status(self.record, otherwise, self._clock(), observed=observed, error=_error_message(step, error))
             )
             return
         if then is not None:
             self._set_status(next_status(self.record, then, self._clock()))
 
-    async def _stop(self, step: Stop, seen: Observation) -> None:
+    async def _stop(self, step: Stop, observed: Observation) -> None:
         await self._executor.stop(self.record)
         if step.reason and not self.record.status.state.terminal:
             after = self._executor.observe(self.record)
@@ -134,7 +134,7 @@ class TaskController:
                 self.record, TaskState.FAILED, self._clock(), observed=after, error=f"task: {step.reason}"
             )
             self._set_status(status)
-        log.debug("task %s: stopped, process %d", self.record.task.id, seen.pid)
+        log.debug("task %s: stopped, process %d", self.record.task.id, observed.pid)
 
     def _set_status(self, status: TaskStatus) -> None:
         self._save_record(with_status(self.record, status))
@@ -154,7 +154,5 @@ class TaskController:
 
 def _error_message(step: Prepare | Start, error: Exception) -> str:
     if isinstance(error, TimeoutError):
-        return (
-            f"{'preparing' if isinstance(step, Prepare) else 'starting'} the container took too long and was given up"
-        )
+        return f"{'preparing' if isinstance(step, Prepare) else 'starting'} the container took too long"
     return error.message if isinstance(error, CoveyError) else f"{type(error).__name__}: {error}"

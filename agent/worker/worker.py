@@ -58,7 +58,7 @@ class Worker:
         self._database = WorkerDatabase(Path(state_dir) / "worker.db")
         self._secrets = SecretStore(run_dir)
         self._executor = Executor(
-            containers=containers, images=images, networks=networks, vault=self._secrets, node=node, clock=clock
+            containers=containers, images=images, networks=networks, secrets=self._secrets, node=node, clock=clock
         )
         self._statuses = StatusQueue()
         self._assigned = AssignedObjects()

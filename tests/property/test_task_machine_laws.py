@@ -4,9 +4,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.container.model import HealthStatus
 from agent.task.state_machine import (
     TRANSITIONS,
-    ContainerHealth,
     ContainerPhase,
     Observation,
     Prepare,
@@ -56,7 +56,7 @@ class World:
             self.attempt(step)
         elif isinstance(step, Stop):
             self.stops += 1
-            self.seen = replace(self.seen, life=ContainerPhase.EXITED, exit_code=143)
+            self.seen = replace(self.seen, phase=ContainerPhase.EXITED, exit_code=143)
             if step.reason and not self.record.status.state.terminal:
                 self.move(next_status(self.record, TaskState.FAILED, 0, error=step.reason))
         elif isinstance(step, Release):
@@ -83,7 +83,7 @@ class World:
             self.seen = Observation(
                 phase=ContainerPhase.RUNNING,
                 pid=7,
-                health=ContainerHealth.STARTING if self.probe else ContainerHealth.NONE,
+                health=HealthStatus.STARTING if self.probe else HealthStatus.NONE,
             )
 
     def settle(self) -> None:
@@ -96,11 +96,11 @@ class World:
         """What managers, containers and people do."""
         task = self.record.task
         if event == "exit 0" and self.seen.phase is ContainerPhase.RUNNING:
-            self.seen = replace(self.seen, life=ContainerPhase.EXITED, exit_code=0, health=ContainerHealth.NONE)
+            self.seen = replace(self.seen, phase=ContainerPhase.EXITED, exit_code=0, health=HealthStatus.NONE)
         elif event == "exit 1" and self.seen.phase is ContainerPhase.RUNNING:
-            self.seen = replace(self.seen, life=ContainerPhase.EXITED, exit_code=1, health=ContainerHealth.NONE)
+            self.seen = replace(self.seen, phase=ContainerPhase.EXITED, exit_code=1, health=HealthStatus.NONE)
         elif event in {"healthy", "unhealthy"} and self.seen.phase is ContainerPhase.RUNNING and self.probe:
-            self.seen = replace(self.seen, health=ContainerHealth[event.upper()])
+            self.seen = replace(self.seen, health=HealthStatus[event.upper()])
         elif event == "vanish":
             self.seen = Observation()
         elif event == "run":
@@ -148,7 +148,7 @@ def test_states_only_go_up_and_the_machine_comes_to_rest_where_it_is_wanted(
         assert end.released
     elif not end.status.state.terminal:
         wanted = end.task.desired_state
-        waiting_for_probe = probe and world.seen.health is ContainerHealth.STARTING
+        waiting_for_probe = probe and world.seen.health is HealthStatus.STARTING
         assert end.status.state is (TaskState.STARTING if waiting_for_probe else wanted)
     if end.task.desired_state == TaskState.REMOVE and end.assigned:
         assert world.seen.phase is ContainerPhase.ABSENT

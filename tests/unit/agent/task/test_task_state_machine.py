@@ -2,8 +2,8 @@
 
 import pytest
 
+from agent.container.model import HealthStatus
 from agent.task.state_machine import (
-    ContainerHealth,
     ContainerPhase,
     IllegalTransitionError,
     Observation,
@@ -46,7 +46,7 @@ def state_after(step: TaskStep) -> TaskState:
         (S.READY, Observation(phase=ContainerPhase.CREATED), S.STARTING),
         (S.READY, Observation(), S.FAILED),
         (S.STARTING, RUNS, S.RUNNING),
-        (S.STARTING, Observation(phase=ContainerPhase.RUNNING, health=ContainerHealth.HEALTHY), S.RUNNING),
+        (S.STARTING, Observation(phase=ContainerPhase.RUNNING, health=HealthStatus.HEALTHY), S.RUNNING),
         (S.STARTING, Observation(phase=ContainerPhase.EXITED), S.COMPLETE),
         (S.STARTING, Observation(), S.FAILED),
         (S.RUNNING, Observation(phase=ContainerPhase.EXITED, exit_code=0), S.COMPLETE),
@@ -63,7 +63,7 @@ def test_what_is_to_be_done_between_the_moves() -> None:
     assert next_step(record(S.STARTING), Observation(phase=ContainerPhase.CREATED), 1) == Start()
     assert next_step(record(S.RUNNING), RUNS, 1) == Wait()
     assert (
-        next_step(record(S.STARTING), Observation(phase=ContainerPhase.RUNNING, health=ContainerHealth.STARTING), 1)
+        next_step(record(S.STARTING), Observation(phase=ContainerPhase.RUNNING, health=HealthStatus.STARTING), 1)
         == Wait()
     )
 
@@ -78,7 +78,7 @@ def test_preparing_waits_for_a_secret_that_must_come_again_after_a_restart() -> 
 
 def test_an_unhealthy_container_is_stopped_with_the_reason() -> None:
     assert next_step(
-        record(S.RUNNING), Observation(phase=ContainerPhase.RUNNING, health=ContainerHealth.UNHEALTHY), 1
+        record(S.RUNNING), Observation(phase=ContainerPhase.RUNNING, health=HealthStatus.UNHEALTHY), 1
     ) == Stop("unhealthy container")
 
 
