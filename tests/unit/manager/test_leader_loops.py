@@ -1,4 +1,4 @@
-"""The shells: a real store, real loops, real time, conditions with deadlines."""
+"""The leader's control loops on a real store in real time: what runs while this manager leads, and nothing while it does not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from covey.objects import Annotations, Cluster, Network, NetworkSpec, Object, Service, replace
 from covey.states import TaskState
-from manager.leader import run_while_leading
+from manager.leader import loops, run_while_leading
 from manager.loop import ControlLoop, KeyedPlanner, Plan, Step
 from manager.store.memory_consensus import MemoryConsensus
 from manager.store.store import Store
@@ -39,6 +39,19 @@ async def store_with(*objects: Object) -> Store:
     return store
 
 
+async def rest() -> None:
+    """Lets every task that can run do so, many times."""
+    for _ in range(200):
+        await asyncio.sleep(0)
+
+
+def loop_tasks() -> set[str]:
+    """The control loops that run now."""
+    return {
+        str(id(task)) for task in asyncio.all_tasks() if task.get_coro().__qualname__ == ControlLoop.run.__qualname__
+    }
+
+
 def assigned(view: View) -> int:
     return sum(item.status.state is TaskState.ASSIGNED for item in view.tasks)
 
@@ -61,11 +74,13 @@ async def test_the_loops_rest_without_leadership_and_go_on_with_it() -> None:
         await store.update(lambda tx: tx.create(service(replicas=1)))
         await until(store, lambda view: assigned(view) == 1)
         store.consensus.lead(leading=False)
-        await asyncio.sleep(0)
+        await rest()
+        assert loop_tasks() == set(), "no loop outlives the leadership"
         store.consensus.lead(leading=True)
         stored = store.view().services.get("web")
         await store.update(lambda tx: tx.update(replace(stored, spec=replace(stored.spec, replicas=3))))
         await until(store, lambda view: assigned(view) == 3)
+        assert len(loop_tasks()) == len(loops(store)), "each loop runs once"
 
 
 async def test_work_brought_along_runs_only_while_leading() -> None:
@@ -81,13 +96,15 @@ async def test_work_brought_along_runs_only_while_leading() -> None:
 
     async def seen(count: int) -> None:
         async with asyncio.timeout(5):
-            while len(log) < count:  # noqa: ASYNC110 - nothing to be told by
+            while len(log) < count:  # noqa: ASYNC110 - nothing announces it
                 await asyncio.sleep(0)
 
     async with running(run_while_leading(store, also=(work,))):
         await seen(1)
         store.consensus.lead(leading=False)
         await seen(2)
+        await rest()
+        assert log == ["begins", "ends"], "nothing begins while this manager does not lead"
         store.consensus.lead(leading=True)
         await seen(3)
     assert log == ["begins", "ends", "begins", "ends"]
@@ -155,9 +172,9 @@ async def test_a_loop_without_leadership_waits_and_loses_nothing() -> None:
     planner = Labelling()
     async with running(ControlLoop("labels", store, planner).run()):
         async with asyncio.timeout(5):
-            while planner.resets < 2:  # noqa: ASYNC110 - nothing to be told by
+            while planner.resets < 2:  # noqa: ASYNC110 - nothing announces a reset
                 await asyncio.sleep(0.01)
-        assert not labelled(store.view())
+        assert store.view().services.get("good").spec_version == 0, "nothing is written without leadership"
         store.consensus.lead(leading=True)
         await until(store, lambda view: labelled(view) == {"good"})
 
