@@ -179,9 +179,9 @@ def _image_volumes(spec: ContainerSpec, image: Image) -> tuple[ContainerMount, .
 
 
 def _resources(task: Task) -> ResourceLimits:
-    wanted = task.spec.resources
-    limits = wanted.limits if wanted else None
-    reservations = wanted.reservations if wanted else None
+    requirements = task.spec.resources
+    limits = requirements.limits if requirements else None
+    reservations = requirements.reservations if requirements else None
     return ResourceLimits(
         memory_bytes=limits.memory_bytes if limits else 0,
         nano_cpus=limits.nano_cpus if limits else 0,

@@ -27,16 +27,16 @@ class InterfacePlan(Struct, frozen=True, kw_only=True):
 def network_changes(changes: Sequence[AssignmentChange]) -> NetworkChanges:
     """The changes for the network driver. Networks other than overlays are left out."""
     items = [change.item for change in changes]
-    gone = [change for change in changes if change.item is None]
+    removals = [change for change in changes if change.item is None]
     return NetworkChanges(
         networks=tuple(
             _overlay(item) for item in items if isinstance(item, Network) and item.spec.driver.name == "overlay"
         ),
         endpoints=tuple(item for item in items if isinstance(item, NetworkEndpoint)),
         services=tuple(item for item in items if isinstance(item, VirtualService)),
-        removed_networks=tuple(change.id for change in gone if change.kind is AssignmentKind.NETWORK),
-        removed_endpoints=tuple(change.id for change in gone if change.kind is AssignmentKind.ENDPOINT),
-        removed_services=tuple(change.id for change in gone if change.kind is AssignmentKind.VIRTUAL_SERVICE),
+        removed_networks=tuple(change.id for change in removals if change.kind is AssignmentKind.NETWORK),
+        removed_endpoints=tuple(change.id for change in removals if change.kind is AssignmentKind.ENDPOINT),
+        removed_services=tuple(change.id for change in removals if change.kind is AssignmentKind.VIRTUAL_SERVICE),
     )
 
 

@@ -177,6 +177,6 @@ _KIND_ORDER = {
 
 
 def _change_order(change: AssignmentChange) -> tuple[bool, int, str]:
-    gone = change.item is None
+    is_removal = change.item is None
     rank = _KIND_ORDER[change.kind]
-    return gone, -rank if gone else rank, change.id
+    return is_removal, -rank if is_removal else rank, change.id

@@ -22,15 +22,15 @@ def renewal_spread_ns(nodes: int) -> int:
 
 def session_state(view: View, cluster: Cluster, node: Node, session_id: str) -> dispatcher_pb2.SessionState:
     """The message for one node. It leaves out what the node itself reported, so that a report alone does not resend it."""
-    wanted = trust.expected_tls_info(cluster.root_ca)
+    expected = trust.expected_tls_info(cluster.root_ca)
     managers_sign = bool((cluster.root_ca.rotation or cluster.root_ca).key)
     state = dispatcher_pb2.SessionState(
         session_id=session_id,
         heartbeat_period_ns=cluster.spec.heartbeat_period_ns,
-        root_certificates=wanted.trust_root,
+        root_certificates=expected.trust_root,
         cluster_id=cluster.id,
-        issuer_subject=wanted.issuer_subject,
-        issuer_public_key=wanted.issuer_public_key,
+        issuer_subject=expected.issuer_subject,
+        issuer_public_key=expected.issuer_public_key,
         certificate_life_ns=cluster.spec.ca.node_cert_expiry_ns if managers_sign else 0,
         renewal_spread_ns=renewal_spread_ns(len(view.nodes)),
     )

@@ -28,9 +28,9 @@ def scale_replicated(context: ServiceContext, slots: Mapping[SlotKey, Slot]) -> 
     filled = [slot for slot in slots.values() if slot.active or is_finished(context, slot)]
     replicas = context.service.spec.replicas
     if len(filled) > replicas:
-        leaving = _least_useful(filled, len(filled) - replicas)
-        kept = [slot for slot in filled if slot.key not in leaving]
-        return ScaleDecision(tuple(kept), tuple([remove_slot(slot) for slot in filled if slot.key in leaving]))
+        removed = _least_useful(filled, len(filled) - replicas)
+        remaining = [slot for slot in filled if slot.key not in removed]
+        return ScaleDecision(tuple(remaining), tuple([remove_slot(slot) for slot in filled if slot.key in removed]))
     creates = []
     taken = {slot.key for slot in filled}
     number = 0

@@ -19,29 +19,29 @@ def part(
 
 
 def test_a_set_counts_when_its_last_part_has_come() -> None:
-    assembly = AssignmentAssembler()
-    assert assembly.add_message(part("a", complete=True, more=True)) is None
-    whole = assembly.add_message(part("b", complete=True))
-    assert whole is not None
-    assert whole.complete
-    assert [change.item for change in whole.changes] == [Task(id="a"), Task(id="b")]
+    assembler = AssignmentAssembler()
+    assert assembler.add_message(part("a", complete=True, more=True)) is None
+    update = assembler.add_message(part("b", complete=True))
+    assert update is not None
+    assert update.complete
+    assert [change.item for change in update.changes] == [Task(id="a"), Task(id="b")]
 
 
 def test_a_difference_applies_to_the_version_before_it_alone() -> None:
-    assembly = AssignmentAssembler()
+    assembler = AssignmentAssembler()
     with pytest.raises(ConflictError):
-        assembly.add_message(part("a", applies_to="v0"))
-    assembly.add_message(part("a", complete=True, results_in="v1"))
-    whole = assembly.add_message(part("b", applies_to="v1", results_in="v2"))
-    assert whole is not None
-    assert not whole.complete
+        assembler.add_message(part("a", applies_to="v0"))
+    assembler.add_message(part("a", complete=True, results_in="v1"))
+    update = assembler.add_message(part("b", applies_to="v1", results_in="v2"))
+    assert update is not None
+    assert not update.complete
     with pytest.raises(ConflictError, match="the difference applies to version v1, this agent has v2"):
-        assembly.add_message(part("c", applies_to="v1"))
+        assembler.add_message(part("c", applies_to="v1"))
 
 
 def test_a_change_without_an_item_removes() -> None:
     message = dispatcher_pb2.Assignments(complete=True, results_in="v1")
     message.changes.add(kind=AssignmentKind.SECRET, id="s")
-    whole = AssignmentAssembler().add_message(message)
-    assert whole is not None
-    assert whole.changes == (AssignmentChange(kind=AssignmentKind.SECRET, id="s"),)
+    update = AssignmentAssembler().add_message(message)
+    assert update is not None
+    assert update.changes == (AssignmentChange(kind=AssignmentKind.SECRET, id="s"),)

@@ -1,4 +1,4 @@
-"""Statuses wait until they are acknowledged."""
+"""The status queue: the latest status of each task, until it is acknowledged."""
 
 import asyncio
 
@@ -10,36 +10,45 @@ RUNNING, FAILED = TaskStatus(state=TaskState.RUNNING), TaskStatus(state=TaskStat
 
 
 def test_a_newer_status_replaces_a_waiting_one_and_survives_the_older_ones_acknowledgement() -> None:
-    reports = StatusQueue()
-    reports.put("t1", RUNNING)
-    sent = reports.batch()
-    reports.put("t1", FAILED)
-    reports.acknowledge(sent)
-    assert reports.batch() == {"t1": FAILED}
-    reports.acknowledge(reports.batch())
-    assert len(reports) == 0
+    queue = StatusQueue()
+    queue.put("t1", RUNNING)
+    sent = queue.batch()
+    queue.put("t1", FAILED)
+    queue.acknowledge(sent)
+    assert queue.batch() == {"t1": FAILED}
+    queue.acknowledge(queue.batch())
+    assert len(queue) == 0
 
 
 def test_what_was_not_acknowledged_is_sent_again() -> None:
-    reports = StatusQueue()
-    reports.put("t1", RUNNING)
-    assert reports.batch() == reports.batch() == {"t1": RUNNING}
+    queue = StatusQueue()
+    queue.put("t1", RUNNING)
+    assert queue.batch() == queue.batch() == {"t1": RUNNING}
 
 
 def test_a_batch_is_bounded_and_takes_the_oldest() -> None:
-    reports = StatusQueue()
+    queue = StatusQueue()
     for number in range(MAX_BATCH + 5):
-        reports.put(f"t{number}", RUNNING)
-    reports.put("t0", FAILED)
-    batch = reports.batch()
+        queue.put(f"t{number}", RUNNING)
+    queue.put("t0", FAILED)
+    batch = queue.batch()
     assert len(batch) == MAX_BATCH
     assert "t0" not in batch, "what has just changed is the newest"
 
 
 async def test_waiting_ends_when_something_waits() -> None:
-    reports = StatusQueue()
+    queue = StatusQueue()
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
-        waiting = group.create_task(reports.wait())
+        waiting = group.create_task(queue.wait())
         await asyncio.sleep(0)
         assert not waiting.done()
-        reports.put("t1", RUNNING)
+        queue.put("t1", RUNNING)
+
+
+def test_the_status_of_a_task_that_is_gone_is_not_reported() -> None:
+    queue = StatusQueue()
+    queue.put("t1", RUNNING)
+    sent = queue.batch()
+    queue.forget("t1")
+    queue.acknowledge(sent)
+    assert queue.batch() == {}

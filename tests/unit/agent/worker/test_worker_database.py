@@ -33,49 +33,49 @@ RECORD = TaskRecord(
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Iterator[WorkerDatabase]:
+def database(tmp_path: Path) -> Iterator[WorkerDatabase]:
     made = WorkerDatabase(tmp_path / "worker.db")
     made.open()
     yield made
     made.close()
 
 
-def again(records: WorkerDatabase, tmp_path: Path) -> WorkerDatabase:
-    records.close()
-    records.open()
-    return records
+def again(database: WorkerDatabase, tmp_path: Path) -> WorkerDatabase:
+    database.close()
+    database.open()
+    return database
 
 
 def change(kind: AssignmentKind, item: Network | NetworkEndpoint | VirtualService | Secret) -> AssignmentChange:
     return AssignmentChange(kind=kind, id=item.id, item=item)
 
 
-def test_a_record_comes_back_as_it_was(records: WorkerDatabase, tmp_path: Path) -> None:
-    records.save(RECORD)
-    assert again(records, tmp_path).tasks() == (RECORD,)
-    records.delete(RECORD.task.id)
-    assert records.tasks() == ()
+def test_a_record_comes_back_as_it_was(database: WorkerDatabase, tmp_path: Path) -> None:
+    database.save(RECORD)
+    assert again(database, tmp_path).tasks() == (RECORD,)
+    database.delete(RECORD.task.id)
+    assert database.tasks() == ()
     assert stat.S_IMODE((tmp_path / "worker.db").stat().st_mode) == 0o600
 
 
-def test_network_objects_are_kept_until_a_change_removes_them(records: WorkerDatabase, tmp_path: Path) -> None:
+def test_network_objects_are_kept_until_a_change_removes_them(database: WorkerDatabase, tmp_path: Path) -> None:
     network = change(
         AssignmentKind.NETWORK, Network(id="n", spec=NetworkSpec(annotations=Annotations(name="back")), vni=5)
     )
     endpoint = change(AssignmentKind.ENDPOINT, NetworkEndpoint(id="t/n", address="10.0.0.2"))
     service = change(AssignmentKind.VIRTUAL_SERVICE, VirtualService(id="s/n", name="web"))
-    records.save_network_objects([network, endpoint])
-    records.save_network_objects([service, AssignmentChange(kind=AssignmentKind.ENDPOINT, id="t/n")])
-    assert again(records, tmp_path).network_objects() == (network, service)
-    records.save_network_objects([AssignmentChange(kind=change.kind, id=change.id) for change in (network, service)])
-    assert records.network_objects() == ()
+    database.save_network_objects([network, endpoint])
+    database.save_network_objects([service, AssignmentChange(kind=AssignmentKind.ENDPOINT, id="t/n")])
+    assert again(database, tmp_path).network_objects() == (network, service)
+    database.save_network_objects([AssignmentChange(kind=change.kind, id=change.id) for change in (network, service)])
+    assert database.network_objects() == ()
 
 
-def test_a_secret_is_never_written(records: WorkerDatabase, tmp_path: Path) -> None:
+def test_a_secret_is_never_written(database: WorkerDatabase, tmp_path: Path) -> None:
     secret = change(AssignmentKind.SECRET, Secret(id="k", spec=SecretSpec(data=b"hush-7261")))
-    records.save_network_objects([secret])
-    records.save(RECORD)
-    assert records.network_objects() == ()
+    database.save_network_objects([secret])
+    database.save(RECORD)
+    assert database.network_objects() == ()
     assert all(b"hush-7261" not in path.read_bytes() for path in tmp_path.iterdir())
 
 

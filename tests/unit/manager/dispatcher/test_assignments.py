@@ -1,4 +1,4 @@
-"""What nodes are told: only what they need, and differences that apply."""
+"""What nodes are sent: only what they need, and differences that apply."""
 
 import random
 
@@ -118,13 +118,13 @@ def test_secrets_go_only_to_nodes_whose_tasks_are_meant_to_run() -> None:
 
 def test_a_task_is_told_once_it_is_assigned_and_without_what_the_agent_said() -> None:
     view = put(WORLD, task("t1", state=TaskState.PENDING), task("t2", state=TaskState.RUNNING))
-    told = assigned(view, "n1")
-    assert kinds(told) == [(Kind.TASK, "t2")]
-    item = told[Kind.TASK, "t2"]
+    sent = assigned(view, "n1")
+    assert kinds(sent) == [(Kind.TASK, "t2")]
+    item = sent[Kind.TASK, "t2"]
     assert isinstance(item, Task)
     assert item.status == TaskStatus(state=TaskState.ASSIGNED)
     later = put(view, task("t2", state=TaskState.STARTING))
-    assert difference(told, assigned(later, "n1")) == []
+    assert difference(sent, assigned(later, "n1")) == []
 
 
 def test_endpoints_are_told_to_the_nodes_of_the_network_alone_and_ready_only_while_they_run() -> None:
@@ -134,8 +134,8 @@ def test_endpoints_are_told_to_the_nodes_of_the_network_alone_and_ready_only_whi
         task("t2", "n2", state=TaskState.STARTING, network="net1"),
         task("t3", "n3", network="net2"),
     )
-    told = assigned(view, "n1")
-    endpoints = {i.task_id: i for (kind, _), i in told.items() if kind is Kind.ENDPOINT}  # type: ignore[union-attr]
+    sent = assigned(view, "n1")
+    endpoints = {i.task_id: i for (kind, _), i in sent.items() if kind is Kind.ENDPOINT}  # type: ignore[union-attr]
     assert {name: endpoint.ready for name, endpoint in endpoints.items()} == {"t1": True, "t2": False}  # type: ignore[union-attr]
     assert endpoints["t2"].host == "192.0.2.2"  # type: ignore[union-attr]
     assert endpoints["t2"].address == "10.0.0.5"  # type: ignore[union-attr]
@@ -168,12 +168,12 @@ def test_what_others_stand_on_comes_first_and_goes_last() -> None:
 
 def test_a_change_of_a_secret_or_config_reaches_the_nodes_that_hold_it() -> None:
     view = put(WORLD, task("t1", "n1", secret="x"), task("t2", "n2", secret="y"))
-    board = AssignmentCache(view)
-    before = dict(board.parts_for("n1"))
+    cache = AssignmentCache(view)
+    before = dict(cache.parts_for("n1"))
     labelled = replace(secret("x"), spec=SecretSpec(annotations=Annotations(name="x", labels={"a": "b"}), data=b"data"))
     after = put(view, labelled)
-    assert board.apply_changes(after, [Change(Action.UPDATE, secret("x"), labelled)]) == {"n1"}
-    [change] = changes_between(before, board.parts_for("n1"))
+    assert cache.apply_changes(after, [Change(Action.UPDATE, secret("x"), labelled)]) == {"n1"}
+    [change] = changes_between(before, cache.parts_for("n1"))
     assert (change.kind, change.item) == (Kind.SECRET, labelled)
 
 
@@ -216,12 +216,12 @@ def histories(draw: st.DrawFn) -> list[list[Object]]:
 
 
 @given(histories(), st.randoms(use_true_random=False))
-def test_differences_applied_in_turn_give_the_whole_set_and_the_board_agrees_with_it(
+def test_diffs_applied_in_turn_give_the_complete_set_and_the_cache_agrees_with_one_from_scratch(
     history: list[list[Object]], chance: random.Random
 ) -> None:
-    view, board = WORLD, AssignmentCache(WORLD)
+    view, cache = WORLD, AssignmentCache(WORLD)
     held: dict[str, dict[object, object]] = {name: {} for name in NODES}
-    told = {name: board.parts_for(name) for name in NODES}
+    sent = {name: cache.parts_for(name) for name in NODES}
     for batch in history:
         changes = []
         for item in batch:
@@ -233,19 +233,19 @@ def test_differences_applied_in_turn_give_the_whole_set_and_the_board_agrees_wit
                 continue
             view = view.put(schema, item.id, item)
             changes.append(Change(Action.UPDATE if before else Action.CREATE, before, item))
-        dirty = board.apply_changes(view, changes)
+        dirty = cache.apply_changes(view, changes)
         for name in NODES:
             want = assigned(view, name)
-            parts = board.parts_for(name)
+            parts = cache.parts_for(name)
             assert dict(merge_parts(parts)) == want
-            difference_now = changes_between(told[name], parts)
+            difference_now = changes_between(sent[name], parts)
             assert difference_now == [] or name in dirty, "a node that must be told something is dirty"
             for change in difference_now:
                 if change.item is None:
                     del held[name][change.kind, change.id]
                 else:
                     held[name][change.kind, change.id] = change.item
-            told[name] = dict(parts)
+            sent[name] = dict(parts)
             assert held[name] == want
 
 
@@ -282,12 +282,12 @@ def test_a_container_is_known_by_the_hostname_that_it_has_and_not_by_its_templat
 def test_a_node_that_is_renamed_changes_the_names_of_its_containers() -> None:
     before, after = node("n1", hostname="east"), node("n1", hostname="west")
     view = put(View.empty(), before, network("net1"), task("t1", network="net1", hostname="{{.Node.Hostname}}"))
-    board = AssignmentCache(view)
-    told = board.parts_for("n1")
+    cache = AssignmentCache(view)
+    sent = cache.parts_for("n1")
     view = put(view, after)
-    assert board.apply_changes(view, [Change(Action.UPDATE, before, after)]) == {"n1"}
-    assert [change.id for change in changes_between(told, board.parts_for("n1"))] == ["t1/net1"]
-    assert dict(merge_parts(board.parts_for("n1"))) == assigned(view, "n1")
+    assert cache.apply_changes(view, [Change(Action.UPDATE, before, after)]) == {"n1"}
+    assert [change.id for change in changes_between(sent, cache.parts_for("n1"))] == ["t1/net1"]
+    assert dict(merge_parts(cache.parts_for("n1"))) == assigned(view, "n1")
 
 
 def test_an_alias_is_the_services_and_leads_to_no_single_task() -> None:
@@ -300,6 +300,6 @@ def test_an_alias_is_the_services_and_leads_to_no_single_task() -> None:
         spec=ServiceSpec(annotations=Annotations(name="web"), task=TaskSpec(networks=(attachment,))),
         endpoint=Endpoint(virtual_ips=(VirtualIP(network_id="net1", address="10.0.0.2/24"),)),
     )
-    told = assigned(put(View.empty(), node("n1"), network("net1"), web, joined), "n1")
-    assert told[Kind.ENDPOINT, "t1/net1"].aliases == ()
-    assert told[Kind.VIRTUAL_SERVICE, "s1/net1"].aliases == ("short",)
+    sent = assigned(put(View.empty(), node("n1"), network("net1"), web, joined), "n1")
+    assert sent[Kind.ENDPOINT, "t1/net1"].aliases == ()
+    assert sent[Kind.VIRTUAL_SERVICE, "s1/net1"].aliases == ("short",)
