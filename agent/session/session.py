@@ -15,8 +15,9 @@ from grpc import aio
 from agent.identity import IdentityStore
 from agent.session.ports import WorkerPort
 from agent.session.stream import SessionStream
-from covey.errors import CoveyError, NodeRemovedError, first_cause
-from covey.grpc_errors import LEADER_METADATA, error_from_status, metadata_value
+from agent.session.tls_check import is_untrusted
+from covey.errors import CoveyError, InvalidArgumentError, NodeRemovedError, first_cause
+from covey.grpc_errors import LEADER_METADATA, error_from_status, metadata_value, raised_by_server
 from covey.objects import NodeDescription, replace
 from coveypb.v1 import dispatcher_pb2
 
@@ -81,7 +82,7 @@ class AgentSession:
         """Keeps a session until cancelled.
 
         Raises:
-            RemovedFromCluster: this node was removed.
+            NodeRemovedError: this node was removed from the cluster.
         """
         backoff_seconds, leader_addr = _FIRST_BACKOFF_SECONDS, ""
         while True:
@@ -118,7 +119,8 @@ class AgentSession:
                 self._disconnected_at = self._clock()
             self.connected.clear()
         if isinstance(failure, aio.AioRpcError):
-            return self._leader_named(addr, failure), stream.established
+            leader_addr = await self._handle_failure(addr, failure, established=stream.established)
+            return leader_addr, stream.established
         log.info("session with %s ended: %s", addr, failure or "by the manager")
         return "", stream.established
 
@@ -131,17 +133,23 @@ class AgentSession:
         self._description_changed.clear()
         return self._described()
 
-    def _leader_named(self, addr: str, failure: aio.AioRpcError) -> str:
-        details = failure.details() or ""
-        error = error_from_status(failure.code().name, details, failure.trailing_metadata())
+    async def _handle_failure(self, addr: str, failure: aio.AioRpcError, *, established: bool) -> str:
+        """Acts on the error that ended a stream, by its kind. Returns the leader's address if the manager named it."""
+        metadata = failure.trailing_metadata()
+        error = error_from_status(failure.code().name, failure.details() or "", metadata)
         if isinstance(error, NodeRemovedError):
             raise error
-        log.info("session with %s ended: %s %s", addr, failure.code().name, details)
-        if "CERTIFICATE_VERIFY_FAILED" in details and self._on_refused is not None:
-            self._on_refused(_UNTRUSTED_ROOT_MESSAGE)
-        if failure.code().name == "INVALID_ARGUMENT" and self._on_refused is not None:
-            self._on_refused(details)
-        return metadata_value(failure.trailing_metadata(), LEADER_METADATA) or ""
+        log.info("session with %s ended: %s %s", addr, failure.code().name, error.message)
+        if isinstance(error, InvalidArgumentError):
+            self._refuse(error.message)
+        connected = established or raised_by_server(metadata)
+        if not connected and await is_untrusted(addr, self._identity.require().root):
+            self._refuse(_UNTRUSTED_ROOT_MESSAGE)
+        return metadata_value(metadata, LEADER_METADATA) or ""
+
+    def _refuse(self, reason: str) -> None:
+        if self._on_refused is not None:
+            self._on_refused(reason)
 
     def _handle_state(self, state: dispatcher_pb2.SessionState) -> None:
         managers = tuple(manager.addr for manager in state.managers if manager.addr)
