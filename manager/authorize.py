@@ -1,8 +1,8 @@
-"""Who may call what: one table for every gRPC method, applied on every listener by one interceptor.
+"""Authorization of gRPC calls: one table of methods and callers, applied on every listener by one interceptor.
 
-Law: a method without a line in the table is refused, and a test walks all descriptors so that none is forgotten. Roles come from the
-certificate's OU, the cluster from its O, the node from its CN; and the leader believes a certificate no more than the store: who was
-removed is refused, who was demoted is a worker, whatever the certificate says until it expires.
+Invariant: a method without a line in the table is refused. A test walks all service descriptors, so none is forgotten.
+Invariant: the leader trusts a certificate no more than the store. A removed node is refused, and a demoted one is a worker, whatever its
+certificate says until it expires. A caller's role comes from the certificate's OU, the cluster from its O, the node from its CN.
 """
 
 import enum

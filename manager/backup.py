@@ -1,8 +1,8 @@
-"""A backup's content: the whole store, sealed. Pure.
+"""Encryption and decryption of backup files, which hold the whole store. Pure.
 
-Law: the state is never written in clear. Each file has a random key of its own, wrapped under the key that the operator holds; the pieces'
-key is derived from it and from the head, so that a changed head opens nothing, and the last piece is marked, so that none is missing.
-Called by the control API, which writes backups, and by ``manager.bootstrap.new_cluster``, which restores one.
+Invariant: the state is never written in the clear. Each file has a random key, wrapped under the operator's key. The key of the pieces is
+derived from it and from the head, so a changed head decrypts nothing, and the last piece is marked, so a missing piece is noticed.
+Called by ``manager.control.backup_stream``, which writes backups, and ``manager.bootstrap.restore``, which reads them.
 """
 
 import hashlib

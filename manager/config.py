@@ -1,4 +1,4 @@
-"""What a manager process is told by the daemon that starts it: one JSON file. Written by ``node``, read by ``manager.main``."""
+"""Configuration of a manager process: one JSON file, written by the daemon (``node``) and read by ``manager.main``."""
 
 from enum import StrEnum
 from pathlib import Path

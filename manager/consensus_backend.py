@@ -1,7 +1,7 @@
-"""What keeps the store's state: the consensus, and what a manager's process needs of it besides.
+"""Interface of a consensus backend: what a manager process needs besides the consensus itself.
 
-Law: ``manager.main`` knows an engine by this alone, so that no part above can tell which one runs. Implemented by
-``manager.raft.backend`` (the managers themselves) and ``manager.etcd.backend`` (an etcd that stands by itself).
+Invariant: ``manager.main`` uses a backend through this interface only, so nothing above depends on which one runs.
+Implemented by ``manager.raft.backend`` (the managers replicate the state) and ``manager.etcd.backend`` (an external etcd keeps it).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""This manager's identity, read from STATE/identity, for both ends of TLS; a renewed certificate is taken up without a restart.
+"""TLS identity of this manager: certificate, key and roots from STATE/identity, reloaded after a renewal without a restart.
 
-Law: the manager never writes it but once, when it founds the cluster; renewal is the daemon's. Called by ``manager.main`` and whoever
-opens a channel to another manager.
+Invariant: a manager writes the identity only once, when it creates or restores a cluster. The daemon renews the certificate.
+Used by ``manager.main`` and by every caller that opens a channel to another manager.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""What only the leader does: one group of loops that starts on winning leadership and is cancelled on losing it.
+"""Control loops of the leader: started when this manager wins leadership, cancelled when it loses it.
 
-Law: no loop outlives its leadership, and every loop begins from the store alone. Run by ``manager.main``.
+Invariant: no loop outlives its leadership, and every loop starts from the store alone. Run by ``manager.main``.
 """
 
 from __future__ import annotations

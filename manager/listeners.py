@@ -1,6 +1,6 @@
-"""The manager's three listeners: the join port (server TLS, the CA alone), the mTLS port (between nodes) and the Unix socket (its daemon).
+"""gRPC listeners of a manager: the join port (server TLS), the mTLS port between nodes, and the Unix socket of the local daemon.
 
-Law: every method on every listener passes the gate of ``manager.authorize``; only the join port and the socket forward to the leader.
+Invariant: every method on every listener passes ``manager.authorize``. Only the join port and the socket forward calls to the leader.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""The manager process: ``python -m manager.main --config FILE``.
+"""Entry point of the manager process: ``python -m manager.main --config FILE``.
 
-Law: prints ``ready`` once it serves; ends on SIGTERM or with its standard input after handing over leadership; ends with exit code 3 when
-the group has removed it, and 4 when its keys are locked and none that it was given opens them. Any failure that it cannot live with ends
-it with a sentence as its last line on standard error.
+Invariant: the process prints ``ready`` once it serves. It ends after SIGTERM or the end of its standard input, and hands over leadership
+first. Exit code 3: the group has removed this manager. Exit code 4: its keys are locked, and no unlock key that it received opens them.
+After a fatal error the last line on standard error says what happened.
 """
 
 import argparse

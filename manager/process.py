@@ -1,6 +1,6 @@
-"""How a manager's process runs its coroutines: libuv's event loop, and a garbage collector that is not in a hurry.
+"""Event loop and garbage collector settings of a manager process: uvloop, and fewer collections.
 
-Law: nothing here changes what is computed. Called by ``manager.main``, and by the benchmark's processes so that they measure the same.
+Invariant: nothing here changes results. Called by ``manager.main``, and by the benchmark's processes so that they measure the same.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
-"""Nodes that were removed while their certificates still hold: remembered in the cluster, refused by every manager.
+"""Revocation of removed nodes: the cluster object lists their ids until their certificates expire, and every manager refuses them.
 
-Law: ids of nodes are never used again, so a revocation is never taken back; it is forgotten when no certificate of the node can hold any
-more. Written with the node's removal in one transaction (``manager.control.nodes``), read at the gate (``manager.listeners``): a follower,
-which may not have heard of a new node yet, knows at least whom it has heard to be removed.
+Invariant: node ids are never reused, so a revocation is never withdrawn. It is dropped when no certificate of the node can be valid.
+Written in the transaction that removes the node (``manager.control.nodes``), read on every call (``manager.listeners``). A follower may not
+know a new node yet, but it knows the nodes whose removal it has applied.
 """
 
 from covey.objects import Cluster, RevokedNode, replace

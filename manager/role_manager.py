@@ -1,8 +1,8 @@
-"""The role manager: a node's role follows its desired role, and its ManagerStatus the members of the Raft group.
+"""The role manager: promotes and demotes managers, and keeps each node's ManagerStatus in line with the consensus group.
 
-Law: a node becomes a manager in the store first and joins the group by itself; it leaves the group first and becomes a worker in the
-store then, so that no member is ever a worker. Who is demoted together leaves together. A leader that is demoted or drained hands over, and
-its successor goes on. One of the leader's loops.
+Invariant: no member of the group is a worker. A node becomes a manager in the store first and then joins the group. It leaves the group
+first and then becomes a worker in the store. Nodes that are demoted together leave together.
+A leader that is demoted or drained hands over leadership, and its successor continues. One of the leader's loops.
 """
 
 import asyncio

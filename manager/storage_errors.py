@@ -1,4 +1,4 @@
-"""What ends or hinders a manager's Raft node, beside the core's own errors."""
+"""Errors of a manager's files: damaged, encrypted with an unknown key, in use, or not writable."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The one act that ends every recovery: STATE/manager/raft becomes the folder of a group of one. Blocking.
+"""Force new cluster: replaces STATE/manager/raft with the state of a single-member Raft group. Blocking.
 
-Law: as ``manager.bootstrap.raft_directory`` says, the old state or the new one is there at any moment, whole.
-Called by ``manager.bootstrap.new_cluster``.
+Invariant: the old state or the new one is complete on disk at any moment, see ``manager.bootstrap.raft_directory``.
+``restore`` ends with the same step.
 """
 
 import secrets

@@ -1,7 +1,7 @@
-"""Which manager of a cluster lives at an address, told by the certificate that its port shows: no call needs to be allowed for that.
+"""Probe for live managers: reads the server certificate at an address, which needs no permission to call anything.
 
-Law: who shows a manager's certificate of the cluster lives, whatever else it refuses or lets fail. That is not trust: it is asked for
-before a cluster is founded anew or restored, where a stranger's lie costs a refusal.
+Invariant: a server that shows a certificate of a manager of the cluster counts as alive, even if it refuses every call. This is not trust:
+the probe runs before ``force_new_cluster`` and ``restore``, where a false answer only causes a refusal.
 Called by ``node.quorum`` and ``manager.bootstrap.restore``.
 """
 

@@ -1,6 +1,6 @@
-"""How a manager comes into being: founding a cluster, joining one, or going on with what is on its disk.
+"""Bootstrap of a manager on Raft: creates a cluster, joins one, or continues with the state on disk.
 
-Law: STATE/manager/raft is complete or counts as empty, so a process that died on the way simply does it again. Called by ``manager.main``
+Invariant: STATE/manager/raft is complete or counts as empty, so a process that crashed on the way starts again. Called by ``manager.main``
 before anything runs.
 """
 

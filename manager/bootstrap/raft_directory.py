@@ -1,10 +1,10 @@
-"""STATE/manager/raft as one whole that is replaced by another. Nothing but names of folders; knows no log.
+"""Atomic replacement of the Raft directory, STATE/manager/raft. Does not read the log. Blocking.
 
-Law: the old folder stays until the new one is whole. ``raft.new`` is built beside it, its ``member.json`` last; then ``raft`` becomes
-``raft.old``, ``raft.new`` becomes ``raft``, and the old one goes. A process that dies on the way leaves either the old state or the new
-one: ``settle``, which every start calls first, finishes a swap that began and clears away one that did not. What a group that gave this
-member up may still be missed for lies in ``raft.lost``, which nothing here reads. Called by ``manager.bootstrap.new_cluster`` and
-``manager.bootstrap.force_new_cluster``; ``has_state`` and ``put_aside`` by the daemon. Blocking.
+Invariant: the old directory stays until the new one is complete. ``raft.new`` is built beside it, with ``member.json`` last. Then ``raft``
+becomes ``raft.old``, ``raft.new`` becomes ``raft``, and ``raft.old`` is deleted. A crash leaves the old state or the new one:
+``finish_replacement``, which every start calls first, completes a replacement that began and deletes an incomplete one.
+``raft.lost`` keeps the state of a membership that the group ended. Nothing here reads it.
+Called by ``manager.bootstrap``; ``has_state`` and ``put_aside`` also by the daemon.
 """
 
 import os

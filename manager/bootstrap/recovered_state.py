@@ -1,8 +1,8 @@
-"""A cluster that goes on with one manager: the state that the new group of one begins with. Pure.
+"""State of a single-member Raft group after recovery: the first snapshot that ``force_new_cluster`` and ``restore`` write. Pure.
 
-Law: nothing that was acknowledged is left out. Of a log the uncommitted tail counts too: the one manager that is left cannot know which
-of it a majority had, and whoever wrote it was told nothing, or was told that it stands. The new group is above all that was before:
-in raft id, term, index, and so in the version of every object it will write. Called by ``manager.bootstrap.force_new_cluster``.
+Invariant: no acknowledged write is lost. The uncommitted tail of a log counts too: the remaining manager cannot know which entries a
+majority had, and the clients of those writes got no answer or a success.
+Invariant: the new group is above everything before it in raft id, term and index, and so in the version of every object it writes.
 """
 
 from __future__ import annotations

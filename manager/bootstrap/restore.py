@@ -1,8 +1,8 @@
-"""A manager that begins with a backup: the same cluster (id, root, tokens, services, secrets, networks), this node its one manager.
+"""Restore of a cluster from a backup: same id, root, tokens and objects, with this node as its only manager.
 
-Law: the whole backup is read and found good, and none of its managers lives, before anything is written: the restored cluster would end
-the memberships of those that do. Then this node's identity, then the group's folder as one step. A process that died on the way does it
-again. Called by ``manager.main`` and ``manager.bootstrap.new_cluster``; blocking but for asking and signing.
+Invariant: nothing is written before the whole backup is read and verified, and no manager of that cluster answers: the restored cluster
+ends their memberships. The identity of this node is written first, then the Raft directory in one step. A process that crashes on the way
+starts again. Called by ``manager.main`` and ``manager.bootstrap``. Blocking, except for network calls.
 """
 
 import logging

@@ -1,7 +1,6 @@
-"""etcd as the engine of a manager's process: the key of the store, the way into the cluster, and what is told to other managers.
+"""etcd as the consensus backend of a manager process: store key, bootstrap or join, and the services for other managers.
 
-Law: as ``manager.consensus_backend`` says.
-Of the cluster this host keeps its identity and the key that opens what lies in etcd, nothing else.
+Invariant: of the cluster's state, this host keeps only its identity and the store key. See ``manager.consensus_backend``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How a manager comes into a cluster on etcd: founding it, becoming a member, or going on.
+"""Bootstrap of a cluster on etcd: create the cluster, join the group, or fetch the store key from another manager.
 
-Law: a cluster is founded by one transaction that wants an empty prefix, so two founders make one cluster and one clear error. Nothing of
-the cluster lies on this host but STATE/identity: the certificate, and beside it the key that opens what lies in etcd.
+Invariant: one transaction that requires an empty prefix creates the cluster, so two founders end as one cluster and one clear error.
+Invariant: this host stores nothing of the cluster but STATE/identity: the certificate, and beside it the store key.
 """
 
 from __future__ import annotations

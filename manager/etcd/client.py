@@ -1,7 +1,8 @@
-"""Calls to an etcd of several endpoints, over gRPC.
+"""etcd client over gRPC, with several endpoints.
 
-Law: every call has a deadline, and an endpoint that fails or hangs is left for the next one, by all that used it. A call is made once: who
-may repeat it knows better than this module. Made by ``manager.etcd.backend``; used on one event loop.
+Invariant: every call has a deadline. An endpoint that fails or hangs is left for the next one, by all users of the client.
+Invariant: a call is made once. Callers decide whether to repeat it (see "Who retries" in docs/design/store.md).
+Made by ``manager.etcd.backend``. Used on one event loop.
 """
 
 from __future__ import annotations

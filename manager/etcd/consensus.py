@@ -1,7 +1,8 @@
-"""The consensus of the store over etcd: fenced transactions, one watch, leadership by lease.
+"""Consensus of the store over etcd: fenced transactions, one watch, leadership by lease.
 
-Law: an acknowledged proposal is in etcd, by a majority of its members, and applied here. One that may have been lost on the way is cleared
-up by moving the fence, so its proposer is told the truth or sends it again; it is never applied twice. Made by ``manager.etcd.backend``.
+Invariant: an acknowledged proposal is stored by a majority of etcd and applied here.
+Invariant: a proposal is never applied twice. When its answer is lost, the fence moves; then the proposal is known to be applied, or it is
+sent again. Made by ``manager.etcd.backend``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Sealing of what lies in etcd: AES-256-GCM under the store key, which every manager of the cluster has and etcd never sees.
+"""Encryption of values in etcd: AES-256-GCM under the store key, which every manager of the cluster has and etcd never sees.
 
-Law: no key and nonce ever seal two things. Each process seals with a key of its own, derived from the store key and a random salt, and
-counts its nonces. A value says its salt and opens only at the key (in etcd's sense) for which it was sealed.
+Invariant: no key and nonce encrypt two values. Each process derives its own key from the store key and a random salt, and counts its
+nonces. A value names its salt and decrypts only at the etcd key for which it was encrypted.
 
-    value:  version (1)  salt (16)  number (8)  sealed
+    value:  version (1)  salt (16)  number (8)  ciphertext
 """
 
 from __future__ import annotations

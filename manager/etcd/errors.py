@@ -1,4 +1,4 @@
-"""What a call to etcd may end with, beside its answer."""
+"""Errors of etcd calls, and their mapping from gRPC statuses."""
 
 from __future__ import annotations
 

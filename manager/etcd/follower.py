@@ -1,8 +1,8 @@
-"""The state machine and the registry as etcd has them: everything read at one revision, then every later revision from a watch.
+"""Follower of the state in etcd: reads everything at one revision, then applies every later revision from a watch.
 
-Law: what is applied is applied in the order of revisions, each whole and once. Where the watch cannot go on (the revisions are compacted
-away, somebody else wrote objects, or etcd was restored and what is applied here is no part of its history) everything is read again, and
-until then nobody leads on what is old. ``applied`` goes back then, if etcd did.
+Invariant: revisions are applied in order, each whole and once.
+Invariant: when the watch cannot continue (compacted revisions, objects changed by a stranger, a restored etcd with another
+history), everything is read again, and until then this manager does not lead. ``applied`` then goes back if etcd did.
 """
 
 from __future__ import annotations

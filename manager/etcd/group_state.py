@@ -1,4 +1,4 @@
-"""Who belongs to the group, who runs and who leads, as the keys say. Pure state, changed by the keys' events alone."""
+"""Group state from the keys in etcd: members, running managers, leader and last transaction. Pure, changed only by key events."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""The keys under a cluster's prefix. Pure.
+"""Layout of the keys under a cluster's prefix in etcd. Pure.
 
-PREFIX/cluster            the cluster's id; written once, when the cluster is founded
-PREFIX/last               head of the latest transaction: who wrote it, when, and what it changed; part of every transaction
-PREFIX/leader             who leads; bound to the leader's lease
-PREFIX/heirs              who leads next, while a leader hands over; bound to its lease
-PREFIX/members/NODE       address of a manager that belongs to the group
-PREFIX/alive/NODE         the same while it runs; bound to its lease
-PREFIX/objects/KIND/ID    one object, sealed
+PREFIX/cluster            id of the cluster; written once, when the cluster is created
+PREFIX/last               head of the latest transaction: request id, time and changes; part of every transaction
+PREFIX/leader             the leader; bound to its lease
+PREFIX/heirs              successors that may lead next, during a handover; bound to the lease of the manager that hands over
+PREFIX/members/NODE       address of a manager that is a member of the group
+PREFIX/alive/NODE         the same while the manager runs; bound to its lease
+PREFIX/objects/KIND/ID    one object, encrypted
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""This manager's lease, and the leadership that hangs on it.
+"""Lease, leader election and write fence of this manager in etcd.
 
-Law: a leader's own clock ends its leadership before its lease can have ended in etcd, counted from when it last asked. Even if that failed,
-the fence keeps what it writes out: it names the key that the lease holds. ``fence`` moves when the fate of a write must be known:
-what was sent before then either stands before the move or never will.
+Invariant: a leader's own clock ends its leadership before its lease can expire in etcd, counted from before the request. If the clock is
+wrong, the fence still keeps its writes out: it names the revision of the leader's key.
+Invariant: a write that was sent behind an older fence is in etcd before the fence moves, or never will be.
 """
 
 from __future__ import annotations

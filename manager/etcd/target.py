@@ -1,6 +1,6 @@
-"""Where the cluster's state lies when it lies in etcd: what ``coveyd --store`` says. Read by the daemon and by its manager; loads no gRPC.
+"""Target of ``coveyd --store``: endpoints, prefix and TLS files of an etcd. Read by the daemon and the manager; does not import gRPC.
 
-Law: what cannot be used is refused by name before anything is begun.
+Invariant: an unusable value is refused by the option's name before anything starts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A transaction of the store as one of etcd, and back from the events that it leaves; the whole store from the keys that are there. Pure.
+"""Translation of store transactions to etcd transactions and back from watch events, and of all keys to a store snapshot. Pure.
 
-Law: what a transaction of etcd compares is what the store's own would check: each object at the version that it was changed from, and the
-fence, so that who leads no more writes nothing. Its head goes into the same revision, so whoever watches rebuilds the store's transaction.
+Invariant: the etcd transaction compares what the store would check: the version of each object that it changes, and the fence, so a
+former leader writes nothing. The head is written at the same revision, so every watcher can rebuild the store's transaction.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""A watch over the cluster's keys: revision after revision, each whole, from one revision on.
+"""Watch stream over the cluster's keys in etcd: one revision after another, each with all of its events.
 
-Law: no revision is told twice, split or left out; where that cannot be, the watch ends with an error, and its reader begins again.
+Invariant: no revision is delivered twice, split or left out. Where that is impossible the stream ends with an error, and its reader opens a
+new one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a manager's disk is sealed with: data keys, which lie in one file, plain or under the cluster's unlock key (autolock).
+"""Data keys of a manager, which encrypt its disk. They are in one file, plain or encrypted under the cluster's unlock key (autolock).
 
-Law: the unlock key itself is never on a disk outside the sealed log. Everything else of a manager that could speak (log, snapshots, the
-node's key) is sealed with a data key, so a new unlock key costs one small file at once, and new data keys follow without a stop.
+Invariant: the unlock key is on no disk outside the encrypted log. The log, snapshots and node key are encrypted with a data key, so a new
+unlock key rewrites one small file at once, and new data keys follow without a restart.
 """
 
 from manager.keys.file import DataKeys, LockedError, is_locked

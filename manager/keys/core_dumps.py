@@ -1,7 +1,7 @@
-"""What a process holds in its memory must not reach the disk by a crash.
+"""Core dumps off for processes that hold an unlock key.
 
-Law: whoever holds an unlock key writes no core dump from then on. What it starts by ``exec`` is as before. Called where a key comes in,
-by the manager's process and by its daemon. Swap is the host's affair.
+Invariant: a process that holds an unlock key writes no core dump. Processes that it starts with ``exec`` are not affected. Swap is the
+host's matter. Called where a key comes in, by the manager process and by its daemon.
 """
 
 import ctypes

@@ -1,11 +1,11 @@
-"""STATE/manager/keys: the data keys of this manager, plain, or sealed under the cluster's unlock key.
+"""File of data keys, STATE/manager/keys: plain, or encrypted under the cluster's unlock key.
 
-Law: the file is replaced as a whole and is on disk before it bears its name; a wrong key and a damaged file are told apart. The unlock
-key has 256 random bits, so HKDF with a random salt derives the sealing key from it: a slow function would add nothing. Called by the
-manager's process and by its daemon, which asks whether a key fits.
+Invariant: the file is replaced as a whole and durably. A wrong unlock key and a damaged file are different errors.
+The unlock key has 256 random bits, so HKDF with a random salt is enough: a slow key derivation would add nothing. Called by the manager
+process, and by its daemon to check an unlock key.
 
     plain:   JSON {"current": 2, "keys": {"1": …, "2": …}, "version": 77}
-    locked:  magic (8) salt (16) check (16) the same JSON, AES-256-GCM, bound to all that stands before it
+    locked:  magic (8) salt (16) check (16) the same JSON, AES-256-GCM with the first 40 bytes as associated data
 """
 
 import secrets

@@ -1,8 +1,8 @@
-"""Sealing of what Raft writes: AES-256-GCM with the manager's data keys.
+"""Key ring and file encryption of a manager's disk: AES-256-GCM with data keys.
 
-Law: no key and nonce ever seal two things. Each file has a key of its own, derived from a data key and the file's random salt; the
-nonce is the number of the piece in its file, and no file is ever continued after it was closed. The head of the file says which data
-key that is, and counts with every piece: a piece opens only under its own head, in the file and at the place it was written for.
+Invariant: no key and nonce encrypt two pieces. Each file has its own key, derived from a data key and the file's random salt. The nonce is
+the number of the piece in its file, and a closed file is never continued. The head of the file names its data key and is associated data of
+every piece: a piece decrypts only under its own head, in its own file and place.
 
     head:  magic (8) id of the data key (4) salt (16)
 """

@@ -1,7 +1,7 @@
-"""STATE/identity/node.key of a manager: PEM while managers are not locked, else sealed with a data key.
+"""Encryption of the node's private key, STATE/identity/node.key: plain PEM without autolock, else encrypted with a data key.
 
-Law: while a manager's process runs it alone writes the file; the daemon writes it before it starts one (joining) and after it has ended
-(demotion), always plain. A worker has no unlock key, so its key is plain. Pure but for the random salt.
+Invariant: while a manager process runs, only it writes the file. The daemon writes it before it starts a manager (join) and after the
+manager has ended (demotion), always plain. A worker has no unlock key, so its key is plain. Pure, except for the random salt.
 """
 
 from pathlib import Path

@@ -1,9 +1,9 @@
-"""The manager's own keys follow the cluster's unlock key, while the manager runs.
+"""Rotation of a manager's data keys: follows the cluster's unlock key while the manager runs.
 
-Law: what lies on the disk opens at every moment with the unlock key that its file lies under. A new unlock key means new data keys: first
-the file with the old and the new data keys, under the new unlock key and durable; then the node's key, the log and the snapshots are
-sealed anew; then the file with the new data key alone. A manager that dies between two steps goes on with the next, for the plan looks at
-what is there. The daemon is told of a key before the file needs it, so it can start this process again without asking anybody.
+Invariant: at every moment the files on disk open with the unlock key of the key file. A new unlock key brings new data keys: first the key
+file with old and new data keys, under the new unlock key, durable; then the node key, log and snapshots are encrypted again; then the key
+file with the new data key alone. A manager that crashes between two steps continues with the next one, because the plan is made from
+what is on disk. The daemon receives an unlock key before the file needs it, so it can restart this process without asking an operator.
 """
 
 import asyncio

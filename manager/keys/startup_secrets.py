@@ -1,7 +1,7 @@
-"""What the daemon and its manager tell each other of keys: one line of JSON over the manager's standard input, lines over its output.
+"""Secrets between the daemon and its manager process: one line of JSON on standard input, lines on standard output.
 
-Law: an unlock key, or a root's, travels over these two pipes alone, never as an argument, in the environment or in a file, and is never
-logged. The line is read only by a manager that needs it, so whoever starts one that is not locked may leave it out.
+Invariant: unlock keys and the root's private key travel only over these two pipes: never as an argument, in the environment or in a file,
+and they are never logged. A manager reads the line only if it needs it, so the starter of an unlocked manager may omit it.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""The store: immutable views, optimistic transactions, watches without gaps, above a consensus.
+"""The object store of a manager: immutable views, optimistic transactions and watches without gaps, above a consensus.
 
-Reads are O(1) snapshots; whatever changes goes through the log first. See ``docs/design/store.md``.
+Reads are O(1) snapshots. Every change goes through the log first. See ``docs/design/store.md``.
 """
 
 from manager.store.commit import Action, Change, Commit

@@ -1,7 +1,7 @@
-"""From a view and a transaction of the log to the next view, or a refusal.
+"""Application of a log entry to a view: the next view, or a refusal.
 
-Law: the result is a function of the view, the log index and the entry: every replica comes to the same. A transaction whose
-premises no longer hold changes nothing, and every replica sees that alike.
+Invariant: the result depends only on the view, the log index and the entry, so every replica reaches the same one. A transaction whose
+expected versions no longer hold changes nothing, on every replica alike.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Changes and commits: what a watcher sees.
+"""Changes and commits: what a watcher of the store receives.
 
-Law: a commit is one whole transaction; each object appears in it at most once, with what it was before and what it is after.
+Invariant: a commit is one whole transaction. Each object appears in it at most once, with its state before and after.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The seam under the store: propose bytes and wait until they are committed; learn of leadership and of the members.
+"""Interface between the store and its consensus: propose bytes, wait for the commit, follow leadership and members.
 
-Law: the state machine is told of committed entries in log order, exactly once in a process's life or by a snapshot instead,
-and what it makes of them depends on their content alone. Implemented by ``manager.raft`` and, for one process without a
-disk, by ``manager.store.memory_consensus``.
+Invariant: the state machine receives committed entries in log order, each once in a process's life, or a snapshot instead. What it makes of
+them depends only on their content. Implemented by ``manager.raft``, ``manager.etcd`` and, for tests, ``manager.store.memory_consensus``.
 """
 
 from __future__ import annotations

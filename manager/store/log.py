@@ -1,6 +1,6 @@
-"""A transaction as bytes of the log, and back.
+"""Encoding of a store transaction as a log entry, and decoding.
 
-Law: what comes back is what every replica applies, the proposer too, so that no replica can hold what another cannot read.
+Invariant: every replica applies the decoded entry, the proposer too, so no replica can hold what another cannot read.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A consensus of one process without a disk: every proposal is committed at once.
+"""In-memory consensus of a single process: every proposal is committed at once, and nothing survives the process.
 
-A real alternative to Raft for tests of whatever stands on the store: ``Store(MemoryConsensus)``. Nothing survives the process.
+A real consensus for tests of code above the store: ``Store(MemoryConsensus)``.
 """
 
 from __future__ import annotations

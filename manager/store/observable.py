@@ -1,4 +1,4 @@
-"""A value of which readers want the latest: a slow one skips what it missed, so nothing queues."""
+"""Observable value: readers receive the latest value, and a slow reader skips intermediate ones, so nothing queues."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Transactions that are proposed and not yet applied, and what they change.
+"""Pending transactions: proposed and not yet applied, with the objects and indexes that they change.
 
-Law: while a leader's transaction is in flight, nothing that reads or changes the same is proposed beside it. Whoever could not
-get through for long gets the store alone for one moment, so nobody starves.
+Invariant: while a transaction of this leader is pending, none that reads or changes the same is proposed. A transaction that was
+overtaken too often gets the store alone for one attempt, so none starves.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What the store knows of each kind of object: its name, whether names are unique, and by what it can be looked up.
+"""Schema of each kind of object in the store: name, uniqueness of names, indexes.
 
-Law: every index is a pure function of one object, so that an index never needs anything but the object before and after.
+Invariant: every index is a pure function of one object, so an index update needs only the object before and after.
 """
 
 from __future__ import annotations

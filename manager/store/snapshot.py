@@ -1,7 +1,7 @@
-"""The whole store as bytes, and back.
+"""Encoding of the whole store as a snapshot, and decoding.
 
-Law: objects are written in the order of their ids, so that equal states are equal bytes. A spec that a service and its tasks share
-is written once: most of the bytes of a large store are specs.
+Invariant: objects are written in the order of their ids, so equal states are equal bytes. A spec that a service and its tasks share is
+written once: specs are most of a large store.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The object store of a manager: views to read, transactions to change, watches to follow.
+"""The object store of a manager: views to read, transactions to write, watches to follow.
 
-Law: the log is the truth. A transaction is made on the latest committed view and takes effect when its entry is applied, on
-every replica alike. Transactions in flight run beside each other unless one reads or changes what another changes; then the
-later one waits and is made again, so ``apply`` functions must be repeatable and must not act on anything but the ``Tx``.
+Invariant: the log is the truth. A transaction is made on the latest committed view and takes effect when its entry is applied, the same on
+every replica. Pending transactions run side by side unless one reads or changes what another changes. Then the later one waits and runs
+again, so an ``apply`` function must be repeatable and must act on nothing but its ``Tx``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Tables of a view: persistent maps from id to object, and the indexes over them.
+"""Tables of a view: persistent maps from id to object, and their indexes.
 
-Law: a `TableState` never changes; `put` returns the next one and shares all it can. Whatever yields several objects yields
-them in the order of their ids, so that a plan made from them repeats. A table inside a transaction notes what was
-asked of it, by which the store finds transactions that must not overlap.
+Invariant: a ``TableState`` never changes. ``put`` returns a new one that shares structure. Several objects come in the order of their ids,
+so a plan made from them is repeatable. A table inside a transaction records what was read, so that the store finds conflicting
+transactions.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""An immutable snapshot of the store, and a transaction over one.
+"""Views and transactions: an immutable snapshot of the store, and a set of changes on top of one.
 
-Law: a view never changes and costs nothing to take. A transaction is private to the function that fills it; it shows its own
-changes, holds at most one change an object, and says what it read.
+Invariant: a view never changes and costs nothing to take. A transaction is private to the function that fills it, shows its own changes,
+holds at most one change per object, and records what it read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Watches: a snapshot and every later commit, through a bounded queue.
+"""Watches of the store: a snapshot and every later commit, through a bounded queue.
 
-Law: no gap and no overlap. A reader that lags behind its bound, or whose store was replaced by a snapshot from the leader,
-gets LaggedError and starts again.
+Invariant: no gap and no overlap. A reader that falls behind its limit, or whose store was replaced by a snapshot of the leader, gets
+LaggedError and starts again.
 """
 
 from __future__ import annotations
