@@ -11,7 +11,15 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from covey.grpc_errors import ERROR_METADATA, LEADER_METADATA, code_name, error_metadata, metadata_value
+from covey.errors import CoveyError, DeadlineError
+from covey.grpc_errors import (
+    ERROR_METADATA,
+    LEADER_METADATA,
+    code_name,
+    error_from_status,
+    error_metadata,
+    metadata_value,
+)
 
 NOT_LEADER_DETAILS = "this manager does not lead the cluster"
 
@@ -47,3 +55,10 @@ async def abort_not_leader(context: Any, leader_addr: str) -> None:
         NOT_LEADER_DETAILS + where,
         trailing_metadata=((LEADER_METADATA, leader_addr),),
     )
+
+
+def error_from_rpc(failure: aio.AioRpcError) -> CoveyError:
+    """The error that another manager's status stands for."""
+    if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlineError(failure.details() or "the other manager did not answer in time")
+    return error_from_status(failure.code().name, failure.details() or "", failure.trailing_metadata())

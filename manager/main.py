@@ -20,8 +20,9 @@ from covey.errors import CoveyError, DeadlineError, first_cause
 from covey.states import NodeRole
 from manager import config as configs
 from manager import process
-from manager.bootstrap.new_cluster import open_keys, prepare_raft_state, read_backup, take_root_key
-from manager.bootstrap.restore import RestoredBackup
+from manager.bootstrap.raft_state import prepare_raft_state
+from manager.bootstrap.restore import RestoredBackup, read_backup
+from manager.bootstrap.startup_keys import open_keys, take_root_key
 from manager.ca.cfssl import CfsslSigner
 from manager.ca.servicer import CertificateAuthorityServicer
 from manager.ca.signing import CertificateSigner
@@ -38,8 +39,9 @@ from manager.listeners import Listeners, Servicers
 from manager.logbroker.broker import LogBroker
 from manager.raft.backend import RaftBackend
 from manager.role_manager import RoleManager
-from manager.storage_errors import RemovedError, StorageError
+from manager.storage_errors import StorageError
 from manager.store import Store
+from manager.store.consensus import RemovedError
 
 EXIT_FAILED = 1
 EXIT_REMOVED = 3
@@ -58,10 +60,10 @@ class Manager:
     """Everything that one manager process holds."""
 
     def __init__(
-        self, config: ManagerConfig, identity: ManagerIdentity, engine: ConsensusBackend, keeper: KeyRotator
+        self, config: ManagerConfig, identity: ManagerIdentity, engine: ConsensusBackend, rotator: KeyRotator
     ) -> None:
         self._config = config
-        self._keeper = keeper
+        self._rotator = rotator
         self._identity = identity
         self._engine = engine
         self._store = Store(engine.connect)
@@ -110,7 +112,7 @@ class Manager:
                     run_while_leading(self._store, also=(self._dispatcher.run, self._roles.run)), name="leader"
                 )
                 group.create_task(self._announce(), name="ready")
-                group.create_task(self._keeper.run(self._wanted, self._engine.reencrypt), name="keys")
+                group.create_task(self._rotator.run(self._wanted, self._engine.reencrypt), name="keys")
                 for chore in self._engine.background_tasks(self._store):
                     group.create_task(chore())
                 await _asked_to_stop()
@@ -140,7 +142,7 @@ class Manager:
                     await self._become_current()
             except TimeoutError:
                 raise DeadlineError(f"no leader was found and no state received within {_READY_SECONDS:g} s") from None
-            await self._keeper.wait_rotated()
+            await self._rotator.wait_rotated()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
 
@@ -179,27 +181,27 @@ async def _to_end(reader: asyncio.StreamReader, stop: asyncio.Event) -> None:
 
 
 async def _engine(
-    config: ManagerConfig, keeper: KeyRotator, restored: RestoredBackup | None
+    config: ManagerConfig, rotator: KeyRotator, restored: RestoredBackup | None
 ) -> tuple[ManagerIdentity, ConsensusBackend]:
     """What keeps the cluster's state, with this manager in it. The code for etcd is loaded only where it runs."""
     if config.store:
         from manager.etcd.backend import open_backend
 
-        return await open_backend(config, keeper)
-    identity = await prepare_raft_state(config, keeper, restored)
-    return identity, RaftBackend(config, identity, keeper.ring)
+        return await open_backend(config, rotator)
+    identity = await prepare_raft_state(config, rotator, restored)
+    return identity, RaftBackend(config, identity, rotator.ring)
 
 
 async def serve(config: ManagerConfig) -> int:
     """One life of the process: its exit code."""
-    hand = functools.cache(receive)  # it comes once, and is waited for by who needs it alone
-    config = take_root_key(config, hand)
-    restored = read_backup(config, hand)
-    keeper = open_keys(config, restored, hand)
+    read_secrets = functools.cache(receive)  # it comes once, and is waited for by who needs it alone
+    config = take_root_key(config, read_secrets)
+    restored = read_backup(config, read_secrets)
+    rotator = open_keys(config, restored, read_secrets)
     code = 0
     try:
-        identity, engine = await _engine(config, keeper, restored)
-        await Manager(config, identity, engine, keeper).run()
+        identity, engine = await _engine(config, rotator, restored)
+        await Manager(config, identity, engine, rotator).run()
     except* Stopped:
         log.info("the manager ends as asked")
     except* RemovedError as errors:

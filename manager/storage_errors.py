@@ -54,7 +54,3 @@ class WriteFailedError(StorageError):
         )
         self.path = path
         self.full = bool(remedy)
-
-
-class RemovedError(Exception):
-    """This manager is no member of the group any more."""

@@ -21,7 +21,7 @@ def remove_manager_state(folder: Path, *, keep_log: bool) -> None:
     Raises:
         OSError: the log cannot be put aside; it is where it was.
     """
-    kept = raft_directory.lost_beside(folder / "raft")
+    kept = raft_directory.lost_path(folder / "raft")
     if keep_log and (lost := raft_directory.put_aside(folder / "raft")) is not None:
         log.warning(
             "the log of the membership that is over is kept in %s until the next one takes its place: if the cluster was founded anew "

@@ -22,10 +22,10 @@ from manager.store import snapshot as store_snapshot
 
 
 def force_new_cluster(config: ManagerConfig, ring: KeyRing) -> SingleMemberState:
-    """Found the group anew with this manager alone, from all that its own log holds.
+    """Makes this manager the only member of a new group, with everything that its own log contains.
 
     Raises:
-        StorageError: the log cannot be read. ConflictError: it holds no state of the cluster.
+        StorageError: the log cannot be read. ConflictError: this manager has no state of the cluster.
     """
     disk = Disk.open(config.manager_dir / "raft", ring)
     try:
@@ -38,7 +38,7 @@ def force_new_cluster(config: ManagerConfig, ring: KeyRing) -> SingleMemberState
         last = storage.last_index()
         entries = storage.entries(metadata.index + 1, last + 1, 1 << 62) if last > metadata.index else []
         view, members = store_snapshot.decode(metadata.index, disk.snapshot.data)
-        beginning = single_member_state(
+        state = single_member_state(
             replay(view, entries),
             node_id=identity.node_id,
             hostname=config.hostname,
@@ -52,26 +52,24 @@ def force_new_cluster(config: ManagerConfig, ring: KeyRing) -> SingleMemberState
         )
     finally:
         disk.close()
-    write_single_member_state(config, ring, identity.cluster_id, beginning)
-    return beginning
+    write_single_member_state(config, ring, identity.cluster_id, state)
+    return state
 
 
-def write_single_member_state(
-    config: ManagerConfig, ring: KeyRing, cluster_id: str, beginning: SingleMemberState
-) -> None:
-    """Make STATE/manager/raft that of the group's only member, whatever it was before.
+def write_single_member_state(config: ManagerConfig, ring: KeyRing, cluster_id: str, state: SingleMemberState) -> None:
+    """Replaces STATE/manager/raft with the state of a group's only member.
 
     Raises:
-        OSError, WriteFailedError: the disk cannot hold it; what was there before stays.
+        OSError, WriteFailedError: the disk failed; the previous state is unchanged.
     """
     folder = config.manager_dir / "raft"
     raft_directory.finish_replacement(folder)
-    fresh, member = raft_directory.staging_path(folder), beginning.member
+    fresh, member = raft_directory.staging_path(folder), state.member
     conf = ConfState(voters=(member.raft_id,))
-    data = store_snapshot.encode(beginning.view, beginning.members)
+    data = store_snapshot.encode(state.view, state.members)
     snapshots = SnapshotFolder(fresh / "snapshots", ring)
     snapshots.open()
-    snapshots.save(Snapshot(SnapshotMeta(beginning.index, beginning.term, conf), data))
+    snapshots.save(Snapshot(SnapshotMeta(state.index, state.term, conf), data))
     identity = MemberIdentity(cluster_id=cluster_id, raft_id=member.raft_id, node_id=member.node_id, members=(member,))
     write_file(fresh / "member.json", msgspec.json.encode(identity), 0o600)
     raft_directory.replace_with_staged(folder)

@@ -13,14 +13,14 @@ from collections.abc import Iterable
 from covey.errors import UnauthenticatedError
 from manager.authorize import Caller, Peer, peer_of_subject
 
-ASK_SECONDS = 2.0
+PROBE_SECONDS = 2.0
 
 
 async def manager_at(addr: str, cluster_id: str) -> str:
-    """The node id of the cluster's manager at ``addr``, HOST:PORT of its mTLS listener; empty if none shows itself within 2 s."""
+    """The node id of the cluster's manager at ``addr`` (HOST:PORT of its mTLS listener). Empty if none answers within 2 s."""
     shown = None
     with contextlib.suppress(OSError, ValueError, TimeoutError, UnauthenticatedError):
-        async with asyncio.timeout(ASK_SECONDS):
+        async with asyncio.timeout(PROBE_SECONDS):
             shown = _peer(await _certificate(addr))
     if shown is None or shown.cluster_id != cluster_id or shown.caller is not Caller.MANAGER:
         return ""
@@ -28,14 +28,14 @@ async def manager_at(addr: str, cluster_id: str) -> str:
 
 
 async def managers_at(addrs: Iterable[str], cluster_id: str) -> dict[str, str]:
-    """Who lives where, by address; all are asked at once."""
+    """The node ids of the managers that answer, by address. All addresses are probed concurrently."""
     asked = tuple(dict.fromkeys(addrs))
     found = await asyncio.gather(*(manager_at(addr, cluster_id) for addr in asked))
     return {addr: node_id for addr, node_id in zip(asked, found, strict=True) if node_id}
 
 
 async def _certificate(addr: str) -> bytes:
-    """DER of the certificate with which the server there begins, verified by nobody."""
+    """The server's certificate as DER, without verification."""
     host, _, port = addr.rpartition(":")
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

@@ -13,13 +13,13 @@ from pathlib import Path
 
 
 def staging_path(folder: Path) -> Path:
-    """Where the new one is built."""
+    """Path where the new directory is built."""
     return folder.with_name(f"{folder.name}.new")
 
 
 def replace_with_staged(folder: Path) -> None:
-    """The new one, which is whole and on disk, takes the place of the old one."""
-    old = _old_beside(folder)
+    """Replaces the directory with the staged one, which must be complete and durable."""
+    old = _old_path(folder)
     if folder.exists():
         folder.rename(old)
     staging_path(folder).rename(folder)
@@ -28,34 +28,34 @@ def replace_with_staged(folder: Path) -> None:
 
 
 def finish_replacement(folder: Path) -> bool:
-    """Bring a swap that was cut short to one of its two ends. Whether ``folder`` is that of a member then."""
-    fresh, old = staging_path(folder), _old_beside(folder)
-    if not folder.exists() and _whole(fresh):
+    """Completes or undoes a replacement that a crash interrupted. Returns whether the directory holds a member's state."""
+    fresh, old = staging_path(folder), _old_path(folder)
+    if not folder.exists() and _is_complete(fresh):
         replace_with_staged(folder)
     if fresh.exists():
         shutil.rmtree(fresh)
     if folder.exists() and old.exists():
         shutil.rmtree(old)
-    return _whole(folder)
+    return _is_complete(folder)
 
 
 def has_state(folder: Path) -> bool:
-    """Whether a manager that starts now finds a state to go on with; changes nothing."""
-    return _whole(folder) or (not folder.exists() and _whole(staging_path(folder)))
+    """Whether a manager that starts now finds a state to continue with. Changes nothing."""
+    return _is_complete(folder) or (not folder.exists() and _is_complete(staging_path(folder)))
 
 
-def lost_beside(folder: Path) -> Path:
-    """Where the state of a membership that is over is kept, the latest alone."""
+def lost_path(folder: Path) -> Path:
+    """Path of the state of the last membership that ended."""
     return folder.with_name(f"{folder.name}.lost")
 
 
 def put_aside(folder: Path) -> Path | None:
-    """Where the state lies now, for good when it returns; None if there was none, and then the one kept before stays. Cut short, it has
-    done nothing or all: the log still in its place is put aside the next time.
+    """Renames the directory to ``raft.lost`` durably and returns the new path. Returns None if there was no state; an earlier ``raft.lost``
+    then stays. After a crash the directory is unchanged or renamed.
     """
     if not finish_replacement(folder):
         return None
-    lost = lost_beside(folder)
+    lost = lost_path(folder)
     if lost.exists():
         shutil.rmtree(lost)
     folder.rename(lost)
@@ -71,10 +71,10 @@ def _sync(folder: Path) -> None:
         os.close(fd)
 
 
-def _old_beside(folder: Path) -> Path:
+def _old_path(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.old")
 
 
-def _whole(folder: Path) -> bool:
-    """``member.json`` is what a manager writes last."""
+def _is_complete(folder: Path) -> bool:
+    """``member.json`` is the last file that a manager writes."""
     return (folder / "member.json").exists()

@@ -20,13 +20,13 @@ from manager.store.schema import CLUSTERS, NODES
 from manager.store.view import View
 
 INDEX_GAP = 1 << 32
-"""How far the new group's index is above the last one known. What the lost managers wrote after it stays below, so no version that a
-client or a host remembers means two things; and far more leaps fit than anybody needs.
+"""Distance of the new group's first index from the last known one. Entries that lost managers wrote later stay below it, so no object
+version that a client or host remembers has two meanings.
 """
 
 
 class SingleMemberState(msgspec.Struct, frozen=True, kw_only=True):
-    """The first snapshot of a group of one."""
+    """The first snapshot of a single-member group. ``retired`` are the raft ids of former memberships."""
 
     view: View
     member: Member
@@ -36,12 +36,12 @@ class SingleMemberState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """As a snapshot keeps them: the one member, then those whose memberships are over."""
+        """Members as a snapshot stores them: the only member, then the retired raft ids."""
         return (self.member, *[Member(raft_id=raft_id, node_id="", addr="") for raft_id in self.retired])
 
 
 def replay(view: View, entries: Iterable[Entry]) -> View:
-    """The state after all entries, applied as every manager applies them."""
+    """The view after all entries, applied like on every manager."""
     for entry in entries:
         if entry.kind is EntryKind.NORMAL and entry.data and entry.index > view.version:
             applied = applier.apply(view, entry.index, store_log.decode(entry.data))
@@ -50,7 +50,7 @@ def replay(view: View, entries: Iterable[Entry]) -> View:
 
 
 def raft_ids(members: Iterable[Member], entries: Iterable[Entry]) -> tuple[int, ...]:
-    """Every membership that a snapshot and the log after it know, in the order in which they began."""
+    """The raft ids of all memberships in a snapshot and the log after it, oldest first."""
     found = {member.raft_id: None for member in members}
     for entry in entries:
         if entry.kind is EntryKind.CONF_CHANGE:
@@ -71,42 +71,46 @@ def single_member_state(
     last_term: int,
     now_ns: int,
 ) -> SingleMemberState:
-    """The group of the node ``node_id`` alone, whose manager is at ``addr`` (HOST:PORT) on a host with the address ``host``.
+    """State of a group whose only member is ``node_id``, with its manager at ``addr`` (HOST:PORT) on the host ``host``.
 
-    The node is a manager whatever the store said of it. Other nodes stay as they are, to be found again; but one that had this host's
-    address was this host, and is DOWN, for it cannot come back. The cluster's object is newer than all that managers of before followed.
+    The node becomes a manager, whatever its role was. Other nodes stay unchanged, except one with this host's address: it was this host
+    under an earlier identity and cannot return, so it is DOWN. The Cluster object gets a version above all that former managers have seen.
     """
     index = last_index + INDEX_GAP
     for cluster in view.clusters:
-        view = view.put(CLUSTERS, cluster.id, replace(cluster, meta=_changed(cluster.meta, index, now_ns)))
+        view = view.put(CLUSTERS, cluster.id, replace(cluster, meta=_new_version(cluster.meta, index, now_ns)))
     for node in view.nodes:
         if host and node.id != node_id and node.status.addr == host and node.status.state is not NodeState.DOWN:
-            view = view.put(NODES, node.id, _replaced(node, index, now_ns))
-    view = view.put(NODES, node_id, _first(view.nodes.get(node_id), node_id, hostname, index, now_ns))
+            view = view.put(NODES, node.id, _down(node, index, now_ns))
+    view = view.put(NODES, node_id, _as_manager(view.nodes.get(node_id), node_id, hostname, index, now_ns))
     member = Member(raft_id=new_raft_id, node_id=node_id, addr=addr)
     known = tuple(raft_id for raft_id in retired if raft_id != new_raft_id)
     return SingleMemberState(view=view.at(index), member=member, retired=known, index=index, term=last_term + 1)
 
 
-def _replaced(node: Node, index: int, now_ns: int) -> Node:
+def _down(node: Node, index: int, now_ns: int) -> Node:
     status = replace(
         node.status,
         state=NodeState.DOWN,
-        message="its host was taken into the cluster again as another node",
+        message="its host joined the cluster again as another node",
         changed_at_ns=now_ns,
     )
-    return replace(node, status=status, meta=_changed(node.meta, index, now_ns))
+    return replace(node, status=status, meta=_new_version(node.meta, index, now_ns))
 
 
-def _first(known: Node | None, node_id: str, hostname: str, index: int, now_ns: int) -> Node:
+def _as_manager(known: Node | None, node_id: str, hostname: str, index: int, now_ns: int) -> Node:
     if known is None:
         meta = Meta(version=index, created_at_ns=now_ns, updated_at_ns=now_ns)
         known = Node(id=node_id, meta=meta, description=NodeDescription(hostname=hostname), spec=NodeSpec())
     spec = replace(known.spec, desired_role=NodeRole.MANAGER)
     return replace(
-        known, spec=spec, spec_after=known.meta.version, role=NodeRole.MANAGER, meta=_changed(known.meta, index, now_ns)
+        known,
+        spec=spec,
+        spec_after=known.meta.version,
+        role=NodeRole.MANAGER,
+        meta=_new_version(known.meta, index, now_ns),
     )
 
 
-def _changed(meta: Meta, index: int, now_ns: int) -> Meta:
+def _new_version(meta: Meta, index: int, now_ns: int) -> Meta:
     return replace(meta, version=index, updated_at_ns=now_ns)

@@ -29,7 +29,7 @@ from manager.store import Member, StateMachine, Store
 log = logging.getLogger("covey.manager")
 
 
-async def open_backend(config: ManagerConfig, keeper: KeyRotator) -> tuple[ManagerIdentity, EtcdBackend]:
+async def open_backend(config: ManagerConfig, rotator: KeyRotator) -> tuple[ManagerIdentity, EtcdBackend]:
     """This manager as a member of its cluster, founded or entered if need be.
 
     Raises:
@@ -38,37 +38,37 @@ async def open_backend(config: ManagerConfig, keeper: KeyRotator) -> tuple[Manag
     where = target.parse(config.store, ca_file=config.store_ca, cert_file=config.store_cert, key_file=config.store_key)
     client = EtcdClient(where)
     try:
-        identity, key = await _bootstrap_or_join(config, keeper, client)
+        identity, key = await _bootstrap_or_join(config, rotator, client)
     except BaseException:
         await client.close()
         raise
-    return identity, EtcdBackend(config, identity, keeper, client, key)
+    return identity, EtcdBackend(config, identity, rotator, client, key)
 
 
 async def _bootstrap_or_join(
-    config: ManagerConfig, keeper: KeyRotator, client: EtcdClient
+    config: ManagerConfig, rotator: KeyRotator, client: EtcdClient
 ) -> tuple[ManagerIdentity, bytes]:
     folder = config.identity_dir
     if config.mode not in {ManagerMode.BOOTSTRAP, ManagerMode.JOIN, ManagerMode.RESTART}:
         raise UnsupportedError(
             f"{config.mode.value} is for managers that keep the cluster's state themselves; back up and restore etcd with etcdctl snapshot"
         )
-    key = encryption.load_key(folder, keeper.unseal)
+    key = encryption.load_key(folder, rotator.unseal)
     if config.mode is ManagerMode.BOOTSTRAP and key is None:
         key = encryption.new_key()
-        cluster, node = first_objects(config, keeper, wall_clock())
-        encryption.save_key(folder, keeper.node_key_on_disk(key))
+        cluster, node = first_objects(config, rotator, wall_clock())
+        encryption.save_key(folder, rotator.node_key_on_disk(key))
         try:
             await bootstrap.create_cluster(client, ValueCipher(key, cluster.id), cluster, node, config.addr)
         except CoveyError as error:
             if not isinstance(error, DeadlineError):  # then the cluster may stand there, and nothing else opens it
                 target.remove_store_key(folder)
             raise
-        return ManagerIdentity(folder, keeper.unseal), key
-    identity = ManagerIdentity(folder, keeper.unseal)
+        return ManagerIdentity(folder, rotator.unseal), key
+    identity = ManagerIdentity(folder, rotator.unseal)
     if key is None:
         key = await bootstrap.fetch_store_key(identity, config.join_addrs)
-        encryption.save_key(folder, keeper.node_key_on_disk(key))
+        encryption.save_key(folder, rotator.node_key_on_disk(key))
     if config.mode is ManagerMode.JOIN:
         await bootstrap.join_group(client, ValueCipher(key, identity.peer.cluster_id), identity, config.addr)
     return identity, key
@@ -78,11 +78,11 @@ class EtcdBackend:
     """One a manager's process, made by ``open_engine``."""
 
     def __init__(
-        self, config: ManagerConfig, identity: ManagerIdentity, keeper: KeyRotator, client: EtcdClient, key: bytes
+        self, config: ManagerConfig, identity: ManagerIdentity, rotator: KeyRotator, client: EtcdClient, key: bytes
     ) -> None:
         self._config = config
         self._identity = identity
-        self._keeper = keeper
+        self._rotator = rotator
         self._client = client
         self._key = key
         self._consensus: EtcdConsensus | None = None
@@ -114,9 +114,9 @@ class EtcdBackend:
     def background_tasks(self, store: Store) -> tuple[BackgroundTask, ...]:  # noqa: ARG002 - the lease and the address are kept by ``run``
         return ()
 
-    async def reencrypt(self, ring: KeyRing) -> None:  # noqa: ARG002 - the keeper has it by now
+    async def reencrypt(self, ring: KeyRing) -> None:  # noqa: ARG002 - the rotator has it by now
         await asyncio.to_thread(
-            encryption.save_key, self._config.identity_dir, self._keeper.node_key_on_disk(self._key)
+            encryption.save_key, self._config.identity_dir, self._rotator.node_key_on_disk(self._key)
         )
 
     async def run(self) -> None:

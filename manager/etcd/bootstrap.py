@@ -25,9 +25,9 @@ from manager.etcd.encryption import ValueCipher
 from manager.etcd.errors import DatabaseFullError, NoAnswerError
 from manager.etcd.keyspace import Keyspace
 from manager.etcd.transactions import initial_put
+from manager.grpc_status import error_from_rpc
 from manager.identity import CHANNEL_OPTIONS, ManagerIdentity
-from manager.raft.service import error_from_rpc
-from manager.storage_errors import RemovedError
+from manager.store.consensus import RemovedError
 
 log = logging.getLogger(__name__)
 

@@ -22,13 +22,13 @@ from manager.etcd.group_state import Leader, numeric_member_id
 from manager.etcd.keyspace import Keyspace
 from manager.etcd.leadership import LeaseHolder
 from manager.etcd.transactions import etcd_transaction, with_fence
-from manager.storage_errors import RemovedError
 from manager.store.consensus import (
     Leadership,
     Member,
     NotLeaderError,
     OutcomeUnknownError,
     RefusedError,
+    RemovedError,
     StateMachine,
 )
 from manager.store.observable import ObservableValue
@@ -125,16 +125,16 @@ class EtcdConsensus:
     # What the watch and the lease tell.
 
     def _changed(self) -> None:
-        if self._follower.fresh and self._node_id not in self._follower.registry.addresses:
+        if self._follower.fresh and self._node_id not in self._follower.group_state.addresses:
             self._removed.set()
         if not self._follower.fresh:
             self._holder.abandon_stale()
-        elif self._follower.registry.leader is None:
+        elif self._follower.group_state.leader is None:
             self._holder.wake()
         self._set_leadership()
 
     def _set_leadership(self) -> None:
-        leads, seen = self._holder.leading, self._follower.registry.leader
+        leads, seen = self._holder.leading, self._follower.group_state.leader
         if leads is not None:
             self._leadership.set(
                 Leadership(
@@ -160,7 +160,7 @@ class EtcdConsensus:
             yield changes
 
     def members(self) -> tuple[Member, ...]:
-        return self._follower.registry.members()
+        return self._follower.group_state.members()
 
     async def propose(self, data: bytes) -> int:
         leader = self._holder.require_leading()
@@ -264,7 +264,7 @@ class EtcdConsensus:
 
     def _leadership_is_over(self, leader: Leader) -> bool:
         """While everything is read again, that no leader is known says nothing."""
-        seen = self._follower.registry.leader
+        seen = self._follower.group_state.leader
         return self._follower.fresh and (seen is None or seen.term != leader.term)
 
     async def read_index(self) -> int:
@@ -297,10 +297,10 @@ class EtcdConsensus:
         Raises:
             NotLeaderError, LostError, DeadlineError; UnavailableError: no other manager runs.
         """
-        leader, registry = self._holder.require_leading(), self._follower.registry
-        leaving = [node_id for node_id in sorted(node_ids) if node_id in registry.addresses]
+        leader, group_state = self._holder.require_leading(), self._follower.group_state
+        leaving = [node_id for node_id in sorted(node_ids) if node_id in group_state.addresses]
         if self._node_id in leaving:
-            await self._holder.transfer_to([node_id for node_id in registry.alive if node_id not in leaving])
+            await self._holder.transfer_to([node_id for node_id in group_state.alive if node_id not in leaving])
             raise NotLeaderError(self.leadership.leader_addr)
         if not leaving:
             return
@@ -314,7 +314,7 @@ class EtcdConsensus:
             raise NotLeaderError(self.leadership.leader_addr)
         try:
             async with asyncio.timeout(CHANGE_SECONDS):
-                await self._follower.wait_until(lambda: not set(leaving) & set(registry.addresses))
+                await self._follower.wait_until(lambda: not set(leaving) & set(group_state.addresses))
         except TimeoutError:
             raise DeadlineError(f"the removal of {', '.join(leaving)} has not come back from etcd in time") from None
 

@@ -50,7 +50,7 @@ class StateFollower:
         cluster_id: str,
         changed: Callable[[], None],
     ) -> None:
-        self.registry = GroupState(keys)
+        self.group_state = GroupState(keys)
         self.applied = 0
         self.fresh = False
         self._client = client
@@ -118,7 +118,7 @@ class StateFollower:
         """Everything under the prefix at one revision."""
         found = (await self._client.range(rpc_pb2.RangeRequest(key=self._keys.cluster))).kvs
         require_cluster(self._client, found[0].value.decode() if found else "", self._cluster_id)
-        self.registry.clear()
+        self.group_state.clear()
         snapshot = SnapshotBuilder(self._keys, self._sealer)
         request = rpc_pb2.RangeRequest(key=self._keys.first, range_end=self._keys.end, limit=_PAGE)
         while True:
@@ -126,7 +126,7 @@ class StateFollower:
             request.revision = request.revision or page.header.revision
             snapshot.add(page.kvs)
             for kv in page.kvs:
-                self.registry.put(kv)
+                self.group_state.put(kv)
             if not page.more:
                 break
             request.key = page.kvs[-1].key + b"\0"
@@ -151,7 +151,7 @@ class StateFollower:
         """The revision of the last transaction, as a majority confirms, once it is known to be of the history that is applied here: where
         it is not, everything is read again, and it is ReturnedError.
         """
-        applied, known = self.applied, self.registry.last
+        applied, known = self.applied, self.group_state.last
         answer = await self._client.range(rpc_pb2.RangeRequest(key=self._keys.last_transaction))
         told = head_of(answer.kvs)
         self.check_history(applied, known, answer.header.revision, told)
@@ -174,7 +174,7 @@ class StateFollower:
         there = GroupState(self._keys)
         for kv in (await self._client.range(request)).kvs:
             there.put(kv)
-        if not there.same_history(self.registry):
+        if not there.same_history(self.group_state):
             raise HistoryChangedError(f"etcd was restored: at revision {self.applied} it had something else")
 
     async def _follow(self) -> None:
@@ -195,9 +195,9 @@ class StateFollower:
         for event in events:
             if event.type == rpc_pb2.Event.PUT:
                 self._client.write_refusal_reason = ""
-                self.registry.put(event.kv)
+                self.group_state.put(event.kv)
             else:
-                self.registry.delete(event.kv.key)
+                self.group_state.delete(event.kv.key)
         self.applied = revision
         answer = self._awaited.pop(entry[0], None) if entry is not None else None
         if answer is not None and not answer.done():

@@ -52,7 +52,7 @@ class GroupState:
         self.last = NO_HEAD
 
     def put(self, kv: rpc_pb2.KeyValue) -> None:
-        """A key as it is now; those that are none of the registry's change nothing."""
+        """A key as it is now; those that are none of the group_state's change nothing."""
         keys = self._keys
         if kv.key == keys.leader:
             claim = msgspec.json.decode(kv.value, type=LeaderKeyValue)

@@ -22,8 +22,7 @@ from manager.etcd.errors import LeaseLostError, NoAnswerError
 from manager.etcd.follower import StateFollower
 from manager.etcd.group_state import Leader, LeaderKeyValue, head_of
 from manager.etcd.keyspace import Keyspace
-from manager.storage_errors import RemovedError
-from manager.store.consensus import NotLeaderError
+from manager.store.consensus import NotLeaderError, RemovedError
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +79,7 @@ class LeaseHolder:
     @property
     def leading(self) -> Leader | None:
         """The leadership of this manager, once its key has come through the watch: then all that was written before is applied here."""
-        won, seen = self._acquired, self._follower.registry.leader
+        won, seen = self._acquired, self._follower.group_state.leader
         if won is None or seen is None or seen.term != won.term or not self._follower.fresh or not self._lease_lives():
             return None
         return won
@@ -147,7 +146,7 @@ class LeaseHolder:
         return (
             follower.fresh
             and follower.applied >= self._registered_revision
-            and self._node_id not in follower.registry.alive
+            and self._node_id not in follower.group_state.alive
         )
 
     async def _renew(self) -> None:
@@ -195,7 +194,7 @@ class LeaseHolder:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _check_leader(self, before: int) -> None:
-        follower, leader = self._follower, self._follower.registry.leader
+        follower, leader = self._follower, self._follower.group_state.leader
         if not (follower.fresh and self._lease and self._lease_lives()):
             return
         if leader is None:
@@ -222,7 +221,7 @@ class LeaseHolder:
 
     def _may_lead(self) -> bool:
         """Whoever was named an heir goes first."""
-        heirs, now = self._follower.registry.successors, _now()
+        heirs, now = self._follower.group_state.successors, _now()
         if self._leaderless_since is None:
             self._leaderless_since = now
         waited = now - self._leaderless_since
@@ -230,7 +229,7 @@ class LeaseHolder:
 
     async def _latest(self) -> int:
         """The revision of the last transaction or change of leadership, as a majority confirms."""
-        applied, known = self._follower.applied, self._follower.registry.last
+        applied, known = self._follower.applied, self._follower.group_state.last
         request = rpc_pb2.TxnRequest()
         for key in (self._keys.last_transaction, self._keys.leader):
             request.success.add(request_range=rpc_pb2.RangeRequest(key=key))
@@ -303,10 +302,10 @@ class LeaseHolder:
         Raises:
             UnavailableError: none of these runs; DeadlineError: nobody took it.
         """
-        leader, registry = self.leading, self._follower.registry
+        leader, group_state = self.leading, self._follower.group_state
         if leader is None:
             return
-        heirs = [node_id for node_id in among if node_id in registry.alive and node_id != self._node_id]
+        heirs = [node_id for node_id in among if node_id in group_state.alive and node_id != self._node_id]
         if not heirs:
             raise UnavailableError("no other manager runs that could lead")
         self._no_campaign_until = _now() + _REST_SECONDS
@@ -314,7 +313,7 @@ class LeaseHolder:
         self._lose_leadership("it was handed over")
 
         def taken() -> bool:
-            now = registry.leader
+            now = group_state.leader
             return now is not None and now.node_id != self._node_id
 
         try:
@@ -342,7 +341,7 @@ class LeaseHolder:
         """Raises NotLeaderError."""
         leader = self.leading
         if leader is None:
-            seen = self._follower.registry.leader
+            seen = self._follower.group_state.leader
             raise NotLeaderError(seen.addr if seen is not None and seen.node_id != self._node_id else "")
         return leader
 

@@ -7,6 +7,7 @@ and they are never logged. A manager reads the line only if it needs it, so the 
 import os
 import select
 import sys
+from collections.abc import Callable
 
 import msgspec
 
@@ -17,8 +18,8 @@ KEY_LINE = b"key "
 
 
 class StartupSecrets(msgspec.Struct, frozen=True, kw_only=True):
-    """``unlock_keys``: those that the file of keys may lie under, the likeliest first. ``backup_key`` opens the backup of a manager that
-    begins with one. ``root_key`` is the private key of the root that a cluster is founded with.
+    """``unlock_keys``: keys that may open the key file, the likeliest first. ``backup_key`` decrypts the backup of a restore. ``root_key``
+    is the private key of an operator-provided root CA.
     """
 
     unlock_keys: tuple[str, ...] = ()
@@ -26,7 +27,7 @@ class StartupSecrets(msgspec.Struct, frozen=True, kw_only=True):
     root_key: bytes = b""
 
     def __repr__(self) -> str:
-        return f"Handed({len(self.unlock_keys)} unlock keys)"
+        return f"StartupSecrets({len(self.unlock_keys)} unlock keys)"
 
     def __bool__(self) -> bool:
         return bool(self.unlock_keys or self.backup_key or self.root_key)
@@ -35,8 +36,12 @@ class StartupSecrets(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(self) + b"\n"
 
 
+ReadSecrets = Callable[[], StartupSecrets]
+"""Reads the secrets from standard input. Called only by code that needs one."""
+
+
 def receive(fd: int = 0) -> StartupSecrets:
-    """What came over standard input; nothing if the other end says nothing for 10 s, or is closed."""
+    """Reads the secrets from standard input. Empty if nothing arrives within 10 s or the input is closed."""
     data = b""
     while b"\n" not in data and len(data) < _MAX_BYTES:
         ready, _, _ = select.select([fd], [], [], _SECONDS)
@@ -51,11 +56,11 @@ def receive(fd: int = 0) -> StartupSecrets:
 
 
 def announce_unlock_key(unlock_key: str) -> None:
-    """To the daemon: the file of keys may lie under this key from now on."""
+    """Tells the daemon that the key file may need this unlock key from now on."""
     sys.stdout.write(f"{KEY_LINE.decode()}{unlock_key}\n")
     sys.stdout.flush()
 
 
 def parse_unlock_key(line: bytes) -> str:
-    """The key that a line of the manager's output tells; empty for other lines."""
+    """The unlock key in a line of the manager's output. Empty for other lines."""
     return line[len(KEY_LINE) :].strip().decode() if line.startswith(KEY_LINE) else ""

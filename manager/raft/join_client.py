@@ -15,8 +15,8 @@ from grpc import aio
 
 from covey.errors import CoveyError, DeadlineError, UnavailableError
 from coveypb.v1 import raft_pb2, raft_pb2_grpc
+from manager.grpc_status import error_from_rpc
 from manager.raft.peer import Credentials, connected_channel
-from manager.raft.service import error_from_rpc
 from manager.raft.wire import member_from_wire
 from manager.store.consensus import Member
 

@@ -22,8 +22,7 @@ from manager.raft.disk import Disk, MemberIdentity
 from manager.raft.driver import RaftDriver, RaftTuning
 from manager.raft.peer import Credentials
 from manager.raft.peer_messages import PeerMessages
-from manager.storage_errors import RemovedError
-from manager.store.consensus import Leadership, Member, OutcomeUnknownError, StateMachine
+from manager.store.consensus import Leadership, Member, OutcomeUnknownError, RemovedError, StateMachine
 
 log = logging.getLogger(__name__)
 

@@ -11,19 +11,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
-import grpc
 from grpc import aio
 
 from covey.errors import (
-    CoveyError,
-    DeadlineError,
     InvalidArgumentError,
     PermissionDeniedError,
     TooLargeError,
     UnavailableError,
 )
-from covey.grpc_errors import error_from_status
 from coveypb.v1 import raft_pb2, raft_pb2_grpc
+from manager.grpc_status import error_from_rpc
 from manager.raft.core import MessageKind
 from manager.raft.node import RaftNode
 from manager.raft.peer import Credentials, connected_channel
@@ -167,11 +164,3 @@ def _forwarded_for(context: aio.ServicerContext[Any, Any]) -> str:
     """The node for which a manager forwards a call; empty for a direct call."""
     metadata = dict(context.invocation_metadata() or ())
     return str(metadata.get(_PASSED_ON_FOR, ""))
-
-
-def error_from_rpc(failure: aio.AioRpcError) -> CoveyError:
-    """The error that corresponds to another manager's gRPC status."""
-    code = failure.code()
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return DeadlineError(failure.details() or "the other manager did not answer in time")
-    return error_from_status(code.name, failure.details() or "", failure.trailing_metadata())

@@ -35,6 +35,10 @@ class RefusedError(ConflictError):
     """Nothing was changed, for an object is not at the version that the proposal was made from; the state machine hears nothing of it."""
 
 
+class RemovedError(Exception):
+    """This manager is not a member of the group any more."""
+
+
 class Member(msgspec.Struct, frozen=True, kw_only=True):
     """A manager in the group. ``reachable`` is this manager's own opinion; ``addr`` is HOST:PORT of its mTLS listener."""
 

@@ -18,10 +18,9 @@ from manager.etcd.client import EtcdClient
 from manager.etcd.encryption import ValueCipher
 from manager.etcd.transactions import etcd_transaction, with_fence
 from manager.etcd.watch_stream import WatchStream
-from manager.storage_errors import RemovedError
 from manager.store import NotLeaderError, log
 from manager.store.commit import Action, Change
-from manager.store.consensus import OutcomeUnknownError
+from manager.store.consensus import OutcomeUnknownError, RemovedError
 from tests.support.etcd_server import EtcdCluster, etcd_cluster
 from tests.support.etcd_stores import Group, Seat, eventually, group, wires
 
@@ -193,7 +192,7 @@ async def test_a_write_is_not_given_up_because_no_leader_is_known_while_everythi
         consensus = (await world.wait_leader()).consensus
         follower, holder = consensus._follower, consensus._holder
         leader = holder.require_leading()
-        follower.fresh, follower.registry.leader = False, None  # as amid a reading
+        follower.fresh, follower.group_state.leader = False, None  # as amid a reading
         holder.deposed(leader.term)
         clearing = asyncio.create_task(consensus._settle_lost_write(leader, asyncio.Future()))
         await asyncio.sleep(0.1)
@@ -269,7 +268,7 @@ async def test_a_watch_that_stands_still_while_nobody_leads_is_left(
         still, real = [], WatchStream.read
 
         async def read(watch: WatchStream, call: Any, seconds: float | None = None) -> Any:
-            if watch is follower._watch and follower.registry.leader is None and still in ([], [call]):
+            if watch is follower._watch and follower.group_state.leader is None and still in ([], [call]):
                 still[:] = [call]
                 return await real(watch, Silence(), seconds)
             return await real(watch, call, seconds)

@@ -8,7 +8,7 @@ import pytest
 
 from covey.errors import ConflictError, DeadlineError
 from coveypb.etcd import rpc_pb2
-from manager.bootstrap import new_cluster as beginnings
+from manager.bootstrap.startup_keys import open_keys
 from manager.config import ManagerConfig, ManagerMode
 from manager.etcd import bootstrap, encryption, target
 from manager.etcd.backend import _bootstrap_or_join
@@ -42,14 +42,14 @@ async def test_a_registration_that_arrives_late_does_not_hide_for_long_that_the_
     async with group(etcd) as world:
         seat = world.seats[0]
         first = await seat.client.grant(2)
-        holder, registry = seat.consensus._holder, seat.consensus._follower.registry
+        holder, group_state = seat.consensus._holder, seat.consensus._follower.group_state
         term = (await world.wait_leader()).consensus.leadership.term
         put = rpc_pb2.PutRequest(key=world.keys.alive("m1"), value=b"m1:2378", lease=first.ID)
         await seat.client.txn(rpc_pb2.TxnRequest(success=[rpc_pb2.RequestOp(request_put=put)]))
-        await eventually("its lease has ended", lambda: "m1" not in registry.alive, 10)
-        await eventually("it is said to run", lambda: "m1" in registry.alive, 3)
+        await eventually("its lease has ended", lambda: "m1" not in group_state.alive, 10)
+        await eventually("it is said to run", lambda: "m1" in group_state.alive, 3)
         await asyncio.sleep(4)
-        assert "m1" in registry.alive
+        assert "m1" in group_state.alive
         assert holder.leading is not None
         assert holder.leading.term == term
 
@@ -64,17 +64,17 @@ async def test_a_founder_that_hears_no_answer_keeps_the_key_of_the_cluster_that_
     monkeypatch.setattr(bootstrap, "SECONDS", 1.5)
     async with wires(etcd) as [wire]:
         config = manager_config(tmp_path, f"etcd://{wire.endpoint}/unheard")
-        keeper = beginnings.open_keys(config)
+        rotator = open_keys(config)
         client = EtcdClient(target.parse(config.store))
         try:
             await client.range(rpc_pb2.RangeRequest(key=b"/"))  # the connection is there
             wire.answers.clear()
             with pytest.raises(DeadlineError, match="may have founded a cluster there"):
-                await _bootstrap_or_join(config, keeper, client)
-            key = encryption.load_key(config.identity_dir, keeper.unseal)
+                await _bootstrap_or_join(config, rotator, client)
+            key = encryption.load_key(config.identity_dir, rotator.unseal)
             assert key is not None
             wire.answers.set()
-            identity, found = await _bootstrap_or_join(config, keeper, client)
+            identity, found = await _bootstrap_or_join(config, rotator, client)
             assert found == key
             assert etcd.ctl("get", "--print-value-only", "/unheard/cluster").strip() == identity.peer.cluster_id
         finally:
@@ -84,11 +84,11 @@ async def test_a_founder_that_hears_no_answer_keeps_the_key_of_the_cluster_that_
 async def test_a_founder_that_is_refused_keeps_no_key(etcd: EtcdCluster, tmp_path: Path) -> None:
     async with group(etcd) as world:
         config = manager_config(tmp_path, etcd.store(world.prefix))
-        keeper = beginnings.open_keys(config)
+        rotator = open_keys(config)
         client = EtcdClient(target.parse(config.store))
         try:
             with pytest.raises(ConflictError, match="already holds cluster"):
-                await _bootstrap_or_join(config, keeper, client)
+                await _bootstrap_or_join(config, rotator, client)
         finally:
             await client.close()
-        assert encryption.load_key(config.identity_dir, keeper.unseal) is None
+        assert encryption.load_key(config.identity_dir, rotator.unseal) is None

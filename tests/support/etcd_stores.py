@@ -128,8 +128,8 @@ class Group:
         self.seats.append(seat)
         if ready:
             await eventually(f"{node_id} has the state", lambda: seat.fresh and seat.consensus.leadership.leader_id)
-            registry = seat.consensus._follower.registry
-            await eventually(f"{node_id} is known to run", lambda: node_id in registry.alive)
+            group_state = seat.consensus._follower.group_state
+            await eventually(f"{node_id} is known to run", lambda: node_id in group_state.alive)
         return seat
 
     def leader(self, *, but: Seat | None = None) -> Seat | None:

@@ -24,9 +24,9 @@ from manager.raft.driver import RaftTuning
 from manager.raft.join_client import join, leave
 from manager.raft.node import RaftNode
 from manager.raft.service import RaftService
-from manager.storage_errors import RemovedError
 from manager.store import Member, StateMachine, Store, Tx
 from manager.store import snapshot as store_snapshot
+from manager.store.consensus import RemovedError
 from manager.store.view import View
 from tests.support.write_load import write_load
 

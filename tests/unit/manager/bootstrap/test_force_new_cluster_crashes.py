@@ -13,8 +13,9 @@ from covey.objects import Annotations, Cluster, Config, ConfigSpec, Meta, Node
 from covey.states import NodeRole, NodeState
 from manager import backup
 from manager.bootstrap import force_new_cluster, raft_directory, restore
-from manager.bootstrap.new_cluster import first_view, open_keys
+from manager.bootstrap.new_cluster import first_view
 from manager.bootstrap.recovered_state import INDEX_GAP
+from manager.bootstrap.startup_keys import open_keys
 from manager.ca.cluster_trust import new_cluster
 from manager.config import ManagerConfig, ManagerMode
 from manager.keys import file
@@ -131,11 +132,11 @@ def test_keys_of_a_membership_that_is_over_seal_the_next_one_and_name_no_version
     before = file.without_old_data_keys(file.with_new_data_key(file.new_keys(), unlock_key, 77))
     file.write(path, before)
     handed = (unlock_key,) if unlock_key else ()
-    keeper = open_keys(config, hand=lambda: StartupSecrets(unlock_keys=handed))
+    rotator = open_keys(config, read_secrets=lambda: StartupSecrets(unlock_keys=handed))
     keys = file.read(path, handed)
     assert keys is not None
-    assert (keys.version, keys.unlock_key, keeper.unlock_key) == (0, unlock_key, unlock_key)
-    assert keeper.ring == keys.ring == before.ring, "they open the log that was put aside"
+    assert (keys.version, keys.unlock_key, rotator.unlock_key) == (0, unlock_key, unlock_key)
+    assert rotator.ring == keys.ring == before.ring, "they open the log that was put aside"
 
 
 def test_a_crash_before_any_step_of_founding_anew_leaves_one_of_both_states(tmp_path: Path) -> None:

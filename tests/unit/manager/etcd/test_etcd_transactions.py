@@ -149,24 +149,24 @@ def test_the_key_file_is_the_owners_alone(tmp_path: Path) -> None:
     assert load_key(tmp_path / "identity", lambda data: data[::-1]) == b"k" * 32
 
 
-def put(registry: GroupState, key: bytes, value: bytes, *, created: int = 3, changed: int = 4) -> None:
-    registry.put(rpc_pb2.KeyValue(key=key, value=value, create_revision=created, mod_revision=changed))
+def put(group_state: GroupState, key: bytes, value: bytes, *, created: int = 3, changed: int = 4) -> None:
+    group_state.put(rpc_pb2.KeyValue(key=key, value=value, create_revision=created, mod_revision=changed))
 
 
 def test_the_registry_says_who_belongs_who_runs_and_who_leads() -> None:
-    registry = GroupState(KEYS)
+    group_state = GroupState(KEYS)
     for name in ("m2", "m1"):
-        put(registry, KEYS.member(name), f"{name}:2378".encode())
-    put(registry, KEYS.alive("m1"), b"m1:2378")
-    put(registry, KEYS.leader, b'{"node_id":"m1","addr":"m1:2378"}', created=5, changed=9)
-    put(registry, KEYS.object("config", "x"), b"no matter")
-    assert registry.leader == Leader(node_id="m1", addr="m1:2378", term=5, fence=9)
-    assert [(m.node_id, m.addr, m.reachable, m.voter) for m in registry.members()] == [
+        put(group_state, KEYS.member(name), f"{name}:2378".encode())
+    put(group_state, KEYS.alive("m1"), b"m1:2378")
+    put(group_state, KEYS.leader, b'{"node_id":"m1","addr":"m1:2378"}', created=5, changed=9)
+    put(group_state, KEYS.object("config", "x"), b"no matter")
+    assert group_state.leader == Leader(node_id="m1", addr="m1:2378", term=5, fence=9)
+    assert [(m.node_id, m.addr, m.reachable, m.voter) for m in group_state.members()] == [
         ("m1", "m1:2378", True, True),
         ("m2", "m2:2378", False, False),
     ]
-    assert registry.members()[0].raft_id == numeric_member_id("m1") != numeric_member_id("m2")
+    assert group_state.members()[0].raft_id == numeric_member_id("m1") != numeric_member_id("m2")
     for key in (KEYS.leader, KEYS.alive("m1"), KEYS.member("m2")):
-        registry.delete(key)
-    assert registry.leader is None
-    assert [(m.node_id, m.reachable) for m in registry.members()] == [("m1", False)]
+        group_state.delete(key)
+    assert group_state.leader is None
+    assert [(m.node_id, m.reachable) for m in group_state.members()] == [("m1", False)]
