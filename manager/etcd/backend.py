@@ -30,13 +30,15 @@ log = logging.getLogger("covey.manager")
 
 
 async def open_backend(config: ManagerConfig, rotator: KeyRotator) -> tuple[ManagerIdentity, EtcdBackend]:
-    """This manager as a member of its cluster, founded or entered if need be.
+    """Opens the backend. Creates the cluster or joins its group if the mode says so.
 
     Raises:
-        CoveyError: neither is possible; RemovedError: the cluster has this node as no manager.
+        CoveyError: that failed; RemovedError: this node is not a manager of the cluster.
     """
-    where = target.parse(config.store, ca_file=config.store_ca, cert_file=config.store_cert, key_file=config.store_key)
-    client = EtcdClient(where)
+    etcd_target = target.parse(
+        config.store, ca_file=config.store_ca, cert_file=config.store_cert, key_file=config.store_key
+    )
+    client = EtcdClient(etcd_target)
     try:
         identity, key = await _bootstrap_or_join(config, rotator, client)
     except BaseException:
@@ -51,7 +53,7 @@ async def _bootstrap_or_join(
     folder = config.identity_dir
     if config.mode not in {ManagerMode.BOOTSTRAP, ManagerMode.JOIN, ManagerMode.RESTART}:
         raise UnsupportedError(
-            f"{config.mode.value} is for managers that keep the cluster's state themselves; back up and restore etcd with etcdctl snapshot"
+            f"{config.mode.value} is not supported with --store: back up and restore etcd with etcdctl snapshot"
         )
     key = encryption.load_key(folder, rotator.unseal)
     if config.mode is ManagerMode.BOOTSTRAP and key is None:
@@ -61,7 +63,7 @@ async def _bootstrap_or_join(
         try:
             await bootstrap.create_cluster(client, ValueCipher(key, cluster.id), cluster, node, config.addr)
         except CoveyError as error:
-            if not isinstance(error, DeadlineError):  # then the cluster may stand there, and nothing else opens it
+            if not isinstance(error, DeadlineError):  # otherwise the cluster may exist, and only this key decrypts it
                 target.remove_store_key(folder)
             raise
         return ManagerIdentity(folder, rotator.unseal), key
@@ -75,7 +77,7 @@ async def _bootstrap_or_join(
 
 
 class EtcdBackend:
-    """One a manager's process, made by ``open_engine``."""
+    """One per manager process, made by ``open_backend``."""
 
     def __init__(
         self, config: ManagerConfig, identity: ManagerIdentity, rotator: KeyRotator, client: EtcdClient, key: bytes
@@ -89,29 +91,29 @@ class EtcdBackend:
 
     @property
     def replays_log(self) -> bool:
-        return False  # all of it is read at one revision
+        return False  # the state is read at one revision
 
     def connect(self, machine: StateMachine) -> EtcdConsensus:
         peer = self._identity.peer
-        sealer = ValueCipher(self._key, peer.cluster_id)
+        cipher = ValueCipher(self._key, peer.cluster_id)
         self._consensus = EtcdConsensus(
-            self._client, sealer, machine, cluster_id=peer.cluster_id, node_id=peer.node_id, addr=self._config.addr
+            self._client, cipher, machine, cluster_id=peer.cluster_id, node_id=peer.node_id, addr=self._config.addr
         )
         return self._consensus
 
     @property
     def consensus(self) -> EtcdConsensus:
         if self._consensus is None:
-            raise RuntimeError("the engine is asked before it was connected to a store")
+            raise RuntimeError("the backend is not connected to a store yet")
         return self._consensus
 
-    def raft_service(self, is_manager: IsManager) -> Any:  # noqa: ARG002 - refused to everybody
+    def raft_service(self, is_manager: IsManager) -> Any:  # noqa: ARG002 - every call is refused
         return _RaftRefusal(str(self._client.target))
 
     def key_service(self, is_manager: IsManager) -> Any:
         return _StoreKeyService(self.consensus, self._key, is_manager)
 
-    def background_tasks(self, store: Store) -> tuple[BackgroundTask, ...]:  # noqa: ARG002 - the lease and the address are kept by ``run``
+    def background_tasks(self, store: Store) -> tuple[BackgroundTask, ...]:  # noqa: ARG002 - ``run`` keeps the lease and the address
         return ()
 
     async def reencrypt(self, ring: KeyRing) -> None:  # noqa: ARG002 - the rotator has it by now
@@ -136,7 +138,7 @@ class EtcdBackend:
 
 
 class _StoreKeyService(engine_pb2_grpc.StoreEngineServicer):
-    """Hands the store key to whom the cluster has as a manager, as etcd says it at this moment."""
+    """Sends the store key to managers of the cluster. Asks etcd first, so a demoted node is refused."""
 
     def __init__(self, consensus: EtcdConsensus, key: bytes, is_manager: IsManager) -> None:
         self._consensus = consensus
@@ -146,15 +148,15 @@ class _StoreKeyService(engine_pb2_grpc.StoreEngineServicer):
     async def GetStoreKey(  # noqa: N802 - the service's own name
         self, _request: engine_pb2.StoreKeyRequest, context: Any
     ) -> engine_pb2.StoreKeyResponse:
-        asker = peer_of(context).node_id
+        caller = peer_of(context).node_id
         await self._consensus.read_index()
-        if not self._is_manager(asker):
-            raise PermissionDeniedError(f"node {asker} is not a manager of this cluster: promote it first")
+        if not self._is_manager(caller):
+            raise PermissionDeniedError(f"node {caller} is not a manager of this cluster: promote it first")
         return engine_pb2.StoreKeyResponse(key=self._key)
 
 
 class _RaftRefusal:
-    """Tells a manager that was started for Raft that it came to another kind of cluster."""
+    """Refuses Raft calls: a manager was started without --store for a cluster on etcd."""
 
     def __init__(self, store: str) -> None:
         self._store = store

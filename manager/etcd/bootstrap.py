@@ -33,16 +33,17 @@ log = logging.getLogger(__name__)
 
 Compare = rpc_pb2.Compare
 
-SECONDS = 20.0
+BOOTSTRAP_SECONDS = 20.0
 _CALL_SECONDS = 3.0
 _PAUSE_SECONDS = 0.2
 
 
-async def create_cluster(client: EtcdClient, sealer: ValueCipher, cluster: Cluster, node: Node, addr: str) -> None:
-    """Writes the first two objects and the first member, if nothing lies under the prefix.
+async def create_cluster(client: EtcdClient, cipher: ValueCipher, cluster: Cluster, node: Node, addr: str) -> None:
+    """Writes the first two objects and the first member, if the prefix is empty.
 
     Raises:
-        ConflictError: something does; DeadlineError: etcd does not answer, and what was sent may stand. Every other: nothing was founded.
+        ConflictError: the prefix is not empty; DeadlineError: etcd does not answer, and the cluster may have been created. After any other
+        error no cluster was created.
     """
     keys, now_ns = Keyspace(client.target.prefix), wall_clock()
     request = rpc_pb2.TxnRequest()
@@ -50,7 +51,7 @@ async def create_cluster(client: EtcdClient, sealer: ValueCipher, cluster: Clust
     for key in keys.ancestor_clusters:
         request.compare.add(target=Compare.CREATE, key=key, create_revision=0)
     wires = (("cluster", codec.to_wire(cluster)), ("node", codec.to_wire(node)))
-    request.success.extend([initial_put(keys, sealer, kind, wire, now_ns) for kind, wire in wires])
+    request.success.extend([initial_put(keys, cipher, kind, wire, now_ns) for kind, wire in wires])
     for key, value in ((keys.cluster, cluster.id), (keys.member(node.id), addr)):
         request.success.add(request_put=rpc_pb2.PutRequest(key=key, value=value.encode()))
     for key in (keys.cluster, *keys.ancestor_clusters):
@@ -59,7 +60,7 @@ async def create_cluster(client: EtcdClient, sealer: ValueCipher, cluster: Clust
     async def attempt() -> None:
         try:
             answer = await client.txn(request)
-        except DatabaseFullError:  # said of what was carried out, too
+        except DatabaseFullError:  # the transaction may have been executed all the same
             there = (await client.range(rpc_pb2.RangeRequest(key=keys.cluster))).kvs
             if there and there[0].value == cluster.id.encode():
                 return
@@ -67,31 +68,31 @@ async def create_cluster(client: EtcdClient, sealer: ValueCipher, cluster: Clust
         if answer.succeeded:
             return
         found, *above = [{kv.key: kv.value.decode() for kv in one.response_range.kvs} for one in answer.responses]
-        holder = found.get(keys.cluster, "")
-        if holder == cluster.id:
-            return  # an attempt before went through, only its answer was lost
+        owner = found.get(keys.cluster, "")
+        if owner == cluster.id:
+            return  # an earlier attempt succeeded, only its answer was lost
         for key, other in [pair for one in above for pair in one.items()]:
             where = key.removesuffix(b"/cluster").decode()
             raise ConflictError(
-                f"{client.target} lies within {where}, which is the prefix of cluster {other}: choose one beside it"
+                f"{client.target} lies within {where}, which is the prefix of cluster {other}: choose a prefix outside of it"
             )
-        what = f"cluster {holder}" if holder else "keys that are no cluster's"
+        what = f"cluster {owner}" if owner else "keys that belong to no cluster"
         raise ConflictError(f"{client.target} already holds {what}: join it with a token, or choose another prefix")
 
     try:
         await _retry_lost_calls(client, attempt)
     except DeadlineError as error:
         raise DeadlineError(
-            f"{error.message}; it may have founded a cluster there all the same: 'etcdctl del --prefix {client.target.prefix}/' clears it"
+            f"{error.message}. The cluster may have been created there: 'etcdctl del --prefix {client.target.prefix}/' deletes it"
         ) from error
-    log.info("founded cluster %s at %s", cluster.id, client.target)
+    log.info("created cluster %s at %s", cluster.id, client.target)
 
 
-async def join_group(client: EtcdClient, sealer: ValueCipher, identity: ManagerIdentity, addr: str) -> None:
-    """Makes this node a member of the group, if the cluster has it as a manager; no effect when it is one.
+async def join_group(client: EtcdClient, cipher: ValueCipher, identity: ManagerIdentity, addr: str) -> None:
+    """Makes this node a member of the group, if it is a manager of the cluster. No effect on a member.
 
     Raises:
-        RemovedError: it does not; ConflictError: another cluster lies under the prefix; DeadlineError: etcd does not answer.
+        RemovedError: it is no manager; ConflictError: the prefix holds another cluster; DeadlineError: etcd does not answer.
     """
     keys, peer = Keyspace(client.target.prefix), identity.peer
     own, node_key = keys.member(peer.node_id), keys.object("node", peer.node_id)
@@ -105,36 +106,36 @@ async def join_group(client: EtcdClient, sealer: ValueCipher, identity: ManagerI
         require_cluster(client, cluster[0].value.decode() if cluster else "", peer.cluster_id)
         if member:
             return
-        wire = objects_pb2.Node.FromString(sealer.open(node_key, node[0].value)) if node else objects_pb2.Node()
+        wire = objects_pb2.Node.FromString(cipher.open(node_key, node[0].value)) if node else objects_pb2.Node()
         if codec.from_wire(Node, wire).role is not NodeRole.MANAGER:
-            raise RemovedError(f"node {peer.node_id} is no manager of this cluster")
+            raise RemovedError(f"node {peer.node_id} is not a manager of this cluster")
         request = rpc_pb2.TxnRequest()
         request.compare.add(target=Compare.MOD, key=node_key, mod_revision=node[0].mod_revision)
         request.success.add(request_put=rpc_pb2.PutRequest(key=own, value=addr.encode()))
         if not (await client.txn(request)).succeeded:
-            raise NoAnswerError("the node's object changed meanwhile")
+            raise NoAnswerError("the node object changed meanwhile")
 
     await _retry_lost_calls(client, attempt)
 
 
 def require_cluster(client: EtcdClient, found: str, own: str) -> None:
-    """Raises ConflictError when what lies under the prefix is not this node's cluster."""
+    """Raises ConflictError if the prefix does not hold this node's cluster."""
     if found != own:
         what = f"cluster {found}" if found else "no cluster"
         raise ConflictError(
-            f"{client.target} holds {what}, and this node is of cluster {own}: start coveyd with the --store of the other managers"
+            f"{client.target} holds {what}, and this node belongs to cluster {own}: start coveyd with the --store of the other managers"
         )
 
 
 async def fetch_store_key(identity: ManagerIdentity, addrs: Sequence[str]) -> bytes:
-    """The store key from a manager that has it.
+    """Fetches the store key from another manager.
 
     Raises:
-        DeadlineError: no manager gave it; CoveyError: one refused, with its reason.
+        DeadlineError: no manager answered; CoveyError: one refused, with its reason.
     """
-    last: CoveyError = UnavailableError("no manager's address is known")
+    last: CoveyError = UnavailableError("no manager address is known")
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(BOOTSTRAP_SECONDS):
             while addrs:
                 for addr in addrs:
                     channel = aio.secure_channel(addr, identity.channel_credentials(), options=CHANNEL_OPTIONS)
@@ -151,14 +152,14 @@ async def fetch_store_key(identity: ManagerIdentity, addrs: Sequence[str]) -> by
     except TimeoutError:
         pass
     raise DeadlineError(
-        f"no manager handed out the key of the store within {SECONDS:g} s; the last said: {last.message}"
+        f"no manager sent the store key within {BOOTSTRAP_SECONDS:g} s; the last error was: {last.message}"
     )
 
 
 async def _retry_lost_calls(client: EtcdClient, attempt: Callable[[], Awaitable[None]]) -> None:
-    """Until an attempt gets an answer; each may be repeated."""
+    """Repeats an attempt until etcd answers. An attempt must be repeatable."""
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(BOOTSTRAP_SECONDS):
             while True:
                 try:
                     await attempt()
@@ -168,5 +169,5 @@ async def _retry_lost_calls(client: EtcdClient, attempt: Callable[[], Awaitable[
                     return
     except TimeoutError:
         raise DeadlineError(
-            f"{client.target} did not answer within {SECONDS:g} s: {client.unavailable_reason}"
+            f"{client.target} did not answer within {BOOTSTRAP_SECONDS:g} s: {client.unavailable_reason}"
         ) from None

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 CALL_SECONDS = 1.0
 _MOST_PATIENCE = 4.0
-"""Where every member is slow, calls get up to so many times their seconds: they would never be answered otherwise."""
+"""Upper limit of the factor on timeouts. Timeouts grow while every member is slow; otherwise no call would ever be answered."""
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.max_send_message_length", 4 << 20),
@@ -41,8 +41,8 @@ EndpointChanged = Callable[[], None]
 
 
 class EtcdClient:
-    """``trouble`` says for people why etcd does not answer; empty while it does. ``refusal`` says why it takes no writes, until one is
-    seen. ``on_move`` is called when an endpoint is left.
+    """``unavailable_reason`` says for people why etcd does not answer, and is empty while it does. ``write_refusal_reason`` says why etcd
+    refuses writes, until the watch shows a write. ``on_move`` is called when the client changes the endpoint.
     """
 
     def __init__(self, target: EtcdTarget) -> None:
@@ -57,11 +57,11 @@ class EtcdClient:
 
     @property
     def endpoint(self) -> int:
-        """Which one is in use, as a number for ``leave``."""
+        """Index of the endpoint in use, for ``leave_endpoint``."""
         return self._current
 
     def channel(self) -> aio.Channel:
-        """The channel to the endpoint in use."""
+        """Channel to the endpoint in use."""
         channel = self._channels[self._current]
         if channel is None:
             address = self.target.endpoints[self._current]
@@ -73,12 +73,12 @@ class EtcdClient:
         return channel
 
     def leave_endpoint(self, endpoint: int, reason: str) -> None:
-        """Goes on to the next endpoint, unless somebody has left this one already."""
+        """Changes to the next endpoint, unless this one was left already."""
         self.unavailable_reason = reason
         if endpoint != self._current:
             return
         self._current = (endpoint + 1) % len(self.target.endpoints)
-        log.info("%s; going on with %s", reason, self.target.endpoints[self._current])
+        log.info("%s; trying %s", reason, self.target.endpoints[self._current])
         if self.on_move is not None:
             self.on_move()
 
@@ -103,29 +103,29 @@ class EtcdClient:
         return answer
 
     async def revoke(self, lease: int) -> None:
-        """Raises LeaseLostError when it was over already."""
+        """Raises LeaseLostError if the lease does not exist any more."""
         request = rpc_pb2.LeaseRevokeRequest(ID=lease)
         await self._unary(lambda c: rpc_pb2_grpc.LeaseStub(c).LeaseRevoke, request, CALL_SECONDS)
 
     async def keep_alive(self, lease: int, seconds: float) -> int:
-        """Renews a lease once; the seconds that it lives from now on, 0 when it is no more."""
+        """Renews a lease once. Returns its new lifetime in seconds, or 0 if it does not exist any more."""
         endpoint = self._current
         call: Any = rpc_pb2_grpc.LeaseStub(self.channel()).LeaseKeepAlive(timeout=seconds)
         try:
             await call.write(rpc_pb2.LeaseKeepAliveRequest(ID=lease))
             answer = await call.read()
         except aio.AioRpcError as failure:
-            raise self._failed(failure, endpoint) from failure
+            raise self._error_of(failure, endpoint) from failure
         except asyncio.InvalidStateError as error:  # the call ended before it was written to
-            raise self._left(endpoint, str(error)) from error
+            raise self._no_answer(endpoint, str(error)) from error
         finally:
             call.cancel()
         if answer is aio.EOF:
-            raise self._left(endpoint, "it ended the stream")
+            raise self._no_answer(endpoint, "the stream ended")
         self.unavailable_reason = ""
         return int(answer.TTL)
 
-    def _left(self, endpoint: int, why: str) -> NoAnswerError:
+    def _no_answer(self, endpoint: int, why: str) -> NoAnswerError:
         error = NoAnswerError(f"etcd at {self.target.endpoints[endpoint]} does not answer: {why}")
         self.leave_endpoint(endpoint, error.message)
         return error
@@ -137,11 +137,11 @@ class EtcdClient:
         except aio.AioRpcError as failure:
             if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 self._timeout_factor = min(2 * self._timeout_factor, _MOST_PATIENCE)
-            raise self._failed(failure, endpoint) from failure
+            raise self._error_of(failure, endpoint) from failure
         self.unavailable_reason, self._timeout_factor = "", max(1.0, self._timeout_factor / 2)
         return answer
 
-    def _failed(self, failure: aio.AioRpcError, endpoint: int) -> CoveyError:
+    def _error_of(self, failure: aio.AioRpcError, endpoint: int) -> CoveyError:
         error = error_of(failure, self.target.endpoints[endpoint])
         if isinstance(error, NoAnswerError):
             self.leave_endpoint(endpoint, error.message)
@@ -161,6 +161,6 @@ def _credentials(target: EtcdTarget) -> grpc.ChannelCredentials | None:
         ]
     except OSError as error:
         raise UnavailableError(
-            f"{error.filename} cannot be read ({error.strerror}): it is what --store-ca, --store-cert or --store-key names"
+            f"cannot read {error.filename} ({error.strerror}): check --store-ca, --store-cert and --store-key"
         ) from error
     return grpc.ssl_channel_credentials(root, key, certificate)

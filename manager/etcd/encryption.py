@@ -32,11 +32,11 @@ _MAX_CIPHERS = 256
 
 
 class ValueCipher:
-    """Used on one thread at a time. ``cluster_id`` keeps the values of two clusters apart even if they had the same key."""
+    """Encrypts and decrypts values. Used on one thread at a time. The cluster id is part of the key derivation."""
 
     def __init__(self, key: bytes, cluster_id: str) -> None:
         if len(key) != KEY_BYTES:
-            raise ValueError(f"the store key has {len(key)} bytes, it must have {KEY_BYTES}")
+            raise ValueError(f"the store key must have {KEY_BYTES} bytes, not {len(key)}")
         self._key = key
         self._info = b"covey etcd " + cluster_id.encode()
         self._salt = secrets.token_bytes(_SALT_BYTES)
@@ -50,7 +50,7 @@ class ValueCipher:
         return head + self._own.encrypt(_nonce(head), plain, key)
 
     def open(self, key: bytes, value: bytes) -> bytes:
-        """Raises ConflictError when the value was not sealed with this cluster's key for this place."""
+        """Decrypts the value of an etcd key. Raises ConflictError if it was not encrypted for this cluster and this key."""
         head = value[:_HEAD_BYTES]
         try:
             if head[:1] == _VERSION:
@@ -58,8 +58,8 @@ class ValueCipher:
         except (InvalidTag, ValueError):
             pass
         raise ConflictError(
-            f"the value at {key.decode(errors='replace')} in etcd does not open with this cluster's key: it was not written by a "
-            "manager of this cluster; restore the key's value or delete it"
+            f"the value of {key.decode(errors='replace')} in etcd cannot be decrypted with this cluster's key: no manager of this cluster "
+            "wrote it. Restore the value or delete the key"
         )
 
     def _cipher(self, salt: bytes) -> AESGCM:
@@ -85,7 +85,7 @@ def new_key() -> bytes:
 
 
 def load_key(folder: Path, unseal: Callable[[bytes], bytes] = bytes) -> bytes | None:
-    """The store key beside this node's identity; None if this manager has none yet. ``unseal`` opens it while managers are locked."""
+    """The store key beside this node's identity, or None if there is none. ``unseal`` decrypts it under autolock."""
     try:
         return unseal((folder / KEY_FILE).read_bytes())
     except FileNotFoundError:
@@ -93,6 +93,6 @@ def load_key(folder: Path, unseal: Callable[[bytes], bytes] = bytes) -> bytes | 
 
 
 def save_key(folder: Path, key: bytes) -> None:
-    """``key`` as it is to lie there: plain, or sealed while managers are locked."""
+    """Writes the store key, plain or already encrypted under autolock."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_file(folder / KEY_FILE, key, 0o600)

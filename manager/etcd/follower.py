@@ -16,7 +16,7 @@ from coveypb.etcd import rpc_pb2
 from manager.etcd.bootstrap import require_cluster
 from manager.etcd.client import EtcdClient
 from manager.etcd.encryption import ValueCipher
-from manager.etcd.errors import HistoryChangedError, MessageTooLargeError, NoAnswerError, RevisionCompactedError
+from manager.etcd.errors import HistoryChangedError, MessageTooLargeError, NoAnswerError, RevisionUnavailableError
 from manager.etcd.group_state import GroupState, TransactionHead, head_of
 from manager.etcd.keyspace import Keyspace
 from manager.etcd.transactions import ForeignWriteError, SnapshotBuilder, store_transaction
@@ -27,24 +27,25 @@ log = logging.getLogger(__name__)
 
 _PAGE = 32
 _LARGEST_PAGE = 512
-"""Objects of the largest size may follow upon small ones: etcd would put together a page of GiB."""
+"""Small objects may be followed by objects of the largest size: without a limit, a page could have GiB."""
 _PAGE_BYTES = 8 << 20
 _PAGE_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
+_RETRY_SECONDS = 0.05
 _STRETCH = 64
 
 
 class StateFollower:
-    """``applied`` is the last revision that is applied here; ``fresh`` says that nothing is missing before it. ``changed`` is called
-    after each revision. Used on one event loop.
+    """``applied`` is the last applied revision. ``fresh`` is true while no revision before it is missing. ``changed`` is called after each
+    revision. Used on one event loop.
     """
 
     def __init__(
         self,
         client: EtcdClient,
         keys: Keyspace,
-        sealer: ValueCipher,
+        cipher: ValueCipher,
         machine: StateMachine,
         *,
         cluster_id: str,
@@ -55,7 +56,7 @@ class StateFollower:
         self.fresh = False
         self._client = client
         self._keys = keys
-        self._sealer = sealer
+        self._cipher = cipher
         self._machine = machine
         self._cluster_id = cluster_id
         self._changed = changed
@@ -68,7 +69,7 @@ class StateFollower:
         """Until cancelled.
 
         Raises:
-            ConflictError: what lies under the prefix is not this cluster.
+            ConflictError: the prefix holds another cluster.
         """
         pause = _FIRST_PAUSE_SECONDS
         while True:
@@ -77,27 +78,27 @@ class StateFollower:
                 if not self.fresh:
                     await self._load()
                 await self._follow()
-            except (RevisionCompactedError, HistoryChangedError) as error:
-                log.warning("the cluster's state is read again: %s", error.message)
+            except (RevisionUnavailableError, HistoryChangedError) as error:
+                log.warning("reading the cluster's state again: %s", error.message)
                 self._invalidate()
             except ForeignWriteError:
-                log.warning("the cluster's state is read again: somebody else changed objects in etcd")
+                log.warning(
+                    "reading the cluster's state again: objects in etcd were changed by a process that is no manager"
+                )
                 self._invalidate()
             except NoAnswerError as error:
-                log.debug("the watch begins again: %s", error.message)
+                log.debug("opening the watch again: %s", error.message)
             pause = _FIRST_PAUSE_SECONDS if self.applied > before else min(pause * 2, _LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(pause)
 
     def leave_endpoint(self) -> None:
-        """The watch may hang: it begins again, on another endpoint if there is one."""
+        """Opens the watch again, on the next endpoint if there is one: this one may hang."""
         endpoint = self._client.endpoint
-        self._client.leave_endpoint(
-            endpoint, f"the watch at {self._client.target.endpoints[endpoint]} lags behind what etcd says"
-        )
+        self._client.leave_endpoint(endpoint, f"the watch at {self._client.target.endpoints[endpoint]} lags behind")
         self._watch.interrupt()
 
     def expect(self, request_id: int) -> asyncio.Future[int]:
-        """The revision of a transaction, once it is applied. The caller forgets it."""
+        """A future of the transaction's revision, set once it is applied. The caller calls ``forget`` afterwards."""
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._awaited[request_id] = answer
         return answer
@@ -106,20 +107,20 @@ class StateFollower:
         self._awaited.pop(request_id, None)
 
     async def wait_applied(self, revision: int) -> None:
-        """Until a revision of this prefix is applied."""
+        """Waits until a revision is applied. The caller has a deadline."""
         await self.wait_until(lambda: self.fresh and self.applied >= revision)
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Until what is applied here makes the condition true; the caller has a deadline."""
+        """Waits until the applied state makes the condition true. The caller has a deadline."""
         while not condition():
             await self._moved.wait()
 
     async def _load(self) -> None:
-        """Everything under the prefix at one revision."""
+        """Reads everything under the prefix at one revision."""
         found = (await self._client.range(rpc_pb2.RangeRequest(key=self._keys.cluster))).kvs
         require_cluster(self._client, found[0].value.decode() if found else "", self._cluster_id)
         self.group_state.clear()
-        snapshot = SnapshotBuilder(self._keys, self._sealer)
+        snapshot = SnapshotBuilder(self._keys, self._cipher)
         request = rpc_pb2.RangeRequest(key=self._keys.first, range_end=self._keys.end, limit=_PAGE)
         while True:
             page = await self._page(request)
@@ -138,7 +139,7 @@ class StateFollower:
         self._notify()
 
     async def _page(self, request: rpc_pb2.RangeRequest) -> rpc_pb2.RangeResponse:
-        """Of fewer keys than ``request.limit`` where so many do not fit into a message: nobody knows their sizes before."""
+        """Reads a page. Lowers ``request.limit`` when the page does not fit into a message: sizes are not known before."""
         while True:
             try:
                 return await self._client.range(request, _PAGE_SECONDS)
@@ -148,34 +149,58 @@ class StateFollower:
                 request.limit //= 2
 
     async def latest_revision(self) -> int:
-        """The revision of the last transaction, as a majority confirms, once it is known to be of the history that is applied here: where
-        it is not, everything is read again, and it is ReturnedError.
+        """The revision of the last transaction, confirmed by a majority of etcd.
+
+        Raises:
+            HistoryChangedError: it does not belong to the history that is applied here; everything is being read again.
         """
         applied, known = self.applied, self.group_state.last
         answer = await self._client.range(rpc_pb2.RangeRequest(key=self._keys.last_transaction))
-        told = head_of(answer.kvs)
-        self.check_history(applied, known, answer.header.revision, told)
-        return told[0]
+        head = head_of(answer.kvs)
+        self.check_history(applied, known, answer.header.revision, head)
+        return head[0]
 
-    def check_history(self, applied: int, known: TransactionHead, revision: int, told: TransactionHead) -> None:
-        """What was here before etcd was asked for ``PREFIX/last``, and what it said then. Raises ReturnedError."""
-        if self.fresh and (revision < applied or (told[0] <= applied and told != known)):
-            error = HistoryChangedError("etcd was restored: it stands before what this manager had from it")
-            log.warning("the cluster's state is read again: %s", error.message)
+    async def catch_up(self) -> int:
+        """Returns the latest revision once it is applied here. Retries while etcd does not answer. The caller has a deadline."""
+        while True:
+            await self.wait_until(lambda: self.fresh)
+            try:
+                revision = await self.latest_revision()
+            except (NoAnswerError, HistoryChangedError):
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            await self.wait_applied(revision)
+            return revision
+
+    def check_history(self, applied: int, known: TransactionHead, revision: int, answered: TransactionHead) -> None:
+        """Compares an answer for ``PREFIX/last`` with what was known before the request.
+
+        Raises:
+            HistoryChangedError: etcd was restored from a snapshot.
+        """
+        if self.fresh and (revision < applied or (answered[0] <= applied and answered != known)):
+            error = HistoryChangedError(
+                "etcd was restored from a snapshot: its history differs from what this manager has applied"
+            )
+            log.warning("reading the cluster's state again: %s", error.message)
             self._invalidate()
             self._watch.interrupt()
             raise error
 
     async def _require_history(self) -> None:
-        """Raises ReturnedError unless etcd has at the last applied revision what is here: a restored one may have another past, and be
-        beyond that revision already.
+        """Compares all keys but objects at the last applied revision. A restored etcd may have passed that revision with other content.
+
+        Raises:
+            HistoryChangedError: etcd has another history.
         """
         request = rpc_pb2.RangeRequest(key=self._keys.first, range_end=self._keys.objects, revision=self.applied)
-        there = GroupState(self._keys)
+        found = GroupState(self._keys)
         for kv in (await self._client.range(request)).kvs:
-            there.put(kv)
-        if not there.same_history(self.group_state):
-            raise HistoryChangedError(f"etcd was restored: at revision {self.applied} it had something else")
+            found.put(kv)
+        if not found.same_history(self.group_state):
+            raise HistoryChangedError(
+                f"etcd was restored from a snapshot: it has other content at revision {self.applied}"
+            )
 
     async def _follow(self) -> None:
         await self._require_history()
@@ -189,7 +214,7 @@ class StateFollower:
     def _apply(self, revision: int, events: Sequence[rpc_pb2.Event]) -> None:
         if revision <= self.applied:
             return
-        entry = store_transaction(self._keys, self._sealer, events) if events else None
+        entry = store_transaction(self._keys, self._cipher, events) if events else None
         if entry is not None:
             self._machine.apply(revision, entry[1])
         for event in events:
@@ -205,7 +230,7 @@ class StateFollower:
         self._notify()
 
     def _invalidate(self) -> None:
-        """What is here is not followed any more. Who waits for a transaction cannot be told what became of it."""
+        """Stops following. The outcome of transactions that are still awaited is unknown."""
         self.fresh = False
         awaited, self._awaited = self._awaited, {}
         for answer in awaited.values():
@@ -220,10 +245,10 @@ class StateFollower:
 
 
 OUTCOME_UNKNOWN_MESSAGE = (
-    "etcd was lost while it handled this write; it may or may not have taken effect: look, then repeat it if need be"
+    "etcd became unreachable during this write. The outcome is unknown: check the object's state before retrying"
 )
 
 
 def _next_limit(page: rpc_pb2.RangeResponse) -> int:
-    """As many keys as make a page of some MiB, going by the last one."""
+    """The number of keys in a page of some MiB, estimated from the last page."""
     return max(8, min(_LARGEST_PAGE, _PAGE_BYTES * len(page.kvs) // max(1, page.ByteSize())))

@@ -13,7 +13,7 @@ from manager.store.consensus import Member
 
 
 class Leader(msgspec.Struct, frozen=True, kw_only=True):
-    """``term`` is the revision at which the key was made, ``fence`` that of its last change."""
+    """The leader's key. ``term`` is the revision of its creation, ``fence`` the revision of its last change."""
 
     node_id: str
     addr: str
@@ -29,7 +29,7 @@ class LeaderKeyValue(msgspec.Struct, frozen=True):
 
 
 TransactionHead = tuple[int, bytes]
-"""Revision and sealed value of ``PREFIX/last``."""
+"""Revision and encrypted value of ``PREFIX/last``."""
 NO_HEAD: TransactionHead = (0, b"")
 
 
@@ -38,6 +38,8 @@ def head_of(kvs: Sequence[rpc_pb2.KeyValue]) -> TransactionHead:
 
 
 class GroupState:
+    """Members, running managers, leader, successors and last transaction."""
+
     def __init__(self, keys: Keyspace) -> None:
         self._keys = keys
         self.cluster_id = ""
@@ -52,7 +54,7 @@ class GroupState:
         self.last = NO_HEAD
 
     def put(self, kv: rpc_pb2.KeyValue) -> None:
-        """A key as it is now; those that are none of the group_state's change nothing."""
+        """Applies the present value of a key. Keys of objects change nothing."""
         keys = self._keys
         if kv.key == keys.leader:
             claim = msgspec.json.decode(kv.value, type=LeaderKeyValue)
@@ -84,13 +86,13 @@ class GroupState:
             self.alive.pop(running, None)
 
     def same_history(self, other: GroupState) -> bool:
-        """Whether both are of one history: no two transactions have the same head, for none is sealed like another."""
+        """Whether both belong to one history. No two heads are encrypted alike, so equal heads are one transaction."""
         return (self.cluster_id, self.last, self.leader, self.successors, self.addresses, self.alive) == (
             other.cluster_id, other.last, other.leader, other.successors, other.addresses, other.alive,
         )  # fmt: skip
 
     def members(self) -> tuple[Member, ...]:
-        """In the order of their ids. Who does not run has no vote: nobody's consent is needed to remove it."""
+        """Members in the order of their ids. A manager that does not run has no vote, so removing it needs no quorum."""
         return tuple(
             [
                 Member(
@@ -106,5 +108,5 @@ class GroupState:
 
 
 def numeric_member_id(node_id: str) -> int:
-    """The id of a member in numbers, as ``Member.raft_id`` wants it: the same on every manager."""
+    """A number for ``Member.raft_id``, derived from the node id: the same on every manager."""
     return int.from_bytes(hashlib.sha256(node_id.encode()).digest()[:8], "big") >> 2 | 1

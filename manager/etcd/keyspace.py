@@ -15,7 +15,7 @@ _OBJECTS = "objects"
 
 
 class Keyspace:
-    """Made from a prefix such as ``/covey``."""
+    """The keys under a prefix such as ``/covey``."""
 
     def __init__(self, prefix: str) -> None:
         base = f"{prefix}/".encode()
@@ -29,9 +29,9 @@ class Keyspace:
         self.ancestor_clusters = [
             f"/{'/'.join(folders[: depth + 1])}/cluster".encode() for depth in range(len(folders))
         ]
-        """Where the id of a cluster would lie that this prefix is within."""
+        """Keys of the cluster ids whose prefix contains this prefix."""
         self.objects = base + _OBJECTS.encode() + b"/"
-        """The first key after all that is no object's."""
+        """Prefix of objects. All other keys sort before it."""
         self._members = base + b"members/"
         self._alive = base + b"alive/"
 
@@ -45,21 +45,21 @@ class Keyspace:
         return self.objects + f"{kind}/{object_id}".encode()
 
     def object_of(self, key: bytes) -> tuple[str, str] | None:
-        """Kind and id; None for a key that is no object's."""
+        """Kind and id of an object's key, or None."""
         if not key.startswith(self.objects):
             return None
         kind, _, object_id = key[len(self.objects) :].decode(errors="replace").partition("/")
         return kind, object_id
 
     def member_of(self, key: bytes) -> str | None:
-        """The node id of a member's key."""
+        """The node id of a member's key, or None."""
         return key[len(self._members) :].decode(errors="replace") if key.startswith(self._members) else None
 
     def alive_of(self, key: bytes) -> str | None:
-        """The node id of a key that says that a manager runs."""
+        """The node id of a running manager's key, or None."""
         return key[len(self._alive) :].decode(errors="replace") if key.startswith(self._alive) else None
 
 
 def prefix_end(prefix: bytes) -> bytes:
-    """The end of the range of all keys that begin so. The last byte is a slash, which has a successor."""
+    """The end of the range of keys with this prefix. It ends with a slash, so its last byte can be incremented."""
     return prefix[:-1] + bytes([prefix[-1] + 1])

@@ -16,14 +16,14 @@ DEFAULT_PREFIX = "/covey"
 MAX_PREFIX = 64
 MAX_ENDPOINTS = 16
 KEY_FILE = "store.key"
-"""Beside the node's identity: what opens the cluster's state. The daemon takes it away when this node is a manager no more."""
+"""File of the store key, beside the node's identity. The daemon deletes it when the node stops being a manager."""
 FORM = "etcd://HOST:PORT[,HOST:PORT...][/PREFIX]"
 _ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})\Z")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._-]+)+\Z")
 
 
 class EtcdTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """``prefix`` begins with a slash and ends without one; the three files are paths, empty where not given."""
+    """``prefix`` starts with a slash and does not end with one. The three files are paths, or empty."""
 
     endpoints: tuple[str, ...]
     prefix: str = DEFAULT_PREFIX
@@ -37,10 +37,10 @@ class EtcdTarget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_location(store: str) -> EtcdTarget:
-    """The target of ``--store`` alone.
+    """Parses ``--store``.
 
     Raises:
-        InvalidArgumentError: it cannot be right; UnsupportedError: passwords.
+        InvalidArgumentError: the value is invalid; UnsupportedError: it contains a password.
     """
     scheme, found, rest = store.partition("://")
     if not found or scheme not in {"etcd", "etcds"}:
@@ -66,10 +66,10 @@ def parse_location(store: str) -> EtcdTarget:
 
 
 def parse(store: str, *, ca_file: str = "", cert_file: str = "", key_file: str = "") -> EtcdTarget:
-    """The target of ``--store`` and the files of ``--store-ca``, ``--store-cert`` and ``--store-key``.
+    """Parses ``--store``, ``--store-ca``, ``--store-cert`` and ``--store-key``.
 
     Raises:
-        InvalidArgumentError: one of them cannot be right; UnsupportedError: passwords. Both name the option.
+        InvalidArgumentError: a value is invalid; UnsupportedError: a password is given. Both name the option.
     """
     location = parse_location(store)
     if bool(cert_file) != bool(key_file):
@@ -86,5 +86,5 @@ def parse(store: str, *, ca_file: str = "", cert_file: str = "", key_file: str =
 
 
 def remove_store_key(identity_dir: Path) -> None:
-    """A node that is a manager no more has no use for the key."""
+    """Deletes the store key after this node stopped being a manager."""
     (identity_dir / KEY_FILE).unlink(missing_ok=True)

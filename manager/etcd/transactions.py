@@ -22,57 +22,57 @@ RequestOp = rpc_pb2.RequestOp
 
 
 class ForeignWriteError(Exception):
-    """Objects changed by somebody who is no manager of this cluster: there is no head, or it does not fit."""
+    """Objects in etcd were changed by a process that is no manager of this cluster: the head is missing or does not match."""
 
 
 def fence_compare(keys: Keyspace, leader: Leader) -> rpc_pb2.Compare:
-    """True only while that leadership lasts and its fence was not moved."""
+    """A comparison that holds while the leadership lasts and its fence has not moved."""
     return Compare(target=Compare.MOD, key=keys.leader, mod_revision=leader.fence)
 
 
-def etcd_transaction(keys: Keyspace, sealer: ValueCipher, data: bytes) -> rpc_pb2.TxnRequest:
-    """The transaction without its fence, for ``under``."""
+def etcd_transaction(keys: Keyspace, cipher: ValueCipher, data: bytes) -> rpc_pb2.TxnRequest:
+    """The etcd transaction of an encoded store transaction, without the fence. See ``with_fence``."""
     commit = Commit.FromString(data)
     head = Commit(request_id=commit.request_id, timestamp_ns=commit.timestamp_ns)
     request = rpc_pb2.TxnRequest()
     for change in commit.changes:
         kind, item = _object(change)
         key = keys.object(kind, item.id)
-        short = head.changes.add(action=change.action)
-        mark = getattr(short, kind)
-        mark.id = item.id
+        entry = head.changes.add(action=change.action)
+        reference = getattr(entry, kind)
+        reference.id = item.id
         if change.action == Change.ACTION_CREATE:
             request.compare.add(target=Compare.CREATE, key=key, create_revision=0)
         else:
-            mark.meta.version = item.meta.version
+            reference.meta.version = item.meta.version
             request.compare.add(target=Compare.MOD, key=key, mod_revision=item.meta.version)
         if change.action == Change.ACTION_REMOVE:
             request.success.add(request_delete_range=rpc_pb2.DeleteRangeRequest(key=key))
             continue
-        item.meta.version = 0  # it is the key's own revision
+        item.meta.version = 0  # the version is the revision of the key
         item.meta.updated_at_ns = commit.timestamp_ns
         if change.action == Change.ACTION_CREATE:
             item.meta.created_at_ns = commit.timestamp_ns
-        value = sealer.seal(key, item.SerializeToString())
+        value = cipher.seal(key, item.SerializeToString())
         request.success.add(request_put=rpc_pb2.PutRequest(key=key, value=value))
-    sealed = sealer.seal(keys.last_transaction, head.SerializeToString())
+    sealed = cipher.seal(keys.last_transaction, head.SerializeToString())
     request.success.add(request_put=rpc_pb2.PutRequest(key=keys.last_transaction, value=sealed))
     request.failure.add(request_range=rpc_pb2.RangeRequest(key=keys.leader))
     return request
 
 
 def with_fence(request: rpc_pb2.TxnRequest, keys: Keyspace, leader: Leader) -> rpc_pb2.TxnRequest:
-    """The transaction behind a fence."""
+    """The transaction with the comparison of the leader's fence."""
     return rpc_pb2.TxnRequest(
         compare=[fence_compare(keys, leader), *request.compare], success=request.success, failure=request.failure
     )
 
 
-def store_transaction(keys: Keyspace, sealer: ValueCipher, events: Sequence[rpc_pb2.Event]) -> tuple[int, bytes] | None:
-    """The store's transaction from all events of one revision, with its request id; None when they are no objects'.
+def store_transaction(keys: Keyspace, cipher: ValueCipher, events: Sequence[rpc_pb2.Event]) -> tuple[int, bytes] | None:
+    """The request id and the encoded store transaction of one revision's events. None if they change no objects.
 
     Raises:
-        ForeignWriteError: objects changed without a manager's head.
+        ForeignWriteError: objects changed without a matching head.
     """
     objects = {bytes(event.kv.key): event for event in events if keys.object_of(event.kv.key) is not None}
     head = next(
@@ -82,33 +82,33 @@ def store_transaction(keys: Keyspace, sealer: ValueCipher, events: Sequence[rpc_
         if objects:
             raise ForeignWriteError
         return None
-    commit = Commit.FromString(sealer.open(keys.last_transaction, head.kv.value))
+    commit = Commit.FromString(cipher.open(keys.last_transaction, head.kv.value))
     for change in commit.changes:
-        kind, mark = _object(change)
-        key = keys.object(kind, mark.id)
+        kind, reference = _object(change)
+        key = keys.object(kind, reference.id)
         event = objects.pop(key, None)
         if event is None or (event.type == rpc_pb2.Event.DELETE) != (change.action == Change.ACTION_REMOVE):
             raise ForeignWriteError
         if change.action != Change.ACTION_REMOVE:
-            version = mark.meta.version
-            mark.ParseFromString(sealer.open(key, event.kv.value))
-            mark.meta.version = version
+            version = reference.meta.version
+            reference.ParseFromString(cipher.open(key, event.kv.value))
+            reference.meta.version = version
     if objects:
         raise ForeignWriteError
     return commit.request_id, commit.SerializeToString()
 
 
 class SnapshotBuilder:
-    """The store's snapshot from pages of keys in their order, which brings services before their tasks."""
+    """Builds a store snapshot from pages of keys. The order of keys brings services before their tasks."""
 
-    def __init__(self, keys: Keyspace, sealer: ValueCipher) -> None:
+    def __init__(self, keys: Keyspace, cipher: ValueCipher) -> None:
         self._keys = keys
-        self._sealer = sealer
+        self._cipher = cipher
         self._parts: list[bytes] = []
         self._specs: dict[str, tuple[bytes, bytes]] = {}
 
     def add(self, kvs: Iterable[rpc_pb2.KeyValue]) -> None:
-        """Raises ForeignWriteError when there is an object of an unknown kind, ConflictError when a value does not open."""
+        """Raises ForeignWriteError for an object of an unknown kind, ConflictError for a value that cannot be decrypted."""
         part = store_pb2.StoreSnapshot()
         for kv in kvs:
             found = self._keys.object_of(kv.key)
@@ -118,7 +118,7 @@ class SnapshotBuilder:
             if field is None:
                 raise ForeignWriteError
             item = field.add()
-            item.ParseFromString(self._sealer.open(kv.key, kv.value))
+            item.ParseFromString(self._cipher.open(kv.key, kv.value))
             item.meta.version = kv.mod_revision
             if found[0] == "service":
                 self._specs[item.id] = (_bytes(item.spec.task), _bytes(item.previous_spec.task))
@@ -130,7 +130,7 @@ class SnapshotBuilder:
         return b"".join(self._parts)
 
     def _without_shared_spec(self, task: Any) -> store_pb2.TaskSpecOf.ValueType:
-        """Takes a spec out that the task's service has, so that both hold one."""
+        """Clears a spec that equals the one of the task's service, so that both share one object."""
         spec, previous = self._specs.get(task.service_id, (b"", b""))
         own = _bytes(task.spec)
         if not own or own not in {spec, previous}:
@@ -144,18 +144,18 @@ def _bytes(message: Any) -> bytes:
     return data
 
 
-def initial_put(keys: Keyspace, sealer: ValueCipher, kind: str, item: Any, now_ns: int) -> rpc_pb2.RequestOp:
-    """The first writing of an object that no transaction of the store makes: the founder's."""
+def initial_put(keys: Keyspace, cipher: ValueCipher, kind: str, item: Any, now_ns: int) -> rpc_pb2.RequestOp:
+    """Creates an object outside a store transaction, for a new cluster."""
     item.meta.version = 0
     item.meta.created_at_ns = item.meta.updated_at_ns = now_ns
     key = keys.object(kind, item.id)
-    return RequestOp(request_put=rpc_pb2.PutRequest(key=key, value=sealer.seal(key, item.SerializeToString())))
+    return RequestOp(request_put=rpc_pb2.PutRequest(key=key, value=cipher.seal(key, item.SerializeToString())))
 
 
 def _object(change: store_pb2.StoreChange) -> tuple[str, Any]:
     kind = change.WhichOneof("object")
     if kind is None:
         raise ValueError(
-            "a transaction in etcd changes an object of an unknown kind; it was written by a newer version of Covey"
+            "a transaction in etcd changes an object of an unknown kind: a newer version of Covey wrote it. Upgrade this manager"
         )
     return kind, getattr(change, kind)

@@ -14,14 +14,14 @@ from grpc import aio
 
 from coveypb.etcd import rpc_pb2, rpc_pb2_grpc
 from manager.etcd.client import EtcdClient
-from manager.etcd.errors import NoAnswerError, RevisionCompactedError, error_of
+from manager.etcd.errors import NoAnswerError, RevisionUnavailableError, error_of
 from manager.etcd.keyspace import Keyspace
 
 BEGIN_SECONDS = 2.0
 
 
 class WatchStream:
-    """``interrupt`` ends the watch that runs at the moment with LostError, even if nobody reads it at the moment."""
+    """``interrupt`` ends the current watch with NoAnswerError, also between two reads."""
 
     def __init__(self, client: EtcdClient, keys: Keyspace) -> None:
         self._client = client
@@ -42,15 +42,15 @@ class WatchStream:
             async with asyncio.timeout_at(None if seconds is None else loop.time() + seconds) as self._scope:
                 return await call.read()
         except TimeoutError:
-            raise NoAnswerError("the watch stood still") from None
+            raise NoAnswerError("the watch timed out") from None
         finally:
             self._scope = None
 
     async def revisions(self, start: int) -> AsyncIterator[tuple[int, Sequence[rpc_pb2.Event]]]:
-        """Each revision from ``start`` on with its events; one without events says that everything up to it was told.
+        """Yields each revision from ``start`` on with its events. A revision without events says that all earlier ones were delivered.
 
         Raises:
-            CompactedError: it is no more; LostError: the stream broke.
+            RevisionUnavailableError: ``start`` was compacted; NoAnswerError: the stream broke.
         """
         endpoint, client = self._client.endpoint, self._client
         call: Any = rpc_pb2_grpc.WatchStub(client.channel()).Watch()
@@ -75,10 +75,8 @@ class WatchStream:
             )
             raise
         except asyncio.InvalidStateError as error:
-            client.leave_endpoint(
-                endpoint, f"etcd at {client.target.endpoints[endpoint]} does not answer: it took no watch"
-            )
-            raise NoAnswerError("etcd took no watch") from error
+            client.leave_endpoint(endpoint, f"etcd at {client.target.endpoints[endpoint]} did not accept the watch")
+            raise NoAnswerError("etcd did not accept the watch") from error
         except aio.AioRpcError as failure:
             meant = error_of(failure, client.target.endpoints[endpoint])
             client.leave_endpoint(endpoint, meant.message)
@@ -94,19 +92,17 @@ class WatchStream:
 
 
 def _require_open(response: Any, start: int) -> None:
-    """Raises CompactedError, LostError."""
+    """Raises RevisionUnavailableError or NoAnswerError if etcd ended the watch."""
     if response is aio.EOF:
-        raise NoAnswerError("it ended the watch")
+        raise NoAnswerError("etcd ended the watch")
     if response.compact_revision:
-        raise RevisionCompactedError(
-            f"revision {start} is before {response.compact_revision}, the oldest that etcd has"
-        )
+        raise RevisionUnavailableError(f"revision {start} was compacted; the oldest is {response.compact_revision}")
     if response.canceled:
-        raise NoAnswerError(f"it cancelled the watch: {response.cancel_reason}")
+        raise NoAnswerError(f"etcd cancelled the watch: {response.cancel_reason}")
 
 
 def _by_revision(events: Sequence[rpc_pb2.Event]) -> list[tuple[int, list[rpc_pb2.Event]]]:
-    """The events, which come in the order of their revisions, by revision."""
+    """Groups events, which are in the order of their revisions, by revision."""
     found: list[tuple[int, list[rpc_pb2.Event]]] = []
     for event in events:
         revision = event.kv.mod_revision

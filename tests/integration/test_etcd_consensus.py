@@ -119,13 +119,13 @@ async def test_what_a_deposed_leader_sends_writes_nothing(etcd: EtcdCluster) -> 
     """1. A leads and makes a transaction. 2. Before it is sent A loses leadership and B writes. 3. A sends: etcd refuses it by the fence."""
     async with group(etcd, 2) as world:
         old = await world.wait_leader()
-        leadership = old.consensus._holder.require_leading()
+        leadership = old.consensus._own_leadership.require_leading()
         late = log.encode(7, [Change(Action.CREATE, None, config("late"))], 1)
         await old.consensus.transfer_leadership([seat.node_id for seat in world.seats])
         new = await world.wait_leader(but=old)
         await new.create("new")
-        sealer = ValueCipher(world.key, world.cluster_id)
-        answer = await old.client.txn(with_fence(etcd_transaction(world.keys, sealer, late), world.keys, leadership))
+        cipher = ValueCipher(world.key, world.cluster_id)
+        answer = await old.client.txn(with_fence(etcd_transaction(world.keys, cipher, late), world.keys, leadership))
         assert not answer.succeeded
         await new.consensus.read_index()
         assert new.names() == {"new"}
@@ -137,14 +137,16 @@ async def test_a_transaction_made_from_an_older_version_is_refused_by_etcd_itsel
         await leader.create("a", b"0")
         old = leader.store.view().configs.by_name("a")
         await leader.add("a")
-        sealer = ValueCipher(world.key, world.cluster_id)
+        cipher = ValueCipher(world.key, world.cluster_id)
         for change in (
             Change(Action.UPDATE, old, config("a", b"stale")),
             Change(Action.REMOVE, old, None),
             Change(Action.CREATE, None, config("a", b"again")),
         ):
-            late = etcd_transaction(world.keys, sealer, log.encode(7, [change], 1))
-            answer = await leader.client.txn(with_fence(late, world.keys, leader.consensus._holder.require_leading()))
+            late = etcd_transaction(world.keys, cipher, log.encode(7, [change], 1))
+            answer = await leader.client.txn(
+                with_fence(late, world.keys, leader.consensus._own_leadership.require_leading())
+            )
             assert not answer.succeeded, change
         await leader.add("a")
         assert leader.value("a") == b"2"
@@ -190,11 +192,11 @@ async def test_a_write_is_not_given_up_because_no_leader_is_known_while_everythi
 ) -> None:
     async with group(etcd) as world:
         consensus = (await world.wait_leader()).consensus
-        follower, holder = consensus._follower, consensus._holder
-        leader = holder.require_leading()
+        follower, leadership = consensus._follower, consensus._own_leadership
+        leader = leadership.require_leading()
         follower.fresh, follower.group_state.leader = False, None  # as amid a reading
-        holder.deposed(leader.term)
-        clearing = asyncio.create_task(consensus._settle_lost_write(leader, asyncio.Future()))
+        leadership.end_term(leader.term)
+        clearing = asyncio.create_task(consensus._proposals._settle_lost_write(leader, asyncio.Future()))
         await asyncio.sleep(0.1)
         assert not clearing.done()
         follower._watch.interrupt()
@@ -264,7 +266,7 @@ async def test_a_watch_that_stands_still_while_nobody_leads_is_left(
     async with group(etcd, 3) as world:
         old = await world.wait_leader()
         victim, other = [seat for seat in world.seats if seat is not old]
-        follower, holder = victim.consensus._follower, victim.consensus._holder
+        follower, election = victim.consensus._follower, victim.consensus._election
         still, real = [], WatchStream.read
 
         async def read(watch: WatchStream, call: Any, seconds: float | None = None) -> Any:
@@ -274,11 +276,11 @@ async def test_a_watch_that_stands_still_while_nobody_leads_is_left(
             return await real(watch, call, seconds)
 
         monkeypatch.setattr(WatchStream, "read", read)
-        holder._no_campaign_until = math.inf  # the other one wins
+        election._no_campaign_until = math.inf  # the other one wins
         await old.crash()
         await eventually("the other one leads", lambda: other.leads)
         if not rests:
-            holder._no_campaign_until = 0.0
+            election._no_campaign_until = 0.0
         await other.create("x")
         await eventually("the watch is left", lambda: "x" in victim.names(), 8)
         assert still, "it did stand still"
@@ -390,11 +392,11 @@ async def test_nothing_in_etcd_can_be_read_without_the_managers_key(etcd: EtcdCl
 async def test_a_second_founder_of_the_prefix_is_refused_by_the_clusters_name(etcd: EtcdCluster) -> None:
     async with group(etcd) as world:
         client = EtcdClient(world.target(""))
-        sealer = ValueCipher(world.key, "other")
+        cipher = ValueCipher(world.key, "other")
         with pytest.raises(
             CoveyError, match=f"already holds cluster {world.cluster_id}: join it with a token, or choose"
         ):
-            await bootstrap.create_cluster(client, sealer, Cluster(id="other"), Node(id="x"), "x:1")
+            await bootstrap.create_cluster(client, cipher, Cluster(id="other"), Node(id="x"), "x:1")
         await client.close()
         assert await eventually("it goes on", world.leader)
 
@@ -423,7 +425,8 @@ async def test_a_manager_of_another_cluster_ends_with_a_sentence(etcd: EtcdClust
         with pytest.raises(BaseExceptionGroup) as ended:
             await asyncio.wait_for(seat.task, 10)
         assert ended.group_contains(
-            CoveyError, match=f"holds cluster {world.cluster_id}, and this node is of cluster {stranger.cluster_id}"
+            CoveyError,
+            match=f"holds cluster {world.cluster_id}, and this node belongs to cluster {stranger.cluster_id}",
         )
 
 
@@ -576,13 +579,13 @@ async def test_an_etcd_that_asks_for_certificates_refuses_who_has_none() -> None
         plain = etcd.store(world.prefix)
         etcd.tls, tls = None, etcd.tls
         client = EtcdClient(world.target(plain))
-        founding_seconds, bootstrap.SECONDS = bootstrap.SECONDS, 2.0
+        founding_seconds, bootstrap.BOOTSTRAP_SECONDS = bootstrap.BOOTSTRAP_SECONDS, 2.0
         try:
             with pytest.raises(DeadlineError, match="did not answer within 2 s: etcd at 127.0.0.1:"):
                 await bootstrap.create_cluster(
                     client, ValueCipher(world.key, "c"), Cluster(id="c"), Node(id="x"), "x:1"
                 )
         finally:
-            bootstrap.SECONDS = founding_seconds
+            bootstrap.BOOTSTRAP_SECONDS = founding_seconds
             etcd.tls = tls
             await client.close()

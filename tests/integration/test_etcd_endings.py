@@ -30,7 +30,7 @@ async def test_a_manager_that_ends_while_it_registers_leaves_no_sign_that_it_run
         for number in range(40):
             seat = await world.seat(f"short-{number}", ready=False)
             async with asyncio.timeout(10):
-                while not seat.consensus._holder._keeping.locked():  # noqa: ASYNC110 - at the first moment, not at one of some
+                while not seat.consensus._lease._renewing.locked():  # noqa: ASYNC110 - at the first moment, not at one of some
                     await asyncio.sleep(0)
             await asyncio.sleep(number / 4000)  # at one call of it or the other
             await seat.close()
@@ -42,7 +42,7 @@ async def test_a_registration_that_arrives_late_does_not_hide_for_long_that_the_
     async with group(etcd) as world:
         seat = world.seats[0]
         first = await seat.client.grant(2)
-        holder, group_state = seat.consensus._holder, seat.consensus._follower.group_state
+        leadership, group_state = seat.consensus._own_leadership, seat.consensus._follower.group_state
         term = (await world.wait_leader()).consensus.leadership.term
         put = rpc_pb2.PutRequest(key=world.keys.alive("m1"), value=b"m1:2378", lease=first.ID)
         await seat.client.txn(rpc_pb2.TxnRequest(success=[rpc_pb2.RequestOp(request_put=put)]))
@@ -50,8 +50,8 @@ async def test_a_registration_that_arrives_late_does_not_hide_for_long_that_the_
         await eventually("it is said to run", lambda: "m1" in group_state.alive, 3)
         await asyncio.sleep(4)
         assert "m1" in group_state.alive
-        assert holder.leading is not None
-        assert holder.leading.term == term
+        assert leadership.leading is not None
+        assert leadership.leading.term == term
 
 
 def manager_config(folder: Path, store: str) -> ManagerConfig:
@@ -61,7 +61,7 @@ def manager_config(folder: Path, store: str) -> ManagerConfig:
 async def test_a_founder_that_hears_no_answer_keeps_the_key_of_the_cluster_that_may_stand(
     etcd: EtcdCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bootstrap, "SECONDS", 1.5)
+    monkeypatch.setattr(bootstrap, "BOOTSTRAP_SECONDS", 1.5)
     async with wires(etcd) as [wire]:
         config = manager_config(tmp_path, f"etcd://{wire.endpoint}/unheard")
         rotator = open_keys(config)
@@ -69,7 +69,7 @@ async def test_a_founder_that_hears_no_answer_keeps_the_key_of_the_cluster_that_
         try:
             await client.range(rpc_pb2.RangeRequest(key=b"/"))  # the connection is there
             wire.answers.clear()
-            with pytest.raises(DeadlineError, match="may have founded a cluster there"):
+            with pytest.raises(DeadlineError, match="The cluster may have been created there"):
                 await _bootstrap_or_join(config, rotator, client)
             key = encryption.load_key(config.identity_dir, rotator.unseal)
             assert key is not None

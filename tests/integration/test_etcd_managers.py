@@ -163,7 +163,7 @@ async def test_a_manager_that_joins_without_the_store_or_with_another_is_told_so
             AssertionError, match="this cluster keeps its state in etcd: start coveyd with --store etcd://"
         ):
             await one.add(store="")
-        with pytest.raises(AssertionError, match="holds no cluster, and this node is of cluster"):
+        with pytest.raises(AssertionError, match="holds no cluster, and this node belongs to cluster"):
             await one.add(store=etcd.store("/elsewhere"))
 
 

@@ -39,11 +39,11 @@ class Seat:
     def __init__(self, group: "Group", node_id: str, store: str, clock: Clock = wall_clock) -> None:
         self.node_id = node_id
         self.client = EtcdClient(group.target(store))
-        sealer = ValueCipher(group.key, group.cluster_id)
+        cipher = ValueCipher(group.key, group.cluster_id)
 
         def connect(machine: Any) -> EtcdConsensus:
             return EtcdConsensus(
-                self.client, sealer, machine, cluster_id=group.cluster_id, node_id=node_id, addr=f"{node_id}:2378"
+                self.client, cipher, machine, cluster_id=group.cluster_id, node_id=node_id, addr=f"{node_id}:2378"
             )
 
         self.store = Store(connect, clock)
@@ -111,8 +111,8 @@ class Group:
     async def found(self) -> None:
         client = EtcdClient(self.target(""))
         try:
-            sealer = ValueCipher(self.key, self.cluster_id)
-            await bootstrap.create_cluster(client, sealer, Cluster(id=self.cluster_id), Node(id="m1"), "m1:2378")
+            cipher = ValueCipher(self.key, self.cluster_id)
+            await bootstrap.create_cluster(client, cipher, Cluster(id=self.cluster_id), Node(id="m1"), "m1:2378")
         finally:
             await client.close()
 

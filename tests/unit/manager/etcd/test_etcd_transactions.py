@@ -121,7 +121,7 @@ def test_a_value_opens_at_its_own_key_with_its_own_clusters_key_alone() -> None:
     assert len(sealed) == len(b"hunter2") + OVERHEAD_BYTES
     assert ValueCipher(key, "c").open(b"/a", sealed) == b"hunter2"
     flipped = sealed[:-1] + bytes([sealed[-1] ^ 1])
-    for sealer, place, value in (
+    for cipher, place, value in (
         (ValueCipher(key, "c"), b"/b", sealed),
         (ValueCipher(key, "d"), b"/a", sealed),
         (ValueCipher(new_key(), "c"), b"/a", sealed),
@@ -130,14 +130,14 @@ def test_a_value_opens_at_its_own_key_with_its_own_clusters_key_alone() -> None:
         (ValueCipher(key, "c"), b"/a", b""),
         (ValueCipher(key, "c"), b"/a", b"\x02" + sealed[1:]),
     ):
-        with pytest.raises(ConflictError, match=f"the value at {place.decode()} in etcd does not open"):
-            sealer.open(place, value)
+        with pytest.raises(ConflictError, match=f"the value of {place.decode()} in etcd cannot be decrypted"):
+            cipher.open(place, value)
 
 
 def test_no_two_seals_of_a_process_or_of_two_are_alike() -> None:
     key = new_key()
     one, other = ValueCipher(key, "c"), ValueCipher(key, "c")
-    heads = {sealer.seal(b"/a", b"x")[:25] for sealer in (one, one, other, other)}
+    heads = {cipher.seal(b"/a", b"x")[:25] for cipher in (one, one, other, other)}
     assert len(heads) == 4
 
 
