@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Caller(enum.Enum):
-    """ANONYMOUS calls on the join port, LOCAL on the manager's own Unix socket, the others with a certificate."""
+    """Kind of caller: ANONYMOUS on the join port, LOCAL on the Unix socket, WORKER and MANAGER with a certificate."""
 
     ANONYMOUS = "a host without a certificate"
     LOCAL = "the daemon of this host"
@@ -36,7 +36,7 @@ class Caller(enum.Enum):
 
 
 class Peer(Struct, frozen=True, kw_only=True):
-    """Who calls. ``node_id`` and ``cluster_id`` are empty for ANONYMOUS and LOCAL."""
+    """The caller of a method. ``node_id`` and ``cluster_id`` are empty for ANONYMOUS and LOCAL."""
 
     caller: Caller
     node_id: str = ""
@@ -101,12 +101,12 @@ def peer_of_subject(subject: str) -> Peer:
     """The peer that a verified certificate's subject names, such as ``CN=…,OU=covey-worker,O=…``.
 
     Raises:
-        UnauthenticatedError: it is not a node's certificate.
+        UnauthenticatedError: it is not a certificate of a node.
     """
     fields = dict(part.split("=", 1) for part in subject.split(",") if "=" in part)
     caller = _UNITS.get(fields.get("OU", ""))
     if caller is None or not fields.get("CN"):
-        raise UnauthenticatedError(f"the certificate ({subject}) is not a node's of a Covey cluster")
+        raise UnauthenticatedError(f"the certificate ({subject}) does not belong to a node of a Covey cluster")
     return Peer(caller=caller, node_id=fields["CN"], cluster_id=fields.get("O", ""))
 
 
@@ -114,13 +114,13 @@ def peer_of(context: Any) -> Peer:
     """The caller of a method on the mTLS listener."""
     subject = context.auth_context().get("x509_subject", ())
     if not subject:
-        raise UnauthenticatedError("this call needs a node's certificate")
+        raise UnauthenticatedError("this call needs the certificate of a node")
     return peer_of_subject(bytes(subject[0]).decode(errors="replace"))
 
 
 CurrentRole = Callable[[Peer], Caller | None]
-"""What the cluster takes a node for: None for one that it does not have. A follower, which may not have heard yet, says what the
-certificate says; whatever matters is decided by the leader.
+"""Returns the present role of a node in the cluster, or None if it is not a member. A follower may be behind, so it returns the role in the
+certificate; the leader decides.
 """
 
 
@@ -128,7 +128,7 @@ def authorize(method: str, peer: Peer, cluster_id: str, *, standing: CurrentRole
     """Returns if the peer may call the method.
 
     Raises:
-        PermissionDeniedError: it may not; UnauthenticatedError: its certificate is another cluster's.
+        PermissionDeniedError: it may not; UnauthenticatedError: its certificate belongs to another cluster.
     """
     name = method.removeprefix("/coveypb.v1.").replace("/", ".")
     allowed = ALLOWED.get(method)
@@ -139,20 +139,20 @@ def authorize(method: str, peer: Peer, cluster_id: str, *, standing: CurrentRole
         return
     if peer.cluster_id != cluster_id:
         raise UnauthenticatedError(
-            f"node {peer.node_id} holds a certificate of cluster {peer.cluster_id}, this is cluster {cluster_id}"
+            f"node {peer.node_id} has a certificate of cluster {peer.cluster_id}, but this is cluster {cluster_id}"
         )
     now = standing(peer)
     if now is None:
         raise NodeRemovedError(
-            f"node {peer.node_id} was removed from the cluster; leave it on that host and join again"
+            f"node {peer.node_id} was removed from the cluster; leave the cluster on that host and join again"
         )
     if now not in allowed:
         raise PermissionDeniedError(f"node {peer.node_id} is {now.value} now and may not call {name}")
 
 
 class AuthorizationInterceptor(aio.ServerInterceptor):
-    """Admits callers by the table and turns errors into statuses. ``fixed`` is every caller's identity on a listener without client
-    certificates.
+    """Checks every call against the table and maps errors to gRPC statuses. ``fixed`` is the kind of all callers on a listener without
+    client certificates.
     """
 
     def __init__(self, cluster_id: str, standing: CurrentRole, fixed: Caller | None = None) -> None:
@@ -181,7 +181,7 @@ class AuthorizationInterceptor(aio.ServerInterceptor):
                 raise
             except CoveyError as error:
                 await abort_with(context, error)
-            except ValueError as error:  # a number or text on the wire that this version does not know
+            except ValueError as error:  # a value in the message that this version does not know
                 await abort_with(context, InvalidArgumentError(str(error)))
             except Exception:
                 log.exception("%s failed", method)
@@ -193,7 +193,7 @@ class AuthorizationInterceptor(aio.ServerInterceptor):
 def wrap_handler(
     handler: Any, wrap: Callable[[Callable[[Any, Any], Any]], Callable[[Any, Any], Any]], *, raw: bool = False
 ) -> Any:
-    """The handler with its behaviour wrapped, as a coroutine that writes its stream by itself. ``raw`` leaves the bytes alone."""
+    """The handler with its method wrapped. The method is a coroutine that writes its own stream. ``raw`` skips (de)serialization."""
     behaviour = handler_coroutine(handler)
     shape = {
         (False, False): grpc.unary_unary_rpc_method_handler,
@@ -207,7 +207,7 @@ def wrap_handler(
 
 
 def handler_coroutine(handler: Any) -> Callable[[Any, Any], Any]:
-    """A handler's method as a coroutine, whether it yields its responses or writes them."""
+    """A handler's method as a coroutine, for methods that yield their responses and for methods that write them."""
     inner = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     if not handler.response_streaming:
         return inner  # type: ignore[no-any-return]

@@ -45,23 +45,23 @@ _WRAP_NONCE = bytes(_NONCE_BYTES)  # each wrapping key is used once: its salt is
 
 
 def new_key() -> str:
-    """A key for one backup: 256 random bits, as a person keeps them."""
+    """A new backup key: 256 random bits as text."""
     return KEY_PREFIX + urlsafe_b64encode(secrets.token_bytes(_KEY_BYTES)).decode().rstrip("=")
 
 
 def seal(
     view: View, members: tuple[Member, ...], cluster: Cluster, key: str, *, term: int, now_ns: int
 ) -> Iterator[bytes]:
-    """The file in parts. ``key`` is the cluster's unlock key or one of ``new_key``.
+    """Yields the file in parts. ``key`` is the cluster's unlock key, or one of ``new_key``.
 
     Raises:
-        InvalidArgumentError: it is neither. TooLargeError, instead of the first part: nothing could read the file.
+        InvalidArgumentError: the key is neither. TooLargeError, before the first part: the file would be too large to restore.
     """
-    _secret(key)
-    return _sealed(view, members, cluster, key, term=term, now_ns=now_ns)
+    _key_bytes(key)
+    return _parts(view, members, cluster, key, term=term, now_ns=now_ns)
 
 
-def _sealed(
+def _parts(
     view: View, members: tuple[Member, ...], cluster: Cluster, key: str, *, term: int, now_ns: int
 ) -> Iterator[bytes]:
     data = store_snapshot.encode(view, members)
@@ -86,7 +86,7 @@ def _sealed(
     yield start
     for number in range(last + 1):
         plain = data[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
-        part = frame_chunk(cipher.encrypt(_nonce(number), plain, _place(last=number == last)))
+        part = frame_chunk(cipher.encrypt(_nonce(number), plain, _piece_mark(last=number == last)))
         digest.update(part)
         yield part
     end = frame_chunk(b"")
@@ -95,59 +95,59 @@ def _sealed(
 
 
 def _require_readable(size: int) -> None:
-    """A backup that nobody can restore is none."""
+    """Raises TooLargeError for a file that cannot be restored."""
     if size > MAX_FILE_BYTES:
         raise TooLargeError(
-            f"the backup would have {size} bytes, and a restore takes {MAX_FILE_BYTES}: remove services, configs and secrets that are no "
-            "longer needed, then try again"
+            f"the backup would have {size} bytes, and the limit for a restore is {MAX_FILE_BYTES}: remove services, configs and secrets "
+            "that are not needed, then try again"
         )
 
 
 def unseal(file: IO[bytes], key: str) -> tuple[BackupHeader, View, tuple[Member, ...]]:
-    """The head, the store, and the members of the group of then, once all of the file was found good.
+    """Verifies and decrypts a whole file. Returns its head, the store, and the members of the group at that time.
 
     Raises:
-        BackupError: the file is damaged; UnauthenticatedError: the key is another's; InvalidArgumentError: it has not the form of one.
+        BackupError: the file is damaged; UnauthenticatedError: the key does not fit; InvalidArgumentError: the key is malformed.
     """
     head = verify_file(file)
     _, start = read_header(file)
-    cipher = AESGCM(_pieces_key(_unwrapped(head, key), start))
+    cipher = AESGCM(_pieces_key(_file_key(head, key), start))
     sealed = list(read_chunks(file, hashlib.sha256(start)))
     content = io.BytesIO()
     try:
         for number, piece in enumerate(sealed):
-            content.write(cipher.decrypt(_nonce(number), piece, _place(last=number == len(sealed) - 1)))
+            content.write(cipher.decrypt(_nonce(number), piece, _piece_mark(last=number == len(sealed) - 1)))
     except InvalidTag:
         raise BackupError(
-            "this backup was changed after it was written: the key opens its head, but not what follows"
+            "this backup was changed after it was written: the key decrypts its head, but not its content"
         ) from None
     data = content.getvalue()
     if len(data) != head.size:
-        raise BackupError(f"this backup was changed after it was written: it holds {len(data)} of {head.size} bytes")
+        raise BackupError(f"this backup was changed after it was written: it has {len(data)} of {head.size} bytes")
     try:
         view, members = store_snapshot.decode(head.version, data)
     except ValueError as error:
-        raise BackupError(f"this backup holds something that this version of Covey does not know: {error}") from error
+        raise BackupError(f"this version of Covey cannot read the content of this backup: {error}") from error
     return head, view, members
 
 
-def _unwrapped(head: BackupHeader, key: str) -> bytes:
+def _file_key(head: BackupHeader, key: str) -> bytes:
     if key.strip().startswith(KEY_PREFIX) is head.unlock_key:
         kind = (
-            "the unlock key that the cluster had then (SWMKEY-1-…)"
+            "the unlock key of the cluster at that time (SWMKEY-1-…)"
             if head.unlock_key
             else "a key of its own (COVEYBK-1-…)"
         )
-        raise InvalidArgumentError(f"this backup is opened by {kind}, and the key given is not of that kind")
+        raise InvalidArgumentError(f"this backup needs {kind}, and the given key is of another kind")
     try:
         return AESGCM(_wrapping_key(key, head.salt)).decrypt(_WRAP_NONCE, head.wrapped_key, None)
     except (InvalidTag, ValueError):
         raise UnauthenticatedError(
-            "the key does not open this backup: it is another file's, or the head of the file was changed"
+            "the key does not decrypt this backup: it belongs to another file, or the head of the file was changed"
         ) from None
 
 
-def _secret(key: str) -> bytes:
+def _key_bytes(key: str) -> bytes:
     text = key.strip()
     if not text.startswith(KEY_PREFIX):
         return unlockkey.parse(text)
@@ -156,12 +156,12 @@ def _secret(key: str) -> bytes:
     except ValueError:
         secret = b""
     if len(secret) != _KEY_BYTES:
-        raise InvalidArgumentError(f"that is not the key of a backup: one is {KEY_PREFIX} and 43 characters")
+        raise InvalidArgumentError(f"this is not a backup key: a backup key is {KEY_PREFIX} and 43 characters")
     return secret
 
 
 def _wrapping_key(key: str, salt: bytes) -> bytes:
-    return HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=salt, info=b"covey backup key").derive(_secret(key))
+    return HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=salt, info=b"covey backup key").derive(_key_bytes(key))
 
 
 def _pieces_key(file_key: bytes, start: bytes) -> bytes:
@@ -173,5 +173,5 @@ def _nonce(number: int) -> bytes:
     return number.to_bytes(_NONCE_BYTES, "big")
 
 
-def _place(*, last: bool) -> bytes:
+def _piece_mark(*, last: bool) -> bytes:
     return b"last" if last else b"more"

@@ -13,9 +13,9 @@ MTLS_PORT = 2378
 
 
 class ManagerMode(StrEnum):
-    """BOOTSTRAP makes a new cluster, its root and this node's identity; JOIN asks another manager to become a member; RESTART goes on
-    with what STATE/manager holds. A JOIN, BOOTSTRAP or RESTORE that was done before goes on as RESTART. FORCE founds the group anew with
-    this manager alone, from its own state; RESTORE from a backup, on a host that is in no cluster.
+    """How a manager starts. BOOTSTRAP creates a cluster with its root CA and this node's identity. JOIN asks another manager to become a
+    member. RESTART continues with the state in STATE/manager, and so do JOIN, BOOTSTRAP and RESTORE once they are done. FORCE makes this
+    manager the only member of a new group, with its own state. RESTORE does so with a backup, on a host outside of any cluster.
     """
 
     BOOTSTRAP = "bootstrap"
@@ -26,11 +26,11 @@ class ManagerMode(StrEnum):
 
 
 class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """``advertise_addr`` is this host as others reach it, without a port; ``listen_addr`` where the listeners bind. ``remote_addr`` is
-    HOST:PORT of the mTLS listener as other managers reach it; empty: ADVERTISE_ADDR:MTLS_PORT. ``join_addrs`` are HOST:PORT of managers'
-    mTLS listeners. ``node_id`` may be empty with BOOTSTRAP; the identity then tells it. ``cluster_spec`` and the four after it count with
-    BOOTSTRAP alone. ``restore_path`` is the backup of RESTORE; its key comes over standard input, and with ``root_key_handed`` so does the
-    private key of the root that ``cluster_spec`` gives.
+    """``advertise_addr`` is the address of this host for other hosts, without a port. ``listen_addr`` is the address of the listeners.
+    ``remote_addr`` is HOST:PORT of the mTLS listener for other managers; empty means ADVERTISE_ADDR:MTLS_PORT. ``join_addrs`` are HOST:PORT
+    of other managers' mTLS listeners. ``node_id`` may be empty with BOOTSTRAP. ``cluster_spec`` and the four fields after it are used only
+    by BOOTSTRAP. ``restore_path`` is the backup of RESTORE; its key comes over standard input. With ``root_key_handed`` the private key of
+    the root CA in ``cluster_spec`` comes over standard input too.
     """
 
     state_dir: str
@@ -58,13 +58,13 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
 
     def __post_init__(self) -> None:
-        """Paths may be given as such; JSON knows text."""
+        """Accepts paths as well as text, as JSON has only text."""
         msgspec.structs.force_setattr(self, "state_dir", str(self.state_dir))
         msgspec.structs.force_setattr(self, "run_dir", str(self.run_dir))
 
     @property
     def addr(self) -> str:
-        """HOST:PORT of the mTLS listener, as other managers reach it."""
+        """HOST:PORT of the mTLS listener for other managers."""
         return self.remote_addr or f"{self.advertise_addr}:{self.mtls_port}"
 
     @property
@@ -81,7 +81,7 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def without_root_key(config: ManagerConfig) -> tuple[ManagerConfig, bytes]:
-    """What may lie in a file, and the root's private key, which may not; empty if none is given."""
+    """Splits off the root's private key, which must not be in a file. The key is empty if there is none."""
     key = config.cluster_spec.ca.signing_key
     if not key:
         return config, b""
@@ -89,7 +89,7 @@ def without_root_key(config: ManagerConfig) -> tuple[ManagerConfig, bytes]:
 
 
 def with_root_key(config: ManagerConfig, key: bytes) -> ManagerConfig:
-    """As it was before ``without_root_key``."""
+    """Reverses ``without_root_key``."""
     return msgspec.structs.replace(config, cluster_spec=_with_root_key(config, key), root_key_handed=False)
 
 
@@ -99,5 +99,5 @@ def _with_root_key(config: ManagerConfig, key: bytes) -> ClusterSpec:
 
 
 def load(path: Path) -> ManagerConfig:
-    """Raises msgspec.ValidationError, which names the field, and OSError."""
+    """Reads the file. Raises OSError, or msgspec.ValidationError, which names the field."""
     return msgspec.json.decode(path.read_bytes(), type=ManagerConfig)

@@ -13,58 +13,62 @@ from manager.keys.key_ring import KeyRing
 from manager.store import Consensus, Member, StateMachine, Store
 
 IsManager = Callable[[str], bool]
-"""Whether the store has the node of that id as a manager."""
+"""Whether the node with that id is a manager, according to the store."""
 
 BackgroundTask = Callable[[], Coroutine[Any, Any, None]]
-"""Work beside ``Engine.run``: a coroutine that runs until it is cancelled, or ends when nothing is left to do."""
+"""Work beside ``ConsensusBackend.run``: a coroutine that runs until it is cancelled or has nothing left to do."""
 
 
 class ConsensusBackend(Protocol):
-    """``connect`` comes first and once."""
+    """What a manager process needs of a backend. ``connect`` is called first, and once."""
 
     @property
     def replays_log(self) -> bool:
-        """Whether a manager that starts goes through older states of the store before it has the present one."""
+        """Whether a manager that starts applies older states of the store before the present one."""
         ...
 
     def connect(self, machine: StateMachine) -> Consensus:
-        """The consensus for the store's state machine."""
+        """Makes the consensus for the store's state machine."""
         ...
 
     def raft_service(self, is_manager: IsManager) -> Any:
-        """What answers other managers on the Raft service."""
+        """The servicer of the Raft service, for other managers."""
         ...
 
     def key_service(self, is_manager: IsManager) -> Any:
-        """What answers managers that ask for the key of a store outside of them."""
+        """The servicer that sends the key of an external store to other managers."""
         ...
 
-    def background_tasks(self, store: Store) -> tuple[BackgroundTask, ...]: ...
+    def background_tasks(self, store: Store) -> tuple[BackgroundTask, ...]:
+        """Work that runs as long as the manager, also while it does not lead."""
+        ...
 
     async def reencrypt(self, ring: KeyRing) -> None:
-        """Seals all that it keeps on this manager's disk with the ring's current key, while it serves; nothing to do where it keeps
-        nothing there. StorageError when a file cannot be written.
+        """Encrypts the backend's files on this manager's disk with the ring's current key, while the backend serves.
+
+        Raises:
+            StorageError: a file cannot be written; OSError: it cannot start now.
         """
         ...
 
     async def run(self) -> None:
-        """Until ``close``.
+        """Runs until ``close``.
 
         Raises:
-            RemovedError: this manager was removed from the group; others as the engine says. All of them may come in a group.
+            RemovedError: this manager was removed from the group; other errors of the backend. All of them may be in an exception group.
         """
         ...
 
     async def close(self) -> None:
-        """Hands leadership over if there is anybody to take it, then ends ``run``."""
+        """Hands leadership over if another manager can lead, then ends ``run``."""
         ...
 
     def members(self) -> tuple[Member, ...]: ...
 
     async def remove_members(self, node_ids: Collection[str]) -> None:
-        """Leader only, all at once; no effect on nodes that are no members."""
+        """Removes members in one step. Leader only. No effect on nodes that are not members."""
         ...
 
     async def transfer_leadership(self, among: Collection[str]) -> None:
-        """Leader only: gives leadership to one of these nodes. Raises UnavailableError when none of them takes it."""
+        """Gives leadership to one of these nodes. Leader only. Raises UnavailableError if none of them takes it."""
         ...

@@ -13,7 +13,7 @@ import msgspec
 
 from manager.authorize import Peer, peer_of_subject
 
-# The "minimum" is how long one attempt may take, the "maximum" the longest pause between attempts (measured): it may be the shorter.
+# gRPC uses the "minimum" as the timeout of one attempt and the "maximum" as the longest pause between attempts, as measurements show.
 CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.ssl_target_name_override", "covey"),
     ("grpc.keepalive_time_ms", 10_000),
@@ -31,7 +31,7 @@ Stamp = tuple[int, ...]
 
 
 class IdentityFiles(msgspec.Struct, frozen=True):
-    """PEM. ``root`` may be several; ``stamp`` tells one version of certificate and roots from another."""
+    """Files of an identity as PEM. ``root`` may contain several certificates. ``stamp`` identifies a version of the files."""
 
     certificate: bytes
     key: bytes
@@ -40,7 +40,7 @@ class IdentityFiles(msgspec.Struct, frozen=True):
 
 
 class ManagerIdentity:
-    """The files as they are now. ``unseal`` opens the key, which is sealed while managers are locked."""
+    """The identity of this manager. ``unseal`` decrypts the key under autolock."""
 
     def __init__(self, folder: Path, unseal: Callable[[bytes], bytes] = bytes) -> None:
         self._folder = folder
@@ -50,7 +50,7 @@ class ManagerIdentity:
 
     @property
     def peer(self) -> Peer:
-        """What the certificate says."""
+        """Node id, role and cluster id in the certificate."""
         from cryptography import x509
 
         subject = x509.load_pem_x509_certificate(self.files.certificate).subject
@@ -58,7 +58,7 @@ class ManagerIdentity:
 
     @property
     def files(self) -> IdentityFiles:
-        """Reads again when the certificate or the roots were replaced."""
+        """The files, read again after the certificate or the roots were replaced."""
         if self._stamp() != self._files.stamp:
             self._files = self._read()
         return self._files
@@ -68,7 +68,7 @@ class ManagerIdentity:
         return grpc.ssl_channel_credentials(files.root, files.key, files.certificate)
 
     def server_credentials(self, *, mutual: bool) -> grpc.ServerCredentials:
-        """``mutual`` demands a certificate of this cluster from every client."""
+        """``mutual`` requires a certificate of this cluster from every client."""
         first = self.files
         served = [first.stamp]
 
@@ -100,14 +100,14 @@ class ManagerIdentity:
 
 
 def write_identity(folder: Path, *, certificate: bytes, key: bytes, root: bytes) -> None:
-    """The first manager's files; ``node.crt`` comes last, so that its presence says that all are there."""
+    """Writes the identity of a new cluster's manager. ``node.crt`` is last: if it exists, all files do."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, data, mode in (("root.crt", root, 0o644), ("node.key", key, 0o600), ("node.crt", certificate, 0o644)):
         write_file(folder / name, data, mode)
 
 
 def write_file(path: Path, data: bytes, mode: int) -> None:
-    """Replaces a file as a whole, on disk before it bears its name."""
+    """Replaces a file atomically and durably."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.unlink(missing_ok=True)
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)

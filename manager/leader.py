@@ -23,14 +23,14 @@ from manager.store.consensus import Leadership
 from manager.store.store import Store
 
 Work = Callable[[], Coroutine[Any, Any, None]]
-"""Work of the leader that others bring along (dispatcher, role manager): a coroutine that runs until it is cancelled."""
+"""Other work of the leader (dispatcher, role manager): a coroutine that runs until it is cancelled."""
 
 _log = logging.getLogger("covey.leader")
 _PAUSE_SECONDS = 0.5
 
 
 def loops(store: Store, *, clock: Clock = wall_clock, ids: IdSource = new_id) -> tuple[ControlLoop, ...]:
-    """All control loops, each with a planner of its own that knows nothing yet."""
+    """All control loops, each with a new planner."""
     return (
         ControlLoop("services", store, ServicePlanner(ids), clock),
         ControlLoop("allocator", store, AllocatorPlanner(), clock),
@@ -48,7 +48,7 @@ async def run_leader(
     clock: Clock = wall_clock,
     ids: IdSource = new_id,
 ) -> None:
-    """The work of one leadership, until cancelled. When work of ``also`` fails, all of it ends."""
+    """Runs the leader's work until cancelled. If a part fails, all of it ends."""
     async with asyncio.TaskGroup() as group:
         for loop in loops(store, clock=clock, ids=ids):
             group.create_task(loop.run())
@@ -63,7 +63,7 @@ async def run_while_leading(
     clock: Clock = wall_clock,
     ids: IdSource = new_id,
 ) -> None:
-    """Follows the leadership until cancelled: ``run_leader`` for each term that this manager leads, nothing in between."""
+    """Runs ``run_leader`` for each term that this manager leads, until cancelled."""
     works = tuple(also)
 
     async def work() -> None:
@@ -79,15 +79,15 @@ async def run_while_leading(
 
 
 async def _lead(work: Work, changes: AsyncIterator[Leadership], leadership: Leadership) -> Leadership:
-    """Works until the leadership is another one, and returns that."""
+    """Works until the leadership changes, and returns the new one."""
     term = leadership.term
-    _log.info("leads from term %d on", term)
+    _log.info("this manager leads in term %d", term)
     async with asyncio.TaskGroup() as group:
         working = group.create_task(work())
         while leadership.is_leader and leadership.term == term:
             leadership = await anext(changes)
         working.cancel()
-    _log.info("leads no more since term %d", leadership.term)
+    _log.info("this manager no longer leads, term %d", leadership.term)
     return leadership
 
 
@@ -95,6 +95,6 @@ async def _restarting(work: Work) -> None:
     while True:
         try:
             await work()
-        except* Exception:  # supervision: the cluster must not be without control because one part failed
-            _log.exception("the leader's work failed and starts again in %.1f s", _PAUSE_SECONDS)
+        except* Exception:  # supervision: one failed part must not leave the cluster without a control plane
+            _log.exception("the leader's work failed and restarts in %.1f s", _PAUSE_SECONDS)
         await asyncio.sleep(_PAUSE_SECONDS)

@@ -31,13 +31,13 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 _MAX_MESSAGE_BYTES = 8 << 20
 _MAX_JOINING = 64
 _MAX_JOINING_BYTES = 64 << 10
-"""A token and a signing request: who has shown no certificate is not read further."""
+"""Enough for a token and a signing request: longer messages of callers without a certificate are not read."""
 _MAX_NODES = 8_192
 _MAX_LOCAL = 512
 
 
 class ManagerChannels:
-    """Channels to other managers, one an address, made anew when this manager's certificate was renewed."""
+    """Channels to other managers, one per address. A channel is replaced after this manager's certificate is renewed."""
 
     def __init__(self, identity: ManagerIdentity) -> None:
         self._identity = identity
@@ -58,7 +58,7 @@ class ManagerChannels:
 
 
 class Servicers:
-    """What is served, made by ``manager.main``."""
+    """The gRPC services of a manager, made by ``manager.main``."""
 
     def __init__(self, *, ca: Any, control: Any, dispatcher: Any, raft: Any, store_key: Any) -> None:
         self.ca = ca
@@ -69,7 +69,7 @@ class Servicers:
 
 
 class Listeners:
-    """Made and started at once; ``close`` lets running calls end for a moment."""
+    """The three listeners. ``close`` gives running calls a grace period."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Listeners:
 
         revoked = Revocations(store)
 
-        def standing(peer: Peer) -> Caller | None:
+        def current_role(peer: Peer) -> Caller | None:
             if peer.node_id in revoked:
                 return None
             if not consensus.leadership.is_leader:
@@ -96,34 +96,34 @@ class Listeners:
                 return None
             return Caller.MANAGER if node.role is NodeRole.MANAGER else Caller.WORKER
 
-        def gated(
+        def authorized_server(
             caller: Caller | None,
             dial: Callable[[str], aio.Channel] | None,
             most: int,
             message_bytes: int = _MAX_MESSAGE_BYTES,
         ) -> aio.Server:
             chain: Sequence[aio.ServerInterceptor] = (
-                AuthorizationInterceptor(cluster_id, standing, caller),
+                AuthorizationInterceptor(cluster_id, current_role, caller),
                 LeaderForwarder(consensus, dial),
             )
             options = (*_OPTIONS, ("grpc.max_receive_message_length", message_bytes))
             return aio.server(interceptors=chain, options=options, maximum_concurrent_rpcs=most)
 
-        self._join = gated(Caller.ANONYMOUS, self._dialer, _MAX_JOINING, _MAX_JOINING_BYTES)
+        self._join = authorized_server(Caller.ANONYMOUS, self._dialer, _MAX_JOINING, _MAX_JOINING_BYTES)
         ca_pb2_grpc.add_CertificateAuthorityServicer_to_server(services.ca, self._join)
-        self._nodes = gated(None, None, _MAX_NODES)
+        self._nodes = authorized_server(None, None, _MAX_NODES)
         ca_pb2_grpc.add_CertificateAuthorityServicer_to_server(services.ca, self._nodes)
         ca_pb2_grpc.add_CertificateRenewalServicer_to_server(services.ca, self._nodes)
         control_pb2_grpc.add_ControlServicer_to_server(services.control, self._nodes)
         dispatcher_pb2_grpc.add_DispatcherServicer_to_server(services.dispatcher, self._nodes)
         raft_pb2_grpc.add_RaftServicer_to_server(services.raft, self._nodes)
         engine_pb2_grpc.add_StoreEngineServicer_to_server(services.store_key, self._nodes)
-        self._local = gated(Caller.LOCAL, self._dialer, _MAX_LOCAL)
+        self._local = authorized_server(Caller.LOCAL, self._dialer, _MAX_LOCAL)
         control_pb2_grpc.add_ControlServicer_to_server(services.control, self._local)
         ca_pb2_grpc.add_CertificateRenewalServicer_to_server(services.ca, self._local)
 
     async def start(self) -> None:
-        """Raises UnavailableError when a port is taken."""
+        """Raises UnavailableError if a port is in use."""
         config = self._config
         host = f"[{config.listen_addr}]" if ":" in config.listen_addr else config.listen_addr
         self._bind(self._join, f"{host}:{config.join_port}", self._identity.server_credentials(mutual=False))
@@ -153,4 +153,6 @@ class Listeners:
         else:
             reason = "the address cannot be used"
         if not port:
-            raise UnavailableError(f"the manager cannot listen on {addr}: {reason}; is another manager running there?")
+            raise UnavailableError(
+                f"the manager cannot listen on {addr}: {reason}. Check whether another manager is running on this host"
+            )

@@ -53,33 +53,33 @@ log = logging.getLogger("covey.manager")
 
 
 class Stopped(Exception):  # noqa: N818 - asked for, not an error
-    """The process was asked to end."""
+    """The process was asked to stop."""
 
 
 class Manager:
-    """Everything that one manager process holds."""
+    """All parts of a manager process."""
 
     def __init__(
-        self, config: ManagerConfig, identity: ManagerIdentity, engine: ConsensusBackend, rotator: KeyRotator
+        self, config: ManagerConfig, identity: ManagerIdentity, backend: ConsensusBackend, rotator: KeyRotator
     ) -> None:
         self._config = config
         self._rotator = rotator
         self._identity = identity
-        self._engine = engine
-        self._store = Store(engine.connect)
+        self._backend = backend
+        self._store = Store(backend.connect)
         broker = LogBroker(self._store)
         self._dispatcher = Dispatcher(
             self._store, broker, recovered=config.mode in {ManagerMode.FORCE, ManagerMode.RESTORE}
         )
         broker.bind(self._dispatcher.send, self._dispatcher.is_connected)
-        self._roles = RoleManager(self._store, engine)
+        self._roles = RoleManager(self._store, backend)
         signer = CertificateSigner(CfsslSigner(lambda: identity.files), identity.peer.node_id)
         services = Servicers(
             ca=CertificateAuthorityServicer(self._store, identity.files.root, identity.peer.node_id, signer),
             control=ControlServicer(self._store, broker, signer=signer),
             dispatcher=self._dispatcher,
-            raft=engine.raft_service(self._is_manager),
-            store_key=engine.key_service(self._is_manager),
+            raft=backend.raft_service(self._is_manager),
+            store_key=backend.key_service(self._is_manager),
         )
         self._listeners = Listeners(config, identity, self._store, self._store.consensus, services)
         self._is_current = config.mode is not ManagerMode.JOIN
@@ -88,46 +88,46 @@ class Manager:
         node = self._store.view().nodes.get(node_id)
         return node is not None and node.role is NodeRole.MANAGER
 
-    def _wanted(self) -> DesiredKeys | None:
-        """A newcomer has no version by which it could tell what was true once, so it follows nothing before it has the present state."""
+    def _desired_keys(self) -> DesiredKeys | None:
+        """The desired keys, or None while this manager may see outdated states: one that joins waits until its state is current."""
         if not self._is_current:
             return None
         for cluster in self._store.view().clusters:
             return DesiredKeys(
-                unlock_key=cluster.unlock_key, version=cluster.meta.version, replayed=self._engine.replays_log
+                unlock_key=cluster.unlock_key, version=cluster.meta.version, replayed=self._backend.replays_log
             )
         return None
 
     async def run(self) -> None:
-        """Until asked to stop.
+        """Runs until the process is asked to stop.
 
         Raises:
-            RemovedError: the group removed this manager; StorageError: its disk cannot be used (both in a group).
+            RemovedError: the group removed this manager; StorageError: its disk cannot be used. Both in an exception group.
         """
         await self._listeners.start()
         try:
             async with asyncio.TaskGroup() as group:
-                engine = group.create_task(self._engine.run(), name="engine")
+                backend = group.create_task(self._backend.run(), name="backend")
                 leading = group.create_task(
                     run_while_leading(self._store, also=(self._dispatcher.run, self._roles.run)), name="leader"
                 )
                 group.create_task(self._announce(), name="ready")
-                group.create_task(self._rotator.run(self._wanted, self._engine.reencrypt), name="keys")
-                for chore in self._engine.background_tasks(self._store):
-                    group.create_task(chore())
-                await _asked_to_stop()
-                # No judging of nodes while leadership is handed over, which takes long when no other manager answers.
+                group.create_task(self._rotator.run(self._desired_keys, self._backend.reencrypt), name="keys")
+                for task in self._backend.background_tasks(self._store):
+                    group.create_task(task())
+                await _wait_stop_requested()
+                # Stop first: a handover takes long if no other manager answers, and the loops must not judge nodes meanwhile.
                 leading.cancel()
                 await asyncio.wait({leading})
-                await self._engine.close()
+                await self._backend.close()
                 await self._listeners.close(_GRACE_SECONDS)
-                await asyncio.wait({engine}, timeout=_GRACE_SECONDS)
+                await asyncio.wait({backend}, timeout=_GRACE_SECONDS)
                 raise Stopped
         finally:
             await self._listeners.close(0)
 
     async def _announce(self) -> None:
-        """A founder is ready once it leads, a newcomer once it has the cluster's state; one that comes back serves at once."""
+        """Prints ``ready``: a founder once it leads, a new member once it has the cluster's state, a restarted manager at once."""
         if self._config.mode is not ManagerMode.RESTART:
             try:
                 async with asyncio.timeout(_READY_SECONDS):
@@ -141,7 +141,7 @@ class Manager:
                         await asyncio.sleep(0.02)
                     await self._become_current()
             except TimeoutError:
-                raise DeadlineError(f"no leader was found and no state received within {_READY_SECONDS:g} s") from None
+                raise DeadlineError(f"found no leader and received no state within {_READY_SECONDS:g} s") from None
             await self._rotator.wait_rotated()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
@@ -153,8 +153,8 @@ class Manager:
                 self._is_current = True
 
 
-async def _asked_to_stop() -> None:
-    """Until SIGTERM, SIGINT, or the end of a standard input that is a pipe: the daemon's end."""
+async def _wait_stop_requested() -> None:
+    """Waits for SIGTERM, SIGINT, or the end of standard input if that is a pipe: then the daemon has ended."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -162,28 +162,28 @@ async def _asked_to_stop() -> None:
     reader = asyncio.StreamReader()
     try:
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    except (ValueError, OSError):  # a file or /dev/null: nobody holds the other end
+    except (ValueError, OSError):  # a file or /dev/null has no other end
         await stop.wait()
         return
     try:
         async with asyncio.TaskGroup() as group:
-            ending = group.create_task(_to_end(reader, stop))
+            ending = group.create_task(_stop_at_eof(reader, stop))
             await stop.wait()
             ending.cancel()
     finally:
         transport.close()
 
 
-async def _to_end(reader: asyncio.StreamReader, stop: asyncio.Event) -> None:
+async def _stop_at_eof(reader: asyncio.StreamReader, stop: asyncio.Event) -> None:
     while await reader.read(4096):
         pass
     stop.set()
 
 
-async def _engine(
+async def _open_backend(
     config: ManagerConfig, rotator: KeyRotator, restored: RestoredBackup | None
 ) -> tuple[ManagerIdentity, ConsensusBackend]:
-    """What keeps the cluster's state, with this manager in it. The code for etcd is loaded only where it runs."""
+    """Opens the consensus backend. The code for etcd is imported only with --store."""
     if config.store:
         from manager.etcd.backend import open_backend
 
@@ -193,17 +193,17 @@ async def _engine(
 
 
 async def serve(config: ManagerConfig) -> int:
-    """One life of the process: its exit code."""
-    read_secrets = functools.cache(receive)  # it comes once, and is waited for by who needs it alone
+    """Runs the manager and returns the exit code."""
+    read_secrets = functools.cache(receive)  # the line comes once; only code that needs it waits for it
     config = take_root_key(config, read_secrets)
     restored = read_backup(config, read_secrets)
     rotator = open_keys(config, restored, read_secrets)
     code = 0
     try:
-        identity, engine = await _engine(config, rotator, restored)
-        await Manager(config, identity, engine, rotator).run()
+        identity, backend = await _open_backend(config, rotator, restored)
+        await Manager(config, identity, backend, rotator).run()
     except* Stopped:
-        log.info("the manager ends as asked")
+        log.info("the manager stops as requested")
     except* RemovedError as errors:
         log.warning("%s", errors.exceptions[0])
         code = EXIT_REMOVED
@@ -226,7 +226,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (CoveyError, StorageError, OSError, msgspec.ValidationError, msgspec.DecodeError) as error:
         sys.stderr.write(f"{getattr(error, 'message', error)}\n")
     except BaseExceptionGroup as errors:
-        log.exception("the manager ends")
+        log.exception("the manager failed")
         first = first_cause(errors)
         sys.stderr.write(f"{getattr(first, 'message', first)}\n")
     return EXIT_FAILED

@@ -13,12 +13,12 @@ import uvloop
 T = TypeVar("T")
 
 _YOUNG_OBJECTS = 20_000
-"""How many new objects wait for a collection. What the store holds is no part of any cycle and is not looked at (``gc=False``); what a
-write leaves behind is freed by counting references, so the default of 700 looks dozens of times a second and finds next to nothing."""
+"""Number of new objects between two collections. Objects of the store are not tracked (``gc=False``), and reference counting frees almost
+everything else, so the default of 700 would collect dozens of times a second and find almost nothing."""
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """The coroutine's result, or what it raises."""
+    """Runs the coroutine and returns its result."""
     gc.set_threshold(_YOUNG_OBJECTS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)

@@ -9,25 +9,25 @@ from covey.objects import Cluster, RevokedNode, replace
 from manager.ca import certificates
 from manager.store import Store
 
-LEAST_NS = 90 * 24 * 3600 * 10**9
-"""A certificate may have been issued before its life was shortened in the settings: the default life counts at least."""
+MIN_LIFETIME_NS = 90 * 24 * 3600 * 10**9
+"""Minimum lifetime to assume: a certificate may have been issued before its lifetime was shortened in the settings."""
 
 MAX_REVOKED = 4096
-"""Of more, the first to expire are forgotten, of several the first removed: then the leader alone refuses them."""
+"""Limit of the list. Beyond it the entries that expire first are dropped; then only the leader refuses those nodes."""
 
 
 def revoke(cluster: Cluster, node_id: str, now_ns: int) -> Cluster:
-    """The cluster with the node remembered, and those forgotten whose certificates have expired."""
-    life_ns = max(cluster.spec.ca.node_cert_expiry_ns, LEAST_NS)
-    until = max((now_ns + life_ns, *_ends_of_foreign_roots(cluster)))
+    """The cluster object with the node added to its revocations, and expired ones removed."""
+    life_ns = max(cluster.spec.ca.node_cert_expiry_ns, MIN_LIFETIME_NS)
+    until = max((now_ns + life_ns, *_ends_of_external_roots(cluster)))
     kept = [one for one in cluster.revoked if one.until_ns > now_ns and one.node_id != node_id]
     kept.append(RevokedNode(node_id=node_id, until_ns=until))
     kept.sort(key=lambda one: one.until_ns)
     return replace(cluster, revoked=tuple(kept[-MAX_REVOKED:]))
 
 
-def _ends_of_foreign_roots(cluster: Cluster) -> list[int]:
-    """How long certificates of an external CA live is its affair: nobody here knows of an end but the root's own."""
+def _ends_of_external_roots(cluster: Cluster) -> list[int]:
+    """Ends of roots that an external CA may sign with. It sets the lifetime of certificates, so only the end of the root is known."""
     root = cluster.root_ca
     outside = bool(cluster.spec.ca.external_cas)
     return [
@@ -38,7 +38,7 @@ def _ends_of_foreign_roots(cluster: Cluster) -> list[int]:
 
 
 class Revocations:
-    """Whether this manager has heard that a node was removed; costs a look-up."""
+    """The set of removed nodes that this manager knows. A test costs one lookup."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 _PERIOD_SECONDS = 0.25
 _PAUSE_SECONDS = 1.0
 _HAND_OVER_PAUSE_SECONDS = 15.0
-"""Nothing is written while leadership is being handed over, so what failed is not tried again at once."""
+"""Pause after a handover. Nothing is written during one, so a failed handover is not repeated at once."""
 
 
 class Group(Protocol):
-    """The Raft group, as the role manager needs it."""
+    """The consensus group, as far as the role manager uses it."""
 
     def members(self) -> tuple[Member, ...]: ...
 
@@ -36,38 +36,40 @@ class Group(Protocol):
 
 
 class RolePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """``writes`` may happen at once; then leadership goes to one of ``heirs``, if there are any, and what is left is its matter. Members in
-    ``expel`` must leave the group, all together, before they may become workers.
+    """``writes`` are node updates. Then leadership goes to one of ``successors``, if any, which continues. Otherwise the members in
+    ``remove`` leave the group together, before they become workers.
     """
 
     writes: tuple[Node, ...] = ()
-    heirs: tuple[str, ...] = ()
-    expel: tuple[str, ...] = ()
+    successors: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
 
 
 def plan(view: View, members: Sequence[Member], leadership: Leadership) -> RolePlan:
-    """What makes roles and manager states right. Applying it and planning again gives the empty plan."""
+    """Plans updates of roles and manager statuses. After the plan is applied, the next plan is empty."""
     by_node = {member.node_id: member for member in members}
     writes: list[Node] = []
-    expel: list[str] = []
+    remove: list[str] = []
     for node in view.nodes:
         member = by_node.get(node.id)
-        wanted = replace(node, manager_status=_status(node, member, leadership))
+        desired = replace(node, manager_status=_status(node, member, leadership))
         if node.spec.desired_role is NodeRole.MANAGER and node.role is NodeRole.WORKER:
-            wanted = replace(wanted, role=NodeRole.MANAGER)
+            desired = replace(desired, role=NodeRole.MANAGER)
         elif node.spec.desired_role is NodeRole.WORKER and node.role is NodeRole.MANAGER:
             if member is not None:
-                expel.append(node.id)
+                remove.append(node.id)
             else:
-                wanted = replace(wanted, role=NodeRole.WORKER)
-        if wanted != node:
-            writes.append(wanted)
-    return RolePlan(writes=tuple(writes), heirs=_heirs(view, members, leadership), expel=tuple(sorted(expel)))
+                desired = replace(desired, role=NodeRole.WORKER)
+        if desired != node:
+            writes.append(desired)
+    return RolePlan(
+        writes=tuple(writes), successors=_successors(view, members, leadership), remove=tuple(sorted(remove))
+    )
 
 
-def _heirs(view: View, members: Sequence[Member], leadership: Leadership) -> tuple[str, ...]:
-    """Those who may lead in the place of a leader that is demoted or drained: voters that answer, stay, and are not drained themselves.
-    One that is demoted hands over to a drained one rather than to nobody.
+def _successors(view: View, members: Sequence[Member], leadership: Leadership) -> tuple[str, ...]:
+    """Managers that may replace a demoted or drained leader: reachable voters that stay managers and are not drained. A demoted leader
+    hands over to a drained manager if there is no other.
     """
     leader = next((view.nodes.get(m.node_id) for m in members if m.raft_id == leadership.leader_id), None)
     if leader is None:
@@ -88,8 +90,8 @@ def _drained(node: Node) -> bool:
 
 
 def _status(node: Node, member: Member | None, leadership: Leadership) -> ManagerStatus | None:
-    """Of a manager. One whose membership is over, as those are of whom a new group was founded or restored without, has no address to give
-    to anybody; one that was promoted has no status before it joins.
+    """The ManagerStatus of a node. A manager whose membership ended (force new cluster, restore) is unreachable and has no address. A
+    promoted node has no status before it joins.
     """
     if node.role is NodeRole.WORKER:
         return None
@@ -105,19 +107,19 @@ def _status(node: Node, member: Member | None, leadership: Leadership) -> Manage
 
 
 def _reachability(member: Member) -> Reachability:
-    """UNKNOWN until it votes: whoever waits for REACHABLE knows that the manager counts."""
+    """UNKNOWN until the member votes: REACHABLE means that the manager counts for the quorum."""
     if not member.reachable:
         return Reachability.UNREACHABLE
     return Reachability.REACHABLE if member.voter else Reachability.UNKNOWN
 
 
 class RoleManager:
-    """Level-triggered: looks at nodes and members four times a second, which costs nothing when all is right."""
+    """Compares nodes and members four times a second. Level-triggered."""
 
     def __init__(self, store: Store, group: Group) -> None:
         self._store = store
         self._group = group
-        self._hand_over_from = 0.0
+        self._next_handover_at = 0.0
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -125,34 +127,34 @@ class RoleManager:
             try:
                 await self._once()
             except NotLeaderError:
-                log.debug("the role manager waits: this manager does not lead any more")
+                log.debug("the role manager waits: this manager is no longer the leader")
                 await asyncio.sleep(_PAUSE_SECONDS)
             except CoveyError as error:
-                log.warning("the role manager tries again: %s", error.message)
+                log.warning("the role manager retries: %s", error.message)
                 await asyncio.sleep(_PAUSE_SECONDS)
             await asyncio.sleep(_PERIOD_SECONDS)
 
     async def _once(self) -> None:
-        decided = plan(self._store.view(), self._group.members(), self._store.consensus.leadership)
-        if decided.writes:
-            await self._store.batch([_write(node) for node in decided.writes])
-        if decided.heirs:
-            await self._hand_over(decided.heirs)
-        elif decided.expel:
-            log.info("demoted managers leave the group: %s", ", ".join(decided.expel))
-            await self._group.remove_members(decided.expel)
+        planned = plan(self._store.view(), self._group.members(), self._store.consensus.leadership)
+        if planned.writes:
+            await self._store.batch([_write(node) for node in planned.writes])
+        if planned.successors:
+            await self._hand_over(planned.successors)
+        elif planned.remove:
+            log.info("demoted managers leave the group: %s", ", ".join(planned.remove))
+            await self._group.remove_members(planned.remove)
 
-    async def _hand_over(self, heirs: tuple[str, ...]) -> None:
+    async def _hand_over(self, successors: tuple[str, ...]) -> None:
         now = asyncio.get_running_loop().time()
-        if now < self._hand_over_from:
+        if now < self._next_handover_at:
             return
-        self._hand_over_from = now + _HAND_OVER_PAUSE_SECONDS
-        log.info("this manager is drained or demoted: it hands leadership over to one of %s", ", ".join(heirs))
-        await self._group.transfer_leadership(heirs)
+        self._next_handover_at = now + _HAND_OVER_PAUSE_SECONDS
+        log.info("this manager is drained or demoted: handing leadership over to one of %s", ", ".join(successors))
+        await self._group.transfer_leadership(successors)
 
 
 def _write(node: Node) -> Operation:
-    """Only while the node is as it was planned from."""
+    """Updates the node if it has not changed since the plan."""
 
     def apply(tx: Tx) -> None:
         tx.update(node)

@@ -9,11 +9,11 @@ DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 
 
 class StorageError(Exception):
-    """The node's files cannot be used; the manager must not start, or must stop."""
+    """The manager's files cannot be used. The manager must not start, or must stop."""
 
 
 class CorruptError(StorageError):
-    """A file does not hold what was written."""
+    """A file is damaged."""
 
     def __init__(self, path: Path, offset: int, reason: str) -> None:
         super().__init__(
@@ -25,19 +25,19 @@ class CorruptError(StorageError):
 
 
 class MissingKeyError(StorageError):
-    """A file is sealed with a data key that this manager does not hold."""
+    """A file is encrypted with a data key that this manager does not have."""
 
     def __init__(self, path: Path, key_id: int, known: list[int]) -> None:
         super().__init__(
-            f"{path} is sealed with data key {key_id}, but this manager holds only {', '.join(map(str, known))}: put back the "
-            "keys that belong to this folder, or remove the manager from the cluster and join it again"
+            f"{path} is encrypted with data key {key_id}, but this manager has only {', '.join(map(str, known))}: restore the key file "
+            "that belongs to this directory, or remove the manager from the cluster and join it again"
         )
         self.path = path
         self.key_id = key_id
 
 
 class InUseError(StorageError):
-    """Another process holds the folder."""
+    """Another process uses the directory."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} is used by another process; stop that manager first")
@@ -45,10 +45,12 @@ class InUseError(StorageError):
 
 
 class WriteFailedError(StorageError):
-    """A write or flush failed. What is on the disk is unknown from then on, so it is never tried again."""
+    """A write or flush failed. The content on disk is unknown from then on, so the write is never repeated."""
 
     def __init__(self, path: Path, cause: OSError) -> None:
-        remedy = "; make room there, and it comes back by itself" if cause.errno in DISK_FULL_ERRNOS else ""
+        remedy = (
+            "; free some space there, and the manager restarts by itself" if cause.errno in DISK_FULL_ERRNOS else ""
+        )
         super().__init__(
             f"the disk of {path} failed: {cause.strerror or cause}; this manager stops so that nothing is lost{remedy}"
         )

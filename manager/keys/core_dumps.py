@@ -10,6 +10,6 @@ _PR_SET_DUMPABLE = 4
 
 
 def keep_out_of_dumps() -> None:
-    """Raises OSError where the kernel refuses, which it does not for a process itself."""
+    """Marks this process as not dumpable. Raises OSError if the kernel refuses."""
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")

@@ -29,11 +29,11 @@ _MAX_KEY_ID = (1 << 32) - 1
 
 
 class DecryptionError(Exception):
-    """The piece was not sealed with this key, or not for this place."""
+    """The piece was not encrypted with this key, or not for this place."""
 
 
 class FileCipher:
-    """Seals the pieces of one file. Safe to use from one thread at a time."""
+    """Encrypts and decrypts the pieces of one file. Used on one thread at a time."""
 
     __slots__ = ("_aead", "_bound", "key_id")
 
@@ -58,10 +58,10 @@ class FileCipher:
 
 
 class KeyRing(msgspec.Struct, frozen=True):
-    """The data keys of one manager by their ids (small, positive): all open what was sealed, ``current`` seals what is new.
+    """The data keys of one manager by id. All of them decrypt, ``current`` encrypts.
 
     Raises:
-        ValueError: a key that cannot be one, or no current key.
+        ValueError: a key or id is invalid, or the current key is missing.
     """
 
     keys: Mapping[int, bytes]
@@ -70,30 +70,30 @@ class KeyRing(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         for key_id, key in self.keys.items():
             if not 0 < key_id <= _MAX_KEY_ID:
-                raise ValueError(f"{key_id} is no id of a data key; they count from 1")
+                raise ValueError(f"{key_id} is not a valid id of a data key: ids start at 1")
             if len(key) != KEY_BYTES:
-                raise ValueError(f"data key {key_id} has {len(key)} bytes, it must have {KEY_BYTES}")
+                raise ValueError(f"data key {key_id} must have {KEY_BYTES} bytes, not {len(key)}")
         if self.current not in self.keys:
-            raise ValueError(f"data key {self.current} is to seal but is not there")
+            raise ValueError(f"the current data key {self.current} is missing")
 
     @classmethod
     def of(cls, key: bytes) -> KeyRing:
-        """A ring of one key."""
+        """A ring with one key."""
         return cls({1: key}, 1)
 
     def __repr__(self) -> str:
         return f"KeyRing({sorted(self.keys)}, current={self.current})"
 
     def new_file_cipher(self, magic: bytes, purpose: bytes) -> tuple[bytes, FileCipher]:
-        """The head of a new file and its cipher; ``purpose`` is the file's kind and name."""
+        """The head and the cipher of a new file. ``purpose`` is the file's kind and name."""
         head = magic + self.current.to_bytes(4, "big") + secrets.token_bytes(_SALT_BYTES)
         return head, FileCipher(self.keys[self.current], head, purpose)
 
     def existing_file_cipher(self, path: Path, magic: bytes, purpose: bytes, data: bytes) -> FileCipher:
-        """The cipher of a file that begins with ``data``.
+        """The cipher of a file whose first bytes are ``data``.
 
         Raises:
-            CorruptError: there is no such head; MissingKeyError: it is sealed with a key that is not in the ring.
+            CorruptError: the head is invalid; MissingKeyError: its data key is not in the ring.
         """
         head = data[:HEAD_BYTES]
         if len(head) < HEAD_BYTES or head[:MAGIC_BYTES] != magic:
@@ -105,5 +105,5 @@ class KeyRing(msgspec.Struct, frozen=True):
 
 
 def key_id_of(head: bytes) -> int:
-    """Which data key a file with this head is sealed with."""
+    """The id of the data key in a file's head."""
     return int.from_bytes(head[MAGIC_BYTES : MAGIC_BYTES + 4], "big")

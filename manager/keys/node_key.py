@@ -13,11 +13,11 @@ _MAGIC = b"COVEYNK1"
 _PURPOSE = b"node key"
 _HEAD_BYTES = 28
 PLAIN = 0
-"""Instead of a data key's id, which count from 1."""
+"""Marks a plain file. Ids of data keys start at 1."""
 
 
 def sealed_with(data: bytes) -> int:
-    """The id of the data key that seals it; PLAIN for PEM."""
+    """The id of the data key that encrypts it, or PLAIN."""
     return key_id_of(data[:_HEAD_BYTES]) if data[:MAGIC_BYTES] == _MAGIC else PLAIN
 
 
@@ -27,10 +27,10 @@ def seal(ring: KeyRing, pem: bytes) -> bytes:
 
 
 def unseal(ring: KeyRing, path: Path, data: bytes) -> bytes:
-    """The PEM, whether it was sealed or not.
+    """The PEM of a plain or encrypted file.
 
     Raises:
-        StorageError: it is sealed with a key that is not in the ring, or was changed.
+        StorageError: its data key is not in the ring, or the file was changed.
     """
     if sealed_with(data) == PLAIN:
         return data
@@ -38,4 +38,4 @@ def unseal(ring: KeyRing, path: Path, data: bytes) -> bytes:
     try:
         return cipher.open(0, data[_HEAD_BYTES:])
     except DecryptionError:
-        raise CorruptError(path, _HEAD_BYTES, "the node's key is not what was written") from None
+        raise CorruptError(path, _HEAD_BYTES, "the node key was changed") from None

@@ -25,16 +25,16 @@ log = logging.getLogger(__name__)
 
 _PERIOD_SECONDS = 0.2
 _PAUSE_SECONDS = 1.0
-_SAFE_SECONDS = 20.0
+_ROTATE_SECONDS = 20.0
 _KEY_MODE = 0o600
 
 Reencrypt = Callable[[KeyRing], Awaitable[None]]
-"""Seals everything of the engine with the ring's current key; StorageError when that fails, OSError when it cannot begin now."""
+"""Encrypts the backend's files with the ring's current key. StorageError: it failed; OSError: it cannot start now."""
 
 
 class DesiredKeys(msgspec.Struct, frozen=True, kw_only=True):
-    """What the cluster's object of that version says. ``unlock_key`` is empty when managers are not locked. ``replayed`` says that a
-    manager that starts sees states again that were true once; where it sees none, a lower version is a restored cluster's.
+    """What the Cluster object at ``version`` asks for. ``unlock_key`` is empty without autolock. ``replayed``: a manager that starts sees
+    older versions again, so a lower version is ignored. Without a replay, a lower version belongs to a restored cluster and counts.
     """
 
     unlock_key: str
@@ -46,32 +46,32 @@ class DesiredKeys(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RotationStep(enum.Enum):
-    """What is to be done next."""
+    """The next step of a rotation."""
 
-    LOCK = "the file of keys under another unlock key, with a new data key"
-    NODE_KEY = "the node's key as the file of keys says"
-    RESEAL = "everything sealed with the new data key, the old ones forgotten"
+    LOCK = "key file under another unlock key, with a new data key"
+    NODE_KEY = "node key encrypted or plain, as the key file says"
+    REENCRYPT = "everything encrypted with the new data key, old data keys deleted"
 
 
-def plan(keys: DataKeys, wanted: DesiredKeys, node_key_id: int) -> RotationStep | None:
-    """The next step from what is on the disk to what the cluster wants. A state from before the one that is followed wants nothing."""
-    if keys.unlock_key != wanted.unlock_key and (wanted.version > keys.version or not wanted.replayed):
+def plan(keys: DataKeys, desired: DesiredKeys, node_key_id: int) -> RotationStep | None:
+    """The next step from the files on disk to the desired keys. None if nothing is to do, or the desired version is outdated."""
+    if keys.unlock_key != desired.unlock_key and (desired.version > keys.version or not desired.replayed):
         return RotationStep.LOCK
     if node_key_id != (keys.ring.current if keys.unlock_key else node_key.PLAIN):
         return RotationStep.NODE_KEY
-    return RotationStep.RESEAL if keys.retired_ids else None
+    return RotationStep.REENCRYPT if keys.retired_ids else None
 
 
 class KeyRotator:
-    """One a manager's process. ``tell`` passes an unlock key to the daemon."""
+    """One per manager process. ``announce`` passes an unlock key to the daemon."""
 
-    def __init__(self, path: Path, node_key_path: Path, keys: DataKeys, tell: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, node_key_path: Path, keys: DataKeys, announce: Callable[[str], None]) -> None:
         self._path = path
         self._node_key_path = node_key_path
         self._keys = keys
-        self._opening = keys.ring
-        self._tell = tell
-        self._safe = asyncio.Event()
+        self._decrypting_ring = keys.ring
+        self._announce = announce
+        self._rotated = asyncio.Event()
         self._node_key_id: int | None = None
 
     @property
@@ -80,78 +80,80 @@ class KeyRotator:
 
     @property
     def unlock_key(self) -> str:
-        """What the file of keys lies under; empty: nothing."""
+        """The unlock key of the key file. Empty: the file is plain."""
         return self._keys.unlock_key
 
     def node_key_on_disk(self, pem: bytes) -> bytes:
-        """The node's key as it is to lie on the disk."""
+        """The node key in the form in which it is stored."""
         return node_key.seal(self._keys.ring, pem) if self._keys.unlock_key else pem
 
     def unseal(self, data: bytes) -> bytes:
-        """The node's key as PEM. A reader may hold what was there a moment ago, so the keys of one rotation ago open it too."""
-        return node_key.unseal(self._opening, self._node_key_path, data)
+        """The node key as PEM. A reader may hold the previous content, so the keys before the last rotation decrypt it too."""
+        return node_key.unseal(self._decrypting_ring, self._node_key_path, data)
 
     async def wait_rotated(self) -> None:
-        """Until what the cluster wants now is followed: nothing written from then on can be read without its unlock key.
+        """Waits until the desired keys are in use: nothing written from then on can be read without the unlock key.
 
         Raises:
-            DeadlineError: the disk does not take the keys.
+            DeadlineError: the keys cannot be written to disk.
         """
-        self._safe.clear()
+        self._rotated.clear()
         try:
-            await asyncio.wait_for(self._safe.wait(), _SAFE_SECONDS)
+            await asyncio.wait_for(self._rotated.wait(), _ROTATE_SECONDS)
         except TimeoutError:
-            raise DeadlineError(f"{self._path} could not be written within {_SAFE_SECONDS:g} s; see the log") from None
+            raise DeadlineError(f"could not write {self._path} within {_ROTATE_SECONDS:g} s; see the log") from None
 
-    async def run(self, wanted: Callable[[], DesiredKeys | None], reseal: Reencrypt) -> None:
-        """Until cancelled; ``wanted`` is None while the cluster's state is not known.
+    async def run(self, desired: Callable[[], DesiredKeys | None], reencrypt: Reencrypt) -> None:
+        """Rotates until cancelled. ``desired`` returns None while the cluster's state is not known.
 
         Raises:
-            StorageError: the log cannot be sealed anew.
+            StorageError: the log cannot be encrypted again.
         """
-        said = ""
+        last_error = ""
         while True:
             pause = _PERIOD_SECONDS
             try:
-                while (now := wanted()) is not None and await self.run_step(now, reseal):
-                    said = ""
+                while (now := desired()) is not None and await self.run_step(now, reencrypt):
+                    last_error = ""
             except OSError as error:
                 pause = _PAUSE_SECONDS
-                if str(error) != said:
-                    said = str(error)
-                    log.error("this manager's keys are not as the cluster wants them, trying again: %s", said)  # noqa: TRY400
+                if str(error) != last_error:
+                    last_error = str(error)
+                    log.error("cannot rotate this manager's keys yet, retrying: %s", last_error)  # noqa: TRY400
             await asyncio.sleep(pause)
 
-    async def run_step(self, wanted: DesiredKeys, reseal: Reencrypt) -> bool:
-        """One step towards it; False when there is none left."""
-        if self._node_key_id is None:  # nobody else writes it now
+    async def run_step(self, desired: DesiredKeys, reencrypt: Reencrypt) -> bool:
+        """Runs the next step. Returns False if there is none."""
+        if self._node_key_id is None:  # no other process writes it now
             self._node_key_id = node_key.sealed_with(await asyncio.to_thread(self._node_key_path.read_bytes))
-        step = plan(self._keys, wanted, self._node_key_id)
-        if step in {None, RotationStep.RESEAL}:
-            self._safe.set()
+        step = plan(self._keys, desired, self._node_key_id)
+        if step in {None, RotationStep.REENCRYPT}:
+            self._rotated.set()
         if step is not None:
-            await self._do(step, wanted, reseal)
+            await self._execute(step, desired, reencrypt)
         return step is not None
 
-    async def _do(self, step: RotationStep, wanted: DesiredKeys, reseal: Reencrypt) -> None:
+    async def _execute(self, step: RotationStep, desired: DesiredKeys, reencrypt: Reencrypt) -> None:
         match step:
             case RotationStep.LOCK:
-                if wanted.unlock_key:
+                if desired.unlock_key:
                     keep_out_of_dumps()
-                    self._tell(wanted.unlock_key)
-                fresh = with_new_data_key(self._keys, wanted.unlock_key, wanted.version)
-                await asyncio.to_thread(write, self._path, fresh)
-                self._keys, self._opening = fresh, fresh.ring
-                log.info("this manager's keys are %s", "locked with a new key" if wanted.unlock_key else "not locked")
+                    self._announce(desired.unlock_key)
+                updated = with_new_data_key(self._keys, desired.unlock_key, desired.version)
+                await asyncio.to_thread(write, self._path, updated)
+                self._keys, self._decrypting_ring = updated, updated.ring
+                log.info(
+                    "this manager's keys are %s", "locked with a new unlock key" if desired.unlock_key else "not locked"
+                )
             case RotationStep.NODE_KEY:
                 self._node_key_id = None
                 await asyncio.to_thread(self._write_node_key)
-            case RotationStep.RESEAL:
-                await reseal(self._keys.ring)
-                fresh = without_old_data_keys(self._keys)
-                await asyncio.to_thread(write, self._path, fresh)
-                self._keys = fresh
-                log.info("everything is sealed with data key %d", fresh.ring.current)
+            case RotationStep.REENCRYPT:
+                await reencrypt(self._keys.ring)
+                updated = without_old_data_keys(self._keys)
+                await asyncio.to_thread(write, self._path, updated)
+                self._keys = updated
+                log.info("all files are encrypted with data key %d", updated.ring.current)
 
     def _write_node_key(self) -> None:
         pem = self.unseal(self._node_key_path.read_bytes())

@@ -13,14 +13,14 @@ from manager.store.view import View
 
 
 def apply(view: View, index: int, proposal: Proposal) -> tuple[View, Commit] | None:
-    """The next view and what changed; None when the transaction is refused."""
+    """The next view and its commit, or None if the transaction is refused."""
     changes = []
     after = view
     for proposed in proposal.changes:
         before = view.state(proposed.schema).objects.get(proposed.object_id)
-        if not _premise_holds(proposed, before):
+        if not _version_matches(proposed, before):
             return None
-        item = _written(view, proposed, before, index, proposal.timestamp_ns)
+        item = _with_meta(view, proposed, before, index, proposal.timestamp_ns)
         after = after.put(proposed.schema, proposed.object_id, item)
         changes.append(Change(proposed.action, before, item))
     if not all(_name_is_free(after, proposed) for proposed in proposal.changes):
@@ -29,20 +29,20 @@ def apply(view: View, index: int, proposal: Proposal) -> tuple[View, Commit] | N
 
 
 def share_spec(service: Service | None, task: Task) -> Task:
-    """The task with its service's own spec in it, so that a hundred thousand tasks hold one between them."""
+    """The task with its service's own spec object if both are equal, so that all tasks of a service share one."""
     for spec in (service.spec, service.previous_spec) if service else ():
         if spec is not None and spec.task == task.spec:
             return replace(task, spec=spec.task)
     return task
 
 
-def _premise_holds(proposed: ProposedChange, before: Object | None) -> bool:
+def _version_matches(proposed: ProposedChange, before: Object | None) -> bool:
     if proposed.action is Action.CREATE:
         return before is None
     return before is not None and before.meta.version == proposed.expected_version
 
 
-def _written(view: View, proposed: ProposedChange, before: Object | None, index: int, now_ns: int) -> Object | None:
+def _with_meta(view: View, proposed: ProposedChange, before: Object | None, index: int, now_ns: int) -> Object | None:
     if proposed.item is None:
         return None
     created = now_ns if before is None else before.meta.created_at_ns

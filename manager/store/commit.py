@@ -13,7 +13,7 @@ from covey.objects import Object
 
 
 class Action(enum.IntEnum):
-    """Numbers are those of the log's."""
+    """Kind of change. The numbers are part of the log's format."""
 
     CREATE = 0
     UPDATE = 1
@@ -21,7 +21,7 @@ class Action(enum.IntEnum):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """``before`` is None for CREATE, ``after`` is None for REMOVE."""
+    """A change of one object. ``before`` is None for CREATE, ``after`` is None for REMOVE."""
 
     action: Action
     before: Object | None
@@ -32,12 +32,12 @@ class Change(msgspec.Struct, frozen=True):
         """The object after the change, or the one that was removed."""
         item = self.after if self.after is not None else self.before
         if item is None:
-            raise ValueError("a change has an object before or after it")
+            raise ValueError("a change needs an object before or after it")
         return item
 
 
 class Commit(msgspec.Struct, frozen=True):
-    """``version`` is the log index, and the ``meta.version`` of every object that it created or updated."""
+    """One committed transaction. ``version`` is its log index, and the ``meta.version`` of every object that it created or updated."""
 
     version: int
     changes: tuple[Change, ...]

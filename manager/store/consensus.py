@@ -16,9 +16,9 @@ from covey.errors import ConflictError, DeadlineError, UnavailableError
 
 
 class NotLeaderError(UnavailableError):
-    """This manager does not lead, and nothing was proposed.
+    """This manager is not the leader; nothing was proposed.
 
-    ``leader_addr`` is the leader's HOST:PORT for mTLS, empty while nobody leads.
+    ``leader_addr`` is HOST:PORT of the leader's mTLS listener, empty while there is no leader.
     """
 
     def __init__(self, leader_addr: str = "") -> None:
@@ -28,11 +28,11 @@ class NotLeaderError(UnavailableError):
 
 
 class OutcomeUnknownError(DeadlineError):
-    """The change was proposed, and nobody can say whether it took or will take effect. Every other error means that it did not."""
+    """The change was proposed, and it is unknown whether it takes effect. Every other error means that it does not."""
 
 
 class RefusedError(ConflictError):
-    """Nothing was changed, for an object is not at the version that the proposal was made from; the state machine hears nothing of it."""
+    """Nothing was changed: an object has another version than the proposal expects. The state machine is not called."""
 
 
 class RemovedError(Exception):
@@ -40,7 +40,7 @@ class RemovedError(Exception):
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """A manager in the group. ``reachable`` is this manager's own opinion; ``addr`` is HOST:PORT of its mTLS listener."""
+    """A manager in the group. ``reachable`` is as seen from this manager; ``addr`` is HOST:PORT of its mTLS listener."""
 
     raft_id: int
     node_id: str
@@ -50,7 +50,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Leadership(msgspec.Struct, frozen=True, kw_only=True):
-    """``is_leader`` only once everything of earlier terms is applied here. ``leader_id`` 0 and ``leader_addr`` "": nobody known."""
+    """``is_leader`` only once all entries of earlier terms are applied here. ``leader_id`` 0 and ``leader_addr`` "": unknown."""
 
     is_leader: bool = False
     leader_id: int = 0
@@ -59,49 +59,51 @@ class Leadership(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StateMachine(Protocol):
-    """What stands above a consensus. But for what is said to run in a thread it is called on the event loop, never concurrently."""
+    """The state machine above a consensus. Called on the event loop and never concurrently, except where a method runs in a thread."""
 
     def apply(self, index: int, data: bytes) -> None:
-        """One committed entry."""
+        """Applies a committed entry."""
         ...
 
     def dropped(self, request_id: int) -> None:
-        """A transaction whose proposer was cancelled will never take effect: nobody else hears of that."""
+        """A transaction will never take effect. Called only if its proposer was cancelled, because no caller receives the error."""
         ...
 
     def snapshot(self, members: tuple[Member, ...]) -> Callable[[], bytes]:
-        """The state as of the last applied entry, captured at once; the encoding may run later, in a thread."""
+        """Captures the state at the last applied entry. The returned function encodes it, later and in a thread."""
         ...
 
     def decode(self, index: int, data: bytes) -> Callable[[], tuple[Member, ...]]:
-        """Reads a snapshot, in a thread, for it may take long. What it returns replaces the whole state by the snapshot's, called on
-        the event loop later or never, and tells the members that the snapshot names.
+        """Decodes a snapshot, in a thread. The returned function replaces the whole state with it and returns its members. It is called on
+        the event loop, later or never.
         """
         ...
 
 
 class Consensus(Protocol):
+    """Replicates the store's transactions, or keeps them in an external store."""
+
     @property
     def leadership(self) -> Leadership: ...
 
     def subscribe(self) -> AbstractContextManager[AsyncIterator[Leadership]]:
-        """The present leadership, then each change of it; a slow reader sees the latest alone."""
+        """Yields the present leadership, then each change. A slow reader receives only the latest."""
         ...
 
     async def propose(self, data: bytes) -> int:
-        """Returns the log index once committed and applied here.
+        """Proposes a transaction. Returns its log index once it is committed and applied here.
 
         Raises:
             OutcomeUnknownError: leadership was lost meanwhile, or no majority answered in time.
-            NotLeaderError, UnavailableError, RefusedError: nothing was proposed, or nothing of it will ever take effect.
+            NotLeaderError, UnavailableError, RefusedError: the transaction has no effect and never will.
         """
         ...
 
     async def read_index(self) -> int:
-        """Returns when everything acknowledged before the call is applied here, as a majority confirms.
+        """Returns once everything that was acknowledged before the call is applied here, confirmed by a majority.
 
         Raises:
-            DeadlineError: no majority did in time.
+            DeadlineError: no majority answered in time.
         """
         ...
 

@@ -18,7 +18,7 @@ from manager.store.schema import BY_FIELD, BY_KIND, Schema
 
 
 class ProposedChange(msgspec.Struct, frozen=True):
-    """``expected_version`` is the version that the change was made from, 0 for CREATE; ``item`` is None for REMOVE."""
+    """A change in a log entry. ``expected_version`` is the version before the change, 0 for CREATE. ``item`` is None for REMOVE."""
 
     action: Action
     schema: Schema
@@ -28,6 +28,8 @@ class ProposedChange(msgspec.Struct, frozen=True):
 
 
 class Proposal(msgspec.Struct, frozen=True):
+    """A transaction as decoded from a log entry."""
+
     request_id: int
     changes: tuple[ProposedChange, ...]
     timestamp_ns: int
@@ -51,7 +53,7 @@ def encode(request_id: int, changes: Sequence[Change], timestamp_ns: int) -> byt
 
 
 def decode(data: bytes) -> Proposal:
-    """Raises google.protobuf.message.DecodeError or ValueError when the bytes are no transaction that this version knows."""
+    """Raises google.protobuf.message.DecodeError or ValueError if this version cannot read the entry."""
     commit = store_pb2.StoreCommit.FromString(data)
     return Proposal(commit.request_id, tuple([_change(wire) for wire in commit.changes]), commit.timestamp_ns)
 
@@ -59,7 +61,9 @@ def decode(data: bytes) -> Proposal:
 def _change(wire: Any) -> ProposedChange:
     name = wire.WhichOneof("object")
     if name is None:
-        raise ValueError("a change in the log names no object; it was written by a newer version of Covey")
+        raise ValueError(
+            "a change in the log has an object of an unknown kind: a newer version of Covey wrote it. Upgrade this manager"
+        )
     schema = BY_FIELD[name]
     field = getattr(wire, name)
     action = Action(wire.action)

@@ -15,7 +15,7 @@ _SELF = Member(raft_id=1, node_id="memory", addr="127.0.0.1:2378")
 
 
 class MemoryConsensus:
-    """Leads from the start; ``lead`` gives leadership away and takes it back."""
+    """Leads from the start. ``lead`` gives leadership away or takes it back."""
 
     def __init__(self, machine: StateMachine) -> None:
         self._machine = machine

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class ObservableValue(Generic[T]):
-    """Used on one event loop."""
+    """A value with subscribers. Used on one event loop."""
 
     __slots__ = ("_readers", "value")
 
@@ -20,7 +20,7 @@ class ObservableValue(Generic[T]):
         self._readers: list[asyncio.Event] = []
 
     def set(self, value: T) -> None:
-        """Tells the readers, unless it is the same as before."""
+        """Sets the value and wakes the readers, unless it is unchanged."""
         if value == self.value:
             return
         self.value = value
@@ -29,7 +29,7 @@ class ObservableValue(Generic[T]):
 
     @contextmanager
     def subscribe(self) -> Iterator[AsyncIterator[T]]:
-        """The present value first, then the latest after each change."""
+        """Yields the present value, then the latest one after each change."""
         changed = asyncio.Event()
         changed.set()
         self._readers.append(changed)

@@ -19,7 +19,7 @@ WAIT_SECONDS = 10.0
 
 
 class PendingTransaction:
-    """``accepted`` is None until the transaction is applied or refused."""
+    """A pending transaction. ``accepted`` is None until it is applied or refused, and also if its outcome is unknown."""
 
     __slots__ = ("accepted", "done", "touches")
 
@@ -30,78 +30,78 @@ class PendingTransaction:
 
 
 class PendingTransactions:
-    """Used on one event loop."""
+    """All pending transactions of this manager. Used on one event loop."""
 
     def __init__(self) -> None:
-        self._flights: dict[int, PendingTransaction] = {}
+        self._pending: dict[int, PendingTransaction] = {}
         self._by_touch: dict[Touch, PendingTransaction] = {}
         self._term = 0
-        self._turn = asyncio.Lock()
+        self._exclusive = asyncio.Lock()
         self._idle = asyncio.Event()
         self._idle.set()
 
     def enter_term(self, term: int) -> None:
-        """What was proposed in an earlier term is applied or lost by the time that this manager leads again."""
+        """Ends transactions of earlier terms: once this manager leads again, they are applied or lost."""
         if term != self._term:
             self._term = term
-            for request_id in list(self._flights):
+            for request_id in list(self._pending):
                 self.end(request_id, accepted=None)
 
     def conflict(self, reads: AbstractSet[Touch]) -> PendingTransaction | None:
-        """A flight that changes what a transaction read. Whatever a transaction changes it has read before."""
+        """A pending transaction that changes something in ``reads``. A transaction reads everything that it changes."""
         if not self._by_touch:
             return None
         for touch in reads:
-            flight = self._by_touch.get(touch)
-            if flight is not None:
-                return flight
+            pending = self._by_touch.get(touch)
+            if pending is not None:
+                return pending
         return None
 
     def begin(self, request_id: int, touches: set[Touch]) -> PendingTransaction:
-        """Raises UnavailableError when there are too many."""
-        if len(self._flights) >= MAX_PENDING:
-            raise UnavailableError(f"{MAX_PENDING} writes to the store are waiting to be committed; try again shortly")
-        flight = PendingTransaction(touches)
-        self._flights[request_id] = flight
-        self._by_touch.update(dict.fromkeys(touches, flight))
+        """Adds a transaction. Raises UnavailableError if there are too many."""
+        if len(self._pending) >= MAX_PENDING:
+            raise UnavailableError(f"{MAX_PENDING} writes to the store are waiting for their commit; try again shortly")
+        pending = PendingTransaction(touches)
+        self._pending[request_id] = pending
+        self._by_touch.update(dict.fromkeys(touches, pending))
         self._idle.clear()
-        return flight
+        return pending
 
     def end(self, request_id: int, *, accepted: bool | None) -> None:
-        """``accepted`` None: nobody knows what became of it."""
-        flight = self._flights.pop(request_id, None)
-        if flight is None:
+        """Removes a transaction. ``accepted`` is None if its outcome is unknown."""
+        pending = self._pending.pop(request_id, None)
+        if pending is None:
             return
-        for touch in flight.touches:
-            if self._by_touch.get(touch) is flight:
+        for touch in pending.touches:
+            if self._by_touch.get(touch) is pending:
                 del self._by_touch[touch]
-        flight.accepted = accepted
-        flight.done.set()
-        if not self._flights:
+        pending.accepted = accepted
+        pending.done.set()
+        if not self._pending:
             self._idle.set()
 
     async def wait_admitted(self) -> None:
-        """Waits while somebody has the store alone."""
-        if self._turn.locked():
-            async with _deadline(), self._turn:
+        """Waits while a transaction has the store alone."""
+        if self._exclusive.locked():
+            async with _deadline(), self._exclusive:
                 return
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
-        """No other transaction is in flight, and none begins, while inside."""
+        """While inside, no other transaction is pending or starts."""
         async with _deadline():
-            await self._turn.acquire()
+            await self._exclusive.acquire()
         try:
             async with _deadline():
                 await self._idle.wait()
             yield
         finally:
-            self._turn.release()
+            self._exclusive.release()
 
 
-async def wait_done(flight: PendingTransaction) -> None:
+async def wait_done(pending: PendingTransaction) -> None:
     async with _deadline():
-        await flight.done.wait()
+        await pending.done.wait()
 
 
 @asynccontextmanager

@@ -12,21 +12,21 @@ import msgspec
 
 from covey.objects import Cluster, Config, Network, Node, Object, Secret, Service, Task, TaskSpec
 
-Keys = Callable[[Any], Iterable[Hashable]]
+IndexKeys = Callable[[Any], Iterable[Hashable]]
 
 
 class Schema(msgspec.Struct, frozen=True, kw_only=True):
-    """``field`` is the kind's name on the wire and in messages; ``position`` its place among a view's tables."""
+    """One kind of object. ``field`` is its name on the wire and in messages, ``position`` the index of its table in a view."""
 
     kind: type[Object]
     field: str
     position: int
     name: Callable[[Any], str]
     unique_names: bool
-    indexes: dict[str, Keys]
+    indexes: dict[str, IndexKeys]
 
 
-def _annotated(item: Any) -> str:
+def _annotation_name(item: Any) -> str:
     name: str = item.spec.annotations.name
     return name
 
@@ -60,7 +60,7 @@ def _service_networks(service: Service) -> set[Hashable]:
     return _networks(service.spec.task) | {vip.network_id for vip in vips}
 
 
-_TASK_INDEXES: dict[str, Keys] = {
+_TASK_INDEXES: dict[str, IndexKeys] = {
     "service": lambda task: (task.service_id,),
     "node": lambda task: (task.node_id,) if task.node_id else (),
     "slot": lambda task: ((task.service_id, task.slot),),
@@ -68,12 +68,12 @@ _TASK_INDEXES: dict[str, Keys] = {
     "secret": lambda task: _secrets(task.spec),
     "config": lambda task: _configs(task.spec),
 }
-_SERVICE_INDEXES: dict[str, Keys] = {
+_SERVICE_INDEXES: dict[str, IndexKeys] = {
     "network": _service_networks,
     "secret": lambda service: _secrets(service.spec.task),
     "config": lambda service: _configs(service.spec.task),
 }
-_NODE_INDEXES: dict[str, Keys] = {
+_NODE_INDEXES: dict[str, IndexKeys] = {
     "role": lambda node: (node.role,),
     "address": lambda node: (node.status.addr,) if node.status.addr else (),
 }
@@ -83,9 +83,9 @@ def _schema(
     position: int,
     kind: type[Object],
     *,
-    name: Callable[[Any], str] = _annotated,
+    name: Callable[[Any], str] = _annotation_name,
     unique: bool = True,
-    indexes: dict[str, Keys] | None = None,
+    indexes: dict[str, IndexKeys] | None = None,
 ) -> Schema:
     by = {**(indexes or {}), "name": lambda item: (name(item),) if name(item) else ()}
     return Schema(kind=kind, field=kind.__name__.lower(), position=position, name=name, unique_names=unique, indexes=by)

@@ -20,22 +20,22 @@ from manager.store.view import View
 
 T = TypeVar("T")
 
-_STRETCH = 64
+_BATCH = 64
 _NO_SPEC = TaskSpec()
 
 
 def encode(view: View, members: tuple[Member, ...]) -> bytes:
-    """Runs for as long as the store is large, so in a thread: it lets others run between stretches of objects."""
+    """Encodes a view. Takes long for a large store, so it runs in a thread and yields to other threads between batches of objects."""
     parts = [_members(members)]
     services: Any = view.state(SERVICES).objects
     for schema in SCHEMAS:
         objects: Any = view.state(schema).objects
         ids = sorted(objects)
-        for start in range(0, len(ids), _STRETCH):
-            # Protobuf's parts, laid end to end, are the whole.
+        for start in range(0, len(ids), _BATCH):
+            # Encoded protobuf messages can be concatenated: the result decodes as one message.
             part = store_pb2.StoreSnapshot()
             field: Any = getattr(part, f"{schema.field}s")
-            for object_id in ids[start : start + _STRETCH]:
+            for object_id in ids[start : start + _BATCH]:
                 item = objects[object_id]
                 if schema is TASKS:
                     item, spec_of = _without_shared_spec(services.get(item.service_id), item)
@@ -54,9 +54,7 @@ def _members(members: tuple[Member, ...]) -> bytes:
 
 
 def decode(index: int, data: bytes) -> tuple[View, tuple[Member, ...]]:
-    """Runs in a thread like ``encode``, but at start. Raises google.protobuf.message.DecodeError or ValueError when the bytes are no
-    snapshot that this version knows.
-    """
+    """Decodes a snapshot, in a thread. Raises google.protobuf.message.DecodeError or ValueError if this version cannot read it."""
     snapshot = store_pb2.StoreSnapshot.FromString(data)
     services = {wire.id: codec.from_wire(Service, wire) for wire in snapshot.services}
     tables = []
@@ -64,21 +62,21 @@ def decode(index: int, data: bytes) -> tuple[View, tuple[Member, ...]]:
         if schema is SERVICES:
             items: list[Any] = list(services.values())
         elif schema is TASKS:
-            pairs = _paced(zip(snapshot.tasks, snapshot.task_specs, strict=True))
+            pairs = _yielding(zip(snapshot.tasks, snapshot.task_specs, strict=True))
             items = [_with_spec(services, codec.from_wire(Task, wire), spec_of) for wire, spec_of in pairs]
         else:
-            items = [codec.from_wire(schema.kind, wire) for wire in _paced(getattr(snapshot, f"{schema.field}s"))]
+            items = [codec.from_wire(schema.kind, wire) for wire in _yielding(getattr(snapshot, f"{schema.field}s"))]
         tables.append(TableState.of(schema, items))
     view = View(tables)
     members = [Member(raft_id=m.raft_id, node_id=m.node_id, addr=m.addr) for m in snapshot.members]
     return view.at(index), tuple(members)
 
 
-def _paced(items: Iterable[T]) -> Iterator[T]:
-    """The same, with a pause for other threads between stretches."""
+def _yielding(items: Iterable[T]) -> Iterator[T]:
+    """Yields the items, and yields to other threads between batches."""
     for number, item in enumerate(items, start=1):
         yield item
-        if number % _STRETCH == 0:
+        if number % _BATCH == 0:
             time.sleep(0)
 
 
@@ -91,7 +89,7 @@ def _without_shared_spec(service: Service | None, task: Task) -> tuple[Task, sto
 
 
 def _with_spec(services: Mapping[str, Service], task: Task, spec_of: int) -> Task:
-    """Raises ValueError when the spec is said to stand where there is none."""
+    """Raises ValueError if the snapshot refers to a spec of the service that does not exist."""
     if spec_of == store_pb2.TASK_SPEC_OF_TASK:
         return task
     service = services.get(task.service_id)
@@ -99,4 +97,4 @@ def _with_spec(services: Mapping[str, Service], task: Task, spec_of: int) -> Tas
         return replace(task, spec=service.spec.task)
     if service is not None and spec_of == store_pb2.TASK_SPEC_OF_SERVICE_BEFORE and service.previous_spec is not None:
         return replace(task, spec=service.previous_spec.task)
-    raise ValueError(f"the snapshot says that task {task.id} has a spec of its service, which has none such")
+    raise ValueError(f"task {task.id} in the snapshot refers to a spec that its service does not have")

@@ -39,59 +39,61 @@ T = TypeVar("T")
 Operation = Callable[[Tx], object]
 
 MAX_BYTES = (3 << 19) - (64 << 10)
-"""A transaction as it stands in the log: etcd takes requests of 1.5 MiB, and wants room for keys and seals."""
+"""Size limit of an encoded transaction: etcd accepts requests of 1.5 MiB, and keys and encryption need some of it."""
 
-_PATIENCE = 4
-"""How often a transaction yields to others in flight before it asks for the store alone, and how often it tries then."""
+_MAX_ATTEMPTS = 4
+"""How often a transaction gives way to conflicting ones before it asks for the store alone, and how often it runs then."""
 
 _STALE = (StaleVersionError, NotFoundError, AlreadyExistsError, ConflictError)
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """An operation of a batch that no longer stood on what it was planned from."""
+    """An operation of a batch whose objects have changed since it was planned."""
 
     operation: Operation
     error: CoveyError
 
 
 class Store:
-    """One for each manager process. ``connect`` makes the consensus for the state machine given: ``Store(MemoryConsensus)``."""
+    """One per manager process. ``connect`` makes the consensus for the store's state machine, as in ``Store(MemoryConsensus)``."""
 
     def __init__(self, connect: Callable[[StateMachine], Consensus], clock: Clock = wall_clock) -> None:
         self._clock = clock
         self._view = View.empty()
         self._watches: list[Watch] = []
-        self._flights = PendingTransactions()
+        self._pending = PendingTransactions()
         self.consensus = connect(_Machine(self))
 
     def view(self) -> View:
-        """Everything committed and applied here; on a follower it may be a moment old."""
+        """The latest applied state. On a follower it may be slightly old."""
         return self._view
 
     async def update(self, apply: Callable[[Tx], T]) -> T:
-        """Runs ``apply`` on a transaction, perhaps several times; returns its result once that is committed and applied here.
+        """Runs ``apply`` on a transaction, and again after a conflict. Returns its result once it is committed and applied here.
 
         Raises:
-            OutcomeUnknownError: leadership was lost meanwhile, or no majority answered in time. With all others nothing was changed:
-            NotLeaderError, UnavailableError; TooLargeError: over 126 changes or 1.4 MiB; whatever ``apply`` raises.
+            OutcomeUnknownError: leadership was lost meanwhile, or no majority answered in time. After every other error nothing changed:
+            NotLeaderError, UnavailableError; TooLargeError: over 126 changes or 1.4 MiB; errors of ``apply``.
         """
-        for _ in range(_PATIENCE):
-            await self._flights.wait_admitted()
+        for _ in range(_MAX_ATTEMPTS):
+            await self._pending.wait_admitted()
             done = await self._attempt(apply)
             if done is not None:
                 return done[0]
-        async with self._flights.exclusive():
-            for _ in range(_PATIENCE):
+        async with self._pending.exclusive():
+            for _ in range(_MAX_ATTEMPTS):
                 done = await self._attempt(apply)
                 if done is not None:
                     return done[0]
-        raise StaleVersionError("the store changed under this write again and again; read again and repeat the change")
+        raise StaleVersionError(
+            "other writes changed the same objects again and again; read the objects again and repeat the change"
+        )
 
     async def batch(self, operations: Iterable[Operation]) -> tuple[Refusal, ...]:
         """Runs many operations in as few transactions as fit; an operation is never split.
 
-        An operation that raises StaleVersionError, NotFoundError, AlreadyExistsError or ConflictError is left out and
-        reported; the others go on. Any other error ends the batch, what was committed before stays.
+        An operation that raises StaleVersionError, NotFoundError, AlreadyExistsError or ConflictError is skipped and
+        returned; the others continue. Any other error ends the batch. Earlier transactions stay committed.
         """
         waiting = deque(operations)
         refused: list[Refusal] = []
@@ -113,7 +115,7 @@ class Store:
 
     @contextmanager
     def watch(self, *, limit: int = DEFAULT_LIMIT) -> Iterator[tuple[View, Watch]]:
-        """A snapshot and every later commit. The iterator raises LaggedError when ``limit`` commits wait unread."""
+        """A view and every later commit. The watch raises LaggedError when more than ``limit`` commits are unread."""
         watch = Watch(limit)
         self._watches.append(watch)
         try:
@@ -122,17 +124,17 @@ class Store:
             self._watches.remove(watch)
 
     async def _attempt(self, apply: Callable[[Tx], T]) -> tuple[T] | None:
-        """The result, or None when another transaction was in the way and this one must be made again."""
+        """The result in a tuple, or None after a conflict with a pending transaction."""
         leadership = self.consensus.leadership
         if not leadership.is_leader:
             raise NotLeaderError(leadership.leader_addr)
-        self._flights.enter_term(leadership.term)
+        self._pending.enter_term(leadership.term)
         tx = Tx(self._view)
         result = apply(tx)
         changes = tx.changes
-        ahead = self._flights.conflict(tx.reads)
-        if ahead is not None:  # also when there is nothing to change: what is in flight may make it otherwise
-            await wait_done(ahead)
+        conflict = self._pending.conflict(tx.reads)
+        if conflict is not None:  # also without changes: the pending one may change what was read
+            await wait_done(conflict)
             return None
         if not changes:
             return (result,)
@@ -144,18 +146,18 @@ class Store:
         request_id = secrets.randbits(63) + 1
         data = log.encode(request_id, changes, self._clock())
         if len(data) > MAX_BYTES:
-            raise TooLargeError(f"a transaction of {len(data)} bytes is over the bound of {MAX_BYTES} bytes; split it")
-        flight = self._flights.begin(request_id, writes)
+            raise TooLargeError(f"a transaction of {len(data)} bytes exceeds the limit of {MAX_BYTES} bytes; split it")
+        pending = self._pending.begin(request_id, writes)
         try:
             await self.consensus.propose(data)
         except (DeadlineError, asyncio.CancelledError):
-            raise  # it may still be committed, and stands in the way until that is known
+            raise  # it stays pending until its outcome is known: it may still be committed
         except RefusedError:
-            self._flights.end(request_id, accepted=False)
+            self._pending.end(request_id, accepted=False)
         except BaseException:
-            self._flights.end(request_id, accepted=None)
+            self._pending.end(request_id, accepted=None)
             raise
-        return flight.accepted is True
+        return pending.accepted is True
 
     def _apply(self, index: int, data: bytes) -> None:
         proposal = log.decode(data)
@@ -164,16 +166,16 @@ class Store:
             self._view, commit = applied
             for watch in self._watches:
                 watch.push(commit)
-        self._flights.end(proposal.request_id, accepted=applied is not None)
+        self._pending.end(proposal.request_id, accepted=applied is not None)
 
     def _install(self, view: View) -> None:
         self._view = view
         for watch in self._watches:
-            watch.invalidate("the store was replaced by a snapshot of the leader; start again from a snapshot")
+            watch.invalidate("the store was replaced by a snapshot of the leader; start again from a new view")
 
 
 class _Machine(StateMachine):
-    """The store's side of the seam."""
+    """The store as a state machine of the consensus."""
 
     __slots__ = ("_store",)
 
@@ -184,7 +186,7 @@ class _Machine(StateMachine):
         self._store._apply(index, data)
 
     def dropped(self, request_id: int) -> None:
-        self._store._flights.end(request_id, accepted=None)
+        self._store._pending.end(request_id, accepted=None)
 
     def snapshot(self, members: tuple[Member, ...]) -> Callable[[], bytes]:
         view = self._store.view()
@@ -209,7 +211,7 @@ def _touches(changes: Sequence[Change]) -> set[Touch]:
 
 
 def _run(tx: Tx, operations: Sequence[Operation]) -> tuple[int, list[Refusal]]:
-    """Runs operations until the transaction is full: how many are dealt with, and which of them were refused."""
+    """Runs operations until the transaction is full. Returns how many were handled, and the refused ones."""
     refused: list[Refusal] = []
     for number, operation in enumerate(operations):
         savepoint = tx.savepoint()

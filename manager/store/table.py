@@ -17,11 +17,11 @@ from covey.objects import Config, Network, Node, Object, Secret, Service, Task
 from covey.states import NodeRole
 from manager.store.schema import Schema
 
-O = TypeVar("O", bound=Object)  # noqa: E741 - the contract's own name
+O = TypeVar("O", bound=Object)  # noqa: E741 - the usual name of this type variable
 
 Touch = tuple[str, str, Hashable]
-"""(kind, "id" or an index, key): one thing that a transaction read or changes. (kind, "all", "") is which objects a table has, (kind,
-"any", "") what any of them is."""
+"""(kind, "id" or an index, key): something that a transaction reads or changes. (kind, "all", "") stands for the set of ids in a table,
+(kind, "any", "") for the content of all its objects."""
 
 _LISTED = 8
 _EMPTY_BUCKET: HashTrieSet[str] = HashTrieSet()
@@ -44,7 +44,7 @@ class TableState:
 
     @classmethod
     def of(cls, schema: Schema, items: Iterable[Object]) -> TableState:
-        """All at once, for a snapshot: far cheaper than one ``put`` after another."""
+        """Builds a table from all objects at once: much faster than one ``put`` after another."""
         objects = {item.id: item for item in items}
         indexes: dict[str, HashTrieMap[Hashable, HashTrieSet[str]]] = {}
         for name, keys in schema.indexes.items():
@@ -56,7 +56,7 @@ class TableState:
         return cls(HashTrieMap(objects), indexes)
 
     def put(self, schema: Schema, object_id: str, after: Object | None) -> TableState:
-        """The state with the object in it, or without it."""
+        """A table with the object added, replaced or removed."""
         before = self.objects.get(object_id)
         objects = self.objects.discard(object_id) if after is None else self.objects.insert(object_id, after)
         indexes = self.indexes
@@ -72,7 +72,7 @@ def moves(
     before: Object | None,
     after: Object | None,
 ) -> Iterator[tuple[str, set[Hashable], set[Hashable]]]:
-    """The indexes in which a change moves an object: from which keys and to which."""
+    """The indexes that a change affects, with the keys that the object leaves and the keys that it enters."""
     for name, keys in schema.indexes.items():
         old = set(keys(before)) if before is not None else set()
         new = set(keys(after)) if after is not None else set()
@@ -81,7 +81,7 @@ def moves(
 
 
 def touched(schema: Schema, object_id: str, before: Object | None, after: Object | None) -> set[Touch]:
-    """What a change makes different for a reader."""
+    """Everything that a change alters for a reader."""
     touches: set[Touch] = {(schema.field, "id", object_id), (schema.field, "any", "")}
     if before is None or after is None:
         touches.add((schema.field, "all", ""))
@@ -131,7 +131,7 @@ class Table(Generic[O]):
         return iter([objects[object_id] for object_id in sorted(objects)])
 
     def by_name(self, name: str) -> O | None:
-        """The object of that name. Raises ConflictError where names are not unique and several bear it."""
+        """The object with that name. Raises ConflictError if several have it."""
         found = self._by("name", name)
         if len(found) > 1:
             raise ConflictError(
@@ -140,7 +140,7 @@ class Table(Generic[O]):
         return found[0] if found else None
 
     def find(self, ref: str) -> O:
-        """The object with that id, else that name, else an id that begins so.
+        """The object with that id, else that name, else the only one whose id starts with it.
 
         Raises:
             NotFoundError: none matches.
@@ -155,7 +155,7 @@ class Table(Generic[O]):
             raise NotFoundError(f"{self._schema.field} {ref} not found")
         if len(matches) > 1:
             raise ConflictError(
-                f"{self._schema.field} {ref} is ambiguous: {len(matches)} ids begin so; give more of it"
+                f"{self._schema.field} {ref} is ambiguous: {len(matches)} ids start with it; use more characters"
             )
         return cast("O", self._state.objects[matches[0]])
 
@@ -166,7 +166,7 @@ class Table(Generic[O]):
             return ()
         objects: Any = self._state.objects
         for object_id in bucket if self._reads is not None else ():
-            self._note("id", object_id)  # what it is counts as well as that it is among them
+            self._note("id", object_id)  # the caller reads the object, not only its presence in the index
         return tuple([objects[object_id] for object_id in sorted(bucket)])
 
     def _note(self, index: str, key: Hashable) -> None:
@@ -175,7 +175,7 @@ class Table(Generic[O]):
 
 
 def _listed(found: Sequence[Object]) -> str:
-    """Ids for a person, not endlessly many."""
+    """Ids for a message, at most eight."""
     ids = [item.id for item in found[:_LISTED]]
     return ", ".join(ids) + (", …" if len(found) > _LISTED else "")
 
@@ -187,7 +187,7 @@ class NodeTable(Table[Node]):
         return self._by("role", role)
 
     def by_address(self, addr: str) -> tuple[Node, ...]:
-        """Nodes whose tunnels end, or ended, at this address of the underlay."""
+        """Nodes whose tunnel endpoint is, or was, this address of the underlay."""
         return self._by("address", addr)
 
 

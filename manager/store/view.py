@@ -33,11 +33,12 @@ from manager.store.table import (
 )
 
 MAX_CHANGES = 126
-"""Changes a transaction: etcd takes 128 operations, of which two are the fence and the head; larger work goes through ``Store.batch``."""
+"""Maximum number of changes in a transaction. etcd allows 128 operations, of which the fence and the head take two. Larger work uses
+``Store.batch``."""
 
 
 class View:
-    """All objects at one moment. ``version`` is the log index of the last change in it."""
+    """All objects at one moment. ``version`` is the log index of the last change."""
 
     __slots__ = ("_reads", "_tables", "version")
 
@@ -104,7 +105,7 @@ class View:
 
 
 class Tx(View):
-    """Changes to be made all together or not at all, on top of a view."""
+    """A transaction: changes on top of a view, applied together or not at all."""
 
     __slots__ = ("_changes", "reads")
 
@@ -119,25 +120,25 @@ class Tx(View):
         return tuple(self._changes.values())
 
     def create(self, item: Object) -> None:
-        """Adds an object; its ``meta`` is written by the store.
+        """Adds an object. The store sets its ``meta``.
 
         Raises:
-            AlreadyExistsError: its id, or its name where names are unique, is taken.
+            AlreadyExistsError: its id is taken, or its name if names are unique.
         """
         schema = BY_KIND[type(item)]
         key = (schema.field, item.id)
         if self._find(schema, item.id) is not None:
             raise AlreadyExistsError(f"{schema.field} {item.id} already exists")
         if key in self._changes:
-            raise ConflictError(f"{schema.field} {item.id} was removed in this transaction; give the new one a new id")
+            raise ConflictError(f"{schema.field} {item.id} was removed in this transaction; use a new id")
         self._require_free_name(schema, item)
         self._record(schema, item.id, Change(Action.CREATE, None, item))
 
     def update(self, item: Object) -> None:
-        """Replaces an object by one made from the stored version of it.
+        """Replaces an object. This is the optimistic concurrency check: the new object must be made from the stored version.
 
         Raises:
-            NotFoundError: there is none with that id.
+            NotFoundError: there is no object with that id.
             StaleVersionError: it was made from another version.
             AlreadyExistsError: its new name is taken.
         """
@@ -175,7 +176,7 @@ class Tx(View):
         return Savepoint(self._tables, dict(self._changes))
 
     def roll_back(self, savepoint: Savepoint) -> None:
-        """Forgets what was changed since, not what was read."""
+        """Discards the changes since the savepoint. Recorded reads stay."""
         self._tables = savepoint.tables
         self._changes = savepoint.changes
 
@@ -206,7 +207,7 @@ class Tx(View):
 
 
 class Savepoint:
-    """Where a transaction stood."""
+    """State of a transaction, for ``Tx.roll_back``."""
 
     __slots__ = ("changes", "tables")
 

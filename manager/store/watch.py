@@ -14,11 +14,11 @@ from covey.errors import LaggedError
 from manager.store.commit import Commit
 
 DEFAULT_LIMIT = 4096
-"""Commits that may wait for a reader."""
+"""Maximum number of unread commits."""
 
 
 class Watch(AsyncIterator[Commit]):
-    """One reader's queue. Made by ``Store.watch`` alone; read by one coroutine."""
+    """The queue of one reader. Made by ``Store.watch``, read by one coroutine."""
 
     __slots__ = ("_limit", "_lost", "_queue", "_wake")
 
@@ -32,20 +32,20 @@ class Watch(AsyncIterator[Commit]):
         if self._lost:
             return
         if len(self._queue) >= self._limit:
-            self.invalidate(f"the reader is {self._limit} commits behind; start again from a snapshot")
+            self.invalidate(f"the reader is {self._limit} commits behind; start again from a new view")
             return
         self._queue.append(commit)
         self._wake.set()
 
     def invalidate(self, reason: str) -> None:
-        """Ends the watch with LaggedError; what waited is given up."""
+        """Ends the watch with LaggedError and drops unread commits."""
         self._lost = reason
         self._queue.clear()
         self._wake.set()
 
     @property
     def ready(self) -> bool:
-        """Whether the next read returns, or raises, at once."""
+        """Whether the next read returns or raises at once."""
         return bool(self._queue or self._lost)
 
     async def __anext__(self) -> Commit:

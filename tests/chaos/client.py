@@ -25,7 +25,7 @@ NOTHING_DONE = (
     "this node's manager does not answer",
     "this manager does not lead the cluster",
     "This node is not a swarm manager",
-    "the store changed under this write again and again",
+    "other writes changed the same objects again and again",
     "etcd refuses writes, its database is full",
 )
 STALE = "update out of sequence"

@@ -119,7 +119,7 @@ def test_a_cluster_whose_managers_are_gone_comes_back_with_its_workers_as_they_a
     status, answer = lab.request("POST", "/covey/swarm/restore", on=first, raw=b"CoveyBKPxxxx")
     assert (status, "needs its key" in answer["message"]) == (400, True)
     wrong = covey(lab, "swarm", "restore", str(kept / "backup"), on=first, check=1, stdin=b"COVEYBK-1-" + b"A" * 43)
-    assert "the key does not open this backup" in wrong.err
+    assert "the key does not decrypt this backup" in wrong.err
     assert state(lab, first) == "inactive"
     assert not (first.state_dir / "identity").exists()
     assert not (first.state_dir / "manager").exists()
@@ -167,7 +167,7 @@ def test_a_locked_cluster_is_backed_up_under_its_unlock_key_and_comes_back_locke
     refused = covey(
         lab, "swarm", "restore", str(tmp_path / "backup"), on=first, check=1, stdin=b"COVEYBK-1-" + b"A" * 43
     )
-    assert "opened by the unlock key" in refused.err
+    assert "needs the unlock key" in refused.err
     data = (tmp_path / "backup").read_bytes()
     send_and_leave(first, key, data, part=len(data) // 2)
     labs.wait(lambda: state(lab, first) == "inactive", "what came of the backup is forgotten")

@@ -156,7 +156,7 @@ async def test_a_backup_is_not_restored_beside_a_manager_that_lives() -> None:
         lost.vault.backup_key = key
         with pytest.raises(AssertionError, match="did not start"):
             await lost.start("restore", restore_path=str(path))
-        assert "is of the cluster in this backup, and lives" in lost.log.read_text()
+        assert "belongs to the cluster in this backup and is running" in lost.log.read_text()
         assert not (lost.folder / "state" / "identity").exists(), "nothing is written"
         assert await configs(leader) == {"after-the-backup"}
         await leader.call("CreateConfig", config_of("still-writes"))

@@ -106,7 +106,7 @@ async def test_the_bounds_fit_the_engine(name: str, etcd: EtcdCluster) -> None:
         store = one.store
         big = bytes(MAX_BYTES - 200)
         await store.update(lambda tx: tx.create(config("big", big)))
-        with pytest.raises(TooLargeError, match="over the bound"):
+        with pytest.raises(TooLargeError, match="exceeds the limit"):
             await store.update(lambda tx: tx.create(config("bigger", bytes(MAX_BYTES))))
         most = (MAX_BYTES // MAX_CHANGES) - 120
         await store.update(lambda tx: [tx.create(config(f"{n}", bytes(most))) for n in range(MAX_CHANGES)])

@@ -563,7 +563,7 @@ MUTATIONS = (
     Mutation(
         "expected versions are not checked",
         applier,
-        "_premise_holds",
+        "_version_matches",
         _versions_are_not_checked,
         3,
         _STORE,
@@ -581,7 +581,7 @@ MUTATIONS = (
     Mutation(
         "an update keeps the old version",
         applier,
-        "_written",
+        "_with_meta",
         _updates_keep_the_old_version,
         3,
         _STORE,

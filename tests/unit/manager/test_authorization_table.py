@@ -60,7 +60,7 @@ def test_a_refusal_names_caller_method_and_who_may() -> None:
 def test_another_clusters_node_and_a_removed_one_are_refused() -> None:
     peer = Peer(caller=Caller.MANAGER, node_id="n1", cluster_id="c1")
     authorize("/coveypb.v1.Raft/Join", peer, "c1", standing=believed)
-    with pytest.raises(UnauthenticatedError, match="cluster c1, this is cluster c2"):
+    with pytest.raises(UnauthenticatedError, match="cluster c1, but this is cluster c2"):
         authorize("/coveypb.v1.Raft/Join", peer, "c2", standing=believed)
     with pytest.raises(PermissionDeniedError, match="removed from the cluster"):
         authorize("/coveypb.v1.Raft/Join", peer, "c1", standing=lambda _: None)

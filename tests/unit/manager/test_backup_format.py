@@ -53,7 +53,9 @@ def test_a_file_that_no_reader_takes_is_refused_before_its_first_part(monkeypatc
     monkeypatch.setattr(backup, "MAX_FILE_BYTES", size - 1)
     view, cluster = stored(3 << 20)
     parts = backup.seal(view, MEMBERS, cluster, backup.new_key(), term=5, now_ns=1_700_000_000_000_000_000)
-    with pytest.raises(TooLargeError, match=f"the backup would have {size} bytes, and a restore takes {size - 1}"):
+    with pytest.raises(
+        TooLargeError, match=f"the backup would have {size} bytes, and the limit for a restore is {size - 1}"
+    ):
         next(parts)
 
 
@@ -116,15 +118,15 @@ def test_a_piece_left_out_is_found_out_by_the_key() -> None:
 
 def test_each_wrong_key_has_its_own_sentence() -> None:
     own, locked = written(backup.new_key()), written(unlockkey.generate())
-    with pytest.raises(UnauthenticatedError, match="another file's"):
+    with pytest.raises(UnauthenticatedError, match="belongs to another file"):
         backup.unseal(io.BytesIO(own), backup.new_key())
-    with pytest.raises(UnauthenticatedError, match="another file's"):
+    with pytest.raises(UnauthenticatedError, match="belongs to another file"):
         backup.unseal(io.BytesIO(locked), unlockkey.generate())
     with pytest.raises(InvalidArgumentError, match="a key of its own"):
         backup.unseal(io.BytesIO(own), unlockkey.generate())
-    with pytest.raises(InvalidArgumentError, match="the unlock key that the cluster had then"):
+    with pytest.raises(InvalidArgumentError, match="the unlock key of the cluster at that time"):
         backup.unseal(io.BytesIO(locked), backup.new_key())
-    with pytest.raises(InvalidArgumentError, match="not the key of a backup"):
+    with pytest.raises(InvalidArgumentError, match="not a backup key"):
         backup.unseal(io.BytesIO(own), "COVEYBK-1-short")
 
 

@@ -4,7 +4,7 @@ from covey.clock import HOUR
 from covey.objects import CASettings, Cluster, ClusterSpec, ExternalCA, Node, RevokedNode, RootCA, RootRotation, replace
 from manager.ca import certificates
 from manager.control import nodes
-from manager.revocation import LEAST_NS, MAX_REVOKED, Revocations, revoke
+from manager.revocation import MIN_LIFETIME_NS, MAX_REVOKED, Revocations, revoke
 from manager.store import MemoryConsensus, Store
 
 NOW = 1_800_000_000_000_000_000
@@ -24,9 +24,9 @@ async def test_whoever_is_removed_is_known_to_be_in_the_same_moment() -> None:
 
 def test_a_revocation_lasts_as_long_as_any_certificate() -> None:
     short = Cluster(id="c", spec=ClusterSpec(ca=CASettings(node_cert_expiry_ns=1)))
-    assert revoke(short, "n", NOW).revoked == (RevokedNode(node_id="n", until_ns=NOW + LEAST_NS),)
-    long = replace(short, spec=ClusterSpec(ca=CASettings(node_cert_expiry_ns=3 * LEAST_NS)))
-    assert revoke(long, "n", NOW).revoked[0].until_ns == NOW + 3 * LEAST_NS
+    assert revoke(short, "n", NOW).revoked == (RevokedNode(node_id="n", until_ns=NOW + MIN_LIFETIME_NS),)
+    long = replace(short, spec=ClusterSpec(ca=CASettings(node_cert_expiry_ns=3 * MIN_LIFETIME_NS)))
+    assert revoke(long, "n", NOW).revoked[0].until_ns == NOW + 3 * MIN_LIFETIME_NS
 
 
 def test_where_an_external_ca_signs_it_lasts_as_long_as_the_root_for_nobody_knows_what_it_signed() -> None:
@@ -36,7 +36,7 @@ def test_where_an_external_ca_signs_it_lasts_as_long_as_the_root_for_nobody_know
     held = RootCA(cert=own.cert, key=own.key)
     beside = ClusterSpec(ca=CASettings(external_cas=(ExternalCA(url="https://192.0.2.9/"),)))
     for cluster, until in (
-        (Cluster(id="c", root_ca=held), NOW + LEAST_NS),
+        (Cluster(id="c", root_ca=held), NOW + MIN_LIFETIME_NS),
         (Cluster(id="c", root_ca=RootCA(cert=outside.cert)), ends),
         (Cluster(id="c", root_ca=replace(held, rotation=RootRotation(cert=outside.cert))), ends),
         (Cluster(id="c", root_ca=held, spec=beside), certificates.not_after_ns(own.cert)),
@@ -54,7 +54,7 @@ def test_of_too_many_that_end_together_the_first_removed_are_forgotten() -> None
 
 def test_what_has_expired_is_forgotten_at_the_next_removal_and_the_rest_is_bounded() -> None:
     cluster = revoke(Cluster(id="c"), "old", NOW)
-    assert {one.node_id for one in revoke(cluster, "new", NOW + 2 * LEAST_NS).revoked} == {"new"}
+    assert {one.node_id for one in revoke(cluster, "new", NOW + 2 * MIN_LIFETIME_NS).revoked} == {"new"}
     for number in range(MAX_REVOKED + 10):
         cluster = revoke(cluster, f"n{number:05}", NOW + number)
     assert len(cluster.revoked) == MAX_REVOKED

@@ -35,14 +35,14 @@ def member(name: str, raft_id: int, *, reachable: bool = True) -> Member:
 def test_a_promoted_node_becomes_a_manager_before_it_is_a_member() -> None:
     decided = plan(view(node("n2", MANAGER, WORKER)), [member("n1", 1)], LEADER)
     assert [(one.id, one.role, one.manager_status) for one in decided.writes] == [("n2", MANAGER, None)]
-    assert decided.expel == ()
+    assert decided.remove == ()
 
 
 def test_a_demoted_node_leaves_the_group_and_becomes_a_worker_then() -> None:
     status = ManagerStatus(raft_id=2, addr="n2:1", reachability=Reachability.REACHABLE)
     demoted = node("n2", WORKER, MANAGER, status)
     first = plan(view(demoted), [member("n1", 1), member("n2", 2)], LEADER)
-    assert (first.writes, first.expel) == ((), ("n2",))
+    assert (first.writes, first.remove) == ((), ("n2",))
     [after] = plan(view(demoted), [member("n1", 1)], LEADER).writes
     assert (after.role, after.manager_status) == (WORKER, None)
 
@@ -50,13 +50,13 @@ def test_a_demoted_node_leaves_the_group_and_becomes_a_worker_then() -> None:
 def test_managers_that_are_demoted_together_leave_together() -> None:
     nodes = view(node("n1", MANAGER, MANAGER), node("n2", WORKER, MANAGER), node("n3", WORKER, MANAGER))
     decided = plan(nodes, [member("n1", 1), member("n2", 2), member("n3", 3)], LEADER)
-    assert (decided.heirs, decided.expel) == ((), ("n2", "n3"))
+    assert (decided.successors, decided.remove) == ((), ("n2", "n3"))
 
 
 def test_a_leader_that_is_demoted_hands_over_to_one_that_stays() -> None:
     nodes = view(node("n1", WORKER, MANAGER), node("n2", WORKER, MANAGER), node("n3", MANAGER, MANAGER))
     decided = plan(nodes, [member("n1", 1), member("n2", 2), member("n3", 3)], LEADER)
-    assert (decided.heirs, decided.expel) == (("n3",), ("n1", "n2"))
+    assert (decided.successors, decided.remove) == (("n3",), ("n1", "n2"))
 
 
 def test_a_leader_that_is_drained_hands_over_to_an_answering_voter_that_is_not() -> None:
@@ -64,16 +64,16 @@ def test_a_leader_that_is_drained_hands_over_to_an_answering_voter_that_is_not()
     rest = [node(name, MANAGER, MANAGER) for name in ("n3", "n4", "n5")]
     learner = Member(raft_id=5, node_id="n5", addr="n5:1", voter=False)
     group = [member("n1", 1), member("n2", 2), member("n3", 3), member("n4", 4, reachable=False), learner]
-    assert plan(view(*drained, *rest), group, LEADER).heirs == ("n3",)
-    assert plan(view(drained[0], *rest), group[:1], LEADER).heirs == ()
-    assert plan(view(node("n1", MANAGER, MANAGER), drained[1], *rest), group, LEADER).heirs == ()
+    assert plan(view(*drained, *rest), group, LEADER).successors == ("n3",)
+    assert plan(view(drained[0], *rest), group[:1], LEADER).successors == ()
+    assert plan(view(node("n1", MANAGER, MANAGER), drained[1], *rest), group, LEADER).successors == ()
 
 
 def test_where_all_managers_are_drained_leadership_stays_unless_the_leader_must_go() -> None:
     others = [drain(node(name, MANAGER, MANAGER)) for name in ("n2", "n3")]
     group = [member("n1", 1), member("n2", 2), member("n3", 3)]
-    assert plan(view(drain(node("n1", MANAGER, MANAGER)), *others), group, LEADER).heirs == ()
-    assert plan(view(node("n1", WORKER, MANAGER), *others), group, LEADER).heirs == ("n2", "n3")
+    assert plan(view(drain(node("n1", MANAGER, MANAGER)), *others), group, LEADER).successors == ()
+    assert plan(view(node("n1", WORKER, MANAGER), *others), group, LEADER).successors == ("n2", "n3")
 
 
 def test_manager_states_say_who_leads_and_who_answers() -> None:
@@ -118,10 +118,10 @@ def test_carrying_a_plan_out_and_planning_again_comes_to_rest(
     group = [member(name, number) for number, name in enumerate(NAMES, 1) if name in in_group]
     for _ in range(4):
         decided = plan(nodes, group, LEADER)
-        if not decided.writes and not decided.expel:
+        if not decided.writes and not decided.remove:
             break
         nodes = view(*{one.id: one for one in (*nodes.nodes, *decided.writes)}.values())
-        group = [one for one in group if one.node_id not in decided.expel]
+        group = [one for one in group if one.node_id not in decided.remove]
     else:
         raise AssertionError("the role manager does not come to rest")
     for one in nodes.nodes:

@@ -107,7 +107,7 @@ def test_keys_that_are_gone_or_damaged_are_named(state: Path) -> None:
     path = state / "manager" / "keys"
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    with pytest.raises(UnavailableError, match="the unlock key is right, but the keys were changed"):
+    with pytest.raises(UnavailableError, match="the unlock key is right, but the content was changed"):
         UnlockKeyCache(state).unlock(KEY)
     path.unlink()
     with pytest.raises(UnavailableError, match="is missing"):

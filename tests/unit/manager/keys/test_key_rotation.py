@@ -18,7 +18,7 @@ OLD, NEW = unlockkey.generate(), unlockkey.generate()
 
 
 class Disk:
-    """A manager's disk: the keys, the node's key and a log that is one sealed file. ``keeper`` opens it as a manager that starts."""
+    """A manager's disk: the keys, the node's key and a log that is one sealed file. ``rotator`` opens it as a manager that starts."""
 
     def __init__(self, folder: Path) -> None:
         self.path, self.node_key, self.log = folder / "manager" / "keys", folder / "node.key", folder / "log"
@@ -36,7 +36,7 @@ class Disk:
         head, cipher = ring.new_file_cipher(b"ALOGFILE", b"log")
         self.log.write_bytes(head + cipher.seal(0, b"entries"))
 
-    async def reseal(self, ring: KeyRing) -> None:
+    async def reencrypt(self, ring: KeyRing) -> None:
         self.read_log(ring)
         self._seal(ring)
 
@@ -49,7 +49,7 @@ class Disk:
         assert keys is not None
         return keys
 
-    def keeper(self, *unlock_keys: str) -> KeyRotator:
+    def rotator(self, *unlock_keys: str) -> KeyRotator:
         found = KeyRotator(self.path, self.node_key, self.keys(*unlock_keys), self.told.append)
         assert found.unseal(self.node_key.read_bytes()) == PEM
         assert self.read_log(found.ring) == b"entries"
@@ -61,9 +61,9 @@ def disk(tmp_path: Path) -> Disk:
     return Disk(tmp_path)
 
 
-async def to_the_end(keeper: KeyRotator, wanted: DesiredKeys, reseal: Callable[[KeyRing], Awaitable[None]]) -> int:
+async def to_the_end(rotator: KeyRotator, desired: DesiredKeys, reencrypt: Callable[[KeyRing], Awaitable[None]]) -> int:
     for count in itertools.count():
-        if not await keeper.run_step(wanted, reseal):
+        if not await rotator.run_step(desired, reencrypt):
             return count
     raise AssertionError
 
@@ -78,9 +78,11 @@ async def test_a_manager_that_dies_after_any_step_goes_on_and_ends_with_the_new_
     """What the daemon was told, and the key of before, always open what is there."""
     disk.begin(before)
     first = disk.log.read_bytes()[8:12]
-    wanted = DesiredKeys(unlock_key=after, version=9)
+    desired = DesiredKeys(unlock_key=after, version=9)
     steps = 0
-    while await disk.keeper(*disk.told, before or OLD).run_step(wanted, disk.reseal):  # a new process for each step
+    while await disk.rotator(*disk.told, before or OLD).run_step(
+        desired, disk.reencrypt
+    ):  # a new process for each step
         steps += 1
     assert steps == (3 if after or before else 0)
     keys = file.read(disk.path, (after,) if after else ())
@@ -96,19 +98,19 @@ async def test_a_manager_that_dies_after_any_step_goes_on_and_ends_with_the_new_
 @CHANGES
 async def test_a_manager_that_dies_within_sealing_anew_goes_on(disk: Disk, before: str, after: str) -> None:
     disk.begin(before)
-    wanted = DesiredKeys(unlock_key=after, version=9)
+    desired = DesiredKeys(unlock_key=after, version=9)
 
     async def dies_before(_: KeyRing) -> None:
         raise StorageError("the power fails")
 
     async def dies_after(ring: KeyRing) -> None:
-        await disk.reseal(ring)
+        await disk.reencrypt(ring)
         raise StorageError("the power fails")
 
-    for reseal in (dies_before, dies_after, dies_before):
+    for reencrypt in (dies_before, dies_after, dies_before):
         with pytest.raises(StorageError):
-            await to_the_end(disk.keeper(*disk.told, before or OLD), wanted, reseal)
-    assert await to_the_end(disk.keeper(*disk.told, before or OLD), wanted, disk.reseal) == 1
+            await to_the_end(disk.rotator(*disk.told, before or OLD), desired, reencrypt)
+    assert await to_the_end(disk.rotator(*disk.told, before or OLD), desired, disk.reencrypt) == 1
     assert file.read(disk.path, (after,) if after else ()) is not None
 
 
@@ -120,16 +122,16 @@ async def test_the_daemon_hears_of_a_key_before_the_file_needs_it(disk: Disk) ->
 
     with pytest.raises(StorageError):
         await KeyRotator(disk.path, disk.node_key, disk.keys(OLD), dies).run_step(
-            DesiredKeys(unlock_key=NEW, version=2), disk.reseal
+            DesiredKeys(unlock_key=NEW, version=2), disk.reencrypt
         )
-    assert disk.keeper(OLD).unlock_key == OLD
+    assert disk.rotator(OLD).unlock_key == OLD
 
 
 async def test_a_key_that_changes_during_a_rotation_is_followed_too(disk: Disk) -> None:
     disk.begin(OLD)
     third = unlockkey.generate()
-    await disk.keeper(OLD).run_step(DesiredKeys(unlock_key=NEW, version=2), disk.reseal)
-    await to_the_end(disk.keeper(NEW), DesiredKeys(unlock_key=third, version=3), disk.reseal)
+    await disk.rotator(OLD).run_step(DesiredKeys(unlock_key=NEW, version=2), disk.reencrypt)
+    await to_the_end(disk.rotator(NEW), DesiredKeys(unlock_key=third, version=3), disk.reencrypt)
     keys = file.read(disk.path, (third,))
     assert keys is not None
     assert keys.retired_ids == ()
@@ -142,7 +144,7 @@ def test_a_state_from_before_the_key_that_is_followed_changes_nothing() -> None:
     for stale in (DesiredKeys(unlock_key="", version=49), DesiredKeys(unlock_key=OLD, version=50)):
         assert plan(settled, stale, settled.ring.current) is None
     assert plan(settled, DesiredKeys(unlock_key="", version=51), settled.ring.current) is RotationStep.LOCK
-    assert plan(keys, DesiredKeys(unlock_key="", version=1), keys.ring.current) is RotationStep.RESEAL, (
+    assert plan(keys, DesiredKeys(unlock_key="", version=1), keys.ring.current) is RotationStep.REENCRYPT, (
         "what was begun is ended"
     )
 
@@ -150,26 +152,26 @@ def test_a_state_from_before_the_key_that_is_followed_changes_nothing() -> None:
 def test_where_no_older_state_is_seen_again_a_lower_version_is_a_restored_clusters() -> None:
     keys = file.without_old_data_keys(file.with_new_data_key(file.new_keys(), NEW, 50))
     for unlock_key in ("", OLD):
-        wanted = DesiredKeys(unlock_key=unlock_key, version=7, replayed=False)
-        assert plan(keys, wanted, keys.ring.current) is RotationStep.LOCK
-        followed = file.without_old_data_keys(file.with_new_data_key(keys, wanted.unlock_key, wanted.version))
-        assert plan(followed, wanted, followed.ring.current if unlock_key else node_key.PLAIN) is None
+        desired = DesiredKeys(unlock_key=unlock_key, version=7, replayed=False)
+        assert plan(keys, desired, keys.ring.current) is RotationStep.LOCK
+        followed = file.without_old_data_keys(file.with_new_data_key(keys, desired.unlock_key, desired.version))
+        assert plan(followed, desired, followed.ring.current if unlock_key else node_key.PLAIN) is None
 
 
 async def test_a_reader_that_was_overtaken_still_opens_the_key_that_it_read(disk: Disk) -> None:
     disk.begin(OLD)
-    keeper = disk.keeper(OLD)
+    rotator = disk.rotator(OLD)
     read_before = disk.node_key.read_bytes()
-    await to_the_end(keeper, DesiredKeys(unlock_key=NEW, version=2), disk.reseal)
-    assert keeper.unseal(read_before) == PEM
+    await to_the_end(rotator, DesiredKeys(unlock_key=NEW, version=2), disk.reencrypt)
+    assert rotator.unseal(read_before) == PEM
     with pytest.raises(MissingKeyError):
-        node_key.unseal(disk.keeper(NEW).ring, disk.node_key, read_before)
+        node_key.unseal(disk.rotator(NEW).ring, disk.node_key, read_before)
 
 
 async def test_a_disk_that_takes_nothing_is_tried_again(disk: Disk) -> None:
     """A folder stands where the file is written first, as good as a full disk."""
     keys = disk.begin("").keys()
-    wanted, twice = DesiredKeys(unlock_key=NEW, version=2), asyncio.Event()
+    desired, twice = DesiredKeys(unlock_key=NEW, version=2), asyncio.Event()
 
     def tell(unlock_key: str) -> None:
         disk.told.append(unlock_key)
@@ -180,7 +182,7 @@ async def test_a_disk_that_takes_nothing_is_tried_again(disk: Disk) -> None:
     in_the_way = disk.path.with_name(f".{disk.path.name}.new")
     in_the_way.mkdir()
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        running = group.create_task(found.run(lambda: wanted, disk.reseal))
+        running = group.create_task(found.run(lambda: desired, disk.reencrypt))
         await twice.wait()
         in_the_way.rmdir()
         await found.wait_rotated()

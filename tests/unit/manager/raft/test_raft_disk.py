@@ -234,7 +234,7 @@ async def test_a_start_on_a_full_disk_removes_only_what_the_snapshot_covers(tmp_
     assert disk.storage.entries(31, 41, 1 << 20) == entries(31, 40)
     disk.close()
     with pytest.raises(
-        WriteFailedError, match="No space left on device; .* make room there, and it comes back by itself"
+        WriteFailedError, match="No space left on device; .* free some space there, and the manager restarts by itself"
     ):
         Disk.open(with_nothing_to_give, RING, files=Tight())
 
@@ -278,7 +278,7 @@ def test_a_snapshot_of_many_chunks_is_read_back_and_any_damage_is_detected(tmp_p
         damaged = bytearray(whole)
         damaged[position] ^= 1
         path.write_bytes(damaged)
-        with pytest.raises(StorageError, match="is damaged at byte|is sealed with data key"):
+        with pytest.raises(StorageError, match="is damaged at byte|is encrypted with data key"):
             folder.open()
     last_piece = (len(big.data) % (1 << 20)) + 16 + 4  # its seal and its length
     for size in (0, 10, len(whole) // 2, len(whole) - last_piece, len(whole) - 1):

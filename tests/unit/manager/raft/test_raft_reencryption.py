@@ -78,7 +78,7 @@ async def test_an_interrupted_reencryption_is_readable_with_both_keys_and_can_be
 
 def test_a_file_of_an_unknown_key_is_refused_by_its_id(tmp_path: Path) -> None:
     with pytest.raises(
-        MissingKeyError, match="is sealed with data key 1, but this manager holds only 2: put back the keys"
+        MissingKeyError, match="is encrypted with data key 1, but this manager has only 2: restore the key file"
     ):
         Disk.open(founded(tmp_path), AFTER)
 
@@ -115,9 +115,9 @@ async def test_after_a_failed_write_of_a_reencryption_no_save_succeeds(tmp_path:
 
 def test_a_key_ring_refuses_invalid_keys_and_never_prints_one() -> None:
     for keys, current, reason in (
-        ({1: b"short"}, 1, "has 5 bytes"),
-        ({0: OLD}, 0, "is no id"),
-        ({1: OLD}, 2, "is not there"),
+        ({1: b"short"}, 1, "must have 32 bytes, not 5"),
+        ({0: OLD}, 0, "is not a valid id"),
+        ({1: OLD}, 2, "is missing"),
     ):
         with pytest.raises(ValueError, match=reason):
             KeyRing(keys, current)
@@ -130,5 +130,5 @@ def test_a_flipped_bit_in_the_head_is_refused(tmp_path: Path, position: int) -> 
     data = bytearray(path.read_bytes())
     data[position] ^= 1
     path.write_bytes(data)
-    with pytest.raises(StorageError, match=r"damaged|sealed with data key"):
+    with pytest.raises(StorageError, match=r"damaged|encrypted with data key"):
         Disk.open(tmp_path, BOTH)

@@ -105,7 +105,7 @@ def test_damage_before_the_tail_refuses_to_start_and_names_the_file_and_byte(tmp
         damaged[position] ^= 0x40
         (folder / path.name).write_bytes(damaged)
         key_id = MAGIC_BYTES <= position < MAGIC_BYTES + 4
-        with pytest.raises(StorageError, match="is sealed with data key" if key_id else "is damaged at byte"):
+        with pytest.raises(StorageError, match="is encrypted with data key" if key_id else "is damaged at byte"):
             opened(folder)
 
 
@@ -127,7 +127,7 @@ def test_a_flipped_bit_in_the_last_record_cuts_that_one_and_in_an_older_file_ref
         damaged = bytearray(whole)
         damaged[position] ^= 1 << position % 8
         path.write_bytes(damaged)
-        with pytest.raises(StorageError, match="is sealed with data key|is damaged at byte"):
+        with pytest.raises(StorageError, match="is encrypted with data key|is damaged at byte"):
             opened(path.parent)
 
 

@@ -183,7 +183,7 @@ async def test_transactions_are_bounded_and_batch_splits() -> None:
 
     with pytest.raises(TooLargeError, match="at most 126 changes"):
         await s.update(many)
-    with pytest.raises(TooLargeError, match="over the bound"):
+    with pytest.raises(TooLargeError, match="exceeds the limit"):
         await s.update(lambda tx: [tx.create(config(str(n), bytes(1 << 19))) for n in range(4)])
     with s.watch() as (_, commits):
         refused = await s.batch([lambda tx, n=n: tx.create(config(str(n))) for n in range(300)])
