@@ -162,9 +162,8 @@ class LeaderForwarder(aio.ServerInterceptor):
         raise UnavailableError(self._no_leader_message())
 
     def _no_leader_message(self) -> str:
-        """An engine outside of the managers knows why."""
-        trouble = getattr(self._consensus, "trouble", "")
-        return f"The swarm does not have a leader: {trouble}" if trouble else _NO_LEADER
+        reason = self._consensus.unavailable_reason
+        return f"The swarm does not have a leader: {reason}" if reason else _NO_LEADER
 
     async def _forward_unary(
         self, channel: aio.Channel, method: str, request: bytes, context: Any, told: Leadership

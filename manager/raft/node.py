@@ -125,6 +125,10 @@ class RaftNode:
     def leadership(self) -> Leadership:
         return self._driver.leadership.value
 
+    @property
+    def unavailable_reason(self) -> str:
+        return ""
+
     @contextmanager
     def subscribe(self) -> Iterator[AsyncIterator[Leadership]]:
         with self._driver.leadership.subscribe() as changes:

@@ -86,6 +86,11 @@ class Consensus(Protocol):
     @property
     def leadership(self) -> Leadership: ...
 
+    @property
+    def unavailable_reason(self) -> str:
+        """Human-readable reason why an external store accepts no changes now. Empty while it does, and on Raft."""
+        ...
+
     def subscribe(self) -> AbstractContextManager[AsyncIterator[Leadership]]:
         """Yields the present leadership, then each change. A slow reader receives only the latest."""
         ...

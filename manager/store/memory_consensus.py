@@ -26,6 +26,10 @@ class MemoryConsensus:
     def leadership(self) -> Leadership:
         return self._leadership.value
 
+    @property
+    def unavailable_reason(self) -> str:
+        return ""
+
     @contextmanager
     def subscribe(self) -> Iterator[AsyncIterator[Leadership]]:
         with self._leadership.subscribe() as changes:

@@ -4,7 +4,7 @@ from covey.clock import HOUR
 from covey.objects import CASettings, Cluster, ClusterSpec, ExternalCA, Node, RevokedNode, RootCA, RootRotation, replace
 from manager.ca import certificates
 from manager.control import nodes
-from manager.revocation import MIN_LIFETIME_NS, MAX_REVOKED, Revocations, revoke
+from manager.revocation import MAX_REVOKED, MIN_LIFETIME_NS, Revocations, revoke
 from manager.store import MemoryConsensus, Store
 
 NOW = 1_800_000_000_000_000_000

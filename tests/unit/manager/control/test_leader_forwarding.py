@@ -86,3 +86,11 @@ async def test_a_leader_of_the_past_does_not_refuse_but_names_the_new_one() -> N
             await stub.CreateConfig(control_pb2.CreateConfigRequest(), timeout=10)
     assert (LEADER_METADATA, "other:1") in tuple(sent_on.value.trailing_metadata())
     assert configs.calls == 1
+
+
+def test_a_missing_leader_is_explained_by_the_store_that_does_not_answer() -> None:
+    class Etcd(Group):
+        unavailable_reason = "etcd at 10.0.0.1:2379 does not answer"
+
+    message = LeaderForwarder(Etcd(deposed=True), None)._no_leader_message()
+    assert message == "The swarm does not have a leader: etcd at 10.0.0.1:2379 does not answer"
