@@ -99,7 +99,7 @@ class Listeners:
         def authorized_server(
             caller: Caller | None,
             dial: Callable[[str], aio.Channel] | None,
-            most: int,
+            max_calls: int,
             message_bytes: int = _MAX_MESSAGE_BYTES,
         ) -> aio.Server:
             chain: Sequence[aio.ServerInterceptor] = (
@@ -107,7 +107,7 @@ class Listeners:
                 LeaderForwarder(consensus, dial),
             )
             options = (*_OPTIONS, ("grpc.max_receive_message_length", message_bytes))
-            return aio.server(interceptors=chain, options=options, maximum_concurrent_rpcs=most)
+            return aio.server(interceptors=chain, options=options, maximum_concurrent_rpcs=max_calls)
 
         self._join = authorized_server(Caller.ANONYMOUS, self._dialer, _MAX_JOINING, _MAX_JOINING_BYTES)
         ca_pb2_grpc.add_CertificateAuthorityServicer_to_server(services.ca, self._join)

@@ -46,7 +46,7 @@ async def agree(world: Group, *names: str) -> None:
             await eventually(f"{seat.node_id} has {names}", lambda seat=seat: set(names) <= seat.names())
 
 
-async def test_one_leads_the_others_know_it_and_all_see_what_it_writes(etcd: EtcdCluster) -> None:
+async def test_one_manager_leads_and_all_see_its_writes(etcd: EtcdCluster) -> None:
     async with group(etcd, 3) as world:
         leader = await world.wait_leader()
         await leader.create("a", b"1")
@@ -64,7 +64,7 @@ async def test_one_leads_the_others_know_it_and_all_see_what_it_writes(etcd: Etc
         assert [(m.node_id, m.addr, m.reachable) for m in members] == [(f"m{n}", f"m{n}:2378", True) for n in (1, 2, 3)]
 
 
-async def test_a_leader_that_ends_gives_way_at_once_and_one_that_dies_when_its_lease_has_run_out(
+async def test_a_leader_that_stops_is_replaced_at_once_and_one_that_crashes_after_its_lease(
     etcd: EtcdCluster,
 ) -> None:
     async with group(etcd, 3) as world:
@@ -84,7 +84,7 @@ async def test_a_leader_that_ends_gives_way_at_once_and_one_that_dies_when_its_l
         assert members == {first.node_id: False, second.node_id: False, third.node_id: True}
 
 
-async def test_a_leader_that_ends_amid_its_writes_says_what_became_of_them_and_ends_soon(etcd: EtcdCluster) -> None:
+async def test_a_leader_that_stops_during_writes_reports_their_outcomes_and_stops_soon(etcd: EtcdCluster) -> None:
     async with group(etcd) as world:
         leader = await world.wait_leader()
         writing = [asyncio.create_task(leader.create(f"w{number}")) for number in range(60)]
@@ -100,7 +100,7 @@ async def test_a_leader_that_ends_amid_its_writes_says_what_became_of_them_and_e
         assert second.names() == done
 
 
-async def test_a_leader_that_ends_while_its_watch_brings_nothing_ends_soon(
+async def test_a_leader_that_stops_while_its_watch_hangs_stops_soon(
     etcd: EtcdCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with group(etcd) as world:
@@ -115,7 +115,7 @@ async def test_a_leader_that_ends_while_its_watch_brings_nothing_ends_soon(
             await writing
 
 
-async def test_what_a_deposed_leader_sends_writes_nothing(etcd: EtcdCluster) -> None:
+async def test_a_deposed_leader_writes_nothing(etcd: EtcdCluster) -> None:
     """1. A leads and makes a transaction. 2. Before it is sent A loses leadership and B writes. 3. A sends: etcd refuses it by the fence."""
     async with group(etcd, 2) as world:
         old = await world.wait_leader()
@@ -131,7 +131,7 @@ async def test_what_a_deposed_leader_sends_writes_nothing(etcd: EtcdCluster) -> 
         assert new.names() == {"new"}
 
 
-async def test_a_transaction_made_from_an_older_version_is_refused_by_etcd_itself(etcd: EtcdCluster) -> None:
+async def test_a_transaction_from_an_older_version_is_refused_by_etcd(etcd: EtcdCluster) -> None:
     async with group(etcd) as world:
         leader = await world.wait_leader()
         await leader.create("a", b"0")
@@ -152,7 +152,7 @@ async def test_a_transaction_made_from_an_older_version_is_refused_by_etcd_itsel
         assert leader.value("a") == b"2"
 
 
-async def test_what_somebody_else_does_to_objects_in_etcd_is_seen_by_all_in_a_new_term(etcd: EtcdCluster) -> None:
+async def test_a_foreign_change_of_objects_in_etcd_is_seen_by_all_in_a_new_term(etcd: EtcdCluster) -> None:
     async with group(etcd, 2) as world:
         leader = await world.wait_leader()
         term = leader.consensus.leadership.term
@@ -168,7 +168,7 @@ async def test_what_somebody_else_does_to_objects_in_etcd_is_seen_by_all_in_a_ne
         await agree(world, "a", "b")
 
 
-async def test_an_answer_that_is_lost_is_found_out_and_nothing_is_done_twice(etcd: EtcdCluster) -> None:
+async def test_a_lost_answer_is_settled_and_nothing_is_done_twice(etcd: EtcdCluster) -> None:
     """Requests reach etcd, answers do not come back: the write took effect, or did not, and its proposer must not guess."""
     async with wires(etcd) as [wire], group(etcd) as world:
         await world.seats[0].close()
@@ -187,7 +187,7 @@ async def test_an_answer_that_is_lost_is_found_out_and_nothing_is_done_twice(etc
         assert seat.value("count") == b"5"
 
 
-async def test_a_write_is_not_given_up_because_no_leader_is_known_while_everything_is_read_again(
+async def test_a_write_is_not_dropped_because_no_leader_is_known_during_a_reload(
     etcd: EtcdCluster,
 ) -> None:
     async with group(etcd) as world:
@@ -203,7 +203,7 @@ async def test_a_write_is_not_given_up_because_no_leader_is_known_while_everythi
         await asyncio.wait_for(clearing, 10)
 
 
-async def test_a_write_is_awaited_from_the_moment_when_it_is_proposed(etcd: EtcdCluster) -> None:
+async def test_a_write_is_awaited_from_the_moment_it_is_proposed(etcd: EtcdCluster) -> None:
     """What is read again between the proposal and its first turn would else leave it waiting for an answer that cannot come."""
     async with group(etcd) as world:
         leader = await world.wait_leader()
@@ -245,7 +245,7 @@ async def test_concurrent_counters_lose_no_update_while_connections_break(etcd: 
         assert {name: int(seat.value(name)) for name in "abc"} == counted == dict.fromkeys("abc", 25)
 
 
-async def test_a_watch_goes_on_where_it_broke_off(etcd: EtcdCluster) -> None:
+async def test_a_broken_watch_continues_where_it_stopped(etcd: EtcdCluster) -> None:
     async with wires(etcd) as [wire], group(etcd) as world:
         leader = await world.wait_leader()
         seat = await world.seat("m2", store=f"etcd://{wire.endpoint}{world.prefix}")
@@ -259,7 +259,7 @@ async def test_a_watch_goes_on_where_it_broke_off(etcd: EtcdCluster) -> None:
 
 
 @pytest.mark.parametrize("rests", [False, True])
-async def test_a_watch_that_stands_still_while_nobody_leads_is_left(
+async def test_a_watch_that_hangs_while_no_manager_leads_is_opened_again(
     etcd: EtcdCluster, monkeypatch: pytest.MonkeyPatch, rests: bool
 ) -> None:
     """1. The leader goes. 2. A follower hears that, and of nothing more. 3. Another leads and writes."""
@@ -293,7 +293,7 @@ class Silence:
         await asyncio.Event().wait()
 
 
-async def test_compaction_while_a_watch_is_cut_makes_it_read_everything_again(etcd: EtcdCluster) -> None:
+async def test_compaction_during_a_broken_watch_reloads_everything(etcd: EtcdCluster) -> None:
     async with wires(etcd) as [wire], group(etcd) as world:
         leader = await world.wait_leader()
         await leader.create("before")
@@ -330,7 +330,7 @@ async def test_a_leader_whose_watch_was_compacted_away_leads_in_a_new_term(etcd:
         assert leader.names() == {"a", "b"}
 
 
-async def test_objects_of_the_largest_size_and_transactions_of_the_most_changes_fit(etcd: EtcdCluster) -> None:
+async def test_the_largest_objects_and_transactions_fit(etcd: EtcdCluster) -> None:
     async with group(etcd, 2) as world:
         leader = await world.wait_leader()
         big = secrets.token_bytes(1_400_000)
@@ -352,7 +352,7 @@ async def test_objects_of_the_largest_size_and_transactions_of_the_most_changes_
         assert late.names() == leader.names()
 
 
-async def test_more_large_objects_than_fit_into_a_message_are_read_in_smaller_pages() -> None:
+async def test_large_objects_are_read_in_smaller_pages() -> None:
     """The first page is of small objects, so the next is asked for with so many keys that it is over what the client takes."""
     with etcd_cluster(1) as own:
         async with group(own) as world:
@@ -367,7 +367,7 @@ async def test_more_large_objects_than_fit_into_a_message_are_read_in_smaller_pa
             assert len(second.names()) == 110
 
 
-async def test_a_fresh_read_sees_what_was_acknowledged_before(etcd: EtcdCluster) -> None:
+async def test_a_fresh_read_sees_every_earlier_acknowledged_write(etcd: EtcdCluster) -> None:
     async with group(etcd, 2) as world:
         leader = await world.wait_leader()
         other = next(seat for seat in world.seats if seat is not leader)
@@ -378,7 +378,7 @@ async def test_a_fresh_read_sees_what_was_acknowledged_before(etcd: EtcdCluster)
             assert other.value("count") == b"%d" % (number + 1)
 
 
-async def test_nothing_in_etcd_can_be_read_without_the_managers_key(etcd: EtcdCluster) -> None:
+async def test_objects_in_etcd_are_encrypted(etcd: EtcdCluster) -> None:
     async with group(etcd) as world:
         leader = await world.wait_leader()
         await leader.create("open", b"hunter2-and-more")
@@ -389,7 +389,7 @@ async def test_nothing_in_etcd_can_be_read_without_the_managers_key(etcd: EtcdCl
         assert "hunter2" not in written
 
 
-async def test_a_second_founder_of_the_prefix_is_refused_by_the_clusters_name(etcd: EtcdCluster) -> None:
+async def test_a_second_founder_is_refused_with_the_name_of_the_cluster(etcd: EtcdCluster) -> None:
     async with group(etcd) as world:
         client = EtcdClient(world.target(""))
         cipher = ValueCipher(world.key, "other")
@@ -402,7 +402,7 @@ async def test_a_second_founder_of_the_prefix_is_refused_by_the_clusters_name(et
 
 
 @pytest.mark.parametrize("within", ["", "/deeper"])
-async def test_no_cluster_is_founded_within_the_prefix_of_another(etcd: EtcdCluster, within: str) -> None:
+async def test_no_cluster_is_created_within_the_prefix_of_another(etcd: EtcdCluster, within: str) -> None:
     """Under PREFIX/objects its keys would be the other's objects, which no manager could read; and who gives up the other deletes both."""
     async with group(etcd) as world:
         client = EtcdClient(target.parse(etcd.store(f"{world.prefix}/objects{within}")))
@@ -417,7 +417,7 @@ async def test_no_cluster_is_founded_within_the_prefix_of_another(etcd: EtcdClus
         await leader.create("a")
 
 
-async def test_a_manager_of_another_cluster_ends_with_a_sentence(etcd: EtcdCluster) -> None:
+async def test_a_manager_of_another_cluster_stops_with_an_error(etcd: EtcdCluster) -> None:
     async with group(etcd) as world:
         stranger = Group(etcd)
         stranger.prefix, stranger.keys = world.prefix, world.keys
@@ -430,7 +430,7 @@ async def test_a_manager_of_another_cluster_ends_with_a_sentence(etcd: EtcdClust
         )
 
 
-async def test_a_member_that_is_removed_ends_and_cannot_come_back_by_itself(etcd: EtcdCluster) -> None:
+async def test_a_removed_member_stops_and_cannot_return_by_itself(etcd: EtcdCluster) -> None:
     async with group(etcd, 3) as world:
         leader = await world.wait_leader()
         gone = next(seat for seat in world.seats if seat is not leader)
@@ -445,7 +445,7 @@ async def test_a_member_that_is_removed_ends_and_cannot_come_back_by_itself(etcd
         assert ended.group_contains(RemovedError)
 
 
-async def test_leadership_goes_to_the_heir_that_was_named(etcd: EtcdCluster) -> None:
+async def test_leadership_goes_to_the_named_successor(etcd: EtcdCluster) -> None:
     async with group(etcd, 3) as world:
         leader = await world.wait_leader()
         for heir in [seat for seat in world.seats if seat is not leader]:
@@ -458,7 +458,7 @@ async def test_leadership_goes_to_the_heir_that_was_named(etcd: EtcdCluster) -> 
             await (await world.wait_leader()).consensus.transfer_leadership([])
 
 
-async def test_a_manager_cut_off_from_etcd_leads_no_more_before_its_lease_has_ended_and_says_why() -> None:
+async def test_a_disconnected_leader_stops_leading_before_its_lease_ends_and_says_why() -> None:
     with etcd_cluster(1) as etcd:
         async with group(etcd) as world:
             [seat] = world.seats
@@ -481,7 +481,7 @@ async def test_a_manager_cut_off_from_etcd_leads_no_more_before_its_lease_has_en
             assert seat.consensus.unavailable_reason == ""
 
 
-async def test_members_of_etcd_may_hang_and_die_one_by_one_while_writes_go_on() -> None:
+async def test_writes_continue_while_members_of_etcd_hang_or_crash_one_by_one() -> None:
     """With TLS, as it should be run."""
     with etcd_cluster(3, tls=True) as etcd:
         async with group(etcd, 2) as world:
@@ -518,7 +518,7 @@ async def written(world: Group, name: str, seconds: float = 30.0) -> None:
                 return
 
 
-async def test_a_full_etcd_refuses_writes_and_what_it_did_before_it_noticed_is_told_as_done() -> None:
+async def test_a_full_etcd_refuses_writes_and_executed_ones_are_reported_as_done() -> None:
     """1. Many writes come at once. 2. etcd lets them in, for none of them alone is too much. 3. It carries them out, and answers all that
     came after its quota was passed as refused.
     """
@@ -541,7 +541,7 @@ async def test_a_full_etcd_refuses_writes_and_what_it_did_before_it_noticed_is_t
             assert all("its database is full" in one for one in refused)
 
 
-async def test_a_leader_on_a_full_etcd_leads_on_when_a_caller_goes_away_amid_its_write() -> None:
+async def test_a_leader_on_a_full_etcd_keeps_leading_after_a_cancelled_write() -> None:
     """Who gave the leader's key away could not have it again: a full etcd deletes, and refuses every put."""
     with etcd_cluster(1, options=("--quota-backend-bytes=8388608",)) as etcd:
         async with group(etcd) as world:
@@ -573,7 +573,7 @@ async def fill(leader: Seat) -> None:
     raise AssertionError("etcd takes more than its quota")
 
 
-async def test_an_etcd_that_asks_for_certificates_refuses_who_has_none() -> None:
+async def test_an_etcd_with_client_certificates_refuses_a_manager_without_one() -> None:
     with etcd_cluster(1, tls=True) as etcd:
         world = Group(etcd)
         plain = etcd.store(world.prefix)

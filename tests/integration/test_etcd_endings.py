@@ -1,4 +1,4 @@
-"""What is left in etcd, and of the key that opens it, by a manager that ends or gives up at an awkward moment."""
+"""Managers on etcd that stop or give up while they register or create a cluster."""
 
 import asyncio
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def etcd() -> Iterator[EtcdCluster]:
         yield one
 
 
-async def test_a_manager_that_ends_while_it_registers_leaves_no_sign_that_it_runs(etcd: EtcdCluster) -> None:
+async def test_a_manager_that_stops_while_it_registers_leaves_no_alive_key(etcd: EtcdCluster) -> None:
     async with group(etcd) as world:
         for number in range(40):
             seat = await world.seat(f"short-{number}", ready=False)
@@ -37,7 +37,7 @@ async def test_a_manager_that_ends_while_it_registers_leaves_no_sign_that_it_run
             assert etcd.ctl("get", "--keys-only", world.keys.alive(seat.node_id).decode()).strip() == ""
 
 
-async def test_a_registration_that_arrives_late_does_not_hide_for_long_that_the_manager_runs(etcd: EtcdCluster) -> None:
+async def test_a_late_registration_does_not_remove_the_alive_key_for_long(etcd: EtcdCluster) -> None:
     """1. A first registration is lost on the way. 2. The second stands. 3. The first arrives, and its lease, renewed by nobody, ends."""
     async with group(etcd) as world:
         seat = world.seats[0]
@@ -58,7 +58,7 @@ def manager_config(folder: Path, store: str) -> ManagerConfig:
     return ManagerConfig(state_dir=str(folder), run_dir=str(folder / "run"), mode=ManagerMode.BOOTSTRAP, store=store)
 
 
-async def test_a_founder_that_hears_no_answer_keeps_the_key_of_the_cluster_that_may_stand(
+async def test_a_founder_without_an_answer_keeps_the_store_key(
     etcd: EtcdCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bootstrap, "BOOTSTRAP_SECONDS", 1.5)

@@ -104,7 +104,7 @@ async def test_a_deposed_leader_changes_nothing_in_the_group(
 
 
 @pytest.mark.parametrize("victim_leads", [True, False])
-async def test_a_watch_that_hangs_while_a_leader_is_known_is_left(
+async def test_a_watch_that_hangs_while_a_leader_is_known_is_opened_again(
     etcd: EtcdCluster, monkeypatch: pytest.MonkeyPatch, victim_leads: bool
 ) -> None:
     """The watch brings nothing, although there is something. The manager notices by asking, and opens the watch again."""

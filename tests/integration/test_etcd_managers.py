@@ -1,4 +1,4 @@
-"""Manager processes whose cluster lies in a real etcd: founding, joining, a leader that stands still and wakes, hosts whose manager state is gone."""
+"""Manager processes on a real etcd: bootstrap, join, a paused leader, lost manager state."""
 
 import asyncio
 import contextlib

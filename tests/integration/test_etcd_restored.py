@@ -1,4 +1,4 @@
-"""An etcd that is restored from a snapshot while managers run: what came after the snapshot is gone, for all of them."""
+"""An etcd that is restored from a snapshot while managers run."""
 
 import asyncio
 from collections.abc import Iterator

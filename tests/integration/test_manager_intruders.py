@@ -1,4 +1,4 @@
-"""Who keeps a manager's certificate without being a manager any more: what it still opens on the leader and on a follower."""
+"""Former managers with a manager certificate: what the leader and a follower still refuse."""
 
 import asyncio
 from typing import Any

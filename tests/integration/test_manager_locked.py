@@ -1,4 +1,4 @@
-"""A locked manager as a real process: its disk says nothing, its keys rotate while it writes, and it may be killed at any moment of that."""
+"""Locked manager processes: rotation under writes, crashes at any moment, and nothing readable on disk."""
 
 import asyncio
 import base64

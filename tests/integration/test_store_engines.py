@@ -1,4 +1,4 @@
-"""What the store promises, promised by each of its engines: in memory, on Raft with a disk, on a real etcd."""
+"""Guarantees of the store on each consensus: in memory, on Raft with a disk, on a real etcd."""
 
 import asyncio
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ def rewrite(name: str, data: bytes):
 
 
 @every
-async def test_meta_is_the_stores_own_and_versions_grow(name: str, etcd: EtcdCluster) -> None:
+async def test_the_store_sets_meta_and_versions_grow(name: str, etcd: EtcdCluster) -> None:
     async with engine(name, etcd, ticking()) as one:
         store = one.store
         await store.update(lambda tx: tx.create(config("a")))
@@ -82,7 +82,7 @@ async def test_meta_is_the_stores_own_and_versions_grow(name: str, etcd: EtcdClu
 
 
 @every
-async def test_what_does_not_stand_is_refused_and_changes_nothing(name: str, etcd: EtcdCluster) -> None:
+async def test_an_outdated_write_is_refused_and_changes_nothing(name: str, etcd: EtcdCluster) -> None:
     async with engine(name, etcd, ticking()) as one:
         store = one.store
         await store.update(lambda tx: tx.create(config("a", b"1")))
@@ -101,7 +101,7 @@ async def test_what_does_not_stand_is_refused_and_changes_nothing(name: str, etc
 
 
 @every
-async def test_the_bounds_fit_the_engine(name: str, etcd: EtcdCluster) -> None:
+async def test_the_limits_fit_the_consensus(name: str, etcd: EtcdCluster) -> None:
     async with engine(name, etcd, ticking()) as one:
         store = one.store
         big = bytes(MAX_BYTES - 200)
@@ -157,7 +157,7 @@ async def test_concurrent_counters_lose_no_update(name: str, etcd: EtcdCluster) 
 
 
 @every
-async def test_a_write_whose_caller_went_away_blocks_nobody(name: str, etcd: EtcdCluster) -> None:
+async def test_a_write_whose_caller_was_cancelled_blocks_no_other(name: str, etcd: EtcdCluster) -> None:
     async with engine(name, etcd, ticking()) as one:
         store = one.store
         for number in range(20):
@@ -176,7 +176,7 @@ async def test_a_write_whose_caller_went_away_blocks_nobody(name: str, etcd: Etc
 
 
 @lasting
-async def test_another_process_finds_the_very_same(name: str, etcd: EtcdCluster) -> None:
+async def test_another_process_reads_the_same_state(name: str, etcd: EtcdCluster) -> None:
     async with engine(name, etcd, ticking()) as one:
         store = one.store
         spec = TaskSpec(container=ContainerSpec(image="i", configs=(ConfigReference(config_id="id-a"),)))

@@ -1,4 +1,4 @@
-"""Every gRPC method says who may call it."""
+"""Authorization table: every gRPC method and who may call it."""
 
 import pytest
 from google.protobuf.descriptor import FileDescriptor
@@ -23,12 +23,12 @@ def believed(peer: Peer) -> Caller:
     return peer.caller
 
 
-def test_every_method_has_a_line_and_no_line_is_for_nothing() -> None:
+def test_every_method_has_a_line_in_the_table_and_every_line_a_method() -> None:
     assert sorted(ALLOWED) == METHODS
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_worker_calls_only_what_nodes_call_and_nobody_calls_for_nobody(method: str) -> None:
+def test_a_worker_may_call_only_methods_for_nodes(method: str) -> None:
     service = method.split("/")[1].removeprefix("coveypb.v1.")
     allowed = ALLOWED[method]
     assert (Caller.WORKER in allowed) == (service in {"Dispatcher", "CertificateRenewal"})
@@ -37,7 +37,7 @@ def test_a_worker_calls_only_what_nodes_call_and_nobody_calls_for_nobody(method:
     assert (Caller.MANAGER in allowed) == (method != BACKUP)
 
 
-def test_the_whole_state_is_handed_to_the_daemon_beside_a_manager_alone() -> None:
+def test_only_the_local_daemon_may_call_backup() -> None:
     """1. A manager is demoted, its certificate says manager for months. 2. A follower answers for itself, and believes certificates."""
     peer = Peer(caller=Caller.MANAGER, node_id="n1", cluster_id="c1")
     with pytest.raises(
@@ -79,13 +79,13 @@ def test_a_demoted_manager_is_a_worker_whatever_its_certificate_says(method: str
             authorize(method, peer, "c1", standing=lambda _: Caller.WORKER)
 
 
-def test_a_node_that_waits_for_its_managers_certificate_is_a_worker_yet() -> None:
+def test_a_promoted_node_is_a_worker_until_it_has_a_manager_certificate() -> None:
     peer = Peer(caller=Caller.WORKER, node_id="n1", cluster_id="c1")
     with pytest.raises(PermissionDeniedError, match="a worker may not call Raft.Join"):
         authorize("/coveypb.v1.Raft/Join", peer, "c1", standing=lambda _: Caller.MANAGER)
 
 
 @pytest.mark.parametrize("subject", ["", "CN=x", "CN=x,OU=admin,O=c", "OU=covey-worker,O=c", "nonsense"])
-def test_a_subject_that_is_no_nodes_is_refused(subject: str) -> None:
+def test_a_certificate_subject_of_no_node_is_refused(subject: str) -> None:
     with pytest.raises(UnauthenticatedError):
         peer_of_subject(subject)

@@ -1,4 +1,4 @@
-"""A backup is whole and as it was written, or it is refused by a sentence that says which."""
+"""Backup files: encryption, damage, wrong keys and size limits."""
 
 import io
 import random
@@ -34,7 +34,7 @@ def written(key: str, bulk: int = 0) -> bytes:
 
 @pytest.mark.parametrize("make_key", [backup.new_key, unlockkey.generate])
 @pytest.mark.parametrize("bulk", [0, 3 << 20])
-def test_what_was_sealed_comes_back_with_its_key(make_key, bulk: int) -> None:
+def test_a_backup_decrypts_with_its_key(make_key, bulk: int) -> None:
     key = make_key()
     head, view, members = backup.unseal(io.BytesIO(written(key, bulk)), f" {key}\n")
     assert members == MEMBERS
@@ -46,7 +46,7 @@ def test_what_was_sealed_comes_back_with_its_key(make_key, bulk: int) -> None:
     assert list(view.clusters) == list(before.clusters)
 
 
-def test_a_file_that_no_reader_takes_is_refused_before_its_first_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backup_too_large_to_restore_is_refused_before_its_first_part(monkeypatch: pytest.MonkeyPatch) -> None:
     size = len(written(backup.new_key(), 3 << 20))
     monkeypatch.setattr(backup, "MAX_FILE_BYTES", size)
     assert len(written(backup.new_key(), 3 << 20)) == size
@@ -59,7 +59,7 @@ def test_a_file_that_no_reader_takes_is_refused_before_its_first_part(monkeypatc
         next(parts)
 
 
-def test_no_secret_stands_in_the_file_but_its_head_can_be_read_without_a_key() -> None:
+def test_the_file_contains_no_plain_secret_and_its_head_needs_no_key() -> None:
     data = written(backup.new_key())
     assert SECRET not in data
     assert backup_file.verify_file(io.BytesIO(data)).cluster_name == "prod"
@@ -76,7 +76,7 @@ def test_one_changed_bit_anywhere_is_refused() -> None:
         assert "backup" in refused.value.message
 
 
-def test_a_file_cut_anywhere_is_refused_as_such() -> None:
+def test_a_truncated_file_is_reported_as_truncated() -> None:
     data = written(backup.new_key())
     for size in range(8, len(data)):
         with pytest.raises(backup_file.BackupError, match="cut short"):
@@ -85,7 +85,7 @@ def test_a_file_cut_anywhere_is_refused_as_such() -> None:
         backup_file.verify_file(io.BytesIO(data + b"x"))
 
 
-def test_whoever_mends_the_checksum_of_a_changed_file_is_found_out_by_the_key() -> None:
+def test_a_changed_file_with_a_corrected_checksum_is_refused() -> None:
     import hashlib
 
     key, dice = backup.new_key(), random.Random(3)
@@ -103,7 +103,7 @@ def test_whoever_mends_the_checksum_of_a_changed_file_is_found_out_by_the_key() 
         backup.unseal(io.BytesIO(renamed + hashlib.sha256(renamed).digest()), key)
 
 
-def test_a_piece_left_out_is_found_out_by_the_key() -> None:
+def test_a_missing_piece_is_refused() -> None:
     import hashlib
 
     key = backup.new_key()
@@ -116,7 +116,7 @@ def test_a_piece_left_out_is_found_out_by_the_key() -> None:
         backup.unseal(io.BytesIO(shorter + hashlib.sha256(shorter).digest()), key)
 
 
-def test_each_wrong_key_has_its_own_sentence() -> None:
+def test_each_kind_of_wrong_key_has_its_own_message() -> None:
     own, locked = written(backup.new_key()), written(unlockkey.generate())
     with pytest.raises(UnauthenticatedError, match="belongs to another file"):
         backup.unseal(io.BytesIO(own), backup.new_key())
@@ -130,7 +130,7 @@ def test_each_wrong_key_has_its_own_sentence() -> None:
         backup.unseal(io.BytesIO(own), "COVEYBK-1-short")
 
 
-def test_another_file_and_a_newer_format_are_told_apart() -> None:
+def test_a_foreign_file_and_a_newer_format_have_different_messages() -> None:
     data = written(backup.new_key())
     with pytest.raises(backup_file.BackupError, match="not a backup of Covey"):
         backup_file.verify_file(io.BytesIO(b"PK\x03\x04 something else"))

@@ -1,4 +1,4 @@
-"""Removed nodes are remembered while a certificate of theirs may hold, and not for ever."""
+"""Revocations of removed nodes: how long they last, and the limit of the list."""
 
 from covey.clock import HOUR
 from covey.objects import CASettings, Cluster, ClusterSpec, ExternalCA, Node, RevokedNode, RootCA, RootRotation, replace
@@ -10,7 +10,7 @@ from manager.store import MemoryConsensus, Store
 NOW = 1_800_000_000_000_000_000
 
 
-async def test_whoever_is_removed_is_known_to_be_in_the_same_moment() -> None:
+async def test_a_removed_node_is_revoked_in_the_same_transaction() -> None:
     store = Store(MemoryConsensus)
     revoked = Revocations(store)
     assert "n1" not in revoked
@@ -29,7 +29,7 @@ def test_a_revocation_lasts_as_long_as_any_certificate() -> None:
     assert revoke(long, "n", NOW).revoked[0].until_ns == NOW + 3 * MIN_LIFETIME_NS
 
 
-def test_where_an_external_ca_signs_it_lasts_as_long_as_the_root_for_nobody_knows_what_it_signed() -> None:
+def test_with_an_external_ca_a_revocation_lasts_as_long_as_the_root() -> None:
     own, outside = (certificates.create_root(name, NOW) for name in ("own", "outside"))
     ends = certificates.not_after_ns(outside.cert)
     assert ends > NOW + 19 * 365 * 24 * HOUR
@@ -44,7 +44,7 @@ def test_where_an_external_ca_signs_it_lasts_as_long_as_the_root_for_nobody_know
         assert revoke(cluster, "n", NOW).revoked == (RevokedNode(node_id="n", until_ns=until),)
 
 
-def test_of_too_many_that_end_together_the_first_removed_are_forgotten() -> None:
+def test_a_full_list_drops_the_earliest_removals_with_the_same_end() -> None:
     cluster = Cluster(id="c", root_ca=RootCA(cert=certificates.create_root("outside", NOW).cert))
     for number in reversed(range(MAX_REVOKED + 1)):
         cluster = revoke(cluster, f"n{number:05}", NOW)
@@ -52,7 +52,7 @@ def test_of_too_many_that_end_together_the_first_removed_are_forgotten() -> None
     assert len(cluster.revoked) == MAX_REVOKED
 
 
-def test_what_has_expired_is_forgotten_at_the_next_removal_and_the_rest_is_bounded() -> None:
+def test_expired_revocations_are_dropped_at_the_next_removal_and_the_list_is_bounded() -> None:
     cluster = revoke(Cluster(id="c"), "old", NOW)
     assert {one.node_id for one in revoke(cluster, "new", NOW + 2 * MIN_LIFETIME_NS).revoked} == {"new"}
     for number in range(MAX_REVOKED + 10):

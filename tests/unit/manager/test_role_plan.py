@@ -1,4 +1,4 @@
-"""Roles follow their wish: into the group first, out of it first."""
+"""Plans of the role manager: promotion, demotion, handover and manager statuses."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +38,7 @@ def test_a_promoted_node_becomes_a_manager_before_it_is_a_member() -> None:
     assert decided.remove == ()
 
 
-def test_a_demoted_node_leaves_the_group_and_becomes_a_worker_then() -> None:
+def test_a_demoted_node_leaves_the_group_before_it_becomes_a_worker() -> None:
     status = ManagerStatus(raft_id=2, addr="n2:1", reachability=Reachability.REACHABLE)
     demoted = node("n2", WORKER, MANAGER, status)
     first = plan(view(demoted), [member("n1", 1), member("n2", 2)], LEADER)
@@ -53,13 +53,13 @@ def test_managers_that_are_demoted_together_leave_together() -> None:
     assert (decided.successors, decided.remove) == ((), ("n2", "n3"))
 
 
-def test_a_leader_that_is_demoted_hands_over_to_one_that_stays() -> None:
+def test_a_demoted_leader_hands_over_to_a_manager_that_stays() -> None:
     nodes = view(node("n1", WORKER, MANAGER), node("n2", WORKER, MANAGER), node("n3", MANAGER, MANAGER))
     decided = plan(nodes, [member("n1", 1), member("n2", 2), member("n3", 3)], LEADER)
     assert (decided.successors, decided.remove) == (("n3",), ("n1", "n2"))
 
 
-def test_a_leader_that_is_drained_hands_over_to_an_answering_voter_that_is_not() -> None:
+def test_a_drained_leader_hands_over_to_a_reachable_voter_that_is_not_drained() -> None:
     drained = [drain(node(name, MANAGER, MANAGER)) for name in ("n1", "n2")]
     rest = [node(name, MANAGER, MANAGER) for name in ("n3", "n4", "n5")]
     learner = Member(raft_id=5, node_id="n5", addr="n5:1", voter=False)
@@ -69,14 +69,14 @@ def test_a_leader_that_is_drained_hands_over_to_an_answering_voter_that_is_not()
     assert plan(view(node("n1", MANAGER, MANAGER), drained[1], *rest), group, LEADER).successors == ()
 
 
-def test_where_all_managers_are_drained_leadership_stays_unless_the_leader_must_go() -> None:
+def test_if_all_managers_are_drained_only_a_demoted_leader_hands_over() -> None:
     others = [drain(node(name, MANAGER, MANAGER)) for name in ("n2", "n3")]
     group = [member("n1", 1), member("n2", 2), member("n3", 3)]
     assert plan(view(drain(node("n1", MANAGER, MANAGER)), *others), group, LEADER).successors == ()
     assert plan(view(node("n1", WORKER, MANAGER), *others), group, LEADER).successors == ("n2", "n3")
 
 
-def test_manager_states_say_who_leads_and_who_answers() -> None:
+def test_manager_statuses_show_the_leader_and_reachability() -> None:
     nodes = view(node("n1", MANAGER, MANAGER), node("n2", MANAGER, MANAGER))
     decided = plan(nodes, [member("n1", 1), member("n2", 2, reachable=False)], LEADER)
     states = {one.id: one.manager_status for one in decided.writes}
@@ -86,7 +86,7 @@ def test_manager_states_say_who_leads_and_who_answers() -> None:
     }
 
 
-def test_a_manager_whose_membership_is_over_is_unreachable_and_told_to_nobody() -> None:
+def test_a_manager_whose_membership_ended_is_unreachable_and_has_no_address() -> None:
     """As when a new group was founded without it. A worker has no such state, nor has who was promoted and has not joined yet."""
     before = ManagerStatus(raft_id=2, addr="n2:1", leader=True, reachability=Reachability.REACHABLE)
     [after] = plan(view(node("n2", MANAGER, MANAGER, before)), [member("n1", 1)], LEADER).writes
@@ -97,7 +97,7 @@ def test_a_manager_whose_membership_is_over_is_unreachable_and_told_to_nobody() 
     assert (demoted.role, demoted.manager_status) == (WORKER, None)
 
 
-def test_a_newcomer_counts_as_reachable_once_it_votes() -> None:
+def test_a_new_member_is_reachable_once_it_votes() -> None:
     learner = Member(raft_id=2, node_id="n2", addr="n2:1", voter=False)
     [after] = plan(view(node("n2", MANAGER, MANAGER)), [learner], LEADER).writes
     assert after.manager_status is not None
@@ -111,7 +111,7 @@ NAMES = ("n1", "n2", "n3")
     st.dictionaries(st.sampled_from(NAMES), st.tuples(st.sampled_from(NodeRole), st.sampled_from(NodeRole))),
     st.sets(st.sampled_from(NAMES)),
 )
-def test_carrying_a_plan_out_and_planning_again_comes_to_rest(
+def test_after_a_plan_is_applied_the_next_one_is_empty(
     roles: dict[str, tuple[NodeRole, NodeRole]], in_group: set[str]
 ) -> None:
     nodes = view(*(node(name, *pair) for name, pair in roles.items()))

@@ -1,4 +1,4 @@
-"""A crash before any step of founding a group anew, or of restoring one, leaves the old state or the new one, whole; and it can be done again."""
+"""Crashes before any step of force new cluster and restore leave the old state or the new one."""
 
 import asyncio
 import os
@@ -108,7 +108,7 @@ def config_in(folder: Path, mode: ManagerMode, **more: str) -> ManagerConfig:
     )
 
 
-def test_founding_anew_keeps_the_whole_log_and_ends_every_membership_of_before(tmp_path: Path) -> None:
+def test_force_new_cluster_keeps_the_whole_log_and_ends_every_former_membership(tmp_path: Path) -> None:
     ring, config = KeyRing.of(bytes(32)), config_in(tmp_path, ManagerMode.FORCE)
     member_with_a_tail(config.manager_dir / "raft", ring)
     beginning = force_new_cluster.force_new_cluster(config, ring)
@@ -123,9 +123,7 @@ def test_founding_anew_keeps_the_whole_log_and_ends_every_membership_of_before(t
 
 
 @pytest.mark.parametrize("unlock_key", ["", unlockkey.generate()], ids=["plain", "locked"])
-def test_keys_of_a_membership_that_is_over_seal_the_next_one_and_name_no_version_of_the_cluster(
-    tmp_path: Path, unlock_key: str
-) -> None:
+def test_data_keys_of_a_former_membership_are_reused_without_their_version(tmp_path: Path, unlock_key: str) -> None:
     """A cluster that was restored may have lower versions than its managers of before have followed."""
     config = config_in(tmp_path, ManagerMode.JOIN)
     path = config.manager_dir / file.NAME
@@ -139,7 +137,7 @@ def test_keys_of_a_membership_that_is_over_seal_the_next_one_and_name_no_version
     assert rotator.ring == keys.ring == before.ring, "they open the log that was put aside"
 
 
-def test_a_crash_before_any_step_of_founding_anew_leaves_one_of_both_states(tmp_path: Path) -> None:
+def test_a_crash_before_any_step_of_force_new_cluster_leaves_the_old_or_the_new_state(tmp_path: Path) -> None:
     ring, ids, step, code = KeyRing.of(bytes(32)), set(), 0, CRASHED
     while code == CRASHED:
         step += 1
@@ -175,7 +173,7 @@ def kept(tmp_path: Path) -> tuple[Path, str]:
     return path, key
 
 
-def test_a_crash_before_any_step_of_restoring_leaves_nothing_or_the_whole(
+def test_a_crash_before_any_step_of_a_restore_leaves_nothing_or_the_whole_state(
     tmp_path: Path, kept: tuple[Path, str]
 ) -> None:
     path, key = kept

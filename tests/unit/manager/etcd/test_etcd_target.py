@@ -1,4 +1,4 @@
-"""What ``--store`` may say, and what is refused by name."""
+"""Parsing of ``--store`` and its files, and refusals by option name."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from node.options import parse as parse_options
 from node.store_check import refuse_with_external_store, require_same_store
 
 
-def test_endpoints_and_prefix_are_taken_apart() -> None:
+def test_endpoints_and_prefix_are_parsed() -> None:
     one = parse("etcd://10.0.0.1:2379,db.example:2379,[fd00::1]:2379/prod/covey/")
     assert one.endpoints == ("10.0.0.1:2379", "db.example:2379", "[fd00::1]:2379")
     assert (one.prefix, one.tls) == ("/prod/covey", False)
@@ -22,7 +22,7 @@ def test_endpoints_and_prefix_are_taken_apart() -> None:
     assert str(parse("etcd://h:1/x", ca_file="ca.pem")) == "etcds://h:1/x"
 
 
-def test_an_authority_means_tls_with_or_without_a_certificate_of_ones_own() -> None:
+def test_a_ca_file_enables_tls_with_or_without_a_client_certificate() -> None:
     assert parse("etcd://h:1", ca_file="ca").tls
     mutual = parse("etcds://h:1", ca_file="ca", cert_file="c", key_file="k")
     assert (mutual.tls, mutual.cert_file, mutual.key_file) == (True, "c", "k")
@@ -45,7 +45,7 @@ def test_an_authority_means_tls_with_or_without_a_certificate_of_ones_own() -> N
         ("etcd://h:1", {"ca_file": "ca", "cert_file": "c"}, "--store-cert and --store-key belong together"),
     ],
 )
-def test_what_cannot_be_right_is_refused_by_name(store: str, files: dict[str, str], sentence: str) -> None:
+def test_invalid_values_are_refused_by_option_name(store: str, files: dict[str, str], sentence: str) -> None:
     with pytest.raises(InvalidArgumentError, match=sentence):
         parse(store, **files)
 
@@ -60,7 +60,7 @@ def options(tmp_path: Path, *arguments: str) -> DaemonOptions:
     return parse_options(["--state-dir", str(tmp_path), *arguments])
 
 
-def test_the_daemon_takes_the_store_and_files_by_whole_paths(tmp_path: Path) -> None:
+def test_the_daemon_stores_absolute_paths(tmp_path: Path) -> None:
     found = options(tmp_path, "--store", "etcd://h:1", "--store-ca", "ca.pem")
     assert (found.store, found.store_ca) == ("etcd://h:1", str(Path.cwd() / "ca.pem"))
     with pytest.raises(InvalidArgumentError, match="go with --store"):
@@ -73,7 +73,7 @@ def record(store: str = "") -> NodeRecord:
     return NodeRecord(node_id="n", cluster_id="c", store=store)
 
 
-def test_a_manager_comes_back_to_its_own_store_alone(tmp_path: Path) -> None:
+def test_a_manager_restarts_only_with_its_own_store(tmp_path: Path) -> None:
     plain, on_etcd = options(tmp_path), options(tmp_path, "--store", "etcd://a:1/covey")
     require_same_store(plain, None)
     require_same_store(plain, record())
@@ -90,20 +90,20 @@ def test_a_manager_comes_back_to_its_own_store_alone(tmp_path: Path) -> None:
         require_same_store(on_etcd, record())
 
 
-def test_what_is_for_raft_alone_names_the_store(tmp_path: Path) -> None:
+def test_actions_for_raft_only_name_the_store_in_their_error(tmp_path: Path) -> None:
     refuse_with_external_store(options(tmp_path), "a restore")
     with pytest.raises(UnsupportedError, match="a restore is for managers .* etcd://h:1: back up"):
         refuse_with_external_store(options(tmp_path, "--store", "etcd://h:1"), "a restore")
 
 
-def test_the_key_is_forgotten_whether_it_is_there_or_not(tmp_path: Path) -> None:
+def test_removing_the_store_key_works_with_and_without_a_file(tmp_path: Path) -> None:
     remove_store_key(tmp_path)
     (tmp_path / "store.key").write_bytes(b"x")
     remove_store_key(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_manager_on_raft_and_its_daemon_load_nothing_of_etcd() -> None:
+def test_without_a_store_no_etcd_code_is_imported() -> None:
     """They pay for it in memory otherwise."""
     program = "import sys, manager.main, node.coveyd, node.membership; print(*[m for m in sys.modules if 'etcd' in m])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

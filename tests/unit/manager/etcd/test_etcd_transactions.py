@@ -1,4 +1,4 @@
-"""Transactions as etcd's and back; seals; what the keys say of the group. All without an etcd."""
+"""Translation of transactions for etcd, encryption of values, and the group state, without an etcd."""
 
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def carried_out(request: rpc_pb2.TxnRequest, revision: int) -> list[rpc_pb2.Even
     return events
 
 
-def test_a_transaction_compares_the_fence_and_every_object_at_the_version_it_was_changed_from() -> None:
+def test_a_transaction_compares_the_fence_and_every_expected_version() -> None:
     request = with_fence(etcd_transaction(KEYS, SEALER, log.encode(1, CHANGES, 99)), KEYS, LEADER)
     compared = [(c.key.decode(), c.WhichOneof("target_union"), c.mod_revision) for c in request.compare]
     assert compared == [
@@ -63,7 +63,7 @@ def test_a_transaction_compares_the_fence_and_every_object_at_the_version_it_was
     assert request.success[-1].request_put.key == KEYS.last_transaction
 
 
-def test_the_events_of_a_transaction_give_it_back_as_it_was() -> None:
+def test_a_transaction_is_rebuilt_from_its_events() -> None:
     events = carried_out(etcd_transaction(KEYS, SEALER, log.encode(77, CHANGES, 99)), 12)
     found = store_transaction(KEYS, SEALER, events)
     assert found is not None
@@ -79,7 +79,7 @@ def test_the_events_of_a_transaction_give_it_back_as_it_was() -> None:
     ]
 
 
-def test_a_snapshot_of_the_keys_says_when_objects_were_made_and_changed() -> None:
+def test_a_snapshot_of_the_keys_has_creation_and_update_times() -> None:
     events = carried_out(etcd_transaction(KEYS, SEALER, log.encode(77, CHANGES, 99)), 12)
     pages = SnapshotBuilder(KEYS, SEALER)
     pages.add([event.kv for event in events if event.type == rpc_pb2.Event.PUT])
@@ -90,7 +90,7 @@ def test_a_snapshot_of_the_keys_says_when_objects_were_made_and_changed() -> Non
     assert view.configs.get("id-old").meta == Meta(version=12, created_at_ns=3, updated_at_ns=99)
 
 
-def test_objects_that_no_manager_wrote_are_noticed() -> None:
+def test_objects_changed_without_a_head_are_detected() -> None:
     events = carried_out(etcd_transaction(KEYS, SEALER, log.encode(1, CHANGES, 99)), 12)
     stray = rpc_pb2.Event(kv=rpc_pb2.KeyValue(key=KEYS.object("config", "stray"), value=b"x", mod_revision=12))
     for foreign in ([stray], [*events, stray], events[1:], [e for e in events if e.kv.key != KEYS.last_transaction]):
@@ -100,7 +100,7 @@ def test_objects_that_no_manager_wrote_are_noticed() -> None:
     assert store_transaction(KEYS, SEALER, [lease]) is None
 
 
-def test_the_largest_transactions_fit_what_etcd_takes() -> None:
+def test_the_largest_transactions_fit_the_limits_of_etcd() -> None:
     keys = Keyspace("/" + "p" * 63)
     each = (MAX_BYTES - 4096) // MAX_CHANGES - 100
     changes = [
@@ -115,7 +115,7 @@ def test_the_largest_transactions_fit_what_etcd_takes() -> None:
     assert request.ByteSize() < 3 << 19
 
 
-def test_a_value_opens_at_its_own_key_with_its_own_clusters_key_alone() -> None:
+def test_a_value_decrypts_only_at_its_own_key_and_with_its_own_cluster() -> None:
     key = new_key()
     sealed = ValueCipher(key, "c").seal(b"/a", b"hunter2")
     assert len(sealed) == len(b"hunter2") + OVERHEAD_BYTES
@@ -134,14 +134,14 @@ def test_a_value_opens_at_its_own_key_with_its_own_clusters_key_alone() -> None:
             cipher.open(place, value)
 
 
-def test_no_two_seals_of_a_process_or_of_two_are_alike() -> None:
+def test_no_two_encryptions_are_alike() -> None:
     key = new_key()
     one, other = ValueCipher(key, "c"), ValueCipher(key, "c")
     heads = {cipher.seal(b"/a", b"x")[:25] for cipher in (one, one, other, other)}
     assert len(heads) == 4
 
 
-def test_the_key_file_is_the_owners_alone(tmp_path: Path) -> None:
+def test_the_store_key_file_is_readable_only_by_its_owner(tmp_path: Path) -> None:
     assert load_key(tmp_path) is None
     save_key(tmp_path / "identity", b"k" * 32)
     assert (tmp_path / "identity" / "store.key").stat().st_mode & 0o777 == 0o600
@@ -153,7 +153,7 @@ def put(group_state: GroupState, key: bytes, value: bytes, *, created: int = 3, 
     group_state.put(rpc_pb2.KeyValue(key=key, value=value, create_revision=created, mod_revision=changed))
 
 
-def test_the_registry_says_who_belongs_who_runs_and_who_leads() -> None:
+def test_the_group_state_has_members_running_managers_and_the_leader() -> None:
     group_state = GroupState(KEYS)
     for name in ("m2", "m1"):
         put(group_state, KEYS.member(name), f"{name}:2378".encode())

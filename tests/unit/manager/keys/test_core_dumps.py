@@ -1,4 +1,4 @@
-"""A process that holds an unlock key writes no core dump, and what it starts does as before."""
+"""Core dumps: off in a process that holds an unlock key, unchanged in its children."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The file of data keys: it opens with its unlock key alone, and says whether the key or the file is wrong."""
+"""The file of data keys: locked and plain, wrong keys and damage."""
 
 import base64
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_no_file_is_no_keys(path: Path) -> None:
     assert not file.is_locked(path)
 
 
-def test_a_locked_file_opens_with_its_key_alone_wherever_that_stands_among_others(path: Path) -> None:
+def test_a_locked_file_opens_only_with_its_key_at_any_position_in_the_list(path: Path) -> None:
     right, wrong = unlockkey.generate(), unlockkey.generate()
     keys = file.with_new_data_key(file.new_keys(), right, 7)
     file.write(path, keys)
@@ -55,7 +55,7 @@ def test_a_locked_file_shows_no_key_in_any_form(path: Path) -> None:
     assert path.read_bytes()[8:24] != lying[8:24], "each write has a salt of its own"
 
 
-def test_a_wrong_key_and_a_changed_file_are_told_apart(path: Path) -> None:
+def test_a_wrong_key_and_a_damaged_file_are_different_errors(path: Path) -> None:
     """Each bit of salt and check counts for the key, each later one for the file; none is ever ignored."""
     unlock_key = unlockkey.generate()
     file.write(path, file.new_keys(unlock_key))
@@ -76,14 +76,14 @@ def test_a_wrong_key_and_a_changed_file_are_told_apart(path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b'{"current":1,"keys":{}}', b'{"current":1,"keys":{"1":"AA=="}}', b"\x00" * 60]
 )
-def test_a_plain_file_that_holds_no_keys_is_named(path: Path, content: bytes) -> None:
+def test_a_plain_file_without_keys_is_named_in_the_error(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(CorruptError, match="it holds no data keys"):
         file.read(path)
 
 
-def test_a_rotation_keeps_the_old_keys_until_they_are_settled() -> None:
+def test_a_rotation_keeps_the_old_keys_until_they_are_dropped() -> None:
     first = file.new_keys()
     second = file.with_new_data_key(first, "k", 4)
     assert second.ring.keys[1] == first.ring.keys[1]

@@ -1,4 +1,4 @@
-"""A manager's files follow the cluster's unlock key through crashes at every step, and open with the new key alone at the end."""
+"""Rotation of data keys through crashes at every step."""
 
 import asyncio
 import itertools
@@ -72,7 +72,7 @@ CHANGES = pytest.mark.parametrize(("before", "after"), [("", NEW), (OLD, NEW), (
 
 
 @CHANGES
-async def test_a_manager_that_dies_after_any_step_goes_on_and_ends_with_the_new_key_alone(
+async def test_a_manager_that_crashes_after_any_step_continues_to_the_new_key(
     disk: Disk, before: str, after: str
 ) -> None:
     """What the daemon was told, and the key of before, always open what is there."""
@@ -96,7 +96,7 @@ async def test_a_manager_that_dies_after_any_step_goes_on_and_ends_with_the_new_
 
 
 @CHANGES
-async def test_a_manager_that_dies_within_sealing_anew_goes_on(disk: Disk, before: str, after: str) -> None:
+async def test_a_manager_that_crashes_while_it_encrypts_again_continues(disk: Disk, before: str, after: str) -> None:
     disk.begin(before)
     desired = DesiredKeys(unlock_key=after, version=9)
 
@@ -114,7 +114,7 @@ async def test_a_manager_that_dies_within_sealing_anew_goes_on(disk: Disk, befor
     assert file.read(disk.path, (after,) if after else ()) is not None
 
 
-async def test_the_daemon_hears_of_a_key_before_the_file_needs_it(disk: Disk) -> None:
+async def test_the_daemon_receives_a_key_before_the_file_needs_it(disk: Disk) -> None:
     disk.begin(OLD)
 
     def dies(_: str) -> None:
@@ -127,7 +127,7 @@ async def test_the_daemon_hears_of_a_key_before_the_file_needs_it(disk: Disk) ->
     assert disk.rotator(OLD).unlock_key == OLD
 
 
-async def test_a_key_that_changes_during_a_rotation_is_followed_too(disk: Disk) -> None:
+async def test_an_unlock_key_that_changes_during_a_rotation_is_followed_too(disk: Disk) -> None:
     disk.begin(OLD)
     third = unlockkey.generate()
     await disk.rotator(OLD).run_step(DesiredKeys(unlock_key=NEW, version=2), disk.reencrypt)
@@ -137,7 +137,7 @@ async def test_a_key_that_changes_during_a_rotation_is_followed_too(disk: Disk) 
     assert keys.retired_ids == ()
 
 
-def test_a_state_from_before_the_key_that_is_followed_changes_nothing() -> None:
+def test_a_state_older_than_the_present_key_changes_nothing() -> None:
     """A manager that starts reads its snapshot first: it may say that managers are not locked, which was true once."""
     keys = file.with_new_data_key(file.new_keys(), NEW, 50)
     settled = file.without_old_data_keys(keys)
@@ -149,7 +149,7 @@ def test_a_state_from_before_the_key_that_is_followed_changes_nothing() -> None:
     )
 
 
-def test_where_no_older_state_is_seen_again_a_lower_version_is_a_restored_clusters() -> None:
+def test_without_a_replay_a_lower_version_belongs_to_a_restored_cluster() -> None:
     keys = file.without_old_data_keys(file.with_new_data_key(file.new_keys(), NEW, 50))
     for unlock_key in ("", OLD):
         desired = DesiredKeys(unlock_key=unlock_key, version=7, replayed=False)
@@ -158,7 +158,7 @@ def test_where_no_older_state_is_seen_again_a_lower_version_is_a_restored_cluste
         assert plan(followed, desired, followed.ring.current if unlock_key else node_key.PLAIN) is None
 
 
-async def test_a_reader_that_was_overtaken_still_opens_the_key_that_it_read(disk: Disk) -> None:
+async def test_a_node_key_read_before_a_rotation_still_decrypts(disk: Disk) -> None:
     disk.begin(OLD)
     rotator = disk.rotator(OLD)
     read_before = disk.node_key.read_bytes()
@@ -168,7 +168,7 @@ async def test_a_reader_that_was_overtaken_still_opens_the_key_that_it_read(disk
         node_key.unseal(disk.rotator(NEW).ring, disk.node_key, read_before)
 
 
-async def test_a_disk_that_takes_nothing_is_tried_again(disk: Disk) -> None:
+async def test_a_failed_write_is_retried(disk: Disk) -> None:
     """A folder stands where the file is written first, as good as a full disk."""
     keys = disk.begin("").keys()
     desired, twice = DesiredKeys(unlock_key=NEW, version=2), asyncio.Event()
@@ -191,7 +191,7 @@ async def test_a_disk_that_takes_nothing_is_tried_again(disk: Disk) -> None:
     assert set(disk.told) == {NEW}
 
 
-def test_a_sealed_node_key_that_was_changed_is_refused(disk: Disk) -> None:
+def test_a_changed_encrypted_node_key_is_refused(disk: Disk) -> None:
     ring = KeyRing.of(bytes(32))
     sealed = bytearray(node_key.seal(ring, PEM))
     assert node_key.sealed_with(bytes(sealed)) == 1

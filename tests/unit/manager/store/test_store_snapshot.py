@@ -1,4 +1,4 @@
-"""Snapshots of the store: small, and the same objects again."""
+"""Snapshots of the store: shared specs are written once and restored."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Transactions: what they refuse, how they run beside each other, what they leave when something fails."""
+"""Transactions of the store: refusals, conflicts with pending ones, and failures."""
 
 import asyncio
 from collections.abc import Callable
@@ -162,7 +162,7 @@ async def test_a_transaction_shows_its_own_changes_and_holds_one_for_each_object
     assert [c.id for c in s.view().configs] == ["id-new"]
 
 
-async def test_what_raises_changes_nothing() -> None:
+async def test_a_transaction_that_raises_changes_nothing() -> None:
     s = store()
 
     def apply(tx: Tx) -> None:
@@ -195,7 +195,7 @@ async def test_transactions_are_bounded_and_batch_splits() -> None:
     assert len(s.view().configs) == 310
 
 
-async def test_batch_leaves_out_what_no_longer_stands_and_nothing_of_it_is_half_done() -> None:
+async def test_batch_skips_outdated_operations_as_a_whole() -> None:
     s = store()
     await s.update(lambda tx: tx.create(config("taken")))
 
@@ -208,7 +208,7 @@ async def test_batch_leaves_out_what_no_longer_stands_and_nothing_of_it_is_half_
     assert {c.spec.annotations.name for c in s.view().configs} == {"taken", "one", "two"}
 
 
-async def test_a_follower_refuses_and_says_who_leads() -> None:
+async def test_a_follower_refuses_and_names_the_leader() -> None:
     s = store()
     s.consensus.lead(leading=False)
     with pytest.raises(NotLeaderError) as refused:
@@ -216,7 +216,7 @@ async def test_a_follower_refuses_and_says_who_leads() -> None:
     assert refused.value.leader_addr == "127.0.0.2:2378"
 
 
-async def test_independent_transactions_are_in_flight_together() -> None:
+async def test_independent_transactions_are_pending_together() -> None:
     s = Store(HeldConsensus)
     async with asyncio.TaskGroup() as tasks:
         for number in range(50):
@@ -227,7 +227,7 @@ async def test_independent_transactions_are_in_flight_together() -> None:
     assert len(s.view().configs) == 50
 
 
-async def test_a_transaction_that_finds_nothing_to_do_waits_for_one_in_flight_that_changes_what_it_read() -> None:
+async def test_a_transaction_without_changes_waits_for_a_pending_one_that_changes_what_it_read() -> None:
     """1. A node's session ends; that it is disconnected is on its way. 2. The node is back: it is ready as far as anybody can see, so nothing is
     written. 3. The first write arrives, and the node is disconnected for ever.
     """
@@ -260,7 +260,7 @@ async def test_a_transaction_that_finds_nothing_to_do_waits_for_one_in_flight_th
     assert s.view().configs.get("id-state").spec.data == b"ready"
 
 
-async def test_a_transaction_waits_for_one_in_flight_that_changes_what_it_read_and_is_made_again() -> None:
+async def test_a_transaction_waits_for_a_pending_one_that_changes_what_it_read_and_runs_again() -> None:
     s = Store(HeldConsensus)
     first = asyncio.ensure_future(s.update(lambda tx: tx.create(config("a", b"0"))))
     await settle()
@@ -283,7 +283,7 @@ async def test_a_transaction_waits_for_one_in_flight_that_changes_what_it_read_a
     assert s.view().configs.get("id-a").spec.data == b"10"
 
 
-async def test_a_check_by_index_stands_when_the_transaction_takes_effect() -> None:
+async def test_a_check_by_index_still_holds_when_the_transaction_takes_effect() -> None:
     """A config is removed "if no task uses it" while a task that uses it is on its way: both must not succeed."""
     s = Store(HeldConsensus)
     user = Service(id="s", spec=ServiceSpec(annotations=Annotations(name="s"), task=uses("id-a")))
@@ -316,7 +316,7 @@ def uses(config_id: str) -> TaskSpec:
     return TaskSpec(container=ContainerSpec(configs=(ConfigReference(config_id=config_id),)))
 
 
-async def test_a_transaction_that_others_always_overtake_gets_the_store_alone() -> None:
+async def test_a_transaction_that_always_conflicts_gets_the_store_alone() -> None:
     """One transaction reads the whole table, which is created into without end."""
     s = Store(HeldConsensus)
     done = asyncio.Event()
@@ -349,7 +349,7 @@ async def test_a_transaction_that_others_always_overtake_gets_the_store_alone() 
     assert counted.result() > 0
 
 
-async def test_a_write_whose_outcome_is_unknown_stands_in_the_way_until_it_is_known() -> None:
+async def test_a_write_with_an_unknown_outcome_blocks_conflicting_ones_until_it_is_known() -> None:
     s = Store(HeldConsensus)
     first = asyncio.ensure_future(s.update(lambda tx: tx.create(config("a"))))
     await settle()
@@ -378,7 +378,7 @@ async def test_losing_leadership_fails_the_write_and_frees_its_objects() -> None
     await second
 
 
-async def test_an_entry_whose_premise_is_gone_changes_nothing_on_any_replica() -> None:
+async def test_an_entry_with_an_outdated_version_changes_nothing_on_any_replica() -> None:
     """Two leaders' entries in one log: the second was made from a view that the first had changed."""
     leader, replica = store(), store()
     await leader.update(lambda tx: tx.create(config("a", b"1")))
@@ -440,7 +440,7 @@ async def test_tasks_share_their_service_s_spec_on_every_replica() -> None:
     assert all(task.spec is again.view().services.get("s").spec.task for task in again.view().tasks)
 
 
-async def test_a_name_that_was_given_away_meanwhile_is_refused_on_every_replica() -> None:
+async def test_a_name_that_was_taken_meanwhile_is_refused_on_every_replica() -> None:
     proposer, replica = Store(HeldConsensus), store()
     late = asyncio.ensure_future(proposer.update(lambda tx: tx.create(config("a"))))
     await settle()
@@ -460,7 +460,7 @@ async def test_a_name_that_was_given_away_meanwhile_is_refused_on_every_replica(
     ],
     ids=["all of them", "by an index"],
 )
-async def test_what_a_transaction_found_of_many_objects_stands_when_it_takes_effect(on_duty: Callable) -> None:
+async def test_a_check_of_many_objects_still_holds_when_the_transaction_takes_effect(on_duty: Callable) -> None:
     """Two are on duty; each may leave "if another one stays". Both at once must not, though each changes only itself."""
     s = Store(HeldConsensus)
     created = asyncio.ensure_future(s.update(lambda tx: [tx.create(config(name, b"on")) for name in ("a", "b")]))

@@ -1,4 +1,4 @@
-"""Watches: a snapshot and every later commit, or LaggedError."""
+"""Watches of the store: a view and every later commit, or LaggedError."""
 
 import asyncio
 
@@ -40,7 +40,7 @@ async def test_a_waiting_reader_is_woken() -> None:
         assert reading.result().changes[0].after.id == "a"
 
 
-async def test_a_reader_that_lags_is_told_and_the_store_keeps_nothing_for_it() -> None:
+async def test_a_reader_that_lags_gets_an_error_and_its_queue_is_dropped() -> None:
     store = Store(MemoryConsensus)
     with store.watch(limit=2) as (_, commits), store.watch(limit=3) as (_, other):
         await create(store, "a", "b", "c")
@@ -68,7 +68,7 @@ def test_a_snapshot_names_the_members() -> None:
     assert snapshot.decode(3, snapshot.encode(View.empty(), (member,)))[1] == (member,)
 
 
-async def test_leadership_is_told_at_once_and_then_the_latest_change_alone() -> None:
+async def test_a_subscriber_gets_the_leadership_at_once_and_then_only_the_latest() -> None:
     latest = ObservableValue(1)
     with latest.subscribe() as changes:
         assert await anext(changes) == 1

@@ -1,4 +1,4 @@
-"""A reader can see whether a commit waits, and take all that wait without waiting itself."""
+"""``Watch.ready``: whether the next read returns at once."""
 
 import pytest
 
@@ -24,7 +24,7 @@ async def test_a_watch_is_ready_while_commits_wait():
         assert taken == ["a", "b"]
 
 
-async def test_a_watch_that_lags_is_ready_to_say_so():
+async def test_a_watch_that_lags_is_ready_to_raise():
     store = Store(MemoryConsensus)
     with store.watch(limit=1) as (_, commits):
         await create(store, "a")
