@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import contextmanager
 
 from covey.errors import DeadlineError
-from coveypb.etcd import rpc_pb2
+from manager.etcd import group_requests
 from manager.etcd.client import EtcdClient
 from manager.etcd.election import Election
 from manager.etcd.encryption import ValueCipher
@@ -27,8 +27,6 @@ from manager.store.observable import ObservableValue
 
 READ_SECONDS = 5.0
 CHANGE_SECONDS = 10.0
-
-Compare = rpc_pb2.Compare
 
 
 class EtcdConsensus:
@@ -174,12 +172,8 @@ class EtcdConsensus:
             raise NotLeaderError(self.leadership.leader_addr)
         if not leaving:
             return
-        request = rpc_pb2.TxnRequest()
-        request.compare.add(target=Compare.CREATE, key=self._keys.leader, create_revision=leader.term)
-        for node_id in leaving:
-            for key in (self._keys.member(node_id), self._keys.alive(node_id)):
-                request.success.add(request_delete_range=rpc_pb2.DeleteRangeRequest(key=key))
-        if not (await self._client.txn(request)).succeeded:
+        answer = await self._client.txn(group_requests.remove_members(self._keys, leader.term, leaving))
+        if not answer.succeeded:
             self._own_leadership.end_term(leader.term)
             raise NotLeaderError(self.leadership.leader_addr)
         try:

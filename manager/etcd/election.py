@@ -12,7 +12,7 @@ import logging
 from collections.abc import Collection
 
 from covey.errors import CoveyError, DeadlineError, UnavailableError
-from coveypb.etcd import rpc_pb2
+from manager.etcd import group_requests
 from manager.etcd.client import EtcdClient
 from manager.etcd.follower import StateFollower
 from manager.etcd.group_state import head_of
@@ -113,10 +113,7 @@ class Election:
     async def _latest_revision(self) -> int:
         """The revision of the last transaction or change of leader, confirmed by a majority of etcd."""
         applied, known = self._follower.applied, self._follower.group_state.last
-        request = rpc_pb2.TxnRequest()
-        for key in (self._keys.last_transaction, self._keys.leader):
-            request.success.add(request_range=rpc_pb2.RangeRequest(key=key))
-        answer = await self._client.txn(request, _ASK_SECONDS)
+        answer = await self._client.txn(group_requests.latest_change(self._keys), _ASK_SECONDS)
         last, leader = [list(one.response_range.kvs) for one in answer.responses]
         self._follower.check_history(applied, known, answer.header.revision, head_of(last))
         return max([kv.mod_revision for kv in (*last, *leader)], default=0)

@@ -17,6 +17,7 @@ from manager.etcd.bootstrap import require_cluster
 from manager.etcd.client import EtcdClient
 from manager.etcd.encryption import ValueCipher
 from manager.etcd.errors import HistoryChangedError, MessageTooLargeError, NoAnswerError, RevisionUnavailableError
+from manager.etcd.group_requests import latest_transaction
 from manager.etcd.group_state import GroupState, TransactionHead, head_of
 from manager.etcd.keyspace import Keyspace
 from manager.etcd.transactions import ForeignWriteError, SnapshotBuilder, store_transaction
@@ -155,7 +156,7 @@ class StateFollower:
             HistoryChangedError: it does not belong to the history that is applied here; everything is being read again.
         """
         applied, known = self.applied, self.group_state.last
-        answer = await self._client.range(rpc_pb2.RangeRequest(key=self._keys.last_transaction))
+        answer = await self._client.range(latest_transaction(self._keys))
         head = head_of(answer.kvs)
         self.check_history(applied, known, answer.header.revision, head)
         return head[0]

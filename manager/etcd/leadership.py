@@ -14,18 +14,15 @@ from collections.abc import Callable, Collection
 
 import msgspec
 
-from coveypb.etcd import rpc_pb2
+from manager.etcd import group_requests
 from manager.etcd.client import EtcdClient
 from manager.etcd.follower import StateFollower
-from manager.etcd.group_state import Leader, LeaderKeyValue
+from manager.etcd.group_state import Leader
 from manager.etcd.keyspace import Keyspace
 from manager.etcd.lease import ManagerLease
 from manager.store.consensus import NotLeaderError
 
 log = logging.getLogger(__name__)
-
-Compare = rpc_pb2.Compare
-RequestOp = rpc_pb2.RequestOp
 
 
 class FencedLeadership:
@@ -79,12 +76,7 @@ class FencedLeadership:
 
     async def acquire(self) -> bool:
         """Writes the leader's key if there is none and this manager is a member. Returns whether it did."""
-        request = rpc_pb2.TxnRequest()
-        request.compare.add(target=Compare.CREATE, key=self._keys.leader, create_revision=0)
-        member = self._keys.member(self._node_id)
-        request.compare.add(target=Compare.CREATE, result=Compare.GREATER, key=member, create_revision=0)
-        request.success.append(self._put_leader_key())
-        request.success.add(request_delete_range=rpc_pb2.DeleteRangeRequest(key=self._keys.successors))
+        request = group_requests.acquire_leadership(self._keys, self._node_id, self._addr, self._lease.id)
         answer = await self._client.txn(request)
         if answer.succeeded:
             term = answer.header.revision
@@ -92,20 +84,9 @@ class FencedLeadership:
             self._changed()
         return answer.succeeded
 
-    def _put_leader_key(self) -> rpc_pb2.RequestOp:
-        value = msgspec.json.encode(LeaderKeyValue(self._node_id, self._addr))
-        return RequestOp(request_put=rpc_pb2.PutRequest(key=self._keys.leader, value=value, lease=self._lease.id))
-
     async def delete_leader_key(self, term: int, successors: Collection[str] = ()) -> None:
         """Deletes the leader's key of that term, and names the managers that may lead next."""
-        request = rpc_pb2.TxnRequest()
-        request.compare.add(target=Compare.CREATE, key=self._keys.leader, create_revision=term)
-        request.success.add(request_delete_range=rpc_pb2.DeleteRangeRequest(key=self._keys.leader))
-        if successors:
-            value = msgspec.json.encode(sorted(successors))
-            put = rpc_pb2.PutRequest(key=self._keys.successors, value=value, lease=self._lease.id)
-            request.success.add(request_put=put)
-        await self._client.txn(request)
+        await self._client.txn(group_requests.release_leadership(self._keys, term, successors, self._lease.id))
 
     async def move_fence(self, leader: Leader) -> None:
         """Returns once the fence of this leadership differs from the given one, or the leadership is over."""
@@ -113,9 +94,7 @@ class FencedLeadership:
             acquired = self.acquired
             if acquired is None or acquired.term != leader.term or acquired.fence != leader.fence:
                 return
-            request = rpc_pb2.TxnRequest()
-            request.compare.add(target=Compare.CREATE, key=self._keys.leader, create_revision=leader.term)
-            request.success.append(self._put_leader_key())
+            request = group_requests.move_fence(self._keys, leader.term, self._node_id, self._addr, self._lease.id)
             answer = await self._client.txn(request)
             if answer.succeeded:
                 self.record_fence(leader.term, answer.header.revision)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from covey.errors import CoveyError
-from coveypb.etcd import rpc_pb2
+from manager.etcd import group_requests
 from manager.etcd.client import EtcdClient
 from manager.etcd.errors import LeaseLostError, NoAnswerError
 from manager.etcd.follower import StateFollower
@@ -22,8 +22,6 @@ from manager.etcd.keyspace import Keyspace
 from manager.store.consensus import RemovedError
 
 log = logging.getLogger(__name__)
-
-Compare = rpc_pb2.Compare
 
 TTL_SECONDS = 2
 """The shortest lease that etcd grants with default settings. With longer election timeouts etcd grants longer leases."""
@@ -121,13 +119,7 @@ class ManagerLease:
         self._renewed()
 
     async def _register_alive(self, lease: int) -> None:
-        """Writes this manager's address to its member key, and to its alive key for the lifetime of the lease."""
-        member, alive = self._keys.member(self._node_id), self._keys.alive(self._node_id)
-        addr = self._addr.encode()
-        request = rpc_pb2.TxnRequest()
-        request.compare.add(target=Compare.CREATE, result=Compare.GREATER, key=member, create_revision=0)
-        request.success.add(request_put=rpc_pb2.PutRequest(key=member, value=addr))
-        request.success.add(request_put=rpc_pb2.PutRequest(key=alive, value=addr, lease=lease))
+        request = group_requests.register_manager(self._keys, self._node_id, self._addr, lease)
         answer = await self._client.txn(request)
         if not answer.succeeded:
             raise RemovedError("this manager was removed from the cluster")
