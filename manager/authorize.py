@@ -2,10 +2,9 @@
 
 Invariant: a method without a line in the table is refused. A test walks all service descriptors, so none is forgotten.
 Invariant: the leader trusts a certificate no more than the store. A removed node is refused, and a demoted one is a worker, whatever its
-certificate says until it expires. A caller's role comes from the certificate's OU, the cluster from its O, the node from its CN.
+certificate says until it expires.
 """
 
-import enum
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,27 +19,11 @@ from covey.errors import (
     PermissionDeniedError,
     UnauthenticatedError,
 )
-from covey.objects.base import Struct
+from manager.grpc_handlers import wrap_handler
 from manager.grpc_status import abort_with
+from manager.peer import Caller, Peer, peer_of
 
 log = logging.getLogger(__name__)
-
-
-class Caller(enum.Enum):
-    """Kind of caller: ANONYMOUS on the join port, LOCAL on the Unix socket, WORKER and MANAGER with a certificate."""
-
-    ANONYMOUS = "a host without a certificate"
-    LOCAL = "the daemon of this host"
-    WORKER = "a worker"
-    MANAGER = "a manager"
-
-
-class Peer(Struct, frozen=True, kw_only=True):
-    """The caller of a method. ``node_id`` and ``cluster_id`` are empty for ANONYMOUS and LOCAL."""
-
-    caller: Caller
-    node_id: str = ""
-    cluster_id: str = ""
 
 
 _LOCAL_OR_MANAGER = frozenset({Caller.LOCAL, Caller.MANAGER})
@@ -93,29 +76,6 @@ ALLOWED: dict[str, frozenset[Caller]] = {
     "/coveypb.v1.Control/Status": _LOCAL_OR_MANAGER,
     "/coveypb.v1.Control/Backup": _LOCAL,
 }
-
-_UNITS = {"covey-manager": Caller.MANAGER, "covey-worker": Caller.WORKER}
-
-
-def peer_of_subject(subject: str) -> Peer:
-    """The peer that a verified certificate's subject names, such as ``CN=…,OU=covey-worker,O=…``.
-
-    Raises:
-        UnauthenticatedError: it is not a certificate of a node.
-    """
-    fields = dict(part.split("=", 1) for part in subject.split(",") if "=" in part)
-    caller = _UNITS.get(fields.get("OU", ""))
-    if caller is None or not fields.get("CN"):
-        raise UnauthenticatedError(f"the certificate ({subject}) does not belong to a node of a Covey cluster")
-    return Peer(caller=caller, node_id=fields["CN"], cluster_id=fields.get("O", ""))
-
-
-def peer_of(context: Any) -> Peer:
-    """The caller of a method on the mTLS listener."""
-    subject = context.auth_context().get("x509_subject", ())
-    if not subject:
-        raise UnauthenticatedError("this call needs the certificate of a node")
-    return peer_of_subject(bytes(subject[0]).decode(errors="replace"))
 
 
 CurrentRole = Callable[[Peer], Caller | None]
@@ -188,40 +148,3 @@ class AuthorizationInterceptor(aio.ServerInterceptor):
                 raise
 
         return call
-
-
-def wrap_handler(
-    handler: Any, wrap: Callable[[Callable[[Any, Any], Any]], Callable[[Any, Any], Any]], *, raw: bool = False
-) -> Any:
-    """The handler with its method wrapped. The method is a coroutine that writes its own stream. ``raw`` skips (de)serialization."""
-    behaviour = handler_coroutine(handler)
-    shape = {
-        (False, False): grpc.unary_unary_rpc_method_handler,
-        (False, True): grpc.unary_stream_rpc_method_handler,
-        (True, False): grpc.stream_unary_rpc_method_handler,
-        (True, True): grpc.stream_stream_rpc_method_handler,
-    }[handler.request_streaming, handler.response_streaming]
-    if raw:
-        return shape(wrap(behaviour))
-    return shape(wrap(behaviour), handler.request_deserializer, handler.response_serializer)
-
-
-def handler_coroutine(handler: Any) -> Callable[[Any, Any], Any]:
-    """A handler's method as a coroutine, for methods that yield their responses and for methods that write them."""
-    inner = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-    if not handler.response_streaming:
-        return inner  # type: ignore[no-any-return]
-
-    async def run(request: Any, context: Any) -> None:
-        result = inner(request, context)
-        if not hasattr(result, "__aiter__"):
-            await result
-            return
-        try:
-            async for response in result:
-                await context.write(response)
-        finally:
-            if hasattr(result, "aclose"):
-                await result.aclose()
-
-    return run

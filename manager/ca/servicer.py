@@ -15,11 +15,11 @@ from covey.ids import new_id
 from covey.objects import Cluster, Node, NodeSpec, replace
 from covey.states import NodeAvailability, NodeRole
 from coveypb.v1 import ca_pb2
-from manager.authorize import peer_of
 from manager.ca.cluster_trust import role_of_token
 from manager.ca.root_rotation import without_stale_tls
 from manager.ca.signing import CertificateSigner
 from manager.grpc_status import abort_not_leader
+from manager.peer import peer_of
 from manager.store import Store, Tx, View
 
 _ROTATED = "the root certificate began to be rotated meanwhile; try again"

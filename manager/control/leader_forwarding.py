@@ -24,7 +24,7 @@ from covey.errors import (
     UnavailableError,
 )
 from covey.grpc_errors import LEADER_METADATA, metadata_value, raised_by_server
-from manager.authorize import handler_coroutine, wrap_handler
+from manager.grpc_handlers import handler_coroutine, wrap_handler
 from manager.grpc_status import abort_like, abort_not_leader, abort_with
 from manager.store import Consensus, Leadership, NotLeaderError
 

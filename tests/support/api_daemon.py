@@ -41,8 +41,9 @@ from engine.app import build_app
 from engine.control_client import ControlClient
 from engine.interfaces import LocalNodeState, ManagerPeer, SwarmInit, SwarmJoin
 from engine.server import serving
-from manager.authorize import AuthorizationInterceptor, Caller
+from manager.authorize import AuthorizationInterceptor
 from manager.control.servicer import ControlServicer
+from manager.peer import Caller
 from manager.store import MemoryConsensus, Store
 
 CLI_SECONDS = 60
