@@ -4,13 +4,13 @@ Invariant: a manager writes the identity only once, when it creates or restores 
 Used by ``manager.main`` and by every caller that opens a channel to another manager.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import msgspec
 
+from covey.durable_file import replace_file
 from manager.peer import Peer, peer_of_subject
 
 # gRPC uses the "minimum" as the timeout of one attempt and the "maximum" as the longest pause between attempts, as measurements show.
@@ -103,24 +103,7 @@ def write_identity(folder: Path, *, certificate: bytes, key: bytes, root: bytes)
     """Writes the identity of a new cluster's manager. ``node.crt`` is last: if it exists, all files do."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, data, mode in (("root.crt", root, 0o644), ("node.key", key, 0o600), ("node.crt", certificate, 0o644)):
-        write_file(folder / name, data, mode)
-
-
-def write_file(path: Path, data: bytes, mode: int) -> None:
-    """Replaces a file atomically and durably."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor with its mode
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        replace_file(folder / name, data, mode)
 
 
 def _configuration(files: IdentityFiles, *, mutual: bool) -> grpc.ServerCertificateConfiguration:

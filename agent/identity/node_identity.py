@@ -6,7 +6,6 @@ Called by the session, the daemon and whoever opens a channel to a manager.
 
 import asyncio
 import datetime as dt
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from covey import trust
 from covey.clock import SECOND
+from covey.durable_file import replace_file
 from covey.errors import UnauthenticatedError
 from covey.objects import TLSInfo
 from covey.objects.base import Struct
@@ -133,14 +133,14 @@ class IdentityStore:
 
     def save(self, identity: NodeIdentity) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _replace(self.folder / "root.crt", identity.root, _CERTIFICATE_MODE)
+        replace_file(self.folder / "root.crt", identity.root, _CERTIFICATE_MODE)
         if not self._has_key(identity.key):  # a renewal keeps the key, and a manager may be sealing it just now
-            _replace(self.folder / "node.key", identity.key, _KEY_MODE)
-        _replace(self.folder / "node.crt", identity.certificate, _CERTIFICATE_MODE)
+            replace_file(self.folder / "node.key", identity.key, _KEY_MODE)
+        replace_file(self.folder / "node.crt", identity.certificate, _CERTIFICATE_MODE)
 
     def save_roots(self, roots: bytes) -> None:
         """Trust these roots, PEM, and no others."""
-        _replace(self.folder / "root.crt", roots, _CERTIFICATE_MODE)
+        replace_file(self.folder / "root.crt", roots, _CERTIFICATE_MODE)
 
     def _has_key(self, key: bytes) -> bool:
         try:
@@ -154,29 +154,13 @@ class IdentityStore:
         sealed = path.read_bytes()
         plain = self._unseal(sealed)
         if plain != sealed:
-            _replace(path, plain, _KEY_MODE)
+            replace_file(path, plain, _KEY_MODE)
 
     def remove(self) -> None:
         """Forget who this node was."""
         (self.folder / "node.crt").unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
         self._cached = None
-
-
-def _replace(path: Path, data: bytes, mode: int) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor with its mode
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _field(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> str:

@@ -9,11 +9,11 @@ import secrets
 import msgspec
 
 from covey.clock import wall_clock
+from covey.durable_file import replace_file
 from covey.errors import ConflictError
 from manager.bootstrap import raft_directory
 from manager.bootstrap.recovered_state import SingleMemberState, raft_ids, replay, single_member_state
 from manager.config import ManagerConfig
-from manager.identity import write_file
 from manager.keys.key_ring import KeyRing
 from manager.raft.core import ConfState, Snapshot, SnapshotMeta
 from manager.raft.disk import Disk, MemberIdentity
@@ -71,5 +71,5 @@ def write_single_member_state(config: ManagerConfig, ring: KeyRing, cluster_id: 
     snapshots.open()
     snapshots.save(Snapshot(SnapshotMeta(state.index, state.term, conf), data))
     identity = MemberIdentity(cluster_id=cluster_id, raft_id=member.raft_id, node_id=member.node_id, members=(member,))
-    write_file(fresh / "member.json", msgspec.json.encode(identity), 0o600)
+    replace_file(fresh / "member.json", msgspec.json.encode(identity), 0o600)
     raft_directory.replace_with_staged(folder)

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from covey.durable_file import replace_file
 from covey.errors import ConflictError
 from manager.etcd.target import KEY_FILE
-from manager.identity import write_file
 
 KEY_BYTES = 32
 OVERHEAD_BYTES = 41
@@ -95,4 +95,4 @@ def load_key(folder: Path, unseal: Callable[[bytes], bytes] = bytes) -> bytes | 
 def save_key(folder: Path, key: bytes) -> None:
     """Writes the store key, plain or already encrypted under autolock."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_file(folder / KEY_FILE, key, 0o600)
+    replace_file(folder / KEY_FILE, key, 0o600)

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from covey import unlockkey
+from covey.durable_file import replace_file
 from covey.errors import UnavailableError
-from manager.identity import write_file
 from manager.keys.key_ring import KEY_BYTES, KeyRing
 from manager.storage_errors import CorruptError
 
@@ -112,7 +112,7 @@ def write(path: Path, keys: DataKeys) -> None:
     """Durable on return. After an OSError the previous file is unchanged."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     plain = msgspec.json.encode(_Content(keys.ring.current, dict(keys.ring.keys), keys.version))
-    write_file(path, _encrypt(plain, keys.unlock_key) if keys.unlock_key else plain, _MODE)
+    replace_file(path, _encrypt(plain, keys.unlock_key) if keys.unlock_key else plain, _MODE)
 
 
 def _encrypt(plain: bytes, unlock_key: str) -> bytes:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+from covey.durable_file import replace_file
 from covey.errors import DeadlineError
-from manager.identity import write_file
 from manager.keys import node_key
 from manager.keys.core_dumps import keep_out_of_dumps
 from manager.keys.file import DataKeys, with_new_data_key, without_old_data_keys, write
@@ -157,4 +157,4 @@ class KeyRotator:
 
     def _write_node_key(self) -> None:
         pem = self.unseal(self._node_key_path.read_bytes())
-        write_file(self._node_key_path, self.node_key_on_disk(pem), _KEY_MODE)
+        replace_file(self._node_key_path, self.node_key_on_disk(pem), _KEY_MODE)
