@@ -23,40 +23,40 @@ SERVER_TIMEOUT_SECONDS = 2.0
 QUERY_TIMEOUT_SECONDS = 5.0
 MAX_CONCURRENT_QUERIES = 512
 _ROUNDS = 2
-_TRY_ANOTHER = {wire.SERVFAIL, wire.REFUSED, wire.NOTIMP}
+_TRY_NEXT_SERVER = {wire.SERVFAIL, wire.REFUSED, wire.NOTIMP}
 
 OpenSocket = Callable[[int, int], socket.socket]
 
 
 class DnsForwarder:
-    """Shared by all containers of a host. `open_socket(family, type)` opens in the host's namespace."""
+    """Shared by all containers of a host. `open_socket(family, type)` opens a socket in the host's namespace."""
 
     def __init__(
-        self, resolvers: Callable[[], Sequence[str]], open_socket: OpenSocket = socket.socket, *, port: int = DNS_PORT
+        self, nameservers: Callable[[], Sequence[str]], open_socket: OpenSocket = socket.socket, *, port: int = DNS_PORT
     ) -> None:
-        self._resolvers = resolvers
+        self._nameservers = nameservers
         self._open_socket = open_socket
         self._port = port
-        self._under_way = 0
+        self._concurrent = 0
 
     async def ask(
         self, packet: bytes, question: wire.Question, *, over_tcp: bool, servers: Sequence[str] = ()
     ) -> bytes:
-        """The answer as a whole packet, SERVFAIL when there is none. `servers` stand in for the host's resolvers."""
+        """The answer as a complete packet, or SERVFAIL. `servers` replace the host's nameservers."""
         failure = packet[:2] + wire.reply(question, wire.SERVFAIL)
-        if self._under_way >= MAX_CONCURRENT_QUERIES:
+        if self._concurrent >= MAX_CONCURRENT_QUERIES:
             return failure
-        self._under_way += 1
+        self._concurrent += 1
         try:
             async with asyncio.timeout(QUERY_TIMEOUT_SECONDS):
                 return (
-                    await self._ask_in_turn(packet, question, tuple(servers) or tuple(self._resolvers()), over_tcp)
+                    await self._ask_in_turn(packet, question, tuple(servers) or tuple(self._nameservers()), over_tcp)
                     or failure
                 )
         except TimeoutError:
             return failure
         finally:
-            self._under_way -= 1
+            self._concurrent -= 1
 
     async def _ask_in_turn(
         self, packet: bytes, question: wire.Question, servers: Sequence[str], over_tcp: bool
@@ -64,17 +64,19 @@ class DnsForwarder:
         best: bytes | None = None
         query = os.urandom(2) + packet[2:]
         for server in tuple(servers) * _ROUNDS:
-            began = time.monotonic()
+            started = time.monotonic()
             try:
                 async with asyncio.timeout(SERVER_TIMEOUT_SECONDS):
                     reply = await self._ask_udp(server, query, question.raw)
                     if over_tcp and wire.is_truncated(reply):
                         reply = await self._ask_tcp(server, query, question.raw)
             except (OSError, TimeoutError, EOFError) as error:
-                logger.debug("resolver %s gave no answer after %.2f s: %r", server, time.monotonic() - began, error)
+                logger.debug(
+                    "nameserver %s did not answer within %.2f s: %r", server, time.monotonic() - started, error
+                )
                 continue
             best = packet[:2] + reply[2:]
-            if reply[3] & 0x0F not in _TRY_ANOTHER:
+            if reply[3] & 0x0F not in _TRY_NEXT_SERVER:
                 return best
         return best
 
@@ -97,12 +99,12 @@ class DnsForwarder:
             await loop.sock_sendall(link, len(query).to_bytes(2, "big") + query)
             reply = await receive_message(link)
             if not wire.is_reply_to(query, raw, reply):
-                raise EOFError(f"{server} answered another question")
+                raise EOFError(f"nameserver {server} answered another question")
             return reply
 
 
 async def receive_message(link: socket.socket) -> bytes:
-    """One length-prefixed message of DNS over TCP; EOFError when the peer ends first."""
+    """Receive one length-prefixed message of DNS over TCP. Raises EOFError when the peer closes first."""
     length = int.from_bytes(await _receive_exactly(link, 2), "big")
     return await _receive_exactly(link, length)
 
@@ -113,7 +115,7 @@ async def _receive_exactly(link: socket.socket, size: int) -> bytes:
     while len(data) < size:
         part = await loop.sock_recv(link, size - len(data))
         if not part:
-            raise EOFError("the connection ended inside a message")
+            raise EOFError("the connection was closed inside a message")
         data += part
     return data
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 RESOLV_CONF = Path("/etc/resolv.conf")
-MAX_NAMESERVERS = 3  # as many as the C library asks
+MAX_NAMESERVERS = 3  # the limit of the C library
 
 
 class ResolverSettings(NamedTuple):
@@ -20,7 +20,7 @@ class ResolverSettings(NamedTuple):
 
 
 def parse_resolv_conf(text: str) -> ResolverSettings:
-    """The last `search` or `domain` line counts, as in the C library; lines that are not understood are left out."""
+    """Parse resolv.conf. The last `search` or `domain` line counts, as in the C library. Unknown lines are ignored."""
     nameservers: list[str] = []
     search: tuple[str, ...] = ()
     options: list[str] = []
@@ -39,7 +39,7 @@ def parse_resolv_conf(text: str) -> ResolverSettings:
 
 
 def host_nameservers(path: Path = RESOLV_CONF) -> tuple[str, ...]:
-    """The host's nameservers now; loopback ones are good, for forwarding happens on the host."""
+    """The host's current nameservers. Loopback addresses are kept, because questions are forwarded in the host's namespace."""
     try:
         return parse_resolv_conf(path.read_text()).nameservers[:MAX_NAMESERVERS]
     except OSError:

@@ -15,17 +15,20 @@ from agent.dns.zone import Zone
 
 
 class ContainerResolvers:
+    """Starts and stops the DNS server of each container. `spawn` runs a coroutine in the driver's background tasks."""
+
     def __init__(self, forwarder: DnsForwarder, spawn: Spawn) -> None:
         self._forwarder = forwarder
         self._spawn = spawn
         self._resolvers: dict[str, ContainerResolver] = {}
 
     async def close(self) -> None:
+        """Stop all servers."""
         for container_id in tuple(self._resolvers):
             await self.stop(container_id)
 
     async def serve(self, container_id: str, sockets: ResolverSockets, zone: Zone, servers: Sequence[str] = ()) -> None:
-        """Take the sockets over; an earlier resolver of the same container is stopped."""
+        """Start a DNS server on the sockets. An earlier server of the container is stopped."""
         await self.stop(container_id)
         resolver = ContainerResolver(sockets, zone, self._forwarder, self._spawn, servers)
         self._resolvers[container_id] = resolver

@@ -20,16 +20,16 @@ from agent.dns.zone import Zone
 
 logger = logging.getLogger(__name__)
 
-RESOLVER_ADDRESS = "127.0.0.11"  # what a container's /etc/resolv.conf names
+RESOLVER_ADDRESS = "127.0.0.11"  # the nameserver in a container's /etc/resolv.conf
 PREFERRED_PORT = (
-    41053  # the same in every life of the daemon, so that flows go on; any other when the application has it
+    41053  # the same after a daemon restart, so that flows continue; another one when the application uses it
 )
 PACKETS_PER_WAKEUP = 64
 MAX_FORWARDED_QUERIES = 128
 MAX_CONNECTIONS = 32
 CONNECTION_IDLE_SECONDS = 10.0
 _CACHE_ENTRIES = 512
-_ORDERS = 16
+_MAX_ROTATIONS = 16
 
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None] | None"]
 
@@ -52,7 +52,7 @@ class ResolverSockets(NamedTuple):
 
 
 def open_sockets() -> ResolverSockets:
-    """Bound in the calling thread's namespace, whose loopback must be up."""
+    """Open and bind the sockets in the calling thread's namespace, whose loopback must be up."""
     udp = _bound(socket.SOCK_DGRAM)
     try:
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -80,7 +80,7 @@ def _bound(kind: int) -> socket.socket:
 
 
 class ContainerResolver:
-    """Owns the sockets from `start` until `stop`. `servers` stand in for the host's resolvers when the user named some."""
+    """Owns the sockets from `start` to `stop`. `servers` (`--dns`) replace the host's nameservers."""
 
     def __init__(
         self,
@@ -96,14 +96,14 @@ class ContainerResolver:
         self._spawn = spawn
         self._servers = tuple(nameservers)
         self._answers: dict[bytes, tuple[bytes, ...]] = {}
-        self._turn = random.randrange(1 << 16)  # noqa: S311 (spreads load, hides nothing)
+        self._rotation = random.randrange(1 << 16)  # noqa: S311 (spreads load, no secret)
         self._tasks: set[asyncio.Task[None]] = set()
         self._forwarded = 0
         self._connections = 0
 
     def start(self) -> None:
         asyncio.get_running_loop().add_reader(self._sockets.udp.fileno(), self._read_packets)
-        self._own(self._accept())
+        self._spawn_owned(self._accept())
 
     async def stop(self) -> None:
         asyncio.get_running_loop().remove_reader(self._sockets.udp.fileno())
@@ -114,12 +114,12 @@ class ContainerResolver:
         self._sockets.close()
 
     def set_zone(self, zone: Zone) -> None:
-        """From now on answer from this zone."""
+        """Answer from this zone from now on."""
         self._zone = zone
         self._answers.clear()
 
     def answer(self, packet: bytes, *, over_tcp: bool = False) -> bytes | wire.Question | None:
-        """The reply when we know it, the question when the host's resolvers must be asked, None when silence is right."""
+        """The reply if the zone has one, the question if it must be forwarded, None if the packet deserves no reply."""
         ready = None if over_tcp else self._answers.get(packet[2:])
         if ready is None:
             try:
@@ -129,15 +129,15 @@ class ContainerResolver:
             found = self._zone.find(question.name, question.qtype)
             if found is None:
                 return question
-            ready = _orders(
+            ready = _rotations(
                 question, found.addresses, found.pointer, wire.MAX_TCP_BYTES if over_tcp else question.max_reply_bytes
             )
             if not over_tcp and len(self._answers) < _CACHE_ENTRIES:
                 self._answers[packet[2:]] = ready
-        self._turn += 1
-        return packet[:2] + ready[self._turn % len(ready)]
+        self._rotation += 1
+        return packet[:2] + ready[self._rotation % len(ready)]
 
-    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn_owned(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._spawn(work)
         if task is not None:
             self._tasks.add(task)
@@ -150,8 +150,8 @@ class ContainerResolver:
                 packet, peer = udp.recvfrom(wire.MAX_UDP_BYTES)
             except (BlockingIOError, InterruptedError):
                 return
-            except OSError as error:  # an ICMP error of an earlier answer
-                logger.debug("resolver socket: %s", error)
+            except OSError as error:  # an ICMP error caused by an earlier reply
+                logger.debug("DNS socket of a container: %s", error)
                 continue
             reply = self.answer(packet)
             if isinstance(reply, wire.Question):
@@ -164,20 +164,20 @@ class ContainerResolver:
             self._send(packet[:2] + wire.reply(question, wire.SERVFAIL), peer)
             return
 
-        async def carry() -> None:
+        async def forward() -> None:
             try:
                 self._send(await self._forwarder.ask(packet, question, over_tcp=False, servers=self._servers), peer)
             finally:
                 self._forwarded -= 1
 
         self._forwarded += 1
-        self._own(carry())
+        self._spawn_owned(forward())
 
     def _send(self, reply: bytes, peer: Any) -> None:
         try:
             self._sockets.udp.sendto(reply, peer)
-        except OSError as error:  # the asker is gone or its buffer is full: it will ask again
-            logger.debug("answer to %s not sent: %s", peer, error)
+        except OSError as error:  # the client is gone or its buffer is full: it asks again
+            logger.debug("DNS reply to %s not sent: %s", peer, error)
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
@@ -185,16 +185,16 @@ class ContainerResolver:
             try:
                 link, _ = await loop.sock_accept(self._sockets.tcp)
             except OSError as error:
-                logger.debug("resolver cannot accept: %s", error)
+                logger.debug("DNS server of a container cannot accept: %s", error)
                 await asyncio.sleep(0.1)
                 continue
             if self._connections >= MAX_CONNECTIONS:
                 link.close()
                 continue
             self._connections += 1
-            self._own(self._converse(link))
+            self._spawn_owned(self._serve_connection(link))
 
-    async def _converse(self, link: socket.socket) -> None:
+    async def _serve_connection(self, link: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         try:
             with link:
@@ -213,12 +213,12 @@ class ContainerResolver:
             self._connections -= 1
 
 
-def _orders(question: wire.Question, found: tuple[bytes, ...], pointer: bytes, room: int) -> tuple[bytes, ...]:
-    """The answer in several rotations, so that askers who take the first address spread over all."""
+def _rotations(question: wire.Question, found: tuple[bytes, ...], pointer: bytes, max_bytes: int) -> tuple[bytes, ...]:
+    """The reply in several rotations, so that clients that take the first address spread over all."""
     if pointer:
         return (wire.ptr_reply(question, pointer),)
-    count = min(len(found), _ORDERS)
+    count = min(len(found), _MAX_ROTATIONS)
     if count <= 1:
-        return (wire.address_reply(question, found, room),)
-    starts = [turn * len(found) // count for turn in range(count)]
-    return tuple(wire.address_reply(question, found[start:] + found[:start], room) for start in starts)
+        return (wire.address_reply(question, found, max_bytes),)
+    starts = [rotation * len(found) // count for rotation in range(count)]
+    return tuple(wire.address_reply(question, found[start:] + found[:start], max_bytes) for start in starts)

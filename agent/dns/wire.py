@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 A, PTR, AAAA, OPT, ANY = 1, 12, 28, 41, 255
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
-TTL_SECONDS = 5  # tasks come and go: nobody should remember an address for long
+TTL_SECONDS = 5  # tasks come and go, so clients must not cache an address for long
 PLAIN_UDP_BYTES = 512
 MAX_UDP_BYTES = 4096
 MAX_TCP_BYTES = 65535
@@ -23,13 +23,16 @@ _HEADER = struct.Struct("!HHHHHH")
 _TWO = struct.Struct("!HH")
 _RECORD = struct.Struct("!HHHIH")  # pointer to the question's name, type, class, ttl, length
 _POINTER = 0xC00C
-_RESPONSE, _AUTHORITATIVE, _TRUNCATED, _RECURSION_WANTED, _RECURSION_OFFERED = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080
+_RESPONSE, _AUTHORITATIVE, _TRUNCATED, _RECURSION_DESIRED, _RECURSION_AVAILABLE = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080
 _OPCODE = 0x7800
 _OPT_RECORD = b"\x00" + struct.pack("!HHIH", OPT, MAX_UDP_BYTES, 0, 0)
 
 
 class Question(NamedTuple):
-    """`name` is lower-cased, without the last dot. `raw` is the question section as it came. `room` is what a UDP answer may take."""
+    """A parsed question. `name` is in lower case, without the last dot. `raw` is the question section as it came.
+
+    `max_reply_bytes` is the size that a UDP reply may have.
+    """
 
     flags: int
     name: bytes
@@ -40,7 +43,7 @@ class Question(NamedTuple):
 
 
 class MalformedQueryError(ValueError):
-    """Not a question that a resolver answers; `code` is what to say, None when silence is right."""
+    """The packet is not a question that a DNS server answers. `code` is the error to reply with, None for no reply."""
 
     def __init__(self, code: int | None) -> None:
         super().__init__(code)
@@ -48,7 +51,7 @@ class MalformedQueryError(ValueError):
 
 
 def read_question(packet: bytes) -> Question:
-    """MalformedError for anything but one question of class IN."""
+    """Parse the question of a packet. Raises MalformedQueryError for anything but one question of class IN."""
     if len(packet) < 12:
         raise MalformedQueryError(None)
     _, flags, questions, answers, _, additional = _HEADER.unpack_from(packet)
@@ -77,32 +80,32 @@ def read_question(packet: bytes) -> Question:
         raise MalformedQueryError(REFUSED)
     offset += 5
     raw = packet[12:offset]
-    room, extended = PLAIN_UDP_BYTES, False
+    max_reply_bytes, has_edns = PLAIN_UDP_BYTES, False
     if additional and offset + 11 <= end and packet[offset] == 0:
         record, size = _TWO.unpack_from(packet, offset + 1)
         if record == OPT:
-            room, extended = min(max(size, PLAIN_UDP_BYTES), MAX_UDP_BYTES), True
-    return Question(flags, b".".join(labels).lower(), kind, raw, room, extended)
+            max_reply_bytes, has_edns = min(max(size, PLAIN_UDP_BYTES), MAX_UDP_BYTES), True
+    return Question(flags, b".".join(labels).lower(), kind, raw, max_reply_bytes, has_edns)
 
 
-def address_reply(question: Question, found: tuple[bytes, ...], room: int) -> bytes:
-    """The answer without its id, for packed IPv4 addresses; cut to `room` bytes with the truncation bit."""
+def address_reply(question: Question, found: tuple[bytes, ...], max_bytes: int) -> bytes:
+    """The reply, without its id, with packed IPv4 addresses. Cut to `max_bytes` bytes with the truncation bit set."""
     head = _RECORD.pack(_POINTER, A, 1, TTL_SECONDS, 4)
-    fits = (room - 12 - len(question.raw) - (len(_OPT_RECORD) if question.has_edns else 0)) // (len(head) + 4)
+    fits = (max_bytes - 12 - len(question.raw) - (len(_OPT_RECORD) if question.has_edns else 0)) // (len(head) + 4)
     records = [head + address for address in found[:fits]]
     return reply(question, NOERROR, records, truncated=len(found) > fits)
 
 
 def ptr_reply(question: Question, name: bytes) -> bytes:
-    """The answer without its id: the name of an address."""
+    """The reply, without its id, with the name of an address."""
     encoded = b"".join(bytes((len(label),)) + label for label in name.split(b".")) + b"\0"
     return reply(question, NOERROR, [_RECORD.pack(_POINTER, PTR, 1, TTL_SECONDS, len(encoded)) + encoded])
 
 
 def reply(question: Question, code: int, records: list[bytes] | None = None, *, truncated: bool = False) -> bytes:
-    """A whole answer but for the two bytes of its id."""
+    """A reply without the two bytes of its id."""
     records = records or []
-    flags = _RESPONSE | _RECURSION_OFFERED | (question.flags & _RECURSION_WANTED) | code
+    flags = _RESPONSE | _RECURSION_AVAILABLE | (question.flags & _RECURSION_DESIRED) | code
     if code == NOERROR:
         flags |= _AUTHORITATIVE
     if truncated:
@@ -112,10 +115,10 @@ def reply(question: Question, code: int, records: list[bytes] | None = None, *, 
 
 
 def error_reply(packet: bytes, code: int) -> bytes:
-    """A whole packet that says only `code`, to a question that could not be read."""
+    """A complete packet with an error code, in reply to a packet that could not be parsed."""
     flags = struct.unpack_from("!H", packet, 2)[0]
-    kept = flags & (_RECURSION_WANTED | _OPCODE)
-    return packet[:2] + struct.pack("!HHHHH", _RESPONSE | _RECURSION_OFFERED | kept | code, 0, 0, 0, 0)
+    copied = flags & (_RECURSION_DESIRED | _OPCODE)
+    return packet[:2] + struct.pack("!HHHHH", _RESPONSE | _RECURSION_AVAILABLE | copied | code, 0, 0, 0, 0)
 
 
 def is_truncated(packet: bytes) -> bool:
@@ -133,7 +136,7 @@ def is_reply_to(question_packet: bytes, raw: bytes, packet: bytes) -> bool:
 
 
 def reverse_address(name: bytes) -> str:
-    """`5.1.0.10.in-addr.arpa` gives `10.0.1.5`, anything else an empty string."""
+    """The IPv4 address of a reverse name: `5.1.0.10.in-addr.arpa` gives `10.0.1.5`, anything else an empty string."""
     if not name.endswith(b".in-addr.arpa"):
         return ""
     octets = name.removesuffix(b".in-addr.arpa").split(b".")

@@ -20,7 +20,7 @@ from covey.states import EndpointMode
 
 
 class NetworkZone(NamedTuple):
-    """One network's table: lower-case names to packed addresses, and addresses to the name they are called by."""
+    """Names of one network: lower-case names to packed addresses, and addresses to names."""
 
     name: bytes
     forward: Mapping[bytes, tuple[bytes, ...]]
@@ -28,7 +28,7 @@ class NetworkZone(NamedTuple):
 
 
 class ZoneAnswer(NamedTuple):
-    """Known name: addresses (perhaps none, or the type asked for does not exist) or the name of an address."""
+    """Answer for a known name: its addresses (none if the record type does not exist) or the name of an address."""
 
     addresses: tuple[bytes, ...] = ()
     pointer: bytes = b""
@@ -40,7 +40,7 @@ def build_network_zone(
     services: Iterable[VirtualService],
     local_aliases: Iterable[tuple[str, str]] = (),
 ) -> NetworkZone:
-    """`extra` are names that only this host knows: (name, address) of local containers' own aliases."""
+    """Build a network's zone. `local_aliases` are (name, address) of this host's containers, which other hosts do not know."""
     forward: dict[bytes, dict[bytes, None]] = {}
     reverse: dict[str, bytes] = {}
     network = name.lower().encode()
@@ -57,9 +57,9 @@ def build_network_zone(
             ready.setdefault(endpoint.service_id, []).append(endpoint.address)
     for service in sorted(services, key=lambda service: service.service_id):
         tasks = ready.get(service.service_id, [])
-        own = [service.address] if service.mode is EndpointMode.VIP and service.address else tasks
+        answer = [service.address] if service.mode is EndpointMode.VIP and service.address else tasks
         for label in (service.name, *service.aliases):
-            add(label, own)
+            add(label, answer)
             add(f"tasks.{label}", tasks)
         if service.address:
             reverse[service.address] = f"{service.name}.{name}".encode()
@@ -75,7 +75,7 @@ def build_network_zone(
 
 
 class Zone:
-    """What one container sees: the names of its networks, in the order of its interfaces."""
+    """The view of one container: the zones of its networks, in the order of its interfaces."""
 
     __slots__ = ("_networks",)
 
@@ -83,7 +83,7 @@ class Zone:
         self._networks = networks
 
     def find(self, name: bytes, kind: int) -> ZoneAnswer | None:
-        """None means: not ours, ask the host's resolvers. `name` is lower-case, without the last dot."""
+        """The answer, or None for a name of no network, which is forwarded. `name` is in lower case, without the last dot."""
         if kind == wire.PTR:
             address = wire.reverse_address(name)
             for network in self._networks:
@@ -105,4 +105,4 @@ def _packed(address: str) -> bytes:
         first, second, third, fourth = address.split(".")
         return bytes((int(first), int(second), int(third), int(fourth)))
     except ValueError:
-        raise InvalidArgumentError(f"{address!r} is no IPv4 address, so no name can lead to it") from None
+        raise InvalidArgumentError(f"{address!r} is not an IPv4 address, so no name can resolve to it") from None

@@ -15,7 +15,7 @@ from covey.objects.assignment import NetworkEndpoint
 
 
 class FdbEntry(NamedTuple):
-    """Endpoint address (no prefix) and the VTEP address of the host that runs it."""
+    """Endpoint address (no prefix) and the VTEP address of the endpoint's host."""
 
     address: str
     host: str
@@ -29,9 +29,9 @@ class FdbPlan(NamedTuple):
 def remote_hosts(
     endpoints: Iterable[NetworkEndpoint], own_host: str, local_addresses: Container[str]
 ) -> dict[str, str]:
-    """Address to host for every endpoint elsewhere.
+    """Address to host of every endpoint on another host.
 
-    An address that two endpoints claim (the old task is not gone yet) belongs to the ready one, then to the greater id.
+    Two endpoints may claim one address while the old task is not gone yet. It belongs to the ready one, then to the greater id.
     """
     claims: dict[str, tuple[bool, str, str]] = {}
     for endpoint in endpoints:
@@ -44,13 +44,14 @@ def remote_hosts(
 
 
 def plan(have: Mapping[str, str], want: Mapping[str, str]) -> FdbPlan:
+    """The entries to put and to remove, to get from `have` to `want` (address to host)."""
     upserts = tuple(FdbEntry(a, want[a]) for a in sorted(want) if have.get(a) != want[a])
     removals = tuple(FdbEntry(a, have[a]) for a in sorted(have) if a not in want)
     return FdbPlan(upserts, removals)
 
 
 def apply_plan(have: Mapping[str, str], change: FdbPlan) -> dict[str, str]:
-    """What the kernel holds once the plan was carried out."""
+    """The entries in the kernel once the plan was carried out."""
     after = dict(have)
     for entry in change.removals:
         after.pop(entry.address, None)

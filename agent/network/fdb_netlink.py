@@ -26,30 +26,30 @@ _REQUEST, _ACK, _REPLACE, _CREATE = 0x1, 0x4, 0x100, 0x400
 _NLMSG_ERROR = 2
 _NDA_DST, _NDA_LLADDR = 1, 2
 _NTF_SELF, _NTF_MASTER = 0x02, 0x04
-# Permanent for the VXLAN device and the neighbour table; "static" (neither aged nor the bridge's own address) for the bridge.
+# Permanent for the VXLAN device and the neighbour table. For the bridge "static": not aged, and not its own address.
 _PERMANENT, _STATIC = 0x80, 0x40
-_MISSING = {2, 3}  # ENOENT, ESRCH
-_BATCH = 96  # messages a send, so that the acknowledgements fit the socket's buffer
+_NOT_FOUND = {2, 3}  # ENOENT, ESRCH
+_BATCH = 96  # messages per send, so that the acknowledgements fit the socket's buffer
 
 
 def fdb_messages(vxlan: int, change: FdbPlan) -> list[bytes]:
-    """For each entry: who has the hardware address (neighbour), behind which host (VXLAN), behind which port (bridge)."""
-    out: list[bytes] = []
+    """The netlink messages of a plan. Each entry is three: the VXLAN FDB (host), the bridge FDB (port), the neighbour (MAC)."""
+    result: list[bytes] = []
     for entry in change.removals:
-        out += _entry(_RTM_DELNEIGH, _REQUEST | _ACK, vxlan, entry)
+        result += _entry(_RTM_DELNEIGH, _REQUEST | _ACK, vxlan, entry)
     for entry in change.upserts:
-        out += _entry(_RTM_NEWNEIGH, _REQUEST | _ACK | _CREATE | _REPLACE, vxlan, entry)
-    return out
+        result += _entry(_RTM_NEWNEIGH, _REQUEST | _ACK | _CREATE | _REPLACE, vxlan, entry)
+    return result
 
 
 def local_port_message(port: int, address: str) -> bytes:
-    """The hardware address of a local container behind its bridge port."""
+    """The static FDB entry of a local container behind its bridge port."""
     head = (socket.AF_BRIDGE, port, _STATIC, _NTF_MASTER)
     return _message(_RTM_NEWNEIGH, _REQUEST | _ACK | _CREATE | _REPLACE, head, _attribute(_NDA_LLADDR, _mac(address)))
 
 
 def send_messages(packed: Sequence[bytes]) -> list[tuple[int, str]]:
-    """Send from the calling thread's namespace; returns (index, reason) of each message that was refused."""
+    """Send messages in the calling thread's namespace. Returns index and reason of each refused message."""
     failures: list[tuple[int, str]] = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as link:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -58,12 +58,12 @@ def send_messages(packed: Sequence[bytes]) -> list[tuple[int, str]]:
         for start in range(0, len(packed), _BATCH):
             batch = packed[start : start + _BATCH]
             link.send(b"".join(_numbered(message, start + i) for i, message in enumerate(batch)))
-            awaited = len(batch)
-            while awaited:
+            pending = len(batch)
+            while pending:
                 for index, number in _acknowledgements(link.recv(1 << 16)):
-                    awaited -= 1
+                    pending -= 1
                     deleting = packed[index][4] == _RTM_DELNEIGH
-                    if number and not (deleting and number in _MISSING):
+                    if number and not (deleting and number in _NOT_FOUND):
                         failures.append((index, os.strerror(number)))
     return failures
 

@@ -26,7 +26,7 @@ _CHAIN = re.compile(r"chain (\S+) \{")
 _GET_INFO, _GET_ENTRIES = 64, 65
 _INFO = struct.Struct("=32s I 5I 5I I I")
 _ENTRIES_HEAD_BYTES = 40
-_VERDICT_OFFSET = 112 + 32  # behind an entry without matches and its target's head
+_VERDICT_OFFSET = 112 + 32  # after an entry without matches and the header of its target
 _FORWARD = 2
 _DROP = -1
 
@@ -40,7 +40,7 @@ class ForwardChain(NamedTuple):
 
 
 def dropping_chains(listing: str) -> tuple[ForwardChain, ...]:
-    """The chains of ``nft list chains`` that drop whatever no rule of theirs accepts. Pure."""
+    """The forward chains in the output of `nft list chains` with a drop policy. Pure."""
     found: list[ForwardChain] = []
     table: re.Match[str] | None = None
     chain = ""
@@ -56,7 +56,7 @@ def dropping_chains(listing: str) -> tuple[ForwardChain, ...]:
 
 
 def warning_text(bridge: str, chain: ForwardChain) -> str:
-    """For people: what is in the way, and what to do. Pure."""
+    """The warning for users: which chain drops, and the command that lets containers through. Pure."""
     if chain.name == "FORWARD" and chain.family == "ip":
         accept = (
             f"iptables -I FORWARD -i {bridge} -j ACCEPT; "
@@ -66,39 +66,42 @@ def warning_text(bridge: str, chain: ForwardChain) -> str:
         rule = f"nft insert rule {chain.family} {chain.table} {chain.name}"
         accept = f"{rule} iifname {bridge} accept; {rule} oifname {bridge} ct state related,established accept"
     return (
-        f"WARNING: containers may have no way out: the chain {chain.name} of this host's firewall table {chain.family} "
-        f"{chain.table} drops what it forwards, and no rule there names {bridge}. Let them through: {accept}"
+        f"WARNING: containers may have no outbound access: the chain {chain.name} of the firewall table {chain.family} "
+        f"{chain.table} on this host drops forwarded packets, and no rule there names {bridge}. Allow them: {accept}"
     )
 
 
 def warnings(host: Namespace, bridge: str) -> tuple[str, ...]:
-    """A sentence for each table that drops forwarded packets by policy and has no rule that names the bridge."""
-    found = list(_in_the_way(host, bridge))
-    if host.run(lambda: _older_drops(bridge)):
+    """A warning for each table that drops forwarded packets by policy and has no rule that names the bridge."""
+    found = list(_nftables_chains(host, bridge))
+    if host.run(lambda: _iptables_legacy_drops(bridge)):
         found.append(ForwardChain("ip", "filter", "FORWARD"))
     return tuple(warning_text(bridge, chain) for chain in dict.fromkeys(found))
 
 
-def _in_the_way(host: Namespace, bridge: str) -> list[ForwardChain]:
-    rules = NftablesContext(host)
+def _nftables_chains(host: Namespace, bridge: str) -> list[ForwardChain]:
+    nftables = NftablesContext(host)
     try:
         return [
             chain
-            for chain in dropping_chains(rules.run("list chains"))
-            if not _names(rules.run(f"list table {chain.family} {chain.table}"), bridge)
+            for chain in dropping_chains(nftables.run("list chains"))
+            if not _names(nftables.run(f"list table {chain.family} {chain.table}"), bridge)
         ]
-    except CoveyError:  # a kernel without nftables has none in the way; the first network says that it is missing
+    except CoveyError:  # a kernel without nftables drops nothing; the first network reports that it is missing
         return []
     finally:
-        rules.close()
+        nftables.close()
 
 
 def _names(listing: str, bridge: str) -> bool:
     return re.search(rf"\b{re.escape(bridge)}\b", listing) is not None
 
 
-def _older_drops(bridge: str) -> bool:
-    """The same of iptables-legacy's own table, which nftables does not show. Asking for it would make it, so see whether it is there."""
+def _iptables_legacy_drops(bridge: str) -> bool:
+    """True when the filter table of iptables-legacy, which nftables does not list, drops forwarded packets.
+
+    Reading the table would create it, so the function checks first that it exists.
+    """
     try:
         names = Path("/proc/thread-self/net/ip_tables_names").read_text().split()
     except OSError:
@@ -107,19 +110,21 @@ def _older_drops(bridge: str) -> bool:
         return False
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as link:
         head = b"filter".ljust(32, b"\0")
-        info = _INFO.unpack(_ask(link, _GET_INFO, head.ljust(_INFO.size, b"\0")))
+        info = _INFO.unpack(_getsockopt(link, _GET_INFO, head.ljust(_INFO.size, b"\0")))
         underflow, size = info[7:12], info[13]
-        asked = head + struct.pack("=I", size)
-        entries = _ask(link, _GET_ENTRIES, asked.ljust(_ENTRIES_HEAD_BYTES + size, b"\0"))[_ENTRIES_HEAD_BYTES:]
+        request = head + struct.pack("=I", size)
+        entries = _getsockopt(link, _GET_ENTRIES, request.ljust(_ENTRIES_HEAD_BYTES + size, b"\0"))[
+            _ENTRIES_HEAD_BYTES:
+        ]
     (verdict,) = struct.unpack_from("=i", entries, underflow[_FORWARD] + _VERDICT_OFFSET)
     return verdict == _DROP and bridge.encode() + b"\0" not in entries
 
 
-def _ask(link: socket.socket, option: int, question: bytes) -> bytes:
-    """As `getsockopt`, but the buffer carries a question, which the socket module cannot."""
+def _getsockopt(link: socket.socket, option: int, request: bytes) -> bytes:
+    """Call getsockopt with a request in the buffer, which the socket module does not support."""
     libc = ctypes.CDLL(None, use_errno=True)
-    buffer = ctypes.create_string_buffer(question, len(question))
-    length = ctypes.c_uint32(len(question))
+    buffer = ctypes.create_string_buffer(request, len(request))
+    length = ctypes.c_uint32(len(request))
     if libc.getsockopt(link.fileno(), socket.IPPROTO_IP, option, buffer, ctypes.byref(length)) != 0:
-        raise OSError(ctypes.get_errno(), "the firewall's tables cannot be read")
+        raise OSError(ctypes.get_errno(), "the iptables-legacy tables cannot be read")
     return buffer.raw[: length.value]

@@ -17,22 +17,22 @@ _JUMBO = 9_000
 
 
 class Underlay(msgspec.Struct, frozen=True):
-    """The host's device that carries the tunnels."""
+    """The host's network device that carries the VXLAN packets."""
 
     device: str
     mtu: int
 
 
 def choose_mtu(network: str, requested: int, underlay: Underlay) -> int:
-    """The network's own wish, else all that the underlay carries, jumbo frames at most.
+    """The MTU of a network: the requested one, else (0) as much as the underlay carries, up to jumbo frames.
 
     Raises:
-        UnsupportedError: the wish is more than this host carries.
+        UnsupportedError: the request is more than this host carries.
     """
-    room = underlay.mtu - VXLAN_OVERHEAD
-    if requested > room:
+    available = underlay.mtu - VXLAN_OVERHEAD
+    if requested > available:
         raise UnsupportedError(
-            f"network {network} asks for an MTU of {requested}, and {underlay.device} of this host with its MTU of "
-            f"{underlay.mtu} carries {room} at most: raise that or lower the network's"
+            f"network {network} requests an MTU of {requested}, but {underlay.device} of this host with an MTU of "
+            f"{underlay.mtu} carries {available} at most: raise the MTU of the device or lower that of the network"
         )
-    return requested or min(room, _JUMBO - VXLAN_OVERHEAD)
+    return requested or min(available, _JUMBO - VXLAN_OVERHEAD)

@@ -71,12 +71,12 @@ def create(path: Path) -> None:
 
     def unshare() -> None:
         if _libc.unshare(_CLONE_NEWNET) != 0:
-            raise _failure("this host cannot make network namespaces: run coveyd as root")
+            raise _failure("network namespaces cannot be created on this host: run coveyd as root")
 
     def bind() -> None:
         source = f"/proc/self/task/{threading.get_native_id()}/ns/net"
         if _libc.mount(source.encode(), str(path).encode(), b"none", _MS_BIND, None) != 0:
-            raise _failure(f"the network namespace cannot be kept at {path}")
+            raise _failure(f"the network namespace cannot be mounted at {path}")
 
     try:
         _on_thread(unshare, bind)
@@ -99,7 +99,7 @@ def remove(path: Path) -> None:
         if _libc.umount2(str(path).encode(), _MNT_DETACH) == 0:
             continue
         if ctypes.get_errno() != _EINVAL:
-            raise _failure(f"the network namespace {path} cannot be released")
+            raise _failure(f"the network namespace {path} cannot be unmounted")
         path.unlink(missing_ok=True)
 
 

@@ -18,30 +18,30 @@ _LIBRARY = "libnftables.so.1"
 
 
 class NftablesContext:
-    """The rules of one namespace."""
+    """A libnftables context in one namespace."""
 
-    __slots__ = ("_context", "_place")
+    __slots__ = ("_context", "_path")
 
     def __init__(self, namespace: Namespace) -> None:
         library = _library()
-        self._place = namespace.path
+        self._path = namespace.path
         self._context = namespace.run(lambda: library.nft_ctx_new(0))
         if not self._context:
-            raise UnavailableError(f"nftables cannot be opened in {self._place}")
+            raise UnavailableError(f"nftables cannot be opened in namespace {self._path}")
         library.nft_ctx_buffer_output(self._context)
         library.nft_ctx_buffer_error(self._context)
 
     def run(self, commands: str) -> str:
-        """Carry out one transaction; returns what it printed."""
+        """Run commands as one transaction. Returns their output."""
         library = _library()
         if library.nft_run_cmd_from_buffer(self._context, commands.encode()) != 0:
-            words: bytes = library.nft_ctx_get_error_buffer(self._context)
-            reason = words.decode(errors="replace").strip().partition("\n")[0]
+            message: bytes = library.nft_ctx_get_error_buffer(self._context)
+            reason = message.decode(errors="replace").strip().partition("\n")[0]
             if "Operation not supported" in reason or "No such file or directory" in reason:
                 raise UnsupportedError(
-                    f"this kernel's nftables refused a rule in {self._place} (nat, numgen and reject are needed): {reason}"
+                    f"nftables of this kernel refused a rule in namespace {self._path} (it needs nat, numgen and reject): {reason}"
                 )
-            raise UnavailableError(f"nftables refused a batch in {self._place}: {reason}")
+            raise UnavailableError(f"nftables refused a transaction in namespace {self._path}: {reason}")
         output: bytes = library.nft_ctx_get_output_buffer(self._context)
         return output.decode()
 

@@ -1,4 +1,4 @@
-"""The resolver inside containers, on a real kernel, with a real upstream on the switch."""
+"""DNS resolver inside containers, on a real kernel, with an upstream nameserver on the switch."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ async def test_a_change_of_the_cluster_is_answered_at_once(tmp_path: Path) -> No
         assert await client.addresses("db") == ["10.0.1.21"]
 
 
-async def test_names_of_other_networks_are_not_told(tmp_path: Path) -> None:
+async def test_names_of_other_networks_do_not_resolve(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 1) as board, upstream(board):
         board.networks += [overlay(), overlay("net2", vni=4098, name="other", subnet="10.0.2.0/24")]
         await board.tell()
@@ -141,7 +141,7 @@ async def test_names_of_other_networks_are_not_told(tmp_path: Path) -> None:
         assert await two.addresses("extra.other") == ["10.0.2.5"]
 
 
-async def test_the_outside_is_asked_through_the_hosts_resolvers(tmp_path: Path) -> None:
+async def test_other_names_are_forwarded_to_the_hosts_nameservers(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 1) as board, upstream(board):
         board.networks.append(overlay())
         await board.tell()
@@ -152,7 +152,7 @@ async def test_the_outside_is_asked_through_the_hosts_resolvers(tmp_path: Path) 
         assert len((await client.resolve("big.example", tcp=True)).rr) == 60
 
 
-async def test_an_outside_that_keeps_silent_is_servfail_and_blocks_nobody(tmp_path: Path) -> None:
+async def test_a_silent_nameserver_is_servfail_and_blocks_no_other_question(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 1) as board, upstream(board):
         board.networks.append(overlay())
         await board.tell()
@@ -166,7 +166,7 @@ async def test_an_outside_that_keeps_silent_is_servfail_and_blocks_nobody(tmp_pa
         assert dnslib.DNSRecord.parse(await slow).header.rcode == dnslib.RCODE.SERVFAIL
 
 
-async def test_no_reachable_resolver_is_servfail_soon(tmp_path: Path) -> None:
+async def test_without_a_reachable_nameserver_the_answer_is_servfail(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 1) as board:
         board.networks.append(overlay())
         await board.tell()
@@ -176,7 +176,7 @@ async def test_no_reachable_resolver_is_servfail_soon(tmp_path: Path) -> None:
         assert time.monotonic() - began < 2
 
 
-async def test_port_53_stays_free_for_the_application_and_dig_is_content(tmp_path: Path) -> None:
+async def test_port_53_stays_free_for_the_application_and_dig_accepts_the_replies(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 1) as board:
         board.networks.append(overlay())
         await board.tell()
@@ -188,7 +188,7 @@ async def test_port_53_stays_free_for_the_application_and_dig_is_content(tmp_pat
         assert done.stdout == "10.0.1.50\n"
 
 
-async def test_an_application_on_the_usual_port_only_moves_the_resolver(tmp_path: Path) -> None:
+async def test_the_server_uses_another_port_when_the_application_has_the_preferred_one(tmp_path: Path) -> None:
     """The daemon restarts while the application holds the port that the resolver likes best."""
     async with switchboard(tmp_path, 1) as board:
         board.networks.append(overlay())
@@ -214,7 +214,7 @@ async def test_an_application_on_the_usual_port_only_moves_the_resolver(tmp_path
             link.close()
 
 
-async def test_many_tasks_are_cut_to_the_packet_and_whole_over_tcp(tmp_path: Path) -> None:
+async def test_many_addresses_are_truncated_over_udp_and_complete_over_tcp(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 1) as board:
         board.networks.append(overlay())
         await board.tell()

@@ -1,4 +1,4 @@
-"""A host whose firewall drops what it forwards: said, with a remedy that helps."""
+"""Hosts whose firewall drops forwarded packets: the warning, and the commands in it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def nft(host: HostUnderTest, text: str) -> None:
         rules.close()
 
 
-async def reaches_the_world(board: Switchboard, seconds: float = 5) -> bool:
+async def reaches_the_outside(board: Switchboard, seconds: float = 5) -> bool:
     """A container on the first host calls somebody outside. The bridge's first port may take a second to be up."""
     container = await board.run_task(board.hosts[0], 5)
     await board.hosts[0].driver.attach_outbound(container.id, "eth1")
@@ -50,30 +50,30 @@ async def reaches_the_world(board: Switchboard, seconds: float = 5) -> bool:
         await board.hosts[0].driver.destroy_sandbox(container.id)
 
 
-async def test_a_host_without_a_firewall_has_nothing_to_warn_of(tmp_path: Path) -> None:
+async def test_a_host_without_a_firewall_gets_no_warning(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 1) as board:
         assert firewall.warnings(board.hosts[0].namespace, "covey0") == ()
 
 
 @pytest.mark.parametrize("table", ["ip other", "inet own"])
-async def test_a_forward_chain_that_drops_is_named_and_its_remedy_opens_the_way(tmp_path: Path, table: str) -> None:
+async def test_a_dropping_forward_chain_is_named_and_the_commands_allow_traffic(tmp_path: Path, table: str) -> None:
     async with switchboard(tmp_path, 1) as board:
         board.networks.append(overlay())
         await board.tell()
         host = board.hosts[0]
-        assert await reaches_the_world(board)
+        assert await reaches_the_outside(board)
         nft(host, NFT.format(table))
-        [said] = firewall.warnings(host.namespace, "covey0")
-        assert table in said
-        assert not await reaches_the_world(board, seconds=2)
-        for command in re.findall(r"nft (insert [^;]+)", said):
+        [warning] = firewall.warnings(host.namespace, "covey0")
+        assert table in warning
+        assert not await reaches_the_outside(board, seconds=2)
+        for command in re.findall(r"nft (insert [^;]+)", warning):
             nft(host, command)
         assert firewall.warnings(host.namespace, "covey0") == ()
-        assert await reaches_the_world(board)
+        assert await reaches_the_outside(board)
 
 
 @pytest.mark.parametrize("tool", ["iptables-nft", "iptables-legacy"])
-async def test_dockers_policy_is_seen_through_either_iptables_and_its_remedy_opens_the_way(
+async def test_dockers_drop_policy_is_found_with_either_iptables_and_the_commands_allow_traffic(
     tmp_path: Path, tool: str
 ) -> None:
     assert shutil.which(tool), f"{tool} is missing: apt-get install iptables"
@@ -87,14 +87,14 @@ async def test_dockers_policy_is_seen_through_either_iptables_and_its_remedy_ope
             host,
             f"{tool} -P FORWARD DROP; {tool} -A FORWARD -i docker0 -j ACCEPT; {tool} -A FORWARD -i covey01 -j ACCEPT",
         )
-        [said] = firewall.warnings(host.namespace, "covey0")
-        assert not await reaches_the_world(board, seconds=2)
-        within(host, said.partition("Let them through: ")[2].replace("iptables", tool))
+        [warning] = firewall.warnings(host.namespace, "covey0")
+        assert not await reaches_the_outside(board, seconds=2)
+        within(host, warning.partition("Allow them: ")[2].replace("iptables", tool))
         assert firewall.warnings(host.namespace, "covey0") == ()
-        assert await reaches_the_world(board)
+        assert await reaches_the_outside(board)
 
 
-async def test_a_driver_that_starts_on_such_a_host_logs_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_driver_logs_the_warning_at_its_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with switchboard(tmp_path, 1) as board:
         host = board.hosts[0]
         await host.driver.close()
@@ -102,5 +102,5 @@ async def test_a_driver_that_starts_on_such_a_host_logs_it(tmp_path: Path, caplo
         host.driver = host.new_driver()
         with caplog.at_level(logging.WARNING):
             await host.driver.start()
-        assert "containers may have no way out" in caplog.text
+        assert "containers may have no outbound access" in caplog.text
         assert len(host.driver.warnings) == 1

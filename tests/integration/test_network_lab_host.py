@@ -1,4 +1,4 @@
-"""The driver on a host that is itself a set of namespaces: fresh /sys, private /run, process ids of its own."""
+"""Network driver on a lab host, which is a set of namespaces: fresh /sys, private /run, own process ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Overlay networks on a real kernel: hosts of namespaces, real VXLAN, real nftables."""
+"""Overlay networks on a real kernel: hosts in namespaces, real VXLAN and nftables."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_containers_on_two_hosts_reach_each_other(tmp_path: Path) -> None:
         assert await one.fetch("10.0.1.6") == "10.0.1.6"
 
 
-async def test_a_frame_with_a_strange_hardware_address_teaches_no_host_anything(tmp_path: Path) -> None:
+async def test_a_frame_with_a_foreign_mac_address_is_not_learnt(tmp_path: Path) -> None:
     """The frame goes from one host to the other; with learning on, a bridge or a tunnel would remember its sender."""
     strange = "02:42:de:ad:be:ef"
     async with switchboard(tmp_path, 2) as board:
@@ -72,7 +72,7 @@ async def test_a_frame_with_a_strange_hardware_address_teaches_no_host_anything(
         mouth.close()
 
 
-async def test_a_service_address_spreads_over_tasks_on_three_hosts(tmp_path: Path) -> None:
+async def test_a_vip_distributes_connections_over_tasks_on_three_hosts(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 3) as board:
         board.networks.append(overlay())
         web(board)
@@ -88,7 +88,7 @@ async def test_a_service_address_spreads_over_tasks_on_three_hosts(tmp_path: Pat
         assert set(hairpin) == {"10.0.1.10", "10.0.1.11", "10.0.1.12"}
 
 
-async def test_a_service_without_a_ready_task_refuses_at_once(tmp_path: Path) -> None:
+async def test_a_vip_without_ready_tasks_refuses_at_once(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 1) as board:
         board.networks.append(overlay())
         web(board)
@@ -218,7 +218,7 @@ async def test_a_host_that_changes_its_address_is_reached_again_and_its_containe
         assert "10.99.0.2" not in seen
 
 
-async def test_a_host_in_no_cluster_says_so(tmp_path: Path) -> None:
+async def test_a_host_outside_a_cluster_refuses_networks(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 1) as board:
         await board.hosts[0].driver.set_host_address("")
         (failure,) = await board.hosts[0].driver.apply(NetworkChanges(networks=(overlay(),)))
@@ -259,7 +259,7 @@ async def test_a_network_in_use_goes_with_its_last_container(tmp_path: Path) -> 
         assert not (board.hosts[0].folder / "netns/networks/net1").exists()
 
 
-async def test_a_vxlan_id_that_is_taken_fails_its_network_alone_and_is_tried_again(tmp_path: Path) -> None:
+async def test_a_vxlan_id_in_use_fails_its_network_only_and_is_retried(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 1) as board:
         driver = board.hosts[0].driver
         failures = await driver.apply(NetworkChanges(networks=(overlay("a"), overlay("b"), overlay("c", vni=4098))))
@@ -272,7 +272,7 @@ async def test_a_vxlan_id_that_is_taken_fails_its_network_alone_and_is_tried_aga
         assert sorted(path.name for path in (board.hosts[0].folder / "netns/networks").iterdir()) == ["b", "c"]
 
 
-async def test_a_new_life_of_the_daemon_adopts_what_runs_and_cleans_the_rest(tmp_path: Path) -> None:
+async def test_a_restarted_driver_adopts_running_containers_and_cleans_the_rest(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 2) as board:
         board.networks += [overlay(), overlay("net2", vni=4098, name="old", subnet="10.0.2.0/24")]
         web(board)
@@ -316,7 +316,7 @@ async def test_a_new_life_of_the_daemon_adopts_what_runs_and_cleans_the_rest(tmp
         link.close()
 
 
-async def test_cleaning_leaves_a_network_that_did_not_settle_to_its_containers_and_the_next_try_mends_it(
+async def test_clean_keeps_a_failed_network_with_containers_and_the_next_try_repairs_it(
     tmp_path: Path,
 ) -> None:
     """1. The daemon dies. 2. Something takes the VXLAN id of its network. 3. The next daemon adopts the container, and cleans."""
@@ -351,7 +351,7 @@ async def test_cleaning_leaves_a_network_that_did_not_settle_to_its_containers_a
         sandbox.close()
 
 
-async def test_a_tunnel_whose_renewal_failed_is_mended_by_the_next_try(tmp_path: Path) -> None:
+async def test_a_vxlan_device_whose_replacement_failed_is_repaired_by_the_next_try(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 2) as board:
         board.networks.append(overlay())
         await board.tell()
@@ -373,7 +373,7 @@ async def test_a_tunnel_whose_renewal_failed_is_mended_by_the_next_try(tmp_path:
         assert await one.fetch("10.0.1.6") == "10.0.1.6"
 
 
-async def test_a_network_that_never_settled_goes_with_its_last_container(tmp_path: Path) -> None:
+async def test_a_network_that_always_failed_goes_with_its_last_container(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 1) as board:
         board.networks.append(overlay())
         await board.tell()
@@ -403,7 +403,7 @@ def fragments(host: HostUnderTest) -> int:
 
 
 @pytest.mark.parametrize(("underlay", "wanted", "size"), [(1400, 0, 1350), (1500, 0, 1450), (1500, 1300, 1300)])
-async def test_containers_send_no_more_than_the_hosts_network_carries(
+async def test_containers_never_send_packets_that_the_underlay_must_fragment(
     tmp_path: Path, underlay: int, wanted: int, size: int
 ) -> None:
     async with switchboard(tmp_path, 2, mtu=underlay) as board:
@@ -425,19 +425,19 @@ async def test_containers_send_no_more_than_the_hosts_network_carries(
         assert [fragments(host) for host in board.hosts] == [0, 0]
 
 
-async def test_a_network_that_wants_more_than_a_host_carries_fails_there_by_name(tmp_path: Path) -> None:
+async def test_a_network_with_a_larger_mtu_than_the_host_carries_fails_by_name(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 1) as board:
         wish, other = overlay(mtu=1451), overlay("net2", vni=4098, name="other")
         [failure] = await board.hosts[0].driver.apply(NetworkChanges(networks=(wish, other)))
         assert failure.network_id == "net1"
         assert (
-            "network web asks for an MTU of 1451, and eth0 of this host with its MTU of 1500 carries 1450"
+            "network web requests an MTU of 1451, but eth0 of this host with an MTU of 1500 carries 1450"
             in failure.reason
         )
         assert await board.hosts[0].driver.apply(NetworkChanges(networks=(overlay(mtu=1450),))) == ()
 
 
-async def test_a_host_whose_mtu_shrank_fits_running_containers_to_it_at_the_next_start(tmp_path: Path) -> None:
+async def test_adopted_containers_get_the_smaller_mtu_of_their_host(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 2) as board:
         board.networks.append(overlay())
         await board.tell()
@@ -494,7 +494,7 @@ async def test_a_container_is_not_reached_from_another_network(tmp_path: Path) -
             await one.fetch("10.0.2.6")
 
 
-async def test_the_way_out_is_masqueraded_and_containers_on_it_are_apart(tmp_path: Path) -> None:
+async def test_outbound_traffic_is_masqueraded_and_containers_are_isolated(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 1) as board:
         board.networks.append(overlay())
         await board.tell()
@@ -522,7 +522,7 @@ async def test_the_way_out_is_masqueraded_and_containers_on_it_are_apart(tmp_pat
             space.close()
 
 
-async def test_many_entries_are_programmed_and_removed(tmp_path: Path) -> None:
+async def test_a_thousand_fdb_entries_are_programmed_and_removed(tmp_path: Path) -> None:
     async with switchboard(tmp_path, 1) as board:
         driver = board.hosts[0].driver
         network = overlay(subnet="10.7.0.0/16")

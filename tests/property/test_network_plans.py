@@ -1,4 +1,4 @@
-"""Laws of the network plans: applying one reaches the goal, and planning again gives the empty plan."""
+"""Network plans: applying one reaches the goal, and planning again gives the empty plan."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ tables = st.dictionaries(
 
 
 @given(entries, entries)
-def test_forwarding_reaches_its_goal_and_then_rests(have, want):
+def test_an_fdb_plan_reaches_its_goal_and_the_next_plan_is_empty(have, want):
     assert fdb.apply_plan(have, fdb.plan(have, want)) == want
     assert fdb.plan(want, want) == FdbPlan()
 
 
 @given(tables, tables)
-def test_balance_reaches_its_goal_and_then_rests(have, want):
+def test_a_vip_plan_reaches_its_goal_and_the_next_plan_is_empty(have, want):
     assert changed(have, vip_lb.plan(have, want)) == want
     assert vip_lb.plan(want, want) == ()
     assert vip_lb.nft_commands(()) == ""
@@ -56,7 +56,7 @@ def carried_out(text: str, held: dict[str, set[str]]) -> None:
 
 
 @given(tables, tables)
-def test_the_rules_text_leads_from_any_table_to_any_other(have, want):
+def test_nft_commands_lead_from_any_backends_to_any_others(have, want):
     stepwise: dict[str, set[str]] = {}
     carried_out(vip_lb.nft_commands(vip_lb.plan({}, have)), stepwise)
     carried_out(vip_lb.nft_commands(vip_lb.plan(have, want)), stepwise)
@@ -102,23 +102,23 @@ changes = st.builds(
 
 
 @given(st.lists(changes, max_size=5), changes)
-def test_a_world_that_is_told_twice_is_told_once_and_a_complete_telling_forgets_the_past(past, last):
-    world = NetworkState()
+def test_applying_changes_twice_is_applying_them_once_and_a_complete_set_forgets_the_past(past, last):
+    state = NetworkState()
     for change in past:
-        world.apply(change)
-    world.apply(last)
+        state.apply(change)
+    state.apply(last)
     if not set(last.removed_networks) & {n.id for n in last.networks}:
-        assert world.apply(last) == ()
+        assert state.apply(last) == ()
     if last.complete:
         fresh = NetworkState()
         fresh.apply(last)
-        assert fresh.networks == world.networks
-        assert all(fresh.endpoints(name) == world.endpoints(name) for name in "abc")
-        assert all(fresh.services(name) == world.services(name) for name in "abc")
+        assert fresh.networks == state.networks
+        assert all(fresh.endpoints(name) == state.endpoints(name) for name in "abc")
+        assert all(fresh.services(name) == state.services(name) for name in "abc")
 
 
 @given(st.binary(max_size=80))
-def test_no_packet_breaks_the_reader(packet):
+def test_no_packet_breaks_the_dns_parser(packet):
     try:
         question = wire.read_question(packet)
     except wire.MalformedQueryError as error:

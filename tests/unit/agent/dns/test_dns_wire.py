@@ -1,4 +1,4 @@
-"""Packets, with dnslib as the oracle."""
+"""DNS packets, checked against dnslib."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def extended(name: str, size: int) -> bytes:
     return record.pack()
 
 
-def test_a_question_is_read_in_lower_case_and_kept_as_it_came():
+def test_a_question_is_parsed_in_lower_case_and_keeps_its_raw_bytes():
     question = wire.read_question(packet())
     assert (question.name, question.qtype, question.max_reply_bytes, question.has_edns) == (
         b"web.shop",
@@ -32,13 +32,13 @@ def test_a_question_is_read_in_lower_case_and_kept_as_it_came():
     assert b"\x03Web\x04Shop\x00" in question.raw
 
 
-def test_the_room_of_an_extended_question_is_bounded():
+def test_the_reply_size_of_an_edns_question_is_bounded():
     assert wire.read_question(extended("web", 1232)).max_reply_bytes == 1232
     assert wire.read_question(extended("web", 65000)).max_reply_bytes == wire.MAX_UDP_BYTES
     assert wire.read_question(extended("web", 100)).max_reply_bytes == 512
 
 
-def test_addresses_are_what_another_reader_reads():
+def test_dnslib_parses_an_address_reply():
     asked = packet()
     question = wire.read_question(asked)
     reply = dnslib.DNSRecord.parse(
@@ -50,7 +50,7 @@ def test_addresses_are_what_another_reader_reads():
 
 
 @pytest.mark.parametrize(("asked", "size"), [(packet("many"), 512), (extended("many", 1232), 1232)])
-def test_what_does_not_fit_is_cut_and_says_so(asked: bytes, size: int):
+def test_a_reply_that_is_too_large_is_truncated_with_the_bit_set(asked: bytes, size: int):
     question = wire.read_question(asked)
     answer = asked[:2] + wire.address_reply(
         question, tuple(socket.inet_aton(f"10.0.1.{i}") for i in range(200)), question.max_reply_bytes
@@ -61,7 +61,7 @@ def test_what_does_not_fit_is_cut_and_says_so(asked: bytes, size: int):
     assert len(reply.ar) == int(size != 512)
 
 
-def test_a_pointer_is_what_another_reader_reads():
+def test_dnslib_parses_a_ptr_reply():
     asked = packet("5.1.0.10.in-addr.arpa", "PTR")
     reply = dnslib.DNSRecord.parse(asked[:2] + wire.ptr_reply(wire.read_question(asked), b"web.1.shop"))
     assert str(reply.rr[0].rdata) == "web.1.shop."
@@ -82,7 +82,7 @@ def test_a_pointer_is_what_another_reader_reads():
         (packet()[:-1] + b"\3", wire.REFUSED),
     ],
 )
-def test_what_is_no_question_of_ours_is_refused_or_passed_over(damaged: bytes, code: int | None):
+def test_packets_that_are_not_questions_get_an_error_or_no_reply(damaged: bytes, code: int | None):
     with pytest.raises(wire.MalformedQueryError) as caught:
         wire.read_question(damaged)
     assert caught.value.code == code
@@ -90,7 +90,7 @@ def test_what_is_no_question_of_ours_is_refused_or_passed_over(damaged: bytes, c
         assert struct.unpack_from("!H", wire.error_reply(damaged, code), 2)[0] & 0xF == code
 
 
-def test_only_true_reverse_names_are_addresses():
+def test_only_well_formed_reverse_names_are_addresses():
     assert wire.reverse_address(b"5.1.0.10.in-addr.arpa") == "10.0.1.5"
     for wrong in (
         b"1.0.10.in-addr.arpa",

@@ -1,4 +1,4 @@
-"""What a container is told."""
+"""DNS zones: the names and addresses that a container resolves."""
 
 from __future__ import annotations
 
@@ -30,47 +30,47 @@ def found(names, name: str, kind: int = wire.A):
     return None if answer is None else [socket.inet_ntoa(item) for item in answer.addresses]
 
 
-def test_a_service_answers_with_its_vip_by_every_name():
+def test_every_name_of_a_service_resolves_to_its_vip():
     names = zone.build_network_zone("Shop", [task(5)], [WEB])
     for name in ("web", "front", "web.shop", "front.shop"):
         assert found(names, name) == ["10.0.1.100"]
 
 
 @pytest.mark.parametrize("address", ["", "10.0.1", "10.0.1.256", "10.0.1.x", "fd00::5"])
-def test_what_is_no_address_is_named_instead_of_answered_with(address: str) -> None:
-    with pytest.raises(InvalidArgumentError, match=f"'{address}' is no IPv4 address"):
+def test_an_endpoint_without_a_valid_ipv4_address_is_refused(address: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"'{address}' is not an IPv4 address"):
         zone.build_network_zone("shop", [task(5, address=address)], [])
 
 
-def test_tasks_are_the_ready_ones_and_dnsrr_answers_the_same():
+def test_tasks_names_and_dnsrr_services_resolve_to_the_ready_tasks():
     tasks = [task(5), task(6), task(7, ready=False)]
     assert found(zone.build_network_zone("shop", tasks, [WEB]), "tasks.web") == ["10.0.1.5", "10.0.1.6"]
     assert found(zone.build_network_zone("shop", tasks, [ROUND]), "web") == ["10.0.1.5", "10.0.1.6"]
     assert found(zone.build_network_zone("shop", tasks, [ROUND]), "tasks.web.shop") == ["10.0.1.5", "10.0.1.6"]
 
 
-def test_a_task_is_found_by_its_own_names_even_before_it_is_ready():
+def test_a_task_resolves_by_its_own_names_before_it_is_ready():
     names = zone.build_network_zone("shop", [task(7, ready=False)], [WEB])
     for name in ("web.7", "host7", "both", "web.7.shop"):
         assert found(names, name) == ["10.0.1.7"]
 
 
-def test_an_alias_of_several_tasks_has_all_their_addresses():
+def test_an_alias_of_several_tasks_resolves_to_all_of_them():
     assert found(zone.build_network_zone("shop", [task(6), task(5)], []), "both") == ["10.0.1.5", "10.0.1.6"]
 
 
-def test_a_known_name_has_no_other_type_and_an_unknown_one_is_not_ours():
+def test_other_types_of_a_known_name_are_empty_and_unknown_names_are_forwarded():
     names = zone.build_network_zone("shop", [task(5)], [WEB])
     assert found(names, "web", wire.AAAA) == []
     assert found(names, "example.com") is None
     assert found(names, "shop") is None
 
 
-def test_a_service_without_ready_tasks_is_known_and_empty():
+def test_a_dnsrr_service_without_ready_tasks_resolves_to_nothing():
     assert found(zone.build_network_zone("shop", [], [ROUND]), "web") == []
 
 
-def test_addresses_have_names():
+def test_reverse_lookup_of_tasks_and_vips():
     names = zone.build_network_zone("shop", [task(5)], [WEB])
     reverse = Zone((names,))
     assert reverse.find(b"5.1.0.10.in-addr.arpa", wire.PTR).pointer == b"web.5.shop"
@@ -78,7 +78,7 @@ def test_addresses_have_names():
     assert reverse.find(b"9.1.0.10.in-addr.arpa", wire.PTR) is None
 
 
-def test_the_first_interfaces_network_is_asked_first():
+def test_the_network_of_the_first_interface_wins():
     one = zone.build_network_zone("one", [], [WEB])
     two = zone.build_network_zone(
         "two", [], [VirtualService(id="x/m", network_id="m", service_id="x", name="web", address="10.0.2.100")]
@@ -88,5 +88,5 @@ def test_the_first_interfaces_network_is_asked_first():
     assert [socket.inet_ntoa(a) for a in both.find(b"web.one", wire.A).addresses] == ["10.0.1.100"]
 
 
-def test_names_that_only_this_host_knows_are_added():
+def test_aliases_of_local_containers_are_added():
     assert found(zone.build_network_zone("shop", [], [], [("Db", "10.0.1.77")]), "db.shop") == ["10.0.1.77"]

@@ -34,11 +34,11 @@ def test_only_ready_tasks_of_the_service_are_backends():
     assert backends.all_backends([service()], tasks) == {VIP: {"10.0.1.4", "10.0.1.5", "10.0.1.6"}}
 
 
-def test_a_service_without_ready_tasks_keeps_its_address_so_that_it_refuses():
+def test_a_service_without_ready_tasks_keeps_its_vip_with_no_backends():
     assert backends.ready_backends([service()], [task(5, ready=False)]) == {VIP: ()}
 
 
-def test_dnsrr_services_have_no_address_to_balance():
+def test_dnsrr_services_have_no_backends():
     assert backends.ready_backends([service(mode=EndpointMode.DNSRR, address="")], [task(5)]) == {}
 
 

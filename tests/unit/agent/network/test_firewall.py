@@ -1,4 +1,4 @@
-"""What is read from the list of the firewall's chains."""
+"""Forward chains in the output of `nft list chains`."""
 
 from agent.network.firewall import ForwardChain, dropping_chains, warning_text
 
@@ -29,12 +29,12 @@ table ip6 filter {
 """
 
 
-def test_only_forward_chains_that_drop_by_policy_are_in_the_way_of_ipv4() -> None:
+def test_only_ipv4_forward_chains_with_a_drop_policy_are_found() -> None:
     assert dropping_chains(LISTING) == (ForwardChain("ip", "filter", "FORWARD"), ForwardChain("inet", "own", "through"))
     assert dropping_chains("") == ()
 
 
-def test_the_remedy_is_in_the_words_of_the_tool_that_made_the_chain() -> None:
+def test_the_warning_uses_the_commands_of_the_tool_that_created_the_chain() -> None:
     docker, own = (warning_text("covey0", chain) for chain in dropping_chains(LISTING))
     assert "iptables -I FORWARD -i covey0 -j ACCEPT; iptables -I FORWARD -o covey0" in docker
     assert "nft insert rule inet own through iifname covey0 accept" in own

@@ -1,4 +1,4 @@
-"""The state under the driver."""
+"""Network state of a host."""
 
 from __future__ import annotations
 
@@ -26,49 +26,49 @@ def service(service_id: str = "s", network_id: str = "n") -> VirtualService:
     )
 
 
-def test_an_address_decides_its_hardware_address():
+def test_the_ipv4_address_determines_the_mac_address():
     assert mac_address("10.0.1.255/24") == "02:42:0a:00:01:ff"
 
 
-def test_what_was_known_already_touches_nothing():
-    world = NetworkState()
+def test_applying_the_same_changes_again_changes_no_network():
+    state = NetworkState()
     changes = NetworkChanges(networks=(network(),), endpoints=(endpoint(),), services=(service(),))
-    assert world.apply(changes) == ("n",)
-    assert world.apply(changes) == ()
+    assert state.apply(changes) == ("n",)
+    assert state.apply(changes) == ()
 
 
-def test_an_endpoint_that_changes_touches_its_network_alone():
-    world = NetworkState()
-    world.apply(NetworkChanges(endpoints=(endpoint(), endpoint(network_id="m"))))
-    assert world.apply(NetworkChanges(endpoints=(endpoint(ready=False),))) == ("n",)
-    assert not world.endpoints("n")["t/n"].ready
+def test_a_changed_endpoint_changes_its_network_only():
+    state = NetworkState()
+    state.apply(NetworkChanges(endpoints=(endpoint(), endpoint(network_id="m"))))
+    assert state.apply(NetworkChanges(endpoints=(endpoint(ready=False),))) == ("n",)
+    assert not state.endpoints("n")["t/n"].ready
 
 
-def test_removals_take_away_and_an_unknown_one_is_no_matter():
-    world = NetworkState()
-    world.apply(NetworkChanges(networks=(network(),), endpoints=(endpoint(),), services=(service(),)))
+def test_removals_remove_and_unknown_ids_are_ignored():
+    state = NetworkState()
+    state.apply(NetworkChanges(networks=(network(),), endpoints=(endpoint(),), services=(service(),)))
     gone = NetworkChanges(
         removed_networks=("n", "?"),
         removed_endpoints=("t/n", "?/n"),
         removed_services=("s/n",),
     )
-    assert world.apply(gone) == ("n",)
-    assert world.apply(gone) == ()
-    assert (world.networks, dict(world.endpoints("n")), dict(world.services("n"))) == ({}, {}, {})
+    assert state.apply(gone) == ("n",)
+    assert state.apply(gone) == ()
+    assert (state.networks, dict(state.endpoints("n")), dict(state.services("n"))) == ({}, {}, {})
 
 
-def test_a_complete_difference_leaves_exactly_what_it_names():
-    world = NetworkState()
-    world.apply(
+def test_a_complete_set_leaves_exactly_its_objects():
+    state = NetworkState()
+    state.apply(
         NetworkChanges(networks=(network(), network("m")), endpoints=(endpoint(), endpoint("u")), services=(service(),))
     )
-    assert world.apply(NetworkChanges(networks=(network(),), endpoints=(endpoint("u"),), complete=True)) == ("m", "n")
-    assert list(world.networks) == ["n"]
-    assert list(world.endpoints("n")) == ["u/n"]
-    assert not world.services("n")
+    assert state.apply(NetworkChanges(networks=(network(),), endpoints=(endpoint("u"),), complete=True)) == ("m", "n")
+    assert list(state.networks) == ["n"]
+    assert list(state.endpoints("n")) == ["u/n"]
+    assert not state.services("n")
 
 
-def test_an_endpoint_in_the_same_difference_as_its_removal_stays():
-    world = NetworkState()
-    world.apply(NetworkChanges(endpoints=(endpoint(),), removed_endpoints=("t/n",)))
-    assert list(world.endpoints("n")) == ["t/n"]
+def test_an_endpoint_that_is_both_removed_and_put_stays():
+    state = NetworkState()
+    state.apply(NetworkChanges(endpoints=(endpoint(),), removed_endpoints=("t/n",)))
+    assert list(state.endpoints("n")) == ["t/n"]

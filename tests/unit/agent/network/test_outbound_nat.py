@@ -1,4 +1,4 @@
-"""The gateway network's subnet and addresses."""
+"""Subnet and addresses of outbound NAT."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def test_the_subnet_overlaps_no_route_of_the_host():
     assert choose_subnet([IPv4Network("172.16.0.0/14"), IPv4Network("0.0.0.0/0")]) == IPv4Network("172.20.0.0/16")
 
 
-def test_a_host_that_routes_everything_private_is_told_so():
+def test_a_host_without_a_free_private_subnet_is_refused():
     with pytest.raises(ConflictError, match="all overlap a route"):
         choose_subnet(CANDIDATE_SUBNETS)
 
 
-def test_addresses_go_round_before_one_is_used_again():
+def test_all_addresses_are_used_before_one_is_reused():
     subnet = IPv4Network("10.0.0.0/29")
     last, seen = 1, []
     for _ in range(6):

@@ -21,7 +21,7 @@ def test_every_backend_gets_an_even_share_of_the_slots(count: int):
     assert len(vip_lb.slots(backends)) in vip_lb.SLOT_COUNTS
 
 
-def test_a_caller_of_two_services_in_turn_meets_every_backend_of_each():
+def test_a_client_that_alternates_between_services_reaches_every_backend():
     """The counter is shared: such a caller sees every second slot only, with three services every third."""
     for count in range(1, 5):
         backends = tuple(f"b{i}" for i in range(count))
@@ -29,12 +29,12 @@ def test_a_caller_of_two_services_in_turn_meets_every_backend_of_each():
             assert set(vip_lb.slots(backends)[::services]) == set(backends)
 
 
-def test_consecutive_calls_take_turns():
+def test_consecutive_connections_alternate_between_backends():
     found = vip_lb.slots(("a", "b", "c"))
     assert all(set(found[i : i + 3]) == {"a", "b", "c"} for i in range(0, 24, 3))
 
 
-def test_a_vip_that_goes_comes_or_changes_is_planned_and_the_rest_is_left_alone():
+def test_the_plan_holds_added_removed_and_changed_vips_only():
     have = {"1.1.1.1": ("a",), "2.2.2.2": ("b",), "3.3.3.3": ("c",)}
     want = {"1.1.1.1": ("a",), "2.2.2.2": (), "4.4.4.4": ("d",)}
     assert vip_lb.plan(have, want) == (
@@ -44,17 +44,17 @@ def test_a_vip_that_goes_comes_or_changes_is_planned_and_the_rest_is_left_alone(
     )
 
 
-def test_a_change_within_a_size_touches_only_the_slots_that_differ():
+def test_a_change_with_the_same_slot_count_updates_only_differing_slots():
     text = vip_lb.nft_commands(vip_lb.plan({VIP: ("10.0.1.4", "10.0.1.5")}, {VIP: ("10.0.1.4", "10.0.1.6")}))
     assert 0 < text.count(" : ") <= 12
     assert "vips" not in text
 
 
-def test_a_vip_with_no_backend_left_stays_known_for_refusing():
+def test_a_vip_without_backends_stays_in_the_set_that_refuses_connections():
     text = vip_lb.nft_commands((VipChange(VIP, ("10.0.1.4",), ()),))
     assert f"delete element ip covey vips24 {{ {VIP} }}" in text
     assert f"covey vips {{ {VIP} }}" not in text
 
 
-def test_a_vip_that_is_gone_is_not_refused_any_more():
+def test_a_removed_vip_leaves_the_set_that_refuses_connections():
     assert f"delete element ip covey vips {{ {VIP} }}" in vip_lb.nft_commands((VipChange(VIP, ("10.0.1.4",), None),))
