@@ -24,7 +24,7 @@ _HEX_ID = re.compile(r"[a-f0-9]{64}")
 
 
 class Reference(msgspec.Struct, frozen=True, order=True):
-    """A whole name. ``tag`` and ``digest`` are empty where the text had none and no default was asked for."""
+    """A parsed reference. `tag` and `digest` are empty when the text had none and no default was requested."""
 
     domain: str
     path: str
@@ -33,12 +33,12 @@ class Reference(msgspec.Struct, frozen=True, order=True):
 
     @property
     def name(self) -> str:
-        """``docker.io/library/busybox``."""
+        """`docker.io/library/busybox`."""
         return f"{self.domain}/{self.path}"
 
     @property
     def familiar_name(self) -> str:
-        """The name as people write it: ``busybox``, ``team/app``, ``registry:5000/app``."""
+        """The name in Docker's short form: `busybox`, `team/app`, `registry:5000/app`."""
         if self.domain != DEFAULT_DOMAIN:
             return self.name
         rest = self.path.removeprefix("library/")
@@ -46,11 +46,11 @@ class Reference(msgspec.Struct, frozen=True, order=True):
 
     @property
     def familiar(self) -> str:
-        """As people write it, with tag and digest: ``busybox:latest``."""
+        """The short form with tag and digest: `busybox:latest`."""
         return self.familiar_name + self._suffix()
 
     def with_default_tag(self) -> "Reference":
-        """The same, with ``latest`` where neither tag nor digest was given."""
+        """The same reference, with the tag `latest` if it has neither tag nor digest."""
         if self.tag or self.digest:
             return self
         return Reference(self.domain, self.path, DEFAULT_TAG)
@@ -63,7 +63,7 @@ class Reference(msgspec.Struct, frozen=True, order=True):
 
 
 def parse(text: str) -> Reference:
-    """The reference that ``text`` names, without a default tag. Raises InvalidArgumentError that says what is wrong."""
+    """Parse a reference, without a default tag. Raises InvalidArgumentError with the reason."""
     rest, _, digest = text.partition("@")
     if digest and not _DIGEST.fullmatch(digest):
         raise _invalid(text, f'the digest "{digest}" is not sha256: and 64 hexadecimal digits')
@@ -88,20 +88,20 @@ def parse(text: str) -> Reference:
 
 
 def parse_tagged(text: str) -> Reference:
-    """A reference that a tag can be stored under: with ``latest`` by default, and without a digest."""
+    """Parse a reference for use as a tag: with `latest` by default, and without a digest."""
     reference = parse(text)
     if reference.digest:
-        raise _invalid(text, "a tag cannot be put under a name with a digest; leave the @sha256:... out")
+        raise _invalid(text, "a tag cannot have a digest; remove the @sha256:...")
     return reference.with_default_tag()
 
 
 def is_image_id(text: str) -> bool:
-    """Whether the text can only be a whole image id, with or without ``sha256:``."""
+    """True when the text is a full image id, with or without `sha256:`."""
     return bool(_DIGEST.fullmatch(text) or _HEX_ID.fullmatch(text))
 
 
 def is_digest(text: str) -> bool:
-    """Whether the text is a sha256 digest in full."""
+    """True when the text is a full sha256 digest."""
     return bool(_DIGEST.fullmatch(text))
 
 

@@ -23,7 +23,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686"
 
 
 class StagedMember(msgspec.Struct, frozen=True):
-    """One file of the outer tar: where it lies, its digest and size; ``link`` is set instead for links."""
+    """One file of the outer tar: its staged path, digest and size. A link has only `link`, its target."""
 
     path: str = ""
     digest: str = ""
@@ -32,7 +32,7 @@ class StagedMember(msgspec.Struct, frozen=True):
 
 
 class ArchivedImage(msgspec.Struct, frozen=True):
-    """An image found: its config, its layers bottom first, and the tags to put on it."""
+    """An image in the archive: its config, its layers (bottom first) and its tags."""
 
     config: StagedMember
     layers: tuple[StagedMember, ...]
@@ -51,7 +51,7 @@ class _Platform(msgspec.Struct):
 
 
 class Descriptor(msgspec.Struct, rename="camel", omit_defaults=True):
-    """An OCI content descriptor, as far as images need it."""
+    """An OCI content descriptor, with the fields that images use."""
 
     media_type: str = ""
     digest: str = ""
@@ -61,7 +61,7 @@ class Descriptor(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class _OciDocument(msgspec.Struct, rename="camel"):
-    """An OCI index or an OCI image manifest: which, its keys tell."""
+    """An OCI index or an OCI image manifest. The keys that are present tell which."""
 
     manifests: list[Descriptor] | None = None
     config: Descriptor | None = None
@@ -69,7 +69,7 @@ class _OciDocument(msgspec.Struct, rename="camel"):
 
 
 def host_architecture() -> str:
-    """This host's architecture in OCI's words."""
+    """This host's architecture by its OCI name."""
     machine = platform.machine()
     return _ARCHITECTURES.get(machine, machine)
 
@@ -77,7 +77,7 @@ def host_architecture() -> str:
 def plan(
     members: Mapping[str, StagedMember], read: Callable[[StagedMember], bytes], architecture: str
 ) -> tuple[ArchivedImage, ...]:
-    """The images of an archive. ``read`` returns the bytes of a small member. Raises InvalidArgumentError."""
+    """The images of an archive. `read` returns the bytes of a small member. Raises InvalidArgumentError."""
     archive = _Archive(members, read, architecture)
     if "manifest.json" in members:
         found = archive.docker_images()
@@ -85,11 +85,11 @@ def plan(
         found = archive.oci_images()
     else:
         raise InvalidArgumentError(
-            "the archive is no image: it has neither manifest.json (docker save) nor index.json (OCI layout); "
-            "load a root file system with import instead"
+            "the archive is not an image: it has neither manifest.json (docker save) nor index.json (OCI layout); "
+            "use docker import for a root file system"
         )
     if not found:
-        raise InvalidArgumentError("the archive holds no image")
+        raise InvalidArgumentError("the archive has no image")
     return tuple(found)
 
 
@@ -103,18 +103,18 @@ class _Archive:
 
     def docker_images(self) -> list[ArchivedImage]:
         entries = self._decode("manifest.json", self._find("manifest.json"), list[_DockerEntry])
-        _bound(len(entries), IMAGE_LIMIT, "images")
+        _check_limit(len(entries), IMAGE_LIMIT, "images")
         images = []
         for entry in entries:
             layers = entry.layers or []
-            _bound(len(layers), LAYER_LIMIT, "layers")
+            _check_limit(len(layers), LAYER_LIMIT, "layers")
             tags = tuple(image_reference.parse_tagged(tag).familiar for tag in entry.repo_tags or [])
             images.append(ArchivedImage(self._find(entry.config), tuple(self._find(layer) for layer in layers), tags))
         return images
 
     def oci_images(self) -> list[ArchivedImage]:
         index = self._decode("index.json", self._find("index.json"), _OciDocument)
-        _bound(len(index.manifests or []), IMAGE_LIMIT, "images")
+        _check_limit(len(index.manifests or []), IMAGE_LIMIT, "images")
         return [
             self._oci_image(descriptor, _annotated_tags(descriptor), NESTING_LIMIT)
             for descriptor in index.manifests or []
@@ -123,14 +123,14 @@ class _Archive:
 
     def _oci_image(self, descriptor: Descriptor, tags: tuple[str, ...], depth: int) -> ArchivedImage:
         if depth == 0:
-            raise InvalidArgumentError(f"the archive nests more than {NESTING_LIMIT} indexes in each other")
+            raise InvalidArgumentError(f"the archive has more than {NESTING_LIMIT} nested indexes")
         document = self._decode(descriptor.digest, self._blob(descriptor), _OciDocument)
         if document.manifests is not None:
             return self._oci_image(self._for_this_host(descriptor.digest, document.manifests), tags, depth - 1)
         if document.config is None:
             raise InvalidArgumentError(f"the manifest {descriptor.digest} names no image config")
         layers = document.layers or []
-        _bound(len(layers), LAYER_LIMIT, "layers")
+        _check_limit(len(layers), LAYER_LIMIT, "layers")
         return ArchivedImage(self._blob(document.config), tuple(self._blob(layer) for layer in layers), tags)
 
     def _for_this_host(self, digest: str, manifests: list[Descriptor]) -> Descriptor:
@@ -150,20 +150,18 @@ class _Archive:
             )
         member = self._find("blobs/" + descriptor.digest.replace(":", "/"))
         if member.digest != descriptor.digest:
-            raise InvalidArgumentError(
-                f"the blob {descriptor.digest} has another content: its digest is {member.digest}"
-            )
+            raise InvalidArgumentError(f"the blob {descriptor.digest} does not match its digest: it is {member.digest}")
         return member
 
     def _find(self, name: str) -> StagedMember:
         for _ in range(NESTING_LIMIT):
-            member = self._members.get(_normal(name))
+            member = self._members.get(_normalize(name))
             if member is None:
                 break
             if not member.link:
                 return member
             name = member.link
-        raise InvalidArgumentError(f'the archive lacks "{name[:200]}", which its manifest names')
+        raise InvalidArgumentError(f'the archive does not have "{name[:200]}", which its manifest names')
 
     def _decode(self, name: str, member: StagedMember, kind: type[_T]) -> _T:
         try:
@@ -173,7 +171,7 @@ class _Archive:
 
 
 def _annotated_tags(descriptor: Descriptor) -> tuple[str, ...]:
-    """The name that tools leave beside an image; a bare tag without a name names nothing."""
+    """The image name in the annotations. A tag without a name is ignored."""
     annotations = descriptor.annotations or {}
     name = annotations.get("io.containerd.image.name") or annotations.get("org.opencontainers.image.ref.name", "")
     if not any(mark in name for mark in ":/"):
@@ -188,10 +186,10 @@ def _is_attestation(descriptor: Descriptor) -> bool:
     return (descriptor.annotations or {}).get("vnd.docker.reference.type") == "attestation-manifest"
 
 
-def _normal(name: str) -> str:
+def _normalize(name: str) -> str:
     return "/".join(part for part in name.split("/") if part not in {"", "."})
 
 
-def _bound(count: int, limit: int, what: str) -> None:
+def _check_limit(count: int, limit: int, what: str) -> None:
     if count > limit:
         raise InvalidArgumentError(f"the archive has {count} {what}; at most {limit} are allowed")

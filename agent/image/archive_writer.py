@@ -27,7 +27,7 @@ _LAYERS = {
 
 
 class ImageToSave(msgspec.Struct, frozen=True):
-    """One image to write: its id, the blobs of its layers bottom first, the tags to name it by."""
+    """One image to write: its id, the digests of its layer blobs (bottom first) and its tags."""
 
     id: str
     layers: tuple[str, ...]
@@ -35,7 +35,7 @@ class ImageToSave(msgspec.Struct, frozen=True):
 
 
 async def write_archive(images: Sequence[ImageToSave], blob: Callable[[str], Path]) -> AsyncIterator[bytes]:
-    """The bytes of the archive. ``blob`` gives the file of a digest."""
+    """The archive as a stream of chunks. `blob` returns the file of a digest."""
     index: list[Descriptor] = []
     documents: dict[str, bytes] = {}
     for image in images:

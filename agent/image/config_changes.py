@@ -17,7 +17,7 @@ _DURATIONS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60
 
 
 def apply_changes(config: ImageConfig, changes: Sequence[str]) -> ImageConfig:
-    """The config after the instructions, in order. Raises InvalidArgumentError that names the instruction."""
+    """Apply the instructions in order. Raises InvalidArgumentError that names the instruction."""
     for change in changes:
         word, _, rest = change.strip().partition(" ")
         instruction = _INSTRUCTIONS.get(word.upper())
@@ -25,7 +25,7 @@ def apply_changes(config: ImageConfig, changes: Sequence[str]) -> ImageConfig:
             continue
         if instruction is None:
             known = ", ".join(sorted(_INSTRUCTIONS))
-            raise InvalidArgumentError(f'"{word}" is not a change that an image can take; known are {known}')
+            raise InvalidArgumentError(f'"{word}" is not a valid change command; valid are {known}')
         if not rest.strip():
             raise InvalidArgumentError(f'the change "{change}" needs an argument')
         try:
@@ -40,7 +40,7 @@ def _command(config: ImageConfig, rest: str) -> tuple[str, ...]:
         try:
             return msgspec.json.decode(rest, type=tuple[str, ...])
         except msgspec.MsgspecError:
-            pass  # as in a Dockerfile: what is not a JSON array of strings is a shell's line
+            pass  # as in a Dockerfile, anything but a JSON array of strings is a shell command
     return (config.shell or _SHELL) + (rest,)
 
 
@@ -53,7 +53,7 @@ def _entrypoint(config: ImageConfig, rest: str) -> ImageConfig:
 
 
 def _pairs(rest: str) -> list[tuple[str, str]]:
-    """``K=V K2="V 2"``, or the old form ``K V``."""
+    """Parse `K=V K2="V 2"`, or the old form `K V`."""
     first = rest.split(None, 1)
     if "=" not in first[0]:
         if len(first) < 2:

@@ -16,12 +16,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from agent.image.digests import digest_of
-from agent.image.metadata import NewImage, NewLayer, StoredLayer
+from agent.image.metadata import LayerRow, NewImage, StoredLayer
 from agent.image.unpack_protocol import UnpackMessage
 
 
 class ContentStore:
-    """The folder of one store."""
+    """The folder of one image store."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -30,7 +30,7 @@ class ContentStore:
         self._tmp = root / "tmp"
 
     def prepare(self) -> None:
-        """Make the folders and throw away what an earlier life left half-done."""
+        """Create the folders and delete the temporary files of an earlier process."""
         if self._tmp.exists():
             shutil.rmtree(self._tmp)
         for folder in (self.root, self._blobs.parent, self._blobs, self.layers, self._tmp):
@@ -43,13 +43,13 @@ class ContentStore:
         return self.layers / str(directory)
 
     def stage(self) -> Path:
-        """A new empty folder for one operation."""
+        """Create an empty folder for one operation."""
         path = self._tmp / secrets.token_hex(8)
         path.mkdir(mode=0o700)
         return path
 
     def put(self, data: bytes) -> str:
-        """Store a small blob; its digest."""
+        """Store a small blob. Returns its digest."""
         digest = digest_of(data)
         staged = self.stage()
         path = staged / "blob"
@@ -62,14 +62,17 @@ class ContentStore:
         return digest
 
     def commit(
-        self, answer: UnpackMessage, known: Collection[str], first_directory: int
-    ) -> tuple[tuple[NewLayer, ...], tuple[NewImage, ...]]:
-        """Move what was staged into place; the rows that will make it count. A crash before that leaves files to sweep."""
-        for digest, staged in answer.blobs.items():
+        self, result: UnpackMessage, known: Collection[str], first_directory: int
+    ) -> tuple[tuple[LayerRow, ...], tuple[NewImage, ...]]:
+        """Move staged files into place. Returns the rows to add to the metadata.
+
+        A crash before they are added leaves files that the next `sweep` deletes. `known` are the chain ids that are unpacked.
+        """
+        for digest, staged in result.blobs.items():
             if not self.blob(digest).exists():
                 Path(staged).replace(self.blob(digest))
-        layers: dict[str, NewLayer] = {}
-        for work in (work for image in answer.images for work in image.layers):
+        layers: dict[str, LayerRow] = {}
+        for work in (work for image in result.images for work in image.layers):
             if work.chain_id in known or work.chain_id in layers:
                 continue
             number = first_directory + len(layers)
@@ -77,25 +80,25 @@ class ContentStore:
             if target.exists():
                 self.discard([target])
             Path(work.unpacked).rename(target)
-            layers[work.chain_id] = NewLayer(number, work.chain_id, work.diff_id, work.content_bytes)
+            layers[work.chain_id] = LayerRow(number, work.chain_id, work.diff_id, work.content_bytes)
         images = tuple(
             NewImage(image.config, tuple(StoredLayer(work.chain_id, work.digest) for work in image.layers), image.tags)
-            for image in answer.images
+            for image in result.images
         )
         return tuple(layers.values()), images
 
     def sweep(self, digests: Collection[str], directories: Collection[int]) -> None:
-        """Delete the blobs and unpacked layers that are not among those given."""
+        """Delete all blobs and unpacked layers but the given ones."""
         names = {digest.removeprefix("sha256:") for digest in digests}
         numbers = {str(number) for number in directories}
-        doomed = [path for path in self._blobs.iterdir() if path.name not in names]
-        doomed += [path for path in self.layers.iterdir() if path.name not in numbers]
-        self.discard(doomed)
+        unused = [path for path in self._blobs.iterdir() if path.name not in names]
+        unused += [path for path in self.layers.iterdir() if path.name not in numbers]
+        self.discard(unused)
 
     def discard(self, paths: Sequence[Path]) -> None:
-        """Delete files and folders: first out of the way in one step each, then for good."""
+        """Delete files and folders. Each is renamed first, so that it disappears in one step."""
         for path in paths:
-            target = self._tmp / f"gone-{secrets.token_hex(8)}"
+            target = self._tmp / f"deleted-{secrets.token_hex(8)}"
             with contextlib.suppress(FileNotFoundError):
                 path.rename(target)
                 if target.is_dir() and not target.is_symlink():
@@ -104,20 +107,20 @@ class ContentStore:
                     target.unlink()
 
     def read_verified(self, digest: str) -> bytes | None:
-        """A small blob, or None where it is missing or has another content."""
+        """A small blob, or None when it is missing or does not match its digest."""
         try:
             data = self.blob(digest).read_bytes()
         except FileNotFoundError:
             return None
         return data if hashlib.sha256(data).hexdigest() == digest.removeprefix("sha256:") else None
 
-    def read_configs(self, digests: Collection[str], say: Callable[[str], None]) -> Mapping[str, bytes]:
-        """The configs of images; those that are damaged are left out and told of."""
+    def read_configs(self, digests: Collection[str], warn: Callable[[str], None]) -> Mapping[str, bytes]:
+        """The configs of images. Damaged ones are left out and reported to `warn`."""
         configs = {}
         for digest in digests:
             data = self.read_verified(digest)
             if data is None:
-                say(f"the config of the image {digest} is missing or damaged; load the image again")
+                warn(f"the config of image {digest} is missing or damaged; load the image again")
             else:
                 configs[digest] = data
         return configs

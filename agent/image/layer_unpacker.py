@@ -15,71 +15,25 @@ import stat
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
+from agent.image.bounded_tar import clean_path, members, open_tar
 from agent.image.openat2 import open_in_root
 from agent.image.streams import CHUNK_BYTES, Readable
-from covey.errors import InvalidArgumentError, TooLargeError
+from covey.errors import InvalidArgumentError
 
 ENTRY_LIMIT = 2_000_000
-HEADER_LIMIT_BYTES = 1 << 20
-PATH_LIMIT_BYTES = 4096
 
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
-_AUFS = ".wh..wh."
+_AUFS_METADATA = ".wh..wh."
 _OPAQUE_XATTR = "trusted.overlay.opaque"
 _XATTR_HEADER = "SCHILY.xattr."
-_EXTENSION_TYPES = frozenset(
-    {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
-)
 _WHITEOUT_DEVICE = os.makedev(0, 0)
 
 
-class BoundedTarInfo(tarfile.TarInfo):
-    """A header whose extension records are bounded: tarfile would read any announced size into memory."""
-
-    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        if self.type in _EXTENSION_TYPES and not 0 <= self.size <= HEADER_LIMIT_BYTES:
-            raise TooLargeError(f"an extended header of {self.size} bytes is over the bound of {HEADER_LIMIT_BYTES}")
-        return cast("tarfile.TarInfo", super()._proc_member(archive))  # type: ignore[misc]
-
-
-def open_tar(source: Readable) -> tarfile.TarFile:
-    """A forward-only tar reader over plain bytes."""
-    return tarfile.open(
-        fileobj=cast("BinaryIO", source),
-        mode="r|",
-        bufsize=CHUNK_BYTES,
-        tarinfo=BoundedTarInfo,
-        encoding="utf-8",
-        errors="surrogateescape",
-    )
-
-
-def members(archive: tarfile.TarFile, limit: int, what: str) -> Iterator[tarfile.TarInfo]:
-    """The entries of a forward-only tar in constant memory; raises over ``limit``."""
-    count = 0
-    while (member := archive.next()) is not None:
-        archive.members = []  # type: ignore[attr-defined]
-        count += 1
-        if count > limit:
-            raise TooLargeError(f"{what} has more than {limit} entries")
-        yield member
-
-
-def clean_path(name: str, what: str) -> tuple[str, ...]:
-    """The components of an entry's path; empty for the root. Raises on ``..``, over-long and NUL-holding paths."""
-    if len(os.fsencode(name)) > PATH_LIMIT_BYTES or "\0" in name:
-        raise InvalidArgumentError(f"{what} holds a path that no file can have: {name[:80]!r}")
-    parts = tuple(part for part in name.split("/") if part not in {"", "."})
-    if ".." in parts:
-        raise InvalidArgumentError(f"{what} holds a path that leaves its root: {name!r}")
-    return parts
-
-
 class LayerUnpacker:
-    """Applies one layer into an empty directory. ``lowers`` are the unpacked layers below, topmost first."""
+    """Unpacks one layer into an empty directory. `lowers` are the unpacked layers below, topmost first."""
 
     def __init__(self, root: Path, lowers: Sequence[Path], what: str) -> None:
         self._root_path = root
@@ -90,34 +44,34 @@ class LayerUnpacker:
         self._directory_times: dict[tuple[str, ...], tuple[int, int]] = {}
         self.content_bytes = 0
         if lowers:
-            self._take_attributes_from_below(self._root, ())
+            self._copy_attributes_from_lower(self._root, ())
 
     def unpack(self, plain: Readable) -> None:
-        """Apply the tar. Raises InvalidArgumentError or TooLargeError that names the layer."""
+        """Unpack the layer's tar. Raises InvalidArgumentError or TooLargeError that names the layer."""
         try:
             with open_tar(plain) as archive:
                 for member in members(archive, ENTRY_LIMIT, self._what):
                     self._apply(archive, member)
             self._set_directory_times()
         except tarfile.TarError as error:
-            raise InvalidArgumentError(f"{self._what} is not a whole tar archive: {error}") from error
+            raise InvalidArgumentError(f"{self._what} is not a complete tar archive: {error}") from error
         except (OverflowError, UnicodeError) as error:
-            raise InvalidArgumentError(f"{self._what} holds an entry with impossible attributes: {error}") from error
+            raise InvalidArgumentError(f"{self._what} has an entry with impossible attributes: {error}") from error
         finally:
-            self._forget_parent()
+            self._close_parent()
             os.close(self._root)
 
     def _apply(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         parts = clean_path(member.name, self._what)
         if not parts:
             if member.isdir():
-                self._set_attributes_of_directory(self._root, member)
+                self._set_directory_attributes(self._root, member)
                 self._directory_times[()] = _times(member)
             return
         *folder, name = parts
-        parent = self._parent_of(tuple(folder))
+        parent = self._open_parent(tuple(folder))
         if name.startswith(_WHITEOUT):
-            self._white_out(parent, name)
+            self._apply_whiteout(parent, name)
             return
         if member.isdir():
             self._make_directory(parent, name, parts, member)
@@ -143,9 +97,7 @@ class LayerUnpacker:
         elif member.isfifo():
             os.mkfifo(name, 0o600, dir_fd=parent)
         else:
-            raise InvalidArgumentError(
-                f"{self._what}: the entry {member.name!r} is of the unknown type {member.type!r}"
-            )
+            raise InvalidArgumentError(f"{self._what}: the entry {member.name!r} has the unknown type {member.type!r}")
 
     def _write(self, parent: int, name: str, content: Readable) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -158,16 +110,16 @@ class LayerUnpacker:
         *folder, target = clean_path(member.linkname, self._what) or ("",)
         if not target or target.startswith(_WHITEOUT):
             raise InvalidArgumentError(
-                f"{self._what}: the entry {member.name!r} links to {member.linkname!r}, which is no file"
+                f"{self._what}: the entry {member.name!r} links to {member.linkname!r}, which is not a file"
             )
         with contextlib.suppress(OSError), _closing(open_in_root(self._root, "/".join(folder) or ".")) as source:
             if not stat.S_ISDIR(os.lstat(target, dir_fd=source).st_mode):
                 os.link(target, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
                 return
-        self._copy_from_below(parent, name, member)
+        self._copy_from_lower(parent, name, member)
 
-    def _copy_from_below(self, parent: int, name: str, member: tarfile.TarInfo) -> None:
-        """A hard link to a file of a lower layer: a copy, as overlayfs itself makes on writing."""
+    def _copy_from_lower(self, parent: int, name: str, member: tarfile.TarInfo) -> None:
+        """Copy the target of a hard link from a lower layer, as overlayfs itself does on a write."""
         for lower in self._lowers:
             with contextlib.suppress(OSError), _closing(os.open(lower, os.O_PATH)) as root:
                 source = open_in_root(root, member.linkname.lstrip("/"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -192,21 +144,21 @@ class LayerUnpacker:
             os.mkdir(name, 0o700, dir_fd=parent)
         directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
         with _closing(directory):
-            self._set_attributes_of_directory(directory, member)
+            self._set_directory_attributes(directory, member)
             if replaces_whiteout:
                 os.setxattr(directory, _OPAQUE_XATTR, b"y")
         self._directory_times[parts] = _times(member)
 
-    def _white_out(self, parent: int, name: str) -> None:
+    def _apply_whiteout(self, parent: int, name: str) -> None:
         if name == _OPAQUE:
             with _closing(os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=parent)) as directory:
                 os.setxattr(directory, _OPAQUE_XATTR, b"y")
             return
-        if name.startswith(_AUFS):
-            return  # bookkeeping of another driver, nothing of the image
+        if name.startswith(_AUFS_METADATA):
+            return  # metadata of the AUFS driver, not part of the image
         hidden = name.removeprefix(_WHITEOUT)
         if hidden in {"", ".", ".."}:
-            raise InvalidArgumentError(f"{self._what} holds a whiteout of no file: {name!r}")
+            raise InvalidArgumentError(f"{self._what} has a whiteout without a file name: {name!r}")
         before = _lstat(parent, hidden)
         if before is None:
             os.mknod(hidden, stat.S_IFCHR, _WHITEOUT_DEVICE, dir_fd=parent)
@@ -215,7 +167,7 @@ class LayerUnpacker:
                 os.setxattr(directory, _OPAQUE_XATTR, b"y")
 
     def _clear(self, parent: int, name: str) -> None:
-        """Make room for an entry: a later entry of the same path replaces the earlier one."""
+        """Remove an earlier entry of the same path."""
         before = _lstat(parent, name)
         if before is None:
             return
@@ -229,28 +181,28 @@ class LayerUnpacker:
         if not member.issym():
             os.chmod(name, stat.S_IMODE(member.mode), dir_fd=parent)
         for key, value in _xattrs(member):
-            with contextlib.suppress(OSError):  # the file system may lack the attribute's namespace, as Docker allows
+            with contextlib.suppress(OSError):  # the file system may not support the attribute; Docker ignores that too
                 os.setxattr(f"/proc/self/fd/{parent}/{name}", key, value, follow_symlinks=False)
         os.utime(name, ns=_times(member), dir_fd=parent, follow_symlinks=False)
 
-    def _set_attributes_of_directory(self, directory: int, member: tarfile.TarInfo) -> None:
+    def _set_directory_attributes(self, directory: int, member: tarfile.TarInfo) -> None:
         os.fchown(directory, member.uid, member.gid)
         os.fchmod(directory, stat.S_IMODE(member.mode))
         for key, value in _xattrs(member):
             with contextlib.suppress(OSError):
                 os.setxattr(directory, key, value)
 
-    def _parent_of(self, folder: tuple[str, ...]) -> int:
+    def _open_parent(self, folder: tuple[str, ...]) -> int:
         if self._parent is not None and self._parent[0] == folder:
             return self._parent[1]
-        self._forget_parent()
+        self._close_parent()
         try:
             found = open_in_root(self._root, "/".join(folder) or ".")
         except FileNotFoundError:
             found = self._make_parents(folder)
         except OSError as error:
             raise InvalidArgumentError(
-                f"{self._what}: {'/'.join(folder)!r} is used as a directory and is none"
+                f"{self._what}: {'/'.join(folder)!r} is used as a directory but is not one"
             ) from error
         self._parent = (folder, found)
         return found
@@ -265,7 +217,7 @@ class LayerUnpacker:
                 child = self._make_parent(current, folder[:depth], path)
             except OSError as error:
                 os.close(current)
-                raise InvalidArgumentError(f"{self._what}: {path!r} is used as a directory and is none") from error
+                raise InvalidArgumentError(f"{self._what}: {path!r} is used as a directory but is not one") from error
             os.close(current)
             current = child
         return current
@@ -275,13 +227,13 @@ class LayerUnpacker:
             os.mkdir(parts[-1], 0o755, dir_fd=current)
         except FileExistsError as error:
             raise InvalidArgumentError(
-                f"{self._what}: {path!r} is a symlink that leads nowhere, used as a directory"
+                f"{self._what}: {path!r} is a dangling symlink that is used as a directory"
             ) from error
         with _closing(os.open(parts[-1], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=current)) as made:
-            self._take_attributes_from_below(made, parts)
+            self._copy_attributes_from_lower(made, parts)
         return open_in_root(self._root, path)
 
-    def _take_attributes_from_below(self, directory: int, parts: tuple[str, ...]) -> None:
+    def _copy_attributes_from_lower(self, directory: int, parts: tuple[str, ...]) -> None:
         for lower in self._lowers:
             with contextlib.suppress(OSError), _closing(os.open(lower, os.O_PATH)) as root:
                 with _closing(open_in_root(root, "/".join(parts) or ".")) as below:
@@ -295,7 +247,7 @@ class LayerUnpacker:
             with contextlib.suppress(OSError), _closing(open_in_root(self._root, "/".join(parts) or ".")) as directory:
                 os.utime(f"/proc/self/fd/{directory}", ns=times)
 
-    def _forget_parent(self) -> None:
+    def _close_parent(self) -> None:
         if self._parent is not None:
             os.close(self._parent[1])
             self._parent = None
@@ -326,7 +278,7 @@ def _times(member: tarfile.TarInfo) -> tuple[int, int]:
 
 
 def _xattrs(member: tarfile.TarInfo) -> Iterator[tuple[str, bytes]]:
-    """The attributes a file may bring along. ``trusted.*`` would speak to overlayfs in our name, so it may not."""
+    """The extended attributes to set. `trusted.*` is excluded, because overlayfs would interpret it."""
     for header, value in member.pax_headers.items():
         key = header.removeprefix(_XATTR_HEADER)
         if key != header and (key == "security.capability" or key.startswith("user.")):

@@ -17,7 +17,10 @@ _FALSE = frozenset({"0", "false", "False", "f"})
 
 
 def resolve_image(name: str, images: Mapping[str, Image], tags: Mapping[str, str]) -> Image:
-    """The image of a whole id, else of a reference, else of a unique prefix of an id, in that order as Docker's."""
+    """The image with that full id, else that reference, else that unique id prefix, in Docker's order.
+
+    Raises NotFoundError, or ConflictError for an ambiguous prefix.
+    """
     if image_reference.is_image_id(name):
         found = images.get(name if name.startswith("sha256:") else f"sha256:{name}")
         if found is not None:
@@ -32,18 +35,18 @@ def resolve_image(name: str, images: Mapping[str, Image], tags: Mapping[str, str
     if prefix:
         matches = [image for image_id, image in images.items() if image_id.startswith(f"sha256:{prefix[1]}")]
         if len(matches) > 1:
-            raise ConflictError(f'the prefix "{name}" names {len(matches)} images; give more digits of the id')
+            raise ConflictError(f'the id prefix "{name}" matches {len(matches)} images; use more digits of the id')
         if matches:
             return matches[0]
     if wanted is None and not prefix:
-        image_reference.parse(name)  # raises, and says what is wrong with the name
+        image_reference.parse(name)  # raises with the reason
     raise _missing(wanted.with_default_tag().familiar if wanted else name)
 
 
 def _by_reference(
     wanted: image_reference.Reference, images: Mapping[str, Image], tags: Mapping[str, str]
 ) -> Image | None:
-    """A digest names the image whose id it is, if the tag beside it agrees; repository digests come with pulling."""
+    """A digest matches an image id, if the image also has a tag of that name. Repository digests are not supported yet."""
     if wanted.digest:
         image = images.get(wanted.digest)
         if image is None or not any(image_reference.parse(tag).name == wanted.name for tag in image.repo_tags):
@@ -55,15 +58,15 @@ def _by_reference(
 def filter_images(
     images: Sequence[Image], filters: Mapping[str, Sequence[str]], get: Callable[[str], Image], now_ns: int
 ) -> tuple[Image, ...]:
-    """The images that pass every filter; of several values of one, any (labels: all)."""
-    kept = list(images)
+    """The images that match every filter. One of several values of a filter is enough, except for labels."""
+    matching = list(images)
     for key, values in filters.items():
-        kept = [image for image in kept if _passes(image, key, values, get, now_ns)]
-        _check(key, values)
-    return tuple(kept)
+        matching = [image for image in matching if _matches_filter(image, key, values, get, now_ns)]
+        _check_filter(key, values)
+    return tuple(matching)
 
 
-def _passes(image: Image, key: str, values: Sequence[str], get: Callable[[str], Image], now_ns: int) -> bool:
+def _matches_filter(image: Image, key: str, values: Sequence[str], get: Callable[[str], Image], now_ns: int) -> bool:
     if key == "dangling":
         return any((value in _TRUE) is not bool(image.repo_tags) for value in values)
     if key == "label":
@@ -71,7 +74,7 @@ def _passes(image: Image, key: str, values: Sequence[str], get: Callable[[str], 
     if key == "label!":
         return not any(_has_label(image, value) for value in values)
     if key == "reference":
-        return any(_matches(tag, pattern) for tag in image.repo_tags for pattern in values)
+        return any(_matches_pattern(tag, pattern) for tag in image.repo_tags for pattern in values)
     if key == "before":
         return all(image.created < get(value).created for value in values)
     if key == "since":
@@ -83,8 +86,8 @@ def _passes(image: Image, key: str, values: Sequence[str], get: Callable[[str], 
     )
 
 
-def _check(key: str, values: Sequence[str]) -> None:
-    """What a filter over no images at all would not notice."""
+def _check_filter(key: str, values: Sequence[str]) -> None:
+    """Refuse an unknown filter or value, also when there are no images."""
     if key not in {"dangling", "label", "label!", "reference", "before", "since", "until"}:
         raise InvalidArgumentError(
             f'invalid filter "{key}": images are filtered by dangling, label, reference, before, since, until'
@@ -98,10 +101,10 @@ def _has_label(image: Image, wanted: str) -> bool:
     return key in image.config.labels and (not equals or image.config.labels[key] == value)
 
 
-def _matches(tag: str, pattern: str) -> bool:
-    """A pattern's ``*`` stops at a slash, as in Docker's; without a tag it means any."""
-    whole = image_reference.parse(tag)
-    names = (whole.familiar_name, whole.familiar, whole.name, str(whole))
+def _matches_pattern(tag: str, pattern: str) -> bool:
+    """Match a reference pattern as Docker does: `*` does not match a slash, and a pattern without a tag matches any."""
+    parsed = image_reference.parse(tag)
+    names = (parsed.familiar_name, parsed.familiar, parsed.name, str(parsed))
     return any(name.count("/") == pattern.count("/") and fnmatchcase(name, pattern) for name in names)
 
 
@@ -114,7 +117,7 @@ def _until_ns(text: str, now_ns: int) -> int:
     try:
         return int(datetime.fromisoformat(text).timestamp() * SECOND)
     except ValueError:
-        raise InvalidArgumentError(f"invalid filter until={text}: give a duration such as 24h, or a time") from None
+        raise InvalidArgumentError(f"invalid filter until={text}: use a duration such as 24h, or a timestamp") from None
 
 
 def _seconds(created: str) -> float:

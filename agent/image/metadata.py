@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS tags (
 
 
 class LayerRow(msgspec.Struct, frozen=True):
-    """An unpacked layer: its number is the name of its directory, short because mount options are."""
+    """An unpacked layer. `directory` is a number and the name of its directory: mount options have a length limit."""
 
     directory: int
     chain_id: str
@@ -51,7 +51,7 @@ class LayerRow(msgspec.Struct, frozen=True):
 
 
 class StoredLayer(msgspec.Struct, frozen=True):
-    """A layer of one image: what it stands on, and the blob as it came."""
+    """A layer of one image: the chain id of its unpacked directory and the digest of its blob."""
 
     chain_id: str
     blob: str
@@ -66,24 +66,15 @@ class ImageRow(msgspec.Struct, frozen=True):
 
 
 class MetadataSnapshot(msgspec.Struct, frozen=True):
-    """All of it, as one consistent reading."""
+    """The whole database, read in one transaction."""
 
     images: dict[str, ImageRow] = {}
     tags: dict[str, str] = {}
     layers: dict[str, LayerRow] = {}
 
 
-class NewLayer(msgspec.Struct, frozen=True):
-    """A layer to record, with the directory number it was given."""
-
-    directory: int
-    chain_id: str
-    diff_id: str
-    content_bytes: int
-
-
 class NewImage(msgspec.Struct, frozen=True):
-    """An image to record; what is recorded already is left as it is."""
+    """An image to add. An image that exists already is not changed, but gets the tags."""
 
     id: str
     layers: tuple[StoredLayer, ...]
@@ -104,7 +95,7 @@ class ImageMetadata:
         self._connection.close()
 
     def read(self) -> MetadataSnapshot:
-        """Everything, in one transaction."""
+        """Read everything."""
         with self._transaction() as db:
             layers: dict[str, list[StoredLayer]] = {}
             for image_id, chain_id, blob in db.execute(
@@ -128,18 +119,18 @@ class ImageMetadata:
         row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'layers'").fetchone()
         return int(row[0]) + 1 if row else 1
 
-    def add(self, layers: Sequence[NewLayer], images: Sequence[NewImage], now_ns: int) -> None:
-        """Record layers, images and tags at once. A tag that named another image moves."""
+    def add(self, layers: Sequence[LayerRow], images: Sequence[NewImage], now_ns: int) -> None:
+        """Add layers, images and tags. A tag of another image moves."""
         with self._transaction() as db:
             db.executemany(
                 "INSERT INTO layers (directory, chain_id, diff_id, content_bytes) VALUES (?, ?, ?, ?)",
                 [(layer.directory, layer.chain_id, layer.diff_id, layer.content_bytes) for layer in layers],
             )
             for image in images:
-                known = db.execute(
+                inserted = db.execute(
                     "INSERT INTO images (id, added_ns) VALUES (?, ?) ON CONFLICT DO NOTHING", (image.id, now_ns)
                 )
-                if known.rowcount:
+                if inserted.rowcount:
                     db.executemany(
                         "INSERT INTO image_layers (image_id, position, chain_id, blob) VALUES (?, ?, ?, ?)",
                         [(image.id, at, layer.chain_id, layer.blob) for at, layer in enumerate(image.layers)],
@@ -156,7 +147,7 @@ class ImageMetadata:
             db.executemany("DELETE FROM tags WHERE name = ?", [(name,) for name in names])
 
     def remove(self, image_ids: Sequence[str]) -> tuple[LayerRow, ...]:
-        """Forget images with their tags, and the layers that no image has any more; the latter are returned."""
+        """Remove images with their tags, and the layers that no image uses any more. Returns those layers."""
         with self._transaction() as db:
             ids = [(image_id,) for image_id in image_ids]
             db.executemany("DELETE FROM tags WHERE image_id = ?", ids)

@@ -11,7 +11,7 @@ from covey.errors import InvalidArgumentError
 
 
 class Healthcheck(msgspec.Struct, frozen=True, rename="pascal", omit_defaults=True):
-    """How to probe a container; durations in nanoseconds, 0 means inherit."""
+    """How to probe a container. Durations are in nanoseconds, 0 means inherit."""
 
     test: tuple[str, ...] = ()
     interval: int = 0
@@ -22,7 +22,7 @@ class Healthcheck(msgspec.Struct, frozen=True, rename="pascal", omit_defaults=Tr
 
 
 class ImageConfig(msgspec.Struct, frozen=True):
-    """What a container of the image runs with unless told otherwise. ``None`` where absent differs from empty."""
+    """Defaults of the containers of an image. `None` where absent differs from empty."""
 
     user: str = ""
     exposed_ports: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class ImageConfig(msgspec.Struct, frozen=True):
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One step of how the image was made; ``created`` is RFC 3339."""
+    """One build step of an image. `created` is RFC 3339."""
 
     created: str | None = None
     created_by: str = ""
@@ -49,7 +49,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Image(msgspec.Struct, frozen=True):
-    """One image. ``id`` is ``sha256:`` and the digest of its config; tags are familiar (``busybox:latest``)."""
+    """One image. `id` is the digest of its config, with `sha256:`. Tags are in the short form, `busybox:latest`."""
 
     id: str
     repo_tags: tuple[str, ...]
@@ -70,7 +70,7 @@ class Image(msgspec.Struct, frozen=True):
 
 
 class UnpackProgress(msgspec.Struct, frozen=True):
-    """A step of a load or an import: bytes read of the archive, or a layer that was unpacked."""
+    """Progress of a load or an import: bytes read of the archive, or the layer that was unpacked."""
 
     step: str
     id: str = ""
@@ -79,7 +79,7 @@ class UnpackProgress(msgspec.Struct, frozen=True):
 
 
 class ImageRemoval(msgspec.Struct, frozen=True):
-    """One thing that a removal did; exactly one of the two is set."""
+    """One effect of an image removal, as Docker reports it. Exactly one field is set."""
 
     untagged: str = ""
     deleted: str = ""
@@ -106,7 +106,7 @@ class OciRootfs(msgspec.Struct):
 
 
 class OciImageConfig(msgspec.Struct, omit_defaults=True):
-    """An OCI image config as it stands in the blob."""
+    """An OCI image config as in its blob."""
 
     architecture: str = ""
     os: str = ""
@@ -125,7 +125,7 @@ class OciImageConfig(msgspec.Struct, omit_defaults=True):
 
 
 def decode_config(data: bytes, name: str) -> OciImageConfig:
-    """Read an image config; raises InvalidArgumentError that names the blob."""
+    """Parse an image config. Raises InvalidArgumentError that names the blob."""
     try:
         return msgspec.json.decode(data, type=OciImageConfig)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -133,7 +133,7 @@ def decode_config(data: bytes, name: str) -> OciImageConfig:
 
 
 def container_config(raw: OciImageConfig) -> ImageConfig:
-    """The container defaults of a config, nulls made empty."""
+    """The container defaults of a config, with empty values instead of nulls."""
     config = raw.config or _RawContainerConfig()
     return ImageConfig(
         user=config.user or "",
@@ -152,7 +152,7 @@ def container_config(raw: OciImageConfig) -> ImageConfig:
 
 
 def encode_config(image: OciImageConfig, config: ImageConfig) -> bytes:
-    """The config blob of a new image: ``image`` with ``config`` in it. Equal input gives equal bytes."""
+    """The config blob of a new image: `image` with the container defaults `config`. Equal input gives equal bytes."""
     raw = _RawContainerConfig(
         user=config.user or None,
         exposed_ports={port: {} for port in config.exposed_ports} or None,
@@ -178,7 +178,7 @@ def build_image(
     layer_sizes: tuple[int, ...] = (),
     last_tagged: str = "",
 ) -> Image:
-    """Put an image together from its config and what the catalogue knows of it."""
+    """Build an image from its config and its metadata."""
     return Image(
         id=image_id,
         repo_tags=tags,

@@ -20,7 +20,7 @@ class _OpenHow(ctypes.Structure):
 
 
 def open_in_root(root: int, path: str, flags: int = os.O_PATH | os.O_DIRECTORY) -> int:
-    """A descriptor of ``path`` as a process chrooted to ``root`` would see it. Raises OSError as ``os.open`` does."""
+    """Open `path` as a process chrooted to `root` would. Returns a file descriptor. Raises OSError as `os.open` does."""
     how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
     descriptor: int = _libc.syscall(_SYS_OPENAT2, root, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
     if descriptor < 0:
@@ -30,7 +30,7 @@ def open_in_root(root: int, path: str, flags: int = os.O_PATH | os.O_DIRECTORY) 
 
 
 def sync_filesystem(folder: Path) -> None:
-    """Wait until everything written to the file system of ``folder`` is on its disk."""
+    """Write all cached data of the file system of `folder` to its disk, and wait for it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if _libc.syncfs(descriptor) < 0:

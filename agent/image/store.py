@@ -11,7 +11,6 @@ import logging
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -20,23 +19,13 @@ from agent.image import archive_writer, unpack_process
 from agent.image.archive_manifest import host_architecture
 from agent.image.config_changes import apply_changes
 from agent.image.content_store import ContentStore
+from agent.image.image_index import build_index, imported_config
 from agent.image.lookup import filter_images, resolve_image
 from agent.image.metadata import ImageMetadata, MetadataSnapshot
-from agent.image.model import (
-    HistoryEntry,
-    Image,
-    ImageConfig,
-    ImageRemoval,
-    OciImageConfig,
-    OciRootfs,
-    UnpackProgress,
-    build_image,
-    decode_config,
-    encode_config,
-)
+from agent.image.model import HistoryEntry, Image, ImageConfig, ImageRemoval, UnpackProgress, encode_config
 from agent.image.unpack_protocol import UnpackLimits, UnpackMessage, UnpackRequest
 from covey import image_reference
-from covey.clock import SECOND, Clock, wall_clock
+from covey.clock import Clock, wall_clock
 from covey.errors import ConflictError, InvalidArgumentError, UnsupportedError
 
 log = logging.getLogger(__name__)
@@ -44,22 +33,22 @@ log = logging.getLogger(__name__)
 Source = unpack_process.Source
 
 
-def _nobody(_image_id: str) -> Sequence[str]:
+def _no_containers(_image_id: str) -> Sequence[str]:
     return ()
 
 
-def _silent(_progress: UnpackProgress) -> None:
+def _ignore_progress(_progress: UnpackProgress) -> None:
     return
 
 
 class ImageStore:
-    """Images under ``state_dir/images``. ``in_use`` gives the ids of the containers that stand on an image."""
+    """Images under `state_dir/images`. `containers_using` returns the ids of the containers that use an image."""
 
     def __init__(
         self,
         state_dir: Path,
         *,
-        containers_using: Callable[[str], Sequence[str]] = _nobody,
+        containers_using: Callable[[str], Sequence[str]] = _no_containers,
         limits: UnpackLimits | None = None,
         clock: Clock = wall_clock,
     ) -> None:
@@ -68,54 +57,56 @@ class ImageStore:
         self._limits = limits or UnpackLimits()
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._catalogue: ImageMetadata | None = None
-        self._contents = MetadataSnapshot()
+        self._metadata: ImageMetadata | None = None
+        self._snapshot = MetadataSnapshot()
         self._images: dict[str, Image] = {}
-        self._unpacking = 0
+        self._sweep_pauses = 0
 
     async def start(self) -> None:
-        """Open the store and sweep what an earlier life left over. Raises OSError where the folder cannot be written."""
+        """Open the store and delete leftovers of an earlier process. Raises OSError when the folder is not writable."""
         await asyncio.to_thread(self._open)
 
     async def close(self) -> None:
-        """Let the database go. Operations under way must have been cancelled or awaited."""
+        """Close the database. The caller cancels or awaits running operations first."""
         async with self._lock:
-            if self._catalogue is not None:
-                await asyncio.to_thread(self._catalogue.close)
-                self._catalogue = None
+            if self._metadata is not None:
+                await asyncio.to_thread(self._metadata.close)
+                self._metadata = None
 
     def get(self, name: str) -> Image:
-        """The image of a reference, an id or an id's unique prefix. Raises NotFoundError or ConflictError (ambiguous)."""
-        return resolve_image(name, self._images, self._contents.tags)
+        """The image with a reference, an id or a unique id prefix. Raises NotFoundError, or ConflictError if ambiguous."""
+        return resolve_image(name, self._images, self._snapshot.tags)
 
     def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> tuple[Image, ...]:
-        """The images that pass Docker's filters (dangling, label, before, since, until, reference), newest first."""
+        """The images that match Docker's filters (dangling, label, before, since, until, reference), newest first."""
         images = sorted(self._images.values(), key=lambda image: (image.created, image.id), reverse=True)
         return filter_images(images, filters or {}, self.get, self._clock())
 
     def history(self, name: str) -> tuple[HistoryEntry, ...]:
-        """How the image was made, oldest step first."""
+        """The build steps of an image, oldest first."""
         return self.get(name).history
 
     def rootfs_layers(self, name: str) -> tuple[Path, ...]:
-        """The unpacked layers of an image, topmost first, as overlayfs wants its lowerdirs. They are never to be written to."""
-        row = self._contents.images[self.get(name).id]
-        numbers = [self._contents.layers[layer.chain_id].directory for layer in row.layers]
+        """The unpacked layers of an image, topmost first, as overlayfs expects its lowerdirs. They must not be written to."""
+        row = self._snapshot.images[self.get(name).id]
+        numbers = [self._snapshot.layers[layer.chain_id].directory for layer in row.layers]
         return tuple(self._content.layer(number) for number in reversed(numbers))
 
     def layers(self, image_id: str) -> tuple[Path, ...]:
-        """The same, base first: what ``agent.container`` asks for."""
+        """The unpacked layers of an image, base layer first."""
         return self.rootfs_layers(image_id)[::-1]
 
     def disk_bytes(self) -> int:
-        """What the unpacked layers hold, each counted once."""
-        return sum(layer.content_bytes for layer in self._contents.layers.values())
+        """Total size of the unpacked layers, each counted once."""
+        return sum(layer.content_bytes for layer in self._snapshot.layers.values())
 
-    async def load(self, source: Source, progress: Callable[[UnpackProgress], None] = _silent) -> tuple[str, ...]:
-        """Take in an archive of ``docker save`` or an OCI layout: its tags, and the ids of images without one."""
-        async with self._unpack("load", source, progress) as answer:
-            await self._commit(answer)
-        return tuple(dict.fromkeys(name for image in answer.images for name in image.tags or (image.config,)))
+    async def load(
+        self, source: Source, progress: Callable[[UnpackProgress], None] = _ignore_progress
+    ) -> tuple[str, ...]:
+        """Load an archive of `docker save` or an OCI layout. Returns its tags, and the ids of images without a tag."""
+        async with self._unpack("load", source, progress) as result:
+            await self._commit(result)
+        return tuple(dict.fromkeys(name for image in result.images for name in image.tags or (image.config,)))
 
     async def import_(
         self,
@@ -125,62 +116,61 @@ class ImageStore:
         message: str = "",
         changes: Sequence[str] = (),
         architecture: str = "",
-        progress: Callable[[UnpackProgress], None] = _silent,
+        progress: Callable[[UnpackProgress], None] = _ignore_progress,
     ) -> str:
-        """Make an image of a root file system's tar; its id. The time of making is in the config, so ids differ each time."""
+        """Create an image from the tar of a root file system. Returns its id."""
         config = apply_changes(ImageConfig(), changes)
         tags = (image_reference.parse_tagged(name).familiar,) if name else ()
-        async with self._unpack("import", source, progress) as answer:
-            (staged,) = answer.images
-            raw = self._imported(tuple(layer.diff_id for layer in staged.layers), message, architecture)
+        async with self._unpack("import", source, progress) as result:
+            (staged,) = result.images
+            diff_ids = tuple(layer.diff_id for layer in staged.layers)
+            raw = imported_config(diff_ids, message, architecture or host_architecture(), self._clock())
             async with self._lock:
                 image_id = await asyncio.to_thread(self._content.put, encode_config(raw, config))
                 image = msgspec.structs.replace(staged, config=image_id, tags=tags)
-                await asyncio.to_thread(self._record, msgspec.structs.replace(answer, images=(image,)))
+                await asyncio.to_thread(self._record, msgspec.structs.replace(result, images=(image,)))
         return image_id
 
     async def pull(self, name: str) -> str:
-        """Not in this release. Raises UnsupportedError that says what to do."""
+        """Not supported yet. Raises UnsupportedError that says what to do."""
         image_reference.parse(name)
         raise UnsupportedError(
-            f"pulling {name} from a registry is not there yet; bring the image with docker load or docker import on this node"
+            f"pulling {name} from a registry is not supported yet; use docker load or docker import on this node"
         )
 
     async def push(self, name: str) -> None:
-        """Not in this release. Raises UnsupportedError that says what to do."""
+        """Not supported yet. Raises UnsupportedError that says what to do."""
         self.get(name)
-        raise UnsupportedError(
-            f"pushing {name} to a registry is not there yet; write it to a file with docker save instead"
-        )
+        raise UnsupportedError(f"pushing {name} to a registry is not supported yet; use docker save instead")
 
     def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
-        """An archive of the images that both ``docker load`` and OCI tools read. Every name is looked up before the first byte."""
+        """The images as an archive that both `docker load` and OCI tools read. All names are resolved before the first byte."""
         exports: dict[str, archive_writer.ImageToSave] = {}
         for name in names:
             image = self.get(name)
-            layers = tuple(layer.blob for layer in self._contents.images[image.id].layers)
+            layers = tuple(layer.blob for layer in self._snapshot.images[image.id].layers)
             before = exports.get(image.id, archive_writer.ImageToSave(image.id, layers))
             tags = () if _names_an_id(name, image) else (image_reference.parse_tagged(name).familiar,)
             exports[image.id] = archive_writer.ImageToSave(
                 image.id, layers, tuple(dict.fromkeys((*before.tags, *tags)))
             )
-        return self._hold(archive_writer.write_archive(tuple(exports.values()), self._content.blob))
+        return self._stream_without_sweep(archive_writer.write_archive(tuple(exports.values()), self._content.blob))
 
     async def tag(self, name: str, target: str) -> None:
-        """Give the image another name; a name in use moves. Raises InvalidArgumentError and NotFoundError."""
-        wanted = image_reference.parse_tagged(target).familiar
+        """Tag an image. A tag of another image moves. Raises InvalidArgumentError or NotFoundError."""
+        tag = image_reference.parse_tagged(target).familiar
         async with self._lock:
             image = self.get(name)
-            await asyncio.to_thread(self._open_catalogue.tag, wanted, image.id, self._clock())
+            await asyncio.to_thread(self._open_metadata.tag, tag, image.id, self._clock())
             await asyncio.to_thread(self._reload)
 
     async def remove(self, name: str, *, force: bool = False) -> tuple[ImageRemoval, ...]:
-        """Take a name off an image, and with its last name the image. Raises ConflictError while a container stands on it."""
+        """Remove a tag, and with its last tag the image. Raises ConflictError while a container uses the image."""
         async with self._lock:
             image = self.get(name)
             if not _names_an_id(name, image) and len(image.repo_tags) > 1:
                 tag = image_reference.parse_tagged(name).familiar
-                await asyncio.to_thread(self._open_catalogue.untag, [tag])
+                await asyncio.to_thread(self._open_metadata.untag, [tag])
                 await asyncio.to_thread(self._reload)
                 return (ImageRemoval(untagged=tag),)
             if len(image.repo_tags) > 1 and not force:
@@ -194,48 +184,48 @@ class ImageStore:
     async def prune(
         self, *, unused: bool = False, filters: Mapping[str, Sequence[str]] | None = None
     ) -> tuple[tuple[ImageRemoval, ...], int]:
-        """Remove untagged images, or with ``unused`` all that no container stands on; what was done and the bytes won."""
+        """Remove untagged images, or with `unused` all without a container. Returns the effects and the freed bytes."""
         async with self._lock:
-            doomed = [
+            unwanted = [
                 image for image in self.list(filters) if (unused or not image.repo_tags) and not self._in_use(image.id)
             ]
             before = self.disk_bytes()
-            removed = await self._remove_images(doomed)
+            removed = await self._remove_images(unwanted)
             return removed, before - self.disk_bytes()
 
     @property
-    def _open_catalogue(self) -> ImageMetadata:
-        if self._catalogue is None:
+    def _open_metadata(self) -> ImageMetadata:
+        if self._metadata is None:
             raise UnsupportedError("the image store is closed; start it first")
-        return self._catalogue
+        return self._metadata
 
     def _open(self) -> None:
         self._content.prepare()
-        self._catalogue = ImageMetadata(self._content.root / "images.db")
+        self._metadata = ImageMetadata(self._content.root / "images.db")
         self._reload()
         self._sweep()
 
     def _reload(self) -> None:
-        contents = self._open_catalogue.read()
-        known = {image_id: image for image_id, image in self._images.items() if image_id in contents.images}
-        configs = self._content.read_configs(contents.images.keys() - known.keys(), log.warning)
-        self._images = _images_of(contents, known, configs)
-        self._contents = contents
+        snapshot = self._open_metadata.read()
+        known = {image_id: image for image_id, image in self._images.items() if image_id in snapshot.images}
+        configs = self._content.read_configs(snapshot.images.keys() - known.keys(), log.warning)
+        self._images = build_index(snapshot, known, configs)
+        self._snapshot = snapshot
 
     def _sweep(self) -> None:
-        rows = self._contents.images
+        rows = self._snapshot.images
         digests = {*rows, *(layer.blob for row in rows.values() for layer in row.layers)}
-        self._content.sweep(digests, {layer.directory for layer in self._contents.layers.values()})
+        self._content.sweep(digests, {layer.directory for layer in self._snapshot.layers.values()})
 
     @asynccontextmanager
     async def _unpack(
         self, mode: str, source: Source, progress: Callable[[UnpackProgress], None]
     ) -> AsyncIterator[UnpackMessage]:
-        async with self._holding():
+        async with self._sweep_paused():
             staging = await asyncio.to_thread(self._content.stage)
             try:
                 layers = {
-                    chain: str(self._content.layer(row.directory)) for chain, row in self._contents.layers.items()
+                    chain: str(self._content.layer(row.directory)) for chain, row in self._snapshot.layers.items()
                 }
                 yield await unpack_process.unpack(
                     UnpackRequest(mode, str(staging), layers, self._limits), source, progress
@@ -244,43 +234,31 @@ class ImageStore:
                 await asyncio.shield(asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True))
 
     @asynccontextmanager
-    async def _holding(self) -> AsyncIterator[None]:
-        """While anyone holds, layers and blobs are forgotten but not deleted; the last to let go sweeps."""
-        self._unpacking += 1
+    async def _sweep_paused(self) -> AsyncIterator[None]:
+        """Delete no files meanwhile. The last user to leave deletes what became unused."""
+        self._sweep_pauses += 1
         try:
             yield
         finally:
-            self._unpacking -= 1
-            if not self._unpacking and self._catalogue is not None:
+            self._sweep_pauses -= 1
+            if not self._sweep_pauses and self._metadata is not None:
                 async with self._lock:
-                    if not self._unpacking:
+                    if not self._sweep_pauses:
                         await asyncio.to_thread(self._sweep)
 
-    async def _hold(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async with self._holding():
+    async def _stream_without_sweep(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async with self._sweep_paused():
             async for chunk in stream:
                 yield chunk
 
-    async def _commit(self, answer: UnpackMessage) -> None:
+    async def _commit(self, result: UnpackMessage) -> None:
         async with self._lock:
-            await asyncio.to_thread(self._record, answer)
+            await asyncio.to_thread(self._record, result)
 
-    def _record(self, answer: UnpackMessage) -> None:
-        layers, images = self._content.commit(answer, self._contents.layers, self._open_catalogue.next_directory())
-        self._open_catalogue.add(layers, images, self._clock())
+    def _record(self, result: UnpackMessage) -> None:
+        layers, images = self._content.commit(result, self._snapshot.layers, self._open_metadata.next_directory())
+        self._open_metadata.add(layers, images, self._clock())
         self._reload()
-
-    def _imported(self, diff_ids: tuple[str, ...], message: str, architecture: str) -> OciImageConfig:
-        created = datetime.fromtimestamp(self._clock() / SECOND, UTC).isoformat().replace("+00:00", "Z")
-        comment = message or "Imported from -"
-        return OciImageConfig(
-            architecture=architecture or host_architecture(),
-            os="linux",
-            created=created,
-            comment=comment,
-            rootfs=OciRootfs(diff_ids=[*diff_ids]),
-            history=[HistoryEntry(created=created, comment=comment)],
-        )
 
     def _check_unused(self, image: Image, name: str) -> None:
         users = self._in_use(image.id)
@@ -295,40 +273,16 @@ class ImageStore:
             return ()
         removed = [ImageRemoval(untagged=tag) for image in images for tag in image.repo_tags]
         removed += [ImageRemoval(deleted=image.id) for image in images]
-        layers = await asyncio.to_thread(self._open_catalogue.remove, [image.id for image in images])
+        layers = await asyncio.to_thread(self._open_metadata.remove, [image.id for image in images])
         removed += [ImageRemoval(deleted=layer.chain_id) for layer in reversed(layers)]
         await asyncio.to_thread(self._reload)
-        if not self._unpacking:
+        if not self._sweep_pauses:
             await asyncio.to_thread(self._sweep)
         return tuple(removed)
 
 
-def _images_of(
-    contents: MetadataSnapshot, known: Mapping[str, Image], configs: Mapping[str, bytes]
-) -> dict[str, Image]:
-    tags: dict[str, list[str]] = {}
-    for tag, image_id in contents.tags.items():
-        tags.setdefault(image_id, []).append(tag)
-    images = {}
-    for image_id, row in contents.images.items():
-        if image_id in known:
-            base = known[image_id]
-        elif image_id in configs:
-            sizes = tuple(contents.layers[layer.chain_id].content_bytes for layer in row.layers)
-            base = build_image(image_id, decode_config(configs[image_id], image_id), layer_sizes=sizes)
-        else:
-            continue
-        last = (
-            datetime.fromtimestamp(row.tagged_ns / SECOND, UTC).isoformat().replace("+00:00", "Z")
-            if row.tagged_ns
-            else ""
-        )
-        images[image_id] = msgspec.structs.replace(base, repo_tags=tuple(tags.get(image_id, ())), last_tagged=last)
-    return images
-
-
 def _names_an_id(name: str, image: Image) -> bool:
-    """Whether the caller named the image by its id rather than by one of its tags."""
+    """True when the caller named the image by its id and not by one of its tags."""
     try:
         return image_reference.parse_tagged(name).familiar not in image.repo_tags
     except InvalidArgumentError:

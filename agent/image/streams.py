@@ -26,13 +26,13 @@ _MAGIC = (
 
 
 class Readable(Protocol):
-    """What a reader stands on."""
+    """The source of a reader."""
 
     def read(self, size: int = -1, /) -> bytes: ...
 
 
 def compression_of(head: bytes) -> str:
-    """``gzip``, ``zstd``, ``xz``, ``bzip2``, or empty for none."""
+    """The compression of a stream by its first bytes: `gzip`, `zstd`, `xz`, `bzip2`, or empty for none."""
     for magic, name in _MAGIC:
         if head.startswith(magic):
             return name
@@ -40,7 +40,7 @@ def compression_of(head: bytes) -> str:
 
 
 class HashingReader(io.RawIOBase):
-    """Passes bytes on and, as it does, hashes, counts and bounds them."""
+    """Reads through, and computes the SHA-256 digest and the size. Raises TooLargeError over the limit."""
 
     def __init__(
         self, source: Readable, limit_bytes: int, what: str, report: Callable[[int], None] | None = None
@@ -62,24 +62,24 @@ class HashingReader(io.RawIOBase):
             self._hash.update(data)
             self.count += len(data)
             if self.count > self._limit_bytes:
-                raise TooLargeError(f"{self._what} is larger than the bound of {self._limit_bytes} bytes")
+                raise TooLargeError(f"{self._what} exceeds the limit of {self._limit_bytes} bytes")
             if self._report is not None:
                 self._report(self.count)
         return data
 
     def drain(self) -> None:
-        """Read what is left, so that the digest covers the whole stream."""
+        """Read the rest, so that the digest covers the whole stream."""
         while self.read(CHUNK_BYTES):
             pass
 
     @property
     def digest(self) -> str:
-        """``sha256:...`` of what was read so far."""
+        """`sha256:` and the digest of what was read so far."""
         return f"sha256:{self._hash.hexdigest()}"
 
 
 class PrefixReader(io.RawIOBase):
-    """A stream whose first bytes were already taken to look at them."""
+    """A stream whose first bytes were read already."""
 
     def __init__(self, head: bytes, source: Readable) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class PrefixReader(io.RawIOBase):
 
 
 class GzipReader(io.RawIOBase):
-    """Decompresses gzip over all its members. Input goes in by 64 KiB, so that a bomb yields at most 64 MiB at a time."""
+    """Decompresses all members of a gzip stream. It reads 64 KiB at a time, so that a gzip bomb yields at most 64 MiB."""
 
     _INPUT_BYTES = 1 << 16
 
@@ -126,10 +126,10 @@ class GzipReader(io.RawIOBase):
         if not self._decoder.eof:
             data = self._source.read(self._INPUT_BYTES)
             if not data:
-                raise EOFError("it ends too early")
+                raise EOFError("unexpected end")
             return self._decoder.decompress(data)
         data = self._decoder.unused_data or self._source.read(self._INPUT_BYTES)
-        if not data.strip(b"\0"):  # the end, or the padding that some tools leave behind the last member
+        if not data.strip(b"\0"):  # the end, or the padding that some tools write after the last member
             self._ended = True
             return b""
         self._decoder = zlib.decompressobj(wbits=31)
@@ -137,7 +137,7 @@ class GzipReader(io.RawIOBase):
 
 
 class DecompressionErrorReader(io.RawIOBase):
-    """Turns the decompressors' various errors into one that names the stream."""
+    """Turns the various errors of decompressors into an InvalidArgumentError that names the stream."""
 
     def __init__(self, source: Readable, compression: str, what: str) -> None:
         super().__init__()
@@ -154,23 +154,23 @@ class DecompressionErrorReader(io.RawIOBase):
         except (MemoryError, CoveyError):
             raise
         except Exception as error:  # zlib, bz2, lzma and zstandard have no base in common
-            raise InvalidArgumentError(f"{self._what} is not a whole {self._compression} stream: {error}") from error
+            raise InvalidArgumentError(f"{self._what} is not a complete {self._compression} stream: {error}") from error
 
 
 def open_stream(source: Readable, what: str) -> tuple[Readable, str]:
-    """The plain bytes of a stream of any known compression, and the name of the compression."""
+    """The decompressed stream, and the name of its compression."""
     head = b""
     while len(head) < MAGIC_BYTES and (more := source.read(MAGIC_BYTES - len(head))):
         head += more
     compression = compression_of(head)
-    whole = PrefixReader(head, source)
+    rewound = PrefixReader(head, source)
     if not compression:
-        return whole, ""
-    return DecompressionErrorReader(_decompressed(whole, compression), compression, what), compression
+        return rewound, ""
+    return DecompressionErrorReader(_decompressed(rewound, compression), compression, what), compression
 
 
 def copy_stream(source: Readable, target: BinaryIO) -> int:
-    """Copy to the end; the bytes copied."""
+    """Copy to the end. Returns the number of bytes."""
     count = 0
     while data := source.read(CHUNK_BYTES):
         target.write(data)

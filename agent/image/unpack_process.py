@@ -24,7 +24,7 @@ Source = AsyncIterator[bytes] | Path
 
 
 async def unpack(request: UnpackRequest, source: Source, progress: Callable[[UnpackProgress], None]) -> UnpackMessage:
-    """Carry the request out. Raises the CoveyError that the process reported, or one that says that it died."""
+    """Unpack the archive. Raises the CoveyError that the process reported, or one that it ended early."""
     staging = Path(request.staging)
     request_path = staging / "request.json"
     request_path.write_bytes(msgspec.json.encode(request))
@@ -36,29 +36,31 @@ async def unpack(request: UnpackRequest, source: Source, progress: Callable[[Unp
         )  # fmt: skip
         try:
             async with asyncio.TaskGroup() as group:
-                feeding = None if isinstance(source, Path) else group.create_task(_feed(process, source))
-                answer = await _answers(process, progress)
-                if feeding is not None:
-                    feeding.cancel()  # a process that has refused the archive waits for no more of it
+                feeder = None if isinstance(source, Path) else group.create_task(_feed(process, source))
+                result = await _read_messages(process, progress)
+                if feeder is not None:
+                    feeder.cancel()  # a process that refused the archive does not read the rest
             await asyncio.wait_for(process.wait(), EXIT_SECONDS)
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
+        except BaseExceptionGroup as group_error:
+            raise group_error.exceptions[0] from None
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        if answer is None:
+        if result is None:
             standard_error.seek(0)
-            told = standard_error.read()[-500:].decode(errors="replace").strip()
-            raise errors.CoveyError(f"unpacking ended early with status {process.returncode}: {told or 'no message'}")
-    if answer.error:
-        kind = getattr(errors, answer.error_kind, errors.CoveyError)
-        raise kind(answer.error)
-    return answer
+            message = standard_error.read()[-500:].decode(errors="replace").strip()
+            raise errors.CoveyError(
+                f"the unpack process ended early with status {process.returncode}: {message or 'no message'}"
+            )
+    if result.error:
+        kind = getattr(errors, result.error_kind, errors.CoveyError)
+        raise kind(result.error)
+    return result
 
 
 async def _feed(process: asyncio.subprocess.Process, source: AsyncIterator[bytes]) -> None:
-    """Write the archive. A process that has seen enough closes its end; it says why in its answer."""
+    """Write the archive to stdin. A process that refuses the rest closes stdin and reports why."""
     if process.stdin is None:
         return
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -70,18 +72,18 @@ async def _feed(process: asyncio.subprocess.Process, source: AsyncIterator[bytes
         await process.stdin.wait_closed()
 
 
-async def _answers(
+async def _read_messages(
     process: asyncio.subprocess.Process, progress: Callable[[UnpackProgress], None]
 ) -> UnpackMessage | None:
     if process.stdout is None:
         return None
     last = None
     async for line in process.stdout:
-        answer = msgspec.json.decode(line, type=UnpackMessage)
-        if answer.done or answer.error:
-            last = answer
+        message = msgspec.json.decode(line, type=UnpackMessage)
+        if message.done or message.error:
+            last = message
         else:
-            progress(UnpackProgress(answer.step, answer.id, answer.current))
+            progress(UnpackProgress(message.step, message.id, message.current))
     return last
 
 
@@ -95,5 +97,5 @@ def _opened(source: Source) -> Iterator[int]:
 
 
 def _root() -> Path:
-    """The folder that holds the package, so that the process finds it however the daemon was started."""
+    """The folder that contains the package, so that the process finds it however the daemon was started."""
     return Path(__file__).parent.parent.parent

@@ -9,7 +9,7 @@ import msgspec
 
 
 class UnpackLimits(msgspec.Struct, frozen=True):
-    """Bounds on what an archive may hold."""
+    """Limits for the size of an archive and its parts."""
 
     layer_bytes: int = 64 << 30
     archive_bytes: int = 128 << 30
@@ -18,7 +18,7 @@ class UnpackLimits(msgspec.Struct, frozen=True):
 
 
 class UnpackRequest(msgspec.Struct, frozen=True):
-    """What to do with the bytes on stdin. ``layers`` maps the chain ids that are unpacked already to their directories."""
+    """The request. `mode` is `load` or `import`. `layers` maps chain ids that are unpacked already to their directories."""
 
     mode: str
     staging: str
@@ -27,7 +27,7 @@ class UnpackRequest(msgspec.Struct, frozen=True):
 
 
 class StagedLayer(msgspec.Struct, frozen=True):
-    """A layer of an image. ``unpacked`` is the staged directory, empty where the chain id was there already."""
+    """A layer of an image. `unpacked` is its staged directory, empty when the chain id was unpacked before."""
 
     digest: str
     diff_id: str
@@ -38,7 +38,7 @@ class StagedLayer(msgspec.Struct, frozen=True):
 
 
 class StagedImage(msgspec.Struct, frozen=True):
-    """An image that was staged whole: its config's digest, its layers bottom first, its tags."""
+    """An image that was staged completely: its config's digest, its layers (bottom first), its tags."""
 
     config: str
     layers: tuple[StagedLayer, ...]
@@ -46,7 +46,10 @@ class StagedImage(msgspec.Struct, frozen=True):
 
 
 class UnpackMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line: a progress report, or at last ``images`` and ``blobs`` (digest to staged file), or an error."""
+    """One line of output: progress, or as the last line the result or an error.
+
+    The result is `images` and `blobs` (digest to staged file), with `done`.
+    """
 
     step: str = ""
     id: str = ""

@@ -17,8 +17,9 @@ from typing import BinaryIO, cast
 import msgspec
 
 from agent.image.archive_manifest import ArchivedImage, StagedMember, host_architecture, plan
+from agent.image.bounded_tar import clean_path, members, open_tar
 from agent.image.digests import chain_ids
-from agent.image.layer_unpacker import LayerUnpacker, clean_path, members, open_tar
+from agent.image.layer_unpacker import LayerUnpacker
 from agent.image.model import decode_config
 from agent.image.openat2 import sync_filesystem
 from agent.image.streams import CHUNK_BYTES, HashingReader, Readable, copy_stream, open_stream
@@ -40,15 +41,15 @@ class _Worker:
         self._reported = 0
 
     def run(self, source: BinaryIO) -> UnpackMessage:
-        taps = HashingReader(source, self._limits.archive_bytes, "the archive", self._report_bytes)
+        reader = HashingReader(source, self._limits.archive_bytes, "the archive", self._report_bytes)
         if self._request.mode == "import":
-            return self._import(taps)
-        return self._load(taps)
+            return self._import(reader)
+        return self._load(reader)
 
-    def _load(self, taps: HashingReader) -> UnpackMessage:
-        plain, _ = open_stream(taps, "the archive")
+    def _load(self, reader: HashingReader) -> UnpackMessage:
+        plain, _ = open_stream(reader, "the archive")
         staged = self._stage(plain)
-        taps.drain()
+        reader.drain()
         images = []
         blobs: dict[str, str] = {}
         for archived in plan(staged, self._read, host_architecture()):
@@ -59,7 +60,7 @@ class _Worker:
         return UnpackMessage(done=True, images=tuple(images), blobs=blobs)
 
     def _stage(self, plain: Readable) -> dict[str, StagedMember]:
-        """Every file of the outer tar under a number, so that no name in it reaches the file system."""
+        """Stage every file of the outer tar under a number, so that no name of it reaches the file system."""
         staged: dict[str, StagedMember] = {}
         try:
             with open_tar(plain) as archive:
@@ -73,24 +74,24 @@ class _Worker:
                     elif member.isreg():
                         staged[name] = self._stage_file(archive, member, self._staging / f"m{number}")
         except tarfile.TarError as error:
-            raise InvalidArgumentError(f"the archive is not a whole tar archive: {error}") from error
+            raise InvalidArgumentError(f"the archive is not a complete tar archive: {error}") from error
         return staged
 
     def _stage_file(self, archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> StagedMember:
         content = archive.extractfile(member)
         if content is None:
             raise InvalidArgumentError(f"the archive's entry {member.name!r} has no content")
-        taps = HashingReader(
+        reader = HashingReader(
             cast("Readable", content), self._limits.layer_bytes, f"the archive's entry {member.name!r}"
         )
         with path.open("xb") as target:
-            copy_stream(taps, cast("BinaryIO", target))
-        return StagedMember(str(path), taps.digest, taps.count)
+            copy_stream(reader, cast("BinaryIO", target))
+        return StagedMember(str(path), reader.digest, reader.count)
 
     def _read(self, member: StagedMember) -> bytes:
         if member.size > self._limits.document_bytes:
             raise TooLargeError(
-                f"a JSON document of {member.size} bytes is over the bound of {self._limits.document_bytes}"
+                f"a JSON document of {member.size} bytes exceeds the limit of {self._limits.document_bytes}"
             )
         return Path(member.path).read_bytes()
 
@@ -98,86 +99,88 @@ class _Worker:
         name = archived.tags[0] if archived.tags else archived.config.digest
         raw = decode_config(self._read(archived.config), archived.config.digest)
         if raw.os not in {"linux", ""}:
-            raise InvalidArgumentError(f"the image {name} is for {raw.os}; this host runs linux")
+            raise InvalidArgumentError(f"the image {name} is for {raw.os}, but this host runs linux")
         if len(raw.diff_ids) != len(archived.layers):
             raise InvalidArgumentError(
-                f"the image {name} names {len(raw.diff_ids)} diff ids and brings {len(archived.layers)} layers"
+                f"the image {name} names {len(raw.diff_ids)} diff ids but has {len(archived.layers)} layers"
             )
         works: list[StagedLayer] = []
         for member, diff_id, chain_id in zip(archived.layers, raw.diff_ids, chain_ids(raw.diff_ids), strict=True):
             lowers = [Path(self._directories[work.chain_id]) for work in reversed(works)]
-            works.append(self._unpack_once(member, diff_id, chain_id, lowers))
+            works.append(self._unpack_layer(member, diff_id, chain_id, lowers))
         return StagedImage(archived.config.digest, tuple(works), archived.tags)
 
-    def _unpack_once(self, member: StagedMember, diff_id: str, chain_id: str, lowers: Sequence[Path]) -> StagedLayer:
+    def _unpack_layer(self, member: StagedMember, diff_id: str, chain_id: str, lowers: Sequence[Path]) -> StagedLayer:
         if chain_id in self._unpacked:
             return self._unpacked[chain_id]
         if chain_id in self._directories:
-            self._check_known(member, diff_id)
-            self._say(UnpackMessage(step="exists", id=diff_id))
+            self._verify_known_layer(member, diff_id)
+            self._send(UnpackMessage(step="exists", id=diff_id))
             work = StagedLayer(member.digest, diff_id, chain_id, member.size)
         else:
-            self._say(UnpackMessage(step="unpack", id=diff_id))
+            self._send(UnpackMessage(step="unpack", id=diff_id))
             target = self._staging / f"l{len(self._unpacked)}"
             with Path(member.path).open("rb", buffering=0) as blob:
                 content_bytes = self._unpack(cast("Readable", blob), target, lowers, diff_id)
             self._directories[chain_id] = str(target)
             work = StagedLayer(member.digest, diff_id, chain_id, member.size, content_bytes, str(target))
-            self._say(UnpackMessage(step="unpacked", id=diff_id, current=content_bytes))
+            self._send(UnpackMessage(step="unpacked", id=diff_id, current=content_bytes))
         self._unpacked[chain_id] = work
         return work
 
-    def _check_known(self, member: StagedMember, diff_id: str) -> None:
-        """The layer is there; still, what the archive brings must be what its config says."""
+    def _verify_known_layer(self, member: StagedMember, diff_id: str) -> None:
+        """The layer is unpacked already. Its blob must match the config all the same."""
         if member.digest == diff_id:
             return
         with Path(member.path).open("rb", buffering=0) as blob:
             plain, _ = open_stream(cast("Readable", blob), f"the layer {diff_id}")
-            taps = HashingReader(plain, self._limits.layer_bytes, f"the layer {diff_id}")
-            taps.drain()
-        _verify(taps.digest, diff_id)
+            reader = HashingReader(plain, self._limits.layer_bytes, f"the layer {diff_id}")
+            reader.drain()
+        _verify(reader.digest, diff_id)
 
     def _unpack(self, blob: Readable, target: Path, lowers: Sequence[Path], diff_id: str) -> int:
         what = f"the layer {diff_id}"
         plain, compression = open_stream(blob, what)
         if compression not in _LAYER_COMPRESSIONS:
-            raise InvalidArgumentError(f"{what} is compressed by {compression}; layers may be plain, gzip or zstd")
-        taps = HashingReader(plain, self._limits.layer_bytes, what)
+            raise InvalidArgumentError(
+                f"{what} is compressed with {compression}; layers must be uncompressed, gzip or zstd"
+            )
+        reader = HashingReader(plain, self._limits.layer_bytes, what)
         target.mkdir(mode=0o755)
         unpacker = LayerUnpacker(target, lowers, what)
-        unpacker.unpack(taps)
-        taps.drain()
-        _verify(taps.digest, diff_id)
+        unpacker.unpack(reader)
+        reader.drain()
+        _verify(reader.digest, diff_id)
         return unpacker.content_bytes
 
     def _import(self, source: HashingReader) -> UnpackMessage:
-        """A root file system: stored uncompressed, so that its digest is its diff id, and unpacked on the way."""
+        """Import a root file system. It is stored uncompressed, so that its digest is its diff id, and unpacked on the way."""
         what = "the root file system"
         plain, _ = open_stream(source, what)
         path, target = self._staging / "m0", self._staging / "l0"
         target.mkdir(mode=0o755)
         with path.open("xb") as blob:
-            taps = HashingReader(_Tee(plain, cast("BinaryIO", blob)), self._limits.layer_bytes, what)
+            reader = HashingReader(_Tee(plain, cast("BinaryIO", blob)), self._limits.layer_bytes, what)
             unpacker = LayerUnpacker(target, (), what)
-            unpacker.unpack(taps)
-            taps.drain()
-        digest = taps.digest
+            unpacker.unpack(reader)
+            reader.drain()
+        digest = reader.digest
         exists = digest in self._request.layers
-        layer = StagedLayer(digest, digest, digest, taps.count, unpacker.content_bytes, "" if exists else str(target))
+        layer = StagedLayer(digest, digest, digest, reader.count, unpacker.content_bytes, "" if exists else str(target))
         return UnpackMessage(done=True, images=(StagedImage("", (layer,)),), blobs={digest: str(path)})
 
     def _report_bytes(self, count: int) -> None:
         if count - self._reported >= REPORT_BYTES:
             self._reported = count
-            self._say(UnpackMessage(step="read", current=count))
+            self._send(UnpackMessage(step="read", current=count))
 
-    def _say(self, answer: UnpackMessage) -> None:
-        self._output.write(msgspec.json.encode(answer) + b"\n")
+    def _send(self, message: UnpackMessage) -> None:
+        self._output.write(msgspec.json.encode(message) + b"\n")
         self._output.flush()
 
 
 class _Tee:
-    """Writes down what is read through it."""
+    """Writes everything that is read through it to a file."""
 
     def __init__(self, source: Readable, target: BinaryIO) -> None:
         self._source = source
@@ -193,7 +196,7 @@ class _Tee:
 def _verify(digest: str, diff_id: str) -> None:
     if digest != diff_id:
         raise InvalidArgumentError(
-            f"the layer {diff_id} has another content: its digest is {digest}; the archive is damaged"
+            f"the layer {diff_id} does not match its digest, it is {digest}: the archive is damaged"
         )
 
 
@@ -204,14 +207,14 @@ def _failure(error: Exception) -> UnpackMessage:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve one request; 0 when it was done, 1 when an error was reported."""
+    """Serve one request. Returns 0 when it succeeded, 1 when an error was reported."""
     request = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=UnpackRequest)
     output = sys.stdout.buffer
     try:
         with open(0, "rb", buffering=0, closefd=False) as source:
             answer = _Worker(request, output).run(cast("BinaryIO", source))
         sync_filesystem(Path(request.staging))
-    except Exception as error:  # the boundary of the process: everything becomes one answer
+    except Exception as error:  # the boundary of the process: every error is reported as a message
         answer = _failure(error)
     output.write(msgspec.json.encode(answer) + b"\n")
     output.flush()

@@ -1,4 +1,4 @@
-"""The image store against the real file system: what it unpacks, what it refuses, what survives a kill. Needs root."""
+"""Image store on a real file system: load, import, save, remove, refusals and crash recovery. Needs root."""
 
 import asyncio
 import contextlib
@@ -126,13 +126,13 @@ async def test_layers_and_archives_may_be_compressed(
     assert (store.rootfs_layers("app:1")[0] / "bin/tool").read_bytes() == b"#!"
 
 
-async def test_gzip_of_several_members_is_read_to_its_end(store: ImageStore) -> None:
+async def test_a_gzip_stream_with_several_members_is_read_completely(store: ImageStore) -> None:
     data = docker_archive([BASE], ["app:1"])
     await store.load(stream(gzip.compress(data[:5000]) + gzip.compress(data[5000:])))
     assert store.get("app:1")
 
 
-async def test_whiteouts_become_what_overlayfs_reads(store: ImageStore) -> None:
+async def test_whiteouts_are_converted_for_overlayfs(store: ImageStore) -> None:
     upper = tar_of(
         entry("etc/.wh.passwd", b""), entry("bin/"), entry("bin/.wh..wh..opq", b""),
         entry(".wh.dev", b""), entry("dev/"), entry("tmp/new", b"x"),
@@ -180,7 +180,7 @@ async def test_an_overlay_of_the_layers_shows_the_image(store: ImageStore, tmp_p
     ],
     ids=["dotdot", "inner dotdot", "hardlink dotdot", "hardlink to the host", "dangling symlink", "file as folder", "whiteout of dotdot", "type", "uid"],
 )  # fmt: skip
-async def test_an_archive_that_reaches_outside_is_refused_and_leaves_nothing(
+async def test_a_layer_with_entries_outside_its_root_is_refused_and_leaves_nothing(
     store: ImageStore, tmp_path: Path, evil: list[tuple[tarfile.TarInfo, bytes]]
 ) -> None:
     with pytest.raises(InvalidArgumentError, match="layer sha256:"):
@@ -191,7 +191,7 @@ async def test_an_archive_that_reaches_outside_is_refused_and_leaves_nothing(
     assert store.list() == ()
 
 
-async def test_a_symlink_to_the_host_is_followed_inside_the_layer_only(store: ImageStore, tmp_path: Path) -> None:
+async def test_a_symlink_is_resolved_inside_the_layer_only(store: ImageStore, tmp_path: Path) -> None:
     target = tmp_path / "victim"
     target.mkdir()
     evil = tar_of(
@@ -204,29 +204,29 @@ async def test_a_symlink_to_the_host_is_followed_inside_the_layer_only(store: Im
     assert (store.rootfs_layers("evil:1")[0] / str(target)[1:] / "planted").exists()
 
 
-async def test_an_attribute_that_speaks_to_overlayfs_is_dropped(store: ImageStore) -> None:
+async def test_xattrs_that_overlayfs_interprets_are_dropped(store: ImageStore) -> None:
     info, _ = entry("d/")
     info.pax_headers = {"SCHILY.xattr.trusted.overlay.redirect": "/etc", "SCHILY.xattr.user.kind": "fine"}
     await store.load(stream(docker_archive([tar_of((info, b""))], ["app:1"])))
     assert os.listxattr(store.rootfs_layers("app:1")[0] / "d") == ["user.kind"]
 
 
-async def test_a_layer_with_another_content_than_its_digest_is_refused(store: ImageStore) -> None:
+async def test_a_layer_that_does_not_match_its_digest_is_refused(store: ImageStore) -> None:
     archive = bytearray(docker_archive([BASE], ["app:1"]))
     at = archive.index(b"root:x:0:0")
     archive[at : at + 4] = b"evil"
-    with pytest.raises(InvalidArgumentError, match="another content"):
+    with pytest.raises(InvalidArgumentError, match="does not match its digest"):
         await store.load(stream(bytes(archive)))
     assert store.list() == ()
 
 
-async def test_a_known_layer_is_not_believed_unread(store: ImageStore) -> None:
+async def test_a_known_layer_is_verified_again(store: ImageStore) -> None:
     """A second image may name a layer that is here already and bring other bytes for it: they must not become its blob."""
     await store.load(stream(docker_archive([BASE], ["app:1"])))
     archive = bytearray(docker_archive([BASE], ["app:2"], {"Cmd": ["other"]}))
     at = archive.index(b"root:x:0:0")
     archive[at : at + 4] = b"evil"
-    with pytest.raises(InvalidArgumentError, match="another content"):
+    with pytest.raises(InvalidArgumentError, match="does not match its digest"):
         await store.load(stream(bytes(archive)))
 
 
@@ -237,20 +237,20 @@ async def test_a_known_layer_is_not_believed_unread(store: ImageStore) -> None:
         (b"not a tar at all" * 100, "tar archive"),
         (tar_of(entry("hello", b"x")), "neither manifest.json"),
         (tar_of(entry("manifest.json", b"[")), "malformed"),
-        (tar_of(entry("manifest.json", b'[{"Config":"../../etc/passwd","Layers":[]}]')), "lacks"),
+        (tar_of(entry("manifest.json", b'[{"Config":"../../etc/passwd","Layers":[]}]')), "does not have"),
         (gzip.compress(docker_archive([BASE], ["a:1"]))[:-2000], "tar archive|gzip stream"),
         (docker_archive([BASE], ["a:1"])[:3000], "tar archive"),
         (docker_archive([BASE], ["UPPER:1"]), "lowercase"),
     ],
     ids=["empty", "noise", "no manifest", "bad json", "escaping config", "cut gzip", "cut tar", "bad tag"],
 )  # fmt: skip
-async def test_what_is_no_image_is_refused_with_a_sentence(store: ImageStore, data: bytes, says: str) -> None:
+async def test_an_invalid_archive_is_refused_with_the_reason(store: ImageStore, data: bytes, says: str) -> None:
     with pytest.raises(InvalidArgumentError, match=says):
         await store.load(stream(data))
     assert store.list() == ()
 
 
-async def test_bounds_hold_against_bombs(tmp_path: Path) -> None:
+async def test_archives_over_the_limits_are_refused(tmp_path: Path) -> None:
     store = ImageStore(tmp_path, limits=UnpackLimits(layer_bytes=1 << 20, archive_entries=50))
     await store.start()
     try:
@@ -263,7 +263,7 @@ async def test_bounds_hold_against_bombs(tmp_path: Path) -> None:
         await store.close()
 
 
-async def test_a_reader_that_never_ends_does_not_outlive_a_refusal(store: ImageStore) -> None:
+async def test_a_refusal_does_not_wait_for_the_end_of_the_stream(store: ImageStore) -> None:
     async def endless() -> AsyncIterator[bytes]:
         yield b"noise" * 10_000
         await asyncio.Event().wait()
@@ -311,7 +311,7 @@ async def test_an_imported_file_system_is_an_image_with_the_changes(store: Image
         await store.import_(stream(BASE), "busy:2", changes=["RUN true"])
 
 
-async def test_a_layer_that_is_there_is_not_unpacked_again(store: ImageStore) -> None:
+async def test_a_known_layer_is_not_unpacked_again(store: ImageStore) -> None:
     await store.load(stream(docker_archive([BASE], ["app:1"])))
     before = (store.rootfs_layers("app:1")[0]).stat().st_ino
     steps: list[UnpackProgress] = []
@@ -320,7 +320,7 @@ async def test_a_layer_that_is_there_is_not_unpacked_again(store: ImageStore) ->
     assert store.rootfs_layers("app:2")[1].stat().st_ino == before
 
 
-async def test_removing_the_last_name_frees_the_disk_but_not_what_another_image_shares(
+async def test_removing_the_last_tag_deletes_the_layers_that_no_other_image_uses(
     store: ImageStore, tmp_path: Path
 ) -> None:
     await store.load(stream(docker_archive([BASE], ["app:1"])))
@@ -337,7 +337,7 @@ async def test_removing_the_last_name_frees_the_disk_but_not_what_another_image_
     assert not list((tmp_path / "images/blobs/sha256").iterdir())
 
 
-async def test_an_image_that_a_container_stands_on_is_not_removed(tmp_path: Path) -> None:
+async def test_an_image_that_a_container_uses_is_not_removed(tmp_path: Path) -> None:
     users: dict[str, list[str]] = {}
     store = ImageStore(tmp_path, containers_using=lambda image_id: users.get(image_id, []))
     await store.start()
@@ -366,7 +366,7 @@ async def test_names_ids_and_prefixes_find_an_image(store: ImageStore) -> None:
         await store.pull("app")
 
 
-async def test_a_store_opened_after_a_kill_has_what_was_committed_and_nothing_else(tmp_path: Path) -> None:
+async def test_after_a_crash_the_store_has_exactly_what_was_committed(tmp_path: Path) -> None:
     """A process that loads image after image is killed at an arbitrary moment; whatever is listed afterwards is whole."""
     archives = [docker_archive([BASE, tar_of(entry(f"n{n}", os.urandom(200_000)))], [f"app:{n}"]) for n in range(20)]
     for number, archive in enumerate(archives):

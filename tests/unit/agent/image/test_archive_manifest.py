@@ -1,4 +1,4 @@
-"""Reading what an archive holds, without an archive."""
+"""The manifest of an image archive, without an archive."""
 
 import hashlib
 import json
@@ -49,11 +49,11 @@ def test_legacy_links_between_layers_are_followed_inside_the_archive() -> None:
     assert staged.plan() == [(config, 2, ("app:latest",))]
 
 
-def test_links_in_a_circle_are_refused() -> None:
+def test_circular_links_are_refused() -> None:
     staged = Staged()
     staged.members["c.json"] = StagedMember(link="c.json")
     staged.put("manifest.json", [{"Config": "c.json"}])
-    with pytest.raises(InvalidArgumentError, match="lacks"):
+    with pytest.raises(InvalidArgumentError, match="does not have"):
         staged.plan()
 
 
@@ -71,7 +71,7 @@ def test_an_index_gives_the_image_of_this_architecture_and_skips_attestations() 
     assert [(count, tags) for _, count, tags in staged.plan()] == [(1, ("app:3",))]
 
 
-def test_an_index_without_this_architecture_says_what_it_has() -> None:
+def test_an_index_without_this_architecture_is_refused_with_the_available_ones() -> None:
     staged = Staged()
     nested = staged.put(
         "", {"manifests": [{"digest": manifest(staged, b"o"), "platform": {"os": "linux", "architecture": "s390x"}}]}
@@ -81,25 +81,25 @@ def test_an_index_without_this_architecture_says_what_it_has() -> None:
         staged.plan()
 
 
-def test_a_blob_under_a_wrong_digest_is_refused() -> None:
+def test_a_blob_that_does_not_match_its_digest_is_refused() -> None:
     staged = Staged()
     good = manifest(staged, b"layer")
     staged.put(f"blobs/{good.replace(':', '/')}", {"config": {"digest": good}})
     staged.put("index.json", {"manifests": [{"digest": good}]})
-    with pytest.raises(InvalidArgumentError, match="another content"):
+    with pytest.raises(InvalidArgumentError, match="does not match its digest"):
         staged.plan()
 
 
-def test_an_index_that_nests_without_end_is_refused() -> None:
+def test_indexes_that_are_nested_too_deeply_are_refused() -> None:
     staged = Staged()
     digest = manifest(staged, b"x")
     for _ in range(6):
         digest = staged.put("", {"manifests": [{"digest": digest}]})
     staged.put("index.json", {"manifests": [{"digest": digest}]})
-    with pytest.raises(InvalidArgumentError, match="nests"):
+    with pytest.raises(InvalidArgumentError, match="nested indexes"):
         staged.plan()
 
 
-def test_a_chain_id_is_that_of_the_specification() -> None:
+def test_chain_ids_follow_the_specification() -> None:
     one, two = "sha256:" + "1" * 64, "sha256:" + "2" * 64
     assert chain_ids([one, two]) == (one, "sha256:" + hashlib.sha256(f"{one} {two}".encode()).hexdigest())

@@ -64,6 +64,6 @@ def test_a_healthcheck_can_be_an_array_or_none() -> None:
         "SHELL sh",
     ],
 )
-def test_what_is_no_change_is_refused_by_name(change: str) -> None:
+def test_an_invalid_change_is_refused_by_name(change: str) -> None:
     with pytest.raises(InvalidArgumentError, match=change.split()[0]):
         apply_changes(ImageConfig(), [change])

@@ -1,4 +1,4 @@
-"""Looking images up and filtering lists of them."""
+"""Image lookup and filters."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def ids(filters: dict[str, list[str]]) -> str:
     return "".join(each.id[7] for each in filter_images(list(IMAGES.values()), filters, find, 1_704_300_000 * 10**9))
 
 
-def test_a_name_a_whole_id_and_a_prefix_find_the_image() -> None:
+def test_a_name_a_full_id_and_an_id_prefix_find_the_image() -> None:
     assert (
         find("app")
         == find("app:latest")
@@ -49,7 +49,7 @@ def test_a_name_wins_over_a_prefix_of_an_id() -> None:
 def test_an_ambiguous_prefix_is_a_conflict() -> None:
     twin = image("a")
     twins = IMAGES | {"sha256:" + "a" * 63 + "b": twin}
-    with pytest.raises(ConflictError, match="names 2 images"):
+    with pytest.raises(ConflictError, match="matches 2 images"):
         resolve_image("aaaa", twins, TAGS)
 
 
@@ -59,7 +59,7 @@ def test_a_missing_image_is_named(name: str) -> None:
         find(name)
 
 
-def test_a_malformed_name_is_told_apart_from_a_missing_one() -> None:
+def test_a_malformed_name_is_reported_differently_from_a_missing_one() -> None:
     with pytest.raises(InvalidArgumentError, match="invalid reference format"):
         find("App:1")
 
@@ -82,7 +82,7 @@ def test_a_malformed_name_is_told_apart_from_a_missing_one() -> None:
         ({"until": ["2024-01-02T12:00:00Z"]}, "ac"),
     ],
 )
-def test_filters_keep_what_docker_keeps(filters: dict[str, list[str]], kept: str) -> None:
+def test_filters_match_the_same_images_as_docker(filters: dict[str, list[str]], kept: str) -> None:
     assert ids(filters) == kept
 
 
