@@ -21,9 +21,8 @@ from agent.dns.zone import Zone
 logger = logging.getLogger(__name__)
 
 RESOLVER_ADDRESS = "127.0.0.11"  # the nameserver in a container's /etc/resolv.conf
-PREFERRED_PORT = (
-    41053  # the same after a daemon restart, so that flows continue; another one when the application uses it
-)
+PREFERRED_PORT = 41053
+"""The same after a daemon restart, so that flows continue. Another port when the application uses this one."""
 PACKETS_PER_WAKEUP = 64
 MAX_FORWARDED_QUERIES = 128
 MAX_CONNECTIONS = 32

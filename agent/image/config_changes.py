@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from agent.image.model import Healthcheck, ImageConfig
+from agent.image.model import ImageConfig, ImageHealthcheck
 from covey.errors import InvalidArgumentError
 
 _replace = msgspec.structs.replace
@@ -116,8 +116,8 @@ def _on_build(config: ImageConfig, rest: str) -> ImageConfig:
 
 def _healthcheck(config: ImageConfig, rest: str) -> ImageConfig:
     if rest.upper() == "NONE":
-        return _replace(config, healthcheck=Healthcheck(test=("NONE",)))
-    probe = Healthcheck()
+        return _replace(config, healthcheck=ImageHealthcheck(test=("NONE",)))
+    probe = ImageHealthcheck()
     while rest.startswith("--"):
         option, _, rest = rest.partition(" ")
         name, _, value = option.removeprefix("--").partition("=")

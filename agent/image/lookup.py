@@ -25,10 +25,10 @@ def resolve_image(name: str, images: Mapping[str, Image], tags: Mapping[str, str
         found = images.get(name if name.startswith("sha256:") else f"sha256:{name}")
         if found is not None:
             return found
-        raise _missing(name)
-    wanted = _as_reference(name)
-    if wanted is not None:
-        found = _by_reference(wanted, images, tags)
+        raise _not_found(name)
+    parsed = _parse_or_none(name)
+    if parsed is not None:
+        found = _by_reference(parsed, images, tags)
         if found is not None:
             return found
     prefix = _PREFIX.fullmatch(name)
@@ -38,21 +38,21 @@ def resolve_image(name: str, images: Mapping[str, Image], tags: Mapping[str, str
             raise ConflictError(f'the id prefix "{name}" matches {len(matches)} images; use more digits of the id')
         if matches:
             return matches[0]
-    if wanted is None and not prefix:
+    if parsed is None and not prefix:
         image_reference.parse(name)  # raises with the reason
-    raise _missing(wanted.with_default_tag().familiar if wanted else name)
+    raise _not_found(parsed.with_default_tag().familiar if parsed else name)
 
 
 def _by_reference(
-    wanted: image_reference.Reference, images: Mapping[str, Image], tags: Mapping[str, str]
+    parsed: image_reference.Reference, images: Mapping[str, Image], tags: Mapping[str, str]
 ) -> Image | None:
     """A digest matches an image id, if the image also has a tag of that name. Repository digests are not supported yet."""
-    if wanted.digest:
-        image = images.get(wanted.digest)
-        if image is None or not any(image_reference.parse(tag).name == wanted.name for tag in image.repo_tags):
+    if parsed.digest:
+        image = images.get(parsed.digest)
+        if image is None or not any(image_reference.parse(tag).name == parsed.name for tag in image.repo_tags):
             return None
         return image
-    return images.get(tags.get(wanted.with_default_tag().familiar, ""))
+    return images.get(tags.get(parsed.with_default_tag().familiar, ""))
 
 
 def filter_images(
@@ -96,8 +96,8 @@ def _check_filter(key: str, values: Sequence[str]) -> None:
         raise InvalidArgumentError(f"invalid filter dangling={', '.join(values)}: it takes true or false")
 
 
-def _has_label(image: Image, wanted: str) -> bool:
-    key, equals, value = wanted.partition("=")
+def _has_label(image: Image, label: str) -> bool:
+    key, equals, value = label.partition("=")
     return key in image.config.labels and (not equals or image.config.labels[key] == value)
 
 
@@ -127,12 +127,12 @@ def _seconds(created: str) -> float:
         return 0.0
 
 
-def _as_reference(name: str) -> image_reference.Reference | None:
+def _parse_or_none(name: str) -> image_reference.Reference | None:
     try:
         return image_reference.parse(name)
     except InvalidArgumentError:
         return None
 
 
-def _missing(name: str) -> NotFoundError:
+def _not_found(name: str) -> NotFoundError:
     return NotFoundError(f"No such image: {name}")

@@ -10,7 +10,7 @@ import msgspec
 from covey.errors import InvalidArgumentError
 
 
-class Healthcheck(msgspec.Struct, frozen=True, rename="pascal", omit_defaults=True):
+class ImageHealthcheck(msgspec.Struct, frozen=True, rename="pascal", omit_defaults=True):
     """How to probe a container. Durations are in nanoseconds, 0 means inherit."""
 
     test: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class ImageConfig(msgspec.Struct, frozen=True):
     working_dir: str = ""
     labels: Mapping[str, str] = {}
     stop_signal: str = ""
-    healthcheck: Healthcheck | None = None
+    healthcheck: ImageHealthcheck | None = None
     shell: tuple[str, ...] = ()
     on_build: tuple[str, ...] = ()
 
@@ -95,7 +95,7 @@ class _RawContainerConfig(msgspec.Struct, rename="pascal", omit_defaults=True):
     working_dir: str | None = None
     labels: dict[str, str] | None = None
     stop_signal: str | None = None
-    healthcheck: Healthcheck | None = None
+    healthcheck: ImageHealthcheck | None = None
     shell: list[str] | None = None
     on_build: list[str] | None = None
 

@@ -115,11 +115,11 @@ class GzipReader(io.RawIOBase):
         return True
 
     def read(self, size: int = -1, /) -> bytes:
-        wanted = size if size >= 0 else CHUNK_BYTES
+        limit = size if size >= 0 else CHUNK_BYTES
         while not self._pending and not self._ended:
             self._pending = memoryview(self._decode_more())
-        data = bytes(self._pending[:wanted])
-        self._pending = self._pending[wanted:]
+        data = bytes(self._pending[:limit])
+        self._pending = self._pending[limit:]
         return data
 
     def _decode_more(self) -> bytes:

@@ -3,6 +3,7 @@
 Invariant: forwarding entries are programmed from the cluster's state and never learnt.
 Invariant: no process is started for a network.
 
-`model` holds the types. `state`, `fdb`, `vip_lb` and `mtu` decide and are pure. `links`, `nftables`, `conntrack`,
-`fdb_netlink` and `netns` change the kernel. `driver` is the asyncio interface that the worker uses.
+`model` holds the types. `state`, `fdb`, `backends`, `vip_lb`, `mtu` and `service_discovery` decide and are pure. `links`,
+`nftables`, `conntrack`, `fdb_netlink` and `netns` change the kernel. `sandbox`, `overlay` and `outbound_nat` are what a host
+consists of, `host_networks` joins them, and `driver` is the asyncio interface that the worker uses.
 """

@@ -15,7 +15,7 @@ from agent.container.model import (
     HealthCheck,
     MountKind,
 )
-from agent.image.model import Healthcheck, Image
+from agent.image.model import Image, ImageHealthcheck
 from agent.runtime.limits import ResourceLimits
 from covey.clock import SECOND
 from covey.errors import InvalidArgumentError, UnsupportedError
@@ -111,10 +111,10 @@ def labels(task: Task, image: Image) -> dict[str, str]:
     }
 
 
-def healthcheck(spec: HealthConfig | None, image_check: Healthcheck | None) -> HealthCheck | None:
+def healthcheck(spec: HealthConfig | None, image_check: ImageHealthcheck | None) -> HealthCheck | None:
     """The health check: fields of the service override those of the image. None if there is none, or if it is disabled."""
     spec = spec or HealthConfig()
-    base = image_check or Healthcheck()
+    base = image_check or ImageHealthcheck()
     test = spec.test or base.test
     if not test or test[0] == "NONE":
         return None

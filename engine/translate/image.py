@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agent.image.model import Healthcheck, HistoryEntry, Image, ImageConfig
+from agent.image.model import HistoryEntry, Image, ImageConfig, ImageHealthcheck
 from covey.clock import SECOND
 from covey.errors import InvalidArgumentError
 from engine.translate.json_fields import omit_empty
@@ -93,7 +93,7 @@ def history(image: Image, steps: tuple[HistoryEntry, ...]) -> list[dict[str, Any
     return result[::-1]
 
 
-def _health(item: Healthcheck) -> dict[str, Any]:
+def _health(item: ImageHealthcheck) -> dict[str, Any]:
     return omit_empty(
         Test=list(item.test),
         Interval=item.interval,

@@ -3,7 +3,7 @@
 import pytest
 
 from agent.image.config_changes import apply_changes
-from agent.image.model import Healthcheck, ImageConfig
+from agent.image.model import ImageConfig, ImageHealthcheck
 from covey.errors import InvalidArgumentError
 
 
@@ -37,14 +37,16 @@ def test_each_instruction_sets_its_field() -> None:
         ("/data", "/more"),
         "SIGQUIT",
     )
-    assert config.healthcheck == Healthcheck(
+    assert config.healthcheck == ImageHealthcheck(
         test=("CMD-SHELL", "wget -q -O - http://localhost"), interval=5_000_000_000, timeout=60_000_000_000, retries=2
     )
 
 
 def test_a_healthcheck_can_be_an_array_or_none() -> None:
-    assert apply_changes(ImageConfig(), ['HEALTHCHECK CMD ["true"]']).healthcheck == Healthcheck(test=("CMD", "true"))
-    assert apply_changes(ImageConfig(), ["HEALTHCHECK NONE"]).healthcheck == Healthcheck(test=("NONE",))
+    assert apply_changes(ImageConfig(), ['HEALTHCHECK CMD ["true"]']).healthcheck == ImageHealthcheck(
+        test=("CMD", "true")
+    )
+    assert apply_changes(ImageConfig(), ["HEALTHCHECK NONE"]).healthcheck == ImageHealthcheck(test=("NONE",))
 
 
 @pytest.mark.parametrize(

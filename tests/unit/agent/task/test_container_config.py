@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from agent.container.model import ContainerMount, MountKind
-from agent.image.model import Healthcheck, Image, ImageConfig
+from agent.image.model import Image, ImageConfig, ImageHealthcheck
 from agent.task.container_config import command_line, container_config, environment, healthcheck, with_resolver
 from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import (
@@ -165,7 +165,7 @@ def test_mounts_resources_and_hosts_are_carried_over() -> None:
 
 
 def test_the_probe_is_the_services_over_the_images() -> None:
-    base = Healthcheck(test=("CMD", "true"), interval=5_000_000_000, retries=7)
+    base = ImageHealthcheck(test=("CMD", "true"), interval=5_000_000_000, retries=7)
     assert healthcheck(None, None) is None
     assert healthcheck(HealthConfig(test=("NONE",)), base) is None
     merged = healthcheck(HealthConfig(interval_ns=1_000_000_000), base)
