@@ -60,10 +60,11 @@ def path_segment(text: str) -> str:
 class DaemonClient:
     """One daemon. Each call is a connection of its own."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, timeout_seconds: float = RESPONSE_TIMEOUT_SECONDS) -> None:
         if not host.startswith("unix://") or len(host) <= len("unix://"):
             raise InvalidArgumentError(f"{host!r} is not a Unix socket; give the daemon's as unix:///path/covey.sock")
         self.host = host
+        self._timeout_seconds = timeout_seconds
         self._path = host.removeprefix("unix://")
 
     def get(self, path: str, query: Query | None = None) -> Any:
@@ -77,7 +78,7 @@ class DaemonClient:
 
     def call(self, method: str, path: str, query: Query | None = None, body: Any = None) -> Any:
         """The decoded JSON of an answer; None when it has none."""
-        with self.open(method, path, query, body, seconds=RESPONSE_TIMEOUT_SECONDS) as answer:
+        with self.open(method, path, query, body, seconds=self._timeout_seconds) as answer:
             try:
                 data = answer.read()
             except (OSError, http.client.HTTPException) as error:
@@ -193,7 +194,7 @@ class DaemonClient:
 
     def _connection_lost(self, error: Exception) -> CoveyError:
         if isinstance(error, TimeoutError):
-            return UnreachableError(f"the daemon at {self.host} did not answer within {RESPONSE_TIMEOUT_SECONDS:.0f} s")
+            return UnreachableError(f"the daemon at {self.host} did not answer within {self._timeout_seconds:.0f} s")
         return UnreachableError(f"the daemon at {self.host} closed the connection ({type(error).__name__})")
 
 

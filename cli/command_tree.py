@@ -1,148 +1,197 @@
-"""The table of all commands: where each stands, its other names, and one line on what it does."""
+"""The table of all commands: module, aliases and one line of help for each, and what to use instead of commands that are missing.
 
-from cli.lazy_group import CommandEntry
+Descriptions follow docker's. To add a command, add a row here and a function in ``cli.commands``.
+"""
 
+from cli.lazy_group import COMMANDS, MANAGEMENT, CommandEntry
+
+COMMON, SWARM_COMMANDS = "Common Commands", "Swarm Commands"
+SECTIONS = (COMMON, MANAGEMENT, SWARM_COMMANDS, COMMANDS)
 _C = "cli.commands"
+_LOAD = "build the image with another tool, then load its archive on every node with 'covey load'"
+_NO_REGISTRY = "images do not come from registries; use 'covey save' and 'covey load'"
+_NO_PLUGINS = "there are no plugins"
+
+
+def _missing(instead: str) -> CommandEntry:
+    return CommandEntry("", instead=instead)
+
 
 CONFIG = {
-    "create": CommandEntry("Create a config from a file or stdin", f"{_C}.secret:create_config"),
-    "inspect": CommandEntry("Show configs in detail", f"{_C}.secret:inspect_config"),
+    "create": CommandEntry("Create a config from a file or STDIN", f"{_C}.secret:create_config"),
+    "inspect": CommandEntry("Display detailed information on one or more configs", f"{_C}.secret:inspect_config"),
     "ls": CommandEntry("List configs", f"{_C}.secret:ls_config", ("list",)),
-    "rm": CommandEntry("Remove configs", f"{_C}.secret:rm_config", ("remove",)),
+    "rm": CommandEntry("Remove one or more configs", f"{_C}.secret:rm_config", ("remove",)),
 }
 SECRET = {
-    "create": CommandEntry("Create a secret from a file or stdin", f"{_C}.secret:create_secret"),
-    "inspect": CommandEntry("Show secrets in detail", f"{_C}.secret:inspect_secret"),
+    "create": CommandEntry("Create a secret from a file or STDIN", f"{_C}.secret:create_secret"),
+    "inspect": CommandEntry("Display detailed information on one or more secrets", f"{_C}.secret:inspect_secret"),
     "ls": CommandEntry("List secrets", f"{_C}.secret:ls_secret", ("list",)),
-    "rm": CommandEntry("Remove secrets", f"{_C}.secret:rm_secret", ("remove",)),
+    "rm": CommandEntry("Remove one or more secrets", f"{_C}.secret:rm_secret", ("remove",)),
 }
 CONTAINER = {
-    "exec": CommandEntry("Run a command in a running container", f"{_C}.exec:exec_"),
-    "inspect": CommandEntry("Show containers in detail", f"{_C}.container:inspect"),
-    "kill": CommandEntry("Send a signal to containers", f"{_C}.container_lifecycle:kill"),
-    "logs": CommandEntry("Show what a container wrote", f"{_C}.container:logs"),
-    "ls": CommandEntry("List containers", f"{_C}.container:ls", ("ps", "list")),
-    "pause": CommandEntry("Stop all processes of containers for a while", f"{_C}.container_lifecycle:pause"),
+    "attach": CommandEntry("Attach local streams to a running container", f"{_C}.exec:attach"),
+    "commit": _missing("make an archive of the files and import it with 'covey import'"),
+    "cp": _missing("stream an archive through 'covey exec -i CONTAINER tar'"),
+    "create": _missing("use 'covey service create IMAGE [COMMAND]' to run containers as a service"),
+    "diff": _missing("look at the files with 'covey exec CONTAINER'"),
+    "exec": CommandEntry("Execute a command in a running container", f"{_C}.exec:exec_"),
+    "export": _missing("stream an archive out of the container with 'covey exec CONTAINER tar -c PATH'"),
+    "inspect": CommandEntry("Display detailed information on one or more containers", f"{_C}.container:inspect"),
+    "kill": CommandEntry("Kill one or more running containers", f"{_C}.container_lifecycle:kill"),
+    "logs": CommandEntry("Fetch the logs of a container", f"{_C}.container:logs"),
+    "ls": CommandEntry("List containers", f"{_C}.container:ls", ("list", "ps")),
+    "pause": CommandEntry("Pause all processes within one or more containers", f"{_C}.container_lifecycle:pause"),
+    "port": _missing("ports are not published; reach a service by its name on an overlay network"),
     "prune": CommandEntry("Remove all stopped containers", f"{_C}.container_lifecycle:prune"),
     "rename": CommandEntry("Rename a container", f"{_C}.container_lifecycle:rename"),
-    "restart": CommandEntry("Restart containers", f"{_C}.container_lifecycle:restart"),
-    "rm": CommandEntry("Remove containers", f"{_C}.container_lifecycle:rm", ("remove",)),
-    "start": CommandEntry("Start stopped containers", f"{_C}.container_lifecycle:start"),
-    "stats": CommandEntry("Show what containers use, live", f"{_C}.stats:stats"),
-    "stop": CommandEntry("Stop containers", f"{_C}.container_lifecycle:stop"),
-    "top": CommandEntry("Show a container's processes", f"{_C}.container:top"),
-    "unpause": CommandEntry("Let paused containers go on", f"{_C}.container_lifecycle:unpause"),
-    "wait": CommandEntry("Wait until containers stop, then print their exit codes", f"{_C}.container_lifecycle:wait"),
-    "attach": CommandEntry("Connect to a running container's own streams", f"{_C}.exec:attach"),
+    "restart": CommandEntry("Restart one or more containers", f"{_C}.container_lifecycle:restart"),
+    "rm": CommandEntry("Remove one or more containers", f"{_C}.container_lifecycle:rm", ("remove",)),
+    "run": _missing("use 'covey service create IMAGE [COMMAND]' to run containers as a service"),
+    "start": CommandEntry("Start one or more stopped containers", f"{_C}.container_lifecycle:start"),
+    "stats": CommandEntry("Display a live stream of container(s) resource usage statistics", f"{_C}.stats:stats"),
+    "stop": CommandEntry("Stop one or more running containers", f"{_C}.container_lifecycle:stop"),
+    "top": CommandEntry("Display the running processes of a container", f"{_C}.container:top"),
+    "unpause": CommandEntry("Unpause all processes within one or more containers", f"{_C}.container_lifecycle:unpause"),
+    "update": _missing("change the limits of the service with 'covey service update'"),
+    "wait": CommandEntry(
+        "Block until one or more containers stop, then print their exit codes", f"{_C}.container_lifecycle:wait"
+    ),
 }
 IMAGE = {
-    "history": CommandEntry("Show the steps that made an image", f"{_C}.image:history"),
-    "import": CommandEntry("Make an image of a tar archive of files", f"{_C}.image:import_"),
-    "inspect": CommandEntry("Show images in detail", f"{_C}.image:inspect"),
-    "load": CommandEntry("Load images from an archive", f"{_C}.image:load"),
+    "build": _missing(_LOAD),
+    "history": CommandEntry("Show the history of an image", f"{_C}.image:history"),
+    "import": CommandEntry("Create an image from a tarball of files", f"{_C}.image:import_"),
+    "inspect": CommandEntry("Display detailed information on one or more images", f"{_C}.image:inspect"),
+    "load": CommandEntry("Load an image from a tar archive or STDIN", f"{_C}.image:load"),
     "ls": CommandEntry("List images", f"{_C}.image:ls", ("list",)),
     "prune": CommandEntry("Remove unused images", f"{_C}.image:prune"),
-    "rm": CommandEntry("Remove images", f"{_C}.image:rm", ("remove",)),
-    "save": CommandEntry("Save images to an archive", f"{_C}.image:save"),
-    "tag": CommandEntry("Give an image another name", f"{_C}.image:tag"),
+    "pull": _missing("load an archive of the image on every node with 'covey load'"),
+    "push": _missing("write an archive of the image with 'covey save'"),
+    "rm": CommandEntry("Remove one or more images", f"{_C}.image:rm", ("remove",)),
+    "save": CommandEntry("Save one or more images to a tar archive", f"{_C}.image:save"),
+    "tag": CommandEntry("Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", f"{_C}.image:tag"),
 }
 NETWORK = {
+    "connect": _missing("attach a service with 'covey service update --network-add NETWORK SERVICE'"),
     "create": CommandEntry("Create a network", f"{_C}.network:create"),
-    "inspect": CommandEntry("Show networks in detail", f"{_C}.network:inspect"),
+    "disconnect": _missing("detach a service with 'covey service update --network-rm NETWORK SERVICE'"),
+    "inspect": CommandEntry("Display detailed information on one or more networks", f"{_C}.network:inspect"),
     "ls": CommandEntry("List networks", f"{_C}.network:ls", ("list",)),
-    "prune": CommandEntry("Remove networks that nothing uses", f"{_C}.network:prune"),
-    "rm": CommandEntry("Remove networks", f"{_C}.network:rm", ("remove",)),
+    "prune": CommandEntry("Remove all unused networks", f"{_C}.network:prune"),
+    "rm": CommandEntry("Remove one or more networks", f"{_C}.network:rm", ("remove",)),
 }
 NODE = {
-    "demote": CommandEntry("Make managers workers", f"{_C}.node:demote"),
-    "inspect": CommandEntry("Show nodes in detail", f"{_C}.node:inspect"),
-    "ls": CommandEntry("List the nodes of the cluster", f"{_C}.node:ls", ("list",)),
-    "promote": CommandEntry("Make workers managers", f"{_C}.node:promote"),
-    "ps": CommandEntry("List the tasks on nodes, this one unless given", f"{_C}.node:ps"),
-    "rm": CommandEntry("Remove nodes from the cluster", f"{_C}.node:rm", ("remove",)),
-    "update": CommandEntry("Change a node's role, availability or labels", f"{_C}.node:update"),
+    "demote": CommandEntry("Demote one or more nodes from manager in the swarm", f"{_C}.node:demote"),
+    "inspect": CommandEntry("Display detailed information on one or more nodes", f"{_C}.node:inspect"),
+    "ls": CommandEntry("List nodes in the swarm", f"{_C}.node:ls", ("list",)),
+    "promote": CommandEntry("Promote one or more nodes to manager in the swarm", f"{_C}.node:promote"),
+    "ps": CommandEntry("List tasks running on one or more nodes, defaults to current node", f"{_C}.node:ps"),
+    "rm": CommandEntry("Remove one or more nodes from the swarm", f"{_C}.node:rm", ("remove",)),
+    "update": CommandEntry("Update a node", f"{_C}.node:update"),
 }
 SERVICE = {
-    "create": CommandEntry("Create a service", f"{_C}.service_update:create"),
-    "inspect": CommandEntry("Show services in detail", f"{_C}.service:inspect"),
-    "logs": CommandEntry("Show what a service's or a task's containers wrote", f"{_C}.service:logs"),
+    "create": CommandEntry("Create a new service", f"{_C}.service_update:create"),
+    "inspect": CommandEntry("Display detailed information on one or more services", f"{_C}.service:inspect"),
+    "logs": CommandEntry("Fetch the logs of a service or task", f"{_C}.service:logs"),
     "ls": CommandEntry("List services", f"{_C}.service:ls", ("list",)),
-    "ps": CommandEntry("List the tasks of services", f"{_C}.service:ps"),
-    "rm": CommandEntry("Remove services", f"{_C}.service:rm", ("remove",)),
-    "rollback": CommandEntry("Go back to a service's previous specification", f"{_C}.service_update:rollback"),
-    "scale": CommandEntry("Set how many replicas services have", f"{_C}.service_update:scale"),
-    "update": CommandEntry("Change a service", f"{_C}.service_update:update"),
+    "ps": CommandEntry("List the tasks of one or more services", f"{_C}.service:ps"),
+    "rm": CommandEntry("Remove one or more services", f"{_C}.service:rm", ("remove",)),
+    "rollback": CommandEntry("Revert changes to a service's configuration", f"{_C}.service_update:rollback"),
+    "scale": CommandEntry("Scale one or multiple replicated services", f"{_C}.service_update:scale"),
+    "update": CommandEntry("Update a service", f"{_C}.service_update:update"),
 }
 STACK = {
-    "config": CommandEntry("Show the manifest after merging and interpolation", f"{_C}.stack:config"),
-    "deploy": CommandEntry("Deploy a new stack or update one", f"{_C}.stack:deploy", ("up",)),
+    "config": CommandEntry("Output the Compose file after merges and interpolation", f"{_C}.stack:config"),
+    "deploy": CommandEntry("Deploy a new stack or update an existing stack", f"{_C}.stack:deploy", ("up",)),
     "ls": CommandEntry("List stacks", f"{_C}.stack:ls", ("list",)),
-    "ps": CommandEntry("List the tasks of a stack", f"{_C}.stack:ps"),
-    "rm": CommandEntry("Remove stacks", f"{_C}.stack:rm", ("remove", "down")),
-    "services": CommandEntry("List the services of a stack", f"{_C}.stack:services"),
+    "ps": CommandEntry("List the tasks in the stack", f"{_C}.stack:ps"),
+    "rm": CommandEntry("Remove one or more stacks", f"{_C}.stack:rm", ("remove", "down")),
+    "services": CommandEntry("List the services in the stack", f"{_C}.stack:services"),
 }
 SWARM = {
-    "backup": CommandEntry("Write the whole cluster into one sealed file", f"{_C}.swarm_backup:backup"),
-    "ca": CommandEntry("Show and rotate the root certificate", f"{_C}.swarm_ca:ca"),
-    "init": CommandEntry("Found a cluster on this host", f"{_C}.swarm:init"),
-    "join": CommandEntry("Join this host to a cluster", f"{_C}.swarm:join"),
-    "join-token": CommandEntry("Show and rotate the tokens for joining", f"{_C}.swarm:join_token"),
-    "leave": CommandEntry("Leave the cluster", f"{_C}.swarm:leave"),
-    "reconnect": CommandEntry("Tell this node where the cluster's managers are now", f"{_C}.swarm_backup:reconnect"),
-    "restore": CommandEntry("Bring a cluster back from a backup on this host", f"{_C}.swarm_backup:restore"),
+    "backup": CommandEntry("Back up the swarm to an encrypted file", f"{_C}.swarm_backup:backup"),
+    "ca": CommandEntry("Display and rotate the root CA", f"{_C}.swarm_ca:ca"),
+    "init": CommandEntry("Initialize a swarm", f"{_C}.swarm:init"),
+    "join": CommandEntry("Join a swarm as a node and/or manager", f"{_C}.swarm:join"),
+    "join-token": CommandEntry("Manage join tokens", f"{_C}.swarm:join_token"),
+    "leave": CommandEntry("Leave the swarm", f"{_C}.swarm:leave"),
+    "reconnect": CommandEntry("Give this node the new addresses of the managers", f"{_C}.swarm_backup:reconnect"),
+    "restore": CommandEntry("Restore a swarm from a backup on this node", f"{_C}.swarm_backup:restore"),
     "unlock": CommandEntry("Unlock a manager", f"{_C}.swarm_unlock:unlock"),
-    "unlock-key": CommandEntry("Show and rotate the unlock key", f"{_C}.swarm_unlock:unlock_key"),
-    "update": CommandEntry("Change the cluster's settings", f"{_C}.swarm:update"),
+    "unlock-key": CommandEntry("Manage the unlock key", f"{_C}.swarm_unlock:unlock_key"),
+    "update": CommandEntry("Update the swarm", f"{_C}.swarm:update"),
 }
 VOLUME = {
     "create": CommandEntry("Create a volume", f"{_C}.volume:create"),
-    "inspect": CommandEntry("Show volumes in detail", f"{_C}.volume:inspect"),
+    "inspect": CommandEntry("Display detailed information on one or more volumes", f"{_C}.volume:inspect"),
     "ls": CommandEntry("List volumes", f"{_C}.volume:ls", ("list",)),
-    "prune": CommandEntry("Remove volumes that nothing uses", f"{_C}.volume:prune"),
-    "rm": CommandEntry("Remove volumes", f"{_C}.volume:rm", ("remove",)),
+    "prune": CommandEntry("Remove unused local volumes", f"{_C}.volume:prune"),
+    "rm": CommandEntry("Remove one or more volumes", f"{_C}.volume:rm", ("remove",)),
+    "update": _missing("volumes are local to their node, and only cluster volumes can be updated"),
 }
 SYSTEM = {
-    "events": CommandEntry("Show what happens on this host and in the cluster", f"{_C}.events:events"),
-    "info": CommandEntry("Show the state of this host and its cluster", f"{_C}.system:info"),
+    "df": _missing("use 'covey images' and 'covey ps --all --size'"),
+    "events": CommandEntry("Get real time events from the server", f"{_C}.events:events"),
+    "info": CommandEntry("Display system-wide information", f"{_C}.system:info"),
+    "prune": _missing(
+        "use 'covey container prune', 'covey image prune', 'covey network prune' and 'covey volume prune'"
+    ),
 }
-ROOT = {
-    "config": CommandEntry("Manage configs", children=CONFIG),
-    "container": CommandEntry("Manage the containers of this host", children=CONTAINER),
-    "image": CommandEntry("Manage the images of this host", children=IMAGE),
+
+
+def _common(entry: CommandEntry) -> CommandEntry:
+    return entry._replace(aliases=(), section=COMMON)
+
+
+def _swarm(text: str, children: dict[str, CommandEntry]) -> CommandEntry:
+    return CommandEntry(text, children=children, section=SWARM_COMMANDS)
+
+
+_COMMON = {
+    "exec": _common(CONTAINER["exec"]),
+    "ps": _common(CONTAINER["ls"]),
+    "images": _common(IMAGE["ls"]),
+    "version": CommandEntry("Show the Covey version information", f"{_C}.system:version", section=COMMON),
+    "info": _common(SYSTEM["info"]),
+}
+_REST = {
+    "container": CommandEntry("Manage containers", children=CONTAINER),
+    "image": CommandEntry("Manage images", children=IMAGE),
+    "lab": CommandEntry("Manage test clusters of namespaces on this machine", f"{_C}.lab:lab", section=MANAGEMENT),
     "network": CommandEntry("Manage networks", children=NETWORK),
-    "node": CommandEntry("Manage the nodes of the cluster", children=NODE),
-    "secret": CommandEntry("Manage secrets", children=SECRET),
-    "service": CommandEntry("Manage services", children=SERVICE),
-    "stack": CommandEntry("Manage stacks of services from Compose files", children=STACK),
-    "swarm": CommandEntry("Found, join and manage the cluster", children=SWARM),
-    "system": CommandEntry("Look at this host", children=SYSTEM),
-    "volume": CommandEntry("Manage the volumes of this host", children=VOLUME),
+    "system": CommandEntry("Manage this node", children=SYSTEM),
+    "volume": CommandEntry("Manage volumes", children=VOLUME),
+    "config": _swarm("Manage configs", CONFIG),
+    "node": _swarm("Manage nodes", NODE),
+    "secret": _swarm("Manage secrets", SECRET),
+    "service": _swarm("Manage services", SERVICE),
+    "stack": _swarm("Manage stacks", STACK),
+    "swarm": _swarm("Manage the swarm", SWARM),
     "attach": CONTAINER["attach"],
-    "completion": CommandEntry("Print the completion script of a shell", f"{_C}.completion:completion"),
+    "completion": CommandEntry("Generate the autocompletion script for a shell", f"{_C}.completion:completion"),
     "events": SYSTEM["events"],
-    "exec": CONTAINER["exec"],
     "history": IMAGE["history"],
-    "images": IMAGE["ls"]._replace(aliases=()),
     "import": IMAGE["import"],
-    "info": SYSTEM["info"],
-    "inspect": CommandEntry("Show objects of any kind in detail", f"{_C}.inspect:inspect"),
-    "kill": CONTAINER["kill"],
-    "lab": CommandEntry("Run clusters of hosts made of namespaces on this machine", f"{_C}.lab:lab"),
-    "load": IMAGE["load"],
-    "logs": CONTAINER["logs"],
-    "pause": CONTAINER["pause"],
-    "ps": CONTAINER["ls"]._replace(aliases=()),
-    "rename": CONTAINER["rename"],
-    "restart": CONTAINER["restart"],
+    "inspect": CommandEntry("Return low-level information on objects", f"{_C}.inspect:inspect"),
+    **{name: CONTAINER[name] for name in ("kill", "logs", "pause", "rename", "restart", "start", "stats", "stop")},
+    **{name: CONTAINER[name] for name in ("top", "unpause", "wait")},
+    **{name: IMAGE[name] for name in ("load", "save", "tag")},
     "rm": CONTAINER["rm"]._replace(aliases=()),
     "rmi": IMAGE["rm"]._replace(aliases=()),
-    "save": IMAGE["save"],
-    "start": CONTAINER["start"],
-    "stats": CONTAINER["stats"],
-    "stop": CONTAINER["stop"],
-    "tag": IMAGE["tag"],
-    "top": CONTAINER["top"],
-    "unpause": CONTAINER["unpause"],
-    "version": CommandEntry("Show the versions of the command and the daemon", f"{_C}.system:version"),
-    "wait": CONTAINER["wait"],
+    # What docker has at the top and Covey lacks.
+    **{name: CONTAINER[name] for name in ("commit", "cp", "create", "diff", "export", "port", "run", "update")},
+    **{name: IMAGE[name] for name in ("build", "pull", "push")},
+    "builder": _missing(_LOAD),
+    "buildx": _missing(_LOAD),
+    "checkpoint": _missing("containers cannot be checkpointed"),
+    "compose": _missing("deploy a Compose file with 'covey stack deploy -c FILE STACK'"),
+    "context": _missing("choose the daemon with --host or COVEY_HOST"),
+    "login": _missing(_NO_REGISTRY),
+    "logout": _missing(_NO_REGISTRY),
+    "manifest": _missing(_NO_REGISTRY),
+    "plugin": _missing(_NO_PLUGINS),
+    "search": _missing(_NO_REGISTRY),
+    "trust": _missing("images are not signed; compare digests with 'covey images --digests'"),
 }
+ROOT = {**_COMMON, **dict(sorted(_REST.items()))}

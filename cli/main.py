@@ -9,13 +9,14 @@ import sys
 import click
 
 from cli import command_tree
+from cli.command import option
 from cli.lazy_group import LazyGroup
 
 INTERRUPTED = 130
 
 
-def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
-    if wanted:
+def _show_version(ctx: click.Context, _parameter: click.Parameter, requested: bool) -> None:
+    if requested:
         from cli.commands.system import own_version
 
         click.echo(f"covey version {own_version()}")
@@ -25,14 +26,23 @@ def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool)
 @click.group(
     cls=LazyGroup,
     entries=command_tree.ROOT,
+    sections=command_tree.SECTIONS,
     no_args_is_help=True,
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 110},
 )
-@click.option("-H", "--host", metavar="unix://PATH", help="The daemon's socket (else COVEY_HOST, then DOCKER_HOST).")
-@click.option("-v", "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version)
+@option("-H", "--host", metavar="string", help="Daemon socket to connect to (default COVEY_HOST, then DOCKER_HOST)")
+@option(
+    "-v",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Print version information and quit",
+)
 @click.pass_context
 def root(ctx: click.Context, host: str | None) -> None:
-    """Containers on a cluster of machines you own."""
+    """A container cluster on machines you own."""
     ctx.obj = host
 
 

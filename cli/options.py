@@ -1,4 +1,4 @@
-"""The options that commands share, and the client they talk through."""
+"""Options and arguments that several commands share, and the client of the daemon that an invocation talks to."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -6,14 +6,17 @@ from typing import Any, TypeVar
 import click
 
 from cli.client import DaemonClient, daemon_host
+from cli.command import Command, Decorator, option
+from cli.completion import complete
 from cli.parse.key_values import parse_bool
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class BooleanValueCommand(click.Command):
-    """Takes ``--flag/--no-flag`` as docker's documentation writes it, too: ``--flag=true|false``. For commands without arguments, where
-    no word belongs to somebody else.
+class BooleanValueCommand(Command):
+    """A command whose ``--flag/--no-flag`` options also accept docker's ``--flag=true|false``.
+
+    Only for commands without arguments, where every word belongs to the command.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -21,38 +24,71 @@ class BooleanValueCommand(click.Command):
 
     def _without_value(self, word: str) -> str:
         name, equals, value = word.partition("=")
-        for option in self.params if equals else ():
-            if name in option.opts and option.secondary_opts:
-                return name if parse_bool(value, name) else option.secondary_opts[0]
+        for param in self.params if equals else ():
+            if name in param.opts and param.secondary_opts:
+                return name if parse_bool(value, name) else param.secondary_opts[0]
         return word
 
 
 def client(ctx: click.Context | None = None) -> DaemonClient:
-    """The daemon this invocation talks to."""
+    """The client of this invocation's daemon."""
     context = (ctx or click.get_current_context()).find_root()
     return DaemonClient(context.obj if isinstance(context.obj, str) and context.obj else daemon_host())
 
 
-def format_option(function: F) -> F:
-    return click.option("--format", "form", default="", help='"table", "table TEMPLATE", "json" or a Go TEMPLATE.')(
-        function
+def object_argument(name: str, *kinds: str, metavar: str = "") -> Decorator:
+    """One name or id of an object. ``kinds`` are those that the shell completes."""
+    return click.argument(name, metavar=metavar or name.upper(), shell_complete=complete(*kinds))
+
+
+def object_arguments(name: str, *kinds: str, metavar: str = "", extra: tuple[str, ...] = ()) -> Decorator:
+    """One or more names or ids of objects, ``NAME [NAME...]`` in the usage line. ``extra`` words are completed beside the names."""
+    word = metavar or name.upper().removesuffix("S")
+    return click.argument(
+        name,
+        nargs=-1,
+        required=True,
+        metavar=f"{word} [{word}...]",
+        shell_complete=complete(*kinds, extra=extra),
     )
 
 
-def quiet_option(function: F) -> F:
-    return click.option("-q", "--quiet", is_flag=True, help="Only display IDs.")(function)
-
-
-def trunc_option(function: F) -> F:
-    return click.option("--no-trunc", is_flag=True, help="Do not truncate output.")(function)
-
-
-def filter_option(function: F) -> F:
-    return click.option("-f", "--filter", "filters", multiple=True, help="Filter output: KEY=VALUE.")(function)
+def format_option(function: F) -> F:
+    text = 'Format output: "table", "table TEMPLATE", "json" or a Go template'
+    return option("--format", "form", default="", metavar="string", help=text)(function)
 
 
 def inspect_format_option(function: F) -> F:
-    return click.option("-f", "--format", "form", default="", help='"json" or a Go TEMPLATE for each object.')(function)
+    text = 'Format output: "json" or a Go template'
+    return option("-f", "--format", "form", default="", metavar="string", help=text)(function)
+
+
+def quiet_option(what: str = "IDs") -> Callable[[F], F]:
+    return option("-q", "--quiet", is_flag=True, help=f"Only display {what}")
+
+
+def trunc_option(function: F) -> F:
+    return option("--no-trunc", is_flag=True, help="Do not truncate output")(function)
+
+
+def filter_option(function: F) -> F:
+    text = "Filter output based on conditions provided (KEY=VALUE)"
+    return option("-f", "--filter", "filters", multiple=True, metavar="filter", help=text)(function)
+
+
+def prune_options(function: F) -> F:
+    """The options of all ``prune`` commands."""
+    text = 'Provide filter values (e.g. "until=<timestamp>")'
+    function = option("--filter", "filters", multiple=True, metavar="filter", help=text)(function)
+    return option("-f", "--force", is_flag=True, help="Do not prompt for confirmation")(function)
+
+
+def detach_option(what: str = "the service") -> Callable[[F], F]:
+    return option("-d", "--detach", is_flag=True, help=f"Exit immediately instead of waiting for {what} to converge")
+
+
+def progress_option(function: F) -> F:
+    return option("-q", "--quiet", is_flag=True, help="Suppress progress output")(function)
 
 
 def parse_filters(pairs: Sequence[str]) -> dict[str, list[str]]:

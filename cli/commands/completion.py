@@ -1,14 +1,19 @@
-"""``covey completion``: the script that teaches a shell our commands."""
+"""``covey completion``: prints the completion script of a shell."""
 
 import click
 from click.shell_completion import get_completion_class
 
+from cli.command import command
 
-@click.command()
+
+@command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the completion script of a shell: eval "$(covey completion bash)"."""
+    """Generate the autocompletion script for a shell.
+
+    To use it in the current shell, run: eval "$(covey completion bash)"
+    """
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"there is no completion for {shell}")

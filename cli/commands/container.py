@@ -1,4 +1,4 @@
-"""``covey container`` as far as it looks: ls, inspect, logs, top."""
+"""``covey container`` commands that read: ls, inspect, logs, top."""
 
 from typing import Any
 
@@ -6,18 +6,19 @@ import click
 
 from cli import options, output
 from cli.client import path_segment
+from cli.command import command, option
 from cli.rows import container as rows
 
 
-@click.command()
-@click.option("-a", "--all", "all_", is_flag=True, help="Also those that do not run.")
+@command()
+@option("-a", "--all", "all_", is_flag=True, help="Show all containers (default shows just running)")
 @options.filter_option
 @options.format_option
-@click.option("-n", "--last", type=int, default=-1, help="The last created ones, in whatever state.")
-@click.option("-l", "--latest", is_flag=True, help="The one that was created last.")
+@option("-n", "--last", type=int, default=-1, help="Show n last created containers (includes all states)")
+@option("-l", "--latest", is_flag=True, help="Show the latest created container (includes all states)")
 @options.trunc_option
-@click.option("-q", "--quiet", is_flag=True, help="Only display container IDs.")
-@click.option("-s", "--size", is_flag=True, help="Also their sizes.")
+@options.quiet_option("container IDs")
+@option("-s", "--size", is_flag=True, help="Display total file sizes")
 def ls(
     *, all_: bool, filters: tuple[str, ...], form: str, last: int, latest: bool, no_trunc: bool, quiet: bool, size: bool
 ) -> None:
@@ -32,28 +33,28 @@ def ls(
     output.print_rows(listed, rows.HEADERS, table, form, quiet=quiet)
 
 
-@click.command()
-@click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
+@command()
+@options.object_arguments("containers", "container")
 @options.inspect_format_option
-@click.option("-s", "--size", is_flag=True, help="Also their sizes.")
+@option("-s", "--size", is_flag=True, help="Display total file sizes")
 def inspect(containers: tuple[str, ...], form: str, size: bool) -> int:
-    """Show containers in detail."""
+    """Display detailed information on one or more containers."""
     daemon = options.client()
     return output.print_objects(
         containers, lambda ref: daemon.get(f"/containers/{path_segment(ref)}/json", {"size": size}), form
     )
 
 
-@click.command()
-@click.argument("container")
-@click.option("--details", is_flag=True, help="Also the labels and variables that the log keeps.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now.")
-@click.option("--since", default="", help="Only what was written since a time, or a span before now such as 10m.")
-@click.option("-n", "--tail", default="all", help="How many lines from the end.")
-@click.option("-t", "--timestamps", is_flag=True, help="Show when each line was written.")
-@click.option("--until", default="", help="Only what was written before a time.")
+@command()
+@options.object_argument("container", "container")
+@option("--details", is_flag=True, help="Show extra details provided to logs")
+@option("-f", "--follow", is_flag=True, help="Follow log output")
+@option("--since", default="", help='Show logs since timestamp or relative (e.g. "42m" for 42 minutes)')
+@option("-n", "--tail", default="all", help="Number of lines to show from the end of the logs")
+@option("-t", "--timestamps", is_flag=True, help="Show timestamps")
+@option("--until", default="", help='Show logs before a timestamp or relative (e.g. "42m" for 42 minutes)')
 def logs(container: str, **query: Any) -> None:
-    """Show what a container wrote."""
+    """Fetch the logs of a container."""
     from cli.terminal.log_output import write_output
 
     daemon = options.client()
@@ -64,11 +65,11 @@ def logs(container: str, **query: Any) -> None:
     write_output(chunks, framed=not tty)
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("container")
-@click.argument("ps_options", nargs=-1, metavar="[PS OPTIONS]")
+@command(context_settings={"ignore_unknown_options": True})
+@options.object_argument("container", "container")
+@click.argument("ps_options", nargs=-1, metavar="[ps OPTIONS]")
 def top(container: str, ps_options: tuple[str, ...]) -> None:
-    """Show a container's processes."""
+    """Display the running processes of a container."""
     from cli.format.table import align
 
     query = {"ps_args": " ".join(ps_options)}

@@ -1,4 +1,4 @@
-"""``covey container`` as far as it changes: start, stop, kill, pause, rename, rm, wait."""
+"""``covey container`` commands that change containers: start, stop, restart, kill, pause, unpause, wait, rm, rename, prune."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,8 +7,12 @@ import click
 
 from cli import options, output
 from cli.client import path_segment
+from cli.command import command, option
 
-_CONTAINERS = click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
+_CONTAINERS = options.object_arguments("containers", "container")
+_RUNNING = options.object_arguments("containers", "running container")
+_SIGNAL = option("-s", "--signal", default="", help="Signal to send to the container")
+_TIMEOUT = option("-t", "--timeout", "--time", "time", type=int, help="Seconds to wait before killing the container")
 
 
 def _post_each(containers: tuple[str, ...], verb: str, query: Mapping[str, Any] | None = None) -> int:
@@ -20,57 +24,57 @@ def _stop_query(time: int | None, signal: str) -> dict[str, Any]:
     return {"t": None if time is None else str(time), "signal": signal}
 
 
-@click.command()
+@command()
 @_CONTAINERS
 def start(containers: tuple[str, ...]) -> int:
-    """Start stopped containers."""
+    """Start one or more stopped containers."""
     return _post_each(containers, "start")
 
 
-@click.command()
-@_CONTAINERS
-@click.option("-s", "--signal", default="", help="The signal to send first.")
-@click.option("-t", "--timeout", "--time", "time", type=int, help="Seconds until they are killed.")
+@command()
+@_RUNNING
+@_SIGNAL
+@_TIMEOUT
 def stop(containers: tuple[str, ...], signal: str, time: int | None) -> int:
-    """Stop containers."""
+    """Stop one or more running containers."""
     return _post_each(containers, "stop", _stop_query(time, signal))
 
 
-@click.command()
+@command()
 @_CONTAINERS
-@click.option("-s", "--signal", default="", help="The signal to send first.")
-@click.option("-t", "--timeout", "--time", "time", type=int, help="Seconds until they are killed.")
+@_SIGNAL
+@_TIMEOUT
 def restart(containers: tuple[str, ...], signal: str, time: int | None) -> int:
-    """Restart containers."""
+    """Restart one or more containers."""
     return _post_each(containers, "restart", _stop_query(time, signal))
 
 
-@click.command()
-@_CONTAINERS
-@click.option("-s", "--signal", default="", help="The signal to send (default KILL).")
+@command()
+@_RUNNING
+@option("-s", "--signal", default="", default_text='"KILL"', help="Signal to send to the container")
 def kill(containers: tuple[str, ...], signal: str) -> int:
-    """Send a signal to containers."""
+    """Kill one or more running containers."""
     return _post_each(containers, "kill", {"signal": signal})
 
 
-@click.command()
-@_CONTAINERS
+@command()
+@_RUNNING
 def pause(containers: tuple[str, ...]) -> int:
-    """Stop all processes of containers for a while."""
+    """Pause all processes within one or more containers."""
     return _post_each(containers, "pause")
 
 
-@click.command()
-@_CONTAINERS
+@command()
+@_RUNNING
 def unpause(containers: tuple[str, ...]) -> int:
-    """Let paused containers go on."""
+    """Unpause all processes within one or more containers."""
     return _post_each(containers, "unpause")
 
 
-@click.command()
+@command()
 @_CONTAINERS
 def wait(containers: tuple[str, ...]) -> int:
-    """Wait until containers stop, then print their exit codes."""
+    """Block until one or more containers stop, then print their exit codes."""
     daemon = options.client()
 
     def code(ref: str) -> str:
@@ -81,29 +85,28 @@ def wait(containers: tuple[str, ...]) -> int:
     return output.for_each(containers, code)
 
 
-@click.command()
+@command()
 @_CONTAINERS
-@click.option("-f", "--force", is_flag=True, help="Kill a container that runs.")
-@click.option("-v", "--volumes", is_flag=True, help="Also its anonymous volumes.")
-@click.option("-l", "--link", is_flag=True, hidden=True)
+@option("-f", "--force", is_flag=True, help="Force the removal of a running container (uses SIGKILL)")
+@option("-v", "--volumes", is_flag=True, help="Remove anonymous volumes associated with the container")
+@option("-l", "--link", is_flag=True, supported=False, help="Remove the specified link")
 def rm(containers: tuple[str, ...], force: bool, volumes: bool, link: bool) -> int:
-    """Remove containers."""
+    """Remove one or more containers."""
     daemon = options.client()
     query = {"force": force, "v": volumes, "link": link}
     return output.for_each(containers, lambda ref: daemon.delete(f"/containers/{path_segment(ref)}", query))
 
 
-@click.command()
-@click.argument("container")
-@click.argument("name")
+@command()
+@options.object_argument("container", "container")
+@click.argument("name", metavar="NEW_NAME")
 def rename(container: str, name: str) -> None:
     """Rename a container."""
     options.client().post(f"/containers/{path_segment(container)}/rename", {"name": name})
 
 
-@click.command()
-@click.option("-f", "--force", is_flag=True, help="Do not ask.")
-@click.option("--filter", "filters", multiple=True, help="Filter what is removed: KEY=VALUE.")
+@command()
+@options.prune_options
 def prune(force: bool, filters: tuple[str, ...]) -> None:
     """Remove all stopped containers."""
     from cli.format.units import human_size

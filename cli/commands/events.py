@@ -1,4 +1,4 @@
-"""``covey events``."""
+"""``covey events``: prints events of the daemon as they happen."""
 
 import json
 from typing import Any
@@ -6,16 +6,17 @@ from typing import Any
 import click
 
 from cli import options
+from cli.command import command, option
 from cli.format.template import Template
 
 
-@click.command()
-@click.option("-f", "--filter", "filters", multiple=True, help="Filter output: KEY=VALUE.")
-@click.option("--format", "form", default="", help='"json" or a Go TEMPLATE.')
-@click.option("--since", default="", help="Also what happened since this time.")
-@click.option("--until", default="", help="End at this time.")
+@command()
+@options.filter_option
+@option("--format", "form", default="", metavar="string", help='Format output: "json" or a Go template')
+@option("--since", default="", help="Show all events created since timestamp")
+@option("--until", default="", help="Stream events until this timestamp")
 def events(filters: tuple[str, ...], form: str, since: str, until: str) -> None:
-    """Show what happens on this host and in the cluster, until interrupted."""
+    """Get real time events from the server."""
     template = Template(form) if form and form != "json" else None
     query = {"since": since, "until": until, "filters": options.parse_filters(filters)}
     for event in options.client().lines("GET", "/events", query):
@@ -28,7 +29,7 @@ def events(filters: tuple[str, ...], form: str, since: str, until: str) -> None:
 
 
 def event_line(event: dict[str, Any]) -> str:
-    """``TIME TYPE ACTION ID (key=value, …)``."""
+    """One event as docker prints it: ``TIME TYPE ACTION ID (key=value, …)``."""
     from datetime import UTC, datetime
 
     time_ns = int(event.get("timeNano") or event.get("time", 0) * 1_000_000_000)

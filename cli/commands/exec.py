@@ -1,4 +1,4 @@
-"""``covey exec`` and ``covey attach``: a process of a container on this terminal."""
+"""``covey exec`` and ``covey attach``: connect this terminal to a process in a container."""
 
 import sys
 from typing import Any
@@ -7,22 +7,26 @@ import click
 
 from cli import options
 from cli.client import path_segment
+from cli.command import command, option
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.argument("container")
+@command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@options.object_argument("container", "running container")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND [ARG...]")
-@click.option("-d", "--detach", is_flag=True, help="Do not wait for the command.")
-@click.option("--detach-keys", default="", help="Keys that leave the command running alone.")
-@click.option("-e", "--env", multiple=True, metavar="KEY=VALUE", help="Environment variables.")
-@click.option("--env-file", "env_files", multiple=True, help="Files of environment variables.")
-@click.option("-i", "--interactive", is_flag=True, help="Pass stdin on.")
-@click.option("--privileged", is_flag=True, help="With all privileges.")
-@click.option("-t", "--tty", is_flag=True, help="With a terminal.")
-@click.option("-u", "--user", default="", help="As this user: NAME|UID[:GROUP|GID].")
-@click.option("-w", "--workdir", default="", help="In this folder of the container.")
-def exec_(container: str, command: tuple[str, ...], detach: bool, interactive: bool, tty: bool, **given: Any) -> int:
-    """Run a command in a running container; ends with the command's exit code."""
+@option("-d", "--detach", is_flag=True, help="Detached mode: run command in the background")
+@option("--detach-keys", default="", help="Override the key sequence for detaching a container")
+@option("-e", "--env", multiple=True, help="Set environment variables")
+@option("--env-file", "env_files", multiple=True, help="Read in a file of environment variables")
+@option("-i", "--interactive", is_flag=True, help="Keep STDIN open even if not attached")
+@option("--privileged", is_flag=True, help="Give extended privileges to the command")
+@option("-t", "--tty", is_flag=True, help="Allocate a pseudo-TTY")
+@option("-u", "--user", default="", help="Username or UID (format: <name|uid>[:<group|gid>])")
+@option("-w", "--workdir", default="", help="Working directory inside the container")
+def exec_(container: str, command: tuple[str, ...], detach: bool, interactive: bool, tty: bool, **settings: Any) -> int:
+    """Execute a command in a running container.
+
+    The exit code is that of the command.
+    """
     from cli.parse.environment import environment_variables
     from cli.terminal.hijacked import TerminalSession
 
@@ -31,15 +35,15 @@ def exec_(container: str, command: tuple[str, ...], detach: bool, interactive: b
     daemon = options.client()
     body = {
         "Cmd": list(command),
-        "Env": environment_variables(given["env"], given["env_files"]),
+        "Env": environment_variables(settings["env"], settings["env_files"]),
         "AttachStdin": interactive and not detach,
         "AttachStdout": not detach,
         "AttachStderr": not detach,
         "Tty": tty,
-        "Privileged": given["privileged"],
-        "User": given["user"],
-        "WorkingDir": given["workdir"],
-        "DetachKeys": given["detach_keys"],
+        "Privileged": settings["privileged"],
+        "User": settings["user"],
+        "WorkingDir": settings["workdir"],
+        "DetachKeys": settings["detach_keys"],
     }
     identifier = daemon.post(f"/containers/{path_segment(container)}/exec", body=body)["Id"]
     if detach:
@@ -51,13 +55,16 @@ def exec_(container: str, command: tuple[str, ...], detach: bool, interactive: b
     return int(daemon.get(f"/exec/{identifier}/json").get("ExitCode") or 0)
 
 
-@click.command()
-@click.argument("container")
-@click.option("--detach-keys", default="", help="Keys that leave the container running alone.")
-@click.option("--no-stdin", is_flag=True, help="Do not pass stdin on.")
-@click.option("--sig-proxy/--no-sig-proxy", default=True, hidden=True)
+@command()
+@options.object_argument("container", "running container")
+@option("--detach-keys", default="", help="Keys that leave the container running alone.")
+@option("--no-stdin", is_flag=True, help="Do not attach STDIN")
+@option("--sig-proxy/--no-sig-proxy", default=True, supported=False, help="Proxy all received signals to the process")
 def attach(container: str, detach_keys: str, no_stdin: bool, sig_proxy: bool) -> int:
-    """Connect to a running container's own streams; ends with the container's exit code."""
+    """Attach local streams to a running container.
+
+    The exit code is that of the container.
+    """
     from cli.terminal.hijacked import TerminalSession
 
     del sig_proxy

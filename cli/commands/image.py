@@ -1,4 +1,4 @@
-"""``covey image``."""
+"""``covey image``: lists, imports, loads, saves, tags and removes images."""
 
 import os
 import sys
@@ -11,16 +11,18 @@ import click
 
 from cli import options, output
 from cli.client import path_segment
+from cli.command import command, option
+from cli.completion import complete
 from cli.rows import image as image_rows
 
 
-@click.command()
-@click.argument("reference", required=False, default="", metavar="[REPOSITORY[:TAG]]")
-@click.option("-a", "--all", "all_", is_flag=True, help="Also the intermediate images.")
-@click.option("--digests", is_flag=True, help="Show digests.")
+@command()
+@click.argument("reference", required=False, default="", metavar="[REPOSITORY[:TAG]]", shell_complete=complete("image"))
+@option("-a", "--all", "all_", is_flag=True, help="Show all images (default hides intermediate images)")
+@option("--digests", is_flag=True, help="Show digests")
 @options.format_option
 @options.filter_option
-@options.quiet_option
+@options.quiet_option("image IDs")
 @options.trunc_option
 def ls(
     *, reference: str, all_: bool, digests: bool, form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool
@@ -38,14 +40,14 @@ def ls(
     )
 
 
-@click.command("import")
-@click.argument("source", metavar="FILE|-")
+@command("import")
+@click.argument("source", metavar="file|-")
 @click.argument("name", default="", metavar="[REPOSITORY[:TAG]]")
-@click.option("-c", "--change", "changes", multiple=True, help="Apply a Dockerfile instruction to the image.")
-@click.option("-m", "--message", default="", help="A message for the image's history.")
-@click.option("--platform", default="", help="The platform of the files, such as linux/amd64.")
+@option("-c", "--change", "changes", multiple=True, help="Apply Dockerfile instruction to the created image")
+@option("-m", "--message", default="", help="Set commit message for imported image")
+@option("--platform", default="", help="Set platform of the image (e.g. linux/amd64)")
 def import_(source: str, name: str, changes: tuple[str, ...], message: str, platform: str) -> None:
-    """Make an image of a tar archive of files."""
+    """Create an image from a tarball of files."""
     query: dict[str, Any] = {
         "fromSrc": "-",
         "repo": name,
@@ -59,12 +61,12 @@ def import_(source: str, name: str, changes: tuple[str, ...], message: str, plat
                 click.echo(item["status"])
 
 
-@click.command()
-@click.option("-i", "--input", "source", default="-", metavar="FILE", help="Read from a file instead of stdin.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
-@click.option("--platform", default="", help="Load only this platform of the images.")
+@command()
+@option("-i", "--input", "source", default="-", metavar="string", help="Read from tar archive file, instead of STDIN")
+@option("-q", "--quiet", is_flag=True, help="Suppress the load output")
+@option("--platform", default="", supported=False, help="Load only the given platform variant")
 def load(source: str, quiet: bool, platform: str) -> None:
-    """Load images from an archive."""
+    """Load an image from a tar archive or STDIN."""
     if source == "-" and sys.stdin.isatty():
         raise click.UsageError("requested load from stdin, but stdin is a terminal: give a file with -i")
     with click.open_file(source, "rb") as file:
@@ -74,12 +76,12 @@ def load(source: str, quiet: bool, platform: str) -> None:
                 click.echo(item["stream"], nl=False)
 
 
-@click.command()
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout.")
-@click.option("--platform", default="", help="Save only this platform of the images.")
+@command()
+@options.object_arguments("images", "image")
+@option("-o", "--output", help="Write to a file, instead of STDOUT")
+@option("--platform", default="", help="Save only the given platform variant")
 def save(images: tuple[str, ...], output: str | None, platform: str) -> None:
-    """Save images to an archive."""
+    """Save one or more images to a tar archive."""
     if output is None and sys.stdout.isatty():
         raise click.UsageError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
     chunks = options.client().chunks("GET", "/images/get", {"names": images, "platform": platform})
@@ -90,32 +92,32 @@ def save(images: tuple[str, ...], output: str | None, platform: str) -> None:
     _write_atomically(Path(output), chunks)
 
 
-@click.command()
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@command()
+@options.object_arguments("images", "image")
 @options.inspect_format_option
 def inspect(images: tuple[str, ...], form: str) -> int:
-    """Show images in detail."""
+    """Display detailed information on one or more images."""
     daemon = options.client()
     return output.print_objects(images, lambda ref: daemon.get(f"/images/{path_segment(ref)}/json"), form)
 
 
-@click.command()
-@click.argument("source", metavar="SOURCE[:TAG]")
-@click.argument("target", metavar="TARGET[:TAG]")
+@command()
+@click.argument("source", metavar="SOURCE_IMAGE[:TAG]", shell_complete=complete("image"))
+@click.argument("target", metavar="TARGET_IMAGE[:TAG]")
 def tag(source: str, target: str) -> None:
-    """Give an image another name."""
+    """Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE."""
     repository, separator, label = target.rpartition(":")
     if not separator or "/" in label:
         repository, label = target, ""
     options.client().post(f"/images/{path_segment(source)}/tag", {"repo": repository, "tag": label})
 
 
-@click.command()
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("-f", "--force", is_flag=True, help="Remove it even if stopped containers or other names use it.")
-@click.option("--no-prune", is_flag=True, help="Keep parents that have no name.")
+@command()
+@options.object_arguments("images", "image")
+@option("-f", "--force", is_flag=True, help="Force removal of the image")
+@option("--no-prune", is_flag=True, help="Do not delete untagged parents")
 def rm(images: tuple[str, ...], force: bool, no_prune: bool) -> int:
-    """Remove images."""
+    """Remove one or more images."""
     daemon = options.client()
 
     def remove(ref: str) -> str:
@@ -124,30 +126,27 @@ def rm(images: tuple[str, ...], force: bool, no_prune: bool) -> int:
     return output.for_each(images, remove)
 
 
-@click.command()
-@click.argument("image")
+@command()
+@options.object_argument("image", "image")
 @options.format_option
-@click.option("-H", "--human/--no-human", default=True, help="Sizes and times as people read them.")
-@click.option("-q", "--quiet", is_flag=True, help="Only show image IDs.")
+@option("-H", "--human/--no-human", default=True, help="Print sizes and dates in human readable format")
+@options.quiet_option("image IDs")
 @options.trunc_option
 def history(image: str, form: str, human: bool, quiet: bool, no_trunc: bool) -> None:
-    """Show the steps that made an image."""
+    """Show the history of an image."""
     steps = options.client().get(f"/images/{path_segment(image)}/history")
     listed = [image_rows.step(step, output.now_ns(), human=human, trunc=not no_trunc) for step in steps]
     output.print_rows(listed, image_rows.STEP_HEADERS, image_rows.STEP_TABLE, form, quiet=quiet)
 
 
-@click.command()
-@click.option(
-    "-a", "--all", "all_", is_flag=True, help="All images that no container uses, not only those without a name."
-)
-@click.option("-f", "--force", is_flag=True, help="Do not ask.")
-@click.option("--filter", "filters", multiple=True, help="Filter what is removed: KEY=VALUE.")
+@command()
+@option("-a", "--all", "all_", is_flag=True, help="Remove all unused images, not just dangling ones")
+@options.prune_options
 def prune(all_: bool, force: bool, filters: tuple[str, ...]) -> None:
     """Remove unused images."""
     from cli.format.units import human_size
 
-    what = "without a container" if all_ else "without a name"
+    what = "without at least one container associated to them" if all_ else "without a tag"
     if not force:
         click.confirm(f"This will remove all images {what}. Continue?", abort=True)
     wanted = {**options.parse_filters(filters), "dangling": ["false" if all_ else "true"]}
@@ -170,7 +169,7 @@ def _read_chunks(file: Any) -> Iterator[bytes]:
 
 
 def _write_atomically(path: Path, chunks: Iterator[bytes]) -> None:
-    """The file appears when all of it is there."""
+    """Write a file that appears only when it is complete."""
     if path.exists() and not path.is_file():
         with path.open("wb") as device:
             for chunk in chunks:

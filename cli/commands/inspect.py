@@ -1,4 +1,4 @@
-"""``covey inspect``: an object of any kind, the first kind that has it."""
+"""``covey inspect``: looks a name or id up in each kind of object in turn."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import click
 
 from cli import options, output
 from cli.client import DaemonClient, DaemonError, path_segment
+from cli.command import command, option
 
 KINDS = {
     "container": "/containers/{}/json",
@@ -18,16 +19,16 @@ KINDS = {
     "secret": "/secrets/{}",
     "config": "/configs/{}",
 }
-TRY_NEXT_KIND = (404, 501, 503)  # missing, not offered, or no manager: another kind may still have it
+TRY_NEXT_KIND = (404, 501, 503)  # missing, not implemented, or no manager: another kind may have it
 
 
-@click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME|ID...")
+@command()
+@options.object_arguments("names", "container", "image", "network", "node", "service", "volume", metavar="NAME|ID")
 @options.inspect_format_option
-@click.option("-s", "--size", is_flag=True, help="Also the sizes of containers.")
-@click.option("--type", "kind", default="", type=click.Choice(["", *KINDS]), help="Only objects of this kind.")
+@option("-s", "--size", is_flag=True, help="Display total file sizes if the type is container")
+@option("--type", "kind", default="", type=click.Choice(["", *KINDS]), help="Only inspect objects of the given type")
 def inspect(names: tuple[str, ...], form: str, size: bool, kind: str) -> int:
-    """Show objects of any kind in detail."""
+    """Return low-level information on objects."""
     daemon = options.client()
     kinds = [kind] if kind else list(KINDS)
     return output.print_objects(names, lambda ref: _find(daemon, ref, kinds, size=size), form)

@@ -1,4 +1,4 @@
-"""``covey lab`` hands over to the lab, in the same environment: it is made of the host's own parts, which this command never imports."""
+"""``covey lab``: replaces this process with ``node.lab``, which is built on modules that the command line must not import."""
 
 import os
 import sys
@@ -11,5 +11,7 @@ import click
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def lab(arguments: tuple[str, ...]) -> None:
-    """Run clusters of hosts made of namespaces on this machine."""
+    """Manage test clusters of namespaces on this machine."""
+    if arguments[:1] in (("help",), ("-h",)):
+        arguments = (*arguments[1:], "--help")
     os.execv(sys.executable, [sys.executable, "-m", "node.lab", *arguments])

@@ -1,4 +1,4 @@
-"""``covey network``."""
+"""``covey network``: creates, lists and removes networks."""
 
 from typing import Any
 
@@ -6,16 +6,17 @@ import click
 
 from cli import options, output
 from cli.client import path_segment
+from cli.command import command, option
 from cli.format.sorting import natural_sort_key
 from cli.parse.key_values import parse_key_values
 from cli.rows import network as rows
 from covey.errors import InvalidArgumentError
 
 
-@click.command()
+@command()
 @options.format_option
 @options.filter_option
-@options.quiet_option
+@options.quiet_option("network IDs")
 @options.trunc_option
 def ls(form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool) -> None:
     """List networks."""
@@ -26,23 +27,23 @@ def ls(form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool) -> None
     output.print_rows(listed, rows.HEADERS, rows.TABLE, form, quiet=quiet)
 
 
-@click.command()
-@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
+@command()
+@options.object_arguments("networks", "network")
 @options.inspect_format_option
-@click.option("-v", "--verbose", is_flag=True, help="Also services and peers, where the daemon knows them.")
+@option("-v", "--verbose", is_flag=True, help="Verbose output for diagnostics")
 def inspect(networks: tuple[str, ...], form: str, verbose: bool) -> int:
-    """Show networks in detail."""
+    """Display detailed information on one or more networks."""
     daemon = options.client()
     return output.print_objects(
         networks, lambda ref: daemon.get(f"/networks/{path_segment(ref)}", {"verbose": verbose}), form
     )
 
 
-@click.command()
-@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
-@click.option("-f", "--force", is_flag=True, help="Do not fail for a network that is not there.")
+@command()
+@options.object_arguments("networks", "network")
+@option("-f", "--force", is_flag=True, help="Do not error if the network does not exist")
 def rm(networks: tuple[str, ...], force: bool) -> int:
-    """Remove networks."""
+    """Remove one or more networks."""
     from cli.client import DaemonError
 
     daemon = options.client()
@@ -57,75 +58,80 @@ def rm(networks: tuple[str, ...], force: bool) -> int:
     return output.for_each(networks, remove)
 
 
-@click.command()
-@click.option("-f", "--force", is_flag=True, help="Do not ask.")
-@click.option("--filter", "filters", multiple=True, help="Filter what is removed: KEY=VALUE.")
+@command()
+@options.prune_options
 def prune(force: bool, filters: tuple[str, ...]) -> None:
-    """Remove networks that nothing uses."""
+    """Remove all unused networks."""
     if not force:
-        click.confirm("This will remove all custom networks that nothing uses. Continue?", abort=True)
+        click.confirm("This will remove all custom networks not used by at least one container. Continue?", abort=True)
     done = options.client().post("/networks/prune", {"filters": options.parse_filters(filters)})
     if done.get("NetworksDeleted"):
         click.echo("Deleted Networks:\n" + "\n".join(done["NetworksDeleted"]) + "\n")
 
 
-@click.command()
-@click.argument("name")
-@click.option("--attachable", is_flag=True, help="Containers that no service runs may attach too.")
-@click.option("--aux-address", multiple=True, metavar="NAME=IP", help="Addresses that are in use by others.")
-@click.option("--config-from", default="", hidden=True)
-@click.option("--config-only", is_flag=True, hidden=True)
-@click.option("-d", "--driver", default="overlay", show_default=True, help="The network's driver.")
-@click.option("--gateway", multiple=True, help="The gateway of each subnet.")
-@click.option("--ingress", is_flag=True, help="The network of published ports.")
-@click.option("--internal", is_flag=True, help="Without a way outside.")
-@click.option("--ip-range", multiple=True, metavar="CIDR", help="The part of each subnet from which addresses come.")
-@click.option("--ipam-driver", default="default", help="Who gives addresses.")
-@click.option("--ipam-opt", multiple=True, metavar="KEY=VALUE")
-@click.option("--ipv6", is_flag=True, help="With IPv6.")
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Labels.")
-@click.option("-o", "--opt", multiple=True, metavar="KEY=VALUE", help="Options of the driver.")
-@click.option("--scope", default="", help="Where the network is known.")
-@click.option("--subnet", multiple=True, metavar="CIDR", help="The network's subnets.")
-def create(name: str, **given: Any) -> None:
-    """Create a network; an overlay over all hosts unless --driver says otherwise."""
-    body = network_body(name, **given)
+@command()
+@click.argument("name", metavar="NETWORK")
+@option("--attachable", is_flag=True, help="Enable manual container attachment")
+@option(
+    "--aux-address", multiple=True, metavar="map", help="Auxiliary IPv4 addresses that are in use outside of the swarm"
+)
+@option("--config-from", default="", supported=False, help="The network from which to copy the configuration")
+@option("--config-only", is_flag=True, supported=False, help="Create a configuration only network")
+@option("-d", "--driver", default="overlay", help="Driver to manage the network")
+@option("--gateway", multiple=True, help="IPv4 gateway of each subnet")
+@option("--ingress", is_flag=True, supported=False, help="Create swarm routing-mesh network")
+@option("--internal", is_flag=True, help="Restrict external access to the network")
+@option("--ip-range", multiple=True, help="Allocate container IP from a sub-range")
+@option("--ipam-driver", default="default", help="IP Address Management Driver")
+@option("--ipam-opt", multiple=True, metavar="map", supported=False, help="Set IPAM driver specific options")
+@option("--ipv6", is_flag=True, supported=False, help="Enable or disable IPv6 address assignment")
+@option("--label", "labels", multiple=True, help="Set metadata on a network")
+@option("-o", "--opt", multiple=True, metavar="map", help="Set driver specific options")
+@option("--scope", default="", help="Control the network's scope")
+@option("--subnet", multiple=True, help="Subnet in CIDR format that represents a network segment")
+def create(name: str, **settings: Any) -> None:
+    """Create a network."""
+    body = network_body(name, **settings)
     answer = options.client().post("/networks/create", body=body)
     if answer.get("Warning"):
         click.echo(f"WARNING: {answer['Warning']}", err=True)
     click.echo(answer["Id"])
 
 
-def network_body(name: str, **given: Any) -> dict[str, Any]:
-    """What /networks/create takes.
+def network_body(name: str, **settings: Any) -> dict[str, Any]:
+    """The body of /networks/create.
 
     Raises:
         InvalidArgumentError: a gateway or range without its subnet.
     """
-    config: list[dict[str, Any]] = [{"Subnet": subnet} for subnet in given["subnet"]]
-    for key, values in (("Gateway", given["gateway"]), ("IPRange", given["ip_range"])):
+    config: list[dict[str, Any]] = [{"Subnet": subnet} for subnet in settings["subnet"]]
+    for key, values in (("Gateway", settings["gateway"]), ("IPRange", settings["ip_range"])):
         for index, value in enumerate(values):
             if index >= len(config):
                 raise InvalidArgumentError(f"{value}: give as many --subnet as there are gateways and ranges")
             config[index][key] = value
     body: dict[str, Any] = {
         "Name": name,
-        "Driver": given["driver"],
-        "Options": parse_key_values(given["opt"]),
-        "Labels": parse_key_values(given["labels"]),
-        "Internal": given["internal"],
-        "Attachable": given["attachable"],
-        "Ingress": given["ingress"],
-        "EnableIPv6": given["ipv6"],
-        "ConfigOnly": given["config_only"],
-        "IPAM": {"Driver": given["ipam_driver"], "Options": parse_key_values(given["ipam_opt"]), "Config": config},
+        "Driver": settings["driver"],
+        "Options": parse_key_values(settings["opt"]),
+        "Labels": parse_key_values(settings["labels"]),
+        "Internal": settings["internal"],
+        "Attachable": settings["attachable"],
+        "Ingress": settings["ingress"],
+        "EnableIPv6": settings["ipv6"],
+        "ConfigOnly": settings["config_only"],
+        "IPAM": {
+            "Driver": settings["ipam_driver"],
+            "Options": parse_key_values(settings["ipam_opt"]),
+            "Config": config,
+        },
     }
-    if given["config_from"]:
-        body["ConfigFrom"] = {"Network": given["config_from"]}
-    if given["scope"]:
-        body["Scope"] = given["scope"]
-    if given["aux_address"]:
+    if settings["config_from"]:
+        body["ConfigFrom"] = {"Network": settings["config_from"]}
+    if settings["scope"]:
+        body["Scope"] = settings["scope"]
+    if settings["aux_address"]:
         if not config:
             raise InvalidArgumentError("--aux-address needs a --subnet")
-        config[0]["AuxiliaryAddresses"] = parse_key_values(given["aux_address"])
+        config[0]["AuxiliaryAddresses"] = parse_key_values(settings["aux_address"])
     return body

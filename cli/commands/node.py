@@ -1,4 +1,4 @@
-"""``covey node``."""
+"""``covey node``: lists, inspects, updates, promotes and removes nodes."""
 
 from typing import Any
 
@@ -6,19 +6,21 @@ import click
 
 from cli import options, output
 from cli.client import DaemonClient, DaemonError, path_segment
+from cli.command import command, option
 from cli.commands import task_list
+from cli.completion import complete
 from cli.format.sorting import natural_sort_key
 from cli.parse.key_values import parse_key_values
 from cli.rows import node as node_rows
 from covey.errors import InvalidArgumentError
 
 
-@click.command()
+@command()
 @options.format_option
 @options.filter_option
-@options.quiet_option
+@options.quiet_option()
 def ls(form: str, filters: tuple[str, ...], quiet: bool) -> None:
-    """List the nodes of the cluster."""
+    """List nodes in the swarm."""
     daemon = options.client()
     nodes = daemon.get("/nodes", {"filters": options.parse_filters(filters)})
     swarm = (daemon.get("/info").get("Swarm") or {}) if nodes and not quiet else {}
@@ -28,12 +30,12 @@ def ls(form: str, filters: tuple[str, ...], quiet: bool) -> None:
     output.print_rows(listed, node_rows.HEADERS, node_rows.TABLE, form, quiet=quiet)
 
 
-@click.command()
-@click.argument("nodes", nargs=-1, required=True, metavar="self|NODE...")
+@command()
+@options.object_arguments("nodes", "node", metavar="self|NODE", extra=("self",))
 @options.inspect_format_option
-@click.option("--pretty", is_flag=True, help="Print the information in a form for people.")
+@option("--pretty", is_flag=True, help="Print the information in a human friendly format")
 def inspect(nodes: tuple[str, ...], form: str, pretty: bool) -> int:
-    """Show nodes in detail."""
+    """Display detailed information on one or more nodes."""
     daemon = options.client()
     if pretty and form:
         raise click.UsageError("--format is incompatible with --pretty")
@@ -44,16 +46,16 @@ def inspect(nodes: tuple[str, ...], form: str, pretty: bool) -> int:
     return output.print_objects(nodes, lambda ref: _get(daemon, ref), form)
 
 
-@click.command()
-@click.argument("node")
-@click.option("--availability", type=click.Choice(["active", "pause", "drain"]))
-@click.option("--role", type=click.Choice(["worker", "manager"]))
-@click.option("--label-add", multiple=True, metavar="KEY=VALUE", help="Add or update a node label.")
-@click.option("--label-rm", multiple=True, metavar="KEY", help="Remove a node label.")
+@command()
+@options.object_argument("node", "node")
+@option("--availability", type=click.Choice(["active", "pause", "drain"]), help="Availability of the node")
+@option("--role", type=click.Choice(["worker", "manager"]), help="Role of the node")
+@option("--label-add", multiple=True, help="Add or update a node label (key=value)")
+@option("--label-rm", multiple=True, help="Remove a node label by its key")
 def update(
     node: str, availability: str | None, role: str | None, label_add: tuple[str, ...], label_rm: tuple[str, ...]
 ) -> None:
-    """Change a node's role, availability or labels."""
+    """Update a node."""
     daemon = options.client()
     found = _get(daemon, node)
     spec = dict(found["Spec"])
@@ -68,38 +70,38 @@ def update(
     click.echo(node)
 
 
-@click.command()
-@click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
+@command()
+@options.object_arguments("nodes", "node")
 def promote(nodes: tuple[str, ...]) -> int:
-    """Make workers managers."""
+    """Promote one or more nodes to manager in the swarm."""
     return _change_role(
         nodes, "manager", "Node {} promoted to a manager in the swarm.", "Node {} is already a manager."
     )
 
 
-@click.command()
-@click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
+@command()
+@options.object_arguments("nodes", "node")
 def demote(nodes: tuple[str, ...]) -> int:
-    """Make managers workers."""
+    """Demote one or more nodes from manager in the swarm."""
     return _change_role(nodes, "worker", "Manager {} demoted in the swarm.", "Node {} is already a worker.")
 
 
-@click.command()
-@click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
-@click.option("-f", "--force", is_flag=True, help="Remove a node that is not down.")
+@command()
+@options.object_arguments("nodes", "node")
+@option("-f", "--force", is_flag=True, help="Force remove a node from the swarm")
 def rm(nodes: tuple[str, ...], force: bool) -> int:
-    """Remove nodes from the cluster."""
+    """Remove one or more nodes from the swarm."""
     daemon = options.client()
     return output.for_each(nodes, lambda ref: daemon.delete(f"/nodes/{path_segment(ref)}", {"force": force}))
 
 
-@click.command()
-@click.argument("nodes", nargs=-1, metavar="[NODE...]")
+@command()
+@click.argument("nodes", nargs=-1, metavar="[NODE...]", shell_complete=complete("node", extra=("self",)))
 @task_list.list_options
 def ps(
     *, nodes: tuple[str, ...], form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool, no_resolve: bool
 ) -> int:
-    """List the tasks on nodes, this one unless given."""
+    """List tasks running on one or more nodes, defaults to current node."""
     daemon = options.client()
     wanted = options.parse_filters(filters)
     found, failed = [], False
@@ -120,7 +122,7 @@ def _get(daemon: DaemonClient, ref: str) -> Any:
     if ref == "self":
         swarm = daemon.get("/info").get("Swarm") or {}
         if not swarm.get("NodeID"):
-            daemon.get("/nodes")  # refused, with the daemon's reason
+            daemon.get("/nodes")  # the daemon refuses this with its reason
         ref = swarm["NodeID"]
     return daemon.get(f"/nodes/{path_segment(ref)}")
 

@@ -1,4 +1,4 @@
-"""``covey secret`` and ``covey config``: the same commands over two kinds of object."""
+"""``covey secret`` and ``covey config``: the same commands for two kinds of object."""
 
 import base64
 import sys
@@ -10,20 +10,21 @@ import click
 
 from cli import options, output
 from cli.client import path_segment
+from cli.command import command, option
 from cli.parse.key_values import parse_key_values
 from cli.rows import secret as rows
 from covey.errors import InvalidArgumentError
 
-MAX_BYTES = 1 << 21  # what is sent to be refused with the daemon's words; nobody needs to read more of a file
+MAX_BYTES = 1 << 21  # more than the daemon accepts, so that the daemon refuses larger files
 
 
-def _create(kind: str) -> click.Command:
-    @click.command("create")
-    @click.argument("name")
-    @click.argument("file", required=False, metavar="FILE|-")
-    @click.option("-l", "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Labels.")
-    @click.option("-d", "--driver", default="", help="The driver that keeps it.")
-    @click.option("--template-driver", default="", help="The driver that fills placeholders in it.")
+def _create(kind: str) -> Any:
+    @command("create")
+    @click.argument("name", metavar=kind.upper())
+    @click.argument("file", required=False, metavar="[file|-]")
+    @option("-l", "--label", "labels", multiple=True, help=f"{kind.capitalize()} labels")
+    @option("-d", "--driver", default="", hidden=kind == "config", supported=False, help="Secret driver")
+    @option("--template-driver", default="", supported=False, help="Template driver")
     def create(name: str, file: str | None, labels: tuple[str, ...], driver: str, template_driver: str) -> None:
         body: dict[str, Any] = {"Name": name, "Labels": dict(parse_key_values(labels))}
         if driver:
@@ -31,12 +32,12 @@ def _create(kind: str) -> click.Command:
         if template_driver:
             body["Templating"] = {"Name": template_driver}
         if file is None and not driver:
-            raise click.UsageError(f"say which file holds the {kind}, or - for stdin")
+            raise click.UsageError(f"the {kind} is missing: give a file, or - for STDIN")
         if file is not None:
             body["Data"] = base64.b64encode(_read(file, kind)).decode()
         click.echo(options.client().post(f"/{kind}s/create", body=body)["ID"])
 
-    create.help = f"Create a {kind} from a file or stdin."
+    create.help = f"Create a {kind} from a file or STDIN."
     return create
 
 
@@ -50,11 +51,11 @@ def _read(file: str, kind: str) -> bytes:
         raise InvalidArgumentError(f"cannot read the {kind} from {file}: {error.strerror}") from error
 
 
-def _inspect(kind: str) -> click.Command:
-    @click.command("inspect")
-    @click.argument("names", nargs=-1, required=True, metavar=f"{kind.upper()}...")
+def _inspect(kind: str) -> Any:
+    @command("inspect")
+    @options.object_arguments("names", kind, metavar=kind.upper())
     @options.inspect_format_option
-    @click.option("--pretty", is_flag=True, help="Print the information in a form for people.")
+    @option("--pretty", is_flag=True, help="Print the information in a human friendly format")
     def inspect(names: tuple[str, ...], form: str, pretty: bool) -> int:
         daemon = options.client()
         if pretty:
@@ -63,15 +64,15 @@ def _inspect(kind: str) -> click.Command:
             return output.for_each(names, lambda ref: text(daemon.get(f"/{kind}s/{path_segment(ref)}")).rstrip("\n"))
         return output.print_objects(names, lambda ref: daemon.get(f"/{kind}s/{path_segment(ref)}"), form)
 
-    inspect.help = f"Show {kind}s in detail."
+    inspect.help = f"Display detailed information on one or more {kind}s."
     return inspect
 
 
-def _ls(kind: str, row: Callable[..., Any], headers: dict[str, str], table: str) -> click.Command:
-    @click.command("ls")
+def _ls(kind: str, row: Callable[..., Any], headers: dict[str, str], table: str) -> Any:
+    @command("ls")
     @options.format_option
     @options.filter_option
-    @options.quiet_option
+    @options.quiet_option()
     def ls(form: str, filters: tuple[str, ...], quiet: bool) -> None:
         from cli.format.sorting import natural_sort_key
 
@@ -86,14 +87,14 @@ def _ls(kind: str, row: Callable[..., Any], headers: dict[str, str], table: str)
     return ls
 
 
-def _rm(kind: str) -> click.Command:
-    @click.command("rm")
-    @click.argument("names", nargs=-1, required=True, metavar=f"{kind.upper()}...")
+def _rm(kind: str) -> Any:
+    @command("rm")
+    @options.object_arguments("names", kind, metavar=kind.upper())
     def rm(names: tuple[str, ...]) -> int:
         daemon = options.client()
         return output.for_each(names, lambda ref: daemon.delete(f"/{kind}s/{path_segment(ref)}"))
 
-    rm.help = f"Remove {kind}s."
+    rm.help = f"Remove one or more {kind}s."
     return rm
 
 

@@ -1,4 +1,4 @@
-"""``covey service`` as far as it looks: ls, ps, inspect, logs; and rm."""
+"""``covey service`` commands that read services and their logs, and ``service rm``."""
 
 from typing import Any
 
@@ -6,27 +6,28 @@ import click
 
 from cli import options, output
 from cli.client import DaemonClient, DaemonError, path_segment
+from cli.command import command, option
 from cli.commands import task_list
 from cli.rows import service as service_rows
 
 
-@click.command()
+@command()
 @options.format_option
 @options.filter_option
-@options.quiet_option
+@options.quiet_option()
 def ls(form: str, filters: tuple[str, ...], quiet: bool) -> None:
     """List services."""
     services = options.client().get("/services", {"filters": options.parse_filters(filters), "status": True})
     output.print_rows(service_rows.rows(services), service_rows.HEADERS, service_rows.TABLE, form, quiet=quiet)
 
 
-@click.command()
-@click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
+@command()
+@options.object_arguments("services", "service")
 @task_list.list_options
 def ps(
     *, services: tuple[str, ...], form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool, no_resolve: bool
 ) -> int:
-    """List the tasks of services."""
+    """List the tasks of one or more services."""
     daemon = options.client()
     found, missing = _find(daemon, services)
     if found:
@@ -38,12 +39,12 @@ def ps(
     return int(bool(missing))
 
 
-@click.command()
-@click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
+@command()
+@options.object_arguments("services", "service")
 @options.inspect_format_option
-@click.option("--pretty", is_flag=True, help="Print the information in a form for people.")
+@option("--pretty", is_flag=True, help="Print the information in a human friendly format")
 def inspect(services: tuple[str, ...], form: str, pretty: bool) -> int:
-    """Show services in detail."""
+    """Display detailed information on one or more services."""
     daemon = options.client()
     if pretty and form:
         raise click.UsageError("--format is incompatible with --pretty")
@@ -55,29 +56,29 @@ def inspect(services: tuple[str, ...], form: str, pretty: bool) -> int:
     return output.print_objects(services, lambda ref: _get(daemon, ref), form)
 
 
-@click.command()
-@click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
+@command()
+@options.object_arguments("services", "service")
 def rm(services: tuple[str, ...]) -> int:
-    """Remove services."""
+    """Remove one or more services."""
     daemon = options.client()
     return output.for_each(services, lambda ref: daemon.delete(f"/services/{path_segment(ref)}"))
 
 
-@click.command()
-@click.argument("target", metavar="SERVICE|TASK")
-@click.option("--details", is_flag=True, help="Show where each line comes from as the daemon says it.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now.")
-@click.option("--no-resolve", is_flag=True, help="Do not map IDs to names.")
-@click.option("--no-task-ids", is_flag=True, help="Leave the tasks' IDs out.")
+@command()
+@options.object_argument("target", "service", metavar="SERVICE|TASK")
+@option("--details", is_flag=True, help="Show extra details provided to logs")
+@option("-f", "--follow", is_flag=True, help="Follow log output")
+@option("--no-resolve", is_flag=True, help="Do not map IDs to Names in output")
+@option("--no-task-ids", is_flag=True, help="Do not include task IDs in output")
 @options.trunc_option
-@click.option("--raw", is_flag=True, help="The lines alone, without who wrote them.")
-@click.option("--since", default="", help="Only what was written since a time, or a span before now such as 10m.")
-@click.option("-n", "--tail", default="all", help="How many lines from the end.")
-@click.option("-t", "--timestamps", is_flag=True, help="Show when each line was written.")
+@option("--raw", is_flag=True, help="Do not neatly format logs")
+@option("--since", default="", help='Show logs since timestamp or relative (e.g. "42m" for 42 minutes)')
+@option("-n", "--tail", default="all", help="Number of lines to show from the end of the logs")
+@option("-t", "--timestamps", is_flag=True, help="Show timestamps")
 def logs(
     *, target: str, details: bool, raw: bool, no_resolve: bool, no_task_ids: bool, no_trunc: bool, **query: Any
 ) -> None:
-    """Show what a service's or a task's containers wrote."""
+    """Fetch the logs of a service or task."""
     from cli.service.logs import LogSourceNames, print_logs
 
     daemon = options.client()
@@ -89,7 +90,7 @@ def logs(
 
 
 def _log_source(daemon: DaemonClient, target: str) -> tuple[str, bool]:
-    """The path of the logs of a service, else of a task."""
+    """The path of the logs of a service or a task, and whether its containers have a TTY."""
     for kind in ("services", "tasks"):
         try:
             found = daemon.get(f"/{kind}/{path_segment(target)}")

@@ -1,4 +1,7 @@
-"""``covey service`` as far as it changes: create, update, scale, rollback. Each waits until the service has converged, unless detached."""
+"""``covey service`` commands that change services: create, update, scale, rollback.
+
+Each waits until the service has converged, unless ``--detach`` is given.
+"""
 
 from typing import Any
 
@@ -6,6 +9,8 @@ import click
 
 from cli import options, output
 from cli.client import DaemonClient, path_segment
+from cli.command import command
+from cli.completion import complete
 from cli.parse.environment import environment_variables
 from cli.parse.service_flags import ObjectIds
 from cli.service.options import create_options, update_options
@@ -14,22 +19,17 @@ from cli.service.wait import wait_for_services
 from covey.errors import CoveyError, InvalidArgumentError
 
 
-@click.command(context_settings={"allow_interspersed_args": False})
-@click.argument("image")
+@command(context_settings={"allow_interspersed_args": False})
+@options.object_argument("image", "image")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG...]")
-@click.option("--name", help="The service's name (else one is made up).")
-@click.option(
-    "--mode", type=click.Choice(["replicated", "global", "replicated-job", "global-job"]), help="(default replicated)"
-)
-@click.option("--env-file", "env_files", multiple=True, help="Files of environment variables.")
 @create_options
 def create(
-    image: str, args: tuple[str, ...], env_files: tuple[str, ...], detach: bool, quiet: bool, **flags: Any
+    image: str, args: tuple[str, ...], env_file: tuple[str, ...], detach: bool, quiet: bool, **flags: Any
 ) -> int:
-    """Create a service."""
+    """Create a new service."""
     daemon = options.client()
     _warn_registry_flags(flags)
-    flags["env"] = environment_variables(flags["env"], env_files)
+    flags["env"] = environment_variables(flags["env"], env_file)
     spec = new_spec(image, args, flags, _object_ids(daemon, flags))
     answer = daemon.post("/services/create", body=spec)
     for warning in answer.get("Warnings") or []:
@@ -38,15 +38,11 @@ def create(
     return 0 if detach else wait_for_services(daemon, [answer["ID"]], quiet=quiet)
 
 
-@click.command()
-@click.argument("service")
-@click.option("--image", help="The tasks' image.")
-@click.option("--args", help="The arguments of the containers' command.")
-@click.option("--force", is_flag=True, help="Replace all tasks even if nothing changes.")
-@click.option("--rollback", is_flag=True, help="Go back to the previous specification.")
+@command()
+@options.object_argument("service", "service")
 @update_options
 def update(service: str, detach: bool, quiet: bool, rollback: bool, **flags: Any) -> int:
-    """Change a service."""
+    """Update a service."""
     daemon = options.client()
     if rollback:
         return _roll_back(daemon, service, detach=detach, quiet=quiet)
@@ -59,12 +55,18 @@ def update(service: str, detach: bool, quiet: bool, rollback: bool, **flags: Any
     return 0 if detach else wait_for_services(daemon, [found["ID"]], quiet=quiet)
 
 
-@click.command()
-@click.argument("scales", nargs=-1, required=True, metavar="SERVICE=REPLICAS...")
-@click.option("-d", "--detach", is_flag=True, help="Do not wait until the services have converged.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@command()
+@click.argument(
+    "scales",
+    nargs=-1,
+    required=True,
+    metavar="SERVICE=REPLICAS [SERVICE=REPLICAS...]",
+    shell_complete=complete("service", suffix="="),
+)
+@options.detach_option("the services")
+@options.progress_option
 def scale(scales: tuple[str, ...], detach: bool, quiet: bool) -> int:
-    """Set how many replicas services have."""
+    """Scale one or multiple replicated services."""
     daemon = options.client()
     pairs = [_parse_scale(text) for text in scales]
     failed, changed = False, []
@@ -84,12 +86,12 @@ def scale(scales: tuple[str, ...], detach: bool, quiet: bool) -> int:
     return code or int(failed)
 
 
-@click.command()
-@click.argument("service")
-@click.option("-d", "--detach", is_flag=True, help="Do not wait until the service has converged.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@command()
+@options.object_argument("service", "service")
+@options.detach_option()
+@options.progress_option
 def rollback(service: str, detach: bool, quiet: bool) -> int:
-    """Go back to a service's previous specification."""
+    """Revert changes to a service's configuration."""
     return _roll_back(options.client(), service, detach=detach, quiet=quiet)
 
 
@@ -108,7 +110,7 @@ def _update_service(daemon: DaemonClient, found: dict[str, Any], spec: dict[str,
 
 
 def _object_ids(daemon: DaemonClient, flags: dict[str, Any]) -> ObjectIds:
-    """The ids of what the flags name, asked for only when they name some."""
+    """The ids of the objects that the flags name. Lists only the kinds that they name."""
     found: dict[str, dict[str, str]] = {}
     for kind in ("secret", "config"):
         if flags.get(kind) or flags.get(f"{kind}_add"):

@@ -1,4 +1,4 @@
-"""``covey stack``: stacks of services from Compose files, and what Docker's own command deployed."""
+"""``covey stack``: deploys and lists stacks of Compose files, including those that ``docker stack`` deployed."""
 
 import os
 import re
@@ -6,30 +6,37 @@ import re
 import click
 
 from cli import options, output
+from cli.command import command, option
 from cli.commands import task_list
 from cli.labels import STACK_NAMESPACE_LABEL
 from cli.rows import service as service_rows
 from covey.errors import InvalidArgumentError, NotFoundError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_FILES = click.option(
+_FILES = option(
     "-c",
     "--compose-file",
     "files",
     multiple=True,
-    metavar="FILE",
-    help='A Compose file, or "-" for stdin; repeat to merge.',
+    metavar="strings",
+    help='Path to a Compose file, or "-" to read from STDIN',
 )
 
 
-@click.command()
-@click.argument("stack")
+@command()
+@options.object_argument("stack", "stack")
 @_FILES
-@click.option("-d", "--detach", is_flag=True, help="Do not wait until the services have converged.")
-@click.option("--prune", is_flag=True, help="Remove services that the manifest no longer has.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
-@click.option("--resolve-image", type=click.Choice(["always", "changed", "never"]), default="never", hidden=True)
-@click.option("--with-registry-auth", is_flag=True, hidden=True)
+@options.detach_option("the stack services")
+@option("--prune", is_flag=True, help="Prune services that are no longer referenced")
+@options.progress_option
+@option(
+    "--resolve-image",
+    type=click.Choice(["always", "changed", "never"]),
+    default="never",
+    supported=False,
+    help="Query the registry to resolve images",
+)
+@option("--with-registry-auth", is_flag=True, supported=False, help="Send registry authentication details to the nodes")
 def deploy(
     *,
     stack: str,
@@ -40,7 +47,7 @@ def deploy(
     resolve_image: str,
     with_registry_auth: bool,
 ) -> int:
-    """Deploy a new stack or update one; waits until its services have converged, unless detached."""
+    """Deploy a new stack or update an existing stack."""
     from cli.stack import deploy as run
     from cli.stack import loader as manifests
 
@@ -62,11 +69,11 @@ def deploy(
     return wait_for_services(daemon, names, quiet=quiet)
 
 
-@click.command()
+@command()
 @_FILES
-@click.option("--skip-interpolation", is_flag=True, help="Leave variables as they are.")
+@option("--skip-interpolation", is_flag=True, help="Skip interpolation and output only merged config")
 def config(files: tuple[str, ...], skip_interpolation: bool) -> None:
-    """Show the manifest after merging and interpolation."""
+    """Output the Compose file after merges and interpolation."""
     import yaml
 
     from cli.stack import loader as manifests
@@ -82,7 +89,7 @@ def config(files: tuple[str, ...], skip_interpolation: bool) -> None:
     click.echo(yaml.safe_dump(content, sort_keys=True, default_flow_style=False, allow_unicode=True), nl=False)
 
 
-@click.command()
+@command()
 @options.format_option
 def ls(form: str) -> None:
     """List stacks."""
@@ -90,11 +97,11 @@ def ls(form: str) -> None:
     output.print_rows(service_rows.stacks(services), service_rows.STACK_HEADERS, service_rows.STACK_TABLE, form)
 
 
-@click.command()
-@click.argument("stack")
+@command()
+@options.object_argument("stack", "stack")
 @task_list.list_options
 def ps(*, stack: str, form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool, no_resolve: bool) -> None:
-    """List the tasks of a stack."""
+    """List the tasks in the stack."""
     daemon = options.client()
     wanted = options.parse_filters(filters)
     wanted["label"] = [*wanted.get("label", []), f"{STACK_NAMESPACE_LABEL}={_validated_name(stack)}"]
@@ -104,13 +111,13 @@ def ps(*, stack: str, form: str, filters: tuple[str, ...], quiet: bool, no_trunc
     task_list.print_tasks(daemon, found, form, quiet=quiet, trunc=not no_trunc, resolve=not no_resolve)
 
 
-@click.command()
-@click.argument("stack")
+@command()
+@options.object_argument("stack", "stack")
 @options.format_option
 @options.filter_option
-@options.quiet_option
+@options.quiet_option()
 def services(stack: str, form: str, filters: tuple[str, ...], quiet: bool) -> None:
-    """List the services of a stack."""
+    """List the services in the stack."""
     wanted = options.parse_filters(filters)
     wanted["label"] = [*wanted.get("label", []), f"{STACK_NAMESPACE_LABEL}={_validated_name(stack)}"]
     found = options.client().get("/services", {"filters": wanted, "status": True})
@@ -120,11 +127,11 @@ def services(stack: str, form: str, filters: tuple[str, ...], quiet: bool) -> No
     output.print_rows(service_rows.rows(found), service_rows.HEADERS, service_rows.TABLE, form, quiet=quiet)
 
 
-@click.command()
-@click.argument("stacks", nargs=-1, required=True, metavar="STACK...")
-@click.option("-d", "--detach", is_flag=True, hidden=True)
+@command()
+@options.object_arguments("stacks", "stack")
+@option("-d", "--detach", is_flag=True, supported=False, help="Do not wait for stack removal")
 def rm(stacks: tuple[str, ...], detach: bool) -> int:
-    """Remove stacks; returns when everything of them is gone from the cluster."""
+    """Remove one or more stacks."""
     from cli.stack import deploy as run
 
     del detach

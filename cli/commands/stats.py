@@ -1,4 +1,4 @@
-"""``covey stats``."""
+"""``covey stats``: CPU, memory, network and disk use of containers."""
 
 import sys
 import time
@@ -9,6 +9,8 @@ import click
 
 from cli import options, output
 from cli.client import DaemonClient, DaemonError, path_segment
+from cli.command import command, option
+from cli.completion import complete
 from cli.format.units import human_binary_size, human_size, short_id
 
 HEADERS = {
@@ -26,14 +28,14 @@ TABLE = "{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO
 PERIOD_SECONDS = 1.0
 
 
-@click.command()
-@click.argument("containers", nargs=-1, metavar="[CONTAINER...]")
-@click.option("-a", "--all", "all_", is_flag=True, help="Also those that do not run.")
+@command()
+@click.argument("containers", nargs=-1, metavar="[CONTAINER...]", shell_complete=complete("running container"))
+@option("-a", "--all", "all_", is_flag=True, help="Show all containers (default shows just running)")
 @options.format_option
-@click.option("--no-stream", is_flag=True, help="Once, instead of until interrupted.")
+@option("--no-stream", is_flag=True, help="Disable streaming stats and only pull the first result")
 @options.trunc_option
 def stats(containers: tuple[str, ...], all_: bool, form: str, no_stream: bool, no_trunc: bool) -> int:
-    """Show what containers use, live until interrupted."""
+    """Display a live stream of container(s) resource usage statistics."""
     daemon = options.client()
     before: dict[str, Any] = {}
     while True:
@@ -54,7 +56,7 @@ def stats(containers: tuple[str, ...], all_: bool, form: str, no_stream: bool, n
 
 
 def _sample(daemon: DaemonClient, refs: tuple[str, ...], *, strict: bool) -> tuple[dict[str, Any], bool]:
-    """``strict``: tell of containers that are not there; else they just went."""
+    """One sample of each container. ``strict`` reports missing containers; otherwise they have just been removed."""
     result, failed = {}, False
     for ref in refs:
         try:
@@ -88,7 +90,7 @@ def stats_row(ref: str, before: Mapping[str, Any], now: Mapping[str, Any], *, tr
 def _cpu_percent(
     old: Mapping[str, Any], new: Mapping[str, Any], before: Mapping[str, Any], now: Mapping[str, Any]
 ) -> float:
-    """Per cent of one processor between two samples."""
+    """CPU usage between two samples, in per cent of one CPU."""
     used = (new.get("cpu_usage") or {}).get("total_usage", 0) - (old.get("cpu_usage") or {}).get("total_usage", 0)
     host = new.get("system_cpu_usage", 0) - old.get("system_cpu_usage", 0)
     if not old or used <= 0:
@@ -102,7 +104,7 @@ def _cpu_percent(
 
 
 def _memory_used(memory: Mapping[str, Any]) -> int:
-    """Without the page cache that can be given back."""
+    """Memory usage without reclaimable page cache."""
     counters = memory.get("stats") or {}
     cache = counters.get("total_inactive_file", counters.get("inactive_file", 0))
     usage = int(memory.get("usage", 0))

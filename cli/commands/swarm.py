@@ -1,4 +1,4 @@
-"""``covey swarm``."""
+"""``covey swarm``: initializes, joins, updates and leaves a swarm."""
 
 import sys
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from cli import options
+from cli.command import command, option
 from cli.commands.swarm_ca import parse_external_ca
 from cli.commands.swarm_unlock import autolock_enabled, print_unlock_key
 from cli.parse.quantities import parse_duration
@@ -16,41 +17,69 @@ _AVAILABILITY = click.Choice(["active", "pause", "drain"])
 
 
 def _spec_options(function: Any) -> Any:
-    for option in (
-        click.option("--autolock/--no-autolock", default=None, help="Lock managers with a key."),
-        click.option("--cert-expiry", metavar="DURATION", help="How long nodes' certificates are valid."),
-        click.option("--dispatcher-heartbeat", metavar="DURATION", help="How often nodes report."),
-        click.option("--external-ca", multiple=True, help="Certificate signing by someone else ('': by nobody else)."),
-        click.option("--max-snapshots", type=click.IntRange(0), help="How many older Raft snapshots to keep."),
-        click.option("--snapshot-interval", type=click.IntRange(1), help="Log entries between Raft snapshots."),
-        click.option("--task-history-limit", type=int, help="How many ended tasks to keep for each slot."),
+    for decorate in (
+        option("--autolock/--no-autolock", default=None, help="Lock managers with an unlock key when they stop"),
+        option(
+            "--cert-expiry", metavar="duration", default_text="2160h0m0s", help="Validity period for node certificates"
+        ),
+        option("--dispatcher-heartbeat", metavar="duration", default_text="5s", help="Dispatcher heartbeat period"),
+        option(
+            "--external-ca",
+            multiple=True,
+            metavar="external-ca",
+            help="Certificate signing endpoints (empty to remove all)",
+        ),
+        option("--max-snapshots", type=click.IntRange(0), help="Number of additional Raft snapshots to retain"),
+        option(
+            "--snapshot-interval",
+            type=click.IntRange(1),
+            default_text="10000",
+            help="Number of log entries between Raft snapshots",
+        ),
+        option("--task-history-limit", type=int, default_text="5", help="Task history retention limit"),
     ):
-        function = option(function)
+        function = decorate(function)
     return function
 
 
 def _address_options(function: Any) -> Any:
-    for option in (
-        click.option(
-            "--advertise-addr", default="", metavar="IP|INTERFACE[:PORT]", help="Where others reach this host."
+    for decorate in (
+        option("--advertise-addr", default="", help="Advertised address (format: <ip|interface>[:port])"),
+        option("--availability", type=_AVAILABILITY, default="active", help="Availability of the node"),
+        option(
+            "--data-path-addr", default="", supported=False, help="Address or interface to use for data path traffic"
         ),
-        click.option("--availability", type=_AVAILABILITY, default="active", help="Whether this host takes tasks."),
-        click.option("--data-path-addr", default="", metavar="IP|INTERFACE", help="Where networks' traffic goes."),
-        click.option(
-            "--listen-addr", default="", metavar="IP|INTERFACE[:PORT]", help="Where to listen (at all addresses)."
+        option(
+            "--listen-addr",
+            default="",
+            metavar="node-addr",
+            default_text="0.0.0.0:2377",
+            help="Listen address (format: <ip|interface>[:port])",
         ),
     ):
-        function = option(function)
+        function = decorate(function)
     return function
 
 
-@click.command(cls=options.BooleanValueCommand)
+@command(cls=options.BooleanValueCommand)
 @_address_options
 @_spec_options
-@click.option("--data-path-port", type=click.IntRange(1024, 49151), help="The port of networks' traffic.")
-@click.option("--default-addr-pool", "pools", multiple=True, metavar="CIDR", help="Where networks get subnets from.")
-@click.option("--default-addr-pool-mask-length", "mask", type=int, help="How large such a subnet is (default 24).")
-@click.option("--force-new-cluster", is_flag=True, help="Found a cluster anew from this manager's state.")
+@option(
+    "--data-path-port",
+    type=click.IntRange(1024, 49151),
+    default_text="4789",
+    supported=False,
+    help="Port number to use for data path traffic",
+)
+@option("--default-addr-pool", "pools", multiple=True, help="Address pools for networks in CIDR format")
+@option(
+    "--default-addr-pool-mask-length",
+    "mask",
+    type=int,
+    default_text="24",
+    help="Subnet mask length of the default address pools",
+)
+@option("--force-new-cluster", is_flag=True, help="Force create a new cluster from current state")
 def init(
     *,
     advertise_addr: str,
@@ -63,7 +92,7 @@ def init(
     force_new_cluster: bool,
     **settings: Any,
 ) -> None:
-    """Found a cluster on this host."""
+    """Initialize a swarm."""
     daemon = options.client()
     body: dict[str, Any] = {
         "ListenAddr": listen_addr,
@@ -87,10 +116,10 @@ def init(
         print_unlock_key(daemon)
 
 
-@click.command()
-@click.argument("remotes", nargs=-1, required=True, metavar="HOST[:PORT]...")
+@command()
+@click.argument("remotes", nargs=-1, required=True, metavar="HOST[:PORT] [HOST[:PORT]...]")
 @_address_options
-@click.option("--token", required=True, help='The cluster\'s token; "-" reads it from stdin.')
+@option("--token", required=True, help='Token for entry into the swarm, or "-" to read it from STDIN')
 def join(
     *,
     remotes: tuple[str, ...],
@@ -100,7 +129,7 @@ def join(
     listen_addr: str,
     token: str,
 ) -> None:
-    """Join this host to a cluster."""
+    """Join a swarm as a node and/or manager."""
     daemon = options.client()
     if token == "-":  # noqa: S105
         token = sys.stdin.readline().strip()
@@ -119,12 +148,12 @@ def join(
     click.echo(f"This node joined a swarm as a {'manager' if manager else 'worker'}.")
 
 
-@click.command("join-token")
-@click.argument("role", type=click.Choice(["worker", "manager"]))
-@click.option("-q", "--quiet", is_flag=True, help="Only display the token.")
-@click.option("--rotate", is_flag=True, help="Make a new token; the old one is refused from then on.")
+@command("join-token")
+@click.argument("role", type=click.Choice(["worker", "manager"]), metavar="(worker|manager)")
+@option("-q", "--quiet", is_flag=True, help="Only display token")
+@option("--rotate", is_flag=True, help="Rotate join token")
 def join_token(role: str, quiet: bool, rotate: bool) -> None:
-    """Show and rotate the tokens for joining."""
+    """Manage join tokens."""
     daemon = options.client()
     if rotate:
         cluster = daemon.get("/swarm")
@@ -139,20 +168,20 @@ def join_token(role: str, quiet: bool, rotate: bool) -> None:
     click.echo(f"To add a {role} to this swarm, run the following command:\n\n    {_join_command(daemon, token)}\n")
 
 
-@click.command()
-@click.option("-f", "--force", is_flag=True, help="Leave although this is a manager.")
+@command()
+@option("-f", "--force", is_flag=True, help="Force this node to leave the swarm, ignoring warnings")
 def leave(force: bool) -> None:
-    """Leave the cluster."""
+    """Leave the swarm."""
     options.client().post("/swarm/leave", {"force": force})
     click.echo("Node left the swarm.")
 
 
-@click.command(cls=options.BooleanValueCommand)
+@command(cls=options.BooleanValueCommand)
 @_spec_options
 def update(**settings: Any) -> None:
-    """Change the cluster's settings."""
+    """Update the swarm."""
     if all(value is None or value == () for value in settings.values()):
-        raise click.UsageError("say what to change; covey swarm update --help lists the settings")
+        raise click.UsageError("nothing to update: give at least one setting; 'covey swarm update --help' lists them")
     daemon = options.client()
     cluster = daemon.get("/swarm")
     spec = updated_cluster_spec(cluster["Spec"], settings)
@@ -163,7 +192,7 @@ def update(**settings: Any) -> None:
 
 
 def updated_cluster_spec(spec: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """The cluster's spec with the settings that were given."""
+    """The cluster's spec with the given settings applied."""
     result = {key: dict(value) if isinstance(value, dict) else value for key, value in spec.items()}
 
     def put(section: str, key: str, value: Any) -> None:
@@ -185,7 +214,7 @@ def updated_cluster_spec(spec: dict[str, Any], settings: dict[str, Any]) -> dict
 
 
 def _join_command(daemon: Any, token: str) -> str:
-    """With this node's address among those of the managers, for the daemon alone knows its port."""
+    """The join command with this node's address as the managers list it, because only that has the right port."""
     swarm = daemon.get("/info").get("Swarm") or {}
     addrs = {peer["NodeID"]: peer["Addr"] for peer in swarm.get("RemoteManagers") or []}
     own = addrs.get(swarm.get("NodeID")) or next(iter(addrs.values()), f"MANAGER:{JOIN_PORT}")

@@ -1,6 +1,7 @@
-"""``covey swarm backup``, ``restore`` and ``reconnect``: what an operator does for a cluster that is in trouble, or before it is.
+"""``covey swarm backup``, ``restore`` and ``reconnect``: disaster recovery of a swarm.
 
-Law: a backup bears its name once it is whole, checked and on disk, and not before its key is kept; nothing is written in clear.
+Invariant: a backup file gets its final name only after it is complete, verified and synced to disk, and after its key is saved.
+Nothing is written unencrypted.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ import msgspec
 
 from cli import options
 from cli.client import UnreachableError
+from cli.command import command, option
 from covey import backup_format as backup_file
 from covey.errors import CoveyError, InvalidArgumentError
 
@@ -28,18 +30,18 @@ _MAX_KEY_BYTES = 256
 _ANSWER_SECONDS = 120.0
 
 
-@click.command()
-@click.argument("file", metavar="FILE|-")
-@click.option("--inspect", is_flag=True, help="Show what is in FILE instead, which takes no key.")
-@click.option("--key-file", type=Path, metavar="PATH", help="Where the key is; made there if there is none.")
-@click.option("--own-key", is_flag=True, help="Make a key although the unlock key would open the file.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="How --inspect prints.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but a key that must be kept.")
+@command()
+@click.argument("file", metavar="file|-")
+@option("--inspect", is_flag=True, help="Show the content of a backup file instead; needs no key")
+@option("--key-file", type=Path, metavar="string", help="File with the key; created if it does not exist")
+@option("--own-key", is_flag=True, help="Generate a key for this backup instead of using the unlock key")
+@option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Output format of --inspect")
+@option("-q", "--quiet", is_flag=True, help="Only display a generated key")
 def backup(*, file: str, inspect: bool, key_file: Path | None, own_key: bool, form: str, quiet: bool) -> None:
-    """Write the whole cluster into one sealed file.
+    """Back up the swarm to an encrypted file.
 
-    It is opened by the key in --key-file, if that is given; else by the cluster's unlock key if managers are locked; else by a new key,
-    which is shown once. Keep the key apart from the file.
+    The key is the one in --key-file, else the unlock key if autolock is on, else a new key that is shown once. Store the key apart from
+    the file.
     """
     if inspect:
         _print_backup_info(file, form)
@@ -65,17 +67,16 @@ def backup(*, file: str, inspect: bool, key_file: Path | None, own_key: bool, fo
         click.echo(f"Wrote {file}: {_backup_summary(head)}.")
 
 
-@click.command()
+@command()
 @click.argument("file", metavar="FILE", type=Path)
-@click.option(
-    "--key-file", type=Path, metavar="PATH", help="Where the key is; else it is asked for, or read from stdin."
-)
-@click.option("--advertise-addr", default="", metavar="IP|INTERFACE", help="Where others reach this host.")
-@click.option("--listen-addr", default="", metavar="IP|INTERFACE", help="Where to listen.")
+@option("--key-file", type=Path, metavar="string", help="File with the key (default: ask, or read STDIN)")
+@option("--advertise-addr", default="", help="Advertised address (format: <ip|interface>)")
+@option("--listen-addr", default="", help="Listen address (format: <ip|interface>)")
 def restore(*, file: Path, key_file: Path | None, advertise_addr: str, listen_addr: str) -> None:
-    """Bring a cluster back from a backup, with this host as its one manager.
+    """Restore a swarm from a backup on this node.
 
-    Only when the cluster of before is gone: two of them would quarrel about every node. The host must be in no cluster.
+    This node becomes the only manager. It must not be part of a swarm. Restore only after the old swarm is gone: otherwise both swarms
+    would claim the same nodes.
     """
     with _open_seekable(file) as opened:
         head = backup_file.verify_file(opened)
@@ -94,19 +95,19 @@ def restore(*, file: Path, key_file: Path | None, advertise_addr: str, listen_ad
     click.echo(f"    covey swarm reconnect {_node_address(daemon)}\n")
 
 
-@click.command()
-@click.argument("remotes", nargs=-1, required=True, metavar="HOST[:PORT]...")
+@command()
+@click.argument("remotes", nargs=-1, required=True, metavar="HOST[:PORT] [HOST[:PORT]...]")
 def reconnect(remotes: tuple[str, ...]) -> None:
-    """Tell this node where the cluster's managers are now.
+    """Give this node the new addresses of the managers.
 
-    For a node that has lost its managers because their addresses changed. It stays the node that it is; its tasks run on.
+    Use it when the addresses of all managers have changed. The node keeps its identity and its tasks.
     """
     options.client().post("/covey/swarm/reconnect", body={"RemoteAddrs": list(remotes)})
     click.echo("This node looks for its managers there.")
 
 
 def _write_backup(path: Path, answer: IO[bytes], keep_key: Any) -> backup_file.BackupHeader:
-    """The answer as a file that is whole, or no file."""
+    """Write the response to a file that appears only when it is complete."""
     fresh = path.with_name(f"{path.name}.new")
     try:
         fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -140,7 +141,7 @@ def _read_chunk(answer: Any) -> bytes:
 
 
 def _write_key(path: Path | None, key: str) -> None:
-    """A new key in its file, which nobody else may read."""
+    """Write a new key to its file, readable by the owner only."""
     if path is None or not key:
         return
     try:

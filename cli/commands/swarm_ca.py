@@ -1,6 +1,6 @@
-"""``covey swarm ca``: shows the root certificate, and rotates it with progress.
+"""``covey swarm ca``: displays the root CA, or rotates it and shows the progress.
 
-``judge`` decides from what the daemon says; the wait is as long as nodes take, and to interrupt it interrupts nothing in the cluster.
+``root_rotation_progress`` judges the state that the daemon reports. The wait has no deadline; interrupting it does not stop the rotation.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import msgspec
 
 from cli import options
 from cli.client import DaemonClient, DaemonError, UnreachableError
+from cli.command import command, option
 from cli.parse.quantities import parse_duration
 from cli.polling import INTERRUPTED, POLL_SECONDS, UnavailableTimeout
 from covey.errors import CoveyError, InvalidArgumentError
@@ -62,16 +63,24 @@ def root_rotation_progress(swarm: Mapping[str, Any], nodes: Sequence[Mapping[str
     )
 
 
-@click.command()
-@click.option("--rotate", is_flag=True, help="Make a new root certificate, or take the one given.")
-@click.option("--ca-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM of the new root.")
-@click.option("--ca-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM of its key.")
-@click.option("--cert-expiry", metavar="DURATION", help="How long nodes' certificates are valid.")
-@click.option(
-    "--external-ca", multiple=True, help="Certificate signing by someone else: protocol=cfssl,url=https://..."
+@command()
+@option("--rotate", is_flag=True, help="Rotate the swarm CA, to a new certificate if none is provided")
+@option(
+    "--ca-cert",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="pem-file",
+    help="Path to the PEM-formatted root CA certificate to use",
 )
-@click.option("-d", "--detach", is_flag=True, help="Do not wait until all nodes have renewed.")
-@click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")
+@option(
+    "--ca-key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="pem-file",
+    help="Path to the PEM-formatted root CA key to use",
+)
+@option("--cert-expiry", metavar="duration", default_text="2160h0m0s", help="Validity period for node certificates")
+@option("--external-ca", multiple=True, metavar="external-ca", help="Certificate signing endpoints")
+@option("-d", "--detach", is_flag=True, help="Exit immediately instead of waiting for the root rotation to converge")
+@option("-q", "--quiet", is_flag=True, help="Suppress progress output")
 def ca(
     *,
     rotate: bool,
@@ -82,7 +91,7 @@ def ca(
     detach: bool,
     quiet: bool,
 ) -> None:
-    """Show and rotate the root certificate."""
+    """Display and rotate the root CA."""
     daemon = options.client()
     given = {"ca-cert": ca_cert, "ca-key": ca_key, "cert-expiry": cert_expiry, "external-ca": external_ca}
     if not rotate:

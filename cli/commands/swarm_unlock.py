@@ -1,4 +1,4 @@
-"""``covey swarm unlock`` and ``unlock-key``: managers whose disks are locked, and the key that opens them."""
+"""``covey swarm unlock`` and ``swarm unlock-key``: unlock a locked manager, show and rotate the unlock key."""
 
 import sys
 from typing import Any
@@ -6,16 +6,17 @@ from typing import Any
 import click
 
 from cli import options
+from cli.command import command, option
 from covey.errors import ConflictError
 
 _NOT_LOCKED = "swarm is not locked"
 
 
-@click.command("unlock-key")
-@click.option("-q", "--quiet", is_flag=True, help="Only display the key.")
-@click.option("--rotate", is_flag=True, help="Make a new key; managers that run take it up at once.")
+@command("unlock-key")
+@option("-q", "--quiet", is_flag=True, help="Only display key")
+@option("--rotate", is_flag=True, help="Rotate unlock key")
 def unlock_key(quiet: bool, rotate: bool) -> None:
-    """Show and rotate the unlock key."""
+    """Manage the unlock key."""
     daemon = options.client()
     if rotate:
         cluster = daemon.get("/swarm")
@@ -28,9 +29,12 @@ def unlock_key(quiet: bool, rotate: bool) -> None:
     print_unlock_key(daemon, quiet=quiet)
 
 
-@click.command()
+@command()
 def unlock() -> None:
-    """Unlock the manager on this host; the key is asked for, or comes from stdin."""
+    """Unlock a manager.
+
+    The key is read from the terminal, or from STDIN.
+    """
     daemon = options.client()
     state = (daemon.get("/info").get("Swarm") or {}).get("LocalNodeState")
     if state == "inactive":
@@ -43,15 +47,15 @@ def unlock() -> None:
 
 
 def autolock_enabled(spec: dict[str, Any]) -> bool:
-    """Whether a cluster's spec locks its managers."""
+    """Whether managers need the unlock key after a restart."""
     return bool((spec.get("EncryptionConfig") or {}).get("AutoLockManagers"))
 
 
 def print_unlock_key(daemon: Any, *, quiet: bool = False) -> None:
-    """Print the key, and what it is for.
+    """Print the unlock key with instructions.
 
     Raises:
-        ConflictError: there is none.
+        ConflictError: no unlock key is set.
     """
     key = daemon.get("/swarm/unlockkey")["UnlockKey"]
     if not key:

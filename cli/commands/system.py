@@ -8,6 +8,7 @@ import click
 
 from cli import options, output
 from cli.client import API_VERSION, UnreachableError
+from cli.command import command, option
 from cli.format.template import Template
 
 
@@ -21,10 +22,10 @@ def own_version() -> str:
         return "unknown"
 
 
-@click.command()
-@click.option("-f", "--format", "form", default="", help='"json" or a Go TEMPLATE.')
+@command()
+@option("-f", "--format", "form", default="", metavar="string", help='Format output: "json" or a Go template')
 def version(form: str) -> int:
-    """Show the versions of the command and the daemon."""
+    """Show the Covey version information."""
     client: dict[str, Any] = {
         "Version": own_version(),
         "ApiVersion": API_VERSION,
@@ -50,10 +51,10 @@ def version(form: str) -> int:
     return int(problem is not None)
 
 
-@click.command()
-@click.option("-f", "--format", "form", default="", help='"json" or a Go TEMPLATE.')
+@command()
+@option("-f", "--format", "form", default="", metavar="string", help='Format output: "json" or a Go template')
 def info(form: str) -> int:
-    """Show the state of this host and its cluster."""
+    """Display system-wide information."""
     found = options.client().get("/info")
     if form == "json":
         click.echo(json.dumps(found, separators=(",", ":"), ensure_ascii=False))
@@ -85,5 +86,5 @@ def _print_version(client: dict[str, Any], server: dict[str, Any] | None) -> Non
 
 
 def _architecture(machine: str) -> str:
-    """Go's name of a machine."""
+    """Go's name of a machine architecture."""
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)

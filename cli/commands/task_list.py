@@ -1,22 +1,21 @@
-"""Lists of tasks, as ``service ps``, ``node ps`` and ``stack ps`` print them."""
+"""The task list of ``service ps``, ``node ps`` and ``stack ps``."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import click
-
 from cli import options, output
 from cli.client import DaemonClient, DaemonError, path_segment
+from cli.command import option
 from cli.rows import task as task_rows
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def list_options(function: F) -> F:
-    """The options of all lists of tasks."""
-    function = click.option("--no-resolve", is_flag=True, help="Do not map IDs to names.")(function)
+    """The options of all task lists."""
+    function = option("--no-resolve", is_flag=True, help="Do not map IDs to Names")(function)
     function = options.trunc_option(function)
-    function = options.quiet_option(function)
+    function = options.quiet_option("task IDs")(function)
     function = options.filter_option(function)
     return options.format_option(function)
 
@@ -24,7 +23,7 @@ def list_options(function: F) -> F:
 def print_tasks(
     daemon: DaemonClient, tasks: Sequence[Mapping[str, Any]], form: str, *, quiet: bool, trunc: bool, resolve: bool
 ) -> None:
-    """Print them with the names of their services and nodes."""
+    """Print tasks with the names of their services and nodes."""
     services, nodes = resolve_names(daemon, tasks) if resolve else ({}, {})
     indent = not quiet and (not form or form.startswith("table"))
     listed = task_rows.rows(tasks, services, nodes, output.now_ns(), trunc=trunc, indent=indent)
@@ -32,7 +31,7 @@ def print_tasks(
 
 
 def resolve_names(daemon: DaemonClient, tasks: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], dict[str, str]]:
-    """The names of the services and nodes of tasks; what is gone has none."""
+    """The names of the tasks' services and nodes by id. Removed objects are left out."""
     services, nodes = {}, {}
     for service_id in {task["ServiceID"] for task in tasks}:
         service = _get_or_none(daemon, f"/services/{path_segment(service_id)}")

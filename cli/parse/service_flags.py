@@ -1,371 +1,384 @@
-"""The flags of ``service create`` and ``service update`` that set fields of the service spec: one row for each flag.
+"""The flags of ``service create`` and ``service update``: one row for each flag, with its value, its spec field and its help.
 
-A row gives the flag's name, type and help, the path of the field in the spec, and the key of a stack file that sets the same field. From
-the rows follow the click options (``cli.service.options``), the spec (``cli.service.spec``) and the stack's services
-(``cli.stack.service_spec``). Flags with a rule of their own (``--replicas``, ``--entrypoint``, ``--health-cmd``) are in ``options``.
+Invariant: a flag that sets a field of the spec is one row here. The options and their help (``cli.service.options``), the spec
+(``cli.service.spec``) and the same key of a stack file (``cli.stack.service_spec``) follow from the row. Flags without a path have a
+rule of their own in ``cli.service.spec`` or in the command.
 """
 
+import shlex
 from collections.abc import Callable
 from typing import Any
 
 import click
 import msgspec
 
-from cli.parse import flag_values
+from cli.parse import flag_values as values
+from cli.parse.key_values import parse_key_values
 from cli.parse.param_types import BYTES, COUNT, CPUS, DURATION
+from cli.parse.service_choices import (
+    ENDPOINT_MODES,
+    FAILURE_ACTIONS,
+    MODES,
+    ORDERS,
+    RESTART_CONDITIONS,
+    ROLLBACK_FAILURE_ACTIONS,
+)
+from covey.errors import InvalidArgumentError
+
+Path = tuple[str, ...]
+CONTAINER: Path = ("TaskTemplate", "ContainerSpec")
+DNS: Path = (*CONTAINER, "DNSConfig")
+HEALTH: Path = (*CONTAINER, "Healthcheck")
+LIMITS: Path = ("TaskTemplate", "Resources", "Limits")
+LOG: Path = ("TaskTemplate", "LogDriver")
+PLACEMENT: Path = ("TaskTemplate", "Placement")
+RESERVATIONS: Path = ("TaskTemplate", "Resources", "Reservations")
+RESTART: Path = ("TaskTemplate", "RestartPolicy")
 
 
 class ObjectIds(msgspec.Struct, frozen=True, kw_only=True):
-    """Ids by name."""
+    """Ids by name of the objects that flags refer to."""
 
     secrets: dict[str, str] = {}
     configs: dict[str, str] = {}
     networks: dict[str, str] = {}
 
 
-TEXT = click.STRING
-SWITCH = click.BOOL
-"""``--tty`` and ``--no-tty``."""
+class Flag(msgspec.Struct, frozen=True):
+    """A flag of both commands with one value, unless it says otherwise.
 
-
-class ScalarFlag(msgspec.Struct, frozen=True, kw_only=True):
-    """A flag with one value. ``path`` is the field of the spec; ``stack_key`` the key of a service in a stack file, or empty."""
-
-    name: str
-    path: tuple[str, ...]
-    help: str
-    type: Any = TEXT
-    short: str = ""
-    stack_key: str = ""
-
-
-class ListFlag(msgspec.Struct, frozen=True, kw_only=True):
-    """A flag that may be given several times: ``--NAME`` of create, ``--NAME-add`` and ``--NAME-rm`` of update.
-
-    ``parse`` gives the entry of the spec for one value; ``identity`` the name by which an entry is replaced or removed. Without ``parse``
-    the values are ``KEY=VALUE`` and go into a map. An empty ``path`` has a rule of its own in ``cli.service.spec``.
+    ``path`` is the field of the spec. ``default`` is what applies when ``service create`` does not get the flag, as the help shows it.
+    ``switch`` is a boolean that ``--no-NAME`` turns off; ``present`` is one that is only turned on. ``stack_key`` is the key of a stack
+    file's service that sets the same field.
     """
 
     name: str
-    path: tuple[str, ...]
-    metavar: str
     help: str
-    parse: Callable[[str, ObjectIds], Any] | None = None
-    identity: Callable[[Any], str] = str
+    path: Path = ()
+    type: Any = None
+    default: str = ""
     short: str = ""
+    metavar: str = ""
+    to_spec: Callable[[Any], Any] = lambda value: value
+    switch: bool = False
+    present: bool = False
+    multiple: bool = False
+    stack_key: str = ""
+    commands: tuple[str, ...] = ("create", "update")
+    supported: bool = True
+
+    @property
+    def key(self) -> str:
+        """The keyword argument under which a command receives the value."""
+        return self.name.replace("-", "_")
 
 
-def _text(text: str, _: ObjectIds) -> str:
-    return text
+class ListFlag(msgspec.Struct, frozen=True):
+    """A flag that adds entries to a list of the spec; ``service update`` has it as ``--NAME-add`` and ``--NAME-rm``.
+
+    ``parse`` makes an entry from the flag's text. ``identity`` is the text that tells entries apart; ``--NAME-rm`` takes it, or a text
+    that ``reference`` turns into it. ``noun`` names one
+    entry in the help of ``update``, ``removed_by`` says what ``--NAME-rm`` takes. ``completion`` is the kind of object whose names the
+    shell completes.
+    """
+
+    name: str
+    help: str
+    noun: str
+    path: Path
+    parse: Callable[[str, ObjectIds], Any] = lambda text, _: text
+    identity: Callable[[Any], str] = str
+    reference: Callable[[str, ObjectIds], str] = lambda text, _: text
+    short: str = ""
+    metavar: str = "list"
+    removed_by: str = ""
+    completion: str = ""
+    supported: bool = True
+
+    @property
+    def key(self) -> str:
+        return self.name.replace("-", "_")
 
 
-_TASK = ("TaskTemplate",)
-_CONTAINER = (*_TASK, "ContainerSpec")
-_LIMITS, _RESERVATIONS = (*_TASK, "Resources", "Limits"), (*_TASK, "Resources", "Reservations")
-_ORDER = click.Choice(["start-first", "stop-first"])
+class MapFlag(ListFlag, frozen=True):
+    """A flag that adds ``KEY=VALUE`` to a mapping of the spec; ``service update`` has it as ``--NAME-add`` and ``--NAME-rm``."""
 
 
-def _update_flags(word: str, what: str, actions: list[str]) -> list[ScalarFlag]:
-    """The flags of an update or rollback policy."""
-    path = f"{word.capitalize()}Config"
-    return [
-        ScalarFlag(
-            name=f"{word}-parallelism",
-            path=(path, "Parallelism"),
-            type=COUNT,
-            help=f"How many tasks are {what} at once; 0 is all.",
+def shell_words(flag: str) -> Callable[[str], list[str]]:
+    """Splits a flag's text as a shell does."""
+
+    def split(text: str) -> list[str]:
+        try:
+            return shlex.split(text)
+        except ValueError as error:
+            raise InvalidArgumentError(f"--{flag} {text}: {error}") from error
+
+    return split
+
+
+def _health_test(command: str) -> list[str]:
+    return ["CMD-SHELL", command] if command else []
+
+
+def _policy_flags(section: str, noun: str, done: str, actions: tuple[str, ...]) -> tuple[Flag, ...]:
+    """The flags of UpdateConfig or RollbackConfig; ``noun`` is the prefix of their names."""
+    ratio, article = click.FloatRange(0, 1), "an" if noun == "update" else "a"
+    return (
+        Flag(f"{noun}-delay", f"Delay between task {noun}s", (section, "Delay"), DURATION, "0s"),
+        Flag(
+            f"{noun}-failure-action",
+            f"Action on {noun} failure",
+            (section, "FailureAction"),
+            click.Choice(actions),
+            '"pause"',
         ),
-        ScalarFlag(name=f"{word}-delay", path=(path, "Delay"), type=DURATION, help="How long to wait between them."),
-        ScalarFlag(
-            name=f"{word}-failure-action",
-            path=(path, "FailureAction"),
-            type=click.Choice(actions),
-            help="What to do when too many fail.",
+        Flag(
+            f"{noun}-max-failure-ratio",
+            f"Failure rate to tolerate during {article} {noun}",
+            (section, "MaxFailureRatio"),
+            ratio,
+            "0",
         ),
-        ScalarFlag(
-            name=f"{word}-monitor", path=(path, "Monitor"), type=DURATION, help="How long to watch each for failure."
+        Flag(
+            f"{noun}-monitor",
+            f"How long to monitor each task for failure after its {noun}",
+            (section, "Monitor"),
+            DURATION,
+            "5s",
         ),
-        ScalarFlag(
-            name=f"{word}-max-failure-ratio",
-            path=(path, "MaxFailureRatio"),
-            type=click.FloatRange(0, 1),
-            help="How many may fail.",
+        Flag(f"{noun}-order", f"{noun.capitalize()} order", (section, "Order"), click.Choice(ORDERS), '"stop-first"'),
+        Flag(
+            f"{noun}-parallelism",
+            f"Maximum number of tasks {done} simultaneously (0 means all at once)",
+            (section, "Parallelism"),
+            COUNT,
+            "1",
         ),
-        ScalarFlag(
-            name=f"{word}-order",
-            path=(path, "Order"),
-            type=_ORDER,
-            help="Whether the new task starts before the old one stops.",
-        ),
-    ]
+    )
 
 
-SCALAR_FLAGS: tuple[ScalarFlag, ...] = (
-    ScalarFlag(
-        name="replicas-max-per-node",
-        path=(*_TASK, "Placement", "MaxReplicas"),
-        type=COUNT,
-        help="How many tasks a node may run at most; 0 is any number.",
+FLAGS: tuple[Flag, ...] = (
+    Flag("args", "Arguments of the service's command", metavar="command", commands=("update",)),
+    Flag("cap-add", "Add Linux capabilities", multiple=True),
+    Flag("cap-drop", "Drop Linux capabilities", multiple=True),
+    Flag("detach", "Exit immediately instead of waiting for the service to converge", short="-d", present=True),
+    Flag("endpoint-mode", "Endpoint mode", ("EndpointSpec", "Mode"), click.Choice(ENDPOINT_MODES), '"vip"'),
+    Flag(
+        "entrypoint",
+        "Overwrite the default ENTRYPOINT of the image",
+        (*CONTAINER, "Command"),
+        metavar="command",
+        to_spec=shell_words("entrypoint"),
     ),
-    ScalarFlag(
-        name="hostname",
-        path=(*_CONTAINER, "Hostname"),
-        stack_key="hostname",
-        help="The containers' hostname; may have placeholders such as {{.Task.Slot}}.",
+    Flag("env-file", "Read in a file of environment variables", multiple=True, commands=("create",)),
+    Flag("force", "Force update even if no changes require it", present=True, commands=("update",)),
+    Flag("health-cmd", "Command to run to check health", (*HEALTH, "Test"), to_spec=_health_test),
+    Flag("health-interval", "Time between health checks", (*HEALTH, "Interval"), DURATION),
+    Flag("health-retries", "Consecutive failures needed to report unhealthy", (*HEALTH, "Retries"), COUNT),
+    Flag("health-start-interval", "Time between checks in the start period", (*HEALTH, "StartInterval"), DURATION),
+    Flag(
+        "health-start-period", "Time after the start in which failures do not count", (*HEALTH, "StartPeriod"), DURATION
     ),
-    ScalarFlag(
-        name="user",
-        short="-u",
-        path=(*_CONTAINER, "User"),
-        stack_key="user",
-        help="As this user: NAME|UID[:GROUP|GID].",
-    ),
-    ScalarFlag(
-        name="workdir",
-        short="-w",
-        path=(*_CONTAINER, "Dir"),
-        stack_key="working_dir",
-        help="In this folder of the container.",
-    ),
-    ScalarFlag(
-        name="tty", short="-t", path=(*_CONTAINER, "TTY"), type=SWITCH, stack_key="tty", help="With a terminal."
-    ),
-    ScalarFlag(
-        name="read-only",
-        path=(*_CONTAINER, "ReadOnly"),
-        type=SWITCH,
-        stack_key="read_only",
-        help="With a root filesystem that cannot be written.",
-    ),
-    ScalarFlag(
-        name="init",
-        path=(*_CONTAINER, "Init"),
-        type=SWITCH,
+    Flag("health-timeout", "Maximum time to allow one check to run", (*HEALTH, "Timeout"), DURATION),
+    Flag("hostname", "Container hostname", (*CONTAINER, "Hostname"), stack_key="hostname"),
+    Flag("image", "Service image tag", commands=("update",)),
+    Flag(
+        "init",
+        "Run an init in each container that forwards signals and reaps processes",
+        (*CONTAINER, "Init"),
+        switch=True,
         stack_key="init",
-        help="With an init that reaps processes and passes signals on.",
     ),
-    ScalarFlag(
-        name="stop-signal",
-        path=(*_CONTAINER, "StopSignal"),
-        stack_key="stop_signal",
-        help="The signal that stops a container.",
+    Flag("limit-cpu", "Limit CPUs", (*LIMITS, "NanoCPUs"), CPUS),
+    Flag("limit-memory", "Limit Memory", (*LIMITS, "MemoryBytes"), BYTES),
+    Flag("limit-pids", "Limit maximum number of processes (0 means unlimited)", (*LIMITS, "Pids"), COUNT, "0"),
+    Flag("log-driver", 'Logging driver for service (only "json-file" yet)', (*LOG, "Name")),
+    Flag(
+        "log-opt",
+        "Logging driver options",
+        (*LOG, "Options"),
+        multiple=True,
+        to_spec=parse_key_values,
+        supported=False,
     ),
-    ScalarFlag(
-        name="stop-grace-period",
-        path=(*_CONTAINER, "StopGracePeriod"),
-        type=DURATION,
+    Flag(
+        "max-concurrent",
+        "Number of job tasks to run concurrently (default equal to --replicas)",
+        type=COUNT,
+        supported=False,
+    ),
+    Flag(
+        "mode",
+        "Service mode; jobs are not supported yet",
+        type=click.Choice(tuple(MODES)),
+        default='"replicated"',
+        commands=("create",),
+    ),
+    Flag("name", "Service name", commands=("create",)),
+    Flag("no-healthcheck", "Disable any container-specified HEALTHCHECK", present=True),
+    Flag("no-resolve-image", "Do not query the registry to resolve the image", present=True, supported=False),
+    Flag(
+        "oom-score-adj",
+        "Tune host's OOM preferences (-1000 to 1000)",
+        (*CONTAINER, "OomScoreAdj"),
+        click.IntRange(-1000, 1000),
+    ),
+    Flag("quiet", "Suppress progress output", short="-q", present=True),
+    Flag(
+        "read-only",
+        "Mount the container's root filesystem as read only",
+        (*CONTAINER, "ReadOnly"),
+        switch=True,
+        stack_key="read_only",
+    ),
+    Flag("replicas", "Number of tasks", type=COUNT),
+    Flag(
+        "replicas-max-per-node",
+        "Maximum number of replicas per node (0 means unlimited)",
+        (*PLACEMENT, "MaxReplicas"),
+        COUNT,
+        "0",
+    ),
+    Flag("reserve-cpu", "Reserve CPUs", (*RESERVATIONS, "NanoCPUs"), CPUS),
+    Flag("reserve-memory", "Reserve Memory", (*RESERVATIONS, "MemoryBytes"), BYTES),
+    Flag(
+        "restart-condition",
+        "Restart when condition is met",
+        (*RESTART, "Condition"),
+        click.Choice(RESTART_CONDITIONS),
+        '"any"',
+    ),
+    Flag("restart-delay", "Delay between restart attempts", (*RESTART, "Delay"), DURATION, "5s"),
+    Flag("restart-max-attempts", "Maximum number of restarts before giving up", (*RESTART, "MaxAttempts"), COUNT),
+    Flag("restart-window", "Window used to evaluate the restart policy", (*RESTART, "Window"), DURATION),
+    Flag("rollback", "Rollback to previous specification", present=True, commands=("update",)),
+    *_policy_flags("RollbackConfig", "rollback", "rolled back", ROLLBACK_FAILURE_ACTIONS),
+    Flag(
+        "stop-grace-period",
+        "Time to wait before force killing a container",
+        (*CONTAINER, "StopGracePeriod"),
+        DURATION,
+        "10s",
         stack_key="stop_grace_period",
-        help="How long a container may take to stop (default 10s).",
     ),
-    ScalarFlag(
-        name="endpoint-mode",
-        path=("EndpointSpec", "Mode"),
-        type=click.Choice(["vip", "dnsrr"]),
-        help="One address for all tasks, or DNS alone.",
+    Flag("stop-signal", "Signal to stop the container", (*CONTAINER, "StopSignal"), stack_key="stop_signal"),
+    Flag("tty", "Allocate a pseudo-TTY", (*CONTAINER, "TTY"), short="-t", switch=True, stack_key="tty"),
+    *_policy_flags("UpdateConfig", "update", "updated", FAILURE_ACTIONS),
+    Flag(
+        "user", "Username or UID (format: <name|uid>[:<group|gid>])", (*CONTAINER, "User"), short="-u", stack_key="user"
     ),
-    ScalarFlag(name="limit-cpu", path=(*_LIMITS, "NanoCPUs"), type=CPUS, help="How many CPUs a task may use."),
-    ScalarFlag(name="limit-memory", path=(*_LIMITS, "MemoryBytes"), type=BYTES, help="How much memory a task may use."),
-    ScalarFlag(
-        name="limit-pids",
-        path=(*_LIMITS, "Pids"),
-        type=COUNT,
-        help="How many processes a task may have; 0 is any number.",
-    ),
-    ScalarFlag(
-        name="reserve-cpu", path=(*_RESERVATIONS, "NanoCPUs"), type=CPUS, help="How many CPUs to keep for a task."
-    ),
-    ScalarFlag(
-        name="reserve-memory",
-        path=(*_RESERVATIONS, "MemoryBytes"),
-        type=BYTES,
-        help="How much memory to keep for a task.",
-    ),
-    ScalarFlag(
-        name="restart-condition",
-        path=(*_TASK, "RestartPolicy", "Condition"),
-        type=click.Choice(["none", "on-failure", "any"]),
-        help="When to restart.",
-    ),
-    ScalarFlag(
-        name="restart-delay",
-        path=(*_TASK, "RestartPolicy", "Delay"),
-        type=DURATION,
-        help="How long to wait before a restart (default 5s).",
-    ),
-    ScalarFlag(
-        name="restart-max-attempts",
-        path=(*_TASK, "RestartPolicy", "MaxAttempts"),
-        type=COUNT,
-        help="How often to restart before giving up.",
-    ),
-    ScalarFlag(
-        name="restart-window",
-        path=(*_TASK, "RestartPolicy", "Window"),
-        type=DURATION,
-        help="The time in which attempts count.",
-    ),
-    *_update_flags("update", "updated", ["pause", "continue", "rollback"]),
-    *_update_flags("rollback", "rolled back", ["pause", "continue"]),
-    ScalarFlag(
-        name="health-interval",
-        path=(*_CONTAINER, "Healthcheck", "Interval"),
-        type=DURATION,
-        help="How long between checks.",
-    ),
-    ScalarFlag(
-        name="health-timeout",
-        path=(*_CONTAINER, "Healthcheck", "Timeout"),
-        type=DURATION,
-        help="How long a check may take.",
-    ),
-    ScalarFlag(
-        name="health-retries",
-        path=(*_CONTAINER, "Healthcheck", "Retries"),
-        type=COUNT,
-        help="How many failures make a task unhealthy.",
-    ),
-    ScalarFlag(
-        name="health-start-period",
-        path=(*_CONTAINER, "Healthcheck", "StartPeriod"),
-        type=DURATION,
-        help="How long failures do not count at first.",
-    ),
-    ScalarFlag(
-        name="health-start-interval",
-        path=(*_CONTAINER, "Healthcheck", "StartInterval"),
-        type=DURATION,
-        help="How long between checks at first.",
-    ),
-    ScalarFlag(
-        name="oom-score-adj",
-        path=(*_CONTAINER, "OomScoreAdj"),
-        type=click.IntRange(-1000, 1000),
-        help="Whom the kernel ends first without memory.",
-    ),
-    ScalarFlag(name="log-driver", path=(*_TASK, "LogDriver", "Name"), help="Where logs go."),
+    Flag("with-registry-auth", "Send registry authentication details to the nodes", present=True, supported=False),
+    Flag("workdir", "Working directory inside the container", (*CONTAINER, "Dir"), short="-w", stack_key="working_dir"),
 )
 
-LIST_FLAGS: tuple[ListFlag, ...] = (
-    ListFlag(name="cap-add", metavar="CAPABILITY", help="Add capabilities.", path=()),
-    ListFlag(name="cap-drop", metavar="CAPABILITY", help="Drop capabilities.", path=()),
+LISTS: tuple[ListFlag, ...] = (
     ListFlag(
-        name="config",
-        metavar="NAME|source=,target=,uid=,gid=,mode=",
-        help="Configs as files.",
-        path=(*_CONTAINER, "Configs"),
-        parse=lambda text, names: flag_values.parse_file_reference(text, "Config", names.configs),
-        identity=lambda item: str(item["ConfigName"]),
+        "config",
+        "Specify configurations to expose to the service",
+        "config",
+        (*CONTAINER, "Configs"),
+        lambda text, ids: values.parse_file_reference(text, "Config", ids.configs),
+        lambda item: str(item["ConfigName"]),
+        metavar="config",
+        completion="config",
     ),
+    MapFlag("container-label", "Container labels", "container label", (*CONTAINER, "Labels"), removed_by="key"),
+    ListFlag("constraint", "Placement constraints", "placement constraint", (*PLACEMENT, "Constraints")),
+    ListFlag("dns", "Set custom DNS servers", "custom DNS server", (*DNS, "Nameservers")),
+    ListFlag("dns-option", "Set DNS options", "DNS option", (*DNS, "Options")),
+    ListFlag("dns-search", "Set custom DNS search domains", "DNS search domain", (*DNS, "Search")),
     ListFlag(
-        name="constraint",
-        metavar="EXPRESSION",
-        help="Where tasks may run, such as node.role==worker.",
-        path=(*_TASK, "Placement", "Constraints"),
-        parse=_text,
-    ),
-    ListFlag(
-        name="container-label", metavar="KEY=VALUE", help="Labels of the containers.", path=(*_CONTAINER, "Labels")
-    ),
-    ListFlag(
-        name="dns", metavar="IP", help="Nameservers.", path=(*_CONTAINER, "DNSConfig", "Nameservers"), parse=_text
-    ),
-    ListFlag(
-        name="dns-option",
-        metavar="OPTION",
-        help="Options of the resolver.",
-        path=(*_CONTAINER, "DNSConfig", "Options"),
-        parse=_text,
-    ),
-    ListFlag(
-        name="dns-search",
-        metavar="DOMAIN",
-        help="Domains to search.",
-        path=(*_CONTAINER, "DNSConfig", "Search"),
-        parse=_text,
-    ),
-    ListFlag(
-        name="env",
-        short="-e",
-        metavar="KEY=VALUE",
-        help="Environment variables.",
-        path=(*_CONTAINER, "Env"),
-        parse=_text,
+        "env",
+        "Set environment variables",
+        "environment variable",
+        (*CONTAINER, "Env"),
         identity=lambda item: str(item).partition("=")[0],
+        short="-e",
+        removed_by="name",
     ),
     ListFlag(
-        name="generic-resource",
-        metavar="KIND=COUNT",
-        help="Resources that nodes offer.",
-        path=(*_RESERVATIONS, "GenericResources"),
-        parse=lambda text, _: flag_values.parse_generic_resource(text),
-        identity=lambda item: str(item["DiscreteResourceSpec"]["Kind"]),
+        "generic-resource",
+        "User defined resources (KIND=COUNT)",
+        "generic resource",
+        (*RESERVATIONS, "GenericResources"),
+        lambda text, _: values.parse_generic_resource(text),
+        lambda item: str(item["DiscreteResourceSpec"]["Kind"]),
+        removed_by="kind",
     ),
     ListFlag(
-        name="group", metavar="GROUP", help="Further groups of the user.", path=(*_CONTAINER, "Groups"), parse=_text
+        "group", "Set supplementary user groups for the container", "supplementary user group", (*CONTAINER, "Groups")
     ),
     ListFlag(
-        name="host",
-        metavar="HOST:IP",
-        help="Lines of /etc/hosts.",
-        path=(*_CONTAINER, "Hosts"),
-        parse=lambda text, _: flag_values.parse_host(text),
+        "host",
+        "Set custom host-to-IP mappings (host:ip)",
+        "custom host-to-IP mapping (host:ip)",
+        (*CONTAINER, "Hosts"),
+        lambda text, _: values.parse_host(text),
+        reference=lambda text, _: values.parse_host(text) if ":" in text else text,
     ),
-    ListFlag(name="label", short="-l", metavar="KEY=VALUE", help="Labels of the service.", path=("Labels",)),
+    MapFlag("label", "Service labels", "service label", ("Labels",), short="-l", removed_by="key"),
     ListFlag(
-        name="mount",
-        metavar="type=,source=,target=",
-        help="Mounts.",
-        path=(*_CONTAINER, "Mounts"),
-        parse=lambda text, _: flag_values.parse_mount(text),
-        identity=lambda item: str(item["Target"]),
-    ),
-    ListFlag(
-        name="network",
-        metavar="NAME|name=,alias=",
-        help="Networks.",
-        path=(*_TASK, "Networks"),
-        parse=lambda text, names: flag_values.parse_network(text, names.networks),
-        identity=lambda item: str(item["Target"]),
+        "mount",
+        "Attach a filesystem mount to the service",
+        "mount",
+        (*CONTAINER, "Mounts"),
+        lambda text, _: values.parse_mount(text),
+        lambda item: str(item["Target"]),
+        metavar="mount",
+        removed_by="target path",
     ),
     ListFlag(
-        name="placement-pref",
-        metavar="spread=LABEL",
-        help="What to spread tasks over.",
-        path=(*_TASK, "Placement", "Preferences"),
-        parse=lambda text, _: flag_values.parse_placement_preference(text),
-        identity=lambda item: f"spread={item['Spread']['SpreadDescriptor']}",
+        "network",
+        "Network attachments",
+        "network",
+        ("TaskTemplate", "Networks"),
+        lambda text, ids: values.parse_network(text, ids.networks),
+        lambda item: str(item["Target"]),
+        reference=lambda text, ids: ids.networks.get(text, text),
+        metavar="network",
+        completion="network",
     ),
     ListFlag(
-        name="publish",
+        "placement-pref",
+        "Add a placement preference (spread=LABEL)",
+        "placement preference",
+        (*PLACEMENT, "Preferences"),
+        lambda text, _: values.parse_placement_preference(text),
+        lambda item: f"spread={item['Spread']['SpreadDescriptor']}",
+        metavar="pref",
+    ),
+    ListFlag(
+        "publish",
+        "Publish a port as a node port",
+        "published port",
+        ("EndpointSpec", "Ports"),
+        lambda text, _: values.parse_port(text),
+        lambda item: f"{item['TargetPort']}/{item.get('Protocol', 'tcp')}",
+        reference=lambda text, _: text if "/" in text else f"{text}/tcp",
         short="-p",
-        metavar="PORT:PORT|published=,target=",
-        help="Ports to publish.",
-        path=("EndpointSpec", "Ports"),
-        parse=lambda text, _: flag_values.parse_port(text),
-        identity=lambda item: f"{item['TargetPort']}/{item.get('Protocol', 'tcp')}",
+        metavar="port",
+        removed_by="target port",
+        supported=False,
     ),
     ListFlag(
-        name="secret",
-        metavar="NAME|source=,target=,uid=,gid=,mode=",
-        help="Secrets as files.",
-        path=(*_CONTAINER, "Secrets"),
-        parse=lambda text, names: flag_values.parse_file_reference(text, "Secret", names.secrets),
-        identity=lambda item: str(item["SecretName"]),
+        "secret",
+        "Specify secrets to expose to the service",
+        "secret",
+        (*CONTAINER, "Secrets"),
+        lambda text, ids: values.parse_file_reference(text, "Secret", ids.secrets),
+        lambda item: str(item["SecretName"]),
+        metavar="secret",
+        completion="secret",
     ),
+    MapFlag("sysctl", "Sysctl options", "sysctl option", (*CONTAINER, "Sysctls"), removed_by="name"),
     ListFlag(
-        name="sysctl", metavar="KEY=VALUE", help="Kernel settings of the container.", path=(*_CONTAINER, "Sysctls")
-    ),
-    ListFlag(
-        name="ulimit",
-        metavar="NAME=SOFT[:HARD]",
-        help="Limits of processes.",
-        path=(*_CONTAINER, "Ulimits"),
-        parse=lambda text, _: flag_values.parse_ulimit(text),
-        identity=lambda item: str(item["Name"]),
+        "ulimit",
+        "Ulimit options (NAME=SOFT[:HARD])",
+        "ulimit option",
+        (*CONTAINER, "Ulimits"),
+        lambda text, _: values.parse_ulimit(text),
+        lambda item: str(item["Name"]),
+        metavar="ulimit",
+        removed_by="name",
     ),
 )
-
-
-def parameter(flag: str) -> str:
-    """The name under which click hands over a flag's value."""
-    return flag.replace("-", "_")

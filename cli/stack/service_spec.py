@@ -7,7 +7,7 @@ from typing import Any
 from cli.labels import STACK_IMAGE_LABEL, STACK_NAMESPACE_LABEL
 from cli.parse.capabilities import effective
 from cli.parse.param_types import DURATION
-from cli.parse.service_flags import SCALAR_FLAGS, SWITCH, TEXT, ScalarFlag
+from cli.parse.service_flags import FLAGS, Flag
 from cli.stack.deploy_section import legacy_restart_policy, read_deploy_section
 from cli.stack.mounts import ManifestPaths, service_mounts
 from cli.stack.section import Section
@@ -114,7 +114,7 @@ def command_words(service: Section, key: str) -> list[str]:
 def _process(service: Section) -> SpecPart:
     """How the process runs: who, where, with what terminal, and how it ends."""
     return {
-        **{flag.path[-1]: _scalar(service, flag) for flag in SCALAR_FLAGS if flag.stack_key},
+        **{flag.path[-1]: _scalar(service, flag) for flag in FLAGS if flag.stack_key},
         "OpenStdin": service.boolean("stdin_open") or None,
         "Healthcheck": healthcheck(service.section("healthcheck")) if service.has("healthcheck") else None,
         "Hosts": extra_hosts(service),
@@ -128,13 +128,13 @@ def _process(service: Section) -> SpecPart:
     }
 
 
-def _scalar(service: Section, flag: ScalarFlag) -> Any:
-    """The value of a key that has a flag of ``service create`` for the same field of the container."""
-    if flag.type is SWITCH:
+def _scalar(service: Section, flag: Flag) -> Any:
+    """The value of a key that sets the same field as a flag of ``service create``."""
+    if flag.switch:
         return service.boolean(flag.stack_key)
     if flag.type is DURATION:
         return service.duration(flag.stack_key)
-    return service.text(flag.stack_key) if flag.type is TEXT else service.integer(flag.stack_key)
+    return service.text(flag.stack_key) if flag.type is None else service.integer(flag.stack_key)
 
 
 def _limits(service: Section) -> SpecPart:

@@ -1,7 +1,9 @@
-"""Help is quick because it imports nothing: the table of commands alone."""
+"""Help, aliases, unsupported commands and the lazy import of commands, with the docker client as oracle."""
 
+import re
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import click
 import pytest
@@ -11,9 +13,50 @@ from cli.lazy_group import CommandEntry, LazyGroup
 from cli.main import main, root
 
 HEAVY = {"rich", "yaml", "asyncio", "aiohttp", "grpc", "msgspec", "http.client", "cli.client", "cli.options", "ssl"}
+FLAG = re.compile(r"^ {2}(?:-\w, | {4})(--[\w-]+)(.*(?:\n {12,}.*)*)", re.MULTILINE)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["service", "--help"], ["stack"], ["swarm", "-h"]])
+def walk(entries: Mapping[str, CommandEntry], path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], CommandEntry]]:
+    found = []
+    for name, entry in entries.items():
+        found += walk(entry.children, (*path, name)) if entry.children else [((*path, name), entry)]
+    return found
+
+
+LEAVES = walk(command_tree.ROOT)
+COMMANDS = [path for path, entry in LEAVES if entry.target]
+UNSUPPORTED = [path for path, entry in LEAVES if entry.instead]
+OURS_ALONE = {("swarm", "backup"), ("swarm", "reconnect"), ("swarm", "restore"), ("lab",), ("completion",)}
+SHARED = [path for path in COMMANDS if path not in OURS_ALONE]
+
+
+def docker_help(*path: str) -> str:
+    done = subprocess.run(["docker", *path, "--help"], capture_output=True, text=True, check=True, timeout=30)
+    return done.stdout
+
+
+def covey_help(*path: str) -> str:
+    command, context = find(path)
+    return command.get_help(context)
+
+
+def find(path: tuple[str, ...]) -> tuple[click.Command, click.Context]:
+    command: click.Command = root
+    context = click.Context(root, info_name="covey", **root.context_settings)
+    for name in path:
+        assert isinstance(command, LazyGroup)
+        found = command.get_command(context, name)
+        assert found is not None
+        command, context = found, click.Context(found, info_name=name, parent=context)
+    return command, context
+
+
+def flags(text: str) -> dict[str, str]:
+    """The descriptions of flags, in the order of the help text."""
+    return {name: " ".join(rest.split()) for name, rest in FLAG.findall(text)}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["service", "--help"], ["stack"], ["swarm", "-h"], ["help", "node"]])
 def test_help_of_a_group_imports_no_command(arguments: list[str]) -> None:
     program = (
         "import sys\nfrom cli.main import main\n"
@@ -26,28 +69,119 @@ def test_help_of_a_group_imports_no_command(arguments: list[str]) -> None:
     assert not {name for name in imported if name.startswith("cli.commands.")}
 
 
-def walk(entries: object, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], CommandEntry]]:
-    found = []
-    for name, entry in dict(entries).items():  # type: ignore[call-overload]
-        found += walk(entry.children, (*path, name)) if entry.children else [((*path, name), entry)]
-    return found
-
-
-@pytest.mark.parametrize("path", [path for path, _ in walk(command_tree.ROOT)], ids=" ".join)
-def test_every_command_of_the_table_is_there_and_tells_what_it_is_for(path: tuple[str, ...]) -> None:
-    command: click.Command | None = root
-    context = click.Context(root)
-    for name in path:
-        assert isinstance(command, LazyGroup)
-        command = command.get_command(context, name)
-    assert command is not None
-    assert command.help
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_has_help_under_its_path(path: tuple[str, ...]) -> None:
+    text = covey_help(*path)
     if path != ("lab",):
-        assert "--help" in command.get_help(click.Context(command, info_name=path[-1], parent=context))
+        assert text.startswith(f"Usage:  covey {' '.join(path)}")
+        description = next(entry.help for other, entry in LEAVES if other == path)
+        assert text.splitlines()[2].startswith(description[:40])
+
+
+@pytest.mark.parametrize("path", [path for path in COMMANDS if path != ("lab",)], ids=" ".join)
+def test_all_ways_to_ask_for_help_print_the_same(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    texts = []
+    for words in ([*path, "--help"], [*path, "-h"], ["help", *path], [*path[:-1], "help", path[-1]]):
+        assert main(words) == 0, words
+        texts.append(capsys.readouterr().out)
+    assert len(set(texts)) == 1
+    assert texts[0].strip() == covey_help(*path).strip()
+
+
+def test_help_of_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "service", "nonsense"]) == 2
+    assert "No such command 'nonsense'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["help", "lab", "up"], ["lab", "help", "up"], ["lab", "up", "--help"]])
+def test_help_reaches_below_lab(words: list[str]) -> None:
+    command = [sys.executable, "-m", "cli", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    assert "--managers" in done.stdout
+
+
+@pytest.mark.parametrize("path", SHARED, ids=" ".join)
+def test_flags_stand_in_dockers_order(path: tuple[str, ...]) -> None:
+    theirs, ours = list(flags(docker_help(*path))), list(flags(covey_help(*path)))
+    assert [name for name in ours if name in theirs] == [name for name in theirs if name in ours]
+    assert ours == sorted(ours)
+
+
+@pytest.mark.parametrize("path", [("service", "create"), ("swarm", "init"), ("swarm", "update"), ("node", "update")])
+def test_defaults_are_dockers_and_in_its_form(path: tuple[str, ...]) -> None:
+    theirs, ours = flags(docker_help(*path)), flags(covey_help(*path))
+    default = re.compile(r"\(default (\"[^\"]*\"|\S+)\)")
+    compared = 0
+    for name in set(theirs) & set(ours) - {"--limit-pids", "--replicas-max-per-node", "--data-path-port"}:
+        found = default.search(theirs[name])
+        if found and found[1] != "[]":
+            assert default.findall(ours[name]) == [found[1]], name
+            compared += 1
+    assert compared or path == ("node", "update")
+
+
+def test_choices_and_the_limits_of_the_issue_are_worded_as_in_docker() -> None:
+    create = flags(covey_help("service", "create"))
+    maximum = "Maximum number of replicas per node (0 means unlimited) (default 0)"
+    assert create["--replicas-max-per-node"] == f"uint {maximum}"
+    assert '("none", "on-failure", "any") (default "any")' in create["--restart-condition"]
+    assert create["--publish"].endswith("(not supported yet)")
+    assert create["--with-registry-auth"].endswith("(not supported yet)")
+    assert "not supported" not in create["--secret"]
+    assert "(or --no-init)" in create["--init"]
+    assert "default" not in flags(covey_help("service", "update"))["--update-order"]
+    assert "Manage the swarm\n" in covey_help()
+
+
+def test_aliases_are_listed_as_docker_lists_them() -> None:
+    ours = re.search(r"Aliases:\n(.*?)\n\n", covey_help("ps"), re.DOTALL)
+    theirs = re.search(r"Aliases:\n(.*?)\n\n", docker_help("ps"), re.DOTALL)
+    assert ours
+    assert theirs
+    assert ours[1].split() == theirs[1].replace("docker", "covey").split()
+
+
+GROUPS = [(), *((name,) for name, entry in command_tree.ROOT.items() if entry.children)]
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=" ".join)
+def test_no_command_of_docker_is_unknown(group: tuple[str, ...]) -> None:
+    theirs = re.findall(r"^ {2}([a-z][\w-]*)\*? {2,}", docker_help(*group).split("Options:")[0], re.MULTILINE)
+    assert len(theirs) > 3
+    entries = command_tree.ROOT[group[0]].children if group else command_tree.ROOT
+    assert set(theirs) <= set(entries)
+
+
+@pytest.mark.parametrize("path", UNSUPPORTED, ids=" ".join)
+@pytest.mark.parametrize("rest", [[], ["--help"], ["-it", "--rm", "image", "sh"]], ids=["bare", "help", "flags"])
+def test_an_unsupported_command_answers_with_a_sentence(
+    path: tuple[str, ...], rest: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*path, *rest]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.fullmatch(rf"covey: 'covey {' '.join(path)}' is not supported yet: \S.*[^.\n]\n", said.err)
+
+
+def test_unsupported_commands_are_not_listed() -> None:
+    assert "build" not in covey_help("image")
+    assert "  run" not in covey_help()
+
+
+def test_every_command_that_a_hint_names_exists() -> None:
+    for path, entry in LEAVES:
+        for hint in re.findall(r"'covey ([^']+)'", entry.instead):
+            words = []
+            for word in hint.split():
+                if not word.islower() or word.startswith("-"):
+                    break
+                words.append(word)
+            command, _ = find(tuple(words[: 2 if command_tree.ROOT[words[0]].children else 1]))
+            assert not command.hidden, path
 
 
 def test_commands_speak_to_the_daemon_without_asyncio(tmp_path: object) -> None:
-    modules = {entry.target.split(":")[0] for _, entry in walk(command_tree.ROOT)}
+    modules = {entry.target.split(":")[0] for _, entry in LEAVES if entry.target}
     program = f"import sys, importlib\n[importlib.import_module(m) for m in {sorted(modules)!r}]\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
     imported = set(done.stdout.split())
@@ -57,9 +191,9 @@ def test_commands_speak_to_the_daemon_without_asyncio(tmp_path: object) -> None:
 
 
 @pytest.mark.parametrize("alias", [["service", "list"], ["service", "remove"], ["stack", "up"], ["container", "ps"]])
-def test_other_names_lead_to_the_same_command(alias: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_aliases_lead_to_the_same_command(alias: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*alias, "--help"]) == 0
-    assert "Usage: covey" in capsys.readouterr().out
+    assert "Usage:  covey" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -69,9 +203,3 @@ def test_other_names_lead_to_the_same_command(alias: list[str], capsys: pytest.C
 def test_wrong_usage_ends_with_two(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert "Error:" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_prints_a_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["completion", shell]) == 0
-    assert "_COVEY_COMPLETE" in capsys.readouterr().out

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import click
 import pytest
 
+from cli.commands.service_update import create, update
 from cli.parse import flag_values
 from cli.parse.capabilities import effective
 from cli.parse.quantities import parse_cpus
-from cli.parse.service_flags import ObjectIds
+from cli.parse.service_flags import FLAGS, LISTS, Flag, ListFlag, ObjectIds
 from cli.service.spec import new_spec, updated_spec
 from covey.errors import InvalidArgumentError
 
@@ -159,3 +161,44 @@ def test_capabilities_are_written_as_docker_writes_them() -> None:
 def test_cpus_finer_than_a_billionth_are_refused(text: str) -> None:
     with pytest.raises(InvalidArgumentError, match="is not a number of CPUs"):
         parse_cpus(text)
+
+
+def sample(flag: Flag) -> Any:
+    """A value as click hands it over."""
+    if flag.switch:
+        return False
+    if isinstance(flag.type, click.Choice):
+        return flag.type.choices[-1]
+    if flag.multiple:
+        return ("a=b",)
+    return "text" if flag.type is None else 1
+
+
+@pytest.mark.parametrize("flag", [flag for flag in FLAGS if flag.path], ids=lambda flag: flag.name)
+def test_one_row_makes_the_options_and_the_field_of_the_spec(flag: Flag) -> None:
+    value = sample(flag)
+    for command, spec in (
+        (create, new_spec("i", (), {flag.key: value}, NAMES)),
+        (update, updated_spec(there(), {flag.key: value}, NAMES)),
+    ):
+        (option,) = [param for param in command.params if param.name == flag.key]
+        assert f"--{flag.name}" in option.opts
+        field: Any = spec
+        for part in flag.path:
+            field = field[part]
+        assert field == flag.to_spec(value)
+
+
+@pytest.mark.parametrize("flag", LISTS, ids=lambda flag: flag.name)
+def test_a_list_flag_has_options_to_add_and_to_remove(flag: ListFlag) -> None:
+    names = {name for param in create.params for name in param.opts}
+    assert f"--{flag.name}" in names
+    names = {name for param in update.params for name in param.opts}
+    assert {f"--{flag.name}-add", f"--{flag.name}-rm"} <= names
+
+
+def test_networks_hosts_and_ports_are_removed_by_the_text_that_added_them() -> None:
+    added = {"network": ["back"], "host": ["db:192.0.2.1"], "publish": ["8080:80"]}
+    spec = new_spec("i", (), added, NAMES)
+    removed = updated_spec(spec, {"network_rm": ["back"], "host_rm": ["db:192.0.2.1"], "publish_rm": ["80"]}, NAMES)
+    assert removed["TaskTemplate"]["Networks"] == container(removed)["Hosts"] == removed["EndpointSpec"]["Ports"] == []
