@@ -1,5 +1,6 @@
-"""The command line: ``covey``. It speaks the Engine API over the daemon's socket and imports of Covey only the shared kernel.
+"""The command line client ``covey``: commands, output formats, Compose stacks. It talks to the daemon over the Engine API.
 
-Modules of commands are imported when used; help of a group needs ``tree`` alone. What decides (flags to a spec, a manifest to a plan,
-whether a service has converged) is pure and stands in ``cli.service`` and ``cli.stack``.
+Invariant: of Covey's other packages it imports only the kernel ``covey``. Command modules are imported when their command runs.
+Decisions (flags to a spec, a Compose file to a plan, convergence of a service) are pure and stand in ``cli.parse``, ``cli.service`` and
+``cli.stack``.
 """

@@ -1,4 +1,4 @@
-"""``python -m cli`` is ``covey``."""
+"""Entry point of ``python -m cli``, which is the command ``covey``."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""The Engine API over a Unix socket, with nothing but the standard library. Every command meets the daemon here.
+"""HTTP client of the Engine API over a Unix socket, built on the standard library. All commands talk to the daemon through it.
 
-Law: what the daemon refuses is raised as ``DaemonError`` with its own words; nothing is retried. Ordinary answers have a deadline;
-streams (logs, events, archives, terminals) last as long as both ends want.
+Invariant: a refusal by the daemon is raised as ``DaemonError`` with the daemon's message. Nothing is retried. Ordinary requests have a
+timeout; streams (logs, events, archives, terminals) have none.
 """
 
 import http.client
@@ -25,7 +25,7 @@ Query = Mapping[str, Any]
 
 
 class DaemonError(CoveyError):
-    """The daemon refused; ``status`` is the HTTP status."""
+    """The daemon refused a request; ``status`` is the HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class DaemonError(CoveyError):
 
 
 class UnreachableError(CoveyError):
-    """Nobody answers at the socket."""
+    """The daemon does not answer at the socket."""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -48,21 +48,21 @@ class _Connection(http.client.HTTPConnection):
 
 
 def daemon_host(environment: Mapping[str, str] = os.environ) -> str:
-    """Where the daemon listens: COVEY_HOST, then DOCKER_HOST, then the default."""
+    """The daemon's address: COVEY_HOST, else DOCKER_HOST, else the default."""
     return environment.get("COVEY_HOST") or environment.get("DOCKER_HOST") or DEFAULT_HOST
 
 
 def path_segment(text: str) -> str:
-    """A name as one part of a path."""
+    """A name as one segment of a URL path."""
     return quote(text, safe="")
 
 
 class DaemonClient:
-    """One daemon. Each call is a connection of its own."""
+    """A client of one daemon. Each request uses its own connection."""
 
     def __init__(self, host: str, timeout_seconds: float = RESPONSE_TIMEOUT_SECONDS) -> None:
         if not host.startswith("unix://") or len(host) <= len("unix://"):
-            raise InvalidArgumentError(f"{host!r} is not a Unix socket; give the daemon's as unix:///path/covey.sock")
+            raise InvalidArgumentError(f"{host!r} is not a Unix socket address; give one such as {DEFAULT_HOST}")
         self.host = host
         self._timeout_seconds = timeout_seconds
         self._path = host.removeprefix("unix://")
@@ -77,31 +77,31 @@ class DaemonClient:
         return self.call("DELETE", path, query)
 
     def call(self, method: str, path: str, query: Query | None = None, body: Any = None) -> Any:
-        """The decoded JSON of an answer; None when it has none."""
-        with self.open(method, path, query, body, seconds=self._timeout_seconds) as answer:
+        """The decoded JSON response; None if the response is empty."""
+        with self.open(method, path, query, body, seconds=self._timeout_seconds) as response:
             try:
-                data = answer.read()
+                data = response.read()
             except (OSError, http.client.HTTPException) as error:
                 raise self._connection_lost(error) from error
         if not data.strip():
             return None
-        if "json" not in (answer.getheader("Content-Type") or ""):
+        if "json" not in (response.getheader("Content-Type") or ""):
             return data.decode(errors="replace")
         return json.loads(data)
 
     def lines(self, method: str, path: str, query: Query | None = None, *, stream: Body | None = None) -> Iterator[Any]:
-        """The JSON documents of a streamed answer. A line with an error, as Docker puts it, is raised."""
-        with self.open(method, path, query, stream=stream) as answer:
-            for line in self._read_lines(answer):
+        """The JSON documents of a streamed response. A document with an ``error`` is raised."""
+        with self.open(method, path, query, stream=stream) as response:
+            for line in self._read_lines(response):
                 item = json.loads(line)
                 if isinstance(item, dict) and item.get("error"):
                     raise DaemonError(500, str(item["error"]))
                 yield item
 
     def chunks(self, method: str, path: str, query: Query | None = None) -> Iterator[bytes]:
-        """The bytes of a streamed answer as they come."""
-        with self.open(method, path, query) as answer:
-            while data := self._read(answer):
+        """The bytes of a streamed response as they arrive."""
+        with self.open(method, path, query) as response:
+            while data := self._read(response):
                 yield data
 
     @contextmanager
@@ -116,11 +116,11 @@ class DaemonClient:
         seconds: float | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
-        """A successful answer, to be read while it comes.
+        """A successful response that can be read while it arrives.
 
         Raises:
-            DaemonError: any status from 400 on.
-            UnreachableError: nobody answers.
+            DaemonError: the status is 400 or higher.
+            UnreachableError: the daemon does not answer.
         """
         connection = _Connection(self._path, seconds)
         try:
@@ -129,18 +129,18 @@ class DaemonClient:
             connection.close()
 
     def hijack(self, method: str, path: str, query: Query | None = None, body: Any = None) -> tuple[socket.socket, str]:
-        """The connection itself after the daemon has switched it over, and the type of what comes through it."""
+        """The raw connection after the daemon has upgraded it, and its content type."""
         connection = _Connection(self._path, None)
         try:
-            answer = self._send(
+            response = self._send(
                 connection, method, path, query, body, None, {"Connection": "Upgrade", "Upgrade": "tcp"}, upgrade=True
             )
             stream = connection.sock.dup()
         finally:
             connection.close()
-        return stream, answer.getheader("Content-Type") or ""
+        return stream, response.getheader("Content-Type") or ""
 
-    def _send(  # noqa: PLR0917 — the parts of a request, in their order
+    def _send(  # noqa: PLR0917 — the parts of a request in their order
         self,
         connection: _Connection,
         method: str,
@@ -162,44 +162,48 @@ class DaemonClient:
         try:
             connection.request(method, target, data, sent, encode_chunked=stream is not None)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # the daemon refused before it read everything; its answer says why
+            pass  # the daemon refused before it read the whole body; its response has the reason
         except OSError as error:
             raise self._unreachable(error) from error
         try:
-            answer = _unbuffered_response(connection) if upgrade else connection.getresponse()
-            if answer.status >= 400:
-                raise DaemonError(answer.status, _error_message(answer))
+            response = _unbuffered_response(connection) if upgrade else connection.getresponse()
+            if response.status >= 400:
+                raise DaemonError(response.status, _error_message(response))
         except (OSError, http.client.HTTPException) as error:
             raise self._connection_lost(error) from error
-        return answer
+        return response
 
-    def _read_lines(self, answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    def _read_lines(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
         rest = b""
-        while data := self._read(answer):
+        while data := self._read(response):
             *lines, rest = (rest + data).split(b"\n")
             yield from (line for line in lines if line.strip())
         if rest.strip():
             yield rest
 
-    def _read(self, answer: http.client.HTTPResponse) -> bytes:
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
         try:
-            return answer.read1(CHUNK_BYTES)
+            return response.read1(CHUNK_BYTES)
         except (OSError, http.client.HTTPException) as error:
             raise self._connection_lost(error) from error
 
     def _unreachable(self, error: OSError) -> UnreachableError:
         if isinstance(error, PermissionError):
-            return UnreachableError(f"{self.host} may not be used by this user: be root or in the group covey")
+            return UnreachableError(
+                f"{self.host} cannot be opened by this user: use root or a member of the group covey"
+            )
         return UnreachableError(f"cannot connect to the daemon at {self.host}: is coveyd running?")
 
     def _connection_lost(self, error: Exception) -> CoveyError:
         if isinstance(error, TimeoutError):
             return UnreachableError(f"the daemon at {self.host} did not answer within {self._timeout_seconds:.0f} s")
-        return UnreachableError(f"the daemon at {self.host} closed the connection ({type(error).__name__})")
+        return UnreachableError(
+            f"the daemon at {self.host} closed the connection ({type(error).__name__}); see the daemon's log"
+        )
 
 
 class _UnbufferedResponse(http.client.HTTPResponse):
-    """Reads the head alone, so that no byte behind it is lost in a buffer."""
+    """Reads the header without buffering, so that no byte after it is lost."""
 
     def __init__(self, sock: socket.socket, **options: Any) -> None:
         super().__init__(sock, **options)
@@ -209,15 +213,15 @@ class _UnbufferedResponse(http.client.HTTPResponse):
 
 def _unbuffered_response(connection: _Connection) -> http.client.HTTPResponse:
     connection.response_class = _UnbufferedResponse
-    answer = _UnbufferedResponse(connection.sock, method="GET")
-    answer.begin()
-    while answer.status == http.HTTPStatus.CONTINUE:
-        answer.begin()
-    return answer
+    response = _UnbufferedResponse(connection.sock, method="GET")
+    response.begin()
+    while response.status == http.HTTPStatus.CONTINUE:
+        response.begin()
+    return response
 
 
 def _query_string(query: Query | None) -> str:
-    """Absent and empty values are left out; lists repeat; mappings are filters, which go as JSON."""
+    """The query string. Empty values are left out, lists repeat the key, and mappings (filters) are encoded as JSON."""
     pairs: list[tuple[str, str]] = []
     for name, value in (query or {}).items():
         if value is None or value is False or value in ("", {}):
@@ -231,9 +235,9 @@ def _query_string(query: Query | None) -> str:
     return f"?{urlencode(pairs)}" if pairs else ""
 
 
-def _error_message(answer: http.client.HTTPResponse) -> str:
-    text = answer.read(CHUNK_BYTES).decode(errors="replace").strip()
+def _error_message(response: http.client.HTTPResponse) -> str:
+    text = response.read(CHUNK_BYTES).decode(errors="replace").strip()
     try:
         return str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
-        return text or f"{answer.status} {answer.reason}"
+        return text or f"{response.status} {response.reason}"

@@ -1,4 +1,4 @@
-"""The table of all commands: module, aliases and one line of help for each, and what to use instead of commands that are missing.
+"""The table of all commands: module, aliases and one line of help for each, and hints for docker commands that are not supported.
 
 Descriptions follow docker's. To add a command, add a row here and a function in ``cli.commands``.
 """

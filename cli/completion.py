@@ -1,4 +1,4 @@
-"""Shell completion of object names: services, nodes, containers, networks and the rest, as the daemon lists them.
+"""Shell completion of object names (services, nodes, containers, networks and others) from the daemon's lists.
 
 Invariant: completion never prints an error and never waits long. A daemon that does not answer means no suggestions.
 """

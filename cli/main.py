@@ -1,6 +1,6 @@
-"""The command ``covey``: parses, hands over to the command's module, and turns errors into one line and an exit code.
+"""Entry point of the command ``covey``: the root command, and errors as one line and an exit code.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted; ``exec`` and ``attach`` end with the command's own code.
+Exit codes: 0 success, 1 refused or failed, 2 wrong usage, 130 interrupted. ``exec`` and ``attach`` exit with the code of the command.
 """
 
 import os
@@ -47,7 +47,7 @@ def root(ctx: click.Context, host: str | None) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; its exit code."""
+    """Run one command and return its exit code."""
     try:
         code = root.main(arguments, prog_name="covey", standalone_mode=False)
     except click.ClickException as error:
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has enough; keep the interpreter from saying so when it flushes.
+        # The reader closed the pipe. Redirect stdout so that the interpreter does not report the error when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _error_message(error: Exception) -> str | None:
-    """One line for an error that has a meaning to the user; None for a fault of ours."""
+    """The message of an error that the user can act on; None for a bug."""
     from cli.client import DaemonError
     from covey.errors import CoveyError
 

@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and the client of the daemon that an invocation talks to."""
+"""Options and arguments shared by several commands, and the client of an invocation's daemon."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar

@@ -1,4 +1,4 @@
-"""Printing: rows, objects in detail, ids one by one. The thin end of ``cli.format``."""
+"""Output of commands: rows, inspected objects, ids one by one, and errors."""
 
 import json
 import time
@@ -25,14 +25,14 @@ def print_rows(
     quiet: bool = False,
     key: str = "ID",
 ) -> None:
-    """A list: ids alone when quiet, unless a format says otherwise."""
+    """Print rows; with ``quiet`` only the field ``key``, unless a format is given."""
     if quiet and not form:
         form = f"{{{{.{key}}}}}"
     click.echo(table.render(items, headers, default, form), nl=False)
 
 
 def print_objects(refs: Sequence[str], get: Callable[[str], Any], form: str = "") -> int:
-    """Objects in detail: one JSON list, or a template for each. Those that are missing are told on stderr, and the code is 1."""
+    """Print inspected objects as one JSON list or with a template. Returns 1 if an object could not be read, else 0."""
     found, failed = [], False
     for ref in refs:
         try:
@@ -53,7 +53,7 @@ def print_objects(refs: Sequence[str], get: Callable[[str], Any], form: str = ""
 
 
 def for_each(refs: Sequence[str], act: Callable[[str], Any], *, echo: bool = True) -> int:
-    """Do something to each; what fails is told and the others go on. The exit code."""
+    """Call ``act`` for each reference and print errors. Returns 1 if one failed, else 0."""
     failed = False
     for ref in refs:
         try:
@@ -68,7 +68,7 @@ def for_each(refs: Sequence[str], act: Callable[[str], Any], *, echo: bool = Tru
 
 
 def print_error(error: CoveyError) -> None:
-    """One line on stderr, in the daemon's own words where they are its."""
+    """Print an error on stderr as one line."""
     from cli.client import DaemonError
 
     prefix = "Error response from daemon: " if isinstance(error, DaemonError) else "covey: "

@@ -133,5 +133,5 @@ def _parse_scale(text: str) -> tuple[str, int]:
 
 def _warn_registry_flags(flags: dict[str, Any]) -> None:
     if flags.pop("with_registry_auth", False):
-        click.echo("covey: --with-registry-auth has no effect: nodes do not pull from registries", err=True)
+        click.echo("covey: --with-registry-auth has no effect: registries are not supported yet", err=True)
     flags.pop("no_resolve_image", None)

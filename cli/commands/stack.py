@@ -53,7 +53,7 @@ def deploy(
 
     if resolve_image != "never" or with_registry_auth:
         click.echo(
-            "covey: images are not looked up in a registry; --resolve-image and --with-registry-auth have no effect",
+            "covey: --resolve-image and --with-registry-auth have no effect: registries are not supported yet",
             err=True,
         )
     name = _validated_name(stack)

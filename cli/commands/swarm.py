@@ -134,7 +134,7 @@ def join(
     if token == "-":  # noqa: S105
         token = sys.stdin.readline().strip()
         if not token:
-            raise InvalidArgumentError("there was no token on stdin")
+            raise InvalidArgumentError("no token on STDIN")
     body = {
         "RemoteAddrs": [_with_default_port(remote) for remote in remotes],
         "JoinToken": token,

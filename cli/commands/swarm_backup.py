@@ -61,7 +61,7 @@ def backup(*, file: str, inspect: bool, key_file: Path | None, own_key: bool, fo
         _write_key(key_file, made)
     if made and key_file is None:
         click.echo(
-            f"The key of this backup, shown this once; keep it apart from the file:\n\n    {made}\n", err=file == "-"
+            f"The key of this backup is shown only once; store it apart from the file:\n\n    {made}\n", err=file == "-"
         )
     if not quiet and head is not None:
         click.echo(f"Wrote {file}: {_backup_summary(head)}.")
@@ -88,9 +88,9 @@ def restore(*, file: Path, key_file: Path | None, advertise_addr: str, listen_ad
             "POST", "/covey/swarm/restore", query, stream=opened, headers={KEY_HEADER: key}, seconds=_ANSWER_SECONDS
         ) as answer:
             node = json.loads(answer.read())
-    click.echo(f"Swarm restored: current node ({node}) is now the one manager of {_backup_summary(head)}.\n")
+    click.echo(f"Swarm restored: current node ({node}) is now the only manager of {_backup_summary(head)}.\n")
     click.echo(
-        "Nodes of before come back by themselves if a manager had this host's address before. If not, run on each of them:\n"
+        "Other nodes reconnect by themselves if this address belonged to a manager before. Otherwise run on each of them:\n"
     )
     click.echo(f"    covey swarm reconnect {_node_address(daemon)}\n")
 
@@ -103,7 +103,7 @@ def reconnect(remotes: tuple[str, ...]) -> None:
     Use it when the addresses of all managers have changed. The node keeps its identity and its tasks.
     """
     options.client().post("/covey/swarm/reconnect", body={"RemoteAddrs": list(remotes)})
-    click.echo("This node looks for its managers there.")
+    click.echo("This node connects to the managers at these addresses.")
 
 
 def _write_backup(path: Path, answer: IO[bytes], keep_key: Any) -> backup_file.BackupHeader:
@@ -137,7 +137,7 @@ def _read_chunk(answer: Any) -> bytes:
     try:
         return bytes(answer.read(_CHUNK_BYTES))
     except (OSError, http.client.HTTPException) as error:
-        raise UnreachableError("the daemon broke the backup off: its log says why; try again") from error
+        raise UnreachableError("the daemon aborted the backup: see its log, then try again") from error
 
 
 def _write_key(path: Path | None, key: str) -> None:
@@ -161,7 +161,7 @@ def _read_key(path: Path) -> str:
     except OSError as error:
         raise InvalidArgumentError(f"cannot read the key from {path}: {error.strerror}") from error
     if not key:
-        raise InvalidArgumentError(f"{path} is empty, and should hold a key")
+        raise InvalidArgumentError(f"{path} is empty: it must contain a key")
     return key
 
 
@@ -170,7 +170,7 @@ def _ask_key(kind: str) -> str:
         return str(click.prompt(f"Please enter the {kind}", hide_input=True)).strip()
     key = sys.stdin.readline(_MAX_KEY_BYTES).strip()
     if not key:
-        raise InvalidArgumentError(f"there was no {kind} on stdin: give it there, or with --key-file")
+        raise InvalidArgumentError(f"no {kind} on STDIN: give it there or with --key-file")
     return key
 
 
@@ -188,7 +188,7 @@ def _print_backup_info(file: str, form: str) -> None:
     click.echo(f"Taken:    {_created_at(head)}, at version {head.version}")
     click.echo(f"Content:  {', '.join(f'{count} {kind}' for kind, count in head.objects.items() if count)}")
     click.echo(
-        f"Key:      {'the unlock key that the cluster had then' if head.unlock_key else 'its own (COVEYBK-1-…)'}"
+        f"Key:      {'the unlock key of the swarm at that time' if head.unlock_key else 'its own key (COVEYBK-1-…)'}"
     )
 
 
@@ -197,7 +197,7 @@ def _open_seekable(path: Path) -> Iterator[IO[bytes]]:
     try:
         with path.open("rb") as file:
             if not file.seekable():
-                raise InvalidArgumentError(f"{path} is read twice, so it must be a file and no pipe")
+                raise InvalidArgumentError(f"{path} must be a file, not a pipe, because it is read twice")
             yield file
     except OSError as error:
         if isinstance(error, io.UnsupportedOperation) or error.filename is None:

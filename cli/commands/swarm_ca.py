@@ -22,12 +22,12 @@ from covey.errors import CoveyError, InvalidArgumentError
 
 MAX_NAMED = 5
 NEW_BACKUP_NOTICE = (
-    "Take a backup now (covey swarm backup): an older backup restores the old root, which rotated nodes reject."
+    "Take a new backup now (covey swarm backup): an older one restores the old root CA, which nodes no longer trust."
 )
 
 
 class RootRotationProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a rotation is. ``waiting`` names the nodes whose certificate is not from the new root yet."""
+    """Progress of a rotation. ``waiting`` names the nodes whose certificate is not issued by the new root yet."""
 
     digest: str
     nodes: int
@@ -47,7 +47,7 @@ class RootRotationProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def root_rotation_progress(swarm: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> RootRotationProgress:
-    """From ``GET /swarm`` and ``GET /nodes``. CA certificates count once no TLS certificate is left to rotate, as in docker."""
+    """The progress from /swarm and /nodes. As in docker, CA certificates count only after all TLS certificates have rotated."""
     wanted = swarm.get("TLSInfo") or {}
     own = [(node["Description"].get("TLSInfo") or {}) for node in nodes]
     issued = [_issuer(tls) == _issuer(wanted) for tls in own]
@@ -97,13 +97,13 @@ def ca(
     if not rotate:
         for flag, value in given.items():
             if value:
-                raise click.UsageError(f"--{flag} goes with --rotate")
+                raise click.UsageError(f"--{flag} needs --rotate")
         _show(daemon)
         return
     if external_ca and not ca_cert:
         raise click.UsageError(
             "rotating to an external CA needs --ca-cert with the external CA's certificate; "
-            "to add one for the present root use covey swarm update --external-ca"
+            "to add one for the current root use covey swarm update --external-ca"
         )
     if ca_cert and not (ca_key or external_ca):
         raise click.UsageError("--ca-cert needs --ca-key, or --external-ca")
@@ -124,7 +124,7 @@ def ca(
 
 
 def parse_external_ca(text: str) -> dict[str, Any]:
-    """``protocol=cfssl,url=https://HOST/PATH[,cacert=FILE]`` as the API takes it."""
+    """``protocol=cfssl,url=https://HOST/PATH[,cacert=FILE]`` as an ExternalCA of the API."""
     result: dict[str, Any] = {}
     for part in text.split(","):
         key, equals, value = part.partition("=")
@@ -172,7 +172,7 @@ def _read(path: Path) -> str:
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError(f"{path} cannot be read: {error}") from error
+        raise InvalidArgumentError(f"cannot read {path}: {error}") from error
     if "-----BEGIN " not in text:
         raise InvalidArgumentError(f"{path} must be in PEM format")
     return text
@@ -198,7 +198,9 @@ def _wait_for_rotation(daemon: DaemonClient, *, quiet: bool) -> int:
                 return 0
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
-        click.echo("Interrupted; the rotation goes on by itself. Look with: covey node ls", err=True)
+        click.echo(
+            "Interrupted. The rotation continues in the background. See its progress with: covey node ls", err=True
+        )
         return INTERRUPTED
 
 
@@ -220,7 +222,7 @@ def _issuer(tls: Mapping[str, Any]) -> tuple[str, str]:
 def _node_label(node: Mapping[str, Any]) -> str:
     name = node["Description"].get("Hostname") or node["ID"]
     state = (node.get("Status") or {}).get("State", "")
-    return name if state == "ready" else f"{name}, which is {state}"
+    return name if state == "ready" else f"{name} ({state})"
 
 
 def _name_list(names: Sequence[str]) -> str:

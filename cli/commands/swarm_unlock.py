@@ -64,6 +64,6 @@ def print_unlock_key(daemon: Any, *, quiet: bool = False) -> None:
         click.echo(key)
         return
     click.echo(
-        f"To unlock a swarm manager after it restarts, run `covey swarm unlock` and give this key:\n\n    {key}\n"
+        f"To unlock a swarm manager after it restarts, run `covey swarm unlock` and enter this key:\n\n    {key}\n"
     )
-    click.echo("Keep it where this cluster is not: without it a manager that restarts cannot be used again.")
+    click.echo("Store the key outside of this swarm: without it a manager cannot be used again after a restart.")

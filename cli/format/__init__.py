@@ -1,1 +1,1 @@
-"""What the command prints: tables, JSON and the Go-style templates that people's scripts use."""
+"""Output formats: tables, JSON and Go templates. Pure."""

@@ -6,7 +6,7 @@ _PARTS = re.compile(r"[0-9]+|[^0-9]", re.DOTALL)
 
 
 def natural_sort_key(text: str) -> tuple[tuple[int, int, str, int], ...]:
-    """A key that puts web2 before web10: runs of digits count as numbers and come before other characters."""
+    """A sort key in which runs of digits compare as numbers and sort before other characters."""
     return tuple(
         (0, len(part.lstrip("0")), part.lstrip("0"), len(part)) if part.isdigit() else (1, ord(part), "", 0)
         for part in _PARTS.findall(text)

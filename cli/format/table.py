@@ -1,7 +1,6 @@
-"""Rows as ``--format`` asks: a table with headers, JSON lines, or a Go template for each. Pure.
+"""Table, JSON and Go template output of rows for ``--format``. Pure.
 
-A row maps the names that templates use to what they print. Columns are as Docker's:
-at least ten wide, three apart.
+A row maps field names, as templates use them, to values. Columns are at least ten wide and three apart, as in docker.
 """
 
 import json
@@ -17,7 +16,7 @@ Row = Mapping[str, Any]
 
 
 class _StrictFields(dict[str, Any]):
-    """A row in which a name that it does not have is an error, as it is in Docker."""
+    """A row that raises an error for an unknown field, as docker does."""
 
     def get(self, key: str, default: Any = None) -> Any:
         del default
@@ -27,7 +26,7 @@ class _StrictFields(dict[str, Any]):
 
 
 def render(rows: Iterable[Row], headers: Mapping[str, str], default: str, form: str = "") -> str:
-    """The whole text, each row ended by a line end. ``default`` is the table's template, without the word table."""
+    """The text of all rows, one line each. ``default`` is the template of the table format."""
     form = form.strip() if form else "table"
     if form == "json":
         return "".join(f"{json.dumps(dict(sorted(row.items())), ensure_ascii=False)}\n" for row in rows)
@@ -40,7 +39,7 @@ def render(rows: Iterable[Row], headers: Mapping[str, str], default: str, form: 
 
 
 def align(lines: Sequence[str]) -> str:
-    """Lines whose cells end with a tab, put below each other; the last cell of a line is as long as it is."""
+    """Align tab-separated cells in columns. The last cell of a line is not padded."""
     cells = [part.split("\t") for line in lines for part in line.split("\n")]
     for column in range(max((len(row) for row in cells), default=0)):
         start = 0
@@ -59,10 +58,10 @@ def align(lines: Sequence[str]) -> str:
 
 
 def truncate(text: str, length: int) -> str:
-    """Cut to a length, with a mark that something is missing."""
+    """Truncate to a length, ending with an ellipsis."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def capitalize(word: str) -> str:
-    """A state as tables show it."""
+    """A state with its first letter in upper case."""
     return word[:1].upper() + word[1:]

@@ -1,7 +1,7 @@
-"""Go-style templates, as far as people use them with ``--format``: fields, pipes, functions, if, range, with and variables. Pure.
+"""Go text/template parser and renderer for ``--format``: fields, pipes, functions, if, range, with and variables. Pure.
 
-A template is parsed once to a tree and rendered for each row. Semantics follow Go's text/template: a dot is the current value,
-``{{-`` and ``-}}`` trim space, an absent key prints ``<no value>``.
+A template is parsed once to a tree and rendered for each row. The semantics are Go's: a dot is the current value, ``{{-`` and ``-}}``
+trim white space, an absent key prints ``<no value>``.
 """
 
 import json
@@ -32,7 +32,7 @@ class Print(msgspec.Struct, frozen=True):
 
 
 class Branch(msgspec.Struct, frozen=True):
-    """``kind`` is if, range or with; ``variables`` are those of ``range $i, $x :=``."""
+    """An if, range or with block; ``variables`` are those of ``range $i, $x :=``."""
 
     kind: str
     pipeline: tuple[Any, ...]
@@ -42,10 +42,10 @@ class Branch(msgspec.Struct, frozen=True):
 
 
 class Template:
-    """One parsed template.
+    """A parsed template.
 
     Raises:
-        InvalidArgumentError: at construction or rendering, with the place that is wrong.
+        InvalidArgumentError: at construction or rendering, with the wrong part.
     """
 
     def __init__(self, source: str) -> None:
@@ -60,7 +60,7 @@ class Template:
         return "".join(_render(self._tree, value, {"$": value}))
 
     def _block(self) -> tuple[tuple[Any, ...], str]:
-        """Nodes up to ``end``, ``else`` or the end of the source; the word that ended it."""
+        """The nodes up to ``end``, ``else`` or the end of the source, and the tag that ended the block."""
         nodes: list[Any] = []
         while self._at < len(self._parts):
             kind, text = self._parts[self._at]

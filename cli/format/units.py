@@ -10,12 +10,12 @@ ID_LENGTH = 12
 
 
 def short_id(identifier: str) -> str:
-    """An id as tables show it."""
+    """The first 12 characters of an id."""
     return identifier.removeprefix("sha256:")[:ID_LENGTH]
 
 
 def parse_time(text: str) -> int:
-    """Nanoseconds since the epoch of a time as the API writes it; 0 for Go's zero time and for nothing."""
+    """Nanoseconds since the epoch of an RFC 3339 time; 0 for Go's zero time and for an empty text."""
     found = _TIME.fullmatch(text or "")
     if not found or text.startswith("0001-"):
         return 0
@@ -26,7 +26,7 @@ def parse_time(text: str) -> int:
 
 
 def go_time(text: str) -> str:
-    """A time of the API as Go's String prints it: ``2024-05-01 12:00:00.123456789 +0000 UTC``."""
+    """An RFC 3339 time as Go's String prints it: ``2024-05-01 12:00:00.123456789 +0000 UTC``."""
     time_ns = parse_time(text)
     if not time_ns:
         return "0001-01-01 00:00:00 +0000 UTC"
@@ -36,12 +36,12 @@ def go_time(text: str) -> str:
 
 
 def ago(time_ns: int, now_ns: int) -> str:
-    """``3 minutes ago``."""
+    """The time since a moment, such as ``3 minutes ago``."""
     return f"{human_duration(now_ns - time_ns)} ago" if time_ns else ""
 
 
 def human_duration(nanoseconds: int) -> str:
-    """About how long, in Docker's words."""
+    """An approximate duration as docker prints it."""
     seconds = int(nanoseconds / SECOND) if nanoseconds > 0 else 0
     minutes, hours = seconds // 60, int(nanoseconds / HOUR + 0.5) if nanoseconds > 0 else 0
     if seconds < 1:
@@ -62,7 +62,7 @@ def human_duration(nanoseconds: int) -> str:
 
 
 def go_duration(nanoseconds: int) -> str:
-    """A span as Go prints a Duration: ``1m30s``, ``500ms``."""
+    """A duration as Go prints it: ``1m30s``, ``500ms``."""
     if not nanoseconds:
         return "0s"
     if nanoseconds < SECOND:

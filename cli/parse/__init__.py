@@ -1,1 +1,1 @@
-"""Parsers of what users write in flags and files: key-value pairs, durations, sizes, capabilities, environment files."""
+"""Parsers of values in flags and files: key-value pairs, durations, sizes, capabilities, environment files, service flags."""

@@ -1,4 +1,4 @@
-"""What stands in one flag of a list: a secret, a mount, a network, a port, as the part of a spec it means. Pure."""
+"""Parsers of list flags of services: secrets, configs, mounts, networks, ports, hosts, ulimits. Pure."""
 
 from typing import Any
 
@@ -22,10 +22,10 @@ _REPEATED = ("volume-label", "volume-opt")
 
 
 def parse_file_reference(text: str, kind: str, identifier: dict[str, str]) -> SpecPart:
-    """``NAME`` or ``source=,target=,uid=,gid=,mode=`` of a secret or config; ``identifier`` gives ids by name.
+    """A secret or config reference from ``NAME`` or ``source=,target=,uid=,gid=,mode=``; ``identifier`` maps names to ids.
 
     Raises:
-        InvalidArgumentError: a field is wrong, or there is no such object.
+        InvalidArgumentError: a field is wrong, or the object does not exist.
     """
     given = parse_fields(text, kind.lower(), _FILE, bare="source")
     source = given.get("source", "")
@@ -47,7 +47,7 @@ def parse_file_reference(text: str, kind: str, identifier: dict[str, str]) -> Sp
 
 
 def parse_network(text: str, identifier: dict[str, str]) -> SpecPart:
-    """``NAME`` or ``name=,alias=,driver-opt=``; a name that is not known is left for the daemon to refuse."""
+    """A network attachment from ``NAME`` or ``name=,alias=,driver-opt=``. The daemon refuses unknown names."""
     target = ""
     aliases: list[str] = []
     options: dict[str, str] = {}
@@ -75,7 +75,7 @@ def parse_network(text: str, identifier: dict[str, str]) -> SpecPart:
 
 
 def parse_mount(text: str) -> SpecPart:
-    """``type=bind,source=/a,target=/b,readonly`` and its like."""
+    """A mount from ``type=bind,source=/a,target=/b,readonly``."""
     given, repeated = _mount_fields(text)
     kind, target = given.get("type", "volume"), given.get("target", "")
     if not target:
@@ -84,7 +84,7 @@ def parse_mount(text: str) -> SpecPart:
     if given.get("source"):
         result["Source"] = given["source"]
     elif kind == "bind":
-        raise InvalidArgumentError(f"--mount {text}: a bind needs a source, a path on the host")
+        raise InvalidArgumentError(f"--mount {text}: a bind mount needs a source, a path on the host")
     if parse_bool(given.get("readonly", "false"), "readonly"):
         result["ReadOnly"] = True
     if given.get("consistency"):
@@ -113,7 +113,9 @@ def _mount_options(text: str, kind: str, given: dict[str, str], repeated: dict[s
     for prefix in ("bind", "volume", "tmpfs"):
         wrong = [name for name in (*given, *(n for n, v in repeated.items() if v)) if name.startswith(f"{prefix}-")]
         if wrong and kind != prefix:
-            raise InvalidArgumentError(f"--mount {text}: {wrong[0]} goes with type={prefix}, not with type={kind}")
+            raise InvalidArgumentError(
+                f"--mount {text}: {wrong[0]} is only valid with type={prefix}, not with type={kind}"
+            )
     if "bind-propagation" in given:
         return {"BindOptions": {"Propagation": given["bind-propagation"]}}
     volume: SpecPart = {}
@@ -133,7 +135,7 @@ def _mount_options(text: str, kind: str, given: dict[str, str], repeated: dict[s
 
 
 def parse_port(text: str) -> SpecPart:
-    """``8080:80/tcp``, ``80``, or ``published=,target=,protocol=,mode=``."""
+    """A published port from ``8080:80/tcp``, ``80`` or ``published=,target=,protocol=,mode=``."""
     if "=" in text:
         known = {name: name for name in ("published", "target", "protocol", "mode")}
         given = parse_fields(text, "publish", known)
@@ -157,12 +159,12 @@ def parse_port(text: str) -> SpecPart:
 def parse_placement_preference(text: str) -> SpecPart:
     strategy, _, descriptor = text.partition("=")
     if strategy.lower() != "spread" or not descriptor:
-        raise InvalidArgumentError(f"--placement-pref {text}: only spread=LABEL is known")
+        raise InvalidArgumentError(f"--placement-pref {text}: write spread=LABEL, the only strategy")
     return {"Spread": {"SpreadDescriptor": descriptor}}
 
 
 def parse_host(text: str) -> str:
-    """A line of a hosts file."""
+    """A line of /etc/hosts from ``HOST:IP``."""
     name, separator, address = text.partition("=" if "=" in text else ":")
     if not separator or not name or not address:
         raise InvalidArgumentError(f"--host {text}: write HOST:IP")

@@ -1,4 +1,4 @@
-"""The words that the API allows in fields of a service spec: modes, update orders, failure actions, restart conditions."""
+"""Allowed words of service spec fields: modes, update orders, failure actions, restart conditions."""
 
 MODES = {"replicated": "Replicated", "global": "Global", "replicated-job": "ReplicatedJob", "global-job": "GlobalJob"}
 """The key of ServiceSpec.Mode by the word that users write."""

@@ -1,4 +1,4 @@
-"""What ``covey info`` prints of a daemon and its cluster. Pure."""
+"""The text of ``covey info``: the daemon and its swarm. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,11 +7,11 @@ from cli.format.units import human_binary_size, human_duration
 
 Item = Mapping[str, Any]
 Line = tuple[int, str, Any] | str
-"""Depth, key and value; what has no value is left out. A text is a line as it is."""
+"""Indentation, key and value, or a literal line. An entry without a value is left out."""
 
 
 def info(found: Item) -> str:
-    """The daemon and its cluster."""
+    """The text of ``covey info`` for an answer of /info."""
     swarm = found.get("Swarm") or {}
     lines: list[Line] = [
         (0, "Server Version", found.get("ServerVersion")),

@@ -1,4 +1,4 @@
-"""Objects in a form for people: ``inspect --pretty``. Pure."""
+"""The text of ``inspect --pretty`` for services, nodes, secrets and configs. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from cli.rows.service import mode
 
 Item = Mapping[str, Any]
 Line = tuple[int, str, Any] | str
-"""Depth, key and value; what has no value is left out, and a key ending with a colon is a heading. A text is a line as it is."""
+"""Indentation, key and value, or a literal line. An entry without a value is left out; a key ending with a colon is a heading."""
 
 
 def _lines(items: Iterable[Line]) -> str:
@@ -25,14 +25,14 @@ def _text(line: Line) -> str:
 
 
 def _labels(labels: Mapping[str, str] | None, mark: str = "- ", title: str = "Labels:") -> list[Line]:
-    """One may have no value."""
+    """Lines of labels; the value of a label may be empty."""
     if not labels:
         return []
     return [title, *(f" {mark}{key}{f'={value}' if value else ''}" for key, value in sorted(labels.items()))]
 
 
 def secret(item: Item) -> str:
-    """A secret or config without its content."""
+    """A secret or a config, without its content."""
     spec = item["Spec"]
     return _lines(
         [
@@ -104,7 +104,7 @@ def _tls(tls: Item) -> list[Line]:
 
 
 def service(item: Item, networks: Mapping[str, str]) -> str:
-    """``networks``: names by id."""
+    """A service; ``networks`` maps network ids to names."""
     spec, task = item["Spec"], item["Spec"]["TaskTemplate"]
     container, word = task["ContainerSpec"], mode(item)
     replicas = (spec["Mode"].get("Replicated") or {}).get("Replicas")

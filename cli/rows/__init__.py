@@ -1,1 +1,1 @@
-"""Objects of the API as rows of tables: the names, headers and words are Docker's. Pure."""
+"""Table rows of API objects, with docker's field names and headers. Pure."""

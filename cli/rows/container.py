@@ -1,4 +1,4 @@
-"""Containers as rows."""
+"""Table rows of containers (``covey ps``)."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -63,7 +63,7 @@ def image(container: Mapping[str, Any], *, trunc: bool) -> str:
 
 
 def ports(items: list[Mapping[str, Any]]) -> str:
-    """``0.0.0.0:80->8080/tcp``, in the order of the ports inside."""
+    """Ports such as ``0.0.0.0:80->8080/tcp``, sorted by container port."""
     shown = []
     for port in sorted(items, key=lambda item: (item.get("PrivatePort", 0), item.get("Type", ""))):
         inside = f"{port.get('PrivatePort')}/{port.get('Type', 'tcp')}"

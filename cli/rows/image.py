@@ -1,4 +1,4 @@
-"""Images and their history as rows."""
+"""Table rows of images (``covey images``) and of image history."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ Image = Mapping[str, Any]
 
 
 def rows(images: Iterable[Image], now_ns: int, *, trunc: bool, digests: bool) -> list[Row]:
-    """A row for each name of each image; the newest images first."""
+    """One row for each name of each image, newest images first."""
     result: list[Row] = []
     for image in sorted(images, key=lambda item: int(item.get("Created", 0)), reverse=True):
         known = {digest.split("@", 1)[0]: digest.split("@", 1)[1] for digest in image.get("RepoDigests") or []}
@@ -71,7 +71,7 @@ def _row(image: Image, now_ns: int, name: tuple[str, str, str], *, trunc: bool) 
 
 
 def step(item: Mapping[str, Any], now_ns: int, *, human: bool, trunc: bool) -> Row:
-    """One step of an image's history."""
+    """The row of one step of an image's history."""
     created = int(item.get("Created", 0))
     at = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     by = str(item.get("CreatedBy", "")).replace("\t", " ")

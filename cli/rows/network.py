@@ -1,4 +1,4 @@
-"""Networks and volumes as rows."""
+"""Table rows of networks and volumes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -63,8 +63,8 @@ def volume(item: Mapping[str, Any]) -> Row:
     }
 
 
-def labels(given: Mapping[str, str] | None) -> str:
-    return ",".join(f"{key}={value}" for key, value in sorted((given or {}).items()))
+def labels(mapping: Mapping[str, str] | None) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted((mapping or {}).items()))
 
 
 def _flag(value: bool) -> str:

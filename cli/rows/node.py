@@ -1,4 +1,4 @@
-"""Nodes as rows."""
+"""Table rows of nodes (``covey node ls``)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ TABLE = (
 
 
 def row(node: Mapping[str, Any], own_id: str, root_info: Mapping[str, Any]) -> Row:
-    """``root_info`` is the cluster's TLSInfo: a node whose own differs must renew its certificate."""
+    """The row of a node. ``root_info`` is the cluster's TLSInfo; a node with another one has to rotate its certificate."""
     manager = node.get("ManagerStatus") or {}
     return {
         "ID": node["ID"],

@@ -1,4 +1,4 @@
-"""Secrets and configs as rows."""
+"""Table rows of secrets and configs."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Services and stacks as rows."""
+"""Table rows of services and stacks."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ Service = Mapping[str, Any]
 
 
 def rows(services: Iterable[Service]) -> list[Row]:
-    """Ordered by name, numbers in names as numbers."""
+    """One row for each service, in natural order of names."""
     return [row(service) for service in sorted(services, key=lambda service: natural_sort_key(service["Spec"]["Name"]))]
 
 
@@ -75,7 +75,7 @@ def ports(service: Service) -> str:
 
 
 def stacks(services: Iterable[Service]) -> list[Row]:
-    """The stacks that services belong to, by the label that Docker puts on them."""
+    """One row for each stack that the services belong to by their stack label."""
     counts = Counter((service["Spec"].get("Labels") or {}).get(STACK_NAMESPACE_LABEL, "") for service in services)
     return [
         {"Name": name, "Services": str(count)}

@@ -1,4 +1,4 @@
-"""Tasks as rows: newest first in each slot, the older ones marked as what came before it."""
+"""Table rows of tasks: the newest first in each slot, older ones marked below it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ Task = Mapping[str, Any]
 
 
 def ordered(tasks: Sequence[Task], services: Mapping[str, str]) -> list[Task]:
-    """By name as ``natural`` orders names, newest first within a slot."""
+    """Tasks in natural order of names, newest first within a slot."""
     newest_first = sorted(tasks, key=lambda task: str(task["CreatedAt"]), reverse=True)
     return sorted(
         newest_first, key=lambda task: natural_sort_key(name(task, services.get(task["ServiceID"], task["ServiceID"])))
@@ -43,7 +43,7 @@ def rows(
     trunc: bool,
     indent: bool,
 ) -> list[Row]:
-    """``services`` and ``nodes`` give the names of ids; an id without one stands for itself."""
+    """One row for each task. ``services`` and ``nodes`` map ids to names; an unknown id is shown itself."""
     result: list[Row] = []
     previous = ""
     for task in ordered(tasks, services):

@@ -1,3 +1,1 @@
-"""What the commands of services decide: flags to a spec, a change of a spec, whether it has converged. Pure, but for ``env``, ``wait``
-and ``logs``.
-"""
+"""Service commands: spec from flags, convergence, progress, logs. ``spec`` and ``convergence`` are pure."""

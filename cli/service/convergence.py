@@ -1,4 +1,4 @@
-"""Whether a service has come to what its specification says. Pure: the service and its tasks go in, a verdict comes out."""
+"""Convergence of a service, judged from the service and its tasks. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ _ENDED = (*_FAILED, "complete", "shutdown", "remove")
 
 
 class ServiceProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a service stands. ``error`` is the newest one of its tasks; ``states`` counts the tasks that shall run."""
+    """The progress of a service. ``states`` counts tasks that should run by their state; ``error`` is the newest task error."""
 
     running: int
     desired: int
@@ -24,7 +24,7 @@ class ServiceProgress(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def summary(self) -> str:
-        """One line for a person."""
+        """A one-line summary for the user."""
         states = ", ".join(f"{count} {state}" for state, count in self.states if state != "running")
         parts = [f"{self.running} of {self.desired} tasks running", *([states] if states else [])]
         if self.update and not self.converged:
@@ -35,10 +35,12 @@ class ServiceProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def service_progress(service: Item, tasks: Sequence[Item], eligible_nodes: int) -> ServiceProgress:
-    """Args:
-    service: as /services/ID answers.
-    tasks: those of the service's newest specification, whatever state they should be in.
-    eligible_nodes: how many nodes can run a task of a global service.
+    """The progress of a service towards its current spec.
+
+    Args:
+        service: the response of /services/ID.
+        tasks: all tasks of the service's current spec, whatever their desired state.
+        eligible_nodes: the number of nodes that can run a task of a global service.
     """
     status = service.get("UpdateStatus") or {}
     state = str(status.get("State", ""))
@@ -96,11 +98,11 @@ def _state_counts(tasks: Sequence[Item]) -> tuple[tuple[str, int], ...]:
 
 
 def _newest_error(tasks: Sequence[Item]) -> str:
-    """The newest error of the tasks: of those that ended badly, or of those that cannot be placed."""
-    told = [
+    """The newest error of failed tasks and of tasks that cannot start yet."""
+    failed = [
         task
         for task in tasks
         if task["Status"].get("Err") and (task["Status"]["State"] in _FAILED or task["Status"]["State"] not in _ENDED)
     ]
-    newest = max(told, key=lambda task: str(task["Status"].get("Timestamp", "")), default=None)
+    newest = max(failed, key=lambda task: str(task["Status"].get("Timestamp", "")), default=None)
     return str(newest["Status"]["Err"]) if newest else ""

@@ -1,4 +1,4 @@
-"""Lines of a service's log with who wrote each: ``web.1.0q7wp3zr8kv6@host    | text``."""
+"""Service logs with the source of each line: ``web.1.0q7wp3zr8kv6@host    | text``."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ _SOURCE = {f"{_PREFIX}{kind}.id" for kind in ("service", "task", "node")}
 
 
 class LogSourceNames:
-    """Names of tasks and nodes, asked for once each."""
+    """Names of the services, tasks and nodes in a log, each requested once."""
 
     def __init__(self, daemon: DaemonClient, *, resolve: bool, task_ids: bool, trunc: bool) -> None:
         self._daemon = daemon
@@ -21,7 +21,7 @@ class LogSourceNames:
         self._known: dict[str, Any] = {}
 
     def source_name(self, context: Mapping[str, str]) -> str:
-        """Who wrote a line, from the ids the daemon put before it."""
+        """The source of a line, from the ids that the daemon puts before it."""
         service, task, node = (context.get(f"{_PREFIX}{kind}.id", "") for kind in ("service", "task", "node"))
         found, host = self._get(f"/services/{service}"), self._get(f"/nodes/{node}")
         name = found["Spec"]["Name"] if found and self._resolve else service
@@ -44,7 +44,7 @@ class LogSourceNames:
 
 
 def split_line(line: bytes, *, timestamps: bool) -> tuple[str, dict[str, str], bytes]:
-    """A line's time (empty without), its context and its text."""
+    """A line's timestamp (empty without timestamps), its context and its text."""
     time = ""
     if timestamps:
         head, _, line = line.partition(b" ")
@@ -60,7 +60,7 @@ def split_line(line: bytes, *, timestamps: bool) -> tuple[str, dict[str, str], b
 def print_logs(
     daemon: DaemonClient, path: str, query: Mapping[str, Any], *, names: LogSourceNames | None, details: bool, tty: bool
 ) -> None:
-    """``names`` None prints the lines alone."""
+    """Print logs with the source of each line; without ``names`` only the lines."""
     timestamps = bool(query.get("timestamps"))
     wanted = {**query, "stdout": True, "stderr": True, "details": names is not None}
 

@@ -1,4 +1,4 @@
-"""The progress of services on a terminal: a bar each, and what stands in the way below its name."""
+"""Progress bars of converging services on a terminal, drawn with rich."""
 
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
@@ -7,7 +7,7 @@ from cli.service.convergence import ServiceProgress
 
 
 class ProgressBars:
-    """Shown from the first report to ``close``."""
+    """One bar for each service, with the reason that delays it. Shown until ``close``."""
 
     def __init__(self) -> None:
         self._progress = RichProgress(

@@ -21,7 +21,7 @@ def new_spec(image: str, args: Sequence[str], flags: Flags, ids: ObjectIds) -> S
     """The spec of ``service create``.
 
     Raises:
-        InvalidArgumentError: flags that do not go together, or a value that is wrong.
+        InvalidArgumentError: conflicting flags or a wrong value.
     """
     spec: Spec = {
         "Name": flags.get("name") or "",

@@ -1,6 +1,6 @@
-"""Waits until services have converged and shows how it goes: a bar for each on a terminal, else a line when something has changed.
+"""Waits until services have converged, with a progress bar on a terminal and one line for each change elsewhere.
 
-The judgement is ``converge.judge``. Interrupting the wait interrupts nothing else: the cluster goes on by itself.
+``convergence.service_progress`` judges the state. Interrupting the wait does not stop the update.
 """
 
 import sys
@@ -21,7 +21,7 @@ class _Display(Protocol):
 
 
 class _LineDisplay:
-    """A line for each change."""
+    """Prints a line for each change."""
 
     def __init__(self) -> None:
         self._shown: dict[str, str] = {}
@@ -47,9 +47,9 @@ class _QuietDisplay:
 def wait_for_services(
     daemon: DaemonClient, services: Sequence[str], *, quiet: bool = False, rollback: bool = False
 ) -> int:
-    """Wait for all; 0 when they have converged, 1 when one's update was paused or rolled back, 130 when interrupted.
+    """Wait for all services. Returns 0 when they have converged, 1 if an update was paused or rolled back, 130 if interrupted.
 
-    ``rollback``: it was asked for, and so is no failure.
+    ``rollback`` means that a rollback was requested and is not a failure.
     """
     display: _Display = _QuietDisplay() if quiet else _bars() if sys.stdout.isatty() else _LineDisplay()
     code = 0
@@ -58,7 +58,9 @@ def wait_for_services(
             code |= _wait_for_service(daemon, name, display, rollback=rollback)
     except KeyboardInterrupt:
         display.close()
-        click.echo("Interrupted; the cluster goes on by itself. Look with: covey service ps", err=True)
+        click.echo(
+            "Interrupted. The update continues in the background. See its progress with: covey service ps", err=True
+        )
         return INTERRUPTED
     display.close()
     return code
@@ -100,7 +102,7 @@ def _tasks(daemon: DaemonClient, service: Mapping[str, Any]) -> list[Any]:
 
 
 def _eligible(daemon: DaemonClient, service: Mapping[str, Any]) -> int:
-    """How many nodes a global service waits for: the daemon counts those its constraints leave."""
+    """The number of nodes that a global service waits for, as counted by the daemon."""
     if "Global" not in (service["Spec"].get("Mode") or {}):
         return 0
     try:

@@ -1,5 +1,5 @@
-"""Manifests: Compose files read to what the Engine API takes, and the plan that brings a cluster there.
+"""Stacks: Compose files to service specs, and the plan that deploys them.
 
-Law: a key has its meaning or is refused by its path; nothing is dropped. ``source``, ``interpolate``, ``merge``, ``section``, ``service``,
-``manifest`` and ``plan`` are pure; ``files`` reads the disk, ``deploy`` talks to the daemon.
+Invariant: each key of a Compose file takes effect or is refused by its path; none is ignored. All modules are pure except ``loader``,
+which reads files, and ``deploy``, which talks to the daemon.
 """

@@ -1,4 +1,4 @@
-"""A manifest to be read again elsewhere: its paths made absolute, its dollar signs meant as such. Pure."""
+"""The output of ``stack config``: a Compose file that deploys the same from any directory. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from cli.stack.mounts import ManifestPaths, is_path
 
 
 def portable_manifest(content: Mapping[str, Any], paths: ManifestPaths) -> dict[str, Any]:
-    """An interpolated manifest in the form that deploys the same from any folder."""
+    """An interpolated Compose file with absolute paths and escaped dollar signs."""
     result = {key: _escaped(value) for key, value in content.items()}
     for kind in ("secrets", "configs"):
         for item in (result.get(kind) or {}).values():

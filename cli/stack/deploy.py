@@ -1,4 +1,4 @@
-"""Carries out what ``plan`` decides: networks, secrets and configs first, then services; and takes stacks away again."""
+"""Stack deployment and removal: executes ``plan`` in the order networks, secrets and configs, services."""
 
 import base64
 import time
@@ -17,21 +17,21 @@ POLL_SECONDS = 0.1
 
 
 def stack_filter(stack: str) -> dict[str, list[str]]:
-    """The filter for what belongs to a stack."""
+    """The API filter for objects of a stack."""
     return {"label": [f"{STACK_NAMESPACE_LABEL}={stack}"]}
 
 
 def deploy(daemon: DaemonClient, stack: Stack, *, prune: bool) -> list[str]:
-    """Bring the cluster there; the names of the services it shall have, for whoever waits.
+    """Deploy a stack and return the names of its services.
 
     Raises:
-        CoveyError: the daemon refuses, or something that must exist does not; what was made stays, and deploying again goes on.
+        CoveyError: the daemon refuses, or an external object is missing. Objects created so far remain; deploying again continues.
     """
     existing = daemon.get("/services", {"filters": stack_filter(stack.name)})
     networks = daemon.get("/networks")
     missing = plan.plan_networks(stack, networks)
     files = {kind: plan.plan_files(wanted, daemon.get(f"/{kind}s"), kind) for kind, wanted in _file_kinds(stack)}
-    for kind, (_, update) in files.items():  # first, as these may be refused
+    for kind, (_, update) in files.items():  # first, because the daemon may refuse these
         for there, file in update:
             _update_file(daemon, kind, there, file)
     if prune:
@@ -50,7 +50,7 @@ def deploy(daemon: DaemonClient, stack: Stack, *, prune: bool) -> list[str]:
 
 
 def remove(daemon: DaemonClient, stack: str) -> bool:
-    """Take everything of a stack away; False when there was nothing. Networks go when their last task has gone."""
+    """Remove all objects of a stack; False if there are none. A network can be removed once its last task has stopped."""
     services = daemon.get("/services", {"filters": stack_filter(stack)})
     parts = {kind: daemon.get(f"/{kind}s", {"filters": stack_filter(stack)}) for kind in ("secret", "config")}
     networks = daemon.get("/networks", {"filters": stack_filter(stack)})
@@ -82,7 +82,7 @@ def _deploy_services(daemon: DaemonClient, stack: Stack, existing: list[Any]) ->
         version = {"version": item["Version"]["Index"]}
         daemon.post(f"/services/{item['ID']}/update", version, plan.update_body(item, service))
     for _, service in decided.unchanged:
-        _print(f"Service {service.name} is as it shall be")
+        _print(f"Service {service.name} is unchanged")
 
 
 def _file_kinds(stack: Stack) -> tuple[tuple[str, tuple[StackFile, ...]], ...]:
@@ -105,14 +105,14 @@ def _update_file(daemon: DaemonClient, kind: str, there: Any, item: StackFile) -
     except DaemonError as error:
         if error.status == 400 and "labels" in error.message.lower():
             raise ConflictError(
-                f"the {kind} {item.name} exists with another content, and contents never change: give the new one another "
+                f"{kind} {item.name} exists with different content, which cannot be changed: give the new one another "
                 f"name ({kind}s.{item.key}.name); the daemon says: {error.message}"
             ) from error
         raise
 
 
 def _delete_when_unused(daemon: DaemonClient, path: str) -> None:
-    """Delete once nothing uses it any more: tasks of services that were just removed take their time to stop."""
+    """Delete an object as soon as it is unused. Tasks of removed services need time to stop."""
     deadline = time.monotonic() + REMOVE_SECONDS
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The ``deploy`` section of a service. Pure."""
+"""The ``deploy`` section of a Compose service as parts of a service spec. Pure."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from covey.errors import InvalidArgumentError
 
 
 class DeploySection(msgspec.Struct, frozen=True, kw_only=True):
-    """Parts of a ServiceSpec; None where the manifest says nothing."""
+    """Parts of a service spec; None where the Compose file sets nothing."""
 
     mode: dict[str, Any]
     labels: dict[str, str]
@@ -48,7 +48,7 @@ def read_deploy_section(section: Section) -> DeploySection:
 
 
 def legacy_restart_policy(service: Section) -> dict[str, Any] | None:
-    """The older ``restart`` of a service: no, always, unless-stopped, on-failure[:N]."""
+    """The restart policy of the legacy key ``restart``: no, always, unless-stopped, on-failure[:N]."""
     text = service.raw("restart")
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""``$VAR``, ``${VAR}``, ``${VAR:-default}``, ``${VAR:?message}``, ``${VAR:+other}`` and ``$$`` in a manifest's values. Pure."""
+"""Variable interpolation in Compose files: ``$VAR``, ``${VAR:-default}``, ``${VAR:?message}``, ``${VAR:+other}``, ``$$``. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ _BRACED = re.compile(r"(?P<name>[A-Za-z_]\w*)(?P<operator>:?[-?+])?")
 
 
 def interpolate(value: Any, environment: Mapping[str, str], path: str = "") -> Any:
-    """Every text in the values of a mapping or list, keys aside.
+    """Interpolate all text values of a mapping or list, but not keys.
 
     Raises:
-        InvalidArgumentError: a form that does not parse, or a variable that must be set and is not; names the path.
+        InvalidArgumentError: invalid syntax, or a required variable is not set; the message has the path.
     """
     if isinstance(value, str):
         return substitute(value, environment, path) if "$" in value else value
@@ -28,7 +28,7 @@ def interpolate(value: Any, environment: Mapping[str, str], path: str = "") -> A
 
 
 def substitute(text: str, environment: Mapping[str, str], path: str = "") -> str:
-    """One text with its variables filled; unset ones are empty."""
+    """Interpolate one text; an unset variable is empty."""
     result, at = [], 0
     while (match := _START.search(text, at)) is not None:
         result.append(text[at : match.start()])
@@ -78,6 +78,4 @@ def _closing_brace(text: str, at: int) -> int:
 
 
 def _error(text: str, path: str) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f'{path}: invalid interpolation format in "{text}"; write $$ for a dollar sign that is meant as one'
-    )
+    return InvalidArgumentError(f'{path}: invalid interpolation format in "{text}"; write $$ for a literal dollar sign')

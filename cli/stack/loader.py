@@ -1,4 +1,4 @@
-"""Manifests and the files they name, read from the disk; what they come to is decided by the pure modules beside this one."""
+"""Loads Compose files and the files that they name from disk. The other modules of this package are pure."""
 
 import os
 import sys
@@ -19,10 +19,10 @@ MAX_FILE_BYTES = 1 << 21
 def load_manifest(
     paths: Sequence[str], environment: Mapping[str, str], *, interpolated: bool = True
 ) -> tuple[dict[str, Any], Path]:
-    """The files as one mapping, and the folder to which its paths are relative: the first file's.
+    """The merged files, and the directory to which their paths are relative: that of the first file.
 
     Raises:
-        InvalidArgumentError: a file that cannot be read or is no manifest.
+        InvalidArgumentError: a file cannot be read or is not a Compose file.
     """
     manifests = []
     for path in paths:
@@ -33,7 +33,7 @@ def load_manifest(
 
 
 def load_stack(name: str, paths: Sequence[str], environment: Mapping[str, str] = os.environ) -> Stack:
-    """The stack that the files describe."""
+    """The stack that Compose files describe."""
     content, folder = load_manifest(paths, environment)
     return convert_manifest(name, content, folder, environment)
 
@@ -41,7 +41,7 @@ def load_stack(name: str, paths: Sequence[str], environment: Mapping[str, str] =
 def convert_manifest(
     name: str, content: Mapping[str, Any], folder: Path, environment: Mapping[str, str] = os.environ
 ) -> Stack:
-    """The stack that a manifest describes, with the files it names in ``folder``."""
+    """The stack that a merged Compose file describes; relative paths start at ``folder``."""
 
     def read_file(path: str, where: str) -> bytes:
         try:
@@ -63,6 +63,6 @@ def _text(path: str) -> str:
         with Path(path).open(encoding="utf-8") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise InvalidArgumentError(f"cannot read the manifest {path}: {error.strerror}") from error
+        raise InvalidArgumentError(f"cannot read the Compose file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InvalidArgumentError(f"the manifest {path} is not text in UTF-8") from error
+        raise InvalidArgumentError(f"the Compose file {path} is not UTF-8 text") from error

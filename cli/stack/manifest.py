@@ -1,4 +1,4 @@
-"""A whole manifest, merged and interpolated, as a Stack. Pure: contents of files come in."""
+"""Converts a merged and interpolated Compose file to a ``Stack``. Pure: a function reads files."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,18 +11,19 @@ from cli.stack.section import Section
 from cli.stack.service_spec import service_spec
 from covey.errors import InvalidArgumentError
 
-TOP_HINTS = {"include": "give the files with several -c", "models": "remove it"}
-ReadFile = Callable[[str, str], bytes]  # the path as written, where it is written
+TOP_HINTS = {"include": "give each file with its own -c", "models": "remove it"}
+ReadFile = Callable[[str, str], bytes]
+"""Reads a file; takes its path as written and the path of the key that names it, for errors."""
 
 
 def read_stack(
     name: str, content: Mapping[str, Any], environment: Mapping[str, str], read_file: ReadFile, folder: str
 ) -> Stack:
-    """What the manifest comes to; ``folder`` is where its relative paths start.
+    """The stack of a Compose file; relative paths start at ``folder``.
 
     Raises:
-        UnsupportedError: a key without a meaning here, by its path.
-        InvalidArgumentError: a wrong value, by its path.
+        UnsupportedError: a key is not supported; the message has its path.
+        InvalidArgumentError: a value is wrong; the message has its path.
     """
     top = Section(content, "")
     top.raw("version"), top.raw("name")
@@ -60,7 +61,7 @@ def read_stack(
 
 
 def service_environment(service: Section, environment: Mapping[str, str], read_file: ReadFile) -> dict[str, str | None]:
-    """The service's environment: its files in order, then its own; a name alone takes the deploying shell's value."""
+    """The variables of a service: from its files in order, then its own. A name without a value takes the value of ``environment``."""
     result: dict[str, str | None] = {}
     for item in _env_files(service):
         path, required = item.text("path"), item.boolean("required")
@@ -68,7 +69,7 @@ def service_environment(service: Section, environment: Mapping[str, str], read_f
         try:
             text = read_file(path, item.path).decode()
         except UnicodeDecodeError:
-            raise InvalidArgumentError(f"{item.path}: {path} is not text in UTF-8") from None
+            raise InvalidArgumentError(f"{item.path}: {path} is not UTF-8 text") from None
         except InvalidArgumentError:
             if required is False:
                 continue
@@ -145,7 +146,7 @@ def _volumes(stack: str, section: Section) -> dict[str, dict[str, Any]]:
 def _file_objects(
     stack: str, section: Section, environment: Mapping[str, str], read_file: ReadFile
 ) -> tuple[StackFile, ...]:
-    """Secrets or configs, in the order of their names."""
+    """Secrets or configs, ordered by key."""
     return tuple(
         _file_object(stack, key, section.section(key), environment, read_file) for key in sorted(section.keys())
     )
@@ -157,7 +158,7 @@ def _file_object(
     external, name = _external(section, key)
     name = name or f"{stack}_{key}"
     if external:
-        section.reject_unread(dict.fromkeys(section.keys(), "what is external is used as it is"))
+        section.reject_unread(dict.fromkeys(section.keys(), "an external object is used as it is"))
         return StackFile(key=key, name=name, external=True)
     file, variable, content = section.text("file"), section.text("environment"), section.raw("content")
     driver = section.text("driver")
@@ -193,7 +194,7 @@ def _file_object(
 
 
 def _external(section: Section, key: str) -> tuple[bool, str]:
-    """Whether it must exist, and its name; ``external: {name: N}`` is the older form."""
+    """Whether an object is external, and its name. ``external: {name: N}`` is the legacy form."""
     name, external = section.text("name"), section.raw("external")
     if isinstance(external, dict):
         inner = section.section("external")

@@ -1,4 +1,4 @@
-"""Several manifests as one: a later file adds to mappings and lists, and wins where both say something. Pure."""
+"""Merges several Compose files: later files add to mappings and lists and override single values. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ _HOST = re.compile(r"([^:=]+)[:=](.+)")
 
 
 def merge(manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One manifest of all, the last one strongest."""
+    """One Compose file made of all; later files override earlier ones."""
     result: dict[str, Any] = dict(manifests[0])
     for manifest in manifests[1:]:
         result = _mappings(result, manifest, ())
@@ -58,7 +58,7 @@ def _as_keys(value: Any) -> Any:
 
 
 def _entry_identity(key: str, item: Any) -> Any:
-    """What makes two entries of a list the same one: where a volume goes, what a secret is called inside."""
+    """The identity of a list entry: the target of a volume, the source of a secret or config."""
     if isinstance(item, dict):
         return str(item.get("target") or item.get(KEYED[key]))
     text = str(item)

@@ -1,4 +1,4 @@
-"""What a manifest comes to: objects of the Engine API, with names where only the cluster knows the ids."""
+"""The model of a stack: API objects, with names where the daemon needs ids."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class StackNetwork(msgspec.Struct, frozen=True, kw_only=True):
-    """``body`` is what /networks/create takes; empty for one that must exist."""
+    """A network; ``body`` is that of /networks/create, empty for an external network."""
 
     key: str
     name: str
@@ -15,7 +15,7 @@ class StackNetwork(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StackFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A secret or config. ``data`` None: it must exist, or a driver keeps it."""
+    """A secret or a config. ``data`` is None if it is external or kept by a driver."""
 
     key: str
     name: str
@@ -27,7 +27,7 @@ class StackFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StackService(msgspec.Struct, frozen=True, kw_only=True):
-    """``spec`` has names of networks, secrets and configs; ``plan.resolve`` puts the ids in."""
+    """A service. ``spec`` has names of networks, secrets and configs; ``plan.resolve_ids`` replaces them by ids."""
 
     key: str
     name: str

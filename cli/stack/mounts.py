@@ -1,4 +1,4 @@
-"""The ``volumes`` and ``tmpfs`` of a service as mounts. Pure."""
+"""The ``volumes`` and ``tmpfs`` keys of a Compose service as mounts. Pure."""
 
 import posixpath
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ Mount = dict[str, Any]
 
 
 class ManifestPaths(NamedTuple):
-    """Where the relative paths of a manifest start, and what ``~`` is."""
+    """The directory of relative paths in a Compose file, and the value of ``~``."""
 
     directory: str
     home: str
@@ -29,13 +29,13 @@ class ManifestPaths(NamedTuple):
 def service_mounts(
     stack: str, service: Section, volumes: Mapping[str, Mapping[str, Any]], paths: ManifestPaths
 ) -> list[Mount]:
-    """``volumes`` are the top-level ones as ``manifest`` reads them: name, external, labels, driver, options."""
+    """The mounts of a service; ``volumes`` are the top-level volumes: name, external, labels, driver, options."""
     result = [_mount(stack, item, volumes, paths) for item in service.sections("volumes", parse_short_mount)]
     return result + [parse_tmpfs(text, service.key_path("tmpfs")) for text in service.text_list("tmpfs", one=True)]
 
 
 def parse_short_mount(text: str, path: str) -> dict[str, Any]:
-    """``SOURCE:TARGET[:ro]`` or ``TARGET`` as the long form; a source with a slash or a dot in front is a path."""
+    """The long form of ``SOURCE:TARGET[:OPTIONS]`` or ``TARGET``; a source that begins with ``/``, ``.`` or ``~`` is a path."""
     parts = text.split(":")
     if len(parts) > 3 or not all(parts):
         raise InvalidArgumentError(f"{path}: {text!r} must be [SOURCE:]TARGET[:OPTIONS]")
@@ -62,7 +62,7 @@ def is_path(source: str) -> bool:
 
 
 def parse_tmpfs(text: str, path: str) -> Mount:
-    """``TARGET[:size=64m,mode=1770]``."""
+    """A tmpfs mount from ``TARGET[:size=64m,mode=1770]``."""
     target, _, options = text.partition(":")
     if not target.startswith("/"):
         raise InvalidArgumentError(f"{path}: {text!r} must begin with an absolute path")
@@ -98,7 +98,7 @@ def _mount(stack: str, item: Section, volumes: Mapping[str, Mapping[str, Any]], 
 
 def _bind(item: Section, source: str, paths: ManifestPaths) -> Mount:
     if not source:
-        raise InvalidArgumentError(f"{item.path}: a bind needs a source, a path on the host")
+        raise InvalidArgumentError(f"{item.path}: a bind mount needs a source, a path on the host")
     options = item.section("bind")
     propagation = options.text("propagation")
     options.reject_unread()

@@ -1,6 +1,7 @@
-"""What to change so that a cluster holds a stack: pure comparison of what is wanted with what is there.
+"""Stack deployment plan: the difference between a stack and the objects of the cluster. Pure.
 
-Law: what is as wanted is not touched; what is there under another content and cannot change is refused before anything is done.
+Invariant: an object that is already as specified is not touched. A content that differs and cannot change is refused before anything is
+changed.
 """
 
 import base64
@@ -21,11 +22,11 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "RollbackConfig": _UPDATE_DEFAULTS,
     "EndpointSpec": {"Mode": "vip"},
 }
-# What the daemon fills in by itself where a spec says nothing.
+# Values that the daemon adds where a spec does not set them.
 _DAEMON_DEFAULTS = {"Isolation": "default", "Runtime": "container"}
-# Policies that apply even where a spec does not name them, by the section they stand in.
+# Sections that apply even if a spec does not have them, by the section that contains them.
 _IMPLIED_POLICIES = {"": ("EndpointSpec",), "TaskTemplate": ("RestartPolicy",)}
-# Here nothing, false and zero each mean something else.
+# Fields in which zero and false differ from an absent value.
 _ZERO_IS_MEANINGFUL = {
     "Init",
     "Replicas",
@@ -47,7 +48,11 @@ class ServicePlan(msgspec.Struct, frozen=True):
 
 
 def plan_networks(stack: Stack, existing: Sequence[Item]) -> list[StackNetwork]:
-    """Raises NotFoundError for an external network that is missing, or that only this host knows."""
+    """The networks to create.
+
+    Raises:
+        NotFoundError: an external network is missing, or is not a swarm network.
+    """
     known = {item["Name"]: item for item in existing if item.get("Scope") == "swarm"}
     result = []
     for network in stack.networks:
@@ -56,7 +61,7 @@ def plan_networks(stack: Stack, existing: Sequence[Item]) -> list[StackNetwork]:
         if network.external:
             raise NotFoundError(
                 f'network "{network.name}" is declared as external, but could not be found: '
-                "create it in the cluster's scope before the stack is deployed"
+                "create it with swarm scope before the stack is deployed"
             )
         result.append(network)
     return result
@@ -65,10 +70,10 @@ def plan_networks(stack: Stack, existing: Sequence[Item]) -> list[StackNetwork]:
 def plan_files(
     wanted: Sequence[StackFile], existing: Sequence[Item], kind: str
 ) -> tuple[list[StackFile], list[tuple[Item, StackFile]]]:
-    """Which to create and which to update, with what is there; ``kind`` is secret or config.
+    """The secrets or configs to create, and those to update with the existing object; ``kind`` is secret or config.
 
-    A config whose content is the same is left alone. What a secret holds only the daemon knows: it is sent, and the daemon
-    refuses another content.
+    A config with the same content and labels is not touched. The content of a secret is not readable: it is sent, and the daemon
+    refuses a different one.
     """
     known = {item["Spec"]["Name"]: item for item in existing}
     create, update = [], []
@@ -83,7 +88,7 @@ def plan_files(
             content = there["Spec"].get("Data")
             if content is not None and item.data is not None and base64.b64decode(content) != item.data:
                 raise ConflictError(
-                    f"the {kind} {item.name} exists with another content, and contents never change: give the new one another name "
+                    f"{kind} {item.name} exists with different content, which cannot be changed: give the new one another name "
                     f"({kind}s.{item.key}.name)"
                 )
             if kind == "secret" or (there["Spec"].get("Labels") or {}) != item.labels:
@@ -94,7 +99,7 @@ def plan_files(
 def resolve_ids(
     service: StackService, networks: Mapping[str, str], secrets: Mapping[str, str], configs: Mapping[str, str]
 ) -> StackService:
-    """The service with ids for the names of what it uses."""
+    """The service with names of networks, secrets and configs replaced by ids."""
     spec = dict(service.spec)
     task = dict(spec["TaskTemplate"])
     container = dict(task["ContainerSpec"])
@@ -109,7 +114,7 @@ def resolve_ids(
 
 
 def plan_services(wanted: Sequence[StackService], existing: Sequence[Item], *, prune: bool) -> ServicePlan:
-    """``wanted`` with their ids put in; ``existing`` are the services that carry the stack's label."""
+    """The services to create, update, keep and prune. ``wanted`` has resolved ids; ``existing`` are the services with the stack's label."""
     known = {item["Spec"]["Name"]: item for item in existing}
     names = {service.name for service in wanted}
     there = [(known[service.name], service) for service in wanted if service.name in known]
@@ -122,13 +127,13 @@ def plan_services(wanted: Sequence[StackService], existing: Sequence[Item], *, p
 
 
 def update_body(item: Item, service: StackService) -> dict[str, Any]:
-    """The spec to send: as wanted, with the count of forced updates kept."""
+    """The spec to send: that of the stack, with the existing ForceUpdate counter."""
     force = item["Spec"]["TaskTemplate"].get("ForceUpdate", 0)
     return {**service.spec, "TaskTemplate": {**service.spec["TaskTemplate"], "ForceUpdate": force}}
 
 
 def specs_equal(there: Item, wanted: Item) -> bool:
-    """Whether two specs mean the same, whatever they leave to defaults."""
+    """Whether two specs are equal once defaults are filled in."""
     return bool(_normalized(_without_force(there)) == _normalized(_without_force(wanted)))
 
 
@@ -138,7 +143,7 @@ def _without_force(spec: Item) -> dict[str, Any]:
 
 
 def _normalized(value: Any, name: str = "") -> Any:
-    """Without what says nothing, with the defaults put in; ``name`` is the key under which it stands."""
+    """A value with defaults filled in and empty values removed; ``name`` is its key."""
     if isinstance(value, list):
         return [_normalized(item) for item in value]
     if not isinstance(value, Mapping):

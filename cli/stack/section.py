@@ -1,6 +1,7 @@
-"""A mapping of a manifest, read key by key with its path in every message. Pure.
+"""Typed access to a mapping of a Compose file, with the key's path in every error. Pure.
 
-Law: whoever reads a section ends with ``done``, which refuses each key that nobody read; ``x-`` keys are for the author.
+Invariant: each reader of a section ends with ``reject_unread``, which refuses the keys that were not read. Keys that begin with ``x-``
+are extensions and are ignored.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ T = TypeVar("T")
 
 
 class Section:
-    """``path`` is where it stands: ``services.web.deploy``."""
+    """A mapping at a path such as ``services.web.deploy``."""
 
     def __init__(self, value: Any, path: str) -> None:
         if value is None:
@@ -38,10 +39,10 @@ class Section:
         return self._items.get(key)
 
     def reject_unread(self, hints: Mapping[str, str] | None = None) -> None:
-        """Refuse what is left.
+        """Refuse the keys that were not read.
 
         Args:
-            hints: what to do instead, by key.
+            hints: the alternative to a key, by key.
         """
         for key in self._items:
             if key in self._read or str(key).startswith("x-"):
@@ -50,7 +51,7 @@ class Section:
             raise UnsupportedError(f"{self.key_path(str(key))} is not supported by stack deploy: {hint}")
 
     def text(self, key: str, default: str = "") -> str:
-        """A text; a number is taken as it is written in decimal."""
+        """A text; a number is converted to its decimal form."""
         value = self.raw(key)
         if value is None:
             return default
@@ -99,7 +100,7 @@ class Section:
         return self._parsed(key, parse_bytes)
 
     def text_list(self, key: str, *, one: bool = False) -> list[str]:
-        """A list of texts; ``one``: a text alone is a list of one."""
+        """A list of texts; with ``one`` a single text counts as a list."""
         value = self.raw(key)
         if value is None:
             return []
@@ -112,11 +113,11 @@ class Section:
         return [str(item) for item in value]
 
     def text_map(self, key: str) -> dict[str, str]:
-        """A mapping of texts, or a list of ``KEY=VALUE``; a key without a value has an empty one."""
+        """A mapping of texts, or a list of ``KEY=VALUE``; a missing value is empty."""
         return {name: value or "" for name, value in self.optional_text_map(key).items()}
 
     def optional_text_map(self, key: str) -> dict[str, str | None]:
-        """Like ``text_map``, with None for a key without a value."""
+        """Like ``text_map``, but a missing value is None."""
         value = self.raw(key)
         if isinstance(value, list):
             result: dict[str, str | None] = {}
@@ -134,7 +135,7 @@ class Section:
         return Section(self.raw(key), self.key_path(key))
 
     def sections(self, key: str, short: Callable[[str, str], dict[str, Any]]) -> list["Section"]:
-        """A list of mappings; a text stands for what ``short(text, path)`` makes of it."""
+        """A list of mappings; ``short(text, path)`` expands a text to a mapping."""
         value = self.raw(key)
         if value is None:
             return []

@@ -1,4 +1,4 @@
-"""One service of a manifest as a ServiceSpec, as Docker's own conversion makes it. Pure."""
+"""Converts a Compose service to a service spec, as ``docker stack deploy`` does. Pure."""
 
 import shlex
 from collections.abc import Mapping
@@ -17,19 +17,19 @@ DEFAULT_FILE_MODE = 0o444
 HINTS = {
     "build": "build the image first, then name it with image",
     "depends_on": "services start together; let them retry, and remove it",
-    "ports": "published ports are not there yet; remove it and reach the service by its name on an overlay network",
+    "ports": "published ports are not supported yet; remove it and reach the service by its name on an overlay network",
     "container_name": "tasks get their names from the service; remove it",
     "network_mode": "attach the service to networks instead",
     "links": "services on one network reach each other by name; remove it",
     "external_links": "attach the service to an external network instead",
     "privileged": "services run without extra privileges; use cap_add",
-    "devices": "devices are not there yet; remove it",
+    "devices": "devices are not supported yet; remove it",
     "security_opt": "services run with the default profiles; remove it",
-    "logging": "containers log to json files; remove it",
+    "logging": "containers log with the json-file driver; remove it",
     "restart": "use deploy.restart_policy",
     "profiles": "all services of a stack are deployed; remove it",
-    "extends": "write the service out",
-    "volumes_from": "name the volumes",
+    "extends": "write the service in full",
+    "volumes_from": "list the volumes in the service",
     "scale": "use deploy.replicas",
     "mem_limit": "use deploy.resources.limits.memory",
     "cpus": "use deploy.resources.limits.cpus",
@@ -50,13 +50,13 @@ def service_spec(
     environment: Mapping[str, str | None],
     paths: ManifestPaths,
 ) -> dict[str, Any]:
-    """The spec; networks, secrets and configs map the manifest's keys to real names.
+    """The service spec. ``networks``, ``secrets`` and ``configs`` map keys of the Compose file to names.
 
-    ``environment`` holds the service's variables with those of its files; None is a name without a value.
+    ``environment`` has the service's variables including those of its files; None is a name without a value.
 
     Raises:
-        UnsupportedError: a key without a meaning here, by its path.
-        InvalidArgumentError: a wrong value, by its path.
+        UnsupportedError: a key is not supported; the message has its path.
+        InvalidArgumentError: a value is wrong; the message has its path.
     """
     image = service.text("image")
     if not image:
@@ -76,7 +76,9 @@ def service_spec(
         **_limits(service),
     }
     for key in ("environment", "env_file", "expose"):
-        service.raw(key)  # read by the caller; ports within a network are open to it anyway
+        service.raw(
+            key
+        )  # the caller reads the first two; expose has no effect because all ports are open within a network
     attachments = network_attachments(service, name, networks)
     policy = deploy.restart or legacy_restart_policy(service)
     service.reject_unread(HINTS)
@@ -96,12 +98,12 @@ def service_spec(
 
 
 def without_empty(values: SpecPart) -> SpecPart:
-    """Without what says nothing: None, and empty texts, lists and mappings."""
+    """The mapping without None and empty texts, lists and mappings."""
     return {key: value for key, value in values.items() if value is not None and value not in ("", [], {})}
 
 
 def command_words(service: Section, key: str) -> list[str]:
-    """A list of words, or a text split as a shell would."""
+    """A list of words, or a text split as a shell does."""
     value = service.raw(key)
     if isinstance(value, str):
         try:
@@ -112,7 +114,7 @@ def command_words(service: Section, key: str) -> list[str]:
 
 
 def _process(service: Section) -> SpecPart:
-    """How the process runs: who, where, with what terminal, and how it ends."""
+    """The process settings: user, directory, terminal, stop signal, health check, names."""
     return {
         **{flag.path[-1]: _scalar(service, flag) for flag in FLAGS if flag.stack_key},
         "OpenStdin": service.boolean("stdin_open") or None,
@@ -148,7 +150,7 @@ def _limits(service: Section) -> SpecPart:
 
 
 def extra_hosts(service: Section) -> list[str]:
-    """``name:address``, or a mapping, as the lines of a hosts file."""
+    """Lines of /etc/hosts from ``name:address`` entries or a mapping."""
     if isinstance(service.raw("extra_hosts"), dict):
         listed = sorted(f"{name}:{address}" for name, address in service.text_map("extra_hosts").items())
     else:
@@ -163,7 +165,7 @@ def extra_hosts(service: Section) -> list[str]:
 
 
 def healthcheck(section: Section) -> SpecPart:
-    """The check; ``disable`` turns off the image's own."""
+    """The health check; ``disable`` turns off that of the image."""
     test = section.raw("test")
     words = ["CMD-SHELL", test] if isinstance(test, str) else section.text_list("test")
     disabled = section.boolean("disable")
@@ -201,7 +203,7 @@ def ulimits(section: Section) -> list[SpecPart]:
 
 
 def file_references(service: Section, kind: str, known: Mapping[str, str]) -> list[SpecPart]:
-    """References of a service to secrets or configs, by real name; ids are put in when the cluster is asked."""
+    """The secret or config references of a service by name; ``plan.resolve_ids`` adds the ids."""
     word = kind.removesuffix("s").capitalize()
     result = []
     for item in service.sections(kind, lambda text, _: {"source": text}):
@@ -225,7 +227,7 @@ def file_references(service: Section, kind: str, known: Mapping[str, str]) -> li
 
 
 def network_attachments(service: Section, name: str, networks: Mapping[str, str]) -> list[SpecPart]:
-    """The networks of a service, the stack's default one when it names none; its own name is always an alias."""
+    """The network attachments of a service; without networks the stack's default network. The service's key is always an alias."""
     value = service.raw("networks")
     wanted: dict[str, Any] = (
         dict.fromkeys(service.text_list("networks")) if isinstance(value, list) else dict(value or {})

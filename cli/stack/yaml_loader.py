@@ -1,4 +1,4 @@
-"""YAML as Compose means it: no key twice, only ``true`` and ``false`` are booleans, ``22:22`` and dates are text. Pure."""
+"""YAML loader with Compose's rules: no duplicate keys, only ``true`` and ``false`` are booleans, dates and ``22:22`` are text. Pure."""
 
 import re
 from typing import Any
@@ -15,7 +15,7 @@ _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_Base):  # type: ignore[misc]
-    """YAML 1.1 with the readings left out that surprise people."""
+    """YAML 1.1 with fewer implicit types: no ``yes`` and ``no``, no sexagesimal numbers, no dates."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
@@ -46,9 +46,9 @@ def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
             continue
         name = loader.construct_object(key, deep=True)
         if not isinstance(name, str | int | float | bool):
-            raise yaml.constructor.ConstructorError(None, None, "a key must be text", key.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, "a key must be a text", key.start_mark)
         if name in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} stands here twice", key.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"duplicate key {name!r}", key.start_mark)
         seen.add(name)
     loader.flatten_mapping(node)
     return {
@@ -61,16 +61,16 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
 def load_yaml(text: str, name: str) -> dict[str, Any]:
-    """A file's content; ``name`` is for messages.
+    """The content of a file; ``name`` is its name in errors.
 
     Raises:
-        InvalidArgumentError: no YAML, a key twice, or no mapping at the top.
-        TooLargeError: over the bounds.
+        InvalidArgumentError: not YAML, a duplicate key, or the top level is not a mapping.
+        TooLargeError: larger than the limits.
     """
     if len(text) > MAX_BYTES:
         raise TooLargeError(f"{name} is larger than {MAX_BYTES >> 20} MiB")
     try:
-        content = yaml.load(text, _Loader)  # noqa: S506 — a safe loader of our own
+        content = yaml.load(text, _Loader)  # noqa: S506 — a subclass of the safe loader
     except yaml.MarkedYAMLError as error:
         where = error.problem_mark
         line = f"{name}:{where.line + 1}:{where.column + 1}" if where else name
@@ -86,7 +86,7 @@ def load_yaml(text: str, name: str) -> dict[str, Any]:
 
 
 def _check_size(content: Any, name: str) -> None:
-    """Anchors can make a small file huge, or endless; count what a walk would meet."""
+    """Count all values, because anchors can expand a small file to a huge or infinite one."""
     count, waiting = 0, [(content, 0)]
     while waiting:
         value, depth = waiting.pop()

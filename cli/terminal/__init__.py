@@ -1,1 +1,1 @@
-"""Streams of containers: logs in frames, and terminals over a hijacked connection."""
+"""Container streams: multiplexed logs, and interactive terminals over a hijacked connection."""

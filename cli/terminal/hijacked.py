@@ -1,6 +1,6 @@
-"""A process at the other end of a hijacked connection, joined to our own stdin, stdout, stderr and terminal.
+"""Interactive session over a hijacked connection (``exec``, ``attach``): connects stdin, stdout, stderr and the terminal.
 
-Law: whatever happens, the terminal is put back as it was. One thread, one ``select``; nothing is buffered beyond one read.
+Invariant: the terminal modes are restored in every case. One thread and one ``select`` serve all streams; at most one read is buffered.
 """
 
 import os
@@ -22,7 +22,7 @@ Resize = Callable[[int, int], Any]
 
 
 class TerminalSession:
-    """``with Session(...) as session: session.run(resize)``."""
+    """A context manager: ``with TerminalSession(...) as session: session.run(resize)``."""
 
     def __init__(self, stream: socket.socket, kind: str, *, tty: bool, stdin: bool) -> None:
         self._stream = stream
@@ -57,7 +57,7 @@ class TerminalSession:
         os.close(self._wake_write)
 
     def run(self, resize: Resize) -> None:
-        """Until the other end closes."""
+        """Copy data in both directions until the daemon closes the connection."""
         if self._tty:
             self._resize(resize)
         out = {True: sys.stderr.buffer, False: sys.stdout.buffer}
@@ -68,7 +68,7 @@ class TerminalSession:
             target.flush()
 
     def _receive(self, resize: Resize) -> Any:
-        """What comes from the process; meanwhile what is typed goes to it."""
+        """Data from the process. Input from stdin is sent to it meanwhile."""
         stdin = self._stdin
         while True:
             watched: list[Any] = [self._stream, self._wake_read]
@@ -95,7 +95,7 @@ class TerminalSession:
                     self._end_input()
 
     def _send(self) -> bool:
-        """As much of what was typed as the process takes now, so that its output never waits for its input; False when it takes none."""
+        """Send pending input without blocking, so that output never waits for input. False if the process accepts no more input."""
         try:
             self._pending_input = self._pending_input[self._stream.send(self._pending_input, socket.MSG_DONTWAIT) :]
         except BlockingIOError:
@@ -109,10 +109,10 @@ class TerminalSession:
         try:
             self._stream.shutdown(socket.SHUT_WR)
         except OSError:
-            return  # the process has gone first
+            return  # the process has already exited
 
     def _resize(self, resize: Resize) -> None:
-        """The process may have ended meanwhile; then its terminal needs no size."""
+        """Send the terminal size. An error is ignored, because the process may have exited."""
         if not sys.stdout.isatty():
             return
         size = os.get_terminal_size(sys.stdout.fileno())
@@ -126,4 +126,4 @@ class TerminalSession:
         try:
             os.write(self._wake_write, b"r")
         except BlockingIOError:
-            return  # one is waiting already
+            return  # a wake-up is already pending

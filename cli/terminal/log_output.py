@@ -1,4 +1,4 @@
-"""Output of containers, written to our own stdout and stderr as it comes."""
+"""Writes container output to stdout and stderr as it arrives."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -9,7 +9,7 @@ Transform = Callable[[bytes], bytes]
 
 
 def write_output(chunks: Iterable[bytes], *, framed: bool, transform: Transform | None = None) -> None:
-    """Frames to the stream they name, else everything to stdout; each flushed, so that who follows sees it at once."""
+    """Write frames to the stream that they name, unframed data to stdout. Each piece is flushed, for ``logs --follow``."""
     out, err = sys.stdout.buffer, sys.stderr.buffer
     for stream, data in read_frames(chunks) if framed else ((1, chunk) for chunk in chunks):
         target = err if stream == STDERR else out

@@ -1,4 +1,4 @@
-"""Docker's frames: a head of eight bytes (stream, three zeros, length) before each piece of output. Pure."""
+"""Parser of Docker's multiplexed stream: an 8-byte header (stream, three zeros, length) before each frame. Pure."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,10 +11,10 @@ MAX_FRAME_BYTES = 1 << 26
 
 
 def read_frames(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Each frame's stream and content, wherever the chunks were cut.
+    """The stream and the content of each frame. Chunks may be cut anywhere.
 
     Raises:
-        CoveyError: the daemon reports an error within the stream, or the stream is no sequence of frames.
+        CoveyError: the daemon reports an error in the stream, or the data is not multiplexed.
     """
     rest = bytearray()
     for chunk in chunks:
@@ -22,7 +22,7 @@ def read_frames(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
         while len(rest) >= HEADER_BYTES:
             length = int.from_bytes(rest[4:HEADER_BYTES], "big")
             if rest[0] > SYSTEM_ERROR or length > MAX_FRAME_BYTES:
-                raise CoveyError("the daemon's output is not in frames")
+                raise CoveyError("the daemon's output is not a multiplexed stream")
             if len(rest) < HEADER_BYTES + length:
                 break
             stream, data = rest[0], bytes(rest[HEADER_BYTES : HEADER_BYTES + length])

@@ -126,7 +126,7 @@ def test_a_cluster_whose_managers_are_gone_comes_back_with_its_workers_as_they_a
     assert not (first.state_dir / "restore.covey").exists()
 
     done = covey(lab, "swarm", "restore", "--key-file", str(kept / "key"), str(kept / "backup"), on=first)
-    assert "is now the one manager of cluster default" in done.out
+    assert "is now the only manager of cluster default" in done.out
     after = lab.get("/swarm", on=first)
     assert (after["ID"], after["JoinTokens"]) == (cluster["ID"], cluster["JoinTokens"])
     assert [config["Spec"]["Name"] for config in lab.get("/configs", on=first)] == []

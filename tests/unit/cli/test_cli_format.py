@@ -108,7 +108,7 @@ def test_frames_are_found_wherever_the_stream_was_cut() -> None:
 def test_an_error_within_a_stream_is_raised_and_nonsense_too() -> None:
     with pytest.raises(CoveyError, match="gone"):
         list(read_frames([b"\x03\0\0\0\0\0\0\x04gone"]))
-    with pytest.raises(CoveyError, match="not in frames"):
+    with pytest.raises(CoveyError, match="not a multiplexed stream"):
         list(read_frames([b"plain text of a terminal"]))
 
 

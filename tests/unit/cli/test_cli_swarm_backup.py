@@ -124,6 +124,6 @@ def test_restoring_looks_at_the_file_before_it_asks_anybody(tmp_path: Path) -> N
     assert isinstance(ran.exception, BackupError)
     (tmp_path / "kept").write_bytes(file_of())
     ran = CliRunner().invoke(restore, [str(tmp_path / "kept")], obj=f"unix://{tmp_path}/nobody", input="")
-    assert "there was no key of the backup on stdin" in str(ran.exception)
+    assert "no key of the backup on STDIN" in str(ran.exception)
     ran = CliRunner().invoke(restore, [str(tmp_path / "none")], obj=f"unix://{tmp_path}/nobody")
     assert "cannot read" in str(ran.exception)

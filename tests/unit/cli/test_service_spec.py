@@ -134,9 +134,9 @@ def test_flags_that_do_not_go_together_are_refused() -> None:
     ("text", "message"),
     [
         ("target=/a,wrong=1", "unknown field 'wrong'"),
-        ("type=bind,target=/a", "a bind needs a source"),
+        ("type=bind,target=/a", "a bind mount needs a source"),
         ("source=x", "target is required"),
-        ("type=bind,source=/a,target=/b,volume-nocopy", "goes with type=volume"),
+        ("type=bind,source=/a,target=/b,volume-nocopy", "is only valid with type=volume"),
     ],
 )
 def test_mounts_that_cannot_be_meant_are_refused(text: str, message: str) -> None:

@@ -64,7 +64,7 @@ def test_yaml_is_read_as_compose_reads_it(text: str, value: object) -> None:
 
 
 def test_a_key_that_stands_twice_is_refused_with_its_place() -> None:
-    with pytest.raises(InvalidArgumentError, match=r"f\.yaml:3:3: the key 'a' stands here twice"):
+    with pytest.raises(InvalidArgumentError, match=r"f\.yaml:3:3: duplicate key 'a'"):
         load_yaml("services:\n  a: 1\n  a: 2\n", "f.yaml")
 
 
@@ -169,7 +169,7 @@ def test_extension_keys_are_the_authors() -> None:
         ("volumes: ['relative']", "must be an absolute path"),
         ("env_file: nothing.env", "cannot read nothing.env"),
         ('command: "sh -c \'open"', "No closing quotation"),
-        ("image: ''", "stands here twice"),
+        ("image: ''", "duplicate key"),
     ],
 )
 def test_wrong_values_are_told_with_their_path(keys: str, message: str) -> None:

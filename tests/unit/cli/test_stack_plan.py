@@ -117,7 +117,7 @@ def test_a_config_with_the_same_content_is_left_alone_and_with_another_refused()
     assert plan.plan_files(wanted, [config("s_c", b"one", {"l": "1"})], "config") == ([], [])
     create, update = plan.plan_files(wanted, [config("s_c", b"one", {})], "config")
     assert (create, len(update)) == ([], 1)
-    with pytest.raises(ConflictError, match=r"config s_c exists with another content.*\(configs\.c\.name\)"):
+    with pytest.raises(ConflictError, match=r"config s_c exists with different content.*\(configs\.c\.name\)"):
         plan.plan_files(wanted, [config("s_c", b"two", {})], "config")
 
 

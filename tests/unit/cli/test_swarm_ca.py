@@ -30,7 +30,7 @@ def test_while_a_certificate_is_missing_the_nodes_that_hold_it_up_are_named() ->
     found = root_rotation_progress(swarm, [node("a", NEW), node("b", OLD), node("c", OLD, "down"), node("d", {})])
     assert (found.certificates, found.roots, found.done) == (1, 0, False)
     assert found.lines[1:] == (
-        "  rotated TLS certificates: 1/4 nodes (waiting for b; c, which is down; d)",
+        "  rotated TLS certificates: 1/4 nodes (waiting for b; c (down); d)",
         "  rotated CA certificates: 0/4 nodes",
     )
     many = root_rotation_progress(swarm, [node(str(number), OLD) for number in range(9)])
@@ -62,7 +62,7 @@ def test_an_external_ca_is_read_as_docker_reads_it(tmp_path: Path) -> None:
         ("url=https://a", "needs a protocol= parameter"),
         ("protocol=cfssl", "needs a url= parameter"),
         (f"protocol=cfssl,url=https://a,cacert={plain}", "must be in PEM format"),
-        ("protocol=cfssl,url=https://a,cacert=/no/file", "cannot be read"),
+        ("protocol=cfssl,url=https://a,cacert=/no/file", "cannot read"),
     ):
         with pytest.raises(InvalidArgumentError, match=words):
             parse_external_ca(text)
@@ -71,8 +71,8 @@ def test_an_external_ca_is_read_as_docker_reads_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--cert-expiry", "2h"], "--cert-expiry goes with --rotate"),
-        (["--external-ca", "protocol=cfssl,url=https://a"], "--external-ca goes with --rotate"),
+        (["--cert-expiry", "2h"], "--cert-expiry needs --rotate"),
+        (["--external-ca", "protocol=cfssl,url=https://a"], "--external-ca needs --rotate"),
         (["--rotate", "--external-ca", "protocol=cfssl,url=https://a"], "needs --ca-cert"),
         (["--rotate", "--ca-cert", "FILE"], "needs --ca-key, or --external-ca"),
         (["--rotate", "--ca-key", "FILE"], "--ca-key needs --ca-cert"),
