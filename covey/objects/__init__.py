@@ -1,4 +1,4 @@
-"""The cluster's objects as frozen structs. Their protobuf mirror is ``coveypb.v1.objects``; ``covey.codec`` joins the two."""
+"""The cluster's objects as frozen structs. ``coveypb.v1.objects`` has the same messages; ``covey.codec`` converts between the two."""
 
 from covey.objects.base import Annotations, Driver, Meta, Struct, replace
 from covey.objects.cluster import (

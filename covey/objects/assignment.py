@@ -1,6 +1,6 @@
-"""What a node needs to know, as the dispatcher tells it: whole objects by (kind, id), then versioned differences.
+"""Assignments: the objects that the dispatcher sends to a node, by kind and id.
 
-Law: what a node need not know it is not sent. Endpoints and virtual services are told for the networks of the node's own tasks only.
+Invariant: a node gets only what its tasks need. Network endpoints and virtual services are sent for the networks of its own tasks only.
 """
 
 from enum import IntEnum
@@ -22,8 +22,8 @@ class AssignmentKind(IntEnum):
 
 
 class NetworkEndpoint(Struct, frozen=True, kw_only=True):
-    """One task on one network. ``id`` is TASK/NETWORK; ``host`` the underlay address of its node; ``address`` without a prefix
-    length. ``ready`` says that virtual addresses and DNS may point to it (running, healthy, not on its way out).
+    """One task on one network. ``id`` is TASK/NETWORK, ``host`` the underlay address of the node, ``address`` has no prefix length.
+    ``ready`` means that VIPs and DNS may point to the task: it runs, is healthy and is not about to stop.
     """
 
     id: str
@@ -41,7 +41,7 @@ class NetworkEndpoint(Struct, frozen=True, kw_only=True):
 
 
 class VirtualService(Struct, frozen=True, kw_only=True):
-    """One service on one network. ``id`` is SERVICE/NETWORK; ``address`` is empty with DNSRR."""
+    """One service on one network. ``id`` is SERVICE/NETWORK, ``address`` its VIP, which is empty with DNSRR."""
 
     id: str
     network_id: str = ""
@@ -56,7 +56,7 @@ Assigned = Task | Secret | Config | Network | NetworkEndpoint | VirtualService
 
 
 class AssignmentChange(Struct, frozen=True, kw_only=True):
-    """``item`` None removes (kind, id)."""
+    """One object that is added or replaced, or removed if ``item`` is None."""
 
     kind: AssignmentKind = AssignmentKind.TASK
     id: str = ""

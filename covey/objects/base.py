@@ -1,4 +1,4 @@
-"""What every stored object has: an id, a version and times, a spec with a name and labels."""
+"""Base classes of the cluster's objects: structs, metadata, annotations, drivers."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ class Struct(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Meta(Struct, frozen=True, kw_only=True):
-    """Written by the store alone. ``version`` is the log index of the last change: it grows, and a stale one is refused."""
+    """Written by the store only. ``version`` is the log index of the last change, used for optimistic concurrency control."""
 
     version: int = 0
     created_at_ns: int = 0
@@ -16,11 +16,15 @@ class Meta(Struct, frozen=True, kw_only=True):
 
 
 class Annotations(Struct, frozen=True, kw_only=True):
+    """Name and labels of an object."""
+
     name: str = ""
     labels: dict[str, str] = {}
 
 
 class Driver(Struct, frozen=True, kw_only=True):
+    """A driver with its options, of networks, volumes, logs or templates."""
+
     name: str = ""
     options: dict[str, str] = {}
 

@@ -1,4 +1,4 @@
-"""The cluster itself: one object with the settings that all managers share."""
+"""The cluster object: settings, root CA, join tokens, unlock key. There is one in the store."""
 
 from covey.objects.base import Annotations, Driver, Meta, Struct
 
@@ -12,7 +12,7 @@ class RaftSettings(Struct, frozen=True, kw_only=True):
 
 
 class ExternalCA(Struct, frozen=True, kw_only=True):
-    """Somebody else who signs certificates. ``ca_cert`` is PEM of the root that it signs for; empty: the cluster's present root."""
+    """An external CA that signs certificates. ``ca_cert`` is PEM of the root that it signs for; empty: the cluster's current root."""
 
     protocol: str = "cfssl"
     url: str = ""
@@ -21,7 +21,7 @@ class ExternalCA(Struct, frozen=True, kw_only=True):
 
 
 class CASettings(Struct, frozen=True, kw_only=True):
-    """``signing_cert`` and ``signing_key`` are of a request alone: what becomes of them is in ``RootCA``, and no stored spec has them."""
+    """``signing_cert`` and ``signing_key`` are set in requests only. They become part of ``RootCA`` and are never stored in a spec."""
 
     node_cert_expiry_ns: int = 7_776_000_000_000_000
     force_rotate: int = 0
@@ -31,7 +31,7 @@ class CASettings(Struct, frozen=True, kw_only=True):
 
 
 class ClusterSpec(Struct, frozen=True, kw_only=True):
-    """``heartbeat_period_ns`` is how often an agent says that it lives; ``task_history`` how many old tasks a slot keeps."""
+    """``heartbeat_period_ns`` is the interval of an agent's heartbeats, ``task_history`` the number of old tasks kept for each slot."""
 
     annotations: Annotations = Annotations(name="default")
     task_history: int = 5
@@ -43,17 +43,17 @@ class ClusterSpec(Struct, frozen=True, kw_only=True):
 
 
 class RootRotation(Struct, frozen=True, kw_only=True):
-    """PEM. The root that is to come. ``cross_signed`` carries its name and public key, signed by the present root."""
+    """An unfinished rotation to a new root, in PEM. ``cross_signed`` has the new root's name and public key, signed by the old root."""
 
     cert: bytes = b""
     key: bytes = b""
     cross_signed: bytes = b""
-    began_at_ns: int = 0
+    started_at_ns: int = 0
 
 
 class RootCA(Struct, frozen=True, kw_only=True):
-    """PEM. ``key`` never leaves the managers, and is empty where an external CA signs; ``cert_digest`` is the SHA-256 of the
-    certificate's DER in hexadecimal.
+    """The root CA in PEM, with the join tokens. ``key`` never leaves the managers; it is empty if an external CA signs. ``cert_digest`` is
+    the SHA-256 of the certificate's DER in hexadecimal.
     """
 
     key: bytes = b""
@@ -65,14 +65,14 @@ class RootCA(Struct, frozen=True, kw_only=True):
 
 
 class RevokedNode(Struct, frozen=True, kw_only=True):
-    """A node that was removed; no certificate of it holds after ``until_ns``."""
+    """A removed node. All its certificates have expired by ``until_ns``."""
 
     node_id: str = ""
     until_ns: int = 0
 
 
 class Cluster(Struct, frozen=True, kw_only=True):
-    """``unlock_key`` opens what managers keep on their disks; empty while they are not locked. Like the root's key it never leaves them."""
+    """``unlock_key`` decrypts the managers' disks; it is empty while autolock is off, and never leaves the managers."""
 
     id: str
     meta: Meta = Meta()

@@ -1,4 +1,4 @@
-"""How a service is reached: by a virtual address or by its tasks' own, and by published ports."""
+"""Endpoints of services: VIP or DNSRR mode, virtual IPs, published ports."""
 
 from covey.objects.base import Struct
 from covey.states import EndpointMode, Protocol, PublishMode
@@ -25,7 +25,7 @@ class VirtualIP(Struct, frozen=True, kw_only=True):
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
-    """What the allocator gave."""
+    """The ports and virtual IPs that the allocator assigned to a service."""
 
     spec: EndpointSpec = EndpointSpec()
     ports: tuple[PortConfig, ...] = ()

@@ -1,10 +1,10 @@
-"""A network of the cluster: an overlay that spans the hosts."""
+"""Networks of the cluster: overlay networks that span the hosts."""
 
 from covey.objects.base import Annotations, Driver, Meta, Struct
 
 
 class IPAMConfig(Struct, frozen=True, kw_only=True):
-    """CIDR notation; empty strings are filled in by the allocator."""
+    """A subnet in CIDR notation. The allocator fills in empty strings."""
 
     subnet: str = ""
     ip_range: str = ""
@@ -28,7 +28,7 @@ class NetworkSpec(Struct, frozen=True, kw_only=True):
 
 
 class Network(Struct, frozen=True, kw_only=True):
-    """``ipam`` and ``vni`` are what the allocator gave; a network without a vni is not usable yet."""
+    """``ipam`` and ``vni`` are set by the allocator. A network without a VNI cannot be used yet."""
 
     id: str
     meta: Meta = Meta()

@@ -1,11 +1,11 @@
-"""A node: a host with an agent, and with a manager if its role says so."""
+"""Nodes: hosts with an agent, and with a manager if that is their role."""
 
 from covey.objects.base import Annotations, Meta, Struct
 from covey.states import NodeAvailability, NodeRole, NodeState, Reachability
 
 
 class Resources(Struct, frozen=True, kw_only=True):
-    """CPU in billionths of a core, memory in bytes, processes (0: no limit), named counts of whatever else a host offers."""
+    """CPU in billionths of a core, memory in bytes, processes (0: no limit), and generic resources by name."""
 
     nano_cpus: int = 0
     memory_bytes: int = 0
@@ -24,7 +24,7 @@ class EngineDescription(Struct, frozen=True, kw_only=True):
 
 
 class TLSInfo(Struct, frozen=True, kw_only=True):
-    """``trust_root`` is PEM; the issuer of the certificate by its name and public key, both DER."""
+    """The roots that a node trusts (PEM), and the name and public key of its certificate's issuer (DER)."""
 
     trust_root: bytes = b""
     issuer_subject: bytes = b""
@@ -32,7 +32,7 @@ class TLSInfo(Struct, frozen=True, kw_only=True):
 
 
 class NodeDescription(Struct, frozen=True, kw_only=True):
-    """What the agent says of its host at each session."""
+    """The host as the agent describes it at the start of each session."""
 
     hostname: str = ""
     platform: Platform = Platform()
@@ -48,7 +48,7 @@ class NodeSpec(Struct, frozen=True, kw_only=True):
 
 
 class NodeStatus(Struct, frozen=True, kw_only=True):
-    """``addr`` is the underlay address of the host, where its VXLAN tunnels end."""
+    """``addr`` is the underlay address of the host: its VXLAN tunnel endpoint."""
 
     state: NodeState = NodeState.UNKNOWN
     message: str = ""
@@ -66,14 +66,14 @@ class ManagerStatus(Struct, frozen=True, kw_only=True):
 
 
 class Node(Struct, frozen=True, kw_only=True):
-    """``role`` is what the node's certificate may say now; it follows ``spec.desired_role`` when that is safe. ``spec_after`` is a version
-    from before the spec came: whoever saw a later one of the node has seen this spec.
+    """``role`` is the role in the node's certificate; it follows ``spec.desired_role`` when that is safe. ``version_before_spec`` is the
+    version of the node before its present spec: a client that read a later version has seen this spec.
     """
 
     id: str
     meta: Meta = Meta()
     spec: NodeSpec = NodeSpec()
-    spec_after: int = 0
+    version_before_spec: int = 0
     role: NodeRole = NodeRole.WORKER
     description: NodeDescription = NodeDescription()
     status: NodeStatus = NodeStatus()

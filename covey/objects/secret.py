@@ -1,4 +1,4 @@
-"""Secrets and configs: bytes for containers. A secret's data is sealed wherever it lies on a disk."""
+"""Secrets and configs: files for containers. A secret's data is encrypted on every disk."""
 
 from covey.objects.base import Annotations, Driver, Meta, Struct
 

@@ -1,4 +1,4 @@
-"""A service: the wish that some number of equal tasks run."""
+"""Services: the desired state of a number of equal tasks, with the policies for their updates."""
 
 from covey.objects.base import Annotations, Meta, Struct
 from covey.objects.endpoint import Endpoint, EndpointSpec
@@ -18,7 +18,7 @@ class UpdateConfig(Struct, frozen=True, kw_only=True):
 
 
 class ServiceSpec(Struct, frozen=True, kw_only=True):
-    """``replicas`` counts for REPLICATED; ``max_concurrent`` and ``total_completions`` for jobs."""
+    """``replicas`` applies to REPLICATED, ``max_concurrent`` and ``total_completions`` to jobs."""
 
     annotations: Annotations = Annotations()
     task: TaskSpec = TaskSpec()
@@ -39,14 +39,14 @@ class UpdateStatus(Struct, frozen=True, kw_only=True):
 
 
 class Service(Struct, frozen=True, kw_only=True):
-    """``spec_version`` is the ``meta.version`` at which the task-relevant spec was last changed; tasks carry a copy. ``spec_after`` is a
-    version from before the spec came: whoever saw a later one of the service has seen this spec.
+    """``spec_version`` is the ``meta.version`` at which the part of the spec that tasks are made from last changed; tasks carry a copy.
+    ``version_before_spec`` is the version of the service before its present spec: a client that read a later version has seen this spec.
     """
 
     id: str
     meta: Meta = Meta()
     spec: ServiceSpec = ServiceSpec()
-    spec_after: int = 0
+    version_before_spec: int = 0
     previous_spec: ServiceSpec | None = None
     spec_version: int = 0
     previous_spec_version: int = 0

@@ -1,4 +1,7 @@
-"""A task: one attempt to run one container of a service, on one node, in one slot. It never moves and never runs twice."""
+"""Tasks and their specs. A task is one attempt to run a container of a service in one slot.
+
+Invariant: a task never moves to another node and never runs twice.
+"""
 
 from covey.objects.base import Annotations, Driver, Meta, Struct
 from covey.objects.endpoint import Endpoint
@@ -7,7 +10,7 @@ from covey.states import MountType, RestartCondition, TaskState
 
 
 class FileTarget(Struct, frozen=True, kw_only=True):
-    """Where a secret or config appears: a name under /run/secrets, or an absolute path; mode in octal bits."""
+    """The file of a secret or config in the container: a name under /run/secrets or an absolute path."""
 
     name: str = ""
     uid: str = "0"
@@ -42,7 +45,7 @@ class Mount(Struct, frozen=True, kw_only=True):
 
 
 class HealthConfig(Struct, frozen=True, kw_only=True):
-    """``test`` as Docker's: (), ("NONE",), ("CMD", ...) or ("CMD-SHELL", line). 0 means the default."""
+    """``test`` is (), ("NONE",), ("CMD", ...) or ("CMD-SHELL", line), as in Docker. 0 means the default."""
 
     test: tuple[str, ...] = ()
     interval_ns: int = 0
@@ -102,7 +105,7 @@ class ResourceRequirements(Struct, frozen=True, kw_only=True):
 
 
 class RestartPolicy(Struct, frozen=True, kw_only=True):
-    """``max_attempts`` 0 means no bound; ``window_ns`` 0 means attempts are counted for ever."""
+    """``max_attempts`` 0 means no limit; ``window_ns`` 0 means that all attempts count."""
 
     condition: RestartCondition = RestartCondition.ANY
     delay_ns: int = 5_000_000_000
@@ -111,7 +114,7 @@ class RestartPolicy(Struct, frozen=True, kw_only=True):
 
 
 class Placement(Struct, frozen=True, kw_only=True):
-    """``preferences`` are descriptors to spread over, such as ``node.labels.zone``; ``max_replicas`` is per node, 0: no bound."""
+    """``preferences`` are the labels to spread over, such as ``node.labels.zone``. ``max_replicas`` is per node; 0 means no limit."""
 
     constraints: tuple[str, ...] = ()
     preferences: tuple[str, ...] = ()
@@ -120,7 +123,7 @@ class Placement(Struct, frozen=True, kw_only=True):
 
 
 class NetworkAttachmentConfig(Struct, frozen=True, kw_only=True):
-    """``target`` is a network's id once the service is stored."""
+    """``target`` is the name or id of a network in a request, and the id in a stored service."""
 
     target: str = ""
     aliases: tuple[str, ...] = ()
@@ -145,7 +148,7 @@ class ContainerStatus(Struct, frozen=True, kw_only=True):
 
 
 class TaskStatus(Struct, frozen=True, kw_only=True):
-    """``message`` is progress, ``error`` why it failed; both for people."""
+    """``message`` describes the progress and ``error`` the failure, both for people."""
 
     timestamp_ns: int = 0
     state: TaskState = TaskState.NEW
@@ -155,7 +158,7 @@ class TaskStatus(Struct, frozen=True, kw_only=True):
 
 
 class NetworkAttachment(Struct, frozen=True, kw_only=True):
-    """An address the allocator gave this task, with its prefix length: ``10.0.1.5/24``."""
+    """The task's address on a network, assigned by the allocator, with its prefix length: ``10.0.1.5/24``."""
 
     network_id: str = ""
     address: str = ""
@@ -163,7 +166,7 @@ class NetworkAttachment(Struct, frozen=True, kw_only=True):
 
 
 class Task(Struct, frozen=True, kw_only=True):
-    """``spec`` is the service's own object, shared. ``start_after_ns``: a restart's backoff, kept in the store, 0 for at once."""
+    """``spec`` is shared with the service. ``start_after_ns`` is the end of a restart's delay; 0 means now."""
 
     id: str
     meta: Meta = Meta()
@@ -180,4 +183,4 @@ class Task(Struct, frozen=True, kw_only=True):
     endpoint: Endpoint | None = None
     start_after_ns: int = 0
     restarts: int = 0
-    restart_window_began_ns: int = 0
+    restart_window_started_ns: int = 0

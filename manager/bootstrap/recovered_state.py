@@ -106,7 +106,7 @@ def _as_manager(known: Node | None, node_id: str, hostname: str, index: int, now
     return replace(
         known,
         spec=spec,
-        spec_after=known.meta.version,
+        version_before_spec=known.meta.version,
         role=NodeRole.MANAGER,
         meta=_new_version(known.meta, index, now_ns),
     )

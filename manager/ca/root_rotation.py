@@ -123,7 +123,7 @@ def with_rotation(root_ca: RootCA, target: RootPair, now_ns: int, *, cross_signe
     signed = cross_signed or cross_sign(RootPair(cert=root_ca.cert, key=root_ca.key), target.cert)
     return replace(
         root_ca,
-        rotation=RootRotation(cert=target.cert, key=target.key, cross_signed=signed, began_at_ns=now_ns),
+        rotation=RootRotation(cert=target.cert, key=target.key, cross_signed=signed, started_at_ns=now_ns),
     )
 
 

@@ -51,7 +51,7 @@ class CertificateAuthorityServicer:
             now = tx.cluster
             _require_same_issuer(now, cluster)
             role_of_token(now, request.token)  # it may have been rotated while an external CA signed
-            tx.create(replace(node, spec_after=tx.version))
+            tx.create(replace(node, version_before_spec=tx.version))
 
         await self._store.update(create)
         return _response(cluster, certificate, node.id, role)

@@ -21,7 +21,7 @@ def update_node(tx: Tx, ref: str, version: int, spec: NodeSpec, members: Sequenc
     require_labels(spec.annotations)
     if node.spec.desired_role is NodeRole.MANAGER and spec.desired_role is NodeRole.WORKER:
         require_demotable(tx, node, members)
-    tx.update(replace(node, spec=spec, spec_after=node.meta.version))
+    tx.update(replace(node, spec=spec, version_before_spec=node.meta.version))
     return node.id
 
 

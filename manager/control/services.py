@@ -22,7 +22,7 @@ def create_service(tx: Tx, spec: ServiceSpec, new_id: IdSource) -> str:
     name = spec.annotations.name
     if tx.services.by_name(name) is not None:
         raise AlreadyExistsError(f"name conflicts with an existing object: service {name} already exists")
-    service = Service(id=new_id(), spec=stored, spec_version=1, spec_after=tx.version)
+    service = Service(id=new_id(), spec=stored, spec_version=1, version_before_spec=tx.version)
     tx.create(service)
     return service.id
 
@@ -41,7 +41,7 @@ def update_service(tx: Tx, ref: str, version: int, spec: ServiceSpec) -> str:
         replace(
             service,
             spec=after,
-            spec_after=service.meta.version,
+            version_before_spec=service.meta.version,
             previous_spec=before,
             previous_spec_version=service.spec_version,
             spec_version=service.meta.version + 1 if remade else service.spec_version,
@@ -63,7 +63,7 @@ def roll_back_service(tx: Tx, ref: str, version: int, now_ns: int) -> str:
         replace(
             service,
             spec=resolve_service(tx, service.previous_spec),
-            spec_after=service.meta.version,
+            version_before_spec=service.meta.version,
             spec_version=service.previous_spec_version,
             previous_spec=service.spec,
             previous_spec_version=service.spec_version,

@@ -12,5 +12,5 @@ OUT_OF_SEQUENCE = "update out of sequence"
 
 def require_current_spec(found: Node | Service, version: int) -> None:
     """Raises StaleVersionError if who saw that version of the object has not seen its present spec."""
-    if not found.spec_after < version <= found.meta.version:
+    if not found.version_before_spec < version <= found.meta.version:
         raise StaleVersionError(OUT_OF_SEQUENCE)

@@ -129,14 +129,16 @@ class SnapshotBuilder:
     def whole(self) -> bytes:
         return b"".join(self._parts)
 
-    def _without_shared_spec(self, task: Any) -> store_pb2.TaskSpecOf.ValueType:
+    def _without_shared_spec(self, task: Any) -> store_pb2.TaskSpecSource.ValueType:
         """Clears a spec that equals the one of the task's service, so that both share one object."""
         spec, previous = self._specs.get(task.service_id, (b"", b""))
         own = _bytes(task.spec)
         if not own or own not in {spec, previous}:
-            return store_pb2.TASK_SPEC_OF_TASK
+            return store_pb2.TASK_SPEC_SOURCE_TASK
         task.ClearField("spec")
-        return store_pb2.TASK_SPEC_OF_SERVICE if own == spec else store_pb2.TASK_SPEC_OF_SERVICE_BEFORE
+        return (
+            store_pb2.TASK_SPEC_SOURCE_SERVICE_SPEC if own == spec else store_pb2.TASK_SPEC_SOURCE_PREVIOUS_SERVICE_SPEC
+        )
 
 
 def _bytes(message: Any) -> bytes:

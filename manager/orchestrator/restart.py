@@ -39,7 +39,7 @@ def decide_restart(task: Task) -> RestartDecision | None:
     if policy.condition is RestartCondition.ON_FAILURE and task.status.state is TaskState.COMPLETE:
         return None
     ended_ns = task.status.timestamp_ns
-    began_ns = task.restart_window_began_ns or task.meta.created_at_ns
+    began_ns = task.restart_window_started_ns or task.meta.created_at_ns
     counted = task.restarts
     if policy.window_ns and ended_ns - began_ns > policy.window_ns:
         counted, began_ns = 0, ended_ns

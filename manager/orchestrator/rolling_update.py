@@ -126,7 +126,7 @@ def _apply_failure_action(
         return replace(
             service,
             spec=previous,
-            spec_after=service.meta.version,
+            version_before_spec=service.meta.version,
             spec_version=service.previous_spec_version,
             previous_spec=None,
             previous_spec_version=0,

@@ -77,7 +77,7 @@ def _replace_dead(context: ServiceContext, slot: Slot, dead: Task) -> Step:
     task = new_task_for_slot(context, slot)
     due_ns = context.now_ns + granted.delay_ns if granted.delay_ns else 0
     if context.up_to_date(dead):
-        task = replace(task, restarts=granted.restarts, restart_window_began_ns=granted.window_began_ns)
+        task = replace(task, restarts=granted.restarts, restart_window_started_ns=granted.window_began_ns)
     if due_ns:
         task = replace(task, start_after_ns=due_ns, desired_state=TaskState.READY)
     return Step(updates=(end,), creates=(task,), preconditions=(context.service,))
@@ -89,7 +89,7 @@ def _replace_stranded(context: ServiceContext, slot: Slot, stranded: Task) -> St
         return Step(updates=(end,))  # a global task runs on its own node only
     task = new_task_for_slot(context, slot, (stranded,))
     if context.up_to_date(stranded):
-        task = replace(task, restarts=stranded.restarts, restart_window_began_ns=stranded.restart_window_began_ns)
+        task = replace(task, restarts=stranded.restarts, restart_window_started_ns=stranded.restart_window_started_ns)
     return Step(updates=(end,), creates=(task,), preconditions=(context.service,))
 
 

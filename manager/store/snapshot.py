@@ -80,21 +80,25 @@ def _yielding(items: Iterable[T]) -> Iterator[T]:
             time.sleep(0)
 
 
-def _without_shared_spec(service: Service | None, task: Task) -> tuple[Task, store_pb2.TaskSpecOf.ValueType]:
+def _without_shared_spec(service: Service | None, task: Task) -> tuple[Task, store_pb2.TaskSpecSource.ValueType]:
     if service is not None and task.spec == service.spec.task:
-        return replace(task, spec=_NO_SPEC), store_pb2.TASK_SPEC_OF_SERVICE
+        return replace(task, spec=_NO_SPEC), store_pb2.TASK_SPEC_SOURCE_SERVICE_SPEC
     if service is not None and service.previous_spec is not None and task.spec == service.previous_spec.task:
-        return replace(task, spec=_NO_SPEC), store_pb2.TASK_SPEC_OF_SERVICE_BEFORE
-    return task, store_pb2.TASK_SPEC_OF_TASK
+        return replace(task, spec=_NO_SPEC), store_pb2.TASK_SPEC_SOURCE_PREVIOUS_SERVICE_SPEC
+    return task, store_pb2.TASK_SPEC_SOURCE_TASK
 
 
 def _with_spec(services: Mapping[str, Service], task: Task, spec_of: int) -> Task:
     """Raises ValueError if the snapshot refers to a spec of the service that does not exist."""
-    if spec_of == store_pb2.TASK_SPEC_OF_TASK:
+    if spec_of == store_pb2.TASK_SPEC_SOURCE_TASK:
         return task
     service = services.get(task.service_id)
-    if service is not None and spec_of == store_pb2.TASK_SPEC_OF_SERVICE:
+    if service is not None and spec_of == store_pb2.TASK_SPEC_SOURCE_SERVICE_SPEC:
         return replace(task, spec=service.spec.task)
-    if service is not None and spec_of == store_pb2.TASK_SPEC_OF_SERVICE_BEFORE and service.previous_spec is not None:
+    if (
+        service is not None
+        and spec_of == store_pb2.TASK_SPEC_SOURCE_PREVIOUS_SERVICE_SPEC
+        and service.previous_spec is not None
+    ):
         return replace(task, spec=service.previous_spec.task)
     raise ValueError(f"task {task.id} in the snapshot refers to a spec that its service does not have")

@@ -151,7 +151,7 @@ def test_a_new_task_may_not_start_while_its_predecessor_still_lives(view) -> Non
 def test_the_time_does_not_matter_to_whether_a_slot_rests() -> None:
     web = service(restart=RestartPolicy(condition=RestartCondition.ANY, max_attempts=1, window_ns=10**9), replicas=1)
     spent = replace(
-        task(web, 1, state=TaskState.FAILED, desired=TaskState.SHUTDOWN), restarts=1, restart_window_began_ns=NOW - 1
+        task(web, 1, state=TaskState.FAILED, desired=TaskState.SHUTDOWN), restarts=1, restart_window_started_ns=NOW - 1
     )
     view = view_of(node("n1"), web, spent)
     assert not decide(view, now_ns=NOW).steps

@@ -40,7 +40,7 @@ class GetRootCertificateResponse(_message.Message):
 
     CERTIFICATE_FIELD_NUMBER: _builtins.int
     certificate: _builtins.bytes
-    """PEM. The caller checks its digest against the join token before it says the token's secret to anybody."""
+    """PEM. The caller checks its digest against the join token before it sends the token's secret."""
     def __init__(
         self,
         *,
@@ -92,7 +92,7 @@ class IssueCertificateResponse(_message.Message):
     node_id: _builtins.str
     role: _objects_pb2.NodeRole.ValueType
     certificate: _builtins.bytes
-    """PEM: the node's certificate, then the root."""
+    """PEM: the node's certificate, then the root or the cross-signed new root."""
     root_certificate: _builtins.bytes
     cluster_id: _builtins.str
     def __init__(

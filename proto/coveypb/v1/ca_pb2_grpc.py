@@ -160,7 +160,7 @@ class CertificateRenewalServicer:
     """Missing associated documentation comment in .proto file."""
 
     def RenewCertificate(self, request, context):
-        """The caller is known by its certificate; the new one says the role that the node has now in the store.
+        """The caller is identified by its certificate. The new one carries the role that the node has in the store.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

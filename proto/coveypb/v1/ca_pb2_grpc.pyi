@@ -65,13 +65,13 @@ class CertificateRenewalStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CertificateRenewalAsyncStub: ...
     RenewCertificate: _grpc.UnaryUnaryMultiCallable[_ca_pb2.RenewCertificateRequest, _ca_pb2.IssueCertificateResponse]
-    """The caller is known by its certificate; the new one says the role that the node has now in the store."""
+    """The caller is identified by its certificate. The new one carries the role that the node has in the store."""
 
 @_typing.type_check_only
 class CertificateRenewalAsyncStub(CertificateRenewalStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     RenewCertificate: _aio.UnaryUnaryMultiCallable[_ca_pb2.RenewCertificateRequest, _ca_pb2.IssueCertificateResponse]  # type: ignore[assignment]
-    """The caller is known by its certificate; the new one says the role that the node has now in the store."""
+    """The caller is identified by its certificate. The new one carries the role that the node has in the store."""
 
 class CertificateRenewalServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -80,6 +80,6 @@ class CertificateRenewalServicer(metaclass=_abc_1.ABCMeta):
         request: _ca_pb2.RenewCertificateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ca_pb2.IssueCertificateResponse, _abc.Awaitable[_ca_pb2.IssueCertificateResponse]]:
-        """The caller is known by its certificate; the new one says the role that the node has now in the store."""
+        """The caller is identified by its certificate. The new one carries the role that the node has in the store."""
 
 def add_CertificateRenewalServicer_to_server(servicer: CertificateRenewalServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

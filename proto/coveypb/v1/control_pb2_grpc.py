@@ -214,7 +214,7 @@ class ControlServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetUnlockKey(self, request, context):
-        """The one way by which the unlock key is shown.
+        """The only call that returns the unlock key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -305,7 +305,8 @@ class ControlServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RemoveNetwork(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Waits, within the caller's deadline, while only tasks that are stopping use the network.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -371,7 +372,7 @@ class ControlServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """Events from now on, in commit order.
+        """Changes from now on, in commit order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -384,14 +385,15 @@ class ControlServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Status(self, request, context):
-        """Of this very manager: never forwarded.
+        """The state of the manager that is called. Never forwarded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Backup(self, request, context):
-        """The whole store in one sealed file, of this very manager, once it has all that was acknowledged before the call: never forwarded.
+        """The whole store as one encrypted file, from the manager that is called, with every write that was acknowledged before the call. Never
+        forwarded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

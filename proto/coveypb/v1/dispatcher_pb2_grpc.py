@@ -56,7 +56,7 @@ class DispatcherServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PublishLogs(self, request_iterator, context):
-        """Lines of the logs that a manager asked for by LogSubscription.
+        """Log lines for the LogSubscriptions of a manager.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,7 @@ class StoreEngineServicer:
     """Missing associated documentation comment in .proto file."""
 
     def GetStoreKey(self, request, context):
-        """The key with which the managers seal what they keep in etcd; a joining manager asks for it once.
+        """The key that encrypts the state in etcd. A joining manager asks for it once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

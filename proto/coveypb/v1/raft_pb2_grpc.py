@@ -60,28 +60,28 @@ class RaftServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Exchange(self, request_iterator, context):
-        """A peer's messages in order. The stream stays open; one acknowledgement at its end.
+        """A peer's messages in order. The stream stays open and is acknowledged once, at its end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SendSnapshot(self, request_iterator, context):
-        """One snapshot in chunks of at most 1 MiB, sent apart so that it never delays heartbeats.
+        """One snapshot in chunks of at most 1 MiB, on a stream of its own so that it does not delay heartbeats.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Join(self, request, context):
-        """A manager asks to become a member: learner first, voter once it has caught up. Any member forwards it to the leader.
+        """Adds a manager to the group: as a learner first, as a voter once it has caught up. Any member forwards the call to the leader.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Leave(self, request, context):
-        """A member leaves (demotion, removal). Refused with the numbers if the quorum would be lost.
+        """Removes a member (demotion, removal). Refused with the numbers if the quorum would be lost.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,10 +40,10 @@ def test_attempts_are_bounded() -> None:
 
 
 def test_attempts_count_anew_in_the_next_window() -> None:
-    item = replace(dead(restarts=3, max_attempts=3, window_ns=30 * SECOND), restart_window_began_ns=NOW - 31 * SECOND)
+    item = replace(dead(restarts=3, max_attempts=3, window_ns=30 * SECOND), restart_window_started_ns=NOW - 31 * SECOND)
     granted = restart.decide_restart(item)
     assert (granted.restarts, granted.window_began_ns) == (1, NOW)
-    assert not restart.decide_restart(replace(item, restart_window_began_ns=NOW - 29 * SECOND))
+    assert not restart.decide_restart(replace(item, restart_window_started_ns=NOW - 29 * SECOND))
 
 
 def test_a_task_that_keeps_dying_at_once_is_held_back_though_its_delay_is_nothing() -> None:

@@ -28,7 +28,7 @@ async def test_a_spec_that_tasks_share_with_their_service_is_written_once_and_ea
 
 
 def test_a_task_whose_shared_spec_is_missing_is_refused_by_name() -> None:
-    data = store_pb2.StoreSnapshot(task_specs=[store_pb2.TASK_SPEC_OF_SERVICE])
+    data = store_pb2.StoreSnapshot(task_specs=[store_pb2.TASK_SPEC_SOURCE_SERVICE_SPEC])
     data.tasks.add(id="orphan", service_id="gone")
     with pytest.raises(ValueError, match="orphan"):
         snapshot.decode(1, data.SerializeToString())
