@@ -6,6 +6,7 @@ Law: an empty list matches everything; several values of one field match any, se
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+from covey.display_name import display_name
 from covey.objects import Node, Object, Task
 
 O = TypeVar("O", bound=Object)  # noqa: E741
@@ -33,15 +34,6 @@ def matches(item: Object, request: Any) -> bool:
     if isinstance(item, Node):
         return _node_matches(item, request)
     return True
-
-
-def display_name(item: Object) -> str:
-    """What a person calls it: a task is SERVICE.SLOT.ID, a node its host's name."""
-    if isinstance(item, Task):
-        return item.annotations.name or f"{item.service_annotations.name}.{item.slot or item.node_id}.{item.id}"
-    if isinstance(item, Node):
-        return item.description.hostname or item.spec.annotations.name
-    return item.spec.annotations.name
 
 
 def _task_matches(task: Task, request: Any) -> bool:

@@ -9,12 +9,12 @@ import logging
 from collections.abc import AsyncIterator, Callable
 
 from covey.clock import wall_clock
+from covey.display_name import display_name
 from covey.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError, UnavailableError
 from covey.ids import new_id
 from covey.objects import Task
 from covey.states import NodeState
 from coveypb.v1 import control_pb2, dispatcher_pb2
-from manager.control.list_filters import display_name
 from manager.logbroker.log_reader import LogReader, NodeSubscription
 from manager.logbroker.selection import LogSelection, add_task_details, resolve_selection, selected_tasks
 from manager.store import Store

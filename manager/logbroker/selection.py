@@ -2,11 +2,11 @@
 
 import msgspec
 
+from covey.display_name import display_name
 from covey.errors import InvalidArgumentError
 from covey.objects import Task
 from covey.states import TaskState
 from coveypb.v1 import control_pb2, dispatcher_pb2
-from manager.control.list_filters import display_name
 from manager.store import View
 
 
