@@ -32,9 +32,15 @@ def build_app(
     host: HostInfo | None = None,
     clock: Clock = wall_clock,
 ) -> web.Application:
-    """The API of one daemon. Run it with ``engine.server.serving``, which also feeds its events."""
+    """The API of one daemon. ``engine.server.serving`` runs it and feeds its event log."""
     engine = EngineServices(
-        agent=agent, node=node, control=cluster, events=EventLog(), host=host or read_host(), clock=clock
+        agent=agent,
+        node=node.info,
+        membership=node,
+        control=cluster,
+        events=EventLog(),
+        host=host or read_host(),
+        clock=clock,
     )
     app = web.Application(client_max_size=0)
     app[ENGINE] = engine

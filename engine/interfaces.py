@@ -16,7 +16,7 @@ from covey.objects import ClusterSpec
 
 
 class LocalNodeState(StrEnum):
-    """Where this node stands, in Docker's words."""
+    """State of this node in the cluster, in Docker's terms."""
 
     INACTIVE = "inactive"
     PENDING = "pending"
@@ -26,15 +26,15 @@ class LocalNodeState(StrEnum):
 
 
 class ManagerPeer(msgspec.Struct, frozen=True):
-    """A manager that this node knows; ``addr`` is HOST:PORT of its listener for those who join (2377)."""
+    """A manager that this node knows; ``addr`` is HOST:PORT of its listener for joining nodes (2377)."""
 
     node_id: str
     addr: str
 
 
 class SwarmInit(msgspec.Struct, frozen=True, kw_only=True):
-    """``docker swarm init``. Addresses are as the user wrote them: an IP, an interface, either with a port, or empty. On a node of a
-    cluster ``force_new_cluster`` founds that cluster anew with this manager alone.
+    """``docker swarm init``. Addresses are as the user wrote them: an IP or interface, with or without a port, or empty. On a manager,
+    ``force_new_cluster`` continues its cluster with this manager alone.
     """
 
     listen_addr: str = ""
@@ -60,7 +60,7 @@ class SwarmJoin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SwarmRestore(msgspec.Struct, frozen=True, kw_only=True):
-    """``covey swarm restore``: the key that opens the backup, and addresses as with ``SwarmInit``."""
+    """``covey swarm restore``: the key that decrypts the backup, and addresses as in ``SwarmInit``."""
 
     key: str
     listen_addr: str = ""
@@ -70,14 +70,14 @@ class SwarmRestore(msgspec.Struct, frozen=True, kw_only=True):
         return f"SwarmRestore({self.advertise_addr!r})"
 
 
-class NodeControl(Protocol):
-    """This node's membership. Reads are at once; the verbs return when they are done or raise ``CoveyError``."""
+class LocalNodeInfo(Protocol):
+    """Status of this node. Reading it is immediate and never touches a disk."""
 
     @property
     def state(self) -> LocalNodeState: ...
     @property
     def error(self) -> str:
-        """Why the state is ERROR, for people."""
+        """Human-readable reason why the node is not working, or an empty string."""
         ...
 
     @property
@@ -87,7 +87,7 @@ class NodeControl(Protocol):
 
     @property
     def engine_id(self) -> str:
-        """What identifies this daemon, whether it is in a cluster or not."""
+        """Id of this daemon, in a cluster or not."""
         ...
 
     @property
@@ -101,7 +101,7 @@ class NodeControl(Protocol):
 
     @property
     def join_port(self) -> int:
-        """On which managers admit those who join: 2377 unless the daemon was told otherwise."""
+        """The port where managers accept joining nodes: 2377 unless configured otherwise."""
         ...
 
     @property
@@ -109,22 +109,29 @@ class NodeControl(Protocol):
     @property
     def managers(self) -> Sequence[ManagerPeer]: ...
 
+
+class NodeControl(Protocol):
+    """Changes of this node's membership. Each returns when it is done, or raises a ``CoveyError``."""
+
+    @property
+    def info(self) -> LocalNodeInfo: ...
+
     async def swarm_init(self, request: SwarmInit) -> str:
-        """Make a cluster of this node alone; the node's id once its manager serves."""
+        """Create a cluster with this node as its only manager. Returns the node's id once the manager serves."""
         ...
 
     async def swarm_join(self, request: SwarmJoin) -> None: ...
     async def swarm_leave(self, *, force: bool) -> None: ...
     async def swarm_restore(self, request: SwarmRestore, backup: AsyncIterator[bytes]) -> str:
-        """Make this host, which is in no cluster, the one manager of the cluster in the backup; the new node's id once it serves."""
+        """Create a cluster from a backup on this host, which is in none. Returns the new node's id once the manager serves."""
         ...
 
     async def swarm_reconnect(self, addrs: Sequence[str]) -> None:
-        """Look for this node's cluster at these addresses too. Returns once they are remembered."""
+        """Look for this node's cluster at these addresses too. Returns once they are stored."""
         ...
 
     async def swarm_unlock(self, unlock_key: str) -> None:
-        """Go on as a manager whose files are locked. ConflictError when they are not."""
+        """Unlock a locked manager. ConflictError if it is not locked."""
         ...
 
 

@@ -14,7 +14,7 @@ from covey.errors import InvalidArgumentError, TooLargeError, UnavailableError
 from engine.control_client import ControlClient
 from engine.events import EventLog
 from engine.host_info import HostInfo
-from engine.interfaces import AgentInterface, LocalNodeState, NodeControl
+from engine.interfaces import AgentInterface, LocalNodeInfo, LocalNodeState, NodeControl
 from engine.routing import API_VERSION
 from engine.translate import filters
 
@@ -30,10 +30,11 @@ _PENDING = "This node is still joining the swarm, or its managers cannot be reac
 
 
 class EngineServices(msgspec.Struct, frozen=True, kw_only=True):
-    """What the routes stand on."""
+    """The services that the routes use."""
 
     agent: AgentInterface
-    node: NodeControl
+    node: LocalNodeInfo
+    membership: NodeControl
     control: ControlClient
     events: EventLog
     host: HostInfo

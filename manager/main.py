@@ -31,6 +31,7 @@ from manager.consensus_backend import ConsensusBackend
 from manager.control.servicer import ControlServicer
 from manager.dispatcher.dispatcher import Dispatcher
 from manager.identity import ManagerIdentity
+from manager.interface import EXIT_FAILED, EXIT_LOCKED, EXIT_REMOVED, READY_LINE
 from manager.keys import LockedError
 from manager.keys.rotation import DesiredKeys, KeyRotator
 from manager.keys.startup_secrets import receive
@@ -43,9 +44,6 @@ from manager.storage_errors import StorageError
 from manager.store import Store
 from manager.store.consensus import RemovedError
 
-EXIT_FAILED = 1
-EXIT_REMOVED = 3
-EXIT_LOCKED = 4
 _READY_SECONDS = 30.0
 _GRACE_SECONDS = 1.0
 
@@ -143,7 +141,7 @@ class Manager:
             except TimeoutError:
                 raise DeadlineError(f"found no leader and received no state within {_READY_SECONDS:g} s") from None
             await self._rotator.wait_rotated()
-        sys.stdout.write("ready\n")
+        sys.stdout.write(f"{READY_LINE.decode()}\n")
         sys.stdout.flush()
 
     async def _become_current(self) -> None:

@@ -18,8 +18,8 @@ from node.node_record import NodeRecord
 from node.options import DaemonOptions
 
 WAIT_SECONDS = 3.0
-"""A host that boots may have no address yet."""
-_PAUSE_SECONDS = 0.5
+"""A host that is booting may have no address yet."""
+_POLL_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -27,54 +27,52 @@ log = logging.getLogger(__name__)
 async def current_addresses(
     options: DaemonOptions, record: NodeRecord, advertise: str = "", listen: str = ""
 ) -> NodeRecord:
-    """The record with the addresses that are named, or with one that this host has if it lost the one of before.
+    """The record with the given addresses, or with another one of this host if it has lost the recorded one.
 
     Raises:
-        InvalidArgumentError: no address, or none that can be told.
+        InvalidArgumentError: there is no address, or none can be chosen.
     """
-    known = await asyncio.to_thread(addresses.local_addresses)
-    advertise, listen = (addresses.host_without_port(word, options.join_port) for word in (advertise, listen))
-    return updated_addresses(record, known, default=options.advertise_addr, advertise=advertise, listen=listen)
+    local = await asyncio.to_thread(addresses.local_addresses)
+    advertise, listen = (addresses.host_without_port(text, options.join_port) for text in (advertise, listen))
+    return updated_addresses(record, local, default=options.advertise_addr, advertise=advertise, listen=listen)
 
 
 def updated_addresses(
     record: NodeRecord, local: Sequence[LocalAddress], *, default: str = "", advertise: str = "", listen: str = ""
 ) -> NodeRecord:
-    """Pure; words without ports. To listen at all addresses is what clients say where nothing was asked.
+    """The record with its new addresses. Pure; the texts carry no port. A client that asks for nothing sends a wildcard ``listen``.
 
     Raises:
-        InvalidArgumentError: no address of this host, or none that can be told.
+        InvalidArgumentError: this host has no such address, or none can be chosen.
     """
     if listen not in addresses.ANY_ADDRESS:
-        found, bound = addresses.choose_addresses(advertise, listen, default, local)
-        return msgspec.structs.replace(record, advertise_addr=found, listen_addr=bound)
+        advertised, bound = addresses.choose_addresses(advertise, listen, default, local)
+        return msgspec.structs.replace(record, advertise_addr=advertised, listen_addr=bound)
     if not advertise and addresses.is_local(record.advertise_addr, local):
         return record
-    found = (
-        addresses.choose_advertise_address(advertise, local)
-        if advertise
-        else addresses.replacement_address(default, local)
-    )
-    bound = record.listen_addr if record.listen_addr in addresses.ANY_ADDRESS else found
-    return msgspec.structs.replace(record, advertise_addr=found, listen_addr=bound)
+    choose = addresses.choose_advertise_address if advertise else addresses.replacement_address
+    advertised = choose(advertise or default, local)
+    bound = record.listen_addr if record.listen_addr in addresses.ANY_ADDRESS else advertised
+    return msgspec.structs.replace(record, advertise_addr=advertised, listen_addr=bound)
 
 
 async def wait_for_local_address(options: DaemonOptions, session: MembershipSession) -> None:
-    """Returns once the life has an address that its host has: the one of before is waited for, then another is taken. Says why it waits."""
+    """Return once this host has the session's advertise address. After 3 s another address is chosen; while that is impossible, the
+    session shows why.
+    """
     deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
-    before, said = session.record.advertise_addr, ""
-    while not addresses.is_local(before, await asyncio.to_thread(addresses.local_addresses)):
+    lost, message = session.record.current.advertise_addr, ""
+    while not addresses.is_local(lost, await asyncio.to_thread(addresses.local_addresses)):
         if asyncio.get_running_loop().time() > deadline:
             try:
-                session.set_record(await current_addresses(options, session.record))
+                record = await current_addresses(options, session.record.current)
             except InvalidArgumentError as error:
-                if error.message not in said:
-                    said = f"this host has lost the address {before}: {error.message}, and restart coveyd"
-                    session.set_error(said)
-                    log.error("%s", said)  # noqa: TRY400 - a sentence
+                if error.message not in message:
+                    message = f"this host has lost the address {lost}: {error.message}, and restart coveyd"
+                    session.set_error(message)
+                    log.error("%s", message)  # noqa: TRY400 - a sentence
             else:
-                log.warning(
-                    "this host has lost the address %s and advertises %s now", before, session.record.advertise_addr
-                )
+                session.set_record(record)
+                log.warning("this host has lost the address %s and now advertises %s", lost, record.advertise_addr)
                 return
-        await asyncio.sleep(_PAUSE_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)

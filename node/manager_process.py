@@ -17,9 +17,16 @@ from pathlib import Path
 import msgspec
 
 from covey.errors import DeadlineError, UnavailableError
-from manager.config import ManagerConfig, without_root_key
-from manager.keys import LockedError
-from manager.keys.startup_secrets import StartupSecrets, parse_unlock_key
+from manager.interface import (
+    EXIT_LOCKED,
+    EXIT_REMOVED,
+    MANAGER_MODULE,
+    READY_LINE,
+    LockedError,
+    ManagerConfig,
+    parse_unlock_key,
+    without_root_key,
+)
 from node.line_splitter import read_lines
 from node.unlock_key_cache import UnlockKeyCache
 
@@ -27,31 +34,30 @@ READY_SECONDS = 30.0
 STOP_SECONDS = 15.0
 RESTART_DELAYS_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 STABLE_SECONDS = 60.0
-REMOVED_EXIT_CODE = 3
-LOCKED_EXIT_CODE = 4
+"""A manager that ran this long restarts without a growing delay."""
 _ERROR_LINES = 20
-_LOCK_PAUSE_SECONDS = 0.02
+_LOCK_RETRY_SECONDS = 0.02
 
 log = logging.getLogger(__name__)
 
 
 class ManagerProcess:
-    """One manager process; ``run`` keeps it alive until cancelled. ``trouble`` says why it does not serve, for people; ``served``
-    whether one of its lives did.
+    """One manager process; ``run`` keeps it alive until cancelled. ``error`` is the reason why it does not serve, or an empty string.
+    ``has_served`` is set once any of its starts succeeded.
     """
 
-    def __init__(self, run_dir: Path, unlock_keys: UnlockKeyCache | None = None) -> None:
-        self._vault = unlock_keys
+    def __init__(self, run_dir: Path, unlock_keys: UnlockKeyCache) -> None:
+        self._unlock_keys = unlock_keys
         self._config_path = run_dir / "manager.json"
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
-        self._again = False
+        self._restart_requested = False
         self.has_served = False
         self.error = ""
 
     @property
     def running(self) -> bool:
-        """Whether a process is there and has said that it serves."""
+        """Whether the process runs and has reported that it serves."""
         return self._ready.is_set()
 
     async def wait_ready(self) -> None:
@@ -66,64 +72,64 @@ class ManagerProcess:
             raise DeadlineError(f"the manager did not start within {READY_SECONDS:g} s; see the daemon's log") from None
 
     def restart(self) -> None:
-        """End the process, if there is one, so that the next takes up a new configuration."""
+        """Stop the process, if it runs, so that it starts again with a new configuration."""
         if self._process is not None and self._process.returncode is None:
-            self._again = True
+            self._restart_requested = True
             self._process.terminate()
 
     async def run(self, configure: Callable[[], ManagerConfig], *, must_start: bool) -> None:
-        """Start the manager, and again whenever it ends, with growing pauses. ``configure`` gives the configuration of each start.
+        """Start the manager, and restart it with growing delays whenever it exits. ``configure`` returns the configuration of each start.
 
-        Returns when the cluster has removed this manager. Cancel it to stop the process in good order. ``must_start`` is for
-        who waits for the first start and wants its error; a node of a cluster tries again instead: the manager of the daemon
-        before may still hold the log, or its port.
+        Returns when the Raft group has removed this manager. Cancel it to stop the process gracefully. With ``must_start`` a first start
+        that fails raises its error. A node that is already a member retries instead: the manager of the previous daemon may still hold
+        the log or the port.
 
         Raises:
-            UnavailableError: the very first start failed and ``must_start``; the message carries the manager's last words.
-            LockedError: its files are locked with a key that the daemon does not know.
+            UnavailableError: the first start failed and ``must_start`` is set; the message is the manager's last log line.
+            LockedError: its files are locked with a key that the daemon does not have.
         """
         try:
             await self._keep_alive(configure, must_start=must_start)
         finally:
-            self.error = ""  # a demoted node has no manager that could be in trouble
+            self.error = ""  # a demoted node has no manager that could be in error
 
     async def _keep_alive(self, configure: Callable[[], ManagerConfig], *, must_start: bool) -> None:
-        attempt, first = 0, True
+        attempt, is_first = 0, True
         while True:
-            began = asyncio.get_running_loop().time()
-            code, words = await self._run_once(configure())
-            if code == REMOVED_EXIT_CODE:
-                log.info("the group has removed this node's manager")
+            started_at = asyncio.get_running_loop().time()
+            code, start_error = await self._run_once(configure())
+            if code == EXIT_REMOVED:
+                log.info("the Raft group has removed this node's manager")
                 return
-            if code == LOCKED_EXIT_CODE:
-                raise LockedError(words or "this manager's files are locked")
-            if self._again:
-                self._again = False
+            if code == EXIT_LOCKED:
+                raise LockedError(start_error or "this manager's files are locked")
+            if self._restart_requested:
+                self._restart_requested = False
                 continue
-            if must_start and first and words is not None:
-                raise UnavailableError(f"the manager did not start: {words}")
-            first = False
-            if asyncio.get_running_loop().time() - began > STABLE_SECONDS:
+            if must_start and is_first and start_error is not None:
+                raise UnavailableError(f"the manager did not start: {start_error}")
+            is_first = False
+            if asyncio.get_running_loop().time() - started_at > STABLE_SECONDS:
                 attempt = 0
-            pause = RESTART_DELAYS_SECONDS[min(attempt, len(RESTART_DELAYS_SECONDS) - 1)]
-            self.error = f"this node's manager ended with code {code}: {words or 'see the log of the daemon'}"
-            log.error("%s; it starts again in %g s", self.error, pause)
+            delay = RESTART_DELAYS_SECONDS[min(attempt, len(RESTART_DELAYS_SECONDS) - 1)]
+            self.error = f"this node's manager exited with code {code}: {start_error or 'see the log of the daemon'}"
+            log.error("%s; it restarts in %g s", self.error, delay)
             attempt += 1
-            await asyncio.sleep(pause)
+            await asyncio.sleep(delay)
 
     async def _run_once(self, config: ManagerConfig) -> tuple[int, str | None]:
-        """One life: the exit code, and the last words if it never served."""
+        """Run the process until it exits. The exit code, and the last log line if it never served."""
         public, root_key = without_root_key(config)
         self._write_config(public)
         try:
-            lock = await self._lock()
+            lock = await self._acquire_lock()
         except TimeoutError:
-            return 1, f"the manager of the daemon before has not ended after {STOP_SECONDS:g} s"
+            return 1, f"the manager of the previous daemon has not exited within {STOP_SECONDS:g} s"
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "manager.main",
+                MANAGER_MODULE,
                 "--config",
                 str(self._config_path),
                 stdin=asyncio.subprocess.PIPE,
@@ -135,25 +141,26 @@ class ManagerProcess:
         finally:
             os.close(lock)
         self._process = process
-        words: list[str] = []
+        log_lines: list[str] = []
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._send_startup_secrets(process, root_key))
-                group.create_task(self._watch_output(process))
-                group.create_task(_forward_log(process, words))
+                group.create_task(self._read_output(process))
+                group.create_task(_forward_log(process, log_lines))
                 code = await process.wait()
         finally:
             served = self._ready.is_set()
             self._ready.clear()
             await _stop(process)
-        return code, None if served else (words[-1] if words else f"exit code {code}")
+        return code, None if served else (log_lines[-1] if log_lines else f"exit code {code}")
 
-    async def _lock(self) -> int:
-        """A lock that the manager process holds by inheritance until the kernel has ended it. So the one before, whose daemon was
-        killed, has given back its log, ports and socket before another takes them; else it would remove the other's socket.
+    async def _acquire_lock(self) -> int:
+        """A lock that the manager process inherits and holds until the kernel has ended it. The previous manager, whose daemon may have
+        been killed, must release its log, ports and socket before the next one starts; otherwise the old one would remove the new
+        one's socket.
 
         Raises:
-            TimeoutError: it does not end.
+            TimeoutError: the previous manager does not exit.
         """
         fd = os.open(self._config_path.with_name("manager.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -162,26 +169,25 @@ class ManagerProcess:
                     with contextlib.suppress(BlockingIOError):
                         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                         return fd
-                    await asyncio.sleep(_LOCK_PAUSE_SECONDS)
+                    await asyncio.sleep(_LOCK_RETRY_SECONDS)
         except BaseException:
             os.close(fd)
             raise
 
     async def _send_startup_secrets(self, process: asyncio.subprocess.Process, root_key: bytes) -> None:
-        """The pipe stays open: its end means that the daemon is gone."""
+        """The pipe stays open afterwards, because its end tells the manager that the daemon is gone."""
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
-        known = self._vault.startup_secrets if self._vault is not None else StartupSecrets()
-        if handed := msgspec.structs.replace(known, root_key=root_key):
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended, which is seen elsewhere
-                process.stdin.write(handed.line())
+        if secrets := msgspec.structs.replace(self._unlock_keys.startup_secrets, root_key=root_key):
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the exit is handled elsewhere
+                process.stdin.write(secrets.line())
                 await process.stdin.drain()
 
-    async def _watch_output(self, process: asyncio.subprocess.Process) -> None:
+    async def _read_output(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         async for line in read_lines(process.stdout):
-            if self._vault is not None and (key := parse_unlock_key(line)):
-                self._vault.add(key)
-            if line.strip() == b"ready":
+            if key := parse_unlock_key(line):
+                self._unlock_keys.add(key)
+            if line.strip() == READY_LINE:
                 self.error = ""
                 self.has_served = True
                 self._ready.set()
@@ -192,20 +198,20 @@ class ManagerProcess:
             file.write(msgspec.json.encode(config))
 
 
-async def _forward_log(process: asyncio.subprocess.Process, words: list[str]) -> None:
-    """The manager's log goes into the daemon's, and its last lines into the error if it never comes up."""
+async def _forward_log(process: asyncio.subprocess.Process, log_lines: list[str]) -> None:
+    """Copy the manager's log to the daemon's, and keep its last lines for the error if it never serves."""
     assert process.stderr is not None  # noqa: S101 - a pipe was asked for
     async for line in read_lines(process.stderr):
         text = line.decode(errors="replace")
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
         if text := text.strip():
-            words.append(text)
-            del words[:-_ERROR_LINES]
+            log_lines.append(text)
+            del log_lines[:-_ERROR_LINES]
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    """TERM, so that it hands over leadership, then KILL."""
+    """Send TERM, so that it hands over leadership, then KILL."""
     if process.returncode is not None:
         return
     with contextlib.suppress(ProcessLookupError):

@@ -9,29 +9,28 @@ import logging
 import shutil
 from pathlib import Path
 
-from manager.bootstrap import raft_directory
-from manager.keys import file
+from manager.interface import DATA_KEYS_FILE, move_raft_state_aside, retired_raft_directory
 
 log = logging.getLogger(__name__)
 
 
-def remove_manager_state(folder: Path, *, keep_log: bool) -> None:
-    """Of STATE/manager stay the keys, and with ``keep_log`` the log as ``raft.lost``.
+def remove_manager_state(manager_dir: Path, *, keep_log: bool) -> None:
+    """Remove all of STATE/manager but the data keys. With ``keep_log`` the Raft log is kept as ``raft.lost``.
 
     Raises:
-        OSError: the log cannot be put aside; it is where it was.
+        OSError: the log cannot be moved aside; it stays where it is.
     """
-    kept = raft_directory.lost_path(folder / "raft")
-    if keep_log and (lost := raft_directory.put_aside(folder / "raft")) is not None:
+    retired = retired_raft_directory(manager_dir)
+    if keep_log and move_raft_state_aside(manager_dir) is not None:
         log.warning(
-            "the log of the membership that is over is kept in %s until the next one takes its place: if the cluster was founded anew "
-            "while others of its managers still worked, what they wrote is there. To save it, copy it together with %s before the "
-            'unlock key changes, and see "Managers that were only cut off" in the guide for disasters',
-            lost,
-            folder / file.NAME,
+            "this node's membership of the Raft group has ended; its log is kept in %s until the next one replaces it. If a new cluster "
+            "was forced while other managers still worked, the writes of those managers are there. To save them, copy that directory "
+            'together with %s before the unlock key changes, and see "Managers that were only cut off" in the disaster guide',
+            retired,
+            manager_dir / DATA_KEYS_FILE,
         )
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.is_dir() and not (keep_log and path == kept):
+    for path in manager_dir.iterdir() if manager_dir.is_dir() else ():
+        if path.is_dir() and not (keep_log and path == retired):
             shutil.rmtree(path, ignore_errors=True)
-        elif not path.is_dir() and path.name != file.NAME:
+        elif not path.is_dir() and path.name != DATA_KEYS_FILE:
             path.unlink(missing_ok=True)

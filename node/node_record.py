@@ -1,4 +1,8 @@
-"""Node record: this host's cluster membership, stored in ``STATE/node.json``. Holds no secret."""
+"""Node record: this host's cluster membership, stored in ``STATE/node.json``.
+
+Invariant: the file is replaced atomically and holds no secret. While it exists, the daemon rejoins its cluster after a restart.
+Used by ``node.membership_state``; a running session keeps its copy in ``SessionRecord``.
+"""
 
 import os
 from pathlib import Path
@@ -10,8 +14,8 @@ from covey.states import NodeRole
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """This host's place in its cluster. ``managers`` are HOST:PORT of mTLS listeners, as the last session told them; ``store`` is what
-    ``--store`` said while this node's manager served last, empty for a manager that keeps the cluster's state itself.
+    """Membership of this host. ``managers`` are HOST:PORT of mTLS listeners, as the last session reported them. ``store`` is the value
+    of ``--store`` while this node's manager last served; it is empty for a manager that uses Raft.
     """
 
     node_id: str
@@ -24,40 +28,65 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeRecordFile:
-    """The record on disk; absent when the host is in no cluster."""
+    """The record on disk. The file does not exist while the host is in no cluster."""
 
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / "node.json"
 
     def load(self) -> NodeRecord | None:
-        """The record, None if there is none. CoveyError when it cannot be read."""
+        """Return the record, or None if the host is in no cluster.
+
+        Raises:
+            CoveyError: the file cannot be decoded.
+        """
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=NodeRecord)
         except FileNotFoundError:
             return None
         except msgspec.DecodeError as error:
             raise CoveyError(
-                f"{self._path} is not what a daemon wrote ({error}): put a copy back, or remove it to take this host out of its cluster"
+                f"{self._path} is damaged ({error}): restore it from a copy, or remove it to take this host out of its cluster"
             ) from error
 
     def save(self, record: NodeRecord) -> None:
-        """Replace the record; after a crash either the old or the new one is there."""
+        """Replace the record atomically and sync it to disk."""
         fresh = self._path.with_suffix(".new")
         with fresh.open("wb") as file:
             file.write(msgspec.json.encode(record))
             file.flush()
             os.fsync(file.fileno())
         fresh.rename(self._path)
-        self._sync_folder()
+        self._sync_directory()
 
     def remove(self) -> None:
-        """Forget the cluster."""
+        """Delete the record: the host is in no cluster."""
         self._path.unlink(missing_ok=True)
-        self._sync_folder()
+        self._sync_directory()
 
-    def _sync_folder(self) -> None:
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    def _sync_directory(self) -> None:
+        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(folder)
+            os.fsync(directory)
         finally:
-            os.close(folder)
+            os.close(directory)
+
+
+class SessionRecord:
+    """The record of one membership session, in memory. It is written to disk by the first ``update`` and by each one that changes it."""
+
+    def __init__(self, file: NodeRecordFile, record: NodeRecord) -> None:
+        self.current = record
+        self._file = file
+        self._is_saved = False
+
+    def replace(self, record: NodeRecord) -> None:
+        """Use another record, without writing it yet."""
+        self.current = record
+
+    def update(self, **changes: object) -> None:
+        """Change fields of the record and write it if it differs from the file."""
+        updated = msgspec.structs.replace(self.current, **changes)
+        if updated != self.current or not self._is_saved:
+            self.current = updated
+            self._file.save(updated)
+            self._is_saved = True

@@ -7,16 +7,16 @@ from pathlib import Path
 import msgspec
 
 from covey.errors import InvalidArgumentError
-from manager.etcd import target
+from manager.interface import STORE_FORM, parse_store
 from node.addresses import JOIN_PORT
 
 MTLS_PORT = 2378
 
 
 class DaemonOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """``advertise_addr`` is what this host advertises when a user names nothing; empty: find it. ``labels`` are this host's own, for
-    constraints such as ``engine.labels.disk==ssd``. ``store`` is where this node's manager keeps the cluster's state, empty: with itself;
-    the three after it are files.
+    """``advertise_addr`` is the default of ``--advertise-addr``; empty means to detect it. ``labels`` are for constraints such as
+    ``engine.labels.disk==ssd``. ``store`` is where this node's manager stores the cluster's state; empty means Raft. The three
+    ``store_`` fields are file paths.
     """
 
     state_dir: Path
@@ -35,45 +35,56 @@ class DaemonOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse(arguments: Sequence[str]) -> DaemonOptions:
-    """The options of a command line; prints help and exits where asked.
+    """Parse a command line. With ``--help`` it prints help and exits.
 
     Raises:
-        InvalidArgumentError: ``--host`` is no Unix socket, a label is none, or ``--store`` cannot be right.
+        InvalidArgumentError: ``--host`` is not a Unix socket, a label is malformed, or ``--store`` is invalid.
     """
     parser = argparse.ArgumentParser(prog="coveyd", description="The daemon of a Covey host.")
     parser.add_argument(
-        "--state-dir", type=Path, default=Path("/var/lib/covey"), help="what survives a reboot (%(default)s)"
+        "--state-dir", type=Path, default=Path("/var/lib/covey"), help="persistent state (default %(default)s)"
     )
-    parser.add_argument("--run-dir", type=Path, default=Path("/run/covey"), help="what does not; a tmpfs (%(default)s)")
-    parser.add_argument("--host", default="", help="socket of the Engine API (unix://RUN_DIR/covey.sock)")
     parser.add_argument(
-        "--cgroup-parent", default="/covey", help="below which containers' cgroups are made (%(default)s)"
+        "--run-dir", type=Path, default=Path("/run/covey"), help="runtime files, on a tmpfs (default %(default)s)"
     )
-    parser.add_argument("--advertise-addr", default="", help="address that other hosts use, unless a command names one")
-    parser.add_argument("--join-port", type=int, default=JOIN_PORT, help="port on which hosts join (%(default)s)")
-    parser.add_argument("--mtls-port", type=int, default=MTLS_PORT, help="port between nodes (%(default)s)")
+    parser.add_argument("--host", default="", help="Engine API socket (default unix://RUN_DIR/covey.sock)")
+    parser.add_argument(
+        "--cgroup-parent", default="/covey", help="parent cgroup of all containers (default %(default)s)"
+    )
+    parser.add_argument(
+        "--advertise-addr", default="", help="address that other nodes use, if swarm init or join name none"
+    )
+    parser.add_argument(
+        "--join-port", type=int, default=JOIN_PORT, help="port where new nodes join (default %(default)s)"
+    )
+    parser.add_argument("--mtls-port", type=int, default=MTLS_PORT, help="port between nodes (default %(default)s)")
     parser.add_argument(
         "--label",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a label of this host, engine.labels.KEY in constraints",
+        help="label of this host, engine.labels.KEY in constraints; can be repeated",
     )
     parser.add_argument(
         "--store",
         default="",
-        metavar=target.FORM,
-        help="keep the cluster's state in an etcd instead of in the managers; the same for all managers",
+        metavar=STORE_FORM,
+        help="store the cluster's state in etcd instead of the managers; must be the same on all managers",
     )
-    parser.add_argument("--store-ca", default="", metavar="FILE", help="authority of etcd's certificates: TLS")
-    parser.add_argument("--store-cert", default="", metavar="FILE", help="certificate that this host shows to etcd")
-    parser.add_argument("--store-key", default="", metavar="FILE", help="its key")
-    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    parser.add_argument("--store-ca", default="", metavar="FILE", help="CA certificate of etcd; enables TLS")
+    parser.add_argument("--store-cert", default="", metavar="FILE", help="client certificate for etcd")
+    parser.add_argument("--store-key", default="", metavar="FILE", help="private key of the client certificate")
+    parser.add_argument(
+        "--log-level",
+        default="info",
+        choices=("debug", "info", "warning", "error"),
+        help="minimum level of log messages (default %(default)s)",
+    )
     found = parser.parse_args(arguments)
     host = found.host or f"unix://{found.run_dir}/covey.sock"
     if not host.startswith("unix://"):
         raise InvalidArgumentError(
-            f"--host {host}: only unix:// sockets are served; TCP with client certificates is not there yet"
+            f"--host {host}: only unix:// sockets are supported; TCP with client certificates is not supported yet"
         )
     return DaemonOptions(
         state_dir=found.state_dir,
@@ -90,16 +101,16 @@ def parse(arguments: Sequence[str]) -> DaemonOptions:
 
 
 def _store(found: argparse.Namespace) -> dict[str, str]:
-    """The four options of a store outside of the managers, files by their whole paths.
+    """The four options of an external store, with absolute file paths.
 
     Raises:
-        InvalidArgumentError: they do not fit together; UnsupportedError.
+        InvalidArgumentError: they do not fit together; UnsupportedError: the URL has a password.
     """
     files = {name: getattr(found, name) for name in ("store_ca", "store_cert", "store_key")}
     if found.store:
-        target.parse(found.store, ca_file=files["store_ca"], cert_file=files["store_cert"], key_file=files["store_key"])
+        parse_store(found.store, ca_file=files["store_ca"], cert_file=files["store_cert"], key_file=files["store_key"])
     elif any(files.values()):
-        raise InvalidArgumentError("--store-ca, --store-cert and --store-key go with --store: name the store")
+        raise InvalidArgumentError("--store-ca, --store-cert and --store-key need --store: name the store")
     paths = {name: str(Path(file).absolute()) if file else "" for name, file in files.items()}
     return {"store": found.store, **paths}
 

@@ -22,19 +22,19 @@ async def init(call: RequestContext) -> web.Response:
     request = swarm_json.read_init(await call.json())
     if not request.force_new_cluster:
         _refuse_member(call)
-    return json_response(await call.engine.node.swarm_init(request))
+    return json_response(await call.engine.membership.swarm_init(request))
 
 
 async def join(call: RequestContext) -> web.Response:
     _refuse_member(call)
-    await call.engine.node.swarm_join(swarm_json.read_join(await call.json()))
+    await call.engine.membership.swarm_join(swarm_json.read_join(await call.json()))
     return empty_response()
 
 
 async def leave(call: RequestContext) -> web.Response:
     if call.engine.node.state is LocalNodeState.INACTIVE:
         raise UnavailableError(_NO_MEMBER)
-    await call.engine.node.swarm_leave(force=call.flag("force"))
+    await call.engine.membership.swarm_leave(force=call.flag("force"))
     return empty_response()
 
 
@@ -67,7 +67,7 @@ async def unlock(call: RequestContext) -> web.Response:
     if node.state is LocalNodeState.INACTIVE:
         raise UnavailableError(_NO_MEMBER)
     key = swarm_json.read_unlock(await call.json())
-    await node.swarm_unlock(key)
+    await call.engine.membership.swarm_unlock(key)
     return empty_response()
 
 

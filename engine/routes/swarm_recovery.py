@@ -54,7 +54,7 @@ async def restore(call: RequestContext) -> web.Response:
     )
     if not request.key:
         raise InvalidArgumentError(f"restoring a backup needs its key, in the header {KEY_HEADER}")
-    return json_response(await call.engine.node.swarm_restore(request, _file(call)))
+    return json_response(await call.engine.membership.swarm_restore(request, _file(call)))
 
 
 async def reconnect(call: RequestContext) -> web.Response:
@@ -63,7 +63,7 @@ async def reconnect(call: RequestContext) -> web.Response:
     fields.refuse_unknown()
     if not addrs:
         raise InvalidArgumentError("at least 1 RemoteAddr is required: where a manager of this node's cluster is now")
-    await call.engine.node.swarm_reconnect(addrs)
+    await call.engine.membership.swarm_reconnect(addrs)
     return empty_response()
 
 

@@ -142,7 +142,7 @@ def _reachable(lab: Cluster, node_id: str) -> bool:
 def test_a_daemon_started_for_another_store_says_so_and_ends(lab: Cluster) -> None:
     host = lab.managers[2]
     for store, sentence in (
-        ("", "keeps its state in etcd: start coveyd with --store etcd://192.168.77.254:2379"),
+        ("", "stores its state in etcd: start coveyd with --store etcd://192.168.77.254:2379"),
         (lab.lab.store.replace("/covey", "/other"), "not at etcd://"),
     ):
         lab_cluster.crash(host)
@@ -159,4 +159,4 @@ def test_what_is_raft_s_alone_is_refused_by_name(lab: Cluster) -> None:
         "POST", "/swarm/init", {"ForceNewCluster": True, "ListenAddr": "0.0.0.0:2377"}, on=lab.managers[0]
     )
     assert status == 501
-    assert "--force-new-cluster is for managers that keep the cluster's state themselves" in said["message"]
+    assert "--force-new-cluster needs managers that store the cluster's state themselves" in said["message"]

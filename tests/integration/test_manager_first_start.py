@@ -13,6 +13,7 @@ from covey.objects import CASettings, ClusterSpec
 from manager.ca import certificates
 from manager.config import ManagerConfig, ManagerMode, load
 from node.manager_process import ManagerProcess
+from node.unlock_key_cache import UnlockKeyCache
 from tests.support.manager_processes import eventually
 
 
@@ -32,7 +33,9 @@ def config(folder: Path, **changes: object) -> ManagerConfig:
 async def last_words(config: ManagerConfig) -> str:
     with pytest.raises(UnavailableError) as raised:
         async with asyncio.timeout(15):  # a start takes a second or two, a lost reason thirty
-            await ManagerProcess(Path(config.run_dir)).run(lambda: config, must_start=True)
+            await ManagerProcess(Path(config.run_dir), UnlockKeyCache(Path(config.state_dir))).run(
+                lambda: config, must_start=True
+            )
     return str(raised.value)
 
 
@@ -57,7 +60,7 @@ async def test_a_port_that_is_taken_is_said_at_once(tmp_path: Path, taken_port: 
 async def test_what_troubled_a_manager_is_over_when_the_node_is_none_any_more(tmp_path: Path, taken_port: int) -> None:
     """1. A manager ends again and again. 2. Its node is demoted. 3. Its last words stayed the worker's error for ever."""
     made = config(tmp_path, join_port=taken_port, mtls_port=0)
-    process = ManagerProcess(Path(made.run_dir))
+    process = ManagerProcess(Path(made.run_dir), UnlockKeyCache(Path(made.state_dir)))
     running = asyncio.create_task(process.run(lambda: made, must_start=False))
     try:
         await eventually("it is in trouble", lambda: str(taken_port) in process.error)
@@ -73,7 +76,7 @@ async def test_the_private_key_of_a_given_root_founds_the_cluster_and_lies_in_no
     root = certificates.create_root("given", wall_clock())
     spec = ClusterSpec(ca=CASettings(signing_cert=root.cert, signing_key=root.key))
     made = config(tmp_path, cluster_spec=spec, join_port=0, mtls_port=0)
-    process = ManagerProcess(Path(made.run_dir))
+    process = ManagerProcess(Path(made.run_dir), UnlockKeyCache(Path(made.state_dir)))
     running = asyncio.create_task(process.run(lambda: made, must_start=True))
     try:
         ready = asyncio.create_task(process.wait_ready())

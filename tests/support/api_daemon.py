@@ -67,6 +67,10 @@ class StillNode:
         self.refuse: CoveyError | None = None
         self.on_init: Callable[[], Awaitable[object]]
 
+    @property
+    def info(self) -> StillNode:
+        return self
+
     async def swarm_init(self, request: SwarmInit) -> str:
         self.asked.append(request)
         if self.refuse:

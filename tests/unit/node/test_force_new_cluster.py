@@ -66,7 +66,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
     with Daemon(str(tmp_path / "s"), Handler) as server:
         server.sent = []
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
         server.shutdown()

@@ -84,7 +84,7 @@ async def test_who_follows_nobody_or_this_node_or_does_not_answer_holds_up_nothi
 
 async def test_a_leader_whose_node_is_not_known_is_a_leader() -> None:
     async with manager(leader_raft_id=7) as led:
-        with pytest.raises(ConflictError, match="switch its managers off first"):
+        with pytest.raises(ConflictError, match="stop its managers first"):
             await asked(led)
 
 
@@ -98,7 +98,7 @@ async def test_a_manager_that_lives_and_does_not_take_this_nodes_certificate_ref
 ) -> None:
     """1. This host was off until its certificate expired, or its clock is wrong. 2. The others went on, and cannot be asked."""
     async with manager(leader_raft_id=7, leader_node_id=OTHER) as led:
-        with pytest.raises(ConflictError, match=f"the manager at {led} lives.*this node's certificate {why}"):
+        with pytest.raises(ConflictError, match=f"the manager at {led} is alive.*this node's certificate {why}"):
             await asked(led, by=mine)
 
 

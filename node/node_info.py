@@ -1,0 +1,78 @@
+"""Local node information for the Engine API: state, error, ids, addresses and known managers.
+
+Invariant: every property is read from memory. Implements ``engine.interfaces.LocalNodeInfo``. Owned by ``node.membership``.
+"""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from covey.ids import new_id
+from covey.states import NodeRole
+from engine.interfaces import LocalNodeState, ManagerPeer
+from node import addresses
+from node.membership_supervisor import MembershipSupervisor
+from node.options import DaemonOptions
+
+
+class DaemonNodeInfo:
+    """What the daemon knows of its node. ``busy`` is held while a join or leave is in progress."""
+
+    def __init__(self, options: DaemonOptions, supervisor: MembershipSupervisor, busy: asyncio.Lock) -> None:
+        self.engine_id = _load_engine_id(options.state_dir)
+        self.state_dir = str(options.state_dir)
+        self.join_port = options.join_port
+        self._supervisor = supervisor
+        self._busy = busy
+
+    @property
+    def hostname(self) -> str:
+        return socket.gethostname()
+
+    @property
+    def state(self) -> LocalNodeState:
+        supervisor = self._supervisor
+        if supervisor.session is None and supervisor.locked is None and self._busy.locked():
+            return LocalNodeState.PENDING
+        return supervisor.local_state
+
+    @property
+    def error(self) -> str:
+        session = self._supervisor.session
+        return self._supervisor.error or (session.error if session else "")
+
+    @property
+    def node_id(self) -> str:
+        record = self._supervisor.record
+        return record.node_id if record else ""
+
+    @property
+    def advertise_addr(self) -> str:
+        session = self._supervisor.session
+        return session.record.current.advertise_addr if session else ""
+
+    @property
+    def is_manager(self) -> bool:
+        session = self._supervisor.session
+        return session is not None and session.record.current.role is NodeRole.MANAGER
+
+    @property
+    def managers(self) -> Sequence[ManagerPeer]:
+        """Known managers with the join port, because ``docker swarm join-token`` prints these addresses for ``swarm join``."""
+        session = self._supervisor.session
+        hosts = [
+            (peer, addresses.split_port(peer.addr, self.join_port)[0]) for peer in (session.peers if session else ())
+        ]
+        return [
+            ManagerPeer(node_id=peer.node_id, addr=addresses.join_host_port(host, self.join_port))
+            for peer, host in hosts
+        ]
+
+
+def _load_engine_id(state_dir: Path) -> str:
+    """The daemon's id, created once for each state directory."""
+    path = state_dir / "engine-id"
+    if not path.exists():
+        path.write_text(new_id())
+    return path.read_text().strip()
