@@ -3,15 +3,15 @@
 ``node`` implements ``NodeControl``; the agent provides the rest. Nothing here does work. Times are Unix nanoseconds.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from agent.container.api import Containers
-from agent.image.store import ImageStore
-from agent.volume.local import VolumeStore
+from agent.image.model import HistoryEntry, Image, ImageRemoval
 from covey.objects import ClusterSpec
 
 
@@ -135,12 +135,84 @@ class NodeControl(Protocol):
         ...
 
 
-class AgentInterface(Protocol):
-    """The part of ``agent.agent.Agent`` that the API uses."""
+class Images(Protocol):
+    """The images of this host; implemented by ``agent.image.store.ImageStore``. A name is a reference, an id or a unique prefix of one."""
+
+    def get(self, name: str) -> Image: ...
+    def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> tuple[Image, ...]: ...
+    def history(self, name: str) -> tuple[HistoryEntry, ...]: ...
+    def disk_bytes(self) -> int:
+        """Size of all unpacked layers, each counted once."""
+        ...
+
+    async def load(self, source: AsyncIterator[bytes], /) -> tuple[str, ...]:
+        """Load an archive of ``docker save`` or an OCI layout. Returns its tags, and the ids of untagged images."""
+        ...
+
+    async def import_(
+        self,
+        source: AsyncIterator[bytes],
+        name: str = "",
+        /,
+        *,
+        message: str = "",
+        changes: Sequence[str] = (),
+        architecture: str = "",
+    ) -> str:
+        """Create an image from a root file system's tar archive. Returns its id."""
+        ...
+
+    def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
+        """An archive of these images. Every name is resolved before the first byte."""
+        ...
+
+    async def pull(self, name: str) -> str: ...
+    async def push(self, name: str) -> None: ...
+    async def tag(self, name: str, target: str) -> None: ...
+    async def remove(self, name: str, *, force: bool = False) -> tuple[ImageRemoval, ...]:
+        """Remove a tag, and with the last tag the image. ConflictError while a container uses it."""
+        ...
+
+    async def prune(
+        self, *, unused: bool = False, filters: Mapping[str, Sequence[str]] | None = None
+    ) -> tuple[tuple[ImageRemoval, ...], int]:
+        """Remove untagged images, or with ``unused`` all that no container uses. Returns what was removed, and the bytes freed."""
+        ...
+
+
+class Volume(Protocol):
+    """A volume of this host."""
 
     @property
-    def images(self) -> ImageStore: ...
+    def name(self) -> str: ...
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+    @property
+    def options(self) -> Mapping[str, str]: ...
+    @property
+    def created_at_ns(self) -> int: ...
+    @property
+    def is_anonymous(self) -> bool: ...
+
+
+class Volumes(Protocol):
+    """The volumes of this host; implemented by ``agent.volume.local.VolumeStore``."""
+
+    def create(self, name: str, *, labels: dict[str, str], options: dict[str, str], now_ns: int) -> Volume: ...
+    def get(self, name: str) -> Volume: ...
+    def list(self) -> Sequence[Volume]: ...
+    def data_path(self, name: str) -> Path: ...
+    def remove(self, name: str) -> None:
+        """Delete the volume with its data. The caller has checked that nothing uses it."""
+        ...
+
+
+class AgentInterface(Protocol):
+    """The parts of the agent that the API uses; implemented by ``agent.agent.Agent``."""
+
+    @property
+    def images(self) -> Images: ...
     @property
     def containers(self) -> Containers: ...
     @property
-    def volumes(self) -> VolumeStore: ...
+    def volumes(self) -> Volumes: ...

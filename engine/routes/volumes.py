@@ -7,8 +7,8 @@ from typing import Any
 from aiohttp import web
 
 from agent.container.model import MountKind
-from agent.volume.local import LocalVolume
 from covey.errors import ConflictError, UnsupportedError
+from engine.interfaces import Volume
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.translate import filters
@@ -88,7 +88,7 @@ def _users(call: RequestContext, name: str) -> list[str]:
     ]
 
 
-def _write(call: RequestContext, volume: LocalVolume) -> dict[str, Any]:
+def _write(call: RequestContext, volume: Volume) -> dict[str, Any]:
     return {
         "Name": volume.name,
         "Driver": "local",
