@@ -8,36 +8,67 @@ import click
 from covey.errors import CoveyError
 from node.lab import cluster, network
 from node.lab import host as machine
-from node.lab.layout import Lab
+from node.lab.layout import MAX_ETCD, MAX_HOSTS, Lab
 
-NAME = click.option("--name", default="lab", show_default=True, help="Name of the lab; its hosts are NAME-1 to NAME-n.")
+NAME = click.option(
+    "--name", default="lab", show_default=True, help="Name of the lab; its hosts are named NAME-1 to NAME-N"
+)
 HOST = click.argument("host")
 
 
-class LabGroup(click.Group):
-    """Errors of Covey's own end as one line and exit code 1."""
+class LabCommand(click.Command):
+    """A command that needs root. Errors of Covey are shown as one line, with exit code 1. Help is available to everyone."""
 
     def invoke(self, ctx: click.Context) -> object:
+        if os.geteuid() != 0:
+            raise click.ClickException("covey lab needs root, because it creates network namespaces")
         try:
-            if os.geteuid() != 0:
-                raise click.ClickException("a lab needs root: it makes namespaces")
             return super().invoke(ctx)
         except CoveyError as error:
             raise click.ClickException(error.message) from error
 
 
-@click.group(cls=LabGroup, help="Clusters of 1 to 9 hosts on this machine.")
+class LabGroup(click.Group):
+    command_class = LabCommand
+
+
+@click.group(
+    cls=LabGroup,
+    help=f"Run clusters of 1 to {MAX_HOSTS} hosts on this machine",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 def main() -> None:
     pass
 
 
-@main.command(help="Make a lab and form its cluster; returns when all nodes are ready.")
+@main.command(name="help", cls=click.Command, help="Show help for lab, or for one of its commands")
+@click.argument("command", required=False)
+@click.pass_context
+def show_help(ctx: click.Context, command: str | None) -> None:
+    group = ctx.find_root()
+    if command is None:
+        click.echo(group.get_help())
+        return
+    found = main.get_command(group, command)
+    if found is None:
+        raise click.UsageError(f"unknown command {command!r}", ctx=group)
+    click.echo(found.get_help(click.Context(found, info_name=command, parent=group)))
+
+
+@main.command(help="Create a lab and its cluster. Returns when all nodes are ready")
 @NAME
-@click.option("--managers", default=3, show_default=True, type=click.IntRange(1, 9))
-@click.option("--workers", default=2, show_default=True, type=click.IntRange(0, 8))
-@click.option("--no-cluster", is_flag=True, help="Only the hosts and their daemons.")
 @click.option(
-    "--store", default="", metavar="etcd[:MEMBERS]", help="Keep the managers' state in an etcd on the lab's switch."
+    "--managers", default=3, show_default=True, type=click.IntRange(1, MAX_HOSTS), help="Number of manager hosts"
+)
+@click.option(
+    "--workers", default=2, show_default=True, type=click.IntRange(0, MAX_HOSTS - 1), help="Number of worker hosts"
+)
+@click.option("--no-cluster", is_flag=True, help="Start the hosts and their daemons only, without swarm init and join")
+@click.option(
+    "--store",
+    default="",
+    metavar="etcd[:MEMBERS]",
+    help=f"Store the managers' state in an etcd of 1 to {MAX_ETCD} members instead of Raft (default 1 member)",
 )
 def up(name: str, managers: int, workers: int, *, no_cluster: bool, store: str) -> None:
     lab = Lab(name, managers, workers, _etcd_members(store))
@@ -47,22 +78,22 @@ def up(name: str, managers: int, workers: int, *, no_cluster: bool, store: str) 
 
 
 def _etcd_members(store: str) -> int:
-    word, colon, count = store.partition(":")
-    if store and (word != "etcd" or (colon and not count.isdigit())):
+    kind, colon, count = store.partition(":")
+    if store and (kind != "etcd" or (colon and not count.isdigit())):
         raise click.BadParameter(f"{store!r} is neither etcd nor etcd:MEMBERS", param_hint="--store")
     return int(count or 1) if store else 0
 
 
-@main.command(help="Remove a lab and everything in it.")
+@main.command(help="Remove a lab with its hosts, containers and disks")
 @NAME
-@click.option("--all", "every", is_flag=True, help="Every lab on this machine.")
-def down(name: str, *, every: bool) -> None:
-    for lab in cluster.labs() if every else (cluster.get_lab(name),):
+@click.option("--all", "remove_all", is_flag=True, help="Remove all labs on this machine")
+def down(name: str, *, remove_all: bool) -> None:
+    for lab in cluster.labs() if remove_all else (cluster.get_lab(name),):
         cluster.down(lab)
 
 
-@main.command(name="ls", help="List labs and their hosts.")
-@click.option("-q", "--quiet", is_flag=True, help="Names of hosts only.")
+@main.command(name="ls", help="List hosts of all labs")
+@click.option("-q", "--quiet", is_flag=True, help="Only display host names")
 def list_hosts(*, quiet: bool) -> None:
     rows = [
         (
@@ -83,7 +114,7 @@ def list_hosts(*, quiet: bool) -> None:
         click.echo("{:<20}{:<14}{:<13}{:<17}{}".format(*row))
 
 
-@main.command(help='Print the exports that point docker and covey to a host: eval "$(covey lab env HOST)".')
+@main.command(help='Print shell exports that point docker and covey to a host. Use it as: eval "$(covey lab env HOST)"')
 @HOST
 def env(host: str) -> None:
     for key, value in machine.client_environment(cluster.get_host(host)[1]).items():
@@ -92,7 +123,7 @@ def env(host: str) -> None:
 
 @main.command(
     name="exec",
-    help="Run a command inside a host: covey lab exec HOST -- CMD [ARG...].",
+    help="Run a command on a host. Use it as: covey lab exec HOST -- COMMAND [ARG...]",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 @HOST
@@ -104,31 +135,31 @@ def execute(host: str, command: tuple[str, ...]) -> None:
     os.execvpe(line[0], line, {**os.environ, **machine.client_environment(found), "PATH": path})
 
 
-@main.command(help="SIGKILL everything on a host; its disk stays.")
+@main.command(help="Power off a host: kill all its processes. Its disk is kept")
 @HOST
 def kill(host: str) -> None:
     cluster.kill(cluster.get_host(host)[1])
 
 
-@main.command(help="SIGKILL coveyd alone on a host; its containers stay.")
+@main.command(help="Kill coveyd on a host. Its containers keep running")
 @HOST
 def crash(host: str) -> None:
     cluster.crash(cluster.get_host(host)[1])
 
 
-@main.command(help="Bring back what is dead on a host, with its disk.")
+@main.command(help="Start a host that was killed, or coveyd after a crash")
 @HOST
 def start(host: str) -> None:
     cluster.start(*cluster.get_host(host))
 
 
-@main.command(help="Take a host's link down.")
+@main.command(help="Disconnect a host from the network")
 @HOST
 def cut(host: str) -> None:
     network.set_link(*cluster.get_host(host), up=False)
 
 
-@main.command(help="Take a host's link up again.")
+@main.command(help="Reconnect a host to the network")
 @HOST
 def heal(host: str) -> None:
     network.set_link(*cluster.get_host(host), up=True)
