@@ -13,26 +13,27 @@ _UPDATE = "docker swarm update"
 
 
 def refuse_unsupported_flags(request: SwarmInit) -> None:
-    """Returns if all that is asked besides can be done.
+    """Return if the request has no flags that force-new-cluster cannot apply.
 
     Raises:
-        InvalidArgumentError: names the flags, and what to use instead.
+        InvalidArgumentError: names the flags, and the commands to use instead.
     """
-    later = {flag: command for flag, command, asked in _changeable(request) if asked}
-    never = [flag for flag, asked in _fixed(request) if asked]
+    later = {flag: command for flag, command, is_set in _changeable_flags(request) if is_set}
+    never = [flag for flag, is_set in _permanent_flags(request) if is_set]
     if not later and not never:
         return
-    instead = [f"{', '.join(never)} was settled when the cluster was founded"] if never else []
+    remedies = [f"{', '.join(never)} cannot be changed after the cluster was created"] if never else []
     if later:
-        instead.insert(0, f"afterwards use {'; '.join(dict.fromkeys(later.values()))}")
+        remedies.insert(0, f"afterwards use {'; '.join(dict.fromkeys(later.values()))}")
+    flags = ", ".join([*later, *never])
     raise InvalidArgumentError(
-        f"--force-new-cluster goes on with the settings that the cluster has, and does not apply {', '.join([*later, *never])}: "
-        f"nothing was changed, leave that away; {'; '.join(instead)}"
+        "--force-new-cluster keeps the settings of the existing cluster. No changes were made. "
+        f"Remove these flags: {flags}; {'; '.join(remedies)}"
     )
 
 
-def _changeable(request: SwarmInit) -> list[tuple[str, str, bool]]:
-    """Flags, the command that does it in a cluster that runs, and whether it was asked."""
+def _changeable_flags(request: SwarmInit) -> list[tuple[str, str, bool]]:
+    """Flags of settings that can be changed later, the command for it, and whether the request sets them."""
     spec = request.spec
     flags = [
         ("--autolock", "=true", spec.auto_lock),
@@ -42,15 +43,15 @@ def _changeable(request: SwarmInit) -> list[tuple[str, str, bool]]:
         ("--snapshot-interval", " …", spec.raft.snapshot_interval != _NEW.raft.snapshot_interval),
         ("--task-history-limit", " …", spec.task_history != _NEW.task_history),
     ]
-    changes = [(flag, f"{_UPDATE} {flag}{value}", asked) for flag, value, asked in flags]
+    changes = [(flag, f"{_UPDATE} {flag}{value}", is_set) for flag, value, is_set in flags]
     availability = request.availability not in {"", "active"}
     changes.append(("--availability", f"docker node update --availability {request.availability} self", availability))
-    others = not any(asked for _, _, asked in changes) and spec != _NEW
-    return [*changes, ("the other settings of its Spec", _UPDATE, others)]
+    has_other = not any(is_set for _, _, is_set in changes) and spec != _NEW
+    return [*changes, ("the other settings of Spec", _UPDATE, has_other)]
 
 
-def _fixed(request: SwarmInit) -> list[tuple[str, bool]]:
-    """Flags of what a cluster is founded with for good, and whether it was asked."""
+def _permanent_flags(request: SwarmInit) -> list[tuple[str, bool]]:
+    """Flags of settings that are fixed when a cluster is created, and whether the request sets them."""
     new = Cluster(id="")
     return [
         ("--default-addr-pool", request.default_address_pool not in {(), new.default_address_pool}),

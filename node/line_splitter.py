@@ -7,48 +7,48 @@ import asyncio
 from collections.abc import AsyncIterator
 
 MAX_LINE_BYTES = 64 << 10
-_PIECE_BYTES = 64 << 10
-TRUNCATED_SUFFIX = b" ... (cut)"
+_CHUNK_BYTES = 64 << 10
+TRUNCATED_SUFFIX = b" ... (truncated)"
 
 
 class LineSplitter:
-    """Pieces to lines, without what ends them. Pure."""
+    """Turns chunks of bytes into lines without line ends. Pure."""
 
     def __init__(self) -> None:
-        self._begun = bytearray()
-        self._long = False
+        self._line = bytearray()
+        self._is_truncated = False
 
-    def feed(self, piece: bytes) -> list[bytes]:
-        """The lines that end in this piece."""
-        *ended, rest = piece.split(b"\n")
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that end in this chunk."""
+        *ended, rest = chunk.split(b"\n")
         lines = []
         for part in ended:
-            self._add(part)
+            self._append(part)
             lines.append(self._take())
-        self._add(rest)
+        self._append(rest)
         return lines
 
     def flush(self) -> list[bytes]:
-        """What was begun and has no end."""
-        return [self._take()] if self._begun else []
+        """The last line, if it has no line end."""
+        return [self._take()] if self._line else []
 
-    def _add(self, part: bytes) -> None:
-        room = MAX_LINE_BYTES - len(self._begun)
-        self._begun += part[:room]
-        self._long = self._long or len(part) > room
+    def _append(self, part: bytes) -> None:
+        room = MAX_LINE_BYTES - len(self._line)
+        self._line += part[:room]
+        self._is_truncated = self._is_truncated or len(part) > room
 
     def _take(self) -> bytes:
-        line = bytes(self._begun) + (TRUNCATED_SUFFIX if self._long else b"")
-        self._begun.clear()
-        self._long = False
+        line = bytes(self._line) + (TRUNCATED_SUFFIX if self._is_truncated else b"")
+        self._line.clear()
+        self._is_truncated = False
         return line
 
 
 async def read_lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """To the end of the output."""
-    lines = LineSplitter()
-    while piece := await reader.read(_PIECE_BYTES):
-        for line in lines.feed(piece):
+    """The lines of a stream until its end."""
+    splitter = LineSplitter()
+    while chunk := await reader.read(_CHUNK_BYTES):
+        for line in splitter.feed(chunk):
             yield line
-    for line in lines.flush():
+    for line in splitter.flush():
         yield line

@@ -11,11 +11,11 @@ DISCONNECTED_AFTER_SECONDS = 30.0
 
 
 def disconnected_message(silent_seconds: float, now_ns: int) -> str:
-    """For people, with the remedy; empty if a leader has this node, or had it a moment ago."""
+    """Error with the remedy if no leader has answered for 30 s, else an empty string."""
     if silent_seconds < DISCONNECTED_AFTER_SECONDS:
         return ""
     since = dt.datetime.fromtimestamp(now_ns / SECOND - silent_seconds, dt.UTC)
     return (
-        f"no manager that leads has answered this node since {since:%Y-%m-%d %H:%M} UTC; its tasks run on. Check that the managers run and "
-        'can be reached; if they have other addresses now, tell this node one: "covey swarm reconnect HOST"'
+        f"this node has had no contact with a leading manager since {since:%Y-%m-%d %H:%M} UTC; its tasks continue to run. Check that "
+        'the managers run and are reachable; if their addresses have changed, give this node one of them: "covey swarm reconnect HOST"'
     )

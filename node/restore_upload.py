@@ -11,20 +11,20 @@ from covey.errors import UnavailableError
 _NAME = "restore.covey"
 
 
-def discard_leftover(folder: Path) -> None:
-    """What a daemon left that died while it restored: nobody else needs it, or removes it."""
-    (folder / _NAME).unlink(missing_ok=True)
+def discard_leftover(state_dir: Path) -> None:
+    """Remove the upload of a daemon that stopped during a restore."""
+    (state_dir / _NAME).unlink(missing_ok=True)
 
 
 @contextlib.asynccontextmanager
-async def receive_backup(chunks: AsyncIterator[bytes], folder: Path) -> AsyncIterator[Path]:
-    """The file, gone after the block.
+async def receive_backup(chunks: AsyncIterator[bytes], state_dir: Path) -> AsyncIterator[Path]:
+    """Write the upload to a file, which is removed at the end of the block.
 
     Raises:
-        UnavailableError: the disk does not take it.
+        UnavailableError: the file cannot be written.
     """
-    path = folder / _NAME
-    discard_leftover(folder)
+    path = state_dir / _NAME
+    discard_leftover(state_dir)
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor with its mode
@@ -33,7 +33,7 @@ async def receive_backup(chunks: AsyncIterator[bytes], folder: Path) -> AsyncIte
         yield path
     except OSError as error:
         raise UnavailableError(
-            f"the backup cannot be kept in {folder} while it is restored: {error.strerror}"
+            f"cannot store the backup in {state_dir} while it is restored: {error.strerror}"
         ) from error
     finally:
         path.unlink(missing_ok=True)

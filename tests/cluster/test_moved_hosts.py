@@ -91,7 +91,7 @@ def test_a_cluster_founded_anew_at_a_new_address_is_found_by_the_nodes_that_are_
     done = lab.docker("swarm", "init", "--force-new-cluster", "--advertise-addr", f"{SUBNET}.51", on=first)
     assert f"{SUBNET}.51:2377" in done.out
     labs.wait(
-        lambda: "no manager that leads has answered" in error(lab, worker), "the worker says that it is cut off", 60
+        lambda: "no contact with a leading manager" in error(lab, worker), "the worker says that it is cut off", 60
     )
     for nowhere in ("", "nohost.invalid"):
         refused = labs.run([COVEY, "swarm", "reconnect", nowhere], env=lab.environment(worker), check=1).err

@@ -71,7 +71,7 @@ def test_a_majority_that_answers_keeps_a_new_cluster_from_being_torn_off(four: C
     said = refused(four, "swarm", "init", "--force-new-cluster", on=first)
     assert "at least 2 of its 3 managers answer" in said
     said = refused(four, "swarm", "init", "--force-new-cluster", "--autolock", on=first)
-    assert "does not apply --autolock: nothing was changed" in said
+    assert "No changes were made. Remove these flags: --autolock" in said
     worker = four.hosts[3]
     assert "this node is a worker" in refused(four, "swarm", "init", "--force-new-cluster", on=worker)
     four.wait_ready()
