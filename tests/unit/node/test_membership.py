@@ -163,10 +163,12 @@ async def test_init_returns_once_the_cluster_knows_the_node_and_its_record_is_on
 
 
 async def test_an_init_that_fails_says_why_and_leaves_nothing_behind(host: Host) -> None:
-    (host.options.state_dir / "manager").mkdir()
-    async with host.daemon(fails_with(UnavailableError("the manager did not start: port in use"))) as membership:
-        await until(lambda: host.agent.left == 1)  # the leftover directory is removed first
+    async def fails(session: ScriptedSession) -> None:
+        session.record.update(cluster_id="c1")
         (host.options.state_dir / "manager").mkdir()
+        raise UnavailableError("the manager did not start: port in use")
+
+    async with host.daemon(fails) as membership:
         with pytest.raises(UnavailableError, match="did not start: port in use"):
             await membership.swarm_init(INIT)
         assert (membership.info.state, membership.info.error) == (LocalNodeState.INACTIVE, "")
