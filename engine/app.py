@@ -54,16 +54,16 @@ async def _dispatch(request: web.Request) -> web.StreamResponse:
     try:
         return await _answer(request, engine)
     except CoveyError as error:
-        return _refusal(request, http_status(error), error.message, error)
+        return _error_response(request, http_status(error), error.message, error)
     except (ConnectionError, web.HTTPException):
         raise
     except TimeoutError as error:
-        return _refusal(
-            request, 504, "the operation did not finish in time; look at the object's state and try again", error
+        return _error_response(
+            request, 504, "the operation did not finish in time; check the object's state before retrying", error
         )
-    except Exception as error:  # whatever a handler did not foresee must not end the daemon
+    except Exception as error:  # an unexpected error of a handler must not end the daemon
         log.exception("%s %s failed", request.method, request.path)
-        return _refusal(request, 500, f"internal error: {type(error).__name__}: {error}", error)
+        return _error_response(request, 500, f"internal error: {type(error).__name__}: {error}", error)
 
 
 async def _answer(request: web.Request, engine: EngineServices) -> web.StreamResponse:
@@ -77,10 +77,10 @@ async def _answer(request: web.Request, engine: EngineServices) -> web.StreamRes
     return response
 
 
-def _refusal(request: web.Request, status: int, message: str, error: Exception) -> web.StreamResponse:
-    """An error as JSON. Once a stream has begun, all that is left is to break it off, so that the client does not take it for whole."""
+def _error_response(request: web.Request, status: int, message: str, error: Exception) -> web.StreamResponse:
+    """An error as JSON. If the response has already started, its connection is aborted, so that the client sees it is incomplete."""
     if request.get(STREAMING):
-        log.warning("%s %s broke off: %s", request.method, request.path, message)
+        log.warning("%s %s was aborted: %s", request.method, request.path, message)
         return abort_stream(request)
     if isinstance(error, NotModifiedError):
         return web.Response(status=304)

@@ -9,8 +9,8 @@ from engine.streams import STDERR, HijackedConnection, frame
 EXIT_SECONDS = 10.0
 
 
-class _RelayEnded(Exception):  # noqa: N818 - ends the group of tasks; it is no error
-    """The session is over: the process has ended, or the client detached or is gone."""
+class _RelayEnded(Exception):  # noqa: N818 - ends the group of tasks; it is not an error
+    """The relay has ended: the process exited, or the client detached or disconnected."""
 
 
 async def relay(
@@ -23,7 +23,7 @@ async def relay(
     stdout: bool = True,
     stderr: bool = True,
 ) -> None:
-    """Returns once the output has ended (and its exit code is known), the client detached, or the client is gone."""
+    """Relay until the output ends and the exit code is known, the client detaches, or the client disconnects."""
     try:
         async with asyncio.TaskGroup() as group:
             if stdin:
@@ -50,7 +50,7 @@ async def _output(client: HijackedConnection, stream: Stream, *, tty: bool, want
 
 
 async def _input(client: HijackedConnection, stream: Stream, keys: DetachKeyMatcher | None) -> None:
-    """Ends at the client's end of input, which the process is told; its output goes on."""
+    """Relay input until the client closes it. The process sees the end of its input; its output continues."""
     while data := await client.read():
         detached = False
         if keys is not None:

@@ -7,7 +7,7 @@ _SPECIAL = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31}
 
 
 def parse(text: str) -> bytes:
-    """The bytes of ``ctrl-p,ctrl-q`` or ``a,b``; the default for an empty text."""
+    """The bytes of a sequence such as ``ctrl-p,ctrl-q`` or ``a,b``. An empty text means the default."""
     keys = bytearray()
     for key in (text or DEFAULT_DETACH_KEYS).split(","):
         letter = key.lower().removeprefix("ctrl-")
@@ -22,23 +22,23 @@ def parse(text: str) -> bytes:
 
 
 class DetachKeyMatcher:
-    """Takes what a client types; holds a possible beginning of the sequence back until it is clear."""
+    """Finds the sequence in what a client types. A possible beginning of the sequence is held back until it is decided."""
 
     def __init__(self, sequence: bytes) -> None:
         self._sequence = sequence
-        self._held = 0
+        self._matched = 0
 
     def feed(self, data: bytes) -> tuple[bytes, bool]:
-        """What goes on to the process, and whether the whole sequence has come."""
+        """The bytes to pass to the process, and whether the sequence is complete."""
         out = bytearray()
         for byte in data:
-            if byte == self._sequence[self._held]:
-                self._held += 1
-                if self._held == len(self._sequence):
+            if byte == self._sequence[self._matched]:
+                self._matched += 1
+                if self._matched == len(self._sequence):
                     return bytes(out), True
                 continue
-            out += self._sequence[: self._held]
-            self._held = 1 if byte == self._sequence[0] else 0
-            if not self._held:
+            out += self._sequence[: self._matched]
+            self._matched = 1 if byte == self._sequence[0] else 0
+            if not self._matched:
                 out.append(byte)
         return bytes(out), False

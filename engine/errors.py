@@ -26,11 +26,11 @@ HTTP_STATUS: dict[type[errors.CoveyError], int] = {
 
 
 class NotModifiedError(errors.CoveyError):
-    """The object is in the wished state already (HTTP 304, no body)."""
+    """The object is already in the requested state (HTTP 304, no body)."""
 
 
 def http_status(error: BaseException) -> int:
-    """The HTTP status of an error; 500 for what nobody foresaw."""
+    """The HTTP status of an error; 500 for unexpected ones."""
     for kind in type(error).__mro__:
         if kind in HTTP_STATUS:
             return HTTP_STATUS[kind]

@@ -21,7 +21,7 @@ EventMessage = dict[str, Any]
 
 
 class EventLog:
-    """Events as Docker's JSON, oldest first."""
+    """Events in Docker's JSON form, oldest first."""
 
     def __init__(self) -> None:
         self._history: deque[EventMessage] = deque(maxlen=HISTORY)
@@ -29,11 +29,11 @@ class EventLog:
 
     @property
     def readers(self) -> int:
-        """How many clients listen."""
+        """Number of subscribers."""
         return len(self._queues)
 
     def publish(self, message: EventMessage) -> None:
-        """Give it to every reader; one whose queue is full is told to stop."""
+        """Send an event to every subscriber. One whose queue is full is ended."""
         self._history.append(message)
         for queue in list(self._queues):
             if queue.full():
@@ -45,7 +45,7 @@ class EventLog:
 
     @contextmanager
     def subscribe(self) -> Iterator[tuple[list[EventMessage], asyncio.Queue[EventMessage | None]]]:
-        """The history and a queue of everything after it: no gap, no overlap. None in the queue means that the reader lagged."""
+        """The history, and a queue of all later events, without gap or overlap. None in the queue means that the subscriber lagged."""
         queue: asyncio.Queue[EventMessage | None] = asyncio.Queue(QUEUE)
         self._queues.add(queue)
         try:
@@ -55,7 +55,7 @@ class EventLog:
 
 
 async def publish_container_events(log: EventLog, containers: Containers) -> None:
-    """Publish the containers' events until cancelled."""
+    """Publish container events until cancelled."""
     while True:
         with containers.subscribe() as events:
             try:

@@ -15,7 +15,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686"
 
 
 class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes and plain words; ``architecture`` as the kernel says it, ``goarch`` as image platforms do."""
+    """Facts about a host. ``architecture`` is the kernel's name, ``goarch`` the one of image platforms."""
 
     version: str
     kernel: str
@@ -34,7 +34,7 @@ class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_host(root: Path = Path("/"), labels: Mapping[str, str] = {}, extra_warnings: Sequence[str] = ()) -> HostInfo:
-    """The facts of the machine whose files are below ``root``; ``also`` are warnings of other parts."""
+    """Read the files below ``root``. ``extra_warnings`` are added to the host's own."""
     unified = (root / "sys/fs/cgroup/cgroup.controllers").exists()
     controllers = _controllers(root, unified=unified)
     release = _os_release(root)
@@ -58,7 +58,7 @@ def read_host(root: Path = Path("/"), labels: Mapping[str, str] = {}, extra_warn
 
 
 def warnings(controllers: frozenset[str]) -> tuple[str, ...]:
-    """A sentence for each thing this host cannot do."""
+    """One warning for each missing cgroup controller."""
     return tuple(
         f"WARNING: the cgroup controller {name!r} is missing: {limits} are refused on this host"
         for name, limits in (("memory", "memory limits"), ("cpu", "CPU limits"), ("pids", "limits on processes"))

@@ -18,5 +18,5 @@ _BIRDS = (
 
 
 def generate_name() -> str:
-    """Such as ``brave_heron``; it may be taken already."""
+    """A random name such as ``brave_heron``. It may be in use already."""
     return f"{secrets.choice(_ADJECTIVES)}_{secrets.choice(_BIRDS)}"

@@ -19,7 +19,7 @@ from engine.routing import API_VERSION
 from engine.translate import filters
 
 MAX_JSON_BYTES = 8 << 20
-_OFF = frozenset({"", "0", "no", "false", "none"})
+_FALSE = frozenset({"", "0", "no", "false", "none"})
 
 _INACTIVE = 'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.'
 _WORKER = (
@@ -42,21 +42,21 @@ class EngineServices(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cluster(self) -> ControlClient:
-        """The cluster, or UnavailableError with Docker's sentence when this node is no manager."""
-        sentence = cluster_refusal(self.node.state, is_manager=self.node.is_manager)
-        if sentence:
-            raise UnavailableError(sentence)
+        """The control client, or UnavailableError in Docker's words if this node is not a manager."""
+        message = not_manager_message(self.node.state, is_manager=self.node.is_manager)
+        if message:
+            raise UnavailableError(message)
         return self.control
 
     @property
     def control_available(self) -> bool:
-        """Whether this node can be asked for the cluster's state."""
-        return not cluster_refusal(self.node.state, is_manager=self.node.is_manager)
+        """Whether this node can be asked for the cluster's state; Docker calls it ControlAvailable."""
+        return not not_manager_message(self.node.state, is_manager=self.node.is_manager)
 
 
-def cluster_refusal(state: LocalNodeState, *, is_manager: bool) -> str:
-    """Why a node in this state does not speak for the cluster; empty when it does. A manager is asked as soon as it may answer, also
-    before its own daemon has heard from the leader.
+def not_manager_message(state: LocalNodeState, *, is_manager: bool) -> str:
+    """Error of a node in this state that is asked for the cluster's state; empty if it can be. A manager is asked as soon as it may
+    answer, even before its own daemon has a session with the leader.
     """
     if state is LocalNodeState.ACTIVE:
         return "" if is_manager else _WORKER
@@ -68,7 +68,7 @@ def cluster_refusal(state: LocalNodeState, *, is_manager: bool) -> str:
 
 
 class RequestContext:
-    """A request, its path's parameters and API version, and the engine to carry it out."""
+    """A request, the parameters of its path, its API version, and the services to handle it."""
 
     def __init__(
         self,
@@ -84,19 +84,19 @@ class RequestContext:
 
     @property
     def ref(self) -> str:
-        """The object that the path names."""
+        """Name or id of the object in the path."""
         return self.parameters["ref"]
 
     def query(self, name: str, default: str = "") -> str:
         return self.request.query.get(name, default)
 
     def flag(self, name: str, *, default: bool = False) -> bool:
-        """A boolean of the query; whatever is not a no is a yes, as in Docker."""
+        """A boolean query parameter. As in Docker, every value that does not mean false means true."""
         value = self.request.query.get(name)
-        return default if value is None else value.strip().lower() not in _OFF
+        return default if value is None else value.strip().lower() not in _FALSE
 
     def number(self, name: str, default: int | None = None) -> int | None:
-        """An integer of the query; InvalidArgumentError that names it."""
+        """An integer query parameter. InvalidArgumentError names it if it is not one."""
         value = self.query(name)
         if not value:
             return default
@@ -106,7 +106,7 @@ class RequestContext:
             raise InvalidArgumentError(f"invalid {name} {value!r}: it must be an integer") from None
 
     def object_version(self, kind: str) -> int:
-        """The version that an update was made from, which every update must say."""
+        """The object version that an update is based on. Every update must give it."""
         value = self.query("version")
         if not value.isdecimal() or int(value) >= 2**63:
             raise InvalidArgumentError(f"invalid {kind} version '{value}'")
@@ -116,7 +116,7 @@ class RequestContext:
         return filters.parse(self.query("filters"), allowed)
 
     async def json(self, *, optional: bool = False) -> Any:
-        """The JSON body. Bounded; InvalidArgumentError when it is none."""
+        """The JSON body, of limited size. InvalidArgumentError if it is not JSON."""
         data = await read_bounded(self.request, MAX_JSON_BYTES)
         if not data.strip():
             if optional:
@@ -132,7 +132,7 @@ class RequestContext:
 
 
 async def read_bounded(request: web.Request, limit: int) -> bytes:
-    """The whole body; TooLargeError over the limit."""
+    """The whole body. TooLargeError above the limit."""
     parts, size = [], 0
     async for chunk in request.content.iter_chunked(1 << 16):
         size += len(chunk)
@@ -143,12 +143,12 @@ async def read_bounded(request: web.Request, limit: int) -> bytes:
 
 
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """A JSON answer."""
+    """A JSON response."""
     return web.Response(
         body=msgspec.json.encode(value) + b"\n", status=status, content_type="application/json", headers=headers
     )
 
 
 def empty_response(status: int = 200) -> web.Response:
-    """An answer without a body."""
+    """A response without a body."""
     return web.Response(status=status)

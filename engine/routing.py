@@ -25,7 +25,7 @@ class Route(NamedTuple):
 
 
 class RouteMatch(NamedTuple):
-    """``handler`` is None when the path is known under other methods only."""
+    """``handler`` is None if the path exists only with other methods."""
 
     handler: Handler | None
     parameters: Mapping[str, str]
@@ -38,27 +38,27 @@ class RouteTable:
         self._routes = [(route, _compile(route.pattern)) for route in routes]
 
     def find(self, method: str, path: str) -> RouteMatch | None:
-        """The handler of a path without version; None when no route has that path."""
-        known = False
+        """Find the route of a path without version. None if no route has that path."""
+        path_exists = False
         for route, regex in self._routes:
             found = regex.fullmatch(path)
             if found is None:
                 continue
             if route.method == method:
                 return RouteMatch(route.handler, found.groupdict())
-            known = True
-        return RouteMatch(None, {}) if known else None
+            path_exists = True
+        return RouteMatch(None, {}) if path_exists else None
 
     def routes(self) -> list[tuple[str, str]]:
-        """Every (method, pattern), in order."""
+        """Every (method, pattern) in order."""
         return [(route.method, route.pattern) for route, _ in self._routes]
 
 
 def split_version(path: str) -> tuple[tuple[int, int], str]:
-    """The API version that a path asks for, and the path without it.
+    """Split a path into its API version and the rest.
 
     Raises:
-        InvalidArgumentError: a version that this daemon does not speak, in Docker's words.
+        InvalidArgumentError: this daemon does not support the version. The message is Docker's.
     """
     found = _VERSIONED.fullmatch(path)
     if found is None:

@@ -28,10 +28,10 @@ CLOSE_SECONDS = 2.0
 
 @asynccontextmanager
 async def serving(app: web.Application, path: Path) -> AsyncIterator[None]:
-    """Serve the API at ``path`` and feed its events, until the block ends.
+    """Serve the API at ``path`` and feed its event log until the end of the block.
 
     Raises:
-        AlreadyExistsError: another daemon serves there.
+        AlreadyExistsError: another daemon serves at this path.
     """
     engine = app[ENGINE]
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_SECONDS, handler_cancellation=True)
@@ -41,11 +41,11 @@ async def serving(app: web.Application, path: Path) -> AsyncIterator[None]:
         try:
             await web.SockSite(runner, listener, backlog=BACKLOG).start()
             async with asyncio.TaskGroup() as group:
-                feeding = group.create_task(publish_container_events(engine.events, engine.agent.containers))
+                publisher = group.create_task(publish_container_events(engine.events, engine.agent.containers))
                 try:
                     yield
                 finally:
-                    feeding.cancel()
+                    publisher.cancel()
         finally:
             path.unlink(missing_ok=True)
     finally:
@@ -53,7 +53,7 @@ async def serving(app: web.Application, path: Path) -> AsyncIterator[None]:
 
 
 def bind(path: Path) -> socket.socket:
-    """A listening socket at ``path`` that nobody else may open before its mode is set."""
+    """A listening socket at ``path``. Nobody else can open it before its mode is set."""
     remove_stale(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     listener = socket.socket(socket.AF_UNIX)
@@ -75,18 +75,20 @@ def bind(path: Path) -> socket.socket:
 
 
 def remove_stale(path: Path) -> None:
-    """Remove a socket that nobody serves; AlreadyExistsError when somebody does, or when it is no socket."""
+    """Remove a stale socket. AlreadyExistsError if a daemon answers on it, or if it is not a socket."""
     if not path.exists():
         return
     if not path.is_socket():
-        raise AlreadyExistsError(f"{path} is in the way of the Engine API's socket: it is no socket; move it away")
+        raise AlreadyExistsError(
+            f"cannot create the Engine API's socket: {path} exists and is not a socket; move it away"
+        )
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)
         try:
             probe.connect(str(path))
         except (ConnectionRefusedError, FileNotFoundError):
             path.unlink(missing_ok=True)
-            log.info("removed %s, left over by a daemon that died", path)
+            log.info("removed the stale socket %s of a daemon that crashed", path)
             return
         except TimeoutError:
             pass

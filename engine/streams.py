@@ -16,7 +16,7 @@ from engine.request_context import RequestContext
 from engine.routing import API_VERSION, format_version
 
 STREAMING: web.RequestKey[bool] = web.RequestKey("streaming", bool)
-"""Set on a request whose answer has begun, so that a later error ends it rather than answers again."""
+"""Set on a request whose response has started, so that a later error aborts it instead of starting another response."""
 RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 STDOUT, STDERR, SYSTEM_ERROR = 1, 2, 3
@@ -26,32 +26,32 @@ _FRAME = struct.Struct(">BxxxI")
 
 
 def frame(stream: int, data: bytes) -> bytes:
-    """Data with the header that tells its stream: 1 stdout, 2 stderr, 3 an error of the daemon."""
+    """Data with the header that names its stream: 1 stdout, 2 stderr, 3 an error of the daemon."""
     return _FRAME.pack(stream, len(data)) + data
 
 
 def content_type(version: tuple[int, int], *, multiplexed: bool) -> str:
-    """Clients since 1.42 are told which of the two forms comes."""
+    """Content type of a log or attach stream. Clients before API 1.42 know only the raw type."""
     return MULTIPLEXED if multiplexed and version >= (1, 42) else RAW
 
 
 @asynccontextmanager
-async def chunked_response(call: RequestContext, kind: str) -> AsyncIterator[web.StreamResponse]:
-    """A response whose header is sent at once and whose body follows piece by piece."""
+async def chunked_response(context: RequestContext, kind: str) -> AsyncIterator[web.StreamResponse]:
+    """A response whose head is sent at once and whose body follows in chunks."""
     response = web.StreamResponse(headers={"Content-Type": kind, **common_headers()})
-    call.request[STREAMING] = True
-    await response.prepare(call.request)
+    context.request[STREAMING] = True
+    await response.prepare(context.request)
     yield response
     await response.write_eof()
 
 
 async def write_json_line(response: web.StreamResponse, value: Any) -> None:
-    """One JSON document and a line end, as Docker's streams of events and progress are."""
+    """Write one JSON document and a line end, as in Docker's event and progress streams."""
     await response.write(msgspec.json.encode(value) + b"\r\n")
 
 
 def common_headers() -> dict[str, str]:
-    """What every answer of the API says of the daemon."""
+    """Headers of every response."""
     return {
         "Api-Version": format_version(API_VERSION),
         "Docker-Experimental": "false",
@@ -61,7 +61,7 @@ def common_headers() -> dict[str, str]:
 
 
 def abort_stream(request: web.Request) -> web.StreamResponse:
-    """Ends a response that has begun without its end: a client sees that something is missing."""
+    """Abort a response that has started. The client sees that it is incomplete."""
     if request.transport is not None:
         request.transport.close()
     response = _AlreadySent()
@@ -70,31 +70,31 @@ def abort_stream(request: web.Request) -> web.StreamResponse:
 
 
 class HijackedConnection:
-    """A connection taken out of HTTP: read what the client types, write what it shall see."""
+    """A connection taken out of HTTP, for raw bytes in both directions."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
 
     async def read(self) -> bytes:
-        """The next bytes; empty at the client's end of input."""
+        """The next bytes from the client; empty at the end of its input."""
         try:
             return await self._reader.read(READ_BYTES)
         except ConnectionError:
             return b""
 
     async def write(self, data: bytes) -> None:
-        """Raises ConnectionError once the client is gone."""
+        """Write to the client. ConnectionError once it has disconnected."""
         self._writer.write(data)
         await self._writer.drain()
 
     def close(self) -> None:
-        """Send what is left and end the connection; does not wait for it."""
+        """Close the connection after the buffered bytes, without waiting for that."""
         self._writer.close()
 
 
 class _HijackProtocol(asyncio.StreamReaderProtocol):
-    """Keeps half-closed connections open and tells aiohttp's own protocol when the connection ends."""
+    """Keeps half-closed connections open, and tells aiohttp's own protocol when the connection is lost."""
 
     def __init__(self, reader: asyncio.StreamReader, on_lost: Callable[[Exception | None], None]) -> None:
         super().__init__(reader)
@@ -110,7 +110,7 @@ class _HijackProtocol(asyncio.StreamReaderProtocol):
 
 
 class _TrailingBytes:
-    """Collects what the client sent right behind its request; aiohttp hands it to a payload parser."""
+    """Payload parser that collects the bytes that the client sent right behind its request."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -124,7 +124,7 @@ class _TrailingBytes:
 
 
 class _AlreadySent(web.StreamResponse):
-    """Tells aiohttp that the answer is out already."""
+    """A response that has already been sent. aiohttp must not send another."""
 
     async def prepare(self, request: web.BaseRequest) -> None:
         del request
@@ -137,15 +137,15 @@ class _AlreadySent(web.StreamResponse):
         return True
 
 
-def hijack(call: RequestContext, kind: str) -> tuple[HijackedConnection, web.StreamResponse]:
-    """Take the connection over and answer 101 (or 200 to clients that did not ask to upgrade).
+def hijack(context: RequestContext, kind: str) -> tuple[HijackedConnection, web.StreamResponse]:
+    """Take over the connection and respond with 101, or with 200 to clients that did not ask for an upgrade.
 
-    Return the second value from the handler once the first is closed.
+    The handler returns the second value once the first is closed.
     """
-    request = call.request
+    request = context.request
     transport = request.transport
     if transport is None or transport.is_closing():
-        raise ConnectionResetError("the client is gone")
+        raise ConnectionResetError("the client has disconnected")
     request[STREAMING] = True
     old = request.protocol
     tail = _TrailingBytes()

@@ -16,10 +16,10 @@ STATS_PERIOD_SECONDS = 1.0
 WAIT_CONDITIONS = ("not-running", "next-exit", "removed")
 
 
-async def container_logs(call: RequestContext) -> web.StreamResponse:
-    containers = call.engine.agent.containers
-    options = logs.read_log_query(call.request.query, call.engine.clock())
-    container = containers.get(call.ref)
+async def container_logs(context: RequestContext) -> web.StreamResponse:
+    containers = context.engine.agent.containers
+    options = logs.read_log_query(context.request.query, context.engine.clock())
+    container = containers.get(context.ref)
     tty = container.config.tty
     entries = containers.logs(
         container.id,
@@ -31,7 +31,7 @@ async def container_logs(call: RequestContext) -> web.StreamResponse:
         stderr=options.stderr,
     )
     async with (
-        chunked_response(call, content_type(call.version, multiplexed=not tty)) as response,
+        chunked_response(context, content_type(context.version, multiplexed=not tty)) as response,
         aclosing(entries) as lines,
     ):
         async for entry in lines:
@@ -40,27 +40,27 @@ async def container_logs(call: RequestContext) -> web.StreamResponse:
     return response
 
 
-async def attach(call: RequestContext) -> web.StreamResponse:
+async def attach(context: RequestContext) -> web.StreamResponse:
     """Both ways over the connection itself. ``logs`` sends what the container wrote before, without a gap in time but maybe an overlap."""
-    containers = call.engine.agent.containers
-    container = containers.get(call.ref)
+    containers = context.engine.agent.containers
+    container = containers.get(context.ref)
     if not container.state.running:
         raise ConflictError(f"container {container.id} is not running: it cannot be attached to; start it first")
-    keys = detach_keys.DetachKeyMatcher(detach_keys.parse(call.query("detachKeys")))
+    keys = detach_keys.DetachKeyMatcher(detach_keys.parse(context.query("detachKeys")))
     tty = container.config.tty
     stream = await containers.attach(container.id)
     try:
-        client, response = hijack(call, content_type(call.version, multiplexed=not tty) if not tty else RAW)
+        client, response = hijack(context, content_type(context.version, multiplexed=not tty) if not tty else RAW)
     except BaseException:
         await stream.close()
         raise
-    if call.flag("logs"):
+    if context.flag("logs"):
         async with aclosing(containers.logs(container.id)) as entries:
             async for entry in entries:
                 await client.write(
                     entry.data if tty else frame(STDERR if entry.stream == "stderr" else STDOUT, entry.data)
                 )
-    if not call.flag("stream"):
+    if not context.flag("stream"):
         await stream.close()
         client.close()
         return response
@@ -69,36 +69,36 @@ async def attach(call: RequestContext) -> web.StreamResponse:
         stream,
         tty=tty,
         keys=keys,
-        stdin=call.flag("stdin") and container.config.open_stdin,
-        stdout=call.flag("stdout"),
-        stderr=call.flag("stderr"),
+        stdin=context.flag("stdin") and container.config.open_stdin,
+        stdout=context.flag("stdout"),
+        stderr=context.flag("stderr"),
     )
     return response
 
 
-async def wait(call: RequestContext) -> web.StreamResponse:
+async def wait(context: RequestContext) -> web.StreamResponse:
     """The head goes out at once: clients wait for it before they start the container."""
-    condition = call.query("condition") or "not-running"
+    condition = context.query("condition") or "not-running"
     if condition not in WAIT_CONDITIONS:
         raise InvalidArgumentError(f"invalid condition: {condition!r}; use one of {', '.join(WAIT_CONDITIONS)}")
-    containers = call.engine.agent.containers
-    container = containers.get(call.ref)
-    async with chunked_response(call, "application/json") as response:
+    containers = context.engine.agent.containers
+    container = containers.get(context.ref)
+    async with chunked_response(context, "application/json") as response:
         await write_json_line(response, {"StatusCode": await containers.wait(container.id, condition)})
     return response
 
 
-async def read_stats(call: RequestContext) -> web.StreamResponse:
-    containers = call.engine.agent.containers
-    container = containers.get(call.ref)
-    streaming = call.flag("stream", default=True)
-    before, memory = None, call.engine.host.memory_bytes
-    if not streaming and not call.flag("one-shot"):
+async def read_stats(context: RequestContext) -> web.StreamResponse:
+    containers = context.engine.agent.containers
+    container = containers.get(context.ref)
+    streaming = context.flag("stream", default=True)
+    before, memory = None, context.engine.host.memory_bytes
+    if not streaming and not context.flag("one-shot"):
         before = await containers.stats(container.id)
         await asyncio.sleep(STATS_PERIOD_SECONDS)
     if not streaming:
         return json_response(stats.write(container, await containers.stats(container.id), before, memory))
-    async with chunked_response(call, "application/json") as response:
+    async with chunked_response(context, "application/json") as response:
         while containers.get(container.id).state.running:
             now = await containers.stats(container.id)
             await write_json_line(response, stats.write(container, now, before, memory))
@@ -107,13 +107,13 @@ async def read_stats(call: RequestContext) -> web.StreamResponse:
     return response
 
 
-async def top(call: RequestContext) -> web.Response:
-    return json_response(stats.top(await call.engine.agent.containers.top(call.ref)))
+async def top(context: RequestContext) -> web.Response:
+    return json_response(stats.top(await context.engine.agent.containers.top(context.ref)))
 
 
-async def resize(call: RequestContext) -> web.Response:
-    height, width = call.number("h", 0) or 0, call.number("w", 0) or 0
-    await call.engine.agent.containers.resize(call.ref, height, width)
+async def resize(context: RequestContext) -> web.Response:
+    height, width = context.number("h", 0) or 0, context.number("w", 0) or 0
+    await context.engine.agent.containers.resize(context.ref, height, width)
     return empty_response()
 
 

@@ -13,95 +13,99 @@ from engine.routing import Route
 from engine.translate import container as container_json
 
 
-async def list_containers(call: RequestContext) -> web.Response:
-    wanted = call.filters(*container_json.FILTERS)
-    limit = call.number("limit") or 0
-    everything = call.flag("all") or limit > 0 or bool({"status", "exited", "before", "since"} & wanted.keys())
-    listed = sorted(call.engine.agent.containers.list(), key=_newest_first)
+async def list_containers(context: RequestContext) -> web.Response:
+    active_filters = context.filters(*container_json.FILTERS)
+    limit = context.number("limit") or 0
+    everything = (
+        context.flag("all") or limit > 0 or bool({"status", "exited", "before", "since"} & active_filters.keys())
+    )
+    listed = sorted(context.engine.agent.containers.list(), key=_newest_first)
     kept = [
-        item for item in listed if (everything or item.state.running) and container_json.matches(wanted, item, listed)
+        item
+        for item in listed
+        if (everything or item.state.running) and container_json.matches(active_filters, item, listed)
     ]
-    now = call.engine.clock()
+    now = context.engine.clock()
     return json_response([container_json.summary(item, now) for item in (kept[:limit] if limit > 0 else kept)])
 
 
-async def create(call: RequestContext) -> web.Response:
-    del call
+async def create(context: RequestContext) -> web.Response:
+    del context
     raise UnsupportedError(
         "creating single containers (POST /containers/create, docker run) is not supported by Covey yet: "
         "containers are created by services; use docker service create"
     )
 
 
-async def inspect(call: RequestContext) -> web.Response:
-    containers = call.engine.agent.containers
-    container = containers.get(call.ref)
+async def inspect(context: RequestContext) -> web.Response:
+    containers = context.engine.agent.containers
+    container = containers.get(context.ref)
     log_path = str(containers.log_path(container.id))
     return json_response(container_json.inspect(container, log_path, list(containers.list_execs(container.id))))
 
 
-async def start(call: RequestContext) -> web.Response:
-    containers = call.engine.agent.containers
-    if containers.get(call.ref).state.running:
-        raise NotModifiedError(f"container {call.ref} runs already")
-    await containers.start(call.ref)
+async def start(context: RequestContext) -> web.Response:
+    containers = context.engine.agent.containers
+    if containers.get(context.ref).state.running:
+        raise NotModifiedError(f"container {context.ref} runs already")
+    await containers.start(context.ref)
     return empty_response(204)
 
 
-async def stop(call: RequestContext) -> web.Response:
-    containers = call.engine.agent.containers
-    if not containers.get(call.ref).state.running:
-        raise NotModifiedError(f"container {call.ref} is stopped already")
-    await containers.stop(call.ref, call.number("t"), call.query("signal"))
+async def stop(context: RequestContext) -> web.Response:
+    containers = context.engine.agent.containers
+    if not containers.get(context.ref).state.running:
+        raise NotModifiedError(f"container {context.ref} is stopped already")
+    await containers.stop(context.ref, context.number("t"), context.query("signal"))
     return empty_response(204)
 
 
-async def restart(call: RequestContext) -> web.Response:
-    containers = call.engine.agent.containers
-    if containers.get(call.ref).state.running:
-        await containers.stop(call.ref, call.number("t"), call.query("signal"))
-    await containers.start(call.ref)
+async def restart(context: RequestContext) -> web.Response:
+    containers = context.engine.agent.containers
+    if containers.get(context.ref).state.running:
+        await containers.stop(context.ref, context.number("t"), context.query("signal"))
+    await containers.start(context.ref)
     return empty_response(204)
 
 
-async def kill(call: RequestContext) -> web.Response:
-    await call.engine.agent.containers.kill(call.ref, call.query("signal") or "SIGKILL")
+async def kill(context: RequestContext) -> web.Response:
+    await context.engine.agent.containers.kill(context.ref, context.query("signal") or "SIGKILL")
     return empty_response(204)
 
 
-async def pause(call: RequestContext) -> web.Response:
-    await call.engine.agent.containers.pause(call.ref)
+async def pause(context: RequestContext) -> web.Response:
+    await context.engine.agent.containers.pause(context.ref)
     return empty_response(204)
 
 
-async def unpause(call: RequestContext) -> web.Response:
-    await call.engine.agent.containers.unpause(call.ref)
+async def unpause(context: RequestContext) -> web.Response:
+    await context.engine.agent.containers.unpause(context.ref)
     return empty_response(204)
 
 
-async def rename(call: RequestContext) -> web.Response:
-    name = call.query("name").lstrip("/")
+async def rename(context: RequestContext) -> web.Response:
+    name = context.query("name").lstrip("/")
     if not name:
         raise InvalidArgumentError("Neither old nor new names may be empty")
-    await call.engine.agent.containers.rename(call.ref, name)
+    await context.engine.agent.containers.rename(context.ref, name)
     return empty_response(204)
 
 
-async def remove(call: RequestContext) -> web.Response:
-    if call.flag("link"):
+async def remove(context: RequestContext) -> web.Response:
+    if context.flag("link"):
         raise UnsupportedError("removing links between containers (link) is not supported by Covey: there are none")
-    await call.engine.agent.containers.remove(call.ref, force=call.flag("force"), volumes=call.flag("v"))
+    await context.engine.agent.containers.remove(context.ref, force=context.flag("force"), volumes=context.flag("v"))
     return empty_response(204)
 
 
-async def prune(call: RequestContext) -> web.Response:
+async def prune(context: RequestContext) -> web.Response:
     """Stopped containers that belong to no task: a task's are its worker's to remove."""
-    wanted = call.filters("label")
-    containers, removed = call.engine.agent.containers, []
+    active_filters = context.filters("label")
+    containers, removed = context.engine.agent.containers, []
     listed = containers.list()
     for item in listed:
         stopped = item.state.status in (RunStatus.CREATED, RunStatus.EXITED, RunStatus.DEAD)
-        if stopped and not item.config.task_id and container_json.matches(wanted, item, listed):
+        if stopped and not item.config.task_id and container_json.matches(active_filters, item, listed):
             await containers.remove(item.id)
             removed.append(item.id)
     return json_response({"ContainersDeleted": removed or None, "SpaceReclaimed": 0})

@@ -19,48 +19,53 @@ WATCH_PAUSE_SECONDS = 0.5
 QUEUE = 1024
 
 
-async def events(call: RequestContext) -> web.StreamResponse:
-    now = call.engine.clock()
-    wanted = call.filters(*event.FILTERS)
-    since, until = parse_moment(call.query("since"), now), parse_moment(call.query("until"), now)
-    with call.engine.events.subscribe() as (history, queue):
-        async with chunked_response(call, "application/json") as response:
+async def events(context: RequestContext) -> web.StreamResponse:
+    now = context.engine.clock()
+    active_filters = context.filters(*event.FILTERS)
+    since, until = parse_moment(context.query("since"), now), parse_moment(context.query("until"), now)
+    with context.engine.events.subscribe() as (history, queue):
+        async with chunked_response(context, "application/json") as response:
             for item in history if since or until else []:
                 if since <= item["timeNano"] and (not until or item["timeNano"] <= until):
-                    await _send(response, wanted, item)
+                    await _send(response, active_filters, item)
             if until and until <= now:
                 return response
             try:
                 async with asyncio.timeout((until - now) / SECOND if until else None):
-                    await _follow(call, response, wanted, queue)
+                    await _follow(context, response, active_filters, queue)
             except TimeoutError:
                 pass
     return response
 
 
 async def _follow(
-    call: RequestContext, response: web.StreamResponse, wanted: Filters, queue: "asyncio.Queue[dict[str, Any] | None]"
+    context: RequestContext,
+    response: web.StreamResponse,
+    active_filters: Filters,
+    queue: "asyncio.Queue[dict[str, Any] | None]",
 ) -> None:
     """Both sources into one bounded queue, and that to the client, without end."""
     async with asyncio.TaskGroup() as group:
-        if call.engine.control_available:
-            group.create_task(_watch_cluster(call, queue))
+        if context.engine.control_available:
+            group.create_task(_watch_cluster(context, queue))
         while (item := await queue.get()) is not None:
-            await _send(response, wanted, item)
+            await _send(response, active_filters, item)
         raise LaggedError("events came faster than this client read them; ask again with since=")
 
 
-async def _watch_cluster(call: RequestContext, queue: "asyncio.Queue[dict[str, Any] | None]") -> None:
+async def _watch_cluster(context: RequestContext, queue: "asyncio.Queue[dict[str, Any] | None]") -> None:
     """Cluster events; when the managers change their leader the watch is taken up again."""
     nodes: dict[str, Node] = {}
     while True:
         try:
-            nodes = {node.id: node for node in await call.engine.cluster.nodes()}
-            async for change in call.engine.cluster.watch():
+            nodes = {node.id: node for node in await context.engine.cluster.nodes()}
+            async for change in context.engine.cluster.watch():
                 before = nodes.get(change.item.id)
                 if isinstance(change.item, Node):
                     nodes[change.item.id] = change.item
-                message = event.from_cluster(change.action, change.item, change.time_ns or call.engine.clock(), before)
+                message = event.from_cluster(
+                    change.action, change.item, change.time_ns or context.engine.clock(), before
+                )
                 if message is not None:
                     await queue.put(message)
         except (UnavailableError, LaggedError):
@@ -70,8 +75,8 @@ async def _watch_cluster(call: RequestContext, queue: "asyncio.Queue[dict[str, A
         await asyncio.sleep(WATCH_PAUSE_SECONDS)
 
 
-async def _send(response: web.StreamResponse, wanted: Filters, item: dict[str, Any]) -> None:
-    if event.matches(wanted, item):
+async def _send(response: web.StreamResponse, active_filters: Filters, item: dict[str, Any]) -> None:
+    if event.matches(active_filters, item):
         await write_json_line(response, item)
 
 

@@ -14,18 +14,18 @@ from engine.translate import container as container_json
 from engine.translate.json_fields import JsonFields
 
 
-async def create(call: RequestContext) -> web.Response:
-    containers = call.engine.agent.containers
-    config = read_config(await call.json())
-    return json_response({"Id": await containers.exec_create(call.ref, config)}, 201)
+async def create(context: RequestContext) -> web.Response:
+    containers = context.engine.agent.containers
+    config = read_config(await context.json())
+    return json_response({"Id": await containers.exec_create(context.ref, config)}, 201)
 
 
-async def start(call: RequestContext) -> web.StreamResponse:
-    fields = JsonFields(await call.json(optional=True))
+async def start(context: RequestContext) -> web.StreamResponse:
+    fields = JsonFields(await context.json(optional=True))
     detached, _, size = fields.flag("Detach"), fields.flag("Tty"), _size(fields.raw("ConsoleSize"))
     fields.refuse_unknown()
-    containers = call.engine.agent.containers
-    state = containers.exec_inspect(call.ref)
+    containers = context.engine.agent.containers
+    state = containers.exec_inspect(context.ref)
     config = state.config
     if state.started:
         raise ConflictError(f"exec {state.id[:12]} was started already: create another")
@@ -34,13 +34,13 @@ async def start(call: RequestContext) -> web.StreamResponse:
     if detached:
         await containers.exec_start(state.id, detach=True)
         return empty_response()
-    return await _converse(call, state, size if config.tty else None)
+    return await _converse(context, state, size if config.tty else None)
 
 
-async def _converse(call: RequestContext, state: ExecState, size: tuple[int, int] | None) -> web.StreamResponse:
+async def _converse(context: RequestContext, state: ExecState, size: tuple[int, int] | None) -> web.StreamResponse:
     """The connection is taken over before the process starts, as clients expect: why it did not start is told on the stream."""
-    config, containers = state.config, call.engine.agent.containers
-    client, response = hijack(call, RAW if config.tty else content_type(call.version, multiplexed=True))
+    config, containers = state.config, context.engine.agent.containers
+    client, response = hijack(context, RAW if config.tty else content_type(context.version, multiplexed=True))
     try:
         stream = await containers.exec_start(state.id, size=size)
     except CoveyError as error:
@@ -66,13 +66,15 @@ async def _converse(call: RequestContext, state: ExecState, size: tuple[int, int
     return response
 
 
-async def resize(call: RequestContext) -> web.Response:
-    await call.engine.agent.containers.exec_resize(call.ref, call.number("h", 0) or 0, call.number("w", 0) or 0)
+async def resize(context: RequestContext) -> web.Response:
+    await context.engine.agent.containers.exec_resize(
+        context.ref, context.number("h", 0) or 0, context.number("w", 0) or 0
+    )
     return empty_response()
 
 
-async def inspect(call: RequestContext) -> web.Response:
-    return json_response(container_json.exec_inspect(call.engine.agent.containers.exec_inspect(call.ref)))
+async def inspect(context: RequestContext) -> web.Response:
+    return json_response(container_json.exec_inspect(context.engine.agent.containers.exec_inspect(context.ref)))
 
 
 def read_config(body: Any) -> ExecConfig:

@@ -10,30 +10,32 @@ from engine.translate import node as node_json
 FILTERS = ("id", "label", "membership", "name", "node.label", "role")
 
 
-def _ref(call: RequestContext) -> str:
-    return call.engine.node.node_id if call.ref == "self" else call.ref
+def _ref(context: RequestContext) -> str:
+    return context.engine.node.node_id if context.ref == "self" else context.ref
 
 
-async def list_nodes(call: RequestContext) -> web.Response:
-    cluster, wanted = call.engine.cluster, call.filters(*FILTERS)
-    port = call.engine.node.join_port
+async def list_nodes(context: RequestContext) -> web.Response:
+    cluster, active_filters = context.engine.cluster, context.filters(*FILTERS)
+    port = context.engine.node.join_port
     return json_response(
-        [node_json.write(node, port) for node in await cluster.nodes() if filters.match_node(wanted, node)]
+        [node_json.write(node, port) for node in await cluster.nodes() if filters.match_node(active_filters, node)]
     )
 
 
-async def inspect(call: RequestContext) -> web.Response:
-    return json_response(node_json.write(await call.engine.cluster.node(_ref(call)), call.engine.node.join_port))
+async def inspect(context: RequestContext) -> web.Response:
+    return json_response(
+        node_json.write(await context.engine.cluster.node(_ref(context)), context.engine.node.join_port)
+    )
 
 
-async def update(call: RequestContext) -> web.Response:
-    cluster, version = call.engine.cluster, call.object_version("node")
-    await cluster.update_node(_ref(call), version, node_json.read_spec(await call.json()))
+async def update(context: RequestContext) -> web.Response:
+    cluster, version = context.engine.cluster, context.object_version("node")
+    await cluster.update_node(_ref(context), version, node_json.read_spec(await context.json()))
     return empty_response()
 
 
-async def remove(call: RequestContext) -> web.Response:
-    await call.engine.cluster.remove_node(_ref(call), force=call.flag("force"))
+async def remove(context: RequestContext) -> web.Response:
+    await context.engine.cluster.remove_node(_ref(context), force=context.flag("force"))
     return empty_response()
 
 

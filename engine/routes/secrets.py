@@ -10,71 +10,71 @@ from engine.translate import secret as secret_json
 FILTERS = ("id", "label", "name", "names")
 
 
-async def list_secrets(call: RequestContext) -> web.Response:
-    cluster, wanted = call.engine.cluster, call.filters(*FILTERS)
+async def list_secrets(context: RequestContext) -> web.Response:
+    cluster, active_filters = context.engine.cluster, context.filters(*FILTERS)
     kept = [
         item
         for item in await cluster.secrets()
-        if filters.match_named(wanted, item.id, item.spec.annotations.name, item.spec.annotations.labels)
+        if filters.match_named(active_filters, item.id, item.spec.annotations.name, item.spec.annotations.labels)
     ]
     return json_response([secret_json.write_secret(item) for item in kept])
 
 
-async def create_secret(call: RequestContext) -> web.Response:
-    cluster = call.engine.cluster
-    spec = secret_json.read_secret(await call.json())
+async def create_secret(context: RequestContext) -> web.Response:
+    cluster = context.engine.cluster
+    spec = secret_json.read_secret(await context.json())
     secret_json.refuse_unsupported(spec)
     return json_response({"ID": (await cluster.create_secret(spec)).id}, 201)
 
 
-async def inspect_secret(call: RequestContext) -> web.Response:
-    return json_response(secret_json.write_secret(await call.engine.cluster.secret(call.ref)))
+async def inspect_secret(context: RequestContext) -> web.Response:
+    return json_response(secret_json.write_secret(await context.engine.cluster.secret(context.ref)))
 
 
-async def update_secret(call: RequestContext) -> web.Response:
-    cluster, version = call.engine.cluster, call.object_version("secret")
-    spec = secret_json.read_secret(await call.json())
+async def update_secret(context: RequestContext) -> web.Response:
+    cluster, version = context.engine.cluster, context.object_version("secret")
+    spec = secret_json.read_secret(await context.json())
     secret_json.refuse_unsupported(spec)
-    await cluster.update_secret(call.ref, version, spec)
+    await cluster.update_secret(context.ref, version, spec)
     return empty_response()
 
 
-async def remove_secret(call: RequestContext) -> web.Response:
-    await call.engine.cluster.remove_secret(call.ref)
+async def remove_secret(context: RequestContext) -> web.Response:
+    await context.engine.cluster.remove_secret(context.ref)
     return empty_response(204)
 
 
-async def list_configs(call: RequestContext) -> web.Response:
-    cluster, wanted = call.engine.cluster, call.filters(*FILTERS)
+async def list_configs(context: RequestContext) -> web.Response:
+    cluster, active_filters = context.engine.cluster, context.filters(*FILTERS)
     kept = [
         item
         for item in await cluster.configs()
-        if filters.match_named(wanted, item.id, item.spec.annotations.name, item.spec.annotations.labels)
+        if filters.match_named(active_filters, item.id, item.spec.annotations.name, item.spec.annotations.labels)
     ]
     return json_response([secret_json.write_config(item) for item in kept])
 
 
-async def create_config(call: RequestContext) -> web.Response:
-    cluster = call.engine.cluster
-    spec = secret_json.read_config(await call.json())
+async def create_config(context: RequestContext) -> web.Response:
+    cluster = context.engine.cluster
+    spec = secret_json.read_config(await context.json())
     secret_json.refuse_unsupported(spec)
     return json_response({"ID": (await cluster.create_config(spec)).id}, 201)
 
 
-async def inspect_config(call: RequestContext) -> web.Response:
-    return json_response(secret_json.write_config(await call.engine.cluster.config(call.ref)))
+async def inspect_config(context: RequestContext) -> web.Response:
+    return json_response(secret_json.write_config(await context.engine.cluster.config(context.ref)))
 
 
-async def update_config(call: RequestContext) -> web.Response:
-    cluster, version = call.engine.cluster, call.object_version("config")
-    spec = secret_json.read_config(await call.json())
+async def update_config(context: RequestContext) -> web.Response:
+    cluster, version = context.engine.cluster, context.object_version("config")
+    spec = secret_json.read_config(await context.json())
     secret_json.refuse_unsupported(spec)
-    await cluster.update_config(call.ref, version, spec)
+    await cluster.update_config(context.ref, version, spec)
     return empty_response()
 
 
-async def remove_config(call: RequestContext) -> web.Response:
-    await call.engine.cluster.remove_config(call.ref)
+async def remove_config(context: RequestContext) -> web.Response:
+    await context.engine.cluster.remove_config(context.ref)
     return empty_response(204)
 
 

@@ -18,21 +18,21 @@ _MOST_NAMES = 20
 FILTERS = ("id", "label", "mode", "name", "runtime")
 
 
-async def list_services(call: RequestContext) -> web.Response:
-    cluster, wanted = call.engine.cluster, call.filters(*FILTERS)
+async def list_services(context: RequestContext) -> web.Response:
+    cluster, active_filters = context.engine.cluster, context.filters(*FILTERS)
     result = []
     for service, counts in await cluster.services():
-        if filters.match_service(wanted, service):
+        if filters.match_service(active_filters, service):
             item = service_json.write(service)
-            if call.flag("status"):
+            if context.flag("status"):
                 item["ServiceStatus"] = _counts(counts)
             result.append(item)
     return json_response(result)
 
 
-async def create(call: RequestContext) -> web.Response:
-    cluster = call.engine.cluster
-    spec = service_json.read_spec(await call.json())
+async def create(context: RequestContext) -> web.Response:
+    cluster = context.engine.cluster
+    spec = service_json.read_spec(await context.json())
     service = await (cluster.create_service(spec) if spec.annotations.name else _create_unnamed(cluster, spec))
     return json_response({"ID": service.id, "Warnings": None}, 201)
 
@@ -47,23 +47,23 @@ async def _create_unnamed(cluster: ControlClient, spec: ServiceSpec) -> Service:
     raise ConflictError("no free name was found for the service; give it one with --name")
 
 
-async def inspect(call: RequestContext) -> web.Response:
-    service = await call.engine.cluster.service(call.ref)
-    return json_response(service_json.write(service, defaults=call.flag("insertDefaults")))
+async def inspect(context: RequestContext) -> web.Response:
+    service = await context.engine.cluster.service(context.ref)
+    return json_response(service_json.write(service, defaults=context.flag("insertDefaults")))
 
 
-async def update(call: RequestContext) -> web.Response:
-    cluster, version = call.engine.cluster, call.object_version("service")
-    rollback = call.query("rollback")
+async def update(context: RequestContext) -> web.Response:
+    cluster, version = context.engine.cluster, context.object_version("service")
+    rollback = context.query("rollback")
     if rollback not in ("", "previous"):
         raise InvalidArgumentError(f"unrecognized rollback option {rollback}")
-    spec = service_json.read_spec(await call.json())
-    await cluster.update_service(call.ref, version, spec, rollback=bool(rollback))
+    spec = service_json.read_spec(await context.json())
+    await cluster.update_service(context.ref, version, spec, rollback=bool(rollback))
     return json_response({"Warnings": None})
 
 
-async def remove(call: RequestContext) -> web.Response:
-    await call.engine.cluster.remove_service(call.ref)
+async def remove(context: RequestContext) -> web.Response:
+    await context.engine.cluster.remove_service(context.ref)
     return empty_response()
 
 

@@ -13,61 +13,61 @@ _MEMBER = 'This node is already part of a swarm. Use "docker swarm leave" to lea
 _NO_MEMBER = "This node is not part of a swarm"
 
 
-def _refuse_member(call: RequestContext) -> None:
-    if call.engine.node.state is not LocalNodeState.INACTIVE:
+def _refuse_member(context: RequestContext) -> None:
+    if context.engine.node.state is not LocalNodeState.INACTIVE:
         raise UnavailableError(_MEMBER)
 
 
-async def init(call: RequestContext) -> web.Response:
-    request = swarm_json.read_init(await call.json())
+async def init(context: RequestContext) -> web.Response:
+    request = swarm_json.read_init(await context.json())
     if not request.force_new_cluster:
-        _refuse_member(call)
-    return json_response(await call.engine.membership.swarm_init(request))
+        _refuse_member(context)
+    return json_response(await context.engine.membership.swarm_init(request))
 
 
-async def join(call: RequestContext) -> web.Response:
-    _refuse_member(call)
-    await call.engine.membership.swarm_join(swarm_json.read_join(await call.json()))
+async def join(context: RequestContext) -> web.Response:
+    _refuse_member(context)
+    await context.engine.membership.swarm_join(swarm_json.read_join(await context.json()))
     return empty_response()
 
 
-async def leave(call: RequestContext) -> web.Response:
-    if call.engine.node.state is LocalNodeState.INACTIVE:
+async def leave(context: RequestContext) -> web.Response:
+    if context.engine.node.state is LocalNodeState.INACTIVE:
         raise UnavailableError(_NO_MEMBER)
-    await call.engine.membership.swarm_leave(force=call.flag("force"))
+    await context.engine.membership.swarm_leave(force=context.flag("force"))
     return empty_response()
 
 
-async def inspect(call: RequestContext) -> web.Response:
-    return json_response(swarm_json.write(await call.engine.cluster.cluster()))
+async def inspect(context: RequestContext) -> web.Response:
+    return json_response(swarm_json.write(await context.engine.cluster.cluster()))
 
 
-async def update(call: RequestContext) -> web.Response:
-    cluster = call.engine.cluster
-    version = call.object_version("swarm")
-    spec = swarm_json.read_spec(await call.json())
+async def update(context: RequestContext) -> web.Response:
+    cluster = context.engine.cluster
+    version = context.object_version("swarm")
+    spec = swarm_json.read_spec(await context.json())
     check_cluster_spec(spec)
     await cluster.update_cluster(
         version,
         spec,
-        rotate_worker_token=call.flag("rotateWorkerToken"),
-        rotate_manager_token=call.flag("rotateManagerToken"),
-        rotate_unlock_key=call.flag("rotateManagerUnlockKey"),
+        rotate_worker_token=context.flag("rotateWorkerToken"),
+        rotate_manager_token=context.flag("rotateManagerToken"),
+        rotate_unlock_key=context.flag("rotateManagerUnlockKey"),
     )
     return empty_response()
 
 
-async def unlock_key(call: RequestContext) -> web.Response:
+async def unlock_key(context: RequestContext) -> web.Response:
     """Empty while managers are not locked; clients say so in their own words."""
-    return json_response({"UnlockKey": await call.engine.cluster.unlock_key()})
+    return json_response({"UnlockKey": await context.engine.cluster.unlock_key()})
 
 
-async def unlock(call: RequestContext) -> web.Response:
-    node = call.engine.node
+async def unlock(context: RequestContext) -> web.Response:
+    node = context.engine.node
     if node.state is LocalNodeState.INACTIVE:
         raise UnavailableError(_NO_MEMBER)
-    key = swarm_json.read_unlock(await call.json())
-    await call.engine.membership.swarm_unlock(key)
+    key = swarm_json.read_unlock(await context.json())
+    await context.engine.membership.swarm_unlock(key)
     return empty_response()
 
 

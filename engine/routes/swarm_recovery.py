@@ -27,52 +27,54 @@ _MEMBER = (
 )
 
 
-async def backup(call: RequestContext) -> web.StreamResponse:
+async def backup(context: RequestContext) -> web.StreamResponse:
     """The file as it is made. A key in the request's header seals it; the answer's header says a key that was made for it, and is absent
     where that one, or the cluster's unlock key, opens it.
     """
-    parts = call.engine.cluster.backup(own_key=call.flag("ownKey"), key=call.request.headers.get(KEY_HEADER, ""))
+    parts = context.engine.cluster.backup(
+        own_key=context.flag("ownKey"), key=context.request.headers.get(KEY_HEADER, "")
+    )
     key = await anext(parts)
     headers = {"Content-Type": _KIND, **({KEY_HEADER: key.decode()} if key else {}), **common_headers()}
     response = web.StreamResponse(headers=headers)
-    call.request[STREAMING] = True
-    await response.prepare(call.request)
+    context.request[STREAMING] = True
+    await response.prepare(context.request)
     async for part in parts:
         await response.write(part)
     await response.write_eof()
     return response
 
 
-async def restore(call: RequestContext) -> web.Response:
+async def restore(context: RequestContext) -> web.Response:
     """The body is the file."""
-    if call.engine.node.state is not LocalNodeState.INACTIVE:
+    if context.engine.node.state is not LocalNodeState.INACTIVE:
         raise UnavailableError(_MEMBER)
     request = SwarmRestore(
-        key=call.request.headers.get(KEY_HEADER, ""),
-        listen_addr=call.query("listenAddr"),
-        advertise_addr=call.query("advertiseAddr"),
+        key=context.request.headers.get(KEY_HEADER, ""),
+        listen_addr=context.query("listenAddr"),
+        advertise_addr=context.query("advertiseAddr"),
     )
     if not request.key:
         raise InvalidArgumentError(f"restoring a backup needs its key, in the header {KEY_HEADER}")
-    return json_response(await call.engine.membership.swarm_restore(request, _file(call)))
+    return json_response(await context.engine.membership.swarm_restore(request, _file(context)))
 
 
-async def reconnect(call: RequestContext) -> web.Response:
-    fields = JsonFields(await call.json())
+async def reconnect(context: RequestContext) -> web.Response:
+    fields = JsonFields(await context.json())
     addrs = fields.text_list("RemoteAddrs")
     fields.refuse_unknown()
     if not addrs:
         raise InvalidArgumentError("at least 1 RemoteAddr is required: where a manager of this node's cluster is now")
-    await call.engine.membership.swarm_reconnect(addrs)
+    await context.engine.membership.swarm_reconnect(addrs)
     return empty_response()
 
 
-async def _file(call: RequestContext) -> AsyncIterator[bytes]:
+async def _file(context: RequestContext) -> AsyncIterator[bytes]:
     size = 0
     while True:
         try:
             async with asyncio.timeout(_SILENCE_SECONDS):
-                chunk = await call.request.content.read(_CHUNK_BYTES)
+                chunk = await context.request.content.read(_CHUNK_BYTES)
         except TimeoutError:
             raise DeadlineError(
                 f"nothing more came of the backup for {_SILENCE_SECONDS:g} s; nothing was changed, try again"

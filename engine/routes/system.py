@@ -16,8 +16,8 @@ from engine.translate import swarm as swarm_json
 from engine.translate.times import rfc3339
 
 
-async def ping(call: RequestContext) -> web.Response:
-    node = call.engine.node
+async def ping(context: RequestContext) -> web.Response:
+    node = context.engine.node
     state = str(node.state)
     if node.state is LocalNodeState.ACTIVE:
         state += "/manager" if node.is_manager else "/worker"
@@ -27,11 +27,13 @@ async def ping(call: RequestContext) -> web.Response:
         "Cache-Control": "no-cache, no-store, must-revalidate",
         "Pragma": "no-cache",
     }
-    return web.Response(text="OK" if call.request.method == "GET" else None, headers=headers, content_type="text/plain")
+    return web.Response(
+        text="OK" if context.request.method == "GET" else None, headers=headers, content_type="text/plain"
+    )
 
 
-async def version(call: RequestContext) -> web.Response:
-    host = call.engine.host
+async def version(context: RequestContext) -> web.Response:
+    host = context.engine.host
     details = {
         "ApiVersion": format_version(API_VERSION),
         "Arch": host.goarch,
@@ -54,8 +56,8 @@ async def version(call: RequestContext) -> web.Response:
     )
 
 
-async def info(call: RequestContext) -> web.Response:
-    engine = call.engine
+async def info(context: RequestContext) -> web.Response:
+    engine = context.engine
     host, node = engine.host, engine.node
     states = [container.state.status for container in engine.agent.containers.list()]
     running, paused = states.count(RunStatus.RUNNING), states.count(RunStatus.PAUSED)
@@ -156,8 +158,8 @@ async def _swarm(engine: EngineServices) -> dict[str, Any]:
     return result
 
 
-async def disk_usage(call: RequestContext) -> web.Response:
-    agent = call.engine.agent
+async def disk_usage(context: RequestContext) -> web.Response:
+    agent = context.engine.agent
     images = agent.images.list()
     volumes = [
         {"Name": item.name, "Driver": "local", "Scope": "local", "Labels": item.labels, "Options": item.options}
@@ -167,15 +169,15 @@ async def disk_usage(call: RequestContext) -> web.Response:
         {
             "LayersSize": agent.images.disk_bytes(),
             "Images": [image_json.summary(item) for item in images],
-            "Containers": [container_json.summary(item, call.engine.clock()) for item in agent.containers.list()],
+            "Containers": [container_json.summary(item, context.engine.clock()) for item in agent.containers.list()],
             "Volumes": volumes,
             "BuildCache": [],
         }
     )
 
 
-async def auth(call: RequestContext) -> web.Response:
-    del call
+async def auth(context: RequestContext) -> web.Response:
+    del context
     raise UnsupportedError("logging in to a registry (POST /auth) is not supported by Covey yet")
 
 

@@ -15,52 +15,52 @@ from engine.translate import task as task_json
 FILTERS = ("_up-to-date", "desired-state", "id", "label", "name", "node", "runtime", "service")
 
 
-async def list_tasks(call: RequestContext) -> web.Response:
-    cluster, wanted = call.engine.cluster, call.filters(*FILTERS)
-    states = filters.desired_states(wanted)
-    services = [(await cluster.service(ref)).id for ref in wanted.get("service", ())]
-    nodes = [await _node_id(call, ref) for ref in wanted.get("node", ())]
+async def list_tasks(context: RequestContext) -> web.Response:
+    cluster, active_filters = context.engine.cluster, context.filters(*FILTERS)
+    states = filters.desired_states(active_filters)
+    services = [(await cluster.service(ref)).id for ref in active_filters.get("service", ())]
+    nodes = [await _node_id(context, ref) for ref in active_filters.get("node", ())]
     tasks = await cluster.tasks(service_ids=services, node_ids=nodes, desired_states=states)
-    tasks = [task for task in tasks if filters.match_task(wanted, task, filters.task_name(task))]
-    if filters.filter_flag(wanted, "_up-to-date"):
+    tasks = [task for task in tasks if filters.match_task(active_filters, task, filters.task_name(task))]
+    if filters.filter_flag(active_filters, "_up-to-date"):
         versions = {service.id: service.spec_version for service, _ in await cluster.services()}
         tasks = [task for task in tasks if task.spec_version == versions.get(task.service_id)]
-    if "runtime" in wanted and "container" not in wanted["runtime"]:
+    if "runtime" in active_filters and "container" not in active_filters["runtime"]:
         tasks = []
     networks = await _networks(cluster, tasks)
     return json_response([task_json.write(task, networks) for task in tasks])
 
 
-async def inspect(call: RequestContext) -> web.Response:
-    cluster = call.engine.cluster
-    task = await cluster.task(call.ref)
+async def inspect(context: RequestContext) -> web.Response:
+    cluster = context.engine.cluster
+    task = await cluster.task(context.ref)
     return json_response(task_json.write(task, await _networks(cluster, [task])))
 
 
-async def service_logs(call: RequestContext) -> web.StreamResponse:
-    service = await call.engine.cluster.service(call.ref)
+async def service_logs(context: RequestContext) -> web.StreamResponse:
+    service = await context.engine.cluster.service(context.ref)
     request = control_pb2.LogsRequest(service_refs=[service.id])
-    return await _logs(call, request, tty=service.spec.task.container.tty)
+    return await _logs(context, request, tty=service.spec.task.container.tty)
 
 
-async def task_logs(call: RequestContext) -> web.StreamResponse:
-    task = await call.engine.cluster.task(call.ref)
+async def task_logs(context: RequestContext) -> web.StreamResponse:
+    task = await context.engine.cluster.task(context.ref)
     request = control_pb2.LogsRequest(task_refs=[task.id])
-    return await _logs(call, request, tty=task.spec.container.tty)
+    return await _logs(context, request, tty=task.spec.container.tty)
 
 
-async def _logs(call: RequestContext, request: control_pb2.LogsRequest, *, tty: bool) -> web.StreamResponse:
+async def _logs(context: RequestContext, request: control_pb2.LogsRequest, *, tty: bool) -> web.StreamResponse:
     """One frame a line, as the client takes the line's task from the head of each frame. What is missing is told last, for a client
     ends at that frame.
     """
-    options = logs.read_log_query(call.request.query, call.engine.clock())
+    options = logs.read_log_query(context.request.query, context.engine.clock())
     request.options.stdout, request.options.stderr = options.stdout, options.stderr
     request.options.follow = options.follow
     request.options.tail = -1 if options.tail is None else options.tail
     request.options.since_ns, request.options.until_ns = options.since_ns, options.until_ns
     missing: list[str] = []
-    cluster = call.engine.cluster
-    async with chunked_response(call, content_type(call.version, multiplexed=not tty)) as response:
+    cluster = context.engine.cluster
+    async with chunked_response(context, content_type(context.version, multiplexed=not tty)) as response:
         try:
             async for line in cluster.logs(request):
                 if line.stream == SYSTEM_ERROR and not (options.follow and line.service_id):
@@ -83,10 +83,10 @@ def _text(line: dispatcher_pb2.LogLine, options: logs.LogQuery) -> bytes:
     return logs.log_line(data, line.timestamp_ns if options.timestamps else None, details)
 
 
-async def _node_id(call: RequestContext, ref: str) -> str:
+async def _node_id(context: RequestContext, ref: str) -> str:
     if ref == "self":
-        return call.engine.node.node_id
-    return (await call.engine.cluster.node(ref)).id
+        return context.engine.node.node_id
+    return (await context.engine.cluster.node(ref)).id
 
 
 async def _networks(cluster: ControlClient, tasks: list[Task]) -> dict[str, Network]:

@@ -39,17 +39,17 @@ _MISSING = (
 )
 
 
-async def plugins(call: RequestContext) -> web.Response:
+async def plugins(context: RequestContext) -> web.Response:
     """There are none: that much is true."""
-    call.filters("capability", "enabled")
+    context.filters("capability", "enabled")
     return json_response([])
 
 
 def _refuse(method: str, pattern: str, what: str) -> Callable[[RequestContext], Awaitable[web.StreamResponse]]:
     path = pattern.replace("{ref*}", "{name}").replace("{ref}", "{id}")
 
-    async def refuse(call: RequestContext) -> web.StreamResponse:
-        del call
+    async def refuse(context: RequestContext) -> web.StreamResponse:
+        del context
         raise UnsupportedError(f"{what} ({method} {path}) is not supported by Covey yet")
 
     return refuse

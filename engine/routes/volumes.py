@@ -18,60 +18,60 @@ from engine.translate.times import rfc3339
 FILTERS = ("dangling", "driver", "label", "name")
 
 
-async def list_volumes(call: RequestContext) -> web.Response:
-    wanted, kept = call.filters(*FILTERS), []
-    dangling = filters.filter_flag(wanted, "dangling")
-    for volume in call.engine.agent.volumes.list():
-        names = wanted.get("name")
+async def list_volumes(context: RequestContext) -> web.Response:
+    active_filters, kept = context.filters(*FILTERS), []
+    dangling = filters.filter_flag(active_filters, "dangling")
+    for volume in context.engine.agent.volumes.list():
+        names = active_filters.get("name")
         if (
             (not names or any(name in volume.name for name in names))
-            and filters.match_labels(wanted.get("label", ()), volume.labels)
-            and "local" in wanted.get("driver", ("local",))
-            and (dangling is None or dangling is not bool(_users(call, volume.name)))
+            and filters.match_labels(active_filters.get("label", ()), volume.labels)
+            and "local" in active_filters.get("driver", ("local",))
+            and (dangling is None or dangling is not bool(_users(context, volume.name)))
         ):
-            kept.append(_write(call, volume))
+            kept.append(_write(context, volume))
     return json_response({"Volumes": kept, "Warnings": None})
 
 
-async def create(call: RequestContext) -> web.Response:
-    fields = JsonFields(await call.json())
+async def create(context: RequestContext) -> web.Response:
+    fields = JsonFields(await context.json())
     driver = fields.text("Driver") or "local"
     if driver != "local":
         raise UnsupportedError(f"the volume driver {driver!r} is not supported by Covey yet; use local")
     name, labels, options = fields.text("Name"), fields.text_map("Labels"), fields.text_map("DriverOpts")
     fields.refuse_unknown()
-    volumes = call.engine.agent.volumes
+    volumes = context.engine.agent.volumes
     return json_response(
-        _write(call, volumes.create(name, labels=labels, options=options, now_ns=call.engine.clock())), 201
+        _write(context, volumes.create(name, labels=labels, options=options, now_ns=context.engine.clock())), 201
     )
 
 
-async def inspect(call: RequestContext) -> web.Response:
-    return json_response(_write(call, call.engine.agent.volumes.get(call.ref)))
+async def inspect(context: RequestContext) -> web.Response:
+    return json_response(_write(context, context.engine.agent.volumes.get(context.ref)))
 
 
-async def remove(call: RequestContext) -> web.Response:
-    volume = call.engine.agent.volumes.get(call.ref)
-    users = _users(call, volume.name)
+async def remove(context: RequestContext) -> web.Response:
+    volume = context.engine.agent.volumes.get(context.ref)
+    users = _users(context, volume.name)
     if users:
         raise ConflictError(f"remove {volume.name}: volume is in use - [{', '.join(users)}]")
-    await asyncio.to_thread(call.engine.agent.volumes.remove, volume.name)
+    await asyncio.to_thread(context.engine.agent.volumes.remove, volume.name)
     return empty_response(204)
 
 
-async def prune(call: RequestContext) -> web.Response:
+async def prune(context: RequestContext) -> web.Response:
     """Anonymous volumes that no container uses; with ``all=true`` the named ones too."""
-    wanted = call.filters("all", "label")
-    everything, removed, freed = filters.filter_flag(wanted, "all"), list[str](), 0
-    for volume in call.engine.agent.volumes.list():
+    active_filters = context.filters("all", "label")
+    everything, removed, freed = filters.filter_flag(active_filters, "all"), list[str](), 0
+    for volume in context.engine.agent.volumes.list():
         if (
             (everything or volume.is_anonymous)
-            and not _users(call, volume.name)
-            and filters.match_labels(wanted.get("label", ()), volume.labels)
+            and not _users(context, volume.name)
+            and filters.match_labels(active_filters.get("label", ()), volume.labels)
         ):
-            path = call.engine.agent.volumes.data_path(volume.name)
+            path = context.engine.agent.volumes.data_path(volume.name)
             freed += await asyncio.to_thread(_bytes_below, path)
-            await asyncio.to_thread(call.engine.agent.volumes.remove, volume.name)
+            await asyncio.to_thread(context.engine.agent.volumes.remove, volume.name)
             removed.append(volume.name)
     return json_response({"VolumesDeleted": removed or None, "SpaceReclaimed": freed})
 
@@ -80,19 +80,19 @@ def _bytes_below(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def _users(call: RequestContext, name: str) -> list[str]:
+def _users(context: RequestContext, name: str) -> list[str]:
     return [
         container.id
-        for container in call.engine.agent.containers.list()
+        for container in context.engine.agent.containers.list()
         if any(mount.kind is MountKind.VOLUME and mount.source == name for mount in container.config.mounts)
     ]
 
 
-def _write(call: RequestContext, volume: Volume) -> dict[str, Any]:
+def _write(context: RequestContext, volume: Volume) -> dict[str, Any]:
     return {
         "Name": volume.name,
         "Driver": "local",
-        "Mountpoint": str(call.engine.agent.volumes.data_path(volume.name)),
+        "Mountpoint": str(context.engine.agent.volumes.data_path(volume.name)),
         "CreatedAt": rfc3339(volume.created_at_ns),
         "Labels": volume.labels,
         "Scope": "local",

@@ -6,7 +6,7 @@ from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import Annotations, Node, Task
 from engine import detach_keys, routing
 from engine.interfaces import LocalNodeState
-from engine.request_context import cluster_refusal
+from engine.request_context import not_manager_message
 from engine.streams import frame
 from engine.translate import event, filters, logs, service, times
 from engine.translate.container import human_duration
@@ -205,10 +205,10 @@ def test_the_version_is_taken_off_the_path(path: str, version: tuple[int, int], 
 
 
 def test_a_manager_speaks_for_the_cluster_and_nobody_else() -> None:
-    assert cluster_refusal(LocalNodeState.ACTIVE, is_manager=True) == ""
-    assert cluster_refusal(LocalNodeState.PENDING, is_manager=True) == "", "a manager that starts is waited for"
+    assert not_manager_message(LocalNodeState.ACTIVE, is_manager=True) == ""
+    assert not_manager_message(LocalNodeState.PENDING, is_manager=True) == "", "a manager that starts is waited for"
     for state in LocalNodeState:
-        assert cluster_refusal(state, is_manager=False)
+        assert not_manager_message(state, is_manager=False)
 
 
 @pytest.mark.parametrize(
