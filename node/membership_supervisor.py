@@ -10,8 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 
 from agent.agent import Agent
-from agent.session import NodeRemovedError
-from covey.errors import CoveyError, UnavailableError
+from covey.errors import CoveyError, NodeRemovedError, UnavailableError
 from engine.interfaces import LocalNodeState
 from manager.interface import LockedError
 from node.advertise_address import wait_for_local_address

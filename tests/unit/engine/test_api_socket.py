@@ -36,7 +36,7 @@ def test_a_leftover_socket_is_replaced_and_a_served_one_is_not(tmp_path: Path) -
 def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "covey.sock"
     path.write_text("mine")
-    with pytest.raises(AlreadyExistsError, match="is no socket"):
+    with pytest.raises(AlreadyExistsError, match="is not a socket"):
         bind(path)
     assert path.read_text() == "mine"
 

@@ -13,10 +13,9 @@ import grpc
 import pytest
 
 from agent.agent import Agent
-from agent.session import NodeRemovedError
 from covey import unlockkey
 from covey.clock import HOUR, wall_clock
-from covey.errors import ConflictError, CoveyError, InvalidArgumentError, UnavailableError
+from covey.errors import ConflictError, CoveyError, InvalidArgumentError, NodeRemovedError, UnavailableError
 from covey.states import NodeRole
 from coveypb.v1 import control_pb2, control_pb2_grpc
 from engine.interfaces import LocalNodeState, ManagerPeer, SwarmInit, SwarmJoin, SwarmRestore
