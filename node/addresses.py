@@ -14,7 +14,7 @@ from covey.errors import InvalidArgumentError
 
 JOIN_PORT = 2377
 ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})
-"""A host that listens there listens at all of its addresses."""
+"""Listening at one of these means listening at all addresses of the host."""
 LOOKUP_SECONDS = 10.0
 _VIRTUAL = ("docker", "covey", "veth", "br-", "virbr", "cni")
 
@@ -27,7 +27,7 @@ class LocalAddress(msgspec.Struct, frozen=True):
 
 
 def local_addresses() -> tuple[LocalAddress, ...]:
-    """This host's addresses, loopback and link-local ones left out."""
+    """This host's addresses, without loopback and link-local ones."""
     from pyroute2 import IPRoute
 
     with IPRoute() as ip:
@@ -41,15 +41,15 @@ def local_addresses() -> tuple[LocalAddress, ...]:
 
 
 def is_local(address: str, local: Sequence[LocalAddress]) -> bool:
-    """Whether an address is of this host; loopback ones always are, and so is none."""
+    """Whether an address belongs to this host. A loopback address always does, and so does an empty one."""
     return not address or ipaddress.ip_address(address).is_loopback or any(item.address == address for item in local)
 
 
 def split_port(text: str, default_port: int) -> tuple[str, int]:
-    """``HOST``, ``HOST:PORT`` or ``[V6]:PORT``.
+    """Host and port of ``HOST``, ``HOST:PORT`` or ``[V6]:PORT``.
 
     Raises:
-        InvalidArgumentError: the port is no port.
+        InvalidArgumentError: the port is invalid.
     """
     host, _, port = text.rpartition(":") if text.count(":") == 1 or text.startswith("[") else (text, "", "")
     if text.startswith("[") and text.endswith("]"):
@@ -60,22 +60,22 @@ def split_port(text: str, default_port: int) -> tuple[str, int]:
 
 
 async def resolve_manager_host(text: str, port: int) -> str:
-    """The host of ``HOST`` or ``HOST:PORT`` where a manager is said to be.
+    """The host of a manager given as ``HOST`` or ``HOST:PORT``.
 
     Raises:
-        InvalidArgumentError: it is no address, and no name that this host knows.
+        InvalidArgumentError: it is neither an address nor a name that this host can resolve.
     """
     host, _ = split_port(text, port)
-    if reason := await _unknown(host):
+    if reason := await _resolve_error(host):
         raise InvalidArgumentError(
-            f"{text!r} is neither an address nor a name that this host knows ({reason}): give HOST or HOST:PORT of a manager"
+            f"{text!r} is neither an address nor a name that this host can resolve ({reason}): give HOST or HOST:PORT of a manager"
         )
     return host
 
 
-async def _unknown(host: str) -> str:
+async def _resolve_error(host: str) -> str:
     if not host.strip():
-        return "no host is named"  # which the resolver takes for this host
+        return "the host is empty"  # the resolver would take it for this host
     try:
         async with asyncio.timeout(LOOKUP_SECONDS):
             await asyncio.get_running_loop().getaddrinfo(host, None)
@@ -85,32 +85,31 @@ async def _unknown(host: str) -> str:
 
 
 def host_without_port(text: str, port: int) -> str:
-    """The host of ``HOST`` or ``HOST:PORT``, where the port can only be the daemon's own. Docker's clients say 0.0.0.0:2377 for a user
-    who said nothing.
+    """The host of ``HOST`` or ``HOST:PORT``; the port must be the daemon's own. Docker clients send 0.0.0.0:2377 by default.
 
     Raises:
-        InvalidArgumentError: another port is named.
+        InvalidArgumentError: it has another port.
     """
     host, named = split_port(text, port)
     if named != port and not (host in ANY_ADDRESS and named == JOIN_PORT):
-        added = " (which docker adds where --listen-addr names none)" if named == JOIN_PORT else ""
+        added = " (which docker adds to an address without a port)" if named == JOIN_PORT else ""
         raise InvalidArgumentError(
-            f"{text!r} names port {named}{added}, and this daemon is joined on {port}: write {join_host_port(host, port)}, or start coveyd "
+            f"{text!r} has port {named}{added}, but this daemon uses join port {port}: use {join_host_port(host, port)}, or start coveyd "
             f"with --join-port {named}"
         )
     return host
 
 
 def join_host_port(host: str, port: int) -> str:
-    """``HOST:PORT``, with brackets round an IPv6 address."""
+    """``HOST:PORT``, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def resolve_address(text: str, local: Sequence[LocalAddress]) -> str:
-    """The IP address that a user's word means: an address itself or the name of an interface.
+    """The IP address of a text that is an address or the name of an interface.
 
     Raises:
-        InvalidArgumentError: neither, or an interface with no address or several.
+        InvalidArgumentError: it is neither, or the interface has no address or several.
     """
     try:
         return str(ipaddress.ip_address(text))
@@ -118,7 +117,7 @@ def resolve_address(text: str, local: Sequence[LocalAddress]) -> str:
         pass
     here = [item.address for item in local if item.interface == text]
     if not here:
-        raise InvalidArgumentError(f"{text!r} is neither an IP address nor an interface of this host with one")
+        raise InvalidArgumentError(f"{text!r} is neither an IP address nor an interface of this host that has one")
     v4 = [address for address in here if "." in address]
     if len(v4 or here) > 1:
         raise InvalidArgumentError(f"interface {text} has several addresses ({', '.join(here)}): specify one of them")
@@ -126,18 +125,18 @@ def resolve_address(text: str, local: Sequence[LocalAddress]) -> str:
 
 
 def choose_advertise_address(advertise: str, local: Sequence[LocalAddress]) -> str:
-    """The address to advertise: the one that is named, else the only one of the host. It is IPv4, for overlay networks have their
-    tunnels between these addresses.
+    """The address to advertise: the given one, or else the only one of the host. It must be IPv4, because it is the endpoint of the
+    overlay networks' tunnels.
 
     Raises:
-        InvalidArgumentError: there is none, or more than one to choose from, or it is IPv6, or not of this host.
+        InvalidArgumentError: there is none, there are several, or the given one is IPv6 or not of this host.
     """
     if advertise:
         return _require_local(_require_ipv4(resolve_address(advertise, local), advertise), local)
     candidates = [item for item in local if not item.interface.startswith(_VIRTUAL) and "." in item.address]
     if not candidates:
         raise InvalidArgumentError(
-            "this host has no IPv4 address to advertise, which overlay networks need: specify one with --advertise-addr"
+            "this host has no IPv4 address to advertise, and overlay networks need one: specify one with --advertise-addr"
         )
     if len(candidates) > 1:
         listed = ", ".join(f"{item.address} on {item.interface}" for item in candidates)
@@ -149,11 +148,11 @@ def choose_advertise_address(advertise: str, local: Sequence[LocalAddress]) -> s
 
 
 def choose_addresses(advertise: str, listen: str, default: str, local: Sequence[LocalAddress]) -> tuple[str, str]:
-    """The addresses to advertise and to listen at, by the user's words; ``standard`` is advertised where they name neither. A worker's are
-    checked as well: it listens once it is promoted, when nobody is there to hear of a mistake.
+    """The addresses to advertise and to listen at. ``default`` is advertised if neither is given. A worker's listen address is checked
+    too, because it is used after a promotion, when no user is there to see the error.
 
     Raises:
-        InvalidArgumentError: as ``choose``; or nobody can listen there, or other nodes would call another address.
+        InvalidArgumentError: as ``choose_advertise_address``; or this host cannot listen there, or other nodes would use another address.
     """
     if listen in ANY_ADDRESS:
         return choose_advertise_address(advertise or default, local), listen or "0.0.0.0"
@@ -162,22 +161,22 @@ def choose_addresses(advertise: str, listen: str, default: str, local: Sequence[
         raise InvalidArgumentError(
             f"cannot listen at {bound}: it is not one of this host's IPv4 addresses "
             f"({', '.join(_ipv4_addresses(local)) or 'there are none'}): "
-            "leave --listen-addr away to listen at all, or name one of these"
+            "omit --listen-addr to listen at all of them, or use one of these"
         )
     advertised = choose_advertise_address(advertise or bound, local)
     if advertised != bound:
         raise InvalidArgumentError(
-            f"this host would listen at {bound} alone, and other nodes would call it at {advertised}, which it advertises: leave "
-            "--listen-addr away, or name the same address with --advertise-addr"
+            f"this host would listen only at {bound}, but advertise {advertised} to other nodes: omit --listen-addr, or use the same "
+            "address for --advertise-addr"
         )
     return advertised, bound
 
 
 def replacement_address(default: str, local: Sequence[LocalAddress]) -> str:
-    """The address of a host that lost the one it advertised: the standard one of its daemon if it has that, else the only one there is.
+    """A new advertise address for a host that has lost its old one: the daemon's default if the host has it, else the only one.
 
     Raises:
-        InvalidArgumentError: there is none, or more than one to choose from.
+        InvalidArgumentError: there is none, or there are several.
     """
     if default:
         with contextlib.suppress(InvalidArgumentError):
@@ -186,12 +185,12 @@ def replacement_address(default: str, local: Sequence[LocalAddress]) -> str:
 
 
 def _require_local(address: str, local: Sequence[LocalAddress]) -> str:
-    """A tunnel's packets leave with this address; with one of another machine (or of a NAT in front) they would be lost in silence."""
+    """Tunnel packets have this source address. With one of another machine, such as a NAT, they would be lost without an error."""
     here = _ipv4_addresses(local)
     if address not in here and not ipaddress.ip_address(address).is_loopback:
         raise InvalidArgumentError(
-            f"{address} is not an address of this host, which has {', '.join(here) or 'none'}: tunnels of overlay networks "
-            "start there; specify one of these with --advertise-addr"
+            f"{address} is not an address of this host, which has {', '.join(here) or 'none'}, and overlay networks need a local one: "
+            "specify one of these with --advertise-addr"
         )
     return address
 

@@ -26,16 +26,16 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def acquire_lock(options: DaemonOptions) -> IO[str]:
-    """The folders, and the lock that keeps a second daemon off them; held as long as the file stays open.
+    """Create the daemon's directories and lock them against a second daemon. The lock is held while the returned file is open.
 
     Raises:
-        AlreadyExistsError: another daemon holds it; PermissionDeniedError: not root.
+        AlreadyExistsError: another daemon holds the lock; PermissionDeniedError: this process is not root.
     """
     if os.geteuid() != 0:
-        raise PermissionDeniedError("coveyd needs root: it makes namespaces and mounts")
-    for folder in (options.state_dir, options.run_dir):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        raise PermissionDeniedError("coveyd needs root, because it creates namespaces and mounts")
+    for directory in (options.state_dir, options.run_dir):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
     _grant_group_access(options.run_dir)
     lock = (options.state_dir / "coveyd.lock").open("a+")
     try:
@@ -49,14 +49,14 @@ def acquire_lock(options: DaemonOptions) -> IO[str]:
 
 
 def _grant_group_access(run_dir: Path) -> None:
-    """The group covey, where there is one, may pass through RUN to the Engine API's socket; it may not list it."""
+    """Let the group ``covey``, if it exists, reach the socket in this directory. It cannot list the directory."""
     with contextlib.suppress(KeyError):
         os.chown(run_dir, 0, grp.getgrnam(GROUP).gr_gid)
         run_dir.chmod(0o710)
 
 
 async def serve(options: DaemonOptions) -> None:
-    """The whole life of the daemon, until TERM or INT."""
+    """Run the daemon until SIGTERM or SIGINT."""
     from agent.agent import Agent, AgentConfig
     from engine.app import build_app
     from engine.control_client import ControlClient
@@ -88,17 +88,17 @@ async def serve(options: DaemonOptions) -> None:
         async with serving(app, options.socket):
             log.info("serving the Engine API at %s", options.socket)
             await stop.wait()
-            log.info("stopping; containers go on")
+            log.info("stopping; containers run on")
 
 
 def limit_malloc_arenas() -> None:
-    """One malloc arena for all threads, which seldom allocate at once: glibc's many kept some 5 MB more after containers had run."""
+    """Use one malloc arena for all threads, which rarely allocate at the same time. glibc's default kept about 5 MB more."""
     with contextlib.suppress(AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def main() -> None:
-    """The command ``coveyd``."""
+    """Entry point of the command ``coveyd``."""
     limit_malloc_arenas()
     try:
         options = parse(sys.argv[1:])
