@@ -71,7 +71,7 @@ def has_raft_state(manager_dir: Path) -> bool:
 
 def retired_raft_directory(manager_dir: Path) -> Path:
     """Where the Raft state of a membership that has ended is kept."""
-    return raft_directory.lost_beside(_raft_directory(manager_dir))
+    return raft_directory.lost_path(_raft_directory(manager_dir))
 
 
 def move_raft_state_aside(manager_dir: Path) -> Path | None:
