@@ -41,11 +41,11 @@ async def container_logs(context: RequestContext) -> web.StreamResponse:
 
 
 async def attach(context: RequestContext) -> web.StreamResponse:
-    """Both ways over the connection itself. ``logs`` sends what the container wrote before, without a gap in time but maybe an overlap."""
+    """Take over the connection for stdio. With ``logs`` the earlier output comes first, without a gap but possibly with an overlap."""
     containers = context.engine.agent.containers
     container = containers.get(context.ref)
     if not container.state.running:
-        raise ConflictError(f"container {container.id} is not running: it cannot be attached to; start it first")
+        raise ConflictError(f"container {container.id} is not running: start it before attaching to it")
     keys = detach_keys.DetachKeyMatcher(detach_keys.parse(context.query("detachKeys")))
     tty = container.config.tty
     stream = await containers.attach(container.id)
@@ -77,7 +77,7 @@ async def attach(context: RequestContext) -> web.StreamResponse:
 
 
 async def wait(context: RequestContext) -> web.StreamResponse:
-    """The head goes out at once: clients wait for it before they start the container."""
+    """Send the head of the response at once, because clients wait for it before they start the container."""
     condition = context.query("condition") or "not-running"
     if condition not in WAIT_CONDITIONS:
         raise InvalidArgumentError(f"invalid condition: {condition!r}; use one of {', '.join(WAIT_CONDITIONS)}")

@@ -47,7 +47,7 @@ async def inspect(context: RequestContext) -> web.Response:
 async def start(context: RequestContext) -> web.Response:
     containers = context.engine.agent.containers
     if containers.get(context.ref).state.running:
-        raise NotModifiedError(f"container {context.ref} runs already")
+        raise NotModifiedError(f"container {context.ref} is already running")
     await containers.start(context.ref)
     return empty_response(204)
 
@@ -55,7 +55,7 @@ async def start(context: RequestContext) -> web.Response:
 async def stop(context: RequestContext) -> web.Response:
     containers = context.engine.agent.containers
     if not containers.get(context.ref).state.running:
-        raise NotModifiedError(f"container {context.ref} is stopped already")
+        raise NotModifiedError(f"container {context.ref} is already stopped")
     await containers.stop(context.ref, context.number("t"), context.query("signal"))
     return empty_response(204)
 
@@ -93,13 +93,13 @@ async def rename(context: RequestContext) -> web.Response:
 
 async def remove(context: RequestContext) -> web.Response:
     if context.flag("link"):
-        raise UnsupportedError("removing links between containers (link) is not supported by Covey: there are none")
+        raise UnsupportedError("removing links between containers (link) is not supported by Covey, which has no links")
     await context.engine.agent.containers.remove(context.ref, force=context.flag("force"), volumes=context.flag("v"))
     return empty_response(204)
 
 
 async def prune(context: RequestContext) -> web.Response:
-    """Stopped containers that belong to no task: a task's are its worker's to remove."""
+    """Remove stopped containers that belong to no task. The worker removes those of tasks."""
     active_filters = context.filters("label")
     containers, removed = context.engine.agent.containers, []
     listed = containers.list()

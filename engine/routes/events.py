@@ -44,17 +44,17 @@ async def _follow(
     active_filters: Filters,
     queue: "asyncio.Queue[dict[str, Any] | None]",
 ) -> None:
-    """Both sources into one bounded queue, and that to the client, without end."""
+    """Send events of this host and the cluster to the client, through one bounded queue, until cancelled."""
     async with asyncio.TaskGroup() as group:
         if context.engine.control_available:
             group.create_task(_watch_cluster(context, queue))
         while (item := await queue.get()) is not None:
             await _send(response, active_filters, item)
-        raise LaggedError("events came faster than this client read them; ask again with since=")
+        raise LaggedError("events arrived faster than this client read them; reconnect with since=")
 
 
 async def _watch_cluster(context: RequestContext, queue: "asyncio.Queue[dict[str, Any] | None]") -> None:
-    """Cluster events; when the managers change their leader the watch is taken up again."""
+    """Put cluster events into the queue. After a change of leader the watch starts again."""
     nodes: dict[str, Node] = {}
     while True:
         try:

@@ -28,24 +28,26 @@ async def start(context: RequestContext) -> web.StreamResponse:
     state = containers.exec_inspect(context.ref)
     config = state.config
     if state.started:
-        raise ConflictError(f"exec {state.id[:12]} was started already: create another")
+        raise ConflictError(f"exec {state.id[:12]} has already been started: create another")
     if not containers.get(state.container_id).state.running:
         raise ConflictError(f"container {state.container_id[:12]} is not running: start it first")
     if detached:
         await containers.exec_start(state.id, detach=True)
         return empty_response()
-    return await _converse(context, state, size if config.tty else None)
+    return await _start_attached(context, state, size if config.tty else None)
 
 
-async def _converse(context: RequestContext, state: ExecState, size: tuple[int, int] | None) -> web.StreamResponse:
-    """The connection is taken over before the process starts, as clients expect: why it did not start is told on the stream."""
+async def _start_attached(
+    context: RequestContext, state: ExecState, size: tuple[int, int] | None
+) -> web.StreamResponse:
+    """Take over the connection before the process starts, as clients expect. If it does not start, the error goes to the stream."""
     config, containers = state.config, context.engine.agent.containers
     client, response = hijack(context, RAW if config.tty else content_type(context.version, multiplexed=True))
     try:
         stream = await containers.exec_start(state.id, size=size)
     except CoveyError as error:
-        sentence = f"{error.message}\r\n".encode()
-        await client.write(sentence if config.tty else frame(STDERR, sentence))
+        message = f"{error.message}\r\n".encode()
+        await client.write(message if config.tty else frame(STDERR, message))
         client.close()
         return response
     except BaseException:
@@ -78,7 +80,7 @@ async def inspect(context: RequestContext) -> web.Response:
 
 
 def read_config(body: Any) -> ExecConfig:
-    """The process that an exec shall run."""
+    """Read the body of an exec request."""
     fields = JsonFields(body)
     config = ExecConfig(
         args=fields.text_list("Cmd"),

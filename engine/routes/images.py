@@ -39,7 +39,7 @@ async def tag(context: RequestContext) -> web.Response:
     images = context.engine.agent.images
     repository = context.query("repo")
     if not repository:
-        raise InvalidArgumentError("repo is missing: say which name to give the image")
+        raise InvalidArgumentError("repo is missing: name the new tag")
     target = f"{repository}:{context.query('tag')}" if context.query("tag") else repository
     await images.tag(context.ref, target)
     _publish(context, "tag", images.get(context.ref), target)
@@ -69,7 +69,7 @@ async def prune(context: RequestContext) -> web.Response:
 
 
 async def load(context: RequestContext) -> web.StreamResponse:
-    """Docker's answer is a stream; an error after its head is a line of it, which clients show as theirs."""
+    """Respond with a stream, as Docker does. An error after its head is one line of it, which clients show."""
     if context.query("platform"):
         raise UnsupportedError("loading one platform of an archive (platform) is not supported by Covey yet; remove it")
     images = context.engine.agent.images
@@ -85,7 +85,7 @@ async def load(context: RequestContext) -> web.StreamResponse:
 
 
 async def create(context: RequestContext) -> web.StreamResponse:
-    """``docker import`` and ``docker pull`` share this route."""
+    """Import an image. ``docker import`` and ``docker pull`` share this route."""
     if not context.query("fromSrc"):
         name = context.query("fromImage")
         separator = "@" if ":" in context.query("tag") else ":"
@@ -134,13 +134,13 @@ async def push(context: RequestContext) -> web.Response:
 
 
 async def distribution(context: RequestContext) -> web.Response:
-    """Clients ask for digests before they create a service; they go on with a warning after this."""
+    """Clients look up digests before they create a service. They continue with a warning after this error."""
     raise UnsupportedError(f"looking up {context.ref} in a registry (GET /distribution) is not supported by Covey yet")
 
 
 async def _save(context: RequestContext, names: list[str]) -> web.StreamResponse:
     if not names:
-        raise InvalidArgumentError("names is missing: say which images to save")
+        raise InvalidArgumentError("names is missing: name the images to save")
     archive = context.engine.agent.images.save(names)
     async with chunked_response(context, "application/x-tar") as response:
         async for chunk in archive:

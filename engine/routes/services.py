@@ -38,13 +38,13 @@ async def create(context: RequestContext) -> web.Response:
 
 
 async def _create_unnamed(cluster: ControlClient, spec: ServiceSpec) -> Service:
-    """Under a name that is free."""
+    """Create the service under a random name that is not in use."""
     for _ in range(_MOST_NAMES):
         with contextlib.suppress(AlreadyExistsError):
             return await cluster.create_service(
                 replace(spec, annotations=replace(spec.annotations, name=generate_name()))
             )
-    raise ConflictError("no free name was found for the service; give it one with --name")
+    raise ConflictError("found no unused name for the service; name it with --name")
 
 
 async def inspect(context: RequestContext) -> web.Response:

@@ -58,7 +58,7 @@ async def update(context: RequestContext) -> web.Response:
 
 
 async def unlock_key(context: RequestContext) -> web.Response:
-    """Empty while managers are not locked; clients say so in their own words."""
+    """The unlock key, or an empty string while autolock is off."""
     return json_response({"UnlockKey": await context.engine.cluster.unlock_key()})
 
 

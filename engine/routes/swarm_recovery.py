@@ -19,17 +19,17 @@ from engine.translate.json_fields import JsonFields
 KEY_HEADER = "Covey-Backup-Key"
 _KIND = "application/vnd.covey.backup"
 _CHUNK_BYTES = 1 << 18
-_SILENCE_SECONDS = 30.0
-"""A client that stands still holds up every other change of membership."""
+_UPLOAD_IDLE_SECONDS = 30.0
+"""A client that stalls blocks every other change of membership."""
 _MEMBER = (
-    "this node is part of a swarm, and a backup is restored on a host that is in none: restore it elsewhere, or leave the swarm here first "
-    "(covey swarm leave --force)"
+    "this node is part of a swarm, and a backup can only be restored on a host that is in none: use another host, or leave the swarm "
+    "here first (covey swarm leave --force)"
 )
 
 
 async def backup(context: RequestContext) -> web.StreamResponse:
-    """The file as it is made. A key in the request's header seals it; the answer's header says a key that was made for it, and is absent
-    where that one, or the cluster's unlock key, opens it.
+    """Stream the backup while it is created. A key in the request's header encrypts it. Without one, the response's header carries a
+    generated key, unless the cluster's unlock key opens the backup.
     """
     parts = context.engine.cluster.backup(
         own_key=context.flag("ownKey"), key=context.request.headers.get(KEY_HEADER, "")
@@ -46,7 +46,7 @@ async def backup(context: RequestContext) -> web.StreamResponse:
 
 
 async def restore(context: RequestContext) -> web.Response:
-    """The body is the file."""
+    """Restore the backup in the request's body."""
     if context.engine.node.state is not LocalNodeState.INACTIVE:
         raise UnavailableError(_MEMBER)
     request = SwarmRestore(
@@ -56,7 +56,7 @@ async def restore(context: RequestContext) -> web.Response:
     )
     if not request.key:
         raise InvalidArgumentError(f"restoring a backup needs its key, in the header {KEY_HEADER}")
-    return json_response(await context.engine.membership.swarm_restore(request, _file(context)))
+    return json_response(await context.engine.membership.swarm_restore(request, _upload(context)))
 
 
 async def reconnect(context: RequestContext) -> web.Response:
@@ -64,20 +64,20 @@ async def reconnect(context: RequestContext) -> web.Response:
     addrs = fields.text_list("RemoteAddrs")
     fields.refuse_unknown()
     if not addrs:
-        raise InvalidArgumentError("at least 1 RemoteAddr is required: where a manager of this node's cluster is now")
+        raise InvalidArgumentError("at least 1 RemoteAddr is required: the address of a manager of this node's cluster")
     await context.engine.membership.swarm_reconnect(addrs)
     return empty_response()
 
 
-async def _file(context: RequestContext) -> AsyncIterator[bytes]:
+async def _upload(context: RequestContext) -> AsyncIterator[bytes]:
     size = 0
     while True:
         try:
-            async with asyncio.timeout(_SILENCE_SECONDS):
+            async with asyncio.timeout(_UPLOAD_IDLE_SECONDS):
                 chunk = await context.request.content.read(_CHUNK_BYTES)
         except TimeoutError:
             raise DeadlineError(
-                f"nothing more came of the backup for {_SILENCE_SECONDS:g} s; nothing was changed, try again"
+                f"the upload of the backup stalled for {_UPLOAD_IDLE_SECONDS:g} s. No changes were made; try again"
             ) from None
         if not chunk:
             return

@@ -137,7 +137,7 @@ def _limits(engine: EngineServices) -> dict[str, bool]:
 
 
 async def _swarm(engine: EngineServices) -> dict[str, Any]:
-    """This node's place in the cluster. A cluster without a leader must not make ``info`` fail: the error is shown instead."""
+    """The ``Swarm`` part of info. A cluster without a leader must not make ``info`` fail, so its error is shown instead."""
     node = engine.node
     result: dict[str, Any] = {
         "NodeID": node.node_id,

@@ -50,8 +50,8 @@ async def task_logs(context: RequestContext) -> web.StreamResponse:
 
 
 async def _logs(context: RequestContext, request: control_pb2.LogsRequest, *, tty: bool) -> web.StreamResponse:
-    """One frame a line, as the client takes the line's task from the head of each frame. What is missing is told last, for a client
-    ends at that frame.
+    """Send one frame per line, because clients read the task from the head of each frame. What is missing is reported last, because
+    clients stop at an error frame.
     """
     options = logs.read_log_query(context.request.query, context.engine.clock())
     request.options.stdout, request.options.stderr = options.stdout, options.stderr
@@ -71,13 +71,13 @@ async def _logs(context: RequestContext, request: control_pb2.LogsRequest, *, tt
         except CoveyError as error:
             missing.append(error.message)
         if missing:
-            sentence = f"these logs are incomplete: {'; '.join(missing)}".encode()
-            await response.write(sentence + b"\n" if tty else frame(SYSTEM_ERROR, sentence))
+            message = f"these logs are incomplete: {'; '.join(missing)}".encode()
+            await response.write(message + b"\n" if tty else frame(SYSTEM_ERROR, message))
     return response
 
 
 def _text(line: dispatcher_pb2.LogLine, options: logs.LogQuery) -> bytes:
-    """While following, what is missing is told in its place: the frame for errors would end the client."""
+    """A line as clients print it. While following, an error is sent as an ordinary line, because an error frame would end the client."""
     data = line.data + b"\n" if line.stream == SYSTEM_ERROR else line.data
     details = logs.task_details(line.node_id, line.service_id, line.task_id) if options.details else ""
     return logs.log_line(data, line.timestamp_ns if options.timestamps else None, details)

@@ -40,7 +40,7 @@ _MISSING = (
 
 
 async def plugins(context: RequestContext) -> web.Response:
-    """There are none: that much is true."""
+    """The list of plugins, which is empty."""
     context.filters("capability", "enabled")
     return json_response([])
 

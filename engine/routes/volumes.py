@@ -60,7 +60,7 @@ async def remove(context: RequestContext) -> web.Response:
 
 
 async def prune(context: RequestContext) -> web.Response:
-    """Anonymous volumes that no container uses; with ``all=true`` the named ones too."""
+    """Remove anonymous volumes that no container uses; with ``all=true`` the named ones too."""
     active_filters = context.filters("all", "label")
     everything, removed, freed = filters.filter_flag(active_filters, "all"), list[str](), 0
     for volume in context.engine.agent.volumes.list():
