@@ -5,7 +5,7 @@ Invariant: running containers keep their network when the daemon crashes at any 
 Invariant: blocking kernel work runs on one thread of the driver, in order.
 
 Order of calls after a daemon start: `start`, `apply` with the saved assignments, `adopt` for each running container, a
-complete `apply` once a manager is reached, `clean`. In this order running containers never lose a name or a VIP.
+`apply` that leads to the assigned set once a manager is reached, `clean`. In this order running containers never lose a name or a VIP.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class NetworkDriver:
     async def clean(self) -> tuple[str, ...]:
         """Remove the sandboxes and networks that this process neither created nor adopted. Returns their names.
 
-        Call it once, after the adoptions and the first complete `apply`.
+        Call it once, after the adoptions and the first complete assignment set.
         """
         return await self._thread.run(self._started().clean)
 

@@ -49,7 +49,7 @@ class Attachment(msgspec.Struct, frozen=True):
 
 
 class NetworkChanges(msgspec.Struct, frozen=True):
-    """Changes of the cluster's networks, or with `complete` all of them: then every other object is removed."""
+    """Changes of the networks that the cluster assigned to this host."""
 
     networks: tuple[OverlayNetwork, ...] = ()
     endpoints: tuple[NetworkEndpoint, ...] = ()
@@ -57,7 +57,6 @@ class NetworkChanges(msgspec.Struct, frozen=True):
     removed_networks: tuple[str, ...] = ()
     removed_endpoints: tuple[str, ...] = ()
     removed_services: tuple[str, ...] = ()
-    complete: bool = False
 
 
 class NetworkFailure(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """The networks, endpoints and virtual services that the cluster assigned to this host. Pure.
 
 Invariant: `apply` is the only mutator. It returns the ids of the networks that changed.
-Invariant: after a complete set of changes, the state holds exactly the objects in that set.
+Invariant: applying the same changes again changes nothing.
 
 `host_networks` owns the one instance and derives forwarding entries, VIP backends and DNS names from it.
 """
@@ -34,8 +34,6 @@ class NetworkState:
     def apply(self, changes: NetworkChanges) -> tuple[str, ...]:
         """Apply a set of changes. Returns the ids of the networks that changed, sorted."""
         changed: set[str] = set()
-        if changes.complete:
-            changed |= self._drop_unlisted(changes)
         for network_id in changes.removed_networks:
             if self.networks.pop(network_id, None) is not None:
                 changed.add(network_id)
@@ -47,14 +45,6 @@ class NetworkState:
         changed |= self._services.update(changes.services, changes.removed_services)
         return tuple(sorted(changed))
 
-    def _drop_unlisted(self, changes: NetworkChanges) -> set[str]:
-        dropped = self.networks.keys() - {network.id for network in changes.networks}
-        for network_id in dropped:
-            del self.networks[network_id]
-        unlisted_endpoints = self._endpoints.ids() - {endpoint.id for endpoint in changes.endpoints}
-        unlisted_services = self._services.ids() - {service.id for service in changes.services}
-        return dropped | self._endpoints.update((), unlisted_endpoints) | self._services.update((), unlisted_services)
-
 
 class _ObjectsByNetwork(Generic[T]):
     """Objects of one kind by id, grouped by their network. An object never changes its network."""
@@ -62,9 +52,6 @@ class _ObjectsByNetwork(Generic[T]):
     def __init__(self) -> None:
         self._objects: dict[str, T] = {}
         self._by_network: dict[str, dict[str, T]] = {}
-
-    def ids(self) -> set[str]:
-        return set(self._objects)
 
     def of_network(self, network_id: str) -> Mapping[str, T]:
         return self._by_network.get(network_id, {})

@@ -23,7 +23,7 @@ def world():
         networks=(OverlayNetwork("n", "web", 4097, "10.0.1.0/24", "10.0.1.1"),),
         endpoints=(NetworkEndpoint(
             id="t/n", network_id="n", host="127.0.0.1", address="10.0.1.5", service_id="s", ready=True),),
-        services=(VirtualService(id="s/n", network_id="n", service_id="s", name="svc", address="10.0.1.100"),), complete=True)
+        services=(VirtualService(id="s/n", network_id="n", service_id="s", name="svc", address="10.0.1.100"),))
 
 async def main(first):
     driver = NetworkDriver("127.0.0.1", pathlib.Path("/run/covey"), lambda: ())

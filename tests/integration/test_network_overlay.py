@@ -339,7 +339,7 @@ async def test_clean_keeps_a_failed_network_with_containers_and_the_next_try_rep
         )
         host.driver = host.new_driver()
         await host.driver.start()
-        world = NetworkChanges(tuple(board.networks), tuple(board.endpoints.values()), complete=True)
+        world = NetworkChanges(tuple(board.networks), tuple(board.endpoints.values()))
         assert [failure.network_id for failure in await host.driver.apply(world)] == ["net1"]
         for container in (one, near):
             await host.driver.adopt(container.id, (Attachment("net1", f"{container.endpoint.address}/24", "eth0"),))
@@ -542,5 +542,5 @@ async def test_a_thousand_fdb_entries_are_programmed_and_removed(tmp_path: Path)
         assert held is not None
         assert len(links.run_in_namespace(held.namespace, "read", held._read_entries)) == 1000
         assert links.run_in_namespace(held.namespace, "read", held._read_entries) == held.programmed
-        assert await driver.apply(NetworkChanges(networks=(network,), complete=True)) == ()
+        assert await driver.apply(NetworkChanges(removed_endpoints=tuple(endpoint.id for endpoint in many))) == ()
         await eventually(lambda: links.run_in_namespace(held.namespace, "read", held._read_entries) == {})

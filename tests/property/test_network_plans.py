@@ -97,24 +97,35 @@ changes = st.builds(
     removed_endpoints=st.lists(object_ids, max_size=3).map(tuple),
     services=st.lists(services, max_size=4, unique_by=lambda s: s.id).map(tuple),
     removed_services=st.lists(object_ids, max_size=2).map(tuple),
-    complete=st.booleans(),
 )
 
 
-@given(st.lists(changes, max_size=5), changes)
-def test_applying_changes_twice_is_applying_them_once_and_a_complete_set_forgets_the_past(past, last):
+def contents(state: NetworkState) -> dict[str, tuple]:
+    return {name: (state.networks.get(name), dict(state.endpoints(name)), dict(state.services(name))) for name in "abc"}
+
+
+def expected(before: dict, removed: tuple[str, ...], new: tuple) -> dict:
+    return {key: item for key, item in before.items() if key not in removed} | {item.id: item for item in new}
+
+
+@given(st.lists(changes, max_size=6))
+def test_the_state_follows_the_changes_and_names_the_networks_that_differ(sequence):
     state = NetworkState()
-    for change in past:
-        state.apply(change)
-    state.apply(last)
-    if not set(last.removed_networks) & {n.id for n in last.networks}:
-        assert state.apply(last) == ()
-    if last.complete:
-        fresh = NetworkState()
-        fresh.apply(last)
-        assert fresh.networks == state.networks
-        assert all(fresh.endpoints(name) == state.endpoints(name) for name in "abc")
-        assert all(fresh.services(name) == state.services(name) for name in "abc")
+    networks, endpoints, services = {}, {}, {}
+    for change in sequence:
+        before = contents(state)
+        changed = state.apply(change)
+        networks = expected(networks, change.removed_networks, change.networks)
+        endpoints = expected(endpoints, change.removed_endpoints, change.endpoints)
+        services = expected(services, change.removed_services, change.services)
+        assert state.networks == networks
+        for name in "abc":
+            assert state.endpoints(name) == {key: item for key, item in endpoints.items() if item.network_id == name}
+            assert state.services(name) == {key: item for key, item in services.items() if item.network_id == name}
+        differing = {name for name, content in contents(state).items() if content != before[name]}
+        removed_and_put = set(change.removed_networks) & {network.id for network in change.networks}
+        assert differing <= set(changed) <= differing | removed_and_put
+        assert set(state.apply(change)) <= removed_and_put
 
 
 @given(st.binary(max_size=80))

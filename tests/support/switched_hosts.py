@@ -9,12 +9,13 @@ import asyncio
 import secrets
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import dnslib
+import msgspec
 
 from agent.network import links, netns
 from agent.network.driver import NetworkDriver
@@ -85,6 +86,7 @@ class Switchboard:
         self.networks: list[OverlayNetwork] = []
         self.endpoints: dict[str, NetworkEndpoint] = {}
         self.services: list[VirtualService] = []
+        self._told = NetworkChanges()
         self.switch = self._namespace("switch")
         links.run_in_namespace(
             self.switch, "switch", lambda route: links.ensure_bridge(route, "sw0", 1500, "10.99.0.254/24")
@@ -152,12 +154,15 @@ class Switchboard:
         return container
 
     async def tell(self) -> None:
-        changes = NetworkChanges(
-            networks=tuple(self.networks),
-            endpoints=tuple(self.endpoints.values()),
-            services=tuple(self.services),
-            complete=True,
+        """Bring every host to the networks, endpoints and services of the cluster."""
+        now = NetworkChanges(tuple(self.networks), tuple(self.endpoints.values()), tuple(self.services))
+        changes = msgspec.structs.replace(
+            now,
+            removed_networks=_gone(self._told.networks, now.networks),
+            removed_endpoints=_gone(self._told.endpoints, now.endpoints),
+            removed_services=_gone(self._told.services, now.services),
         )
+        self._told = now
         for host in self.hosts:
             assert await host.driver.apply(changes) == ()
 
@@ -183,6 +188,10 @@ class Switchboard:
 
     async def spread(self, client: Container, address: str, calls: int) -> Counter[str]:
         return Counter([await client.fetch(address) for _ in range(calls)])
+
+
+def _gone(before: Sequence[Any], now: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(sorted({item.id for item in before} - {item.id for item in now}))
 
 
 @asynccontextmanager

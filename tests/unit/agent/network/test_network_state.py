@@ -57,17 +57,6 @@ def test_removals_remove_and_unknown_ids_are_ignored():
     assert (state.networks, dict(state.endpoints("n")), dict(state.services("n"))) == ({}, {}, {})
 
 
-def test_a_complete_set_leaves_exactly_its_objects():
-    state = NetworkState()
-    state.apply(
-        NetworkChanges(networks=(network(), network("m")), endpoints=(endpoint(), endpoint("u")), services=(service(),))
-    )
-    assert state.apply(NetworkChanges(networks=(network(),), endpoints=(endpoint("u"),), complete=True)) == ("m", "n")
-    assert list(state.networks) == ["n"]
-    assert list(state.endpoints("n")) == ["u/n"]
-    assert not state.services("n")
-
-
 def test_an_endpoint_that_is_both_removed_and_put_stays():
     state = NetworkState()
     state.apply(NetworkChanges(endpoints=(endpoint(),), removed_endpoints=("t/n",)))
