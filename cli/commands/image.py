@@ -28,10 +28,10 @@ def ls(
     *, reference: str, all_: bool, digests: bool, form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool
 ) -> None:
     """List images."""
-    wanted = options.parse_filters(filters)
+    conditions = options.parse_filters(filters)
     if reference:
-        wanted.setdefault("reference", []).append(reference)
-    images = options.client().get("/images/json", {"all": all_, "filters": wanted, "digests": digests})
+        conditions.setdefault("reference", []).append(reference)
+    images = options.client().get("/images/json", {"all": all_, "filters": conditions, "digests": digests})
     if digests and form.startswith("table ") and "{{.Digest}}" not in form:
         form += r"\t{{.Digest}}"
     listed = image_rows.rows(images, output.now_ns(), trunc=not no_trunc, digests=digests)
@@ -149,8 +149,8 @@ def prune(all_: bool, force: bool, filters: tuple[str, ...]) -> None:
     what = "without at least one container associated to them" if all_ else "without a tag"
     if not force:
         click.confirm(f"This will remove all images {what}. Continue?", abort=True)
-    wanted = {**options.parse_filters(filters), "dangling": ["false" if all_ else "true"]}
-    done = options.client().post("/images/prune", {"filters": wanted})
+    conditions = {**options.parse_filters(filters), "dangling": ["false" if all_ else "true"]}
+    done = options.client().post("/images/prune", {"filters": conditions})
     removed = _removed(done.get("ImagesDeleted") or [])
     if removed:
         click.echo(f"Deleted Images:\n{removed}\n")

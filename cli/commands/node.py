@@ -103,7 +103,7 @@ def ps(
 ) -> int:
     """List tasks running on one or more nodes, defaults to current node."""
     daemon = options.client()
-    wanted = options.parse_filters(filters)
+    conditions = options.parse_filters(filters)
     found, failed = [], False
     for ref in nodes or ("self",):
         try:
@@ -112,7 +112,7 @@ def ps(
             failed = True
             output.print_error(error)
         else:
-            found += daemon.get("/tasks", {"filters": {**wanted, "node": [node["ID"]]}})
+            found += daemon.get("/tasks", {"filters": {**conditions, "node": [node["ID"]]}})
     if found or not failed:
         task_list.print_tasks(daemon, found, form, quiet=quiet, trunc=not no_trunc, resolve=not no_resolve)
     return int(failed)

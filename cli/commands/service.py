@@ -31,8 +31,8 @@ def ps(
     daemon = options.client()
     found, missing = _find(daemon, services)
     if found:
-        wanted = {**options.parse_filters(filters), "service": [service["ID"] for service in found]}
-        listed = daemon.get("/tasks", {"filters": wanted})
+        conditions = {**options.parse_filters(filters), "service": [service["ID"] for service in found]}
+        listed = daemon.get("/tasks", {"filters": conditions})
         task_list.print_tasks(daemon, listed, form, quiet=quiet, trunc=not (no_trunc or quiet), resolve=not no_resolve)
     for ref in missing:
         click.echo(f"no such service: {ref}", err=True)

@@ -59,9 +59,9 @@ def deploy(
     name = _validated_name(stack)
     if not files:
         raise click.UsageError("Please specify a Compose file (with --compose-file)")
-    wanted = manifests.load_stack(name, files)
+    described = manifests.load_stack(name, files)
     daemon = options.client()
-    names = run.deploy(daemon, wanted, prune=prune)
+    names = run.deploy(daemon, described, prune=prune)
     if detach:
         return 0
     from cli.service.wait import wait_for_services
@@ -103,9 +103,9 @@ def ls(form: str) -> None:
 def ps(*, stack: str, form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool, no_resolve: bool) -> None:
     """List the tasks in the stack."""
     daemon = options.client()
-    wanted = options.parse_filters(filters)
-    wanted["label"] = [*wanted.get("label", []), f"{STACK_NAMESPACE_LABEL}={_validated_name(stack)}"]
-    found = daemon.get("/tasks", {"filters": wanted})
+    conditions = options.parse_filters(filters)
+    conditions["label"] = [*conditions.get("label", []), f"{STACK_NAMESPACE_LABEL}={_validated_name(stack)}"]
+    found = daemon.get("/tasks", {"filters": conditions})
     if not found:
         raise NotFoundError(f"nothing found in stack: {stack}")
     task_list.print_tasks(daemon, found, form, quiet=quiet, trunc=not no_trunc, resolve=not no_resolve)
@@ -118,9 +118,9 @@ def ps(*, stack: str, form: str, filters: tuple[str, ...], quiet: bool, no_trunc
 @options.quiet_option()
 def services(stack: str, form: str, filters: tuple[str, ...], quiet: bool) -> None:
     """List the services in the stack."""
-    wanted = options.parse_filters(filters)
-    wanted["label"] = [*wanted.get("label", []), f"{STACK_NAMESPACE_LABEL}={_validated_name(stack)}"]
-    found = options.client().get("/services", {"filters": wanted, "status": True})
+    conditions = options.parse_filters(filters)
+    conditions["label"] = [*conditions.get("label", []), f"{STACK_NAMESPACE_LABEL}={_validated_name(stack)}"]
+    found = options.client().get("/services", {"filters": conditions, "status": True})
     if not found:
         click.echo(f"Nothing found in stack: {stack}", err=True)
         return

@@ -80,8 +80,8 @@ def restore(*, file: Path, key_file: Path | None, advertise_addr: str, listen_ad
     """
     with _open_seekable(file) as opened:
         head = backup_file.verify_file(opened)
-        wanted = "unlock key of the cluster" if head.unlock_key else "key of the backup"
-        key = _read_key(key_file) if key_file is not None else _ask_key(wanted)
+        key_kind = "unlock key of the cluster" if head.unlock_key else "key of the backup"
+        key = _read_key(key_file) if key_file is not None else _ask_key(key_kind)
         query = {"advertiseAddr": advertise_addr, "listenAddr": listen_addr}
         daemon = options.client()
         with daemon.open(

@@ -48,17 +48,17 @@ class RootRotationProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 def root_rotation_progress(swarm: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> RootRotationProgress:
     """The progress from /swarm and /nodes. As in docker, CA certificates count only after all TLS certificates have rotated."""
-    wanted = swarm.get("TLSInfo") or {}
+    root_info = swarm.get("TLSInfo") or {}
     own = [(node["Description"].get("TLSInfo") or {}) for node in nodes]
-    issued = [_issuer(tls) == _issuer(wanted) for tls in own]
-    open_still = bool(swarm.get("RootRotationInProgress"))
-    roots = 0 if open_still else sum(tls.get("TrustRoot") == wanted.get("TrustRoot") for tls in own)
+    issued = [_issuer(tls) == _issuer(root_info) for tls in own]
+    in_progress = bool(swarm.get("RootRotationInProgress"))
+    roots = 0 if in_progress else sum(tls.get("TrustRoot") == root_info.get("TrustRoot") for tls in own)
     return RootRotationProgress(
-        digest=f"sha256:{hashlib.sha256(wanted.get('TrustRoot', '').encode()).hexdigest()}",
+        digest=f"sha256:{hashlib.sha256(root_info.get('TrustRoot', '').encode()).hexdigest()}",
         nodes=len(nodes),
         certificates=sum(issued),
         roots=roots,
-        done=not open_still and all(issued) and roots == len(nodes),
+        done=not in_progress and all(issued) and roots == len(nodes),
         waiting=tuple(_node_label(node) for node, right in zip(nodes, issued, strict=True) if not right),
     )
 
@@ -93,9 +93,9 @@ def ca(
 ) -> None:
     """Display and rotate the root CA."""
     daemon = options.client()
-    given = {"ca-cert": ca_cert, "ca-key": ca_key, "cert-expiry": cert_expiry, "external-ca": external_ca}
+    settings = {"ca-cert": ca_cert, "ca-key": ca_key, "cert-expiry": cert_expiry, "external-ca": external_ca}
     if not rotate:
-        for flag, value in given.items():
+        for flag, value in settings.items():
             if value:
                 raise click.UsageError(f"--{flag} needs --rotate")
         _show(daemon)

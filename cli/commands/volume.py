@@ -63,10 +63,10 @@ def prune(all_: bool, force: bool, filters: tuple[str, ...]) -> None:
     what = "all volumes" if all_ else "all anonymous volumes"
     if not force:
         click.confirm(f"This will remove {what} not used by at least one container. Continue?", abort=True)
-    wanted = options.parse_filters(filters)
+    conditions = options.parse_filters(filters)
     if all_:
-        wanted["all"] = ["true"]
-    done = options.client().post("/volumes/prune", {"filters": wanted})
+        conditions["all"] = ["true"]
+    done = options.client().post("/volumes/prune", {"filters": conditions})
     if done.get("VolumesDeleted"):
         click.echo("Deleted Volumes:\n" + "\n".join(done["VolumesDeleted"]) + "\n")
     click.echo(f"Total reclaimed space: {human_size(done.get('SpaceReclaimed', 0))}")

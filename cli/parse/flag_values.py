@@ -25,22 +25,22 @@ def parse_file_reference(text: str, kind: str, identifier: dict[str, str]) -> Sp
     """A secret or config reference from ``NAME`` or ``source=,target=,uid=,gid=,mode=``; ``identifier`` maps names to ids.
 
     Raises:
-        InvalidArgumentError: a field is wrong, or the object does not exist.
+        InvalidArgumentError: a field is misplaced, or the object does not exist.
     """
-    given = parse_fields(text, kind.lower(), _FILE, bare="source")
-    source = given.get("source", "")
+    values = parse_fields(text, kind.lower(), _FILE, bare="source")
+    source = values.get("source", "")
     if not source:
         raise InvalidArgumentError(f"--{kind.lower()} {text}: source is required")
     if source not in identifier:
         raise InvalidArgumentError(f"{kind.lower()} not found: {source}")
     try:
-        mode = int(given.get("mode", "0444"), 8)
+        mode = int(values.get("mode", "0444"), 8)
     except ValueError:
         raise InvalidArgumentError(f"--{kind.lower()} {text}: mode must be octal, such as 0440") from None
     file = {
-        "Name": given.get("target", source),
-        "UID": given.get("uid", "0"),
-        "GID": given.get("gid", "0"),
+        "Name": values.get("target", source),
+        "UID": values.get("uid", "0"),
+        "GID": values.get("gid", "0"),
         "Mode": mode,
     }
     return {"File": file, f"{kind}ID": identifier[source], f"{kind}Name": source}
@@ -76,25 +76,25 @@ def parse_network(text: str, identifier: dict[str, str]) -> SpecPart:
 
 def parse_mount(text: str) -> SpecPart:
     """A mount from ``type=bind,source=/a,target=/b,readonly``."""
-    given, repeated = _mount_fields(text)
-    kind, target = given.get("type", "volume"), given.get("target", "")
+    values, repeated = _mount_fields(text)
+    kind, target = values.get("type", "volume"), values.get("target", "")
     if not target:
         raise InvalidArgumentError(f"--mount {text}: target is required")
     result: SpecPart = {"Type": kind, "Target": target}
-    if given.get("source"):
-        result["Source"] = given["source"]
+    if values.get("source"):
+        result["Source"] = values["source"]
     elif kind == "bind":
         raise InvalidArgumentError(f"--mount {text}: a bind mount needs a source, a path on the host")
-    if parse_bool(given.get("readonly", "false"), "readonly"):
+    if parse_bool(values.get("readonly", "false"), "readonly"):
         result["ReadOnly"] = True
-    if given.get("consistency"):
-        result["Consistency"] = given["consistency"]
-    result.update(_mount_options(text, kind, given, repeated))
+    if values.get("consistency"):
+        result["Consistency"] = values["consistency"]
+    result.update(_mount_options(text, kind, values, repeated))
     return result
 
 
 def _mount_fields(text: str) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    given: dict[str, str] = {}
+    values: dict[str, str] = {}
     repeated: dict[str, dict[str, str]] = {name: {} for name in _REPEATED}
     for part in text.split(","):
         key, separator, value = part.partition("=")
@@ -105,32 +105,34 @@ def _mount_fields(text: str) -> tuple[dict[str, str], dict[str, dict[str, str]]]
             inner, _, rest = value.partition("=")
             repeated[name][inner] = rest
         else:
-            given[name] = value if separator else "true"
-    return given, repeated
+            values[name] = value if separator else "true"
+    return values, repeated
 
 
-def _mount_options(text: str, kind: str, given: dict[str, str], repeated: dict[str, dict[str, str]]) -> SpecPart:
+def _mount_options(text: str, kind: str, values: dict[str, str], repeated: dict[str, dict[str, str]]) -> SpecPart:
     for prefix in ("bind", "volume", "tmpfs"):
-        wrong = [name for name in (*given, *(n for n, v in repeated.items() if v)) if name.startswith(f"{prefix}-")]
-        if wrong and kind != prefix:
+        misplaced = [
+            name for name in (*values, *(n for n, v in repeated.items() if v)) if name.startswith(f"{prefix}-")
+        ]
+        if misplaced and kind != prefix:
             raise InvalidArgumentError(
-                f"--mount {text}: {wrong[0]} is only valid with type={prefix}, not with type={kind}"
+                f"--mount {text}: {misplaced[0]} is only valid with type={prefix}, not with type={kind}"
             )
-    if "bind-propagation" in given:
-        return {"BindOptions": {"Propagation": given["bind-propagation"]}}
+    if "bind-propagation" in values:
+        return {"BindOptions": {"Propagation": values["bind-propagation"]}}
     volume: SpecPart = {}
-    if parse_bool(given.get("volume-nocopy", "false"), "volume-nocopy"):
+    if parse_bool(values.get("volume-nocopy", "false"), "volume-nocopy"):
         volume["NoCopy"] = True
     if repeated["volume-label"]:
         volume["Labels"] = repeated["volume-label"]
-    driver = {"Name": given.get("volume-driver", ""), "Options": repeated["volume-opt"]}
+    driver = {"Name": values.get("volume-driver", ""), "Options": repeated["volume-opt"]}
     if any(driver.values()):
         volume["DriverConfig"] = {key: value for key, value in driver.items() if value}
     tmpfs: SpecPart = {}
-    if "tmpfs-size" in given:
-        tmpfs["SizeBytes"] = parse_bytes(given["tmpfs-size"])
-    if "tmpfs-mode" in given:
-        tmpfs["Mode"] = int(given["tmpfs-mode"], 8)
+    if "tmpfs-size" in values:
+        tmpfs["SizeBytes"] = parse_bytes(values["tmpfs-size"])
+    if "tmpfs-mode" in values:
+        tmpfs["Mode"] = int(values["tmpfs-mode"], 8)
     return {**({"VolumeOptions": volume} if volume else {}), **({"TmpfsOptions": tmpfs} if tmpfs else {})}
 
 
@@ -138,19 +140,19 @@ def parse_port(text: str) -> SpecPart:
     """A published port from ``8080:80/tcp``, ``80`` or ``published=,target=,protocol=,mode=``."""
     if "=" in text:
         known = {name: name for name in ("published", "target", "protocol", "mode")}
-        given = parse_fields(text, "publish", known)
+        values = parse_fields(text, "publish", known)
     else:
         numbers, _, protocol = text.partition("/")
         published, _, target = numbers.rpartition(":")
-        given = {"published": published, "target": target, "protocol": protocol or "tcp"}
+        values = {"published": published, "target": target, "protocol": protocol or "tcp"}
     try:
         result: SpecPart = {
-            "TargetPort": int(given["target"]),
-            "Protocol": given.get("protocol", "tcp"),
-            "PublishMode": given.get("mode", "ingress"),
+            "TargetPort": int(values["target"]),
+            "Protocol": values.get("protocol", "tcp"),
+            "PublishMode": values.get("mode", "ingress"),
         }
-        if given.get("published"):
-            result["PublishedPort"] = int(given["published"])
+        if values.get("published"):
+            result["PublishedPort"] = int(values["published"])
     except (KeyError, ValueError):
         raise InvalidArgumentError(f"--publish {text}: write PUBLISHED:TARGET[/PROTOCOL], such as 8080:80") from None
     return result

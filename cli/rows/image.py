@@ -41,15 +41,21 @@ def rows(images: Iterable[Image], now_ns: int, *, trunc: bool, digests: bool) ->
     """One row for each name of each image, newest images first."""
     result: list[Row] = []
     for image in sorted(images, key=lambda item: int(item.get("Created", 0)), reverse=True):
-        known = {digest.split("@", 1)[0]: digest.split("@", 1)[1] for digest in image.get("RepoDigests") or []}
+        digest_by_repository = {
+            digest.split("@", 1)[0]: digest.split("@", 1)[1] for digest in image.get("RepoDigests") or []
+        }
         tags = image.get("RepoTags") or []
         for name in tags:
             repository, _, tag = name.rpartition(":")
-            result.append(_row(image, now_ns, (repository, tag, known.get(repository, NONE)), trunc=trunc))
+            result.append(
+                _row(image, now_ns, (repository, tag, digest_by_repository.get(repository, NONE)), trunc=trunc)
+            )
         if not tags and digests:
-            result += [_row(image, now_ns, (name, NONE, digest), trunc=trunc) for name, digest in known.items()]
-        if not tags and not (digests and known):
-            result.append(_row(image, now_ns, (next(iter(known), NONE), NONE, NONE), trunc=trunc))
+            result += [
+                _row(image, now_ns, (name, NONE, digest), trunc=trunc) for name, digest in digest_by_repository.items()
+            ]
+        if not tags and not (digests and digest_by_repository):
+            result.append(_row(image, now_ns, (next(iter(digest_by_repository), NONE), NONE, NONE), trunc=trunc))
     return result
 
 

@@ -46,11 +46,11 @@ def service_progress(service: Item, tasks: Sequence[Item], eligible_nodes: int) 
     state = str(status.get("State", ""))
     current = _newest_per_slot(tasks)
     running = sum(1 for task in current if task["Status"]["State"] == "running" and task["DesiredState"] == "running")
-    wanted = _desired_tasks(service, current, eligible_nodes)
+    desired = _desired_tasks(service, current, eligible_nodes)
     stopped = state in ("paused", "rollback_paused")
     return ServiceProgress(
         running=running,
-        desired=wanted,
+        desired=desired,
         states=_state_counts(current),
         update=state if state != "completed" else "",
         message=str(status.get("Message", "")),
@@ -58,13 +58,13 @@ def service_progress(service: Item, tasks: Sequence[Item], eligible_nodes: int) 
         paused=stopped,
         converged=not stopped
         and state not in ("updating", "rollback_started")
-        and running == wanted
-        and _no_surplus(current, wanted),
+        and running == desired
+        and _no_surplus(current, desired),
     )
 
 
-def _no_surplus(current: Sequence[Item], wanted: int) -> bool:
-    return sum(1 for task in current if task["DesiredState"] in ("running", "ready")) <= wanted
+def _no_surplus(current: Sequence[Item], desired: int) -> bool:
+    return sum(1 for task in current if task["DesiredState"] in ("running", "ready")) <= desired
 
 
 def _desired_tasks(service: Item, current: Sequence[Item], eligible_nodes: int) -> int:
@@ -79,11 +79,11 @@ def _newest_per_slot(tasks: Sequence[Item]) -> list[Item]:
     result: dict[Any, Item] = {}
     for task in sorted(tasks, key=lambda item: str(item["CreatedAt"])):
         key = task.get("Slot") or task.get("NodeID")
-        known = result.get(key)
+        previous = result.get(key)
         if (
-            known is None
+            previous is None
             or task["DesiredState"] in ("running", "ready")
-            or known["DesiredState"] not in ("running", "ready")
+            or previous["DesiredState"] not in ("running", "ready")
         ):
             result[key] = task
     return [task for task in result.values() if task["DesiredState"] in ("running", "ready")]

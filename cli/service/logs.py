@@ -62,7 +62,7 @@ def print_logs(
 ) -> None:
     """Print logs with the source of each line; without ``names`` only the lines."""
     timestamps = bool(query.get("timestamps"))
-    wanted = {**query, "stdout": True, "stderr": True, "details": names is not None}
+    request = {**query, "stdout": True, "stderr": True, "details": names is not None}
 
     def decorate(line: bytes) -> bytes:
         time, context, text = split_line(line, timestamps=timestamps)
@@ -72,5 +72,5 @@ def print_logs(
             head += ",".join(f"{key}={value}" for key, value in sorted(context.items()) if key not in _SOURCE) + " "
         return f"{writer}    | {head}".encode() + text
 
-    chunks = daemon.chunks("GET", path, wanted)
+    chunks = daemon.chunks("GET", path, request)
     write_output(chunks, framed=not tty, transform=decorate if names else None)

@@ -30,10 +30,10 @@ def deploy(daemon: DaemonClient, stack: Stack, *, prune: bool) -> list[str]:
     existing = daemon.get("/services", {"filters": stack_filter(stack.name)})
     networks = daemon.get("/networks")
     missing = plan.plan_networks(stack, networks)
-    files = {kind: plan.plan_files(wanted, daemon.get(f"/{kind}s"), kind) for kind, wanted in _file_kinds(stack)}
+    files = {kind: plan.plan_files(items, daemon.get(f"/{kind}s"), kind) for kind, items in _file_kinds(stack)}
     for kind, (_, update) in files.items():  # first, because the daemon may refuse these
-        for there, file in update:
-            _update_file(daemon, kind, there, file)
+        for current, file in update:
+            _update_file(daemon, kind, current, file)
     if prune:
         for item in plan.plan_services(stack.services, existing, prune=True).prune:
             _print(f"Removing service {item['Spec']['Name']}")
@@ -72,16 +72,16 @@ def _deploy_services(daemon: DaemonClient, stack: Stack, existing: list[Any]) ->
     ids = {
         kind: {item["Spec"]["Name"]: item["ID"] for item in daemon.get(f"/{kind}s")} for kind, _ in _file_kinds(stack)
     }
-    wanted = [plan.resolve_ids(service, networks, ids["secret"], ids["config"]) for service in stack.services]
-    decided = plan.plan_services(wanted, existing, prune=False)
-    for service in decided.create:
+    resolved = [plan.resolve_ids(service, networks, ids["secret"], ids["config"]) for service in stack.services]
+    service_plan = plan.plan_services(resolved, existing, prune=False)
+    for service in service_plan.create:
         _print(f"Creating service {service.name}")
         daemon.post("/services/create", body=service.spec)
-    for item, service in decided.update:
+    for item, service in service_plan.update:
         _print(f"Updating service {service.name} (id: {item['ID']})")
         version = {"version": item["Version"]["Index"]}
         daemon.post(f"/services/{item['ID']}/update", version, plan.update_body(item, service))
-    for _, service in decided.unchanged:
+    for _, service in service_plan.unchanged:
         _print(f"Service {service.name} is unchanged")
 
 
@@ -99,9 +99,9 @@ def _file_body(item: StackFile) -> dict[str, Any]:
     }
 
 
-def _update_file(daemon: DaemonClient, kind: str, there: Any, item: StackFile) -> None:
+def _update_file(daemon: DaemonClient, kind: str, current: Any, item: StackFile) -> None:
     try:
-        daemon.post(f"/{kind}s/{there['ID']}/update", {"version": there["Version"]["Index"]}, _file_body(item))
+        daemon.post(f"/{kind}s/{current['ID']}/update", {"version": current["Version"]["Index"]}, _file_body(item))
     except DaemonError as error:
         if error.status == 400 and "labels" in error.message.lower():
             raise ConflictError(

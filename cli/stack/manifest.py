@@ -162,12 +162,12 @@ def _file_object(
         return StackFile(key=key, name=name, external=True)
     file, variable, content = section.text("file"), section.text("environment"), section.raw("content")
     driver = section.text("driver")
-    given = [
+    sources = [
         word
         for word, value in (("file", file), ("environment", variable), ("content", content), ("driver", driver))
         if value
     ]
-    if len(given) != 1:
+    if len(sources) != 1:
         raise InvalidArgumentError(
             f"{section.path} needs exactly one of file, environment, content, driver or external"
         )
@@ -201,5 +201,5 @@ def _external(section: Section, key: str) -> tuple[bool, str]:
         name = inner.text("name") or name
         inner.reject_unread()
         return True, name or key
-    wanted = section.boolean("external") or False
-    return wanted, name or (key if wanted else "")
+    is_external = section.boolean("external") or False
+    return is_external, name or (key if is_external else "")

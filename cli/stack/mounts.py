@@ -74,7 +74,7 @@ def parse_tmpfs(text: str, path: str) -> Mount:
         elif key == "mode" and value and set(value) <= set("01234567"):
             values["Mode"] = int(value, 8)
         else:
-            raise InvalidArgumentError(f"{path}: unknown option {option!r} in {text!r}; known are size and mode")
+            raise InvalidArgumentError(f"{path}: unknown option {option!r} in {text!r}; use size or mode")
     return {"Type": "tmpfs", "Target": target, **({"TmpfsOptions": values} if values else {})}
 
 
@@ -109,20 +109,20 @@ def _volume(stack: str, item: Section, source: str, volumes: Mapping[str, Mappin
     options = item.section("volume")
     no_copy = options.boolean("nocopy")
     options.reject_unread()
-    given: Mount = {"NoCopy": True} if no_copy else {}
+    volume_options: Mount = {"NoCopy": True} if no_copy else {}
     if not source:
-        return {"VolumeOptions": given} if given else {}
+        return {"VolumeOptions": volume_options} if volume_options else {}
     if source not in volumes:
         raise InvalidArgumentError(
             f"{item.path} refers to the volume {source!r}, which is not under the top-level volumes"
         )
     volume = volumes[source]
     if not volume["external"]:
-        given["Labels"] = {**volume["labels"], STACK_NAMESPACE_LABEL: stack}
+        volume_options["Labels"] = {**volume["labels"], STACK_NAMESPACE_LABEL: stack}
         if volume["driver"] or volume["options"]:
             driver = {"Name": volume["driver"], "Options": volume["options"]}
-            given["DriverConfig"] = {key: value for key, value in driver.items() if value}
-    return {"Source": volume["name"], **({"VolumeOptions": given} if given else {})}
+            volume_options["DriverConfig"] = {key: value for key, value in driver.items() if value}
+    return {"Source": volume["name"], **({"VolumeOptions": volume_options} if volume_options else {})}
 
 
 def _tmpfs(item: Section, source: str) -> Mount:

@@ -53,10 +53,10 @@ def plan_networks(stack: Stack, existing: Sequence[Item]) -> list[StackNetwork]:
     Raises:
         NotFoundError: an external network is missing, or is not a swarm network.
     """
-    known = {item["Name"]: item for item in existing if item.get("Scope") == "swarm"}
+    by_name = {item["Name"]: item for item in existing if item.get("Scope") == "swarm"}
     result = []
     for network in stack.networks:
-        if network.name in known or (network.external and network.name in ("host", "bridge", "none")):
+        if network.name in by_name or (network.external and network.name in ("host", "bridge", "none")):
             continue
         if network.external:
             raise NotFoundError(
@@ -68,31 +68,31 @@ def plan_networks(stack: Stack, existing: Sequence[Item]) -> list[StackNetwork]:
 
 
 def plan_files(
-    wanted: Sequence[StackFile], existing: Sequence[Item], kind: str
+    desired: Sequence[StackFile], existing: Sequence[Item], kind: str
 ) -> tuple[list[StackFile], list[tuple[Item, StackFile]]]:
     """The secrets or configs to create, and those to update with the existing object; ``kind`` is secret or config.
 
     A config with the same content and labels is not touched. The content of a secret is not readable: it is sent, and the daemon
     refuses a different one.
     """
-    known = {item["Spec"]["Name"]: item for item in existing}
+    by_name = {item["Spec"]["Name"]: item for item in existing}
     create, update = [], []
-    for item in wanted:
-        there = known.get(item.name)
+    for item in desired:
+        current = by_name.get(item.name)
         if item.external:
-            if there is None:
+            if current is None:
                 raise NotFoundError(f"{kind} not found: {item.name}; it is declared as external, so create it first")
-        elif there is None:
+        elif current is None:
             create.append(item)
         else:
-            content = there["Spec"].get("Data")
+            content = current["Spec"].get("Data")
             if content is not None and item.data is not None and base64.b64decode(content) != item.data:
                 raise ConflictError(
                     f"{kind} {item.name} exists with different content, which cannot be changed: give the new one another name "
                     f"({kind}s.{item.key}.name)"
                 )
-            if kind == "secret" or (there["Spec"].get("Labels") or {}) != item.labels:
-                update.append((there, item))
+            if kind == "secret" or (current["Spec"].get("Labels") or {}) != item.labels:
+                update.append((current, item))
     return create, update
 
 
@@ -113,16 +113,16 @@ def resolve_ids(
     return msgspec.structs.replace(service, spec=spec)
 
 
-def plan_services(wanted: Sequence[StackService], existing: Sequence[Item], *, prune: bool) -> ServicePlan:
-    """The services to create, update, keep and prune. ``wanted`` has resolved ids; ``existing`` are the services with the stack's label."""
-    known = {item["Spec"]["Name"]: item for item in existing}
-    names = {service.name for service in wanted}
-    there = [(known[service.name], service) for service in wanted if service.name in known]
+def plan_services(desired: Sequence[StackService], existing: Sequence[Item], *, prune: bool) -> ServicePlan:
+    """The services to create, update, keep and prune. ``desired`` has resolved ids; ``existing`` are those with the stack's label."""
+    by_name = {item["Spec"]["Name"]: item for item in existing}
+    names = {service.name for service in desired}
+    current = [(by_name[service.name], service) for service in desired if service.name in by_name]
     return ServicePlan(
-        create=tuple(service for service in wanted if service.name not in known),
-        update=tuple((item, service) for item, service in there if not specs_equal(item["Spec"], service.spec)),
-        unchanged=tuple((item, service) for item, service in there if specs_equal(item["Spec"], service.spec)),
-        prune=tuple(item for name, item in sorted(known.items()) if name not in names) if prune else (),
+        create=tuple(service for service in desired if service.name not in by_name),
+        update=tuple((item, service) for item, service in current if not specs_equal(item["Spec"], service.spec)),
+        unchanged=tuple((item, service) for item, service in current if specs_equal(item["Spec"], service.spec)),
+        prune=tuple(item for name, item in sorted(by_name.items()) if name not in names) if prune else (),
     )
 
 
@@ -132,9 +132,9 @@ def update_body(item: Item, service: StackService) -> dict[str, Any]:
     return {**service.spec, "TaskTemplate": {**service.spec["TaskTemplate"], "ForceUpdate": force}}
 
 
-def specs_equal(there: Item, wanted: Item) -> bool:
+def specs_equal(current: Item, desired: Item) -> bool:
     """Whether two specs are equal once defaults are filled in."""
-    return bool(_normalized(_without_force(there)) == _normalized(_without_force(wanted)))
+    return bool(_normalized(_without_force(current)) == _normalized(_without_force(desired)))
 
 
 def _without_force(spec: Item) -> dict[str, Any]:
@@ -148,9 +148,9 @@ def _normalized(value: Any, name: str = "") -> Any:
         return [_normalized(item) for item in value]
     if not isinstance(value, Mapping):
         return value
-    given = {**_DEFAULTS.get(name, {}), **value}
-    given.update((key, {}) for key in _IMPLIED_POLICIES.get(name, ()) if not given.get(key))
-    items = {key: _normalized(item, key) for key, item in given.items() if item is not None}
+    filled = {**_DEFAULTS.get(name, {}), **value}
+    filled.update((key, {}) for key in _IMPLIED_POLICIES.get(name, ()) if not filled.get(key))
+    items = {key: _normalized(item, key) for key, item in filled.items() if item is not None}
     return {
         key: item
         for key, item in items.items()

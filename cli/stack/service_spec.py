@@ -202,13 +202,13 @@ def ulimits(section: Section) -> list[SpecPart]:
     return result
 
 
-def file_references(service: Section, kind: str, known: Mapping[str, str]) -> list[SpecPart]:
+def file_references(service: Section, kind: str, names: Mapping[str, str]) -> list[SpecPart]:
     """The secret or config references of a service by name; ``plan.resolve_ids`` adds the ids."""
     word = kind.removesuffix("s").capitalize()
     result = []
     for item in service.sections(kind, lambda text, _: {"source": text}):
         source = item.text("source")
-        if source not in known:
+        if source not in names:
             raise InvalidArgumentError(f"{item.path} refers to {source!r}, which is not under the top-level {kind}")
         mode = item.integer("mode")
         result.append(
@@ -219,7 +219,7 @@ def file_references(service: Section, kind: str, known: Mapping[str, str]) -> li
                     "GID": item.text("gid") or "0",
                     "Mode": DEFAULT_FILE_MODE if mode is None else mode,
                 },
-                f"{word}Name": known[source],
+                f"{word}Name": names[source],
             }
         )
         item.reject_unread()
@@ -229,11 +229,11 @@ def file_references(service: Section, kind: str, known: Mapping[str, str]) -> li
 def network_attachments(service: Section, name: str, networks: Mapping[str, str]) -> list[SpecPart]:
     """The network attachments of a service; without networks the stack's default network. The service's key is always an alias."""
     value = service.raw("networks")
-    wanted: dict[str, Any] = (
+    attachments: dict[str, Any] = (
         dict.fromkeys(service.text_list("networks")) if isinstance(value, list) else dict(value or {})
     )
     result = []
-    for key, options in (wanted or {"default": None}).items():
+    for key, options in (attachments or {"default": None}).items():
         section = Section(options, f"{service.key_path('networks')}.{key}")
         if key not in networks:
             raise InvalidArgumentError(f"{section.path}: there is no such network under the top-level networks")
