@@ -1,4 +1,4 @@
-"""``covey`` as a person uses it on a real cluster: waiting for convergence, terminals, streams, exit codes; its flags mean what docker's mean."""
+"""``covey`` as a person uses it on a real cluster: waiting for convergence, terminals, streams, exit codes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,142 +34,6 @@ def container(lab: labs.Cluster) -> str:
     lab.service("box", "--constraint", where, "--tty", command=["sh", "-c", "echo hello; exec sleep 1000000"])
     (task,) = lab.running("box", 1)
     return lab.container(task)
-
-
-CREATES: list[Sequence[str]] = [
-    (),
-    ("--replicas", "0", "-e", "A=1", "--env", "B=two words", "-l", "a=1", "--container-label", "b=2"),
-    ("--mode", "global", "--constraint", "node.role==worker", "--restart-condition", "none"),
-    (
-        "--limit-cpu",
-        ".5",
-        "--limit-memory",
-        "64m",
-        "--limit-pids",
-        "20",
-        "--reserve-cpu",
-        "0.1",
-        "--reserve-memory",
-        "8MiB",
-    ),
-    ("--restart-delay", "1m30s", "--restart-max-attempts", "3", "--restart-window", "2h", "--stop-grace-period", "3s"),
-    (
-        *("--update-parallelism", "0", "--update-delay", "2s", "--update-failure-action", "rollback"),
-        *("--update-monitor", "1s", "--update-max-failure-ratio", "0.5", "--update-order", "start-first"),
-        *("--rollback-parallelism", "2", "--rollback-order", "start-first", "--rollback-monitor", "2s"),
-    ),
-    ("--secret", "source=token,target=renamed,uid=5,gid=6,mode=0400", "--secret", "other", "--config", "page"),
-    ("--network", "name=front,alias=shop", "--network", "back", "--endpoint-mode", "dnsrr"),
-    (
-        "--mount",
-        "type=volume,source=data,target=/data,volume-nocopy,volume-label=x=y",
-        "--mount",
-        "type=bind,src=/tmp,dst=/t,ro",
-    ),
-    ("--mount", "type=tmpfs,target=/scratch,tmpfs-size=1m,tmpfs-mode=1770", "--read-only", "--init", "-t"),
-    ("--hostname", "box-{{.Task.Slot}}", "-u", "0:0", "-w", "/tmp", "--group", "20", "--oom-score-adj", "100"),
-    ("--health-cmd", "true", "--health-interval", "1m", "--health-retries", "2", "--health-start-period", "5s"),
-    (
-        "--no-healthcheck",
-        "--entrypoint",
-        "sh -c",
-        "--dns",
-        "192.0.2.1",
-        "--dns-option",
-        "ndots:1",
-        "--dns-search",
-        "a.test",
-    ),
-    ("--host", "db:192.0.2.7", "--cap-add", "net_admin", "--cap-drop", "CAP_MKNOD", "--ulimit", "nofile=100:200"),
-    (
-        "--sysctl",
-        "net.core.somaxconn=100",
-        "--placement-pref",
-        "spread=node.labels.zone",
-        "--replicas-max-per-node",
-        "3",
-    ),
-]
-UPDATES: list[Sequence[str]] = [
-    ("--replicas", "3"),
-    ("--env-add", "A=2", "--env-add", "NEW=1", "--env-rm", "B"),
-    ("--label-add", "c=3", "--label-rm", "a", "--container-label-add", "d=4", "--container-label-rm", "b"),
-    ("--secret-rm", "token", "--secret-add", "other", "--config-rm", "page"),
-    ("--network-rm", "front", "--network-add", "back"),
-    ("--mount-rm", "/data", "--mount-add", "type=tmpfs,target=/scratch"),
-    ("--constraint-rm", "node.role==manager", "--constraint-add", "node.role!=nothing"),
-    ("--cap-drop", "net_admin", "--cap-add", "SYS_TIME"),
-    ("--image", "covey-test:2", "--args", "sleep 2000000", "--force"),
-    ("--host-rm", "db:192.0.2.7", "--host-add", "web:192.0.2.8", "--dns-rm", "192.0.2.1", "--dns-add", "192.0.2.2"),
-    ("--ulimit-rm", "nofile", "--sysctl-rm", "net.core.somaxconn", "--hostname", "other", "--limit-memory", "32m"),
-    (
-        "--placement-pref-rm",
-        "spread=node.labels.zone",
-        "--update-delay",
-        "1s",
-        "--no-healthcheck",
-        "--stop-grace-period",
-        "1s",
-    ),
-]
-RICH = (
-    *("--replicas", "0", "-e", "A=1", "-e", "B=1", "-l", "a=1", "--container-label", "b=2", "--secret", "token"),
-    *("--config", "page", "--network", "front", "--mount", "type=volume,source=data,target=/data"),
-    *("--constraint", "node.role==manager", "--cap-add", "net_admin", "--host", "db:192.0.2.7", "--dns", "192.0.2.1"),
-    *(
-        "--ulimit",
-        "nofile=100:200",
-        "--sysctl",
-        "net.core.somaxconn=100",
-        "--placement-pref",
-        "spread=node.labels.zone",
-    ),
-)
-
-
-@pytest.fixture
-def furnished(lab: labs.Cluster) -> labs.Cluster:
-    for name in ("token", "other"):
-        lab.docker("secret", "create", name, "-", stdin=name.encode())
-    lab.docker("config", "create", "page", "-", stdin=b"page")
-    for name in ("front", "back"):
-        lab.docker("network", "create", "-d", "overlay", name)
-    return lab
-
-
-def spec(lab: labs.Cluster, name: str) -> dict[str, Any]:
-    """What the service is asked to be, with everything that applies unsaid; emptiness aside."""
-
-    def full(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: full(item) for key, item in value.items() if item not in (None, "", [], {}, False, 0)}
-        return [full(item) for item in value] if isinstance(value, list) else value
-
-    found = full(lab.get(f"/services/{name}?insertDefaults=true")["Spec"])
-    del found["Name"]
-    for kind in ("Mounts", "Secrets", "Configs", "Env"):
-        found["TaskTemplate"]["ContainerSpec"].get(kind, []).sort(key=str)
-    found["TaskTemplate"].get("Networks", []).sort(key=str)
-    return found  # type: ignore[no-any-return]
-
-
-@pytest.mark.parametrize("flags", CREATES, ids=lambda flags: " ".join(flags)[:40] or "none")
-def test_flags_of_create_mean_what_dockers_mean(furnished: labs.Cluster, flags: Sequence[str]) -> None:
-    lab = furnished
-    for name, client in (("d", ["docker"]), ("c", [str(COVEY)])):
-        options = ["--detach", "--no-resolve-image", "--name", name, *QUICK, *flags]
-        labs.run([*client, "service", "create", *options, labs.IMAGE, *labs.SLEEP], env=lab.environment())
-    assert spec(lab, "c") == spec(lab, "d")
-
-
-@pytest.mark.parametrize("flags", UPDATES, ids=lambda flags: " ".join(flags)[:40])
-def test_flags_of_update_mean_what_dockers_mean(furnished: labs.Cluster, flags: Sequence[str]) -> None:
-    lab = furnished
-    for name, client in (("d", ["docker"]), ("c", [str(COVEY)])):
-        lab.service(name, *RICH)
-        options = ["--detach", "--no-resolve-image", *flags, name]
-        labs.run([*client, "service", "update", *options], env=lab.environment())
-    assert spec(lab, "c") == spec(lab, "d")
 
 
 def test_create_returns_when_all_tasks_run_and_tells_each_step_once(lab: labs.Cluster) -> None:
