@@ -454,7 +454,7 @@ async def test_leadership_goes_to_the_named_successor(etcd: EtcdCluster) -> None
                 continue
             await now.consensus.transfer_leadership([heir.node_id])
             assert (await world.wait_leader(but=now)) is heir
-        with pytest.raises(UnavailableError, match="no other manager runs"):
+        with pytest.raises(UnavailableError, match="no other manager is running"):
             await (await world.wait_leader()).consensus.transfer_leadership([])
 
 
