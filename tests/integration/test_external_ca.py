@@ -134,7 +134,7 @@ async def test_a_restore_says_that_the_external_ca_must_ask_for_no_certificate_m
             key = await backup(host, path)
             await first.end()
             await host.kill()
-            with pytest.raises(AssertionError, match=r"without -mutual-tls-ca.*nothing was changed"):
+            with pytest.raises(AssertionError, match=r"without -mutual-tls-ca.*No changes were made"):
                 await restore(world, path, key)
         async with cfssl(tmp_path / "open", root, b"", port=port, mutual=False):
             restored = await restore(world, path, key)
