@@ -14,9 +14,9 @@ from manager.etcd.target import parse as parse_store
 from manager.etcd.target import parse_location as parse_store_location
 from manager.etcd.target import remove_store_key
 from manager.keys.core_dumps import keep_out_of_dumps
-from manager.keys.file import NAME as DATA_KEYS_FILE
-from manager.keys.file import LockedError, is_locked
-from manager.keys.file import read as read_data_keys
+from manager.keys.data_keys import NAME as DATA_KEYS_FILE
+from manager.keys.data_keys import LockedError, is_locked
+from manager.keys.data_keys import read as read_data_keys
 from manager.keys.key_ring import KeyRing
 from manager.keys.node_key import PLAIN as UNSEALED
 from manager.keys.node_key import sealed_with as node_key_sealed_with

@@ -12,7 +12,7 @@ from covey.errors import UnavailableError
 from manager.bootstrap import raft_directory
 from manager.bootstrap.restore import RestoredBackup
 from manager.config import ManagerConfig, ManagerMode, with_root_key
-from manager.keys import DataKeys, LockedError, file
+from manager.keys import DataKeys, LockedError, data_keys
 from manager.keys.core_dumps import keep_out_of_dumps
 from manager.keys.rotation import KeyRotator
 from manager.keys.startup_secrets import ReadSecrets, announce_unlock_key, receive
@@ -41,7 +41,7 @@ def open_keys(
     Raises:
         LockedError: no unlock key came over standard input, or none that fits. StorageError: the key file is damaged or missing.
     """
-    path = config.manager_dir / file.NAME
+    path = config.manager_dir / data_keys.NAME
     is_new = not raft_directory.has_state(config.manager_dir / "raft")
     if is_new and config.mode is ManagerMode.BOOTSTRAP:
         keys = _founder_keys(config, path, read_secrets)
@@ -55,7 +55,7 @@ def open_keys(
 
 
 def _existing_keys(config: ManagerConfig, path: Path, read_secrets: ReadSecrets, *, is_new: bool) -> DataKeys:
-    found = file.read(path, read_secrets().unlock_keys if file.is_locked(path) else ())
+    found = data_keys.read(path, read_secrets().unlock_keys if data_keys.is_locked(path) else ())
     if found is None:
         if not is_new:
             raise StorageError(
@@ -70,9 +70,9 @@ def _founder_keys(config: ManagerConfig, path: Path, read_secrets: ReadSecrets) 
     no identity: nothing that counts is encrypted with them.
     """
     auto_lock = config.cluster_spec.auto_lock
-    if path.exists() and file.is_locked(path) == auto_lock:
+    if path.exists() and data_keys.is_locked(path) == auto_lock:
         try:
-            found = file.read(path, read_secrets().unlock_keys if auto_lock else ())
+            found = data_keys.read(path, read_secrets().unlock_keys if auto_lock else ())
         except LockedError:
             if (config.identity_dir / "node.crt").exists():
                 raise
@@ -85,8 +85,8 @@ def _founder_keys(config: ManagerConfig, path: Path, read_secrets: ReadSecrets) 
 def _create_keys(path: Path, unlock_key: str) -> DataKeys:
     if unlock_key:
         announce_unlock_key(unlock_key)
-    keys = file.new_keys(unlock_key)
-    file.write(path, keys)
+    keys = data_keys.new_keys(unlock_key)
+    data_keys.write(path, keys)
     return keys
 
 
@@ -94,5 +94,5 @@ def _without_version(path: Path, found: DataKeys) -> DataKeys:
     """Keys of a former membership for a new one. The cluster object may have a lower version now, if the cluster was restored."""
     keys = msgspec.structs.replace(found, version=0)
     if keys != found:
-        file.write(path, keys)
+        data_keys.write(path, keys)
     return keys

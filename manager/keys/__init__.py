@@ -4,6 +4,6 @@ Invariant: the unlock key is on no disk outside the encrypted log. The log, snap
 unlock key rewrites one small file at once, and new data keys follow without a restart.
 """
 
-from manager.keys.file import DataKeys, LockedError, is_locked
+from manager.keys.data_keys import DataKeys, LockedError, is_locked
 
 __all__ = ["DataKeys", "LockedError", "is_locked"]

@@ -18,7 +18,7 @@ from covey.durable_file import replace_file
 from covey.errors import DeadlineError
 from manager.keys import node_key
 from manager.keys.core_dumps import keep_out_of_dumps
-from manager.keys.file import DataKeys, with_new_data_key, without_old_data_keys, write
+from manager.keys.data_keys import DataKeys, with_new_data_key, without_old_data_keys, write
 from manager.keys.key_ring import KeyRing
 
 log = logging.getLogger(__name__)

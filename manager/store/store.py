@@ -3,6 +3,7 @@
 Invariant: the log is the truth. A transaction is made on the latest committed view and takes effect when its entry is applied, the same on
 every replica. Pending transactions run side by side unless one reads or changes what another changes. Then the later one waits and runs
 again, so an ``apply`` function must be repeatable and must act on nothing but its ``Tx``.
+Retries: only conflicts between transactions are retried here. Errors of the consensus go to the caller; see docs/design/store.md.
 """
 
 from __future__ import annotations

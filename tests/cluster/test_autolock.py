@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from covey import unlockkey
-from manager.keys import file, node_key
+from manager.keys import data_keys, node_key
 from node.lab import cluster as lab_cluster
 from node.lab.layout import LabHost
 from tests.support import labs
@@ -56,8 +56,8 @@ def unlock(locked: Cluster, host: LabHost, key: str, *, check: int = 0) -> labs.
 def settled(host: LabHost, key: str) -> bool:
     """Whether everything on the host lies under this key and one data key."""
     try:
-        keys = file.read(host.state_dir / "manager" / "keys", (key,) if key else ())
-    except file.LockedError:
+        keys = data_keys.read(host.state_dir / "manager" / "keys", (key,) if key else ())
+    except data_keys.LockedError:
         return False
     lying = node_key.sealed_with((host.state_dir / "identity" / "node.key").read_bytes())
     return (
@@ -96,7 +96,7 @@ def test_a_stolen_disk_says_nothing(locked: Cluster) -> None:
         labs.wait(lambda host=host: settled(host, key), f"{host.name} locked")
     tokens = locked.get("/swarm", on=one)["JoinTokens"]
     for victim in (one, locked[3]):
-        keys = file.read(victim.state_dir / "manager" / "keys", (key,))
+        keys = data_keys.read(victim.state_dir / "manager" / "keys", (key,))
         assert keys is not None
         path = victim.state_dir / "identity" / "node.key"
         pem = node_key.unseal(keys.ring, path, path.read_bytes())
@@ -163,9 +163,9 @@ def test_a_managers_process_that_dies_comes_back_without_asking_unless_its_keys_
     locked.wait_ready()
     assert state(locked, two) == "active"
     path, key, other = two.state_dir / "manager" / "keys", key_of(locked, locked[1]), unlockkey.generate()
-    keys = file.read(path, (key,))
+    keys = data_keys.read(path, (key,))
     assert keys is not None
-    file.write(path, msgspec.structs.replace(keys, unlock_key=other, version=0))
+    data_keys.write(path, msgspec.structs.replace(keys, unlock_key=other, version=0))
     kill_manager(locked, two)
     labs.wait(lambda: state(locked, two) == "locked", "the daemon asking for the other key")
     assert "invalid key provided" in unlock(locked, two, key, check=1).err
@@ -235,7 +235,7 @@ def test_a_demoted_manager_needs_no_key_and_a_promoted_one_is_locked_again(locke
     locked.start(two)
     labs.wait(lambda: state(locked, two) == "active", "a worker that needs no key")
     locked.docker("node", "promote", two.name, on=one)
-    labs.wait(lambda: file.is_locked(two.state_dir / "manager" / "keys"), "its keys locked")
+    labs.wait(lambda: data_keys.is_locked(two.state_dir / "manager" / "keys"), "its keys locked")
     labs.wait(lambda: settled(two, key_of(locked, one)), "all of it sealed anew")
     locked.wait_ready()
 

@@ -8,7 +8,7 @@ import pytest
 
 from covey.errors import CoveyError, LaggedError
 from coveypb.v1 import control_pb2
-from manager.keys import LockedError, file
+from manager.keys import LockedError, data_keys
 from tests.support.etcd_server import EtcdCluster, etcd_cluster
 from tests.support.etcd_stores import Seat, eventually, group, wires
 from tests.support.manager_processes import world
@@ -99,7 +99,7 @@ async def test_a_managers_files_follow_the_unlock_key_of_the_restored_cluster(
 
         def opens(key: str) -> bool:
             try:
-                return file.read(path, (key,)) is not None
+                return data_keys.read(path, (key,)) is not None
             except LockedError:
                 return False
 

@@ -16,7 +16,7 @@ from covey import codec, unlockkey
 from covey.objects import ClusterSpec
 from coveypb.v1 import control_pb2, objects_pb2
 from manager.etcd.target import KEY_FILE
-from manager.keys import file
+from manager.keys import data_keys
 from manager.keys.node_key import sealed_with
 from tests.support.etcd_server import etcd_cluster
 from tests.support.locked_managers import SPEC, keys_path, opens, settled, unlock_key, update
@@ -91,7 +91,7 @@ async def test_what_is_turned_off_and_on_again_is_followed_by_all_and_a_newcomer
         key = await unlock_key(first)
         await eventually("the founder is locked", lambda: settled(first, key))
         second = await one.add_manager(first)
-        assert file.is_locked(keys_path(second)), "ready means locked"
+        assert data_keys.is_locked(keys_path(second)), "ready means locked"
         await eventually("the newcomer's log is sealed anew", lambda: settled(second, key))
         await second.kill()
         await second.start("restart")
@@ -112,7 +112,7 @@ async def test_a_founder_that_is_locked_never_had_a_plain_byte_on_its_disk() -> 
         host = one.manager()
         await host.start("bootstrap", cluster_spec=SPEC)
         key = await unlock_key(host)
-        keys = file.read(keys_path(host), (key,))
+        keys = data_keys.read(keys_path(host), (key,))
         assert keys is not None
         assert keys.ring.current == 1, "the first data key was born locked"
         pem = host.vault.unseal(node_key(host))

@@ -8,7 +8,7 @@ from covey import codec
 from covey.objects import ClusterSpec
 from coveypb.v1 import control_pb2, objects_pb2
 from manager.bootstrap.recovered_state import INDEX_GAP
-from manager.keys import file
+from manager.keys import data_keys
 from manager.raft.join_client import leave
 from node.manager_state import remove_manager_state
 from tests.support.locked_managers import SPEC, keys_path, opens, settled, unlock_key, update
@@ -48,7 +48,7 @@ async def test_a_manager_that_was_plain_after_the_backup_is_locked_before_it_is_
         cluster = await restored.call("GetCluster", control_pb2.GetClusterRequest())
         assert cluster.meta.version > INDEX_GAP, "above all that managers of before followed"
         await come_back(second, restored)
-        assert file.is_locked(keys_path(second)), "ready means locked"
+        assert data_keys.is_locked(keys_path(second)), "ready means locked"
         await eventually("all lies under the cluster's key", lambda: settled(second, key))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from coveypb.v1 import control_pb2
-from manager.keys import file
+from manager.keys import data_keys
 from manager.keys.node_key import sealed_with
 from tests.support.manager_processes import ManagerHost
 
@@ -29,8 +29,8 @@ def keys_path(host: ManagerHost) -> Path:
 def settled(host: ManagerHost, key: str) -> bool:
     """Whether everything lies under this unlock key and one data key."""
     try:
-        keys = file.read(keys_path(host), (key,) if key else ())
-    except file.LockedError:
+        keys = data_keys.read(keys_path(host), (key,) if key else ())
+    except data_keys.LockedError:
         return False
     lying = sealed_with((host.folder / "state" / "identity" / "node.key").read_bytes())
     return (
@@ -43,6 +43,6 @@ def settled(host: ManagerHost, key: str) -> bool:
 
 def opens(host: ManagerHost, key: str) -> bool:
     try:
-        return file.read(keys_path(host), (key,)) is not None
-    except file.LockedError:
+        return data_keys.read(keys_path(host), (key,)) is not None
+    except data_keys.LockedError:
         return False

@@ -21,7 +21,7 @@ from coveypb.v1 import control_pb2, control_pb2_grpc
 from engine.interfaces import LocalNodeState, ManagerPeer, SwarmInit, SwarmJoin, SwarmRestore
 from manager.ca import certificates
 from manager.identity import write_identity
-from manager.keys import LockedError, file
+from manager.keys import LockedError, data_keys
 from node import membership_supervisor
 from node.membership import Membership
 from node.membership_session import MembershipSession, SessionStart
@@ -273,7 +273,7 @@ async def test_a_leave_goes_on_when_its_client_disconnects(host: Host) -> None:
 def lock(host: Host) -> None:
     host.save()
     (host.options.state_dir / "manager").mkdir()
-    file.write(host.options.state_dir / "manager" / "keys", file.new_keys(LOCKED_KEY))
+    data_keys.write(host.options.state_dir / "manager" / "keys", data_keys.new_keys(LOCKED_KEY))
 
 
 async def test_a_locked_manager_waits_for_its_unlock_key(host: Host) -> None:

@@ -11,12 +11,12 @@ from covey.clock import HOUR, wall_clock
 from covey.states import NodeRole
 from manager.ca import certificates
 from manager.identity import write_identity
-from manager.keys import file, node_key
+from manager.keys import data_keys, node_key
 from node.certificate import NodeCertificate
 from node.membership_state import MembershipState
 
 NOW = wall_clock()
-KEYS = file.new_keys(unlockkey.generate())
+KEYS = data_keys.new_keys(unlockkey.generate())
 
 
 @pytest.fixture

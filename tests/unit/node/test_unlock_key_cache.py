@@ -7,7 +7,7 @@ import pytest
 from covey import unlockkey
 from covey.errors import ConflictError, CoveyError, InvalidArgumentError, UnavailableError
 from covey.states import NodeRole
-from manager.keys import LockedError, file, node_key
+from manager.keys import LockedError, data_keys, node_key
 from node.unlock_key_cache import UnlockKeyCache
 
 PEM = b"-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----\n"
@@ -18,8 +18,8 @@ KEY, OTHER = unlockkey.generate(), unlockkey.generate()
 def state(tmp_path: Path) -> Path:
     """A locked manager's."""
     (tmp_path / "identity").mkdir()
-    keys = file.new_keys(KEY)
-    file.write(tmp_path / "manager" / "keys", keys)
+    keys = data_keys.new_keys(KEY)
+    data_keys.write(tmp_path / "manager" / "keys", keys)
     (tmp_path / "identity" / "node.key").write_bytes(node_key.seal(keys.ring, PEM))
     return tmp_path
 
@@ -64,9 +64,9 @@ def test_rotations_that_a_full_disk_does_not_take_leave_the_key_that_opens_it(st
         vault.add(key)
     assert vault.startup_secrets.unlock_keys == (told[3], told[2], KEY)
     assert not vault.is_locked(NodeRole.MANAGER)
-    keys = file.read(state / "manager" / "keys", (KEY,))
+    keys = data_keys.read(state / "manager" / "keys", (KEY,))
     assert keys is not None
-    file.write(state / "manager" / "keys", file.with_new_data_key(keys, told[3], 9))
+    data_keys.write(state / "manager" / "keys", data_keys.with_new_data_key(keys, told[3], 9))
     vault.add(OTHER)
     assert vault.startup_secrets.unlock_keys == (OTHER, told[3])
 
@@ -76,17 +76,17 @@ def test_a_rotation_that_the_daemon_only_heard_of_is_read_from_the_file(state: P
     vault.unlock(KEY)
     before = vault.unseal(sealed(state))
     path = state / "manager" / "keys"
-    keys = file.read(path, (KEY,))
+    keys = data_keys.read(path, (KEY,))
     assert keys is not None
-    fresh = file.without_old_data_keys(file.with_new_data_key(keys, OTHER, 3))
+    fresh = data_keys.without_old_data_keys(data_keys.with_new_data_key(keys, OTHER, 3))
     vault.add(OTHER)
-    file.write(path, fresh)
+    data_keys.write(path, fresh)
     (state / "identity" / "node.key").write_bytes(node_key.seal(fresh.ring, PEM))
     assert vault.unseal(sealed(state)) == before == PEM
 
 
 def test_a_manager_that_is_not_locked_needs_no_key(state: Path) -> None:
-    file.write(state / "manager" / "keys", file.new_keys())
+    data_keys.write(state / "manager" / "keys", data_keys.new_keys())
     vault = UnlockKeyCache(state)
     assert not vault.is_locked(NodeRole.MANAGER)
     assert vault.unseal(PEM) == PEM
@@ -112,6 +112,6 @@ def test_keys_that_are_gone_or_damaged_are_named(state: Path) -> None:
     path.unlink()
     with pytest.raises(UnavailableError, match="is missing"):
         UnlockKeyCache(state).unseal(sealed(state))
-    file.write(path, file.new_keys())
+    data_keys.write(path, data_keys.new_keys())
     with pytest.raises(CoveyError, match=r"node\.key is damaged"):
         UnlockKeyCache(state).unseal(sealed(state))

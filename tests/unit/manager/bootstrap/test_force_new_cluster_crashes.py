@@ -18,7 +18,7 @@ from manager.bootstrap.recovered_state import INDEX_GAP
 from manager.bootstrap.startup_keys import open_keys
 from manager.ca.cluster_trust import new_cluster
 from manager.config import ManagerConfig, ManagerMode
-from manager.keys import file
+from manager.keys import data_keys
 from manager.keys.key_ring import KeyRing
 from manager.keys.startup_secrets import StartupSecrets
 from manager.raft.core import ChangeKind, ConfChange, Entry, EntryKind, HardState
@@ -126,12 +126,12 @@ def test_force_new_cluster_keeps_the_whole_log_and_ends_every_former_membership(
 def test_data_keys_of_a_former_membership_are_reused_without_their_version(tmp_path: Path, unlock_key: str) -> None:
     """A cluster that was restored may have lower versions than its managers of before have followed."""
     config = config_in(tmp_path, ManagerMode.JOIN)
-    path = config.manager_dir / file.NAME
-    before = file.without_old_data_keys(file.with_new_data_key(file.new_keys(), unlock_key, 77))
-    file.write(path, before)
+    path = config.manager_dir / data_keys.NAME
+    before = data_keys.without_old_data_keys(data_keys.with_new_data_key(data_keys.new_keys(), unlock_key, 77))
+    data_keys.write(path, before)
     handed = (unlock_key,) if unlock_key else ()
     rotator = open_keys(config, read_secrets=lambda: StartupSecrets(unlock_keys=handed))
-    keys = file.read(path, handed)
+    keys = data_keys.read(path, handed)
     assert keys is not None
     assert (keys.version, keys.unlock_key, rotator.unlock_key) == (0, unlock_key, unlock_key)
     assert rotator.ring == keys.ring == before.ring, "they open the log that was put aside"
@@ -190,7 +190,7 @@ def test_a_crash_before_any_step_of_a_restore_leaves_nothing_or_the_whole_state(
         began.add(raft_directory.has_state(config.manager_dir / "raft"))
         if not raft_directory.has_state(config.manager_dir / "raft"):
             restore_backup()
-        keys = file.read(config.manager_dir / file.NAME)
+        keys = data_keys.read(config.manager_dir / data_keys.NAME)
         assert keys is not None
         _, _, view = state_of(config, keys.ring)
         assert view.version == 77 + INDEX_GAP

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from covey import unlockkey
-from manager.keys import DataKeys, LockedError, file, node_key
+from manager.keys import DataKeys, LockedError, data_keys, node_key
 from manager.keys.key_ring import KeyRing
 from manager.keys.rotation import DesiredKeys, KeyRotator, RotationStep, plan
 from manager.storage_errors import MissingKeyError, StorageError
@@ -26,8 +26,8 @@ class Disk:
 
     def begin(self, unlock_key: str) -> "Disk":
         self.path.parent.mkdir()
-        keys = file.new_keys(unlock_key)
-        file.write(self.path, keys)
+        keys = data_keys.new_keys(unlock_key)
+        data_keys.write(self.path, keys)
         self.node_key.write_bytes(node_key.seal(keys.ring, PEM) if unlock_key else PEM)
         self._seal(keys.ring)
         return self
@@ -45,7 +45,7 @@ class Disk:
         return ring.existing_file_cipher(self.log, b"ALOGFILE", b"log", data).open(0, data[28:])
 
     def keys(self, *unlock_keys: str) -> DataKeys:
-        keys = file.read(self.path, unlock_keys)
+        keys = data_keys.read(self.path, unlock_keys)
         assert keys is not None
         return keys
 
@@ -85,14 +85,14 @@ async def test_a_manager_that_crashes_after_any_step_continues_to_the_new_key(
     ):  # a new process for each step
         steps += 1
     assert steps == (3 if after or before else 0)
-    keys = file.read(disk.path, (after,) if after else ())
+    keys = data_keys.read(disk.path, (after,) if after else ())
     assert keys is not None
     assert (keys.retired_ids, keys.unlock_key, keys.version) == ((), after, 9)
     assert disk.log.read_bytes()[8:12] != first, "the log is sealed with another data key"
     assert (disk.node_key.read_bytes() == PEM) == (not after)
     if before and after:
         with pytest.raises(LockedError):
-            file.read(disk.path, (before,))
+            data_keys.read(disk.path, (before,))
 
 
 @CHANGES
@@ -111,7 +111,7 @@ async def test_a_manager_that_crashes_while_it_encrypts_again_continues(disk: Di
         with pytest.raises(StorageError):
             await to_the_end(disk.rotator(*disk.told, before or OLD), desired, reencrypt)
     assert await to_the_end(disk.rotator(*disk.told, before or OLD), desired, disk.reencrypt) == 1
-    assert file.read(disk.path, (after,) if after else ()) is not None
+    assert data_keys.read(disk.path, (after,) if after else ()) is not None
 
 
 async def test_the_daemon_receives_a_key_before_the_file_needs_it(disk: Disk) -> None:
@@ -132,15 +132,15 @@ async def test_an_unlock_key_that_changes_during_a_rotation_is_followed_too(disk
     third = unlockkey.generate()
     await disk.rotator(OLD).run_step(DesiredKeys(unlock_key=NEW, version=2), disk.reencrypt)
     await to_the_end(disk.rotator(NEW), DesiredKeys(unlock_key=third, version=3), disk.reencrypt)
-    keys = file.read(disk.path, (third,))
+    keys = data_keys.read(disk.path, (third,))
     assert keys is not None
     assert keys.retired_ids == ()
 
 
 def test_a_state_older_than_the_present_key_changes_nothing() -> None:
     """A manager that starts reads its snapshot first: it may say that managers are not locked, which was true once."""
-    keys = file.with_new_data_key(file.new_keys(), NEW, 50)
-    settled = file.without_old_data_keys(keys)
+    keys = data_keys.with_new_data_key(data_keys.new_keys(), NEW, 50)
+    settled = data_keys.without_old_data_keys(keys)
     for stale in (DesiredKeys(unlock_key="", version=49), DesiredKeys(unlock_key=OLD, version=50)):
         assert plan(settled, stale, settled.ring.current) is None
     assert plan(settled, DesiredKeys(unlock_key="", version=51), settled.ring.current) is RotationStep.LOCK
@@ -150,11 +150,13 @@ def test_a_state_older_than_the_present_key_changes_nothing() -> None:
 
 
 def test_without_a_replay_a_lower_version_belongs_to_a_restored_cluster() -> None:
-    keys = file.without_old_data_keys(file.with_new_data_key(file.new_keys(), NEW, 50))
+    keys = data_keys.without_old_data_keys(data_keys.with_new_data_key(data_keys.new_keys(), NEW, 50))
     for unlock_key in ("", OLD):
         desired = DesiredKeys(unlock_key=unlock_key, version=7, replayed=False)
         assert plan(keys, desired, keys.ring.current) is RotationStep.LOCK
-        followed = file.without_old_data_keys(file.with_new_data_key(keys, desired.unlock_key, desired.version))
+        followed = data_keys.without_old_data_keys(
+            data_keys.with_new_data_key(keys, desired.unlock_key, desired.version)
+        )
         assert plan(followed, desired, followed.ring.current if unlock_key else node_key.PLAIN) is None
 
 
@@ -187,7 +189,7 @@ async def test_a_failed_write_is_retried(disk: Disk) -> None:
         in_the_way.rmdir()
         await found.wait_rotated()
         running.cancel()
-    assert file.is_locked(disk.path)
+    assert data_keys.is_locked(disk.path)
     assert set(disk.told) == {NEW}
 
 
