@@ -22,7 +22,7 @@ from manager.store import NotLeaderError, log
 from manager.store.commit import Action, Change
 from manager.store.consensus import OutcomeUnknownError, RemovedError
 from tests.support.etcd_server import EtcdCluster, etcd_cluster
-from tests.support.etcd_stores import Group, Seat, eventually, group, wires
+from tests.support.etcd_stores import Group, Seat, eventually, group, tcp_relays
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -170,19 +170,19 @@ async def test_a_foreign_change_of_objects_in_etcd_is_seen_by_all_in_a_new_term(
 
 async def test_a_lost_answer_is_settled_and_nothing_is_done_twice(etcd: EtcdCluster) -> None:
     """Requests reach etcd, answers do not come back: the write took effect, or did not, and its proposer must not guess."""
-    async with wires(etcd) as [wire], group(etcd) as world:
+    async with tcp_relays(etcd) as [relay], group(etcd) as world:
         await world.seats[0].close()
-        seat = await world.seat("m2", store=f"etcd://{wire.endpoint}{world.prefix}", ready=False)
+        seat = await world.seat("m2", store=f"etcd://{relay.endpoint}{world.prefix}", ready=False)
         await world.wait_leader(but=world.seats[0])
         await seat.create("count", b"0")
         for _ in range(5):
             async with asyncio.TaskGroup() as tasks:
                 adding = tasks.create_task(seat.add("count"))
                 await asyncio.sleep(0)
-                wire.answers.clear()
+                relay.answers.clear()
                 await asyncio.sleep(0.05)
-                wire.cut()
-                wire.answers.set()
+                relay.cut()
+                relay.answers.set()
             assert adding.exception() is None
         assert seat.value("count") == b"5"
 
@@ -217,9 +217,9 @@ async def test_a_write_is_awaited_from_the_moment_it_is_proposed(etcd: EtcdClust
 
 
 async def test_concurrent_counters_lose_no_update_while_connections_break(etcd: EtcdCluster) -> None:
-    async with wires(etcd) as [wire], group(etcd) as world:
+    async with tcp_relays(etcd) as [relay], group(etcd) as world:
         await world.seats[0].close()
-        seat = await world.seat("m2", store=f"etcd://{wire.endpoint}{world.prefix}", ready=False)
+        seat = await world.seat("m2", store=f"etcd://{relay.endpoint}{world.prefix}", ready=False)
         await world.wait_leader(but=world.seats[0])
         for name in "abc":
             await seat.create(name, b"0")
@@ -234,7 +234,7 @@ async def test_concurrent_counters_lose_no_update_while_connections_break(etcd: 
         async def breaking() -> None:
             while not done.is_set():
                 await asyncio.sleep(0.15)
-                wire.cut()
+                relay.cut()
 
         async with asyncio.TaskGroup() as tasks:
             breaker = tasks.create_task(breaking())
@@ -246,13 +246,13 @@ async def test_concurrent_counters_lose_no_update_while_connections_break(etcd: 
 
 
 async def test_a_broken_watch_continues_where_it_stopped(etcd: EtcdCluster) -> None:
-    async with wires(etcd) as [wire], group(etcd) as world:
+    async with tcp_relays(etcd) as [relay], group(etcd) as world:
         leader = await world.wait_leader()
-        seat = await world.seat("m2", store=f"etcd://{wire.endpoint}{world.prefix}")
+        seat = await world.seat("m2", store=f"etcd://{relay.endpoint}{world.prefix}")
         with seat.store.watch() as (_, commits):
             for number in range(30):
                 if number % 10 == 5:
-                    wire.cut()
+                    relay.cut()
                 await leader.create(f"c{number}")
             seen = [(await asyncio.wait_for(anext(commits), 10)).changes[0].item.id for _ in range(30)]
         assert seen == [f"id-c{number}" for number in range(30)]
@@ -294,18 +294,18 @@ class Silence:
 
 
 async def test_compaction_during_a_broken_watch_reloads_everything(etcd: EtcdCluster) -> None:
-    async with wires(etcd) as [wire], group(etcd) as world:
+    async with tcp_relays(etcd) as [relay], group(etcd) as world:
         leader = await world.wait_leader()
         await leader.create("before")
         await leader.create("gone")
-        seat = await world.seat("m2", store=f"etcd://{wire.endpoint}{world.prefix}")
+        seat = await world.seat("m2", store=f"etcd://{relay.endpoint}{world.prefix}")
         with seat.store.watch() as (_, commits):
-            wire.refuses = True
-            wire.cut()
+            relay.refuses = True
+            relay.cut()
             await leader.create("after")
             await leader.store.update(lambda tx: tx.remove(Config, "id-gone"))
             etcd.ctl("compact", str(leader.store.view().version))
-            wire.refuses = False
+            relay.refuses = False
             with pytest.raises(LaggedError):
                 await asyncio.wait_for(anext(commits), 20)
         await eventually("the state is whole again", lambda: seat.fresh and seat.names() == leader.names())

@@ -14,7 +14,7 @@ from manager.etcd import bootstrap, encryption, target
 from manager.etcd.backend import _bootstrap_or_join
 from manager.etcd.client import EtcdClient
 from tests.support.etcd_server import EtcdCluster, etcd_cluster
-from tests.support.etcd_stores import eventually, group, wires
+from tests.support.etcd_stores import eventually, group, tcp_relays
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -62,18 +62,18 @@ async def test_a_founder_without_an_answer_keeps_the_store_key(
     etcd: EtcdCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bootstrap, "BOOTSTRAP_SECONDS", 1.5)
-    async with wires(etcd) as [wire]:
-        config = manager_config(tmp_path, f"etcd://{wire.endpoint}/unheard")
+    async with tcp_relays(etcd) as [relay]:
+        config = manager_config(tmp_path, f"etcd://{relay.endpoint}/unheard")
         rotator = open_keys(config)
         client = EtcdClient(target.parse(config.store))
         try:
             await client.range(rpc_pb2.RangeRequest(key=b"/"))  # the connection is there
-            wire.answers.clear()
+            relay.answers.clear()
             with pytest.raises(DeadlineError, match="The cluster may have been created there"):
                 await _bootstrap_or_join(config, rotator, client)
             key = encryption.load_key(config.identity_dir, rotator.unseal)
             assert key is not None
-            wire.answers.set()
+            relay.answers.set()
             identity, found = await _bootstrap_or_join(config, rotator, client)
             assert found == key
             assert etcd.ctl("get", "--print-value-only", "/unheard/cluster").strip() == identity.peer.cluster_id

@@ -12,7 +12,7 @@ from manager.etcd.lease import boot_time
 from manager.etcd.watch_stream import WatchStream
 from manager.store import NotLeaderError
 from tests.support.etcd_server import EtcdCluster, etcd_cluster
-from tests.support.etcd_stores import Seat, eventually, group, wires
+from tests.support.etcd_stores import Seat, eventually, group, tcp_relays
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -47,17 +47,17 @@ async def test_a_fresh_read_needs_a_majority_of_etcd() -> None:
 @pytest.mark.parametrize("request_name", ["grant", "renewal"])
 async def test_the_time_of_a_lease_counts_from_before_its_request(etcd: EtcdCluster, request_name: str) -> None:
     """1. The request leaves. 2. etcd starts the lease's time. 3. The answer is late. The lease must not count as longer for that."""
-    async with wires(etcd) as [wire], group(etcd) as world:
-        seat = await world.seat("m2", store=f"etcd://{wire.endpoint}{world.prefix}", ready=request_name == "renewal")
+    async with tcp_relays(etcd) as [relay], group(etcd) as world:
+        seat = await world.seat("m2", store=f"etcd://{relay.endpoint}{world.prefix}", ready=request_name == "renewal")
         lease = seat.consensus._lease
         await eventually("no request is under way", lambda: not lease._renewing.locked())
         while not lease._renewing.locked():  # noqa: ASYNC110 - the first moment of the request
             await asyncio.sleep(0)
-        wire.answers.clear()
+        relay.answers.clear()
         requested_at, before = boot_time(), lease._valid_until
         await asyncio.sleep(HOLD_SECONDS)
         assert lease._valid_until == before, "the answer is held"
-        wire.answers.set()
+        relay.answers.set()
         await eventually("the answer arrives", lambda: lease._valid_until != before)
         assert lease._valid_until <= requested_at + lease.ttl_seconds + TOLERANCE_SECONDS
 

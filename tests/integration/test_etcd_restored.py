@@ -10,7 +10,7 @@ from covey.errors import CoveyError, LaggedError
 from coveypb.v1 import control_pb2
 from manager.keys import LockedError, data_keys
 from tests.support.etcd_server import EtcdCluster, etcd_cluster
-from tests.support.etcd_stores import Seat, eventually, group, wires
+from tests.support.etcd_stores import Seat, eventually, group, tcp_relays
 from tests.support.manager_processes import world
 
 pytestmark = pytest.mark.timeout(120)
@@ -65,21 +65,21 @@ async def test_a_manager_that_comes_back_when_a_restored_etcd_is_beyond_what_it_
     etcd: EtcdCluster, tmp_path: Path
 ) -> None:
     """The revision that it goes on from exists there too, with another past."""
-    async with wires(etcd) as [wire], group(etcd) as world:
+    async with tcp_relays(etcd) as [relay], group(etcd) as world:
         leader = await world.wait_leader()
-        seat = await world.seat("m2", store=f"etcd://{wire.endpoint}{world.prefix}")
+        seat = await world.seat("m2", store=f"etcd://{relay.endpoint}{world.prefix}")
         etcd.ctl("snapshot", "save", str(tmp_path / "snapshot"))
         await leader.create("gone")
         await eventually("it has it", lambda: "gone" in seat.names())
-        wire.refuses = True
-        wire.cut()
+        relay.refuses = True
+        relay.cut()
         etcd.restore(tmp_path / "snapshot")
         number = 0
         while leader.consensus._follower.applied <= seat.consensus._follower.applied + 5 or not leader.fresh:
             await created(f"new-{number}", [leader])
             number += 1
         assert "gone" in seat.names()
-        wire.refuses = False
+        relay.refuses = False
         await eventually("it has what is there", lambda: seat.names() == leader.names() and seat.fresh)
         assert "gone" not in leader.names()
 

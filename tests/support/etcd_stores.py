@@ -1,6 +1,6 @@
-"""Stores of several managers on a real etcd, in one process, and a wire to it that can be cut, held and made deaf.
+"""Stores of several managers on a real etcd in one process, and a TCP relay that can cut, hold and drop traffic.
 
-Everything ends with its block; nothing of etcd is imitated.
+Everything ends with its ``with`` block. No part of etcd is imitated.
 """
 
 import asyncio
@@ -152,8 +152,8 @@ async def group(etcd: EtcdCluster, count: int = 1) -> AsyncIterator[Group]:
             await seat.close()
 
 
-class Wire:
-    """A TCP relay. ``deaf`` lets requests through and keeps the answers; ``held`` lets nothing through; ``cut`` breaks what is open."""
+class TcpRelay:
+    """A TCP relay. Clear ``answers`` to hold answers, clear ``open`` to hold everything; ``cut`` closes open connections."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
@@ -211,13 +211,13 @@ class Wire:
 
 
 @contextlib.asynccontextmanager
-async def wires(etcd: EtcdCluster) -> AsyncIterator[list[Wire]]:
+async def tcp_relays(etcd: EtcdCluster) -> AsyncIterator[list[TcpRelay]]:
     """One to each member."""
-    made = [Wire("127.0.0.1", member.client_port) for member in etcd.members]
-    for wire in made:
-        await wire.start()
+    made = [TcpRelay("127.0.0.1", member.client_port) for member in etcd.members]
+    for relay in made:
+        await relay.start()
     try:
         yield made
     finally:
-        for wire in made:
-            await wire.close()
+        for relay in made:
+            await relay.close()
