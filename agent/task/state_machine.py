@@ -119,9 +119,7 @@ class SetStatus(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """Nothing to do until something changes, or until ``until_ns`` unless that is 0."""
-
-    until_ns: int = 0
+    """Nothing to do until something changes."""
 
 
 TaskStep = Prepare | Start | Stop | Release | Remove | SetStatus | Wait
@@ -184,7 +182,7 @@ def _plan_ending(record: TaskRecord, observed: Observation, now_ns: int) -> Task
 
 
 def _plan_to(state: TaskState) -> Callable[[TaskRecord, Observation, int], TaskStep]:
-    def decide(record: TaskRecord, _seen: Observation, now_ns: int) -> TaskStep:
+    def decide(record: TaskRecord, _observed: Observation, now_ns: int) -> TaskStep:
         return SetStatus(next_status(record, state, now_ns))
 
     return decide

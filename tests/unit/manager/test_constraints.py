@@ -1,3 +1,5 @@
+"""Placement constraints, preferences and platforms."""
+
 import pytest
 
 from covey.errors import InvalidArgumentError

@@ -1,4 +1,4 @@
-"""From a task to its container."""
+"""The container configuration of a task."""
 
 import msgspec
 import pytest
@@ -55,7 +55,7 @@ def task(slot: int = 3, **container: object) -> Task:
         (("own",), ("x",), (("own",), ("x",))),
     ],
 )
-def test_command_and_args_replace_what_dockers_would(
+def test_command_and_args_are_merged_as_docker_does(
     command: tuple[str, ...], args: tuple[str, ...], expected: object
 ) -> None:
     assert (
@@ -164,7 +164,7 @@ def test_mounts_resources_and_hosts_are_carried_over() -> None:
     assert made.extra_hosts == ("db:10.0.0.1", "database:10.0.0.1")
 
 
-def test_the_probe_is_the_services_over_the_images() -> None:
+def test_the_health_check_of_the_service_overrides_that_of_the_image() -> None:
     base = ImageHealthcheck(test=("CMD", "true"), interval=5_000_000_000, retries=7)
     assert healthcheck(None, None) is None
     assert healthcheck(HealthConfig(test=("NONE",)), base) is None
@@ -178,7 +178,7 @@ def test_the_probe_is_the_services_over_the_images() -> None:
     )
 
 
-def test_what_is_not_there_yet_is_refused_by_name() -> None:
+def test_unsupported_settings_are_refused_by_name() -> None:
     with pytest.raises(UnsupportedError, match="npipe"):
         container_config(
             task(mounts=(MountSpec(type=MountType.NPIPE, target="/p"),)), image(cmd=("x",)), NODE, CONTAINER, 9
@@ -196,5 +196,5 @@ def test_containers_ask_the_resolver_of_their_namespace() -> None:
     assert (made.dns, made.dns_search, made.dns_options) == (("127.0.0.11",), ("x.y",), ("ndots:0",))
 
 
-def test_a_variable_without_a_value_takes_the_images_away() -> None:
+def test_a_variable_without_a_value_removes_that_of_the_image() -> None:
     assert environment(("A",), ("A=1", "B=2")) == ("B=2",)

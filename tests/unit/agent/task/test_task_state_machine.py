@@ -39,7 +39,7 @@ def state_after(step: TaskStep) -> TaskState:
 
 
 @pytest.mark.parametrize(
-    ("state", "seen", "after"),
+    ("state", "observed", "after"),
     [
         (S.ASSIGNED, Observation(), S.ACCEPTED),
         (S.ACCEPTED, Observation(), S.PREPARING),
@@ -54,11 +54,11 @@ def state_after(step: TaskStep) -> TaskState:
         (S.RUNNING, Observation(), S.FAILED),
     ],
 )
-def test_a_task_that_is_wanted_moves_up(state: TaskState, seen: Observation, after: TaskState) -> None:
-    assert state_after(next_step(record(state), seen, 1)) is after
+def test_a_task_that_should_run_moves_up(state: TaskState, observed: Observation, after: TaskState) -> None:
+    assert state_after(next_step(record(state), observed, 1)) is after
 
 
-def test_what_is_to_be_done_between_the_moves() -> None:
+def test_the_steps_between_two_states() -> None:
     assert next_step(record(S.PREPARING), Observation(), 1) == Prepare()
     assert next_step(record(S.STARTING), Observation(phase=ContainerPhase.CREATED), 1) == Start()
     assert next_step(record(S.RUNNING), RUNS, 1) == Wait()
@@ -68,11 +68,11 @@ def test_what_is_to_be_done_between_the_moves() -> None:
     )
 
 
-def test_a_task_wanted_only_ready_waits_there() -> None:
+def test_a_task_with_desired_state_ready_waits_in_ready() -> None:
     assert next_step(record(S.READY, S.READY), Observation(phase=ContainerPhase.CREATED), 1) == Wait()
 
 
-def test_preparing_waits_for_a_secret_that_must_come_again_after_a_restart() -> None:
+def test_preparing_waits_for_a_secret_that_was_lost_in_a_restart() -> None:
     assert next_step(record(S.PREPARING), Observation(waits_for="secret key"), 1) == Wait()
 
 
@@ -82,7 +82,7 @@ def test_an_unhealthy_container_is_stopped_with_the_reason() -> None:
     ) == Stop("unhealthy container")
 
 
-def test_a_task_that_is_to_end_is_stopped_then_shut_down_then_released() -> None:
+def test_a_task_that_must_end_is_stopped_then_shut_down_then_released() -> None:
     assert next_step(record(S.RUNNING, S.SHUTDOWN), RUNS, 1) == Stop()
     assert (
         state_after(
@@ -97,12 +97,12 @@ def test_a_task_that_is_to_end_is_stopped_then_shut_down_then_released() -> None
     )
 
 
-def test_an_ended_task_is_removed_once_it_is_withdrawn_or_wanted_gone() -> None:
+def test_an_ended_task_is_removed_once_it_is_withdrawn_or_its_desired_state_is_remove() -> None:
     assert next_step(record(S.FAILED, assigned=False), Observation(phase=ContainerPhase.EXITED), 1) == Remove()
     assert next_step(record(S.FAILED, S.REMOVE), Observation(phase=ContainerPhase.EXITED), 1) == Remove()
 
 
-def test_a_task_wanted_gone_stays_on_record_until_the_manager_has_seen_its_end() -> None:
+def test_a_removed_task_stays_on_record_until_the_manager_withdraws_it() -> None:
     """The status must reach the manager: only then does it withdraw the task, and only then is the record forgotten."""
     assert next_step(record(S.SHUTDOWN, S.REMOVE, released=True), Observation(), 1) == Wait()
     assert next_step(record(S.SHUTDOWN, S.REMOVE, released=True, assigned=False), Observation(), 1) == Remove()
@@ -116,7 +116,7 @@ def test_the_reason_of_a_failure_names_the_exit_code_and_the_memory() -> None:
     assert (step.status.container.exit_code, step.status.timestamp_ns) == (137, 5)
 
 
-def test_an_illegal_move_names_its_history() -> None:
+def test_an_illegal_transition_names_the_history() -> None:
     with pytest.raises(
         IllegalTransitionError, match=r"cannot go from RUNNING to READY; its recent states: STARTING RUNNING"
     ):
@@ -125,7 +125,7 @@ def test_an_illegal_move_names_its_history() -> None:
         with_status(record(S.FAILED), TaskStatus(state=S.RUNNING))
 
 
-def test_a_task_is_taken_over_where_it_was() -> None:
+def test_a_task_continues_from_its_assigned_state() -> None:
     assert initial_status(Task(id="t", status=TaskStatus(state=S.RUNNING)), 9).state is S.RUNNING
     assert initial_status(Task(id="t", status=TaskStatus(state=S.PENDING)), 9) == TaskStatus(
         timestamp_ns=9, state=S.ASSIGNED, message="assigned"

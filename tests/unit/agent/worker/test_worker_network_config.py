@@ -1,4 +1,4 @@
-"""From assignments to the network driver's words."""
+"""Changes for the network driver, and the network interfaces of a task."""
 
 import pytest
 
@@ -35,14 +35,14 @@ def task(*networks: str) -> Task:
     )
 
 
-def test_a_task_has_an_interface_on_each_network_and_one_to_the_world() -> None:
+def test_a_task_has_an_interface_on_each_network_and_one_with_the_default_route() -> None:
     assert plan_interfaces(task("a", "b"), NETWORKS) == InterfacePlan(
         attachments=(Attachment("a", "10.0.0.5/24", "eth0", ("x",)), Attachment("b", "10.0.1.5/24", "eth1", ("x",))),
         egress="eth2",
     )
 
 
-def test_internal_networks_alone_give_no_way_out() -> None:
+def test_internal_networks_give_no_default_route() -> None:
     assert plan_interfaces(task("in"), NETWORKS).egress == ""
     assert plan_interfaces(task("in", "a"), NETWORKS).egress == "eth2"
 
@@ -71,7 +71,7 @@ def test_networks_that_are_unknown_or_of_another_kind_are_named() -> None:
         plan_interfaces(task("mac"), NETWORKS)
 
 
-def test_a_difference_is_told_in_the_drivers_words() -> None:
+def test_assignment_changes_become_changes_for_the_network_driver() -> None:
     endpoint = NetworkEndpoint(id="t/a", network_id="a", task_id="t", address="10.0.1.7", host="10.9.0.1", ready=True)
     service = VirtualService(id="s/a", network_id="a", service_id="s", name="web", mode=EndpointMode.DNSRR)
     told = network_changes(

@@ -1,3 +1,5 @@
+"""Allocation of subnets, VXLAN ids, VIPs, ports and addresses."""
+
 from covey.objects import (
     IPAM,
     Annotations,
@@ -57,12 +59,12 @@ def test_networks_get_a_subnet_each_a_gateway_and_a_vxlan_id_of_their_own() -> N
     assert sorted(item.vni for item in view.networks) == [4096, 4097, 4098]
 
 
-def test_host_bits_and_a_gateway_of_ones_own_are_taken_as_meant() -> None:
+def test_host_bits_are_ignored_and_a_given_gateway_is_kept() -> None:
     view = settled(view_of(CLUSTER, network(subnet="10.7.0.9/24", gateway="10.7.0.254")))
     assert view.networks.get("net").ipam.configs[0] == IPAMConfig(subnet="10.7.0.0/24", gateway="10.7.0.254")
 
 
-def test_a_vxlan_id_just_freed_is_not_the_next_one() -> None:
+def test_a_freed_vxlan_id_is_not_reused_at_once() -> None:
     view = settled(view_of(CLUSTER, network("a"), network("b")))
     view = settled(view_of(*removed(view, view.networks.get("a")).networks, CLUSTER, network("c")))
     assert view.networks.get("c").vni == 4098
@@ -75,7 +77,7 @@ def test_tasks_without_networks_go_on_to_pending() -> None:
     assert view.services.get("web").endpoint == Endpoint()
 
 
-def test_a_service_gets_a_virtual_address_and_its_tasks_get_others() -> None:
+def test_a_service_gets_a_vip_and_its_tasks_get_other_addresses() -> None:
     web = service(networks=("net",))
     view = settled(view_of(CLUSTER, network(), web, new(web, 1), new(web, 2)))
     assert [vip.address for vip in view.services.get("web").endpoint.virtual_ips] == ["10.0.1.2/24"]
@@ -83,7 +85,7 @@ def test_a_service_gets_a_virtual_address_and_its_tasks_get_others() -> None:
     assert {item.status.state for item in view.tasks} == {TaskState.PENDING}
 
 
-def test_a_service_with_dnsrr_has_no_virtual_address() -> None:
+def test_a_service_with_dnsrr_has_no_vip() -> None:
     web = service(networks=("net",), endpoint=EndpointSpec(mode=EndpointMode.DNSRR))
     view = settled(view_of(CLUSTER, network(), web, new(web, 1)))
     assert view.services.get("web").endpoint.virtual_ips == ()
@@ -114,7 +116,7 @@ def test_an_address_is_held_until_the_task_has_ended_and_is_then_given_out_last(
     assert given == ["10.9.0.5/29", "10.9.0.6/29", "10.9.0.2/29"]
 
 
-def test_a_network_that_is_used_up_is_said_on_the_task_which_goes_on_when_one_is_freed() -> None:
+def test_an_exhausted_network_is_the_error_of_the_task_until_an_address_is_freed() -> None:
     web = service(networks=("net",), endpoint=EndpointSpec(mode=EndpointMode.DNSRR))
     view = view_of(CLUSTER, network(subnet="10.9.0.0/29"), web, *[new(web, slot) for slot in range(1, 7)])
     planner = AllocatorPlanner()
@@ -131,7 +133,7 @@ def test_a_network_that_is_used_up_is_said_on_the_task_which_goes_on_when_one_is
     assert view.tasks.get("web-6").status.error == ""
 
 
-def test_a_network_that_does_not_exist_is_said_on_the_task_which_goes_on_when_it_does() -> None:
+def test_a_missing_network_is_the_error_of_the_task_until_it_exists() -> None:
     web = service(networks=("net",))
     view = view_of(CLUSTER, web, new(web, 1))
     planner = AllocatorPlanner()
@@ -143,7 +145,7 @@ def test_a_network_that_does_not_exist_is_said_on_the_task_which_goes_on_when_it
     assert settled(view, planner).tasks.get("web-1").status.state is TaskState.PENDING
 
 
-def test_pools_without_a_free_subnet_are_said_on_the_task() -> None:
+def test_exhausted_address_pools_are_the_error_of_the_task() -> None:
     small = replace(CLUSTER, default_address_pool=("10.50.0.0/24",))
     web = service(networks=("b",))
     view = settled(view_of(small, network("a"), network("b"), web, new(web, 1)))
@@ -152,7 +154,7 @@ def test_pools_without_a_free_subnet_are_said_on_the_task() -> None:
     assert "default address pool may be exhausted" in view.tasks.get("web-1").status.error
 
 
-def test_published_ports_left_open_get_numbers_that_stay() -> None:
+def test_published_ports_without_a_number_get_one_that_stays() -> None:
     open_port = PortConfig(target_port=80)
     host = PortConfig(target_port=81, published_port=30000, publish_mode=PublishMode.HOST)
     one = service("one", endpoint=EndpointSpec(ports=(open_port, host)))

@@ -128,7 +128,7 @@ async def test_a_stream_that_breaks_or_a_session_that_ends_is_an_error_line() ->
     ]
 
 
-async def test_a_nodes_own_error_ends_its_part_and_no_other() -> None:
+async def test_the_error_of_a_node_ends_its_subscription_and_no_other() -> None:
     _, broker, nodes = await world("n1", "n2")
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         reading = group.create_task(collected(broker, request()))
@@ -188,7 +188,7 @@ async def test_a_request_for_nothing_is_refused(wanted: control_pb2.LogsRequest,
         await collected(broker, wanted)
 
 
-async def test_a_slow_reader_holds_the_node_back_and_a_gone_one_lets_it_go() -> None:
+async def test_a_slow_reader_slows_the_node_down_and_a_closed_one_releases_it() -> None:
     reader = LogReader(dispatcher_pb2.LogOptions())
     async with asyncio.timeout(5):
         for _ in range(MAX_BATCHES):

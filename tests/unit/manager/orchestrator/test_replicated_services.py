@@ -1,3 +1,5 @@
+"""Scaling and slot reconciliation of replicated and global services."""
+
 from covey.objects import Annotations, Placement, RestartPolicy, replace
 from covey.states import NodeAvailability, NodeState, RestartCondition, ServiceMode, TaskState
 from tests.support.planning import (
@@ -22,7 +24,7 @@ def slots(view) -> list[int]:
     return sorted(item.slot for item in wanted(view))
 
 
-def test_a_new_service_gets_a_task_for_each_replica_that_is_meant_to_run() -> None:
+def test_a_new_service_gets_one_task_per_replica() -> None:
     view = then(view_of(N1, service(replicas=3)))
     assert slots(view) == [1, 2, 3]
     assert {item.status.state for item in wanted(view)} == {TaskState.NEW}
@@ -32,7 +34,7 @@ def test_a_new_service_gets_a_task_for_each_replica_that_is_meant_to_run() -> No
     assert not decide(view).steps
 
 
-def test_scaling_down_removes_first_what_does_not_run() -> None:
+def test_scaling_down_removes_slots_without_a_running_task_first() -> None:
     web = service(replicas=2)
     tasks = [task(web, 1, state=TaskState.PENDING), task(web, 2), task(web, 3)]
     view = then(view_of(N1, web, *tasks))
@@ -114,7 +116,7 @@ def test_names_and_labels_of_the_service_alone_restart_nothing() -> None:
     assert not decide(changed(view, labelled)).steps
 
 
-def test_a_task_that_may_rest_is_not_made_again_until_the_spec_changes() -> None:
+def test_a_finished_task_is_not_created_again_until_the_spec_changes() -> None:
     web = service(replicas=1, restart=RestartPolicy(condition=RestartCondition.NONE))
     view = then(view_of(N1, web, task(web, 1, state=TaskState.COMPLETE)))
     assert not wanted(view)
@@ -144,7 +146,7 @@ def test_a_global_service_has_one_task_on_every_node_that_may_have_one() -> None
     assert not decide(view).steps
 
 
-def test_a_global_task_goes_with_its_node_and_comes_back_with_it() -> None:
+def test_a_global_task_ends_with_its_node_and_returns_with_it() -> None:
     everywhere = service(mode=ServiceMode.GLOBAL)
     view = view_of(node("n1", state=NodeState.DOWN), everywhere, task(everywhere, 0))
     view = then(view)

@@ -1,3 +1,5 @@
+"""The restart policy: conditions, delays, attempts and the backoff of crash loops."""
+
 from covey.clock import MILLISECOND, SECOND
 from covey.objects import RestartPolicy, replace
 from covey.states import RestartCondition, TaskState
@@ -39,21 +41,21 @@ def test_attempts_are_bounded() -> None:
     assert not restart.decide_restart(dead(restarts=3, max_attempts=3))
 
 
-def test_attempts_count_anew_in_the_next_window() -> None:
+def test_attempts_are_counted_per_window() -> None:
     item = replace(dead(restarts=3, max_attempts=3, window_ns=30 * SECOND), restart_window_started_ns=NOW - 31 * SECOND)
     granted = restart.decide_restart(item)
     assert (granted.restarts, granted.window_began_ns) == (1, NOW)
     assert not restart.decide_restart(replace(item, restart_window_started_ns=NOW - 29 * SECOND))
 
 
-def test_a_task_that_keeps_dying_at_once_is_held_back_though_its_delay_is_nothing() -> None:
+def test_a_crash_loop_has_a_backoff_even_with_a_delay_of_zero() -> None:
     pauses = [restart.decide_restart(dead(restarts=count, lived_ns=SECOND)).delay_ns for count in range(9)]
     assert pauses[:4] == [0, 100 * MILLISECOND, 200 * MILLISECOND, 400 * MILLISECOND]
     assert pauses[-1] == 5 * SECOND
     assert restart.decide_restart(dead(restarts=7, lived_ns=60 * SECOND)).delay_ns == 0
 
 
-def test_a_slot_whose_attempts_are_used_up_rests_and_is_not_filled_from_the_start() -> None:
+def test_a_slot_without_attempts_left_is_finished_and_is_not_filled_again() -> None:
     web = service(replicas=1, restart=RestartPolicy(delay_ns=0, max_attempts=2))
     ids = Ids()
     view = then(view_of(N1, web), ids=ids)
@@ -67,7 +69,7 @@ def test_a_slot_whose_attempts_are_used_up_rests_and_is_not_filled_from_the_star
     assert not decide(view).steps
 
 
-def test_a_restart_after_an_update_counts_from_nothing() -> None:
+def test_restarts_are_counted_from_zero_after_an_update() -> None:
     web = service(replicas=1)
     old = replace(task(service(image="old"), 1, state=TaskState.FAILED), restarts=9)
     (successor,) = wanted(then(view_of(N1, web, old)))

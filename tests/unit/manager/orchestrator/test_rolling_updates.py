@@ -1,4 +1,4 @@
-"""Updates are driven as a leader drives them: decide, let the agents work, let time pass. No decision remembers anything."""
+"""Rolling updates, driven as a leader does: plan, let the agents work, let time pass. No plan depends on an earlier one's memory."""
 
 from covey.clock import SECOND
 from covey.objects import ContainerSpec, UpdateConfig, UpdateStatus, replace
@@ -121,7 +121,7 @@ def test_a_failure_within_the_ratio_is_tolerated() -> None:
     assert status(view).state is UpdateState.UPDATING
 
 
-def test_failures_go_on_when_asked_to() -> None:
+def test_the_failure_action_continue_goes_on() -> None:
     ids, view = Ids(), updated(3, failure_action=UpdateFailureAction.CONTINUE)
     for turn in range(9):
         now = NOW + turn * SECOND
@@ -129,7 +129,7 @@ def test_failures_go_on_when_asked_to() -> None:
     assert "one" not in images(view)
 
 
-def test_a_failed_update_rolls_back_when_asked_to() -> None:
+def test_the_failure_action_rollback_restores_the_previous_spec() -> None:
     ids = Ids()
     view = then(all_run(then(updated(3, failure_action=UpdateFailureAction.ROLLBACK), ids=ids)), ids=ids)
     view = then(fail_new(view), ids=ids)
@@ -153,7 +153,7 @@ def test_a_rollback_that_fails_too_is_paused() -> None:
     assert status(view).state is UpdateState.ROLLBACK_PAUSED
 
 
-def test_an_update_goes_on_where_another_leader_stopped() -> None:
+def test_a_new_leader_continues_an_update() -> None:
     """Each turn is decided by a leader that knows the view alone, with ids of its own."""
     view = updated(4, parallelism=2, order=UpdateOrder.START_FIRST)
     for turn in range(10):
@@ -163,7 +163,7 @@ def test_an_update_goes_on_where_another_leader_stopped() -> None:
     assert status(view).state is UpdateState.COMPLETED
 
 
-def test_a_node_that_falls_during_an_update_is_no_failure_of_it() -> None:
+def test_a_node_that_goes_down_during_an_update_is_no_failure_of_the_update() -> None:
     ids = Ids()
     view = all_run(then(all_run(then(updated(2), ids=ids)), ids=ids))
     down = replace(view.nodes.get("n1"), status=replace(N1.status, state=NodeState.DOWN))

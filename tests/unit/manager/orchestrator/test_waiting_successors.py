@@ -1,4 +1,4 @@
-"""A successor that fails before it was due."""
+"""Successors that wait in READY and fail before their backoff is over."""
 
 from covey.clock import SECOND
 from covey.objects import RestartPolicy, replace

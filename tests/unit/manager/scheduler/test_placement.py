@@ -1,3 +1,5 @@
+"""Placement: filters with their reasons, and the spread ranking."""
+
 from collections import Counter
 
 from covey.clock import MINUTE
@@ -97,7 +99,7 @@ def test_a_task_that_is_stopping_keeps_its_reservation_until_it_has_ended() -> N
     assert per_node(applied(view, planner.plan(view, NOW))) == {"n1": 1}
 
 
-def test_at_most_so_many_replicas_go_to_a_node() -> None:
+def test_the_maximum_of_replicas_per_node_is_kept() -> None:
     web = service(placement=Placement(max_replicas=1))
     view = scheduled(view_of(*THREE, web, *pending(web, 4)))
     assert sorted(per_node(view).values()) == [1, 1, 1]
@@ -125,7 +127,7 @@ def test_preferences_spread_over_branches_first() -> None:
     assert per_node(view)["west0"] == 3
 
 
-def test_a_node_on_which_the_service_failed_again_and_again_comes_last() -> None:
+def test_a_node_on_which_the_service_failed_repeatedly_comes_last() -> None:
     web = service()
     failures = [task(web, 20 + i, state=TaskState.FAILED, desired=TaskState.SHUTDOWN) for i in range(3)]
     view = view_of(node("n1"), node("n2"), web, task(web, 9, node_id="n2"), *failures, *pending(web, 1))
@@ -144,7 +146,7 @@ def test_a_global_task_is_placed_on_its_own_node_or_nowhere() -> None:
     assert why(view, "web-0") == "no suitable node (1 node not available for new tasks)"
 
 
-def test_what_waits_is_placed_when_a_node_arrives() -> None:
+def test_unplaced_tasks_are_placed_when_a_node_arrives() -> None:
     web = service()
     view = view_of(web, *pending(web, 2))
     planner = planner_for(view)
@@ -155,14 +157,14 @@ def test_what_waits_is_placed_when_a_node_arrives() -> None:
     assert per_node(applied(view, planner.plan(view, NOW))) == {"n1": 2}
 
 
-def test_a_stored_constraint_that_does_not_parse_is_said_on_its_task_and_holds_up_no_other() -> None:
+def test_an_invalid_stored_constraint_is_the_error_of_its_task_and_blocks_no_other() -> None:
     broken, web = service("broken", placement=Placement(constraints=("nonsense",))), service()
     view = scheduled(view_of(*THREE, broken, web, *pending(broken, 1), *pending(web, 1)))
     assert "nonsense" in why(view, "broken-1")
     assert per_node(view).total() == 1
 
 
-def test_a_step_made_for_a_node_that_changed_meanwhile_is_refused() -> None:
+def test_a_placement_requires_its_node_unchanged() -> None:
     web = service()
     view = view_of(node("n1"), web, *pending(web, 1))
     (step,) = planner_for(view).plan(view, NOW).steps

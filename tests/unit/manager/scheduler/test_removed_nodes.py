@@ -1,4 +1,4 @@
-"""The memo of loads when nodes go while tasks still name them."""
+"""The node load index when a node is removed before its tasks."""
 
 from covey.states import TaskState
 from manager.scheduler.node_load import NodeLoadIndex
