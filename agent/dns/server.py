@@ -79,7 +79,7 @@ def _bound(kind: int) -> socket.socket:
 
 
 class ContainerResolver:
-    """Owns the sockets from `start` to `stop`. `servers` (`--dns`) replace the host's nameservers."""
+    """The DNS server. It owns the sockets from `start` to `stop`. `nameservers` (`--dns`) replace the host's."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class ContainerResolver:
         self._zone = zone
         self._forwarder = forwarder
         self._spawn = spawn
-        self._servers = tuple(nameservers)
+        self._nameservers = tuple(nameservers)
         self._answers: dict[bytes, tuple[bytes, ...]] = {}
         self._rotation = random.randrange(1 << 16)  # noqa: S311 (spreads load, no secret)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -101,10 +101,12 @@ class ContainerResolver:
         self._connections = 0
 
     def start(self) -> None:
+        """Start serving. Called on the event loop."""
         asyncio.get_running_loop().add_reader(self._sockets.udp.fileno(), self._read_packets)
         self._spawn_owned(self._accept())
 
     async def stop(self) -> None:
+        """Stop serving and close the sockets."""
         asyncio.get_running_loop().remove_reader(self._sockets.udp.fileno())
         tasks = tuple(self._tasks)
         for task in tasks:
@@ -165,7 +167,7 @@ class ContainerResolver:
 
         async def forward() -> None:
             try:
-                self._send(await self._forwarder.ask(packet, question, over_tcp=False, servers=self._servers), peer)
+                self._send(await self._forwarder.ask(packet, question, over_tcp=False, servers=self._nameservers), peer)
             finally:
                 self._forwarded -= 1
 
@@ -202,7 +204,7 @@ class ContainerResolver:
                         packet = await receive_message(link)
                         reply = self.answer(packet, over_tcp=True)
                         if isinstance(reply, wire.Question):
-                            reply = await self._forwarder.ask(packet, reply, over_tcp=True, servers=self._servers)
+                            reply = await self._forwarder.ask(packet, reply, over_tcp=True, servers=self._nameservers)
                         if reply is None:
                             return
                         await loop.sock_sendall(link, len(reply).to_bytes(2, "big") + reply)

@@ -68,21 +68,23 @@ class ContentStore:
 
         A crash before they are added leaves files that the next `sweep` deletes. `known` are the chain ids that are unpacked.
         """
-        for digest, staged in result.blobs.items():
+        for digest, path in result.blobs.items():
             if not self.blob(digest).exists():
-                Path(staged).replace(self.blob(digest))
+                Path(path).replace(self.blob(digest))
         layers: dict[str, LayerRow] = {}
-        for work in (work for image in result.images for work in image.layers):
-            if work.chain_id in known or work.chain_id in layers:
+        for staged in (staged for image in result.images for staged in image.layers):
+            if staged.chain_id in known or staged.chain_id in layers:
                 continue
             number = first_directory + len(layers)
             target = self.layer(number)
             if target.exists():
                 self.discard([target])
-            Path(work.unpacked).rename(target)
-            layers[work.chain_id] = LayerRow(number, work.chain_id, work.diff_id, work.content_bytes)
+            Path(staged.unpacked).rename(target)
+            layers[staged.chain_id] = LayerRow(number, staged.chain_id, staged.diff_id, staged.content_bytes)
         images = tuple(
-            NewImage(image.config, tuple(StoredLayer(work.chain_id, work.digest) for work in image.layers), image.tags)
+            NewImage(
+                image.config, tuple(StoredLayer(layer.chain_id, layer.digest) for layer in image.layers), image.tags
+            )
             for image in result.images
         )
         return tuple(layers.values()), images

@@ -1,6 +1,6 @@
 """Image store: the entry point to the images of this host.
 
-Reading (`get`, `list`, `rootfs_layers`, `history`) is synchronous and from memory. Changes are awaited: the unpack process
+Reading (`get`, `list`, `layers`, `history`) is synchronous and from memory. Changes are awaited: the unpack process
 does the heavy work, and one lock orders the commits.
 
 Invariant: nothing is deleted from the disk while an archive is being unpacked or saved.
@@ -86,15 +86,11 @@ class ImageStore:
         """The build steps of an image, oldest first."""
         return self.get(name).history
 
-    def rootfs_layers(self, name: str) -> tuple[Path, ...]:
-        """The unpacked layers of an image, topmost first, as overlayfs expects its lowerdirs. They must not be written to."""
+    def layers(self, name: str) -> tuple[Path, ...]:
+        """The unpacked layers of an image, base layer first. They must not be written to."""
         row = self._snapshot.images[self.get(name).id]
         numbers = [self._snapshot.layers[layer.chain_id].directory for layer in row.layers]
-        return tuple(self._content.layer(number) for number in reversed(numbers))
-
-    def layers(self, image_id: str) -> tuple[Path, ...]:
-        """The unpacked layers of an image, base layer first."""
-        return self.rootfs_layers(image_id)[::-1]
+        return tuple(self._content.layer(number) for number in numbers)
 
     def disk_bytes(self) -> int:
         """Total size of the unpacked layers, each counted once."""

@@ -32,7 +32,6 @@ class StagedLayer(msgspec.Struct, frozen=True):
     digest: str
     diff_id: str
     chain_id: str
-    blob_bytes: int
     content_bytes: int = 0
     unpacked: str = ""
 

@@ -30,7 +30,9 @@ REPORT_BYTES = 4 << 20
 _LAYER_COMPRESSIONS = frozenset({"", "gzip", "zstd"})
 
 
-class _Worker:
+class _ArchiveUnpacker:
+    """Serves one request: stages the archive's members, then unpacks each layer once."""
+
     def __init__(self, request: UnpackRequest, output: BinaryIO) -> None:
         self._request = request
         self._limits = request.limits
@@ -53,8 +55,7 @@ class _Worker:
         images = []
         blobs: dict[str, str] = {}
         for archived in plan(staged, self._read, host_architecture()):
-            work = self._unpack_image(archived)
-            images.append(work)
+            images.append(self._unpack_image(archived))
             blobs[archived.config.digest] = archived.config.path
             blobs.update({layer.digest: layer.path for layer in archived.layers})
         return UnpackMessage(done=True, images=tuple(images), blobs=blobs)
@@ -104,11 +105,11 @@ class _Worker:
             raise InvalidArgumentError(
                 f"the image {name} names {len(raw.diff_ids)} diff ids but has {len(archived.layers)} layers"
             )
-        works: list[StagedLayer] = []
+        layers: list[StagedLayer] = []
         for member, diff_id, chain_id in zip(archived.layers, raw.diff_ids, chain_ids(raw.diff_ids), strict=True):
-            lowers = [Path(self._directories[work.chain_id]) for work in reversed(works)]
-            works.append(self._unpack_layer(member, diff_id, chain_id, lowers))
-        return StagedImage(archived.config.digest, tuple(works), archived.tags)
+            lowers = [Path(self._directories[layer.chain_id]) for layer in reversed(layers)]
+            layers.append(self._unpack_layer(member, diff_id, chain_id, lowers))
+        return StagedImage(archived.config.digest, tuple(layers), archived.tags)
 
     def _unpack_layer(self, member: StagedMember, diff_id: str, chain_id: str, lowers: Sequence[Path]) -> StagedLayer:
         if chain_id in self._unpacked:
@@ -116,17 +117,17 @@ class _Worker:
         if chain_id in self._directories:
             self._verify_known_layer(member, diff_id)
             self._send(UnpackMessage(step="exists", id=diff_id))
-            work = StagedLayer(member.digest, diff_id, chain_id, member.size)
+            layer = StagedLayer(member.digest, diff_id, chain_id)
         else:
             self._send(UnpackMessage(step="unpack", id=diff_id))
             target = self._staging / f"l{len(self._unpacked)}"
             with Path(member.path).open("rb", buffering=0) as blob:
                 content_bytes = self._unpack(cast("Readable", blob), target, lowers, diff_id)
             self._directories[chain_id] = str(target)
-            work = StagedLayer(member.digest, diff_id, chain_id, member.size, content_bytes, str(target))
+            layer = StagedLayer(member.digest, diff_id, chain_id, content_bytes, str(target))
             self._send(UnpackMessage(step="unpacked", id=diff_id, current=content_bytes))
-        self._unpacked[chain_id] = work
-        return work
+        self._unpacked[chain_id] = layer
+        return layer
 
     def _verify_known_layer(self, member: StagedMember, diff_id: str) -> None:
         """The layer is unpacked already. Its blob must match the config all the same."""
@@ -166,7 +167,7 @@ class _Worker:
             reader.drain()
         digest = reader.digest
         exists = digest in self._request.layers
-        layer = StagedLayer(digest, digest, digest, reader.count, unpacker.content_bytes, "" if exists else str(target))
+        layer = StagedLayer(digest, digest, digest, unpacker.content_bytes, "" if exists else str(target))
         return UnpackMessage(done=True, images=(StagedImage("", (layer,)),), blobs={digest: str(path)})
 
     def _report_bytes(self, count: int) -> None:
@@ -212,7 +213,7 @@ def main(arguments: Sequence[str]) -> int:
     output = sys.stdout.buffer
     try:
         with open(0, "rb", buffering=0, closefd=False) as source:
-            answer = _Worker(request, output).run(cast("BinaryIO", source))
+            answer = _ArchiveUnpacker(request, output).run(cast("BinaryIO", source))
         sync_filesystem(Path(request.staging))
     except Exception as error:  # the boundary of the process: every error is reported as a message
         answer = _failure(error)

@@ -124,11 +124,6 @@ class NetworkDriver:
         host = self._started()
         return await self._open_sandbox(container_id, lambda: host.adopt(container_id, attachments), nameservers)
 
-    async def list_sandboxes(self) -> tuple[str, ...]:
-        """The ids of all containers with a namespace on disk, adopted or not."""
-        host = self._started()
-        return tuple(await self._thread.run(host.sandboxes.paths))
-
     async def clean(self) -> tuple[str, ...]:
         """Remove the sandboxes and networks that this process neither created nor adopted. Returns their names.
 
