@@ -162,8 +162,8 @@ class Executor:
                     aliases=attachment.aliases,
                 )
             )
-        if plan.egress:
-            address = await self._networks.attach_outbound(config.id, plan.egress, isolated=plan.isolated)
+        if plan.outbound:
+            address = await self._networks.attach_outbound(config.id, plan.outbound, isolated=plan.isolated)
             ip, _, prefix = address.partition("/")
             attached.append(
                 EndpointSettings(name="docker_gwbridge" if attached else "bridge", ip=ip, prefix=int(prefix or 32))

@@ -15,12 +15,12 @@ HOST_DRIVER = "host"
 class InterfacePlan(Struct, frozen=True, kw_only=True):
     """The network interfaces of a task: the host's own network, or a namespace with these interfaces.
 
-    ``egress`` names the interface with the default route, empty for none; ``isolated`` separates it from other containers on its bridge.
+    ``outbound`` names the interface with the default route, empty for none; ``isolated`` separates it from other containers on its bridge.
     """
 
     on_host: bool = False
     attachments: tuple[Attachment, ...] = ()
-    egress: str = ""
+    outbound: str = ""
     isolated: bool = True
 
 
@@ -43,7 +43,7 @@ def network_changes(changes: Sequence[AssignmentChange]) -> NetworkChanges:
 def plan_interfaces(task: Task, networks: Mapping[str, Network]) -> InterfacePlan:
     """The interfaces of a task. Raises NotFoundError for a network that is not assigned, UnsupportedError for another driver."""
     attachments: list[Attachment] = []
-    needs_egress = not task.networks
+    needs_outbound = not task.networks
     for attachment in task.networks:
         network = networks.get(attachment.network_id)
         if network is None:
@@ -59,9 +59,9 @@ def plan_interfaces(task: Task, networks: Mapping[str, Network]) -> InterfacePla
         interface = f"eth{len(attachments)}"
         own = () if task.service_id else attachment.aliases  # aliases of a service lead to the service, not to one task
         attachments.append(Attachment(attachment.network_id, attachment.address, interface, own))
-        needs_egress = needs_egress or not network.spec.internal
-    egress = f"eth{len(attachments)}" if needs_egress else ""
-    return InterfacePlan(attachments=tuple(attachments), egress=egress, isolated=bool(attachments))
+        needs_outbound = needs_outbound or not network.spec.internal
+    outbound = f"eth{len(attachments)}" if needs_outbound else ""
+    return InterfacePlan(attachments=tuple(attachments), outbound=outbound, isolated=bool(attachments))
 
 
 def _overlay(network: Network) -> OverlayNetwork:

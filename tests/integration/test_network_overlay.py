@@ -286,7 +286,7 @@ async def test_a_restarted_driver_adopts_running_containers_and_cleans_the_rest(
         link = await client.connect(VIP)
         assert await hear(link) == b"hello"
         await host.driver.attach_outbound(orphan.id, "eth1")
-        egress = await host.driver.attach_outbound(client.id, "eth1")
+        outbound = await host.driver.attach_outbound(client.id, "eth1")
 
         await host.driver.close()
         link.send(b"while it is dead")
@@ -305,7 +305,7 @@ async def test_a_restarted_driver_adopts_running_containers_and_cleans_the_rest(
         assert await hear(link) == b"adopted"
         assert await client.fetch(VIP) == "hello"
         assert await client.addresses("web") == [VIP]
-        assert await host.driver.attach_outbound(client.id, "eth1") == egress
+        assert await host.driver.attach_outbound(client.id, "eth1") == outbound
 
         board.networks = board.networks[:1]
         del board.endpoints["task51"]

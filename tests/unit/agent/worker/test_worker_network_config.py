@@ -38,13 +38,13 @@ def task(*networks: str) -> Task:
 def test_a_task_has_an_interface_on_each_network_and_one_with_the_default_route() -> None:
     assert plan_interfaces(task("a", "b"), NETWORKS) == InterfacePlan(
         attachments=(Attachment("a", "10.0.0.5/24", "eth0", ("x",)), Attachment("b", "10.0.1.5/24", "eth1", ("x",))),
-        egress="eth2",
+        outbound="eth2",
     )
 
 
 def test_internal_networks_give_no_default_route() -> None:
-    assert plan_interfaces(task("in"), NETWORKS).egress == ""
-    assert plan_interfaces(task("in", "a"), NETWORKS).egress == "eth2"
+    assert plan_interfaces(task("in"), NETWORKS).outbound == ""
+    assert plan_interfaces(task("in", "a"), NETWORKS).outbound == "eth2"
 
 
 def test_the_mtu_that_a_network_asks_for_reaches_the_driver_and_none_is_the_hosts_own() -> None:
@@ -57,7 +57,7 @@ def test_the_mtu_that_a_network_asks_for_reaches_the_driver_and_none_is_the_host
 
 
 def test_a_task_without_networks_is_on_the_bridge_with_its_neighbours() -> None:
-    assert plan_interfaces(task(), NETWORKS) == InterfacePlan(egress="eth0", isolated=False)
+    assert plan_interfaces(task(), NETWORKS) == InterfacePlan(outbound="eth0", isolated=False)
 
 
 def test_the_hosts_network_needs_no_namespace() -> None:
