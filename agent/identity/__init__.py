@@ -1,11 +1,12 @@
-"""Who this node is: its key, its certificate and the root it trusts; how it joins a cluster by token, and how it renews.
+"""Node identity: key, certificate and trusted roots; joining a cluster by token; certificate renewal.
 
-Law: the root is checked by the token's digest before the token's secret is told to anybody.
+Invariant: a manager's root certificate is checked against the digest in the token before the token's secret is sent.
 """
 
 from agent.identity.certificate_renewer import CertificateRenewer, DesiredCertificate
+from agent.identity.identity_store import IdentityStore
 from agent.identity.join import join_cluster
-from agent.identity.node_identity import IdentityStore, NodeIdentity
+from agent.identity.node_identity import NodeIdentity
 from agent.identity.renewal import renew_certificate, renewal_time_ns
 
 __all__ = [

@@ -1,4 +1,8 @@
-"""Keys and signing requests of a node. Pure but for the randomness of the key."""
+"""Private keys and certificate signing requests (CSR) of a node.
+
+Invariant: pure but for the randomness of keys and signatures. Called by `agent.identity.join` and
+`agent.identity.renewal`.
+"""
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -6,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 def new_key() -> bytes:
-    """A new ECDSA P-256 key, PEM."""
+    """A new ECDSA P-256 key in PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -14,9 +18,9 @@ def new_key() -> bytes:
 
 
 def signing_request(key_pem: bytes) -> bytes:
-    """A request for a certificate of this key, PEM. Its subject is empty: the CA fills it in."""
+    """A signing request for this key in PEM. Its subject is empty: the CA fills it in."""
     key = serialization.load_pem_private_key(key_pem, password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise TypeError("a node's key is ECDSA P-256")
+        raise TypeError("a node's key must be ECDSA P-256")
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
     return request.public_bytes(serialization.Encoding.PEM)

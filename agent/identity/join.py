@@ -1,7 +1,7 @@
-"""Joining a cluster by token: fetch the root, check it, ask for a certificate, write it down.
+"""Joining a cluster by token: fetch the root certificate, check it, request a certificate, and store the identity.
 
-Law: the token's secret goes to nobody whose root does not have the token's digest. The first look at the root is over a connection that
-trusts whatever certificate the server shows; the digest alone makes it trusted.
+Invariant: the token's secret is sent only to a manager whose root certificate has the token's digest. The first
+connection accepts any server certificate; only the digest makes the root trusted. Called by `node.membership`.
 """
 
 import asyncio
@@ -13,7 +13,8 @@ import grpc
 from grpc import aio
 
 from agent.identity.csr import new_key, signing_request
-from agent.identity.node_identity import CHANNEL_OPTIONS, IdentityStore, NodeIdentity
+from agent.identity.identity_store import IdentityStore
+from agent.identity.node_identity import CHANNEL_OPTIONS, NodeIdentity
 from covey import jointoken
 from covey.errors import CoveyError, InvalidArgumentError, UnauthenticatedError, UnavailableError
 from covey.grpc_errors import error_from_status
@@ -32,23 +33,24 @@ async def join_cluster(
     *,
     availability: NodeAvailability = NodeAvailability.ACTIVE,
 ) -> NodeIdentity:
-    """Becomes a node of the cluster that one of the managers at ``addrs`` (HOST or HOST:PORT of the join port) belongs to.
+    """Join the cluster of the first manager at `addrs` that answers (HOST or HOST:PORT of the join port).
 
     Raises:
-        InvalidArgumentError: the token has not the form of one; UnauthenticatedError: it is another cluster's, or was rotated;
+        InvalidArgumentError: the token is malformed, or an address is.
+        UnauthenticatedError: the token is another cluster's, or was rotated.
         UnavailableError: no manager answered.
     """
     parsed = jointoken.parse(token)
     if not addrs:
         raise InvalidArgumentError("at least one manager address is needed to join: HOST:PORT")
-    failure: CoveyError = UnavailableError("no manager was asked")
+    failure: CoveyError = UnavailableError("no manager was tried")
     for addr in [_with_port(addr) for addr in addrs]:
         try:
             root = await _fetch_root(addr)
             if jointoken.root_digest(root) != parsed.digest:
                 raise UnauthenticatedError(
-                    f"the manager at {addr} is not of the cluster that the token names: its root certificate does not match "
-                    "the token's digest; the token was not sent. Check the address, or ask for a new token"
+                    f"the manager at {addr} is not in the token's cluster: its root certificate does not match "
+                    "the token's digest; the token was not sent. Check the address, or get a new token"
                 )
             identity = await _issue(addr, root, str(parsed), availability)
         except UnavailableError as error:
@@ -60,13 +62,13 @@ async def join_cluster(
 
 
 async def _fetch_root(addr: str) -> bytes:
-    """The root certificate that a manager shows, unverified but for being the one that its server certificate comes from."""
+    """The root certificate that the manager presents, not yet verified against the token."""
     host, port = _split(addr)
     try:
         leaf = await asyncio.to_thread(ssl.get_server_certificate, (host, port), timeout=_CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise UnavailableError(
-            f"no manager answers at {addr}: {error}; check the address and that port {port}/tcp is open"
+            f"no manager answers at {addr}: {error}; check the address, and that port {port}/tcp is open"
         ) from error
     options = (*CHANNEL_OPTIONS,)
     async with aio.secure_channel(addr, grpc.ssl_channel_credentials(leaf.encode()), options=options) as channel:
@@ -81,7 +83,7 @@ async def _fetch_root(addr: str) -> bytes:
 
 
 async def _issue(addr: str, root: bytes, token: str, availability: NodeAvailability) -> NodeIdentity:
-    """Over a channel that trusts the root alone; what else is to be trusted, while a root is rotated, comes from who was verified by it."""
+    """Request a certificate over a channel that trusts only this root. During a root rotation the answer has more roots."""
     key = new_key()
     request = ca_pb2.IssueCertificateRequest(
         csr=signing_request(key),
@@ -96,12 +98,12 @@ async def _issue(addr: str, root: bytes, token: str, availability: NodeAvailabil
             raise error_from_status(error.code().name, error.details() or "", error.trailing_metadata()) from error
     identity = NodeIdentity.parse(certificate=answer.certificate, key=key, root=answer.root_certificate)
     if not identity.issuer[0]:
-        raise UnauthenticatedError(f"the manager at {addr} answered with a certificate that is from none of its roots")
+        raise UnauthenticatedError(f"the manager at {addr} issued a certificate that none of its roots has signed")
     return identity
 
 
 async def _awaited(call: Any) -> Any:
-    """The stubs are typed for both kinds of channel; here they are asynchronous."""
+    """Await a call. The stubs are typed for synchronous channels too."""
     return await call
 
 

@@ -1,7 +1,7 @@
-"""Renewal of the node's certificate: when in its life, and how.
+"""Certificate renewal call: the time of a renewal, and the RPC to the leading manager.
 
-Law: the key stays, so that certificate and key on disk belong together at any moment; only the leader renews, and a manager that does
-not lead names it.
+Invariant: the key stays the same, so certificate and key on disk belong together at any moment. Only the leader renews;
+other managers answer with the leader's address. Called by `agent.identity.certificate_renewer` and by the daemon.
 """
 
 import asyncio
@@ -12,7 +12,8 @@ from typing import Any
 from grpc import aio
 
 from agent.identity.csr import signing_request
-from agent.identity.node_identity import IdentityStore, NodeIdentity
+from agent.identity.identity_store import IdentityStore
+from agent.identity.node_identity import NodeIdentity
 from covey.errors import CoveyError, UnavailableError
 from covey.grpc_errors import LEADER_METADATA, error_from_status, metadata_value
 from coveypb.v1 import ca_pb2, ca_pb2_grpc
@@ -23,8 +24,10 @@ _PAUSE_SECONDS = 0.3
 
 
 def renewal_time_ns(identity: NodeIdentity, fraction: float, validity_ns: int = 0) -> int:
-    """When to renew; ``fraction`` in [0, 1) spreads the nodes over 50 to 80 % of the certificate's life. ``life_ns`` is how long
-    certificates are given for, if that is known: the certificate itself is backdated, which is much of a short life.
+    """When to renew: `fraction` in [0, 1) spreads the nodes over 50 to 80 % of the certificate's validity.
+
+    `validity_ns` is the validity that the CA grants, if known. It matters for short ones: the certificate itself is
+    backdated.
     """
     whole_ns = identity.not_after_ns - identity.not_before_ns
     validity_ns = min(whole_ns, validity_ns or whole_ns)
@@ -32,11 +35,14 @@ def renewal_time_ns(identity: NodeIdentity, fraction: float, validity_ns: int = 
 
 
 async def renew_certificate(store: IdentityStore, managers: Sequence[str]) -> NodeIdentity:
-    """A new certificate with the role that the node has now, saved. ``managers`` are HOST:PORT of mTLS listeners, or unix:PATH of the
-    socket of the manager on this host, which asks for no certificate: the present one may have expired.
+    """Get a certificate with the role that the node has now, and save it.
+
+    `managers` are HOST:PORT of mTLS listeners, or unix:PATH of the manager's socket on this host, which accepts an
+    expired certificate.
 
     Raises:
-        UnavailableError: no leader answered; PermissionDeniedError: this node was removed from the cluster.
+        UnavailableError: no leader answered.
+        PermissionDeniedError: this node was removed from the cluster.
     """
     async with store.lock:
         return await _renew(store, managers)
@@ -46,7 +52,7 @@ async def _renew(store: IdentityStore, managers: Sequence[str]) -> NodeIdentity:
     old = store.require()
     request = ca_pb2.RenewCertificateRequest(csr=signing_request(old.key))
     waiting = random.sample(list(managers), len(managers))
-    failure: CoveyError = UnavailableError("no manager is known to renew the certificate")
+    failure: CoveyError = UnavailableError("cannot renew the certificate: no manager is known")
     for _ in range(_MAX_HOPS):
         if not waiting:
             break
@@ -70,7 +76,7 @@ async def _renew(store: IdentityStore, managers: Sequence[str]) -> NodeIdentity:
                 continue
         identity = NodeIdentity.parse(certificate=answer.certificate, key=old.key, root=answer.root_certificate)
         if not identity.issuer[0]:
-            failure = UnavailableError(f"the certificate that {addr} answered with is from none of its roots")
+            failure = UnavailableError(f"the manager at {addr} issued a certificate that none of its roots has signed")
             continue
         await asyncio.to_thread(store.save, identity)
         return identity

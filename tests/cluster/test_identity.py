@@ -158,7 +158,7 @@ def test_a_false_manager_is_refused_before_the_tokens_secret_is_told(strangers: 
 def test_a_token_of_another_cluster_is_refused(strangers: Cluster) -> None:
     one, _, three, nobody = strangers.hosts
     said = join(strangers, token(strangers, one, "worker"), nobody, three)
-    assert "is not of the cluster that the token names" in said
+    assert "is not in the token's cluster" in said
 
 
 def test_an_address_where_no_manager_listens_is_named(strangers: Cluster) -> None:

@@ -18,7 +18,7 @@ from covey.errors import UnavailableError
 from covey.objects import ExternalCA, replace
 from manager.ca import certificates
 from manager.ca.certificates import RootPair
-from tests.support.certificate_members import cluster_of, complete, kept_cluster, nodes, rotate, update, worker
+from tests.support.certificate_members import cluster_of, cluster_with_renewal, complete, nodes, rotate, update, worker
 from tests.support.external_ca import command, prepare
 from tests.support.manager_processes import eventually
 from tests.support.ports import free_port
@@ -55,7 +55,7 @@ async def test_a_cluster_rotates_to_an_external_ca_that_signs_all_from_then_on_a
     with its profile "CA".
     """
     root = certificates.create_root("outside", time.time_ns())
-    async with kept_cluster() as (world, (host,), (first,), group):
+    async with cluster_with_renewal() as (world, (host,), (first,), group):
         own = (await cluster_of(host)).root_ca.cert
         async with cfssl(tmp_path / "ca", root, own + root.cert) as url:
             await update(host, to(root, f"https://127.0.0.1:{free_port('127.0.0.1')}/", url))
@@ -83,7 +83,7 @@ async def test_a_cluster_rotates_to_an_external_ca_that_signs_all_from_then_on_a
 
 async def test_an_external_ca_that_would_refuse_the_nodes_is_found_out_before_anything_changes(tmp_path: Path) -> None:
     root, other = (certificates.create_root(name, time.time_ns()) for name in ("outside", "other"))
-    async with kept_cluster() as (_, (host,), _members, _group):
+    async with cluster_with_renewal() as (_, (host,), _members, _group):
         own = (await cluster_of(host)).root_ca
         async with (
             cfssl(tmp_path / "narrow", root, own.cert, usages=["digital signature", "server auth"]) as narrow,
@@ -105,7 +105,7 @@ async def test_an_external_ca_that_would_refuse_the_nodes_is_found_out_before_an
 
 async def test_while_the_external_ca_is_away_joining_says_so_and_all_else_goes_on(tmp_path: Path) -> None:
     root = certificates.create_root("outside", time.time_ns())
-    async with kept_cluster() as (world, (host,), (first,), group):
+    async with cluster_with_renewal() as (world, (host,), (first,), group):
         own = (await cluster_of(host)).root_ca.cert
         async with cfssl(tmp_path / "ca", root, own + root.cert) as url:
             await update(host, to(root, url))
@@ -126,7 +126,7 @@ async def test_a_restore_says_that_the_external_ca_must_ask_for_no_certificate_m
 ) -> None:
     """A host that is in no cluster has none to show, so a CA that runs as the guide says refuses it."""
     root, port, path = certificates.create_root("outside", time.time_ns()), free_port("127.0.0.1"), tmp_path / "backup"
-    async with kept_cluster() as (world, (host,), (first,), group):
+    async with cluster_with_renewal() as (world, (host,), (first,), group):
         own = (await cluster_of(host)).root_ca.cert
         async with cfssl(tmp_path / "ca", root, own + root.cert, port=port) as url:
             await update(host, to(root, url))

@@ -1,4 +1,4 @@
-"""Handshakes and renewals while a root is rotated: managers as real processes, real TLS, and members that keep their own certificates."""
+"""Root rotation: TLS handshakes and renewals with real manager processes and members that renew their certificates."""
 
 from __future__ import annotations
 
@@ -24,7 +24,16 @@ from coveypb.v1 import control_pb2
 from manager.ca import certificates
 from manager.ca.certificates import RootPair
 from manager.identity import ManagerIdentity, write_identity
-from tests.support.certificate_members import cluster_of, complete, kept_cluster, roots, rotate, said, update, worker
+from tests.support.certificate_members import (
+    cluster_of,
+    cluster_with_renewal,
+    complete,
+    roots,
+    rotate,
+    said,
+    update,
+    worker,
+)
 from tests.support.manager_processes import eventually
 
 NOW = time.time_ns()
@@ -95,7 +104,7 @@ async def meets(one: NodeIdentity, addr: str) -> bool:
 
 
 async def test_at_no_moment_of_a_rotation_do_two_members_refuse_each_other(tmp_path: Path) -> None:
-    """Every pair that can meet while it is open or just ended, either of them the server; the server takes new files up as it runs."""
+    """Every pair that can meet during or just after the rotation, with either as the server, which reloads its files."""
     write(tmp_path, BEFORE)
     async with serving(ManagerIdentity(tmp_path)) as addr:
         for one, other, agree in MEETINGS:
@@ -104,7 +113,7 @@ async def test_at_no_moment_of_a_rotation_do_two_members_refuse_each_other(tmp_p
                 assert await meets(client, addr) is agree
 
 
-async def test_new_roots_are_taken_up_by_a_server_whose_certificate_stays(tmp_path: Path) -> None:
+async def test_a_server_takes_up_new_roots_without_a_new_certificate(tmp_path: Path) -> None:
     write(tmp_path, BEFORE)
     async with serving(ManagerIdentity(tmp_path)) as addr:
         stranger = replace(AFTER, root=BOTH)
@@ -113,12 +122,13 @@ async def test_new_roots_are_taken_up_by_a_server_whose_certificate_stays(tmp_pa
         assert await meets(stranger, addr)
 
 
-async def test_a_member_that_does_not_renew_holds_the_rotation_up_and_others_join_meanwhile() -> None:
-    """It is off while the others renew; a host joins with the old root's token; when the first is back the rotation ends, and only
-    tokens with the new root's digest are good.
+async def test_a_member_that_does_not_renew_delays_the_rotation_and_others_join_meanwhile() -> None:
+    """One member is off while the others renew, and a host joins with the old root's token.
+
+    When the member is back the rotation ends, and only tokens with the new root's digest are valid.
     """
-    async with kept_cluster() as (world, (host,), (first,), group):
-        absent = await worker(world, host, group, kept=False)
+    async with cluster_with_renewal() as (world, (host,), (first,), group):
+        absent = await worker(world, host, group, renews=False)
         await absent.end()
         token = (await host.tokens())[NodeRole.WORKER]
         rotating = await rotate(host)
@@ -135,7 +145,7 @@ async def test_a_member_that_does_not_renew_holds_the_rotation_up_and_others_joi
         wanted = first.identities.require().tls_info
         await eventually("both have said so", lambda: said(host, ids, wanted))
 
-        absent.keep([host.mtls_addr], group)
+        absent.start_renewal([host.mtls_addr], group)
         await eventually("the rotation is complete", lambda: complete(host))
         for one in (first, newcomer, absent):
             await eventually("the new root alone is trusted", lambda one=one: roots(one) == 1)
@@ -147,14 +157,14 @@ async def test_a_member_that_does_not_renew_holds_the_rotation_up_and_others_joi
 
 async def test_a_second_rotation_replaces_the_first_and_the_old_root_given_again_ends_it() -> None:
     own = certificates.create_root("ours", time.time_ns())
-    async with kept_cluster() as (world, (host,), (first,), group):
+    async with cluster_with_renewal() as (world, (host,), (first,), group):
 
         async def give_own() -> None:
             await update(host, lambda ca: replace(ca, signing_cert=own.cert, signing_key=own.key))
 
         await give_own()
         await eventually("the root is ours", lambda: complete(host))
-        absent = await worker(world, host, group, kept=False)
+        absent = await worker(world, host, group, renews=False)
         await absent.end()
         one = (await rotate(host)).root_ca.rotation
         await eventually("its target is trusted", lambda: one.cert in first.identities.require().root)
@@ -168,13 +178,13 @@ async def test_a_second_rotation_replaces_the_first_and_the_old_root_given_again
         after = await cluster_of(host)
         assert (after.root_ca.cert, after.root_ca.rotation) == (own.cert, None)
         assert (after.spec.ca.signing_cert, after.spec.ca.signing_key) == (b"", b"")
-        absent.keep([host.mtls_addr], group)
+        absent.start_renewal([host.mtls_addr], group)
         await eventually("the other one came back", lambda: len(absent.states) > 1)
 
 
 async def test_a_node_that_was_removed_and_missed_the_rotations_is_told_what_to_do() -> None:
-    async with kept_cluster() as (world, (host,), _members, group):
-        absent = await worker(world, host, group, kept=False)
+    async with cluster_with_renewal() as (world, (host,), _members, group):
+        absent = await worker(world, host, group, renews=False)
         await absent.end()
         await host.call("RemoveNode", control_pb2.RemoveRequest(ref=absent.node_id, force=True))
         for _ in range(2):
@@ -184,8 +194,8 @@ async def test_a_node_that_was_removed_and_missed_the_rotations_is_told_what_to_
         await eventually("a sentence", lambda: any("the root was rotated" in said for said in absent.refusals))
 
 
-async def test_a_shorter_life_is_taken_up_at_once_and_a_certificate_past_half_its_life_is_renewed() -> None:
-    async with kept_cluster() as (_, (host,), (first,), _group):
+async def test_a_shorter_validity_is_taken_up_at_once_and_a_certificate_past_half_of_it_is_renewed() -> None:
+    async with cluster_with_renewal() as (_, (host,), (first,), _group):
         before = first.identities.require()
         await update(host, lambda ca: replace(ca, node_cert_expiry_ns=2 * HOUR))
         await eventually("a shorter life", lambda: first.identities.require().not_after_ns < before.not_after_ns)

@@ -1,4 +1,4 @@
-"""Members of a cluster that keep their certificates as their managers want them, as the daemon does, for the tests of certificates.
+"""Cluster members that renew their certificates as the daemon does, for the tests of certificates.
 
 Managers are real processes; every member has a real session, and all of them end however a test ends.
 """
@@ -22,12 +22,12 @@ from tests.support import manager_processes
 from tests.support.manager_processes import AgentHost, ManagerHost, World, eventually
 
 
-class Kept(AgentHost):
-    """A member that keeps its certificate as its managers want it, as the daemon does."""
+class RenewingMember(AgentHost):
+    """A member that renews its certificate as its managers want."""
 
-    def keep(self, managers: list[str], group: asyncio.TaskGroup) -> asyncio.Task[None]:
+    def start_renewal(self, managers: list[str], group: asyncio.TaskGroup) -> asyncio.Task[None]:
         session = self.begin(managers)
-        keeper = CertificateRenewer(self.identities, lambda: session.managers, session.notify_description_changed)
+        renewer = CertificateRenewer(self.identities, lambda: session.managers, session.notify_description_changed)
         seen = 0
 
         async def follow() -> None:
@@ -35,7 +35,7 @@ class Kept(AgentHost):
             while True:
                 for state in self.states[seen:]:
                     issuer = (state.issuer_subject, state.issuer_public_key)
-                    keeper.set_desired(
+                    renewer.set_desired(
                         DesiredCertificate(
                             roots=state.root_certificates,
                             issuer=issuer,
@@ -47,7 +47,7 @@ class Kept(AgentHost):
                 await asyncio.sleep(0.02)
 
         group.create_task(follow())
-        return group.create_task(keeper.run())
+        return group.create_task(renewer.run())
 
 
 async def cluster_of(host: ManagerHost) -> Cluster:
@@ -67,17 +67,17 @@ async def rotate(host: ManagerHost) -> Cluster:
 
 
 @contextlib.asynccontextmanager
-async def kept_cluster(
+async def cluster_with_renewal(
     managers: int = 1,
-) -> AsyncIterator[tuple[World, list[ManagerHost], list[Kept], asyncio.TaskGroup]]:
-    """Managers that keep their own certificates; more members are added by ``worker``."""
+) -> AsyncIterator[tuple[World, list[ManagerHost], list[RenewingMember], asyncio.TaskGroup]]:
+    """Managers that renew their certificates. `worker` adds more members."""
     async with manager_processes.world() as world:
         hosts = await world.found(managers)
         addrs = [host.mtls_addr for host in hosts]
-        members = [Kept(host.folder, host.addr) for host in hosts]
+        members = [RenewingMember(host.folder, host.addr) for host in hosts]
         async with asyncio.TaskGroup() as group:
             world.agents += members
-            tasks = [one.keep(addrs, group) for one in members]
+            tasks = [one.start_renewal(addrs, group) for one in members]
             for one in members:
                 await eventually("a session", lambda one=one: one.states)
             try:
@@ -90,14 +90,14 @@ async def kept_cluster(
 
 
 async def worker(
-    world: World, host: ManagerHost, group: asyncio.TaskGroup, token: str = "", *, kept: bool = True
-) -> Kept:
+    world: World, host: ManagerHost, group: asyncio.TaskGroup, token: str = "", *, renews: bool = True
+) -> RenewingMember:
     number = 100 + len(world.agents)
-    one = Kept(Path(host.folder).parent / f"a{number}", host.addr.rpartition(".")[0] + f".{number}")
+    one = RenewingMember(Path(host.folder).parent / f"a{number}", host.addr.rpartition(".")[0] + f".{number}")
     world.agents.append(one)
     await join_cluster(one.identities, token or (await host.tokens())[NodeRole.WORKER], [host.join_addr])
-    if kept:
-        one.keep([host.mtls_addr], group)
+    if renews:
+        one.start_renewal([host.mtls_addr], group)
     else:
         one.begin([host.mtls_addr])
     await eventually("a session", lambda: one.states)

@@ -1,4 +1,4 @@
-"""When a node renews, and which roots it trusts meanwhile."""
+"""Certificate renewal: its time, and the roots that the node trusts meanwhile."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def identity(
 MINE = identity()
 
 
-def wish(
+def desired(
     root: RootPair = OLD, *, roots: bytes = b"", life_ns: int = LIFE, spread_ns: int = SECOND
 ) -> DesiredCertificate:
     return DesiredCertificate(
@@ -50,44 +50,46 @@ def wish(
 
 
 @given(st.floats(0, 1, exclude_max=True), st.sampled_from([HOUR, 24 * HOUR, LIFE]))
-def test_a_certificate_is_renewed_at_half_to_four_fifths_of_its_life_however_short(
+def test_a_certificate_is_renewed_at_50_to_80_percent_of_its_validity_however_short(
     fraction: float, life_ns: int
 ) -> None:
-    due = renewal_due_ns(identity(life_ns=life_ns), wish(life_ns=life_ns), NOW, fraction)
+    due = renewal_due_ns(identity(life_ns=life_ns), desired(life_ns=life_ns), NOW, fraction)
     assert NOW + life_ns * 0.5 - SECOND <= due <= NOW + life_ns * 0.8 + SECOND
 
 
 @given(st.floats(0, 1, exclude_max=True))
-def test_another_issuer_is_wanted_at_once_but_not_by_all_in_one_moment(fraction: float) -> None:
-    told = NOW + 5 * HOUR
-    assert told <= renewal_due_ns(MINE, wish(NEW, spread_ns=10 * SECOND), told, fraction) < told + 10 * SECOND
+def test_another_issuer_is_taken_up_soon_but_not_by_all_nodes_at_once(fraction: float) -> None:
+    since = NOW + 5 * HOUR
+    assert since <= renewal_due_ns(MINE, desired(NEW, spread_ns=10 * SECOND), since, fraction) < since + 10 * SECOND
 
 
-def test_a_shorter_life_is_taken_up_at_once_and_a_longer_one_in_its_time() -> None:
-    told = NOW + HOUR
-    assert renewal_due_ns(MINE, wish(life_ns=24 * HOUR), told, 0.5) == told + SECOND // 2
-    assert renewal_due_ns(identity(life_ns=24 * HOUR), wish(), NOW, 0.5) > NOW + 10 * HOUR
-    assert renewal_due_ns(MINE, wish(life_ns=0), told, 0.5) > told + 1000 * HOUR, "an external CA gives what it gives"
+def test_a_shorter_validity_is_taken_up_at_once_and_a_longer_one_at_the_usual_time() -> None:
+    since = NOW + HOUR
+    assert renewal_due_ns(MINE, desired(life_ns=24 * HOUR), since, 0.5) == since + SECOND // 2
+    assert renewal_due_ns(identity(life_ns=24 * HOUR), desired(), NOW, 0.5) > NOW + 10 * HOUR
+    assert renewal_due_ns(MINE, desired(life_ns=0), since, 0.5) > since + 1000 * HOUR, (
+        "an external CA gives what it gives"
+    )
 
 
-def test_who_was_told_nothing_yet_renews_in_the_course_of_its_life() -> None:
+def test_without_a_desired_certificate_the_usual_time_applies() -> None:
     assert NOW + LIFE * 0.5 - HOUR <= renewal_due_ns(MINE, DesiredCertificate(), NOW, 0.0) <= NOW + LIFE * 0.5
 
 
-def test_both_roots_are_trusted_while_one_goes_and_the_other_comes() -> None:
+def test_both_roots_are_trusted_during_a_rotation() -> None:
     both = OLD.cert + NEW.cert
-    assert roots_to_trust(MINE, wish(NEW, roots=both)) == both
+    assert roots_to_trust(MINE, desired(NEW, roots=both)) == both
     renewed = identity(NEW, chain=CROSSED, roots=both)
-    assert roots_to_trust(renewed, wish(NEW, roots=both)) == both
-    assert roots_to_trust(renewed, wish(NEW)) == NEW.cert
+    assert roots_to_trust(renewed, desired(NEW, roots=both)) == both
+    assert roots_to_trust(renewed, desired(NEW)) == NEW.cert
 
 
-def test_a_root_is_not_given_up_before_the_certificate_is_from_the_wanted_one() -> None:
-    assert roots_to_trust(MINE, wish(NEW)) == NEW.cert + OLD.cert
+def test_the_old_root_is_trusted_until_the_certificate_has_the_new_issuer() -> None:
+    assert roots_to_trust(MINE, desired(NEW)) == NEW.cert + OLD.cert
     assert roots_to_trust(MINE, DesiredCertificate()) == OLD.cert
 
 
-def test_the_issuer_is_known_by_name_and_key_whether_self_signed_or_cross_signed() -> None:
+def test_the_issuer_is_identified_by_name_and_key_whether_self_signed_or_cross_signed() -> None:
     for one in (
         identity(NEW, chain=CROSSED, roots=OLD.cert),
         identity(NEW),
@@ -99,7 +101,7 @@ def test_the_issuer_is_known_by_name_and_key_whether_self_signed_or_cross_signed
     assert MINE.tls_info.trust_root == OLD.cert
 
 
-def test_new_roots_alone_are_seen_by_who_loaded_the_files_before(tmp_path: Path) -> None:
+def test_a_cached_identity_notices_that_only_the_roots_changed(tmp_path: Path) -> None:
     writer, reader = IdentityStore(tmp_path), IdentityStore(tmp_path)
     writer.save(MINE)
     assert reader.require().root == OLD.cert
@@ -108,9 +110,9 @@ def test_new_roots_alone_are_seen_by_who_loaded_the_files_before(tmp_path: Path)
     assert reader.require().certificate == MINE.certificate
 
 
-def test_the_same_wish_told_again_does_not_put_a_renewal_off() -> None:
+def test_the_same_desired_certificate_again_does_not_delay_a_renewal() -> None:
     times = iter((NOW, NOW + SECOND, NOW + 9 * SECOND))
-    keeper = CertificateRenewer(IdentityStore(Path("/nowhere")), tuple, lambda: None, clock=lambda: next(times))
-    keeper.set_desired(wish(NEW))
-    keeper.set_desired(wish(NEW))
+    renewer = CertificateRenewer(IdentityStore(Path("/nowhere")), tuple, lambda: None, clock=lambda: next(times))
+    renewer.set_desired(desired(NEW))
+    renewer.set_desired(desired(NEW))
     assert next(times) == NOW + 9 * SECOND, "the clock was read once for both"

@@ -1,4 +1,4 @@
-"""The node's identity on disk, and when it is renewed."""
+"""Identity files on disk, and the time of a renewal."""
 
 import stat
 from pathlib import Path
@@ -26,7 +26,7 @@ def identity(role: NodeRole = NodeRole.WORKER, key: bytes = b"") -> NodeIdentity
     return NodeIdentity.parse(certificate=pem, key=key, root=root.cert)
 
 
-def test_an_identity_is_written_privately_and_read_back(tmp_path: Path) -> None:
+def test_an_identity_is_written_with_private_modes_and_read_back(tmp_path: Path) -> None:
     store = IdentityStore(tmp_path)
     assert store.load() is None
     mine = identity()
@@ -38,7 +38,7 @@ def test_an_identity_is_written_privately_and_read_back(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "identity").iterdir()) == ["node.crt", "node.key", "root.crt"]
 
 
-def test_a_renewed_certificate_is_seen_by_who_loaded_the_old_one(tmp_path: Path) -> None:
+def test_a_cached_identity_notices_a_renewed_certificate(tmp_path: Path) -> None:
     writer, reader = IdentityStore(tmp_path), IdentityStore(tmp_path)
     first = identity()
     writer.save(first)
@@ -50,12 +50,12 @@ def test_a_renewed_certificate_is_seen_by_who_loaded_the_old_one(tmp_path: Path)
 
 
 def mirrored(data: bytes) -> bytes:
-    """A stand-in for the sealing of a manager's key."""
+    """A substitute for the encryption of a manager's key."""
     return data if data.startswith(b"-----BEGIN") else data[::-1]
 
 
-def test_a_renewal_leaves_a_sealed_key_as_it_lies_and_a_worker_gets_it_plain(tmp_path: Path) -> None:
-    """The manager alone seals the key, perhaps at this very moment; another key is a new identity."""
+def test_a_renewal_leaves_an_encrypted_key_unchanged_and_a_worker_gets_it_unencrypted(tmp_path: Path) -> None:
+    """Only the manager encrypts the key, perhaps at this moment. Another key means a new identity."""
     store, path = IdentityStore(tmp_path, mirrored), tmp_path / "identity/node.key"
     first = identity(NodeRole.MANAGER)
     store.save(first)
@@ -75,7 +75,7 @@ def test_a_renewal_leaves_a_sealed_key_as_it_lies_and_a_worker_gets_it_plain(tmp
     assert path.read_bytes() == other.key
 
 
-def test_a_node_without_identity_says_so(tmp_path: Path) -> None:
+def test_a_node_without_an_identity_is_told_to_join(tmp_path: Path) -> None:
     store = IdentityStore(tmp_path)
     with pytest.raises(UnauthenticatedError, match="join a cluster first"):
         store.require()
@@ -85,7 +85,7 @@ def test_a_node_without_identity_says_so(tmp_path: Path) -> None:
     assert not (tmp_path / "identity").exists()
 
 
-def test_a_certificate_that_is_no_nodes_is_refused() -> None:
+def test_a_certificate_that_is_not_a_nodes_is_refused() -> None:
     root = certificates.create_root("cluster1", NOW)
     with pytest.raises(UnauthenticatedError, match="no node id and role"):
         NodeIdentity.parse(certificate=root.cert, key=b"", root=root.cert)
@@ -97,7 +97,7 @@ MINE = identity()
 
 
 @given(st.floats(0, 1, exclude_max=True))
-def test_renewal_falls_between_half_and_four_fifths_of_the_life(fraction: float) -> None:
+def test_renewal_is_at_50_to_80_percent_of_the_validity(fraction: float) -> None:
     life = MINE.not_after_ns - MINE.not_before_ns
     due = renewal_time_ns(MINE, fraction) - MINE.not_before_ns
     assert life * 0.5 <= due <= life * 0.8
