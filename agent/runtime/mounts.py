@@ -1,6 +1,7 @@
-"""mount(2) and its relatives through ctypes, and what /proc/self/mountinfo says.
+"""mount(2) and umount2(2) through ctypes, and the mount table in /proc/self/mountinfo.
 
-Law: no mount program is ever run. Callers: the root filesystems of containers and the cleaning of leftovers.
+Invariant: no mount program is run. Called for root filesystems of containers, the tmpfs of secrets, cgroup detection,
+and the removal of leftovers.
 """
 
 from __future__ import annotations
@@ -10,14 +11,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
 MS_NOEXEC = 8
-MS_BIND = 4096
-MS_REC = 16384
-MS_PRIVATE = 1 << 18
-MNT_DETACH = 2
+_MNT_DETACH = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -40,8 +37,8 @@ def mount(source: str, target: str, fs_type: str, flags: int = 0, data: str = ""
 
 
 def unmount(target: str) -> None:
-    """Detach the mount now; users of it keep it until they are done. Nothing mounted there is no error."""
-    if _libc.umount2(os.fsencode(target), MNT_DETACH) != 0:
+    """Detach the mount; processes that use it keep it until they are done. No error if nothing is mounted there."""
+    if _libc.umount2(os.fsencode(target), _MNT_DETACH) != 0:
         number = ctypes.get_errno()
         if number not in {22, 2}:  # EINVAL: not a mount point; ENOENT: gone
             raise OSError(number, f"cannot unmount {target}: {os.strerror(number)}")
@@ -62,7 +59,7 @@ def list_mounts() -> list[MountPoint]:
 
 
 def mount_points_below(folder: Path) -> list[str]:
-    """Mount points below the folder, the youngest first."""
+    """Mount points below the directory, the most recent mount first."""
     prefix = f"{folder}/"
     return [point.target for point in reversed(list_mounts()) if point.target.startswith(prefix)]
 

@@ -1,5 +1,5 @@
-"""Secrets and configs on this node: in memory, and as files on a tmpfs for the tasks that use them. Never on a disk.
+"""Secrets and configs on this node: in memory, and as files on a tmpfs for the tasks that use them.
 
-Law: what arrives is dropped when the manager takes it away, a task's files go when the task has ended, and a folder that
-turns out not to be on a tmpfs is refused. Called by ``agent.worker`` alone.
+Invariant: nothing is written to a disk. What the manager withdraws is dropped from memory; a task's files are deleted
+when the task has ended. Called by `agent.worker` only.
 """

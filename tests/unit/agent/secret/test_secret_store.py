@@ -1,4 +1,4 @@
-"""Secrets as files on a tmpfs. Mounts a tmpfs of its own where the test's folder is on a disk."""
+"""Secret store: files on a tmpfs, which is mounted where the test's directory is on a disk."""
 
 import stat
 import subprocess
@@ -30,7 +30,7 @@ TASK = "t" * 25
 
 
 @pytest.fixture
-def vault(tmp_path: Path) -> Iterator[SecretStore]:
+def store(tmp_path: Path) -> Iterator[SecretStore]:
     made = SecretStore(tmp_path)
     made.open()
     yield made
@@ -49,22 +49,22 @@ def reference(key: str, **target: object) -> SecretReference:
     return SecretReference(secret_id=key, secret_name=f"name-{key}", file=FileTarget(**target))
 
 
-def test_the_folder_is_on_a_tmpfs_that_others_cannot_enter(vault: SecretStore, tmp_path: Path) -> None:
+def test_the_directory_is_on_a_tmpfs_that_others_cannot_enter(store: SecretStore, tmp_path: Path) -> None:
     assert tmpfs.is_tmpfs(tmp_path / "secrets")
     assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
     assert tmpfs.ensure_tmpfs(tmp_path / "secrets") is False, "it is not mounted twice"
 
 
-def test_a_disk_is_told_apart_from_a_tmpfs() -> None:
+def test_a_disk_is_not_mistaken_for_a_tmpfs() -> None:
     assert not tmpfs.is_tmpfs(Path("/proc"))
     assert not tmpfs.is_tmpfs(Path("/usr"))
 
 
-def test_files_have_the_owner_and_mode_that_were_asked_for(vault: SecretStore) -> None:
-    vault.put(secret("a", b"hush"))
-    vault.put(Config(id="k", spec=ConfigSpec(data=b"conf")))
+def test_files_have_the_owner_and_mode_of_the_reference(store: SecretStore) -> None:
+    store.put(secret("a", b"hush"))
+    store.put(Config(id="k", spec=ConfigSpec(data=b"conf")))
     config = ConfigReference(config_id="k", config_name="conf", file=FileTarget(name="/etc/app.conf"))
-    files = vault.write_task_files(
+    files = store.write_task_files(
         task(reference("a", name="password", uid="7", gid="8", mode=0o440), configs=(config,))
     )
     (mount,) = files.secrets
@@ -77,37 +77,37 @@ def test_files_have_the_owner_and_mode_that_were_asked_for(vault: SecretStore) -
     ]
 
 
-def test_a_target_without_a_name_takes_the_secrets(vault: SecretStore) -> None:
-    vault.put(secret("a", b"1"))
-    assert vault.write_task_files(task(reference("a"))).secrets[0].target == "name-a"
+def test_a_target_without_a_name_takes_the_secrets_name(store: SecretStore) -> None:
+    store.put(secret("a", b"1"))
+    assert store.write_task_files(task(reference("a"))).secrets[0].target == "name-a"
 
 
-def test_a_missing_secret_is_named_and_nothing_is_written(vault: SecretStore, tmp_path: Path) -> None:
-    vault.put(secret("a", b"1"))
+def test_a_missing_secret_is_named_and_nothing_is_written(store: SecretStore, tmp_path: Path) -> None:
+    store.put(secret("a", b"1"))
     with pytest.raises(NotFoundError, match="secret name-b"):
-        vault.write_task_files(task(reference("a"), reference("b")))
+        store.write_task_files(task(reference("a"), reference("b")))
     assert not list((tmp_path / "secrets").iterdir())
 
 
-def test_a_half_written_set_is_taken_back(vault: SecretStore, tmp_path: Path) -> None:
-    vault.put(secret("a", b"1"))
+def test_an_error_leaves_no_half_written_set(store: SecretStore, tmp_path: Path) -> None:
+    store.put(secret("a", b"1"))
     with pytest.raises(InvalidArgumentError, match="postgres"):
-        vault.write_task_files(task(reference("a"), reference("a", uid="postgres")))
+        store.write_task_files(task(reference("a"), reference("a", uid="postgres")))
     assert not list((tmp_path / "secrets").iterdir())
 
 
-def test_what_managers_take_away_is_forgotten(vault: SecretStore) -> None:
+def test_withdrawn_secrets_are_dropped(store: SecretStore) -> None:
     for key in "ab":
-        vault.put(secret(key, b"1"))
-    vault.drop_secret("a")
-    assert vault.missing_for(task(reference("a"), reference("b"))) == ("secret name-a",)
-    vault.drop_secret("b")
-    assert vault.missing_for(task(reference("b"))) == ("secret name-b",)
+        store.put(secret(key, b"1"))
+    store.drop_secret("a")
+    assert store.missing_for(task(reference("a"), reference("b"))) == ("secret name-a",)
+    store.drop_secret("b")
+    assert store.missing_for(task(reference("b"))) == ("secret name-b",)
 
 
-def test_files_outlive_the_daemon_and_are_swept_when_no_task_claims_them(vault: SecretStore, tmp_path: Path) -> None:
-    vault.put(secret("a", b"1"))
-    path = Path(vault.write_task_files(task(reference("a"))).secrets[0].source_path)
+def test_files_outlive_the_daemon_and_are_deleted_when_no_task_has_them(store: SecretStore, tmp_path: Path) -> None:
+    store.put(secret("a", b"1"))
+    path = Path(store.write_task_files(task(reference("a"))).secrets[0].source_path)
     again = SecretStore(tmp_path)
     again.open()
     assert again.remove_orphaned_files({TASK}) == ()
@@ -116,6 +116,6 @@ def test_files_outlive_the_daemon_and_are_swept_when_no_task_claims_them(vault: 
     assert not path.exists()
 
 
-def test_a_task_id_that_is_a_path_is_refused(vault: SecretStore) -> None:
+def test_a_task_id_that_is_a_path_is_refused(store: SecretStore) -> None:
     with pytest.raises(InvalidArgumentError):
-        vault.remove_task_files("../../etc")
+        store.remove_task_files("../../etc")
