@@ -1,1 +1,5 @@
-"""The containers of this host: their configuration, their state on disk, and the one service that drives them."""
+"""Containers of this host: create, start, adopt, inspect, exec, logs and removal.
+
+`api` is the interface for other packages, `model` the data types, `service` the implementation, and `commands` has one
+file per Docker command.
+"""

@@ -1,7 +1,7 @@
-"""The contract of `agent.container.service.ContainerService`: what its callers may rely on.
+"""Interface of the container service, as the task worker and the Engine API use it.
 
-The task worker and the Engine API are typed against these protocols; the service implements them. References (`ref`)
-are a full id, a name, or a unique prefix of an id. Errors are those of `covey.errors`.
+`agent.container.service.ContainerService` implements `Containers`. A reference (`ref`) is an id, a name, or a unique
+prefix of an id. Errors are those of `covey.errors`.
 """
 
 from __future__ import annotations
@@ -25,19 +25,16 @@ from agent.runtime.stats import ContainerStats
 
 
 class ImageRootfs(Protocol):
-    """What the image store gives: the unpacked layers of an image, base first. Raises NotFoundError for an unknown
-    image.
-    """
+    """The image store: the directories of an image's layers, base first. Raises NotFoundError for an unknown image."""
 
     def layers(self, image_id: str) -> Sequence[Path]: ...
 
 
 class Stream(Protocol):
-    """Both directions of an attach or an exec.
+    """Input and output of an attach or an exec.
 
-    `read` gives (1, data) for stdout, (2, data) for stderr (a terminal has stdout only), None at the end. `wait` is
-    the exit code of
-    the process behind it. `close` leaves the process running.
+    `read` returns (1, data) from stdout, (2, data) from stderr (a terminal has stdout only), or None at the end. `wait`
+    returns the exit code of the process. `close` leaves the process running.
     """
 
     async def read(self) -> tuple[int, bytes] | None: ...
@@ -48,7 +45,7 @@ class Stream(Protocol):
 
 
 class EventQueue(Protocol):
-    """A bounded queue of events; a reader that lags gets `LaggedError` and subscribes again."""
+    """A bounded queue of events. A reader that lags gets `LaggedError` and must subscribe again."""
 
     async def get(self) -> ContainerEvent: ...
     def __aiter__(self) -> AsyncIterator[ContainerEvent]: ...
@@ -58,21 +55,19 @@ class Containers(Protocol):
     """All containers of this host. One instance, one asyncio loop."""
 
     async def open(self) -> None:
-        """Adopt what runs, learn of exits that happened meanwhile, clean what is left over."""
+        """Adopt running containers, record exits that happened meanwhile, and remove leftovers."""
 
     async def close(self) -> None:
-        """Let go of everything; containers go on."""
+        """Release everything; containers go on."""
 
     async def create(self, config: ContainerConfig) -> Container: ...
     async def start(self, ref: str) -> Container: ...
     async def stop(self, ref: str, timeout_seconds: float | None = None, signal: str = "") -> Container:
-        """The stop signal, then KILL after the grace (None: the configuration's; negative: wait for ever). A
-        stopped one is left alone.
-        """
+        """Send the stop signal, then SIGKILL after the timeout (None: the configuration's; negative: wait for ever)."""
         ...
 
     async def update(self, ref: str, resources: ResourceLimits) -> Container:
-        """Change its limits, at once if it runs."""
+        """Replace the resource limits; a running container gets them at once."""
         ...
 
     async def kill(self, ref: str, signal: str = "SIGKILL") -> None: ...
@@ -81,7 +76,7 @@ class Containers(Protocol):
     async def rename(self, ref: str, name: str) -> None: ...
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None: ...
     async def wait(self, ref: str, condition: str = "not-running") -> int:
-        """The exit code; `condition` is not-running, next-exit or removed."""
+        """The exit code once the condition holds: not-running, next-exit or removed."""
         ...
 
     def get(self, ref: str) -> Container: ...
@@ -98,8 +93,9 @@ class Containers(Protocol):
         stdout: bool = True,
         stderr: bool = True,
     ) -> AsyncGenerator[LogEntry, None]:
-        """Entries in order; with `follow`, until the container has exited and all was read. Close the iterator
-        (aclosing) to stop early.
+        """Entries in order; with `follow`, until the container has exited and everything is read.
+
+        Close the iterator (`contextlib.aclosing`) to stop early.
         """
         ...
 
@@ -109,7 +105,7 @@ class Containers(Protocol):
     async def exec_start(
         self, exec_id: str, *, detach: bool = False, size: tuple[int, int] | None = None
     ) -> Stream | None:
-        """Run it; None when detached. `size` is (height, width) of a terminal."""
+        """Run the exec; None when detached. `size` is (height, width) of a terminal."""
         ...
 
     async def exec_resize(self, exec_id: str, height: int, width: int) -> None: ...
@@ -123,5 +119,5 @@ class Containers(Protocol):
         ...
 
     def remove_volume(self, name: str) -> None:
-        """Delete a volume that no container uses; ConflictError names those that do."""
+        """Delete a volume. Raises ConflictError with the ids of the containers that use it."""
         ...

@@ -1,4 +1,4 @@
-"""The texts of a container's /etc/hosts, /etc/resolv.conf and /etc/hostname. Pure."""
+"""Contents of a container's /etc/hosts, /etc/resolv.conf and /etc/hostname. Pure."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ _LOCAL = (
 
 
 def hostname(config: ContainerConfig, host_name: str) -> str:
+    """The configured name, the host's name where the namespace is shared, or the short id."""
     if config.host_uts or (config.netns_path == HOST_NETWORK and not config.hostname):
         return host_name
     return config.hostname or config.id[:12]
 
 
 def hosts(config: ContainerConfig, name: str, host_file: str) -> str:
-    """Loopback, the extra hosts, then the container's own addresses; on the host's network, the host's own file
-    first.
-    """
+    """Loopback names, extra hosts, and the container's addresses. On the host's network the host's file comes first."""
     lines = host_file.splitlines() if config.netns_path == HOST_NETWORK else list(_LOCAL)
     for extra in config.extra_hosts:
         host, _, address = extra.partition(":")
@@ -34,12 +33,12 @@ def hosts(config: ContainerConfig, name: str, host_file: str) -> str:
 
 
 def resolv_conf(config: ContainerConfig, host_file: str) -> str:
-    """What the configuration says; where it says nothing, the host's."""
+    """The name servers, search domains and options of the configuration, or the host's file if it has none of them."""
     if not (config.dns or config.dns_search or config.dns_options):
         return host_file
-    kept = host_file.splitlines()
+    host_lines = host_file.splitlines()
     lines = [f"nameserver {server}" for server in config.dns] or [
-        line for line in kept if line.startswith("nameserver")
+        line for line in host_lines if line.startswith("nameserver")
     ]
     search = " ".join(config.dns_search)
     lines += [f"search {search}"] if search and search != "." else []

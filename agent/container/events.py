@@ -1,4 +1,7 @@
-"""Events of containers to their readers: each has a bounded queue, and one that lags is told so and starts again."""
+"""Container events and their subscriptions, each with a bounded queue.
+
+Invariant: a reader that lags loses no events silently; it gets LaggedError after the events that its queue still has.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ QUEUE_LIMIT = 1024
 
 
 class EventSubscription:
-    """One reader's queue; an `agent.container.api.EventQueue`."""
+    """The queue of one reader. Implements `agent.container.api.EventQueue`."""
 
     def __init__(self) -> None:
         self._events: deque[ContainerEvent] = deque()
@@ -34,10 +37,12 @@ class EventSubscription:
         self._arrived.set()
 
     async def get(self) -> ContainerEvent:
-        """The next event. LaggedError once the queue overflowed; StopAsyncIteration's cousin EOFError at the end."""
+        """The next event. Raises LaggedError after an overflow, and EOFError once the bus is closed."""
         while not self._events:
             if self._lagged:
-                raise LaggedError(f"over {QUEUE_LIMIT} container events were not read in time: list again")
+                raise LaggedError(
+                    f"over {QUEUE_LIMIT} container events were not read in time: list the containers again"
+                )
             if self._closed:
                 raise EOFError
             self._arrived.clear()
@@ -54,6 +59,8 @@ class EventSubscription:
 
 
 class EventBus:
+    """Delivers each event to all subscriptions."""
+
     def __init__(self) -> None:
         self._readers: list[EventSubscription] = []
 

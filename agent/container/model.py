@@ -155,8 +155,6 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     created_at_ns: int = 0
     task_id: str = ""
     service_id: str = ""
-    extra: dict[str, str] = msgspec.field(default_factory=dict)
-    """Data that the caller gets back when it inspects the container; never read here."""
 
 
 class RunStatus(StrEnum):

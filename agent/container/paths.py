@@ -1,6 +1,4 @@
-"""Where a host keeps what belongs to a container: durable things under the state folder, the rest on tmpfs under
-the run folder.
-"""
+"""Paths of container files on this host: durable ones in the state directory, the others in the run directory (tmpfs)."""
 
 from __future__ import annotations
 
@@ -9,6 +7,8 @@ from typing import NamedTuple
 
 
 class ContainerPaths(NamedTuple):
+    """`cgroup_parent` is a path within every cgroup hierarchy."""
+
     state: Path
     run: Path
     cgroup_parent: str
@@ -19,7 +19,7 @@ class ContainerPaths(NamedTuple):
 
     @property
     def folders(self) -> Path:
-        """One folder a container: upper, work, merged, its log, its /etc files."""
+        """One directory per container: upper, work, merged, its log, and its files of /etc."""
         return self.state / "containers"
 
     @property

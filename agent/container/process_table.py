@@ -1,4 +1,4 @@
-"""The process table of a container, as `ps -ef` prints it, read from /proc."""
+"""Process table of a container (`docker top`), with the columns of `ps -ef`, read from /proc."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def read_process_table(pids: Sequence[int]) -> ProcessTable:
-    """One row a process; those that end while we look are left out."""
+    """One row per process. Processes that end meanwhile are left out."""
     boot = time.time() - float(Path("/proc/uptime").read_text().split()[0])
     rows = [row for pid in pids if (row := _row(pid, boot)) is not None]
     return ProcessTable(TITLES, tuple(rows))

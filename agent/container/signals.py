@@ -1,4 +1,4 @@
-"""Signal names as people write them: "TERM", "SIGTERM", "15", "RTMIN+3". Pure."""
+"""Parser of signal names and numbers: "TERM", "SIGTERM", "15", "RTMIN+3". Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _REALTIME = re.compile(r"RT(MIN|MAX)([+-]\d+)?")
 
 
 def parse_signal(text: str) -> int:
-    """The signal's number on this machine; InvalidArgumentError for what is none."""
+    """The signal's number on this machine. Raises InvalidArgumentError if there is no such signal."""
     name = text.upper().removeprefix("SIG")
     if name.isdigit() and 0 < int(name) <= signal.SIGRTMAX:
         return int(name)

@@ -1,8 +1,7 @@
-"""The containers of this host on disk: one row each, configuration and state.
+"""Container database (SQLite): one row per container with its configuration and state.
 
-Law: every change is one SQLite transaction (WAL), so that a daemon that dies at any line finds a whole row.
-`starting` marks a start that
-was begun and not confirmed; recovery asks the kernel how it ended. Only `ContainerService` writes here.
+Invariant: every change is one transaction (WAL), so a crash of the daemon leaves complete rows. `starting` marks a start
+that has begun and is not confirmed; recovery asks the kernel how it ended. Only `agent.container.index` writes here.
 """
 
 from __future__ import annotations
@@ -25,13 +24,15 @@ CREATE TABLE IF NOT EXISTS container (
 
 
 class ContainerRow(NamedTuple):
+    """A row; `pid_ticks` is the start time of the container's process."""
+
     container: Container
     starting: bool
     pid_ticks: int
 
 
 class ContainerStore:
-    """The table; synchronous, each call well under a millisecond."""
+    """The table. Calls are synchronous and take well under a millisecond."""
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, isolation_level=None)
@@ -58,7 +59,7 @@ class ContainerStore:
         ]
 
     def insert(self, container: Container) -> None:
-        """AlreadyExistsError when the id or name is taken."""
+        """Add a row. Raises AlreadyExistsError if the id or name is in use."""
         (count,) = self._db.execute("SELECT count(*) FROM container").fetchone()
         if count >= CONTAINER_LIMIT:
             raise ConflictError(f"this host has {CONTAINER_LIMIT} containers already: remove some")

@@ -1,1 +1,4 @@
-"""What containers wrote: conmon's log files, read back as entries. Reads only; conmon alone writes them."""
+"""Container logs: reading, following, tailing and rotating the files that conmon writes.
+
+Invariant: only conmon writes log files. This package knows paths and entries, but no containers.
+"""

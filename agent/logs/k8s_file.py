@@ -1,6 +1,6 @@
-"""conmon's log lines: `TIME STREAM TAG TEXT`, where tag P is a part of a line and F its end.
+"""Parser of conmon's log format "k8s-file": `TIME STREAM TAG TEXT`, where tag P is a part of a line and F its end.
 
-Law: pure. `PartialLineJoiner` turns lines into whole entries and never holds more than a bound per stream.
+Invariant: pure. `PartialLineJoiner` joins parts to entries and holds at most `ENTRY_LIMIT_BYTES` per stream.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ _SECOND_NS = 1_000_000_000
 
 
 class TimestampParser:
-    """RFC 3339 with nanoseconds to Unix nanoseconds; remembers the last second, as neighbours share it."""
+    """Parses RFC 3339 with nanoseconds to Unix nanoseconds. Caches the last second, which neighbouring lines share."""
 
     def __init__(self) -> None:
         self._key = b""
         self._base_ns = 0
 
     def parse(self, text: bytes) -> int:
-        """ValueError for anything else."""
+        """Raises ValueError for any other format."""
         second, fraction, zone = text[:19], text[20:29], text[29:]
         if len(fraction) != 9 or text[19:20] != b".":
-            raise ValueError("not a time of conmon's")
+            raise ValueError("not a time stamp of conmon")
         key = second + zone
         if key != self._key:
             self._base_ns = int(datetime.fromisoformat(key.decode()).timestamp()) * _SECOND_NS
@@ -33,14 +33,14 @@ class TimestampParser:
 
 
 class PartialLineJoiner:
-    """Feeds lines in, gives whole entries out."""
+    """Turns log lines into entries."""
 
     def __init__(self) -> None:
         self._times = TimestampParser()
         self._parts: dict[str, tuple[int, bytearray]] = {}
 
     def feed(self, line: bytes) -> LogEntry | None:
-        """One line without its newline; an entry when it completes one. A damaged line is skipped."""
+        """Take a line without its newline; returns the entry that it completes, if any. Skips damaged lines."""
         fields = line.split(b" ", 3)
         if len(fields) != 4 or fields[1] not in (b"stdout", b"stderr"):
             return None
@@ -49,21 +49,22 @@ class PartialLineJoiner:
         except ValueError:
             return None
         stream, final, text = fields[1].decode(), fields[2].startswith(b"F"), fields[3]
-        held = self._parts.get(stream)
-        if final and held is None:
+        partial = self._parts.get(stream)
+        if final and partial is None:
             return LogEntry(time_ns, stream, text + b"\n")
-        if held is None:
-            held = self._parts[stream] = (time_ns, bytearray())
-        held[1].extend(text)
+        if partial is None:
+            partial = self._parts[stream] = (time_ns, bytearray())
+        first_time_ns, data = partial
+        data.extend(text)
         if final:
-            held[1].extend(b"\n")
-        if final or len(held[1]) >= ENTRY_LIMIT_BYTES:
+            data.extend(b"\n")
+        if final or len(data) >= ENTRY_LIMIT_BYTES:
             del self._parts[stream]
-            return LogEntry(held[0], stream, bytes(held[1]))
+            return LogEntry(first_time_ns, stream, bytes(data))
         return None
 
     def flush(self) -> list[LogEntry]:
-        """What was begun and not ended, once the container is done: entries without a newline."""
+        """Entries of unfinished lines, without a newline, once the container has ended."""
         rest = [LogEntry(time_ns, stream, bytes(data)) for stream, (time_ns, data) in self._parts.items() if data]
         self._parts.clear()
         return sorted(rest)

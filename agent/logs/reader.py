@@ -1,8 +1,7 @@
-"""Reading a container's log: the older file, then the current one; from the end; and as it grows.
+"""Log reader: entries of a container's rotated and current log file, their tail, and log following.
 
-Law: reads in pieces of 64 KiB and gives the loop a turn between them; a follower waits for the kernel's word, it
-does not poll. The
-caller passes `changed`, set whenever the folder of the log changes or the container ends, and `ended`.
+Invariant: files are read in pieces of 64 KiB, with a turn of the loop between them. Invariant: following does not poll;
+it waits for `FollowSignals.changed`. Called by `agent.container.commands.logs`.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _LINE_LIMIT_BYTES = 1 << 20
 
 
 class LogFilter(NamedTuple):
-    """Which entries a reader asked for; `tail` None means all, times of 0 mean no bound."""
+    """The entries to return. A `tail` of None means all; a time of 0 means no bound."""
 
     tail: int | None = None
     since_ns: int = 0
@@ -35,19 +34,21 @@ class LogFilter(NamedTuple):
 
 
 class FollowSignals(NamedTuple):
+    """`changed` is set when the log's directory changes or the container ends; `ended` says that nothing more comes."""
+
     changed: asyncio.Event
     ended: Callable[[], bool]
 
 
 def rotated_path(path: Path) -> Path:
-    """Where the file goes when it is rotated."""
+    """The path to which rotation moves the file."""
     return path.with_name(path.name + ".1")
 
 
 async def read(
     path: Path, log_filter: LogFilter, follow: FollowSignals | None = None
 ) -> AsyncGenerator[LogEntry, None]:
-    """Entries in the order they were written; a missing log is an empty one."""
+    """Entries in the order they were written. A missing log is empty."""
     files = [fd for fd in (_open(rotated_path(path)), _open(path)) if fd is not None]
     try:
         begin = _begin(files, log_filter)
@@ -76,7 +77,7 @@ async def read(
 async def _lines(
     path: Path, files: list[int], begin: tail.TailPosition, follow: FollowSignals | None
 ) -> AsyncGenerator[bytes, None]:
-    """Lines from the place to the end, through the files and those that replace the last one; closes them all."""
+    """Lines from `begin` to the end of the last file and of the files that replace it. Closes all files."""
     carry = bytearray()
     try:
         for number in range(begin.file, len(files) - 1):
@@ -110,7 +111,7 @@ def _close(files: list[int]) -> None:
 
 
 async def _to_end(fd: int, position: int, carry: bytearray) -> AsyncIterator[bytes]:
-    """Lines from `position` to the end as it is now; the file's position is left there, an unfinished line in
+    """Lines from `position` to the present end of the file. Leaves the file position there, and an unfinished line in
     `carry`.
     """
     os.lseek(fd, position, os.SEEK_SET)
@@ -131,7 +132,7 @@ def _open(path: Path) -> int | None:
 
 
 def _replaced(path: Path, current: int | None) -> int | None:
-    """A descriptor of the file now at `path` when it is not the one we read."""
+    """A descriptor of the file at `path`, if it is not the current one."""
     fresh = _open(path)
     if fresh is None or current is None:
         return fresh

@@ -1,8 +1,7 @@
-"""Where the last N entries of a log begin, found from its end.
+"""Tail of a log: the position of the last N entries, found by reading backwards from the end.
 
-Law: reads backwards in pieces, never the whole log for a few lines; `reader` then reads forward from the place
-found. Exact unless one
-stream's part lies more than 1 MiB of the other stream's lines before its end.
+Invariant: only the end of the log is read; `agent.logs.reader` then reads forward from the position. The result is exact
+unless a line's parts are more than 1 MiB of the other stream's lines apart.
 """
 
 from __future__ import annotations
@@ -16,9 +15,7 @@ _LOOK_BACK_BYTES = 1 << 20
 
 
 class TailPosition(NamedTuple):
-    """Begin in file number `file` (of those passed) at `offset`; the first `skip` wanted entries from there are too
-    many.
-    """
+    """Read from file number `file` at `offset`, and skip the first `skip` entries that match."""
 
     file: int
     offset: int
@@ -26,7 +23,7 @@ class TailPosition(NamedTuple):
 
 
 def find_tail(files: Sequence[int], count: int, streams: frozenset[bytes]) -> TailPosition:
-    """For the last `count` entries of `streams` in the open files, the oldest first."""
+    """The position of the last `count` entries of `streams`. `files` are open descriptors, the oldest file first."""
     if count == 0:
         last = len(files) - 1
         return TailPosition(last, os.fstat(files[last]).st_size, 0)
@@ -56,7 +53,7 @@ def find_tail(files: Sequence[int], count: int, streams: frozenset[bytes]) -> Ta
 
 
 def _backwards(fd: int) -> Iterator[tuple[int, bytes]]:
-    """Whole lines with their offsets, the last first; what follows the last newline is not one yet."""
+    """Complete lines with their offsets, the last one first. Text after the last newline is not a line yet."""
     position = os.fstat(fd).st_size
     rest, whole = b"", False
     while position > 0:

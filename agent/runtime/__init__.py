@@ -1,4 +1,5 @@
-"""How this host runs one container: an OCI runtime under conmon, overlayfs below it, cgroups around it.
+"""Container runtime of this host: an OCI runtime (runc) under conmon, overlayfs, cgroups, mounts and processes.
 
-Nothing here knows of tasks, services or the Engine API; `agent.container` is the caller.
+Invariant: this package takes OCI-level values only. It does not know `ContainerConfig`, tasks, services or the Engine
+API. Called by `agent.container` and `agent.logs`.
 """

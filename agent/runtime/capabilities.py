@@ -1,4 +1,4 @@
-"""Capability sets: Docker's default fourteen, and what --cap-add, --cap-drop and --privileged make of them. Pure."""
+"""Linux capabilities: Docker's default set, and the bounding set after --cap-add, --cap-drop and --privileged. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ALL = tuple(f"CAP_{name}" for name in _NAMES.split())
 
 
 def bounding_set(add: Sequence[str], drop: Sequence[str], *, privileged: bool, last: int) -> tuple[str, ...]:
-    """The bounding set, in the kernel's order; `last` is the highest capability this kernel knows."""
+    """The bounding set, in the kernel's order. `last` is the number of the highest capability that the kernel knows."""
     known = ALL[: last + 1]
     if privileged:
         return known
@@ -49,6 +49,7 @@ def bounding_set(add: Sequence[str], drop: Sequence[str], *, privileged: bool, l
 
 
 def _normalize(names: Sequence[str]) -> set[str]:
+    """Names with the CAP_ prefix, or ALL. Raises InvalidArgumentError for an unknown name."""
     found = set()
     for name in names:
         upper = name.upper()

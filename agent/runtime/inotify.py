@@ -1,8 +1,8 @@
-"""File changes as callbacks on the loop, through one inotify descriptor per host service.
+"""inotify: callbacks on the asyncio loop for changes of files and directories.
 
-Law: no polling per container and one kernel instance for all of them (users have 128 by default). Callers are the
-exit watcher and
-log followers. Callbacks run on the loop and must not block; an overflow of the kernel's queue calls every callback.
+Invariant: one kernel instance for all containers of a host (a user has 128 by default), and no polling. Callbacks run on
+the loop and must not block. If the kernel's queue overflows, every callback is called. Called by the exit watcher and by
+log following.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ IN_MODIFY = 0x2
 IN_CLOSE_WRITE = 0x8
 IN_MOVED_TO = 0x80
 IN_CREATE = 0x100
-IN_DELETE_SELF = 0x400
-IN_MOVE_SELF = 0x800
 _IN_Q_OVERFLOW = 0x4000
 _IN_IGNORED = 0x8000
 _IN_MASK_ADD = 0x20000000
@@ -32,7 +30,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class InotifyWatch:
-    """One registration; `cancel` ends it."""
+    """One registered callback; `cancel` removes it."""
 
     def __init__(self, owner: Inotify, wd: int, callback: Callback) -> None:
         self._owner = owner
@@ -44,20 +42,22 @@ class InotifyWatch:
 
 
 class Inotify:
-    """An inotify instance read by the running loop."""
+    """One inotify instance, read by the running loop."""
 
     def __init__(self) -> None:
         fd = _libc.inotify_init1(_FLAGS)
         if fd < 0:
             code = ctypes.get_errno()
-            raise OSError(code, f"inotify is not available ({os.strerror(code)}); raise fs.inotify.max_user_instances")
+            raise OSError(
+                code, f"inotify is not available ({os.strerror(code)}): raise the sysctl fs.inotify.max_user_instances"
+            )
         self._fd = fd
         self._watches: dict[int, list[InotifyWatch]] = {}
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(fd, self._read)
 
     def watch(self, path: os.PathLike[str] | str, mask: int, callback: Callback) -> InotifyWatch:
-        """Call `callback(name)` on each change: `name` is the entry of a watched folder, "" for a watched file."""
+        """Call `callback(name)` on each change: `name` is the entry of a watched directory, or "" for a watched file."""
         wd = _libc.inotify_add_watch(self._fd, os.fsencode(path), ctypes.c_uint32(mask | _IN_MASK_ADD))
         if wd < 0:
             code = ctypes.get_errno()

@@ -1,8 +1,7 @@
-"""Child processes and processes of others, waited for by pidfd on the loop.
+"""Processes: running programs, and waiting for and signalling any process by pidfd on the asyncio loop.
 
-Law: never a thread and never a blocked loop per process. Output goes to a memory file, not to a pipe: what a
-runtime starts inherits
-its output, and a pipe would keep the caller waiting for as long as the container lives.
+Invariant: no thread per process, and the loop never blocks. A program's output goes to a memory file instead of a pipe:
+the container inherits it, and a pipe would stay open for as long as the container lives.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ class ProcessResult(NamedTuple):
 
     @property
     def error_message(self) -> str:
-        """The last line the program complained with."""
+        """The last line of the program's stderr, or its exit code."""
         lines = self.errors.decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"exit code {self.code}"
 
 
 async def wait_pidfd(pidfd: int) -> None:
-    """Return when the process behind the descriptor has ended."""
+    """Wait until the process has ended."""
     loop = asyncio.get_running_loop()
     done = loop.create_future()
 
@@ -68,8 +67,9 @@ async def run(
     stdin: bytes = b"",
     folder: Path = Path("/"),
 ) -> ProcessResult:
-    """Run a program to its end, in ``folder``; its output is kept up to 64 KiB. Past the deadline it is killed and
-    DeadlineError raised.
+    """Run a program to its end, in the working directory `folder`. Keeps the first 64 KiB of its output.
+
+    After the timeout the program is killed. Raises DeadlineError then, and UnavailableError if it is not installed.
     """
     out, err, inp = _memory_file(), _memory_file(), _memory_file(stdin)
     try:
@@ -104,7 +104,7 @@ async def run(
 
 
 def start_ticks(pid: int) -> int:
-    """When the process started, in ticks since boot: with the pid it names one process for ever. 0 if there is none."""
+    """Start time of the process in ticks since boot, which with the pid identifies it; 0 if there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -114,7 +114,7 @@ def start_ticks(pid: int) -> int:
 
 
 def open_pidfd(pid: int, ticks: int = 0) -> int | None:
-    """A descriptor of the process if it lives (and started at `ticks`, when given)."""
+    """A pidfd of the process, or None if it has ended. If `ticks` is given, the start time must match."""
     if pid <= 0:
         return None
     try:
@@ -133,7 +133,7 @@ def close_pidfd(pidfd: int) -> None:
 
 
 def send_signal(pidfd: int, number: int) -> bool:
-    """False when the process has ended already."""
+    """Send the signal. Returns False if the process has ended."""
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, number)
         return True

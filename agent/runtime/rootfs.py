@@ -1,8 +1,7 @@
-"""A container's root: the image's layers below, a folder of its own above, joined by overlayfs.
+"""Root filesystem of a container: an overlayfs of the image's layers and the container's writable layer.
 
-Law: the layers are never written to. Mounting is one system call on the caller's thread (under a millisecond); the
-lower folders are
-named through descriptors when their paths would overflow the page that mount(2) takes.
+Invariant: the layers are never written to. Mounting is one system call (under a millisecond). If the paths of the layers
+exceed the page that mount(2) takes, they are passed as descriptors. Called by `agent.container.bundle`.
 """
 
 from __future__ import annotations
@@ -19,8 +18,9 @@ _LAYER_LIMIT = 200
 
 
 def mount_overlay(layers: Sequence[Path], folder: Path) -> Path:
-    """Mount `layers` (base first) under folder/upper at folder/merged and return that. A mount already there is
-    kept.
+    """Mount `layers` (base first) below folder/upper at folder/merged and return the mount point.
+
+    Keeps a mount that is already there.
     """
     upper, work, merged = folder / "upper", folder / "work", folder / "merged"
     for path in (upper, work, merged):
@@ -48,7 +48,7 @@ def mount_overlay(layers: Sequence[Path], folder: Path) -> Path:
 
 
 def unmount(folder: Path) -> None:
-    """Take the root away again; what the container wrote stays in folder/upper."""
+    """Unmount the root. The container's writable layer stays in folder/upper."""
     merged = folder / "merged"
     while merged.is_mount():
         mounts.unmount(str(merged))

@@ -1,8 +1,7 @@
-"""Files inside a container's root, opened so that no symbolic link leads out of it.
+"""Paths inside a container's root filesystem, opened so that no symbolic link leads out of it.
 
-Law: every path that an image or a container can choose goes through openat2 with RESOLVE_IN_ROOT (Linux 5.6).
-Callers: the look-up of
-users, working folders, copying in and out.
+Invariant: every path that an image or a container can choose is opened with openat2 and RESOLVE_IN_ROOT (Linux 5.6).
+Called for /etc/passwd and /etc/group, working directories, and the copying of files into volumes.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def open_in_root(root_fd: int, path: str, flags: int = os.O_RDONLY, mode: int = 0) -> int:
-    """A descriptor of `path` as a process that had chrooted into the root would see it."""
+    """A descriptor of `path`, resolved as after a chroot into the root."""
     how = _HOW.pack(flags | os.O_CLOEXEC, mode if flags & os.O_CREAT else 0, _RESOLVE_IN_ROOT)
     fd: int = _libc.syscall(_SYS_OPENAT2, root_fd, os.fsencode(path), how, len(how))
     if fd < 0:
@@ -31,7 +30,7 @@ def open_in_root(root_fd: int, path: str, flags: int = os.O_RDONLY, mode: int = 
 
 
 def read_text(root: Path, path: str, limit_bytes: int = 4 << 20) -> str:
-    """The text of a file inside the root; "" when there is none."""
+    """The text of a file inside the root; "" if it cannot be opened."""
     root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
     try:
         fd = open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK)
@@ -44,7 +43,7 @@ def read_text(root: Path, path: str, limit_bytes: int = 4 << 20) -> str:
 
 
 def make_directories(root: Path, path: str) -> None:
-    """`mkdir -p` inside the root, owned by root; NotADirectoryError when something else stands in the way."""
+    """`mkdir -p` inside the root. Raises NotADirectoryError if a component is not a directory."""
     root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
     try:
         done = PurePosixPath("/")

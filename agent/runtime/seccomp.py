@@ -1,8 +1,7 @@
-"""Seccomp profiles: Docker's JSON in, the OCI form out.
+"""Seccomp profiles: loading Docker's JSON format and converting it to the OCI `seccomp` section.
 
-Law: a container runs under the host's default profile or its start is refused; it is never dropped in silence.
-`convert` is pure: which
-rules apply depends on the capabilities, the machine and the kernel that are passed in.
+Invariant: if the default profile is missing, the start is refused; a container never runs without it unasked.
+`convert` is pure: the rules that apply depend on the capabilities, the machine and the kernel release passed in.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _ARCHITECTURES = {
 
 
 def load(profile: str, default: Path = DEFAULT_PROFILE) -> dict[str, Any] | None:
-    """The profile that a container's `seccomp` option names: None for unconfined."""
+    """The profile for a container's `seccomp` option; None for unconfined."""
     if profile == UNCONFINED:
         return None
     if profile:
@@ -51,7 +50,7 @@ def load(profile: str, default: Path = DEFAULT_PROFILE) -> dict[str, Any] | None
 
 
 def convert(profile: dict[str, Any], capabilities: Sequence[str], machine: str, kernel_release: str) -> dict[str, Any]:
-    """The `linux.seccomp` section for a process that is allowed `capabilities` on this machine and kernel."""
+    """The `linux.seccomp` section for a process with these capabilities on this machine and kernel."""
     arch, native = _ARCHITECTURES.get(machine, (machine, ""))
     kernel = _version(kernel_release)
     rules = [

@@ -1,7 +1,7 @@
-"""Who a container's process is: "user", "uid", "user:group" or "uid:gid" against the image's own /etc/passwd and
-/etc/group.
+"""Users of containers: resolves "user", "uid", "user:group" or "uid:gid" with the image's /etc/passwd and /etc/group.
 
-Law: pure; the texts are passed in. A name that the image does not know is refused, a number need not be known.
+Invariant: pure; the files' texts are passed in. A name that the image does not know is refused; a number need not be
+known. Called by `agent.container.bundle`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ _MAX_ID = (1 << 31) - 1
 
 
 class ProcessUser(NamedTuple):
+    """`groups` are the supplementary groups, including `gid`."""
+
     uid: int
     gid: int
     groups: tuple[int, ...]
@@ -28,7 +30,7 @@ class _Group(NamedTuple):
 
 
 def resolve_user(user: str, extra_groups: Sequence[str], passwd: str, group: str) -> ProcessUser:
-    """The ids to run with; supplementary groups come from the image unless the user string names a group."""
+    """The ids of the process. Supplementary groups come from the image, unless `user` names a group."""
     user_part, colon, group_part = user.partition(":")
     groups = _groups(group)
     name, uid, gid, home = _account(user_part or "0", passwd)

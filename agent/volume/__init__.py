@@ -1,1 +1,1 @@
-"""Named volumes of this host: folders with a label file beside them. The local driver is the only one."""
+"""Volumes of this host. The only driver is `local`: each volume is a directory."""

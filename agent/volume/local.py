@@ -1,8 +1,7 @@
-"""The local volume driver: `ROOT/NAME/_data` holds the data, `ROOT/NAME/volume.json` what was asked for.
+"""Local volume driver: ROOT/NAME/_data holds the data, ROOT/NAME/volume.json name, labels and creation time.
 
-Law: a volume exists once its folder was renamed into place, and data is only ever deleted by `remove`. Callers: the
-containers of this
-host and the Engine API. Whether a volume is in use is the callers' knowledge, not kept here.
+Invariant: a volume exists once its directory was renamed into place; only `remove` deletes data. Called by
+`agent.container` and the Engine API. Callers check whether a volume is in use; that is not known here.
 """
 
 from __future__ import annotations
@@ -22,6 +21,8 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
 
 
 class LocalVolume(msgspec.Struct, frozen=True, kw_only=True):
+    """One volume. `options` is always empty: the driver supports none yet."""
+
     name: str
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     options: dict[str, str] = msgspec.field(default_factory=dict)
@@ -33,7 +34,7 @@ class LocalVolume(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VolumeStore:
-    """All volumes below one folder."""
+    """All volumes below one directory."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -46,17 +47,17 @@ class VolumeStore:
         options: dict[str, str] | None = None,
         now_ns: int = 0,
     ) -> LocalVolume:
-        """Make it, or return the one of that name. No name makes an anonymous one. Mount options are refused by
-        name.
-        """
+        """Create the volume, or return the existing one. Without a name it is anonymous. Refuses driver options."""
         if options:
-            raise InvalidArgumentError(f"volume {name}: the local driver takes no options yet, not {min(options)}")
+            raise InvalidArgumentError(
+                f"volume {name}: the option {min(options)} of the local driver is not supported yet: remove it"
+            )
         labels = dict(labels or {})
         if not name:
             name = secrets.token_hex(32)
             labels[ANONYMOUS_LABEL] = ""
         if not _NAME.fullmatch(name):
-            raise InvalidArgumentError(f'"{name}" is no volume name: use letters, digits, "_", "." and "-"')
+            raise InvalidArgumentError(f'"{name}" is not a valid volume name: use letters, digits, "_", "." and "-"')
         if (self._root / name).exists():
             return self.get(name)
         self._root.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -84,18 +85,18 @@ class VolumeStore:
         return [self.get(p.name) for p in sorted(self._root.iterdir()) if not p.name.startswith(".")]
 
     def data_path(self, name: str) -> Path:
-        """Where the volume's files are."""
+        """The directory of the volume's files."""
         return self._root / self.get(name).name / "_data"
 
     def remove(self, name: str) -> None:
-        """Delete it with its data; the caller has made sure that nothing uses it."""
+        """Delete the volume with its data. The caller has checked that no container uses it."""
         volume = self.get(name)
         doomed = self._root / f".gone-{secrets.token_hex(8)}"
         (self._root / volume.name).rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
     def remove_leftovers(self) -> None:
-        """Delete what an interrupted create or remove left."""
+        """Delete the remains of interrupted creations and removals."""
         if self._root.is_dir():
             for path in self._root.glob(".*"):
                 shutil.rmtree(path, ignore_errors=True)

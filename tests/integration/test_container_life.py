@@ -1,4 +1,4 @@
-"""Containers on a real runtime: how they start and end."""
+"""Start, stop, limits, users, mounts and health of containers on a real runtime."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_a_container_that_ended_leaves_no_mount_cgroup_or_bundle(service: 
     assert 0 < state.started_at_ns <= state.finished_at_ns
 
 
-async def test_it_can_start_again_with_what_it_wrote(service: ContainerService, host: Host) -> None:
+async def test_a_container_can_start_again_with_the_files_it_wrote(service: ContainerService, host: Host) -> None:
     made = await service.create(host.config("/bin/sh", "-c", "cat /note 2>/dev/null; echo more >>/note"))
     for _ in range(3):
         await service.start(made.id)
@@ -94,7 +94,7 @@ async def test_stop_sends_the_stop_signal_and_kills_after_the_grace(service: Con
     assert (await service.stop(deaf.id)).state.exit_code == 137
 
 
-async def test_events_tell_the_life_of_a_container_in_order(service: ContainerService, host: Host) -> None:
+async def test_the_events_of_a_container_come_in_order(service: ContainerService, host: Host) -> None:
     with service.subscribe() as events:
         made = await service.create(host.config("/bin/sleep", "1000"))
         await service.start(made.id)
@@ -111,7 +111,7 @@ async def test_events_tell_the_life_of_a_container_in_order(service: ContainerSe
         service.get(made.id)
 
 
-async def test_over_its_memory_limit_it_is_killed_and_marked(service: ContainerService, host: Host) -> None:
+async def test_a_container_over_its_memory_limit_is_killed_and_marked(service: ContainerService, host: Host) -> None:
     limit = ResourceLimits(memory_bytes=16 << 20, memory_swap_bytes=16 << 20, pids_limit=20, nano_cpus=500_000_000)
     made = await service.create(
         host.config("/bin/busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", resources=limit)
@@ -121,7 +121,7 @@ async def test_over_its_memory_limit_it_is_killed_and_marked(service: ContainerS
     assert service.get(made.id).state.oom_killed
 
 
-async def test_a_command_that_is_not_there_is_refused_with_its_name(service: ContainerService, host: Host) -> None:
+async def test_a_missing_command_is_refused_by_name(service: ContainerService, host: Host) -> None:
     made = await service.create(host.config("/bin/nothing"))
     with pytest.raises(InvalidArgumentError, match="/bin/nothing"):
         await service.start(made.id)
@@ -130,7 +130,7 @@ async def test_a_command_that_is_not_there_is_refused_with_its_name(service: Con
     assert host.leftovers() == []
 
 
-async def test_users_groups_and_capabilities_are_as_dockers(service: ContainerService, host: Host) -> None:
+async def test_users_groups_and_capabilities_are_as_in_docker(service: ContainerService, host: Host) -> None:
     caps = "grep CapBnd /proc/self/status"
     assert await run(service, host, caps) == (0, "CapBnd:\t00000000a80425fb\n")
     assert await run(service, host, caps, cap_drop=("ALL",), cap_add=("NET_ADMIN",)) == (
@@ -152,7 +152,7 @@ async def test_users_groups_and_capabilities_are_as_dockers(service: ContainerSe
         await service.start(made.id)
 
 
-async def test_a_read_only_root_refuses_writes_and_tmpfs_takes_them(service: ContainerService, host: Host) -> None:
+async def test_a_read_only_root_refuses_writes_and_a_tmpfs_accepts_them(service: ContainerService, host: Host) -> None:
     script = "touch /x 2>/dev/null || echo refused; touch /scratch/x && mount | grep -c 'size=1024k'"
     assert await run(service, host, script, read_only=True, tmpfs={"/scratch": "size=1m"}) == (0, "refused\n1\n")
 
@@ -171,7 +171,7 @@ async def test_secrets_are_read_only_files_with_their_owner_and_mode(
     )
 
 
-async def test_binds_and_volumes_carry_files(service: ContainerService, host: Host, tmp_path: Path) -> None:
+async def test_binds_and_volumes_show_the_hosts_files(service: ContainerService, host: Host, tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     (host.images.folders[0] / "var/data").mkdir()
     (host.images.folders[0] / "var/data/seed").write_text("from the image\n")
@@ -188,7 +188,7 @@ async def test_binds_and_volumes_carry_files(service: ContainerService, host: Ho
         service.remove_volume("data")
 
 
-async def test_the_files_of_etc_say_who_it_is(service: ContainerService, host: Host) -> None:
+async def test_the_files_of_etc_have_the_containers_names_and_addresses(service: ContainerService, host: Host) -> None:
     code, text = await run(
         service,
         host,
@@ -201,11 +201,11 @@ async def test_the_files_of_etc_say_who_it_is(service: ContainerService, host: H
     assert (code, text) == (0, "web1\nweb1\n10.1.2.3\tdb\nnameserver 127.0.0.11\noptions ndots:0\n")
 
 
-async def test_an_init_stands_at_pid_one_when_asked(service: ContainerService, host: Host) -> None:
+async def test_an_init_program_is_pid_one_if_configured(service: ContainerService, host: Host) -> None:
     assert (await run(service, host, "head -c 17 /proc/1/cmdline", init=True))[1].startswith("/sbin/docker-init")
 
 
-async def test_a_health_check_turns_healthy_then_unhealthy(service: ContainerService, host: Host) -> None:
+async def test_a_container_becomes_healthy_then_unhealthy(service: ContainerService, host: Host) -> None:
     check = HealthCheck(
         test=("CMD-SHELL", "echo probed; test -e /ok"), interval_seconds=0.05, timeout_seconds=5, retries=2
     )
@@ -228,7 +228,7 @@ async def test_a_health_check_turns_healthy_then_unhealthy(service: ContainerSer
     await service.remove(made.id, force=True)
 
 
-async def test_names_ids_and_states_that_do_not_fit_are_refused(service: ContainerService, host: Host) -> None:
+async def test_wrong_names_ids_and_states_are_refused(service: ContainerService, host: Host) -> None:
     made = await service.create(host.config("/bin/sleep", "1000", name="one"))
     with pytest.raises(AlreadyExistsError, match="/one"):
         await service.create(host.config("/bin/true", name="one"))
@@ -266,7 +266,7 @@ async def test_a_tty_container_has_a_terminal_that_can_be_resized(service: Conta
     await stream.close()
 
 
-async def test_stdin_reaches_a_container_and_its_end_too(service: ContainerService, host: Host) -> None:
+async def test_stdin_and_its_end_reach_the_container(service: ContainerService, host: Host) -> None:
     made = await service.create(host.config("/bin/cat", open_stdin=True, stdin_once=True))
     stream = await service.attach(made.id)
     await service.start(made.id)

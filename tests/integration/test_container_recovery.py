@@ -1,4 +1,4 @@
-"""A daemon that dies, and the next one: containers that run are adopted, ends are learnt, leftovers go."""
+"""Recovery after a daemon crash: running containers are adopted, exits recorded, leftovers removed."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def test_the_pid_of_a_container_stays_over_three_daemons(host: Host) -> No
         assert host.leftovers() == []
 
 
-async def test_an_exit_while_no_daemon_was_there_is_learnt_with_its_code_and_time(
+async def test_an_exit_while_no_daemon_ran_is_recorded_with_its_code_and_time(
     host: Host, daemon: Daemon, tmp_path: Path
 ) -> None:
     container_id = daemon.run("while [ ! -e /go ]; do usleep 10000; done; exit 17")
@@ -137,7 +137,7 @@ async def test_a_host_that_died_leaves_exited_containers_and_no_mounts(
         await service.remove(container_id, force=True)
 
 
-async def test_a_container_whose_monitor_is_killed_with_it_still_ends(host: Host) -> None:
+async def test_the_exit_of_a_container_killed_together_with_conmon_is_recorded(host: Host) -> None:
     async with running(host) as service:
         made = await service.create(host.config("/bin/sleep", "1000"))
         pid = (await service.start(made.id)).state.pid
@@ -166,7 +166,7 @@ async def half_start(service: ContainerService, container_id: str) -> ContainerS
 
 
 @pytest.mark.parametrize("recorded", [False, True])
-async def test_a_start_that_a_dying_daemon_left_half_done_is_undone(host: Host, recorded: bool) -> None:
+async def test_a_start_that_a_crashed_daemon_left_unfinished_is_undone(host: Host, recorded: bool) -> None:
     """The daemon died between conmon's create and the runtime's start, before or after it wrote the pid down."""
     async with running(host) as service:
         made = await service.create(host.config("/bin/sleep", "1000"))
@@ -193,7 +193,7 @@ async def test_a_start_that_was_done_but_not_confirmed_is_adopted(host: Host) ->
         assert (await service.stop(made.id, 0)).state.exit_code == 137
 
 
-async def test_a_container_without_a_row_is_left_over_and_goes(host: Host, daemon: Daemon, tmp_path: Path) -> None:
+async def test_a_container_without_a_row_is_removed(host: Host, daemon: Daemon, tmp_path: Path) -> None:
     container_id = daemon.run("sleep 1000")
     daemon.kill()
     store = ContainerStore(tmp_path / "state/containers.db")

@@ -1,4 +1,4 @@
-"""What goes in and out of containers: execs, attaches and logs."""
+"""Execs, attach streams, logs, top and stats of containers on a real runtime."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def drain(stream: AttachStream) -> dict[int, bytes]:
     return found
 
 
-async def test_an_exec_gives_both_streams_and_its_exit_code(service: ContainerService, sleeper: str) -> None:
+async def test_an_exec_has_both_streams_and_an_exit_code(service: ContainerService, sleeper: str) -> None:
     script = "echo $FROM $MORE; id -u; pwd; cat; echo oops >&2; exit 7"
     config = ExecConfig(args=("/bin/sh", "-c", script), env=("MORE=exec",), working_dir="/tmp", attach_stdin=True)
     exec_id = await service.exec_create(sleeper, config)
@@ -69,7 +69,7 @@ async def test_an_exec_gives_both_streams_and_its_exit_code(service: ContainerSe
     assert list(service.paths.execs.iterdir()) == []
 
 
-async def test_an_exec_with_a_terminal_has_the_size_asked_for_and_takes_another(
+async def test_the_terminal_of_an_exec_has_the_requested_size_and_can_be_resized(
     service: ContainerService, sleeper: str
 ) -> None:
     config = ExecConfig(args=("/bin/sh",), tty=True, attach_stdin=True, user="0")
@@ -105,7 +105,7 @@ async def test_a_detached_exec_runs_on_its_own(service: ContainerService, sleepe
     assert service.exec_inspect(exec_id).exit_code == 2
 
 
-async def test_an_exec_of_nothing_is_refused_with_its_name(service: ContainerService, sleeper: str) -> None:
+async def test_an_exec_of_a_missing_command_is_refused_by_name(service: ContainerService, sleeper: str) -> None:
     exec_id = await service.exec_create(sleeper, ExecConfig(args=("/bin/nothing",)))
     with pytest.raises(OciRuntimeError, match="/bin/nothing") as caught:
         await service.exec_start(exec_id)
@@ -119,7 +119,7 @@ async def test_an_exec_of_nothing_is_refused_with_its_name(service: ContainerSer
         service.exec_inspect("nope")
 
 
-async def test_top_and_stats_look_into_the_container(service: ContainerService, sleeper: str) -> None:
+async def test_top_and_stats_show_the_containers_processes_and_usage(service: ContainerService, sleeper: str) -> None:
     async with asyncio.timeout(20):  # started, the runtime's own process becomes the container's in a moment
         while [row[-1] for row in (await service.top(sleeper)).processes] != ["/bin/sleep 1000"]:  # noqa: ASYNC110 - any condition
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""A host service on a busybox root, for the tests of containers; it leaves nothing behind, whatever happens."""
+"""Container host for tests: a ContainerService with a busybox image, and a tear-down that leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class BusyboxImages:
 
 
 class Host:
-    """Folders and a cgroup of its own; `service` makes daemons on them, one after the other."""
+    """Directories and a cgroup of its own; `service` makes one daemon after the other on them."""
 
     def __init__(self, folder: Path, image_layers: int = 1) -> None:
         self.name = f"covey-test-{secrets.token_hex(4)}"
@@ -73,7 +73,7 @@ class Host:
         return found
 
     def tear_down(self) -> None:
-        """Kill what runs and remove what stays."""
+        """Kill running containers and remove everything that they left."""
         groups = cgroup.detect()
         root = self.run / "runtime"
         for state in root.iterdir() if root.is_dir() else []:
@@ -95,7 +95,7 @@ class Host:
         cgroup.remove(groups, self.cgroup_parent)
 
     def leftovers(self) -> list[str]:
-        """Mounts, cgroups and bundles that exist now."""
+        """Mounts, cgroups and bundles that exist at the moment."""
         groups = cgroup.detect()
         bundles = [str(p) for p in (self.run / "bundles").iterdir()] if (self.run / "bundles").exists() else []
         return (
@@ -104,7 +104,7 @@ class Host:
 
 
 async def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    """Return once the condition holds; TimeoutError when it never does."""
+    """Wait until the condition holds. Raises TimeoutError if it never does."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  the kernel's state has no event to wait for
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What a probe makes of a container's health."""
+"""Health check rules: the health after a probe, and the time of the next one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_failures_in_the_start_period_do_not_count() -> None:
     assert (now.status, now.failing_streak, len(now.log)) == (HealthStatus.STARTING, 0, 1)
 
 
-def test_it_turns_unhealthy_after_the_retries_and_healthy_at_once() -> None:
+def test_a_container_becomes_unhealthy_after_the_retries_and_healthy_at_once() -> None:
     once = after_probe(STARTING, probe(11, 1), CHECK, 0)
     assert (once.status, once.failing_streak) == (HealthStatus.STARTING, 1)
     twice = after_probe(once, probe(12, 1), CHECK, 0)
@@ -28,7 +28,7 @@ def test_it_turns_unhealthy_after_the_retries_and_healthy_at_once() -> None:
     assert after_probe(twice, probe(13, 0), CHECK, 0).status is HealthStatus.HEALTHY
 
 
-def test_a_healthy_one_stays_so_until_the_retries_even_in_the_start_period() -> None:
+def test_a_healthy_container_stays_healthy_until_the_retries_even_in_the_start_period() -> None:
     healthy = after_probe(STARTING, probe(1, 0), CHECK, 0)
     once = after_probe(healthy, probe(2, 1), CHECK, 0)
     assert (once.status, once.failing_streak) == (HealthStatus.HEALTHY, 1)
@@ -41,13 +41,13 @@ def test_the_log_is_bounded() -> None:
     assert [p.start_ns // 10**9 for p in health.log] == [15, 16, 17, 18, 19]
 
 
-def test_probes_come_quicker_while_it_starts() -> None:
+def test_probes_use_the_start_interval_while_the_container_starts() -> None:
     assert seconds_until_next_probe(STARTING, CHECK, 0, 5 * 10**9) == 1
     assert seconds_until_next_probe(STARTING, CHECK, 0, 11 * 10**9) == 30
     assert seconds_until_next_probe(ContainerHealth(HealthStatus.HEALTHY), CHECK, 0, 5 * 10**9) == 30
 
 
-def test_commands_of_the_three_forms() -> None:
+def test_the_three_forms_of_a_health_check_command() -> None:
     assert probe_args(HealthCheck(test=("CMD-SHELL", "a b"))) == ("/bin/sh", "-c", "a b")
     assert probe_args(HealthCheck(test=("CMD", "a", "b"))) == ("a", "b")
     assert not enabled(HealthCheck(test=("NONE",)))

@@ -1,4 +1,4 @@
-"""Containers on disk, events in memory, signals and /etc files."""
+"""Container database, events, signal names and files of /etc."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def config(digit: str = "a", **changes: object) -> ContainerConfig:
     )
 
 
-def test_a_row_comes_back_as_it_was_written(tmp_path: Path) -> None:
+def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
     made = config(labels={"a": "b"}, mounts=(ContainerMount(kind=MountKind.VOLUME, target="/x", source="v"),))
     store = ContainerStore(tmp_path / "db")
     store.insert(Container(made, ContainerState()))
@@ -40,7 +40,7 @@ def test_a_row_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert (row.container.state.pid, row.starting, row.pid_ticks) == (7, True, 99)
 
 
-def test_a_name_is_given_once(tmp_path: Path) -> None:
+def test_a_name_in_use_is_refused(tmp_path: Path) -> None:
     store = ContainerStore(tmp_path / "db")
     store.insert(Container(config("a"), ContainerState()))
     store.insert(Container(config("b"), ContainerState()))
@@ -51,7 +51,7 @@ def test_a_name_is_given_once(tmp_path: Path) -> None:
     assert [r.container.name for r in store.load()] == ["name-a", "name-b"]
 
 
-async def test_a_reader_of_events_that_lags_is_told_after_what_it_still_has() -> None:
+async def test_a_lagging_reader_gets_the_error_after_its_queued_events() -> None:
     bus = EventBus()
     with bus.subscribe() as lagging, bus.subscribe() as prompt:
         for number in range(QUEUE_LIMIT + 5):
@@ -65,24 +65,24 @@ async def test_a_reader_of_events_that_lags_is_told_after_what_it_still_has() ->
 @pytest.mark.parametrize(
     ("text", "number"), [("TERM", 15), ("sigterm", 15), ("9", 9), ("SIGRTMIN+3", signal.SIGRTMIN + 3)]
 )
-def test_signals_are_read_as_people_write_them(text: str, number: int) -> None:
+def test_signal_names_and_numbers_are_parsed(text: str, number: int) -> None:
     assert signals.parse_signal(text) == number
 
 
 @pytest.mark.parametrize("text", ["", "0", "SIGNOPE", "65", "RTMIN-1", "-9", "_DFL"])
-def test_what_is_no_signal_is_refused(text: str) -> None:
+def test_an_unknown_signal_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgumentError):
         signals.parse_signal(text)
 
 
-def test_the_hosts_file_names_the_container_by_its_addresses() -> None:
+def test_the_hosts_file_has_extra_hosts_and_the_containers_addresses() -> None:
     made = config(domainname="d", networks=(EndpointSettings(name="n", ip="10.0.0.3"),), extra_hosts=("six:fd00::1",))
     lines = etc_files.hosts(made, "h", "ignored").splitlines()
     assert lines[0] == "127.0.0.1\tlocalhost"
     assert lines[-2:] == ["fd00::1\tsix", "10.0.0.3\th.d h"]
 
 
-def test_resolv_conf_is_the_hosts_unless_told_otherwise() -> None:
+def test_resolv_conf_is_the_hosts_unless_configured() -> None:
     host = "nameserver 9.9.9.9\nsearch lan\n"
     assert etc_files.resolv_conf(config(), host) == host
     assert etc_files.resolv_conf(config(dns=("127.0.0.11",)), host) == "nameserver 127.0.0.11\n"

@@ -1,4 +1,4 @@
-"""Reading conmon's logs: whole entries, the last N, two files in a row."""
+"""Log reader: entries joined from parts, the tail, and rotated files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def collect(path: Path, **wanted: object) -> list[LogEntry]:
     return [entry async for entry in reader.read(path, reader.LogFilter(**wanted))]
 
 
-def test_times_carry_their_zone() -> None:
+def test_time_stamps_have_a_zone() -> None:
     times = TimestampParser()
     assert times.parse(b"1970-01-01T00:00:01.000000002+00:00") == 1_000_000_002
     assert times.parse(b"1970-01-01T02:00:01.000000003+02:00") == 1_000_000_003
@@ -39,7 +39,7 @@ def test_parts_are_joined_by_stream_and_damaged_lines_skipped() -> None:
     assert [e.data for e in joiner.flush()] == [b"rest"]
 
 
-def test_an_endless_line_is_given_out_in_pieces() -> None:
+def test_an_endless_line_is_returned_in_pieces() -> None:
     joiner = PartialLineJoiner()
     entry = None
     for _ in range(ENTRY_LIMIT_BYTES // 8192):

@@ -1,4 +1,4 @@
-"""Which cgroups a host has, from its mount table."""
+"""Cgroup layout of a host, detected from its mount table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who a container's process is."""
+"""Users of containers, resolved with the image's passwd and group files."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ def test_groups_are_added_by_name_or_number() -> None:
 
 
 @pytest.mark.parametrize("user", ["bob", "web:bobs", "99999999999", "-1"])
-def test_what_the_image_does_not_know_is_refused(user: str) -> None:
+def test_an_unknown_name_is_refused(user: str) -> None:
     with pytest.raises(InvalidArgumentError):
         resolve_user(user, (), PASSWD, GROUP)

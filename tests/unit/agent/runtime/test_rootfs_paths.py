@@ -1,4 +1,4 @@
-"""No symbolic link of an image leads out of its root."""
+"""Paths in a root filesystem: no symbolic link of an image leads out of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_links_are_followed_inside_the_root_only(root: Path) -> None:
     assert rootfs_paths.read_text(root, "/up/up/secret") == "of the image\n"
 
 
-def test_folders_are_made_where_a_link_of_the_image_leads(root: Path) -> None:
+def test_directories_are_created_where_a_link_of_the_image_leads(root: Path) -> None:
     (root / "srv").symlink_to("/../data")
     (root / "data").mkdir()
     rootfs_paths.make_directories(root, "/srv/a/b")
@@ -35,7 +35,7 @@ def test_folders_are_made_where_a_link_of_the_image_leads(root: Path) -> None:
     assert not (root.parent / "data").exists()
 
 
-def test_a_file_in_the_way_is_an_error(root: Path) -> None:
+def test_a_file_in_place_of_a_directory_is_an_error(root: Path) -> None:
     (root / "file").touch()
     with pytest.raises(NotADirectoryError):
         rootfs_paths.make_directories(root, "/file/x")

@@ -1,4 +1,4 @@
-"""Seccomp profiles from Docker's form to the OCI's."""
+"""Seccomp profiles: conversion from Docker's format to the OCI section."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_rules_apply_by_capability_machine_and_kernel() -> None:
     assert ("ptrace", allow) not in rules(kernel="4.7.9")
 
 
-def test_the_document_carries_defaults_architectures_and_arguments() -> None:
+def test_the_section_has_defaults_architectures_and_arguments() -> None:
     made = seccomp.convert(PROFILE, (), "x86_64", "6.1")
     assert made["architectures"] == ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]
     assert (made["defaultAction"], made["defaultErrnoRet"]) == ("SCMP_ACT_ERRNO", 38)

@@ -1,4 +1,4 @@
-"""Named volumes: folders that appear and go as a whole."""
+"""Local volume driver: creation, names, removal and cleanup."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ def volumes(tmp_path: Path) -> VolumeStore:
     return VolumeStore(tmp_path / "volumes")
 
 
-def test_a_volume_is_made_once_and_keeps_its_labels(volumes: VolumeStore) -> None:
+def test_a_volume_is_created_once_and_keeps_its_labels(volumes: VolumeStore) -> None:
     made = volumes.create("data", labels={"a": "b"}, now_ns=7)
     assert volumes.create("data", labels={"other": ""}) == made == volumes.get("data")
     assert volumes.list() == [made]
     assert volumes.data_path("data").is_dir()
 
 
-def test_no_name_makes_an_anonymous_one(volumes: VolumeStore) -> None:
+def test_a_volume_without_a_name_is_anonymous(volumes: VolumeStore) -> None:
     made = volumes.create()
     assert len(made.name) == 64
     assert made.is_anonymous
     assert not volumes.create("named").is_anonymous
 
 
-def test_removal_takes_the_data_along(volumes: VolumeStore) -> None:
+def test_removal_deletes_the_data(volumes: VolumeStore) -> None:
     volumes.create("data")
     path = volumes.data_path("data")
     (path / "x").touch()
@@ -47,7 +47,7 @@ def test_a_name_that_could_lead_elsewhere_is_refused(volumes: VolumeStore, name:
         volumes.get(name)
 
 
-def test_what_an_interrupted_creation_left_is_cleaned(volumes: VolumeStore, tmp_path: Path) -> None:
+def test_remains_of_an_interrupted_creation_are_deleted(volumes: VolumeStore, tmp_path: Path) -> None:
     volumes.create("data")
     (tmp_path / "volumes/.new-x/_data").mkdir(parents=True)
     assert [v.name for v in volumes.list()] == ["data"]
