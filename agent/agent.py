@@ -1,6 +1,7 @@
-"""The agent of a host: images, containers, networks and the worker that carries out what managers assign, opened and closed in order.
+"""Agent of a host: image store, containers, networks, and the worker that runs the tasks that managers assign.
 
-Law: closing it stops no container; the next life adopts them. Composed by ``node``; the Engine API reads its parts.
+Invariant: closing the agent stops no container; the next daemon adopts them. Composed by `node`; the Engine API uses its
+parts through `engine.ports.AgentPort`.
 """
 
 import os
@@ -27,7 +28,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """``host_address`` is the underlay address of the host's cluster, empty while it is in none. ``labels`` are told to the managers."""
+    """`host_address` is the address by which other nodes reach the host, "" outside a cluster. Managers learn `labels`."""
 
     state_dir: Path
     run_dir: Path
@@ -61,7 +62,7 @@ class Agent:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Open everything, adopt what runs, and let go at the end of the block."""
+        """Open all parts and adopt running containers; close the parts at the end of the block."""
         await self.images.start()
         try:
             await self.containers.open()
@@ -81,21 +82,21 @@ class Agent:
             await self.images.close()
 
     async def enter_cluster(self, host_address: str) -> None:
-        """The host is in a cluster whose nodes reach it at this address."""
+        """Set the address by which the nodes of the joined cluster reach this host."""
         await self.networks.set_host_address(host_address)
 
     async def leave_cluster(self) -> None:
-        """The host is in no cluster any more: its tasks end, their secrets and networks go."""
+        """End all tasks, and remove their secrets and networks, because the host has left its cluster."""
         self._node = None
         await self.worker.apply((), complete=True)
         await self.worker.wait_drained()
 
     def set_node(self, node: Node) -> None:
-        """What the cluster says of this node; templates and messages use it."""
+        """Set this node's object in the cluster. Templates of tasks use its id and labels."""
         self._node = node
 
     def describe_host(self) -> NodeDescription:
-        """What this host tells the managers of itself."""
+        """The description that this host sends to the managers."""
         return NodeDescription(
             hostname=socket.gethostname(),
             platform=Platform(architecture=_architecture(), os="linux"),

@@ -1,7 +1,8 @@
-"""One task group of a part of the agent, open from ``open`` to ``close`` although those run in different tasks of their caller.
+"""Background tasks of one part of the agent, from its `open` to its `close`.
 
-Law: every background task of that part lives in it; one that fails is logged and takes no other with it; closing cancels all and waits
-for them. Used by containers, networks and the worker.
+Invariant: a task that raises is logged and affects no other task: exceptions are swallowed, unlike in a
+`asyncio.TaskGroup` or a trio nursery. Invariant: `close` cancels all tasks and waits for them. `open` and `close` may run
+in different tasks of the caller. Used by containers, networks and the worker.
 """
 
 import asyncio
@@ -13,41 +14,44 @@ log = logging.getLogger(__name__)
 
 
 class BackgroundTasks:
-    """Opened and closed once. ``owner`` names the part in logs."""
+    """Opened and closed once. `owner` names the part in log messages."""
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self._group: asyncio.TaskGroup | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._group_task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
 
     async def open(self) -> None:
-        """Ready to spawn when it returns."""
+        """Start to accept tasks."""
         opened = asyncio.Event()
-        # The one task that is nobody's child: it holds the group between open and close, and close awaits it.
-        self._keeper = asyncio.create_task(self._keep(opened), name=self._owner)
+        # The one task outside a group: it holds the group between open and close, and close awaits it.
+        self._group_task = asyncio.create_task(self._hold_group(opened), name=self._owner)
         await opened.wait()
 
     def spawn(self, work: Coroutine[Any, Any, object], name: str = "") -> asyncio.Task[None] | None:
-        """Run it in the background; None, and the work dropped, before the opening and after the closing."""
+        """Run the coroutine in the background. Before `open` and after `close` it is dropped, and None is returned.
+
+        The task never raises: an exception is logged under `name`, and the task ends.
+        """
         if self._group is None or self._closing.is_set():
             work.close()
             return None
-        task = self._group.create_task(self._guarded(work, name), name=name or None)
+        task = self._group.create_task(self._run_logged(work, name), name=name or None)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: work.close())  # of a task that was cancelled before its first step
+        task.add_done_callback(lambda _: work.close())  # if cancelled before its first step
         return task
 
     async def close(self) -> None:
-        """Cancel everything that runs and wait for it."""
+        """Cancel all tasks and wait for them."""
         self._closing.set()
-        if self._keeper is not None:
-            await self._keeper
-            self._keeper = None
+        if self._group_task is not None:
+            await self._group_task
+            self._group_task = None
 
-    async def _keep(self, opened: asyncio.Event) -> None:
+    async def _hold_group(self, opened: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             self._group = group
             opened.set()
@@ -56,8 +60,8 @@ class BackgroundTasks:
                 task.cancel()
         self._group = None
 
-    async def _guarded(self, work: Coroutine[Any, Any, object], name: str) -> None:
+    async def _run_logged(self, work: Coroutine[Any, Any, object], name: str) -> None:
         try:
             await work
-        except Exception:  # the last line of defence: a bug in one place must not end the rest
+        except Exception:  # a bug in one task must not end the others
             log.exception("%s: %s failed", self._owner, name or "a task")
