@@ -1,8 +1,8 @@
 """Background tasks of one part of the agent, from its `open` to its `close`.
 
-Invariant: a task that raises is logged and affects no other task: exceptions are swallowed, unlike in a
-`asyncio.TaskGroup` or a trio nursery. Invariant: `close` cancels all tasks and waits for them. `open` and `close` may run
-in different tasks of the caller. Used by containers, networks and the worker.
+Invariant: a task that raises is logged and affects no other task. Exceptions are swallowed, unlike in an
+`asyncio.TaskGroup` or a trio nursery. Invariant: `close` cancels all tasks and waits for them. `open` and `close` may
+run in different tasks of the caller. Used by containers, networks and the worker.
 """
 
 import asyncio

@@ -118,6 +118,6 @@ class Containers(Protocol):
         """Ids of the containers that mount the volume."""
         ...
 
-    def remove_volume(self, name: str) -> None:
+    async def remove_volume(self, name: str) -> None:
         """Delete a volume. Raises ConflictError with the ids of the containers that use it."""
         ...

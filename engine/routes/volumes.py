@@ -6,8 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from agent.container.model import MountKind
-from covey.errors import ConflictError, UnsupportedError
+from covey.errors import UnsupportedError
 from engine.interfaces import Volume
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
@@ -27,7 +26,7 @@ async def list_volumes(context: RequestContext) -> web.Response:
             (not names or any(name in volume.name for name in names))
             and filters.match_labels(active_filters.get("label", ()), volume.labels)
             and "local" in active_filters.get("driver", ("local",))
-            and (dangling is None or dangling is not bool(_users(context, volume.name)))
+            and (dangling is None or dangling is not bool(context.engine.agent.containers.volume_users(volume.name)))
         ):
             kept.append(_write(context, volume))
     return json_response({"Volumes": kept, "Warnings": None})
@@ -51,11 +50,7 @@ async def inspect(context: RequestContext) -> web.Response:
 
 
 async def remove(context: RequestContext) -> web.Response:
-    volume = context.engine.agent.volumes.get(context.ref)
-    users = _users(context, volume.name)
-    if users:
-        raise ConflictError(f"remove {volume.name}: volume is in use - [{', '.join(users)}]")
-    await asyncio.to_thread(context.engine.agent.volumes.remove, volume.name)
+    await context.engine.agent.containers.remove_volume(context.ref)
     return empty_response(204)
 
 
@@ -66,26 +61,18 @@ async def prune(context: RequestContext) -> web.Response:
     for volume in context.engine.agent.volumes.list():
         if (
             (everything or volume.is_anonymous)
-            and not _users(context, volume.name)
+            and not context.engine.agent.containers.volume_users(volume.name)
             and filters.match_labels(active_filters.get("label", ()), volume.labels)
         ):
             path = context.engine.agent.volumes.data_path(volume.name)
             freed += await asyncio.to_thread(_bytes_below, path)
-            await asyncio.to_thread(context.engine.agent.volumes.remove, volume.name)
+            await context.engine.agent.containers.remove_volume(volume.name)
             removed.append(volume.name)
     return json_response({"VolumesDeleted": removed or None, "SpaceReclaimed": freed})
 
 
 def _bytes_below(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-
-
-def _users(context: RequestContext, name: str) -> list[str]:
-    return [
-        container.id
-        for container in context.engine.agent.containers.list()
-        if any(mount.kind is MountKind.VOLUME and mount.source == name for mount in container.config.mounts)
-    ]
 
 
 def _write(context: RequestContext, volume: Volume) -> dict[str, Any]:

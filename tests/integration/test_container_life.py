@@ -185,7 +185,7 @@ async def test_binds_and_volumes_show_the_hosts_files(service: ContainerService,
     assert (tmp_path / "shared/x").read_text() == "hello\n"
     assert (await run(service, host, "cat /var/data/y", mounts=mounts))[1] == "kept\n"
     with pytest.raises(ConflictError, match="in use"):
-        service.remove_volume("data")
+        await service.remove_volume("data")
 
 
 async def test_the_files_of_etc_have_the_containers_names_and_addresses(service: ContainerService, host: Host) -> None:

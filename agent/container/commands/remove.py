@@ -32,7 +32,7 @@ async def remove_container(host: ContainerHost, ref: str, *, force: bool = False
             raise ConflictError(f'cannot remove container "{record.config.name}": it was started again')
         await _delete(host, record)
     if volumes:
-        _remove_anonymous_volumes(host, record.config)
+        await _remove_anonymous_volumes(host, record.config)
 
 
 async def auto_remove(host: ContainerHost, record: ContainerRecord) -> None:
@@ -58,9 +58,9 @@ async def _delete(host: ContainerHost, record: ContainerRecord) -> None:
     await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
 
 
-def _remove_anonymous_volumes(host: ContainerHost, config: ContainerConfig) -> None:
+async def _remove_anonymous_volumes(host: ContainerHost, config: ContainerConfig) -> None:
     for mount in config.mounts:
         if mount.kind is MountKind.VOLUME:
             with contextlib.suppress(CoveyError):  # another container uses it, or it is gone
                 if host.volumes.get(mount.source).is_anonymous:
-                    remove_volume(host, mount.source)
+                    await remove_volume(host, mount.source)

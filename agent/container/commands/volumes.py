@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from agent.container.host import ContainerHost
@@ -13,9 +14,10 @@ def volume_users(host: ContainerHost, name: str) -> Sequence[str]:
     return host.index.volume_users(name)
 
 
-def remove_volume(host: ContainerHost, name: str) -> None:
-    """Delete a volume. Raises ConflictError with the ids of the containers that use it."""
-    users = host.index.volume_users(name)
+async def remove_volume(host: ContainerHost, name: str) -> None:
+    """Delete a volume. Raises NotFoundError, or ConflictError with the ids of the containers that use it."""
+    volume = host.volumes.get(name)
+    users = host.index.volume_users(volume.name)
     if users:
         raise ConflictError(f"remove {name}: volume is in use - [{', '.join(users)}]")
-    host.volumes.remove(name)
+    await asyncio.to_thread(host.volumes.remove, volume.name)
