@@ -1,6 +1,6 @@
-"""A process that holds a ContainerService, to be killed: `container_daemon.py FOLDER`, commands as lines on stdin, answers on stdout.
+"""Daemon process with a ContainerService that a test can kill: `container_daemon.py FOLDER CGROUP_PARENT`.
 
-`run SCRIPT` creates and starts a container and prints its id.
+Each line on stdin is a shell script: it is run in a new container, and the container's id is printed.
 """
 
 from __future__ import annotations
