@@ -196,15 +196,12 @@ class Volume(Protocol):
 
 
 class Volumes(Protocol):
-    """The volumes of this host; implemented by ``agent.volume.local.VolumeStore``."""
+    """The volumes of this host; implemented by ``agent.volume.local.VolumeStore``. `Containers` removes volumes."""
 
     def create(self, name: str, *, labels: dict[str, str], options: dict[str, str], now_ns: int) -> Volume: ...
     def get(self, name: str) -> Volume: ...
     def list(self) -> Sequence[Volume]: ...
     def data_path(self, name: str) -> Path: ...
-    def remove(self, name: str) -> None:
-        """Delete the volume with its data. The caller has checked that nothing uses it."""
-        ...
 
 
 class AgentInterface(Protocol):
