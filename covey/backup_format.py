@@ -1,12 +1,13 @@
-"""The file of a backup: what can be known of it without its key. Pure over an open file.
+"""The file format of backups: header, encrypted chunks, checksum. Everything here works without the key.
 
-    magic (8)  format (4)  length of the head (4)  head, JSON    in clear
-    length (4) sealed piece, again and again; length 0 (4)       the cluster's state
-    SHA-256 of all before it (32)
+    magic (8)  format (4)  header length (4)  header (JSON)     in clear text
+    length (4), encrypted chunk; repeated; length 0 (4)         the cluster's state
+    SHA-256 of everything before it (32)
 
-Law: a file that was cut short or changed anywhere is told from a good one before a key is asked for; that nobody wrote another state under
-the same head only the key can tell (``manager.backup``). Called by the managers, which write and open backups, and by the command, which
-shows their heads.
+Invariant: a truncated or corrupted file is detected without the key. Only the key can detect a deliberate replacement of the state
+(``manager.backup``).
+
+Called by the managers, which write and read backups, and by the command line, which shows headers.
 """
 
 import hashlib
@@ -29,12 +30,12 @@ _READ_BYTES = 1 << 20
 
 
 class BackupError(InvalidArgumentError):
-    """The file is no backup that can be used."""
+    """The file is not a usable backup."""
 
 
 class BackupHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What a backup says of itself. ``version`` and ``term`` are those of the store; ``unlock_key`` says that the cluster's unlock key
-    of that time opens it, else a key of its own does.
+    """The header of a backup. ``version`` and ``term`` are those of the store. ``unlock_key`` means that the cluster's unlock key of that
+    time decrypts the file; otherwise the file has a key of its own.
     """
 
     cluster_id: str
@@ -50,48 +51,48 @@ class BackupHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def encode_header(head: BackupHeader) -> bytes:
-    """The file up to its first piece."""
+    """The bytes of the file before its first chunk."""
     text = msgspec.json.encode(head)
     return MAGIC + FORMAT.to_bytes(4, "big") + len(text).to_bytes(4, "big") + text
 
 
 def frame_chunk(sealed: bytes) -> bytes:
-    """A piece as it stands in the file; the empty one is the last."""
+    """A chunk with its length. An empty chunk ends the list."""
     return len(sealed).to_bytes(4, "big") + sealed
 
 
 def read_header(file: IO[bytes]) -> tuple[BackupHeader, bytes]:
-    """The head, and the bytes of the file up to its first piece, where the file stands then.
+    """The header and its bytes. The file is then positioned at the first chunk.
 
     Raises:
-        BackupError: it is no backup, or one of a newer Covey.
+        BackupError: the file is not a backup, or has a format of another version of Covey.
     """
     start = file.read(16)
     if start[:8] != MAGIC:
-        raise BackupError("this file is not a backup of Covey: it does not begin as one")
+        raise BackupError("this file is not a Covey backup: its first bytes do not match")
     if len(start) < 16:
-        raise BackupError("this backup is cut short: it ends in its head")
+        raise BackupError("this backup is truncated: it ends in its header")
     found, length = int.from_bytes(start[8:12], "big"), int.from_bytes(start[12:], "big")
     if found != FORMAT:
         raise BackupError(
-            f"this backup has format {found}, and this version of Covey reads format {FORMAT}: use the version that wrote it"
+            f"this backup has format {found}, but this version of Covey reads format {FORMAT}: use the version that wrote it"
         )
     if length > MAX_HEADER_BYTES:
-        raise BackupError("this backup is damaged: its head cannot be that long")
+        raise BackupError("this backup is damaged: its header is too long")
     text = file.read(length)
     if len(text) < length:
-        raise BackupError("this backup is cut short: it ends in its head")
+        raise BackupError("this backup is truncated: it ends in its header")
     try:
         return msgspec.json.decode(text, type=BackupHeader), start + text
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BackupError("this backup is damaged: its head is not understood") from error
+        raise BackupError("this backup is damaged: its header cannot be read") from error
 
 
 def verify_file(file: IO[bytes]) -> BackupHeader:
-    """The head of a file that is whole and as it was written; the file stands at its beginning before and after.
+    """The header of a file that is complete and not corrupted. The file is positioned at its start before and after.
 
     Raises:
-        BackupError: it is not.
+        BackupError: the file is truncated or damaged.
     """
     head, start = read_header(file)
     for _ in read_chunks(file, hashlib.sha256(start)):
@@ -101,10 +102,10 @@ def verify_file(file: IO[bytes]) -> BackupHeader:
 
 
 def read_chunks(file: IO[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
-    """The sealed pieces; ``digest`` has taken in what stands before them. The last is given before the digest is compared.
+    """The encrypted chunks; ``digest`` already covers the header. The last chunk is yielded before the digest is compared.
 
     Raises:
-        BackupError: the file is cut short or damaged.
+        BackupError: the file is truncated or damaged.
     """
     total = 0
     while True:
@@ -115,18 +116,18 @@ def read_chunks(file: IO[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
             break
         total += size
         if size > MAX_SEALED_BYTES or total > MAX_FILE_BYTES:
-            raise BackupError("this backup is damaged: a piece of it cannot be that long")
+            raise BackupError("this backup is damaged: a chunk is too long")
         sealed = _read_exactly(file, size)
         digest.update(sealed)
         yield sealed
     if _read_exactly(file, DIGEST_BYTES) != digest.digest():
         raise BackupError("this backup is damaged: its checksum does not match its content")
     if file.read(1):
-        raise BackupError("this backup is damaged: something follows its end")
+        raise BackupError("this backup is damaged: there are bytes after its end")
 
 
 def _read_exactly(file: IO[bytes], size: int) -> bytes:
     data = file.read(size)
     if len(data) < size:
-        raise BackupError("this backup is cut short: it ends before its last piece")
+        raise BackupError("this backup is truncated: it ends before its last chunk")
     return data

@@ -1,6 +1,7 @@
-"""Time as an argument: deciding code takes ``now_ns``, shells read it from a ``Clock``.
+"""The clock type and units of time.
 
-All stored times are integers: nanoseconds since the Unix epoch, UTC; 0 means "never".
+Code that decides takes the time as the argument ``now_ns``; code that acts reads it from a ``Clock``. All stored times are integers:
+nanoseconds since the Unix epoch, UTC; 0 means "never".
 """
 
 import time

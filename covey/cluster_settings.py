@@ -1,7 +1,6 @@
-"""What a cluster's settings may be: its spec, and the address pools that are given once, when it is made. Pure.
+"""Validation of a cluster's settings: its spec, and the default address pools that are chosen at ``swarm init``. Pure.
 
-Law: the same checks stand before a cluster is made and before its settings change, so nothing is stored that is not honoured. Called by the
-engine at ``init``, by the manager that founds the cluster, and by the control API at ``update``.
+Called by the engine at ``init``, by the manager that creates the cluster, and by the control API at ``update``.
 """
 
 import ipaddress
@@ -30,10 +29,10 @@ _STANDARD_RAFT = RaftSettings()
 
 
 def check_cluster_spec(spec: ClusterSpec) -> None:
-    """Refuse the first setting that cannot be honoured.
+    """Refuses the first invalid setting.
 
     Raises:
-        InvalidArgumentError: it is out of bounds; UnsupportedError: Covey does not have it. Both name the setting.
+        InvalidArgumentError: a setting is out of bounds. UnsupportedError: Covey does not support it. Both name the setting.
     """
     if spec.annotations.name != "default":
         raise InvalidArgumentError('swarm spec must be named "default"')
@@ -51,7 +50,7 @@ def check_cluster_spec(spec: ClusterSpec) -> None:
 
 
 def check_new_cluster_spec(spec: ClusterSpec) -> None:
-    """``check_spec`` for a cluster that is founded, which holds the key of its root.
+    """``check_cluster_spec`` for a new cluster, which always has the key of its root.
 
     Raises:
         InvalidArgumentError, UnsupportedError: names the setting.
@@ -59,13 +58,13 @@ def check_new_cluster_spec(spec: ClusterSpec) -> None:
     check_cluster_spec(spec)
     for ca in spec.ca.external_cas:
         raise InvalidArgumentError(
-            f"a new cluster signs with the key of its root, so the external CA {ca.url} would never be asked: found the cluster "
+            f"a new cluster signs with the key of its root, so the external CA {ca.url} would never be used: create the cluster "
             f"without it; {EXTERNAL_CA_HINT}"
         )
 
 
 def check_external_cas(cas: Sequence[ExternalCA]) -> None:
-    """Raises InvalidArgumentError, which names the CA."""
+    """Refuses invalid external CAs. Raises InvalidArgumentError, which names the CA."""
     if len(cas) > MAX_EXTERNAL_CAS:
         raise InvalidArgumentError(f"a cluster may have {MAX_EXTERNAL_CAS} external CAs, not {len(cas)}")
     for ca in cas:
@@ -80,10 +79,10 @@ def check_external_cas(cas: Sequence[ExternalCA]) -> None:
 
 
 def check_address_pools(pools: Sequence[str], subnet_size: int) -> None:
-    """Refuse address pools that no network could be cut from: ``subnet_size`` is the prefix length of each network's share.
+    """Refuses address pools that cannot hold a network; ``subnet_size`` is the prefix length of each network's subnet.
 
     Raises:
-        InvalidArgumentError: names the pool; UnsupportedError: it is IPv6.
+        InvalidArgumentError: names the pool. UnsupportedError: the pool is IPv6.
     """
     networks = [_pool(text) for text in pools]
     for one, other in combinations(networks, 2):
@@ -125,8 +124,8 @@ def _pool(text: str) -> ipaddress.IPv4Network:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError as error:
         raise InvalidArgumentError(
-            f"the default address pool {text!r} is no range of addresses such as 10.20.0.0/16: {error}"
+            f"the default address pool {text!r} is not an address range such as 10.20.0.0/16: {error}"
         ) from None
     if not isinstance(network, ipaddress.IPv4Network):
-        raise UnsupportedError(f"the default address pool {text} is IPv6, which Covey's networks do not have yet")
+        raise UnsupportedError(f"the default address pool {text} is IPv6, which is not supported by Covey yet")
     return network

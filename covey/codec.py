@@ -1,7 +1,9 @@
-"""Between the objects and their protobuf mirror: one generic codec, compiled once for each type from the struct's own fields.
+"""Converts objects to protobuf messages and back: one generic codec, compiled once for each type from the struct's fields.
 
-Law: a struct and its message have the same fields by name, and ``from_wire(to_wire(x)) == x``; a property test holds both over
-every type, so the two cannot drift apart. Called by the store, the dispatcher, the control API and the agent's session.
+Invariant: a struct and its message have the same field names, and ``from_wire(to_wire(x)) == x``. A property test checks both for every
+type.
+
+Called by the store, the dispatcher, the control API and the agent's session.
 """
 
 import types
@@ -39,7 +41,7 @@ def from_wire(kind: type[S], message: Message) -> S:
     """The object of a protobuf message.
 
     Raises:
-        ValueError: an enumeration holds a number that this version does not know.
+        ValueError: an enumeration has a number that this version does not know.
     """
     return typing.cast("S", _reader(kind)(message))
 
@@ -67,7 +69,7 @@ def _writer(kind: type[msgspec.Struct]) -> _Write:
     def write_struct(item: Any, message: Any) -> None:
         for name in plain:
             value = getattr(item, name)
-            if value:  # an empty message says 0, "" and False by itself
+            if value:  # an unset field reads as 0, "" or False
                 setattr(message, name, value)
         for name, put in others:
             value = getattr(item, name)
@@ -78,7 +80,7 @@ def _writer(kind: type[msgspec.Struct]) -> _Write:
 
 
 def _is_plain(annotation: Any) -> bool:
-    """Whether it is a single value, and always there."""
+    """Whether it is a scalar that is never None."""
     return isinstance(annotation, type) and issubclass(annotation, str | bytes | int | float)
 
 
@@ -179,7 +181,7 @@ def _struct_reader(name: str, kind: type[msgspec.Struct], *, optional: bool) -> 
 
 
 def _all_defaults(kind: type[msgspec.Struct]) -> Any:
-    """What an absent message of a required struct means: an object from before the field existed."""
+    """The value of a struct whose message is absent, as in data from before the field existed."""
     required = any(field.required for field in msgspec.structs.fields(kind))
     return None if required else kind()
 

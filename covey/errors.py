@@ -1,7 +1,7 @@
-"""The errors that every part of Covey raises towards a person or a peer.
+"""The error classes of all of Covey. Each class has one meaning to the caller.
 
-Each class is one meaning. The edges map a class to a gRPC code (``manager.grpc_status``) and to an HTTP status
-(``engine.errors``) in one table each; nobody parses a message. A message says what happened, to which object, and what to do.
+``covey.grpc_errors`` maps a class to a gRPC code, ``engine.errors`` to an HTTP status; no code parses a message. A message says what
+happened, to which object, and what to do.
 """
 
 
@@ -14,7 +14,7 @@ class CoveyError(Exception):
 
 
 class InvalidArgumentError(CoveyError):
-    """The request cannot be right whatever the state is (HTTP 400)."""
+    """The request is invalid in any state of the cluster (HTTP 400)."""
 
 
 class UnauthenticatedError(CoveyError):
@@ -22,11 +22,11 @@ class UnauthenticatedError(CoveyError):
 
 
 class PermissionDeniedError(CoveyError):
-    """The caller is known and may not do this (HTTP 403)."""
+    """The caller is authenticated but may not do this (HTTP 403)."""
 
 
 class NodeRemovedError(PermissionDeniedError):
-    """The calling node was removed from the cluster: its certificate is worth nothing any more (HTTP 403)."""
+    """The calling node was removed from the cluster; its certificate is no longer accepted (HTTP 403)."""
 
 
 class NotFoundError(CoveyError):
@@ -38,7 +38,7 @@ class AlreadyExistsError(CoveyError):
 
 
 class ConflictError(CoveyError):
-    """The object's state forbids it: in use, wrong state, ambiguous reference (HTTP 409)."""
+    """The object is in use or in the wrong state, or the reference is ambiguous (HTTP 409)."""
 
 
 class StaleVersionError(CoveyError):
@@ -46,27 +46,27 @@ class StaleVersionError(CoveyError):
 
 
 class TooLargeError(CoveyError):
-    """Over a bound that the message names (HTTP 400, as Docker does for objects)."""
+    """The request exceeds a limit that the message names (HTTP 400, as Docker answers for objects)."""
 
 
 class UnsupportedError(CoveyError):
-    """Covey does not have this yet, or this host cannot do it; the message says which (HTTP 501)."""
+    """Covey or this host does not support it; the message says which (HTTP 501)."""
 
 
 class UnavailableError(CoveyError):
-    """Not now: no leader, not a manager, shutting down (HTTP 503). Retrying later may succeed."""
+    """There is no leader, the node is not a manager or is shutting down (HTTP 503). A later retry may succeed."""
 
 
 class DeadlineError(CoveyError):
-    """A wait reached its deadline (HTTP 504)."""
+    """A deadline passed; the outcome may be unknown (HTTP 504)."""
 
 
 class LaggedError(CoveyError):
-    """A reader fell behind its bounded queue and must start again from a snapshot."""
+    """A reader's bounded queue overflowed; the reader must start again from a snapshot."""
 
 
 def first_cause(error: BaseException) -> BaseException:
-    """The first reason of a group of errors that failed as one; any other error itself."""
+    """The first error in an exception group, at any depth; any other error itself."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -1,6 +1,6 @@
-"""Identifiers: 25 characters of base 36 for cluster objects, as Docker's users know them.
+"""Identifiers of objects: 25 characters of base 36 for cluster objects, 64 hexadecimal digits for containers, as in Docker.
 
-Called by whoever creates an object; deciding code takes an ``IdSource`` so that simulations repeat.
+Code that decides takes an ``IdSource`` as an argument, so that simulations are repeatable.
 """
 
 import secrets

@@ -1,7 +1,9 @@
 """Join tokens in Swarm's form: ``SWMTKN-1-<digest of the root>-<secret>``, the digest 50 and the secret 25 characters of base 36.
 
-Law: a host checks the digest against the root it was shown before it tells anybody the secret; managers compare tokens in constant
-time. Called by the manager's CA and by the agent's identity.
+Invariant: a joining host checks the digest against the root certificate before it sends the secret; managers compare tokens in constant
+time.
+
+Called by the manager's CA and by the agent's identity.
 """
 
 import base64
@@ -20,7 +22,7 @@ _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 class JoinToken(Struct, frozen=True, kw_only=True):
-    """``digest`` names the cluster's root; ``secret`` says which role its bearer may take."""
+    """``digest`` is that of the cluster's root certificate; ``secret`` selects the role of the new node."""
 
     digest: str
     secret: str
@@ -30,7 +32,7 @@ class JoinToken(Struct, frozen=True, kw_only=True):
 
 
 def parse(text: str) -> JoinToken:
-    """Read a token that a person typed.
+    """Parses a token that a person typed.
 
     Raises:
         InvalidArgumentError: it does not have the form of a join token.
@@ -50,20 +52,20 @@ def generate(root_pem: bytes) -> JoinToken:
 
 
 def root_digest(root_pem: bytes) -> str:
-    """The root certificate's SHA-256, over its DER form, as a token writes it."""
+    """The SHA-256 of the root certificate's DER, as it stands in a token."""
     return _base36(int.from_bytes(hashlib.sha256(pem_to_der(root_pem)).digest()), DIGEST_LENGTH)
 
 
 def equal_constant_time(one: str, other: str) -> bool:
-    """Whether two tokens are equal, in a time that does not tell where they differ."""
+    """Whether two tokens are equal, compared in constant time."""
     return hmac.compare_digest(one.encode(), other.encode())
 
 
 def pem_to_der(pem: bytes) -> bytes:
-    """The first certificate of a PEM text as DER.
+    """The DER of the first certificate in a PEM text.
 
     Raises:
-        InvalidArgumentError: there is none.
+        InvalidArgumentError: the text has no certificate.
     """
     _, begun, rest = pem.partition(b"-----BEGIN CERTIFICATE-----")
     body, ended, _ = rest.partition(b"-----END CERTIFICATE-----")

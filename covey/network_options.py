@@ -1,6 +1,6 @@
-"""The options of an overlay network that Covey knows: its MTU. Pure.
+"""The driver options of overlay networks that Covey supports: the MTU. Pure.
 
-Law: managers and the engine check what a user writes with the same words by which agents read it.
+Called by the manager, which validates the options, and by agents, which apply them.
 """
 
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ MAX_MTU = 65_485
 
 
 def check_network_options(network: str, options: Mapping[str, str]) -> None:
-    """Refuse an option that nobody would honour.
+    """Refuses options that agents do not support.
 
     Raises:
-        UnsupportedError: Covey does not have it; InvalidArgumentError: its value cannot be. Both name network and option.
+        UnsupportedError: the option is not supported. InvalidArgumentError: its value is out of range. Both name network and option.
     """
     for option in sorted(options):
         if option != MTU_OPTION:
@@ -25,10 +25,10 @@ def check_network_options(network: str, options: Mapping[str, str]) -> None:
 
 
 def requested_mtu(network: str, options: Mapping[str, str]) -> int:
-    """The MTU that the network asks for; 0: as much as each host's own network carries.
+    """The MTU that the network asks for; 0 means the most that each host's own network carries.
 
     Raises:
-        InvalidArgumentError: it is no number within the bounds.
+        InvalidArgumentError: the value is not a number within the bounds.
     """
     text = options.get(MTU_OPTION, "")
     if not text:

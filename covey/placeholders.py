@@ -1,7 +1,8 @@
-"""The placeholders of a service's hostname, environment and mounts: ``{{.Service.Name}}``, ``{{.Task.Slot}}`` and their like. Pure.
+"""Template placeholders in a service's hostname, environment and mounts, such as ``{{.Service.Name}}`` and ``{{.Task.Slot}}``. Pure.
 
-Law: managers ``check`` what a user writes with the same table by which ``expand`` fills it, on the agent for the container and on the
-managers for its name in the DNS: so nothing is accepted that cannot be filled, and both know it by one name.
+Invariant: ``check`` and ``expand`` use the same table, so a manager accepts only what an agent can fill in.
+
+Called by the managers, which validate specs and fill in the hostname for the DNS, and by agents, which fill in the container.
 """
 
 import re
@@ -29,7 +30,7 @@ _LABEL = re.compile(r"\.(Service|Node)\.Labels\.(.+)")
 
 
 class NodeFacts(msgspec.Struct, frozen=True):
-    """What templates, labels and error messages may say of the node that runs the task."""
+    """What templates may use of the node that runs the task."""
 
     id: str
     hostname: str
@@ -39,12 +40,12 @@ class NodeFacts(msgspec.Struct, frozen=True):
 
 
 def task_name(task: Task) -> str:
-    """``SERVICE.SLOT.TASK``, or for a global service ``SERVICE.NODE.TASK``, as Docker's."""
+    """``SERVICE.SLOT.TASK``, or ``SERVICE.NODE.TASK`` for a global service, as in Docker."""
     return f"{task.service_annotations.name or task.annotations.name}.{task.slot or task.node_id}.{task.id}"
 
 
 def expand(text: str, task: Task, node: NodeFacts) -> str:
-    """The text with every placeholder filled in. Raises InvalidArgumentError that names the unknown one."""
+    """The text with every placeholder filled in. Raises InvalidArgumentError, which names an unknown placeholder."""
     if "{{" not in text:
         return text
     values = {
@@ -62,20 +63,20 @@ def expand(text: str, task: Task, node: NodeFacts) -> str:
 
 
 def check(text: str) -> None:
-    """Refuse a text with a placeholder that nobody could fill.
+    """Refuses a text with an unknown placeholder.
 
     Raises:
-        InvalidArgumentError: names it and the ones that are known.
+        InvalidArgumentError: names the placeholder and the known ones.
     """
     for match in _PLACEHOLDER.finditer(text):
         if match[1] not in KNOWN and not _label(match[1]):
-            raise InvalidArgumentError(f'the placeholder "{match[0]}" is unknown; known are {", ".join(KNOWN)}')
+            raise InvalidArgumentError(f'the placeholder "{match[0]}" is unknown; use one of {", ".join(KNOWN)}')
     if "{{" in _PLACEHOLDER.sub("", text):
         raise InvalidArgumentError(f'a placeholder is not closed by "}}}}" in "{text}"')
 
 
 def fill(text: str, values: Mapping[str, str], labels: Mapping[str, Mapping[str, str]]) -> str:
-    """The text with every placeholder filled: ``values`` by the names in KNOWN, ``labels`` of "Service" and "Node".
+    """The text with every placeholder filled in: ``values`` by the names in KNOWN, ``labels`` of "Service" and "Node".
 
     Raises:
         InvalidArgumentError: names a placeholder that is unknown.

@@ -1,6 +1,6 @@
-"""The enumerations of the cluster's vocabulary. Their numbers are those of ``coveypb.v1`` and never change.
+"""The enumerations of the objects: states, modes, policies. Their numbers are those of ``coveypb.v1`` and never change.
 
-Law: task states only go up. Managers write NEW, PENDING and ASSIGNED and the desired state; the agent writes the rest.
+Invariant: task states only increase. Managers write NEW, PENDING, ASSIGNED and the desired state; agents write the rest.
 """
 
 from enum import IntEnum

@@ -1,7 +1,8 @@
-"""What the nodes of a cluster must trust and who issues their certificates now, told from the cluster's root and its rotation. Pure.
+"""Trusted roots and the current issuer of a cluster, from its root CA and an unfinished rotation. Pure.
 
-Law: while a rotation is open both roots are trusted and the new one issues; afterwards the new one alone does both. Called by the managers
-(what nodes are told, who holds a rotation up), by the agent (what it says of itself) and by the engine (what people are shown).
+Invariant: during a rotation both roots are trusted and the new one issues certificates; afterwards only the new one does both.
+
+Called by the managers (session state, nodes that must still renew), by the agent (its own TLS info) and by the engine (``swarm inspect``).
 """
 
 from functools import lru_cache
@@ -13,32 +14,32 @@ _CACHED = 64
 
 
 def trusted_roots(root_ca: RootCA) -> bytes:
-    """PEM of every root that nodes must trust, the present one first."""
+    """PEM of all roots that nodes must trust, the current one first."""
     return root_ca.cert + (root_ca.rotation.cert if root_ca.rotation is not None else b"")
 
 
 def issuing_root(root_ca: RootCA) -> bytes:
-    """PEM of the root whose key signs certificates now."""
+    """PEM of the root whose key signs new certificates."""
     return root_ca.rotation.cert if root_ca.rotation is not None else root_ca.cert
 
 
 def expected_tls_info(root_ca: RootCA) -> TLSInfo:
-    """What a node says of itself once there is nothing left for it to renew."""
+    """The TLS info of a node that has nothing left to renew."""
     subject, public_key = subject_and_key(issuing_root(root_ca))
     return TLSInfo(trust_root=trusted_roots(root_ca), issuer_subject=subject, issuer_public_key=public_key)
 
 
 def same_issuer(one: TLSInfo, other: TLSInfo) -> bool:
-    """Whether both certificates come from one issuer: by name and key, since a cross-signed root is the same issuer."""
+    """Whether both certificates have the same issuer, by name and key: a cross-signed root is the same issuer."""
     return (one.issuer_subject, one.issuer_public_key) == (other.issuer_subject, other.issuer_public_key)
 
 
 @lru_cache(_CACHED)
 def subject_and_key(pem: bytes) -> tuple[bytes, bytes]:
-    """Subject and public key of a certificate, both DER; empty for no certificate.
+    """The subject and public key of a certificate in DER; both empty for an empty text.
 
     Raises:
-        ValueError: it does not parse.
+        ValueError: the text is not a certificate.
     """
     if not pem:
         return b"", b""
@@ -53,7 +54,7 @@ def subject_and_key(pem: bytes) -> tuple[bytes, bytes]:
 
 @lru_cache(_CACHED)
 def issuer_subject_and_key(chain: bytes, roots: bytes) -> tuple[bytes, bytes]:
-    """Name and key of whoever signed the first certificate of a chain, found in the rest of it or among the roots; empty if nobody is."""
+    """The subject and key of the signer of a chain's first certificate, found in the chain or among the roots; both empty if not found."""
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature
 
@@ -61,7 +62,7 @@ def issuer_subject_and_key(chain: bytes, roots: bytes) -> tuple[bytes, bytes]:
     for candidate in (
         *x509.load_pem_x509_certificates(roots),
         *others,
-    ):  # a cross-signed root may write its name another way
+    ):  # a cross-signed root may encode its name differently
         try:
             leaf.verify_directly_issued_by(candidate)
         except (ValueError, TypeError, InvalidSignature):

@@ -1,7 +1,8 @@
 """The unlock key in Swarm's form: ``SWMKEY-1-`` and 32 random bytes in base64 without padding.
 
-Law: it has 256 random bits, so whatever is derived from it needs no slow function; nothing but the form is decided here. Called by the
-managers, which make it, and by the daemon that unlocks its manager with it.
+Invariant: the key has 256 random bits, so keys derived from it need no slow key derivation function.
+
+Called by the managers, which create it, and by the daemon, which unlocks its manager with it.
 """
 
 import base64
@@ -20,10 +21,10 @@ def generate() -> str:
 
 
 def parse(text: str) -> bytes:
-    """The bytes of a key that a person typed.
+    """Parses a key that a person typed.
 
     Raises:
-        InvalidArgumentError: it does not have the form of an unlock key; the message does not repeat it.
+        InvalidArgumentError: the text is not an unlock key; the message does not repeat it.
     """
     head, _, body = text.strip().partition(PREFIX)
     try:
@@ -32,6 +33,6 @@ def parse(text: str) -> bytes:
         key = b""
     if head or len(key) != KEY_BYTES:
         raise InvalidArgumentError(
-            f"invalid key string: an unlock key begins with {PREFIX}; ask a manager that runs for it"
+            f"invalid key string: an unlock key begins with {PREFIX}; run swarm unlock-key on an unlocked manager"
         )
     return key

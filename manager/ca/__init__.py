@@ -1,1 +1,1 @@
-"""The cluster's certificate authority: one root a cluster, certificates that carry node id and role, join tokens."""
+"""The cluster's certificate authority: root CA, node certificates with id and role, join tokens, root rotation."""

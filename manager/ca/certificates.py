@@ -1,8 +1,8 @@
-"""Roots, cross-signed roots and node certificates: pure functions from keys, requests and times to PEM.
+"""X.509 certificates: roots, cross-signed roots, node certificates and signing requests, in PEM. Pure but for new keys.
 
-Law: a node certificate says CN = node id, OU = covey-manager or covey-worker, O = cluster id, and carries the node id as a name; a
-manager's also ``covey``, by which every client checks whom it called, so that no worker can stand in for a manager. Nothing in it comes
-from the request but the public key, whose possession the request's signature proves.
+Invariant: a node certificate has CN = node id, OU = covey-manager or covey-worker, O = cluster id, and the node id as a DNS name. A
+manager's certificate also has the DNS name ``covey``, which every client checks, so that a worker cannot pose as a manager. Only the public
+key comes from the request, whose signature proves possession of the private key.
 """
 
 import datetime as dt
@@ -54,7 +54,9 @@ def create_root(cluster_id: str, now_ns: int) -> RootPair:
         .serial_number(x509.random_serial_number())
         .not_valid_before(_datetime(now_ns - _BACKDATED_NS))
         .not_valid_after(_datetime(now_ns + _ROOT_LIFETIME_NS))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)  # 1: its successor, cross-signed
+        .add_extension(
+            x509.BasicConstraints(ca=True, path_length=1), critical=True
+        )  # 1: for its cross-signed successor
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
@@ -63,7 +65,7 @@ def create_root(cluster_id: str, now_ns: int) -> RootPair:
 
 
 def not_after_ns(pem: bytes) -> int:
-    """When the certificate ends, and with it all that it signed."""
+    """The end of a certificate's validity, and of all certificates that it signed."""
     return int(x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()) * SECOND
 
 
@@ -78,10 +80,10 @@ def issue_certificate(
     lifetime_ns: int,
     chain: bytes = b"",
 ) -> bytes:
-    """A node's certificate for the key of a signing request: PEM, the node's certificate and then ``chain``, or else the root.
+    """A node's certificate for the key of a signing request, followed by ``chain`` or else by the root, in PEM.
 
     Raises:
-        InvalidArgumentError: the request does not parse, or is not signed by its own key, or the key is not ECDSA P-256.
+        InvalidArgumentError: the request cannot be parsed or is not signed by its own key, or the key is not ECDSA P-256.
     """
     public_key = csr_public_key(csr_pem)
     issuer = x509.load_pem_x509_certificate(root.cert)
@@ -117,8 +119,8 @@ def issue_certificate(
 
 
 def cross_sign(old: RootPair, new_cert: bytes) -> bytes:
-    """The new root's name and public key, signed by the old root's key: PEM. Who trusts only the old root trusts by it what the new
-    one issued.
+    """The new root's name and public key, signed by the old root's key, in PEM. A node that trusts only the old root accepts certificates
+    of the new one through it.
     """
     issuer, new = x509.load_pem_x509_certificate(old.cert), x509.load_pem_x509_certificate(new_cert)
     issuer_key = signing_key(old.key)
@@ -142,7 +144,7 @@ SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 def signing_key(pem: bytes) -> SigningKey:
-    """A root's key. Raises InvalidArgumentError when it is neither ECDSA nor RSA."""
+    """Parses a root's private key. Raises InvalidArgumentError if it is neither ECDSA nor RSA."""
     key = serialization.load_pem_private_key(pem, password=None)
     if not isinstance(key, SigningKey):
         raise InvalidArgumentError("the CA key must be ECDSA or RSA")
@@ -150,7 +152,7 @@ def signing_key(pem: bytes) -> SigningKey:
 
 
 def _digest(key: SigningKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
-    """As strong as the key."""
+    """A hash as strong as the key."""
     bits = key.curve.key_size if isinstance(key, ec.EllipticCurvePrivateKey) else 256
     return hashes.SHA512() if bits > 384 else hashes.SHA384() if bits > 256 else hashes.SHA256()
 
@@ -162,14 +164,14 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def new_csr() -> tuple[bytes, bytes]:
-    """A new key and its signing request, both PEM: what the first manager asks of itself."""
+    """A new private key and its signing request, both PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
     return key_pem(key), request.public_bytes(serialization.Encoding.PEM)
 
 
 def csr_for_root(root: RootPair) -> bytes:
-    """A signing request in the name and by the key of a root, PEM: what another CA is asked to cross-sign."""
+    """A signing request with a root's name, signed by its key, in PEM: for another CA to cross-sign."""
     subject = x509.load_pem_x509_certificate(root.cert).subject
     key = signing_key(root.key)
     basic = x509.BasicConstraints(ca=True, path_length=0)
@@ -178,15 +180,15 @@ def csr_for_root(root: RootPair) -> bytes:
 
 
 def csr_public_key(csr_pem: bytes) -> ec.EllipticCurvePublicKey:
-    """The key of a node's signing request. Raises InvalidArgumentError as ``issue``."""
+    """The public key of a node's signing request. Raises InvalidArgumentError as ``issue_certificate``."""
     if len(csr_pem) > MAX_REQUEST_BYTES:
         raise InvalidArgumentError(f"the certificate signing request is longer than {MAX_REQUEST_BYTES} bytes")
     try:
         request = x509.load_pem_x509_csr(csr_pem)
         valid = request.is_signature_valid
         key = request.public_key()
-    except Exception as error:  # the parser raises many kinds; each means the same here
-        raise InvalidArgumentError("the certificate signing request does not parse") from error
+    except Exception as error:  # the parser raises many classes of errors; all mean the same here
+        raise InvalidArgumentError("the certificate signing request cannot be parsed") from error
     if not valid:
         raise InvalidArgumentError("the certificate signing request is not signed by its own key")
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):

@@ -1,8 +1,8 @@
-"""External CAs over cfssl's signing API: a POST of JSON, a certificate back.
+"""Client of external CAs that speak cfssl's signing API (a POST of JSON).
 
-Law: an external CA is believed no more than its answer shows: the certificate must come from the root that was asked for, carry the key of
-the request and say exactly the node, role and cluster that were asked. Every call has a deadline, every answer a bound. aiohttp is
-imported with the first call, so a cluster that signs for itself does not carry it.
+Invariant: every certificate of an external CA is verified: it must be signed by the requested root, have the key of the request, and name
+exactly the requested node, role and cluster. Every call has a deadline and every response a size limit. aiohttp is imported with the first
+call, because most clusters sign for themselves.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ from manager.ca.certificates import MANAGER_DNS_NAME, ROLE_UNITS, RootPair
 
 ATTEMPT_SECONDS = 4.0
 TOTAL_SECONDS = 9.0
-"""Less than a node waits for its certificate."""
+"""Less than the time that a node waits for its certificate."""
 MAX_RESPONSE_BYTES = 256 * 1024
 MAX_CONCURRENT_REQUESTS = 16
 CROSS_SIGN_PROFILE = "CA"
 
 
 class ClientCredentials(Protocol):
-    """This manager's certificate and key, PEM, by which it shows the external CA who asks."""
+    """This manager's certificate and key in PEM, for TLS client authentication at the external CA."""
 
     @property
     def certificate(self) -> bytes: ...
@@ -45,7 +45,7 @@ class ClientCredentials(Protocol):
 
 
 class _CfsslResponse(msgspec.Struct):
-    """cfssl's envelope."""
+    """The JSON envelope of cfssl's responses."""
 
     success: bool = False
     result: dict[str, Any] | None = None
@@ -53,7 +53,7 @@ class _CfsslResponse(msgspec.Struct):
 
 
 class CfsslSigner:
-    """One a manager process. ``credentials`` are read anew for every call, since they are renewed; None: it shows no certificate."""
+    """Signs through external CAs. ``credentials`` are read again for each call, because they are renewed; None: no client certificate."""
 
     def __init__(self, credentials: Callable[[], ClientCredentials] | None = None, clock: Clock = wall_clock) -> None:
         self._credentials = credentials
@@ -63,10 +63,10 @@ class CfsslSigner:
     async def sign(
         self, cas: Sequence[ExternalCA], root: bytes, csr: bytes, *, node_id: str, role: NodeRole, cluster_id: str
     ) -> bytes:
-        """A node's certificate from the first of the CAs that gives a good one: PEM, without a chain.
+        """A node's certificate from the first CA that returns a valid one, in PEM, without a chain.
 
         Raises:
-            UnavailableError: none did; says what each answered.
+            UnavailableError: no CA did; says what each of them answered.
         """
         key = certificates.csr_public_key(csr)
         request = {
@@ -83,7 +83,7 @@ class CfsslSigner:
         return await self._sign_with_first(cas, root, request, check)
 
     async def cross_sign(self, cas: Sequence[ExternalCA], root: bytes, target: RootPair) -> bytes:
-        """The target's name and key signed by the root whose key an external CA holds: PEM. Asked with the profile "CA"."""
+        """The target's name and key, signed by the root whose key an external CA holds, in PEM. Uses the profile "CA"."""
         wanted = x509.load_pem_x509_certificate(target.cert)
         names = {_SHORT_NAMES[name.oid]: str(name.value) for name in wanted.subject if name.oid in _SHORT_NAMES}
         request = {
@@ -99,10 +99,10 @@ class CfsslSigner:
             crossed = _leaf(pem)
             _require_signed_by(crossed, root)
             if crossed.public_key() != wanted.public_key() or crossed.subject != wanted.subject:
-                raise InvalidArgumentError("it cross-signed another name or key than the new root's")
+                raise InvalidArgumentError("it cross-signed a name or key other than the new root's")
             if not crossed.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
                 raise InvalidArgumentError(
-                    f"it cross-signed the new root as no CA: its profile {CROSS_SIGN_PROFILE!r} must"
+                    f"it cross-signed the new root without CA:TRUE: its profile {CROSS_SIGN_PROFILE!r} must set it"
                 )
             return crossed.public_bytes(serialization.Encoding.PEM)
 
@@ -120,9 +120,9 @@ class CfsslSigner:
                     except CoveyError as error:
                         said.append(f"{ca.url}: {error.message}")
                     except (ValueError, TypeError, x509.ExtensionNotFound) as error:
-                        said.append(f"{ca.url}: the certificate in the answer is not understood: {error}")
+                        said.append(f"{ca.url}: the certificate in the answer cannot be parsed: {error}")
         except TimeoutError:
-            said.append(f"no more were asked after {TOTAL_SECONDS:g} s")
+            said.append(f"no other CA was tried after {TOTAL_SECONDS:g} s")
         raise UnavailableError(f"no external CA signed: {'; '.join(said) or 'none is configured for this root'}")
 
     async def _request(self, ca: ExternalCA, root: bytes, request: dict[str, Any]) -> bytes:
@@ -145,7 +145,7 @@ class CfsslSigner:
 
 
 async def _body(content: Any) -> bytes:
-    """All of an answer, which may come in pieces; of one that is too long a little more than the bound."""
+    """The body of a response, read in pieces, up to one byte more than the limit."""
     body = bytearray()
     while len(body) <= MAX_RESPONSE_BYTES and (piece := await content.read(MAX_RESPONSE_BYTES + 1 - len(body))):
         body += piece
@@ -153,10 +153,10 @@ async def _body(content: Any) -> bytes:
 
 
 def parse_response(status: int, body: bytes) -> bytes:
-    """The PEM in cfssl's answer.
+    """The certificate in a response of cfssl, in PEM.
 
     Raises:
-        UnavailableError: it is a refusal, or no answer of cfssl's.
+        UnavailableError: the response is a refusal or not one of cfssl.
     """
     if len(body) > MAX_RESPONSE_BYTES:
         raise UnavailableError(f"the answer has more than {MAX_RESPONSE_BYTES} bytes")
@@ -174,12 +174,12 @@ def parse_response(status: int, body: bytes) -> bytes:
 
 
 def tls_context(credentials: ClientCredentials | None, root: bytes) -> ssl.SSLContext:
-    """Trusts the root that the CA signs for, and shows this manager's certificate. The key is never on a disk for it."""
+    """A TLS context that trusts the root and has this manager's certificate. The key is never written to a disk."""
     context = ssl.create_default_context(cadata=root.decode())
     if credentials is None:
         return context
     memory = os.memfd_create("covey-tls", os.MFD_CLOEXEC)
-    with open(memory, "wb") as file:  # noqa: PTH123 - a descriptor
+    with open(memory, "wb") as file:  # noqa: PTH123 - a file descriptor
         file.write(credentials.key + b"\n" + credentials.certificate)
         file.flush()
         context.load_cert_chain(f"/proc/self/fd/{memory}")
@@ -190,14 +190,14 @@ def _leaf(pem: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(pem)
     except ValueError:
-        raise UnavailableError("the certificate in the answer does not parse") from None
+        raise UnavailableError("the certificate in the answer cannot be parsed") from None
 
 
 def _require_signed_by(leaf: x509.Certificate, root: bytes) -> None:
     try:
         leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(root))
     except (ValueError, TypeError, InvalidSignature):
-        raise UnavailableError("it signed with another key than that of the cluster's root certificate") from None
+        raise UnavailableError("it signed with a key other than that of the cluster's root certificate") from None
 
 
 def verify_node_certificate(
@@ -210,15 +210,15 @@ def verify_node_certificate(
     cluster_id: str,
     now_ns: int,
 ) -> bytes:
-    """The first certificate of an answer, which must be what was asked for.
+    """The first certificate of a response, once it is verified to be the requested one.
 
     Raises:
-        UnavailableError: says in what it is another.
+        UnavailableError: says in which respect it differs.
     """
     leaf = _leaf(pem)
     _require_signed_by(leaf, root)
     if leaf.public_key() != key:
-        raise UnavailableError("it signed another key than the request's")
+        raise UnavailableError("it signed a key other than the request's")
     for oid, name, wanted in (
         (NameOID.COMMON_NAME, "CN", node_id),
         (NameOID.ORGANIZATIONAL_UNIT_NAME, "OU", ROLE_UNITS[role]),
@@ -226,7 +226,7 @@ def verify_node_certificate(
     ):
         said = [str(attribute.value) for attribute in leaf.subject.get_attributes_for_oid(oid)]
         if said != [wanted]:
-            raise UnavailableError(f"its certificate says {name}={','.join(said)} where {wanted} was asked")
+            raise UnavailableError(f"its certificate says {name}={','.join(said)} where {wanted} was requested")
     extensions = leaf.extensions
     try:
         usages = set(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
@@ -234,26 +234,28 @@ def verify_node_certificate(
     except x509.ExtensionNotFound as error:
         raise UnavailableError(f"its certificate lacks an extension: {error}") from None
     if not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH} <= usages:
-        raise UnavailableError('its certificates must be for both ends of TLS: usages "server auth" and "client auth"')
+        raise UnavailableError('its certificates must have both usages "server auth" and "client auth"')
     found = names.get_values_for_type(x509.DNSName)
     for name in certificates.dns_names(role, node_id):
         if name not in found:
-            raise UnavailableError(f"its certificate lacks the name {name} that was asked for")
+            raise UnavailableError(f"its certificate lacks the requested name {name}")
     if role is not NodeRole.MANAGER and MANAGER_DNS_NAME in found:
         raise UnavailableError(
-            f"its certificate carries the name {MANAGER_DNS_NAME}, which is a manager's, and a worker's was asked for"
+            f"its certificate has the name {MANAGER_DNS_NAME}, which is a manager's, but a worker's was requested"
         )
     _require_not_ca(leaf)
     now = dt.datetime.fromtimestamp(now_ns / SECOND, dt.UTC)
     if not leaf.not_valid_before_utc <= now < leaf.not_valid_after_utc:
-        raise UnavailableError("its certificate is not valid now: look at the clocks and at the life that it gives")
+        raise UnavailableError(
+            "its certificate is not valid now: check the clocks and the lifetime of its certificates"
+        )
     return leaf.public_bytes(serialization.Encoding.PEM)
 
 
 def _require_not_ca(leaf: x509.Certificate) -> None:
     for extension in leaf.extensions:
         if isinstance(extension.value, x509.BasicConstraints) and extension.value.ca:
-            raise UnavailableError("it made the node a CA")
+            raise UnavailableError("its certificate makes the node a CA")
 
 
 _SHORT_NAMES = {

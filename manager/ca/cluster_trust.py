@@ -1,7 +1,8 @@
-"""The cluster object's part of trust: its root, its join tokens, and which role a token gives.
+"""Root CA and join tokens of the cluster object: creation, token rotation, the role of a token.
 
-Law: tokens are compared in constant time, and both of them always, so that the time taken tells nothing. Pure; called by the
-bootstrap, the control API (rotation) and the CA's servicer.
+Invariant: a token is always compared with both tokens of the cluster, in constant time.
+
+Called by the bootstrap, the control API and the CA's servicer.
 """
 
 import hashlib
@@ -16,10 +17,10 @@ from manager.ca.operator_root import parse_root
 
 
 def new_cluster(spec: ClusterSpec, now_ns: int) -> Cluster:
-    """A cluster with a new root, or the one given, and new tokens.
+    """A cluster with a new root or the root in the spec, and with new tokens.
 
     Raises:
-        InvalidArgumentError: the root given is no good, or its key was not given.
+        InvalidArgumentError: the root in the spec is invalid, or its key is missing.
     """
     cluster_id = new_id()
     given = spec.ca
@@ -27,7 +28,7 @@ def new_cluster(spec: ClusterSpec, now_ns: int) -> Cluster:
         raise InvalidArgumentError("if a signing CA key is provided, the signing CA cert must also be provided")
     if given.signing_cert and not given.signing_key:
         raise InvalidArgumentError(
-            "a cluster is founded with the key of its root: give it, or found the cluster and then rotate to the external CA"
+            "a new cluster needs the key of its root: give it, or create the cluster without a CA and then rotate to the external CA"
         )
     root = parse_root(given.signing_cert, given.signing_key, now_ns) if given.signing_cert else None
     return Cluster(
@@ -36,7 +37,7 @@ def new_cluster(spec: ClusterSpec, now_ns: int) -> Cluster:
 
 
 def without_signing_material(spec: ClusterSpec) -> ClusterSpec:
-    """The spec as it is stored: what was given to sign with went into the root, and is nobody's to read."""
+    """The spec as it is stored: without the CA certificate and key of the request, which become part of the root CA."""
     return replace(spec, ca=replace(spec.ca, signing_cert=b"", signing_key=b""))
 
 
@@ -45,7 +46,7 @@ def root_pair(cluster: Cluster) -> RootPair:
 
 
 def with_new_tokens(cluster: Cluster, *, worker: bool, manager: bool) -> Cluster:
-    """The cluster with new tokens for the roles named; the old ones are worth nothing from then on."""
+    """The cluster with new tokens for the chosen roles; the old ones become invalid."""
     root = cluster.root_ca
     if worker:
         root = replace(root, join_token_worker=str(jointoken.generate(root.cert)))
@@ -58,8 +59,8 @@ def role_of_token(cluster: Cluster, text: str) -> NodeRole:
     """The role that a token gives.
 
     Raises:
-        InvalidArgumentError: it is no token.
-        UnauthenticatedError: it is another cluster's, or its secret is wrong or was rotated.
+        InvalidArgumentError: the text is not a join token.
+        UnauthenticatedError: the token belongs to another cluster, or its secret is wrong or was rotated.
     """
     token = jointoken.parse(text)
     root = cluster.root_ca
@@ -71,15 +72,15 @@ def role_of_token(cluster: Cluster, text: str) -> NodeRole:
         return NodeRole.WORKER
     if token.digest != jointoken.root_digest(root.cert):
         raise UnauthenticatedError(
-            "the join token belongs to another cluster: its digest is not of this cluster's root certificate"
+            "the join token belongs to another cluster: its digest is not that of this cluster's root certificate"
         )
     raise UnauthenticatedError(
-        "the join token is not valid: it was rotated or mistyped; ask a manager for the present one (swarm join-token worker|manager)"
+        "the join token is not valid: it was rotated or mistyped; ask a manager for the current one (swarm join-token worker|manager)"
     )
 
 
 def new_root_ca(root: RootPair) -> RootCA:
-    """A root and new tokens that carry its digest."""
+    """A root CA with new tokens that carry its digest."""
     return RootCA(
         key=root.key,
         cert=root.cert,

@@ -1,7 +1,8 @@
-"""A root certificate and key that a person gives: looked at in every respect before anything trusts it. Pure.
+"""Validation of a root certificate and key that an operator provides (``--ca-cert``, ``--ca-key``). Pure.
 
-Law: what is let through here can sign node certificates that every node accepts. Called when the cluster's settings change and when a
-cluster is founded.
+Invariant: a root that passes can sign node certificates that every node accepts.
+
+Called when a cluster is created and when its settings change.
 """
 
 import datetime as dt
@@ -18,15 +19,15 @@ MIN_REMAINING_DAYS = 365
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192
 MAX_PEM_BYTES = 16 * 1024
-"""Every node says what it trusts, and what nodes say is bounded."""
+"""Every node reports the roots that it trusts, and the size of those reports is limited."""
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 
 def parse_root(cert: bytes, key: bytes, now_ns: int) -> RootPair:
-    """The pair in one form, so that equal roots are equal bytes. ``key`` may be empty: an external CA then holds it.
+    """The pair in normal form, so that equal roots are equal bytes. ``key`` may be empty if an external CA holds it.
 
     Raises:
-        InvalidArgumentError: says what is wrong with which of the two.
+        InvalidArgumentError: says which of the two is invalid, and why.
     """
     if max(len(cert), len(key)) > MAX_PEM_BYTES:
         raise InvalidArgumentError(f"the desired CA certificate and key may have {MAX_PEM_BYTES} bytes each")
@@ -43,7 +44,9 @@ def parse_root(cert: bytes, key: bytes, now_ns: int) -> RootPair:
         return RootPair(cert=pem, key=b"")
     private = _key(key)
     if private.public_key() != certificate.public_key():
-        raise InvalidArgumentError("the desired CA certificate and key do not match: the key is another certificate's")
+        raise InvalidArgumentError(
+            "the desired CA certificate and key do not match: the key belongs to another certificate"
+        )
     return RootPair(
         cert=pem,
         key=private.private_bytes(
@@ -53,7 +56,7 @@ def parse_root(cert: bytes, key: bytes, now_ns: int) -> RootPair:
 
 
 def normalize_pem(cert: bytes) -> bytes:
-    """A certificate's PEM as ``root_given`` writes it. Raises InvalidArgumentError."""
+    """The normal form of a certificate's PEM. Raises InvalidArgumentError."""
     return _certificate(cert).public_bytes(serialization.Encoding.PEM)
 
 
@@ -72,20 +75,20 @@ def _require_root(certificate: x509.Certificate) -> None:
         extensions = certificate.extensions
         basic = extensions.get_extension_for_class(x509.BasicConstraints).value
     except (ValueError, x509.ExtensionNotFound):
-        raise InvalidArgumentError("the desired CA certificate is no CA: it does not carry CA:TRUE") from None
+        raise InvalidArgumentError("the desired CA certificate is not a CA: it lacks CA:TRUE") from None
     if not basic.ca:
-        raise InvalidArgumentError("the desired CA certificate is no CA: it does not carry CA:TRUE")
+        raise InvalidArgumentError("the desired CA certificate is not a CA: it lacks CA:TRUE")
     for extension in extensions:
         if isinstance(extension.value, x509.KeyUsage) and not extension.value.key_cert_sign:
             raise InvalidArgumentError("the desired CA certificate may not sign certificates: its key usage forbids it")
         if isinstance(extension.value, x509.NameConstraints):
             raise InvalidArgumentError(
-                "the desired CA certificate has name constraints, which the names in node certificates would have to meet: "
-                "give one without"
+                "the desired CA certificate has name constraints, which node certificates would not meet: "
+                "use a certificate without them"
             )
     try:
         certificate.verify_directly_issued_by(certificate)
-    except Exception as error:  # names, algorithms and signatures each raise their own kind
+    except Exception as error:  # names, algorithms and signatures each raise errors of their own
         raise InvalidArgumentError(
             "the desired CA certificate is not self-signed: an intermediate cannot be the root of a cluster"
         ) from error
@@ -100,7 +103,7 @@ def _require_time(certificate: x509.Certificate, now_ns: int) -> None:
     if certificate.not_valid_after_utc < now + dt.timedelta(days=MIN_REMAINING_DAYS):
         raise InvalidArgumentError(
             f"CA certificate expires too soon: on {certificate.not_valid_after_utc:%Y-%m-%d}, "
-            f"and it must be valid for {MIN_REMAINING_DAYS} days more"
+            f"but it must be valid for {MIN_REMAINING_DAYS} days more"
         )
 
 
@@ -109,7 +112,7 @@ def _key(pem: bytes) -> SigningKey:
         key = serialization.load_pem_private_key(pem, password=None)
     except TypeError as error:
         raise InvalidArgumentError("the desired CA key is encrypted: give it without a passphrase") from error
-    except Exception as error:  # the parser raises many kinds; each means the same here
+    except Exception as error:  # the parser raises many classes of errors; all mean the same here
         raise InvalidArgumentError("could not parse the desired CA key: it must be PEM") from error
     if not isinstance(key, SigningKey):
         raise InvalidArgumentError("the desired CA key must be ECDSA or RSA")

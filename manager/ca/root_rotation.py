@@ -1,9 +1,9 @@
-"""Rotation of the root: what a change of settings demands, which nodes hold a rotation up, and when it is complete. Pure.
+"""Root CA rotation: the change that new settings ask for, the nodes that must still renew, and completion. Pure.
 
-Law: while a rotation is open the old root stays trusted, and everything that the new one issues carries the new root cross-signed by the
-old; so at no moment do two nodes of the cluster refuse each other. It is complete when every node of the cluster says that its
-certificate comes from the new root; a node that is down holds it up until it is back or removed. A second rotation replaces the first
-one's target, and rotating to the old root ends it.
+Invariant: during a rotation the old root stays trusted, and every certificate of the new root comes with the new root cross-signed by the
+old one, so no two nodes of the cluster reject each other. A rotation is complete when every node has reported a certificate of the new
+root; a node that is down delays it until the node returns or is removed. A second rotation replaces the target of the first, and a
+rotation to the old root cancels it.
 """
 
 import logging
@@ -35,8 +35,8 @@ _log = logging.getLogger("covey.certificates")
 
 
 class RootChange(Struct, frozen=True, kw_only=True):
-    """What settings make of the root: ``root_ca`` at once, or a rotation to ``target``; ``outside`` are roots without a key here, for
-    which an external CA must be shown to sign before anything is stored.
+    """The change that new settings ask for: ``root_ca`` takes effect at once, ``target`` starts a rotation. ``keyless_roots`` are roots
+    whose key is not in the cluster; an external CA must prove that it signs for each of them before anything is stored.
     """
 
     root_ca: RootCA
@@ -45,10 +45,10 @@ class RootChange(Struct, frozen=True, kw_only=True):
 
 
 def plan_root_change(cluster: Cluster, settings: CASettings, now_ns: int) -> RootChange:
-    """What the new settings demand.
+    """The change that new settings ask for.
 
     Raises:
-        InvalidArgumentError: they cannot be met; names the flag or field.
+        InvalidArgumentError: the settings are invalid; names the flag or field.
     """
     if settings.signing_key and not settings.signing_cert:
         raise InvalidArgumentError("if a signing CA key is provided, the signing CA cert must also be provided")
@@ -91,7 +91,7 @@ def _rotate(root_ca: RootCA, target: RootPair) -> RootChange:
 
 
 def _refuse_unused_ca(ca: ExternalCA, decision: RootChange) -> None:
-    """One that would sign for no root is refused rather than shown as if it did. One that is stored already may come with any change."""
+    """Refuses a new external CA that would sign for no root. A CA that is stored already is accepted with any change."""
     root_ca, target = decision.root_ca, decision.target
     held = [(root_ca.cert, root_ca.key)]
     if target is not None:
@@ -101,12 +101,12 @@ def _refuse_unused_ca(ca: ExternalCA, decision: RootChange) -> None:
     keys = [key for cert, key in held if cas_for_root((ca,), cert, root_ca.cert)]
     if any(keys):
         raise InvalidArgumentError(
-            f"the external CA {ca.url} would never be asked: the key of the root that it signs for is in the cluster, and signs; "
+            f"the external CA {ca.url} would never be used: the key of the root that it signs for is in the cluster, and signs; "
             f"{EXTERNAL_CA_HINT}"
         )
     if not keys:
         raise InvalidArgumentError(
-            f"the external CA {ca.url} would never be asked: the cluster neither has the root that it signs for (cacert) nor "
+            f"the external CA {ca.url} would never be used: the cluster neither has the root that it signs for (cacert) nor "
             f"rotates to it; {EXTERNAL_CA_HINT}"
         )
 
@@ -119,7 +119,7 @@ def _keyless_roots(root_ca: RootCA) -> tuple[bytes, ...]:
 
 
 def with_rotation(root_ca: RootCA, target: RootPair, now_ns: int, *, cross_signed: bytes = b"") -> RootCA:
-    """With a rotation to the target open; ``cross_signed`` is given where the old root's key is not here."""
+    """The root CA with a rotation to the target. ``cross_signed`` is needed if the old root's key is not in the cluster."""
     signed = cross_signed or cross_sign(RootPair(cert=root_ca.cert, key=root_ca.key), target.cert)
     return replace(
         root_ca,
@@ -128,29 +128,29 @@ def with_rotation(root_ca: RootCA, target: RootPair, now_ns: int, *, cross_signe
 
 
 def cas_for_root(cas: Sequence[ExternalCA], root_cert: bytes, current_root: bytes) -> tuple[ExternalCA, ...]:
-    """The external CAs that sign for a root; one that names none signs for the current root."""
+    """The external CAs that sign for a root. A CA without a root of its own signs for the current one."""
     return tuple(ca for ca in cas if (normalize_pem(ca.ca_cert) if ca.ca_cert else current_root) == root_cert)
 
 
 def without_unused_cas(spec: ClusterSpec, root_ca: RootCA) -> ClusterSpec:
-    """The settings without external CAs that nobody asks any more: the key of their root came into the cluster, or the root is gone."""
+    """The settings without external CAs whose root is gone or whose root's key is now in the cluster."""
     roots = _keyless_roots(root_ca)
     cas = tuple(ca for ca in spec.ca.external_cas if any(cas_for_root((ca,), root, root_ca.cert) for root in roots))
     return replace(spec, ca=replace(spec.ca, external_cas=cas))
 
 
-# --- while it is open ---
+# --- during a rotation ---
 
 
 def nodes_to_renew(view: View, root_ca: RootCA) -> list[Node]:
-    """The nodes whose certificate is not from the root that issues now."""
+    """The nodes whose certificate is not from the current issuer."""
     wanted = trust.expected_tls_info(root_ca)
     return [node for node in view.nodes if not trust.same_issuer(node.description.tls, wanted)]
 
 
 def without_stale_tls(node: Node, root_ca: RootCA) -> Node:
-    """The node as it must be stored before it gets a certificate: what it said of one from another root counts no more, lest it be taken
-    for the present one when that root is wanted again.
+    """The node as it is stored before it gets a certificate: without a TLS info that names another issuer. Otherwise the old info would
+    count again if the cluster rotated back to that issuer.
     """
     said = node.description.tls
     if said == TLSInfo() or trust.same_issuer(said, trust.expected_tls_info(root_ca)):
@@ -159,7 +159,7 @@ def without_stale_tls(node: Node, root_ca: RootCA) -> Node:
 
 
 def complete_rotation(cluster: Cluster) -> Cluster:
-    """The new root alone, with tokens that carry its digest, and the external CAs that sign for it."""
+    """The cluster with the new root only, tokens that carry its digest, and the external CAs that sign for it."""
     rotation = cluster.root_ca.rotation
     if rotation is None:
         return cluster
@@ -169,7 +169,7 @@ def complete_rotation(cluster: Cluster) -> Cluster:
 
 
 class RootRotationPlanner:
-    """One of the leader's loops: ends a rotation that nothing holds up."""
+    """A control loop of the leader: completes a rotation once every node has renewed."""
 
     def __init__(self) -> None:
         self._dirty = True
@@ -186,12 +186,14 @@ class RootRotationPlanner:
         self._dirty = False
         decided = plan(view)
         if decided.steps:
-            _log.info("every node has a certificate of the new root: the rotation ends, and join tokens are new")
+            _log.info(
+                "root rotation completed: every node has a certificate of the new root; the join tokens have changed"
+            )
         return decided
 
 
 def plan(view: View, complete: Callable[[Cluster], Cluster] = complete_rotation) -> Plan:
-    """Applying it and planning again gives the empty plan."""
+    """Completes each rotation that no node delays. Planning again after it is applied gives the empty plan."""
     return Plan(
         tuple(
             Step(updates=(complete(cluster),))

@@ -1,8 +1,9 @@
-"""The CA on the wire: hosts join by token on the join port, nodes renew on the mTLS port.
+"""The gRPC services of the certificate authority: hosts join by token on the join port, nodes renew certificates on the mTLS port.
 
-Law: a certificate says what the store says: a joining host's Node object is committed before it gets its certificate, and a renewed
-certificate carries the role that the node has now. Only the leader issues; a follower forwards or names the leader. The daemon beside
-a manager renews on its Unix socket, where no certificate is asked for: one that expired while the host was off is no dead end.
+Invariant: a certificate agrees with the store. A joining host's Node object is committed before the host gets its certificate, and a
+renewed certificate has the node's present role. Only the leader issues certificates; a follower forwards the call or names the leader.
+
+The daemon of a manager's host renews on the Unix socket, which needs no certificate, so it can renew even an expired one.
 """
 
 # ruff: noqa: N802 - gRPC names its methods so
@@ -22,11 +23,11 @@ from manager.grpc_status import abort_not_leader
 from manager.peer import peer_of
 from manager.store import Store, Tx, View
 
-_ROTATED = "the root certificate began to be rotated meanwhile; try again"
+_ROTATED = "a rotation of the root certificate has started; try again"
 
 
 class CertificateAuthorityServicer:
-    """Both services of ca.proto. ``root_pem`` is shown until the cluster's state is known; ``node_id`` is this manager's own."""
+    """Both services of ca.proto. ``root_pem`` is returned until the cluster's state is known; ``node_id`` is this manager's own."""
 
     def __init__(self, store: Store, root_pem: bytes, node_id: str, signer: CertificateSigner) -> None:
         self._store = store
@@ -35,7 +36,7 @@ class CertificateAuthorityServicer:
         self._signer = signer
 
     async def GetRootCertificate(self, _request: ca_pb2.GetRootCertificateRequest, _context: Any) -> Any:
-        """The root that the tokens name: during a rotation still the old one, by which the new one's certificates verify too."""
+        """The root that join tokens refer to. During a rotation that is the old one, which also verifies certificates of the new one."""
         for cluster in self._store.view().clusters:
             return ca_pb2.GetRootCertificateResponse(certificate=cluster.root_ca.cert)
         return ca_pb2.GetRootCertificateResponse(certificate=self._root_pem)
@@ -50,7 +51,7 @@ class CertificateAuthorityServicer:
         def create(tx: Tx) -> None:
             now = tx.cluster
             _require_same_issuer(now, cluster)
-            role_of_token(now, request.token)  # it may have been rotated while an external CA signed
+            role_of_token(now, request.token)  # the token may have been rotated while an external CA signed
             tx.create(replace(node, version_before_spec=tx.version))
 
         await self._store.update(create)
@@ -60,7 +61,7 @@ class CertificateAuthorityServicer:
         leadership = self._store.consensus.leadership
         if not leadership.is_leader:
             await abort_not_leader(context, leadership.leader_addr)
-        await self._store.consensus.read_index()  # a leader of the past would sign with a root of the past
+        await self._store.consensus.read_index()  # a deposed leader could sign with an old root
         node_id = peer_of(context).node_id if "x509_subject" in context.auth_context() else self._node_id
         node = self._store.view().nodes.get(node_id)
         if node is None:
@@ -68,7 +69,7 @@ class CertificateAuthorityServicer:
         cluster = self._store.view().cluster
         certificate = await self._signer.sign(cluster, request.csr, node.id, node.role)
 
-        def await_word(tx: Tx) -> None:
+        def clear_tls_info(tx: Tx) -> None:
             _require_same_issuer(tx.cluster, cluster)
             stored = tx.nodes.get(node_id)
             if stored is None:
@@ -77,7 +78,7 @@ class CertificateAuthorityServicer:
                 tx.update(without_stale_tls(stored, cluster.root_ca))
 
         if without_stale_tls(node, cluster.root_ca) != node:
-            await self._store.update(await_word)
+            await self._store.update(clear_tls_info)
         _require_unchanged(self._store.view(), cluster, node)
         return _response(cluster, certificate, node.id, node.role)
 
@@ -88,13 +89,13 @@ def _require_same_issuer(now: Cluster, then: Cluster) -> None:
 
 
 def _require_unchanged(view: View, cluster: Cluster, node: Node) -> None:
-    """What was signed while an external CA took its time still says what is so."""
+    """Raises if the issuer or the node's role changed while an external CA signed."""
     _require_same_issuer(view.cluster, cluster)
     now = view.nodes.get(node.id)
     if now is None:
         raise NodeRemovedError(f"node {node.id} was removed from the cluster")
     if now.role is not node.role:
-        raise UnavailableError(f"the role of node {node.id} changed meanwhile; try again")
+        raise UnavailableError(f"the role of node {node.id} has changed; try again")
 
 
 def _response(cluster: Cluster, certificate: bytes, node_id: str, role: NodeRole) -> ca_pb2.IssueCertificateResponse:

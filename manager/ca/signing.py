@@ -1,7 +1,8 @@
-"""Who signs, and with what chain: this cluster's own root, or an external CA for a root whose key is elsewhere.
+"""Signing of certificates: with the key of the cluster's root, or by an external CA if the cluster does not have that key.
 
-Law: a key that is in the cluster signs; only for a root without one an external CA is asked, and one that never would be is
-refused. While a rotation is open the new root signs, and the new root cross-signed by the old one travels behind every certificate.
+Invariant: a key in the cluster always signs; external CAs are used only for roots without one. During a rotation the new root signs, and
+the chain of every certificate has the new root cross-signed by the old one.
+
 Called by the CA's servicer and the control API.
 """
 
@@ -21,7 +22,7 @@ _log = logging.getLogger("covey.certificates")
 
 
 class CertificateSigner:
-    """One a manager process. ``node_id`` is this manager's own, in whose name external CAs are tried; None: there are none."""
+    """Signs node certificates. ``node_id`` is this manager's own; external CAs are tested with a certificate for it."""
 
     def __init__(self, external: CfsslSigner | None = None, node_id: str = "", clock: Clock = wall_clock) -> None:
         self._external = external or CfsslSigner()
@@ -29,10 +30,10 @@ class CertificateSigner:
         self._clock = clock
 
     async def sign(self, cluster: Cluster, csr: bytes, node_id: str, role: NodeRole) -> bytes:
-        """A node's certificate and what must follow it: PEM.
+        """A node's certificate and its chain, in PEM.
 
         Raises:
-            InvalidArgumentError: the request is no good; UnavailableError: no external CA gave a good certificate.
+            InvalidArgumentError: the request is invalid. UnavailableError: no external CA returned a valid certificate.
         """
         rotation = cluster.root_ca.rotation
         root = RootPair(cert=trust.issuing_root(cluster.root_ca), key=(rotation or cluster.root_ca).key)
@@ -53,10 +54,10 @@ class CertificateSigner:
         return leaf + chain
 
     async def changed_root(self, cluster: Cluster, settings: CASettings) -> RootCA:
-        """The root as new settings make it, once every external CA that it will need has shown that it signs as it must.
+        """The root CA after a change of settings, once every external CA that it needs has signed a test certificate.
 
         Raises:
-            InvalidArgumentError: the settings cannot be met.
+            InvalidArgumentError: the settings are invalid, or an external CA does not sign.
         """
         decision = plan_root_change(cluster, settings, self._clock())
         for root in decision.keyless_roots:
@@ -70,14 +71,14 @@ class CertificateSigner:
                 crossed = await self._external.cross_sign(cas, decision.root_ca.cert, decision.target)
             except UnavailableError as error:
                 raise InvalidArgumentError(
-                    "the new root must be cross-signed by the present one, whose key an external CA holds: "
-                    f"{error.message}; or give the present root's key first (--ca-cert, --ca-key)"
+                    "the new root must be cross-signed by the current one, whose key an external CA holds: "
+                    f"{error.message}; or provide the current root's key first (--ca-cert, --ca-key)"
                 ) from error
-        _log.info("a rotation of the root begins")
+        _log.info("root rotation started")
         return with_rotation(decision.root_ca, decision.target, self._clock(), cross_signed=crossed)
 
     async def _test_external_ca(self, cluster: Cluster, settings: CASettings, root: bytes) -> None:
-        """A certificate for a key that is thrown away: a CA that would refuse every node is found out before it is relied on."""
+        """Asks the external CAs for a certificate that is then discarded, to detect one that would refuse every node."""
         cas = cas_for_root(settings.external_cas, root, cluster.root_ca.cert)
         _, csr = certificates.new_csr()
         try:

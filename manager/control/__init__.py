@@ -1,1 +1,1 @@
-"""What the Engine API asks of the cluster: validation, transactions, forwarding to the leader."""
+"""The control API: validation, transactions on the store, forwarding to the leader."""

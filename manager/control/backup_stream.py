@@ -1,7 +1,7 @@
-"""A backup of the whole store from a live cluster: taken by any manager, without holding up a write.
+"""Backup of the whole store of a running cluster, streamed by any manager without blocking writes.
 
-Law: it holds everything that was acknowledged before it was asked for, and is one moment of the store: a view, taken once a majority
-confirmed that nothing newer was acknowledged. It leaves this process sealed.
+Invariant: the backup is one view of the store, taken after a majority has confirmed that it has every write acknowledged before the call.
+It is encrypted before it leaves the process.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from manager.store import Store
 async def stream_backup(
     store: Store, request: control_pb2.BackupRequest, now_ns: int
 ) -> AsyncIterator[control_pb2.BackupPart]:
-    """The file in parts; the first says which key opens it.
+    """The file in parts. The first part has the new key, if the file has one of its own.
 
     Raises:
-        DeadlineError, UnavailableError: no majority confirmed in time that the state is the latest. InvalidArgumentError: that is no key.
+        DeadlineError, UnavailableError: no majority confirmed in time that the state is current. InvalidArgumentError: the key is invalid.
     """
     await store.consensus.read_index()
     view, members, term = store.view(), store.consensus.members(), store.consensus.leadership.term

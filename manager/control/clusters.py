@@ -1,4 +1,4 @@
-"""The cluster's own settings, tokens and unlock key. Pure functions on a transaction, run by the servicer."""
+"""Cluster requests: settings, token rotation, unlock key. Pure functions on a transaction, called by the servicer."""
 
 from covey import unlockkey
 from covey.cluster_settings import check_cluster_spec
@@ -20,8 +20,8 @@ def update_cluster(
     rotate_unlock_key: bool = False,
     root_ca: RootCA | None = None,
 ) -> str:
-    """Replaces the spec, if one is given, and makes new tokens and a new unlock key as asked. ``root_ca`` is what the spec makes of
-    the root of this version of the cluster.
+    """Replaces the spec if one is given, and creates new tokens and a new unlock key as requested. ``root_ca`` is the root CA that the
+    spec leads to from this version of the cluster.
     """
     cluster = tx.cluster
     require_cluster_version(cluster, version)
@@ -35,10 +35,10 @@ def update_cluster(
 
 
 def with_unlock_key(cluster: Cluster, *, rotate: bool = False) -> Cluster:
-    """The cluster with the unlock key that its spec asks for: one, or none.
+    """The cluster with an unlock key if autolock is on, and without one if it is off.
 
     Raises:
-        InvalidArgumentError: a key is to be rotated and there shall be none.
+        InvalidArgumentError: the key is to be rotated while autolock is off.
     """
     if not cluster.spec.auto_lock:
         if rotate:
@@ -61,7 +61,7 @@ def require_valid_spec(spec: ClusterSpec, before: ClusterSpec) -> None:
 
 
 def redact_cluster(cluster: Cluster) -> Cluster:
-    """The cluster as anybody but managers sees it."""
+    """The cluster without keys and revoked nodes, as everyone but managers sees it."""
     rotation = cluster.root_ca.rotation
     hidden = None if rotation is None else replace(rotation, key=b"")
     return replace(

@@ -1,6 +1,6 @@
-"""Whether the container of a service can be made as asked, with its secrets and configs turned into ids.
+"""Validation of a service's container: image, mounts, health check, DNS; resolves secrets and configs to ids.
 
-Pure; called by ``service_spec``.
+Pure. Called by ``service_validation``.
 """
 
 import ipaddress
@@ -26,7 +26,7 @@ _HEALTH_KINDS = frozenset({"NONE", "CMD", "CMD-SHELL"})
 
 
 def resolve_container(view: View, spec: ContainerSpec) -> ContainerSpec:
-    """The spec with ids and names of its secrets and configs filled in."""
+    """The valid spec, with the ids and names of its secrets and configs filled in."""
     if not spec.image:
         raise InvalidArgumentError("ContainerSpec: image reference must be provided")
     if not image_reference.is_image_id(spec.image):
@@ -91,7 +91,7 @@ def _require_healthcheck(check: HealthConfig | None) -> None:
             f"ContainerSpec: Unknown healthcheck type '{check.test[0]}' (expected 'NONE', 'CMD' or 'CMD-SHELL')"
         )
     if check.test and check.test[0] != "NONE" and len(check.test) == 1:
-        raise InvalidArgumentError(f"ContainerSpec: the healthcheck's {check.test[0]} names no command")
+        raise InvalidArgumentError(f"ContainerSpec: the healthcheck's {check.test[0]} has no command")
     durations = {
         "Interval": check.interval_ns,
         "Timeout": check.timeout_ns,

@@ -1,6 +1,6 @@
-"""Events of the cluster: commits of the store as messages, in commit order.
+"""Stream of the cluster's events: every commit of the store as messages, in commit order.
 
-Law: a reader that cannot follow is told so (DATA_LOSS) and starts anew; nothing is skipped in silence.
+Invariant: no event is skipped. A reader that is too slow gets LaggedError (DATA_LOSS) and must start again.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,7 +12,7 @@ from manager.store import Change, Store
 
 
 async def stream_events(store: Store, begun: Callable[[], Awaitable[None]]) -> AsyncIterator[control_pb2.ClusterEvent]:
-    """Every change from the moment on at which ``begun`` is called. Raises LaggedError when the reader is too slow."""
+    """Every change after ``begun`` is called. Raises LaggedError if the reader is too slow."""
     with store.watch() as (_, commits):
         await begun()
         async for commit in commits:

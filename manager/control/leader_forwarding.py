@@ -1,9 +1,8 @@
-"""Calls that only the leader answers, passed on by a follower as raw bytes, streams included.
+"""Forwards calls from followers to the leader as raw bytes, streams included.
 
-Law: a call is repeated only while nothing can have been done: the other side says that it does not lead, or was not reached. What was
-sent and lost is reported as such, except for calls that read: UNAVAILABLE says that a change was not made, DEADLINE_EXCEEDED that nobody
-knows. All of it ends within a deadline, and a call is passed on once only,
-since the mTLS listener has no forwarder.
+Invariant: a call is retried only if it had no effect: the other manager does not lead or was not reached, or the call is a read.
+UNAVAILABLE means that a change was not made, DEADLINE_EXCEEDED that its outcome is unknown. Every call ends within a deadline, and is
+forwarded at most once, because the mTLS listener has no forwarder.
 """
 
 import asyncio
@@ -42,17 +41,20 @@ _LOCAL_METHODS = frozenset(
 )
 _READ_PREFIXES = ("Get", "List", "Watch", "Logs")
 _STATE_ERRORS = (NotFoundError, AlreadyExistsError, ConflictError, StaleVersionError, InvalidArgumentError)
-"""What is said of the store's objects, rather than of the call or the cluster."""
+"""Refusals that depend on the state of the store. A leader confirms that it still leads before it gives one."""
 
 Dial = Callable[[str], aio.Channel]
 
 
 class _RetryableError(Exception):
-    """Nothing was done; the leader may be another by now."""
+    """The call had no effect; retry it, possibly with another leader."""
 
 
 class LeaderForwarder(aio.ServerInterceptor):
-    """``dial`` gives a channel to a manager's mTLS address; it owns and reuses it. Without one, the caller is told who leads."""
+    """Serves calls on the leader and forwards them on followers.
+
+    ``dial`` gives a channel to a manager's mTLS address, and owns it. Without ``dial``, the caller is told who leads.
+    """
 
     def __init__(self, consensus: Consensus, dial: Dial | None) -> None:
         self._consensus = consensus
@@ -95,8 +97,10 @@ class LeaderForwarder(aio.ServerInterceptor):
         return call
 
     async def _confirm_refusal(self, inner: Callable[[Any, Any], Any], request: Any, context: Any) -> Any:
-        """A refusal says what the store holds, as a read does; a leader that was cut off, or has only just been elected, may refuse for
-        what is past. So a majority is asked and the call made once more: the refused attempt has done nothing.
+        """Runs a change, and runs it again if it was refused because of the store's state.
+
+        A leader that is cut off or was just elected may have an old state. It confirms with a majority that it still leads and then tries
+        again; the refused attempt had no effect.
         """
         try:
             return await inner(request, context)
@@ -106,7 +110,7 @@ class LeaderForwarder(aio.ServerInterceptor):
         return await inner(request, context)
 
     async def _still_leads(self) -> bool:
-        """A leader that was cut off leads on in its own eyes for a moment, and would answer of the past: a majority says better."""
+        """Asks a majority: a leader that is cut off does not know yet that it was deposed."""
         try:
             await self._consensus.read_index()
         except (DeadlineError, UnavailableError):
@@ -147,7 +151,7 @@ class LeaderForwarder(aio.ServerInterceptor):
         return call
 
     async def _wait_for_leader(self, deadline: float) -> Leadership:
-        """Waits through an election."""
+        """Waits until there is a leader; raises UnavailableError after the deadline."""
         leadership = self._consensus.leadership
         if leadership.is_leader or leadership.leader_addr:
             return leadership
@@ -185,7 +189,7 @@ class LeaderForwarder(aio.ServerInterceptor):
     async def _forward_stream(
         self, channel: aio.Channel, method: str, request: bytes, context: Any, told: Leadership
     ) -> None:
-        """Passed on as it comes. Once something was written the call cannot be repeated: it ends, and the caller watches anew."""
+        """Relays a stream. After the first response it cannot be retried: it ends, and the caller opens it again."""
         multicall: Any = channel.unary_stream(method)
         sent = multicall(request)
         written = False
@@ -212,7 +216,9 @@ class LeaderForwarder(aio.ServerInterceptor):
 
     @contextlib.contextmanager
     def _cancel_on_leader_change(self, sent: Any, told: Leadership) -> Iterator[None]:
-        """A leader whose host died is silent; that another leads is learnt sooner than any deadline. A timer is cheaper than a task."""
+        """Cancels the call once another manager leads, because a leader whose host failed never answers. Uses a timer, which costs less
+        than a task.
+        """
         loop = asyncio.get_running_loop()
         timer: list[asyncio.TimerHandle] = []
 
@@ -235,7 +241,7 @@ class LeaderForwarder(aio.ServerInterceptor):
         raise DeadlineError(_OUTCOME_UNKNOWN)
 
     async def _answer_failure(self, failure: aio.AioRpcError, method: str, context: Any) -> bytes:
-        """Asks again if nothing was done, else gives the leader's own status to the caller."""
+        """Retries a call that had no effect; otherwise ends the caller's call with the leader's status."""
         if metadata_value(failure.trailing_metadata(), LEADER_METADATA) is not None:
             raise _RetryableError
         if _connection_lost(failure):
@@ -245,7 +251,7 @@ class LeaderForwarder(aio.ServerInterceptor):
 
 
 async def _connect(channel: aio.Channel) -> None:
-    """Returns once the channel is connected, so that a call which then fails may have been sent, and one that was not sent is repeated."""
+    """Waits until the channel is connected. A call that fails later may have been sent; one that never connects is retried."""
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
             while (state := channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
@@ -257,12 +263,12 @@ async def _connect(channel: aio.Channel) -> None:
 
 
 def _connection_lost(failure: aio.AioRpcError) -> bool:
-    """Whether the connection failed, rather than that the leader refused: then nobody knows what became of the call."""
+    """Whether the connection failed, so that the outcome of the call is unknown."""
     return failure.code() is grpc.StatusCode.UNAVAILABLE and not raised_by_server(failure.trailing_metadata())
 
 
 async def _responses(sent: Any, context: Any) -> AsyncIterator[bytes]:
-    """The responses; the caller is told at once that the stream stands, before there is one."""
+    """The responses. Sends the initial metadata first, so that the caller knows that the stream is open."""
     await sent.initial_metadata()
     if not sent.done():
         await context.send_initial_metadata(())
@@ -289,11 +295,12 @@ _NO_LEADER = (
     "Make sure more than half of the managers are online."
 )
 _OUTCOME_UNKNOWN = (
-    "the leader was lost while it handled this; it may or may not have been done: look, then repeat it if need be"
+    "the connection to the leader was lost during the call; the change may or may not have been made: "
+    "check the object's state before retrying"
 )
 
 
-_STREAM_LOST = "the leader changed while this stream ran; open it again"
+_STREAM_LOST = "the leader changed while this stream was open; open it again"
 
 
 def _is_read(method: str) -> bool:
@@ -301,7 +308,7 @@ def _is_read(method: str) -> bool:
 
 
 def _is_unary_read(method: str, handler: Any) -> bool:
-    """Whether the call is one look at the store. Streams tell what happens from now on, and end when the leader changes."""
+    """Whether the call is a single read of the store. Streams report later events, and end when the leader changes."""
     return _is_read(method) and not handler.response_streaming
 
 
@@ -317,7 +324,7 @@ async def _call_once(inner: Callable[[Any, Any], Any], request: Any, context: An
 
 
 def _propagate_cancellation(sent: Any) -> None:
-    """Goes on with the caller's own cancellation, which ends the call to the leader too."""
+    """Passes on the caller's own cancellation to the call to the leader."""
     task = asyncio.current_task()
     if not sent.cancelled() or (task is not None and task.cancelling()):
         sent.cancel()

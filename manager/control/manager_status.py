@@ -1,11 +1,11 @@
-"""What this very manager knows of the group: whether it leads, who does, and where the managers are."""
+"""Status of this manager: whether it leads, the leader and the addresses of all managers."""
 
 from coveypb.v1 import control_pb2
 from manager.store import Store
 
 
 def manager_status(store: Store) -> control_pb2.ManagerStatusResponse:
-    """Answered by every manager for itself, leader or not."""
+    """The status of this manager, whether it leads or not."""
     leadership = store.consensus.leadership
     response = control_pb2.ManagerStatusResponse(
         leader_raft_id=leadership.leader_id,

@@ -1,7 +1,4 @@
-"""Which names and labels objects may have, in the sentences that Docker's users know.
-
-Pure; called by the validation of each kind of object.
-"""
+"""Validation of names and labels, with Docker's messages. Pure; called by the validation of each kind of object."""
 
 import re
 
@@ -27,7 +24,7 @@ def require_service_name(annotations: Annotations) -> None:
 
 
 def require_secret_name(annotations: Annotations) -> None:
-    """Of a secret or a config."""
+    """Refuses an invalid name of a secret or config."""
     require_labels(annotations)
     if not annotations.name:
         raise InvalidArgumentError("name must be provided")
@@ -53,4 +50,4 @@ def require_labels(annotations: Annotations) -> None:
         raise InvalidArgumentError("a label's key must not be empty")
     size = sum(len(key.encode()) + len(value.encode()) for key, value in annotations.labels.items())
     if size > MAX_LABEL_BYTES:
-        raise TooLargeError(f"the labels take {size} bytes, the bound is {MAX_LABEL_BYTES}")
+        raise TooLargeError(f"the labels have {size} bytes, the limit is {MAX_LABEL_BYTES}")

@@ -1,4 +1,7 @@
-"""Networks: create and remove. Pure functions on a transaction, run by the servicer; subnets and VNIs are the allocator's."""
+"""Network requests: create and remove. Pure functions on a transaction, called by the servicer.
+
+The allocator chooses subnets and VNIs later.
+"""
 
 import ipaddress
 
@@ -30,7 +33,7 @@ def create_network(tx: Tx, spec: NetworkSpec, new_id: IdSource) -> str:
     if tx.networks.by_name(name) is not None:
         raise AlreadyExistsError(f"network with name {name} already exists")
     if len(tx.networks) >= MAX_NETWORKS:
-        raise TooLargeError(f"the cluster has {MAX_NETWORKS} networks, which is the bound; remove one first")
+        raise TooLargeError(f"the cluster has {MAX_NETWORKS} networks, which is the limit; remove one first")
     for config in spec.ipam.configs:
         _require_pool(tx, config)
     driver = Driver(name="overlay", options=spec.driver.options)
@@ -40,7 +43,7 @@ def create_network(tx: Tx, spec: NetworkSpec, new_id: IdSource) -> str:
 
 
 def remove_network(tx: Tx, ref: str) -> str:
-    """Forgets a network that no service and no living task uses."""
+    """Removes a network that no service and no active task uses."""
     network = tx.networks.find(ref)
     name = network.spec.annotations.name
     services = tx.services.by_network(network.id)
@@ -86,7 +89,7 @@ def _refuse_unsupported(spec: NetworkSpec) -> None:
 
 
 def _require_pool(view: View, config: IPAMConfig) -> None:
-    """Whether the subnet parses, its gateway and range lie in it, and no other network has any of it."""
+    """Refuses an invalid subnet, one without its gateway and IP range, or one that overlaps another network."""
     if not config.subnet:
         if config.gateway or config.ip_range or config.auxiliary_addresses:
             raise InvalidArgumentError("invalid network config: a gateway or an IP range needs a subnet")

@@ -1,6 +1,6 @@
-"""Nodes: change their spec, remove them. Pure functions on a transaction and the members of the Raft group, run by the servicer.
+"""Node requests: update and remove. Pure functions on a transaction and the members of the Raft group, called by the servicer.
 
-Law: no demotion may cost the group its quorum; the refusal gives the numbers.
+Invariant: a demotion never costs the group its quorum; the refusal gives the numbers.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from manager.store import Member, Tx
 
 
 def update_node(tx: Tx, ref: str, version: int, spec: NodeSpec, members: Sequence[Member]) -> str:
-    """Replaces the spec; the role manager then makes the role follow."""
+    """Replaces the spec. The role manager changes the role later."""
     node = tx.nodes.find(ref)
     require_current_spec(node, version)
     require_labels(spec.annotations)
@@ -26,13 +26,11 @@ def update_node(tx: Tx, ref: str, version: int, spec: NodeSpec, members: Sequenc
 
 
 def require_demotable(tx: Tx, node: Node, members: Sequence[Member]) -> None:
-    """Raises ConflictError when the group could not decide without the node."""
+    """Raises ConflictError if the group would have no quorum without the node."""
     managers = [other for other in tx.nodes if other.spec.desired_role is NodeRole.MANAGER]
     if len(managers) <= 1:
         raise ConflictError("attempting to demote the last manager of the swarm")
-    staying = {
-        other.id for other in managers if other.id != node.id
-    }  # who was demoted before may still be on its way out
+    staying = {other.id for other in managers if other.id != node.id}  # a member demoted earlier may not have left yet
     if not any(member.voter and member.node_id == node.id for member in members):
         return
     rest = [member for member in members if member.voter and member.node_id in staying]
@@ -46,7 +44,7 @@ def require_demotable(tx: Tx, node: Node, members: Sequence[Member]) -> None:
 
 
 def is_being_demoted(node: Node, members: Sequence[Member]) -> bool:
-    """Whether the role manager has yet to make a worker of a node that shall be one."""
+    """Whether the node is to be a worker and the role manager has not finished its demotion."""
     return node.spec.desired_role is NodeRole.WORKER and (node.role is NodeRole.MANAGER or _is_member(node, members))
 
 
@@ -55,7 +53,7 @@ def _is_member(node: Node, members: Sequence[Member]) -> bool:
 
 
 def remove_node(tx: Tx, ref: str, members: Sequence[Member], *, force: bool, now_ns: int) -> str:
-    """Forgets a node, but not that it was removed: its certificate is worth nothing from then on."""
+    """Removes a node and revokes its certificate."""
     node = tx.nodes.find(ref)
     if is_being_demoted(node, members):
         raise ConflictError(f"node {node.id} is being demoted; try again in a moment")

@@ -1,4 +1,4 @@
-"""What of an object leaves the managers through the control API: everything but secrets' data, the root's key and the unlock key. Pure."""
+"""Redaction of objects that leave the control API: no secret data, no root key, no unlock key. Pure."""
 
 from covey.objects import Cluster, Object, Secret
 from manager.control.clusters import redact_cluster
@@ -6,7 +6,7 @@ from manager.control.secrets import redact_secret
 
 
 def redact(item: Object) -> Object:
-    """The object as a person may see it."""
+    """The object without what people may not see."""
     if isinstance(item, Secret):
         return redact_secret(item)
     if isinstance(item, Cluster):

@@ -1,6 +1,6 @@
-"""Secrets and configs: create, change labels, remove. Pure functions on a transaction, run by the servicer.
+"""Secret and config requests: create, update labels, remove. Pure functions on a transaction, called by the servicer.
 
-Law: a secret's data goes in and never comes out through this API.
+Invariant: the control API never returns the data of a secret.
 """
 
 from covey.errors import AlreadyExistsError, InvalidArgumentError, StaleVersionError, UnsupportedError
@@ -71,7 +71,7 @@ def remove_config(tx: Tx, ref: str) -> str:
 
 
 def redact_secret(secret: Secret) -> Secret:
-    """The secret as anybody but its containers sees it."""
+    """The secret without its data, as everyone but its containers sees it."""
     return replace(secret, spec=replace(secret.spec, data=b""))
 
 

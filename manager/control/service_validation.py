@@ -1,7 +1,8 @@
-"""Whether a service's spec can be carried out, and the spec with every name in it turned into an id.
+"""Validation of service specs; resolves the names of networks, secrets and configs to ids. No other part validates them.
 
-Law: what the cluster cannot do yet is refused by name, never stored and left not working. Pure; called inside the transaction that
-creates or updates a service, so that what the spec refers to exists when it is stored.
+Invariant: a spec that the cluster cannot carry out is refused with the field and the remedy; it is never stored.
+
+Pure. Called in the transaction that creates or updates a service, so that everything the spec refers to exists when it is stored.
 """
 
 from covey.errors import InvalidArgumentError, NotFoundError, TooLargeError, UnsupportedError
@@ -31,10 +32,10 @@ _PREDEFINED_NETWORKS = frozenset({"bridge", "host", "none"})
 
 
 def resolve_service(view: View, spec: ServiceSpec) -> ServiceSpec:
-    """The spec as it is stored.
+    """The valid spec in the form in which it is stored.
 
     Raises:
-        InvalidArgumentError, NotFoundError, UnsupportedError, TooLargeError: with the field and the remedy.
+        InvalidArgumentError, NotFoundError, UnsupportedError, TooLargeError: the message names the field and the remedy.
     """
     require_service_name(spec.annotations)
     _require_mode(spec)
@@ -53,7 +54,7 @@ def _require_mode(spec: ServiceSpec) -> None:
     if spec.replicas < 0:
         raise InvalidArgumentError("Number of replicas must be non-negative")
     if spec.replicas > MAX_REPLICAS:
-        raise TooLargeError(f"{spec.replicas} replicas are over the bound of {MAX_REPLICAS}")
+        raise TooLargeError(f"{spec.replicas} replicas are over the limit of {MAX_REPLICAS}")
 
 
 def _require_update(name: str, update: UpdateConfig | None) -> None:
@@ -127,7 +128,7 @@ def _resolved_networks(
     view: View, attachments: tuple[NetworkAttachmentConfig, ...]
 ) -> tuple[NetworkAttachmentConfig, ...]:
     if len(attachments) > MAX_NETWORKS:
-        raise TooLargeError(f"{len(attachments)} networks are over the bound of {MAX_NETWORKS} a service")
+        raise TooLargeError(f"{len(attachments)} networks are over the limit of {MAX_NETWORKS} per service")
     found: dict[str, NetworkAttachmentConfig] = {}
     for attachment in attachments:
         name = attachment.target

@@ -1,7 +1,7 @@
-"""The Control service on the leader: requests to pure functions in transactions, objects back to messages.
+"""The gRPC service Control: runs each request as a pure function in a transaction of the store.
 
-Law: a method validates inside the transaction that writes, so nothing is half done; whatever the functions raise becomes a status by
-the one table. Followers never reach this code but for Status: the forwarder stands before it.
+Invariant: a method validates in the transaction that writes, so a request has all of its effect or none. The authorization interceptor
+turns errors into statuses. Only Status and Backup run on followers; the forwarder sends all other calls to the leader.
 """
 
 # ruff: noqa: N802 - gRPC names its methods so
@@ -40,13 +40,13 @@ _ANSWER_SECONDS = 2.0
 
 
 class LogSource(Protocol):
-    """The log broker, as this service needs it."""
+    """The part of the log broker that this service uses."""
 
     def logs(self, request: control_pb2.LogsRequest) -> AsyncIterator[dispatcher_pb2.LogBatch]: ...
 
 
 class ControlServicer:
-    """One a manager process."""
+    """The servicer of a manager process."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class ControlServicer:
         return self._wire(self._store.view().cluster)
 
     async def _root_after_change(self, version: int, spec: ClusterSpec) -> RootCA:
-        """What the spec makes of the root, for exactly this version of the cluster; external CAs are asked before anything is stored."""
+        """The root CA that the spec leads to from this version of the cluster. External CAs sign before anything is stored."""
         cluster = self._store.view().cluster
         clusters.require_cluster_version(cluster, version)
         clusters.require_valid_spec(spec, cluster.spec)
@@ -127,15 +127,15 @@ class ControlServicer:
         )
 
     async def _wait_for_demotion(self, ref: str) -> None:
-        """A demotion that was asked for comes first.
+        """Waits for the node's demotion, if one has been requested.
 
         Raises:
-            NotLeaderError: it is this leader that is demoted; its successor is asked. To wait here would not do: a follower that passes a
-                call on takes it for lost when the leader changes meanwhile.
+            NotLeaderError: this leader is the one that is demoted; the call goes to its successor. Waiting here would fail, because a
+                follower that forwards the call reports it as lost when the leader changes.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(self._demotion_seconds):
-                while self._is_being_demoted(ref):  # noqa: ASYNC110 - the group's members tell no event
+                while self._is_being_demoted(ref):  # noqa: ASYNC110 - a membership change is not an event
                     await asyncio.sleep(_POLL_SECONDS)
 
     def _is_being_demoted(self, ref: str) -> bool:

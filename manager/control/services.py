@@ -1,4 +1,4 @@
-"""Services: create, update, roll back, remove, count. Pure functions on a transaction or a view, run by the servicer."""
+"""Service requests: create, update, roll back, remove, task counts. Pure functions on a transaction or view, called by the servicer."""
 
 from covey.errors import AlreadyExistsError, ConflictError, InvalidArgumentError
 from covey.ids import IdSource
@@ -11,6 +11,8 @@ from manager.store import Tx, View
 
 
 class ServiceTaskCounts(Struct, frozen=True, kw_only=True):
+    """Numbers of a service's tasks that run, should run and have completed."""
+
     running: int = 0
     desired: int = 0
     completed: int = 0
@@ -28,7 +30,7 @@ def create_service(tx: Tx, spec: ServiceSpec, new_id: IdSource) -> str:
 
 
 def update_service(tx: Tx, ref: str, version: int, spec: ServiceSpec) -> str:
-    """Replaces the spec; the tasks are remade when what they are made from has changed."""
+    """Replaces the spec. Tasks are replaced if the part of the spec that they are made from has changed."""
     service = _find_current(tx, ref, version)
     before = service.spec
     if spec.annotations.name != before.annotations.name:
@@ -36,7 +38,7 @@ def update_service(tx: Tx, ref: str, version: int, spec: ServiceSpec) -> str:
     if spec.mode is not before.mode:
         raise InvalidArgumentError("service mode change is not allowed: create another service")
     after = resolve_service(tx, spec)
-    remade = after.task != before.task or _endpoint_mode(after) != _endpoint_mode(before)
+    replaces_tasks = after.task != before.task or _endpoint_mode(after) != _endpoint_mode(before)
     tx.update(
         replace(
             service,
@@ -44,7 +46,7 @@ def update_service(tx: Tx, ref: str, version: int, spec: ServiceSpec) -> str:
             version_before_spec=service.meta.version,
             previous_spec=before,
             previous_spec_version=service.spec_version,
-            spec_version=service.meta.version + 1 if remade else service.spec_version,
+            spec_version=service.meta.version + 1 if replaces_tasks else service.spec_version,
             update_status=None,
         )
     )
@@ -52,7 +54,7 @@ def update_service(tx: Tx, ref: str, version: int, spec: ServiceSpec) -> str:
 
 
 def roll_back_service(tx: Tx, ref: str, version: int, now_ns: int) -> str:
-    """Goes back to the previous spec, which becomes the present one's successor in turn."""
+    """Swaps the present and the previous spec."""
     service = _find_current(tx, ref, version)
     if service.previous_spec is None:
         raise ConflictError(f"service {service.spec.annotations.name} does not have a previous spec")
@@ -74,18 +76,18 @@ def roll_back_service(tx: Tx, ref: str, version: int, now_ns: int) -> str:
 
 
 def remove_service(tx: Tx, ref: str) -> str:
-    """Forgets the service; the orchestrator ends its tasks."""
+    """Removes the service. The orchestrator removes its tasks later."""
     service = tx.services.find(ref)
     tx.remove(Service, service.id)
     return service.id
 
 
 def task_counts(view: View, service: Service) -> ServiceTaskCounts:
-    """How many tasks run and how many should."""
+    """The task counts of a service."""
     tasks = view.tasks.by_service(service.id)
-    wanted = [task for task in tasks if task.desired_state <= TaskState.RUNNING and not task.status.state.terminal]
-    running = sum(task.status.state is TaskState.RUNNING for task in wanted)
-    desired = service.spec.replicas if service.spec.mode is ServiceMode.REPLICATED else len(wanted)
+    active = [task for task in tasks if task.desired_state <= TaskState.RUNNING and not task.status.state.terminal]
+    running = sum(task.status.state is TaskState.RUNNING for task in active)
+    desired = service.spec.replicas if service.spec.mode is ServiceMode.REPLICATED else len(active)
     completed = sum(task.status.state is TaskState.COMPLETE for task in tasks)
     return ServiceTaskCounts(running=running, desired=desired, completed=completed)
 

@@ -1,7 +1,7 @@
-"""Whether a change was made from what is there: nobody overwrites a spec that he has not seen. Pure, called on a transaction.
+"""Optimistic concurrency check for spec updates. Pure, called in a transaction.
 
-Law: only another spec stands in a spec's way. What the cluster itself notes on the object meanwhile (a node's status, an update's
-progress, an address) changes its version too, but takes nothing from whoever read it before.
+Invariant: an update replaces only the spec that the client has read. Changes by the cluster itself (a node's status, the progress of an
+update, an address) also increase the version, but do not make an update stale.
 """
 
 from covey.errors import StaleVersionError
@@ -11,6 +11,6 @@ OUT_OF_SEQUENCE = "update out of sequence"
 
 
 def require_current_spec(found: Node | Service, version: int) -> None:
-    """Raises StaleVersionError if who saw that version of the object has not seen its present spec."""
+    """Raises StaleVersionError if a client that read this version of the object has not seen its present spec."""
     if not found.version_before_spec < version <= found.meta.version:
         raise StaleVersionError(OUT_OF_SEQUENCE)

@@ -248,7 +248,7 @@ def test_an_external_ca_signs_for_all_hosts_and_the_key_comes_home(
         before = issuer_ids(rooted)
         assert len(set(before.values())) == 1
     refused = ran(rooted, program, "swarm", "ca", "--rotate", check=1).err
-    assert "must be cross-signed by the present one" in refused
+    assert "must be cross-signed by the current one" in refused
     assert url in refused
     said = ran(rooted, program, "swarm", "ca", "--rotate", "--ca-cert", str(cert), "--ca-key", str(key)).out
     assert said.strip().endswith(outside.cert.decode().strip())

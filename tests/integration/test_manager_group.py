@@ -129,7 +129,7 @@ async def test_a_leader_that_falls_silent_is_left_by_agents_and_followers_alike(
                 await eventually("the agent leaves it", lambda: agent.states[-1].session_id != first, seconds=15)
                 assert (await node_of(follower, agent.node_id)).status.state == objects_pb2.NODE_STATE_READY
                 async with asyncio.timeout(15):
-                    assert "the leader changed while this stream ran" in await events.details()
+                    assert "the leader changed while this stream was open" in await events.details()
             finally:
                 leader.process.send_signal(signal.SIGCONT)
 

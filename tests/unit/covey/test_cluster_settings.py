@@ -57,7 +57,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(fields: dict[str, Any], kind
 @pytest.mark.parametrize(
     ("pools", "size", "words"),
     [
-        (("ten",), 24, "'ten' is no range of addresses"),
+        (("ten",), 24, "'ten' is not an address range"),
         (("fd00::/16",), 64, "IPv6"),
         (("10.0.0.0/8", "10.9.0.0/16"), 24, "10.0.0.0/8 and 10.9.0.0/16 overlap"),
         (("10.20.0.0/16",), 15, "subnet size 15 does not fit .* from 16 to 29"),

@@ -406,9 +406,9 @@ async def test_followed_logs_tell_in_its_place_which_lines_are_missing(daemon: D
 
 async def test_a_leader_lost_while_logs_are_read_is_an_error_and_not_an_end(daemon: Daemon) -> None:
     await create(daemon, "--name", "web")
-    daemon.logs.failure = UnavailableError("the leader changed while this stream ran; open it again")
+    daemon.logs.failure = UnavailableError("the leader changed while this stream was open; open it again")
     _, err = await daemon.docker("service", "logs", "web", check=1)
-    assert "these logs are incomplete: the leader changed while this stream ran; open it again" in err
+    assert "these logs are incomplete: the leader changed while this stream was open; open it again" in err
 
 
 async def test_the_sdk_creates_updates_and_removes_services(daemon: Daemon) -> None:

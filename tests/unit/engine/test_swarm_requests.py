@@ -30,7 +30,7 @@ def test_the_data_path_that_is_meant_anyway_may_be_named() -> None:
         ({"DefaultAddrPool": ["10.0.0.0/8"], "SubnetSize": 4}, "subnet size"),
         (
             {"Spec": {"CAConfig": {"ExternalCAs": [{"Protocol": "cfssl", "URL": "https://ca.example/"}]}}},
-            "CA https://ca.example/ would never be asked: found the cluster without it; .*swarm ca --rotate --ca-cert ROOT --external-ca",
+            "CA https://ca.example/ would never be used: create the cluster without it; .*swarm ca --rotate --ca-cert ROOT --external-ca",
         ),
         ({"DefaultAddrPool": ["10.20.0.0/28"]}, "subnet size 24"),
     ],

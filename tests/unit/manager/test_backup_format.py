@@ -79,9 +79,9 @@ def test_one_changed_bit_anywhere_is_refused() -> None:
 def test_a_truncated_file_is_reported_as_truncated() -> None:
     data = written(backup.new_key())
     for size in range(8, len(data)):
-        with pytest.raises(backup_file.BackupError, match="cut short"):
+        with pytest.raises(backup_file.BackupError, match="truncated"):
             backup_file.verify_file(io.BytesIO(data[:size]))
-    with pytest.raises(backup_file.BackupError, match="follows its end"):
+    with pytest.raises(backup_file.BackupError, match="bytes after its end"):
         backup_file.verify_file(io.BytesIO(data + b"x"))
 
 
@@ -132,7 +132,7 @@ def test_each_kind_of_wrong_key_has_its_own_message() -> None:
 
 def test_a_foreign_file_and_a_newer_format_have_different_messages() -> None:
     data = written(backup.new_key())
-    with pytest.raises(backup_file.BackupError, match="not a backup of Covey"):
+    with pytest.raises(backup_file.BackupError, match="not a Covey backup"):
         backup_file.verify_file(io.BytesIO(b"PK\x03\x04 something else"))
-    with pytest.raises(backup_file.BackupError, match="format 2, and this version of Covey reads format 1"):
+    with pytest.raises(backup_file.BackupError, match="format 2, but this version of Covey reads format 1"):
         backup_file.verify_file(io.BytesIO(data[:8] + (2).to_bytes(4, "big") + data[12:]))

@@ -74,7 +74,7 @@ def rsa_request() -> bytes:
 
 
 def test_a_request_that_is_forged_foreign_or_too_long_is_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match="does not parse"):
+    with pytest.raises(InvalidArgumentError, match="cannot be parsed"):
         issue(b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n")
     with pytest.raises(InvalidArgumentError, match="P-256"):
         issue(rsa_request())
@@ -84,5 +84,5 @@ def test_a_request_that_is_forged_foreign_or_too_long_is_refused() -> None:
     der = bytearray(x509.load_pem_x509_csr(csr).public_bytes(serialization.Encoding.DER))
     der[-1] ^= 1
     forged = x509.load_der_x509_csr(bytes(der)).public_bytes(serialization.Encoding.PEM)
-    with pytest.raises(InvalidArgumentError, match=r"own key|does not parse"):
+    with pytest.raises(InvalidArgumentError, match=r"own key|cannot be parsed"):
         issue(forged)

@@ -80,7 +80,7 @@ async def test_a_host_that_joins_as_a_rotation_begins_is_told_to_try_again_and_l
         signer.go_on.set()
         error = await joining
     assert isinstance(error, UnavailableError)
-    assert "began to be rotated meanwhile" in str(error)
+    assert "a rotation of the root certificate has started" in str(error)
     assert [node.id for node in store.view().nodes] == ["n1"]
     answer = await authority.IssueCertificate(issue(store), None)
     assert answer.root_certificate == trust.trusted_roots(cluster_in(store).root_ca)

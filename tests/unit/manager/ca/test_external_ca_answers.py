@@ -53,19 +53,19 @@ BOTH = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageO
 OWN = x509.SubjectAlternativeName([x509.DNSName("n")])
 MANAGERS = x509.SubjectAlternativeName([x509.DNSName("covey"), x509.DNSName("n")])
 WRONG = {
-    "another root": (issued(root=OTHER), "signed with another key than that of the cluster's root"),
-    "another node": (issued(node_id="m"), "says CN=m where n was asked"),
-    "a better role": (issued(role=NodeRole.MANAGER), "says OU=covey-manager where covey-worker was asked"),
-    "another cluster": (issued(cluster_id="d"), "says O=d where c was asked"),
-    "another key": (issued(request=certificates.new_csr()[1]), "signed another key than the request's"),
-    "one end": (made(lambda b: b.add_extension(SERVER, False).add_extension(OWN, False)), "both ends of TLS"),
+    "another root": (issued(root=OTHER), "signed with a key other than that of the cluster's root"),
+    "another node": (issued(node_id="m"), "says CN=m where n was requested"),
+    "a better role": (issued(role=NodeRole.MANAGER), "says OU=covey-manager where covey-worker was requested"),
+    "another cluster": (issued(cluster_id="d"), "says O=d where c was requested"),
+    "another key": (issued(request=certificates.new_csr()[1]), "signed a key other than the request's"),
+    "one end": (made(lambda b: b.add_extension(SERVER, False).add_extension(OWN, False)), "must have both usages"),
     "no name": (
         made(lambda b: b.add_extension(BOTH, False).add_extension(x509.SubjectAlternativeName([x509.DNSName("x")]), False)),
-        "lacks the name n ",
+        "lacks the requested name n",
     ),
     "a manager's name": (
         made(lambda b: b.add_extension(BOTH, False).add_extension(MANAGERS, False)),
-        "carries the name covey, which is a manager's",
+        "has the name covey, which is a manager's",
     ),
     "no extensions": (made(lambda b: b), "lacks an extension"),
     "a CA": (
@@ -73,10 +73,10 @@ WRONG = {
             lambda b: b.add_extension(BOTH, False).add_extension(OWN, False)
             .add_extension(x509.BasicConstraints(True, None), True)
         ),
-        "made the node a CA",
+        "makes the node a CA",
     ),
     "the past": (issued(now_ns=NOW - 2 * 10**15), "not valid now"),
-    "nonsense": (b"nonsense", "does not parse"),
+    "nonsense": (b"nonsense", "cannot be parsed"),
 }  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def test_a_managers_certificate_needs_the_name_by_which_managers_are_known() -> 
         .serial_number(3).not_valid_before(leaf.not_valid_before_utc).not_valid_after(leaf.not_valid_after_utc)
         .add_extension(BOTH, False).add_extension(OWN, False).sign(key, hashes.SHA256())
     )  # fmt: skip
-    with pytest.raises(UnavailableError, match="lacks the name covey"):
+    with pytest.raises(UnavailableError, match="lacks the requested name covey"):
         verify_node_certificate(nameless.public_bytes(serialization.Encoding.PEM), ROOT.cert, PUBLIC, **wanted)
 
 

@@ -87,8 +87,8 @@ small = rsa.generate_private_key(65537, 1024)  # noqa: S505 - to be refused
 REFUSED = {
     "nothing at all": (b"nonsense", b"", "could not parse the desired CA certificate"),
     "two certificates": (root() + root(), b"", "cannot contain multiple certificates"),
-    "a leaf": (root(ca=False), b"", "does not carry CA:TRUE"),
-    "no constraints": (root(ca=None), b"", "does not carry CA:TRUE"),
+    "a leaf": (root(ca=False), b"", "lacks CA:TRUE"),
+    "no constraints": (root(ca=None), b"", "lacks CA:TRUE"),
     "an intermediate": (root(signer=RSA), b"", "is not self-signed"),
     "expired": (root(starts=-20, days=-10), b"", "CA certificate expires too soon"),
     "soon to expire": (root(days=300), b"", "CA certificate expires too soon"),

@@ -145,7 +145,7 @@ def test_an_external_ca_that_would_never_be_asked_is_refused_with_the_way_to_hav
         (settings(external_cas=(plain,), signing_cert=other.cert), "is in the cluster"),
     ):
         with pytest.raises(
-            InvalidArgumentError, match=f"CA https://ca.example/sign would never be asked: .*{words}.*{remedy}"
+            InvalidArgumentError, match=f"CA https://ca.example/sign would never be used: .*{words}.*{remedy}"
         ):
             plan_root_change(CLUSTER, wish, NOW)
 
@@ -267,7 +267,7 @@ def test_a_cluster_is_founded_with_a_root_that_is_given_and_keeps_its_key_out_of
     assert (cluster.root_ca.cert, cluster.root_ca.key) == (own.cert, own.key)
     assert cluster.spec == ClusterSpec()
     assert jointoken.parse(cluster.root_ca.join_token_worker).digest == jointoken.root_digest(own.cert)
-    with pytest.raises(InvalidArgumentError, match="founded with the key of its root"):
+    with pytest.raises(InvalidArgumentError, match="needs the key of its root"):
         new_cluster(ClusterSpec(ca=settings(signing_cert=own.cert)), NOW)
     with pytest.raises(InvalidArgumentError, match="the signing CA cert must also be provided"):
         new_cluster(ClusterSpec(ca=settings(signing_key=own.key)), NOW)

@@ -217,7 +217,7 @@ REFUSED: list[tuple[str, ServiceSpec, type[CoveyError], str]] = [
         "health without a command",
         service_spec(container=ContainerSpec(image="i", healthcheck=HealthConfig(test=("CMD-SHELL",)))),
         InvalidArgumentError,
-        "the healthcheck's CMD-SHELL names no command",
+        "the healthcheck's CMD-SHELL has no command",
     ),
     (
         "nameserver",
