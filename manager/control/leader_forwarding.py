@@ -295,8 +295,7 @@ _NO_LEADER = (
     "Make sure more than half of the managers are online."
 )
 _OUTCOME_UNKNOWN = (
-    "the connection to the leader was lost during the call; the change may or may not have been made: "
-    "check the object's state before retrying"
+    "lost the leader during the operation, so its outcome is unknown. Check the object's state before retrying"
 )
 
 

@@ -1,6 +1,6 @@
-"""Which objects a ListRequest asks for. Pure.
+"""Filters of list requests. Pure.
 
-Law: an empty list matches everything; several values of one field match any, several fields must all match.
+An empty field matches everything, several values of a field match any of them, and all fields must match.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ O = TypeVar("O", bound=Object)  # noqa: E741
 
 
 def filter_objects(objects: Iterable[O], request: Any) -> list[O]:
-    """The objects that match every filter which has a meaning for their kind."""
+    """The objects that match all filters. Filters that do not apply to their kind are ignored."""
     return [item for item in objects if matches(item, request)]
 
 
@@ -59,7 +59,7 @@ def _labels_of(item: Object) -> dict[str, str]:
 
 
 def _match_labels(labels: dict[str, str], wanted: Iterable[str]) -> bool:
-    """Docker's rule: every filter must hold; ``key`` asks for the key alone."""
+    """Whether all of the filters match, as in Docker: ``key=value``, or ``key`` for any value."""
     for text in wanted:
         key, has_value, value = text.partition("=")
         if key not in labels or (has_value and labels[key] != value):
