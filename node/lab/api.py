@@ -23,10 +23,10 @@ class SocketConnection(http.client.HTTPConnection):
 
 
 def call(path: Path, method: str, url: str, body: object = None, *, timeout_seconds: float = 60.0) -> Any:
-    """One request; the decoded answer.
+    """Send one request and return the decoded response.
 
     Raises:
-        CoveyError: the daemon refused, with its own words.
+        CoveyError: the daemon refused; the message is its own.
         OSError: no daemon listens.
     """
     connection = SocketConnection(path, timeout_seconds)
@@ -44,7 +44,7 @@ def call(path: Path, method: str, url: str, body: object = None, *, timeout_seco
 
 
 def answers(path: Path) -> bool:
-    """Whether a daemon answers on the socket."""
+    """Whether a daemon answers on this socket."""
     try:
         call(path, "GET", "/_ping", timeout_seconds=2.0)
     except (OSError, CoveyError, http.client.HTTPException):

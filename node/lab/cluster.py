@@ -17,46 +17,46 @@ READY_SECONDS = 60.0
 
 
 def labs() -> tuple[Lab, ...]:
-    """Every lab on this machine."""
+    """All labs on this machine."""
     records = sorted(LAB_ROOT.glob("*/lab.json")) if LAB_ROOT.is_dir() else []
     return tuple(msgspec.json.decode(record.read_bytes(), type=Lab) for record in records)
 
 
 def get_lab(name: str) -> Lab:
-    """The lab of that name.
+    """The lab of this name.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: it does not exist.
     """
     for lab in labs():
         if lab.name == name:
             return lab
-    raise NotFoundError(f"no lab {name}: 'covey lab ls' lists what there is, 'covey lab up --name {name}' makes it")
+    raise NotFoundError(f"no lab {name}: 'covey lab ls' lists labs, 'covey lab up --name {name}' creates one")
 
 
 def get_host(name: str) -> tuple[Lab, LabHost]:
-    """The host of that name, with its lab.
+    """The host of this name, with its lab.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: it does not exist.
     """
     for lab in labs():
         for host in lab.hosts:
             if host.name == name:
                 return lab, host
-    raise NotFoundError(f"no lab host {name}: 'covey lab ls' lists what there is")
+    raise NotFoundError(f"no lab host {name}: 'covey lab ls' lists hosts")
 
 
 def up(lab: Lab, *, init_cluster: bool = True) -> None:
-    """Make the lab; with ``form`` its cluster too, and return when every node is ready. What fails is torn down again.
+    """Create a lab, and with ``init_cluster`` its cluster. Returns when all nodes are ready. A lab that fails is removed again.
 
     Raises:
-        AlreadyExistsError: a lab of that name stands already.
+        AlreadyExistsError: a lab of this name exists already.
         CoveyError: a host or the cluster did not come up in time.
     """
     validate(lab)
     if lab.record.exists():
-        raise AlreadyExistsError(f"lab {lab.name} stands already: 'covey lab down --name {lab.name}' removes it")
+        raise AlreadyExistsError(f"lab {lab.name} exists already: 'covey lab down --name {lab.name}' removes it")
     lab.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     lab.record.write_bytes(msgspec.json.encode(lab))
     try:
@@ -82,7 +82,7 @@ def start_daemon(host: LabHost) -> None:
     """Start coveyd and wait until it answers.
 
     Raises:
-        DeadlineError: it does not; the message carries the last line of its log.
+        DeadlineError: it does not; the message has the last line of its log.
     """
     machine.start_daemon(host)
     try:
@@ -93,7 +93,7 @@ def start_daemon(host: LabHost) -> None:
 
 
 def form_cluster(lab: Lab) -> None:
-    """Initialise on the first host, join the others: managers one after the other, then all workers."""
+    """Run ``swarm init`` on the first host and join the others: managers one by one, then all workers at once."""
     first, *others = lab.hosts
     listen = {"ListenAddr": "0.0.0.0:2377"}
     api.call(first.socket, "POST", "/swarm/init", {**listen, "AdvertiseAddr": first.address})
@@ -111,7 +111,7 @@ def form_cluster(lab: Lab) -> None:
 
 
 def wait_ready(lab: Lab) -> None:
-    """Wait until a manager sees every host of the lab ready, and every manager reachable."""
+    """Wait until every node of the lab is ready and every manager reachable."""
 
     def ready() -> bool:
         with contextlib.suppress(OSError, CoveyError):
@@ -122,7 +122,7 @@ def wait_ready(lab: Lab) -> None:
 
 
 def all_ready(nodes: Sequence[dict[str, object]], lab: Lab) -> bool:
-    """Whether the answer of ``GET /nodes`` shows the whole lab."""
+    """Whether a response of ``GET /nodes`` shows all nodes of the lab ready."""
     up_nodes = [node for node in nodes if msgspec.convert(node["Status"], dict[str, object])["State"] == "ready"]
     managers = [
         status
@@ -134,7 +134,7 @@ def all_ready(nodes: Sequence[dict[str, object]], lab: Lab) -> bool:
 
 
 def down(lab: Lab) -> None:
-    """Remove the lab: processes, mounts, namespaces, cgroups, disks. Works on a lab that is half there."""
+    """Remove the lab: processes, mounts, namespaces, cgroups, disks. Also removes a lab that is only partly there."""
     for host in lab.hosts:
         machine.power_off(host)
     etcd.remove_all(lab)
@@ -153,10 +153,10 @@ def down(lab: Lab) -> None:
 
 
 def kill(host: LabHost) -> None:
-    """Power cut: everything on the host dies at once, its disk stays.
+    """Power off a host: all its processes end at once, its disk is kept.
 
     Raises:
-        NotFoundError: it is dead already.
+        NotFoundError: it is not running.
     """
     if machine.init_pid(host) is None:
         raise NotFoundError(f"host {host.name} is not running")
@@ -164,28 +164,28 @@ def kill(host: LabHost) -> None:
 
 
 def crash(host: LabHost) -> None:
-    """Kill coveyd alone; containers stay."""
+    """Kill coveyd. Containers keep running."""
     machine.crash_daemon(host)
 
 
 def start(lab: Lab, host: LabHost) -> None:
-    """Bring back what is dead: the host with its disk, or coveyd alone.
+    """Start a host that was killed, with its disk, or coveyd after a crash.
 
     Raises:
-        InvalidArgumentError: nothing is dead.
+        InvalidArgumentError: both run.
     """
     if machine.init_pid(host) is None:
         machine.remove_cgroups(host.cgroup)
         network.connect_host(lab, host)
         machine.boot(host)
     elif machine.daemon_pid(host) is not None:
-        raise InvalidArgumentError(f"host {host.name} runs already")
+        raise InvalidArgumentError(f"host {host.name} is already running")
     start_daemon(host)
 
 
 @contextlib.contextmanager
 def running(lab: Lab, *, init_cluster: bool = True) -> Iterator[Lab]:
-    """A lab for the length of a with block, torn down whatever happens in it."""
+    """A lab for the length of a with block, always removed at its end."""
     up(lab, init_cluster=init_cluster)
     try:
         yield lab
@@ -194,7 +194,7 @@ def running(lab: Lab, *, init_cluster: bool = True) -> Iterator[Lab]:
 
 
 def status(lab: Lab, host: LabHost) -> str:
-    """One word for ``lab ls``: running, cut, crashed or dead."""
+    """Status for ``lab ls``: running, cut, crashed or dead."""
     if machine.init_pid(host) is None:
         return "dead"
     if machine.daemon_pid(host) is None:

@@ -20,10 +20,10 @@ STOP_SECONDS = 10.0
 
 
 def start_all(lab: Lab) -> None:
-    """Every member, and wait until all answer.
+    """Start all members and wait until they answer.
 
     Raises:
-        NotFoundError: etcd is not installed; DeadlineError: they do not come up.
+        NotFoundError: etcd is not installed; DeadlineError: they do not start in time.
     """
     if lab.etcd and not (shutil.which("etcd") and shutil.which("etcdctl")):
         raise NotFoundError("a lab on etcd needs etcd and etcdctl: apt-get install etcd-server etcd-client")
@@ -34,7 +34,7 @@ def start_all(lab: Lab) -> None:
 
 
 def start(lab: Lab, member: EtcdMember) -> None:
-    """One member, with its data of before."""
+    """Start one member with its existing data."""
     member.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     cluster = ",".join(f"{one.name}={one.peer_url}" for one in lab.etcd_members)
     command = [
@@ -53,14 +53,14 @@ def start(lab: Lab, member: EtcdMember) -> None:
 
 
 def answers(lab: Lab, member: EtcdMember) -> bool:
-    """Whether the member takes part in a quorum."""
+    """Whether the member serves reads, which needs a quorum."""
     return run_etcdctl(lab, "get", "ready", members=(member,)).returncode == 0
 
 
 def run_etcdctl(
     lab: Lab, *arguments: str, members: Sequence[EtcdMember] = (), stdin: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
-    """What etcdctl does with these members, or with all."""
+    """Run etcdctl against these members, or against all."""
     endpoints = ",".join(f"{GATEWAY}:{member.port}" for member in members or lab.etcd_members)
     return subprocess.run(
         ["nsenter", f"--net=/run/netns/{lab.switch}", "--", "etcdctl", f"--endpoints={endpoints}", *arguments],
@@ -69,7 +69,7 @@ def run_etcdctl(
 
 
 def pid(member: EtcdMember) -> int | None:
-    """The member's process, None if it is dead."""
+    """The pid of the member's process, None if it is dead."""
     try:
         number, started = member.pid_file.read_text().split()
         return int(number) if start_time(int(number)) == started and not _is_zombie(int(number)) else None
@@ -82,10 +82,10 @@ def _is_zombie(number: int) -> bool:
 
 
 def send_signal(member: EtcdMember, number: signal.Signals) -> None:
-    """A signal: STOP lets it hang, CONT lets it go on.
+    """Send a signal: SIGSTOP suspends the member, SIGCONT resumes it.
 
     Raises:
-        NotFoundError: it is dead.
+        NotFoundError: it is not running.
     """
     found = pid(member)
     if found is None:
@@ -94,7 +94,7 @@ def send_signal(member: EtcdMember, number: signal.Signals) -> None:
 
 
 def kill(member: EtcdMember) -> None:
-    """SIGKILL; its data stay. No effect when it is dead."""
+    """Kill a member, if it runs. Its data are kept."""
     found = pid(member)
     if found is None:
         return
@@ -106,7 +106,7 @@ def kill(member: EtcdMember) -> None:
 
 
 def remove_all(lab: Lab) -> None:
-    """Processes and data of all members."""
+    """Kill all members and remove their data."""
     for member in lab.etcd_members:
         kill(member)
         shutil.rmtree(member.folder, ignore_errors=True)

@@ -19,10 +19,10 @@ INNER_PID_FILE = "run/covey/coveyd.pid"
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None:
-    """Wait for a condition.
+    """Wait until a condition holds.
 
     Raises:
-        DeadlineError: it did not come about in time.
+        DeadlineError: it did not in time.
     """
     deadline = time.monotonic() + seconds
     while not condition():
@@ -32,7 +32,7 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None
 
 
 def init_pid(host: LabHost) -> int | None:
-    """The machine's pid of the host's process 1, None if the host is dead."""
+    """The pid of the host's process 1 on the machine, None if the host is dead."""
     try:
         pid, started = host.init_pid_file.read_text().split()
         return int(pid) if start_time(int(pid)) == started else None
@@ -41,12 +41,12 @@ def init_pid(host: LabHost) -> int | None:
 
 
 def start_time(pid: int) -> str:
-    """Field 22 of /proc/PID/stat: with it a recycled pid is told from the one that was recorded."""
+    """Field 22 of /proc/PID/stat. It tells a reused pid from the recorded process."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
 
 
 def boot(host: LabHost) -> None:
-    """Start the host's process 1 in namespaces of its own."""
+    """Start the host's process 1 in new namespaces."""
     host.state_dir.mkdir(parents=True, exist_ok=True)
     host.folder.chmod(0o700)
     host.resolv_conf.write_text(f"nameserver {GATEWAY}\noptions timeout:1 attempts:1\n")
@@ -88,7 +88,7 @@ def command_inside(host: LabHost, command: Sequence[str]) -> list[str]:
 
 
 def client_environment(host: LabHost) -> dict[str, str]:
-    """The variables with which docker and covey speak to this host."""
+    """Environment variables that point docker and covey to this host."""
     return {"DOCKER_HOST": f"unix://{host.socket}", "COVEY_HOST": f"unix://{host.socket}"}
 
 
@@ -117,13 +117,13 @@ def start_daemon(host: LabHost) -> None:
 
 
 def read_environment_file(file: Path) -> dict[str, str]:
-    """What a daemon finds in its environment besides."""
+    """Additional environment variables from a file of NAME=VALUE lines, which may be missing."""
     lines = file.read_text().splitlines() if file.exists() else []
     return dict(line.split("=", 1) for line in lines)
 
 
 def daemon_pid(host: LabHost) -> int | None:
-    """The pid of coveyd as processes inside the host see it, None if it is not running."""
+    """The pid of coveyd inside the host, None if it is not running."""
     init = init_pid(host)
     if init is None:
         return None
@@ -136,7 +136,7 @@ def daemon_pid(host: LabHost) -> int | None:
 
 
 def crash_daemon(host: LabHost) -> None:
-    """SIGKILL coveyd alone; its containers stay.
+    """Kill coveyd. Its containers keep running.
 
     Raises:
         NotFoundError: no coveyd runs there.
@@ -149,7 +149,7 @@ def crash_daemon(host: LabHost) -> None:
 
 
 def power_off(host: LabHost) -> None:
-    """SIGKILL everything on the host at once: the kernel ends a PID namespace with its process 1."""
+    """Kill all processes of the host at once: the kernel ends a PID namespace with its process 1."""
     pid = init_pid(host)
     if pid is None:
         return
@@ -164,7 +164,7 @@ def power_off(host: LabHost) -> None:
 
 
 def remove_cgroups(path: str) -> None:
-    """Remove the cgroup below every hierarchy, leaves first. Its processes are dead; the kernel may need a moment."""
+    """Remove a cgroup and its children in every hierarchy. Its processes are dead; the kernel may need a moment."""
     roots = _in_each_hierarchy(path)
 
     def gone() -> bool:
@@ -178,18 +178,18 @@ def remove_cgroups(path: str) -> None:
 
 
 def remove_empty_cgroup(path: str) -> None:
-    """Remove a cgroup that may be shared, where nothing is left in it."""
+    """Remove a cgroup that may be shared, if it is empty."""
     for folder in _in_each_hierarchy(path):
         with contextlib.suppress(OSError):
             folder.rmdir()
 
 
 def _in_each_hierarchy(path: str) -> list[Path]:
-    """The cgroup's folders: in the unified hierarchy, and in each of version 1."""
+    """The cgroup's directories in the unified hierarchy and in each one of version 1."""
     mounted = Path("/sys/fs/cgroup")
     return [root / path.lstrip("/") for root in (mounted, *mounted.glob("*")) if root.is_dir()]
 
 
 def remove_disk(host: LabHost) -> None:
-    """Delete what the host had."""
+    """Delete the host's disk and files."""
     shutil.rmtree(host.folder, ignore_errors=True)

@@ -17,21 +17,21 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
-    """Mount, with an error that names the target."""
+    """Mount a file system. OSError names the target."""
     if _libc.mount(source.encode(), target.encode(), kind.encode() or None, flags, data.encode() or None):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), target)
 
 
 def unmount(target: str) -> None:
-    """Detach a mount at once, lazily."""
+    """Unmount lazily."""
     if _libc.umount2(target.encode(), MS_DETACH):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), target)
 
 
 def prepare(hostname: str, resolv_conf: str) -> None:
-    """The mounts and the name of the host."""
+    """Set the host name and make the mounts."""
     socket.sethostname(hostname)
     mount("none", "/", flags=MS_REC | MS_PRIVATE)
     mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
@@ -46,7 +46,7 @@ def prepare(hostname: str, resolv_conf: str) -> None:
 
 
 def main() -> None:
-    """``python -m node.lab.host_init HOSTNAME RESOLV_CONF [IMAGE STATE]``: with an image, the host's disk is the file system in it."""
+    """``python -m node.lab.host_init HOSTNAME RESOLV_CONF [IMAGE STATE]``. With IMAGE, the file system in it is mounted at STATE."""
     prepare(sys.argv[1], sys.argv[2])
     if len(sys.argv) > 4:
         subprocess.run(["mount", "-o", "loop", *sys.argv[3:]], check=True)

@@ -15,10 +15,10 @@ echo "$(hostname) on ${NODE:-nowhere} with secret $(sha256sum /run/secrets/* 2>/
 
 
 def root_file_system(padding_bytes: int = 0) -> bytes:
-    """A root file system as a tar archive; ``padding_bytes`` of incompressible data make it as large as real ones."""
+    """A root file system as a tar archive. ``padding_bytes`` of random data make it as large as a real one."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for folder in (
+        for path in (
             "bin",
             "dev",
             "etc",
@@ -34,7 +34,7 @@ def root_file_system(padding_bytes: int = 0) -> bytes:
             "www",
             "www/cgi-bin",
         ):
-            _folder(archive, folder, 0o1777 if folder == "tmp" else 0o755)
+            _directory(archive, path, 0o1777 if path == "tmp" else 0o755)
         _file(archive, "bin/busybox", BUSYBOX.read_bytes(), 0o755)
         names = subprocess.run([BUSYBOX, "--list"], check=True, capture_output=True, text=True).stdout.split()
         for name in names:
@@ -51,7 +51,7 @@ def root_file_system(padding_bytes: int = 0) -> bytes:
     return buffer.getvalue()
 
 
-def _folder(archive: tarfile.TarFile, name: str, mode: int) -> None:
+def _directory(archive: tarfile.TarFile, name: str, mode: int) -> None:
     entry = tarfile.TarInfo(name)
     entry.type, entry.mode = tarfile.DIRTYPE, mode
     archive.addfile(entry)

@@ -49,7 +49,7 @@ class EtcdMember(msgspec.Struct, frozen=True):
 
     @property
     def environment_file(self) -> Path:
-        """Lines of NAME=VALUE that the member's environment has besides, read at each start."""
+        """Lines of NAME=VALUE that the member's environment also gets, read at each start."""
         return self.folder / "environment"
 
 
@@ -70,7 +70,7 @@ class LabHost(msgspec.Struct, frozen=True):
 
     @property
     def mac(self) -> str:
-        """A machine keeps its network card when it boots again; with another address its peers would miss it for half a minute."""
+        """Fixed, because peers would not reach a host with a new address for half a minute after a reboot."""
         return f"02:c0:7e:00:00:{self.number:02x}"
 
     @property
@@ -79,7 +79,7 @@ class LabHost(msgspec.Struct, frozen=True):
 
     @property
     def port(self) -> str:
-        """The switch's end of the host's cable."""
+        """The switch's end of the host's veth pair."""
         return f"port{self.number}"
 
     @property
@@ -88,17 +88,17 @@ class LabHost(msgspec.Struct, frozen=True):
 
     @property
     def state_dir(self) -> Path:
-        """The host's disk: it survives kill."""
+        """The host's disk, which survives ``kill``."""
         return self.folder / "state"
 
     @property
     def disk_image(self) -> Path:
-        """A file system in a file. Where it was made before the host first boots, ``state`` is on it, so the disk can be full."""
+        """File system image. If it exists before the host first boots, it is mounted at ``state_dir``, so that the disk can be full."""
         return self.folder / "disk.img"
 
     @property
     def environment_file(self) -> Path:
-        """Lines of NAME=VALUE that the daemon's environment has besides, read at each start."""
+        """Lines of NAME=VALUE that the daemon's environment also gets, read at each start."""
         return self.folder / "daemon.env"
 
     @property
@@ -123,7 +123,7 @@ class LabHost(msgspec.Struct, frozen=True):
 
 
 class Lab(msgspec.Struct, frozen=True):
-    """A lab as its folder records it. ``etcd`` is how many members keep the managers' state; 0: the managers do."""
+    """A lab as recorded in its directory. ``etcd`` is the number of etcd members that store the managers' state; 0 means Raft."""
 
     name: str
     managers: int
@@ -140,7 +140,7 @@ class Lab(msgspec.Struct, frozen=True):
 
     @property
     def store(self) -> str:
-        """What ``coveyd --store`` takes."""
+        """Value of ``coveyd --store``."""
         endpoints = ",".join(f"{GATEWAY}:{member.port}" for member in self.etcd_members)
         return f"etcd://{endpoints}/covey" if endpoints else ""
 
@@ -154,19 +154,19 @@ class Lab(msgspec.Struct, frozen=True):
 
     @property
     def switch(self) -> str:
-        """The namespace in which the bridge stands."""
+        """The bridge's namespace."""
         return f"covey-{self.name}-switch"
 
 
 def validate(lab: Lab) -> None:
-    """Refuse what cannot become a lab.
+    """Check the name and size of a lab.
 
     Raises:
-        InvalidArgumentError: says which part and what is allowed.
+        InvalidArgumentError: names the invalid part and what is allowed.
     """
     if not _NAME.match(lab.name):
         raise InvalidArgumentError(
-            f"lab name {lab.name!r} is not valid: use up to 24 small letters, digits and dashes, a letter first"
+            f"lab name {lab.name!r} is not valid: use up to 24 lower-case letters, digits and dashes, starting with a letter"
         )
     if not 0 <= lab.etcd <= MAX_ETCD:
         raise InvalidArgumentError(f"the etcd of a lab has 1 to {MAX_ETCD} members, not {lab.etcd}")

@@ -27,7 +27,7 @@ def _index(ip: IPRoute, name: str) -> int:
 
 
 def create_switch(lab: Lab) -> None:
-    """The bridge, with the gateway's address: what the hosts know as their resolver answers there or refuses at once."""
+    """Create the bridge with the gateway's address. Hosts use it as their resolver, which refuses queries at once."""
     if lab.switch in netns.listnetns():
         return
     netns.create(lab.switch)
@@ -45,7 +45,7 @@ def remove_switch(lab: Lab) -> None:
 
 
 def connect_host(lab: Lab, host: LabHost) -> None:
-    """A fresh namespace for the host with eth0 on the switch: what a reboot leaves of a machine's network."""
+    """Create a new namespace for the host, with eth0 connected to the switch, as after a reboot."""
     disconnect_host(lab, host)
     netns.create(host.netns)
     with _netlink_in(lab.switch) as switch, Path(f"/run/netns/{host.netns}").open() as target:
@@ -69,13 +69,13 @@ def disconnect_host(lab: Lab, host: LabHost) -> None:
 
 
 def set_link(lab: Lab, host: LabHost, *, up: bool) -> None:
-    """Cut or heal the host's link, at the switch, as pulling a cable does."""
+    """Set the host's link up or down at the switch, as when a cable is pulled."""
     with _netlink_in(lab.switch) as switch:
         switch.link("set", index=_index(switch, host.port), state="up" if up else "down")
 
 
 def link_is_up(lab: Lab, host: LabHost) -> bool:
-    """Whether the host's link is not cut."""
+    """Whether the host's link is up."""
     with contextlib.suppress(LookupError, OSError, NetlinkError), _netlink_in(lab.switch) as switch:
         link = switch.get_links(_index(switch, host.port))[0]
         return bool(link["flags"] & 1)

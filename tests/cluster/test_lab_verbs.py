@@ -48,7 +48,7 @@ def test_a_lab_lives_and_ends_by_its_commands(name: str) -> None:
         f"{name}-2": [name, "worker", "192.168.77.2", "running"],
     }
     again = covey_lab("up", "--name", name, check=1)
-    assert "stands already" in again.err
+    assert "exists already" in again.err
 
     exports = covey_lab("env", f"{name}-1").out
     assert [line.split("=")[0] for line in exports.splitlines()] == ["export DOCKER_HOST", "export COVEY_HOST"]
@@ -85,7 +85,7 @@ def test_a_lab_lives_and_ends_by_its_commands(name: str) -> None:
     # it is the same machine to its peers, who may know its card for another half a minute
     assert covey_lab("exec", f"{name}-2", "--", "cat", "/sys/class/net/eth0/address").out == card
     found.wait_ready()
-    assert "runs already" in covey_lab("start", f"{name}-2", check=1).err
+    assert "is already running" in covey_lab("start", f"{name}-2", check=1).err
 
     covey_lab("down", "--name", name)
     assert listed(name) == {}

@@ -36,7 +36,7 @@ class Demo:
         self.times: list[tuple[str, float]] = []
 
     def run(self) -> None:
-        """All steps."""
+        """Run all steps."""
         self.step("a cluster of 3 managers and 2 workers", lambda: cluster.up(self.lab))
         self.covey("node", "ls")
         self.step("an image on every host, without a registry", self.load_image)
@@ -51,7 +51,7 @@ class Demo:
         self.step("still answering, without the two dead hosts", self.answers)
 
     def step(self, title: str, action: Callable[[], None]) -> None:
-        """One step with its time."""
+        """Run one step and record its duration."""
         print(f"\n== {title}", flush=True)
         began = time.monotonic()
         action()
@@ -60,7 +60,7 @@ class Demo:
         print(f"   took {took:.1f} s", flush=True)
 
     def covey(self, *arguments: str, show: bool = True, may_fail: bool = False) -> str:
-        """A command as a person would type it, on the first manager that is alive."""
+        """Run a covey command on the first manager that is alive."""
         if show:
             print(f"$ covey {' '.join(arguments)}", flush=True)
         environment = {**os.environ, **machine.client_environment(self.alive[0])}
@@ -76,11 +76,11 @@ class Demo:
         return done.stdout
 
     def api(self, method: str, url: str, body: object = None) -> Any:
-        """A call of the Engine API on the first manager that is alive."""
+        """Call the Engine API on the first manager that is alive."""
         return api.call(self.alive[0].socket, method, url, body)
 
     def load_image(self) -> None:
-        """Import once, then save and load, so that every host has the same image id."""
+        """Import the image on one host, then save and load it, so that all hosts have the same image id."""
         archive = Path(self.lab.folder) / "image.tar"
         root = Path(self.lab.folder) / "root.tar"
         root.write_bytes(root_file_system())
@@ -109,31 +109,31 @@ class Demo:
         machine.wait_until(all_run, "six replicas of web", STEP_SECONDS)
 
     def running(self, service: str) -> list[dict[str, Any]]:
-        """The tasks of a service that run and shall run."""
+        """The running tasks of a service whose desired state is running."""
         filters = json.dumps({"service": {service: True}, "desired-state": {"running": True}})
         tasks: list[dict[str, Any]] = self.api("GET", f"/tasks?filters={filters.replace(' ', '')}")
         return [task for task in tasks if task["Status"]["State"] == "running"]
 
     def answers(self) -> None:
-        """Read the clients' log until every web replica that runs has answered, then show who did."""
-        wanted = len(self.running("demo_web"))
+        """Read the clients' log until every running web replica has answered, then print the counts."""
+        expected = len(self.running("demo_web"))
         since = str(int(time.time()))
         seen: Counter[str] = Counter()
 
         def all_answered() -> bool:
             seen.clear()
-            # A node that is dead keeps its lines: the command prints all others, then says so and ends with 1.
+            # The lines of a dead node are missing: the command prints all others, reports that, and exits with 1.
             log = self.covey("service", "logs", "--raw", "--since", since, "demo_client", show=False, may_fail=True)
             seen.update(re.findall(r"^(\w+ on [\w-]+ with secret \w+)", log, re.MULTILINE))
-            return len(seen) >= wanted
+            return len(seen) >= expected
 
         print("$ covey service logs --raw demo_client", flush=True)
-        machine.wait_until(all_answered, f"answers of all {wanted} replicas", STEP_SECONDS)
+        machine.wait_until(all_answered, f"answers of all {expected} replicas", STEP_SECONDS)
         for line, count in sorted(seen.items(), key=lambda item: item[0].split()[2]):
             print(f"  {count:4d} times  {line}")
 
     def kill_worker(self) -> None:
-        """Kill a worker that has replicas; wait until all six run elsewhere."""
+        """Kill a worker that has replicas, and wait until all six run elsewhere."""
         tasks = self.running("demo_web")
         names = {node["ID"]: node["Description"]["Hostname"] for node in self.api("GET", "/nodes")}
         worker = next(
@@ -146,7 +146,7 @@ class Demo:
         self.wait_for_replicas(gone=node)
 
     def kill_leader(self) -> None:
-        """Kill the leader; retry a write on another manager until it succeeds."""
+        """Kill the leader, and retry a write on another manager until it succeeds."""
         nodes = self.api("GET", "/nodes")
         name = next(n["Description"]["Hostname"] for n in nodes if n.get("ManagerStatus", {}).get("Leader"))
         leader: LabHost = next(host for host in self.lab.hosts if host.name == name)
@@ -166,7 +166,7 @@ class Demo:
 
 
 def main() -> int:
-    """Run the demo; 0 if every step succeeded."""
+    """Run the demo. Returns 0 if every step succeeded."""
     lab = Lab("demo", 3, 2)
     demo = Demo(lab)
     began = time.monotonic()
@@ -174,7 +174,7 @@ def main() -> int:
         try:
             demo.run()
         finally:
-            demo.step("everything torn down", lambda: cluster.down(lab))
+            demo.step("the lab is removed", lambda: cluster.down(lab))
     except (CoveyError, DeadlineError, subprocess.SubprocessError, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
