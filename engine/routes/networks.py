@@ -1,6 +1,6 @@
-"""Networks: the three that every host has, and the overlays of the cluster.
+"""Routes for networks: the predefined ones of every host, and the cluster's overlay networks.
 
-``docker network ls`` on a worker shows the local ones only, as workers do not know the cluster's.
+On a worker ``docker network ls`` shows only the predefined ones, because workers do not know the cluster's networks.
 """
 
 from typing import Any
@@ -17,31 +17,31 @@ from engine.translate.filters import Filters
 FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 
 
-async def list_networks(call: RequestContext) -> web.Response:
-    wanted = call.filters(*FILTERS)
-    found = [network_json.write_predefined(name, call.engine.node.engine_id) for name in network_json.PREDEFINED]
-    if call.engine.control_available:
-        found += [network_json.write(network) for network in await call.engine.cluster.networks()]
-    return json_response([item for item in found if _matches(wanted, item)])
+async def list_networks(context: RequestContext) -> web.Response:
+    active_filters = context.filters(*FILTERS)
+    found = [network_json.write_predefined(name, context.engine.node.engine_id) for name in network_json.PREDEFINED]
+    if context.engine.control_available:
+        found += [network_json.write(network) for network in await context.engine.cluster.networks()]
+    return json_response([item for item in found if _matches(active_filters, item)])
 
 
-async def inspect(call: RequestContext) -> web.Response:
-    local = _predefined(call)
-    if local is not None and call.query("scope") in ("", "local"):
+async def inspect(context: RequestContext) -> web.Response:
+    local = _predefined(context)
+    if local is not None and context.query("scope") in ("", "local"):
         return json_response(local)
-    if local is not None and call.query("scope") == "swarm":  # what a client asks before it attaches a service
+    if local is not None and context.query("scope") == "swarm":  # clients ask this before they attach a service
         raise UnsupportedError(
             f"services on the predefined network {local['Name']} are not supported by Covey yet; create an overlay network"
         )
-    if not call.engine.control_available or call.query("scope") == "local":
-        raise NotFoundError(f"network {call.ref} not found")
-    return json_response(network_json.write(await call.engine.cluster.network(call.ref)))
+    if not context.engine.control_available or context.query("scope") == "local":
+        raise NotFoundError(f"network {context.ref} not found")
+    return json_response(network_json.write(await context.engine.cluster.network(context.ref)))
 
 
-async def create(call: RequestContext) -> web.Response:
-    body = await call.json()
+async def create(context: RequestContext) -> web.Response:
+    body = await context.json()
     spec = network_json.read_spec(body)
-    cluster = call.engine.cluster
+    cluster = context.engine.cluster
     network_json.refuse_unsupported(spec)
     if spec.annotations.name in network_json.PREDEFINED:
         raise PermissionDeniedError(f"operation is not permitted on predefined {spec.annotations.name} network")
@@ -49,42 +49,44 @@ async def create(call: RequestContext) -> web.Response:
     return json_response({"Id": network.id, "Warning": ""}, 201)
 
 
-async def remove(call: RequestContext) -> web.Response:
-    local = _predefined(call)
+async def remove(context: RequestContext) -> web.Response:
+    local = _predefined(context)
     if local is not None:
         raise PermissionDeniedError(f"{local['Name']} is a pre-defined network and cannot be removed")
-    if not call.engine.control_available:
-        raise NotFoundError(f"network {call.ref} not found")
-    await call.engine.cluster.remove_network(call.ref)
+    if not context.engine.control_available:
+        raise NotFoundError(f"network {context.ref} not found")
+    await context.engine.cluster.remove_network(context.ref)
     return empty_response(204)
 
 
-async def prune(call: RequestContext) -> web.Response:
-    """Networks of the cluster are never pruned, as in Docker; local ones cannot be made yet."""
-    call.filters("label", "label!", "until")
+async def prune(context: RequestContext) -> web.Response:
+    """Prune nothing: as in Docker, cluster networks are not pruned, and local ones cannot be created yet."""
+    context.filters("label", "label!", "until")
     return json_response({"NetworksDeleted": None})
 
 
-def _predefined(call: RequestContext) -> dict[str, Any] | None:
+def _predefined(context: RequestContext) -> dict[str, Any] | None:
     for name in network_json.PREDEFINED:
-        local = network_json.write_predefined(name, call.engine.node.engine_id)
-        if call.ref == name or (len(call.ref) >= 12 and local["Id"].startswith(call.ref)):
+        local = network_json.write_predefined(name, context.engine.node.engine_id)
+        if context.ref == name or (len(context.ref) >= 12 and local["Id"].startswith(context.ref)):
             return local
     return None
 
 
-def _matches(wanted: Filters, item: dict[str, Any]) -> bool:
+def _matches(active_filters: Filters, item: dict[str, Any]) -> bool:
     kind = "builtin" if item["Name"] in network_json.PREDEFINED else "custom"
-    names = wanted.get("name")
+    names = active_filters.get("name")
     return (
         (not names or any(name in item["Name"] for name in names))
-        and filters.match_prefix(wanted.get("id"), item["Id"])
-        and filters.match_labels(wanted.get("label", ()), item["Labels"])
+        and filters.match_prefix(active_filters.get("id"), item["Id"])
+        and filters.match_labels(active_filters.get("label", ()), item["Labels"])
         and all(
-            item[field] in wanted[name] for name, field in (("driver", "Driver"), ("scope", "Scope")) if name in wanted
+            item[field] in active_filters[name]
+            for name, field in (("driver", "Driver"), ("scope", "Scope"))
+            if name in active_filters
         )
-        and kind in wanted.get("type", (kind,))
-        and not filters.filter_flag(wanted, "dangling")
+        and kind in active_filters.get("type", (kind,))
+        and not filters.filter_flag(active_filters, "dangling")
     )
 
 
