@@ -12,6 +12,4 @@ import click
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def lab(arguments: tuple[str, ...]) -> None:
     """Manage test clusters of namespaces on this machine."""
-    if arguments[:1] in (("help",), ("-h",)):
-        arguments = (*arguments[1:], "--help")
     os.execv(sys.executable, [sys.executable, "-m", "node.lab", *arguments])

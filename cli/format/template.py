@@ -23,10 +23,14 @@ _ABSENT = object()
 
 
 class Text(msgspec.Struct, frozen=True):
+    """Literal text of a template."""
+
     text: str
 
 
 class Print(msgspec.Struct, frozen=True):
+    """An action that prints a pipeline, or assigns it to ``variable``."""
+
     pipeline: tuple[Any, ...]
     variable: str = ""
 

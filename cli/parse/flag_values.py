@@ -159,6 +159,7 @@ def parse_port(text: str) -> SpecPart:
 
 
 def parse_placement_preference(text: str) -> SpecPart:
+    """A placement preference from ``spread=LABEL``."""
     strategy, _, descriptor = text.partition("=")
     if strategy.lower() != "spread" or not descriptor:
         raise InvalidArgumentError(f"--placement-pref {text}: write spread=LABEL, the only strategy")
@@ -174,6 +175,7 @@ def parse_host(text: str) -> str:
 
 
 def parse_ulimit(text: str) -> SpecPart:
+    """A ulimit from ``NAME=SOFT[:HARD]``."""
     name, _, limits = text.partition("=")
     soft, _, hard = limits.partition(":")
     try:
@@ -183,6 +185,7 @@ def parse_ulimit(text: str) -> SpecPart:
 
 
 def parse_generic_resource(text: str) -> SpecPart:
+    """A generic resource from ``KIND=COUNT``."""
     kind, _, count = text.partition("=")
     try:
         return {"DiscreteResourceSpec": {"Kind": kind, "Value": int(count)}}

@@ -11,10 +11,12 @@ from cli.parse.service_flags import FLAGS, LISTS, Flag, ListFlag
 
 
 def create_options(function: Any) -> Any:
+    """Add the options of ``service create``."""
     return _decorate(function, "create", [_list_option(flag) for flag in LISTS])
 
 
 def update_options(function: Any) -> Any:
+    """Add the options of ``service update``."""
     return _decorate(function, "update", [made for flag in LISTS for made in _change_options(flag)])
 
 

@@ -31,6 +31,7 @@ class DeploySection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_deploy_section(section: Section) -> DeploySection:
+    """Read the ``deploy`` section; unknown keys are refused."""
     result = DeploySection(
         mode=_mode(section),
         labels=section.text_map("labels"),

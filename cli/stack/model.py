@@ -35,6 +35,8 @@ class StackService(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stack(msgspec.Struct, frozen=True, kw_only=True):
+    """All objects that a Compose file describes."""
+
     name: str
     networks: tuple[StackNetwork, ...] = ()
     secrets: tuple[StackFile, ...] = ()

@@ -41,6 +41,8 @@ _ZERO_IS_MEANINGFUL = {
 
 
 class ServicePlan(msgspec.Struct, frozen=True):
+    """The services of a deployment by what happens to them; existing ones with their API object."""
+
     create: tuple[StackService, ...]
     update: tuple[tuple[Item, StackService], ...]
     unchanged: tuple[tuple[Item, StackService], ...]

@@ -1,4 +1,4 @@
-"""The client against a real server on a Unix socket: answers, refusals, streams, a connection taken over."""
+"""The HTTP client against a server on a Unix socket: responses, refusals, streams, hijacked connections."""
 
 import http.server
 import json
@@ -89,13 +89,13 @@ def daemon(tmp_path: Path) -> Iterator[DaemonClient]:
             thread.join()
 
 
-def test_filters_go_as_json_lists_repeat_and_absent_values_stay_away(daemon: DaemonClient) -> None:
+def test_query_encodes_filters_as_json_repeats_lists_and_omits_empty_values(daemon: DaemonClient) -> None:
     query = {"filters": {"name": ["a b"]}, "names": ["x", "y"], "all": True, "none": None, "empty": "", "off": False}
     path = daemon.get("/things", query)["path"]
     assert path == "/v1.50/things?filters=%7B%22name%22%3A%5B%22a+b%22%5D%7D&names=x&names=y&all=1"
 
 
-def test_a_refusal_carries_status_and_the_daemons_words(daemon: DaemonClient) -> None:
+def test_a_refusal_has_the_status_and_the_daemons_message(daemon: DaemonClient) -> None:
     with pytest.raises(DaemonError) as refused:
         daemon.get("/refuse")
     assert (refused.value.status, refused.value.message) == (409, "secret token is in use")
@@ -103,11 +103,11 @@ def test_a_refusal_carries_status_and_the_daemons_words(daemon: DaemonClient) ->
         daemon.get("/plain")
 
 
-def test_an_empty_answer_is_none(daemon: DaemonClient) -> None:
+def test_an_empty_response_is_none(daemon: DaemonClient) -> None:
     assert daemon.post("/nothing", body={"a": 1}) is None
 
 
-def test_a_stream_of_documents_ends_with_the_error_it_tells(daemon: DaemonClient) -> None:
+def test_an_error_in_a_stream_of_documents_is_raised(daemon: DaemonClient) -> None:
     seen = []
     with pytest.raises(DaemonError, match="broke"):
         seen.extend(daemon.lines("GET", "/stream"))
@@ -115,12 +115,12 @@ def test_a_stream_of_documents_ends_with_the_error_it_tells(daemon: DaemonClient
     assert [next(lines), next(lines)] == [{"a": 1}, {"a": 2}]
 
 
-def test_an_archive_is_sent_in_pieces(daemon: DaemonClient) -> None:
+def test_an_archive_is_sent_in_chunks(daemon: DaemonClient) -> None:
     pieces = (b"x" * 1000 for _ in range(1000))
     assert list(daemon.lines("POST", "/size", stream=pieces)) == [{"size": 1_000_000}]
 
 
-def test_no_byte_is_lost_when_a_connection_is_taken_over(daemon: DaemonClient) -> None:
+def test_no_byte_is_lost_when_a_connection_is_hijacked(daemon: DaemonClient) -> None:
     stream, kind = daemon.hijack("POST", "/hijack", body={})
     with stream:
         stream.sendall(b"hello\n")
@@ -130,32 +130,34 @@ def test_no_byte_is_lost_when_a_connection_is_taken_over(daemon: DaemonClient) -
     assert (kind, received) == ("t", b"firstHELLO\n")
 
 
-def test_an_answer_that_breaks_off_is_told(daemon: DaemonClient) -> None:
+def test_a_truncated_response_is_an_error(daemon: DaemonClient) -> None:
     with pytest.raises(UnreachableError, match="closed the connection"):
         daemon.get("/cut")
 
 
-def test_nobody_at_the_socket_is_one_line_and_code_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreachable_daemon_is_one_line_and_exit_code_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["-H", f"unix://{tmp_path}/none.sock", "node", "ls"]) == 1
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == f"covey: cannot connect to the daemon at unix://{tmp_path}/none.sock: is coveyd running?\n"
 
 
-def test_many_lines_of_a_refusal_become_one(daemon: DaemonClient, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refusal_of_several_lines_is_printed_as_one(daemon: DaemonClient, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["-H", daemon.host, "secret", "ls"]) == 0
     capsys.readouterr()
     assert main(["-H", daemon.host, "node", "inspect", "two-lines"]) == 1
     assert capsys.readouterr().err == "Error response from daemon: first second\n"
 
 
-def test_only_unix_sockets_are_spoken_to() -> None:
+def test_only_unix_sockets_are_supported() -> None:
     for host in ("tcp://192.0.2.1:2375", "ssh://host", "unix://", "/run/covey.sock"):
         with pytest.raises(InvalidArgumentError, match="is not a Unix socket"):
             DaemonClient(host)
 
 
-def test_coveys_own_variable_wins_over_dockers() -> None:
+def test_covey_host_overrides_docker_host() -> None:
     assert daemon_host({}) == "unix:///run/covey/covey.sock"
     assert daemon_host({"DOCKER_HOST": "unix:///d"}) == "unix:///d"
     assert daemon_host({"DOCKER_HOST": "unix:///d", "COVEY_HOST": "unix:///c"}) == "unix:///c"

@@ -1,4 +1,4 @@
-"""Tables, units and frames: what people read, and what Docker's scripts parse."""
+"""Tables, units, natural order and multiplexed frames, in docker's form."""
 
 import pytest
 
@@ -27,12 +27,12 @@ def test_a_table_template_has_headers_and_others_have_none() -> None:
     assert render(ROWS[:1], HEADERS, "", "json") == '{"ID": "1", "Name": "web"}\n'
 
 
-def test_a_mistyped_name_is_an_error_that_tells_the_names() -> None:
+def test_an_unknown_field_is_an_error_that_lists_the_fields() -> None:
     with pytest.raises(InvalidArgumentError, match="field Nmae; fields are ID, Name"):
         render(ROWS, HEADERS, "", "{{.Nmae}}")
 
 
-def test_numbers_in_names_order_as_numbers() -> None:
+def test_natural_order_compares_numbers_in_names() -> None:
     assert sorted(["web10", "web2", "web", "Web3", "web02"], key=natural_sort_key) == [
         "Web3",
         "web",
@@ -46,12 +46,12 @@ def test_numbers_in_names_order_as_numbers() -> None:
     ("text", "nanoseconds"),
     [("0", 0), ("5s", 5 * SECOND), ("1m30s", 90 * SECOND), ("1.5h", 90 * MINUTE), ("20ms", 20_000_000)],
 )
-def test_spans_are_read_as_go_reads_them(text: str, nanoseconds: int) -> None:
+def test_durations_are_parsed_as_in_go(text: str, nanoseconds: int) -> None:
     assert quantities.parse_duration(text) == nanoseconds
 
 
 @pytest.mark.parametrize("text", ["", "5", "s", "-5s", "5 s", "5d", "1m 30s"])
-def test_what_is_no_span_is_refused(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgumentError, match="invalid duration"):
         quantities.parse_duration(text)
 
@@ -59,7 +59,7 @@ def test_what_is_no_span_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "count"), [("64m", 64 << 20), ("64MB", 64 << 20), ("1GiB", 1 << 30), ("10", 10), ("1.5k", 1536), ("2b", 2)]
 )
-def test_sizes_of_memory_are_powers_of_two(text: str, count: int) -> None:
+def test_memory_sizes_are_powers_of_1024(text: str, count: int) -> None:
     assert quantities.parse_bytes(text) == count
 
 
@@ -80,11 +80,11 @@ def test_sizes_of_memory_are_powers_of_two(text: str, count: int) -> None:
         (800 * DAY, "2 years"),
     ],
 )
-def test_spans_are_told_in_dockers_words(span: int, words: str) -> None:
+def test_durations_are_printed_as_in_docker(span: int, words: str) -> None:
     assert units.human_duration(span) == words
 
 
-def test_times_of_the_api_are_read_to_the_nanosecond() -> None:
+def test_api_times_are_parsed_to_the_nanosecond() -> None:
     assert units.parse_time("1970-01-01T00:00:01.5Z") == 1_500_000_000
     assert units.parse_time("1970-01-01T02:00:01+02:00") == SECOND
     assert units.parse_time("0001-01-01T00:00:00Z") == 0
@@ -93,26 +93,26 @@ def test_times_of_the_api_are_read_to_the_nanosecond() -> None:
     assert units.go_duration(0) == "0s"
 
 
-def test_sizes_are_told_in_three_or_four_digits() -> None:
+def test_sizes_have_three_or_four_digits() -> None:
     assert units.human_size(1_980_000, 3) == "1.98MB"
     assert units.human_binary_size(25276502016) == "23.54GiB"
 
 
-def test_frames_are_found_wherever_the_stream_was_cut() -> None:
+def test_frames_are_found_wherever_chunks_are_cut() -> None:
     stream = b"\x01\0\0\0\0\0\0\x03out" + b"\x02\0\0\0\0\0\0\x03err" + b"\x01\0\0\0\0\0\0\0"
     whole = [(1, b"out"), (2, b"err"), (1, b"")]
     for size in (1, 2, 5, 100):
         assert list(read_frames(stream[at : at + size] for at in range(0, len(stream), size))) == whole
 
 
-def test_an_error_within_a_stream_is_raised_and_nonsense_too() -> None:
+def test_an_error_frame_and_invalid_data_are_raised() -> None:
     with pytest.raises(CoveyError, match="gone"):
         list(read_frames([b"\x03\0\0\0\0\0\0\x04gone"]))
     with pytest.raises(CoveyError, match="not a multiplexed stream"):
         list(read_frames([b"plain text of a terminal"]))
 
 
-def test_older_tasks_of_a_slot_stand_below_the_newest_with_a_mark() -> None:
+def test_older_tasks_of_a_slot_are_marked_below_the_newest() -> None:
     def task(identifier: str, slot: int, created: str, state: str = "running") -> dict[str, object]:
         status = {"State": state, "Timestamp": "1970-01-01T00:00:05Z", "Err": "it was too long to be shown whole" * 2}
         return {

@@ -93,7 +93,9 @@ def test_help_of_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixtu
     assert "No such command 'nonsense'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["help", "lab", "up"], ["lab", "help", "up"], ["lab", "up", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["help", "lab", "up"], ["lab", "help", "up"], ["lab", "up", "--help"], ["lab", "up", "-h"]]
+)
 def test_help_reaches_below_lab(words: list[str]) -> None:
     command = [sys.executable, "-m", "cli", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)

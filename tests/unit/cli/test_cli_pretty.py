@@ -1,4 +1,4 @@
-"""``covey info`` and ``inspect --pretty`` say what docker says of the same daemon."""
+"""``covey info`` and ``inspect --pretty`` print the same as docker for the same daemon."""
 
 import re
 from collections.abc import AsyncIterator
@@ -32,13 +32,13 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
 
 
 def words(text: str) -> list[str]:
-    """Lines without how they are aligned; docker writes UTC small in some places."""
+    """Lines without alignment. Docker prints UTC in lower case in some places."""
     lines = [" ".join(line.split()).replace("+0000 utc", "+0000 UTC") for line in text.splitlines()]
     return [line for line in lines if line]
 
 
-async def test_info_tells_of_the_swarm_all_that_docker_tells_in_its_words(daemon: Daemon) -> None:
-    """Of the settings it told none."""
+async def test_info_prints_the_swarm_as_docker_does(daemon: Daemon) -> None:
+    """Regression: covey info printed none of the swarm settings."""
     (cluster,) = daemon.store.view().clusters
     cas = (ExternalCA(url="https://one.example/sign"), ExternalCA(url="https://two.example/sign"))
     spec = ClusterSpec(
@@ -60,8 +60,8 @@ async def test_info_tells_of_the_swarm_all_that_docker_tells_in_its_words(daemon
     assert ours.splitlines()[-len(wanted) :] == wanted
 
 
-async def test_a_node_is_shown_as_docker_shows_it(daemon: Daemon) -> None:
-    """A label without a value was left out, and so were plugins and what is known of the certificate."""
+async def test_inspect_pretty_prints_a_node_as_docker_does(daemon: Daemon) -> None:
+    """Regression: labels without a value, plugins and the certificate issuer were missing."""
     root = create_root("c", NOW)
     node = daemon.store.view().nodes.find(daemon.node.node_id)
     description: NodeDescription = replace(
@@ -77,7 +77,7 @@ async def test_a_node_is_shown_as_docker_shows_it(daemon: Daemon) -> None:
     assert words(ours) == words(theirs)
 
 
-async def test_labels_are_shown_as_docker_shows_them(daemon: Daemon) -> None:
+async def test_inspect_pretty_prints_labels_as_docker_does(daemon: Daemon) -> None:
     await daemon.docker("secret", "create", "--label", "a=1", "--label", "c", "s", "-", stdin=b"x")
     await daemon.docker("service", "create", "--detach", "--name", "web", "--label", "a=1", "--label", "c", "img")
     for noun, name in (("secret", "s"), ("service", "web")):

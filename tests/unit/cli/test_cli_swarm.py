@@ -1,4 +1,4 @@
-"""``covey swarm`` against the real API and control service, beside the real docker client."""
+"""``covey swarm init`` and ``swarm update`` against the real API and control service."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,8 +22,8 @@ def the_cluster(daemon: Daemon) -> Cluster:
     return cluster
 
 
-async def test_taking_out_the_external_cas_asks_for_just_that(daemon: Daemon) -> None:
-    """It said that the swarm was updated, and had sent what was there. Here nobody else could sign, so the managers refuse."""
+async def test_an_empty_external_ca_removes_all_external_cas(daemon: Daemon) -> None:
+    """Regression: covey reported success and sent the old list. Here the managers refuse, because no other CA can sign."""
     before = the_cluster(daemon)
     spec = replace(before.spec, ca=replace(before.spec.ca, external_cas=(ExternalCA(url="https://ca.example/"),)))
     await daemon.store.update(lambda tx: tx.update(replace(before, spec=spec)))
@@ -33,8 +33,8 @@ async def test_taking_out_the_external_cas_asks_for_just_that(daemon: Daemon) ->
     assert the_cluster(daemon).spec == replace(spec, task_history=7)
 
 
-async def test_autolock_is_turned_on_and_off_as_dockers_documentation_writes_it(daemon: Daemon) -> None:
-    """``--autolock=false`` was refused: "Option '--autolock' does not take a value"."""
+async def test_autolock_accepts_true_and_false_as_in_dockers_documentation(daemon: Daemon) -> None:
+    """Regression: ``--autolock=false`` was refused with "Option '--autolock' does not take a value"."""
     for words, locked in (
         ("--autolock=true", True),
         ("--autolock=false", False),
@@ -52,7 +52,7 @@ async def test_autolock_is_turned_on_and_off_as_dockers_documentation_writes_it(
 
 
 @pytest.mark.parametrize(("words", "locked"), [(["--autolock=false"], False), (["--autolock=true"], True)])
-async def test_autolock_takes_a_value_at_init_too(tmp_path: Path, words: list[str], locked: bool) -> None:
+async def test_autolock_accepts_a_value_at_init(tmp_path: Path, words: list[str], locked: bool) -> None:
     async with running(tmp_path) as daemon:
         await daemon.covey("swarm", "init", *words, check=None)
         (asked,) = daemon.node.asked
@@ -60,8 +60,8 @@ async def test_autolock_takes_a_value_at_init_too(tmp_path: Path, words: list[st
         assert asked.spec.auto_lock is locked
 
 
-async def test_the_command_for_joining_names_this_node_with_the_port_on_which_it_is_joined(tmp_path: Path) -> None:
-    """It was 2377 whatever coveyd's --join-port said, and of any address it asked the daemon to listen on that."""
+async def test_the_join_command_has_this_nodes_address_and_join_port(tmp_path: Path) -> None:
+    """Regression: the port was always 2377, whatever --join-port of coveyd was."""
     async with running(tmp_path) as daemon:
         daemon.node.become_manager()
         daemon.node.managers = (

@@ -1,4 +1,4 @@
-"""A backup bears its name once it is whole and its key is kept; a daemon or a disk that fails on the way leaves neither a file nor a key."""
+"""``covey swarm backup`` and ``restore``: a failing daemon or disk leaves neither a backup file nor a key file."""
 
 import http.server
 import socketserver
@@ -27,8 +27,9 @@ def file_of(nodes: str = "n1") -> bytes:
 
 
 class Server(socketserver.ThreadingUnixStreamServer):
-    """Answers every request with ``data``, says that it made ``key``, and promises ``more`` bytes than it sends. If managers are ``locked``
-    a key is made for who asks for one alone.
+    """Answers every request with ``data``. ``key`` is the key of the backup; ``more`` is how many bytes are promised but not sent.
+
+    If managers are ``locked``, a key is generated only on request.
     """
 
     daemon_threads = True
@@ -77,7 +78,7 @@ def run(daemon: Server, *arguments: str) -> Result:
     return CliRunner().invoke(backup, list(arguments), obj=f"unix://{daemon.server_address!s}")
 
 
-def test_a_key_is_shown_once_or_kept_in_its_file_and_used_again(daemon: Server, tmp_path: Path) -> None:
+def test_a_new_key_is_printed_once_or_written_to_the_key_file_and_reused(daemon: Server, tmp_path: Path) -> None:
     shown = run(daemon, str(tmp_path / "a"))
     assert shown.output.count(KEY) == 1
     assert "Wrote" in shown.output
@@ -90,8 +91,8 @@ def test_a_key_is_shown_once_or_kept_in_its_file_and_used_again(daemon: Server, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c", "key", "s"]
 
 
-def test_a_key_file_holds_the_key_of_the_backup_also_where_managers_are_locked(daemon: Server, tmp_path: Path) -> None:
-    """The unlock key would open it else, which is not in that file and changes."""
+def test_the_key_file_has_the_backup_key_even_with_autolock(daemon: Server, tmp_path: Path) -> None:
+    """Otherwise the unlock key would open the backup. It is not in the key file, and it can rotate."""
     daemon.locked = True
     assert KEY not in run(daemon, str(tmp_path / "a")).output
     assert run(daemon, "-q", "--key-file", str(tmp_path / "key"), str(tmp_path / "b")).exit_code == 0
@@ -99,7 +100,7 @@ def test_a_key_file_holds_the_key_of_the_backup_also_where_managers_are_locked(d
 
 
 @pytest.mark.parametrize(("cut", "more", "error"), [(40, 40, UnreachableError), (40, 0, BackupError)])
-def test_what_does_not_come_whole_leaves_no_file_and_no_key(
+def test_an_incomplete_backup_leaves_no_file_and_no_key(
     daemon: Server, tmp_path: Path, cut: int, more: int, error: type[Exception]
 ) -> None:
     daemon.data, daemon.more = daemon.data[:-cut], more
@@ -111,14 +112,14 @@ def test_what_does_not_come_whole_leaves_no_file_and_no_key(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "s"]
 
 
-def test_a_key_that_cannot_be_kept_leaves_no_backup(daemon: Server, tmp_path: Path) -> None:
+def test_a_key_that_cannot_be_written_leaves_no_backup(daemon: Server, tmp_path: Path) -> None:
     ran = run(daemon, "--key-file", str(tmp_path / "nowhere" / "key"), str(tmp_path / "kept"))
     assert isinstance(ran.exception, InvalidArgumentError)
     assert "cannot write the key" in ran.exception.message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s"]
 
 
-def test_restoring_looks_at_the_file_before_it_asks_anybody(tmp_path: Path) -> None:
+def test_restore_checks_the_file_before_it_asks_for_the_key(tmp_path: Path) -> None:
     (tmp_path / "kept").write_bytes(file_of()[:-1])
     ran = CliRunner().invoke(restore, [str(tmp_path / "kept")], obj=f"unix://{tmp_path}/nobody")
     assert isinstance(ran.exception, BackupError)

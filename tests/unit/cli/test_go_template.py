@@ -1,4 +1,4 @@
-"""What people write after --format gives what docker gives."""
+"""Go templates of ``--format`` render as in docker."""
 
 import pytest
 
@@ -44,7 +44,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("source", "wanted"), CASES)
-def test_renders_as_go_does(source: str, wanted: str | None) -> None:
+def test_a_template_renders_as_in_go(source: str, wanted: str | None) -> None:
     text = Template(source).render(NODE)
     assert wanted is None or text == wanted
 
@@ -52,6 +52,6 @@ def test_renders_as_go_does(source: str, wanted: str | None) -> None:
 @pytest.mark.parametrize(
     "source", ["{{.ID", "{{if .ID}}", "{{nope .ID}}", "{{end}}", "{{.ID.Deep}}", "{{$nobody}}", "{{}}", "{{(.ID}}"]
 )
-def test_what_is_wrong_is_refused_as_a_template_error(source: str) -> None:
+def test_an_invalid_template_is_a_template_error(source: str) -> None:
     with pytest.raises(InvalidArgumentError, match="template"):
         Template(source).render(NODE)

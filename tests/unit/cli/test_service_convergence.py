@@ -1,4 +1,4 @@
-"""When a service has converged: all that shall run does, of the newest specification, and no update goes on."""
+"""Convergence of services: all desired tasks of the current spec run, and no update is in progress."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def task(
     return {"Slot": slot, "NodeID": node, "DesiredState": desired, "CreatedAt": at, "Status": status}
 
 
-def test_all_running_is_converged() -> None:
+def test_a_service_with_all_tasks_running_is_converged() -> None:
     assert service_progress(service(), [task(1, "running"), task(2, "running")], 0).converged
     assert service_progress(service(0), [], 0).converged
 
@@ -35,12 +35,12 @@ def test_all_running_is_converged() -> None:
         [task(1, "running"), task(2, "running"), task(3, "running")],
     ],
 )
-def test_less_or_more_than_wanted_is_not(tasks: list[dict[str, Any]]) -> None:
+def test_fewer_or_more_tasks_than_desired_is_not_converged(tasks: list[dict[str, Any]]) -> None:
     assert not service_progress(service(), tasks, 0).converged
 
 
 @pytest.mark.parametrize("state", ["updating", "rollback_started"])
-def test_an_update_that_goes_on_is_not_converged(state: str) -> None:
+def test_an_update_in_progress_is_not_converged(state: str) -> None:
     progress = service_progress(service(update=state), [task(1, "running"), task(2, "running")], 0)
     assert not progress.converged
     assert not progress.paused
@@ -48,7 +48,7 @@ def test_an_update_that_goes_on_is_not_converged(state: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["paused", "rollback_paused"])
-def test_an_update_that_was_paused_never_converges_by_itself(state: str) -> None:
+def test_a_paused_update_stops_the_wait(state: str) -> None:
     progress = service_progress(
         service(update=state, message="too many failed"), [task(1, "running"), task(2, "running")], 0
     )
@@ -57,7 +57,7 @@ def test_an_update_that_was_paused_never_converges_by_itself(state: str) -> None
     assert progress.message == "too many failed"
 
 
-def test_the_newest_error_of_a_task_is_shown() -> None:
+def test_the_newest_task_error_is_in_the_summary() -> None:
     tasks = [
         task(1, "rejected", "shutdown", at="1", error="older"),
         task(1, "failed", "shutdown", at="2", error="newer"),
@@ -67,7 +67,7 @@ def test_the_newest_error_of_a_task_is_shown() -> None:
     assert progress.summary == "0 of 1 tasks running; 1 starting; newer"
 
 
-def test_a_global_service_waits_for_all_nodes_that_can_run_it() -> None:
+def test_a_global_service_waits_for_all_eligible_nodes() -> None:
     tasks = [task(0, "running", node="a"), task(0, "running", node="b")]
     assert service_progress(service(None), tasks, 2).converged
     assert not service_progress(service(None), tasks, 3).converged

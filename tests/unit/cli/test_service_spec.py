@@ -1,4 +1,4 @@
-"""Flags to specs: anew, and as a change that leaves alone what was not named."""
+"""Service specs from the flags of ``service create`` and ``service update``, and the table of flags."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def container(spec: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_an_image_alone_is_one_replica_of_it() -> None:
+def test_the_default_spec_is_one_replica_of_the_image() -> None:
     assert new_spec("web:1", (), {}, NAMES) == {
         "Name": "",
         "Labels": {},
@@ -33,7 +33,7 @@ def test_an_image_alone_is_one_replica_of_it() -> None:
     }
 
 
-def test_every_flag_goes_where_the_api_has_it() -> None:
+def test_flags_set_the_fields_of_the_api() -> None:
     flags = {
         "name": "web",
         "replicas": 0,
@@ -85,17 +85,17 @@ def there() -> dict[str, Any]:
     return new_spec("web:1", (), {"name": "web", **flags}, NAMES)
 
 
-def test_a_change_without_flags_changes_nothing() -> None:
+def test_an_update_without_flags_changes_nothing() -> None:
     assert updated_spec(there(), {}, NAMES) == there()
 
 
-def test_a_change_leaves_the_original_alone() -> None:
+def test_an_update_does_not_modify_the_original_spec() -> None:
     original = there()
     updated_spec(original, {"env_add": ["A=3"], "image": "web:2"}, NAMES)
     assert original == there()
 
 
-def test_adding_replaces_what_has_the_same_name() -> None:
+def test_adding_replaces_an_entry_with_the_same_identity() -> None:
     flags = {"env_add": ["A=3", "C=4"], "mount_add": ["type=tmpfs,target=/a,readonly"], "secret_add": ["other"]}
     spec = updated_spec(there(), flags, NAMES)
     assert container(spec)["Env"] == ["A=3", "B=2", "C=4"]
@@ -103,7 +103,7 @@ def test_adding_replaces_what_has_the_same_name() -> None:
     assert [secret["SecretName"] for secret in container(spec)["Secrets"]] == ["token", "other"]
 
 
-def test_removing_takes_away_by_name() -> None:
+def test_removing_finds_entries_by_identity() -> None:
     flags = {"env_rm": ["A"], "mount_rm": ["/a"], "secret_rm": ["token"], "network_rm": ["front"]}
     spec = updated_spec(there(), flags, NAMES)
     assert container(spec)["Env"] == ["B=2"]
@@ -111,17 +111,17 @@ def test_removing_takes_away_by_name() -> None:
 
 
 @pytest.mark.parametrize("flag", ["env_rm", "mount_rm", "secret_rm", "network_rm", "constraint_rm"])
-def test_removing_what_is_not_there_is_told(flag: str) -> None:
+def test_removing_a_missing_entry_is_an_error(flag: str) -> None:
     with pytest.raises(InvalidArgumentError, match="the service has no such entry"):
         updated_spec(there(), {flag: ["nothing"]}, NAMES)
 
 
-def test_forcing_counts_up() -> None:
+def test_force_increments_force_update() -> None:
     once = updated_spec(there(), {"force": True}, NAMES)
     assert updated_spec(once, {"force": True}, NAMES)["TaskTemplate"]["ForceUpdate"] == 2
 
 
-def test_flags_that_do_not_go_together_are_refused() -> None:
+def test_conflicting_flags_are_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="replicas can only be used with"):
         new_spec("i", (), {"mode": "global", "replicas": 2}, NAMES)
     with pytest.raises(InvalidArgumentError, match="--no-healthcheck conflicts"):
@@ -139,17 +139,17 @@ def test_flags_that_do_not_go_together_are_refused() -> None:
         ("type=bind,source=/a,target=/b,volume-nocopy", "is only valid with type=volume"),
     ],
 )
-def test_mounts_that_cannot_be_meant_are_refused(text: str, message: str) -> None:
+def test_invalid_mounts_are_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         flag_values.parse_mount(text)
 
 
-def test_a_secret_that_is_not_there_is_told_by_name() -> None:
+def test_an_unknown_secret_is_an_error_with_its_name() -> None:
     with pytest.raises(InvalidArgumentError, match="secret not found: nothing"):
         new_spec("i", (), {"secret": ["nothing"]}, NAMES)
 
 
-def test_capabilities_are_written_as_docker_writes_them() -> None:
+def test_capabilities_are_normalized_as_in_docker() -> None:
     assert effective(["net_admin", "CAP_SYS_TIME", "net_admin"], ["mknod", "net_admin"]) == (
         ["CAP_NET_ADMIN", "CAP_SYS_TIME"],
         ["CAP_MKNOD"],
@@ -164,7 +164,7 @@ def test_cpus_finer_than_a_billionth_are_refused(text: str) -> None:
 
 
 def sample(flag: Flag) -> Any:
-    """A value as click hands it over."""
+    """A value as click passes it to the command."""
     if flag.switch:
         return False
     if isinstance(flag.type, click.Choice):

@@ -1,4 +1,4 @@
-"""Manifests: YAML as Compose means it, variables, merging, and a refusal by path of every key without a meaning."""
+"""Compose files: YAML types, interpolation, merging, conversion, and the refusal of unsupported keys by path."""
 
 from typing import Any
 
@@ -59,11 +59,11 @@ def container(keys: str, rest: str = "") -> dict[str, Any]:
         ("", None),
     ],
 )
-def test_yaml_is_read_as_compose_reads_it(text: str, value: object) -> None:
+def test_yaml_types_follow_compose(text: str, value: object) -> None:
     assert load_yaml(f"key: {text}", "test") == {"key": value}
 
 
-def test_a_key_that_stands_twice_is_refused_with_its_place() -> None:
+def test_a_duplicate_key_is_refused_with_its_position() -> None:
     with pytest.raises(InvalidArgumentError, match=r"f\.yaml:3:3: duplicate key 'a'"):
         load_yaml("services:\n  a: 1\n  a: 2\n", "f.yaml")
 
@@ -74,12 +74,12 @@ def test_merge_keys_and_anchors_work() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "- a", "a: [", "a: !!python/object/apply:os.system [id]", "? [a]\n: b"])
-def test_what_is_no_manifest_is_refused(text: str) -> None:
+def test_a_file_that_is_not_a_compose_file_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgumentError):
         load_yaml(text, "test")
 
 
-def test_anchors_cannot_blow_a_small_file_up() -> None:
+def test_anchors_cannot_expand_a_small_file_without_limit() -> None:
     levels = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
     with pytest.raises(TooLargeError):
         load_yaml(f"a0: &a0 [x]\n{levels}", "test")
@@ -103,17 +103,17 @@ def test_anchors_cannot_blow_a_small_file_up() -> None:
         ("no dollar", "no dollar"),
     ],
 )
-def test_variables_are_filled(text: str, value: str) -> None:
+def test_variables_are_interpolated(text: str, value: str) -> None:
     assert substitute(text, SHELL) == value
 
 
 @pytest.mark.parametrize("text", ["$", "${", "${SET", "$1", "${1}", "${SET!x}", "a $ b"])
-def test_a_dollar_sign_without_meaning_is_refused(text: str) -> None:
+def test_an_invalid_interpolation_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgumentError, match="invalid interpolation format"):
         substitute(text, SHELL, "services.web.image")
 
 
-def test_a_required_variable_names_path_and_reason() -> None:
+def test_a_missing_required_variable_is_an_error_with_path_and_reason() -> None:
     with pytest.raises(InvalidArgumentError, match=r"services\.web\.image: the variable TAG is required: say which"):
         stack("services: {web: {image: 'i:${TAG:?say which}'}}")
 
@@ -137,7 +137,7 @@ def test_a_required_variable_names_path_and_reason() -> None:
         ),
     ],
 )
-def test_every_other_key_is_refused_by_its_path(keys: str, path: str) -> None:
+def test_an_unsupported_key_is_refused_by_its_path(keys: str, path: str) -> None:
     with pytest.raises(UnsupportedError, match=path.replace(".", r"\.") if "\\" not in path else path):
         web(keys)
 
@@ -145,12 +145,12 @@ def test_every_other_key_is_refused_by_its_path(keys: str, path: str) -> None:
 @pytest.mark.parametrize(
     "top", ["include: [a.yaml]", "networks: {n: {nonsense: 1}}", "secrets: {s: {file: token.txt, x: 1}}"]
 )
-def test_top_level_keys_are_refused_too(top: str) -> None:
+def test_an_unsupported_top_level_key_is_refused(top: str) -> None:
     with pytest.raises(UnsupportedError):
         stack(f"services: {{web: {{image: i}}}}\n{top}\n")
 
 
-def test_extension_keys_are_the_authors() -> None:
+def test_extension_keys_are_ignored() -> None:
     web("x-mine: 1\ndeploy: {x-mine: 1}", "x-top: {a: b}\nversion: '3'\nname: n\n")
 
 
@@ -172,12 +172,12 @@ def test_extension_keys_are_the_authors() -> None:
         ("image: ''", "duplicate key"),
     ],
 )
-def test_wrong_values_are_told_with_their_path(keys: str, message: str) -> None:
+def test_a_wrong_value_is_an_error_with_its_path(keys: str, message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         web(keys)
 
 
-def test_a_service_alone_gets_the_default_network_and_the_labels_of_its_stack() -> None:
+def test_a_service_gets_the_default_network_and_the_stack_labels() -> None:
     found = stack("services: {web: {image: 'i:1'}}\nnetworks: {unused: {}}\n")
     assert [network.name for network in found.networks] == ["s_default"]
     assert found.services[0].name == "s_web"
@@ -185,7 +185,7 @@ def test_a_service_alone_gets_the_default_network_and_the_labels_of_its_stack() 
     assert found.services[0].spec["TaskTemplate"]["Networks"] == [{"Target": "s_default", "Aliases": ["web"]}]
 
 
-def test_the_environment_is_files_then_own_values_then_the_shells() -> None:
+def test_environment_precedence_is_files_then_own_values_then_the_shell() -> None:
     keys = "env_file: [web.env]\nenvironment:\n  A: own\n  SHELL_ONLY:\n  NOWHERE:\n"
     assert container(keys)["Env"] == ["A=own", "B=2", "NOWHERE", "SHELL_ONLY=from the shell"]
 
@@ -194,14 +194,14 @@ def test_an_optional_environment_file_may_be_missing() -> None:
     assert "Env" not in container("env_file: [{path: nothing.env, required: false}]")
 
 
-def test_lines_of_environment_files_keep_their_values_as_they_are() -> None:
+def test_environment_files_keep_values_unchanged() -> None:
     text = '\ufeffA="quoted"\n  B=x=y # no comment\n#C=1\n\nSET\nUNSET\n'
     assert parse_env_file(text, SHELL) == {"A": '"quoted"', "B": "x=y # no comment", "SET": "value"}
     with pytest.raises(InvalidArgumentError, match="invalid line"):
         parse_env_file("two words=1", SHELL)
 
 
-def test_volumes_are_binds_by_their_path_and_named_ones_by_the_stack() -> None:
+def test_paths_become_bind_mounts_and_names_become_stack_volumes() -> None:
     keys = "volumes:\n  - ./data:/a:ro\n  - ~/x:/b\n  - named:/c:nocopy\n  - mine:/d\ntmpfs: /run:size=1m,mode=1770\n"
     mounts = container(keys, "volumes: {named: {}, mine: {external: true}}\n")["Mounts"]
     assert [(mount["Type"], mount.get("Source"), mount["Target"]) for mount in mounts] == [
@@ -216,7 +216,7 @@ def test_volumes_are_binds_by_their_path_and_named_ones_by_the_stack() -> None:
     assert mounts[4]["TmpfsOptions"] == {"SizeBytes": 1 << 20, "Mode": 0o1770}
 
 
-def test_secrets_come_from_files_and_the_environment_or_are_there() -> None:
+def test_secrets_come_from_files_the_environment_or_are_external() -> None:
     text = (
         "services: {web: {image: i}}\nsecrets:\n  f: {file: token.txt}\n  e: {environment: SET}\n"
         "  x: {external: true, name: real}\n  o: {external: true}\n"
@@ -231,7 +231,7 @@ def test_secrets_come_from_files_and_the_environment_or_are_there() -> None:
             stack(f"services: {{web: {{image: i}}}}\nsecrets: {{a: {wrong}}}\n")
 
 
-def test_later_files_add_to_earlier_ones_and_win() -> None:
+def test_later_files_add_to_and_override_earlier_ones() -> None:
     first = {
         "services": {
             "web": {
@@ -269,7 +269,7 @@ def test_later_files_add_to_earlier_ones_and_win() -> None:
     }
 
 
-def test_a_manifest_that_is_shown_means_the_same_when_read_again() -> None:
+def test_the_output_of_stack_config_deploys_the_same_stack() -> None:
     text = (
         "services: {web: {image: i, environment: {A: $$SET}, volumes: ['./d:/d', 'v:/v'], env_file: web.env}}\n"
         "volumes: {v: {}}\nsecrets: {s: {file: token.txt}}\n"

@@ -1,4 +1,4 @@
-"""The plan of a deployment: what is as wanted is left alone, what is missing is made, what cannot change is refused."""
+"""The plan of a stack deployment: unchanged, missing and immutable objects."""
 
 import base64
 import copy
@@ -44,7 +44,7 @@ def there(spec: dict[str, Any]) -> dict[str, Any]:
     return {"ID": "id", "Version": {"Index": 7}, "Spec": spec}
 
 
-def test_what_the_daemon_fills_in_is_no_change() -> None:
+def test_defaults_that_the_daemon_fills_in_are_no_change() -> None:
     assert plan.specs_equal(ECHO, SPEC)
     decided = plan.plan_services([StackService(key="web", name="s_web", spec=SPEC)], [there(ECHO)], prune=True)
     assert (decided.create, decided.update, decided.prune) == ((), (), ())
@@ -75,12 +75,12 @@ def test_every_difference_is_an_update(path: str, value: object) -> None:
     assert sent["TaskTemplate"]["ForceUpdate"] == 3, "forcing once is not undone by deploying again"
 
 
-def test_services_that_left_go_only_when_asked() -> None:
+def test_services_are_pruned_only_on_request() -> None:
     for prune, gone in ((False, 0), (True, 1)):
         assert len(plan.plan_services([], [there(ECHO)], prune=prune).prune) == gone
 
 
-def test_names_become_ids() -> None:
+def test_names_are_resolved_to_ids() -> None:
     task = {
         "ContainerSpec": {"Secrets": [{"SecretName": "a"}], "Configs": [{"ConfigName": "b"}]},
         "Networks": [{"Target": "n"}, {"Target": "host"}],
@@ -95,7 +95,7 @@ def test_names_become_ids() -> None:
     assert task["Networks"][0] == {"Target": "n"}
 
 
-def test_networks_are_made_once_and_external_ones_must_be_there() -> None:
+def test_networks_are_created_once_and_external_ones_must_exist() -> None:
     stack = Stack(
         name="s", networks=(StackNetwork(key="a", name="s_a"), StackNetwork(key="x", name="x", external=True))
     )
@@ -111,7 +111,7 @@ def config(name: str, data: bytes, labels: dict[str, str]) -> dict[str, Any]:
     return there({"Name": name, "Labels": labels, "Data": base64.b64encode(data).decode()})
 
 
-def test_a_config_with_the_same_content_is_left_alone_and_with_another_refused() -> None:
+def test_a_config_with_equal_content_is_not_touched_and_a_different_one_is_refused() -> None:
     wanted = [StackFile(key="c", name="s_c", labels={"l": "1"}, data=b"one")]
     assert plan.plan_files(wanted, [], "config") == (wanted, [])
     assert plan.plan_files(wanted, [config("s_c", b"one", {"l": "1"})], "config") == ([], [])
@@ -121,6 +121,6 @@ def test_a_config_with_the_same_content_is_left_alone_and_with_another_refused()
         plan.plan_files(wanted, [config("s_c", b"two", {})], "config")
 
 
-def test_an_external_secret_must_be_there() -> None:
+def test_an_external_secret_must_exist() -> None:
     with pytest.raises(NotFoundError, match="secret not found: token"):
         plan.plan_files([StackFile(key="t", name="token", external=True)], [], "secret")

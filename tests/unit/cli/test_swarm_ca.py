@@ -1,4 +1,4 @@
-"""What covey swarm ca reads, and how it judges the progress of a rotation."""
+"""``covey swarm ca``: flags, external CAs and the progress of a root rotation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def node(name: str, tls: dict[str, str], state: str = "ready") -> dict[str, Any]
     return {"ID": name, "Description": {"Hostname": name, "TLSInfo": tls}, "Status": {"State": state}}
 
 
-def test_while_a_certificate_is_missing_the_nodes_that_hold_it_up_are_named() -> None:
+def test_progress_names_the_nodes_whose_certificate_is_missing() -> None:
     swarm = {"TLSInfo": NEW, "RootRotationInProgress": True}
     found = root_rotation_progress(swarm, [node("a", NEW), node("b", OLD), node("c", OLD, "down"), node("d", {})])
     assert (found.certificates, found.roots, found.done) == (1, 0, False)
@@ -37,7 +37,7 @@ def test_while_a_certificate_is_missing_the_nodes_that_hold_it_up_are_named() ->
     assert many.lines[1].endswith("(waiting for 0; 1; 2; 3; 4 and 4 more)")
 
 
-def test_it_is_done_when_all_trust_the_new_root_alone() -> None:
+def test_rotation_is_done_when_all_nodes_trust_only_the_new_root() -> None:
     swarm = {"TLSInfo": END, "RootRotationInProgress": False}
     half = root_rotation_progress(swarm, [node("a", END), node("b", NEW)])
     assert (half.certificates, half.roots, half.done) == (2, 1, False)
@@ -45,7 +45,7 @@ def test_it_is_done_when_all_trust_the_new_root_alone() -> None:
     assert not root_rotation_progress({**swarm, "RootRotationInProgress": True}, [node("a", END)]).done
 
 
-def test_an_external_ca_is_read_as_docker_reads_it(tmp_path: Path) -> None:
+def test_external_ca_is_parsed_as_in_docker(tmp_path: Path) -> None:
     root = tmp_path / "root.pem"
     root.write_text("-----BEGIN CERTIFICATE-----\n")
     assert parse_external_ca(f"protocol=CFSSL,url=https://ca/sign,cacert={root},label=x") == {
@@ -78,7 +78,7 @@ def test_an_external_ca_is_read_as_docker_reads_it(tmp_path: Path) -> None:
         (["--rotate", "--ca-key", "FILE"], "--ca-key needs --ca-cert"),
     ],
 )
-def test_flags_that_do_not_go_together_are_refused_before_anybody_is_asked(
+def test_conflicting_flags_are_refused_before_the_daemon_is_asked(
     tmp_path: Path, arguments: list[str], words: str
 ) -> None:
     file = tmp_path / "x.pem"
@@ -90,7 +90,7 @@ def test_flags_that_do_not_go_together_are_refused_before_anybody_is_asked(
 
 
 class Rotating(socketserver.ThreadingUnixStreamServer):
-    """A daemon whose cluster has the root ``after`` as soon as it is told to rotate, on all its nodes."""
+    """A daemon whose nodes all have the root ``after`` as soon as a rotation is requested."""
 
     daemon_threads = True
     before: dict[str, str]
@@ -127,7 +127,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize(("after", "words"), [(END, [NEW_BACKUP_NOTICE]), (OLD, [])], ids=["new", "the same"])
-def test_when_the_root_has_changed_a_backup_is_asked_for_beside_the_root(
+def test_a_new_root_is_printed_with_a_notice_to_take_a_backup(
     tmp_path: Path, after: dict[str, str], words: list[str]
 ) -> None:
     with Rotating(str(tmp_path / "s"), Handler) as daemon:
