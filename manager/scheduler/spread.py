@@ -64,8 +64,8 @@ class SpreadPlacer:
 
     def _assume_on_node(self, task_id: str, load: NodeLoad) -> str:
         node_id = load.node.id if load.node is not None else ""
-        demand = self._request
-        self._assume(task_id, TaskUsage(node_id, demand.service_id, demand.reserved, demand.ports, active=True))
+        request = self._request
+        self._assume(task_id, TaskUsage(node_id, request.service_id, request.reserved, request.ports, active=True))
         return node_id
 
     def _rank(self, load: NodeLoad) -> NodeRanking:

@@ -1,4 +1,4 @@
-"""Laws of the services' planner over arbitrary states: the plan reaches the goal, planning again gives nothing, a slot is never doubled."""
+"""Laws of the service planner over arbitrary states: plans reach the goal, planning again gives an empty plan, no slot is doubled."""
 
 from collections import Counter
 
@@ -103,7 +103,7 @@ def test_planning_ends_and_a_slot_has_one_task_or_two_while_an_update_starts_fir
 
 @settings(max_examples=300, deadline=None)
 @given(worlds(modes=(ServiceMode.REPLICATED,)))
-def test_every_replica_has_a_slot_that_is_wanted_or_may_rest(view) -> None:
+def test_every_replica_has_a_slot_that_runs_or_is_finished(view) -> None:
     view = fixpoint(view)
     web = view.services.get("web")
     slots = {item.slot for item in wanted(view)}
@@ -114,7 +114,7 @@ def test_every_replica_has_a_slot_that_is_wanted_or_may_rest(view) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(worlds())
-def test_nothing_wanted_stays_dead_or_where_it_may_not_be(view) -> None:
+def test_no_task_that_should_run_stays_dead_or_misplaced(view) -> None:
     for item in wanted(fixpoint(view)):
         assert not item.status.state.terminal
         on = view.nodes.get(item.node_id)
@@ -134,7 +134,7 @@ def test_desired_states_only_go_up(view) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(worlds())
-def test_a_new_task_may_not_start_while_its_predecessor_still_lives(view) -> None:
+def test_a_new_task_does_not_start_while_its_predecessor_may_still_run(view) -> None:
     after = fixpoint(view)
     if after.services.get("web").spec.update.order is UpdateOrder.START_FIRST:
         return
@@ -148,7 +148,7 @@ def test_a_new_task_may_not_start_while_its_predecessor_still_lives(view) -> Non
                 assert lost or other.status.state < TaskState.ASSIGNED
 
 
-def test_the_time_does_not_matter_to_whether_a_slot_rests() -> None:
+def test_whether_a_slot_is_finished_does_not_depend_on_the_time() -> None:
     web = service(restart=RestartPolicy(condition=RestartCondition.ANY, max_attempts=1, window_ns=10**9), replicas=1)
     spent = replace(
         task(web, 1, state=TaskState.FAILED, desired=TaskState.SHUTDOWN), restarts=1, restart_window_started_ns=NOW - 1

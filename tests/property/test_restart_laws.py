@@ -1,4 +1,4 @@
-"""Laws of restarts: bounded attempts are never passed, no loop is tight, and a decision is the same at any time."""
+"""Laws of the restart policy: attempts are bounded, crash loops have a backoff, and a decision is the same at any time."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,9 +18,7 @@ policies = st.builds(
 
 @settings(max_examples=150, deadline=None)
 @given(policies, st.lists(st.sampled_from([TaskState.FAILED, TaskState.COMPLETE]), max_size=12))
-def test_a_task_that_ends_at_once_each_time_is_restarted_as_often_as_allowed_and_ever_slower(
-    policy: RestartPolicy, ends
-) -> None:
+def test_a_crash_loop_is_restarted_as_often_as_allowed_with_a_growing_backoff(policy: RestartPolicy, ends) -> None:
     view, ids, now = view_of(node("n1"), service(replicas=1, restart=policy)), Ids(), NOW
     view = then(view, ids=ids)
     allowed = 0

@@ -1,4 +1,4 @@
-"""Laws of the scheduler: never on a refused node, never over a bound, evenly, and the index equals one made from the view."""
+"""Laws of the scheduler: no refused node, no exceeded limit, an even spread, and an index equal to one built from the view."""
 
 from collections import Counter
 
@@ -67,7 +67,7 @@ def scheduled(view):
 
 @settings(max_examples=300, deadline=None)
 @given(worlds())
-def test_no_task_is_placed_where_it_may_not_be(view) -> None:
+def test_no_task_is_placed_on_a_node_that_a_filter_refuses(view) -> None:
     after, _, _ = scheduled(view)
     placed = [item for item in after.tasks if item.status.state is TaskState.ASSIGNED]
     for item in placed:
@@ -83,7 +83,7 @@ def test_no_task_is_placed_where_it_may_not_be(view) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(worlds())
-def test_planning_again_gives_nothing_and_whoever_waits_knows_why(view) -> None:
+def test_planning_again_gives_an_empty_plan_and_unplaced_tasks_have_a_reason(view) -> None:
     after, planner, plan = scheduled(view)
     for step in plan.steps:
         for item in step.items():
@@ -96,7 +96,9 @@ def test_planning_again_gives_nothing_and_whoever_waits_knows_why(view) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 5), st.integers(0, 30), st.lists(st.integers(0, 4), max_size=8))
-def test_equal_tasks_end_up_level_where_the_start_allows_it(hosts: int, count: int, there: list[int]) -> None:
+def test_equal_tasks_are_spread_evenly_where_the_initial_load_allows_it(
+    hosts: int, count: int, there: list[int]
+) -> None:
     web = service()
     before = [task(web, 100 + at, node_id=f"n{number % hosts}") for at, number in enumerate(there)]
     new = [task(web, slot, state=TaskState.PENDING, node_id="") for slot in range(count)]

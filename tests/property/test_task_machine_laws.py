@@ -1,4 +1,4 @@
-"""Laws of the task machine in a world that does what it is told, sometimes fails, and sometimes acts on its own."""
+"""Laws of the task state machine in a world that carries steps out, sometimes fails, and sometimes changes by itself."""
 
 import msgspec
 from hypothesis import given, settings
@@ -127,7 +127,7 @@ EVENTS = ["exit 0", "exit 1", "healthy", "unhealthy", "vanish", "run", "shut dow
     probe=st.booleans(),
     events=st.lists(st.sampled_from(EVENTS), max_size=12),
 )
-def test_states_only_go_up_and_the_machine_comes_to_rest_where_it_is_wanted(
+def test_states_only_go_up_and_the_machine_reaches_the_desired_state(
     desired: TaskState, failures: list[bool], probe: bool, events: list[str]
 ) -> None:
     world = World(desired, failures, probe)
@@ -155,7 +155,7 @@ def test_states_only_go_up_and_the_machine_comes_to_rest_where_it_is_wanted(
 
 
 @given(state=st.sampled_from(list(TaskState)), target=st.sampled_from(list(TaskState)))
-def test_no_move_leads_down_or_out_of_an_end(state: TaskState, target: TaskState) -> None:
+def test_no_transition_leads_down_or_out_of_a_terminal_state(state: TaskState, target: TaskState) -> None:
     if target in TRANSITIONS.get(state, ()):
         assert target > state
         assert not state.terminal

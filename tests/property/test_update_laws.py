@@ -1,4 +1,4 @@
-"""Laws of rolling updates: whatever the settings, they reach the new spec, and on the way no more is taken away than was allowed."""
+"""Laws of rolling updates: with any settings they reach the new spec and stop no more slots at a time than allowed."""
 
 import random
 
@@ -21,7 +21,7 @@ configs = st.builds(
 
 @settings(max_examples=150, deadline=None)
 @given(configs, st.integers(1, 5), st.integers(0, 1 << 30))
-def test_an_update_takes_no_more_away_than_its_parallelism_and_ends(
+def test_an_update_stops_no_more_slots_than_its_parallelism_and_completes(
     config: UpdateConfig, replicas: int, seed: int
 ) -> None:
     web = service(replicas=replicas, update=config)

@@ -1,4 +1,4 @@
-"""What nodes are sent: only what they need, and differences that apply."""
+"""Assignments of nodes: only what a node needs, and diffs that lead from one set to the next."""
 
 import random
 
@@ -104,7 +104,7 @@ def kinds(items: object) -> list[tuple[Kind, str]]:
     return sorted(items)  # type: ignore[call-overload, no-any-return]
 
 
-def test_secrets_go_only_to_nodes_whose_tasks_are_meant_to_run() -> None:
+def test_secrets_go_only_to_nodes_with_tasks_that_should_run() -> None:
     view = put(
         WORLD,
         task("t1", "n1", secret="x"),
@@ -116,7 +116,7 @@ def test_secrets_go_only_to_nodes_whose_tasks_are_meant_to_run() -> None:
     assert kinds(assigned(view, "n3")) == [(Kind.TASK, "t3")]
 
 
-def test_a_task_is_told_once_it_is_assigned_and_without_what_the_agent_said() -> None:
+def test_a_task_is_sent_once_it_is_assigned_and_without_its_reported_status() -> None:
     view = put(WORLD, task("t1", state=TaskState.PENDING), task("t2", state=TaskState.RUNNING))
     sent = assigned(view, "n1")
     assert kinds(sent) == [(Kind.TASK, "t2")]
@@ -127,7 +127,7 @@ def test_a_task_is_told_once_it_is_assigned_and_without_what_the_agent_said() ->
     assert difference(sent, assigned(later, "n1")) == []
 
 
-def test_endpoints_are_told_to_the_nodes_of_the_network_alone_and_ready_only_while_they_run() -> None:
+def test_endpoints_go_only_to_nodes_on_the_network_and_are_ready_only_while_they_run() -> None:
     view = put(
         WORLD,
         task("t1", "n1", network="net1"),
@@ -145,7 +145,7 @@ def test_endpoints_are_told_to_the_nodes_of_the_network_alone_and_ready_only_whi
     assert not assigned(leaving, "n2")[Kind.ENDPOINT, "t1/net1"].ready  # type: ignore[union-attr]
 
 
-def test_a_virtual_service_is_told_once_it_has_its_address_and_without_one_in_dnsrr() -> None:
+def test_a_virtual_service_is_sent_once_it_has_its_vip_and_without_one_with_dnsrr() -> None:
     spec = ServiceSpec(
         annotations=Annotations(name="web"), task=TaskSpec(networks=(NetworkAttachmentConfig(target="net1"),))
     )
@@ -159,14 +159,14 @@ def test_a_virtual_service_is_told_once_it_has_its_address_and_without_one_in_dn
     assert assigned(put(view, rr), "n1")[Kind.VIRTUAL_SERVICE, "s1/net1"].address == ""  # type: ignore[union-attr]
 
 
-def test_what_others_stand_on_comes_first_and_goes_last() -> None:
+def test_objects_that_others_depend_on_come_first_and_are_removed_last() -> None:
     full = assigned(put(WORLD, task("t1", secret="x", network="net1")), "n1")
     coming = [change.kind for change in difference({}, full)]
     assert coming == [Kind.NETWORK, Kind.SECRET, Kind.ENDPOINT, Kind.TASK]
     assert [change.kind for change in difference(full, {})] == coming[::-1]
 
 
-def test_a_change_of_a_secret_or_config_reaches_the_nodes_that_hold_it() -> None:
+def test_a_change_of_a_secret_affects_only_nodes_that_have_it() -> None:
     view = put(WORLD, task("t1", "n1", secret="x"), task("t2", "n2", secret="y"))
     cache = AssignmentCache(view)
     before = dict(cache.parts_for("n1"))

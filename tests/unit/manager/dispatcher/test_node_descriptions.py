@@ -1,4 +1,4 @@
-"""What a node says of itself: every manager keeps it and other nodes are told its address, so neither may be just anything."""
+"""Registration of nodes: their description and address are validated, because every manager stores them."""
 
 import pytest
 
@@ -17,7 +17,7 @@ async def leading() -> tuple[Store, DispatcherTerm]:
 
 
 @pytest.mark.parametrize("addr", ["192.0.2.7", "2001:db8::7", ""])
-async def test_a_node_arrives_with_an_address(addr: str) -> None:
+async def test_a_node_registers_with_its_address(addr: str) -> None:
     store, term = await leading()
     await term.register_node("n1", NodeDescription(hostname="host"), addr)
     node = store.view().nodes.find("n1")
@@ -25,7 +25,7 @@ async def test_a_node_arrives_with_an_address(addr: str) -> None:
 
 
 @pytest.mark.parametrize("addr", ["nonsense", "192.0.2.7:2378", "192.0.2.7\n"])
-async def test_an_address_that_is_none_is_refused_and_told_to_nobody(addr: str) -> None:
+async def test_an_invalid_address_is_refused_and_not_stored(addr: str) -> None:
     """Other hosts would be told to send a tunnel's packets there."""
     store, term = await leading()
     with pytest.raises(InvalidArgumentError, match="is not an IP address"):
@@ -74,7 +74,7 @@ async def test_after_a_recovery_a_host_takes_the_address_of_the_node_that_it_was
         await term.register_node("n4", NodeDescription(), "10.0.2.1")
 
 
-async def test_nodes_without_an_address_do_not_stand_in_each_others_way() -> None:
+async def test_several_nodes_may_have_no_address() -> None:
     store, term = await leading()
     await store.update(lambda tx: tx.create(Node(id="n2")))
     for node_id in ("n1", "n2"):

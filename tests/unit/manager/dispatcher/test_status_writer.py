@@ -1,4 +1,4 @@
-"""Statuses into the store: up only, of own tasks only."""
+"""The status writer: states only go up, and a node reports its own tasks only."""
 
 import asyncio
 
@@ -22,12 +22,12 @@ def test_states_only_go_up() -> None:
     assert merge_status(task, status(TaskState.FAILED)) is not None
 
 
-def test_a_terminal_state_is_told_once() -> None:
+def test_a_terminal_state_is_stored_once() -> None:
     task = Task(id="t", status=status(TaskState.FAILED, "first"))
     assert merge_status(task, status(TaskState.FAILED, "again")) is None
 
 
-def test_the_container_stays_known_when_a_later_status_does_not_say_it() -> None:
+def test_the_container_is_kept_if_a_later_status_does_not_name_it() -> None:
     container = ContainerStatus(container_id="c", exit_code=3)
     task = Task(id="t", status=status(TaskState.RUNNING, container=container))
     after = merge_status(task, status(TaskState.SHUTDOWN))
@@ -35,7 +35,7 @@ def test_the_container_stays_known_when_a_later_status_does_not_say_it() -> None
     assert after.container == container
 
 
-def test_a_long_error_is_kept_in_part_and_is_no_news_the_second_time() -> None:
+def test_a_long_error_is_truncated_and_not_stored_again() -> None:
     task = Task(id="t", status=status(TaskState.RUNNING))
     stored = merge_status(task, status(TaskState.FAILED, error="x" * 100_000))
     assert stored is not None
