@@ -70,8 +70,8 @@ async def _fetch_root(addr: str) -> bytes:
         raise UnavailableError(
             f"no manager answers at {addr}: {error}; check the address, and that port {port}/tcp is open"
         ) from error
-    options = (*CHANNEL_OPTIONS,)
-    async with aio.secure_channel(addr, grpc.ssl_channel_credentials(leaf.encode()), options=options) as channel:
+    credentials = grpc.ssl_channel_credentials(leaf.encode())
+    async with aio.secure_channel(addr, credentials, options=CHANNEL_OPTIONS) as channel:
         stub = ca_pb2_grpc.CertificateAuthorityStub(channel)
         try:
             answer = await _awaited(

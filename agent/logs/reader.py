@@ -51,7 +51,7 @@ async def read(
     """Entries in the order they were written. A missing log is empty."""
     files = [fd for fd in (_open(rotated_path(path)), _open(path)) if fd is not None]
     try:
-        begin = _begin(files, log_filter)
+        begin = _start_position(files, log_filter)
     except BaseException:
         _close(files)
         raise
@@ -143,8 +143,8 @@ def _replaced(path: Path, current: int | None) -> int | None:
     return None
 
 
-def _begin(files: list[int], wanted: LogFilter) -> tail.TailPosition:
-    if wanted.tail is None or not files:
+def _start_position(files: list[int], log_filter: LogFilter) -> tail.TailPosition:
+    if log_filter.tail is None or not files:
         return tail.TailPosition(0, 0, 0)
-    streams = ([b"stdout"] if wanted.stdout else []) + ([b"stderr"] if wanted.stderr else [])
-    return tail.find_tail(files, wanted.tail, frozenset(streams))
+    streams = ([b"stdout"] if log_filter.stdout else []) + ([b"stderr"] if log_filter.stderr else [])
+    return tail.find_tail(files, log_filter.tail, frozenset(streams))

@@ -36,16 +36,16 @@ ALL = tuple(f"CAP_{name}" for name in _NAMES.split())
 
 def bounding_set(add: Sequence[str], drop: Sequence[str], *, privileged: bool, last: int) -> tuple[str, ...]:
     """The bounding set, in the kernel's order. `last` is the number of the highest capability that the kernel knows."""
-    known = ALL[: last + 1]
+    supported = ALL[: last + 1]
     if privileged:
-        return known
+        return supported
     added, dropped = _normalize(add), _normalize(drop)
-    chosen = set(known) if "ALL" in added else set(DEFAULT)
+    chosen = set(supported) if "ALL" in added else set(DEFAULT)
     if "ALL" in dropped:
-        chosen = set(known) if "ALL" in added else set()
+        chosen = set(supported) if "ALL" in added else set()
     chosen -= dropped
     chosen |= added - {"ALL"}
-    return tuple(cap for cap in known if cap in chosen)
+    return tuple(cap for cap in supported if cap in chosen)
 
 
 def _normalize(names: Sequence[str]) -> set[str]:

@@ -57,9 +57,9 @@ def _account(user: str, passwd: str) -> tuple[str, int, int, str]:
 
 
 def _gid(group: str, groups: Sequence[_Group]) -> int:
-    for known in groups:
-        if known.name == group:
-            return known.gid
+    for candidate in groups:
+        if candidate.name == group:
+            return candidate.gid
     number = _number(group)
     if number is None:
         raise InvalidArgumentError(f"unable to find group {group}: no matching entries in group file")

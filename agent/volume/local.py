@@ -91,9 +91,9 @@ class VolumeStore:
     def remove(self, name: str) -> None:
         """Delete the volume with its data. The caller has checked that no container uses it."""
         volume = self.get(name)
-        doomed = self._root / f".gone-{secrets.token_hex(8)}"
-        (self._root / volume.name).rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        removed = self._root / f".gone-{secrets.token_hex(8)}"
+        (self._root / volume.name).rename(removed)
+        shutil.rmtree(removed, ignore_errors=True)
 
     def remove_leftovers(self) -> None:
         """Delete the remains of interrupted creations and removals."""

@@ -45,9 +45,9 @@ async def _delete(host: ContainerHost, record: ContainerRecord) -> None:
     container_id = record.config.id
     await host.exits.clean_up(record)
     folder = host.paths.folder(container_id)
-    doomed = folder.with_name(f".gone-{container_id}")
+    removed = folder.with_name(f".gone-{container_id}")
     if folder.exists():
-        folder.rename(doomed)  # at once, so that a crash leaves no half-deleted container
+        folder.rename(removed)  # at once, so that a crash leaves no half-deleted container
     host.index.remove(record)
     host.execs.remove_all(container_id)
     host.index.emit(record, "destroy")
@@ -55,7 +55,7 @@ async def _delete(host: ContainerHost, record: ContainerRecord) -> None:
     record.removal_waiters.resolve(record.state.exit_code)
     record.wake_log_readers()
     record.disconnect_pending_attaches()
-    await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
+    await asyncio.to_thread(shutil.rmtree, removed, ignore_errors=True)
 
 
 async def _remove_anonymous_volumes(host: ContainerHost, config: ContainerConfig) -> None:
