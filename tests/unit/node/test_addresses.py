@@ -21,24 +21,24 @@ def test_the_only_address_is_chosen() -> None:
     assert choose_advertise_address("", ONE) == "192.0.2.5"
 
 
-def test_two_addresses_are_refused_by_name() -> None:
+def test_several_addresses_are_listed_and_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="192.0.2.5 on eth0, 198.51.100.7 on eth1"):
         choose_advertise_address("", TWO)
 
 
-def test_a_host_without_addresses_is_told_what_to_do() -> None:
+def test_a_host_without_addresses_gets_an_error_with_the_remedy() -> None:
     with pytest.raises(InvalidArgumentError, match="--advertise-addr"):
         choose_advertise_address("", ())
 
 
 @pytest.mark.parametrize("word", ["2001:db8::5", "::1", "eth6"])
-def test_an_ipv6_address_is_refused_with_what_it_is_needed_for(word: str) -> None:
+def test_an_ipv6_address_is_refused_with_the_reason(word: str) -> None:
     known = (*ONE, LocalAddress("eth6", "2001:db8::6"))
     with pytest.raises(InvalidArgumentError, match=f"{word}.* overlay networks need an IPv4 address"):
         choose_advertise_address(word, known)
 
 
-def test_an_address_of_another_machine_is_refused_with_those_of_this_one() -> None:
+def test_an_address_of_another_machine_is_refused_and_the_local_ones_are_listed() -> None:
     with pytest.raises(
         InvalidArgumentError, match=r"203.0.113.9 is not an address of this host, which has 192.0.2.5, .*198"
     ):
@@ -49,7 +49,7 @@ def test_loopback_may_be_advertised_for_a_cluster_of_one() -> None:
     assert choose_advertise_address("127.0.0.1", ONE) == "127.0.0.1"
 
 
-def test_a_host_with_ipv6_alone_is_told_what_it_lacks() -> None:
+def test_a_host_with_only_ipv6_gets_an_error_that_names_ipv4() -> None:
     with pytest.raises(InvalidArgumentError, match="no IPv4 address to advertise"):
         choose_advertise_address("", (LocalAddress("eth0", "2001:db8::5"), LocalAddress("docker0", "172.17.0.1")))
 
@@ -61,28 +61,28 @@ def test_an_interface_means_its_address() -> None:
 
 
 @pytest.mark.parametrize("standard", ["", "192.0.2.5"])
-def test_the_listening_address_is_advertised_whatever_the_daemon_would_advertise(standard: str) -> None:
+def test_the_listen_address_is_advertised_rather_than_the_default(standard: str) -> None:
     assert choose_addresses("", "198.51.100.7", standard, TWO) == ("198.51.100.7", "198.51.100.7")
     assert choose_addresses("", "eth1", standard, TWO) == ("198.51.100.7", "198.51.100.7")
     assert choose_addresses("", "127.0.0.1", standard, TWO) == ("127.0.0.1", "127.0.0.1")
 
 
 @pytest.mark.parametrize("listen", ["", "0.0.0.0", "::"])
-def test_a_host_that_listens_at_all_addresses_advertises_what_is_named_else_what_its_daemon_says(listen: str) -> None:
+def test_a_host_that_listens_at_all_addresses_advertises_the_given_address_or_the_default(listen: str) -> None:
     assert choose_addresses("", listen, "eth1", TWO) == ("198.51.100.7", listen or "0.0.0.0")
     assert choose_addresses("192.0.2.5", listen, "eth1", TWO) == ("192.0.2.5", listen or "0.0.0.0")
 
 
 @pytest.mark.parametrize("advertise", ["", "198.51.100.7"])
 @pytest.mark.parametrize("listen", ["1.2.3.4", "2001:db8::5"])
-def test_a_listening_address_that_no_manager_could_bind_is_refused(listen: str, advertise: str) -> None:
-    """A worker took 1.2.3.4, and its manager ended again and again once it was promoted."""
+def test_a_listen_address_that_a_manager_cannot_bind_is_refused(listen: str, advertise: str) -> None:
+    """A worker accepted 1.2.3.4, and its manager crashed repeatedly after a promotion."""
     remedy = rf"cannot listen at {listen}: .*\(192.0.2.5, .*198.51.100.7\): omit --listen-addr"
     with pytest.raises(InvalidArgumentError, match=remedy):
         choose_addresses(advertise, listen, "", TWO)
 
 
-def test_a_listening_address_that_others_would_not_call_is_refused() -> None:
+def test_a_listen_address_other_than_the_advertised_one_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match=r"listen only at 192.0.2.5, but advertise 198.51.100.7"):
         choose_addresses("198.51.100.7", "192.0.2.5", "", TWO)
     assert choose_addresses("192.0.2.5", "192.0.2.5", "198.51.100.7", TWO) == ("192.0.2.5", "192.0.2.5")
@@ -98,16 +98,16 @@ def test_a_listening_address_that_others_would_not_call_is_refused() -> None:
         ("2001:db8::5", ("2001:db8::5", 2377)),
     ],
 )
-def test_ports_are_split_off(text: str, parts: tuple[str, int]) -> None:
+def test_host_and_port_are_split(text: str, parts: tuple[str, int]) -> None:
     assert split_port(text, 2377) == parts
 
 
-def test_a_port_that_is_none_is_refused() -> None:
+def test_an_invalid_port_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="port"):
         split_port("192.0.2.5:http", 2377)
 
 
-def test_a_port_that_would_not_be_used_is_refused_and_not_dropped() -> None:
+def test_a_port_that_would_not_be_used_is_refused() -> None:
     assert host_without_port("192.0.2.5:2377", 2377) == host_without_port("192.0.2.5", 2377) == "192.0.2.5"
     with pytest.raises(InvalidArgumentError, match="port 4000"):
         host_without_port("192.0.2.5:4000", 2377)
@@ -118,14 +118,14 @@ def test_a_port_that_would_not_be_used_is_refused_and_not_dropped() -> None:
 
 
 @pytest.mark.parametrize("text", ["0.0.0.0:2377", "[::]:2377", "0.0.0.0", ""])
-def test_the_port_that_docker_names_for_who_named_none_fits_a_daemon_that_is_joined_on_another(text: str) -> None:
-    """docker sent 0.0.0.0:2377 for a plain init, and was told to leave the port away."""
+def test_the_default_port_of_docker_clients_is_accepted_with_another_join_port(text: str) -> None:
+    """docker sends 0.0.0.0:2377 for a plain init, which was refused."""
     assert host_without_port(text, 4000) in {"0.0.0.0", "::", ""}
     with pytest.raises(InvalidArgumentError, match="port 4001"):
         host_without_port("0.0.0.0:4001", 4000)
 
 
-def test_a_host_that_lost_its_address_takes_the_one_of_its_daemon_else_the_only_one() -> None:
+def test_a_host_that_lost_its_address_uses_the_default_or_its_only_address() -> None:
     one = (LocalAddress("eth0", "10.0.0.7"),)
     two = (*one, LocalAddress("eth1", "10.1.0.7"))
     assert replacement_address("", one) == "10.0.0.7"
@@ -139,14 +139,14 @@ def test_a_host_that_lost_its_address_takes_the_one_of_its_daemon_else_the_only_
 
 
 @pytest.mark.parametrize("text", ["", " ", ":2377", "no such host", "nohost.invalid", "a..b", "[]"])
-async def test_where_no_manager_can_be_is_refused_by_name(text: str) -> None:
-    """`covey swarm reconnect ""` said that the node looks there now."""
+async def test_an_address_that_cannot_be_a_managers_is_refused(text: str) -> None:
+    """`covey swarm reconnect ""` succeeded."""
     with pytest.raises(
         InvalidArgumentError, match="neither an address nor a name that this host can resolve .*HOST:PORT of a manager"
     ):
         await resolve_manager_host(text, 2377)
 
 
-async def test_a_manager_is_named_by_an_address_or_a_name_that_the_host_knows() -> None:
+async def test_a_manager_is_given_by_address_or_by_a_name_that_resolves() -> None:
     assert await resolve_manager_host("192.0.2.5:4000", 2377) == "192.0.2.5"
     assert await resolve_manager_host("localhost", 2377) == "localhost"

@@ -1,4 +1,4 @@
-"""Which addresses a node goes on with: those of before, those that are named, or the one that its host has now."""
+"""Addresses of a node that restarts: the recorded ones, given ones, or a new one if the host has lost its address."""
 
 import pytest
 
@@ -23,7 +23,7 @@ HOST = (LocalAddress("eth0", "192.0.2.5"), LocalAddress("eth1", "198.51.100.7"))
         (("192.0.2.99", "192.0.2.99"), {"default": "192.0.2.5"}, ("192.0.2.5", "192.0.2.5")),
     ],
 )
-def test_addresses_that_are_named_count_and_those_of_before_stay_else(
+def test_given_addresses_are_used_and_the_recorded_ones_stay_otherwise(
     before: tuple[str, str], asked: dict[str, str], after: tuple[str, str]
 ) -> None:
     record = NodeRecord(node_id="n", cluster_id="c", advertise_addr=before[0], listen_addr=before[1])
@@ -31,7 +31,7 @@ def test_addresses_that_are_named_count_and_those_of_before_stay_else(
     assert (found.advertise_addr, found.listen_addr) == after
 
 
-def test_another_machines_address_is_refused_before_anything_ends() -> None:
+def test_an_address_of_another_machine_is_refused_before_the_session_stops() -> None:
     record = NodeRecord(node_id="n", cluster_id="c", advertise_addr="192.0.2.5")
     with pytest.raises(InvalidArgumentError, match="cannot listen at 192.0.2.6"):
         updated_addresses(record, HOST, listen="192.0.2.6", advertise="192.0.2.5")

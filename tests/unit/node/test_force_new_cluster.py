@@ -89,7 +89,7 @@ def force(daemon: Daemon, client: str, *flags: str) -> None:
     [[], ["--advertise-addr", "192.0.2.1"], ["--listen-addr", "192.0.2.1:2377"], ["--availability", "active"]],
     ids=["plain", "advertise", "listen", "default"],
 )
-def test_what_clients_send_where_nothing_was_asked_is_taken(daemon: Daemon, client: str, flags: list[str]) -> None:
+def test_defaults_that_clients_send_are_accepted(daemon: Daemon, client: str, flags: list[str]) -> None:
     force(daemon, client, *flags)
 
 
@@ -108,14 +108,14 @@ def test_what_clients_send_where_nothing_was_asked_is_taken(daemon: Daemon, clie
         ("--default-addr-pool-mask-length", "25", "cannot be changed after the cluster was created"),
     ],
 )
-def test_a_flag_that_would_change_nothing_is_refused_by_name_with_what_does_it(
+def test_a_flag_without_effect_is_refused_with_the_command_to_use(
     daemon: Daemon, client: str, flag: str, value: str, instead: str
 ) -> None:
     with pytest.raises(InvalidArgumentError, match=f"Remove these flags: {flag}; .*{instead}"):
         force(daemon, client, flag, *[value] * bool(value))
 
 
-def test_several_are_named_together_and_so_is_what_has_no_flag() -> None:
+def test_several_flags_are_named_together_and_settings_without_a_flag_too() -> None:
     spec = {"EncryptionConfig": {"AutoLockManagers": True}, "Orchestration": {"TaskHistoryRetentionLimit": 1}}
     with pytest.raises(
         InvalidArgumentError, match="Remove these flags: --autolock, --task-history-limit, --default-addr-pool;"

@@ -11,14 +11,14 @@ def test_hosts_are_numbered_with_managers_first() -> None:
     assert [host.address for host in lab.hosts] == ["192.168.77.1", "192.168.77.2", "192.168.77.3"]
 
 
-def test_two_labs_share_no_name_on_the_machine() -> None:
+def test_two_labs_share_no_names() -> None:
     one, two = LabHost("one", 1), LabHost("two", 1)
     assert one.netns != two.netns
     assert one.folder != two.folder
     assert one.cgroup != two.cgroup
 
 
-def test_no_host_is_called_like_a_labs_switch() -> None:
+def test_no_host_has_the_name_of_a_switch() -> None:
     lab = Lab("lab", 9, 0)
     assert lab.switch not in {host.netns for host in lab.hosts}
 
@@ -27,13 +27,13 @@ def test_no_host_is_called_like_a_labs_switch() -> None:
     "lab",
     [Lab("", 1, 0), Lab("Lab", 1, 0), Lab("9lab", 1, 0), Lab("a/b", 1, 0), Lab("x" * 25, 1, 0), Lab("lab\n", 1, 0)],
 )
-def test_names_that_cannot_be_are_refused(lab: Lab) -> None:
+def test_invalid_names_are_refused(lab: Lab) -> None:
     with pytest.raises(InvalidArgumentError, match="lab name"):
         validate(lab)
 
 
 @pytest.mark.parametrize("lab", [Lab("lab", 0, 1), Lab("lab", 1, 9), Lab("lab", 1, -1)])
-def test_sizes_that_cannot_be_are_refused_with_the_numbers(lab: Lab) -> None:
+def test_invalid_sizes_are_refused_with_the_numbers(lab: Lab) -> None:
     with pytest.raises(InvalidArgumentError, match=f"{lab.managers} managers"):
         validate(lab)
 

@@ -1,4 +1,4 @@
-"""What is kept of a manager whose office ended: the last copy of acknowledged writes may be among it."""
+"""State of a manager that was removed: its log may be the last copy of acknowledged writes."""
 
 import logging
 from pathlib import Path
@@ -28,7 +28,7 @@ def names(manager: Path) -> set[str]:
     return {path.name for path in manager.iterdir()}
 
 
-def test_a_manager_that_its_group_gave_up_keeps_its_log_and_says_where(
+def test_a_manager_removed_by_its_group_keeps_its_log_and_logs_the_path(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """1. A minority is founded anew. 2. The majority, which went on, is told that it is no member. 3. Its writes were nowhere else."""
@@ -39,7 +39,7 @@ def test_a_manager_that_its_group_gave_up_keeps_its_log_and_says_where(
     assert str(folder / "raft.lost") in caplog.text
 
 
-def test_the_latest_log_alone_is_kept_and_no_empty_one_takes_its_place(folder: Path) -> None:
+def test_only_the_latest_log_is_kept_and_an_empty_one_does_not_replace_it(folder: Path) -> None:
     remove_manager_state(folder, keep_log=True)
     (folder / "raft").mkdir()  # of a join that was cut short
     remove_manager_state(folder, keep_log=True)
@@ -51,7 +51,7 @@ def test_the_latest_log_alone_is_kept_and_no_empty_one_takes_its_place(folder: P
     assert (folder / "raft.lost" / "wal").read_bytes() == b"two"
 
 
-def test_a_demotion_leaves_no_log(folder: Path) -> None:
+def test_demotion_removes_the_log(folder: Path) -> None:
     remove_manager_state(folder, keep_log=True)
     log_of(folder, b"two")
     remove_manager_state(folder, keep_log=False)

@@ -1,4 +1,4 @@
-"""When a group counts as lost: two clusters are made where this is wrong."""
+"""When the quorum counts as lost. A wrong decision would create two clusters."""
 
 from collections.abc import Iterable
 
@@ -25,7 +25,7 @@ def lasting(sight: QuorumObservation, seconds: float) -> list[QuorumObservation]
 
 
 @pytest.mark.parametrize("gap", [QuorumObservation.LEADERLESS, QuorumObservation.SILENT])
-def test_an_election_or_a_start_is_no_lost_quorum(gap: QuorumObservation) -> None:
+def test_an_election_or_a_start_does_not_count_as_a_lost_quorum(gap: QuorumObservation) -> None:
     """1. The leader dies, or this manager starts. 2. A majority elects within seconds. 3. Founding anew would end their memberships."""
     assert looked([*lasting(gap, 3), *lasting(QuorumObservation.LED, 30)])[0] is False
     assert (
@@ -40,17 +40,17 @@ def test_an_election_or_a_start_is_no_lost_quorum(gap: QuorumObservation) -> Non
     )
 
 
-def test_a_manager_that_sees_no_leader_for_long_may_go_on_alone() -> None:
+def test_a_long_time_without_a_leader_counts_as_a_lost_quorum() -> None:
     decided, seconds = looked([*lasting(QuorumObservation.LED, 2), *lasting(QuorumObservation.LEADERLESS, 30)])
     assert decided is True
     assert LEADERLESS_SECONDS <= seconds - 2 < LEADERLESS_SECONDS + 2 * STEP
 
 
-def test_who_is_alone_need_not_wait() -> None:
+def test_the_only_manager_does_not_wait() -> None:
     assert looked([QuorumObservation.ALONE]) == (True, 0.0)
 
 
-def test_a_manager_that_dies_again_and_again_does_not_hold_it_up_for_ever() -> None:
+def test_a_manager_that_keeps_crashing_does_not_delay_the_decision_for_ever() -> None:
     decided, seconds = looked(([QuorumObservation.SILENT] * 5 + [QuorumObservation.LEADERLESS] * 5) * 100)
     assert decided is True
     assert seconds < OBSERVATION_SECONDS + 2 * LEADERLESS_SECONDS + 1

@@ -1,4 +1,4 @@
-"""What the other managers say when a cluster is to be founded anew: this node's own may be the only one that sees no leader."""
+"""Answers of the other managers before a forced new cluster: this node's own may be the only one without a leader."""
 
 import asyncio
 import contextlib
@@ -64,14 +64,14 @@ async def asked(*addrs: str, by: NodeIdentity | None = None) -> None:
     await refuse_if_peers_have_leader(by or identity(ME), addrs)
 
 
-async def test_one_that_follows_another_leader_refuses_it_by_name() -> None:
+async def test_a_peer_with_another_leader_refuses_it_by_address() -> None:
     """1. This node's manager is stopped, or cut off. 2. The others elected. 3. Forced, this node would end their memberships."""
     async with manager() as lost, manager(leader_raft_id=7, leader_node_id=OTHER, leader_addr="10.0.0.3:2378") as led:
         with pytest.raises(ConflictError, match=rf"the manager at {led} follows a leader \(10\.0\.0\.3:2378\)"):
             await asked(lost, led)
 
 
-async def test_who_follows_nobody_or_this_node_or_does_not_answer_holds_up_nothing_for_long() -> None:
+async def test_peers_without_a_leader_or_with_this_one_or_without_an_answer_do_not_block_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         nobody = [f"127.0.0.1:{one.getsockname()[1]}" for one in (silent, closed)]
@@ -82,7 +82,7 @@ async def test_who_follows_nobody_or_this_node_or_does_not_answer_holds_up_nothi
             assert time.monotonic() - began < 4, "they are asked at once"
 
 
-async def test_a_leader_whose_node_is_not_known_is_a_leader() -> None:
+async def test_a_leader_of_unknown_node_counts_as_a_leader() -> None:
     async with manager(leader_raft_id=7) as led:
         with pytest.raises(ConflictError, match="stop its managers first"):
             await asked(led)
@@ -93,15 +93,13 @@ TOO_EARLY = identity(ME, began=NOW + 24 * HOUR)
 
 
 @pytest.mark.parametrize(("mine", "why"), [(EXPIRED, "has expired"), (TOO_EARLY, "is not valid yet")])
-async def test_a_manager_that_lives_and_does_not_take_this_nodes_certificate_refuses_it(
-    mine: NodeIdentity, why: str
-) -> None:
+async def test_a_peer_that_is_alive_but_rejects_this_nodes_certificate_refuses_it(mine: NodeIdentity, why: str) -> None:
     """1. This host was off until its certificate expired, or its clock is wrong. 2. The others went on, and cannot be asked."""
     async with manager(leader_raft_id=7, leader_node_id=OTHER) as led:
         with pytest.raises(ConflictError, match=f"the manager at {led} is alive.*this node's certificate {why}"):
             await asked(led, by=mine)
 
 
-async def test_neither_this_nodes_own_manager_nor_one_of_another_cluster_counts_as_one_that_does_not_tell() -> None:
+async def test_this_nodes_own_manager_and_those_of_other_clusters_do_not_refuse_it() -> None:
     async with manager(ME, leader_raft_id=7) as own, manager(cluster=ELSEWHERE, leader_raft_id=7) as stranger:
         await asked(own, stranger, by=EXPIRED)
