@@ -85,5 +85,5 @@ def _list(ctx: click.Context, kind: str) -> list[str]:
     try:
         host = ctx.find_root().params.get("host") or daemon_host()
         return read(DaemonClient(host, timeout_seconds=TIMEOUT_SECONDS).get(path, query))
-    except (CoveyError, LookupError, TypeError, AttributeError):
+    except (CoveyError, LookupError, ValueError, TypeError, AttributeError):
         return []
