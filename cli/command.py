@@ -15,6 +15,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[Any], Any]
 NOT_SUPPORTED = "(not supported yet)"
 GAP = 3
+# Go's word for the kind of a value, by click's.
+_GO_KINDS = {
+    "choice": "string",
+    "float range": "float",
+    "integer": "int",
+    "integer range": "int",
+    "path": "string",
+    "text": "string",
+}
 MIN_TEXT_WIDTH = 20
 
 
@@ -45,14 +54,14 @@ class Option(click.Option):
         return f"{short}{self.long_name}{kind}", " ".join(part for part in parts if part)
 
     def _kind(self) -> str:
+        """The kind of value as docker names it, such as ``string``, ``list`` or ``uint``."""
         if self.metavar:
             return self.metavar
         if self.multiple:
             return "list"
-        names = {click.IntRange: "int", click.FloatRange: "float", type(click.INT): "int"}
         if isinstance(self.type, click.IntRange) and self.type.min is not None and self.type.min >= 0:
             return "uint"
-        return names.get(type(self.type), self.type.name if type(self.type).__module__ != "click.types" else "string")
+        return _GO_KINDS.get(self.type.name, self.type.name)
 
     def _choices(self) -> str:
         if not isinstance(self.type, click.Choice):
