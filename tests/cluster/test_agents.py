@@ -31,6 +31,14 @@ def workers(hosts: Cluster) -> Iterator[Cluster]:
     hosts.tidy()
 
 
+@pytest.fixture
+def slow_detection(workers: Cluster) -> Iterator[None]:
+    """Heartbeats every 10 s: on a busy machine a daemon may take longer to start than the 2 s after which its node is down by default."""
+    workers.docker("swarm", "update", "--dispatcher-heartbeat", "10s")
+    yield
+    workers.docker("swarm", "update", "--dispatcher-heartbeat", "1s")
+
+
 def per_host(lab: Cluster, tasks: list[dict]) -> dict[LabHost, list[dict]]:
     placed: dict[LabHost, list[dict]] = {}
     for task, host in zip(tasks, lab.hosts_of(tasks), strict=True):
@@ -38,6 +46,7 @@ def per_host(lab: Cluster, tasks: list[dict]) -> dict[LabHost, list[dict]]:
     return placed
 
 
+@pytest.mark.usefixtures("slow_detection")
 def test_containers_outlive_their_daemon_and_are_adopted_untouched(workers: Cluster) -> None:
     workers.docker("network", "create", "-d", "overlay", "net")
     workers.docker("secret", "create", "word", "-", stdin=b"word")
@@ -65,6 +74,7 @@ def test_containers_outlive_their_daemon_and_are_adopted_untouched(workers: Clus
     assert workers.execute(other, "wget", "-q", "-O", "-", f"http://{address}/").out == "ok\n"
 
 
+@pytest.mark.usefixtures("slow_detection")
 def test_an_exit_while_no_daemon_was_there_is_reported_with_its_code(workers: Cluster) -> None:
     script = "while [ ! -e /tmp/end ]; do sleep 0.1; done; exit 7"
     workers.service("ends", "--restart-condition", "none", command=("sh", "-c", script))
@@ -218,6 +228,7 @@ def test_a_removed_node_learns_it_and_runs_nothing_more(workers: Cluster) -> Non
     labs.wait(lambda: workers.nodes().get(host.name, {}).get("Status", {}).get("State") == "ready", "the host again")
 
 
+@pytest.mark.usefixtures("slow_detection")
 def test_what_moved_while_a_daemon_was_away_is_known_when_it_is_back(workers: Cluster) -> None:
     """Its containers go on with the addresses of before; names and ways follow as soon as the daemon is back, without their restart."""
     here, there, elsewhere = workers.workers
@@ -243,6 +254,7 @@ def test_what_moved_while_a_daemon_was_away_is_known_when_it_is_back(workers: Cl
     assert workers.running("client", 1)[0]["ID"] == client["ID"]
 
 
+@pytest.mark.usefixtures("slow_detection")
 def test_a_daemon_that_crashes_again_and_again_keeps_its_containers(workers: Cluster) -> None:
     workers.service("web", "--replicas", "3", command=labs.WEB)
     tasks = workers.running("web", 3)

@@ -78,7 +78,7 @@ def same(lab: labs.Cluster, *arguments: str) -> labs.Ran:
         return (covey.code, covey.out) == (answers[1].code, answers[1].out)
 
     try:
-        labs.wait(agree, "agreement", seconds=8)
+        labs.wait(agree, "agreement")
     except AssertionError:
         assert answers[0].out == answers[1].out
         assert (answers[0].code, answers[0].err) == (answers[1].code, answers[1].err)
