@@ -5,6 +5,7 @@ is reported until it is acknowledged. Assignments reach the worker in order; a d
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -63,6 +64,7 @@ class AgentSession:
         self._on_state = on_state
         self._on_refused = on_refused
         self._description_changed = asyncio.Event()
+        self._tls_check: asyncio.Task[None] | None = None
 
     @property
     def disconnected_seconds(self) -> float:
@@ -84,10 +86,17 @@ class AgentSession:
         Raises:
             NodeRemovedError: this node was removed from the cluster.
         """
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._follow_leader(group)
+        except BaseExceptionGroup as errors:
+            raise first_cause(errors) from errors
+
+    async def _follow_leader(self, group: asyncio.TaskGroup) -> None:
         backoff_seconds, leader_addr = _FIRST_BACKOFF_SECONDS, ""
         while True:
             addr = leader_addr or self._choose_manager()
-            leader_addr, was_established = await self._run_stream(addr)
+            leader_addr, was_established = await self._run_stream(addr, group)
             if leader_addr and leader_addr != addr:
                 continue
             backoff_seconds = (
@@ -101,7 +110,7 @@ class AgentSession:
             return random.choice(self._manager_hints)  # noqa: S311 - spreads load
         return random.choice(self.managers) if self.managers else ""  # noqa: S311 - spreads load
 
-    async def _run_stream(self, addr: str) -> tuple[str, bool]:
+    async def _run_stream(self, addr: str, group: asyncio.TaskGroup) -> tuple[str, bool]:
         """Runs one stream to its end. Returns the leader's address if the manager named it, and whether a session was established."""
         stream = SessionStream(self._worker, self._handle_state, self._wait_for_new_description)
         if not addr:
@@ -119,8 +128,9 @@ class AgentSession:
                 self._disconnected_at = self._clock()
             self.connected.clear()
         if isinstance(failure, aio.AioRpcError):
-            leader_addr = await self._handle_failure(addr, failure, established=stream.established)
-            return leader_addr, stream.established
+            if not stream.established and not raised_by_server(failure.trailing_metadata()):
+                self._start_tls_check(addr, group)
+            return self._handle_failure(addr, failure), stream.established
         log.info("session with %s ended: %s", addr, failure or "by the manager")
         return "", stream.established
 
@@ -133,7 +143,7 @@ class AgentSession:
         self._description_changed.clear()
         return self._described()
 
-    async def _handle_failure(self, addr: str, failure: aio.AioRpcError, *, established: bool) -> str:
+    def _handle_failure(self, addr: str, failure: aio.AioRpcError) -> str:
         """Acts on the error that ended a stream, by its kind. Returns the leader's address if the manager named it."""
         metadata = failure.trailing_metadata()
         error = error_from_status(failure.code().name, failure.details() or "", metadata)
@@ -142,10 +152,17 @@ class AgentSession:
         log.info("session with %s ended: %s %s", addr, failure.code().name, error.message)
         if isinstance(error, InvalidArgumentError):
             self._refuse(error.message)
-        connected = established or raised_by_server(metadata)
-        if not connected and await is_untrusted(addr, self._identity.require().root):
-            self._refuse(_UNTRUSTED_ROOT_MESSAGE)
         return metadata_value(metadata, LEADER_METADATA) or ""
+
+    def _start_tls_check(self, addr: str, group: asyncio.TaskGroup) -> None:
+        """Finds out whether the connection failed for an untrusted root; one check at a time, beside the next attempt to connect."""
+        if self._tls_check is None or self._tls_check.done():
+            self._tls_check = group.create_task(self._check_tls(addr))
+
+    async def _check_tls(self, addr: str) -> None:
+        with contextlib.suppress(CoveyError, OSError):  # the node may be leaving, then its identity is gone
+            if await is_untrusted(addr, self._identity.require().root):
+                self._refuse(_UNTRUSTED_ROOT_MESSAGE)
 
     def _refuse(self, reason: str) -> None:
         if self._on_refused is not None:
