@@ -23,7 +23,6 @@ async def list_secrets(context: RequestContext) -> web.Response:
 async def create_secret(context: RequestContext) -> web.Response:
     cluster = context.engine.cluster
     spec = secret_json.read_secret(await context.json())
-    secret_json.refuse_unsupported(spec)
     return json_response({"ID": (await cluster.create_secret(spec)).id}, 201)
 
 
@@ -34,7 +33,6 @@ async def inspect_secret(context: RequestContext) -> web.Response:
 async def update_secret(context: RequestContext) -> web.Response:
     cluster, version = context.engine.cluster, context.object_version("secret")
     spec = secret_json.read_secret(await context.json())
-    secret_json.refuse_unsupported(spec)
     await cluster.update_secret(context.ref, version, spec)
     return empty_response()
 
@@ -57,7 +55,6 @@ async def list_configs(context: RequestContext) -> web.Response:
 async def create_config(context: RequestContext) -> web.Response:
     cluster = context.engine.cluster
     spec = secret_json.read_config(await context.json())
-    secret_json.refuse_unsupported(spec)
     return json_response({"ID": (await cluster.create_config(spec)).id}, 201)
 
 
@@ -68,7 +65,6 @@ async def inspect_config(context: RequestContext) -> web.Response:
 async def update_config(context: RequestContext) -> web.Response:
     cluster, version = context.engine.cluster, context.object_version("config")
     spec = secret_json.read_config(await context.json())
-    secret_json.refuse_unsupported(spec)
     await cluster.update_config(context.ref, version, spec)
     return empty_response()
 

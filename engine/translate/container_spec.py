@@ -8,7 +8,6 @@ from covey.objects import (
     ConfigReference,
     ContainerSpec,
     DNSConfig,
-    Driver,
     FileTarget,
     HealthConfig,
     Mount,
@@ -16,6 +15,7 @@ from covey.objects import (
     Ulimit,
 )
 from engine.translate import enum_names
+from engine.translate.base import DRIVER
 from engine.translate.field_table import (
     COUNT,
     FLAG,
@@ -32,14 +32,6 @@ from engine.translate.field_table import (
     nested,
 )
 from engine.translate.json_fields import JsonFields
-
-DRIVER = Table(
-    Driver,
-    (
-        Row(key="Name", field="name", codec=TEXT),
-        Row(key="Options", field="options", codec=TEXT_MAP),
-    ),
-)
 
 HEALTH_CONFIG = Table(
     HealthConfig,

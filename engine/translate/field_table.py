@@ -38,8 +38,12 @@ COUNT_OR_DEFAULT = Codec(lambda fields, key, default: fields.count(key) or defau
 """A count of which zero means the default."""
 NUMBER = Codec(lambda fields, key, _: fields.ratio(key))
 TEXTS = Codec(lambda fields, key, _: fields.text_list(key), list)
+TEXT_MAP_ALWAYS = Codec(lambda fields, key, _: fields.text_map(key))
+"""A map that is also written when it is empty."""
 TEXT_MAP = Codec(lambda fields, key, _: fields.text_map(key), lambda value: value or None)
 PEM = Codec(lambda fields, key, _: fields.text(key).encode(), bytes.decode)
+PEM_WRITE_ONLY = Codec(PEM.read, lambda _: None)
+"""A certificate or key that clients may set and never see."""
 
 
 def choice(names: Mapping[str, IntEnum]) -> Codec:
@@ -64,7 +68,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     ``default`` applies where the key is absent; it is the struct's own if not given. ``required`` is the sentence that refuses an absent or
     empty value, with ``{path}`` for its path. Zero values are not written, as with Go's ``omitempty``, unless ``always`` is set; None
-    never is.
+    never is, but ``always`` then writes the OUTER object.
     """
 
     key: str
@@ -171,10 +175,12 @@ class Table(Generic[S]):
 
 
 def _write_row(result: dict[str, Any], row: Row, value: Any) -> None:
+    head, dot, inner = row.key.partition(".")
+    if dot and row.always:
+        result.setdefault(head, {})
     written = None if value is None else row.codec.write(value)
     if written is None or (written in _EMPTY and not row.always):
         return
-    head, dot, inner = row.key.partition(".")
     if dot:
         result.setdefault(head, {})[inner] = written
     else:

@@ -1,13 +1,14 @@
-"""Docker's Network and ours, and the three networks that every host has."""
+"""Docker's Network: the field table of its spec, networks as clients see them, and the three predefined networks of a host."""
 
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
 from covey.errors import UnsupportedError
-from covey.network_options import check_network_options
 from covey.objects import IPAM, IPAMConfig, Network, NetworkSpec
-from covey.objects.base import Annotations, Driver
-from engine.translate.container_spec import DRIVER
+from covey.objects.base import Driver
+from engine.translate.base import ANNOTATIONS, DRIVER
+from engine.translate.field_table import FLAG, TEXT, Constant, Custom, Inline, Row, Table, list_of, nested
 from engine.translate.json_fields import JsonFields, omit_empty
 from engine.translate.times import ZERO, rfc3339
 
@@ -16,8 +17,68 @@ PREDEFINED = ("bridge", "host", "none")
 _LOCAL_DRIVERS = {"bridge": "bridge", "host": "host", "none": "null"}
 
 
+def _read_driver(fields: JsonFields) -> Mapping[str, Driver]:
+    return {"driver": Driver(name=fields.text("Driver"), options=fields.text_map("Options"))}
+
+
+def _write_driver(spec: NetworkSpec) -> Mapping[str, Any]:
+    return {"Driver": spec.driver.name, "Options": spec.driver.options}
+
+
+def _write_ipam_driver(ipam: IPAM) -> Mapping[str, Any]:
+    return {"Driver": ipam.driver.name or "default", "Options": ipam.driver.options or None}
+
+
+def _read_auxiliary(fields: JsonFields) -> Mapping[str, Any]:
+    """Under its name in the documentation or the one that clients send."""
+    addresses = fields.text_map("AuxiliaryAddresses") or fields.text_map("AuxAddress")
+    return {"auxiliary_addresses": addresses}
+
+
+def _write_auxiliary(config: IPAMConfig) -> Mapping[str, Any]:
+    return {"AuxiliaryAddresses": config.auxiliary_addresses} if config.auxiliary_addresses else {}
+
+
+IPAM_CONFIG = Table(
+    IPAMConfig,
+    (
+        Row(key="Subnet", field="subnet", codec=TEXT),
+        Row(key="IPRange", field="ip_range", codec=TEXT),
+        Row(key="Gateway", field="gateway", codec=TEXT),
+        Custom(fields=("auxiliary_addresses",), read=_read_auxiliary, write=_write_auxiliary),
+    ),
+)
+
+IPAM_TABLE = Table(
+    IPAM,
+    (
+        Custom(fields=("driver",), read=_read_driver, write=_write_ipam_driver),
+        Row(key="Config", field="configs", codec=list_of(IPAM_CONFIG), always=True),
+    ),
+)
+
+NETWORK_SPEC = Table(
+    NetworkSpec,
+    (
+        Inline(field="annotations", table=ANNOTATIONS),
+        Custom(fields=("driver",), read=_read_driver, write=_write_driver),
+        Row(key="EnableIPv6", field="ipv6", codec=FLAG, always=True),
+        Row(key="Internal", field="internal", codec=FLAG, always=True),
+        Row(key="Attachable", field="attachable", codec=FLAG, always=True),
+        Row(key="Ingress", field="ingress", codec=FLAG, always=True),
+        Row(key="IPAM", field="ipam", codec=nested(IPAM_TABLE), always=True),
+        Constant(key="Scope", accepted=("swarm", "global")),
+        Constant(key="EnableIPv4", accepted=(True,)),
+    ),
+)
+
+
 def read_spec(body: Any) -> NetworkSpec:
-    """The spec of a creation request; only networks of the cluster can be made so far."""
+    """The spec of a request to create a network; only networks of the cluster are supported.
+
+    Raises:
+        InvalidArgumentError, UnsupportedError: names the field.
+    """
     fields = JsonFields(body)
     fields.raw("CheckDuplicate")
     name, driver = fields.text("Name"), fields.text("Driver")
@@ -25,54 +86,21 @@ def read_spec(body: Any) -> NetworkSpec:
         raise UnsupportedError(
             f'network {name}: local networks (driver "{driver or "bridge"}") cannot be created by Covey yet; use --driver overlay'
         )
-    fields.constant("Scope", "swarm", "global")
     if fields.raw("EnableIPv4") is False:
         raise UnsupportedError(f"network {name}: EnableIPv4 = false is not supported by Covey yet; remove it")
     fields.read("ConfigFrom", lambda source: source.constant("Network"))
-    spec = NetworkSpec(
-        annotations=Annotations(name=name, labels=fields.text_map("Labels")),
-        driver=Driver(name=driver, options=fields.text_map("Options")),
-        ipv6=fields.flag("EnableIPv6"),
-        internal=fields.flag("Internal"),
-        attachable=fields.flag("Attachable"),
-        ingress=fields.flag("Ingress"),
-        ipam=fields.read("IPAM", _read_ipam) or IPAM(),
-    )
+    spec = NETWORK_SPEC.read(fields)
     fields.refuse_unknown()
     return spec
 
 
-def refuse_unsupported(spec: NetworkSpec) -> None:
-    """Name the first thing this spec asks for that the cluster cannot do yet."""
-    name = spec.annotations.name
-    wishes = {"EnableIPv6": spec.ipv6, "Ingress": spec.ingress}
-    for field, wished in wishes.items():
-        if wished:
-            raise UnsupportedError(f"network {name}: {field} is not supported by Covey yet; remove it")
-    check_network_options(name, spec.driver.options)
-    if spec.ipam.driver.name not in ("", "default") or spec.ipam.driver.options:
-        raise UnsupportedError(
-            f"network {name}: IPAM drivers and their options are not supported by Covey yet; remove them"
-        )
-
-
 def write_spec(spec: NetworkSpec) -> dict[str, Any]:
     """A creation request for this spec."""
-    return {
-        "Name": spec.annotations.name,
-        "Labels": spec.annotations.labels,
-        "Driver": spec.driver.name,
-        "Options": spec.driver.options,
-        "EnableIPv6": spec.ipv6,
-        "Internal": spec.internal,
-        "Attachable": spec.attachable,
-        "Ingress": spec.ingress,
-        "IPAM": _write_ipam(spec.ipam),
-    }
+    return NETWORK_SPEC.write(spec)
 
 
 def write(network: Network) -> dict[str, Any]:
-    """As ``docker network ls`` and ``inspect`` read it."""
+    """A network as ``docker network ls`` and ``inspect`` show it."""
     spec = network.spec
     return {
         "Name": spec.annotations.name,
@@ -82,7 +110,7 @@ def write(network: Network) -> dict[str, Any]:
         "Driver": spec.driver.name or "overlay",
         "EnableIPv4": True,
         "EnableIPv6": spec.ipv6,
-        "IPAM": _write_ipam(network.ipam if network.ipam.configs else spec.ipam),
+        "IPAM": IPAM_TABLE.write(network.ipam if network.ipam.configs else spec.ipam),
         "Internal": spec.internal,
         "Attachable": spec.attachable,
         "Ingress": spec.ingress,
@@ -95,7 +123,7 @@ def write(network: Network) -> dict[str, Any]:
 
 
 def write_task_network(network: Network) -> dict[str, Any]:
-    """As a task shows it: the cluster's own object."""
+    """A network as part of a task."""
     spec = network.spec
     return {
         "ID": network.id,
@@ -118,7 +146,7 @@ def write_task_network(network: Network) -> dict[str, Any]:
 
 
 def write_predefined(name: str, engine_id: str) -> dict[str, Any]:
-    """One of the predefined networks of this host."""
+    """A predefined network of this host."""
     return {
         "Name": name,
         "Id": predefined_id(name, engine_id),
@@ -140,37 +168,5 @@ def write_predefined(name: str, engine_id: str) -> dict[str, Any]:
 
 
 def predefined_id(name: str, engine_id: str) -> str:
-    """A stable id of a predefined network: the same at each start of one host, another on another host."""
+    """The id of a predefined network, which is stable on a host and differs between hosts."""
     return sha256(f"{engine_id}/{name}".encode()).hexdigest()
-
-
-def _read_ipam(fields: JsonFields) -> IPAM:
-    return IPAM(
-        driver=Driver(name=fields.text("Driver"), options=fields.text_map("Options")),
-        configs=fields.read_all("Config", _read_config),
-    )
-
-
-def _read_config(fields: JsonFields) -> IPAMConfig:
-    return IPAMConfig(
-        subnet=fields.text("Subnet"),
-        ip_range=fields.text("IPRange"),
-        gateway=fields.text("Gateway"),
-        auxiliary_addresses=fields.text_map("AuxiliaryAddresses") or fields.text_map("AuxAddress"),
-    )
-
-
-def _write_ipam(ipam: IPAM) -> dict[str, Any]:
-    return {
-        "Driver": ipam.driver.name or "default",
-        "Options": ipam.driver.options or None,
-        "Config": [
-            omit_empty(
-                Subnet=config.subnet,
-                IPRange=config.ip_range,
-                Gateway=config.gateway,
-                AuxiliaryAddresses=config.auxiliary_addresses or None,
-            )
-            for config in ipam.configs
-        ],
-    }

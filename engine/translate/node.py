@@ -1,46 +1,64 @@
-"""Docker's Node and NodeSpec and ours."""
+"""Docker's Node: the field table of its spec, and a node as clients see it."""
 
+from collections.abc import Mapping
+from enum import IntEnum
 from typing import Any
 
-from covey.errors import InvalidArgumentError
-from covey.objects import Node, NodeSpec
-from covey.objects.base import Annotations
-from covey.states import NodeAvailability, NodeRole
+from covey.objects import Annotations, Node, NodeSpec
 from engine.translate import enum_names
 from engine.translate.enum_names import enum_name
-from engine.translate.json_fields import JsonFields, omit_empty
+from engine.translate.field_table import TEXT, TEXT_MAP_ALWAYS, Inline, Row, Table, choice
+from engine.translate.json_fields import omit_empty
 from engine.translate.swarm import write_tls
 from engine.translate.task_spec import PLATFORM, RESOURCES
 from engine.translate.times import rfc3339
 
+_ANNOTATIONS = Table(
+    Annotations,
+    (
+        Row(key="Name", field="name", codec=TEXT),
+        Row(key="Labels", field="labels", codec=TEXT_MAP_ALWAYS, always=True),
+    ),
+)
+
+
+def _required(name: str, names: Mapping[str, IntEnum]) -> str:
+    """The refusal of an absent value: an update gives the whole spec, as in Docker."""
+    return f"invalid {name}: ''; use one of {', '.join(names)}"
+
+
+NODE_SPEC = Table(
+    NodeSpec,
+    (
+        Inline(field="annotations", table=_ANNOTATIONS),
+        Row(
+            key="Role",
+            field="desired_role",
+            codec=choice(enum_names.ROLES),
+            required=_required("Role", enum_names.ROLES),
+            always=True,
+        ),
+        Row(
+            key="Availability",
+            field="availability",
+            codec=choice(enum_names.AVAILABILITIES),
+            required=_required("Availability", enum_names.AVAILABILITIES),
+            always=True,
+        ),
+    ),
+)
+
 
 def read_spec(body: Any) -> NodeSpec:
-    """Role and availability must both be there, as Docker wants it: the body is the whole new spec."""
-    fields = JsonFields(body)
-    for name, table in (("Role", enum_names.ROLES), ("Availability", enum_names.AVAILABILITIES)):
-        value = fields.text(name)
-        if value not in table:
-            raise InvalidArgumentError(f"invalid {name}: {value!r}; use one of {', '.join(table)}")
-    spec = NodeSpec(
-        annotations=Annotations(name=fields.text("Name"), labels=fields.text_map("Labels")),
-        desired_role=fields.choice("Role", enum_names.ROLES, NodeRole.WORKER),
-        availability=fields.choice("Availability", enum_names.AVAILABILITIES, NodeAvailability.ACTIVE),
-    )
-    fields.refuse_unknown()
-    return spec
+    return NODE_SPEC.from_json(body)
 
 
 def write_spec(spec: NodeSpec) -> dict[str, Any]:
-    return {
-        **omit_empty(Name=spec.annotations.name),
-        "Labels": spec.annotations.labels,
-        "Role": enum_name(spec.desired_role),
-        "Availability": enum_name(spec.availability),
-    }
+    return NODE_SPEC.write(spec)
 
 
 def write(node: Node, join_port: int) -> dict[str, Any]:
-    """``join_port``: clients print a manager's address for ``swarm join``, so it must be that of the listener that admits."""
+    """A node as clients see it. They print a manager's address for ``swarm join``, so it is shown with the join port."""
     description, manager = node.description, node.manager_status
     result = {
         "ID": node.id,

@@ -1,43 +1,64 @@
-"""Docker's Secret and Config and ours. A secret's data goes in and never comes out."""
+"""Docker's Secret and Config: field tables of their specs, and the objects as clients see them.
+
+Invariant: the data of a secret is read and never written.
+"""
 
 import base64
 import binascii
 from typing import Any
 
-from covey.errors import InvalidArgumentError, UnsupportedError
+from covey.errors import InvalidArgumentError
 from covey.objects import MAX_CONFIG_BYTES, MAX_SECRET_BYTES, Config, ConfigSpec, Secret, SecretSpec
-from covey.objects.base import Annotations, Meta
-from engine.translate.container_spec import DRIVER
-from engine.translate.json_fields import JsonFields, omit_empty
+from covey.objects.base import Meta
+from engine.translate.base import ANNOTATIONS, DRIVER
+from engine.translate.field_table import Codec, Inline, Row, Table, nested
+from engine.translate.json_fields import JsonFields
 from engine.translate.times import rfc3339
 
 
+def _data_codec(kind: str, limit: int) -> Codec:
+    """Base64 in one of its alphabets. ``limit`` keeps large values from the managers."""
+
+    def read(fields: JsonFields, key: str, _: Any) -> bytes:
+        text = fields.text(key)
+        try:
+            data = base64.b64decode(text, altchars=b"-_" if "-" in text or "_" in text else None, validate=True)
+        except (binascii.Error, ValueError):
+            raise InvalidArgumentError(f"the {kind}'s Data is not base64") from None
+        if len(data) > limit:
+            raise InvalidArgumentError(f"{kind} data must be larger than 0 and less than {limit + 1} bytes")
+        return data
+
+    return Codec(read, lambda data: base64.b64encode(data).decode())
+
+
+_SECRET_DATA = Codec(_data_codec("secret", MAX_SECRET_BYTES).read, lambda _: None)
+
+SECRET_SPEC = Table(
+    SecretSpec,
+    (
+        Inline(field="annotations", table=ANNOTATIONS),
+        Row(key="Templating", field="templating", codec=nested(DRIVER)),
+        Row(key="Data", field="data", codec=_SECRET_DATA),
+    ),
+)
+
+CONFIG_SPEC = Table(
+    ConfigSpec,
+    (
+        Inline(field="annotations", table=ANNOTATIONS),
+        Row(key="Templating", field="templating", codec=nested(DRIVER)),
+        Row(key="Data", field="data", codec=_data_codec("config", MAX_CONFIG_BYTES), always=True),
+    ),
+)
+
+
 def read_secret(body: Any) -> SecretSpec:
-    fields = JsonFields(body)
-    spec = SecretSpec(
-        annotations=Annotations(name=fields.text("Name"), labels=fields.text_map("Labels")),
-        data=_read_data(fields, "secret", MAX_SECRET_BYTES),
-        templating=fields.read("Templating", DRIVER.read),
-    )
-    fields.refuse_unknown()
-    return spec
+    return SECRET_SPEC.from_json(body)
 
 
 def read_config(body: Any) -> ConfigSpec:
-    fields = JsonFields(body)
-    spec = ConfigSpec(
-        annotations=Annotations(name=fields.text("Name"), labels=fields.text_map("Labels")),
-        data=_read_data(fields, "config", MAX_CONFIG_BYTES),
-        templating=fields.read("Templating", DRIVER.read),
-    )
-    fields.refuse_unknown()
-    return spec
-
-
-def refuse_unsupported(spec: SecretSpec | ConfigSpec) -> None:
-    """Templates are not rendered by agents yet, so a spec that wants one is refused."""
-    if spec.templating is not None and spec.templating.name:
-        raise UnsupportedError(f"Templating (driver {spec.templating.name!r}) is not supported by Covey yet; remove it")
+    return CONFIG_SPEC.from_json(body)
 
 
 def write_secret(secret: Secret) -> dict[str, Any]:
@@ -46,7 +67,7 @@ def write_secret(secret: Secret) -> dict[str, Any]:
 
 def write_secret_spec(spec: SecretSpec) -> dict[str, Any]:
     """Without the data."""
-    return _spec(spec)
+    return SECRET_SPEC.write(spec)
 
 
 def write_config(config: Config) -> dict[str, Any]:
@@ -54,15 +75,7 @@ def write_config(config: Config) -> dict[str, Any]:
 
 
 def write_config_spec(spec: ConfigSpec) -> dict[str, Any]:
-    return {**_spec(spec), "Data": base64.b64encode(spec.data).decode()}
-
-
-def _spec(spec: SecretSpec | ConfigSpec) -> dict[str, Any]:
-    return {
-        "Name": spec.annotations.name,
-        "Labels": spec.annotations.labels,
-        **omit_empty(Templating=None if spec.templating is None else DRIVER.write(spec.templating)),
-    }
+    return CONFIG_SPEC.write(spec)
 
 
 def _head(object_id: str, meta: Meta) -> dict[str, Any]:
@@ -72,14 +85,3 @@ def _head(object_id: str, meta: Meta) -> dict[str, Any]:
         "CreatedAt": rfc3339(meta.created_at_ns),
         "UpdatedAt": rfc3339(meta.updated_at_ns),
     }
-
-
-def _read_data(fields: JsonFields, kind: str, limit: int) -> bytes:
-    text = fields.text("Data")
-    try:
-        data = base64.b64decode(text, altchars=b"-_" if "-" in text or "_" in text else None, validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidArgumentError(f"the {kind}'s Data is not base64") from None
-    if len(data) > limit:
-        raise InvalidArgumentError(f"{kind} data must be larger than 0 and less than {limit + 1} bytes")
-    return data

@@ -5,7 +5,6 @@ from typing import Any
 
 from covey.errors import InvalidArgumentError
 from covey.objects import (
-    Annotations,
     Endpoint,
     EndpointSpec,
     PortConfig,
@@ -20,13 +19,12 @@ from covey.objects import (
 )
 from covey.states import ServiceMode, UpdateState
 from engine.translate import enum_names
+from engine.translate.base import ANNOTATIONS
 from engine.translate.enum_names import enum_name
 from engine.translate.field_table import (
     COUNT,
     NUMBER,
     TEXT,
-    TEXT_MAP,
-    Codec,
     Custom,
     Inline,
     Row,
@@ -46,15 +44,6 @@ _MODES = {
     "ReplicatedJob": ServiceMode.REPLICATED_JOB,
     "GlobalJob": ServiceMode.GLOBAL_JOB,
 }
-
-ANNOTATIONS = Table(
-    Annotations,
-    (
-        Row(key="Name", field="name", codec=TEXT, always=True),
-        Row(key="Labels", field="labels", codec=Codec(TEXT_MAP.read), always=True),
-    ),
-)
-
 
 UPDATE_CONFIG = Table(
     UpdateConfig,

@@ -1,4 +1,4 @@
-"""Docker's Swarm, its spec and the requests of init and join, and our Cluster."""
+"""Docker's Swarm: field tables of the cluster's spec, the requests of init, join and unlock, and the cluster as clients see it."""
 
 import base64
 from typing import Any
@@ -10,54 +10,98 @@ from covey.objects import CASettings, Cluster, ClusterSpec, ExternalCA, RaftSett
 from covey.objects.base import Annotations
 from engine.interfaces import SwarmInit, SwarmJoin
 from engine.translate import enum_names
-from engine.translate.container_spec import DRIVER
-from engine.translate.json_fields import JsonFields, omit_empty
+from engine.translate.base import DRIVER
+from engine.translate.field_table import (
+    COUNT,
+    COUNT_OR_DEFAULT,
+    FLAG,
+    INTEGER,
+    PEM,
+    PEM_WRITE_ONLY,
+    TEXT,
+    TEXT_MAP,
+    TEXT_MAP_ALWAYS,
+    Inline,
+    Row,
+    Table,
+    list_of,
+    nested,
+)
+from engine.translate.json_fields import JsonFields
 from engine.translate.times import rfc3339
 
 DATA_PATH_PORT = 4789
-_DEFAULT = ClusterSpec()
+
+
+_ANNOTATIONS = Table(
+    Annotations,
+    (
+        Row(key="Name", field="name", codec=TEXT, default="default", always=True),
+        Row(key="Labels", field="labels", codec=TEXT_MAP_ALWAYS, always=True),
+    ),
+)
+
+RAFT_SETTINGS = Table(
+    RaftSettings,
+    (
+        Row(key="SnapshotInterval", field="snapshot_interval", codec=COUNT_OR_DEFAULT, always=True),
+        Row(key="KeepOldSnapshots", field="keep_old_snapshots", codec=COUNT, always=True),
+        Row(
+            key="LogEntriesForSlowFollowers",
+            field="log_entries_for_slow_followers",
+            codec=COUNT_OR_DEFAULT,
+            always=True,
+        ),
+        Row(key="ElectionTick", field="election_tick", codec=COUNT_OR_DEFAULT, always=True),
+        Row(key="HeartbeatTick", field="heartbeat_tick", codec=COUNT_OR_DEFAULT, always=True),
+    ),
+)
+
+EXTERNAL_CA = Table(
+    ExternalCA,
+    (
+        Row(key="Protocol", field="protocol", codec=TEXT, always=True),
+        Row(key="URL", field="url", codec=TEXT, always=True),
+        Row(key="Options", field="options", codec=TEXT_MAP),
+        Row(key="CACert", field="ca_cert", codec=PEM),
+    ),
+)
+
+CA_SETTINGS = Table(
+    CASettings,
+    (
+        Row(key="NodeCertExpiry", field="node_cert_expiry_ns", codec=COUNT_OR_DEFAULT, always=True),
+        Row(key="ForceRotate", field="force_rotate", codec=COUNT),
+        Row(key="SigningCACert", field="signing_cert", codec=PEM_WRITE_ONLY),
+        Row(key="SigningCAKey", field="signing_key", codec=PEM_WRITE_ONLY),
+        Row(key="ExternalCAs", field="external_cas", codec=list_of(EXTERNAL_CA)),
+    ),
+)
+
+CLUSTER_SPEC = Table(
+    ClusterSpec,
+    (
+        Inline(field="annotations", table=_ANNOTATIONS),
+        Row(key="Orchestration.TaskHistoryRetentionLimit", field="task_history", codec=INTEGER, always=True),
+        Row(key="Raft", field="raft", codec=nested(RAFT_SETTINGS), always=True),
+        Row(key="Dispatcher.HeartbeatPeriod", field="heartbeat_period_ns", codec=COUNT_OR_DEFAULT, always=True),
+        Row(key="CAConfig", field="ca", codec=nested(CA_SETTINGS), always=True),
+        Row(key="TaskDefaults.LogDriver", field="task_log_driver", codec=nested(DRIVER), always=True),
+        Row(key="EncryptionConfig.AutoLockManagers", field="auto_lock", codec=FLAG, always=True),
+    ),
+)
 
 
 def read_spec(body: Any) -> ClusterSpec:
-    """Zero means the default, as clients send zeros for what was not asked."""
-    fields = JsonFields(body) if not isinstance(body, JsonFields) else body
-    history = fields.read("Orchestration", lambda part: part.number("TaskHistoryRetentionLimit", _DEFAULT.task_history))
-    spec = ClusterSpec(
-        annotations=Annotations(name=fields.text("Name") or "default", labels=fields.text_map("Labels")),
-        task_history=_DEFAULT.task_history if history is None else history,
-        raft=fields.read("Raft", _read_raft) or RaftSettings(),
-        heartbeat_period_ns=fields.read("Dispatcher", lambda part: part.count("HeartbeatPeriod"))
-        or _DEFAULT.heartbeat_period_ns,
-        ca=fields.read("CAConfig", _read_ca) or CASettings(),
-        auto_lock=bool(fields.read("EncryptionConfig", lambda part: part.flag("AutoLockManagers"))),
-        task_log_driver=fields.read("TaskDefaults", lambda part: part.read("LogDriver", DRIVER.read)),
-    )
+    """The spec of a request. Zero means the default in most fields, because clients send zero for what was not set."""
+    fields = body if isinstance(body, JsonFields) else JsonFields(body)
+    spec = CLUSTER_SPEC.read(fields)
     fields.refuse_unknown()
     return spec
 
 
 def write_spec(spec: ClusterSpec) -> dict[str, Any]:
-    return {
-        "Name": spec.annotations.name,
-        "Labels": spec.annotations.labels,
-        "Orchestration": {"TaskHistoryRetentionLimit": spec.task_history},
-        "Raft": {
-            "SnapshotInterval": spec.raft.snapshot_interval,
-            "KeepOldSnapshots": spec.raft.keep_old_snapshots,
-            "LogEntriesForSlowFollowers": spec.raft.log_entries_for_slow_followers,
-            "ElectionTick": spec.raft.election_tick,
-            "HeartbeatTick": spec.raft.heartbeat_tick,
-        },
-        "Dispatcher": {"HeartbeatPeriod": spec.heartbeat_period_ns},
-        "CAConfig": {
-            "NodeCertExpiry": spec.ca.node_cert_expiry_ns,
-            **omit_empty(
-                ForceRotate=spec.ca.force_rotate, ExternalCAs=[_write_external(ca) for ca in spec.ca.external_cas]
-            ),
-        },
-        "TaskDefaults": {} if spec.task_log_driver is None else {"LogDriver": DRIVER.write(spec.task_log_driver)},
-        "EncryptionConfig": {"AutoLockManagers": spec.auto_lock},
-    }
+    return CLUSTER_SPEC.write(spec)
 
 
 def write_info(cluster: Cluster) -> dict[str, Any]:
@@ -157,41 +201,6 @@ def _availability(fields: JsonFields) -> str:
             f"invalid Availability: {value!r}; use one of {', '.join(enum_names.AVAILABILITIES)}"
         )
     return value
-
-
-def _read_raft(fields: JsonFields) -> RaftSettings:
-    standard = RaftSettings()
-    return RaftSettings(
-        snapshot_interval=fields.count("SnapshotInterval") or standard.snapshot_interval,
-        keep_old_snapshots=fields.count("KeepOldSnapshots"),
-        log_entries_for_slow_followers=fields.count("LogEntriesForSlowFollowers")
-        or standard.log_entries_for_slow_followers,
-        election_tick=fields.count("ElectionTick") or standard.election_tick,
-        heartbeat_tick=fields.count("HeartbeatTick") or standard.heartbeat_tick,
-    )
-
-
-def _read_ca(fields: JsonFields) -> CASettings:
-    return CASettings(
-        node_cert_expiry_ns=fields.count("NodeCertExpiry") or CASettings().node_cert_expiry_ns,
-        force_rotate=fields.count("ForceRotate"),
-        signing_cert=fields.text("SigningCACert").encode(),
-        signing_key=fields.text("SigningCAKey").encode(),
-        external_cas=fields.read_all("ExternalCAs", _read_external),
-    )
-
-
-def _read_external(fields: JsonFields) -> ExternalCA:
-    return ExternalCA(
-        protocol=fields.text("Protocol") or "cfssl",
-        url=fields.text("URL"),
-        options=fields.text_map("Options"),
-        ca_cert=fields.text("CACert").encode(),
-    )
-
-
-def _write_external(ca: ExternalCA) -> dict[str, Any]:
-    return {"Protocol": ca.protocol, "URL": ca.url, **omit_empty(Options=ca.options, CACert=ca.ca_cert.decode())}
 
 
 def write_tls(tls: TLSInfo) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from covey.objects import (
     TaskSpec,
 )
 from engine.translate import enum_names
-from engine.translate.container_spec import CONTAINER_SPEC, DRIVER
+from engine.translate.base import DRIVER
+from engine.translate.container_spec import CONTAINER_SPEC
 from engine.translate.field_table import (
     COUNT,
     TEXT,

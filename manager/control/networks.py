@@ -84,6 +84,8 @@ def _refuse_unsupported(spec: NetworkSpec) -> None:
         raise UnsupportedError("the ingress network is not supported yet: create the network without --ingress")
     if spec.ipam.driver.name not in {"", "default"}:
         raise UnsupportedError(f"IPAM driver {spec.ipam.driver.name} is not supported: use default")
+    for option in sorted(spec.ipam.driver.options):
+        raise UnsupportedError(f"the IPAM driver option {option!r} is not supported: remove it")
     if len(spec.ipam.configs) > 1:
         raise UnsupportedError("more than one subnet for an overlay network is not supported: give one")
 

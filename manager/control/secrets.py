@@ -76,17 +76,20 @@ def redact_secret(secret: Secret) -> Secret:
 
 
 def _require_data(kind: str, spec: SecretSpec | ConfigSpec, bound: int) -> None:
-    if spec.templating is not None and spec.templating.name:
-        raise UnsupportedError(
-            f"template driver {spec.templating.name} is not supported yet: create the {kind} without one"
-        )
+    _refuse_templating(spec)
     if not 0 < len(spec.data) <= bound:
         raise InvalidArgumentError(f"{kind} data must be larger than 0 and less than {bound + 1} bytes")
+
+
+def _refuse_templating(spec: SecretSpec | ConfigSpec) -> None:
+    if spec.templating is not None and spec.templating.name:
+        raise UnsupportedError(f"Templating (driver {spec.templating.name!r}) is not supported by Covey yet; remove it")
 
 
 def _require_labels_alone(version: int, stored: Secret | Config, spec: SecretSpec | ConfigSpec) -> None:
     if stored.meta.version != version:
         raise StaleVersionError(OUT_OF_SEQUENCE)
+    _refuse_templating(spec)
     renamed = spec.annotations.name != stored.spec.annotations.name
     if renamed or (spec.data and spec.data != stored.spec.data):
         raise InvalidArgumentError("only updates to Labels are allowed")

@@ -496,8 +496,8 @@ async def test_overlays_join_the_predefined_networks_in_the_list(daemon: Daemon)
     for flags, words in (
         (["-d", "bridge"], "use --driver overlay"),
         (["-d", "overlay", "--opt", "encrypted"], "'encrypted' is not supported"),
-        (["-d", "overlay", "--ipv6"], "EnableIPv6 is not supported"),
-        (["-d", "overlay", "--ipam-driver", "dhcp"], "IPAM drivers"),
+        (["-d", "overlay", "--ipv6"], "IPv6 on overlay networks is not supported"),
+        (["-d", "overlay", "--ipam-driver", "dhcp"], "IPAM driver dhcp is not supported"),
     ):
         _, err = await daemon.docker("network", "create", *flags, "new", check=1)
         assert words in err
