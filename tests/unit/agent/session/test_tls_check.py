@@ -24,10 +24,10 @@ def certificate_for(root: certificates.RootPair, key: bytes, role: NodeRole) -> 
 
 
 @asynccontextmanager
-async def manager(folder: Path, root: certificates.RootPair) -> AsyncIterator[str]:
-    """The address of a TLS server with a manager's certificate from this root."""
+async def manager(folder: Path, root: certificates.RootPair, role: NodeRole = NodeRole.MANAGER) -> AsyncIterator[str]:
+    """The address of a TLS server with a node's certificate from this root."""
     key = new_key()
-    certificate = certificate_for(root, key, NodeRole.MANAGER)
+    certificate = certificate_for(root, key, role)
     (folder / "cert").write_bytes(certificate)
     (folder / "key").write_bytes(key)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -43,6 +43,13 @@ async def test_a_root_that_did_not_issue_the_managers_certificate_does_not_trust
         assert await is_untrusted(addr, theirs.cert)
         assert not await is_untrusted(addr, ours.cert)
         assert not await is_untrusted(addr, theirs.cert + ours.cert)
+
+
+async def test_the_name_in_a_certificate_is_not_a_question_of_trust(tmp_path: Path) -> None:
+    """A worker that answers in a manager's place is refused by gRPC, for another reason."""
+    ours = certificates.create_root("c", wall_clock())
+    async with manager(tmp_path, ours, NodeRole.WORKER) as addr:
+        assert not await is_untrusted(addr, ours.cert)
 
 
 async def test_a_manager_that_cannot_be_reached_is_not_called_untrusted(tmp_path: Path) -> None:
