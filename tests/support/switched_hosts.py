@@ -1,6 +1,6 @@
-"""Hosts made of network namespaces on one switch, each with a network driver of its own, and containers that are sockets.
+"""Test hosts in network namespaces on one switch, each with its own network driver, and containers that are sockets.
 
-Everything has a name of its own and is torn down on failure too. Nothing leaves the namespaces that are made here.
+Every test has its own names and removes them, also when it fails. No packet leaves the namespaces that are created here.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Container:
         return await asyncio.to_thread(self.namespace.run, work)
 
     async def fetch(self, address: str, port: int = 80) -> str:
-        """Who answers at the address."""
+        """The greeting of the server at the address."""
 
         def call() -> str:
             with socket.create_connection((address, port), timeout=SECONDS) as link:
@@ -77,7 +77,7 @@ class Container:
 
 
 class Switchboard:
-    """`hosts` know nothing until `tell` is called; `endpoints` and `services` are the cluster's truth in the test."""
+    """A cluster of test hosts. `networks`, `endpoints` and `services` are its state; `tell` applies it to every host."""
 
     def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
         self.folder = folder
@@ -138,7 +138,7 @@ class Switchboard:
     async def run_task(
         self, host: HostUnderTest, last: int, *, service: str = "", network: str = "net1", ready: bool = True
     ) -> Container:
-        """A container on the host at 10.0.1.LAST; the cluster is told by `tell`."""
+        """Create a container on the host at 10.0.1.LAST. The other hosts learn of it by `tell`."""
         container_id = f"c{last}{secrets.token_hex(6)}"
         subnet = next(item.subnet for item in self.networks if item.id == network).rpartition(".")[0]
         endpoint = NetworkEndpoint(
@@ -167,7 +167,7 @@ class Switchboard:
             assert await host.driver.apply(changes) == ()
 
     async def serve(self, container: Container, port: int = 80, greeting: str = "") -> None:
-        """Answer every connection with the container's address, then hold it until the peer ends."""
+        """Answer every connection with the container's address and close it, or greet and echo until the peer closes."""
         text = (greeting or container.endpoint.address).encode()
 
         async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -204,7 +204,7 @@ async def switchboard(folder: Path, hosts: int, *, mtu: int = 1500) -> AsyncIter
 
 
 async def hear(link: socket.socket) -> bytes:
-    """What the peer says next, heard beside the loop that serves the peer."""
+    """The next data from the peer, received on a thread while the event loop serves the peer."""
     return await asyncio.to_thread(link.recv, 100)
 
 
