@@ -35,7 +35,7 @@ async def test_ping_tells_versions_and_membership_in_headers(daemon: Daemon) -> 
 
 
 @pytest.mark.parametrize("prefix", ["", "/v1.24", "/v1.41", "/v1.50"])
-async def test_every_version_from_the_oldest_to_the_newest_is_spoken(daemon: Daemon, prefix: str) -> None:
+async def test_every_version_from_the_oldest_to_the_newest_is_supported(daemon: Daemon, prefix: str) -> None:
     status, body = await daemon.ask("GET", f"{prefix}/version")
     assert status == 200
     assert body["ApiVersion"] == "1.50"
@@ -80,7 +80,7 @@ async def test_an_unknown_filter_is_named(daemon: Daemon) -> None:
         assert status == 400, path
 
 
-async def test_what_is_missing_answers_501_and_names_its_route(daemon: Daemon) -> None:
+async def test_an_unsupported_feature_answers_501_and_names_its_route(daemon: Daemon) -> None:
     for method, path, words in (
         ("POST", "/build", "POST /build"),
         ("POST", "/commit", "POST /commit"),

@@ -84,7 +84,7 @@ async def test_init_join_and_leave_reach_the_node(alone: Daemon) -> None:
     assert "joined a swarm" in out
 
 
-async def test_what_the_node_refuses_is_told(alone: Daemon) -> None:
+async def test_an_error_of_the_node_reaches_the_client(alone: Daemon) -> None:
     alone.node.refuse = UnavailableError("no manager answers at 192.0.2.9:2377")
     _, err = await alone.docker("swarm", "join", "--token", "SWMTKN-1-a-b", "192.0.2.9:2377", check=1)
     assert "no manager answers at 192.0.2.9:2377" in err
@@ -114,7 +114,7 @@ async def test_swarm_update_changes_only_what_is_asked(daemon: Daemon) -> None:
     assert spec.raft.snapshot_interval == 10_000
 
 
-async def test_an_unlock_key_is_made_shown_rotated_and_removed_and_shown_nowhere_else(daemon: Daemon) -> None:
+async def test_an_unlock_key_is_created_shown_rotated_and_removed_and_shown_nowhere_else(daemon: Daemon) -> None:
     _, err = await daemon.docker("swarm", "unlock-key", check=1)
     assert "no unlock key is set" in err
     out, _ = await daemon.docker("swarm", "update", "--autolock=true")
@@ -242,7 +242,7 @@ async def test_updates_change_what_they_name_and_nothing_else(daemon: Daemon) ->
     assert daemon.store.view().services.get(made.id).spec.task.force_update == 0
 
 
-async def test_a_stale_version_is_out_of_sequence(daemon: Daemon) -> None:
+async def test_an_update_of_a_stale_version_is_refused(daemon: Daemon) -> None:
     service = await create(daemon, "--name", "web")
     _, shown = await daemon.ask("GET", f"/services/{service.id}")
     await daemon.docker("service", "scale", "--detach", "web=2")
@@ -392,7 +392,7 @@ async def test_logs_that_miss_a_nodes_lines_say_so_at_their_end(
     assert "Traceback" not in caplog.text
 
 
-async def test_followed_logs_tell_in_its_place_which_lines_are_missing(daemon: Daemon) -> None:
+async def test_followed_logs_report_missing_lines_inline(daemon: Daemon) -> None:
     service = await create(daemon, "--name", "web")
     task = await add_task(daemon, service, 1)
     daemon.logs.batches = [

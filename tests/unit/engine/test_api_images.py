@@ -70,7 +70,7 @@ async def test_a_saved_image_is_the_same_when_loaded(daemon: Daemon, tmp_path: P
     assert loaded == image_id
 
 
-async def test_what_is_no_archive_is_refused_with_the_stores_sentence(daemon: Daemon) -> None:
+async def test_an_invalid_archive_is_refused_with_the_error_of_the_store(daemon: Daemon) -> None:
     _, err = await daemon.docker("load", stdin=b"this is no tar archive" * 100, check=1)
     assert err.strip()
     assert "internal error" not in err
@@ -115,7 +115,7 @@ async def test_image_events_are_streamed_and_kept_for_a_while(daemon: Daemon) ->
     assert out == ""
 
 
-async def test_volumes_are_made_listed_and_removed(daemon: Daemon) -> None:
+async def test_volumes_are_created_listed_and_removed(daemon: Daemon) -> None:
     await daemon.docker("volume", "create", "--label", "a=b", "data")
     out, _ = await daemon.docker("volume", "ls", "--format", "{{.Name}} {{.Driver}}")
     assert out.split() == ["data", "local"]

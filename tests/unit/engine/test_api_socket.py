@@ -23,7 +23,7 @@ def test_the_socket_is_for_root_and_the_group_alone(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
 
-def test_a_leftover_socket_is_replaced_and_a_served_one_is_not(tmp_path: Path) -> None:
+def test_a_stale_socket_is_replaced_and_a_served_one_is_not(tmp_path: Path) -> None:
     path = tmp_path / "covey.sock"
     bind(path).close()
     assert path.exists()
@@ -75,7 +75,7 @@ async def manager(path: Path, servicer: Electing):
         await server.stop(0)
 
 
-async def test_reads_wait_for_a_leader_and_writes_are_never_repeated(tmp_path: Path) -> None:
+async def test_reads_wait_for_a_leader_and_writes_are_not_repeated(tmp_path: Path) -> None:
     path, servicer = tmp_path / "m.sock", Electing(2, grpc.StatusCode.UNAVAILABLE)
     control = ControlClient(str(path))
     async with manager(path, servicer), contextlib.aclosing(Closing(control)):
@@ -87,7 +87,7 @@ async def test_reads_wait_for_a_leader_and_writes_are_never_repeated(tmp_path: P
         assert servicer.calls == 1
 
 
-async def test_a_refusal_is_told_from_a_lost_connection_by_its_kind_and_not_by_its_words(tmp_path: Path) -> None:
+async def test_a_refusal_and_a_lost_connection_differ_by_kind_not_by_text(tmp_path: Path) -> None:
     path, servicer = tmp_path / "m.sock", Electing(1, grpc.StatusCode.UNAVAILABLE)
     servicer.details = "failed to connect to etcd: connection refused by its transport"
     control = ControlClient(str(path))
@@ -106,14 +106,14 @@ async def test_a_manager_that_starts_late_is_waited_for(tmp_path: Path) -> None:
             assert (await asked).id == "n"
 
 
-async def test_a_manager_that_never_comes_is_named_within_the_deadline(tmp_path: Path) -> None:
+async def test_a_manager_that_never_starts_is_reported_within_the_deadline(tmp_path: Path) -> None:
     control = ControlClient(str(tmp_path / "none.sock"), call_seconds=0.3)
     async with contextlib.aclosing(Closing(control)), asyncio.timeout(5):
         with pytest.raises(UnavailableError, match="this node's manager does not answer"):
             await control.nodes()
 
 
-async def test_of_a_change_whose_manager_died_under_way_nobody_knows(tmp_path: Path) -> None:
+async def test_a_write_whose_manager_died_has_an_unknown_outcome(tmp_path: Path) -> None:
     """It is told from a refusal, which says that nothing was done."""
     path, held = tmp_path / "m.sock", asyncio.Event()
 

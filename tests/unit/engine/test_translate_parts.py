@@ -13,7 +13,7 @@ from engine.translate.container import human_duration
 from engine.translate.json_fields import JsonFields, is_zero
 
 
-def test_what_no_reader_took_is_refused_by_its_path() -> None:
+def test_a_field_that_nobody_read_is_refused_by_its_path() -> None:
     fields = JsonFields({"Known": 1, "Other": {"Deep": [0, 1]}}, "Spec")
     assert fields.count("Known") == 1
     with pytest.raises(UnsupportedError, match=r"^Spec\.Other is not supported by Covey yet"):
@@ -200,11 +200,11 @@ def test_detach_keys_are_found_across_reads_and_given_back_when_broken() -> None
         ("/v1.30/images/v1.2/json", (1, 30), "/images/v1.2/json"),
     ],
 )
-def test_the_version_is_taken_off_the_path(path: str, version: tuple[int, int], rest: str) -> None:
+def test_the_version_is_split_from_the_path(path: str, version: tuple[int, int], rest: str) -> None:
     assert routing.split_version(path) == (version, rest)
 
 
-def test_a_manager_speaks_for_the_cluster_and_nobody_else() -> None:
+def test_only_a_manager_answers_for_the_cluster() -> None:
     assert not_manager_message(LocalNodeState.ACTIVE, is_manager=True) == ""
     assert not_manager_message(LocalNodeState.PENDING, is_manager=True) == "", "a manager that starts is waited for"
     for state in LocalNodeState:
