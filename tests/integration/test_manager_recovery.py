@@ -55,7 +55,7 @@ async def three() -> AsyncIterator[tuple[World, list[ManagerHost]]]:
         yield here, await here.found(3)
 
 
-async def test_the_one_that_is_left_goes_on_alone_and_those_who_come_back_join_anew() -> None:
+async def test_the_one_that_is_left_goes_on_alone_and_those_who_come_back_rejoin() -> None:
     async with three() as (here, hosts):
         leader = await here.leader()
         for number in range(5):

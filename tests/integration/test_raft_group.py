@@ -252,8 +252,8 @@ async def test_a_removal_that_would_lose_the_quorum_is_refused_with_the_numbers(
 
 
 async def test_a_new_member_catches_up_from_a_leader_that_joined_later(tmp_path: Path) -> None:
-    """1. The founder leads no more. 2. A newcomer is sent the founder's first snapshot, in which the leader is no member. 3. It must
-    take the rest of the log from that leader all the same, or it never gets to know it.
+    """1. The first member no longer leads. 2. A new member gets the bootstrap snapshot, in which the leader is no member. 3. It must
+    still accept the rest of the log from that leader; otherwise it never learns of it.
     """
     async with raft_group(tmp_path) as group:
         await group.three()

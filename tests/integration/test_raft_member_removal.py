@@ -29,9 +29,9 @@ async def refused(leader: RaftProcess, leaving: RaftProcess, numbers: str) -> No
 
 
 async def test_a_member_with_a_stalled_disk_counts_as_unreachable(tmp_path: Path) -> None:
-    """1. The disk of one of three stands still, and its connection lives. 2. Once a write waits for that disk the member is silent, is
-    called unreachable, and stays so however often it is connected to anew. 3. To remove the other one is refused with the numbers: nobody
-    could write any more. 4. The disk goes on: the same removal is made.
+    """1. The disk of one of three stalls, and its connection lives. 2. When a write waits for that disk the member falls silent, counts
+    as unreachable, and stays so however often it is connected again. 3. The removal of the other one is refused with the
+    numbers, because nobody could write any more. 4. The disk recovers: the same removal succeeds.
     """
     async with raft_group(tmp_path) as group:
         await group.three()
@@ -72,7 +72,7 @@ async def test_a_member_that_lost_its_state_cannot_rejoin_while_the_quorum_depen
         hung, other = await group.followers()
         hung.stop_disk()
         with pytest.raises(CommandError, match="leave 2 managers of which 1 are reachable, but 2 are needed"):
-            await other("join_anew", manager=leader.addr)
+            await other("rejoin", manager=leader.addr)
         await leader("create", name="after")
 
 

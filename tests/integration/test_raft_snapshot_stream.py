@@ -49,33 +49,33 @@ class Peer(raft_pb2_grpc.RaftServicer):
         return raft_pb2.RaftExchangeResponse()
 
 
-class Wire:
-    """Forwards connections. After ``deafen`` the existing ones drop all bytes without being closed."""
+class StallingProxy:
+    """Forwards connections. Beyond ``stall_after`` bytes the existing ones drop all bytes without being closed."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._open: set[asyncio.Event] = set()
         self.passed = 0
-        self.deaf_after: int | None = None
+        self.stall_after: int | None = None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", self._port)
-        deaf = asyncio.Event()
-        self._open.add(deaf)
+        stalled = asyncio.Event()
+        self._open.add(stalled)
         try:
-            await asyncio.gather(self._pipe(reader, back, deaf), self._pipe(there, writer, deaf))
+            await asyncio.gather(self._pipe(reader, back, stalled), self._pipe(there, writer, stalled))
         finally:
             back.close()
             writer.close()
 
-    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, deaf: asyncio.Event) -> None:
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stalled: asyncio.Event) -> None:
         while data := await reader.read(1 << 16):
             self.passed += len(data)
-            if self.deaf_after is not None and self.passed > self.deaf_after:
-                self.deaf_after = None
+            if self.stall_after is not None and self.passed > self.stall_after:
+                self.stall_after = None
                 for one in self._open:
                     one.set()
-            if not deaf.is_set():
+            if not stalled.is_set():
                 writer.write(data)
                 await writer.drain()
 
@@ -92,10 +92,10 @@ class Listener:
     def report_removed(self) -> None: ...
 
 
-class Ends:
+class LinkUnderTest:
     """A link, the proxy that it goes through, and the peer."""
 
-    def __init__(self, link: PeerLink, wire: Wire, peer: Peer, listener: Listener) -> None:
+    def __init__(self, link: PeerLink, wire: StallingProxy, peer: Peer, listener: Listener) -> None:
         self._link, self.wire, self.peer, self._listener = link, wire, peer, listener
 
     async def send(self) -> bool:
@@ -106,7 +106,7 @@ class Ends:
 
 
 @asynccontextmanager
-async def ends(folder: Path) -> AsyncIterator[Ends]:
+async def link_to_peer(folder: Path) -> AsyncIterator[LinkUnderTest]:
     root = certificates.create_root(CLUSTER, time.time_ns())
     key, request = certificates.new_csr()
     cert = certificates.issue_certificate(
@@ -123,7 +123,7 @@ async def ends(folder: Path) -> AsyncIterator[Ends]:
     raft_pb2_grpc.add_RaftServicer_to_server(peer, server)
     port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, cert)]))
     await server.start()
-    wire = Wire(port)
+    wire = StallingProxy(port)
     proxy = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
     addr = f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
     link = PeerLink(
@@ -136,7 +136,7 @@ async def ends(folder: Path) -> AsyncIterator[Ends]:
     )
     running = asyncio.create_task(link.run())
     try:
-        yield Ends(link, wire, peer, listener)
+        yield LinkUnderTest(link, wire, peer, listener)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -145,18 +145,18 @@ async def ends(folder: Path) -> AsyncIterator[Ends]:
 
 
 async def test_a_snapshot_over_a_dead_connection_is_aborted_and_sent_over_a_new_one(tmp_path: Path) -> None:
-    """1. A quarter of a snapshot is there when its connection passes nothing on any more, and no end of it is told, as when a cable is cut.
-    2. The link gives it up and says so. 3. The next one goes over a new connection.
+    """1. After a quarter of a snapshot its connection forwards nothing more without being closed, as with an unplugged cable. 2. The
+    link aborts the transfer and reports it. 3. The next one uses a new connection.
     """
-    async with ends(tmp_path) as here:
-        here.wire.deaf_after = SIZE // 4
+    async with link_to_peer(tmp_path) as here:
+        here.wire.stall_after = SIZE // 4
         assert not await here.send()
         assert await here.send()
         assert here.peer.received[-1] == SIZE
 
 
 async def test_a_snapshot_that_is_never_answered_is_aborted(tmp_path: Path) -> None:
-    async with ends(tmp_path) as here:
+    async with link_to_peer(tmp_path) as here:
         here.peer.answers.clear()
         assert not await here.send()
         here.peer.answers.set()

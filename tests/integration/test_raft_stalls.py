@@ -35,8 +35,8 @@ async def follows(member: RaftProcess, leader: RaftProcess) -> None:
 async def test_a_leader_with_a_stalled_disk_gives_up_leadership_and_follows_when_the_disk_recovers(
     tmp_path: Path,
 ) -> None:
-    """1. The leader's flushes return no more. 2. It stops leading in its own eyes while it still leads in the core's, and says of the
-    write under way that nobody knows. 3. Another one is elected. 4. The disk goes on: the old leader follows and has all that was written.
+    """1. The leader's flushes do not return. 2. It publishes that it does not lead, while it still leads in the core, and reports the
+    write in progress as unknown. 3. Another one is elected. 4. The disk recovers: the old leader follows and has everything.
     """
     async with raft_group(tmp_path) as group:
         await group.three()
@@ -60,8 +60,9 @@ async def test_a_leader_with_a_stalled_disk_gives_up_leadership_and_follows_when
 
 
 async def test_a_paused_leader_does_not_act_as_leader_before_a_majority_confirms_it(tmp_path: Path) -> None:
-    """1. The leader is stopped, and the others too, so that nobody can tell it anything. 2. It alone goes on after so long that another one
-    might lead, and says at once that it does not, before it notices that no majority answers. 3. The others go on: there is a leader again.
+    """1. The leader and the others are paused, so that nobody can tell it anything. 2. It alone continues after so long that another one
+    might lead. It publishes at once that it does not lead, before it notices that no majority answers. 3. The others continue:
+    there is a leader again.
     """
     async with raft_group(tmp_path) as group:
         await group.three()
@@ -105,8 +106,8 @@ async def test_a_paused_leader_continues_in_its_term_if_the_others_still_follow(
 
 
 async def test_a_follower_answers_while_it_reads_a_large_snapshot(tmp_path: Path) -> None:
-    """1. One of three is down, another lags so far that it needs a snapshot, which takes 4 s to read: longer than a leader goes without
-    a majority. 2. The leader hears of it all the time, and leads on in its term. 3. With the snapshot in place they write again.
+    """1. One of three is down; another one needs a snapshot that takes 4 s to decode, longer than a leader stays without a majority.
+    2. The leader gets its heartbeat replies meanwhile and leads on in its term. 3. After the snapshot is restored they write again.
     """
     async with raft_group(tmp_path, snapshot_interval=100, log_entries_for_slow_followers=5) as group:
         await group.three()
@@ -125,12 +126,12 @@ async def test_a_follower_answers_while_it_reads_a_large_snapshot(tmp_path: Path
         await slow.start()
         await group.leader()
         term = (await leader("status"))["term"]
-        assert len(await names_with_patience(slow)) == 350
+        assert len(await eventual_names(slow)) == 350
         await leader("create", name="after")
         assert (await leader("status"))["term"] == term, "the leader was deposed meanwhile"
 
 
-async def names_with_patience(member: RaftProcess) -> list[str]:
+async def eventual_names(member: RaftProcess) -> list[str]:
     async def caught_up() -> list[str] | None:
         found = await member("names")
         return found if len(found) >= 350 else None
@@ -205,8 +206,8 @@ async def test_a_log_of_few_large_entries_is_compacted_by_its_size(tmp_path: Pat
 
 
 async def test_a_follower_catches_up_by_a_snapshot_while_writes_go_on(tmp_path: Path) -> None:
-    """1. A follower lacks more than the log holds. 2. It is sent a snapshot that takes longer to read than the next one takes to come.
-    3. The entries after the one that it reads are kept for it: it catches up under full load, instead of needing the next one each time.
+    """1. A follower lacks more than the log holds. 2. The snapshot takes longer to decode than the interval between snapshots. 3. The
+    entries after it are kept for the follower, so it catches up under full load instead of needing each next snapshot.
     """
     async with raft_group(tmp_path, snapshot_interval=100, log_entries_for_slow_followers=5) as group:
         await group.three()

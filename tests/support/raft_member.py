@@ -229,7 +229,7 @@ class MemberProcess:
     async def do_leave(self, node_id: str) -> None:
         await leave([self.addr], self.client, node_id=node_id, timeout_seconds=20)
 
-    async def do_join_anew(self, manager: str) -> None:
+    async def do_rejoin(self, manager: str) -> None:
         """Joins again as if its disk were new."""
         await join([manager], self.client, node_id=self.config["node_id"], addr=self.addr)
 

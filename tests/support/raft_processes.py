@@ -199,8 +199,8 @@ class RaftGroup:
         return [member for member in self.members.values() if member is not leader and member.alive]
 
     async def voters(self, count: int) -> None:
-        """Until every living member that answers counts so many voters. The leader's count is not enough: a promotion counts on a node
-        from when it is applied there, and a leader that dies before leaves others that cannot elect without it.
+        """Waits until every reachable member counts so many voters. The leader's count is not enough: a promotion takes effect on a node
+        when it is applied there, and if the leader crashes before that, the others cannot elect without it.
         """
 
         async def enough() -> bool:

@@ -65,8 +65,8 @@ def test_an_announced_address_of_an_unknown_member_is_ignored() -> None:
 
 
 async def test_a_snapshot_queued_before_the_link_starts_is_sent() -> None:
-    """1. A peer says that it moved: a new link to it is made. 2. Before the link's task first ran, it is given a snapshot. 3. The task
-    begins with that snapshot, of which the core hears; until then it would send the peer nothing else.
+    """1. A peer announces another address, so it gets a new link. 2. The link gets a snapshot before its task runs. 3. The task
+    starts with that snapshot and reports it; until then the core would send the peer nothing else.
     """
     listener = Listener()
     links = transport(listener)

@@ -207,8 +207,8 @@ def test_a_snapshot_from_the_leader_replaces_what_was_logged_before(tmp_path: Pa
 
 
 def test_entries_that_replace_partly_compacted_ones_are_no_gap(tmp_path: Path) -> None:
-    """1. Entries 2-4, then 5-9 in the next file. 2. A new leader replaces 4-9. 3. A snapshot at 4 frees the first file.
-    The second begins with 5, and then comes 4: it once refused to start.
+    """1. Entries 2-4, then 5-9 in the next file. 2. A new leader replaces 4-9. 3. A snapshot at 4 frees the first file. The second
+    file begins with entry 5, followed by 4. Such a log once refused to start.
     """
     wal, _ = opened(tmp_path, segment_bytes=100)
     wal.append(Frame(HardState(1, 1, 1), [entry(2), entry(3), entry(4)]))

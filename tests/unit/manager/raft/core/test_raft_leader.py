@@ -195,8 +195,9 @@ def test_a_tail_of_the_same_length_in_another_term_is_written_again_too() -> Non
 
 
 def test_entries_after_a_snapshot_that_arrived_during_the_write_are_written_again() -> None:
-    """1. Entries of term 2 are being written. 2. Term 3 replaces them. 3. Term 4 sends a snapshot over them and, after it,
-    the very entry of term 2 that the write holds. The snapshot will wipe the disk's log, so that entry must come again."""
+    """1. Entries of term 2 are being written. 2. Term 3 replaces them. 3. Term 4 sends a snapshot over them and, after it, the same
+    entry of term 2 that is being written. The snapshot clears the log on disk, so that entry must be written again.
+    """
     harness = NodeHarness()
     entries = tuple(Entry(2, index) for index in (2, 3, 4))
     harness.node.step(Message(K.APPEND, 1, 2, 2, 1, 1, entries))
