@@ -6,7 +6,7 @@ from typing import Any
 
 from cli.labels import STACK_IMAGE_LABEL, STACK_NAMESPACE_LABEL
 from cli.parse.capabilities import effective
-from cli.parse.param_types import DURATION
+from cli.parse.param_types import BYTES, DURATION
 from cli.parse.service_flags import FLAGS, Flag
 from cli.stack.deploy_section import legacy_restart_policy, read_deploy_section
 from cli.stack.mounts import ManifestPaths, service_mounts
@@ -136,6 +136,8 @@ def _scalar(service: Section, flag: Flag) -> Any:
         return service.boolean(flag.stack_key)
     if flag.type is DURATION:
         return service.duration(flag.stack_key)
+    if flag.type is BYTES:
+        return service.size(flag.stack_key)
     return service.text(flag.stack_key) if flag.type is None else service.integer(flag.stack_key)
 
 
