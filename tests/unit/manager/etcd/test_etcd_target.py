@@ -63,7 +63,7 @@ def options(tmp_path: Path, *arguments: str) -> DaemonOptions:
 def test_the_daemon_stores_absolute_paths(tmp_path: Path) -> None:
     found = options(tmp_path, "--store", "etcd://h:1", "--store-ca", "ca.pem")
     assert (found.store, found.store_ca) == ("etcd://h:1", str(Path.cwd() / "ca.pem"))
-    with pytest.raises(InvalidArgumentError, match="go with --store"):
+    with pytest.raises(InvalidArgumentError, match="need --store"):
         options(tmp_path, "--store-ca", "ca.pem")
     with pytest.raises(InvalidArgumentError, match="is not HOST:PORT"):
         options(tmp_path, "--store", "etcd://h")
@@ -92,7 +92,7 @@ def test_a_manager_restarts_only_with_its_own_store(tmp_path: Path) -> None:
 
 def test_actions_for_raft_only_name_the_store_in_their_error(tmp_path: Path) -> None:
     refuse_with_external_store(options(tmp_path), "a restore")
-    with pytest.raises(UnsupportedError, match="a restore is for managers .* etcd://h:1: back up"):
+    with pytest.raises(UnsupportedError, match="a restore needs managers .* etcd://h:1: back up"):
         refuse_with_external_store(options(tmp_path, "--store", "etcd://h:1"), "a restore")
 
 
