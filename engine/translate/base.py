@@ -1,9 +1,9 @@
 """Field tables of the structs that all objects share: annotations and drivers."""
 
 from covey.objects import Annotations, Driver
-from engine.translate.field_table import TEXT, TEXT_MAP, TEXT_MAP_ALWAYS, Row, Table
+from engine.translate.field_table import TEXT, TEXT_MAP, TEXT_MAP_ALWAYS, FieldTable, Row
 
-ANNOTATIONS = Table(
+ANNOTATIONS = FieldTable(
     Annotations,
     (
         Row(key="Name", field="name", codec=TEXT, always=True),
@@ -11,7 +11,7 @@ ANNOTATIONS = Table(
     ),
 )
 
-DRIVER = Table(
+DRIVER = FieldTable(
     Driver,
     (
         Row(key="Name", field="name", codec=TEXT),

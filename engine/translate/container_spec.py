@@ -25,15 +25,15 @@ from engine.translate.field_table import (
     TEXTS,
     Codec,
     Constant,
+    FieldTable,
     Row,
-    Table,
     choice,
     list_of,
     nested,
 )
 from engine.translate.json_fields import JsonFields
 
-HEALTH_CONFIG = Table(
+HEALTH_CONFIG = FieldTable(
     HealthConfig,
     (
         Row(key="Test", field="test", codec=TEXTS),
@@ -58,7 +58,7 @@ def _read_tmpfs_options(fields: JsonFields, key: str, _: Any) -> tuple[str, ...]
 
 _TMPFS_OPTIONS = Codec(_read_tmpfs_options, lambda options: [option.split("=", 1) for option in options])
 
-MOUNT = Table(
+MOUNT = FieldTable(
     Mount,
     (
         Row(
@@ -82,7 +82,7 @@ MOUNT = Table(
     ),
 )
 
-_FILE_TARGET = Table(
+_FILE_TARGET = FieldTable(
     FileTarget,
     (
         Row(key="Name", field="name", codec=TEXT, always=True),
@@ -92,7 +92,7 @@ _FILE_TARGET = Table(
     ),
 )
 
-SECRET_REFERENCE = Table(
+SECRET_REFERENCE = FieldTable(
     SecretReference,
     (
         Row(key="File", field="file", codec=nested(_FILE_TARGET)),
@@ -101,7 +101,7 @@ SECRET_REFERENCE = Table(
     ),
 )
 
-CONFIG_REFERENCE = Table(
+CONFIG_REFERENCE = FieldTable(
     ConfigReference,
     (
         Row(key="File", field="file", codec=nested(_FILE_TARGET)),
@@ -110,7 +110,7 @@ CONFIG_REFERENCE = Table(
     ),
 )
 
-DNS_CONFIG = Table(
+DNS_CONFIG = FieldTable(
     DNSConfig,
     (
         Row(key="Nameservers", field="nameservers", codec=TEXTS),
@@ -119,7 +119,7 @@ DNS_CONFIG = Table(
     ),
 )
 
-ULIMIT = Table(
+ULIMIT = FieldTable(
     Ulimit,
     (
         Row(key="Name", field="name", codec=TEXT, always=True),
@@ -144,7 +144,7 @@ def _write_privileges(value: Any) -> Mapping[str, Any] | None:
     return {"NoNewPrivileges": True, "CredentialSpec": None, "SELinuxContext": None} if value else None
 
 
-CONTAINER_SPEC = Table(
+CONTAINER_SPEC = FieldTable(
     ContainerSpec,
     (
         Row(key="Image", field="image", codec=TEXT),

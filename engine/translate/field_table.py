@@ -51,12 +51,12 @@ def choice(names: Mapping[str, IntEnum]) -> Codec:
     return Codec(lambda fields, key, default: fields.choice(key, names, default), enum_name)
 
 
-def nested(table: "Table[Any]") -> Codec:
+def nested(table: "FieldTable[Any]") -> Codec:
     """An object below the key. The struct's field is None where the object is absent."""
     return Codec(lambda fields, key, default: fields.read(key, table.read) or default, table.write)
 
 
-def list_of(table: "Table[Any]") -> Codec:
+def list_of(table: "FieldTable[Any]") -> Codec:
     """A list of objects."""
     return Codec(
         lambda fields, key, _: fields.read_all(key, table.read), lambda value: [table.write(item) for item in value]
@@ -91,7 +91,7 @@ class Inline(msgspec.Struct, frozen=True, kw_only=True):
     """A field that is a struct whose keys stand in the same JSON object, such as ``Name`` and ``Labels`` of ``annotations``."""
 
     field: str
-    table: "Table[Any]"
+    table: "FieldTable[Any]"
 
 
 class Custom(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +105,7 @@ class Custom(msgspec.Struct, frozen=True, kw_only=True):
 Entry = Row | Constant | Inline | Custom
 
 
-class Table(Generic[S]):
+class FieldTable(Generic[S]):
     """Both directions of the translation of one struct."""
 
     def __init__(self, kind: type[S], entries: Sequence[Entry]) -> None:

@@ -8,7 +8,7 @@ from covey.errors import UnsupportedError
 from covey.objects import IPAM, IPAMConfig, Network, NetworkSpec
 from covey.objects.base import Driver
 from engine.translate.base import ANNOTATIONS, DRIVER
-from engine.translate.field_table import FLAG, TEXT, Constant, Custom, Inline, Row, Table, list_of, nested
+from engine.translate.field_table import FLAG, TEXT, Constant, Custom, FieldTable, Inline, Row, list_of, nested
 from engine.translate.json_fields import JsonFields, omit_empty
 from engine.translate.times import ZERO, rfc3339
 
@@ -39,7 +39,7 @@ def _write_auxiliary(config: IPAMConfig) -> Mapping[str, Any]:
     return {"AuxiliaryAddresses": config.auxiliary_addresses} if config.auxiliary_addresses else {}
 
 
-IPAM_CONFIG = Table(
+IPAM_CONFIG = FieldTable(
     IPAMConfig,
     (
         Row(key="Subnet", field="subnet", codec=TEXT),
@@ -49,7 +49,7 @@ IPAM_CONFIG = Table(
     ),
 )
 
-IPAM_TABLE = Table(
+IPAM_TABLE = FieldTable(
     IPAM,
     (
         Custom(fields=("driver",), read=_read_driver, write=_write_ipam_driver),
@@ -57,7 +57,7 @@ IPAM_TABLE = Table(
     ),
 )
 
-NETWORK_SPEC = Table(
+NETWORK_SPEC = FieldTable(
     NetworkSpec,
     (
         Inline(field="annotations", table=ANNOTATIONS),

@@ -7,13 +7,13 @@ from typing import Any
 from covey.objects import Annotations, Node, NodeSpec
 from engine.translate import enum_names
 from engine.translate.enum_names import enum_name
-from engine.translate.field_table import TEXT, TEXT_MAP_ALWAYS, Inline, Row, Table, choice
+from engine.translate.field_table import TEXT, TEXT_MAP_ALWAYS, FieldTable, Inline, Row, choice
 from engine.translate.json_fields import omit_empty
 from engine.translate.swarm import write_tls
 from engine.translate.task_spec import PLATFORM, RESOURCES
 from engine.translate.times import rfc3339
 
-_ANNOTATIONS = Table(
+_ANNOTATIONS = FieldTable(
     Annotations,
     (
         Row(key="Name", field="name", codec=TEXT),
@@ -27,7 +27,7 @@ def _required(name: str, names: Mapping[str, IntEnum]) -> str:
     return f"invalid {name}: ''; use one of {', '.join(names)}"
 
 
-NODE_SPEC = Table(
+NODE_SPEC = FieldTable(
     NodeSpec,
     (
         Inline(field="annotations", table=_ANNOTATIONS),

@@ -11,7 +11,7 @@ from covey.errors import InvalidArgumentError
 from covey.objects import MAX_CONFIG_BYTES, MAX_SECRET_BYTES, Config, ConfigSpec, Secret, SecretSpec
 from covey.objects.base import Meta
 from engine.translate.base import ANNOTATIONS, DRIVER
-from engine.translate.field_table import Codec, Inline, Row, Table, nested
+from engine.translate.field_table import Codec, FieldTable, Inline, Row, nested
 from engine.translate.json_fields import JsonFields
 from engine.translate.times import rfc3339
 
@@ -34,7 +34,7 @@ def _data_codec(kind: str, limit: int) -> Codec:
 
 _SECRET_DATA = Codec(_data_codec("secret", MAX_SECRET_BYTES).read, lambda _: None)
 
-SECRET_SPEC = Table(
+SECRET_SPEC = FieldTable(
     SecretSpec,
     (
         Inline(field="annotations", table=ANNOTATIONS),
@@ -43,7 +43,7 @@ SECRET_SPEC = Table(
     ),
 )
 
-CONFIG_SPEC = Table(
+CONFIG_SPEC = FieldTable(
     ConfigSpec,
     (
         Inline(field="annotations", table=ANNOTATIONS),

@@ -26,9 +26,9 @@ from engine.translate.field_table import (
     NUMBER,
     TEXT,
     Custom,
+    FieldTable,
     Inline,
     Row,
-    Table,
     choice,
     list_of,
     nested,
@@ -45,7 +45,7 @@ _MODES = {
     "GlobalJob": ServiceMode.GLOBAL_JOB,
 }
 
-UPDATE_CONFIG = Table(
+UPDATE_CONFIG = FieldTable(
     UpdateConfig,
     (
         Row(key="Parallelism", field="parallelism", codec=COUNT, default=0, always=True),
@@ -57,7 +57,7 @@ UPDATE_CONFIG = Table(
     ),
 )
 
-PORT_CONFIG = Table(
+PORT_CONFIG = FieldTable(
     PortConfig,
     (
         Row(key="Name", field="name", codec=TEXT),
@@ -68,7 +68,7 @@ PORT_CONFIG = Table(
     ),
 )
 
-ENDPOINT_SPEC = Table(
+ENDPOINT_SPEC = FieldTable(
     EndpointSpec,
     (
         Row(key="Mode", field="mode", codec=choice(enum_names.ENDPOINT_MODES), always=True),
@@ -116,7 +116,7 @@ def _write_mode(spec: ServiceSpec) -> Mapping[str, Any]:
     return {"Mode": {"Global" if spec.mode is ServiceMode.GLOBAL else "GlobalJob": {}}}
 
 
-SERVICE_SPEC = Table(
+SERVICE_SPEC = FieldTable(
     ServiceSpec,
     (
         Inline(field="annotations", table=ANNOTATIONS),

@@ -21,9 +21,9 @@ from engine.translate.field_table import (
     TEXT,
     TEXT_MAP,
     TEXT_MAP_ALWAYS,
+    FieldTable,
     Inline,
     Row,
-    Table,
     list_of,
     nested,
 )
@@ -33,7 +33,7 @@ from engine.translate.times import rfc3339
 DATA_PATH_PORT = 4789
 
 
-_ANNOTATIONS = Table(
+_ANNOTATIONS = FieldTable(
     Annotations,
     (
         Row(key="Name", field="name", codec=TEXT, default="default", always=True),
@@ -41,7 +41,7 @@ _ANNOTATIONS = Table(
     ),
 )
 
-RAFT_SETTINGS = Table(
+RAFT_SETTINGS = FieldTable(
     RaftSettings,
     (
         Row(key="SnapshotInterval", field="snapshot_interval", codec=COUNT_OR_DEFAULT, always=True),
@@ -57,7 +57,7 @@ RAFT_SETTINGS = Table(
     ),
 )
 
-EXTERNAL_CA = Table(
+EXTERNAL_CA = FieldTable(
     ExternalCA,
     (
         Row(key="Protocol", field="protocol", codec=TEXT, always=True),
@@ -67,7 +67,7 @@ EXTERNAL_CA = Table(
     ),
 )
 
-CA_SETTINGS = Table(
+CA_SETTINGS = FieldTable(
     CASettings,
     (
         Row(key="NodeCertExpiry", field="node_cert_expiry_ns", codec=COUNT_OR_DEFAULT, always=True),
@@ -78,7 +78,7 @@ CA_SETTINGS = Table(
     ),
 )
 
-CLUSTER_SPEC = Table(
+CLUSTER_SPEC = FieldTable(
     ClusterSpec,
     (
         Inline(field="annotations", table=_ANNOTATIONS),

@@ -23,8 +23,8 @@ from engine.translate.field_table import (
     TEXTS,
     Codec,
     Constant,
+    FieldTable,
     Row,
-    Table,
     choice,
     list_of,
     nested,
@@ -47,7 +47,7 @@ def _write_generic(counts: Mapping[str, int]) -> list[dict[str, Any]]:
     return [{"DiscreteResourceSpec": {"Kind": kind, "Value": count}} for kind, count in sorted(counts.items())]
 
 
-RESOURCES = Table(
+RESOURCES = FieldTable(
     Resources,
     (
         Row(key="NanoCPUs", field="nano_cpus", codec=COUNT),
@@ -57,7 +57,7 @@ RESOURCES = Table(
     ),
 )
 
-RESOURCE_REQUIREMENTS = Table(
+RESOURCE_REQUIREMENTS = FieldTable(
     ResourceRequirements,
     (
         Row(key="Limits", field="limits", codec=nested(RESOURCES)),
@@ -65,7 +65,7 @@ RESOURCE_REQUIREMENTS = Table(
     ),
 )
 
-RESTART_POLICY = Table(
+RESTART_POLICY = FieldTable(
     RestartPolicy,
     (
         Row(key="Condition", field="condition", codec=choice(enum_names.RESTART_CONDITIONS), always=True),
@@ -75,7 +75,7 @@ RESTART_POLICY = Table(
     ),
 )
 
-PLATFORM = Table(
+PLATFORM = FieldTable(
     Platform,
     (
         Row(key="Architecture", field="architecture", codec=TEXT),
@@ -95,7 +95,7 @@ def _write_preferences(descriptors: tuple[str, ...]) -> list[dict[str, Any]]:
     return [{"Spread": {"SpreadDescriptor": text}} for text in descriptors]
 
 
-PLACEMENT = Table(
+PLACEMENT = FieldTable(
     Placement,
     (
         Row(key="Constraints", field="constraints", codec=TEXTS),
@@ -105,7 +105,7 @@ PLACEMENT = Table(
     ),
 )
 
-NETWORK_ATTACHMENT = Table(
+NETWORK_ATTACHMENT = FieldTable(
     NetworkAttachmentConfig,
     (
         Row(key="Target", field="target", codec=TEXT),
@@ -115,7 +115,7 @@ NETWORK_ATTACHMENT = Table(
     ),
 )
 
-TASK_SPEC = Table(
+TASK_SPEC = FieldTable(
     TaskSpec,
     (
         Row(key="ContainerSpec", field="container", codec=nested(CONTAINER_SPEC)),

@@ -19,11 +19,11 @@ from manager.raft.applied_state import AppliedState
 from manager.raft.compactor import Compactor
 from manager.raft.core import (
     ConfChange,
-    Config,
     Entry,
     EntryKind,
     Message,
     ProposalDropped,
+    RaftConfig,
     RawNode,
     Ready,
     Role,
@@ -83,7 +83,7 @@ class RaftDriver:
         self._calls: list[Callable[[RawNode], None]] = []
         self.configure(tuning)
         self._node = RawNode(
-            Config(
+            RaftConfig(
                 id=self.id,
                 random=random.SystemRandom(),
                 election_tick=tuning.election_tick,

@@ -43,7 +43,7 @@ from manager.raft.core import (
     RawNode,
     Role,
 )
-from manager.raft.core import Config as CoreConfig
+from manager.raft.core import RaftConfig as CoreConfig
 from manager.raft.disk import Disk, MemberIdentity, create_group
 from manager.raft.driver import RaftDriver, RaftTuning
 from manager.raft.file_ops import FileOps

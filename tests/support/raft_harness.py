@@ -6,12 +6,12 @@ from typing import Any
 
 from manager.raft.core import (
     ConfChange,
-    Config,
     Entry,
     EntryKind,
     MemoryStorage,
     Message,
     MessageKind,
+    RaftConfig,
     RawNode,
     Ready,
     Role,
@@ -39,7 +39,7 @@ class NodeHarness:
 
     def __init__(self, size: int = 3, terms: tuple[int, ...] = (), term: int = 1, **config: Any) -> None:
         self.disk = storage(size, terms, term)
-        self.node = RawNode(Config(id=1, random=ShortestTimeout(), **config), self.disk)
+        self.node = RawNode(RaftConfig(id=1, random=ShortestTimeout(), **config), self.disk)
         self.said: list[Message] = []
         self.applied: list[Entry] = []
 

@@ -14,7 +14,6 @@ from typing import Any
 from manager.raft.core import (
     ChangeKind,
     ConfChange,
-    Config,
     ConfState,
     Entry,
     EntryKind,
@@ -22,6 +21,7 @@ from manager.raft.core import (
     MemoryStorage,
     Message,
     MessageKind,
+    RaftConfig,
     RaftError,
     RawNode,
     Ready,
@@ -96,7 +96,7 @@ class Script:
         disk.set_hard_state(HardState(flushed.term, flushed.vote, max(flushed.commit, disk.snapshot_index)))
         applied = disk.snapshot().metadata.index if disk.first_index() > 1 else 0
         self.conf[node] = disk.initial_state()[1]
-        self.nodes[node] = RawNode(Config(id=node, random=Spread(node), applied=applied, **self.options), disk)
+        self.nodes[node] = RawNode(RaftConfig(id=node, random=Spread(node), applied=applied, **self.options), disk)
 
     def do_crash(self, node: str) -> None:
         del self.nodes[int(node)]

@@ -5,7 +5,7 @@ made on `RawNode` and from the injected `Randint`, so the same calls give the sa
 Source of the algorithm: Ongaro, "Consensus: Bridging Theory and Practice" (2014), chapters 3, 4, 6 and 9.6 (pre-vote).
 """
 
-from manager.raft.core.config import Config, Randint
+from manager.raft.core.config import RaftConfig, Randint
 from manager.raft.core.errors import (
     CompactedError,
     ConfChangeRefused,
@@ -45,7 +45,6 @@ __all__ = [
     "ConfChange",
     "ConfChangeRefused",
     "ConfState",
-    "Config",
     "DataLossError",
     "Entry",
     "EntryKind",
@@ -58,6 +57,7 @@ __all__ = [
     "PeerStatus",
     "ProgressState",
     "ProposalDropped",
+    "RaftConfig",
     "RaftError",
     "Randint",
     "RawNode",

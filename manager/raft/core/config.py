@@ -17,7 +17,7 @@ class Randint(Protocol):
         ...
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True):
+class RaftConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Times are in ticks; the driver decides how long a tick is.
 
     `applied` is the last index that the state machine holds at start; 0 means that of the storage's snapshot. The storage's

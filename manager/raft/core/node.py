@@ -23,7 +23,7 @@ from __future__ import annotations
 import msgspec
 
 from manager.raft.core import election, membership, raft, read_index, replication
-from manager.raft.core.config import Config
+from manager.raft.core.config import RaftConfig
 from manager.raft.core.errors import InvariantError, ProposalDropped
 from manager.raft.core.progress import ProgressState
 from manager.raft.core.state import RaftState
@@ -91,7 +91,7 @@ class RawNode:
 
     __slots__ = ("_hard_state", "_outstanding", "_soft_state", "_state", "_to_self")
 
-    def __init__(self, config: Config, storage: Storage) -> None:
+    def __init__(self, config: RaftConfig, storage: Storage) -> None:
         self._state = RaftState(config, storage)
         self._soft_state = self._state.soft_state
         self._hard_state = storage.initial_state()[0]

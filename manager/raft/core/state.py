@@ -7,7 +7,7 @@ Used inside this package only; `RawNode` is the entry point from outside.
 
 from __future__ import annotations
 
-from manager.raft.core.config import Config
+from manager.raft.core.config import RaftConfig
 from manager.raft.core.errors import DataLossError
 from manager.raft.core.log import RaftLog
 from manager.raft.core.progress import InflightLimits, Progress
@@ -54,7 +54,7 @@ class RaftState:
         "votes",
     )
 
-    def __init__(self, config: Config, storage: Storage) -> None:
+    def __init__(self, config: RaftConfig, storage: Storage) -> None:
         hard, conf = storage.initial_state()
         if hard.commit > storage.last_index():
             raise DataLossError(hard.commit, storage.last_index())

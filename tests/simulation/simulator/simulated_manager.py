@@ -15,11 +15,11 @@ from covey.errors import CoveyError
 from manager.raft.core import (
     ConfChange,
     ConfChangeRefused,
-    Config,
     ConfState,
     Entry,
     EntryKind,
     ProposalDropped,
+    RaftConfig,
     RawNode,
     Ready,
     Role,
@@ -137,7 +137,7 @@ class SimulatedManager:
 
     def _new_node(self) -> RawNode:
         rates = self.simulation.rates
-        config = Config(
+        config = RaftConfig(
             id=self.id,
             random=random.Random(self.simulation.rng.getrandbits(32)),
             election_tick=rates.election_tick,

@@ -6,19 +6,19 @@ from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import HealthConfig, Mount, Platform, UpdateConfig
 from covey.states import MountType
 from engine.translate.container_spec import HEALTH_CONFIG, MOUNT
-from engine.translate.field_table import COUNT, TEXT, Row, Table
+from engine.translate.field_table import COUNT, TEXT, FieldTable, Row
 from engine.translate.service import SERVICE_SPEC, UPDATE_CONFIG
 
 
 def test_a_table_that_forgets_a_field_cannot_be_built() -> None:
     with pytest.raises(TypeError, match="the table of Platform must have one row for each field: os"):
-        Table(Platform, (Row(key="Architecture", field="architecture", codec=TEXT),))
+        FieldTable(Platform, (Row(key="Architecture", field="architecture", codec=TEXT),))
 
 
 def test_a_table_with_two_rows_for_a_field_cannot_be_built() -> None:
     rows = [Row(key=key, field=field, codec=TEXT) for key, field in (("A", "architecture"), ("B", "os"), ("C", "os"))]
     with pytest.raises(TypeError, match="Platform must have one row for each field: os"):
-        Table(Platform, rows)
+        FieldTable(Platform, rows)
 
 
 def test_an_unknown_key_is_refused_by_its_whole_path() -> None:
@@ -48,7 +48,7 @@ def test_zero_values_are_left_out_as_go_does_unless_they_mean_something() -> Non
 
 def test_an_absent_key_means_the_default_of_its_row_or_else_of_the_struct() -> None:
     assert UPDATE_CONFIG.from_json({}) == UpdateConfig(parallelism=0)
-    table = Table(
+    table = FieldTable(
         Platform, (Row(key="A", field="architecture", codec=TEXT, default="any"), Row(key="O", field="os", codec=TEXT))
     )
     assert table.from_json({}) == Platform(architecture="any")

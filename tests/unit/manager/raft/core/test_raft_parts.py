@@ -11,12 +11,12 @@ from manager.raft.core import (
     CompactedError,
     ConfChange,
     ConfChangeRefused,
-    Config,
     ConfState,
     Entry,
     InvariantError,
     MemoryStorage,
     NotInLogError,
+    RaftConfig,
     SingleChange,
     SnapshotUnavailableError,
     Transition,
@@ -167,4 +167,4 @@ def test_an_older_snapshot_does_not_replace_a_newer_one() -> None:
 )
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"raft|election_tick"):
-        Config(**{"id": 1, "random": random.Random(1), **wrong})
+        RaftConfig(**{"id": 1, "random": random.Random(1), **wrong})
