@@ -1,6 +1,6 @@
 """Reading a JSON object field by field, so that nothing in it is dropped in silence.
 
-Law: every key that holds a value and that no reader took is refused by name (501). Zero values, which Go clients send for what
+Invariant: every key that holds a value and that no reader took is refused by name (501). Zero values, which Go clients send for what
 was not asked, are taken as absent. Keys match as in Go: exactly, or else without regard to case.
 """
 

@@ -1,4 +1,4 @@
-"""Law: an object survives the wire, field by field, whatever it holds."""
+"""Round trip of every object through the wire codec: no field is lost or changed."""
 
 import functools
 import typing

@@ -1,4 +1,4 @@
-"""Law: what a client reads and sends back unchanged is the same object; every field survives both directions."""
+"""Round trip of Engine API JSON: an object that a client reads and sends back unchanged is the same object."""
 
 import functools
 import typing

@@ -1,5 +1,6 @@
-"""The checker agrees with the definition: histories made from a sequential run are accepted, and on small ones of any kind it says what trying
-every order says.
+"""Property tests of the linearizability checker against the definition.
+
+Histories made from a sequential run are accepted. On small histories of any kind the checker agrees with a search of every order.
 """
 
 import itertools
@@ -105,12 +106,14 @@ def mutated(ops: list[Op], chance: random.Random) -> list[Op]:
 
 
 @given(SEEDS, st.integers(1, 120))
-def test_what_one_object_did_is_always_accepted(seed: int, length: int) -> None:
+def test_a_history_of_one_sequential_object_is_always_accepted(seed: int, length: int) -> None:
     assert check_key(true_history(seed, length)).answer is Answer.OK
 
 
 @given(SEEDS, st.integers(1, 6), st.integers(0, 2))
-def test_small_histories_are_judged_as_every_order_judges_them(seed: int, length: int, mutations: int) -> None:
+def test_small_histories_get_the_same_verdict_as_a_search_of_every_order(
+    seed: int, length: int, mutations: int
+) -> None:
     ops, chance = true_history(seed, length, clients=3), random.Random(seed)
     for _ in range(mutations if ops else 0):
         ops = mutated(ops, chance)
@@ -118,8 +121,8 @@ def test_small_histories_are_judged_as_every_order_judges_them(seed: int, length
     assert check_key(ops).answer is expected
 
 
-def test_mutated_histories_are_of_both_kinds() -> None:
-    """Else the law above would say little."""
+def test_mutated_histories_include_accepted_and_rejected_ones() -> None:
+    """Without violations in some histories the test above would prove little."""
     answers = []
     for seed in range(300):
         ops = true_history(seed, 6, clients=3)

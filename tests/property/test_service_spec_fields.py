@@ -1,4 +1,4 @@
-"""Law: a field of the service spec has its row in every table, and every field of a container reaches the container.
+"""Fields of the service spec: each has its row in every table, and each container field reaches the container.
 
 This walks the checklist "A new field of the service spec" of CONTRIBUTING.md.
 """

@@ -1,4 +1,4 @@
-"""Laws of the store: it equals a dictionary, its indexes equal a search, its replicas and its snapshots equal it, its watches tell all."""
+"""Model test of the store: it equals a dictionary, its indexes a search, and its replicas, snapshots and watches equal it."""
 
 import asyncio
 

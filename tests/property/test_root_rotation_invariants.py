@@ -1,7 +1,7 @@
-"""Law: whatever is rotated, ended or missed, in whatever order it becomes known, two nodes of the cluster never refuse each other.
+"""Random walks of root CA rotation: no two nodes of the cluster ever refuse each other.
 
-Members are their files and nothing else; they hear of the cluster late, renew late, or are off. Certificates are real ones, and whether
-one member accepts another is decided from them as TLS does: the issuer is trusted, or was signed by one that is.
+A member is modelled by its files. It learns of changes late, renews late, or is off. The certificates are real; one member accepts another
+as TLS does: the issuer is trusted, or is signed by a trusted one.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ async def test_members_accept_each_other_at_every_step_and_end_with_one_root(see
     await world.settle()
 
 
-async def test_the_walks_do_complete_rotations() -> None:
+async def test_some_walks_complete_a_rotation() -> None:
     done = 0
     for seed in range(10):
         world = World(seed)

@@ -1,4 +1,4 @@
-"""Laws of the allocator: no address twice, none lost, and an index that followed all changes equals one built from the view."""
+"""Invariants of the allocator: no address twice, none lost, and an index that followed all changes equals one built from the view."""
 
 import ipaddress
 from collections import Counter

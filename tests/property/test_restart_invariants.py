@@ -1,4 +1,4 @@
-"""Laws of the restart policy: attempts are bounded, crash loops have a backoff, and a decision is the same at any time."""
+"""Invariants of the restart policy: attempts are bounded, crash loops have a backoff, and a decision is the same at any time."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

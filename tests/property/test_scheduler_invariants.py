@@ -1,4 +1,4 @@
-"""Laws of the scheduler: no refused node, no exceeded limit, an even spread, and an index equal to one built from the view."""
+"""Invariants of the scheduler: no refused node, no exceeded limit, an even spread, and an index equal to one built from the view."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Laws of the task state machine in a world that carries steps out, sometimes fails, and sometimes changes by itself."""
+"""Invariants of the task state machine while steps are carried out, fail at random, and containers change by themselves."""
 
 import msgspec
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""Laws of the service planner over arbitrary states: plans reach the goal, planning again gives an empty plan, no slot is doubled."""
+"""Invariants of the service planner over arbitrary states: plans reach the goal, planning again gives an empty plan, no slot is doubled."""
 
 from collections import Counter
 

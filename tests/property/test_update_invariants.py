@@ -1,4 +1,4 @@
-"""Laws of rolling updates: with any settings they reach the new spec and stop no more slots at a time than allowed."""
+"""Invariants of rolling updates: with any settings they reach the new spec and stop no more slots at a time than allowed."""
 
 import random
 
