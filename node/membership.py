@@ -51,6 +51,10 @@ FORCE_NEEDS_MANAGER = (
     "this node is a worker, and only a manager can start a new cluster from its state: use --force-new-cluster on a remaining manager, "
     'or restore a backup ("covey swarm restore") on a host that is in no cluster'
 )
+RESTORE_ON_MEMBER = (
+    "this node is part of a swarm, and a backup can only be restored on a host that is in none: use another host, or leave the swarm "
+    "here first (covey swarm leave --force)"
+)
 BUSY = "this node is already joining or leaving a cluster: try again when that is done"
 
 log = logging.getLogger(__name__)
@@ -173,9 +177,12 @@ class Membership:
 
         Raises:
             InvalidArgumentError: the key is wrong or malformed; nothing has changed. ConflictError: nothing is locked.
+            UnavailableError: the node is in no cluster.
         """
         async with self._busy:
             record = self._supervisor.locked
+            if self._supervisor.is_idle:
+                raise UnavailableError(NOT_MEMBER)
             if record is None:
                 raise ConflictError("swarm is not locked")
             await asyncio.to_thread(self._state.unlock_keys.unlock, unlock_key)
@@ -210,7 +217,7 @@ class Membership:
 
     async def _restore(self, request: SwarmRestore, backup: AsyncIterator[bytes]) -> None:
         """If the client disconnects during the upload, nothing has changed. After the upload the restore runs to its end."""
-        self._refuse_member()
+        self._refuse_member(RESTORE_ON_MEMBER)
         async with self._busy:
             record = await self._new_manager_record(request.advertise_addr, request.listen_addr)
             async with receive_backup(backup, self._options.state_dir) as path:
@@ -256,9 +263,9 @@ class Membership:
             log.info("removing what an interrupted init, join or leave has left")
             await self._remove_membership()
 
-    def _refuse_member(self) -> None:
+    def _refuse_member(self, message: str = ALREADY_MEMBER) -> None:
         if not self._supervisor.is_idle or self._busy.locked():
-            raise UnavailableError(ALREADY_MEMBER)
+            raise UnavailableError(message)
 
     async def _new_manager_record(self, advertise: str, listen: str) -> NodeRecord:
         advertise_addr, listen_addr = await self._choose_addresses(advertise, listen)

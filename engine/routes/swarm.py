@@ -1,39 +1,26 @@
-"""Routes for the swarm: init, join, leave, inspect, update, unlock key, unlock."""
+"""Routes for the swarm: init, join, leave, inspect, update, unlock key, unlock.
+
+``NodeControl`` decides whether the node may join or leave; nothing is checked here.
+"""
 
 from aiohttp import web
 
 from covey.cluster_settings import check_cluster_spec
-from covey.errors import UnavailableError
-from engine.interfaces import LocalNodeState
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.translate import swarm as swarm_json
 
-_MEMBER = 'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
-_NO_MEMBER = "This node is not part of a swarm"
-
-
-def _refuse_member(context: RequestContext) -> None:
-    if context.engine.node.state is not LocalNodeState.INACTIVE:
-        raise UnavailableError(_MEMBER)
-
 
 async def init(context: RequestContext) -> web.Response:
-    request = swarm_json.read_init(await context.json())
-    if not request.force_new_cluster:
-        _refuse_member(context)
-    return json_response(await context.engine.membership.swarm_init(request))
+    return json_response(await context.engine.membership.swarm_init(swarm_json.read_init(await context.json())))
 
 
 async def join(context: RequestContext) -> web.Response:
-    _refuse_member(context)
     await context.engine.membership.swarm_join(swarm_json.read_join(await context.json()))
     return empty_response()
 
 
 async def leave(context: RequestContext) -> web.Response:
-    if context.engine.node.state is LocalNodeState.INACTIVE:
-        raise UnavailableError(_NO_MEMBER)
     await context.engine.membership.swarm_leave(force=context.flag("force"))
     return empty_response()
 
@@ -63,11 +50,7 @@ async def unlock_key(context: RequestContext) -> web.Response:
 
 
 async def unlock(context: RequestContext) -> web.Response:
-    node = context.engine.node
-    if node.state is LocalNodeState.INACTIVE:
-        raise UnavailableError(_NO_MEMBER)
-    key = swarm_json.read_unlock(await context.json())
-    await context.engine.membership.swarm_unlock(key)
+    await context.engine.membership.swarm_unlock(swarm_json.read_unlock(await context.json()))
     return empty_response()
 
 

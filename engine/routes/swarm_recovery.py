@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from covey.backup_format import MAX_FILE_BYTES
-from covey.errors import DeadlineError, InvalidArgumentError, TooLargeError, UnavailableError
-from engine.interfaces import LocalNodeState, SwarmRestore
+from covey.errors import DeadlineError, InvalidArgumentError, TooLargeError
+from engine.interfaces import SwarmRestore
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.streams import STREAMING, common_headers
@@ -21,10 +21,6 @@ _KIND = "application/vnd.covey.backup"
 _CHUNK_BYTES = 1 << 18
 _UPLOAD_IDLE_SECONDS = 30.0
 """A client that stalls blocks every other change of membership."""
-_MEMBER = (
-    "this node is part of a swarm, and a backup can only be restored on a host that is in none: use another host, or leave the swarm "
-    "here first (covey swarm leave --force)"
-)
 
 
 async def backup(context: RequestContext) -> web.StreamResponse:
@@ -47,8 +43,6 @@ async def backup(context: RequestContext) -> web.StreamResponse:
 
 async def restore(context: RequestContext) -> web.Response:
     """Restore the backup in the request's body."""
-    if context.engine.node.state is not LocalNodeState.INACTIVE:
-        raise UnavailableError(_MEMBER)
     request = SwarmRestore(
         key=context.request.headers.get(KEY_HEADER, ""),
         listen_addr=context.query("listenAddr"),

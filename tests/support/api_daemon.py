@@ -21,7 +21,7 @@ from agent.container.service import ContainerService
 from agent.image.store import ImageStore
 from agent.volume.local import VolumeStore
 from covey.clock import wall_clock
-from covey.errors import ConflictError, CoveyError
+from covey.errors import ConflictError, CoveyError, UnavailableError
 from covey.ids import new_id
 from covey.objects import (
     Cluster,
@@ -45,6 +45,7 @@ from manager.authorize import AuthorizationInterceptor
 from manager.control.servicer import ControlServicer
 from manager.peer import Caller
 from manager.store import MemoryConsensus, Store
+from node.membership import ALREADY_MEMBER, NOT_MEMBER
 
 CLI_SECONDS = 60
 
@@ -71,29 +72,31 @@ class StillNode:
     def info(self) -> StillNode:
         return self
 
-    async def swarm_init(self, request: SwarmInit) -> str:
+    def _accept(self, request: object, *, member: bool) -> None:
+        """Record a request, or refuse it in the daemon's words."""
+        if member and self.state is LocalNodeState.INACTIVE:
+            raise UnavailableError(NOT_MEMBER)
+        if not member and self.state is not LocalNodeState.INACTIVE:
+            raise UnavailableError(ALREADY_MEMBER)
         self.asked.append(request)
         if self.refuse:
             raise self.refuse
+
+    async def swarm_init(self, request: SwarmInit) -> str:
+        self._accept(request, member=False)
         await self.on_init()
         return self.node_id
 
     async def swarm_join(self, request: SwarmJoin) -> None:
-        self.asked.append(request)
-        if self.refuse:
-            raise self.refuse
+        self._accept(request, member=False)
         self.state, self.node_id = LocalNodeState.ACTIVE, new_id()
 
     async def swarm_leave(self, *, force: bool) -> None:
-        self.asked.append(("leave", force))
-        if self.refuse:
-            raise self.refuse
+        self._accept(("leave", force), member=True)
         self.state, self.node_id, self.is_manager = LocalNodeState.INACTIVE, "", False
 
     async def swarm_unlock(self, unlock_key: str) -> None:
-        self.asked.append(("unlock", unlock_key))
-        if self.refuse:
-            raise self.refuse
+        self._accept(("unlock", unlock_key), member=True)
         if self.state is not LocalNodeState.LOCKED:
             raise ConflictError("swarm is not locked")
         self.become_manager()

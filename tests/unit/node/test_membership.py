@@ -144,6 +144,11 @@ def fails_with(error: Exception) -> Script:
     return run
 
 
+async def no_chunks() -> AsyncIterator[bytes]:
+    raise AssertionError("nothing must be uploaded")
+    yield b""
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - polls what has no event
@@ -158,6 +163,10 @@ async def test_init_returns_once_the_cluster_knows_the_node_and_its_record_is_on
         assert (membership.info.state, membership.info.node_id) == (LocalNodeState.ACTIVE, node_id)
         with pytest.raises(UnavailableError, match="already part of a swarm"):
             await membership.swarm_init(INIT)
+        with pytest.raises(UnavailableError, match="already part of a swarm"):
+            await membership.swarm_join(SwarmJoin(join_token="x", remote_addrs=("127.0.0.1:1",)))
+        with pytest.raises(UnavailableError, match="a backup can only be restored on a host that is in none"):
+            await membership.swarm_restore(SwarmRestore(key="k"), no_chunks())
     assert host.agent.left == 0, "stopping the daemon is not leaving"
 
 
@@ -252,6 +261,8 @@ async def test_a_manager_leaves_by_force_only(host: Host) -> None:
         assert (host.files, host.agent.left) == (set(), 1)
         with pytest.raises(UnavailableError, match="not part of a swarm"):
             await membership.swarm_leave(force=True)
+        with pytest.raises(UnavailableError, match="not part of a swarm"):
+            await membership.swarm_unlock(unlockkey.generate())
 
 
 async def test_a_leave_goes_on_when_its_client_disconnects(host: Host) -> None:
