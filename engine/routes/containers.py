@@ -11,10 +11,11 @@ from engine.errors import NotModifiedError
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.translate import container as container_json
+from engine.translate import container_list
 
 
 async def list_containers(context: RequestContext) -> web.Response:
-    active_filters = context.filters(*container_json.FILTERS)
+    active_filters = context.filters(*container_list.FILTERS)
     limit = context.number("limit") or 0
     everything = (
         context.flag("all") or limit > 0 or bool({"status", "exited", "before", "since"} & active_filters.keys())
@@ -23,10 +24,10 @@ async def list_containers(context: RequestContext) -> web.Response:
     kept = [
         item
         for item in listed
-        if (everything or item.state.running) and container_json.matches(active_filters, item, listed)
+        if (everything or item.state.running) and container_list.matches(active_filters, item, listed)
     ]
     now = context.engine.clock()
-    return json_response([container_json.summary(item, now) for item in (kept[:limit] if limit > 0 else kept)])
+    return json_response([container_list.summary(item, now) for item in (kept[:limit] if limit > 0 else kept)])
 
 
 async def create(context: RequestContext) -> web.Response:
@@ -105,7 +106,7 @@ async def prune(context: RequestContext) -> web.Response:
     listed = containers.list()
     for item in listed:
         stopped = item.state.status in (RunStatus.CREATED, RunStatus.EXITED, RunStatus.DEAD)
-        if stopped and not item.config.task_id and container_json.matches(active_filters, item, listed):
+        if stopped and not item.config.task_id and container_list.matches(active_filters, item, listed):
             await containers.remove(item.id)
             removed.append(item.id)
     return json_response({"ContainersDeleted": removed or None, "SpaceReclaimed": 0})

@@ -10,7 +10,7 @@ from covey.states import NodeRole
 from engine.interfaces import LocalNodeState
 from engine.request_context import EngineServices, RequestContext, json_response
 from engine.routing import API_VERSION, MIN_API_VERSION, Route, format_version
-from engine.translate import container as container_json
+from engine.translate import container_list
 from engine.translate import image as image_json
 from engine.translate import swarm as swarm_json
 from engine.translate.times import rfc3339
@@ -169,7 +169,7 @@ async def disk_usage(context: RequestContext) -> web.Response:
         {
             "LayersSize": agent.images.disk_bytes(),
             "Images": [image_json.summary(item) for item in images],
-            "Containers": [container_json.summary(item, context.engine.clock()) for item in agent.containers.list()],
+            "Containers": [container_list.summary(item, context.engine.clock()) for item in agent.containers.list()],
             "Volumes": volumes,
             "BuildCache": [],
         }

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from covey.display_name import display_name
 from covey.errors import CoveyError
 from covey.objects import Network, Task
 from coveypb.v1 import control_pb2, dispatcher_pb2
@@ -21,7 +22,7 @@ async def list_tasks(context: RequestContext) -> web.Response:
     services = [(await cluster.service(ref)).id for ref in active_filters.get("service", ())]
     nodes = [await _node_id(context, ref) for ref in active_filters.get("node", ())]
     tasks = await cluster.tasks(service_ids=services, node_ids=nodes, desired_states=states)
-    tasks = [task for task in tasks if filters.match_task(active_filters, task, filters.task_name(task))]
+    tasks = [task for task in tasks if filters.match_task(active_filters, task, display_name(task))]
     if filters.filter_flag(active_filters, "_up-to-date"):
         versions = {service.id: service.spec_version for service, _ in await cluster.services()}
         tasks = [task for task in tasks if task.spec_version == versions.get(task.service_id)]

@@ -1,1 +1,1 @@
-"""Pure translation between Docker's JSON and our objects, both ways. Nothing here reads a clock, a disk or a socket."""
+"""Pure translation between Docker's JSON and the cluster's objects. Nothing here reads a clock, a disk or a socket."""

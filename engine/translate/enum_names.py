@@ -1,4 +1,4 @@
-"""The words of Docker's JSON for our enumerations, one table each."""
+"""Docker's names for the values of enumerations, one table for each enumeration."""
 
 from enum import IntEnum
 from typing import TypeVar
@@ -61,5 +61,5 @@ _NAME_OF: dict[type[IntEnum], dict[IntEnum, str]] = {
 
 
 def enum_name(item: IntEnum) -> str:
-    """Docker's word for it."""
+    """Docker's name for a value."""
     return _NAME_OF[type(item)][item]

@@ -1,4 +1,4 @@
-"""Events as Docker's JSON: of this host's containers and images, and of the cluster's objects."""
+"""Events as Docker's JSON: of the containers and images of this host and of the cluster's objects; their filters."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ _KINDS: dict[type[Struct], str] = {
 def message(
     kind: str, action: str, actor: str, attributes: dict[str, str], time_ns: int, *, scope: str = "local"
 ) -> dict[str, Any]:
-    """One event. Containers and images also carry the fields of before API 1.22, which old clients read."""
+    """One event. Events of containers and images also have the fields of API versions before 1.22, which old clients read."""
     result: dict[str, Any] = {
         "Type": kind,
         "Action": action,
@@ -41,13 +41,14 @@ def message(
 
 
 def from_container(event: ContainerEvent) -> dict[str, Any]:
+    """The event of a container."""
     config = event.container
     attributes = {**config.labels, **event.attributes, "image": config.image, "name": config.name}
     return message("container", event.action, config.id, attributes, event.time_ns)
 
 
 def from_cluster(action: str, item: Struct, time_ns: int, before: Struct | None = None) -> dict[str, Any] | None:
-    """The event of a change in the cluster; None for what Docker does not tell (tasks, the cluster's own settings)."""
+    """The event of a change in the cluster; None for tasks and the cluster object, for which Docker has no events."""
     kind = _KINDS.get(type(item))
     if kind is None or isinstance(item, Task | Cluster):
         return None
@@ -60,7 +61,7 @@ def from_cluster(action: str, item: Struct, time_ns: int, before: Struct | None 
 
 
 def matches(filters: Filters, event: dict[str, Any]) -> bool:
-    """Whether an event passes the filters; an object's filter matches its id, a prefix of it, or its name."""
+    """Whether an event passes the filters. The filter of a kind of object matches an id, a prefix of it, or a name."""
     kind, actor = event["Type"], event["Actor"]
     attributes = actor["Attributes"]
     for name, wanted in filters.items():

@@ -1,6 +1,6 @@
-"""The ``filters`` of list requests: read as Docker's clients write them, and matched against our objects.
+"""The ``filters`` parameter of list requests: parsing, and matching of the cluster's objects.
 
-Values of one filter are alternatives (labels: all must match); different filters must all match.
+Several values of a filter are alternatives, except for labels, which must all match. All filters must match.
 """
 
 import json
@@ -26,7 +26,7 @@ def parse(text: str, allowed: Iterable[str]) -> Filters:
     """Filters from a query: ``{"name": ["web"]}`` or ``{"name": {"web": true}}``.
 
     Raises:
-        InvalidArgumentError: no JSON of that form, or a filter that this list does not know.
+        InvalidArgumentError: the text is not JSON of that form, or has an unknown filter.
     """
     if not text:
         return {}
@@ -51,7 +51,7 @@ def parse(text: str, allowed: Iterable[str]) -> Filters:
 
 
 def filter_flag(filters: Filters, name: str) -> bool | None:
-    """A filter that is true or false; None when absent."""
+    """The value of a boolean filter; None when absent."""
     values = filters.get(name)
     if not values:
         return None
@@ -61,7 +61,7 @@ def filter_flag(filters: Filters, name: str) -> bool | None:
 
 
 def match_labels(wanted: Iterable[str], labels: Mapping[str, str]) -> bool:
-    """``key`` or ``key=value``, all of them."""
+    """Whether all of the filters match: ``key=value``, or ``key`` for any value."""
     for item in wanted:
         key, separator, value = item.partition("=")
         if key not in labels or (separator and labels[key] != value):
@@ -70,12 +70,12 @@ def match_labels(wanted: Iterable[str], labels: Mapping[str, str]) -> bool:
 
 
 def match_prefix(wanted: Iterable[str] | None, *texts: str) -> bool:
-    """Whether any text begins with any of the wanted ones; nothing wanted matches."""
+    """Whether any text starts with any of the prefixes. No prefixes match everything."""
     return not wanted or any(text.startswith(prefix) for prefix in wanted for text in texts)
 
 
 def match_named(filters: Filters, object_id: str, name: str, labels: Mapping[str, str]) -> bool:
-    """The filters that most objects share: id, name, names, label."""
+    """Whether an object passes the filters that most lists share: id, name, names, label."""
     names = filters.get("names")
     return (
         match_prefix(filters.get("id"), object_id)
@@ -86,6 +86,7 @@ def match_named(filters: Filters, object_id: str, name: str, labels: Mapping[str
 
 
 def match_service(filters: Filters, service: Service) -> bool:
+    """Whether a service passes."""
     annotations = service.spec.annotations
     modes, runtimes = filters.get("mode"), filters.get("runtime")
     if modes and not set(modes) <= set(_MODES.values()):
@@ -98,7 +99,7 @@ def match_service(filters: Filters, service: Service) -> bool:
 
 
 def match_node(filters: Filters, node: Node) -> bool:
-    """``label`` is the engine's labels, ``node.label`` the node's own."""
+    """Whether a node passes. ``label`` matches the engine's labels, ``node.label`` the node's own."""
     roles = [filter_choice("role", enum_names.ROLES, value) for value in filters.get("role", ())]
     memberships = filters.get("membership")
     if memberships and not set(memberships) <= {"accepted", "pending"}:
@@ -114,7 +115,7 @@ def match_node(filters: Filters, node: Node) -> bool:
 
 
 def match_task(filters: Filters, task: Task, name: str) -> bool:
-    """A task has its service's and its container's labels too. Service, node and desired state are the manager's to match."""
+    """Whether a task passes. It also has the labels of its service and container; the manager matches service, node and state."""
     labels = {**task.service_annotations.labels, **task.annotations.labels, **task.spec.container.labels}
     return (
         match_prefix(filters.get("id"), task.id)
@@ -124,20 +125,14 @@ def match_task(filters: Filters, task: Task, name: str) -> bool:
 
 
 def desired_states(filters: Filters) -> list[int]:
+    """The numbers of the states in the filter ``desired-state``."""
     return [
         int(filter_choice("desired-state", enum_names.TASK_STATES, value)) for value in filters.get("desired-state", ())
     ]
 
 
 def filter_choice(name: str, table: Mapping[str, Any], value: str) -> Any:
-    """One of a filter's possible values."""
+    """A filter's value from the table of possible ones. Raises InvalidArgumentError."""
     if value not in table:
         raise InvalidArgumentError(f"invalid filter '{name}={value}'; use one of {', '.join(table)}")
     return table[value]
-
-
-def task_name(task: Task) -> str:
-    """``web.1.ID``, or with the node's id for a global service; what Docker shows and filters by."""
-    if task.annotations.name:
-        return task.annotations.name
-    return f"{task.service_annotations.name}.{task.slot or task.node_id}.{task.id}"

@@ -1,4 +1,4 @@
-"""Images of this host as Docker's JSON."""
+"""Images of this host as Docker's JSON: list, inspection, history."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from engine.translate.times import ZERO, parse_rfc3339
 
 
 def created_seconds(text: str) -> int:
-    """Seconds since the epoch; an image without a time, or with one that nobody can read, is of 0."""
+    """The creation time of an image in seconds since the epoch; 0 if it is absent or invalid."""
     try:
         return parse_rfc3339(text) // SECOND
     except InvalidArgumentError:
@@ -18,7 +18,7 @@ def created_seconds(text: str) -> int:
 
 
 def summary(image: Image, containers: int = -1) -> dict[str, Any]:
-    """A line of ``docker images``."""
+    """An image as ``docker images`` shows it."""
     return {
         "Id": image.id,
         "ParentId": image.parent,
@@ -34,6 +34,7 @@ def summary(image: Image, containers: int = -1) -> dict[str, Any]:
 
 
 def inspect(image: Image) -> dict[str, Any]:
+    """An image as ``docker inspect`` shows it."""
     return {
         "Id": image.id,
         "RepoTags": list(image.repo_tags),
@@ -75,7 +76,7 @@ def config(item: ImageConfig) -> dict[str, Any]:
 
 
 def history(image: Image, steps: tuple[HistoryEntry, ...]) -> list[dict[str, Any]]:
-    """``docker history``: newest step first; only the newest is known by an id."""
+    """An image's history as ``docker history`` shows it: newest step first. Only the newest has an id."""
     sizes = iter(image.layer_sizes)
     result: list[dict[str, Any]] = [
         {

@@ -1,4 +1,4 @@
-"""The options of a log request, and a line as clients read it: ``[time ][details ]text``."""
+"""Log requests: the options of a query, and lines as clients read them (``[time ][details ]text``)."""
 
 from collections.abc import Mapping
 from urllib.parse import quote_plus
@@ -12,7 +12,7 @@ _OFF = frozenset({"", "0", "no", "false", "none"})
 
 
 class LogQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """``tail`` None means all lines; times 0 mean no bound."""
+    """The options of a log request. ``tail`` None means all lines; a time of 0 means no limit."""
 
     stdout: bool
     stderr: bool
@@ -25,6 +25,8 @@ class LogQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_log_query(query: Mapping[str, str], now_ns: int) -> LogQuery:
+    """The options of a query. Raises InvalidArgumentError."""
+
     def flag(name: str) -> bool:
         return query.get(name, "").strip().lower() not in _OFF
 
@@ -44,7 +46,7 @@ def read_log_query(query: Mapping[str, str], now_ns: int) -> LogQuery:
 
 
 def task_details(node_id: str, service_id: str, task_id: str) -> str:
-    """Where a line of a service's log comes from, in the form the docker CLI takes apart."""
+    """The origin of a line of a service's log, in the form that the docker CLI parses."""
     pairs = {
         "com.docker.swarm.node.id": node_id,
         "com.docker.swarm.service.id": service_id,
@@ -54,6 +56,6 @@ def task_details(node_id: str, service_id: str, task_id: str) -> str:
 
 
 def log_line(data: bytes, time_ns: int | None, details: str = "") -> bytes:
-    """One line of output with what was asked for before it; a last line without an end stays without one."""
+    """A line of output with the requested prefixes. A last line without a newline stays without one."""
     head = (f"{log_time(time_ns)} " if time_ns is not None else "") + (f"{details} " if details else "")
     return head.encode() + data

@@ -148,7 +148,7 @@ def write_spec(spec: ServiceSpec) -> dict[str, Any]:
 
 
 def write(service: Service, *, defaults: bool = False) -> dict[str, Any]:
-    """``defaults``: show what applies where the user set nothing."""
+    """A service as clients see it. ``defaults`` shows the values that apply where the user set none."""
     return {
         "ID": service.id,
         "Version": {"Index": service.meta.version},
@@ -164,7 +164,7 @@ def write(service: Service, *, defaults: bool = False) -> dict[str, Any]:
 
 
 def with_defaults(spec: ServiceSpec) -> ServiceSpec:
-    """The spec with the values that apply where it says nothing."""
+    """The spec with the values that apply where it has none."""
     task = spec.task
     container = task.container
     if container.stop_grace_ns is None:

@@ -1,4 +1,4 @@
-"""A container's readings as ``docker stats`` takes them: the present one and the one before, from which it makes percentages."""
+"""Resource usage of a container as ``docker stats`` reads it, and its processes as ``docker top`` does."""
 
 from typing import Any
 
@@ -10,7 +10,9 @@ from engine.translate.times import rfc3339
 def write(
     container: Container, now: ContainerStats, before: ContainerStats | None, host_memory_bytes: int = 0
 ) -> dict[str, Any]:
-    """Without a limit of its own a container may use the host's memory."""
+    """The present reading and the one before, from which clients compute percentages. Without a limit of its own a container may use all of
+    the host's memory.
+    """
     return {
         "id": container.id,
         "name": f"/{container.name}",
@@ -32,6 +34,7 @@ def write(
 
 
 def top(table: ProcessTable) -> dict[str, Any]:
+    """The processes of a container."""
     return {"Titles": list(table.titles), "Processes": [list(row) for row in table.processes]}
 
 

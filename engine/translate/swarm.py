@@ -105,7 +105,7 @@ def write_spec(spec: ClusterSpec) -> dict[str, Any]:
 
 
 def write_info(cluster: Cluster) -> dict[str, Any]:
-    """The cluster as every manager's ``GET /info`` shows it: without its tokens."""
+    """The cluster as ``GET /info`` of a manager shows it: without join tokens."""
     return {
         "ID": cluster.id,
         "Version": {"Index": cluster.meta.version},
@@ -153,7 +153,7 @@ def read_init(body: Any) -> SwarmInit:
 
 
 def _refuse_data_path(advertise_addr: str, data_path_addr: str, data_path_port: int = 0) -> None:
-    """Tunnels end at the advertised address, on one port."""
+    """Refuses a data path of its own: VXLAN tunnels end at the advertised address, on one port."""
     if data_path_addr not in {"", advertise_addr}:
         raise UnsupportedError(
             f"a data path of its own (--data-path-addr {data_path_addr}) is not supported by Covey yet: "
@@ -187,7 +187,7 @@ def read_join(body: Any) -> SwarmJoin:
 
 
 def read_unlock(body: Any) -> str:
-    """The key of ``POST /swarm/unlock``."""
+    """The unlock key in ``POST /swarm/unlock``."""
     fields = JsonFields(body)
     key = fields.text("UnlockKey")
     fields.refuse_unknown()
@@ -204,7 +204,7 @@ def _availability(fields: JsonFields) -> str:
 
 
 def write_tls(tls: TLSInfo) -> dict[str, Any]:
-    """Docker's TLSInfo of the cluster or of a node; empty while nothing is known."""
+    """Docker's TLSInfo of the cluster or of a node; empty while it is not known."""
     if not tls.trust_root:
         return {}
     return {

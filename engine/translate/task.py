@@ -1,4 +1,4 @@
-"""Our Task as Docker's JSON."""
+"""A task as Docker's JSON."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from engine.translate.times import rfc3339
 
 
 def write(task: Task, networks: Mapping[str, Network]) -> dict[str, Any]:
-    """``networks`` by id: Docker shows a task's networks whole."""
+    """A task as clients see it. ``networks`` are by id; Docker shows the whole networks of a task."""
     return {
         "ID": task.id,
         "Version": {"Index": task.meta.version},

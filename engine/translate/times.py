@@ -1,4 +1,4 @@
-"""Times: integer nanoseconds here, RFC 3339 with nanoseconds in JSON; and the ways a query may write one."""
+"""Times in JSON (RFC 3339 with nanoseconds) and in queries, converted from and to integer nanoseconds."""
 
 import re
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ _UNITS = {"ns": 1, "us": MICROSECOND, "µs": MICROSECOND, "ms": MILLISECOND, "s"
 
 
 def rfc3339(time_ns: int) -> str:
-    """As Go writes a time: no trailing zeros of the fraction; 0 is Go's zero time."""
+    """A time as Go writes it, without trailing zeros of the fraction; 0 is Go's zero time."""
     if time_ns <= 0:
         return ZERO
     seconds, rest = divmod(time_ns, SECOND)
@@ -25,13 +25,13 @@ def rfc3339(time_ns: int) -> str:
 
 
 def log_time(time_ns: int) -> str:
-    """As Docker writes the time of a log line: all nine digits."""
+    """A time as Docker writes it before a log line, with all nine digits of the fraction."""
     seconds, rest = divmod(time_ns, SECOND)
     return f"{datetime.fromtimestamp(seconds, UTC).strftime('%Y-%m-%dT%H:%M:%S')}.{rest:09d}Z"
 
 
 def parse_rfc3339(text: str) -> int:
-    """Nanoseconds of an RFC 3339 time; Go's zero time and the empty text are 0."""
+    """An RFC 3339 time in nanoseconds; Go's zero time and the empty text are 0."""
     if not text or text == ZERO:
         return 0
     found = _RFC3339.fullmatch(text)
@@ -47,7 +47,7 @@ def parse_rfc3339(text: str) -> int:
 
 
 def parse_moment(text: str, now_ns: int) -> int:
-    """A time of a query: seconds since the epoch, RFC 3339, or a duration before now (``10m``). Empty and 0 are 0."""
+    """A time in a query: seconds since the epoch, RFC 3339, or a duration before now (``10m``). Empty and 0 are 0."""
     if not text or text == "0":
         return 0
     if (found := _EPOCH_SECONDS.fullmatch(text)) is not None:

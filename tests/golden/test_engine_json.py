@@ -60,7 +60,7 @@ from covey.objects import (
 from covey.objects import NetworkAttachment as TaskAttachment
 from covey.objects.task import FileTarget
 from covey.states import NodeRole, NodeState, Reachability, TaskState, UpdateState
-from engine.translate import container, network, node, secret, service, swarm, task
+from engine.translate import container, container_list, network, node, secret, service, swarm, task
 
 FOLDER = Path(__file__).parent / "engine"
 SECOND = 1_000_000_000
@@ -168,7 +168,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "network": lambda: network.write(NETWORK),
     "swarm": lambda: swarm.write(CLUSTER),
     "secret": lambda: secret.write_secret(SECRET),
-    "container-summary": lambda: container.summary(CONTAINER, META.created_at_ns + 180 * SECOND),
+    "container-summary": lambda: container_list.summary(CONTAINER, META.created_at_ns + 180 * SECOND),
     "container": lambda: container.inspect(CONTAINER, "/log", []),
 }
 

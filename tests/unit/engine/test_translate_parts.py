@@ -9,7 +9,7 @@ from engine.interfaces import LocalNodeState
 from engine.request_context import not_manager_message
 from engine.streams import frame
 from engine.translate import event, filters, logs, service, times
-from engine.translate.container import human_duration
+from engine.translate.container_list import human_duration
 from engine.translate.json_fields import JsonFields, is_zero
 
 
