@@ -21,7 +21,7 @@ from engine.streams import STREAMING, abort_stream, common_headers
 
 log = logging.getLogger(__name__)
 
-ENGINE: web.AppKey[EngineServices] = web.AppKey("engine", EngineServices)
+SERVICES: web.AppKey[EngineServices] = web.AppKey("services", EngineServices)
 
 
 def build_app(
@@ -33,7 +33,7 @@ def build_app(
     clock: Clock = wall_clock,
 ) -> web.Application:
     """The API of one daemon. ``engine.server.serving`` runs it and feeds its event log."""
-    engine = EngineServices(
+    services = EngineServices(
         agent=agent,
         node=node.info,
         membership=node,
@@ -43,16 +43,16 @@ def build_app(
         clock=clock,
     )
     app = web.Application(client_max_size=0)
-    app[ENGINE] = engine
+    app[SERVICES] = services
     app.router.add_route("*", "/{tail:.*}", _dispatch)
     app.on_response_prepare.append(_add_headers)
     return app
 
 
 async def _dispatch(request: web.Request) -> web.StreamResponse:
-    engine = request.app[ENGINE]
+    services = request.app[SERVICES]
     try:
-        return await _answer(request, engine)
+        return await _answer(request, services)
     except CoveyError as error:
         return _error_response(request, http_status(error), error.message, error)
     except (ConnectionError, web.HTTPException):
@@ -66,14 +66,14 @@ async def _dispatch(request: web.Request) -> web.StreamResponse:
         return _error_response(request, 500, f"internal error: {type(error).__name__}: {error}", error)
 
 
-async def _answer(request: web.Request, engine: EngineServices) -> web.StreamResponse:
+async def _answer(request: web.Request, services: EngineServices) -> web.StreamResponse:
     version, path = split_version(request.path)
     match = TABLE.find(request.method, path)
     if match is None:
         return json_response({"message": "page not found"}, 404)
     if match.handler is None:
         return json_response({"message": f"the method {request.method} is not allowed for {path}"}, 405)
-    response: web.StreamResponse = await match.handler(RequestContext(request, engine, match.parameters, version))
+    response: web.StreamResponse = await match.handler(RequestContext(request, services, match.parameters, version))
     return response
 
 

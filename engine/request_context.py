@@ -73,12 +73,12 @@ class RequestContext:
     def __init__(
         self,
         request: web.Request,
-        engine: EngineServices,
+        services: EngineServices,
         parameters: Mapping[str, str],
         version: tuple[int, int] = API_VERSION,
     ) -> None:
         self.request = request
-        self.engine = engine
+        self.services = services
         self.parameters = parameters
         self.version = version
 

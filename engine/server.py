@@ -15,7 +15,7 @@ from pathlib import Path
 from aiohttp import web
 
 from covey.errors import AlreadyExistsError
-from engine.app import ENGINE
+from engine.app import SERVICES
 from engine.events import publish_container_events
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ async def serving(app: web.Application, path: Path) -> AsyncIterator[None]:
     Raises:
         AlreadyExistsError: another daemon serves at this path.
     """
-    engine = app[ENGINE]
+    services = app[SERVICES]
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_SECONDS, handler_cancellation=True)
     await runner.setup()
     try:
@@ -41,7 +41,7 @@ async def serving(app: web.Application, path: Path) -> AsyncIterator[None]:
         try:
             await web.SockSite(runner, listener, backlog=BACKLOG).start()
             async with asyncio.TaskGroup() as group:
-                publisher = group.create_task(publish_container_events(engine.events, engine.agent.containers))
+                publisher = group.create_task(publish_container_events(services.events, services.agent.containers))
                 try:
                     yield
                 finally:

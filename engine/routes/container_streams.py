@@ -17,8 +17,8 @@ WAIT_CONDITIONS = ("not-running", "next-exit", "removed")
 
 
 async def container_logs(context: RequestContext) -> web.StreamResponse:
-    containers = context.engine.agent.containers
-    options = logs.read_log_query(context.request.query, context.engine.clock())
+    containers = context.services.agent.containers
+    options = logs.read_log_query(context.request.query, context.services.clock())
     container = containers.get(context.ref)
     tty = container.config.tty
     entries = containers.logs(
@@ -42,7 +42,7 @@ async def container_logs(context: RequestContext) -> web.StreamResponse:
 
 async def attach(context: RequestContext) -> web.StreamResponse:
     """Take over the connection for stdio. With ``logs`` the earlier output comes first, without a gap but possibly with an overlap."""
-    containers = context.engine.agent.containers
+    containers = context.services.agent.containers
     container = containers.get(context.ref)
     if not container.state.running:
         raise ConflictError(f"container {container.id} is not running: start it before attaching to it")
@@ -81,7 +81,7 @@ async def wait(context: RequestContext) -> web.StreamResponse:
     condition = context.query("condition") or "not-running"
     if condition not in WAIT_CONDITIONS:
         raise InvalidArgumentError(f"invalid condition: {condition!r}; use one of {', '.join(WAIT_CONDITIONS)}")
-    containers = context.engine.agent.containers
+    containers = context.services.agent.containers
     container = containers.get(context.ref)
     async with chunked_response(context, "application/json") as response:
         await write_json_line(response, {"StatusCode": await containers.wait(container.id, condition)})
@@ -89,10 +89,10 @@ async def wait(context: RequestContext) -> web.StreamResponse:
 
 
 async def read_stats(context: RequestContext) -> web.StreamResponse:
-    containers = context.engine.agent.containers
+    containers = context.services.agent.containers
     container = containers.get(context.ref)
     streaming = context.flag("stream", default=True)
-    before, memory = None, context.engine.host.memory_bytes
+    before, memory = None, context.services.host.memory_bytes
     if not streaming and not context.flag("one-shot"):
         before = await containers.stats(container.id)
         await asyncio.sleep(STATS_PERIOD_SECONDS)
@@ -108,12 +108,12 @@ async def read_stats(context: RequestContext) -> web.StreamResponse:
 
 
 async def top(context: RequestContext) -> web.Response:
-    return json_response(stats.top(await context.engine.agent.containers.top(context.ref)))
+    return json_response(stats.top(await context.services.agent.containers.top(context.ref)))
 
 
 async def resize(context: RequestContext) -> web.Response:
     height, width = context.number("h", 0) or 0, context.number("w", 0) or 0
-    await context.engine.agent.containers.resize(context.ref, height, width)
+    await context.services.agent.containers.resize(context.ref, height, width)
     return empty_response()
 
 

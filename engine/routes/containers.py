@@ -20,13 +20,13 @@ async def list_containers(context: RequestContext) -> web.Response:
     everything = (
         context.flag("all") or limit > 0 or bool({"status", "exited", "before", "since"} & active_filters.keys())
     )
-    listed = sorted(context.engine.agent.containers.list(), key=_newest_first)
+    listed = sorted(context.services.agent.containers.list(), key=_newest_first)
     kept = [
         item
         for item in listed
         if (everything or item.state.running) and container_list.matches(active_filters, item, listed)
     ]
-    now = context.engine.clock()
+    now = context.services.clock()
     return json_response([container_list.summary(item, now) for item in (kept[:limit] if limit > 0 else kept)])
 
 
@@ -39,14 +39,14 @@ async def create(context: RequestContext) -> web.Response:
 
 
 async def inspect(context: RequestContext) -> web.Response:
-    containers = context.engine.agent.containers
+    containers = context.services.agent.containers
     container = containers.get(context.ref)
     log_path = str(containers.log_path(container.id))
     return json_response(container_json.inspect(container, log_path, list(containers.list_execs(container.id))))
 
 
 async def start(context: RequestContext) -> web.Response:
-    containers = context.engine.agent.containers
+    containers = context.services.agent.containers
     if containers.get(context.ref).state.running:
         raise NotModifiedError(f"container {context.ref} is already running")
     await containers.start(context.ref)
@@ -54,7 +54,7 @@ async def start(context: RequestContext) -> web.Response:
 
 
 async def stop(context: RequestContext) -> web.Response:
-    containers = context.engine.agent.containers
+    containers = context.services.agent.containers
     if not containers.get(context.ref).state.running:
         raise NotModifiedError(f"container {context.ref} is already stopped")
     await containers.stop(context.ref, context.number("t"), context.query("signal"))
@@ -62,7 +62,7 @@ async def stop(context: RequestContext) -> web.Response:
 
 
 async def restart(context: RequestContext) -> web.Response:
-    containers = context.engine.agent.containers
+    containers = context.services.agent.containers
     if containers.get(context.ref).state.running:
         await containers.stop(context.ref, context.number("t"), context.query("signal"))
     await containers.start(context.ref)
@@ -70,17 +70,17 @@ async def restart(context: RequestContext) -> web.Response:
 
 
 async def kill(context: RequestContext) -> web.Response:
-    await context.engine.agent.containers.kill(context.ref, context.query("signal") or "SIGKILL")
+    await context.services.agent.containers.kill(context.ref, context.query("signal") or "SIGKILL")
     return empty_response(204)
 
 
 async def pause(context: RequestContext) -> web.Response:
-    await context.engine.agent.containers.pause(context.ref)
+    await context.services.agent.containers.pause(context.ref)
     return empty_response(204)
 
 
 async def unpause(context: RequestContext) -> web.Response:
-    await context.engine.agent.containers.unpause(context.ref)
+    await context.services.agent.containers.unpause(context.ref)
     return empty_response(204)
 
 
@@ -88,21 +88,21 @@ async def rename(context: RequestContext) -> web.Response:
     name = context.query("name").lstrip("/")
     if not name:
         raise InvalidArgumentError("Neither old nor new names may be empty")
-    await context.engine.agent.containers.rename(context.ref, name)
+    await context.services.agent.containers.rename(context.ref, name)
     return empty_response(204)
 
 
 async def remove(context: RequestContext) -> web.Response:
     if context.flag("link"):
         raise UnsupportedError("removing links between containers (link) is not supported by Covey, which has no links")
-    await context.engine.agent.containers.remove(context.ref, force=context.flag("force"), volumes=context.flag("v"))
+    await context.services.agent.containers.remove(context.ref, force=context.flag("force"), volumes=context.flag("v"))
     return empty_response(204)
 
 
 async def prune(context: RequestContext) -> web.Response:
     """Remove stopped containers that belong to no task. The worker removes those of tasks."""
     active_filters = context.filters("label")
-    containers, removed = context.engine.agent.containers, []
+    containers, removed = context.services.agent.containers, []
     listed = containers.list()
     for item in listed:
         stopped = item.state.status in (RunStatus.CREATED, RunStatus.EXITED, RunStatus.DEAD)

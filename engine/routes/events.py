@@ -20,10 +20,10 @@ QUEUE = 1024
 
 
 async def events(context: RequestContext) -> web.StreamResponse:
-    now = context.engine.clock()
+    now = context.services.clock()
     active_filters = context.filters(*event.FILTERS)
     since, until = parse_moment(context.query("since"), now), parse_moment(context.query("until"), now)
-    with context.engine.events.subscribe() as (history, queue):
+    with context.services.events.subscribe() as (history, queue):
         async with chunked_response(context, "application/json") as response:
             for item in history if since or until else []:
                 if since <= item["timeNano"] and (not until or item["timeNano"] <= until):
@@ -46,7 +46,7 @@ async def _follow(
 ) -> None:
     """Send events of this host and the cluster to the client, through one bounded queue, until cancelled."""
     async with asyncio.TaskGroup() as group:
-        if context.engine.control_available:
+        if context.services.control_available:
             group.create_task(_watch_cluster(context, queue))
         while (item := await queue.get()) is not None:
             await _send(response, active_filters, item)
@@ -58,13 +58,13 @@ async def _watch_cluster(context: RequestContext, queue: "asyncio.Queue[dict[str
     nodes: dict[str, Node] = {}
     while True:
         try:
-            nodes = {node.id: node for node in await context.engine.cluster.nodes()}
-            async for change in context.engine.cluster.watch():
+            nodes = {node.id: node for node in await context.services.cluster.nodes()}
+            async for change in context.services.cluster.watch():
                 before = nodes.get(change.item.id)
                 if isinstance(change.item, Node):
                     nodes[change.item.id] = change.item
                 message = event.from_cluster(
-                    change.action, change.item, change.time_ns or context.engine.clock(), before
+                    change.action, change.item, change.time_ns or context.services.clock(), before
                 )
                 if message is not None:
                     await queue.put(message)

@@ -15,7 +15,7 @@ from engine.translate.json_fields import JsonFields
 
 
 async def create(context: RequestContext) -> web.Response:
-    containers = context.engine.agent.containers
+    containers = context.services.agent.containers
     config = read_config(await context.json())
     return json_response({"Id": await containers.exec_create(context.ref, config)}, 201)
 
@@ -24,7 +24,7 @@ async def start(context: RequestContext) -> web.StreamResponse:
     fields = JsonFields(await context.json(optional=True))
     detached, _, size = fields.flag("Detach"), fields.flag("Tty"), _size(fields.raw("ConsoleSize"))
     fields.refuse_unknown()
-    containers = context.engine.agent.containers
+    containers = context.services.agent.containers
     state = containers.exec_inspect(context.ref)
     config = state.config
     if state.started:
@@ -41,7 +41,7 @@ async def _start_attached(
     context: RequestContext, state: ExecState, size: tuple[int, int] | None
 ) -> web.StreamResponse:
     """Take over the connection before the process starts, as clients expect. If it does not start, the error goes to the stream."""
-    config, containers = state.config, context.engine.agent.containers
+    config, containers = state.config, context.services.agent.containers
     client, response = hijack(context, RAW if config.tty else content_type(context.version, multiplexed=True))
     try:
         stream = await containers.exec_start(state.id, size=size)
@@ -69,14 +69,14 @@ async def _start_attached(
 
 
 async def resize(context: RequestContext) -> web.Response:
-    await context.engine.agent.containers.exec_resize(
+    await context.services.agent.containers.exec_resize(
         context.ref, context.number("h", 0) or 0, context.number("w", 0) or 0
     )
     return empty_response()
 
 
 async def inspect(context: RequestContext) -> web.Response:
-    return json_response(container_json.exec_inspect(context.engine.agent.containers.exec_inspect(context.ref)))
+    return json_response(container_json.exec_inspect(context.services.agent.containers.exec_inspect(context.ref)))
 
 
 def read_config(body: Any) -> ExecConfig:

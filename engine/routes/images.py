@@ -21,22 +21,22 @@ CHUNK_BYTES = 1 << 20
 
 
 async def list_images(context: RequestContext) -> web.Response:
-    counts = Counter(container.config.image_id for container in context.engine.agent.containers.list())
-    images = context.engine.agent.images.list(context.filters(*FILTERS))
+    counts = Counter(container.config.image_id for container in context.services.agent.containers.list())
+    images = context.services.agent.images.list(context.filters(*FILTERS))
     return json_response([image_json.summary(image, counts[image.id]) for image in images])
 
 
 async def inspect(context: RequestContext) -> web.Response:
-    return json_response(image_json.inspect(context.engine.agent.images.get(context.ref)))
+    return json_response(image_json.inspect(context.services.agent.images.get(context.ref)))
 
 
 async def history(context: RequestContext) -> web.Response:
-    images = context.engine.agent.images
+    images = context.services.agent.images
     return json_response(image_json.history(images.get(context.ref), images.history(context.ref)))
 
 
 async def tag(context: RequestContext) -> web.Response:
-    images = context.engine.agent.images
+    images = context.services.agent.images
     repository = context.query("repo")
     if not repository:
         raise InvalidArgumentError("repo is missing: name the new tag")
@@ -47,7 +47,7 @@ async def tag(context: RequestContext) -> web.Response:
 
 
 async def remove(context: RequestContext) -> web.Response:
-    images = context.engine.agent.images
+    images = context.services.agent.images
     image = images.get(context.ref)
     removed = await images.remove(context.ref, force=context.flag("force"))
     for item in removed:
@@ -64,7 +64,7 @@ async def prune(context: RequestContext) -> web.Response:
     if "label!" in active_filters:
         raise UnsupportedError("the filter label! of an image prune is not supported by Covey yet; remove it")
     unused = dangling[0].lower() in ("false", "0")
-    removed, freed = await context.engine.agent.images.prune(unused=unused, filters=active_filters)
+    removed, freed = await context.services.agent.images.prune(unused=unused, filters=active_filters)
     return json_response({"ImagesDeleted": _removed(removed) or None, "SpaceReclaimed": freed})
 
 
@@ -72,7 +72,7 @@ async def load(context: RequestContext) -> web.StreamResponse:
     """Respond with a stream, as Docker does. An error after its head is one line of it, which clients show."""
     if context.query("platform"):
         raise UnsupportedError("loading one platform of an archive (platform) is not supported by Covey yet; remove it")
-    images = context.engine.agent.images
+    images = context.services.agent.images
     async with chunked_response(context, "application/json") as response:
         try:
             for name in await images.load(_body(context)):
@@ -89,7 +89,7 @@ async def create(context: RequestContext) -> web.StreamResponse:
     if not context.query("fromSrc"):
         name = context.query("fromImage")
         separator = "@" if ":" in context.query("tag") else ":"
-        await context.engine.agent.images.pull(
+        await context.services.agent.images.pull(
             f"{name}{separator}{context.query('tag')}" if context.query("tag") else name
         )
         raise UnsupportedError("pulling an image (POST /images/create) is not supported by Covey yet; use docker load")
@@ -99,7 +99,7 @@ async def create(context: RequestContext) -> web.StreamResponse:
         )
     name = context.query("repo")
     name = f"{name}:{context.query('tag')}" if name and context.query("tag") else name
-    images = context.engine.agent.images
+    images = context.services.agent.images
     async with chunked_response(context, "application/json") as response:
         try:
             image_id = await images.import_(
@@ -127,7 +127,7 @@ async def save_one(context: RequestContext) -> web.StreamResponse:
 
 
 async def push(context: RequestContext) -> web.Response:
-    await context.engine.agent.images.push(
+    await context.services.agent.images.push(
         f"{context.ref}:{context.query('tag')}" if context.query("tag") else context.ref
     )
     raise UnsupportedError("pushing an image is not supported by Covey yet; use docker save")
@@ -141,7 +141,7 @@ async def distribution(context: RequestContext) -> web.Response:
 async def _save(context: RequestContext, names: list[str]) -> web.StreamResponse:
     if not names:
         raise InvalidArgumentError("names is missing: name the images to save")
-    archive = context.engine.agent.images.save(names)
+    archive = context.services.agent.images.save(names)
     async with chunked_response(context, "application/x-tar") as response:
         async for chunk in archive:
             await response.write(chunk)
@@ -172,7 +172,7 @@ def _removed(items: tuple[ImageRemoval, ...]) -> list[dict[str, str]]:
 
 def _publish(context: RequestContext, action: str, image: Image, name: str) -> None:
     attributes = {**image.config.labels, "name": name}
-    context.engine.events.publish(event.message("image", action, image.id, attributes, context.engine.clock()))
+    context.services.events.publish(event.message("image", action, image.id, attributes, context.services.clock()))
 
 
 ROUTES = [

@@ -19,9 +19,9 @@ FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 
 async def list_networks(context: RequestContext) -> web.Response:
     active_filters = context.filters(*FILTERS)
-    found = [network_json.write_predefined(name, context.engine.node.engine_id) for name in network_json.PREDEFINED]
-    if context.engine.control_available:
-        found += [network_json.write(network) for network in await context.engine.cluster.networks()]
+    found = [network_json.write_predefined(name, context.services.node.engine_id) for name in network_json.PREDEFINED]
+    if context.services.control_available:
+        found += [network_json.write(network) for network in await context.services.cluster.networks()]
     return json_response([item for item in found if _matches(active_filters, item)])
 
 
@@ -33,15 +33,15 @@ async def inspect(context: RequestContext) -> web.Response:
         raise UnsupportedError(
             f"services on the predefined network {local['Name']} are not supported by Covey yet; create an overlay network"
         )
-    if not context.engine.control_available or context.query("scope") == "local":
+    if not context.services.control_available or context.query("scope") == "local":
         raise NotFoundError(f"network {context.ref} not found")
-    return json_response(network_json.write(await context.engine.cluster.network(context.ref)))
+    return json_response(network_json.write(await context.services.cluster.network(context.ref)))
 
 
 async def create(context: RequestContext) -> web.Response:
     body = await context.json()
     spec = network_json.read_spec(body)
-    network = await context.engine.cluster.create_network(spec)
+    network = await context.services.cluster.create_network(spec)
     return json_response({"Id": network.id, "Warning": ""}, 201)
 
 
@@ -49,9 +49,9 @@ async def remove(context: RequestContext) -> web.Response:
     local = _predefined(context)
     if local is not None:
         raise PermissionDeniedError(f"{local['Name']} is a pre-defined network and cannot be removed")
-    if not context.engine.control_available:
+    if not context.services.control_available:
         raise NotFoundError(f"network {context.ref} not found")
-    await context.engine.cluster.remove_network(context.ref)
+    await context.services.cluster.remove_network(context.ref)
     return empty_response(204)
 
 
@@ -63,7 +63,7 @@ async def prune(context: RequestContext) -> web.Response:
 
 def _predefined(context: RequestContext) -> dict[str, Any] | None:
     for name in network_json.PREDEFINED:
-        local = network_json.write_predefined(name, context.engine.node.engine_id)
+        local = network_json.write_predefined(name, context.services.node.engine_id)
         if context.ref == name or (len(context.ref) >= 12 and local["Id"].startswith(context.ref)):
             return local
     return None

@@ -11,12 +11,12 @@ FILTERS = ("id", "label", "membership", "name", "node.label", "role")
 
 
 def _ref(context: RequestContext) -> str:
-    return context.engine.node.node_id if context.ref == "self" else context.ref
+    return context.services.node.node_id if context.ref == "self" else context.ref
 
 
 async def list_nodes(context: RequestContext) -> web.Response:
-    cluster, active_filters = context.engine.cluster, context.filters(*FILTERS)
-    port = context.engine.node.join_port
+    cluster, active_filters = context.services.cluster, context.filters(*FILTERS)
+    port = context.services.node.join_port
     return json_response(
         [node_json.write(node, port) for node in await cluster.nodes() if filters.match_node(active_filters, node)]
     )
@@ -24,18 +24,18 @@ async def list_nodes(context: RequestContext) -> web.Response:
 
 async def inspect(context: RequestContext) -> web.Response:
     return json_response(
-        node_json.write(await context.engine.cluster.node(_ref(context)), context.engine.node.join_port)
+        node_json.write(await context.services.cluster.node(_ref(context)), context.services.node.join_port)
     )
 
 
 async def update(context: RequestContext) -> web.Response:
-    cluster, version = context.engine.cluster, context.object_version("node")
+    cluster, version = context.services.cluster, context.object_version("node")
     await cluster.update_node(_ref(context), version, node_json.read_spec(await context.json()))
     return empty_response()
 
 
 async def remove(context: RequestContext) -> web.Response:
-    await context.engine.cluster.remove_node(_ref(context), force=context.flag("force"))
+    await context.services.cluster.remove_node(_ref(context), force=context.flag("force"))
     return empty_response()
 
 

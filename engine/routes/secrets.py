@@ -11,7 +11,7 @@ FILTERS = ("id", "label", "name", "names")
 
 
 async def list_secrets(context: RequestContext) -> web.Response:
-    cluster, active_filters = context.engine.cluster, context.filters(*FILTERS)
+    cluster, active_filters = context.services.cluster, context.filters(*FILTERS)
     kept = [
         item
         for item in await cluster.secrets()
@@ -21,29 +21,29 @@ async def list_secrets(context: RequestContext) -> web.Response:
 
 
 async def create_secret(context: RequestContext) -> web.Response:
-    cluster = context.engine.cluster
+    cluster = context.services.cluster
     spec = secret_json.read_secret(await context.json())
     return json_response({"ID": (await cluster.create_secret(spec)).id}, 201)
 
 
 async def inspect_secret(context: RequestContext) -> web.Response:
-    return json_response(secret_json.write_secret(await context.engine.cluster.secret(context.ref)))
+    return json_response(secret_json.write_secret(await context.services.cluster.secret(context.ref)))
 
 
 async def update_secret(context: RequestContext) -> web.Response:
-    cluster, version = context.engine.cluster, context.object_version("secret")
+    cluster, version = context.services.cluster, context.object_version("secret")
     spec = secret_json.read_secret(await context.json())
     await cluster.update_secret(context.ref, version, spec)
     return empty_response()
 
 
 async def remove_secret(context: RequestContext) -> web.Response:
-    await context.engine.cluster.remove_secret(context.ref)
+    await context.services.cluster.remove_secret(context.ref)
     return empty_response(204)
 
 
 async def list_configs(context: RequestContext) -> web.Response:
-    cluster, active_filters = context.engine.cluster, context.filters(*FILTERS)
+    cluster, active_filters = context.services.cluster, context.filters(*FILTERS)
     kept = [
         item
         for item in await cluster.configs()
@@ -53,24 +53,24 @@ async def list_configs(context: RequestContext) -> web.Response:
 
 
 async def create_config(context: RequestContext) -> web.Response:
-    cluster = context.engine.cluster
+    cluster = context.services.cluster
     spec = secret_json.read_config(await context.json())
     return json_response({"ID": (await cluster.create_config(spec)).id}, 201)
 
 
 async def inspect_config(context: RequestContext) -> web.Response:
-    return json_response(secret_json.write_config(await context.engine.cluster.config(context.ref)))
+    return json_response(secret_json.write_config(await context.services.cluster.config(context.ref)))
 
 
 async def update_config(context: RequestContext) -> web.Response:
-    cluster, version = context.engine.cluster, context.object_version("config")
+    cluster, version = context.services.cluster, context.object_version("config")
     spec = secret_json.read_config(await context.json())
     await cluster.update_config(context.ref, version, spec)
     return empty_response()
 
 
 async def remove_config(context: RequestContext) -> web.Response:
-    await context.engine.cluster.remove_config(context.ref)
+    await context.services.cluster.remove_config(context.ref)
     return empty_response(204)
 
 

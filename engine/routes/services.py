@@ -19,7 +19,7 @@ FILTERS = ("id", "label", "mode", "name", "runtime")
 
 
 async def list_services(context: RequestContext) -> web.Response:
-    cluster, active_filters = context.engine.cluster, context.filters(*FILTERS)
+    cluster, active_filters = context.services.cluster, context.filters(*FILTERS)
     result = []
     for service, counts in await cluster.services():
         if filters.match_service(active_filters, service):
@@ -31,7 +31,7 @@ async def list_services(context: RequestContext) -> web.Response:
 
 
 async def create(context: RequestContext) -> web.Response:
-    cluster = context.engine.cluster
+    cluster = context.services.cluster
     spec = service_json.read_spec(await context.json())
     service = await (cluster.create_service(spec) if spec.annotations.name else _create_unnamed(cluster, spec))
     return json_response({"ID": service.id, "Warnings": None}, 201)
@@ -48,12 +48,12 @@ async def _create_unnamed(cluster: ControlClient, spec: ServiceSpec) -> Service:
 
 
 async def inspect(context: RequestContext) -> web.Response:
-    service = await context.engine.cluster.service(context.ref)
+    service = await context.services.cluster.service(context.ref)
     return json_response(service_json.write(service, defaults=context.flag("insertDefaults")))
 
 
 async def update(context: RequestContext) -> web.Response:
-    cluster, version = context.engine.cluster, context.object_version("service")
+    cluster, version = context.services.cluster, context.object_version("service")
     rollback = context.query("rollback")
     if rollback not in ("", "previous"):
         raise InvalidArgumentError(f"unrecognized rollback option {rollback}")
@@ -63,7 +63,7 @@ async def update(context: RequestContext) -> web.Response:
 
 
 async def remove(context: RequestContext) -> web.Response:
-    await context.engine.cluster.remove_service(context.ref)
+    await context.services.cluster.remove_service(context.ref)
     return empty_response()
 
 

@@ -12,25 +12,25 @@ from engine.translate import swarm as swarm_json
 
 
 async def init(context: RequestContext) -> web.Response:
-    return json_response(await context.engine.membership.swarm_init(swarm_json.read_init(await context.json())))
+    return json_response(await context.services.membership.swarm_init(swarm_json.read_init(await context.json())))
 
 
 async def join(context: RequestContext) -> web.Response:
-    await context.engine.membership.swarm_join(swarm_json.read_join(await context.json()))
+    await context.services.membership.swarm_join(swarm_json.read_join(await context.json()))
     return empty_response()
 
 
 async def leave(context: RequestContext) -> web.Response:
-    await context.engine.membership.swarm_leave(force=context.flag("force"))
+    await context.services.membership.swarm_leave(force=context.flag("force"))
     return empty_response()
 
 
 async def inspect(context: RequestContext) -> web.Response:
-    return json_response(swarm_json.write(await context.engine.cluster.cluster()))
+    return json_response(swarm_json.write(await context.services.cluster.cluster()))
 
 
 async def update(context: RequestContext) -> web.Response:
-    cluster = context.engine.cluster
+    cluster = context.services.cluster
     version = context.object_version("swarm")
     spec = swarm_json.read_spec(await context.json())
     check_cluster_spec(spec)
@@ -46,11 +46,11 @@ async def update(context: RequestContext) -> web.Response:
 
 async def unlock_key(context: RequestContext) -> web.Response:
     """The unlock key, or an empty string while autolock is off."""
-    return json_response({"UnlockKey": await context.engine.cluster.unlock_key()})
+    return json_response({"UnlockKey": await context.services.cluster.unlock_key()})
 
 
 async def unlock(context: RequestContext) -> web.Response:
-    await context.engine.membership.swarm_unlock(swarm_json.read_unlock(await context.json()))
+    await context.services.membership.swarm_unlock(swarm_json.read_unlock(await context.json()))
     return empty_response()
 
 

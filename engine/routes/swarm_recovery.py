@@ -27,7 +27,7 @@ async def backup(context: RequestContext) -> web.StreamResponse:
     """Stream the backup while it is created. A key in the request's header encrypts it. Without one, the response's header carries a
     generated key, unless the cluster's unlock key opens the backup.
     """
-    parts = context.engine.cluster.backup(
+    parts = context.services.cluster.backup(
         own_key=context.flag("ownKey"), key=context.request.headers.get(KEY_HEADER, "")
     )
     key = await anext(parts)
@@ -50,7 +50,7 @@ async def restore(context: RequestContext) -> web.Response:
     )
     if not request.key:
         raise InvalidArgumentError(f"restoring a backup needs its key, in the header {KEY_HEADER}")
-    return json_response(await context.engine.membership.swarm_restore(request, _upload(context)))
+    return json_response(await context.services.membership.swarm_restore(request, _upload(context)))
 
 
 async def reconnect(context: RequestContext) -> web.Response:
@@ -59,7 +59,7 @@ async def reconnect(context: RequestContext) -> web.Response:
     fields.refuse_unknown()
     if not addrs:
         raise InvalidArgumentError("at least 1 RemoteAddr is required: the address of a manager of this node's cluster")
-    await context.engine.membership.swarm_reconnect(addrs)
+    await context.services.membership.swarm_reconnect(addrs)
     return empty_response()
 
 

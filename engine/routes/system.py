@@ -17,7 +17,7 @@ from engine.translate.times import rfc3339
 
 
 async def ping(context: RequestContext) -> web.Response:
-    node = context.engine.node
+    node = context.services.node
     state = str(node.state)
     if node.state is LocalNodeState.ACTIVE:
         state += "/manager" if node.is_manager else "/worker"
@@ -33,7 +33,7 @@ async def ping(context: RequestContext) -> web.Response:
 
 
 async def version(context: RequestContext) -> web.Response:
-    host = context.engine.host
+    host = context.services.host
     details = {
         "ApiVersion": format_version(API_VERSION),
         "Arch": host.goarch,
@@ -57,9 +57,9 @@ async def version(context: RequestContext) -> web.Response:
 
 
 async def info(context: RequestContext) -> web.Response:
-    engine = context.engine
-    host, node = engine.host, engine.node
-    states = [container.state.status for container in engine.agent.containers.list()]
+    services = context.services
+    host, node = services.host, services.node
+    states = [container.state.status for container in services.agent.containers.list()]
     running, paused = states.count(RunStatus.RUNNING), states.count(RunStatus.PAUSED)
     return json_response(
         {
@@ -68,7 +68,7 @@ async def info(context: RequestContext) -> web.Response:
             "ContainersRunning": running,
             "ContainersPaused": paused,
             "ContainersStopped": len(states) - running - paused,
-            "Images": len(engine.agent.images.list()),
+            "Images": len(services.agent.images.list()),
             "Driver": "overlay2",
             "DriverStatus": [["Backing Filesystem", "overlayfs"]],
             "Plugins": {
@@ -77,17 +77,17 @@ async def info(context: RequestContext) -> web.Response:
                 "Authorization": None,
                 "Log": ["json-file"],
             },
-            **_limits(engine),
+            **_limits(services),
             "IPv4Forwarding": host.ip_forwarding,
             "Debug": False,
             "NFd": 0,
             "OomKillDisable": False,
             "NGoroutines": 0,
-            "SystemTime": rfc3339(engine.clock()),
+            "SystemTime": rfc3339(services.clock()),
             "LoggingDriver": "json-file",
             "CgroupDriver": "cgroupfs",
             "CgroupVersion": host.cgroup_version,
-            "NEventsListener": engine.events.readers,
+            "NEventsListener": services.events.readers,
             "KernelVersion": host.kernel,
             "OperatingSystem": host.operating_system,
             "OSVersion": host.os_version,
@@ -108,7 +108,7 @@ async def info(context: RequestContext) -> web.Response:
             "ServerVersion": host.version,
             "Runtimes": {"runc": {"path": "runc"}},
             "DefaultRuntime": "runc",
-            "Swarm": await _swarm(engine),
+            "Swarm": await _swarm(services),
             "LiveRestoreEnabled": True,
             "Isolation": "",
             "InitBinary": "tini",
@@ -122,8 +122,8 @@ async def info(context: RequestContext) -> web.Response:
     )
 
 
-def _limits(engine: EngineServices) -> dict[str, bool]:
-    controllers = engine.host.controllers
+def _limits(services: EngineServices) -> dict[str, bool]:
+    controllers = services.host.controllers
     memory, cpu = "memory" in controllers, "cpu" in controllers
     return {
         "MemoryLimit": memory,
@@ -136,20 +136,20 @@ def _limits(engine: EngineServices) -> dict[str, bool]:
     }
 
 
-async def _swarm(engine: EngineServices) -> dict[str, Any]:
+async def _swarm(services: EngineServices) -> dict[str, Any]:
     """The ``Swarm`` part of info. A cluster without a leader must not make ``info`` fail, so its error is shown instead."""
-    node = engine.node
+    node = services.node
     result: dict[str, Any] = {
         "NodeID": node.node_id,
         "NodeAddr": node.advertise_addr,
         "LocalNodeState": str(node.state),
-        "ControlAvailable": engine.control_available,
+        "ControlAvailable": services.control_available,
         "Error": node.error,
         "RemoteManagers": [{"NodeID": peer.node_id, "Addr": peer.addr} for peer in node.managers] or None,
     }
-    if engine.control_available:
+    if services.control_available:
         try:
-            cluster, nodes = await engine.cluster.cluster(), await engine.cluster.nodes()
+            cluster, nodes = await services.cluster.cluster(), await services.cluster.nodes()
         except CoveyError as error:
             result["Error"] = error.message
         else:
@@ -159,7 +159,7 @@ async def _swarm(engine: EngineServices) -> dict[str, Any]:
 
 
 async def disk_usage(context: RequestContext) -> web.Response:
-    agent = context.engine.agent
+    agent = context.services.agent
     images = agent.images.list()
     volumes = [
         {"Name": item.name, "Driver": "local", "Scope": "local", "Labels": item.labels, "Options": item.options}
@@ -169,7 +169,7 @@ async def disk_usage(context: RequestContext) -> web.Response:
         {
             "LayersSize": agent.images.disk_bytes(),
             "Images": [image_json.summary(item) for item in images],
-            "Containers": [container_list.summary(item, context.engine.clock()) for item in agent.containers.list()],
+            "Containers": [container_list.summary(item, context.services.clock()) for item in agent.containers.list()],
             "Volumes": volumes,
             "BuildCache": [],
         }

@@ -17,7 +17,7 @@ FILTERS = ("_up-to-date", "desired-state", "id", "label", "name", "node", "runti
 
 
 async def list_tasks(context: RequestContext) -> web.Response:
-    cluster, active_filters = context.engine.cluster, context.filters(*FILTERS)
+    cluster, active_filters = context.services.cluster, context.filters(*FILTERS)
     states = filters.desired_states(active_filters)
     services = [(await cluster.service(ref)).id for ref in active_filters.get("service", ())]
     nodes = [await _node_id(context, ref) for ref in active_filters.get("node", ())]
@@ -33,19 +33,19 @@ async def list_tasks(context: RequestContext) -> web.Response:
 
 
 async def inspect(context: RequestContext) -> web.Response:
-    cluster = context.engine.cluster
+    cluster = context.services.cluster
     task = await cluster.task(context.ref)
     return json_response(task_json.write(task, await _networks(cluster, [task])))
 
 
 async def service_logs(context: RequestContext) -> web.StreamResponse:
-    service = await context.engine.cluster.service(context.ref)
+    service = await context.services.cluster.service(context.ref)
     request = control_pb2.LogsRequest(service_refs=[service.id])
     return await _logs(context, request, tty=service.spec.task.container.tty)
 
 
 async def task_logs(context: RequestContext) -> web.StreamResponse:
-    task = await context.engine.cluster.task(context.ref)
+    task = await context.services.cluster.task(context.ref)
     request = control_pb2.LogsRequest(task_refs=[task.id])
     return await _logs(context, request, tty=task.spec.container.tty)
 
@@ -54,13 +54,13 @@ async def _logs(context: RequestContext, request: control_pb2.LogsRequest, *, tt
     """Send one frame per line, because clients read the task from the head of each frame. What is missing is reported last, because
     clients stop at an error frame.
     """
-    options = logs.read_log_query(context.request.query, context.engine.clock())
+    options = logs.read_log_query(context.request.query, context.services.clock())
     request.options.stdout, request.options.stderr = options.stdout, options.stderr
     request.options.follow = options.follow
     request.options.tail = -1 if options.tail is None else options.tail
     request.options.since_ns, request.options.until_ns = options.since_ns, options.until_ns
     missing: list[str] = []
-    cluster = context.engine.cluster
+    cluster = context.services.cluster
     async with chunked_response(context, content_type(context.version, multiplexed=not tty)) as response:
         try:
             async for line in cluster.logs(request):
@@ -86,8 +86,8 @@ def _text(line: dispatcher_pb2.LogLine, options: logs.LogQuery) -> bytes:
 
 async def _node_id(context: RequestContext, ref: str) -> str:
     if ref == "self":
-        return context.engine.node.node_id
-    return (await context.engine.cluster.node(ref)).id
+        return context.services.node.node_id
+    return (await context.services.cluster.node(ref)).id
 
 
 async def _networks(cluster: ControlClient, tasks: list[Task]) -> dict[str, Network]:

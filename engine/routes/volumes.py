@@ -20,13 +20,13 @@ FILTERS = ("dangling", "driver", "label", "name")
 async def list_volumes(context: RequestContext) -> web.Response:
     active_filters, kept = context.filters(*FILTERS), []
     dangling = filters.filter_flag(active_filters, "dangling")
-    for volume in context.engine.agent.volumes.list():
+    for volume in context.services.agent.volumes.list():
         names = active_filters.get("name")
         if (
             (not names or any(name in volume.name for name in names))
             and filters.match_labels(active_filters.get("label", ()), volume.labels)
             and "local" in active_filters.get("driver", ("local",))
-            and (dangling is None or dangling is not bool(context.engine.agent.containers.volume_users(volume.name)))
+            and (dangling is None or dangling is not bool(context.services.agent.containers.volume_users(volume.name)))
         ):
             kept.append(_write(context, volume))
     return json_response({"Volumes": kept, "Warnings": None})
@@ -39,18 +39,18 @@ async def create(context: RequestContext) -> web.Response:
         raise UnsupportedError(f"the volume driver {driver!r} is not supported by Covey yet; use local")
     name, labels, options = fields.text("Name"), fields.text_map("Labels"), fields.text_map("DriverOpts")
     fields.refuse_unknown()
-    volumes = context.engine.agent.volumes
+    volumes = context.services.agent.volumes
     return json_response(
-        _write(context, volumes.create(name, labels=labels, options=options, now_ns=context.engine.clock())), 201
+        _write(context, volumes.create(name, labels=labels, options=options, now_ns=context.services.clock())), 201
     )
 
 
 async def inspect(context: RequestContext) -> web.Response:
-    return json_response(_write(context, context.engine.agent.volumes.get(context.ref)))
+    return json_response(_write(context, context.services.agent.volumes.get(context.ref)))
 
 
 async def remove(context: RequestContext) -> web.Response:
-    await context.engine.agent.containers.remove_volume(context.ref)
+    await context.services.agent.containers.remove_volume(context.ref)
     return empty_response(204)
 
 
@@ -58,15 +58,15 @@ async def prune(context: RequestContext) -> web.Response:
     """Remove anonymous volumes that no container uses; with ``all=true`` the named ones too."""
     active_filters = context.filters("all", "label")
     everything, removed, freed = filters.filter_flag(active_filters, "all"), list[str](), 0
-    for volume in context.engine.agent.volumes.list():
+    for volume in context.services.agent.volumes.list():
         if (
             (everything or volume.is_anonymous)
-            and not context.engine.agent.containers.volume_users(volume.name)
+            and not context.services.agent.containers.volume_users(volume.name)
             and filters.match_labels(active_filters.get("label", ()), volume.labels)
         ):
-            path = context.engine.agent.volumes.data_path(volume.name)
+            path = context.services.agent.volumes.data_path(volume.name)
             freed += await asyncio.to_thread(_bytes_below, path)
-            await context.engine.agent.containers.remove_volume(volume.name)
+            await context.services.agent.containers.remove_volume(volume.name)
             removed.append(volume.name)
     return json_response({"VolumesDeleted": removed or None, "SpaceReclaimed": freed})
 
@@ -79,7 +79,7 @@ def _write(context: RequestContext, volume: Volume) -> dict[str, Any]:
     return {
         "Name": volume.name,
         "Driver": "local",
-        "Mountpoint": str(context.engine.agent.volumes.data_path(volume.name)),
+        "Mountpoint": str(context.services.agent.volumes.data_path(volume.name)),
         "CreatedAt": rfc3339(volume.created_at_ns),
         "Labels": volume.labels,
         "Scope": "local",
