@@ -56,9 +56,9 @@ def encode_header(head: BackupHeader) -> bytes:
     return MAGIC + FORMAT.to_bytes(4, "big") + len(text).to_bytes(4, "big") + text
 
 
-def frame_chunk(sealed: bytes) -> bytes:
+def frame_chunk(chunk: bytes) -> bytes:
     """A chunk with its length. An empty chunk ends the list."""
-    return len(sealed).to_bytes(4, "big") + sealed
+    return len(chunk).to_bytes(4, "big") + chunk
 
 
 def read_header(file: IO[bytes]) -> tuple[BackupHeader, bytes]:
@@ -72,10 +72,10 @@ def read_header(file: IO[bytes]) -> tuple[BackupHeader, bytes]:
         raise BackupError("this file is not a Covey backup: its first bytes do not match")
     if len(start) < 16:
         raise BackupError("this backup is truncated: it ends in its header")
-    found, length = int.from_bytes(start[8:12], "big"), int.from_bytes(start[12:], "big")
-    if found != FORMAT:
+    format_version, length = int.from_bytes(start[8:12], "big"), int.from_bytes(start[12:], "big")
+    if format_version != FORMAT:
         raise BackupError(
-            f"this backup has format {found}, but this version of Covey reads format {FORMAT}: use the version that wrote it"
+            f"this backup has format {format_version}, but this version of Covey reads format {FORMAT}: use the version that wrote it"
         )
     if length > MAX_HEADER_BYTES:
         raise BackupError("this backup is damaged: its header is too long")
@@ -117,9 +117,9 @@ def read_chunks(file: IO[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
         total += size
         if size > MAX_SEALED_BYTES or total > MAX_FILE_BYTES:
             raise BackupError("this backup is damaged: a chunk is too long")
-        sealed = _read_exactly(file, size)
-        digest.update(sealed)
-        yield sealed
+        chunk = _read_exactly(file, size)
+        digest.update(chunk)
+        yield chunk
     if _read_exactly(file, DIGEST_BYTES) != digest.digest():
         raise BackupError("this backup is damaged: its checksum does not match its content")
     if file.read(1):

@@ -3,7 +3,7 @@
 A server ends a failed call with the code, the sentence for people as the details, and the kind in the trailing metadata ``covey-error``.
 
 Invariant: the client gets back the class that the server raised, whatever the sentence says. A status without a kind was not made by a
-Covey server: gRPC itself failed, and nobody knows what became of the call.
+Covey server: the connection failed, and the outcome of the call is unknown.
 
 Called by ``manager.grpc_status`` (server) and by every client (engine, agent, managers among themselves).
 """
@@ -27,7 +27,7 @@ CODES: dict[type[errors.CoveyError], str] = {
     errors.LaggedError: "DATA_LOSS",
     errors.NodeRemovedError: "PERMISSION_DENIED",
 }
-"""The name of the gRPC code of each class. A class that shares a code with an earlier one is told apart by its kind alone."""
+"""The name of the gRPC code of each class. Classes with the same code differ by their kind only."""
 
 ERROR_METADATA = "covey-error"
 """Trailing metadata of every error that a Covey server raised: the kind of the error."""

@@ -93,7 +93,7 @@ def authorize(method: str, peer: Peer, cluster_id: str, *, standing: CurrentRole
     name = method.removeprefix("/coveypb.v1.").replace("/", ".")
     allowed = ALLOWED.get(method)
     if allowed is None or peer.caller not in allowed:
-        may = ", ".join(sorted(caller.value for caller in allowed or ())) or "nobody"
+        may = ", ".join(sorted(caller.value for caller in allowed or ())) or "no caller"
         raise PermissionDeniedError(f"{peer.caller.value} may not call {name}; {may} may")
     if peer.caller in {Caller.ANONYMOUS, Caller.LOCAL}:
         return

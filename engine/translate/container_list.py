@@ -73,31 +73,31 @@ def human_duration(span_ns: int) -> str:
     return f"{span_ns // _YEAR} years"
 
 
-def matches(wanted: Filters, container: Container, listed: list[Container]) -> bool:
+def matches(active: Filters, container: Container, listed: list[Container]) -> bool:
     """Whether a container passes the filters. ``listed`` are all containers, for ``before`` and ``since``."""
     config, state = container.config, container.state
-    task = filters.filter_flag(wanted, "is-task")
-    named = wanted.get("name")
-    statuses, healths = wanted.get("status"), wanted.get("health")
+    task = filters.filter_flag(active, "is-task")
+    named = active.get("name")
+    statuses, healths = active.get("status"), active.get("health")
     for status in statuses or ():
         if status not in (*tuple(RunStatus), "restarting"):
             raise InvalidArgumentError(f"invalid filter 'status={status}'")
     return (
-        filters.match_prefix(wanted.get("id"), container.id)
+        filters.match_prefix(active.get("id"), container.id)
         and (not named or any(name.strip("^/$") in container.name for name in named))
-        and filters.match_labels(wanted.get("label", ()), config.labels)
+        and filters.match_labels(active.get("label", ()), config.labels)
         and (not statuses or str(state.status) in statuses)
         and (not healths or str(state.health.status) in healths)
         and (task is None or task is bool(config.task_id))
-        and _matches_image(wanted, config)
-        and _matches_exit(wanted, container)
-        and _matches_attachments(wanted, config)
-        and _matches_age(wanted, container, listed)
+        and _matches_image(active, config)
+        and _matches_exit(active, container)
+        and _matches_attachments(active, config)
+        and _matches_age(active, container, listed)
     )
 
 
-def _matches_image(wanted: Filters, config: ContainerConfig) -> bool:
-    images = wanted.get("ancestor")
+def _matches_image(active: Filters, config: ContainerConfig) -> bool:
+    images = active.get("ancestor")
     return not images or any(
         item in (config.image, config.image.split("@")[0], config.image_id)
         or config.image == f"{item}:latest"
@@ -106,8 +106,8 @@ def _matches_image(wanted: Filters, config: ContainerConfig) -> bool:
     )
 
 
-def _matches_exit(wanted: Filters, container: Container) -> bool:
-    codes = wanted.get("exited")
+def _matches_exit(active: Filters, container: Container) -> bool:
+    codes = active.get("exited")
     if not codes:
         return True
     for code in codes:
@@ -117,12 +117,12 @@ def _matches_exit(wanted: Filters, container: Container) -> bool:
     return state.start_count > 0 and not state.running and str(state.exit_code) in codes
 
 
-def _matches_attachments(wanted: Filters, config: ContainerConfig) -> bool:
-    networks, volumes = wanted.get("network"), wanted.get("volume")
+def _matches_attachments(active: Filters, config: ContainerConfig) -> bool:
+    networks, volumes = active.get("network"), active.get("volume")
     attached = {name for item in config.networks for name in (item.name, item.network_id)} | {network_mode(config)}
     mounted = {name for mount in config.mounts for name in (mount.source, mount.target)}
     published = {key for item in config.networks for key in item.ports}
-    ports = (*wanted.get("publish", ()), *wanted.get("expose", ()))
+    ports = (*active.get("publish", ()), *active.get("expose", ()))
     return (
         (not networks or not attached.isdisjoint(networks))
         and (not volumes or not mounted.isdisjoint(volumes))
@@ -130,9 +130,9 @@ def _matches_attachments(wanted: Filters, config: ContainerConfig) -> bool:
     )
 
 
-def _matches_age(wanted: Filters, container: Container, listed: list[Container]) -> bool:
+def _matches_age(active: Filters, container: Container, listed: list[Container]) -> bool:
     for name, sign in (("before", 1), ("since", -1)):
-        for ref in wanted.get(name, ()):
+        for ref in active.get(name, ()):
             other = next((item for item in listed if item.name == ref or item.id.startswith(ref)), None)
             if other is None:
                 raise InvalidArgumentError(f"invalid filter '{name}={ref}': no such container")

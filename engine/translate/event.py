@@ -64,20 +64,20 @@ def matches(filters: Filters, event: dict[str, Any]) -> bool:
     """Whether an event passes the filters. The filter of a kind of object matches an id, a prefix of it, or a name."""
     kind, actor = event["Type"], event["Actor"]
     attributes = actor["Attributes"]
-    for name, wanted in filters.items():
+    for name, values in filters.items():
         if name == "type":
-            passed = kind in wanted
+            passed = kind in values
         elif name == "event":
-            passed = any(event["Action"] == item or event["Action"].startswith(f"{item}:") for item in wanted)
+            passed = any(event["Action"] == item or event["Action"].startswith(f"{item}:") for item in values)
         elif name == "scope":
-            passed = event["scope"] in wanted
+            passed = event["scope"] in values
         elif name == "label":
-            passed = match_labels(wanted, attributes)
+            passed = match_labels(values, attributes)
         elif name == "image" and kind == "container":
-            passed = any(attributes.get("image", "").split(":")[0] == item.split(":")[0] for item in wanted)
+            passed = any(attributes.get("image", "").split(":")[0] == item.split(":")[0] for item in values)
         else:
             names = (attributes.get("name", ""), actor["ID"])
-            passed = kind == name and any(item in names or actor["ID"].startswith(item) for item in wanted)
+            passed = kind == name and any(item in names or actor["ID"].startswith(item) for item in values)
         if not passed:
             return False
     return True

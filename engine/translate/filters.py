@@ -39,10 +39,10 @@ def parse(text: str, allowed: Iterable[str]) -> Filters:
     if not isinstance(raw, dict):
         raise InvalidArgumentError("the filters must be a JSON object of lists")
     known, result = set(allowed), {}
-    for name, given in raw.items():
+    for name, raw_values in raw.items():
         if name not in known:
             raise InvalidArgumentError(f"invalid filter '{name}'")
-        values = [value for value, on in given.items() if on] if isinstance(given, dict) else given
+        values = [value for value, on in raw_values.items() if on] if isinstance(raw_values, dict) else raw_values
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise InvalidArgumentError(f"the filter {name!r} must be a list of strings")
         if values:
@@ -60,18 +60,18 @@ def filter_flag(filters: Filters, name: str) -> bool | None:
     return values[0].lower() in ("true", "1")
 
 
-def match_labels(wanted: Iterable[str], labels: Mapping[str, str]) -> bool:
+def match_labels(filters: Iterable[str], labels: Mapping[str, str]) -> bool:
     """Whether all of the filters match: ``key=value``, or ``key`` for any value."""
-    for item in wanted:
+    for item in filters:
         key, separator, value = item.partition("=")
         if key not in labels or (separator and labels[key] != value):
             return False
     return True
 
 
-def match_prefix(wanted: Iterable[str] | None, *texts: str) -> bool:
+def match_prefix(prefixes: Iterable[str] | None, *texts: str) -> bool:
     """Whether any text starts with any of the prefixes. No prefixes match everything."""
-    return not wanted or any(text.startswith(prefix) for prefix in wanted for text in texts)
+    return not prefixes or any(text.startswith(prefix) for prefix in prefixes for text in texts)
 
 
 def match_named(filters: Filters, object_id: str, name: str, labels: Mapping[str, str]) -> bool:

@@ -148,8 +148,8 @@ class JsonFields:
             raise self._wrong_type(name, _NOUNS[kind], value)
         return value
 
-    def _wrong_type(self, name: str, wanted: str, value: Any) -> InvalidArgumentError:
-        return InvalidArgumentError(f"{self.path_of(name)} must be {wanted}, not {_kind(value)}")
+    def _wrong_type(self, name: str, expected: str, value: Any) -> InvalidArgumentError:
+        return InvalidArgumentError(f"{self.path_of(name)} must be {expected}, not {_kind(value)}")
 
 
 _NOUNS: dict[type, str] = {str: "a string", bool: "a boolean", list: "a list", dict: "an object"}

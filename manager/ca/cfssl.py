@@ -84,8 +84,8 @@ class CfsslSigner:
 
     async def cross_sign(self, cas: Sequence[ExternalCA], root: bytes, target: RootPair) -> bytes:
         """The target's name and key, signed by the root whose key an external CA holds, in PEM. Uses the profile "CA"."""
-        wanted = x509.load_pem_x509_certificate(target.cert)
-        names = {_SHORT_NAMES[name.oid]: str(name.value) for name in wanted.subject if name.oid in _SHORT_NAMES}
+        certificate = x509.load_pem_x509_certificate(target.cert)
+        names = {_SHORT_NAMES[name.oid]: str(name.value) for name in certificate.subject if name.oid in _SHORT_NAMES}
         request = {
             "certificate_request": certificates.csr_for_root(target).decode(),
             "profile": CROSS_SIGN_PROFILE,
@@ -98,7 +98,7 @@ class CfsslSigner:
         def check(pem: bytes) -> bytes:
             crossed = _leaf(pem)
             _require_signed_by(crossed, root)
-            if crossed.public_key() != wanted.public_key() or crossed.subject != wanted.subject:
+            if crossed.public_key() != certificate.public_key() or crossed.subject != certificate.subject:
                 raise InvalidArgumentError("it cross-signed a name or key other than the new root's")
             if not crossed.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
                 raise InvalidArgumentError(
@@ -111,19 +111,19 @@ class CfsslSigner:
     async def _sign_with_first(
         self, cas: Sequence[ExternalCA], root: bytes, request: dict[str, Any], check: Callable[[bytes], bytes]
     ) -> bytes:
-        said: list[str] = []
+        failures: list[str] = []
         try:
             async with asyncio.timeout(TOTAL_SECONDS), self._slots:
                 for ca in cas:
                     try:
                         return check(await self._request(ca, root, request))
                     except CoveyError as error:
-                        said.append(f"{ca.url}: {error.message}")
+                        failures.append(f"{ca.url}: {error.message}")
                     except (ValueError, TypeError, x509.ExtensionNotFound) as error:
-                        said.append(f"{ca.url}: the certificate in the answer cannot be parsed: {error}")
+                        failures.append(f"{ca.url}: the certificate in the answer cannot be parsed: {error}")
         except TimeoutError:
-            said.append(f"no other CA was tried after {TOTAL_SECONDS:g} s")
-        raise UnavailableError(f"no external CA signed: {'; '.join(said) or 'none is configured for this root'}")
+            failures.append(f"no other CA was tried after {TOTAL_SECONDS:g} s")
+        raise UnavailableError(f"no external CA signed: {'; '.join(failures) or 'none is configured for this root'}")
 
     async def _request(self, ca: ExternalCA, root: bytes, request: dict[str, Any]) -> bytes:
         import aiohttp
@@ -219,14 +219,14 @@ def verify_node_certificate(
     _require_signed_by(leaf, root)
     if leaf.public_key() != key:
         raise UnavailableError("it signed a key other than the request's")
-    for oid, name, wanted in (
+    for oid, name, expected in (
         (NameOID.COMMON_NAME, "CN", node_id),
         (NameOID.ORGANIZATIONAL_UNIT_NAME, "OU", ROLE_UNITS[role]),
         (NameOID.ORGANIZATION_NAME, "O", cluster_id),
     ):
-        said = [str(attribute.value) for attribute in leaf.subject.get_attributes_for_oid(oid)]
-        if said != [wanted]:
-            raise UnavailableError(f"its certificate says {name}={','.join(said)} where {wanted} was requested")
+        actual = [str(attribute.value) for attribute in leaf.subject.get_attributes_for_oid(oid)]
+        if actual != [expected]:
+            raise UnavailableError(f"its certificate says {name}={','.join(actual)} where {expected} was requested")
     extensions = leaf.extensions
     try:
         usages = set(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)

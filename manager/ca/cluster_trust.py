@@ -23,14 +23,14 @@ def new_cluster(spec: ClusterSpec, now_ns: int) -> Cluster:
         InvalidArgumentError: the root in the spec is invalid, or its key is missing.
     """
     cluster_id = new_id()
-    given = spec.ca
-    if given.signing_key and not given.signing_cert:
+    settings = spec.ca
+    if settings.signing_key and not settings.signing_cert:
         raise InvalidArgumentError("if a signing CA key is provided, the signing CA cert must also be provided")
-    if given.signing_cert and not given.signing_key:
+    if settings.signing_cert and not settings.signing_key:
         raise InvalidArgumentError(
             "a new cluster needs the key of its root: give it, or create the cluster without a CA and then rotate to the external CA"
         )
-    root = parse_root(given.signing_cert, given.signing_key, now_ns) if given.signing_cert else None
+    root = parse_root(settings.signing_cert, settings.signing_key, now_ns) if settings.signing_cert else None
     return Cluster(
         id=cluster_id, spec=without_signing_material(spec), root_ca=new_root_ca(root or create_root(cluster_id, now_ns))
     )

@@ -72,16 +72,16 @@ def _root_change(cluster: Cluster, settings: CASettings, now_ns: int) -> RootCha
             root_ca=root_ca,
             keyless_roots=() if settings.external_cas == before.external_cas else _keyless_roots(root_ca),
         )
-    given = parse_root(settings.signing_cert, settings.signing_key, now_ns)
-    outside = () if given.key else (given.cert,)
-    if given.cert == root_ca.cert:
-        return RootChange(root_ca=replace(root_ca, key=given.key, rotation=None), keyless_roots=outside)
-    if trust.subject_and_key(given.cert)[1] == trust.subject_and_key(root_ca.cert)[1]:
+    root = parse_root(settings.signing_cert, settings.signing_key, now_ns)
+    keyless = () if root.key else (root.cert,)
+    if root.cert == root_ca.cert:
+        return RootChange(root_ca=replace(root_ca, key=root.key, rotation=None), keyless_roots=keyless)
+    if trust.subject_and_key(root.cert)[1] == trust.subject_and_key(root_ca.cert)[1]:
         raise InvalidArgumentError("Cannot update to a cert with an identical key")
-    if root_ca.rotation is not None and given.cert == root_ca.rotation.cert:
-        again = replace(root_ca, rotation=replace(root_ca.rotation, key=given.key))
-        return RootChange(root_ca=again, keyless_roots=outside)
-    return _rotate(root_ca, given)
+    if root_ca.rotation is not None and root.cert == root_ca.rotation.cert:
+        again = replace(root_ca, rotation=replace(root_ca.rotation, key=root.key))
+        return RootChange(root_ca=again, keyless_roots=keyless)
+    return _rotate(root_ca, root)
 
 
 def _rotate(root_ca: RootCA, target: RootPair) -> RootChange:
@@ -144,16 +144,16 @@ def without_unused_cas(spec: ClusterSpec, root_ca: RootCA) -> ClusterSpec:
 
 def nodes_to_renew(view: View, root_ca: RootCA) -> list[Node]:
     """The nodes whose certificate is not from the current issuer."""
-    wanted = trust.expected_tls_info(root_ca)
-    return [node for node in view.nodes if not trust.same_issuer(node.description.tls, wanted)]
+    expected = trust.expected_tls_info(root_ca)
+    return [node for node in view.nodes if not trust.same_issuer(node.description.tls, expected)]
 
 
 def without_stale_tls(node: Node, root_ca: RootCA) -> Node:
     """The node as it is stored before it gets a certificate: without a TLS info that names another issuer. Otherwise the old info would
     count again if the cluster rotated back to that issuer.
     """
-    said = node.description.tls
-    if said == TLSInfo() or trust.same_issuer(said, trust.expected_tls_info(root_ca)):
+    reported = node.description.tls
+    if reported == TLSInfo() or trust.same_issuer(reported, trust.expected_tls_info(root_ca)):
         return node
     return replace(node, description=replace(node.description, tls=TLSInfo()))
 

@@ -53,7 +53,7 @@ class _RetryableError(Exception):
 class LeaderForwarder(aio.ServerInterceptor):
     """Serves calls on the leader and forwards them on followers.
 
-    ``dial`` gives a channel to a manager's mTLS address, and owns it. Without ``dial``, the caller is told who leads.
+    ``dial`` gives a channel to a manager's mTLS address, and owns it. Without ``dial``, the caller gets the address of the leader.
     """
 
     def __init__(self, consensus: Consensus, dial: Dial | None) -> None:
@@ -170,12 +170,12 @@ class LeaderForwarder(aio.ServerInterceptor):
         return f"The swarm does not have a leader: {reason}" if reason else _NO_LEADER
 
     async def _forward_unary(
-        self, channel: aio.Channel, method: str, request: bytes, context: Any, told: Leadership
+        self, channel: aio.Channel, method: str, request: bytes, context: Any, target: Leadership
     ) -> bytes:
         multicall: Any = channel.unary_unary(method)
         sent = multicall(request, timeout=_CALL_SECONDS)
         failure: aio.AioRpcError | None = None
-        with self._cancel_on_leader_change(sent, told):
+        with self._cancel_on_leader_change(sent, target):
             try:
                 return bytes(await sent)
             except aio.AioRpcError as error:
@@ -187,14 +187,14 @@ class LeaderForwarder(aio.ServerInterceptor):
         return await self._answer_failure(failure, method, context)
 
     async def _forward_stream(
-        self, channel: aio.Channel, method: str, request: bytes, context: Any, told: Leadership
+        self, channel: aio.Channel, method: str, request: bytes, context: Any, target: Leadership
     ) -> None:
         """Relays a stream. After the first response it cannot be retried: it ends, and the caller opens it again."""
         multicall: Any = channel.unary_stream(method)
         sent = multicall(request)
         written = False
         failure: aio.AioRpcError | None = None
-        with self._cancel_on_leader_change(sent, told):
+        with self._cancel_on_leader_change(sent, target):
             try:
                 async for response in _responses(sent, context):
                     await context.write(response)
@@ -215,7 +215,7 @@ class LeaderForwarder(aio.ServerInterceptor):
         await self._answer_failure(failure, method, context)
 
     @contextlib.contextmanager
-    def _cancel_on_leader_change(self, sent: Any, told: Leadership) -> Iterator[None]:
+    def _cancel_on_leader_change(self, sent: Any, target: Leadership) -> Iterator[None]:
         """Cancels the call once another manager leads, because a leader whose host failed never answers. Uses a timer, which costs less
         than a task.
         """
@@ -224,7 +224,7 @@ class LeaderForwarder(aio.ServerInterceptor):
 
         def look() -> None:
             now = self._consensus.leadership
-            if now.leader_addr and now.leader_addr != told.leader_addr:
+            if now.leader_addr and now.leader_addr != target.leader_addr:
                 sent.cancel()
             else:
                 timer[:] = [loop.call_later(_LEADER_POLL_SECONDS, look)]

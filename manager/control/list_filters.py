@@ -58,9 +58,9 @@ def _labels_of(item: Object) -> dict[str, str]:
     return item.spec.annotations.labels
 
 
-def _match_labels(labels: dict[str, str], wanted: Iterable[str]) -> bool:
+def _match_labels(labels: dict[str, str], filters: Iterable[str]) -> bool:
     """Whether all of the filters match, as in Docker: ``key=value``, or ``key`` for any value."""
-    for text in wanted:
+    for text in filters:
         key, has_value, value = text.partition("=")
         if key not in labels or (has_value and labels[key] != value):
             return False
