@@ -1,4 +1,4 @@
-"""The playbook turns hosts that answer ssh into a cluster, and a second run changes nothing."""
+"""Ansible playbook: it turns hosts with ssh into a cluster, and a second run changes nothing."""
 
 import json
 import os
@@ -31,7 +31,7 @@ PasswordAuthentication no
 
 @pytest.fixture
 def hosts_with_ssh(tmp_path: Path) -> Iterator[Path]:
-    """A lab without a cluster whose hosts run sshd; the folder with the keys."""
+    """A lab without a cluster whose hosts run sshd. Yields the folder with the keys."""
     for key in ("host_key", "user_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / key], check=True)
     config = tmp_path / "sshd_config"
@@ -84,8 +84,8 @@ def inventory(folder: Path) -> Path:
     return path
 
 
-def play(folder: Path) -> str:
-    """Run the playbook from the switch, where a controller's cable would be plugged in."""
+def run_playbook(folder: Path) -> str:
+    """Run the playbook in the network namespace of the switch, as a controller in the same network would."""
     environment = {
         **os.environ,
         "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"),
@@ -106,18 +106,18 @@ def play(folder: Path) -> str:
     return done.stdout
 
 
-def changes(output: str) -> dict[str, int]:
+def changed_counts(output: str) -> dict[str, int]:
     return {name: int(count) for name, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", output, re.MULTILINE)}
 
 
-def test_hosts_that_answer_ssh_become_a_cluster_and_stay_one(hosts_with_ssh: Path) -> None:
-    first = play(hosts_with_ssh)
-    assert changes(first) == {host.name: 1 for host in LAB.hosts}
+def test_the_playbook_creates_a_cluster_and_a_second_run_changes_nothing(hosts_with_ssh: Path) -> None:
+    first = run_playbook(hosts_with_ssh)
+    assert changed_counts(first) == {host.name: 1 for host in LAB.hosts}
     nodes = api.call(LAB.hosts[0].socket, "GET", "/nodes")
     assert cluster.all_ready(nodes, LAB)
 
-    second = play(hosts_with_ssh)
-    assert changes(second) == {host.name: 0 for host in LAB.hosts}
+    second = run_playbook(hosts_with_ssh)
+    assert changed_counts(second) == {host.name: 0 for host in LAB.hosts}
     assert "SWMTKN" not in first + second
     left = (
         [path for path in Path("/root/.ansible").rglob("*") if path.is_file()]

@@ -1,4 +1,4 @@
-"""Managers under lock and key, by the real docker client: what a stolen disk says, who gets in with which key, and rotation under load."""
+"""Autolock with the real docker client: encryption at rest, unlock keys, and key rotation under load."""
 
 import base64
 import re
@@ -27,7 +27,7 @@ LOCKED = "Swarm is encrypted and needs to be unlocked before it can be used."
 
 @pytest.fixture(scope="module")
 def locked(images: Path) -> Iterator[Cluster]:
-    """Three managers; the founder is locked from its first byte, the others as they come in."""
+    """Three managers. The first is locked from the start, the others from when they join."""
     with labs.made("autolock", 3, form=False, archive=images) as found:
         one, *others = found.hosts
         out = found.docker("swarm", "init", "--autolock", "--advertise-addr", one.address, on=one).out
@@ -41,11 +41,11 @@ def locked(images: Path) -> Iterator[Cluster]:
         yield found
 
 
-def key_of(locked: Cluster, host: LabHost) -> str:
+def unlock_key_of(locked: Cluster, host: LabHost) -> str:
     return locked.docker("swarm", "unlock-key", "-q", on=host).out.strip()
 
 
-def state(locked: Cluster, host: LabHost) -> str:
+def swarm_state(locked: Cluster, host: LabHost) -> str:
     return str(locked.get("/info", on=host)["Swarm"]["LocalNodeState"])
 
 
@@ -53,8 +53,8 @@ def unlock(locked: Cluster, host: LabHost, key: str, *, check: int = 0) -> labs.
     return locked.docker("swarm", "unlock", on=host, stdin=f"{key}\n".encode(), check=check)
 
 
-def settled(host: LabHost, key: str) -> bool:
-    """Whether everything on the host lies under this key and one data key."""
+def is_sealed_with(host: LabHost, key: str) -> bool:
+    """Whether everything on the host's disk is encrypted with this unlock key and one data key."""
     try:
         keys = data_keys.read(host.state_dir / "manager" / "keys", (key,) if key else ())
     except data_keys.LockedError:
@@ -68,8 +68,8 @@ def settled(host: LabHost, key: str) -> bool:
     )
 
 
-def forms(secret: bytes) -> list[bytes]:
-    """A secret as it may lie in a file. Of base64 only what does not depend on where the text began."""
+def encodings(secret: bytes) -> list[bytes]:
+    """Encodings in which a secret may be in a file. Of base64, only the part that does not depend on the alignment."""
     found = [secret, secret.hex().encode(), secret.hex().upper().encode()]
     for begin in range(3):
         whole = base64.b64encode(secret[begin : begin + (len(secret) - begin) // 3 * 3])
@@ -77,23 +77,23 @@ def forms(secret: bytes) -> list[bytes]:
     return found
 
 
-def private_forms(pem: bytes) -> list[bytes]:
+def private_key_encodings(pem: bytes) -> list[bytes]:
     key = serialization.load_pem_private_key(pem, None)
     number = key.private_numbers().private_value.to_bytes(32, "big")  # type: ignore[union-attr]
     der = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return [*forms(number), *forms(der), pem.splitlines()[1]]
+    return [*encodings(number), *encodings(der), pem.splitlines()[1]]
 
 
-def test_a_stolen_disk_says_nothing(locked: Cluster) -> None:
-    """1. Secrets, configs and a task that uses them. 2. The power of a manager is cut. 3. Every file of its disk is searched."""
+def test_a_stolen_disk_reveals_no_secret(locked: Cluster) -> None:
+    """1. A task uses a secret and a config. 2. A manager loses power. 3. Every file of its disk is searched for them."""
     one = locked[1]
     locked.docker("secret", "create", "word", "-", stdin=SECRET.encode(), on=one)
     locked.docker("config", "create", "setting", "-", stdin=f"config {SECRET}".encode(), on=one)
     locked.service("user", "--secret", "word", "--config", "setting", "--mode", "global")
     locked.running("user", 3)
-    key = key_of(locked, one)
+    key = unlock_key_of(locked, one)
     for host in locked.hosts:
-        labs.wait(lambda host=host: settled(host, key), f"{host.name} locked")
+        labs.wait(lambda host=host: is_sealed_with(host, key), f"{host.name} locked")
     tokens = locked.get("/swarm", on=one)["JoinTokens"]
     for victim in (one, locked[3]):
         keys = data_keys.read(victim.state_dir / "manager" / "keys", (key,))
@@ -103,29 +103,29 @@ def test_a_stolen_disk_says_nothing(locked: Cluster) -> None:
         locked.kill(victim)
         secret = [SECRET.encode(), key.encode(), unlockkey.parse(key), *keys.ring.keys.values()]
         secret += [token.rpartition("-")[2].encode() for token in tokens.values()]
-        wanted = [form for one in secret for form in forms(one)] + private_forms(pem)
+        wanted = [form for one in secret for form in encodings(one)] + private_key_encodings(pem)
         files = [path for path in victim.folder.rglob("*") if path.is_file() and not path.is_symlink()]
         assert victim.log in files, "the daemon's log is searched too"
         said = [(path, form) for path in files for content in [path.read_bytes()] for form in wanted if form in content]
         assert not said
         assert not [path for path in files if b"PRIVATE KEY" in path.read_bytes()], (
-            "no key of any kind, the root's neither"
+            "no private key is on disk in plain text"
         )
         locked.start(victim)
-        assert state(locked, victim) == "locked"
+        assert swarm_state(locked, victim) == "locked"
         unlock(locked, victim, key)
         locked.wait_ready()
 
 
-def test_a_manager_that_starts_is_locked_until_it_gets_its_key_and_votes_again_then(locked: Cluster) -> None:
+def test_a_restarted_manager_is_locked_until_it_gets_its_key_and_then_votes(locked: Cluster) -> None:
     two, three = locked[2], locked[3]
-    key = key_of(locked, locked[1])
+    key = unlock_key_of(locked, locked[1])
     locked.running("user", 3)
     before = locked.covey_containers(two)
     lab_cluster.crash(two)
     locked.start(two)
-    assert state(locked, two) == "locked"
-    assert locked.covey_containers(two) == before, "what runs goes on"
+    assert swarm_state(locked, two) == "locked"
+    assert locked.covey_containers(two) == before, "containers keep running"
     for command in (("node", "ls"), ("service", "ls"), ("secret", "ls"), ("swarm", "unlock-key")):
         assert LOCKED in locked.docker(*command, on=two, check=1).err
     status, body = locked.request("GET", "/nodes", on=two)
@@ -137,13 +137,13 @@ def test_a_manager_that_starts_is_locked_until_it_gets_its_key_and_votes_again_t
     assert "invalid key string" in unlock(locked, two, "sesame", check=1).err
     status, _ = locked.request("POST", "/swarm/unlock", {"UnlockKey": unlockkey.generate()}, on=two)
     assert status == 400
-    assert state(locked, two) == "locked"
+    assert swarm_state(locked, two) == "locked"
     assert unlock(locked, two, key).err == ""
     assert "swarm is not locked" in unlock(locked, two, key, check=1).err
     assert locked.request("POST", "/swarm/unlock", {"UnlockKey": key}, on=two)[0] == 409
     locked.wait_ready()
     assert [one["Spec"]["Name"] for one in locked.get("/secrets", on=two)] == ["word"]
-    locked.kill(three)  # of three managers two are needed: the one that was unlocked votes
+    locked.kill(three)  # Two of three managers are needed, so the unlocked one votes.
     locked.docker("secret", "create", "second", "-", stdin=b"x", on=two)
     locked.start(three)
     unlock(locked, three, key)
@@ -153,30 +153,33 @@ def test_a_manager_that_starts_is_locked_until_it_gets_its_key_and_votes_again_t
 def kill_manager(locked: Cluster, host: LabHost) -> None:
     [pid] = locked.inside(host, "pgrep", "-f", "manager.main").lines[:1]
     locked.inside(host, "kill", "-9", pid)
-    labs.wait(lambda: pid not in locked.inside(host, "pgrep", "-f", "manager.main", check=None).lines, "its end")
+    labs.wait(
+        lambda: pid not in locked.inside(host, "pgrep", "-f", "manager.main", check=None).lines,
+        "the manager process to end",
+    )
 
 
-def test_a_managers_process_that_dies_comes_back_without_asking_unless_its_keys_became_others(locked: Cluster) -> None:
-    """1. The daemon remembers the key in its memory. 2. Somebody puts back a copy of the keys that lies under another key."""
+def test_a_crashed_manager_process_restarts_without_a_prompt_unless_its_key_file_changed(locked: Cluster) -> None:
+    """1. The daemon has the key in memory, so no prompt is needed. 2. The key file is replaced by one under another unlock key."""
     two = locked[2]
     kill_manager(locked, two)
     locked.wait_ready()
-    assert state(locked, two) == "active"
-    path, key, other = two.state_dir / "manager" / "keys", key_of(locked, locked[1]), unlockkey.generate()
+    assert swarm_state(locked, two) == "active"
+    path, key, other = two.state_dir / "manager" / "keys", unlock_key_of(locked, locked[1]), unlockkey.generate()
     keys = data_keys.read(path, (key,))
     assert keys is not None
     data_keys.write(path, msgspec.structs.replace(keys, unlock_key=other, version=0))
     kill_manager(locked, two)
-    labs.wait(lambda: state(locked, two) == "locked", "the daemon asking for the other key")
+    labs.wait(lambda: swarm_state(locked, two) == "locked", "the manager locked under the other key")
     assert "invalid key provided" in unlock(locked, two, key, check=1).err
     unlock(locked, two, other)
-    labs.wait(lambda: settled(two, key), "the cluster's key again")
+    labs.wait(lambda: is_sealed_with(two, key), "everything sealed with the cluster's key again")
     locked.wait_ready()
 
 
-def test_a_rotation_under_writes_fails_none_and_makes_the_old_key_worthless(locked: Cluster) -> None:
+def test_a_key_rotation_under_load_fails_no_write_and_invalidates_the_old_key(locked: Cluster) -> None:
     one, three = locked[1], locked[3]
-    old = key_of(locked, one)
+    old = unlock_key_of(locked, one)
     failures: list[str] = []
     written: list[str] = []
     enough = threading.Event()
@@ -196,9 +199,9 @@ def test_a_rotation_under_writes_fails_none_and_makes_the_old_key_worthless(lock
         new = locked.docker("swarm", "unlock-key", "-q", "--rotate", on=one).out.strip()
         assert new != old
         for host in locked.hosts:
-            labs.wait(lambda host=host: settled(host, new), f"{host.name} under the new key")
+            labs.wait(lambda host=host: is_sealed_with(host, new), f"{host.name} under the new key")
         count = len(written)
-        labs.wait(lambda: len(written) > count + 20, "writes after it")
+        labs.wait(lambda: len(written) > count + 20, "writes after the rotation")
     finally:
         enough.set()
         writer.join(20)
@@ -212,39 +215,39 @@ def test_a_rotation_under_writes_fails_none_and_makes_the_old_key_worthless(lock
     assert found.issuperset(written)
 
 
-def test_a_manager_that_missed_a_rotation_is_unlocked_with_the_key_it_knew_and_catches_up(locked: Cluster) -> None:
+def test_a_manager_that_missed_a_rotation_is_unlocked_with_its_old_key_and_catches_up(locked: Cluster) -> None:
     one, two = locked[1], locked[2]
-    old = key_of(locked, one)
+    old = unlock_key_of(locked, one)
     locked.kill(two)
     out = locked.docker("swarm", "unlock-key", "--rotate", on=one).out
     assert "Successfully rotated manager unlock key" in out
-    new = key_of(locked, one)
+    new = unlock_key_of(locked, one)
     locked.start(two)
     assert "invalid key provided" in unlock(locked, two, new, check=1).err
     unlock(locked, two, old)
-    labs.wait(lambda: settled(two, new), f"{two.name} under the new key")
+    labs.wait(lambda: is_sealed_with(two, new), f"{two.name} under the new key")
     locked.wait_ready()
 
 
 def test_a_demoted_manager_needs_no_key_and_a_promoted_one_is_locked_again(locked: Cluster) -> None:
     one, two = locked[1], locked[2]
     locked.docker("node", "demote", two.name, on=one)
-    labs.wait(lambda: not (two.state_dir / "manager").exists(), "the end of its keys")
+    labs.wait(lambda: not (two.state_dir / "manager").exists(), "its manager state removed")
     assert (two.state_dir / "identity" / "node.key").read_bytes().startswith(b"-----BEGIN PRIVATE KEY-----")
     lab_cluster.crash(two)
     locked.start(two)
-    labs.wait(lambda: state(locked, two) == "active", "a worker that needs no key")
+    labs.wait(lambda: swarm_state(locked, two) == "active", "a worker that needs no key")
     locked.docker("node", "promote", two.name, on=one)
-    labs.wait(lambda: data_keys.is_locked(two.state_dir / "manager" / "keys"), "its keys locked")
-    labs.wait(lambda: settled(two, key_of(locked, one)), "all of it sealed anew")
+    labs.wait(lambda: data_keys.is_locked(two.state_dir / "manager" / "keys"), "its key file locked")
+    labs.wait(lambda: is_sealed_with(two, unlock_key_of(locked, one)), "everything sealed with the unlock key")
     locked.wait_ready()
 
 
-def test_without_autolock_managers_come_back_by_themselves(locked: Cluster) -> None:
+def test_without_autolock_managers_restart_without_a_key(locked: Cluster) -> None:
     one, three = locked[1], locked[3]
     locked.docker("swarm", "update", "--autolock=false", on=one)
     for host in locked.hosts:
-        labs.wait(lambda host=host: settled(host, ""), f"{host.name} not locked")
+        labs.wait(lambda host=host: is_sealed_with(host, ""), f"{host.name} not locked")
     assert "no unlock key is set" in locked.docker("swarm", "unlock-key", on=one, check=1).err
     assert "autolock is not turned on" in locked.docker("swarm", "unlock-key", "--rotate", on=one, check=1).err
     locked.kill(three)
@@ -254,22 +257,22 @@ def test_without_autolock_managers_come_back_by_themselves(locked: Cluster) -> N
     found = KEY.search(out)
     assert found, out
     for host in locked.hosts:
-        labs.wait(lambda host=host: settled(host, found[0]), f"{host.name} locked again")
+        labs.wait(lambda host=host: is_sealed_with(host, found[0]), f"{host.name} locked again")
 
 
-def test_a_locked_manager_may_leave_by_force(locked: Cluster) -> None:
+def test_a_locked_manager_can_leave_by_force(locked: Cluster) -> None:
     three = locked[3]
     lab_cluster.crash(three)
     locked.start(three)
-    assert state(locked, three) == "locked"
+    assert swarm_state(locked, three) == "locked"
     locked.docker("swarm", "leave", "--force", on=three)
-    assert state(locked, three) == "inactive"
+    assert swarm_state(locked, three) == "inactive"
     assert not any((three.state_dir / name).exists() for name in ("node.json", "identity", "manager"))
-    labs.wait(lambda: not locked.covey_containers(three), "the end of its tasks")
+    labs.wait(lambda: not locked.covey_containers(three), "its containers to end")
 
 
-def test_covey_swarm_does_the_same(locked: Cluster) -> None:
-    """On the host that has left: a cluster of its own, locked, rotated, unlocked and left by ``covey`` alone."""
+def test_covey_swarm_commands_lock_rotate_unlock_and_leave(locked: Cluster) -> None:
+    """Runs on the host that has left: a new cluster is locked, rotated, unlocked and left with ``covey`` alone."""
     three = locked[3]
 
     def covey(*arguments: str, check: int = 0, stdin: bytes = b"") -> labs.Ran:
@@ -285,7 +288,7 @@ def test_covey_swarm_does_the_same(locked: Cluster) -> None:
     assert "autolock is not turned on" in covey("unlock-key", "--rotate", check=1).err
     assert KEY.search(covey("update", "--autolock").out)
     key = covey("unlock-key", "-q", "--rotate").out.strip()
-    labs.wait(lambda: settled(three, key), "the rotation")
+    labs.wait(lambda: is_sealed_with(three, key), "the rotation")
     lab_cluster.crash(three)
     locked.start(three)
     assert LOCKED in covey("update", "--task-history-limit", "3", check=1).err

@@ -1,5 +1,6 @@
-"""A cluster comes back from one file: the same cluster with its services, secrets and tokens, on a host that knows nothing of it; its workers find
-it by themselves and nothing that ran on them is disturbed. Whatever is wrong with file or key is said, and changes nothing.
+"""Backup and restore of a cluster: the same cluster ID, services, secrets and tokens on a host without any state.
+
+Workers reconnect by themselves and their containers are not disturbed. A damaged file or a wrong key is refused and changes nothing.
 """
 
 import json
@@ -26,8 +27,8 @@ def lab(images: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def kept(lab: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A backup of the lab with something in it, its key beside it."""
+def saved(lab: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a backup of the lab, which runs a service with a secret, and the backup's key."""
     folder = tmp_path_factory.mktemp("kept")
     lab.docker("secret", "create", "code", "-", stdin=SECRET.encode())
     lab.service("web", "--secret", "code", "--replicas", "2", "--constraint", "node.role==worker")
@@ -42,14 +43,14 @@ def covey(lab: Cluster, *arguments: str, on: LabHost, check: int | None = 0, std
     return labs.run([COVEY, *arguments], check=check, stdin=stdin, env=lab.environment(on))
 
 
-def wipe(host: LabHost) -> None:
-    """A new disk."""
+def wipe_state(host: LabHost) -> None:
+    """Empty the state directory, like a new disk."""
     for path in host.state_dir.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def send_and_leave(host: LabHost, key: str, data: bytes, part: int | None = None) -> None:
-    """A client that goes away before it has an answer, or in the middle of its file."""
+def send_and_disconnect(host: LabHost, key: str, data: bytes, part: int | None = None) -> None:
+    """Upload a backup, or the first ``part`` bytes of it, and disconnect before the answer."""
     connection = api.SocketConnection(host.socket, 10.0)
     try:
         connection.putrequest("POST", "/covey/swarm/restore")
@@ -57,33 +58,35 @@ def send_and_leave(host: LabHost, key: str, data: bytes, part: int | None = None
         connection.putheader("Covey-Backup-Key", key)
         connection.endheaders(data[:part])
         file, whole = host.state_dir / "restore.covey", part is None
-        labs.wait(lambda: file.exists() and (not whole or file.stat().st_size == len(data)), "the file comes in")
+        labs.wait(
+            lambda: file.exists() and (not whole or file.stat().st_size == len(data)), "the uploaded file on disk"
+        )
     finally:
         connection.close()
 
 
-def state(lab: Cluster, host: LabHost) -> str:
+def swarm_state(lab: Cluster, host: LabHost) -> str:
     return str(lab.get("/info", on=host)["Swarm"]["LocalNodeState"])
 
 
-def test_a_backup_says_what_is_in_it_and_shows_no_secret(lab: Cluster, kept: Path) -> None:
-    data = (kept / "backup").read_bytes()
+def test_a_backup_can_be_inspected_and_reveals_no_secret(lab: Cluster, saved: Path) -> None:
+    data = (saved / "backup").read_bytes()
     assert SECRET.encode() not in data
-    assert (kept / "backup").stat().st_mode & 0o777 == (kept / "key").stat().st_mode & 0o777 == 0o600
+    assert (saved / "backup").stat().st_mode & 0o777 == (saved / "key").stat().st_mode & 0o777 == 0o600
     shown = json.loads(
-        covey(lab, "swarm", "backup", "--inspect", "--format", "json", str(kept / "backup"), on=lab[1]).out
+        covey(lab, "swarm", "backup", "--inspect", "--format", "json", str(saved / "backup"), on=lab[1]).out
     )
     assert shown["cluster_id"] == lab.get("/swarm", on=lab[1])["ID"]
     assert shown["objects"]["secrets"] == 1
     assert shown["unlock_key"] is False
 
 
-def test_another_backup_is_sealed_with_the_key_that_is_there_and_can_go_down_a_pipe(
-    lab: Cluster, kept: Path, tmp_path: Path
+def test_a_second_backup_reuses_the_key_file_and_can_be_written_to_a_pipe(
+    lab: Cluster, saved: Path, tmp_path: Path
 ) -> None:
-    before = (kept / "key").read_text()
-    covey(lab, "swarm", "backup", "-q", "--key-file", str(kept / "key"), str(tmp_path / "second"), on=lab[1])
-    assert (kept / "key").read_text() == before
+    before = (saved / "key").read_text()
+    covey(lab, "swarm", "backup", "-q", "--key-file", str(saved / "key"), str(tmp_path / "second"), on=lab[1])
+    assert (saved / "key").read_text() == before
     piped = covey(lab, "swarm", "backup", "-", on=lab[1])
     assert piped.out.startswith("CoveyBKP")
     assert "COVEYBK-1-" in piped.err
@@ -93,39 +96,39 @@ def test_another_backup_is_sealed_with_the_key_that_is_there_and_can_go_down_a_p
     assert not (tmp_path / "third").exists()
 
 
-def test_a_cluster_whose_managers_are_gone_comes_back_with_its_workers_as_they_are(
-    lab: Cluster, kept: Path, tmp_path: Path
+def test_a_cluster_that_lost_all_managers_is_restored_and_its_workers_keep_their_containers(
+    lab: Cluster, saved: Path, tmp_path: Path
 ) -> None:
     first, second = lab.managers
     cluster = lab.get("/swarm", on=first)
     before = {worker.name: lab.covey_containers(worker) for worker in lab.workers}
     tasks = {task["ID"] for task in lab.tasks("web")}
-    refused = covey(lab, "swarm", "restore", "--key-file", str(kept / "key"), str(kept / "backup"), on=first, check=1)
+    refused = covey(lab, "swarm", "restore", "--key-file", str(saved / "key"), str(saved / "backup"), on=first, check=1)
     assert "this node is part of a swarm" in refused.err
     lab.docker("config", "create", "later", "-", stdin=b"made after the backup")
     lab.kill(first, second)
-    wipe(first)
-    wipe(second)
+    wipe_state(first)
+    wipe_state(second)
     lab.start(first)
 
     damaged = tmp_path / "damaged"
-    data = bytearray((kept / "backup").read_bytes())
+    data = bytearray((saved / "backup").read_bytes())
     data[len(data) // 2] ^= 1
     damaged.write_bytes(data)
     assert (
         "damaged"
-        in covey(lab, "swarm", "restore", "--key-file", str(kept / "key"), str(damaged), on=first, check=1).err
+        in covey(lab, "swarm", "restore", "--key-file", str(saved / "key"), str(damaged), on=first, check=1).err
     )
     status, answer = lab.request("POST", "/covey/swarm/restore", on=first, raw=b"CoveyBKPxxxx")
     assert (status, "needs its key" in answer["message"]) == (400, True)
-    wrong = covey(lab, "swarm", "restore", str(kept / "backup"), on=first, check=1, stdin=b"COVEYBK-1-" + b"A" * 43)
+    wrong = covey(lab, "swarm", "restore", str(saved / "backup"), on=first, check=1, stdin=b"COVEYBK-1-" + b"A" * 43)
     assert "the key does not decrypt this backup" in wrong.err
-    assert state(lab, first) == "inactive"
+    assert swarm_state(lab, first) == "inactive"
     assert not (first.state_dir / "identity").exists()
     assert not (first.state_dir / "manager").exists()
     assert not (first.state_dir / "restore.covey").exists()
 
-    done = covey(lab, "swarm", "restore", "--key-file", str(kept / "key"), str(kept / "backup"), on=first)
+    done = covey(lab, "swarm", "restore", "--key-file", str(saved / "key"), str(saved / "backup"), on=first)
     assert "is now the only manager of cluster default" in done.out
     after = lab.get("/swarm", on=first)
     assert (after["ID"], after["JoinTokens"]) == (cluster["ID"], cluster["JoinTokens"])
@@ -139,7 +142,7 @@ def test_a_cluster_whose_managers_are_gone_comes_back_with_its_workers_as_they_a
     for task in lab.tasks("web", on=first):
         assert lab.execute(task, "cat", "/run/secrets/code").out == SECRET
 
-    # A manager that lost its disk joins as any host; what is in the list of before can be removed.
+    # A manager that lost its disk joins like any host. Its old node can be removed.
     for node in lab.get("/nodes", on=first):
         if node["Spec"]["Role"] == "manager" and node["ManagerStatus"]["Reachability"] == "unreachable":
             lab.docker("node", "demote", node["ID"], on=first)
@@ -153,7 +156,9 @@ def test_a_cluster_whose_managers_are_gone_comes_back_with_its_workers_as_they_a
     lab.running("web", 3)
 
 
-def test_a_locked_cluster_is_backed_up_under_its_unlock_key_and_comes_back_locked(lab: Cluster, tmp_path: Path) -> None:
+def test_a_backup_of_a_locked_cluster_needs_its_unlock_key_and_restores_a_locked_cluster(
+    lab: Cluster, tmp_path: Path
+) -> None:
     first, second = lab.managers
     lab.docker("swarm", "update", "--autolock=true", on=first)
     key = lab.docker("swarm", "unlock-key", "-q", on=first).out.strip()
@@ -161,26 +166,26 @@ def test_a_locked_cluster_is_backed_up_under_its_unlock_key_and_comes_back_locke
     assert "COVEYBK" not in said
     assert "the unlock key" in covey(lab, "swarm", "backup", "--inspect", str(tmp_path / "backup"), on=second).out
     lab.kill(first, second)
-    wipe(first)
-    wipe(second)
+    wipe_state(first)
+    wipe_state(second)
     lab.start(first)
     refused = covey(
         lab, "swarm", "restore", str(tmp_path / "backup"), on=first, check=1, stdin=b"COVEYBK-1-" + b"A" * 43
     )
     assert "needs the unlock key" in refused.err
     data = (tmp_path / "backup").read_bytes()
-    send_and_leave(first, key, data, part=len(data) // 2)
-    labs.wait(lambda: state(lab, first) == "inactive", "what came of the backup is forgotten")
+    send_and_disconnect(first, key, data, part=len(data) // 2)
+    labs.wait(lambda: swarm_state(lab, first) == "inactive", "the incomplete upload discarded")
     assert not (first.state_dir / "restore.covey").exists()
-    send_and_leave(first, key, data)
-    labs.wait(lambda: state(lab, first) == "active", "it is restored although nobody waits for it")
-    labs.wait(lambda: not (first.state_dir / "restore.covey").exists(), "the file is gone")
+    send_and_disconnect(first, key, data)
+    labs.wait(lambda: swarm_state(lab, first) == "active", "the restore to finish although the client disconnected")
+    labs.wait(lambda: not (first.state_dir / "restore.covey").exists(), "the uploaded file removed")
     assert lab.docker("swarm", "unlock-key", "-q", on=first).out.strip() == key
     lab.kill(first)
     lab.start(first)
-    assert state(lab, first) == "locked"
+    assert swarm_state(lab, first) == "locked"
     forced = lab.docker("swarm", "init", "--force-new-cluster", on=first, check=1)
     assert "needs to be unlocked" in forced.err
     lab.docker("swarm", "unlock", on=first, stdin=f"{key}\n".encode())
-    labs.wait(lambda: state(lab, first) == "active", "it is unlocked")
+    labs.wait(lambda: swarm_state(lab, first) == "active", "the manager unlocked")
     lab.running("web", 3, on=first)

@@ -1,10 +1,10 @@
-"""``docs/guides/disaster.md`` as an operator walks it: every block runs where it says, in order, on hosts to which happens what the page tells of.
+"""Every code block of ``docs/guides/disaster.md``, run in order on the hosts that the page names.
 
-A comment ``<!-- lab: VERB HOST… -->`` in the page is what happens to hosts between two blocks: kill, start, wipe (a new disk), move HOST ADDRESS
-(boot it there), settle (every living node is ready). ``retry`` in a block's head is an operator who looks again until it is so.
+A comment ``<!-- lab: VERB HOST… -->`` in the page says what happens to hosts between two blocks: kill, start, wipe (a new disk), move HOST
+ADDRESS (boot with that address), settle (wait until every living node is ready). ``retry`` in a block's head repeats the block until it succeeds.
 
-The page says that every ``docker`` may be ``covey``: a block that only looks runs by the one and by the other, blocks that change something take
-turns, for what they do cannot be done twice.
+The page says that ``covey`` can replace ``docker`` everywhere. Blocks that only read run with both; blocks that change something alternate,
+because they cannot be done twice.
 """
 
 import re
@@ -27,8 +27,8 @@ STEP = re.compile(
     r"^<!-- lab: (?P<act>[^\n]+) -->$|^```sh on=(?P<on>\S+)(?P<retry> retry)?$\n(?P<script>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-LOOKS = re.compile(r"(docker (ps|info|node ls|node inspect|service ls|service ps)\b[^\n;&|]*\n)+")
-UNTIL_SECONDS = 60.0
+READ_ONLY = re.compile(r"(docker (ps|info|node ls|node inspect|service ls|service ps)\b[^\n;&|]*\n)+")
+RETRY_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,8 @@ def lab(images: Path) -> Iterator[Cluster]:
         yield found
 
 
-class Walk:
-    """One reader of the page, with a lab of hosts by the names that the page gives them."""
+class GuideRun:
+    """One walk through the page, with the lab's hosts by the names that the page gives them."""
 
     def __init__(self, lab: Cluster, folder: Path) -> None:
         self.lab = lab
@@ -52,8 +52,8 @@ class Walk:
             **{f"worker-{number}": host for number, host in enumerate(lab.workers, start=1)},
         }
 
-    def said(self, text: str) -> str:
-        """The page's names and addresses as those of the lab."""
+    def for_lab(self, text: str) -> str:
+        """Replace the page's names and addresses by those of the lab."""
         text = (
             text.replace("10.0.0.", f"{SUBNET}.")
             .replace("/backup/", f"{self.folder}/")
@@ -63,10 +63,10 @@ class Walk:
         return re.sub(r"\b(manager|worker)-\d\b", lambda found: self.hosts[found[0]].name, text)
 
     def run(self, on: str, script: str, *, retry: bool) -> None:
-        """Changes begin with ``covey``, so that it is what founds the cluster anew; ``test_quorum_lost`` does it by ``docker``."""
+        """The first change runs with ``covey``, so that ``covey`` forces the new cluster; ``test_quorum_loss`` uses ``docker`` for it."""
         if "docker" not in script:
             programs = ["covey"]
-        elif LOOKS.fullmatch(script):
+        elif READ_ONLY.fullmatch(script):
             programs = ["docker", "covey"]
         else:
             programs = [("covey", "docker")[self.changes % 2]]
@@ -78,10 +78,10 @@ class Walk:
         for name in on.split(","):
             environment = self.lab.environment(self.hosts[name])
             environment["PATH"] = f"{labs.PYTHON_BIN}:{environment['PATH']}"
-            command = ["sh", "-ec", re.sub(r"\bdocker\b", program, self.said(script))]
+            command = ["sh", "-ec", re.sub(r"\bdocker\b", program, self.for_lab(script))]
             self.ran.append(command[-1])
             if retry:
-                labs.wait(lambda: labs.run(command, check=None, env=environment).code == 0, script, UNTIL_SECONDS)  # noqa: B023
+                labs.wait(lambda: labs.run(command, check=None, env=environment).code == 0, script, RETRY_SECONDS)  # noqa: B023
             else:
                 labs.run(command, env=environment)
 
@@ -96,11 +96,11 @@ class Walk:
                 for path in [path for host in hosts for path in host.state_dir.iterdir()]:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
             case "move":
-                self._boot_at(hosts[0], self.said(names[1]))
+                self._boot_at(hosts[0], self.for_lab(names[1]))
             case "settle":
                 self.lab.wait_ready()
             case _:
-                raise AssertionError(f"the page has the unknown act {verb}")
+                raise AssertionError(f"the page has the unknown verb {verb}")
 
     def _boot_at(self, host: LabHost, address: str) -> None:
         machine.remove_cgroups(host.cgroup)
@@ -112,17 +112,21 @@ class Walk:
         lab_cluster.start_daemon(host)
 
 
-def test_every_block_of_the_page_does_what_the_page_says(lab: Cluster, tmp_path: Path) -> None:
+def test_every_block_of_the_guide_works_as_described(lab: Cluster, tmp_path: Path) -> None:
     page = GUIDE.read_text()
     steps = list(STEP.finditer(page))
-    assert len([step for step in steps if step["script"]]) == page.count("```sh") >= 10, "every block is walked"
-    walk = Walk(lab, tmp_path)
+    assert len([step for step in steps if step["script"]]) == page.count("```sh") >= 10, "every block is run"
+    guide = GuideRun(lab, tmp_path)
     for step in steps:
         if step["act"]:
-            walk.act(*step["act"].split())
+            guide.act(*step["act"].split())
         else:
-            walk.run(step["on"], step["script"], retry=bool(step["retry"]))
-    assert any("covey swarm init --force-new-cluster" in script for script in walk.ran), "covey's turn is another one"
+            guide.run(step["on"], step["script"], retry=bool(step["retry"]))
+    assert any("covey swarm init --force-new-cluster" in script for script in guide.ran), (
+        "the new cluster is not forced with covey"
+    )
     first = lab.managers[0]
-    labs.wait(lambda: lab.nodes(first)[lab.workers[0].name]["Status"]["State"] == "ready", "the worker is back")
+    labs.wait(
+        lambda: lab.nodes(first)[lab.workers[0].name]["Status"]["State"] == "ready", "the worker to be ready again"
+    )
     lab.running("web", 1, on=first)

@@ -1,7 +1,6 @@
-"""What clients of every manager saw while hosts died, stopped, were cut off, ran full and lost their clocks has one order that explains it.
+"""Linearizability of a cluster under faults: crashes, pauses, network cuts, full disks and wrong clocks.
 
-The seeds are printed; each run is repeated by the command that is printed with it. ``COVEY_TEST_SEED`` repeats a run here, ``make soak`` goes on
-for as long as wanted.
+Each run prints its seed and the command that repeats it. ``COVEY_TEST_SEED`` chooses the seed here; ``make soak`` runs longer.
 """
 
 import contextlib
@@ -28,58 +27,58 @@ SEED = int(os.environ.get("COVEY_TEST_SEED", "1"))
 SECONDS = 20.0
 
 
-def hold(result: Result) -> None:
+def assert_linearizable(result: Result) -> None:
     print(result.line())
     assert not result.report, result.report
     assert result.faults > 2
-    assert result.acknowledged > 50, "too little was written to mean something"
-    assert result.operations > 4 * result.histories, "histories too thin to be judged"
+    assert result.acknowledged > 50, "too few acknowledged writes for a meaningful check"
+    assert result.operations > 4 * result.histories, "too few operations per history for a meaningful check"
 
 
 @pytest.fixture(scope="module")
-def three() -> Iterator[Arena]:
-    with arena(labs.lab_name("chaos"), 3) as here:
-        yield here
+def raft_arena() -> Iterator[Arena]:
+    with arena(labs.lab_name("chaos"), 3) as target:
+        yield target
 
 
 @pytest.fixture(scope="module")
-def on_etcd() -> Iterator[Arena]:
-    with arena(labs.lab_name("onetcd"), 3, Engine.ETCD) as here:
-        yield here
+def etcd_arena() -> Iterator[Arena]:
+    with arena(labs.lab_name("onetcd"), 3, Engine.ETCD) as target:
+        yield target
 
 
 @pytest.fixture(scope="module")
-def before() -> list[Result]:
-    """What the runs on the lab of three were, so that each goes on with the plan where the last one left it."""
+def earlier_runs() -> list[Result]:
+    """Results of the earlier runs in the lab of three, so that each run continues the fault plan where the last one stopped."""
     return []
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
-def test_histories_of_three_managers_are_linearizable_whatever_breaks(
-    three: Arena, before: list[Result], last: bool, tmp_path: Path
+def test_histories_of_three_managers_are_linearizable_under_faults(
+    raft_arena: Arena, earlier_runs: list[Result], last: bool, tmp_path: Path
 ) -> None:
-    """The last run goes on until, in one of them, every fault has struck."""
+    """The last run continues until every fault has occurred in one of the runs."""
     print(f"COVEY_TEST_SEED={SEED}")
-    every, skip = set(FAULTS[Engine.RAFT]), sum(result.faults for result in before)
-    due = every.difference(*(result.struck for result in before)) if last else ()
-    before.append(chaos_on(three, seed=SEED, skip=skip, seconds=SECONDS, until_struck=due, folder=tmp_path))
-    hold(before[-1])
-    assert not last or set().union(*(result.struck for result in before)) == every
+    every, skip = set(FAULTS[Engine.RAFT]), sum(result.faults for result in earlier_runs)
+    due = every.difference(*(result.struck for result in earlier_runs)) if last else ()
+    earlier_runs.append(chaos_on(raft_arena, seed=SEED, skip=skip, seconds=SECONDS, until_struck=due, folder=tmp_path))
+    assert_linearizable(earlier_runs[-1])
+    assert not last or set().union(*(result.struck for result in earlier_runs)) == every
 
 
-def test_histories_of_five_managers_are_linearizable_whatever_breaks(tmp_path: Path) -> None:
-    hold(chaos(name=labs.lab_name("five"), seed=SEED, seconds=SECONDS, managers=5, folder=tmp_path))
+def test_histories_of_five_managers_are_linearizable_under_faults(tmp_path: Path) -> None:
+    assert_linearizable(chaos(name=labs.lab_name("five"), seed=SEED, seconds=SECONDS, managers=5, folder=tmp_path))
 
 
-def test_histories_of_managers_on_etcd_are_linearizable_whatever_breaks(on_etcd: Arena, tmp_path: Path) -> None:
+def test_histories_of_managers_on_etcd_are_linearizable_under_faults(etcd_arena: Arena, tmp_path: Path) -> None:
     every = FAULTS[Engine.ETCD]
-    result = chaos_on(on_etcd, seed=SEED, seconds=SECONDS, until_struck=every, folder=tmp_path)
-    hold(result)
+    result = chaos_on(etcd_arena, seed=SEED, seconds=SECONDS, until_struck=every, folder=tmp_path)
+    assert_linearizable(result)
     assert result.struck == set(every)
 
 
 class Probe:
-    """One client of one host."""
+    """Client of one host that writes under fresh keys."""
 
     def __init__(self, host: LabHost) -> None:
         self.history = History()
@@ -90,72 +89,74 @@ class Probe:
         self.client.create(next(self._keys))
         return self.history.ops[-1]
 
-    def writes(self) -> bool:
+    def can_write(self) -> bool:
         return self.write().outcome is Outcome.DONE
 
 
 @contextlib.contextmanager
-def healed(here: Arena) -> Iterator[None]:
+def healed(target: Arena) -> Iterator[None]:
     try:
         yield
     finally:
-        here.heal()
-        for host in here.hosts:
-            labs.wait(Probe(host).writes, f"a write through {host.name}")
+        target.heal()
+        for host in target.hosts:
+            labs.wait(Probe(host).can_write, f"a write through {host.name}")
 
 
-def leader_of(here: Arena) -> LabHost:
-    return labs.wait(here.leader, "a leader")
+def leader_of(target: Arena) -> LabHost:
+    return labs.wait(target.leader, "a leader")
 
 
-def test_a_disk_that_is_filled_is_full_for_its_manager(three: Arena) -> None:
-    with healed(three):
-        victim = leader_of(three)
-        three.fill_disk(victim)
-        labs.wait(lambda: "No space left on device" in victim.log.read_text(), "the manager's end")
-        labs.wait(lambda: three.leader([host for host in three.hosts if host != victim]) != victim, "another leader")
+def test_a_manager_with_a_full_disk_stops_and_another_leads(raft_arena: Arena) -> None:
+    with healed(raft_arena):
+        victim = leader_of(raft_arena)
+        raft_arena.fill_disk(victim)
+        labs.wait(lambda: "No space left on device" in victim.log.read_text(), "the manager to stop")
+        labs.wait(
+            lambda: raft_arena.leader([host for host in raft_arena.hosts if host != victim]) != victim, "another leader"
+        )
 
 
-def test_a_disk_that_is_full_is_nothing_to_a_manager_on_etcd(on_etcd: Arena) -> None:
-    with healed(on_etcd):
-        victim = leader_of(on_etcd)
-        pid = on_etcd.manager_pid(victim)
+def test_a_manager_on_etcd_is_not_affected_by_a_full_disk(etcd_arena: Arena) -> None:
+    with healed(etcd_arena):
+        victim = leader_of(etcd_arena)
+        pid = etcd_arena.manager_pid(victim)
         assert pid is not None
-        assert on_etcd.fill_disk(victim)
+        assert etcd_arena.fill_disk(victim)
         for _ in range(5):
-            assert Probe(victim).writes()
-        assert on_etcd.leader() == victim
-        assert on_etcd.manager_pid(victim) == pid
+            assert Probe(victim).can_write()
+        assert etcd_arena.leader() == victim
+        assert etcd_arena.manager_pid(victim) == pid
 
 
-def test_an_etcd_whose_database_is_full_refuses_writes_until_it_has_room(on_etcd: Arena) -> None:
-    with healed(on_etcd):
-        assert on_etcd.fill_etcd()
-        for host in on_etcd.hosts:
+def test_a_full_etcd_database_refuses_writes_until_it_has_space(etcd_arena: Arena) -> None:
+    with healed(etcd_arena):
+        assert etcd_arena.fill_etcd()
+        for host in etcd_arena.hosts:
             refused = Probe(host).write()
             assert refused.outcome is Outcome.NOTHING
             assert "its database is full" in refused.said
-        assert on_etcd.free_etcd()
+        assert etcd_arena.free_etcd()
 
 
-def test_a_clock_that_is_set_is_wrong_for_its_daemons(three: Arena) -> None:
-    with healed(three):
-        victim = leader_of(three)
-        three.set_clock(victim, -86_400.0)
+def test_a_changed_clock_is_seen_by_the_daemons_of_that_host(raft_arena: Arena) -> None:
+    with healed(raft_arena):
+        victim = leader_of(raft_arena)
+        raft_arena.set_clock(victim, -86_400.0)
         probe = Probe(victim)
-        labs.wait(probe.writes, "a write at the wrong time")
+        labs.wait(probe.can_write, "a write at the wrong time")
         created = api.call(victim.socket, "GET", f"/configs/{probe.history.ops[-1].key}")["CreatedAt"]
         seconds = time.time() - datetime.fromisoformat(created[:19] + "+00:00").timestamp()
         assert 86_000 < seconds < 87_000
 
 
 @pytest.mark.parametrize("fault", [Fault.DEAF, Fault.DUMB])
-def test_a_leader_whose_link_works_in_one_direction_leads_no_more(three: Arena, fault: Fault) -> None:
-    with healed(three):
-        victim = leader_of(three)
-        others = [host for host in three.hosts if host != victim]
+def test_a_leader_with_a_one_way_link_loses_leadership(raft_arena: Arena, fault: Fault) -> None:
+    with healed(raft_arena):
+        victim = leader_of(raft_arena)
+        others = [host for host in raft_arena.hosts if host != victim]
         if fault is Fault.DEAF:
-            three.drop(victim, incoming=others)
+            raft_arena.drop(victim, incoming=others)
         else:
-            three.drop(victim, outgoing=others)
-        labs.wait(lambda: three.leader(others) in others, "another leader")
+            raft_arena.drop(victim, outgoing=others)
+        labs.wait(lambda: raft_arena.leader(others) in others, "another leader")

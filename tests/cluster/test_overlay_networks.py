@@ -1,4 +1,4 @@
-"""Networks across hosts: names, virtual addresses, isolation, subnets, the outside, and no dead address behind a name."""
+"""Overlay networks across hosts: DNS names, VIPs, isolation, subnets, outside names, and cleanup of stale addresses."""
 
 import ipaddress
 import re
@@ -12,7 +12,7 @@ from tests.support import labs
 from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
-WHO = ("sh", "-c", "hostname > /www/index.html; exec httpd -f -p 80 -h /www")
+SERVE_HOSTNAME = ("sh", "-c", "hostname > /www/index.html; exec httpd -f -p 80 -h /www")
 RESOLVER = """
 import socket, sys
 from dnslib import QTYPE, RR, A, DNSRecord
@@ -37,14 +37,14 @@ sys.stdin.read()
 
 @pytest.fixture
 def outside(lab: Cluster) -> Iterator[None]:
-    """What the hosts' resolv.conf names answers, so that a name which is nobody's is known to be so at once."""
+    """A DNS server at the address in the hosts' resolv.conf, so that unknown names get NXDOMAIN at once."""
     command = [labs.PYTHON_BIN / "python", "-c", RESOLVER]
     with labs.serving(["nsenter", f"--net=/run/netns/{lab.lab.switch}", "--", *command]):
         yield
 
 
-def addresses(lab: Cluster, task: dict, name: str) -> set[str]:
-    """What a name means inside a container; empty when it means nothing."""
+def resolve(lab: Cluster, task: dict, name: str) -> set[str]:
+    """Addresses that a name resolves to inside a container; empty if it does not resolve."""
     said = lab.execute(task, "nslookup", "-type=a", name, check=None).out
     answers = said.partition("Name:")[2]
     return set(re.findall(r"Address: (\d+\.\d+\.\d+\.\d+)", answers))
@@ -54,7 +54,7 @@ def address_of(task: dict) -> str:
     return task["NetworksAttachments"][0]["Addresses"][0].split("/")[0]
 
 
-def virtual(lab: Cluster, service: str) -> str:
+def vip_of(lab: Cluster, service: str) -> str:
     return lab.get(f"/services/{service}")["Endpoint"]["VirtualIPs"][0]["Addr"].split("/")[0]
 
 
@@ -63,41 +63,43 @@ def fetch(lab: Cluster, task: dict, host: str, times: int = 1) -> list[str]:
     return lab.execute(task, "sh", "-c", script).lines
 
 
-def test_a_service_is_reached_by_name_from_every_host_and_every_replica_answers(lab: Cluster) -> None:
+def test_a_service_name_reaches_every_replica_from_every_host(lab: Cluster) -> None:
     lab.docker("network", "create", "-d", "overlay", "net")
-    lab.service("web", "--replicas", "5", "--network", "net", "--hostname", "{{.Node.Hostname}}", command=WHO)
+    lab.service(
+        "web", "--replicas", "5", "--network", "net", "--hostname", "{{.Node.Hostname}}", command=SERVE_HOSTNAME
+    )
     lab.service("client", "--mode", "global", "--network", "net")
     web, clients = lab.running("web", 5), lab.running("client", 5)
     assert len(set(lab.hosts_of(web))) == 5
     for client in clients:
-        assert addresses(lab, client, "web") == {virtual(lab, "web")}
+        assert resolve(lab, client, "web") == {vip_of(lab, "web")}
         seen = Counter(fetch(lab, client, "web", 20))
         assert set(seen) == {host.name for host in lab.hosts}, (lab.host_of(client).name, seen)
-        # evenly: round robin, not a hash that may leave one out
+        # Round robin spreads evenly; a hash could leave a replica out.
         assert max(seen.values()) - min(seen.values()) <= 2, seen
 
 
 @pytest.mark.usefixtures("outside")
-def test_tasks_name_and_dnsrr_answer_the_addresses_of_running_tasks(lab: Cluster) -> None:
+def test_tasks_names_and_dnsrr_resolve_to_the_addresses_of_running_tasks(lab: Cluster) -> None:
     lab.docker("network", "create", "-d", "overlay", "net")
     lab.service("vip", "--replicas", "3", "--network", "net", command=labs.WEB)
     lab.service("rr", "--replicas", "2", "--network", "net", "--endpoint-mode", "dnsrr", command=labs.WEB)
     lab.service("client", "--network", "net")
     client = lab.running("client", 1)[0]
     vip, rr = lab.running("vip", 3), lab.running("rr", 2)
-    assert addresses(lab, client, "tasks.vip") == {address_of(task) for task in vip}
-    assert addresses(lab, client, "rr") == {address_of(task) for task in rr}
-    assert addresses(lab, client, "tasks.rr") == {address_of(task) for task in rr}
+    assert resolve(lab, client, "tasks.vip") == {address_of(task) for task in vip}
+    assert resolve(lab, client, "rr") == {address_of(task) for task in rr}
+    assert resolve(lab, client, "tasks.rr") == {address_of(task) for task in rr}
     assert not lab.get("/services/rr")["Endpoint"].get("VirtualIPs")
     assert fetch(lab, client, "rr") == ["ok"]
-    assert addresses(lab, client, "nobody") == set()
-    # the address of the virtual service is of no task
-    assert addresses(lab, client, "vip") == {virtual(lab, "vip")}
-    assert virtual(lab, "vip") not in {address_of(task) for task in vip}
+    assert resolve(lab, client, "nobody") == set()
+    # The VIP is not the address of any task.
+    assert resolve(lab, client, "vip") == {vip_of(lab, "vip")}
+    assert vip_of(lab, "vip") not in {address_of(task) for task in vip}
 
 
 @pytest.mark.usefixtures("outside")
-def test_networks_are_apart_in_names_and_in_packets(lab: Cluster) -> None:
+def test_networks_are_isolated_in_names_and_packets(lab: Cluster) -> None:
     for name in ("red", "blue"):
         lab.docker("network", "create", "-d", "overlay", name)
         lab.service(f"web-{name}", "--replicas", "2", "--network", name, command=labs.WEB)
@@ -108,20 +110,20 @@ def test_networks_are_apart_in_names_and_in_packets(lab: Cluster) -> None:
     lab.running("web-red", 2)
     assert fetch(lab, red, "web-red") == ["ok"]
     assert fetch(lab, blue, "web-blue") == ["ok"]
-    assert addresses(lab, red, "web-blue") == set()
-    assert addresses(lab, red, "tasks.web-blue") == set()
-    hidden = [*(address_of(task) for task in targets), virtual(lab, "web-blue")]
+    assert resolve(lab, red, "web-blue") == set()
+    assert resolve(lab, red, "tasks.web-blue") == set()
+    hidden = [*(address_of(task) for task in targets), vip_of(lab, "web-blue")]
     tries = "".join(f"(timeout 2 wget -q -O - http://{address}/ && echo reached) & " for address in hidden)
     assert lab.execute(red, "sh", "-c", f"{tries} wait").out == ""
     both = lab.running("both", 1)[0]
     assert fetch(lab, both, "web-red") == fetch(lab, both, "web-blue") == ["ok"]
-    # a task without a network of its own sees neither
+    # A task without an overlay network resolves neither name.
     lab.service("alone")
     alone = lab.running("alone", 1)[0]
-    assert addresses(lab, alone, "web-red") == set()
+    assert resolve(lab, alone, "web-red") == set()
 
 
-def test_subnets_are_apart_and_as_asked(lab: Cluster) -> None:
+def test_subnets_do_not_overlap_and_match_the_request(lab: Cluster) -> None:
     for number in range(3):
         lab.docker("network", "create", "-d", "overlay", f"auto{number}")
     lab.docker("network", "create", "-d", "overlay", "--subnet", "10.200.3.0/25", "--gateway", "10.200.3.9", "asked")
@@ -133,31 +135,31 @@ def test_subnets_are_apart_and_as_asked(lab: Cluster) -> None:
     assert str(subnets["asked"]) == "10.200.3.0/25"
     lab.service("web", "--replicas", "4", "--network", "asked", command=labs.WEB)
     used = {ipaddress.ip_address(address_of(task)) for task in lab.running("web", 4)}
-    used.add(ipaddress.ip_address(virtual(lab, "web")))
+    used.add(ipaddress.ip_address(vip_of(lab, "web")))
     assert len(used) == 5
     assert all(address in subnets["asked"] for address in used)
     assert ipaddress.ip_address("10.200.3.9") not in used
     refused = lab.docker("network", "create", "-d", "overlay", "--subnet", "10.200.3.64/26", "over", check=1)
     assert "overlaps" in refused.err, refused.err
     assert "over" not in {network["Name"] for network in lab.get("/networks")}
-    # a subnet that was given back may be taken again
+    # A freed subnet can be used again.
     lab.docker("service", "rm", "web")
     lab.docker("network", "rm", "asked")
     lab.docker("network", "create", "-d", "overlay", "--subnet", "10.200.3.0/24", "again")
 
 
 @pytest.mark.usefixtures("outside")
-def test_names_of_the_outside_are_answered_by_the_hosts_resolver(lab: Cluster) -> None:
+def test_outside_names_are_resolved_by_the_hosts_resolver(lab: Cluster) -> None:
     lab.docker("network", "create", "-d", "overlay", "net")
     lab.service("client", "--network", "net")
     client = lab.running("client", 1)[0]
-    assert addresses(lab, client, "outside.example") == {"198.51.100.7"}
+    assert resolve(lab, client, "outside.example") == {"198.51.100.7"}
     assert "NXDOMAIN" in lab.execute(client, "nslookup", "-type=a", "nowhere.example", check=None).out
-    # what the cluster knows is never asked outside, and the answer is the same
-    assert addresses(lab, client, "client") == {virtual(lab, "client")}
+    # A name of the cluster is not forwarded.
+    assert resolve(lab, client, "client") == {vip_of(lab, "client")}
 
 
-def test_a_scaled_down_service_leaves_no_address_behind(lab: Cluster) -> None:
+def test_a_scaled_down_service_leaves_no_stale_address(lab: Cluster) -> None:
     lab.docker("network", "create", "-d", "overlay", "net")
     lab.service("web", "--replicas", "5", "--network", "net", "--endpoint-mode", "vip", command=labs.WEB)
     lab.service("client", "--mode", "global", "--network", "net")
@@ -166,11 +168,11 @@ def test_a_scaled_down_service_leaves_no_address_behind(lab: Cluster) -> None:
     lab.docker("service", "scale", "-d", "web=2")
     left = {address_of(task) for task in lab.running("web", 2)}
     for client in clients:
-        labs.wait(lambda c=client: addresses(lab, c, "tasks.web") == left, "the names without the removed tasks", 10)
+        labs.wait(lambda c=client: resolve(lab, c, "tasks.web") == left, "the names without the removed tasks", 30)
         assert set(fetch(lab, client, "web", 6)) == {"ok"}
 
 
-def test_a_removed_network_leaves_no_device_and_one_in_use_stays(lab: Cluster) -> None:
+def test_a_network_in_use_cannot_be_removed_and_a_removed_one_leaves_no_device(lab: Cluster) -> None:
     lab.docker("network", "create", "-d", "overlay", "net")
     lab.service("web", "--replicas", "5", "--network", "net", command=labs.WEB)
     lab.running("web", 5)
@@ -179,7 +181,7 @@ def test_a_removed_network_leaves_no_device_and_one_in_use_stays(lab: Cluster) -
     assert "in use" in refused.err or "active endpoints" in refused.err, refused.err
 
     def tunnels() -> list[str]:
-        """Hosts that listen for tunnels, and the namespaces of networks and containers."""
+        """Hosts with an open VXLAN port, and the namespaces of networks and containers."""
         found = [host.name for host in lab.hosts if ":4789" in lab.inside(host, "ss", "-lnu").out]
         return found + [
             name for host in lab.hosts for name in lab.inside(host, "find", "/run/covey/netns", "-type", "f").lines
@@ -188,17 +190,17 @@ def test_a_removed_network_leaves_no_device_and_one_in_use_stays(lab: Cluster) -
     assert len(tunnels()) == 5 + 2 * 5
     lab.docker("service", "rm", "web")
     lab.docker("network", "rm", "net")
-    labs.wait(lambda: not tunnels(), "no trace of the network on any host", 20)
+    labs.wait(lambda: not tunnels(), "no trace of the network on any host", 30)
 
 
 @pytest.fixture
-def breakable(images: Path) -> Iterator[Cluster]:
+def small_lab(images: Path) -> Iterator[Cluster]:
     with labs.made("names", 1, 2, archive=images) as found:
         yield found
 
 
-def test_no_name_answers_with_a_dead_hosts_address_once_it_is_replaced(breakable: Cluster) -> None:
-    lab = breakable
+def test_names_have_no_address_of_a_dead_host_after_its_tasks_are_replaced(small_lab: Cluster) -> None:
+    lab = small_lab
     one, two, three = lab.hosts
     lab.docker("network", "create", "-d", "overlay", "net")
     lab.service("client", "--network", "net", "--constraint", f"node.hostname=={one.name}")
@@ -208,18 +210,18 @@ def test_no_name_answers_with_a_dead_hosts_address_once_it_is_replaced(breakable
     dead = {address_of(task) for task in before if lab.host_of(task) == three}
     assert dead
     lab.kill(three)
-    labs.wait(lambda: set(lab.hosts_of(lab.running("web", 4))) == {two}, "all replicas on the host that lives")
+    labs.wait(lambda: set(lab.hosts_of(lab.running("web", 4))) == {two}, "all replicas on the remaining host")
     alive = {address_of(task) for task in lab.running("web", 4)}
-    labs.wait(lambda: addresses(lab, client, "tasks.web") == alive, "names without dead addresses", 5)
-    assert not dead & alive, "an address was given away while its holder may still run"
+    labs.wait(lambda: resolve(lab, client, "tasks.web") == alive, "names without dead addresses", 15)
+    assert not dead & alive, "an address was reused while its container may still run"
     assert set(fetch(lab, client, "web", 20)) == {"ok"}
-    # the host returns: nothing of what it ran is answered again
+    # The host returns: names do not resolve to its old containers.
     lab.start(three)
     lab.wait_ready()
-    assert addresses(lab, client, "tasks.web") == alive
+    assert resolve(lab, client, "tasks.web") == alive
     assert set(fetch(lab, client, "web", 12)) == {"ok"}
     lab.docker("service", "scale", "-d", "web=6")
     tasks = lab.running("web", 6)
     assert three in lab.hosts_of(tasks)
-    labs.wait(lambda: addresses(lab, client, "tasks.web") == {address_of(t) for t in tasks}, "the new names", 10)
+    labs.wait(lambda: resolve(lab, client, "tasks.web") == {address_of(t) for t in tasks}, "the new names", 30)
     assert set(fetch(lab, client, "web", 12)) == {"ok"}

@@ -1,4 +1,4 @@
-"""Secrets: files for the tasks that name them, on tmpfs, on their nodes alone; sealed on the managers' disks; gone with the task."""
+"""Secrets: files on tmpfs in the tasks that use them, only on their nodes; encrypted on managers' disks; removed with the task."""
 
 import contextlib
 import secrets
@@ -12,22 +12,22 @@ from tests.support import labs
 from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
-LONGEST = 500 * 1024 - 1  # Docker's bound is a length below 512000 bytes
+LONGEST = 500 * 1024 - 1  # docker accepts fewer than 512000 bytes
 
 
-def found_on_disk(host: LabHost, word: bytes) -> list[Path]:
-    """Files below the host's folder, its state and logs, that hold the word."""
+def files_on_disk_with(host: LabHost, word: bytes) -> list[Path]:
+    """Files in the host's folder (state and logs) that contain the word."""
     files = [path for path in host.folder.rglob("*") if path.is_file() and not path.is_symlink()]
     return [path for path in files if word in path.read_bytes()]
 
 
-def found_in_run(lab: Cluster, host: LabHost, word: str) -> list[str]:
-    """Files on the host's own /run that hold the word."""
+def files_in_run_with(lab: Cluster, host: LabHost, word: str) -> list[str]:
+    """Files in the host's own /run that contain the word."""
     return lab.inside(host, "grep", "-rlF", "--devices=skip", word, "/run/covey", check=None).lines
 
 
-def knows(host: LabHost, word: bytes) -> bool:
-    """Whether the word is in the memory of the host's daemon."""
+def is_in_daemon_memory(host: LabHost, word: bytes) -> bool:
+    """Whether the word is in the memory of the host's daemon process."""
     init, inner = machine.init_pid(host), machine.daemon_pid(host)
     process = next(
         path
@@ -48,7 +48,7 @@ def knows(host: LabHost, word: bytes) -> bool:
     return False
 
 
-def test_a_secret_is_a_file_with_the_mode_and_owner_that_were_asked(lab: Cluster) -> None:
+def test_a_secret_file_has_the_requested_name_mode_and_owner(lab: Cluster) -> None:
     lab.docker("secret", "create", "word", "-", stdin=b"open sesame\n")
     wanted = "source=word,target=renamed,uid=65534,gid=100,mode=0400"
     lab.service("plain", "--secret", "word")
@@ -68,33 +68,33 @@ def test_a_secret_is_a_file_with_the_mode_and_owner_that_were_asked(lab: Cluster
     assert "Read-only" in lab.execute(owned, "sh", "-c", "echo x > /run/secrets/renamed", check=1).err
 
 
-def test_a_secret_is_on_the_nodes_that_use_it_alone_and_on_no_disk(lab: Cluster) -> None:
+def test_a_secret_is_only_on_nodes_that_use_it_and_on_no_disk(lab: Cluster) -> None:
     word = f"top-{secrets.token_hex(16)}"
     lab.docker("secret", "create", "top", "-", stdin=word.encode())
     four, five = lab.workers
     lab.service("user", "--secret", "top", "--constraint", f"node.hostname=={four.name}")
     task = lab.running("user", 1)[0]
     assert lab.execute(task, "cat", "/run/secrets/top").out == word
-    # every other node is told something too, after the secret was made, so that it could have come along
+    # Every other node gets a task after the secret was created, so a leaked secret would have come with it.
     lab.service("bystander", "--mode", "global", "--constraint", f"node.hostname!={four.name}")
     lab.running("bystander", 4)
-    assert found_in_run(lab, four, word), "the search itself must be able to find it"
+    assert files_in_run_with(lab, four, word), "the search finds nothing at all"
     for host in lab.hosts:
         if host != four:
-            assert found_in_run(lab, host, word) == [], host.name
-        assert found_on_disk(host, word.encode()) == [], host.name
-    kinds = lab.inside(four, "findmnt", "-n", "-o", "FSTYPE", "-T", found_in_run(lab, four, word)[0]).out
+            assert files_in_run_with(lab, host, word) == [], host.name
+        assert files_on_disk_with(host, word.encode()) == [], host.name
+    kinds = lab.inside(four, "findmnt", "-n", "-o", "FSTYPE", "-T", files_in_run_with(lab, four, word)[0]).out
     assert kinds.strip() == "tmpfs"
-    assert knows(four, word.encode()), "the search itself must be able to find it"
-    assert not knows(five, word.encode()), "a node that runs no user of the secret was told it"
-    # nor does the API give it back
+    assert is_in_daemon_memory(four, word.encode()), "the search finds nothing at all"
+    assert not is_in_daemon_memory(five, word.encode()), "a node without a task that uses the secret has it"
+    # The API does not return it either.
     assert word not in str(lab.get("/secrets/top"))
     assert "Data" not in lab.get("/secrets/top")["Spec"]
     lab.docker("service", "rm", "user")
-    labs.wait(lambda: not found_in_run(lab, four, word), "the secret gone with its task")
+    labs.wait(lambda: not files_in_run_with(lab, four, word), "the secret removed with its task")
 
 
-def test_a_secret_in_use_stays_and_names_its_user(lab: Cluster) -> None:
+def test_a_secret_in_use_cannot_be_removed_and_its_service_is_named(lab: Cluster) -> None:
     lab.docker("secret", "create", "used", "-", stdin=b"x")
     lab.service("holder", "--secret", "used")
     refused = lab.docker("secret", "rm", "used", check=1)
@@ -106,7 +106,7 @@ def test_a_secret_in_use_stays_and_names_its_user(lab: Cluster) -> None:
     assert "used not found" in refused.err, refused.err
 
 
-def test_secrets_have_bounds(lab: Cluster) -> None:
+def test_secrets_have_a_maximum_size(lab: Cluster) -> None:
     lab.docker("secret", "create", "largest", "-", stdin=b"x" * LONGEST)
     refused = lab.docker("secret", "create", "larger", "-", stdin=b"x" * (LONGEST + 1), check=1)
     assert "less than 512000 bytes" in refused.err, refused.err
@@ -121,7 +121,7 @@ def test_a_service_that_names_a_missing_secret_is_refused(lab: Cluster) -> None:
     assert lab.get("/services") == []
 
 
-def test_an_updated_service_gets_its_new_secret_and_loses_the_old(lab: Cluster) -> None:
+def test_an_updated_service_gets_the_new_secret_and_loses_the_old_one(lab: Cluster) -> None:
     for name in ("old", "new"):
         lab.docker("secret", "create", name, "-", stdin=name.encode())
     lab.service("web", "--secret", "old")

@@ -1,6 +1,6 @@
-"""A daemon that dies halfway through an init, join, promotion, demotion or leave goes on with it, or clears it away, when it is started.
+"""Daemon crashes in the middle of init, join, promotion, demotion or leave: the next start completes or undoes the step.
 
-What lies on the host's disk at such a moment is made by hand: the daemon is killed and its files are set to what the step leaves.
+The tests kill the daemon and set the files in its state directory to what a crash at that point leaves.
 """
 
 import json
@@ -27,7 +27,7 @@ def hosts(images: Path) -> Iterator[Cluster]:
         yield found
 
 
-def record(host: LabHost, **changes: Any) -> None:
+def edit_node_record(host: LabHost, **changes: Any) -> None:
     path = host.state_dir / "node.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
@@ -39,13 +39,15 @@ def manager_status(hosts: Cluster, host: LabHost) -> str:
 
 def wait_manager(hosts: Cluster, host: LabHost) -> None:
     labs.wait(lambda: manager_status(hosts, host) == "reachable", f"{host.name} as a reachable manager")
-    labs.wait(lambda: hosts.request("GET", "/nodes", on=host)[0] == 200, f"{host.name} answering for the cluster")
+    labs.wait(lambda: hosts.request("GET", "/nodes", on=host)[0] == 200, f"{host.name} to answer for the cluster")
 
 
 def wait_worker(hosts: Cluster, host: LabHost) -> None:
     labs.wait(lambda: manager_status(hosts, host) == "none", f"{host.name} as a worker")
-    labs.wait(lambda: hosts.get("/info", on=host)["Swarm"]["ControlAvailable"] is False, f"{host.name} knowing it")
-    labs.wait(lambda: not (host.state_dir / "manager").exists(), "the end of its log")
+    labs.wait(
+        lambda: hosts.get("/info", on=host)["Swarm"]["ControlAvailable"] is False, f"{host.name} without a control API"
+    )
+    labs.wait(lambda: not (host.state_dir / "manager").exists(), "its Raft log removed")
 
 
 def swarm_state(hosts: Cluster, host: LabHost) -> str:
@@ -56,18 +58,18 @@ def wait_state(hosts: Cluster, host: LabHost, state: str) -> None:
     labs.wait(lambda: swarm_state(hosts, host) == state, f"{host.name} {state}")
 
 
-def test_a_promotion_that_was_cut_short_is_carried_on(hosts: Cluster) -> None:
-    """The node had heard of its role and died before it had a manager's certificate."""
+def test_an_interrupted_promotion_is_completed(hosts: Cluster) -> None:
+    """The node knew its new role and crashed before it had a manager certificate."""
     host = hosts[2]
     lab_cluster.crash(host)
     hosts.docker("node", "promote", host.name)
-    record(host, role=MANAGER)
+    edit_node_record(host, role=MANAGER)
     hosts.start(host)
     wait_manager(hosts, host)
 
 
-def test_a_demotion_that_was_cut_short_leaves_nothing_for_the_next_promotion(hosts: Cluster) -> None:
-    """The node had heard of its role and died before it forgot its log; with that log it could never be a manager again."""
+def test_an_interrupted_demotion_is_completed_and_the_node_can_be_promoted_again(hosts: Cluster) -> None:
+    """The node knew its new role and crashed before it removed its Raft log. With that log it could never be a manager again."""
     host = hosts[2]
     hosts.docker("node", "promote", host.name)
     wait_manager(hosts, host)
@@ -85,8 +87,8 @@ def test_a_demotion_that_was_cut_short_leaves_nothing_for_the_next_promotion(hos
     wait_worker(hosts, host)
 
 
-def test_a_leave_that_was_cut_short_is_carried_on(hosts: Cluster) -> None:
-    """The record was gone, and the daemon died before it had ended the tasks and dropped the identity."""
+def test_an_interrupted_leave_is_completed(hosts: Cluster) -> None:
+    """The node record was removed; the daemon crashed before it ended the tasks and removed the certificate."""
     host = hosts[2]
     hosts.service("everywhere", "--mode", "global")
     hosts.running("everywhere", 2)
@@ -94,7 +96,7 @@ def test_a_leave_that_was_cut_short_is_carried_on(hosts: Cluster) -> None:
     (host.state_dir / "node.json").unlink()
     hosts.start(host)
     wait_state(hosts, host, "inactive")
-    labs.wait(lambda: not hosts.covey_containers(host), "the end of its containers")
+    labs.wait(lambda: not hosts.covey_containers(host), "its containers to end")
     assert not (host.state_dir / "identity").exists()
     hosts.docker("service", "rm", "everywhere")
     old = hosts.nodes(hosts[1])[host.name]["ID"]
@@ -102,7 +104,7 @@ def test_a_leave_that_was_cut_short_is_carried_on(hosts: Cluster) -> None:
     join(hosts, host)
 
 
-def test_a_removed_node_says_so_and_may_leave_and_join_again(hosts: Cluster) -> None:
+def test_a_removed_node_reports_it_and_can_leave_and_join_again(hosts: Cluster) -> None:
     host = hosts[2]
     hosts.service("everywhere", "--mode", "global")
     hosts.running("everywhere", 2)
@@ -120,8 +122,8 @@ def test_a_removed_node_says_so_and_may_leave_and_join_again(hosts: Cluster) -> 
     hosts.running("everywhere", 2)
 
 
-def test_an_init_that_was_cut_short_is_cleared_away(hosts: Cluster) -> None:
-    """The identity and the log were there and the record was not: nobody had been told of a cluster."""
+def test_an_interrupted_init_is_undone(hosts: Cluster) -> None:
+    """Certificate and Raft log were written and the node record was not, so no client had been told of a cluster."""
     host = hosts[2]
     hosts.docker("swarm", "leave", on=host)
     hosts.docker("swarm", "init", on=host)

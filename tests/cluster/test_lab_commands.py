@@ -1,4 +1,4 @@
-"""The lab as a person types it: up, ls, env, exec, cut, heal, crash, kill, start, down; two of them side by side; nothing left."""
+"""The ``covey lab`` command line: up, ls, env, exec, cut, heal, crash, kill, start, down; labs side by side; cleanup."""
 
 import os
 import shlex
@@ -25,8 +25,8 @@ def covey_lab(*arguments: str, check: int | None = 0) -> Ran:
     )
 
 
-def listed(*names: str) -> dict[str, list[str]]:
-    """What ``lab ls`` says of these labs, by host."""
+def lab_ls(*names: str) -> dict[str, list[str]]:
+    """Columns of ``lab ls`` for these labs, by host."""
     rows = [line.split() for line in covey_lab("ls").lines[1:]]
     return {row[0]: row[1:] for row in rows if row[1] in names}
 
@@ -40,10 +40,10 @@ def name() -> Iterator[str]:
             cluster.down(found)
 
 
-def test_a_lab_lives_and_ends_by_its_commands(name: str) -> None:
+def test_every_lab_command_on_one_lab(name: str) -> None:
     up = covey_lab("up", "--name", name, "--managers", "1", "--workers", "1")
     assert up.lines == [f"{name}-1", f"{name}-2"]
-    assert listed(name) == {
+    assert lab_ls(name) == {
         f"{name}-1": [name, "manager", "192.168.77.1", "running"],
         f"{name}-2": [name, "worker", "192.168.77.2", "running"],
     }
@@ -60,11 +60,11 @@ def test_a_lab_lives_and_ends_by_its_commands(name: str) -> None:
     assert covey_lab("exec", f"{name}-2", "--", "hostname").out.strip() == f"{name}-2"
     assert covey_lab("exec", f"{name}-2", "--", "sh", "-c", "exit 7", check=7).code == 7
     assert "192.168.77.2" in covey_lab("exec", f"{name}-2", "--", "ip", "-4", "addr", "show", "eth0").out
-    # the variables of env are there too, so docker inside a host speaks to that host
+    # exec sets the variables of env, so docker inside a host talks to that host.
     assert covey_lab("exec", f"{name}-2", "--", "docker", "info", "-f", "{{.Name}}").out.strip() == f"{name}-2"
 
     covey_lab("cut", f"{name}-2")
-    assert listed(name)[f"{name}-2"][-1] == "cut"
+    assert lab_ls(name)[f"{name}-2"][-1] == "cut"
     covey_lab("exec", f"{name}-2", "--", "ping", "-c1", "-W1", "192.168.77.1", check=1)
     covey_lab("heal", f"{name}-2")
     labs.wait(
@@ -73,37 +73,37 @@ def test_a_lab_lives_and_ends_by_its_commands(name: str) -> None:
     )
 
     covey_lab("crash", f"{name}-2")
-    assert listed(name)[f"{name}-2"][-1] == "crashed"
+    assert lab_ls(name)[f"{name}-2"][-1] == "crashed"
     covey_lab("exec", f"{name}-2", "--", "true")
     covey_lab("start", f"{name}-2")
-    card = covey_lab("exec", f"{name}-2", "--", "cat", "/sys/class/net/eth0/address").out
+    mac = covey_lab("exec", f"{name}-2", "--", "cat", "/sys/class/net/eth0/address").out
     covey_lab("kill", f"{name}-2")
-    assert listed(name)[f"{name}-2"][-1] == "dead"
+    assert lab_ls(name)[f"{name}-2"][-1] == "dead"
     assert "not running" in covey_lab("exec", f"{name}-2", "--", "true", check=1).err
     assert "not running" in covey_lab("kill", f"{name}-2", check=1).err
     covey_lab("start", f"{name}-2")
-    # it is the same machine to its peers, who may know its card for another half a minute
-    assert covey_lab("exec", f"{name}-2", "--", "cat", "/sys/class/net/eth0/address").out == card
+    # The MAC address stays the same: peers may cache it for another half a minute.
+    assert covey_lab("exec", f"{name}-2", "--", "cat", "/sys/class/net/eth0/address").out == mac
     found.wait_ready()
     assert "is already running" in covey_lab("start", f"{name}-2", check=1).err
 
     covey_lab("down", "--name", name)
-    assert listed(name) == {}
+    assert lab_ls(name) == {}
     assert [line for line in labs.left_over(os.getpid()) if name in line] == []
     assert "no lab" in covey_lab("down", "--name", name, check=1).err
 
 
-def test_what_cannot_be_a_lab_is_refused_and_leaves_nothing(name: str) -> None:
+def test_invalid_lab_options_are_refused_and_leave_nothing_behind(name: str) -> None:
     for arguments in (["--managers", "7", "--workers", "4"], ["--managers", "0"], ["--name", "Not_A_Name"]):
         refused = covey_lab("up", "--name", name, *arguments, check=None)
         assert refused.code in (1, 2), arguments
         assert refused.err.strip(), arguments
     assert "no lab host nobody-1" in covey_lab("kill", "nobody-1", check=1).err
-    assert listed(name) == {}
+    assert lab_ls(name) == {}
     assert [line for line in labs.left_over(os.getpid()) if name in line] == []
 
 
-def test_two_labs_side_by_side_neither_meet_nor_share() -> None:
+def test_two_labs_side_by_side_are_isolated() -> None:
     with labs.made("left", 1) as left, labs.made("right", 1) as right:
         secret = labs.unique("secret")
         left.docker("secret", "create", secret, "-", stdin=b"left")
@@ -111,7 +111,7 @@ def test_two_labs_side_by_side_neither_meet_nor_share() -> None:
         assert right.docker("secret", "ls", "-q").out.strip() == ""
         clusters = {found.get("/swarm")["ID"] for found in (left, right)}
         assert len(clusters) == 2
-        # the same addresses, on two switches: a listener of one is not reached from the other
+        # Both labs use the same addresses on two switches: a listener of one is not reachable from the other.
         server = subprocess.Popen(machine.command_inside(left[1], ["busybox", "nc", "-l", "-p", "7777"]))
         try:
             labs.wait(lambda: ":7777" in left.inside(left[1], "ss", "-ltn").out, "the listener")
@@ -123,8 +123,8 @@ def test_two_labs_side_by_side_neither_meet_nor_share() -> None:
             server.wait()
 
 
-def test_a_lab_that_fails_to_form_is_torn_down(name: str) -> None:
-    """A host's folder that cannot be written stands for all that can go wrong between the first namespace and the last node."""
+def test_a_lab_that_fails_to_start_is_torn_down(name: str) -> None:
+    """A host folder that cannot be written stands for every failure between the first namespace and the last node."""
     blocked = Path("/var/lib/covey-lab") / name / f"{name}-2"
     blocked.parent.mkdir(parents=True)
     blocked.write_text("not a folder")

@@ -1,4 +1,4 @@
-"""Hosts fail in every way a user meets: the daemon dies, the host dies, the cable is cut. Containers go on, replicas move, surplus goes."""
+"""Failures of hosts and daemons: crash, power loss, network cut. Containers keep running, replicas are replaced, surplus ones end."""
 
 import time
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from tests.support import labs
 from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
-ORPHANED_SECONDS = 90.0  # a minute, and what a busy machine needs
+ORPHANED_SECONDS = 180.0  # tasks are orphaned after 60 s; the rest is room for a busy machine
 
 
 @pytest.fixture(scope="module")
 def hosts(images: Path) -> Iterator[Cluster]:
     with labs.made("hosts", 1, 3, archive=images) as found:
-        # the manager takes no tasks: which host dies is the test's choice
+        # The manager takes no tasks, so that tests can kill any host that runs tasks.
         found.docker("node", "update", "--availability", "drain", found[1].name)
         yield found
 
@@ -32,22 +32,22 @@ def workers(hosts: Cluster) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def slow_detection(workers: Cluster) -> Iterator[None]:
-    """Heartbeats every 10 s: on a busy machine a daemon may take longer to start than the 2 s after which its node is down by default."""
+def slow_heartbeats(workers: Cluster) -> Iterator[None]:
+    """Heartbeats every 10 s. On a busy machine a daemon may need more than the default 2 s to restart."""
     workers.docker("swarm", "update", "--dispatcher-heartbeat", "10s")
     yield
     workers.docker("swarm", "update", "--dispatcher-heartbeat", "1s")
 
 
-def per_host(lab: Cluster, tasks: list[dict]) -> dict[LabHost, list[dict]]:
+def tasks_by_host(lab: Cluster, tasks: list[dict]) -> dict[LabHost, list[dict]]:
     placed: dict[LabHost, list[dict]] = {}
     for task, host in zip(tasks, lab.hosts_of(tasks), strict=True):
         placed.setdefault(host, []).append(task)
     return placed
 
 
-@pytest.mark.usefixtures("slow_detection")
-def test_containers_outlive_their_daemon_and_are_adopted_untouched(workers: Cluster) -> None:
+@pytest.mark.usefixtures("slow_heartbeats")
+def test_containers_survive_a_daemon_crash_and_are_adopted_unchanged(workers: Cluster) -> None:
     workers.docker("network", "create", "-d", "overlay", "net")
     workers.docker("secret", "create", "word", "-", stdin=b"word")
     workers.service("web", "--replicas", "3", "--network", "net", "--secret", "word", command=labs.WEB)
@@ -57,7 +57,7 @@ def test_containers_outlive_their_daemon_and_are_adopted_untouched(workers: Clus
     lab_cluster.crash(host)
     for pid in before.values():
         assert "httpd" in workers.inside(host, "cat", f"/proc/{pid}/cmdline").out
-    # while no daemon is there it still serves, by the name and address it had
+    # Without its daemon the container still serves at the same address.
     other = next(task for task in tasks if workers.host_of(task) != host)
     address = next(t for t in tasks if workers.host_of(t) == host)["NetworksAttachments"][0]["Addresses"][0].split("/")[
         0
@@ -74,8 +74,8 @@ def test_containers_outlive_their_daemon_and_are_adopted_untouched(workers: Clus
     assert workers.execute(other, "wget", "-q", "-O", "-", f"http://{address}/").out == "ok\n"
 
 
-@pytest.mark.usefixtures("slow_detection")
-def test_an_exit_while_no_daemon_was_there_is_reported_with_its_code(workers: Cluster) -> None:
+@pytest.mark.usefixtures("slow_heartbeats")
+def test_a_container_exit_during_daemon_downtime_is_reported_with_its_exit_code(workers: Cluster) -> None:
     script = "while [ ! -e /tmp/end ]; do sleep 0.1; done; exit 7"
     workers.service("ends", "--restart-condition", "none", command=("sh", "-c", script))
     task = workers.running("ends", 1)[0]
@@ -83,7 +83,7 @@ def test_an_exit_while_no_daemon_was_there_is_reported_with_its_code(workers: Cl
     pid = workers.covey_containers(host)[container]
     lab_cluster.crash(host)
     workers.inside(host, "touch", f"/proc/{pid}/root/tmp/end")
-    labs.wait(lambda: workers.inside(host, "test", "-d", f"/proc/{pid}", check=None).code, "the container's end")
+    labs.wait(lambda: workers.inside(host, "test", "-d", f"/proc/{pid}", check=None).code, "the container to end")
     ended = time.time()
     workers.start(host)
 
@@ -99,9 +99,9 @@ def test_an_exit_while_no_daemon_was_there_is_reported_with_its_code(workers: Cl
     assert shown["FinishedAt"] < time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ended + 1))
 
 
-def test_replicas_of_a_dead_host_run_elsewhere_and_its_return_makes_no_duplicate(workers: Cluster) -> None:
+def test_replicas_of_a_dead_host_are_replaced_and_its_return_makes_no_duplicates(workers: Cluster) -> None:
     workers.service("web", "--replicas", "6")
-    placed = per_host(workers, workers.running("web", 6))
+    placed = tasks_by_host(workers, workers.running("web", 6))
     assert sorted(len(tasks) for tasks in placed.values()) == [2, 2, 2]
     dead, lost = next(iter(placed.items()))
     workers.kill(dead)
@@ -110,20 +110,20 @@ def test_replicas_of_a_dead_host_run_elsewhere_and_its_return_makes_no_duplicate
     def moved() -> bool:
         return dead not in workers.hosts_of(workers.running("web", 6))
 
-    labs.wait(moved, "six replicas on the hosts that live")
+    labs.wait(moved, "six replicas on the remaining hosts")
     kept = {t["ID"] for host, tasks in placed.items() if host != dead for t in tasks}
     now = {task["ID"] for task in workers.running("web", 6)}
-    assert kept < now, "replicas of hosts that live were restarted"
+    assert kept < now, "replicas on healthy hosts were restarted"
     assert not {task["ID"] for task in lost} & now
     workers.start(dead)
     workers.wait_ready()
     assert {task["ID"] for task in workers.running("web", 6)} == now
-    labs.wait(lambda: not workers.covey_containers(dead), "no container on the host that came back")
+    labs.wait(lambda: not workers.covey_containers(dead), "no container on the host that returned")
 
 
-def test_a_cut_host_is_replaced_and_what_is_surplus_goes_when_it_heals(workers: Cluster) -> None:
+def test_replicas_of_a_cut_host_are_replaced_and_surplus_ones_end_after_healing(workers: Cluster) -> None:
     workers.service("web", "--replicas", "3")
-    placed = per_host(workers, workers.running("web", 3))
+    placed = tasks_by_host(workers, workers.running("web", 3))
     cut = next(iter(placed))
     old = workers.covey_containers(cut)
     assert len(old) == 1
@@ -132,19 +132,19 @@ def test_a_cut_host_is_replaced_and_what_is_surplus_goes_when_it_heals(workers: 
     def moved() -> bool:
         return cut not in workers.hosts_of(workers.running("web", 3))
 
-    labs.wait(moved, "three replicas on the hosts that are reached")
-    # nobody can reach it, and what it runs goes on: it may be the managers that are cut
+    labs.wait(moved, "three replicas on the reachable hosts")
+    # The cut host keeps its containers: the managers may be the ones that are cut off.
     assert workers.covey_containers(cut) == old
     now = {task["ID"] for task in workers.running("web", 3)}
     workers.heal(cut)
-    labs.wait(lambda: not workers.covey_containers(cut), "the end of the surplus container")
+    labs.wait(lambda: not workers.covey_containers(cut), "the surplus container to end")
     assert {task["ID"] for task in workers.running("web", 3)} == now
     assert workers.nodes()[cut.name]["Status"]["State"] == "ready"
 
 
-def test_what_was_removed_while_a_host_was_cut_ends_when_it_heals(workers: Cluster) -> None:
-    """1. A host is cut for longer than its tasks are waited for. 2. Their service, network and secret are removed: nothing names them any
-    more. 3. The host is back: what it runs is on no list, and goes.
+def test_tasks_removed_while_their_host_was_cut_end_after_healing(workers: Cluster) -> None:
+    """1. A host is cut until its tasks are orphaned. 2. Their service, network and secret are removed. 3. The host returns. Nothing in the
+    store refers to its containers any more; it must end them.
     """
     workers.docker("secret", "create", "word", "-", stdin=b"word")
     workers.docker("network", "create", "-d", "overlay", "net")
@@ -153,19 +153,19 @@ def test_what_was_removed_while_a_host_was_cut_ends_when_it_heals(workers: Clust
     workers.cut(cut)
     labs.wait(lambda: workers.nodes()[cut.name]["Status"]["State"] == "down", "the cut host shown as down")
     workers.docker("service", "rm", "gone")
-    labs.wait(lambda: len(workers.get("/tasks")) == 1, "the end of the tasks that can be asked to end")
-    labs.wait(lambda: not workers.get("/tasks"), "the task that cannot be asked given up", ORPHANED_SECONDS)
+    labs.wait(lambda: len(workers.get("/tasks")) == 1, "the tasks on reachable hosts to end")
+    labs.wait(lambda: not workers.get("/tasks"), "the task on the cut host to be orphaned", ORPHANED_SECONDS)
     workers.docker("secret", "rm", "word")
     workers.docker("network", "rm", "net")
     assert len(workers.covey_containers(cut)) == 1
     workers.heal(cut)
-    labs.wait(lambda: not workers.get("/containers/json?all=1", on=cut), "the end of what nobody wants")
-    labs.wait(lambda: not workers.inside(cut, "find", "/run/covey/secrets", "-type", "f").out, "its secrets gone")
-    labs.wait(lambda: ":4789" not in workers.inside(cut, "ss", "-lnu").out, "its network gone")
+    labs.wait(lambda: not workers.get("/containers/json?all=1", on=cut), "the containers without a task to end")
+    labs.wait(lambda: not workers.inside(cut, "find", "/run/covey/secrets", "-type", "f").out, "its secrets removed")
+    labs.wait(lambda: ":4789" not in workers.inside(cut, "ss", "-lnu").out, "its network removed")
 
 
-def test_a_short_cut_moves_nothing(workers: Cluster) -> None:
-    """Half a second is no death: streams survive or come back, and no replica is restarted."""
+def test_a_cut_of_half_a_second_moves_no_replica(workers: Cluster) -> None:
+    """Streams survive or reconnect, and no replica is restarted."""
     workers.service("web", "--replicas", "3")
     before = {task["ID"] for task in workers.running("web", 3)}
     host = workers.hosts_of(workers.running("web", 3))[0]
@@ -177,7 +177,7 @@ def test_a_short_cut_moves_nothing(workers: Cluster) -> None:
     assert {task["ID"] for task in workers.running("web", 3)} == before
 
 
-def test_a_container_that_ends_is_replaced_by_a_new_one(workers: Cluster) -> None:
+def test_a_killed_container_is_replaced_by_a_new_task(workers: Cluster) -> None:
     workers.service("web", "--restart-delay", "100ms")
     task = workers.running("web", 1)[0]
     workers.docker("kill", workers.container(task), on=workers.host_of(task))
@@ -185,13 +185,13 @@ def test_a_container_that_ends_is_replaced_by_a_new_one(workers: Cluster) -> Non
     def replaced() -> list:
         return [t for t in workers.running("web", 1) if t["ID"] != task["ID"]]
 
-    labs.wait(replaced, "a new task in the place of the killed one")
+    labs.wait(replaced, "a new task instead of the killed one")
     history = workers.tasks("web", desired="shutdown")
     assert [t["ID"] for t in history] == [task["ID"]]
     assert history[0]["Status"]["ContainerStatus"]["ExitCode"] == 137
 
 
-def test_a_node_that_leaves_is_replaced_shown_down_and_removed(workers: Cluster) -> None:
+def test_a_node_that_leaves_is_shown_down_and_its_replicas_are_replaced(workers: Cluster) -> None:
     host = workers.hosts[3]
     old = workers.node_id(host)
     workers.service("web", "--replicas", "3")
@@ -200,19 +200,21 @@ def test_a_node_that_leaves_is_replaced_shown_down_and_removed(workers: Cluster)
     assert "is not down" in refused.err, refused.err
     workers.docker("swarm", "leave", on=host)
     assert workers.get("/info", on=host)["Swarm"]["LocalNodeState"] == "inactive"
-    assert not workers.get("/containers/json?all=1", on=host), "tasks of a cluster that was left"
+    assert not workers.get("/containers/json?all=1", on=host), "containers of the cluster that was left"
     labs.wait(lambda: workers.nodes()[host.name]["Status"]["State"] == "down", "the node shown as down")
     labs.wait(lambda: host not in workers.hosts_of(workers.running("web", 3)), "its replica elsewhere")
     workers.docker("node", "rm", host.name)
     assert host.name not in workers.nodes()
     token = workers.docker("swarm", "join-token", "-q", "worker").out.strip()
     workers.docker("swarm", "join", "--token", token, f"{workers[1].address}:2377", on=host)
-    labs.wait(lambda: workers.nodes().get(host.name, {}).get("Status", {}).get("State") == "ready", "the newcomer")
+    labs.wait(
+        lambda: workers.nodes().get(host.name, {}).get("Status", {}).get("State") == "ready", "the node that joined"
+    )
     assert workers.node_id(host) != old
 
 
-def test_a_removed_node_learns_it_and_runs_nothing_more(workers: Cluster) -> None:
-    """1. A host is cut. 2. It is removed by force. 3. The cable heals: the host must not go on as if it were a member."""
+def test_a_node_removed_while_cut_ends_its_tasks_after_healing(workers: Cluster) -> None:
+    """1. A host is cut. 2. It is removed by force. 3. The cut heals. The host must not continue as a member."""
     host = workers.hosts[2]
     workers.service("web", "--replicas", "3")
     workers.running("web", 3)
@@ -221,16 +223,19 @@ def test_a_removed_node_learns_it_and_runs_nothing_more(workers: Cluster) -> Non
     labs.wait(lambda: workers.nodes()[host.name]["Status"]["State"] == "down", "the cut host shown as down")
     workers.docker("node", "rm", "--force", host.name)
     workers.heal(host)
-    labs.wait(lambda: not workers.covey_containers(host), "the end of containers on a removed node")
+    labs.wait(lambda: not workers.covey_containers(host), "the containers on the removed node to end")
     workers.docker("swarm", "leave", "--force", on=host)
     token = workers.docker("swarm", "join-token", "-q", "worker").out.strip()
     workers.docker("swarm", "join", "--token", token, f"{workers[1].address}:2377", on=host)
-    labs.wait(lambda: workers.nodes().get(host.name, {}).get("Status", {}).get("State") == "ready", "the host again")
+    labs.wait(
+        lambda: workers.nodes().get(host.name, {}).get("Status", {}).get("State") == "ready",
+        "the host to be ready again",
+    )
 
 
-@pytest.mark.usefixtures("slow_detection")
-def test_what_moved_while_a_daemon_was_away_is_known_when_it_is_back(workers: Cluster) -> None:
-    """Its containers go on with the addresses of before; names and ways follow as soon as the daemon is back, without their restart."""
+@pytest.mark.usefixtures("slow_heartbeats")
+def test_a_restarted_daemon_learns_the_new_addresses_of_moved_tasks(workers: Cluster) -> None:
+    """Its containers keep their addresses. DNS names and routes are updated when the daemon is back, without a restart of the containers."""
     here, there, elsewhere = workers.workers
     workers.docker("network", "create", "-d", "overlay", "net")
     workers.service("client", "--network", "net", "--constraint", f"node.hostname=={here.name}")
@@ -249,20 +254,20 @@ def test_what_moved_while_a_daemon_was_away_is_known_when_it_is_back(workers: Cl
     workers.start(here)
     workers.wait_ready()
     labs.wait(
-        lambda: workers.execute(client, *reach, check=None).out == "ok\n", "the client reaches web where it is now"
+        lambda: workers.execute(client, *reach, check=None).out == "ok\n", "the client to reach web on its new host"
     )
     assert workers.running("client", 1)[0]["ID"] == client["ID"]
 
 
-@pytest.mark.usefixtures("slow_detection")
-def test_a_daemon_that_crashes_again_and_again_keeps_its_containers(workers: Cluster) -> None:
+@pytest.mark.usefixtures("slow_heartbeats")
+def test_a_daemon_that_crashes_repeatedly_keeps_its_containers(workers: Cluster) -> None:
     workers.service("web", "--replicas", "3", command=labs.WEB)
     tasks = workers.running("web", 3)
     host = workers.host_of(tasks[0])
     before = workers.covey_containers(host)
     for _ in range(4):
         lab_cluster.crash(host)
-        workers.start(host)  # not ready yet when the next one comes
+        workers.start(host)  # not ready yet when the next crash comes
     workers.wait_ready()
     assert workers.covey_containers(host) == before
     assert {task["ID"] for task in workers.running("web", 3)} == {task["ID"] for task in tasks}

@@ -1,4 +1,4 @@
-"""Managers agree: any of them takes writes, a leader's death loses nothing acknowledged, a minority writes nothing, and disks bring all of it back."""
+"""Manager failures with the docker client: leader crash, network cut, pause, restart, promotion and demotion."""
 
 import contextlib
 import os
@@ -19,8 +19,8 @@ from tests.support import labs
 from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
-QUORUM_SECONDS = 15.0
-TAKES_THE_PORT = """
+ELECTION_SECONDS = 30.0
+OCCUPY_PORT = """
 import socket, sys
 taken = socket.create_server(("0.0.0.0", 2378))
 print("serves", flush=True)
@@ -51,15 +51,15 @@ def write(lab: Cluster, name: str, on: object) -> tuple[int, object]:
     return lab.request("POST", "/secrets/create", {"Name": name, "Data": "eA=="}, on=on)
 
 
-def test_a_write_through_each_manager_is_read_through_all(managers: Cluster) -> None:
+def test_a_write_through_any_manager_is_readable_through_all(managers: Cluster) -> None:
     for host in managers.managers:
         managers.docker("secret", "create", f"from-{host.number}", "-", stdin=b"x", on=host)
         for reader in managers.managers:
-            # fresh at once: what was acknowledged is never missing from a later read, through whichever manager
+            # Reads are fresh: an acknowledged write is in every later read, through any manager.
             assert f"from-{host.number}" in managers.docker("secret", "ls", "--format", "{{.Name}}", on=reader).lines
 
 
-def test_no_acknowledged_write_is_lost_with_the_leader(managers: Cluster) -> None:
+def test_no_acknowledged_write_is_lost_when_the_leader_is_killed(managers: Cluster) -> None:
     leader = managers.wait_leader()
     survivor = next(host for host in managers.managers if host != leader)
     acknowledged: list[str] = []
@@ -84,26 +84,26 @@ def test_no_acknowledged_write_is_lost_with_the_leader(managers: Cluster) -> Non
         assert enough.wait(20), "the cluster takes no writes"
         managers.kill(leader)
         before = len(acknowledged)
-        labs.wait(lambda: len(acknowledged) > before + 10, "writes after the leader's death", QUORUM_SECONDS)
+        labs.wait(lambda: len(acknowledged) > before + 10, "writes after the leader's death", ELECTION_SECONDS)
     finally:
         stop.set()
         thread.join(30)
     assert set(acknowledged) <= secret_names(managers, on=survivor)
     assert managers.wait_leader(but=leader, on=survivor) != leader
-    # the dead one comes back as a follower with all of it
+    # The killed manager returns as a follower with every write.
     managers.start(leader)
     managers.wait_ready()
     assert set(acknowledged) <= secret_names(managers, on=leader)
 
 
-def test_a_cli_write_succeeds_after_the_leader_was_killed(managers: Cluster) -> None:
+def test_a_cli_write_waits_for_the_new_leader(managers: Cluster) -> None:
     leader = managers.wait_leader()
     survivor = next(host for host in managers.managers if host != leader)
     managers.kill(leader)
     began = time.monotonic()
-    # one command, no retry of the user's: it waits for the new leader instead of failing
+    # One command without a retry by the user: it waits for the new leader instead of failing.
     managers.docker("network", "create", "-d", "overlay", "after", on=survivor)
-    assert time.monotonic() - began < QUORUM_SECONDS
+    assert time.monotonic() - began < ELECTION_SECONDS
     shown = managers.docker("node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}", on=survivor).lines
     assert [line for line in shown if line.endswith(" Leader")] != [f"{leader.name} Leader"]
     labs.wait(
@@ -115,7 +115,7 @@ def test_a_cli_write_succeeds_after_the_leader_was_killed(managers: Cluster) -> 
     )
 
 
-def test_two_dead_managers_stop_writes_until_one_returns(managers: Cluster) -> None:
+def test_two_dead_managers_of_three_stop_writes_until_one_returns(managers: Cluster) -> None:
     managers.docker("secret", "create", "before", "-", stdin=b"x")
     dead = list(managers.managers[1:])
     alone = managers.managers[0]
@@ -135,7 +135,7 @@ def test_two_dead_managers_stop_writes_until_one_returns(managers: Cluster) -> N
     def written() -> bool:
         return write(managers, "together", alone)[0] == 201
 
-    labs.wait(written, "a write once a majority is back", QUORUM_SECONDS)
+    labs.wait(written, "a write once a majority is back", ELECTION_SECONDS)
     assert {"before", "together"} <= secret_names(managers, on=alone)
 
 
@@ -143,7 +143,7 @@ def test_a_cut_leader_steps_down_and_acknowledges_nothing(managers: Cluster) -> 
     leader = managers.wait_leader()
     other = next(host for host in managers.managers if host != leader)
     managers.cut(leader)
-    # at once, while it still believes: whatever it answers, it must not say that the write is done
+    # The cut leader does not know yet that it is cut. It must not acknowledge the write.
     answers: list[int] = []
     thread = threading.Thread(target=lambda: answers.append(write(managers, "isolated", leader)[0]))
     thread.start()
@@ -162,8 +162,8 @@ def test_a_cut_leader_steps_down_and_acknowledges_nothing(managers: Cluster) -> 
     assert managers.wait_leader() == new
 
 
-def manager_process(host: LabHost) -> int:
-    """The pid of the host's manager, as this machine counts."""
+def manager_pid(host: LabHost) -> int:
+    """PID of the host's manager process in the root PID namespace."""
     space = Path(f"/proc/{machine.init_pid(host)}/ns/pid").readlink()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -172,13 +172,13 @@ def manager_process(host: LabHost) -> int:
     raise AssertionError(f"{host.name} runs no manager")
 
 
-def test_a_leader_that_slept_through_an_election_does_not_answer_of_the_past(managers: Cluster) -> None:
-    """1. The leader's process stands still. 2. Another is elected and takes a write. 3. A read that was waiting at the old one is
-    the first thing it sees when it wakes, before it can know that it leads no more.
+def test_a_leader_paused_during_an_election_serves_no_stale_read(managers: Cluster) -> None:
+    """1. The leader is paused. 2. Another is elected and takes a write. 3. The old leader continues. A waiting read is the first thing it
+    handles, before it can know that it no longer leads.
     """
     leader = managers.wait_leader()
     other = next(host for host in managers.managers if host != leader)
-    pid = manager_process(leader)
+    pid = manager_pid(leader)
     names: list[set[str]] = []
     reader = threading.Thread(target=lambda: names.append(secret_names(managers, on=leader)))
     os.kill(pid, signal.SIGSTOP)
@@ -186,7 +186,7 @@ def test_a_leader_that_slept_through_an_election_does_not_answer_of_the_past(man
         managers.wait_leader(but=leader, on=other)
         assert write(managers, "meanwhile", other)[0] == 201
         reader.start()
-        # it is asked for five seconds at most; until then the answer can only come from the one that sleeps
+        # The request waits up to five seconds for the paused leader; until then no answer can come.
         reader.join(0.3)
         assert not names
     finally:
@@ -195,14 +195,14 @@ def test_a_leader_that_slept_through_an_election_does_not_answer_of_the_past(man
     assert names == [{"meanwhile"}]
 
 
-def test_a_leader_that_slept_through_an_election_does_not_refuse_for_what_is_past(managers: Cluster) -> None:
-    """1. The leader's process stands still. 2. Another is elected and removes a secret. 3. A secret of that name, sent to the old one, is
-    the first thing it sees when it wakes: the name is free.
+def test_a_leader_paused_during_an_election_refuses_no_write_on_stale_data(managers: Cluster) -> None:
+    """1. The leader is paused. 2. Another is elected and removes a secret. 3. The old leader continues. The creation of a secret with the same
+    name is the first thing it handles; the name is free.
     """
     leader = managers.wait_leader()
     other = next(host for host in managers.managers if host != leader)
     assert write(managers, "freed", other)[0] == 201
-    pid = manager_process(leader)
+    pid = manager_pid(leader)
     answers: list[tuple[int, object]] = []
     writer = threading.Thread(target=lambda: answers.append(write(managers, "freed", leader)))
     os.kill(pid, signal.SIGSTOP)
@@ -218,7 +218,7 @@ def test_a_leader_that_slept_through_an_election_does_not_refuse_for_what_is_pas
     assert [status for status, _ in answers] == [201], answers
 
 
-def test_a_follower_restarts_with_what_it_had_and_what_it_missed(managers: Cluster) -> None:
+def test_a_restarted_follower_has_its_old_state_and_the_missed_writes(managers: Cluster) -> None:
     leader = managers.wait_leader()
     follower = next(host for host in managers.managers if host != leader)
     identity = managers.node_id(follower)
@@ -232,7 +232,7 @@ def test_a_follower_restarts_with_what_it_had_and_what_it_missed(managers: Clust
     assert len(managers.nodes()) == 3
 
 
-def test_a_cluster_whose_managers_all_died_comes_back_with_its_services(managers: Cluster) -> None:
+def test_a_cluster_recovers_its_services_after_all_managers_were_killed(managers: Cluster) -> None:
     managers.docker("secret", "create", "kept", "-", stdin=b"kept")
     managers.docker("network", "create", "-d", "overlay", "--subnet", "10.77.0.0/24", "net")
     service = managers.service("survivor", "--replicas", "3", "--network", "net", "--secret", "kept", "--label", "a=b")
@@ -242,7 +242,7 @@ def test_a_cluster_whose_managers_all_died_comes_back_with_its_services(managers
     managers.wait_ready()
     assert managers.get("/services/survivor")["ID"] == service
     assert managers.get("/services/survivor")["Spec"]["Labels"] == {"a": "b"}
-    # a host that lost its power lost its containers: the tasks are new, and there are exactly three
+    # A host that lost power lost its containers, so all three tasks are new.
     old = {task["ID"] for task in before}
     labs.wait(lambda: not old & {task["ID"] for task in managers.running("survivor", 3)}, "three new tasks")
     after = managers.running("survivor", 3)
@@ -251,7 +251,7 @@ def test_a_cluster_whose_managers_all_died_comes_back_with_its_services(managers
         assert task["NetworksAttachments"][0]["Addresses"][0].startswith("10.77.0.")
 
 
-def test_crashed_managers_come_back_and_no_container_notices(managers: Cluster) -> None:
+def test_managers_restart_after_a_crash_without_disturbing_containers(managers: Cluster) -> None:
     managers.service("steady", "--replicas", "3")
     before = managers.running("steady", 3)
     containers = {managers.container(task) for task in before}
@@ -266,17 +266,19 @@ def test_crashed_managers_come_back_and_no_container_notices(managers: Cluster) 
     assert {host.name: managers.covey_containers(host) for host in managers.managers} == pids
 
 
-def test_a_manager_that_cannot_start_at_once_tries_again(managers: Cluster) -> None:
-    """1. A daemon dies. 2. When it is back, something else holds the manager's port. 3. The port is free again: so is the way back."""
+def test_a_manager_that_cannot_start_retries(managers: Cluster) -> None:
+    """1. A daemon crashes. 2. When it restarts, another process has the manager's port. 3. The port is freed and the manager starts."""
     leader = managers.wait_leader()
     follower = next(host for host in managers.managers if host != leader)
     lab_cluster.crash(follower)
-    # the manager of the dead daemon hands its port over when it has ended
+    # The manager process of the dead daemon frees the port when it has ended.
     labs.wait(lambda: ":2378" not in managers.inside(follower, "ss", "-ltn").out, "the port free")
-    with managers.serving(follower, sys.executable, "-c", TAKES_THE_PORT):
+    with managers.serving(follower, sys.executable, "-c", OCCUPY_PORT):
         managers.start(follower)
         said = "the manager cannot listen on 0.0.0.0:2378"
-        labs.wait(lambda: follower.log.read_text().count(f"code 1: {said}") >= 2, "two attempts, each with its reason")
+        labs.wait(
+            lambda: follower.log.read_text().count(f"code 1: {said}") >= 2, "two attempts with a reason in the log"
+        )
     managers.wait_ready()
 
 
@@ -297,7 +299,7 @@ def test_a_worker_is_promoted_and_demoted_with_the_docker_cli(images: Path) -> N
         refused = lab.docker("node", "ls", on=second, check=1)
         assert "This node is not a swarm manager" in refused.err
         labs.wait(lambda: lab.nodes()[second.name]["Status"]["State"] == "ready", "the worker ready again")
-        # the last but one may go, the last may not
+        # The second to last manager can be demoted, the last cannot.
         lab.docker("node", "demote", third.name)
         labs.wait(lambda: not lab.nodes()[third.name].get("ManagerStatus"), "the second demotion")
         refused = lab.docker("node", "demote", first.name, check=1)
@@ -305,54 +307,54 @@ def test_a_worker_is_promoted_and_demoted_with_the_docker_cli(images: Path) -> N
         assert lab.docker("secret", "ls", "-q").out.strip()
 
 
-def snapshots(host: LabHost) -> list[int]:
-    """The log indices of a manager's snapshots, oldest first; every cluster has one at 1 from its founding."""
+def snapshot_indices(host: LabHost) -> list[int]:
+    """Log indices of a manager's snapshots, oldest first. Every cluster has one at index 1 from its creation."""
     return sorted([int(path.name[:16], 16) for path in (host.state_dir / "manager/raft/snapshots").glob("*.snap")])
 
 
 def keep_log_entries(lab: Cluster, number: int) -> None:
-    """The docker command has no flag for it."""
+    """Set LogEntriesForSlowFollowers through the API; docker has no flag for it."""
     swarm = lab.get("/swarm")
     swarm["Spec"]["Raft"]["LogEntriesForSlowFollowers"] = number
     assert lab.request("POST", f"/swarm/update?version={swarm['Version']['Index']}", swarm["Spec"])[0] == 200
 
 
-def test_a_late_follower_catches_up_by_a_snapshot_that_keeps_secrets_sealed(managers: Cluster) -> None:
-    """The log is cut while a manager is away, as the settings say, so what it missed is not in the log any more."""
+def test_a_follower_behind_the_log_catches_up_by_an_encrypted_snapshot(managers: Cluster) -> None:
+    """The settings make the leader compact its log while a manager is away, so the missed entries are no longer in the log."""
     word = f"sealed-{secrets.token_hex(16)}"
     managers.docker("swarm", "update", "--snapshot-interval", "20", "--max-snapshots", "2")
     keep_log_entries(managers, 5)
     leader = managers.wait_leader()
     away = next(host for host in managers.managers if host != leader)
     managers.docker("secret", "create", "sealed", "-", stdin=word.encode())
-    # the settings are looked at every few seconds
+    # The settings are checked every few seconds.
     numbers = iter(range(10_000))
 
     def cut() -> bool:
         assert write(managers, f"s{next(numbers)}", leader)[0] == 201
-        return len(snapshots(leader)) == 3 and snapshots(leader)[0] > 1
+        return len(snapshot_indices(leader)) == 3 and snapshot_indices(leader)[0] > 1
 
-    labs.wait(cut, "three snapshots on the leader's disk, none of them that of the founding")
-    before, said = snapshots(leader)[-1], away.log.read_text().count("the leader's snapshot")
+    labs.wait(cut, "three snapshots on the leader's disk, without the first one")
+    before, said = snapshot_indices(leader)[-1], away.log.read_text().count("the leader's snapshot")
     managers.kill(away)
-    # until then the log is kept for it
+    # The log is kept for the dead manager until it is down.
     labs.wait(lambda: managers.nodes(leader)[away.name]["Status"]["State"] == "down", "the dead manager shown as down")
     for number in range(150):
         assert write(managers, f"missed-{number}", leader)[0] == 201
-    assert snapshots(leader)[0] > before
+    assert snapshot_indices(leader)[0] > before
     managers.start(away)
     managers.wait_ready()
-    assert away.log.read_text().count("the leader's snapshot") > said, "it was given the log"
+    assert away.log.read_text().count("the leader's snapshot") > said, "the follower caught up from the log"
     assert {f"missed-{number}" for number in range(150)} <= secret_names(managers, on=away)
     for host in managers.managers:
         for path in host.folder.rglob("*"):
             assert not (path.is_file() and not path.is_symlink() and word.encode() in path.read_bytes()), path
-    # and it holds the secret itself: it can give it to a task when it leads alone with one other
+    # The snapshot contains the secret: the follower's own task can use it.
     managers.service("user", "--secret", "sealed", "--constraint", f"node.hostname=={away.name}")
     assert managers.execute(managers.running("user", 1)[0], "cat", "/run/secrets/sealed").out == word
 
 
-def test_the_leader_is_demoted_and_the_others_go_on(images: Path) -> None:
+def test_demoting_the_leader_moves_leadership_and_keeps_tasks(images: Path) -> None:
     with labs.made("handover", 3, archive=images) as lab:
         lab.service("web", "--replicas", "3")
         before = {task["ID"] for task in lab.running("web", 3)}
@@ -367,15 +369,17 @@ def test_the_leader_is_demoted_and_the_others_go_on(images: Path) -> None:
         )
         labs.wait(lambda: lab.nodes(one)[leader.name]["Status"]["State"] == "ready", "the demoted node ready")
         assert {task["ID"] for task in lab.running("web", 3, on=one)} == before
-        # a dead manager is demoted and removed, so that the last one can be alone
+        # A dead manager can be demoted and removed.
         lab.docker("node", "promote", leader.name, on=one)
         labs.wait(
             lambda: (lab.nodes(one)[leader.name].get("ManagerStatus") or {}).get("Reachability") == "reachable",
-            "three again",
+            "three managers again",
         )
         lab.kill(other)
         labs.wait(lambda: lab.nodes(one)[other.name]["Status"]["State"] == "down", "the dead manager shown as down")
         lab.docker("node", "demote", other.name, on=one)
-        labs.wait(lambda: lab.docker("node", "rm", other.name, on=one, check=None).code == 0, "its removal")
+        labs.wait(
+            lambda: lab.docker("node", "rm", other.name, on=one, check=None).code == 0, "the dead manager removed"
+        )
         assert set(lab.nodes(one)) == {one.name, leader.name}
         lab.running("web", 3, on=one)

@@ -1,5 +1,6 @@
-"""Hosts come back with other addresses: one after the other, one while another is dead, and a cluster that is founded anew at another address. That
-all managers move at once is walked with ``docs/guides/disaster.md``.
+"""Hosts whose IP addresses change: one at a time, while another host is dead, and together with a forced new cluster.
+
+``test_disaster_guide`` covers the case that all managers change their addresses at once.
 """
 
 import http.client
@@ -27,7 +28,7 @@ def lab(images: Path) -> Iterator[Cluster]:
 
 
 def boot_at(lab: Cluster, host: LabHost, address: str) -> None:
-    """Bring a dead host back as another DHCP lease would."""
+    """Boot a dead host with another address, as after a new DHCP lease."""
     machine.remove_cgroups(host.cgroup)
     network.connect_host(lab.lab, host)
     machine.boot(host)
@@ -42,8 +43,8 @@ def boot_all_at(lab: Cluster, where: dict[LabHost, str]) -> None:
         list(pool.map(lambda item: boot_at(lab, *item), where.items()))
 
 
-def addresses(lab: Cluster, on: LabHost) -> set[str]:
-    """Of the managers that vote and answer, as one of them knows them."""
+def reachable_manager_addresses(lab: Cluster, on: LabHost) -> set[str]:
+    """IP addresses of the managers that are reachable according to the manager on ``on``."""
     status, nodes = lab.request("GET", "/nodes", on=on)
     if status != http.client.OK:
         return set()
@@ -51,29 +52,36 @@ def addresses(lab: Cluster, on: LabHost) -> set[str]:
     return {manager["Addr"].partition(":")[0] for manager in managers if manager["Reachability"] == "reachable"}
 
 
-def error(lab: Cluster, on: LabHost) -> str:
+def swarm_error(lab: Cluster, on: LabHost) -> str:
     return str(lab.get("/info", on=on)["Swarm"]["Error"])
 
 
-def at(*numbers: int) -> set[str]:
+def lab_addresses(*numbers: int) -> set[str]:
     return {f"{SUBNET}.{number}" for number in numbers}
 
 
-def test_hosts_that_move_are_found_one_after_the_other_and_while_another_is_dead(lab: Cluster) -> None:
+def test_hosts_with_new_addresses_reconnect_also_while_another_host_is_dead(lab: Cluster) -> None:
     first, second, third, worker = lab.hosts
     lab.service("web", "--mode", "global")
     lab.running("web", 4)
     lab.kill(third, worker)
     boot_all_at(lab, {third: f"{SUBNET}.103", worker: f"{SUBNET}.104"})
-    labs.wait(lambda: addresses(lab, first) == at(1, 2, 103), "the third's new address is known")
+    labs.wait(
+        lambda: reachable_manager_addresses(lab, first) == lab_addresses(1, 2, 103), "the third's new address is known"
+    )
 
     lab.kill(second, third)
     boot_at(
         lab, second, f"{SUBNET}.102"
-    )  # no majority can write that down: the third is dead, and the first knows the old address
-    labs.wait(lambda: at(1, 102) <= addresses(lab, first), "first and second decide again")
+    )  # no majority can record the new address: the third is dead and the first knows the old address
+    labs.wait(
+        lambda: lab_addresses(1, 102) <= reachable_manager_addresses(lab, first),
+        "the first and second to have a quorum again",
+    )
     boot_at(lab, third, f"{SUBNET}.103")
-    labs.wait(lambda: addresses(lab, second) == at(1, 102, 103), "all three manage")
+    labs.wait(
+        lambda: reachable_manager_addresses(lab, second) == lab_addresses(1, 102, 103), "all three managers reachable"
+    )
 
     lab.kill(worker)
     boot_at(lab, worker, f"{SUBNET}.104")
@@ -83,7 +91,7 @@ def test_hosts_that_move_are_found_one_after_the_other_and_while_another_is_dead
     lab.running("web", 4)
 
 
-def test_a_cluster_founded_anew_at_a_new_address_is_found_by_the_nodes_that_are_told(lab: Cluster) -> None:
+def test_nodes_reconnect_to_a_forced_new_cluster_at_a_new_address(lab: Cluster) -> None:
     first, second, third, worker = lab.hosts
     containers = lab.covey_containers(worker)
     lab.kill(first, second, third)
@@ -91,17 +99,21 @@ def test_a_cluster_founded_anew_at_a_new_address_is_found_by_the_nodes_that_are_
     done = lab.docker("swarm", "init", "--force-new-cluster", "--advertise-addr", f"{SUBNET}.51", on=first)
     assert f"{SUBNET}.51:2377" in done.out
     labs.wait(
-        lambda: "no contact with a leading manager" in error(lab, worker), "the worker says that it is cut off", 60
+        lambda: "no contact with a leading manager" in swarm_error(lab, worker),
+        "the worker to report that it has no contact",
+        60,
     )
     for nowhere in ("", "nohost.invalid"):
         refused = labs.run([COVEY, "swarm", "reconnect", nowhere], env=lab.environment(worker), check=1).err
         assert "neither an address nor a name" in refused
     labs.run([COVEY, "swarm", "reconnect", f"{SUBNET}.51"], env=lab.environment(worker))
-    labs.wait(lambda: lab.nodes(first)[worker.name]["Status"]["State"] == "ready", "the worker is back")
-    labs.wait(lambda: not error(lab, worker), "the worker says that it is cut off no more")
+    labs.wait(lambda: lab.nodes(first)[worker.name]["Status"]["State"] == "ready", "the worker to be ready again")
+    labs.wait(lambda: not swarm_error(lab, worker), "the worker to report no error")
     assert lab.covey_containers(worker) == containers
     boot_at(
         lab, second, f"{SUBNET}.52"
-    )  # alone with its old state: it decides nothing, and learns from the first that it is out
+    )  # It has its old state and no quorum, and learns from the first manager that it was removed.
     labs.run([COVEY, "swarm", "reconnect", f"{SUBNET}.51"], env=lab.environment(second))
-    labs.wait(lambda: addresses(lab, first) == at(51, 52), "the second joined anew", 60)
+    labs.wait(
+        lambda: reachable_manager_addresses(lab, first) == lab_addresses(51, 52), "the second manager joined again", 60
+    )

@@ -1,4 +1,4 @@
-"""Who may do what: tokens and certificates that are wrong, old or of another cluster are refused, each with a sentence that says so."""
+"""Join tokens, certificates and authorization: wrong, rotated or foreign ones are refused with a reason."""
 
 import datetime as dt
 import json
@@ -18,7 +18,7 @@ from tests.support.labs import Cluster
 
 pytestmark = pytest.mark.root
 
-CALL = """
+CALL_EACH_METHOD = """
 import json, sys, grpc
 from pathlib import Path
 from coveypb.v1 import ca_pb2, ca_pb2_grpc, control_pb2, control_pb2_grpc, dispatcher_pb2, dispatcher_pb2_grpc, raft_pb2, raft_pb2_grpc
@@ -67,8 +67,8 @@ sys.stdin.read()
 
 
 @pytest.fixture(scope="module")
-def strangers() -> Iterator[Cluster]:
-    """Four hosts on one switch: 1 and 2 are a cluster, 3 is another one, 4 is nobody's."""
+def two_clusters() -> Iterator[Cluster]:
+    """Four hosts on one switch: 1 and 2 form a cluster, 3 is another cluster, 4 is in none."""
     with labs.made("ident", 2, 2, form=False) as found:
         one, two, three, _ = found.hosts
         for host in (one, three):
@@ -81,8 +81,8 @@ def token(lab: Cluster, on: LabHost, role: str, *options: str) -> str:
     return lab.docker("swarm", "join-token", "-q", *options, role, on=on).out.strip()
 
 
-def join(lab: Cluster, with_token: str, on: LabHost, to: LabHost) -> str:
-    """The client's words on a join that must be refused, and that leaves the host a member of nothing."""
+def refused_join(lab: Cluster, with_token: str, on: LabHost, to: LabHost) -> str:
+    """Error output of a join that must be refused and must leave no membership on the host."""
     refused = lab.docker("swarm", "join", "--token", with_token, f"{to.address}:2377", on=on, check=1)
     assert lab.get("/info", on=on)["Swarm"]["LocalNodeState"] == "inactive"
     assert not (on.state_dir / "identity" / "node.crt").exists()
@@ -94,39 +94,39 @@ def names(lab: Cluster, on: LabHost) -> set[str]:
     return set(lab.nodes(on=on))
 
 
-def test_a_token_that_is_none_is_refused_by_its_form(strangers: Cluster) -> None:
-    one, _, _, nobody = strangers.hosts
-    for text in ("nonsense", "SWMTKN-1-short-short", token(strangers, one, "worker")[:-1]):
-        assert "invalid join token" in join(strangers, text, nobody, one)
+def test_a_malformed_token_is_refused(two_clusters: Cluster) -> None:
+    one, _, _, outsider = two_clusters.hosts
+    for text in ("nonsense", "SWMTKN-1-short-short", token(two_clusters, one, "worker")[:-1]):
+        assert "invalid join token" in refused_join(two_clusters, text, outsider, one)
 
 
-def test_a_wrong_secret_is_refused_and_makes_no_node(strangers: Cluster) -> None:
-    one, _, _, nobody = strangers.hosts
-    good = token(strangers, one, "worker")
+def test_a_token_with_a_wrong_secret_is_refused_and_makes_no_node(two_clusters: Cluster) -> None:
+    one, _, _, outsider = two_clusters.hosts
+    good = token(two_clusters, one, "worker")
     wrong = good[:-25] + ("a" * 25 if not good.endswith("a" * 25) else "b" * 25)
-    before = names(strangers, one)
-    assert "token" in join(strangers, wrong, nobody, one)
-    assert names(strangers, one) == before
+    before = names(two_clusters, one)
+    assert "token" in refused_join(two_clusters, wrong, outsider, one)
+    assert names(two_clusters, one) == before
 
 
-def test_a_rotated_token_is_refused_and_the_new_one_is_not(strangers: Cluster) -> None:
-    one, _, _, nobody = strangers.hosts
-    old = token(strangers, one, "worker")
-    manager_before = token(strangers, one, "manager")
-    new = token(strangers, one, "worker", "--rotate")
+def test_after_a_token_rotation_only_the_new_token_is_accepted(two_clusters: Cluster) -> None:
+    one, _, _, outsider = two_clusters.hosts
+    old = token(two_clusters, one, "worker")
+    manager_before = token(two_clusters, one, "manager")
+    new = token(two_clusters, one, "worker", "--rotate")
     assert new != old
-    assert token(strangers, one, "worker") == new
-    assert token(strangers, one, "manager") == manager_before
-    assert "token" in join(strangers, old, nobody, one)
-    strangers.docker("swarm", "join", "--token", new, f"{one.address}:2377", on=nobody)
-    labs.wait(lambda: nobody.name in names(strangers, one), "the host that holds the new token")
-    strangers.docker("swarm", "leave", on=nobody)
-    labs.wait(lambda: strangers.nodes(one)[nobody.name]["Status"]["State"] == "down", "its leave seen")
-    strangers.docker("node", "rm", nobody.name, on=one)
+    assert token(two_clusters, one, "worker") == new
+    assert token(two_clusters, one, "manager") == manager_before
+    assert "token" in refused_join(two_clusters, old, outsider, one)
+    two_clusters.docker("swarm", "join", "--token", new, f"{one.address}:2377", on=outsider)
+    labs.wait(lambda: outsider.name in names(two_clusters, one), "the host with the new token as a node")
+    two_clusters.docker("swarm", "leave", on=outsider)
+    labs.wait(lambda: two_clusters.nodes(one)[outsider.name]["Status"]["State"] == "down", "the node shown as down")
+    two_clusters.docker("node", "rm", outsider.name, on=one)
 
 
 def self_signed(folder: Path) -> tuple[Path, Path]:
-    """A certificate as a manager's, of nobody's cluster, and its key."""
+    """A self-signed certificate that looks like a manager's, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "covey")])
     now = dt.datetime.now(dt.UTC)
@@ -139,14 +139,14 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
     return certificate, secret
 
 
-def test_a_false_manager_is_refused_before_the_tokens_secret_is_told(strangers: Cluster, tmp_path: Path) -> None:
-    """A false manager that writes down all it hears stands where the token's bearer is sent. It is asked for its root, and for nothing more."""
-    one, two, _, nobody = strangers.hosts
-    good = token(strangers, one, "manager")
+def test_a_false_manager_is_detected_before_the_token_is_sent(two_clusters: Cluster, tmp_path: Path) -> None:
+    """A false manager that records all requests listens at the join address. It is asked for its root certificate and nothing else."""
+    one, two, _, outsider = two_clusters.hosts
+    good = token(two_clusters, one, "manager")
     heard = tmp_path / "heard"
     files = [str(path) for path in self_signed(tmp_path)]
-    with strangers.serving(two, sys.executable, "-c", FALSE_MANAGER, *files, str(heard)):
-        said = join(strangers, good, nobody, two)
+    with two_clusters.serving(two, sys.executable, "-c", FALSE_MANAGER, *files, str(heard)):
+        said = refused_join(two_clusters, good, outsider, two)
     assert "root certificate does not match" in said
     assert "the token was not sent" in said
     asked = heard.read_bytes()
@@ -155,101 +155,101 @@ def test_a_false_manager_is_refused_before_the_tokens_secret_is_told(strangers: 
     assert good.rpartition("-")[2].encode() not in asked
 
 
-def test_a_token_of_another_cluster_is_refused(strangers: Cluster) -> None:
-    one, _, three, nobody = strangers.hosts
-    said = join(strangers, token(strangers, one, "worker"), nobody, three)
+def test_a_token_of_another_cluster_is_refused(two_clusters: Cluster) -> None:
+    one, _, three, outsider = two_clusters.hosts
+    said = refused_join(two_clusters, token(two_clusters, one, "worker"), outsider, three)
     assert "is not in the token's cluster" in said
 
 
-def test_an_address_where_no_manager_listens_is_named(strangers: Cluster) -> None:
-    one, two, _, nobody = strangers.hosts
-    good = token(strangers, one, "worker")
-    said = join(strangers, good, nobody, two)
+def test_a_join_at_an_address_without_a_manager_names_the_address(two_clusters: Cluster) -> None:
+    one, two, _, outsider = two_clusters.hosts
+    good = token(two_clusters, one, "worker")
+    said = refused_join(two_clusters, good, outsider, two)
     assert f"{two.address}:2377" in said
 
 
-def certificate_calls(
+def call_with_certificate(
     lab: Cluster, caller: LabHost, identity: Path | str, root: Path, to: LabHost
 ) -> dict[str, list[str]]:
-    """What each call is answered when it comes from a host with these files."""
-    ran = lab.inside(caller, sys.executable, "-c", CALL, f"{to.address}:2378", str(identity), str(root))
+    """Status code and details of each call, made from ``caller`` with this certificate."""
+    ran = lab.inside(caller, sys.executable, "-c", CALL_EACH_METHOD, f"{to.address}:2378", str(identity), str(root))
     return json.loads(ran.out)
 
 
-def test_a_workers_certificate_opens_no_managers_method(strangers: Cluster) -> None:
-    one, two, _, _ = strangers.hosts
+def test_a_worker_certificate_cannot_call_manager_methods(two_clusters: Cluster) -> None:
+    one, two, _, _ = two_clusters.hosts
     identity = two.state_dir / "identity"
     certificate = x509.load_pem_x509_certificate((identity / "node.crt").read_bytes())
     units = certificate.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATIONAL_UNIT_NAME)
     assert [unit.value for unit in units] == ["covey-worker"]
-    for name, (code, details) in certificate_calls(strangers, two, identity, identity / "root.crt", one).items():
+    for name, (code, details) in call_with_certificate(two_clusters, two, identity, identity / "root.crt", one).items():
         assert code == "PERMISSION_DENIED", (name, code, details)
         assert "a worker may not call" in details, (name, details)
 
 
-def test_a_managers_certificate_does_open_them(strangers: Cluster) -> None:
-    """Without this the test above could pass for any reason at all."""
-    one = strangers.hosts[0]
+def test_a_manager_certificate_can_call_manager_methods(two_clusters: Cluster) -> None:
+    """Shows that the test above fails only because of the role."""
+    one = two_clusters.hosts[0]
     identity = one.state_dir / "identity"
-    said = certificate_calls(strangers, one, identity, identity / "root.crt", one)
+    said = call_with_certificate(two_clusters, one, identity, identity / "root.crt", one)
     assert said["control read"][0] == "OK"
     assert said["control write"][0] == "INVALID_ARGUMENT"
 
 
-def test_another_clusters_certificate_is_refused(strangers: Cluster) -> None:
-    one, _, three, _ = strangers.hosts
+def test_another_clusters_certificate_is_refused(two_clusters: Cluster) -> None:
+    one, _, three, _ = two_clusters.hosts
     theirs, ours = three.state_dir / "identity", one.state_dir / "identity"
-    # it trusts our root, so that only our side can refuse
-    for name, (code, details) in certificate_calls(strangers, three, theirs, ours / "root.crt", one).items():
+    # The client trusts our root, so only the server can refuse.
+    for name, (code, details) in call_with_certificate(two_clusters, three, theirs, ours / "root.crt", one).items():
         assert code in {"UNAVAILABLE", "UNAUTHENTICATED"}, (name, code, details)
-    # and a node does not speak to a manager of another cluster either
-    for name, (code, details) in certificate_calls(strangers, three, theirs, theirs / "root.crt", one).items():
+    # A node refuses a manager of another cluster, too.
+    for name, (code, details) in call_with_certificate(two_clusters, three, theirs, theirs / "root.crt", one).items():
         assert code == "UNAVAILABLE", (name, code, details)
 
 
-def test_no_certificate_is_no_entry(strangers: Cluster) -> None:
-    one, _, _, nobody = strangers.hosts
-    for name, (code, details) in certificate_calls(
-        strangers, nobody, "", one.state_dir / "identity" / "root.crt", one
+def test_a_client_without_certificate_is_refused(two_clusters: Cluster) -> None:
+    one, _, _, outsider = two_clusters.hosts
+    for name, (code, details) in call_with_certificate(
+        two_clusters, outsider, "", one.state_dir / "identity" / "root.crt", one
     ).items():
         assert code == "UNAVAILABLE", (name, code, details)
 
 
-def test_keys_are_readable_by_root_alone_and_tokens_match_the_root(strangers: Cluster) -> None:
-    one, two, _, _ = strangers.hosts
+def test_private_keys_have_mode_0600_and_tokens_match_the_root_certificate(two_clusters: Cluster) -> None:
+    one, two, _, _ = two_clusters.hosts
     for host in (one, two):
         assert (host.state_dir / "identity" / "node.key").stat().st_mode & 0o777 == 0o600
         assert host.state_dir.stat().st_mode & 0o077 == 0
     assert (one.state_dir / "manager" / "keys").stat().st_mode & 0o777 == 0o600
     assert not (two.state_dir / "manager").exists()
     root = (two.state_dir / "identity" / "root.crt").read_bytes()
-    assert jointoken.parse(token(strangers, one, "worker")).digest == jointoken.root_digest(root)
-    shown = strangers.get("/info", on=one)["Swarm"]["Cluster"]["TLSInfo"]["TrustRoot"]
+    assert jointoken.parse(token(two_clusters, one, "worker")).digest == jointoken.root_digest(root)
+    shown = two_clusters.get("/info", on=one)["Swarm"]["Cluster"]["TLSInfo"]["TrustRoot"]
     assert jointoken.pem_to_der(shown.encode()) == jointoken.pem_to_der(root)
 
 
-def test_the_printed_command_joins(strangers: Cluster) -> None:
-    """What join-token prints is typed as it stands on another host."""
-    one, _, _, nobody = strangers.hosts
-    printed = strangers.docker("swarm", "join-token", "manager", on=one).out
+def test_the_command_printed_by_join_token_joins(two_clusters: Cluster) -> None:
+    """The printed command is run unchanged on another host."""
+    one, _, _, outsider = two_clusters.hosts
+    printed = two_clusters.docker("swarm", "join-token", "manager", on=one).out
     command = next(line.split() for line in printed.splitlines() if "docker swarm join" in line)
-    strangers.docker(*command[1:], on=nobody)
+    two_clusters.docker(*command[1:], on=outsider)
     labs.wait(
-        lambda: (strangers.nodes(one)[nobody.name].get("ManagerStatus") or {}).get("Reachability") == "reachable",
+        lambda: (two_clusters.nodes(one)[outsider.name].get("ManagerStatus") or {}).get("Reachability") == "reachable",
         "the new manager",
     )
-    refused = strangers.docker("swarm", "leave", on=nobody, check=1)
+    refused = two_clusters.docker("swarm", "leave", on=outsider, check=1)
     assert "--force" in refused.err
-    strangers.docker("node", "demote", nobody.name, on=one)
-    labs.wait(lambda: not strangers.nodes(one)[nobody.name].get("ManagerStatus"), "the demotion")
-    labs.wait(lambda: strangers.docker("swarm", "leave", on=nobody, check=None).code == 0, "the leave")
+    two_clusters.docker("node", "demote", outsider.name, on=one)
+    labs.wait(lambda: not two_clusters.nodes(one)[outsider.name].get("ManagerStatus"), "the node demoted")
+    labs.wait(lambda: two_clusters.docker("swarm", "leave", on=outsider, check=None).code == 0, "the node to leave")
 
 
-def test_a_second_membership_is_refused(strangers: Cluster) -> None:
-    one, two, three, _ = strangers.hosts
+def test_a_member_cannot_init_or_join_another_cluster(two_clusters: Cluster) -> None:
+    one, two, three, _ = two_clusters.hosts
     for host, command in (
         (one, ("swarm", "init")),
-        (two, ("swarm", "join", "--token", token(strangers, three, "worker"), f"{three.address}:2377")),
+        (two, ("swarm", "join", "--token", token(two_clusters, three, "worker"), f"{three.address}:2377")),
     ):
-        refused = strangers.docker(*command, on=host, check=1)
+        refused = two_clusters.docker(*command, on=host, check=1)
         assert "already part of a swarm" in refused.err
