@@ -28,7 +28,7 @@ async def relay(
         async with asyncio.TaskGroup() as group:
             if stdin:
                 group.create_task(_input(client, stream, keys if tty else None))
-            group.create_task(_output(client, stream, tty=tty, wanted=(stdout, stderr)))
+            group.create_task(_output(client, stream, tty=tty, enabled=(stdout, stderr)))
     except* (_RelayEnded, ConnectionError):
         pass
     finally:
@@ -36,10 +36,10 @@ async def relay(
         client.close()
 
 
-async def _output(client: HijackedConnection, stream: Stream, *, tty: bool, wanted: tuple[bool, bool]) -> None:
+async def _output(client: HijackedConnection, stream: Stream, *, tty: bool, enabled: tuple[bool, bool]) -> None:
     while (item := await stream.read()) is not None:
         number, data = item
-        if wanted[1 if number == STDERR else 0]:
+        if enabled[1 if number == STDERR else 0]:
             await client.write(data if tty else frame(number, data))
     try:
         async with asyncio.timeout(EXIT_SECONDS):

@@ -115,13 +115,13 @@ def resolve_address(text: str, local: Sequence[LocalAddress]) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         pass
-    here = [item.address for item in local if item.interface == text]
-    if not here:
+    own = [item.address for item in local if item.interface == text]
+    if not own:
         raise InvalidArgumentError(f"{text!r} is neither an IP address nor an interface of this host that has one")
-    v4 = [address for address in here if "." in address]
-    if len(v4 or here) > 1:
-        raise InvalidArgumentError(f"interface {text} has several addresses ({', '.join(here)}): specify one of them")
-    return (v4 or here)[0]
+    v4 = [address for address in own if "." in address]
+    if len(v4 or own) > 1:
+        raise InvalidArgumentError(f"interface {text} has several addresses ({', '.join(own)}): specify one of them")
+    return (v4 or own)[0]
 
 
 def choose_advertise_address(advertise: str, local: Sequence[LocalAddress]) -> str:
@@ -186,10 +186,10 @@ def replacement_address(default: str, local: Sequence[LocalAddress]) -> str:
 
 def _require_local(address: str, local: Sequence[LocalAddress]) -> str:
     """Tunnel packets have this source address. With one of another machine, such as a NAT, they would be lost without an error."""
-    here = _ipv4_addresses(local)
-    if address not in here and not ipaddress.ip_address(address).is_loopback:
+    own = _ipv4_addresses(local)
+    if address not in own and not ipaddress.ip_address(address).is_loopback:
         raise InvalidArgumentError(
-            f"{address} is not an address of this host, which has {', '.join(here) or 'none'}, and overlay networks need a local one: "
+            f"{address} is not an address of this host, which has {', '.join(own) or 'none'}, and overlay networks need a local one: "
             "specify one of these with --advertise-addr"
         )
     return address
@@ -199,9 +199,9 @@ def _ipv4_addresses(local: Sequence[LocalAddress]) -> list[str]:
     return [item.address for item in local if "." in item.address]
 
 
-def _require_ipv4(address: str, word: str) -> str:
+def _require_ipv4(address: str, text: str) -> str:
     if ":" in address:
-        named = address if word == address else f"{word} ({address})"
+        named = address if text == address else f"{text} ({address})"
         raise InvalidArgumentError(
             f"{named} cannot be advertised: overlay networks need an IPv4 address of this host, and Covey has no IPv6 "
             "between hosts yet; specify one with --advertise-addr"

@@ -133,7 +133,7 @@ class MembershipSession:
         group.create_task(self._certificate.run())
 
     def _manager_addrs(self) -> Sequence[str]:
-        """MTLS addresses where a leader may be found, this node's own manager first. The manager may not be serving yet. Its address is
+        """The mTLS addresses where a leader may be, this node's own manager first. The manager may not be serving yet. Its address is
         still listed, because after an address change it may be the only valid one.
         """
         record = self.record.current

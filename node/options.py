@@ -80,39 +80,39 @@ def parse(arguments: Sequence[str]) -> DaemonOptions:
         choices=("debug", "info", "warning", "error"),
         help="minimum level of log messages (default %(default)s)",
     )
-    found = parser.parse_args(arguments)
-    host = found.host or f"unix://{found.run_dir}/covey.sock"
+    parsed = parser.parse_args(arguments)
+    host = parsed.host or f"unix://{parsed.run_dir}/covey.sock"
     if not host.startswith("unix://"):
         raise InvalidArgumentError(
             f"--host {host}: only unix:// sockets are supported; TCP with client certificates is not supported yet"
         )
     return DaemonOptions(
-        state_dir=found.state_dir,
-        run_dir=found.run_dir,
+        state_dir=parsed.state_dir,
+        run_dir=parsed.run_dir,
         socket=Path(host.removeprefix("unix://")),
-        cgroup_parent=found.cgroup_parent,
-        advertise_addr=found.advertise_addr,
-        join_port=found.join_port,
-        mtls_port=found.mtls_port,
-        labels=_labels(found.label),
-        **_store(found),
-        log_level=found.log_level,
+        cgroup_parent=parsed.cgroup_parent,
+        advertise_addr=parsed.advertise_addr,
+        join_port=parsed.join_port,
+        mtls_port=parsed.mtls_port,
+        labels=_labels(parsed.label),
+        **_store(parsed),
+        log_level=parsed.log_level,
     )
 
 
-def _store(found: argparse.Namespace) -> dict[str, str]:
+def _store(parsed: argparse.Namespace) -> dict[str, str]:
     """The four options of an external store, with absolute file paths.
 
     Raises:
         InvalidArgumentError: they do not fit together; UnsupportedError: the URL has a password.
     """
-    files = {name: getattr(found, name) for name in ("store_ca", "store_cert", "store_key")}
-    if found.store:
-        parse_store(found.store, ca_file=files["store_ca"], cert_file=files["store_cert"], key_file=files["store_key"])
+    files = {name: getattr(parsed, name) for name in ("store_ca", "store_cert", "store_key")}
+    if parsed.store:
+        parse_store(parsed.store, ca_file=files["store_ca"], cert_file=files["store_cert"], key_file=files["store_key"])
     elif any(files.values()):
         raise InvalidArgumentError("--store-ca, --store-cert and --store-key need --store: name the store")
     paths = {name: str(Path(file).absolute()) if file else "" for name, file in files.items()}
-    return {"store": found.store, **paths}
+    return {"store": parsed.store, **paths}
 
 
 def _labels(texts: Sequence[str]) -> dict[str, str]:

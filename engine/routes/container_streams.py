@@ -92,17 +92,17 @@ async def read_stats(context: RequestContext) -> web.StreamResponse:
     containers = context.services.agent.containers
     container = containers.get(context.ref)
     streaming = context.flag("stream", default=True)
-    before, memory = None, context.services.host.memory_bytes
+    previous, memory = None, context.services.host.memory_bytes
     if not streaming and not context.flag("one-shot"):
-        before = await containers.stats(container.id)
+        previous = await containers.stats(container.id)
         await asyncio.sleep(STATS_PERIOD_SECONDS)
     if not streaming:
-        return json_response(stats.write(container, await containers.stats(container.id), before, memory))
+        return json_response(stats.write(container, await containers.stats(container.id), previous, memory))
     async with chunked_response(context, "application/json") as response:
         while containers.get(container.id).state.running:
             now = await containers.stats(container.id)
-            await write_json_line(response, stats.write(container, now, before, memory))
-            before = now
+            await write_json_line(response, stats.write(container, now, previous, memory))
+            previous = now
             await asyncio.sleep(STATS_PERIOD_SECONDS)
     return response
 

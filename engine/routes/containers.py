@@ -21,13 +21,13 @@ async def list_containers(context: RequestContext) -> web.Response:
         context.flag("all") or limit > 0 or bool({"status", "exited", "before", "since"} & active_filters.keys())
     )
     listed = sorted(context.services.agent.containers.list(), key=_newest_first)
-    kept = [
+    matching = [
         item
         for item in listed
         if (everything or item.state.running) and container_list.matches(active_filters, item, listed)
     ]
     now = context.services.clock()
-    return json_response([container_list.summary(item, now) for item in (kept[:limit] if limit > 0 else kept)])
+    return json_response([container_list.summary(item, now) for item in (matching[:limit] if limit > 0 else matching)])
 
 
 async def create(context: RequestContext) -> web.Response:

@@ -60,11 +60,11 @@ async def _watch_cluster(context: RequestContext, queue: "asyncio.Queue[dict[str
         try:
             nodes = {node.id: node for node in await context.services.cluster.nodes()}
             async for change in context.services.cluster.watch():
-                before = nodes.get(change.item.id)
+                previous = nodes.get(change.item.id)
                 if isinstance(change.item, Node):
                     nodes[change.item.id] = change.item
                 message = event.from_cluster(
-                    change.action, change.item, change.time_ns or context.services.clock(), before
+                    change.action, change.item, change.time_ns or context.services.clock(), previous
                 )
                 if message is not None:
                     await queue.put(message)

@@ -76,8 +76,8 @@ async def load(context: RequestContext) -> web.StreamResponse:
     async with chunked_response(context, "application/json") as response:
         try:
             for name in await images.load(_body(context)):
-                word = "Loaded image ID: " if name.startswith("sha256:") else "Loaded image: "
-                await write_json_line(response, {"stream": f"{word}{name}\n"})
+                label = "Loaded image ID: " if name.startswith("sha256:") else "Loaded image: "
+                await write_json_line(response, {"stream": f"{label}{name}\n"})
                 _publish(context, "load", images.get(name), name)
         except CoveyError as error:
             await write_json_line(response, _error(error))

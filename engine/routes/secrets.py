@@ -12,12 +12,12 @@ FILTERS = ("id", "label", "name", "names")
 
 async def list_secrets(context: RequestContext) -> web.Response:
     cluster, active_filters = context.services.cluster, context.filters(*FILTERS)
-    kept = [
+    matching = [
         item
         for item in await cluster.secrets()
         if filters.match_named(active_filters, item.id, item.spec.annotations.name, item.spec.annotations.labels)
     ]
-    return json_response([secret_json.write_secret(item) for item in kept])
+    return json_response([secret_json.write_secret(item) for item in matching])
 
 
 async def create_secret(context: RequestContext) -> web.Response:
@@ -44,12 +44,12 @@ async def remove_secret(context: RequestContext) -> web.Response:
 
 async def list_configs(context: RequestContext) -> web.Response:
     cluster, active_filters = context.services.cluster, context.filters(*FILTERS)
-    kept = [
+    matching = [
         item
         for item in await cluster.configs()
         if filters.match_named(active_filters, item.id, item.spec.annotations.name, item.spec.annotations.labels)
     ]
-    return json_response([secret_json.write_config(item) for item in kept])
+    return json_response([secret_json.write_config(item) for item in matching])
 
 
 async def create_config(context: RequestContext) -> web.Response:

@@ -18,7 +18,7 @@ FILTERS = ("dangling", "driver", "label", "name")
 
 
 async def list_volumes(context: RequestContext) -> web.Response:
-    active_filters, kept = context.filters(*FILTERS), []
+    active_filters, matching = context.filters(*FILTERS), []
     dangling = filters.filter_flag(active_filters, "dangling")
     for volume in context.services.agent.volumes.list():
         names = active_filters.get("name")
@@ -28,8 +28,8 @@ async def list_volumes(context: RequestContext) -> web.Response:
             and "local" in active_filters.get("driver", ("local",))
             and (dangling is None or dangling is not bool(context.services.agent.containers.volume_users(volume.name)))
         ):
-            kept.append(_write(context, volume))
-    return json_response({"Volumes": kept, "Warnings": None})
+            matching.append(_write(context, volume))
+    return json_response({"Volumes": matching, "Warnings": None})
 
 
 async def create(context: RequestContext) -> web.Response:

@@ -87,22 +87,22 @@ def send_signal(member: EtcdMember, number: signal.Signals) -> None:
     Raises:
         NotFoundError: it is not running.
     """
-    found = pid(member)
-    if found is None:
+    member_pid = pid(member)
+    if member_pid is None:
         raise NotFoundError(f"etcd member {member.name} is not running")
-    os.kill(found, number)
+    os.kill(member_pid, number)
 
 
 def kill(member: EtcdMember) -> None:
     """Kill a member, if it runs. Its data are kept."""
-    found = pid(member)
-    if found is None:
+    member_pid = pid(member)
+    if member_pid is None:
         return
     with contextlib.suppress(ProcessLookupError):
-        os.kill(found, signal.SIGKILL)
+        os.kill(member_pid, signal.SIGKILL)
     wait_until(lambda: pid(member) is None, f"the end of etcd member {member.name}", STOP_SECONDS)
     with contextlib.suppress(ChildProcessError):
-        os.waitpid(found, 0)
+        os.waitpid(member_pid, 0)
 
 
 def remove_all(lab: Lab) -> None:

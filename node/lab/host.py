@@ -96,12 +96,12 @@ def start_daemon(host: LabHost) -> None:
     """Start coveyd inside the host, as a child of its process 1."""
     coveyd = str(Path(sys.executable).with_name("coveyd"))
     arguments = ["--state-dir", str(host.state_dir), "--run-dir", "/run/covey", "--host", f"unix://{host.socket}"]
-    more = ["--cgroup-parent", host.cgroup, "--advertise-addr", host.address]
+    options = ["--cgroup-parent", host.cgroup, "--advertise-addr", host.address]
     if host.store:
-        more += ["--store", host.store]
+        options += ["--store", host.store]
     with host.log.open("ab") as log:
         subprocess.run(
-            command_inside(host, ["setsid", "--fork", coveyd, *arguments, *more]),
+            command_inside(host, ["setsid", "--fork", coveyd, *arguments, *options]),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
