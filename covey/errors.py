@@ -57,6 +57,10 @@ class UnavailableError(CoveyError):
     """There is no leader, the node is not a manager or is shutting down (HTTP 503). A later retry may succeed."""
 
 
+class NoLeaderError(UnavailableError):
+    """There is no leader, and the manager that answers has waited for one already, so an immediate retry is pointless (HTTP 503)."""
+
+
 class DeadlineError(CoveyError):
     """A deadline passed; the outcome may be unknown (HTTP 504)."""
 

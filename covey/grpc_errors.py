@@ -26,6 +26,7 @@ CODES: dict[type[errors.CoveyError], str] = {
     errors.DeadlineError: "DEADLINE_EXCEEDED",
     errors.LaggedError: "DATA_LOSS",
     errors.NodeRemovedError: "PERMISSION_DENIED",
+    errors.NoLeaderError: "UNAVAILABLE",
 }
 """The name of the gRPC code of each class. Classes with the same code differ by their kind only."""
 

@@ -3,7 +3,8 @@
 Invariant: every call has a deadline. A read is retried while there is no leader. A write is retried only if it certainly had no effect:
 it was not sent yet, or the other side reported that it is not the leader. Called by ``engine.control_client``.
 
-The manager itself waits for a leader before it refuses a call, and forwards writes to it. A refusal that came late is therefore final.
+The manager itself waits for a leader and forwards calls to it. It raises NoLeaderError when it has waited in vain, which is not retried
+here.
 """
 
 import asyncio
@@ -12,14 +13,12 @@ from typing import Any
 
 import grpc
 
-from covey.errors import CoveyError, DeadlineError, UnavailableError
+from covey.errors import CoveyError, DeadlineError, NoLeaderError, UnavailableError
 from covey.grpc_errors import LEADER_METADATA, error_from_status, metadata_value, raised_by_server
 from coveypb.v1 import control_pb2_grpc
 
 ATTEMPT_SECONDS = 40.0
 """Longer than the manager waits for a leader, so that its error arrives instead of a deadline here."""
-FINAL_REFUSAL_SECONDS = 4.0
-"""A refusal that took longer is not retried: the manager has waited, and no leader is in sight."""
 FIRST_BACKOFF_SECONDS = 0.05
 MAX_BACKOFF_SECONDS = 0.5
 MAX_MESSAGE_BYTES = 256 << 20
@@ -54,12 +53,10 @@ class ControlChannel:
         deadline, backoff = loop.time() + self._call_seconds, FIRST_BACKOFF_SECONDS
         while True:
             stub = await self._connect(deadline)
-            started_at = loop.time()
             try:
                 return await getattr(stub, method)(request, timeout=ATTEMPT_SECONDS)
             except grpc.aio.AioRpcError as error:
-                is_final = loop.time() - started_at > FINAL_REFUSAL_SECONDS or loop.time() + backoff > deadline
-                if is_final or not is_retryable(method, error):
+                if loop.time() + backoff > deadline or not is_retryable(method, error):
                     raise _call_error(method, error) from error
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
@@ -90,9 +87,11 @@ class ControlChannel:
 
 
 def is_retryable(method: str, error: grpc.aio.AioRpcError) -> bool:
-    """Whether a failed call can be repeated without the risk of doing it twice."""
+    """Whether a failed call can be repeated without the risk of doing it twice, and no other part has retried it already."""
     if metadata_value(error.trailing_metadata(), LEADER_METADATA) is not None:
         return True
+    if isinstance(error_from_rpc(error), NoLeaderError):
+        return False
     return error.code() is grpc.StatusCode.UNAVAILABLE and method.startswith(_READS)
 
 

@@ -18,6 +18,7 @@ from covey.errors import (
     ConflictError,
     DeadlineError,
     InvalidArgumentError,
+    NoLeaderError,
     NotFoundError,
     StaleVersionError,
     UnavailableError,
@@ -145,13 +146,13 @@ class LeaderForwarder(aio.ServerInterceptor):
                     return await self._forward_unary(channel, method, request, context, leadership)
                 except (_RetryableError, NotLeaderError) as error:
                     if asyncio.get_running_loop().time() > deadline:
-                        raise UnavailableError(self._no_leader_message()) from error
+                        raise NoLeaderError(self._no_leader_message()) from error
                     await asyncio.sleep(_RETRY_SECONDS)
 
         return call
 
     async def _wait_for_leader(self, deadline: float) -> Leadership:
-        """Waits until there is a leader; raises UnavailableError after the deadline."""
+        """Waits until there is a leader; raises NoLeaderError after the deadline, so that no caller waits again."""
         leadership = self._consensus.leadership
         if leadership.is_leader or leadership.leader_addr:
             return leadership
@@ -163,7 +164,7 @@ class LeaderForwarder(aio.ServerInterceptor):
                             return leadership
         except TimeoutError:
             pass
-        raise UnavailableError(self._no_leader_message())
+        raise NoLeaderError(self._no_leader_message())
 
     def _no_leader_message(self) -> str:
         reason = self._consensus.unavailable_reason

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from covey.errors import AlreadyExistsError, DeadlineError, StaleVersionError, UnavailableError
+from covey.errors import AlreadyExistsError, DeadlineError, NoLeaderError, StaleVersionError, UnavailableError
 from covey.grpc_errors import error_metadata
 from covey.objects import NodeSpec
 from coveypb.v1 import control_pb2_grpc, objects_pb2
@@ -94,6 +94,16 @@ async def test_a_refusal_and_a_lost_connection_differ_by_kind_not_by_text(tmp_pa
     async with manager(path, servicer), contextlib.aclosing(Closing(control)):
         with pytest.raises(UnavailableError, match="failed to connect to etcd"):
             await control.update_node("n", 1, NodeSpec())
+
+
+async def test_a_read_is_not_retried_when_the_manager_has_waited_for_a_leader_already(tmp_path: Path) -> None:
+    path, servicer = tmp_path / "m.sock", Electing(9, grpc.StatusCode.UNAVAILABLE)
+    servicer.metadata = error_metadata(NoLeaderError(""))
+    control = ControlClient(str(path))
+    async with manager(path, servicer), contextlib.aclosing(Closing(control)):
+        with pytest.raises(NoLeaderError, match="there is no leader now"):
+            await control.node("n")
+        assert servicer.calls == 1
 
 
 async def test_a_manager_that_starts_late_is_waited_for(tmp_path: Path) -> None:
