@@ -55,7 +55,7 @@ def show_help(ctx: click.Context, command: str | None) -> None:
     click.echo(found.get_help(click.Context(found, info_name=command, parent=group)))
 
 
-@main.command(help="Create a lab and its cluster. Returns when all nodes are ready")
+@main.command(help="Create a lab and its cluster\n\nReturns when all nodes are ready.")
 @NAME
 @click.option(
     "--managers", default=3, show_default=True, type=click.IntRange(1, MAX_HOSTS), help="Number of manager hosts"
@@ -114,7 +114,9 @@ def list_hosts(*, quiet: bool) -> None:
         click.echo("{:<20}{:<14}{:<13}{:<17}{}".format(*row))
 
 
-@main.command(help='Print shell exports that point docker and covey to a host. Use it as: eval "$(covey lab env HOST)"')
+@main.command(
+    help='Print shell exports that point docker and covey to a host\n\nUse it as: eval "$(covey lab env HOST)"'
+)
 @HOST
 def env(host: str) -> None:
     for key, value in machine.client_environment(cluster.get_host(host)[1]).items():
@@ -123,7 +125,7 @@ def env(host: str) -> None:
 
 @main.command(
     name="exec",
-    help="Run a command on a host. Use it as: covey lab exec HOST -- COMMAND [ARG...]",
+    help="Run a command on a host\n\nUse it as: covey lab exec HOST -- COMMAND [ARG...]",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 @HOST
@@ -135,13 +137,13 @@ def execute(host: str, command: tuple[str, ...]) -> None:
     os.execvpe(line[0], line, {**os.environ, **machine.client_environment(found), "PATH": path})
 
 
-@main.command(help="Power off a host: kill all its processes. Its disk is kept")
+@main.command(help="Power off a host: kill all its processes\n\nIts disk is kept.")
 @HOST
 def kill(host: str) -> None:
     cluster.kill(cluster.get_host(host)[1])
 
 
-@main.command(help="Kill coveyd on a host. Its containers keep running")
+@main.command(help="Kill coveyd on a host\n\nIts containers keep running.")
 @HOST
 def crash(host: str) -> None:
     cluster.crash(cluster.get_host(host)[1])
