@@ -72,7 +72,10 @@ async def test_a_full_disk_stops_its_member_alone_and_room_brings_it_back(
         ballast = fill(small_disk)
         await write_until_it_ends(group, victim, acknowledged)
         assert acknowledged
-        assert "No space left on device; this manager stops so that nothing is lost; make room there" in victim.errors()
+        assert (
+            "No space left on device; this manager stops so that nothing is lost; free some space there"
+            in victim.errors()
+        )
 
         before = len(acknowledged)
         leader = await group.leader()
