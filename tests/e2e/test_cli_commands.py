@@ -1,4 +1,4 @@
-"""``covey`` as a person uses it on a real cluster: waiting for convergence, terminals, streams, exit codes."""
+"""``covey`` commands on a real cluster: waiting for convergence, terminals, streams, exit codes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def container(lab: labs.Cluster) -> str:
     return lab.container(task)
 
 
-def test_create_returns_when_all_tasks_run_and_tells_each_step_once(lab: labs.Cluster) -> None:
+def test_service_create_returns_when_all_tasks_run_and_prints_each_step_once(lab: labs.Cluster) -> None:
     said = covey(lab, "service", "create", "--name", "web", "--replicas", "4", *QUICK, labs.IMAGE, *labs.SLEEP).lines
     assert len(lab.tasks("web", state="running")) == 4
     assert re.fullmatch(r"[a-z0-9]{25}", said[0])
@@ -49,7 +49,7 @@ def test_create_returns_when_all_tasks_run_and_tells_each_step_once(lab: labs.Cl
     assert [task["Spec"]["ContainerSpec"]["Env"] for task in tasks] == [["A=1"]] * 6
 
 
-def test_an_update_that_is_paused_ends_with_one_and_a_rollback_repairs_it(lab: labs.Cluster) -> None:
+def test_a_paused_update_exits_with_1_and_a_rollback_repairs_the_service(lab: labs.Cluster) -> None:
     covey(lab, "service", "create", "-q", "--name", "web", "--update-monitor", "1s", *QUICK, labs.IMAGE, *labs.SLEEP)
     ran = covey(lab, "service", "update", "--image", "nowhere/nothing:1", "web", check=1)
     assert "update paused" in ran.err
@@ -58,7 +58,7 @@ def test_an_update_that_is_paused_ends_with_one_and_a_rollback_repairs_it(lab: l
     assert lab.get("/services/web")["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"] == labs.IMAGE
 
 
-def test_an_update_that_rolls_itself_back_ends_with_one(lab: labs.Cluster) -> None:
+def test_an_update_that_is_rolled_back_automatically_exits_with_1(lab: labs.Cluster) -> None:
     policy = ("--update-monitor", "1s", "--update-failure-action", "rollback", "--rollback-monitor", "1s")
     covey(lab, "service", "create", "-q", "--name", "web", *policy, *QUICK, labs.IMAGE, *labs.SLEEP)
     ran = covey(lab, "service", "update", "-q", "--image", "nowhere/nothing:1", "web", check=1)
@@ -66,7 +66,7 @@ def test_an_update_that_rolls_itself_back_ends_with_one(lab: labs.Cluster) -> No
     assert len(ran.err.splitlines()) == 1
 
 
-def test_interrupting_the_wait_leaves_the_service_going(lab: labs.Cluster) -> None:
+def test_ctrl_c_while_waiting_leaves_the_service_running(lab: labs.Cluster) -> None:
     command = [COVEY, "service", "create", "--name", "web", *QUICK, "nowhere/nothing:1"]
     with subprocess.Popen(command, env=lab.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -81,7 +81,7 @@ def test_interrupting_the_wait_leaves_the_service_going(lab: labs.Cluster) -> No
     assert lab.get("/services/web")["Spec"]["Name"] == "web"
 
 
-def test_exec_ends_with_the_commands_code_and_keeps_streams_apart(lab: labs.Cluster, container: str) -> None:
+def test_exec_returns_the_exit_code_and_separates_stdout_and_stderr(lab: labs.Cluster, container: str) -> None:
     ran = covey(lab, "exec", container, "sh", "-c", "echo out; echo err >&2; exit 7", check=7)
     assert (ran.out, ran.err) == ("out\n", "err\n")
     big = os.urandom(3_000_000).hex().encode()
@@ -93,14 +93,14 @@ def test_exec_ends_with_the_commands_code_and_keeps_streams_apart(lab: labs.Clus
     )
 
 
-def test_a_terminal_has_our_size_follows_it_and_is_put_back(lab: labs.Cluster, container: str) -> None:
+def test_exec_with_a_terminal_passes_its_size_resizes_and_ctrl_c(lab: labs.Cluster, container: str) -> None:
     environment, command = lab.environment(), [str(COVEY), "exec", "-it", container, "sh"]
     process, terminal = pty.fork()
     if process == 0:
         try:
             os.execve(COVEY, command, environment)
         finally:
-            os._exit(99)  # never back into the tests
+            os._exit(99)  # the child must never return into the tests
 
     def read_until(pattern: str) -> str:
         seen, deadline = "", time.monotonic() + 20
@@ -130,7 +130,7 @@ def test_a_terminal_has_our_size_follows_it_and_is_put_back(lab: labs.Cluster, c
         os.write(terminal, b"echo st''arted; sleep 100; echo en''ded\n")
         read_until("started")
         while not select.select([terminal], [], [], 0.3)[0]:
-            os.write(terminal, b"\x03")  # goes to the process inside, not to covey
+            os.write(terminal, b"\x03")  # sent to the process in the container, not to covey
         assert "ended" not in read_until("# ")
         os.write(terminal, b"exit 5\n")
         _, status = os.waitpid(process, 0)
@@ -147,7 +147,7 @@ def test_logs_of_a_container_and_of_a_service(lab: labs.Cluster, container: str)
     def complete() -> bool:
         return len(covey(lab, "service", "logs", "--raw", "talk").lines) == 3
 
-    labs.wait(complete, "all lines")
+    labs.wait(complete, "all log lines")
     for options in (
         (),
         ("--no-task-ids",),
@@ -164,7 +164,7 @@ def test_logs_of_a_container_and_of_a_service(lab: labs.Cluster, container: str)
     assert covey(lab, "service", "logs", "nothing", check=1).err.strip().endswith("no such task or service: nothing")
 
 
-def test_images_go_from_host_to_host_as_archives(lab: labs.Cluster, tmp_path: Path) -> None:
+def test_an_image_is_copied_to_another_host_as_an_archive(lab: labs.Cluster, tmp_path: Path) -> None:
     archive = tmp_path / "image.tar"
     covey(lab, "tag", labs.IMAGE, "copied:1")
     covey(lab, "save", "-o", str(archive), "copied:1")
@@ -180,7 +180,7 @@ def test_images_go_from_host_to_host_as_archives(lab: labs.Cluster, tmp_path: Pa
     assert len(covey(lab, "load", "-i", str(tmp_path / "broken"), check=1).err.splitlines()) == 1
 
 
-def test_containers_are_stopped_started_and_watched(lab: labs.Cluster, container: str) -> None:
+def test_container_commands_pause_top_stats_kill_wait_and_events(lab: labs.Cluster, container: str) -> None:
     assert covey(lab, "pause", container).out == f"{container}\n"
     assert "Paused" in covey(lab, "ps", "--format", "{{.Status}}").out
     covey(lab, "unpause", container)
@@ -194,7 +194,7 @@ def test_containers_are_stopped_started_and_watched(lab: labs.Cluster, container
     )
 
 
-def test_tokens_are_rotated_and_nodes_change(lab: labs.Cluster) -> None:
+def test_join_tokens_are_rotated_and_nodes_are_updated(lab: labs.Cluster) -> None:
     before = covey(lab, "swarm", "join-token", "-q", "worker").out
     after = covey(lab, "swarm", "join-token", "-q", "--rotate", "worker").out
     assert before != after
@@ -211,7 +211,7 @@ def test_tokens_are_rotated_and_nodes_change(lab: labs.Cluster) -> None:
     )
 
 
-def test_a_worker_refuses_in_dockers_words(lab: labs.Cluster) -> None:
+def test_a_worker_refuses_cluster_commands_with_the_same_message_as_docker(lab: labs.Cluster) -> None:
     ran = covey(lab, "service", "ls", check=1, on=lab.workers[0])
     docker = lab.docker("service", "ls", check=1, on=lab.workers[0])
     assert ran.err == docker.err

@@ -1,4 +1,4 @@
-"""One manifest, two clients: what ``covey stack deploy`` makes must be what the real ``docker stack deploy`` makes of the same file."""
+"""``covey stack`` compared with the real ``docker stack``: the same file gives the same objects."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ pytestmark = pytest.mark.root
 
 MANIFESTS = Path(__file__).parent / "manifests"
 COVEY = labs.PYTHON_BIN / "covey"
-SHELL = {"PASSED_ON": "from the shell"}
+ENVIRONMENT = {"PASSED_ON": "from the shell"}
 
 
-def covey(lab: labs.Cluster, *arguments: str, check: int | None = 0, env: dict[str, str] = SHELL) -> labs.Ran:
+def covey(lab: labs.Cluster, *arguments: str, check: int | None = 0, env: dict[str, str] = ENVIRONMENT) -> labs.Ran:
     return labs.run([COVEY, *arguments], check=check, env={**lab.environment(), **env}, cwd=MANIFESTS)
 
 
-def deploy(lab: labs.Cluster, client: str, stack: str, *files: str, env: dict[str, str] = SHELL) -> None:
+def deploy(lab: labs.Cluster, client: str, stack: str, *files: str, env: dict[str, str] = ENVIRONMENT) -> None:
     options = [part for file in files for part in ("-c", str(MANIFESTS / file))]
     if client == "docker":
         command = ["docker", "stack", "deploy", "--detach=true", "--resolve-image", "never", *options, stack]
@@ -30,8 +30,8 @@ def deploy(lab: labs.Cluster, client: str, stack: str, *files: str, env: dict[st
         covey(lab, "stack", "deploy", "--detach", *options, stack, env=env)
 
 
-def made(lab: labs.Cluster, stack: str) -> dict[str, Any]:
-    """Everything of a stack without what must differ: ids, and the stack's name."""
+def stack_objects(lab: labs.Cluster, stack: str) -> dict[str, Any]:
+    """All objects of a stack, without the IDs and the stack's name."""
     label = [f"com.docker.stack.namespace={stack}"]
     names = {network["Id"]: network["Name"] for network in lab.get("/networks")}
     services = {item["Spec"]["Name"]: item["Spec"] for item in lab.get("/services", label=label)}
@@ -57,16 +57,16 @@ def made(lab: labs.Cluster, stack: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("files", [("plain.yaml",), ("rich.yaml",), ("every.yaml",), ("plain.yaml", "over.yaml")])
-def test_both_clients_make_the_same_of_a_manifest(lab: labs.Cluster, files: tuple[str, ...]) -> None:
+def test_both_clients_deploy_the_same_objects(lab: labs.Cluster, files: tuple[str, ...]) -> None:
     if "every.yaml" in files:
         lab.docker("network", "create", "-d", "overlay", "shared-outside")
     results = {}
     for client in ("docker", "covey"):
         stack = f"by{client}"
-        deploy(lab, client, stack, *files, env={**SHELL, "OCTET": "77"})
-        results[client] = made(lab, stack)
+        deploy(lab, client, stack, *files, env={**ENVIRONMENT, "OCTET": "77"})
+        results[client] = stack_objects(lab, stack)
         covey(lab, "stack", "rm", stack)
-    assert results["docker"]["services"], "the stack has services"
+    assert results["docker"]["services"], "the stack has no services"
     assert results["covey"] == results["docker"]
 
 
@@ -86,7 +86,7 @@ def test_deploying_again_changes_only_what_the_manifest_changed(lab: labs.Cluste
 
 
 @pytest.mark.parametrize(("first", "second"), [("docker", "covey"), ("covey", "docker")])
-def test_each_client_goes_on_with_a_stack_of_the_other(lab: labs.Cluster, first: str, second: str) -> None:
+def test_each_client_can_update_and_remove_a_stack_of_the_other(lab: labs.Cluster, first: str, second: str) -> None:
     deploy(lab, first, "mixed", "plain.yaml")
     ids = {item["ID"] for item in lab.get("/services")}
     deploy(lab, second, "mixed", "plain.yaml")
@@ -105,20 +105,20 @@ def test_each_client_goes_on_with_a_stack_of_the_other(lab: labs.Cluster, first:
     assert not lab.get("/services")
 
 
-def test_a_manifest_that_was_shown_means_the_same_to_both_clients(lab: labs.Cluster, tmp_path: Path) -> None:
+def test_the_output_of_stack_config_deploys_the_same_objects_with_docker(lab: labs.Cluster, tmp_path: Path) -> None:
     shown = tmp_path / "shown.yaml"
-    shown.write_text(covey(lab, "stack", "config", "-c", "rich.yaml", env={**SHELL, "OCTET": "77"}).out)
+    shown.write_text(covey(lab, "stack", "config", "-c", "rich.yaml", env={**ENVIRONMENT, "OCTET": "77"}).out)
     for name in ("token.txt", "web.env"):
         (tmp_path / name).write_bytes((MANIFESTS / name).read_bytes())
     results = []
     for client, file in (("covey", MANIFESTS / "rich.yaml"), ("docker", shown)):
-        deploy(lab, client, "shown", str(file), env={**SHELL, "OCTET": "77"})
-        results.append(json.loads(json.dumps(made(lab, "shown")).replace(str(tmp_path), str(MANIFESTS))))
+        deploy(lab, client, "shown", str(file), env={**ENVIRONMENT, "OCTET": "77"})
+        results.append(json.loads(json.dumps(stack_objects(lab, "shown")).replace(str(tmp_path), str(MANIFESTS))))
         covey(lab, "stack", "rm", "shown")
     assert results[0] == results[1]
 
 
-def test_a_service_that_left_the_manifest_goes_when_asked(lab: labs.Cluster) -> None:
+def test_a_service_removed_from_the_manifest_is_deleted_with_prune(lab: labs.Cluster) -> None:
     covey(lab, "stack", "deploy", "--detach", "-c", "plain.yaml", "pruned")
     both = "services: {web: {image: 'covey-test:1', command: sleep 1000000, stop_signal: SIGKILL}}"
     for options, left in (([], 2), (["--prune"], 1)):
@@ -127,7 +127,7 @@ def test_a_service_that_left_the_manifest_goes_when_asked(lab: labs.Cluster) -> 
         assert len(lab.get("/services")) == left
 
 
-def test_new_content_under_an_old_name_is_refused_with_a_remedy(lab: labs.Cluster, tmp_path: Path) -> None:
+def test_changed_content_of_a_secret_or_config_is_refused_with_a_remedy(lab: labs.Cluster, tmp_path: Path) -> None:
     manifest = tmp_path / "m.yaml"
     manifest.write_text(
         "services: {web: {image: 'covey-test:1', command: sleep 1000000, stop_signal: SIGKILL, secrets: [s], configs: [c]}}\n"
@@ -144,13 +144,13 @@ def test_new_content_under_an_old_name_is_refused_with_a_remedy(lab: labs.Cluste
         (tmp_path / name).write_text("one")
 
 
-def test_deploy_returns_when_everything_runs(lab: labs.Cluster) -> None:
+def test_stack_deploy_returns_when_all_tasks_run(lab: labs.Cluster) -> None:
     said = covey(lab, "stack", "deploy", "-c", "plain.yaml", "waited").out
     assert len(lab.tasks("waited_web", state="running")) == 2
     assert "waited_web: 2 of 2 tasks running" in said
 
 
-def test_what_has_no_meaning_here_is_refused_before_anything_is_made(lab: labs.Cluster) -> None:
+def test_an_unsupported_key_is_refused_before_anything_is_created(lab: labs.Cluster) -> None:
     content = "services: {web: {image: 'covey-test:1', build: .}}\nnetworks: {n: {}}\n"
     command = [COVEY, "stack", "deploy", "-c", "-", "refused"]
     said = labs.run(command, env=lab.environment(), stdin=content.encode(), check=1).err

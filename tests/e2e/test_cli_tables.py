@@ -1,4 +1,4 @@
-"""What ``covey`` prints of a cluster is what the real ``docker`` prints: tables, JSON, templates, ids."""
+"""Output of ``covey`` compared with the real ``docker``: tables, JSON, templates, IDs, filters and errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support import labs
 pytestmark = pytest.mark.root
 
 COVEY = labs.PYTHON_BIN / "covey"
-LISTS = {
+TEMPLATES = {
     "node ls": "{{.ID}} {{.Self}} {{.Hostname}} {{.Status}} {{.Availability}} {{.ManagerStatus}} {{.TLSStatus}} {{.EngineVersion}}",
     "service ls": "{{.ID}} {{.Name}} {{.Mode}} {{.Replicas}} {{.Image}} {{.Ports}}",
     "service ps web": "{{.ID}} {{.Name}} {{.Image}} {{.Node}} {{.DesiredState}} {{.Error}} {{.Ports}}",
@@ -36,8 +36,8 @@ LISTS = {
 
 
 @pytest.fixture(scope="module")
-def peopled(shared_lab: labs.Cluster) -> Iterator[labs.Cluster]:
-    """A cluster with something of everything."""
+def populated_lab(shared_lab: labs.Cluster) -> Iterator[labs.Cluster]:
+    """A cluster with objects of every kind."""
     lab = shared_lab
     lab.docker("secret", "create", "-l", "b=2", "-l", "a=1", "token", "-", stdin=b"sesame")
     lab.docker("config", "create", "page", "-", stdin=b"hello")
@@ -68,8 +68,8 @@ def peopled(shared_lab: labs.Cluster) -> Iterator[labs.Cluster]:
             )  # type: ignore[misc]
 
 
-def same(lab: labs.Cluster, *arguments: str) -> labs.Ran:
-    """Both clients say the same; what a running clock changes between them gets another chance."""
+def assert_same_output(lab: labs.Cluster, *arguments: str) -> labs.Ran:
+    """Run both clients until their output is the same; ages in it may change between the two runs."""
     answers: list[labs.Ran] = []
 
     def agree() -> bool:
@@ -78,37 +78,37 @@ def same(lab: labs.Cluster, *arguments: str) -> labs.Ran:
         return (covey.code, covey.out) == (answers[1].code, answers[1].out)
 
     try:
-        labs.wait(agree, "agreement")
+        labs.wait(agree, "the same output")
     except AssertionError:
         assert answers[0].out == answers[1].out
         assert (answers[0].code, answers[0].err) == (answers[1].code, answers[1].err)
     return answers[0]
 
 
-@pytest.mark.parametrize("command", LISTS)
-def test_tables_are_the_same(peopled: labs.Cluster, command: str) -> None:
-    assert len(same(peopled, *command.split()).lines) > 1
+@pytest.mark.parametrize("command", TEMPLATES)
+def test_tables_are_the_same(populated_lab: labs.Cluster, command: str) -> None:
+    assert len(assert_same_output(populated_lab, *command.split()).lines) > 1
 
 
-@pytest.mark.parametrize("command", LISTS)
-def test_ids_are_the_same(peopled: labs.Cluster, command: str) -> None:
+@pytest.mark.parametrize("command", TEMPLATES)
+def test_ids_are_the_same(populated_lab: labs.Cluster, command: str) -> None:
     if command != "stack ls":
-        assert same(peopled, *command.split(), "-q").out
+        assert assert_same_output(populated_lab, *command.split(), "-q").out
 
 
-@pytest.mark.parametrize("command", LISTS)
-def test_templates_are_the_same(peopled: labs.Cluster, command: str) -> None:
-    same(peopled, *command.split(), "--format", LISTS[command])
-    same(peopled, *command.split(), "--format", "table " + LISTS[command].replace(" ", r"\t"))
+@pytest.mark.parametrize("command", TEMPLATES)
+def test_templates_are_the_same(populated_lab: labs.Cluster, command: str) -> None:
+    assert_same_output(populated_lab, *command.split(), "--format", TEMPLATES[command])
+    assert_same_output(populated_lab, *command.split(), "--format", "table " + TEMPLATES[command].replace(" ", r"\t"))
 
 
-@pytest.mark.parametrize("command", LISTS)
-def test_json_has_the_same_names(peopled: labs.Cluster, command: str) -> None:
+@pytest.mark.parametrize("command", TEMPLATES)
+def test_json_has_the_same_keys_and_labels(populated_lab: labs.Cluster, command: str) -> None:
     arguments = [*command.split(), "--format", "json"]
-    covey = [json.loads(line) for line in labs.run([COVEY, *arguments], env=peopled.environment()).lines]
-    docker = [json.loads(line) for line in peopled.docker(*arguments).lines]
+    covey = [json.loads(line) for line in labs.run([COVEY, *arguments], env=populated_lab.environment()).lines]
+    docker = [json.loads(line) for line in populated_lab.docker(*arguments).lines]
     assert [set(row) for row in covey] == [set(row) for row in docker]
-    # docker writes labels in no order, another one each time
+    # docker writes labels in random order.
     assert [labels_of(row) for row in covey] == [labels_of(row) for row in docker]
 
 
@@ -130,8 +130,10 @@ def labels_of(row: dict[str, str]) -> set[str]:
         "stack services shop --filter name=shop_a",
     ],
 )
-def test_filters_are_the_same(peopled: labs.Cluster, command: str) -> None:
-    assert len(same(peopled, *command.format(worker=peopled.workers[0].name).split()).lines) > 1
+def test_filters_are_the_same(populated_lab: labs.Cluster, command: str) -> None:
+    assert (
+        len(assert_same_output(populated_lab, *command.format(worker=populated_lab.workers[0].name).split()).lines) > 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,10 +155,10 @@ def test_filters_are_the_same(peopled: labs.Cluster, command: str) -> None:
         "version --format {{.Server.Version}}",
     ],
 )
-def test_objects_in_detail_are_the_same(peopled: labs.Cluster, command: str) -> None:
+def test_inspect_output_is_the_same(populated_lab: labs.Cluster, command: str) -> None:
     arguments = [part.replace("json.", "json .") for part in command.split()]
-    covey = labs.run([COVEY, *arguments], env=peopled.environment()).out
-    docker = peopled.docker(*arguments).out
+    covey = labs.run([COVEY, *arguments], env=populated_lab.environment()).out
+    docker = populated_lab.docker(*arguments).out
     if "--format" in command or "-q" in command:
         assert covey == docker
     else:
@@ -179,14 +181,14 @@ def test_objects_in_detail_are_the_same(peopled: labs.Cluster, command: str) -> 
         "node update --availability nothing {last}",
     ],
 )
-def test_refusals_end_as_docker_ends_and_in_one_line(peopled: labs.Cluster, command: str) -> None:
-    arguments = command.format(last=peopled.hosts[-1].name).split()
-    covey = labs.run([COVEY, *arguments], env=peopled.environment(), check=None)
-    docker = peopled.docker(*arguments, check=None)
+def test_errors_have_the_same_exit_code_and_one_line(populated_lab: labs.Cluster, command: str) -> None:
+    arguments = command.format(last=populated_lab.hosts[-1].name).split()
+    covey = labs.run([COVEY, *arguments], env=populated_lab.environment(), check=None)
+    docker = populated_lab.docker(*arguments, check=None)
     if "nothing {last}" in command:
-        assert covey.code == 2, "a wrong choice is wrong usage"
+        assert covey.code == 2, "an invalid choice must be a usage error"
         return
     assert covey.code == docker.code
     assert len(covey.err.splitlines()) <= 1
-    if docker.code and arguments[1] != "inspect":  # there docker has words of its own
+    if docker.code and arguments[1] != "inspect":  # docker words these errors itself
         assert covey.err.strip().removeprefix("Error response from daemon: ").lower() in docker.err.lower(), docker.err

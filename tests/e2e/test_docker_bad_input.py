@@ -1,4 +1,4 @@
-"""What cannot be: each with the status and sentence that Docker's users know, and nothing half-done in the store."""
+"""Invalid requests and commands: each gets Docker's status and message and leaves the store unchanged."""
 
 import base64
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ pytestmark = pytest.mark.root
 KINDS = ("services", "secrets", "configs", "tasks")
 
 
-def stored(lab: Cluster) -> dict[str, Any]:
-    """All that a refused request could have changed, as another manager has it."""
+def store_content(lab: Cluster) -> dict[str, Any]:
+    """Everything that a refused request could have changed, read from another manager."""
     on = lab.managers[1]
     found = {kind: lab.get(f"/{kind}", on=on) for kind in KINDS}
     found["networks"] = [n for n in lab.get("/networks", on=on) if n["Scope"] == "swarm"]
@@ -27,20 +27,20 @@ def spec(**changes: Any) -> dict[str, Any]:
     return {"Name": "fresh", "TaskTemplate": {"ContainerSpec": {"Image": IMAGE, "Args": ["sleep", "9"]}}, **changes}
 
 
-def placed(constraint: str) -> dict[str, Any]:
+def with_constraint(constraint: str) -> dict[str, Any]:
     return spec(TaskTemplate={"ContainerSpec": {"Image": IMAGE}, "Placement": {"Constraints": [constraint]}})
 
 
-def container(**fields: Any) -> dict[str, Any]:
+def with_container(**fields: Any) -> dict[str, Any]:
     return spec(TaskTemplate={"ContainerSpec": {"Image": IMAGE, **fields}})
 
 
-def subnet(text: str) -> dict[str, Any]:
+def with_subnet(text: str) -> dict[str, Any]:
     return {"Name": "fresh", "Driver": "overlay", "IPAM": {"Config": [{"Subnet": text}]}}
 
 
 LARGE = base64.b64encode(b"x" * 512_000).decode()
-REFUSED: list[tuple[str, str, Any, int, str]] = [
+BAD_REQUESTS: list[tuple[str, str, Any, int, str]] = [
     # a malformed body
     ("POST /services/create", "no JSON", b"{", 400, ""),
     ("POST /services/create", "no object", b"[1]", 400, ""),
@@ -51,7 +51,7 @@ REFUSED: list[tuple[str, str, Any, int, str]] = [
     ("POST /services/create", "a wrong type", spec(Labels="a=b"), 400, "Labels"),
     ("POST /services/create", "a number for a name", spec(Name=7), 400, "Name"),
     ("POST /services/create", "no task", {"Name": "fresh"}, 400, "TaskTemplate"),
-    ("POST /services/create", "no image", container(Image=""), 400, "image"),
+    ("POST /services/create", "no image", with_container(Image=""), 400, "image"),
     ("POST /secrets/create", "data that is no base64", {"Name": "fresh", "Data": "***"}, 400, ""),
     # names
     ("POST /services/create", "a name in use", spec(Name="taken"), 409, "name conflicts with an existing object"),
@@ -74,13 +74,13 @@ REFUSED: list[tuple[str, str, Any, int, str]] = [
     ("POST /secrets/create", "no name", {"Name": "", "Data": "eA=="}, 400, "name"),
     ("POST /networks/create", "a predefined name", {"Name": "host", "Driver": "overlay"}, 403, "predefined"),
     # constraints
-    ("POST /services/create", "a constraint without operator", placed("node.role=manager"), 400, "constraint"),
-    ("POST /services/create", "a constraint without value", placed("node.labels.a=="), 400, "constraint"),
-    ("POST /services/create", "a constraint on nothing", placed("weather==fine"), 400, "weather"),
+    ("POST /services/create", "a constraint without operator", with_constraint("node.role=manager"), 400, "constraint"),
+    ("POST /services/create", "a constraint without value", with_constraint("node.labels.a=="), 400, "constraint"),
+    ("POST /services/create", "a constraint on nothing", with_constraint("weather==fine"), 400, "weather"),
     # subnets
-    ("POST /networks/create", "a subnet that overlaps", subnet("10.50.7.0/24"), 403, "overlaps"),
-    ("POST /networks/create", "a wider subnet", subnet("10.0.0.0/8"), 403, "overlaps"),
-    ("POST /networks/create", "no subnet at all", subnet("10.51.0.0"), 400, "10.51.0.0"),
+    ("POST /networks/create", "a subnet that overlaps", with_subnet("10.50.7.0/24"), 403, "overlaps"),
+    ("POST /networks/create", "a wider subnet", with_subnet("10.0.0.0/8"), 403, "overlaps"),
+    ("POST /networks/create", "no subnet at all", with_subnet("10.51.0.0"), 400, "10.51.0.0"),
     # sizes
     ("POST /secrets/create", "a secret over 500 KB", {"Name": "fresh", "Data": LARGE}, 400, "512000"),
     ("POST /secrets/create", "an empty secret", {"Name": "fresh", "Data": ""}, 400, "larger than 0"),
@@ -90,14 +90,14 @@ REFUSED: list[tuple[str, str, Any, int, str]] = [
     (
         "POST /services/create",
         "a mount without target",
-        container(Mounts=[{"Type": "volume", "Source": "v"}]),
+        with_container(Mounts=[{"Type": "volume", "Source": "v"}]),
         400,
         "arget",
     ),
     (
         "POST /services/create",
         "a missing secret",
-        container(Secrets=[{"SecretID": "none", "SecretName": "none"}]),
+        with_container(Secrets=[{"SecretID": "none", "SecretName": "none"}]),
         404,
         "none",
     ),
@@ -124,7 +124,7 @@ REFUSED: list[tuple[str, str, Any, int, str]] = [
     ("POST /services/taken/update", "no version", spec(Name="taken"), 400, "version"),
     ("POST /services/taken/update?version=x", "a version that is no number", spec(Name="taken"), 400, "version"),
     ("POST /swarm/update?version=999999", "a stale version", {"Name": "default"}, 500, "update out of sequence"),
-    # what is not there yet, by name
+    # not supported yet
     (
         "POST /services/create",
         "a published port",
@@ -151,8 +151,8 @@ REFUSED: list[tuple[str, str, Any, int, str]] = [
 
 
 @pytest.fixture(scope="module")
-def witness(shared_lab: Cluster) -> Iterator[Cluster]:
-    """One lab for the whole table; the store is compared around each row."""
+def populated_lab(shared_lab: Cluster) -> Iterator[Cluster]:
+    """The lab with one object of each kind, all named ``taken``."""
     lab = shared_lab
     lab.docker("network", "create", "-d", "overlay", "--subnet", "10.50.0.0/16", "taken")
     lab.docker("secret", "create", "taken", "-", stdin=b"x")
@@ -164,25 +164,27 @@ def witness(shared_lab: Cluster) -> Iterator[Cluster]:
 
 @pytest.mark.parametrize(
     ("request_line", "what", "body", "status", "sentence"),
-    REFUSED,
-    ids=[f"{row[0]} {row[1]}".strip() for row in REFUSED],
+    BAD_REQUESTS,
+    ids=[f"{row[0]} {row[1]}".strip() for row in BAD_REQUESTS],
 )
 def test_a_bad_request_is_refused_and_changes_nothing(
-    witness: Cluster, request_line: str, what: str, body: Any, status: int, sentence: str
+    populated_lab: Cluster, request_line: str, what: str, body: Any, status: int, sentence: str
 ) -> None:
-    before = stored(witness)
+    before = store_content(populated_lab)
     method, _, url = request_line.partition(" ")
     raw = body if isinstance(body, bytes) else None
-    # through a follower: what it answers comes from the leader or is the same
-    answered, said = witness.request(method, url, None if raw is not None else body, raw=raw, on=witness.managers[2])
+    # Through a follower: the answer must be the same as the leader's.
+    answered, said = populated_lab.request(
+        method, url, None if raw is not None else body, raw=raw, on=populated_lab.managers[2]
+    )
     assert answered == status, (what, said)
     assert isinstance(said, dict), said
     assert sentence in said["message"], said
     assert len(said["message"]) > 5, said
-    assert stored(witness) == before
+    assert store_content(populated_lab) == before
 
 
-TYPED = [
+BAD_COMMANDS = [
     (("service", "create", "--name", "taken", IMAGE), "name conflicts with an existing object"),
     (("service", "create", "--wings", "2", IMAGE), "unknown flag: --wings"),
     (("service", "create", "-d", "--constraint", "node.role", IMAGE), "constraint"),
@@ -205,19 +207,19 @@ TYPED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("command", "sentence"), TYPED, ids=[" ".join(row[0]) for row in TYPED])
-def test_a_bad_command_ends_with_a_sentence_and_changes_nothing(
-    witness: Cluster, command: tuple[str, ...], sentence: str
+@pytest.mark.parametrize(("command", "sentence"), BAD_COMMANDS, ids=[" ".join(row[0]) for row in BAD_COMMANDS])
+def test_a_bad_command_fails_with_a_reason_and_changes_nothing(
+    populated_lab: Cluster, command: tuple[str, ...], sentence: str
 ) -> None:
-    before = stored(witness)
-    refused = witness.docker(*command, check=None)
+    before = store_content(populated_lab)
+    refused = populated_lab.docker(*command, check=None)
     assert refused.code not in (0, None)
     assert sentence in refused.err, refused.err
     assert "Traceback" not in refused.err
-    assert stored(witness) == before
+    assert store_content(populated_lab) == before
 
 
-def test_two_writers_of_one_version_one_wins(lab: Cluster) -> None:
+def test_of_two_updates_of_the_same_version_one_wins(lab: Cluster) -> None:
     lab.service("web")
     shown = lab.get("/services/web")
     url = f"/services/{shown['ID']}/update?version={shown['Version']['Index']}"
@@ -229,7 +231,7 @@ def test_two_writers_of_one_version_one_wins(lab: Cluster) -> None:
     assert lab.get("/services/web")["Spec"]["Labels"] == {"writer": "first"}
 
 
-def test_a_body_that_never_ends_and_one_that_is_too_long_harm_nobody(lab: Cluster) -> None:
+def test_a_malformed_and_a_too_long_body_are_refused_and_the_daemon_keeps_working(lab: Cluster) -> None:
     status, said = lab.request("POST", "/services/create", raw=b"[" * 200_000)
     assert status == 400, said
     status, said = lab.request("POST", "/secrets/create", raw=b'{"Name": "' + b"x" * (20 << 20) + b'"}')

@@ -1,4 +1,4 @@
-"""The docker client and the cluster itself: version, info, ping, swarm and node verbs."""
+"""The docker client on the cluster itself: version, info, ping, swarm and node commands."""
 
 import json
 import re
@@ -19,7 +19,7 @@ def test_version_and_negotiation(lab: Cluster) -> None:
     assert shown["Server"]["ApiVersion"] == "1.50"
     assert shown["Server"]["MinAPIVersion"] == "1.24"
     assert shown["Server"]["Os"] == "linux"
-    # the client asks for less, as an old one would
+    # an old client asks for a lower version
     environment = lab.environment() | {"DOCKER_API_VERSION": "1.41"}
     assert labs.run(["docker", "node", "ls", "-q"], env=environment).lines
     status, said = lab.request("GET", "/v1.99/version")
@@ -37,7 +37,7 @@ def test_ping_answers_on_every_host_without_a_version(lab: Cluster) -> None:
         assert lab.request("HEAD", "/_ping", on=host)[0] == 200
 
 
-def test_info_tells_the_place_of_each_node(lab: Cluster) -> None:
+def test_info_shows_the_role_and_address_of_each_node(lab: Cluster) -> None:
     for host in lab.hosts:
         info = json.loads(lab.docker("info", "--format", "{{json .}}", on=host).out)
         assert info["Name"] == host.name
@@ -82,7 +82,7 @@ def test_node_inspect_by_id_prefix_name_and_self(lab: Cluster) -> None:
     assert "nobody" in refused.err
 
 
-def test_node_update_labels_and_availability_one_at_a_time(lab: Cluster) -> None:
+def test_node_update_changes_labels_and_availability(lab: Cluster) -> None:
     name = lab.workers[0].name
     try:
         lab.docker("node", "update", "--label-add", "a=1", "--label-add", "b=2", name)
@@ -100,13 +100,13 @@ def test_node_update_labels_and_availability_one_at_a_time(lab: Cluster) -> None
     assert "sometimes" in refused.err
 
 
-def test_a_manager_in_use_is_not_removed(lab: Cluster) -> None:
+def test_a_manager_cannot_be_removed(lab: Cluster) -> None:
     refused = lab.docker("node", "rm", lab.managers[1].name, check=1)
     assert "manager" in refused.err, refused.err
     assert len(lab.nodes()) == 5
 
 
-def test_a_worker_says_that_it_is_no_manager(lab: Cluster) -> None:
+def test_a_worker_refuses_cluster_commands_as_not_a_manager(lab: Cluster) -> None:
     worker = lab.workers[0]
     for command in (("node", "ls"), ("service", "ls"), ("secret", "ls"), ("swarm", "join-token", "worker")):
         refused = lab.docker(*command, on=worker, check=1)
@@ -115,57 +115,59 @@ def test_a_worker_says_that_it_is_no_manager(lab: Cluster) -> None:
 
 
 @pytest.fixture(scope="module")
-def young(images: Path) -> Iterator[Cluster]:
-    """Two hosts of no cluster."""
+def inactive_hosts(images: Path) -> Iterator[Cluster]:
+    """Two hosts that are in no cluster."""
     with labs.made("young", 1, 1, form=False) as found:
         yield found
 
 
-def test_swarm_init_join_update_rotate_and_leave(young: Cluster) -> None:
-    """One cluster from its first command to its last, as a person types them."""
-    one, two = young.hosts
-    assert young.get("/info", on=one)["Swarm"]["LocalNodeState"] == "inactive"
-    refused = young.docker("node", "ls", on=one, check=1)
+def test_swarm_init_join_update_rotate_and_leave(inactive_hosts: Cluster) -> None:
+    """One cluster from init to the last leave."""
+    one, two = inactive_hosts.hosts
+    assert inactive_hosts.get("/info", on=one)["Swarm"]["LocalNodeState"] == "inactive"
+    refused = inactive_hosts.docker("node", "ls", on=one, check=1)
     assert "swarm" in refused.err
     assert "init" in refused.err
 
-    said = young.docker("swarm", "init", "--advertise-addr", "eth0", "--default-addr-pool", "10.42.0.0/16", on=one).out
+    said = inactive_hosts.docker(
+        "swarm", "init", "--advertise-addr", "eth0", "--default-addr-pool", "10.42.0.0/16", on=one
+    ).out
     assert "is now a manager" in said
     command = next(line.split() for line in said.splitlines() if "docker swarm join --token" in line)
     assert command[-1] == f"{one.address}:2377"
-    joined = young.docker(*command[1:], on=two).out
+    joined = inactive_hosts.docker(*command[1:], on=two).out
     assert "This node joined a swarm as a worker." in joined
-    assert labs.wait(lambda: len(young.nodes(one)) == 2, "the joined worker")
+    assert labs.wait(lambda: len(inactive_hosts.nodes(one)) == 2, "the worker to join")
 
-    swarm = young.get("/swarm", on=one)
+    swarm = inactive_hosts.get("/swarm", on=one)
     assert re.fullmatch(r"SWMTKN-1-[0-9a-z]{50}-[0-9a-z]{25}", swarm["JoinTokens"]["Worker"])
     assert swarm["DefaultAddrPool"] == ["10.42.0.0/16"]
-    young.docker("network", "create", "-d", "overlay", "pooled", on=one)
-    (network,) = young.json("network", "inspect", "pooled", on=one)
+    inactive_hosts.docker("network", "create", "-d", "overlay", "pooled", on=one)
+    (network,) = inactive_hosts.json("network", "inspect", "pooled", on=one)
     assert network["IPAM"]["Config"][0]["Subnet"].startswith("10.42.")
 
-    young.docker("swarm", "update", "--task-history-limit", "2", "--dispatcher-heartbeat", "2s", on=one)
-    spec = young.get("/swarm", on=one)["Spec"]
+    inactive_hosts.docker("swarm", "update", "--task-history-limit", "2", "--dispatcher-heartbeat", "2s", on=one)
+    spec = inactive_hosts.get("/swarm", on=one)["Spec"]
     assert spec["Orchestration"]["TaskHistoryRetentionLimit"] == 2
     assert spec["Dispatcher"]["HeartbeatPeriod"] == 2_000_000_000
     for role in ("worker", "manager"):
-        before = young.docker("swarm", "join-token", "-q", role, on=one).out
-        assert "Successfully rotated" in young.docker("swarm", "join-token", "--rotate", role, on=one).out
-        assert young.docker("swarm", "join-token", "-q", role, on=one).out != before
-    assert "BEGIN CERTIFICATE" in young.docker("swarm", "ca", on=one).out
+        before = inactive_hosts.docker("swarm", "join-token", "-q", role, on=one).out
+        assert "Successfully rotated" in inactive_hosts.docker("swarm", "join-token", "--rotate", role, on=one).out
+        assert inactive_hosts.docker("swarm", "join-token", "-q", role, on=one).out != before
+    assert "BEGIN CERTIFICATE" in inactive_hosts.docker("swarm", "ca", on=one).out
 
-    assert "Node left the swarm." in young.docker("swarm", "leave", on=two).out
-    refused = young.docker("swarm", "leave", on=two, check=1)
+    assert "Node left the swarm." in inactive_hosts.docker("swarm", "leave", on=two).out
+    refused = inactive_hosts.docker("swarm", "leave", on=two, check=1)
     assert "not part of a swarm" in refused.err
-    refused = young.docker("swarm", "leave", on=one, check=1)
+    refused = inactive_hosts.docker("swarm", "leave", on=one, check=1)
     assert "--force" in refused.err
-    young.docker("swarm", "leave", "--force", on=one)
-    assert young.get("/info", on=one)["Swarm"]["LocalNodeState"] == "inactive"
-    # nothing of it stays behind, and another cluster can be made at once
+    inactive_hosts.docker("swarm", "leave", "--force", on=one)
+    assert inactive_hosts.get("/info", on=one)["Swarm"]["LocalNodeState"] == "inactive"
+    # No state is left, and a new cluster can be created at once.
     for host in (one, two):
         assert not (host.state_dir / "manager").exists()
         assert not (host.state_dir / "identity").exists()
-    young.docker("swarm", "init", "--advertise-addr", one.address, on=one)
-    assert young.get("/networks", on=one) != []
-    assert "pooled" not in young.docker("network", "ls", "--format", "{{.Name}}", on=one).lines
-    young.docker("swarm", "leave", "--force", on=one)
+    inactive_hosts.docker("swarm", "init", "--advertise-addr", one.address, on=one)
+    assert inactive_hosts.get("/networks", on=one) != []
+    assert "pooled" not in inactive_hosts.docker("network", "ls", "--format", "{{.Name}}", on=one).lines
+    inactive_hosts.docker("swarm", "leave", "--force", on=one)

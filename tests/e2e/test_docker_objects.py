@@ -1,4 +1,4 @@
-"""The docker client and secrets, networks, images, containers and events."""
+"""The docker client on secrets, networks, images, containers and events."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.support.labs import IMAGE, OTHER_IMAGE, Cluster
 pytestmark = pytest.mark.root
 
 
-def test_secrets_are_made_listed_inspected_and_removed(lab: Cluster, tmp_path: Path) -> None:
+def test_secrets_are_created_listed_inspected_and_removed(lab: Cluster, tmp_path: Path) -> None:
     file = tmp_path / "word"
     file.write_text("from a file")
     identity = lab.docker("secret", "create", "--label", "team=a", "from-file", str(file)).out.strip()
@@ -38,7 +38,7 @@ def test_secrets_are_made_listed_inspected_and_removed(lab: Cluster, tmp_path: P
     assert lab.docker("secret", "ls", "-q").lines == []
 
 
-def test_networks_are_made_listed_inspected_and_removed(lab: Cluster) -> None:
+def test_networks_are_created_listed_inspected_and_removed(lab: Cluster) -> None:
     options = ("--label", "team=a", "--attachable", "--internal", "--subnet", "10.99.0.0/24")
     identity = lab.docker("network", "create", "-d", "overlay", *options, "net").out.strip()
     names = set(lab.docker("network", "ls", "--format", "{{.Name}} {{.Driver}} {{.Scope}}").lines)
@@ -73,7 +73,7 @@ def test_images_are_imported_saved_loaded_listed_and_removed(lab: Cluster, tmp_p
         lab.docker("tag", "made:1", "made:other", on=four)
         lab.docker("save", "-o", str(archive), "made:1", on=four)
         assert "Loaded image: made:1" in lab.docker("load", "-i", str(archive), on=five).out
-        # the same bytes have the same id on every host, so one service runs on both
+        # The same content has the same ID on every host, so one service can run on both.
         assert lab.json("image", "inspect", "made:1", on=five)[0]["Id"] == identity
         assert "made 1" in lab.docker("image", "ls", "--format", "{{.Repository}} {{.Tag}}", on=five).lines
         assert lab.docker("image", "ls", "-q", "--no-trunc", "--filter", "reference=made", on=five).lines == [identity]
@@ -95,11 +95,11 @@ def test_images_are_imported_saved_loaded_listed_and_removed(lab: Cluster, tmp_p
         refused = lab.docker("image", "rm", "-f", "made:1", on=five, check=1)
         assert "is using its" in refused.err, refused.err
         lab.docker("service", "rm", "red")
-        labs.wait(lambda: not lab.get("/containers/json?all=1", on=five), "no container that holds the image")
+        labs.wait(lambda: not lab.get("/containers/json?all=1", on=five), "no container that uses the image")
     finally:
         lab.tidy()
         for host in (four, five):
-            labs.wait(lambda h=host: not lab.get("/containers/json?all=1", on=h), "no container that holds the image")
+            labs.wait(lambda h=host: not lab.get("/containers/json?all=1", on=h), "no container that uses the image")
             lab.docker("image", "rm", "made:1", on=host)
         lab.docker("image", "rm", "made:other", on=four)
     for host in (four, five):
@@ -110,15 +110,15 @@ def test_images_are_imported_saved_loaded_listed_and_removed(lab: Cluster, tmp_p
     assert "No such image" in lab.docker("image", "inspect", "made:1", on=four, check=1).err
 
 
-def test_an_image_that_is_nowhere_is_said_on_the_task(lab: Cluster) -> None:
+def test_a_missing_image_is_named_in_the_task_error(lab: Cluster) -> None:
     lab.service("nowhere", "--restart-condition", "none", image="no/such:image")
     task = labs.wait(lambda: lab.tasks("nowhere", desired="", state="rejected"), "the rejection")[0]
     assert "no/such:image" in task["Status"]["Err"]
     assert "no/such:image" in lab.docker("service", "ps", "--no-trunc", "--format", "{{.Error}}", "nowhere").out
 
 
-def test_a_missing_image_is_tried_again_at_the_pace_of_the_restart_delay(lab: Cluster) -> None:
-    """Not as fast as hosts can refuse it: a history of five would be full within half a second."""
+def test_a_task_with_a_missing_image_is_retried_after_the_restart_delay(lab: Cluster) -> None:
+    """Not as fast as hosts can reject it, which would fill a history of five tasks within half a second."""
     lab.service("nowhere", "--restart-delay", "30s", image="no/such:image")
     labs.wait(
         lambda: len(lab.tasks("nowhere", desired="", state="rejected")) == 2,
@@ -131,7 +131,7 @@ def test_a_missing_image_is_tried_again_at_the_pace_of_the_restart_delay(lab: Cl
     assert lab.get("/services/nowhere")["Version"] == version
 
 
-def test_what_is_no_archive_is_refused(lab: Cluster, tmp_path: Path) -> None:
+def test_a_file_that_is_no_archive_is_refused(lab: Cluster, tmp_path: Path) -> None:
     nonsense = tmp_path / "nonsense.tar"
     nonsense.write_bytes(os.urandom(100_000))
     before = lab.docker("image", "ls", "-q").lines
@@ -152,7 +152,7 @@ def shell(lab: Cluster) -> tuple[Cluster, dict]:
     return lab, lab.running("shell", 1)[0]
 
 
-def test_containers_are_listed_and_inspected_where_they_run(shell: tuple[Cluster, dict]) -> None:
+def test_containers_are_listed_and_inspected_on_their_host(shell: tuple[Cluster, dict]) -> None:
     lab, task = shell
     host, identity = lab.host_of(task), lab.container(task)
     name = f"shell.1.{task['ID']}"
@@ -173,11 +173,11 @@ def test_containers_are_listed_and_inspected_where_they_run(shell: tuple[Cluster
         assert shown["Config"]["Labels"]["com.docker.swarm.service.name"] == "shell"
 
 
-def test_container_logs_keep_streams_apart(shell: tuple[Cluster, dict]) -> None:
+def test_container_logs_separate_stdout_and_stderr(shell: tuple[Cluster, dict]) -> None:
     lab, task = shell
     host = lab.host_of(task)
     ran = labs.wait(
-        lambda: (r := lab.docker("logs", lab.container(task), on=host)) and r.err and r.out and r, "its lines"
+        lambda: (r := lab.docker("logs", lab.container(task), on=host)) and r.err and r.out and r, "both log lines"
     )
     assert (ran.out, ran.err) == ("hello\n", "trouble\n")
     stamped = lab.docker("logs", "-t", lab.container(task), on=host)
@@ -185,7 +185,7 @@ def test_container_logs_keep_streams_apart(shell: tuple[Cluster, dict]) -> None:
     assert len(lab.docker("logs", "--tail", "0", lab.container(task), on=host).out) == 0
 
 
-def test_exec_carries_streams_environment_and_exit_code(shell: tuple[Cluster, dict]) -> None:
+def test_exec_passes_streams_environment_and_exit_code(shell: tuple[Cluster, dict]) -> None:
     lab, task = shell
     host, container = lab.host_of(task), lab.container(task)
     ran = lab.docker(
@@ -224,7 +224,7 @@ def test_exec_carries_streams_environment_and_exit_code(shell: tuple[Cluster, di
 
 
 def read_until(fd: int, wanted: bytes, seconds: float = 20.0) -> bytes:
-    """What a terminal shows, until it shows what is waited for."""
+    """Output of a terminal up to the wanted text."""
     said, deadline = b"", time.monotonic() + seconds
     while wanted not in said:
         left = deadline - time.monotonic()
@@ -234,7 +234,7 @@ def read_until(fd: int, wanted: bytes, seconds: float = 20.0) -> bytes:
     return said
 
 
-def test_exec_with_a_terminal_is_a_terminal(shell: tuple[Cluster, dict]) -> None:
+def test_exec_with_a_terminal_passes_its_size_and_resizes(shell: tuple[Cluster, dict]) -> None:
     lab, task = shell
     host = lab.host_of(task)
     ours, theirs = pty.openpty()
@@ -250,13 +250,13 @@ def test_exec_with_a_terminal_is_a_terminal(shell: tuple[Cluster, dict]) -> None
             os.write(ours, b"test -t 0 && test -t 1 && echo is-a-$((1))-terminal\n")
             read_until(ours, b"is-a-1-terminal")
             deadline = time.monotonic() + 20
-            while True:  # the size follows the start by a moment
+            while True:  # the size arrives shortly after the start
                 os.write(ours, b"stty size; echo at-$((2))\n")
                 if b"33 101" in read_until(ours, b"at-2"):
                     break
                 assert time.monotonic() < deadline, "the terminal's size never came"
             ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 44, 120, 0, 0))
-            process.send_signal(28)  # SIGWINCH, which the client's terminal would send
+            process.send_signal(28)  # SIGWINCH, as the client's terminal sends it
             while True:
                 os.write(ours, b"stty size; echo at-$((3))\n")
                 if b"44 120" in read_until(ours, b"at-3"):
@@ -269,28 +269,28 @@ def test_exec_with_a_terminal_is_a_terminal(shell: tuple[Cluster, dict]) -> None
             os.close(ours)
 
 
-def test_events_of_containers_and_of_the_cluster(lab: Cluster) -> None:
+def test_events_of_containers_and_services(lab: Cluster) -> None:
     began = str(int(time.time()) - 1)
     manager = lab.managers[1]
     command = ["docker", "events", "--since", began, "--format", "{{json .}}"]
     seen: dict[tuple[str, str], dict] = {}
-    # without a buffer of our own, in which a line could wait unseen by select
+    # Unbuffered: select does not see a line in a buffer of ours.
     with subprocess.Popen(command, env=lab.environment(manager), stdout=subprocess.PIPE, bufsize=0) as reader:
         assert reader.stdout is not None
 
-        def read_on(seconds: float) -> None:
+        def read_event(seconds: float) -> None:
             if select.select([reader.stdout], [], [], seconds)[0]:
                 event = json.loads(reader.stdout.readline())
                 seen[event["Type"], event["Action"]] = event
 
         def connected() -> bool:
-            """What the cluster does is told from the moment on that the client is connected."""
+            """Whether the client gets events of the cluster, which are sent only while it is connected."""
             lab.docker("secret", "create", labs.unique("s"), "-", stdin=b"x")
-            read_on(0.1)
+            read_event(0.1)
             return ("secret", "create") in seen
 
-        def all_seen() -> bool:
-            read_on(1)
+        def all_events_seen() -> bool:
+            read_event(1)
             return wanted <= set(seen)
 
         wanted = {("service", action) for action in ("create", "update", "remove")}
@@ -301,7 +301,7 @@ def test_events_of_containers_and_of_the_cluster(lab: Cluster) -> None:
             lab.running("web", 1)
             lab.docker("service", "scale", "-d", "web=2")
             lab.docker("service", "rm", "web")
-            labs.wait(all_seen, f"events {sorted(wanted)}")
+            labs.wait(all_events_seen, f"events {sorted(wanted)}")
         finally:
             reader.kill()
     assert seen["service", "create"]["scope"] == "swarm"

@@ -1,4 +1,4 @@
-"""The Docker SDK for Python, unmodified: services, secrets, networks, nodes, swarm, containers and events."""
+"""The unmodified Docker SDK for Python: services, secrets, networks, nodes, swarm, containers and events."""
 
 import threading
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture
 def client(lab: Cluster) -> Iterator[docker.DockerClient]:
-    """Of a manager that may be a follower."""
+    """SDK client of a manager that may be a follower."""
     made = docker.DockerClient(base_url=f"unix://{lab.managers[2].socket}", timeout=60)
     yield made
     made.close()
@@ -26,13 +26,13 @@ def sdk_of(lab: Cluster, task: dict) -> docker.DockerClient:
     return docker.DockerClient(base_url=f"unix://{lab.host_of(task).socket}", timeout=60)
 
 
-def test_ping_version_info(client: docker.DockerClient) -> None:
+def test_ping_version_and_info(client: docker.DockerClient) -> None:
     assert client.ping() is True
     assert client.version()["ApiVersion"] == "1.50"
     assert client.info()["Swarm"]["ControlAvailable"] is True
 
 
-def test_a_service_from_its_creation_to_its_removal(lab: Cluster, client: docker.DockerClient) -> None:
+def test_a_service_is_created_updated_used_and_removed(lab: Cluster, client: docker.DockerClient) -> None:
     network = client.networks.create("net", driver="overlay", labels={"a": "b"})
     secret = client.secrets.create(name="word", data=b"open")
     service = client.services.create(
@@ -81,12 +81,12 @@ def test_a_service_from_its_creation_to_its_removal(lab: Cluster, client: docker
     service.remove()
     with pytest.raises(NotFound):
         client.services.get("web")
-    labs.wait(lambda: not lab.get("/tasks"), "the end of its tasks")
+    labs.wait(lambda: not lab.get("/tasks"), "its tasks to end")
     secret.remove()
     network.remove()
 
 
-def test_nodes_and_swarm(lab: Cluster, client: docker.DockerClient) -> None:
+def test_nodes_and_the_swarm_are_updated(lab: Cluster, client: docker.DockerClient) -> None:
     nodes = {node.attrs["Description"]["Hostname"]: node for node in client.nodes.list()}
     assert set(nodes) == {host.name for host in lab.hosts}
     assert len(client.nodes.list(filters={"role": "worker"})) == 2
@@ -107,19 +107,19 @@ def test_nodes_and_swarm(lab: Cluster, client: docker.DockerClient) -> None:
     assert client.swarm.attrs["JoinTokens"]["Worker"] != before
 
 
-def test_service_logs_and_images(lab: Cluster, client: docker.DockerClient) -> None:
+def test_service_logs_and_images_are_read(lab: Cluster, client: docker.DockerClient) -> None:
     service = client.services.create(
         IMAGE, ["sh", "-c", "echo said; exec sleep 100000"], name="says", stop_grace_period=0
     )
     lab.running("says", 1)
-    labs.wait(lambda: b"said\n" in b"".join(service.logs(stdout=True, stderr=True)), "its line")
+    labs.wait(lambda: b"said\n" in b"".join(service.logs(stdout=True, stderr=True)), "the log line")
     assert IMAGE in client.images.get(IMAGE).tags
     assert {tag for image in client.images.list() for tag in image.tags} == {IMAGE, labs.OTHER_IMAGE}
     with pytest.raises(NotFound):
         client.images.get("no/such")
 
 
-def test_events_are_heard_as_they_happen(lab: Cluster, client: docker.DockerClient) -> None:
+def test_events_are_streamed(lab: Cluster, client: docker.DockerClient) -> None:
     stream = client.events(decode=True, filters={"type": "network"})
     heard: list[dict] = []
     listening = threading.Thread(target=lambda: heard.extend([next(stream)]))

@@ -1,4 +1,4 @@
-"""The docker client and services: create, ls, ps, inspect, update in steps, scale, rollback, logs, rm."""
+"""The docker client on services: create, ls, ps, inspect, rolling update, scale, rollback, logs, rm."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ def test_create_waits_until_the_service_has_converged(lab: Cluster) -> None:
     assert len(lab.tasks("web", state="running")) == 2
 
 
-def test_a_service_without_a_name_is_given_one(lab: Cluster) -> None:
+def test_a_service_without_a_name_gets_a_generated_one(lab: Cluster) -> None:
     for _ in range(2):
         lab.docker("service", "create", "-d", "--no-resolve-image", "--stop-signal", "SIGKILL", IMAGE, *labs.SLEEP)
     names = lab.docker("service", "ls", "--format", "{{.Name}}").lines
@@ -28,7 +28,7 @@ def test_a_service_without_a_name_is_given_one(lab: Cluster) -> None:
     lab.running(names[0], 1)
 
 
-def test_ls_ps_and_inspect_show_what_was_asked(lab: Cluster) -> None:
+def test_ls_ps_and_inspect_show_the_service_and_its_tasks(lab: Cluster) -> None:
     identity = lab.service(
         "web", "--replicas", "3", "--label", "tier=front", "--env", "A=b c", "--workdir", "/tmp", "--user", "65534"
     )
@@ -75,7 +75,7 @@ UPDATES = [
 
 
 @pytest.mark.parametrize(("options", "probe", "answer"), UPDATES, ids=[" ".join(row[0]) for row in UPDATES])
-def test_an_update_replaces_the_tasks_and_changes_what_it_names(
+def test_an_update_replaces_tasks_and_changes_only_the_given_fields(
     lab: Cluster, options: tuple[str, ...], probe: tuple[str, ...], answer: str
 ) -> None:
     lab.service("web", "--env", "OLD=0", "--label", "kept=yes", "--update-monitor", "100ms")
@@ -92,11 +92,11 @@ def test_an_update_replaces_the_tasks_and_changes_what_it_names(
     assert service["PreviousSpec"]["TaskTemplate"] != service["Spec"]["TaskTemplate"]
     labs.wait(
         lambda: lab.json("service", "inspect", "web")[0]["UpdateStatus"]["State"] == "completed",
-        "the end of the update",
+        "the update to complete",
     )
 
 
-def test_labels_of_a_service_change_without_restarts(lab: Cluster) -> None:
+def test_changing_service_labels_restarts_no_task(lab: Cluster) -> None:
     lab.service("web", "--replicas", "2", "--label", "a=1")
     before = {task["ID"] for task in lab.running("web", 2)}
     lab.docker("service", "update", "-d", "--label-add", "b=2", "--label-rm", "a", "web")
@@ -105,7 +105,7 @@ def test_labels_of_a_service_change_without_restarts(lab: Cluster) -> None:
     assert before < {task["ID"] for task in lab.running("web", 4)}
 
 
-def test_scale_up_and_down_by_both_ways_of_saying_it(lab: Cluster) -> None:
+def test_services_scale_up_and_down_with_scale_and_update(lab: Cluster) -> None:
     lab.service("one")
     lab.service("two")
     assert "one scaled to 3" in lab.docker("service", "scale", "-d", "one=3", "two=2").out
@@ -118,8 +118,8 @@ def test_scale_up_and_down_by_both_ways_of_saying_it(lab: Cluster) -> None:
     assert refused.err.strip()
 
 
-def test_a_rolling_update_keeps_to_its_parallelism(lab: Cluster) -> None:
-    """Two at a time of six, new ones first: never fewer than six run, never more than eight are meant to."""
+def test_a_rolling_update_respects_its_parallelism(lab: Cluster) -> None:
+    """Parallelism 2, start-first, six replicas: at least six tasks run and at most eight are desired."""
     lab.service(
         "web",
         "--replicas",
@@ -142,13 +142,13 @@ def test_a_rolling_update_keeps_to_its_parallelism(lab: Cluster) -> None:
         most = max(most, len(tasks))
         return lab.get("/services/web").get("UpdateStatus", {}).get("State") == "completed"
 
-    labs.wait(done, "the end of the rolling update")
+    labs.wait(done, "the rolling update to complete")
     assert not {task["ID"] for task in lab.running("web", 6)} & old
     assert fewest >= 6, fewest
     assert most <= 8, most
 
 
-def test_a_failing_update_pauses_and_rollback_returns(lab: Cluster) -> None:
+def test_a_failing_update_pauses_and_a_rollback_restores_the_old_spec(lab: Cluster) -> None:
     lab.service("web", "--replicas", "3", "--update-monitor", "2s", "--restart-delay", "100ms")
     good = {task["ID"] for task in lab.running("web", 3)}
     lab.docker("service", "update", "-d", "--args", "false", "web")
@@ -156,16 +156,16 @@ def test_a_failing_update_pauses_and_rollback_returns(lab: Cluster) -> None:
     def state() -> dict:
         return lab.get("/services/web").get("UpdateStatus", {})
 
-    labs.wait(lambda: state().get("State") == "paused", "the pause of the failing update")
+    labs.wait(lambda: state().get("State") == "paused", "the failing update to pause")
     assert "paused" in state()["Message"], state()
-    assert good & {task["ID"] for task in lab.tasks("web", state="running")}, "the update went on through its failures"
+    assert good & {task["ID"] for task in lab.tasks("web", state="running")}, "the update continued despite failures"
     lab.docker("service", "rollback", "-d", "web")
-    labs.wait(lambda: state().get("State") == "rollback_completed", "the end of the rollback")
+    labs.wait(lambda: state().get("State") == "rollback_completed", "the rollback to complete")
     assert lab.json("service", "inspect", "web")[0]["Spec"]["TaskTemplate"]["ContainerSpec"]["Args"] == list(labs.SLEEP)
     assert len(lab.running("web", 3)) == 3
 
 
-def test_a_failing_update_rolls_back_by_itself_when_asked(lab: Cluster) -> None:
+def test_a_failing_update_rolls_back_automatically_if_configured(lab: Cluster) -> None:
     options = ("--update-failure-action", "rollback", "--update-monitor", "2s", "--rollback-monitor", "100ms")
     lab.service("web", "--replicas", "2", "--restart-delay", "100ms", *options)
     lab.running("web", 2)
@@ -178,13 +178,13 @@ def test_a_failing_update_rolls_back_by_itself_when_asked(lab: Cluster) -> None:
     assert lab.json("service", "inspect", "web")[0]["Spec"]["TaskTemplate"]["ContainerSpec"]["Args"] == list(labs.SLEEP)
 
 
-def test_history_is_kept_and_shown_with_its_errors(lab: Cluster) -> None:
+def test_service_ps_shows_the_task_history_with_errors(lab: Cluster) -> None:
     lab.service("fails", "--restart-delay", "100ms", "--restart-max-attempts", "2", command=("sh", "-c", "exit 3"))
 
     def failed() -> list:
         return lab.tasks("fails", desired="", state="failed")
 
-    labs.wait(lambda: len(failed()) == 3, "three failures and no fourth")
+    labs.wait(lambda: len(failed()) == 3, "three failed tasks")
     rows = lab.docker(
         "service", "ps", "--no-trunc", "--format", "{{.Name}} {{.DesiredState}} {{.Error}}", "fails"
     ).lines
@@ -200,11 +200,11 @@ def test_service_rm_removes_its_tasks_everywhere(lab: Cluster) -> None:
     assert lab.docker("service", "ps", "web", check=1).err.startswith("no such service: web")
     labs.wait(lambda: not any(lab.covey_containers(host) for host in lab.hosts), "no container on any host")
     labs.wait(
-        lambda: not any(lab.get("/containers/json?all=1", on=host) for host in lab.hosts), "none that is stopped either"
+        lambda: not any(lab.get("/containers/json?all=1", on=host) for host in lab.hosts), "no stopped container either"
     )
 
 
-def test_node_ps_names_the_tasks_of_a_node(lab: Cluster) -> None:
+def test_node_ps_lists_the_tasks_of_a_node(lab: Cluster) -> None:
     lab.service("everywhere", "--mode", "global")
     lab.running("everywhere", 5)
     for host in (lab.managers[1], lab.workers[1]):
@@ -221,7 +221,7 @@ def lines_of(said: str) -> list[str]:
     return [line.partition("| ")[2] for line in said.splitlines()]
 
 
-def test_logs_of_all_hosts_come_through_any_manager(lab: Cluster) -> None:
+def test_service_logs_of_all_hosts_are_available_on_any_manager(lab: Cluster) -> None:
     lab.service(
         "talks", "--mode", "global", command=("sh", "-c", "echo from $(hostname); echo bad >&2; exec sleep 100000")
     )
@@ -240,7 +240,7 @@ def test_logs_of_all_hosts_come_through_any_manager(lab: Cluster) -> None:
     assert "|" not in said
 
 
-def test_logs_tail_timestamps_and_since(lab: Cluster) -> None:
+def test_service_logs_with_tail_timestamps_and_since(lab: Cluster) -> None:
     lab.service("counts", command=("sh", "-c", "for i in $(seq 20); do echo line $i; done; exec sleep 100000"))
     lab.running("counts", 1)
     labs.wait(lambda: len(lab.docker("service", "logs", "counts").lines) == 20, "twenty lines")
@@ -255,7 +255,7 @@ def test_logs_tail_timestamps_and_since(lab: Cluster) -> None:
     assert "no such task or service" in lab.docker("service", "logs", "nobody", check=1).err
 
 
-def test_logs_follow_until_the_reader_goes_and_see_new_tasks(lab: Cluster) -> None:
+def test_following_service_logs_includes_new_tasks(lab: Cluster) -> None:
     lab.service("clock", command=("sh", "-c", "while :; do echo tick $(hostname); sleep 0.2; done"))
     lab.running("clock", 1)
     follower = next(host for host in lab.managers if host != lab.wait_leader())
@@ -270,13 +270,13 @@ def test_logs_follow_until_the_reader_goes_and_see_new_tasks(lab: Cluster) -> No
             seen = {first}
             while len(seen) < 2 and time.monotonic() < deadline:
                 seen.add(reader.stdout.readline())
-            assert len(seen) == 2, f"the task that was added is not followed: {seen}"
+            assert len(seen) == 2, f"the added task is not followed: {seen}"
         finally:
             reader.kill()
 
 
-def test_a_service_created_by_api_is_what_its_json_says(lab: Cluster) -> None:
-    """What the client reads and sends back changes nothing: no task restarts."""
+def test_sending_back_the_inspected_spec_restarts_no_task(lab: Cluster) -> None:
+    """An update with the spec that the client has read changes nothing."""
     lab.docker("network", "create", "-d", "overlay", "net")
     lab.service(
         "web",

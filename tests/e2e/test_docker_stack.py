@@ -1,4 +1,4 @@
-"""``docker stack deploy`` of one Compose file: what it makes, that a second run changes nothing, and that it goes as a whole."""
+"""``docker stack deploy`` of a Compose file: created objects, a second deploy without changes, an update, and removal."""
 
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def deploy(lab: Cluster, folder: Path) -> str:
     return lab.docker("stack", "deploy", "-d", "--resolve-image", "never", "-c", str(folder / "stack.yaml"), "shop").out
 
 
-def test_a_stack_is_deployed_redeployed_changed_and_removed(lab: Cluster, folder: Path) -> None:
+def test_a_stack_is_deployed_redeployed_updated_and_removed(lab: Cluster, folder: Path) -> None:
     said = deploy(lab, folder)
     for made in ("Creating network shop_front", "Creating secret shop_word", "Creating service shop_web"):
         assert made in said
@@ -90,11 +90,11 @@ def test_a_stack_is_deployed_redeployed_changed_and_removed(lab: Cluster, folder
     (folder / "stack.yaml").write_text(FILE.replace("COLOUR: red", "COLOUR: blue"))
     deploy(lab, folder)
 
-    def blue() -> bool:
+    def all_replaced() -> bool:
         tasks = lab.running("shop_web", 3)
         return not {task["ID"] for task in tasks} & before
 
-    labs.wait(blue, "new web tasks")
+    labs.wait(all_replaced, "new web tasks")
     assert lab.execute(lab.running("shop_web", 3)[0], "sh", "-c", "echo $COLOUR").out == "blue\n"
     assert lab.running("shop_client", 1)[0]["ID"] == client["ID"]
 
@@ -105,7 +105,7 @@ def test_a_stack_is_deployed_redeployed_changed_and_removed(lab: Cluster, folder
     assert lab.docker("stack", "ls", "--format", "{{.Name}}").lines == []
 
 
-def test_a_key_that_is_not_there_yet_is_refused_by_name(lab: Cluster, folder: Path) -> None:
+def test_published_ports_in_a_stack_are_refused_as_not_supported(lab: Cluster, folder: Path) -> None:
     (folder / "stack.yaml").write_text(f"services:\n  web:\n    image: {IMAGE}\n    ports: ['8080:80']\n")
     refused = lab.docker(
         "stack", "deploy", "-d", "--resolve-image", "never", "-c", str(folder / "stack.yaml"), "shop", check=1

@@ -1,4 +1,7 @@
-"""A person's day with the real docker client and SDK on a real cluster: two hosts of a lab, real containers, real networks."""
+"""A session with the real docker client and SDK on two lab hosts: services, logs, updates, drain, stacks, events.
+
+The tests run in file order: the first one creates the service ``web``, which the others use and the last one removes.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ class Lab:
         assert done.returncode == 0, (args, done.stdout, done.stderr)
         return done.stdout
 
-    @functools.cache  # noqa: B019  the lab lives as long as the module
+    @functools.cache  # noqa: B019  the lab exists as long as the module
     def socket(self, host: str) -> str:
         line = next(line for line in self.run("env", host).splitlines() if "DOCKER_HOST=" in line)
         return line.split("=", 1)[1].strip("'\"")
@@ -58,11 +61,11 @@ class Lab:
         return out, err
 
 
-def eventually(condition: Callable[[], object], seconds: float = 20) -> object:
-    """The condition's first true value."""
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> object:
+    """First true value of the condition."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, "it never came true"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.1)
     return value
 
@@ -97,7 +100,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def running(lab: Lab, service: str) -> list[str]:
-    """The hosts of the tasks that run."""
+    """Hosts of the running tasks of a service."""
     out, _ = lab.docker(
         "service", "ps", service, "-f", "desired-state=running", "--format", "{{.CurrentState}}\t{{.Node}}"
     )
@@ -122,7 +125,7 @@ def test_a_service_with_a_secret_and_a_network_runs_on_both_hosts(lab: Lab) -> N
         "--stop-grace-period", "1s",
         "box:1", "sh", "-c", LOOP,
     )  # fmt: skip
-    assert "could not be accessed on a registry" in err, "the client warns that it found no digest, and goes on"
+    assert "could not be accessed on a registry" in err, "the client warns that it found no digest and continues"
     assert sorted(running(lab, "web")) == [lab.manager, lab.worker]
     for host, container in containers_of(lab, "web"):
         out, _ = lab.docker("exec", container, "cat", "/run/secrets/key", host=host)
@@ -135,7 +138,7 @@ def test_a_service_with_a_secret_and_a_network_runs_on_both_hosts(lab: Lab) -> N
     assert "in use" in err
 
 
-def test_logs_of_every_host_come_through_the_manager(lab: Lab) -> None:
+def test_service_logs_of_every_host_are_available_on_the_manager(lab: Lab) -> None:
     out, _ = lab.docker("service", "logs", "--tail", "3", "web")
     assert {line.split("@")[1].split()[0] for line in out.splitlines()} == {lab.manager, lab.worker}
     process = subprocess.Popen(
@@ -154,7 +157,7 @@ def test_logs_of_every_host_come_through_the_manager(lab: Lab) -> None:
     assert all(line.rstrip().endswith("| tick") and line[:2] == "20" for line in seen), seen
 
 
-def test_updates_roll_through_scale_and_roll_back(lab: Lab) -> None:
+def test_a_service_is_updated_scaled_and_rolled_back(lab: Lab) -> None:
     lab.docker("service", "update", "-q", "--env-add", "A=b", "--update-parallelism", "2", "web")
     out, _ = lab.docker("service", "inspect", "web", "--format", "{{.UpdateStatus.State}}")
     assert out.strip() == "completed"
@@ -162,34 +165,34 @@ def test_updates_roll_through_scale_and_roll_back(lab: Lab) -> None:
     out, _ = lab.docker("exec", container, "sh", "-c", "echo $A", host=host)
     assert out.strip() == "b"
     lab.docker("service", "scale", "-d", "web=4")
-    eventually(lambda: len(running(lab, "web")) == 4)
+    wait_until(lambda: len(running(lab, "web")) == 4)
     lab.docker("service", "rollback", "-d", "web")
-    eventually(lambda: len(running(lab, "web")) == 2)
+    wait_until(lambda: len(running(lab, "web")) == 2)
 
 
-def test_a_drained_node_is_emptied_and_used_again(lab: Lab) -> None:
+def test_a_drained_node_loses_its_tasks_and_is_used_again_when_active(lab: Lab) -> None:
     lab.docker("node", "update", "--availability", "drain", lab.worker)
-    eventually(lambda: set(running(lab, "web")) == {lab.manager} and len(running(lab, "web")) == 2)
+    wait_until(lambda: set(running(lab, "web")) == {lab.manager} and len(running(lab, "web")) == 2)
     lab.docker("node", "update", "--availability", "active", "--label-add", "zone=a", lab.worker)
     lab.docker(
         "service", "create", "-d", "--name", "placed", "--constraint", "node.labels.zone==a", "box:1", "sleep", "1000"
     )
-    eventually(lambda: running(lab, "placed") == [lab.worker])
+    wait_until(lambda: running(lab, "placed") == [lab.worker])
     lab.docker("service", "rm", "placed")
 
 
-def test_an_image_that_is_nowhere_is_told_in_the_task(lab: Lab) -> None:
+def test_a_missing_image_is_named_in_the_task_error(lab: Lab) -> None:
     lab.docker("service", "create", "-d", "--no-resolve-image", "--name", "bad", "nosuch:1")
 
-    def told() -> bool:
+    def error_names_image() -> bool:
         out, _ = lab.docker("service", "ps", "bad", "--no-trunc", "--format", "{{.Error}}")
         return "nosuch:1" in out
 
-    eventually(told)
+    wait_until(error_names_image)
     lab.docker("service", "rm", "bad")
 
 
-def test_a_worker_refuses_the_cluster_and_shows_its_own(lab: Lab) -> None:
+def test_a_worker_refuses_cluster_commands_and_shows_its_local_objects(lab: Lab) -> None:
     _, err = lab.docker("service", "ls", host=lab.worker, check=1)
     assert "Worker nodes can't be used to view or modify cluster state" in err
     out, _ = lab.docker("network", "ls", "--format", "{{.Name}}", host=lab.worker)
@@ -198,7 +201,7 @@ def test_a_worker_refuses_the_cluster_and_shows_its_own(lab: Lab) -> None:
     assert out.split() == ["active", "false"]
 
 
-def test_join_tokens_rotate(lab: Lab) -> None:
+def test_join_tokens_are_rotated(lab: Lab) -> None:
     before, _ = lab.docker("swarm", "join-token", "-q", "worker")
     lab.docker("swarm", "join-token", "--rotate", "worker")
     after, _ = lab.docker("swarm", "join-token", "-q", "worker")
@@ -222,18 +225,18 @@ configs: {conf: {file: ./conf.txt}}
 """
 
 
-def test_a_stack_comes_stays_and_goes_as_a_whole(lab: Lab, tmp_path: Path) -> None:
+def test_a_stack_is_deployed_redeployed_without_changes_and_removed(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "conf.txt").write_text("colour = red\n")
     (tmp_path / "stack.yml").write_text(STACK)
     deploy = ["stack", "deploy", "--detach", "-c", str(tmp_path / "stack.yml"), "shop"]
     lab.docker(*deploy)
-    eventually(lambda: len(running(lab, "shop_web")) == 2)
+    wait_until(lambda: len(running(lab, "shop_web")) == 2)
     tasks, _ = lab.docker("stack", "ps", "-q", "shop")
     lab.docker(*deploy)
     host, container = containers_of(lab, "shop_web")[0]
     assert lab.docker("exec", container, "cat", "/tmp/conf", host=host)[0] == "colour = red\n"
-    eventually(lambda: "(healthy)" in lab.docker("ps", "--filter", f"id={container}", host=host)[0])
-    assert lab.docker("stack", "ps", "-q", "shop")[0] == tasks, "deploying the same file again restarts nothing"
+    wait_until(lambda: "(healthy)" in lab.docker("ps", "--filter", f"id={container}", host=host)[0])
+    assert lab.docker("stack", "ps", "-q", "shop")[0] == tasks, "deploying the same file again restarted tasks"
     lab.docker("stack", "rm", "shop")
     out, _ = lab.docker("network", "ls", "--format", "{{.Name}}")
     assert "shop_front" not in out.split()
@@ -244,7 +247,7 @@ def test_the_sdk_sees_the_same_cluster(lab: Lab) -> None:
     try:
         service = client.services.get("web")
         assert service.scale(3)
-        eventually(
+        wait_until(
             lambda: (
                 len([t for t in service.tasks({"desired-state": "running"}) if t["Status"]["State"] == "running"]) == 3
             )
@@ -258,16 +261,16 @@ def test_the_sdk_sees_the_same_cluster(lab: Lab) -> None:
         client.close()
 
 
-def test_events_tell_of_services_and_containers(lab: Lab) -> None:
+def test_events_of_containers_are_listed_for_a_period(lab: Lab) -> None:
     since = str(int(time.time()))
     lab.docker("service", "create", "-d", "--no-resolve-image", "--name", "short", "--constraint", "node.role==manager",
                "--stop-grace-period", "1s", "box:1", "sleep", "1000")  # fmt: skip
-    eventually(lambda: running(lab, "short") == [lab.manager])
+    wait_until(lambda: running(lab, "short") == [lab.manager])
     until = str(int(time.time()) + 1)
     out, _ = lab.docker("events", "--since", since, "--until", until, "--format", "{{json .}}")
     actions = {(event["Type"], event["Action"]) for event in map(json.loads, out.splitlines())}
     assert {("container", "create"), ("container", "start")} <= actions
     lab.docker("service", "rm", "short", "web")
-    eventually(lambda: not containers_of(lab, "web"))
+    wait_until(lambda: not containers_of(lab, "web"))
     lab.docker("secret", "rm", "key")
     lab.docker("network", "rm", "back")
