@@ -1,5 +1,5 @@
-"""The benchmark of ``make bench``: real hosts in namespaces, measured through the Engine API that people use.
+"""Benchmark of ``make bench``: real hosts in namespaces, measured through the Engine API.
 
-Law: it reports and does not judge. A missed target is a line in the table; only what could not be measured at all is a failure. The same
-measurements run on Covey and on Docker Swarm, because both answer the same API.
+Invariant: it reports and does not judge. A missed target is a line in the table; only a figure that could not be measured is a failure. The
+same measurements run on Covey and on Docker Swarm, because both have the same API.
 """

@@ -1,6 +1,6 @@
-"""``python -m tests.bench``: measure everything in one run, print the table, tear all down.
+"""``python -m tests.bench``: run all measurements, print the table, tear everything down.
 
-Ends with 0 when every figure could be measured, met or missed; with 1 when one could not.
+Exits with 0 if every figure was measured, whether its target is met or missed, and with 1 if one could not be measured.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from node.lab.layout import Lab
 from tests.bench import computer, memory
 from tests.bench.consensus import KILLS, consensus
 from tests.bench.failures import leader_kill, worker_kill
-from tests.bench.figures import Figure, beside, table
+from tests.bench.figures import Figure, table, with_peer
 from tests.bench.peer_swarm import swarm_lab
 from tests.bench.scale import scale
 from tests.bench.services import services
@@ -30,13 +30,13 @@ from tests.bench.throughput import throughput
 from tests.bench.writes import secrets
 
 SECTIONS = ("memory", "services", "secrets", "throughput", "worker", "leader")
-MANAGERS = ("store", "consensus", "scale")
+COMPONENT_SECTIONS = ("store", "consensus", "scale")
 IMAGE_BYTES = 100 * 1000 * 1000
 SOURCE = "* measured once on a machine of this kind (Docker Engine 20.10.24): see docs/benchmarks.md"
 
 
 class Run:
-    """The figures so far, and what could not be measured."""
+    """Figures so far, and the sections that could not be measured."""
 
     def __init__(self, only: list[str]) -> None:
         self.figures: list[Figure] = []
@@ -47,7 +47,7 @@ class Run:
         return not self._only or any(section in self._only for section in sections)
 
     def measure(self, section: str, work: Callable[[], list[Figure]]) -> None:
-        """One section. What fails is told and does not keep the others from being measured."""
+        """Measure one section. A failure is recorded and does not stop the others."""
         if not self.wants(section):
             return
         print(f"== {section}  (machine {computer.busy_share():.0%} busy before)", flush=True)
@@ -67,7 +67,7 @@ class Run:
 
 @contextlib.contextmanager
 def covey_lab(lab: Lab) -> Iterator[Subject]:
-    """A Covey lab with its images and its network, torn down whatever happens."""
+    """A Covey lab with its image and network; always torn down."""
     with cluster.running(lab):
         subject = Subject(lab)
         subject.prepare(IMAGE_BYTES)
@@ -75,10 +75,10 @@ def covey_lab(lab: Lab) -> Iterator[Subject]:
 
 
 def measure_cluster(run: Run, subject: Subject, *, rounds: int, kills: int, virtual: bool = True) -> None:
-    """All that needs a cluster. Kills come last: they leave marks."""
+    """All measurements that need a cluster. Kills come last, because they leave traces."""
     run.measure("memory", lambda: memory.with_tasks(subject))
     run.measure("services", lambda: services(subject, rounds))
-    run.measure("memory", lambda: memory.now(subject, "after services came and went"))
+    run.measure("memory", lambda: memory.current(subject, "after services were created and removed"))
     run.measure("secrets", lambda: secrets(subject, rounds))
     run.measure("throughput", lambda: throughput(subject, rounds, virtual=virtual))
     run.measure("worker", lambda: [worker_kill(subject, kills)])
@@ -86,7 +86,7 @@ def measure_cluster(run: Run, subject: Subject, *, rounds: int, kills: int, virt
 
 
 def in_lab(run: Run, lab: contextlib.AbstractContextManager[Subject], work: Callable[[Subject], None]) -> None:
-    """The work in a lab; that it did not come up, or down, is one of the failures."""
+    """Run the work in a lab. A lab that does not start or stop is a failure."""
     try:
         with lab as subject:
             work(subject)
@@ -99,10 +99,14 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one or two rounds of everything")
     parser.add_argument("--peer", action="store_true", help="measure Docker Swarm too (installs Debian's docker.io)")
     parser.add_argument(
-        "--only", action="append", default=[], choices=(*SECTIONS, *MANAGERS), help="one section; may be repeated"
+        "--only",
+        action="append",
+        default=[],
+        choices=(*SECTIONS, *COMPONENT_SECTIONS),
+        help="one section; may be repeated",
     )
-    parser.add_argument("--name", default="bench", help="of the lab")
-    parser.add_argument("--json", type=Path, help="write the figures there too")
+    parser.add_argument("--name", default="bench", help="name of the lab")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     rounds, kills = (1, 2) if options.quick else (3, 5)
     head = computer.describe()
@@ -121,7 +125,7 @@ def main() -> int:
             swarm_lab(lab, IMAGE_BYTES),
             lambda subject: measure_cluster(peer, subject, rounds=rounds, kills=kills, virtual=False),
         )
-    figures = beside(run.figures, peer.figures)
+    figures = with_peer(run.figures, peer.figures)
     print(f"\n{head}\n\n{table(figures)}\n\n{SOURCE}")
     failures = [*run.failures, *(f"Docker Swarm: {failure}" for failure in peer.failures)]
     for failure in failures:

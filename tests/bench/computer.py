@@ -1,4 +1,4 @@
-"""The computer under the benchmark: what it is, how busy it is, and what the processes of a lab host hold of its memory."""
+"""Facts about the machine under the benchmark: hardware, CPU load, and memory used by the processes of a lab host."""
 
 import os
 import platform
@@ -13,11 +13,11 @@ from node.lab.layout import LabHost
 
 MONITORS = ("conmon", "containerd-shim")
 NOT_OURS = ("tini", "sleep", "runc", "iperf3")
-"""Process 1 of a lab host, and what a benchmark runs there itself."""
+"""Process 1 of a lab host, and programs that the benchmark runs there."""
 
 
 def describe() -> str:
-    """Cores, kernel, memory and load, in a line."""
+    """Cores, memory, kernel and load in one line."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     load = " ".join(f"{value:.2f}" for value in os.getloadavg())
     return (
@@ -26,7 +26,7 @@ def describe() -> str:
 
 
 def busy_share(seconds: float = 1.0) -> float:
-    """The part of all cores' time that is used, over the next ``seconds``."""
+    """Used share of all cores' time during the next ``seconds``."""
     before = _cpu_times()
     time.sleep(seconds)
     after = _cpu_times()
@@ -40,10 +40,10 @@ def _cpu_times() -> list[int]:
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """What an engine's own processes hold of a host's memory, in MiB.
+    """Memory of an engine's own processes on a host, in MiB.
 
-    ``pss`` divides what processes share, also with those of the other hosts of the lab; ``alone`` counts a file's pages once for this
-    host, as a machine of its own would.
+    ``pss`` divides shared pages among all processes that share them, also those of other lab hosts. ``alone`` counts a file's pages once for
+    this host, as on a separate machine.
     """
 
     pss: float
@@ -51,7 +51,7 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 def memory_of(host: LabHost) -> Memory:
-    """Of all processes of a host but the containers' monitors; containers are in PID namespaces of their own and so not counted."""
+    """Memory of a host's processes without container monitors. Containers have their own PID namespaces and are not counted."""
     namespace = Path(f"/proc/{machine.init_pid(host)}/ns/pid").readlink()
     pss = own = 0
     files: dict[str, int] = {}
@@ -62,7 +62,7 @@ def memory_of(host: LabHost) -> Memory:
             if (folder / "comm").read_text().strip().startswith((*MONITORS, *NOT_OURS)):
                 continue
             mappings = _mappings((folder / "smaps").read_text())
-        except OSError:  # it has ended meanwhile
+        except OSError:  # the process has ended
             continue
         for name, sizes in mappings:
             pss += sizes["Pss"]
@@ -73,11 +73,11 @@ def memory_of(host: LabHost) -> Memory:
 
 
 def _mappings(smaps: str) -> Iterator[tuple[str, dict[str, int]]]:
-    """Of each mapping: its part of a file ("" if of none) and its sizes in KiB."""
+    """Part of a file ("" if anonymous) and sizes in KiB of each mapping."""
     name, sizes = "", dict[str, int]()
     for line in smaps.splitlines():
         words = line.split()
-        if not words[0].endswith(":"):  # a new mapping: range, rights, offset, device, inode, perhaps a path
+        if not words[0].endswith(":"):  # a new mapping: range, permissions, offset, device, inode, optional path
             path = words[5] if len(words) > 5 and words[5].startswith("/") else ""
             name, sizes = f"{path} {words[2]} {words[1]}" if path else "", {}
         elif len(words) == 3 and words[2] == "kB":

@@ -1,4 +1,4 @@
-"""How a group of managers gets over a leader's end, and how a follower catches up: member processes on loopback, mTLS, real disks.
+"""Benchmark of Raft: failover after the leader is killed, and catch-up of a follower. Processes on loopback, mTLS, real disks.
 
 By itself: ``python -m tests.bench.consensus``.
 """
@@ -24,7 +24,7 @@ _WHOLE_LOG = {"snapshot_interval": 1_000_000, "log_entries_for_slow_followers": 
 
 
 def consensus(*, kills: int = KILLS, entries: int = ENTRIES) -> list[Figure]:
-    """``kills`` leaders ended by SIGKILL; a follower that missed ``entries`` entries."""
+    """Kill ``kills`` leaders, then let a follower catch up with ``entries`` missed entries."""
     times = tuple(asyncio.run(_leader_kills(kills)))
     by_log = asyncio.run(_catch_up(entries, **_WHOLE_LOG))
     by_snapshot = asyncio.run(_catch_up(entries))
@@ -44,7 +44,7 @@ async def _three(**tuning: int) -> AsyncIterator[RaftGroup]:
 
 
 async def _leader_kills(kills: int) -> list[float]:
-    """From the SIGKILL to the first acknowledged write; then the killed one comes back."""
+    """Seconds from each SIGKILL to the first acknowledged write. The killed member is started again each time."""
     times = []
     async with _three() as group:
         for number in range(kills):
@@ -75,7 +75,7 @@ async def _first_write(members: list[RaftProcess], prefix: str) -> None:
 
 
 async def _catch_up(entries: int, **tuning: int) -> tuple[float, float]:
-    """Seconds from its start until the follower has all that the leader has, and the most memory it took, MiB."""
+    """Seconds from the follower's start until it has all entries, and its peak memory in MiB."""
     async with _three(**tuning) as group:
         leader = await group.leader()
         follower = (await group.followers())[0]
@@ -87,12 +87,12 @@ async def _catch_up(entries: int, **tuning: int) -> tuple[float, float]:
         began = time.monotonic()
         await follower.start()
 
-        async def level() -> bool:
+        async def caught_up() -> bool:
             own = await follower("status")
             assert isinstance(own, dict)
             return bool(own["applied"] >= status["applied"])
 
-        await until(level, "follower with the whole log", 60)
+        await until(caught_up, "follower with the whole log", 60)
         return time.monotonic() - began, follower.peak_mib()
 
 

@@ -1,4 +1,4 @@
-"""How long a cluster takes to go on after a host's sudden end."""
+"""Benchmark of failover: time to a write after the leader's host is killed, and to new replicas after a worker's host is killed."""
 
 import http.client
 import threading
@@ -7,7 +7,7 @@ import time
 from covey.errors import CoveyError
 from node.lab.layout import LabHost
 from tests.bench.figures import Figure, Target
-from tests.bench.subject import POLL_SECONDS, Subject, fresh
+from tests.bench.subject import POLL_SECONDS, Subject, unique_name
 
 RETRY_SECONDS = 0.02
 SETTLE_SECONDS = 2.0
@@ -16,7 +16,7 @@ REPLICAS = 10
 
 
 def leader_kill(subject: Subject, rounds: int) -> Figure:
-    """Everything on the leader's host dies at once; both other managers are asked to write until one of them has."""
+    """Kill everything on the leader's host; write through both other managers until one succeeds."""
     times = []
     for _ in range(rounds):
         leader = subject.leader()
@@ -32,20 +32,20 @@ def leader_kill(subject: Subject, rounds: int) -> Figure:
 
 
 class Writers:
-    """One writer a manager, which begin together; the first acknowledged write ends all."""
+    """One writer per manager. They start together and stop at the first acknowledged write."""
 
     def __init__(self, subject: Subject, hosts: list[LabHost]) -> None:
         self._subject = subject
         self._begin = threading.Event()
         self._done = threading.Event()
         self._first: list[float] = []
-        self._last_error = "none was tried"
+        self._last_error = "no write was tried"
         self._threads = [threading.Thread(target=self._write, args=(host,)) for host in hosts]
         for thread in self._threads:
             thread.start()
 
     def first_write(self) -> float:
-        """The time of the first acknowledged write.
+        """Monotonic time of the first acknowledged write.
 
         Raises:
             CoveyError: none succeeded in time.
@@ -56,13 +56,15 @@ class Writers:
         for thread in self._threads:
             thread.join()
         if not self._first:
-            raise CoveyError(f"no write succeeded within {LIMIT_SECONDS:g} s of the leader's end: {self._last_error}")
+            raise CoveyError(
+                f"no write succeeded within {LIMIT_SECONDS:g} s after the leader was killed: {self._last_error}"
+            )
         return min(self._first)
 
     def _write(self, host: LabHost) -> None:
         self._begin.wait()
         while not self._done.is_set():
-            body = {"Name": fresh("after-the-leader"), "Data": "dGhlcmU="}
+            body = {"Name": unique_name("after-the-leader"), "Data": "dGhlcmU="}
             try:
                 self._subject.call("POST", "/secrets/create", body, at=host, seconds=POLL_SECONDS)
             except (CoveyError, OSError, http.client.HTTPException) as error:
@@ -74,18 +76,18 @@ class Writers:
 
 
 def worker_kill(subject: Subject, rounds: int) -> Figure:
-    """Everything on a worker's host dies at once; its replicas run on the other hosts."""
+    """Kill everything on a worker's host; wait until its replicas run on other hosts."""
     times = []
     victim = subject.hosts[-1]
     node = subject.node_id(victim)
     for _ in range(rounds):
-        name = fresh("spread")
+        name = unique_name("spread")
         subject.create_service(name, REPLICAS)
         subject.wait_running(name, REPLICAS)
         time.sleep(SETTLE_SECONDS)
         subject.kill(victim)
         began = time.monotonic()
-        _wait_elsewhere(subject, name, node)
+        _wait_replaced(subject, name, node)
         times.append(time.monotonic() - began)
         subject.start(victim)
         subject.wait_whole()
@@ -93,8 +95,8 @@ def worker_kill(subject: Subject, rounds: int) -> Figure:
     return Figure("worker host killed until its replicas run elsewhere", "s", tuple(times), Target(8.0), "20.3 s")
 
 
-def _wait_elsewhere(subject: Subject, service: str, node: str) -> None:
-    def elsewhere() -> bool:
+def _wait_replaced(subject: Subject, service: str, node: str) -> None:
+    def replaced() -> bool:
         return len([task for task in subject.running(service) if task["NodeID"] != node]) == REPLICAS
 
-    subject.wait(elsewhere, f"{REPLICAS} replicas of {service} on other nodes")
+    subject.wait(replaced, f"{REPLICAS} replicas of {service} on other nodes")

@@ -1,4 +1,4 @@
-"""What a benchmark yields: figures with targets, and the table that shows them. Pure."""
+"""Figures of a benchmark with their targets, and the table that shows them. Pure."""
 
 import statistics
 from collections.abc import Iterable, Sequence
@@ -7,8 +7,8 @@ import msgspec
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A bound that every round shall keep: at most ``bound``, or at least with ``at_least``. With ``worst`` the median shall keep
-    ``bound`` and every round ``worst``.
+    """Bound of every round: at most ``bound``, or at least ``bound`` with ``at_least``. With ``worst``, ``bound`` applies to the median and
+    ``worst`` to every round.
     """
 
     bound: float
@@ -21,7 +21,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One figure, measured ``len(values)`` times. ``swarm`` is Docker Swarm's, measured once on a machine of this kind."""
+    """One figure, measured ``len(values)`` times. ``swarm`` is Docker Swarm's figure, measured once on a similar machine."""
 
     name: str
     unit: str
@@ -31,7 +31,7 @@ class Figure(msgspec.Struct, frozen=True):
     worst_is_least: bool = False
     """For rates and ratios without a target."""
     peer: tuple[float, ...] = ()
-    """Docker Swarm's, measured in the same run."""
+    """Docker Swarm's values of the same run."""
 
     @property
     def median(self) -> float:
@@ -44,7 +44,7 @@ class Figure(msgspec.Struct, frozen=True):
 
     @property
     def verdict(self) -> str:
-        """``met`` if even the worst round keeps the target, ``met, median`` if only the middle one does."""
+        """``met`` if the worst round keeps the target, ``met, median`` if only the median does, else ``MISSED``."""
         if self.target is None:
             return ""
         if not self.target.keeps(self.median):
@@ -55,14 +55,14 @@ class Figure(msgspec.Struct, frozen=True):
 HEAD = ("figure", "target", "median", "worst", "n", "", "Docker Swarm*", "Swarm, this run")
 
 
-def beside(figures: Iterable[Figure], peers: Iterable[Figure]) -> list[Figure]:
-    """The figures with those of the same name that the peer reached."""
+def with_peer(figures: Iterable[Figure], peers: Iterable[Figure]) -> list[Figure]:
+    """Add to each figure the peer's values of the same name."""
     found = {peer.name: peer.values for peer in peers}
     return [msgspec.structs.replace(figure, peer=found.get(figure.name, ())) for figure in figures]
 
 
 def rows(figures: Iterable[Figure]) -> list[tuple[str, ...]]:
-    """The cells of the table."""
+    """Cells of the table."""
     return [
         (
             figure.name,
@@ -79,7 +79,7 @@ def rows(figures: Iterable[Figure]) -> list[tuple[str, ...]]:
 
 
 def table(figures: Iterable[Figure]) -> str:
-    """Aligned columns: words to the left, numbers to the right."""
+    """Table as aligned text: words to the left, numbers to the right."""
     cells = [HEAD, *rows(figures)]
     if not any(row[-1] for row in cells[1:]):
         cells = [row[:-1] for row in cells]

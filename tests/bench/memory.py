@@ -1,10 +1,10 @@
-"""What an engine itself holds of a host's memory."""
+"""Benchmark of the memory of an engine's own processes on a host."""
 
 import time
 
 from tests.bench import computer
 from tests.bench.figures import Figure, Target
-from tests.bench.subject import Subject, fresh
+from tests.bench.subject import Subject, unique_name
 
 SETTLE_SECONDS = 5.0
 WORKER, MANAGER = Target(90.0), Target(170.0)
@@ -13,22 +13,22 @@ SWARM_MANAGER = "102-112 + 16"
 
 
 def with_tasks(subject: Subject) -> list[Figure]:
-    """Six tasks a host, nothing to do."""
-    name = fresh("memory")
+    """Memory with six idle tasks per host."""
+    name = unique_name("memory")
     replicas = 6 * len(subject.hosts)
     subject.create_service(name, replicas)
     subject.wait_running(name, replicas)
     time.sleep(SETTLE_SECONDS)
-    figures = now(subject, "idle with 6 tasks")
+    figures = current(subject, "idle with 6 tasks")
     subject.remove_service(name)
     return figures
 
 
-def now(subject: Subject, when: str) -> list[Figure]:
-    """What each host holds as it is, managers and workers apart."""
+def current(subject: Subject, when: str) -> list[Figure]:
+    """Memory of each host now; managers and workers are separate figures."""
     time.sleep(SETTLE_SECONDS)
-    held = [computer.memory_of(host) for host in subject.hosts]
-    managers, workers = held[: subject.lab.managers], held[subject.lab.managers :]
+    memories = [computer.memory_of(host) for host in subject.hosts]
+    managers, workers = memories[: subject.lab.managers], memories[subject.lab.managers :]
     figures = []
     for hosts, word, target, swarm in (
         (managers, "manager", MANAGER, SWARM_MANAGER),

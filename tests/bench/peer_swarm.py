@@ -1,6 +1,6 @@
-"""The yardstick: the real Docker Swarm on lab hosts, Debian's dockerd in the place of coveyd, with the same measurements.
+"""Docker Swarm on lab hosts for comparison: Debian's dockerd instead of coveyd, with the same measurements.
 
-Law: the hosts are the lab's own (namespaces, switch, disks), so what differs is the engine. ``covey lab down`` removes these labs too.
+Invariant: the hosts are those of a Covey lab (namespaces, switch, disks), so only the engine differs. ``covey lab down`` removes these labs too.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ INSTALL_SECONDS = 600.0
 
 
 class Swarm(Subject):
-    """A swarm of dockerds."""
+    """A swarm of dockerd hosts."""
 
     def start(self, host: LabHost) -> None:
         machine.remove_cgroups(host.cgroup)
@@ -34,10 +34,10 @@ class Swarm(Subject):
 
 @contextlib.contextmanager
 def swarm_lab(lab: Lab, image_bytes: int) -> Iterator[Swarm]:
-    """Hosts with a dockerd each, joined to a swarm, with the image and the network; torn down whatever happens."""
+    """Hosts with dockerd in one swarm, with the image and the network; always torn down."""
     install()
     if lab.record.exists():
-        raise AlreadyExistsError(f"lab {lab.name} stands already: 'covey lab down --name {lab.name}' removes it")
+        raise AlreadyExistsError(f"lab {lab.name} already exists: 'covey lab down --name {lab.name}' removes it")
     lab.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     lab.record.write_bytes(msgspec.json.encode(lab))
     try:
@@ -55,7 +55,7 @@ def swarm_lab(lab: Lab, image_bytes: int) -> Iterator[Swarm]:
 
 
 def install() -> None:
-    """Debian's docker.io, which starts nothing by itself."""
+    """Install Debian's docker.io, without starting its service."""
     subprocess.run([ROOT / "scripts/setup", "--peer"], check=True, timeout=INSTALL_SECONDS)
 
 

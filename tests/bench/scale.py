@@ -1,4 +1,4 @@
-"""A store of 100,000 tasks on 1,000 nodes, in a process of its own: its memory, its snapshot, and what a view of it costs.
+"""Benchmark of a store with 100,000 tasks on 1,000 nodes: memory, snapshot time and size, and the time of ``view()``.
 
 By itself: ``python -m tests.bench.scale`` prints one JSON object.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import manager.main  # noqa: F401 - a manager's process holds its modules too
+import manager.main  # noqa: F401 - a manager process has these modules in memory, too
 from covey.objects import (
     Annotations,
     ContainerSpec,
@@ -51,17 +51,17 @@ _CHUNK = 128
 
 
 def scale(rounds: int) -> list[Figure]:
-    """Each round in a fresh process, so that nothing of the one before counts."""
-    got = []
+    """Each round runs in a new process, so that earlier rounds do not affect it."""
+    results = []
     for _ in range(rounds):
         done = subprocess.run(
             [sys.executable, "-m", "tests.bench.scale"], capture_output=True, text=True, timeout=_SECONDS, check=True
         )
-        got.append(json.loads(done.stdout))
+        results.append(json.loads(done.stdout))
     size = f"{TASKS:,} tasks, {NODES:,} nodes"
 
     def figure(title: str, unit: str, key: str, target: Target | None = None) -> Figure:
-        return Figure(f"{size}: {title}", unit, tuple(one[key] for one in got), target)
+        return Figure(f"{size}: {title}", unit, tuple(one[key] for one in results), target)
 
     return [
         figure("memory of the process", "MiB", "rss_mib", Target(400)),
@@ -73,7 +73,7 @@ def scale(rounds: int) -> list[Figure]:
 
 
 def _objects() -> list[Object]:
-    """As a cluster at work has them: tasks with an address, a node, a container and a status."""
+    """Objects of a busy cluster: tasks with an address, a node, a container and a status."""
     nodes = [_node(number) for number in range(NODES)]
     services = [_service(number) for number in range(SERVICES)]
     tasks = [_task(number, services[number % SERVICES], nodes[number % NODES].id) for number in range(TASKS)]
@@ -126,8 +126,8 @@ def _task(number: int, service: Service, node_id: str) -> Task:
     )
 
 
-def _filled() -> View:
-    """Through the log, as a manager's store is filled: what it holds was decoded from bytes, not made here."""
+def _filled_view() -> View:
+    """View filled through the log, so that its objects are decoded from bytes as in a manager."""
     view, items = View.empty(), _objects()
     for start in range(0, len(items), _CHUNK):
         changes = [Change(Action.CREATE, None, item) for item in items[start : start + _CHUNK]]
@@ -143,7 +143,7 @@ def _resident_mib() -> float:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
-    raise ValueError("the kernel tells no VmRSS")
+    raise ValueError("/proc/self/status has no VmRSS")
 
 
 def _timed(work: Callable[[], T]) -> tuple[float, T]:
@@ -154,7 +154,7 @@ def _timed(work: Callable[[], T]) -> tuple[float, T]:
 
 def main() -> None:
     store = Store(MemoryConsensus)
-    store._view = _filled()
+    store._view = _filled_view()
     gc.collect()
     rss = _resident_mib()
     encode_seconds, data = _timed(lambda: snapshot.encode(store.view(), ()))

@@ -1,9 +1,9 @@
-"""How long services take to start, grow and go."""
+"""Benchmark of services: time to create, scale and remove."""
 
 import time
 
 from tests.bench.figures import Figure, Target
-from tests.bench.subject import Subject, fresh
+from tests.bench.subject import Subject, unique_name
 
 SWARM_CREATE = {1: "1.1 s", 10: "3.0 s", 30: "6.8 s"}
 
@@ -15,7 +15,7 @@ def services(subject: Subject, rounds: int) -> list[Figure]:
     for replicas in (1, 10, 30):
         times = []
         for _ in range(rounds):
-            name = fresh(f"create{replicas}")
+            name = unique_name(f"create{replicas}")
             began = time.monotonic()
             subject.create_service(name, replicas)
             subject.wait_running(name, replicas)
@@ -35,7 +35,7 @@ def services(subject: Subject, rounds: int) -> list[Figure]:
 def _scale(subject: Subject, rounds: int) -> Figure:
     times = []
     for _ in range(rounds):
-        name = fresh("scale")
+        name = unique_name("scale")
         subject.create_service(name, 10)
         subject.wait_running(name, 10)
         began = time.monotonic()

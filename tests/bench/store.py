@@ -1,6 +1,6 @@
-"""Acknowledged writes a second of the replicated store, and how long each took, on both engines: mTLS on loopback, sealed.
+"""Benchmark of acknowledged writes per second and their latency, on Raft and on etcd: mTLS on loopback, encrypted at rest.
 
-Raft: three manager processes, one fdatasync a batch. etcd: three members of Debian's, and one manager that leads.
+Raft: three manager processes, one fdatasync per batch. etcd: three Debian etcd members and one leading manager.
 By itself: ``python -m tests.bench.store [--writes N] [--size BYTES] [--folder PATH]``.
 """
 
@@ -29,7 +29,7 @@ Results = dict[int, list[dict[str, float]]]
 
 
 def store(rounds: int, *, writes: int = WRITES, size: int = SIZE_BYTES, folder: Path | None = None) -> list[Figure]:
-    """``writes`` with a hundred clients, a tenth of them with one and with eight; ``folder`` is on the disk to be measured."""
+    """``writes`` writes with 100 clients, a tenth of them with one and with eight. ``folder`` is on the disk to measure."""
     raft = process.run(_on_raft(rounds, writes, size, folder))
     with etcd_cluster(3, tls=True) as members:
         etcd = process.run(_on_etcd(rounds, writes, size, members))
@@ -38,18 +38,19 @@ def store(rounds: int, *, writes: int = WRITES, size: int = SIZE_BYTES, folder: 
 
 def _figures(engine: str, results: Results, size: int, targets: dict[int, Target | None]) -> list[Figure]:
     figures = []
-    for clients, got in results.items():
+    for clients, results_of_clients in results.items():
         title = f"{engine}store writes of {size / 1024:g} KB, {WORDS[clients]}"
-        rates = tuple(one["per_second"] for one in got)
+        rates = tuple(one["per_second"] for one in results_of_clients)
         figures.append(Figure(title, "/s", rates, targets.get(clients), worst_is_least=True))
         figures += [
-            Figure(f"{title}: {name}", "ms", tuple(one[f"{name}_ms"] for one in got)) for name in ("p50", "p99")
+            Figure(f"{title}: {name}", "ms", tuple(one[f"{name}_ms"] for one in results_of_clients))
+            for name in ("p50", "p99")
         ]
     return figures
 
 
 async def _on_raft(rounds: int, writes: int, size: int, folder: Path | None) -> Results:
-    """Each round with a group of its own: what a snapshot costs grows with the store, and the store with every write."""
+    """Each round has a new group, because the store and so the cost of snapshots grow with every write."""
     results: Results = {clients: [] for clients in TARGETS}
     for _ in range(rounds):
         with tempfile.TemporaryDirectory(dir=folder) as inner:
@@ -78,17 +79,19 @@ async def _on_etcd(rounds: int, writes: int, size: int, members: EtcdCluster) ->
 
 
 async def _round(load: Load, results: Results, writes: int, size: int) -> None:
-    for clients, got in results.items():
+    for clients, results_of_clients in results.items():
         count = writes if clients == max(TARGETS) else writes // 10
-        got.append(await load(clients=clients, writes=count, size=size, prefix=f"c{clients}-"))
+        results_of_clients.append(await load(clients=clients, writes=count, size=size, prefix=f"c{clients}-"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.store", description=__doc__)
-    parser.add_argument("--writes", type=int, default=2 * WRITES, help="with 100 clients; a tenth of it with fewer")
+    parser.add_argument(
+        "--writes", type=int, default=2 * WRITES, help="writes with 100 clients; fewer clients do a tenth"
+    )
     parser.add_argument("--size", type=int, default=SIZE_BYTES)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--folder", type=Path, help="on the disk to be measured; default: the temporary folder")
+    parser.add_argument("--folder", type=Path, help="folder on the disk to measure; default: the temporary folder")
     options = parser.parse_args()
     print(table(store(options.rounds, writes=options.writes, size=options.size, folder=options.folder)))
 

@@ -1,4 +1,4 @@
-"""A cluster that is measured: lab hosts that answer the Engine API, whichever engine runs in them."""
+"""Cluster under measurement: lab hosts with an Engine API, of Covey or Docker Swarm."""
 
 import base64
 import contextlib
@@ -23,12 +23,12 @@ SERVICE_LABEL = "com.docker.swarm.service.name"
 STEP_SECONDS = 120.0
 POLL_SECONDS = 4.0
 POLL_PAUSE_SECONDS = 0.03
-"""A poll costs what the hosts share; much shorter ones would be measured themselves."""
+"""Polls use the CPU of the hosts; much shorter pauses would disturb the measurement."""
 CHUNK_BYTES = 1 << 20
 
 
 class Subject:
-    """A formed cluster on a lab. Subclasses say how a dead host's engine starts again."""
+    """A cluster on a lab. Subclasses define how a dead host's engine is started."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -36,7 +36,7 @@ class Subject:
         self.image = ""
 
     def start(self, host: LabHost) -> None:
-        """Bring a killed host back."""
+        """Start a killed host."""
         cluster.start(self.lab, host)
 
     def kill(self, host: LabHost) -> None:
@@ -46,14 +46,14 @@ class Subject:
     def call(
         self, method: str, url: str, body: object = None, *, at: LabHost | None = None, seconds: float = 60.0
     ) -> Any:
-        """An Engine API call, at the first host unless said otherwise."""
+        """Call the Engine API of a host; by default of the first."""
         return api.call((at or self.hosts[0]).socket, method, url, body, timeout_seconds=seconds)
 
     def wait(self, condition: Callable[[], bool], what: str, seconds: float = STEP_SECONDS) -> None:
-        """Wait for a condition; a call that fails meanwhile counts as not yet.
+        """Wait for a condition. A failed call counts as not yet true.
 
         Raises:
-            DeadlineError: it did not come about.
+            DeadlineError: it did not become true in time.
         """
 
         deadline = time.monotonic() + seconds
@@ -67,7 +67,7 @@ class Subject:
     # --- set-up ---
 
     def prepare(self, image_bytes: int) -> None:
-        """The image on every host by import, save and load, so that its id is the same everywhere; the overlay network."""
+        """Put the image on every host by import, save and load, so that its ID is the same, and create the overlay network."""
         first, *others = self.hosts
         root, archive = self.lab.folder / "root.tar", self.lab.folder / "image.tar"
         root.write_bytes(root_file_system(image_bytes))
@@ -109,7 +109,7 @@ class Subject:
         self.call("POST", f"/services/{service}/update?version={found['Version']['Index']}", spec)
 
     def running(self, service: str, *, at: LabHost | None = None) -> list[dict[str, Any]]:
-        """The tasks of a service that run and shall run."""
+        """Tasks of a service that run and have the desired state running."""
         wanted = _filters({"service": [service], "desired-state": ["running"]})
         tasks = self.call("GET", f"/tasks?filters={wanted}", at=at, seconds=POLL_SECONDS)
         return [task for task in tasks if task["Status"]["State"] == "running"]
@@ -152,7 +152,7 @@ class Subject:
         return self.hosts[: self.lab.managers]
 
     def wait_whole(self) -> None:
-        """Until every node is ready again and every manager reachable, as every manager sees it."""
+        """Wait until every manager shows all nodes ready and all managers reachable."""
 
         def whole() -> bool:
             return all(cluster.all_ready(self.nodes(at=host), self.lab) for host in self.managers())
@@ -161,7 +161,7 @@ class Subject:
 
 
 class Client:
-    """One API client with a connection that it keeps, as the SDKs do."""
+    """API client with a persistent connection, like the SDKs."""
 
     def __init__(self, host: LabHost) -> None:
         self._connection = api.SocketConnection(host.socket, 60.0)
@@ -180,8 +180,8 @@ class Client:
         self._connection.close()
 
 
-def fresh(word: str) -> str:
-    """A name that no earlier round has used."""
+def unique_name(word: str) -> str:
+    """Unique name with this prefix."""
     return f"{word}-{os.urandom(4).hex()}"
 
 
@@ -200,7 +200,7 @@ def _upload(host: LabHost, url: str, path: Path) -> None:
     finally:
         connection.close()
     if answer.status >= http.client.BAD_REQUEST or '"error"' in text:
-        raise CoveyError(f"{host.name} did not take an image: {text.strip()}")
+        raise CoveyError(f"{host.name} did not load an image: {text.strip()}")
 
 
 def _download(host: LabHost, url: str, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""TCP between containers of two hosts against TCP between the hosts, and through a virtual address against the direct one."""
+"""Benchmark of TCP throughput: between hosts, between containers on an overlay, and through a VIP."""
 
 import contextlib
 import json
@@ -10,16 +10,16 @@ from covey.errors import CoveyError
 from node.lab import host as machine
 from node.lab.layout import LabHost
 from tests.bench.figures import Figure
-from tests.bench.subject import Subject, fresh
+from tests.bench.subject import Subject, unique_name
 
 SECONDS = 3
 PORT = 5201
 
 
 def throughput(subject: Subject, rounds: int, *, virtual: bool = True) -> list[Figure]:
-    """Rounds of underlay, overlay and virtual address in turn, so that a busy moment meets all of them alike."""
+    """Rounds alternate underlay, overlay and VIP, so that a busy moment affects all of them."""
     server, client = subject.hosts[-2:]
-    target, source = fresh("iperf-server"), fresh("iperf-client")
+    target, source = unique_name("iperf-server"), unique_name("iperf-client")
     for name, host in ((target, server), (source, client)):
         _pin(subject, name, host, "vip" if virtual else "dnsrr")
     address, to = _container(subject, server, target)
@@ -27,21 +27,23 @@ def throughput(subject: Subject, rounds: int, *, virtual: bool = True) -> list[F
     paths = [("underlay", server.address, [], []), ("overlay", address, inside, to)]
     if virtual:
         paths.append(("virtual address", _virtual_address(subject, target), inside, to))
-    gained: dict[str, list[float]] = {path[0]: [] for path in paths}
+    measured: dict[str, list[float]] = {path[0]: [] for path in paths}
     for _ in range(rounds):
         for what, where, client_in, server_in in paths:
             with _server(server, server_in):
-                gained[what].append(_gbit(client, client_in, where))
+                measured[what].append(_gbit(client, client_in, where))
     for name in (target, source):
         subject.remove_service(name)
     swarm = {"underlay": "17.0 Gbit/s", "overlay": "10.6 Gbit/s"}
     figures = [
         Figure(f"TCP, {what}", "Gbit/s", tuple(values), swarm=swarm.get(what, ""), worst_is_least=True)
-        for what, values in gained.items()
+        for what, values in measured.items()
     ]
-    figures.append(_ratio("TCP, overlay / underlay", gained["overlay"], gained["underlay"], "0.62"))
+    figures.append(_ratio("TCP, overlay / underlay", measured["overlay"], measured["underlay"], "0.62"))
     if virtual:
-        figures.append(_ratio("TCP, virtual address / direct", gained["virtual address"], gained["overlay"], "no IPVS"))
+        figures.append(
+            _ratio("TCP, virtual address / direct", measured["virtual address"], measured["overlay"], "no IPVS")
+        )
     return figures
 
 
@@ -51,13 +53,13 @@ def _ratio(title: str, above: list[float], below: list[float], swarm: str) -> Fi
 
 
 def _pin(subject: Subject, name: str, host: LabHost, mode: str) -> None:
-    """A service of one replica on that host."""
+    """Create a service with one replica on that host."""
     subject.create_service(name, 1, mode=mode, constraints=[f"node.hostname=={host.name}"])
     subject.wait_running(name, 1)
 
 
 def _container(subject: Subject, host: LabHost, service: str) -> tuple[str, list[str]]:
-    """The address of the service's only container, and the command that enters its network."""
+    """Address of the service's only container, and the command that enters its network namespace."""
     wanted = json.dumps({"label": [f"com.docker.swarm.service.name={service}"]}).replace(" ", "")
     [found] = subject.call("GET", f"/containers/json?filters={wanted}", at=host)
     container = subject.call("GET", f"/containers/{found['Id']}/json", at=host)
@@ -74,7 +76,7 @@ def _virtual_address(subject: Subject, service: str) -> str:
 
 @contextlib.contextmanager
 def _server(host: LabHost, within: list[str]) -> Iterator[None]:
-    """iperf3 for one client."""
+    """Run an iperf3 server for one client."""
     command = machine.command_inside(
         host, [*within, "iperf3", "--server", "--one-off", "--port", str(PORT), "--forceflush"]
     )

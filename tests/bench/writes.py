@@ -1,18 +1,18 @@
-"""Writes through the Engine API: secrets, each acknowledged by a majority's disks."""
+"""Benchmark of writes through the Engine API: secrets created per second by one and by eight clients."""
 
 import threading
 import time
 
 from covey.errors import CoveyError
 from tests.bench.figures import Figure
-from tests.bench.subject import Client, Subject, fresh
+from tests.bench.subject import Client, Subject, unique_name
 
 SWARM = {1: "329 /s", 8: "364 /s"}
 DATA = b"x" * 64
 
 
 def secrets(subject: Subject, rounds: int) -> list[Figure]:
-    """Secrets created a second at the leader's host, by one client and by eight."""
+    """Secrets created per second on the leader's host, by one client and by eight."""
     figures = []
     for clients, writes in ((1, 300), (8, 800)):
         rates = tuple(_rate(subject, clients, writes // clients) for _ in range(rounds))
@@ -23,7 +23,7 @@ def secrets(subject: Subject, rounds: int) -> list[Figure]:
 
 def _rate(subject: Subject, clients: int, writes_each: int) -> float:
     leader = subject.leader()
-    prefix = fresh("bench")
+    prefix = unique_name("bench")
     made: list[str] = []
     errors: list[Exception] = []
 
@@ -31,7 +31,7 @@ def _rate(subject: Subject, clients: int, writes_each: int) -> float:
         client = Client(leader)
         try:
             made.extend(client.create_secret(f"{prefix}-{worker}-{number}", DATA) for number in range(writes_each))
-        except Exception as error:  # told below, in the thread that asked
+        except Exception as error:  # raised below, in the calling thread
             errors.append(error)
         finally:
             client.close()

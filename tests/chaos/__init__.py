@@ -1,1 +1,1 @@
-"""Clusters of real processes under load while things break, held to their promises: histories for ``tests.linear``, and rounds of kills."""
+"""Fault injection in clusters of real processes: histories for ``tests.linear`` and rounds of kills."""

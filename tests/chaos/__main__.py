@@ -1,4 +1,4 @@
-"""``python -m tests.chaos --seed N``: one run by hand; ends with 1 if a history is not linearizable, or could not be judged."""
+"""``python -m tests.chaos --seed N``: one chaos run. Exits with 1 if a history is not linearizable or is undecided."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from tests.chaos.hosts import Engine, end_in_order
+from tests.chaos.hosts import Engine, exit_on_sigterm
 from tests.chaos.nemesis import FAULTS, Fault
 from tests.chaos.run import chaos
 
@@ -21,12 +21,14 @@ def main() -> int:
     parser.add_argument("--managers", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--engine", type=Engine, default=Engine.RAFT, choices=list(Engine))
-    parser.add_argument("--nemesis", default="all", help="all, or some of: " + ",".join(Fault))
-    parser.add_argument("--skip", type=int, default=0, help="begin after so many steps of the seed's plan")
-    parser.add_argument("--until-struck", default="", help="go on until each of these faults has struck; all, or some")
-    parser.add_argument("--folder", type=Path, default=Path.cwd(), help="where a bad history is written")
+    parser.add_argument("--nemesis", default="all", help="all, or a list of: " + ",".join(Fault))
+    parser.add_argument("--skip", type=int, default=0, help="number of steps of the seed's plan to skip")
+    parser.add_argument(
+        "--until-struck", default="", help="continue until each of these faults has struck; all, or a list"
+    )
+    parser.add_argument("--folder", type=Path, default=Path.cwd(), help="folder for histories with a violation")
     asked = parser.parse_args()
-    end_in_order()
+    exit_on_sigterm()
     faults = _faults(asked.nemesis, asked.engine)
     result = chaos(
         name=f"tchaos-{os.getpid()}",

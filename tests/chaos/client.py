@@ -1,7 +1,7 @@
-"""One client of one manager's Engine API, which notes what it did and what it knows of the outcome.
+"""Engine API client of one manager that records each operation and its known outcome.
 
-Law: an answer counts as "nothing was done" only if the product says so in words that promise it. Anything else that is no success, and
-silence, is UNKNOWN: so the checker holds those very words to their promise.
+Invariant: an error counts as "nothing was done" only if its message promises that. Any other error, or no answer, is UNKNOWN. So the
+checker tests those messages, too.
 """
 
 import http.client
@@ -32,7 +32,7 @@ STALE = "update out of sequence"
 
 
 class History:
-    """Operations of all clients of a run; safe to share between threads."""
+    """Operations of all clients of a run. Thread-safe."""
 
     def __init__(self) -> None:
         self.ops: list[Op] = []
@@ -52,7 +52,7 @@ class History:
 
 
 class Client:
-    """``keys`` are the names of configs; ``seen`` what this client last read of each: value and version."""
+    """Reads and writes configs; the key is the config's name. ``seen`` has the value and version last read of each."""
 
     def __init__(self, name: str, socket: Path, history: History) -> None:
         self.name = name
@@ -62,48 +62,48 @@ class Client:
 
     def read(self, key: str) -> Outcome:
         called = time.monotonic_ns()
-        status, answer = self._ask("GET", f"/configs/{key}")
+        status, answer = self._call("GET", f"/configs/{key}")
         op = self._op(key, Kind.READ, called)
         if status == http.client.OK:
-            return self._note(self._found(op, answer))
+            return self._record(self._found(op, answer))
         outcome = Outcome.ABSENT if status == http.client.NOT_FOUND else Outcome.NOTHING
-        return self._note(_with(op, outcome=outcome, said=_words(answer)))
+        return self._record(_with(op, outcome=outcome, message=_message(answer)))
 
     def read_all(self, keys: list[str], seconds: float = SECONDS) -> bool:
-        """One list as a read of each of these keys: a list that is linearizable is so key by key."""
+        """Record one list as a read of each key: a linearizable list is linearizable for each key."""
         called = time.monotonic_ns()
-        status, answer = self._ask("GET", "/configs", seconds=seconds)
+        status, answer = self._call("GET", "/configs", seconds=seconds)
         if status != http.client.OK:
             return False
         found = {item["Spec"]["Name"]: item for item in answer}
         for key in keys:
             op = self._op(key, Kind.READ, called)
-            self._note(self._found(op, found[key]) if key in found else _with(op, outcome=Outcome.ABSENT))
+            self._record(self._found(op, found[key]) if key in found else _with(op, outcome=Outcome.ABSENT))
         return True
 
     def create(self, key: str) -> Outcome:
         number = self._history.number()
         body = {"Name": key, "Data": DATA, "Labels": {LABEL: f"{self.name}.{number}"}}
         called = time.monotonic_ns()
-        status, answer = self._ask("POST", "/configs/create", body)
+        status, answer = self._call("POST", "/configs/create", body)
         op = self._op(key, Kind.CREATE, called, number, value=f"{self.name}.{number}")
-        return self._wrote(op, status, answer)
+        return self._record_write(op, status, answer)
 
     def update(self, key: str) -> Outcome:
-        """From what this client last saw of it, however old that is."""
+        """Update from the version that this client read last, however old it is."""
         expected, version = self.seen[key]
         number = self._history.number()
         body = {"Name": key, "Labels": {LABEL: f"{self.name}.{number}"}}
         called = time.monotonic_ns()
-        status, answer = self._ask("POST", f"/configs/{key}/update?version={version}", body)
+        status, answer = self._call("POST", f"/configs/{key}/update?version={version}", body)
         value = f"{self.name}.{number}"
         op = self._op(key, Kind.UPDATE, called, number, value=value, expected=expected, version=version)
-        return self._wrote(op, status, answer)
+        return self._record_write(op, status, answer)
 
     def remove(self, key: str) -> Outcome:
         called = time.monotonic_ns()
-        status, answer = self._ask("DELETE", f"/configs/{key}")
-        return self._wrote(self._op(key, Kind.REMOVE, called), status, answer)
+        status, answer = self._call("DELETE", f"/configs/{key}")
+        return self._record_write(self._op(key, Kind.REMOVE, called), status, answer)
 
     def _op(self, key: str, kind: Kind, called: int, number: int = 0, **more: Any) -> Op:
         return Op(
@@ -122,16 +122,16 @@ class Client:
         self.seen[op.key] = (value, version)
         return _with(op, outcome=Outcome.FOUND, value=value, version=version)
 
-    def _wrote(self, op: Op, status: int, answer: Any) -> Outcome:
-        outcome = outcome_of_write(op.kind, status, _words(answer))
-        return self._note(_with(op, outcome=outcome, said="" if outcome is Outcome.DONE else _words(answer)))
+    def _record_write(self, op: Op, status: int, answer: Any) -> Outcome:
+        outcome = outcome_of_write(op.kind, status, _message(answer))
+        return self._record(_with(op, outcome=outcome, message="" if outcome is Outcome.DONE else _message(answer)))
 
-    def _note(self, op: Op) -> Outcome:
+    def _record(self, op: Op) -> Outcome:
         self._history.add(op)
         return op.outcome
 
-    def _ask(self, method: str, url: str, body: object = None, seconds: float = SECONDS) -> tuple[int, Any]:
-        """Status and answer; 0 for a call that was certainly not sent, -1 for one that nobody answered."""
+    def _call(self, method: str, url: str, body: object = None, seconds: float = SECONDS) -> tuple[int, Any]:
+        """HTTP status and answer. The status is 0 if the call was certainly not sent, -1 if there was no answer."""
         connection = SocketConnection(self._socket, seconds)
         try:
             connection.connect()
@@ -152,7 +152,7 @@ class Client:
 
 
 def outcome_of_write(kind: Kind, status: int, words: str) -> Outcome:
-    """What the client of a write knows after this answer. Pure."""
+    """Outcome of a write that the client knows after this answer. Pure."""
     if 200 <= status < 300:
         return Outcome.DONE
     if status == 0 or (status >= 500 and words.startswith(NOTHING_DONE)):
@@ -170,5 +170,5 @@ def _with(op: Op, **changes: Any) -> Op:
     return Op(**{name: getattr(op, name) for name in op.__struct_fields__} | changes)
 
 
-def _words(answer: Any) -> str:
+def _message(answer: Any) -> str:
     return str(answer.get("message", "")) if isinstance(answer, dict) else str(answer)

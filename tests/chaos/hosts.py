@@ -1,8 +1,8 @@
-"""A lab whose hosts can also have full disks, wrong clocks and half-broken links; torn down whatever happens.
+"""Lab hosts with fault injection: full disks, wrong clocks and broken links. The lab is always torn down.
 
-Disks are file systems in files, mounted inside the host alone. Clocks: ``clock.c`` is preloaded into the host's daemons and adds what a file says
-to their wall clock, and to that of gRPC and TLS in them. Links are broken by nftables inside the host. What begins a fault says False if there
-was nothing that it could strike.
+Disks are file systems in files, mounted only in the host. Clocks: ``clock.c`` is preloaded into the host's daemons and adds the offset in a
+file to their wall clock, also for gRPC and TLS. Links are broken with nftables in the host. A method that begins a fault returns False if
+there was nothing to break.
 """
 
 import base64
@@ -39,14 +39,14 @@ ENDED = 143
 
 
 class Engine(StrEnum):
-    """Where the managers keep the cluster's state."""
+    """Consensus backend of the managers."""
 
     RAFT = "raft"
     ETCD = "etcd"
 
 
 class Arena:
-    """The hosts of a lab and what can be done to them."""
+    """Hosts of a lab and the faults that can be injected into them."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -59,7 +59,7 @@ class Arena:
         return [(str(host.number), host.socket) for host in self.hosts]
 
     def leader(self, asked: Sequence[LabHost] = ()) -> LabHost | None:
-        """The host whose manager leads, as the first says that answers."""
+        """Host of the leader, according to the first host that answers."""
         for host in asked or self.hosts:
             with contextlib.suppress(OSError, CoveyError, ValueError):
                 for node in api.call(host.socket, "GET", "/nodes", timeout_seconds=CALL_SECONDS):
@@ -70,7 +70,7 @@ class Arena:
     # Processes
 
     def manager_pid(self, host: LabHost) -> int | None:
-        """The host's manager process as this machine counts; None while there is none."""
+        """PID of the host's manager process in the root PID namespace, or None."""
         init = machine.init_pid(host)
         if init is None:
             return None
@@ -109,15 +109,15 @@ class Arena:
 
     # Links
 
-    def cable(self, host: LabHost, *, up: bool) -> None:
+    def set_cable(self, host: LabHost, *, up: bool) -> None:
         network.set_link(self.lab, host, up=up)
 
     def drop(self, host: LabHost, *, incoming: Sequence[LabHost] = (), outgoing: Sequence[LabHost] = ()) -> None:
-        """Drop what comes from, and what goes to, these hosts."""
+        """Drop packets from and to these hosts."""
         self._drop(host, [other.address for other in incoming], [other.address for other in outgoing])
 
     def drop_etcd(self, host: LabHost) -> None:
-        """Nothing passes between the host and any member of etcd."""
+        """Drop all packets between the host and every etcd member."""
         self._drop(host, [GATEWAY], [GATEWAY])
 
     def _drop(self, host: LabHost, incoming: Sequence[str], outgoing: Sequence[str]) -> None:
@@ -133,11 +133,11 @@ class Arena:
         self._nft(host, f"add table inet {TABLE}\ndelete table inet {TABLE}")
 
     def _nft(self, host: LabHost, script: str) -> None:
-        """In the host's network, which is there while the host is dead too."""
+        """Run nft in the host's network namespace, which exists also while the host is dead."""
         command = ["nsenter", f"--net=/run/netns/{host.netns}", "nft", "-f", "-"]
         subprocess.run(command, input=script.encode(), check=True, capture_output=True)
 
-    # The members of etcd, if that is the engine
+    # etcd members, if etcd is the engine
 
     def kill_etcd(self, member: EtcdMember) -> bool:
         lived = etcd.pid(member) is not None
@@ -155,7 +155,7 @@ class Arena:
         return False
 
     def fill_etcd(self) -> bool:
-        """Somebody else's data reach the quota: from then on all members refuse writes."""
+        """Fill the database to its quota, so that all members refuse writes."""
         self._etcd_filled = True
         for _ in range(2 * ETCD_QUOTA_BYTES // ETCD_FILLER_BYTES):
             done = etcd.run_etcdctl(self.lab, "put", ETCD_FILLER, stdin=b"x" * ETCD_FILLER_BYTES)
@@ -164,7 +164,7 @@ class Arena:
         return False
 
     def free_etcd(self) -> bool:
-        """As its operator does; it is to be done again once all members answer, if one does not."""
+        """Free the database as an operator does. Returns False if a member does not answer; then repeat it."""
         if self._etcd_filled:
             gone = etcd.run_etcdctl(self.lab, "del", ETCD_FILLER, "--write-out", "json")
             if gone.returncode:
@@ -178,18 +178,18 @@ class Arena:
     # Disk and clock
 
     def fill_disk(self, host: LabHost) -> bool:
-        """To the last byte; and because a log has some room ahead, something is written that needs more than that."""
+        """Fill the disk to the last byte, then write more than the space that the log has preallocated."""
         name = f"ballast-{secrets.token_hex(4)}"
         ends = time.monotonic() + BALLAST_SECONDS
         others_first = sorted(self.hosts, key=lambda other: other == host)
         filled = self._fill(host)
         while filled and time.monotonic() < ends:
-            if any(self._ballast(other, name) for other in others_first):
+            if any(self._write_ballast(other, name) for other in others_first):
                 return True
         return False
 
-    def _ballast(self, host: LabHost, name: str) -> bool:
-        """Who can remove it knows that it was written, also if whoever wrote it got no answer."""
+    def _write_ballast(self, host: LabHost, name: str) -> bool:
+        """Create and remove a large secret. A successful removal shows that it was written, even if the create got no answer."""
         data = base64.b64encode(os.urandom(BALLAST_BYTES)).decode()
         self._call(host, "POST", "/secrets/create", {"Name": name, "Data": data})
         return self._call(host, "DELETE", f"/secrets/{name}")
@@ -201,7 +201,7 @@ class Arena:
         return False
 
     def _fill(self, host: LabHost) -> bool:
-        with contextlib.suppress(OSError), self._inner(host, "filler").open("ab", buffering=0) as file:
+        with contextlib.suppress(OSError), self._state_file(host, "filler").open("ab", buffering=0) as file:
             for size in (1 << 20, 1 << 12, 1):
                 with contextlib.suppress(OSError):
                     while True:
@@ -211,21 +211,21 @@ class Arena:
 
     def free_disk(self, host: LabHost) -> None:
         with contextlib.suppress(OSError):
-            self._inner(host, "filler").unlink()
+            self._state_file(host, "filler").unlink()
 
-    def _inner(self, host: LabHost, name: str) -> Path:
+    def _state_file(self, host: LabHost, name: str) -> Path:
         init = machine.init_pid(host)
         if init is None:
             raise OSError(f"{host.name} is dead")
         return Path(f"/proc/{init}/root{host.state_dir}/{name}")
 
     def set_clock(self, host: LabHost, seconds: float) -> None:
-        """The host's wall clock is wrong by so much."""
-        with _clock_file(host).open("r+b") as file:  # in place, for the daemons have it mapped
+        """Set the offset of the host's wall clock."""
+        with _clock_file(host).open("r+b") as file:  # in place: the daemons have the file mapped
             file.write(struct.pack("=q", int(seconds * 1e9)))
 
     def heal(self) -> None:
-        """Undo everything, in an order in which each step can work."""
+        """Undo all faults, in an order in which each step can succeed."""
         for member in self.etcd:
             self.signal_etcd(member, signal.SIGCONT)
             self.start_etcd(member)
@@ -233,19 +233,19 @@ class Arena:
             self.signal_manager(host, signal.SIGCONT)
             self.free_disk(host)
             self.undrop(host)
-            self.cable(host, up=True)
+            self.set_cable(host, up=True)
             self.set_clock(host, 0)
         for host in self.hosts:
             self.start(host)
-        machine.wait_until(self.free_etcd, "room in etcd", etcd.READY_SECONDS)
+        machine.wait_until(self.free_etcd, "free space in etcd", etcd.READY_SECONDS)
 
 
 def _clock_file(host: LabHost) -> Path:
     return host.folder / "clock"
 
 
-def _compiled(lab: Lab) -> Path:
-    folder = lab.hosts[0].folder  # so that it goes when a lab is cleared away
+def _compile_clock(lab: Lab) -> Path:
+    folder = lab.hosts[0].folder  # removed with the lab
     folder.mkdir(parents=True, exist_ok=True)
     library = folder / "clock.so"
     subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", str(library), str(CLOCK_SOURCE), "-ldl"], check=True)
@@ -263,14 +263,14 @@ def _prepare(host: LabHost, clock: Path) -> None:
     subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(host.disk_image)], check=True)
 
 
-def _limit(member: EtcdMember) -> None:
-    """A database that is soon full."""
+def _limit_database(member: EtcdMember) -> None:
+    """Give the member a small database quota."""
     member.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     member.environment_file.write_text(f"ETCD_QUOTA_BACKEND_BYTES={ETCD_QUOTA_BYTES}\n")
 
 
-def end_in_order() -> None:
-    """SIGTERM ends this process by SystemExit, so that its lab is torn down; a child that netlink work forked just ends."""
+def exit_on_sigterm() -> None:
+    """Turn SIGTERM into SystemExit, so that the lab is torn down. A forked child of netlink code exits at once."""
     owner = os.getpid()
 
     def end(*_: object) -> None:
@@ -283,22 +283,22 @@ def end_in_order() -> None:
 
 @contextlib.contextmanager
 def arena(name: str, managers: int, engine: Engine = Engine.RAFT) -> Iterator[Arena]:
-    """A cluster of managers for the length of a with block."""
+    """Run a cluster of managers for the length of a with block."""
     lab = Lab(name, managers, 0, ETCD_MEMBERS if engine is Engine.ETCD else 0)
     made = Arena(lab)
     try:
-        clock = _compiled(lab)
+        clock = _compile_clock(lab)
         for host in lab.hosts:
             _prepare(host, clock)
         for member in lab.etcd_members:
-            _limit(member)
+            _limit_database(member)
         with cluster.running(lab):
             try:
                 yield made
             finally:
                 for member in made.etcd:
                     made.signal_etcd(member, signal.SIGCONT)
-                for host in lab.hosts:  # a stopped process would not go with its host's cables in order
+                for host in lab.hosts:  # a paused process would not end with its host
                     made.signal_manager(host, signal.SIGCONT)
     finally:
         for host in lab.hosts:

@@ -1,8 +1,8 @@
-"""Rounds of kill -9: one, two or all of three managers die at a random moment while writers write; a round ends with the first write that was
-begun after the kill and acknowledged. Every so often all that was acknowledged must be there, on every member, exactly once.
+"""Rounds of kill -9 under load: one, two or all of three managers are killed at a random moment while writers write.
 
-Two things are written: objects of fresh names, which must not be lost, and counters that are read, raised and written, which show a write that took
-effect twice. What a group is made of is the ``Group``'s matter; ``tests/integration/test_kill_rounds.py`` has three.
+A round ends with the first acknowledged write that began after the kill. Every ``check_every`` rounds, every acknowledged write must be on every
+member exactly once. Writers create objects with fresh names, which must not be lost, and increment counters by read and write, which show a
+write that took effect twice. A ``Group`` says what the members are; ``tests/integration/test_kill_rounds.py`` has three.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ ROUND_SECONDS = 40.0
 CHECK_SECONDS = 60.0
 
 
-class Wrote(Enum):
+class WriteOutcome(Enum):
     DONE = "done"
     NOTHING = "nothing"
     UNKNOWN = "unknown"
 
 
 class Group(Protocol):
-    """Members that can be killed. A start that is overtaken by a kill ends without an error."""
+    """Members that can be killed. A start that is interrupted by a kill returns without an error."""
 
     members: Sequence[str]
 
@@ -38,15 +38,15 @@ class Group(Protocol):
 
     async def start(self, member: str) -> None: ...
 
-    async def write(self, member: str, key: str) -> Wrote:
-        """Create the object of that name, or raise the counter, through this member."""
+    async def write(self, member: str, key: str) -> WriteOutcome:
+        """Create the object with that name, or increment the counter, through this member."""
 
     async def content(self, member: str) -> Mapping[str, int]:
-        """Names of objects with how often each is there, counters with their values; as fresh as an acknowledgement."""
+        """Fresh read: the number of objects of each name, and the value of each counter."""
 
 
 class Rounds(msgspec.Struct, kw_only=True):
-    """What happened."""
+    """Counts and faults of a run."""
 
     seed: int
     rounds: int = 0
@@ -69,21 +69,21 @@ class Rounds(msgspec.Struct, kw_only=True):
 
 
 class Ledger:
-    """What writers know of what they wrote. Pure."""
+    """Lower and upper bound of the writes of each key that took effect. Pure."""
 
     def __init__(self) -> None:
         self.least: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
 
-    def note(self, key: str, wrote: Wrote) -> None:
-        self.least[key] += wrote is Wrote.DONE
-        self.most[key] += wrote is not Wrote.NOTHING
+    def note(self, key: str, result: WriteOutcome) -> None:
+        self.least[key] += result is WriteOutcome.DONE
+        self.most[key] += result is not WriteOutcome.NOTHING
 
     def lost(self, content: Mapping[str, int]) -> list[str]:
         return [key for key, least in self.least.items() if content.get(key, 0) < least]
 
     def twice(self, content: Mapping[str, int]) -> list[str]:
-        """Too often there, or there though nobody wrote it."""
+        """Keys that are there more often than they were written."""
         return [key for key, count in content.items() if count > self.most[key]]
 
     def copy(self) -> "Ledger":
@@ -93,7 +93,7 @@ class Ledger:
 
 
 class _Writers:
-    """They write all the time, each through the member that took its last write."""
+    """Writers that write all the time, each through the member that accepted its last write."""
 
     def __init__(self, group: Group, seed: int, ledger: Ledger) -> None:
         self._group = group
@@ -106,8 +106,8 @@ class _Writers:
         self._idle = asyncio.Condition()
 
     async def write(self, number: int) -> None:
-        chance = random.Random(f"{self._seed}/{number}")
-        member = chance.choice(self._group.members)
+        rng = random.Random(f"{self._seed}/{number}")
+        member = rng.choice(self._group.members)
         count = 0
         while True:
             await self.gate.wait()
@@ -115,16 +115,16 @@ class _Writers:
             key = f"counter-{number}" if count % 3 else f"w{number}-{count}"
             self._busy += 1
             began = time.monotonic()
-            wrote = await self._group.write(member, key)
-            self._ledger.note(key, wrote)
+            result = await self._group.write(member, key)
+            self._ledger.note(key, result)
             self._busy -= 1
             async with self._idle:
                 self._idle.notify_all()
-            if wrote is Wrote.DONE:
+            if result is WriteOutcome.DONE:
                 self._acknowledged(began)
             else:
-                member = chance.choice(self._group.members)
-            await asyncio.sleep(chance.uniform(*PAUSE_SECONDS) if wrote is Wrote.DONE else 0.02)
+                member = rng.choice(self._group.members)
+            await asyncio.sleep(rng.uniform(*PAUSE_SECONDS) if result is WriteOutcome.DONE else 0.02)
 
     def _acknowledged(self, began: float) -> None:
         for since, future in self._waiting:
@@ -133,7 +133,7 @@ class _Writers:
         self._waiting = [(since, future) for since, future in self._waiting if not future.done()]
 
     async def next_acknowledged(self) -> float:
-        """Seconds until a write that begins from now on is acknowledged."""
+        """Seconds until a write that begins after this call is acknowledged."""
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._waiting.append((time.monotonic(), future))
         try:
@@ -143,7 +143,7 @@ class _Writers:
             raise AssertionError(f"no write was acknowledged within {ROUND_SECONDS:g} s of a kill") from None
 
     async def pause(self) -> None:
-        """Returns once nobody waits for an answer."""
+        """Stop the writers. Returns when no write is in flight."""
         self.gate.clear()
         async with self._idle, asyncio.timeout(CHECK_SECONDS):
             await self._idle.wait_for(lambda: not self._busy)
@@ -156,10 +156,10 @@ async def kill_rounds(
     rounds: int,
     check_every: int = 20,
     until: float = float("inf"),
-    said: Callable[[str], None] = print,
+    report: Callable[[str], None] = print,
 ) -> Rounds:
-    """So many rounds, or until that monotonic time. Raises AssertionError if the group takes no write for long."""
-    chance = random.Random(seed)
+    """Run ``rounds`` rounds, or until the monotonic time ``until``. Raises AssertionError if the group accepts no write for long."""
+    rng = random.Random(seed)
     result = Rounds(seed=seed)
     ledger = Ledger()
     writers = _Writers(group, seed, ledger)
@@ -179,20 +179,20 @@ async def kill_rounds(
         result.checks += 1
         writers.gate.set()
         _count(result, ledger)
-        said(result.line())
+        report(result.line())
 
     async with asyncio.TaskGroup() as tasks:
         writing = [tasks.create_task(writers.write(number)) for number in range(WRITERS)]
         await writers.next_acknowledged()
         while result.rounds < rounds and time.monotonic() < until and not (result.lost or result.twice):
-            await asyncio.sleep(chance.uniform(0, KILL_AFTER_SECONDS))
-            for member in chance.sample(list(group.members), chance.choices([1, 2, 3], [16, 3, 1])[0]):
+            await asyncio.sleep(rng.uniform(0, KILL_AFTER_SECONDS))
+            for member in rng.sample(list(group.members), rng.choices([1, 2, 3], [16, 3, 1])[0]):
                 if member in starts:
                     starts[member].cancel()
                     await asyncio.wait([starts[member]])
                 await group.kill(member)
                 result.kills += 1
-                starts[member] = tasks.create_task(begin(member, chance.choice([0, chance.uniform(0, DOWN_SECONDS)])))
+                starts[member] = tasks.create_task(begin(member, rng.choice([0, rng.uniform(0, DOWN_SECONDS)])))
             result.recovery_seconds.append(await writers.next_acknowledged())
             result.rounds += 1
             if result.rounds % check_every == 0:
@@ -204,7 +204,7 @@ async def kill_rounds(
 
 
 async def _content(group: Group, member: str) -> Mapping[str, int]:
-    """Asks until the member answers."""
+    """Read the content; retry until the member answers."""
     async with asyncio.timeout(CHECK_SECONDS):
         while True:
             try:

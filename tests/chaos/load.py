@@ -1,6 +1,6 @@
-"""Clients at work: a few objects at a time, each for a few seconds, so that histories are dense and stay small enough to be judged.
+"""Load of clients: each object is used for a few seconds, so that histories are dense and small enough to check.
 
-Objects of before are read now and then, since a manager that answers of the past may be far in it.
+Objects of earlier epochs are read now and then, because a manager that serves stale reads may be far behind.
 """
 
 import random
@@ -19,7 +19,7 @@ WEIGHTS = {"read": 6, "read all": 1, "update": 6, "create": 3, "remove": 1, "loo
 
 
 class Load:
-    """``with Load(...)``: so many clients of each manager; they end with the block."""
+    """``with Load(...)``: ``clients_each`` clients of each manager work until the block ends."""
 
     def __init__(
         self, sockets: Sequence[tuple[str, Path]], history: History, seed: int, prefix: str, clients_each: int = 2
@@ -57,25 +57,25 @@ class Load:
         return [key for epoch in range(self.epoch() + 1) for key in self.keys(epoch)]
 
     def _work(self, client: Client, seed: str) -> None:
-        chance = random.Random(seed)
+        rng = random.Random(seed)
         kinds, weights = list(WEIGHTS), list(WEIGHTS.values())
         try:
             while not self._stop.is_set():
-                self._one(client, chance.choices(kinds, weights)[0], chance)
-                self._stop.wait(chance.uniform(*THINK_SECONDS))
+                self._one(client, rng.choices(kinds, weights)[0], rng)
+                self._stop.wait(rng.uniform(*THINK_SECONDS))
         except Exception as error:
             self._failures.append(error)
 
-    def _one(self, client: Client, kind: str, chance: random.Random) -> None:
+    def _one(self, client: Client, kind: str, rng: random.Random) -> None:
         epoch = self.epoch()
         keys = self.keys(epoch)
-        key = chance.choice(keys)
-        does: dict[str, Callable[[], object]] = {
+        key = rng.choice(keys)
+        actions: dict[str, Callable[[], object]] = {
             "read": lambda: client.read(key),
             "read all": lambda: client.read_all(keys),
             "update": lambda: client.update(key) if key in client.seen else client.read(key),
             "create": lambda: client.create(key),
             "remove": lambda: client.remove(key),
-            "look back": lambda: client.read(chance.choice(self.keys(chance.randint(0, epoch)))),
+            "look back": lambda: client.read(rng.choice(self.keys(rng.randint(0, epoch)))),
         }
-        does[kind]()
+        actions[kind]()

@@ -1,7 +1,7 @@
-"""What breaks, when and where: a plan from a seed, and the hand that carries it out.
+"""Nemesis: plans faults from a seed and injects them.
 
-``plan`` is pure. A step names its victim by rule (the leader, or a host by number), since who leads is known only when it begins. Law: what is
-told to have struck did: a process lived that was killed, a disk was full when something was written to it.
+``plan`` is pure. A step names its victim by rule (the leader, or a host by number), because the leader is known only when the step begins.
+Invariant: a fault counts as struck only if it took effect: a killed process was alive, a full disk failed a write.
 """
 
 import contextlib
@@ -25,9 +25,9 @@ class Fault(StrEnum):
     PAUSE = "pause"
     CUT = "cut"
     DEAF = "deaf"
-    """It is heard but hears nobody."""
+    """The host sends but receives nothing."""
     DUMB = "dumb"
-    """It hears but nobody hears it."""
+    """The host receives but its packets are dropped."""
     SPLIT = "split"
     """A minority with the victim on one side, all others on the other."""
     FULL_DISK = "full-disk"
@@ -37,17 +37,17 @@ class Fault(StrEnum):
     ETCD_KILL = "etcd-kill"
     ETCD_PAUSE = "etcd-pause"
     ETCD_CUT = "etcd-cut"
-    """The manager reaches the others but no member of etcd."""
+    """The manager reaches the other managers but no etcd member."""
     ETCD_FULL = "etcd-full"
-    """Its database reaches its quota, until somebody compacts it."""
+    """The database reaches its quota."""
 
 
-_OF_ETCD = (Fault.ETCD_KILL, Fault.ETCD_PAUSE, Fault.ETCD_CUT, Fault.ETCD_FULL)
+_ETCD_FAULTS = (Fault.ETCD_KILL, Fault.ETCD_PAUSE, Fault.ETCD_CUT, Fault.ETCD_FULL)
 FAULTS = {
-    Engine.RAFT: tuple(fault for fault in Fault if fault not in _OF_ETCD),
+    Engine.RAFT: tuple(fault for fault in Fault if fault not in _ETCD_FAULTS),
     Engine.ETCD: tuple(Fault),
 }
-"""What can break, by the engine."""
+"""Possible faults of each consensus backend."""
 
 
 LENGTHS_SECONDS = (0.3, 1.5, 3.5)
@@ -55,13 +55,13 @@ QUIET_SECONDS = (0.3, 1.5)
 CLOCK_OFFSETS = (3600.0, -3600.0, 7.0, -7.0, 40_000.0)
 LEADER = 0
 MANAGER_SECONDS = 3.0
-"""So soon a daemon has started its manager again."""
+"""Time in which a daemon restarts its manager."""
 LONGER_SECONDS = 90.0
-"""So much longer than it was to last a run may go on until every fault that it must see has struck."""
+"""Maximum extension of a run until every required fault has struck."""
 
 
 class Step(msgspec.Struct, frozen=True):
-    """``host`` counts from 1; LEADER is whoever leads then. ``also`` strikes another host at the same time, the next if that is the same."""
+    """``host`` counts from 1; LEADER is the leader at that moment. ``also`` is a second fault at the same time, always on another host."""
 
     fault: Fault
     host: int
@@ -72,85 +72,87 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def plan(seed: int, managers: int, faults: Sequence[Fault], skip: int = 0) -> Iterator[Step]:
-    """Steps without end, after the first ``skip``."""
+    """Endless steps, without the first ``skip``."""
     return itertools.islice(_plan(seed, managers, faults), skip, None)
 
 
 def _plan(seed: int, managers: int, faults: Sequence[Fault]) -> Iterator[Step]:
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     deck: list[Fault] = []
     while True:
-        if not deck:  # every fault comes once before one comes again
+        if not deck:  # every fault occurs once before one repeats
             deck = list(faults)
-            chance.shuffle(deck)
+            rng.shuffle(deck)
         fault, also = deck.pop(), None
-        if deck and chance.random() < 0.25:
-            also = (deck.pop(), chance.randint(1, managers))
+        if deck and rng.random() < 0.25:
+            also = (deck.pop(), rng.randint(1, managers))
         yield Step(
             fault=fault,
-            host=LEADER if chance.random() < 0.5 else chance.randint(1, managers),
-            seconds=chance.choice(LENGTHS_SECONDS),
-            quiet=chance.uniform(*QUIET_SECONDS),
-            offset=chance.choice(CLOCK_OFFSETS),
+            host=LEADER if rng.random() < 0.5 else rng.randint(1, managers),
+            seconds=rng.choice(LENGTHS_SECONDS),
+            quiet=rng.uniform(*QUIET_SECONDS),
+            offset=rng.choice(CLOCK_OFFSETS),
             also=also,
         )
 
 
 class Nemesis:
-    """Carries steps out one after the other. ``said`` is told each, with the seconds since the beginning."""
+    """Runs steps one after the other. Calls ``log`` with each, and the seconds since the start."""
 
-    def __init__(self, arena: Arena, said: Callable[[str], None]) -> None:
+    def __init__(self, arena: Arena, log: Callable[[str], None]) -> None:
         self._arena = arena
-        self._said = said
+        self._log = log
         self._began = time.monotonic()
         self.done = 0
         self.struck: set[Fault] = set()
 
     def run(self, steps: Iterator[Step], seconds: float, until_struck: Collection[Fault] = ()) -> None:
-        """For so long, and on until each of these faults has struck."""
+        """Run for ``seconds``, and longer until each of these faults has struck."""
         ends = time.monotonic() + seconds
         for step in steps:
             longer = 0 if self.struck.issuperset(until_struck) else LONGER_SECONDS
             if time.monotonic() + step.seconds > ends + longer:
                 return
-            self._carry_out(step)
+            self._run_step(step)
             self.done += 1
             time.sleep(step.quiet)
 
-    def _carry_out(self, step: Step) -> None:
+    def _run_step(self, step: Step) -> None:
         hosts = self._arena.hosts
         victim = (self._arena.leader() or hosts[0]) if step.host == LEADER else hosts[step.host - 1]
         role = " (leader)" if step.host == LEADER else ""
         with contextlib.ExitStack() as stack:
             words = [f"{step.fault} {victim.name}{role}"]
-            stack.enter_context(self._broken(step.fault, victim, step.offset))
+            stack.enter_context(self._inject(step.fault, victim, step.offset))
             if step.also is not None:
                 fault, number = step.also
                 other = hosts[number - 1] if hosts[number - 1] != victim else hosts[number % len(hosts)]
                 words.append(f"{fault} {other.name}")
-                stack.enter_context(self._broken(fault, other, step.offset))
-            self._said(f"{time.monotonic() - self._began:6.1f} s  {' and '.join(words)} for {step.seconds} s")
+                stack.enter_context(self._inject(fault, other, step.offset))
+            self._log(f"{time.monotonic() - self._began:6.1f} s  {' and '.join(words)} for {step.seconds} s")
             time.sleep(step.seconds)
 
     @contextlib.contextmanager
-    def _broken(self, fault: Fault, victim: LabHost, offset: float) -> Iterator[None]:
-        begin, end = self._hands(fault, victim, offset)
+    def _inject(self, fault: Fault, victim: LabHost, offset: float) -> Iterator[None]:
+        begin, end = self._actions(fault, victim, offset)
         try:
             if begin() is False:
-                self._said(f"{fault} found nothing to strike on {victim.name}")
+                self._log(f"{fault} found nothing to strike on {victim.name}")
             else:
                 self.struck.add(fault)
             yield
         finally:
             end()
 
-    def _hands(self, fault: Fault, victim: LabHost, offset: float) -> tuple[Callable[[], object], Callable[[], object]]:
-        """How the fault begins and ends."""
+    def _actions(
+        self, fault: Fault, victim: LabHost, offset: float
+    ) -> tuple[Callable[[], object], Callable[[], object]]:
+        """Actions that begin and end the fault."""
         arena, others = self._arena, [host for host in self._arena.hosts if host != victim]
         member = arena.etcd[(victim.number - 1) % len(arena.etcd)] if arena.etcd else EtcdMember("", 0)
 
         def nothing() -> None:
-            """It mends itself."""
+            """The fault ends by itself."""
 
         def split() -> None:
             side = [victim, *others[: (len(others) - 1) // 2]]
@@ -175,7 +177,7 @@ class Nemesis:
                 lambda: self._signal(victim, signal.SIGSTOP),
                 lambda: arena.signal_manager(victim, signal.SIGCONT),
             ),
-            Fault.CUT: (lambda: arena.cable(victim, up=False), lambda: arena.cable(victim, up=True)),
+            Fault.CUT: (lambda: arena.set_cable(victim, up=False), lambda: arena.set_cable(victim, up=True)),
             Fault.DEAF: (lambda: arena.drop(victim, incoming=others), lambda: arena.undrop(victim)),
             Fault.DUMB: (lambda: arena.drop(victim, outgoing=others), lambda: arena.undrop(victim)),
             Fault.SPLIT: (split, join),
@@ -191,7 +193,7 @@ class Nemesis:
         }[fault]
 
     def _signal(self, host: LabHost, number: signal.Signals) -> bool:
-        """To the host's manager, once it has one."""
+        """Signal the host's manager, once it has one."""
         deadline = time.monotonic() + MANAGER_SECONDS
         while self._arena.signal_manager(host, number) is None:
             if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""One chaotic run: a lab, clients, a nemesis; then peace, a last look through every manager, and the verdict.
+"""A chaos run: a lab, clients and a nemesis; then healing, a final read through every manager, and the verdict.
 
 Called by ``tests/cluster/test_linearizability.py``, by ``tests.soak`` and by hand: ``python -m tests.chaos --seed N``.
 """
@@ -22,11 +22,11 @@ HEALED_SECONDS = 90.0
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run did and found. ``report`` is empty if all is well."""
+    """Figures of a run. ``report`` is empty if there is neither a violation nor an undecided history."""
 
     seed: int
     faults: int
-    """Steps of the plan, some of which strike with two faults."""
+    """Steps of the plan; a step may have two faults."""
     struck: frozenset[Fault]
     operations: int
     acknowledged: int
@@ -56,24 +56,24 @@ def chaos(
     skip: int = 0,
     until_struck: Collection[Fault] = (),
     folder: Path,
-    said: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Result:
-    """As ``chaos_on``, on a lab of its own."""
-    with arena(name, managers, engine) as here:
+    """Run ``chaos_on`` on a new lab."""
+    with arena(name, managers, engine) as target:
         return chaos_on(
-            here,
+            target,
             seed=seed,
             seconds=seconds,
             faults=faults,
             skip=skip,
             until_struck=until_struck,
             folder=folder,
-            said=said,
+            log=log,
         )
 
 
 def chaos_on(
-    here: Arena,
+    target: Arena,
     *,
     seed: int,
     seconds: float,
@@ -81,29 +81,29 @@ def chaos_on(
     skip: int = 0,
     until_struck: Collection[Fault] = (),
     folder: Path,
-    said: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Result:
-    """The result; a history that is not well is written to ``folder``. The plan begins after ``skip`` steps, and goes on for so many seconds
-    and then until these faults have struck.
+    """Run faults and load on this lab. The plan begins after ``skip`` steps and runs for ``seconds``, and longer until the faults in
+    ``until_struck`` have struck. A history with a violation is written to ``folder``.
     """
-    faults = faults or FAULTS[here.engine]
-    asked = f"--seed {seed} --managers {len(here.hosts)} --seconds {seconds:g} --engine {here.engine} --nemesis {','.join(faults)}"
+    faults = faults or FAULTS[target.engine]
+    asked = f"--seed {seed} --managers {len(target.hosts)} --seconds {seconds:g} --engine {target.engine} --nemesis {','.join(faults)}"
     more = f" --until-struck {','.join(sorted(until_struck))}" if until_struck else ""
-    said(f"python -m tests.chaos {asked} --skip {skip}{more}")
+    log(f"python -m tests.chaos {asked} --skip {skip}{more}")
     history = History()
-    nemesis = Nemesis(here, said)
+    nemesis = Nemesis(target, log)
     prefix = f"s{seed}-{skip}"
     try:
-        with Load(here.sockets(), history, seed, prefix) as load:
-            nemesis.run(plan(seed, len(here.hosts), faults, skip), seconds, until_struck)
-            here.heal()
+        with Load(target.sockets(), history, seed, prefix) as load:
+            nemesis.run(plan(seed, len(target.hosts), faults, skip), seconds, until_struck)
+            target.heal()
             began = time.monotonic()
-            _wait_healed(here, load, history)
+            _wait_healed(target, load, history)
             healed = time.monotonic() - began
-        for number, socket in here.sockets():
-            _look(Client(f"last.{number}", socket, history), load.all_keys())
+        for number, socket in target.sockets():
+            _final_read(Client(f"last.{number}", socket, history), load.all_keys())
     finally:
-        here.heal()
+        target.heal()
     return judge(history.ops, seed=seed, nemesis=nemesis, healed=healed, folder=folder)
 
 
@@ -131,22 +131,22 @@ def judge(ops: Sequence[Op], *, seed: int, nemesis: Nemesis, healed: float, fold
     )
 
 
-def _wait_healed(here: Arena, load: Load, history: History) -> None:
-    """Until every manager takes a write again."""
-    for number, socket in here.sockets():
+def _wait_healed(target: Arena, load: Load, history: History) -> None:
+    """Wait until every manager accepts a write again."""
+    for number, socket in target.sockets():
         client = Client(f"healed.{number}", socket, history)
         deadline = time.monotonic() + HEALED_SECONDS
         attempt = 0
         while client.create(f"{load.prefix}-healed-{number}-{attempt}") != "done":
             attempt += 1
             if time.monotonic() > deadline:
-                raise AssertionError(f"manager {number} takes no writes {HEALED_SECONDS:g} s after all was healed")
+                raise AssertionError(f"manager {number} accepts no writes {HEALED_SECONDS:g} s after healing")
             time.sleep(0.1)
 
 
-def _look(client: Client, keys: list[str]) -> None:
+def _final_read(client: Client, keys: list[str]) -> None:
     deadline = time.monotonic() + HEALED_SECONDS
     while not client.read_all(keys, 20.0):
         if time.monotonic() > deadline:
-            raise AssertionError(f"{client.name} cannot list {HEALED_SECONDS:g} s after all was healed")
+            raise AssertionError(f"{client.name} cannot list {HEALED_SECONDS:g} s after healing")
         time.sleep(0.1)

@@ -135,7 +135,7 @@ def test_a_full_etcd_database_refuses_writes_until_it_has_space(etcd_arena: Aren
         for host in etcd_arena.hosts:
             refused = Probe(host).write()
             assert refused.outcome is Outcome.NOTHING
-            assert "its database is full" in refused.said
+            assert "its database is full" in refused.message
         assert etcd_arena.free_etcd()
 
 

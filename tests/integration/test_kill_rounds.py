@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.kills import Ledger, Rounds, Wrote, kill_rounds
+from tests.chaos.kills import Ledger, Rounds, WriteOutcome, kill_rounds
 from tests.support.kill_groups import etcd_manager_group, manager_group, member_group
 
 MEMBER_ROUNDS = 160
@@ -59,11 +59,11 @@ class FaultyGroup:
     async def start(self, member: str) -> None:
         await asyncio.sleep(0)
 
-    async def write(self, member: str, key: str) -> Wrote:
+    async def write(self, member: str, key: str) -> WriteOutcome:
         await asyncio.sleep(0.001)
         self._content[key] += 1
         self._last = key
-        return Wrote.DONE
+        return WriteOutcome.DONE
 
     async def content(self, member: str) -> Counter[str]:
         return self._content
@@ -81,11 +81,11 @@ async def test_rounds_of_kills_find_what_a_kill_takes_or_repeats(fault: int, fou
 def test_the_ledger_tells_what_is_lost_from_what_was_never_promised() -> None:
     ledger = Ledger()
     for key, wrote in (
-        ("a", Wrote.DONE),
-        ("b", Wrote.UNKNOWN),
-        ("c", Wrote.NOTHING),
-        ("n", Wrote.DONE),
-        ("n", Wrote.UNKNOWN),
+        ("a", WriteOutcome.DONE),
+        ("b", WriteOutcome.UNKNOWN),
+        ("c", WriteOutcome.NOTHING),
+        ("n", WriteOutcome.DONE),
+        ("n", WriteOutcome.UNKNOWN),
     ):
         ledger.note(key, wrote)
     assert ledger.lost({"a": 1, "n": 1}) == ledger.twice({"a": 1, "n": 1}) == []

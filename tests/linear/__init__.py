@@ -1,0 +1,1 @@
+"""Linearizability checker: histories, the model of one object, the search, and reports of violations."""

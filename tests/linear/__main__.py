@@ -1,4 +1,4 @@
-"""``python -m tests.linear HISTORY…``: judge kept histories again."""
+"""``python -m tests.linear HISTORY…``: check saved histories again."""
 
 import sys
 from pathlib import Path

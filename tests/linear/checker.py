@@ -1,14 +1,15 @@
-"""Is there an order of these operations that one object could have carried out, one by one, each between its call and its return?
+"""Linearizability checker: searches an order of the operations that one object could have executed, each between its call and its return.
 
-The search of Wing and Gong ("Testing and verifying concurrent objects", 1993) with what makes it usable: one history a key
-(P-compositionality, Horn and Kroening 2015), and Lowe's just-in-time linearization ("Testing for linearizability", 2017): walk the calls and returns
-in time and keep every *configuration* (state, operations placed though they have not returned) that explains what returned so far. An
-operation is placed only when a return demands it. Equal configurations are one. Further cuts, all of which keep every explanation: what
-leaves the state as it is is placed as soon as it can be; of two configurations that differ only in which UNKNOWN writes they have
-used up, the one that used fewer stands for both; values that nobody ever saw are one value; and of UNKNOWN writes that do the same,
-the one called first is used first.
+The search is that of Wing and Gong ("Testing and verifying concurrent objects", 1993) with two improvements: one history per key
+(P-compositionality, Horn and Kroening 2015), and Lowe's just-in-time linearization ("Testing for linearizability", 2017). It walks the calls
+and returns in time order and keeps every *configuration* (state, placed operations that have not returned) that explains the returns so far.
+An operation is placed only when its return demands it. Equal configurations are merged.
 
-Law: "ok" and "violation" are proofs. Whatever exceeds the budget is "undecided", never "ok".
+Further cuts keep every explanation: an operation that does not change the state is placed as soon as possible; of two configurations that
+differ only in the UNKNOWN writes they have used, the one that used fewer stands for both; values that no read returned are one value; of
+UNKNOWN writes with the same effect, the one called first is used first.
+
+Invariant: "ok" and "violation" are proofs. A search that exceeds the budget is "undecided", never "ok".
 """
 
 import time
@@ -17,11 +18,11 @@ from enum import StrEnum
 
 import msgspec
 
-from tests.linear.history import Kind, Op, Outcome, by_key, telling
+from tests.linear.history import Kind, Op, Outcome, by_key, relevant
 from tests.linear.model import Model, State
 
 Configuration = tuple[State, int]
-UNSEEN = "a value that nobody saw"
+UNSEEN = "a value that no operation refers to"
 
 
 class Answer(StrEnum):
@@ -31,7 +32,7 @@ class Answer(StrEnum):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """``at`` is the operation whose return nothing explains, ``states`` what the object could have been just before it."""
+    """``at`` is the operation whose return no order explains; ``states`` are the possible states of the object just before it."""
 
     answer: Answer
     key: str = ""
@@ -53,10 +54,10 @@ class _SpentError(Exception):
 
 
 class _Search:
-    """One key's history. Operations are bits: of a configuration's mask, and of ``_pending``."""
+    """Search of one key's history. Operations are bits of a configuration's mask and of ``_pending``."""
 
     def __init__(self, ops: Sequence[Op], model: Model, budget: Budget) -> None:
-        self._said = ops
+        self._original_ops = ops
         self._ops = _with_unseen_as_one(ops)
         self._model = model
         self._budget = budget
@@ -76,19 +77,19 @@ class _Search:
             self._pending.remove(number)
             if not found:
                 states = tuple(sorted({state.value or "absent" for state, _ in configurations}))
-                at = self._said[number]
+                at = self._original_ops[number]
                 return Verdict(answer=Answer.VIOLATION, key=at.key, at=at, states=states, explored=self.explored)
             configurations = self._smallest(found)
         return Verdict(answer=Answer.OK, explored=self.explored)
 
     def _events(self) -> list[tuple[int, bool, int]]:
-        """Calls and returns in time. A return and a call at the same moment overlap: the call counts first."""
+        """Calls and returns in time order. A return and a call at the same moment overlap: the call comes first."""
         calls = [(op.called, False, number) for number, op in enumerate(self._ops)]
         returns = [(op.returned, True, number) for number, op in enumerate(self._ops) if not op.open]
         return sorted([*calls, *returns])
 
     def _explaining(self, configurations: Iterable[Configuration], demanded: int) -> set[Configuration]:
-        """Every configuration in which the demanded operation has been placed, its bit taken out again."""
+        """Every configuration in which the demanded operation is placed, with its bit removed."""
         bit = 1 << demanded
         found: set[Configuration] = set()
         stack = [self._with_idle(configuration) for configuration in configurations]
@@ -98,14 +99,14 @@ class _Search:
             if mask & bit:
                 found.add((state, mask & ~bit))
                 continue
-            alike: set[tuple[Kind, str, str]] = set()
+            used_effects: set[tuple[Kind, str, str]] = set()
             for number in self._pending:
                 op = self._ops[number]
-                doing = (op.kind, op.value, op.expected)
-                if mask >> number & 1 or (op.open and doing in alike):
+                effect = (op.kind, op.value, op.expected)
+                if mask >> number & 1 or (op.open and effect in used_effects):
                     continue
                 if op.open:
-                    alike.add(doing)
+                    used_effects.add(effect)
                 after = self._model.step(state, op)
                 if after is None or after == state:
                     continue
@@ -117,7 +118,7 @@ class _Search:
         return found
 
     def _with_idle(self, configuration: Configuration) -> Configuration:
-        """Place all that is possible now and changes nothing: nobody is worse off for it."""
+        """Place every operation that is possible now and changes nothing. This never excludes an explanation."""
         state, mask = configuration
         for number in self._pending:
             op = self._ops[number]
@@ -142,14 +143,14 @@ class _Search:
 
 
 def _with_unseen_as_one(ops: Sequence[Op]) -> list[Op]:
-    """Values that no operation refers to are called alike."""
+    """Replace all values that no operation refers to by one value."""
     named = {op.value for op in ops if op.outcome is Outcome.FOUND} | {op.expected for op in ops}
     return [op if op.value in named else msgspec.structs.replace(op, value=UNSEEN) for op in ops]
 
 
 def check_key(ops: Iterable[Op], budget: Budget | None = None) -> Verdict:
-    """The verdict on one key's history."""
-    known = telling(ops)
+    """Check one key's history."""
+    known = relevant(ops)
     model = Model(known)
     if model.contradiction is not None:
         against, at = model.contradiction
@@ -162,7 +163,7 @@ def check_key(ops: Iterable[Op], budget: Budget | None = None) -> Verdict:
 
 
 def check(ops: Iterable[Op], budget: Budget | None = None) -> list[Verdict]:
-    """A verdict for each key, violations first."""
+    """Check each key's history; violations come first."""
     rank = (Answer.VIOLATION, Answer.UNDECIDED, Answer.OK)
     verdicts = [msgspec.structs.replace(check_key(part, budget), key=key) for key, part in by_key(ops).items()]
     return sorted(verdicts, key=lambda verdict: rank.index(verdict.answer))

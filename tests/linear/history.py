@@ -1,7 +1,7 @@
-"""What clients did and saw: one ``Op`` for each call, with its times on one monotonic clock.
+"""History of client operations: one ``Op`` per call, with times of one monotonic clock.
 
-Law: an outcome says no more than the client knows. Whoever cannot tell whether a write was done says UNKNOWN, and the checker may then
-place it at any time after its call, or nowhere. Every written value is written once in a history, so a value names its write.
+Invariant: an outcome claims no more than the client knows. If it is unknown whether a write took effect, the outcome is UNKNOWN, and the checker
+may place the write at any time after its call, or nowhere. Every value is written only once in a history, so a value identifies its write.
 """
 
 from collections.abc import Iterable
@@ -24,19 +24,19 @@ class Outcome(StrEnum):
     FOUND = "found"
     """The read saw ``value`` at ``version``."""
     ABSENT = "absent"
-    """There is no such object; a write did nothing then."""
+    """There is no such object; a write had no effect."""
     EXISTS = "exists"
-    """A create found the name taken and did nothing."""
+    """A create found the name in use and had no effect."""
     STALE = "stale"
-    """An update found another version than the one that it was made from, and did nothing."""
+    """An update named an outdated version and had no effect."""
     NOTHING = "nothing"
-    """Refused before anything was looked at: certainly not done, and nothing was seen."""
+    """The call was refused before it read or wrote anything."""
     UNKNOWN = "unknown"
 
 
 class Op(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One call of one client. ``value`` is what was written or read; ``expected`` and ``version`` are those an update was made from,
-    ``version`` of a read is the one that it saw. Times in nanoseconds; ``returned`` of an UNKNOWN write counts as never.
+    """One call of one client. ``value`` is the value written or read. ``expected`` and ``version`` are the value and version on which an
+    update is based; ``version`` of a read is the version read. Times are in nanoseconds. An UNKNOWN write never returns.
     """
 
     id: int
@@ -49,36 +49,36 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     value: str = ""
     expected: str = ""
     version: int = 0
-    said: str = ""
-    """The words of a failure, for people."""
+    message: str = ""
+    """Error message."""
 
     @property
     def writes(self) -> bool:
-        """Whether it changed something, or may have."""
+        """Whether it is a write that took effect or may have."""
         return self.kind is not Kind.READ and self.outcome in (Outcome.DONE, Outcome.UNKNOWN)
 
     @property
     def open(self) -> bool:
-        """Whether it may take effect long after the client gave up."""
+        """Whether it may take effect at any time after its call."""
         return self.outcome is Outcome.UNKNOWN
 
 
-def telling(ops: Iterable[Op]) -> list[Op]:
-    """The operations that a checker can learn from, in the order of their calls."""
+def relevant(ops: Iterable[Op]) -> list[Op]:
+    """Operations that constrain the order, in the order of their calls."""
     kept = [op for op in ops if op.writes or op.outcome not in (Outcome.UNKNOWN, Outcome.NOTHING)]
     return sorted(kept, key=lambda op: (op.called, op.id))
 
 
 def by_key(ops: Iterable[Op]) -> dict[str, list[Op]]:
-    """One history for each object: objects are linearizable together exactly if each is by itself."""
+    """Split into one history per object. All objects are linearizable together exactly if each is by itself."""
     found: dict[str, list[Op]] = {}
-    for op in telling(ops):
+    for op in relevant(ops):
         found.setdefault(op.key, []).append(op)
     return found
 
 
 def save(ops: Iterable[Op], path: Path) -> None:
-    """One operation a line."""
+    """Write one operation per line."""
     path.write_bytes(b"".join(msgspec.json.encode(op) + b"\n" for op in ops))
 
 

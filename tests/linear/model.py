@@ -1,8 +1,8 @@
-"""What one object of the store does, one operation at a time: the specification that histories are held to. Pure.
+"""Sequential specification of one object of the store. Pure.
 
-An object is absent, or has a value and a version. Versions grow with every write, across removals too. An update names the version that
-it was made from and does nothing if the object has another by now. A version is known only where a read saw it, so a state carries
-the highest one known so far, and ``Model`` is made from all that the history's reads saw.
+An object is absent, or has a value and a version. Versions grow with every write, also across removals. An update names the version on which
+it is based and has no effect if the object has another one. Versions are known only where a read returned them, so a state has the
+highest version known so far, and ``Model`` is built from all reads of the history.
 """
 
 from collections.abc import Iterable
@@ -17,12 +17,12 @@ class State(NamedTuple):
 
 
 class Model:
-    """The specification of one key's history."""
+    """Specification of one key, with the versions that its history's reads returned."""
 
     def __init__(self, ops: Iterable[Op] = ()) -> None:
         self._versions: dict[str, int] = {}
         self.contradiction: tuple[Op, Op] | None = None
-        """Two reads that no order explains: one value at two versions, or one version with two values."""
+        """Two reads that no order explains: the same value at two versions, or two values at the same version."""
         seen_value: dict[str, Op] = {}
         seen_version: dict[int, Op] = {}
         for op in ops:
@@ -35,9 +35,7 @@ class Model:
             self._versions[op.value] = op.version
 
     def step(self, state: State, op: Op) -> State | None:
-        """The state after the operation with the outcome that its client saw; None if it cannot have seen that from this state.
-        An UNKNOWN write gives the state after it took effect.
-        """
+        """State after the operation, or None if its outcome is impossible in this state. An UNKNOWN write is taken to have effect."""
         match op.outcome:
             case Outcome.FOUND:
                 return state if state.value == op.value else None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.linear.checker import Answer, check_key
-from tests.linear.history import Kind, Op, Outcome, telling
+from tests.linear.history import Kind, Op, Outcome, relevant
 from tests.linear.model import Model, State
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -66,8 +66,8 @@ def by_trying_every_order(ops: Sequence[Op]) -> bool:
     model = Model(ops)
     if model.contradiction is not None:
         return False
-    sure = [op for op in telling(ops) if not op.open]
-    maybe = [op for op in telling(ops) if op.open]
+    sure = [op for op in relevant(ops) if not op.open]
+    maybe = [op for op in relevant(ops) if op.open]
     for count in range(len(maybe) + 1):
         for taken in itertools.combinations(maybe, count):
             if any(possible(order, model) for order in itertools.permutations([*sure, *taken])):

@@ -1,1 +1,1 @@
-"""All that proves the managers, for as long as wanted: ``make soak ARGS="--minutes 60"``. Its last result is docs/soak.md."""
+"""Soak test: ``make soak ARGS="--minutes 60"`` runs all fault tests of the managers with fresh seeds; the last result is docs/soak.md."""

@@ -1,6 +1,6 @@
-"""``python -m tests.soak --minutes 60``: simulation, chaos on both engines, rounds of kills; then docs/soak.md is written anew.
+"""``python -m tests.soak --minutes 60``: run simulation, chaos on Raft and etcd, and rounds of kills; then write docs/soak.md.
 
-Ends with 1 if anything failed; what is needed to repeat it is in the page and in ``--folder``.
+Exits with 1 if anything failed. The page and ``--folder`` have what is needed to repeat a failure.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from pathlib import Path
 
 import msgspec
 
-from tests.chaos.hosts import Engine, end_in_order
+from tests.chaos.hosts import Engine, exit_on_sigterm
 from tests.chaos.kills import Rounds, kill_rounds
 from tests.chaos.run import Result, chaos
 from tests.simulation.simulator.parallel_runs import RunTotals, run_many
-from tests.soak.page import Part, page, surroundings
+from tests.soak.page import Part, environment, page
 from tests.support.kill_groups import manager_group, member_group
 
 SHARES = {"simulation": 0.25, "raft": 0.35, "etcd": 0.15, "members": 0.15, "managers": 0.10}
@@ -30,7 +30,7 @@ PAGE = Path("docs/soak.md")
 
 
 def simulation(seconds: float, _folder: Path) -> Part:
-    part = Part("Simulated managers of 3, 5 and 7, with stores and disks")
+    part = Part("Simulation of 3, 5 and 7 managers with stores and disks")
     ends = time.monotonic() + seconds
 
     def enough(total: RunTotals) -> bool:
@@ -44,11 +44,11 @@ def simulation(seconds: float, _folder: Path) -> Part:
 
 
 def on_raft(seconds: float, folder: Path) -> Part:
-    return _chaos("Labs of 3 and 5 managers under every fault", Engine.RAFT, (3, 5), seconds, folder)
+    return _chaos("Chaos in labs of 3 and 5 managers with every fault", Engine.RAFT, (3, 5), seconds, folder)
 
 
 def on_etcd(seconds: float, folder: Path) -> Part:
-    return _chaos("Labs of 3 managers on an etcd of 3 under every fault", Engine.ETCD, (3,), seconds, folder)
+    return _chaos("Chaos in labs of 3 managers on 3 etcd members with every fault", Engine.ETCD, (3,), seconds, folder)
 
 
 def _chaos(name: str, engine: Engine, sizes: tuple[int, ...], seconds: float, folder: Path) -> Part:
@@ -60,7 +60,7 @@ def _chaos(name: str, engine: Engine, sizes: tuple[int, ...], seconds: float, fo
         lab = f"tsoak{number}-{os.getpid()}"
         try:
             result = chaos(name=lab, seed=seed, seconds=RUN_SECONDS, managers=managers, engine=engine, folder=folder)
-        except Exception as error:  # what does not come up or heal is a failure, and the soak goes on
+        except Exception as error:  # a lab that does not start or heal is a failure; the soak continues
             part.failures.append(f"seed {seed}, {managers} managers, {engine}: {type(error).__name__}: {error}")
             continue
         print(result.line(), flush=True)
@@ -74,10 +74,10 @@ def _chaos(name: str, engine: Engine, sizes: tuple[int, ...], seconds: float, fo
         "histories": f"{sums['histories']:,}",
         "operations checked": f"{sums['operations']:,}",
         "writes acknowledged": f"{sums['acknowledged']:,}",
-        "of unknown outcome": f"{sums['unknown']:,}",
+        "writes of unknown outcome": f"{sums['unknown']:,}",
         "violations": f"{sums['violations']:,}",
         "undecided": f"{sums['undecided']:,}",
-        "s at most from the end of all faults to a write through every manager": f"{slowest:.1f}",
+        "s maximum from the end of faults to a write through every manager": f"{slowest:.1f}",
     }
     return part
 
@@ -93,7 +93,7 @@ def members(seconds: float, folder: Path) -> Part:
             async with member_group(Path(disks)) as group:
                 return await _rounds(group, seconds)
 
-    return _kills("Kill -9 of bare group members under load", run)
+    return _kills("kill -9 of Raft members under load", run)
 
 
 def managers(seconds: float, _folder: Path) -> Part:
@@ -101,7 +101,7 @@ def managers(seconds: float, _folder: Path) -> Part:
         async with manager_group() as group:
             return await _rounds(group, seconds)
 
-    return _kills("Kill -9 of whole managers under load", run)
+    return _kills("kill -9 of managers under load", run)
 
 
 async def _rounds(group: object, seconds: float) -> Rounds:
@@ -121,13 +121,13 @@ def _kills(name: str, run: Callable[[], object]) -> Part:
         "rounds": f"{result.rounds:,}",
         "kills": f"{result.kills:,}",
         "writes acknowledged": f"{result.acknowledged:,}",
-        "lost": str(len(result.lost)),
-        "twice": str(len(result.twice)),
-        "s to the next acknowledged write at the median": f"{ordered[len(ordered) // 2]:.2f}",
-        "s at worst": f"{ordered[-1]:.2f}",
+        "lost writes": str(len(result.lost)),
+        "duplicated writes": str(len(result.twice)),
+        "s median to the next acknowledged write": f"{ordered[len(ordered) // 2]:.2f}",
+        "s maximum": f"{ordered[-1]:.2f}",
     }
     part.failures = [f"seed {result.seed}: lost {key}" for key in result.lost]
-    part.failures += [f"seed {result.seed}: twice {key}" for key in result.twice]
+    part.failures += [f"seed {result.seed}: duplicated {key}" for key in result.twice]
     return part
 
 
@@ -143,16 +143,16 @@ PARTS: dict[str, Callable[[float, Path], Part]] = {
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--only", default=",".join(PARTS), help="some of: " + ",".join(PARTS))
-    parser.add_argument("--folder", type=Path, default=None, help="where bad histories go")
+    parser.add_argument("--only", default=",".join(PARTS), help="comma-separated list of: " + ",".join(PARTS))
+    parser.add_argument("--folder", type=Path, default=None, help="folder for histories with a violation")
     parser.add_argument("--page", type=Path, default=PAGE)
-    parser.add_argument("--json", type=Path, default=None, help="the same figures for programs")
+    parser.add_argument("--json", type=Path, default=None, help="also write the figures as JSON to this file")
     asked = parser.parse_args()
-    end_in_order()
+    exit_on_sigterm()
     chosen = asked.only.split(",")
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="covey-soak-"))
     folder.mkdir(parents=True, exist_ok=True)
-    about, parts = surroundings(), []
+    about, parts = environment(), []
     for name in chosen:
         began = time.monotonic()
         part = PARTS[name](asked.minutes * 60 * SHARES[name] / sum(SHARES[one] for one in chosen), folder)

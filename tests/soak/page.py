@@ -1,4 +1,4 @@
-"""The page docs/soak.md: what a soak did and found, as figures. Pure but for ``surroundings``."""
+"""The page docs/soak.md with the figures of a soak. Pure, except ``environment``."""
 
 import datetime as dt
 import os
@@ -10,7 +10,7 @@ import msgspec
 
 
 class Part(msgspec.Struct):
-    """One part of a soak. ``figures`` are in the order in which they are shown."""
+    """One part of a soak. ``figures`` are shown in this order."""
 
     name: str
     figures: dict[str, str] = {}
@@ -18,31 +18,31 @@ class Part(msgspec.Struct):
     seconds: float = 0.0
 
 
-class Surroundings(msgspec.Struct, frozen=True):
+class Environment(msgspec.Struct, frozen=True):
     date: str
     commit: str
     machine: str
 
 
-def surroundings() -> Surroundings:
-    """When, what and where."""
+def environment() -> Environment:
+    """Date, commit and machine of this run."""
     commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
-    return Surroundings(
+    return Environment(
         date=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         commit=commit.stdout.strip() or "unknown",
         machine=f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}",
     )
 
 
-def page(about: Surroundings, parts: Sequence[Part]) -> str:
-    """Markdown."""
+def page(env: Environment, parts: Sequence[Part]) -> str:
+    """The page in Markdown."""
     failures = [f"{part.name}: {failure}" for part in parts for failure in part.failures]
     lines = [
         "# The last soak",
         "",
-        "*Written by `make soak`, which runs what proves the managers over fresh seeds for as long as it is given. How each part works: [proof](design/proof.md).*",
+        "*Written by `make soak`, which runs the fault tests of the managers with fresh seeds. How each part works: [proof](design/proof.md).*",
         "",
-        f"{about.date}, commit `{about.commit}`, {about.machine}: {sum(part.seconds for part in parts) / 60:.0f} minutes, "
+        f"{env.date}, commit `{env.commit}`, {env.machine}: {sum(part.seconds for part in parts) / 60:.0f} minutes, "
         + (f"**{len(failures)} failures**." if failures else "no failures."),
         "",
         "| part | figures |",

@@ -11,7 +11,7 @@ import grpc
 
 from covey.grpc_errors import LEADER_METADATA
 from coveypb.v1 import control_pb2, control_pb2_grpc, objects_pb2
-from tests.chaos.kills import Wrote
+from tests.chaos.kills import WriteOutcome
 from tests.support import manager_processes, raft_processes
 from tests.support.etcd_server import EtcdCluster, Member, etcd_cluster
 from tests.support.raft_processes import CommandError
@@ -37,23 +37,23 @@ class MemberGroup:
         await self._world.members[member].start()
         self._up.add(member)
 
-    async def write(self, member: str, key: str, hops: int = 1) -> Wrote:
+    async def write(self, member: str, key: str, hops: int = 1) -> WriteOutcome:
         """A member that does not lead names the leader: it is asked next."""
         if member not in self._up:
-            return Wrote.NOTHING
+            return WriteOutcome.NOTHING
         op = "increment" if key in COUNTERS else "create"
         try:
             await self._world.members[member](op, name=key, timeout_seconds=WRITE_SECONDS)
         except CommandError as error:
             told = self._named(error.message)
             if error.kind == "NotLeaderError" and told not in {member, None}:
-                return await self.write(str(told), key, hops - 1) if hops else Wrote.NOTHING
+                return await self.write(str(told), key, hops - 1) if hops else WriteOutcome.NOTHING
             if error.kind == "Gone":
-                return Wrote.UNKNOWN if "has ended" in error.message else Wrote.NOTHING
-            return Wrote.NOTHING if error.kind in NOTHING_DONE else Wrote.UNKNOWN
+                return WriteOutcome.UNKNOWN if "has ended" in error.message else WriteOutcome.NOTHING
+            return WriteOutcome.NOTHING if error.kind in NOTHING_DONE else WriteOutcome.UNKNOWN
         except (TimeoutError, ConnectionError):
-            return Wrote.UNKNOWN
-        return Wrote.DONE
+            return WriteOutcome.UNKNOWN
+        return WriteOutcome.DONE
 
     def _named(self, words: str) -> str | None:
         """The member whose address is in the words of a refusal."""
@@ -102,9 +102,9 @@ class ManagerGroup:
     async def start(self, member: str) -> None:
         await self._hosts[member].start("restart", **self._settings)
 
-    async def write(self, member: str, key: str) -> Wrote:
+    async def write(self, member: str, key: str) -> WriteOutcome:
         if self._hosts[member].process is None:
-            return Wrote.NOTHING
+            return WriteOutcome.NOTHING
         stub = control_pb2_grpc.ControlStub(self._channels[member])
         try:
             await (self._raise(stub, key) if key in COUNTERS else self._create(stub, key))
@@ -114,8 +114,8 @@ class ManagerGroup:
                 grpc.StatusCode.ABORTED,
                 grpc.StatusCode.NOT_FOUND,
             }
-            return Wrote.NOTHING if not_leader or refused else Wrote.UNKNOWN
-        return Wrote.DONE
+            return WriteOutcome.NOTHING if not_leader or refused else WriteOutcome.UNKNOWN
+        return WriteOutcome.DONE
 
     async def _create(self, stub: control_pb2_grpc.ControlStub, key: str) -> None:
         spec = objects_pb2.ConfigSpec(annotations=objects_pb2.Annotations(name=key), data=b"0")

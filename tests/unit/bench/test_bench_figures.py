@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.bench.figures import Figure, Target, beside, table
+from tests.bench.figures import Figure, Target, table, with_peer
 
 QUICK = Target(3.0)
 MANY = Target(500, at_least=True)
@@ -42,7 +42,7 @@ def test_the_table_shows_target_median_worst_and_swarm_and_its_columns_are_align
 
 
 def test_what_the_peer_reached_stands_beside_the_figure_of_its_name():
-    figures = beside(
+    figures = with_peer(
         [Figure("create", "s", (1.0,)), Figure("store", "/s", (1.0,))], [Figure("create", "s", (7.0, 8.0))]
     )
     lines = table(figures).split("\n")

@@ -4,7 +4,7 @@ import pytest
 
 from tests.linear.checker import Answer, Budget, check, check_key
 from tests.linear.history import Kind, Op, Outcome, load, save
-from tests.linear.report import explain, smallest
+from tests.linear.report import explain, minimal
 
 MS = 1_000_000
 
@@ -213,7 +213,7 @@ def test_a_report_shows_the_contradiction_and_leaves_out_what_does_not_matter() 
     ops = story(
         f"0 10 a create x -> done\n{idle}\n100 110 a update y from x -> done\n200 210 b read x -> found\n{after}"
     )
-    assert [(op.client, op.kind) for op in smallest(ops)] == [("a", "create"), ("a", "update"), ("b", "read")]
+    assert [(op.client, op.kind) for op in minimal(ops)] == [("a", "create"), ("a", "update"), ("b", "read")]
     text = explain(check_key(ops), ops)
     assert "before it the object was y" in text
     assert len(text.splitlines()) == 5
