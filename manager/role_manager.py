@@ -122,7 +122,7 @@ class RoleManager:
         self._next_handover_at = 0.0
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until cancelled."""
         while True:
             try:
                 await self._once()

@@ -74,7 +74,7 @@ class EtcdConsensus:
         return self._client.unavailable_reason or self._client.write_refusal_reason
 
     async def run(self) -> None:
-        """Until ``close``.
+        """Runs until ``close``.
 
         Raises:
             RemovedError: this manager was removed from the group; ConflictError: the prefix holds another cluster. Both in a group.

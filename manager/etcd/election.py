@@ -58,7 +58,7 @@ class Election:
         self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until cancelled."""
         while True:
             applied_before = self._follower.applied
             try:

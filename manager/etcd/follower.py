@@ -67,7 +67,7 @@ class StateFollower:
         client.on_move = self._watch.interrupt
 
     async def run(self) -> None:
-        """Until cancelled.
+        """Runs until cancelled.
 
         Raises:
             ConflictError: the prefix holds another cluster.

@@ -49,7 +49,7 @@ class FileCipher:
         return self._aead.encrypt(nonce, plain, self._bound + nonce)
 
     def open(self, number: int, sealed: bytes) -> bytes:
-        """Raises SealError."""
+        """Decrypts a piece. Raises DecryptionError."""
         nonce = number.to_bytes(12, "big")
         try:
             return self._aead.decrypt(nonce, sealed, self._bound + nonce)

@@ -160,13 +160,13 @@ async def test_a_rotation_waits_for_room_instead_of_ending_a_manager_that_has_li
             await update(host, rotate_unlock_key=True)
             key = await unlock_key(host)
             await eventually("the file under the new key", lambda: opens(host, key))
-            await eventually("the reason", lambda: "make room" in host.log.read_text())
+            await eventually("the reason", lambda: "free some space" in host.log.read_text())
             assert not settled(host, key)
             await update(host, rotate_worker_token=True)
             await command("mount", "-o", "remount,size=200m", str(disk))
             await eventually("all sealed anew", lambda: settled(host, key))
             assert host.process.pid == pid, "it went on all the while"
-            assert host.log.read_text().count("make room") == 1, "said once"
+            assert host.log.read_text().count("free some space") == 1, "said once"
         finally:
             await host.kill()
             await command("umount", str(disk))
