@@ -51,7 +51,7 @@ def possible(spec: ServiceSpec) -> ServiceSpec:
 
 @SETTINGS
 @given(objects(ServiceSpec).map(possible))
-def test_a_service_spec_survives(spec: ServiceSpec) -> None:
+def test_a_service_spec_survives_writing_and_reading(spec: ServiceSpec) -> None:
     assert service.read_spec(service.write_spec(spec)) == spec
 
 
@@ -68,13 +68,13 @@ def test_showing_defaults_changes_nothing_that_was_set(spec: ServiceSpec) -> Non
 
 @SETTINGS
 @given(objects(NodeSpec))
-def test_a_node_spec_survives(spec: NodeSpec) -> None:
+def test_a_node_spec_survives_writing_and_reading(spec: NodeSpec) -> None:
     assert node.read_spec(node.write_spec(spec)) == spec
 
 
 @SETTINGS
 @given(objects(NetworkSpec))
-def test_a_network_spec_survives(spec: NetworkSpec) -> None:
+def test_a_network_spec_survives_writing_and_reading(spec: NetworkSpec) -> None:
     overlay = replace(spec, driver=Driver(name="overlay", options=spec.driver.options))
     assert network.read_spec(network.write_spec(overlay)) == overlay
 
@@ -98,13 +98,15 @@ def without_zeros(spec: ClusterSpec) -> ClusterSpec:
 
 @SETTINGS
 @given(objects(ClusterSpec).map(without_zeros))
-def test_a_cluster_spec_survives(spec: ClusterSpec) -> None:
+def test_a_cluster_spec_survives_writing_and_reading(spec: ClusterSpec) -> None:
     assert swarm.read_spec(swarm.write_spec(spec)) == spec
 
 
 @SETTINGS
 @given(objects(ConfigSpec), objects(SecretSpec))
-def test_a_config_survives_and_a_secret_all_but_its_data(config: ConfigSpec, hidden: SecretSpec) -> None:
+def test_a_config_survives_writing_and_reading_and_a_secret_loses_its_data(
+    config: ConfigSpec, hidden: SecretSpec
+) -> None:
     assert secret.read_config(secret.write_config_spec(config)) == config
     written = secret.write_secret_spec(hidden)
     assert "Data" not in written

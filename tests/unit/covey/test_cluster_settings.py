@@ -1,4 +1,4 @@
-"""What a cluster's settings may be."""
+"""Validation of cluster settings and default address pools."""
 
 from typing import Any
 
@@ -65,7 +65,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(fields: dict[str, Any], kind
         (("10.20.0.0/30",), 30, "10.20.0.0/30 is too small"),
     ],
 )
-def test_pools_that_no_network_could_be_cut_from_are_refused_by_name(
+def test_address_pools_that_cannot_hold_a_network_are_refused_by_name(
     pools: tuple[str, ...], size: int, words: str
 ) -> None:
     with pytest.raises(CoveyError, match=words):

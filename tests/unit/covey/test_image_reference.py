@@ -26,7 +26,7 @@ DIGEST = "sha256:" + "a" * 64
         ("a_b.c--d__e", "docker.io/library/a_b.c--d__e:latest", "a_b.c--d__e:latest"),
     ],
 )
-def test_a_short_name_means_a_whole_one(text: str, whole: str, familiar: str) -> None:
+def test_a_short_reference_means_a_full_one(text: str, whole: str, familiar: str) -> None:
     reference = parse(text).with_default_tag()
     assert str(reference) == whole
     assert reference.familiar == familiar
@@ -52,7 +52,7 @@ def test_a_short_name_means_a_whole_one(text: str, whole: str, familiar: str) ->
         ("ho_st.com/app", "registry host"),
     ],
 )
-def test_a_name_that_is_none_is_refused_with_the_reason(text: str, says: str) -> None:
+def test_an_invalid_reference_is_refused_with_the_reason(text: str, says: str) -> None:
     with pytest.raises(InvalidArgumentError, match=says) as refused:
         parse(text)
     assert text in refused.value.message

@@ -1,3 +1,5 @@
+"""Requests of swarm init and join: validation of data path, pools and external CAs."""
+
 from typing import Any
 
 import pytest

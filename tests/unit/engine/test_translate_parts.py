@@ -1,4 +1,4 @@
-"""The small pure parts of the API: the field walk, times, filters, frames, detach keys, routing."""
+"""Small pure parts of the Engine API: unknown fields, times, filters, frames, detach keys, routing."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Node certificates: what they say comes from the manager, never from the request."""
+"""Node certificates: the manager chooses their content; only the public key comes from the request."""
 
 import pytest
 from cryptography import x509
@@ -27,7 +27,7 @@ def issue(csr: bytes, role: NodeRole = NodeRole.WORKER, life: int = LIFE) -> tup
     return leaf, root.cert
 
 
-def test_a_certificate_says_node_role_and_cluster() -> None:
+def test_a_certificate_names_node_role_and_cluster() -> None:
     _, csr = certificates.new_csr()
     leaf, _ = issue(csr, NodeRole.MANAGER)
     peer = peer_of_subject(leaf.subject.rfc4514_string())
@@ -37,8 +37,8 @@ def test_a_certificate_says_node_role_and_cluster() -> None:
     assert not leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
 
 
-def test_only_a_managers_certificate_carries_the_name_by_which_managers_are_known() -> None:
-    """1. A worker is broken into. 2. It answers at a manager's address. 3. With that name in its certificate it would be taken for one."""
+def test_only_a_managers_certificate_has_the_manager_dns_name() -> None:
+    """1. A worker is compromised. 2. It answers at a manager's address. 3. With that name in its certificate, clients would accept it."""
     leaf, _ = issue(certificates.new_csr()[1])
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["node1"]
@@ -53,7 +53,7 @@ def test_it_is_backdated_an_hour_and_never_outlives_the_root() -> None:
     assert leaf.not_valid_after_utc == x509.load_pem_x509_certificate(root).not_valid_after_utc
 
 
-def test_the_requests_own_subject_and_names_count_for_nothing() -> None:
+def test_the_subject_and_names_of_a_request_are_ignored() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "covey-manager")])
     csr = (
@@ -73,7 +73,7 @@ def rsa_request() -> bytes:
     return csr.public_bytes(serialization.Encoding.PEM)
 
 
-def test_a_request_that_is_forged_foreign_or_too_long_is_refused() -> None:
+def test_a_forged_unsupported_or_too_long_request_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="cannot be parsed"):
         issue(b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n")
     with pytest.raises(InvalidArgumentError, match="P-256"):

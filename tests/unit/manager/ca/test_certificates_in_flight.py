@@ -1,4 +1,4 @@
-"""The CA's servicer on a real store: what begins while a certificate is being signed is not missed."""
+"""The CA servicer on a real store: changes during the signing of a certificate are detected."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SOON = 10
 
 
 class Waiting(CertificateSigner):
-    """As slow as an external CA may be: it signs when it is let."""
+    """A slow external CA: it signs when the test lets it."""
 
     def __init__(self) -> None:
         super().__init__(clock=lambda: NOW)
@@ -42,7 +42,7 @@ class Waiting(CertificateSigner):
 
 
 class Local:
-    """A call on the manager's own socket, where nobody shows a certificate."""
+    """A call on the manager's own socket, without a client certificate."""
 
     def auth_context(self) -> dict[str, Any]:
         return {}
@@ -71,7 +71,7 @@ def issue(store: Store) -> ca_pb2.IssueCertificateRequest:
     return ca_pb2.IssueCertificateRequest(csr=certificates.new_csr()[1], token=token)
 
 
-async def test_a_host_that_joins_as_a_rotation_begins_is_told_to_try_again_and_leaves_no_node() -> None:
+async def test_a_join_during_the_start_of_a_rotation_must_be_retried_and_leaves_no_node() -> None:
     store, signer, authority = await prepared()
     async with asyncio.timeout(SOON), asyncio.TaskGroup() as group:
         joining = group.create_task(_said(authority.IssueCertificate(issue(store), None)))
@@ -89,7 +89,7 @@ async def test_a_host_that_joins_as_a_rotation_begins_is_told_to_try_again_and_l
     assert shown.certificate == cluster_in(store).root_ca.cert, "the one whose digest tokens carry"
 
 
-async def test_a_token_that_is_rotated_while_its_bearer_waits_is_worth_nothing() -> None:
+async def test_a_token_that_is_rotated_while_a_host_waits_is_refused() -> None:
     store, signer, authority = await prepared()
     async with asyncio.timeout(SOON), asyncio.TaskGroup() as group:
         joining = group.create_task(_said(authority.IssueCertificate(issue(store), None)))
@@ -103,7 +103,7 @@ async def test_a_token_that_is_rotated_while_its_bearer_waits_is_worth_nothing()
 
 
 @pytest.mark.parametrize("what", ["rotation", "removal"])
-async def test_a_renewal_that_is_overtaken_is_not_answered_with_what_is_past(what: str) -> None:
+async def test_a_renewal_fails_if_the_issuer_changes_meanwhile(what: str) -> None:
     store, signer, authority = await prepared()
     await begin_rotation(store)
     request = ca_pb2.RenewCertificateRequest(csr=certificates.new_csr()[1])
@@ -120,8 +120,8 @@ async def test_a_renewal_that_is_overtaken_is_not_answered_with_what_is_past(wha
 
 
 @pytest.mark.parametrize("what", ["demotion", "removal"])
-async def test_a_certificate_that_says_more_than_its_node_is_by_now_is_not_handed_out(what: str) -> None:
-    """1. A manager renews, and an external CA takes its time. 2. The node is demoted, or removed. 3. What was signed says manager."""
+async def test_a_certificate_is_not_issued_if_the_nodes_role_changes_meanwhile(what: str) -> None:
+    """1. A manager renews with a slow external CA. 2. Its node is demoted or removed. 3. The signed certificate says manager."""
     store, signer, authority = await prepared()
     node = store.view().nodes.get("n1")
     assert node is not None
@@ -141,7 +141,7 @@ async def test_a_certificate_that_says_more_than_its_node_is_by_now_is_not_hande
     assert isinstance(error, UnavailableError if what == "demotion" else PermissionDeniedError)
 
 
-async def test_what_a_node_said_of_its_certificate_counts_no_more_once_it_gets_another() -> None:
+async def test_the_reported_tls_info_is_cleared_before_another_certificate_is_issued() -> None:
     store, signer, authority = await prepared()
     signer.go_on.set()
     request = ca_pb2.RenewCertificateRequest(csr=certificates.new_csr()[1])
@@ -155,7 +155,7 @@ async def test_what_a_node_said_of_its_certificate_counts_no_more_once_it_gets_a
     assert after.description == NodeDescription()
 
 
-async def test_a_node_is_told_both_roots_the_issuer_and_the_life_while_a_root_is_rotated() -> None:
+async def test_session_state_has_both_roots_the_issuer_and_the_lifetime_during_a_rotation() -> None:
     store, _, _ = await prepared()
     cluster, node = cluster_in(store), store.view().nodes.get("n1")
     assert node is not None
@@ -171,13 +171,13 @@ async def test_a_node_is_told_both_roots_the_issuer_and_the_life_while_a_root_is
     assert session_state(store.view(), outside, node, "s").certificate_life_ns == 0, "others decide"
 
 
-def test_many_nodes_renew_in_more_time_and_are_not_told_of_each_that_joins() -> None:
+def test_the_renewal_spread_grows_with_the_nodes_in_coarse_steps() -> None:
     assert renewal_spread_ns(1) == renewal_spread_ns(16) == SECOND // 2
     assert renewal_spread_ns(513) == renewal_spread_ns(1024) > 20 * SECOND
     assert renewal_spread_ns(100_000) == 60 * SECOND
 
 
-async def test_settings_are_stored_without_what_signs() -> None:
+async def test_settings_are_stored_without_the_signing_certificate_and_key() -> None:
     store, _, _ = await prepared()
     cluster = cluster_in(store)
     spec = replace(cluster.spec, ca=replace(cluster.spec.ca, signing_key=b"k", node_cert_expiry_ns=HOUR))

@@ -1,4 +1,4 @@
-"""An external CA's answer is believed no more than it shows."""
+"""External CAs: every certificate in a response is verified."""
 
 import json
 import subprocess
@@ -38,7 +38,7 @@ def issued(**changes: object) -> bytes:
 
 
 def made(build: Callable[[x509.CertificateBuilder], x509.CertificateBuilder]) -> bytes:
-    """A certificate with the right names and key, and with such extensions."""
+    """A certificate with the right names and key, and with the given extensions."""
     good = x509.load_pem_x509_certificate(issued())
     builder = (
         x509.CertificateBuilder().subject_name(good.subject).issuer_name(good.issuer).public_key(good.public_key())
@@ -81,12 +81,12 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("pem", "words"), WRONG.values(), ids=WRONG)
-def test_a_certificate_that_says_anything_else_is_not_used(pem: bytes, words: str) -> None:
+def test_a_certificate_that_differs_from_the_request_is_refused(pem: bytes, words: str) -> None:
     with pytest.raises(UnavailableError, match=words):
         verify_node_certificate(pem, ROOT.cert, PUBLIC, node_id="n", role=NodeRole.WORKER, cluster_id="c", now_ns=NOW)
 
 
-def test_a_managers_certificate_needs_the_name_by_which_managers_are_known() -> None:
+def test_a_managers_certificate_without_the_manager_dns_name_is_refused() -> None:
     good = issued(role=NodeRole.MANAGER)
     wanted = {"node_id": "n", "role": NodeRole.MANAGER, "cluster_id": "c", "now_ns": NOW}
     assert good.startswith(verify_node_certificate(good, ROOT.cert, PUBLIC, **wanted))
@@ -101,7 +101,7 @@ def test_a_managers_certificate_needs_the_name_by_which_managers_are_known() -> 
         verify_node_certificate(nameless.public_bytes(serialization.Encoding.PEM), ROOT.cert, PUBLIC, **wanted)
 
 
-def test_a_good_one_is_used_without_what_came_behind_it() -> None:
+def test_a_valid_certificate_is_used_without_its_chain() -> None:
     pem = issued() + OTHER.cert
     used = verify_node_certificate(
         pem, ROOT.cert, PUBLIC, node_id="n", role=NodeRole.WORKER, cluster_id="c", now_ns=NOW
@@ -123,22 +123,22 @@ def test_a_good_one_is_used_without_what_came_behind_it() -> None:
         (200, b" " * (MAX_RESPONSE_BYTES + 1), "more than 262144 bytes"),
     ],
 )  # fmt: skip
-def test_an_answer_that_is_none_says_what_it_was(status: int, body: bytes, words: str) -> None:
+def test_an_invalid_response_is_described_in_the_error(status: int, body: bytes, words: str) -> None:
     with pytest.raises(UnavailableError, match=words):
         parse_response(status, body)
 
 
-async def test_without_an_external_ca_nothing_is_asked_and_the_reason_is_told() -> None:
+async def test_without_an_external_ca_the_error_gives_the_reason() -> None:
     with pytest.raises(UnavailableError, match="none is configured for this root"):
         await CfsslSigner().sign((), ROOT.cert, REQUEST, node_id="n", role=NodeRole.WORKER, cluster_id="c")
 
 
-async def test_each_of_several_is_asked_and_what_each_said_is_told() -> None:
+async def test_all_external_cas_are_tried_and_the_error_lists_their_answers() -> None:
     cas = [ExternalCA(url=f"https://127.0.0.1:{port}/", ca_cert=ROOT.cert) for port in (9, 11)]
     with pytest.raises(UnavailableError, match=r"127.0.0.1:9/.*127.0.0.1:11/"):
         await CfsslSigner().sign(cas, ROOT.cert, REQUEST, node_id="n", role=NodeRole.WORKER, cluster_id="c")
 
 
-def test_a_manager_that_signs_for_itself_does_not_carry_an_http_client() -> None:
+def test_a_manager_that_signs_for_itself_does_not_import_an_http_client() -> None:
     check = "import sys, manager.main; assert 'aiohttp' not in sys.modules"
     subprocess.run([sys.executable, "-c", check], check=True, timeout=60)

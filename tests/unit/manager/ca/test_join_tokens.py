@@ -1,4 +1,4 @@
-"""Join tokens and what the cluster makes of them."""
+"""Join tokens: form, role, rotation."""
 
 import re
 
@@ -16,7 +16,7 @@ from manager.ca.cluster_trust import new_cluster, role_of_token, with_new_tokens
 NOW = 1_800_000_000_000_000_000
 
 
-def test_a_token_has_swarms_form_and_reads_back() -> None:
+def test_a_token_has_swarms_form_and_can_be_parsed() -> None:
     root = create_root("cluster", NOW)
     token = jointoken.generate(root.cert)
     assert re.fullmatch(r"SWMTKN-1-[0-9a-z]{50}-[0-9a-z]{25}", str(token))
@@ -24,7 +24,7 @@ def test_a_token_has_swarms_form_and_reads_back() -> None:
     assert jointoken.parse(f"  {token}\n") == token
 
 
-def test_the_digest_is_the_roots_alone() -> None:
+def test_the_digest_depends_on_the_root_only() -> None:
     one, other = create_root("one", NOW), create_root("other", NOW)
     assert jointoken.generate(one.cert).digest == jointoken.generate(one.cert).digest
     assert jointoken.generate(one.cert).secret != jointoken.generate(one.cert).secret
@@ -32,14 +32,14 @@ def test_the_digest_is_the_roots_alone() -> None:
 
 
 @given(st.text(max_size=120))
-def test_whatever_is_no_token_is_refused(text: str) -> None:
+def test_an_invalid_token_is_refused(text: str) -> None:
     if re.fullmatch(r"SWMTKN-1-[0-9a-z]{50}-[0-9a-z]{25}", text.strip()):
         return
     with pytest.raises(InvalidArgumentError):
         jointoken.parse(text)
 
 
-def test_each_token_gives_its_role_and_rotation_takes_it_back() -> None:
+def test_each_token_gives_its_role_until_it_is_rotated() -> None:
     cluster = new_cluster(ClusterSpec(), NOW)
     worker, manager = cluster.root_ca.join_token_worker, cluster.root_ca.join_token_manager
     assert role_of_token(cluster, worker) is NodeRole.WORKER
@@ -51,7 +51,7 @@ def test_each_token_gives_its_role_and_rotation_takes_it_back() -> None:
     assert role_of_token(after, after.root_ca.join_token_worker) is NodeRole.WORKER
 
 
-def test_another_clusters_token_is_told_apart_from_a_rotated_one() -> None:
+def test_another_clusters_token_and_a_rotated_one_have_different_errors() -> None:
     cluster, other = new_cluster(ClusterSpec(), NOW), new_cluster(ClusterSpec(), NOW)
     with pytest.raises(UnauthenticatedError, match="another cluster"):
         role_of_token(cluster, other.root_ca.join_token_worker)

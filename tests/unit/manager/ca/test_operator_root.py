@@ -1,4 +1,4 @@
-"""Roots that people give: what signs is taken, everything else is refused with its reason."""
+"""Roots provided by an operator: valid ones are accepted, all others are refused with the reason."""
 
 import datetime as dt
 
@@ -115,6 +115,6 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("cert", "key", "words"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_sign_for_a_cluster_is_refused(cert: bytes, key: bytes, words: str) -> None:
+def test_a_root_that_cannot_sign_for_a_cluster_is_refused(cert: bytes, key: bytes, words: str) -> None:
     with pytest.raises(InvalidArgumentError, match=words):
         parse_root(cert, key, NOW)

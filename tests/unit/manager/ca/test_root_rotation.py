@@ -1,4 +1,4 @@
-"""What settings make of the root, who holds a rotation up, and when it is complete."""
+"""Root rotation: changes of settings, nodes that must still renew, completion."""
 
 import random
 
@@ -45,7 +45,7 @@ def rotating(cluster: Cluster = CLUSTER) -> Cluster:
 
 
 def node(number: int, root_ca: RootCA | None, *, roots: bytes | None = None) -> Node:
-    """A node whose certificate is from the root that issues; None: one that has said nothing yet."""
+    """A node with a certificate of the given issuer; None: a node that has reported nothing yet."""
     tls = TLSInfo() if root_ca is None else trust.expected_tls_info(root_ca)
     if roots is not None:
         tls = replace(tls, trust_root=roots)
@@ -59,7 +59,7 @@ def view(cluster: Cluster, *nodes: Node) -> View:
     return found
 
 
-def test_asking_again_makes_a_new_root_that_the_old_one_signs() -> None:
+def test_a_rotation_creates_a_new_root_that_the_old_one_cross_signs() -> None:
     after = rotating().root_ca
     assert after.rotation is not None
     assert (after.cert, after.key, after.join_token_worker) == (
@@ -73,14 +73,14 @@ def test_asking_again_makes_a_new_root_that_the_old_one_signs() -> None:
     assert trust.issuing_root(after) == after.rotation.cert
 
 
-def test_settings_that_say_nothing_of_the_root_leave_it_alone() -> None:
+def test_settings_without_a_root_do_not_change_it() -> None:
     decision = plan_root_change(CLUSTER, settings(node_cert_expiry_ns=2 * HOUR), NOW)
     assert decision.root_ca is CLUSTER.root_ca
     assert decision.target is None
     assert decision.keyless_roots == ()
 
 
-def test_a_second_rotation_replaces_the_first_ones_target_and_is_signed_by_the_root_that_all_trust() -> None:
+def test_a_second_rotation_replaces_the_target_and_is_cross_signed_by_the_trusted_root() -> None:
     first = rotating()
     second = rotating(replace(first, spec=replace(first.spec, ca=settings(force_rotate=1))))
     one, two = first.root_ca.rotation, second.root_ca.rotation
@@ -92,14 +92,14 @@ def test_a_second_rotation_replaces_the_first_ones_target_and_is_signed_by_the_r
     )
 
 
-def test_rotating_to_the_present_root_ends_the_rotation() -> None:
+def test_a_rotation_to_the_current_root_cancels_the_rotation() -> None:
     present = RootPair(cert=CLUSTER.root_ca.cert, key=CLUSTER.root_ca.key)
     decision = plan_root_change(rotating(), given(present), NOW)
     assert decision.target is None
     assert decision.root_ca == CLUSTER.root_ca
 
 
-def test_giving_the_target_again_goes_on_with_the_same_rotation() -> None:
+def test_the_same_target_again_continues_the_rotation() -> None:
     open_still = rotating()
     rotation = open_still.root_ca.rotation
     assert rotation is not None
@@ -108,7 +108,7 @@ def test_giving_the_target_again_goes_on_with_the_same_rotation() -> None:
     assert decision.root_ca == open_still.root_ca
 
 
-def test_a_root_without_its_key_needs_an_external_ca_and_takes_the_key_out_of_the_cluster() -> None:
+def test_a_root_without_its_key_needs_an_external_ca_and_removes_the_key_from_the_cluster() -> None:
     decision = plan_root_change(CLUSTER, settings(signing_cert=CLUSTER.root_ca.cert), NOW)
     assert decision.keyless_roots == (CLUSTER.root_ca.cert,)
     assert decision.root_ca.key == b""
@@ -123,7 +123,7 @@ def test_a_root_without_its_key_needs_an_external_ca_and_takes_the_key_out_of_th
     assert with_key.root_ca == CLUSTER.root_ca, "the key is back, and nothing rotates"
 
 
-def test_external_cas_may_not_go_while_a_root_needs_them() -> None:
+def test_external_cas_cannot_be_removed_while_a_root_needs_them() -> None:
     outside = replace(CLUSTER, root_ca=replace(CLUSTER.root_ca, key=b""))
     cas = (ExternalCA(url="https://ca.example/sign"),)
     had = replace(outside, spec=replace(outside.spec, ca=settings(external_cas=cas)))
@@ -131,8 +131,8 @@ def test_external_cas_may_not_go_while_a_root_needs_them() -> None:
     assert plan_root_change(had, settings(), NOW).keyless_roots == (CLUSTER.root_ca.cert,)
 
 
-def test_an_external_ca_that_would_never_be_asked_is_refused_with_the_way_to_have_it_sign() -> None:
-    """It was taken and shown as if it signed, beside a key that signs."""
+def test_an_external_ca_that_would_never_be_used_is_refused_with_the_remedy() -> None:
+    """It was accepted and listed as if it signed, although the cluster's key signed."""
     other = certificates.create_root("other", NOW)
     plain = ExternalCA(url="https://ca.example/sign")
     named, foreign = replace(plain, ca_cert=CLUSTER.root_ca.cert), replace(plain, ca_cert=other.cert)
@@ -150,7 +150,7 @@ def test_an_external_ca_that_would_never_be_asked_is_refused_with_the_way_to_hav
             plan_root_change(CLUSTER, wish, NOW)
 
 
-def test_an_external_ca_is_taken_wherever_it_has_a_root_to_sign_for() -> None:
+def test_an_external_ca_is_accepted_if_it_has_a_root_to_sign_for() -> None:
     other = certificates.create_root("other", NOW)
     plain = ExternalCA(url="https://ca.example/sign")
     foreign = replace(plain, ca_cert=other.cert)
@@ -169,8 +169,8 @@ def test_an_external_ca_is_taken_wherever_it_has_a_root_to_sign_for() -> None:
     assert plan_root_change(had, replace(there, external_cas=(plain,), signing_key=other.key), NOW).target == other
 
 
-def test_external_cas_leave_the_settings_with_the_root_that_they_sign_for() -> None:
-    """They were listed for ever."""
+def test_external_cas_are_removed_with_the_root_that_they_sign_for() -> None:
+    """They used to stay in the settings."""
     other = certificates.create_root("other", NOW)
     plain = ExternalCA(url="https://ca.example/sign")
     foreign = replace(plain, ca_cert=other.cert)
@@ -219,7 +219,7 @@ def test_an_external_ca_signs_for_the_root_that_it_names_or_else_for_the_present
     assert cas_for_root((plain, named), other.cert, CLUSTER.root_ca.cert) == (named,)
 
 
-def test_it_is_complete_when_every_node_has_renewed_and_planning_again_gives_nothing() -> None:
+def test_a_rotation_is_complete_when_every_node_has_renewed() -> None:
     cluster = rotating()
     old, new = node(1, CLUSTER.root_ca), node(1, cluster.root_ca)
     silent, other = node(2, None), node(2, cluster.root_ca)
@@ -234,7 +234,7 @@ def test_it_is_complete_when_every_node_has_renewed_and_planning_again_gives_not
     assert not plan(view(after, new, other)).steps
 
 
-def test_the_new_root_alone_is_left_with_tokens_of_its_own() -> None:
+def test_a_complete_rotation_leaves_the_new_root_with_new_tokens() -> None:
     cluster = rotating()
     rotation = cluster.root_ca.rotation
     assert rotation is not None
@@ -261,7 +261,7 @@ def test_no_key_of_a_rotation_leaves_the_managers() -> None:
     assert seen.root_ca.rotation.cert == cluster.root_ca.rotation.cert  # type: ignore[union-attr]
 
 
-def test_a_cluster_is_founded_with_a_root_that_is_given_and_keeps_its_key_out_of_the_settings() -> None:
+def test_a_new_cluster_takes_the_operators_root_and_keeps_its_key_out_of_the_settings() -> None:
     own = certificates.create_root("ours", NOW)
     cluster = new_cluster(ClusterSpec(ca=given(own)), NOW)
     assert (cluster.root_ca.cert, cluster.root_ca.key) == (own.cert, own.key)
@@ -274,7 +274,7 @@ def test_a_cluster_is_founded_with_a_root_that_is_given_and_keeps_its_key_out_of
 
 
 class World:
-    """Nodes that renew whenever it pleases them, and a person who rotates at any time."""
+    """Nodes that renew at random times, and an operator who rotates at random times."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -329,7 +329,7 @@ class World:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_whatever_happens_no_node_is_left_behind_and_every_rotation_ends_once_all_have_renewed(seed: int) -> None:
+def test_random_rotations_miss_no_node_and_end_once_all_have_renewed(seed: int) -> None:
     world = World(seed)
     for _ in range(60):
         world.step()

@@ -1,4 +1,4 @@
-"""The control API on a store of one process: what is accepted, what is refused and in which words, and that nothing is half done."""
+"""Control API requests on an in-memory store: validation messages, and that a refused request changes nothing."""
 
 from typing import Any
 
@@ -235,7 +235,7 @@ REFUSED: list[tuple[str, ServiceSpec, type[CoveyError], str]] = [
 
 
 @pytest.mark.parametrize(("spec", "error", "words"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
-async def test_a_service_that_cannot_be_is_refused_and_nothing_is_stored(
+async def test_an_invalid_service_spec_is_refused_and_not_stored(
     control: ControlServicer, store: Store, spec: ServiceSpec, error: type[CoveyError], words: str
 ) -> None:
     with pytest.raises(error, match=words):
@@ -243,7 +243,7 @@ async def test_a_service_that_cannot_be_is_refused_and_nothing_is_stored(
     assert len(store.view().services) == 0
 
 
-async def test_a_service_refers_by_id_to_what_it_named(control: ControlServicer, store: Store) -> None:
+async def test_a_stored_service_refers_to_networks_and_secrets_by_id(control: ControlServicer, store: Store) -> None:
     net, pw = await network(control, "front"), await secret(control, "pw")
     container = ContainerSpec(image="i", secrets=(SecretReference(secret_name="pw"),))
     await create(control, service_spec(container=container, networks=(NetworkAttachmentConfig(target="front"),)))
@@ -281,10 +281,10 @@ async def test_an_update_from_a_stale_version_is_out_of_sequence(control: Contro
     assert status_code(StaleVersionError("")).name == "ABORTED"
 
 
-async def test_what_the_cluster_notes_on_a_service_stands_in_no_updates_way(
+async def test_a_change_by_the_cluster_itself_does_not_make_an_update_stale(
     control: ControlServicer, store: Store
 ) -> None:
-    """1. A client reads the service. 2. Its update makes progress. 3. The client writes what it made of what it read."""
+    """1. A client reads the service. 2. A running update makes progress. 3. The client sends its own update."""
     created = await create(control, service_spec())
     for _ in range(2):
         noted = store.view().services.get(created.id)
@@ -297,7 +297,7 @@ async def test_what_the_cluster_notes_on_a_service_stands_in_no_updates_way(
             await update(control, "web", unseen, service_spec())
 
 
-async def test_only_what_tasks_are_made_from_makes_a_new_spec_version_and_a_rollback_goes_back(
+async def test_only_changes_of_the_task_spec_increase_the_spec_version_and_a_rollback_restores_it(
     control: ControlServicer,
 ) -> None:
     first = await create(control, service_spec())
@@ -313,7 +313,7 @@ async def test_only_what_tasks_are_made_from_makes_a_new_spec_version_and_a_roll
     assert back.previous_spec.task.container.image == "new"
 
 
-async def test_a_service_keeps_its_name_and_mode(control: ControlServicer) -> None:
+async def test_the_name_and_mode_of_a_service_cannot_change(control: ControlServicer) -> None:
     created = await create(control, service_spec())
     with pytest.raises(InvalidArgumentError, match="renaming services is not supported"):
         await update(control, created.id, created.meta.version, service_spec("other"))
@@ -324,18 +324,18 @@ async def test_a_service_keeps_its_name_and_mode(control: ControlServicer) -> No
 
 
 @pytest.mark.parametrize("data", [b"", b"x" * 512_000])
-async def test_a_secret_over_its_bound_or_empty_is_refused(control: ControlServicer, data: bytes) -> None:
+async def test_an_empty_or_too_large_secret_is_refused(control: ControlServicer, data: bytes) -> None:
     with pytest.raises(InvalidArgumentError, match="secret data must be larger than 0 and less than 512000 bytes"):
         await secret(control, "pw", data)
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a b", "a" * 65, "a."])
-async def test_a_secrets_name_is_checked(control: ControlServicer, name: str) -> None:
+async def test_an_invalid_secret_name_is_refused(control: ControlServicer, name: str) -> None:
     with pytest.raises(InvalidArgumentError, match="name"):
         await secret(control, name)
 
 
-async def test_a_secrets_data_never_comes_out_and_only_its_labels_change(
+async def test_the_data_of_a_secret_is_never_returned_and_only_its_labels_can_change(
     control: ControlServicer, store: Store
 ) -> None:
     created = await secret(control, "pw", b"hunter2")
@@ -352,7 +352,7 @@ async def test_a_secrets_data_never_comes_out_and_only_its_labels_change(
         await control.UpdateSecret(request, None)
 
 
-async def test_a_config_shows_its_data(control: ControlServicer) -> None:
+async def test_the_data_of_a_config_is_returned(control: ControlServicer) -> None:
     spec = ConfigSpec(annotations=Annotations(name="c"), data=b"plain")
     created = await control.CreateConfig(control_pb2.CreateConfigRequest(spec=codec.to_wire(spec)), None)
     assert created.spec.data == b"plain"
@@ -382,7 +382,7 @@ NETWORKS_REFUSED: list[tuple[dict[str, Any], type[CoveyError], str]] = [
 
 
 @pytest.mark.parametrize(("spec", "error", "words"), NETWORKS_REFUSED)
-async def test_a_network_that_cannot_be_is_refused(
+async def test_an_invalid_network_spec_is_refused(
     control: ControlServicer, store: Store, spec: dict[str, Any], error: type[CoveyError], words: str
 ) -> None:
     await network(control, "taken", ipam=IPAM(configs=(IPAMConfig(subnet="10.1.0.0/16"),)))
@@ -392,12 +392,12 @@ async def test_a_network_that_cannot_be_is_refused(
 
 
 @pytest.mark.parametrize("name", ["", "bridge", "-x", "a/b"])
-async def test_a_networks_name_is_checked(control: ControlServicer, name: str) -> None:
+async def test_an_invalid_network_name_is_refused(control: ControlServicer, name: str) -> None:
     with pytest.raises(CoveyError):
         await network(control, name)
 
 
-async def test_the_clusters_tokens_rotate_and_its_key_stays_inside(control: ControlServicer, store: Store) -> None:
+async def test_join_tokens_rotate_and_the_root_key_is_never_returned(control: ControlServicer, store: Store) -> None:
     cluster = new_cluster(ClusterSpec(), NOW)
     await store.update(lambda tx: tx.create(cluster))
     seen = await control.GetCluster(control_pb2.GetClusterRequest(), None)
@@ -411,7 +411,7 @@ async def test_the_clusters_tokens_rotate_and_its_key_stays_inside(control: Cont
         await control.UpdateCluster(request, None)
 
 
-async def test_the_unlock_key_follows_the_setting_and_is_told_by_its_own_method_alone(
+async def test_the_unlock_key_follows_autolock_and_is_returned_by_its_own_method_only(
     control: ControlServicer, store: Store
 ) -> None:
     await store.update(lambda tx: tx.create(new_cluster(ClusterSpec(), NOW)))
@@ -442,7 +442,9 @@ async def test_the_unlock_key_follows_the_setting_and_is_told_by_its_own_method_
     assert await key() == ""
 
 
-async def test_lists_take_any_of_one_field_and_all_of_several(control: ControlServicer, store: Store) -> None:
+async def test_values_of_one_filter_are_alternatives_and_all_filters_must_match(
+    control: ControlServicer, store: Store
+) -> None:
     for name, labels in (("web", {"tier": "front"}), ("api", {"tier": "back"}), ("db", {"tier": "back", "disk": ""})):
         spec = service_spec(name)
         await create(control, replace(spec, annotations=Annotations(name=name, labels=labels)))
@@ -461,7 +463,7 @@ async def test_lists_take_any_of_one_field_and_all_of_several(control: ControlSe
     assert await names(id_prefixes=[web.id[:8]]) == {"web"}
 
 
-async def test_counts_say_how_many_run_and_how_many_should(control: ControlServicer, store: Store) -> None:
+async def test_task_counts_give_running_and_desired_tasks(control: ControlServicer, store: Store) -> None:
     created = await create(control, replace(service_spec(), replicas=3))
 
     def task(number: int, state: TaskState, desired: TaskState = TaskState.RUNNING) -> Task:

@@ -1,4 +1,4 @@
-"""A refusal is an answer about the store: a leader gives it only once a majority has said that it still leads."""
+"""Leader forwarding: a leader confirms with a majority that it still leads before it refuses a change."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from manager.store import Leadership
 
 
 class Group:
-    """What the forwarder sees of the consensus; ``deposed``: nobody confirms, and soon another is known to lead."""
+    """A fake consensus. If it is ``deposed``, no majority confirms, and then another manager leads."""
 
     def __init__(self, *, deposed: bool) -> None:
         self.deposed = deposed
@@ -30,7 +30,7 @@ class Group:
 
 
 class Configs(control_pb2_grpc.ControlServicer):
-    """A name that is taken at the first look and free at the second: the view of one that had not caught up."""
+    """Refuses a name a number of times and then accepts it, like a leader whose state was old."""
 
     def __init__(self, refusals: int) -> None:
         self.refusals = refusals
@@ -57,21 +57,21 @@ async def served(group: Group, configs: Configs) -> AsyncIterator[control_pb2_gr
         await asyncio.sleep(0)
 
 
-async def test_a_change_that_is_not_refused_asks_nobody() -> None:
+async def test_an_accepted_change_needs_no_confirmation_of_leadership() -> None:
     group, configs = Group(deposed=False), Configs(refusals=0)
     async with served(group, configs) as stub:
         assert (await stub.CreateConfig(control_pb2.CreateConfigRequest(), timeout=10)).id == "new"
     assert (group.asked, configs.calls) == (0, 1)
 
 
-async def test_a_leader_that_had_not_caught_up_looks_again_before_it_refuses() -> None:
+async def test_a_leader_with_an_old_state_tries_again_before_it_refuses() -> None:
     group, configs = Group(deposed=False), Configs(refusals=1)
     async with served(group, configs) as stub:
         assert (await stub.CreateConfig(control_pb2.CreateConfigRequest(), timeout=10)).id == "new"
     assert (group.asked, configs.calls) == (1, 2)
 
 
-async def test_a_refusal_that_stands_is_given() -> None:
+async def test_a_confirmed_refusal_is_returned() -> None:
     group, configs = Group(deposed=False), Configs(refusals=2)
     async with served(group, configs) as stub:
         with pytest.raises(grpc.aio.AioRpcError, match="already exists"):
@@ -79,7 +79,7 @@ async def test_a_refusal_that_stands_is_given() -> None:
     assert (group.asked, configs.calls) == (1, 2)
 
 
-async def test_a_leader_of_the_past_does_not_refuse_but_names_the_new_one() -> None:
+async def test_a_deposed_leader_names_the_new_leader_instead_of_refusing() -> None:
     group, configs = Group(deposed=True), Configs(refusals=1)
     async with served(group, configs) as stub:
         with pytest.raises(grpc.aio.AioRpcError) as sent_on:

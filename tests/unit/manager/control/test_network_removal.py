@@ -31,7 +31,7 @@ class NoLogs:
 
 
 class Deadline:
-    """The context of a call whose caller waits for so long."""
+    """The context of a call with a deadline."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

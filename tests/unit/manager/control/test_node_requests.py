@@ -1,4 +1,4 @@
-"""Nodes: no demotion costs the quorum, and a removal waits for a demotion under way."""
+"""Node requests: a demotion never costs the quorum, and a removal waits for a demotion."""
 
 import asyncio
 from typing import Any
@@ -51,8 +51,8 @@ async def demote(store: Store, name: str, group: tuple[Member, ...]) -> None:
     await store.update(lambda tx: nodes.update_node(tx, name, node.meta.version, NodeSpec(), group))
 
 
-async def test_a_nodes_status_stands_in_no_updates_way_and_another_spec_does(store: Store) -> None:
-    """A promotion of a host that has just died: its status changes while the client thinks."""
+async def test_a_status_change_does_not_make_a_node_update_stale_but_a_new_spec_does(store: Store) -> None:
+    """Promotion of a node whose host has just failed: its status changes between the client's read and write."""
     await store.update(lambda tx: tx.create(Node(id="n")))
     read = store.view().nodes.find("n")
     await store.update(lambda tx: tx.update(replace(read, status=NodeStatus(state=NodeState.DOWN))))
@@ -63,7 +63,7 @@ async def test_a_nodes_status_stands_in_no_updates_way_and_another_spec_does(sto
     assert store.view().nodes.find("n").spec == drained
 
 
-async def test_no_demotion_costs_the_quorum_and_the_refusal_gives_the_numbers(store: Store) -> None:
+async def test_a_demotion_that_would_cost_the_quorum_is_refused_with_the_numbers(store: Store) -> None:
     for name in ("m1", "m2", "m3"):
         await store.update(lambda tx, name=name: tx.create(manager(name)))  # type: ignore[misc]
     with pytest.raises(ConflictError, match="2 managers would be left, 2 must be reachable, 1 are"):
@@ -86,7 +86,7 @@ async def test_a_node_is_removed_only_when_it_is_down_or_by_force_and_never_a_ma
     assert "w1" not in store.view().nodes
 
 
-async def test_the_refusal_to_remove_a_manager_says_what_it_is(store: Store) -> None:
+async def test_the_refusal_to_remove_a_manager_gives_its_role_and_membership(store: Store) -> None:
     await store.update(lambda tx: tx.create(manager("m1")))
     with pytest.raises(
         ConflictError, match="node m1 is a cluster manager and is a member of the raft cluster. It must be"
@@ -105,7 +105,7 @@ def being_demoted(name: str) -> Node:
 async def test_a_node_that_is_being_demoted_is_removed_once_it_is_a_worker(
     control: ControlServicer, store: Store
 ) -> None:
-    """As when both commands are pasted at once: the role manager has not looked yet when the removal comes."""
+    """Both commands are pasted at once, so the removal arrives before the role manager has run."""
     await store.update(lambda tx: tx.create(being_demoted("m2")))
     removal = asyncio.create_task(control.RemoveNode(control_pb2.RemoveRequest(ref="m2", force=True), None))
     await asyncio.sleep(0)
@@ -116,14 +116,14 @@ async def test_a_node_that_is_being_demoted_is_removed_once_it_is_a_worker(
     assert "m2" not in store.view().nodes
 
 
-async def test_a_demotion_that_does_not_come_about_is_told(store: Store) -> None:
+async def test_the_removal_of_a_node_is_refused_if_its_demotion_does_not_finish(store: Store) -> None:
     control = ControlServicer(store, NoLogs(), demotion_seconds=0.1)
     await store.update(lambda tx: tx.create(being_demoted("m2")))
     with pytest.raises(ConflictError, match="node m2 is being demoted; try again in a moment"):
         await control.RemoveNode(control_pb2.RemoveRequest(ref="m2", force=True), None)
 
 
-async def test_a_leader_that_is_being_demoted_leaves_its_removal_to_its_successor(store: Store) -> None:
+async def test_the_successor_removes_a_leader_that_is_being_demoted(store: Store) -> None:
     control = ControlServicer(store, NoLogs(), demotion_seconds=60)
     [own] = store.consensus.members()
     await store.update(lambda tx: tx.create(being_demoted(own.node_id)))
@@ -131,7 +131,7 @@ async def test_a_leader_that_is_being_demoted_leaves_its_removal_to_its_successo
         await control.RemoveNode(control_pb2.RemoveRequest(ref=own.node_id, force=True), None)
 
 
-async def test_a_leader_that_leads_no_more_waits_for_no_demotion(store: Store) -> None:
+async def test_a_deposed_leader_does_not_wait_for_a_demotion(store: Store) -> None:
     control = ControlServicer(store, NoLogs(), demotion_seconds=60)
     await store.update(lambda tx: tx.create(being_demoted("m2")))
     removal = asyncio.create_task(control.RemoveNode(control_pb2.RemoveRequest(ref="m2", force=True), None))
