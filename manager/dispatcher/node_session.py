@@ -84,7 +84,7 @@ class NodeSession:
     def send(self, message: dispatcher_pb2.ManagerMessage) -> None:
         """Queues a small message. An agent that does not read them loses its session."""
         if len(self._outbox) >= MAX_OUTBOX:
-            self.end(UnavailableError(f"the agent has not read more than {MAX_OUTBOX} messages"))
+            self.end(UnavailableError(f"the agent has left more than {MAX_OUTBOX} messages unread"))
             return
         self._outbox.append(message)
         self._wake.set()

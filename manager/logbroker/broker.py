@@ -74,12 +74,12 @@ class LogBroker:
             async for batch in batches:
                 reader = self._reader_by_subscription.get(batch.subscription_id)
                 if reader is None:
-                    raise NotFoundError(f"log subscription {batch.subscription_id} is over")
+                    raise NotFoundError(f"log subscription {batch.subscription_id} is closed")
                 subscription = reader.subscriptions[batch.subscription_id]
                 if subscription.node_id != node_id or any(
                     line.task_id not in subscription.task_ids for line in batch.lines
                 ):
-                    raise PermissionDeniedError(f"node {node_id} was not subscription for these logs")
+                    raise PermissionDeniedError(f"node {node_id} is not subscribed to these logs")
                 if subscription_id not in {"", batch.subscription_id}:
                     raise InvalidArgumentError("one call publishes one subscription")
                 subscription_id = batch.subscription_id

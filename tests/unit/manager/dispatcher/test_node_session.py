@@ -143,4 +143,4 @@ async def test_an_agent_over_a_bound_loses_its_session() -> None:
 
     assert "over the bound of 256" in await ends_with(InvalidArgumentError, too_large)
     assert "not stored yet" in await ends_with(UnavailableError, too_many)
-    assert "has not read" in await ends_with(UnavailableError, unread)
+    assert "messages unread" in await ends_with(UnavailableError, unread)
