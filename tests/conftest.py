@@ -72,10 +72,10 @@ def _clean_machine(request: pytest.FixtureRequest) -> Iterator[None]:
     if missing:
         pytest.exit(f"tests on labs need: {', '.join(missing)}", returncode=3)
     if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
-        for lab in labs.abandoned():
+        for lab in labs.abandoned_labs():
             cluster.down(lab)
     yield
-    left = labs.left_over(os.getpid())
+    left = labs.leftovers(os.getpid())
     assert not left, "labs of this session left: " + "; ".join(left)
 
 
@@ -94,14 +94,14 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared_lab(images: Path) -> Iterator[labs.Cluster]:
+def shared_lab(images: Path) -> Iterator[labs.LabCluster]:
     """Three managers and two workers for every test that breaks nothing."""
-    with labs.made("shared", 3, 2, archive=images) as found:
+    with labs.running_lab("shared", 3, 2, archive=images) as found:
         yield found
 
 
 @pytest.fixture
-def lab(shared_lab: labs.Cluster) -> Iterator[labs.Cluster]:
+def lab(shared_lab: labs.LabCluster) -> Iterator[labs.LabCluster]:
     """The shared lab, with nothing in it before and after."""
     yield shared_lab
-    shared_lab.tidy()
+    shared_lab.remove_all_objects()

@@ -39,7 +39,7 @@ def consensus(*, kills: int = KILLS, entries: int = ENTRIES) -> list[Figure]:
 async def _three(**tuning: int) -> AsyncIterator[RaftGroup]:
     with tempfile.TemporaryDirectory() as folder:
         async with raft_group(Path(folder), **tuning) as group:
-            await group.three()
+            await group.add_three()
             yield group
 
 
@@ -55,7 +55,7 @@ async def _leader_kills(kills: int) -> list[float]:
             await _first_write(others, f"kill-{number}-")
             times.append(time.monotonic() - began)
             await leader.start()
-            await group.connected(3)
+            await group.wait_connected(3)
     return times
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from manager import process
 from tests.bench.figures import Figure, Target, table
 from tests.support.etcd_server import EtcdCluster, etcd_cluster
-from tests.support.etcd_stores import Seat
-from tests.support.etcd_stores import group as etcd_group
+from tests.support.etcd_stores import EtcdStoreNode
+from tests.support.etcd_stores import etcd_store_group as etcd_group
 from tests.support.raft_processes import RaftProcess, raft_group
 from tests.support.write_load import write_load
 
@@ -55,7 +55,7 @@ async def _on_raft(rounds: int, writes: int, size: int, folder: Path | None) -> 
     for _ in range(rounds):
         with tempfile.TemporaryDirectory(dir=folder) as inner:
             async with raft_group(Path(inner)) as group:
-                await group.three()
+                await group.add_three()
                 leader = await group.leader()
 
                 async def load(leader: RaftProcess = leader, **how: object) -> Any:
@@ -71,7 +71,7 @@ async def _on_etcd(rounds: int, writes: int, size: int, members: EtcdCluster) ->
         async with etcd_group(members) as group:
             leader = await group.wait_leader()
 
-            async def load(leader: Seat = leader, **how: Any) -> Any:
+            async def load(leader: EtcdStoreNode = leader, **how: Any) -> Any:
                 return await write_load(leader.store, **how)
 
             await _round(load, results, writes, size)

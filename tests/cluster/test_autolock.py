@@ -16,7 +16,7 @@ from manager.keys import data_keys, node_key
 from node.lab import cluster as lab_cluster
 from node.lab.layout import LabHost
 from tests.support import labs
-from tests.support.labs import Cluster
+from tests.support.labs import LabCluster
 
 pytestmark = pytest.mark.root
 
@@ -26,9 +26,9 @@ LOCKED = "Swarm is encrypted and needs to be unlocked before it can be used."
 
 
 @pytest.fixture(scope="module")
-def locked(images: Path) -> Iterator[Cluster]:
+def locked(images: Path) -> Iterator[LabCluster]:
     """Three managers. The first is locked from the start, the others from when they join."""
-    with labs.made("autolock", 3, form=False, archive=images) as found:
+    with labs.running_lab("autolock", 3, form=False, archive=images) as found:
         one, *others = found.hosts
         out = found.docker("swarm", "init", "--autolock", "--advertise-addr", one.address, on=one).out
         assert KEY.search(out), out
@@ -41,15 +41,15 @@ def locked(images: Path) -> Iterator[Cluster]:
         yield found
 
 
-def unlock_key_of(locked: Cluster, host: LabHost) -> str:
+def unlock_key_of(locked: LabCluster, host: LabHost) -> str:
     return locked.docker("swarm", "unlock-key", "-q", on=host).out.strip()
 
 
-def swarm_state(locked: Cluster, host: LabHost) -> str:
+def swarm_state(locked: LabCluster, host: LabHost) -> str:
     return str(locked.get("/info", on=host)["Swarm"]["LocalNodeState"])
 
 
-def unlock(locked: Cluster, host: LabHost, key: str, *, check: int = 0) -> labs.Ran:
+def unlock(locked: LabCluster, host: LabHost, key: str, *, check: int = 0) -> labs.CommandResult:
     return locked.docker("swarm", "unlock", on=host, stdin=f"{key}\n".encode(), check=check)
 
 
@@ -84,7 +84,7 @@ def private_key_encodings(pem: bytes) -> list[bytes]:
     return [*encodings(number), *encodings(der), pem.splitlines()[1]]
 
 
-def test_a_stolen_disk_reveals_no_secret(locked: Cluster) -> None:
+def test_a_stolen_disk_reveals_no_secret(locked: LabCluster) -> None:
     """1. A task uses a secret and a config. 2. A manager loses power. 3. Every file of its disk is searched for them."""
     one = locked[1]
     locked.docker("secret", "create", "word", "-", stdin=SECRET.encode(), on=one)
@@ -117,7 +117,7 @@ def test_a_stolen_disk_reveals_no_secret(locked: Cluster) -> None:
         locked.wait_ready()
 
 
-def test_a_restarted_manager_is_locked_until_it_gets_its_key_and_then_votes(locked: Cluster) -> None:
+def test_a_restarted_manager_is_locked_until_it_gets_its_key_and_then_votes(locked: LabCluster) -> None:
     two, three = locked[2], locked[3]
     key = unlock_key_of(locked, locked[1])
     locked.running("user", 3)
@@ -150,7 +150,7 @@ def test_a_restarted_manager_is_locked_until_it_gets_its_key_and_then_votes(lock
     locked.wait_ready()
 
 
-def kill_manager(locked: Cluster, host: LabHost) -> None:
+def kill_manager(locked: LabCluster, host: LabHost) -> None:
     [pid] = locked.inside(host, "pgrep", "-f", "manager.main").lines[:1]
     locked.inside(host, "kill", "-9", pid)
     labs.wait(
@@ -159,7 +159,7 @@ def kill_manager(locked: Cluster, host: LabHost) -> None:
     )
 
 
-def test_a_crashed_manager_process_restarts_without_a_prompt_unless_its_key_file_changed(locked: Cluster) -> None:
+def test_a_crashed_manager_process_restarts_without_a_prompt_unless_its_key_file_changed(locked: LabCluster) -> None:
     """1. The daemon has the key in memory, so no prompt is needed. 2. The key file is replaced by one under another unlock key."""
     two = locked[2]
     kill_manager(locked, two)
@@ -177,7 +177,7 @@ def test_a_crashed_manager_process_restarts_without_a_prompt_unless_its_key_file
     locked.wait_ready()
 
 
-def test_a_key_rotation_under_load_fails_no_write_and_invalidates_the_old_key(locked: Cluster) -> None:
+def test_a_key_rotation_under_load_fails_no_write_and_invalidates_the_old_key(locked: LabCluster) -> None:
     one, three = locked[1], locked[3]
     old = unlock_key_of(locked, one)
     failures: list[str] = []
@@ -215,7 +215,7 @@ def test_a_key_rotation_under_load_fails_no_write_and_invalidates_the_old_key(lo
     assert found.issuperset(written)
 
 
-def test_a_manager_that_missed_a_rotation_is_unlocked_with_its_old_key_and_catches_up(locked: Cluster) -> None:
+def test_a_manager_that_missed_a_rotation_is_unlocked_with_its_old_key_and_catches_up(locked: LabCluster) -> None:
     one, two = locked[1], locked[2]
     old = unlock_key_of(locked, one)
     locked.kill(two)
@@ -229,7 +229,7 @@ def test_a_manager_that_missed_a_rotation_is_unlocked_with_its_old_key_and_catch
     locked.wait_ready()
 
 
-def test_a_demoted_manager_needs_no_key_and_a_promoted_one_is_locked_again(locked: Cluster) -> None:
+def test_a_demoted_manager_needs_no_key_and_a_promoted_one_is_locked_again(locked: LabCluster) -> None:
     one, two = locked[1], locked[2]
     locked.docker("node", "demote", two.name, on=one)
     labs.wait(lambda: not (two.state_dir / "manager").exists(), "its manager state removed")
@@ -243,7 +243,7 @@ def test_a_demoted_manager_needs_no_key_and_a_promoted_one_is_locked_again(locke
     locked.wait_ready()
 
 
-def test_without_autolock_managers_restart_without_a_key(locked: Cluster) -> None:
+def test_without_autolock_managers_restart_without_a_key(locked: LabCluster) -> None:
     one, three = locked[1], locked[3]
     locked.docker("swarm", "update", "--autolock=false", on=one)
     for host in locked.hosts:
@@ -260,7 +260,7 @@ def test_without_autolock_managers_restart_without_a_key(locked: Cluster) -> Non
         labs.wait(lambda host=host: is_sealed_with(host, found[0]), f"{host.name} locked again")
 
 
-def test_a_locked_manager_can_leave_by_force(locked: Cluster) -> None:
+def test_a_locked_manager_can_leave_by_force(locked: LabCluster) -> None:
     three = locked[3]
     lab_cluster.crash(three)
     locked.start(three)
@@ -271,11 +271,11 @@ def test_a_locked_manager_can_leave_by_force(locked: Cluster) -> None:
     labs.wait(lambda: not locked.covey_containers(three), "its containers to end")
 
 
-def test_covey_swarm_commands_lock_rotate_unlock_and_leave(locked: Cluster) -> None:
+def test_covey_swarm_commands_lock_rotate_unlock_and_leave(locked: LabCluster) -> None:
     """Runs on the host that has left: a new cluster is locked, rotated, unlocked and left with ``covey`` alone."""
     three = locked[3]
 
-    def covey(*arguments: str, check: int = 0, stdin: bytes = b"") -> labs.Ran:
+    def covey(*arguments: str, check: int = 0, stdin: bytes = b"") -> labs.CommandResult:
         command = [labs.PYTHON_BIN / "covey", "swarm", *arguments]
         return labs.run(command, check=check, stdin=stdin, env=locked.environment(three))
 

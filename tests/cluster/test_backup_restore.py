@@ -13,7 +13,7 @@ import pytest
 from node.lab import api
 from node.lab.layout import LabHost
 from tests.support import labs
-from tests.support.labs import Cluster, Ran
+from tests.support.labs import CommandResult, LabCluster
 
 pytestmark = pytest.mark.root
 COVEY = labs.PYTHON_BIN / "covey"
@@ -21,13 +21,13 @@ SECRET = "the-launch-code"
 
 
 @pytest.fixture(scope="module")
-def lab(images: Path) -> Iterator[Cluster]:
-    with labs.made("backup", 2, 2, archive=images) as found:
+def lab(images: Path) -> Iterator[LabCluster]:
+    with labs.running_lab("backup", 2, 2, archive=images) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def saved(lab: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved(lab: LabCluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a backup of the lab, which runs a service with a secret, and the backup's key."""
     folder = tmp_path_factory.mktemp("kept")
     lab.docker("secret", "create", "code", "-", stdin=SECRET.encode())
@@ -39,7 +39,7 @@ def saved(lab: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def covey(lab: Cluster, *arguments: str, on: LabHost, check: int | None = 0, stdin: bytes = b"") -> Ran:
+def covey(lab: LabCluster, *arguments: str, on: LabHost, check: int | None = 0, stdin: bytes = b"") -> CommandResult:
     return labs.run([COVEY, *arguments], check=check, stdin=stdin, env=lab.environment(on))
 
 
@@ -65,11 +65,11 @@ def send_and_disconnect(host: LabHost, key: str, data: bytes, part: int | None =
         connection.close()
 
 
-def swarm_state(lab: Cluster, host: LabHost) -> str:
+def swarm_state(lab: LabCluster, host: LabHost) -> str:
     return str(lab.get("/info", on=host)["Swarm"]["LocalNodeState"])
 
 
-def test_a_backup_can_be_inspected_and_reveals_no_secret(lab: Cluster, saved: Path) -> None:
+def test_a_backup_can_be_inspected_and_reveals_no_secret(lab: LabCluster, saved: Path) -> None:
     data = (saved / "backup").read_bytes()
     assert SECRET.encode() not in data
     assert (saved / "backup").stat().st_mode & 0o777 == (saved / "key").stat().st_mode & 0o777 == 0o600
@@ -82,7 +82,7 @@ def test_a_backup_can_be_inspected_and_reveals_no_secret(lab: Cluster, saved: Pa
 
 
 def test_a_second_backup_reuses_the_key_file_and_can_be_written_to_a_pipe(
-    lab: Cluster, saved: Path, tmp_path: Path
+    lab: LabCluster, saved: Path, tmp_path: Path
 ) -> None:
     before = (saved / "key").read_text()
     covey(lab, "swarm", "backup", "-q", "--key-file", str(saved / "key"), str(tmp_path / "second"), on=lab[1])
@@ -97,7 +97,7 @@ def test_a_second_backup_reuses_the_key_file_and_can_be_written_to_a_pipe(
 
 
 def test_a_cluster_that_lost_all_managers_is_restored_and_its_workers_keep_their_containers(
-    lab: Cluster, saved: Path, tmp_path: Path
+    lab: LabCluster, saved: Path, tmp_path: Path
 ) -> None:
     first, second = lab.managers
     cluster = lab.get("/swarm", on=first)
@@ -157,7 +157,7 @@ def test_a_cluster_that_lost_all_managers_is_restored_and_its_workers_keep_their
 
 
 def test_a_backup_of_a_locked_cluster_needs_its_unlock_key_and_restores_a_locked_cluster(
-    lab: Cluster, tmp_path: Path
+    lab: LabCluster, tmp_path: Path
 ) -> None:
     first, second = lab.managers
     lab.docker("swarm", "update", "--autolock=true", on=first)

@@ -19,7 +19,7 @@ from node.lab import host as machine
 from node.lab import network
 from node.lab.layout import GATEWAY, SUBNET, LabHost
 from tests.support import labs
-from tests.support.labs import Cluster
+from tests.support.labs import LabCluster
 
 pytestmark = pytest.mark.root
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "disaster.md"
@@ -32,8 +32,8 @@ RETRY_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
-def lab(images: Path) -> Iterator[Cluster]:
-    with labs.made("guide", 3, 1, archive=images) as found:
+def lab(images: Path) -> Iterator[LabCluster]:
+    with labs.running_lab("guide", 3, 1, archive=images) as found:
         found.service("web", "--constraint", "node.role==worker")
         found.running("web", 1)
         yield found
@@ -42,7 +42,7 @@ def lab(images: Path) -> Iterator[Cluster]:
 class GuideRun:
     """One walk through the page, with the lab's hosts by the names that the page gives them."""
 
-    def __init__(self, lab: Cluster, folder: Path) -> None:
+    def __init__(self, lab: LabCluster, folder: Path) -> None:
         self.lab = lab
         self.folder = folder
         self.changes = 0
@@ -112,7 +112,7 @@ class GuideRun:
         lab_cluster.start_daemon(host)
 
 
-def test_every_block_of_the_guide_works_as_described(lab: Cluster, tmp_path: Path) -> None:
+def test_every_block_of_the_guide_works_as_described(lab: LabCluster, tmp_path: Path) -> None:
     page = GUIDE.read_text()
     steps = list(STEP.finditer(page))
     assert len([step for step in steps if step["script"]]) == page.count("```sh") >= 10, "every block is run"

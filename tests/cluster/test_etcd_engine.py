@@ -13,32 +13,32 @@ from node.lab import etcd
 from node.lab import host as machine
 from node.lab.layout import LabHost
 from tests.support import labs
-from tests.support.labs import Cluster
+from tests.support.labs import LabCluster
 
 pytestmark = pytest.mark.root
 
 
 @pytest.fixture(scope="module")
-def etcd_lab(images: Path) -> Iterator[Cluster]:
-    with labs.made("etcd", 3, 1, archive=images, etcd=3) as found:
+def etcd_lab(images: Path) -> Iterator[LabCluster]:
+    with labs.running_lab("etcd", 3, 1, archive=images, etcd=3) as found:
         yield found
 
 
 @pytest.fixture
-def lab(etcd_lab: Cluster) -> Iterator[Cluster]:
+def lab(etcd_lab: LabCluster) -> Iterator[LabCluster]:
     yield etcd_lab
     for member in etcd_lab.lab.etcd_members:
         if etcd.pid(member) is None:
             etcd.start(etcd_lab.lab, member)
-    etcd_lab.restore()
-    etcd_lab.tidy()
+    etcd_lab.restore_all_hosts()
+    etcd_lab.remove_all_objects()
 
 
-def names(lab: Cluster, on: LabHost) -> set[str]:
+def names(lab: LabCluster, on: LabHost) -> set[str]:
     return {secret["Spec"]["Name"] for secret in lab.get("/secrets", on=on)}
 
 
-def write_with_retries(lab: Cluster, name: str, on: LabHost) -> None:
+def write_with_retries(lab: LabCluster, name: str, on: LabHost) -> None:
     """Create a secret; retry until it is acknowledged."""
 
     def write() -> bool:
@@ -48,7 +48,7 @@ def write_with_retries(lab: Cluster, name: str, on: LabHost) -> None:
     labs.wait(write, f"secret {name} written through {on.name}")
 
 
-def test_services_run_and_a_new_leader_takes_over(lab: Cluster) -> None:
+def test_services_run_and_a_new_leader_takes_over(lab: LabCluster) -> None:
     lab.docker("secret", "create", "pw", "-", stdin=b"hunter2")
     lab.service("web", "--secret", "pw", "--replicas", "2", "--constraint", "node.role==worker")
     for task in lab.running("web", 2):
@@ -69,7 +69,7 @@ def test_services_run_and_a_new_leader_takes_over(lab: Cluster) -> None:
     assert took < 30, f"a new leader wrote after {took:.1f} s"
 
 
-def test_managers_restart_without_local_state(lab: Cluster) -> None:
+def test_managers_restart_without_local_state(lab: LabCluster) -> None:
     lab.docker("secret", "create", "kept", "-", stdin=b"x")
     service = lab.service("kept", "--constraint", "node.role==worker")
     [task] = lab.running("kept", 1)
@@ -86,7 +86,7 @@ def test_managers_restart_without_local_state(lab: Cluster) -> None:
     assert lab.execute(task, "true").code == 0
 
 
-def test_writes_continue_while_one_etcd_member_is_dead_or_hangs(lab: Cluster) -> None:
+def test_writes_continue_while_one_etcd_member_is_dead_or_hangs(lab: LabCluster) -> None:
     first, second, _ = lab.lab.etcd_members
     etcd.kill(first)
     for host in lab.managers:
@@ -104,7 +104,7 @@ def test_writes_continue_while_one_etcd_member_is_dead_or_hangs(lab: Cluster) ->
         assert names(lab, host) == wanted
 
 
-def test_without_etcd_tasks_keep_running_and_writes_are_refused_with_a_reason(lab: Cluster) -> None:
+def test_without_etcd_tasks_keep_running_and_writes_are_refused_with_a_reason(lab: LabCluster) -> None:
     lab.service("on", "--constraint", "node.role==worker")
     [task] = lab.running("on", 1)
     for member in lab.lab.etcd_members:
@@ -119,7 +119,7 @@ def test_without_etcd_tasks_keep_running_and_writes_are_refused_with_a_reason(la
     assert [one["ID"] for one in lab.running("on", 1)] == [task["ID"]]
 
 
-def test_a_promoted_worker_gets_the_store_key_and_a_demoted_one_loses_it(lab: Cluster) -> None:
+def test_a_promoted_worker_gets_the_store_key_and_a_demoted_one_loses_it(lab: LabCluster) -> None:
     [worker] = lab.workers
     node_id, key = lab.node_id(worker), worker.state_dir / "identity" / "store.key"
     assert not key.exists()
@@ -134,12 +134,12 @@ def test_a_promoted_worker_gets_the_store_key_and_a_demoted_one_loses_it(lab: Cl
     assert "through-the-fourth" in names(lab, lab.managers[0])
 
 
-def is_reachable_manager(lab: Cluster, node_id: str) -> bool:
+def is_reachable_manager(lab: LabCluster, node_id: str) -> bool:
     node = lab.get(f"/nodes/{node_id}", on=lab.managers[0])
     return bool((node.get("ManagerStatus") or {}).get("Reachability") == "reachable")
 
 
-def test_a_daemon_started_with_another_store_exits_with_a_reason(lab: Cluster) -> None:
+def test_a_daemon_started_with_another_store_exits_with_a_reason(lab: LabCluster) -> None:
     host = lab.managers[2]
     for store, sentence in (
         ("", "stores its state in etcd: start coveyd with --store etcd://192.168.77.254:2379"),
@@ -154,7 +154,7 @@ def test_a_daemon_started_with_another_store_exits_with_a_reason(lab: Cluster) -
     lab.wait_ready()
 
 
-def test_force_new_cluster_is_refused_because_it_needs_raft(lab: Cluster) -> None:
+def test_force_new_cluster_is_refused_because_it_needs_raft(lab: LabCluster) -> None:
     status, said = lab.request(
         "POST", "/swarm/init", {"ForceNewCluster": True, "ListenAddr": "0.0.0.0:2377"}, on=lab.managers[0]
     )

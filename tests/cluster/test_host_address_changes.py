@@ -15,19 +15,19 @@ from node.lab import host as machine
 from node.lab import network
 from node.lab.layout import GATEWAY, SUBNET, LabHost
 from tests.support import labs
-from tests.support.labs import Cluster
+from tests.support.labs import LabCluster
 
 pytestmark = pytest.mark.root
 COVEY = labs.PYTHON_BIN / "covey"
 
 
 @pytest.fixture(scope="module")
-def lab(images: Path) -> Iterator[Cluster]:
-    with labs.made("moved", 3, 1, archive=images) as found:
+def lab(images: Path) -> Iterator[LabCluster]:
+    with labs.running_lab("moved", 3, 1, archive=images) as found:
         yield found
 
 
-def boot_at(lab: Cluster, host: LabHost, address: str) -> None:
+def boot_at(lab: LabCluster, host: LabHost, address: str) -> None:
     """Boot a dead host with another address, as after a new DHCP lease."""
     machine.remove_cgroups(host.cgroup)
     network.connect_host(lab.lab, host)
@@ -38,12 +38,12 @@ def boot_at(lab: Cluster, host: LabHost, address: str) -> None:
     lab_cluster.start_daemon(host)
 
 
-def boot_all_at(lab: Cluster, where: dict[LabHost, str]) -> None:
+def boot_all_at(lab: LabCluster, where: dict[LabHost, str]) -> None:
     with ThreadPoolExecutor(len(where)) as pool:
         list(pool.map(lambda item: boot_at(lab, *item), where.items()))
 
 
-def reachable_manager_addresses(lab: Cluster, on: LabHost) -> set[str]:
+def reachable_manager_addresses(lab: LabCluster, on: LabHost) -> set[str]:
     """IP addresses of the managers that are reachable according to the manager on ``on``."""
     status, nodes = lab.request("GET", "/nodes", on=on)
     if status != http.client.OK:
@@ -52,7 +52,7 @@ def reachable_manager_addresses(lab: Cluster, on: LabHost) -> set[str]:
     return {manager["Addr"].partition(":")[0] for manager in managers if manager["Reachability"] == "reachable"}
 
 
-def swarm_error(lab: Cluster, on: LabHost) -> str:
+def swarm_error(lab: LabCluster, on: LabHost) -> str:
     return str(lab.get("/info", on=on)["Swarm"]["Error"])
 
 
@@ -60,7 +60,7 @@ def lab_addresses(*numbers: int) -> set[str]:
     return {f"{SUBNET}.{number}" for number in numbers}
 
 
-def test_hosts_with_new_addresses_reconnect_also_while_another_host_is_dead(lab: Cluster) -> None:
+def test_hosts_with_new_addresses_reconnect_also_while_another_host_is_dead(lab: LabCluster) -> None:
     first, second, third, worker = lab.hosts
     lab.service("web", "--mode", "global")
     lab.running("web", 4)
@@ -91,7 +91,7 @@ def test_hosts_with_new_addresses_reconnect_also_while_another_host_is_dead(lab:
     lab.running("web", 4)
 
 
-def test_nodes_reconnect_to_a_forced_new_cluster_at_a_new_address(lab: Cluster) -> None:
+def test_nodes_reconnect_to_a_forced_new_cluster_at_a_new_address(lab: LabCluster) -> None:
     first, second, third, worker = lab.hosts
     containers = lab.covey_containers(worker)
     lab.kill(first, second, third)

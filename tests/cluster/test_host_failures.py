@@ -9,37 +9,37 @@ import pytest
 from node.lab import cluster as lab_cluster
 from node.lab.layout import LabHost
 from tests.support import labs
-from tests.support.labs import Cluster
+from tests.support.labs import LabCluster
 
 pytestmark = pytest.mark.root
 ORPHANED_SECONDS = 180.0  # tasks are orphaned after 60 s; the rest is room for a busy machine
 
 
 @pytest.fixture(scope="module")
-def hosts(images: Path) -> Iterator[Cluster]:
-    with labs.made("hosts", 1, 3, archive=images) as found:
+def hosts(images: Path) -> Iterator[LabCluster]:
+    with labs.running_lab("hosts", 1, 3, archive=images) as found:
         # The manager takes no tasks, so that tests can kill any host that runs tasks.
         found.docker("node", "update", "--availability", "drain", found[1].name)
         yield found
 
 
 @pytest.fixture
-def workers(hosts: Cluster) -> Iterator[Cluster]:
-    hosts.restore()
+def workers(hosts: LabCluster) -> Iterator[LabCluster]:
+    hosts.restore_all_hosts()
     yield hosts
-    hosts.restore()
-    hosts.tidy()
+    hosts.restore_all_hosts()
+    hosts.remove_all_objects()
 
 
 @pytest.fixture
-def slow_heartbeats(workers: Cluster) -> Iterator[None]:
+def slow_heartbeats(workers: LabCluster) -> Iterator[None]:
     """Heartbeats every 10 s. On a busy machine a daemon may need more than the default 2 s to restart."""
     workers.docker("swarm", "update", "--dispatcher-heartbeat", "10s")
     yield
     workers.docker("swarm", "update", "--dispatcher-heartbeat", "1s")
 
 
-def tasks_by_host(lab: Cluster, tasks: list[dict]) -> dict[LabHost, list[dict]]:
+def tasks_by_host(lab: LabCluster, tasks: list[dict]) -> dict[LabHost, list[dict]]:
     placed: dict[LabHost, list[dict]] = {}
     for task, host in zip(tasks, lab.hosts_of(tasks), strict=True):
         placed.setdefault(host, []).append(task)
@@ -47,7 +47,7 @@ def tasks_by_host(lab: Cluster, tasks: list[dict]) -> dict[LabHost, list[dict]]:
 
 
 @pytest.mark.usefixtures("slow_heartbeats")
-def test_containers_survive_a_daemon_crash_and_are_adopted_unchanged(workers: Cluster) -> None:
+def test_containers_survive_a_daemon_crash_and_are_adopted_unchanged(workers: LabCluster) -> None:
     workers.docker("network", "create", "-d", "overlay", "net")
     workers.docker("secret", "create", "word", "-", stdin=b"word")
     workers.service("web", "--replicas", "3", "--network", "net", "--secret", "word", command=labs.WEB)
@@ -75,7 +75,7 @@ def test_containers_survive_a_daemon_crash_and_are_adopted_unchanged(workers: Cl
 
 
 @pytest.mark.usefixtures("slow_heartbeats")
-def test_a_container_exit_during_daemon_downtime_is_reported_with_its_exit_code(workers: Cluster) -> None:
+def test_a_container_exit_during_daemon_downtime_is_reported_with_its_exit_code(workers: LabCluster) -> None:
     script = "while [ ! -e /tmp/end ]; do sleep 0.1; done; exit 7"
     workers.service("ends", "--restart-condition", "none", command=("sh", "-c", script))
     task = workers.running("ends", 1)[0]
@@ -99,7 +99,7 @@ def test_a_container_exit_during_daemon_downtime_is_reported_with_its_exit_code(
     assert shown["FinishedAt"] < time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ended + 1))
 
 
-def test_replicas_of_a_dead_host_are_replaced_and_its_return_makes_no_duplicates(workers: Cluster) -> None:
+def test_replicas_of_a_dead_host_are_replaced_and_its_return_makes_no_duplicates(workers: LabCluster) -> None:
     workers.service("web", "--replicas", "6")
     placed = tasks_by_host(workers, workers.running("web", 6))
     assert sorted(len(tasks) for tasks in placed.values()) == [2, 2, 2]
@@ -121,7 +121,7 @@ def test_replicas_of_a_dead_host_are_replaced_and_its_return_makes_no_duplicates
     labs.wait(lambda: not workers.covey_containers(dead), "no container on the host that returned")
 
 
-def test_replicas_of_a_cut_host_are_replaced_and_surplus_ones_end_after_healing(workers: Cluster) -> None:
+def test_replicas_of_a_cut_host_are_replaced_and_surplus_ones_end_after_healing(workers: LabCluster) -> None:
     workers.service("web", "--replicas", "3")
     placed = tasks_by_host(workers, workers.running("web", 3))
     cut = next(iter(placed))
@@ -142,7 +142,7 @@ def test_replicas_of_a_cut_host_are_replaced_and_surplus_ones_end_after_healing(
     assert workers.nodes()[cut.name]["Status"]["State"] == "ready"
 
 
-def test_tasks_removed_while_their_host_was_cut_end_after_healing(workers: Cluster) -> None:
+def test_tasks_removed_while_their_host_was_cut_end_after_healing(workers: LabCluster) -> None:
     """1. A host is cut until its tasks are orphaned. 2. Their service, network and secret are removed. 3. The host returns. Nothing in the
     store refers to its containers any more; it must end them.
     """
@@ -164,7 +164,7 @@ def test_tasks_removed_while_their_host_was_cut_end_after_healing(workers: Clust
     labs.wait(lambda: ":4789" not in workers.inside(cut, "ss", "-lnu").out, "its network removed")
 
 
-def test_a_cut_of_half_a_second_moves_no_replica(workers: Cluster) -> None:
+def test_a_cut_of_half_a_second_moves_no_replica(workers: LabCluster) -> None:
     """Streams survive or reconnect, and no replica is restarted."""
     workers.service("web", "--replicas", "3")
     before = {task["ID"] for task in workers.running("web", 3)}
@@ -177,7 +177,7 @@ def test_a_cut_of_half_a_second_moves_no_replica(workers: Cluster) -> None:
     assert {task["ID"] for task in workers.running("web", 3)} == before
 
 
-def test_a_killed_container_is_replaced_by_a_new_task(workers: Cluster) -> None:
+def test_a_killed_container_is_replaced_by_a_new_task(workers: LabCluster) -> None:
     workers.service("web", "--restart-delay", "100ms")
     task = workers.running("web", 1)[0]
     workers.docker("kill", workers.container(task), on=workers.host_of(task))
@@ -191,7 +191,7 @@ def test_a_killed_container_is_replaced_by_a_new_task(workers: Cluster) -> None:
     assert history[0]["Status"]["ContainerStatus"]["ExitCode"] == 137
 
 
-def test_a_node_that_leaves_is_shown_down_and_its_replicas_are_replaced(workers: Cluster) -> None:
+def test_a_node_that_leaves_is_shown_down_and_its_replicas_are_replaced(workers: LabCluster) -> None:
     host = workers.hosts[3]
     old = workers.node_id(host)
     workers.service("web", "--replicas", "3")
@@ -213,7 +213,7 @@ def test_a_node_that_leaves_is_shown_down_and_its_replicas_are_replaced(workers:
     assert workers.node_id(host) != old
 
 
-def test_a_node_removed_while_cut_ends_its_tasks_after_healing(workers: Cluster) -> None:
+def test_a_node_removed_while_cut_ends_its_tasks_after_healing(workers: LabCluster) -> None:
     """1. A host is cut. 2. It is removed by force. 3. The cut heals. The host must not continue as a member."""
     host = workers.hosts[2]
     workers.service("web", "--replicas", "3")
@@ -234,7 +234,7 @@ def test_a_node_removed_while_cut_ends_its_tasks_after_healing(workers: Cluster)
 
 
 @pytest.mark.usefixtures("slow_heartbeats")
-def test_a_restarted_daemon_learns_the_new_addresses_of_moved_tasks(workers: Cluster) -> None:
+def test_a_restarted_daemon_learns_the_new_addresses_of_moved_tasks(workers: LabCluster) -> None:
     """Its containers keep their addresses. DNS names and routes are updated when the daemon is back, without a restart of the containers."""
     here, there, elsewhere = workers.workers
     workers.docker("network", "create", "-d", "overlay", "net")
@@ -260,7 +260,7 @@ def test_a_restarted_daemon_learns_the_new_addresses_of_moved_tasks(workers: Clu
 
 
 @pytest.mark.usefixtures("slow_heartbeats")
-def test_a_daemon_that_crashes_repeatedly_keeps_its_containers(workers: Cluster) -> None:
+def test_a_daemon_that_crashes_repeatedly_keeps_its_containers(workers: LabCluster) -> None:
     workers.service("web", "--replicas", "3", command=labs.WEB)
     tasks = workers.running("web", 3)
     host = workers.host_of(tasks[0])

@@ -14,7 +14,7 @@ import pytest
 from node.lab import cluster as lab_cluster
 from node.lab.layout import LabHost
 from tests.support import labs
-from tests.support.labs import Cluster
+from tests.support.labs import LabCluster
 
 pytestmark = pytest.mark.root
 
@@ -22,8 +22,8 @@ WORKER, MANAGER = 0, 1
 
 
 @pytest.fixture(scope="module")
-def hosts(images: Path) -> Iterator[Cluster]:
-    with labs.made("halfway", 1, 1, archive=images) as found:
+def hosts(images: Path) -> Iterator[LabCluster]:
+    with labs.running_lab("halfway", 1, 1, archive=images) as found:
         yield found
 
 
@@ -32,17 +32,17 @@ def edit_node_record(host: LabHost, **changes: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def manager_status(hosts: Cluster, host: LabHost) -> str:
+def manager_status(hosts: LabCluster, host: LabHost) -> str:
     status = hosts.nodes(hosts[1])[host.name].get("ManagerStatus") or {}
     return str(status.get("Reachability", "none"))
 
 
-def wait_manager(hosts: Cluster, host: LabHost) -> None:
+def wait_manager(hosts: LabCluster, host: LabHost) -> None:
     labs.wait(lambda: manager_status(hosts, host) == "reachable", f"{host.name} as a reachable manager")
     labs.wait(lambda: hosts.request("GET", "/nodes", on=host)[0] == 200, f"{host.name} to answer for the cluster")
 
 
-def wait_worker(hosts: Cluster, host: LabHost) -> None:
+def wait_worker(hosts: LabCluster, host: LabHost) -> None:
     labs.wait(lambda: manager_status(hosts, host) == "none", f"{host.name} as a worker")
     labs.wait(
         lambda: hosts.get("/info", on=host)["Swarm"]["ControlAvailable"] is False, f"{host.name} without a control API"
@@ -50,15 +50,15 @@ def wait_worker(hosts: Cluster, host: LabHost) -> None:
     labs.wait(lambda: not (host.state_dir / "manager").exists(), "its Raft log removed")
 
 
-def swarm_state(hosts: Cluster, host: LabHost) -> str:
+def swarm_state(hosts: LabCluster, host: LabHost) -> str:
     return str(hosts.get("/info", on=host)["Swarm"]["LocalNodeState"])
 
 
-def wait_state(hosts: Cluster, host: LabHost, state: str) -> None:
+def wait_state(hosts: LabCluster, host: LabHost, state: str) -> None:
     labs.wait(lambda: swarm_state(hosts, host) == state, f"{host.name} {state}")
 
 
-def test_an_interrupted_promotion_is_completed(hosts: Cluster) -> None:
+def test_an_interrupted_promotion_is_completed(hosts: LabCluster) -> None:
     """The node knew its new role and crashed before it had a manager certificate."""
     host = hosts[2]
     lab_cluster.crash(host)
@@ -68,7 +68,7 @@ def test_an_interrupted_promotion_is_completed(hosts: Cluster) -> None:
     wait_manager(hosts, host)
 
 
-def test_an_interrupted_demotion_is_completed_and_the_node_can_be_promoted_again(hosts: Cluster) -> None:
+def test_an_interrupted_demotion_is_completed_and_the_node_can_be_promoted_again(hosts: LabCluster) -> None:
     """The node knew its new role and crashed before it removed its Raft log. With that log it could never be a manager again."""
     host = hosts[2]
     hosts.docker("node", "promote", host.name)
@@ -87,7 +87,7 @@ def test_an_interrupted_demotion_is_completed_and_the_node_can_be_promoted_again
     wait_worker(hosts, host)
 
 
-def test_an_interrupted_leave_is_completed(hosts: Cluster) -> None:
+def test_an_interrupted_leave_is_completed(hosts: LabCluster) -> None:
     """The node record was removed; the daemon crashed before it ended the tasks and removed the certificate."""
     host = hosts[2]
     hosts.service("everywhere", "--mode", "global")
@@ -104,7 +104,7 @@ def test_an_interrupted_leave_is_completed(hosts: Cluster) -> None:
     join(hosts, host)
 
 
-def test_a_removed_node_reports_it_and_can_leave_and_join_again(hosts: Cluster) -> None:
+def test_a_removed_node_reports_it_and_can_leave_and_join_again(hosts: LabCluster) -> None:
     host = hosts[2]
     hosts.service("everywhere", "--mode", "global")
     hosts.running("everywhere", 2)
@@ -122,7 +122,7 @@ def test_a_removed_node_reports_it_and_can_leave_and_join_again(hosts: Cluster) 
     hosts.running("everywhere", 2)
 
 
-def test_an_interrupted_init_is_undone(hosts: Cluster) -> None:
+def test_an_interrupted_init_is_undone(hosts: LabCluster) -> None:
     """Certificate and Raft log were written and the node record was not, so no client had been told of a cluster."""
     host = hosts[2]
     hosts.docker("swarm", "leave", on=host)
@@ -136,6 +136,6 @@ def test_an_interrupted_init_is_undone(hosts: Cluster) -> None:
     hosts.docker("swarm", "leave", "--force", on=host)
 
 
-def join(hosts: Cluster, host: LabHost) -> None:
+def join(hosts: LabCluster, host: LabHost) -> None:
     token = hosts.docker("swarm", "join-token", "-q", "worker", on=hosts[1]).out.strip()
     hosts.docker("swarm", "join", "--token", token, f"{hosts[1].address}:2377", on=host)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from covey import jointoken
 from node.lab.layout import LabHost
 from tests.support import labs
-from tests.support.labs import Cluster
+from tests.support.labs import LabCluster
 
 pytestmark = pytest.mark.root
 
@@ -67,9 +67,9 @@ sys.stdin.read()
 
 
 @pytest.fixture(scope="module")
-def two_clusters() -> Iterator[Cluster]:
+def two_clusters() -> Iterator[LabCluster]:
     """Four hosts on one switch: 1 and 2 form a cluster, 3 is another cluster, 4 is in none."""
-    with labs.made("ident", 2, 2, form=False) as found:
+    with labs.running_lab("ident", 2, 2, form=False) as found:
         one, two, three, _ = found.hosts
         for host in (one, three):
             found.docker("swarm", "init", "--advertise-addr", host.address, on=host)
@@ -77,11 +77,11 @@ def two_clusters() -> Iterator[Cluster]:
         yield found
 
 
-def token(lab: Cluster, on: LabHost, role: str, *options: str) -> str:
+def token(lab: LabCluster, on: LabHost, role: str, *options: str) -> str:
     return lab.docker("swarm", "join-token", "-q", *options, role, on=on).out.strip()
 
 
-def refused_join(lab: Cluster, with_token: str, on: LabHost, to: LabHost) -> str:
+def refused_join(lab: LabCluster, with_token: str, on: LabHost, to: LabHost) -> str:
     """Error output of a join that must be refused and must leave no membership on the host."""
     refused = lab.docker("swarm", "join", "--token", with_token, f"{to.address}:2377", on=on, check=1)
     assert lab.get("/info", on=on)["Swarm"]["LocalNodeState"] == "inactive"
@@ -90,17 +90,17 @@ def refused_join(lab: Cluster, with_token: str, on: LabHost, to: LabHost) -> str
     return refused.err
 
 
-def names(lab: Cluster, on: LabHost) -> set[str]:
+def names(lab: LabCluster, on: LabHost) -> set[str]:
     return set(lab.nodes(on=on))
 
 
-def test_a_malformed_token_is_refused(two_clusters: Cluster) -> None:
+def test_a_malformed_token_is_refused(two_clusters: LabCluster) -> None:
     one, _, _, outsider = two_clusters.hosts
     for text in ("nonsense", "SWMTKN-1-short-short", token(two_clusters, one, "worker")[:-1]):
         assert "invalid join token" in refused_join(two_clusters, text, outsider, one)
 
 
-def test_a_token_with_a_wrong_secret_is_refused_and_makes_no_node(two_clusters: Cluster) -> None:
+def test_a_token_with_a_wrong_secret_is_refused_and_makes_no_node(two_clusters: LabCluster) -> None:
     one, _, _, outsider = two_clusters.hosts
     good = token(two_clusters, one, "worker")
     wrong = good[:-25] + ("a" * 25 if not good.endswith("a" * 25) else "b" * 25)
@@ -109,7 +109,7 @@ def test_a_token_with_a_wrong_secret_is_refused_and_makes_no_node(two_clusters: 
     assert names(two_clusters, one) == before
 
 
-def test_after_a_token_rotation_only_the_new_token_is_accepted(two_clusters: Cluster) -> None:
+def test_after_a_token_rotation_only_the_new_token_is_accepted(two_clusters: LabCluster) -> None:
     one, _, _, outsider = two_clusters.hosts
     old = token(two_clusters, one, "worker")
     manager_before = token(two_clusters, one, "manager")
@@ -139,7 +139,7 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
     return certificate, secret
 
 
-def test_a_false_manager_is_detected_before_the_token_is_sent(two_clusters: Cluster, tmp_path: Path) -> None:
+def test_a_false_manager_is_detected_before_the_token_is_sent(two_clusters: LabCluster, tmp_path: Path) -> None:
     """A false manager that records all requests listens at the join address. It is asked for its root certificate and nothing else."""
     one, two, _, outsider = two_clusters.hosts
     good = token(two_clusters, one, "manager")
@@ -155,13 +155,13 @@ def test_a_false_manager_is_detected_before_the_token_is_sent(two_clusters: Clus
     assert good.rpartition("-")[2].encode() not in asked
 
 
-def test_a_token_of_another_cluster_is_refused(two_clusters: Cluster) -> None:
+def test_a_token_of_another_cluster_is_refused(two_clusters: LabCluster) -> None:
     one, _, three, outsider = two_clusters.hosts
     said = refused_join(two_clusters, token(two_clusters, one, "worker"), outsider, three)
     assert "is not in the token's cluster" in said
 
 
-def test_a_join_at_an_address_without_a_manager_names_the_address(two_clusters: Cluster) -> None:
+def test_a_join_at_an_address_without_a_manager_names_the_address(two_clusters: LabCluster) -> None:
     one, two, _, outsider = two_clusters.hosts
     good = token(two_clusters, one, "worker")
     said = refused_join(two_clusters, good, outsider, two)
@@ -169,14 +169,14 @@ def test_a_join_at_an_address_without_a_manager_names_the_address(two_clusters: 
 
 
 def call_with_certificate(
-    lab: Cluster, caller: LabHost, identity: Path | str, root: Path, to: LabHost
+    lab: LabCluster, caller: LabHost, identity: Path | str, root: Path, to: LabHost
 ) -> dict[str, list[str]]:
     """Status code and details of each call, made from ``caller`` with this certificate."""
     ran = lab.inside(caller, sys.executable, "-c", CALL_EACH_METHOD, f"{to.address}:2378", str(identity), str(root))
     return json.loads(ran.out)
 
 
-def test_a_worker_certificate_cannot_call_manager_methods(two_clusters: Cluster) -> None:
+def test_a_worker_certificate_cannot_call_manager_methods(two_clusters: LabCluster) -> None:
     one, two, _, _ = two_clusters.hosts
     identity = two.state_dir / "identity"
     certificate = x509.load_pem_x509_certificate((identity / "node.crt").read_bytes())
@@ -187,7 +187,7 @@ def test_a_worker_certificate_cannot_call_manager_methods(two_clusters: Cluster)
         assert "a worker may not call" in details, (name, details)
 
 
-def test_a_manager_certificate_can_call_manager_methods(two_clusters: Cluster) -> None:
+def test_a_manager_certificate_can_call_manager_methods(two_clusters: LabCluster) -> None:
     """Shows that the test above fails only because of the role."""
     one = two_clusters.hosts[0]
     identity = one.state_dir / "identity"
@@ -196,7 +196,7 @@ def test_a_manager_certificate_can_call_manager_methods(two_clusters: Cluster) -
     assert said["control write"][0] == "INVALID_ARGUMENT"
 
 
-def test_another_clusters_certificate_is_refused(two_clusters: Cluster) -> None:
+def test_another_clusters_certificate_is_refused(two_clusters: LabCluster) -> None:
     one, _, three, _ = two_clusters.hosts
     theirs, ours = three.state_dir / "identity", one.state_dir / "identity"
     # The client trusts our root, so only the server can refuse.
@@ -207,7 +207,7 @@ def test_another_clusters_certificate_is_refused(two_clusters: Cluster) -> None:
         assert code == "UNAVAILABLE", (name, code, details)
 
 
-def test_a_client_without_certificate_is_refused(two_clusters: Cluster) -> None:
+def test_a_client_without_certificate_is_refused(two_clusters: LabCluster) -> None:
     one, _, _, outsider = two_clusters.hosts
     for name, (code, details) in call_with_certificate(
         two_clusters, outsider, "", one.state_dir / "identity" / "root.crt", one
@@ -215,7 +215,7 @@ def test_a_client_without_certificate_is_refused(two_clusters: Cluster) -> None:
         assert code == "UNAVAILABLE", (name, code, details)
 
 
-def test_private_keys_have_mode_0600_and_tokens_match_the_root_certificate(two_clusters: Cluster) -> None:
+def test_private_keys_have_mode_0600_and_tokens_match_the_root_certificate(two_clusters: LabCluster) -> None:
     one, two, _, _ = two_clusters.hosts
     for host in (one, two):
         assert (host.state_dir / "identity" / "node.key").stat().st_mode & 0o777 == 0o600
@@ -228,7 +228,7 @@ def test_private_keys_have_mode_0600_and_tokens_match_the_root_certificate(two_c
     assert jointoken.pem_to_der(shown.encode()) == jointoken.pem_to_der(root)
 
 
-def test_the_command_printed_by_join_token_joins(two_clusters: Cluster) -> None:
+def test_the_command_printed_by_join_token_joins(two_clusters: LabCluster) -> None:
     """The printed command is run unchanged on another host."""
     one, _, _, outsider = two_clusters.hosts
     printed = two_clusters.docker("swarm", "join-token", "manager", on=one).out
@@ -245,7 +245,7 @@ def test_the_command_printed_by_join_token_joins(two_clusters: Cluster) -> None:
     labs.wait(lambda: two_clusters.docker("swarm", "leave", on=outsider, check=None).code == 0, "the node to leave")
 
 
-def test_a_member_cannot_init_or_join_another_cluster(two_clusters: Cluster) -> None:
+def test_a_member_cannot_init_or_join_another_cluster(two_clusters: LabCluster) -> None:
     one, two, three, _ = two_clusters.hosts
     for host, command in (
         (one, ("swarm", "init")),

@@ -12,12 +12,12 @@ from node.lab import cluster
 from node.lab import host as machine
 from node.lab.layout import Lab
 from tests.support import labs
-from tests.support.labs import PYTHON_BIN, Cluster, Ran
+from tests.support.labs import PYTHON_BIN, CommandResult, LabCluster
 
 pytestmark = pytest.mark.root
 
 
-def covey_lab(*arguments: str, check: int | None = 0) -> Ran:
+def covey_lab(*arguments: str, check: int | None = 0) -> CommandResult:
     return labs.run(
         [PYTHON_BIN / "python", "-m", "node.lab", *arguments],
         check=check,
@@ -56,7 +56,7 @@ def test_every_lab_command_on_one_lab(name: str) -> None:
     nodes = labs.run(["sh", "-c", shell]).lines
     assert sorted(line.split() for line in nodes) == [[f"{name}-1", "Ready", "Leader"], [f"{name}-2", "Ready"]]
 
-    found = Cluster(Lab(name, 1, 1))
+    found = LabCluster(Lab(name, 1, 1))
     assert covey_lab("exec", f"{name}-2", "--", "hostname").out.strip() == f"{name}-2"
     assert covey_lab("exec", f"{name}-2", "--", "sh", "-c", "exit 7", check=7).code == 7
     assert "192.168.77.2" in covey_lab("exec", f"{name}-2", "--", "ip", "-4", "addr", "show", "eth0").out
@@ -89,7 +89,7 @@ def test_every_lab_command_on_one_lab(name: str) -> None:
 
     covey_lab("down", "--name", name)
     assert lab_ls(name) == {}
-    assert [line for line in labs.left_over(os.getpid()) if name in line] == []
+    assert [line for line in labs.leftovers(os.getpid()) if name in line] == []
     assert "no lab" in covey_lab("down", "--name", name, check=1).err
 
 
@@ -100,11 +100,11 @@ def test_invalid_lab_options_are_refused_and_leave_nothing_behind(name: str) -> 
         assert refused.err.strip(), arguments
     assert "no lab host nobody-1" in covey_lab("kill", "nobody-1", check=1).err
     assert lab_ls(name) == {}
-    assert [line for line in labs.left_over(os.getpid()) if name in line] == []
+    assert [line for line in labs.leftovers(os.getpid()) if name in line] == []
 
 
 def test_two_labs_side_by_side_are_isolated() -> None:
-    with labs.made("left", 1) as left, labs.made("right", 1) as right:
+    with labs.running_lab("left", 1) as left, labs.running_lab("right", 1) as right:
         secret = labs.unique("secret")
         left.docker("secret", "create", secret, "-", stdin=b"left")
         assert left.docker("secret", "ls", "-q").out.strip()
@@ -135,4 +135,4 @@ def test_a_lab_that_fails_to_start_is_torn_down(name: str) -> None:
         blocked.unlink(missing_ok=True)
         if blocked.parent.is_dir():
             blocked.parent.rmdir()
-    assert [line for line in labs.left_over(os.getpid()) if name in line] == []
+    assert [line for line in labs.leftovers(os.getpid()) if name in line] == []

@@ -16,7 +16,7 @@ from node.lab import cluster as lab_cluster
 from node.lab import host as machine
 from node.lab.layout import LabHost
 from tests.support import labs
-from tests.support.labs import Cluster
+from tests.support.labs import LabCluster
 
 pytestmark = pytest.mark.root
 ELECTION_SECONDS = 30.0
@@ -29,29 +29,29 @@ sys.stdin.read()
 
 
 @pytest.fixture(scope="module")
-def trio(images: Path) -> Iterator[Cluster]:
-    with labs.made("trio", 3, archive=images) as found:
+def trio(images: Path) -> Iterator[LabCluster]:
+    with labs.running_lab("trio", 3, archive=images) as found:
         yield found
 
 
 @pytest.fixture
-def managers(trio: Cluster) -> Iterator[Cluster]:
+def managers(trio: LabCluster) -> Iterator[LabCluster]:
     """The lab with all three managers, healed after each test."""
-    trio.restore()
+    trio.restore_all_hosts()
     yield trio
-    trio.restore()
-    trio.tidy()
+    trio.restore_all_hosts()
+    trio.remove_all_objects()
 
 
-def secret_names(lab: Cluster, on: object = None) -> set[str]:
+def secret_names(lab: LabCluster, on: object = None) -> set[str]:
     return {secret["Spec"]["Name"] for secret in lab.get("/secrets", on=on)}
 
 
-def write(lab: Cluster, name: str, on: object) -> tuple[int, object]:
+def write(lab: LabCluster, name: str, on: object) -> tuple[int, object]:
     return lab.request("POST", "/secrets/create", {"Name": name, "Data": "eA=="}, on=on)
 
 
-def test_a_write_through_any_manager_is_readable_through_all(managers: Cluster) -> None:
+def test_a_write_through_any_manager_is_readable_through_all(managers: LabCluster) -> None:
     for host in managers.managers:
         managers.docker("secret", "create", f"from-{host.number}", "-", stdin=b"x", on=host)
         for reader in managers.managers:
@@ -59,7 +59,7 @@ def test_a_write_through_any_manager_is_readable_through_all(managers: Cluster) 
             assert f"from-{host.number}" in managers.docker("secret", "ls", "--format", "{{.Name}}", on=reader).lines
 
 
-def test_no_acknowledged_write_is_lost_when_the_leader_is_killed(managers: Cluster) -> None:
+def test_no_acknowledged_write_is_lost_when_the_leader_is_killed(managers: LabCluster) -> None:
     leader = managers.wait_leader()
     survivor = next(host for host in managers.managers if host != leader)
     acknowledged: list[str] = []
@@ -96,7 +96,7 @@ def test_no_acknowledged_write_is_lost_when_the_leader_is_killed(managers: Clust
     assert set(acknowledged) <= secret_names(managers, on=leader)
 
 
-def test_a_cli_write_waits_for_the_new_leader(managers: Cluster) -> None:
+def test_a_cli_write_waits_for_the_new_leader(managers: LabCluster) -> None:
     leader = managers.wait_leader()
     survivor = next(host for host in managers.managers if host != leader)
     managers.kill(leader)
@@ -115,7 +115,7 @@ def test_a_cli_write_waits_for_the_new_leader(managers: Cluster) -> None:
     )
 
 
-def test_two_dead_managers_of_three_stop_writes_until_one_returns(managers: Cluster) -> None:
+def test_two_dead_managers_of_three_stop_writes_until_one_returns(managers: LabCluster) -> None:
     managers.docker("secret", "create", "before", "-", stdin=b"x")
     dead = list(managers.managers[1:])
     alone = managers.managers[0]
@@ -139,7 +139,7 @@ def test_two_dead_managers_of_three_stop_writes_until_one_returns(managers: Clus
     assert {"before", "together"} <= secret_names(managers, on=alone)
 
 
-def test_a_cut_leader_steps_down_and_acknowledges_nothing(managers: Cluster) -> None:
+def test_a_cut_leader_steps_down_and_acknowledges_nothing(managers: LabCluster) -> None:
     leader = managers.wait_leader()
     other = next(host for host in managers.managers if host != leader)
     managers.cut(leader)
@@ -172,7 +172,7 @@ def manager_pid(host: LabHost) -> int:
     raise AssertionError(f"{host.name} runs no manager")
 
 
-def test_a_leader_paused_during_an_election_serves_no_stale_read(managers: Cluster) -> None:
+def test_a_leader_paused_during_an_election_serves_no_stale_read(managers: LabCluster) -> None:
     """1. The leader is paused. 2. Another is elected and takes a write. 3. The old leader continues. A waiting read is the first thing it
     handles, before it can know that it no longer leads.
     """
@@ -195,7 +195,7 @@ def test_a_leader_paused_during_an_election_serves_no_stale_read(managers: Clust
     assert names == [{"meanwhile"}]
 
 
-def test_a_leader_paused_during_an_election_refuses_no_write_on_stale_data(managers: Cluster) -> None:
+def test_a_leader_paused_during_an_election_refuses_no_write_on_stale_data(managers: LabCluster) -> None:
     """1. The leader is paused. 2. Another is elected and removes a secret. 3. The old leader continues. The creation of a secret with the same
     name is the first thing it handles; the name is free.
     """
@@ -218,7 +218,7 @@ def test_a_leader_paused_during_an_election_refuses_no_write_on_stale_data(manag
     assert [status for status, _ in answers] == [201], answers
 
 
-def test_a_restarted_follower_has_its_old_state_and_the_missed_writes(managers: Cluster) -> None:
+def test_a_restarted_follower_has_its_old_state_and_the_missed_writes(managers: LabCluster) -> None:
     leader = managers.wait_leader()
     follower = next(host for host in managers.managers if host != leader)
     identity = managers.node_id(follower)
@@ -232,7 +232,7 @@ def test_a_restarted_follower_has_its_old_state_and_the_missed_writes(managers: 
     assert len(managers.nodes()) == 3
 
 
-def test_a_cluster_recovers_its_services_after_all_managers_were_killed(managers: Cluster) -> None:
+def test_a_cluster_recovers_its_services_after_all_managers_were_killed(managers: LabCluster) -> None:
     managers.docker("secret", "create", "kept", "-", stdin=b"kept")
     managers.docker("network", "create", "-d", "overlay", "--subnet", "10.77.0.0/24", "net")
     service = managers.service("survivor", "--replicas", "3", "--network", "net", "--secret", "kept", "--label", "a=b")
@@ -251,7 +251,7 @@ def test_a_cluster_recovers_its_services_after_all_managers_were_killed(managers
         assert task["NetworksAttachments"][0]["Addresses"][0].startswith("10.77.0.")
 
 
-def test_managers_restart_after_a_crash_without_disturbing_containers(managers: Cluster) -> None:
+def test_managers_restart_after_a_crash_without_disturbing_containers(managers: LabCluster) -> None:
     managers.service("steady", "--replicas", "3")
     before = managers.running("steady", 3)
     containers = {managers.container(task) for task in before}
@@ -266,7 +266,7 @@ def test_managers_restart_after_a_crash_without_disturbing_containers(managers: 
     assert {host.name: managers.covey_containers(host) for host in managers.managers} == pids
 
 
-def test_a_manager_that_cannot_start_retries(managers: Cluster) -> None:
+def test_a_manager_that_cannot_start_retries(managers: LabCluster) -> None:
     """1. A daemon crashes. 2. When it restarts, another process has the manager's port. 3. The port is freed and the manager starts."""
     leader = managers.wait_leader()
     follower = next(host for host in managers.managers if host != leader)
@@ -283,7 +283,7 @@ def test_a_manager_that_cannot_start_retries(managers: Cluster) -> None:
 
 
 def test_a_worker_is_promoted_and_demoted_with_the_docker_cli(images: Path) -> None:
-    with labs.made("roles", 1, 2) as lab:
+    with labs.running_lab("roles", 1, 2) as lab:
         first, second, third = lab.hosts
         lab.docker("node", "promote", second.name, third.name)
 
@@ -312,14 +312,14 @@ def snapshot_indices(host: LabHost) -> list[int]:
     return sorted([int(path.name[:16], 16) for path in (host.state_dir / "manager/raft/snapshots").glob("*.snap")])
 
 
-def keep_log_entries(lab: Cluster, number: int) -> None:
+def keep_log_entries(lab: LabCluster, number: int) -> None:
     """Set LogEntriesForSlowFollowers through the API; docker has no flag for it."""
     swarm = lab.get("/swarm")
     swarm["Spec"]["Raft"]["LogEntriesForSlowFollowers"] = number
     assert lab.request("POST", f"/swarm/update?version={swarm['Version']['Index']}", swarm["Spec"])[0] == 200
 
 
-def test_a_follower_behind_the_log_catches_up_by_an_encrypted_snapshot(managers: Cluster) -> None:
+def test_a_follower_behind_the_log_catches_up_by_an_encrypted_snapshot(managers: LabCluster) -> None:
     """The settings make the leader compact its log while a manager is away, so the missed entries are no longer in the log."""
     word = f"sealed-{secrets.token_hex(16)}"
     managers.docker("swarm", "update", "--snapshot-interval", "20", "--max-snapshots", "2")
@@ -355,7 +355,7 @@ def test_a_follower_behind_the_log_catches_up_by_an_encrypted_snapshot(managers:
 
 
 def test_demoting_the_leader_moves_leadership_and_keeps_tasks(images: Path) -> None:
-    with labs.made("handover", 3, archive=images) as lab:
+    with labs.running_lab("handover", 3, archive=images) as lab:
         lab.service("web", "--replicas", "3")
         before = {task["ID"] for task in lab.running("web", 3)}
         leader = lab.wait_leader()

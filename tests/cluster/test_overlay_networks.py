@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import labs
-from tests.support.labs import Cluster
+from tests.support.labs import LabCluster
 
 pytestmark = pytest.mark.root
 SERVE_HOSTNAME = ("sh", "-c", "hostname > /www/index.html; exec httpd -f -p 80 -h /www")
@@ -36,14 +36,14 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def outside(lab: Cluster) -> Iterator[None]:
+def outside(lab: LabCluster) -> Iterator[None]:
     """A DNS server at the address in the hosts' resolv.conf, so that unknown names get NXDOMAIN at once."""
     command = [labs.PYTHON_BIN / "python", "-c", RESOLVER]
     with labs.serving(["nsenter", f"--net=/run/netns/{lab.lab.switch}", "--", *command]):
         yield
 
 
-def resolve(lab: Cluster, task: dict, name: str) -> set[str]:
+def resolve(lab: LabCluster, task: dict, name: str) -> set[str]:
     """Addresses that a name resolves to inside a container; empty if it does not resolve."""
     said = lab.execute(task, "nslookup", "-type=a", name, check=None).out
     answers = said.partition("Name:")[2]
@@ -54,16 +54,16 @@ def address_of(task: dict) -> str:
     return task["NetworksAttachments"][0]["Addresses"][0].split("/")[0]
 
 
-def vip_of(lab: Cluster, service: str) -> str:
+def vip_of(lab: LabCluster, service: str) -> str:
     return lab.get(f"/services/{service}")["Endpoint"]["VirtualIPs"][0]["Addr"].split("/")[0]
 
 
-def fetch(lab: Cluster, task: dict, host: str, times: int = 1) -> list[str]:
+def fetch(lab: LabCluster, task: dict, host: str, times: int = 1) -> list[str]:
     script = f"for i in $(seq {times}); do timeout 3 wget -q -O - http://{host}/ || echo failed; done"
     return lab.execute(task, "sh", "-c", script).lines
 
 
-def test_a_service_name_reaches_every_replica_from_every_host(lab: Cluster) -> None:
+def test_a_service_name_reaches_every_replica_from_every_host(lab: LabCluster) -> None:
     lab.docker("network", "create", "-d", "overlay", "net")
     lab.service(
         "web", "--replicas", "5", "--network", "net", "--hostname", "{{.Node.Hostname}}", command=SERVE_HOSTNAME
@@ -80,7 +80,7 @@ def test_a_service_name_reaches_every_replica_from_every_host(lab: Cluster) -> N
 
 
 @pytest.mark.usefixtures("outside")
-def test_tasks_names_and_dnsrr_resolve_to_the_addresses_of_running_tasks(lab: Cluster) -> None:
+def test_tasks_names_and_dnsrr_resolve_to_the_addresses_of_running_tasks(lab: LabCluster) -> None:
     lab.docker("network", "create", "-d", "overlay", "net")
     lab.service("vip", "--replicas", "3", "--network", "net", command=labs.WEB)
     lab.service("rr", "--replicas", "2", "--network", "net", "--endpoint-mode", "dnsrr", command=labs.WEB)
@@ -99,7 +99,7 @@ def test_tasks_names_and_dnsrr_resolve_to_the_addresses_of_running_tasks(lab: Cl
 
 
 @pytest.mark.usefixtures("outside")
-def test_networks_are_isolated_in_names_and_packets(lab: Cluster) -> None:
+def test_networks_are_isolated_in_names_and_packets(lab: LabCluster) -> None:
     for name in ("red", "blue"):
         lab.docker("network", "create", "-d", "overlay", name)
         lab.service(f"web-{name}", "--replicas", "2", "--network", name, command=labs.WEB)
@@ -123,7 +123,7 @@ def test_networks_are_isolated_in_names_and_packets(lab: Cluster) -> None:
     assert resolve(lab, alone, "web-red") == set()
 
 
-def test_subnets_do_not_overlap_and_match_the_request(lab: Cluster) -> None:
+def test_subnets_do_not_overlap_and_match_the_request(lab: LabCluster) -> None:
     for number in range(3):
         lab.docker("network", "create", "-d", "overlay", f"auto{number}")
     lab.docker("network", "create", "-d", "overlay", "--subnet", "10.200.3.0/25", "--gateway", "10.200.3.9", "asked")
@@ -149,7 +149,7 @@ def test_subnets_do_not_overlap_and_match_the_request(lab: Cluster) -> None:
 
 
 @pytest.mark.usefixtures("outside")
-def test_outside_names_are_resolved_by_the_hosts_resolver(lab: Cluster) -> None:
+def test_outside_names_are_resolved_by_the_hosts_resolver(lab: LabCluster) -> None:
     lab.docker("network", "create", "-d", "overlay", "net")
     lab.service("client", "--network", "net")
     client = lab.running("client", 1)[0]
@@ -159,7 +159,7 @@ def test_outside_names_are_resolved_by_the_hosts_resolver(lab: Cluster) -> None:
     assert resolve(lab, client, "client") == {vip_of(lab, "client")}
 
 
-def test_a_scaled_down_service_leaves_no_stale_address(lab: Cluster) -> None:
+def test_a_scaled_down_service_leaves_no_stale_address(lab: LabCluster) -> None:
     lab.docker("network", "create", "-d", "overlay", "net")
     lab.service("web", "--replicas", "5", "--network", "net", "--endpoint-mode", "vip", command=labs.WEB)
     lab.service("client", "--mode", "global", "--network", "net")
@@ -172,7 +172,7 @@ def test_a_scaled_down_service_leaves_no_stale_address(lab: Cluster) -> None:
         assert set(fetch(lab, client, "web", 6)) == {"ok"}
 
 
-def test_a_network_in_use_cannot_be_removed_and_a_removed_one_leaves_no_device(lab: Cluster) -> None:
+def test_a_network_in_use_cannot_be_removed_and_a_removed_one_leaves_no_device(lab: LabCluster) -> None:
     lab.docker("network", "create", "-d", "overlay", "net")
     lab.service("web", "--replicas", "5", "--network", "net", command=labs.WEB)
     lab.running("web", 5)
@@ -194,12 +194,12 @@ def test_a_network_in_use_cannot_be_removed_and_a_removed_one_leaves_no_device(l
 
 
 @pytest.fixture
-def small_lab(images: Path) -> Iterator[Cluster]:
-    with labs.made("names", 1, 2, archive=images) as found:
+def small_lab(images: Path) -> Iterator[LabCluster]:
+    with labs.running_lab("names", 1, 2, archive=images) as found:
         yield found
 
 
-def test_names_have_no_address_of_a_dead_host_after_its_tasks_are_replaced(small_lab: Cluster) -> None:
+def test_names_have_no_address_of_a_dead_host_after_its_tasks_are_replaced(small_lab: LabCluster) -> None:
     lab = small_lab
     one, two, three = lab.hosts
     lab.docker("network", "create", "-d", "overlay", "net")

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import labs
-from tests.support.labs import Cluster
+from tests.support.labs import LabCluster
 
 pytestmark = pytest.mark.root
 
 
 @pytest.fixture
-def clean_lab(lab: Cluster) -> Iterator[Cluster]:
+def clean_lab(lab: LabCluster) -> Iterator[LabCluster]:
     """The shared lab. Afterwards every node is active and has no labels."""
     yield lab
     for name, node in lab.nodes().items():
@@ -21,7 +21,7 @@ def clean_lab(lab: Cluster) -> Iterator[Cluster]:
             lab.docker("node", "update", "--availability", "active", *removals, name)
 
 
-def pending_reason(lab: Cluster, service: str) -> str:
+def pending_reason(lab: LabCluster, service: str) -> str:
     """Error of the only task of a service that cannot be placed, as ``docker service ps`` shows it."""
 
     def reason() -> str:
@@ -35,7 +35,7 @@ def pending_reason(lab: Cluster, service: str) -> str:
     return labs.wait(reason, f"the reason why {service} waits")
 
 
-def test_replicas_are_spread_over_all_hosts(clean_lab: Cluster) -> None:
+def test_replicas_are_spread_over_all_hosts(clean_lab: LabCluster) -> None:
     clean_lab.service("spread", "--replicas", "10")
     placed = Counter(host.name for host in clean_lab.hosts_of(clean_lab.running("spread", 10)))
     assert set(placed.values()) == {2}
@@ -44,7 +44,7 @@ def test_replicas_are_spread_over_all_hosts(clean_lab: Cluster) -> None:
     assert set(placed.values()) == {1}
 
 
-def test_constraints_select_nodes_by_role_label_name_and_id(clean_lab: Cluster) -> None:
+def test_constraints_select_nodes_by_role_label_name_and_id(clean_lab: LabCluster) -> None:
     four, five = clean_lab.workers
     clean_lab.docker("node", "update", "--label-add", "disk=ssd", five.name)
     for name, constraint, hosts in (
@@ -59,7 +59,7 @@ def test_constraints_select_nodes_by_role_label_name_and_id(clean_lab: Cluster) 
         clean_lab.docker("service", "rm", name)
 
 
-def test_a_task_that_fits_nowhere_reports_how_many_nodes_each_filter_rejected(clean_lab: Cluster) -> None:
+def test_a_task_that_fits_nowhere_reports_how_many_nodes_each_filter_rejected(clean_lab: LabCluster) -> None:
     five = clean_lab.workers[1]
     clean_lab.service("picky", "--constraint", "node.labels.disk==nvme")
     assert pending_reason(clean_lab, "picky") == "no suitable node (scheduling constraints not satisfied on 5 nodes)"
@@ -77,13 +77,13 @@ def test_a_task_that_fits_nowhere_reports_how_many_nodes_each_filter_rejected(cl
     assert clean_lab.hosts_of(clean_lab.running("picky", 1)) == [five]
 
 
-def any_pending_reason(lab: Cluster, service: str) -> str:
+def any_pending_reason(lab: LabCluster, service: str) -> str:
     return labs.wait(
         lambda: "".join(t["Status"].get("Err", "") for t in lab.tasks(service, state="pending")), "its reason"
     )
 
 
-def test_a_drained_node_loses_its_tasks_and_an_active_one_takes_new_ones(clean_lab: Cluster) -> None:
+def test_a_drained_node_loses_its_tasks_and_an_active_one_takes_new_ones(clean_lab: LabCluster) -> None:
     five = clean_lab.workers[1]
     clean_lab.service("web", "--replicas", "5")
     before = clean_lab.running("web", 5)
@@ -99,7 +99,7 @@ def test_a_drained_node_loses_its_tasks_and_an_active_one_takes_new_ones(clean_l
     assert five in clean_lab.hosts_of(clean_lab.running("web", 10))
 
 
-def test_a_paused_node_keeps_its_tasks_and_takes_no_new_ones(clean_lab: Cluster) -> None:
+def test_a_paused_node_keeps_its_tasks_and_takes_no_new_ones(clean_lab: LabCluster) -> None:
     five = clean_lab.workers[1]
     clean_lab.service("web", "--replicas", "5")
     before = {task["ID"] for task in clean_lab.running("web", 5)}
@@ -110,7 +110,7 @@ def test_a_paused_node_keeps_its_tasks_and_takes_no_new_ones(clean_lab: Cluster)
     assert Counter(clean_lab.hosts_of(tasks))[five] == 1
 
 
-def test_removing_a_node_label_moves_the_tasks_that_require_it(clean_lab: Cluster) -> None:
+def test_removing_a_node_label_moves_the_tasks_that_require_it(clean_lab: LabCluster) -> None:
     four, five = clean_lab.workers
     clean_lab.docker("node", "update", "--label-add", "zone=a", four.name)
     clean_lab.service("web", "--constraint", "node.labels.zone==a")
@@ -122,7 +122,7 @@ def test_removing_a_node_label_moves_the_tasks_that_require_it(clean_lab: Cluste
     )
 
 
-def test_a_global_service_runs_once_on_each_node_also_on_a_new_one(clean_lab: Cluster) -> None:
+def test_a_global_service_runs_once_on_each_node_also_on_a_new_one(clean_lab: LabCluster) -> None:
     five = clean_lab.workers[1]
     clean_lab.docker("node", "update", "--availability", "drain", five.name)
     clean_lab.service("everywhere", "--mode", "global")
@@ -131,7 +131,7 @@ def test_a_global_service_runs_once_on_each_node_also_on_a_new_one(clean_lab: Cl
     assert set(clean_lab.hosts_of(clean_lab.running("everywhere", 5))) == set(clean_lab.hosts)
 
 
-def test_resource_limits_are_enforced_in_the_container(clean_lab: Cluster) -> None:
+def test_resource_limits_are_enforced_in_the_container(clean_lab: LabCluster) -> None:
     clean_lab.service("within", "--limit-memory", "32m", "--limit-pids", "20", "--limit-cpu", "0.5")
     task = clean_lab.running("within", 1)[0]
     host = clean_lab.host_of(task)

@@ -17,33 +17,33 @@ import pytest
 from node.lab import host as machine
 from node.lab.layout import LabHost
 from tests.support import labs
-from tests.support.labs import Cluster
+from tests.support.labs import LabCluster
 
 pytestmark = pytest.mark.root
 REFUSED_SECONDS = 30.0  # a refusal takes a few seconds on a quiet machine
 
 
 @pytest.fixture(scope="module")
-def lost_lab(images: Path) -> Iterator[Cluster]:
-    with labs.made("lost", 3, 1, archive=images) as found:
+def lost_lab(images: Path) -> Iterator[LabCluster]:
+    with labs.running_lab("lost", 3, 1, archive=images) as found:
         yield found
 
 
-def manager_states(lab: Cluster, on: LabHost) -> list[str]:
+def manager_states(lab: LabCluster, on: LabHost) -> list[str]:
     """Sorted manager reachability of the nodes that have one."""
     status, nodes = lab.request("GET", "/nodes", on=on)
     assert status == http.client.OK, nodes
     return sorted(node["ManagerStatus"]["Reachability"] for node in nodes if node.get("ManagerStatus"))
 
 
-def refusal(lab: Cluster, *command: str, on: LabHost) -> str:
+def refusal(lab: LabCluster, *command: str, on: LabHost) -> str:
     began = time.monotonic()
     ran = lab.docker(*command, on=on, check=1, stdin=b"x")
     assert time.monotonic() - began < REFUSED_SECONDS, "the refusal took too long"
     return ran.err
 
 
-def test_without_quorum_tasks_keep_running_and_one_returning_manager_restores_it(lost_lab: Cluster) -> None:
+def test_without_quorum_tasks_keep_running_and_one_returning_manager_restores_it(lost_lab: LabCluster) -> None:
     first, second, third, worker = lost_lab.hosts
     lost_lab.docker("network", "create", "--driver", "overlay", "inner")
     for name in ("web", "asker"):
@@ -67,7 +67,7 @@ def test_without_quorum_tasks_keep_running_and_one_returning_manager_restores_it
     assert {task["ID"] for task in lost_lab.tasks("web")} == {web["ID"]}
 
 
-def test_force_new_cluster_is_refused_while_a_majority_answers(lost_lab: Cluster) -> None:
+def test_force_new_cluster_is_refused_while_a_majority_answers(lost_lab: LabCluster) -> None:
     first, *_ = lost_lab.hosts
     said = refusal(lost_lab, "swarm", "init", "--force-new-cluster", on=first)
     assert "at least 2 of its 3 managers answer" in said
@@ -90,7 +90,7 @@ def manager_pid(host: LabHost) -> int:
     raise AssertionError(f"{host.name} runs no manager")
 
 
-def test_force_new_cluster_is_refused_on_a_paused_manager_while_the_others_work(lost_lab: Cluster) -> None:
+def test_force_new_cluster_is_refused_on_a_paused_manager_while_the_others_work(lost_lab: LabCluster) -> None:
     """1. This host's manager is paused and sees no leader. 2. The others have one. 3. A forced new cluster would remove them."""
     first, *_ = lost_lab.hosts
     lost_lab.wait_ready()
@@ -104,7 +104,7 @@ def test_force_new_cluster_is_refused_on_a_paused_manager_while_the_others_work(
     lost_lab.wait_ready()
 
 
-def test_force_new_cluster_on_the_last_manager_keeps_all_tasks_running(lost_lab: Cluster) -> None:
+def test_force_new_cluster_on_the_last_manager_keeps_all_tasks_running(lost_lab: LabCluster) -> None:
     first, second, third, worker = lost_lab.hosts
     if not lost_lab.tasks("web"):
         lost_lab.service("web", "--constraint", "node.role==worker")

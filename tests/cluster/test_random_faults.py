@@ -15,7 +15,7 @@ from node.lab import cluster as lab_cluster
 from node.lab import host as machine
 from node.lab.layout import LabHost
 from tests.support import labs
-from tests.support.labs import Cluster
+from tests.support.labs import LabCluster
 
 pytestmark = pytest.mark.root
 ROUNDS = int(os.environ.get("COVEY_TEST_ROUNDS", "5"))
@@ -25,9 +25,9 @@ SETTLED_SECONDS = 90.0
 
 
 @pytest.fixture
-def busy(images: Path) -> Iterator[Cluster]:
+def busy(images: Path) -> Iterator[LabCluster]:
     """Five hosts with a web service and a client on each."""
-    with labs.made("faults", 3, 2, archive=images) as lab:
+    with labs.running_lab("faults", 3, 2, archive=images) as lab:
         lab.docker("network", "create", "-d", "overlay", "net")
         lab.docker("secret", "create", "word", "-", stdin=b"word")
         lab.service("web", "--replicas", "6", "--network", "net", "--secret", "word", command=labs.WEB)
@@ -37,7 +37,7 @@ def busy(images: Path) -> Iterator[Cluster]:
         yield lab
 
 
-def inject(lab: Cluster, fault: str, host: LabHost, bystander: LabHost) -> None:
+def inject(lab: LabCluster, fault: str, host: LabHost, bystander: LabHost) -> None:
     if fault == "kill":
         lab.kill(host)
     elif fault == "crash":
@@ -62,7 +62,7 @@ def inject(lab: Cluster, fault: str, host: LabHost, bystander: LabHost) -> None:
         )
 
 
-def write(lab: Cluster, name: str, on: LabHost) -> bool:
+def write(lab: LabCluster, name: str, on: LabHost) -> bool:
     """Whether the write was acknowledged."""
     try:
         return lab.request("POST", "/secrets/create", {"Name": name, "Data": "eA=="}, on=on)[0] == 201
@@ -70,21 +70,21 @@ def write(lab: Cluster, name: str, on: LabHost) -> bool:
         return False
 
 
-def every_client_reaches_web(lab: Cluster) -> bool:
+def every_client_reaches_web(lab: LabCluster) -> bool:
     script = "for i in $(seq 12); do timeout 2 wget -q -O - http://web/ || echo failed; done"
     return all(
         set(lab.execute(task, "sh", "-c", script, check=None).lines) == {"ok"} for task in lab.running("client", 5)
     )
 
 
-def containers_match_tasks(lab: Cluster) -> bool:
+def containers_match_tasks(lab: LabCluster) -> bool:
     """Whether the hosts run exactly the containers of the running tasks."""
     wanted = {lab.container(task) for task in (*lab.running("web", 6), *lab.running("client", 5))}
     return wanted == {container for host in lab.hosts for container in lab.covey_containers(host)}
 
 
 @pytest.mark.timeout(60 + 120 * ROUNDS)
-def test_the_cluster_recovers_from_random_faults_and_loses_no_acknowledged_write(busy: Cluster) -> None:
+def test_the_cluster_recovers_from_random_faults_and_loses_no_acknowledged_write(busy: LabCluster) -> None:
     seed = int(os.environ.get("COVEY_TEST_SEED", "1"))
     print(f"COVEY_TEST_SEED={seed}")
     rng, acknowledged, number = random.Random(seed), set[str](), 0

@@ -23,7 +23,7 @@ from manager.ca.certificates import RootPair
 from node.lab import host as machine
 from node.lab.layout import LabHost
 from tests.support import external_ca, labs
-from tests.support.labs import Cluster, Ran, wait
+from tests.support.labs import CommandResult, LabCluster, wait
 
 pytestmark = pytest.mark.root
 NODE_LIST = "node list"
@@ -32,8 +32,8 @@ by_docker_and_covey = pytest.mark.parametrize("program", PROGRAMS)
 
 
 @pytest.fixture(scope="module")
-def root_lab() -> Iterator[Cluster]:
-    with labs.made("root", 3, 2) as found:
+def root_lab() -> Iterator[LabCluster]:
+    with labs.running_lab("root", 3, 2) as found:
         yield found
 
 
@@ -42,7 +42,7 @@ class Load:
     ``done`` counts per worker, so that one that stalls is noticed while others continue.
     """
 
-    def __init__(self, lab: Cluster) -> None:
+    def __init__(self, lab: LabCluster) -> None:
         self.lab = lab
         self.done = dict.fromkeys([*(host.name for host in lab.managers), NODE_LIST], 0)
         self.errors: list[Any] = []
@@ -93,12 +93,12 @@ class Load:
         assert not self.errors, self.errors[:5]
 
 
-def run_program(lab: Cluster, program: str, *arguments: str, check: int = 0) -> Ran:
+def run_program(lab: LabCluster, program: str, *arguments: str, check: int = 0) -> CommandResult:
     """Run a command of a user with docker or covey."""
     return labs.run([PROGRAMS[program], *arguments], check=check, env=lab.environment())
 
 
-def root_of(lab: Cluster) -> str:
+def root_of(lab: LabCluster) -> str:
     return lab.docker("swarm", "ca").out.strip()
 
 
@@ -106,7 +106,7 @@ def trusted_roots(host: LabHost) -> str:
     return (host.state_dir / "identity" / "root.crt").read_text().strip()
 
 
-def issuer_ids(lab: Cluster) -> dict[str, bytes]:
+def issuer_ids(lab: LabCluster) -> dict[str, bytes]:
     """Key identifier of the issuer of each host's certificate."""
     found = {}
     for host in lab.hosts:
@@ -115,16 +115,16 @@ def issuer_ids(lab: Cluster) -> dict[str, bytes]:
     return found
 
 
-def session_count(lab: Cluster) -> int:
+def session_count(lab: LabCluster) -> int:
     return sum(host.log.read_text().count("began session") for host in lab.hosts)
 
 
-def tls_status(lab: Cluster) -> dict[str, str]:
+def tls_status(lab: LabCluster) -> dict[str, str]:
     lines = lab.docker("node", "ls", "--format", "{{.Hostname}} {{.TLSStatus}}").lines
     return dict(line.split(" ", 1) for line in lines)
 
 
-def test_a_rotation_under_load_fails_no_request_and_keeps_all_sessions(root_lab: Cluster) -> None:
+def test_a_rotation_under_load_fails_no_request_and_keeps_all_sessions(root_lab: LabCluster) -> None:
     before, began = root_of(root_lab), session_count(root_lab)
     load = Load(root_lab)
     with load.running():
@@ -151,7 +151,7 @@ def test_a_rotation_under_load_fails_no_request_and_keeps_all_sessions(root_lab:
     assert after.splitlines()[1] in pretty
 
 
-def test_a_node_that_is_down_delays_the_rotation_is_named_and_gets_the_new_root_on_return(root_lab: Cluster) -> None:
+def test_a_node_that_is_down_delays_the_rotation_is_named_and_gets_the_new_root_on_return(root_lab: LabCluster) -> None:
     """A worker is down while the others renew. The leader is killed during the rotation, and its successor completes it."""
     worker = root_lab.workers[1]
     root_lab.kill(worker)
@@ -179,7 +179,7 @@ def test_a_node_that_is_down_delays_the_rotation_is_named_and_gets_the_new_root_
 
 
 def test_a_provided_root_with_another_certificate_lifetime_is_used_and_progress_is_shown(
-    root_lab: Cluster, tmp_path: Path
+    root_lab: LabCluster, tmp_path: Path
 ) -> None:
     own = certificates.create_root("our company", time.time_ns())
     for name, pem in (("root.pem", own.cert), ("root.key", own.key)):
@@ -231,7 +231,7 @@ def cfssl(on: LabHost, folder: Path, root: RootPair, clients: bytes) -> Iterator
 
 @by_docker_and_covey
 def test_an_external_ca_signs_for_all_hosts_and_its_key_can_be_given_to_the_cluster(
-    root_lab: Cluster, tmp_path: Path, program: str
+    root_lab: LabCluster, tmp_path: Path, program: str
 ) -> None:
     """1. Rotate to a root whose key only cfssl has. 2. Give the cluster that key: no certificate changes. 3. Rotate to an internal root."""
     outside = certificates.create_root("outside", time.time_ns())
@@ -258,7 +258,7 @@ def test_an_external_ca_signs_for_all_hosts_and_its_key_can_be_given_to_the_clus
 
 
 @by_docker_and_covey
-def test_every_command_of_the_certificates_guide_works(root_lab: Cluster, tmp_path: Path, program: str) -> None:
+def test_every_command_of_the_certificates_guide_works(root_lab: LabCluster, tmp_path: Path, program: str) -> None:
     page = (Path(__file__).parents[2] / "docs" / "guides" / "certificates.md").read_text()
     blocks = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert len(blocks) == page.count("```sh") >= 4

@@ -9,7 +9,7 @@ import pytest
 from node.lab import host as machine
 from node.lab.layout import LabHost
 from tests.support import labs
-from tests.support.labs import Cluster
+from tests.support.labs import LabCluster
 
 pytestmark = pytest.mark.root
 LONGEST = 500 * 1024 - 1  # docker accepts fewer than 512000 bytes
@@ -21,7 +21,7 @@ def files_on_disk_with(host: LabHost, word: bytes) -> list[Path]:
     return [path for path in files if word in path.read_bytes()]
 
 
-def files_in_run_with(lab: Cluster, host: LabHost, word: str) -> list[str]:
+def files_in_run_with(lab: LabCluster, host: LabHost, word: str) -> list[str]:
     """Files in the host's own /run that contain the word."""
     return lab.inside(host, "grep", "-rlF", "--devices=skip", word, "/run/covey", check=None).lines
 
@@ -48,7 +48,7 @@ def is_in_daemon_memory(host: LabHost, word: bytes) -> bool:
     return False
 
 
-def test_a_secret_file_has_the_requested_name_mode_and_owner(lab: Cluster) -> None:
+def test_a_secret_file_has_the_requested_name_mode_and_owner(lab: LabCluster) -> None:
     lab.docker("secret", "create", "word", "-", stdin=b"open sesame\n")
     wanted = "source=word,target=renamed,uid=65534,gid=100,mode=0400"
     lab.service("plain", "--secret", "word")
@@ -68,7 +68,7 @@ def test_a_secret_file_has_the_requested_name_mode_and_owner(lab: Cluster) -> No
     assert "Read-only" in lab.execute(owned, "sh", "-c", "echo x > /run/secrets/renamed", check=1).err
 
 
-def test_a_secret_is_only_on_nodes_that_use_it_and_on_no_disk(lab: Cluster) -> None:
+def test_a_secret_is_only_on_nodes_that_use_it_and_on_no_disk(lab: LabCluster) -> None:
     word = f"top-{secrets.token_hex(16)}"
     lab.docker("secret", "create", "top", "-", stdin=word.encode())
     four, five = lab.workers
@@ -94,7 +94,7 @@ def test_a_secret_is_only_on_nodes_that_use_it_and_on_no_disk(lab: Cluster) -> N
     labs.wait(lambda: not files_in_run_with(lab, four, word), "the secret removed with its task")
 
 
-def test_a_secret_in_use_cannot_be_removed_and_its_service_is_named(lab: Cluster) -> None:
+def test_a_secret_in_use_cannot_be_removed_and_its_service_is_named(lab: LabCluster) -> None:
     lab.docker("secret", "create", "used", "-", stdin=b"x")
     lab.service("holder", "--secret", "used")
     refused = lab.docker("secret", "rm", "used", check=1)
@@ -106,7 +106,7 @@ def test_a_secret_in_use_cannot_be_removed_and_its_service_is_named(lab: Cluster
     assert "used not found" in refused.err, refused.err
 
 
-def test_secrets_have_a_maximum_size(lab: Cluster) -> None:
+def test_secrets_have_a_maximum_size(lab: LabCluster) -> None:
     lab.docker("secret", "create", "largest", "-", stdin=b"x" * LONGEST)
     refused = lab.docker("secret", "create", "larger", "-", stdin=b"x" * (LONGEST + 1), check=1)
     assert "less than 512000 bytes" in refused.err, refused.err
@@ -115,13 +115,13 @@ def test_secrets_have_a_maximum_size(lab: Cluster) -> None:
     assert lab.execute(lab.running("reader", 1)[0], "wc", "-c", "/run/secrets/largest").out.split()[0] == str(LONGEST)
 
 
-def test_a_service_that_names_a_missing_secret_is_refused(lab: Cluster) -> None:
+def test_a_service_that_names_a_missing_secret_is_refused(lab: LabCluster) -> None:
     refused = lab.docker("service", "create", "-d", "--name", "nobody", "--secret", "missing", labs.IMAGE, check=1)
     assert "missing" in refused.err
     assert lab.get("/services") == []
 
 
-def test_an_updated_service_gets_the_new_secret_and_loses_the_old_one(lab: Cluster) -> None:
+def test_an_updated_service_gets_the_new_secret_and_loses_the_old_one(lab: LabCluster) -> None:
     for name in ("old", "new"):
         lab.docker("secret", "create", name, "-", stdin=name.encode())
     lab.service("web", "--secret", "old")

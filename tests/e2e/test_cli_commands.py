@@ -23,12 +23,12 @@ COVEY = labs.PYTHON_BIN / "covey"
 QUICK = ("--stop-signal", "SIGKILL")
 
 
-def covey(lab: labs.Cluster, *arguments: str, check: int | None = 0, **options: Any) -> labs.Ran:
+def covey(lab: labs.LabCluster, *arguments: str, check: int | None = 0, **options: Any) -> labs.CommandResult:
     return labs.run([COVEY, *arguments], check=check, env=lab.environment(options.pop("on", None)), **options)
 
 
 @pytest.fixture
-def container(lab: labs.Cluster) -> str:
+def container(lab: labs.LabCluster) -> str:
     """A container of a service on the first manager."""
     where = f"node.hostname=={lab.hosts[0].name}"
     lab.service("box", "--constraint", where, "--tty", command=["sh", "-c", "echo hello; exec sleep 1000000"])
@@ -36,7 +36,7 @@ def container(lab: labs.Cluster) -> str:
     return lab.container(task)
 
 
-def test_service_create_returns_when_all_tasks_run_and_prints_each_step_once(lab: labs.Cluster) -> None:
+def test_service_create_returns_when_all_tasks_run_and_prints_each_step_once(lab: labs.LabCluster) -> None:
     said = covey(lab, "service", "create", "--name", "web", "--replicas", "4", *QUICK, labs.IMAGE, *labs.SLEEP).lines
     assert len(lab.tasks("web", state="running")) == 4
     assert re.fullmatch(r"[a-z0-9]{25}", said[0])
@@ -49,7 +49,7 @@ def test_service_create_returns_when_all_tasks_run_and_prints_each_step_once(lab
     assert [task["Spec"]["ContainerSpec"]["Env"] for task in tasks] == [["A=1"]] * 6
 
 
-def test_a_paused_update_exits_with_1_and_a_rollback_repairs_the_service(lab: labs.Cluster) -> None:
+def test_a_paused_update_exits_with_1_and_a_rollback_repairs_the_service(lab: labs.LabCluster) -> None:
     covey(lab, "service", "create", "-q", "--name", "web", "--update-monitor", "1s", *QUICK, labs.IMAGE, *labs.SLEEP)
     ran = covey(lab, "service", "update", "--image", "nowhere/nothing:1", "web", check=1)
     assert "update paused" in ran.err
@@ -58,7 +58,7 @@ def test_a_paused_update_exits_with_1_and_a_rollback_repairs_the_service(lab: la
     assert lab.get("/services/web")["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"] == labs.IMAGE
 
 
-def test_an_update_that_is_rolled_back_automatically_exits_with_1(lab: labs.Cluster) -> None:
+def test_an_update_that_is_rolled_back_automatically_exits_with_1(lab: labs.LabCluster) -> None:
     policy = ("--update-monitor", "1s", "--update-failure-action", "rollback", "--rollback-monitor", "1s")
     covey(lab, "service", "create", "-q", "--name", "web", *policy, *QUICK, labs.IMAGE, *labs.SLEEP)
     ran = covey(lab, "service", "update", "-q", "--image", "nowhere/nothing:1", "web", check=1)
@@ -66,7 +66,7 @@ def test_an_update_that_is_rolled_back_automatically_exits_with_1(lab: labs.Clus
     assert len(ran.err.splitlines()) == 1
 
 
-def test_ctrl_c_while_waiting_leaves_the_service_running(lab: labs.Cluster) -> None:
+def test_ctrl_c_while_waiting_leaves_the_service_running(lab: labs.LabCluster) -> None:
     command = [COVEY, "service", "create", "--name", "web", *QUICK, "nowhere/nothing:1"]
     with subprocess.Popen(command, env=lab.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -81,7 +81,7 @@ def test_ctrl_c_while_waiting_leaves_the_service_running(lab: labs.Cluster) -> N
     assert lab.get("/services/web")["Spec"]["Name"] == "web"
 
 
-def test_exec_returns_the_exit_code_and_separates_stdout_and_stderr(lab: labs.Cluster, container: str) -> None:
+def test_exec_returns_the_exit_code_and_separates_stdout_and_stderr(lab: labs.LabCluster, container: str) -> None:
     ran = covey(lab, "exec", container, "sh", "-c", "echo out; echo err >&2; exit 7", check=7)
     assert (ran.out, ran.err) == ("out\n", "err\n")
     big = os.urandom(3_000_000).hex().encode()
@@ -93,7 +93,7 @@ def test_exec_returns_the_exit_code_and_separates_stdout_and_stderr(lab: labs.Cl
     )
 
 
-def test_exec_with_a_terminal_passes_its_size_resizes_and_ctrl_c(lab: labs.Cluster, container: str) -> None:
+def test_exec_with_a_terminal_passes_its_size_resizes_and_ctrl_c(lab: labs.LabCluster, container: str) -> None:
     environment, command = lab.environment(), [str(COVEY), "exec", "-it", container, "sh"]
     process, terminal = pty.fork()
     if process == 0:
@@ -139,7 +139,7 @@ def test_exec_with_a_terminal_passes_its_size_resizes_and_ctrl_c(lab: labs.Clust
         os.close(terminal)
 
 
-def test_logs_of_a_container_and_of_a_service(lab: labs.Cluster, container: str) -> None:
+def test_logs_of_a_container_and_of_a_service(lab: labs.LabCluster, container: str) -> None:
     assert covey(lab, "logs", container).out == "hello\r\n"
     lab.service("talk", "--replicas", "3", command=["sh", "-c", "echo hi; echo oops >&2; exec sleep 1000000"])
     lab.running("talk", 3)
@@ -164,7 +164,7 @@ def test_logs_of_a_container_and_of_a_service(lab: labs.Cluster, container: str)
     assert covey(lab, "service", "logs", "nothing", check=1).err.strip().endswith("no such task or service: nothing")
 
 
-def test_an_image_is_copied_to_another_host_as_an_archive(lab: labs.Cluster, tmp_path: Path) -> None:
+def test_an_image_is_copied_to_another_host_as_an_archive(lab: labs.LabCluster, tmp_path: Path) -> None:
     archive = tmp_path / "image.tar"
     covey(lab, "tag", labs.IMAGE, "copied:1")
     covey(lab, "save", "-o", str(archive), "copied:1")
@@ -180,7 +180,7 @@ def test_an_image_is_copied_to_another_host_as_an_archive(lab: labs.Cluster, tmp
     assert len(covey(lab, "load", "-i", str(tmp_path / "broken"), check=1).err.splitlines()) == 1
 
 
-def test_container_commands_pause_top_stats_kill_wait_and_events(lab: labs.Cluster, container: str) -> None:
+def test_container_commands_pause_top_stats_kill_wait_and_events(lab: labs.LabCluster, container: str) -> None:
     assert covey(lab, "pause", container).out == f"{container}\n"
     assert "Paused" in covey(lab, "ps", "--format", "{{.Status}}").out
     covey(lab, "unpause", container)
@@ -194,7 +194,7 @@ def test_container_commands_pause_top_stats_kill_wait_and_events(lab: labs.Clust
     )
 
 
-def test_join_tokens_are_rotated_and_nodes_are_updated(lab: labs.Cluster) -> None:
+def test_join_tokens_are_rotated_and_nodes_are_updated(lab: labs.LabCluster) -> None:
     before = covey(lab, "swarm", "join-token", "-q", "worker").out
     after = covey(lab, "swarm", "join-token", "-q", "--rotate", "worker").out
     assert before != after
@@ -211,7 +211,7 @@ def test_join_tokens_are_rotated_and_nodes_are_updated(lab: labs.Cluster) -> Non
     )
 
 
-def test_a_worker_refuses_cluster_commands_with_the_same_message_as_docker(lab: labs.Cluster) -> None:
+def test_a_worker_refuses_cluster_commands_with_the_same_message_as_docker(lab: labs.LabCluster) -> None:
     ran = covey(lab, "service", "ls", check=1, on=lab.workers[0])
     docker = lab.docker("service", "ls", check=1, on=lab.workers[0])
     assert ran.err == docker.err

@@ -17,11 +17,13 @@ COVEY = labs.PYTHON_BIN / "covey"
 ENVIRONMENT = {"PASSED_ON": "from the shell"}
 
 
-def covey(lab: labs.Cluster, *arguments: str, check: int | None = 0, env: dict[str, str] = ENVIRONMENT) -> labs.Ran:
+def covey(
+    lab: labs.LabCluster, *arguments: str, check: int | None = 0, env: dict[str, str] = ENVIRONMENT
+) -> labs.CommandResult:
     return labs.run([COVEY, *arguments], check=check, env={**lab.environment(), **env}, cwd=MANIFESTS)
 
 
-def deploy(lab: labs.Cluster, client: str, stack: str, *files: str, env: dict[str, str] = ENVIRONMENT) -> None:
+def deploy(lab: labs.LabCluster, client: str, stack: str, *files: str, env: dict[str, str] = ENVIRONMENT) -> None:
     options = [part for file in files for part in ("-c", str(MANIFESTS / file))]
     if client == "docker":
         command = ["docker", "stack", "deploy", "--detach=true", "--resolve-image", "never", *options, stack]
@@ -30,7 +32,7 @@ def deploy(lab: labs.Cluster, client: str, stack: str, *files: str, env: dict[st
         covey(lab, "stack", "deploy", "--detach", *options, stack, env=env)
 
 
-def stack_objects(lab: labs.Cluster, stack: str) -> dict[str, Any]:
+def stack_objects(lab: labs.LabCluster, stack: str) -> dict[str, Any]:
     """All objects of a stack, without the IDs and the stack's name."""
     label = [f"com.docker.stack.namespace={stack}"]
     names = {network["Id"]: network["Name"] for network in lab.get("/networks")}
@@ -57,7 +59,7 @@ def stack_objects(lab: labs.Cluster, stack: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("files", [("plain.yaml",), ("rich.yaml",), ("every.yaml",), ("plain.yaml", "over.yaml")])
-def test_both_clients_deploy_the_same_objects(lab: labs.Cluster, files: tuple[str, ...]) -> None:
+def test_both_clients_deploy_the_same_objects(lab: labs.LabCluster, files: tuple[str, ...]) -> None:
     if "every.yaml" in files:
         lab.docker("network", "create", "-d", "overlay", "shared-outside")
     results = {}
@@ -70,7 +72,7 @@ def test_both_clients_deploy_the_same_objects(lab: labs.Cluster, files: tuple[st
     assert results["covey"] == results["docker"]
 
 
-def test_deploying_again_changes_only_what_the_manifest_changed(lab: labs.Cluster, tmp_path: Path) -> None:
+def test_deploying_again_changes_only_what_the_manifest_changed(lab: labs.LabCluster, tmp_path: Path) -> None:
     covey(lab, "stack", "deploy", "--detach", "-c", "rich.yaml", "again")
     before = {item["Spec"]["Name"]: item["Version"]["Index"] for item in lab.get("/services")}
     said = covey(lab, "stack", "deploy", "--detach", "-c", "rich.yaml", "again").out
@@ -86,7 +88,7 @@ def test_deploying_again_changes_only_what_the_manifest_changed(lab: labs.Cluste
 
 
 @pytest.mark.parametrize(("first", "second"), [("docker", "covey"), ("covey", "docker")])
-def test_each_client_can_update_and_remove_a_stack_of_the_other(lab: labs.Cluster, first: str, second: str) -> None:
+def test_each_client_can_update_and_remove_a_stack_of_the_other(lab: labs.LabCluster, first: str, second: str) -> None:
     deploy(lab, first, "mixed", "plain.yaml")
     ids = {item["ID"] for item in lab.get("/services")}
     deploy(lab, second, "mixed", "plain.yaml")
@@ -105,7 +107,7 @@ def test_each_client_can_update_and_remove_a_stack_of_the_other(lab: labs.Cluste
     assert not lab.get("/services")
 
 
-def test_the_output_of_stack_config_deploys_the_same_objects_with_docker(lab: labs.Cluster, tmp_path: Path) -> None:
+def test_the_output_of_stack_config_deploys_the_same_objects_with_docker(lab: labs.LabCluster, tmp_path: Path) -> None:
     shown = tmp_path / "shown.yaml"
     shown.write_text(covey(lab, "stack", "config", "-c", "rich.yaml", env={**ENVIRONMENT, "OCTET": "77"}).out)
     for name in ("token.txt", "web.env"):
@@ -118,7 +120,7 @@ def test_the_output_of_stack_config_deploys_the_same_objects_with_docker(lab: la
     assert results[0] == results[1]
 
 
-def test_a_service_removed_from_the_manifest_is_deleted_with_prune(lab: labs.Cluster) -> None:
+def test_a_service_removed_from_the_manifest_is_deleted_with_prune(lab: labs.LabCluster) -> None:
     covey(lab, "stack", "deploy", "--detach", "-c", "plain.yaml", "pruned")
     both = "services: {web: {image: 'covey-test:1', command: sleep 1000000, stop_signal: SIGKILL}}"
     for options, left in (([], 2), (["--prune"], 1)):
@@ -127,7 +129,7 @@ def test_a_service_removed_from_the_manifest_is_deleted_with_prune(lab: labs.Clu
         assert len(lab.get("/services")) == left
 
 
-def test_changed_content_of_a_secret_or_config_is_refused_with_a_remedy(lab: labs.Cluster, tmp_path: Path) -> None:
+def test_changed_content_of_a_secret_or_config_is_refused_with_a_remedy(lab: labs.LabCluster, tmp_path: Path) -> None:
     manifest = tmp_path / "m.yaml"
     manifest.write_text(
         "services: {web: {image: 'covey-test:1', command: sleep 1000000, stop_signal: SIGKILL, secrets: [s], configs: [c]}}\n"
@@ -144,13 +146,13 @@ def test_changed_content_of_a_secret_or_config_is_refused_with_a_remedy(lab: lab
         (tmp_path / name).write_text("one")
 
 
-def test_stack_deploy_returns_when_all_tasks_run(lab: labs.Cluster) -> None:
+def test_stack_deploy_returns_when_all_tasks_run(lab: labs.LabCluster) -> None:
     said = covey(lab, "stack", "deploy", "-c", "plain.yaml", "waited").out
     assert len(lab.tasks("waited_web", state="running")) == 2
     assert "waited_web: 2 of 2 tasks running" in said
 
 
-def test_an_unsupported_key_is_refused_before_anything_is_created(lab: labs.Cluster) -> None:
+def test_an_unsupported_key_is_refused_before_anything_is_created(lab: labs.LabCluster) -> None:
     content = "services: {web: {image: 'covey-test:1', build: .}}\nnetworks: {n: {}}\n"
     command = [COVEY, "stack", "deploy", "-c", "-", "refused"]
     said = labs.run(command, env=lab.environment(), stdin=content.encode(), check=1).err

@@ -36,7 +36,7 @@ TEMPLATES = {
 
 
 @pytest.fixture(scope="module")
-def populated_lab(shared_lab: labs.Cluster) -> Iterator[labs.Cluster]:
+def populated_lab(shared_lab: labs.LabCluster) -> Iterator[labs.LabCluster]:
     """A cluster with objects of every kind."""
     lab = shared_lab
     lab.docker("secret", "create", "-l", "b=2", "-l", "a=1", "token", "-", stdin=b"sesame")
@@ -59,7 +59,7 @@ def populated_lab(shared_lab: labs.Cluster) -> Iterator[labs.Cluster]:
         yield lab
     finally:
         lab.docker("stack", "rm", "--detach=true", "shop")
-        lab.tidy()
+        lab.remove_all_objects()
         for host in lab.hosts:
             volumes = lab.docker("volume", "ls", "-q", on=host).lines
             labs.wait(
@@ -68,9 +68,9 @@ def populated_lab(shared_lab: labs.Cluster) -> Iterator[labs.Cluster]:
             )  # type: ignore[misc]
 
 
-def assert_same_output(lab: labs.Cluster, *arguments: str) -> labs.Ran:
+def assert_same_output(lab: labs.LabCluster, *arguments: str) -> labs.CommandResult:
     """Run both clients until their output is the same; ages in it may change between the two runs."""
-    answers: list[labs.Ran] = []
+    answers: list[labs.CommandResult] = []
 
     def agree() -> bool:
         covey = labs.run([COVEY, *arguments], env=lab.environment(), check=None)
@@ -86,24 +86,24 @@ def assert_same_output(lab: labs.Cluster, *arguments: str) -> labs.Ran:
 
 
 @pytest.mark.parametrize("command", TEMPLATES)
-def test_tables_are_the_same(populated_lab: labs.Cluster, command: str) -> None:
+def test_tables_are_the_same(populated_lab: labs.LabCluster, command: str) -> None:
     assert len(assert_same_output(populated_lab, *command.split()).lines) > 1
 
 
 @pytest.mark.parametrize("command", TEMPLATES)
-def test_ids_are_the_same(populated_lab: labs.Cluster, command: str) -> None:
+def test_ids_are_the_same(populated_lab: labs.LabCluster, command: str) -> None:
     if command != "stack ls":
         assert assert_same_output(populated_lab, *command.split(), "-q").out
 
 
 @pytest.mark.parametrize("command", TEMPLATES)
-def test_templates_are_the_same(populated_lab: labs.Cluster, command: str) -> None:
+def test_templates_are_the_same(populated_lab: labs.LabCluster, command: str) -> None:
     assert_same_output(populated_lab, *command.split(), "--format", TEMPLATES[command])
     assert_same_output(populated_lab, *command.split(), "--format", "table " + TEMPLATES[command].replace(" ", r"\t"))
 
 
 @pytest.mark.parametrize("command", TEMPLATES)
-def test_json_has_the_same_keys_and_labels(populated_lab: labs.Cluster, command: str) -> None:
+def test_json_has_the_same_keys_and_labels(populated_lab: labs.LabCluster, command: str) -> None:
     arguments = [*command.split(), "--format", "json"]
     covey = [json.loads(line) for line in labs.run([COVEY, *arguments], env=populated_lab.environment()).lines]
     docker = [json.loads(line) for line in populated_lab.docker(*arguments).lines]
@@ -130,7 +130,7 @@ def labels_of(row: dict[str, str]) -> set[str]:
         "stack services shop --filter name=shop_a",
     ],
 )
-def test_filters_are_the_same(populated_lab: labs.Cluster, command: str) -> None:
+def test_filters_are_the_same(populated_lab: labs.LabCluster, command: str) -> None:
     assert (
         len(assert_same_output(populated_lab, *command.format(worker=populated_lab.workers[0].name).split()).lines) > 1
     )
@@ -155,7 +155,7 @@ def test_filters_are_the_same(populated_lab: labs.Cluster, command: str) -> None
         "version --format {{.Server.Version}}",
     ],
 )
-def test_inspect_output_is_the_same(populated_lab: labs.Cluster, command: str) -> None:
+def test_inspect_output_is_the_same(populated_lab: labs.LabCluster, command: str) -> None:
     arguments = [part.replace("json.", "json .") for part in command.split()]
     covey = labs.run([COVEY, *arguments], env=populated_lab.environment()).out
     docker = populated_lab.docker(*arguments).out
@@ -181,7 +181,7 @@ def test_inspect_output_is_the_same(populated_lab: labs.Cluster, command: str) -
         "node update --availability nothing {last}",
     ],
 )
-def test_errors_have_the_same_exit_code_and_one_line(populated_lab: labs.Cluster, command: str) -> None:
+def test_errors_have_the_same_exit_code_and_one_line(populated_lab: labs.LabCluster, command: str) -> None:
     arguments = command.format(last=populated_lab.hosts[-1].name).split()
     covey = labs.run([COVEY, *arguments], env=populated_lab.environment(), check=None)
     docker = populated_lab.docker(*arguments, check=None)

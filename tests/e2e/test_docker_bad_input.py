@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.support.labs import IMAGE, Cluster
+from tests.support.labs import IMAGE, LabCluster
 
 pytestmark = pytest.mark.root
 
 KINDS = ("services", "secrets", "configs", "tasks")
 
 
-def store_content(lab: Cluster) -> dict[str, Any]:
+def store_content(lab: LabCluster) -> dict[str, Any]:
     """Everything that a refused request could have changed, read from another manager."""
     on = lab.managers[1]
     found = {kind: lab.get(f"/{kind}", on=on) for kind in KINDS}
@@ -151,7 +151,7 @@ BAD_REQUESTS: list[tuple[str, str, Any, int, str]] = [
 
 
 @pytest.fixture(scope="module")
-def populated_lab(shared_lab: Cluster) -> Iterator[Cluster]:
+def populated_lab(shared_lab: LabCluster) -> Iterator[LabCluster]:
     """The lab with one object of each kind, all named ``taken``."""
     lab = shared_lab
     lab.docker("network", "create", "-d", "overlay", "--subnet", "10.50.0.0/16", "taken")
@@ -159,7 +159,7 @@ def populated_lab(shared_lab: Cluster) -> Iterator[Cluster]:
     lab.service("taken", "--secret", "taken")
     lab.running("taken", 1)
     yield lab
-    lab.tidy()
+    lab.remove_all_objects()
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def populated_lab(shared_lab: Cluster) -> Iterator[Cluster]:
     ids=[f"{row[0]} {row[1]}".strip() for row in BAD_REQUESTS],
 )
 def test_a_bad_request_is_refused_and_changes_nothing(
-    populated_lab: Cluster, request_line: str, what: str, body: Any, status: int, sentence: str
+    populated_lab: LabCluster, request_line: str, what: str, body: Any, status: int, sentence: str
 ) -> None:
     before = store_content(populated_lab)
     method, _, url = request_line.partition(" ")
@@ -209,7 +209,7 @@ BAD_COMMANDS = [
 
 @pytest.mark.parametrize(("command", "sentence"), BAD_COMMANDS, ids=[" ".join(row[0]) for row in BAD_COMMANDS])
 def test_a_bad_command_fails_with_a_reason_and_changes_nothing(
-    populated_lab: Cluster, command: tuple[str, ...], sentence: str
+    populated_lab: LabCluster, command: tuple[str, ...], sentence: str
 ) -> None:
     before = store_content(populated_lab)
     refused = populated_lab.docker(*command, check=None)
@@ -219,7 +219,7 @@ def test_a_bad_command_fails_with_a_reason_and_changes_nothing(
     assert store_content(populated_lab) == before
 
 
-def test_of_two_updates_of_the_same_version_one_wins(lab: Cluster) -> None:
+def test_of_two_updates_of_the_same_version_one_wins(lab: LabCluster) -> None:
     lab.service("web")
     shown = lab.get("/services/web")
     url = f"/services/{shown['ID']}/update?version={shown['Version']['Index']}"
@@ -231,7 +231,7 @@ def test_of_two_updates_of_the_same_version_one_wins(lab: Cluster) -> None:
     assert lab.get("/services/web")["Spec"]["Labels"] == {"writer": "first"}
 
 
-def test_a_malformed_and_a_too_long_body_are_refused_and_the_daemon_keeps_working(lab: Cluster) -> None:
+def test_a_malformed_and_a_too_long_body_are_refused_and_the_daemon_keeps_working(lab: LabCluster) -> None:
     status, said = lab.request("POST", "/services/create", raw=b"[" * 200_000)
     assert status == 400, said
     status, said = lab.request("POST", "/secrets/create", raw=b'{"Name": "' + b"x" * (20 << 20) + b'"}')

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.support import labs
-from tests.support.labs import Cluster
+from tests.support.labs import LabCluster
 
 pytestmark = pytest.mark.root
 
 
-def test_version_and_negotiation(lab: Cluster) -> None:
+def test_version_and_negotiation(lab: LabCluster) -> None:
     shown = json.loads(lab.docker("version", "--format", "{{json .}}").out)
     assert shown["Client"]["ApiVersion"] == "1.50"
     assert shown["Server"]["ApiVersion"] == "1.50"
@@ -31,13 +31,13 @@ def test_version_and_negotiation(lab: Cluster) -> None:
     assert "1.24" in said["message"]
 
 
-def test_ping_answers_on_every_host_without_a_version(lab: Cluster) -> None:
+def test_ping_answers_on_every_host_without_a_version(lab: LabCluster) -> None:
     for host in lab.hosts:
         assert lab.get("/_ping", on=host) == "OK"
         assert lab.request("HEAD", "/_ping", on=host)[0] == 200
 
 
-def test_info_shows_the_role_and_address_of_each_node(lab: Cluster) -> None:
+def test_info_shows_the_role_and_address_of_each_node(lab: LabCluster) -> None:
     for host in lab.hosts:
         info = json.loads(lab.docker("info", "--format", "{{json .}}", on=host).out)
         assert info["Name"] == host.name
@@ -52,7 +52,7 @@ def test_info_shows_the_role_and_address_of_each_node(lab: Cluster) -> None:
     assert "Is Manager: false" in lab.docker("info", on=lab.workers[0]).out
 
 
-def test_node_ls_shows_roles_and_filters(lab: Cluster) -> None:
+def test_node_ls_shows_roles_and_filters(lab: LabCluster) -> None:
     rows = lab.docker(
         "node", "ls", "--format", "{{.Hostname}}|{{.Status}}|{{.Availability}}|{{.ManagerStatus}}|{{.Self}}"
     ).lines
@@ -69,7 +69,7 @@ def test_node_ls_shows_roles_and_filters(lab: Cluster) -> None:
     assert lab.docker("node", "ls", "-q", "--filter", f"id={lab.node_id(one)[:12]}").out.strip() == lab.node_id(one)
 
 
-def test_node_inspect_by_id_prefix_name_and_self(lab: Cluster) -> None:
+def test_node_inspect_by_id_prefix_name_and_self(lab: LabCluster) -> None:
     host = lab.managers[1]
     identity = lab.node_id(host)
     for reference, on in ((identity, None), (identity[:10], None), (host.name, None), ("self", host)):
@@ -82,7 +82,7 @@ def test_node_inspect_by_id_prefix_name_and_self(lab: Cluster) -> None:
     assert "nobody" in refused.err
 
 
-def test_node_update_changes_labels_and_availability(lab: Cluster) -> None:
+def test_node_update_changes_labels_and_availability(lab: LabCluster) -> None:
     name = lab.workers[0].name
     try:
         lab.docker("node", "update", "--label-add", "a=1", "--label-add", "b=2", name)
@@ -100,13 +100,13 @@ def test_node_update_changes_labels_and_availability(lab: Cluster) -> None:
     assert "sometimes" in refused.err
 
 
-def test_a_manager_cannot_be_removed(lab: Cluster) -> None:
+def test_a_manager_cannot_be_removed(lab: LabCluster) -> None:
     refused = lab.docker("node", "rm", lab.managers[1].name, check=1)
     assert "manager" in refused.err, refused.err
     assert len(lab.nodes()) == 5
 
 
-def test_a_worker_refuses_cluster_commands_as_not_a_manager(lab: Cluster) -> None:
+def test_a_worker_refuses_cluster_commands_as_not_a_manager(lab: LabCluster) -> None:
     worker = lab.workers[0]
     for command in (("node", "ls"), ("service", "ls"), ("secret", "ls"), ("swarm", "join-token", "worker")):
         refused = lab.docker(*command, on=worker, check=1)
@@ -115,13 +115,13 @@ def test_a_worker_refuses_cluster_commands_as_not_a_manager(lab: Cluster) -> Non
 
 
 @pytest.fixture(scope="module")
-def inactive_hosts(images: Path) -> Iterator[Cluster]:
+def inactive_hosts(images: Path) -> Iterator[LabCluster]:
     """Two hosts that are in no cluster."""
-    with labs.made("young", 1, 1, form=False) as found:
+    with labs.running_lab("young", 1, 1, form=False) as found:
         yield found
 
 
-def test_swarm_init_join_update_rotate_and_leave(inactive_hosts: Cluster) -> None:
+def test_swarm_init_join_update_rotate_and_leave(inactive_hosts: LabCluster) -> None:
     """One cluster from init to the last leave."""
     one, two = inactive_hosts.hosts
     assert inactive_hosts.get("/info", on=one)["Swarm"]["LocalNodeState"] == "inactive"

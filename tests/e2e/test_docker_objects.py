@@ -15,12 +15,12 @@ import pytest
 
 from node.lab.image import root_file_system
 from tests.support import labs
-from tests.support.labs import IMAGE, OTHER_IMAGE, Cluster
+from tests.support.labs import IMAGE, OTHER_IMAGE, LabCluster
 
 pytestmark = pytest.mark.root
 
 
-def test_secrets_are_created_listed_inspected_and_removed(lab: Cluster, tmp_path: Path) -> None:
+def test_secrets_are_created_listed_inspected_and_removed(lab: LabCluster, tmp_path: Path) -> None:
     file = tmp_path / "word"
     file.write_text("from a file")
     identity = lab.docker("secret", "create", "--label", "team=a", "from-file", str(file)).out.strip()
@@ -38,7 +38,7 @@ def test_secrets_are_created_listed_inspected_and_removed(lab: Cluster, tmp_path
     assert lab.docker("secret", "ls", "-q").lines == []
 
 
-def test_networks_are_created_listed_inspected_and_removed(lab: Cluster) -> None:
+def test_networks_are_created_listed_inspected_and_removed(lab: LabCluster) -> None:
     options = ("--label", "team=a", "--attachable", "--internal", "--subnet", "10.99.0.0/24")
     identity = lab.docker("network", "create", "-d", "overlay", *options, "net").out.strip()
     names = set(lab.docker("network", "ls", "--format", "{{.Name}} {{.Driver}} {{.Scope}}").lines)
@@ -57,7 +57,7 @@ def test_networks_are_created_listed_inspected_and_removed(lab: Cluster) -> None
     assert "not found" in lab.docker("network", "inspect", "net", check=1).err
 
 
-def test_images_are_imported_saved_loaded_listed_and_removed(lab: Cluster, tmp_path: Path) -> None:
+def test_images_are_imported_saved_loaded_listed_and_removed(lab: LabCluster, tmp_path: Path) -> None:
     four, five = lab.workers
     root, archive = tmp_path / "root.tar", tmp_path / "saved.tar"
     root.write_bytes(root_file_system())
@@ -97,7 +97,7 @@ def test_images_are_imported_saved_loaded_listed_and_removed(lab: Cluster, tmp_p
         lab.docker("service", "rm", "red")
         labs.wait(lambda: not lab.get("/containers/json?all=1", on=five), "no container that uses the image")
     finally:
-        lab.tidy()
+        lab.remove_all_objects()
         for host in (four, five):
             labs.wait(lambda h=host: not lab.get("/containers/json?all=1", on=h), "no container that uses the image")
             lab.docker("image", "rm", "made:1", on=host)
@@ -110,14 +110,14 @@ def test_images_are_imported_saved_loaded_listed_and_removed(lab: Cluster, tmp_p
     assert "No such image" in lab.docker("image", "inspect", "made:1", on=four, check=1).err
 
 
-def test_a_missing_image_is_named_in_the_task_error(lab: Cluster) -> None:
+def test_a_missing_image_is_named_in_the_task_error(lab: LabCluster) -> None:
     lab.service("nowhere", "--restart-condition", "none", image="no/such:image")
     task = labs.wait(lambda: lab.tasks("nowhere", desired="", state="rejected"), "the rejection")[0]
     assert "no/such:image" in task["Status"]["Err"]
     assert "no/such:image" in lab.docker("service", "ps", "--no-trunc", "--format", "{{.Error}}", "nowhere").out
 
 
-def test_a_task_with_a_missing_image_is_retried_after_the_restart_delay(lab: Cluster) -> None:
+def test_a_task_with_a_missing_image_is_retried_after_the_restart_delay(lab: LabCluster) -> None:
     """Not as fast as hosts can reject it, which would fill a history of five tasks within half a second."""
     lab.service("nowhere", "--restart-delay", "30s", image="no/such:image")
     labs.wait(
@@ -131,7 +131,7 @@ def test_a_task_with_a_missing_image_is_retried_after_the_restart_delay(lab: Clu
     assert lab.get("/services/nowhere")["Version"] == version
 
 
-def test_a_file_that_is_no_archive_is_refused(lab: Cluster, tmp_path: Path) -> None:
+def test_a_file_that_is_no_archive_is_refused(lab: LabCluster, tmp_path: Path) -> None:
     nonsense = tmp_path / "nonsense.tar"
     nonsense.write_bytes(os.urandom(100_000))
     before = lab.docker("image", "ls", "-q").lines
@@ -145,14 +145,14 @@ def test_a_file_that_is_no_archive_is_refused(lab: Cluster, tmp_path: Path) -> N
 
 
 @pytest.fixture
-def shell(lab: Cluster) -> tuple[Cluster, dict]:
+def shell(lab: LabCluster) -> tuple[LabCluster, dict]:
     """A service of one task, and the task."""
     script = "trap 'stty size 2>/dev/null' WINCH; echo hello; echo trouble >&2; while :; do sleep 1; done"
     lab.service("shell", "--container-label", "kind=shell", "--env", "A=b", command=("sh", "-c", script))
     return lab, lab.running("shell", 1)[0]
 
 
-def test_containers_are_listed_and_inspected_on_their_host(shell: tuple[Cluster, dict]) -> None:
+def test_containers_are_listed_and_inspected_on_their_host(shell: tuple[LabCluster, dict]) -> None:
     lab, task = shell
     host, identity = lab.host_of(task), lab.container(task)
     name = f"shell.1.{task['ID']}"
@@ -173,7 +173,7 @@ def test_containers_are_listed_and_inspected_on_their_host(shell: tuple[Cluster,
         assert shown["Config"]["Labels"]["com.docker.swarm.service.name"] == "shell"
 
 
-def test_container_logs_separate_stdout_and_stderr(shell: tuple[Cluster, dict]) -> None:
+def test_container_logs_separate_stdout_and_stderr(shell: tuple[LabCluster, dict]) -> None:
     lab, task = shell
     host = lab.host_of(task)
     ran = labs.wait(
@@ -185,7 +185,7 @@ def test_container_logs_separate_stdout_and_stderr(shell: tuple[Cluster, dict]) 
     assert len(lab.docker("logs", "--tail", "0", lab.container(task), on=host).out) == 0
 
 
-def test_exec_passes_streams_environment_and_exit_code(shell: tuple[Cluster, dict]) -> None:
+def test_exec_passes_streams_environment_and_exit_code(shell: tuple[LabCluster, dict]) -> None:
     lab, task = shell
     host, container = lab.host_of(task), lab.container(task)
     ran = lab.docker(
@@ -234,7 +234,7 @@ def read_until(fd: int, wanted: bytes, seconds: float = 20.0) -> bytes:
     return said
 
 
-def test_exec_with_a_terminal_passes_its_size_and_resizes(shell: tuple[Cluster, dict]) -> None:
+def test_exec_with_a_terminal_passes_its_size_and_resizes(shell: tuple[LabCluster, dict]) -> None:
     lab, task = shell
     host = lab.host_of(task)
     ours, theirs = pty.openpty()
@@ -269,7 +269,7 @@ def test_exec_with_a_terminal_passes_its_size_and_resizes(shell: tuple[Cluster, 
             os.close(ours)
 
 
-def test_events_of_containers_and_services(lab: Cluster) -> None:
+def test_events_of_containers_and_services(lab: LabCluster) -> None:
     began = str(int(time.time()) - 1)
     manager = lab.managers[1]
     command = ["docker", "events", "--since", began, "--format", "{{json .}}"]

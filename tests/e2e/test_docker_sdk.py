@@ -9,20 +9,20 @@ from docker.errors import APIError, NotFound
 from docker.types import EndpointSpec, SecretReference, ServiceMode
 
 from tests.support import labs
-from tests.support.labs import IMAGE, Cluster
+from tests.support.labs import IMAGE, LabCluster
 
 pytestmark = pytest.mark.root
 
 
 @pytest.fixture
-def client(lab: Cluster) -> Iterator[docker.DockerClient]:
+def client(lab: LabCluster) -> Iterator[docker.DockerClient]:
     """SDK client of a manager that may be a follower."""
     made = docker.DockerClient(base_url=f"unix://{lab.managers[2].socket}", timeout=60)
     yield made
     made.close()
 
 
-def sdk_of(lab: Cluster, task: dict) -> docker.DockerClient:
+def sdk_of(lab: LabCluster, task: dict) -> docker.DockerClient:
     return docker.DockerClient(base_url=f"unix://{lab.host_of(task).socket}", timeout=60)
 
 
@@ -32,7 +32,7 @@ def test_ping_version_and_info(client: docker.DockerClient) -> None:
     assert client.info()["Swarm"]["ControlAvailable"] is True
 
 
-def test_a_service_is_created_updated_used_and_removed(lab: Cluster, client: docker.DockerClient) -> None:
+def test_a_service_is_created_updated_used_and_removed(lab: LabCluster, client: docker.DockerClient) -> None:
     network = client.networks.create("net", driver="overlay", labels={"a": "b"})
     secret = client.secrets.create(name="word", data=b"open")
     service = client.services.create(
@@ -86,7 +86,7 @@ def test_a_service_is_created_updated_used_and_removed(lab: Cluster, client: doc
     network.remove()
 
 
-def test_nodes_and_the_swarm_are_updated(lab: Cluster, client: docker.DockerClient) -> None:
+def test_nodes_and_the_swarm_are_updated(lab: LabCluster, client: docker.DockerClient) -> None:
     nodes = {node.attrs["Description"]["Hostname"]: node for node in client.nodes.list()}
     assert set(nodes) == {host.name for host in lab.hosts}
     assert len(client.nodes.list(filters={"role": "worker"})) == 2
@@ -107,7 +107,7 @@ def test_nodes_and_the_swarm_are_updated(lab: Cluster, client: docker.DockerClie
     assert client.swarm.attrs["JoinTokens"]["Worker"] != before
 
 
-def test_service_logs_and_images_are_read(lab: Cluster, client: docker.DockerClient) -> None:
+def test_service_logs_and_images_are_read(lab: LabCluster, client: docker.DockerClient) -> None:
     service = client.services.create(
         IMAGE, ["sh", "-c", "echo said; exec sleep 100000"], name="says", stop_grace_period=0
     )
@@ -119,7 +119,7 @@ def test_service_logs_and_images_are_read(lab: Cluster, client: docker.DockerCli
         client.images.get("no/such")
 
 
-def test_events_are_streamed(lab: Cluster, client: docker.DockerClient) -> None:
+def test_events_are_streamed(lab: LabCluster, client: docker.DockerClient) -> None:
     stream = client.events(decode=True, filters={"type": "network"})
     heard: list[dict] = []
     listening = threading.Thread(target=lambda: heard.extend([next(stream)]))

@@ -7,19 +7,19 @@ import time
 import pytest
 
 from tests.support import labs
-from tests.support.labs import IMAGE, OTHER_IMAGE, Cluster
+from tests.support.labs import IMAGE, OTHER_IMAGE, LabCluster
 
 pytestmark = pytest.mark.root
 
 
-def test_create_waits_until_the_service_has_converged(lab: Cluster) -> None:
+def test_create_waits_until_the_service_has_converged(lab: LabCluster) -> None:
     create = ("service", "create", "--name", "web", "--replicas", "2", "--no-resolve-image", "--stop-signal", "SIGKILL")
     said = lab.docker(*create, IMAGE, *labs.SLEEP)
     assert "converged" in said.out
     assert len(lab.tasks("web", state="running")) == 2
 
 
-def test_a_service_without_a_name_gets_a_generated_one(lab: Cluster) -> None:
+def test_a_service_without_a_name_gets_a_generated_one(lab: LabCluster) -> None:
     for _ in range(2):
         lab.docker("service", "create", "-d", "--no-resolve-image", "--stop-signal", "SIGKILL", IMAGE, *labs.SLEEP)
     names = lab.docker("service", "ls", "--format", "{{.Name}}").lines
@@ -28,7 +28,7 @@ def test_a_service_without_a_name_gets_a_generated_one(lab: Cluster) -> None:
     lab.running(names[0], 1)
 
 
-def test_ls_ps_and_inspect_show_the_service_and_its_tasks(lab: Cluster) -> None:
+def test_ls_ps_and_inspect_show_the_service_and_its_tasks(lab: LabCluster) -> None:
     identity = lab.service(
         "web", "--replicas", "3", "--label", "tier=front", "--env", "A=b c", "--workdir", "/tmp", "--user", "65534"
     )
@@ -76,7 +76,7 @@ UPDATES = [
 
 @pytest.mark.parametrize(("options", "probe", "answer"), UPDATES, ids=[" ".join(row[0]) for row in UPDATES])
 def test_an_update_replaces_tasks_and_changes_only_the_given_fields(
-    lab: Cluster, options: tuple[str, ...], probe: tuple[str, ...], answer: str
+    lab: LabCluster, options: tuple[str, ...], probe: tuple[str, ...], answer: str
 ) -> None:
     lab.service("web", "--env", "OLD=0", "--label", "kept=yes", "--update-monitor", "100ms")
     before = lab.running("web", 1)[0]
@@ -96,7 +96,7 @@ def test_an_update_replaces_tasks_and_changes_only_the_given_fields(
     )
 
 
-def test_changing_service_labels_restarts_no_task(lab: Cluster) -> None:
+def test_changing_service_labels_restarts_no_task(lab: LabCluster) -> None:
     lab.service("web", "--replicas", "2", "--label", "a=1")
     before = {task["ID"] for task in lab.running("web", 2)}
     lab.docker("service", "update", "-d", "--label-add", "b=2", "--label-rm", "a", "web")
@@ -105,7 +105,7 @@ def test_changing_service_labels_restarts_no_task(lab: Cluster) -> None:
     assert before < {task["ID"] for task in lab.running("web", 4)}
 
 
-def test_services_scale_up_and_down_with_scale_and_update(lab: Cluster) -> None:
+def test_services_scale_up_and_down_with_scale_and_update(lab: LabCluster) -> None:
     lab.service("one")
     lab.service("two")
     assert "one scaled to 3" in lab.docker("service", "scale", "-d", "one=3", "two=2").out
@@ -118,7 +118,7 @@ def test_services_scale_up_and_down_with_scale_and_update(lab: Cluster) -> None:
     assert refused.err.strip()
 
 
-def test_a_rolling_update_respects_its_parallelism(lab: Cluster) -> None:
+def test_a_rolling_update_respects_its_parallelism(lab: LabCluster) -> None:
     """Parallelism 2, start-first, six replicas: at least six tasks run and at most eight are desired."""
     lab.service(
         "web",
@@ -148,7 +148,7 @@ def test_a_rolling_update_respects_its_parallelism(lab: Cluster) -> None:
     assert most <= 8, most
 
 
-def test_a_failing_update_pauses_and_a_rollback_restores_the_old_spec(lab: Cluster) -> None:
+def test_a_failing_update_pauses_and_a_rollback_restores_the_old_spec(lab: LabCluster) -> None:
     lab.service("web", "--replicas", "3", "--update-monitor", "2s", "--restart-delay", "100ms")
     good = {task["ID"] for task in lab.running("web", 3)}
     lab.docker("service", "update", "-d", "--args", "false", "web")
@@ -165,7 +165,7 @@ def test_a_failing_update_pauses_and_a_rollback_restores_the_old_spec(lab: Clust
     assert len(lab.running("web", 3)) == 3
 
 
-def test_a_failing_update_rolls_back_automatically_if_configured(lab: Cluster) -> None:
+def test_a_failing_update_rolls_back_automatically_if_configured(lab: LabCluster) -> None:
     options = ("--update-failure-action", "rollback", "--update-monitor", "2s", "--rollback-monitor", "100ms")
     lab.service("web", "--replicas", "2", "--restart-delay", "100ms", *options)
     lab.running("web", 2)
@@ -178,7 +178,7 @@ def test_a_failing_update_rolls_back_automatically_if_configured(lab: Cluster) -
     assert lab.json("service", "inspect", "web")[0]["Spec"]["TaskTemplate"]["ContainerSpec"]["Args"] == list(labs.SLEEP)
 
 
-def test_service_ps_shows_the_task_history_with_errors(lab: Cluster) -> None:
+def test_service_ps_shows_the_task_history_with_errors(lab: LabCluster) -> None:
     lab.service("fails", "--restart-delay", "100ms", "--restart-max-attempts", "2", command=("sh", "-c", "exit 3"))
 
     def failed() -> list:
@@ -193,7 +193,7 @@ def test_service_ps_shows_the_task_history_with_errors(lab: Cluster) -> None:
     assert lab.docker("service", "ps", "-q", "--filter", "desired-state=running", "fails").lines == []
 
 
-def test_service_rm_removes_its_tasks_everywhere(lab: Cluster) -> None:
+def test_service_rm_removes_its_tasks_everywhere(lab: LabCluster) -> None:
     lab.service("web", "--replicas", "5")
     lab.running("web", 5)
     assert lab.docker("service", "rm", "web").out == "web\n"
@@ -204,7 +204,7 @@ def test_service_rm_removes_its_tasks_everywhere(lab: Cluster) -> None:
     )
 
 
-def test_node_ps_lists_the_tasks_of_a_node(lab: Cluster) -> None:
+def test_node_ps_lists_the_tasks_of_a_node(lab: LabCluster) -> None:
     lab.service("everywhere", "--mode", "global")
     lab.running("everywhere", 5)
     for host in (lab.managers[1], lab.workers[1]):
@@ -221,7 +221,7 @@ def lines_of(said: str) -> list[str]:
     return [line.partition("| ")[2] for line in said.splitlines()]
 
 
-def test_service_logs_of_all_hosts_are_available_on_any_manager(lab: Cluster) -> None:
+def test_service_logs_of_all_hosts_are_available_on_any_manager(lab: LabCluster) -> None:
     lab.service(
         "talks", "--mode", "global", command=("sh", "-c", "echo from $(hostname); echo bad >&2; exec sleep 100000")
     )
@@ -240,7 +240,7 @@ def test_service_logs_of_all_hosts_are_available_on_any_manager(lab: Cluster) ->
     assert "|" not in said
 
 
-def test_service_logs_with_tail_timestamps_and_since(lab: Cluster) -> None:
+def test_service_logs_with_tail_timestamps_and_since(lab: LabCluster) -> None:
     lab.service("counts", command=("sh", "-c", "for i in $(seq 20); do echo line $i; done; exec sleep 100000"))
     lab.running("counts", 1)
     labs.wait(lambda: len(lab.docker("service", "logs", "counts").lines) == 20, "twenty lines")
@@ -255,7 +255,7 @@ def test_service_logs_with_tail_timestamps_and_since(lab: Cluster) -> None:
     assert "no such task or service" in lab.docker("service", "logs", "nobody", check=1).err
 
 
-def test_following_service_logs_includes_new_tasks(lab: Cluster) -> None:
+def test_following_service_logs_includes_new_tasks(lab: LabCluster) -> None:
     lab.service("clock", command=("sh", "-c", "while :; do echo tick $(hostname); sleep 0.2; done"))
     lab.running("clock", 1)
     follower = next(host for host in lab.managers if host != lab.wait_leader())
@@ -275,7 +275,7 @@ def test_following_service_logs_includes_new_tasks(lab: Cluster) -> None:
             reader.kill()
 
 
-def test_sending_back_the_inspected_spec_restarts_no_task(lab: Cluster) -> None:
+def test_sending_back_the_inspected_spec_restarts_no_task(lab: LabCluster) -> None:
     """An update with the spec that the client has read changes nothing."""
     lab.docker("network", "create", "-d", "overlay", "net")
     lab.service(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import labs
-from tests.support.labs import IMAGE, Cluster
+from tests.support.labs import IMAGE, LabCluster
 
 pytestmark = pytest.mark.root
 
@@ -55,11 +55,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def deploy(lab: Cluster, folder: Path) -> str:
+def deploy(lab: LabCluster, folder: Path) -> str:
     return lab.docker("stack", "deploy", "-d", "--resolve-image", "never", "-c", str(folder / "stack.yaml"), "shop").out
 
 
-def test_a_stack_is_deployed_redeployed_updated_and_removed(lab: Cluster, folder: Path) -> None:
+def test_a_stack_is_deployed_redeployed_updated_and_removed(lab: LabCluster, folder: Path) -> None:
     said = deploy(lab, folder)
     for made in ("Creating network shop_front", "Creating secret shop_word", "Creating service shop_web"):
         assert made in said
@@ -105,7 +105,7 @@ def test_a_stack_is_deployed_redeployed_updated_and_removed(lab: Cluster, folder
     assert lab.docker("stack", "ls", "--format", "{{.Name}}").lines == []
 
 
-def test_published_ports_in_a_stack_are_refused_as_not_supported(lab: Cluster, folder: Path) -> None:
+def test_published_ports_in_a_stack_are_refused_as_not_supported(lab: LabCluster, folder: Path) -> None:
     (folder / "stack.yaml").write_text(f"services:\n  web:\n    image: {IMAGE}\n    ports: ['8080:80']\n")
     refused = lab.docker(
         "stack", "deploy", "-d", "--resolve-image", "never", "-c", str(folder / "stack.yaml"), "shop", check=1

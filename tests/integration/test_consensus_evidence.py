@@ -139,11 +139,11 @@ async def test_every_sequential_write_has_a_flush_of_its_own(tmp_path: Path) -> 
 def test_a_vote_outlives_the_return_to_follower() -> None:
     """A node votes for 2; whether it hears of a leader or campaigns and falls back, it has no vote for 3 in that term."""
     bench = NodeHarness(pre_vote=False, check_quorum=False)
-    (granted,) = bench.hear(K.VOTE, 2, term=5, index=9, log_term=4)
+    (granted,) = bench.receive(K.VOTE, 2, term=5, index=9, log_term=4)
     assert (granted.kind, granted.reject) == (K.VOTE_REPLY, False)
-    bench.hear(K.HEARTBEAT, 2, term=5)
+    bench.receive(K.HEARTBEAT, 2, term=5)
     bench.state.become_follower(5, 0)
-    (refused,) = bench.hear(K.VOTE, 3, term=5, index=9, log_term=4)
+    (refused,) = bench.receive(K.VOTE, 3, term=5, index=9, log_term=4)
     assert refused.reject
 
 
@@ -181,13 +181,13 @@ def test_a_majority_is_more_than_half_for_even_sizes_too(size: int, needed: int)
     for votes, peer in enumerate(range(2, size + 1), start=2):
         if votes <= needed:
             assert bench.state.role is Role.CANDIDATE, f"{votes - 1} of {size} votes were enough"
-            bench.hear(K.VOTE_REPLY, peer)
+            bench.receive(K.VOTE_REPLY, peer)
     assert bench.state.role is Role.LEADER
     last = bench.state.log.last_index()
     for acknowledged, peer in enumerate(range(2, size + 1), start=2):
         if acknowledged <= needed:
             assert bench.state.log.committed < last, f"{acknowledged - 1} of {size} disks were enough"
-            bench.hear(K.APPEND_REPLY, peer, index=last)
+            bench.receive(K.APPEND_REPLY, peer, index=last)
     assert bench.state.log.committed == last
 
 
@@ -196,15 +196,15 @@ def test_a_message_that_comes_twice_or_late_erases_nothing() -> None:
     bench = NodeHarness(terms=())
     entries = tuple([Entry(1, index, data=b"%d" % index) for index in range(2, 7)])
     for count in (1, 3, 5):
-        bench.hear(K.APPEND, term=1, index=1, log_term=1, entries=entries[:count], commit=1)
+        bench.receive(K.APPEND, term=1, index=1, log_term=1, entries=entries[:count], commit=1)
     for order in itertools.permutations((0, 1, 3, 5)):
         for count in order:
-            (reply,) = bench.hear(K.APPEND, term=1, index=1, log_term=1, entries=entries[:count], commit=1)
+            (reply,) = bench.receive(K.APPEND, term=1, index=1, log_term=1, entries=entries[:count], commit=1)
             assert (reply.reject, reply.index) == (False, 1 + count)
             assert bench.disk.entries(2, 7, 1 << 20) == list(entries)
-    bench.hear(K.HEARTBEAT, term=1, commit=6)
+    bench.receive(K.HEARTBEAT, term=1, commit=6)
     for count in (5, 1):
-        bench.hear(K.APPEND, term=1, index=1, log_term=1, entries=entries[:count], commit=6)
+        bench.receive(K.APPEND, term=1, index=1, log_term=1, entries=entries[:count], commit=6)
     assert [entry.index for entry in bench.applied] == [2, 3, 4, 5, 6]
     assert bench.disk.entries(2, 7, 1 << 20) == list(entries)
 
@@ -213,8 +213,8 @@ def test_a_returning_node_does_not_depose_the_leader() -> None:
     """Pre-vote: it asks before it takes a higher term, and who hears a leader does not answer it."""
     leader = NodeHarness().leader_with_followers()
     term = leader.state.term
-    leader.hear(K.HEARTBEAT_REPLY, 2)
-    leader.hear(K.PRE_VOTE, 3, term=term + 7, index=1, log_term=1)
+    leader.receive(K.HEARTBEAT_REPLY, 2)
+    leader.receive(K.PRE_VOTE, 3, term=term + 7, index=1, log_term=1)
     assert (leader.state.role, leader.state.term) == (Role.LEADER, term)
     returning = NodeHarness()
     asked = returning.tick(20)
@@ -329,7 +329,7 @@ async def term_of(member: RaftProcess) -> int:
 
 async def test_after_the_leader_is_killed_writes_go_on_soon_and_none_is_lost(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         acknowledged: dict[str, int] = {}
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
@@ -350,7 +350,7 @@ async def test_after_the_leader_is_killed_writes_go_on_soon_and_none_is_lost(tmp
 async def test_snapshot_and_log_agree_after_every_member_is_killed_amid_writes(tmp_path: Path) -> None:
     """A snapshot every 30 entries and next to no log beside it, so that each kill strikes near one; two rounds."""
     async with raft_group(tmp_path, snapshot_interval=30, log_entries_for_slow_followers=3) as group:
-        await group.three()
+        await group.add_three()
         acknowledged: dict[str, int] = {}
         for _ in range(2):
             stop = asyncio.Event()
@@ -369,7 +369,7 @@ async def test_snapshot_and_log_agree_after_every_member_is_killed_amid_writes(t
 async def test_a_large_entry_is_acknowledged_and_replicated_and_deposes_nobody(tmp_path: Path) -> None:
     """50 KB, 1 MB and 1.4 MiB, amid the writes of others; what is larger is refused with the bound."""
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         names = set()
         for attempt in range(2):  # a machine that is too busy may depose a leader once, a fault does it each time
             leader = await group.leader()
@@ -398,7 +398,7 @@ async def write_large(leader: RaftProcess, prefix: str) -> set[str]:
 
 async def test_a_hundred_writers_at_once_all_get_their_answers(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         leader = await group.leader()
         figures = await leader("load", clients=100, writes=1500, size=1024, prefix="x", timeout_seconds=60)
         assert figures["p99_ms"] < 5000
@@ -408,7 +408,7 @@ async def test_a_hundred_writers_at_once_all_get_their_answers(tmp_path: Path) -
 async def test_each_of_many_proposals_at_once_gets_its_own_result(tmp_path: Path) -> None:
     """Every second name is asked for twice: one of the two is created, the other one is told that it was not."""
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         leader = await group.leader()
         asked = [f"n{number // 2 if number % 4 < 2 else number}" for number in range(200)]
         answers = await asyncio.gather(*[leader("create", name=name) for name in asked], return_exceptions=True)
@@ -422,18 +422,18 @@ async def test_each_of_many_proposals_at_once_gets_its_own_result(tmp_path: Path
 
 async def test_members_come_and_go_under_load_and_the_log_is_compacted(tmp_path: Path) -> None:
     async with raft_group(tmp_path, snapshot_interval=50, log_entries_for_slow_followers=5) as group:
-        await group.three()
+        await group.add_three()
         acknowledged: dict[str, int] = {}
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(writers(group, acknowledged, stop, 4))
             await enough(acknowledged, 100)
             await group.add("delta")
-            await group.voters(4)
+            await group.wait_voters(4)
             leaving = next(m for m in await group.followers() if m.node_id != "delta")
             await (await group.leader())("leave", node_id=leaving.node_id)
             assert await leaving.wait() == 3
-            await group.voters(3)
+            await group.wait_voters(3)
             await enough(acknowledged, len(acknowledged) + 50)
             stop.set()
         del group.members[leaving.node_id]

@@ -16,7 +16,7 @@ import pytest
 from agent.network.model import Attachment, NetworkChanges
 from covey.objects.assignment import NetworkEndpoint, VirtualService
 from covey.states import EndpointMode
-from tests.support.switched_hosts import Switchboard, eventually, overlay, switchboard
+from tests.support.switched_hosts import SwitchedHosts, eventually, overlay, switched_hosts
 
 pytestmark = pytest.mark.root
 
@@ -53,7 +53,7 @@ def answer(data: bytes, *, over_tcp: bool) -> bytes | None:
 
 
 @asynccontextmanager
-async def upstream(board: Switchboard) -> AsyncIterator[None]:
+async def upstream(board: SwitchedHosts) -> AsyncIterator[None]:
     udp = board.switch.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     udp.bind(("10.99.0.254", 53))
     tcp = board.switch.run(lambda: socket.create_server(("10.99.0.254", 53)))
@@ -74,7 +74,7 @@ async def upstream(board: Switchboard) -> AsyncIterator[None]:
 
 
 async def test_names_of_services_tasks_and_containers_are_answered(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 2) as board:
+    async with switched_hosts(tmp_path, 2) as board:
         board.networks.append(overlay(name="shop"))
         board.services += [
             VirtualService(
@@ -87,14 +87,14 @@ async def test_names_of_services_tasks_and_containers_are_answered(tmp_path: Pat
             ),
             VirtualService(id="id-db/net1", network_id="net1", service_id="id-db", name="db", mode=EndpointMode.DNSRR),
         ]
-        await board.tell()
+        await board.apply()
         await board.run_task(board.hosts[0], 10, service="web")
         await board.run_task(board.hosts[1], 11, service="web")
         await board.run_task(board.hosts[1], 12, service="web", ready=False)
         for last in (20, 21):
             await board.run_task(board.hosts[1], last, service="db")
         client = await board.run_task(board.hosts[0], 50)
-        await board.tell()
+        await board.apply()
         assert await client.addresses("web") == ["10.0.1.100"]
         assert await client.addresses("FRONT.shop") == ["10.0.1.100"]
         assert await client.addresses("tasks.web") == ["10.0.1.10", "10.0.1.11"]
@@ -111,29 +111,29 @@ async def test_names_of_services_tasks_and_containers_are_answered(tmp_path: Pat
 
 
 async def test_a_change_of_the_cluster_is_answered_at_once(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         board.networks.append(overlay())
         board.services.append(
             VirtualService(id="id-db/net1", network_id="net1", service_id="id-db", name="db", mode=EndpointMode.DNSRR)
         )
-        await board.tell()
+        await board.apply()
         await board.run_task(board.hosts[0], 20, service="db")
         client = await board.run_task(board.hosts[0], 50)
-        await board.tell()
+        await board.apply()
         assert await client.addresses("db") == ["10.0.1.20"]
         await board.run_task(board.hosts[0], 21, service="db")
         del board.endpoints["task20"]
-        await board.tell()
+        await board.apply()
         assert await client.addresses("db") == ["10.0.1.21"]
 
 
 async def test_names_of_other_networks_do_not_resolve(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board, upstream(board):
+    async with switched_hosts(tmp_path, 1) as board, upstream(board):
         board.networks += [overlay(), overlay("net2", vni=4098, name="other", subnet="10.0.2.0/24")]
-        await board.tell()
+        await board.apply()
         one = await board.run_task(board.hosts[0], 5)
         two = await board.run_task(board.hosts[0], 6, network="net2")
-        await board.tell()
+        await board.apply()
         assert await two.addresses("h6") == ["10.0.2.6"]
         assert (await one.resolve("h6")).header.rcode == dnslib.RCODE.NXDOMAIN
         await one.host.driver.attach(one.id, Attachment("net2", "10.0.2.5/24", "eth1", aliases=("extra",)))
@@ -142,9 +142,9 @@ async def test_names_of_other_networks_do_not_resolve(tmp_path: Path) -> None:
 
 
 async def test_other_names_are_forwarded_to_the_hosts_nameservers(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board, upstream(board):
+    async with switched_hosts(tmp_path, 1) as board, upstream(board):
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         client = await board.run_task(board.hosts[0], 50)
         assert await client.addresses("known.example") == ["192.0.2.7"]
         assert (await client.resolve("unknown.example")).header.rcode == dnslib.RCODE.NXDOMAIN
@@ -153,11 +153,11 @@ async def test_other_names_are_forwarded_to_the_hosts_nameservers(tmp_path: Path
 
 
 async def test_a_silent_nameserver_is_servfail_and_blocks_no_other_question(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board, upstream(board):
+    async with switched_hosts(tmp_path, 1) as board, upstream(board):
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         client = await board.run_task(board.hosts[0], 50)
-        await board.tell()
+        await board.apply()
         question = dnslib.DNSRecord.question("silent.example")
         slow = asyncio.create_task(client.run(lambda: question.send("127.0.0.11", 53, timeout=9)))
         began = time.monotonic()
@@ -167,9 +167,9 @@ async def test_a_silent_nameserver_is_servfail_and_blocks_no_other_question(tmp_
 
 
 async def test_without_a_reachable_nameserver_the_answer_is_servfail(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         client = await board.run_task(board.hosts[0], 50)
         began = time.monotonic()
         assert (await client.resolve("known.example")).header.rcode == dnslib.RCODE.SERVFAIL
@@ -177,11 +177,11 @@ async def test_without_a_reachable_nameserver_the_answer_is_servfail(tmp_path: P
 
 
 async def test_port_53_stays_free_for_the_application_and_dig_accepts_the_replies(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         client = await board.run_task(board.hosts[0], 50)
-        await board.tell()
+        await board.apply()
         (await client.run(lambda: socket.create_server(("0.0.0.0", 53)))).close()
         command = ["nsenter", f"--net={client.namespace.path}", "dig", "+short", "+time=2", "@127.0.0.11", "H50.web"]
         done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=10, check=True)
@@ -190,12 +190,12 @@ async def test_port_53_stays_free_for_the_application_and_dig_accepts_the_replie
 
 async def test_the_server_uses_another_port_when_the_application_has_the_preferred_one(tmp_path: Path) -> None:
     """The daemon restarts while the application holds the port that the resolver likes best."""
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         host = board.hosts[0]
         client = await board.run_task(host, 50)
-        await board.tell()
+        await board.apply()
         await host.driver.close()
         greedy = [
             await client.run(lambda kind=kind: socket.socket(socket.AF_INET, kind))
@@ -206,7 +206,7 @@ async def test_the_server_uses_another_port_when_the_application_has_the_preferr
         greedy[1].listen()
         host.driver = host.new_driver()
         await host.driver.start()
-        await board.tell()
+        await board.apply()
         await host.driver.adopt(client.id, (Attachment("net1", "10.0.1.50/24", "eth0"),))
         assert await client.addresses("h50") == ["10.0.1.50"]
         assert len((await client.resolve("h50", tcp=True)).rr) == 1
@@ -215,9 +215,9 @@ async def test_the_server_uses_another_port_when_the_application_has_the_preferr
 
 
 async def test_many_addresses_are_truncated_over_udp_and_complete_over_tcp(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         client = await board.run_task(board.hosts[0], 50)
         board.services.append(
             VirtualService(id="s/net1", network_id="net1", service_id="s", name="many", address="10.0.1.3")
@@ -229,7 +229,7 @@ async def test_many_addresses_are_truncated_over_udp_and_complete_over_tcp(tmp_p
             for i in range(100, 200)
         }
         board.endpoints |= many
-        await board.tell()
+        await board.apply()
         cut = await client.resolve("tasks.many")
         assert cut.header.tc == 1
         assert len(cut.rr) == 30
@@ -237,7 +237,7 @@ async def test_many_addresses_are_truncated_over_udp_and_complete_over_tcp(tmp_p
 
 
 async def test_a_destroyed_container_leaves_no_resolver(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         host = board.hosts[0]
 
         def handles() -> int:

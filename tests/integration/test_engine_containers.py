@@ -17,7 +17,7 @@ from agent.image.store import ImageStore
 from engine.app import build_app
 from engine.control_client import ControlClient
 from engine.server import serving
-from tests.support.api_daemon import CLI_SECONDS, Daemon, Parts, StillNode
+from tests.support.api_daemon import CLI_SECONDS, AgentParts, Daemon, FakeNode
 from tests.support.container_host import Host
 
 pytestmark = pytest.mark.root
@@ -28,8 +28,8 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     host = Host(tmp_path)
     images = ImageStore(tmp_path / "images")
     containers: ContainerService = host.service()
-    parts = Parts(images, containers, containers.volumes)
-    node, control = StillNode(tmp_path), ControlClient(str(tmp_path / "none.sock"))
+    parts = AgentParts(images, containers, containers.volumes)
+    node, control = FakeNode(tmp_path), ControlClient(str(tmp_path / "none.sock"))
     try:
         await images.start()
         await containers.open()

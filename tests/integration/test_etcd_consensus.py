@@ -22,7 +22,7 @@ from manager.store import NotLeaderError, log
 from manager.store.commit import Action, Change
 from manager.store.consensus import OutcomeUnknownError, RemovedError
 from tests.support.etcd_server import EtcdCluster, etcd_cluster
-from tests.support.etcd_stores import Group, Seat, eventually, group, tcp_relays
+from tests.support.etcd_stores import EtcdStoreGroup, EtcdStoreNode, etcd_store_group, eventually, tcp_relays
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -40,20 +40,20 @@ def config(name: str, data: bytes = b"") -> Config:
     return Config(id=f"id-{name}", spec=ConfigSpec(annotations=Annotations(name=name), data=data))
 
 
-async def agree(world: Group, *names: str) -> None:
-    for seat in world.seats:
+async def agree(world: EtcdStoreGroup, *names: str) -> None:
+    for seat in world.nodes:
         if not seat.task.done():
             await eventually(f"{seat.node_id} has {names}", lambda seat=seat: set(names) <= seat.names())
 
 
 async def test_one_manager_leads_and_all_see_its_writes(etcd: EtcdCluster) -> None:
-    async with group(etcd, 3) as world:
+    async with etcd_store_group(etcd, 3) as world:
         leader = await world.wait_leader()
         await leader.create("a", b"1")
         await agree(world, "a")
-        followers = [seat for seat in world.seats if seat is not leader]
+        followers = [seat for seat in world.nodes if seat is not leader]
         own = leader.store.view().configs.by_name("a")
-        assert all(seat.store.view().configs.by_name("a") == own for seat in world.seats), "meta is the same everywhere"
+        assert all(seat.store.view().configs.by_name("a") == own for seat in world.nodes), "meta is the same everywhere"
         for seat in followers:
             assert seat.consensus.leadership.leader_addr == f"{leader.node_id}:2378"
             assert seat.consensus.leadership.term == leader.consensus.leadership.term
@@ -67,7 +67,7 @@ async def test_one_manager_leads_and_all_see_its_writes(etcd: EtcdCluster) -> No
 async def test_a_leader_that_stops_is_replaced_at_once_and_one_that_crashes_after_its_lease(
     etcd: EtcdCluster,
 ) -> None:
-    async with group(etcd, 3) as world:
+    async with etcd_store_group(etcd, 3) as world:
         loop = asyncio.get_running_loop()
         first = await world.wait_leader()
         term, began = first.consensus.leadership.term, loop.time()
@@ -85,7 +85,7 @@ async def test_a_leader_that_stops_is_replaced_at_once_and_one_that_crashes_afte
 
 
 async def test_a_leader_that_stops_during_writes_reports_their_outcomes_and_stops_soon(etcd: EtcdCluster) -> None:
-    async with group(etcd) as world:
+    async with etcd_store_group(etcd) as world:
         leader = await world.wait_leader()
         writing = [asyncio.create_task(leader.create(f"w{number}")) for number in range(60)]
         while not leader.names():  # noqa: ASYNC110 - amid them
@@ -96,14 +96,14 @@ async def test_a_leader_that_stops_during_writes_reports_their_outcomes_and_stop
         told = await asyncio.gather(*writing, return_exceptions=True)
         assert not [error for error in told if isinstance(error, DeadlineError)]
         done = {f"w{number}" for number, error in enumerate(told) if error is None}
-        second = await world.seat("m2")
+        second = await world.add_node("m2")
         assert second.names() == done
 
 
 async def test_a_leader_that_stops_while_its_watch_hangs_stops_soon(
     etcd: EtcdCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with group(etcd) as world:
+    async with etcd_store_group(etcd) as world:
         leader = await world.wait_leader()
         monkeypatch.setattr(leader.consensus._follower, "_apply", lambda *_: None)
         writing = asyncio.create_task(leader.create("a"))
@@ -117,11 +117,11 @@ async def test_a_leader_that_stops_while_its_watch_hangs_stops_soon(
 
 async def test_a_deposed_leader_writes_nothing(etcd: EtcdCluster) -> None:
     """1. A leads and makes a transaction. 2. Before it is sent A loses leadership and B writes. 3. A sends: etcd refuses it by the fence."""
-    async with group(etcd, 2) as world:
+    async with etcd_store_group(etcd, 2) as world:
         old = await world.wait_leader()
         leadership = old.consensus._own_leadership.require_leading()
         late = log.encode(7, [Change(Action.CREATE, None, config("late"))], 1)
-        await old.consensus.transfer_leadership([seat.node_id for seat in world.seats])
+        await old.consensus.transfer_leadership([seat.node_id for seat in world.nodes])
         new = await world.wait_leader(but=old)
         await new.create("new")
         cipher = ValueCipher(world.key, world.cluster_id)
@@ -132,7 +132,7 @@ async def test_a_deposed_leader_writes_nothing(etcd: EtcdCluster) -> None:
 
 
 async def test_a_transaction_from_an_older_version_is_refused_by_etcd(etcd: EtcdCluster) -> None:
-    async with group(etcd) as world:
+    async with etcd_store_group(etcd) as world:
         leader = await world.wait_leader()
         await leader.create("a", b"0")
         old = leader.store.view().configs.by_name("a")
@@ -153,14 +153,14 @@ async def test_a_transaction_from_an_older_version_is_refused_by_etcd(etcd: Etcd
 
 
 async def test_a_foreign_change_of_objects_in_etcd_is_seen_by_all_in_a_new_term(etcd: EtcdCluster) -> None:
-    async with group(etcd, 2) as world:
+    async with etcd_store_group(etcd, 2) as world:
         leader = await world.wait_leader()
         term = leader.consensus.leadership.term
         await leader.create("a")
         await leader.create("b")
         await agree(world, "a", "b")
         etcd.ctl("del", f"{world.prefix}/objects/config/id-a")
-        for seat in world.seats:
+        for seat in world.nodes:
             await eventually("it is gone", lambda seat=seat: seat.names() == {"b"})
         leader = await world.wait_leader()
         assert leader.consensus.leadership.term > term
@@ -170,10 +170,10 @@ async def test_a_foreign_change_of_objects_in_etcd_is_seen_by_all_in_a_new_term(
 
 async def test_a_lost_answer_is_settled_and_nothing_is_done_twice(etcd: EtcdCluster) -> None:
     """Requests reach etcd, answers do not come back: the write took effect, or did not, and its proposer must not guess."""
-    async with tcp_relays(etcd) as [relay], group(etcd) as world:
-        await world.seats[0].close()
-        seat = await world.seat("m2", store=f"etcd://{relay.endpoint}{world.prefix}", ready=False)
-        await world.wait_leader(but=world.seats[0])
+    async with tcp_relays(etcd) as [relay], etcd_store_group(etcd) as world:
+        await world.nodes[0].close()
+        seat = await world.add_node("m2", store=f"etcd://{relay.endpoint}{world.prefix}", ready=False)
+        await world.wait_leader(but=world.nodes[0])
         await seat.create("count", b"0")
         for _ in range(5):
             async with asyncio.TaskGroup() as tasks:
@@ -190,7 +190,7 @@ async def test_a_lost_answer_is_settled_and_nothing_is_done_twice(etcd: EtcdClus
 async def test_a_write_is_not_dropped_because_no_leader_is_known_during_a_reload(
     etcd: EtcdCluster,
 ) -> None:
-    async with group(etcd) as world:
+    async with etcd_store_group(etcd) as world:
         consensus = (await world.wait_leader()).consensus
         follower, leadership = consensus._follower, consensus._own_leadership
         leader = leadership.require_leading()
@@ -205,7 +205,7 @@ async def test_a_write_is_not_dropped_because_no_leader_is_known_during_a_reload
 
 async def test_a_write_is_awaited_from_the_moment_it_is_proposed(etcd: EtcdCluster) -> None:
     """What is read again between the proposal and its first turn would else leave it waiting for an answer that cannot come."""
-    async with group(etcd) as world:
+    async with etcd_store_group(etcd) as world:
         leader = await world.wait_leader()
         data = log.encode(7, [Change(Action.CREATE, None, config("a"))], 1)
         writing = asyncio.create_task(leader.consensus.propose(data))
@@ -217,10 +217,10 @@ async def test_a_write_is_awaited_from_the_moment_it_is_proposed(etcd: EtcdClust
 
 
 async def test_concurrent_counters_lose_no_update_while_connections_break(etcd: EtcdCluster) -> None:
-    async with tcp_relays(etcd) as [relay], group(etcd) as world:
-        await world.seats[0].close()
-        seat = await world.seat("m2", store=f"etcd://{relay.endpoint}{world.prefix}", ready=False)
-        await world.wait_leader(but=world.seats[0])
+    async with tcp_relays(etcd) as [relay], etcd_store_group(etcd) as world:
+        await world.nodes[0].close()
+        seat = await world.add_node("m2", store=f"etcd://{relay.endpoint}{world.prefix}", ready=False)
+        await world.wait_leader(but=world.nodes[0])
         for name in "abc":
             await seat.create(name, b"0")
         done = asyncio.Event()
@@ -246,9 +246,9 @@ async def test_concurrent_counters_lose_no_update_while_connections_break(etcd: 
 
 
 async def test_a_broken_watch_continues_where_it_stopped(etcd: EtcdCluster) -> None:
-    async with tcp_relays(etcd) as [relay], group(etcd) as world:
+    async with tcp_relays(etcd) as [relay], etcd_store_group(etcd) as world:
         leader = await world.wait_leader()
-        seat = await world.seat("m2", store=f"etcd://{relay.endpoint}{world.prefix}")
+        seat = await world.add_node("m2", store=f"etcd://{relay.endpoint}{world.prefix}")
         with seat.store.watch() as (_, commits):
             for number in range(30):
                 if number % 10 == 5:
@@ -263,9 +263,9 @@ async def test_a_watch_that_hangs_while_no_manager_leads_is_opened_again(
     etcd: EtcdCluster, monkeypatch: pytest.MonkeyPatch, rests: bool
 ) -> None:
     """1. The leader goes. 2. A follower hears that, and of nothing more. 3. Another leads and writes."""
-    async with group(etcd, 3) as world:
+    async with etcd_store_group(etcd, 3) as world:
         old = await world.wait_leader()
-        victim, other = [seat for seat in world.seats if seat is not old]
+        victim, other = [seat for seat in world.nodes if seat is not old]
         follower, election = victim.consensus._follower, victim.consensus._election
         still, real = [], WatchStream.read
 
@@ -278,7 +278,7 @@ async def test_a_watch_that_hangs_while_no_manager_leads_is_opened_again(
         monkeypatch.setattr(WatchStream, "read", read)
         election._no_campaign_until = math.inf  # the other one wins
         await old.crash()
-        await eventually("the other one leads", lambda: other.leads)
+        await eventually("the other one leads", lambda: other.is_leader)
         if not rests:
             election._no_campaign_until = 0.0
         await other.create("x")
@@ -294,11 +294,11 @@ class Silence:
 
 
 async def test_compaction_during_a_broken_watch_reloads_everything(etcd: EtcdCluster) -> None:
-    async with tcp_relays(etcd) as [relay], group(etcd) as world:
+    async with tcp_relays(etcd) as [relay], etcd_store_group(etcd) as world:
         leader = await world.wait_leader()
         await leader.create("before")
         await leader.create("gone")
-        seat = await world.seat("m2", store=f"etcd://{relay.endpoint}{world.prefix}")
+        seat = await world.add_node("m2", store=f"etcd://{relay.endpoint}{world.prefix}")
         with seat.store.watch() as (_, commits):
             relay.refuses = True
             relay.cut()
@@ -318,20 +318,20 @@ async def test_compaction_during_a_broken_watch_reloads_everything(etcd: EtcdClu
 
 async def test_a_leader_whose_watch_was_compacted_away_leads_in_a_new_term(etcd: EtcdCluster) -> None:
     """What it had in flight then, nobody can tell from the state; a new term settles it."""
-    async with group(etcd) as world:
+    async with etcd_store_group(etcd) as world:
         leader = await world.wait_leader()
         await leader.create("a")
         term = leader.consensus.leadership.term
         leader.consensus._follower.applied = 1  # as if it had stood still since the cluster was founded
         etcd.ctl("compact", str(leader.store.view().version))
         leader.client.leave_endpoint(leader.client.endpoint, "a test breaks the watch")
-        await eventually("it leads again", lambda: leader.leads and leader.consensus.leadership.term > term)
+        await eventually("it leads again", lambda: leader.is_leader and leader.consensus.leadership.term > term)
         await leader.create("b")
         assert leader.names() == {"a", "b"}
 
 
 async def test_the_largest_objects_and_transactions_fit(etcd: EtcdCluster) -> None:
-    async with group(etcd, 2) as world:
+    async with etcd_store_group(etcd, 2) as world:
         leader = await world.wait_leader()
         big = secrets.token_bytes(1_400_000)
         await leader.create("big", big)
@@ -344,10 +344,10 @@ async def test_the_largest_objects_and_transactions_fit(etcd: EtcdCluster) -> No
                 lambda tx: [tx.create(config(f"{'long' * 12}-{n}", bytes(11_000))) for n in range(126)]
             )
             assert len((await anext(commits)).changes) == 126
-        other = next(seat for seat in world.seats if seat is not leader)
+        other = next(seat for seat in world.nodes if seat is not leader)
         await other.consensus.read_index()
         assert other.value("big") == big
-        late = await world.seat("m3")
+        late = await world.add_node("m3")
         assert late.value("big") == big
         assert late.names() == leader.names()
 
@@ -355,22 +355,22 @@ async def test_the_largest_objects_and_transactions_fit(etcd: EtcdCluster) -> No
 async def test_large_objects_are_read_in_smaller_pages() -> None:
     """The first page is of small objects, so the next is asked for with so many keys that it is over what the client takes."""
     with etcd_cluster(1) as own:
-        async with group(own) as world:
+        async with etcd_store_group(own) as world:
             leader = await world.wait_leader()
             data = secrets.token_bytes(MAX_CONFIG_BYTES)
             for number in range(40):
                 await leader.create(f"a{number}", b"small")
             for number in range(70):
                 await leader.create(f"b{number}", data)
-            second = await world.seat("m2")
+            second = await world.add_node("m2")
             assert second.names() == leader.names()
             assert len(second.names()) == 110
 
 
 async def test_a_fresh_read_sees_every_earlier_acknowledged_write(etcd: EtcdCluster) -> None:
-    async with group(etcd, 2) as world:
+    async with etcd_store_group(etcd, 2) as world:
         leader = await world.wait_leader()
-        other = next(seat for seat in world.seats if seat is not leader)
+        other = next(seat for seat in world.nodes if seat is not leader)
         await leader.create("count", b"0")
         for number in range(50):
             await leader.add("count")
@@ -379,7 +379,7 @@ async def test_a_fresh_read_sees_every_earlier_acknowledged_write(etcd: EtcdClus
 
 
 async def test_objects_in_etcd_are_encrypted(etcd: EtcdCluster) -> None:
-    async with group(etcd) as world:
+    async with etcd_store_group(etcd) as world:
         leader = await world.wait_leader()
         await leader.create("open", b"hunter2-and-more")
         written = etcd.ctl("get", "--prefix", world.prefix, "--write-out=json", "--hex")
@@ -390,8 +390,8 @@ async def test_objects_in_etcd_are_encrypted(etcd: EtcdCluster) -> None:
 
 
 async def test_a_second_founder_is_refused_with_the_name_of_the_cluster(etcd: EtcdCluster) -> None:
-    async with group(etcd) as world:
-        client = EtcdClient(world.target(""))
+    async with etcd_store_group(etcd) as world:
+        client = EtcdClient(world.etcd_target(""))
         cipher = ValueCipher(world.key, "other")
         with pytest.raises(
             CoveyError, match=f"already holds cluster {world.cluster_id}: join it with a token, or choose"
@@ -404,7 +404,7 @@ async def test_a_second_founder_is_refused_with_the_name_of_the_cluster(etcd: Et
 @pytest.mark.parametrize("within", ["", "/deeper"])
 async def test_no_cluster_is_created_within_the_prefix_of_another(etcd: EtcdCluster, within: str) -> None:
     """Under PREFIX/objects its keys would be the other's objects, which no manager could read; and who gives up the other deletes both."""
-    async with group(etcd) as world:
+    async with etcd_store_group(etcd) as world:
         client = EtcdClient(target.parse(etcd.store(f"{world.prefix}/objects{within}")))
         try:
             with pytest.raises(ConflictError, match=f"lies within {world.prefix}, which is the prefix of cluster c-"):
@@ -418,10 +418,10 @@ async def test_no_cluster_is_created_within_the_prefix_of_another(etcd: EtcdClus
 
 
 async def test_a_manager_of_another_cluster_stops_with_an_error(etcd: EtcdCluster) -> None:
-    async with group(etcd) as world:
-        stranger = Group(etcd)
+    async with etcd_store_group(etcd) as world:
+        stranger = EtcdStoreGroup(etcd)
         stranger.prefix, stranger.keys = world.prefix, world.keys
-        seat = Seat(stranger, "m9", "")
+        seat = EtcdStoreNode(stranger, "m9", "")
         with pytest.raises(BaseExceptionGroup) as ended:
             await asyncio.wait_for(seat.task, 10)
         assert ended.group_contains(
@@ -431,24 +431,24 @@ async def test_a_manager_of_another_cluster_stops_with_an_error(etcd: EtcdCluste
 
 
 async def test_a_removed_member_stops_and_cannot_return_by_itself(etcd: EtcdCluster) -> None:
-    async with group(etcd, 3) as world:
+    async with etcd_store_group(etcd, 3) as world:
         leader = await world.wait_leader()
-        gone = next(seat for seat in world.seats if seat is not leader)
+        gone = next(seat for seat in world.nodes if seat is not leader)
         await leader.consensus.remove_members([gone.node_id])
         with pytest.raises(BaseExceptionGroup) as ended:
             await asyncio.wait_for(gone.task, 10)
         assert ended.group_contains(RemovedError)
         assert gone.node_id not in {m.node_id for m in leader.consensus.members()}
-        again = Seat(world, gone.node_id, "")
+        again = EtcdStoreNode(world, gone.node_id, "")
         with pytest.raises(BaseExceptionGroup) as ended:
             await asyncio.wait_for(again.task, 10)
         assert ended.group_contains(RemovedError)
 
 
 async def test_leadership_goes_to_the_named_successor(etcd: EtcdCluster) -> None:
-    async with group(etcd, 3) as world:
+    async with etcd_store_group(etcd, 3) as world:
         leader = await world.wait_leader()
-        for heir in [seat for seat in world.seats if seat is not leader]:
+        for heir in [seat for seat in world.nodes if seat is not leader]:
             now = await world.wait_leader()
             if now is heir:
                 continue
@@ -460,14 +460,14 @@ async def test_leadership_goes_to_the_named_successor(etcd: EtcdCluster) -> None
 
 async def test_a_disconnected_leader_stops_leading_before_its_lease_ends_and_says_why() -> None:
     with etcd_cluster(1) as etcd:
-        async with group(etcd) as world:
-            [seat] = world.seats
+        async with etcd_store_group(etcd) as world:
+            [seat] = world.nodes
             await world.wait_leader()
             await seat.create("a")
             loop = asyncio.get_running_loop()
             etcd.pause(etcd.members[0])
             began = loop.time()
-            await eventually("it leads no more", lambda: not seat.leads, 10)
+            await eventually("it leads no more", lambda: not seat.is_leader, 10)
             assert loop.time() - began <= LEASE_SECONDS
             with pytest.raises(NotLeaderError):
                 await seat.create("b")
@@ -484,7 +484,7 @@ async def test_a_disconnected_leader_stops_leading_before_its_lease_ends_and_say
 async def test_writes_continue_while_members_of_etcd_hang_or_crash_one_by_one() -> None:
     """With TLS, as it should be run."""
     with etcd_cluster(3, tls=True) as etcd:
-        async with group(etcd, 2) as world:
+        async with etcd_store_group(etcd, 2) as world:
             count = 0
             for number, harm, heal in (
                 (0, etcd.pause, etcd.resume),
@@ -498,12 +498,12 @@ async def test_writes_continue_while_members_of_etcd_hang_or_crash_one_by_one() 
                         count += 1
                 finally:
                     heal(etcd.members[number])
-            for seat in world.seats:
+            for seat in world.nodes:
                 await seat.consensus.read_index()
                 assert {f"c{number}" for number in range(count)} <= seat.names()
 
 
-async def written(world: Group, name: str, seconds: float = 30.0) -> None:
+async def written(world: EtcdStoreGroup, name: str, seconds: float = 30.0) -> None:
     """A write as a client repeats it: until it is there."""
     async with asyncio.timeout(seconds):
         while True:
@@ -523,7 +523,7 @@ async def test_a_full_etcd_refuses_writes_and_executed_ones_are_reported_as_done
     came after its quota was passed as refused.
     """
     with etcd_cluster(1, options=("--quota-backend-bytes=8388608",)) as etcd:
-        async with group(etcd) as world:
+        async with etcd_store_group(etcd) as world:
             leader = await world.wait_leader()
             done: set[str] = set()
             refused: list[str] = []
@@ -544,7 +544,7 @@ async def test_a_full_etcd_refuses_writes_and_executed_ones_are_reported_as_done
 async def test_a_leader_on_a_full_etcd_keeps_leading_after_a_cancelled_write() -> None:
     """Who gave the leader's key away could not have it again: a full etcd deletes, and refuses every put."""
     with etcd_cluster(1, options=("--quota-backend-bytes=8388608",)) as etcd:
-        async with group(etcd) as world:
+        async with etcd_store_group(etcd) as world:
             leader = await world.wait_leader()
             await fill(leader)
             assert "its database is full" in leader.consensus.unavailable_reason
@@ -557,14 +557,14 @@ async def test_a_leader_on_a_full_etcd_keeps_leading_after_a_cancelled_write() -
             assert writing.cancelled()
             await eventually("etcd refused it", lambda: not leader.consensus._follower._awaited)
             await asyncio.sleep(LEASE_SECONDS)
-            assert leader.leads
+            assert leader.is_leader
             assert leader.consensus.leadership.term == term
             with pytest.raises(UnavailableError, match="its database is full"):
                 async with asyncio.timeout(LEASE_SECONDS):
                     await leader.create("gone")  # it is not in its own way
 
 
-async def fill(leader: Seat) -> None:
+async def fill(leader: EtcdStoreNode) -> None:
     for number in range(40):
         try:
             await leader.create(f"filler-{number}", secrets.token_bytes(900_000))
@@ -575,10 +575,10 @@ async def fill(leader: Seat) -> None:
 
 async def test_an_etcd_with_client_certificates_refuses_a_manager_without_one() -> None:
     with etcd_cluster(1, tls=True) as etcd:
-        world = Group(etcd)
+        world = EtcdStoreGroup(etcd)
         plain = etcd.store(world.prefix)
         etcd.tls, tls = None, etcd.tls
-        client = EtcdClient(world.target(plain))
+        client = EtcdClient(world.etcd_target(plain))
         founding_seconds, bootstrap.BOOTSTRAP_SECONDS = bootstrap.BOOTSTRAP_SECONDS, 2.0
         try:
             with pytest.raises(DeadlineError, match="did not answer within 2 s: etcd at 127.0.0.1:"):

@@ -14,7 +14,7 @@ from manager.etcd import bootstrap, encryption, target
 from manager.etcd.backend import _bootstrap_or_join
 from manager.etcd.client import EtcdClient
 from tests.support.etcd_server import EtcdCluster, etcd_cluster
-from tests.support.etcd_stores import eventually, group, tcp_relays
+from tests.support.etcd_stores import etcd_store_group, eventually, tcp_relays
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -26,9 +26,9 @@ def etcd() -> Iterator[EtcdCluster]:
 
 
 async def test_a_manager_that_stops_while_it_registers_leaves_no_alive_key(etcd: EtcdCluster) -> None:
-    async with group(etcd) as world:
+    async with etcd_store_group(etcd) as world:
         for number in range(40):
-            seat = await world.seat(f"short-{number}", ready=False)
+            seat = await world.add_node(f"short-{number}", ready=False)
             async with asyncio.timeout(10):
                 while not seat.consensus._lease._renewing.locked():  # noqa: ASYNC110 - at the first moment, not at one of some
                     await asyncio.sleep(0)
@@ -39,8 +39,8 @@ async def test_a_manager_that_stops_while_it_registers_leaves_no_alive_key(etcd:
 
 async def test_a_late_registration_does_not_remove_the_alive_key_for_long(etcd: EtcdCluster) -> None:
     """1. A first registration is lost on the way. 2. The second stands. 3. The first arrives, and its lease, renewed by nobody, ends."""
-    async with group(etcd) as world:
-        seat = world.seats[0]
+    async with etcd_store_group(etcd) as world:
+        seat = world.nodes[0]
         first = await seat.client.grant(2)
         leadership, group_state = seat.consensus._own_leadership, seat.consensus._follower.group_state
         term = (await world.wait_leader()).consensus.leadership.term
@@ -82,7 +82,7 @@ async def test_a_founder_without_an_answer_keeps_the_store_key(
 
 
 async def test_a_founder_that_is_refused_keeps_no_key(etcd: EtcdCluster, tmp_path: Path) -> None:
-    async with group(etcd) as world:
+    async with etcd_store_group(etcd) as world:
         config = manager_config(tmp_path, etcd.store(world.prefix))
         rotator = open_keys(config)
         client = EtcdClient(target.parse(config.store))

@@ -12,7 +12,7 @@ from manager.etcd.lease import boot_time
 from manager.etcd.watch_stream import WatchStream
 from manager.store import NotLeaderError
 from tests.support.etcd_server import EtcdCluster, etcd_cluster
-from tests.support.etcd_stores import Seat, eventually, group, tcp_relays
+from tests.support.etcd_stores import EtcdStoreNode, etcd_store_group, eventually, tcp_relays
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -29,8 +29,8 @@ def etcd() -> Iterator[EtcdCluster]:
 async def test_a_fresh_read_needs_a_majority_of_etcd() -> None:
     """One member of three answers. What it has may be old, so neither a fresh read nor the check of the watch takes its word."""
     with etcd_cluster(3) as own:
-        async with group(own) as world:
-            seat = await world.seat("m2", store=f"etcd://{own.members[0].endpoint}{world.prefix}")
+        async with etcd_store_group(own) as world:
+            seat = await world.add_node("m2", store=f"etcd://{own.members[0].endpoint}{world.prefix}")
             await seat.consensus.read_index()
             for member in own.members[1:]:
                 own.pause(member)
@@ -47,8 +47,10 @@ async def test_a_fresh_read_needs_a_majority_of_etcd() -> None:
 @pytest.mark.parametrize("request_name", ["grant", "renewal"])
 async def test_the_time_of_a_lease_counts_from_before_its_request(etcd: EtcdCluster, request_name: str) -> None:
     """1. The request leaves. 2. etcd starts the lease's time. 3. The answer is late. The lease must not count as longer for that."""
-    async with tcp_relays(etcd) as [relay], group(etcd) as world:
-        seat = await world.seat("m2", store=f"etcd://{relay.endpoint}{world.prefix}", ready=request_name == "renewal")
+    async with tcp_relays(etcd) as [relay], etcd_store_group(etcd) as world:
+        seat = await world.add_node(
+            "m2", store=f"etcd://{relay.endpoint}{world.prefix}", ready=request_name == "renewal"
+        )
         lease = seat.consensus._lease
         await eventually("no request is under way", lambda: not lease._renewing.locked())
         while not lease._renewing.locked():  # noqa: ASYNC110 - the first moment of the request
@@ -62,15 +64,15 @@ async def test_the_time_of_a_lease_counts_from_before_its_request(etcd: EtcdClus
         assert lease._valid_until <= requested_at + lease.ttl_seconds + TOLERANCE_SECONDS
 
 
-async def remove_a_member(old: Seat, others: list[Seat]) -> None:
+async def remove_a_member(old: EtcdStoreNode, others: list[EtcdStoreNode]) -> None:
     await old.consensus.remove_members([others[0].node_id])
 
 
-async def hand_over(old: Seat, others: list[Seat]) -> None:
+async def hand_over(old: EtcdStoreNode, others: list[EtcdStoreNode]) -> None:
     await old.consensus.transfer_leadership([seat.node_id for seat in others])
 
 
-async def move_the_fence(old: Seat, _others: list[Seat]) -> None:
+async def move_the_fence(old: EtcdStoreNode, _others: list[EtcdStoreNode]) -> None:
     leadership = old.consensus._own_leadership
     await leadership.move_fence(leadership.require_leading())
     leadership.require_leading()
@@ -78,17 +80,19 @@ async def move_the_fence(old: Seat, _others: list[Seat]) -> None:
 
 @pytest.mark.parametrize("act", [remove_a_member, move_the_fence, hand_over])
 async def test_a_deposed_leader_changes_nothing_in_the_group(
-    etcd: EtcdCluster, monkeypatch: pytest.MonkeyPatch, act: Callable[[Seat, list[Seat]], Awaitable[None]]
+    etcd: EtcdCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    act: Callable[[EtcdStoreNode, list[EtcdStoreNode]], Awaitable[None]],
 ) -> None:
     """1. A leads; its watch hangs. 2. Its key is deleted, and B leads. 3. A, which knows nothing of it, changes the group."""
-    async with group(etcd, 3) as world:
+    async with etcd_store_group(etcd, 3) as world:
         old = await world.wait_leader()
-        others = [seat for seat in world.seats if seat is not old]
+        others = [seat for seat in world.nodes if seat is not old]
         monkeypatch.setattr(old.consensus._follower, "_apply", lambda *_: None)
         etcd.ctl("del", world.keys.leader.decode())
         new = await world.wait_leader(but=old)
         term = new.consensus.leadership.term
-        assert old.leads, "it has not heard that it was deposed"
+        assert old.is_leader, "it has not heard that it was deposed"
         try:
             await act(old, others)
         except (NotLeaderError, DeadlineError):
@@ -98,7 +102,7 @@ async def test_a_deposed_leader_changes_nothing_in_the_group(
         await new.consensus.read_index()
         members = etcd.ctl("get", "--prefix", "--keys-only", f"{world.prefix}/members/").split()
         assert members == [f"{world.prefix}/members/m{number}" for number in (1, 2, 3)]
-        assert new.leads
+        assert new.is_leader
         assert new.consensus.leadership.term == term, "the key of the new leader is untouched"
         assert new.consensus._own_leadership.leading.fence == term
 
@@ -108,9 +112,9 @@ async def test_a_watch_that_hangs_while_a_leader_is_known_is_opened_again(
     etcd: EtcdCluster, monkeypatch: pytest.MonkeyPatch, victim_leads: bool
 ) -> None:
     """The watch brings nothing, although there is something. The manager notices by asking, and opens the watch again."""
-    async with group(etcd, 2) as world:
+    async with etcd_store_group(etcd, 2) as world:
         leader = await world.wait_leader()
-        victim = leader if victim_leads else next(seat for seat in world.seats if seat is not leader)
+        victim = leader if victim_leads else next(seat for seat in world.nodes if seat is not leader)
         hung, real = [], WatchStream.read
 
         async def read(watch: WatchStream, call: Any, seconds: float | None = None) -> Any:

@@ -15,7 +15,7 @@ from covey.states import NodeRole
 from coveypb.v1 import control_pb2, objects_pb2
 from manager.keys.node_key import PLAIN, sealed_with
 from tests.support.etcd_server import EtcdCluster, etcd_cluster
-from tests.support.manager_processes import ManagerHost, World, eventually, world
+from tests.support.manager_processes import ManagerCluster, ManagerHost, eventually, manager_cluster
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -29,7 +29,7 @@ def etcd() -> Iterator[EtcdCluster]:
 class Cluster:
     """Managers on one prefix."""
 
-    def __init__(self, here: World, store: str) -> None:
+    def __init__(self, here: ManagerCluster, store: str) -> None:
         self.here = here
         self.store = store
 
@@ -48,7 +48,7 @@ class Cluster:
 
 @contextlib.asynccontextmanager
 async def cluster(etcd: EtcdCluster, name: str, count: int = 1) -> AsyncIterator[tuple[Cluster, list[ManagerHost]]]:
-    async with world() as here:
+    async with manager_cluster() as here:
         one = Cluster(here, etcd.store(f"/{name}"))
         await one.found()
         for _ in range(count - 1):
@@ -83,7 +83,7 @@ async def test_a_cluster_moves_from_etcd_to_its_managers_disks_by_a_backup(etcd:
         path, key = await host.backup()
         await host.kill()
         alone = one.here.manager()
-        alone.vault.backup_key = key
+        alone.key_cache.backup_key = key
         await alone.start("restore", restore_path=str(path))
         after = await alone.call("GetCluster", control_pb2.GetClusterRequest())
         assert (after.id, after.root_ca.cert) == (before.id, before.root_ca.cert)
@@ -149,7 +149,7 @@ async def test_managers_hold_no_state_of_their_own(etcd: EtcdCluster) -> None:
 
 
 async def test_a_prefix_that_holds_a_cluster_is_not_founded_again(etcd: EtcdCluster) -> None:
-    async with cluster(etcd, "taken"), world() as here:
+    async with cluster(etcd, "taken"), manager_cluster() as here:
         second = here.manager()
         with pytest.raises(
             AssertionError, match=r"already holds cluster \w+: join it with a token, or choose another prefix"
@@ -168,7 +168,7 @@ async def test_a_manager_that_joins_without_the_store_or_with_another_is_told_so
 
 
 async def test_a_manager_that_joins_a_raft_cluster_with_a_store_is_told_so(etcd: EtcdCluster) -> None:
-    async with world() as here:
+    async with manager_cluster() as here:
         one = Cluster(here, "")
         await one.found()
         with pytest.raises(AssertionError, match="keeps its state in its managers"):
@@ -210,7 +210,7 @@ async def test_secrets_and_the_authoritys_key_do_not_lie_open_in_etcd(etcd: Etcd
 async def test_the_key_of_the_store_lies_under_the_unlock_key_and_follows_it(etcd: EtcdCluster) -> None:
     """What opens the cluster's state in etcd is worth no less than a log on the disk."""
     store = etcd.store("/locked")
-    async with world() as here:
+    async with manager_cluster() as here:
         host = here.manager()
         await host.start("bootstrap", store=store, cluster_spec={"auto_lock": True})
         await host.call("CreateSecret", secret("kept"))
@@ -227,6 +227,6 @@ async def test_the_key_of_the_store_lies_under_the_unlock_key_and_follows_it(etc
             request = control_pb2.UpdateClusterRequest(version=got.meta.version, rotate_unlock_key=True)
             await host.call("UpdateCluster", request)
         await host.kill()
-        host.vault.clear()
+        host.key_cache.clear()
         with pytest.raises(AssertionError):
             await host.start("restart", store=store)

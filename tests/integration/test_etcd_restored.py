@@ -10,8 +10,8 @@ from covey.errors import CoveyError, LaggedError
 from coveypb.v1 import control_pb2
 from manager.keys import LockedError, data_keys
 from tests.support.etcd_server import EtcdCluster, etcd_cluster
-from tests.support.etcd_stores import Seat, eventually, group, tcp_relays
-from tests.support.manager_processes import world
+from tests.support.etcd_stores import EtcdStoreNode, etcd_store_group, eventually, tcp_relays
+from tests.support.manager_processes import manager_cluster
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -22,7 +22,7 @@ def etcd() -> Iterator[EtcdCluster]:
         yield one
 
 
-async def writes(seat: Seat, name: str) -> bool:
+async def writes(seat: EtcdStoreNode, name: str) -> bool:
     try:
         await seat.create(name)
     except CoveyError:
@@ -30,29 +30,29 @@ async def writes(seat: Seat, name: str) -> bool:
     return True
 
 
-async def created(name: str, seats: list[Seat]) -> None:
+async def created(name: str, seats: list[EtcdStoreNode]) -> None:
     """By whoever leads, as soon as somebody does."""
     async with asyncio.timeout(30):
-        while not [seat for seat in seats if seat.leads and await writes(seat, name)]:  # noqa: ASYNC110 - any of them
+        while not [seat for seat in seats if seat.is_leader and await writes(seat, name)]:  # noqa: ASYNC110 - any of them
             await asyncio.sleep(0.05)
 
 
 async def test_managers_that_run_go_on_from_the_state_that_was_restored(etcd: EtcdCluster, tmp_path: Path) -> None:
-    async with group(etcd, 2) as world:
+    async with etcd_store_group(etcd, 2) as world:
         leader = await world.wait_leader()
         await leader.create("kept")
         etcd.ctl("snapshot", "save", str(tmp_path / "snapshot"))
         for number in range(40):
             await leader.create(f"gone-{number}")
-        other = next(seat for seat in world.seats if seat is not leader)
+        other = next(seat for seat in world.nodes if seat is not leader)
         await other.consensus.read_index()
         before = other.consensus._follower.applied
         with other.store.watch() as (_, commits):
             etcd.restore(tmp_path / "snapshot")
             with pytest.raises(LaggedError):
                 await asyncio.wait_for(anext(commits), 20)
-        await created("new", world.seats)
-        for seat in world.seats:
+        await created("new", world.nodes)
+        for seat in world.nodes:
             await seat.consensus.read_index()
             assert seat.names() == {"kept", "new"}
             assert seat.consensus._follower.applied < before
@@ -65,9 +65,9 @@ async def test_a_manager_that_comes_back_when_a_restored_etcd_is_beyond_what_it_
     etcd: EtcdCluster, tmp_path: Path
 ) -> None:
     """The revision that it goes on from exists there too, with another past."""
-    async with tcp_relays(etcd) as [relay], group(etcd) as world:
+    async with tcp_relays(etcd) as [relay], etcd_store_group(etcd) as world:
         leader = await world.wait_leader()
-        seat = await world.seat("m2", store=f"etcd://{relay.endpoint}{world.prefix}")
+        seat = await world.add_node("m2", store=f"etcd://{relay.endpoint}{world.prefix}")
         etcd.ctl("snapshot", "save", str(tmp_path / "snapshot"))
         await leader.create("gone")
         await eventually("it has it", lambda: "gone" in seat.names())
@@ -88,7 +88,7 @@ async def test_a_managers_files_follow_the_unlock_key_of_the_restored_cluster(
     etcd: EtcdCluster, tmp_path: Path
 ) -> None:
     store = etcd.store("/locked")
-    async with world() as here:
+    async with manager_cluster() as here:
         host = here.manager()
         await host.start("bootstrap", store=store, cluster_spec={"auto_lock": True})
         path = host.folder / "state" / "manager" / "keys"

@@ -18,7 +18,15 @@ from covey.errors import UnavailableError
 from covey.objects import ExternalCA, replace
 from manager.ca import certificates
 from manager.ca.certificates import RootPair
-from tests.support.certificate_members import cluster_of, cluster_with_renewal, complete, nodes, rotate, update, worker
+from tests.support.certificate_members import (
+    add_worker,
+    cluster_of,
+    cluster_with_renewal,
+    is_rotation_complete,
+    nodes,
+    rotate,
+    update,
+)
 from tests.support.external_ca import command, prepare
 from tests.support.manager_processes import eventually
 from tests.support.ports import free_port
@@ -59,11 +67,11 @@ async def test_a_cluster_rotates_to_an_external_ca_that_signs_all_from_then_on_a
         own = (await cluster_of(host)).root_ca.cert
         async with cfssl(tmp_path / "ca", root, own + root.cert) as url:
             await update(host, to(root, f"https://127.0.0.1:{free_port('127.0.0.1')}/", url))
-            await eventually("the rotation is complete", lambda: complete(host))
+            await eventually("the rotation is complete", lambda: is_rotation_complete(host))
             away = await cluster_of(host)
             assert away.root_ca.cert == root.cert
             assert away.spec.ca.external_cas[1:] == (ExternalCA(url=url, ca_cert=root.cert),)
-            joined = await worker(world, host, group)
+            joined = await add_worker(world, host, group)
             for one in (first, joined):
                 identity = one.identities.require()
                 assert identity.issuer == trust.subject_and_key(root.cert)
@@ -73,7 +81,7 @@ async def test_a_cluster_rotates_to_an_external_ca_that_signs_all_from_then_on_a
 
             back = (await rotate(host)).root_ca.rotation
             assert back is not None
-            await eventually("the rotation back is complete", lambda: complete(host))
+            await eventually("the rotation back is complete", lambda: is_rotation_complete(host))
             done = await cluster_of(host)
             assert (done.root_ca.cert, done.spec.ca.external_cas) == (back.cert, ())
             for one in (first, joined):
@@ -109,15 +117,15 @@ async def test_while_the_external_ca_is_away_joining_says_so_and_all_else_goes_o
         own = (await cluster_of(host)).root_ca.cert
         async with cfssl(tmp_path / "ca", root, own + root.cert) as url:
             await update(host, to(root, url))
-            await eventually("the rotation is complete", lambda: complete(host))
+            await eventually("the rotation is complete", lambda: is_rotation_complete(host))
         before = len(await nodes(host))
         with pytest.raises(UnavailableError, match=f"no external CA signed: {url}"):
-            await worker(world, host, group)
+            await add_worker(world, host, group)
         assert len(await nodes(host)) == before, "who got no certificate leaves no node"
         await update(host, lambda ca: replace(ca, node_cert_expiry_ns=5 * HOUR))
         home = await update(host, lambda ca: replace(ca, signing_cert=root.cert, signing_key=root.key))
         assert home.spec.ca.external_cas == (), "the key signs, and nobody asks the CA any more"
-        joined = await worker(world, host, group)
+        joined = await add_worker(world, host, group)
         assert joined.identities.require().issuer == first.identities.require().issuer
 
 
@@ -130,9 +138,9 @@ async def test_a_restore_says_that_the_external_ca_must_ask_for_no_certificate_m
         own = (await cluster_of(host)).root_ca.cert
         async with cfssl(tmp_path / "ca", root, own + root.cert, port=port) as url:
             await update(host, to(root, url))
-            await eventually("the rotation is complete", lambda: complete(host))
+            await eventually("the rotation is complete", lambda: is_rotation_complete(host))
             key = await backup(host, path)
-            await first.end()
+            await first.stop_session()
             await host.kill()
             with pytest.raises(AssertionError, match=r"without -mutual-tls-ca.*No changes were made"):
                 await restore(world, path, key)
@@ -140,5 +148,5 @@ async def test_a_restore_says_that_the_external_ca_must_ask_for_no_certificate_m
             restored = await restore(world, path, key)
         assert (await cluster_of(restored)).root_ca.cert == root.cert
         async with cfssl(tmp_path / "again", root, root.cert, port=port):
-            joined = await worker(world, restored, group)
+            joined = await add_worker(world, restored, group)
             assert joined.identities.require().issuer == trust.subject_and_key(root.cert)

@@ -49,7 +49,7 @@ async def write_until_it_ends(group: RaftGroup, victim: RaftProcess, acknowledge
     """Writes through whoever leads; a write that got no answer may be there or not."""
     number = len(acknowledged)
     async with asyncio.timeout(60):
-        while victim.alive:
+        while victim.is_running:
             leader = await group.leader()
             name, number = f"n{number}", number + 1
             try:
@@ -67,14 +67,14 @@ async def test_a_full_disk_stops_its_member_alone_and_room_brings_it_back(
     async with raft_group(tmp_path) as group:
         for one in ("alpha", "beta", "gamma"):
             await group.add(one, **({"folder": str(small_disk / "raft")} if one == name else {}))
-        await group.voters(3)
+        await group.wait_voters(3)
         victim = group.members[name]
         ballast = fill(small_disk)
         await write_until_it_ends(group, victim, acknowledged)
         assert acknowledged
         assert (
             "No space left on device; this manager stops so that nothing is lost; free some space there"
-            in victim.errors()
+            in victim.stderr_text()
         )
 
         before = len(acknowledged)
@@ -84,7 +84,7 @@ async def test_a_full_disk_stops_its_member_alone_and_room_brings_it_back(
             acknowledged.add(f"later{number}")
         assert len(acknowledged) == before + 20
         for other in group.members.values():
-            if other.alive:
+            if other.is_running:
                 assert acknowledged <= set(await other("names", fresh=True))
 
         for _ in range(3):  # as the daemon does, again and again: on the full disk no life lasts
@@ -93,7 +93,7 @@ async def test_a_full_disk_stops_its_member_alone_and_room_brings_it_back(
             except AssertionError:
                 continue
             await write_until_it_ends(group, victim, acknowledged)
-        assert not victim.alive
+        assert not victim.is_running
         ballast.unlink()
         await victim.start()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.kills import Ledger, Rounds, WriteOutcome, kill_rounds
-from tests.support.kill_groups import etcd_manager_group, manager_group, member_group
+from tests.support.kill_groups import etcd_manager_group, manager_group, raft_member_group
 
 MEMBER_ROUNDS = 160
 MANAGER_ROUNDS = 40
@@ -27,7 +27,7 @@ def hold(result: Rounds, rounds: int) -> None:
 
 @pytest.mark.timeout(900)
 async def test_no_acknowledged_write_is_lost_while_members_of_the_group_are_killed(tmp_path: Path) -> None:
-    async with member_group(tmp_path) as group:
+    async with raft_member_group(tmp_path) as group:
         hold(await kill_rounds(group, seed=SEED, rounds=MEMBER_ROUNDS), MEMBER_ROUNDS)
 
 

@@ -13,15 +13,15 @@ from covey.objects import TaskStatus
 from covey.objects.assignment import AssignmentKind
 from covey.states import NodeRole, TaskState
 from coveypb.v1 import control_pb2, objects_pb2
-from tests.support.manager_processes import ManagerHost, World, eventually, world
+from tests.support.manager_processes import ManagerCluster, ManagerHost, eventually, manager_cluster
 
 pytestmark = pytest.mark.timeout(240)
 
 
 @contextlib.asynccontextmanager
-async def three() -> AsyncIterator[tuple[World, list[ManagerHost]]]:
-    async with world() as here:
-        yield here, await here.found(3)
+async def three() -> AsyncIterator[tuple[ManagerCluster, list[ManagerHost]]]:
+    async with manager_cluster() as here:
+        yield here, await here.bootstrap(3)
 
 
 def service(name: str) -> control_pb2.CreateServiceRequest:
@@ -30,7 +30,7 @@ def service(name: str) -> control_pb2.CreateServiceRequest:
     return control_pb2.CreateServiceRequest(spec=spec)
 
 
-async def others(here: World) -> tuple[ManagerHost, list[ManagerHost]]:
+async def others(here: ManagerCluster) -> tuple[ManagerHost, list[ManagerHost]]:
     leader = await here.leader()
     return leader, [host for host in here.managers if host is not leader and host.process is not None]
 
@@ -64,7 +64,7 @@ async def test_a_node_joins_through_a_follower_and_its_session_finds_the_leader(
         _leader, [follower, _other] = await others(here)
         agent = here.agent()
         await agent.join((await follower.tokens())[NodeRole.WORKER], follower)
-        agent.begin([follower.mtls_addr])
+        agent.start_session([follower.mtls_addr])
 
         async def ready() -> bool:
             return (await node_of(follower, agent.node_id)).status.state == objects_pb2.NODE_STATE_READY
@@ -79,10 +79,10 @@ async def test_the_leader_dies_and_a_write_succeeds_and_the_agents_go_on() -> No
         agent = here.agent()
         leader, [follower, _other] = await others(here)
         await agent.join((await follower.tokens())[NodeRole.WORKER], follower)
-        agent.begin([follower.mtls_addr])
+        agent.start_session([follower.mtls_addr])
         await follower.call("CreateService", service("before"))
-        [task] = await eventually("a task arrives", lambda: agent.worker.of(AssignmentKind.TASK))
-        agent.worker.say(task.id, TaskStatus(state=TaskState.RUNNING))
+        [task] = await eventually("a task arrives", lambda: agent.worker.items_of(AssignmentKind.TASK))
+        agent.worker.report(task.id, TaskStatus(state=TaskState.RUNNING))
         sessions = len({state.session_id for state in agent.states})
         began = asyncio.get_running_loop().time()
         await leader.kill()
@@ -94,7 +94,7 @@ async def test_the_leader_dies_and_a_write_succeeds_and_the_agents_go_on() -> No
         await eventually("a write succeeds", written, seconds=15)
         assert asyncio.get_running_loop().time() - began < 10
         await eventually("the agent finds the new leader", lambda: len({s.session_id for s in agent.states}) > sessions)
-        await eventually("the new service arrives", lambda: len(agent.worker.of(AssignmentKind.TASK)) == 2)
+        await eventually("the new service arrives", lambda: len(agent.worker.items_of(AssignmentKind.TASK)) == 2)
 
         async def reported() -> bool:
             kept = await follower.call("GetTask", control_pb2.GetRequest(ref=task.id))
@@ -111,7 +111,7 @@ async def test_a_leader_that_falls_silent_is_left_by_agents_and_followers_alike(
         leader, [follower, _other] = await others(here)
         agent = here.agent()
         await agent.join((await follower.tokens())[NodeRole.WORKER], follower)
-        agent.begin([follower.mtls_addr])
+        agent.start_session([follower.mtls_addr])
         await eventually("a session", lambda: agent.states)
         first = agent.states[-1].session_id
         async with follower.control() as stub:
@@ -214,13 +214,13 @@ async def test_roles_follow_their_wish_and_the_last_quorum_is_kept() -> None:
 
 
 async def test_a_worker_that_is_promoted_joins_the_group() -> None:
-    async with world() as here:
-        [first] = await here.found(1)
+    async with manager_cluster() as here:
+        [first] = await here.bootstrap(1)
         host = here.manager()
         agent = here.agent()
         agent.identities = host.identities
         await agent.join((await first.tokens())[NodeRole.WORKER], first)
-        agent.begin([first.mtls_addr])
+        agent.start_session([first.mtls_addr])
         await eventually("a session", lambda: agent.states)
         node = await node_of(first, agent.node_id)
         node.spec.desired_role = objects_pb2.NODE_ROLE_MANAGER

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from coveypb.v1 import control_pb2, objects_pb2
-from tests.support.manager_processes import ManagerHost, World, eventually, world
+from tests.support.manager_processes import ManagerCluster, ManagerHost, eventually, manager_cluster
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -32,7 +32,7 @@ async def change(through: ManagerHost, host: ManagerHost, **fields: int) -> None
     )
 
 
-async def leader_is_another(here: World, old: ManagerHost) -> ManagerHost:
+async def leader_is_another(here: ManagerCluster, old: ManagerHost) -> ManagerHost:
     async def find() -> ManagerHost | None:
         found = await here.leader()
         return found if found is not old else None
@@ -41,8 +41,8 @@ async def leader_is_another(here: World, old: ManagerHost) -> ManagerHost:
 
 
 async def test_a_drained_leader_hands_over_to_one_that_is_not_and_stays_a_manager() -> None:
-    async with world() as here:
-        await here.found(3)
+    async with manager_cluster() as here:
+        await here.bootstrap(3)
         old = await here.leader()
         also_drained, fit = [host for host in here.managers if host is not old]
         await change(old, also_drained, availability=objects_pb2.NODE_AVAILABILITY_DRAIN)
@@ -58,8 +58,8 @@ async def test_a_demotion_that_would_lose_the_quorum_is_refused_at_once_and_one_
     """1. Of three one is dead: the demotion of the other follower is refused with the numbers. 2. The dead one is demoted. 3. Of the two
     the leader is demoted: it hands over before it leaves.
     """
-    async with world() as here:
-        await here.found(3)
+    async with manager_cluster() as here:
+        await here.bootstrap(3)
         leader = await here.leader()
         dead, other = [host for host in here.managers if host is not leader]
         await dead.kill()
@@ -89,8 +89,8 @@ async def test_a_demotion_that_would_lose_the_quorum_is_refused_at_once_and_one_
 
 async def test_a_write_without_a_majority_says_whether_it_may_have_been_made() -> None:
     """One that was under way when the others fell silent: nobody knows. One that comes later: it was not made."""
-    async with world() as here:
-        await here.found(3)
+    async with manager_cluster() as here:
+        await here.bootstrap(3)
         leader = await here.leader()
         silent = [host.process for host in here.managers if host is not leader and host.process is not None]
         for process in silent:

@@ -8,7 +8,7 @@ import pytest
 
 from agent.identity import NodeIdentity
 from coveypb.v1 import control_pb2, control_pb2_grpc, objects_pb2, raft_pb2, raft_pb2_grpc
-from tests.support.manager_processes import ManagerHost, eventually, world
+from tests.support.manager_processes import ManagerHost, eventually, manager_cluster
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -34,8 +34,8 @@ async def test_a_demoted_managers_certificate_opens_neither_the_cluster_nor_the_
     """1. A manager is demoted; its certificate says manager for months. 2. It asks to join the group again, at the leader or at a follower
     which would ask the leader in its place. 3. As a member it would be sent the snapshot: every secret and the key of the CA.
     """
-    async with world() as here:
-        await here.found(3)
+    async with manager_cluster() as here:
+        await here.bootstrap(3)
         leader = await here.leader()
         left, follower = [host for host in here.managers if host is not leader]
         kept = left.identities.require()
@@ -74,8 +74,8 @@ async def test_a_removed_managers_certificate_is_refused_by_every_manager_also_w
     """1. A manager is demoted and its node removed; its certificate says manager for months. 2. A follower refuses it before it looks at
     the call. 3. The leader dies: the follower follows nobody, and would take a message of a member that it does not know.
     """
-    async with world() as here:
-        await here.found(3)
+    async with manager_cluster() as here:
+        await here.bootstrap(3)
         leader = await here.leader()
         left, follower = [host for host in here.managers if host is not leader]
         kept = left.identities.require()
@@ -109,8 +109,8 @@ async def test_a_removed_managers_certificate_is_refused_by_every_manager_also_w
 
 
 async def test_a_manager_joins_for_itself_alone() -> None:
-    async with world() as here:
-        await here.found(2)
+    async with manager_cluster() as here:
+        await here.bootstrap(2)
         leader = await here.leader()
         [follower] = [host for host in here.managers if host is not leader]
         own, other = follower.identities.require(), leader.identities.require()

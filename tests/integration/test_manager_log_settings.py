@@ -7,7 +7,7 @@ from itertools import count, pairwise
 import pytest
 
 from coveypb.v1 import control_pb2, objects_pb2
-from tests.support.manager_processes import ManagerHost, eventually, world
+from tests.support.manager_processes import ManagerHost, eventually, manager_cluster
 
 pytestmark = pytest.mark.timeout(180)
 INTERVAL, OLD, ENTRIES = 20, 2, 7
@@ -56,7 +56,7 @@ async def test_managers_follow_the_settings_of_snapshots_and_log_while_they_run(
     old ones stay, and so much of the log. 3. A follower that was away for longer than that gets the leader's snapshot. 4. The settings
     change again, and the old snapshots go.
     """
-    async with world() as here:
+    async with manager_cluster() as here:
         leader = here.manager()
         await leader.start("bootstrap", log_level="debug")
         for _ in range(2):

@@ -20,7 +20,7 @@ from manager import backup
 from manager.bootstrap.recovered_state import INDEX_GAP
 from manager.ca import certificates
 from node.manager_state import remove_manager_state
-from tests.support.manager_processes import ManagerHost, World, eventually, world
+from tests.support.manager_processes import ManagerCluster, ManagerHost, eventually, manager_cluster
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -50,9 +50,9 @@ async def exit_code(host: ManagerHost, seconds: float = 20) -> int:
 
 
 @contextlib.asynccontextmanager
-async def three() -> AsyncIterator[tuple[World, list[ManagerHost]]]:
-    async with world() as here:
-        yield here, await here.found(3)
+async def three() -> AsyncIterator[tuple[ManagerCluster, list[ManagerHost]]]:
+    async with manager_cluster() as here:
+        yield here, await here.bootstrap(3)
 
 
 async def test_the_one_that_is_left_goes_on_alone_and_those_who_come_back_rejoin() -> None:
@@ -82,7 +82,7 @@ async def test_the_one_that_is_left_goes_on_alone_and_those_who_come_back_rejoin
             await host.start("restart")
         assert [await exit_code(host) for host in lost] == [3, 3]
         for host in lost:
-            host.forget_log()
+            host.remove_manager_state()
             await host.start("join", [survivor.mtls_addr])
         await eventually("all three manage again", lambda: reachable(survivor, 3))
         assert await configs(lost[0]) == {*(f"before-{number}" for number in range(5)), "after"}
@@ -152,8 +152,8 @@ async def test_a_backup_is_not_restored_beside_a_manager_that_lives() -> None:
         leader = await here.leader()
         await leader.call("CreateConfig", config_of("after-the-backup"))
         shutil.rmtree(lost.folder / "state")
-        lost.vault.clear()
-        lost.vault.backup_key = key
+        lost.key_cache.clear()
+        lost.key_cache.backup_key = key
         with pytest.raises(AssertionError, match="did not start"):
             await lost.start("restore", restore_path=str(path))
         assert "belongs to the cluster in this backup and is running" in lost.log.read_text()
@@ -174,7 +174,7 @@ async def test_a_removed_member_is_refused_by_those_who_know_the_group_from_a_sn
             await host.kill()
         first, second, third = hosts
         await first.start("force")
-        second.forget_log()
+        second.remove_manager_state()
         await second.start("join", [first.mtls_addr])
         await eventually("two manage", lambda: reachable(first, 2))
         await first.kill()

@@ -16,7 +16,14 @@ from covey.objects.assignment import AssignmentKind
 from covey.states import NodeRole, TaskState
 from coveypb.v1 import ca_pb2, ca_pb2_grpc, control_pb2, control_pb2_grpc, dispatcher_pb2, objects_pb2
 from manager.ca import certificates
-from tests.support.manager_processes import AgentHost, Line, ManagerHost, World, eventually, world
+from tests.support.manager_processes import (
+    AgentHost,
+    ManagerCluster,
+    ManagerHost,
+    RecordedLine,
+    eventually,
+    manager_cluster,
+)
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -25,12 +32,12 @@ OUTPUT = (1, 2)
 
 
 @contextlib.asynccontextmanager
-async def one_of_each() -> AsyncIterator[tuple[World, ManagerHost, AgentHost]]:
-    async with world() as here:
-        [manager] = await here.found(1)
+async def one_of_each() -> AsyncIterator[tuple[ManagerCluster, ManagerHost, AgentHost]]:
+    async with manager_cluster() as here:
+        [manager] = await here.bootstrap(1)
         agent = here.agent()
         await agent.join((await manager.tokens())[NodeRole.WORKER], manager)
-        agent.begin([manager.mtls_addr])
+        agent.start_session([manager.mtls_addr])
         await eventually("the node is READY", lambda: _ready(manager, agent.node_id))
         yield here, manager, agent
 
@@ -66,11 +73,11 @@ async def test_a_node_with_anothers_address_is_told_so_and_comes_in_once_the_oth
         twin = here.agent()
         twin.addr = agent.addr
         await twin.join((await manager.tokens())[NodeRole.WORKER], manager)
-        twin.begin([manager.mtls_addr])
+        twin.start_session([manager.mtls_addr])
         await eventually("the twin hears why", lambda: twin.refusals)
         assert f"node {agent.node_id} (host-{agent.addr}) has the address {agent.addr} already" in twin.refusals[0]
         assert not twin.states
-        await agent.end()
+        await agent.stop_session()
         await eventually("the twin is READY", lambda: _ready(manager, twin.node_id))
 
 
@@ -78,7 +85,7 @@ async def test_the_daemon_beside_a_manager_renews_a_certificate_that_has_expired
     """1. The host of the only manager is off for longer than its certificate lives. 2. Nobody accepts the certificate, nor could anybody
     else renew it. 3. The manager on the same host still can.
     """
-    async with world() as here:
+    async with manager_cluster() as here:
         manager = here.manager()
         await manager.start("bootstrap")
         before = manager.identities.require()
@@ -103,9 +110,9 @@ async def test_the_daemon_beside_a_manager_renews_a_certificate_that_has_expired
 async def test_a_service_reaches_its_node_and_its_state_comes_back() -> None:
     async with one_of_each() as (_, manager, agent):
         created = await manager.call("CreateService", service("web", 2))
-        await eventually("two tasks arrive", lambda: len(agent.worker.of(AssignmentKind.TASK)) == 2)
-        for task in agent.worker.of(AssignmentKind.TASK):
-            agent.worker.say(
+        await eventually("two tasks arrive", lambda: len(agent.worker.items_of(AssignmentKind.TASK)) == 2)
+        for task in agent.worker.items_of(AssignmentKind.TASK):
+            agent.worker.report(
                 task.id, TaskStatus(state=TaskState.RUNNING, container=ContainerStatus(container_id="c" * 64))
             )
 
@@ -117,16 +124,16 @@ async def test_a_service_reaches_its_node_and_its_state_comes_back() -> None:
         await manager.call("RemoveService", control_pb2.RemoveRequest(ref="web"))
         await eventually(
             "both are to go",
-            lambda: all(t.desired_state >= TaskState.SHUTDOWN for t in agent.worker.of(AssignmentKind.TASK)),
+            lambda: all(t.desired_state >= TaskState.SHUTDOWN for t in agent.worker.items_of(AssignmentKind.TASK)),
         )
-        for task in agent.worker.of(AssignmentKind.TASK):
-            agent.worker.say(task.id, TaskStatus(state=TaskState.SHUTDOWN))
-        await eventually("nothing is left", lambda: not agent.worker.of(AssignmentKind.TASK))
+        for task in agent.worker.items_of(AssignmentKind.TASK):
+            agent.worker.report(task.id, TaskStatus(state=TaskState.SHUTDOWN))
+        await eventually("nothing is left", lambda: not agent.worker.items_of(AssignmentKind.TASK))
 
 
 async def test_wrong_and_rotated_tokens_are_refused_each_with_its_own_sentence() -> None:
-    async with world() as here:
-        [manager] = await here.found(1)
+    async with manager_cluster() as here:
+        [manager] = await here.bootstrap(1)
         tokens = await manager.tokens()
         host = here.agent()
         with pytest.raises(InvalidArgumentError, match="invalid join token"):
@@ -166,8 +173,8 @@ async def test_a_worker_may_not_call_what_is_for_managers() -> None:
 
 
 async def test_a_certificate_of_another_cluster_does_not_get_past_the_handshake() -> None:
-    async with one_of_each() as (here, manager, _), world() as elsewhere:
-        [other] = await elsewhere.found(1)
+    async with one_of_each() as (here, manager, _), manager_cluster() as elsewhere:
+        [other] = await elsewhere.bootstrap(1)
         foreign = other.identities.require()
         async with foreign.channel(manager.mtls_addr) as channel:
             stub = control_pb2_grpc.ControlStub(channel)
@@ -215,7 +222,7 @@ async def test_a_secret_goes_to_the_node_with_its_task_and_leaves_with_it() -> N
     async with one_of_each() as (here, manager, agent):
         idle = here.agent()
         await idle.join((await manager.tokens())[NodeRole.WORKER], manager)
-        idle.begin([manager.mtls_addr])
+        idle.start_session([manager.mtls_addr])
         await eventually("the second node is READY", lambda: _ready(manager, idle.node_id))
         spec = objects_pb2.SecretSpec(annotations=objects_pb2.Annotations(name="pw"), data=b"hunter2")
         secret = await manager.call("CreateSecret", control_pb2.CreateSecretRequest(spec=spec))
@@ -224,27 +231,27 @@ async def test_a_secret_goes_to_the_node_with_its_task_and_leaves_with_it() -> N
         request.spec.task.container.secrets.add(secret_name="pw")
         await manager.call("CreateService", request)
         holders = await eventually(
-            "the secret arrives", lambda: [a for a in (agent, idle) if a.worker.of(AssignmentKind.SECRET)]
+            "the secret arrives", lambda: [a for a in (agent, idle) if a.worker.items_of(AssignmentKind.SECRET)]
         )
         assert len(holders) == 1
-        [held] = holders[0].worker.of(AssignmentKind.SECRET)
+        [held] = holders[0].worker.items_of(AssignmentKind.SECRET)
         assert held.spec.data == b"hunter2"
         with pytest.raises(grpc.aio.AioRpcError, match="secret 'pw' is in use by the following service: web"):
             await manager.call("RemoveSecret", control_pb2.RemoveRequest(ref="pw"))
-        [task] = holders[0].worker.of(AssignmentKind.TASK)
+        [task] = holders[0].worker.items_of(AssignmentKind.TASK)
         await manager.call("RemoveService", control_pb2.RemoveRequest(ref="web"))
-        await eventually("the secret leaves", lambda: not holders[0].worker.of(AssignmentKind.SECRET))
-        holders[0].worker.say(task.id, TaskStatus(state=TaskState.SHUTDOWN))
+        await eventually("the secret leaves", lambda: not holders[0].worker.items_of(AssignmentKind.SECRET))
+        holders[0].worker.report(task.id, TaskStatus(state=TaskState.SHUTDOWN))
 
 
 async def test_logs_of_all_tasks_are_merged_and_a_missing_log_is_an_error_line() -> None:
     async with one_of_each() as (_, manager, agent):
         await manager.call("CreateService", service("web", 2))
-        await eventually("two tasks arrive", lambda: len(agent.worker.of(AssignmentKind.TASK)) == 2)
-        first, second = agent.worker.of(AssignmentKind.TASK)
-        agent.worker.logs[first.id] = [Line(time_ns=1, stream="stdout", data=b"one\n")]
+        await eventually("two tasks arrive", lambda: len(agent.worker.items_of(AssignmentKind.TASK)) == 2)
+        first, second = agent.worker.items_of(AssignmentKind.TASK)
+        agent.worker.logs[first.id] = [RecordedLine(time_ns=1, stream="stdout", data=b"one\n")]
         for task in (first, second):
-            agent.worker.say(task.id, TaskStatus(state=TaskState.RUNNING))
+            agent.worker.report(task.id, TaskStatus(state=TaskState.RUNNING))
 
         async def running() -> bool:
             tasks = (await manager.call("ListTasks", control_pb2.ListRequest())).tasks
@@ -264,18 +271,18 @@ async def test_logs_of_all_tasks_are_merged_and_a_missing_log_is_an_error_line()
 async def test_followed_logs_go_on_and_a_node_that_goes_is_an_error_line() -> None:
     async with one_of_each() as (_, manager, agent):
         await manager.call("CreateService", service("web"))
-        [task] = await eventually("a task arrives", lambda: agent.worker.of(AssignmentKind.TASK))
-        agent.worker.logs[task.id] = [Line(time_ns=1, stream="stdout", data=b"one\n")]
-        agent.worker.say(task.id, TaskStatus(state=TaskState.RUNNING))
+        [task] = await eventually("a task arrives", lambda: agent.worker.items_of(AssignmentKind.TASK))
+        agent.worker.logs[task.id] = [RecordedLine(time_ns=1, stream="stdout", data=b"one\n")]
+        agent.worker.report(task.id, TaskStatus(state=TaskState.RUNNING))
         options = dispatcher_pb2.LogOptions(stdout=True, stderr=True, follow=True, tail=-1)
         seen: list[bytes] = []
         async with manager.control() as stub:
             async for batch in stub.Logs(control_pb2.LogsRequest(service_refs=["web"], options=options), timeout=30):
                 seen += [line.data for line in batch.lines if line.stream in OUTPUT]
                 if seen == [b"one\n"]:
-                    agent.worker.logs[task.id].append(Line(time_ns=2, stream="stderr", data=b"two\n"))
+                    agent.worker.logs[task.id].append(RecordedLine(time_ns=2, stream="stderr", data=b"two\n"))
                 if seen == [b"one\n", b"two\n"]:
-                    await agent.end()
+                    await agent.stop_session()
                 if batch.error:
                     assert f"error from node host-{agent.addr}" in batch.error
                     break
@@ -285,15 +292,15 @@ async def test_followed_logs_go_on_and_a_node_that_goes_is_an_error_line() -> No
 async def test_a_new_session_of_a_node_ends_the_former_one() -> None:
     async with one_of_each() as (_, manager, agent):
         again = AgentHost(agent.identities.folder.parents[1], agent.addr)
-        again.begin([manager.mtls_addr])
+        again.start_session([manager.mtls_addr])
         await eventually("the second session begins", lambda: again.states)
         first_id = agent.states[0].session_id
         await eventually("the first comes back as another", lambda: agent.states[-1].session_id != first_id)
-        await again.end()
+        await again.stop_session()
 
 
 async def test_who_has_shown_no_certificate_is_not_read_beyond_what_joining_takes() -> None:
-    async with world() as here:
+    async with manager_cluster() as here:
         manager = here.manager()
         await manager.start("bootstrap")
         root = manager.identities.require().root

@@ -10,7 +10,7 @@ from covey.objects import TaskStatus
 from covey.objects.assignment import AssignmentKind
 from covey.states import NodeRole, TaskState
 from coveypb.v1 import control_pb2, objects_pb2
-from tests.support.manager_processes import AgentHost, ManagerHost, eventually, world
+from tests.support.manager_processes import AgentHost, ManagerHost, eventually, manager_cluster
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -46,23 +46,25 @@ async def _run_service(manager: ManagerHost, agents: list[AgentHost], replicas: 
     spec = objects_pb2.ServiceSpec(annotations=objects_pb2.Annotations(name="web"), replicas=replicas)
     spec.task.container.image = "busybox:latest"
     await manager.call("CreateService", control_pb2.CreateServiceRequest(spec=spec))
-    await eventually("every task is assigned", lambda: sum(len(a.worker.of(AssignmentKind.TASK)) for a in agents) == 4)
+    await eventually(
+        "every task is assigned", lambda: sum(len(a.worker.items_of(AssignmentKind.TASK)) for a in agents) == 4
+    )
     for agent in agents:
-        for task in agent.worker.of(AssignmentKind.TASK):
-            agent.worker.say(task.id, TaskStatus(state=TaskState.RUNNING))
+        for task in agent.worker.items_of(AssignmentKind.TASK):
+            agent.worker.report(task.id, TaskStatus(state=TaskState.RUNNING))
 
 
 async def test_a_manager_that_stood_still_replaces_no_task_and_still_finds_a_dead_node() -> None:
     """1. The only manager is stopped for longer than the heartbeat timeout. 2. It goes on, and calls no healthy node DOWN. 3. One agent
     dies, and that is noticed.
     """
-    async with world() as hosts:
-        [manager] = await hosts.found(1)
+    async with manager_cluster() as hosts:
+        [manager] = await hosts.bootstrap(1)
         agents = [hosts.agent(), hosts.agent()]
         token = (await manager.tokens())[NodeRole.WORKER]
         for agent in agents:
             await agent.join(token, manager)
-            agent.begin([manager.mtls_addr])
+            agent.start_session([manager.mtls_addr])
         for agent in agents:
             await eventually("it is READY", lambda agent=agent: _is(manager, agent, objects_pb2.NODE_STATE_READY))
         await _run_service(manager, agents, 4)
@@ -75,7 +77,7 @@ async def test_a_manager_that_stood_still_replaces_no_task_and_still_finds_a_dea
         assert "stood still for" in manager.log.read_text()
         assert " is DOWN" not in manager.log.read_text()
         dead, alive = agents
-        await dead.end()
+        await dead.stop_session()
         await eventually("the dead node is DOWN", lambda: _is(manager, dead, objects_pb2.NODE_STATE_DOWN))
         assert await _state(manager, alive) == objects_pb2.NODE_STATE_READY
 

@@ -13,7 +13,7 @@ import pytest
 
 from agent.network import firewall
 from agent.network.nftables import NftablesContext
-from tests.support.switched_hosts import HostUnderTest, Switchboard, overlay, switchboard
+from tests.support.switched_hosts import HostUnderTest, SwitchedHosts, overlay, switched_hosts
 
 pytestmark = pytest.mark.root
 
@@ -32,7 +32,7 @@ def nft(host: HostUnderTest, text: str) -> None:
         rules.close()
 
 
-async def reaches_the_outside(board: Switchboard, seconds: float = 5) -> bool:
+async def reaches_the_outside(board: SwitchedHosts, seconds: float = 5) -> bool:
     """A container on the first host calls somebody outside. The bridge's first port may take a second to be up."""
     container = await board.run_task(board.hosts[0], 5)
     await board.hosts[0].driver.attach_outbound(container.id, "eth1")
@@ -51,15 +51,15 @@ async def reaches_the_outside(board: Switchboard, seconds: float = 5) -> bool:
 
 
 async def test_a_host_without_a_firewall_gets_no_warning(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         assert firewall.warnings(board.hosts[0].namespace, "covey0") == ()
 
 
 @pytest.mark.parametrize("table", ["ip other", "inet own"])
 async def test_a_dropping_forward_chain_is_named_and_the_commands_allow_traffic(tmp_path: Path, table: str) -> None:
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         host = board.hosts[0]
         assert await reaches_the_outside(board)
         nft(host, NFT.format(table))
@@ -77,9 +77,9 @@ async def test_dockers_drop_policy_is_found_with_either_iptables_and_the_command
     tmp_path: Path, tool: str
 ) -> None:
     assert shutil.which(tool), f"{tool} is missing: apt-get install iptables"
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         host = board.hosts[0]
         within(host, f"{tool} -P FORWARD ACCEPT")
         assert firewall.warnings(host.namespace, "covey0") == ()
@@ -95,7 +95,7 @@ async def test_dockers_drop_policy_is_found_with_either_iptables_and_the_command
 
 
 async def test_the_driver_logs_the_warning_at_its_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         host = board.hosts[0]
         await host.driver.close()
         nft(host, NFT.format("inet own"))

@@ -16,13 +16,13 @@ from agent.network import links, netns
 from agent.network.model import Attachment, NetworkChanges
 from covey.errors import NotFoundError, UnavailableError
 from covey.objects.assignment import NetworkEndpoint, VirtualService
-from tests.support.switched_hosts import HostUnderTest, Switchboard, eventually, hear, overlay, switchboard
+from tests.support.switched_hosts import HostUnderTest, SwitchedHosts, eventually, overlay, receive, switched_hosts
 
 pytestmark = pytest.mark.root
 VIP = "10.0.1.100"
 
 
-def web(board: Switchboard, vip: str = VIP) -> None:
+def web(board: SwitchedHosts, vip: str = VIP) -> None:
     board.services.append(
         VirtualService(id="id-web/net1", network_id="net1", service_id="id-web", name="web", address=vip)
     )
@@ -32,15 +32,15 @@ async def talk_for_ever(link: socket.socket) -> None:
     async with asyncio.timeout(5):
         while True:
             link.send(b"anyone?")
-            await hear(link)
+            await receive(link)
 
 
 async def test_containers_on_two_hosts_reach_each_other(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 2) as board:
+    async with switched_hosts(tmp_path, 2) as board:
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[1], 6)
-        await board.tell()
+        await board.apply()
         await board.serve(two)
         assert await one.fetch("10.0.1.6") == "10.0.1.6"
 
@@ -48,11 +48,11 @@ async def test_containers_on_two_hosts_reach_each_other(tmp_path: Path) -> None:
 async def test_a_frame_with_a_foreign_mac_address_is_not_learnt(tmp_path: Path) -> None:
     """The frame goes from one host to the other; with learning on, a bridge or a tunnel would remember its sender."""
     strange = "02:42:de:ad:be:ef"
-    async with switchboard(tmp_path, 2) as board:
+    async with switched_hosts(tmp_path, 2) as board:
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[1], 6)
-        await board.tell()
+        await board.apply()
         ear = await one.run(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5)))
         mouth = await two.run(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
         ear.settimeout(5)
@@ -73,29 +73,29 @@ async def test_a_frame_with_a_foreign_mac_address_is_not_learnt(tmp_path: Path) 
 
 
 async def test_a_vip_distributes_connections_over_tasks_on_three_hosts(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 3) as board:
+    async with switched_hosts(tmp_path, 3) as board:
         board.networks.append(overlay())
         web(board)
-        await board.tell()
+        await board.apply()
         tasks = [await board.run_task(host, 10 + i, service="web") for i, host in enumerate(board.hosts)]
         client = await board.run_task(board.hosts[0], 50)
-        await board.tell()
+        await board.apply()
         for task in tasks:
             await board.serve(task)
-        counted = await board.spread(client, VIP, 60)
+        counted = await board.count_answers(client, VIP, 60)
         assert counted == {"10.0.1.10": 20, "10.0.1.11": 20, "10.0.1.12": 20}
-        hairpin = await board.spread(tasks[0], VIP, 12)
+        hairpin = await board.count_answers(tasks[0], VIP, 12)
         assert set(hairpin) == {"10.0.1.10", "10.0.1.11", "10.0.1.12"}
 
 
 async def test_a_vip_without_ready_tasks_refuses_at_once(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         board.networks.append(overlay())
         web(board)
-        await board.tell()
+        await board.apply()
         await board.run_task(board.hosts[0], 10, service="web", ready=False)
         client = await board.run_task(board.hosts[0], 50)
-        await board.tell()
+        await board.apply()
         began = time.monotonic()
         with pytest.raises(ConnectionRefusedError):
             await client.fetch(VIP)
@@ -113,23 +113,23 @@ async def test_a_vip_without_ready_tasks_refuses_at_once(tmp_path: Path) -> None
 
 
 async def test_a_draining_task_keeps_its_connections_and_a_removed_one_loses_them(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 2) as board:
+    async with switched_hosts(tmp_path, 2) as board:
         board.networks.append(overlay())
         web(board)
-        await board.tell()
+        await board.apply()
         old = await board.run_task(board.hosts[1], 10, service="web")
         client = await board.run_task(board.hosts[0], 50)
-        await board.tell()
+        await board.apply()
         await board.serve(old, greeting="old")
         link = await client.connect(VIP)
-        assert await hear(link) == b"old"
+        assert await receive(link) == b"old"
         new = await board.run_task(board.hosts[1], 11, service="web")
         board.endpoints["task10"] = msgspec.structs.replace(old.endpoint, ready=False)
-        await board.tell()
+        await board.apply()
         await board.serve(new)
-        assert await board.spread(client, VIP, 4) == {"10.0.1.11": 4}
+        assert await board.count_answers(client, VIP, 4) == {"10.0.1.11": 4}
         link.send(b"still here")
-        assert await hear(link) == b"still here"
+        assert await receive(link) == b"still here"
         for host in board.hosts:
             await host.driver.apply(NetworkChanges(removed_endpoints=("task10/net1",)))
         with pytest.raises(ConnectionResetError):
@@ -138,13 +138,13 @@ async def test_a_draining_task_keeps_its_connections_and_a_removed_one_loses_the
 
 
 async def test_a_udp_flow_moves_on_when_its_task_is_not_ready_any_more(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         board.networks.append(overlay())
         web(board)
-        await board.tell()
+        await board.apply()
         tasks = {last: await board.run_task(board.hosts[0], last, service="web") for last in (10, 11)}
         client = await board.run_task(board.hosts[0], 50)
-        await board.tell()
+        await board.apply()
         servers = {}
         for last, task in tasks.items():
             servers[last] = await task.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -165,7 +165,7 @@ async def test_a_udp_flow_moves_on_when_its_task_is_not_ready_any_more(tmp_path:
         assert await client.run(receiver) == first
         endpoint = tasks[first].endpoint
         board.endpoints[endpoint.task_id] = msgspec.structs.replace(endpoint, ready=False)
-        await board.tell()
+        await board.apply()
         async with asyncio.timeout(5):
             link.send(b"c")
             while await client.run(receiver) == first:
@@ -176,28 +176,28 @@ async def test_a_udp_flow_moves_on_when_its_task_is_not_ready_any_more(tmp_path:
 
 async def test_a_moved_endpoint_is_found_on_its_new_host(tmp_path: Path) -> None:
     """The address and so the hardware address stay the same; old entries must not hold the frames."""
-    async with switchboard(tmp_path, 3) as board:
+    async with switched_hosts(tmp_path, 3) as board:
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         client = await board.run_task(board.hosts[0], 50)
         before = await board.run_task(board.hosts[1], 5)
-        await board.tell()
+        await board.apply()
         await board.serve(before)
         assert await client.fetch("10.0.1.5") == "10.0.1.5"
         for place in (board.hosts[2], board.hosts[0]):
             await before.host.driver.destroy_sandbox(before.id)
             before = await board.run_task(place, 5)
-            await board.tell()
+            await board.apply()
             await board.serve(before, greeting=place.name)
             assert await client.fetch("10.0.1.5") == place.name
 
 
 async def test_a_host_that_changes_its_address_is_reached_again_and_its_containers_stay(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 2) as board:
+    async with switched_hosts(tmp_path, 2) as board:
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[1], 6)
-        await board.tell()
+        await board.apply()
         await board.serve(two)
         assert await one.fetch("10.0.1.6") == "10.0.1.6"
         links.run_in_namespace(
@@ -207,7 +207,7 @@ async def test_a_host_that_changes_its_address_is_reached_again_and_its_containe
         )
         await board.hosts[1].driver.set_host_address("10.99.0.22")
         board.endpoints["task6"] = msgspec.structs.replace(board.endpoints["task6"], host="10.99.0.22")
-        await board.tell()
+        await board.apply()
         assert await one.fetch("10.0.1.6") == "10.0.1.6"
         sandbox = netns.Namespace(str(board.hosts[0].folder / "netns/networks/net1"))
         seen = links.run_in_namespace(
@@ -219,36 +219,36 @@ async def test_a_host_that_changes_its_address_is_reached_again_and_its_containe
 
 
 async def test_a_host_outside_a_cluster_refuses_networks(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         await board.hosts[0].driver.set_host_address("")
         (failure,) = await board.hosts[0].driver.apply(NetworkChanges(networks=(overlay(),)))
         assert failure.reason.startswith("network web needs a cluster address of this host")
 
 
 async def test_a_removed_network_leaves_nothing_and_its_vxlan_id_is_free_at_once(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 2) as board:
+    async with switched_hosts(tmp_path, 2) as board:
         for turn in range(5):
             board.networks = [overlay(f"net{turn}")]
             board.endpoints.clear()
-            await board.tell()
+            await board.apply()
             one = await board.run_task(board.hosts[0], 5, network=f"net{turn}")
             two = await board.run_task(board.hosts[1], 6, network=f"net{turn}")
-            await board.tell()
+            await board.apply()
             await board.serve(two)
             assert await one.fetch("10.0.1.6") == "10.0.1.6"
             for container in (one, two):
                 await container.host.driver.destroy_sandbox(container.id)
             board.networks, board.endpoints = [], {}
-            await board.tell()
+            await board.apply()
             for host in board.hosts:
                 assert list((host.folder / "netns/networks").iterdir()) == []
                 assert list((host.folder / "netns/containers").iterdir()) == []
 
 
 async def test_a_network_in_use_goes_with_its_last_container(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         container = await board.run_task(board.hosts[0], 5)
         driver = board.hosts[0].driver
         await driver.apply(NetworkChanges(removed_networks=("net1",)))
@@ -260,7 +260,7 @@ async def test_a_network_in_use_goes_with_its_last_container(tmp_path: Path) -> 
 
 
 async def test_a_vxlan_id_in_use_fails_its_network_only_and_is_retried(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         driver = board.hosts[0].driver
         failures = await driver.apply(NetworkChanges(networks=(overlay("a"), overlay("b"), overlay("c", vni=4098))))
         assert [failure.network_id for failure in failures] == ["b"]
@@ -273,24 +273,24 @@ async def test_a_vxlan_id_in_use_fails_its_network_only_and_is_retried(tmp_path:
 
 
 async def test_a_restarted_driver_adopts_running_containers_and_cleans_the_rest(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 2) as board:
+    async with switched_hosts(tmp_path, 2) as board:
         board.networks += [overlay(), overlay("net2", vni=4098, name="old", subnet="10.0.2.0/24")]
         web(board)
-        await board.tell()
+        await board.apply()
         host = board.hosts[0]
         task = await board.run_task(board.hosts[1], 10, service="web")
         client = await board.run_task(host, 50)
         orphan = await board.run_task(host, 51)
-        await board.tell()
+        await board.apply()
         await board.serve(task, greeting="hello")
         link = await client.connect(VIP)
-        assert await hear(link) == b"hello"
+        assert await receive(link) == b"hello"
         await host.driver.attach_outbound(orphan.id, "eth1")
         outbound = await host.driver.attach_outbound(client.id, "eth1")
 
         await host.driver.close()
         link.send(b"while it is dead")
-        assert await hear(link) == b"while it is dead"
+        assert await receive(link) == b"while it is dead"
         host.driver = host.new_driver()
         await host.driver.start()
         assert (
@@ -302,14 +302,14 @@ async def test_a_restarted_driver_adopts_running_containers_and_cleans_the_rest(
         assert {path.name for path in (host.folder / "netns/containers").iterdir()} == {client.id, orphan.id}
         await host.driver.adopt(client.id, (Attachment("net1", "10.0.1.50/24", "eth0"),))
         link.send(b"adopted")
-        assert await hear(link) == b"adopted"
+        assert await receive(link) == b"adopted"
         assert await client.fetch(VIP) == "hello"
         assert await client.addresses("web") == [VIP]
         assert await host.driver.attach_outbound(client.id, "eth1") == outbound
 
         board.networks = board.networks[:1]
         del board.endpoints["task51"]
-        await board.tell()
+        await board.apply()
         assert await host.driver.clean() == (f"container {orphan.id}",)
         assert [path.name for path in (host.folder / "netns/containers").iterdir()] == [client.id]
         assert [path.name for path in (host.folder / "netns/networks").iterdir()] == ["net1"]
@@ -320,13 +320,13 @@ async def test_clean_keeps_a_failed_network_with_containers_and_the_next_try_rep
     tmp_path: Path,
 ) -> None:
     """1. The daemon dies. 2. Something takes the VXLAN id of its network. 3. The next daemon adopts the container, and cleans."""
-    async with switchboard(tmp_path, 2) as board:
+    async with switched_hosts(tmp_path, 2) as board:
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         host = board.hosts[0]
         one, near = await board.run_task(host, 5), await board.run_task(host, 7)
         far = await board.run_task(board.hosts[1], 6)
-        await board.tell()
+        await board.apply()
         for container in (near, far):
             await board.serve(container)
         await host.driver.close()
@@ -352,11 +352,11 @@ async def test_clean_keeps_a_failed_network_with_containers_and_the_next_try_rep
 
 
 async def test_a_vxlan_device_whose_replacement_failed_is_repaired_by_the_next_try(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 2) as board:
+    async with switched_hosts(tmp_path, 2) as board:
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[1], 6)
-        await board.tell()
+        await board.apply()
         await board.serve(two)
         host = board.hosts[0]
         links.run_in_namespace(
@@ -369,14 +369,14 @@ async def test_a_vxlan_device_whose_replacement_failed_is_repaired_by_the_next_t
             failures = await host.driver.apply(NetworkChanges(networks=tuple(board.networks)))
             assert ["4098 is in use" in failure.reason for failure in failures] == [True]
         links.run_in_namespace(host.namespace, "give it back", lambda route: links.delete_link(route, "thief"))
-        await board.tell()
+        await board.apply()
         assert await one.fetch("10.0.1.6") == "10.0.1.6"
 
 
 async def test_a_network_that_always_failed_goes_with_its_last_container(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         host = board.hosts[0]
         container = await board.run_task(host, 5)
         await host.driver.close()
@@ -406,27 +406,27 @@ def fragments(host: HostUnderTest) -> int:
 async def test_containers_never_send_packets_that_the_underlay_must_fragment(
     tmp_path: Path, underlay: int, wanted: int, size: int
 ) -> None:
-    async with switchboard(tmp_path, 2, mtu=underlay) as board:
+    async with switched_hosts(tmp_path, 2, mtu=underlay) as board:
         board.networks.append(overlay(mtu=wanted))
-        await board.tell()
+        await board.apply()
         one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[1], 6)
-        await board.tell()
+        await board.apply()
         assert (mtu_of(one.namespace), mtu_of(two.namespace)) == (size, size)
         await board.serve(two, greeting="?")
         link = await one.connect("10.0.1.6")
-        assert await hear(link) == b"?"
+        assert await receive(link) == b"?"
         much = b"x" * 100_000
         await asyncio.to_thread(link.sendall, much)
         heard = 0
         async with asyncio.timeout(5):
             while heard < len(much):
-                heard += len(await hear(link))
+                heard += len(await receive(link))
         link.close()
         assert [fragments(host) for host in board.hosts] == [0, 0]
 
 
 async def test_a_network_with_a_larger_mtu_than_the_host_carries_fails_by_name(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         wish, other = overlay(mtu=1451), overlay("net2", vni=4098, name="other")
         [failure] = await board.hosts[0].driver.apply(NetworkChanges(networks=(wish, other)))
         assert failure.network_id == "net1"
@@ -438,44 +438,44 @@ async def test_a_network_with_a_larger_mtu_than_the_host_carries_fails_by_name(t
 
 
 async def test_adopted_containers_get_the_smaller_mtu_of_their_host(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 2) as board:
+    async with switched_hosts(tmp_path, 2) as board:
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         host = board.hosts[0]
         one, two = await board.run_task(host, 5), await board.run_task(board.hosts[1], 6)
-        await board.tell()
+        await board.apply()
         await board.serve(two, greeting="stay")
         link = await one.connect("10.0.1.6")
-        assert await hear(link) == b"stay"
+        assert await receive(link) == b"stay"
         await host.driver.close()
         links.run_in_namespace(host.namespace, "shrink", lambda route: links.ensure_mtu(route, "eth0", 1400))
         host.driver = host.new_driver()
         await host.driver.start()
         await host.driver.apply(NetworkChanges(tuple(board.networks), tuple(board.endpoints.values())))
         await host.driver.adopt(one.id, (Attachment("net1", "10.0.1.5/24", "eth0"),))
-        await board.tell()
+        await board.apply()
         assert mtu_of(one.namespace) == 1350
         link.send(b"same")
-        assert await hear(link) == b"same"
+        assert await receive(link) == b"same"
         link.close()
 
 
 async def test_repeating_every_step_changes_nothing(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 2) as board:
+    async with switched_hosts(tmp_path, 2) as board:
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[1], 6)
-        await board.tell()
+        await board.apply()
         await board.serve(two, greeting="stay")
         link = await one.connect("10.0.1.6")
-        assert await hear(link) == b"stay"
+        assert await receive(link) == b"stay"
         driver = board.hosts[0].driver
         await driver.create_sandbox(one.id)
         await driver.apply(NetworkChanges(networks=(overlay(),)))
         await driver.attach(one.id, Attachment("net1", "10.0.1.5/24", "eth0"))
-        await board.tell()
+        await board.apply()
         link.send(b"same")
-        assert await hear(link) == b"same"
+        assert await receive(link) == b"same"
         await driver.destroy_sandbox(one.id)
         await driver.destroy_sandbox(one.id)
         await driver.apply(NetworkChanges(removed_networks=("nobody-knows-it",)))
@@ -483,21 +483,21 @@ async def test_repeating_every_step_changes_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_container_is_not_reached_from_another_network(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         board.networks += [overlay(), overlay("net2", vni=4098, name="other", subnet="10.0.2.0/24")]
-        await board.tell()
+        await board.apply()
         one = await board.run_task(board.hosts[0], 5)
         two = await board.run_task(board.hosts[0], 6, network="net2")
-        await board.tell()
+        await board.apply()
         await board.serve(two)
         with pytest.raises(OSError, match="unreachable"):
             await one.fetch("10.0.2.6")
 
 
 async def test_outbound_traffic_is_masqueraded_and_containers_are_isolated(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         board.networks.append(overlay())
-        await board.tell()
+        await board.apply()
         one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[0], 6)
         driver = board.hosts[0].driver
         await driver.attach_outbound(one.id, "eth1")
@@ -523,7 +523,7 @@ async def test_outbound_traffic_is_masqueraded_and_containers_are_isolated(tmp_p
 
 
 async def test_a_thousand_fdb_entries_are_programmed_and_removed(tmp_path: Path) -> None:
-    async with switchboard(tmp_path, 1) as board:
+    async with switched_hosts(tmp_path, 1) as board:
         driver = board.hosts[0].driver
         network = overlay(subnet="10.7.0.0/16")
         many = tuple(

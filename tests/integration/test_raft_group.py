@@ -32,7 +32,7 @@ async def create_until_acknowledged(group: RaftGroup, name: str) -> None:
 
 async def same_state(group: RaftGroup) -> None:
     async def check() -> bool:
-        states = {await member("digest") for member in group.members.values() if member.alive}
+        states = {await member("digest") for member in group.members.values() if member.is_running}
         return len(states) == 1
 
     await until(check, "equal state on all members")
@@ -40,7 +40,7 @@ async def same_state(group: RaftGroup) -> None:
 
 async def test_what_is_written_on_the_leader_is_read_on_every_member(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         leader = await group.leader()
         await asyncio.gather(*[leader("create", name=f"n{i}") for i in range(50)])
         for member in group.members.values():
@@ -56,7 +56,7 @@ async def test_what_is_written_on_the_leader_is_read_on_every_member(tmp_path: P
 async def test_no_acknowledged_write_is_lost_when_the_leader_is_killed(tmp_path: Path) -> None:
     """Clients write all the time, the leader is killed by SIGKILL, the others elect; twice."""
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         acknowledged: set[str] = set()
         stop = asyncio.Event()
 
@@ -96,7 +96,7 @@ async def test_no_acknowledged_write_is_lost_when_the_leader_is_killed(tmp_path:
 
 async def test_concurrent_read_change_write_loses_no_update(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         leader = await group.leader()
         await leader("counter", name="counter")
         await asyncio.gather(*[leader("increment", name="counter") for _ in range(60)])
@@ -105,7 +105,7 @@ async def test_concurrent_read_change_write_loses_no_update(tmp_path: Path) -> N
 
 async def test_a_follower_that_was_down_catches_up_from_the_log(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         follower = (await group.followers())[0]
         await follower.kill()
         leader = await group.leader()
@@ -118,7 +118,7 @@ async def test_a_follower_that_was_down_catches_up_from_the_log(tmp_path: Path) 
 async def test_a_follower_too_far_behind_and_a_newcomer_get_a_snapshot(tmp_path: Path) -> None:
     """The log is compacted after 200 entries, so what they lack is only in a snapshot of several chunks."""
     async with raft_group(tmp_path, snapshot_interval=200, log_entries_for_slow_followers=20) as group:
-        await group.three()
+        await group.add_three()
         follower = (await group.followers())[0]
         await follower.kill()
         leader = await group.leader()
@@ -131,7 +131,7 @@ async def test_a_follower_too_far_behind_and_a_newcomer_get_a_snapshot(tmp_path:
         await follower.start()
         assert len(await names(follower, fresh=True)) == 1200
         await group.add("delta")
-        await group.voters(4)
+        await group.wait_voters(4)
         assert len(await names(group.members["delta"], fresh=True)) == 1200
         await same_state(group)
         restarted = group.members["delta"]
@@ -142,7 +142,7 @@ async def test_a_follower_too_far_behind_and_a_newcomer_get_a_snapshot(tmp_path:
 
 async def test_all_members_killed_at_once_come_back_with_everything(tmp_path: Path) -> None:
     async with raft_group(tmp_path, snapshot_interval=100, log_entries_for_slow_followers=10) as group:
-        await group.three()
+        await group.add_three()
         leader = await group.leader()
         await leader("load", clients=20, writes=333, size=64, prefix="x")
         await asyncio.gather(*[member.kill() for member in group.members.values()])
@@ -167,7 +167,7 @@ async def test_a_single_manager_restarts_with_its_state(tmp_path: Path) -> None:
 
 async def test_a_leader_that_stops_transfers_leadership_at_once(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         old = await group.leader()
         await old("close")
         assert await old.wait() == 0
@@ -178,7 +178,7 @@ async def test_a_leader_that_stops_transfers_leadership_at_once(tmp_path: Path) 
 
 async def test_a_removed_member_ends_and_the_rest_goes_on(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         follower = (await group.followers())[0]
         leader = await group.leader()
         await leader("leave", node_id=follower.node_id)
@@ -190,7 +190,7 @@ async def test_a_removed_member_ends_and_the_rest_goes_on(tmp_path: Path) -> Non
 
 async def test_a_member_removed_while_it_was_down_learns_of_it_when_it_comes_back(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         down = (await group.followers())[0]
         await down.kill()
         leader = await group.leader()
@@ -203,10 +203,10 @@ async def test_a_member_removed_while_it_was_down_learns_of_it_when_it_comes_bac
 async def test_a_peer_that_was_paused_for_long_is_reached_again_at_once(tmp_path: Path) -> None:
     """Writes to it block while it is paused; when it continues, a new connection replaces the old one."""
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         leader = await group.leader()
         hung = (await group.followers())[0]
-        hung.freeze()
+        hung.pause()
         await leader("load", clients=20, writes=2000, size=8192, prefix="x", timeout_seconds=60)
 
         async def noticed() -> bool:
@@ -214,7 +214,7 @@ async def test_a_peer_that_was_paused_for_long_is_reached_again_at_once(tmp_path
             return {m["node_id"] for m in members if not m["reachable"]} == {hung.node_id}
 
         await until(noticed, "notice of the hung member")
-        hung.thaw()
+        hung.resume()
 
         async def caught_up() -> bool:
             return len(await names(hung)) == 2000
@@ -224,7 +224,7 @@ async def test_a_peer_that_was_paused_for_long_is_reached_again_at_once(tmp_path
 
 async def test_a_leader_transfers_leadership_before_it_leaves(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         old = await group.leader()
         await (await group.followers())[0]("leave", node_id=old.node_id)
         assert await old.wait() == 3
@@ -233,7 +233,7 @@ async def test_a_leader_transfers_leadership_before_it_leaves(tmp_path: Path) ->
 
 async def test_a_removal_that_would_lose_the_quorum_is_refused_with_the_numbers(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         dead, other = await group.followers()
         await dead.kill()
         leader = await group.leader()
@@ -256,43 +256,43 @@ async def test_a_new_member_catches_up_from_a_leader_that_joined_later(tmp_path:
     still accept the rest of the log from that leader; otherwise it never learns of it.
     """
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         founder = group.members["alpha"]
         await founder.kill()
         leader = await group.leader()
         await founder.start()
         await leader("create", name="before")
         newcomer = await group.add("delta")
-        await group.voters(4)
+        await group.wait_voters(4)
         assert "before" in await names(newcomer, fresh=True)
 
 
 async def test_a_member_that_lost_its_disk_joins_again_as_a_new_member(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         leader = await group.leader()
         await leader("create", name="before")
         lost = (await group.followers())[0]
         await lost.kill()
         lost.folder.rename(lost.folder.with_name("lost"))
         await lost.start()
-        await group.voters(3)
+        await group.wait_voters(3)
         assert await names(lost, fresh=True) == {"before"}
 
 
 async def test_a_leader_without_a_quorum_acknowledges_nothing_and_serves_no_fresh_reads(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         leader = await group.leader()
         for follower in await group.followers():
-            follower.freeze()
+            follower.pause()
         with pytest.raises(CommandError) as failed:
             await leader("create", name="lost")
         assert failed.value.kind == "OutcomeUnknownError"
         with pytest.raises(CommandError):
             await leader("names", fresh=True)
         for member in group.members.values():
-            member.thaw()
+            member.resume()
         await create_until_acknowledged(group, "after")
         await same_state(group)
 
@@ -321,7 +321,7 @@ async def test_nothing_that_was_stored_can_be_read_from_the_files(tmp_path: Path
 async def test_a_killed_leader_is_detected_at_once_by_its_broken_connections(tmp_path: Path) -> None:
     """Faster than the shortest election timeout of one second, so by the broken connection and not by the silence."""
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         seconds = []
         for number in range(3):
             leader, others = await group.leader(), await group.followers()
@@ -332,7 +332,7 @@ async def test_a_killed_leader_is_detected_at_once_by_its_broken_connections(tmp
             )
             seconds.append(time.monotonic() - began)
             await leader.start()
-            await group.connected(3)
+            await group.wait_connected(3)
     assert min(seconds) < 0.9, seconds
 
 

@@ -34,10 +34,10 @@ async def test_a_member_with_a_stalled_disk_counts_as_unreachable(tmp_path: Path
     numbers, because nobody could write any more. 4. The disk recovers: the same removal succeeds.
     """
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         leader = await group.leader()
         hung, other = await group.followers()
-        hung.stop_disk()
+        hung.stall_disk()
         await leader("create", name="a")
         await is_unreachable(leader, hung)
         for _ in range(40):
@@ -47,7 +47,7 @@ async def test_a_member_with_a_stalled_disk_counts_as_unreachable(tmp_path: Path
         await refused(leader, other, "leave 2 managers of which 1 are reachable, but 2 are needed")
         await leader("create", name="b")
         hung.resume_disk()
-        await group.connected(3)
+        await group.wait_connected(3)
         await leader("remove", node_ids=[other.node_id])
         await leader("create", name="c")
 
@@ -55,10 +55,10 @@ async def test_a_member_with_a_stalled_disk_counts_as_unreachable(tmp_path: Path
 async def test_an_unnoticed_stalled_disk_is_detected_before_a_removal(tmp_path: Path) -> None:
     """While nothing is written, a member with a stalled disk answers heartbeats. A removal checks the disk."""
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         leader = await group.leader()
         hung, other = await group.followers()
-        hung.stop_disk()
+        hung.stall_disk()
         assert await reachable(leader, hung)
         await refused(leader, other, "leave 2 managers of which 1 are reachable, but 2 are needed")
         await leader("create", name="after")
@@ -67,10 +67,10 @@ async def test_an_unnoticed_stalled_disk_is_detected_before_a_removal(tmp_path: 
 async def test_a_member_that_lost_its_state_cannot_rejoin_while_the_quorum_depends_on_it(tmp_path: Path) -> None:
     """Its old membership ends in the same change that adds it; without it one of two would be reachable."""
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         leader = await group.leader()
         hung, other = await group.followers()
-        hung.stop_disk()
+        hung.stall_disk()
         with pytest.raises(CommandError, match="leave 2 managers of which 1 are reachable, but 2 are needed"):
             await other("rejoin", manager=leader.addr)
         await leader("create", name="after")
@@ -95,14 +95,14 @@ async def test_the_second_of_two_concurrent_removals_counts_without_the_first_me
 async def four(group: RaftGroup) -> tuple[RaftProcess, RaftProcess, RaftProcess, RaftProcess]:
     for node_id in ("alpha", "beta", "gamma", "delta"):
         await group.add(node_id)
-    await group.voters(4)
+    await group.wait_voters(4)
     one, two, three = await group.followers()
     return await group.leader(), one, two, three
 
 
 async def test_a_busy_member_never_counts_as_unreachable(tmp_path: Path) -> None:
     async with raft_group(tmp_path, snapshot_interval=500) as group:
-        await group.three()
+        await group.add_three()
         leader = await group.leader()
         load = asyncio.create_task(leader("load", clients=20, writes=3000, size=2000, prefix="x"))
         looks = 0

@@ -17,7 +17,7 @@ async def leads(member: RaftProcess) -> bool:
 async def another_leads(group: RaftGroup, old: RaftProcess) -> RaftProcess:
     async def find() -> RaftProcess | None:
         for member in group.members.values():
-            if member is not old and member.alive and await leads(member):
+            if member is not old and member.is_running and await leads(member):
                 return member
         return None
 
@@ -39,10 +39,10 @@ async def test_a_leader_with_a_stalled_disk_gives_up_leadership_and_follows_when
     write in progress as unknown. 3. Another one is elected. 4. The disk recovers: the old leader follows and has everything.
     """
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         old = await group.leader()
         await old("create", name="before")
-        old.stop_disk()
+        old.stall_disk()
         with pytest.raises(CommandError) as lost:
             await old("create", name="during", timeout_seconds=7)
         assert lost.value.kind == "OutcomeUnknownError"
@@ -65,14 +65,14 @@ async def test_a_paused_leader_does_not_act_as_leader_before_a_majority_confirms
     there is a leader again.
     """
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         old = await group.leader()
         followers = await group.followers()
         seen = len(await old("leaderships"))
         for member in (old, *followers):
-            member.freeze()
+            member.pause()
         await asyncio.sleep(2)  # what is tested: nothing happens in this time
-        old.thaw()
+        old.resume()
 
         async def gave_up() -> bool:
             return not await leads(old)
@@ -80,7 +80,7 @@ async def test_a_paused_leader_does_not_act_as_leader_before_a_majority_confirms
         await until(gave_up, "doubt of the leader that stood still")
         assert (await old("leaderships"))[seen][1:] == [False, "LEADER"]
         for member in followers:
-            member.thaw()
+            member.resume()
         leader = await group.leader()
         await leader("create", name="after")
 
@@ -90,12 +90,12 @@ async def test_a_paused_leader_continues_in_its_term_if_the_others_still_follow(
         old = await group.add("alpha")
         for node_id in ("beta", "gamma"):
             await group.add(node_id, tuning={"election_tick": 100})
-        await group.voters(3)
+        await group.wait_voters(3)
         term = (await old("status"))["term"]
         seen = len(await old("leaderships"))
-        old.freeze()
+        old.pause()
         await asyncio.sleep(2)  # what is tested: nothing happens in this time
-        old.thaw()
+        old.resume()
 
         async def confirmed() -> bool:
             return [change[1] for change in (await old("leaderships"))[seen:]] == [False, True]
@@ -110,7 +110,7 @@ async def test_a_follower_answers_while_it_reads_a_large_snapshot(tmp_path: Path
     2. The leader gets its heartbeat replies meanwhile and leads on in its term. 3. After the snapshot is restored they write again.
     """
     async with raft_group(tmp_path, snapshot_interval=100, log_entries_for_slow_followers=5) as group:
-        await group.three()
+        await group.add_three()
         leader = await group.leader()
         slow, down = await group.followers()
         await slow.kill()
@@ -141,7 +141,7 @@ async def eventual_names(member: RaftProcess) -> list[str]:
 
 async def test_concurrent_reads_share_one_request(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         for member in (await group.leader(), (await group.followers())[0]):
             alone = await member("read", count=50, together=1)
             assert alone["questions"] == 50
@@ -154,7 +154,7 @@ async def test_members_that_are_removed_together_leave_by_one_joint_change(tmp_p
     async with raft_group(tmp_path) as group:
         for node_id in ("alpha", "beta", "gamma", "delta", "epsilon"):
             await group.add(node_id)
-        await group.voters(5)
+        await group.wait_voters(5)
         leader = await group.leader()
         leaving = (await group.followers())[:2]
         before = (await leader("status"))["last_index"]
@@ -162,13 +162,13 @@ async def test_members_that_are_removed_together_leave_by_one_joint_change(tmp_p
         # the entry that checks the disks, into the joint configuration, and out of it
         assert (await leader("status"))["last_index"] == before + 3
         assert [await member.wait() for member in leaving] == [3, 3]
-        await group.voters(3)
+        await group.wait_voters(3)
         await leader("create", name="after")
 
 
 async def test_a_removal_that_includes_the_leader_begins_with_a_transfer(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         old = await group.leader()
         other, staying = await group.followers()
         with pytest.raises(CommandError) as refused:
@@ -183,7 +183,7 @@ async def test_a_removal_that_includes_the_leader_begins_with_a_transfer(tmp_pat
 
 async def test_leadership_is_transferred_to_one_of_the_named_nodes(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
-        await group.three()
+        await group.add_three()
         old = await group.leader()
         _, named = await group.followers()
         await old("transfer", among=[named.node_id])
@@ -210,7 +210,7 @@ async def test_a_follower_catches_up_by_a_snapshot_while_writes_go_on(tmp_path: 
     entries after it are kept for the follower, so it catches up under full load instead of needing each next snapshot.
     """
     async with raft_group(tmp_path, snapshot_interval=100, log_entries_for_slow_followers=5) as group:
-        await group.three()
+        await group.add_three()
         leader = await group.leader()
         slow = (await group.followers())[0]
         await slow.kill()
@@ -246,7 +246,7 @@ async def test_a_single_manager_waits_for_its_disk(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
         alone = await group.add("alpha")
         await group.leader()
-        alone.stop_disk()
+        alone.stall_disk()
         write = asyncio.create_task(alone("create", name="late"))
         await asyncio.sleep(2)  # what is tested: nothing happens in this time
         assert await leads(alone)

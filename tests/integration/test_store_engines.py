@@ -33,11 +33,11 @@ from tests.property.test_store_model import (
 )
 from tests.support.etcd_server import EtcdCluster, etcd_cluster
 from tests.support.etcd_stores import eventually
-from tests.support.store_backends import ENGINES, LASTING, Engine, engine
+from tests.support.store_backends import DURABLE_ENGINES, ENGINES, StoreBackend, store_backend
 
 pytestmark = pytest.mark.timeout(120)
 every = pytest.mark.parametrize("name", ENGINES)
-lasting = pytest.mark.parametrize("name", LASTING)
+lasting = pytest.mark.parametrize("name", DURABLE_ENGINES)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def rewrite(name: str, data: bytes):
 
 @every
 async def test_the_store_sets_meta_and_versions_grow(name: str, etcd: EtcdCluster) -> None:
-    async with engine(name, etcd, ticking()) as one:
+    async with store_backend(name, etcd, ticking()) as one:
         store = one.store
         await store.update(lambda tx: tx.create(config("a")))
         created = store.view().configs.by_name("a")
@@ -77,13 +77,13 @@ async def test_the_store_sets_meta_and_versions_grow(name: str, etcd: EtcdCluste
         assert updated.meta.version == store.view().version > created.meta.version
         assert updated.meta.created_at_ns == created.meta.created_at_ns
         assert updated.meta.updated_at_ns > created.meta.updated_at_ns
-        if name in LASTING:
-            assert (await one.again()).view().configs.by_name("a") == updated
+        if name in DURABLE_ENGINES:
+            assert (await one.reopen()).view().configs.by_name("a") == updated
 
 
 @every
 async def test_an_outdated_write_is_refused_and_changes_nothing(name: str, etcd: EtcdCluster) -> None:
-    async with engine(name, etcd, ticking()) as one:
+    async with store_backend(name, etcd, ticking()) as one:
         store = one.store
         await store.update(lambda tx: tx.create(config("a", b"1")))
         old = store.view().configs.by_name("a")
@@ -102,7 +102,7 @@ async def test_an_outdated_write_is_refused_and_changes_nothing(name: str, etcd:
 
 @every
 async def test_the_limits_fit_the_consensus(name: str, etcd: EtcdCluster) -> None:
-    async with engine(name, etcd, ticking()) as one:
+    async with store_backend(name, etcd, ticking()) as one:
         store = one.store
         big = bytes(MAX_BYTES - 200)
         await store.update(lambda tx: tx.create(config("big", big)))
@@ -113,15 +113,15 @@ async def test_the_limits_fit_the_consensus(name: str, etcd: EtcdCluster) -> Non
         refused = await store.batch([lambda tx, n=n: tx.create(config(f"c{n}")) for n in range(300)])
         assert refused == ()
         assert len(store.view().configs) == 1 + MAX_CHANGES + 300
-        if name in LASTING:
-            again = await one.again()
+        if name in DURABLE_ENGINES:
+            again = await one.reopen()
             assert again.view().configs.by_name("big").spec.data == big
             assert len(again.view().configs) == 1 + MAX_CHANGES + 300
 
 
 @every
 async def test_a_watch_has_neither_gap_nor_overlap(name: str, etcd: EtcdCluster) -> None:
-    async with engine(name, etcd, ticking()) as one:
+    async with store_backend(name, etcd, ticking()) as one:
         store = one.store
         await store.update(lambda tx: tx.create(config("first")))
         with store.watch() as (view, commits):
@@ -138,7 +138,7 @@ async def test_a_watch_has_neither_gap_nor_overlap(name: str, etcd: EtcdCluster)
 
 @every
 async def test_concurrent_counters_lose_no_update(name: str, etcd: EtcdCluster) -> None:
-    async with engine(name, etcd, ticking()) as one:
+    async with store_backend(name, etcd, ticking()) as one:
         store = one.store
 
         def add(key: str):
@@ -158,7 +158,7 @@ async def test_concurrent_counters_lose_no_update(name: str, etcd: EtcdCluster) 
 
 @every
 async def test_a_write_whose_caller_was_cancelled_blocks_no_other(name: str, etcd: EtcdCluster) -> None:
-    async with engine(name, etcd, ticking()) as one:
+    async with store_backend(name, etcd, ticking()) as one:
         store = one.store
         for number in range(20):
             leaving = asyncio.ensure_future(store.update(lambda tx: tx.create(config("a"))))
@@ -177,7 +177,7 @@ async def test_a_write_whose_caller_was_cancelled_blocks_no_other(name: str, etc
 
 @lasting
 async def test_another_process_reads_the_same_state(name: str, etcd: EtcdCluster) -> None:
-    async with engine(name, etcd, ticking()) as one:
+    async with store_backend(name, etcd, ticking()) as one:
         store = one.store
         spec = TaskSpec(container=ContainerSpec(image="i", configs=(ConfigReference(config_id="id-a"),)))
         service = Service(id="s", spec=ServiceSpec(annotations=Annotations(name="s"), task=spec))
@@ -187,7 +187,7 @@ async def test_another_process_reads_the_same_state(name: str, etcd: EtcdCluster
         await store.update(rewrite("a", b"2"))
         await store.update(lambda tx: tx.remove(Task, "t0"))
         before = snapshot.encode(store.view(), ())
-        again = await one.again()
+        again = await one.reopen()
         assert snapshot.encode(again.view(), ()) == before
         held = again.view().services.get("s").spec.task
         assert all(task.spec is held for task in again.view().tasks), "one spec between a service and its tasks"
@@ -197,8 +197,8 @@ async def test_another_process_reads_the_same_state(name: str, etcd: EtcdCluster
 @lasting
 def test_the_store_equals_a_dictionary_in_every_process(name: str, etcd: EtcdCluster) -> None:
     with asyncio.Runner() as runner:
-        opened = engine(name, etcd, ticking())
-        one: Engine = runner.run(opened.__aenter__())
+        opened = store_backend(name, etcd, ticking())
+        one: StoreBackend = runner.run(opened.__aenter__())
         try:
 
             @settings(max_examples=25, deadline=None, database=None)
@@ -208,7 +208,7 @@ def test_the_store_equals_a_dictionary_in_every_process(name: str, etcd: EtcdClu
 
             equal()
             content = everything(one.store.view())
-            assert everything(runner.run(one.again()).view()) == content
+            assert everything(runner.run(one.reopen()).view()) == content
         finally:
             runner.run(opened.__aexit__(None, None, None))
 

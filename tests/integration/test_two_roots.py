@@ -25,14 +25,14 @@ from manager.ca import certificates
 from manager.ca.certificates import RootPair
 from manager.identity import ManagerIdentity, write_identity
 from tests.support.certificate_members import (
+    add_worker,
+    all_nodes_report_tls,
     cluster_of,
     cluster_with_renewal,
-    complete,
-    roots,
+    is_rotation_complete,
+    root_count,
     rotate,
-    said,
     update,
-    worker,
 )
 from tests.support.manager_processes import eventually
 
@@ -128,8 +128,8 @@ async def test_a_member_that_does_not_renew_delays_the_rotation_and_others_join_
     When the member is back the rotation ends, and only tokens with the new root's digest are valid.
     """
     async with cluster_with_renewal() as (world, (host,), (first,), group):
-        absent = await worker(world, host, group, renews=False)
-        await absent.end()
+        absent = await add_worker(world, host, group, renews=False)
+        await absent.stop_session()
         token = (await host.tokens())[NodeRole.WORKER]
         rotating = await rotate(host)
         assert rotating.root_ca.rotation is not None
@@ -137,21 +137,21 @@ async def test_a_member_that_does_not_renew_delays_the_rotation_and_others_join_
         await eventually(
             "the manager has renewed", lambda: first.identities.require().issuer != absent.identities.require().issuer
         )
-        newcomer = await worker(world, host, group, token)
-        assert (roots(first), roots(newcomer)) == (2, 2)
+        newcomer = await add_worker(world, host, group, token)
+        assert (root_count(first), root_count(newcomer)) == (2, 2)
         assert newcomer.identities.require().issuer == first.identities.require().issuer
         assert (await cluster_of(host)).root_ca.rotation is not None
         ids = {first.node_id, newcomer.node_id}
         wanted = first.identities.require().tls_info
-        await eventually("both have said so", lambda: said(host, ids, wanted))
+        await eventually("both have said so", lambda: all_nodes_report_tls(host, ids, wanted))
 
         absent.start_renewal([host.mtls_addr], group)
-        await eventually("the rotation is complete", lambda: complete(host))
+        await eventually("the rotation is complete", lambda: is_rotation_complete(host))
         for one in (first, newcomer, absent):
-            await eventually("the new root alone is trusted", lambda one=one: roots(one) == 1)
+            await eventually("the new root alone is trusted", lambda one=one: root_count(one) == 1)
         with pytest.raises(UnauthenticatedError, match="does not match"):
-            await worker(world, host, group, token)
-        assert roots(await worker(world, host, group)) == 1
+            await add_worker(world, host, group, token)
+        assert root_count(await add_worker(world, host, group)) == 1
         assert len({state.session_id for state in first.states}) == 1, "nobody's session ended for it"
 
 
@@ -163,9 +163,9 @@ async def test_a_second_rotation_replaces_the_first_and_the_old_root_given_again
             await update(host, lambda ca: replace(ca, signing_cert=own.cert, signing_key=own.key))
 
         await give_own()
-        await eventually("the root is ours", lambda: complete(host))
-        absent = await worker(world, host, group, renews=False)
-        await absent.end()
+        await eventually("the root is ours", lambda: is_rotation_complete(host))
+        absent = await add_worker(world, host, group, renews=False)
+        await absent.stop_session()
         one = (await rotate(host)).root_ca.rotation
         await eventually("its target is trusted", lambda: one.cert in first.identities.require().root)
         two = (await rotate(host)).root_ca.rotation
@@ -184,13 +184,13 @@ async def test_a_second_rotation_replaces_the_first_and_the_old_root_given_again
 
 async def test_a_node_that_was_removed_and_missed_the_rotations_is_told_what_to_do() -> None:
     async with cluster_with_renewal() as (world, (host,), _members, group):
-        absent = await worker(world, host, group, renews=False)
-        await absent.end()
+        absent = await add_worker(world, host, group, renews=False)
+        await absent.stop_session()
         await host.call("RemoveNode", control_pb2.RemoveRequest(ref=absent.node_id, force=True))
         for _ in range(2):
             await rotate(host)
-            await eventually("the rotation is complete", lambda: complete(host))
-        absent.begin([host.mtls_addr])
+            await eventually("the rotation is complete", lambda: is_rotation_complete(host))
+        absent.start_session([host.mtls_addr])
         await eventually("a sentence", lambda: any("the root was rotated" in said for said in absent.refusals))
 
 

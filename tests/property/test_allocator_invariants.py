@@ -12,7 +12,7 @@ from covey.states import EndpointMode, TaskState
 from covey.task_predicates import has_ended
 from manager.allocator.index import AllocationIndex
 from manager.allocator.planner import AllocatorPlanner
-from tests.support.planning import NOW, Ids, applied, carry_out, changed, in_state, removed, service, task, view_of
+from tests.support.planning import NOW, Ids, applied, changed, execute, in_state, removed, service, task, view_of
 
 SUBNETS = ["", "", "10.0.1.0/29", "192.168.4.0/28"]
 
@@ -28,7 +28,7 @@ class Allocating(RuleBasedStateMachine):
         self.ids = Ids()
 
     def create(self, item) -> None:
-        self.view = carry_out(self.view, [lambda tx: tx.create(item)], NOW)
+        self.view = execute(self.view, [lambda tx: tx.create(item)], NOW)
         self.planner.observe(None, item)
 
     def update(self, item) -> None:

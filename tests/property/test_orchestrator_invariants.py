@@ -15,7 +15,7 @@ from covey.states import (
     UpdateFailureAction,
     UpdateOrder,
 )
-from tests.support.planning import NOW, Ids, applied, decide, node, service, task, view_of, wanted
+from tests.support.planning import NOW, Ids, applied, decide, desired_tasks, node, service, task, view_of
 
 NODES = ("n1", "n2", "n3")
 STATES = [
@@ -98,7 +98,7 @@ def fixpoint(view):
 def test_planning_ends_and_a_slot_has_one_task_or_two_while_an_update_starts_first(view) -> None:
     view = fixpoint(view)
     most = 2 if view.services.get("web").spec.update.order is UpdateOrder.START_FIRST else 1
-    assert all(count <= most for count in Counter(place(item, view) for item in wanted(view)).values())
+    assert all(count <= most for count in Counter(place(item, view) for item in desired_tasks(view)).values())
 
 
 @settings(max_examples=300, deadline=None)
@@ -106,7 +106,7 @@ def test_planning_ends_and_a_slot_has_one_task_or_two_while_an_update_starts_fir
 def test_every_replica_has_a_slot_that_runs_or_is_finished(view) -> None:
     view = fixpoint(view)
     web = view.services.get("web")
-    slots = {item.slot for item in wanted(view)}
+    slots = {item.slot for item in desired_tasks(view)}
     never = web.spec.task.restart.condition is RestartCondition.ANY and not web.spec.task.restart.max_attempts
     assert len(slots) <= web.spec.replicas
     assert not never or len(slots) == web.spec.replicas
@@ -115,7 +115,7 @@ def test_every_replica_has_a_slot_that_runs_or_is_finished(view) -> None:
 @settings(max_examples=300, deadline=None)
 @given(worlds())
 def test_no_task_that_should_run_stays_dead_or_misplaced(view) -> None:
-    for item in wanted(fixpoint(view)):
+    for item in desired_tasks(fixpoint(view)):
         assert not item.status.state.terminal
         on = view.nodes.get(item.node_id)
         if item.node_id:

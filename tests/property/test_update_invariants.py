@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 from covey.clock import SECOND
 from covey.objects import ContainerSpec, UpdateConfig, replace
 from covey.states import TaskState, UpdateOrder, UpdateState
-from tests.support.planning import NOW, Ids, all_run, changed, node, service, task, then, view_of, wanted
+from tests.support.planning import (
+    NOW,
+    Ids,
+    after_planning,
+    changed,
+    desired_tasks,
+    node,
+    run_all_tasks,
+    service,
+    task,
+    view_of,
+)
 
 configs = st.builds(
     UpdateConfig,
@@ -31,16 +42,16 @@ def test_an_update_stops_no_more_slots_than_its_parallelism_and_completes(
     view, now = changed(view, replace(stored, spec=spec)), NOW
     ids, draw = Ids(), random.Random(seed)
     for _ in range(200):
-        view = then(view, now_ns=now, ids=ids)
-        running = {item.slot for item in wanted(view) if item.status.state is TaskState.RUNNING}
+        view = after_planning(view, now_ns=now, ids=ids)
+        running = {item.slot for item in desired_tasks(view) if item.status.state is TaskState.RUNNING}
         least = replicas if config.order is UpdateOrder.START_FIRST else replicas - (config.parallelism or replicas)
         assert len(running) >= least
         if draw.random() < 0.5:
-            view = all_run(view, at_ns=now)
+            view = run_all_tasks(view, at_ns=now)
         if draw.random() < 0.1:
             ids = Ids(f"leader-{now}-")
         now += SECOND
         if view.services.get("web").update_status.state is UpdateState.COMPLETED:
             break
     assert view.services.get("web").update_status.state is UpdateState.COMPLETED
-    assert [item.spec.container.image for item in wanted(view)] == ["two"] * replicas
+    assert [item.spec.container.image for item in desired_tasks(view)] == ["two"] * replicas

@@ -21,7 +21,7 @@ from tests.chaos.kills import Rounds, kill_rounds
 from tests.chaos.run import Result, chaos
 from tests.simulation.simulator.parallel_runs import RunTotals, run_many
 from tests.soak.page import Part, environment, page
-from tests.support.kill_groups import manager_group, member_group
+from tests.support.kill_groups import manager_group, raft_member_group
 
 SHARES = {"simulation": 0.25, "raft": 0.35, "etcd": 0.15, "members": 0.15, "managers": 0.10}
 RUN_SECONDS = 40.0
@@ -90,7 +90,7 @@ def _add(sums: Counter[str], result: Result) -> None:
 def members(seconds: float, folder: Path) -> Part:
     async def run() -> Rounds:
         with tempfile.TemporaryDirectory(dir=folder) as disks:
-            async with member_group(Path(disks)) as group:
+            async with raft_member_group(Path(disks)) as group:
                 return await _rounds(group, seconds)
 
     return _kills("kill -9 of Raft members under load", run)

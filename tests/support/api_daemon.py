@@ -50,7 +50,7 @@ from node.membership import ALREADY_MEMBER, NOT_MEMBER
 CLI_SECONDS = 60
 
 
-class StillNode:
+class FakeNode:
     """A membership that the test sets; it records what it is asked and forms clusters on the spot."""
 
     def __init__(self, state_dir: Path) -> None:
@@ -64,12 +64,12 @@ class StillNode:
         self.join_port = 2377
         self.is_manager = False
         self.managers: tuple[ManagerPeer, ...] = ()
-        self.asked: list[object] = []
-        self.refuse: CoveyError | None = None
+        self.requests: list[object] = []
+        self.error_to_raise: CoveyError | None = None
         self.on_init: Callable[[], Awaitable[object]]
 
     @property
-    def info(self) -> StillNode:
+    def info(self) -> FakeNode:
         return self
 
     def _accept(self, request: object, *, member: bool) -> None:
@@ -78,9 +78,9 @@ class StillNode:
             raise UnavailableError(NOT_MEMBER)
         if not member and self.state is not LocalNodeState.INACTIVE:
             raise UnavailableError(ALREADY_MEMBER)
-        self.asked.append(request)
-        if self.refuse:
-            raise self.refuse
+        self.requests.append(request)
+        if self.error_to_raise:
+            raise self.error_to_raise
 
     async def swarm_init(self, request: SwarmInit) -> str:
         self._accept(request, member=False)
@@ -106,23 +106,23 @@ class StillNode:
         self.node_id = self.node_id or new_id()
 
 
-class SetLogs:
+class FakeLogBroker:
     """A log broker whose lines the test sets."""
 
     def __init__(self) -> None:
         self.batches: list[dispatcher_pb2.LogBatch] = []
-        self.asked: list[object] = []
+        self.requests: list[object] = []
         self.failure: CoveyError | None = None
 
     async def logs(self, request: object) -> AsyncIterator[dispatcher_pb2.LogBatch]:
-        self.asked.append(request)
+        self.requests.append(request)
         for batch in self.batches:
             yield batch
         if self.failure is not None:
             raise self.failure
 
 
-class Parts(msgspec.Struct):
+class AgentParts(msgspec.Struct):
     """An ``engine.interfaces.AgentInterface``."""
 
     images: ImageStore
@@ -133,7 +133,7 @@ class Parts(msgspec.Struct):
 class Daemon:
     """What a test holds."""
 
-    def __init__(self, socket: Path, node: StillNode, parts: Parts, store: Store, logs: SetLogs) -> None:
+    def __init__(self, socket: Path, node: FakeNode, parts: AgentParts, store: Store, logs: FakeLogBroker) -> None:
         self.socket, self.node, self.agent, self.store, self.logs = socket, node, parts, store, logs
         node.on_init = self.form_cluster
 
@@ -172,7 +172,7 @@ class Daemon:
         async with aiohttp.ClientSession("http://covey", connector=connector) as session:
             yield session
 
-    async def ask(self, method: str, path: str, **options: object) -> tuple[int, object]:
+    async def request(self, method: str, path: str, **options: object) -> tuple[int, object]:
         """One request; the status and the JSON (or text)."""
         async with self.session() as session, session.request(method, path, **options) as response:
             text = await response.text()
@@ -223,8 +223,8 @@ async def running(folder: Path) -> AsyncIterator[Daemon]:
     """A daemon of its own below ``folder``."""
     images = ImageStore(folder / "state", clock=wall_clock)
     containers = ContainerService(folder / "state", folder / "run", f"/covey-test-{secrets.token_hex(4)}", images)
-    parts = Parts(images, containers, containers.volumes)
-    node, store, logs = StillNode(folder / "state"), Store(MemoryConsensus), SetLogs()
+    parts = AgentParts(images, containers, containers.volumes)
+    node, store, logs = FakeNode(folder / "state"), Store(MemoryConsensus), FakeLogBroker()
     manager = folder / "manager.sock"
     server = grpc.aio.server(interceptors=[AuthorizationInterceptor("", lambda peer: peer.caller, Caller.LOCAL)])
     control_pb2_grpc.add_ControlServicer_to_server(ControlServicer(store, logs), server)

@@ -19,14 +19,14 @@ from covey.objects import Cluster, ClusterSpec, Node, replace
 from covey.states import NodeRole
 from coveypb.v1 import control_pb2
 from tests.support import manager_processes
-from tests.support.manager_processes import AgentHost, ManagerHost, World, eventually
+from tests.support.manager_processes import AgentHost, ManagerCluster, ManagerHost, eventually
 
 
 class RenewingMember(AgentHost):
     """A member that renews its certificate as its managers want."""
 
     def start_renewal(self, managers: list[str], group: asyncio.TaskGroup) -> asyncio.Task[None]:
-        session = self.begin(managers)
+        session = self.start_session(managers)
         renewer = CertificateRenewer(self.identities, lambda: session.managers, session.notify_description_changed)
         seen = 0
 
@@ -69,10 +69,10 @@ async def rotate(host: ManagerHost) -> Cluster:
 @contextlib.asynccontextmanager
 async def cluster_with_renewal(
     managers: int = 1,
-) -> AsyncIterator[tuple[World, list[ManagerHost], list[RenewingMember], asyncio.TaskGroup]]:
+) -> AsyncIterator[tuple[ManagerCluster, list[ManagerHost], list[RenewingMember], asyncio.TaskGroup]]:
     """Managers that renew their certificates. `worker` adds more members."""
-    async with manager_processes.world() as world:
-        hosts = await world.found(managers)
+    async with manager_processes.manager_cluster() as world:
+        hosts = await world.bootstrap(managers)
         addrs = [host.mtls_addr for host in hosts]
         members = [RenewingMember(host.folder, host.addr) for host in hosts]
         async with asyncio.TaskGroup() as group:
@@ -84,13 +84,13 @@ async def cluster_with_renewal(
                 yield world, hosts, members, group
             finally:
                 for one in world.agents:
-                    await one.end()
+                    await one.stop_session()
                 for task in (*tasks, *group._tasks):  # noqa: SLF001 - the members' own loops
                     task.cancel()
 
 
-async def worker(
-    world: World, host: ManagerHost, group: asyncio.TaskGroup, token: str = "", *, renews: bool = True
+async def add_worker(
+    world: ManagerCluster, host: ManagerHost, group: asyncio.TaskGroup, token: str = "", *, renews: bool = True
 ) -> RenewingMember:
     number = 100 + len(world.agents)
     one = RenewingMember(Path(host.folder).parent / f"a{number}", host.addr.rpartition(".")[0] + f".{number}")
@@ -99,12 +99,12 @@ async def worker(
     if renews:
         one.start_renewal([host.mtls_addr], group)
     else:
-        one.begin([host.mtls_addr])
+        one.start_session([host.mtls_addr])
     await eventually("a session", lambda: one.states)
     return one
 
 
-def roots(one: AgentHost) -> int:
+def root_count(one: AgentHost) -> int:
     return len(x509.load_pem_x509_certificates(one.identities.require().root))
 
 
@@ -112,9 +112,9 @@ async def nodes(host: ManagerHost) -> list[Node]:
     return [codec.from_wire(Node, node) for node in (await host.call("ListNodes", control_pb2.ListRequest())).nodes]
 
 
-async def said(host: ManagerHost, ids: set[str], wanted: Any) -> bool:
+async def all_nodes_report_tls(host: ManagerHost, ids: set[str], wanted: Any) -> bool:
     return all(node.description.tls == wanted for node in await nodes(host) if node.id in ids)
 
 
-async def complete(host: ManagerHost) -> bool:
+async def is_rotation_complete(host: ManagerHost) -> bool:
     return (await cluster_of(host)).root_ca.rotation is None

@@ -28,7 +28,7 @@ READY_SECONDS = 30.0
 HOST = "127.0.0.1"
 
 
-class Member:
+class EtcdProcess:
     """One etcd process; its data stay when it dies."""
 
     def __init__(self, name: str, folder: Path, client_port: int, peer_port: int) -> None:
@@ -56,7 +56,7 @@ class EtcdCluster:
         self._options = tuple(options)
         self._token = secrets.token_hex(4)
         ports = free_ports(2 * size)
-        self.members = [Member(f"m{n}", folder / f"m{n}", ports[2 * n], ports[2 * n + 1]) for n in range(size)]
+        self.members = [EtcdProcess(f"m{n}", folder / f"m{n}", ports[2 * n], ports[2 * n + 1]) for n in range(size)]
 
     @property
     def endpoints(self) -> list[str]:
@@ -65,7 +65,7 @@ class EtcdCluster:
     def store(self, prefix: str = "/covey") -> str:
         return f"etcd://{','.join(self.endpoints)}{prefix}"
 
-    def start(self, *members: Member) -> None:
+    def start(self, *members: EtcdProcess) -> None:
         """Starts these, or all, and waits until they answer."""
         chosen = members or tuple(self.members)
         for member in chosen:
@@ -73,19 +73,19 @@ class EtcdCluster:
         for member in chosen:
             self._wait_ready(member)
 
-    def kill(self, member: Member) -> None:
+    def kill(self, member: EtcdProcess) -> None:
         if member.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 member.process.kill()
             member.process.wait()
             member.process = None
 
-    def pause(self, member: Member) -> None:
+    def pause(self, member: EtcdProcess) -> None:
         """It hangs: its ports accept, nothing answers."""
         assert member.process is not None
         os.kill(member.process.pid, signal.SIGSTOP)
 
-    def resume(self, member: Member) -> None:
+    def resume(self, member: EtcdProcess) -> None:
         assert member.process is not None
         os.kill(member.process.pid, signal.SIGCONT)
 
@@ -121,7 +121,7 @@ class EtcdCluster:
         assert not check or done.returncode == 0, done.stderr
         return done.stdout
 
-    def _spawn(self, member: Member) -> None:
+    def _spawn(self, member: EtcdProcess) -> None:
         scheme = "https" if self.tls else "http"
         member.folder.mkdir(parents=True, exist_ok=True)
         command = [
@@ -138,7 +138,7 @@ class EtcdCluster:
         with (member.folder / "log").open("ab") as log:
             member.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
-    def _wait_ready(self, member: Member) -> None:
+    def _wait_ready(self, member: EtcdProcess) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while True:
             assert member.process is not None

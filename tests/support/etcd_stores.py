@@ -33,12 +33,12 @@ async def eventually(what: str, condition: Callable[[], Any], seconds: float = S
         raise AssertionError(f"not within {seconds:g} s: {what}") from None
 
 
-class Seat:
+class EtcdStoreNode:
     """One manager, reduced to its store."""
 
-    def __init__(self, group: "Group", node_id: str, store: str, clock: Clock = wall_clock) -> None:
+    def __init__(self, group: "EtcdStoreGroup", node_id: str, store: str, clock: Clock = wall_clock) -> None:
         self.node_id = node_id
-        self.client = EtcdClient(group.target(store))
+        self.client = EtcdClient(group.etcd_target(store))
         cipher = ValueCipher(group.key, group.cluster_id)
 
         def connect(machine: Any) -> EtcdConsensus:
@@ -51,7 +51,7 @@ class Seat:
         self.task = asyncio.create_task(self.consensus.run())
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         return self.consensus.leadership.is_leader
 
     @property
@@ -90,7 +90,7 @@ class Seat:
         return {item.spec.annotations.name for item in self.store.view().configs}
 
 
-class Group:
+class EtcdStoreGroup:
     """The managers of one cluster under a prefix of its own."""
 
     def __init__(self, etcd: EtcdCluster) -> None:
@@ -99,56 +99,56 @@ class Group:
         self.key = new_key()
         self.cluster_id = f"c-{secrets.token_hex(4)}"
         self.keys = Keyspace(self.prefix)
-        self.seats: list[Seat] = []
+        self.nodes: list[EtcdStoreNode] = []
 
-    def target(self, store: str) -> target.EtcdTarget:
+    def etcd_target(self, store: str) -> target.EtcdTarget:
         files = {}
         if self.etcd.tls:
             tls = self.etcd.tls
             files = {"ca_file": f"{tls}/ca.pem", "cert_file": f"{tls}/client.pem", "key_file": f"{tls}/client.key"}
         return target.parse(store or self.etcd.store(self.prefix), **files)
 
-    async def found(self) -> None:
-        client = EtcdClient(self.target(""))
+    async def create_cluster(self) -> None:
+        client = EtcdClient(self.etcd_target(""))
         try:
             cipher = ValueCipher(self.key, self.cluster_id)
             await bootstrap.create_cluster(client, cipher, Cluster(id=self.cluster_id), Node(id="m1"), "m1:2378")
         finally:
             await client.close()
 
-    async def seat(self, node_id: str, *, store: str = "", ready: bool = True) -> Seat:
+    async def add_node(self, node_id: str, *, store: str = "", ready: bool = True) -> EtcdStoreNode:
         """A manager that is a member; ``store`` names another way to the same etcd."""
-        client = EtcdClient(self.target(""))
+        client = EtcdClient(self.etcd_target(""))
         try:
             put = rpc_pb2.PutRequest(key=self.keys.member(node_id), value=f"{node_id}:2378".encode())
             await client.txn(rpc_pb2.TxnRequest(success=[rpc_pb2.RequestOp(request_put=put)]))
         finally:
             await client.close()
-        seat = Seat(self, node_id, store)
-        self.seats.append(seat)
+        seat = EtcdStoreNode(self, node_id, store)
+        self.nodes.append(seat)
         if ready:
             await eventually(f"{node_id} has the state", lambda: seat.fresh and seat.consensus.leadership.leader_id)
             group_state = seat.consensus._follower.group_state
             await eventually(f"{node_id} is known to run", lambda: node_id in group_state.alive)
         return seat
 
-    def leader(self, *, but: Seat | None = None) -> Seat | None:
-        return next((seat for seat in self.seats if seat.leads and seat is not but and not seat.task.done()), None)
+    def leader(self, *, but: EtcdStoreNode | None = None) -> EtcdStoreNode | None:
+        return next((seat for seat in self.nodes if seat.is_leader and seat is not but and not seat.task.done()), None)
 
-    async def wait_leader(self, *, but: Seat | None = None, seconds: float = SECONDS) -> Seat:
+    async def wait_leader(self, *, but: EtcdStoreNode | None = None, seconds: float = SECONDS) -> EtcdStoreNode:
         return await eventually("somebody leads", lambda: self.leader(but=but), seconds)
 
 
 @contextlib.asynccontextmanager
-async def group(etcd: EtcdCluster, count: int = 1) -> AsyncIterator[Group]:
-    one = Group(etcd)
-    await one.found()
+async def etcd_store_group(etcd: EtcdCluster, count: int = 1) -> AsyncIterator[EtcdStoreGroup]:
+    one = EtcdStoreGroup(etcd)
+    await one.create_cluster()
     try:
         for number in range(1, count + 1):
-            await one.seat(f"m{number}")
+            await one.add_node(f"m{number}")
         yield one
     finally:
-        for seat in one.seats:
+        for seat in one.nodes:
             await seat.close()
 
 

@@ -13,7 +13,7 @@ from covey.grpc_errors import LEADER_METADATA
 from coveypb.v1 import control_pb2, control_pb2_grpc, objects_pb2
 from tests.chaos.kills import WriteOutcome
 from tests.support import manager_processes, raft_processes
-from tests.support.etcd_server import EtcdCluster, Member, etcd_cluster
+from tests.support.etcd_server import EtcdCluster, EtcdProcess, etcd_cluster
 from tests.support.raft_processes import CommandError
 
 WRITE_SECONDS = 8.0
@@ -21,20 +21,20 @@ NOTHING_DONE = {"NotLeaderError", "StaleVersionError", "UnavailableError"}
 COUNTERS = [f"counter-{number}" for number in range(8)]
 
 
-class MemberGroup:
+class RaftMemberGroup:
     """``integration/raft_member.py`` three times: the store, the log and the network of a manager without the rest, so it starts quickly."""
 
     def __init__(self, world: raft_processes.RaftGroup) -> None:
-        self._world = world
+        self._group = world
         self.members = list(world.members)
         self._up = set(self.members)
 
     async def kill(self, member: str) -> None:
         self._up.discard(member)
-        await self._world.members[member].kill()
+        await self._group.members[member].kill()
 
     async def start(self, member: str) -> None:
-        await self._world.members[member].start()
+        await self._group.members[member].start()
         self._up.add(member)
 
     async def write(self, member: str, key: str, hops: int = 1) -> WriteOutcome:
@@ -43,9 +43,9 @@ class MemberGroup:
             return WriteOutcome.NOTHING
         op = "increment" if key in COUNTERS else "create"
         try:
-            await self._world.members[member](op, name=key, timeout_seconds=WRITE_SECONDS)
+            await self._group.members[member](op, name=key, timeout_seconds=WRITE_SECONDS)
         except CommandError as error:
-            told = self._named(error.message)
+            told = self._member_named_in(error.message)
             if error.kind == "NotLeaderError" and told not in {member, None}:
                 return await self.write(str(told), key, hops - 1) if hops else WriteOutcome.NOTHING
             if error.kind == "Gone":
@@ -55,12 +55,12 @@ class MemberGroup:
             return WriteOutcome.UNKNOWN
         return WriteOutcome.DONE
 
-    def _named(self, words: str) -> str | None:
+    def _member_named_in(self, words: str) -> str | None:
         """The member whose address is in the words of a refusal."""
-        return next((name for name, process in self._world.members.items() if process.addr in words), None)
+        return next((name for name, process in self._group.members.items() if process.addr in words), None)
 
     async def content(self, member: str) -> Mapping[str, int]:
-        process = self._world.members[member]
+        process = self._group.members[member]
         try:
             names = Counter(await process("names", fresh=True))
             for counter in COUNTERS:
@@ -72,19 +72,19 @@ class MemberGroup:
 
 
 @contextlib.asynccontextmanager
-async def member_group(folder: Path) -> AsyncIterator[MemberGroup]:
+async def raft_member_group(folder: Path) -> AsyncIterator[RaftMemberGroup]:
     """Three members, with snapshots often enough that restarts meet them."""
     async with raft_processes.raft_group(folder, snapshot_interval=400, log_entries_for_slow_followers=50) as world:
-        await world.three()
+        await world.add_three()
         for counter in COUNTERS:
             await (await world.leader())("counter", name=counter)
-        yield MemberGroup(world)
+        yield RaftMemberGroup(world)
 
 
 class ManagerGroup:
     """``manager.main`` three times, written to through any of them."""
 
-    def __init__(self, world: manager_processes.World, **settings: object) -> None:
+    def __init__(self, world: manager_processes.ManagerCluster, **settings: object) -> None:
         self._settings = settings
         self._hosts = {host.addr: host for host in world.managers}
         self._channels = {
@@ -107,7 +107,7 @@ class ManagerGroup:
             return WriteOutcome.NOTHING
         stub = control_pb2_grpc.ControlStub(self._channels[member])
         try:
-            await (self._raise(stub, key) if key in COUNTERS else self._create(stub, key))
+            await (self._increment(stub, key) if key in COUNTERS else self._create(stub, key))
         except grpc.aio.AioRpcError as error:
             not_leader = any(name == LEADER_METADATA for name, _ in error.trailing_metadata() or ())
             refused = "failed to connect" in (error.details() or "") or error.code() in {
@@ -121,7 +121,7 @@ class ManagerGroup:
         spec = objects_pb2.ConfigSpec(annotations=objects_pb2.Annotations(name=key), data=b"0")
         await stub.CreateConfig(control_pb2.CreateConfigRequest(spec=spec), timeout=WRITE_SECONDS)
 
-    async def _raise(self, stub: control_pb2_grpc.ControlStub, key: str) -> None:
+    async def _increment(self, stub: control_pb2_grpc.ControlStub, key: str) -> None:
         """Read, raise the label, write on the condition that nobody else did."""
         config = await stub.GetConfig(control_pb2.GetRequest(ref=key), timeout=WRITE_SECONDS)
         labels = config.spec.annotations.labels
@@ -145,11 +145,11 @@ class ManagerGroup:
 class EtcdManagerGroup(ManagerGroup):
     """The same on an etcd of three. With every third manager a member of etcd dies, and stays dead until another one does."""
 
-    def __init__(self, world: manager_processes.World, etcd: EtcdCluster, store: str, seed: int) -> None:
+    def __init__(self, world: manager_processes.ManagerCluster, etcd: EtcdCluster, store: str, seed: int) -> None:
         super().__init__(world, store=store)
         self._etcd = etcd
         self._chance = random.Random(seed)
-        self._dead: Member | None = None
+        self._dead: EtcdProcess | None = None
         self._kills = 0
 
     async def kill(self, member: str) -> None:
@@ -165,8 +165,8 @@ class EtcdManagerGroup(ManagerGroup):
 
 @contextlib.asynccontextmanager
 async def manager_group() -> AsyncIterator[ManagerGroup]:
-    async with manager_processes.world() as world:
-        await world.found(3)
+    async with manager_processes.manager_cluster() as world:
+        await world.bootstrap(3)
         async with _writable(ManagerGroup(world)) as group:
             yield group
 
@@ -175,8 +175,8 @@ async def manager_group() -> AsyncIterator[ManagerGroup]:
 async def etcd_manager_group(seed: int) -> AsyncIterator[ManagerGroup]:
     with etcd_cluster(3) as etcd:
         store = etcd.store("/kills")
-        async with manager_processes.world() as world:
-            await world.found(3, store=store)
+        async with manager_processes.manager_cluster() as world:
+            await world.bootstrap(3, store=store)
             async with _writable(EtcdManagerGroup(world, etcd, store, seed)) as group:
                 yield group
 

@@ -33,11 +33,11 @@ SECONDS = 40.0
 CLI_SECONDS = 60.0
 LOG_LINES = 40
 PYTHON_BIN = Path(sys.executable).parent
-LIVE: dict[str, "Cluster"] = {}
+RUNNING_LABS: dict[str, "LabCluster"] = {}
 T = TypeVar("T")
 
 
-class Ran(msgspec.Struct, frozen=True):
+class CommandResult(msgspec.Struct, frozen=True):
     """What a command said."""
 
     code: int
@@ -61,11 +61,11 @@ def wait(probe: Callable[[], T], what: str, seconds: float = SECONDS) -> T:
         time.sleep(0.05)
 
 
-def run(command: Sequence[str | Path], *, check: int | None = 0, stdin: bytes = b"", **options: Any) -> Ran:
+def run(command: Sequence[str | Path], *, check: int | None = 0, stdin: bytes = b"", **options: Any) -> CommandResult:
     """A command to its end; an AssertionError shows all of it if it ends otherwise than ``check`` says."""
     options.setdefault("timeout", CLI_SECONDS)
     done = subprocess.run(command, input=stdin, capture_output=True, check=False, **options)
-    ran = Ran(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+    ran = CommandResult(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
     if check is not None:
         assert ran.code == check, f"{' '.join(map(str, command))} ended with {ran.code}:\n{ran.out}{ran.err}"
     return ran
@@ -89,7 +89,7 @@ def unique(prefix: str) -> str:
     return f"{prefix}-{secrets.token_hex(3)}"
 
 
-class Cluster:
+class LabCluster:
     """One lab as its users see it. ``on`` is a host; the first that lives is asked unless another is named."""
 
     def __init__(self, lab: Lab) -> None:
@@ -105,17 +105,17 @@ class Cluster:
     # What a user types
 
     def environment(self, on: LabHost | None = None) -> dict[str, str]:
-        host = on or self.living()[0]
+        host = on or self.running_hosts()[0]
         # no configuration and no credentials of whoever runs the tests
         return {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **machine.client_environment(host)}
 
     def docker(
         self, *arguments: str, on: LabHost | None = None, check: int | None = 0, stdin: bytes = b"", **options: Any
-    ) -> Ran:
+    ) -> CommandResult:
         """The real client against a host of the lab."""
         return run(["docker", *arguments], check=check, stdin=stdin, env=self.environment(on), **options)
 
-    def inside(self, host: LabHost, *command: str, **options: Any) -> Ran:
+    def inside(self, host: LabHost, *command: str, **options: Any) -> CommandResult:
         """A command in the namespaces of a host."""
         return run(machine.command_inside(host, command), **options)
 
@@ -133,7 +133,7 @@ class Cluster:
         self, method: str, url: str, body: object = None, *, on: LabHost | None = None, raw: bytes | None = None
     ) -> tuple[int, Any]:
         """Status and decoded answer of the Engine API."""
-        connection = api.SocketConnection((on or self.living()[0]).socket, CLI_SECONDS)
+        connection = api.SocketConnection((on or self.running_hosts()[0]).socket, CLI_SECONDS)
         try:
             data = raw if raw is not None else None if body is None else json.dumps(body).encode()
             connection.request(method, url, data, {"Content-Type": "application/json"})
@@ -154,7 +154,7 @@ class Cluster:
 
     # Hosts and nodes
 
-    def living(self) -> list[LabHost]:
+    def running_hosts(self) -> list[LabHost]:
         """Hosts whose daemon has a socket to answer on."""
         return [host for host in self.hosts if host.socket.exists() and machine.daemon_pid(host) is not None]
 
@@ -229,7 +229,7 @@ class Cluster:
         for host in hosts:
             network.set_link(self.lab, host, up=True)
 
-    def restore(self) -> None:
+    def restore_all_hosts(self) -> None:
         """Every cable in, every host and daemon running, all ready."""
         dead = [host for host in self.hosts if machine.daemon_pid(host) is None]
         if dead:
@@ -276,7 +276,9 @@ class Cluster:
     def container(self, task: dict[str, Any]) -> str:
         return str(task["Status"]["ContainerStatus"]["ContainerID"])
 
-    def execute(self, task: dict[str, Any], *command: str, check: int | None = 0, on: LabHost | None = None) -> Ran:
+    def execute(
+        self, task: dict[str, Any], *command: str, check: int | None = 0, on: LabHost | None = None
+    ) -> CommandResult:
         """A command in the container of a task, on the host where it runs."""
         return self.docker("exec", self.container(task), *command, on=on or self.host_of(task), check=check)
 
@@ -292,7 +294,7 @@ class Cluster:
         with ThreadPoolExecutor(max_workers=3) as pool:
             list(pool.map(lambda host: self.docker("load", "-q", "-i", str(archive), on=host), hosts or self.hosts))
 
-    def tidy(self) -> None:
+    def remove_all_objects(self) -> None:
         """Remove every service, secret, config and network that a test made, and see that their tasks go."""
         for service in self.get("/services"):
             self.request("DELETE", f"/services/{service['ID']}")
@@ -310,29 +312,29 @@ def lab_name(word: str) -> str:
 
 
 @contextlib.contextmanager
-def made(
-    word: str, managers: int, workers: int = 0, *, form: bool = True, archive: Path | None = None, etcd: int = 0
-) -> Iterator[Cluster]:
+def running_lab(
+    word: str, managers: int, workers: int = 0, *, init_cluster: bool = True, archive: Path | None = None, etcd: int = 0
+) -> Iterator[LabCluster]:
     """A lab of this session, torn down whatever happens; with ``archive`` every host has the test's images, with ``etcd`` so many members
     of an etcd keep the managers' state.
     """
     lab = Lab(lab_name(word), managers, workers, etcd)
-    with cluster.running(lab, init_cluster=form):
-        found = Cluster(lab)
-        LIVE[lab.name] = found
+    with cluster.running(lab, init_cluster=init_cluster):
+        found = LabCluster(lab)
+        RUNNING_LABS[lab.name] = found
         try:
             if archive is not None:
                 found.load(archive)
             yield found
         finally:
-            del LIVE[lab.name]
+            del RUNNING_LABS[lab.name]
 
 
 def make_images(folder: Path) -> Path:
     """The archive of both test images: imported once, on a host that is gone again, because an import gives another id each time."""
     archive, root = folder / "images.tar", folder / "root.tar"
     root.write_bytes(root_file_system())
-    with made("image", 1, form=False) as one:
+    with running_lab("image", 1, form=False) as one:
         for tag in (IMAGE, OTHER_IMAGE):
             one.docker("import", "-m", tag, str(root), tag)
         one.docker("save", "-o", str(archive), IMAGE, OTHER_IMAGE)
@@ -344,13 +346,13 @@ def daemon_logs() -> list[tuple[str, str]]:
     """The end of every daemon's log in labs that stand, for the report of a failed test."""
     return [
         (f"coveyd on {host.name}", "\n".join(host.log.read_text(errors="replace").splitlines()[-LOG_LINES:]))
-        for found in LIVE.values()
+        for found in RUNNING_LABS.values()
         for host in found.hosts
         if host.log.exists()
     ]
 
 
-def abandoned() -> list[Lab]:
+def abandoned_labs() -> list[Lab]:
     """Labs of sessions that were killed."""
     found = []
     for lab in cluster.labs():
@@ -360,7 +362,7 @@ def abandoned() -> list[Lab]:
     return found
 
 
-def left_over(owner: int) -> list[str]:
+def leftovers(owner: int) -> list[str]:
     """What labs of the session with this pid left on the machine: folders, namespaces, mounts, cgroups, processes."""
     mark = f"-{owner}"
 

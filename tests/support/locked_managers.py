@@ -26,7 +26,7 @@ def keys_path(host: ManagerHost) -> Path:
     return host.folder / "state" / "manager" / "keys"
 
 
-def settled(host: ManagerHost, key: str) -> bool:
+def is_sealed_with(host: ManagerHost, key: str) -> bool:
     """Whether everything lies under this unlock key and one data key."""
     try:
         keys = data_keys.read(keys_path(host), (key,) if key else ())
@@ -41,7 +41,7 @@ def settled(host: ManagerHost, key: str) -> bool:
     )
 
 
-def opens(host: ManagerHost, key: str) -> bool:
+def can_decrypt(host: ManagerHost, key: str) -> bool:
     try:
         return data_keys.read(keys_path(host), (key,)) is not None
     except data_keys.LockedError:

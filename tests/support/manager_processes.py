@@ -61,9 +61,9 @@ class ManagerHost:
         self.join_addr = f"{addr}:{join_port}"
         self.mtls_addr = f"{addr}:{mtls_port}"
         self._ports = {"join_port": join_port, "mtls_port": mtls_port}
-        self.vault = UnlockKeyCache(folder / "state")
-        self.identities = IdentityStore(folder / "state", self.vault.unseal)
-        self._hearing: asyncio.Task[None] | None = None
+        self.key_cache = UnlockKeyCache(folder / "state")
+        self.identities = IdentityStore(folder / "state", self.key_cache.unseal)
+        self._stdout_reader: asyncio.Task[None] | None = None
         self.process: asyncio.subprocess.Process | None = None
         self.log = folder / "manager.log"
 
@@ -88,22 +88,22 @@ class ManagerHost:
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log, cwd=ROOT,
             )  # fmt: skip
         assert self.process.stdin is not None
-        self.process.stdin.write(self.vault.startup_secrets.line())
+        self.process.stdin.write(self.key_cache.startup_secrets.line())
         ready = asyncio.Event()
-        self._hearing = asyncio.create_task(self._hear(self.process, ready))
+        self._stdout_reader = asyncio.create_task(self._read_stdout(self.process, ready))
         async with asyncio.timeout(READY_SECONDS):
             await asyncio.wait(
-                {self._hearing, said := asyncio.ensure_future(ready.wait())}, return_when=asyncio.FIRST_COMPLETED
+                {self._stdout_reader, said := asyncio.ensure_future(ready.wait())}, return_when=asyncio.FIRST_COMPLETED
             )
             said.cancel()
         assert ready.is_set(), f"the manager at {self.addr} did not start:\n{self.log.read_text()[-4000:]}"
 
-    async def _hear(self, process: asyncio.subprocess.Process, ready: asyncio.Event) -> None:
+    async def _read_stdout(self, process: asyncio.subprocess.Process, ready: asyncio.Event) -> None:
         """What the process tells, to its end."""
         assert process.stdout is not None
         while line := await process.stdout.readline():
             if key := parse_unlock_key(line):
-                self.vault.add(key)
+                self.key_cache.add(key)
             elif line == b"ready\n":
                 ready.set()
 
@@ -113,10 +113,10 @@ class ManagerHost:
                 self.process.kill()
             await self.process.wait()
             self.process = None
-        if self._hearing is not None:
-            await self._hearing
+        if self._stdout_reader is not None:
+            await self._stdout_reader
 
-    def forget_log(self) -> None:
+    def remove_manager_state(self) -> None:
         """As a daemon does whose manager was removed."""
         shutil.rmtree(self.folder / "state" / "manager")
 
@@ -156,7 +156,7 @@ class ManagerHost:
         return {NodeRole.WORKER: root.join_token_worker, NodeRole.MANAGER: root.join_token_manager}
 
 
-class Line(Struct, frozen=True, kw_only=True):
+class RecordedLine(Struct, frozen=True, kw_only=True):
     time_ns: int
     stream: str
     data: bytes
@@ -168,7 +168,7 @@ class RecordingWorker:
     def __init__(self) -> None:
         self.items: dict[tuple[int, str], Any] = {}
         self.applied: list[tuple[bool, tuple[AssignmentChange, ...]]] = []
-        self.logs: dict[str, list[Line]] = {}
+        self.logs: dict[str, list[RecordedLine]] = {}
         self.statuses = StatusQueue()
 
     async def apply(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
@@ -181,13 +181,13 @@ class RecordingWorker:
             else:
                 self.items[change.kind, change.id] = change.item
 
-    def of(self, kind: int) -> list[Any]:
+    def items_of(self, kind: int) -> list[Any]:
         return [item for (one, _), item in self.items.items() if one == kind]
 
-    def say(self, task_id: str, status: TaskStatus) -> None:
+    def report(self, task_id: str, status: TaskStatus) -> None:
         self.statuses.put(task_id, status)
 
-    async def task_logs(self, task_id: str, options: TaskLogOptions) -> AsyncIterator[Line]:
+    async def task_logs(self, task_id: str, options: TaskLogOptions) -> AsyncIterator[RecordedLine]:
         if task_id not in self.logs:
             raise NotFoundError(f"task {task_id} has no log here")
         number = 0
@@ -226,7 +226,7 @@ class AgentHost:
             resources=Resources(nano_cpus=4_000_000_000, memory_bytes=8 << 30),
         )
 
-    def begin(self, managers: Sequence[str]) -> AgentSession:
+    def start_session(self, managers: Sequence[str]) -> AgentSession:
         self.session = AgentSession(
             self.identities, managers, self.worker, self.describe,
             addr=self.addr, on_state=self.states.append, on_refused=self.refusals.append,
@@ -234,14 +234,14 @@ class AgentHost:
         self.task = asyncio.create_task(self.session.run())
         return self.session
 
-    async def end(self) -> None:
+    async def stop_session(self) -> None:
         if self.task is not None:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
             self.task = None
 
 
-class World:
+class ManagerCluster:
     """Hosts with addresses of their own in 127/8; all of them end with ``close``."""
 
     def __init__(self) -> None:
@@ -263,7 +263,7 @@ class World:
         self.agents.append(host)
         return host
 
-    async def found(self, count: int = 1, **settings: Any) -> list[ManagerHost]:
+    async def bootstrap(self, count: int = 1, **settings: Any) -> list[ManagerHost]:
         """A cluster of so many managers, all of them voters that the store knows."""
         first = self.manager()
         await first.start("bootstrap", **settings)
@@ -293,15 +293,15 @@ class World:
 
     async def close(self) -> None:
         for agent in self.agents:
-            await agent.end()
+            await agent.stop_session()
         for manager in self.managers:
             await manager.kill()
         self._folder.cleanup()
 
 
 @contextlib.asynccontextmanager
-async def world() -> AsyncIterator[World]:
-    one = World()
+async def manager_cluster() -> AsyncIterator[ManagerCluster]:
+    one = ManagerCluster()
     try:
         yield one
     except BaseException:

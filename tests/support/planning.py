@@ -46,24 +46,24 @@ class Ids:
 
 
 def view_of(*objects: Object, now_ns: int = NOW) -> View:
-    return carry_out(View.empty(), [lambda tx, item=item: tx.create(item) for item in objects], now_ns)
+    return execute(View.empty(), [lambda tx, item=item: tx.create(item) for item in objects], now_ns)
 
 
 def applied(view: View, plan: Plan, now_ns: int = NOW) -> View:
     """The view after the plan, each step in a transaction of its own."""
-    return carry_out(view, plan.steps, now_ns)
+    return execute(view, plan.steps, now_ns)
 
 
 def changed(view: View, *objects: Object, now_ns: int = NOW) -> View:
     """The view with these objects updated."""
-    return carry_out(view, [lambda tx, item=item: tx.update(item) for item in objects], now_ns)
+    return execute(view, [lambda tx, item=item: tx.update(item) for item in objects], now_ns)
 
 
 def removed(view: View, *objects: Object) -> View:
-    return carry_out(view, [lambda tx, item=item: tx.remove(type(item), item.id) for item in objects], NOW)
+    return execute(view, [lambda tx, item=item: tx.remove(type(item), item.id) for item in objects], NOW)
 
 
-def carry_out(view: View, operations: Iterable, now_ns: int) -> View:
+def execute(view: View, operations: Iterable, now_ns: int) -> View:
     for operation in operations:
         tx = Tx(view)
         operation(tx)
@@ -126,16 +126,16 @@ def decide(view: View, service_id: str = "web", now_ns: int = NOW, ids: Ids | No
     return plan_service(view, service_id, now_ns, ids or Ids())
 
 
-def then(view: View, service_id: str = "web", now_ns: int = NOW, ids: Ids | None = None) -> View:
+def after_planning(view: View, service_id: str = "web", now_ns: int = NOW, ids: Ids | None = None) -> View:
     """The view after one decision about a service."""
     return applied(view, decide(view, service_id, now_ns, ids), now_ns)
 
 
-def wanted(view: View, service_id: str = "web") -> list[Task]:
+def desired_tasks(view: View, service_id: str = "web") -> list[Task]:
     return [item for item in view.tasks.by_service(service_id) if item.desired_state <= TaskState.RUNNING]
 
 
-def all_run(view: View, service_id: str = "web", at_ns: int = NOW) -> View:
+def run_all_tasks(view: View, service_id: str = "web", at_ns: int = NOW) -> View:
     """Agents that do at once what they are told, on the node n1 unless there is one."""
     for _ in range(4):
         for item in view.tasks.by_service(service_id):

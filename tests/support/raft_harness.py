@@ -40,7 +40,7 @@ class NodeHarness:
     def __init__(self, size: int = 3, terms: tuple[int, ...] = (), term: int = 1, **config: Any) -> None:
         self.disk = storage(size, terms, term)
         self.node = RawNode(RaftConfig(id=1, random=ShortestTimeout(), **config), self.disk)
-        self.said: list[Message] = []
+        self.sent: list[Message] = []
         self.applied: list[Entry] = []
 
     @property
@@ -70,10 +70,10 @@ class NodeHarness:
                 if entry.kind is EntryKind.CONF_CHANGE:
                     self.node.apply_conf_change(ConfChange.decode(entry.data))
             self.node.advance(ready)
-        self.said += said
+        self.sent += said
         return said
 
-    def hear(self, kind: MessageKind, from_: int = 2, **fields: Any) -> list[Message]:
+    def receive(self, kind: MessageKind, from_: int = 2, **fields: Any) -> list[Message]:
         fields.setdefault("term", self.state.term)
         self.node.step(Message(kind, 1, from_, **fields))
         return self.pump()
@@ -90,12 +90,12 @@ class NodeHarness:
         voters = [peer for peer in self.state.tracker.voters() if peer != 1]
         if self.state.role is Role.PRE_CANDIDATE:
             for peer in voters:
-                self.hear(MessageKind.PRE_VOTE_REPLY, peer, term=self.state.term + 1)
+                self.receive(MessageKind.PRE_VOTE_REPLY, peer, term=self.state.term + 1)
                 if self.state.role is not Role.PRE_CANDIDATE:
                     break
         for peer in voters:
             if self.state.role is Role.CANDIDATE:
-                self.hear(MessageKind.VOTE_REPLY, peer)
+                self.receive(MessageKind.VOTE_REPLY, peer)
         assert self.state.role is Role.LEADER
         return self
 
@@ -104,6 +104,6 @@ class NodeHarness:
         self.lead()
         for peer in self.state.tracker.progress:
             if peer != 1:
-                self.hear(MessageKind.APPEND_REPLY, peer, index=self.state.log.last_index())
-        self.said.clear()
+                self.receive(MessageKind.APPEND_REPLY, peer, index=self.state.log.last_index())
+        self.sent.clear()
         return self

@@ -47,7 +47,7 @@ def stall_while(path: Path) -> None:
     os.fdatasync = held
 
 
-class SlowToRead:
+class SlowDecoder:
     """A state machine whose snapshots take long to decode, like those of a large cluster."""
 
     def __init__(self, machine: StateMachine, seconds: float) -> None:
@@ -98,7 +98,7 @@ class MemberProcess:
         slow = self.config.get("decode_seconds", 0)
         self.store = Store(
             lambda machine: RaftNode.open(
-                self.folder, self.ring, SlowToRead(machine, slow) if slow else machine, self.client, tuning
+                self.folder, self.ring, SlowDecoder(machine, slow) if slow else machine, self.client, tuning
             ),
         )
         self.node: RaftNode = self.store.consensus
@@ -119,7 +119,7 @@ class MemberProcess:
         code = 0
         try:
             async with asyncio.TaskGroup() as tasks:
-                commands = [tasks.create_task(self.serve()), tasks.create_task(self.remember_leaderships())]
+                commands = [tasks.create_task(self.serve()), tasks.create_task(self.record_leaderships())]
                 await self.node.run()
                 for command in commands:
                     command.cancel()
@@ -129,7 +129,7 @@ class MemberProcess:
             await server.stop(0.2)
         return code
 
-    async def remember_leaderships(self) -> None:
+    async def record_leaderships(self) -> None:
         with self.node.subscribe() as changes:
             async for leadership in changes:
                 role = self.node._driver.status().role.name

@@ -58,7 +58,7 @@ class RaftProcess:
             line = await self._process.stdout.readline()
             if not line:
                 await self._process.wait()
-        assert line, f"{self.node_id} did not start:\n{self.errors()[-4000:]}"
+        assert line, f"{self.node_id} did not start:\n{self.stderr_text()[-4000:]}"
         assert json.loads(line)["ready"]
         self._reader = asyncio.ensure_future(self._read(self._process))
         return self
@@ -77,12 +77,12 @@ class RaftProcess:
                 future.set_exception(CommandError("Gone", f"{self.node_id} has ended"))
         self._replies.clear()
 
-    def errors(self) -> str:
+    def stderr_text(self) -> str:
         """What it printed on standard error, over all restarts."""
         return self._path.with_suffix(".log").read_text()
 
     @property
-    def alive(self) -> bool:
+    def is_running(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
     @property
@@ -90,7 +90,7 @@ class RaftProcess:
         return Path(self.config["folder"])
 
     async def __call__(self, op: str, *, timeout_seconds: float = DEADLINE_SECONDS, **args: object) -> object:
-        if not self.alive:
+        if not self.is_running:
             raise CommandError("Gone", f"{self.node_id} is not running")
         self._next += 1
         future: asyncio.Future = asyncio.get_running_loop().create_future()
@@ -110,22 +110,22 @@ class RaftProcess:
     def _stall(self) -> Path:
         return self.folder.with_name("stall")
 
-    def stop_disk(self) -> None:
+    def stall_disk(self) -> None:
         """From now on no flush returns."""
         self._stall.touch()
 
     def resume_disk(self) -> None:
         self._stall.unlink()
 
-    def freeze(self) -> None:
+    def pause(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
 
-    def thaw(self) -> None:
+    def resume(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 
     async def kill(self) -> None:
         """Ends the process as a power cut would."""
-        if self.alive:
+        if self.is_running:
             self._process.kill()
         await self.wait()
 
@@ -171,7 +171,7 @@ class RaftGroup:
             "key": str(folder / "node.key"),
             "cert": str(folder / "node.crt"),
             "port": free_port(),
-            "join": [member.addr for member in self.members.values() if member.alive],
+            "join": [member.addr for member in self.members.values() if member.is_running],
             "tuning": self._tuning,
             **changes,
         }
@@ -179,16 +179,16 @@ class RaftGroup:
         self.members[node_id] = member
         return await member.start()
 
-    async def three(self) -> None:
+    async def add_three(self) -> None:
         for node_id in ("alpha", "beta", "gamma"):
             await self.add(node_id)
-        await self.voters(3)
+        await self.wait_voters(3)
 
     async def leader(self) -> RaftProcess:
         """The member that leads, once there is one."""
 
         async def find() -> RaftProcess | None:
-            found = [(await status_of(member), member) for member in list(self.members.values()) if member.alive]
+            found = [(await status_of(member), member) for member in list(self.members.values()) if member.is_running]
             leading = [(status["term"], member.node_id, member) for status, member in found if status.get("leader")]
             return max(leading)[2] if leading else None
 
@@ -196,22 +196,22 @@ class RaftGroup:
 
     async def followers(self) -> list[RaftProcess]:
         leader = await self.leader()
-        return [member for member in self.members.values() if member is not leader and member.alive]
+        return [member for member in self.members.values() if member is not leader and member.is_running]
 
-    async def voters(self, count: int) -> None:
+    async def wait_voters(self, count: int) -> None:
         """Waits until every reachable member counts so many voters. The leader's count is not enough: a promotion takes effect on a node
         when it is applied there, and if the leader crashes before that, the others cannot elect without it.
         """
 
         async def enough() -> bool:
             await self.leader()
-            seen = [await status_of(member) for member in list(self.members.values()) if member.alive]
+            seen = [await status_of(member) for member in list(self.members.values()) if member.is_running]
             counts = [[member["voter"] for member in status["members"]] for status in seen if status]
             return bool(counts) and all(voters == [True] * count for voters in counts)
 
         await until(enough, f"{count} voters in the eyes of all")
 
-    async def connected(self, count: int) -> None:
+    async def wait_connected(self, count: int) -> None:
         """Waits until the leader reaches so many voters, itself included."""
 
         async def enough() -> bool:
@@ -222,8 +222,8 @@ class RaftGroup:
 
     async def close(self) -> None:
         for member in self.members.values():
-            if member.alive:
-                member.thaw()
+            if member.is_running:
+                member.resume()
                 await member.kill()
 
 

@@ -36,7 +36,7 @@ TRANSITIONS = {"joint": Transition.JOINT_IMPLICIT, "joint-explicit": Transition.
 SETTLE_ROUNDS = 200
 
 
-class Spread:
+class FixedTimeouts:
     """Node n's election timeout is the shortest plus n - 1 ticks, so that scripts repeat."""
 
     def __init__(self, node: int) -> None:
@@ -96,7 +96,9 @@ class Script:
         disk.set_hard_state(HardState(flushed.term, flushed.vote, max(flushed.commit, disk.snapshot_index)))
         applied = disk.snapshot().metadata.index if disk.first_index() > 1 else 0
         self.conf[node] = disk.initial_state()[1]
-        self.nodes[node] = RawNode(RaftConfig(id=node, random=Spread(node), applied=applied, **self.options), disk)
+        self.nodes[node] = RawNode(
+            RaftConfig(id=node, random=FixedTimeouts(node), applied=applied, **self.options), disk
+        )
 
     def do_crash(self, node: str) -> None:
         del self.nodes[int(node)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from coveypb.v1 import control_pb2
-from tests.support.manager_processes import ManagerHost, World
+from tests.support.manager_processes import ManagerCluster, ManagerHost
 
 
 async def backup(host: ManagerHost, path: Path) -> str:
@@ -18,9 +18,9 @@ async def backup(host: ManagerHost, path: Path) -> str:
     return key.decode()
 
 
-async def restore(here: World, path: Path, key: str) -> ManagerHost:
+async def restore(here: ManagerCluster, path: Path, key: str) -> ManagerHost:
     host = here.manager()
-    host.vault.backup_key = key
+    host.key_cache.backup_key = key
     await host.start("restore", restore_path=str(path))
-    host.vault.backup_key = ""
+    host.key_cache.backup_key = ""
     return host

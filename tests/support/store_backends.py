@@ -19,31 +19,31 @@ from manager.store import Member, MemoryConsensus, Store
 from manager.store import snapshot as store_snapshot
 from manager.store.view import View
 from tests.support.etcd_server import EtcdCluster
-from tests.support.etcd_stores import Group, Seat, eventually
+from tests.support.etcd_stores import EtcdStoreGroup, EtcdStoreNode, eventually
 
 ENGINES = ("memory", "raft", "etcd")
-LASTING = ("raft", "etcd")
+DURABLE_ENGINES = ("raft", "etcd")
 """Those whose state outlives the process."""
 
 
-class Engine:
+class StoreBackend:
     """``store`` leads when it is given out; ``again`` is another process on the same state, after the first has ended."""
 
     store: Store
 
-    async def again(self) -> Store:
+    async def reopen(self) -> Store:
         raise NotImplementedError
 
     async def close(self) -> None:
         """Ends what runs and removes what lies on disks."""
 
 
-class InMemory(Engine):
+class MemoryBackend(StoreBackend):
     def __init__(self, clock: Clock) -> None:
         self.store = Store(MemoryConsensus, clock)
 
 
-class OnRaft(Engine):
+class RaftBackend(StoreBackend):
     """A group of one, on a disk."""
 
     def __init__(self, clock: Clock) -> None:
@@ -64,7 +64,7 @@ class OnRaft(Engine):
         await eventually("it leads", lambda: self.store.consensus.leadership.is_leader)
         return self.store
 
-    async def again(self) -> Store:
+    async def reopen(self) -> Store:
         await self._end()
         return await self.open()
 
@@ -78,38 +78,40 @@ class OnRaft(Engine):
         await self._task
 
 
-class OnEtcd(Engine):
+class EtcdBackend(StoreBackend):
     """A group of one, under a prefix of its own."""
 
     def __init__(self, etcd: EtcdCluster, clock: Clock) -> None:
-        self._group = Group(etcd)
+        self._group = EtcdStoreGroup(etcd)
         self._clock = clock
 
     async def open(self) -> Store:
-        first = not self._group.seats
+        first = not self._group.nodes
         if first:
-            await self._group.found()
-        seat = Seat(self._group, "m1", "", self._clock)
-        self._group.seats.append(seat)
-        await eventually("it leads", lambda: seat.leads)
+            await self._group.create_cluster()
+        seat = EtcdStoreNode(self._group, "m1", "", self._clock)
+        self._group.nodes.append(seat)
+        await eventually("it leads", lambda: seat.is_leader)
         self.store = seat.store
         if first:  # a cluster on etcd begins with two objects
             for kind, object_id in ((Cluster, self._group.cluster_id), (Node, "m1")):
                 await self.store.update(lambda tx, kind=kind, object_id=object_id: tx.remove(kind, object_id))
         return self.store
 
-    async def again(self) -> Store:
-        await self._group.seats[-1].close()
+    async def reopen(self) -> Store:
+        await self._group.nodes[-1].close()
         return await self.open()
 
     async def close(self) -> None:
-        await self._group.seats[-1].close()
+        await self._group.nodes[-1].close()
 
 
 @contextlib.asynccontextmanager
-async def engine(name: str, etcd: EtcdCluster, clock: Clock) -> AsyncIterator[Engine]:
+async def store_backend(name: str, etcd: EtcdCluster, clock: Clock) -> AsyncIterator[StoreBackend]:
     """An engine with an empty store that leads."""
-    made: Any = InMemory(clock) if name == "memory" else OnRaft(clock) if name == "raft" else OnEtcd(etcd, clock)
+    made: Any = (
+        MemoryBackend(clock) if name == "memory" else RaftBackend(clock) if name == "raft" else EtcdBackend(etcd, clock)
+    )
     try:
         if name != "memory":
             await made.open()

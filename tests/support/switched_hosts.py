@@ -76,7 +76,7 @@ class Container:
         return sorted(str(item.rdata) for item in (await self.resolve(name)).rr)
 
 
-class Switchboard:
+class SwitchedHosts:
     """A cluster of test hosts. `networks`, `endpoints` and `services` are its state; `tell` applies it to every host."""
 
     def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
@@ -86,7 +86,7 @@ class Switchboard:
         self.networks: list[OverlayNetwork] = []
         self.endpoints: dict[str, NetworkEndpoint] = {}
         self.services: list[VirtualService] = []
-        self._told = NetworkChanges()
+        self._applied = NetworkChanges()
         self.switch = self._namespace("switch")
         links.run_in_namespace(
             self.switch, "switch", lambda route: links.ensure_bridge(route, "sw0", 1500, "10.99.0.254/24")
@@ -153,16 +153,16 @@ class Switchboard:
         self._stack.callback(container.namespace.close)
         return container
 
-    async def tell(self) -> None:
+    async def apply(self) -> None:
         """Bring every host to the networks, endpoints and services of the cluster."""
         now = NetworkChanges(tuple(self.networks), tuple(self.endpoints.values()), tuple(self.services))
         changes = msgspec.structs.replace(
             now,
-            removed_networks=_gone(self._told.networks, now.networks),
-            removed_endpoints=_gone(self._told.endpoints, now.endpoints),
-            removed_services=_gone(self._told.services, now.services),
+            removed_networks=_gone(self._applied.networks, now.networks),
+            removed_endpoints=_gone(self._applied.endpoints, now.endpoints),
+            removed_services=_gone(self._applied.services, now.services),
         )
-        self._told = now
+        self._applied = now
         for host in self.hosts:
             assert await host.driver.apply(changes) == ()
 
@@ -186,7 +186,7 @@ class Switchboard:
         server = await asyncio.start_server(greet, sock=listening)
         self._stack.callback(server.close)
 
-    async def spread(self, client: Container, address: str, calls: int) -> Counter[str]:
+    async def count_answers(self, client: Container, address: str, calls: int) -> Counter[str]:
         return Counter([await client.fetch(address) for _ in range(calls)])
 
 
@@ -195,15 +195,15 @@ def _gone(before: Sequence[Any], now: Sequence[Any]) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def switchboard(folder: Path, hosts: int, *, mtu: int = 1500) -> AsyncIterator[Switchboard]:
+async def switched_hosts(folder: Path, hosts: int, *, mtu: int = 1500) -> AsyncIterator[SwitchedHosts]:
     async with AsyncExitStack() as stack:
-        board = Switchboard(folder, stack)
+        board = SwitchedHosts(folder, stack)
         for _ in range(hosts):
             await board.add_host(mtu)
         yield board
 
 
-async def hear(link: socket.socket) -> bytes:
+async def receive(link: socket.socket) -> bytes:
     """The next data from the peer, received on a thread while the event loop serves the peer."""
     return await asyncio.to_thread(link.recv, 100)
 

@@ -49,33 +49,33 @@ APPLETS = (
 )
 
 
-class Node:
+class WorkerNode:
     """The parts of one life of a node."""
 
     def __init__(
         self, images: ImageStore, containers: ContainerService, networks: NetworkDriver, worker: Worker
     ) -> None:
         self.images, self.containers, self.networks, self.worker = images, containers, networks, worker
-        self.told: dict[str, list[TaskStatus]] = {}
+        self.statuses: dict[str, list[TaskStatus]] = {}
 
-    async def listen(self) -> None:
+    async def record_statuses(self) -> None:
         statuses = self.worker.statuses
         while True:
             await statuses.wait()
             batch = statuses.batch()
             for task_id, status in batch.items():
-                self.told.setdefault(task_id, []).append(status)
+                self.statuses.setdefault(task_id, []).append(status)
             statuses.acknowledge(batch)
 
-    async def reaches(self, task_id: str, state: TaskState, seconds: float = 20) -> TaskStatus:
+    async def wait_state(self, task_id: str, state: TaskState, seconds: float = 20) -> TaskStatus:
         """The status of the task once it is there, or further; fails with what was told when it never is."""
         try:
-            await eventually(lambda: task_id in self.told and self.told[task_id][-1].state >= state, seconds)
+            await eventually(lambda: task_id in self.statuses and self.statuses[task_id][-1].state >= state, seconds)
         except TimeoutError:
-            raise AssertionError(f"{task_id} never reached {state.name}: {self.told.get(task_id)}") from None
-        return self.told[task_id][-1]
+            raise AssertionError(f"{task_id} never reached {state.name}: {self.statuses.get(task_id)}") from None
+        return self.statuses[task_id][-1]
 
-    async def says(self, task_id: str, text: str, times: int = 1, seconds: float = 20) -> None:
+    async def wait_output(self, task_id: str, text: str, times: int = 1, seconds: float = 20) -> None:
         """Wait until the container has written the text that often."""
 
         async def said() -> bool:
@@ -83,7 +83,7 @@ class Node:
 
         await eventually(said, seconds)
 
-    async def gone(self, task_id: str, seconds: float = 20) -> None:
+    async def wait_removed(self, task_id: str, seconds: float = 20) -> None:
         await eventually(lambda: all(record.task.id != task_id for record in self.worker.records()), seconds)
 
     async def output(self, task_id: str) -> str:
@@ -95,19 +95,19 @@ class Node:
 
 
 @asynccontextmanager
-async def node(folder: Path, cgroup_parent: str, netns: str, address: str) -> AsyncIterator[Node]:
+async def worker_node(folder: Path, cgroup_parent: str, netns: str, address: str) -> AsyncIterator[WorkerNode]:
     """One life. It ends as a daemon that stops: containers go on."""
     state, run = folder / "state", folder / "run"
     images = ImageStore(state)
     containers = ContainerService(state, run, cgroup_parent, images)
     networks = NetworkDriver(address, run, lambda: ("10.99.0.254",), host_netns=netns)
     worker = Worker(state, run, containers=containers, images=images, networks=networks, node=lambda: NODE)
-    made = Node(images, containers, networks, worker)
+    made = WorkerNode(images, containers, networks, worker)
     await images.start()
     await containers.open()
     await networks.start()
     await worker.start()
-    listening = asyncio.create_task(made.listen())
+    listening = asyncio.create_task(made.record_statuses())
     try:
         yield made
     finally:
@@ -167,7 +167,7 @@ def network_change(network: Network) -> AssignmentChange:
     return AssignmentChange(kind=AssignmentKind.NETWORK, id=network.id, item=network)
 
 
-class Steps:
+class CrashSteps:
     """Counts the calls of functions, and dies with SIGKILL before one of them; 0 for never."""
 
     def __init__(self, last: int, functions: list[str]) -> None:
@@ -189,8 +189,8 @@ class Steps:
         setattr(owner, name, step)
 
 
-async def main(folder: Path, cgroup_parent: str, netns: str, address: str, steps: Steps) -> None:
-    async with node(folder, cgroup_parent, netns, address) as made:
+async def main(folder: Path, cgroup_parent: str, netns: str, address: str, steps: CrashSteps) -> None:
+    async with worker_node(folder, cgroup_parent, netns, address) as made:
         print("STARTED", steps.count, flush=True)
         await import_busybox(made.images)
         loop = asyncio.get_running_loop()
@@ -199,10 +199,10 @@ async def main(folder: Path, cgroup_parent: str, netns: str, address: str, steps
             name, _, script = line.strip().partition(" ")
             tasks.append(task_of(name, script))
             await made.worker.apply(assign(*tasks), complete=True)
-            status = await made.reaches(tasks[-1].id, TaskState.RUNNING)
+            status = await made.wait_state(tasks[-1].id, TaskState.RUNNING)
             print(name, status.state.name, made.container_id(tasks[-1].id), flush=True)
 
 
 if __name__ == "__main__":
-    counted = Steps(int(sys.argv[5]), sys.argv[6:])
+    counted = CrashSteps(int(sys.argv[5]), sys.argv[6:])
     asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4], counted))

@@ -55,7 +55,7 @@ async def test_autolock_accepts_true_and_false_as_in_dockers_documentation(daemo
 async def test_autolock_accepts_a_value_at_init(tmp_path: Path, words: list[str], locked: bool) -> None:
     async with running(tmp_path) as daemon:
         await daemon.covey("swarm", "init", *words, check=None)
-        (asked,) = daemon.node.asked
+        (asked,) = daemon.node.requests
         assert isinstance(asked, SwarmInit)
         assert asked.spec.auto_lock is locked
 
@@ -71,7 +71,7 @@ async def test_the_join_command_has_this_nodes_address_and_join_port(tmp_path: P
         daemon.node.state = LocalNodeState.INACTIVE
         said, _ = await daemon.covey("swarm", "init")
         assert "covey swarm join --token SWMTKN-1-x-worker 192.0.2.1:4000\n" in said
-        (asked,) = daemon.node.asked
+        (asked,) = daemon.node.requests
         assert isinstance(asked, SwarmInit)
         assert asked.listen_addr == ""
         again, _ = await daemon.covey("swarm", "join-token", "manager")

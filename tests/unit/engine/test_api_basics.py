@@ -36,24 +36,24 @@ async def test_ping_tells_versions_and_membership_in_headers(daemon: Daemon) -> 
 
 @pytest.mark.parametrize("prefix", ["", "/v1.24", "/v1.41", "/v1.50"])
 async def test_every_version_from_the_oldest_to_the_newest_is_supported(daemon: Daemon, prefix: str) -> None:
-    status, body = await daemon.ask("GET", f"{prefix}/version")
+    status, body = await daemon.request("GET", f"{prefix}/version")
     assert status == 200
     assert body["ApiVersion"] == "1.50"
     assert body["MinAPIVersion"] == "1.24"
 
 
 async def test_a_version_outside_the_range_is_refused_in_dockers_words(daemon: Daemon) -> None:
-    assert await daemon.ask("GET", "/v1.51/info") == (
+    assert await daemon.request("GET", "/v1.51/info") == (
         400, {"message": "client version 1.51 is too new. Maximum supported API version is 1.50"},
     )  # fmt: skip
-    status, body = await daemon.ask("GET", "/v1.23/info")
+    status, body = await daemon.request("GET", "/v1.23/info")
     assert status == 400
     assert "client version 1.23 is too old. Minimum supported API version is 1.24" in body["message"]
 
 
 async def test_an_unknown_path_is_404_and_a_wrong_method_405(daemon: Daemon) -> None:
-    assert await daemon.ask("GET", "/v1.50/nothing/here") == (404, {"message": "page not found"})
-    status, body = await daemon.ask("PUT", "/v1.50/info")
+    assert await daemon.request("GET", "/v1.50/nothing/here") == (404, {"message": "page not found"})
+    status, body = await daemon.request("PUT", "/v1.50/info")
     assert status == 405
     assert body["message"] == "the method PUT is not allowed for /info"
 
@@ -64,7 +64,7 @@ async def test_an_unknown_path_is_404_and_a_wrong_method_405(daemon: Daemon) -> 
 )
 async def test_a_broken_body_is_400_with_a_sentence(daemon: Daemon, body: bytes, sentence: str) -> None:
     await daemon.form_cluster()
-    status, answer = await daemon.ask(
+    status, answer = await daemon.request(
         "POST", "/v1.50/services/create", data=body, headers={"Content-Type": "application/json"}
     )
     assert status == 400
@@ -74,9 +74,9 @@ async def test_a_broken_body_is_400_with_a_sentence(daemon: Daemon, body: bytes,
 async def test_an_unknown_filter_is_named(daemon: Daemon) -> None:
     await daemon.form_cluster()
     for path in ("/services", "/nodes", "/tasks", "/secrets", "/configs", "/networks", "/containers/json", "/volumes"):
-        status, body = await daemon.ask("GET", path, params={"filters": '{"colour":["red"]}'})
+        status, body = await daemon.request("GET", path, params={"filters": '{"colour":["red"]}'})
         assert (status, body) == (400, {"message": "invalid filter 'colour'"}), path
-        status, body = await daemon.ask("GET", path, params={"filters": "nonsense"})
+        status, body = await daemon.request("GET", path, params={"filters": "nonsense"})
         assert status == 400, path
 
 
@@ -91,10 +91,10 @@ async def test_an_unsupported_feature_answers_501_and_names_its_route(daemon: Da
         ("GET", "/containers/x/archive", "GET /containers/{id}/archive"),
         ("GET", "/distribution/library/busybox/json", "GET /distribution"),
     ):
-        status, body = await daemon.ask(method, path)
+        status, body = await daemon.request(method, path)
         assert status == 501, path
         assert words in body["message"]
-    status, body = await daemon.ask("POST", "/containers/create", json={})
+    status, body = await daemon.request("POST", "/containers/create", json={})
     assert status == 501
     assert "docker service create" in body["message"]
 
@@ -138,7 +138,7 @@ async def test_a_node_that_is_no_manager_refuses_the_cluster_in_dockers_words(
 ) -> None:
     daemon.node.state, daemon.node.is_manager = state, manager
     for path in ("/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs", "/nodes/x", "/services/x/logs"):
-        status, body = await daemon.ask("GET", path)
+        status, body = await daemon.request("GET", path)
         assert status == 503, path
         assert sentence in body["message"]
 

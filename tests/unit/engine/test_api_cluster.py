@@ -67,7 +67,7 @@ async def create(daemon: Daemon, *flags: str) -> Service:
 
 async def test_init_join_and_leave_reach_the_node(alone: Daemon) -> None:
     out, _ = await alone.docker("swarm", "init", "--advertise-addr", "192.0.2.1", "--task-history-limit", "3")
-    request = alone.node.asked[0]
+    request = alone.node.requests[0]
     assert (request.advertise_addr, request.spec.task_history) == ("192.0.2.1", 3)
     assert request.spec.heartbeat_period_ns == 1_000_000_000
     assert "Swarm initialized" in out or "is now a manager" in out
@@ -76,16 +76,16 @@ async def test_init_join_and_leave_reach_the_node(alone: Daemon) -> None:
     _, err = await alone.docker("swarm", "join", "--token", "SWMTKN-1-a-b", "192.0.2.9:2377", check=1)
     assert "This node is already part of a swarm" in err
     await alone.docker("swarm", "leave", "--force")
-    assert alone.node.asked[-1] == ("leave", True)
+    assert alone.node.requests[-1] == ("leave", True)
     _, err = await alone.docker("swarm", "leave", check=1)
     assert "This node is not part of a swarm" in err
     out, _ = await alone.docker("swarm", "join", "--token", "SWMTKN-1-a-b", "192.0.2.9:2377")
-    assert alone.node.asked[-1].remote_addrs == ("192.0.2.9:2377",)
+    assert alone.node.requests[-1].remote_addrs == ("192.0.2.9:2377",)
     assert "joined a swarm" in out
 
 
 async def test_an_error_of_the_node_reaches_the_client(alone: Daemon) -> None:
-    alone.node.refuse = UnavailableError("no manager answers at 192.0.2.9:2377")
+    alone.node.error_to_raise = UnavailableError("no manager answers at 192.0.2.9:2377")
     _, err = await alone.docker("swarm", "join", "--token", "SWMTKN-1-a-b", "192.0.2.9:2377", check=1)
     assert "no manager answers at 192.0.2.9:2377" in err
 
@@ -101,9 +101,9 @@ async def test_join_tokens_are_shown_and_rotated(daemon: Daemon) -> None:
     assert out.strip() == "192.0.2.1:2377"
     before = daemon.store.view().clusters
     version = next(iter(before)).meta.version
-    status, _ = await daemon.ask("POST", "/swarm/update", params={"version": "1"}, json={"Name": "other"})
+    status, _ = await daemon.request("POST", "/swarm/update", params={"version": "1"}, json={"Name": "other"})
     assert status == 400
-    status, body = await daemon.ask("POST", "/swarm/update", params={"version": str(version + 9)}, json={})
+    status, body = await daemon.request("POST", "/swarm/update", params={"version": str(version + 9)}, json={})
     assert (status, body["message"]) == (500, "update out of sequence"), body
 
 
@@ -124,7 +124,7 @@ async def test_an_unlock_key_is_created_shown_rotated_and_removed_and_shown_nowh
     out, _ = await daemon.docker("swarm", "unlock-key", "-q")
     assert out.strip() == key, "other changes leave the key"
     for path in ("/swarm", "/info"):
-        _, body = await daemon.ask("GET", path)
+        _, body = await daemon.request("GET", path)
         assert "SWMKEY" not in str(body)
         assert key not in str(body)
     out, _ = await daemon.docker("swarm", "unlock-key", "-q", "--rotate")
@@ -133,7 +133,7 @@ async def test_an_unlock_key_is_created_shown_rotated_and_removed_and_shown_nowh
     assert next(iter(daemon.store.view().clusters)).unlock_key == ""
     version = next(iter(daemon.store.view().clusters)).meta.version
     query = {"version": str(version), "rotateManagerUnlockKey": "true"}
-    status, body = await daemon.ask("POST", "/swarm/update", params=query, json={"Name": "default"})
+    status, body = await daemon.request("POST", "/swarm/update", params=query, json={"Name": "default"})
     assert (status, body["message"]) == (400, "cannot rotate the unlock key because autolock is not turned on")
     assert next(iter(daemon.store.view().clusters)).meta.version == version
 
@@ -141,8 +141,8 @@ async def test_an_unlock_key_is_created_shown_rotated_and_removed_and_shown_nowh
 async def test_init_asks_for_a_lock_by_either_field(alone: Daemon) -> None:
     for body in ({"AutoLockManagers": True}, {"Spec": {"EncryptionConfig": {"AutoLockManagers": True}}}):
         alone.node.state = LocalNodeState.INACTIVE
-        await alone.ask("POST", "/swarm/init", json={"ListenAddr": "0.0.0.0:2377", **body})
-        assert alone.node.asked[-1].spec.auto_lock
+        await alone.request("POST", "/swarm/init", json={"ListenAddr": "0.0.0.0:2377", **body})
+        assert alone.node.requests[-1].spec.auto_lock
 
 
 async def test_a_locked_manager_is_unlocked_by_its_key(daemon: Daemon) -> None:
@@ -151,16 +151,16 @@ async def test_a_locked_manager_is_unlocked_by_its_key(daemon: Daemon) -> None:
     assert out.strip() == "locked false"
     _, err = await daemon.docker("node", "ls", check=1)
     assert 'Please use "docker swarm unlock" to unlock it.' in err
-    daemon.node.refuse = InvalidArgumentError("swarm could not be unlocked: invalid key provided")
+    daemon.node.error_to_raise = InvalidArgumentError("swarm could not be unlocked: invalid key provided")
     _, err = await daemon.docker("swarm", "unlock", stdin=b"SWMKEY-1-wrong\n", check=1)
     assert "invalid key provided" in err
-    daemon.node.refuse = None
+    daemon.node.error_to_raise = None
     await daemon.docker("swarm", "unlock", stdin=b"SWMKEY-1-right\n")
-    assert daemon.node.asked[-1] == ("unlock", "SWMKEY-1-right")
-    status, body = await daemon.ask("POST", "/swarm/unlock", json={"UnlockKey": "SWMKEY-1-right"})
+    assert daemon.node.requests[-1] == ("unlock", "SWMKEY-1-right")
+    status, body = await daemon.request("POST", "/swarm/unlock", json={"UnlockKey": "SWMKEY-1-right"})
     assert (status, body["message"]) == (409, "swarm is not locked")
     daemon.node.state = LocalNodeState.INACTIVE
-    status, _ = await daemon.ask("POST", "/swarm/unlock", json={"UnlockKey": "x"})
+    status, _ = await daemon.request("POST", "/swarm/unlock", json={"UnlockKey": "x"})
     assert status == 503
 
 
@@ -188,7 +188,7 @@ async def test_nodes_are_listed_filtered_updated_and_removed(daemon: Daemon) -> 
     assert "host-2" in err or other.id in err
     _, err = await daemon.docker("node", "inspect", "nobody", check=1)
     assert "nobody" in err
-    status, body = await daemon.ask("POST", "/nodes/host-2/update", params={"version": "1"}, json={"Role": "king"})
+    status, body = await daemon.request("POST", "/nodes/host-2/update", params={"version": "1"}, json={"Role": "king"})
     assert status == 400
     assert "invalid Role: 'king'" in body["message"]
 
@@ -244,13 +244,13 @@ async def test_updates_change_what_they_name_and_nothing_else(daemon: Daemon) ->
 
 async def test_an_update_of_a_stale_version_is_refused(daemon: Daemon) -> None:
     service = await create(daemon, "--name", "web")
-    _, shown = await daemon.ask("GET", f"/services/{service.id}")
+    _, shown = await daemon.request("GET", f"/services/{service.id}")
     await daemon.docker("service", "scale", "--detach", "web=2")
     version = {"version": str(shown["Version"]["Index"])}
-    status, body = await daemon.ask("POST", "/services/web/update", params=version, json=shown["Spec"])
+    status, body = await daemon.request("POST", "/services/web/update", params=version, json=shown["Spec"])
     assert status == 500
     assert "update out of sequence" in body["message"]
-    status, body = await daemon.ask("POST", "/services/web/update", json=shown["Spec"])
+    status, body = await daemon.request("POST", "/services/web/update", json=shown["Spec"])
     assert (status, body["message"]) == (400, "invalid service version ''")
 
 
@@ -273,11 +273,11 @@ async def test_bad_services_leave_nothing_behind(daemon: Daemon) -> None:
 async def test_a_field_that_nobody_knows_is_refused_by_its_path(daemon: Daemon) -> None:
     spec = {"Name": "x", "TaskTemplate": {"ContainerSpec": {"Image": "i", "Mounts": [{"Type": "bind", "Target": "/a",
             "BindOptions": {"NonRecursive": True}}]}}}  # fmt: skip
-    status, body = await daemon.ask("POST", "/services/create", json=spec)
+    status, body = await daemon.request("POST", "/services/create", json=spec)
     assert status == 501
     where = "TaskTemplate.ContainerSpec.Mounts[0].BindOptions.NonRecursive"
     assert body["message"] == f"{where} is not supported by Covey yet; remove it"
-    status, body = await daemon.ask(
+    status, body = await daemon.request(
         "POST", "/services/create", json={"Name": "x", "TaskTemplate": {"ForceUpdate": "1"}}
     )
     assert status == 400
@@ -319,9 +319,9 @@ async def test_tasks_are_listed_by_service_node_state_and_stack(daemon: Daemon) 
     assert sorted(out.split()) == ["web.1", "web.2"]
     out, _ = await daemon.docker("stack", "ps", "shop", "--format", "{{.Name}}")
     assert sorted(out.split()) == ["web.1", "web.2"]
-    status, body = await daemon.ask("GET", "/tasks", params={"filters": '{"desired-state":["dancing"]}'})
+    status, body = await daemon.request("GET", "/tasks", params={"filters": '{"desired-state":["dancing"]}'})
     assert status == 400
-    status, body = await daemon.ask("GET", "/tasks/nothing")
+    status, body = await daemon.request("GET", "/tasks/nothing")
     assert status == 404
 
 
@@ -331,7 +331,7 @@ async def test_a_tasks_networks_are_shown_whole(daemon: Daemon) -> None:
     assert service.spec.task.networks[0].target == out.strip()
     attachment = NetworkAttachment(network_id=out.strip(), address="10.0.1.5/24")
     task = await add_task(daemon, service, 1, networks=(attachment,))
-    _, shown = await daemon.ask("GET", f"/tasks/{task.id}")
+    _, shown = await daemon.request("GET", f"/tasks/{task.id}")
     assert shown["NetworksAttachments"][0]["Addresses"] == ["10.0.1.5/24"]
     assert shown["NetworksAttachments"][0]["Network"]["Spec"]["Name"] == "back"
     out, _ = await daemon.docker("inspect", "--type", "task", task.id, check=None)
@@ -360,12 +360,12 @@ async def test_service_logs_name_their_task_and_keep_their_stream(daemon: Daemon
     assert out.startswith("2023-11-14T22:13:20.123456789Z web.1.")
     assert out.rstrip().endswith("@host-1    | out line")
     assert err.rstrip().endswith("| err line")
-    request = daemon.logs.asked[-1]
+    request = daemon.logs.requests[-1]
     assert list(request.service_refs) == [service.id]
     assert (request.options.tail, request.options.stdout, request.options.follow) == (5, True, False)
     out, _ = await daemon.docker("service", "logs", "--raw", task.id)
     assert out == "out line\n"
-    status, body = await daemon.ask("GET", "/services/web/logs")
+    status, body = await daemon.request("GET", "/services/web/logs")
     assert (status, body["message"]) == (400, "Bad parameters: you must choose at least one stream")
 
 
@@ -461,7 +461,7 @@ async def test_secrets_go_in_and_never_come_out(daemon: Daemon) -> None:
 async def test_a_secret_over_the_bound_is_refused(daemon: Daemon) -> None:
     _, err = await daemon.docker("secret", "create", "big", "-", stdin=b"x" * 500 * 1024, check=1)
     assert "secret data must be larger than 0 and less than 512000 bytes" in err
-    status, body = await daemon.ask("POST", "/secrets/create", json={"Name": "x", "Data": "%%%"})
+    status, body = await daemon.request("POST", "/secrets/create", json={"Name": "x", "Data": "%%%"})
     assert (status, body["message"]) == (400, "the secret's Data is not base64")
 
 

@@ -4,7 +4,19 @@ from covey.clock import MILLISECOND, SECOND
 from covey.objects import RestartPolicy, replace
 from covey.states import RestartCondition, TaskState
 from manager.orchestrator import restart
-from tests.support.planning import NOW, Ids, changed, decide, in_state, node, service, task, then, view_of, wanted
+from tests.support.planning import (
+    NOW,
+    Ids,
+    after_planning,
+    changed,
+    decide,
+    desired_tasks,
+    in_state,
+    node,
+    service,
+    task,
+    view_of,
+)
 
 N1 = node("n1")
 
@@ -17,14 +29,14 @@ def dead(state=TaskState.FAILED, *, lived_ns: int = 60 * SECOND, restarts: int =
 
 def test_a_task_that_failed_is_replaced_after_the_delay() -> None:
     web = service(replicas=1, restart=RestartPolicy(delay_ns=5 * SECOND))
-    view = then(view_of(N1, web, task(web, 1, state=TaskState.FAILED)))
-    (successor,) = wanted(view)
+    view = after_planning(view_of(N1, web, task(web, 1, state=TaskState.FAILED)))
+    (successor,) = desired_tasks(view)
     assert (successor.desired_state, successor.start_after_ns) == (TaskState.READY, NOW + 5 * SECOND)
     assert successor.restarts == 1
     assert view.tasks.get("web-1").desired_state is TaskState.SHUTDOWN
     early = decide(view, now_ns=NOW + SECOND)
     assert (early.steps, early.wake_at_ns) == ((), NOW + 5 * SECOND)
-    view = then(view, now_ns=NOW + 5 * SECOND)
+    view = after_planning(view, now_ns=NOW + 5 * SECOND)
     assert view.tasks.get(successor.id).desired_state is TaskState.RUNNING
     assert not decide(view, now_ns=NOW + 5 * SECOND).steps
 
@@ -58,13 +70,13 @@ def test_a_crash_loop_has_a_backoff_even_with_a_delay_of_zero() -> None:
 def test_a_slot_without_attempts_left_is_finished_and_is_not_filled_again() -> None:
     web = service(replicas=1, restart=RestartPolicy(delay_ns=0, max_attempts=2))
     ids = Ids()
-    view = then(view_of(N1, web), ids=ids)
+    view = after_planning(view_of(N1, web), ids=ids)
     for turn in range(5):
         now = NOW + turn * 10 * SECOND
-        for item in wanted(view):
+        for item in desired_tasks(view):
             view = changed(view, in_state(replace(item, node_id="n1"), TaskState.FAILED, now), now_ns=now)
-        view = then(then(view, now_ns=now, ids=ids), now_ns=now + 9 * SECOND, ids=ids)
-    assert not wanted(view)
+        view = after_planning(after_planning(view, now_ns=now, ids=ids), now_ns=now + 9 * SECOND, ids=ids)
+    assert not desired_tasks(view)
     assert len(view.tasks) == 3
     assert not decide(view).steps
 
@@ -72,5 +84,5 @@ def test_a_slot_without_attempts_left_is_finished_and_is_not_filled_again() -> N
 def test_restarts_are_counted_from_zero_after_an_update() -> None:
     web = service(replicas=1)
     old = replace(task(service(image="old"), 1, state=TaskState.FAILED), restarts=9)
-    (successor,) = wanted(then(view_of(N1, web, old)))
+    (successor,) = desired_tasks(after_planning(view_of(N1, web, old)))
     assert successor.restarts == 0

@@ -12,13 +12,13 @@ def with_learner() -> tuple[NodeHarness, dict[int, Member]]:
     harness = NodeHarness().leader_with_followers()
     harness.node.propose_conf_change(ConfChange.of(ChangeKind.ADD_LEARNER, LEARNER.raft_id))
     harness.pump()
-    harness.hear(MessageKind.APPEND_REPLY, 2, index=harness.state.log.last_index())
+    harness.receive(MessageKind.APPEND_REPLY, 2, index=harness.state.log.last_index())
     voters = {raft_id: Member(raft_id=raft_id, node_id=f"node-{raft_id}") for raft_id in (1, 2, 3)}
     return harness, {**voters, LEARNER.raft_id: LEARNER}
 
 
 def catch_up(harness: NodeHarness) -> None:
-    harness.hear(MessageKind.APPEND_REPLY, LEARNER.raft_id, index=harness.state.log.last_index())
+    harness.receive(MessageKind.APPEND_REPLY, LEARNER.raft_id, index=harness.state.log.last_index())
 
 
 def last_change(harness: NodeHarness) -> ConfChange | None:

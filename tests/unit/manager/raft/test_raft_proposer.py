@@ -33,7 +33,7 @@ async def test_each_write_gets_the_index_of_its_own_entry() -> None:
 
 async def test_a_follower_names_its_leader_for_writes_and_changes() -> None:
     harness, writes = NodeHarness(), proposer()
-    harness.hear(MessageKind.HEARTBEAT, 2)
+    harness.receive(MessageKind.HEARTBEAT, 2)
     write, change = writes.pending.propose(b"a"), writes.change_members(ADD, accept)
     writes.flush(harness.node)
     for future in (write, change):

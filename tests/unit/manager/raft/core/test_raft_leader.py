@@ -35,7 +35,7 @@ def commit_change(harness: NodeHarness, change: ConfChange) -> ConfState:
     harness.pump()
     for peer in list(harness.state.tracker.progress):
         if harness.state.log.committed < index:
-            harness.hear(K.APPEND_REPLY, peer, index=index)
+            harness.receive(K.APPEND_REPLY, peer, index=index)
     return harness.node.status().conf_state
 
 
@@ -56,7 +56,7 @@ def test_appends_stream_within_the_window_and_go_on_when_acknowledged() -> None:
         harness.node.propose(b"%d" % number)
     to_2 = [m.entries[0].index for m in harness.pump() if m.to == 2]
     assert to_2 == [3, 4]
-    to_2 = [m.entries[0].index for m in harness.hear(K.APPEND_REPLY, 2, index=3) if m.to == 2 and m.entries]
+    to_2 = [m.entries[0].index for m in harness.receive(K.APPEND_REPLY, 2, index=3) if m.to == 2 and m.entries]
     assert to_2 == [5]
 
 
@@ -72,7 +72,7 @@ def test_a_probed_peer_gets_one_append_a_heartbeat() -> None:
     assert harness.node.status().peers[2].state is ProgressState.PROBE
     harness.node.propose(b"x")
     assert harness.pump() == []
-    said = harness.hear(K.HEARTBEAT_REPLY, 2)
+    said = harness.receive(K.HEARTBEAT_REPLY, 2)
     assert [(m.kind, len(m.entries)) for m in said] == [(K.APPEND, 2)]
 
 
@@ -85,7 +85,7 @@ def test_an_unreachable_peer_is_probed_again() -> None:
 
 def test_a_heartbeat_never_tells_a_commit_that_the_peer_may_not_hold() -> None:
     harness = NodeHarness().lead()
-    harness.hear(K.APPEND_REPLY, 2, index=2)
+    harness.receive(K.APPEND_REPLY, 2, index=2)
     assert {(m.to, m.commit) for m in harness.tick() if m.kind is K.HEARTBEAT} == {(2, 2), (3, 0)}
 
 
@@ -94,15 +94,15 @@ def test_a_peer_behind_the_compacted_log_gets_the_snapshot_and_nothing_else_unti
     for data in (b"a", b"b"):
         harness.node.propose(data)
     harness.pump()
-    harness.hear(K.APPEND_REPLY, 2, index=4)
+    harness.receive(K.APPEND_REPLY, 2, index=4)
     harness.disk.create_snapshot(4, harness.state.tracker.conf, b"state")
     harness.disk.compact(4)
-    (message,) = harness.hear(K.APPEND_REPLY, 3, reject=True, index=4, reject_hint=2, hint_term=2)
+    (message,) = harness.receive(K.APPEND_REPLY, 3, reject=True, index=4, reject_hint=2, hint_term=2)
     assert message.kind is K.SNAPSHOT
     assert message.snapshot == harness.disk.snapshot()
     harness.node.propose(b"c")
     assert [m.to for m in harness.pump()] == [2]
-    said = harness.hear(K.APPEND_REPLY, 3, index=4)
+    said = harness.receive(K.APPEND_REPLY, 3, index=4)
     assert [(m.to, m.index) for m in said if m.entries] == [(3, 4)]
 
 
@@ -112,15 +112,15 @@ def test_after_a_snapshot_the_leader_waits_for_a_heartbeats_answer() -> None:
         for data in (b"a", b"b"):
             harness.node.propose(data)
         harness.pump()
-        harness.hear(K.APPEND_REPLY, 2, index=4)
+        harness.receive(K.APPEND_REPLY, 2, index=4)
         harness.disk.create_snapshot(4, harness.state.tracker.conf, b"state")
         harness.disk.compact(4)
-        harness.hear(K.APPEND_REPLY, 3, reject=True, index=4, reject_hint=2, hint_term=2)
+        harness.receive(K.APPEND_REPLY, 3, reject=True, index=4, reject_hint=2, hint_term=2)
         harness.node.report_snapshot(3, ok)
         harness.node.propose(b"c")
         assert [m.to for m in harness.pump()] == [2]
         assert harness.node.status().peers[3].next == following
-        said = harness.hear(K.HEARTBEAT_REPLY, 3)
+        said = harness.receive(K.HEARTBEAT_REPLY, 3)
         assert [m.kind for m in said] == [K.APPEND if ok else K.SNAPSHOT]
 
 
@@ -128,13 +128,13 @@ def test_a_stale_rejection_changes_nothing() -> None:
     harness = NodeHarness().leader_with_followers()
     harness.node.propose(b"x")
     harness.pump()
-    harness.hear(K.APPEND_REPLY, 2, index=3)
-    assert harness.hear(K.APPEND_REPLY, 2, reject=True, index=3, reject_hint=1, hint_term=1) == []
+    harness.receive(K.APPEND_REPLY, 2, index=3)
+    assert harness.receive(K.APPEND_REPLY, 2, reject=True, index=3, reject_hint=1, hint_term=1) == []
     assert harness.node.status().peers[2].state is ProgressState.REPLICATE
     probing = NodeHarness(terms=(1, 1, 1)).lead()
-    probing.hear(K.APPEND_REPLY, 2, reject=True, index=4, reject_hint=2, hint_term=1)
+    probing.receive(K.APPEND_REPLY, 2, reject=True, index=4, reject_hint=2, hint_term=1)
     assert probing.node.status().peers[2].next == 3
-    assert probing.hear(K.APPEND_REPLY, 2, reject=True, index=4, reject_hint=1, hint_term=1) == []
+    assert probing.receive(K.APPEND_REPLY, 2, reject=True, index=4, reject_hint=1, hint_term=1) == []
     assert probing.node.status().peers[2].next == 3
 
 
@@ -157,7 +157,9 @@ def test_a_membership_change_overtaken_by_a_snapshot_does_not_touch_the_snapshot
     """1. A committed change is handed out. 2. Before it is applied, a snapshot with a later configuration arrives."""
     harness = NodeHarness()
     change = ConfChange.of(ChangeKind.ADD_LEARNER, 9)
-    harness.hear(K.APPEND, term=2, index=1, log_term=1, entries=(Entry(2, 2, EntryKind.CONF_CHANGE, change.encode()),))
+    harness.receive(
+        K.APPEND, term=2, index=1, log_term=1, entries=(Entry(2, 2, EntryKind.CONF_CHANGE, change.encode()),)
+    )
     harness.node.step(Message(K.HEARTBEAT, 1, 2, 2, commit=2))
     ready = harness.node.ready()
     assert len(ready.committed) == 1
@@ -214,7 +216,7 @@ def test_entries_after_a_snapshot_that_arrived_during_the_write_are_written_agai
 
 def test_a_write_must_be_synced_unless_only_the_commit_index_moved() -> None:
     harness = NodeHarness()
-    harness.hear(K.HEARTBEAT, 2, term=2)
+    harness.receive(K.HEARTBEAT, 2, term=2)
     harness.node.step(Message(K.APPEND, 1, 2, 2, 1, 1, (Entry(2, 2),)))
     ready = harness.node.ready()
     assert (ready.must_sync, ready.hard_state) == (True, None)
@@ -261,7 +263,7 @@ def test_proposals_over_the_limit_are_refused_until_earlier_ones_are_applied() -
     with pytest.raises(ProposalDropped, match="too many bytes are waiting"):
         harness.node.propose(b"y")
     harness.pump()
-    harness.hear(K.APPEND_REPLY, 2, index=3)
+    harness.receive(K.APPEND_REPLY, 2, index=3)
     harness.node.propose(b"y")
 
 
@@ -273,7 +275,7 @@ def test_a_transfer_waits_until_the_target_has_caught_up_and_refuses_proposals_m
     assert all(m.kind is not K.TIMEOUT_NOW for m in harness.pump())
     with pytest.raises(ProposalDropped, match="transferred"):
         harness.node.propose(b"y")
-    assert K.TIMEOUT_NOW in {m.kind for m in harness.hear(K.APPEND_REPLY, 2, index=3) if m.to == 2}
+    assert K.TIMEOUT_NOW in {m.kind for m in harness.receive(K.APPEND_REPLY, 2, index=3) if m.to == 2}
 
 
 def test_a_transfer_that_takes_too_long_is_given_up() -> None:
@@ -292,8 +294,8 @@ def test_leadership_cannot_be_transferred_to_a_learner() -> None:
 
 def test_the_transfer_target_campaigns_at_once_and_ignores_the_lease() -> None:
     harness = NodeHarness()
-    harness.hear(K.HEARTBEAT, 2, term=2)
-    said = harness.hear(K.TIMEOUT_NOW, 2)
+    harness.receive(K.HEARTBEAT, 2, term=2)
+    said = harness.receive(K.TIMEOUT_NOW, 2)
     assert {(m.kind, m.term, m.context) for m in said} == {(K.VOTE, 3, b"transfer")}
 
 
@@ -302,7 +304,7 @@ def test_a_read_waits_for_a_majority_that_answers_a_later_heartbeat() -> None:
     harness.node.read_index(b"r")
     beats = harness.pump()
     context = beats[0].context
-    harness.hear(K.HEARTBEAT_REPLY, 2, context=context)
+    harness.receive(K.HEARTBEAT_REPLY, 2, context=context)
     assert harness.state.reads.waiting
     harness.node.step(Message(K.HEARTBEAT_REPLY, 1, 3, 2, context=context))
     assert harness.node.ready().read_states == [ReadState(2, b"r")]
@@ -322,7 +324,7 @@ def test_a_new_leader_answers_no_read_before_it_has_committed_in_its_term() -> N
     harness = NodeHarness(terms=(1, 1)).lead()
     harness.node.read_index(b"r")
     assert not any(m.kind is K.HEARTBEAT for m in harness.pump())
-    said = harness.hear(K.APPEND_REPLY, 2, index=4)
+    said = harness.receive(K.APPEND_REPLY, 2, index=4)
     context = next(m.context for m in said if m.kind is K.HEARTBEAT)
     harness.node.step(Message(K.HEARTBEAT_REPLY, 1, 2, 2, context=context))
     assert harness.node.ready().read_states == [ReadState(4, b"r")]
@@ -332,9 +334,9 @@ def test_a_read_is_forgotten_with_the_leadership_that_took_it() -> None:
     harness = NodeHarness(pre_vote=False).leader_with_followers()
     harness.node.read_index(b"old")
     harness.pump()
-    harness.hear(K.HEARTBEAT, 2, term=3)
+    harness.receive(K.HEARTBEAT, 2, term=3)
     harness.tick(10)
-    harness.hear(K.VOTE_REPLY, 2, term=4)
+    harness.receive(K.VOTE_REPLY, 2, term=4)
     assert harness.state.role is Role.LEADER
     assert not harness.state.reads.waiting
 
@@ -356,7 +358,9 @@ def test_one_membership_change_at_a_time() -> None:
 def test_a_new_leader_takes_no_membership_change_before_it_knows_of_the_last_one() -> None:
     harness = NodeHarness()
     change = ConfChange.of(ChangeKind.ADD_LEARNER, 4)
-    harness.hear(K.APPEND, term=2, index=1, log_term=1, entries=(Entry(2, 2, EntryKind.CONF_CHANGE, change.encode()),))
+    harness.receive(
+        K.APPEND, term=2, index=1, log_term=1, entries=(Entry(2, 2, EntryKind.CONF_CHANGE, change.encode()),)
+    )
     harness.tick(10)
     harness.lead()
     with pytest.raises(ConfChangeRefused, match="may be under way"):
@@ -368,9 +372,9 @@ def test_a_smaller_membership_commits_what_the_larger_one_could_not() -> None:
     harness.node.propose_conf_change(ConfChange.of(ChangeKind.REMOVE, 4))
     harness.node.propose(b"x")
     harness.pump()
-    harness.hear(K.APPEND_REPLY, 2, index=4)
+    harness.receive(K.APPEND_REPLY, 2, index=4)
     assert harness.state.log.committed == 2
-    harness.hear(K.APPEND_REPLY, 3, index=3)
+    harness.receive(K.APPEND_REPLY, 3, index=3)
     assert harness.state.log.committed == 4
 
 
@@ -408,9 +412,9 @@ def test_a_change_of_several_voters_goes_through_joint_consensus_and_leaves_by_i
     leave = harness.disk.entries(harness.disk.last_index(), harness.disk.last_index() + 1, 1)[0]
     assert ConfChange.decode(leave.data) == ConfChange()
     # 1 and 4 are a majority of the new membership only, 1 and 2 of both.
-    harness.hear(K.APPEND_REPLY, 4, index=leave.index)
+    harness.receive(K.APPEND_REPLY, 4, index=leave.index)
     assert harness.state.log.committed == leave.index - 1
-    harness.hear(K.APPEND_REPLY, 2, index=leave.index)
+    harness.receive(K.APPEND_REPLY, 2, index=leave.index)
     assert harness.state.log.committed == leave.index
 
 
@@ -425,7 +429,9 @@ def test_a_removed_leader_steps_down_when_its_removal_is_applied() -> None:
 def test_no_campaign_while_a_committed_membership_change_is_not_applied() -> None:
     harness = NodeHarness(pre_vote=False)
     change = ConfChange.of(ChangeKind.REMOVE, 3)
-    harness.hear(K.APPEND, term=2, index=1, log_term=1, entries=(Entry(2, 2, EntryKind.CONF_CHANGE, change.encode()),))
+    harness.receive(
+        K.APPEND, term=2, index=1, log_term=1, entries=(Entry(2, 2, EntryKind.CONF_CHANGE, change.encode()),)
+    )
     harness.node.step(Message(K.HEARTBEAT, 1, 2, 2, commit=2))
     harness.node.campaign()
     assert harness.state.role is Role.FOLLOWER
@@ -433,7 +439,7 @@ def test_no_campaign_while_a_committed_membership_change_is_not_applied() -> Non
 
 def test_a_proposal_names_the_leader_it_should_go_to() -> None:
     harness = NodeHarness()
-    harness.hear(K.HEARTBEAT, 3, term=2)
+    harness.receive(K.HEARTBEAT, 3, term=2)
     with pytest.raises(ProposalDropped) as refused:
         harness.node.propose(b"x")
     assert refused.value.leader == 3

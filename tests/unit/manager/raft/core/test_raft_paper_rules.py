@@ -35,22 +35,22 @@ def test_5_1_a_node_that_sees_a_higher_term_adopts_it_and_follows(role: Role) ->
     elif role is Role.LEADER:
         harness.lead()
     assert harness.state.role is role
-    harness.hear(K.APPEND, term=9, index=1, log_term=1)
+    harness.receive(K.APPEND, term=9, index=1, log_term=1)
     assert (harness.state.term, harness.state.role, harness.state.leader) == (9, Role.FOLLOWER, 2)
     assert harness.disk.initial_state()[0] == HardState(9, 0, 1)
 
 
 def test_5_1_an_append_of_an_older_term_changes_nothing_and_is_answered_with_the_newer_term() -> None:
     harness = NodeHarness(term=5)
-    (reply,) = harness.hear(K.APPEND, term=4, index=1, log_term=1, entries=(entry(2, 4),))
+    (reply,) = harness.receive(K.APPEND, term=4, index=1, log_term=1, entries=(entry(2, 4),))
     assert (reply.kind, reply.term) == (K.APPEND_REPLY, 5)
     assert harness.disk.last_index() == 1
 
 
 def test_5_1_a_vote_request_of_an_older_term_is_not_granted() -> None:
     harness = NodeHarness(term=5)
-    assert harness.hear(K.VOTE, term=4, index=9, log_term=4) == []
-    (reply,) = harness.hear(K.PRE_VOTE, term=4, index=9, log_term=4)
+    assert harness.receive(K.VOTE, term=4, index=9, log_term=4) == []
+    (reply,) = harness.receive(K.PRE_VOTE, term=4, index=9, log_term=4)
     assert reply.reject
     assert harness.state.vote == 0
 
@@ -69,7 +69,7 @@ def test_5_2_a_follower_campaigns_when_it_hears_from_no_leader_for_an_election_t
 def test_5_2_a_heartbeat_resets_the_election_timeout() -> None:
     harness = NodeHarness(pre_vote=False)
     harness.tick(9)
-    harness.hear(K.HEARTBEAT)
+    harness.receive(K.HEARTBEAT)
     assert harness.tick(9) == []
     assert harness.state.role is Role.FOLLOWER
 
@@ -92,7 +92,7 @@ def test_5_2_a_candidate_wins_with_a_majority_and_gives_up_without(size: int, ye
     harness.node.campaign()
     harness.pump()
     for peer in range(2, 2 + yes + no):
-        harness.hear(K.VOTE_REPLY, peer, term=2, reject=peer >= 2 + yes)
+        harness.receive(K.VOTE_REPLY, peer, term=2, reject=peer >= 2 + yes)
     assert harness.state.role is role
     assert harness.state.term == 2
 
@@ -102,7 +102,7 @@ def test_5_2_a_duplicated_vote_counts_once() -> None:
     harness.node.campaign()
     harness.pump()
     for _ in range(3):
-        harness.hear(K.VOTE_REPLY, 2, term=2)
+        harness.receive(K.VOTE_REPLY, 2, term=2)
     assert harness.state.role is Role.CANDIDATE
 
 
@@ -125,7 +125,7 @@ def test_5_2_a_node_votes_once_per_term(vote: int, from_: int, granted: bool) ->
     harness = NodeHarness(term=2, pre_vote=False)
     harness.disk.set_hard_state(HardState(2, vote, 1))
     harness.restart()
-    (reply,) = harness.hear(K.VOTE, from_, term=2, index=1, log_term=1)
+    (reply,) = harness.receive(K.VOTE, from_, term=2, index=1, log_term=1)
     assert reply.reject is not granted
 
 
@@ -143,7 +143,7 @@ def test_5_2_a_candidate_that_hears_from_the_terms_leader_follows_it() -> None:
     harness = NodeHarness(pre_vote=False)
     harness.tick(10)
     assert harness.state.role is Role.CANDIDATE
-    harness.hear(K.HEARTBEAT, 3, term=2)
+    harness.receive(K.HEARTBEAT, 3, term=2)
     assert (harness.state.role, harness.state.leader, harness.state.term) == (Role.FOLLOWER, 3, 2)
 
 
@@ -167,7 +167,7 @@ def test_5_3_the_leader_commits_what_a_majority_holds_and_tells_the_followers() 
     harness.node.propose(b"x")
     harness.pump()
     assert harness.state.log.committed == 2
-    said = harness.hear(K.APPEND_REPLY, 2, index=3)
+    said = harness.receive(K.APPEND_REPLY, 2, index=3)
     assert harness.state.log.committed == 3
     assert {(m.kind, m.to, m.commit) for m in said} == {(K.APPEND, 2, 3), (K.APPEND, 3, 3)}
     assert harness.applied[-1].data == b"x"
@@ -202,7 +202,7 @@ def test_5_3_an_append_that_does_not_match_is_rejected_with_a_hint(
     index: int, term: int, hint: tuple[int, int]
 ) -> None:
     harness = NodeHarness(terms=(2, 2))
-    (reply,) = harness.hear(K.APPEND, term=9, index=index, log_term=term, entries=(entry(index + 1, 9),))
+    (reply,) = harness.receive(K.APPEND, term=9, index=index, log_term=term, entries=(entry(index + 1, 9),))
     assert reply.reject
     assert (reply.reject_hint, reply.hint_term) == hint
     assert harness.disk.last_index() == 3
@@ -223,7 +223,7 @@ def test_5_3_a_follower_replaces_what_conflicts_and_keeps_the_rest(
     index: int, term: int, entries: list[tuple[int, int]], terms: list[int]
 ) -> None:
     harness = NodeHarness(terms=(2, 2))
-    harness.hear(K.APPEND, term=3, index=index, log_term=term, entries=tuple(entry(i, t) for i, t in entries))
+    harness.receive(K.APPEND, term=3, index=index, log_term=term, entries=tuple(entry(i, t) for i, t in entries))
     assert [e.term for e in harness.disk.entries(2, harness.disk.last_index() + 1, 1 << 20)] == terms
 
 
@@ -232,20 +232,20 @@ def test_5_3_a_follower_commits_up_to_the_leaders_commit_but_not_beyond_the_last
     commit: int, entries: int, expected: int
 ) -> None:
     harness = NodeHarness(terms=(1, 1))
-    harness.hear(K.APPEND, term=2, index=1, log_term=1, commit=commit, entries=(entry(2, 2), entry(3, 2))[:entries])
+    harness.receive(K.APPEND, term=2, index=1, log_term=1, commit=commit, entries=(entry(2, 2), entry(3, 2))[:entries])
     assert harness.state.log.committed == expected
 
 
 def test_5_3_the_leader_goes_back_to_where_the_logs_agree_in_one_step() -> None:
     harness = NodeHarness(terms=(1, 1, 5, 5, 5)).lead()
-    (append,) = harness.hear(K.APPEND_REPLY, 2, reject=True, index=6, reject_hint=4, hint_term=2)
+    (append,) = harness.receive(K.APPEND_REPLY, 2, reject=True, index=6, reject_hint=4, hint_term=2)
     assert (append.index, append.log_term) == (3, 1)
     assert [e.index for e in append.entries] == [4, 5, 6, 7]
 
 
 def test_5_3_a_conflict_with_a_committed_entry_stops_the_node() -> None:
     harness = NodeHarness(terms=(1, 1))
-    harness.hear(K.HEARTBEAT, commit=3)
+    harness.receive(K.HEARTBEAT, commit=3)
     with pytest.raises(InvariantError, match="conflicts with a committed entry"):
         harness.node._state.log.maybe_append(1, 1, 3, [entry(2, 2)])
 
@@ -270,15 +270,15 @@ def test_5_4_1_a_vote_goes_only_to_a_log_at_least_as_up_to_date(
     kind: MessageKind, terms: tuple[int, ...], last: tuple[int, int], granted: bool
 ) -> None:
     harness = NodeHarness(terms=terms)
-    (reply,) = harness.hear(kind, term=9, index=last[0], log_term=last[1])
+    (reply,) = harness.receive(kind, term=9, index=last[0], log_term=last[1])
     assert reply.reject is not granted
 
 
 def test_5_4_2_entries_of_older_terms_are_not_committed_by_counting() -> None:
     harness = NodeHarness(terms=(1, 2), max_bytes_per_message=1).lead()
-    harness.hear(K.APPEND_REPLY, 2, index=3)
+    harness.receive(K.APPEND_REPLY, 2, index=3)
     assert harness.state.log.committed == 1
-    harness.hear(K.APPEND_REPLY, 2, index=4)
+    harness.receive(K.APPEND_REPLY, 2, index=4)
     assert harness.state.log.committed == 4
 
 
@@ -305,13 +305,13 @@ def test_a_disk_that_lost_committed_entries_is_refused_by_name() -> None:
 def test_a_follower_that_lost_what_it_acknowledged_stops() -> None:
     harness = NodeHarness(terms=(1,))
     with pytest.raises(DataLossError, match="remove this node from the cluster"):
-        harness.hear(K.HEARTBEAT, commit=5)
+        harness.receive(K.HEARTBEAT, commit=5)
 
 
 def test_two_leaders_of_one_term_stop_the_node() -> None:
     harness = NodeHarness().lead()
     with pytest.raises(InvariantError, match="both lead in term 2"):
-        harness.hear(K.APPEND, 3, term=2, index=1, log_term=1)
+        harness.receive(K.APPEND, 3, term=2, index=1, log_term=1)
 
 
 # --- 6 and 9.6: disturbance
@@ -321,9 +321,9 @@ def test_9_6_a_pre_vote_changes_neither_term_nor_vote() -> None:
     harness = NodeHarness(term=3)
     harness.tick(10)
     assert (harness.state.role, harness.state.term, harness.state.vote) == (Role.PRE_CANDIDATE, 3, 0)
-    assert {(m.kind, m.term) for m in harness.said} == {(K.PRE_VOTE, 4)}
+    assert {(m.kind, m.term) for m in harness.sent} == {(K.PRE_VOTE, 4)}
     other = NodeHarness(term=3)
-    (reply,) = other.hear(K.PRE_VOTE, term=4, index=1, log_term=1)
+    (reply,) = other.receive(K.PRE_VOTE, term=4, index=1, log_term=1)
     assert (reply.reject, reply.term) == (False, 4)
     assert (other.state.term, other.state.vote) == (3, 0)
 
@@ -332,30 +332,30 @@ def test_9_6_an_old_pre_vote_does_not_count_for_a_new_one() -> None:
     """1. It asks for term 4, 2. learns of term 5, 3. asks for term 6. A late grant for term 5 does not count for term 6."""
     harness = NodeHarness(term=3)
     harness.tick(10)
-    harness.hear(K.PRE_VOTE_REPLY, 3, term=5, reject=True)
+    harness.receive(K.PRE_VOTE_REPLY, 3, term=5, reject=True)
     harness.tick(10)
-    harness.hear(K.PRE_VOTE_REPLY, 2, term=5)
+    harness.receive(K.PRE_VOTE_REPLY, 2, term=5)
     assert (harness.state.role, harness.state.term) == (Role.PRE_CANDIDATE, 5)
 
 
 @pytest.mark.parametrize("kind", [K.VOTE, K.PRE_VOTE])
 def test_6_a_node_that_hears_from_its_leader_ignores_other_candidates(kind: MessageKind) -> None:
     harness = NodeHarness()
-    harness.hear(K.HEARTBEAT, 2, term=2)
+    harness.receive(K.HEARTBEAT, 2, term=2)
     harness.tick(9)
-    assert harness.hear(kind, 3, term=8, index=9, log_term=7) == []
+    assert harness.receive(kind, 3, term=8, index=9, log_term=7) == []
     assert harness.state.term == 2
-    harness.hear(K.VOTE, 3, term=8, index=9, log_term=7, context=b"transfer")
+    harness.receive(K.VOTE, 3, term=8, index=9, log_term=7, context=b"transfer")
     assert harness.state.vote == 3
 
 
 def test_6_2_a_leader_that_hears_no_majority_for_an_election_timeout_steps_down() -> None:
     harness = NodeHarness(5).lead()
     for peer in (2, 3):
-        harness.hear(K.HEARTBEAT_REPLY, peer)
+        harness.receive(K.HEARTBEAT_REPLY, peer)
     harness.tick(10)
     assert harness.state.role is Role.LEADER
-    harness.hear(K.HEARTBEAT_REPLY, 2)
+    harness.receive(K.HEARTBEAT_REPLY, 2)
     harness.tick(10)
     assert harness.state.role is Role.FOLLOWER
     with pytest.raises(ProposalDropped):
@@ -366,6 +366,6 @@ def test_5_3_an_acknowledgement_does_not_outlive_its_entries() -> None:
     """1. It gets entry 2 of term 1; the write is not done. 2. The leader of term 2 replaces it. 3. It is never acknowledged."""
     harness = NodeHarness(term=1)
     harness.node.step(Message(K.APPEND, 1, 2, 1, 1, 1, entries=(entry(2, 1), entry(3, 1)), commit=1))
-    said = harness.hear(K.APPEND, 3, term=2, index=1, log_term=1, entries=(entry(2, 2),), commit=1)
+    said = harness.receive(K.APPEND, 3, term=2, index=1, log_term=1, entries=(entry(2, 2),), commit=1)
     assert [(m.to, m.term, m.index) for m in said if m.kind is K.APPEND_REPLY] == [(3, 2, 2)]
     assert harness.disk.last_index() == 2

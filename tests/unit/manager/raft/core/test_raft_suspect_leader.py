@@ -10,7 +10,7 @@ K = MessageKind
 
 def following() -> NodeHarness:
     harness = NodeHarness(term=2)
-    harness.hear(K.HEARTBEAT, 2, term=2)
+    harness.receive(K.HEARTBEAT, 2, term=2)
     assert harness.state.leader == 2
     return harness
 
@@ -25,7 +25,7 @@ def test_a_follower_whose_leaders_connection_broke_campaigns_within_half_an_elec
 def test_a_leader_that_is_heard_again_gets_the_whole_timeout() -> None:
     harness = following()
     harness.node.suspect_leader(2)
-    harness.hear(K.HEARTBEAT, 2, term=2)
+    harness.receive(K.HEARTBEAT, 2, term=2)
     harness.tick(9)
     assert harness.state.role is Role.FOLLOWER
     assert not harness.state.leader_suspected
@@ -35,8 +35,8 @@ def test_a_pre_vote_is_ignored_while_the_leader_is_heard_and_granted_when_it_is_
     sure, doubting = following(), following()
     doubting.node.suspect_leader(2)
     asked = {"term": 3, "index": 1, "log_term": 1}
-    assert sure.hear(K.PRE_VOTE, 3, **asked) == []
-    (reply,) = doubting.hear(K.PRE_VOTE, 3, **asked)
+    assert sure.receive(K.PRE_VOTE, 3, **asked) == []
+    (reply,) = doubting.receive(K.PRE_VOTE, 3, **asked)
     assert not reply.reject
 
 
@@ -50,7 +50,7 @@ def test_a_broken_connection_of_another_peer_has_no_effect() -> None:
 
 def test_without_pre_vote_a_broken_connection_ends_no_term() -> None:
     harness = NodeHarness(term=2, pre_vote=False)
-    harness.hear(K.HEARTBEAT, 2, term=2)
+    harness.receive(K.HEARTBEAT, 2, term=2)
     harness.node.suspect_leader(2)
     harness.tick(9)
     assert harness.state.role is Role.FOLLOWER
