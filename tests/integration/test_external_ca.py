@@ -99,7 +99,7 @@ async def test_an_external_ca_that_would_refuse_the_nodes_is_found_out_before_an
             cfssl(tmp_path / "good", root, own.cert) as good,
         ):
             for change, words in (
-                (to(root, narrow), "both ends of TLS"),
+                (to(root, narrow), "both usages"),
                 (to(root, stranger), "corresponding to the desired CA certificate"),
                 (to(root, good.replace("/sign", "/nothing")), "not cfssl's"),
                 (to(root), "none is configured for this root"),
