@@ -1,1 +1,1 @@
-"""Shared fixtures of the tests: labs, real managers and etcd members as processes, hosts on a switch, a language for Raft scripts."""
+"""Test helpers: labs, manager and etcd processes, hosts on a switch, fakes, and the Raft script interpreter."""

@@ -1,5 +1,6 @@
-"""The Engine API on a real Unix socket for tests: real image, container and volume stores, the real control service above a store
-in memory, and a node whose membership the test sets. Clients are the real ``docker`` and the Docker SDK.
+"""Engine API on a real Unix socket for tests: real stores and control service, a store in memory, and a fake node.
+
+Clients are the real ``docker`` and the Docker SDK. The test sets the node's membership.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ CLI_SECONDS = 60
 
 
 class FakeNode:
-    """A membership that the test sets; it records what it is asked and forms clusters on the spot."""
+    """Node whose membership the test sets. It records requests and creates clusters at once."""
 
     def __init__(self, state_dir: Path) -> None:
         self.state = LocalNodeState.INACTIVE
@@ -73,7 +74,7 @@ class FakeNode:
         return self
 
     def _accept(self, request: object, *, member: bool) -> None:
-        """Record a request, or refuse it in the daemon's words."""
+        """Record a request, or refuse it with the daemon's message."""
         if member and self.state is LocalNodeState.INACTIVE:
             raise UnavailableError(NOT_MEMBER)
         if not member and self.state is not LocalNodeState.INACTIVE:
@@ -107,7 +108,7 @@ class FakeNode:
 
 
 class FakeLogBroker:
-    """A log broker whose lines the test sets."""
+    """Log broker that returns the batches that the test sets."""
 
     def __init__(self) -> None:
         self.batches: list[dispatcher_pb2.LogBatch] = []
@@ -123,7 +124,7 @@ class FakeLogBroker:
 
 
 class AgentParts(msgspec.Struct):
-    """An ``engine.interfaces.AgentInterface``."""
+    """Implementation of ``engine.interfaces.AgentInterface``."""
 
     images: ImageStore
     containers: ContainerService
@@ -131,7 +132,7 @@ class AgentParts(msgspec.Struct):
 
 
 class Daemon:
-    """What a test holds."""
+    """A daemon for tests: its socket, node, agent, store and clients."""
 
     def __init__(self, socket: Path, node: FakeNode, parts: AgentParts, store: Store, logs: FakeLogBroker) -> None:
         self.socket, self.node, self.agent, self.store, self.logs = socket, node, parts, store, logs
@@ -142,11 +143,11 @@ class Daemon:
         return f"unix://{self.socket}"
 
     async def docker(self, *args: str, stdin: bytes = b"", check: int | None = 0) -> tuple[str, str]:
-        """Run the real client; (stdout, stderr)."""
+        """Run the docker client. Returns stdout and stderr."""
         return await self._run("docker", *args, stdin=stdin, check=check)
 
     async def covey(self, *args: str, stdin: bytes = b"", check: int | None = 0) -> tuple[str, str]:
-        """Run our own client; (stdout, stderr)."""
+        """Run the covey client. Returns stdout and stderr."""
         return await self._run(str(Path(sys.executable).with_name("covey")), *args, stdin=stdin, check=check)
 
     async def _run(self, *command: str, stdin: bytes, check: int | None) -> tuple[str, str]:
@@ -173,26 +174,26 @@ class Daemon:
             yield session
 
     async def request(self, method: str, path: str, **options: object) -> tuple[int, object]:
-        """One request; the status and the JSON (or text)."""
+        """Send one request. Returns the status and the JSON or text."""
         async with self.session() as session, session.request(method, path, **options) as response:
             text = await response.text()
             kind = response.content_type
             return response.status, msgspec.json.decode(text) if kind == "application/json" and text else text
 
-    async def sdk(self, use: object) -> object:
+    async def sdk(self, function: object) -> object:
         """Run ``use(client)`` with the Docker SDK, in a thread."""
 
         def run() -> object:
             client = docker.DockerClient(self.host, timeout=CLI_SECONDS)
             try:
-                return use(client)
+                return function(client)
             finally:
                 client.close()
 
         return await asyncio.to_thread(run)
 
     async def form_cluster(self) -> str:
-        """A cluster of this node, ready; the node's id."""
+        """Create a cluster of this node, which is ready. Returns its ID."""
         self.node.become_manager()
         ca = RootCA(cert=b"", join_token_worker="SWMTKN-1-x-worker", join_token_manager="SWMTKN-1-x-manager")
         await self.store.update(lambda tx: tx.create(Cluster(id=new_id(), root_ca=ca)))
@@ -220,7 +221,7 @@ class Daemon:
 
 @contextlib.asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[Daemon]:
-    """A daemon of its own below ``folder``."""
+    """Run a daemon with its state below ``folder``."""
     images = ImageStore(folder / "state", clock=wall_clock)
     containers = ContainerService(folder / "state", folder / "run", f"/covey-test-{secrets.token_hex(4)}", images)
     parts = AgentParts(images, containers, containers.volumes)

@@ -1,6 +1,6 @@
 """Cluster members that renew their certificates as the daemon does, for the tests of certificates.
 
-Managers are real processes; every member has a real session, and all of them end however a test ends.
+Managers are real processes. Every member has a real session. All of them end when the test ends.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.support.manager_processes import AgentHost, ManagerCluster, ManagerHo
 
 
 class RenewingMember(AgentHost):
-    """A member that renews its certificate as its managers want."""
+    """Member that renews its certificate as its managers request."""
 
     def start_renewal(self, managers: list[str], group: asyncio.TaskGroup) -> asyncio.Task[None]:
         session = self.start_session(managers)
@@ -70,31 +70,31 @@ async def rotate(host: ManagerHost) -> Cluster:
 async def cluster_with_renewal(
     managers: int = 1,
 ) -> AsyncIterator[tuple[ManagerCluster, list[ManagerHost], list[RenewingMember], asyncio.TaskGroup]]:
-    """Managers that renew their certificates. `worker` adds more members."""
-    async with manager_processes.manager_cluster() as world:
-        hosts = await world.bootstrap(managers)
+    """Managers that renew their certificates. `add_worker` adds more members."""
+    async with manager_processes.manager_cluster() as cluster:
+        hosts = await cluster.bootstrap(managers)
         addrs = [host.mtls_addr for host in hosts]
         members = [RenewingMember(host.folder, host.addr) for host in hosts]
         async with asyncio.TaskGroup() as group:
-            world.agents += members
+            cluster.agents += members
             tasks = [one.start_renewal(addrs, group) for one in members]
             for one in members:
                 await eventually("a session", lambda one=one: one.states)
             try:
-                yield world, hosts, members, group
+                yield cluster, hosts, members, group
             finally:
-                for one in world.agents:
+                for one in cluster.agents:
                     await one.stop_session()
                 for task in (*tasks, *group._tasks):  # noqa: SLF001 - the members' own loops
                     task.cancel()
 
 
 async def add_worker(
-    world: ManagerCluster, host: ManagerHost, group: asyncio.TaskGroup, token: str = "", *, renews: bool = True
+    cluster: ManagerCluster, host: ManagerHost, group: asyncio.TaskGroup, token: str = "", *, renews: bool = True
 ) -> RenewingMember:
-    number = 100 + len(world.agents)
+    number = 100 + len(cluster.agents)
     one = RenewingMember(Path(host.folder).parent / f"a{number}", host.addr.rpartition(".")[0] + f".{number}")
-    world.agents.append(one)
+    cluster.agents.append(one)
     await join_cluster(one.identities, token or (await host.tokens())[NodeRole.WORKER], [host.join_addr])
     if renews:
         one.start_renewal([host.mtls_addr], group)
@@ -112,8 +112,8 @@ async def nodes(host: ManagerHost) -> list[Node]:
     return [codec.from_wire(Node, node) for node in (await host.call("ListNodes", control_pb2.ListRequest())).nodes]
 
 
-async def all_nodes_report_tls(host: ManagerHost, ids: set[str], wanted: Any) -> bool:
-    return all(node.description.tls == wanted for node in await nodes(host) if node.id in ids)
+async def all_nodes_report_tls(host: ManagerHost, ids: set[str], tls: Any) -> bool:
+    return all(node.description.tls == tls for node in await nodes(host) if node.id in ids)
 
 
 async def is_rotation_complete(host: ManagerHost) -> bool:

@@ -1,6 +1,6 @@
 """Daemon process with a ContainerService that a test can kill: `container_daemon.py FOLDER CGROUP_PARENT`.
 
-Each line on stdin is a shell script: it is run in a new container, and the container's id is printed.
+Each line on stdin is a shell script that it runs in a new container; it prints the container's ID.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ APPLETS = "sh sleep cat echo true false id ls stat stty tty head env hostname mk
 
 
 class BusyboxImages:
-    """An image store with one image of one or more layers."""
+    """Image store with one image of one or more layers."""
 
     def __init__(self, folder: Path, count: int = 1) -> None:
         self.folders = [folder / f"layer{i}" for i in range(count)]
@@ -40,7 +40,7 @@ class BusyboxImages:
 
 
 class Host:
-    """Directories and a cgroup of its own; `service` makes one daemon after the other on them."""
+    """Directories and a cgroup of one container host; `service` makes daemons on them, one after the other."""
 
     def __init__(self, folder: Path, image_layers: int = 1) -> None:
         self.name = f"covey-test-{secrets.token_hex(4)}"
@@ -62,7 +62,7 @@ class Host:
         return ContainerConfig(**{**defaults, "args": args, **changes})
 
     def monitors(self) -> list[int]:
-        """Pids of this host's conmon processes."""
+        """PIDs of this host's conmon processes."""
         found = []
         for path in Path("/proc").iterdir():
             if path.name.isdigit():
@@ -73,7 +73,7 @@ class Host:
         return found
 
     def tear_down(self) -> None:
-        """Kill running containers and remove everything that they left."""
+        """Kill running containers and remove everything they leave."""
         groups = cgroup.detect()
         root = self.run / "runtime"
         for state in root.iterdir() if root.is_dir() else []:
@@ -95,7 +95,7 @@ class Host:
         cgroup.remove(groups, self.cgroup_parent)
 
     def leftovers(self) -> list[str]:
-        """Mounts, cgroups and bundles that exist at the moment."""
+        """Mounts, cgroups and bundles that exist now."""
         groups = cgroup.detect()
         bundles = [str(p) for p in (self.run / "bundles").iterdir()] if (self.run / "bundles").exists() else []
         return (
@@ -103,8 +103,8 @@ class Host:
         )
 
 
-async def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    """Wait until the condition holds. Raises TimeoutError if it never does."""
+async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until the condition is true. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  the kernel's state has no event to wait for
             await asyncio.sleep(0.01)

@@ -1,7 +1,7 @@
-"""Real etcd members as processes on loopback, for tests and figures: started, killed, stopped and continued one by one.
+"""Real etcd members as processes on loopback: started, killed, paused and resumed one by one.
 
-Every process is ended by its own handle and its folder removed, however a test ends. ``with etcd_cluster(3) as etcd``: ``etcd.store()`` is what
-``coveyd --store`` takes.
+Every process is ended through its handle and its folder removed, even if the test fails. ``with etcd_cluster(3) as etcd``:
+``etcd.store()`` is the value for ``coveyd --store``.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ HOST = "127.0.0.1"
 
 
 class EtcdProcess:
-    """One etcd process; its data stay when it dies."""
+    """One etcd process. Its data survive a kill."""
 
     def __init__(self, name: str, folder: Path, client_port: int, peer_port: int) -> None:
         self.name = name
@@ -48,7 +48,7 @@ class EtcdProcess:
 
 
 class EtcdCluster:
-    """``tls`` is the folder of ca.pem, server.pem, server.key, client.pem and client.key, when clients must use certificates."""
+    """etcd members. With ``tls``, clients need certificates; it is the folder of ca.pem, server.pem, server.key, client.pem and client.key."""
 
     def __init__(self, folder: Path, size: int, *, tls: bool = False, options: Sequence[str] = ()) -> None:
         self.folder = folder
@@ -66,7 +66,7 @@ class EtcdCluster:
         return f"etcd://{','.join(self.endpoints)}{prefix}"
 
     def start(self, *members: EtcdProcess) -> None:
-        """Starts these, or all, and waits until they answer."""
+        """Start these members, or all, and wait until they answer."""
         chosen = members or tuple(self.members)
         for member in chosen:
             self._spawn(member)
@@ -81,7 +81,7 @@ class EtcdCluster:
             member.process = None
 
     def pause(self, member: EtcdProcess) -> None:
-        """It hangs: its ports accept, nothing answers."""
+        """Pause the process: its ports accept connections and nothing answers."""
         assert member.process is not None
         os.kill(member.process.pid, signal.SIGSTOP)
 
@@ -90,7 +90,7 @@ class EtcdCluster:
         os.kill(member.process.pid, signal.SIGCONT)
 
     def restore(self, snapshot: Path) -> None:
-        """All members end and begin again from that snapshot, at their addresses."""
+        """Stop all members and start them from the snapshot, at the same addresses."""
         for member in self.members:
             self.kill(member)
             shutil.rmtree(member.folder / "data")
@@ -109,7 +109,7 @@ class EtcdCluster:
             self.kill(member)
 
     def ctl(self, *arguments: str, check: bool = True) -> str:
-        """What etcdctl says, with all endpoints."""
+        """Output of etcdctl with all endpoints."""
         scheme = "https" if self.tls else "http"
         options = [f"--endpoints={','.join(f'{scheme}://{one}' for one in self.endpoints)}"]
         if self.tls:
@@ -163,7 +163,7 @@ class EtcdCluster:
 
 @contextlib.contextmanager
 def etcd_cluster(size: int = 1, *, tls: bool = False, options: Sequence[str] = ()) -> Iterator[EtcdCluster]:
-    """So many members on a folder of their own, all answering; gone at the end of the block."""
+    """Run ``size`` members in a new folder, which is removed at the end of the block."""
     folder = Path(tempfile.mkdtemp(prefix="covey-etcd-"))
     cluster = EtcdCluster(folder, size, tls=tls, options=options)
     try:
@@ -175,7 +175,7 @@ def etcd_cluster(size: int = 1, *, tls: bool = False, options: Sequence[str] = (
 
 
 def make_certificates(folder: Path) -> Path:
-    """An authority, a certificate of the servers for 127.0.0.1, and one of their clients."""
+    """Create a CA, a server certificate for 127.0.0.1 and a client certificate. Returns the folder."""
     folder.mkdir(parents=True)
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "etcd of a test")])

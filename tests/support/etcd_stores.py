@@ -1,6 +1,6 @@
-"""Stores of several managers on a real etcd in one process, and a TCP relay that can cut, hold and drop traffic.
+"""Stores of several managers on a real etcd in one process, and a TCP relay that can cut, delay and drop traffic.
 
-Everything ends with its ``with`` block. No part of etcd is imitated.
+Everything ends with its ``with`` block. No part of etcd is faked.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ class EtcdStoreNode:
         await asyncio.gather(self.task, return_exceptions=True)
 
     async def crash(self) -> None:
-        """It is gone without a word: its lease runs out by itself."""
+        """Stop without releasing the lease, which expires."""
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
 
@@ -73,7 +73,7 @@ class EtcdStoreNode:
         await self.store.update(lambda tx: tx.create(item))
 
     async def add(self, name: str, amount: int = 1) -> None:
-        """Read, change, write: an update that is lost or done twice would show."""
+        """Increment by read, change and write, so that a lost or repeated update shows."""
 
         def apply(tx: Tx) -> None:
             item = tx.configs.by_name(name)
@@ -91,7 +91,7 @@ class EtcdStoreNode:
 
 
 class EtcdStoreGroup:
-    """The managers of one cluster under a prefix of its own."""
+    """Managers of one cluster with their own prefix in etcd."""
 
     def __init__(self, etcd: EtcdCluster) -> None:
         self.etcd = etcd
@@ -117,26 +117,26 @@ class EtcdStoreGroup:
             await client.close()
 
     async def add_node(self, node_id: str, *, store: str = "", ready: bool = True) -> EtcdStoreNode:
-        """A manager that is a member; ``store`` names another way to the same etcd."""
+        """Add a manager that is a member of the cluster. ``store`` is another address of the same etcd."""
         client = EtcdClient(self.etcd_target(""))
         try:
             put = rpc_pb2.PutRequest(key=self.keys.member(node_id), value=f"{node_id}:2378".encode())
             await client.txn(rpc_pb2.TxnRequest(success=[rpc_pb2.RequestOp(request_put=put)]))
         finally:
             await client.close()
-        seat = EtcdStoreNode(self, node_id, store)
-        self.nodes.append(seat)
+        node = EtcdStoreNode(self, node_id, store)
+        self.nodes.append(node)
         if ready:
-            await eventually(f"{node_id} has the state", lambda: seat.fresh and seat.consensus.leadership.leader_id)
-            group_state = seat.consensus._follower.group_state
-            await eventually(f"{node_id} is known to run", lambda: node_id in group_state.alive)
-        return seat
+            await eventually(f"{node_id} to have the state", lambda: node.fresh and node.consensus.leadership.leader_id)
+            group_state = node.consensus._follower.group_state
+            await eventually(f"{node_id} shown as running", lambda: node_id in group_state.alive)
+        return node
 
     def leader(self, *, but: EtcdStoreNode | None = None) -> EtcdStoreNode | None:
-        return next((seat for seat in self.nodes if seat.is_leader and seat is not but and not seat.task.done()), None)
+        return next((node for node in self.nodes if node.is_leader and node is not but and not node.task.done()), None)
 
     async def wait_leader(self, *, but: EtcdStoreNode | None = None, seconds: float = SECONDS) -> EtcdStoreNode:
-        return await eventually("somebody leads", lambda: self.leader(but=but), seconds)
+        return await eventually("a leader", lambda: self.leader(but=but), seconds)
 
 
 @contextlib.asynccontextmanager
@@ -148,12 +148,12 @@ async def etcd_store_group(etcd: EtcdCluster, count: int = 1) -> AsyncIterator[E
             await one.add_node(f"m{number}")
         yield one
     finally:
-        for seat in one.nodes:
-            await seat.close()
+        for node in one.nodes:
+            await node.close()
 
 
 class TcpRelay:
-    """A TCP relay. Clear ``answers`` to hold answers, clear ``open`` to hold everything; ``cut`` closes open connections."""
+    """TCP relay. Clear ``answers`` to delay answers, clear ``open`` to delay everything; ``cut`` closes open connections."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
@@ -212,7 +212,7 @@ class TcpRelay:
 
 @contextlib.asynccontextmanager
 async def tcp_relays(etcd: EtcdCluster) -> AsyncIterator[list[TcpRelay]]:
-    """One to each member."""
+    """One relay to each member."""
     made = [TcpRelay("127.0.0.1", member.client_port) for member in etcd.members]
     for relay in made:
         await relay.start()

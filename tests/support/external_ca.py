@@ -1,4 +1,4 @@
-"""A real cfssl as an external CA: its folder, its policy and its command line, for tests that run one. Debian's package is golang-cfssl."""
+"""External CA for tests: folder, policy and command line of a real cfssl (Debian package golang-cfssl)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROOTS = {
 
 
 def server_certificate(root: RootPair, addr: str) -> tuple[bytes, bytes]:
-    """For an address, from the root: its certificate and key."""
+    """Certificate and key of a server at this address, signed by the root."""
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = x509.load_pem_x509_certificate(root.cert)
     signed = (
@@ -40,7 +40,7 @@ def server_certificate(root: RootPair, addr: str) -> tuple[bytes, bytes]:
 def prepare(
     folder: Path, root: RootPair, clients: bytes, usages: Sequence[str] = (), *, addr: str = "127.0.0.1"
 ) -> None:
-    """All files of a cfssl that signs for the root and takes requests from whoever the ``clients`` roots vouch for."""
+    """Write all files of a cfssl that signs with the root and accepts clients with a certificate of the ``clients`` roots."""
     folder.mkdir()
     policy = {"signing": {"default": {**NODES, **({"usages": usages} if usages else {})}, "profiles": {"CA": ROOTS}}}
     cert, key = server_certificate(root, addr)
@@ -52,7 +52,7 @@ def prepare(
 
 
 def command(folder: Path, addr: str, port: int, *, mutual: bool = True) -> list[str]:
-    """It says "Now listening" on standard error. Not ``mutual``: it asks for no client's certificate."""
+    """Command line of cfssl, which prints "Now listening" to stderr. Without ``mutual`` it requires no client certificate."""
     files = {
         "-ca": "ca.pem", "-ca-key": "ca.key", "-config": "policy.json",
         "-tls-cert": "tls.pem", "-tls-key": "tls.key", **({"-mutual-tls-ca": "clients.pem"} if mutual else {}),

@@ -1,4 +1,4 @@
-"""A host in memory for unit tests of the worker: containers, images and networks behind the worker's own interfaces."""
+"""Fake host in memory for unit tests of the worker: containers, images and networks with the worker's interfaces."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager
@@ -78,11 +78,11 @@ class FakeContainers:
             yield entry
 
     def exit(self, ref: str, exit_code: int) -> None:
-        """The container's process ends by itself."""
+        """Let the container's process exit."""
         self._change(ref, "die", status=RunStatus.EXITED, pid=0, exit_code=exit_code)
 
     def change(self, ref: str, **state: object) -> None:
-        """The container is in this state now, without an event."""
+        """Set the container's state without an event."""
         self.all[ref] = msgspec.structs.replace(
             self.get(ref), state=msgspec.structs.replace(self.get(ref).state, **state)
         )
@@ -97,7 +97,7 @@ class FakeContainers:
 
 
 class FakeImages:
-    """An image store with one image."""
+    """Image store with one image."""
 
     def get(self, name: str) -> Image:
         if name not in {"busybox", "busybox:latest"}:
@@ -106,7 +106,7 @@ class FakeImages:
 
 
 class FakeNetworks:
-    """A network driver that records what it is asked to do. ``broken`` makes ``apply`` raise, ``failures`` make it report."""
+    """Network driver that records its calls. With ``broken``, ``apply`` raises; ``failures`` is its result."""
 
     def __init__(self) -> None:
         self.applied: list[NetworkChanges] = []

@@ -1,4 +1,4 @@
-"""Groups for ``tests.chaos.kills``: bare Raft members with a store, and whole managers on each engine. Real processes, real disks, mTLS between them."""
+"""Groups for ``tests.chaos.kills``: Raft members with a store, and managers on Raft or etcd. Real processes, disks and mTLS."""
 
 import asyncio
 import contextlib
@@ -22,11 +22,11 @@ COUNTERS = [f"counter-{number}" for number in range(8)]
 
 
 class RaftMemberGroup:
-    """``integration/raft_member.py`` three times: the store, the log and the network of a manager without the rest, so it starts quickly."""
+    """Three ``raft_member`` processes: a manager's store, log and network only, so that they start quickly."""
 
-    def __init__(self, world: raft_processes.RaftGroup) -> None:
-        self._group = world
-        self.members = list(world.members)
+    def __init__(self, group: raft_processes.RaftGroup) -> None:
+        self._group = group
+        self.members = list(group.members)
         self._up = set(self.members)
 
     async def kill(self, member: str) -> None:
@@ -38,16 +38,16 @@ class RaftMemberGroup:
         self._up.add(member)
 
     async def write(self, member: str, key: str, hops: int = 1) -> WriteOutcome:
-        """A member that does not lead names the leader: it is asked next."""
+        """Write through this member. If it does not lead, retry through the leader it names."""
         if member not in self._up:
             return WriteOutcome.NOTHING
         op = "increment" if key in COUNTERS else "create"
         try:
             await self._group.members[member](op, name=key, timeout_seconds=WRITE_SECONDS)
         except CommandError as error:
-            told = self._member_named_in(error.message)
-            if error.kind == "NotLeaderError" and told not in {member, None}:
-                return await self.write(str(told), key, hops - 1) if hops else WriteOutcome.NOTHING
+            leader = self._member_named_in(error.message)
+            if error.kind == "NotLeaderError" and leader not in {member, None}:
+                return await self.write(str(leader), key, hops - 1) if hops else WriteOutcome.NOTHING
             if error.kind == "Gone":
                 return WriteOutcome.UNKNOWN if "has ended" in error.message else WriteOutcome.NOTHING
             return WriteOutcome.NOTHING if error.kind in NOTHING_DONE else WriteOutcome.UNKNOWN
@@ -56,7 +56,7 @@ class RaftMemberGroup:
         return WriteOutcome.DONE
 
     def _member_named_in(self, words: str) -> str | None:
-        """The member whose address is in the words of a refusal."""
+        """Member whose address is in the error message."""
         return next((name for name, process in self._group.members.items() if process.addr in words), None)
 
     async def content(self, member: str) -> Mapping[str, int]:
@@ -73,22 +73,22 @@ class RaftMemberGroup:
 
 @contextlib.asynccontextmanager
 async def raft_member_group(folder: Path) -> AsyncIterator[RaftMemberGroup]:
-    """Three members, with snapshots often enough that restarts meet them."""
-    async with raft_processes.raft_group(folder, snapshot_interval=400, log_entries_for_slow_followers=50) as world:
-        await world.add_three()
+    """Three members with frequent snapshots, so that restarts load them."""
+    async with raft_processes.raft_group(folder, snapshot_interval=400, log_entries_for_slow_followers=50) as group:
+        await group.add_three()
         for counter in COUNTERS:
-            await (await world.leader())("counter", name=counter)
-        yield RaftMemberGroup(world)
+            await (await group.leader())("counter", name=counter)
+        yield RaftMemberGroup(group)
 
 
 class ManagerGroup:
-    """``manager.main`` three times, written to through any of them."""
+    """Three ``manager.main`` processes; writes go through any of them."""
 
-    def __init__(self, world: manager_processes.ManagerCluster, **settings: object) -> None:
+    def __init__(self, cluster: manager_processes.ManagerCluster, **settings: object) -> None:
         self._settings = settings
-        self._hosts = {host.addr: host for host in world.managers}
+        self._hosts = {host.addr: host for host in cluster.managers}
         self._channels = {
-            host.addr: grpc.aio.insecure_channel(f"unix:{host.folder}/run/manager.sock") for host in world.managers
+            host.addr: grpc.aio.insecure_channel(f"unix:{host.folder}/run/manager.sock") for host in cluster.managers
         }
         self.members = list(self._hosts)
 
@@ -122,7 +122,7 @@ class ManagerGroup:
         await stub.CreateConfig(control_pb2.CreateConfigRequest(spec=spec), timeout=WRITE_SECONDS)
 
     async def _increment(self, stub: control_pb2_grpc.ControlStub, key: str) -> None:
-        """Read, raise the label, write on the condition that nobody else did."""
+        """Read, increment the label, and write on the condition that the version is unchanged."""
         config = await stub.GetConfig(control_pb2.GetRequest(ref=key), timeout=WRITE_SECONDS)
         labels = config.spec.annotations.labels
         labels["n"] = str(int(labels.get("n", "0")) + 1)
@@ -143,12 +143,12 @@ class ManagerGroup:
 
 
 class EtcdManagerGroup(ManagerGroup):
-    """The same on an etcd of three. With every third manager a member of etcd dies, and stays dead until another one does."""
+    """Managers on three etcd members. With every third manager kill, an etcd member is killed until the next one is."""
 
-    def __init__(self, world: manager_processes.ManagerCluster, etcd: EtcdCluster, store: str, seed: int) -> None:
-        super().__init__(world, store=store)
+    def __init__(self, cluster: manager_processes.ManagerCluster, etcd: EtcdCluster, store: str, seed: int) -> None:
+        super().__init__(cluster, store=store)
         self._etcd = etcd
-        self._chance = random.Random(seed)
+        self._rng = random.Random(seed)
         self._dead: EtcdProcess | None = None
         self._kills = 0
 
@@ -156,18 +156,18 @@ class EtcdManagerGroup(ManagerGroup):
         await super().kill(member)
         self._kills += 1
         if self._kills % 3 == 0:
-            victim = self._chance.choice([one for one in self._etcd.members if one is not self._dead])
+            victim = self._rng.choice([one for one in self._etcd.members if one is not self._dead])
             if self._dead is not None:
-                await asyncio.to_thread(self._etcd.start, self._dead)  # two dead at once would stop everybody
+                await asyncio.to_thread(self._etcd.start, self._dead)  # two dead etcd members would stop all writes
             await asyncio.to_thread(self._etcd.kill, victim)
             self._dead = victim
 
 
 @contextlib.asynccontextmanager
 async def manager_group() -> AsyncIterator[ManagerGroup]:
-    async with manager_processes.manager_cluster() as world:
-        await world.bootstrap(3)
-        async with _writable(ManagerGroup(world)) as group:
+    async with manager_processes.manager_cluster() as cluster:
+        await cluster.bootstrap(3)
+        async with _writable(ManagerGroup(cluster)) as group:
             yield group
 
 
@@ -175,15 +175,15 @@ async def manager_group() -> AsyncIterator[ManagerGroup]:
 async def etcd_manager_group(seed: int) -> AsyncIterator[ManagerGroup]:
     with etcd_cluster(3) as etcd:
         store = etcd.store("/kills")
-        async with manager_processes.manager_cluster() as world:
-            await world.bootstrap(3, store=store)
-            async with _writable(EtcdManagerGroup(world, etcd, store, seed)) as group:
+        async with manager_processes.manager_cluster() as cluster:
+            await cluster.bootstrap(3, store=store)
+            async with _writable(EtcdManagerGroup(cluster, etcd, store, seed)) as group:
                 yield group
 
 
 @contextlib.asynccontextmanager
 async def _writable(group: ManagerGroup) -> AsyncIterator[ManagerGroup]:
-    """With the counters that the writers raise."""
+    """Create the counters that the writers increment."""
     stub = control_pb2_grpc.ControlStub(group._channels[group.members[0]])
     for counter in COUNTERS:
         await group._create(stub, counter)

@@ -1,7 +1,7 @@
-"""Labs for tests: a cluster of real hosts, with the real docker client as its user.
+"""Labs for tests: a cluster of real hosts, used through the real docker client.
 
-Called by ``tests/cluster`` and ``tests/e2e``. A lab's name ends in the pid of the session that made it, so that sessions never meet, and the next session
-removes what a killed one left. Waits are for conditions, each with a deadline that leaves room for a busy machine.
+Called by ``tests/cluster`` and ``tests/e2e``. A lab's name ends with the PID of its test session, so that sessions do not collide. The next
+session removes what a killed one left. Waits are for conditions; each has a deadline with room for a busy machine.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class CommandResult(msgspec.Struct, frozen=True):
-    """What a command said."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -50,19 +50,19 @@ class CommandResult(msgspec.Struct, frozen=True):
 
 
 def wait(probe: Callable[[], T], what: str, seconds: float = SECONDS) -> T:
-    """The first true answer of the probe; an AssertionError names what did not come about, and the last answer."""
+    """First true result of the probe. Raises AssertionError with ``what`` and the last result after the deadline."""
     deadline = time.monotonic() + seconds
     while True:
         answer = probe()
         if answer:
             return answer
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {seconds:g} s; at last {answer!r}")
+            raise AssertionError(f"{what}: not within {seconds:g} s; last result {answer!r}")
         time.sleep(0.05)
 
 
 def run(command: Sequence[str | Path], *, check: int | None = 0, stdin: bytes = b"", **options: Any) -> CommandResult:
-    """A command to its end; an AssertionError shows all of it if it ends otherwise than ``check`` says."""
+    """Run a command. Raises AssertionError with its output if the exit code is not ``check``."""
     options.setdefault("timeout", CLI_SECONDS)
     done = subprocess.run(command, input=stdin, capture_output=True, check=False, **options)
     ran = CommandResult(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
@@ -73,7 +73,7 @@ def run(command: Sequence[str | Path], *, check: int | None = 0, stdin: bytes = 
 
 @contextlib.contextmanager
 def serving(command: Sequence[str | Path]) -> Iterator[None]:
-    """A program that says ``serves`` when it does and ends with its standard input."""
+    """Run a program that prints ``serves`` when it is ready and exits when its stdin is closed."""
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdin is not None
@@ -90,7 +90,7 @@ def unique(prefix: str) -> str:
 
 
 class LabCluster:
-    """One lab as its users see it. ``on`` is a host; the first that lives is asked unless another is named."""
+    """A lab as its users see it. ``on`` is the host to use; by default the first running one."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -99,35 +99,35 @@ class LabCluster:
         self.workers = lab.hosts[lab.managers :]
 
     def __getitem__(self, number: int) -> LabHost:
-        """By its number, from 1 as in its name."""
+        """Host by the number in its name, from 1."""
         return self.hosts[number - 1]
 
-    # What a user types
+    # Commands
 
     def environment(self, on: LabHost | None = None) -> dict[str, str]:
         host = on or self.running_hosts()[0]
-        # no configuration and no credentials of whoever runs the tests
+        # without configuration and credentials of the user who runs the tests
         return {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **machine.client_environment(host)}
 
     def docker(
         self, *arguments: str, on: LabHost | None = None, check: int | None = 0, stdin: bytes = b"", **options: Any
     ) -> CommandResult:
-        """The real client against a host of the lab."""
+        """Run the docker client against a host of the lab."""
         return run(["docker", *arguments], check=check, stdin=stdin, env=self.environment(on), **options)
 
     def inside(self, host: LabHost, *command: str, **options: Any) -> CommandResult:
-        """A command in the namespaces of a host."""
+        """Run a command in the namespaces of a host."""
         return run(machine.command_inside(host, command), **options)
 
     def serving(self, host: LabHost, *command: str) -> contextlib.AbstractContextManager[None]:
-        """A program inside a host, as ``serving``."""
+        """Run ``serving`` inside a host."""
         return serving(machine.command_inside(host, command))
 
     def json(self, *arguments: str, on: LabHost | None = None) -> Any:
-        """What ``docker … inspect`` prints."""
+        """Decoded JSON output of a docker command."""
         return json.loads(self.docker(*arguments, on=on).out)
 
-    # What a program asks
+    # API requests
 
     def request(
         self, method: str, url: str, body: object = None, *, on: LabHost | None = None, raw: bytes | None = None
@@ -144,7 +144,7 @@ class LabCluster:
         return answer.status, json.loads(text) if text.strip().startswith(("{", "[", '"')) else text
 
     def get(self, url: str, *, on: LabHost | None = None, **filters: Sequence[str]) -> Any:
-        """An answer that must be a success."""
+        """Decoded answer of a GET request that must succeed."""
         if filters:
             wanted = {key.replace("_", "-"): list(values) for key, values in filters.items()}
             url += "?filters=" + urllib.parse.quote(json.dumps(wanted))
@@ -155,18 +155,18 @@ class LabCluster:
     # Hosts and nodes
 
     def running_hosts(self) -> list[LabHost]:
-        """Hosts whose daemon has a socket to answer on."""
+        """Hosts whose daemon runs and has a socket."""
         return [host for host in self.hosts if host.socket.exists() and machine.daemon_pid(host) is not None]
 
     def nodes(self, on: LabHost | None = None) -> dict[str, Any]:
-        """Nodes by the name of their host."""
+        """Nodes by host name."""
         return {node["Description"]["Hostname"]: node for node in self.get("/nodes", on=on)}
 
     def node_id(self, host: LabHost) -> str:
         return str(self.get("/info", on=host)["Swarm"]["NodeID"])
 
     def leader(self, on: LabHost | None = None) -> LabHost | None:
-        """The host whose manager leads, as another manager sees it."""
+        """Host of the leader according to the manager on ``on``."""
         status, nodes = self.request("GET", "/nodes", on=on)
         if status != http.client.OK:
             return None
@@ -183,8 +183,8 @@ class LabCluster:
         return wait(other, "a leader" if but is None else f"a leader other than {but.name}")
 
     def wait_ready(self, seconds: float = 60.0) -> None:
-        """Every host ready and every manager reachable and answering. What the store says may be of before, so each daemon is
-        asked too: it is active only once its own session has begun.
+        """Wait until every host is ready and every manager is reachable and answers. The store may be outdated, so each daemon is asked
+        too: it is active only when its own session has begun.
         """
 
         def ready() -> str:
@@ -217,7 +217,7 @@ class LabCluster:
             cluster.kill(host)
 
     def start(self, *hosts: LabHost) -> None:
-        """Bring back what is dead, all at once."""
+        """Start dead hosts and daemons, all at once."""
         with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
             list(pool.map(lambda host: cluster.start(self.lab, host), hosts))
 
@@ -230,7 +230,7 @@ class LabCluster:
             network.set_link(self.lab, host, up=True)
 
     def restore_all_hosts(self) -> None:
-        """Every cable in, every host and daemon running, all ready."""
+        """Heal all cuts, start every host and daemon, and wait until all are ready."""
         dead = [host for host in self.hosts if machine.daemon_pid(host) is None]
         if dead:
             self.start(*dead)
@@ -240,7 +240,7 @@ class LabCluster:
     # Services and their tasks
 
     def service(self, name: str, *options: str, command: Sequence[str] = SLEEP, image: str = IMAGE) -> str:
-        """A service whose containers end at once when told to; its id."""
+        """Create a service whose containers stop at once. Returns its ID."""
         create = ["service", "create", "--detach", "--no-resolve-image", "--name", name, "--stop-signal", "SIGKILL"]
         return self.docker(*create, *options, image, *command).out.strip()
 
@@ -251,7 +251,7 @@ class LabCluster:
         return [t for t in self.get("/tasks", on=on, **wanted) if state in {"", t["Status"]["State"]}]
 
     def running(self, service: str, count: int, *, seconds: float = SECONDS, on: LabHost | None = None) -> list[Any]:
-        """The service's tasks, once exactly ``count`` shall run and do."""
+        """Wait until exactly ``count`` tasks of the service are desired and running. Returns them."""
 
         def all_run() -> list[Any]:
             tasks = self.tasks(service, on=on)
@@ -279,26 +279,26 @@ class LabCluster:
     def execute(
         self, task: dict[str, Any], *command: str, check: int | None = 0, on: LabHost | None = None
     ) -> CommandResult:
-        """A command in the container of a task, on the host where it runs."""
+        """Run a command in the container of a task."""
         return self.docker("exec", self.container(task), *command, on=on or self.host_of(task), check=check)
 
     def covey_containers(self, host: LabHost) -> dict[str, int]:
-        """Ids and pids of the running containers of a host, as that host's own engine says."""
+        """IDs and PIDs of the running containers of a host, according to its engine."""
         ids = [shown["Id"] for shown in self.get("/containers/json", on=host)]
         return {one: self.get(f"/containers/{one}/json", on=host)["State"]["Pid"] for one in ids}
 
-    # Images and tidiness
+    # Images and cleanup
 
     def load(self, archive: Path, *hosts: LabHost) -> None:
-        """Load the test's images on these hosts, or on all."""
+        """Load the test images on these hosts, or on all."""
         with ThreadPoolExecutor(max_workers=3) as pool:
             list(pool.map(lambda host: self.docker("load", "-q", "-i", str(archive), on=host), hosts or self.hosts))
 
     def remove_all_objects(self) -> None:
-        """Remove every service, secret, config and network that a test made, and see that their tasks go."""
+        """Remove every service, secret, config and network, and wait until their tasks are gone."""
         for service in self.get("/services"):
             self.request("DELETE", f"/services/{service['ID']}")
-        wait(lambda: not self.get("/tasks"), "the end of all tasks of removed services")
+        wait(lambda: not self.get("/tasks"), "the tasks of removed services to end")
         for kind in ("secrets", "configs"):
             for thing in self.get(f"/{kind}"):
                 self.request("DELETE", f"/{kind}/{thing['ID']}")
@@ -315,8 +315,8 @@ def lab_name(word: str) -> str:
 def running_lab(
     word: str, managers: int, workers: int = 0, *, init_cluster: bool = True, archive: Path | None = None, etcd: int = 0
 ) -> Iterator[LabCluster]:
-    """A lab of this session, torn down whatever happens; with ``archive`` every host has the test's images, with ``etcd`` so many members
-    of an etcd keep the managers' state.
+    """Run a lab of this session; it is always torn down. With ``archive`` every host has the test images. ``etcd`` is the number of etcd
+    members that store the managers' state.
     """
     lab = Lab(lab_name(word), managers, workers, etcd)
     with cluster.running(lab, init_cluster=init_cluster):
@@ -331,7 +331,7 @@ def running_lab(
 
 
 def make_images(folder: Path) -> Path:
-    """The archive of both test images: imported once, on a host that is gone again, because an import gives another id each time."""
+    """Archive of both test images. They are imported once, on a temporary host, because every import gives another ID."""
     archive, root = folder / "images.tar", folder / "root.tar"
     root.write_bytes(root_file_system())
     with running_lab("image", 1, form=False) as one:
@@ -343,7 +343,7 @@ def make_images(folder: Path) -> Path:
 
 
 def daemon_logs() -> list[tuple[str, str]]:
-    """The end of every daemon's log in labs that stand, for the report of a failed test."""
+    """Last lines of every daemon's log in running labs, for the report of a failed test."""
     return [
         (f"coveyd on {host.name}", "\n".join(host.log.read_text(errors="replace").splitlines()[-LOG_LINES:]))
         for found in RUNNING_LABS.values()
@@ -353,7 +353,7 @@ def daemon_logs() -> list[tuple[str, str]]:
 
 
 def abandoned_labs() -> list[Lab]:
-    """Labs of sessions that were killed."""
+    """Labs of test sessions that were killed."""
     found = []
     for lab in cluster.labs():
         word, _, pid = lab.name.rpartition("-")
@@ -363,7 +363,7 @@ def abandoned_labs() -> list[Lab]:
 
 
 def leftovers(owner: int) -> list[str]:
-    """What labs of the session with this pid left on the machine: folders, namespaces, mounts, cgroups, processes."""
+    """Folders, namespaces, mounts, cgroups and processes that labs of the session with this PID left on the machine."""
     mark = f"-{owner}"
 
     def ours(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Managers that are locked, and what their disks open with, for the tests of keys at rest."""
+"""Locked manager processes and checks of their encrypted files, for the tests of keys at rest."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def keys_path(host: ManagerHost) -> Path:
 
 
 def is_sealed_with(host: ManagerHost, key: str) -> bool:
-    """Whether everything lies under this unlock key and one data key."""
+    """Whether everything on disk is encrypted with this unlock key and one data key."""
     try:
         keys = data_keys.read(keys_path(host), (key,) if key else ())
     except data_keys.LockedError:
         return False
-    lying = sealed_with((host.folder / "state" / "identity" / "node.key").read_bytes())
+    key_id = sealed_with((host.folder / "state" / "identity" / "node.key").read_bytes())
     return (
         keys is not None
         and not keys.retired_ids
         and keys.unlock_key == key
-        and lying == (keys.ring.current if key else 0)
+        and key_id == (keys.ring.current if key else 0)
     )
 
 

@@ -1,6 +1,6 @@
-"""Managers as real processes on loopback addresses, and agents' sessions against them, for the tests of the wire.
+"""Managers as real processes on loopback addresses, and agents' sessions with them.
 
-Every process is ended by its own handle, however a test ends.
+Every process is ended through its handle, even if the test fails.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ READY_SECONDS = 40.0
 
 
 async def eventually(what: str, condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """The condition's first true value; awaits what it returns if need be."""
+    """First true result of the condition, which may be awaitable."""
     last: BaseException | None = None
     try:
         async with asyncio.timeout(seconds):
@@ -53,7 +53,7 @@ async def eventually(what: str, condition: Callable[[], Any], seconds: float = 2
 
 
 class ManagerHost:
-    """One host's manager process; its state stays when the process dies."""
+    """Manager process of one host. Its state on disk survives a kill."""
 
     def __init__(self, folder: Path, addr: str, join_port: int, mtls_port: int) -> None:
         self.folder = folder
@@ -93,13 +93,14 @@ class ManagerHost:
         self._stdout_reader = asyncio.create_task(self._read_stdout(self.process, ready))
         async with asyncio.timeout(READY_SECONDS):
             await asyncio.wait(
-                {self._stdout_reader, said := asyncio.ensure_future(ready.wait())}, return_when=asyncio.FIRST_COMPLETED
+                {self._stdout_reader, ready_task := asyncio.ensure_future(ready.wait())},
+                return_when=asyncio.FIRST_COMPLETED,
             )
-            said.cancel()
+            ready_task.cancel()
         assert ready.is_set(), f"the manager at {self.addr} did not start:\n{self.log.read_text()[-4000:]}"
 
     async def _read_stdout(self, process: asyncio.subprocess.Process, ready: asyncio.Event) -> None:
-        """What the process tells, to its end."""
+        """Read the messages of the process until it ends."""
         assert process.stdout is not None
         while line := await process.stdout.readline():
             if key := parse_unlock_key(line):
@@ -117,7 +118,7 @@ class ManagerHost:
             await self._stdout_reader
 
     def remove_manager_state(self) -> None:
-        """As a daemon does whose manager was removed."""
+        """Remove the manager state, as a daemon does after its manager was removed."""
         shutil.rmtree(self.folder / "state" / "manager")
 
     async def stop(self) -> int:
@@ -141,7 +142,7 @@ class ManagerHost:
         return await self.call("Status", control_pb2.ManagerStatusRequest(), timeout=5)
 
     async def backup(self) -> tuple[Path, str]:
-        """A backup that this manager takes now, and its key."""
+        """Take a backup through this manager. Returns its path and key."""
         path, key = self.folder.parent / "backup", ""
         async with self.control() as stub:
             with path.open("wb") as file:
@@ -163,7 +164,7 @@ class RecordedLine(Struct, frozen=True, kw_only=True):
 
 
 class RecordingWorker:
-    """What a session drives, without containers: it remembers assignments and says what a test tells it to."""
+    """Worker without containers: records assignments and reports the statuses that a test sets."""
 
     def __init__(self) -> None:
         self.items: dict[tuple[int, str], Any] = {}
@@ -182,7 +183,7 @@ class RecordingWorker:
                 self.items[change.kind, change.id] = change.item
 
     def items_of(self, kind: int) -> list[Any]:
-        return [item for (one, _), item in self.items.items() if one == kind]
+        return [item for (item_kind, _), item in self.items.items() if item_kind == kind]
 
     def report(self, task_id: str, status: TaskStatus) -> None:
         self.statuses.put(task_id, status)
@@ -201,7 +202,7 @@ class RecordingWorker:
 
 
 class AgentHost:
-    """A node's identity and session."""
+    """Identity and session of a node without containers."""
 
     def __init__(self, folder: Path, addr: str) -> None:
         self.addr = addr
@@ -242,7 +243,7 @@ class AgentHost:
 
 
 class ManagerCluster:
-    """Hosts with addresses of their own in 127/8; all of them end with ``close``."""
+    """Managers and agents with their own addresses in 127/8; ``close`` ends all of them."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="covey-m-")
@@ -264,7 +265,7 @@ class ManagerCluster:
         return host
 
     async def bootstrap(self, count: int = 1, **settings: Any) -> list[ManagerHost]:
-        """A cluster of so many managers, all of them voters that the store knows."""
+        """Create a cluster of ``count`` managers and wait until all are reachable voters."""
         first = self.manager()
         await first.start("bootstrap", **settings)
         for _ in range(count - 1):
@@ -289,7 +290,7 @@ class ManagerCluster:
                     return host
             return None
 
-        return await eventually("somebody leads", find)
+        return await eventually("a leader", find)
 
     async def close(self) -> None:
         for agent in self.agents:
@@ -301,12 +302,12 @@ class ManagerCluster:
 
 @contextlib.asynccontextmanager
 async def manager_cluster() -> AsyncIterator[ManagerCluster]:
-    one = ManagerCluster()
+    cluster = ManagerCluster()
     try:
-        yield one
+        yield cluster
     except BaseException:
-        for host in one.managers:  # pytest shows it with the failure
+        for host in cluster.managers:  # pytest shows the output of a failed test
             sys.stdout.write(f"--- log of the manager at {host.mtls_addr}\n{host.log.read_text()[-6000:]}\n")
         raise
     finally:
-        await one.close()
+        await cluster.close()

@@ -1,4 +1,4 @@
-"""Views made of objects, and plans carried out on them, for tests of what decides."""
+"""Views made of objects, and execution of plans on them, for unit tests of planners."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NOW = 1_000 * SECOND
 
 
 class Ids:
-    """Ids that count."""
+    """ID generator that counts."""
 
     def __init__(self, prefix: str = "new") -> None:
         self._prefix = prefix
@@ -50,12 +50,12 @@ def view_of(*objects: Object, now_ns: int = NOW) -> View:
 
 
 def applied(view: View, plan: Plan, now_ns: int = NOW) -> View:
-    """The view after the plan, each step in a transaction of its own."""
+    """View after the plan, with each step in its own transaction."""
     return execute(view, plan.steps, now_ns)
 
 
 def changed(view: View, *objects: Object, now_ns: int = NOW) -> View:
-    """The view with these objects updated."""
+    """View with these objects updated."""
     return execute(view, [lambda tx, item=item: tx.update(item) for item in objects], now_ns)
 
 
@@ -127,7 +127,7 @@ def decide(view: View, service_id: str = "web", now_ns: int = NOW, ids: Ids | No
 
 
 def after_planning(view: View, service_id: str = "web", now_ns: int = NOW, ids: Ids | None = None) -> View:
-    """The view after one decision about a service."""
+    """View after one planning step for a service."""
     return applied(view, decide(view, service_id, now_ns, ids), now_ns)
 
 
@@ -136,7 +136,7 @@ def desired_tasks(view: View, service_id: str = "web") -> list[Task]:
 
 
 def run_all_tasks(view: View, service_id: str = "web", at_ns: int = NOW) -> View:
-    """Agents that do at once what they are told, on the node n1 unless there is one."""
+    """View after the agents have run or stopped all tasks as desired; unplaced tasks run on n1."""
     for _ in range(4):
         for item in view.tasks.by_service(service_id):
             if item.status.state.terminal:

@@ -1,7 +1,7 @@
 """TCP ports for servers of the tests on loopback addresses.
 
-Invariant: no two test processes are given the same port while the other may still use it, and no client connection can take the port of a server
-that is down for a moment: ports come in turn from one counter on the machine, and lie below the kernel's ephemeral range.
+Invariant: no two test processes get the same port while it may be in use, and no client connection can take the port of a server that is
+restarting. Ports come from one counter per machine and are below the kernel's ephemeral range.
 """
 
 import fcntl
@@ -16,7 +16,7 @@ COUNTER = Path(tempfile.gettempdir()) / f"covey-test-ports-{os.geteuid()}"
 
 
 def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
-    """Different ports that nothing listens on."""
+    """``count`` different ports on which nothing listens."""
     descriptor = os.open(COUNTER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "r+") as counter:
         fcntl.flock(counter, fcntl.LOCK_EX)

@@ -35,7 +35,7 @@ def storage(size: int, terms: tuple[int, ...] = (), term: int = 1) -> MemoryStor
 
 
 class NodeHarness:
-    """Node 1, its storage, and the messages it sent."""
+    """Node 1, its storage, and the messages that it sent."""
 
     def __init__(self, size: int = 3, terms: tuple[int, ...] = (), term: int = 1, **config: Any) -> None:
         self.disk = storage(size, terms, term)
@@ -60,18 +60,18 @@ class NodeHarness:
 
     def pump(self) -> list[Message]:
         """Runs the driver's loop until the node is idle; returns what it sent."""
-        said: list[Message] = []
+        sent: list[Message] = []
         while self.node.has_ready():
             ready = self.node.ready()
             self.write(ready)
-            said += ready.messages + ready.messages_after_sync
+            sent += ready.messages + ready.messages_after_sync
             self.applied += ready.committed
             for entry in ready.committed:
                 if entry.kind is EntryKind.CONF_CHANGE:
                     self.node.apply_conf_change(ConfChange.decode(entry.data))
             self.node.advance(ready)
-        self.sent += said
-        return said
+        self.sent += sent
+        return sent
 
     def receive(self, kind: MessageKind, from_: int = 2, **fields: Any) -> list[Message]:
         fields.setdefault("term", self.state.term)

@@ -36,7 +36,7 @@ _STALL_POLL_SECONDS = 0.01
 
 
 def stall_while(path: Path) -> None:
-    """A stalled disk: no flush returns while the stall file exists."""
+    """Simulate a stalled disk: no flush returns while the file exists."""
     flush = os.fdatasync
 
     def held(fd: int) -> None:
@@ -210,21 +210,21 @@ class MemberProcess:
 
     async def do_read(self, count: int, together: int) -> dict:
         """Linearizable reads, ``together`` at a time: reads per second, and the number of ReadIndex requests."""
-        asked = 0
-        question = self.node._driver.reads.next_request
+        requests = 0
+        next_request = self.node._driver.reads.next_request
 
-        def counting():
-            nonlocal asked
-            context = question()
-            asked += context is not None
+        def counted_next_request():
+            nonlocal requests
+            context = next_request()
+            requests += context is not None
             return context
 
-        self.node._driver.reads.next_request = counting
+        self.node._driver.reads.next_request = counted_next_request
         began = time.perf_counter()
         for _ in range(count // together):
             await asyncio.gather(*[self.node.read_index() for _ in range(together)])
         del self.node._driver.reads.next_request
-        return {"per_second": count / (time.perf_counter() - began), "questions": asked}
+        return {"per_second": count / (time.perf_counter() - began), "questions": requests}
 
     async def do_leave(self, node_id: str) -> None:
         await leave([self.addr], self.client, node_id=node_id, timeout_seconds=20)

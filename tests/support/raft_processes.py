@@ -78,7 +78,7 @@ class RaftProcess:
         self._replies.clear()
 
     def stderr_text(self) -> str:
-        """What it printed on standard error, over all restarts."""
+        """Text on stderr, over all restarts."""
         return self._path.with_suffix(".log").read_text()
 
     @property
@@ -100,18 +100,18 @@ class RaftProcess:
             return await future
 
     def peak_mib(self) -> float:
-        """The peak memory of the present process."""
+        """Peak memory of the current process in MiB."""
         for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
-        raise AssertionError("the kernel tells no VmHWM")
+        raise AssertionError("/proc/PID/status has no VmHWM")
 
     @property
     def _stall(self) -> Path:
         return self.folder.with_name("stall")
 
     def stall_disk(self) -> None:
-        """From now on no flush returns."""
+        """Let no flush return from now on."""
         self._stall.touch()
 
     def resume_disk(self) -> None:
@@ -124,7 +124,7 @@ class RaftProcess:
         self._process.send_signal(signal.SIGCONT)
 
     async def kill(self) -> None:
-        """Ends the process as a power cut would."""
+        """Kill the process with SIGKILL."""
         if self.is_running:
             self._process.kill()
         await self.wait()
@@ -185,7 +185,7 @@ class RaftGroup:
         await self.wait_voters(3)
 
     async def leader(self) -> RaftProcess:
-        """The member that leads, once there is one."""
+        """Wait for a leader and return it."""
 
         async def find() -> RaftProcess | None:
             found = [(await status_of(member), member) for member in list(self.members.values()) if member.is_running]
@@ -199,8 +199,8 @@ class RaftGroup:
         return [member for member in self.members.values() if member is not leader and member.is_running]
 
     async def wait_voters(self, count: int) -> None:
-        """Waits until every reachable member counts so many voters. The leader's count is not enough: a promotion takes effect on a node
-        when it is applied there, and if the leader crashes before that, the others cannot elect without it.
+        """Wait until every reachable member knows ``count`` voters. The leader's count is not enough: a promotion takes effect on a node when
+        it is applied there, and if the leader crashes before that, the others cannot elect without it.
         """
 
         async def enough() -> bool:
@@ -209,16 +209,16 @@ class RaftGroup:
             counts = [[member["voter"] for member in status["members"]] for status in seen if status]
             return bool(counts) and all(voters == [True] * count for voters in counts)
 
-        await until(enough, f"{count} voters in the eyes of all")
+        await until(enough, f"{count} voters known to all members")
 
     async def wait_connected(self, count: int) -> None:
-        """Waits until the leader reaches so many voters, itself included."""
+        """Wait until the leader reaches ``count`` voters, including itself."""
 
         async def enough() -> bool:
             members = (await status_of(await self.leader())).get("members", [])
             return sum(member["voter"] and member["reachable"] for member in members) == count
 
-        await until(enough, f"{count} voters that answer")
+        await until(enough, f"{count} reachable voters")
 
     async def close(self) -> None:
         for member in self.members.values():

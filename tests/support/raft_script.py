@@ -1,9 +1,9 @@
 """Interpreter of Raft scripts: commands after `> `, below each the output of the real core.
 
-`ready` takes a node's Ready and puts on the wire what may leave at once. `sync` finishes it: the write is done, the rest
-leaves, committed entries are applied. `process` does both. Messages wait on the wire until `deliver` or `drop`. `settle`
-runs all nodes until nothing happens any more. Nodes that are `cut` off lose every message to and from them. `restart`
-after `crash` finds what was flushed: a commit index that rose without an entry to write is lost, as in
+`ready` takes a node's Ready and sends the messages that may be sent at once. `sync` completes it: the write is durable, the
+other messages are sent, committed entries are applied. `process` does both. Messages stay on the wire until `deliver` or
+`drop`. `settle` runs all nodes until nothing is left to do. Nodes that are `cut` off lose all messages to and from them.
+`restart` after `crash` finds what was flushed. A commit index that increased without an entry to write is lost, as in
 `manager.raft.disk`.
 """
 
@@ -37,7 +37,7 @@ SETTLE_ROUNDS = 200
 
 
 class FixedTimeouts:
-    """Node n's election timeout is the shortest plus n - 1 ticks, so that scripts repeat."""
+    """Election timeout of node n: the minimum plus n - 1 ticks, so that scripts are deterministic."""
 
     def __init__(self, node: int) -> None:
         self._node = node
@@ -47,7 +47,7 @@ class FixedTimeouts:
 
 
 class Script:
-    """The nodes, the network between them, and the lines that the present command has printed."""
+    """The nodes, the network between them, and the output of the current command."""
 
     def __init__(self) -> None:
         self.nodes: dict[int, RawNode] = {}
@@ -210,7 +210,7 @@ class Script:
     # --- the wire
 
     def do_hold(self, *words: str) -> None:
-        """Delays messages until `release` puts them back."""
+        """Delay messages until `release` puts them back."""
         self.held += self._pick(words)
 
     def do_release(self) -> None:
@@ -336,7 +336,7 @@ def show(message: Message) -> str:
 
 
 def replay(text: str) -> str:
-    """The script with the present output of its commands; comments and blank lines stay as they are."""
+    """The script with the current output of its commands. Comments and blank lines are kept."""
     script = Script()
     lines: list[str] = []
     for line in text.splitlines():

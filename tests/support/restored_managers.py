@@ -1,4 +1,4 @@
-"""Backups of managers that run, and managers that begin with one."""
+"""Backups of running managers, and managers that start from a backup."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.manager_processes import ManagerCluster, ManagerHost
 
 
 async def backup(host: ManagerHost, path: Path) -> str:
-    """Into a file, which is sealed with a key of its own: that key."""
+    """Write a backup to the file. Returns its key."""
     key = data = b""
     async with host.control() as stub:
         async for part in stub.Backup(control_pb2.BackupRequest(own_key=True)):
@@ -18,8 +18,8 @@ async def backup(host: ManagerHost, path: Path) -> str:
     return key.decode()
 
 
-async def restore(here: ManagerCluster, path: Path, key: str) -> ManagerHost:
-    host = here.manager()
+async def restore(cluster: ManagerCluster, path: Path, key: str) -> ManagerHost:
+    host = cluster.manager()
     host.key_cache.backup_key = key
     await host.start("restore", restore_path=str(path))
     host.key_cache.backup_key = ""

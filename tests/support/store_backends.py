@@ -1,4 +1,4 @@
-"""The store above each of its engines: in memory, on Raft with a disk, on a real etcd. One face for the tests that all must pass."""
+"""Store on each consensus backend behind one interface: in memory, on Raft with a disk, on a real etcd."""
 
 import asyncio
 import contextlib
@@ -23,11 +23,11 @@ from tests.support.etcd_stores import EtcdStoreGroup, EtcdStoreNode, eventually
 
 ENGINES = ("memory", "raft", "etcd")
 DURABLE_ENGINES = ("raft", "etcd")
-"""Those whose state outlives the process."""
+"""Backends whose state survives the process."""
 
 
 class StoreBackend:
-    """``store`` leads when it is given out; ``again`` is another process on the same state, after the first has ended."""
+    """``store`` is a leading store; ``reopen`` closes it and opens the same state again, as another process does."""
 
     store: Store
 
@@ -35,7 +35,7 @@ class StoreBackend:
         raise NotImplementedError
 
     async def close(self) -> None:
-        """Ends what runs and removes what lies on disks."""
+        """Stop everything and remove the files."""
 
 
 class MemoryBackend(StoreBackend):
@@ -44,7 +44,7 @@ class MemoryBackend(StoreBackend):
 
 
 class RaftBackend(StoreBackend):
-    """A group of one, on a disk."""
+    """Raft group of one member, on a disk."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -61,7 +61,7 @@ class RaftBackend(StoreBackend):
             self._clock,
         )
         self._task = asyncio.create_task(self.store.consensus.run())
-        await eventually("it leads", lambda: self.store.consensus.leadership.is_leader)
+        await eventually("the store to lead", lambda: self.store.consensus.leadership.is_leader)
         return self.store
 
     async def reopen(self) -> Store:
@@ -79,7 +79,7 @@ class RaftBackend(StoreBackend):
 
 
 class EtcdBackend(StoreBackend):
-    """A group of one, under a prefix of its own."""
+    """One manager with its own prefix in etcd."""
 
     def __init__(self, etcd: EtcdCluster, clock: Clock) -> None:
         self._group = EtcdStoreGroup(etcd)
@@ -89,11 +89,11 @@ class EtcdBackend(StoreBackend):
         first = not self._group.nodes
         if first:
             await self._group.create_cluster()
-        seat = EtcdStoreNode(self._group, "m1", "", self._clock)
-        self._group.nodes.append(seat)
-        await eventually("it leads", lambda: seat.is_leader)
-        self.store = seat.store
-        if first:  # a cluster on etcd begins with two objects
+        node = EtcdStoreNode(self._group, "m1", "", self._clock)
+        self._group.nodes.append(node)
+        await eventually("the store to lead", lambda: node.is_leader)
+        self.store = node.store
+        if first:  # a new cluster on etcd has two objects
             for kind, object_id in ((Cluster, self._group.cluster_id), (Node, "m1")):
                 await self.store.update(lambda tx, kind=kind, object_id=object_id: tx.remove(kind, object_id))
         return self.store
@@ -108,7 +108,7 @@ class EtcdBackend(StoreBackend):
 
 @contextlib.asynccontextmanager
 async def store_backend(name: str, etcd: EtcdCluster, clock: Clock) -> AsyncIterator[StoreBackend]:
-    """An engine with an empty store that leads."""
+    """Backend with an empty store that leads."""
     made: Any = (
         MemoryBackend(clock) if name == "memory" else RaftBackend(clock) if name == "raft" else EtcdBackend(etcd, clock)
     )

@@ -1,6 +1,6 @@
-"""Test hosts in network namespaces on one switch, each with its own network driver, and containers that are sockets.
+"""Hosts in network namespaces on one switch, each with its own network driver, for network tests.
 
-Every test has its own names and removes them, also when it fails. No packet leaves the namespaces that are created here.
+Every test has its own names and removes them, even if it fails. No packet leaves the namespaces that are created here.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class HostUnderTest:
 
 
 class Container:
-    """A sandbox on a host and the sockets opened inside it."""
+    """Sandbox on a host, and sockets inside it."""
 
     def __init__(self, host: HostUnderTest, container_id: str, endpoint: NetworkEndpoint, path: str) -> None:
         self.host, self.id, self.endpoint = host, container_id, endpoint
@@ -56,7 +56,7 @@ class Container:
         return await asyncio.to_thread(self.namespace.run, work)
 
     async def fetch(self, address: str, port: int = 80) -> str:
-        """The greeting of the server at the address."""
+        """Greeting of the server at the address."""
 
         def call() -> str:
             with socket.create_connection((address, port), timeout=SECONDS) as link:
@@ -77,7 +77,7 @@ class Container:
 
 
 class SwitchedHosts:
-    """A cluster of test hosts. `networks`, `endpoints` and `services` are its state; `tell` applies it to every host."""
+    """Hosts on one switch. `networks`, `endpoints` and `services` are the cluster's state; `apply` applies it to every host."""
 
     def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
         self.folder = folder
@@ -138,7 +138,7 @@ class SwitchedHosts:
     async def run_task(
         self, host: HostUnderTest, last: int, *, service: str = "", network: str = "net1", ready: bool = True
     ) -> Container:
-        """Create a container on the host at 10.0.1.LAST. The other hosts learn of it by `tell`."""
+        """Create a container on the host at 10.0.1.LAST. Call `apply` to tell the other hosts."""
         container_id = f"c{last}{secrets.token_hex(6)}"
         subnet = next(item.subnet for item in self.networks if item.id == network).rpartition(".")[0]
         endpoint = NetworkEndpoint(
@@ -154,7 +154,7 @@ class SwitchedHosts:
         return container
 
     async def apply(self) -> None:
-        """Bring every host to the networks, endpoints and services of the cluster."""
+        """Apply the networks, endpoints and services to every host."""
         now = NetworkChanges(tuple(self.networks), tuple(self.endpoints.values()), tuple(self.services))
         changes = msgspec.structs.replace(
             now,
@@ -167,7 +167,7 @@ class SwitchedHosts:
             assert await host.driver.apply(changes) == ()
 
     async def serve(self, container: Container, port: int = 80, greeting: str = "") -> None:
-        """Answer every connection with the container's address and close it, or greet and echo until the peer closes."""
+        """Answer every connection with the container's address and close it, or send the greeting and echo until the peer closes."""
         text = (greeting or container.endpoint.address).encode()
 
         async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -197,14 +197,14 @@ def _gone(before: Sequence[Any], now: Sequence[Any]) -> tuple[str, ...]:
 @asynccontextmanager
 async def switched_hosts(folder: Path, hosts: int, *, mtu: int = 1500) -> AsyncIterator[SwitchedHosts]:
     async with AsyncExitStack() as stack:
-        board = SwitchedHosts(folder, stack)
+        net = SwitchedHosts(folder, stack)
         for _ in range(hosts):
-            await board.add_host(mtu)
-        yield board
+            await net.add_host(mtu)
+        yield net
 
 
 async def receive(link: socket.socket) -> bytes:
-    """The next data from the peer, received on a thread while the event loop serves the peer."""
+    """Receive from the peer on a thread, while the event loop serves the peer."""
     return await asyncio.to_thread(link.recv, 100)
 
 

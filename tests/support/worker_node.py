@@ -1,8 +1,8 @@
-"""A node's worker with real containers, images and networks, for the tests of the worker; as a program, a daemon to be killed.
+"""Worker of a node with real containers, images and networks; run as a program, a daemon that a test can kill.
 
-`worker_node.py FOLDER CGROUP NETNS ADDRESS STEP FUNCTION…` prints `STARTED` and how many steps that took, then reads `TASK SCRIPT` lines,
-assigns each as a complete set and prints `TASK RUNNING`. A step is a call of one of the functions (`module:Class.method`); before that of
-the number STEP, from 1, it kills itself.
+`worker_node.py FOLDER CGROUP NETNS ADDRESS STEP FUNCTION…` prints `STARTED` and the number of steps so far. Then it reads `TASK SCRIPT`
+lines, assigns each as a complete set and prints `TASK RUNNING`. A step is a call of one of the functions (`module:Class.method`). The process
+kills itself before step number STEP, counted from 1.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ APPLETS = (
 
 
 class WorkerNode:
-    """The parts of one life of a node."""
+    """Running parts of a node, and the statuses that its worker reported."""
 
     def __init__(
         self, images: ImageStore, containers: ContainerService, networks: NetworkDriver, worker: Worker
@@ -68,7 +68,7 @@ class WorkerNode:
             statuses.acknowledge(batch)
 
     async def wait_state(self, task_id: str, state: TaskState, seconds: float = 20) -> TaskStatus:
-        """The status of the task once it is there, or further; fails with what was told when it never is."""
+        """Wait until the task has reached the state, or a later one. Returns its status."""
         try:
             await eventually(lambda: task_id in self.statuses and self.statuses[task_id][-1].state >= state, seconds)
         except TimeoutError:
@@ -76,7 +76,7 @@ class WorkerNode:
         return self.statuses[task_id][-1]
 
     async def wait_output(self, task_id: str, text: str, times: int = 1, seconds: float = 20) -> None:
-        """Wait until the container has written the text that often."""
+        """Wait until the container's output has the text at least ``times`` times."""
 
         async def said() -> bool:
             return (await self.output(task_id)).count(text) >= times
@@ -96,7 +96,7 @@ class WorkerNode:
 
 @asynccontextmanager
 async def worker_node(folder: Path, cgroup_parent: str, netns: str, address: str) -> AsyncIterator[WorkerNode]:
-    """One life. It ends as a daemon that stops: containers go on."""
+    """Run a worker. At the end it stops like a daemon: its containers keep running."""
     state, run = folder / "state", folder / "run"
     images = ImageStore(state)
     containers = ContainerService(state, run, cgroup_parent, images)
@@ -119,7 +119,7 @@ async def worker_node(folder: Path, cgroup_parent: str, netns: str, address: str
 
 
 def busybox_tar() -> bytes:
-    """A root file system of Debian's static busybox."""
+    """Root file system with Debian's static busybox."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, mode in (("bin", 0o755), ("etc", 0o755), ("tmp", 0o1777), ("run", 0o755)):
@@ -150,7 +150,7 @@ def task_of(
     slot: int = 1,
     **spec: object,
 ) -> Task:
-    """A task whose id is made of its name; a process 1 that heeds no TERM gets a short grace."""
+    """Task whose ID is its name, padded. The grace period is short because process 1 ignores SIGTERM."""
     container = ContainerSpec(image="busybox", args=("sh", "-c", script), stop_grace_ns=200_000_000)
     return Task(
         id=name.ljust(25, "0"), service_id="s" * 25, slot=slot, node_id=NODE.id, service_annotations=Annotations(name="web"),
@@ -168,7 +168,7 @@ def network_change(network: Network) -> AssignmentChange:
 
 
 class CrashSteps:
-    """Counts the calls of functions, and dies with SIGKILL before one of them; 0 for never."""
+    """Counts calls of functions and kills this process before call number ``last``; 0 for never."""
 
     def __init__(self, last: int, functions: list[str]) -> None:
         self.last, self.count = last, 0

@@ -1,4 +1,4 @@
-"""Writers of one store, and how fast they were answered: the same load for every engine."""
+"""Write load on one store, with throughput and latency; the same for every consensus backend."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ from manager.store import Store
 
 
 async def write_load(store: Store, *, clients: int, writes: int, size: int, prefix: str) -> dict[str, float]:
-    """Acknowledged writes a second of so many concurrent updaters, and their latencies. Each writes objects of its own, ``size`` bytes."""
+    """Acknowledged writes per second of ``clients`` concurrent writers, and their latencies. Each write creates an object of ``size`` bytes."""
     latencies: list[float] = []
     numbers = iter(range(writes))
     data = os.urandom(size)
