@@ -6,8 +6,7 @@ forwarded at most once, because the mTLS listener has no forwarder.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -23,16 +22,13 @@ from covey.errors import (
     StaleVersionError,
     UnavailableError,
 )
-from covey.grpc_errors import LEADER_METADATA, metadata_value, raised_by_server
+from manager.control.leader_call import LeaderCall, RetryableError
 from manager.grpc_handlers import handler_coroutine, wrap_handler
-from manager.grpc_status import abort_like, abort_not_leader, abort_with
+from manager.grpc_status import abort_not_leader
 from manager.store import Consensus, Leadership, NotLeaderError
 
 _LEADER_WAIT_SECONDS = 6.0
-_CALL_SECONDS = 30.0
-_CONNECT_SECONDS = 1.0
 _RETRY_SECONDS = 0.1
-_LEADER_POLL_SECONDS = 0.2
 _LOCAL_METHODS = frozenset(
     {
         "/coveypb.v1.Control/Status",
@@ -44,11 +40,12 @@ _READ_PREFIXES = ("Get", "List", "Watch", "Logs")
 _STATE_ERRORS = (NotFoundError, AlreadyExistsError, ConflictError, StaleVersionError, InvalidArgumentError)
 """Refusals that depend on the state of the store. A leader confirms that it still leads before it gives one."""
 
+_NO_LEADER = (
+    "The swarm does not have a leader. It's possible that too few managers are online. "
+    "Make sure more than half of the managers are online."
+)
+
 Dial = Callable[[str], aio.Channel]
-
-
-class _RetryableError(Exception):
-    """The call had no effect; retry it, possibly with another leader."""
 
 
 class LeaderForwarder(aio.ServerInterceptor):
@@ -91,7 +88,7 @@ class LeaderForwarder(aio.ServerInterceptor):
                 await abort_not_leader(context, leadership.leader_addr)
             try:
                 return await (self._confirm_refusal if changes else _call_once)(inner, request, context)
-            except (_RetryableError, NotLeaderError):  # nothing was proposed
+            except (RetryableError, NotLeaderError):  # nothing was proposed
                 leadership = self._consensus.leadership
                 await abort_not_leader(context, "" if leadership.is_leader else leadership.leader_addr)
 
@@ -107,7 +104,7 @@ class LeaderForwarder(aio.ServerInterceptor):
             return await inner(request, context)
         except _STATE_ERRORS:
             if not await self._still_leads():
-                raise _RetryableError from None
+                raise RetryableError from None
         return await inner(request, context)
 
     async def _still_leads(self) -> bool:
@@ -124,7 +121,7 @@ class LeaderForwarder(aio.ServerInterceptor):
 
         async def here(request: bytes, context: Any) -> Any:
             if reads and not await self._still_leads():
-                raise _RetryableError
+                raise RetryableError
             message = handler.request_deserializer(request)
             if handler.response_streaming:
                 return await inner(message, _SerializingContext(context, handler.response_serializer))
@@ -140,11 +137,9 @@ class LeaderForwarder(aio.ServerInterceptor):
                     if leadership.is_leader:
                         return await here(request, context)
                     channel = dial(leadership.leader_addr)
-                    await _connect(channel)
-                    if handler.response_streaming:
-                        return await self._forward_stream(channel, method, request, context, leadership)
-                    return await self._forward_unary(channel, method, request, context, leadership)
-                except (_RetryableError, NotLeaderError) as error:
+                    sent = LeaderCall(self._consensus, channel, leadership, method, reads=_is_read(method))
+                    return await (sent.stream if handler.response_streaming else sent.unary)(request, context)
+                except (RetryableError, NotLeaderError) as error:
                     if asyncio.get_running_loop().time() > deadline:
                         raise NoLeaderError(self._no_leader_message()) from error
                     await asyncio.sleep(_RETRY_SECONDS)
@@ -170,112 +165,6 @@ class LeaderForwarder(aio.ServerInterceptor):
         reason = self._consensus.unavailable_reason
         return f"The swarm does not have a leader: {reason}" if reason else _NO_LEADER
 
-    async def _forward_unary(
-        self, channel: aio.Channel, method: str, request: bytes, context: Any, target: Leadership
-    ) -> bytes:
-        multicall: Any = channel.unary_unary(method)
-        sent = multicall(request, timeout=_CALL_SECONDS)
-        failure: aio.AioRpcError | None = None
-        with self._cancel_on_leader_change(sent, target):
-            try:
-                return bytes(await sent)
-            except aio.AioRpcError as error:
-                failure = error
-            except asyncio.CancelledError:
-                _propagate_cancellation(sent)
-        if failure is None:
-            return self._answer_lost_call(method)
-        return await self._answer_failure(failure, method, context)
-
-    async def _forward_stream(
-        self, channel: aio.Channel, method: str, request: bytes, context: Any, target: Leadership
-    ) -> None:
-        """Relays a stream. After the first response it cannot be retried: it ends, and the caller opens it again."""
-        multicall: Any = channel.unary_stream(method)
-        sent = multicall(request)
-        written = False
-        failure: aio.AioRpcError | None = None
-        with self._cancel_on_leader_change(sent, target):
-            try:
-                async for response in _responses(sent, context):
-                    await context.write(response)
-                    written = True
-            except aio.AioRpcError as error:
-                failure = error
-            except asyncio.CancelledError:
-                _propagate_cancellation(sent)
-                raise UnavailableError(_STREAM_LOST) from None
-            finally:
-                sent.cancel()
-        if failure is None:
-            return
-        if written and _connection_lost(failure):
-            await abort_with(context, UnavailableError(_STREAM_LOST))
-        if written:
-            await abort_like(context, failure)
-        await self._answer_failure(failure, method, context)
-
-    @contextlib.contextmanager
-    def _cancel_on_leader_change(self, sent: Any, target: Leadership) -> Iterator[None]:
-        """Cancels the call once another manager leads, because a leader whose host failed never answers. Uses a timer, which costs less
-        than a task.
-        """
-        loop = asyncio.get_running_loop()
-        timer: list[asyncio.TimerHandle] = []
-
-        def look() -> None:
-            now = self._consensus.leadership
-            if now.leader_addr and now.leader_addr != target.leader_addr:
-                sent.cancel()
-            else:
-                timer[:] = [loop.call_later(_LEADER_POLL_SECONDS, look)]
-
-        timer[:] = [loop.call_later(_LEADER_POLL_SECONDS, look)]
-        try:
-            yield
-        finally:
-            timer[0].cancel()
-
-    def _answer_lost_call(self, method: str) -> bytes:
-        if _is_read(method):
-            raise _RetryableError
-        raise DeadlineError(_OUTCOME_UNKNOWN)
-
-    async def _answer_failure(self, failure: aio.AioRpcError, method: str, context: Any) -> bytes:
-        """Retries a call that had no effect; otherwise ends the caller's call with the leader's status."""
-        if metadata_value(failure.trailing_metadata(), LEADER_METADATA) is not None:
-            raise _RetryableError
-        if _connection_lost(failure):
-            return self._answer_lost_call(method)
-        await abort_like(context, failure)
-        raise AssertionError
-
-
-async def _connect(channel: aio.Channel) -> None:
-    """Waits until the channel is connected. A call that fails later may have been sent; one that never connects is retried."""
-    try:
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            while (state := channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
-                if state in {grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN}:
-                    raise _RetryableError
-                await channel.wait_for_state_change(state)
-    except TimeoutError:
-        raise _RetryableError from None
-
-
-def _connection_lost(failure: aio.AioRpcError) -> bool:
-    """Whether the connection failed, so that the outcome of the call is unknown."""
-    return failure.code() is grpc.StatusCode.UNAVAILABLE and not raised_by_server(failure.trailing_metadata())
-
-
-async def _responses(sent: Any, context: Any) -> AsyncIterator[bytes]:
-    """The responses. Sends the initial metadata first, so that the caller knows that the stream is open."""
-    await sent.initial_metadata()
-    if not sent.done():
-        await context.send_initial_metadata(())
-    async for response in sent:
-        yield response
-
 
 class _SerializingContext:
     """A context whose ``write`` takes messages, over one that takes bytes."""
@@ -289,18 +178,6 @@ class _SerializingContext:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
-
-
-_NO_LEADER = (
-    "The swarm does not have a leader. It's possible that too few managers are online. "
-    "Make sure more than half of the managers are online."
-)
-_OUTCOME_UNKNOWN = (
-    "lost the leader during the operation, so its outcome is unknown. Check the object's state before retrying"
-)
-
-
-_STREAM_LOST = "the leader changed while this stream was open; open it again"
 
 
 def _is_read(method: str) -> bool:
@@ -321,11 +198,3 @@ def _method_kind(method: str, handler: Any) -> dict[str, bool]:
 
 async def _call_once(inner: Callable[[Any, Any], Any], request: Any, context: Any) -> Any:
     return await inner(request, context)
-
-
-def _propagate_cancellation(sent: Any) -> None:
-    """Passes on the caller's own cancellation to the call to the leader."""
-    task = asyncio.current_task()
-    if not sent.cancelled() or (task is not None and task.cancelling()):
-        sent.cancel()
-        raise asyncio.CancelledError

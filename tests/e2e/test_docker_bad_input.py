@@ -50,7 +50,7 @@ BAD_REQUESTS: list[tuple[str, str, Any, int, str]] = [
     ("POST /swarm/update?version=1", "no JSON", b"}", 400, ""),
     ("POST /services/create", "a wrong type", spec(Labels="a=b"), 400, "Labels"),
     ("POST /services/create", "a number for a name", spec(Name=7), 400, "Name"),
-    ("POST /services/create", "no task", {"Name": "fresh"}, 400, "TaskTemplate"),
+    ("POST /services/create", "no task", {"Name": "fresh"}, 400, "image reference must be provided"),
     ("POST /services/create", "no image", with_container(Image=""), 400, "image"),
     ("POST /secrets/create", "data that is no base64", {"Name": "fresh", "Data": "***"}, 400, ""),
     # names

@@ -1,0 +1,120 @@
+"""A call to the leader: what is retried, what has an unknown outcome, and that the kind of an error is relayed."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+
+from covey.errors import AlreadyExistsError, DeadlineError
+from covey.grpc_errors import error_from_status
+from coveypb.v1 import control_pb2_grpc
+from manager.control.leader_call import LeaderCall, RetryableError
+from manager.grpc_status import abort_not_leader, abort_with
+from manager.store import Leadership
+
+CREATE, GET = "/coveypb.v1.Control/CreateConfig", "/coveypb.v1.Control/GetConfig"
+REQUEST = b""  # any message without fields
+
+
+class Leader(control_pb2_grpc.ControlServicer):
+    """Answers each call by ``answer``."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.asked = asyncio.Event()
+
+    async def CreateConfig(self, _request: Any, context: Any) -> Any:
+        self.asked.set()
+        return await self.answer(context)
+
+    async def GetConfig(self, _request: Any, context: Any) -> Any:
+        self.asked.set()
+        return await self.answer(context)
+
+
+class AbortedError(Exception):
+    """The caller's call was ended with this status."""
+
+
+class Caller:
+    """The context of the follower's caller."""
+
+    async def abort(self, code: Any, details: str, trailing_metadata: Any = ()) -> None:
+        raise AbortedError(error_from_status(code.name, details, trailing_metadata))
+
+
+@contextlib.asynccontextmanager
+async def serving(leader: Leader) -> AsyncIterator[tuple[Any, Any, str]]:
+    server = grpc.aio.server()
+    control_pb2_grpc.add_ControlServicer_to_server(leader, server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(address) as channel, asyncio.timeout(10):
+            yield server, channel, address
+    finally:
+        await server.stop(0)
+
+
+def call(channel: Any, address: str, method: str, consensus: Any = None) -> LeaderCall:
+    target = Leadership(term=1, is_leader=False, leader_addr=address)
+    reads = method == GET
+    return LeaderCall(consensus or SimpleNamespace(leadership=target), channel, target, method, reads=reads)
+
+
+async def hang(_context: Any) -> Any:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("method", [CREATE, GET])
+async def test_a_leader_that_cannot_be_reached_is_retried(method: str) -> None:
+    async with grpc.aio.insecure_channel("127.0.0.1:1") as channel, asyncio.timeout(5):
+        with pytest.raises(RetryableError):
+            await call(channel, "127.0.0.1:1", method).unary(REQUEST, Caller())
+
+
+async def test_a_manager_that_does_not_lead_is_retried() -> None:
+    async def deposed(context: Any) -> Any:
+        await abort_not_leader(context, "")
+
+    async with serving(Leader(deposed)) as (_, channel, address):
+        with pytest.raises(RetryableError):
+            await call(channel, address, CREATE).unary(REQUEST, Caller())
+
+
+@pytest.mark.parametrize(("method", "error"), [(CREATE, DeadlineError), (GET, RetryableError)])
+async def test_the_outcome_of_a_change_is_unknown_when_its_leader_is_lost_and_a_read_is_retried(
+    method: str, error: type[Exception]
+) -> None:
+    leader = Leader(hang)
+    async with serving(leader) as (server, channel, address):
+        sent = asyncio.create_task(call(channel, address, method).unary(REQUEST, Caller()))
+        await leader.asked.wait()
+        await server.stop(0)
+        with pytest.raises(error):
+            await sent
+
+
+async def test_a_call_ends_when_another_manager_becomes_the_leader() -> None:
+    leader = Leader(hang)
+    consensus = SimpleNamespace(leadership=Leadership(term=1, is_leader=False, leader_addr=""))
+    async with serving(leader) as (_, channel, address):
+        sent = asyncio.create_task(call(channel, address, CREATE, consensus).unary(REQUEST, Caller()))
+        await leader.asked.wait()
+        consensus.leadership = Leadership(term=2, is_leader=False, leader_addr="other:1")
+        with pytest.raises(DeadlineError, match="outcome is unknown"):
+            await sent
+
+
+async def test_an_error_of_the_leader_is_relayed_with_its_kind_whatever_its_words() -> None:
+    async def refuse(context: Any) -> Any:
+        await abort_with(context, AlreadyExistsError("failed to connect: the transport is taken"))
+
+    async with serving(Leader(refuse)) as (_, channel, address):
+        with pytest.raises(AbortedError) as aborted:
+            await call(channel, address, CREATE).unary(REQUEST, Caller())
+    assert type(aborted.value.args[0]) is AlreadyExistsError
