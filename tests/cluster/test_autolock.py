@@ -28,7 +28,7 @@ LOCKED = "Swarm is encrypted and needs to be unlocked before it can be used."
 @pytest.fixture(scope="module")
 def locked(images: Path) -> Iterator[LabCluster]:
     """Three managers. The first is locked from the start, the others from when they join."""
-    with labs.running_lab("autolock", 3, form=False, archive=images) as found:
+    with labs.running_lab("autolock", 3, init_cluster=False, archive=images) as found:
         one, *others = found.hosts
         out = found.docker("swarm", "init", "--autolock", "--advertise-addr", one.address, on=one).out
         assert KEY.search(out), out

@@ -69,7 +69,7 @@ sys.stdin.read()
 @pytest.fixture(scope="module")
 def two_clusters() -> Iterator[LabCluster]:
     """Four hosts on one switch: 1 and 2 form a cluster, 3 is another cluster, 4 is in none."""
-    with labs.running_lab("ident", 2, 2, form=False) as found:
+    with labs.running_lab("ident", 2, 2, init_cluster=False) as found:
         one, two, three, _ = found.hosts
         for host in (one, three):
             found.docker("swarm", "init", "--advertise-addr", host.address, on=host)

@@ -117,7 +117,7 @@ def test_a_worker_refuses_cluster_commands_as_not_a_manager(lab: LabCluster) -> 
 @pytest.fixture(scope="module")
 def inactive_hosts(images: Path) -> Iterator[LabCluster]:
     """Two hosts that are in no cluster."""
-    with labs.running_lab("young", 1, 1, form=False) as found:
+    with labs.running_lab("young", 1, 1, init_cluster=False) as found:
         yield found
 
 

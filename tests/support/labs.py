@@ -334,7 +334,7 @@ def make_images(folder: Path) -> Path:
     """Archive of both test images. They are imported once, on a temporary host, because every import gives another ID."""
     archive, root = folder / "images.tar", folder / "root.tar"
     root.write_bytes(root_file_system())
-    with running_lab("image", 1, form=False) as one:
+    with running_lab("image", 1, init_cluster=False) as one:
         for tag in (IMAGE, OTHER_IMAGE):
             one.docker("import", "-m", tag, str(root), tag)
         one.docker("save", "-o", str(archive), IMAGE, OTHER_IMAGE)
