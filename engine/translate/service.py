@@ -120,13 +120,7 @@ SERVICE_SPEC = FieldTable(
     ServiceSpec,
     (
         Inline(field="annotations", table=ANNOTATIONS),
-        Row(
-            key="TaskTemplate",
-            field="task",
-            codec=nested(TASK_SPEC),
-            always=True,
-            required="{path} is missing: describe the service's tasks",
-        ),
+        Row(key="TaskTemplate", field="task", codec=nested(TASK_SPEC), always=True),
         Custom(fields=("mode", "replicas", "max_concurrent", "total_completions"), read=_read_mode, write=_write_mode),
         Row(key="UpdateConfig", field="update", codec=nested(UPDATE_CONFIG)),
         Row(key="RollbackConfig", field="rollback", codec=nested(UPDATE_CONFIG)),

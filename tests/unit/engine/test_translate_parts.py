@@ -63,11 +63,6 @@ def test_two_service_modes_at_once_are_refused() -> None:
         )
 
 
-def test_a_service_without_a_task_template_is_refused_by_that_name() -> None:
-    with pytest.raises(InvalidArgumentError, match="TaskTemplate is missing"):
-        service.read_spec({"Name": "x"})
-
-
 def test_what_the_client_sends_for_nothing_special_is_accepted() -> None:
     """The body of ``docker service create busybox``, with all its zero values."""
     spec = service.read_spec(
