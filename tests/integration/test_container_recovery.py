@@ -34,7 +34,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
 
 
 class Daemon:
-    """A daemon in a process of its own."""
+    """Container daemon in its own process."""
 
     def __init__(self, host: Host) -> None:
         root = Path(__file__).parents[2]
@@ -74,7 +74,7 @@ def daemon(host: Host) -> Iterator[Daemon]:
         made.kill()
 
 
-async def test_a_running_container_is_adopted_by_the_next_daemon_and_not_touched(host: Host, daemon: Daemon) -> None:
+async def test_a_running_container_is_adopted_unchanged_by_the_next_daemon(host: Host, daemon: Daemon) -> None:
     container_id = daemon.run("trap 'exit 6' TERM; i=0; while :; do echo $i; i=$((i+1)); usleep 20000; done")
     daemon.kill()
     async with running(host) as service:
@@ -88,7 +88,7 @@ async def test_a_running_container_is_adopted_by_the_next_daemon_and_not_touched
         assert numbers == list(range(len(numbers)))
 
 
-async def test_the_pid_of_a_container_stays_over_three_daemons(host: Host) -> None:
+async def test_a_container_keeps_its_pid_over_three_daemons(host: Host) -> None:
     async with running(host) as first:
         made = await first.create(host.config("/bin/sleep", "1000"))
         pid = (await first.start(made.id)).state.pid
@@ -101,7 +101,7 @@ async def test_the_pid_of_a_container_stays_over_three_daemons(host: Host) -> No
         assert host.leftovers() == []
 
 
-async def test_an_exit_while_no_daemon_ran_is_recorded_with_its_code_and_time(
+async def test_an_exit_while_no_daemon_ran_is_recorded_with_exit_code_and_time(
     host: Host, daemon: Daemon, tmp_path: Path
 ) -> None:
     container_id = daemon.run("while [ ! -e /go ]; do usleep 10000; done; exit 17")
@@ -117,7 +117,7 @@ async def test_an_exit_while_no_daemon_ran_is_recorded_with_its_code_and_time(
         assert await service.wait(container_id) == 17
 
 
-async def test_a_host_that_died_leaves_exited_containers_and_no_mounts(
+async def test_after_a_host_crash_containers_are_exited_and_mounts_removed(
     host: Host, daemon: Daemon, tmp_path: Path
 ) -> None:
     container_id = daemon.run("sleep 1000")
@@ -148,8 +148,8 @@ async def test_the_exit_of_a_container_killed_together_with_conmon_is_recorded(h
         assert service.get(made.id).state.error == MONITOR_DIED
 
 
-async def half_start(service: ContainerService, container_id: str) -> ContainerState:
-    """Do what a start does up to the runtime's own start: conmon runs, the process waits for ever on the fifo."""
+async def start_without_runtime(service: ContainerService, container_id: str) -> ContainerState:
+    """Start a container without the runtime's start: conmon runs and the process waits on the FIFO."""
     made = service.get(container_id)
     bundle = await service.bundles.build(made.config, service.images.layers(made.config.image_id))
     pid = await service.conmon.create(
@@ -166,11 +166,11 @@ async def half_start(service: ContainerService, container_id: str) -> ContainerS
 
 
 @pytest.mark.parametrize("recorded", [False, True])
-async def test_a_start_that_a_crashed_daemon_left_unfinished_is_undone(host: Host, recorded: bool) -> None:
-    """The daemon died between conmon's create and the runtime's start, before or after it wrote the pid down."""
+async def test_a_start_interrupted_by_a_crash_is_undone(host: Host, recorded: bool) -> None:
+    """The daemon crashed between conmon's create and the runtime's start, before or after it recorded the PID."""
     async with running(host) as service:
         made = await service.create(host.config("/bin/sleep", "1000"))
-        state = await half_start(service, made.id)
+        state = await start_without_runtime(service, made.id)
         service.index._store.save_state(made.id, state if recorded else made.state, starting=True)
     async with running(host) as service:
         found = service.get(made.id).state
@@ -180,11 +180,11 @@ async def test_a_start_that_a_crashed_daemon_left_unfinished_is_undone(host: Hos
         assert (await service.start(made.id)).state.running
 
 
-async def test_a_start_that_was_done_but_not_confirmed_is_adopted(host: Host) -> None:
-    """The daemon died right after the runtime's start: the user's process runs."""
+async def test_a_start_completed_but_not_recorded_is_adopted(host: Host) -> None:
+    """The daemon crashed right after the runtime's start: the user's process runs."""
     async with running(host) as service:
         made = await service.create(host.config("/bin/sleep", "1000"))
-        state = await half_start(service, made.id)
+        state = await start_without_runtime(service, made.id)
         service.index._store.save_state(made.id, state, starting=True)
         await service.runtime.start(made.id)
     async with running(host) as service:
@@ -193,7 +193,7 @@ async def test_a_start_that_was_done_but_not_confirmed_is_adopted(host: Host) ->
         assert (await service.stop(made.id, 0)).state.exit_code == 137
 
 
-async def test_a_container_without_a_row_is_removed(host: Host, daemon: Daemon, tmp_path: Path) -> None:
+async def test_a_container_without_a_database_row_is_removed(host: Host, daemon: Daemon, tmp_path: Path) -> None:
     container_id = daemon.run("sleep 1000")
     daemon.kill()
     store = ContainerStore(tmp_path / "state/containers.db")

@@ -51,7 +51,7 @@ async def drain(stream: AttachStream) -> dict[int, bytes]:
     return found
 
 
-async def test_an_exec_has_both_streams_and_an_exit_code(service: ContainerService, sleeper: str) -> None:
+async def test_an_exec_returns_stdout_stderr_and_exit_code(service: ContainerService, sleeper: str) -> None:
     script = "echo $FROM $MORE; id -u; pwd; cat; echo oops >&2; exit 7"
     config = ExecConfig(args=("/bin/sh", "-c", script), env=("MORE=exec",), working_dir="/tmp", attach_stdin=True)
     exec_id = await service.exec_create(sleeper, config)
@@ -94,7 +94,7 @@ async def test_the_terminal_of_an_exec_has_the_requested_size_and_can_be_resized
         assert await stream.wait() == 4
 
 
-async def test_a_detached_exec_runs_on_its_own(service: ContainerService, sleeper: str) -> None:
+async def test_a_detached_exec_runs_in_the_background(service: ContainerService, sleeper: str) -> None:
     exec_id = await service.exec_create(sleeper, ExecConfig(args=("/bin/sh", "-c", "echo done >/tmp/x; exit 2")))
     with service.subscribe() as events:
         assert await service.exec_start(exec_id, detach=True) is None
@@ -105,7 +105,7 @@ async def test_a_detached_exec_runs_on_its_own(service: ContainerService, sleepe
     assert service.exec_inspect(exec_id).exit_code == 2
 
 
-async def test_an_exec_of_a_missing_command_is_refused_by_name(service: ContainerService, sleeper: str) -> None:
+async def test_an_exec_of_a_missing_command_names_it_in_the_error(service: ContainerService, sleeper: str) -> None:
     exec_id = await service.exec_create(sleeper, ExecConfig(args=("/bin/nothing",)))
     with pytest.raises(OciRuntimeError, match="/bin/nothing") as caught:
         await service.exec_start(exec_id)
@@ -119,8 +119,8 @@ async def test_an_exec_of_a_missing_command_is_refused_by_name(service: Containe
         service.exec_inspect("nope")
 
 
-async def test_top_and_stats_show_the_containers_processes_and_usage(service: ContainerService, sleeper: str) -> None:
-    async with asyncio.timeout(20):  # started, the runtime's own process becomes the container's in a moment
+async def test_top_and_stats_show_processes_and_resource_usage(service: ContainerService, sleeper: str) -> None:
+    async with asyncio.timeout(20):  # right after the start the process is still the runtime's
         while [row[-1] for row in (await service.top(sleeper)).processes] != ["/bin/sleep 1000"]:  # noqa: ASYNC110 - any condition
             await asyncio.sleep(0.01)
     stats = await service.stats(sleeper)
@@ -129,9 +129,7 @@ async def test_top_and_stats_show_the_containers_processes_and_usage(service: Co
     assert stats.system_cpu_ns > stats.cpu_total_ns > 0
 
 
-async def test_logs_follow_until_the_container_ends_and_tail_counts_from_the_end(
-    service: ContainerService, host: Host
-) -> None:
+async def test_logs_with_follow_tail_since_and_until(service: ContainerService, host: Host) -> None:
     script = "for i in 1 2 3; do echo $i; usleep 30000; done; echo err >&2; echo -n last"
     made = await service.create(host.config("/bin/sh", "-c", script))
     await service.start(made.id)
@@ -145,7 +143,7 @@ async def test_logs_follow_until_the_container_ends_and_tail_counts_from_the_end
     assert [e.time_ns async for e in service.logs(made.id, until_ns=times[1])] == times[:2]
 
 
-async def test_a_log_stays_within_its_bound_and_a_follower_misses_nothing(
+async def test_a_log_stays_within_its_size_limit_and_a_follower_misses_no_line(
     service: ContainerService, host: Host
 ) -> None:
     limit = 1 << 20
@@ -165,7 +163,7 @@ async def test_a_log_stays_within_its_bound_and_a_follower_misses_nothing(
     assert sum(p.stat().st_size for p in folder.glob("container.log*")) <= limit
 
 
-async def test_two_clients_attach_to_one_container(service: ContainerService, host: Host) -> None:
+async def test_two_clients_can_attach_to_one_container(service: ContainerService, host: Host) -> None:
     made = await service.create(host.config("/bin/cat", open_stdin=True))
     await service.start(made.id)
     one, two = await service.attach(made.id), await service.attach(made.id)

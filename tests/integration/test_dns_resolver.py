@@ -1,4 +1,4 @@
-"""DNS resolver inside containers, on a real kernel, with an upstream nameserver on the switch."""
+"""DNS resolver inside containers on a real kernel, with an upstream nameserver on the switch."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import dnslib
 import pytest
 
+from agent.dns.forwarder import QUERY_TIMEOUT_SECONDS
 from agent.network.model import Attachment, NetworkChanges
 from covey.objects.assignment import NetworkEndpoint, VirtualService
 from covey.states import EndpointMode
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.root
 
 
 class Upstream(asyncio.DatagramProtocol):
-    """The outside: answers known.example, cuts big.example short over UDP, keeps silent on silent.example."""
+    """Upstream nameserver: answers known.example, truncates big.example over UDP, does not answer silent.example."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -53,19 +54,19 @@ def answer(data: bytes, *, over_tcp: bool) -> bytes | None:
 
 
 @asynccontextmanager
-async def upstream(board: SwitchedHosts) -> AsyncIterator[None]:
-    udp = board.switch.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+async def upstream(net: SwitchedHosts) -> AsyncIterator[None]:
+    udp = net.switch.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     udp.bind(("10.99.0.254", 53))
-    tcp = board.switch.run(lambda: socket.create_server(("10.99.0.254", 53)))
+    tcp = net.switch.run(lambda: socket.create_server(("10.99.0.254", 53)))
 
-    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_tcp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         size = int.from_bytes(await reader.readexactly(2), "big")
         reply = answer(await reader.readexactly(size), over_tcp=True) or b""
         writer.write(len(reply).to_bytes(2, "big") + reply)
         writer.close()
 
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Upstream, sock=udp)
-    server = await asyncio.start_server(converse, sock=tcp)
+    server = await asyncio.start_server(serve_tcp, sock=tcp)
     try:
         yield
     finally:
@@ -73,10 +74,10 @@ async def upstream(board: SwitchedHosts) -> AsyncIterator[None]:
         server.close()
 
 
-async def test_names_of_services_tasks_and_containers_are_answered(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 2) as board:
-        board.networks.append(overlay(name="shop"))
-        board.services += [
+async def test_names_of_services_tasks_and_containers_resolve(tmp_path: Path) -> None:
+    async with switched_hosts(tmp_path, 2) as net:
+        net.networks.append(overlay(name="shop"))
+        net.services += [
             VirtualService(
                 id="id-web/net1",
                 network_id="net1",
@@ -87,14 +88,14 @@ async def test_names_of_services_tasks_and_containers_are_answered(tmp_path: Pat
             ),
             VirtualService(id="id-db/net1", network_id="net1", service_id="id-db", name="db", mode=EndpointMode.DNSRR),
         ]
-        await board.apply()
-        await board.run_task(board.hosts[0], 10, service="web")
-        await board.run_task(board.hosts[1], 11, service="web")
-        await board.run_task(board.hosts[1], 12, service="web", ready=False)
+        await net.apply()
+        await net.run_task(net.hosts[0], 10, service="web")
+        await net.run_task(net.hosts[1], 11, service="web")
+        await net.run_task(net.hosts[1], 12, service="web", ready=False)
         for last in (20, 21):
-            await board.run_task(board.hosts[1], last, service="db")
-        client = await board.run_task(board.hosts[0], 50)
-        await board.apply()
+            await net.run_task(net.hosts[1], last, service="db")
+        client = await net.run_task(net.hosts[0], 50)
+        await net.apply()
         assert await client.addresses("web") == ["10.0.1.100"]
         assert await client.addresses("FRONT.shop") == ["10.0.1.100"]
         assert await client.addresses("tasks.web") == ["10.0.1.10", "10.0.1.11"]
@@ -110,30 +111,30 @@ async def test_names_of_services_tasks_and_containers_are_answered(tmp_path: Pat
         assert str(back.rr[0].rdata) == "web.10.shop."
 
 
-async def test_a_change_of_the_cluster_is_answered_at_once(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 1) as board:
-        board.networks.append(overlay())
-        board.services.append(
+async def test_a_changed_endpoint_is_resolved_at_once(tmp_path: Path) -> None:
+    async with switched_hosts(tmp_path, 1) as net:
+        net.networks.append(overlay())
+        net.services.append(
             VirtualService(id="id-db/net1", network_id="net1", service_id="id-db", name="db", mode=EndpointMode.DNSRR)
         )
-        await board.apply()
-        await board.run_task(board.hosts[0], 20, service="db")
-        client = await board.run_task(board.hosts[0], 50)
-        await board.apply()
+        await net.apply()
+        await net.run_task(net.hosts[0], 20, service="db")
+        client = await net.run_task(net.hosts[0], 50)
+        await net.apply()
         assert await client.addresses("db") == ["10.0.1.20"]
-        await board.run_task(board.hosts[0], 21, service="db")
-        del board.endpoints["task20"]
-        await board.apply()
+        await net.run_task(net.hosts[0], 21, service="db")
+        del net.endpoints["task20"]
+        await net.apply()
         assert await client.addresses("db") == ["10.0.1.21"]
 
 
 async def test_names_of_other_networks_do_not_resolve(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 1) as board, upstream(board):
-        board.networks += [overlay(), overlay("net2", vni=4098, name="other", subnet="10.0.2.0/24")]
-        await board.apply()
-        one = await board.run_task(board.hosts[0], 5)
-        two = await board.run_task(board.hosts[0], 6, network="net2")
-        await board.apply()
+    async with switched_hosts(tmp_path, 1) as net, upstream(net):
+        net.networks += [overlay(), overlay("net2", vni=4098, name="other", subnet="10.0.2.0/24")]
+        await net.apply()
+        one = await net.run_task(net.hosts[0], 5)
+        two = await net.run_task(net.hosts[0], 6, network="net2")
+        await net.apply()
         assert await two.addresses("h6") == ["10.0.2.6"]
         assert (await one.resolve("h6")).header.rcode == dnslib.RCODE.NXDOMAIN
         await one.host.driver.attach(one.id, Attachment("net2", "10.0.2.5/24", "eth1", aliases=("extra",)))
@@ -142,84 +143,83 @@ async def test_names_of_other_networks_do_not_resolve(tmp_path: Path) -> None:
 
 
 async def test_other_names_are_forwarded_to_the_hosts_nameservers(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 1) as board, upstream(board):
-        board.networks.append(overlay())
-        await board.apply()
-        client = await board.run_task(board.hosts[0], 50)
+    async with switched_hosts(tmp_path, 1) as net, upstream(net):
+        net.networks.append(overlay())
+        await net.apply()
+        client = await net.run_task(net.hosts[0], 50)
         assert await client.addresses("known.example") == ["192.0.2.7"]
         assert (await client.resolve("unknown.example")).header.rcode == dnslib.RCODE.NXDOMAIN
         assert (await client.resolve("big.example")).header.tc == 1
         assert len((await client.resolve("big.example", tcp=True)).rr) == 60
 
 
-async def test_a_silent_nameserver_is_servfail_and_blocks_no_other_question(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 1) as board, upstream(board):
-        board.networks.append(overlay())
-        await board.apply()
-        client = await board.run_task(board.hosts[0], 50)
-        await board.apply()
+async def test_a_silent_nameserver_gives_servfail_and_delays_no_other_question(tmp_path: Path) -> None:
+    async with switched_hosts(tmp_path, 1) as net, upstream(net):
+        net.networks.append(overlay())
+        await net.apply()
+        client = await net.run_task(net.hosts[0], 50)
+        await net.apply()
         question = dnslib.DNSRecord.question("silent.example")
         slow = asyncio.create_task(client.run(lambda: question.send("127.0.0.11", 53, timeout=9)))
-        began = time.monotonic()
         assert await client.addresses("h50") == ["10.0.1.50"]
-        assert time.monotonic() - began < 1
+        assert not slow.done(), "the other question waited for the silent nameserver"
         assert dnslib.DNSRecord.parse(await slow).header.rcode == dnslib.RCODE.SERVFAIL
 
 
-async def test_without_a_reachable_nameserver_the_answer_is_servfail(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 1) as board:
-        board.networks.append(overlay())
-        await board.apply()
-        client = await board.run_task(board.hosts[0], 50)
+async def test_without_a_reachable_nameserver_the_answer_is_servfail_soon(tmp_path: Path) -> None:
+    async with switched_hosts(tmp_path, 1) as net:
+        net.networks.append(overlay())
+        await net.apply()
+        client = await net.run_task(net.hosts[0], 50)
         began = time.monotonic()
         assert (await client.resolve("known.example")).header.rcode == dnslib.RCODE.SERVFAIL
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < QUERY_TIMEOUT_SECONDS, "it waited for a nameserver that does not exist"
 
 
-async def test_port_53_stays_free_for_the_application_and_dig_accepts_the_replies(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 1) as board:
-        board.networks.append(overlay())
-        await board.apply()
-        client = await board.run_task(board.hosts[0], 50)
-        await board.apply()
+async def test_port_53_is_free_for_the_application_and_dig_accepts_the_replies(tmp_path: Path) -> None:
+    async with switched_hosts(tmp_path, 1) as net:
+        net.networks.append(overlay())
+        await net.apply()
+        client = await net.run_task(net.hosts[0], 50)
+        await net.apply()
         (await client.run(lambda: socket.create_server(("0.0.0.0", 53)))).close()
         command = ["nsenter", f"--net={client.namespace.path}", "dig", "+short", "+time=2", "@127.0.0.11", "H50.web"]
         done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=10, check=True)
         assert done.stdout == "10.0.1.50\n"
 
 
-async def test_the_server_uses_another_port_when_the_application_has_the_preferred_one(tmp_path: Path) -> None:
-    """The daemon restarts while the application holds the port that the resolver likes best."""
-    async with switched_hosts(tmp_path, 1) as board:
-        board.networks.append(overlay())
-        await board.apply()
-        host = board.hosts[0]
-        client = await board.run_task(host, 50)
-        await board.apply()
+async def test_the_resolver_uses_another_port_when_the_preferred_one_is_in_use(tmp_path: Path) -> None:
+    """The daemon restarts while the application uses the resolver's preferred port."""
+    async with switched_hosts(tmp_path, 1) as net:
+        net.networks.append(overlay())
+        await net.apply()
+        host = net.hosts[0]
+        client = await net.run_task(host, 50)
+        await net.apply()
         await host.driver.close()
-        greedy = [
+        application_sockets = [
             await client.run(lambda kind=kind: socket.socket(socket.AF_INET, kind))
             for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)
         ]
-        for link in greedy:
+        for link in application_sockets:
             link.bind(("0.0.0.0", 41053))
-        greedy[1].listen()
+        application_sockets[1].listen()
         host.driver = host.new_driver()
         await host.driver.start()
-        await board.apply()
+        await net.apply()
         await host.driver.adopt(client.id, (Attachment("net1", "10.0.1.50/24", "eth0"),))
         assert await client.addresses("h50") == ["10.0.1.50"]
         assert len((await client.resolve("h50", tcp=True)).rr) == 1
-        for link in greedy:
+        for link in application_sockets:
             link.close()
 
 
 async def test_many_addresses_are_truncated_over_udp_and_complete_over_tcp(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 1) as board:
-        board.networks.append(overlay())
-        await board.apply()
-        client = await board.run_task(board.hosts[0], 50)
-        board.services.append(
+    async with switched_hosts(tmp_path, 1) as net:
+        net.networks.append(overlay())
+        await net.apply()
+        client = await net.run_task(net.hosts[0], 50)
+        net.services.append(
             VirtualService(id="s/net1", network_id="net1", service_id="s", name="many", address="10.0.1.3")
         )
         many = {
@@ -228,8 +228,8 @@ async def test_many_addresses_are_truncated_over_udp_and_complete_over_tcp(tmp_p
             )
             for i in range(100, 200)
         }
-        board.endpoints |= many
-        await board.apply()
+        net.endpoints |= many
+        await net.apply()
         cut = await client.resolve("tasks.many")
         assert cut.header.tc == 1
         assert len(cut.rr) == 30
@@ -237,8 +237,8 @@ async def test_many_addresses_are_truncated_over_udp_and_complete_over_tcp(tmp_p
 
 
 async def test_a_destroyed_container_leaves_no_resolver(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 1) as board:
-        host = board.hosts[0]
+    async with switched_hosts(tmp_path, 1) as net:
+        host = net.hosts[0]
 
         def handles() -> int:
             return len(list(Path("/proc/self/fd").iterdir()))

@@ -1,4 +1,4 @@
-"""Containers, their logs and their terminals through the real docker client, over real containers."""
+"""Engine API for containers, logs and terminals: the real docker client and SDK with real containers."""
 
 import asyncio
 import contextlib
@@ -45,20 +45,20 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     assert host.monitors() == []
 
 
-async def started(daemon: Daemon, *args: str, **changes: object) -> str:
+async def start_container(daemon: Daemon, *args: str, **changes: object) -> str:
     name = f"t-{secrets.token_hex(3)}"
     made = await daemon.agent.containers.create(daemon.container_host.config(*args, name=name, **changes))
     await daemon.agent.containers.start(made.id)
     return name
 
 
-async def finished(daemon: Daemon, name: str) -> None:
+async def wait_exit(daemon: Daemon, name: str) -> None:
     async with asyncio.timeout(20):
         await daemon.agent.containers.wait(name)
 
 
 async def test_containers_are_listed_inspected_stopped_and_removed(daemon: Daemon) -> None:
-    name = await started(daemon, "/bin/sleep", "1000", labels={"tier": "front"}, stop_signal="SIGKILL")
+    name = await start_container(daemon, "/bin/sleep", "1000", labels={"tier": "front"}, stop_signal="SIGKILL")
     out, _ = await daemon.docker("ps", "--format", "{{.Names}} {{.Image}} {{.State}} {{.Status}}")
     assert out.startswith(f"{name} busybox running Up ")
     out, _ = await daemon.docker("ps", "-q", "--filter", "label=tier=back")
@@ -76,7 +76,7 @@ async def test_containers_are_listed_inspected_stopped_and_removed(daemon: Daemo
     await daemon.docker("unpause", name)
     await daemon.docker("rename", name, "other")
     await daemon.docker("stop", "other")
-    await daemon.docker("stop", "other")  # it is stopped already, which is no error
+    await daemon.docker("stop", "other")  # stopping a stopped container is no error
     out, _ = await daemon.docker("ps", "-a", "--format", "{{.Names}} {{.Status}}")
     assert out.startswith("other Exited (137)")
     out, _ = await daemon.docker("wait", "other")
@@ -90,26 +90,26 @@ async def test_containers_are_listed_inspected_stopped_and_removed(daemon: Daemo
     assert "o such container" in err
 
 
-async def test_logs_keep_streams_tail_times_and_follow_to_the_end(daemon: Daemon) -> None:
-    name = await started(daemon, "/bin/sh", "-c", "echo one; echo two >&2; echo three")
-    await finished(daemon, name)
+async def test_logs_with_streams_tail_timestamps_and_follow(daemon: Daemon) -> None:
+    name = await start_container(daemon, "/bin/sh", "-c", "echo one; echo two >&2; echo three")
+    await wait_exit(daemon, name)
     out, err = await daemon.docker("logs", name)
     assert (out, err) == ("one\nthree\n", "two\n")
     out, _ = await daemon.docker("logs", "--timestamps", name)
     assert out.splitlines()[0].endswith("Z one")
-    many = await started(daemon, "/bin/sh", "-c", "for i in 1 2 3 4; do echo $i; done")
-    await finished(daemon, many)
+    many = await start_container(daemon, "/bin/sh", "-c", "for i in 1 2 3 4; do echo $i; done")
+    await wait_exit(daemon, many)
     out, _ = await daemon.docker("logs", "--tail", "2", many)
     assert out == "3\n4\n"
-    slow = await started(daemon, "/bin/sh", "-c", "echo first; sleep 1; echo last")
+    slow = await start_container(daemon, "/bin/sh", "-c", "echo first; sleep 1; echo last")
     out, _ = await daemon.docker("logs", "--follow", slow)
     assert out == "first\nlast\n"
     _, err = await daemon.docker("logs", "nothing", check=1)
     assert "nothing" in err
 
 
-async def test_exec_carries_input_both_streams_and_the_exit_code(daemon: Daemon) -> None:
-    name = await started(daemon, "/bin/sleep", "1000")
+async def test_exec_passes_stdin_stdout_stderr_and_the_exit_code(daemon: Daemon) -> None:
+    name = await start_container(daemon, "/bin/sleep", "1000")
     data = os.urandom(1 << 16).hex().encode()
     script = "cat; echo problem >&2; exit 7"
     out, err = await daemon.docker("exec", "-i", name, "/bin/sh", "-c", script, stdin=data, check=7)
@@ -131,9 +131,9 @@ async def test_exec_carries_input_both_streams_and_the_exit_code(daemon: Daemon)
     assert "nowhere" in err
 
 
-async def test_an_exec_with_a_terminal_has_one_and_its_size(daemon: Daemon) -> None:
-    """A person's terminal: the client is given a pseudo-terminal, types, and leaves by ``exit``."""
-    name = await started(daemon, "/bin/sleep", "1000")
+async def test_an_exec_with_a_terminal_has_a_pseudo_terminal(daemon: Daemon) -> None:
+    """The client runs on a pseudo-terminal, types commands and leaves with ``exit``."""
+    name = await start_container(daemon, "/bin/sleep", "1000")
     ours, theirs = pty.openpty()
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "DOCKER_HOST": daemon.host, "TERM": "xterm"}
     process = await asyncio.create_subprocess_exec(
@@ -158,16 +158,16 @@ async def test_an_exec_with_a_terminal_has_one_and_its_size(daemon: Daemon) -> N
         os.close(ours)
 
 
-async def test_attach_shows_what_comes_and_ends_with_the_container(daemon: Daemon) -> None:
-    name = await started(
+async def test_attach_shows_output_and_ends_with_the_container(daemon: Daemon) -> None:
+    name = await start_container(
         daemon, "/bin/sh", "-c", "read line; echo got $line; exit 5", open_stdin=True, attach_stdin=True
     )
     out, _ = await daemon.docker("attach", name, stdin=b"hello\n", check=5)
     assert out == "got hello\n"
 
 
-async def test_stats_are_read_once_and_as_a_stream(daemon: Daemon) -> None:
-    name = await started(daemon, "/bin/sleep", "1000")
+async def test_stats_once_and_as_a_stream(daemon: Daemon) -> None:
+    name = await start_container(daemon, "/bin/sleep", "1000")
     out, _ = await daemon.docker("stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}")
     assert out.split() == [name, "1"]
 
@@ -179,7 +179,7 @@ async def test_stats_are_read_once_and_as_a_stream(daemon: Daemon) -> None:
 
 
 async def test_the_sdk_runs_execs_and_reads_logs(daemon: Daemon) -> None:
-    name = await started(daemon, "/bin/sh", "-c", "echo words; sleep 1000")
+    name = await start_container(daemon, "/bin/sh", "-c", "echo words; sleep 1000")
 
     def use(client: docker.DockerClient) -> tuple[object, ...]:
         container = client.containers.get(name)
@@ -190,12 +190,12 @@ async def test_the_sdk_runs_execs_and_reads_logs(daemon: Daemon) -> None:
     assert await daemon.sdk(use) == (4, b"a\n", b"b\n", b"hi\n", b"words\n", "running")
 
 
-async def test_events_tell_a_containers_life(daemon: Daemon) -> None:
+async def test_events_of_a_container(daemon: Daemon) -> None:
     async with (
         daemon.session() as session,
         session.get("/events", params={"filters": '{"type":["container"]}'}) as stream,
     ):
-        name = await started(daemon, "/bin/true")
+        name = await start_container(daemon, "/bin/true")
         seen = []
         async with asyncio.timeout(20):
             while "die" not in seen:
@@ -206,9 +206,9 @@ async def test_events_tell_a_containers_life(daemon: Daemon) -> None:
     assert event["Actor"]["Attributes"]["exitCode"] == "0"
 
 
-async def test_a_client_that_goes_away_leaves_nothing_open(daemon: Daemon) -> None:
-    """Followers of logs and events that hang up are forgotten at once, not when the next line comes."""
-    name = await started(daemon, "/bin/sleep", "1000")
+async def test_a_disconnected_client_leaves_no_task_behind(daemon: Daemon) -> None:
+    """Streams of logs, events and stats end when the client disconnects, not with the next line."""
+    name = await start_container(daemon, "/bin/sleep", "1000")
     before = len(asyncio.all_tasks())
     async with daemon.session() as session:
         for path in (f"/containers/{name}/logs?stdout=1&follow=1", "/events", f"/containers/{name}/stats"):

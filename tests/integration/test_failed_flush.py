@@ -1,4 +1,7 @@
-"""A flush that fails on a real kernel: it takes the pages for clean then, shows them to whoever reads, and writes them nowhere."""
+"""Failed fsync on a real kernel: a restart must not trust entries that are only in the page cache.
+
+After a failed fsync the kernel marks the pages clean: reads return them, but they are never written to disk.
+"""
 
 import os
 import shutil
@@ -19,19 +22,19 @@ IDENTITY = MemberIdentity(cluster_id="c", raft_id=1, node_id="n")
 
 
 def mount(image: Path, point: Path) -> None:
-    """Without a journal the filesystem lives on after an error, as it does on a disk of which some sectors fail."""
+    """Without a journal the file system continues after an error, as on a disk with some bad sectors."""
     subprocess.run(["mount", "-o", "loop,errors=continue", image, point], check=True)
 
 
-def forget_what_is_shown(image: Path, point: Path) -> None:
+def drop_page_cache(image: Path, point: Path) -> None:
     subprocess.run(["umount", point], check=True)
     mount(image, point)
 
 
 @pytest.fixture
 def thin_disk(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    """The image of a filesystem and where it is mounted. The image takes room as it is written to, in a folder that can be filled: then
-    writes of the filesystem fail below it.
+    """Image of a file system and its mount point. The image is sparse and in a folder that can be filled: then writes of the file system
+    fail.
     """
     missing = [name for name in ("mkfs.ext4", "mount", "umount") if not shutil.which(name)]
     assert not missing, f"needs {', '.join(missing)}"
@@ -70,7 +73,7 @@ async def save(disk: Disk, index: int, size: int) -> None:
 
 
 def start(folder: Path) -> tuple[HardState, list[Entry]]:
-    """What it finds."""
+    """Hard state and entries that a start finds."""
     disk = Disk.open(folder, RING)
     try:
         return disk.storage.initial_state()[0], disk.storage.entries(2, disk.storage.last_index() + 1, 1 << 30)
@@ -78,11 +81,11 @@ def start(folder: Path) -> tuple[HardState, list[Entry]]:
         disk.close()
 
 
-async def test_what_a_start_finds_after_a_failed_flush_is_on_the_disk_before_anybody_is_told(
+async def test_entries_found_at_a_start_after_a_failed_flush_are_on_disk(
     thin_disk: tuple[Path, Path],
 ) -> None:
-    """1. A flush fails, and the manager ends. 2. The daemon starts it again, and it reads all that the failed flush was to write. 3. The
-    power goes: what it read, and told as its own since, must be there.
+    """1. A flush fails and the manager exits. 2. After a restart it reads the entries of the failed flush from the page cache. 3. The power
+    fails: everything that the manager has read must be on disk.
     """
     image, point = thin_disk
     folder = point / "raft"
@@ -96,6 +99,6 @@ async def test_what_a_start_finds_after_a_failed_flush_is_on_the_disk_before_any
     ballast.unlink()
 
     found = start(folder)
-    forget_what_is_shown(image, point)
+    drop_page_cache(image, point)
     assert start(folder) == found
-    assert len(found[1]) == 2, "the kernel showed nothing of what it had not written: this says nothing about a start"
+    assert len(found[1]) == 2, "the page cache did not have the unwritten entry, so the test proves nothing"

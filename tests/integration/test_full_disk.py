@@ -1,6 +1,4 @@
-"""A member whose disk runs full, on a real filesystem of a few megabytes: it stops and says why, the others go on, nothing that was
-acknowledged is lost, and once there is room it comes back.
-"""
+"""Full disk of a Raft member on a small real file system: it stops with a reason, loses nothing, and returns when there is space."""
 
 import asyncio
 import os
@@ -15,12 +13,12 @@ from tests.support.raft_processes import CommandError, RaftGroup, RaftProcess, r
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
 DISK_BYTES = 12 << 20
-ROOM_BYTES = 600 << 10
+FREE_BYTES = 600 << 10
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """An ext4 of its own."""
+    """A small ext4 file system."""
     missing = [name for name in ("mkfs.ext4", "mount", "umount") if not shutil.which(name)]
     assert not missing, f"needs {', '.join(missing)}"
     image, point = tmp_path / "image", tmp_path / "small"
@@ -36,17 +34,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(folder: Path) -> Path:
-    """Leaves but a little room."""
+    """Fill the file system except for a little space."""
     ballast = folder / "ballast"
     room = os.statvfs(folder)
-    ballast.write_bytes(os.urandom(room.f_bavail * room.f_bsize - ROOM_BYTES))
+    ballast.write_bytes(os.urandom(room.f_bavail * room.f_bsize - FREE_BYTES))
     with ballast.open("rb") as file:
         os.fsync(file.fileno())
     return ballast
 
 
 async def write_until_it_ends(group: RaftGroup, victim: RaftProcess, acknowledged: set[str]) -> None:
-    """Writes through whoever leads; a write that got no answer may be there or not."""
+    """Write through the leader until the victim has exited. A write without an answer may or may not exist."""
     number = len(acknowledged)
     async with asyncio.timeout(60):
         while victim.is_running:
@@ -60,7 +58,7 @@ async def write_until_it_ends(group: RaftGroup, victim: RaftProcess, acknowledge
 
 
 @pytest.mark.parametrize("name", ["alpha", "gamma"], ids=["the leader's", "a follower's"])
-async def test_a_full_disk_stops_its_member_alone_and_room_brings_it_back(
+async def test_a_full_disk_stops_only_its_member_which_returns_when_there_is_space(
     tmp_path: Path, small_disk: Path, name: str
 ) -> None:
     acknowledged: set[str] = set()
@@ -87,7 +85,7 @@ async def test_a_full_disk_stops_its_member_alone_and_room_brings_it_back(
             if other.is_running:
                 assert acknowledged <= set(await other("names", fresh=True))
 
-        for _ in range(3):  # as the daemon does, again and again: on the full disk no life lasts
+        for _ in range(3):  # restart as the daemon does: on the full disk it exits each time
             try:
                 await victim.start()
             except AssertionError:
@@ -100,4 +98,4 @@ async def test_a_full_disk_stops_its_member_alone_and_room_brings_it_back(
         async def caught_up() -> bool:
             return acknowledged <= set(await victim("names", fresh=True))
 
-        await until(caught_up, "all acknowledged writes on the member that came back")
+        await until(caught_up, "all acknowledged writes on the returned member")

@@ -1,4 +1,4 @@
-"""Image store on a real file system: load, import, save, remove, refusals and crash recovery. Needs root."""
+"""Image store on a real file system: load, import, save, remove, refusals and crash recovery."""
 
 import asyncio
 import contextlib
@@ -51,9 +51,9 @@ def docker_archive(
     layers: list[bytes],
     tags: list[str],
     config: dict[str, object] | None = None,
-    squeeze: Callable[[bytes], bytes] = bytes,
+    compress: Callable[[bytes], bytes] = bytes,
 ) -> bytes:
-    """What ``docker save`` wrote for years."""
+    """Archive in the old format of ``docker save``."""
     diff_ids = [f"sha256:{sha(layer)}" for layer in layers]
     body = json.dumps(
         {
@@ -70,7 +70,7 @@ def docker_archive(
             "Layers": [f"{number}/layer.tar" for number in range(len(layers))],
         }
     ]
-    files = [entry(f"{number}/layer.tar", squeeze(layer)) for number, layer in enumerate(layers)]
+    files = [entry(f"{number}/layer.tar", compress(layer)) for number, layer in enumerate(layers)]
     return tar_of(*files, entry(f"{sha(body)}.json", body), entry("manifest.json", json.dumps(manifest).encode()))
 
 
@@ -117,12 +117,12 @@ async def test_a_saved_image_is_loaded_with_its_files_owners_links_and_devices(s
     assert stat.S_ISFIFO((root / "run/pipe").stat().st_mode)
 
 
-@pytest.mark.parametrize("squeeze", [gzip.compress, zstandard.compress, bytes])
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress, bytes])
 @pytest.mark.parametrize("wrap", [gzip.compress, zstandard.compress, bytes])
-async def test_layers_and_archives_may_be_compressed(
-    store: ImageStore, squeeze: Callable[[bytes], bytes], wrap: Callable[[bytes], bytes]
+async def test_layers_and_archives_can_be_compressed(
+    store: ImageStore, compress: Callable[[bytes], bytes], wrap: Callable[[bytes], bytes]
 ) -> None:
-    await store.load(stream(wrap(docker_archive([BASE], ["app:1"], squeeze=squeeze))))
+    await store.load(stream(wrap(docker_archive([BASE], ["app:1"], compress=compress))))
     assert (store.layers("app:1")[-1] / "bin/tool").read_bytes() == b"#!"
 
 
@@ -145,7 +145,7 @@ async def test_whiteouts_are_converted_for_overlayfs(store: ImageStore) -> None:
     assert os.getxattr(top / "bin", "trusted.overlay.opaque") == b"y"
     assert os.getxattr(top / "dev", "trusted.overlay.opaque") == b"y"
     assert (stat.S_IMODE((top / "tmp").stat().st_mode), (top / "tmp").stat().st_uid) == (0o1777, 3), (
-        "a parent that was left out keeps what it had"
+        "a parent directory without an entry lost its mode or owner"
     )
 
 
@@ -166,7 +166,7 @@ async def test_an_overlay_of_the_layers_shows_the_image(store: ImageStore, tmp_p
 
 
 @pytest.mark.parametrize(
-    "evil",
+    "entries",
     [
         [entry("../escaped", b"x")],
         [entry("a/../../escaped", b"x")],
@@ -181,10 +181,10 @@ async def test_an_overlay_of_the_layers_shows_the_image(store: ImageStore, tmp_p
     ids=["dotdot", "inner dotdot", "hardlink dotdot", "hardlink to the host", "dangling symlink", "file as folder", "whiteout of dotdot", "type", "uid"],
 )  # fmt: skip
 async def test_a_layer_with_entries_outside_its_root_is_refused_and_leaves_nothing(
-    store: ImageStore, tmp_path: Path, evil: list[tuple[tarfile.TarInfo, bytes]]
+    store: ImageStore, tmp_path: Path, entries: list[tuple[tarfile.TarInfo, bytes]]
 ) -> None:
     with pytest.raises(InvalidArgumentError, match="layer sha256:"):
-        await store.load(stream(docker_archive([tar_of(*evil)], ["evil:1"])))
+        await store.load(stream(docker_archive([tar_of(*entries)], ["evil:1"])))
     assert not list(tmp_path.rglob("escaped"))
     assert not list((tmp_path / "images/tmp").iterdir())
     assert not list((tmp_path / "images/layers").iterdir())
@@ -194,12 +194,12 @@ async def test_a_layer_with_entries_outside_its_root_is_refused_and_leaves_nothi
 async def test_a_symlink_is_resolved_inside_the_layer_only(store: ImageStore, tmp_path: Path) -> None:
     target = tmp_path / "victim"
     target.mkdir()
-    evil = tar_of(
+    layer = tar_of(
         entry(f"{str(target)[1:]}/"),
         entry("link", type=tarfile.SYMTYPE, linkname=str(target)),
         entry("link/planted", b"x"),
     )
-    await store.load(stream(docker_archive([evil], ["evil:1"])))
+    await store.load(stream(docker_archive([layer], ["evil:1"])))
     assert not list(target.iterdir())
     assert (store.layers("evil:1")[-1] / str(target)[1:] / "planted").exists()
 
@@ -221,7 +221,7 @@ async def test_a_layer_that_does_not_match_its_digest_is_refused(store: ImageSto
 
 
 async def test_a_known_layer_is_verified_again(store: ImageStore) -> None:
-    """A second image may name a layer that is here already and bring other bytes for it: they must not become its blob."""
+    """A second image may name an existing layer and bring other bytes for it. They must not become its blob."""
     await store.load(stream(docker_archive([BASE], ["app:1"])))
     archive = bytearray(docker_archive([BASE], ["app:2"], {"Cmd": ["other"]}))
     at = archive.index(b"root:x:0:0")
@@ -256,14 +256,14 @@ async def test_archives_over_the_limits_are_refused(tmp_path: Path) -> None:
     try:
         bomb = tar_of(entry("zeros", bytes(8 << 20)))
         with pytest.raises(TooLargeError):
-            await store.load(stream(docker_archive([bomb], ["bomb:1"], squeeze=gzip.compress)))
+            await store.load(stream(docker_archive([bomb], ["bomb:1"], compress=gzip.compress)))
         with pytest.raises(TooLargeError):
             await store.load(stream(tar_of(*[entry(str(number), b"") for number in range(60)])))
     finally:
         await store.close()
 
 
-async def test_a_refusal_does_not_wait_for_the_end_of_the_stream(store: ImageStore) -> None:
+async def test_an_invalid_archive_is_refused_before_the_end_of_the_stream(store: ImageStore) -> None:
     async def endless() -> AsyncIterator[bytes]:
         yield b"noise" * 10_000
         await asyncio.Event().wait()
@@ -273,9 +273,9 @@ async def test_a_refusal_does_not_wait_for_the_end_of_the_stream(store: ImageSto
             await store.load(endless())
 
 
-async def test_what_is_saved_loads_again_as_the_same_image(store: ImageStore, tmp_path: Path) -> None:
+async def test_a_saved_image_is_loaded_again_as_the_same_image(store: ImageStore, tmp_path: Path) -> None:
     await store.load(
-        stream(docker_archive([BASE, tar_of(entry("two", b"2"))], ["app:1", "team/app:x"], squeeze=gzip.compress))
+        stream(docker_archive([BASE, tar_of(entry("two", b"2"))], ["app:1", "team/app:x"], compress=gzip.compress))
     )
     saved = b"".join([chunk async for chunk in store.save(["app:1", "team/app:x"])])
     with tarfile.open(fileobj=io.BytesIO(saved)) as whole:
@@ -294,12 +294,12 @@ async def test_what_is_saved_loads_again_as_the_same_image(store: ImageStore, tm
         await again.remove("app:1")
         await again.remove("team/app:x")
         assert again.list() == ()
-        assert await again.load(stream(without.getvalue())) == ("app:1", "team/app:x"), "as an OCI layout alone"
+        assert await again.load(stream(without.getvalue())) == ("app:1", "team/app:x"), "as an OCI layout only"
     finally:
         await again.close()
 
 
-async def test_an_imported_file_system_is_an_image_with_the_changes(store: ImageStore) -> None:
+async def test_an_imported_file_system_becomes_an_image_with_the_given_changes(store: ImageStore) -> None:
     image_id = await store.import_(
         stream(gzip.compress(BASE)), "busy:1", message="made here", changes=['CMD ["/bin/tool"]', "ENV A=1"]
     )
@@ -348,14 +348,14 @@ async def test_an_image_that_a_container_uses_is_not_removed(tmp_path: Path) -> 
             await store.remove("app:1", force=True)
         assert await store.prune(unused=True) == ((), 0)
         users.clear()
-        removed, won = await store.prune(unused=True)
+        removed, freed_bytes = await store.prune(unused=True)
         assert removed
-        assert won > 0
+        assert freed_bytes > 0
     finally:
         await store.close()
 
 
-async def test_names_ids_and_prefixes_find_an_image(store: ImageStore) -> None:
+async def test_an_image_is_found_by_name_id_and_id_prefix(store: ImageStore) -> None:
     await store.load(stream(docker_archive([BASE], ["app:latest"])))
     image = store.get("app")
     for name in ("docker.io/library/app", "app:latest", image.id, image.id[7:], image.id[7:19], image.id[:12]):
@@ -366,8 +366,8 @@ async def test_names_ids_and_prefixes_find_an_image(store: ImageStore) -> None:
         await store.pull("app")
 
 
-async def test_after_a_crash_the_store_has_exactly_what_was_committed(tmp_path: Path) -> None:
-    """A process that loads image after image is killed at an arbitrary moment; whatever is listed afterwards is whole."""
+async def test_after_a_crash_every_listed_image_is_complete(tmp_path: Path) -> None:
+    """A process that loads images is killed at an arbitrary moment. Every image listed afterwards is complete."""
     archives = [docker_archive([BASE, tar_of(entry(f"n{n}", os.urandom(200_000)))], [f"app:{n}"]) for n in range(20)]
     for number, archive in enumerate(archives):
         (tmp_path / f"{number}.tar").write_bytes(archive)

@@ -1,4 +1,4 @@
-"""Three manager processes: writes through any of them, sessions that find the leader, roles that follow their wish, leaders that die."""
+"""Three manager processes: forwarding of writes, sessions, role changes and leader failures."""
 
 import asyncio
 import contextlib
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.timeout(240)
 
 
 @contextlib.asynccontextmanager
-async def three() -> AsyncIterator[tuple[ManagerCluster, list[ManagerHost]]]:
-    async with manager_cluster() as here:
-        yield here, await here.bootstrap(3)
+async def three_managers() -> AsyncIterator[tuple[ManagerCluster, list[ManagerHost]]]:
+    async with manager_cluster() as group:
+        yield group, await group.bootstrap(3)
 
 
 def service(name: str) -> control_pb2.CreateServiceRequest:
@@ -30,21 +30,21 @@ def service(name: str) -> control_pb2.CreateServiceRequest:
     return control_pb2.CreateServiceRequest(spec=spec)
 
 
-async def others(here: ManagerCluster) -> tuple[ManagerHost, list[ManagerHost]]:
-    leader = await here.leader()
-    return leader, [host for host in here.managers if host is not leader and host.process is not None]
+async def leader_and_followers(group: ManagerCluster) -> tuple[ManagerHost, list[ManagerHost]]:
+    leader = await group.leader()
+    return leader, [host for host in group.managers if host is not leader and host.process is not None]
 
 
 async def node_of(host: ManagerHost, ref: str) -> objects_pb2.Node:
     return await host.call("GetNode", control_pb2.GetRequest(ref=ref))
 
 
-async def test_a_follower_passes_writes_streams_and_errors_of_the_leader_on() -> None:
-    async with three() as (here, _):
-        _leader, [follower, other] = await others(here)
+async def test_a_follower_forwards_writes_streams_and_errors() -> None:
+    async with three_managers() as (group, _):
+        _leader, [follower, other] = await leader_and_followers(group)
         async with follower.control() as stub:
             events = stub.Watch(control_pb2.WatchRequest(), timeout=30)
-            await events.initial_metadata()  # comes once the watch stands
+            await events.initial_metadata()  # arrives when the watch is established
             created = await follower.call("CreateService", service("web"))
             seen = [await events.read()]
             while not seen[-1].HasField("service"):
@@ -59,29 +59,29 @@ async def test_a_follower_passes_writes_streams_and_errors_of_the_leader_on() ->
         assert refused.value.details() == "name conflicts with an existing object: service web already exists"
 
 
-async def test_a_node_joins_through_a_follower_and_its_session_finds_the_leader() -> None:
-    async with three() as (here, _):
-        _leader, [follower, _other] = await others(here)
-        agent = here.agent()
+async def test_a_node_joins_through_a_follower_and_its_session_moves_to_the_leader() -> None:
+    async with three_managers() as (group, _):
+        _leader, [follower, _other] = await leader_and_followers(group)
+        agent = group.agent()
         await agent.join((await follower.tokens())[NodeRole.WORKER], follower)
         agent.start_session([follower.mtls_addr])
 
         async def ready() -> bool:
             return (await node_of(follower, agent.node_id)).status.state == objects_pb2.NODE_STATE_READY
 
-        await eventually("the node is READY", ready)
+        await eventually("the node to be READY", ready)
         assert agent.session is not None
-        await eventually("the agent knows all managers", lambda: len(agent.session.managers) == 3)
+        await eventually("the agent to know all managers", lambda: len(agent.session.managers) == 3)
 
 
-async def test_the_leader_dies_and_a_write_succeeds_and_the_agents_go_on() -> None:
-    async with three() as (here, _):
-        agent = here.agent()
-        leader, [follower, _other] = await others(here)
+async def test_after_the_leader_is_killed_writes_succeed_and_agents_reconnect() -> None:
+    async with three_managers() as (group, _):
+        agent = group.agent()
+        leader, [follower, _other] = await leader_and_followers(group)
         await agent.join((await follower.tokens())[NodeRole.WORKER], follower)
         agent.start_session([follower.mtls_addr])
         await follower.call("CreateService", service("before"))
-        [task] = await eventually("a task arrives", lambda: agent.worker.items_of(AssignmentKind.TASK))
+        [task] = await eventually("a task", lambda: agent.worker.items_of(AssignmentKind.TASK))
         agent.worker.report(task.id, TaskStatus(state=TaskState.RUNNING))
         sessions = len({state.session_id for state in agent.states})
         began = asyncio.get_running_loop().time()
@@ -91,25 +91,27 @@ async def test_the_leader_dies_and_a_write_succeeds_and_the_agents_go_on() -> No
             await follower.call("CreateService", service("after"))
             return True
 
-        await eventually("a write succeeds", written, seconds=15)
+        await eventually("a write to succeed", written, seconds=15)
         assert asyncio.get_running_loop().time() - began < 10
-        await eventually("the agent finds the new leader", lambda: len({s.session_id for s in agent.states}) > sessions)
-        await eventually("the new service arrives", lambda: len(agent.worker.items_of(AssignmentKind.TASK)) == 2)
+        await eventually(
+            "the agent to find the new leader", lambda: len({s.session_id for s in agent.states}) > sessions
+        )
+        await eventually("the new service's task", lambda: len(agent.worker.items_of(AssignmentKind.TASK)) == 2)
 
         async def reported() -> bool:
             kept = await follower.call("GetTask", control_pb2.GetRequest(ref=task.id))
             return bool(kept.status.state == objects_pb2.TASK_STATE_RUNNING)
 
-        await eventually("what the old leader may not have stored is reported again", reported)
+        await eventually("the status to be reported again", reported)
         tasks = (await follower.call("ListTasks", control_pb2.ListRequest())).tasks
-        assert len(tasks) == 2, "the task that ran goes on and is not replaced"
+        assert len(tasks) == 2, "the running task was replaced"
 
 
-async def test_a_leader_that_falls_silent_is_left_by_agents_and_followers_alike() -> None:
-    """As when its cable is cut: nothing is refused, nothing answers. Its node is not called down for it, nor is any other."""
-    async with three() as (here, _):
-        leader, [follower, _other] = await others(here)
-        agent = here.agent()
+async def test_agents_and_followers_leave_a_paused_leader() -> None:
+    """The leader is paused, as if its network were cut. No node is marked DOWN because of it."""
+    async with three_managers() as (group, _):
+        leader, [follower, _other] = await leader_and_followers(group)
+        agent = group.agent()
         await agent.join((await follower.tokens())[NodeRole.WORKER], follower)
         agent.start_session([follower.mtls_addr])
         await eventually("a session", lambda: agent.states)
@@ -125,8 +127,10 @@ async def test_a_leader_that_falls_silent_is_left_by_agents_and_followers_alike(
                     await follower.call("CreateService", service("after"))
                     return True
 
-                await eventually("a write succeeds", written, seconds=15)
-                await eventually("the agent leaves it", lambda: agent.states[-1].session_id != first, seconds=15)
+                await eventually("a write to succeed", written, seconds=15)
+                await eventually(
+                    "the agent to leave the paused leader", lambda: agent.states[-1].session_id != first, seconds=15
+                )
                 assert (await node_of(follower, agent.node_id)).status.state == objects_pb2.NODE_STATE_READY
                 async with asyncio.timeout(15):
                     assert "the leader changed while this stream was open" in await events.details()
@@ -137,12 +141,12 @@ async def test_a_leader_that_falls_silent_is_left_by_agents_and_followers_alike(
             status = await leader.status()
             return bool(status.leader_addr) and not status.is_leader
 
-        await eventually("it comes back as a follower", follows)
+        await eventually("it to be a follower", follows)
 
 
-async def test_a_manager_that_stops_hands_over_and_comes_back_with_what_it_had() -> None:
-    async with three() as (here, _):
-        leader, [follower, _other] = await others(here)
+async def test_a_stopped_leader_transfers_leadership_and_returns_with_its_state() -> None:
+    async with three_managers() as (group, _):
+        leader, [follower, _other] = await leader_and_followers(group)
         await follower.call("CreateService", service("web"))
         assert await leader.stop() == 0
         await follower.call("CreateService", service("more"))
@@ -152,7 +156,7 @@ async def test_a_manager_that_stops_hands_over_and_comes_back_with_what_it_had()
             mine, theirs = await leader.status(), await follower.status()
             return bool(mine.applied >= theirs.applied > 0 and mine.leader_addr)
 
-        await eventually("it has caught up", caught_up)
+        await eventually("it to catch up", caught_up)
         names = {
             s.spec.annotations.name for s in (await leader.call("ListServices", control_pb2.ListRequest())).services
         }
@@ -165,10 +169,10 @@ async def demote(host: ManagerHost, ref: str) -> None:
     await host.call("UpdateNode", control_pb2.UpdateNodeRequest(ref=ref, version=node.meta.version, spec=node.spec))
 
 
-async def test_a_manager_is_demoted_and_removed_by_two_commands_in_a_row() -> None:
-    """A dead one, then the leader itself, through the one that stays: the removal waits for the demotion."""
-    async with three() as (here, _):
-        leader, [dead, staying] = await others(here)
+async def test_a_manager_is_demoted_and_removed_by_two_consecutive_commands() -> None:
+    """A dead manager and then the leader are removed through the remaining one. The removal waits for the demotion."""
+    async with three_managers() as (group, _):
+        leader, [dead, staying] = await leader_and_followers(group)
         await dead.kill()
         for gone in (dead, leader):
             ref = gone.identities.require().node_id
@@ -179,20 +183,20 @@ async def test_a_manager_is_demoted_and_removed_by_two_commands_in_a_row() -> No
         assert [node.id for node in nodes] == [staying.identities.require().node_id]
 
 
-async def test_roles_follow_their_wish_and_the_last_quorum_is_kept() -> None:
-    async with three() as (here, _):
-        leader, [follower, other] = await others(here)
+async def test_roles_follow_the_desired_role_and_the_quorum_is_kept() -> None:
+    async with three_managers() as (group, _):
+        leader, [follower, other] = await leader_and_followers(group)
         ref = follower.identities.require().node_id
         await demote(leader, ref)
         assert follower.process is not None
         async with asyncio.timeout(20):
-            assert await follower.process.wait() == 3, "a manager that was removed says so by its exit code"
+            assert await follower.process.wait() == 3, "the exit code of a removed manager"
         follower.process = None
 
         async def demoted() -> bool:
             return (await node_of(leader, ref)).role == objects_pb2.NODE_ROLE_WORKER
 
-        await eventually("it is a worker", demoted)
+        await eventually("it to be a worker", demoted)
         renewed = await renew_certificate(follower.identities, [leader.mtls_addr, other.mtls_addr])
         assert renewed.role is NodeRole.WORKER
         await other.kill()
@@ -203,21 +207,21 @@ async def test_roles_follow_their_wish_and_the_last_quorum_is_kept() -> None:
             return bool(status and gone.manager_status.reachability == objects_pb2.REACHABILITY_UNREACHABLE)
 
         with contextlib.suppress(AssertionError):
-            await eventually("the other is seen as unreachable", unreachable, seconds=3)
+            await eventually("the other to be unreachable", unreachable, seconds=3)
         await other.start("restart")
 
         async def reachable() -> bool:
             back = await node_of(leader, other.identities.require().node_id)
             return back.manager_status.reachability == objects_pb2.REACHABILITY_REACHABLE
 
-        await eventually("both managers are back", reachable)
+        await eventually("both managers to be reachable", reachable)
 
 
-async def test_a_worker_that_is_promoted_joins_the_group() -> None:
-    async with manager_cluster() as here:
-        [first] = await here.bootstrap(1)
-        host = here.manager()
-        agent = here.agent()
+async def test_a_promoted_worker_joins_the_group() -> None:
+    async with manager_cluster() as group:
+        [first] = await group.bootstrap(1)
+        host = group.manager()
+        agent = group.agent()
         agent.identities = host.identities
         await agent.join((await first.tokens())[NodeRole.WORKER], first)
         agent.start_session([first.mtls_addr])
@@ -228,7 +232,7 @@ async def test_a_worker_that_is_promoted_joins_the_group() -> None:
             "UpdateNode", control_pb2.UpdateNodeRequest(ref=node.id, version=node.meta.version, spec=node.spec)
         )
         await eventually(
-            "the session tells the new role", lambda: agent.states[-1].node.role == objects_pb2.NODE_ROLE_MANAGER
+            "the session to report the new role", lambda: agent.states[-1].node.role == objects_pb2.NODE_ROLE_MANAGER
         )
         assert (await renew_certificate(host.identities, [first.mtls_addr])).role is NodeRole.MANAGER
         await host.start("join", [first.mtls_addr])
@@ -237,6 +241,6 @@ async def test_a_worker_that_is_promoted_joins_the_group() -> None:
             status = (await node_of(first, agent.node_id)).manager_status
             return status.reachability == objects_pb2.REACHABILITY_REACHABLE
 
-        await eventually("the group has two members", both)
+        await eventually("two members in the group", both)
         with pytest.raises(grpc.aio.AioRpcError, match="must be demoted to worker before removal"):
             await first.call("RemoveNode", control_pb2.RemoveRequest(ref=node.id, force=True))

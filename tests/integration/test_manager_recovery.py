@@ -1,5 +1,6 @@
-"""A cluster that goes on with one manager: everything acknowledged is there, those who come back find their place, and a crash between any
-two steps leaves the old state or the new one. A backup for a day when none is left is one moment of the cluster, whoever writes meanwhile.
+"""Recovery of a cluster: force new cluster from one manager, rejoin of the others, backup and restore.
+
+Acknowledged writes survive, and returning managers rejoin. A backup is a consistent snapshot, even during writes.
 """
 
 import asyncio
@@ -50,14 +51,14 @@ async def exit_code(host: ManagerHost, seconds: float = 20) -> int:
 
 
 @contextlib.asynccontextmanager
-async def three() -> AsyncIterator[tuple[ManagerCluster, list[ManagerHost]]]:
-    async with manager_cluster() as here:
-        yield here, await here.bootstrap(3)
+async def three_managers() -> AsyncIterator[tuple[ManagerCluster, list[ManagerHost]]]:
+    async with manager_cluster() as group:
+        yield group, await group.bootstrap(3)
 
 
-async def test_the_one_that_is_left_goes_on_alone_and_those_who_come_back_rejoin() -> None:
-    async with three() as (here, hosts):
-        leader = await here.leader()
+async def test_a_forced_new_cluster_keeps_all_writes_and_returning_managers_rejoin() -> None:
+    async with three_managers() as (group, hosts):
+        leader = await group.leader()
         for number in range(5):
             await leader.call("CreateConfig", config_of(f"before-{number}"))
         before = await leader.call("GetCluster", control_pb2.GetClusterRequest())
@@ -71,29 +72,29 @@ async def test_the_one_that_is_left_goes_on_alone_and_those_who_come_back_rejoin
         assert (after.id, after.root_ca.cert) == (before.id, before.root_ca.cert)
         assert after.root_ca.join_token_worker == before.root_ca.join_token_worker
         made = await survivor.call("CreateConfig", config_of("after"))
-        assert made.meta.version > INDEX_GAP, "what the lost managers may have written has lower versions"
+        assert made.meta.version > INDEX_GAP, "versions may collide with those that the lost managers wrote"
         nodes = (await survivor.call("ListNodes", control_pb2.ListRequest())).nodes
         assert len(nodes) == 3
         assert all(node.role == NodeRole.MANAGER for node in nodes)
-        assert await eventually("the others have no manager's status", lambda: reachable(survivor, 1))
+        assert await eventually("the others shown as unreachable", lambda: reachable(survivor, 1))
 
-        # With their old state, both at once, as after a power cut: a majority of the group of before.
+        # Both return with their old state: a majority of the old group.
         for host in lost:
             await host.start("restart")
         assert [await exit_code(host) for host in lost] == [3, 3]
         for host in lost:
             host.remove_manager_state()
             await host.start("join", [survivor.mtls_addr])
-        await eventually("all three manage again", lambda: reachable(survivor, 3))
+        await eventually("all three managers to be reachable", lambda: reachable(survivor, 3))
         assert await configs(lost[0]) == {*(f"before-{number}" for number in range(5)), "after"}
 
 
-async def test_what_a_majority_wrote_beside_a_forced_cluster_can_be_read_from_the_log_that_it_keeps() -> None:
-    """1. One of three is cut off. 2. The others go on. 3. The one is founded anew, and they give way. 4. An operator wants their writes."""
-    async with three() as (here, hosts):
+async def test_writes_of_the_old_majority_can_be_recovered_from_its_kept_log() -> None:
+    """1. One of three is cut off. 2. The others continue. 3. A new cluster is forced on the first. 4. The writes of the others are recovered."""
+    async with three_managers() as (group, hosts):
         first, second, third = hosts
         await first.kill()
-        leader = await here.leader()
+        leader = await group.leader()
         await leader.call("CreateConfig", config_of("acknowledged"))
         await second.kill()
         await third.kill()
@@ -115,7 +116,7 @@ async def test_what_a_majority_wrote_beside_a_forced_cluster_can_be_read_from_th
 
 
 def expire(host: ManagerHost) -> None:
-    """As after a time off that was longer than the certificate's life."""
+    """Replace the certificate by an expired one."""
     before, ago = host.identities.require(), wall_clock() - 400 * 24 * HOUR
     certificate = certificates.issue_certificate(
         certificates.create_root(before.cluster_id, ago), signing_request(before.key),
@@ -124,9 +125,9 @@ def expire(host: ManagerHost) -> None:
     host.identities.save(NodeIdentity.parse(certificate=certificate, key=before.key, root=before.root))
 
 
-async def test_managers_whose_certificates_have_all_expired_come_back_by_one_that_is_founded_anew() -> None:
-    async with three() as (here, hosts):
-        leader = await here.leader()
+async def test_managers_with_expired_certificates_recover_with_force_new_cluster() -> None:
+    async with three_managers() as (group, hosts):
+        leader = await group.leader()
         await leader.call("CreateConfig", config_of("before"))
         for host in hosts:
             await host.kill()
@@ -140,16 +141,16 @@ async def test_managers_whose_certificates_have_all_expired_come_back_by_one_tha
             shutil.rmtree(host.folder / "state")
             await join_cluster(host.identities, (await first.tokens())[NodeRole.MANAGER], [first.join_addr])
             await host.start("join", [first.mtls_addr])
-        await eventually("three manage again", lambda: reachable(first, 3))
+        await eventually("three managers to be reachable", lambda: reachable(first, 3))
 
 
-async def test_a_backup_is_not_restored_beside_a_manager_that_lives() -> None:
-    """1. One of three managers loses its disk. 2. Its operator restores last night's backup on it. 3. The healthy majority would end."""
-    async with three() as (here, hosts):
+async def test_a_backup_is_not_restored_while_a_manager_of_its_cluster_runs() -> None:
+    """1. One of three managers loses its disk. 2. Its operator restores an old backup on it. 3. That would end the healthy majority."""
+    async with three_managers() as (group, hosts):
         lost, *others = hosts
         path, key = await others[0].backup()
         await lost.kill()
-        leader = await here.leader()
+        leader = await group.leader()
         await leader.call("CreateConfig", config_of("after-the-backup"))
         shutil.rmtree(lost.folder / "state")
         lost.key_cache.clear()
@@ -157,7 +158,7 @@ async def test_a_backup_is_not_restored_beside_a_manager_that_lives() -> None:
         with pytest.raises(AssertionError, match="did not start"):
             await lost.start("restore", restore_path=str(path))
         assert "belongs to the cluster in this backup and is running" in lost.log.read_text()
-        assert not (lost.folder / "state" / "identity").exists(), "nothing is written"
+        assert not (lost.folder / "state" / "identity").exists(), "the refused restore wrote files"
         assert await configs(leader) == {"after-the-backup"}
         await leader.call("CreateConfig", config_of("still-writes"))
 
@@ -168,25 +169,25 @@ async def test_a_backup_is_not_restored_beside_a_manager_that_lives() -> None:
         assert await configs(lost) == set()
 
 
-async def test_a_removed_member_is_refused_by_those_who_know_the_group_from_a_snapshot_alone() -> None:
-    async with three() as (here, hosts):
+async def test_a_removed_member_is_refused_by_a_manager_that_knows_it_only_from_a_snapshot() -> None:
+    async with three_managers() as (group, hosts):
         for host in hosts:
             await host.kill()
         first, second, third = hosts
         await first.start("force")
         second.remove_manager_state()
         await second.start("join", [first.mtls_addr])
-        await eventually("two manage", lambda: reachable(first, 2))
+        await eventually("two managers to be reachable", lambda: reachable(first, 2))
         await first.kill()
         await second.kill()
-        await second.start("force")  # it knows of the third from the snapshot that it was sent
+        await second.start("force")  # it knows the third from the leader's snapshot
         await third.start("restart")
-        # the third knows the first and itself as its group, and the second by its old address
+        # the third knows only the first and itself as members, and the second by its old address
         assert await exit_code(third) == 3
 
 
 class Writers:
-    """One for each manager, until the block ends. ``versions`` holds what was acknowledged, by name."""
+    """One writer per manager, until the block ends. ``versions`` has the version of each acknowledged write."""
 
     def __init__(self, hosts: list[ManagerHost]) -> None:
         self.versions: dict[str, int] = {}
@@ -201,7 +202,7 @@ class Writers:
                 made = await stub.CreateConfig(config_of(name, b"x" * 2000), timeout=20)
                 self.versions[name] = made.meta.version
 
-    async def more(self, count: int) -> None:
+    async def wait_for_writes(self, count: int) -> None:
         wanted = len(self.versions) + count
 
         async def enough() -> bool:
@@ -220,7 +221,7 @@ class Writers:
                 self._stop.set()
 
 
-async def backed_up(host: ManagerHost) -> tuple[int, set[str]]:
+async def take_backup(host: ManagerHost) -> tuple[int, set[str]]:
     """The version of a backup taken through this manager, and the configs in it."""
     key, data = "", b""
     async with host.control() as stub:
@@ -232,8 +233,8 @@ async def backed_up(host: ManagerHost) -> tuple[int, set[str]]:
 
 
 @contextlib.asynccontextmanager
-async def behind(host: ManagerHost) -> AsyncIterator[None]:
-    """A manager that stands still and learns of nothing until the block ends."""
+async def paused(host: ManagerHost) -> AsyncIterator[None]:
+    """Pause a manager until the block ends."""
     assert host.process is not None
     host.process.send_signal(signal.SIGSTOP)
     try:
@@ -242,23 +243,25 @@ async def behind(host: ManagerHost) -> AsyncIterator[None]:
         host.process.send_signal(signal.SIGCONT)
 
 
-async def test_a_backup_amid_writes_is_one_moment_that_holds_all_that_was_acknowledged_before() -> None:
-    """Seven of eight through a manager that stood still while others wrote."""
-    async with three() as (here, hosts):
-        leader = await here.leader()
+async def test_a_backup_during_writes_is_consistent_and_has_all_acknowledged_writes() -> None:
+    """Seven of eight backups are taken through a manager that was paused while others wrote."""
+    async with three_managers() as (group, hosts):
+        leader = await group.leader()
         follower = next(host for host in hosts if host is not leader)
         writers = Writers(hosts)
         taken: list[tuple[int, set[str]]] = []
-        meanwhile = 0
+        concurrent_writes = 0
         async with writers.writing():
             for number in range(8):
                 asked = leader if number == 0 else follower
-                async with behind(follower):
-                    await writers.more(20)
+                async with paused(follower):
+                    await writers.wait_for_writes(20)
                     before = set(writers.versions)
-                taken.append(await backed_up(asked))
-                assert before <= taken[-1][1], "what was acknowledged is not in the backup"
-                meanwhile += len(writers.versions) - len(before)
-        assert meanwhile > 8, "too little was written meanwhile to mean something"
+                taken.append(await take_backup(asked))
+                assert before <= taken[-1][1], "an acknowledged write is missing in the backup"
+                concurrent_writes += len(writers.versions) - len(before)
+        assert concurrent_writes > 8, "too few concurrent writes for a meaningful check"
         for version, held in taken:
-            assert held == {name for name, at in writers.versions.items() if at <= version}, "it is of several moments"
+            assert held == {name for name, at in writers.versions.items() if at <= version}, (
+                "the backup is not one consistent state"
+            )

@@ -1,4 +1,4 @@
-"""One manager process and agents: join, refuse, serve, assign, report, read logs."""
+"""One manager process with agents: join, authorization, task assignment, status reports, logs."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -28,18 +28,18 @@ from tests.support.manager_processes import (
 pytestmark = pytest.mark.timeout(120)
 
 OUTPUT = (1, 2)
-"""Standard output and error; the third stream says what is missing."""
+"""Stdout and stderr; the third stream is for errors."""
 
 
 @contextlib.asynccontextmanager
-async def one_of_each() -> AsyncIterator[tuple[ManagerCluster, ManagerHost, AgentHost]]:
-    async with manager_cluster() as here:
-        [manager] = await here.bootstrap(1)
-        agent = here.agent()
+async def manager_and_agent() -> AsyncIterator[tuple[ManagerCluster, ManagerHost, AgentHost]]:
+    async with manager_cluster() as group:
+        [manager] = await group.bootstrap(1)
+        agent = group.agent()
         await agent.join((await manager.tokens())[NodeRole.WORKER], manager)
         agent.start_session([manager.mtls_addr])
-        await eventually("the node is READY", lambda: _ready(manager, agent.node_id))
-        yield here, manager, agent
+        await eventually("the node to be READY", lambda: _ready(manager, agent.node_id))
+        yield group, manager, agent
 
 
 async def _ready(manager: ManagerHost, node_id: str) -> bool:
@@ -55,38 +55,40 @@ def service(name: str, replicas: int = 1, **more: object) -> control_pb2.CreateS
     return control_pb2.CreateServiceRequest(spec=spec)
 
 
-async def test_how_long_no_leader_has_spoken_to_a_node_is_known() -> None:
-    async with one_of_each() as (_, manager, agent):
+async def test_a_session_counts_the_seconds_without_a_leader() -> None:
+    async with manager_and_agent() as (_, manager, agent):
         session = agent.session
         assert session is not None
         assert session.disconnected_seconds == 0
         await manager.kill()
-        await eventually("it counts", lambda: session.disconnected_seconds > 0)
+        await eventually("the time to count", lambda: session.disconnected_seconds > 0)
         before = session.disconnected_seconds
-        await eventually("it goes on counting while it asks in vain", lambda: session.disconnected_seconds > before + 1)
+        await eventually(
+            "the time to increase while no leader answers", lambda: session.disconnected_seconds > before + 1
+        )
         await manager.start("restart")
-        await eventually("a leader has it again", lambda: session.disconnected_seconds == 0)
+        await eventually("a session with the leader", lambda: session.disconnected_seconds == 0)
 
 
-async def test_a_node_with_anothers_address_is_told_so_and_comes_in_once_the_other_is_gone() -> None:
-    async with one_of_each() as (here, manager, agent):
-        twin = here.agent()
-        twin.addr = agent.addr
-        await twin.join((await manager.tokens())[NodeRole.WORKER], manager)
-        twin.start_session([manager.mtls_addr])
-        await eventually("the twin hears why", lambda: twin.refusals)
-        assert f"node {agent.node_id} (host-{agent.addr}) has the address {agent.addr} already" in twin.refusals[0]
-        assert not twin.states
+async def test_a_node_with_an_address_in_use_is_refused_until_the_other_node_is_gone() -> None:
+    async with manager_and_agent() as (group, manager, agent):
+        second = group.agent()
+        second.addr = agent.addr
+        await second.join((await manager.tokens())[NodeRole.WORKER], manager)
+        second.start_session([manager.mtls_addr])
+        await eventually("the second node to be refused", lambda: second.refusals)
+        assert f"node {agent.node_id} (host-{agent.addr}) has the address {agent.addr} already" in second.refusals[0]
+        assert not second.states
         await agent.stop_session()
-        await eventually("the twin is READY", lambda: _ready(manager, twin.node_id))
+        await eventually("the second node to be READY", lambda: _ready(manager, second.node_id))
 
 
-async def test_the_daemon_beside_a_manager_renews_a_certificate_that_has_expired() -> None:
-    """1. The host of the only manager is off for longer than its certificate lives. 2. Nobody accepts the certificate, nor could anybody
-    else renew it. 3. The manager on the same host still can.
+async def test_an_expired_certificate_is_renewed_through_the_local_manager() -> None:
+    """1. The host of the only manager is off for longer than its certificate is valid. 2. No manager accepts the certificate over the
+    network. 3. The manager on the same host renews it.
     """
-    async with manager_cluster() as here:
-        manager = here.manager()
+    async with manager_cluster() as group:
+        manager = group.manager()
         await manager.start("bootstrap")
         before = manager.identities.require()
         long_ago = wall_clock() - 400 * 24 * HOUR
@@ -107,10 +109,10 @@ async def test_the_daemon_beside_a_manager_renews_a_certificate_that_has_expired
         assert renewed.not_after_ns > wall_clock()
 
 
-async def test_a_service_reaches_its_node_and_its_state_comes_back() -> None:
-    async with one_of_each() as (_, manager, agent):
+async def test_tasks_are_assigned_and_their_statuses_are_counted() -> None:
+    async with manager_and_agent() as (_, manager, agent):
         created = await manager.call("CreateService", service("web", 2))
-        await eventually("two tasks arrive", lambda: len(agent.worker.items_of(AssignmentKind.TASK)) == 2)
+        await eventually("two tasks", lambda: len(agent.worker.items_of(AssignmentKind.TASK)) == 2)
         for task in agent.worker.items_of(AssignmentKind.TASK):
             agent.worker.report(
                 task.id, TaskStatus(state=TaskState.RUNNING, container=ContainerStatus(container_id="c" * 64))
@@ -120,22 +122,22 @@ async def test_a_service_reaches_its_node_and_its_state_comes_back() -> None:
             listed = await manager.call("ListServices", control_pb2.ListRequest(ids=[created.id]))
             return (listed.counts[0].running, listed.counts[0].desired) == (2, 2)
 
-        await eventually("both are counted as running", running)
+        await eventually("both tasks counted as running", running)
         await manager.call("RemoveService", control_pb2.RemoveRequest(ref="web"))
         await eventually(
-            "both are to go",
+            "both tasks to be shut down",
             lambda: all(t.desired_state >= TaskState.SHUTDOWN for t in agent.worker.items_of(AssignmentKind.TASK)),
         )
         for task in agent.worker.items_of(AssignmentKind.TASK):
             agent.worker.report(task.id, TaskStatus(state=TaskState.SHUTDOWN))
-        await eventually("nothing is left", lambda: not agent.worker.items_of(AssignmentKind.TASK))
+        await eventually("no task left", lambda: not agent.worker.items_of(AssignmentKind.TASK))
 
 
-async def test_wrong_and_rotated_tokens_are_refused_each_with_its_own_sentence() -> None:
-    async with manager_cluster() as here:
-        [manager] = await here.bootstrap(1)
+async def test_wrong_and_rotated_tokens_are_refused_each_with_its_own_reason() -> None:
+    async with manager_cluster() as group:
+        [manager] = await group.bootstrap(1)
         tokens = await manager.tokens()
-        host = here.agent()
+        host = group.agent()
         with pytest.raises(InvalidArgumentError, match="invalid join token"):
             await join_cluster(host.identities, "SWMTKN-1-nonsense", [manager.join_addr])
         token = tokens[NodeRole.WORKER]
@@ -157,13 +159,13 @@ async def test_wrong_and_rotated_tokens_are_refused_each_with_its_own_sentence()
             await join_cluster(host.identities, token, [manager.join_addr])
         assert host.identities.load() is None
         nodes = (await manager.call("ListNodes", control_pb2.ListRequest())).nodes
-        assert len(nodes) == 1, "a refused host leaves no node object"
+        assert len(nodes) == 1, "a refused host left a node object"
         await host.join((await manager.tokens())[NodeRole.WORKER], manager)
         assert host.identities.require().role is NodeRole.WORKER
 
 
-async def test_a_worker_may_not_call_what_is_for_managers() -> None:
-    async with one_of_each() as (_, manager, agent):
+async def test_a_worker_cannot_call_the_control_api() -> None:
+    async with manager_and_agent() as (_, manager, agent):
         async with agent.identities.require().channel(manager.mtls_addr) as channel:
             stub = control_pb2_grpc.ControlStub(channel)
             with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -172,9 +174,9 @@ async def test_a_worker_may_not_call_what_is_for_managers() -> None:
         assert "a worker may not call Control.ListNodes" in refused.value.details()
 
 
-async def test_a_certificate_of_another_cluster_does_not_get_past_the_handshake() -> None:
-    async with one_of_each() as (here, manager, _), manager_cluster() as elsewhere:
-        [other] = await elsewhere.bootstrap(1)
+async def test_a_certificate_of_another_cluster_fails_the_tls_handshake() -> None:
+    async with manager_and_agent() as (group, manager, _), manager_cluster() as other_group:
+        [other] = await other_group.bootstrap(1)
         foreign = other.identities.require()
         async with foreign.channel(manager.mtls_addr) as channel:
             stub = control_pb2_grpc.ControlStub(channel)
@@ -183,9 +185,9 @@ async def test_a_certificate_of_another_cluster_does_not_get_past_the_handshake(
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_worker_that_answers_in_a_managers_place_is_not_believed() -> None:
-    """1. A worker is broken into, and takes a manager's address. 2. Hosts that join, and nodes, must neither tell it anything nor obey."""
-    async with one_of_each() as (here, manager, agent):
+async def test_a_worker_that_poses_as_a_manager_is_rejected() -> None:
+    """1. A compromised worker takes a manager's address. 2. Joining hosts and nodes must neither send it anything nor obey it."""
+    async with manager_and_agent() as (group, manager, agent):
         worker = agent.identities.require()
         server = grpc.aio.server()
         pair = [(worker.key, worker.certificate)]
@@ -194,7 +196,7 @@ async def test_a_worker_that_answers_in_a_managers_place_is_not_believed() -> No
         try:
             with pytest.raises(UnavailableError, match="no Covey manager answers at"):
                 await join_cluster(
-                    here.agent().identities, (await manager.tokens())[NodeRole.MANAGER], [f"127.0.0.1:{port}"]
+                    group.agent().identities, (await manager.tokens())[NodeRole.MANAGER], [f"127.0.0.1:{port}"]
                 )
             for identity in (worker, manager.identities.require()):
                 async with identity.channel(f"127.0.0.1:{port}") as channel:
@@ -202,14 +204,14 @@ async def test_a_worker_that_answers_in_a_managers_place_is_not_believed() -> No
                     with pytest.raises(grpc.aio.AioRpcError) as refused:
                         await stub.GetRootCertificate(ca_pb2.GetRootCertificateRequest(), timeout=5)
                 assert refused.value.code() is grpc.StatusCode.UNAVAILABLE, (
-                    "the handshake fails; UNIMPLEMENTED would come after it"
+                    "the handshake did not fail; UNIMPLEMENTED comes after it"
                 )
         finally:
             await server.stop(0)
 
 
-async def test_a_removed_node_is_refused() -> None:
-    async with one_of_each() as (_, manager, agent):
+async def test_a_removed_node_cannot_reconnect_or_renew() -> None:
+    async with manager_and_agent() as (_, manager, agent):
         await manager.call("RemoveNode", control_pb2.RemoveRequest(ref=agent.node_id, force=True))
         assert agent.task is not None
         with pytest.raises(Exception, match="removed from the cluster"):
@@ -218,20 +220,20 @@ async def test_a_removed_node_is_refused() -> None:
             await renew_certificate(agent.identities, [manager.mtls_addr])
 
 
-async def test_a_secret_goes_to_the_node_with_its_task_and_leaves_with_it() -> None:
-    async with one_of_each() as (here, manager, agent):
-        idle = here.agent()
+async def test_a_secret_is_sent_only_to_the_node_with_its_task_and_removed_with_it() -> None:
+    async with manager_and_agent() as (group, manager, agent):
+        idle = group.agent()
         await idle.join((await manager.tokens())[NodeRole.WORKER], manager)
         idle.start_session([manager.mtls_addr])
-        await eventually("the second node is READY", lambda: _ready(manager, idle.node_id))
+        await eventually("the second node to be READY", lambda: _ready(manager, idle.node_id))
         spec = objects_pb2.SecretSpec(annotations=objects_pb2.Annotations(name="pw"), data=b"hunter2")
         secret = await manager.call("CreateSecret", control_pb2.CreateSecretRequest(spec=spec))
-        assert secret.spec.data == b"", "a secret's data does not come out of the API"
+        assert secret.spec.data == b"", "the API returned a secret's data"
         request = service("web")
         request.spec.task.container.secrets.add(secret_name="pw")
         await manager.call("CreateService", request)
         holders = await eventually(
-            "the secret arrives", lambda: [a for a in (agent, idle) if a.worker.items_of(AssignmentKind.SECRET)]
+            "the secret to arrive", lambda: [a for a in (agent, idle) if a.worker.items_of(AssignmentKind.SECRET)]
         )
         assert len(holders) == 1
         [held] = holders[0].worker.items_of(AssignmentKind.SECRET)
@@ -240,14 +242,14 @@ async def test_a_secret_goes_to_the_node_with_its_task_and_leaves_with_it() -> N
             await manager.call("RemoveSecret", control_pb2.RemoveRequest(ref="pw"))
         [task] = holders[0].worker.items_of(AssignmentKind.TASK)
         await manager.call("RemoveService", control_pb2.RemoveRequest(ref="web"))
-        await eventually("the secret leaves", lambda: not holders[0].worker.items_of(AssignmentKind.SECRET))
+        await eventually("the secret to be removed", lambda: not holders[0].worker.items_of(AssignmentKind.SECRET))
         holders[0].worker.report(task.id, TaskStatus(state=TaskState.SHUTDOWN))
 
 
 async def test_logs_of_all_tasks_are_merged_and_a_missing_log_is_an_error_line() -> None:
-    async with one_of_each() as (_, manager, agent):
+    async with manager_and_agent() as (_, manager, agent):
         await manager.call("CreateService", service("web", 2))
-        await eventually("two tasks arrive", lambda: len(agent.worker.items_of(AssignmentKind.TASK)) == 2)
+        await eventually("two tasks", lambda: len(agent.worker.items_of(AssignmentKind.TASK)) == 2)
         first, second = agent.worker.items_of(AssignmentKind.TASK)
         agent.worker.logs[first.id] = [RecordedLine(time_ns=1, stream="stdout", data=b"one\n")]
         for task in (first, second):
@@ -257,7 +259,7 @@ async def test_logs_of_all_tasks_are_merged_and_a_missing_log_is_an_error_line()
             tasks = (await manager.call("ListTasks", control_pb2.ListRequest())).tasks
             return all(task.status.state == TaskState.RUNNING for task in tasks)
 
-        await eventually("both run", running)
+        await eventually("both tasks to run", running)
         request = control_pb2.LogsRequest(
             service_refs=["web"], options=dispatcher_pb2.LogOptions(stdout=True, stderr=True, tail=-1)
         )
@@ -268,10 +270,10 @@ async def test_logs_of_all_tasks_are_merged_and_a_missing_log_is_an_error_line()
         assert any(second.id in batch.error for batch in batches)
 
 
-async def test_followed_logs_go_on_and_a_node_that_goes_is_an_error_line() -> None:
-    async with one_of_each() as (_, manager, agent):
+async def test_followed_logs_continue_and_a_lost_node_is_an_error_line() -> None:
+    async with manager_and_agent() as (_, manager, agent):
         await manager.call("CreateService", service("web"))
-        [task] = await eventually("a task arrives", lambda: agent.worker.items_of(AssignmentKind.TASK))
+        [task] = await eventually("a task", lambda: agent.worker.items_of(AssignmentKind.TASK))
         agent.worker.logs[task.id] = [RecordedLine(time_ns=1, stream="stdout", data=b"one\n")]
         agent.worker.report(task.id, TaskStatus(state=TaskState.RUNNING))
         options = dispatcher_pb2.LogOptions(stdout=True, stderr=True, follow=True, tail=-1)
@@ -289,19 +291,19 @@ async def test_followed_logs_go_on_and_a_node_that_goes_is_an_error_line() -> No
         assert seen == [b"one\n", b"two\n"]
 
 
-async def test_a_new_session_of_a_node_ends_the_former_one() -> None:
-    async with one_of_each() as (_, manager, agent):
+async def test_a_new_session_of_a_node_ends_the_previous_one() -> None:
+    async with manager_and_agent() as (_, manager, agent):
         again = AgentHost(agent.identities.folder.parents[1], agent.addr)
         again.start_session([manager.mtls_addr])
-        await eventually("the second session begins", lambda: again.states)
+        await eventually("the second session to begin", lambda: again.states)
         first_id = agent.states[0].session_id
-        await eventually("the first comes back as another", lambda: agent.states[-1].session_id != first_id)
+        await eventually("the first node to begin a new session", lambda: agent.states[-1].session_id != first_id)
         await again.stop_session()
 
 
-async def test_who_has_shown_no_certificate_is_not_read_beyond_what_joining_takes() -> None:
-    async with manager_cluster() as here:
-        manager = here.manager()
+async def test_a_client_without_certificate_is_limited_to_small_join_requests() -> None:
+    async with manager_cluster() as group:
+        manager = group.manager()
         await manager.start("bootstrap")
         root = manager.identities.require().root
         request = ca_pb2.IssueCertificateRequest(csr=b"x" * (1 << 20), token="t")

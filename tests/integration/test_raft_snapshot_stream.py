@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(60)
 SIZE = 24 << 20
 META = SnapshotMeta(9, 2, ConfState((1, 2)))
 SNAPSHOT = Message(MessageKind.SNAPSHOT, 2, 1, 2, snapshot=Snapshot(META))
-IMPATIENT = SnapshotTimeouts(chunk_seconds=1, response_seconds=1, response_seconds_per_mib=0.1)
+SHORT_TIMEOUTS = SnapshotTimeouts(chunk_seconds=1, response_seconds=1, response_seconds_per_mib=0.1)
 
 
 class Peer(raft_pb2_grpc.RaftServicer):
@@ -50,7 +50,7 @@ class Peer(raft_pb2_grpc.RaftServicer):
 
 
 class StallingProxy:
-    """Forwards connections. Beyond ``stall_after`` bytes the existing ones drop all bytes without being closed."""
+    """Proxy that forwards connections. After ``stall_after`` bytes the existing ones drop all data without being closed."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -93,10 +93,10 @@ class Listener:
 
 
 class LinkUnderTest:
-    """A link, the proxy that it goes through, and the peer."""
+    """A peer link, its proxy, and the peer."""
 
-    def __init__(self, link: PeerLink, wire: StallingProxy, peer: Peer, listener: Listener) -> None:
-        self._link, self.wire, self.peer, self._listener = link, wire, peer, listener
+    def __init__(self, link: PeerLink, stalling_proxy: StallingProxy, peer: Peer, listener: Listener) -> None:
+        self._link, self.proxy, self.peer, self._listener = link, stalling_proxy, peer, listener
 
     async def send(self) -> bool:
         """Whether the link reports that the snapshot was delivered."""
@@ -123,8 +123,8 @@ async def link_to_peer(folder: Path) -> AsyncIterator[LinkUnderTest]:
     raft_pb2_grpc.add_RaftServicer_to_server(peer, server)
     port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, cert)]))
     await server.start()
-    wire = StallingProxy(port)
-    proxy = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
+    stalling_proxy = StallingProxy(port)
+    proxy = await asyncio.start_server(stalling_proxy.serve, "127.0.0.1", 0)
     addr = f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
     link = PeerLink(
         Member(raft_id=2, node_id="b", addr=addr),
@@ -132,11 +132,11 @@ async def link_to_peer(folder: Path) -> AsyncIterator[LinkUnderTest]:
         lambda: grpc.ssl_channel_credentials(root.cert),
         listener,
         opened,
-        timeouts=IMPATIENT,
+        timeouts=SHORT_TIMEOUTS,
     )
     running = asyncio.create_task(link.run())
     try:
-        yield LinkUnderTest(link, wire, peer, listener)
+        yield LinkUnderTest(link, stalling_proxy, peer, listener)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -145,19 +145,19 @@ async def link_to_peer(folder: Path) -> AsyncIterator[LinkUnderTest]:
 
 
 async def test_a_snapshot_over_a_dead_connection_is_aborted_and_sent_over_a_new_one(tmp_path: Path) -> None:
-    """1. After a quarter of a snapshot its connection forwards nothing more without being closed, as with an unplugged cable. 2. The
-    link aborts the transfer and reports it. 3. The next one uses a new connection.
+    """1. After a quarter of a snapshot the connection stops forwarding without being closed, as with an unplugged cable. 2. The link aborts
+    the transfer and reports it. 3. The next transfer uses a new connection.
     """
-    async with link_to_peer(tmp_path) as here:
-        here.wire.stall_after = SIZE // 4
-        assert not await here.send()
-        assert await here.send()
-        assert here.peer.received[-1] == SIZE
+    async with link_to_peer(tmp_path) as link:
+        link.proxy.stall_after = SIZE // 4
+        assert not await link.send()
+        assert await link.send()
+        assert link.peer.received[-1] == SIZE
 
 
 async def test_a_snapshot_that_is_never_answered_is_aborted(tmp_path: Path) -> None:
-    async with link_to_peer(tmp_path) as here:
-        here.peer.answers.clear()
-        assert not await here.send()
-        here.peer.answers.set()
-        assert await here.send()
+    async with link_to_peer(tmp_path) as link:
+        link.peer.answers.clear()
+        assert not await link.send()
+        link.peer.answers.set()
+        assert await link.send()

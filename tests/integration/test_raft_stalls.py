@@ -32,7 +32,7 @@ async def follows(member: RaftProcess, leader: RaftProcess) -> None:
     await until(check, f"{member.node_id} behind {leader.node_id}")
 
 
-async def test_a_leader_with_a_stalled_disk_gives_up_leadership_and_follows_when_the_disk_recovers(
+async def test_a_leader_with_a_stalled_disk_stops_leading_and_follows_when_the_disk_recovers(
     tmp_path: Path,
 ) -> None:
     """1. The leader's flushes do not return. 2. It publishes that it does not lead, while it still leads in the core, and reports the
@@ -60,9 +60,8 @@ async def test_a_leader_with_a_stalled_disk_gives_up_leadership_and_follows_when
 
 
 async def test_a_paused_leader_does_not_act_as_leader_before_a_majority_confirms_it(tmp_path: Path) -> None:
-    """1. The leader and the others are paused, so that nobody can tell it anything. 2. It alone continues after so long that another one
-    might lead. It publishes at once that it does not lead, before it notices that no majority answers. 3. The others continue:
-    there is a leader again.
+    """1. All members are paused. 2. Only the leader resumes, after so long that another one might lead. It publishes at once that it does not
+    lead, before it notices that no majority answers. 3. The others resume: there is a leader again.
     """
     async with raft_group(tmp_path) as group:
         await group.add_three()
@@ -71,13 +70,13 @@ async def test_a_paused_leader_does_not_act_as_leader_before_a_majority_confirms
         seen = len(await old("leaderships"))
         for member in (old, *followers):
             member.pause()
-        await asyncio.sleep(2)  # what is tested: nothing happens in this time
+        await asyncio.sleep(2)  # nothing may happen during this time
         old.resume()
 
         async def gave_up() -> bool:
             return not await leads(old)
 
-        await until(gave_up, "doubt of the leader that stood still")
+        await until(gave_up, "the paused leader to stop leading")
         assert (await old("leaderships"))[seen][1:] == [False, "LEADER"]
         for member in followers:
             member.resume()
@@ -94,7 +93,7 @@ async def test_a_paused_leader_continues_in_its_term_if_the_others_still_follow(
         term = (await old("status"))["term"]
         seen = len(await old("leaderships"))
         old.pause()
-        await asyncio.sleep(2)  # what is tested: nothing happens in this time
+        await asyncio.sleep(2)  # nothing may happen during this time
         old.resume()
 
         async def confirmed() -> bool:
@@ -107,7 +106,7 @@ async def test_a_paused_leader_continues_in_its_term_if_the_others_still_follow(
 
 async def test_a_follower_answers_while_it_reads_a_large_snapshot(tmp_path: Path) -> None:
     """1. One of three is down; another one needs a snapshot that takes 4 s to decode, longer than a leader stays without a majority.
-    2. The leader gets its heartbeat replies meanwhile and leads on in its term. 3. After the snapshot is restored they write again.
+    2. The leader still gets its heartbeat replies and keeps its term. 3. After the snapshot is restored, writes succeed.
     """
     async with raft_group(tmp_path, snapshot_interval=100, log_entries_for_slow_followers=5) as group:
         await group.add_three()
@@ -128,7 +127,7 @@ async def test_a_follower_answers_while_it_reads_a_large_snapshot(tmp_path: Path
         term = (await leader("status"))["term"]
         assert len(await eventual_names(slow)) == 350
         await leader("create", name="after")
-        assert (await leader("status"))["term"] == term, "the leader was deposed meanwhile"
+        assert (await leader("status"))["term"] == term, "the leader was deposed"
 
 
 async def eventual_names(member: RaftProcess) -> list[str]:
@@ -143,13 +142,13 @@ async def test_concurrent_reads_share_one_request(tmp_path: Path) -> None:
     async with raft_group(tmp_path) as group:
         await group.add_three()
         for member in (await group.leader(), (await group.followers())[0]):
-            alone = await member("read", count=50, together=1)
-            assert alone["questions"] == 50
+            single = await member("read", count=50, together=1)
+            assert single["questions"] == 50
             shared = await member("read", count=5000, together=500)
-            assert shared["questions"] <= 40, "reads that began together were confirmed one by one"
+            assert shared["questions"] <= 40, "concurrent reads were confirmed one by one"
 
 
-async def test_members_that_are_removed_together_leave_by_one_joint_change(tmp_path: Path) -> None:
+async def test_members_removed_together_leave_by_one_joint_change(tmp_path: Path) -> None:
     """Two of five managers are removed at once. There are never four in between, of which two could not continue."""
     async with raft_group(tmp_path) as group:
         for node_id in ("alpha", "beta", "gamma", "delta", "epsilon"):
@@ -174,7 +173,7 @@ async def test_a_removal_that_includes_the_leader_begins_with_a_transfer(tmp_pat
         with pytest.raises(CommandError) as refused:
             await old("remove", node_ids=[old.node_id, other.node_id])
         assert refused.value.kind == "NotLeaderError"
-        assert staying.addr in refused.value.message, "leadership went to one that leaves too"
+        assert staying.addr in refused.value.message, "leadership was transferred to a member that is removed too"
         await until(lambda: leads(staying), "leadership of the one that stays")  # the old leader may learn of it first
         await staying("remove", node_ids=[old.node_id, other.node_id])
         assert [await member.wait() for member in (old, other)] == [3, 3]
@@ -195,17 +194,17 @@ async def test_leadership_is_transferred_to_one_of_the_named_nodes(tmp_path: Pat
 
 async def test_a_log_of_few_large_entries_is_compacted_by_its_size(tmp_path: Path) -> None:
     async with raft_group(tmp_path, snapshot_bytes=1 << 20, log_entries_for_slow_followers=5) as group:
-        alone = await group.add("alpha")
+        single = await group.add("alpha")
         await group.leader()
-        await alone("load", clients=1, writes=60, size=100_000, prefix="x")
+        await single("load", clients=1, writes=60, size=100_000, prefix="x")
 
         async def cut() -> bool:
-            return (await alone("status"))["first_index"] > 30
+            return (await single("status"))["first_index"] > 30
 
         await until(cut, "compaction, though there were far fewer entries than the interval of snapshots")
 
 
-async def test_a_follower_catches_up_by_a_snapshot_while_writes_go_on(tmp_path: Path) -> None:
+async def test_a_follower_catches_up_by_a_snapshot_during_writes(tmp_path: Path) -> None:
     """1. A follower lacks more than the log holds. 2. The snapshot takes longer to decode than the interval between snapshots. 3. The
     entries after it are kept for the follower, so it catches up under full load instead of needing each next snapshot.
     """
@@ -238,19 +237,19 @@ async def test_a_follower_catches_up_by_a_snapshot_while_writes_go_on(tmp_path: 
             finally:
                 stop.set()
         began = (await leader("status"))["last_index"]
-        assert began > 600, "there was hardly any load"
+        assert began > 600, "too little load"
 
 
 async def test_a_single_manager_waits_for_its_disk(tmp_path: Path) -> None:
-    """Nobody else could lead, so it does not step down: the write is acknowledged when it is durable."""
+    """No other member could lead, so it does not step down. The write is acknowledged when it is durable."""
     async with raft_group(tmp_path) as group:
-        alone = await group.add("alpha")
+        single = await group.add("alpha")
         await group.leader()
-        alone.stall_disk()
-        write = asyncio.create_task(alone("create", name="late"))
-        await asyncio.sleep(2)  # what is tested: nothing happens in this time
-        assert await leads(alone)
+        single.stall_disk()
+        write = asyncio.create_task(single("create", name="late"))
+        await asyncio.sleep(2)  # nothing may happen during this time
+        assert await leads(single)
         assert not write.done()
-        alone.resume_disk()
+        single.resume_disk()
         await write
-        assert await alone("names") == ["late"]
+        assert await single("names") == ["late"]

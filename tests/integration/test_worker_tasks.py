@@ -1,4 +1,4 @@
-"""The worker with real containers, images and networks: what becomes of assigned tasks, and what a killed daemon leaves."""
+"""Worker with real containers, images and networks: assigned tasks, and recovery after a daemon is killed."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ S = TaskState
 FOREVER = "while :; do sleep 0.1; done"
 
 
-class Place:
-    """A host that outlives its daemons: folders, a cgroup, a network namespace."""
+class WorkerHost:
+    """Folders, cgroup and network namespace of a host, which survive its daemons."""
 
     def __init__(self, folder: Path, cgroup_parent: str, netns: str, address: str) -> None:
         self.folder, self.cgroup_parent, self.netns, self.address = folder, cgroup_parent, netns, address
 
-    def life(self) -> AbstractAsyncContextManager[WorkerNode]:
+    def run_worker(self) -> AbstractAsyncContextManager[WorkerNode]:
         return worker_node(self.folder, self.cgroup_parent, self.netns, self.address)
 
     def daemon(self, step: int = 0, *functions: str) -> subprocess.Popen[str]:
-        """A life in a process of its own; it dies before this step, if any (see `worker_node`)."""
+        """Run a worker in its own process. It kills itself before this step, if any (see `worker_node`)."""
         root = Path(__file__).parents[2]
         arguments = [str(self.folder), self.cgroup_parent, self.netns, self.address, str(step), *functions]
         return subprocess.Popen(
@@ -74,75 +74,75 @@ def host(tmp_path: Path) -> Iterator[Host]:
 
 
 @pytest.fixture
-async def place(tmp_path: Path, host: Host) -> AsyncIterator[Place]:
-    async with switched_hosts(tmp_path / "net", 1) as board:
-        spot = board.hosts[0]
-        await spot.driver.close()
-        made = Place(tmp_path / "node", host.cgroup_parent, spot.namespace.path, spot.address)
+async def worker_host(tmp_path: Path, host: Host) -> AsyncIterator[WorkerHost]:
+    async with switched_hosts(tmp_path / "net", 1) as net:
+        network_host = net.hosts[0]
+        await network_host.driver.close()
+        made = WorkerHost(tmp_path / "node", host.cgroup_parent, network_host.namespace.path, network_host.address)
         try:
             yield made
         finally:
-            async with made.life() as last:
+            async with made.run_worker() as last:
                 await last.worker.apply((), complete=True)
                 await last.worker.wait_drained()
                 await last.networks.remove_everything()
-            spot.driver = spot.new_driver()
-            await spot.driver.start()
+            network_host.driver = network_host.new_driver()
+            await network_host.driver.start()
 
 
 @pytest.fixture
-async def living(place: Place) -> AsyncIterator[WorkerNode]:
-    async with place.life() as made:
+async def node(worker_host: WorkerHost) -> AsyncIterator[WorkerNode]:
+    async with worker_host.run_worker() as made:
         await import_busybox(made.images)
         yield made
 
 
-async def test_a_task_runs_and_tells_every_state_it_passes(living: WorkerNode) -> None:
+async def test_a_task_runs_and_reports_every_state(node: WorkerNode) -> None:
     task = task_of("one", "echo hello $WHO; exit 0", env=("WHO={{.Task.Name}}",))
-    await living.worker.apply(assign(task), complete=True)
-    status = await living.wait_state(task.id, S.COMPLETE)
+    await node.worker.apply(assign(task), complete=True)
+    status = await node.wait_state(task.id, S.COMPLETE)
     assert (status.state, status.container.exit_code if status.container else None) == (S.COMPLETE, 0)
-    states = [each.state for each in living.statuses[task.id]]
-    assert states == sorted(set(states)), "only ever up"
-    assert await living.output(task.id) == f"hello web.1.{task.id}\n"
-    entries = [entry.data async for entry in living.worker.task_logs(task.id, TaskLogOptions(follow=True))]
+    states = [each.state for each in node.statuses[task.id]]
+    assert states == sorted(set(states)), "a state went down"
+    assert await node.output(task.id) == f"hello web.1.{task.id}\n"
+    entries = [entry.data async for entry in node.worker.task_logs(task.id, TaskLogOptions(follow=True))]
     assert entries == [f"hello web.1.{task.id}\n".encode()]
 
 
-async def test_a_container_that_fails_gives_its_exit_code(living: WorkerNode) -> None:
+async def test_a_failed_container_reports_its_exit_code(node: WorkerNode) -> None:
     task = task_of("bad", "exit 7")
-    await living.worker.apply(assign(task), complete=True)
-    status = await living.wait_state(task.id, S.COMPLETE)
+    await node.worker.apply(assign(task), complete=True)
+    status = await node.wait_state(task.id, S.COMPLETE)
     assert (status.state, status.error) == (S.FAILED, "task: non-zero exit (7)")
 
 
-async def test_an_image_that_is_not_here_rejects_the_task_naming_image_and_node(living: WorkerNode) -> None:
+async def test_a_missing_image_rejects_the_task_and_names_image_and_node(node: WorkerNode) -> None:
     task = task_of("img", "true", image="nowhere:5")
-    await living.worker.apply(assign(task), complete=True)
-    status = await living.wait_state(task.id, S.REJECTED)
+    await node.worker.apply(assign(task), complete=True)
+    status = await node.wait_state(task.id, S.REJECTED)
     assert "nowhere:5" in status.error
     assert "lab-1" in status.error
     assert "docker load" in status.error
 
 
-async def test_a_command_that_does_not_exist_fails_the_task(living: WorkerNode) -> None:
+async def test_a_missing_command_fails_the_task(node: WorkerNode) -> None:
     task = task_of("cmd", "", command=("/no/such/thing",), args=())
-    await living.worker.apply(assign(task), complete=True)
-    status = await living.wait_state(task.id, S.FAILED)
+    await node.worker.apply(assign(task), complete=True)
+    status = await node.wait_state(task.id, S.FAILED)
     assert status.state is S.FAILED
     assert "/no/such/thing" in status.error
 
 
-async def test_a_task_wanted_ready_starts_only_when_it_is_wanted_running(living: WorkerNode) -> None:
+async def test_a_task_with_desired_state_ready_starts_only_when_it_is_running(node: WorkerNode) -> None:
     task = task_of("late", FOREVER, desired=S.READY)
-    await living.worker.apply(assign(task), complete=True)
-    assert (await living.wait_state(task.id, S.READY)).state is S.READY
-    assert living.containers.get(living.container_id(task.id)).state.status is RunStatus.CREATED
-    await living.worker.apply(assign(replace(task, desired_state=S.RUNNING)), complete=False)
-    assert (await living.wait_state(task.id, S.RUNNING)).container is not None
+    await node.worker.apply(assign(task), complete=True)
+    assert (await node.wait_state(task.id, S.READY)).state is S.READY
+    assert node.containers.get(node.container_id(task.id)).state.status is RunStatus.CREATED
+    await node.worker.apply(assign(replace(task, desired_state=S.RUNNING)), complete=False)
+    assert (await node.wait_state(task.id, S.RUNNING)).container is not None
 
 
-async def test_a_probe_that_fails_ends_the_task_and_one_that_passes_makes_it_run(living: WorkerNode) -> None:
+async def test_a_failing_health_check_fails_the_task_and_a_passing_one_makes_it_running(node: WorkerNode) -> None:
     probe = HealthConfig(
         test=("CMD-SHELL", "cat /tmp/fine"), interval_ns=100_000_000, retries=2, start_interval_ns=100_000_000
     )
@@ -150,13 +150,15 @@ async def test_a_probe_that_fails_ends_the_task_and_one_that_passes_makes_it_run
         "good", f"sleep 0.3; echo >/tmp/fine; {FOREVER}", healthcheck=replace(probe, start_period_ns=10_000_000_000)
     )
     ill = task_of("ill", FOREVER, healthcheck=probe)
-    await living.worker.apply(assign(good, ill), complete=True)
-    assert (await living.wait_state(good.id, S.RUNNING)).state is S.RUNNING
-    status = await living.wait_state(ill.id, S.COMPLETE)
+    await node.worker.apply(assign(good, ill), complete=True)
+    assert (await node.wait_state(good.id, S.RUNNING)).state is S.RUNNING
+    status = await node.wait_state(ill.id, S.COMPLETE)
     assert (status.state, status.error) == (S.FAILED, "task: unhealthy container")
 
 
-async def test_secrets_are_files_of_the_container_and_are_gone_with_it(living: WorkerNode, place: Place) -> None:
+async def test_secrets_are_files_in_the_container_and_removed_with_it(
+    node: WorkerNode, worker_host: WorkerHost
+) -> None:
     secret = Secret(id="k" * 25, spec=SecretSpec(annotations=Annotations(name="key"), data=b"hush-7261-covey"))
     file = FileTarget(name="password", uid="7", gid="8", mode=0o440)
     reference = SecretReference(secret_id=secret.id, secret_name="key", file=file)
@@ -164,70 +166,72 @@ async def test_secrets_are_files_of_the_container_and_are_gone_with_it(living: W
         "sec", f"stat -c '%u %g %a' /run/secrets/password; cat /run/secrets/password; {FOREVER}", secrets=(reference,)
     )
     change = AssignmentChange(kind=AssignmentKind.SECRET, id=secret.id, item=secret)
-    await living.worker.apply([*assign(task), change], complete=True)
-    await living.wait_state(task.id, S.RUNNING)
-    await until((place.folder / "run/secrets" / task.id).exists)
-    await living.wait_output(task.id, "hush-7261")
-    assert (await living.output(task.id)).startswith("7 8 440\n")
-    spoken = living.containers.log_path(living.container_id(task.id))
-    for path in (place.folder / "state").rglob("*"):
-        if path.is_file() and path != spoken and "merged" not in path.parts:
+    await node.worker.apply([*assign(task), change], complete=True)
+    await node.wait_state(task.id, S.RUNNING)
+    await until((worker_host.folder / "run/secrets" / task.id).exists)
+    await node.wait_output(task.id, "hush-7261")
+    assert (await node.output(task.id)).startswith("7 8 440\n")
+    log_path = node.containers.log_path(node.container_id(task.id))
+    for path in (worker_host.folder / "state").rglob("*"):
+        if path.is_file() and path != log_path and "merged" not in path.parts:
             assert b"hush-7261" not in path.read_bytes(), f"{path} holds the secret"
-    await living.worker.apply(assign(replace(task, desired_state=S.SHUTDOWN)), complete=False)
-    await living.wait_state(task.id, S.SHUTDOWN)
-    await until(lambda: not (place.folder / "run/secrets" / task.id).exists())
+    await node.worker.apply(assign(replace(task, desired_state=S.SHUTDOWN)), complete=False)
+    await node.wait_state(task.id, S.SHUTDOWN)
+    await until(lambda: not (worker_host.folder / "run/secrets" / task.id).exists())
 
 
-async def test_a_secret_that_did_not_come_rejects_the_task_by_its_name(living: WorkerNode) -> None:
+async def test_a_missing_secret_rejects_the_task_and_is_named(node: WorkerNode) -> None:
     task = task_of("nosec", FOREVER, secrets=(SecretReference(secret_id="z" * 25, secret_name="lost-key"),))
-    await living.worker.apply(assign(task), complete=True)
-    status = await living.wait_state(task.id, S.REJECTED)
+    await node.worker.apply(assign(task), complete=True)
+    status = await node.wait_state(task.id, S.REJECTED)
     assert "lost-key" in status.error
 
 
-async def test_a_task_that_is_shut_down_stays_for_its_logs_and_goes_when_withdrawn(living: WorkerNode) -> None:
+async def test_a_shut_down_task_keeps_its_logs_until_it_is_unassigned(node: WorkerNode) -> None:
     task = task_of("off", f"echo started; {FOREVER}")
-    await living.worker.apply(assign(task), complete=True)
-    await living.wait_state(task.id, S.RUNNING)
-    await living.worker.apply(assign(replace(task, desired_state=S.SHUTDOWN)), complete=False)
-    assert (await living.wait_state(task.id, S.SHUTDOWN)).state is S.SHUTDOWN
-    container_id = living.container_id(task.id)
-    assert await living.output(task.id) == "started\n"
-    await living.worker.apply([AssignmentChange(kind=AssignmentKind.TASK, id=task.id)], complete=False)
-    await living.wait_removed(task.id)
+    await node.worker.apply(assign(task), complete=True)
+    await node.wait_state(task.id, S.RUNNING)
+    await node.worker.apply(assign(replace(task, desired_state=S.SHUTDOWN)), complete=False)
+    assert (await node.wait_state(task.id, S.SHUTDOWN)).state is S.SHUTDOWN
+    container_id = node.container_id(task.id)
+    assert await node.output(task.id) == "started\n"
+    await node.worker.apply([AssignmentChange(kind=AssignmentKind.TASK, id=task.id)], complete=False)
+    await node.wait_removed(task.id)
     with pytest.raises(NotFoundError):
-        living.containers.get(container_id)
+        node.containers.get(container_id)
     with pytest.raises(NotFoundError):
-        living.worker.task_logs(task.id, TaskLogOptions())
+        node.worker.task_logs(task.id, TaskLogOptions())
 
 
-async def test_what_a_complete_set_does_not_name_is_shut_down_and_removed(living: WorkerNode) -> None:
+async def test_tasks_missing_in_a_complete_set_are_shut_down_and_removed(node: WorkerNode) -> None:
     first, second = task_of("first", FOREVER), task_of("second", FOREVER)
-    await living.worker.apply(assign(first, second), complete=True)
+    await node.worker.apply(assign(first, second), complete=True)
     for task in (first, second):
-        await living.wait_state(task.id, S.RUNNING)
-    await living.worker.apply(assign(second), complete=True)
-    await living.wait_removed(first.id)
-    assert [container.config.task_id for container in living.containers.list()] == [second.id]
-    assert living.statuses[second.id][-1].state is S.RUNNING
+        await node.wait_state(task.id, S.RUNNING)
+    await node.worker.apply(assign(second), complete=True)
+    await node.wait_removed(first.id)
+    assert [container.config.task_id for container in node.containers.list()] == [second.id]
+    assert node.statuses[second.id][-1].state is S.RUNNING
 
 
-async def test_a_task_wanted_gone_loses_its_container_and_waits_to_be_withdrawn(living: WorkerNode) -> None:
+async def test_a_task_with_desired_state_remove_loses_its_container_and_stays_until_unassigned(
+    node: WorkerNode,
+) -> None:
     task = task_of("away", FOREVER)
-    await living.worker.apply(assign(task), complete=True)
-    await living.wait_state(task.id, S.RUNNING)
-    await living.worker.apply(assign(replace(task, desired_state=S.REMOVE)), complete=False)
-    await living.wait_state(task.id, S.SHUTDOWN)
-    await until(lambda: not living.containers.list())
-    assert [record.task.id for record in living.worker.records()] == [task.id]
+    await node.worker.apply(assign(task), complete=True)
+    await node.wait_state(task.id, S.RUNNING)
+    await node.worker.apply(assign(replace(task, desired_state=S.REMOVE)), complete=False)
+    await node.wait_state(task.id, S.SHUTDOWN)
+    await until(lambda: not node.containers.list())
+    assert [record.task.id for record in node.worker.records()] == [task.id]
 
 
-async def test_a_container_that_someone_removes_fails_its_task(living: WorkerNode) -> None:
+async def test_a_container_removed_by_a_user_fails_its_task(node: WorkerNode) -> None:
     task = task_of("raid", FOREVER)
-    await living.worker.apply(assign(task), complete=True)
-    await living.wait_state(task.id, S.RUNNING)
-    await living.containers.remove(living.container_id(task.id), force=True)
-    assert (await living.wait_state(task.id, S.COMPLETE)).state is S.FAILED
+    await node.worker.apply(assign(task), complete=True)
+    await node.wait_state(task.id, S.RUNNING)
+    await node.containers.remove(node.container_id(task.id), force=True)
+    assert (await node.wait_state(task.id, S.COMPLETE)).state is S.FAILED
 
 
 NETWORK = Network(
@@ -238,47 +242,47 @@ NETWORK = Network(
 )
 
 
-def on_network(task: Task, address: str, place: Place) -> list[AssignmentChange]:
-    """A task with an address, and the endpoint that the cluster tells of it."""
+def task_with_endpoint(task: Task, address: str, worker_host: WorkerHost) -> list[AssignmentChange]:
+    """Assignments of a task with an address, and of its endpoint."""
     joined = replace(task, networks=(NetworkAttachment(network_id=NETWORK.id, address=f"{address}/24"),))
     endpoint = NetworkEndpoint(
-        id=f"{task.id}/{NETWORK.id}", network_id=NETWORK.id, task_id=task.id, node_id=task.node_id, host=place.address,
+        id=f"{task.id}/{NETWORK.id}", network_id=NETWORK.id, task_id=task.id, node_id=task.node_id, host=worker_host.address,
         address=address, service_id=task.service_id, service_name="web", task_name="web.1", ready=True,
     )  # fmt: skip
     return [*assign(joined), AssignmentChange(kind=AssignmentKind.ENDPOINT, id=endpoint.id, item=endpoint)]
 
 
-def virtual(address: str) -> AssignmentChange:
+def vip_change(address: str) -> AssignmentChange:
     item = VirtualService(
         id=f"{'s' * 25}/{NETWORK.id}", network_id=NETWORK.id, service_id="s" * 25, name="web", address=address
     )
     return AssignmentChange(kind=AssignmentKind.VIRTUAL_SERVICE, id=item.id, item=item)
 
 
-async def test_tasks_on_an_overlay_reach_each_other_by_the_services_name(living: WorkerNode, place: Place) -> None:
+async def test_tasks_on_an_overlay_reach_each_other_by_service_name(node: WorkerNode, worker_host: WorkerHost) -> None:
     server = task_of("srv", "mkdir /tmp/w; echo fine >/tmp/w/index.html; exec httpd -f -p 80 -h /tmp/w")
     client = task_of("cli", f"while ! wget -q -O - http://web; do sleep 0.1; done; {FOREVER}")
     client = replace(client, service_id="c" * 25)
     changes = [
         network_change(NETWORK),
-        virtual("10.0.7.2"),
-        *on_network(server, "10.0.7.10", place),
+        vip_change("10.0.7.2"),
+        *task_with_endpoint(server, "10.0.7.10", worker_host),
         *assign(replace(client, networks=(NetworkAttachment(network_id=NETWORK.id, address="10.0.7.11/24"),))),
     ]
-    await living.worker.apply(changes, complete=True)
-    await living.wait_state(client.id, S.RUNNING)
-    await living.wait_output(client.id, "fine")
+    await node.worker.apply(changes, complete=True)
+    await node.wait_state(client.id, S.RUNNING)
+    await node.wait_output(client.id, "fine")
 
 
-async def test_a_network_that_was_not_told_rejects_the_task(living: WorkerNode) -> None:
+async def test_an_unknown_network_rejects_the_task(node: WorkerNode) -> None:
     task = task_of("net", FOREVER, networks=(NetworkAttachment(network_id="q" * 25, address="10.0.9.2/24"),))
-    await living.worker.apply(assign(task), complete=True)
-    assert "q" * 25 in (await living.wait_state(task.id, S.REJECTED)).error
+    await node.worker.apply(assign(task), complete=True)
+    assert "q" * 25 in (await node.wait_state(task.id, S.REJECTED)).error
 
 
-async def test_a_killed_daemon_adopts_its_containers_and_reports_what_ended_meanwhile(place: Place) -> None:
-    """The daemon is killed with SIGKILL; one container ends while nobody looks; the next life needs no manager to tell of it."""
-    daemon = place.daemon()
+async def test_a_daemon_adopts_containers_after_a_kill_and_reports_exits(worker_host: WorkerHost) -> None:
+    """1. The daemon is killed. 2. One container exits. 3. The next daemon reports that without a manager."""
+    daemon = worker_host.daemon()
     assert daemon.stdin is not None
     assert daemon.stdout is not None
     said = {}
@@ -292,13 +296,13 @@ async def test_a_killed_daemon_adopts_its_containers_and_reports_what_ended_mean
     finally:
         daemon.kill()
         daemon.communicate()
-    runc = ["runc", f"--root={place.folder}/run/runtime"]
+    runc = ["runc", f"--root={worker_host.folder}/run/runtime"]
     pids = {name: words[2] for name, words in said.items()}
-    finger = await asyncio.create_subprocess_exec(*runc, "exec", pids["ends"], "sh", "-c", "echo >/tmp/go")
-    assert await finger.wait() == 0
-    exits = place.folder / "run"
+    end_command = await asyncio.create_subprocess_exec(*runc, "exec", pids["ends"], "sh", "-c", "echo >/tmp/go")
+    assert await end_command.wait() == 0
+    exits = worker_host.folder / "run"
     await until(lambda: any(path.name == pids["ends"] for path in exits.rglob("*") if path.is_file()))
-    async with place.life() as again:
+    async with worker_host.run_worker() as again:
         ended = await again.wait_state("ends".ljust(25, "0"), S.COMPLETE)
         assert (ended.state, ended.error) == (S.FAILED, "task: non-zero exit (3)")
         stays = again.containers.get(pids["stays"]).state
@@ -313,55 +317,62 @@ async def test_a_killed_daemon_adopts_its_containers_and_reports_what_ended_mean
         assert (await again.wait_state(task.id, S.SHUTDOWN)).state is S.SHUTDOWN
 
 
-async def test_a_daemon_that_lost_its_records_takes_the_containers_over_when_the_tasks_come_again(place: Place) -> None:
+async def test_a_daemon_that_lost_its_database_adopts_containers_when_tasks_are_assigned_again(
+    worker_host: WorkerHost,
+) -> None:
     task = task_of("keep", FOREVER)
-    async with place.life() as first:
+    async with worker_host.run_worker() as first:
         await import_busybox(first.images)
         await first.worker.apply(assign(task), complete=True)
         status = await first.wait_state(task.id, S.RUNNING)
         container_id = first.container_id(task.id)
-    for path in (place.folder / "state").glob("worker.db*"):
+    for path in (worker_host.folder / "state").glob("worker.db*"):
         path.unlink()
-    async with place.life() as second:
+    async with worker_host.run_worker() as second:
         await second.worker.apply(assign(replace(task, status=status)), complete=True)
         assert second.container_id(task.id) == container_id
         assert second.containers.get(container_id).state.start_count == 1
 
 
-async def web_and_its_client(living: WorkerNode, place: Place) -> tuple[Task, Task]:
-    """A service and a client that asks it for ever, both at work."""
+async def start_web_and_client(node: WorkerNode, worker_host: WorkerHost) -> tuple[Task, Task]:
+    """Start a web task and a client that fetches from it all the time."""
     server = task_of("srv", "mkdir /tmp/w; echo fine >/tmp/w/index.html; exec httpd -f -p 80 -h /tmp/w")
     client = replace(task_of("cli", "while :; do wget -q -O - http://web; sleep 0.1; done"), service_id="c" * 25)
     client = replace(client, networks=(NetworkAttachment(network_id=NETWORK.id, address="10.0.7.11/24"),))
-    await import_busybox(living.images)
-    await living.worker.apply(
-        [network_change(NETWORK), virtual("10.0.7.2"), *on_network(server, "10.0.7.10", place), *assign(client)],
+    await import_busybox(node.images)
+    await node.worker.apply(
+        [
+            network_change(NETWORK),
+            vip_change("10.0.7.2"),
+            *task_with_endpoint(server, "10.0.7.10", worker_host),
+            *assign(client),
+        ],
         complete=True,
     )
     for task in (server, client):
-        await living.wait_state(task.id, S.RUNNING)
-    await living.wait_output(client.id, "fine")
+        await node.wait_state(task.id, S.RUNNING)
+    await node.wait_output(client.id, "fine")
     return server, client
 
 
-async def test_a_network_works_on_after_a_restart_before_any_manager_speaks(place: Place) -> None:
-    async with place.life() as first:
-        _, client = await web_and_its_client(first, place)
-    async with place.life() as second:
+async def test_a_network_works_after_a_restart_without_a_manager(worker_host: WorkerHost) -> None:
+    async with worker_host.run_worker() as first:
+        _, client = await start_web_and_client(first, worker_host)
+    async with worker_host.run_worker() as second:
         await second.wait_state(client.id, S.RUNNING)
         before = (await second.output(client.id)).count("fine")
         await second.wait_output(client.id, "fine", before + 3)
 
 
-DEATHS = 6
+KILLS = 6
 ADOPTION = ("agent.network.netns:Namespace.run", "agent.container.store:ContainerStore.save_state")
 
 
-async def test_daemons_that_die_while_they_adopt_leave_every_container_to_the_next(place: Place) -> None:
-    """One life after the other is killed at a later step of its start; the one that is let live finds all as it was."""
+async def test_daemons_killed_during_adoption_leave_every_container_to_the_next(worker_host: WorkerHost) -> None:
+    """Several daemons are killed, each at a later step of its start. The last one finds everything unchanged."""
 
     async def start(step: int) -> str:
-        daemon = place.daemon(step, *ADOPTION)
+        daemon = worker_host.daemon(step, *ADOPTION)
         try:
             assert daemon.stdout is not None
             return await asyncio.to_thread(daemon.stdout.readline)
@@ -369,47 +380,47 @@ async def test_daemons_that_die_while_they_adopt_leave_every_container_to_the_ne
             daemon.kill()
             daemon.communicate()
 
-    async with place.life() as first:
-        tasks = await web_and_its_client(first, place)
+    async with worker_host.run_worker() as first:
+        tasks = await start_web_and_client(first, worker_host)
         ids = {first.container_id(task.id) for task in tasks}
         pids = {one: first.containers.get(one).state.pid for one in ids}
     steps = int((await start(0)).split()[1])
-    assert steps > DEATHS
-    for number in range(DEATHS):
-        assert await start(1 + number * steps // DEATHS) == ""
-    async with place.life() as last:
+    assert steps > KILLS
+    for number in range(KILLS):
+        assert await start(1 + number * steps // KILLS) == ""
+    async with worker_host.run_worker() as last:
         assert {one: last.containers.get(one).state.pid for one in ids} == pids
-        assert {path.name for path in (place.folder / "run/netns/containers").iterdir()} == ids
+        assert {path.name for path in (worker_host.folder / "run/netns/containers").iterdir()} == ids
         for task in tasks:
             assert (await last.wait_state(task.id, S.RUNNING)).state is S.RUNNING
         before = (await last.output(tasks[1].id)).count("fine")
         await last.wait_output(tasks[1].id, "fine", before + 3)
 
 
-async def test_what_a_daemon_was_starting_when_it_stopped_is_started_by_the_next(place: Place) -> None:
-    """Eight tasks are on their way when the first of them runs and the daemon lets go."""
+async def test_tasks_starting_when_a_daemon_stopped_are_started_by_the_next(worker_host: WorkerHost) -> None:
+    """Eight tasks are being started when the first one runs and the daemon stops."""
     tasks = [task_of(f"t{number}", FOREVER) for number in range(8)]
-    async with place.life() as first:
+    async with worker_host.run_worker() as first:
         await import_busybox(first.images)
         await first.worker.apply(assign(*tasks), complete=True)
-        await until(lambda: any(told[-1].state is S.RUNNING for told in first.statuses.values()))
-    async with place.life() as second:
+        await until(lambda: any(statuses[-1].state is S.RUNNING for statuses in first.statuses.values()))
+    async with worker_host.run_worker() as second:
         for task in tasks:
             status = await second.wait_state(task.id, S.RUNNING)
             assert (status.state, status.error) == (S.RUNNING, "")
             assert second.containers.get(second.container_id(task.id)).state.start_count == 1
 
 
-async def test_a_container_that_waited_for_its_start_when_the_daemon_was_killed_is_started_by_the_next(
-    place: Place,
+async def test_a_created_container_is_started_by_the_next_daemon_after_a_kill(
+    worker_host: WorkerHost,
 ) -> None:
-    daemon = place.daemon(1, "agent.runtime.runc:OciRuntime.start")
+    daemon = worker_host.daemon(1, "agent.runtime.runc:OciRuntime.start")
     try:
         out, _ = await asyncio.to_thread(daemon.communicate, f"waits {FOREVER}\n", 20)
         assert out == "STARTED 0\n"
     finally:
         daemon.kill()
         daemon.communicate()
-    async with place.life() as second:
+    async with worker_host.run_worker() as second:
         status = await second.wait_state("waits".ljust(25, "0"), S.RUNNING)
         assert (status.state, status.error) == (S.RUNNING, "")

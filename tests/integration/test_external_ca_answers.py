@@ -1,4 +1,4 @@
-"""An external CA whose answers are right, but come as networks and programs make them: in pieces, or after one that makes no sense."""
+"""Answers of an external CA: one that arrives in several pieces, and one with an invalid certificate."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tests.support.external_ca import server_certificate
 
 ROOT = certificates.create_root("c", time.time_ns())
 _, REQUEST = certificates.new_csr()
-WANTED: dict[str, Any] = {"node_id": "n", "role": NodeRole.WORKER, "cluster_id": "c"}
+CERTIFICATE_FIELDS: dict[str, Any] = {"node_id": "n", "role": NodeRole.WORKER, "cluster_id": "c"}
 
 
 @contextlib.asynccontextmanager
-async def answering(folder: Path, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> AsyncIterator[ExternalCA]:
+async def fake_ca(folder: Path, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> AsyncIterator[ExternalCA]:
     async def sign(request: web.Request) -> web.Response:
         return web.json_response({"success": True, "result": answer(await request.json()), "errors": []})
 
@@ -48,20 +48,22 @@ async def answering(folder: Path, answer: Callable[[dict[str, Any]], dict[str, A
         await runner.cleanup()
 
 
-def issued(request: dict[str, Any]) -> str:
+def issue(request: dict[str, Any]) -> str:
     csr = request["certificate_request"].encode()
-    return certificates.issue_certificate(ROOT, csr, now_ns=time.time_ns(), lifetime_ns=10**15, **WANTED).decode()
+    return certificates.issue_certificate(
+        ROOT, csr, now_ns=time.time_ns(), lifetime_ns=10**15, **CERTIFICATE_FIELDS
+    ).decode()
 
 
-async def test_an_answer_that_comes_in_several_pieces_is_read_to_its_end(tmp_path: Path) -> None:
-    """1. The answer carries more than fits one read of a socket. 2. Only its first piece was looked at, which is no JSON."""
-    async with answering(tmp_path, lambda request: {"bundle": "x" * 200_000, "certificate": issued(request)}) as ca:
-        signed = await CfsslSigner().sign((ca,), ROOT.cert, REQUEST, **WANTED)
+async def test_an_answer_in_several_pieces_is_read_completely(tmp_path: Path) -> None:
+    """The answer is longer than one read of a socket. Formerly only its first piece was parsed, which is no JSON."""
+    async with fake_ca(tmp_path, lambda request: {"bundle": "x" * 200_000, "certificate": issue(request)}) as ca:
+        signed = await CfsslSigner().sign((ca,), ROOT.cert, REQUEST, **CERTIFICATE_FIELDS)
     assert x509.load_pem_x509_certificate(signed).issuer == x509.load_pem_x509_certificate(ROOT.cert).subject
 
 
 def without_extensions(request: dict[str, Any]) -> dict[str, Any]:
-    """Signed by the right root, for the right name and key, and yet no CA."""
+    """Answer with a certificate of the right root, name and key that is no CA certificate."""
     new = x509.load_pem_x509_csr(request["certificate_request"].encode())
     root = x509.load_pem_x509_certificate(ROOT.cert)
     signed = (
@@ -72,8 +74,8 @@ def without_extensions(request: dict[str, Any]) -> dict[str, Any]:
     return {"certificate": signed.public_bytes(serialization.Encoding.PEM).decode()}
 
 
-async def test_a_cross_signed_root_without_any_extension_is_refused_with_the_name_of_the_ca(tmp_path: Path) -> None:
+async def test_a_cross_signed_root_without_extensions_is_refused_and_the_ca_is_named(tmp_path: Path) -> None:
     target = certificates.create_root("c", time.time_ns())
-    async with answering(tmp_path, without_extensions) as ca:
+    async with fake_ca(tmp_path, without_extensions) as ca:
         with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:.*not understood"):
             await CfsslSigner().cross_sign((ca,), ROOT.cert, target)

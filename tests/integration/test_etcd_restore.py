@@ -1,4 +1,4 @@
-"""An etcd that is restored from a snapshot while managers run."""
+"""Managers that run while their etcd is restored from a snapshot."""
 
 import asyncio
 from collections.abc import Iterator
@@ -22,74 +22,72 @@ def etcd() -> Iterator[EtcdCluster]:
         yield one
 
 
-async def writes(seat: EtcdStoreNode, name: str) -> bool:
+async def create_or_exists(node: EtcdStoreNode, name: str) -> bool:
     try:
-        await seat.create(name)
+        await node.create(name)
     except CoveyError:
-        return name in seat.names()
+        return name in node.names()
     return True
 
 
-async def created(name: str, seats: list[EtcdStoreNode]) -> None:
-    """By whoever leads, as soon as somebody does."""
+async def create_with_retries(name: str, nodes: list[EtcdStoreNode]) -> None:
+    """Create a config through the leader; retry until it exists."""
     async with asyncio.timeout(30):
-        while not [seat for seat in seats if seat.is_leader and await writes(seat, name)]:  # noqa: ASYNC110 - any of them
+        while not [node for node in nodes if node.is_leader and await create_or_exists(node, name)]:  # noqa: ASYNC110 - any of them
             await asyncio.sleep(0.05)
 
 
-async def test_managers_that_run_go_on_from_the_state_that_was_restored(etcd: EtcdCluster, tmp_path: Path) -> None:
-    async with etcd_store_group(etcd, 2) as world:
-        leader = await world.wait_leader()
+async def test_running_managers_continue_from_the_restored_state(etcd: EtcdCluster, tmp_path: Path) -> None:
+    async with etcd_store_group(etcd, 2) as group:
+        leader = await group.wait_leader()
         await leader.create("kept")
         etcd.ctl("snapshot", "save", str(tmp_path / "snapshot"))
         for number in range(40):
             await leader.create(f"gone-{number}")
-        other = next(seat for seat in world.nodes if seat is not leader)
+        other = next(node for node in group.nodes if node is not leader)
         await other.consensus.read_index()
         before = other.consensus._follower.applied
         with other.store.watch() as (_, commits):
             etcd.restore(tmp_path / "snapshot")
             with pytest.raises(LaggedError):
                 await asyncio.wait_for(anext(commits), 20)
-        await created("new", world.nodes)
-        for seat in world.nodes:
-            await seat.consensus.read_index()
-            assert seat.names() == {"kept", "new"}
-            assert seat.consensus._follower.applied < before
+        await create_with_retries("new", group.nodes)
+        for node in group.nodes:
+            await node.consensus.read_index()
+            assert node.names() == {"kept", "new"}
+            assert node.consensus._follower.applied < before
         await eventually(
-            "both are known to run", lambda: all(one.reachable for one in leader.consensus.members()) and leader.fresh
+            "both shown as running", lambda: all(one.reachable for one in leader.consensus.members()) and leader.fresh
         )
 
 
-async def test_a_manager_that_comes_back_when_a_restored_etcd_is_beyond_what_it_had_notices(
+async def test_a_manager_that_returns_after_a_restored_etcd_passed_its_revision_reloads(
     etcd: EtcdCluster, tmp_path: Path
 ) -> None:
-    """The revision that it goes on from exists there too, with another past."""
-    async with tcp_relays(etcd) as [relay], etcd_store_group(etcd) as world:
-        leader = await world.wait_leader()
-        seat = await world.add_node("m2", store=f"etcd://{relay.endpoint}{world.prefix}")
+    """The revision at which it continues exists in the restored etcd, too, with another history."""
+    async with tcp_relays(etcd) as [relay], etcd_store_group(etcd) as group:
+        leader = await group.wait_leader()
+        node = await group.add_node("m2", store=f"etcd://{relay.endpoint}{group.prefix}")
         etcd.ctl("snapshot", "save", str(tmp_path / "snapshot"))
         await leader.create("gone")
-        await eventually("it has it", lambda: "gone" in seat.names())
+        await eventually("it to have the object", lambda: "gone" in node.names())
         relay.refuses = True
         relay.cut()
         etcd.restore(tmp_path / "snapshot")
         number = 0
-        while leader.consensus._follower.applied <= seat.consensus._follower.applied + 5 or not leader.fresh:
-            await created(f"new-{number}", [leader])
+        while leader.consensus._follower.applied <= node.consensus._follower.applied + 5 or not leader.fresh:
+            await create_with_retries(f"new-{number}", [leader])
             number += 1
-        assert "gone" in seat.names()
+        assert "gone" in node.names()
         relay.refuses = False
-        await eventually("it has what is there", lambda: seat.names() == leader.names() and seat.fresh)
+        await eventually("it to have the restored state", lambda: node.names() == leader.names() and node.fresh)
         assert "gone" not in leader.names()
 
 
-async def test_a_managers_files_follow_the_unlock_key_of_the_restored_cluster(
-    etcd: EtcdCluster, tmp_path: Path
-) -> None:
+async def test_key_files_follow_the_unlock_key_of_the_restored_cluster(etcd: EtcdCluster, tmp_path: Path) -> None:
     store = etcd.store("/locked")
-    async with manager_cluster() as here:
-        host = here.manager()
+    async with manager_cluster() as cluster:
+        host = cluster.manager()
         await host.start("bootstrap", store=store, cluster_spec={"auto_lock": True})
         path = host.folder / "state" / "manager" / "keys"
 
@@ -110,6 +108,6 @@ async def test_a_managers_files_follow_the_unlock_key_of_the_restored_cluster(
             request = control_pb2.UpdateClusterRequest(version=got.meta.version, rotate_unlock_key=True)
             await host.call("UpdateCluster", request)
         second = await unlock_key()
-        await eventually("it lies under the later key", lambda: opens(second))
+        await eventually("the key file under the later key", lambda: opens(second))
         etcd.restore(tmp_path / "snapshot")
-        await eventually("it lies under the restored cluster's key", lambda: opens(first))
+        await eventually("the key file under the restored cluster's key", lambda: opens(first))

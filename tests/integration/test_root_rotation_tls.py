@@ -1,4 +1,4 @@
-"""Root rotation: TLS handshakes and renewals with real manager processes and members that renew their certificates."""
+"""Root CA rotation: TLS handshakes and certificate renewals with real manager processes and members."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CROSSED = certificates.cross_sign(OLD, NEW.cert)
 BOTH = OLD.cert + NEW.cert
 
 
-def member(root: RootPair, trusted: bytes, chain: bytes = b"") -> NodeIdentity:
+def identity_of(root: RootPair, trusted: bytes, chain: bytes = b"") -> NodeIdentity:
     key = new_key()
     pem = certificates.issue_certificate(
         root, signing_request(key), node_id="n", role=NodeRole.MANAGER, cluster_id="c", now_ns=NOW,
@@ -52,21 +52,21 @@ def member(root: RootPair, trusted: bytes, chain: bytes = b"") -> NodeIdentity:
     return NodeIdentity.parse(certificate=pem, key=key, root=trusted)
 
 
-BEFORE = member(OLD, OLD.cert)
-RENEWED = member(NEW, BOTH, CROSSED)
-RENEWED_THAT_TRUSTS_ONLY_THE_OLD = member(NEW, OLD.cert, CROSSED)
-AFTER = member(NEW, NEW.cert)
-RENEWED_BEFORE_THE_END = member(NEW, NEW.cert, CROSSED)
-MEETINGS = [
+BEFORE = identity_of(OLD, OLD.cert)
+RENEWED = identity_of(NEW, BOTH, CROSSED)
+RENEWED_TRUSTING_OLD_ROOT = identity_of(NEW, OLD.cert, CROSSED)
+AFTER = identity_of(NEW, NEW.cert)
+RENEWED_TRUSTING_NEW_ROOT = identity_of(NEW, NEW.cert, CROSSED)
+HANDSHAKES = [
     (BEFORE, BEFORE, True),
     (BEFORE, RENEWED, True),
-    (BEFORE, RENEWED_THAT_TRUSTS_ONLY_THE_OLD, True),
+    (BEFORE, RENEWED_TRUSTING_OLD_ROOT, True),
     (RENEWED, RENEWED, True),
     (RENEWED, AFTER, True),
-    (RENEWED, RENEWED_BEFORE_THE_END, True),
-    (AFTER, RENEWED_BEFORE_THE_END, True),
+    (RENEWED, RENEWED_TRUSTING_NEW_ROOT, True),
+    (AFTER, RENEWED_TRUSTING_NEW_ROOT, True),
     (BEFORE, AFTER, False),
-    (BEFORE, RENEWED_BEFORE_THE_END, False),
+    (BEFORE, RENEWED_TRUSTING_NEW_ROOT, False),
 ]
 
 
@@ -93,7 +93,7 @@ async def serving(identity: ManagerIdentity) -> AsyncIterator[str]:
         await server.stop(0)
 
 
-async def meets(one: NodeIdentity, addr: str) -> bool:
+async def can_connect(one: NodeIdentity, addr: str) -> bool:
     async with one.channel(addr) as channel:
         try:
             return bool(await channel.unary_unary("/a/b")(b"x", timeout=10))
@@ -103,119 +103,126 @@ async def meets(one: NodeIdentity, addr: str) -> bool:
             return False
 
 
-async def test_at_no_moment_of_a_rotation_do_two_members_refuse_each_other(tmp_path: Path) -> None:
-    """Every pair that can meet during or just after the rotation, with either as the server, which reloads its files."""
+async def test_members_accept_each_other_at_every_step_of_a_rotation(tmp_path: Path) -> None:
+    """Every pair that can connect during or after the rotation, with either as the server, which reloads its files."""
     write(tmp_path, BEFORE)
     async with serving(ManagerIdentity(tmp_path)) as addr:
-        for one, other, agree in MEETINGS:
+        for one, other, accepted in HANDSHAKES:
             for server, client in ((one, other), (other, one)):
                 write(tmp_path, server)
-                assert await meets(client, addr) is agree
+                assert await can_connect(client, addr) is accepted
 
 
-async def test_a_server_takes_up_new_roots_without_a_new_certificate(tmp_path: Path) -> None:
+async def test_a_server_loads_new_roots_without_a_new_certificate(tmp_path: Path) -> None:
     write(tmp_path, BEFORE)
     async with serving(ManagerIdentity(tmp_path)) as addr:
-        stranger = replace(AFTER, root=BOTH)
-        assert not await meets(stranger, addr)
+        client = replace(AFTER, root=BOTH)
+        assert not await can_connect(client, addr)
         (tmp_path / "root.crt").write_bytes(BOTH)
-        assert await meets(stranger, addr)
+        assert await can_connect(client, addr)
 
 
-async def test_a_member_that_does_not_renew_delays_the_rotation_and_others_join_meanwhile() -> None:
+async def test_a_member_that_does_not_renew_delays_the_rotation_while_others_join() -> None:
     """One member is off while the others renew, and a host joins with the old root's token.
 
-    When the member is back the rotation ends, and only tokens with the new root's digest are valid.
+    When the member returns, the rotation completes, and only tokens with the new root's digest are valid.
     """
-    async with cluster_with_renewal() as (world, (host,), (first,), group):
-        absent = await add_worker(world, host, group, renews=False)
+    async with cluster_with_renewal() as (cluster, (host,), (first,), group):
+        absent = await add_worker(cluster, host, group, renews=False)
         await absent.stop_session()
         token = (await host.tokens())[NodeRole.WORKER]
         rotating = await rotate(host)
         assert rotating.root_ca.rotation is not None
         assert rotating.root_ca.rotation.key == b""
         await eventually(
-            "the manager has renewed", lambda: first.identities.require().issuer != absent.identities.require().issuer
+            "the manager to renew", lambda: first.identities.require().issuer != absent.identities.require().issuer
         )
-        newcomer = await add_worker(world, host, group, token)
-        assert (root_count(first), root_count(newcomer)) == (2, 2)
-        assert newcomer.identities.require().issuer == first.identities.require().issuer
+        joined = await add_worker(cluster, host, group, token)
+        assert (root_count(first), root_count(joined)) == (2, 2)
+        assert joined.identities.require().issuer == first.identities.require().issuer
         assert (await cluster_of(host)).root_ca.rotation is not None
-        ids = {first.node_id, newcomer.node_id}
+        ids = {first.node_id, joined.node_id}
         wanted = first.identities.require().tls_info
-        await eventually("both have said so", lambda: all_nodes_report_tls(host, ids, wanted))
+        await eventually("both to report their certificates", lambda: all_nodes_report_tls(host, ids, wanted))
 
         absent.start_renewal([host.mtls_addr], group)
-        await eventually("the rotation is complete", lambda: is_rotation_complete(host))
-        for one in (first, newcomer, absent):
-            await eventually("the new root alone is trusted", lambda one=one: root_count(one) == 1)
+        await eventually("the rotation to complete", lambda: is_rotation_complete(host))
+        for one in (first, joined, absent):
+            await eventually("only the new root trusted", lambda one=one: root_count(one) == 1)
         with pytest.raises(UnauthenticatedError, match="does not match"):
-            await add_worker(world, host, group, token)
-        assert root_count(await add_worker(world, host, group)) == 1
-        assert len({state.session_id for state in first.states}) == 1, "nobody's session ended for it"
+            await add_worker(cluster, host, group, token)
+        assert root_count(await add_worker(cluster, host, group)) == 1
+        assert len({state.session_id for state in first.states}) == 1, "a session ended because of the rotation"
 
 
-async def test_a_second_rotation_replaces_the_first_and_the_old_root_given_again_ends_it() -> None:
+async def test_a_second_rotation_replaces_the_first_and_setting_the_old_root_ends_it() -> None:
     own = certificates.create_root("ours", time.time_ns())
-    async with cluster_with_renewal() as (world, (host,), (first,), group):
+    async with cluster_with_renewal() as (cluster, (host,), (first,), group):
 
-        async def give_own() -> None:
+        async def set_own_root() -> None:
             await update(host, lambda ca: replace(ca, signing_cert=own.cert, signing_key=own.key))
 
-        await give_own()
-        await eventually("the root is ours", lambda: is_rotation_complete(host))
-        absent = await add_worker(world, host, group, renews=False)
+        await set_own_root()
+        await eventually("our root to be in use", lambda: is_rotation_complete(host))
+        absent = await add_worker(cluster, host, group, renews=False)
         await absent.stop_session()
         one = (await rotate(host)).root_ca.rotation
-        await eventually("its target is trusted", lambda: one.cert in first.identities.require().root)
+        await eventually("the first target trusted", lambda: one.cert in first.identities.require().root)
         two = (await rotate(host)).root_ca.rotation
         assert two.cert != one.cert
-        await eventually("only its successor's is", lambda: first.identities.require().root == own.cert + two.cert)
-        await give_own()
+        await eventually(
+            "only the second target trusted", lambda: first.identities.require().root == own.cert + two.cert
+        )
+        await set_own_root()
         wanted = trust.subject_and_key(own.cert)
-        await eventually("all is as before", lambda: first.identities.require().issuer == wanted)
-        await eventually("ours alone is trusted", lambda: first.identities.require().root == own.cert)
+        await eventually("the old issuer again", lambda: first.identities.require().issuer == wanted)
+        await eventually("only our root trusted", lambda: first.identities.require().root == own.cert)
         after = await cluster_of(host)
         assert (after.root_ca.cert, after.root_ca.rotation) == (own.cert, None)
         assert (after.spec.ca.signing_cert, after.spec.ca.signing_key) == (b"", b"")
         absent.start_renewal([host.mtls_addr], group)
-        await eventually("the other one came back", lambda: len(absent.states) > 1)
+        await eventually("the other node to reconnect", lambda: len(absent.states) > 1)
 
 
-async def test_a_node_that_was_removed_and_missed_the_rotations_is_told_what_to_do() -> None:
-    async with cluster_with_renewal() as (world, (host,), _members, group):
-        absent = await add_worker(world, host, group, renews=False)
+async def test_a_removed_node_that_missed_rotations_gets_a_helpful_error() -> None:
+    async with cluster_with_renewal() as (cluster, (host,), _members, group):
+        absent = await add_worker(cluster, host, group, renews=False)
         await absent.stop_session()
         await host.call("RemoveNode", control_pb2.RemoveRequest(ref=absent.node_id, force=True))
         for _ in range(2):
             await rotate(host)
-            await eventually("the rotation is complete", lambda: is_rotation_complete(host))
+            await eventually("the rotation to complete", lambda: is_rotation_complete(host))
         absent.start_session([host.mtls_addr])
-        await eventually("a sentence", lambda: any("the root was rotated" in said for said in absent.refusals))
+        await eventually(
+            "the reason of the refusal", lambda: any("the root was rotated" in said for said in absent.refusals)
+        )
 
 
-async def test_a_shorter_validity_is_taken_up_at_once_and_a_certificate_past_half_of_it_is_renewed() -> None:
+async def test_a_shorter_validity_applies_at_once_and_certificates_are_renewed_in_time() -> None:
     async with cluster_with_renewal() as (_, (host,), (first,), _group):
         before = first.identities.require()
         await update(host, lambda ca: replace(ca, node_cert_expiry_ns=2 * HOUR))
-        await eventually("a shorter life", lambda: first.identities.require().not_after_ns < before.not_after_ns)
+        await eventually(
+            "a certificate with the shorter validity",
+            lambda: first.identities.require().not_after_ns < before.not_after_ns,
+        )
         short = first.identities.require()
-        assert short.not_after_ns - short.not_before_ns == 3 * HOUR, "two hours, and one that it is backdated"
+        assert short.not_after_ns - short.not_before_ns == 3 * HOUR, "not two hours and one hour of backdating"
         assert short.key == before.key
         renewed: list[int] = []
-        wish = DesiredCertificate(
+        desired = DesiredCertificate(
             roots=short.root,
             issuer=short.issuer,
             validity_ns=2 * HOUR,
         )
-        later = CertificateRenewer(
+        renewer = CertificateRenewer(
             first.identities,
             lambda: [host.mtls_addr],
             lambda: renewed.append(first.identities.require().not_before_ns),
             clock=lambda: wall_clock() + 96 * HOUR // 60,
         )
-        later.set_desired(wish)
-        task = asyncio.create_task(later.run())
-        await eventually("renewed at four fifths", lambda: renewed)
+        renewer.set_desired(desired)
+        task = asyncio.create_task(renewer.run())
+        await eventually("the certificate renewed at four fifths of its validity", lambda: renewed)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Managers on etcd that stop or give up while they register or create a cluster."""
+"""Managers on etcd that stop or fail while they register or create a cluster."""
 
 import asyncio
 from collections.abc import Iterator
@@ -26,28 +26,28 @@ def etcd() -> Iterator[EtcdCluster]:
 
 
 async def test_a_manager_that_stops_while_it_registers_leaves_no_alive_key(etcd: EtcdCluster) -> None:
-    async with etcd_store_group(etcd) as world:
+    async with etcd_store_group(etcd) as group:
         for number in range(40):
-            seat = await world.add_node(f"short-{number}", ready=False)
+            node = await group.add_node(f"short-{number}", ready=False)
             async with asyncio.timeout(10):
-                while not seat.consensus._lease._renewing.locked():  # noqa: ASYNC110 - at the first moment, not at one of some
+                while not node.consensus._lease._renewing.locked():  # noqa: ASYNC110 - the first moment of the request
                     await asyncio.sleep(0)
-            await asyncio.sleep(number / 4000)  # at one call of it or the other
-            await seat.close()
-            assert etcd.ctl("get", "--keys-only", world.keys.alive(seat.node_id).decode()).strip() == ""
+            await asyncio.sleep(number / 4000)  # so that it stops in different calls
+            await node.close()
+            assert etcd.ctl("get", "--keys-only", group.keys.alive(node.node_id).decode()).strip() == ""
 
 
-async def test_a_late_registration_does_not_remove_the_alive_key_for_long(etcd: EtcdCluster) -> None:
-    """1. A first registration is lost on the way. 2. The second stands. 3. The first arrives, and its lease, renewed by nobody, ends."""
-    async with etcd_store_group(etcd) as world:
-        seat = world.nodes[0]
-        first = await seat.client.grant(2)
-        leadership, group_state = seat.consensus._own_leadership, seat.consensus._follower.group_state
-        term = (await world.wait_leader()).consensus.leadership.term
-        put = rpc_pb2.PutRequest(key=world.keys.alive("m1"), value=b"m1:2378", lease=first.ID)
-        await seat.client.txn(rpc_pb2.TxnRequest(success=[rpc_pb2.RequestOp(request_put=put)]))
-        await eventually("its lease has ended", lambda: "m1" not in group_state.alive, 10)
-        await eventually("it is said to run", lambda: "m1" in group_state.alive, 3)
+async def test_a_delayed_registration_removes_the_alive_key_only_briefly(etcd: EtcdCluster) -> None:
+    """1. A first registration is delayed. 2. A second one succeeds. 3. The first arrives, and its lease expires, because nobody renews it."""
+    async with etcd_store_group(etcd) as group:
+        node = group.nodes[0]
+        first = await node.client.grant(2)
+        leadership, group_state = node.consensus._own_leadership, node.consensus._follower.group_state
+        term = (await group.wait_leader()).consensus.leadership.term
+        put = rpc_pb2.PutRequest(key=group.keys.alive("m1"), value=b"m1:2378", lease=first.ID)
+        await node.client.txn(rpc_pb2.TxnRequest(success=[rpc_pb2.RequestOp(request_put=put)]))
+        await eventually("its lease to end", lambda: "m1" not in group_state.alive, 10)
+        await eventually("the manager shown as running", lambda: "m1" in group_state.alive, 10)
         await asyncio.sleep(4)
         assert "m1" in group_state.alive
         assert leadership.leading is not None
@@ -58,7 +58,7 @@ def manager_config(folder: Path, store: str) -> ManagerConfig:
     return ManagerConfig(state_dir=str(folder), run_dir=str(folder / "run"), mode=ManagerMode.BOOTSTRAP, store=store)
 
 
-async def test_a_founder_without_an_answer_keeps_the_store_key(
+async def test_a_bootstrap_without_an_answer_keeps_the_store_key(
     etcd: EtcdCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bootstrap, "BOOTSTRAP_SECONDS", 1.5)
@@ -67,7 +67,7 @@ async def test_a_founder_without_an_answer_keeps_the_store_key(
         rotator = open_keys(config)
         client = EtcdClient(target.parse(config.store))
         try:
-            await client.range(rpc_pb2.RangeRequest(key=b"/"))  # the connection is there
+            await client.range(rpc_pb2.RangeRequest(key=b"/"))  # opens the connection
             relay.answers.clear()
             with pytest.raises(DeadlineError, match="The cluster may have been created there"):
                 await _bootstrap_or_join(config, rotator, client)
@@ -81,9 +81,9 @@ async def test_a_founder_without_an_answer_keeps_the_store_key(
             await client.close()
 
 
-async def test_a_founder_that_is_refused_keeps_no_key(etcd: EtcdCluster, tmp_path: Path) -> None:
-    async with etcd_store_group(etcd) as world:
-        config = manager_config(tmp_path, etcd.store(world.prefix))
+async def test_a_refused_bootstrap_keeps_no_store_key(etcd: EtcdCluster, tmp_path: Path) -> None:
+    async with etcd_store_group(etcd) as group:
+        config = manager_config(tmp_path, etcd.store(group.prefix))
         rotator = open_keys(config)
         client = EtcdClient(target.parse(config.store))
         try:

@@ -1,4 +1,4 @@
-"""Guarantees of the store on each consensus: in memory, on Raft with a disk, on a real etcd."""
+"""Store guarantees on each consensus backend: in memory, on Raft with a disk, on a real etcd."""
 
 import asyncio
 from collections.abc import Iterator
@@ -36,14 +36,14 @@ from tests.support.etcd_stores import eventually
 from tests.support.store_backends import DURABLE_ENGINES, ENGINES, StoreBackend, store_backend
 
 pytestmark = pytest.mark.timeout(120)
-every = pytest.mark.parametrize("name", ENGINES)
-lasting = pytest.mark.parametrize("name", DURABLE_ENGINES)
+all_backends = pytest.mark.parametrize("name", ENGINES)
+durable_backends = pytest.mark.parametrize("name", DURABLE_ENGINES)
 
 
 @pytest.fixture(scope="module")
 def etcd() -> Iterator[EtcdCluster]:
-    with etcd_cluster(1) as one:
-        yield one
+    with etcd_cluster(1) as cluster:
+        yield cluster
 
 
 def ticking():
@@ -63,10 +63,10 @@ def rewrite(name: str, data: bytes):
     return apply
 
 
-@every
-async def test_the_store_sets_meta_and_versions_grow(name: str, etcd: EtcdCluster) -> None:
-    async with store_backend(name, etcd, ticking()) as one:
-        store = one.store
+@all_backends
+async def test_the_store_sets_meta_and_versions_increase(name: str, etcd: EtcdCluster) -> None:
+    async with store_backend(name, etcd, ticking()) as backend:
+        store = backend.store
         await store.update(lambda tx: tx.create(config("a")))
         created = store.view().configs.by_name("a")
         assert created.meta.version == store.view().version
@@ -78,13 +78,13 @@ async def test_the_store_sets_meta_and_versions_grow(name: str, etcd: EtcdCluste
         assert updated.meta.created_at_ns == created.meta.created_at_ns
         assert updated.meta.updated_at_ns > created.meta.updated_at_ns
         if name in DURABLE_ENGINES:
-            assert (await one.reopen()).view().configs.by_name("a") == updated
+            assert (await backend.reopen()).view().configs.by_name("a") == updated
 
 
-@every
+@all_backends
 async def test_an_outdated_write_is_refused_and_changes_nothing(name: str, etcd: EtcdCluster) -> None:
-    async with store_backend(name, etcd, ticking()) as one:
-        store = one.store
+    async with store_backend(name, etcd, ticking()) as backend:
+        store = backend.store
         await store.update(lambda tx: tx.create(config("a", b"1")))
         old = store.view().configs.by_name("a")
         await store.update(rewrite("a", b"2"))
@@ -100,10 +100,10 @@ async def test_an_outdated_write_is_refused_and_changes_nothing(name: str, etcd:
         assert store.view() is before
 
 
-@every
-async def test_the_limits_fit_the_consensus(name: str, etcd: EtcdCluster) -> None:
-    async with store_backend(name, etcd, ticking()) as one:
-        store = one.store
+@all_backends
+async def test_the_largest_objects_and_transactions_are_accepted(name: str, etcd: EtcdCluster) -> None:
+    async with store_backend(name, etcd, ticking()) as backend:
+        store = backend.store
         big = bytes(MAX_BYTES - 200)
         await store.update(lambda tx: tx.create(config("big", big)))
         with pytest.raises(TooLargeError, match="exceeds the limit"):
@@ -114,15 +114,15 @@ async def test_the_limits_fit_the_consensus(name: str, etcd: EtcdCluster) -> Non
         assert refused == ()
         assert len(store.view().configs) == 1 + MAX_CHANGES + 300
         if name in DURABLE_ENGINES:
-            again = await one.reopen()
+            again = await backend.reopen()
             assert again.view().configs.by_name("big").spec.data == big
             assert len(again.view().configs) == 1 + MAX_CHANGES + 300
 
 
-@every
+@all_backends
 async def test_a_watch_has_neither_gap_nor_overlap(name: str, etcd: EtcdCluster) -> None:
-    async with store_backend(name, etcd, ticking()) as one:
-        store = one.store
+    async with store_backend(name, etcd, ticking()) as backend:
+        store = backend.store
         await store.update(lambda tx: tx.create(config("first")))
         with store.watch() as (view, commits):
             async with asyncio.TaskGroup() as tasks:
@@ -136,10 +136,10 @@ async def test_a_watch_has_neither_gap_nor_overlap(name: str, etcd: EtcdCluster)
         assert seen[-1].version == store.view().version
 
 
-@every
+@all_backends
 async def test_concurrent_counters_lose_no_update(name: str, etcd: EtcdCluster) -> None:
-    async with store_backend(name, etcd, ticking()) as one:
-        store = one.store
+    async with store_backend(name, etcd, ticking()) as backend:
+        store = backend.store
 
         def add(key: str):
             def apply(tx: Tx) -> None:
@@ -156,10 +156,10 @@ async def test_concurrent_counters_lose_no_update(name: str, etcd: EtcdCluster) 
         assert [store.view().configs.by_name(key).spec.data for key in "abc"] == [b"20"] * 3
 
 
-@every
-async def test_a_write_whose_caller_was_cancelled_blocks_no_other(name: str, etcd: EtcdCluster) -> None:
-    async with store_backend(name, etcd, ticking()) as one:
-        store = one.store
+@all_backends
+async def test_a_cancelled_write_blocks_no_other_write(name: str, etcd: EtcdCluster) -> None:
+    async with store_backend(name, etcd, ticking()) as backend:
+        store = backend.store
         for number in range(20):
             leaving = asyncio.ensure_future(store.update(lambda tx: tx.create(config("a"))))
             for _ in range(number % 5):
@@ -175,10 +175,10 @@ async def test_a_write_whose_caller_was_cancelled_blocks_no_other(name: str, etc
                 await store.update(lambda tx: tx.remove(Config, "id-a"))
 
 
-@lasting
+@durable_backends
 async def test_another_process_reads_the_same_state(name: str, etcd: EtcdCluster) -> None:
-    async with store_backend(name, etcd, ticking()) as one:
-        store = one.store
+    async with store_backend(name, etcd, ticking()) as backend:
+        store = backend.store
         spec = TaskSpec(container=ContainerSpec(image="i", configs=(ConfigReference(config_id="id-a"),)))
         service = Service(id="s", spec=ServiceSpec(annotations=Annotations(name="s"), task=spec))
         await store.update(lambda tx: (tx.create(config("a")), tx.create(service)))
@@ -187,38 +187,40 @@ async def test_another_process_reads_the_same_state(name: str, etcd: EtcdCluster
         await store.update(rewrite("a", b"2"))
         await store.update(lambda tx: tx.remove(Task, "t0"))
         before = snapshot.encode(store.view(), ())
-        again = await one.reopen()
+        again = await backend.reopen()
         assert snapshot.encode(again.view(), ()) == before
         held = again.view().services.get("s").spec.task
-        assert all(task.spec is held for task in again.view().tasks), "one spec between a service and its tasks"
+        assert all(task.spec is held for task in again.view().tasks), (
+            "a service and its tasks do not share one spec object"
+        )
         await again.update(rewrite("a", b"3"))
 
 
-@lasting
+@durable_backends
 def test_the_store_equals_a_dictionary_in_every_process(name: str, etcd: EtcdCluster) -> None:
     with asyncio.Runner() as runner:
         opened = store_backend(name, etcd, ticking())
-        one: StoreBackend = runner.run(opened.__aenter__())
+        backend: StoreBackend = runner.run(opened.__aenter__())
         try:
 
             @settings(max_examples=25, deadline=None, database=None)
             @given(st.lists(STEPS, max_size=6))
             def equal(transactions: list) -> None:
-                runner.run(run_model(one.store, transactions))
+                runner.run(run_model(backend.store, transactions))
 
             equal()
-            content = everything(one.store.view())
-            assert everything(runner.run(one.reopen()).view()) == content
+            content = everything(backend.store.view())
+            assert everything(runner.run(backend.reopen()).view()) == content
         finally:
             runner.run(opened.__aexit__(None, None, None))
 
 
 async def run_model(store: Store, transactions: list) -> None:
-    await eventually("it leads", lambda: store.consensus.leadership.is_leader)
+    await eventually("the store to lead", lambda: store.consensus.leadership.is_leader)
     await store.batch([lambda tx, kind=kind, i=i: tx.remove(kind, i) for kind, i in everything(store.view())])
     content: dict = {}
     with store.watch() as (_, commits):
-        told: dict = {}
+        watched: dict = {}
         for steps in transactions:
             attempt = Model(content)
             try:
@@ -238,6 +240,6 @@ async def run_model(store: Store, transactions: list) -> None:
                 content = expected
             assert without_meta(everything(store.view())) == content
             if store.view() is not before:
-                follow(told, await anext(commits))
-            assert told == everything(store.view())
+                follow(watched, await anext(commits))
+            assert watched == everything(store.view())
     check_indexes(store.view())

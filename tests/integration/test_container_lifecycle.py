@@ -1,4 +1,4 @@
-"""Start, stop, limits, users, mounts and health of containers on a real runtime."""
+"""Container lifecycle on a real runtime: start, stop, limits, users, mounts, health and terminals."""
 
 from __future__ import annotations
 
@@ -56,12 +56,14 @@ async def run(service: ContainerService, host: Host, script: str, **changes: obj
     return code, await output(service, made.id)
 
 
-async def test_the_exit_code_of_the_process_is_the_containers(service: ContainerService, host: Host) -> None:
+async def test_the_exit_code_of_the_process_is_the_exit_code_of_the_container(
+    service: ContainerService, host: Host
+) -> None:
     assert await run(service, host, "echo out; echo err >&2; exit 3") == (3, "out\nerr\n")
     assert (await run(service, host, "sh -c 'kill -15 $$'; exit $?"))[0] == 143
 
 
-async def test_a_container_that_ended_leaves_no_mount_cgroup_or_bundle(service: ContainerService, host: Host) -> None:
+async def test_an_exited_container_leaves_no_mount_cgroup_or_bundle(service: ContainerService, host: Host) -> None:
     made = await service.create(host.config("/bin/true"))
     await service.start(made.id)
     await service.wait(made.id)
@@ -80,21 +82,23 @@ async def test_a_container_can_start_again_with_the_files_it_wrote(service: Cont
     assert service.get(made.id).state.start_count == 3
 
 
-async def test_stop_sends_the_stop_signal_and_kills_after_the_grace(service: ContainerService, host: Host) -> None:
-    kind = await service.create(
+async def test_stop_sends_the_stop_signal_and_kills_after_the_grace_period(
+    service: ContainerService, host: Host
+) -> None:
+    handling_signals = await service.create(
         host.config("/bin/sh", "-c", "trap 'exit 5' USR1; echo up; while :; do usleep 10000; done", stop_signal="USR1")
     )
-    deaf = await service.create(host.config("/bin/sleep", "1000", stop_grace_seconds=0.2))
-    for made in (kind, deaf):
+    ignoring_signals = await service.create(host.config("/bin/sleep", "1000", stop_grace_seconds=0.2))
+    for made in (handling_signals, ignoring_signals):
         await service.start(made.id)
-    async with asyncio.timeout(10), contextlib.aclosing(service.logs(kind.id, follow=True)) as logs:
+    async with asyncio.timeout(10), contextlib.aclosing(service.logs(handling_signals.id, follow=True)) as logs:
         async for _ in logs:
             break
-    assert (await service.stop(kind.id, 10)).state.exit_code == 5
-    assert (await service.stop(deaf.id)).state.exit_code == 137
+    assert (await service.stop(handling_signals.id, 10)).state.exit_code == 5
+    assert (await service.stop(ignoring_signals.id)).state.exit_code == 137
 
 
-async def test_the_events_of_a_container_come_in_order(service: ContainerService, host: Host) -> None:
+async def test_container_events_are_emitted_in_order(service: ContainerService, host: Host) -> None:
     with service.subscribe() as events:
         made = await service.create(host.config("/bin/sleep", "1000"))
         await service.start(made.id)
@@ -111,7 +115,9 @@ async def test_the_events_of_a_container_come_in_order(service: ContainerService
         service.get(made.id)
 
 
-async def test_a_container_over_its_memory_limit_is_killed_and_marked(service: ContainerService, host: Host) -> None:
+async def test_a_container_over_its_memory_limit_is_killed_and_marked_oom_killed(
+    service: ContainerService, host: Host
+) -> None:
     limit = ResourceLimits(memory_bytes=16 << 20, memory_swap_bytes=16 << 20, pids_limit=20, nano_cpus=500_000_000)
     made = await service.create(
         host.config("/bin/busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", resources=limit)
@@ -121,7 +127,7 @@ async def test_a_container_over_its_memory_limit_is_killed_and_marked(service: C
     assert service.get(made.id).state.oom_killed
 
 
-async def test_a_missing_command_is_refused_by_name(service: ContainerService, host: Host) -> None:
+async def test_a_missing_command_is_named_in_the_error(service: ContainerService, host: Host) -> None:
     made = await service.create(host.config("/bin/nothing"))
     with pytest.raises(InvalidArgumentError, match="/bin/nothing"):
         await service.start(made.id)
@@ -130,7 +136,7 @@ async def test_a_missing_command_is_refused_by_name(service: ContainerService, h
     assert host.leftovers() == []
 
 
-async def test_users_groups_and_capabilities_are_as_in_docker(service: ContainerService, host: Host) -> None:
+async def test_users_groups_and_capabilities_match_docker(service: ContainerService, host: Host) -> None:
     caps = "grep CapBnd /proc/self/status"
     assert await run(service, host, caps) == (0, "CapBnd:\t00000000a80425fb\n")
     assert await run(service, host, caps, cap_drop=("ALL",), cap_add=("NET_ADMIN",)) == (
@@ -171,13 +177,13 @@ async def test_secrets_are_read_only_files_with_their_owner_and_mode(
     )
 
 
-async def test_binds_and_volumes_show_the_hosts_files(service: ContainerService, host: Host, tmp_path: Path) -> None:
+async def test_bind_mounts_and_volumes_are_mounted(service: ContainerService, host: Host, tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     (host.images.folders[0] / "var/data").mkdir()
     (host.images.folders[0] / "var/data/seed").write_text("from the image\n")
     mounts = (
-        ContainerMount(kind=MountKind.BIND, source=str(tmp_path / "shared"), target="/shared"),
-        ContainerMount(kind=MountKind.VOLUME, source="data", target="/var/data"),
+        ContainerMount(handling_signals=MountKind.BIND, source=str(tmp_path / "shared"), target="/shared"),
+        ContainerMount(handling_signals=MountKind.VOLUME, source="data", target="/var/data"),
     )
     assert await run(
         service, host, "echo hello >/shared/x; cat /var/data/seed; echo kept >/var/data/y", mounts=mounts
@@ -188,7 +194,9 @@ async def test_binds_and_volumes_show_the_hosts_files(service: ContainerService,
         await service.remove_volume("data")
 
 
-async def test_the_files_of_etc_have_the_containers_names_and_addresses(service: ContainerService, host: Host) -> None:
+async def test_etc_hosts_hostname_and_resolv_conf_match_the_configuration(
+    service: ContainerService, host: Host
+) -> None:
     code, text = await run(
         service,
         host,
@@ -228,7 +236,7 @@ async def test_a_container_becomes_healthy_then_unhealthy(service: ContainerServ
     await service.remove(made.id, force=True)
 
 
-async def test_wrong_names_ids_and_states_are_refused(service: ContainerService, host: Host) -> None:
+async def test_operations_with_a_wrong_name_id_or_state_are_refused(service: ContainerService, host: Host) -> None:
     made = await service.create(host.config("/bin/sleep", "1000", name="one"))
     with pytest.raises(AlreadyExistsError, match="/one"):
         await service.create(host.config("/bin/true", name="one"))
@@ -266,7 +274,7 @@ async def test_a_tty_container_has_a_terminal_that_can_be_resized(service: Conta
     await stream.close()
 
 
-async def test_stdin_and_its_end_reach_the_container(service: ContainerService, host: Host) -> None:
+async def test_stdin_and_its_end_of_file_reach_the_container(service: ContainerService, host: Host) -> None:
     made = await service.create(host.config("/bin/cat", open_stdin=True, stdin_once=True))
     stream = await service.attach(made.id)
     await service.start(made.id)
@@ -279,7 +287,7 @@ async def test_stdin_and_its_end_reach_the_container(service: ContainerService, 
     await stream.close()
 
 
-async def test_a_layered_image_beyond_the_mount_page_still_mounts(tmp_path: Path) -> None:
+async def test_an_image_with_layer_paths_longer_than_a_page_can_be_mounted(tmp_path: Path) -> None:
     host = Host(tmp_path / ("long" * 20), image_layers=60)
     (host.images.folders[59] / "top").write_text("last layer\n")
     try:
@@ -289,7 +297,7 @@ async def test_a_layered_image_beyond_the_mount_page_still_mounts(tmp_path: Path
         host.tear_down()
 
 
-async def test_signals_reach_the_process(service: ContainerService, host: Host) -> None:
+async def test_kill_sends_the_signal_to_the_process(service: ContainerService, host: Host) -> None:
     made = await service.create(
         host.config("/bin/sh", "-c", "trap 'exit 42' TERM; echo up; while :; do usleep 10000; done")
     )
