@@ -1,4 +1,7 @@
-"""Autolock with the real docker client: encryption at rest, unlock keys, and key rotation under load."""
+"""Autolock with the real docker client: encryption at rest, unlock keys, and key rotation under load.
+
+The tests run in file order: later ones use the secret and the service of the first one.
+"""
 
 import base64
 import re

@@ -1,6 +1,7 @@
 """Backup and restore of a cluster: the same cluster ID, services, secrets and tokens on a host without any state.
 
 Workers reconnect by themselves and their containers are not disturbed. A damaged file or a wrong key is refused and changes nothing.
+The tests run in file order: each one continues with the cluster of the one before.
 """
 
 import json

@@ -1,6 +1,7 @@
 """Hosts whose IP addresses change: one at a time, while another host is dead, and together with a forced new cluster.
 
-``test_disaster_guide`` covers the case that all managers change their addresses at once.
+``test_disaster_guide`` covers the case that all managers change their addresses at once. The tests run in file order: the second one uses
+the service of the first one.
 """
 
 import http.client

@@ -1,6 +1,7 @@
 """Daemon crashes in the middle of init, join, promotion, demotion or leave: the next start completes or undoes the step.
 
-The tests kill the daemon and set the files in its state directory to what a crash at that point leaves.
+The tests kill the daemon and set the files in its state directory to what a crash at that point leaves. They run in file order: the last
+one takes the second host out of the cluster.
 """
 
 import json

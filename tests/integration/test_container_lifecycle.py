@@ -182,8 +182,8 @@ async def test_bind_mounts_and_volumes_are_mounted(service: ContainerService, ho
     (host.images.folders[0] / "var/data").mkdir()
     (host.images.folders[0] / "var/data/seed").write_text("from the image\n")
     mounts = (
-        ContainerMount(handling_signals=MountKind.BIND, source=str(tmp_path / "shared"), target="/shared"),
-        ContainerMount(handling_signals=MountKind.VOLUME, source="data", target="/var/data"),
+        ContainerMount(kind=MountKind.BIND, source=str(tmp_path / "shared"), target="/shared"),
+        ContainerMount(kind=MountKind.VOLUME, source="data", target="/var/data"),
     )
     assert await run(
         service, host, "echo hello >/shared/x; cat /var/data/seed; echo kept >/var/data/y", mounts=mounts

@@ -77,5 +77,5 @@ def without_extensions(request: dict[str, Any]) -> dict[str, Any]:
 async def test_a_cross_signed_root_without_extensions_is_refused_and_the_ca_is_named(tmp_path: Path) -> None:
     target = certificates.create_root("c", time.time_ns())
     async with fake_ca(tmp_path, without_extensions) as ca:
-        with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:.*not understood"):
+        with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:.*cannot be parsed"):
             await CfsslSigner().cross_sign((ca,), ROOT.cert, target)

@@ -11,7 +11,7 @@ from tests.support.manager_processes import ManagerHost, eventually, manager_clu
 
 pytestmark = pytest.mark.timeout(180)
 INTERVAL, OLD, ENTRIES = 20, 2, 7
-COMPACTED = re.compile(r"the log begins at (\d+), the snapshot is at (\d+)")
+COMPACTED = re.compile(r"compacted the log: first index (\d+), snapshot at (\d+)")
 _numbers = count()
 
 
