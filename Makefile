@@ -27,7 +27,7 @@ check: dev ## Lint, types, import contracts, generated code
 	scripts/protoc --check
 
 test: dev ## Run every test (root; TESTS=tests/unit to choose, ARGS for pytest, WORKERS=0 for one process)
-	$(PY) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(TESTS) $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
 soak: dev ## Prove the managers for as long as wanted and write docs/soak.md (ARGS="--minutes 60")
 	PYTHONPATH=.:proto $(PY) -m tests.soak $(ARGS)

@@ -1,4 +1,4 @@
-"""Pytest configuration: order and parallel groups, the policy for missing root and programs, and the fixtures of tests on labs.
+"""Pytest configuration: order of tests, the policy for missing root and programs, and the fixtures of tests on labs.
 
 Invariant: a test that cannot run fails with the name of what is missing; no lab outlives the session.
 """
@@ -41,15 +41,8 @@ PROGRAMS = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the tests so that quick ones fail first, and group them for parallel workers.
-
-    A file stays on one worker, and so do all files that use the shared lab, which is then built once.
-    """
+    """Order the tests so that quick ones fail first. Parallel workers take whole files in this order."""
     items.sort(key=lambda item: STAGES.index(_folder(item)) if _folder(item) in STAGES else -1)
-    on_shared_lab = {item.path for item in items if "shared_lab" in getattr(item, "fixturenames", ())}
-    for item in items:
-        group = "shared-lab" if item.path in on_shared_lab else str(item.path.relative_to(TESTS))
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
