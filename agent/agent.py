@@ -1,7 +1,7 @@
 """Agent of a host: image store, containers, networks, and the worker that runs the tasks that managers assign.
 
 Invariant: closing the agent stops no container; the next daemon adopts them. Composed by `node`; the Engine API uses its
-parts through `engine.ports.AgentPort`.
+parts through `engine.interfaces.AgentInterface`.
 """
 
 import os

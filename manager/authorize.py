@@ -19,9 +19,9 @@ from covey.errors import (
     PermissionDeniedError,
     UnauthenticatedError,
 )
+from manager.caller import Caller, Peer, peer_of
 from manager.grpc_handlers import wrap_handler
 from manager.grpc_status import abort_with
-from manager.peer import Caller, Peer, peer_of
 
 log = logging.getLogger(__name__)
 

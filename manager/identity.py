@@ -11,7 +11,7 @@ import grpc
 import msgspec
 
 from covey.durable_file import replace_file
-from manager.peer import Peer, peer_of_subject
+from manager.caller import Peer, peer_of_subject
 
 # gRPC uses the "minimum" as the timeout of one attempt and the "maximum" as the longest pause between attempts, as measurements show.
 CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (

@@ -14,10 +14,10 @@ from covey.errors import UnavailableError
 from covey.states import NodeRole
 from coveypb.v1 import ca_pb2_grpc, control_pb2_grpc, dispatcher_pb2_grpc, engine_pb2_grpc, raft_pb2_grpc
 from manager.authorize import AuthorizationInterceptor
+from manager.caller import Caller, Peer
 from manager.config import ManagerConfig
 from manager.control.leader_forwarding import LeaderForwarder
 from manager.identity import CHANNEL_OPTIONS, ManagerIdentity, Stamp
-from manager.peer import Caller, Peer
 from manager.revocation import Revocations
 from manager.store import Consensus, Store
 

@@ -25,7 +25,7 @@ _HAND_OVER_PAUSE_SECONDS = 15.0
 """Pause after a handover. Nothing is written during one, so a failed handover is not repeated at once."""
 
 
-class Group(Protocol):
+class ConsensusMembership(Protocol):
     """The consensus group, as far as the role manager uses it."""
 
     def members(self) -> tuple[Member, ...]: ...
@@ -116,7 +116,7 @@ def _reachability(member: Member) -> Reachability:
 class RoleManager:
     """Compares nodes and members four times a second. Level-triggered."""
 
-    def __init__(self, store: Store, group: Group) -> None:
+    def __init__(self, store: Store, group: ConsensusMembership) -> None:
         self._store = store
         self._group = group
         self._next_handover_at = 0.0

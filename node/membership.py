@@ -18,7 +18,7 @@ from covey.ids import new_id
 from covey.states import NodeAvailability, NodeRole
 from engine.interfaces import SwarmInit, SwarmJoin, SwarmRestore
 from manager.interface import ManagerMode
-from node import addresses, force_new_cluster, quorum
+from node import addresses, force_new_cluster_flags, quorum
 from node.advertise_address import current_addresses
 from node.manager_config import BootstrapSettings
 from node.membership_session import MembershipSession, SessionStart
@@ -98,7 +98,7 @@ class Membership:
         if request.force_new_cluster:
             refuse_with_external_store(self._options, "--force-new-cluster")
         if request.force_new_cluster and self._state.records.load() is not None:
-            force_new_cluster.refuse_unsupported_flags(request)
+            force_new_cluster_flags.refuse_unsupported_flags(request)
             await self._supervisor.run_to_completion(self._force_new_cluster(request))
             return self._info.node_id
         self._refuse_member()

@@ -2,7 +2,7 @@
 
 Invariant: an exec's record stays until its container is removed, within a bound; its process is under a conmon of its
 own, and its exit code is a reply on that conmon's sync pipe. Execs do not survive the daemon: recovery removes their
-directories. Called by `agent.container.commands.exec` and `agent.container.health_monitor`.
+directories. Called by `agent.container.commands.exec_process` and `agent.container.health_monitor`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from agent.identity.certificate_renewer import CertificateRenewer, DesiredCertif
 from agent.identity.identity_store import IdentityStore
 from agent.identity.join import join_cluster
 from agent.identity.node_identity import NodeIdentity
-from agent.identity.renewal import renew_certificate, renewal_time_ns
+from agent.identity.renewal_rpc import renew_certificate, renewal_time_ns
 
 __all__ = [
     "CertificateRenewer",

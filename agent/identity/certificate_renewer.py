@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from agent.identity.identity_store import IdentityStore
 from agent.identity.node_identity import NodeIdentity
-from agent.identity.renewal import renew_certificate, renewal_time_ns
+from agent.identity.renewal_rpc import renew_certificate, renewal_time_ns
 from covey.clock import HOUR, MINUTE, SECOND, Clock, wall_clock
 from covey.errors import CoveyError
 from covey.objects.base import Struct

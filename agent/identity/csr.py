@@ -1,7 +1,7 @@
 """Private keys and certificate signing requests (CSR) of a node.
 
 Invariant: pure but for the randomness of keys and signatures. Called by `agent.identity.join` and
-`agent.identity.renewal`.
+`agent.identity.renewal_rpc`.
 """
 
 from cryptography import x509

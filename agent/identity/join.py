@@ -43,7 +43,7 @@ async def join_cluster(
     parsed = jointoken.parse(token)
     if not addrs:
         raise InvalidArgumentError("at least one manager address is needed to join: HOST:PORT")
-    failure: CoveyError = UnavailableError("no manager was tried")
+    failure: CoveyError = UnavailableError("no manager address was given")
     for addr in [_with_port(addr) for addr in addrs]:
         try:
             root = await _fetch_root(addr)

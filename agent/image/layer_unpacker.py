@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import cast
 
 from agent.image.bounded_tar import clean_path, members, open_tar
-from agent.image.openat2 import open_in_root
+from agent.image.linux_syscalls import open_in_root
 from agent.image.streams import CHUNK_BYTES, Readable
 from covey.errors import InvalidArgumentError
 

@@ -26,7 +26,7 @@ from agent.image.model import HistoryEntry, Image, ImageConfig, ImageRemoval, Un
 from agent.image.unpack_protocol import UnpackLimits, UnpackMessage, UnpackRequest
 from covey import image_reference
 from covey.clock import Clock, wall_clock
-from covey.errors import ConflictError, InvalidArgumentError, UnsupportedError
+from covey.errors import ConflictError, InvalidArgumentError, UnavailableError, UnsupportedError
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +192,7 @@ class ImageStore:
     @property
     def _open_metadata(self) -> ImageMetadata:
         if self._metadata is None:
-            raise UnsupportedError("the image store is closed; start it first")
+            raise UnavailableError("the image store is closed: the daemon is starting or stopping")
         return self._metadata
 
     def _open(self) -> None:
@@ -217,7 +217,7 @@ class ImageStore:
     async def _unpack(
         self, mode: str, source: Source, progress: Callable[[UnpackProgress], None]
     ) -> AsyncIterator[UnpackMessage]:
-        async with self._sweep_paused():
+        async with self._garbage_collection_paused():
             staging = await asyncio.to_thread(self._content.stage)
             try:
                 layers = {
@@ -230,7 +230,7 @@ class ImageStore:
                 await asyncio.shield(asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True))
 
     @asynccontextmanager
-    async def _sweep_paused(self) -> AsyncIterator[None]:
+    async def _garbage_collection_paused(self) -> AsyncIterator[None]:
         """Delete no files meanwhile. The last user to leave deletes what became unused."""
         self._sweep_pauses += 1
         try:
@@ -243,7 +243,7 @@ class ImageStore:
                         await asyncio.to_thread(self._sweep)
 
     async def _stream_without_sweep(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async with self._sweep_paused():
+        async with self._garbage_collection_paused():
             async for chunk in stream:
                 yield chunk
 

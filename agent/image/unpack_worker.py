@@ -20,8 +20,8 @@ from agent.image.archive_manifest import ArchivedImage, StagedMember, host_archi
 from agent.image.bounded_tar import clean_path, members, open_tar
 from agent.image.digests import chain_ids
 from agent.image.layer_unpacker import LayerUnpacker
+from agent.image.linux_syscalls import sync_filesystem
 from agent.image.model import decode_config
-from agent.image.openat2 import sync_filesystem
 from agent.image.streams import CHUNK_BYTES, HashingReader, Readable, copy_stream, open_stream
 from agent.image.unpack_protocol import StagedImage, StagedLayer, UnpackMessage, UnpackRequest
 from covey.errors import CoveyError, InvalidArgumentError, TooLargeError

@@ -10,7 +10,7 @@ from typing import Any
 
 from grpc import aio
 
-from agent.session.ports import TaskLogEntry, TaskLogOptions, WorkerPort
+from agent.session.interfaces import TaskLogEntry, TaskLogOptions, WorkerPort
 from covey.errors import CoveyError
 from coveypb.v1 import dispatcher_pb2
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from grpc import aio
 
 from agent.identity import IdentityStore
-from agent.session.ports import WorkerPort
+from agent.session.interfaces import WorkerPort
 from agent.session.stream import SessionStream
 from agent.session.tls_check import is_untrusted
 from covey.errors import CoveyError, InvalidArgumentError, NodeRemovedError, first_cause

@@ -10,8 +10,8 @@ from typing import Any
 from grpc import aio
 
 from agent.session.assignment_assembler import AssignmentAssembler
+from agent.session.interfaces import WorkerPort
 from agent.session.log_publisher import LogPublisher
-from agent.session.ports import WorkerPort
 from covey import codec
 from covey.clock import SECOND
 from covey.errors import DeadlineError, UnavailableError

@@ -15,8 +15,8 @@ from agent.container.recovery import START_INTERRUPTED
 from agent.secret.store import SecretStore
 from agent.task.container_config import container_config, with_resolver
 from agent.task.state_machine import ContainerPhase, Observation, TaskRecord
+from agent.worker.interfaces import ContainersPort, ImagesPort, NetworksPort
 from agent.worker.network_config import InterfacePlan, plan_interfaces
-from agent.worker.ports import ContainersPort, ImagesPort, NetworksPort
 from covey.clock import Clock
 from covey.errors import NotFoundError
 from covey.objects import Network

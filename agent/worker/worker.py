@@ -15,14 +15,14 @@ from agent.background_tasks import BackgroundTasks
 from agent.container.api import EventQueue
 from agent.logs.entry import LogEntry
 from agent.secret.store import SecretStore
-from agent.session.ports import TaskLogOptions
+from agent.session.interfaces import TaskLogOptions
 from agent.session.status_queue import StatusQueue
 from agent.task.state_machine import TaskRecord, initial_status
 from agent.worker.assigned_objects import AssignedObjects
 from agent.worker.database import WorkerDatabase
 from agent.worker.executor import Executor
+from agent.worker.interfaces import ContainersPort, ImagesPort, NetworksPort
 from agent.worker.network_config import network_changes
-from agent.worker.ports import ContainersPort, ImagesPort, NetworksPort
 from agent.worker.task_controller import TaskController
 from covey.clock import Clock, wall_clock
 from covey.errors import CoveyError, DeadlineError, LaggedError, NotFoundError

@@ -39,7 +39,7 @@ async def tag(context: RequestContext) -> web.Response:
     images = context.services.agent.images
     repository = context.query("repo")
     if not repository:
-        raise InvalidArgumentError("repo is missing: name the new tag")
+        raise InvalidArgumentError("query parameter repo is required: the name of the new tag")
     target = f"{repository}:{context.query('tag')}" if context.query("tag") else repository
     await images.tag(context.ref, target)
     _publish(context, "tag", images.get(context.ref), target)
@@ -140,7 +140,7 @@ async def distribution(context: RequestContext) -> web.Response:
 
 async def _save(context: RequestContext, names: list[str]) -> web.StreamResponse:
     if not names:
-        raise InvalidArgumentError("names is missing: name the images to save")
+        raise InvalidArgumentError("query parameter names is required: the images to save")
     archive = context.services.agent.images.save(names)
     async with chunked_response(context, "application/x-tar") as response:
         async for chunk in archive:

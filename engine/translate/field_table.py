@@ -1,7 +1,7 @@
 """Field tables: one row for each field of a JSON object, from which reading and writing both follow.
 
-A ``Table`` joins a struct of ``covey.objects`` to an object of Docker's JSON. A row names the JSON key, the struct's field and a codec for
-the value.
+A ``FieldTable`` joins a struct of ``covey.objects`` to an object of Docker's JSON. A row names the JSON key, the struct's field
+and a codec for the value.
 
 Invariant: every field of the struct has exactly one row, else the table cannot be built; ``from_json(to_json(x)) == x`` (a property test
 holds that). A key without a row is refused with its path, by ``JsonFields.refuse_unknown``.

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Iterable
 
 from covey.errors import UnauthenticatedError
-from manager.peer import Caller, Peer, peer_of_subject
+from manager.caller import Caller, Peer, peer_of_subject
 
 PROBE_SECONDS = 2.0
 

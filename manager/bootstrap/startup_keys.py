@@ -44,7 +44,7 @@ def open_keys(
     path = config.manager_dir / data_keys.NAME
     is_new = not raft_directory.has_state(config.manager_dir / "raft")
     if is_new and config.mode is ManagerMode.BOOTSTRAP:
-        keys = _founder_keys(config, path, read_secrets)
+        keys = _first_manager_keys(config, path, read_secrets)
     elif restored is not None:
         keys = _create_keys(path, restored.cluster.unlock_key)
     else:
@@ -65,7 +65,7 @@ def _existing_keys(config: ManagerConfig, path: Path, read_secrets: ReadSecrets,
     return _without_version(path, found) if is_new and config.mode is ManagerMode.JOIN else found
 
 
-def _founder_keys(config: ManagerConfig, path: Path, read_secrets: ReadSecrets) -> DataKeys:
+def _first_manager_keys(config: ManagerConfig, path: Path, read_secrets: ReadSecrets) -> DataKeys:
     """A founder that crashed continues with the keys that it created. Keys that cannot be unlocked any more are replaced while there is
     no identity: nothing that counts is encrypted with them.
     """

@@ -19,8 +19,8 @@ from coveypb.v1 import ca_pb2
 from manager.ca.cluster_trust import role_of_token
 from manager.ca.root_rotation import without_stale_tls
 from manager.ca.signing import CertificateSigner
+from manager.caller import peer_of
 from manager.grpc_status import abort_not_leader
-from manager.peer import peer_of
 from manager.store import Store, Tx, View
 
 _ROTATED = "a rotation of the root certificate has started; try again"

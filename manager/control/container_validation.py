@@ -73,7 +73,7 @@ def _require_mount(mount: Mount) -> None:
             f"ContainerSpec: invalid bind mount source, must be an absolute path: {mount.source!r}"
         )
     if mount.type is MountType.TMPFS and mount.source:
-        raise InvalidArgumentError(f"ContainerSpec: a tmpfs mount has no source ({mount.target})")
+        raise InvalidArgumentError(f"ContainerSpec: a tmpfs mount must not have a source ({mount.target})")
     driver = mount.volume_driver
     if driver is not None and driver.name not in {"", "local"}:
         raise UnsupportedError(f"volume driver {driver.name} is not supported: use local ({mount.target})")

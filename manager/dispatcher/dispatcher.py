@@ -17,10 +17,10 @@ from covey.errors import CoveyError, first_cause
 from covey.ids import new_id
 from covey.objects import NodeDescription
 from coveypb.v1 import dispatcher_pb2
+from manager.caller import peer_of
 from manager.dispatcher.node_session import NodeSession, read_hello
 from manager.dispatcher.term import DispatcherTerm
 from manager.grpc_status import abort_not_leader, abort_with
-from manager.peer import peer_of
 from manager.store import NotLeaderError, Store
 
 log = logging.getLogger(__name__)

@@ -70,7 +70,7 @@ class DispatcherTerm:
 
         def ready(tx: Tx) -> None:
             node = self._node(tx.nodes.get(node_id), node_id)
-            for other in self._unheard_nodes_with_address(tx, node_id, addr):
+            for other in self._silent_nodes_with_address(tx, node_id, addr):
                 replaced = NodeStatus(
                     state=NodeState.DOWN,
                     addr=addr,
@@ -89,7 +89,7 @@ class DispatcherTerm:
         self.record_heartbeat(node_id)
         await self._store.update(ready)
 
-    def _unheard_nodes_with_address(self, tx: Tx, node_id: str, addr: str) -> list[Node]:
+    def _silent_nodes_with_address(self, tx: Tx, node_id: str, addr: str) -> list[Node]:
         """After a recovery: nodes not heard of yet whose address another node has now, so their host is that other node."""
         if self._clock() >= self._recovery_grace_ends_ns:
             return []
@@ -153,12 +153,12 @@ class DispatcherTerm:
                     self._wake_all()
                     async for commit in commits:
                         self._pending.extend(commit.changes)
-                        self._expect_new_nodes(commit)
+                        self._grant_new_nodes_timeout(commit)
                         self._changes_pending.set()
             except LaggedError as error:
                 log.info("the dispatcher restarts from a snapshot: %s", error.message)
 
-    def _expect_new_nodes(self, commit: Commit) -> None:
+    def _grant_new_nodes_timeout(self, commit: Commit) -> None:
         """Gives a node that has just joined the full timeout to begin a session."""
         for change in commit.changes:
             if change.action is Action.CREATE and isinstance(change.after, Node):
@@ -198,11 +198,11 @@ class DispatcherTerm:
             await asyncio.sleep(_CHECK_SECONDS)
 
     def _record_check(self) -> int:
-        """The time now. If this process stood still, no node is judged by the heartbeats that it could not receive."""
+        """The time now. If this process was stalled, no node is judged by the heartbeats that it could not receive."""
         now_ns = self._clock()
         stall_ns = self._heartbeats.record_check(now_ns)
         if stall_ns:
-            log.warning("this manager stood still for %.1f s: the heartbeat deadlines are extended", stall_ns / SECOND)
+            log.warning("this manager was stalled for %.1f s: the heartbeat deadlines are extended", stall_ns / SECOND)
         return now_ns
 
     async def _check_heartbeats(self) -> None:

@@ -14,6 +14,7 @@ from covey.clock import wall_clock
 from covey.errors import ConflictError, CoveyError, DeadlineError, PermissionDeniedError, UnsupportedError
 from coveypb.v1 import engine_pb2, engine_pb2_grpc
 from manager.bootstrap.new_cluster import first_objects
+from manager.caller import peer_of
 from manager.config import ManagerConfig, ManagerMode
 from manager.consensus_backend import BackgroundTask, IsManager
 from manager.etcd import bootstrap, encryption, target
@@ -23,7 +24,6 @@ from manager.etcd.encryption import ValueCipher
 from manager.identity import ManagerIdentity
 from manager.keys.key_ring import KeyRing
 from manager.keys.rotation import KeyRotator
-from manager.peer import peer_of
 from manager.store import Member, StateMachine, Store
 
 log = logging.getLogger("covey.manager")

@@ -41,8 +41,9 @@ EndpointChanged = Callable[[], None]
 
 
 class EtcdClient:
-    """``unavailable_reason`` says for people why etcd does not answer, and is empty while it does. ``write_refusal_reason`` says why etcd
-    refuses writes, until the watch shows a write. ``on_move`` is called when the client changes the endpoint.
+    """``unavailable_reason`` is the human-readable reason why etcd does not answer, and is empty while it does.
+    ``write_refusal_reason`` says why etcd refuses writes, until the watch shows a write.
+    ``on_move`` is called when the client changes the endpoint.
     """
 
     def __init__(self, target: EtcdTarget) -> None:

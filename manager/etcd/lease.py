@@ -2,7 +2,7 @@
 
 Invariant: the lease counts as expired here before it can expire in etcd. Its remaining time is counted from the moment before the request
 was sent, minus a margin, on a clock that also runs while the host sleeps.
-Used by ``EtcdLeadership`` (the leader's key is bound to the lease) and ``Election``. Run by ``EtcdConsensus``.
+Used by ``FencedLeadership`` (the leader's key is bound to the lease) and ``Election``. Run by ``EtcdConsensus``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Node-down detection: a pure decision over the heartbeats that the dispatcher keeps in memory.
 
-Invariant: a slow agent is not a dead one. A node whose stream broke is DISCONNECTED at once, and DOWN if it stays away for two periods. A
+Invariant: a slow agent is not marked DOWN. A node whose stream broke is DISCONNECTED at once, and DOWN if it stays away for two periods. A
 silent node is DOWN after three periods. Heartbeats are not stored, so a new leader gives every node the full timeout again.
 """
 

@@ -1,6 +1,6 @@
 """Heartbeat tracker: last heartbeat and disconnect time of each node, in the leader's memory.
 
-Invariant: time during which the leader itself stood still counts against no node, because it could not receive heartbeats then.
+Invariant: time during which the leader itself was stalled counts against no node, because it could not receive heartbeats then.
 Written by the dispatcher's term, read by ``node_down``. Reads no clock.
 """
 

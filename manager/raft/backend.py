@@ -18,11 +18,11 @@ from typing import Any
 
 from covey.errors import ConflictError, CoveyError
 from coveypb.v1 import engine_pb2, engine_pb2_grpc
+from manager.caller import peer_of
 from manager.config import ManagerConfig
 from manager.consensus_backend import BackgroundTask, IsManager
 from manager.identity import ManagerIdentity
 from manager.keys.key_ring import KeyRing
-from manager.peer import peer_of
 from manager.raft import join_client
 from manager.raft.node import RaftNode
 from manager.raft.peer_discovery import discover_peers

@@ -2,7 +2,7 @@
 
 Invariant: whatever depends on a write leaves after that write is durable, in the order that the core states. One
 coroutine calls the core, so it is never re-entered. A failed write ends the node: `run` raises and the manager must
-exit. Called by `node.RaftNode`.
+exit. Called by `manager.raft.node.RaftNode`.
 """
 
 from __future__ import annotations

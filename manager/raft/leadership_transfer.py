@@ -1,6 +1,6 @@
 """Leadership transfer: hands leadership to another manager and waits until it leads (thesis, section 3.10).
 
-Called by `node.RaftNode` before a manager stops, and before a leader is removed.
+Called by `manager.raft.node.RaftNode` before a manager stops, and before a leader is removed.
 """
 
 from __future__ import annotations

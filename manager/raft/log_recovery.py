@@ -24,7 +24,7 @@ def recover_log(snapshot: Snapshot | None, replay: Replay) -> MemoryStorage:
     """
     storage = MemoryStorage()
     metadata = snapshot.metadata if snapshot else SnapshotMeta()
-    entries = _fitting(metadata, replay)
+    entries = _entries_after_snapshot(metadata, replay)
     if snapshot and entries and entries[0].index <= metadata.index:
         # Older entries are kept for slow followers: the log begins after the oldest of them.
         storage.apply_snapshot(Snapshot(SnapshotMeta(entries[0].index, entries[0].term, metadata.conf_state)))
@@ -35,7 +35,7 @@ def recover_log(snapshot: Snapshot | None, replay: Replay) -> MemoryStorage:
         if snapshot:
             storage.apply_snapshot(without_data(snapshot))
         storage.append(entries)
-    storage.set_hard_state(_bounded(replay.hard_state, metadata.index, storage.last_index()))
+    storage.set_hard_state(_clamp_commit_index(replay.hard_state, metadata.index, storage.last_index()))
     return storage
 
 
@@ -44,13 +44,13 @@ def unlogged_reset(snapshot: Snapshot | None, replay: Replay) -> tuple[int, int]
 
     The log must record it before anything is appended. Otherwise the next start would append to the old entries.
     """
-    if snapshot is None or _fitting(snapshot.metadata, replay):
+    if snapshot is None or _entries_after_snapshot(snapshot.metadata, replay):
         return None
     at = (snapshot.metadata.index, snapshot.metadata.term)
     return at if replay.entries or replay.base not in (None, at) else None
 
 
-def _fitting(metadata: SnapshotMeta, replay: Replay) -> list[Entry]:
+def _entries_after_snapshot(metadata: SnapshotMeta, replay: Replay) -> list[Entry]:
     """The entries that continue the snapshot's log, or an empty list."""
     entries = replay.entries
     if not entries or entries[-1].index < metadata.index:
@@ -71,7 +71,7 @@ def _base_matches(metadata: SnapshotMeta, replay: Replay) -> bool:
     return replay.base is None or replay.base[0] < metadata.index or replay.base == (metadata.index, metadata.term)
 
 
-def _bounded(hard: HardState, snapshot_index: int, last_index: int) -> HardState:
+def _clamp_commit_index(hard: HardState, snapshot_index: int, last_index: int) -> HardState:
     """The hard state with a commit index of at least the snapshot. A commit index beyond the log means lost entries."""
     commit = max(hard.commit, snapshot_index)
     if commit > last_index:

@@ -2,7 +2,7 @@
 
 Invariant: before a removal, a majority of the remaining voters must be reachable and must have written a recent entry
 to disk; a member with a stalled disk still answers heartbeats while there is nothing to write. The check runs in the
-same turn as the proposal, so the second of two concurrent removals sees the first. Called by `node.RaftNode`.
+same turn as the proposal, so the second of two concurrent removals sees the first. Called by `manager.raft.node.RaftNode`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Pending transactions: proposed and not yet applied, with the objects and indexes that they change.
 
-Invariant: while a transaction of this leader is pending, none that reads or changes the same is proposed. A transaction that was
-overtaken too often gets the store alone for one attempt, so none starves.
+Invariant: while a transaction of this leader is pending, none that reads or changes the same is proposed. A transaction
+that conflicts four times runs alone for up to four more attempts, so none starves.
 """
 
 from __future__ import annotations

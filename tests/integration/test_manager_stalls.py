@@ -79,7 +79,7 @@ async def test_a_paused_manager_replaces_no_task_and_still_detects_a_dead_node()
             )
         await asyncio.sleep(4)  # longer than every deadline that may be pending
         assert await _task_states(manager) == before
-        assert "stood still for" in manager.log.read_text()
+        assert "was stalled for" in manager.log.read_text()
         assert " is DOWN" not in manager.log.read_text()
         dead, alive = agents
         await dead.stop_session()

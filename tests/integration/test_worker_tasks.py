@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent.container.model import RunStatus
-from agent.session.ports import TaskLogOptions
+from agent.session.interfaces import TaskLogOptions
 from covey.errors import NotFoundError
 from covey.objects import (
     IPAM,

@@ -43,8 +43,8 @@ from engine.control_client import ControlClient
 from engine.interfaces import LocalNodeState, ManagerPeer, SwarmInit, SwarmJoin
 from engine.server import serving
 from manager.authorize import AuthorizationInterceptor
+from manager.caller import Caller
 from manager.control.servicer import ControlServicer
-from manager.peer import Caller
 from manager.store import MemoryConsensus, Store
 from node.membership import ALREADY_MEMBER, NOT_MEMBER
 

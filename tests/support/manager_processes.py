@@ -17,7 +17,7 @@ import grpc
 
 from agent.identity import IdentityStore, join_cluster
 from agent.session import AgentSession
-from agent.session.ports import TaskLogOptions
+from agent.session.interfaces import TaskLogOptions
 from agent.session.status_queue import StatusQueue
 from covey.errors import NotFoundError
 from covey.objects import NodeDescription, Platform, Resources, TaskStatus

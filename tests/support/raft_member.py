@@ -18,8 +18,8 @@ from covey.objects import Annotations, Config, ConfigSpec
 from coveypb.v1 import raft_pb2_grpc
 from manager import process
 from manager.authorize import AuthorizationInterceptor
+from manager.caller import peer_of
 from manager.keys.key_ring import KeyRing
-from manager.peer import peer_of
 from manager.raft.disk import MemberIdentity, create_group, create_member, is_member
 from manager.raft.driver import RaftTuning
 from manager.raft.join_client import join, leave

@@ -97,7 +97,7 @@ def _handle_transfer(state: RaftState, message: Message) -> None:
         return  # the requesting node sees that the leader stays
 
 
-def _follow_then(handler: _Handler) -> _Handler:
+def _accept_leader_then(handler: _Handler) -> _Handler:
     """A candidate that hears from the leader of its term follows it."""
 
     def follow(state: RaftState, message: Message) -> None:
@@ -130,9 +130,9 @@ _FOLLOWER: dict[MessageKind, _Handler] = {
     MessageKind.READ_INDEX_REPLY: read_index.handle_reply,
 }
 _CANDIDATE: dict[MessageKind, _Handler] = {
-    MessageKind.APPEND: _follow_then(follower.handle_append),
-    MessageKind.HEARTBEAT: _follow_then(follower.handle_heartbeat),
-    MessageKind.SNAPSHOT: _follow_then(follower.handle_snapshot),
+    MessageKind.APPEND: _accept_leader_then(follower.handle_append),
+    MessageKind.HEARTBEAT: _accept_leader_then(follower.handle_heartbeat),
+    MessageKind.SNAPSHOT: _accept_leader_then(follower.handle_snapshot),
     MessageKind.VOTE_REPLY: election.handle_reply,
     MessageKind.PRE_VOTE_REPLY: election.handle_reply,
 }

@@ -6,7 +6,7 @@ from google.protobuf.descriptor import FileDescriptor
 from covey.errors import PermissionDeniedError, UnauthenticatedError
 from coveypb.v1 import ca_pb2, control_pb2, dispatcher_pb2, engine_pb2, raft_pb2
 from manager.authorize import ALLOWED, authorize
-from manager.peer import Caller, Peer, peer_of_subject
+from manager.caller import Caller, Peer, peer_of_subject
 
 FILES: tuple[FileDescriptor, ...] = tuple(
     m.DESCRIPTOR for m in (ca_pb2, control_pb2, dispatcher_pb2, engine_pb2, raft_pb2)

@@ -14,7 +14,7 @@ import pytest
 
 from covey.errors import InvalidArgumentError
 from engine.translate import swarm
-from node.force_new_cluster import refuse_unsupported_flags
+from node.force_new_cluster_flags import refuse_unsupported_flags
 
 CLIENTS = {"docker": ["docker"], "covey": [sys.executable, "-m", "cli.main"]}
 

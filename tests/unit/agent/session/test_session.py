@@ -12,7 +12,7 @@ import pytest
 from grpc import aio
 
 from agent.session import AgentSession
-from agent.session.ports import TaskLogEntry, TaskLogOptions
+from agent.session.interfaces import TaskLogEntry, TaskLogOptions
 from agent.session.status_queue import StatusQueue
 from covey.errors import NodeRemovedError
 from covey.grpc_errors import LEADER_METADATA, error_metadata

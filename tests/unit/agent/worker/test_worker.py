@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.container.model import ContainerConfig
-from agent.session.ports import TaskLogOptions
+from agent.session.interfaces import TaskLogOptions
 from agent.worker.worker import Worker
 from covey.errors import NotFoundError, UnavailableError
 from covey.objects import (

@@ -10,7 +10,7 @@ from covey.clock import HOUR, SECOND
 from covey.errors import InvalidArgumentError
 from covey.states import NodeRole
 from manager.ca import certificates
-from manager.peer import Caller, peer_of_subject
+from manager.caller import Caller, peer_of_subject
 
 NOW = 1_800_000_000 * SECOND
 LIFE = 90 * 24 * HOUR

@@ -35,7 +35,7 @@ class ContainersPort(Protocol):
 
 
 class ImagesPort(Protocol):
-    """Whoever knows the images of this host: ``agent.image.store.ImageStore``."""
+    """Image lookup used by the worker: ``agent.image.store.ImageStore``."""
 
     def get(self, name: str) -> Image: ...
 
