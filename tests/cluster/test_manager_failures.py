@@ -206,12 +206,15 @@ def test_a_leader_paused_during_an_election_refuses_no_write_on_stale_data(manag
     answers: list[tuple[int, object]] = []
     writer = threading.Thread(target=lambda: answers.append(write(managers, "freed", leader)))
     os.kill(pid, signal.SIGSTOP)
+    paused_at = time.monotonic()
     try:
         managers.wait_leader(but=leader, on=other)
         assert managers.request("DELETE", "/secrets/freed", on=other)[0] == 204
         writer.start()
         writer.join(0.3)
         assert not answers
+        # A leader notices pauses of more than 1.5 s. After a shorter one it may propose once more, and answer that the outcome is unknown.
+        labs.wait(lambda: time.monotonic() - paused_at > 2, "a pause that the leader notices")
     finally:
         os.kill(pid, signal.SIGCONT)
     writer.join(30)

@@ -67,7 +67,8 @@ def test_an_update_that_is_rolled_back_automatically_exits_with_1(lab: labs.LabC
 
 
 def test_ctrl_c_while_waiting_leaves_the_service_running(lab: labs.LabCluster) -> None:
-    command = [COVEY, "service", "create", "--name", "web", *QUICK, "nowhere/nothing:1"]
+    # a test session started in the background ignores SIGINT, and so would its children
+    command = ["env", "--default-signal=INT", COVEY, "service", "create", "--name", "web", *QUICK, "nowhere/nothing:1"]
     with subprocess.Popen(command, env=lab.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         seen = b""
