@@ -81,9 +81,12 @@ class EtcdCluster:
             member.process = None
 
     def pause(self, member: EtcdProcess) -> None:
-        """Pause the process: its ports accept connections and nothing answers."""
+        """Pause the process: its ports accept connections and nothing answers. Returns once all its threads have stopped."""
         assert member.process is not None
         os.kill(member.process.pid, signal.SIGSTOP)
+        deadline = time.monotonic() + 5
+        while not _all_threads_stopped(member.process.pid):
+            assert time.monotonic() < deadline, f"etcd process {member.process.pid} did not stop within 5 s"
 
     def resume(self, member: EtcdProcess) -> None:
         assert member.process is not None
@@ -208,3 +211,9 @@ def make_certificates(folder: Path) -> Path:
             )
         )
     return folder
+
+
+def _all_threads_stopped(pid: int) -> bool:
+    """Whether the kernel shows every thread of the process as stopped; SIGSTOP takes effect some time after kill() returns."""
+    states = [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(state == "T" for state in states)
