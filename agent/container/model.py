@@ -20,13 +20,14 @@ class MountKind(StrEnum):
     BIND = "bind"
     VOLUME = "volume"
     TMPFS = "tmpfs"
+    IMAGE = "image"
 
 
 class ContainerMount(msgspec.Struct, frozen=True, kw_only=True):
     """A mount that the user asks for.
 
-    `source` is a host path for a bind, and a volume's name for a volume ("" creates an anonymous volume). `options` are
-    further mount options (`size=…` and `mode=…` for a tmpfs).
+    `source` is a host path for a bind, a volume's name for a volume ("" creates an anonymous volume), and an image's
+    name for an image. `options` are further mount options (`size=…` and `mode=…` for a tmpfs).
     """
 
     kind: MountKind
@@ -38,7 +39,15 @@ class ContainerMount(msgspec.Struct, frozen=True, kw_only=True):
     create_source: bool = False
     """Create the directory of a bind whose source is missing (`docker run -v`) instead of refusing it (`--mount`)."""
     no_copy: bool = False
+    subpath: str = ""
+    """A path below the root of a volume or image, which is mounted instead of the root."""
+    non_recursive: bool = False
+    driver: str = ""
+    """A volume's driver, "" for local; `driver_options` and `driver_labels` are those of a volume that does not exist yet."""
+    driver_options: dict[str, str] = msgspec.field(default_factory=dict)
     driver_labels: dict[str, str] = msgspec.field(default_factory=dict)
+    mode: str = ""
+    """The third part of a `-v` mount as the user wrote it (`ro,z`), for inspection."""
 
 
 class FileMount(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +85,34 @@ class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
     retries: int = 3
     start_period_seconds: float = 0.0
     start_interval_seconds: float = 5.0
+
+
+class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """When a container starts again by itself: `no`, `on-failure`, `always` or `unless-stopped`."""
+
+    name: str = "no"
+    maximum_retries: int = 0
+    """Limit of `on-failure`; 0 means no limit."""
+
+
+class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The log driver (json-file, local, none, journald or syslog) and its options, such as `max-size`."""
+
+    driver: str = "json-file"
+    options: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class NetworkRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A network that the user asks for. `EndpointSettings` says what the container got."""
+
+    network: str
+    """Name or id."""
+    aliases: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    """"container:alias" names."""
+    ip: str = ""
+    mac: str = ""
+    driver_options: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,17 +177,41 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     host_pid: bool = False
     host_ipc: bool = False
     host_uts: bool = False
+    ipc_mode: str = ""
+    """Like the other namespace modes: "" for the default (private), "host", "shareable" or "container:ID"."""
+    pid_mode: str = ""
+    uts_mode: str = ""
+    cgroupns_mode: str = ""
+    userns_mode: str = ""
     dns: tuple[str, ...] = ()
     """Name servers; if empty, the host's /etc/resolv.conf is copied."""
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
     extra_hosts: tuple[str, ...] = ()
     """"name:address" lines for /etc/hosts."""
+    network_mode: str = ""
+    """`bridge`, `none`, `host`, `container:ID` or a network's name; "" for a task's container."""
+    requested_networks: tuple[NetworkRequest, ...] = ()
     networks: tuple[EndpointSettings, ...] = ()
     netns_path: str = ""
     """"" for a new namespace with loopback only, "host" for the host's, or the path of an existing namespace."""
     healthcheck: HealthCheck | None = None
     auto_remove: bool = False
+    restart: RestartPolicy = RestartPolicy()
+    log: LogConfig = LogConfig()
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
+    runtime: str = ""
+    volumes_from: tuple[str, ...] = ()
+    storage_options: dict[str, str] = msgspec.field(default_factory=dict)
+    security_options: tuple[str, ...] = ()
+    """As the user wrote them: `seccomp=…`, `apparmor=…`, `label=…`, `no-new-privileges`, `systempaths=unconfined`."""
+    masked_paths: tuple[str, ...] | None = None
+    """None for Docker's defaults; the same for `read_only_paths`."""
+    read_only_paths: tuple[str, ...] | None = None
+    device_cgroup_rules: tuple[str, ...] = ()
+    exposed_ports: tuple[str, ...] = ()
+    volume_paths: tuple[str, ...] = ()
+    """`Config.Volumes`: paths that get an anonymous volume unless something else is mounted there."""
     log_max_bytes: int = 32 << 20
     created_at_ns: int = 0
     task_id: str = ""
@@ -160,6 +221,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
 class RunStatus(StrEnum):
     CREATED = "created"
     RUNNING = "running"
+    RESTARTING = "restarting"
     PAUSED = "paused"
     EXITED = "exited"
     DEAD = "dead"
@@ -197,6 +259,10 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     health: ContainerHealth = ContainerHealth()
     start_count: int = 0
     """Number of starts; 0 means it never ran."""
+    restart_count: int = 0
+    """Number of restarts by the restart policy since the user last started it."""
+    stopped_by_user: bool = False
+    """Whether a user stopped it; the policy `unless-stopped` then leaves it stopped when the daemon starts."""
 
     @property
     def running(self) -> bool:
