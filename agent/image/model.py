@@ -69,10 +69,10 @@ class Image(msgspec.Struct, frozen=True):
     last_tagged: str = ""
 
 
-class UnpackProgress(msgspec.Struct, frozen=True):
-    """Progress of a load or an import: bytes read of the archive, or the layer that was unpacked."""
+class Progress(msgspec.Struct, frozen=True):
+    """One line of progress of long work. `id` is a short layer id or a tag, `total` is 0 when it is unknown."""
 
-    step: str
+    status: str
     id: str = ""
     current: int = 0
     total: int = 0

@@ -87,11 +87,6 @@ async def load(context: RequestContext) -> web.StreamResponse:
 async def create(context: RequestContext) -> web.StreamResponse:
     """Import an image. ``docker import`` and ``docker pull`` share this route."""
     if not context.query("fromSrc"):
-        name = context.query("fromImage")
-        separator = "@" if ":" in context.query("tag") else ":"
-        await context.services.agent.images.pull(
-            f"{name}{separator}{context.query('tag')}" if context.query("tag") else name
-        )
         raise UnsupportedError("pulling an image (POST /images/create) is not supported by Covey yet; use docker load")
     if context.query("fromSrc") != "-":
         raise UnsupportedError(
@@ -127,9 +122,8 @@ async def save_one(context: RequestContext) -> web.StreamResponse:
 
 
 async def push(context: RequestContext) -> web.Response:
-    await context.services.agent.images.push(
-        f"{context.ref}:{context.query('tag')}" if context.query("tag") else context.ref
-    )
+    tag_name = context.query("tag")
+    context.services.agent.images.get(f"{context.ref}:{tag_name}" if tag_name else context.ref)
     raise UnsupportedError("pushing an image is not supported by Covey yet; use docker save")
 
 

@@ -1,10 +1,10 @@
-"""The image unpack process: `python -m agent.image.unpack_worker REQUEST` reads an archive on stdin and stages its content.
+"""The image unpack process: `python -m agent.image.archive.unpack_worker REQUEST` reads an archive on stdin and stages its content.
 
 It is a process of its own, because unpacking and hashing would block the daemon's event loop and grpc forbids forking.
 
 Invariant: it writes only below the staging directory of the request. The store moves the results into place.
 
-Started by `agent.image.unpack_process`.
+Started by `agent.image.archive.unpack_process`.
 """
 
 import posixpath
@@ -16,14 +16,16 @@ from typing import BinaryIO, cast
 
 import msgspec
 
-from agent.image.archive_manifest import ArchivedImage, StagedMember, host_architecture, plan
-from agent.image.bounded_tar import clean_path, members, open_tar
-from agent.image.digests import chain_ids
-from agent.image.layer_unpacker import LayerUnpacker
-from agent.image.linux_syscalls import sync_filesystem
+from agent.image.archive.manifest import ArchivedImage, StagedMember, plan
+from agent.image.archive.unpack_protocol import UnpackMessage, UnpackRequest
+from agent.image.content.bounded_tar import clean_path, members, open_tar
+from agent.image.content.descriptor import host_architecture
+from agent.image.content.digests import chain_ids
+from agent.image.content.layer_unpacker import LayerUnpacker
+from agent.image.content.linux_syscalls import sync_filesystem
+from agent.image.content.staged import StagedImage, StagedLayer
+from agent.image.content.streams import CHUNK_BYTES, HashingReader, Readable, copy_stream, open_stream
 from agent.image.model import decode_config
-from agent.image.streams import CHUNK_BYTES, HashingReader, Readable, copy_stream, open_stream
-from agent.image.unpack_protocol import StagedImage, StagedLayer, UnpackMessage, UnpackRequest
 from covey.errors import CoveyError, InvalidArgumentError, TooLargeError
 
 REPORT_BYTES = 4 << 20

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
-from agent.image.streams import CHUNK_BYTES, Readable
+from agent.image.content.streams import CHUNK_BYTES, Readable
 from covey.errors import InvalidArgumentError, TooLargeError
 
 HEADER_LIMIT_BYTES = 1 << 20

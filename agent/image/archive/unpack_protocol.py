@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from agent.image.content.staged import StagedImage
+
 
 class UnpackLimits(msgspec.Struct, frozen=True):
     """Limits for the size of an archive and its parts."""
@@ -24,24 +26,6 @@ class UnpackRequest(msgspec.Struct, frozen=True):
     staging: str
     layers: Mapping[str, str] = {}
     limits: UnpackLimits = UnpackLimits()
-
-
-class StagedLayer(msgspec.Struct, frozen=True):
-    """A layer of an image. `unpacked` is its staged directory, empty when the chain id was unpacked before."""
-
-    digest: str
-    diff_id: str
-    chain_id: str
-    content_bytes: int = 0
-    unpacked: str = ""
-
-
-class StagedImage(msgspec.Struct, frozen=True):
-    """An image that was staged completely: its config's digest, its layers (bottom first), its tags."""
-
-    config: str
-    layers: tuple[StagedLayer, ...]
-    tags: tuple[str, ...] = ()
 
 
 class UnpackMessage(msgspec.Struct, frozen=True, omit_defaults=True):

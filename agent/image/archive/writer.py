@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from agent.image.archive_manifest import Descriptor
-from agent.image.digests import digest_of
-from agent.image.streams import CHUNK_BYTES, MAGIC_BYTES, compression_of
+from agent.image.content.descriptor import Descriptor
+from agent.image.content.digests import digest_of
+from agent.image.content.streams import CHUNK_BYTES, MAGIC_BYTES, compression_of
 from covey.image_reference import parse
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"

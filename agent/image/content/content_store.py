@@ -15,9 +15,9 @@ import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from agent.image.digests import digest_of
-from agent.image.metadata import LayerRow, NewImage, StoredLayer
-from agent.image.unpack_protocol import UnpackMessage
+from agent.image.content.digests import digest_of
+from agent.image.content.metadata import LayerRow, NewImage, StoredLayer
+from agent.image.content.staged import StagedContent
 
 
 class ContentStore:
@@ -62,7 +62,7 @@ class ContentStore:
         return digest
 
     def commit(
-        self, result: UnpackMessage, known: Collection[str], first_directory: int
+        self, result: StagedContent, known: Collection[str], first_directory: int
     ) -> tuple[tuple[LayerRow, ...], tuple[NewImage, ...]]:
         """Move staged files into place. Returns the rows to add to the metadata.
 

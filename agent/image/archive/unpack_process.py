@@ -2,7 +2,7 @@
 
 Invariant: a cancelled call kills the process and waits for it.
 
-Called by `agent.image.store`. The process itself is `agent.image.unpack_worker`.
+Called by `agent.image.store`. The process itself is `agent.image.archive.unpack_worker`.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from agent.image.model import UnpackProgress
-from agent.image.unpack_protocol import UnpackMessage, UnpackRequest
+from agent.image.archive.unpack_protocol import UnpackMessage, UnpackRequest
+from agent.image.model import Progress
 from covey import errors
 
 ANSWER_LIMIT_BYTES = 16 << 20
@@ -23,14 +23,14 @@ EXIT_SECONDS = 30
 Source = AsyncIterator[bytes] | Path
 
 
-async def unpack(request: UnpackRequest, source: Source, progress: Callable[[UnpackProgress], None]) -> UnpackMessage:
+async def unpack(request: UnpackRequest, source: Source, progress: Callable[[Progress], None]) -> UnpackMessage:
     """Unpack the archive. Raises the CoveyError that the process reported, or one that it ended early."""
     staging = Path(request.staging)
     request_path = staging / "request.json"
     request_path.write_bytes(msgspec.json.encode(request))
     with _opened(source) as standard_input, (staging / "stderr").open("w+b") as standard_error:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "agent.image.unpack_worker", str(request_path),
+            sys.executable, "-m", "agent.image.archive.unpack_worker", str(request_path),
             stdin=standard_input, stdout=asyncio.subprocess.PIPE, stderr=standard_error,
             limit=ANSWER_LIMIT_BYTES, cwd=_root(),
         )  # fmt: skip
@@ -73,7 +73,7 @@ async def _feed(process: asyncio.subprocess.Process, source: AsyncIterator[bytes
 
 
 async def _read_messages(
-    process: asyncio.subprocess.Process, progress: Callable[[UnpackProgress], None]
+    process: asyncio.subprocess.Process, progress: Callable[[Progress], None]
 ) -> UnpackMessage | None:
     if process.stdout is None:
         return None
@@ -83,8 +83,15 @@ async def _read_messages(
         if message.done or message.error:
             last = message
         else:
-            progress(UnpackProgress(message.step, message.id, message.current))
+            report_layer(message, progress)
     return last
+
+
+def report_layer(message: UnpackMessage, progress: Callable[[Progress], None]) -> None:
+    """Report a layer that is being unpacked, in Docker's words. Layers that exist are not reported."""
+    if message.step in {"unpack", "unpacked"}:
+        short = message.id.removeprefix("sha256:")[:12]
+        progress(Progress("Loading layer", short, message.current, message.current))
 
 
 @contextlib.contextmanager
@@ -98,4 +105,4 @@ def _opened(source: Source) -> Iterator[int]:
 
 def _root() -> Path:
     """The folder that contains the package, so that the process finds it however the daemon was started."""
-    return Path(__file__).parent.parent.parent
+    return Path(__file__).parents[3]

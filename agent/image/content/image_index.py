@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from agent.image.metadata import MetadataSnapshot
+from agent.image.content.metadata import MetadataSnapshot
 from agent.image.model import HistoryEntry, Image, OciImageConfig, OciRootfs, build_image, decode_config
 from covey.clock import SECOND
 

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from agent.image.archive_manifest import StagedMember, plan
-from agent.image.digests import chain_ids
+from agent.image.archive.manifest import StagedMember, plan
+from agent.image.content.digests import chain_ids
 from covey.errors import InvalidArgumentError
 
 

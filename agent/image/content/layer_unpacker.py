@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
-from agent.image.bounded_tar import clean_path, members, open_tar
-from agent.image.linux_syscalls import open_in_root
-from agent.image.streams import CHUNK_BYTES, Readable
+from agent.image.content.bounded_tar import clean_path, members, open_tar
+from agent.image.content.linux_syscalls import open_in_root
+from agent.image.content.streams import CHUNK_BYTES, Readable
 from covey.errors import InvalidArgumentError
 
 ENTRY_LIMIT = 2_000_000

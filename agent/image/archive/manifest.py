@@ -4,12 +4,12 @@ The names of the outer tar's members never reach the file system. The unpack pro
 passes an index of them to `plan`, which says which are configs and layers, or why the archive is not an image.
 """
 
-import platform
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import msgspec
 
+from agent.image.content.descriptor import Descriptor
 from covey import image_reference
 from covey.errors import CoveyError, InvalidArgumentError
 
@@ -18,8 +18,6 @@ LAYER_LIMIT = 512
 NESTING_LIMIT = 4
 
 _T = TypeVar("_T")
-
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
 class StagedMember(msgspec.Struct, frozen=True):
@@ -45,33 +43,12 @@ class _DockerEntry(msgspec.Struct, rename="pascal"):
     repo_tags: list[str] | None = None
 
 
-class _Platform(msgspec.Struct):
-    architecture: str = ""
-    os: str = ""
-
-
-class Descriptor(msgspec.Struct, rename="camel", omit_defaults=True):
-    """An OCI content descriptor, with the fields that images use."""
-
-    media_type: str = ""
-    digest: str = ""
-    size: int = 0
-    annotations: dict[str, str] | None = None
-    platform: _Platform | None = None
-
-
 class _OciDocument(msgspec.Struct, rename="camel"):
     """An OCI index or an OCI image manifest. The keys that are present tell which."""
 
     manifests: list[Descriptor] | None = None
     config: Descriptor | None = None
     layers: list[Descriptor] | None = None
-
-
-def host_architecture() -> str:
-    """This host's architecture by its OCI name."""
-    machine = platform.machine()
-    return _ARCHITECTURES.get(machine, machine)
 
 
 def plan(
