@@ -1,0 +1,106 @@
+"""Compares two engines' answers to one row: status, content type, message, and the shape of the JSON. Pure.
+
+A shape is a set of lines such as ``.Spec.Labels object``. Items of a list share their lines, and keys that are data (ids, paths, addresses)
+are written alike, so that two answers of equal meaning have equal shapes.
+"""
+
+import re
+from typing import Any
+
+from tests.support.request_table.deviations import GONE_FIELDS, NEWER_FIELDS
+from tests.support.request_table.replay import Answer
+from tests.support.request_table.row import EXACT, Row
+
+_DATA = (
+    (re.compile(r"(sha256:)?[0-9a-f]{64}"), "ID"),
+    (re.compile(r"\b[0-9a-f]{12}\b"), "ID"),
+    (re.compile(r"\b[0-9a-z]{25}\b"), "ID"),
+    (re.compile(r"/var/lib/covey-lab/[^\s\"':]*"), "PATH"),
+)
+
+
+def differences(row: Row, docker: Answer, covey: Answer) -> list[str]:
+    """What differs between the answers, one line each; empty if they agree."""
+    if docker.status != covey.status:
+        return [f"status {docker.status}, not {covey.status}: {_brief(docker)} | {_brief(covey)}"]
+    found = []
+    if docker.content_type != covey.content_type:
+        found.append(f"content type {docker.content_type!r}, not {covey.content_type!r}")
+    if docker.message is not None or covey.message is not None:
+        return found + _message_differences(row, docker, covey)
+    if row.shape:
+        found += _shape_differences(docker.body, covey.body)
+    return found
+
+
+def normalize(text: str, saved: dict[str, str]) -> str:
+    """A message without what differs from engine to engine: values that rows saved, ids and paths."""
+    for name, value in sorted(saved.items(), key=lambda item: -len(item[1])):
+        if len(value) > 8:  # noqa: PLR2004  shorter values are words of the request, which both engines repeat
+            text = text.replace(value, f"{{{name}}}")
+    for pattern, word in _DATA:
+        text = pattern.sub(word, text)
+    return text.strip()
+
+
+def _message_differences(row: Row, docker: Answer, covey: Answer) -> list[str]:
+    if docker.message is None or covey.message is None:
+        return [f"the message {_brief(docker)}, not {_brief(covey)}"]
+    texts = (normalize(docker.message, docker.saved), normalize(covey.message, covey.saved))
+    if row.message == EXACT:
+        return [] if texts[0] == texts[1] else [f"the message {texts[0]!r}, not {texts[1]!r}"]
+    return [f"the message {text!r} is not like {row.message!r}" for text in texts if not re.search(row.message, text, re.DOTALL)]
+
+
+def _shape_differences(docker: Any, covey: Any) -> list[str]:
+    old, new = shape(docker), shape(covey)
+    found = []
+    for path in sorted(old.keys() | new.keys()):
+        if path not in new and not _below_missing(path, new) and not _listed(path, GONE_FIELDS):
+            found.append(f"{path or 'body'} {'/'.join(sorted(old[path]))}, which is missing")
+        elif path not in old and not _below_missing(path, old) and not _listed(path, NEWER_FIELDS):
+            found.append(f"no {path or 'body'}, which is {'/'.join(sorted(new[path]))}")
+        elif path in old and path in new and old[path] != new[path]:
+            found.append(f"{path or 'body'} {'/'.join(sorted(old[path]))}, not {'/'.join(sorted(new[path]))}")
+    return found
+
+
+def shape(body: Any) -> dict[str, set[str]]:
+    """Every path of a JSON value with the types that are there."""
+    found: dict[str, set[str]] = {}
+    _collect(body, "", found)
+    return found
+
+
+def _collect(value: Any, path: str, found: dict[str, set[str]]) -> None:
+    found.setdefault(path, set()).add(_kind(value))
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _collect(item, f"{path}.{normalize(key, {})}", found)
+    elif isinstance(value, list):
+        for item in value:
+            _collect(item, f"{path}[]", found)
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    return {str: "string", list: "list" if value else "empty list", dict: "object"}[type(value)]
+
+
+def _below_missing(path: str, other: dict[str, set[str]]) -> bool:
+    """Whether the path's parent is missing in the other shape too (or has no items), so that its own line says it."""
+    parent = path[:-2] if path.endswith("[]") else path[: path.rindex(".")]
+    return parent not in other or (path.endswith("[]") and other[parent] <= {"null", "empty list"}) or other[parent] == {"null"}
+
+
+def _listed(path: str, fields: dict[str, str]) -> bool:
+    return any(path == field or path.endswith(field) for field in fields)
+
+
+def _brief(answer: Answer) -> str:
+    return repr(answer.message or answer.body)[:160]

@@ -1,0 +1,40 @@
+"""The whole request table: its files in the order in which they are replayed."""
+
+from collections.abc import Iterator
+
+from tests.support.request_table import (
+    bad_input,
+    containers_missing,
+    images,
+    networks,
+    nodes,
+    outside_swarm,
+    secrets,
+    services,
+    swarm,
+    system,
+    volumes,
+)
+from tests.support.request_table.row import Row
+
+TABLE: dict[str, tuple[Row, ...]] = {
+    "system": system.ROWS,
+    "images": images.ROWS,
+    "containers-missing": containers_missing.ROWS,
+    "volumes": volumes.ROWS,
+    "networks": networks.ROWS,
+    "bad-input": bad_input.OUTSIDE_SWARM,
+    "outside-swarm": outside_swarm.ROWS,
+    "swarm": swarm.ROWS,
+    "nodes": nodes.ROWS,
+    "secrets": secrets.ROWS,
+    "bad-input-in-a-swarm": bad_input.INSIDE_SWARM,
+    "services": services.ROWS,
+}
+
+
+def titled_rows() -> Iterator[tuple[str, Row]]:
+    """Every row with a unique title for its test."""
+    for concept, rows in TABLE.items():
+        for number, row in enumerate(rows, 1):
+            yield f"{concept}-{number:03} {row.title}", row
