@@ -41,6 +41,10 @@ class ConflictError(CoveyError):
     """The object is in use or in the wrong state, or the reference is ambiguous (HTTP 409)."""
 
 
+class PreconditionError(CoveyError):
+    """The cluster refuses the change in its present state, such as the removal of a network in use (HTTP 400, as Docker answers)."""
+
+
 class StaleVersionError(CoveyError):
     """The object changed since the version that the caller read (Docker answers 500 "update out of sequence")."""
 

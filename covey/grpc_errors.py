@@ -19,6 +19,7 @@ CODES: dict[type[errors.CoveyError], str] = {
     errors.NotFoundError: "NOT_FOUND",
     errors.AlreadyExistsError: "ALREADY_EXISTS",
     errors.ConflictError: "FAILED_PRECONDITION",
+    errors.PreconditionError: "FAILED_PRECONDITION",
     errors.StaleVersionError: "ABORTED",
     errors.TooLargeError: "RESOURCE_EXHAUSTED",
     errors.UnsupportedError: "UNIMPLEMENTED",

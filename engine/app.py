@@ -1,6 +1,7 @@
 """HTTP application of the Engine API: finds the handler of a request and turns errors into responses.
 
-Invariant: an unknown path is 404, a wrong method 405, an unsupported feature 501, each with ``{"message": …}``. Built by ``node.coveyd``.
+Invariant: an unknown path or method is 404, as in Docker, an unsupported feature 501, each with ``{"message": …}``.
+Built by ``node.coveyd``.
 """
 
 import logging
@@ -44,7 +45,7 @@ def build_app(
     )
     app = web.Application(client_max_size=0)
     app[SERVICES] = services
-    app.router.add_route("*", "/{tail:.*}", _dispatch)
+    app.router.add_route("*", r"/{tail:[\s\S]*}", _dispatch)
     app.on_response_prepare.append(_add_headers)
     return app
 
@@ -71,8 +72,6 @@ async def _answer(request: web.Request, services: EngineServices) -> web.StreamR
     match = TABLE.find(request.method, path)
     if match is None:
         return json_response({"message": "page not found"}, 404)
-    if match.handler is None:
-        return json_response({"message": f"the method {request.method} is not allowed for {path}"}, 405)
     response: web.StreamResponse = await match.handler(RequestContext(request, services, match.parameters, version))
     return response
 

@@ -16,6 +16,7 @@ import grpc
 from covey.errors import CoveyError, DeadlineError, NoLeaderError, UnavailableError
 from covey.grpc_errors import LEADER_METADATA, error_from_status, metadata_value, raised_by_server
 from coveypb.v1 import control_pb2_grpc
+from engine.rpc_wording import in_rpc_words
 
 ATTEMPT_SECONDS = 40.0
 """Longer than the manager waits for a leader, so that its error arrives instead of a deadline here."""
@@ -101,10 +102,11 @@ def error_from_rpc(error: grpc.aio.AioRpcError) -> CoveyError:
 
 
 def _call_error(method: str, error: grpc.aio.AioRpcError) -> CoveyError:
-    """The error that the manager raised. If the connection broke during a write, its outcome is unknown."""
+    """The error that the manager raised, of a write in Docker's form. If the connection broke during a write, its outcome is unknown."""
     is_lost = error.code() is grpc.StatusCode.UNAVAILABLE and not raised_by_server(error.trailing_metadata())
     if is_lost and not method.startswith(_READS):
         return DeadlineError(
             "lost this node's manager during the operation, so its outcome is unknown. Check the object's state before retrying"
         )
-    return error_from_rpc(error)
+    found = error_from_rpc(error)
+    return found if method.startswith(_READS) else in_rpc_words(found)

@@ -3,6 +3,7 @@
 Every route handler receives one ``RequestContext``. It carries the ``EngineServices`` that the routes use.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from engine.events import EventLog
 from engine.host_info import HostInfo
 from engine.interfaces import AgentInterface, LocalNodeInfo, LocalNodeState, NodeControl
 from engine.routing import API_VERSION
-from engine.translate import filters
+from engine.translate import filters, go_json
 
 MAX_JSON_BYTES = 8 << 20
 _FALSE = frozenset({"", "0", "no", "false", "none"})
@@ -108,9 +109,12 @@ class RequestContext:
     def object_version(self, kind: str) -> int:
         """The object version that an update is based on. Every update must give it."""
         value = self.query("version")
-        if not value.isdecimal() or int(value) >= 2**63:
-            raise InvalidArgumentError(f"invalid {kind} version '{value}'")
-        return int(value)
+        if value.isascii() and value.isdecimal() and int(value) < 2**63:
+            return int(value)
+        reason = "value out of range" if value.isascii() and value.isdecimal() else "invalid syntax"
+        raise InvalidArgumentError(
+            f"invalid {kind} version '{value}': strconv.ParseUint: parsing \"{value}\": {reason}"
+        )
 
     def filters(self, *allowed: str) -> filters.Filters:
         return filters.parse(self.query("filters"), allowed)
@@ -122,13 +126,40 @@ class RequestContext:
             if optional:
                 return {}
             raise InvalidArgumentError("invalid JSON: got EOF while reading request body")
-        kind = self.request.content_type
-        if kind != "application/json" and self.request.headers.get("Content-Type") and kind != "text/plain":
-            raise InvalidArgumentError(f"unsupported Content-Type header ({kind}): must be 'application/json'")
-        try:
-            return msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidArgumentError(f"invalid JSON: {error}") from None
+        self._require_json_type()
+        return decode_json(data)
+
+    def _require_json_type(self) -> None:
+        """As in Docker, a body must be declared as JSON, and one without a type may not be any other's."""
+        given = self.request.headers.get("Content-Type", "")
+        if given.partition(";")[0].strip().lower() != "application/json":
+            raise InvalidArgumentError(f"unsupported Content-Type header ({given}): must be 'application/json'")
+
+
+def decode_json(data: bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        InvalidArgumentError: it is not JSON; the message is Go's.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except RecursionError:
+        raise InvalidArgumentError("invalid JSON: exceeded max depth") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        message, text = go_json.syntax_error(data), data.decode(errors="replace")
+        if message or len(text) > go_json.MAX_SCANNED_BYTES:
+            raise InvalidArgumentError(f"invalid JSON: {message or error}") from None
+    # Go reads what a strict decoder refuses: bytes that are not UTF-8, and surrogates without their other half.
+    try:
+        readable = json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace")
+        return msgspec.json.decode(readable)
+    except RecursionError:
+        raise InvalidArgumentError("invalid JSON: exceeded max depth") from None
+    except json.JSONDecodeError:
+        raise InvalidArgumentError("unexpected content after JSON") from None
+    except (ValueError, msgspec.DecodeError) as error:
+        raise InvalidArgumentError(f"invalid JSON: {error}") from None
 
 
 async def read_bounded(request: web.Request, limit: int) -> bytes:

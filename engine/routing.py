@@ -1,6 +1,7 @@
 """HTTP routing: finds the handler for a method and path, and parses the API version in the path (``/v1.47/…``). Pure.
 
-A path without a version means the newest one. ``{name}`` matches one path segment, ``{name*}`` one or more. The first match wins.
+A path without a version means the newest one. ``{name}`` matches one path segment, ``{name*}`` one or more. The first match wins. A name of
+an object of the host may hold an escaped slash, so that it is looked up and not found. A trailing slash is the same path.
 """
 
 import re
@@ -14,7 +15,8 @@ MIN_API_VERSION = (1, 24)
 
 Handler = Callable[..., Awaitable[Any]]
 
-_VERSIONED = re.compile(r"/v(\d+)\.(\d+)(/.*)")
+_VERSIONED = re.compile(r"/v(\d+)\.(\d+)(/.*)", re.DOTALL)
+_HOST_OBJECTS = ("/containers/", "/networks/", "/volumes/")
 _PARAMETER = re.compile(r"\{(\w+)(\*?)\}")
 
 
@@ -25,9 +27,9 @@ class Route(NamedTuple):
 
 
 class RouteMatch(NamedTuple):
-    """``handler`` is None if the path exists only with other methods."""
+    """The handler of a request and the parameters in its path."""
 
-    handler: Handler | None
+    handler: Handler
     parameters: Mapping[str, str]
 
 
@@ -38,16 +40,13 @@ class RouteTable:
         self._routes = [(route, _compile(route.pattern)) for route in routes]
 
     def find(self, method: str, path: str) -> RouteMatch | None:
-        """Find the route of a path without version. None if no route has that path."""
-        path_exists = False
+        """Find the route of a method and a path without version. None if there is none."""
+        plain = path.rstrip("/") or path
         for route, regex in self._routes:
-            found = regex.fullmatch(path)
-            if found is None:
-                continue
-            if route.method == method:
+            found = regex.fullmatch(plain) if route.method == method else None
+            if found is not None:
                 return RouteMatch(route.handler, found.groupdict())
-            path_exists = True
-        return RouteMatch(None, {}) if path_exists else None
+        return None
 
     def routes(self) -> list[tuple[str, str]]:
         """Every (method, pattern) in order."""
@@ -85,6 +84,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
     regex, position = "", 0
     for found in _PARAMETER.finditer(pattern):
         regex += re.escape(pattern[position : found.start()])
-        regex += f"(?P<{found[1]}>.+)" if found[2] else f"(?P<{found[1]}>[^/]+)"
+        several = found[2] or pattern.startswith(_HOST_OBJECTS)
+        regex += f"(?P<{found[1]}>.+)" if several else f"(?P<{found[1]}>[^/]+)"
         position = found.end()
-    return re.compile(regex + re.escape(pattern[position:]))
+    return re.compile(regex + re.escape(pattern[position:]), re.DOTALL)

@@ -33,21 +33,26 @@ def parse(text: str, allowed: Iterable[str]) -> Filters:
     try:
         raw = json.loads(text)
     except ValueError:
-        raise InvalidArgumentError(f"the filters are not valid JSON: {text[:100]!r}") from None
+        raise InvalidArgumentError(f"invalid filter; the filters are not valid JSON: {text[:100]!r}") from None
     if raw is None:
         return {}
     if not isinstance(raw, dict):
-        raise InvalidArgumentError("the filters must be a JSON object of lists")
+        raise InvalidArgumentError("invalid filter; the filters must be a JSON object of lists")
     known, result = set(allowed), {}
     for name, raw_values in raw.items():
         if name not in known:
             raise InvalidArgumentError(f"invalid filter '{name}'")
         values = [value for value, on in raw_values.items() if on] if isinstance(raw_values, dict) else raw_values
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            raise InvalidArgumentError(f"the filter {name!r} must be a list of strings")
+            raise InvalidArgumentError(f"invalid filter; the filter {name!r} must be a list of strings")
         if values:
             result[name] = tuple(values)
     return result
+
+
+def invalid_filter(name: str, values: Iterable[str], remedy: str) -> InvalidArgumentError:
+    """The refusal of a filter's values, which Docker prints as a Go list."""
+    return InvalidArgumentError(f"invalid filter '{name}=[{' '.join(values)}]'; {remedy}")
 
 
 def filter_flag(filters: Filters, name: str) -> bool | None:
@@ -56,7 +61,7 @@ def filter_flag(filters: Filters, name: str) -> bool | None:
     if not values:
         return None
     if len(set(values)) > 1 or values[0].lower() not in ("true", "false", "1", "0"):
-        raise InvalidArgumentError(f"invalid filter '{name}={','.join(values)}'; use true or false")
+        raise invalid_filter(name, values, "use true or false")
     return values[0].lower() in ("true", "1")
 
 
@@ -90,7 +95,7 @@ def match_service(filters: Filters, service: Service) -> bool:
     annotations = service.spec.annotations
     modes, runtimes = filters.get("mode"), filters.get("runtime")
     if modes and not set(modes) <= set(_MODES.values()):
-        raise InvalidArgumentError(f"invalid filter 'mode={','.join(modes)}'")
+        raise invalid_filter("mode", modes, f"use one of {', '.join(_MODES.values())}")
     return (
         match_named(filters, service.id, annotations.name, annotations.labels)
         and (not modes or _MODES[service.spec.mode] in modes)
@@ -103,7 +108,7 @@ def match_node(filters: Filters, node: Node) -> bool:
     roles = [filter_choice("role", enum_names.ROLES, value) for value in filters.get("role", ())]
     memberships = filters.get("membership")
     if memberships and not set(memberships) <= {"accepted", "pending"}:
-        raise InvalidArgumentError(f"invalid filter 'membership={','.join(memberships)}'")
+        raise invalid_filter("membership", memberships, "use accepted or pending")
     return (
         match_prefix(filters.get("id"), node.id)
         and match_prefix(filters.get("name"), node.description.hostname, node.spec.annotations.name)
@@ -134,5 +139,5 @@ def desired_states(filters: Filters) -> list[int]:
 def filter_choice(name: str, table: Mapping[str, Any], value: str) -> Any:
     """A filter's value from the table of possible ones. Raises InvalidArgumentError."""
     if value not in table:
-        raise InvalidArgumentError(f"invalid filter '{name}={value}'; use one of {', '.join(table)}")
+        raise invalid_filter(name, (value,), f"use one of {', '.join(table)}")
     return table[value]

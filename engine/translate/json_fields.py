@@ -1,10 +1,11 @@
 """Reader of a JSON object that refuses unknown fields.
 
 Invariant: every key with a value that was not read is refused by its path (501). Zero values count as absent, because Go clients send them
-for what was not set. Keys match as in Go: exactly, or else case-insensitively.
+for what was not set. Keys match as in Go: exactly, or else case-insensitively. A value of a wrong type is refused in the words of Go's
+decoder, which Docker's clients know.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from typing import Any, TypeVar
 
@@ -28,7 +29,7 @@ class JsonFields:
         if value is None:
             value = {}
         if not isinstance(value, dict):
-            raise InvalidArgumentError(f"{path or 'the request body'} must be a JSON object, not {_kind(value)}")
+            raise wrong_type(path, value, "object")
         self.path = path
         self._values: dict[str, Any] = value
         self._names = {key.casefold(): key for key in value}
@@ -64,16 +65,16 @@ class JsonFields:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise self._wrong_type(name, "an integer", value)
+            raise self._wrong_type(name, "int64", value)
         if not -(2**63) <= value < 2**63:
-            raise InvalidArgumentError(f"{self.path_of(name)} is out of range: {value}")
+            raise self._wrong_type(name, "int64", value)
         return value
 
     def count(self, name: str, default: int = 0) -> int:
         """An integer that is not negative."""
         value = self.number(name, default)
         if value < 0:
-            raise InvalidArgumentError(f"{self.path_of(name)} must not be negative: {value}")
+            raise self._wrong_type(name, "uint64", value)
         return value
 
     def ratio(self, name: str) -> float:
@@ -81,20 +82,16 @@ class JsonFields:
         if value is None:
             return 0.0
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self._wrong_type(name, "a number", value)
+            raise self._wrong_type(name, "float64", value)
         return float(value)
 
     def text_list(self, name: str) -> tuple[str, ...]:
         value = self._typed(name, list, [])
-        if not all(isinstance(item, str) for item in value):
-            raise self._wrong_type(name, "a list of strings", value)
-        return tuple(value)
+        return tuple(self._texts(name, value))
 
     def text_map(self, name: str) -> dict[str, str]:
         value = self._typed(name, dict, {})
-        if not all(isinstance(item, str) for item in value.values()):
-            raise self._wrong_type(name, "a map of strings", value)
-        return dict(value)
+        return dict(zip(value, self._texts(name, value.values()), strict=True))
 
     def child(self, name: str) -> "JsonFields | None":
         """The object below a key; None when absent or null."""
@@ -145,22 +142,32 @@ class JsonFields:
         if value is None:
             return default if default is not None else kind()
         if not isinstance(value, kind):
-            raise self._wrong_type(name, _NOUNS[kind], value)
+            raise self._wrong_type(name, _GO_TYPES[kind], value)
         return value
 
+    def _texts(self, name: str, values: Iterable[Any]) -> Iterable[str]:
+        """The items of a list or map, each a string; null is an empty one, as in Go."""
+        for item in values:
+            if item is not None and not isinstance(item, str):
+                raise self._wrong_type(name, "string", item)
+            yield item or ""
+
     def _wrong_type(self, name: str, expected: str, value: Any) -> InvalidArgumentError:
-        return InvalidArgumentError(f"{self.path_of(name)} must be {expected}, not {_kind(value)}")
+        return wrong_type(self.path_of(name), value, expected)
 
 
-_NOUNS: dict[type, str] = {str: "a string", bool: "a boolean", list: "a list", dict: "an object"}
+_GO_TYPES: dict[type, str] = {str: "string", bool: "bool", list: "[]string", dict: "map[string]string"}
+_GO_KINDS: dict[type, str] = {str: "string", int: "number", float: "number", list: "array", dict: "object"}
+_GO_NUMBERS = frozenset({"int64", "uint64", "float64"})
 
 
-def _kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "a boolean"
-    return {str: "a string", int: "a number", float: "a number", list: "a list", dict: "an object"}.get(
-        type(value), "null"
-    )
+def wrong_type(path: str, value: Any, expected: str) -> InvalidArgumentError:
+    """The refusal of a value whose type does not fit the field at the path; an empty path is the whole body."""
+    target = f"Go struct field {path}" if path else "Go value"
+    kind = "bool" if isinstance(value, bool) else _GO_KINDS.get(type(value), "null")
+    if kind == "number" and expected in _GO_NUMBERS:  # its sign, size or fraction does not fit
+        kind = f"number {value}"
+    return InvalidArgumentError(f"json: cannot unmarshal {kind} into {target} of type {expected}")
 
 
 def omit_empty(**values: Any) -> dict[str, Any]:

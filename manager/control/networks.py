@@ -7,9 +7,9 @@ import ipaddress
 
 from covey.errors import (
     AlreadyExistsError,
-    ConflictError,
     InvalidArgumentError,
     PermissionDeniedError,
+    PreconditionError,
     TooLargeError,
     UnsupportedError,
 )
@@ -48,10 +48,10 @@ def remove_network(tx: Tx, ref: str) -> str:
     name = network.spec.annotations.name
     services = tx.services.by_network(network.id)
     if services:
-        raise ConflictError(f"network {name} is in use by service {services[0].spec.annotations.name}")
+        raise PreconditionError(f"network {name} is in use by service {services[0].spec.annotations.name}")
     for task in tx.tasks.by_network(network.id):
         if _holds_network(task):
-            raise ConflictError(f"network {name} is in use by task {task.id}")
+            raise PreconditionError(f"network {name} is in use by task {task.id}")
     tx.remove(Network, network.id)
     return network.id
 

@@ -5,7 +5,7 @@ Invariant: a demotion never costs the group its quorum; the refusal gives the nu
 
 from collections.abc import Sequence
 
-from covey.errors import ConflictError
+from covey.errors import PreconditionError
 from covey.objects import Node, NodeSpec, replace
 from covey.states import NodeRole, NodeState
 from manager.control.name_validation import require_labels
@@ -26,10 +26,10 @@ def update_node(tx: Tx, ref: str, version: int, spec: NodeSpec, members: Sequenc
 
 
 def require_demotable(tx: Tx, node: Node, members: Sequence[Member]) -> None:
-    """Raises ConflictError if the group would have no quorum without the node."""
+    """Raises PreconditionError if the group would have no quorum without the node."""
     managers = [other for other in tx.nodes if other.spec.desired_role is NodeRole.MANAGER]
     if len(managers) <= 1:
-        raise ConflictError("attempting to demote the last manager of the swarm")
+        raise PreconditionError("attempting to demote the last manager of the swarm")
     staying = {other.id for other in managers if other.id != node.id}  # a member demoted earlier may not have left yet
     if not any(member.voter and member.node_id == node.id for member in members):
         return
@@ -37,7 +37,7 @@ def require_demotable(tx: Tx, node: Node, members: Sequence[Member]) -> None:
     needed = len(rest) // 2 + 1
     reachable = sum(member.reachable for member in rest)
     if not rest or reachable < needed:
-        raise ConflictError(
+        raise PreconditionError(
             f"can't remove member from the raft: this would result in a loss of quorum: "
             f"{len(rest)} managers would be left, {needed} must be reachable, {reachable} are"
         )
@@ -56,12 +56,12 @@ def remove_node(tx: Tx, ref: str, members: Sequence[Member], *, force: bool, now
     """Removes a node and revokes its certificate."""
     node = tx.nodes.find(ref)
     if is_being_demoted(node, members):
-        raise ConflictError(f"node {node.id} is being demoted; try again in a moment")
+        raise PreconditionError(f"node {node.id} is being demoted; try again in a moment")
     if node.spec.desired_role is NodeRole.MANAGER:
         is_what = "is a cluster manager" + (" and is a member of the raft cluster" if _is_member(node, members) else "")
-        raise ConflictError(f"node {node.id} {is_what}. It must be demoted to worker before removal")
+        raise PreconditionError(f"node {node.id} {is_what}. It must be demoted to worker before removal")
     if node.status.state is NodeState.READY and not force:
-        raise ConflictError(f"node {node.id} is not down and can't be removed")
+        raise PreconditionError(f"node {node.id} is not down and can't be removed")
     tx.remove(Node, node.id)
     for cluster in tx.clusters:
         tx.update(revoke(cluster, node.id, now_ns))

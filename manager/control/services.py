@@ -1,6 +1,6 @@
 """Service requests: create, update, roll back, remove, task counts. Pure functions on a transaction or view, called by the servicer."""
 
-from covey.errors import AlreadyExistsError, ConflictError, InvalidArgumentError
+from covey.errors import AlreadyExistsError, InvalidArgumentError, PreconditionError
 from covey.ids import IdSource
 from covey.objects import Service, ServiceSpec, UpdateStatus, replace
 from covey.objects.base import Struct
@@ -57,7 +57,7 @@ def roll_back_service(tx: Tx, ref: str, version: int, now_ns: int) -> str:
     """Swaps the present and the previous spec."""
     service = _find_current(tx, ref, version)
     if service.previous_spec is None:
-        raise ConflictError(f"service {service.spec.annotations.name} does not have a previous spec")
+        raise PreconditionError(f"service {service.spec.annotations.name} does not have a previous spec")
     status = UpdateStatus(
         state=UpdateState.ROLLBACK_STARTED, started_at_ns=now_ns, message="manually requested rollback"
     )

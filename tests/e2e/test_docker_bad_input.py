@@ -144,7 +144,7 @@ BAD_REQUESTS: list[tuple[str, str, Any, int, str]] = [
     ),
     ("POST /build", "", None, 501, "building images"),
     ("GET /nothing/at/all", "", None, 404, "page not found"),
-    ("PUT /services/create", "a method that is none", None, 405, ""),
+    ("PUT /services/create", "a method that is none", None, 404, "page not found"),
     ("GET /services?filters=nonsense", "filters that are none", None, 400, "filter"),
     ("GET /services?filters=%7B%22colour%22%3A%5B%22red%22%5D%7D", "a filter that nobody knows", None, 400, "colour"),
 ]

@@ -38,7 +38,13 @@ OUTSIDE_SWARM = (
     *_malformed("/containers/create"),
     post("/volumes/create", None, "text/plain", raw=b"{}", content_type="text/plain"),
     post("/volumes/create", None, "no content type", raw=b"{}", content_type=None),
-    post("/volumes/create", None, "JSON with a charset", raw=b'{"Name": "charset"}', content_type="application/json; charset=utf-8"),
+    post(
+        "/volumes/create",
+        None,
+        "JSON with a charset",
+        raw=b'{"Name": "charset"}',
+        content_type="application/json; charset=utf-8",
+    ),
     post("/volumes/create", None, "a content type that is none", raw=b"{}", content_type="wrong"),
     get("/containers/a%2Fb/json", "slash in a name"),
     get("/containers/a%0Ab/json", "newline in a name"),
@@ -57,7 +63,9 @@ INSIDE_SWARM = (
     *_malformed("/services/create"),
     *_malformed("/secrets/create"),
     *_malformed("/configs/create"),
-    post("/services/create", {"Name": "x", "TaskTemplate": {"ContainerSpec": {"Image": 3}}}, "number in a nested field"),
+    post(
+        "/services/create", {"Name": "x", "TaskTemplate": {"ContainerSpec": {"Image": 3}}}, "number in a nested field"
+    ),
     post("/services/create", {"Name": "x", "TaskTemplate": {"ContainerSpec": {"Env": "A=b"}}}, "string for a list"),
     post("/services/create", {"Name": "x", "TaskTemplate": {"ContainerSpec": {"Env": [3]}}}, "number in a list"),
     post("/services/create", {"Name": "x", "Labels": []}, "list for a map"),

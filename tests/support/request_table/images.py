@@ -43,7 +43,9 @@ ROWS = (
     get("/images/get", "no names"),
     get("/images/get", "no such image", query={"names": "none"}),
     get("/images/none/get"),
-    post("/images/load", None, "not an archive", raw=b"not a tar archive", content_type="application/x-tar", message=ANY),
+    post(
+        "/images/load", None, "not an archive", raw=b"not a tar archive", content_type="application/x-tar", message=ANY
+    ),
     post("/images/load", None, "empty", raw=b"", content_type="application/x-tar", query={"quiet": "1"}),
     post("/images/prune", None),
     post("/images/prune", None, "label", query=filters(label=["none"])),
@@ -55,9 +57,17 @@ ROWS = (
     post("/images/create", None, "nothing to pull"),
     post("/images/create", None, "bad reference", query={"fromImage": "UPPER"}),
     post("/images/create", None, "no registry there", query={"fromImage": "127.0.0.1:1/none", "tag": "1"}, message=ANY),
-    post("/images/create", None, "import of bytes that are no archive", query={"fromSrc": "-", "repo": "bad"}, raw=b"no tar"),
+    post(
+        "/images/create",
+        None,
+        "import of bytes that are no archive",
+        query={"fromSrc": "-", "repo": "bad"},
+        raw=b"no tar",
+    ),
     post("/images/create", None, "import under a bad name", query={"fromSrc": "-", "repo": "UPPER"}, raw=b"no tar"),
-    post("/images/none/push", None, "no such image", headers={"X-Registry-Auth": "e30="}, query={"tag": "1"}, message=ANY),
+    post(
+        "/images/none/push", None, "no such image", headers={"X-Registry-Auth": "e30="}, query={"tag": "1"}, message=ANY
+    ),
     post("/images/UPPER/push", None, "bad reference", headers={"X-Registry-Auth": "e30="}),
     head("/images/json", "wrong method"),
 )

@@ -33,7 +33,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def message(self) -> str | None:
         """The sentence of an error."""
-        return self.body.get("message") if self.status >= http.client.BAD_REQUEST and isinstance(self.body, dict) else None
+        return (
+            self.body.get("message") if self.status >= http.client.BAD_REQUEST and isinstance(self.body, dict) else None
+        )
 
 
 def replay(socket: Path, rows: Iterable[Row], saved: dict[str, str]) -> list[Answer]:
@@ -65,9 +67,20 @@ def _ask(socket: Path, row: Row, saved: dict[str, str]) -> Answer:
     deadline = time.monotonic() + UNTIL_SECONDS
     while True:
         answer = _send(socket, row, saved)
-        if row.until is None or value_at(answer.body, row.until[0]) == row.until[1] or time.monotonic() > deadline:
+        reached = row.until is None or value_at(answer.body, row.until[0]) == row.until[1]
+        if (reached and not _refresh(socket, row, saved, answer)) or time.monotonic() > deadline:
             return answer
         time.sleep(0.05)
+
+
+def _refresh(socket: Path, row: Row, saved: dict[str, str], answer: Answer) -> bool:
+    """Whether an update has to be sent again, because the engine itself changed the object since its version was saved."""
+    version = _PLACEHOLDER.fullmatch(str(row.query.get("version", "")))
+    if version is None or "out of sequence" not in (answer.message or ""):
+        return False
+    read = Row(method="GET", path=row.path.removesuffix("/update"))
+    saved[version[1]] = str(value_at(_send(socket, read, saved).body, "Version.Index"))
+    return True
 
 
 def _send(socket: Path, row: Row, saved: dict[str, str]) -> Answer:

@@ -21,8 +21,16 @@ ROWS = (
     put("/info", {}, "wrong method"),
     delete("/version", "wrong method"),
     post("/_ping", None, "wrong method"),
-    get("/v1.99/info", "API version too new", message=r"client version 1.99 is too new. Maximum supported API version is 1.\d+"),
-    get("/v1.1/info", "API version too old", message=r"client version 1.1 is too old. Minimum supported API version is 1.\d+"),
+    get(
+        "/v1.99/info",
+        "API version too new",
+        message=r"client version 1.99 is too new. Maximum supported API version is 1.\d+",
+    ),
+    get(
+        "/v1.1/info",
+        "API version too old",
+        message=r"client version 1.1 is too old. Minimum supported API version is 1.\d+",
+    ),
     get("/v1.24/version", "oldest API version"),
     post("/auth", {"username": "u", "password": "p", "serveraddress": "127.0.0.1:1"}, "no registry there", message=ANY),
     post("/auth", None, "no body"),

@@ -13,6 +13,7 @@ from tests.support.request_table import (
     services,
     swarm,
     system,
+    unknown_drivers,
     volumes,
 )
 from tests.support.request_table.row import Row
@@ -32,9 +33,15 @@ TABLE: dict[str, tuple[Row, ...]] = {
     "services": services.ROWS,
 }
 
+BESIDE: dict[str, tuple[Row, ...]] = {
+    "unknown-volume-driver": unknown_drivers.VOLUMES,
+    "unknown-network-driver": unknown_drivers.NETWORKS,
+}
+"""Rows that take long and change nothing, each file replayed at the same time as the table."""
+
 
 def titled_rows() -> Iterator[tuple[str, Row]]:
     """Every row with a unique title for its test."""
-    for concept, rows in TABLE.items():
+    for concept, rows in (TABLE | BESIDE).items():
         for number, row in enumerate(rows, 1):
             yield f"{concept}-{number:03} {row.title}", row

@@ -51,16 +51,26 @@ async def test_a_version_outside_the_range_is_refused_in_dockers_words(daemon: D
     assert "client version 1.23 is too old. Minimum supported API version is 1.24" in body["message"]
 
 
-async def test_an_unknown_path_is_404_and_a_wrong_method_405(daemon: Daemon) -> None:
+async def test_an_unknown_path_and_a_wrong_method_are_404(daemon: Daemon) -> None:
     assert await daemon.request("GET", "/v1.50/nothing/here") == (404, {"message": "page not found"})
-    status, body = await daemon.request("PUT", "/v1.50/info")
-    assert status == 405
-    assert body["message"] == "the method PUT is not allowed for /info"
+    assert await daemon.request("PUT", "/v1.50/info") == (404, {"message": "page not found"})
+
+
+async def test_a_trailing_slash_is_the_same_path(daemon: Daemon) -> None:
+    status, body = await daemon.request("GET", "/v1.50/networks/")
+    assert status == 200
+    assert [network["Name"] for network in body] == ["bridge", "host", "none"]
+    assert (await daemon.request("GET", "/v1.50/networks/none/"))[1]["Driver"] == "null"
+
+
+async def test_a_name_with_an_escaped_slash_or_newline_is_looked_up(daemon: Daemon) -> None:
+    assert await daemon.request("GET", "/v1.50/containers/a%2Fb/json") == (404, {"message": "No such container: a/b"})
+    assert await daemon.request("GET", "/v1.50/containers/a%0Ab/json") == (404, {"message": "No such container: a\nb"})
 
 
 @pytest.mark.parametrize(
     ("body", "sentence"),
-    [(b"", "got EOF while reading request body"), (b"{nope", "invalid JSON"), (b"[1]", "must be a JSON object")],
+    [(b"", "got EOF while reading request body"), (b"{nope", "invalid JSON"), (b"[1]", "cannot unmarshal array")],
 )
 async def test_a_broken_body_is_400_with_a_sentence(daemon: Daemon, body: bytes, sentence: str) -> None:
     await daemon.form_cluster()

@@ -104,7 +104,7 @@ async def test_join_tokens_are_shown_and_rotated(daemon: Daemon) -> None:
     status, _ = await daemon.request("POST", "/swarm/update", params={"version": "1"}, json={"Name": "other"})
     assert status == 400
     status, body = await daemon.request("POST", "/swarm/update", params={"version": str(version + 9)}, json={})
-    assert (status, body["message"]) == (500, "update out of sequence"), body
+    assert (status, body["message"]) == (500, "rpc error: code = Unknown desc = update out of sequence"), body
 
 
 async def test_swarm_update_changes_only_what_is_asked(daemon: Daemon) -> None:
@@ -134,7 +134,10 @@ async def test_an_unlock_key_is_created_shown_rotated_and_removed_and_shown_nowh
     version = next(iter(daemon.store.view().clusters)).meta.version
     query = {"version": str(version), "rotateManagerUnlockKey": "true"}
     status, body = await daemon.request("POST", "/swarm/update", params=query, json={"Name": "default"})
-    assert (status, body["message"]) == (400, "cannot rotate the unlock key because autolock is not turned on")
+    assert (status, body["message"]) == (
+        400,
+        "rpc error: code = InvalidArgument desc = cannot rotate the unlock key because autolock is not turned on",
+    )
     assert next(iter(daemon.store.view().clusters)).meta.version == version
 
 
@@ -249,9 +252,12 @@ async def test_an_update_of_a_stale_version_is_refused(daemon: Daemon) -> None:
     version = {"version": str(shown["Version"]["Index"])}
     status, body = await daemon.request("POST", "/services/web/update", params=version, json=shown["Spec"])
     assert status == 500
-    assert "update out of sequence" in body["message"]
+    assert "rpc error: code = Unknown desc = update out of sequence" in body["message"]
     status, body = await daemon.request("POST", "/services/web/update", json=shown["Spec"])
-    assert (status, body["message"]) == (400, "invalid service version ''")
+    assert (status, body["message"]) == (
+        400,
+        "invalid service version '': strconv.ParseUint: parsing \"\": invalid syntax",
+    )
 
 
 async def test_bad_services_leave_nothing_behind(daemon: Daemon) -> None:

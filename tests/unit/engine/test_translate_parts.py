@@ -52,7 +52,9 @@ def test_keys_match_without_regard_to_case_as_in_go() -> None:
     ],
 )
 def test_a_wrong_type_is_named(value: object, read: str) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"^Top\.Field "):
+    with pytest.raises(
+        InvalidArgumentError, match=r"^json: cannot unmarshal .+ into Go struct field Top\.Field of type "
+    ):
         getattr(JsonFields({"Field": value}, "Top"), read)("Field")
 
 

@@ -7,11 +7,11 @@ import pytest
 from covey import codec
 from covey.errors import (
     AlreadyExistsError,
-    ConflictError,
     CoveyError,
     InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
+    PreconditionError,
     StaleVersionError,
     UnsupportedError,
 )
@@ -251,7 +251,7 @@ async def test_a_stored_service_refers_to_networks_and_secrets_by_id(control: Co
     assert stored.networks[0].target == net.id
     [reference] = stored.container.secrets
     assert (reference.secret_id, reference.secret_name, reference.file.name) == (pw.id, "pw", "pw")
-    with pytest.raises(ConflictError, match="network front is in use by service web"):
+    with pytest.raises(PreconditionError, match="network front is in use by service web"):
         await control.RemoveNetwork(remove("front"), None)
     with pytest.raises(InvalidArgumentError, match="secret 'pw' is in use by the following service: web"):
         await control.RemoveSecret(remove("pw"), None)
@@ -319,7 +319,7 @@ async def test_the_name_and_mode_of_a_service_cannot_change(control: ControlServ
         await update(control, created.id, created.meta.version, service_spec("other"))
     with pytest.raises(InvalidArgumentError, match="service mode change is not allowed"):
         await update(control, created.id, created.meta.version, replace(service_spec(), mode=ServiceMode.GLOBAL))
-    with pytest.raises(ConflictError, match="does not have a previous spec"):
+    with pytest.raises(PreconditionError, match="does not have a previous spec"):
         await update(control, created.id, created.meta.version, rollback=True)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from covey import codec
-from covey.errors import ConflictError
+from covey.errors import PreconditionError
 from covey.objects import (
     Annotations,
     ContainerSpec,
@@ -97,7 +97,7 @@ async def test_a_network_that_a_service_uses_is_refused_at_once(control: Control
     service = await control.CreateService(control_pb2.CreateServiceRequest(spec=spec), None)
     await add_task(store, network_id, service_id=service.id)
     async with asyncio.timeout(1):
-        with pytest.raises(ConflictError, match="in use by service web"):
+        with pytest.raises(PreconditionError, match="in use by service web"):
             await control.RemoveNetwork(REMOVE, None)
 
 
@@ -106,5 +106,5 @@ async def test_the_wait_ends_within_its_bound_and_before_the_callers_deadline(st
     control = ControlServicer(store, NoLogs(), release_seconds=60 if context else 0.1)
     await add_task(store, await create_network(control), service_id="gone")
     async with asyncio.timeout(2):
-        with pytest.raises(ConflictError, match="network front is in use by task t"):
+        with pytest.raises(PreconditionError, match="network front is in use by task t"):
             await control.RemoveNetwork(REMOVE, context)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from covey.errors import ConflictError, StaleVersionError
+from covey.errors import PreconditionError, StaleVersionError
 from covey.objects import ManagerStatus, Node, NodeDescription, NodeSpec, NodeStatus, replace
 from covey.states import NodeAvailability, NodeRole, NodeState
 from coveypb.v1 import control_pb2
@@ -66,11 +66,11 @@ async def test_a_status_change_does_not_make_a_node_update_stale_but_a_new_spec_
 async def test_a_demotion_that_would_cost_the_quorum_is_refused_with_the_numbers(store: Store) -> None:
     for name in ("m1", "m2", "m3"):
         await store.update(lambda tx, name=name: tx.create(manager(name)))  # type: ignore[misc]
-    with pytest.raises(ConflictError, match="2 managers would be left, 2 must be reachable, 1 are"):
+    with pytest.raises(PreconditionError, match="2 managers would be left, 2 must be reachable, 1 are"):
         await demote(store, "m1", members("m1", "m2", "m3", down=("m3",)))
     await demote(store, "m3", members("m1", "m2", "m3", down=("m3",)))
     await demote(store, "m2", members("m1", "m2"))
-    with pytest.raises(ConflictError, match="attempting to demote the last manager of the swarm"):
+    with pytest.raises(PreconditionError, match="attempting to demote the last manager of the swarm"):
         await demote(store, "m1", members("m1"))
 
 
@@ -78,9 +78,9 @@ async def test_a_node_is_removed_only_when_it_is_down_or_by_force_and_never_a_ma
     await store.update(lambda tx: tx.create(manager("m1")))
     worker = Node(id="w1", status=NodeStatus(state=NodeState.READY), description=NodeDescription(hostname="w"))
     await store.update(lambda tx: tx.create(worker))
-    with pytest.raises(ConflictError, match="must be demoted to worker before removal"):
+    with pytest.raises(PreconditionError, match="must be demoted to worker before removal"):
         await store.update(lambda tx: nodes.remove_node(tx, "m1", (), force=True, now_ns=NOW))
-    with pytest.raises(ConflictError, match="node w1 is not down and can't be removed"):
+    with pytest.raises(PreconditionError, match="node w1 is not down and can't be removed"):
         await store.update(lambda tx: nodes.remove_node(tx, "w", (), force=False, now_ns=NOW))
     await store.update(lambda tx: nodes.remove_node(tx, "w", (), force=True, now_ns=NOW))
     assert "w1" not in store.view().nodes
@@ -89,11 +89,11 @@ async def test_a_node_is_removed_only_when_it_is_down_or_by_force_and_never_a_ma
 async def test_the_refusal_to_remove_a_manager_gives_its_role_and_membership(store: Store) -> None:
     await store.update(lambda tx: tx.create(manager("m1")))
     with pytest.raises(
-        ConflictError, match="node m1 is a cluster manager and is a member of the raft cluster. It must be"
+        PreconditionError, match="node m1 is a cluster manager and is a member of the raft cluster. It must be"
     ):
         await store.update(lambda tx: nodes.remove_node(tx, "m1", members("m1"), force=True, now_ns=NOW))
     with pytest.raises(
-        ConflictError, match="node m1 is a cluster manager. It must be demoted to worker before removal"
+        PreconditionError, match="node m1 is a cluster manager. It must be demoted to worker before removal"
     ):
         await store.update(lambda tx: nodes.remove_node(tx, "m1", members("m2"), force=True, now_ns=NOW))
 
@@ -119,7 +119,7 @@ async def test_a_node_that_is_being_demoted_is_removed_once_it_is_a_worker(
 async def test_the_removal_of_a_node_is_refused_if_its_demotion_does_not_finish(store: Store) -> None:
     control = ControlServicer(store, NoLogs(), demotion_seconds=0.1)
     await store.update(lambda tx: tx.create(being_demoted("m2")))
-    with pytest.raises(ConflictError, match="node m2 is being demoted; try again in a moment"):
+    with pytest.raises(PreconditionError, match="node m2 is being demoted; try again in a moment"):
         await control.RemoveNode(control_pb2.RemoveRequest(ref="m2", force=True), None)
 
 
