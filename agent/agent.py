@@ -8,7 +8,7 @@ import os
 import platform
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -16,6 +16,8 @@ import msgspec
 
 from agent.container.service import ContainerService
 from agent.dns.resolv_conf import host_nameservers
+from agent.image.registry.registries_config import RegistriesConfig
+from agent.image.registry.service import RegistryService
 from agent.image.store import ImageStore
 from agent.network.driver import NetworkDriver
 from agent.volume.local import VolumeStore
@@ -35,6 +37,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     cgroup_parent: str = "/covey"
     host_address: str = ""
     labels: Mapping[str, str] = {}
+    registries: RegistriesConfig = RegistriesConfig()
 
 
 class Agent:
@@ -42,6 +45,7 @@ class Agent:
 
     def __init__(self, config: AgentConfig) -> None:
         self.images = ImageStore(config.state_dir, containers_using=self._containers_of)
+        self.registries = RegistryService(self.images.repository, config.registries)
         self.containers = ContainerService(config.state_dir, config.run_dir, config.cgroup_parent, self.images)
         self.networks = NetworkDriver(config.host_address, config.run_dir, host_nameservers)
         self.worker = Worker(
@@ -63,23 +67,17 @@ class Agent:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open all parts and adopt running containers; close the parts at the end of the block."""
-        await self.images.start()
-        try:
-            await self.containers.open()
-            try:
-                await self.networks.start()
-                try:
-                    await self.worker.start()
-                    try:
-                        yield
-                    finally:
-                        await self.worker.close()
-                finally:
-                    await self.networks.close()
-            finally:
-                await self.containers.close()
-        finally:
-            await self.images.close()
+        async with AsyncExitStack() as stack:
+            for start, close in (
+                (self.images.start, self.images.close),
+                (self.registries.open, self.registries.close),
+                (self.containers.open, self.containers.close),
+                (self.networks.start, self.networks.close),
+                (self.worker.start, self.worker.close),
+            ):
+                await start()
+                stack.push_async_callback(close)
+            yield
 
     async def enter_cluster(self, host_address: str) -> None:
         """Set the address by which the nodes of the joined cluster reach this host."""

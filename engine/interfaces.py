@@ -4,6 +4,7 @@
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +12,9 @@ from typing import Protocol
 import msgspec
 
 from agent.container.api import Containers
-from agent.image.model import HistoryEntry, Image, ImageRemoval
+from agent.image.job import JobFollower
+from agent.image.model import HistoryEntry, Image, ImageRemoval, PulledImage
+from agent.image.registry.auth_config import Credentials
 from covey.objects import ClusterSpec
 
 
@@ -178,6 +181,25 @@ class Images(Protocol):
         ...
 
 
+class Registries(Protocol):
+    """Registries as this host reaches them; implemented by ``agent.image.registry.service.RegistryService``.
+
+    Long work is followed by its caller: the block that it is entered with ends when the caller leaves.
+    """
+
+    def pull(
+        self, name: str, *, platform: str = "", credentials: Credentials = ...
+    ) -> AbstractContextManager[JobFollower[tuple[PulledImage, ...]]]:
+        """Pull a tag (``latest`` by default) or a digest."""
+        ...
+
+    def pull_all_tags(
+        self, name: str, *, platform: str = "", credentials: Credentials = ...
+    ) -> AbstractContextManager[JobFollower[tuple[PulledImage, ...]]]:
+        """Pull every tag of a repository."""
+        ...
+
+
 class Volume(Protocol):
     """A volume of this host."""
 
@@ -207,6 +229,8 @@ class AgentInterface(Protocol):
 
     @property
     def images(self) -> Images: ...
+    @property
+    def registries(self) -> Registries: ...
     @property
     def containers(self) -> Containers: ...
     @property

@@ -16,8 +16,12 @@ _TRUE = frozenset({"1", "true", "True", "t"})
 _FALSE = frozenset({"0", "false", "False", "f"})
 
 
-def resolve_image(name: str, images: Mapping[str, Image], tags: Mapping[str, str]) -> Image:
+def resolve_image(
+    name: str, images: Mapping[str, Image], tags: Mapping[str, str], digests: Mapping[str, str] | None = None
+) -> Image:
     """The image with that full id, else that reference, else that unique id prefix, in Docker's order.
+
+    `digests` maps NAME@DIGEST, as registries know an image, to its id.
 
     Raises NotFoundError, or ConflictError for an ambiguous prefix.
     """
@@ -28,7 +32,7 @@ def resolve_image(name: str, images: Mapping[str, Image], tags: Mapping[str, str
         raise _not_found(name)
     parsed = _parse_or_none(name)
     if parsed is not None:
-        found = _by_reference(parsed, images, tags)
+        found = _by_reference(parsed, images, tags, digests or {})
         if found is not None:
             return found
     prefix = _PREFIX.fullmatch(name)
@@ -44,10 +48,13 @@ def resolve_image(name: str, images: Mapping[str, Image], tags: Mapping[str, str
 
 
 def _by_reference(
-    parsed: image_reference.Reference, images: Mapping[str, Image], tags: Mapping[str, str]
+    parsed: image_reference.Reference, images: Mapping[str, Image], tags: Mapping[str, str], digests: Mapping[str, str]
 ) -> Image | None:
-    """A digest matches an image id, if the image also has a tag of that name. Repository digests are not supported yet."""
+    """A digest is the one that a registry knows, or an image id if the image also has a tag of that name."""
     if parsed.digest:
+        known = digests.get(f"{parsed.familiar_name}@{parsed.digest}", "")
+        if known in images:
+            return images[known]
         image = images.get(parsed.digest)
         if image is None or not any(image_reference.parse(tag).name == parsed.name for tag in image.repo_tags):
             return None

@@ -85,6 +85,14 @@ class ImageRemoval(msgspec.Struct, frozen=True):
     deleted: str = ""
 
 
+class PulledImage(msgspec.Struct, frozen=True):
+    """A pulled image. `digest` is what the registry's tag names: an index or a manifest."""
+
+    image_id: str
+    digest: str
+    is_new: bool
+
+
 class _RawContainerConfig(msgspec.Struct, rename="pascal", omit_defaults=True):
     user: str | None = None
     exposed_ports: dict[str, dict[str, object] | None] | None = None

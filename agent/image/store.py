@@ -60,7 +60,8 @@ class ImageStore:
 
     def get(self, name: str) -> Image:
         """The image with a reference, an id or a unique id prefix. Raises NotFoundError, or ConflictError if ambiguous."""
-        return resolve_image(name, self.repository.images, self.repository.snapshot.tags)
+        snapshot = self.repository.snapshot
+        return resolve_image(name, self.repository.images, snapshot.tags, snapshot.digests)
 
     def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> tuple[Image, ...]:
         """The images that match Docker's filters (dangling, label, before, since, until, reference), newest first."""
@@ -180,7 +181,7 @@ class ImageStore:
     async def _remove_images(self, images: Sequence[Image]) -> tuple[ImageRemoval, ...]:
         if not images:
             return ()
-        removed = [ImageRemoval(untagged=tag) for image in images for tag in image.repo_tags]
+        removed = [ImageRemoval(untagged=name) for image in images for name in (*image.repo_tags, *image.repo_digests)]
         removed += [ImageRemoval(deleted=image.id) for image in images]
         layers = await self.repository.remove([image.id for image in images])
         removed += [ImageRemoval(deleted=layer.chain_id) for layer in reversed(layers)]

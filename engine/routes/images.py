@@ -1,17 +1,17 @@
-"""Routes for this host's images: load, import, list, inspect, tag, remove, save, prune. Pull and push are not supported yet."""
+"""Routes for this host's images: load, import, list, inspect, tag, remove, save, prune."""
 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import Any
 
 from aiohttp import web
 
 from agent.image.model import Image, ImageRemoval
-from covey.errors import CoveyError, InvalidArgumentError, UnsupportedError
+from covey.errors import InvalidArgumentError, UnsupportedError
+from engine.progress_response import progress_response
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
-from engine.streams import chunked_response, write_json_line
+from engine.streams import chunked_response
 from engine.translate import event
 from engine.translate import image as image_json
 
@@ -42,7 +42,7 @@ async def tag(context: RequestContext) -> web.Response:
         raise InvalidArgumentError("query parameter repo is required: the name of the new tag")
     target = f"{repository}:{context.query('tag')}" if context.query("tag") else repository
     await images.tag(context.ref, target)
-    _publish(context, "tag", images.get(context.ref), target)
+    publish_image(context, "tag", images.get(context.ref), target)
     return empty_response(201)
 
 
@@ -52,9 +52,9 @@ async def remove(context: RequestContext) -> web.Response:
     removed = await images.remove(context.ref, force=context.flag("force"))
     for item in removed:
         if item.untagged:
-            _publish(context, "untag", image, item.untagged)
+            publish_image(context, "untag", image, item.untagged)
         elif item.deleted == image.id:
-            _publish(context, "delete", image, image.id)
+            publish_image(context, "delete", image, image.id)
     return json_response(_removed(removed))
 
 
@@ -69,25 +69,20 @@ async def prune(context: RequestContext) -> web.Response:
 
 
 async def load(context: RequestContext) -> web.StreamResponse:
-    """Respond with a stream, as Docker does. An error after its head is one line of it, which clients show."""
+    """Respond once the archive is loaded. An archive that cannot be loaded is an HTTP status."""
     if context.query("platform"):
         raise UnsupportedError("loading one platform of an archive (platform) is not supported by Covey yet; remove it")
     images = context.services.agent.images
-    async with chunked_response(context, "application/json") as response:
-        try:
-            for name in await images.load(_body(context)):
-                label = "Loaded image ID: " if name.startswith("sha256:") else "Loaded image: "
-                await write_json_line(response, {"stream": f"{label}{name}\n"})
-                _publish(context, "load", images.get(name), name)
-        except CoveyError as error:
-            await write_json_line(response, _error(error))
-    return response
+    async with progress_response(context) as response:
+        for name in await images.load(_body(context)):
+            label = "Loaded image ID: " if name.startswith("sha256:") else "Loaded image: "
+            await response.write({"stream": f"{label}{name}\n"})
+            publish_image(context, "load", images.get(name), name)
+    return response.stream
 
 
-async def create(context: RequestContext) -> web.StreamResponse:
-    """Import an image. ``docker import`` and ``docker pull`` share this route."""
-    if not context.query("fromSrc"):
-        raise UnsupportedError("pulling an image (POST /images/create) is not supported by Covey yet; use docker load")
+async def import_image(context: RequestContext) -> web.StreamResponse:
+    """Import an image. ``docker pull`` has the same path; see ``registries.create``."""
     if context.query("fromSrc") != "-":
         raise UnsupportedError(
             "importing from a URL (fromSrc) is not supported by Covey yet; pipe the archive in, with -"
@@ -95,21 +90,17 @@ async def create(context: RequestContext) -> web.StreamResponse:
     name = context.query("repo")
     name = f"{name}:{context.query('tag')}" if name and context.query("tag") else name
     images = context.services.agent.images
-    async with chunked_response(context, "application/json") as response:
-        try:
-            image_id = await images.import_(
-                _body(context),
-                name,
-                message=context.query("message"),
-                changes=context.request.query.getall("changes", []),
-                architecture=_architecture(context.query("platform")),
-            )
-        except CoveyError as error:
-            await write_json_line(response, _error(error))
-        else:
-            await write_json_line(response, {"status": image_id})
-            _publish(context, "import", images.get(image_id), name or image_id)
-    return response
+    async with progress_response(context) as response:
+        image_id = await images.import_(
+            _body(context),
+            name,
+            message=context.query("message"),
+            changes=context.request.query.getall("changes", []),
+            architecture=_architecture(context.query("platform")),
+        )
+        await response.write({"status": image_id})
+        publish_image(context, "import", images.get(image_id), name or image_id)
+    return response.stream
 
 
 async def save(context: RequestContext) -> web.StreamResponse:
@@ -156,22 +147,17 @@ def _architecture(platform: str) -> str:
     return parts[1] if len(parts) == 2 else ""
 
 
-def _error(error: CoveyError) -> dict[str, Any]:
-    return {"errorDetail": {"message": error.message}, "error": error.message}
-
-
 def _removed(items: tuple[ImageRemoval, ...]) -> list[dict[str, str]]:
     return [{"Untagged": item.untagged} if item.untagged else {"Deleted": item.deleted} for item in items]
 
 
-def _publish(context: RequestContext, action: str, image: Image, name: str) -> None:
+def publish_image(context: RequestContext, action: str, image: Image, name: str) -> None:
     attributes = {**image.config.labels, "name": name}
     context.services.events.publish(event.message("image", action, image.id, attributes, context.services.clock()))
 
 
 ROUTES = [
     Route("GET", "/images/json", list_images),
-    Route("POST", "/images/create", create),
     Route("POST", "/images/load", load),
     Route("POST", "/images/prune", prune),
     Route("GET", "/images/get", save),

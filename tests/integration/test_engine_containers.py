@@ -13,6 +13,7 @@ import docker
 import pytest
 
 from agent.container.service import ContainerService
+from agent.image.registry.service import RegistryService
 from agent.image.store import ImageStore
 from engine.app import build_app
 from engine.control_client import ControlClient
@@ -28,7 +29,7 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     host = Host(tmp_path)
     images = ImageStore(tmp_path / "images")
     containers: ContainerService = host.service()
-    parts = AgentParts(images, containers, containers.volumes)
+    parts = AgentParts(images, RegistryService(images.repository), containers, containers.volumes)
     node, control = FakeNode(tmp_path), ControlClient(str(tmp_path / "none.sock"))
     try:
         await images.start()

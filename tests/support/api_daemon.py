@@ -19,6 +19,7 @@ import grpc
 import msgspec
 
 from agent.container.service import ContainerService
+from agent.image.registry.service import RegistryService
 from agent.image.store import ImageStore
 from agent.volume.local import VolumeStore
 from covey.clock import wall_clock
@@ -127,6 +128,7 @@ class AgentParts(msgspec.Struct):
     """Implementation of ``engine.interfaces.AgentInterface``."""
 
     images: ImageStore
+    registries: RegistryService
     containers: ContainerService
     volumes: VolumeStore
 
@@ -224,7 +226,8 @@ async def running(folder: Path) -> AsyncIterator[Daemon]:
     """Run a daemon with its state below ``folder``."""
     images = ImageStore(folder / "state", clock=wall_clock)
     containers = ContainerService(folder / "state", folder / "run", f"/covey-test-{secrets.token_hex(4)}", images)
-    parts = AgentParts(images, containers, containers.volumes)
+    registries = RegistryService(images.repository)
+    parts = AgentParts(images, registries, containers, containers.volumes)
     node, store, logs = FakeNode(folder / "state"), Store(MemoryConsensus), FakeLogBroker()
     manager = folder / "manager.sock"
     server = grpc.aio.server(interceptors=[AuthorizationInterceptor("", lambda peer: peer.caller, Caller.LOCAL)])
@@ -233,6 +236,7 @@ async def running(folder: Path) -> AsyncIterator[Daemon]:
     await server.start()
     control = ControlClient(str(manager), call_seconds=5)
     await images.start()
+    await registries.open()
     await containers.open()
     try:
         async with serving(build_app(parts, node, control), folder / "covey.sock"):
@@ -241,4 +245,5 @@ async def running(folder: Path) -> AsyncIterator[Daemon]:
         await control.close()
         await server.stop(0)
         await containers.close()
+        await registries.close()
         await images.close()

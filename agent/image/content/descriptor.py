@@ -7,14 +7,15 @@ import msgspec
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
-class ImagePlatform(msgspec.Struct, omit_defaults=True):
+class ImagePlatform(msgspec.Struct, frozen=True, omit_defaults=True):
     """The platform that an image in an index is for."""
 
     architecture: str = ""
     os: str = ""
+    variant: str = ""
 
 
-class Descriptor(msgspec.Struct, rename="camel", omit_defaults=True):
+class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """An OCI content descriptor, with the fields that images use."""
 
     media_type: str = ""

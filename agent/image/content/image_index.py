@@ -20,6 +20,9 @@ def build_index(
     tags: dict[str, list[str]] = {}
     for tag, image_id in metadata.tags.items():
         tags.setdefault(image_id, []).append(tag)
+    digests: dict[str, list[str]] = {}
+    for name, image_id in metadata.digests.items():
+        digests.setdefault(image_id, []).append(name)
     images = {}
     for image_id, row in metadata.images.items():
         if image_id in known:
@@ -31,7 +34,10 @@ def build_index(
             continue
         last_tagged = format_time(row.tagged_ns) if row.tagged_ns else ""
         images[image_id] = msgspec.structs.replace(
-            image, repo_tags=tuple(tags.get(image_id, ())), last_tagged=last_tagged
+            image,
+            repo_tags=tuple(tags.get(image_id, ())),
+            repo_digests=tuple(digests.get(image_id, ())),
+            last_tagged=last_tagged,
         )
     return images
 

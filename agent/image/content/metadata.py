@@ -38,6 +38,19 @@ CREATE TABLE IF NOT EXISTS tags (
     name TEXT PRIMARY KEY,
     image_id TEXT NOT NULL REFERENCES images(id)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS repo_digests (
+    name TEXT PRIMARY KEY,
+    image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE
+) STRICT;
+CREATE TABLE IF NOT EXISTS manifests (
+    digest TEXT PRIMARY KEY,
+    image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    media_type TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS compressed_blobs (
+    blob TEXT PRIMARY KEY,
+    compressed TEXT NOT NULL
+) STRICT;
 """
 
 
@@ -65,12 +78,27 @@ class ImageRow(msgspec.Struct, frozen=True):
     layers: tuple[StoredLayer, ...]
 
 
+class ManifestRow(msgspec.Struct, frozen=True):
+    """A manifest of an image as a registry has it. Its bytes are the blob with this digest."""
+
+    digest: str
+    image_id: str
+    media_type: str
+
+
 class MetadataSnapshot(msgspec.Struct, frozen=True):
-    """The whole database, read in one transaction."""
+    """The whole database, read in one transaction.
+
+    `digests` maps NAME@DIGEST, as registries know an image, to its id. `compressed` maps the blob of an uncompressed layer to
+    its compressed form, which a push made.
+    """
 
     images: dict[str, ImageRow] = {}
     tags: dict[str, str] = {}
     layers: dict[str, LayerRow] = {}
+    digests: dict[str, str] = {}
+    manifests: dict[str, ManifestRow] = {}
+    compressed: dict[str, str] = {}
 
 
 class NewImage(msgspec.Struct, frozen=True):
@@ -112,6 +140,12 @@ class ImageMetadata:
                     row[1]: LayerRow(*row)
                     for row in db.execute("SELECT directory, chain_id, diff_id, content_bytes FROM layers")
                 },
+                digests=dict(db.execute("SELECT name, image_id FROM repo_digests ORDER BY name")),
+                manifests={
+                    row[0]: ManifestRow(*row)
+                    for row in db.execute("SELECT digest, image_id, media_type FROM manifests ORDER BY rowid")
+                },
+                compressed=dict(db.execute("SELECT blob, compressed FROM compressed_blobs")),
             )
 
     def next_directory(self) -> int:
@@ -146,6 +180,20 @@ class ImageMetadata:
         with self._transaction() as db:
             db.executemany("DELETE FROM tags WHERE name = ?", [(name,) for name in names])
 
+    def add_repo_digest(self, name: str, manifest: ManifestRow) -> None:
+        """Record that a registry has an image under NAME@DIGEST, with this manifest."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO repo_digests (name, image_id) VALUES (?, ?)", (name, manifest.image_id))
+            db.execute(
+                "INSERT OR IGNORE INTO manifests (digest, image_id, media_type) VALUES (?, ?, ?)",
+                (manifest.digest, manifest.image_id, manifest.media_type),
+            )
+
+    def add_compressed_blob(self, blob: str, compressed: str) -> None:
+        """Record the compressed form of a layer's blob."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO compressed_blobs (blob, compressed) VALUES (?, ?)", (blob, compressed))
+
     def remove(self, image_ids: Sequence[str]) -> tuple[LayerRow, ...]:
         """Remove images with their tags, and the layers that no image uses any more. Returns those layers."""
         with self._transaction() as db:
@@ -156,6 +204,7 @@ class ImageMetadata:
                 "DELETE FROM layers WHERE chain_id NOT IN (SELECT chain_id FROM image_layers) "
                 "RETURNING directory, chain_id, diff_id, content_bytes"
             ).fetchall()
+            db.execute("DELETE FROM compressed_blobs WHERE blob NOT IN (SELECT blob FROM image_layers)")
             return tuple(LayerRow(*row) for row in rows)
 
     @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agent.image.content.content_store import ContentStore
 from agent.image.content.image_index import build_index
-from agent.image.content.metadata import ImageMetadata, LayerRow, MetadataSnapshot
+from agent.image.content.metadata import ImageMetadata, LayerRow, ManifestRow, MetadataSnapshot
 from agent.image.content.staged import StagedContent
 from agent.image.model import Image
 from covey.clock import Clock
@@ -97,6 +97,18 @@ class ImageRepository:
         await asyncio.to_thread(self._opened.tag, name, image_id, self._clock())
         await asyncio.to_thread(self._reload)
 
+    async def add_repo_digest(self, name: str, manifest: ManifestRow) -> None:
+        """Record that a registry has an image as NAME@DIGEST. The manifest's blob is stored. The caller holds the lock."""
+        await asyncio.to_thread(self._opened.add_repo_digest, name, manifest)
+        await asyncio.to_thread(self._reload)
+
+    async def add_compressed_blob(self, blob: str, compressed: str, path: Path) -> None:
+        """Keep the compressed form of a layer's blob, which lies staged at `path`."""
+        async with self._lock:
+            await asyncio.to_thread(path.replace, self.content.blob(compressed))
+            await asyncio.to_thread(self._opened.add_compressed_blob, blob, compressed)
+            await asyncio.to_thread(self._reload)
+
     async def untag(self, names: Sequence[str]) -> None:
         """Remove tags. The caller holds the lock."""
         await asyncio.to_thread(self._opened.untag, names)
@@ -132,6 +144,7 @@ class ImageRepository:
     def _sweep(self) -> None:
         rows = self.snapshot.images
         digests = {*rows, *(layer.blob for row in rows.values() for layer in row.layers)}
+        digests |= {*self.snapshot.manifests, *self.snapshot.compressed.values()}
         self.content.sweep(digests, {layer.directory for layer in self.snapshot.layers.values()})
 
     def _commit(self, content: StagedContent) -> None:

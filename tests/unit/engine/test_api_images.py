@@ -78,10 +78,10 @@ async def test_an_invalid_archive_is_refused_with_the_error_of_the_store(daemon:
     assert out == ""
 
 
-async def test_pulling_and_pushing_say_what_to_do_instead(daemon: Daemon) -> None:
+async def test_what_is_not_supported_says_what_to_do_instead(daemon: Daemon) -> None:
     await imported(daemon)
-    _, err = await daemon.docker("pull", "busybox", check=1)
-    assert "docker load" in err
+    _, err = await daemon.docker("pull", "127.0.0.1:1/busybox", check=1)
+    assert "dial tcp 127.0.0.1:1: connect: connection refused" in err
     _, err = await daemon.docker("push", "demo:1", check=1)
     assert "docker save" in err
     _, err = await daemon.docker("run", "demo:1", "true", check=None)

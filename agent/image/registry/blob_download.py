@@ -1,0 +1,126 @@
+"""Download of one blob to a file: verified while it streams, bounded by its announced size, resumed after a broken connection.
+
+Invariant: at most one buffer of `BUFFER_BYTES` and the transport's own are in memory.
+Invariant: `on_written` is only told of bytes that are in the file. A blob is complete only if size and digest match.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import aiohttp
+
+from agent.image.content.descriptor import Descriptor
+from agent.image.registry.client import RepositoryClient
+from agent.image.registry.errors import (
+    RegistryConnectionError,
+    RegistryContentError,
+    RegistryStatusError,
+)
+
+BUFFER_BYTES = 1 << 20
+ATTEMPTS = 5
+BACKOFF_SECONDS = 0.5
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+class BlobDownload:
+    """One download. `on_written` gets the number of bytes in the file, `on_retry` the seconds until the next attempt."""
+
+    def __init__(
+        self,
+        repository: RepositoryClient,
+        blob: Descriptor,
+        path: Path,
+        on_written: Callable[[int], None],
+        on_retry: Callable[[int], None],
+    ) -> None:
+        self._repository = repository
+        self._blob = blob
+        self._path = path
+        self._on_written = on_written
+        self._on_retry = on_retry
+        self._hash = hashlib.sha256()
+        self._written = 0
+
+    async def run(self) -> None:
+        """Download and verify. Raises RegistryError; after a broken connection it goes on, at most `ATTEMPTS` times in a row."""
+        with await asyncio.to_thread(self._path.open, "wb", 0) as target:
+            attempt = 0
+            while True:
+                before = self._written
+                try:
+                    await self._attempt(target)
+                    break
+                except (RegistryConnectionError, RegistryStatusError) as error:
+                    if isinstance(error, RegistryStatusError) and error.status < 500 and error.status != 429:
+                        raise
+                    attempt = 1 if self._written > before else attempt + 1
+                    if attempt >= ATTEMPTS:
+                        raise
+                seconds = BACKOFF_SECONDS * 2**attempt
+                self._on_retry(max(round(seconds), 1))
+                await asyncio.sleep(seconds)
+        if f"sha256:{self._hash.hexdigest()}" != self._blob.digest:
+            raise RegistryContentError(f"filesystem layer verification failed for digest {self._blob.digest}")
+
+    async def _attempt(self, target: BinaryIO) -> None:
+        """Append to the file until the end of the blob. RegistryConnectionError if the stream ends before it."""
+        if self._written == self._blob.size:
+            return
+        async with self._repository.open_blob(self._blob.digest, self._written) as response:
+            await self._copy(response, target, self._bytes_to_skip(response))
+        if self._written < self._blob.size:
+            raise RegistryConnectionError(
+                f"the registry sent {self._written} of {self._blob.size} bytes of {self._blob.digest}: unexpected EOF"
+            )
+
+    async def _copy(self, response: aiohttp.ClientResponse, target: BinaryIO, skip: int) -> None:
+        buffer, size = [], 0
+        try:
+            async for received in response.content.iter_any():
+                chunk = received[skip:] if skip else received
+                skip -= len(received) - len(chunk)
+                buffer.append(chunk)
+                size += len(chunk)
+                if size >= BUFFER_BYTES or self._written + size > self._blob.size:
+                    await self._write(target, buffer, size)
+                    buffer, size = [], 0
+        finally:
+            if size:
+                await self._write(target, buffer, size)
+
+    async def _write(self, target: BinaryIO, buffer: list[bytes], size: int) -> None:
+        if self._written + size > self._blob.size:
+            raise RegistryContentError(
+                f"the blob {self._blob.digest} is longer than the {self._blob.size} bytes announced"
+            )
+        data = b"".join(buffer)
+        await asyncio.to_thread(self._write_and_hash, target, data)
+        self._written += size
+        self._on_written(self._written)
+
+    def _write_and_hash(self, target: BinaryIO, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[target.write(view) :]
+        self._hash.update(data)
+
+    def _bytes_to_skip(self, response: aiohttp.ClientResponse) -> int:
+        """How many bytes of the response are in the file already. Raises RegistryContentError if the lengths disagree."""
+        length, remaining = response.content_length, self._blob.size - self._written
+        if response.status == 206:
+            found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            if found is None or int(found[1]) != self._written or length not in {None, remaining}:
+                raise RegistryContentError(
+                    f"the registry answered a range of {self._blob.digest} that was not asked for"
+                )
+            return 0
+        if length is not None and length != self._blob.size:
+            raise RegistryContentError(
+                f"the blob {self._blob.digest} has {length} bytes, but its manifest announces {self._blob.size}"
+            )
+        return self._written

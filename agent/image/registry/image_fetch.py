@@ -1,0 +1,202 @@
+"""Fetch of an image's content by its manifest: config, layers in parallel, unpacked while they are downloaded.
+
+Invariant: nothing is visible before the commit, which is one transaction. A fetch that ends early leaves only its staging
+folder, which is deleted at once, or at the next start after a crash.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from agent.image.content.descriptor import Descriptor
+from agent.image.content.digests import chain_ids
+from agent.image.content.repository import ImageRepository
+from agent.image.content.staged import StagedContent, StagedImage, StagedLayer
+from agent.image.job import Report
+from agent.image.model import OciImageConfig, Progress, decode_config
+from agent.image.registry.blob_download import BlobDownload
+from agent.image.registry.client import RepositoryClient
+from agent.image.registry.errors import RegistryContentError, RegistryError
+from agent.image.registry.layer_process import LayerProcess, layer_process
+from agent.image.registry.layer_protocol import LayerTask
+from agent.image.registry.manifests import CONFIG_LIMIT_BYTES, Manifest
+from covey.clock import MILLISECOND, Clock
+from covey.errors import UnsupportedError, first_cause
+
+REPORT_INTERVAL_NS = 100 * MILLISECOND
+
+
+class LayerToFetch(msgspec.Struct, frozen=True):
+    """One layer of the image: what the manifest says of its blob, and what the config says of its content."""
+
+    number: int
+    blob: Descriptor
+    diff_id: str
+    chain_id: str
+
+    @property
+    def short_id(self) -> str:
+        return self.blob.digest.removeprefix("sha256:")[:12]
+
+
+class ImageFetch:
+    """One fetch. `slots` bounds the parallel downloads of the daemon."""
+
+    def __init__(
+        self,
+        client: RepositoryClient,
+        manifest: Manifest,
+        repository: ImageRepository,
+        *,
+        slots: asyncio.Semaphore,
+        report: Report,
+        clock: Clock,
+    ) -> None:
+        self._client = client
+        self._manifest = manifest
+        self._repository = repository
+        self._slots = slots
+        self._report = report
+        self._clock = clock
+        self._reported_ns: dict[tuple[str, str], int] = {}
+        self._layers: tuple[LayerToFetch, ...] = ()
+
+    async def run(self) -> str:
+        """Fetch and commit the image, without a tag. Returns its id. Raises CoveyError."""
+        config = await self._client.small_blob(self._manifest.config, CONFIG_LIMIT_BYTES)
+        raw = decode_config(config, self._manifest.config.digest)
+        self._layers = plan_layers(self._manifest, raw)
+        try:
+            async with self._repository.staging() as staging:
+                layers, blobs = await self._fetch_layers(staging)
+                for name, digest, data in (
+                    ("config", self._manifest.config.digest, config),
+                    ("manifest", self._manifest.digest, self._manifest.body),
+                ):
+                    blobs[digest] = str(staging / name)
+                    await asyncio.to_thread((staging / name).write_bytes, data)
+                image = StagedImage(self._manifest.config.digest, layers)
+                await self._repository.commit(StagedContent((image,), blobs))
+        except OSError as error:
+            raise RegistryError(f"storing the image failed: {(error.strerror or str(error)).lower()}") from error
+        return self._manifest.config.digest
+
+    async def _fetch_layers(self, staging: Path) -> tuple[tuple[StagedLayer, ...], dict[str, str]]:
+        known = self._repository.layer_paths()
+        existing = {layer.chain_id for layer in self._layers if layer.chain_id in known}
+        missing = [layer for layer in self._layers if layer.chain_id not in existing]
+        for layer in self._layers:
+            self._report(
+                Progress("Already exists" if layer.chain_id in existing else "Pulling fs layer", layer.short_id)
+            )
+        staged = {
+            layer.chain_id: StagedLayer(self._known_blob(layer), layer.diff_id, layer.chain_id)
+            for layer in self._layers
+            if layer.chain_id in existing
+        }
+        blobs: dict[str, str] = {}
+        if missing:
+            staged |= await self._fetch_missing(missing, known, staging)
+            blobs = {layer.blob.digest: str(staging / f"b{layer.number}") for layer in missing}
+        return tuple(staged[layer.chain_id] for layer in self._layers), blobs
+
+    async def _fetch_missing(
+        self, missing: Sequence[LayerToFetch], known: dict[str, Path], staging: Path
+    ) -> dict[str, StagedLayer]:
+        """Download in parallel, and unpack in order: a layer's owners and hard links come from the layers below."""
+        by_number = {layer.number: layer for layer in missing}
+
+        def on_read(number: int, size: int) -> None:
+            self._report_count("Extracting", by_number[number], size)
+
+        directories = dict(known)
+        staged: dict[str, StagedLayer] = {}
+        async with layer_process(on_read) as process:
+            for layer in missing:
+                target = staging / f"l{layer.number}"
+                lowers = [directories[lower.chain_id] for lower in reversed(self._layers[: layer.number])]
+                directories[layer.chain_id] = target
+                process.add(
+                    LayerTask(
+                        layer.number, str(staging / f"b{layer.number}"), layer.blob.size, layer.diff_id, str(target),
+                        tuple(str(lower) for lower in lowers),
+                    )
+                )  # fmt: skip
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for layer in missing:
+                        (staging / f"b{layer.number}").touch()
+                        group.create_task(self._download(layer, staging / f"b{layer.number}", process))
+                    for layer in missing:
+                        content_bytes = await process.unpacked(layer.number)
+                        self._report(Progress("Pull complete", layer.short_id))
+                        staged[layer.chain_id] = StagedLayer(
+                            layer.blob.digest, layer.diff_id, layer.chain_id, content_bytes,
+                            str(directories[layer.chain_id]),
+                        )  # fmt: skip
+            except BaseExceptionGroup as group_error:
+                raise _main_error(group_error) from None
+            await process.sync(staging)
+        return staged
+
+    async def _download(self, layer: LayerToFetch, path: Path, process: LayerProcess) -> None:
+        def on_written(size: int) -> None:
+            process.readable(layer.number, size)
+            self._report_count("Downloading", layer, size)
+
+        def on_retry(seconds: int) -> None:
+            self._report(Progress(f"Retrying in {seconds} second{'s' if seconds > 1 else ''}", layer.short_id))
+
+        stored = self._repository.content.blob(layer.blob.digest)
+        if await asyncio.to_thread(stored.exists):  # of an image with other layers below
+            path.unlink()
+            await asyncio.to_thread(path.hardlink_to, stored)
+            process.readable(layer.number, layer.blob.size)
+        else:
+            if self._slots.locked():
+                self._report(Progress("Waiting", layer.short_id))
+            async with self._slots:
+                await BlobDownload(self._client, layer.blob, path, on_written, on_retry).run()
+            self._report(Progress("Verifying Checksum", layer.short_id))
+        self._report(Progress("Download complete", layer.short_id))
+
+    def _report_count(self, status: str, layer: LayerToFetch, size: int) -> None:
+        """Report a count, at most every 100 ms for a layer, and the last one."""
+        now, key = self._clock(), (status, layer.short_id)
+        if size < layer.blob.size and now - self._reported_ns.get(key, 0) < REPORT_INTERVAL_NS:
+            return
+        self._reported_ns[key] = now
+        self._report(Progress(status, layer.short_id, size, layer.blob.size))
+
+    def _known_blob(self, layer: LayerToFetch) -> str:
+        """The blob of an unpacked layer: the manifest's, or the one that another image brought."""
+        if self._repository.content.blob(layer.blob.digest).exists():
+            return layer.blob.digest
+        for row in self._repository.snapshot.images.values():
+            for stored in row.layers:
+                if stored.chain_id == layer.chain_id:
+                    return stored.blob
+        raise RegistryError(f"the layer {layer.chain_id} was removed while the image was pulled; pull it again")
+
+
+def plan_layers(manifest: Manifest, config: OciImageConfig) -> tuple[LayerToFetch, ...]:
+    """The layers of an image, bottom first. Raises if config and manifest disagree, or if the image is for another system."""
+    if config.os not in {"linux", ""}:
+        raise UnsupportedError(
+            f'image operating system "{config.os[:40]}" cannot be used on this platform: operating system is not supported'
+        )
+    if len(config.diff_ids) != len(manifest.layers):
+        raise RegistryContentError(
+            f"the image config {manifest.config.digest} names {len(config.diff_ids)} layers, "
+            f"but its manifest has {len(manifest.layers)}"
+        )
+    numbered = enumerate(zip(manifest.layers, config.diff_ids, chain_ids(config.diff_ids), strict=True))
+    return tuple(LayerToFetch(number, blob, diff_id, chain_id) for number, (blob, diff_id, chain_id) in numbered)
+
+
+def _main_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error to report: the registry's rather than the one of the layer process that missed its input."""
+    found, rest = group.split((RegistryError, OSError))
+    return first_cause(found or rest or group)

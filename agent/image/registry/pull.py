@@ -1,0 +1,143 @@
+"""Pull of an image: from a reference to an image of this host with its tag and digest recorded.
+
+Two pulls that arrive at the same manifest share one fetch of its content, whatever names they came by. Each asks the registry
+for the manifest with its own credentials first, so nobody follows a fetch that the registry would refuse him.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from agent.image.content.descriptor import ImagePlatform
+from agent.image.content.metadata import ManifestRow
+from agent.image.content.repository import ImageRepository
+from agent.image.job import JobTable, Report
+from agent.image.model import Image, Progress, PulledImage
+from agent.image.registry import platforms
+from agent.image.registry.auth_config import Credentials
+from agent.image.registry.client import RegistryClient, RepositoryClient
+from agent.image.registry.errors import RegistryContentError, pull_error
+from agent.image.registry.image_fetch import ImageFetch
+from agent.image.registry.manifests import Manifest
+from covey.clock import Clock
+from covey.errors import CoveyError, UnavailableError
+from covey.image_reference import Reference
+
+
+class ImagePuller:
+    """Pulls of one daemon."""
+
+    def __init__(
+        self,
+        client: RegistryClient,
+        repository: ImageRepository,
+        fetches: JobTable,
+        slots: asyncio.Semaphore,
+        clock: Clock,
+    ) -> None:
+        self._client = client
+        self._repository = repository
+        self._fetches = fetches
+        self._slots = slots
+        self._clock = clock
+
+    async def pull(
+        self, reference: Reference, platform: ImagePlatform | None, credentials: Credentials, report: Report
+    ) -> PulledImage:
+        """Pull one tag or digest. Raises CoveyError in the words that Docker clients know."""
+        try:
+            async with self._repository.sweep_paused():
+                return await self._pull(reference, platform, credentials, report)
+        except CoveyError as error:
+            raise pull_error(error, reference) from error
+
+    async def pull_all(
+        self, reference: Reference, platform: ImagePlatform | None, credentials: Credentials, report: Report
+    ) -> tuple[PulledImage, ...]:
+        """Pull every tag of a repository."""
+        try:
+            client = await self._client.open(reference, credentials)
+            tags = await client.tags()
+        except CoveyError as error:
+            raise pull_error(error, reference) from error
+        pulled = [
+            await self.pull(Reference(reference.domain, reference.path, tag), platform, credentials, report)
+            for tag in tags
+        ]
+        return tuple(pulled)
+
+    async def _pull(
+        self, reference: Reference, platform: ImagePlatform | None, credentials: Credentials, report: Report
+    ) -> PulledImage:
+        client, manifest = await self._manifest(reference, credentials)
+        report(Progress(f"Pulling from {reference.path}", reference.digest or reference.tag))
+        digest = manifest.digest
+        if manifest.is_index:
+            entry = platforms.choose(manifest.manifests, platform or platforms.host_platform())
+            manifest = await client.manifest(entry.digest, reference.familiar)
+            if manifest.is_index:
+                raise RegistryContentError(f"the index of {reference.familiar} names another index for this platform")
+        image_id = await self._fetched(client, manifest, report)
+        is_new = await self._record(reference, digest, ManifestRow(manifest.digest, image_id, manifest.media_type))
+        report(Progress(f"Digest: {digest}"))
+        words = "Downloaded newer image for" if is_new else "Image is up to date for"
+        report(Progress(f"Status: {words} {reference.familiar}"))
+        warning = platform_warning(self._repository.images[image_id], reference, platform)
+        if warning:
+            report(Progress(warning))
+        return PulledImage(image_id, digest, is_new)
+
+    async def _manifest(self, reference: Reference, credentials: Credentials) -> tuple[RepositoryClient, Manifest]:
+        """The manifest, from the first endpoint that has it. A mirror's error leads to the next endpoint."""
+        failure: CoveyError | None = None
+        candidates: AsyncIterator[RepositoryClient] = self._client.candidates(reference, credentials)
+        async for client in candidates:
+            try:
+                return client, await client.manifest(reference.digest or reference.tag, reference.familiar)
+            except CoveyError as error:
+                failure = error
+                if not client.connection.endpoint.is_mirror:
+                    raise
+        raise failure or UnavailableError(f"no registry answered for {reference.familiar}")
+
+    async def _fetched(self, client: RepositoryClient, manifest: Manifest, report: Report) -> str:
+        image_id = manifest.config.digest
+        if image_id in self._repository.images and manifest.digest in self._repository.snapshot.manifests:
+            return image_id
+
+        async def fetch(report: Report) -> str:
+            image_fetch = ImageFetch(
+                client, manifest, self._repository, slots=self._slots, report=report, clock=self._clock
+            )
+            return await image_fetch.run()
+
+        with self._fetches.join(("fetch", manifest.digest), fetch) as follower:
+            async for progress in follower:
+                report(progress)
+            return await follower.result()
+
+    async def _record(self, reference: Reference, digest: str, manifest: ManifestRow) -> bool:
+        """Record tag and digest. Returns whether the reference names another image than before."""
+        by_digest = f"{reference.familiar_name}@{digest}"
+        async with self._repository.lock:
+            if manifest.image_id not in self._repository.images:
+                raise UnavailableError(f"{reference.familiar} was removed while it was pulled; pull it again")
+            snapshot = self._repository.snapshot
+            if by_digest not in snapshot.digests or manifest.digest not in snapshot.manifests:
+                await self._repository.add_repo_digest(by_digest, manifest)
+            if reference.digest:
+                return snapshot.digests.get(by_digest) != manifest.image_id
+            is_new = snapshot.tags.get(reference.familiar) != manifest.image_id
+            if is_new:
+                await self._repository.tag(reference.familiar, manifest.image_id)
+            return is_new
+
+
+def platform_warning(image: Image, reference: Reference, wanted: ImagePlatform | None) -> str:
+    """What to tell a client that asked for another platform than the registry has. Empty if there is nothing to tell."""
+    actual = ImagePlatform(image.architecture, image.os, image.variant)
+    if wanted is None or platforms.matches(wanted, actual):
+        return ""
+    return (
+        f"WARNING: image with reference {reference.familiar} was found but does not match the specified platform: "
+        f"wanted {platforms.describe(wanted)}, actual: {platforms.describe(actual)}"
+    )
