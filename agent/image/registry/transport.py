@@ -5,6 +5,7 @@ Invariant: HTTPS is never redirected to HTTP, except for registries that are con
 """
 
 import asyncio
+import os
 import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
@@ -151,7 +152,7 @@ def _reason(url: URL, error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientSSLError):
         return "http: server gave HTTP response to HTTPS client" if "WRONG_VERSION" in str(error) else f"tls: {error}"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"dial tcp {url.host}:{url.port}: connect: {(error.strerror or str(error)).lower()}"
+        return f"dial tcp {url.host}:{url.port}: connect: {os.strerror(error.errno).lower() if error.errno else error}"
     if isinstance(error, TimeoutError):
         return "request canceled: Client.Timeout exceeded while awaiting headers"
     return str(error) or type(error).__name__
