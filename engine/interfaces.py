@@ -13,7 +13,7 @@ import msgspec
 
 from agent.container.api import Containers
 from agent.image.job import JobFollower
-from agent.image.model import HistoryEntry, Image, ImageRemoval, PulledImage
+from agent.image.model import HistoryEntry, Image, ImageRemoval, PulledImage, PushedImage, RemoteImage, SearchResult
 from agent.image.registry.auth_config import Credentials
 from covey.objects import ClusterSpec
 
@@ -198,6 +198,24 @@ class Registries(Protocol):
     ) -> AbstractContextManager[JobFollower[tuple[PulledImage, ...]]]:
         """Pull every tag of a repository."""
         ...
+
+    def push(
+        self, name: str, *, all_tags: bool = False, credentials: Credentials = ...
+    ) -> AbstractContextManager[JobFollower[tuple[PushedImage, ...]]]:
+        """Push a tag (``latest`` by default), or every tag of the repository."""
+        ...
+
+    async def login(self, credentials: Credentials) -> str:
+        """Check credentials with their registry. Returns the identity token it gives, if any."""
+        ...
+
+    async def inspect(self, name: str, credentials: Credentials = ...) -> RemoteImage:
+        """What a registry has under a name."""
+        ...
+
+    async def search(
+        self, term: str, limit: int | None, filters: Mapping[str, Sequence[str]], credentials: Credentials = ...
+    ) -> tuple[SearchResult, ...]: ...
 
 
 class Volume(Protocol):

@@ -76,6 +76,7 @@ class Progress(msgspec.Struct, frozen=True):
     id: str = ""
     current: int = 0
     total: int = 0
+    aux: Mapping[str, str | int] | None = None
 
 
 class ImageRemoval(msgspec.Struct, frozen=True):
@@ -91,6 +92,33 @@ class PulledImage(msgspec.Struct, frozen=True):
     image_id: str
     digest: str
     is_new: bool
+
+
+class PushedImage(msgspec.Struct, frozen=True):
+    """A pushed tag with the digest of its manifest in the registry."""
+
+    image_id: str
+    tag: str
+    digest: str
+
+
+class RemoteImage(msgspec.Struct, frozen=True):
+    """What a registry has under a name: the manifest or index, and the platforms it is for."""
+
+    media_type: str
+    digest: str
+    size: int
+    platforms: tuple[tuple[str, str, str], ...] = ()
+
+
+class SearchResult(msgspec.Struct, frozen=True):
+    """An image that a search found."""
+
+    name: str = ""
+    description: str = ""
+    is_official: bool = False
+    is_automated: bool = False
+    star_count: int = 0
 
 
 class _RawContainerConfig(msgspec.Struct, rename="pascal", omit_defaults=True):

@@ -112,17 +112,6 @@ async def save_one(context: RequestContext) -> web.StreamResponse:
     return await _save(context, [context.ref])
 
 
-async def push(context: RequestContext) -> web.Response:
-    tag_name = context.query("tag")
-    context.services.agent.images.get(f"{context.ref}:{tag_name}" if tag_name else context.ref)
-    raise UnsupportedError("pushing an image is not supported by Covey yet; use docker save")
-
-
-async def distribution(context: RequestContext) -> web.Response:
-    """Clients look up digests before they create a service. They continue with a warning after this error."""
-    raise UnsupportedError(f"looking up {context.ref} in a registry (GET /distribution) is not supported by Covey yet")
-
-
 async def _save(context: RequestContext, names: list[str]) -> web.StreamResponse:
     if not names:
         raise InvalidArgumentError("query parameter names is required: the images to save")
@@ -165,7 +154,5 @@ ROUTES = [
     Route("GET", "/images/{ref*}/history", history),
     Route("GET", "/images/{ref*}/get", save_one),
     Route("POST", "/images/{ref*}/tag", tag),
-    Route("POST", "/images/{ref*}/push", push),
-    Route("GET", "/distribution/{ref*}/json", distribution),
     Route("DELETE", "/images/{ref*}", remove),
 ]

@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from agent.container.model import RunStatus
-from covey.errors import CoveyError, UnsupportedError
+from covey.errors import CoveyError
 from covey.states import NodeRole
 from engine.interfaces import LocalNodeState
 from engine.request_context import EngineServices, RequestContext, json_response
@@ -176,16 +176,10 @@ async def disk_usage(context: RequestContext) -> web.Response:
     )
 
 
-async def auth(context: RequestContext) -> web.Response:
-    del context
-    raise UnsupportedError("logging in to a registry (POST /auth) is not supported by Covey yet")
-
-
 ROUTES = [
     Route("GET", "/_ping", ping),
     Route("HEAD", "/_ping", ping),
     Route("GET", "/version", version),
     Route("GET", "/info", info),
     Route("GET", "/system/df", disk_usage),
-    Route("POST", "/auth", auth),
 ]

@@ -20,7 +20,6 @@ _MISSING = (
     ("POST", "/build/prune", "pruning the build cache"),
     ("POST", "/build/cancel", "cancelling a build"),
     ("POST", "/commit", "making an image of a container"),
-    ("GET", "/images/search", "searching a registry"),
     ("PUT", "/volumes/{ref}", "updating cluster volumes"),
     ("POST", "/networks/{ref}/connect", "connecting a container to a network"),
     ("POST", "/networks/{ref}/disconnect", "disconnecting a container from a network"),

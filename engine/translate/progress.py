@@ -11,6 +11,8 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 def message(progress: Progress) -> dict[str, Any]:
     """One line of a progress stream. `progress` is the bar that old clients print as it is."""
+    if progress.aux is not None:
+        return {"progressDetail": {}, "aux": dict(progress.aux)}
     if not progress.id:
         return {"status": progress.status}
     if not progress.current:

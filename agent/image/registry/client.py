@@ -103,10 +103,13 @@ class RegistryClient:
     async def close(self) -> None:
         await self.transport.close()
 
-    async def open(self, reference: Reference, credentials: Credentials, actions: str = "pull") -> RepositoryClient:
+    async def open(
+        self, reference: Reference, credentials: Credentials, actions: str = "pull", *, mirrors: bool = True
+    ) -> RepositoryClient:
         """The repository at the first endpoint that can be reached. Raises the error of the last one."""
         async for repository in self.candidates(reference, credentials, actions):
-            return repository
+            if mirrors or not repository.connection.endpoint.is_mirror:
+                return repository
         raise RegistryError(f"there is no endpoint for {reference.domain}")
 
     async def candidates(

@@ -36,6 +36,15 @@ class Connection:
         self._challenge: Challenge | None = None
 
     @property
+    def wants_identity_token(self) -> bool:
+        """Whether token servers are asked for an identity token, as a login does."""
+        return self._tokens.offline
+
+    @wants_identity_token.setter
+    def wants_identity_token(self, value: bool) -> None:
+        self._tokens.offline = value
+
+    @property
     def identity_token(self) -> str:
         """The identity token that the token server gave for the password, if any."""
         return self._tokens.identity_token

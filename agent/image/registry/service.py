@@ -4,15 +4,20 @@ Pulls and pushes are jobs: callers that ask for the same with the same credentia
 """
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from agent.image.content.repository import ImageRepository
 from agent.image.job import JobFollower, JobTable, Report
-from agent.image.model import PulledImage
+from agent.image.model import Progress, PulledImage, PushedImage, RemoteImage, SearchResult
 from agent.image.registry import platforms
 from agent.image.registry.auth_config import ANONYMOUS, Credentials
 from agent.image.registry.client import RegistryClient
+from agent.image.registry.hub_search import parse_query, search
+from agent.image.registry.inspection import inspect_image
+from agent.image.registry.login import login
 from agent.image.registry.pull import ImagePuller
+from agent.image.registry.push import ImagePusher
 from agent.image.registry.registries_config import RegistriesConfig
 from covey import image_reference
 from covey.clock import Clock, wall_clock
@@ -29,6 +34,7 @@ class RegistryService:
         self._jobs = JobTable("registries")
         self._fetches = JobTable("image fetches")
         downloads = asyncio.Semaphore(config.max_concurrent_downloads)
+        self._pusher = ImagePusher(self._client, repository, asyncio.Semaphore(config.max_concurrent_uploads), clock)
         self._puller = ImagePuller(self._client, repository, self._fetches, downloads, clock)
 
     async def open(self) -> None:
@@ -68,3 +74,30 @@ class RegistryService:
             return await self._puller.pull_all(reference, wanted, credentials, report)
 
         return self._jobs.join(("pull all", reference, platform, credentials.fingerprint), work)
+
+    def push(
+        self, name: str, *, all_tags: bool = False, credentials: Credentials = ANONYMOUS
+    ) -> AbstractContextManager[JobFollower[tuple[PushedImage, ...]]]:
+        """Push a tag (`latest` by default), or every tag of the repository. Raises InvalidArgumentError."""
+        reference = image_reference.parse_tagged(name)
+
+        async def work(report: Report) -> tuple[PushedImage, ...]:
+            report(Progress(f"The push refers to repository [{reference.name}]"))
+            references = self._pusher.references(reference, all_tags=all_tags)
+            return await self._pusher.push(references, credentials, report)
+
+        return self._jobs.join(("push", reference, all_tags, credentials.fingerprint), work)
+
+    async def login(self, credentials: Credentials) -> str:
+        """Check credentials with their registry. Returns the identity token it gives, if any."""
+        return await login(self._client, credentials)
+
+    async def inspect(self, name: str, credentials: Credentials = ANONYMOUS) -> RemoteImage:
+        """What a registry has under a name. Raises CoveyError in the registry's words."""
+        return await inspect_image(self._client, image_reference.parse(name).with_default_tag(), credentials)
+
+    async def search(
+        self, term: str, limit: int | None, filters: Mapping[str, Sequence[str]], credentials: Credentials = ANONYMOUS
+    ) -> tuple[SearchResult, ...]:
+        """Search for images."""
+        return await search(self._client, parse_query(term, limit, filters), credentials)

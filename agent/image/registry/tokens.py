@@ -40,6 +40,7 @@ class TokenSource:
         self._clock = clock
         self._tokens: dict[str, tuple[str, int]] = {}
         self.identity_token = ""
+        self.offline = False
 
     async def token(self, challenge: Challenge, scopes: tuple[str, ...], *, renew: bool = False) -> str:
         """A token for these scopes. With `renew` a cached one is not used. Raises RegistryError."""
@@ -89,7 +90,8 @@ class TokenSource:
         fields += [("scope", scope) for scope in scopes]
         headers = {}
         if credentials.username:
-            fields += [("account", credentials.username), ("client_id", CLIENT_ID), ("offline_token", "true")]
+            fields += [("account", credentials.username), ("client_id", CLIENT_ID)]
+            fields += [("offline_token", "true")] if self.offline else []
             headers["Authorization"] = credentials.basic
         separator = "&" if urlsplit(challenge.realm).query else "?"
         url = f"{challenge.realm}{separator}{urlencode(fields)}" if fields else challenge.realm
