@@ -16,6 +16,7 @@ import msgspec
 
 from agent.container.service import ContainerService
 from agent.dns.resolv_conf import host_nameservers
+from agent.endpoint.container_networks import EndpointOwner
 from agent.image.registry.registries_config import RegistriesConfig
 from agent.image.registry.service import RegistryService
 from agent.image.store import ImageStore
@@ -46,14 +47,18 @@ class Agent:
     def __init__(self, config: AgentConfig) -> None:
         self.images = ImageStore(config.state_dir, containers_using=self._containers_of)
         self.registries = RegistryService(self.images.repository, config.registries)
-        self.containers = ContainerService(config.state_dir, config.run_dir, config.cgroup_parent, self.images)
         self.networks = NetworkDriver(config.host_address, config.run_dir, host_nameservers)
+        self.endpoints = EndpointOwner(self.networks, host_nameservers)
+        self.containers = ContainerService(
+            config.state_dir, config.run_dir, config.cgroup_parent, self.images, self.endpoints
+        )
         self.worker = Worker(
             config.state_dir,
             config.run_dir,
             containers=self.containers,
             images=self.images,
             networks=self.networks,
+            endpoints=self.endpoints,
             node=self._facts,
         )
         self._labels = dict(config.labels)
@@ -71,8 +76,8 @@ class Agent:
             for start, close in (
                 (self.images.start, self.images.close),
                 (self.registries.open, self.registries.close),
-                (self.containers.open, self.containers.close),
                 (self.networks.start, self.networks.close),
+                (self.containers.open, self.containers.close),
                 (self.worker.start, self.worker.close),
             ):
                 await start()

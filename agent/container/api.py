@@ -17,6 +17,7 @@ from agent.container.model import (
     ContainerEvent,
     ExecConfig,
     ExecState,
+    NetworkConnection,
     ProcessTable,
 )
 from agent.logs.entry import LogEntry
@@ -28,6 +29,16 @@ class ImageRootfs(Protocol):
     """The image store: the directories of an image's layers, base first. Raises NotFoundError for an unknown image."""
 
     def layers(self, image_id: str) -> Sequence[Path]: ...
+
+
+class ContainerNetworks(Protocol):
+    """Owner of the network sandboxes: `connect` at every start, `release` at every exit and at removal. Both can be repeated."""
+
+    async def connect(self, config: ContainerConfig) -> NetworkConnection:
+        """Create the container's sandbox and endpoints if they are missing. Raises CoveyError with the reason if it cannot."""
+        ...
+
+    async def release(self, container_id: str) -> None: ...
 
 
 class Stream(Protocol):

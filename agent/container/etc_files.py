@@ -33,14 +33,18 @@ def hosts(config: ContainerConfig, name: str, host_file: str) -> str:
 
 
 def resolv_conf(config: ContainerConfig, host_file: str) -> str:
-    """The name servers, search domains and options of the configuration, or the host's file if it has none of them."""
-    if not (config.dns or config.dns_search or config.dns_options):
+    """The sandbox's resolver, or the configured name servers; the host's file if nothing is configured."""
+    options = config.dns_options
+    servers = config.dns
+    if config.resolver:
+        servers, options = (config.resolver,), options or ("ndots:0",)
+    if not (servers or config.dns_search or options):
         return host_file
     host_lines = host_file.splitlines()
-    lines = [f"nameserver {server}" for server in config.dns] or [
+    lines = [f"nameserver {server}" for server in servers] or [
         line for line in host_lines if line.startswith("nameserver")
     ]
     search = " ".join(config.dns_search)
     lines += [f"search {search}"] if search and search != "." else []
-    lines += [f"options {' '.join(config.dns_options)}"] if config.dns_options else []
+    lines += [f"options {' '.join(options)}"] if options else []
     return "\n".join(lines) + "\n"

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from agent.background_tasks import BackgroundTasks
 from agent.container import exit_status
+from agent.container.api import ContainerNetworks
 from agent.container.bundle import BundleBuilder
 from agent.container.exit_status import ExitStatus
 from agent.container.health_monitor import HealthMonitor
@@ -37,6 +38,7 @@ class ExitWatcher:
         runtime: runc.OciRuntime,
         bundles: BundleBuilder,
         cgroups: cgroup.CgroupLayout,
+        networks: ContainerNetworks,
         health: HealthMonitor,
         tasks: BackgroundTasks,
         auto_remove: Callable[[ContainerRecord], Awaitable[None]],
@@ -46,6 +48,7 @@ class ExitWatcher:
         self._runtime = runtime
         self._bundles = bundles
         self._cgroups = cgroups
+        self._networks = networks
         self._health = health
         self._tasks = tasks
         self._auto_remove = auto_remove
@@ -85,10 +88,11 @@ class ExitWatcher:
         record.wake_log_readers()
 
     async def clean_up(self, record: ContainerRecord) -> None:
-        """Remove runtime state, mounts, bundle and cgroup of a run. The caller holds the lock."""
+        """Remove runtime state, mounts, bundle, cgroup and network sandbox of a run. The caller holds the lock."""
         await self._runtime.delete(record.config.id)
         await asyncio.to_thread(self._bundles.tear_down, record.config.id)  # unmounting may wait for the disk
         cgroup.remove(self._cgroups, self._paths.cgroup(record.config.id))
+        await self._networks.release(record.config.id)
 
     def _on_process_exit(self, record: ContainerRecord) -> None:
         asyncio.get_running_loop().remove_reader(record.pidfd)

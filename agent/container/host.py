@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from agent.background_tasks import BackgroundTasks
-from agent.container.api import ImageRootfs
+from agent.container.api import ContainerNetworks, ImageRootfs
 from agent.container.bundle import BundleBuilder
 from agent.container.events import EventBus
 from agent.container.execs import Execs
@@ -36,6 +36,7 @@ class ContainerHost:
         run_dir: Path,
         cgroup_parent: str,
         images: ImageRootfs,
+        networks: ContainerNetworks,
         *,
         runtime: str = "runc",
         conmon_program: str = "conmon",
@@ -43,6 +44,7 @@ class ContainerHost:
         self.paths = ContainerPaths(state_dir, run_dir, cgroup_parent)
         self.volumes = VolumeStore(state_dir / "volumes")
         self.images = images
+        self.networks = networks
         self.events = EventBus()
         self.tasks = BackgroundTasks("containers")
         self.is_open = False
@@ -70,6 +72,7 @@ class ContainerHost:
             runtime=self.runtime,
             bundles=self.bundles,
             cgroups=self.cgroups,
+            networks=self.networks,
             health=HealthMonitor(self.index, self.tasks, self.execs.probe),
             tasks=self.tasks,
             auto_remove=auto_remove,
@@ -81,6 +84,7 @@ class ContainerHost:
             conmon=self.conmon,
             bundles=self.bundles,
             images=self.images,
+            networks=self.networks,
             cgroups=self.cgroups,
             exits=self.exits,
         )

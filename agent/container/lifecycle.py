@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 
 from agent.container import health
-from agent.container.api import ImageRootfs
+from agent.container.api import ContainerNetworks, ImageRootfs
 from agent.container.bundle import BundleBuilder
 from agent.container.exit_watcher import ExitWatcher
 from agent.container.index import ContainerIndex
-from agent.container.model import ContainerState, RunStatus
+from agent.container.model import ContainerConfig, ContainerState, RunStatus
 from agent.container.paths import ContainerPaths
 from agent.container.record import ContainerRecord
 from agent.container.recovery import RecoveryDecision
@@ -45,6 +45,7 @@ class Lifecycle:
         conmon: Conmon,
         bundles: BundleBuilder,
         images: ImageRootfs,
+        networks: ContainerNetworks,
         cgroups: cgroup.CgroupLayout,
         exits: ExitWatcher,
     ) -> None:
@@ -54,6 +55,7 @@ class Lifecycle:
         self._conmon = conmon
         self._bundles = bundles
         self._images = images
+        self._networks = networks
         self._cgroups = cgroups
         self._exits = exits
 
@@ -138,8 +140,8 @@ class Lifecycle:
                 await self.resume_if_paused(record)
 
     async def _start(self, record: ContainerRecord) -> None:
-        config = record.config
         self._index.save_start(record, record.state)
+        config = await self._connect(record)
         bundle = await self._bundles.build(config, self._images.layers(config.image_id))
         self._paths.exit_file(config.id).unlink(missing_ok=True)
         pid = await self._conmon.create(
@@ -166,6 +168,19 @@ class Lifecycle:
         for stream in pending:
             stream.set_socket(await attach.connect_attach(bundle))
         await _finish_despite_cancellation(self._run(record, started))
+
+    async def _connect(self, record: ContainerRecord) -> ContainerConfig:
+        """Connect the container to its networks. Returns its configuration with what it got there, which is also saved."""
+        connection = await self._networks.connect(record.config)
+        config = msgspec.structs.replace(
+            record.config,
+            netns_path=connection.netns_path,
+            networks=connection.endpoints,
+            resolver=connection.resolver,
+        )
+        if config != record.config:
+            self._index.set_config(record, config)
+        return config
 
     async def _run(self, record: ContainerRecord, started: ContainerState) -> None:
         await self._runtime.start(record.config.id)  # from here on the user's program may run

@@ -130,6 +130,14 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Published ports: "80/tcp" to "0.0.0.0:8080"."""
 
 
+class NetworkConnection(msgspec.Struct, frozen=True, kw_only=True):
+    """What a start got from the network: the namespace (as `ContainerConfig.netns_path`), its endpoints, and its resolver's address."""
+
+    netns_path: str = ""
+    endpoints: tuple[EndpointSettings, ...] = ()
+    resolver: str = ""
+
+
 class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Complete configuration of a container. The caller has merged the image's defaults into it."""
 
@@ -192,9 +200,12 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     network_mode: str = ""
     """`bridge`, `none`, `host`, `container:ID` or a network's name; "" for a task's container."""
     requested_networks: tuple[NetworkRequest, ...] = ()
+    """For a task: network ids, with the addresses that the managers allocated (`10.0.1.5/24`)."""
     networks: tuple[EndpointSettings, ...] = ()
     netns_path: str = ""
     """"" for a new namespace with loopback only, "host" for the host's, or the path of an existing namespace."""
+    resolver: str = ""
+    """Address of the DNS server in the container's network sandbox; "" if the container asks `dns` or the host's servers itself."""
     healthcheck: HealthCheck | None = None
     auto_remove: bool = False
     restart: RestartPolicy = RestartPolicy()

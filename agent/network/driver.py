@@ -22,7 +22,7 @@ from agent.dns.resolv_conf import host_nameservers
 from agent.dns.resolvers import ContainerResolvers
 from agent.network.host_networks import HostNetworks
 from agent.network.kernel_thread import KernelThread
-from agent.network.model import Attachment, NetworkChanges, NetworkFailure
+from agent.network.model import Attachment, BridgeEndpoint, NetworkChanges, NetworkFailure
 from agent.network.sandbox import Sandbox
 from covey.errors import UnavailableError
 
@@ -100,13 +100,15 @@ class NetworkDriver:
         host = self._started()
         await self._change(lambda: host.attach(container_id, attachment))
 
-    async def attach_outbound(self, container_id: str, interface: str, *, isolated: bool = True) -> str:
-        """Give the container outbound access: its last interface, with the default route. Returns its address with prefix.
+    async def attach_outbound(
+        self, container_id: str, interface: str, *, isolated: bool = True, mac: str = ""
+    ) -> BridgeEndpoint:
+        """Give the container outbound access: its last interface, with the default route.
 
         `isolated=False` is the plain `bridge` network, whose containers reach each other.
         """
         host = self._started()
-        return await self._thread.run(lambda: host.attach_outbound(container_id, interface, isolated=isolated))
+        return await self._thread.run(lambda: host.attach_outbound(container_id, interface, isolated=isolated, mac=mac))
 
     async def destroy_sandbox(self, container_id: str) -> None:
         """Remove the container's namespace and its devices, if it exists."""

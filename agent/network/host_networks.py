@@ -15,7 +15,7 @@ from pathlib import Path
 from agent.dns.zone import Zone
 from agent.network import fdb, firewall, netns
 from agent.network.container_sandboxes import ContainerSandboxes
-from agent.network.model import Attachment, NetworkChanges, NetworkFailure
+from agent.network.model import Attachment, BridgeEndpoint, NetworkChanges, NetworkFailure
 from agent.network.netns import Namespace
 from agent.network.outbound_nat import OutboundNat
 from agent.network.overlays import Overlays
@@ -104,9 +104,9 @@ class HostNetworks:
         sandbox.attachments[network.id] = attachment
         self._reconcile_network(network.id)
 
-    def attach_outbound(self, container_id: str, interface: str, *, isolated: bool) -> str:
+    def attach_outbound(self, container_id: str, interface: str, *, isolated: bool, mac: str) -> BridgeEndpoint:
         namespace = self.sandboxes.get(container_id).namespace
-        return self._outbound_nat.attach(namespace, container_id, interface, isolated=isolated)
+        return self._outbound_nat.attach(namespace, container_id, interface, isolated=isolated, mac=mac)
 
     def destroy_sandbox(self, container_id: str) -> None:
         sandbox = self.sandboxes.remove(container_id)

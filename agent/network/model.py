@@ -48,6 +48,14 @@ class Attachment(msgspec.Struct, frozen=True):
         return self.address.partition("/")[0]
 
 
+class BridgeEndpoint(msgspec.Struct, frozen=True):
+    """A container's interface on the gateway bridge. `address` has its prefix length, `gateway` has none."""
+
+    address: str
+    gateway: str
+    mac: str
+
+
 class NetworkChanges(msgspec.Struct, frozen=True):
     """Changes of the networks that the cluster assigned to this host."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.network import links
-from agent.network.model import mac_address
+from agent.network.model import BridgeEndpoint, mac_address
 from agent.network.netns import Namespace
 from agent.network.nftables import NftablesContext
 from agent.network.overlay import port_name
@@ -128,8 +128,10 @@ class OutboundNat:
             rules.close()
         return self._gateway
 
-    def attach(self, container: Namespace, container_id: str, interface: str, *, isolated: bool) -> str:
-        """Connect a container, with the default route through the bridge. Returns its address with prefix."""
+    def attach(
+        self, container: Namespace, container_id: str, interface: str, *, isolated: bool, mac: str = ""
+    ) -> BridgeEndpoint:
+        """Connect a container, with the default route through the bridge. `mac` replaces the address that follows from its IP."""
         gateway = self._gateway or self.ensure_bridge()
         what = f"connect container {container_id[:12]} to {self._bridge}"
         assigned = self._used.get(container_id)
@@ -138,6 +140,7 @@ class OutboundNat:
         else:
             address, self._last = next_address(gateway.network, set(self._used.values()), self._last)
         port = port_name(container_id, interface)
+        hardware = mac or mac_address(address)
 
         def is_connected(route: Any) -> bool:
             index = links.index_of(route, interface)
@@ -145,9 +148,7 @@ class OutboundNat:
 
         def connect(route: Any) -> None:
             links.delete_link(route, port)
-            index = links.add_veth(
-                route, port, container, inner=interface, inner_mac=mac_address(address), mtu=self._mtu
-            )
+            index = links.add_veth(route, port, container, inner=interface, inner_mac=hardware, mtu=self._mtu)
             links.join_bridge(route, index, links.index_of(route, self._bridge), isolated=isolated, static_fdb=False)
 
         def configure(route: Any) -> None:
@@ -164,7 +165,7 @@ class OutboundNat:
             links.run_in_namespace(self._host, what, connect)
         links.run_in_namespace(container, what, configure)
         self._used[container_id] = address.partition("/")[0]
-        return address
+        return BridgeEndpoint(address, str(gateway.ip), hardware)
 
     def remove(self) -> None:
         """Remove the bridge and its rules. The caller makes sure that no container uses them."""

@@ -6,14 +6,13 @@ replace the command; environment variables and labels of the service win. What C
 Called by ``agent.worker.executor``, which adds the network namespace and the files of secrets.
 """
 
-import msgspec
-
 from agent.container.model import (
     ContainerConfig,
     ContainerMount,
     ContainerUlimit,
     HealthCheck,
     MountKind,
+    NetworkRequest,
 )
 from agent.image.model import Image, ImageHealthcheck
 from agent.runtime.limits import ResourceLimits
@@ -25,10 +24,7 @@ from covey.placeholders import NodeFacts, expand, task_name
 from covey.states import MountType
 
 DEFAULT_GRACE_SECONDS = 10.0
-RESOLVER_ADDRESS = "127.0.0.11"
 _LABEL = "com.docker.swarm"
-
-_replace = msgspec.structs.replace
 
 
 def container_config(task: Task, image: Image, node: NodeFacts, container_id: str, now_ns: int) -> ContainerConfig:
@@ -71,6 +67,7 @@ def container_config(task: Task, image: Image, node: NodeFacts, container_id: st
         dns_search=dns.search if dns else (),
         dns_options=dns.options if dns else (),
         extra_hosts=_extra_hosts(spec),
+        requested_networks=_networks(task),
         healthcheck=healthcheck(spec.healthcheck, image.config.healthcheck),
         created_at_ns=now_ns,
         task_id=task.id,
@@ -130,9 +127,14 @@ def healthcheck(spec: HealthConfig | None, image_check: ImageHealthcheck | None)
     )
 
 
-def with_resolver(config: ContainerConfig) -> ContainerConfig:
-    """The configuration with Covey's DNS resolver, for a container in a network namespace of its own."""
-    return _replace(config, dns=(RESOLVER_ADDRESS,), dns_options=config.dns_options or ("ndots:0",))
+def _networks(task: Task) -> tuple[NetworkRequest, ...]:
+    """The task's networks. Aliases of a service lead to the service, not to one task."""
+    return tuple(
+        NetworkRequest(
+            network=attachment.network_id, ip=attachment.address, aliases=() if task.service_id else attachment.aliases
+        )
+        for attachment in task.networks
+    )
 
 
 def _mounts(task: Task, node: NodeFacts) -> tuple[ContainerMount, ...]:

@@ -10,16 +10,15 @@ from collections.abc import Callable
 
 import msgspec
 
-from agent.container.model import Container, ContainerConfig, EndpointSettings, RunStatus
+from agent.container.api import ContainerNetworks
+from agent.container.model import HOST_NETWORK, Container, ContainerConfig, RunStatus
 from agent.container.recovery import START_INTERRUPTED
 from agent.secret.store import SecretStore
-from agent.task.container_config import container_config, with_resolver
+from agent.task.container_config import container_config
 from agent.task.state_machine import ContainerPhase, Observation, TaskRecord
-from agent.worker.interfaces import ContainersPort, ImagesPort, NetworksPort
-from agent.worker.network_config import InterfacePlan, plan_interfaces
+from agent.worker.interfaces import ContainersPort, ImagesPort
 from covey.clock import Clock
 from covey.errors import NotFoundError
-from covey.objects import Network
 from covey.placeholders import NodeFacts
 from covey.states import TaskState
 
@@ -41,19 +40,18 @@ class Executor:
         *,
         containers: ContainersPort,
         images: ImagesPort,
-        networks: NetworksPort,
+        endpoints: ContainerNetworks,
         secrets: SecretStore,
         node: Callable[[], NodeFacts],
         clock: Clock,
     ) -> None:
         self._containers = containers
         self._images = images
-        self._networks = networks
+        self._endpoints = endpoints
         self._secrets = secrets
         self._node = node
         self._clock = clock
         self._start_slots = asyncio.Semaphore(MAX_CONCURRENT_STARTS)
-        self.assigned_networks: dict[str, Network] = {}
         self.has_complete_set = False
 
     def observe(self, record: TaskRecord) -> Observation:
@@ -89,14 +87,19 @@ class Executor:
         async with self._start_slots, asyncio.timeout(_PREPARE_SECONDS):
             await self._remove_leftovers(record)
             config = self._config(record)
-            plan = plan_interfaces(record.task, self.assigned_networks)
             files = self._secrets.write_task_files(record.task)
             config = _replace(config, secrets=files.secrets, configs=files.configs)
-            if plan.on_host:
-                config = _replace(config, netns_path="host", hostname=record.task.spec.container.hostname)
-            else:
-                config = await self._attach_networks(config, plan)
-            await self._containers.create(config)
+            connection = await self._endpoints.connect(config)
+            if connection.netns_path == HOST_NETWORK:
+                config = _replace(config, hostname=record.task.spec.container.hostname)
+            await self._containers.create(
+                _replace(
+                    config,
+                    netns_path=connection.netns_path,
+                    networks=connection.endpoints,
+                    resolver=connection.resolver,
+                )
+            )
 
     async def start(self, record: TaskRecord) -> None:
         """Starts the prepared container. Raises CoveyError with the reason if it does not start."""
@@ -109,11 +112,12 @@ class Executor:
             await self._containers.stop(record.container_id)
 
     async def release(self, record: TaskRecord) -> None:
-        """Frees the network namespace and the secrets of a task that has ended. Its container stays for its logs."""
+        """Frees the network sandbox and the secrets of a task that has ended. Its container stays for its logs."""
         async with asyncio.timeout(_CLEAN_SECONDS):
             self._secrets.remove_task_files(record.task.id)
-            if record.container_id:
-                await self._networks.destroy_sandbox(record.container_id)
+            container = self.container(record)
+            if record.container_id and (container is None or not container.state.running):
+                await self._endpoints.release(record.container_id)
 
     async def remove(self, record: TaskRecord) -> None:
         """Removes everything of the task from this node."""
@@ -122,18 +126,6 @@ class Executor:
                 with contextlib.suppress(NotFoundError):
                     await self._containers.remove(record.container_id, force=True, volumes=True)
         await self.release(record)
-
-    async def adopt(self, record: TaskRecord) -> None:
-        """After a restart: adopts the network of a container that runs or is still to be started."""
-        container = self.container(record)
-        if container is None or _phase(container) is ContainerPhase.EXITED:
-            return
-        plan = plan_interfaces(record.task, self.assigned_networks)
-        if not plan.on_host:
-            dns = record.task.spec.container.dns
-            await self._networks.adopt(
-                record.container_id, plan.attachments, nameservers=dns.nameservers if dns else ()
-            )
 
     def _config(self, record: TaskRecord) -> ContainerConfig:
         spec = record.task.spec.container
@@ -146,35 +138,11 @@ class Executor:
             ) from None
         return container_config(record.task, image, node, record.container_id, self._clock())
 
-    async def _attach_networks(self, config: ContainerConfig, plan: InterfacePlan) -> ContainerConfig:
-        path = await self._networks.create_sandbox(config.id, nameservers=config.dns)
-        attached = []
-        for attachment in plan.attachments:
-            await self._networks.attach(config.id, attachment)
-            address, _, prefix = attachment.address.partition("/")
-            network = self.assigned_networks[attachment.network_id]
-            attached.append(
-                EndpointSettings(
-                    name=network.spec.annotations.name,
-                    network_id=network.id,
-                    ip=address,
-                    prefix=int(prefix or 32),
-                    aliases=attachment.aliases,
-                )
-            )
-        if plan.outbound:
-            address = await self._networks.attach_outbound(config.id, plan.outbound, isolated=plan.isolated)
-            ip, _, prefix = address.partition("/")
-            attached.append(
-                EndpointSettings(name="docker_gwbridge" if attached else "bridge", ip=ip, prefix=int(prefix or 32))
-            )
-        return _replace(with_resolver(config), netns_path=path, networks=tuple(attached))
-
     async def _remove_leftovers(self, record: TaskRecord) -> None:
         """Removes what an earlier, unfinished attempt to prepare this task left."""
         with contextlib.suppress(NotFoundError):
             await self._containers.remove(record.container_id, force=True, volumes=True)
-        await self._networks.destroy_sandbox(record.container_id)
+        await self._endpoints.release(record.container_id)
 
 
 def _phase(container: Container) -> ContainerPhase:

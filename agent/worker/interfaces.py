@@ -1,14 +1,15 @@
 """Interfaces of the worker to containers, images and networks. The agent passes the real ones; unit tests pass small fakes."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from agent.container.api import EventQueue
+from agent.container.api import ContainerNetworks, EventQueue
 from agent.container.model import Container, ContainerConfig
 from agent.image.model import Image
 from agent.logs.entry import LogEntry
-from agent.network.model import Attachment, NetworkChanges, NetworkFailure
+from agent.network.model import NetworkChanges, NetworkFailure
+from covey.objects import Network
 
 
 class ContainersPort(Protocol):
@@ -40,15 +41,15 @@ class ImagesPort(Protocol):
     def get(self, name: str) -> Image: ...
 
 
+class EndpointsPort(ContainerNetworks, Protocol):
+    """The owner of the containers' sandboxes: ``agent.endpoint.container_networks.EndpointOwner``."""
+
+    def set_networks(self, networks: Iterable[Network], removed_ids: Iterable[str] = ()) -> None: ...
+    async def adopt(self, config: ContainerConfig) -> None: ...
+
+
 class NetworksPort(Protocol):
-    """The part of ``agent.network.driver.NetworkDriver`` that tasks need."""
+    """The part of ``agent.network.driver.NetworkDriver`` that the worker needs."""
 
     async def apply(self, changes: NetworkChanges) -> tuple[NetworkFailure, ...]: ...
-    async def create_sandbox(self, container_id: str, *, nameservers: Sequence[str] = ()) -> str: ...
-    async def attach(self, container_id: str, attachment: Attachment) -> None: ...
-    async def attach_outbound(self, container_id: str, interface: str, *, isolated: bool = True) -> str: ...
-    async def destroy_sandbox(self, container_id: str) -> None: ...
-    async def adopt(
-        self, container_id: str, attachments: Sequence[Attachment], *, nameservers: Sequence[str] = ()
-    ) -> str: ...
     async def clean(self) -> tuple[str, ...]: ...

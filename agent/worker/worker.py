@@ -13,6 +13,7 @@ from pathlib import Path
 
 from agent.background_tasks import BackgroundTasks
 from agent.container.api import EventQueue
+from agent.container.model import RunStatus
 from agent.logs.entry import LogEntry
 from agent.secret.store import SecretStore
 from agent.session.interfaces import TaskLogOptions
@@ -21,11 +22,11 @@ from agent.task.state_machine import TaskRecord, initial_status
 from agent.worker.assigned_objects import AssignedObjects
 from agent.worker.database import WorkerDatabase
 from agent.worker.executor import Executor
-from agent.worker.interfaces import ContainersPort, ImagesPort, NetworksPort
+from agent.worker.interfaces import ContainersPort, EndpointsPort, ImagesPort, NetworksPort
 from agent.worker.network_config import network_changes
 from agent.worker.task_controller import TaskController
 from covey.clock import Clock, wall_clock
-from covey.errors import CoveyError, DeadlineError, LaggedError, NotFoundError
+from covey.errors import DeadlineError, LaggedError, NotFoundError
 from covey.ids import new_container_id
 from covey.objects import Config, Network, Secret, Task
 from covey.objects.assignment import AssignmentChange, AssignmentKind
@@ -49,16 +50,18 @@ class Worker:
         containers: ContainersPort,
         images: ImagesPort,
         networks: NetworksPort,
+        endpoints: EndpointsPort,
         node: Callable[[], NodeFacts],
         clock: Clock = wall_clock,
     ) -> None:
         self._containers = containers
         self._networks = networks
+        self._endpoints = endpoints
         self._clock = clock
         self._database = WorkerDatabase(Path(state_dir) / "worker.db")
         self._secrets = SecretStore(run_dir)
         self._executor = Executor(
-            containers=containers, images=images, networks=networks, secrets=self._secrets, node=node, clock=clock
+            containers=containers, images=images, endpoints=endpoints, secrets=self._secrets, node=node, clock=clock
         )
         self._statuses = StatusQueue()
         self._assigned = AssignedObjects()
@@ -80,8 +83,8 @@ class Worker:
         await self._background.open()
         self._background.spawn(self._watch_containers(), "container events")
         self._background.spawn(self._retry_networks(), "network retries")
+        await self._adopt_networks(records)
         for record in records:
-            await self._adopt(record)
             self._statuses.put(record.task.id, record.status)
             self._start_controller(record)
 
@@ -148,12 +151,11 @@ class Worker:
                 self._secrets.drop_config(change.id)
 
     def _update_networks(self, changes: Sequence[AssignmentChange]) -> None:
-        """The networks that the executor attaches containers to."""
-        for change in changes:
-            if isinstance(change.item, Network):
-                self._executor.assigned_networks[change.id] = change.item
-            elif change.kind is AssignmentKind.NETWORK:
-                self._executor.assigned_networks.pop(change.id, None)
+        """The networks that containers can be connected to."""
+        self._endpoints.set_networks(
+            [change.item for change in changes if isinstance(change.item, Network)],
+            [change.id for change in changes if change.kind is AssignmentKind.NETWORK and change.item is None],
+        )
 
     async def _update_network_driver(self, changes: Sequence[AssignmentChange]) -> None:
         for failure in await self._networks.apply(network_changes(changes)):
@@ -201,13 +203,13 @@ class Worker:
             del self._controllers[task_id]
         self._task_gone.set()
 
-    async def _adopt(self, record: TaskRecord) -> None:
-        if record.status.state.terminal:
-            return
-        try:
-            await self._executor.adopt(record)
-        except CoveyError as error:
-            log.warning("task %s: its network could not be adopted: %s", record.task.id, error)
+    async def _adopt_networks(self, records: Sequence[TaskRecord]) -> None:
+        """Adopts the network sandboxes of running containers, and of tasks whose container is still to be started."""
+        prepared = {record.container_id for record in records if not record.status.state.terminal}
+        for container in self._containers.list():
+            is_prepared = container.state.status is RunStatus.CREATED and container.id in prepared
+            if container.state.running or is_prepared:
+                await self._endpoints.adopt(container.config)
 
     async def _remove_unassigned(self) -> None:
         """After the first complete set: removes containers, then network namespaces, that belong to no task on record."""

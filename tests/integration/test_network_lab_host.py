@@ -34,7 +34,7 @@ async def main(first):
         await driver.attach("c1", Attachment("n", "10.0.1.5/24", "eth0"))
     else:
         path = await driver.adopt("c1", [Attachment("n", "10.0.1.5/24", "eth0")])
-    out = await driver.attach_outbound("c1", "eth1")
+    out = (await driver.attach_outbound("c1", "eth1")).address
     inside = Namespace(path)
     server = inside.run(lambda: socket.create_server(("0.0.0.0", 80)))
     link = inside.run(lambda: socket.create_connection(("10.0.1.100", 80), timeout=3))

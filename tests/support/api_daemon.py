@@ -48,6 +48,7 @@ from manager.caller import Caller
 from manager.control.servicer import ControlServicer
 from manager.store import MemoryConsensus, Store
 from node.membership import ALREADY_MEMBER, NOT_MEMBER
+from tests.support.loopback_networks import LoopbackNetworks
 
 CLI_SECONDS = 60
 
@@ -225,7 +226,9 @@ class Daemon:
 async def running(folder: Path) -> AsyncIterator[Daemon]:
     """Run a daemon with its state below ``folder``."""
     images = ImageStore(folder / "state", clock=wall_clock)
-    containers = ContainerService(folder / "state", folder / "run", f"/covey-test-{secrets.token_hex(4)}", images)
+    containers = ContainerService(
+        folder / "state", folder / "run", f"/covey-test-{secrets.token_hex(4)}", images, LoopbackNetworks()
+    )
     registries = RegistryService(images.repository)
     parts = AgentParts(images, registries, containers, containers.volumes)
     node, store, logs = FakeNode(folder / "state"), Store(MemoryConsensus), FakeLogBroker()

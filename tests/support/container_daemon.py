@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agent.container.model import ContainerConfig
 from agent.container.service import ContainerService
+from tests.support.loopback_networks import LoopbackNetworks
 
 
 class Images:
@@ -23,7 +24,9 @@ class Images:
 
 
 async def main(folder: Path, cgroup_parent: str) -> None:
-    service = ContainerService(folder / "state", folder / "run", cgroup_parent, Images(folder / "image/layer0"))
+    service = ContainerService(
+        folder / "state", folder / "run", cgroup_parent, Images(folder / "image/layer0"), LoopbackNetworks()
+    )
     await service.open()
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):

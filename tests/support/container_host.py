@@ -14,6 +14,7 @@ from pathlib import Path
 from agent.container.model import ContainerConfig
 from agent.container.service import ContainerService
 from agent.runtime import cgroup, mounts, process
+from tests.support.loopback_networks import LoopbackNetworks
 
 APPLETS = "sh sleep cat echo true false id ls stat stty tty head env hostname mkdir touch usleep wc kill grep ps mount dd trap"
 
@@ -49,7 +50,7 @@ class Host:
         self.cgroup_parent = f"/{self.name}"
 
     def service(self) -> ContainerService:
-        return ContainerService(self.state, self.run, self.cgroup_parent, self.images)
+        return ContainerService(self.state, self.run, self.cgroup_parent, self.images, LoopbackNetworks())
 
     def config(self, *args: str, **changes: object) -> ContainerConfig:
         container_id = secrets.token_hex(32)

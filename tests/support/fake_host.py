@@ -10,7 +10,7 @@ from agent.container.events import EventBus
 from agent.container.model import Container, ContainerConfig, ContainerEvent, ContainerState, RunStatus
 from agent.image.model import Image, ImageConfig
 from agent.logs.entry import LogEntry
-from agent.network.model import Attachment, NetworkChanges, NetworkFailure
+from agent.network.model import Attachment, BridgeEndpoint, NetworkChanges, NetworkFailure
 from covey.errors import NotFoundError, UnavailableError
 
 IMAGE = Image(
@@ -130,9 +130,11 @@ class FakeNetworks:
     async def attach(self, container_id: str, attachment: Attachment) -> None:
         self.calls.append(("attach", container_id, attachment.network_id, attachment.interface))
 
-    async def attach_outbound(self, container_id: str, interface: str, *, isolated: bool = True) -> str:
+    async def attach_outbound(
+        self, container_id: str, interface: str, *, isolated: bool = True, mac: str = ""
+    ) -> BridgeEndpoint:
         self.calls.append(("outbound", container_id, interface, isolated))
-        return "172.20.0.5/16"
+        return BridgeEndpoint("172.20.0.5/16", "172.20.0.1", mac or "02:42:ac:14:00:05")
 
     async def destroy_sandbox(self, container_id: str) -> None:
         self.sandboxes.discard(container_id)

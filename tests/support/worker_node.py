@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from agent.container.service import ContainerService
+from agent.endpoint.container_networks import EndpointOwner
 from agent.image.store import ImageStore
 from agent.network.driver import NetworkDriver
 from agent.worker.worker import Worker
@@ -99,13 +100,16 @@ async def worker_node(folder: Path, cgroup_parent: str, netns: str, address: str
     """Run a worker. At the end it stops like a daemon: its containers keep running."""
     state, run = folder / "state", folder / "run"
     images = ImageStore(state)
-    containers = ContainerService(state, run, cgroup_parent, images)
     networks = NetworkDriver(address, run, lambda: ("10.99.0.254",), host_netns=netns)
-    worker = Worker(state, run, containers=containers, images=images, networks=networks, node=lambda: NODE)
+    endpoints = EndpointOwner(networks, lambda: ("10.99.0.254",))
+    containers = ContainerService(state, run, cgroup_parent, images, endpoints)
+    worker = Worker(
+        state, run, containers=containers, images=images, networks=networks, endpoints=endpoints, node=lambda: NODE
+    )
     made = WorkerNode(images, containers, networks, worker)
     await images.start()
-    await containers.open()
     await networks.start()
+    await containers.open()
     await worker.start()
     listening = asyncio.create_task(made.record_statuses())
     try:
@@ -113,8 +117,8 @@ async def worker_node(folder: Path, cgroup_parent: str, netns: str, address: str
     finally:
         listening.cancel()
         await worker.close()
-        await networks.close()
         await containers.close()
+        await networks.close()
         await images.close()
 
 

@@ -5,12 +5,11 @@ import pytest
 
 from agent.container.model import ContainerMount, MountKind
 from agent.image.model import Image, ImageConfig, ImageHealthcheck
-from agent.task.container_config import command_line, container_config, environment, healthcheck, with_resolver
+from agent.task.container_config import command_line, container_config, environment, healthcheck
 from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import (
     Annotations,
     ContainerSpec,
-    DNSConfig,
     HealthConfig,
     ResourceRequirements,
     Resources,
@@ -185,15 +184,6 @@ def test_unsupported_settings_are_refused_by_name() -> None:
         )
     with pytest.raises(InvalidArgumentError, match="no command"):
         container_config(task(), image(), NODE, CONTAINER, 9)
-
-
-def test_containers_ask_the_resolver_of_their_namespace() -> None:
-    made = with_resolver(
-        container_config(
-            task(dns=DNSConfig(nameservers=("9.9.9.9",), search=("x.y",))), image(cmd=("x",)), NODE, CONTAINER, 9
-        )
-    )
-    assert (made.dns, made.dns_search, made.dns_options) == (("127.0.0.11",), ("x.y",), ("ndots:0",))
 
 
 def test_a_variable_without_a_value_removes_that_of_the_image() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from agent.container.model import ContainerHealth, HealthStatus, RunStatus
 from agent.container.recovery import START_INTERRUPTED
+from agent.endpoint.container_networks import RESOLVER_ADDRESS, EndpointOwner
 from agent.secret.store import SecretStore
-from agent.task.container_config import RESOLVER_ADDRESS
 from agent.task.state_machine import ContainerPhase, Observation, TaskRecord
 from agent.worker.executor import Executor
 from covey.errors import NotFoundError
@@ -41,14 +41,14 @@ class Parts:
     def __init__(self, run: Path) -> None:
         self.containers, self.networks, self.secrets = FakeContainers(), FakeNetworks(), SecretStore(run)
         self.secrets.open()
+        self.endpoints = EndpointOwner(self.networks, lambda: ("9.9.9.9",))
         self.executor = Executor(
-            containers=self.containers, images=FakeImages(), networks=self.networks, secrets=self.secrets,
+            containers=self.containers, images=FakeImages(), endpoints=self.endpoints, secrets=self.secrets,
             node=lambda: NodeFacts(id="n" * 25, hostname="host-1"), clock=lambda: 7,
         )  # fmt: skip
-        self.executor.assigned_networks = {name: network(name) for name in ("front", "back")} | {
-            "inside": network("inside", internal=True),
-            "host": network("host", driver="host"),
-        }
+        self.endpoints.set_networks(
+            (network("front"), network("back"), network("inside", internal=True), network("host", driver="host"))
+        )
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ async def test_a_task_on_networks_gets_an_interface_on_each_and_a_way_out_last(p
     ]
     config = parts.containers.get(CONTAINER).config
     assert config.netns_path == f"/run/netns/{CONTAINER}"
-    assert config.dns == (RESOLVER_ADDRESS,)
+    assert (config.resolver, config.dns) == (RESOLVER_ADDRESS, ("9.9.9.9",))
     assert [(each.name, each.ip, each.prefix) for each in config.networks] == [
         ("name-front", "10.0.0.5", 24),
         ("name-back", "10.0.1.5", 24),
@@ -178,18 +178,6 @@ async def test_an_observation_carries_the_health_check_the_exit_code_and_the_rea
     assert parts.executor.observe(record(state=TaskState.RUNNING)) == Observation(
         phase=ContainerPhase.EXITED, exit_code=137, oom_killed=True, error="killed", health=HealthStatus.UNHEALTHY
     )
-
-
-async def test_after_a_restart_only_the_network_of_a_container_that_may_run_is_adopted(parts: Parts) -> None:
-    await parts.executor.prepare(record("front", dns=DNSConfig(nameservers=("9.9.9.9",))))
-    parts.networks.calls.clear()
-    await parts.executor.adopt(record("front", dns=DNSConfig(nameservers=("9.9.9.9",))))
-    assert parts.networks.calls == [("adopt", CONTAINER, 1, ("9.9.9.9",))]
-    parts.networks.calls.clear()
-    await parts.executor.adopt(record("host"))
-    parts.containers.exit(CONTAINER, 0)
-    await parts.executor.adopt(record("front"))
-    assert parts.networks.calls == []
 
 
 async def test_stopping_a_container_that_is_gone_is_no_error(parts: Parts) -> None:

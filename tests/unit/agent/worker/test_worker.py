@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.container.model import ContainerConfig
+from agent.endpoint.container_networks import EndpointOwner
 from agent.session.interfaces import TaskLogOptions
 from agent.worker.worker import Worker
 from covey.errors import NotFoundError, UnavailableError
@@ -47,8 +48,9 @@ class Host:
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[Worker]:
         """One run of the worker, with a reader of its statuses."""
+        endpoints = EndpointOwner(self.networks, lambda: ("9.9.9.9",))
         worker = Worker(
-            self.state, self.run, containers=self.containers, images=self.images, networks=self.networks,
+            self.state, self.run, containers=self.containers, images=self.images, networks=self.networks, endpoints=endpoints,
             node=lambda: NodeFacts(id="n" * 25, hostname="host-1"),
         )  # fmt: skip
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:

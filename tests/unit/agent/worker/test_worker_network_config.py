@@ -1,12 +1,8 @@
 """Changes for the network driver, and the network interfaces of a task."""
 
-import pytest
-
-from agent.network.model import Attachment
-from agent.worker.network_config import InterfacePlan, network_changes, plan_interfaces
-from covey.errors import NotFoundError, UnsupportedError
+from agent.worker.network_config import network_changes
 from covey.network_options import MTU_OPTION
-from covey.objects import IPAM, Annotations, Driver, IPAMConfig, Network, NetworkAttachment, NetworkSpec, Task, replace
+from covey.objects import IPAM, Annotations, Driver, IPAMConfig, Network, NetworkSpec, replace
 from covey.objects.assignment import AssignmentChange, AssignmentKind, NetworkEndpoint, VirtualService
 from covey.states import EndpointMode
 
@@ -25,28 +21,6 @@ NETWORKS = {key: network(key) for key in ("a", "b")} | {
 }
 
 
-def task(*networks: str) -> Task:
-    return Task(
-        id="t",
-        networks=tuple(
-            NetworkAttachment(network_id=key, address=f"10.0.{at}.5/24", aliases=("x",))
-            for at, key in enumerate(networks)
-        ),
-    )
-
-
-def test_a_task_has_an_interface_on_each_network_and_one_with_the_default_route() -> None:
-    assert plan_interfaces(task("a", "b"), NETWORKS) == InterfacePlan(
-        attachments=(Attachment("a", "10.0.0.5/24", "eth0", ("x",)), Attachment("b", "10.0.1.5/24", "eth1", ("x",))),
-        outbound="eth2",
-    )
-
-
-def test_internal_networks_give_no_default_route() -> None:
-    assert plan_interfaces(task("in"), NETWORKS).outbound == ""
-    assert plan_interfaces(task("in", "a"), NETWORKS).outbound == "eth2"
-
-
 def test_the_mtu_that_a_network_asks_for_reaches_the_driver_and_none_is_the_hosts_own() -> None:
     options = {MTU_OPTION: "1300"}
     wish = replace(NETWORKS["a"], spec=NetworkSpec(driver=Driver(name="overlay", options=options)))
@@ -54,21 +28,6 @@ def test_the_mtu_that_a_network_asks_for_reaches_the_driver_and_none_is_the_host
         [AssignmentChange(kind=AssignmentKind.NETWORK, id=item.id, item=item) for item in (wish, NETWORKS["b"])]
     )
     assert [item.mtu for item in told.networks] == [1300, 0]
-
-
-def test_a_task_without_networks_is_on_the_bridge_with_its_neighbours() -> None:
-    assert plan_interfaces(task(), NETWORKS) == InterfacePlan(outbound="eth0", isolated=False)
-
-
-def test_the_hosts_network_needs_no_namespace() -> None:
-    assert plan_interfaces(task("host"), NETWORKS) == InterfacePlan(on_host=True)
-
-
-def test_networks_that_are_unknown_or_of_another_kind_are_named() -> None:
-    with pytest.raises(NotFoundError, match="network z "):
-        plan_interfaces(task("z"), NETWORKS)
-    with pytest.raises(UnsupportedError, match="name-mac with the driver macvlan"):
-        plan_interfaces(task("mac"), NETWORKS)
 
 
 def test_assignment_changes_become_changes_for_the_network_driver() -> None:
@@ -90,8 +49,3 @@ def test_assignment_changes_become_changes_for_the_network_driver() -> None:
     assert (overlay.id, overlay.vni, overlay.subnet, overlay.gateway) == ("a", 4097, "10.0.1.0/24", "10.0.1.1")
     assert (told.endpoints, told.services) == ((endpoint,), (service,))
     assert (told.removed_networks, told.removed_endpoints, told.removed_services) == (("b",), ("u/b",), ("v/b",))
-
-
-def test_a_services_aliases_are_not_names_of_one_task() -> None:
-    attachments = plan_interfaces(replace(task("a"), service_id="s"), NETWORKS).attachments
-    assert attachments == (Attachment("a", "10.0.0.5/24", "eth0", ()),)

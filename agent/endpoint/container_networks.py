@@ -1,0 +1,146 @@
+"""Owner of the network sandboxes of all containers on this host, tasks and single containers alike.
+
+Invariant: every method can be repeated after a crash at any line of it. Invariant: a container has a sandbox from `connect` to
+`release`; `adopt` takes over the one that the previous daemon left. `EndpointOwner` implements
+`agent.container.api.ContainerNetworks`; the worker tells it the networks of the cluster that this node may use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_address
+from typing import Protocol
+
+from agent.container.model import HOST_NETWORK, ContainerConfig, EndpointSettings, NetworkConnection
+from agent.endpoint.plan import BRIDGE, InterfacePlan, plan_interfaces
+from agent.network.model import Attachment, BridgeEndpoint, mac_address
+from covey.errors import CoveyError
+from covey.objects import Network
+
+log = logging.getLogger(__name__)
+
+RESOLVER_ADDRESS = "127.0.0.11"
+GATEWAY_NETWORK = "docker_gwbridge"
+
+
+class SandboxDriver(Protocol):
+    """The part of ``agent.network.driver.NetworkDriver`` that containers need."""
+
+    async def create_sandbox(self, container_id: str, *, nameservers: Sequence[str] = ()) -> str: ...
+    async def attach(self, container_id: str, attachment: Attachment) -> None: ...
+    async def attach_outbound(
+        self, container_id: str, interface: str, *, isolated: bool = True, mac: str = ""
+    ) -> BridgeEndpoint: ...
+    async def destroy_sandbox(self, container_id: str) -> None: ...
+    async def adopt(
+        self, container_id: str, attachments: Sequence[Attachment], *, nameservers: Sequence[str] = ()
+    ) -> str: ...
+
+
+class EndpointOwner:
+    """One per daemon. ``host_nameservers`` returns the host's nameservers each time it is called."""
+
+    def __init__(self, driver: SandboxDriver, host_nameservers: Callable[[], Sequence[str]]) -> None:
+        self._driver = driver
+        self._host_nameservers = host_nameservers
+        self._networks: dict[str, Network] = {}
+        self._connections: dict[str, NetworkConnection] = {}
+
+    def set_networks(self, networks: Iterable[Network], removed_ids: Iterable[str] = ()) -> None:
+        """Record networks of the cluster that the managers assigned to this node, and those that they withdrew."""
+        for network_id in removed_ids:
+            self._networks.pop(network_id, None)
+        self._networks.update((network.id, network) for network in networks)
+
+    async def connect(self, config: ContainerConfig) -> NetworkConnection:
+        """Create the container's sandbox with its interfaces, if they do not exist yet."""
+        known = self._connections.get(config.id)
+        if known is not None:
+            return known
+        plan = plan_interfaces(config, self._networks)
+        if plan.on_host:
+            return NetworkConnection(netns_path=HOST_NETWORK)
+        if plan.loopback_only:
+            return NetworkConnection()
+        try:
+            connection = await self._create(config, plan)
+        except BaseException:
+            await asyncio.shield(self.release(config.id))
+            raise
+        self._connections[config.id] = connection
+        return connection
+
+    async def release(self, container_id: str) -> None:
+        """Remove the container's sandbox, if it has one."""
+        self._connections.pop(container_id, None)
+        await self._driver.destroy_sandbox(container_id)
+
+    async def adopt(self, config: ContainerConfig) -> None:
+        """After a restart of the daemon: take over the sandbox of a container that runs or is prepared."""
+        if config.netns_path in {"", HOST_NETWORK}:
+            return
+        try:
+            plan = plan_interfaces(config, self._networks)
+            path = await self._driver.adopt(config.id, plan.attachments, nameservers=config.dns)
+        except CoveyError as error:
+            log.warning("container %s: its network could not be adopted: %s", config.id[:12], error)
+            return
+        self._connections[config.id] = NetworkConnection(
+            netns_path=path, endpoints=config.networks, resolver=config.resolver
+        )
+
+    async def _create(self, config: ContainerConfig, plan: InterfacePlan) -> NetworkConnection:
+        path = await self._driver.create_sandbox(config.id, nameservers=config.dns)
+        endpoints = []
+        for attachment in plan.attachments:
+            await self._driver.attach(config.id, attachment)
+            endpoints.append(self._overlay_endpoint(config, attachment))
+        if plan.outbound:
+            bridge = await self._driver.attach_outbound(config.id, plan.outbound, isolated=plan.isolated, mac=plan.mac)
+            name = GATEWAY_NETWORK if plan.isolated else BRIDGE
+            endpoints.append(_bridge_endpoint(config, name, bridge))
+        resolver = RESOLVER_ADDRESS if self._needs_resolver(config, plan) else ""
+        return NetworkConnection(netns_path=path, endpoints=tuple(endpoints), resolver=resolver)
+
+    def _needs_resolver(self, config: ContainerConfig, plan: InterfacePlan) -> bool:
+        """Whether the container asks the sandbox's resolver. As in Docker, one on the default bridge asks the servers themselves.
+
+        A nameserver on the host's loopback can be reached through the resolver alone.
+        """
+        if plan.attachments or config.task_id:
+            return True
+        return not config.dns and all(
+            ip_address(each.partition("%")[0]).is_loopback for each in self._host_nameservers()
+        )
+
+    def _overlay_endpoint(self, config: ContainerConfig, attachment: Attachment) -> EndpointSettings:
+        address, _, prefix = attachment.address.partition("/")
+        network = self._networks[attachment.network_id]
+        return EndpointSettings(
+            name=network.spec.annotations.name,
+            network_id=network.id,
+            endpoint_id=_endpoint_id(config.id, network.id),
+            ip=address,
+            prefix=int(prefix or 32),
+            mac=mac_address(address),
+            aliases=attachment.aliases,
+        )
+
+
+def _bridge_endpoint(config: ContainerConfig, name: str, bridge: BridgeEndpoint) -> EndpointSettings:
+    ip, _, prefix = bridge.address.partition("/")
+    return EndpointSettings(
+        name=name,
+        endpoint_id=_endpoint_id(config.id, name),
+        ip=ip,
+        prefix=int(prefix or 32),
+        mac=bridge.mac,
+        gateway=bridge.gateway,
+    )
+
+
+def _endpoint_id(container_id: str, network: str) -> str:
+    return hashlib.sha256(f"{container_id}/{network}".encode()).hexdigest()
