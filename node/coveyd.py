@@ -58,6 +58,7 @@ def _grant_group_access(run_dir: Path) -> None:
 async def serve(options: DaemonOptions) -> None:
     """Run the daemon until SIGTERM or SIGINT."""
     from agent.agent import Agent, AgentConfig
+    from agent.image.registry.config_file import read_config
     from engine.app import build_app
     from engine.control_client import ControlClient
     from engine.host_info import read_host
@@ -79,6 +80,7 @@ async def serve(options: DaemonOptions) -> None:
             cgroup_parent=options.cgroup_parent,
             host_address=record.advertise_addr if record else "",
             labels=options.labels,
+            registries=read_config(options.registries_file),
         )
     )
     membership = Membership(options, agent)

@@ -11,6 +11,7 @@ from manager.interface import STORE_FORM, parse_store
 from node.addresses import JOIN_PORT
 
 MTLS_PORT = 2378
+REGISTRIES_FILE = Path("/etc/covey/registries.toml")
 
 
 class DaemonOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +33,7 @@ class DaemonOptions(msgspec.Struct, frozen=True, kw_only=True):
     store_cert: str = ""
     store_key: str = ""
     log_level: str = "info"
+    registries_file: Path = REGISTRIES_FILE
 
 
 def parse(arguments: Sequence[str]) -> DaemonOptions:
@@ -75,6 +77,13 @@ def parse(arguments: Sequence[str]) -> DaemonOptions:
     parser.add_argument("--store-cert", default="", metavar="FILE", help="client certificate for etcd")
     parser.add_argument("--store-key", default="", metavar="FILE", help="private key of the client certificate")
     parser.add_argument(
+        "--registries-file",
+        type=Path,
+        default=REGISTRIES_FILE,
+        metavar="FILE",
+        help="mirrors, insecure registries and certificates (default %(default)s)",
+    )
+    parser.add_argument(
         "--log-level",
         default="info",
         choices=("debug", "info", "warning", "error"),
@@ -97,6 +106,7 @@ def parse(arguments: Sequence[str]) -> DaemonOptions:
         labels=_labels(parsed.label),
         **_store(parsed),
         log_level=parsed.log_level,
+        registries_file=parsed.registries_file,
     )
 
 

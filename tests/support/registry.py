@@ -40,7 +40,7 @@ class TestRegistry(msgspec.Struct):
         """One request to the registry itself. Returns status and body."""
         options.setdefault("ssl", False)
         if self.auth is not None:
-            options.setdefault("auth", aiohttp.BasicAuth(*self.auth))
+            options.setdefault("headers", {"Authorization": aiohttp.encode_basic_auth(*self.auth)})
         async with aiohttp.ClientSession() as session, session.request(method, self.url + path, **options) as response:
             return response.status, await response.read()
 
@@ -128,7 +128,7 @@ async def _wait_until_it_answers(made: TestRegistry, process: asyncio.subprocess
         while True:
             assert process.returncode is None, (made.folder / "log").read_text()
             with contextlib.suppress(aiohttp.ClientError, OSError):
-                await made.request("GET", "/v2/", auth=None)
+                await made.request("GET", "/v2/", headers={})
                 return
             await asyncio.sleep(0.02)
 

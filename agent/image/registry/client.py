@@ -100,6 +100,11 @@ class RegistryClient:
         self.transport = Transport(config)
         self._clock = clock
 
+    def configure(self, config: RegistriesConfig) -> None:
+        """Use another configuration from the next connection on. Certificates are read anew."""
+        self.config = config
+        self.transport.configure(config)
+
     async def close(self) -> None:
         await self.transport.close()
 

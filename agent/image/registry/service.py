@@ -37,6 +37,15 @@ class RegistryService:
         self._pusher = ImagePusher(self._client, repository, asyncio.Semaphore(config.max_concurrent_uploads), clock)
         self._puller = ImagePuller(self._client, repository, self._fetches, downloads, clock)
 
+    def configure(self, config: RegistriesConfig) -> None:
+        """Use another configuration from the next request on. The limits of parallel transfers stay until a restart."""
+        self._client.configure(config)
+
+    @property
+    def config(self) -> RegistriesConfig:
+        """The configuration in use."""
+        return self._client.config
+
     async def open(self) -> None:
         """Accept work."""
         await self._fetches.open()

@@ -45,6 +45,11 @@ class Transport:
         self._session: aiohttp.ClientSession | None = None
         self._contexts: dict[Endpoint, ssl.SSLContext] = {}
 
+    def configure(self, config: RegistriesConfig) -> None:
+        """Use the certificate folders of another configuration, and read them anew."""
+        self._config = config
+        self._contexts.clear()
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
