@@ -16,8 +16,9 @@ from typing import Any
 
 import msgspec
 
-from agent.container import bundle_mounts, devices, etc_files, oci
+from agent.container import bundle_mounts, devices, etc_files, namespaces, oci, shared_memory
 from agent.container.model import ContainerConfig, ExecConfig
+from agent.container.namespaces import Namespaces
 from agent.container.paths import ContainerPaths
 from agent.runtime import capabilities, cgroup, oci_spec, rootfs, rootfs_paths, seccomp, users
 from agent.volume.local import VolumeStore
@@ -40,7 +41,7 @@ class BundleBuilder:
         cgroup.require_controllers(config.resources, self._cgroups)
         self._bounding_set(config)
 
-    async def build(self, config: ContainerConfig, layers: Sequence[Path]) -> Path:
+    async def build(self, config: ContainerConfig, layers: Sequence[Path], joined: Namespaces) -> Path:
         """Mount the root, write the bundle, and return its directory. `layers` are the image's, base first."""
         cgroup.require_controllers(config.resources, self._cgroups)
         folder, bundle = self._paths.folder(config.id), self._paths.bundle(config.id)
@@ -68,7 +69,9 @@ class BundleBuilder:
                 devices=tuple(devices.device_nodes(config)),
                 init_path=_init_program() if config.init else "",
                 swap_limits=self._cgroups.swap,
-                cgroup_version=self._cgroups.version,
+                block_devices=devices.block_device_numbers(config.resources.block_devices),
+                namespaces=joined,
+                shm_source=self._shared_memory(config, joined),
             ),
         )
         (bundle / "config.json").write_text(json.dumps(oci_spec.container_spec(container)))
@@ -83,8 +86,21 @@ class BundleBuilder:
 
     def tear_down(self, container_id: str) -> None:
         """Unmount the root and delete the bundle. The container's writable layer stays."""
+        shared_memory.unmount(self._paths.folder(container_id))
         rootfs.unmount(self._paths.folder(container_id))
         shutil.rmtree(self._paths.bundle(container_id), ignore_errors=True)
+
+    def _shared_memory(self, config: ContainerConfig, joined: Namespaces) -> str | None:
+        """The source of /dev/shm: a directory of the host, "" for a tmpfs in the container, None for nothing."""
+        if config.ipc_mode == namespaces.HOST:
+            return "/dev/shm"  # noqa: S108  the host's own
+        if config.ipc_mode == namespaces.NO_SHM:
+            return None
+        if joined.ipc_container_id:
+            return str(shared_memory.folder(self._paths.folder(joined.ipc_container_id)))
+        if config.ipc_mode == namespaces.SHAREABLE:
+            return str(shared_memory.mount(self._paths.folder(config.id), config.shm_size_bytes))
+        return ""
 
     def _resolve_user(self, config: ContainerConfig, user: str) -> users.ProcessUser:
         """Resolve the user against /etc/passwd and /etc/group of the mounted root."""

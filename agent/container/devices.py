@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from agent.container.model import ContainerConfig, DeviceMapping
@@ -22,6 +23,18 @@ def device_nodes(config: ContainerConfig) -> list[DeviceNode]:
     if config.privileged:
         return [_device_node(DeviceMapping(host_path=str(path))) for path in _host_devices()]
     return [_device_node(device) for device in config.devices]
+
+
+def block_device_numbers(paths: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Major and minor numbers of the devices whose I/O is limited."""
+    numbers = {}
+    for path in paths:
+        try:
+            device = Path(path).stat().st_rdev
+        except OSError as error:
+            raise InvalidArgumentError(f"device {path}: {error.strerror} on this host") from None
+        numbers[path] = (os.major(device), os.minor(device))
+    return numbers
 
 
 def _host_devices() -> list[Path]:

@@ -16,7 +16,7 @@ _LOCAL = (
 
 def hostname(config: ContainerConfig, host_name: str) -> str:
     """The configured name, the host's name where the namespace is shared, or the short id."""
-    if config.host_uts or (config.netns_path == HOST_NETWORK and not config.hostname):
+    if config.uts_mode == HOST_NETWORK or (config.netns_path == HOST_NETWORK and not config.hostname):
         return host_name
     return config.hostname or config.id[:12]
 

@@ -12,6 +12,8 @@ from agent.container.model import ContainerHealth, HealthCheck, HealthProbe, Hea
 OUTPUT_LIMIT_BYTES = 4096
 DEFAULT_INTERVAL_SECONDS = 30.0
 DEFAULT_TIMEOUT_SECONDS = 30.0
+DEFAULT_START_INTERVAL_SECONDS = 5.0
+DEFAULT_RETRIES = 3
 _LOG_LIMIT = 5
 _SECOND_NS = 1_000_000_000
 
@@ -40,7 +42,7 @@ def after_probe(health: ContainerHealth, probe: HealthProbe, check: HealthCheck,
     if health.status is HealthStatus.STARTING and _in_start_period(check, started_ns, probe.start_ns):
         return ContainerHealth(health.status, health.failing_streak, log)
     streak = health.failing_streak + 1
-    status = HealthStatus.UNHEALTHY if streak >= max(check.retries, 1) else health.status
+    status = HealthStatus.UNHEALTHY if streak >= (check.retries or DEFAULT_RETRIES) else health.status
     return ContainerHealth(status, streak, log)
 
 
@@ -48,8 +50,8 @@ def seconds_until_next_probe(health: ContainerHealth, check: HealthCheck, starte
     """The start interval while the container is starting, the interval afterwards."""
     interval = check.interval_seconds or DEFAULT_INTERVAL_SECONDS
     starting = health.status is HealthStatus.STARTING and _in_start_period(check, started_ns, now_ns)
-    if starting and check.start_interval_seconds > 0:
-        return min(check.start_interval_seconds, interval)
+    if starting:
+        return min(check.start_interval_seconds or DEFAULT_START_INTERVAL_SECONDS, interval)
     return interval
 
 

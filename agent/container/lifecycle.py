@@ -20,7 +20,8 @@ from agent.container.api import ContainerNetworks, ImageRootfs
 from agent.container.bundle import BundleBuilder
 from agent.container.exit_watcher import ExitWatcher
 from agent.container.index import ContainerIndex
-from agent.container.model import ContainerConfig, ContainerState, RunStatus
+from agent.container.model import Container, ContainerConfig, ContainerState, RunStatus
+from agent.container.namespaces import plan_namespaces
 from agent.container.paths import ContainerPaths
 from agent.container.record import ContainerRecord
 from agent.container.recovery import RecoveryDecision
@@ -97,7 +98,7 @@ class Lifecycle:
             process.send_signal(record.pidfd, number)
         self._index.emit(record, "kill", signal=str(number))
         if number == signal.SIGKILL:
-            if record.config.host_pid:  # without a pid namespace the other processes outlive process 1
+            if record.config.pid_mode:  # without a pid namespace of its own the other processes outlive process 1
                 cgroup.kill_all(self._cgroups, self._paths.cgroup(record.config.id))
             await self._resume_for_signal(record)
 
@@ -142,7 +143,8 @@ class Lifecycle:
     async def _start(self, record: ContainerRecord) -> None:
         self._index.save_start(record, record.state)
         config = await self._connect(record)
-        bundle = await self._bundles.build(config, self._images.layers(config.image_id))
+        joined = plan_namespaces(config, self._snapshot, self._cgroups.version)
+        bundle = await self._bundles.build(config, self._images.layers(config.image_id), joined)
         self._paths.exit_file(config.id).unlink(missing_ok=True)
         pid = await self._conmon.create(
             config.id,
@@ -181,6 +183,9 @@ class Lifecycle:
         if config != record.config:
             self._index.set_config(record, config)
         return config
+
+    def _snapshot(self, ref: str) -> Container:
+        return self._index.find(ref).snapshot()
 
     async def _run(self, record: ContainerRecord, started: ContainerState) -> None:
         await self._runtime.start(record.config.id)  # from here on the user's program may run

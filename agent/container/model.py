@@ -14,6 +14,7 @@ from agent.runtime.limits import ResourceLimits
 
 HOST_NETWORK = "host"
 DEFAULT_SHM_BYTES = 64 << 20
+DEFAULT_STOP_GRACE_SECONDS = 10.0
 
 
 class MountKind(StrEnum):
@@ -21,6 +22,15 @@ class MountKind(StrEnum):
     VOLUME = "volume"
     TMPFS = "tmpfs"
     IMAGE = "image"
+
+
+class MountOrigin(StrEnum):
+    """The option that asked for a mount: `--mount`, `-v`, a volume path of the user or the image, or `--volumes-from`."""
+
+    MOUNT = "mount"
+    BIND = "bind"
+    VOLUME_PATH = "volume-path"
+    VOLUMES_FROM = "volumes-from"
 
 
 class ContainerMount(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +58,10 @@ class ContainerMount(msgspec.Struct, frozen=True, kw_only=True):
     driver_labels: dict[str, str] = msgspec.field(default_factory=dict)
     mode: str = ""
     """The third part of a `-v` mount as the user wrote it (`ro,z`), for inspection."""
+    origin: MountOrigin = MountOrigin.MOUNT
+    anonymous: bool = False
+    """A volume without a name; its `source` is generated when the container is created."""
+    consistency: str = ""
 
 
 class FileMount(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,14 +91,17 @@ class DeviceMapping(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """As in Docker: `test` is ("NONE",), ("CMD", arg…) or ("CMD-SHELL", line); empty means no health check."""
+    """As in Docker: `test` is ("NONE",), ("CMD", arg…) or ("CMD-SHELL", line); empty means no health check.
+
+    A zero means the default of `agent.container.health`.
+    """
 
     test: tuple[str, ...] = ()
-    interval_seconds: float = 30.0
-    timeout_seconds: float = 30.0
-    retries: int = 3
+    interval_seconds: float = 0.0
+    timeout_seconds: float = 0.0
+    retries: int = 0
     start_period_seconds: float = 0.0
-    start_interval_seconds: float = 5.0
+    start_interval_seconds: float = 0.0
 
 
 class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,7 +180,8 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     attach_stderr: bool = False
     attach_stdin: bool = False
     stop_signal: str = "SIGTERM"
-    stop_grace_seconds: float = 10.0
+    stop_grace_seconds: float | None = None
+    """None for `DEFAULT_STOP_GRACE_SECONDS`."""
     mounts: tuple[ContainerMount, ...] = ()
     tmpfs: dict[str, str] = msgspec.field(default_factory=dict)
     """Target to comma-separated options."""
@@ -180,13 +198,13 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     seccomp: str = ""
     """"" for the host's default profile, "unconfined" for none, otherwise a profile in Docker's JSON format."""
     read_only: bool = False
-    init: bool = False
+    init: bool | None = None
+    """None where the user left it to the daemon's default, which is no init program."""
     sysctls: dict[str, str] = msgspec.field(default_factory=dict)
-    host_pid: bool = False
-    host_ipc: bool = False
-    host_uts: bool = False
     ipc_mode: str = ""
-    """Like the other namespace modes: "" for the default (private), "host", "shareable" or "container:ID"."""
+    """Like the other namespace modes: "" for the default (private), "host", or "container:REF"; of IPC also "shareable"
+    and "none".
+    """
     pid_mode: str = ""
     uts_mode: str = ""
     cgroupns_mode: str = ""
@@ -223,6 +241,21 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     exposed_ports: tuple[str, ...] = ()
     volume_paths: tuple[str, ...] = ()
     """`Config.Volumes`: paths that get an anonymous volume unless something else is mounted there."""
+    volume_driver: str = ""
+    """The driver of volumes in `-v` mounts, "" for local."""
+    cgroup_parent: str = ""
+    """The cgroup that holds the container's own, "" for the daemon's."""
+    apparmor_profile: str = ""
+    network_disabled: bool = False
+    publish_all_ports: bool = False
+    links: tuple[str, ...] = ()
+    """Links on the default bridge, "container:alias"."""
+    shell: tuple[str, ...] = ()
+    """Like `on_build`, `container_id_file`, `console_size` and `isolation`: kept for inspection and commits."""
+    on_build: tuple[str, ...] = ()
+    container_id_file: str = ""
+    console_size: tuple[int, int] = (0, 0)
+    isolation: str = ""
     log_max_bytes: int = 32 << 20
     created_at_ns: int = 0
     task_id: str = ""

@@ -6,10 +6,12 @@ Invariant: pure. `agent.container.bundle` looks up on the host what the translat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from agent.container.device_rules import device_rule
 from agent.container.model import HOST_NETWORK, ContainerConfig, ExecConfig
+from agent.container.namespaces import Namespaces
 from agent.runtime.oci_spec import BindMount, DeviceNode, OciContainer, OciProcess, Rlimit, TmpfsMount
 from agent.runtime.users import ProcessUser
 
@@ -30,7 +32,9 @@ class HostValues(NamedTuple):
     devices: tuple[DeviceNode, ...] = ()
     init_path: str = ""
     swap_limits: bool = False
-    cgroup_version: int = 1
+    block_devices: Mapping[str, tuple[int, int]] = {}
+    namespaces: Namespaces = Namespaces()
+    shm_source: str | None = ""
 
 
 def oci_container(config: ContainerConfig, host: HostValues) -> OciContainer:
@@ -49,18 +53,25 @@ def oci_container(config: ContainerConfig, host: HostValues) -> OciContainer:
         privileged=config.privileged,
         seccomp=host.seccomp,
         network_namespace=None if config.netns_path == HOST_NETWORK else config.netns_path,
-        host_pid=config.host_pid,
-        host_ipc=config.host_ipc,
-        host_uts=config.host_uts,
+        pid_namespace=host.namespaces.pid,
+        ipc_namespace=host.namespaces.ipc,
+        uts_namespace=host.namespaces.uts,
+        cgroup_namespace=host.namespaces.cgroup,
         sysctls=config.sysctls,
         shm_size_bytes=config.shm_size_bytes,
+        shm_source=host.shm_source,
+        masked_paths=config.masked_paths,
+        read_only_paths=config.read_only_paths,
+        device_rules=tuple(device_rule(rule) for rule in config.device_cgroup_rules),
+        apparmor_profile=config.apparmor_profile,
+        annotations=config.annotations,
         limits=config.resources,
         binds=host.binds,
         tmpfs=host.tmpfs,
         devices=host.devices,
         init_path=host.init_path,
         swap_limits=host.swap_limits,
-        cgroup_version=host.cgroup_version,
+        block_devices=host.block_devices,
     )
 
 

@@ -14,8 +14,9 @@ from agent.runtime.limits import ResourceLimits, oci_resources
 from agent.runtime.users import ProcessUser
 
 INIT_TARGET = "/sbin/docker-init"
+_SHM = "/dev/shm"  # noqa: S108  the path in the container
 _PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
-_MASKED_PATHS = (
+MASKED_PATHS = (
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -29,7 +30,7 @@ _MASKED_PATHS = (
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 )
-_READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
 class BindMount(NamedTuple):
@@ -59,6 +60,15 @@ class DeviceNode(NamedTuple):
     permissions: str
 
 
+class DeviceRule(NamedTuple):
+    """A device cgroup rule: `kind` is "a", "b" or "c"; None stands for every number."""
+
+    kind: str
+    major: int | None
+    minor: int | None
+    permissions: str
+
+
 class Rlimit(NamedTuple):
     """`name` as in `ulimit`, for example "nofile"."""
 
@@ -85,8 +95,9 @@ class OciProcess(NamedTuple):
 class OciContainer(NamedTuple):
     """Everything that the specification of one container states.
 
-    `network_namespace` is "" for a new one, None for the host's, or the path of an existing one. `hostname` and
-    `domainname` apply unless `host_uts` is set.
+    Each `…_namespace` is "" for a new one, None for the host's, or the path of an existing one. `hostname` and
+    `domainname` apply to a new UTS namespace. `masked_paths` and `read_only_paths` are None for Docker's defaults, which
+    a privileged container does not have.
     """
 
     container_id: str
@@ -99,11 +110,19 @@ class OciContainer(NamedTuple):
     privileged: bool = False
     seccomp: dict[str, Any] | None = None
     network_namespace: str | None = ""
-    host_pid: bool = False
-    host_ipc: bool = False
-    host_uts: bool = False
+    pid_namespace: str | None = ""
+    ipc_namespace: str | None = ""
+    uts_namespace: str | None = ""
+    cgroup_namespace: str | None = None
     sysctls: Mapping[str, str] = {}
     shm_size_bytes: int = 64 << 20
+    shm_source: str | None = ""
+    """A directory of the host that becomes /dev/shm, "" for a tmpfs of the container's own, None for no /dev/shm."""
+    masked_paths: tuple[str, ...] | None = None
+    read_only_paths: tuple[str, ...] | None = None
+    device_rules: tuple[DeviceRule, ...] = ()
+    apparmor_profile: str = ""
+    annotations: Mapping[str, str] = {}
     limits: ResourceLimits = ResourceLimits()
     binds: tuple[BindMount, ...] = ()
     tmpfs: tuple[TmpfsMount, ...] = ()
@@ -111,7 +130,8 @@ class OciContainer(NamedTuple):
     init_path: str = ""
     """An init program of the host that becomes the first process; "" for none."""
     swap_limits: bool = False
-    cgroup_version: int = 1
+    block_devices: Mapping[str, tuple[int, int]] = {}
+    """Major and minor numbers of the block devices that `limits` name."""
 
 
 def container_spec(container: OciContainer) -> dict[str, Any]:
@@ -125,10 +145,12 @@ def container_spec(container: OciContainer) -> dict[str, Any]:
         "root": {"path": container.rootfs, "readonly": container.read_only},
         "mounts": _mounts(container),
         "linux": _linux(container),
-        "annotations": {"covey.container": container.container_id},
+        "annotations": {**container.annotations, "covey.container": container.container_id},
     }
-    if not container.host_uts:
+    if container.uts_namespace == "":
         spec["hostname"] = container.hostname
+    if container.apparmor_profile:
+        spec["process"]["apparmorProfile"] = container.apparmor_profile
     return spec
 
 
@@ -169,21 +191,29 @@ def _mounts(container: OciContainer) -> list[dict[str, Any]]:
 def _default_mounts(container: OciContainer) -> list[dict[str, Any]]:
     safe = ["nosuid", "noexec", "nodev"]
     access = [] if container.privileged else ["ro"]
-    shm = [*safe, "mode=1777", f"size={container.shm_size_bytes}"]
-    ipc = (
-        [_bind(BindMount("/dev/shm", "/dev/shm")), _bind(BindMount("/dev/mqueue", "/dev/mqueue"))]  # noqa: S108
-        if container.host_ipc
-        else [_mount("/dev/shm", "tmpfs", "shm", shm), _mount("/dev/mqueue", "mqueue", "mqueue", safe)]  # noqa: S108
-    )
     pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
     return [
         _mount("/proc", "proc", "proc", safe),
         _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         _mount("/dev/pts", "devpts", "devpts", pts),
-        *ipc,
+        *_ipc_mounts(container, safe),
         _mount("/sys", "sysfs", "sysfs", [*safe, *access]),
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", [*safe, *access, "relatime"]),
     ]
+
+
+def _ipc_mounts(container: OciContainer, safe: list[str]) -> list[dict[str, Any]]:
+    """Mount /dev/shm and /dev/mqueue; the message queues are those of the IPC namespace."""
+    if container.ipc_namespace is None:
+        queues = _bind(BindMount("/dev/mqueue", "/dev/mqueue"))
+    else:
+        queues = _mount("/dev/mqueue", "mqueue", "mqueue", safe)
+    if container.shm_source is None:
+        return [queues]
+    if container.shm_source:
+        return [_bind(BindMount(container.shm_source, _SHM)), queues]
+    options = [*safe, "mode=1777", f"size={container.shm_size_bytes}"]
+    return [_mount(_SHM, "tmpfs", "shm", options), queues]
 
 
 def _mount(target: str, fs_type: str, source: str, options: list[str]) -> dict[str, Any]:
@@ -201,14 +231,15 @@ def _linux(container: OciContainer) -> dict[str, Any]:
         "namespaces": _namespaces(container),
         "resources": {
             "devices": _device_rules(container),
-            **oci_resources(container.limits, swap_limits=container.swap_limits),
+            **oci_resources(container.limits, swap_limits=container.swap_limits, devices=container.block_devices),
         },
         "sysctl": _sysctls(container),
         "devices": [_device(device) for device in container.devices],
     }
+    masked, read_only = container.masked_paths, container.read_only_paths
     if not container.privileged:
-        linux["maskedPaths"] = list(_MASKED_PATHS)
-        linux["readonlyPaths"] = list(_READ_ONLY_PATHS)
+        linux["maskedPaths"] = list(MASKED_PATHS if masked is None else masked)
+        linux["readonlyPaths"] = list(READ_ONLY_PATHS if read_only is None else read_only)
     if container.seccomp is not None:
         linux["seccomp"] = container.seccomp
     propagations = {bind.propagation for bind in container.binds}
@@ -220,19 +251,17 @@ def _linux(container: OciContainer) -> dict[str, Any]:
 
 
 def _namespaces(container: OciContainer) -> list[dict[str, str]]:
-    namespaces = [{"type": "mount"}]
-    path = container.network_namespace
-    if path is not None:
-        namespaces.append({"type": "network", "path": path} if path else {"type": "network"})
-    if not container.host_uts:
-        namespaces.append({"type": "uts"})
-    if not container.host_pid:
-        namespaces.append({"type": "pid"})
-    if not container.host_ipc:
-        namespaces.append({"type": "ipc"})
-    if container.cgroup_version == 2 and not container.privileged:
-        namespaces.append({"type": "cgroup"})
-    return namespaces
+    paths = {
+        "network": container.network_namespace,
+        "uts": container.uts_namespace,
+        "pid": container.pid_namespace,
+        "ipc": container.ipc_namespace,
+        "cgroup": container.cgroup_namespace,
+    }
+    joined = [
+        {"type": kind, "path": path} if path else {"type": kind} for kind, path in paths.items() if path is not None
+    ]
+    return [{"type": "mount"}, *joined]
 
 
 def _sysctls(container: OciContainer) -> dict[str, str]:
@@ -240,7 +269,7 @@ def _sysctls(container: OciContainer) -> dict[str, str]:
     if container.network_namespace is not None:
         values["net.ipv4.ip_unprivileged_port_start"] = "0"
         values["net.ipv4.ping_group_range"] = "0 2147483647"
-    if container.domainname and not container.host_uts:
+    if container.domainname and container.uts_namespace == "":
         values["kernel.domainname"] = container.domainname
     return {**values, **container.sysctls}
 
@@ -268,4 +297,11 @@ def _device_rules(container: OciContainer) -> list[dict[str, Any]]:
             {"allow": True, "type": d.kind, "major": d.major, "minor": d.minor, "access": d.permissions}
             for d in container.devices
         ),
+        *(_device_rule(rule) for rule in container.device_rules),
     ]
+
+
+def _device_rule(rule: DeviceRule) -> dict[str, Any]:
+    numbers = {"major": rule.major, "minor": rule.minor}
+    given = {name: number for name, number in numbers.items() if number is not None}
+    return {"allow": True, "type": rule.kind, **given, "access": rule.permissions}

@@ -1,11 +1,12 @@
 """Container configuration of a task: merges the task's spec, its image and its node. Pure: the same input gives the same container.
 
-The service's spec and the image are merged as Docker does: ``command`` replaces the entrypoint and with it the image's command, ``args``
-replace the command; environment variables and labels of the service win. What Covey does not support yet is refused by name.
+The service's spec and the image are merged by ``agent.container.image_defaults``: ``command`` is the entrypoint, ``args`` the command.
+What Covey does not support yet is refused by name.
 
 Called by ``agent.worker.executor``, which adds the network namespace and the files of secrets.
 """
 
+from agent.container import image_defaults
 from agent.container.model import (
     ContainerConfig,
     ContainerMount,
@@ -14,7 +15,7 @@ from agent.container.model import (
     MountKind,
     NetworkRequest,
 )
-from agent.image.model import Image, ImageHealthcheck
+from agent.image.model import Image
 from agent.runtime.limits import ResourceLimits
 from covey.clock import SECOND
 from covey.errors import InvalidArgumentError, UnsupportedError
@@ -23,15 +24,15 @@ from covey.objects import Mount as MountSpec
 from covey.placeholders import NodeFacts, expand, task_name
 from covey.states import MountType
 
-DEFAULT_GRACE_SECONDS = 10.0
 _LABEL = "com.docker.swarm"
 
 
 def container_config(task: Task, image: Image, node: NodeFacts, container_id: str, now_ns: int) -> ContainerConfig:
     """The container of a task, without its namespace and files. Raises InvalidArgumentError or UnsupportedError, which name the setting."""
     spec = task.spec.container
-    entrypoint, command = command_line(spec, image)
-    if not (*entrypoint, *command):
+    entrypoint, command = image_defaults.command_line(spec.command or None, spec.args or None, image.config)
+    args = (*(entrypoint or ()), *(command or ()))
+    if not args:
         raise InvalidArgumentError(
             f"service {task.service_annotations.name}: no command: neither the service nor the image {spec.image} has one"
         )
@@ -41,10 +42,10 @@ def container_config(task: Task, image: Image, node: NodeFacts, container_id: st
         name=task_name(task),
         image=spec.image,
         image_id=image.id,
-        args=(*entrypoint, *command),
-        entrypoint=entrypoint or None,
-        command=command or None,
-        env=environment(tuple(expand(entry, task, node) for entry in spec.env), image.config.env),
+        args=args,
+        entrypoint=entrypoint,
+        command=command,
+        env=image_defaults.environment(tuple(expand(entry, task, node) for entry in spec.env), image.config.env),
         working_dir=spec.dir or image.config.working_dir or "/",
         user=spec.user or image.config.user,
         groups=spec.groups,
@@ -53,7 +54,7 @@ def container_config(task: Task, image: Image, node: NodeFacts, container_id: st
         tty=spec.tty,
         open_stdin=spec.open_stdin,
         stop_signal=spec.stop_signal or image.config.stop_signal or "SIGTERM",
-        stop_grace_seconds=DEFAULT_GRACE_SECONDS if spec.stop_grace_ns is None else spec.stop_grace_ns / SECOND,
+        stop_grace_seconds=None if spec.stop_grace_ns is None else spec.stop_grace_ns / SECOND,
         mounts=(*_mounts(task, node), *_image_volumes(spec, image)),
         resources=_resources(task),
         ulimits=tuple(ContainerUlimit(name=limit.name, soft=limit.soft, hard=limit.hard) for limit in spec.ulimits),
@@ -61,37 +62,20 @@ def container_config(task: Task, image: Image, node: NodeFacts, container_id: st
         cap_drop=spec.capability_drop,
         no_new_privileges=spec.no_new_privileges,
         read_only=spec.read_only,
-        init=bool(spec.init),
+        init=spec.init,
         sysctls=dict(spec.sysctls),
         dns=dns.nameservers if dns else (),
         dns_search=dns.search if dns else (),
         dns_options=dns.options if dns else (),
         extra_hosts=_extra_hosts(spec),
         requested_networks=_networks(task),
-        healthcheck=healthcheck(spec.healthcheck, image.config.healthcheck),
+        healthcheck=image_defaults.healthcheck(
+            healthcheck(spec.healthcheck) if spec.healthcheck else None, image.config.healthcheck
+        ),
         created_at_ns=now_ns,
         task_id=task.id,
         service_id=task.service_id,
     )
-
-
-def command_line(spec: ContainerSpec, image: Image) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Entrypoint and command after merging the spec with the image."""
-    if spec.command:
-        return spec.command, spec.args
-    return image.config.entrypoint or (), spec.args or image.config.cmd or ()
-
-
-def environment(overrides: tuple[str, ...], image_env: tuple[str, ...]) -> tuple[str, ...]:
-    """The image's variables, then the service's. A later one of the same name wins; ``NAME`` without ``=`` removes the variable."""
-    values: dict[str, str] = {}
-    for entry in (*image_env, *overrides):
-        name, equals, value = entry.partition("=")
-        if equals:
-            values[name] = value
-        else:
-            values.pop(name, None)
-    return tuple(f"{name}={value}" for name, value in values.items())
 
 
 def labels(task: Task, image: Image) -> dict[str, str]:
@@ -108,22 +92,15 @@ def labels(task: Task, image: Image) -> dict[str, str]:
     }
 
 
-def healthcheck(spec: HealthConfig | None, image_check: ImageHealthcheck | None) -> HealthCheck | None:
-    """The health check: fields of the service override those of the image. None if there is none, or if it is disabled."""
-    spec = spec or HealthConfig()
-    base = image_check or ImageHealthcheck()
-    test = spec.test or base.test
-    if not test or test[0] == "NONE":
-        return None
-    default = HealthCheck()
+def healthcheck(spec: HealthConfig) -> HealthCheck:
+    """The health check of the service; a zero leaves the choice to the image."""
     return HealthCheck(
-        test=test,
-        interval_seconds=(spec.interval_ns or base.interval) / SECOND or default.interval_seconds,
-        timeout_seconds=(spec.timeout_ns or base.timeout) / SECOND or default.timeout_seconds,
-        retries=spec.retries or base.retries or default.retries,
-        start_period_seconds=(spec.start_period_ns or base.start_period) / SECOND,
-        start_interval_seconds=(spec.start_interval_ns or base.start_interval) / SECOND
-        or default.start_interval_seconds,
+        test=spec.test,
+        interval_seconds=spec.interval_ns / SECOND,
+        timeout_seconds=spec.timeout_ns / SECOND,
+        retries=spec.retries,
+        start_period_seconds=spec.start_period_ns / SECOND,
+        start_interval_seconds=spec.start_interval_ns / SECOND,
     )
 
 

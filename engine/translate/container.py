@@ -13,7 +13,7 @@ from agent.container.model import (
     RunStatus,
 )
 from covey.clock import SECOND
-from engine.translate.json_fields import omit_empty
+from engine.translate.json_fields import omit_empty, omit_none
 from engine.translate.times import rfc3339
 
 
@@ -149,7 +149,7 @@ def _config(config: ContainerConfig) -> dict[str, Any]:
         "OnBuild": None,
         "Labels": config.labels,
         "StopSignal": config.stop_signal,
-        "StopTimeout": int(config.stop_grace_seconds),
+        **omit_none(StopTimeout=None if config.stop_grace_seconds is None else int(config.stop_grace_seconds)),
     }
 
 
@@ -169,9 +169,9 @@ def _host_config(config: ContainerConfig) -> dict[str, Any]:
         "DnsSearch": list(config.dns_search),
         "ExtraHosts": list(config.extra_hosts) or None,
         "GroupAdd": list(config.groups) or None,
-        "IpcMode": "host" if config.host_ipc else "private",
-        "PidMode": "host" if config.host_pid else "",
-        "UTSMode": "host" if config.host_uts else "",
+        "IpcMode": config.ipc_mode or "private",
+        "PidMode": config.pid_mode,
+        "UTSMode": config.uts_mode,
         "OomScoreAdj": limits.oom_score_adj,
         "Privileged": config.privileged,
         "ReadonlyRootfs": config.read_only,

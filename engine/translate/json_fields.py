@@ -173,3 +173,8 @@ def wrong_type(path: str, value: Any, expected: str) -> InvalidArgumentError:
 def omit_empty(**values: Any) -> dict[str, Any]:
     """A JSON object without empty fields, as with Go's ``omitempty``. Empty objects are kept: they are pointers in Go."""
     return {key: value for key, value in values.items() if value is not None and value not in ("", 0, False, [], ())}
+
+
+def omit_none(**values: Any) -> dict[str, Any]:
+    """A JSON object without the fields that are None, as with a pointer in Go and ``omitempty``."""
+    return {key: value for key, value in values.items() if value is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.container import signals
 from agent.container.host import ContainerHost
-from agent.container.model import Container
+from agent.container.model import DEFAULT_STOP_GRACE_SECONDS, Container
 
 
 async def stop_container(
@@ -16,7 +16,9 @@ async def stop_container(
     """
     record = host.index.find(ref)
     if record.state.running:
-        grace = record.config.stop_grace_seconds if timeout_seconds is None else timeout_seconds
+        own = record.config.stop_grace_seconds
+        default = DEFAULT_STOP_GRACE_SECONDS if own is None else own
+        grace = default if timeout_seconds is None else timeout_seconds
         number = signals.parse_signal(signal or record.config.stop_signal or "SIGTERM")
         await host.lifecycle.stop(record, number, grace)
     return record.snapshot()

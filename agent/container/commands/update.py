@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from agent.container import devices
 from agent.container.host import ContainerHost
 from agent.container.model import Container
 from agent.runtime import cgroup
@@ -17,7 +18,9 @@ async def update_limits(host: ContainerHost, ref: str, resources: ResourceLimits
     async with record.lock:
         config = msgspec.structs.replace(record.config, resources=resources)
         if record.state.running:
-            await host.runtime.update(config.id, oci_resources(resources, swap_limits=host.cgroups.swap))
+            numbers = devices.block_device_numbers(resources.block_devices)
+            section = oci_resources(resources, swap_limits=host.cgroups.swap, devices=numbers)
+            await host.runtime.update(config.id, section)
         host.index.set_config(record, config)
         host.index.emit(record, "update")
     return record.snapshot()

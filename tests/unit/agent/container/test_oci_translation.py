@@ -16,7 +16,6 @@ HOST = HostValues(
     bounding=("CAP_CHOWN",),
     seccomp=None,
     swap_limits=True,
-    cgroup_version=2,
 )
 
 
@@ -52,13 +51,13 @@ def test_limits_of_processes_and_resources_are_passed_on() -> None:
 
 
 def test_every_flag_of_the_configuration_reaches_the_runtime() -> None:
-    for flag in ("read_only", "privileged", "host_pid", "host_ipc", "host_uts"):
+    for flag in ("read_only", "privileged"):
         assert getattr(container(**{flag: True}), flag), flag
         assert not getattr(container(), flag), flag
     made = container(no_new_privileges=True, domainname="d", sysctls={"a": "b"}, shm_size_bytes=1, working_dir="/w")
     assert made.process.no_new_privileges
     assert (made.domainname, made.sysctls, made.shm_size_bytes, made.process.cwd) == ("d", {"a": "b"}, 1, "/w")
-    assert (made.rootfs, made.cgroup_path, made.swap_limits, made.cgroup_version) == ("/root", "/covey/a", True, 2)
+    assert (made.rootfs, made.cgroup_path, made.swap_limits) == ("/root", "/covey/a", True)
 
 
 def test_an_exec_takes_the_containers_environment_and_its_own_directory() -> None:

@@ -3,9 +3,10 @@
 import msgspec
 import pytest
 
-from agent.container.model import ContainerMount, MountKind
+from agent.container import health
+from agent.container.model import ContainerMount, HealthCheck, MountKind
 from agent.image.model import Image, ImageConfig, ImageHealthcheck
-from agent.task.container_config import command_line, container_config, environment, healthcheck
+from agent.task.container_config import container_config
 from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import (
     Annotations,
@@ -48,18 +49,17 @@ def task(slot: int = 3, **container: object) -> Task:
 @pytest.mark.parametrize(
     ("command", "args", "expected"),
     [
-        ((), (), (("entry",), ("cmd",))),
-        ((), ("x",), (("entry",), ("x",))),
-        (("own",), (), (("own",), ())),
-        (("own",), ("x",), (("own",), ("x",))),
+        ((), (), ("entry", "cmd")),
+        ((), ("x",), ("entry", "x")),
+        (("own",), (), ("own",)),
+        (("own",), ("x",), ("own", "x")),
     ],
 )
 def test_command_and_args_are_merged_as_docker_does(
-    command: tuple[str, ...], args: tuple[str, ...], expected: object
+    command: tuple[str, ...], args: tuple[str, ...], expected: tuple[str, ...]
 ) -> None:
-    assert (
-        command_line(ContainerSpec(command=command, args=args), image(entrypoint=("entry",), cmd=("cmd",))) == expected
-    )
+    base = image(entrypoint=("entry",), cmd=("cmd",))
+    assert container_config(task(command=command, args=args), base, NODE, CONTAINER, 9).args == expected
 
 
 def test_the_services_settings_win_over_the_images() -> None:
@@ -77,7 +77,7 @@ def test_the_services_settings_win_over_the_images() -> None:
         "/srv",
         "SIGQUIT",
         ("cmd",),
-        10.0,
+        None,
     )
     own = container_config(
         task(
@@ -93,7 +93,7 @@ def test_the_services_settings_win_over_the_images() -> None:
         CONTAINER,
         9,
     )
-    assert own.env == ("A=1", "B=x", "D=4")
+    assert own.env == ("B=x", "C", "D=4", "A=1")
     assert (own.user, own.working_dir, own.stop_signal, own.stop_grace_seconds) == ("0", "/", "SIGINT", 1.5)
     assert (own.labels["a"], own.labels["b"]) == ("i", "s")
 
@@ -164,17 +164,12 @@ def test_mounts_resources_and_hosts_are_carried_over() -> None:
 
 
 def test_the_health_check_of_the_service_overrides_that_of_the_image() -> None:
-    base = ImageHealthcheck(test=("CMD", "true"), interval=5_000_000_000, retries=7)
-    assert healthcheck(None, None) is None
-    assert healthcheck(HealthConfig(test=("NONE",)), base) is None
-    merged = healthcheck(HealthConfig(interval_ns=1_000_000_000), base)
-    assert merged is not None
-    assert (merged.test, merged.interval_seconds, merged.retries, merged.timeout_seconds) == (
-        ("CMD", "true"),
-        1.0,
-        7,
-        30.0,
-    )
+    base = image(cmd=("x",), healthcheck=ImageHealthcheck(test=("CMD", "true"), interval=5_000_000_000, retries=7))
+    own = task(healthcheck=HealthConfig(interval_ns=1_000_000_000))
+    merged = container_config(own, base, NODE, CONTAINER, 9).healthcheck
+    assert merged == HealthCheck(test=("CMD", "true"), interval_seconds=1.0, retries=7)
+    disabled = container_config(task(healthcheck=HealthConfig(test=("NONE",))), base, NODE, CONTAINER, 9).healthcheck
+    assert not health.enabled(disabled)
 
 
 def test_unsupported_settings_are_refused_by_name() -> None:
@@ -184,7 +179,3 @@ def test_unsupported_settings_are_refused_by_name() -> None:
         )
     with pytest.raises(InvalidArgumentError, match="no command"):
         container_config(task(), image(), NODE, CONTAINER, 9)
-
-
-def test_a_variable_without_a_value_removes_that_of_the_image() -> None:
-    assert environment(("A",), ("A=1", "B=2")) == ("B=2",)
