@@ -15,7 +15,9 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686"
 
 
 class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts about a host. ``architecture`` is the kernel's name, ``goarch`` the one of image platforms."""
+    """Facts about a host. ``architecture`` is the kernel's name, ``goarch`` the one of image platforms. ``cpu_list`` and
+    ``memory_nodes`` are lists such as `0-3`.
+    """
 
     version: str
     kernel: str
@@ -24,6 +26,8 @@ class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str
     goarch: str
     cpus: int
+    cpu_list: str
+    memory_nodes: str
     memory_bytes: int
     cgroup_version: str
     security_options: tuple[str, ...]
@@ -47,6 +51,8 @@ def read_host(root: Path = Path("/"), labels: Mapping[str, str] = {}, extra_warn
         architecture=platform.machine(),
         goarch=_ARCHITECTURES.get(platform.machine(), platform.machine()),
         cpus=os.cpu_count() or 1,
+        cpu_list=_text(root / "sys/devices/system/cpu/online").strip() or "0",
+        memory_nodes=_text(root / "sys/devices/system/node/online").strip() or "0",
         memory_bytes=_memory_bytes(root),
         cgroup_version="2" if unified else "1",
         security_options=tuple(names),

@@ -13,7 +13,7 @@ from agent.container.events import EventBus
 from agent.container.model import Container, ContainerConfig, ContainerEvent, ContainerState, ExecState, MountKind
 from agent.container.record import ContainerRecord
 from agent.container.store import ContainerRow, ContainerStore
-from covey.errors import ConflictError, InvalidArgumentError, NotFoundError
+from covey.errors import AlreadyExistsError, ConflictError, InvalidArgumentError, NotFoundError
 
 
 class ContainerIndex:
@@ -64,11 +64,20 @@ class ContainerIndex:
 
     def add(self, config: ContainerConfig) -> ContainerRecord:
         """Add a new container. Raises AlreadyExistsError if its name is in use."""
+        self._check_name(config)
         record = ContainerRecord(Container(config, ContainerState()))
         self._store.insert(record.snapshot())
         self._records[config.id] = record
         self._ids_by_name[config.name] = config.id
         return record
+
+    def _check_name(self, config: ContainerConfig) -> None:
+        owner = self._ids_by_name.get(config.name, config.id)
+        if owner != config.id:
+            raise AlreadyExistsError(
+                f'Conflict. The container name "/{config.name}" is already in use by container "{owner}". '
+                "You have to remove (or rename) that container to be able to reuse that name."
+            )
 
     def remove(self, record: ContainerRecord) -> None:
         self._store.delete(record.config.id)
@@ -87,6 +96,7 @@ class ContainerIndex:
 
     def set_config(self, record: ContainerRecord, config: ContainerConfig) -> None:
         """Replace the configuration. Raises AlreadyExistsError if its name is in use."""
+        self._check_name(config)
         self._store.save_config(config)
         self._ids_by_name.pop(record.config.name, None)
         self._ids_by_name[config.name] = config.id

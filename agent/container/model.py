@@ -52,6 +52,9 @@ class ContainerMount(msgspec.Struct, frozen=True, kw_only=True):
     subpath: str = ""
     """A path below the root of a volume or image, which is mounted instead of the root."""
     non_recursive: bool = False
+    read_only_non_recursive: bool = False
+    """Of a read-only bind: leave mounts below it writable; `read_only_force_recursive` refuses if they cannot be read-only."""
+    read_only_force_recursive: bool = False
     driver: str = ""
     """A volume's driver, "" for local; `driver_options` and `driver_labels` are those of a volume that does not exist yet."""
     driver_options: dict[str, str] = msgspec.field(default_factory=dict)

@@ -1,6 +1,7 @@
 """Route table of the Engine API, one module per concept. The first match wins, so narrow patterns stand before wide ones."""
 
 from engine.routes import (
+    container_create,
     container_streams,
     containers,
     events,
@@ -34,6 +35,7 @@ TABLE = RouteTable(
         *volumes.ROUTES,
         *registries.ROUTES,
         *images.ROUTES,
+        *container_create.ROUTES,
         *containers.ROUTES,
         *container_streams.ROUTES,
         *execs.ROUTES,

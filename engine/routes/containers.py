@@ -30,14 +30,6 @@ async def list_containers(context: RequestContext) -> web.Response:
     return json_response([container_list.summary(item, now) for item in (matching[:limit] if limit > 0 else matching)])
 
 
-async def create(context: RequestContext) -> web.Response:
-    del context
-    raise UnsupportedError(
-        "creating single containers (POST /containers/create, docker run) is not supported by Covey yet: "
-        "containers are created by services; use docker service create"
-    )
-
-
 async def inspect(context: RequestContext) -> web.Response:
     containers = context.services.agent.containers
     container = containers.get(context.ref)
@@ -118,7 +110,6 @@ def _newest_first(item: Container) -> tuple[int, str]:
 
 ROUTES = [
     Route("GET", "/containers/json", list_containers),
-    Route("POST", "/containers/create", create),
     Route("POST", "/containers/prune", prune),
     Route("GET", "/containers/{ref}/json", inspect),
     Route("POST", "/containers/{ref}/start", start),

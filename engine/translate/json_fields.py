@@ -52,6 +52,10 @@ class JsonFields:
         key = name if name in self._values else self._names.get(name.casefold())
         return key is not None and self._values[key] is not None
 
+    def names(self) -> tuple[str, ...]:
+        """The keys of the object."""
+        return tuple(self._values)
+
     def text(self, name: str, default: str = "") -> str:
         return self._typed(name, str, default)
 

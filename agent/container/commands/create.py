@@ -7,10 +7,10 @@ import time
 
 import msgspec
 
-from agent.container import signals
+from agent.container import namespaces, signals
 from agent.container.host import ContainerHost
 from agent.container.model import Container, ContainerConfig, MountKind
-from covey.errors import InvalidArgumentError
+from covey.errors import InvalidArgumentError, NotFoundError
 
 _ID = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
@@ -19,6 +19,7 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
 async def create_container(host: ContainerHost, config: ContainerConfig) -> Container:
     """Record the container and create its directory and volumes. Refuses what this host can never run."""
     _check(host, config)
+    _check_joined(host, config)
     host.images.layers(config.image_id)  # raises NotFoundError for an unknown image
     if not config.created_at_ns:
         config = msgspec.structs.replace(config, created_at_ns=time.time_ns())
@@ -44,13 +45,25 @@ def _check(host: ContainerHost, config: ContainerConfig) -> None:
     host.bundles.check_host_support(config)
 
 
+def _check_joined(host: ContainerHost, config: ContainerConfig) -> None:
+    """The containers that this one joins exist. Not found is no NotFoundError here: clients would pull the image."""
+    for mode in (config.pid_mode, config.ipc_mode):
+        ref = namespaces.joined_container(mode)
+        if not ref:
+            continue
+        try:
+            host.index.find(ref)
+        except NotFoundError as error:
+            raise InvalidArgumentError(error.message) from None
+
+
 def _create_volumes(host: ContainerHost, config: ContainerConfig) -> ContainerConfig:
     """The configuration with every volume created and anonymous ones named."""
     mounts = []
     for mount in config.mounts:
         if mount.kind is MountKind.VOLUME:
             volume = host.volumes.create(mount.source, labels=mount.driver_labels, now_ns=config.created_at_ns)
-            mounts.append(msgspec.structs.replace(mount, source=volume.name))
+            mounts.append(msgspec.structs.replace(mount, source=volume.name, anonymous=not mount.source))
         else:
             mounts.append(mount)
     return msgspec.structs.replace(config, mounts=tuple(mounts))

@@ -101,9 +101,6 @@ async def test_an_unsupported_feature_answers_501_and_names_its_route(daemon: Da
         status, body = await daemon.request(method, path)
         assert status == 501, path
         assert words in body["message"]
-    status, body = await daemon.request("POST", "/containers/create", json={})
-    assert status == 501
-    assert "docker service create" in body["message"]
 
 
 async def test_every_route_of_the_specification_is_known() -> None:

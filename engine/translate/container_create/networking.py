@@ -1,0 +1,185 @@
+"""Network settings of a new container: `NetworkMode`, `NetworkingConfig`, DNS, extra hosts and ports.
+
+Invariant: published ports are refused here and nowhere else, because single containers cannot publish ports yet.
+"""
+
+import functools
+import ipaddress
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from agent.container.model import NetworkRequest
+from covey.errors import InvalidArgumentError, UnsupportedError
+from engine.translate.container_create.config import UserConfig
+from engine.translate.json_fields import JsonFields, is_zero
+
+DEFAULT_MODE = "bridge"
+HOST, NONE = "host", "none"
+HOST_GATEWAY = "host-gateway"
+_CONTAINER = "container:"
+_MAC = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}")
+
+
+def read_networking(fields: JsonFields, endpoints: JsonFields | None, config: UserConfig) -> dict[str, Any]:
+    """The fields of the container's configuration. ``endpoints`` is `NetworkingConfig`."""
+    mode = fields.text("NetworkMode")
+    if mode in {"", "default"}:
+        mode = DEFAULT_MODE
+    links = fields.text_list("Links")
+    dns = fields.text_list("Dns")
+    extra_hosts = fields.text_list("ExtraHosts")
+    publish_all = fields.flag("PublishAllPorts")
+    published = _published(fields)
+    for entry in extra_hosts:
+        _check_extra_host(entry)
+    _check_mode(mode, config, links=links, dns=dns, extra_hosts=extra_hosts, publishing=publish_all or bool(published))
+    if mode != HOST:
+        _refuse_published_ports(published)
+    return {
+        "network_mode": mode,
+        "netns_path": HOST if mode == HOST else "",
+        "requested_networks": _requests(mode, endpoints, config),
+        "links": links,
+        "dns": dns,
+        "dns_options": fields.text_list("DnsOptions"),
+        "dns_search": fields.text_list("DnsSearch"),
+        "extra_hosts": extra_hosts,
+        "publish_all_ports": publish_all,
+    }
+
+
+def refuse_publishing_all(ports: Sequence[str]) -> None:
+    """Refuse `PublishAllPorts` of a container that exposes ports, by itself or by its image."""
+    if ports:
+        _refuse_published_ports(list(ports))
+
+
+def warnings(mode: str, published: bool) -> list[str]:
+    """Warnings in Docker's words."""
+    return ["Published ports are discarded when using host network mode"] if mode == HOST and published else []
+
+
+def _published(fields: JsonFields) -> list[str]:
+    """The container's ports that `PortBindings` publishes."""
+    bindings = fields.child("PortBindings")
+    if bindings is None:
+        return []
+    return [port for port in bindings.names() if not is_zero(bindings.raw(port))]
+
+
+def _refuse_published_ports(ports: list[str]) -> None:
+    if ports:
+        raise UnsupportedError(
+            f"publishing ports of single containers (HostConfig.PortBindings {', '.join(sorted(ports))}) is not supported "
+            "by Covey yet; use --network host, or docker service create --publish"
+        )
+
+
+def _check_mode(
+    mode: str,
+    config: UserConfig,
+    *,
+    links: Sequence[str],
+    dns: Sequence[str],
+    extra_hosts: Sequence[str],
+    publishing: bool,
+) -> None:
+    """Refuse what conflicts with the network mode, in Docker's words and order."""
+    is_container = mode.partition(":")[0] == "container"
+    if is_container and not mode.removeprefix("container").strip(":"):
+        raise InvalidArgumentError("Invalid network mode: invalid container format container:<name|id>")
+    conflicts = (
+        (is_container and config.hostname, "hostname and the network mode"),
+        (
+            is_container and links,
+            "container type network can't be used with links. This would result in undefined behavior",
+        ),
+        (is_container and dns, "dns and the network mode"),
+        (is_container and extra_hosts, "custom host-to-IP mapping and the network mode"),
+        (is_container and config.mac_address, "mac-address and the network mode"),
+        (is_container and publishing, "port publishing and the container type network mode"),
+        (is_container and config.exposed_ports, "port exposing and the container type network mode"),
+        (
+            mode == HOST and links,
+            "host type networking can't be used with links. This would result in undefined behavior",
+        ),
+        (mode == HOST and config.mac_address, "mac-address and the network mode"),
+    )
+    for conflict, sentence in conflicts:
+        if conflict:
+            raise InvalidArgumentError(f"conflicting options: {sentence}")
+
+
+def _check_extra_host(entry: str) -> None:
+    separator = "=" if "=" in entry else ":"
+    name, found, address = entry.partition(separator)
+    if not found or not name:
+        raise InvalidArgumentError(f'bad format for add-host: "{entry}"')
+    if address == HOST_GATEWAY:
+        return
+    try:
+        ipaddress.ip_address(address.strip("[]"))
+    except ValueError:
+        raise InvalidArgumentError(f'invalid IP address in add-host: "{address}"') from None
+
+
+def _requests(mode: str, endpoints: JsonFields | None, config: UserConfig) -> tuple[NetworkRequest, ...]:
+    """One request for each network; that of the network mode comes first."""
+    found = {request.network: request for request in _endpoints(endpoints, mode)}
+    if mode in {HOST, NONE} or mode.startswith(_CONTAINER):
+        return tuple(found.values())
+    own = found.pop(mode, NetworkRequest(network=mode))
+    if config.mac_address and not own.mac:
+        own = msgspec.structs.replace(own, mac=_mac(config.mac_address))
+    return (own, *found.values())
+
+
+def _endpoints(fields: JsonFields | None, mode: str) -> list[NetworkRequest]:
+    configs = fields.child("EndpointsConfig") if fields else None
+    if configs is None:
+        return []
+    requests = []
+    for name in configs.names():
+        network = mode if name == "default" else name
+        endpoint = configs.read(name, functools.partial(_endpoint, network))
+        requests.append(endpoint or NetworkRequest(network=network))
+    return requests
+
+
+def _endpoint(network: str, fields: JsonFields) -> NetworkRequest:
+    """An `EndpointSettings` as a client sends it. What `docker inspect` adds to it (addresses in use) is not a request."""
+    for name in (
+        "NetworkID", "EndpointID", "Gateway", "IPAddress", "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address",
+        "GlobalIPv6PrefixLen", "DNSNames", "GwPriority",
+    ):  # fmt: skip
+        fields.raw(name)
+    ip = ""
+    ipam = fields.child("IPAMConfig")
+    if ipam is not None:
+        ip = ipam.text("IPv4Address")
+        ipam.refuse_unknown()
+    mac = fields.text("MacAddress")
+    return NetworkRequest(
+        network=network,
+        aliases=fields.text_list("Aliases"),
+        links=fields.text_list("Links"),
+        ip=_address(ip),
+        mac=_mac(mac) if mac else "",
+        driver_options=fields.text_map("DriverOpts"),
+    )
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(text)) if text else ""
+    except ValueError:
+        raise InvalidArgumentError(f"invalid IPv4 address: {text}") from None
+
+
+def _mac(text: str) -> str:
+    if not _MAC.fullmatch(text):
+        raise InvalidArgumentError(f"{text} is not a valid mac address")
+    return text.lower().replace("-", ":")

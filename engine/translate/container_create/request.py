@@ -1,0 +1,166 @@
+"""Request of `POST /containers/create`: the whole body, checked, and the container's configuration that follows from it.
+
+Invariant: what does not depend on the image is checked before the image is looked up, as in Docker. A field without a
+meaning here is refused by its path.
+"""
+
+from typing import Any
+
+import msgspec
+
+from agent.container.model import ContainerConfig, LogConfig, RestartPolicy
+from agent.image.model import Image
+from covey.errors import InvalidArgumentError
+from engine.translate.container_create import devices, mounts, namespaces, networking, security
+from engine.translate.container_create.config import UserConfig, merged, read_config
+from engine.translate.field_table import INTEGER, TEXT, TEXT_MAP_ALWAYS, FieldTable, Row
+from engine.translate.json_fields import JsonFields
+from engine.translate.resource_limits import HostCapacity, check_limits, read_limits
+
+RUNTIMES = ("runc", "io.containerd.runc.v2")
+_LOG_DRIVERS = ("json-file", "local", "none", "journald", "syslog")
+_SHORT_ID = 12
+
+RESTART_POLICY = FieldTable(
+    RestartPolicy,
+    (
+        Row(key="Name", field="name", codec=TEXT, always=True),
+        Row(key="MaximumRetryCount", field="maximum_retries", codec=INTEGER, always=True),
+    ),
+)
+LOG_CONFIG = FieldTable(
+    LogConfig,
+    (
+        Row(key="Type", field="driver", codec=TEXT, always=True),
+        Row(key="Config", field="options", codec=TEXT_MAP_ALWAYS, always=True),
+    ),
+)
+
+
+class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked request. ``values`` are the fields of the configuration that do not depend on the image."""
+
+    config: UserConfig
+    values: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """What the daemon gives a new container."""
+
+    id: str
+    name: str
+    created_at_ns: int
+    hostname: str
+    """The host's own name, for containers that share its network or its UTS namespace."""
+
+
+def read_request(body: Any, host: HostCapacity) -> CreateRequest:
+    """Check a body. Raises InvalidArgumentError or UnsupportedError."""
+    if not body:
+        raise InvalidArgumentError("Config cannot be empty in order to create a container")
+    fields = JsonFields(body)
+    config = read_config(fields)
+    host_config = fields.child("HostConfig") or JsonFields({}, "HostConfig")
+    endpoints = fields.child("NetworkingConfig")
+    limits = read_limits(host_config)
+    network = networking.read_networking(host_config, endpoints, config)
+    values = {
+        "resources": limits,
+        **network,
+        **security.read_security(host_config),
+        **namespaces.read_namespaces(host_config, hostname=config.hostname),
+        **devices.read_devices(host_config),
+        **mounts.read_mounts(host_config),
+        **_read_daemon_options(host_config),
+    }
+    for part in (fields, host_config, endpoints):
+        if part is not None:
+            part.refuse_unknown()
+    return CreateRequest(config=config, values=values, warnings=tuple(check_limits(limits, host)))
+
+
+def container_config(request: CreateRequest, image: Image, identity: Identity) -> ContainerConfig:
+    """The configuration of the container. Raises InvalidArgumentError if it has no command."""
+    shares_name = request.values["network_mode"] == networking.HOST or request.values["uts_mode"] == namespaces.HOST
+    defaults = merged(
+        request.config, image.config, hostname=identity.hostname if shares_name else identity.id[:_SHORT_ID]
+    )
+    if request.values["publish_all_ports"] and request.values["network_mode"] != networking.HOST:
+        networking.refuse_publishing_all(defaults["exposed_ports"])
+    own_mounts = request.values["mounts"]
+    taken = {*(mount.target for mount in own_mounts), *request.values["tmpfs"]}
+    values = {
+        **request.values,
+        **defaults,
+        "mounts": (*own_mounts, *mounts.volume_path_mounts(defaults["volume_paths"], taken)),
+    }
+    return ContainerConfig(
+        id=identity.id,
+        name=identity.name,
+        created_at_ns=identity.created_at_ns,
+        image=request.config.image,
+        image_id=image.id,
+        **values,
+    )
+
+
+def _read_daemon_options(fields: JsonFields) -> dict[str, Any]:
+    restart = fields.read("RestartPolicy", RESTART_POLICY.read) or RestartPolicy()
+    check_restart_policy(restart)
+    auto_remove = fields.flag("AutoRemove")
+    if auto_remove and restart.name != "no":
+        raise InvalidArgumentError("can't create 'AutoRemove' container with restart policy")
+    log = fields.read("LogConfig", LOG_CONFIG.read) or LogConfig()
+    if log.driver not in _LOG_DRIVERS:
+        raise InvalidArgumentError(f'error looking up logging plugin {log.driver}: plugin "{log.driver}" not found')
+    runtime = fields.text("Runtime")
+    if runtime and runtime not in RUNTIMES:
+        raise InvalidArgumentError(f"unknown or invalid runtime name: {runtime}")
+    isolation = fields.text("Isolation")
+    if isolation.lower() not in {"", "default"}:
+        raise InvalidArgumentError(f"invalid isolation '{isolation}', linux only supports 'default'")
+    return {
+        "auto_remove": auto_remove,
+        "restart": restart,
+        "log": log,
+        "runtime": runtime,
+        "isolation": isolation,
+        "init": fields.flag("Init") if fields.has("Init") else None,
+        "annotations": _annotations(fields),
+        "cgroup_parent": fields.text("CgroupParent"),
+        "container_id_file": fields.text("ContainerIDFile"),
+        "console_size": _console_size(fields),
+    }
+
+
+def check_restart_policy(policy: RestartPolicy) -> None:
+    """Raises InvalidArgumentError in Docker's words."""
+    if policy.name not in {"no", "on-failure", "always", "unless-stopped"}:
+        raise InvalidArgumentError(
+            f"invalid restart policy: unknown policy '{policy.name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        )
+    if policy.maximum_retries and policy.name != "on-failure":
+        raise InvalidArgumentError("invalid restart policy: maximum retry count can only be used with 'on-failure'")
+    if policy.maximum_retries < 0:
+        raise InvalidArgumentError("invalid restart policy: maximum retry count cannot be negative")
+
+
+def _annotations(fields: JsonFields) -> dict[str, str]:
+    annotations = fields.text_map("Annotations")
+    if "" in annotations:
+        raise InvalidArgumentError("invalid Annotations: the empty string is not permitted as an annotation key")
+    return annotations
+
+
+def _console_size(fields: JsonFields) -> tuple[int, int]:
+    value = fields.raw("ConsoleSize")
+    if value is None:
+        return 0, 0
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or not all(type(item) is int and 0 <= item < 65536 for item in value)
+    ):
+        raise InvalidArgumentError(f"{fields.path_of('ConsoleSize')} must be a list of height and width")
+    return value[0], value[1]

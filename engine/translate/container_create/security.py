@@ -1,0 +1,71 @@
+"""Security options of a new container: `SecurityOpt`, capabilities, privileged mode, masked and read-only paths."""
+
+from typing import Any
+
+from covey.errors import InvalidArgumentError, UnsupportedError
+from engine.translate.json_fields import JsonFields
+
+_TRUE, _FALSE = (
+    frozenset({"1", "t", "T", "TRUE", "true", "True"}),
+    frozenset({"0", "f", "F", "FALSE", "false", "False"}),
+)
+BUILTIN = "builtin"
+
+
+def read_security(fields: JsonFields) -> dict[str, Any]:
+    """The fields of the container's configuration."""
+    options = fields.text_list("SecurityOpt")
+    return {
+        **_options(options),
+        "security_options": options,
+        "privileged": fields.flag("Privileged"),
+        "cap_add": _capabilities(fields, "CapAdd"),
+        "cap_drop": _capabilities(fields, "CapDrop"),
+        "read_only": fields.flag("ReadonlyRootfs"),
+        "masked_paths": _paths(fields, "MaskedPaths"),
+        "read_only_paths": _paths(fields, "ReadonlyPaths"),
+        "sysctls": fields.text_map("Sysctls"),
+        "groups": fields.text_list("GroupAdd"),
+    }
+
+
+def _options(options: tuple[str, ...]) -> dict[str, Any]:
+    """The settings that `SecurityOpt` makes; a later option wins."""
+    values: dict[str, Any] = {"no_new_privileges": False, "seccomp": "", "apparmor_profile": ""}
+    for option in options:
+        if option == "no-new-privileges":
+            values["no_new_privileges"] = True
+            continue
+        separator = "=" if "=" in option else ":"
+        name, found, value = option.partition(separator)
+        if not found:
+            raise InvalidArgumentError(f'invalid --security-opt 1: "{option}"')
+        if name == "no-new-privileges" and value in _TRUE | _FALSE:
+            values["no_new_privileges"] = value in _TRUE
+        elif name == "seccomp":
+            values["seccomp"] = "" if value == BUILTIN else value
+        elif name == "apparmor":
+            values["apparmor_profile"] = value
+        elif name == "label":
+            _check_label(value)
+        else:
+            raise InvalidArgumentError(f'invalid --security-opt 2: "{option}"')
+    return values
+
+
+def _check_label(value: str) -> None:
+    if value != "disable":
+        raise UnsupportedError(f"SecurityOpt label={value}: SELinux labels are not supported; use label=disable")
+
+
+def _capabilities(fields: JsonFields, name: str) -> tuple[str, ...]:
+    """Capability names as Docker stores them, with CAP_ and in upper case."""
+    full = [text.strip().upper() for text in fields.text_list(name)]
+    return tuple(
+        sorted(dict.fromkeys(text if text == "ALL" or text.startswith("CAP_") else f"CAP_{text}" for text in full))
+    )
+
+
+def _paths(fields: JsonFields, name: str) -> tuple[str, ...] | None:
+    """None where absent, which stands for Docker's defaults; an empty list means no path at all."""
+    return fields.text_list(name) if fields.has(name) else None
