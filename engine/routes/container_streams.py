@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from covey.errors import ConflictError, InvalidArgumentError
+from covey.errors import InvalidArgumentError
 from engine import attach_relay, detach_keys
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
@@ -41,11 +41,12 @@ async def container_logs(context: RequestContext) -> web.StreamResponse:
 
 
 async def attach(context: RequestContext) -> web.StreamResponse:
-    """Take over the connection for stdio. With ``logs`` the earlier output comes first, without a gap but possibly with an overlap."""
+    """Take over the connection for stdio, also of a container that is still to be started.
+
+    With ``logs`` the earlier output comes first, without a gap but possibly with an overlap.
+    """
     containers = context.services.agent.containers
     container = containers.get(context.ref)
-    if not container.state.running:
-        raise ConflictError(f"container {container.id} is not running: start it before attaching to it")
     keys = detach_keys.DetachKeyMatcher(detach_keys.parse(context.query("detachKeys")))
     tty = container.config.tty
     stream = await containers.attach(container.id)
