@@ -1,6 +1,7 @@
 """Placement constraints such as ``node.labels.zone==east``, placement preferences and platforms, matched against nodes.
 
-Invariant: a constraint that parses can be decided for every node. Called by the control API (to refuse an invalid one), by the scheduler's
+Invariant: a constraint that parses can be decided for every node: as in Docker, no node meets one with an unknown key, and a preference for
+an unknown descriptor changes nothing. Called by the control API (to refuse an invalid one), by the scheduler's
 filters and by the orchestrator (to end tasks whose node no longer matches).
 """
 
@@ -33,6 +34,8 @@ class Constraint(msgspec.Struct, frozen=True):
     value: str
 
     def matches(self, node: Node) -> bool:
+        if not _is_known(self.key):
+            return False
         if self.key == "node.ip":
             return _address_in_network(node.status.addr, self.value) == self.equal
         actual = _node_value(self.key, node)
@@ -47,18 +50,15 @@ def parse_constraint(text: str) -> Constraint:
         if found:
             break
     else:
-        raise InvalidArgumentError(f"invalid constraint '{text}': constraint expected one operator from ==, !=")
+        raise InvalidArgumentError(f"constraint expected one operator from ==, !=; the constraint is '{text}'")
     key, value = left.strip(), right.strip()
     if not _KEY.fullmatch(key):
-        raise InvalidArgumentError(f"invalid constraint '{text}': key '{key}' is invalid")
+        raise InvalidArgumentError(f"key '{key}' is invalid; the constraint is '{text}'")
     if not value or not _VALUE.fullmatch(value):
-        raise InvalidArgumentError(f"invalid constraint '{text}': value '{value}' is invalid")
+        raise InvalidArgumentError(f"value '{value}' is invalid; the constraint is '{text}'")
     lowered = key.casefold()
     if lowered in _KEYS:
         key = lowered
-    elif not any(lowered.startswith(prefix) and len(key) > len(prefix) for prefix in _LABELS):
-        known = ", ".join([*_KEYS, "node.labels.NAME", "engine.labels.NAME"])
-        raise InvalidArgumentError(f"invalid constraint '{text}': key '{key}' is not known; use one of {known}")
     if key == "node.ip":
         _require_network(text, value)
     return Constraint(key, operator == "==", value)
@@ -70,17 +70,17 @@ def parse_constraints(texts: tuple[str, ...]) -> tuple[Constraint, ...]:
     return tuple([parse_constraint(text) for text in texts])
 
 
-def parse_preference(descriptor: str) -> str:
-    """The label to spread over, validated. Raises InvalidArgumentError."""
-    if not any(descriptor.startswith(prefix) and len(descriptor) > len(prefix) for prefix in _LABELS):
-        message = f"placement preference '{descriptor}' is not supported; use node.labels.NAME or engine.labels.NAME"
-        raise InvalidArgumentError(message)
-    return descriptor
-
-
 def label_value(descriptor: str, node: Node) -> str:
-    """A node's value of a label named as in a constraint or preference; empty if it has none."""
-    return _node_value(descriptor, node)
+    """A node's value of a label named as in a preference; empty if it has none, or if the descriptor names no label."""
+    return _node_value(descriptor, node) if _is_label(descriptor.casefold()) else ""
+
+
+def _is_label(key: str) -> bool:
+    return any(key.startswith(prefix) and len(key) > len(prefix) for prefix in _LABELS)
+
+
+def _is_known(key: str) -> bool:
+    return key in _KEYS or _is_label(key.casefold())
 
 
 def meets_constraints(placement: Placement | None, node: Node) -> bool:

@@ -25,6 +25,7 @@ from covey.placeholders import NodeFacts, expand, task_name
 from covey.states import MountType
 
 _LABEL = "com.docker.swarm"
+_DEFAULT_PROFILES = frozenset({"seccomp=builtin", "apparmor=docker-default"})
 
 
 def container_config(task: Task, image: Image, node: NodeFacts, container_id: str, now_ns: int) -> ContainerConfig:
@@ -61,6 +62,7 @@ def container_config(task: Task, image: Image, node: NodeFacts, container_id: st
         cap_add=spec.capability_add,
         cap_drop=spec.capability_drop,
         no_new_privileges=spec.no_new_privileges,
+        security_options=_security_options(spec),
         read_only=spec.read_only,
         init=spec.init,
         sysctls=dict(spec.sysctls),
@@ -114,11 +116,17 @@ def _networks(task: Task) -> tuple[NetworkRequest, ...]:
     )
 
 
+def _security_options(spec: ContainerSpec) -> tuple[str, ...]:
+    """The options that change something: a service may also ask for the profiles that every container gets."""
+    return tuple(option for option in spec.security_options if option not in _DEFAULT_PROFILES)
+
+
 def _mounts(task: Task, node: NodeFacts) -> tuple[ContainerMount, ...]:
     return tuple(_mount(mount, expand(mount.source, task, node)) for mount in task.spec.container.mounts)
 
 
 def _mount(mount: MountSpec, source: str) -> ContainerMount:
+    _require_paths(mount, source)
     if mount.type is MountType.BIND:
         propagation = mount.propagation or "rprivate"
         return ContainerMount(
@@ -145,6 +153,20 @@ def _mount(mount: MountSpec, source: str) -> ContainerMount:
     raise UnsupportedError(
         f"a mount of type {mount.type.name.lower()} at {mount.target} is not supported yet; use bind, volume or tmpfs"
     )
+
+
+def _require_paths(mount: MountSpec, source: str) -> None:
+    """Refuses paths that cannot be mounted, in Docker's words; the task is then rejected with them."""
+    kind = mount.type.name.lower()
+    prefix = f'invalid mount config for type "{kind}": '
+    if not mount.target:
+        raise InvalidArgumentError(f"{prefix}field Target must not be empty")
+    if not mount.target.startswith("/"):
+        raise InvalidArgumentError(f"{prefix}invalid mount path: '{mount.target}' mount path must be absolute")
+    if mount.type is MountType.BIND and not source.startswith("/"):
+        raise InvalidArgumentError(f"{prefix}invalid mount path: '{source}' mount path must be absolute")
+    if mount.type is MountType.TMPFS and source:
+        raise InvalidArgumentError(f"{prefix}field Source must not be specified")
 
 
 def _image_volumes(spec: ContainerSpec, image: Image) -> tuple[ContainerMount, ...]:

@@ -5,12 +5,15 @@ from covey.states import NodeAvailability, NodeRole, NodeState, Reachability
 
 
 class Resources(Struct, frozen=True, kw_only=True):
-    """CPU in billionths of a core, memory in bytes, processes (0: no limit), and generic resources by name."""
+    """CPU in billionths of a core, memory in bytes, processes (0: no limit), and generic resources: numbers by kind, and named ones as
+    ``KIND=NAME``.
+    """
 
     nano_cpus: int = 0
     memory_bytes: int = 0
     pids: int = 0
     generic: dict[str, int] = {}
+    named_generic: tuple[str, ...] = ()
 
 
 class Platform(Struct, frozen=True, kw_only=True):

@@ -18,7 +18,9 @@ class UpdateConfig(Struct, frozen=True, kw_only=True):
 
 
 class ServiceSpec(Struct, frozen=True, kw_only=True):
-    """``replicas`` applies to REPLICATED, ``max_concurrent`` and ``total_completions`` to jobs."""
+    """``replicas`` applies to REPLICATED, ``max_concurrent`` and ``total_completions`` to jobs. ``service_networks`` says that the
+    task's networks were given for the service, as clients of API 1.24 do; they are shown where they were given.
+    """
 
     annotations: Annotations = Annotations()
     task: TaskSpec = TaskSpec()
@@ -29,6 +31,7 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
     update: UpdateConfig | None = None
     rollback: UpdateConfig | None = None
     endpoint: EndpointSpec | None = None
+    service_networks: bool = False
 
 
 class UpdateStatus(Struct, frozen=True, kw_only=True):

@@ -68,7 +68,9 @@ class Ulimit(Struct, frozen=True, kw_only=True):
 
 
 class ContainerSpec(Struct, frozen=True, kw_only=True):
-    """``stop_grace_ns`` None means the default of 10 s; ``init`` None means the daemon's default."""
+    """``stop_grace_ns`` None means the default of 10 s; ``init`` None means the daemon's default. ``security_options`` are those of a
+    container: ``label=…``, ``seccomp=…`` and ``apparmor=…``.
+    """
 
     image: str = ""
     labels: dict[str, str] = {}
@@ -96,6 +98,7 @@ class ContainerSpec(Struct, frozen=True, kw_only=True):
     sysctls: dict[str, str] = {}
     ulimits: tuple[Ulimit, ...] = ()
     no_new_privileges: bool = False
+    security_options: tuple[str, ...] = ()
     oom_score_adj: int = 0
 
 
@@ -105,12 +108,12 @@ class ResourceRequirements(Struct, frozen=True, kw_only=True):
 
 
 class RestartPolicy(Struct, frozen=True, kw_only=True):
-    """``max_attempts`` 0 means no limit; ``window_ns`` 0 means that all attempts count."""
+    """``max_attempts`` 0 means no limit; ``window_ns`` None or 0 means that all attempts count."""
 
     condition: RestartCondition = RestartCondition.ANY
     delay_ns: int = 5_000_000_000
     max_attempts: int = 0
-    window_ns: int = 0
+    window_ns: int | None = None
 
 
 class Placement(Struct, frozen=True, kw_only=True):

@@ -1,6 +1,5 @@
 """Docker's ContainerSpec and its parts as field tables: mounts, secrets and configs, health check, DNS, ulimits."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from covey.errors import InvalidArgumentError
@@ -14,7 +13,7 @@ from covey.objects import (
     SecretReference,
     Ulimit,
 )
-from engine.translate import enum_names
+from engine.translate import enum_names, privileges
 from engine.translate.base import DRIVER
 from engine.translate.field_table import (
     COUNT,
@@ -25,6 +24,7 @@ from engine.translate.field_table import (
     TEXTS,
     Codec,
     Constant,
+    Custom,
     FieldTable,
     Row,
     choice,
@@ -64,7 +64,7 @@ MOUNT = FieldTable(
         Row(
             key="Type",
             field="type",
-            codec=choice(enum_names.MOUNT_TYPES),
+            codec=choice(enum_names.MOUNT_TYPES, 'invalid MountType: "{}"'),
             required="{path} is missing; use bind, volume or tmpfs",
             always=True,
         ),
@@ -129,21 +129,6 @@ ULIMIT = FieldTable(
 )
 
 
-def _read_privileges(fields: JsonFields, key: str, _: Any) -> bool:
-    """Seccomp and AppArmor may only be set to the default profiles, which containers get anyway."""
-
-    def read(privileges: JsonFields) -> bool:
-        for name in ("Seccomp", "AppArmor"):
-            privileges.read(name, lambda profile: profile.constant("Mode", "default"))
-        return privileges.flag("NoNewPrivileges")
-
-    return bool(fields.read(key, read))
-
-
-def _write_privileges(value: Any) -> Mapping[str, Any] | None:
-    return {"NoNewPrivileges": True, "CredentialSpec": None, "SELinuxContext": None} if value else None
-
-
 CONTAINER_SPEC = FieldTable(
     ContainerSpec,
     (
@@ -156,7 +141,7 @@ CONTAINER_SPEC = FieldTable(
         Row(key="Dir", field="dir", codec=TEXT),
         Row(key="User", field="user", codec=TEXT),
         Row(key="Groups", field="groups", codec=TEXTS),
-        Row(key="Privileges", field="no_new_privileges", codec=Codec(_read_privileges, _write_privileges)),
+        Custom(fields=("no_new_privileges", "security_options"), read=privileges.read, write=privileges.write),
         Row(key="TTY", field="tty", codec=FLAG),
         Row(key="OpenStdin", field="open_stdin", codec=FLAG),
         Row(key="ReadOnly", field="read_only", codec=FLAG),

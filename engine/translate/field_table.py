@@ -46,9 +46,9 @@ PEM_WRITE_ONLY = Codec(PEM.read, lambda _: None)
 """A certificate or key that clients may set and never see."""
 
 
-def choice(names: Mapping[str, IntEnum]) -> Codec:
-    """One of an enumeration's names; an empty one means the default."""
-    return Codec(lambda fields, key, default: fields.choice(key, names, default), enum_name)
+def choice(names: Mapping[str, IntEnum], refusal: str = "") -> Codec:
+    """One of an enumeration's names; an empty one means the default. ``refusal`` are Docker's words for another one, with ``{}`` for it."""
+    return Codec(lambda fields, key, default: fields.choice(key, names, default, refusal), enum_name)
 
 
 def nested(table: "FieldTable[Any]") -> Codec:

@@ -120,13 +120,14 @@ class JsonFields:
             item.refuse_unknown()
         return tuple(results)
 
-    def choice(self, name: str, names: Mapping[str, E], default: E) -> E:
-        """One of the names; ``default`` when empty or absent."""
+    def choice(self, name: str, names: Mapping[str, E], default: E, refusal: str = "") -> E:
+        """One of the names; ``default`` when empty or absent. ``refusal`` words the error, with ``{}`` for the value."""
         value = self.text(name)
         if not value:
             return default
         if value not in names:
-            raise InvalidArgumentError(f"invalid {self.path_of(name)}: {value!r}; use one of {', '.join(names)}")
+            words = refusal.replace("{}", value) if refusal else f'invalid {self.path_of(name)}: "{value}"'
+            raise InvalidArgumentError(f"{words}; use one of {', '.join(names)}")
         return names[value]
 
     def constant(self, name: str, *accepted: Any) -> None:

@@ -5,11 +5,11 @@ from typing import Any
 
 from covey.errors import InvalidArgumentError
 from covey.objects import (
-    Endpoint,
+    DNSConfig,
     EndpointSpec,
+    Placement,
     PortConfig,
     ResourceRequirements,
-    Resources,
     RestartPolicy,
     Service,
     ServiceSpec,
@@ -50,10 +50,20 @@ UPDATE_CONFIG = FieldTable(
     (
         Row(key="Parallelism", field="parallelism", codec=COUNT, default=0, always=True),
         Row(key="Delay", field="delay_ns", codec=COUNT),
-        Row(key="FailureAction", field="failure_action", codec=choice(enum_names.FAILURE_ACTIONS), always=True),
+        Row(
+            key="FailureAction",
+            field="failure_action",
+            codec=choice(enum_names.FAILURE_ACTIONS, "unrecognized update failure action {}"),
+            always=True,
+        ),
         Row(key="Monitor", field="monitor_ns", codec=COUNT, always=True),
         Row(key="MaxFailureRatio", field="max_failure_ratio", codec=NUMBER, always=True),
-        Row(key="Order", field="order", codec=choice(enum_names.UPDATE_ORDERS), always=True),
+        Row(
+            key="Order",
+            field="order",
+            codec=choice(enum_names.UPDATE_ORDERS, "unrecognized update order {}"),
+            always=True,
+        ),
     ),
 )
 
@@ -71,7 +81,12 @@ PORT_CONFIG = FieldTable(
 ENDPOINT_SPEC = FieldTable(
     EndpointSpec,
     (
-        Row(key="Mode", field="mode", codec=choice(enum_names.ENDPOINT_MODES), always=True),
+        Row(
+            key="Mode",
+            field="mode",
+            codec=choice(enum_names.ENDPOINT_MODES, 'invalid resolution mode: "{}"'),
+            always=True,
+        ),
         Row(key="Ports", field="ports", codec=list_of(PORT_CONFIG)),
     ),
 )
@@ -84,7 +99,7 @@ def _read_mode(fields: JsonFields) -> Mapping[str, Any]:
     if mode is None or not named:
         return {}
     if len(named) > 1:
-        raise InvalidArgumentError(f"must specify only one service mode, not {' and '.join(named)}")
+        raise InvalidArgumentError(f"must specify only one service mode; given are {' and '.join(named)}")
     counts = mode.read(named[0], _COUNT_READERS[_MODES[named[0]]])
     mode.refuse_unknown()
     return {"mode": _MODES[named[0]], **(counts or {})}
@@ -125,6 +140,9 @@ SERVICE_SPEC = FieldTable(
         Row(key="UpdateConfig", field="update", codec=nested(UPDATE_CONFIG)),
         Row(key="RollbackConfig", field="rollback", codec=nested(UPDATE_CONFIG)),
         Row(key="EndpointSpec", field="endpoint", codec=nested(ENDPOINT_SPEC)),
+        Custom(
+            fields=("service_networks",), read=lambda _: {}, write=lambda _: {}
+        ),  # read_spec and write_spec move them
     ),
 )
 
@@ -137,14 +155,29 @@ def read_spec(body: Any) -> ServiceSpec:
         UnsupportedError: a field is set that Covey does not have; the message names its path.
     """
     fields = JsonFields(body)
+    _require_container(fields)
     networks = fields.read_all("Networks", NETWORK_ATTACHMENT.read)  # where clients of API 1.24 write them
     spec = SERVICE_SPEC.read(fields)
     fields.refuse_unknown()
-    return spec if spec.task.networks else replace(spec, task=replace(spec.task, networks=networks))
+    if spec.task.networks or not networks:
+        return spec
+    return replace(spec, task=replace(spec.task, networks=networks), service_networks=True)
+
+
+def _require_container(fields: JsonFields) -> None:
+    """Refuses a service without a container, in Docker's words."""
+    task = JsonFields(fields.raw("TaskTemplate"), "TaskTemplate")
+    runtime = task.text("Runtime")
+    if runtime not in ("", "container"):
+        raise InvalidArgumentError(f"unsupported runtime; the Runtime {runtime!r} is not supported: use container")
+    if not task.has("ContainerSpec"):
+        raise InvalidArgumentError("mismatched Runtime and *Spec fields; give TaskTemplate.ContainerSpec")
 
 
 def write_spec(spec: ServiceSpec) -> dict[str, Any]:
-    return SERVICE_SPEC.write(spec)
+    written = SERVICE_SPEC.write(spec)
+    networks = written["TaskTemplate"].pop("Networks", None) if spec.service_networks else None
+    return {**written, "Networks": networks} if networks else written
 
 
 def write(service: Service, *, defaults: bool = False) -> dict[str, Any]:
@@ -155,7 +188,7 @@ def write(service: Service, *, defaults: bool = False) -> dict[str, Any]:
         "CreatedAt": rfc3339(service.meta.created_at_ns),
         "UpdatedAt": rfc3339(service.meta.updated_at_ns),
         "Spec": write_spec(with_defaults(service.spec) if defaults else service.spec),
-        "Endpoint": _write_endpoint(service.endpoint),
+        "Endpoint": _write_endpoint(service),
         **omit_empty(
             PreviousSpec=None if service.previous_spec is None else write_spec(service.previous_spec),
             UpdateStatus=None if service.update_status is None else _write_update_status(service.update_status),
@@ -166,29 +199,26 @@ def write(service: Service, *, defaults: bool = False) -> dict[str, Any]:
 def with_defaults(spec: ServiceSpec) -> ServiceSpec:
     """The spec with the values that apply where it has none."""
     task = spec.task
-    container = task.container
+    container = replace(task.container, dns=task.container.dns or DNSConfig())
     if container.stop_grace_ns is None:
         container = replace(container, stop_grace_ns=_DEFAULT_GRACE_NS)
     task = replace(
         task,
         container=container,
-        resources=task.resources or ResourceRequirements(limits=Resources(), reservations=Resources()),
+        resources=task.resources or ResourceRequirements(),
         restart=task.restart or RestartPolicy(),
+        placement=task.placement or Placement(),
     )
-    return replace(
-        spec,
-        task=task,
-        update=spec.update or UpdateConfig(),
-        rollback=spec.rollback or UpdateConfig(),
-        endpoint=spec.endpoint or EndpointSpec(),
-    )
+    return replace(spec, task=task, update=spec.update or UpdateConfig(), rollback=spec.rollback or UpdateConfig())
 
 
-def _write_endpoint(endpoint: Endpoint | None) -> dict[str, Any]:
+def _write_endpoint(service: Service) -> dict[str, Any]:
+    """The endpoint as it was assigned. Its spec is shown where one was given."""
+    endpoint = service.endpoint
     if endpoint is None:
         return {"Spec": {}}
     return {
-        "Spec": ENDPOINT_SPEC.write(endpoint.spec),
+        "Spec": {} if service.spec.endpoint is None else ENDPOINT_SPEC.write(endpoint.spec),
         **omit_empty(
             Ports=[PORT_CONFIG.write(port) for port in endpoint.ports],
             VirtualIPs=[{"NetworkID": vip.network_id, "Addr": vip.address} for vip in endpoint.virtual_ips],

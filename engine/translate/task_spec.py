@@ -23,6 +23,7 @@ from engine.translate.field_table import (
     TEXTS,
     Codec,
     Constant,
+    Custom,
     FieldTable,
     Row,
     choice,
@@ -32,19 +33,33 @@ from engine.translate.field_table import (
 from engine.translate.json_fields import JsonFields
 
 
-def _read_generic(fields: JsonFields, key: str, _: Any) -> dict[str, int]:
-    def read(resource: JsonFields) -> tuple[str, int]:
-        found = resource.read("DiscreteResourceSpec", lambda item: (item.text("Kind"), item.count("Value")))
-        resource.refuse_unknown()
+def _read_generic(fields: JsonFields) -> Mapping[str, Any]:
+    """Numbers of a kind, and named ones as ``KIND=NAME``."""
+
+    def read(resource: JsonFields) -> tuple[str, int | str]:
+        counted = resource.read("DiscreteResourceSpec", lambda item: (item.text("Kind"), item.count("Value")))
+        named = resource.read("NamedResourceSpec", lambda item: (item.text("Kind"), item.text("Value")))
+        found = counted or named
         if found is None or not found[0]:
-            raise InvalidArgumentError(f"{resource.path} must hold a DiscreteResourceSpec with a Kind")
+            raise InvalidArgumentError(
+                f"{resource.path} must hold a DiscreteResourceSpec or a NamedResourceSpec with a Kind"
+            )
         return found
 
-    return dict(fields.read_all(key, read))
+    items = fields.read_all("GenericResources", read)
+    return {
+        "generic": {kind: value for kind, value in items if isinstance(value, int)},
+        "named_generic": tuple(f"{kind}={value}" for kind, value in items if isinstance(value, str)),
+    }
 
 
-def _write_generic(counts: Mapping[str, int]) -> list[dict[str, Any]]:
-    return [{"DiscreteResourceSpec": {"Kind": kind, "Value": count}} for kind, count in sorted(counts.items())]
+def _write_generic(resources: Resources) -> Mapping[str, Any]:
+    counted = [{"DiscreteResourceSpec": {"Kind": kind, "Value": n}} for kind, n in sorted(resources.generic.items())]
+    named = [
+        {"NamedResourceSpec": {"Kind": kind, "Value": value}}
+        for kind, _, value in (text.partition("=") for text in resources.named_generic)
+    ]
+    return {"GenericResources": [*named, *counted]} if named or counted else {}
 
 
 RESOURCES = FieldTable(
@@ -53,7 +68,7 @@ RESOURCES = FieldTable(
         Row(key="NanoCPUs", field="nano_cpus", codec=COUNT),
         Row(key="MemoryBytes", field="memory_bytes", codec=COUNT),
         Row(key="Pids", field="pids", codec=COUNT),
-        Row(key="GenericResources", field="generic", codec=Codec(_read_generic, _write_generic)),
+        Custom(fields=("generic", "named_generic"), read=_read_generic, write=_write_generic),
     ),
 )
 
@@ -68,10 +83,15 @@ RESOURCE_REQUIREMENTS = FieldTable(
 RESTART_POLICY = FieldTable(
     RestartPolicy,
     (
-        Row(key="Condition", field="condition", codec=choice(enum_names.RESTART_CONDITIONS), always=True),
+        Row(
+            key="Condition",
+            field="condition",
+            codec=choice(enum_names.RESTART_CONDITIONS, 'invalid RestartCondition: "{}"'),
+            always=True,
+        ),
         Row(key="Delay", field="delay_ns", codec=COUNT, always=True),
         Row(key="MaxAttempts", field="max_attempts", codec=COUNT, always=True),
-        Row(key="Window", field="window_ns", codec=COUNT),
+        Row(key="Window", field="window_ns", codec=COUNT, always=True),
     ),
 )
 

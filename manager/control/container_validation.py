@@ -1,12 +1,14 @@
 """Validation of a service's container: image, mounts, health check, DNS; resolves secrets and configs to ids.
 
+As in Docker, whether a mount's source and target fit is judged by the node that runs a task.
+
 Pure. Called by ``service_validation``.
 """
 
 import ipaddress
 
 from covey import image_reference, placeholders
-from covey.errors import InvalidArgumentError, NotFoundError, TooLargeError, UnsupportedError
+from covey.errors import InvalidArgumentError, TooLargeError, UnsupportedError
 from covey.objects import (
     ConfigReference,
     ContainerSpec,
@@ -29,8 +31,7 @@ def resolve_container(view: View, spec: ContainerSpec) -> ContainerSpec:
     """The valid spec, with the ids and names of its secrets and configs filled in."""
     if not spec.image:
         raise InvalidArgumentError("ContainerSpec: image reference must be provided")
-    if not image_reference.is_image_id(spec.image):
-        image_reference.parse(spec.image)
+    _require_image_name(spec.image)
     _require_known_placeholders(spec)
     _require_mounts(spec.mounts)
     _require_healthcheck(spec.healthcheck)
@@ -44,6 +45,15 @@ def resolve_container(view: View, spec: ContainerSpec) -> ContainerSpec:
     _require_distinct("secret", [(reference.secret_name, reference.file.name) for reference in secrets])
     _require_distinct("config", [(reference.config_name, reference.file.name) for reference in configs])
     return replace(spec, secrets=secrets, configs=configs)
+
+
+def _require_image_name(image: str) -> None:
+    if image_reference.is_image_id(image):
+        return
+    try:
+        image_reference.parse(image)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f'ContainerSpec: "{image}" is not a valid repository/tag; {error.message}') from None
 
 
 def _require_known_placeholders(spec: ContainerSpec) -> None:
@@ -66,14 +76,6 @@ def _require_mount(mount: Mount) -> None:
         raise UnsupportedError(
             f"mounts of type {mount.type.name.lower()} are not supported: use bind, volume or tmpfs ({mount.target})"
         )
-    if not mount.target.startswith("/"):
-        raise InvalidArgumentError(f"ContainerSpec: invalid mount target, must be an absolute path: {mount.target!r}")
-    if mount.type is MountType.BIND and not mount.source.startswith("/"):
-        raise InvalidArgumentError(
-            f"ContainerSpec: invalid bind mount source, must be an absolute path: {mount.source!r}"
-        )
-    if mount.type is MountType.TMPFS and mount.source:
-        raise InvalidArgumentError(f"ContainerSpec: a tmpfs mount must not have a source ({mount.target})")
     driver = mount.volume_driver
     if driver is not None and driver.name not in {"", "local"}:
         raise UnsupportedError(f"volume driver {driver.name} is not supported: use local ({mount.target})")
@@ -116,7 +118,7 @@ def _require_dns(config: DNSConfig | None) -> None:
 def _resolved_secret(view: View, reference: SecretReference) -> SecretReference:
     secret = view.secrets.get(reference.secret_id) or view.secrets.by_name(reference.secret_id or reference.secret_name)
     if secret is None:
-        raise NotFoundError(f"secret not found: {reference.secret_name or reference.secret_id}")
+        raise InvalidArgumentError(f"secret not found: {reference.secret_name or reference.secret_id}")
     name = secret.spec.annotations.name
     return SecretReference(secret_id=secret.id, secret_name=name, file=_file(reference.file, name))
 
@@ -124,7 +126,7 @@ def _resolved_secret(view: View, reference: SecretReference) -> SecretReference:
 def _resolved_config(view: View, reference: ConfigReference) -> ConfigReference:
     config = view.configs.get(reference.config_id) or view.configs.by_name(reference.config_id or reference.config_name)
     if config is None:
-        raise NotFoundError(f"config not found: {reference.config_name or reference.config_id}")
+        raise InvalidArgumentError(f"config not found: {reference.config_name or reference.config_id}")
     name = config.spec.annotations.name
     return ConfigReference(config_id=config.id, config_name=name, file=_file(reference.file, name))
 

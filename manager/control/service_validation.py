@@ -49,7 +49,7 @@ def resolve_service(view: View, spec: ServiceSpec) -> ServiceSpec:
 def _require_mode(spec: ServiceSpec) -> None:
     if spec.mode in {ServiceMode.REPLICATED_JOB, ServiceMode.GLOBAL_JOB}:
         raise UnsupportedError(
-            "job services (replicated-job, global-job) are not supported yet: use replicated or global"
+            "job services (replicated-job, global-job) are not supported yet; use replicated or global"
         )
     if spec.replicas < 0:
         raise InvalidArgumentError("Number of replicas must be non-negative")
@@ -85,7 +85,8 @@ def _require_resources(resources: ResourceRequirements | None) -> None:
         return
     _require_amounts(resources.limits)
     _require_amounts(resources.reservations)
-    if resources.limits is not None and resources.limits.generic:
+    limits = resources.limits
+    if limits is not None and (limits.generic or limits.named_generic):
         raise InvalidArgumentError("generic resources can be reserved, not limited")
 
 
@@ -107,7 +108,7 @@ def _require_restart(restart: RestartPolicy | None) -> None:
         return
     if restart.delay_ns < 0:
         raise InvalidArgumentError("TaskSpec: restart-delay cannot be negative")
-    if restart.window_ns < 0:
+    if restart.window_ns is not None and restart.window_ns < 0:
         raise InvalidArgumentError("TaskSpec: restart-window cannot be negative")
     if restart.max_attempts < 0:
         raise InvalidArgumentError("TaskSpec: restart-max-attempts cannot be negative")
@@ -118,8 +119,6 @@ def _require_placement(placement: Placement | None) -> None:
         return
     for text in placement.constraints:
         constraints.parse_constraint(text)
-    for preference in placement.preferences:
-        constraints.parse_preference(preference)
     if placement.max_replicas < 0:
         raise InvalidArgumentError("Placement: max-replicas-per-node cannot be negative")
 
@@ -140,11 +139,6 @@ def _resolved_networks(
             )
         if attachment.addresses:
             raise UnsupportedError(f"fixed addresses on network {name} are not supported for services")
-        if attachment.driver_options:
-            options = ", ".join(sorted(attachment.driver_options))
-            raise UnsupportedError(
-                f"driver options of the attachment to network {name} are not supported yet: {options}"
-            )
         try:
             network = view.networks.find(name)
         except NotFoundError:

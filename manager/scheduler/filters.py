@@ -50,6 +50,8 @@ def _resource_filter(request: PlacementRequest, node: Node, load: NodeLoad) -> b
         return False
     if reserved.memory_bytes and load.memory_bytes + reserved.memory_bytes > available.memory_bytes:
         return False
+    if not set(reserved.named_generic) <= set(available.named_generic):
+        return False
     return all(
         load.generic.get(name, 0) + number <= available.generic.get(name, 0)
         for name, number in reserved.generic.items()

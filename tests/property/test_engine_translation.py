@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from covey.objects import ClusterSpec, ConfigSpec, NetworkSpec, NodeSpec, SecretSpec, ServiceSpec, replace
+from covey.objects import ClusterSpec, ConfigSpec, NetworkSpec, NodeSpec, Resources, SecretSpec, ServiceSpec, replace
 from covey.objects.base import Driver
 from covey.states import ServiceMode
 from engine.translate import network, node, secret, service, swarm
@@ -40,8 +40,26 @@ def objects(kind: type) -> st.SearchStrategy:
     return st.builds(kind, **{field.name: values(field.type) for field in msgspec.structs.fields(kind)})
 
 
+OPTIONS = ("label=disable", "label=user:u", "seccomp={}", "apparmor=unconfined")
+
+
+def _named(resources: Resources | None) -> Resources | None:
+    return resources and replace(
+        resources, named_generic=tuple(f"{text.replace('=', '')}k={text}" for text in resources.named_generic)
+    )
+
+
 def possible(spec: ServiceSpec) -> ServiceSpec:
-    """A spec as a client can write it: counts belong to modes."""
+    """A spec as a client can write it: counts belong to modes, and security options and named resources have a form."""
+    container, resources = spec.task.container, spec.task.resources
+    container = replace(container, security_options=tuple(OPTIONS[: len(container.security_options)]))
+    if resources is not None:
+        resources = replace(resources, limits=_named(resources.limits), reservations=_named(resources.reservations))
+    spec = replace(
+        spec,
+        task=replace(spec.task, container=container, resources=resources),
+        service_networks=spec.service_networks and bool(spec.task.networks),
+    )
     if spec.mode is ServiceMode.REPLICATED:
         return replace(spec, max_concurrent=0, total_completions=0)
     if spec.mode is ServiceMode.REPLICATED_JOB:

@@ -16,12 +16,17 @@ from agent.image.model import Image, ImageConfig
 from agent.task.container_config import container_config
 from cli.parse.service_flags import FLAGS, LISTS
 from covey.errors import InvalidArgumentError
-from covey.objects import ContainerSpec, Task, TaskSpec, replace
+from covey.objects import ContainerSpec, Mount, Task, TaskSpec, replace
 from covey.placeholders import NodeFacts
+from covey.states import MountType
 from engine.translate.service import SERVICE_SPEC
 
 SPEC_FLAGS = [flag for flag in (*FLAGS, *LISTS) if flag.path]
-SAMPLES = {"env": ("A=1",), "hosts": ("10.0.0.1 a",)}
+SAMPLES = {
+    "env": ("A=1",),
+    "hosts": ("10.0.0.1 a",),
+    "mounts": (Mount(type=MountType.VOLUME, source="v", target="/v"),),
+}
 FILES = {"secrets", "configs"}
 """The worker puts these into the container as files, beside its configuration."""
 

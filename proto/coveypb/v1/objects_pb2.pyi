@@ -433,11 +433,14 @@ class Resources(_message.Message):
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     PIDS_FIELD_NUMBER: _builtins.int
     GENERIC_FIELD_NUMBER: _builtins.int
+    NAMED_GENERIC_FIELD_NUMBER: _builtins.int
     nano_cpus: _builtins.int
     memory_bytes: _builtins.int
     pids: _builtins.int
     @_builtins.property
     def generic(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
+    @_builtins.property
+    def named_generic(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -445,10 +448,11 @@ class Resources(_message.Message):
         memory_bytes: _builtins.int = ...,
         pids: _builtins.int = ...,
         generic: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        named_generic: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generic", b"generic", "memory_bytes", b"memory_bytes", "nano_cpus", b"nano_cpus", "pids", b"pids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generic", b"generic", "memory_bytes", b"memory_bytes", "named_generic", b"named_generic", "nano_cpus", b"nano_cpus", "pids", b"pids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1014,6 +1018,7 @@ class ContainerSpec(_message.Message):
     ULIMITS_FIELD_NUMBER: _builtins.int
     NO_NEW_PRIVILEGES_FIELD_NUMBER: _builtins.int
     OOM_SCORE_ADJ_FIELD_NUMBER: _builtins.int
+    SECURITY_OPTIONS_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     hostname: _builtins.str
     dir: _builtins.str
@@ -1056,6 +1061,8 @@ class ContainerSpec(_message.Message):
     def sysctls(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
     def ulimits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Ulimit]: ...
+    @_builtins.property
+    def security_options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -1086,10 +1093,11 @@ class ContainerSpec(_message.Message):
         ulimits: _abc.Iterable[Global___Ulimit] | None = ...,
         no_new_privileges: _builtins.bool = ...,
         oom_score_adj: _builtins.int = ...,
+        security_options: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_init", b"_init", "_stop_grace_ns", b"_stop_grace_ns", "dns", b"dns", "healthcheck", b"healthcheck", "init", b"init", "stop_grace_ns", b"stop_grace_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_init", b"_init", "_stop_grace_ns", b"_stop_grace_ns", "args", b"args", "capability_add", b"capability_add", "capability_drop", b"capability_drop", "command", b"command", "configs", b"configs", "dir", b"dir", "dns", b"dns", "env", b"env", "groups", b"groups", "healthcheck", b"healthcheck", "hostname", b"hostname", "hosts", b"hosts", "image", b"image", "init", b"init", "labels", b"labels", "mounts", b"mounts", "no_new_privileges", b"no_new_privileges", "oom_score_adj", b"oom_score_adj", "open_stdin", b"open_stdin", "read_only", b"read_only", "secrets", b"secrets", "stop_grace_ns", b"stop_grace_ns", "stop_signal", b"stop_signal", "sysctls", b"sysctls", "tty", b"tty", "ulimits", b"ulimits", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_init", b"_init", "_stop_grace_ns", b"_stop_grace_ns", "args", b"args", "capability_add", b"capability_add", "capability_drop", b"capability_drop", "command", b"command", "configs", b"configs", "dir", b"dir", "dns", b"dns", "env", b"env", "groups", b"groups", "healthcheck", b"healthcheck", "hostname", b"hostname", "hosts", b"hosts", "image", b"image", "init", b"init", "labels", b"labels", "mounts", b"mounts", "no_new_privileges", b"no_new_privileges", "oom_score_adj", b"oom_score_adj", "open_stdin", b"open_stdin", "read_only", b"read_only", "secrets", b"secrets", "security_options", b"security_options", "stop_grace_ns", b"stop_grace_ns", "stop_signal", b"stop_signal", "sysctls", b"sysctls", "tty", b"tty", "ulimits", b"ulimits", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__init: _TypeAlias = _typing.Literal["init"]  # noqa: Y015
     _WhichOneofArgType__init: _TypeAlias = _typing.Literal["_init", b"_init"]  # noqa: Y015
@@ -1144,13 +1152,15 @@ class RestartPolicy(_message.Message):
         condition: Global___RestartCondition.ValueType = ...,
         delay_ns: _builtins.int = ...,
         max_attempts: _builtins.int = ...,
-        window_ns: _builtins.int = ...,
+        window_ns: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_window_ns", b"_window_ns", "window_ns", b"window_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "delay_ns", b"delay_ns", "max_attempts", b"max_attempts", "window_ns", b"window_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_window_ns", b"_window_ns", "condition", b"condition", "delay_ns", b"delay_ns", "max_attempts", b"max_attempts", "window_ns", b"window_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__window_ns: _TypeAlias = _typing.Literal["window_ns"]  # noqa: Y015
+    _WhichOneofArgType__window_ns: _TypeAlias = _typing.Literal["_window_ns", b"_window_ns"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__window_ns) -> _WhichOneofReturnType__window_ns | None: ...
 
 Global___RestartPolicy: _TypeAlias = RestartPolicy  # noqa: Y015
 
@@ -1380,10 +1390,12 @@ class ServiceSpec(_message.Message):
     UPDATE_FIELD_NUMBER: _builtins.int
     ROLLBACK_FIELD_NUMBER: _builtins.int
     ENDPOINT_FIELD_NUMBER: _builtins.int
+    SERVICE_NETWORKS_FIELD_NUMBER: _builtins.int
     mode: Global___ServiceMode.ValueType
     replicas: _builtins.int
     max_concurrent: _builtins.int
     total_completions: _builtins.int
+    service_networks: _builtins.bool
     @_builtins.property
     def annotations(self) -> Global___Annotations: ...
     @_builtins.property
@@ -1406,10 +1418,11 @@ class ServiceSpec(_message.Message):
         update: Global___UpdateConfig | None = ...,
         rollback: Global___UpdateConfig | None = ...,
         endpoint: Global___EndpointSpec | None = ...,
+        service_networks: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "endpoint", b"endpoint", "rollback", b"rollback", "task", b"task", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "endpoint", b"endpoint", "max_concurrent", b"max_concurrent", "mode", b"mode", "replicas", b"replicas", "rollback", b"rollback", "task", b"task", "total_completions", b"total_completions", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "endpoint", b"endpoint", "max_concurrent", b"max_concurrent", "mode", b"mode", "replicas", b"replicas", "rollback", b"rollback", "service_networks", b"service_networks", "task", b"task", "total_completions", b"total_completions", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -193,7 +193,7 @@ async def test_nodes_are_listed_filtered_updated_and_removed(daemon: Daemon) -> 
     assert "nobody" in err
     status, body = await daemon.request("POST", "/nodes/host-2/update", params={"version": "1"}, json={"Role": "king"})
     assert status == 400
-    assert "invalid Role: 'king'" in body["message"]
+    assert 'invalid Role: "king"' in body["message"]
 
 
 # --- services ---

@@ -6,10 +6,10 @@ from covey.errors import InvalidArgumentError
 from covey.objects import EngineDescription, NodeDescription, NodeStatus, Placement, Platform, replace
 from covey.states import NodeRole
 from manager.constraints import (
+    label_value,
     meets_constraints,
     parse_constraint,
     parse_constraints,
-    parse_preference,
     platform_matches,
 )
 from tests.support.planning import node
@@ -59,8 +59,6 @@ def test_a_constraint_that_holds_matches_and_its_opposite_does_not(text: str) ->
         ("==east", "key '' is invalid"),
         ("node.labels.zone==", "value '' is invalid"),
         ("node.labels.zone==a\x07", "is invalid"),
-        ("node.labels.==east", "is not known"),
-        ("node.colour==red", "key 'node.colour' is not known; use one of node.id"),
         ("node.ip==nowhere", "'nowhere' is not an IP address or subnet"),
     ],
 )
@@ -78,10 +76,15 @@ def test_all_constraints_must_hold() -> None:
     assert len(parse_constraints(("node.id==n1",))) == 1
 
 
-def test_a_preference_names_a_label() -> None:
-    assert parse_preference("node.labels.zone") == "node.labels.zone"
-    with pytest.raises(InvalidArgumentError, match="not supported; use node.labels.NAME"):
-        parse_preference("node.hostname")
+@pytest.mark.parametrize("key", ["node.colour", "node.labels.", "engine.labels.", "moon"])
+def test_no_node_meets_a_constraint_with_an_unknown_key(key: str) -> None:
+    assert not parse_constraint(f"{key}==x").matches(NODE)
+    assert not parse_constraint(f"{key}!=x").matches(NODE)
+
+
+def test_a_preference_for_an_unknown_descriptor_spreads_over_nothing() -> None:
+    assert label_value("node.labels.zone", NODE) == "east"
+    assert label_value("node.hostname", NODE) == label_value("moon", NODE) == ""
 
 
 def test_a_platform_fits_by_any_of_its_names_and_an_empty_list_fits_all() -> None:
