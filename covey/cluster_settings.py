@@ -39,7 +39,7 @@ def check_cluster_spec(spec: ClusterSpec) -> None:
     _require_range("task history limit", spec.task_history, 0, MAX_TASK_HISTORY)
     check_log_driver(spec.task_log_driver, "TaskDefaults.LogDriver")
     if spec.ca.node_cert_expiry_ns < MIN_CERTIFICATE_NS:
-        raise InvalidArgumentError("minimum certificate expiry time is 1h0m0s")
+        raise InvalidArgumentError("minimum certificate expiry time is: 1h0m0s")
     if spec.ca.node_cert_expiry_ns > MAX_CERTIFICATE_NS:
         raise InvalidArgumentError("maximum certificate expiry time is 10 years (87600h)")
     check_external_cas(spec.ca.external_cas)

@@ -109,4 +109,4 @@ def _call_error(method: str, error: grpc.aio.AioRpcError) -> CoveyError:
             "lost this node's manager during the operation, so its outcome is unknown. Check the object's state before retrying"
         )
     found = error_from_rpc(error)
-    return found if method.startswith(_READS) else in_rpc_words(found)
+    return found if method.startswith(_READS) else in_rpc_words(method, found)

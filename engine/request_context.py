@@ -20,6 +20,10 @@ from engine.routing import API_VERSION
 from engine.translate import filters, go_json
 
 MAX_JSON_BYTES = 8 << 20
+_GO_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_GO_FALSE = frozenset({"", "0", "f", "F", "false", "FALSE", "False"})
+_KINDS_WITHOUT_REASON = frozenset({"secret", "config"})
+"""Kinds of objects of which Docker does not say why a version is none."""
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 
 _INACTIVE = 'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.'
@@ -106,11 +110,20 @@ class RequestContext:
         except ValueError:
             raise InvalidArgumentError(f"invalid {name} {value!r}: it must be an integer") from None
 
+    def strict_flag(self, name: str) -> bool:
+        """A boolean query parameter of which Docker takes only Go's spellings."""
+        value = self.query(name)
+        if value not in _GO_TRUE | _GO_FALSE:
+            raise InvalidArgumentError(f"invalid value for {name}: {value}; use true or false")
+        return value in _GO_TRUE
+
     def object_version(self, kind: str) -> int:
         """The object version that an update is based on. Every update must give it."""
         value = self.query("version")
         if value.isascii() and value.isdecimal() and int(value) < 2**63:
             return int(value)
+        if kind in _KINDS_WITHOUT_REASON:
+            raise InvalidArgumentError(f"invalid {kind} version; '{value}' is not a version number")
         reason = "value out of range" if value.isascii() and value.isdecimal() else "invalid syntax"
         raise InvalidArgumentError(
             f"invalid {kind} version '{value}': strconv.ParseUint: parsing \"{value}\": {reason}"

@@ -17,7 +17,9 @@ _CODES: dict[type[errors.CoveyError], str] = {
 }
 
 
-def in_rpc_words(error: errors.CoveyError) -> errors.CoveyError:
-    """The same error with Docker's prefix, if its class is one that Docker's manager raises."""
+def in_rpc_words(method: str, error: errors.CoveyError) -> errors.CoveyError:
+    """The same error with Docker's prefix, if its class is one that Docker's manager raises. ``method`` is the one that was called."""
+    if method == "CreateNetwork" and isinstance(error, errors.AlreadyExistsError | errors.PermissionDeniedError):
+        return error  # Docker's daemon looks for the name itself
     code = next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), None)
     return error if code is None else type(error)(f"rpc error: code = {code} desc = {error.message}")

@@ -5,10 +5,12 @@
 
 from aiohttp import web
 
-from covey.cluster_settings import check_cluster_spec
+from covey.errors import InvalidArgumentError
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.translate import swarm as swarm_json
+
+CLUSTER_NAME = "default"
 
 
 async def init(context: RequestContext) -> web.Response:
@@ -30,16 +32,16 @@ async def inspect(context: RequestContext) -> web.Response:
 
 
 async def update(context: RequestContext) -> web.Response:
-    cluster = context.services.cluster
     version = context.object_version("swarm")
     spec = swarm_json.read_spec(await context.json())
-    check_cluster_spec(spec)
-    await cluster.update_cluster(
+    if spec.annotations.name != CLUSTER_NAME:
+        raise InvalidArgumentError(f'swarm spec must be named "{CLUSTER_NAME}"')
+    await context.services.cluster.update_cluster(
         version,
         spec,
-        rotate_worker_token=context.flag("rotateWorkerToken"),
-        rotate_manager_token=context.flag("rotateManagerToken"),
-        rotate_unlock_key=context.flag("rotateManagerUnlockKey"),
+        rotate_worker_token=context.strict_flag("rotateWorkerToken"),
+        rotate_manager_token=context.strict_flag("rotateManagerToken"),
+        rotate_unlock_key=context.strict_flag("rotateManagerUnlockKey"),
     )
     return empty_response()
 

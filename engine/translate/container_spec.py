@@ -37,10 +37,10 @@ HEALTH_CONFIG = FieldTable(
     HealthConfig,
     (
         Row(key="Test", field="test", codec=TEXTS),
-        Row(key="Interval", field="interval_ns", codec=COUNT),
-        Row(key="Timeout", field="timeout_ns", codec=COUNT),
-        Row(key="StartPeriod", field="start_period_ns", codec=COUNT),
-        Row(key="StartInterval", field="start_interval_ns", codec=COUNT),
+        Row(key="Interval", field="interval_ns", codec=INTEGER),
+        Row(key="Timeout", field="timeout_ns", codec=INTEGER),
+        Row(key="StartPeriod", field="start_period_ns", codec=INTEGER),
+        Row(key="StartInterval", field="start_interval_ns", codec=INTEGER),
         Row(key="Retries", field="retries", codec=COUNT),
     ),
 )
@@ -92,10 +92,12 @@ _FILE_TARGET = FieldTable(
     ),
 )
 
+_NO_TARGET = "rpc error: code = InvalidArgument desc = malformed {} reference, no target provided; give {{path}}.Name"
+
 SECRET_REFERENCE = FieldTable(
     SecretReference,
     (
-        Row(key="File", field="file", codec=nested(_FILE_TARGET)),
+        Row(key="File", field="file", codec=nested(_FILE_TARGET), required=_NO_TARGET.format("secret")),
         Row(key="SecretID", field="secret_id", codec=TEXT, always=True),
         Row(key="SecretName", field="secret_name", codec=TEXT, always=True),
     ),
@@ -104,7 +106,7 @@ SECRET_REFERENCE = FieldTable(
 CONFIG_REFERENCE = FieldTable(
     ConfigReference,
     (
-        Row(key="File", field="file", codec=nested(_FILE_TARGET)),
+        Row(key="File", field="file", codec=nested(_FILE_TARGET), required=_NO_TARGET.format("config")),
         Row(key="ConfigID", field="config_id", codec=TEXT, always=True),
         Row(key="ConfigName", field="config_name", codec=TEXT, always=True),
     ),
@@ -158,7 +160,7 @@ CONTAINER_SPEC = FieldTable(
         Row(key="Ulimits", field="ulimits", codec=list_of(ULIMIT)),
         Row(key="OomScoreAdj", field="oom_score_adj", codec=INTEGER),
         Row(key="Init", field="init", codec=FLAG, always=True),
-        Row(key="StopGracePeriod", field="stop_grace_ns", codec=COUNT, always=True),
+        Row(key="StopGracePeriod", field="stop_grace_ns", codec=INTEGER, always=True),
         Constant(key="Isolation", accepted=("default",), written="default"),
     ),
 )

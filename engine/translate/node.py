@@ -24,7 +24,7 @@ _ANNOTATIONS = FieldTable(
 
 def _required(name: str, names: Mapping[str, IntEnum]) -> str:
     """The refusal of an absent value: an update gives the whole spec, as in Docker."""
-    return f"invalid {name}: ''; use one of {', '.join(names)}"
+    return f'invalid {name}: ""; use one of {", ".join(names)}'
 
 
 NODE_SPEC = FieldTable(

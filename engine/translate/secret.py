@@ -5,6 +5,7 @@ Invariant: the data of a secret is read and never written.
 
 import base64
 import binascii
+import string
 from typing import Any
 
 from covey.errors import InvalidArgumentError
@@ -15,6 +16,9 @@ from engine.translate.field_table import Codec, FieldTable, Inline, Row, nested
 from engine.translate.json_fields import JsonFields
 from engine.translate.times import rfc3339
 
+_ALPHABET = frozenset(string.ascii_letters + string.digits + "+/-_\r\n")
+_GROUP = 4
+
 
 def _data_codec(kind: str, limit: int) -> Codec:
     """Base64 in one of its alphabets. ``limit`` keeps large values from the managers."""
@@ -24,12 +28,23 @@ def _data_codec(kind: str, limit: int) -> Codec:
         try:
             data = base64.b64decode(text, altchars=b"-_" if "-" in text or "_" in text else None, validate=True)
         except (binascii.Error, ValueError):
-            raise InvalidArgumentError(f"the {kind}'s Data is not base64") from None
+            place = _first_wrong_byte(text)
+            raise InvalidArgumentError(
+                f"illegal base64 data at input byte {place}; it is the Data of the {kind}"
+            ) from None
         if len(data) > limit:
             raise InvalidArgumentError(f"{kind} data must be larger than 0 and less than {limit + 1} bytes")
         return data
 
     return Codec(read, lambda data: base64.b64encode(data).decode())
+
+
+def _first_wrong_byte(text: str) -> int:
+    """Where Go's decoder stops: at a byte of no base64, or at the start of a group that is not complete."""
+    complete = len(text) - len(text) % _GROUP
+    padding = next((place for place, byte in enumerate(text) if byte == "="), len(text))
+    wrong = next((place for place, byte in enumerate(text[:padding]) if byte not in _ALPHABET), complete)
+    return min(wrong, complete)
 
 
 _SECRET_DATA = Codec(_data_codec("secret", MAX_SECRET_BYTES).read, lambda _: None)

@@ -23,6 +23,7 @@ from engine.translate.base import ANNOTATIONS
 from engine.translate.enum_names import enum_name
 from engine.translate.field_table import (
     COUNT,
+    INTEGER,
     NUMBER,
     TEXT,
     Custom,
@@ -49,14 +50,14 @@ UPDATE_CONFIG = FieldTable(
     UpdateConfig,
     (
         Row(key="Parallelism", field="parallelism", codec=COUNT, default=0, always=True),
-        Row(key="Delay", field="delay_ns", codec=COUNT),
+        Row(key="Delay", field="delay_ns", codec=INTEGER),
         Row(
             key="FailureAction",
             field="failure_action",
             codec=choice(enum_names.FAILURE_ACTIONS, "unrecognized update failure action {}"),
             always=True,
         ),
-        Row(key="Monitor", field="monitor_ns", codec=COUNT, always=True),
+        Row(key="Monitor", field="monitor_ns", codec=INTEGER, always=True),
         Row(key="MaxFailureRatio", field="max_failure_ratio", codec=NUMBER, always=True),
         Row(
             key="Order",
@@ -155,23 +156,14 @@ def read_spec(body: Any) -> ServiceSpec:
         UnsupportedError: a field is set that Covey does not have; the message names its path.
     """
     fields = JsonFields(body)
-    _require_container(fields)
     networks = fields.read_all("Networks", NETWORK_ATTACHMENT.read)  # where clients of API 1.24 write them
     spec = SERVICE_SPEC.read(fields)
     fields.refuse_unknown()
+    if not JsonFields(fields.raw("TaskTemplate")).has("ContainerSpec"):
+        raise InvalidArgumentError("mismatched Runtime and *Spec fields; give TaskTemplate.ContainerSpec")
     if spec.task.networks or not networks:
         return spec
     return replace(spec, task=replace(spec.task, networks=networks), service_networks=True)
-
-
-def _require_container(fields: JsonFields) -> None:
-    """Refuses a service without a container, in Docker's words."""
-    task = JsonFields(fields.raw("TaskTemplate"), "TaskTemplate")
-    runtime = task.text("Runtime")
-    if runtime not in ("", "container"):
-        raise InvalidArgumentError(f"unsupported runtime; the Runtime {runtime!r} is not supported: use container")
-    if not task.has("ContainerSpec"):
-        raise InvalidArgumentError("mismatched Runtime and *Spec fields; give TaskTemplate.ContainerSpec")
 
 
 def write_spec(spec: ServiceSpec) -> dict[str, Any]:
@@ -213,12 +205,13 @@ def with_defaults(spec: ServiceSpec) -> ServiceSpec:
 
 
 def _write_endpoint(service: Service) -> dict[str, Any]:
-    """The endpoint as it was assigned. Its spec is shown where one was given."""
+    """The endpoint as it was assigned. As in Docker, its spec is shown where one was given and the allocator had something to assign."""
     endpoint = service.endpoint
     if endpoint is None:
         return {"Spec": {}}
+    has_spec = service.spec.endpoint is not None and bool(endpoint.virtual_ips or endpoint.ports)
     return {
-        "Spec": {} if service.spec.endpoint is None else ENDPOINT_SPEC.write(endpoint.spec),
+        "Spec": ENDPOINT_SPEC.write(endpoint.spec) if has_spec else {},
         **omit_empty(
             Ports=[PORT_CONFIG.write(port) for port in endpoint.ports],
             VirtualIPs=[{"NetworkID": vip.network_id, "Addr": vip.address} for vip in endpoint.virtual_ips],

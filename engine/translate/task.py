@@ -20,7 +20,7 @@ def write(task: Task, networks: Mapping[str, Network]) -> dict[str, Any]:
         "UpdatedAt": rfc3339(task.meta.updated_at_ns),
         **omit_empty(Name=task.annotations.name),
         "Labels": task.annotations.labels,
-        "Spec": TASK_SPEC.write(task.spec),
+        "Spec": {key: value for key, value in TASK_SPEC.write(task.spec).items() if key != "Runtime"},
         "ServiceID": task.service_id,
         **omit_empty(Slot=task.slot, NodeID=task.node_id),
         "Status": _write_status(task),

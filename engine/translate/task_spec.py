@@ -18,11 +18,11 @@ from engine.translate.base import DRIVER
 from engine.translate.container_spec import CONTAINER_SPEC
 from engine.translate.field_table import (
     COUNT,
+    INTEGER,
     TEXT,
     TEXT_MAP,
     TEXTS,
     Codec,
-    Constant,
     Custom,
     FieldTable,
     Row,
@@ -89,9 +89,9 @@ RESTART_POLICY = FieldTable(
             codec=choice(enum_names.RESTART_CONDITIONS, 'invalid RestartCondition: "{}"'),
             always=True,
         ),
-        Row(key="Delay", field="delay_ns", codec=COUNT, always=True),
+        Row(key="Delay", field="delay_ns", codec=INTEGER, always=True),
         Row(key="MaxAttempts", field="max_attempts", codec=COUNT, always=True),
-        Row(key="Window", field="window_ns", codec=COUNT, always=True),
+        Row(key="Window", field="window_ns", codec=INTEGER, always=True),
     ),
 )
 
@@ -135,6 +135,15 @@ NETWORK_ATTACHMENT = FieldTable(
     ),
 )
 
+
+def _read_runtime(fields: JsonFields) -> Mapping[str, Any]:
+    """A service may only name the runtime that it gets: containers."""
+    runtime = fields.text("Runtime")
+    if runtime not in ("", "container"):
+        raise InvalidArgumentError(f"unsupported runtime; the Runtime {runtime!r} is not supported: use container")
+    return {}
+
+
 TASK_SPEC = FieldTable(
     TaskSpec,
     (
@@ -145,6 +154,6 @@ TASK_SPEC = FieldTable(
         Row(key="Networks", field="networks", codec=list_of(NETWORK_ATTACHMENT)),
         Row(key="LogDriver", field="log_driver", codec=nested(DRIVER)),
         Row(key="ForceUpdate", field="force_update", codec=COUNT, always=True),
-        Constant(key="Runtime", accepted=("container",), written="container"),
+        Custom(fields=(), read=_read_runtime, write=lambda _: {"Runtime": "container"}),
     ),
 )

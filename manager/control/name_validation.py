@@ -41,7 +41,8 @@ def require_network_name(annotations: Annotations) -> None:
         raise InvalidArgumentError("meta: name must be provided")
     if len(annotations.name) > MAX_SERVICE_NAME or not _NETWORK_NAME.fullmatch(annotations.name):
         raise InvalidArgumentError(
-            f"invalid network name {annotations.name!r}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, up to {MAX_SERVICE_NAME} characters"
+            "name must be valid as a DNS name component; "
+            f"use [a-zA-Z0-9][a-zA-Z0-9_.-] for a network, up to {MAX_SERVICE_NAME} characters"
         )
 
 

@@ -1,6 +1,6 @@
 """Service requests: create, update, roll back, remove, task counts. Pure functions on a transaction or view, called by the servicer."""
 
-from covey.errors import AlreadyExistsError, InvalidArgumentError, PreconditionError
+from covey.errors import AlreadyExistsError, PreconditionError, UnsupportedError
 from covey.ids import IdSource
 from covey.objects import Service, ServiceSpec, UpdateStatus, replace
 from covey.objects.base import Struct
@@ -34,9 +34,9 @@ def update_service(tx: Tx, ref: str, version: int, spec: ServiceSpec) -> str:
     service = _find_current(tx, ref, version)
     before = service.spec
     if spec.annotations.name != before.annotations.name:
-        raise InvalidArgumentError("renaming services is not supported: create a service with the new name")
+        raise UnsupportedError("renaming services is not supported; create a service with the new name")
     if spec.mode is not before.mode:
-        raise InvalidArgumentError("service mode change is not allowed: create another service")
+        raise UnsupportedError("service mode change is not allowed; create another service")
     after = resolve_service(tx, spec)
     replaces_tasks = after.task != before.task or _endpoint_mode(after) != _endpoint_mode(before)
     tx.update(

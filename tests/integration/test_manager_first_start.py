@@ -42,7 +42,7 @@ async def start_error(config: ManagerConfig) -> str:
 async def test_a_cluster_with_invalid_settings_is_not_created(tmp_path: Path) -> None:
     spec = ClusterSpec(ca=CASettings(node_cert_expiry_ns=1))
     error = await start_error(config(tmp_path, cluster_spec=spec))
-    assert error == "the manager did not start: minimum certificate expiry time is 1h0m0s"
+    assert error == "the manager did not start: minimum certificate expiry time is: 1h0m0s"
     assert not (tmp_path / "state" / "identity").exists()
     assert not (tmp_path / "state" / "manager" / "raft").exists()
 

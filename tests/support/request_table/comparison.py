@@ -7,7 +7,7 @@ are written alike, so that two answers of equal meaning have equal shapes.
 import re
 from typing import Any
 
-from tests.support.request_table.deviations import GONE_FIELDS, NEWER_FIELDS
+from tests.support.request_table.deviations import EMPTY_FIELDS, GONE_FIELDS, NEWER_FIELDS
 from tests.support.request_table.replay import Answer
 from tests.support.request_table.row import EXACT, Row
 
@@ -40,6 +40,8 @@ _NEWER_WORDS = (
 )
 """Words that Docker's engines changed after API 1.41, written alike."""
 
+_GO_KINDS = {name: name for name in ("string", "bool", "[]string", "map[string]string")}
+_GO_KINDS |= {"uint64": "int64", "int64": "int64", "swarm.NodeRole": "string"}
 _GO_TYPE = re.compile(r"Go (?:struct field (?:(\w+)\.)?([\w.\[\]]+)|value) of type (\S+)")
 
 
@@ -61,7 +63,7 @@ def _plain_go(found: re.Match[str], *, has_struct: bool) -> str:
     field = found[2] or ""
     if not has_struct and found[1]:
         field = f"{found[1]}.{field}"
-    kind = found[3] if found[3] in {"string", "bool", "[]string", "map[string]string", "uint64", "int64"} else "object"
+    kind = _GO_KINDS.get(found[3], "object")
     return re.sub(r"\[\d+\]", "", f"{field} of type {kind}")
 
 
@@ -96,7 +98,7 @@ def _shape_differences(docker: Any, covey: Any) -> list[str]:
             found.append(f"{path or 'body'} {'/'.join(sorted(old[path]))}, which is missing")
         elif path not in old and not _below_missing(path, old) and not _listed(path, NEWER_FIELDS):
             found.append(f"no {path or 'body'}, which is {'/'.join(sorted(new[path]))}")
-        elif path in old and path in new and old[path] != new[path]:
+        elif path in old and path in new and old[path] != new[path] and not _both_empty(path, old[path] ^ new[path]):
             found.append(f"{path or 'body'} {'/'.join(sorted(old[path]))}, not {'/'.join(sorted(new[path]))}")
     return found
 
@@ -136,6 +138,11 @@ def _below_missing(path: str, other: dict[str, set[str]]) -> bool:
         or (path.endswith("[]") and other[parent] <= {"null", "empty list"})
         or other[parent] == {"null"}
     )
+
+
+def _both_empty(path: str, kinds: set[str]) -> bool:
+    """Whether the shapes differ only in how they write that a map or list is empty."""
+    return kinds <= {"null", "empty list", "object"} and _listed(path, EMPTY_FIELDS)
 
 
 def _listed(path: str, fields: dict[str, str]) -> bool:

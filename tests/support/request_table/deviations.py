@@ -1,12 +1,129 @@
-"""Reasons of the known differences from Docker's engine, and the fields that came or went after its API 1.41.
+"""The known differences from Docker's engine with their reasons, and the fields that came or went after its API 1.41.
 
-Invariant: each key of REASONS is used by a row, and a row that has one differs (tests check both). ``docs/compatibility.md`` lists all.
+Invariant: each row that is listed differs, and no other one does (tests check both). ``docs/compatibility.md`` shows all of this.
 """
 
-REASONS: dict[str, str] = {}
+import msgspec
 
-NEWER_FIELDS: dict[str, str] = {}
+
+class Difference(msgspec.Struct, frozen=True):
+    """One reason, and the rows that it explains, each as ``CONCEPT: METHOD PATH (NOTE)``."""
+
+    reason: str
+    rows: tuple[str, ...]
+
+
+DIFFERENCES: tuple[Difference, ...] = (
+    Difference(
+        "A mistake in a request is answered with 400 (or 404 for an object that is not there), where Docker 20.10 says 500; newer "
+        "engines changed many of these.",
+        (
+            "nodes: GET /nodes (unknown role)",
+            "nodes: GET /nodes (unknown membership)",
+            "services: POST /networks/create (bad subnet)",
+            "services: POST /networks/create (overlay without a name)",
+            "services: GET /tasks (unknown state)",
+            "services: GET /services/web/logs (no stream chosen)",
+            "services: POST /services/create (network that is not there)",
+            "services: POST /services/create (bad constraint)",
+            "services: POST /services/create (constraint with a bad key)",
+            "services: POST /services/web/update (unknown rollback)",
+            "system: GET /events (filters that are not JSON)",
+            "system: GET /events (a time that is none)",
+            "images: GET /images/json (filters that are not JSON)",
+            "images: GET /images/json (filters of a wrong type)",
+            "bad-input: GET /containers/json (limit that is no number)",
+            "bad-input: GET /containers/json (filters of a wrong type)",
+            "bad-input: GET /containers/json (filters as a list)",
+            "bad-input: GET /containers/json (filters as a string)",
+            "bad-input: GET /containers/json (broken filters)",
+        ),
+    ),
+    Difference(
+        "Values of a filter that match nothing by their form are refused by name, where Docker finds nothing.",
+        ("services: GET /services (unknown mode)", "system: GET /events (unknown filter)"),
+    ),
+    Difference(
+        "Content behind the JSON value of a body is refused, as newer engines do.",
+        (
+            *(f"bad-input: POST /{kind}/create (text after the value)" for kind in ("volumes", "networks")),
+            *(f"bad-input: POST /{kind}/create (two objects)" for kind in ("volumes", "networks")),
+            *(
+                f"bad-input-in-a-swarm: POST /{kind}/create (text after the value)"
+                for kind in ("services", "secrets", "configs")
+            ),
+            *(
+                f"bad-input-in-a-swarm: POST /{kind}/create (two objects)"
+                for kind in ("services", "secrets", "configs")
+            ),
+        ),
+    ),
+    Difference("`self` names this node also in the API.", ("nodes: GET /nodes/self",)),
+    Difference(
+        "A trailing slash is the same path everywhere; Docker has it only for `/networks/`.",
+        (
+            "system: GET /info/ (trailing slash)",
+            "system: GET /containers/json/ (trailing slash)",
+            "system: GET /images/{image}/json/ (trailing slash)",
+        ),
+    ),
+    Difference(
+        "The oldest API version is 1.24, as in Docker 28, and its refusal is JSON.",
+        ("system: GET /v1.1/info (API version too old)",),
+    ),
+    Difference(
+        "The content of secrets and configs is not a template: `Templating` is refused.",
+        tuple(
+            f"secrets: POST /{kind}/create ({note})"
+            for kind in ("secrets", "configs")
+            for note in ("template", "unknown template")
+        ),
+    ),
+    Difference("The filter `names` works for configs as it does for secrets.", ("secrets: GET /configs (names)",)),
+    Difference(
+        "A task has the name of its container, as the specification says.",
+        ("services: GET /tasks (running)", "services: GET /tasks/{task}", "services: GET /tasks (node)"),
+    ),
+    Difference(
+        "Jobs (`replicated-job`, `global-job`) are not supported.",
+        (
+            "services: POST /services/create (job)",
+            "services: GET /services/job (job)",
+            "services: POST /services/create (job with an update config)",
+            "services: DELETE /services/job",
+        ),
+    ),
+    Difference(
+        "Published ports are not supported yet; all are refused alike.",
+        ("services: POST /services/create (ports with dnsrr)", "services: POST /services/create (same port twice)"),
+    ),
+    Difference(
+        "An isolation other than `default` and a health check of an unknown kind are refused at once; Docker accepts the service and its "
+        "tasks fail.",
+        (
+            "services: POST /services/create (bad isolation)",
+            "services: POST /services/create (health check with an unknown test)",
+            "services: DELETE /services/iso",
+            "services: DELETE /services/health",
+        ),
+    ),
+    Difference(
+        "A placeholder that is unknown is named with those that are known; Docker's words are those of Go's templates.",
+        ("services: POST /services/create (bad template)",),
+    ),
+)
+
+NEWER_FIELDS: dict[str, str] = {
+    ".EnableIPv4": "1.48",
+    ".CDISpecDirs": "1.44",
+    ".DNSNames": "1.44",
+    ".GwPriority": "1.48",
+    ".Warnings": "1.44",
+}
 """Fields that API 1.42 to 1.50 added; Covey shows them to older clients too, as Docker's newer engines do. End of a path: API version."""
 
 GONE_FIELDS: dict[str, str] = {}
 """Fields of Docker 20.10 that API 1.42 to 1.50 removed. End of a path: API version."""
+
+EMPTY_FIELDS: tuple[str, ...] = (".Labels", ".Options", ".RepoDigests", ".Containers", ".Env", ".DriverOpts")
+"""Maps and lists that Docker 20.10 writes as null where they are empty, and Covey as ``{}`` or ``[]``, as newer engines do for most."""

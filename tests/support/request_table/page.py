@@ -5,30 +5,26 @@
 
 from pathlib import Path
 
-from tests.support.request_table.deviations import GONE_FIELDS, NEWER_FIELDS, REASONS
-from tests.support.request_table.table import titled_rows
+from tests.support.request_table.deviations import DIFFERENCES, EMPTY_FIELDS, GONE_FIELDS, NEWER_FIELDS
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "compatibility.md"
 BEGIN = "<!-- request table: begin -->"
 END = "<!-- request table: end -->"
+MOST_ROWS = 5
 
 
 def section() -> str:
     """The generated section, with its marks."""
     lines = [BEGIN, "", "| difference | requests |", "|---|---|"]
-    for key, reason in REASONS.items():
-        rows = [
-            f"`{row.method} {row.path}`" + (f" ({row.note})" if row.note else "")
-            for _, row in titled_rows()
-            if row.differs == key
-        ]
-        lines.append(f"| {reason} | {_some(rows)} |")
-    lines += [
-        "",
-        "Fields that newer versions of the API added are shown to older clients too: " + _fields(NEWER_FIELDS),
-    ]
-    lines += ["", "Fields that newer versions removed or renamed are not shown: " + _fields(GONE_FIELDS), "", END]
-    return "\n".join(lines)
+    lines += [f"| {difference.reason} | {_some(difference.rows)} |" for difference in DIFFERENCES]
+    fields = (
+        ("Fields that newer versions of the API added are shown to older clients too: ", NEWER_FIELDS),
+        ("Fields that newer versions removed are not shown: ", GONE_FIELDS),
+        ("These are `{}` or `[]` when empty, where Docker 20.10 writes `null`: ", EMPTY_FIELDS),
+    )
+    for words, names in fields:
+        lines += ["", words + (", ".join(f"`{name.lstrip('.')}`" for name in names) or "none") + "."]
+    return "\n".join([*lines, "", END])
 
 
 def written_section(page: str) -> str:
@@ -36,14 +32,10 @@ def written_section(page: str) -> str:
     return page[page.index(BEGIN) : page.index(END) + len(END)]
 
 
-def _some(rows: list[str], limit: int = 6) -> str:
-    unique = list(dict.fromkeys(rows))
-    more = f" and {len(unique) - limit} more" if len(unique) > limit else ""
-    return "; ".join(unique[:limit]) + more
-
-
-def _fields(fields: dict[str, str]) -> str:
-    return ", ".join(f"`{name.lstrip('.')}`" for name in fields) + "." if fields else "none."
+def _some(rows: tuple[str, ...]) -> str:
+    requests = list(dict.fromkeys(row.partition(": ")[2] for row in rows))
+    more = f" and {len(requests) - MOST_ROWS} more" if len(requests) > MOST_ROWS else ""
+    return "; ".join(f"`{request}`" for request in requests[:MOST_ROWS]) + more
 
 
 if __name__ == "__main__":

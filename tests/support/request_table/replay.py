@@ -67,7 +67,7 @@ def _ask(socket: Path, row: Row, saved: dict[str, str]) -> Answer:
     deadline = time.monotonic() + UNTIL_SECONDS
     while True:
         answer = _send(socket, row, saved)
-        reached = row.until is None or value_at(answer.body, row.until[0]) == row.until[1]
+        reached = row.until is None or value_at(answer.body, row.until[0]) == fill(row.until[1], saved)
         if (reached and not _refresh(socket, row, saved, answer)) or time.monotonic() > deadline:
             return answer
         time.sleep(0.05)

@@ -13,9 +13,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One request.
 
     ``{name}`` in the path, the query and the body stands for a value that an earlier row saved. Values of ``query`` that are not strings
-    are sent as JSON. ``save`` maps a name to the dotted path of a value in the answer. ``until`` is a dotted path and the value to wait for;
-    the request is repeated until it is there. ``message`` is a regular expression for both engines' messages, EXACT (they must be equal) or
-    ANY. ``differs`` is the key of the reason for a known difference in ``deviations.REASONS``.
+    are sent as JSON. ``save`` maps a name to the dotted path of a value in the answer. ``until`` is a dotted path and the value to wait for
+    (a placeholder stands for a saved one); the request is repeated until it is there. ``message`` is a regular expression for both engines'
+    messages, EXACT (they must be equal) or ANY.
     """
 
     method: str
@@ -29,7 +29,6 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     until: tuple[str, Any] | None = None
     message: str = EXACT
     shape: bool = True
-    differs: str = ""
     note: str = ""
 
     @property

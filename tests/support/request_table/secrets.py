@@ -20,12 +20,11 @@ def _rows(kind: str) -> tuple[Row, ...]:
         post(f"/{kind}/create", {"Name": "-a", "Data": "YQ=="}, "bad name"),
         post(f"/{kind}/create", {"Name": "a b", "Data": "YQ=="}, "bad name"),
         post(f"/{kind}/create", {"Name": "a" * 100, "Data": "YQ=="}, "long name"),
-        post(f"/{kind}/create", {"Name": f"{name}-3", "Data": BIG}, "too large" if kind == "secrets" else "large"),
-        post(f"/{kind}/create", {"Name": f"{name}-4", "Data": "YQ==", "Templating": {"Name": "golang"}}, "template"),
         post(
             f"/{kind}/create",
-            {"Name": f"{name}-5", "Data": "YQ==", "Templating": {"Name": "wrong"}},
-            "unknown template",
+            {"Name": f"{name}-3", "Data": BIG},
+            "too large" if kind == "secrets" else "large",
+            message="data must be larger than 0 and less than 512000 bytes$",
         ),
         get(f"/{kind}", "filled", query=filters(name=[name])),
         get(f"/{kind}", "label", query=filters(label=["tier=x"])),
@@ -56,6 +55,12 @@ def _rows(kind: str) -> tuple[Row, ...]:
         post(f"/{kind}/none/update", {"Name": name}, query={"version": "1"}),
         delete(f"/{kind}/none"),
         delete(f"/{kind}/{{one}}"),
+        post(f"/{kind}/create", {"Name": f"{name}-4", "Data": "YQ==", "Templating": {"Name": "golang"}}, "template"),
+        post(
+            f"/{kind}/create",
+            {"Name": f"{name}-5", "Data": "YQ==", "Templating": {"Name": "wrong"}},
+            "unknown template",
+        ),
         get(f"/{kind}/{{one}}", "removed"),
     )
 

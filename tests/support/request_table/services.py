@@ -229,7 +229,7 @@ ROWS = (
         ),
         "driver options of a network",
     ),
-    get("/services/odd3", "driver options of a network"),
+    get("/services/odd3", "driver options of a network", until=("Endpoint.VirtualIPs.0.NetworkID", "{net}")),
     post(
         "/services/create",
         spec(
@@ -314,7 +314,7 @@ ROWS = (
         "same port twice",
         EndpointSpec={"Ports": [{"TargetPort": 80, "PublishedPort": 8080}, {"TargetPort": 81, "PublishedPort": 8080}]},
     ),
-    refused("network that is not there", task={"Networks": [{"Target": "none"}]}),
+    refused("network that is not there", task={"Networks": [{"Target": "missing"}]}),
     refused(
         "secret that is not there",
         container={
@@ -383,7 +383,7 @@ ROWS = (
     refused("bad template", container={"Hostname": "{{.Wrong}}"}),
     refused("job with an update config", Mode={"ReplicatedJob": {}}, UpdateConfig={"Parallelism": 1}),
     post("/services/web/update", spec(container={**SLEEP, "Env": ["X=y"]}), "by name", query={"version": "{version}"}),
-    get("/services/web", "updated", save={"version": "Version.Index"}),
+    get("/services/web", "updated", save={"version": "Version.Index"}, shape=False),
     post("/services/web/update", spec(), "old version", query={"version": "1"}),
     post("/services/web/update", spec(), "no version"),
     post("/services/none/update", spec(), query={"version": "1"}),
@@ -394,9 +394,10 @@ ROWS = (
         spec("zero"),
         "rollback without a previous spec",
         query={"version": "{version}", "rollback": "previous"},
+        message=r"FailedPrecondition desc = service \S+ does not have a previous spec$",
     ),
     post("/services/web/update", spec(), "unknown rollback", query={"version": "{version}", "rollback": "wrong"}),
-    delete("/networks/ov", "in use"),
+    delete("/networks/ov", "in use", message=r"FailedPrecondition desc = network \S+ is in use by service \S+$"),
     delete("/secrets/key", "in use"),
     delete("/configs/conf", "in use"),
     delete("/services/none"),

@@ -40,6 +40,16 @@ BESIDE: dict[str, tuple[Row, ...]] = {
 """Rows that take long and change nothing, each file replayed at the same time as the table."""
 
 
+def name_of(concept: str, row: Row) -> str:
+    """The row's name in the list of differences."""
+    return f"{concept}: {row.title}"
+
+
+def named_rows() -> list[tuple[str, Row]]:
+    """Every row with its name, in the order of ``titled_rows``."""
+    return [(name_of(concept, row), row) for concept, rows in (TABLE | BESIDE).items() for row in rows]
+
+
 def titled_rows() -> Iterator[tuple[str, Row]]:
     """Every row with a unique title for its test."""
     for concept, rows in (TABLE | BESIDE).items():

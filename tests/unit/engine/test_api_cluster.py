@@ -468,7 +468,7 @@ async def test_a_secret_over_the_bound_is_refused(daemon: Daemon) -> None:
     _, err = await daemon.docker("secret", "create", "big", "-", stdin=b"x" * 500 * 1024, check=1)
     assert "secret data must be larger than 0 and less than 512000 bytes" in err
     status, body = await daemon.request("POST", "/secrets/create", json={"Name": "x", "Data": "%%%"})
-    assert (status, body["message"]) == (400, "the secret's Data is not base64")
+    assert (status, body["message"]) == (400, "illegal base64 data at input byte 0; it is the Data of the secret")
 
 
 async def test_configs_come_back_as_they_went_in(daemon: Daemon) -> None:

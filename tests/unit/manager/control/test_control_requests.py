@@ -307,9 +307,9 @@ async def test_only_changes_of_the_task_spec_increase_the_spec_version_and_a_rol
 
 async def test_the_name_and_mode_of_a_service_cannot_change(control: ControlServicer) -> None:
     created = await create(control, service_spec())
-    with pytest.raises(InvalidArgumentError, match="renaming services is not supported"):
+    with pytest.raises(UnsupportedError, match="renaming services is not supported"):
         await update(control, created.id, created.meta.version, service_spec("other"))
-    with pytest.raises(InvalidArgumentError, match="service mode change is not allowed"):
+    with pytest.raises(UnsupportedError, match="service mode change is not allowed"):
         await update(control, created.id, created.meta.version, replace(service_spec(), mode=ServiceMode.GLOBAL))
     with pytest.raises(PreconditionError, match="does not have a previous spec"):
         await update(control, created.id, created.meta.version, rollback=True)
