@@ -82,6 +82,7 @@ class Agent:
             ):
                 await start()
                 stack.push_async_callback(close)
+            self.containers.start_by_policy()
             yield
 
     async def enter_cluster(self, host_address: str) -> None:

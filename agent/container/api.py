@@ -6,6 +6,7 @@ prefix of an id. Errors are those of `covey.errors`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -77,6 +78,10 @@ class Containers(Protocol):
         """Send the stop signal, then SIGKILL after the timeout (None: the configuration's; negative: wait for ever)."""
         ...
 
+    async def restart(self, ref: str, timeout_seconds: float | None = None, signal: str = "") -> Container:
+        """Stop the container as `stop` does, if it runs, and start it."""
+        ...
+
     async def update(self, ref: str, resources: ResourceLimits) -> Container:
         """Replace the resource limits; a running container gets them at once."""
         ...
@@ -86,8 +91,11 @@ class Containers(Protocol):
     async def unpause(self, ref: str) -> None: ...
     async def rename(self, ref: str, name: str) -> None: ...
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None: ...
-    async def wait(self, ref: str, condition: str = "not-running") -> int:
-        """The exit code once the condition holds: not-running, next-exit or removed."""
+    def wait(self, ref: str, condition: str = "not-running") -> asyncio.Future[int]:
+        """A future of the exit code once the condition holds: not-running, next-exit or removed.
+
+        The wait begins at once. Cancel the future to end it.
+        """
         ...
 
     def get(self, ref: str) -> Container: ...

@@ -12,8 +12,10 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from agent.background_tasks import BackgroundTasks
-from agent.container import exit_status
+from agent.container import exit_status, restart_policy
 from agent.container.api import ContainerNetworks
 from agent.container.bundle import BundleBuilder
 from agent.container.exit_status import ExitStatus
@@ -25,10 +27,14 @@ from agent.container.record import ContainerRecord
 from agent.runtime import cgroup, process, runc
 
 _CONMON_EXIT_SECONDS = 30.0
+_SECOND_NS = 1_000_000_000
 
 
 class ExitWatcher:
-    """Watches all running containers of this host. `auto_remove` is called for a container that asked for it."""
+    """Watches all running containers of this host.
+
+    `restart` is called with a delay for a container that its policy starts again, `auto_remove` for one that asked for it.
+    """
 
     def __init__(
         self,
@@ -41,6 +47,7 @@ class ExitWatcher:
         networks: ContainerNetworks,
         health: HealthMonitor,
         tasks: BackgroundTasks,
+        restart: Callable[[ContainerRecord, float], None],
         auto_remove: Callable[[ContainerRecord], Awaitable[None]],
     ) -> None:
         self._paths = paths
@@ -51,6 +58,7 @@ class ExitWatcher:
         self._networks = networks
         self._health = health
         self._tasks = tasks
+        self._restart = restart
         self._auto_remove = auto_remove
 
     def watch(self, record: ContainerRecord) -> None:
@@ -77,15 +85,30 @@ class ExitWatcher:
         if record is not None:
             self._tasks.spawn(self._record_exit(record), f"exit of {container_id[:12]}")
 
-    def publish_exit(self, record: ContainerRecord, status: ExitStatus) -> None:
-        """Write the exited state, emit events, and give the exit code to all who wait for it."""
-        self._index.set_state(record, exit_status.exited_state(record.state, status))
+    def publish_exit(self, record: ContainerRecord, status: ExitStatus) -> float | None:
+        """Write the state, emit events, and give the exit code to all who wait for it.
+
+        Returns the delay until the restart policy starts the container again, None if the exit is final.
+        """
+        state = exit_status.exited_state(record.state, status)
+        delay_seconds = restart_policy.delay_after_exit(
+            record.config.restart,
+            state,
+            stop_requested=record.stop_requested,
+            last_delay_seconds=record.restart_delay_seconds,
+        )
+        if delay_seconds is not None:
+            state = msgspec.structs.replace(state, status=RunStatus.RESTARTING)
+        self._index.set_state(record, state)
         self._paths.exit_file(record.config.id).unlink(missing_ok=True)
         if status.oom_killed:
             self._index.emit(record, "oom")
-        self._index.emit(record, "die", exitCode=str(status.code))
-        record.exit_waiters.resolve(status.code)
+        ran_seconds = (state.finished_at_ns - state.started_at_ns) // _SECOND_NS
+        self._index.emit(record, "die", execDuration=str(ran_seconds), exitCode=str(status.code))
+        if delay_seconds is None:
+            record.exit_waiters.resolve(status.code)
         record.wake_log_readers()
+        return delay_seconds
 
     async def clean_up(self, record: ContainerRecord) -> None:
         """Remove runtime state, mounts, bundle, cgroup and network sandbox of a run. The caller holds the lock."""
@@ -124,7 +147,9 @@ class ExitWatcher:
             if status is None:
                 status = ExitStatus(exit_status.LOST_EXIT_CODE, False, time.time_ns(), exit_status.MONITOR_DIED)
             self.unwatch(record)
-            self.publish_exit(record, status)
+            delay_seconds = self.publish_exit(record, status)
             await self.clean_up(record)
-        if record.config.auto_remove and record.state.status is RunStatus.EXITED:
+        if delay_seconds is not None:
+            self._restart(record, delay_seconds)
+        elif record.config.auto_remove and not record.keep_after_exit and record.state.status is RunStatus.EXITED:
             await self._auto_remove(record)

@@ -21,6 +21,7 @@ from agent.container.index import ContainerIndex
 from agent.container.lifecycle import Lifecycle
 from agent.container.paths import ContainerPaths
 from agent.container.record import ContainerRecord
+from agent.container.restarts import Restarts
 from agent.container.store import ContainerStore
 from agent.runtime import cgroup, conmon, runc
 from agent.runtime.inotify import Inotify
@@ -58,6 +59,7 @@ class ContainerHost:
         self.execs: Execs
         self.exits: ExitWatcher
         self.lifecycle: Lifecycle
+        self.restarts: Restarts
         self.inotify: Inotify
 
     def compose(self, auto_remove: Callable[[ContainerRecord], Awaitable[None]]) -> None:
@@ -66,6 +68,7 @@ class ContainerHost:
         self.index = ContainerIndex(ContainerStore(self.paths.database), self.events)
         self.bundles = BundleBuilder(self.paths, self.cgroups, self.volumes)
         self.execs = Execs(self.paths, self.conmon, self.tasks, self.bundles, self.index.emit_exec)
+        self.restarts = Restarts(self.index, self.tasks, lambda record: self.lifecycle.start(record, by_policy=True))
         self.exits = ExitWatcher(
             paths=self.paths,
             index=self.index,
@@ -75,6 +78,7 @@ class ContainerHost:
             networks=self.networks,
             health=HealthMonitor(self.index, self.tasks, self.execs.probe),
             tasks=self.tasks,
+            restart=self.restarts.schedule,
             auto_remove=auto_remove,
         )
         self.lifecycle = Lifecycle(

@@ -10,7 +10,15 @@ import builtins
 import time
 
 from agent.container.events import EventBus
-from agent.container.model import Container, ContainerConfig, ContainerEvent, ContainerState, ExecState, MountKind
+from agent.container.model import (
+    Container,
+    ContainerConfig,
+    ContainerEvent,
+    ContainerState,
+    ExecState,
+    MountKind,
+    RunStatus,
+)
 from agent.container.record import ContainerRecord
 from agent.container.store import ContainerRow, ContainerStore
 from covey.errors import AlreadyExistsError, ConflictError, InvalidArgumentError, NotFoundError
@@ -58,6 +66,8 @@ class ContainerIndex:
     def find_running(self, ref: str) -> ContainerRecord:
         """As `find`; raises ConflictError if the container does not run."""
         record = self.find(ref)
+        if record.state.status is RunStatus.RESTARTING:
+            raise ConflictError(f"Container {record.config.id} is restarting, wait until the container is running")
         if not record.state.running:
             raise ConflictError(f"container {record.config.id} is not running")
         return record

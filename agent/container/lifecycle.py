@@ -29,7 +29,7 @@ from agent.logs import rotation
 from agent.runtime import attach, cgroup, process, runc
 from agent.runtime.conmon import Conmon
 from agent.runtime.errors import OciRuntimeError
-from covey.errors import CoveyError, InvalidArgumentError, NotFoundError, UnavailableError
+from covey.errors import ConflictError, CoveyError, InvalidArgumentError, NotFoundError, UnavailableError
 
 _KILL_SECONDS = 30.0
 
@@ -60,15 +60,23 @@ class Lifecycle:
         self._cgroups = cgroups
         self._exits = exits
 
-    async def start(self, record: ContainerRecord) -> None:
-        """Start the container; does nothing if it runs. On failure the state keeps the error."""
+    async def start(self, record: ContainerRecord, *, by_policy: bool = False) -> None:
+        """Start the container; does nothing if it runs. On failure the state keeps the error.
+
+        A start `by_policy` counts as a restart; a user's start begins the count and the delays of restarts anew.
+        """
         async with record.lock:
             if self._index.by_id(record.config.id) is None:
                 raise NotFoundError(f"No such container: {record.config.id}")
+            if record.removing:
+                raise ConflictError(f"container is marked for removal and cannot be started: {record.config.name}")
             if record.state.running:
                 return
+            restart_count = record.state.restart_count + 1 if by_policy else 0
+            if not by_policy:
+                record.stop_requested, record.restart_delay_seconds = False, 0.0
             try:
-                await self._start(record)
+                await self._start(record, restart_count)
             except BaseException as error:
                 if record.state.running:  # the caller was cancelled after the program had begun to run
                     raise
@@ -102,8 +110,14 @@ class Lifecycle:
                 cgroup.kill_all(self._cgroups, self._paths.cgroup(record.config.id))
             await self._resume_for_signal(record)
 
+    def request_stop(self, record: ContainerRecord) -> None:
+        """Make the next exit final, and record that a user wants the container stopped."""
+        record.stop_requested = True
+        self._index.set_state(record, msgspec.structs.replace(record.state, stopped_by_user=True))
+
     async def stop(self, record: ContainerRecord, number: int, grace_seconds: float) -> None:
         """Send the signal, then SIGKILL after the grace period (negative: never)."""
+        self.request_stop(record)
         await self.send_signal(record, number)
         await self._resume_for_signal(record)
         try:
@@ -117,6 +131,7 @@ class Lifecycle:
         """Send SIGKILL and wait for the exit; does nothing if the container does not run."""
         if not record.state.running:
             return
+        self.request_stop(record)
         await self.send_signal(record, signal.SIGKILL)
         try:
             async with asyncio.timeout(_KILL_SECONDS):
@@ -140,7 +155,7 @@ class Lifecycle:
             async with record.lock:
                 await self.resume_if_paused(record)
 
-    async def _start(self, record: ContainerRecord) -> None:
+    async def _start(self, record: ContainerRecord, restart_count: int) -> None:
         self._index.save_start(record, record.state)
         config = await self._connect(record)
         joined = plan_namespaces(config, self._snapshot, self._cgroups.version)
@@ -163,6 +178,7 @@ class Lifecycle:
             started_at_ns=time.time_ns(),
             finished_at_ns=record.state.finished_at_ns,
             start_count=record.state.start_count + 1,
+            restart_count=restart_count,
             health=health.initial_health(config.healthcheck),
         )
         self._index.save_start(record, started)
@@ -200,7 +216,9 @@ class Lifecycle:
             code, message = record.state.exit_code, record.state.error
         else:
             code, message = _start_error(error)
-        self._index.set_state(record, msgspec.structs.replace(record.state, pid=0, exit_code=code, error=message))
+        status = RunStatus.EXITED if record.state.status is RunStatus.RESTARTING else record.state.status
+        state = msgspec.structs.replace(record.state, status=status, pid=0, exit_code=code, error=message)
+        self._index.set_state(record, state)
         record.disconnect_pending_attaches()
 
 

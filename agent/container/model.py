@@ -316,6 +316,11 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it has processes: running or paused."""
         return self.status in (RunStatus.RUNNING, RunStatus.PAUSED)
 
+    @property
+    def active(self) -> bool:
+        """What Docker calls running: it has processes, or its restart policy will start it again."""
+        return self.running or self.status is RunStatus.RESTARTING
+
 
 class Container(msgspec.Struct, frozen=True):
     """Snapshot of one container, as `get` and `list` return it."""

@@ -14,13 +14,15 @@ class ExitCodeWaiters:
     def __init__(self) -> None:
         self._futures: set[asyncio.Future[int]] = set()
 
-    async def wait(self) -> int:
+    def future(self) -> asyncio.Future[int]:
+        """A future of the exit code. Cancel it to stop waiting."""
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._futures.add(future)
-        try:
-            return await future
-        finally:
-            self._futures.discard(future)
+        future.add_done_callback(self._futures.discard)
+        return future
+
+    async def wait(self) -> int:
+        return await self.future()
 
     def resolve(self, exit_code: int) -> None:
         """Give the exit code to all who wait now."""
@@ -34,20 +36,27 @@ class ContainerRecord:
     """`lock` guards start, exit and removal. Signals do not take it, so a stop can interrupt a start that hangs.
 
     `pidfd` is -1 while the process is not watched. `pid_ticks` is the start time of the process, which with its pid
-    identifies it after a restart of the daemon.
+    identifies it after a restart of the daemon. `stop_requested` says that the next exit is final, whatever the restart
+    policy says; a start by a user clears it. `restart_delay_seconds` is the delay before the present run, 0 if a user
+    started it. `keep_after_exit` defers `--rm` while the container is restarted.
     """
 
     __slots__ = (
         "config",
         "exit_waiters",
         "health_task",
+        "keep_after_exit",
         "lock",
         "log_wakeups",
         "pending_attaches",
         "pid_ticks",
         "pidfd",
         "removal_waiters",
+        "removing",
+        "restart_delay_seconds",
+        "restart_task",
         "state",
+        "stop_requested",
     )
 
     def __init__(self, container: Container) -> None:
@@ -61,6 +70,11 @@ class ContainerRecord:
         self.pending_attaches: list[AttachStream] = []
         self.log_wakeups: set[asyncio.Event] = set()
         self.health_task: asyncio.Task[None] | None = None
+        self.stop_requested = False
+        self.removing = False
+        self.keep_after_exit = False
+        self.restart_delay_seconds = 0.0
+        self.restart_task: asyncio.Task[None] | None = None
 
     def snapshot(self) -> Container:
         return Container(self.config, self.state)
@@ -76,5 +90,5 @@ class ContainerRecord:
         self.pending_attaches.clear()
 
     async def wait_for_exit(self) -> int:
-        """The exit code, at once if the container does not run."""
-        return await self.exit_waiters.wait() if self.state.running else self.state.exit_code
+        """The exit code, at once if the container does not run and is not about to be restarted."""
+        return await self.exit_waiters.wait() if self.state.active else self.state.exit_code

@@ -22,7 +22,7 @@ from agent.container.commands.logs import read_logs
 from agent.container.commands.pause import pause_container, unpause_container
 from agent.container.commands.remove import auto_remove, remove_container
 from agent.container.commands.rename import rename_container
-from agent.container.commands.start import start_container
+from agent.container.commands.start import restart_container, start_container
 from agent.container.commands.stats import read_stats
 from agent.container.commands.stop import stop_container
 from agent.container.commands.top import list_processes
@@ -47,6 +47,7 @@ class ContainerService(ContainerHost):
     update = update_limits
     remove = remove_container
     start = start_container
+    restart = restart_container
     stop = stop_container
     kill = kill_container
     pause = pause_container
@@ -82,6 +83,10 @@ class ContainerService(ContainerHost):
             if record.config.auto_remove and record.state.status is RunStatus.EXITED:
                 await auto_remove(self, record)
         self.tasks.spawn(rotation.rotate_periodically(self._running_logs), "log rotation")
+
+    def start_by_policy(self) -> None:
+        """Start the containers that their restart policy starts with the daemon; called once the networks are adopted."""
+        self.tasks.spawn(self.restarts.start_with_daemon(), "restart policies")
 
     async def close(self) -> None:
         """Release everything; containers go on."""

@@ -81,11 +81,13 @@ async def wait(context: RequestContext) -> web.StreamResponse:
     """Send the head of the response at once, because clients wait for it before they start the container."""
     condition = context.query("condition") or "not-running"
     if condition not in WAIT_CONDITIONS:
-        raise InvalidArgumentError(f"invalid condition: {condition!r}; use one of {', '.join(WAIT_CONDITIONS)}")
-    containers = context.services.agent.containers
-    container = containers.get(context.ref)
-    async with chunked_response(context, "application/json") as response:
-        await write_json_line(response, {"StatusCode": await containers.wait(container.id, condition)})
+        raise InvalidArgumentError(f'invalid condition: "{condition}"; use one of {", ".join(WAIT_CONDITIONS)}')
+    ended = context.services.agent.containers.wait(context.ref, condition)
+    try:
+        async with chunked_response(context, "application/json") as response:
+            await write_json_line(response, {"StatusCode": await ended})
+    finally:
+        ended.cancel()
     return response
 
 

@@ -38,8 +38,11 @@ async def inspect(context: RequestContext) -> web.Response:
 
 
 async def start(context: RequestContext) -> web.Response:
+    if context.query("checkpoint") or context.query("checkpoint-dir"):
+        raise InvalidArgumentError("checkpoint is not supported by Covey: it needs CRIU; start without checkpoint")
     containers = context.services.agent.containers
-    if containers.get(context.ref).state.running:
+    state = containers.get(context.ref).state
+    if state.active and state.status is not RunStatus.PAUSED:
         raise NotModifiedError(f"container {context.ref} is already running")
     await containers.start(context.ref)
     return empty_response(204)
@@ -47,7 +50,7 @@ async def start(context: RequestContext) -> web.Response:
 
 async def stop(context: RequestContext) -> web.Response:
     containers = context.services.agent.containers
-    if not containers.get(context.ref).state.running:
+    if not containers.get(context.ref).state.active:
         raise NotModifiedError(f"container {context.ref} is already stopped")
     await containers.stop(context.ref, context.number("t"), context.query("signal"))
     return empty_response(204)
@@ -55,9 +58,7 @@ async def stop(context: RequestContext) -> web.Response:
 
 async def restart(context: RequestContext) -> web.Response:
     containers = context.services.agent.containers
-    if containers.get(context.ref).state.running:
-        await containers.stop(context.ref, context.number("t"), context.query("signal"))
-    await containers.start(context.ref)
+    await containers.restart(context.ref, context.number("t"), context.query("signal"))
     return empty_response(204)
 
 

@@ -48,6 +48,8 @@ def status_line(container: Container, now_ns: int) -> str:
         if state.health.status is HealthStatus.STARTING:
             return f"{line} (health: starting)"
         return line if state.health.status is HealthStatus.NONE else f"{line} ({state.health.status})"
+    if state.status is RunStatus.RESTARTING:
+        return f"Restarting ({state.exit_code}) {human_duration(now_ns - state.finished_at_ns)} ago"
     if state.status is RunStatus.REMOVING:
         return "Removal In Progress"
     if state.status is RunStatus.DEAD:

@@ -110,7 +110,7 @@ async def test_container_events_are_emitted_in_order(service: ContainerService, 
         while not seen or seen[-1].action != "destroy":
             seen.append(await asyncio.wait_for(events.get(), 10))
     assert [e.action for e in seen] == ["create", "start", "pause", "unpause", "kill", "kill", "die", "stop", "destroy"]
-    assert seen[6].attributes == {"exitCode": "137"}
+    assert seen[6].attributes == {"execDuration": "0", "exitCode": "137"}
     with pytest.raises(NotFoundError):
         service.get(made.id)
 

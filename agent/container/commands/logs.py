@@ -44,7 +44,7 @@ async def _follow(
             changed.set()
 
     def ended() -> bool:
-        may_write = record.state.running or record.state.status is RunStatus.CREATED
+        may_write = record.state.active or record.state.status is RunStatus.CREATED
         return not host.is_open or not may_write or host.index.by_id(record.config.id) is None
 
     record.log_wakeups.add(changed)

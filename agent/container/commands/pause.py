@@ -12,10 +12,10 @@ from covey.errors import ConflictError
 async def pause_container(host: ContainerHost, ref: str) -> None:
     record = host.index.find_running(ref)
     async with record.lock:
+        if record.state.status is RunStatus.PAUSED:
+            raise ConflictError(f"container {record.config.id} is already paused")
         if record.state.status is not RunStatus.RUNNING:
-            raise ConflictError(
-                f"container {record.config.name} is {record.state.status}: only a running container can be paused"
-            )
+            raise ConflictError(f"container {record.config.id} is not running")
         await host.runtime.pause(record.config.id)
         host.index.set_state(record, msgspec.structs.replace(record.state, status=RunStatus.PAUSED))
         host.index.emit(record, "pause")
@@ -25,5 +25,5 @@ async def unpause_container(host: ContainerHost, ref: str) -> None:
     record = host.index.find(ref)
     async with record.lock:
         if record.state.status is not RunStatus.PAUSED:
-            raise ConflictError(f"container {record.config.name} is not paused")
+            raise ConflictError(f"container {record.config.id} is not paused")
         await host.lifecycle.resume_if_paused(record)

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import shutil
 
+import msgspec
+
 from agent.container.commands.volumes import remove_volume
 from agent.container.host import ContainerHost
-from agent.container.model import ContainerConfig, MountKind
+from agent.container.model import ContainerConfig, MountKind, RunStatus
 from agent.container.record import ContainerRecord
 from covey.errors import ConflictError, CoveyError
 
@@ -16,21 +18,29 @@ from covey.errors import ConflictError, CoveyError
 async def remove_container(host: ContainerHost, ref: str, *, force: bool = False, volumes: bool = False) -> None:
     """Delete the container with its writable layer and log, and with its anonymous volumes if `volumes` is set.
 
-    A running container is refused unless `force` is set; then it is killed first.
+    A running container is refused unless `force` is set; then it is killed first. While it is being removed, it cannot be
+    started, and another removal is refused.
     """
     record = host.index.find(ref)
-    if record.state.running and not force:
-        raise ConflictError(
-            f'cannot remove container "{record.config.name}": container is running: '
-            "stop the container before removing or force remove"
-        )
-    await host.lifecycle.kill_and_wait(record)
-    async with record.lock:
-        if host.index.by_id(record.config.id) is None:
-            return
-        if record.state.running:
-            raise ConflictError(f'cannot remove container "{record.config.name}": it was started again')
-        await _delete(host, record)
+    if record.removing:
+        raise ConflictError(f"removal of container {ref} is already in progress")
+    if record.state.active and not force:
+        raise ConflictError(_refusal(record))
+    record.removing = True
+    try:
+        await _end(host, record)
+        async with record.lock:
+            if host.index.by_id(record.config.id) is None:
+                return
+            before = record.state
+            record.state = msgspec.structs.replace(before, status=RunStatus.REMOVING)
+            try:
+                await _delete(host, record)
+            except BaseException:
+                record.state = before
+                raise
+    finally:
+        record.removing = False
     if volumes:
         await _remove_anonymous_volumes(host, record.config)
 
@@ -39,6 +49,25 @@ async def auto_remove(host: ContainerHost, record: ContainerRecord) -> None:
     """Remove an exited container that was created with `--rm`."""
     with contextlib.suppress(CoveyError):  # it was removed or started by someone else first
         await remove_container(host, record.config.id, volumes=True)
+
+
+def _refusal(record: ContainerRecord) -> str:
+    remedy = "stop the container before removing or force remove"
+    how = f"container is {record.state.status}: {remedy}"
+    if record.state.status is RunStatus.PAUSED:
+        how = "container is paused and must be unpaused first"
+    return f'cannot remove container "/{record.config.name}": {how}'
+
+
+async def _end(host: ContainerHost, record: ContainerRecord) -> None:
+    """Kill the container, and wait for a start that has begun to give way."""
+    if record.state.active:
+        host.lifecycle.request_stop(record)
+        await host.restarts.cancel(record)
+    await host.lifecycle.kill_and_wait(record)
+    async with record.lock:  # a start that had begun before the removal has ended now
+        pass
+    await host.lifecycle.kill_and_wait(record)
 
 
 async def _delete(host: ContainerHost, record: ContainerRecord) -> None:

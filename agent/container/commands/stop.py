@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.container import signals
 from agent.container.host import ContainerHost
-from agent.container.model import DEFAULT_STOP_GRACE_SECONDS, Container
+from agent.container.model import DEFAULT_STOP_GRACE_SECONDS, Container, RunStatus
 
 
 async def stop_container(
@@ -15,6 +15,9 @@ async def stop_container(
     Without a timeout the configuration's grace period applies; a negative one waits for ever.
     """
     record = host.index.find(ref)
+    if record.state.status is RunStatus.RESTARTING:
+        host.lifecycle.request_stop(record)
+        await host.restarts.cancel(record)
     if record.state.running:
         own = record.config.stop_grace_seconds
         default = DEFAULT_STOP_GRACE_SECONDS if own is None else own
