@@ -9,6 +9,7 @@ from itertools import combinations
 
 from covey.clock import HOUR, MILLISECOND, MINUTE, SECOND
 from covey.errors import InvalidArgumentError, UnsupportedError
+from covey.image_sharing import sharing_policy
 from covey.log_driver import check_log_driver
 from covey.objects.cluster import ClusterSpec, ExternalCA, RaftSettings
 
@@ -37,6 +38,7 @@ def check_cluster_spec(spec: ClusterSpec) -> None:
     if spec.annotations.name != "default":
         raise InvalidArgumentError('swarm spec must be named "default"')
     _require_range("task history limit", spec.task_history, 0, MAX_TASK_HISTORY)
+    sharing_policy(spec.annotations.labels)
     check_log_driver(spec.task_log_driver, "TaskDefaults.LogDriver")
     if spec.ca.node_cert_expiry_ns < MIN_CERTIFICATE_NS:
         raise InvalidArgumentError("minimum certificate expiry time is: 1h0m0s")

@@ -19,6 +19,7 @@ from manager.orchestrator.orphans import OrphanPlanner
 from manager.orchestrator.reaper import ReaperPlanner
 from manager.orchestrator.service_planner import ServicePlanner
 from manager.scheduler.planner import SchedulerPlanner
+from manager.scheduler.spread import ImageNodes, no_image_nodes
 from manager.store.consensus import Leadership
 from manager.store.store import Store
 
@@ -29,12 +30,14 @@ _log = logging.getLogger("covey.leader")
 _PAUSE_SECONDS = 0.5
 
 
-def loops(store: Store, *, clock: Clock = wall_clock, ids: IdSource = new_id) -> tuple[ControlLoop, ...]:
-    """All control loops, each with a new planner."""
+def loops(
+    store: Store, *, clock: Clock = wall_clock, ids: IdSource = new_id, image_nodes: ImageNodes = no_image_nodes
+) -> tuple[ControlLoop, ...]:
+    """All control loops, each with a new planner. ``image_nodes`` returns the nodes that have an image."""
     return (
         ControlLoop("services", store, ServicePlanner(ids), clock),
         ControlLoop("allocator", store, AllocatorPlanner(), clock),
-        ControlLoop("scheduler", store, SchedulerPlanner(), clock),
+        ControlLoop("scheduler", store, SchedulerPlanner(image_nodes), clock),
         ControlLoop("orphans", store, OrphanPlanner(), clock),
         ControlLoop("reaper", store, ReaperPlanner(), clock),
         ControlLoop("root rotation", store, RootRotationPlanner(), clock),
@@ -47,10 +50,11 @@ async def run_leader(
     also: Iterable[Work] = (),
     clock: Clock = wall_clock,
     ids: IdSource = new_id,
+    image_nodes: ImageNodes = no_image_nodes,
 ) -> None:
     """Runs the leader's work until cancelled. If a part fails, all of it ends."""
     async with asyncio.TaskGroup() as group:
-        for loop in loops(store, clock=clock, ids=ids):
+        for loop in loops(store, clock=clock, ids=ids, image_nodes=image_nodes):
             group.create_task(loop.run())
         for work in also:
             group.create_task(work())
@@ -62,12 +66,13 @@ async def run_while_leading(
     also: Iterable[Work] = (),
     clock: Clock = wall_clock,
     ids: IdSource = new_id,
+    image_nodes: ImageNodes = no_image_nodes,
 ) -> None:
     """Runs ``run_leader`` for each term that this manager leads, until cancelled."""
     works = tuple(also)
 
     async def work() -> None:
-        await _restarting(lambda: run_leader(store, also=works, clock=clock, ids=ids))
+        await _restarting(lambda: run_leader(store, also=works, clock=clock, ids=ids, image_nodes=image_nodes))
 
     with store.consensus.subscribe() as changes:
         leadership = await anext(changes)

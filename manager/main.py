@@ -31,6 +31,7 @@ from manager.consensus_backend import ConsensusBackend
 from manager.control.servicer import ControlServicer
 from manager.dispatcher.dispatcher import Dispatcher
 from manager.identity import ManagerIdentity
+from manager.images.service import ImageService
 from manager.interface import EXIT_FAILED, EXIT_LOCKED, EXIT_REMOVED, READY_LINE
 from manager.keys import LockedError
 from manager.keys.rotation import DesiredKeys, KeyRotator
@@ -65,16 +66,18 @@ class Manager:
         self._identity = identity
         self._backend = backend
         self._store = Store(backend.connect)
-        broker = LogBroker(self._store)
+        broker, images = LogBroker(self._store), ImageService(self._store)
         self._dispatcher = Dispatcher(
-            self._store, broker, recovered=config.mode in {ManagerMode.FORCE, ManagerMode.RESTORE}
+            self._store, broker, images=images, recovered=config.mode in {ManagerMode.FORCE, ManagerMode.RESTORE}
         )
         broker.bind(self._dispatcher.send, self._dispatcher.is_connected)
+        images.bind(self._dispatcher.send)
+        self._image_nodes = images.directory.nodes_with
         self._roles = RoleManager(self._store, backend)
         signer = CertificateSigner(CfsslSigner(lambda: identity.files), identity.peer.node_id)
         services = Servicers(
             ca=CertificateAuthorityServicer(self._store, identity.files.root, identity.peer.node_id, signer),
-            control=ControlServicer(self._store, broker, signer=signer),
+            control=ControlServicer(self._store, broker, images=images, signer=signer),
             dispatcher=self._dispatcher,
             raft=backend.raft_service(self._is_manager),
             store_key=backend.key_service(self._is_manager),
@@ -107,7 +110,10 @@ class Manager:
             async with asyncio.TaskGroup() as group:
                 backend = group.create_task(self._backend.run(), name="backend")
                 leading = group.create_task(
-                    run_while_leading(self._store, also=(self._dispatcher.run, self._roles.run)), name="leader"
+                    run_while_leading(
+                        self._store, also=(self._dispatcher.run, self._roles.run), image_nodes=self._image_nodes
+                    ),
+                    name="leader",
                 )
                 group.create_task(self._announce(), name="ready")
                 group.create_task(self._rotator.run(self._desired_keys, self._backend.reencrypt), name="keys")

@@ -32,9 +32,11 @@ from manager.control.event_stream import stream_events
 from manager.control.list_filters import filter_objects
 from manager.control.manager_status import manager_status
 from manager.control.redaction import redact
+from manager.images.service import ImageService
 from manager.store import NotLeaderError, Store, Table, Tx
 
 _POLL_SECONDS = 0.05
+_FETCH_SECONDS = 3600.0
 _ANSWER_SECONDS = 2.0
 """What remains of a caller's deadline for the answer, after a wait."""
 
@@ -53,6 +55,7 @@ class ControlServicer:
         store: Store,
         logs: LogSource,
         *,
+        images: ImageService | None = None,
         signer: CertificateSigner | None = None,
         clock: Clock = wall_clock,
         ids: IdSource = new_id,
@@ -65,6 +68,7 @@ class ControlServicer:
         self._store = store
         self._signer = signer or CertificateSigner()
         self._logs = logs
+        self._images = images or ImageService(store)
         self._clock = clock
         self._ids = ids
         self._demotion_seconds = demotion_seconds
@@ -264,6 +268,15 @@ class ControlServicer:
 
     async def RemoveConfig(self, request: control_pb2.RemoveRequest, _context: Any) -> control_pb2.RemoveResponse:
         return await self._remove(lambda tx: secrets.remove_config(tx, request.ref))
+
+    # --- images of nodes ---
+
+    async def ListNodeImages(self, _request: control_pb2.ListNodeImagesRequest, _context: Any) -> Any:
+        return self._images.list()
+
+    async def FetchImage(self, request: control_pb2.FetchImageRequest, context: Any) -> Any:
+        await self._images.fetch(request, _wait_seconds(context, _FETCH_SECONDS))
+        return control_pb2.FetchImageResponse()
 
     # --- streams and state ---
 

@@ -21,6 +21,7 @@ from manager.caller import peer_of
 from manager.dispatcher.node_session import NodeSession, read_hello
 from manager.dispatcher.term import DispatcherTerm
 from manager.grpc_status import abort_not_leader, abort_with
+from manager.images.service import ImageService
 from manager.store import NotLeaderError, Store
 
 log = logging.getLogger(__name__)
@@ -40,25 +41,36 @@ class LogSink(Protocol):
 
 
 class Dispatcher:
-    """One per manager process. ``sink`` takes the log lines that agents publish."""
+    """One per manager process. ``sink`` takes the log lines that agents publish, ``images`` answers about images."""
 
-    def __init__(self, store: Store, sink: LogSink, clock: Clock | None = None, *, recovered: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sink: LogSink,
+        clock: Clock | None = None,
+        *,
+        images: ImageService | None = None,
+        recovered: bool = False,
+    ) -> None:
         """``recovered``: this process restored the cluster or forced a new one."""
         self._store = store
         self._sink = sink
         self._clock = clock or monotonic_wall_clock()
         self._recovery_grace_ends_ns = self._clock() + RECOVERY_GRACE_SECONDS * SECOND if recovered else 0
+        self._images = images or ImageService(store)
         self._term: DispatcherTerm | None = None
 
     async def run(self) -> None:
         """Serves agents while this manager leads, until cancelled."""
         term = DispatcherTerm(self._store, self._clock, self._recovery_grace_ends_ns)
         self._term = term
+        self._images.begin_term()
         try:
             await term.run()
         finally:
             self._term = None
             term.end_all(NotLeaderError(self._other_leader_addr()))
+            self._images.end_term()
 
     def _other_leader_addr(self) -> str:
         """Address of the leader; empty if there is none, or while this manager still holds a leadership that it is about to hand over."""
@@ -100,6 +112,20 @@ class Dispatcher:
         await self._sink.publish(peer_of(context).node_id, requests)
         return dispatcher_pb2.PublishLogsResponse()
 
+    async def LocateImage(self, request: dispatcher_pb2.LocateImageRequest, context: Any) -> Any:
+        await self._require_term(context)
+        return self._images.locate(peer_of(context).node_id, request)
+
+    async def AuthorizeFetch(self, request: dispatcher_pb2.AuthorizeFetchRequest, context: Any) -> Any:
+        await self._require_term(context)
+        self._images.authorize(peer_of(context).node_id, request)
+        return dispatcher_pb2.AuthorizeFetchResponse()
+
+    async def _require_term(self, context: Any) -> None:
+        """Ends the call with the leader's address if this manager does not lead."""
+        if self._term is None:
+            await abort_not_leader(context, self._other_leader_addr())
+
     async def _serve(self, term: DispatcherTerm, node_id: str, context: Any) -> None:
         hello = await read_hello(context)
         session_id = new_id()
@@ -112,13 +138,16 @@ class Dispatcher:
             on_message=lambda: term.record_heartbeat(node_id),
             on_description=lambda description: term.update_description(node_id, description),
             on_statuses=lambda statuses: term.statuses.report(node_id, statuses),
+            on_images=lambda report: self._images.report(node_id, report),
+            on_fetch_result=lambda result: self._images.finish_fetch(node_id, result),
         )
         term.add_session(session)
         log.info("node %s began session %s", node_id, session_id)
         try:
             await session.run(context)
         finally:
-            term.remove_session(session)
+            if term.remove_session(session):
+                self._images.forget(node_id)
             log.info("node %s ended session %s", node_id, session_id)
 
 

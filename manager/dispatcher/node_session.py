@@ -56,6 +56,8 @@ class NodeSession:
         on_message: Callable[[], None],
         on_description: Callable[[NodeDescription], Awaitable[None]],
         on_statuses: Callable[[TaskStatuses], Awaitable[None]],
+        on_images: Callable[[dispatcher_pb2.ImageReport], None],
+        on_fetch_result: Callable[[dispatcher_pb2.FetchResult], None],
     ) -> None:
         self.node_id = node_id
         self.session_id = session_id
@@ -64,6 +66,8 @@ class NodeSession:
         self._on_message = on_message
         self._on_description = on_description
         self._on_statuses = on_statuses
+        self._on_images = on_images
+        self._on_fetch_result = on_fetch_result
         self._reports: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(MAX_UNSTORED_REPORTS)
         self._outbox: deque[dispatcher_pb2.ManagerMessage] = deque()
         self._wake = asyncio.Event()
@@ -120,6 +124,10 @@ class NodeSession:
                 case "description":
                     description = codec.from_wire(NodeDescription, message.description)
                     self._enqueue(partial(self._on_description, description))
+                case "images":
+                    self._on_images(message.images)
+                case "fetch_result":
+                    self._on_fetch_result(message.fetch_result)
                 case other:
                     raise InvalidArgumentError(f"an agent must not send {other} within a session")
 

@@ -104,13 +104,14 @@ class DispatcherTerm:
         self.sessions[session.node_id] = session
         self.record_heartbeat(session.node_id)
 
-    def remove_session(self, session: NodeSession) -> None:
-        """Records the disconnect of a node whose session ended, unless a newer one replaced it."""
+    def remove_session(self, session: NodeSession) -> bool:
+        """Records the disconnect of a node whose session ended. Returns False if a newer one replaced it."""
         if self.sessions.get(session.node_id) is not session:
-            return
+            return False
         del self.sessions[session.node_id]
         self.assignments.forget(session.node_id)
         self._heartbeats.record_disconnect(session.node_id, self._clock())
+        return True
 
     def end_all(self, error: Exception) -> None:
         """Ends all sessions with this error."""

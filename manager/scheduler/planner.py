@@ -14,7 +14,7 @@ from covey.task_predicates import creation_order, should_run
 from manager.loop import Plan, Step
 from manager.scheduler.filters import PlacementRequest, explain, first_refusal
 from manager.scheduler.node_load import NodeLoad, NodeLoadIndex, TaskUsage
-from manager.scheduler.spread import SpreadPlacer
+from manager.scheduler.spread import ImageNodes, SpreadPlacer, no_image_nodes
 from manager.store.view import View
 
 UnplacedTask = tuple[PlacementRequest, list[NodeLoad], Task]
@@ -22,10 +22,11 @@ UnplacedTask = tuple[PlacementRequest, list[NodeLoad], Task]
 
 
 class SchedulerPlanner:
-    """Planner of pending tasks. Tests read ``index``."""
+    """Planner of pending tasks. Among equal nodes it prefers those of ``image_nodes``. Tests read ``index``."""
 
-    def __init__(self) -> None:
+    def __init__(self, image_nodes: ImageNodes = no_image_nodes) -> None:
         self.index = NodeLoadIndex()
+        self._image_nodes = image_nodes
         self._nodes: dict[str, None] = {}
         self._tasks: dict[str, None] = {}
         self._waiting: dict[str, None] = {}
@@ -82,7 +83,8 @@ class SchedulerPlanner:
         self, request: PlacementRequest, tasks: list[Task], unplaced: list[UnplacedTask], now_ns: int
     ) -> list[Step]:
         loads = self.index.existing_nodes()
-        placer = SpreadPlacer(request, loads, self.index.assume, now_ns)
+        with_image = self._image_nodes(tasks[0].spec.container.image)
+        placer = SpreadPlacer(request, loads, self.index.assume, now_ns, with_image)
         steps = []
         for task in tasks:
             node_id = placer.place_next(task.id)

@@ -1,6 +1,7 @@
 """Spread ranking: distributes equal tasks evenly over the nodes that passed all filters.
 
-Invariant: the next task goes to the node with the fewest tasks of its service, then with the fewest tasks in total. A node on which the
+Invariant: the next task goes to the node with the fewest tasks of its service, then with the fewest tasks in total, then to one that has
+the image. A node on which the
 service failed repeatedly comes last. Spread preferences choose the branch first. Placing one task costs the logarithm of the number of
 nodes plus the number of branches. Pure.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from covey.clock import MINUTE
 from manager.constraints import label_value
@@ -23,17 +24,29 @@ AssumeCallback = Callable[[str, TaskUsage], None]
 """Called with the id of a placed task and its usage."""
 
 Branch = tuple[str, ...]
-NodeRanking = tuple[int, int, int, str]
+NodeRanking = tuple[int, int, int, bool, str]
+ImageNodes = Callable[[str], Collection[str]]
+"""Returns the ids of the nodes that have the image with a reference."""
+
+
+def no_image_nodes(_reference: str) -> Collection[str]:
+    return ()
 
 
 class SpreadPlacer:
     """Spreads tasks with one placement request over nodes. ``place_next`` chooses a node and calls ``assume``, which updates the load."""
 
     def __init__(
-        self, request: PlacementRequest, loads: Iterable[NodeLoad], assume: AssumeCallback, now_ns: int
+        self,
+        request: PlacementRequest,
+        loads: Iterable[NodeLoad],
+        assume: AssumeCallback,
+        now_ns: int,
+        with_image: Collection[str] = (),
     ) -> None:
         self._request = request
         self._assume = assume
+        self._with_image = with_image
         self._since_ns = now_ns - FAILURE_WINDOW_NS
         self._heaps: dict[Branch, list[tuple[NodeRanking, NodeLoad]]] = {}
         self._tasks_in_branch: Counter[Branch] = Counter()
@@ -73,7 +86,13 @@ class SpreadPlacer:
         failures = load.recent_failures(service_id, self._since_ns)
         node_id = load.node.id if load.node is not None else ""
         penalty = failures if failures >= FAILURE_THRESHOLD else 0
-        return penalty, load.active_by_service.get(service_id, 0), load.active_tasks, node_id
+        return (
+            penalty,
+            load.active_by_service.get(service_id, 0),
+            load.active_tasks,
+            node_id not in self._with_image,
+            node_id,
+        )
 
     def _branch(self, load: NodeLoad) -> Branch:
         """The node's values of the labels that the preferences spread over."""

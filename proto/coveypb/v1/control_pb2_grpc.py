@@ -176,6 +176,16 @@ class ControlStub:
                 request_serializer=coveypb_dot_v1_dot_control__pb2.RemoveRequest.SerializeToString,
                 response_deserializer=coveypb_dot_v1_dot_control__pb2.RemoveResponse.FromString,
                 _registered_method=True)
+        self.ListNodeImages = channel.unary_unary(
+                '/coveypb.v1.Control/ListNodeImages',
+                request_serializer=coveypb_dot_v1_dot_control__pb2.ListNodeImagesRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_control__pb2.ListNodeImagesResponse.FromString,
+                _registered_method=True)
+        self.FetchImage = channel.unary_unary(
+                '/coveypb.v1.Control/FetchImage',
+                request_serializer=coveypb_dot_v1_dot_control__pb2.FetchImageRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_control__pb2.FetchImageResponse.FromString,
+                _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/coveypb.v1.Control/Watch',
                 request_serializer=coveypb_dot_v1_dot_control__pb2.WatchRequest.SerializeToString,
@@ -371,6 +381,20 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListNodeImages(self, request, context):
+        """The images of the nodes that have a session with the leader.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FetchImage(self, request, context):
+        """Makes a node fetch an image from the nodes that have it. Waits, within the caller's deadline, until the node has it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Watch(self, request, context):
         """Changes from now on, in commit order.
         """
@@ -541,6 +565,16 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.RemoveConfig,
                     request_deserializer=coveypb_dot_v1_dot_control__pb2.RemoveRequest.FromString,
                     response_serializer=coveypb_dot_v1_dot_control__pb2.RemoveResponse.SerializeToString,
+            ),
+            'ListNodeImages': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNodeImages,
+                    request_deserializer=coveypb_dot_v1_dot_control__pb2.ListNodeImagesRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_control__pb2.ListNodeImagesResponse.SerializeToString,
+            ),
+            'FetchImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchImage,
+                    request_deserializer=coveypb_dot_v1_dot_control__pb2.FetchImageRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_control__pb2.FetchImageResponse.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
@@ -1319,6 +1353,60 @@ class Control:
             '/coveypb.v1.Control/RemoveConfig',
             coveypb_dot_v1_dot_control__pb2.RemoveRequest.SerializeToString,
             coveypb_dot_v1_dot_control__pb2.RemoveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNodeImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Control/ListNodeImages',
+            coveypb_dot_v1_dot_control__pb2.ListNodeImagesRequest.SerializeToString,
+            coveypb_dot_v1_dot_control__pb2.ListNodeImagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Control/FetchImage',
+            coveypb_dot_v1_dot_control__pb2.FetchImageRequest.SerializeToString,
+            coveypb_dot_v1_dot_control__pb2.FetchImageResponse.FromString,
             options,
             channel_credentials,
             insecure,

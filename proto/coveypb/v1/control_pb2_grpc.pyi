@@ -67,6 +67,10 @@ class ControlStub:
     CreateConfig: _grpc.UnaryUnaryMultiCallable[_control_pb2.CreateConfigRequest, _objects_pb2.Config]
     UpdateConfig: _grpc.UnaryUnaryMultiCallable[_control_pb2.UpdateConfigRequest, _objects_pb2.Config]
     RemoveConfig: _grpc.UnaryUnaryMultiCallable[_control_pb2.RemoveRequest, _control_pb2.RemoveResponse]
+    ListNodeImages: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListNodeImagesRequest, _control_pb2.ListNodeImagesResponse]
+    """The images of the nodes that have a session with the leader."""
+    FetchImage: _grpc.UnaryUnaryMultiCallable[_control_pb2.FetchImageRequest, _control_pb2.FetchImageResponse]
+    """Makes a node fetch an image from the nodes that have it. Waits, within the caller's deadline, until the node has it."""
     Watch: _grpc.UnaryStreamMultiCallable[_control_pb2.WatchRequest, _control_pb2.ClusterEvent]
     """Changes from now on, in commit order."""
     Logs: _grpc.UnaryStreamMultiCallable[_control_pb2.LogsRequest, _dispatcher_pb2.LogBatch]
@@ -110,6 +114,10 @@ class ControlAsyncStub(ControlStub):
     CreateConfig: _aio.UnaryUnaryMultiCallable[_control_pb2.CreateConfigRequest, _objects_pb2.Config]  # type: ignore[assignment]
     UpdateConfig: _aio.UnaryUnaryMultiCallable[_control_pb2.UpdateConfigRequest, _objects_pb2.Config]  # type: ignore[assignment]
     RemoveConfig: _aio.UnaryUnaryMultiCallable[_control_pb2.RemoveRequest, _control_pb2.RemoveResponse]  # type: ignore[assignment]
+    ListNodeImages: _aio.UnaryUnaryMultiCallable[_control_pb2.ListNodeImagesRequest, _control_pb2.ListNodeImagesResponse]  # type: ignore[assignment]
+    """The images of the nodes that have a session with the leader."""
+    FetchImage: _aio.UnaryUnaryMultiCallable[_control_pb2.FetchImageRequest, _control_pb2.FetchImageResponse]  # type: ignore[assignment]
+    """Makes a node fetch an image from the nodes that have it. Waits, within the caller's deadline, until the node has it."""
     Watch: _aio.UnaryStreamMultiCallable[_control_pb2.WatchRequest, _control_pb2.ClusterEvent]  # type: ignore[assignment]
     """Changes from now on, in commit order."""
     Logs: _aio.UnaryStreamMultiCallable[_control_pb2.LogsRequest, _dispatcher_pb2.LogBatch]  # type: ignore[assignment]
@@ -318,6 +326,22 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.RemoveRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.RemoveResponse, _abc.Awaitable[_control_pb2.RemoveResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListNodeImages(
+        self,
+        request: _control_pb2.ListNodeImagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ListNodeImagesResponse, _abc.Awaitable[_control_pb2.ListNodeImagesResponse]]:
+        """The images of the nodes that have a session with the leader."""
+
+    @_abc_1.abstractmethod
+    def FetchImage(
+        self,
+        request: _control_pb2.FetchImageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.FetchImageResponse, _abc.Awaitable[_control_pb2.FetchImageResponse]]:
+        """Makes a node fetch an image from the nodes that have it. Waits, within the caller's deadline, until the node has it."""
 
     @_abc_1.abstractmethod
     def Watch(

@@ -56,6 +56,8 @@ class AgentMessage(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     STATUSES_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    FETCH_RESULT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -64,6 +66,10 @@ class AgentMessage(_message.Message):
     def statuses(self) -> Global___StatusBatch: ...
     @_builtins.property
     def description(self) -> _objects_pb2.NodeDescription: ...
+    @_builtins.property
+    def images(self) -> Global___ImageReport: ...
+    @_builtins.property
+    def fetch_result(self) -> Global___FetchResult: ...
     def __init__(
         self,
         *,
@@ -71,12 +77,14 @@ class AgentMessage(_message.Message):
         heartbeat: Global___Heartbeat | None = ...,
         statuses: Global___StatusBatch | None = ...,
         description: _objects_pb2.NodeDescription | None = ...,
+        images: Global___ImageReport | None = ...,
+        fetch_result: Global___FetchResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "statuses", b"statuses"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "fetch_result", b"fetch_result", "heartbeat", b"heartbeat", "hello", b"hello", "images", b"images", "message", b"message", "statuses", b"statuses"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "fetch_result", b"fetch_result", "heartbeat", b"heartbeat", "hello", b"hello", "images", b"images", "message", b"message", "statuses", b"statuses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "statuses", "description"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "statuses", "description", "images", "fetch_result"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -184,6 +192,7 @@ class ManagerMessage(_message.Message):
     STATUS_ACK_FIELD_NUMBER: _builtins.int
     LOG_SUBSCRIPTION_FIELD_NUMBER: _builtins.int
     HEARTBEAT_ACK_FIELD_NUMBER: _builtins.int
+    FETCH_IMAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def session(self) -> Global___SessionState: ...
     @_builtins.property
@@ -194,6 +203,8 @@ class ManagerMessage(_message.Message):
     def log_subscription(self) -> Global___LogSubscription: ...
     @_builtins.property
     def heartbeat_ack(self) -> Global___HeartbeatAck: ...
+    @_builtins.property
+    def fetch_image(self) -> Global___FetchImage: ...
     def __init__(
         self,
         *,
@@ -202,12 +213,13 @@ class ManagerMessage(_message.Message):
         status_ack: Global___StatusAck | None = ...,
         log_subscription: Global___LogSubscription | None = ...,
         heartbeat_ack: Global___HeartbeatAck | None = ...,
+        fetch_image: Global___FetchImage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "heartbeat_ack", b"heartbeat_ack", "log_subscription", b"log_subscription", "message", b"message", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "fetch_image", b"fetch_image", "heartbeat_ack", b"heartbeat_ack", "log_subscription", b"log_subscription", "message", b"message", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "heartbeat_ack", b"heartbeat_ack", "log_subscription", b"log_subscription", "message", b"message", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "fetch_image", b"fetch_image", "heartbeat_ack", b"heartbeat_ack", "log_subscription", b"log_subscription", "message", b"message", "session", b"session", "status_ack", b"status_ack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["session", "assignments", "status_ack", "log_subscription", "heartbeat_ack"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["session", "assignments", "status_ack", "log_subscription", "heartbeat_ack", "fetch_image"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -562,3 +574,254 @@ class PublishLogsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PublishLogsResponse: _TypeAlias = PublishLogsResponse  # noqa: Y015
+
+@_typing.final
+class ImageReport(_message.Message):
+    """--- images of nodes ---
+
+    All images of the node, sent at the start of a session and after each change. The leader keeps it in memory only.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDR_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    addr: _builtins.str
+    """HOST:PORT where the node serves its images to other nodes; empty if it does not."""
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeImage]: ...
+    def __init__(
+        self,
+        *,
+        addr: _builtins.str = ...,
+        images: _abc.Iterable[Global___NodeImage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "images", b"images"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImageReport: _TypeAlias = ImageReport  # noqa: Y015
+
+@_typing.final
+class NodeImage(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    size_bytes: _builtins.int
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """NAME:TAG and NAME@DIGEST."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "names", b"names", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeImage: _TypeAlias = NodeImage  # noqa: Y015
+
+@_typing.final
+class LocateImageRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    REGISTRY_FAILED_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """As in the task's spec."""
+    registry_failed: _builtins.bool
+    """The caller was sent to the registry, and the registry failed."""
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        registry_failed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reference", b"reference", "registry_failed", b"registry_failed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LocateImageRequest: _TypeAlias = LocateImageRequest  # noqa: Y015
+
+@_typing.final
+class LocateImageResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Action:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[LocateImageResponse._Action.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ACTION_REGISTRY: LocateImageResponse._Action.ValueType  # 0
+        """Pull from the registry; `image_id` and `peers` are set if other nodes can replace it."""
+        ACTION_PEERS: LocateImageResponse._Action.ValueType  # 1
+        """Fetch from a peer."""
+        ACTION_WAIT: LocateImageResponse._Action.ValueType  # 2
+        """Another node is getting the image. Ask again after `wait_ns`."""
+        ACTION_NONE: LocateImageResponse._Action.ValueType  # 3
+        """No node has the image, and the cluster's setting forbids the registry."""
+
+    class Action(_Action, metaclass=_ActionEnumTypeWrapper): ...
+    ACTION_REGISTRY: LocateImageResponse.Action.ValueType  # 0
+    """Pull from the registry; `image_id` and `peers` are set if other nodes can replace it."""
+    ACTION_PEERS: LocateImageResponse.Action.ValueType  # 1
+    """Fetch from a peer."""
+    ACTION_WAIT: LocateImageResponse.Action.ValueType  # 2
+    """Another node is getting the image. Ask again after `wait_ns`."""
+    ACTION_NONE: LocateImageResponse.Action.ValueType  # 3
+    """No node has the image, and the cluster's setting forbids the registry."""
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
+    WAIT_NS_FIELD_NUMBER: _builtins.int
+    action: Global___LocateImageResponse.Action.ValueType
+    image_id: _builtins.str
+    wait_ns: _builtins.int
+    @_builtins.property
+    def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImagePeer]: ...
+    def __init__(
+        self,
+        *,
+        action: Global___LocateImageResponse.Action.ValueType = ...,
+        image_id: _builtins.str = ...,
+        peers: _abc.Iterable[Global___ImagePeer] | None = ...,
+        wait_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "image_id", b"image_id", "peers", b"peers", "wait_ns", b"wait_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LocateImageResponse: _TypeAlias = LocateImageResponse  # noqa: Y015
+
+@_typing.final
+class ImagePeer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    ADDR_FIELD_NUMBER: _builtins.int
+    node_id: _builtins.str
+    addr: _builtins.str
+    def __init__(
+        self,
+        *,
+        node_id: _builtins.str = ...,
+        addr: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "node_id", b"node_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImagePeer: _TypeAlias = ImagePeer  # noqa: Y015
+
+@_typing.final
+class AuthorizeFetchRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
+    node_id: _builtins.str
+    image_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        node_id: _builtins.str = ...,
+        image_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_id", b"image_id", "node_id", b"node_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuthorizeFetchRequest: _TypeAlias = AuthorizeFetchRequest  # noqa: Y015
+
+@_typing.final
+class AuthorizeFetchResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuthorizeFetchResponse: _TypeAlias = AuthorizeFetchResponse  # noqa: Y015
+
+@_typing.final
+class FetchImage(_message.Message):
+    """Asks a node to fetch an image from other nodes. It answers with FetchResult."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FETCH_ID_FIELD_NUMBER: _builtins.int
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
+    fetch_id: _builtins.str
+    image_id: _builtins.str
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tags that the image gets."""
+
+    @_builtins.property
+    def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImagePeer]: ...
+    def __init__(
+        self,
+        *,
+        fetch_id: _builtins.str = ...,
+        image_id: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        peers: _abc.Iterable[Global___ImagePeer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fetch_id", b"fetch_id", "image_id", b"image_id", "names", b"names", "peers", b"peers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchImage: _TypeAlias = FetchImage  # noqa: Y015
+
+@_typing.final
+class FetchResult(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FETCH_ID_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    fetch_id: _builtins.str
+    error: _builtins.str
+    """Empty on success."""
+    def __init__(
+        self,
+        *,
+        fetch_id: _builtins.str = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "fetch_id", b"fetch_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchResult: _TypeAlias = FetchResult  # noqa: Y015

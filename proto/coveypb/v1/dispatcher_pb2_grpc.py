@@ -44,6 +44,16 @@ class DispatcherStub:
                 request_serializer=coveypb_dot_v1_dot_dispatcher__pb2.LogBatch.SerializeToString,
                 response_deserializer=coveypb_dot_v1_dot_dispatcher__pb2.PublishLogsResponse.FromString,
                 _registered_method=True)
+        self.LocateImage = channel.unary_unary(
+                '/coveypb.v1.Dispatcher/LocateImage',
+                request_serializer=coveypb_dot_v1_dot_dispatcher__pb2.LocateImageRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_dispatcher__pb2.LocateImageResponse.FromString,
+                _registered_method=True)
+        self.AuthorizeFetch = channel.unary_unary(
+                '/coveypb.v1.Dispatcher/AuthorizeFetch',
+                request_serializer=coveypb_dot_v1_dot_dispatcher__pb2.AuthorizeFetchRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_dispatcher__pb2.AuthorizeFetchResponse.FromString,
+                _registered_method=True)
 
 
 class DispatcherServicer:
@@ -62,6 +72,20 @@ class DispatcherServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LocateImage(self, request, context):
+        """Where to get an image that a task of the calling node needs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AuthorizeFetch(self, request, context):
+        """Whether another node may fetch an image. A node asks before it serves one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DispatcherServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -74,6 +98,16 @@ def add_DispatcherServicer_to_server(servicer, server):
                     servicer.PublishLogs,
                     request_deserializer=coveypb_dot_v1_dot_dispatcher__pb2.LogBatch.FromString,
                     response_serializer=coveypb_dot_v1_dot_dispatcher__pb2.PublishLogsResponse.SerializeToString,
+            ),
+            'LocateImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.LocateImage,
+                    request_deserializer=coveypb_dot_v1_dot_dispatcher__pb2.LocateImageRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_dispatcher__pb2.LocateImageResponse.SerializeToString,
+            ),
+            'AuthorizeFetch': grpc.unary_unary_rpc_method_handler(
+                    servicer.AuthorizeFetch,
+                    request_deserializer=coveypb_dot_v1_dot_dispatcher__pb2.AuthorizeFetchRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_dispatcher__pb2.AuthorizeFetchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -130,6 +164,60 @@ class Dispatcher:
             '/coveypb.v1.Dispatcher/PublishLogs',
             coveypb_dot_v1_dot_dispatcher__pb2.LogBatch.SerializeToString,
             coveypb_dot_v1_dot_dispatcher__pb2.PublishLogsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LocateImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Dispatcher/LocateImage',
+            coveypb_dot_v1_dot_dispatcher__pb2.LocateImageRequest.SerializeToString,
+            coveypb_dot_v1_dot_dispatcher__pb2.LocateImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AuthorizeFetch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Dispatcher/AuthorizeFetch',
+            coveypb_dot_v1_dot_dispatcher__pb2.AuthorizeFetchRequest.SerializeToString,
+            coveypb_dot_v1_dot_dispatcher__pb2.AuthorizeFetchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,10 @@ class DispatcherStub:
     Session: _grpc.StreamStreamMultiCallable[_dispatcher_pb2.AgentMessage, _dispatcher_pb2.ManagerMessage]
     PublishLogs: _grpc.StreamUnaryMultiCallable[_dispatcher_pb2.LogBatch, _dispatcher_pb2.PublishLogsResponse]
     """Log lines for the LogSubscriptions of a manager."""
+    LocateImage: _grpc.UnaryUnaryMultiCallable[_dispatcher_pb2.LocateImageRequest, _dispatcher_pb2.LocateImageResponse]
+    """Where to get an image that a task of the calling node needs."""
+    AuthorizeFetch: _grpc.UnaryUnaryMultiCallable[_dispatcher_pb2.AuthorizeFetchRequest, _dispatcher_pb2.AuthorizeFetchResponse]
+    """Whether another node may fetch an image. A node asks before it serves one."""
 
 @_typing.type_check_only
 class DispatcherAsyncStub(DispatcherStub):
@@ -44,6 +48,10 @@ class DispatcherAsyncStub(DispatcherStub):
     Session: _aio.StreamStreamMultiCallable[_dispatcher_pb2.AgentMessage, _dispatcher_pb2.ManagerMessage]  # type: ignore[assignment]
     PublishLogs: _aio.StreamUnaryMultiCallable[_dispatcher_pb2.LogBatch, _dispatcher_pb2.PublishLogsResponse]  # type: ignore[assignment]
     """Log lines for the LogSubscriptions of a manager."""
+    LocateImage: _aio.UnaryUnaryMultiCallable[_dispatcher_pb2.LocateImageRequest, _dispatcher_pb2.LocateImageResponse]  # type: ignore[assignment]
+    """Where to get an image that a task of the calling node needs."""
+    AuthorizeFetch: _aio.UnaryUnaryMultiCallable[_dispatcher_pb2.AuthorizeFetchRequest, _dispatcher_pb2.AuthorizeFetchResponse]  # type: ignore[assignment]
+    """Whether another node may fetch an image. A node asks before it serves one."""
 
 class DispatcherServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -60,5 +68,21 @@ class DispatcherServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dispatcher_pb2.PublishLogsResponse, _abc.Awaitable[_dispatcher_pb2.PublishLogsResponse]]:
         """Log lines for the LogSubscriptions of a manager."""
+
+    @_abc_1.abstractmethod
+    def LocateImage(
+        self,
+        request: _dispatcher_pb2.LocateImageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dispatcher_pb2.LocateImageResponse, _abc.Awaitable[_dispatcher_pb2.LocateImageResponse]]:
+        """Where to get an image that a task of the calling node needs."""
+
+    @_abc_1.abstractmethod
+    def AuthorizeFetch(
+        self,
+        request: _dispatcher_pb2.AuthorizeFetchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dispatcher_pb2.AuthorizeFetchResponse, _abc.Awaitable[_dispatcher_pb2.AuthorizeFetchResponse]]:
+        """Whether another node may fetch an image. A node asks before it serves one."""
 
 def add_DispatcherServicer_to_server(servicer: DispatcherServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -52,6 +52,7 @@ class Store:
         self.free.set()
         self.stored: list[object] = []
         self.heartbeats = 0
+        self.images: list[object] = []
 
     def heard(self) -> None:
         self.heartbeats += 1
@@ -71,6 +72,7 @@ async def session() -> AsyncIterator[tuple[Stream, Store, NodeSession]]:
     made = NodeSession(
         "n1", "s1", parts=dict, state=dispatcher_pb2.SessionState,
         on_message=store.heard, on_description=store.description, on_statuses=store.statuses,
+        on_images=store.images.append, on_fetch_result=store.images.append,
     )  # fmt: skip
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         running = group.create_task(made.run(stream))
