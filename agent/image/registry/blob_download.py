@@ -14,7 +14,7 @@ from typing import BinaryIO
 import aiohttp
 
 from agent.image.content.descriptor import Descriptor
-from agent.image.registry.client import RepositoryClient
+from agent.image.registry.client import ContentClient
 from agent.image.registry.errors import (
     RegistryConnectionError,
     RegistryContentError,
@@ -32,7 +32,7 @@ class BlobDownload:
 
     def __init__(
         self,
-        repository: RepositoryClient,
+        repository: ContentClient,
         blob: Descriptor,
         path: Path,
         on_written: Callable[[int], None],

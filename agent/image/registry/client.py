@@ -2,8 +2,9 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
 from urllib.parse import urljoin
 
 import aiohttp
@@ -33,18 +34,27 @@ class _Tags(msgspec.Struct):
     tags: list[str] | None = None
 
 
-class RepositoryClient:
-    """One repository of a registry, at the endpoint that answered."""
+class ContentConnection(Protocol):
+    """Requests for content: of a repository at a registry, or of an image at another node."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+    def url(self, rest: str) -> str: ...
+    def request(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, expect: tuple[int, ...] = (200,)
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]: ...
+
+
+class ContentClient:
+    """Manifests and blobs, verified."""
+
+    def __init__(self, connection: ContentConnection) -> None:
+        self._source = connection
 
     async def manifest(self, reference: str, name: str) -> Manifest:
         """The manifest with a tag or digest, verified. `name` is the image in messages."""
-        url = self.connection.url(f"manifests/{reference}")
+        url = self._source.url(f"manifests/{reference}")
         async with (
             asyncio.timeout(REQUEST_SECONDS),
-            self.connection.request("GET", url, headers={"Accept": ACCEPT}) as response,
+            self._source.request("GET", url, headers={"Accept": ACCEPT}) as response,
         ):
             body = await read_bounded(response, MANIFEST_LIMIT_BYTES, f"the manifest of {name}")
             media_type = response.headers.get("Content-Type", "")
@@ -57,8 +67,8 @@ class RepositoryClient:
 
     async def small_blob(self, descriptor: Descriptor, limit_bytes: int) -> bytes:
         """A small blob such as a config, verified."""
-        url = self.connection.url(f"blobs/{descriptor.digest}")
-        async with asyncio.timeout(REQUEST_SECONDS), self.connection.request("GET", url) as response:
+        url = self._source.url(f"blobs/{descriptor.digest}")
+        async with asyncio.timeout(REQUEST_SECONDS), self._source.request("GET", url) as response:
             body = await read_bounded(response, min(limit_bytes, descriptor.size), f"the blob {descriptor.digest}")
         if f"sha256:{hashlib.sha256(body).hexdigest()}" != descriptor.digest:
             raise RegistryContentError(f"the blob {descriptor.digest} does not match its digest")
@@ -68,9 +78,17 @@ class RepositoryClient:
     async def open_blob(self, digest: str, offset: int) -> AsyncIterator[aiohttp.ClientResponse]:
         """A blob's content from an offset on, if the registry can (206), else from its start (200)."""
         headers = {"Range": f"bytes={offset}-"} if offset else {}
-        url = self.connection.url(f"blobs/{digest}")
-        async with self.connection.request("GET", url, headers=headers, expect=(200, 206)) as response:
+        url = self._source.url(f"blobs/{digest}")
+        async with self._source.request("GET", url, headers=headers, expect=(200, 206)) as response:
             yield response
+
+
+class RepositoryClient(ContentClient):
+    """One repository of a registry, at the endpoint that answered."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self.connection = connection
 
     async def tags(self) -> tuple[str, ...]:
         """All tags of the repository."""

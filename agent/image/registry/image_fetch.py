@@ -17,7 +17,7 @@ from agent.image.content.staged import StagedContent, StagedImage, StagedLayer
 from agent.image.job import Report
 from agent.image.model import OciImageConfig, Progress, decode_config
 from agent.image.registry.blob_download import BlobDownload
-from agent.image.registry.client import RepositoryClient
+from agent.image.registry.client import ContentClient
 from agent.image.registry.errors import RegistryContentError, RegistryError
 from agent.image.registry.layer_process import LayerProcess, layer_process
 from agent.image.registry.layer_protocol import LayerTask
@@ -46,7 +46,7 @@ class ImageFetch:
 
     def __init__(
         self,
-        client: RepositoryClient,
+        client: ContentClient,
         manifest: Manifest,
         repository: ImageRepository,
         *,

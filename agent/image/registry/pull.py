@@ -70,21 +70,23 @@ class ImagePuller:
     ) -> PulledImage:
         client, manifest = await self._manifest(reference, credentials)
         report(Progress(f"Pulling from {reference.path}", reference.digest or reference.tag))
-        digest = manifest.digest
+        index = manifest
         if manifest.is_index:
             entry = platforms.choose(manifest.manifests, platform or platforms.host_platform())
             manifest = await client.manifest(entry.digest, reference.familiar)
             if manifest.is_index:
                 raise RegistryContentError(f"the index of {reference.familiar} names another index for this platform")
         image_id = await self._fetched(client, manifest, report)
-        is_new = await self._record(reference, digest, ManifestRow(manifest.digest, image_id, manifest.media_type))
-        report(Progress(f"Digest: {digest}"))
+        is_new = await self._record(reference, index.digest, ManifestRow(manifest.digest, image_id, manifest.media_type))
+        if index is not manifest:
+            await self._keep_index(reference, index, image_id)
+        report(Progress(f"Digest: {index.digest}"))
         words = "Downloaded newer image for" if is_new else "Image is up to date for"
         report(Progress(f"Status: {words} {reference.familiar}"))
         warning = platform_warning(self._repository.images[image_id], reference, platform)
         if warning:
             report(Progress(warning))
-        return PulledImage(image_id, digest, is_new)
+        return PulledImage(image_id, index.digest, is_new)
 
     async def _manifest(self, reference: Reference, credentials: Credentials) -> tuple[RepositoryClient, Manifest]:
         """The manifest, from the first endpoint that has it. A mirror's error leads to the next endpoint."""
@@ -114,6 +116,16 @@ class ImagePuller:
             async for progress in follower:
                 report(progress)
             return await follower.result()
+
+    async def _keep_index(self, reference: Reference, index: Manifest, image_id: str) -> None:
+        """Keep the index: it proves to other nodes that the image is the one with its digest."""
+        row = ManifestRow(index.digest, image_id, index.media_type)
+        if row.digest in self._repository.snapshot.manifests:
+            return
+        await self._repository.put_blob(index.body)
+        async with self._repository.lock:
+            if image_id in self._repository.images:
+                await self._repository.add_repo_digest(f"{reference.familiar_name}@{index.digest}", row)
 
     async def _record(self, reference: Reference, digest: str, manifest: ManifestRow) -> bool:
         """Record tag and digest. Returns whether the reference names another image than before."""

@@ -117,6 +117,7 @@ class _OnePush:
             body = await asyncio.to_thread(self._repository.content.read_verified, row.digest)
             if row.image_id == image_id and body is not None:
                 found.append(decode_manifest(body, row.media_type, row.digest, self._reference.familiar))
+        found = [manifest for manifest in found if not manifest.is_index]
         return sorted(found, key=lambda manifest: any(not self._path(layer).exists() for layer in manifest.layers))
 
     async def _new_manifest(self, image_id: str) -> Manifest:
