@@ -17,6 +17,7 @@ import msgspec
 from agent.container.service import ContainerService
 from agent.dns.resolv_conf import host_nameservers
 from agent.endpoint.container_networks import EndpointOwner
+from agent.image.peer.sharing import ImageSharing
 from agent.image.registry.registries_config import RegistriesConfig
 from agent.image.registry.service import RegistryService
 from agent.image.store import ImageStore
@@ -46,6 +47,7 @@ class Agent:
 
     def __init__(self, config: AgentConfig) -> None:
         self.images = ImageStore(config.state_dir, containers_using=self._containers_of)
+        self.sharing = ImageSharing(self.images.repository, config.run_dir)
         self.registries = RegistryService(self.images.repository, config.registries)
         self.networks = NetworkDriver(config.host_address, config.run_dir, host_nameservers)
         self.endpoints = EndpointOwner(self.networks, host_nameservers)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from agent.agent import Agent
+from agent.image.peer.sharing import SharingAddress
 from agent.session import AgentSession
 from covey import codec
 from covey.clock import wall_clock
@@ -123,14 +124,19 @@ class MembershipSession:
             self._state.identities,
             self._manager_addrs(),
             self._agent.worker,
+            self._agent.sharing,
             self._agent.describe_host,
             addr=advertise_addr,
             on_state=self._handle_state,
             on_refused=self.set_error,
         )
         self._agent_session = session
+        group.create_task(self._agent.sharing.run(self._state.identities, self._sharing_address()))
         group.create_task(session.run())
         group.create_task(self._certificate.run())
+
+    def _sharing_address(self) -> SharingAddress:
+        return SharingAddress(self.record.current.listen_addr, self.record.current.advertise_addr, self._options.image_port)
 
     def _manager_addrs(self) -> Sequence[str]:
         """The mTLS addresses where a leader may be, this node's own manager first. The manager may not be serving yet. Its address is

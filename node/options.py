@@ -11,6 +11,7 @@ from manager.interface import STORE_FORM, parse_store
 from node.addresses import JOIN_PORT
 
 MTLS_PORT = 2378
+IMAGE_PORT = 7946
 REGISTRIES_FILE = Path("/etc/covey/registries.toml")
 
 
@@ -27,6 +28,7 @@ class DaemonOptions(msgspec.Struct, frozen=True, kw_only=True):
     advertise_addr: str = ""
     join_port: int = JOIN_PORT
     mtls_port: int = MTLS_PORT
+    image_port: int = IMAGE_PORT
     labels: dict[str, str] = {}
     store: str = ""
     store_ca: str = ""
@@ -60,6 +62,12 @@ def parse(arguments: Sequence[str]) -> DaemonOptions:
         "--join-port", type=int, default=JOIN_PORT, help="port where new nodes join (default %(default)s)"
     )
     parser.add_argument("--mtls-port", type=int, default=MTLS_PORT, help="port between nodes (default %(default)s)")
+    parser.add_argument(
+        "--image-port",
+        type=int,
+        default=IMAGE_PORT,
+        help="port where other nodes fetch images, 0 to serve none (default %(default)s)",
+    )
     parser.add_argument(
         "--label",
         action="append",
@@ -103,6 +111,7 @@ def parse(arguments: Sequence[str]) -> DaemonOptions:
         advertise_addr=parsed.advertise_addr,
         join_port=parsed.join_port,
         mtls_port=parsed.mtls_port,
+        image_port=parsed.image_port,
         labels=_labels(parsed.label),
         **_store(parsed),
         log_level=parsed.log_level,

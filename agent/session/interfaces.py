@@ -1,11 +1,12 @@
 """Interfaces between the session and the worker. ``agent.worker`` implements them; tests use a recorder instead."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent.session.status_queue import StatusQueue
 from covey.objects.assignment import AssignmentChange
 from covey.objects.base import Struct
+from coveypb.v1 import dispatcher_pb2
 
 
 class TaskLogOptions(Struct, frozen=True, kw_only=True):
@@ -28,6 +29,20 @@ class TaskLogEntry(Protocol):
     def data(self) -> bytes: ...
     @property
     def time_ns(self) -> int: ...
+
+
+class ImagesPort(Protocol):
+    """Image sharing, as the session uses it: ``agent.image.peer.sharing.ImageSharing``."""
+
+    def set_dispatcher(self, stub: Any) -> None:
+        """The leader's dispatcher while there is a session; None without one."""
+        ...
+
+    def report(self) -> dispatcher_pb2.ImageReport: ...
+    @property
+    def report_version(self) -> int: ...
+    async def wait_newer_report(self, version: int) -> None: ...
+    async def fetch_for_operator(self, request: dispatcher_pb2.FetchImage) -> dispatcher_pb2.FetchResult: ...
 
 
 class WorkerPort(Protocol):

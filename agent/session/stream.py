@@ -10,7 +10,7 @@ from typing import Any
 from grpc import aio
 
 from agent.session.assignment_assembler import AssignmentAssembler
-from agent.session.interfaces import WorkerPort
+from agent.session.interfaces import ImagesPort, WorkerPort
 from agent.session.log_publisher import LogPublisher
 from covey import codec
 from covey.clock import SECOND
@@ -25,6 +25,8 @@ _WRITE_SECONDS = 5.0
 _ACK_SECONDS = 15.0
 _SILENCE_TIMEOUT_PERIODS = 2.5
 _DEFAULT_PERIOD_SECONDS = 1.0
+_IMAGE_REPORT_SECONDS = 0.2
+MAX_OPERATOR_FETCHES = 16
 
 
 class SessionStream:
@@ -33,17 +35,20 @@ class SessionStream:
     def __init__(
         self,
         worker: WorkerPort,
+        images: ImagesPort,
         on_state: StateCallback,
         next_description: Callable[[], Awaitable[NodeDescription]],
     ) -> None:
         self.established = False
         self._worker = worker
+        self._images = images
         self._statuses = worker.statuses
         self._on_state = on_state
         self._next_description = next_description
         self._assembler = AssignmentAssembler()
         self._period_seconds = _DEFAULT_PERIOD_SECONDS
         self._sequence = 0
+        self._fetches = 0
         self._acknowledged = asyncio.Event()
         self._write_lock = asyncio.Lock()
         self._call: Any = None
@@ -64,8 +69,11 @@ class SessionStream:
                 group.create_task(self._send_heartbeats())
                 group.create_task(self._send_statuses())
                 group.create_task(self._send_descriptions())
-                await self._receive(publisher)
+                group.create_task(self._send_images())
+                self._images.set_dispatcher(stub)
+                await self._receive(publisher, group)
         finally:
+            self._images.set_dispatcher(None)
             self._call.cancel()
 
     def _handle_first_message(self, message: dispatcher_pb2.ManagerMessage) -> None:
@@ -79,7 +87,7 @@ class SessionStream:
             self._period_seconds = state.heartbeat_period_ns / SECOND
         self._on_state(state)
 
-    async def _receive(self, publisher: LogPublisher) -> None:
+    async def _receive(self, publisher: LogPublisher, group: asyncio.TaskGroup) -> None:
         while True:
             try:
                 async with asyncio.timeout(self._period_seconds * _SILENCE_TIMEOUT_PERIODS):
@@ -98,6 +106,8 @@ class SessionStream:
                         self._acknowledged.set()
                 case "log_subscription":
                     publisher.handle_subscription(message.log_subscription)
+                case "fetch_image":
+                    self._start_fetch(message.fetch_image, group)
                 case _:
                     pass  # a heartbeat acknowledgement carries nothing
 
@@ -111,6 +121,37 @@ class SessionStream:
             message = dispatcher_pb2.AgentMessage()
             codec.write(await self._next_description(), message.description)
             await self._write(message)
+
+    async def _send_images(self) -> None:
+        """Reports the images at the start and after each change; several changes at once are one report."""
+        sent = b""
+        while True:
+            version, report = self._images.report_version, self._images.report()
+            serialized = report.SerializeToString(deterministic=True)
+            if serialized != sent:
+                await self._write(dispatcher_pb2.AgentMessage(images=report))
+                sent = serialized
+            await self._images.wait_newer_report(version)
+            await asyncio.sleep(_IMAGE_REPORT_SECONDS)
+
+    def _start_fetch(self, request: dispatcher_pb2.FetchImage, group: asyncio.TaskGroup) -> None:
+        """Fetches an image for the operator beside everything else."""
+
+        async def fetch() -> None:
+            result = await self._images.fetch_for_operator(request)
+            self._fetches -= 1
+            await self._write(dispatcher_pb2.AgentMessage(fetch_result=result))
+
+        async def refuse() -> None:
+            error = f"this node already fetches {MAX_OPERATOR_FETCHES} images; try again later"
+            result = dispatcher_pb2.FetchResult(fetch_id=request.fetch_id, error=error)
+            await self._write(dispatcher_pb2.AgentMessage(fetch_result=result))
+
+        if self._fetches >= MAX_OPERATOR_FETCHES:
+            group.create_task(refuse())
+            return
+        self._fetches += 1
+        group.create_task(fetch())
 
     async def _send_statuses(self) -> None:
         while True:

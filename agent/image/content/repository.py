@@ -35,9 +35,14 @@ class ImageRepository:
         self._lock = asyncio.Lock()
         self._metadata: ImageMetadata | None = None
         self._sweep_pauses = 0
+        self.version = 0
+        """Grows with every change."""
+        self._changed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> None:
         """Open the database and delete leftovers of an earlier process. Raises OSError when the folder is not writable."""
+        self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._open)
 
     async def close(self) -> None:
@@ -55,6 +60,17 @@ class ImageRepository:
     def layer_paths(self) -> dict[str, Path]:
         """The directory of every unpacked layer, by chain id."""
         return {chain: self.content.layer(row.directory) for chain, row in self.snapshot.layers.items()}
+
+    async def wait_newer(self, version: int) -> None:
+        """Wait until `version` is newer than this one."""
+        while self.version == version:
+            await self._changed.wait()
+
+    def notify(self) -> None:
+        """Wake all who wait for a change. Called on the loop."""
+        self.version += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def disk_bytes(self) -> int:
         """Total size of the unpacked layers, each counted once."""
@@ -140,6 +156,8 @@ class ImageRepository:
         configs = self.content.read_configs(snapshot.images.keys() - known.keys(), log.warning)
         self.images = build_index(snapshot, known, configs)
         self.snapshot = snapshot
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.notify)
 
     def _sweep(self) -> None:
         rows = self.snapshot.images

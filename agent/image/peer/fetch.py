@@ -84,9 +84,7 @@ class PeerFetcher:
             raise RegistryContentError(f"the node answered with another image than {image_id}")
         proofs = [(reference, await self._proof(client, manifest, reference)) for reference in digests]
         if image_id not in self._repository.images:
-            fetch = ImageFetch(
-                client, manifest, self._repository, slots=self._slots, report=report, clock=self._clock
-            )
+            fetch = ImageFetch(client, manifest, self._repository, slots=self._slots, report=report, clock=self._clock)
             await fetch.run()
         for reference, manifests in proofs:
             await self._record_digest(reference, image_id, manifests)

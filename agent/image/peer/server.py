@@ -51,7 +51,7 @@ class PeerServer:
         self._slots = asyncio.Semaphore(CONCURRENT_BLOBS)
 
     @asynccontextmanager
-    async def serving(self, host: str, port: int) -> AsyncIterator[None]:
+    async def serving(self, host: str | None, port: int) -> AsyncIterator[None]:
         """Serve until the end of the block. Raises UnavailableError if the port is in use."""
         app = web.Application(middlewares=[_errors_as_json], client_max_size=0)
         app.router.add_get("/v2/{image}/manifests/{reference}", self._manifest)
@@ -69,7 +69,7 @@ class PeerServer:
         finally:
             await runner.cleanup()
 
-    async def _listen(self, runner: web.AppRunner, host: str, port: int) -> web.TCPSite:
+    async def _listen(self, runner: web.AppRunner, host: str | None, port: int) -> web.TCPSite:
         context = await asyncio.to_thread(tls.server_context, self._identities.require(), self._run_dir)
         site = web.TCPSite(runner, host, port, ssl_context=context, shutdown_timeout=CLOSE_SECONDS)
         try:
@@ -80,7 +80,7 @@ class PeerServer:
             ) from None
         return site
 
-    async def _follow_identity(self, runner: web.AppRunner, site: web.TCPSite, host: str, port: int) -> None:
+    async def _follow_identity(self, runner: web.AppRunner, site: web.TCPSite, host: str | None, port: int) -> None:
         """Listen with the new certificate and roots after a renewal."""
         served = self._identities.require()
         while True:
@@ -134,9 +134,7 @@ class PeerServer:
             self._authorized = {key: at for key, at in self._authorized.items() if at + AUTHORIZED_SECONDS >= now}
             self._authorized[node_id, image_id] = now
         if image_id not in self._manifests:
-            made = await asyncio.to_thread(
-                manifest_of, image_id, self._repository.snapshot, self._repository.content
-            )
+            made = await asyncio.to_thread(manifest_of, image_id, self._repository.snapshot, self._repository.content)
             while len(self._manifests) >= MANIFESTS_KEPT:
                 self._manifests.pop(next(iter(self._manifests)))
             self._manifests[image_id] = made

@@ -77,7 +77,9 @@ class ImagePuller:
             if manifest.is_index:
                 raise RegistryContentError(f"the index of {reference.familiar} names another index for this platform")
         image_id = await self._fetched(client, manifest, report)
-        is_new = await self._record(reference, index.digest, ManifestRow(manifest.digest, image_id, manifest.media_type))
+        is_new = await self._record(
+            reference, index.digest, ManifestRow(manifest.digest, image_id, manifest.media_type)
+        )
         if index is not manifest:
             await self._keep_index(reference, index, image_id)
         report(Progress(f"Digest: {index.digest}"))

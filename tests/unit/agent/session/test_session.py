@@ -20,6 +20,7 @@ from covey.objects import NodeDescription, TaskStatus, TLSInfo
 from covey.objects.assignment import AssignmentChange
 from covey.states import TaskState
 from coveypb.v1 import dispatcher_pb2, dispatcher_pb2_grpc
+from tests.support.no_images import NoImages
 
 PERIOD_NS = 100_000_000
 Script = Callable[["Stream"], Any]
@@ -123,7 +124,7 @@ class Agent:
         self.hostname = "one"
         self.refusals: list[str] = []
         self.session = AgentSession(
-            Identity(), managers, self.worker, lambda: NodeDescription(hostname=self.hostname),  # type: ignore[arg-type]
+            Identity(), managers, self.worker, NoImages(), lambda: NodeDescription(hostname=self.hostname),  # type: ignore[arg-type]
             addr="192.0.2.1", on_refused=self.refusals.append,
         )  # fmt: skip
 
