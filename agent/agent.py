@@ -21,6 +21,7 @@ from agent.image.peer.sharing import ImageSharing
 from agent.image.registry.registries_config import RegistriesConfig
 from agent.image.registry.service import RegistryService
 from agent.image.store import ImageStore
+from agent.image.task_images import TaskImages
 from agent.network.driver import NetworkDriver
 from agent.volume.local import VolumeStore
 from agent.worker.worker import Worker
@@ -58,7 +59,7 @@ class Agent:
             config.state_dir,
             config.run_dir,
             containers=self.containers,
-            images=self.images,
+            images=TaskImages(self.images, self.registries, self.sharing),
             networks=self.networks,
             endpoints=self.endpoints,
             node=self._facts,

@@ -48,14 +48,14 @@ class ControlChannel:
         if channel is not None:
             await channel.close()
 
-    async def call(self, method: str, request: Any) -> Any:
-        """One response. A failure raises the ``CoveyError`` that it stands for."""
+    async def call(self, method: str, request: Any, *, seconds: float = ATTEMPT_SECONDS) -> Any:
+        """One response, at most ``seconds`` after the request was sent. A failure raises the ``CoveyError`` that it stands for."""
         loop = asyncio.get_running_loop()
         deadline, backoff = loop.time() + self._call_seconds, FIRST_BACKOFF_SECONDS
         while True:
             stub = await self._connect(deadline)
             try:
-                return await getattr(stub, method)(request, timeout=ATTEMPT_SECONDS)
+                return await getattr(stub, method)(request, timeout=seconds)
             except grpc.aio.AioRpcError as error:
                 if loop.time() + backoff > deadline or not is_retryable(method, error):
                     raise _call_error(method, error) from error

@@ -41,6 +41,14 @@ class ServiceCounts(Struct, frozen=True):
     completed: int = 0
 
 
+class NodeImage(Struct, frozen=True, kw_only=True):
+    """An image that a node has. ``names`` are NAME:TAG and NAME@DIGEST."""
+
+    id: str
+    names: tuple[str, ...] = ()
+    size_bytes: int = 0
+
+
 class ClusterEvent(Struct, frozen=True):
     """One change of one object; ``action`` is create, update or remove."""
 
@@ -98,6 +106,21 @@ class ControlClient:
 
     async def nodes(self) -> list[Node]:
         return _items(Node, (await self._channel.call("ListNodes", control_pb2.ListRequest())).nodes)
+
+    async def node_images(self) -> dict[str, tuple[NodeImage, ...]]:
+        """The images of every connected node, by node id."""
+        answer = await self._channel.call("ListNodeImages", control_pb2.ListNodeImagesRequest())
+        return {
+            node.node_id: tuple(
+                NodeImage(id=image.id, names=tuple(image.names), size_bytes=image.size_bytes) for image in node.images
+            )
+            for node in answer.nodes
+        }
+
+    async def fetch_image(self, node_ref: str, image_id: str, names: Iterable[str], *, seconds: float) -> None:
+        """Make a node fetch an image from the nodes that have it, and wait until it has."""
+        request = control_pb2.FetchImageRequest(node_ref=node_ref, image_id=image_id, names=names)
+        await self._channel.call("FetchImage", request, seconds=seconds)
 
     async def node(self, ref: str) -> Node:
         return await self._get("GetNode", control_pb2.GetRequest(ref=ref), Node)

@@ -136,7 +136,9 @@ class MembershipSession:
         group.create_task(self._certificate.run())
 
     def _sharing_address(self) -> SharingAddress:
-        return SharingAddress(self.record.current.listen_addr, self.record.current.advertise_addr, self._options.image_port)
+        return SharingAddress(
+            self.record.current.listen_addr, self.record.current.advertise_addr, self._options.image_port
+        )
 
     def _manager_addrs(self) -> Sequence[str]:
         """The mTLS addresses where a leader may be, this node's own manager first. The manager may not be serving yet. Its address is

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from agent.container.api import ContainerNetworks
-from agent.container.model import HOST_NETWORK, Container, ContainerConfig, RunStatus
+from agent.container.model import HOST_NETWORK, Container, RunStatus
 from agent.container.recovery import START_INTERRUPTED
 from agent.secret.store import SecretStore
 from agent.task.container_config import container_config
@@ -25,6 +25,7 @@ from covey.states import TaskState
 log = logging.getLogger(__name__)
 
 MAX_CONCURRENT_STARTS = 8
+_PULL_SECONDS = 3600
 _PREPARE_SECONDS = 120
 _START_SECONDS = 120
 _CLEAN_SECONDS = 60
@@ -84,9 +85,11 @@ class Executor:
 
     async def prepare(self, record: TaskRecord) -> None:
         """Creates everything the task needs, so that starting it is quick. Raises CoveyError with the reason if that fails."""
+        async with asyncio.timeout(_PULL_SECONDS):
+            image = await self._images.ensure(record.task.spec.container.image)
         async with self._start_slots, asyncio.timeout(_PREPARE_SECONDS):
             await self._remove_leftovers(record)
-            config = self._config(record)
+            config = container_config(record.task, image, self._node(), record.container_id, self._clock())
             files = self._secrets.write_task_files(record.task)
             config = _replace(config, secrets=files.secrets, configs=files.configs)
             connection = await self._endpoints.connect(config)
@@ -126,17 +129,6 @@ class Executor:
                 with contextlib.suppress(NotFoundError):
                     await self._containers.remove(record.container_id, force=True, volumes=True)
         await self.release(record)
-
-    def _config(self, record: TaskRecord) -> ContainerConfig:
-        spec = record.task.spec.container
-        node = self._node()
-        try:
-            image = self._images.get(spec.image)
-        except NotFoundError as error:
-            raise NotFoundError(
-                f"{error.message} on node {node.hostname}; load it there with docker load or docker import (pulling is not supported yet)"
-            ) from None
-        return container_config(record.task, image, node, record.container_id, self._clock())
 
     async def _remove_leftovers(self, record: TaskRecord) -> None:
         """Removes what an earlier, unfinished attempt to prepare this task left."""

@@ -36,9 +36,11 @@ class ContainersPort(Protocol):
 
 
 class ImagesPort(Protocol):
-    """Image lookup used by the worker: ``agent.image.store.ImageStore``."""
+    """Images of tasks: ``agent.image.task_images.TaskImages``."""
 
-    def get(self, name: str) -> Image: ...
+    async def ensure(self, reference: str) -> Image:
+        """The image, from this host, another node or a registry."""
+        ...
 
 
 class EndpointsPort(ContainerNetworks, Protocol):

@@ -26,7 +26,7 @@ from agent.task.state_machine import (
 )
 from agent.worker.executor import Executor
 from covey.clock import Clock
-from covey.errors import CoveyError
+from covey.errors import CoveyError, first_cause
 from covey.objects import Task, TaskStatus
 from covey.states import TaskState
 
@@ -112,7 +112,8 @@ class TaskController:
         """Prepares or starts the container. A failure ends the task; the managers decide about a replacement."""
         try:
             if isinstance(step, Prepare):
-                await self._executor.prepare(self.record)
+                if not await self._prepare():
+                    return
             else:
                 await self._executor.start(self.record)
         except Exception as error:  # a bug or a full disk fails this task only, with the reason
@@ -125,6 +126,23 @@ class TaskController:
             return
         if then is not None:
             self._set_status(next_status(self.record, then, self._clock()))
+
+    async def _prepare(self) -> bool:
+        """Prepares the container. Returns False if the task is to end before that is done: a pull may take long."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                work = group.create_task(self._executor.prepare(self.record))
+                work.add_done_callback(lambda _: self._changed.set())
+                while not work.done():
+                    self._changed.clear()
+                    observed = self._executor.observe(self.record)
+                    if work.done() or not isinstance(next_step(self.record, observed, self._clock()), Prepare):
+                        work.cancel()
+                        break
+                    await self._changed.wait()
+        except BaseExceptionGroup as errors:
+            raise first_cause(errors) from errors
+        return not work.cancelled()
 
     async def _stop(self, step: Stop, observed: Observation) -> None:
         await self._executor.stop(self.record)

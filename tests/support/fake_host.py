@@ -99,7 +99,7 @@ class FakeContainers:
 class FakeImages:
     """Image store with one image."""
 
-    def get(self, name: str) -> Image:
+    async def ensure(self, name: str) -> Image:
         if name not in {"busybox", "busybox:latest"}:
             raise NotFoundError(f"No such image: {name}")
         return IMAGE

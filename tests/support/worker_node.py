@@ -20,6 +20,7 @@ from pathlib import Path
 
 from agent.container.service import ContainerService
 from agent.endpoint.container_networks import EndpointOwner
+from agent.image.model import Image
 from agent.image.store import ImageStore
 from agent.network.driver import NetworkDriver
 from agent.worker.worker import Worker
@@ -48,6 +49,16 @@ APPLETS = (
     "true",
     "mkdir",
 )
+
+
+class LocalImages:
+    """The images of this host only. Implements `agent.worker.interfaces.ImagesPort`."""
+
+    def __init__(self, images: ImageStore) -> None:
+        self._images = images
+
+    async def ensure(self, reference: str) -> Image:
+        return self._images.get(reference)
 
 
 class WorkerNode:
@@ -104,7 +115,13 @@ async def worker_node(folder: Path, cgroup_parent: str, netns: str, address: str
     endpoints = EndpointOwner(networks, lambda: ("10.99.0.254",))
     containers = ContainerService(state, run, cgroup_parent, images, endpoints)
     worker = Worker(
-        state, run, containers=containers, images=images, networks=networks, endpoints=endpoints, node=lambda: NODE
+        state,
+        run,
+        containers=containers,
+        images=LocalImages(images),
+        networks=networks,
+        endpoints=endpoints,
+        node=lambda: NODE,
     )
     made = WorkerNode(images, containers, networks, worker)
     await images.start()
