@@ -131,8 +131,8 @@ class SessionStream:
             if serialized != sent:
                 await self._write(dispatcher_pb2.AgentMessage(images=report))
                 sent = serialized
+                await asyncio.sleep(_IMAGE_REPORT_SECONDS)
             await self._images.wait_newer_report(version)
-            await asyncio.sleep(_IMAGE_REPORT_SECONDS)
 
     def _start_fetch(self, request: dispatcher_pb2.FetchImage, group: asyncio.TaskGroup) -> None:
         """Fetches an image for the operator beside everything else."""

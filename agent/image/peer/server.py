@@ -9,6 +9,7 @@ Invariant: each request is for one image, and the leader has said within `AUTHOR
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -30,6 +31,8 @@ AUTHORIZED_SECONDS = 60.0
 CONCURRENT_BLOBS = 12
 MANIFESTS_KEPT = 32
 CLOSE_SECONDS = 2.0
+CHUNK_BYTES = 1 << 20
+STALL_SECONDS = 60.0
 _CHECK_SECONDS = 10.0
 
 Authorize = Callable[[str, str], Awaitable[None]]
@@ -113,10 +116,7 @@ class PeerServer:
         if not await asyncio.to_thread(path.exists):
             raise NotFoundError(f"the blob {digest} was removed")
         async with self._slots, self._repository.sweep_paused():
-            response = web.FileResponse(path, chunk_size=1 << 20)
-            await response.prepare(request)
-            await response.write_eof()
-            return response
+            return await _send_file(request, path)
 
     async def _allowed_manifest(self, request: web.Request) -> Manifest:
         """The manifest of the request's image, if the caller may fetch it."""
@@ -139,6 +139,26 @@ class PeerServer:
                 self._manifests.pop(next(iter(self._manifests)))
             self._manifests[image_id] = made
         return self._manifests[image_id]
+
+
+async def _send_file(request: web.Request, path: Path) -> web.StreamResponse:
+    """Send a file, from the start of the requested range to its end."""
+    with await asyncio.to_thread(path.open, "rb", 0) as file:
+        size, start = os.fstat(file.fileno()).st_size, request.http_range.start or 0
+        if not 0 <= start <= size:
+            raise web.HTTPRequestRangeNotSatisfiable(headers={"Content-Range": f"bytes */{size}"})
+        response = web.StreamResponse(status=206 if start else 200)
+        response.content_length = size - start
+        response.content_type = "application/octet-stream"
+        if start:
+            response.headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
+            file.seek(start)
+        await response.prepare(request)
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            async with asyncio.timeout(STALL_SECONDS):
+                await response.write(chunk)
+        await response.write_eof()
+        return response
 
 
 @web.middleware
