@@ -1,10 +1,12 @@
-"""Routes of the API that are not supported yet. Each answers 501 with a sentence that names the feature."""
+"""Routes of the API that are not supported yet, each with 501 and a sentence that names the feature; and what exists only empty: plugins
+and the build cache.
+"""
 
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from covey.errors import UnsupportedError
+from covey.errors import NotFoundError, UnsupportedError
 from engine.request_context import RequestContext, json_response
 from engine.routing import Route
 
@@ -17,31 +19,46 @@ _MISSING = (
     ("GET", "/containers/{ref}/archive", "copying files from a container"),
     ("PUT", "/containers/{ref}/archive", "copying files into a container"),
     ("POST", "/build", "building images"),
-    ("POST", "/build/prune", "pruning the build cache"),
     ("POST", "/build/cancel", "cancelling a build"),
     ("POST", "/commit", "making an image of a container"),
     ("PUT", "/volumes/{ref}", "updating cluster volumes"),
     ("POST", "/networks/{ref}/connect", "connecting a container to a network"),
     ("POST", "/networks/{ref}/disconnect", "disconnecting a container from a network"),
-    ("GET", "/plugins/privileges", "plugins"),
-    ("POST", "/plugins/pull", "plugins"),
-    ("POST", "/plugins/create", "plugins"),
-    ("GET", "/plugins/{ref*}/json", "plugins"),
-    ("POST", "/plugins/{ref*}/enable", "plugins"),
-    ("POST", "/plugins/{ref*}/disable", "plugins"),
-    ("POST", "/plugins/{ref*}/upgrade", "plugins"),
-    ("POST", "/plugins/{ref*}/push", "plugins"),
-    ("POST", "/plugins/{ref*}/set", "plugins"),
-    ("DELETE", "/plugins/{ref*}", "plugins"),
+    ("GET", "/plugins/privileges", "installing plugins"),
+    ("POST", "/plugins/pull", "installing plugins"),
+    ("POST", "/plugins/create", "installing plugins"),
     ("POST", "/session", "build sessions"),
     ("POST", "/grpc", "build sessions"),
 )
+
+
+_PLUGIN_VERBS = (
+    ("GET", "/json"),
+    ("POST", "/enable"),
+    ("POST", "/disable"),
+    ("POST", "/upgrade"),
+    ("POST", "/push"),
+    ("POST", "/set"),
+    ("DELETE", ""),
+)
+_CACHE_FILTERS = ("description", "id", "inuse", "mutable", "parent", "private", "shared", "type", "until", "unused-for")
 
 
 async def plugins(context: RequestContext) -> web.Response:
     """The list of plugins, which is empty."""
     context.filters("capability", "enabled")
     return json_response([])
+
+
+async def one_plugin(context: RequestContext) -> web.Response:
+    """Every request for one plugin: there is none."""
+    raise NotFoundError(f'plugin "{context.ref}" not found')
+
+
+async def prune_build_cache(context: RequestContext) -> web.Response:
+    """The build cache, which is always empty. Clients ask for it in ``docker system prune``."""
+    context.filters(*_CACHE_FILTERS)
+    return json_response({"CachesDeleted": None, "SpaceReclaimed": 0})
 
 
 def _refuse(method: str, pattern: str, what: str) -> Callable[[RequestContext], Awaitable[web.StreamResponse]]:
@@ -56,5 +73,7 @@ def _refuse(method: str, pattern: str, what: str) -> Callable[[RequestContext], 
 
 ROUTES = [
     Route("GET", "/plugins", plugins),
+    Route("POST", "/build/prune", prune_build_cache),
     *(Route(method, pattern, _refuse(method, pattern, what)) for method, pattern, what in _MISSING),
+    *(Route(method, f"/plugins/{{ref*}}{verb}", one_plugin) for method, verb in _PLUGIN_VERBS),
 ]

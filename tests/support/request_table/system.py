@@ -36,7 +36,7 @@ ROWS = (
     post("/auth", None, "no body"),
     get("/distribution/127.0.0.1:1/none/json", "no registry there", message=ANY),
     get("/distribution/UPPER/json", "bad reference"),
-    get("/images/search", "no term"),
+    get("/images/search", "no registry there", query={"term": "127.0.0.1:1/x"}, message=ANY),
     get("/plugins"),
     get("/plugins/none/json"),
     delete("/plugins/none"),
