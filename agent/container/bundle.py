@@ -21,6 +21,7 @@ from agent.container.model import ContainerConfig, ExecConfig
 from agent.container.namespaces import Namespaces
 from agent.container.paths import ContainerPaths
 from agent.runtime import capabilities, cgroup, oci_spec, rootfs, rootfs_paths, seccomp, users
+from agent.runtime.oci_spec import BindMount
 from agent.volume.local import VolumeStore
 from covey.errors import InvalidArgumentError, UnavailableError
 
@@ -50,7 +51,7 @@ class BundleBuilder:
         root = rootfs.mount_overlay(layers, folder)
         _make_working_dir(root, config)
         binds = [
-            *bundle_mounts.etc_binds(config, folder, platform.node()),
+            *self._etc_binds(config, joined),
             *(await bundle_mounts.user_binds(config, root, self._volumes)),
             *bundle_mounts.secret_binds(config),
         ]
@@ -89,6 +90,11 @@ class BundleBuilder:
         shared_memory.unmount(self._paths.folder(container_id))
         rootfs.unmount(self._paths.folder(container_id))
         shutil.rmtree(self._paths.bundle(container_id), ignore_errors=True)
+
+    def _etc_binds(self, config: ContainerConfig, joined: Namespaces) -> list[BindMount]:
+        if joined.network_container_id:
+            return bundle_mounts.joined_etc_binds(config, self._paths.folder(joined.network_container_id))
+        return bundle_mounts.etc_binds(config, self._paths.folder(config.id), platform.node())
 
     def _shared_memory(self, config: ContainerConfig, joined: Namespaces) -> str | None:
         """The source of /dev/shm: a directory of the host, "" for a tmpfs in the container, None for nothing."""

@@ -18,6 +18,7 @@ from agent.volume.local import VolumeStore
 from covey.errors import InvalidArgumentError, UnavailableError
 
 _TMPFS_DEFAULT_OPTIONS = ("noexec", "nosuid", "nodev")
+ETC_FILES = ("hosts", "resolv.conf", "hostname")
 _COPY_TIMEOUT_SECONDS = 600.0
 
 
@@ -39,6 +40,16 @@ def etc_binds(config: ContainerConfig, folder: Path, host_name: str) -> list[Bin
         path.chmod(0o644)
         binds.append(BindMount(str(path), f"/etc/{file}"))
     return binds
+
+
+def joined_etc_binds(config: ContainerConfig, folder: Path) -> list[BindMount]:
+    """The files of /etc of the container whose network this one joins, in its `folder`."""
+    mounted = {m.target for m in config.mounts}
+    return [
+        BindMount(str(folder / file), f"/etc/{file}")
+        for file in ETC_FILES
+        if f"/etc/{file}" not in mounted and (folder / file).exists()
+    ]
 
 
 async def user_binds(config: ContainerConfig, root: Path, volumes: VolumeStore) -> list[BindMount]:

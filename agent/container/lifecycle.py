@@ -8,6 +8,7 @@ never undone, even if the caller of the start is cancelled. Called by `agent.con
 from __future__ import annotations
 
 import asyncio
+import platform
 import signal
 import time
 from collections.abc import Coroutine
@@ -15,13 +16,13 @@ from typing import Any
 
 import msgspec
 
-from agent.container import health
+from agent.container import etc_files, health, links
 from agent.container.api import ContainerNetworks, ImageRootfs
 from agent.container.bundle import BundleBuilder
 from agent.container.exit_watcher import ExitWatcher
 from agent.container.index import ContainerIndex
-from agent.container.model import Container, ContainerConfig, ContainerState, RunStatus
-from agent.container.namespaces import plan_namespaces
+from agent.container.model import Container, ContainerConfig, ContainerState, NetworkConnection, RunStatus
+from agent.container.namespaces import joined_network, network_path, plan_namespaces
 from agent.container.paths import ContainerPaths
 from agent.container.record import ContainerRecord
 from agent.container.recovery import RecoveryDecision
@@ -188,17 +189,27 @@ class Lifecycle:
         await _finish_despite_cancellation(self._run(record, started))
 
     async def _connect(self, record: ContainerRecord) -> ContainerConfig:
-        """Connect the container to its networks. Returns its configuration with what it got there, which is also saved."""
-        connection = await self._networks.connect(record.config)
+        """Connect the container to its networks, and save what it got there.
+
+        Returns its configuration for this start, with the names that /etc/hosts needs.
+        """
+        joined = joined_network(record.config, self._snapshot)
+        if joined is None:
+            connection, hostname = await self._networks.connect(record.config), record.config.hostname
+        else:
+            connection = NetworkConnection(netns_path=network_path(joined))
+            hostname = etc_files.hostname(joined.config, platform.node())
         config = msgspec.structs.replace(
             record.config,
             netns_path=connection.netns_path,
             networks=connection.endpoints,
             resolver=connection.resolver,
+            hostname=hostname,
         )
         if config != record.config:
             self._index.set_config(record, config)
-        return config
+        hosts = links.extra_hosts(config, connection, self._snapshot)
+        return msgspec.structs.replace(config, extra_hosts=hosts)
 
     def _snapshot(self, ref: str) -> Container:
         return self._index.find(ref).snapshot()

@@ -146,6 +146,8 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
     mac: str = ""
     gateway: str = ""
     aliases: tuple[str, ...] = ()
+    interface: str = ""
+    """Name of the interface in the container's namespace."""
     ports: dict[str, str] = msgspec.field(default_factory=dict)
     """Published ports: "80/tcp" to "0.0.0.0:8080"."""
 
@@ -156,6 +158,8 @@ class NetworkConnection(msgspec.Struct, frozen=True, kw_only=True):
     netns_path: str = ""
     endpoints: tuple[EndpointSettings, ...] = ()
     resolver: str = ""
+    host_gateway: str = ""
+    """Address by which the container reaches the host, "" if there is none."""
 
 
 class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,6 +30,8 @@ class Namespaces(NamedTuple):
     cgroup: str | None = None
     ipc_container_id: str = ""
     """The container whose IPC namespace and /dev/shm are joined."""
+    network_container_id: str = ""
+    """The container whose network namespace, /etc/hosts, /etc/resolv.conf and /etc/hostname are joined."""
 
 
 def joined_container(mode: str) -> str:
@@ -39,6 +41,7 @@ def joined_container(mode: str) -> str:
 
 def plan_namespaces(config: ContainerConfig, find: Find, cgroup_version: int) -> Namespaces:
     """The namespaces of a container that starts now. Raises in Docker's words for a container that cannot be joined."""
+    network = joined_network(config, find)
     pid, ipc = _joined("PID", config.pid_mode, find), _joined("IPC", config.ipc_mode, find)
     if ipc is not None and ipc.config.ipc_mode != SHAREABLE:
         raise InvalidArgumentError(
@@ -51,6 +54,7 @@ def plan_namespaces(config: ContainerConfig, find: Find, cgroup_version: int) ->
         uts=None if config.uts_mode == HOST else "",
         cgroup="" if cgroup_namespace_mode(config, cgroup_version) == PRIVATE else None,
         ipc_container_id=ipc.id if ipc else "",
+        network_container_id=network.id if network else "",
     )
 
 
@@ -58,6 +62,26 @@ def cgroup_namespace_mode(config: ContainerConfig, cgroup_version: int) -> str:
     """The mode in force. Docker's default is private on cgroup v2, except for privileged containers, and host on v1."""
     default = PRIVATE if cgroup_version == 2 and not config.privileged else HOST
     return config.cgroupns_mode or default
+
+
+def joined_network(config: ContainerConfig, find: Find) -> Container | None:
+    """The running container whose network this one joins, None if it has its own. Raises ConflictError in Docker's words."""
+    ref = joined_container(config.network_mode)
+    if not ref:
+        return None
+    other = find(ref)
+    if other.id == config.id:
+        raise ConflictError("cannot join own network")
+    if other.state.status is RunStatus.RESTARTING:
+        raise ConflictError(f"Container {other.id} is restarting, wait until the container is running")
+    if not other.state.running:
+        raise ConflictError(f"cannot join network of a non running container: {other.id}")
+    return other
+
+
+def network_path(joined: Container) -> str:
+    """The network namespace of a running container, as in `ContainerConfig.netns_path`."""
+    return HOST if joined.config.netns_path == HOST else f"/proc/{joined.state.pid}/ns/net"
 
 
 def _joined(kind: str, mode: str, find: Find) -> Container | None:

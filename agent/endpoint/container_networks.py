@@ -23,6 +23,7 @@ from covey.objects import Network
 log = logging.getLogger(__name__)
 
 RESOLVER_ADDRESS = "127.0.0.11"
+LOOPBACK = "127.0.0.1"
 GATEWAY_NETWORK = "docker_gwbridge"
 
 
@@ -62,7 +63,7 @@ class EndpointOwner:
             return known
         plan = plan_interfaces(config, self._networks)
         if plan.on_host:
-            return NetworkConnection(netns_path=HOST_NETWORK)
+            return NetworkConnection(netns_path=HOST_NETWORK, host_gateway=LOOPBACK)
         if plan.loopback_only:
             return NetworkConnection()
         try:
@@ -80,30 +81,36 @@ class EndpointOwner:
 
     async def adopt(self, config: ContainerConfig) -> None:
         """After a restart of the daemon: take over the sandbox of a container that runs or is prepared."""
-        if config.netns_path in {"", HOST_NETWORK}:
+        if config.netns_path in {"", HOST_NETWORK} or config.network_mode.startswith("container:"):
             return
         try:
-            plan = plan_interfaces(config, self._networks)
-            path = await self._driver.adopt(config.id, plan.attachments, nameservers=config.dns)
+            path = await self._driver.adopt(config.id, _attachments(config), nameservers=config.dns)
         except CoveyError as error:
             log.warning("container %s: its network could not be adopted: %s", config.id[:12], error)
             return
         self._connections[config.id] = NetworkConnection(
-            netns_path=path, endpoints=config.networks, resolver=config.resolver
+            netns_path=path,
+            endpoints=config.networks,
+            resolver=config.resolver,
+            host_gateway=next((each.gateway for each in config.networks if each.gateway), ""),
         )
 
     async def _create(self, config: ContainerConfig, plan: InterfacePlan) -> NetworkConnection:
         path = await self._driver.create_sandbox(config.id, nameservers=config.dns)
         endpoints = []
+        host_gateway = ""
         for attachment in plan.attachments:
             await self._driver.attach(config.id, attachment)
             endpoints.append(self._overlay_endpoint(config, attachment))
         if plan.outbound:
             bridge = await self._driver.attach_outbound(config.id, plan.outbound, isolated=plan.isolated, mac=plan.mac)
             name = GATEWAY_NETWORK if plan.isolated else BRIDGE
-            endpoints.append(_bridge_endpoint(config, name, bridge))
+            endpoints.append(_bridge_endpoint(config, name, plan.outbound, bridge))
+            host_gateway = bridge.gateway
         resolver = RESOLVER_ADDRESS if self._needs_resolver(config, plan) else ""
-        return NetworkConnection(netns_path=path, endpoints=tuple(endpoints), resolver=resolver)
+        return NetworkConnection(
+            netns_path=path, endpoints=tuple(endpoints), resolver=resolver, host_gateway=host_gateway
+        )
 
     def _needs_resolver(self, config: ContainerConfig, plan: InterfacePlan) -> bool:
         """Whether the container asks the sandbox's resolver. As in Docker, one on the default bridge asks the servers themselves.
@@ -127,10 +134,20 @@ class EndpointOwner:
             prefix=int(prefix or 32),
             mac=mac_address(address),
             aliases=attachment.aliases,
+            interface=attachment.interface,
         )
 
 
-def _bridge_endpoint(config: ContainerConfig, name: str, bridge: BridgeEndpoint) -> EndpointSettings:
+def _attachments(config: ContainerConfig) -> tuple[Attachment, ...]:
+    """The overlay interfaces that a running container has."""
+    return tuple(
+        Attachment(item.network_id, f"{item.ip}/{item.prefix}", item.interface or f"eth{number}", item.aliases)
+        for number, item in enumerate(config.networks)
+        if item.network_id
+    )
+
+
+def _bridge_endpoint(config: ContainerConfig, name: str, interface: str, bridge: BridgeEndpoint) -> EndpointSettings:
     ip, _, prefix = bridge.address.partition("/")
     return EndpointSettings(
         name=name,
@@ -139,6 +156,7 @@ def _bridge_endpoint(config: ContainerConfig, name: str, bridge: BridgeEndpoint)
         prefix=int(prefix or 32),
         mac=bridge.mac,
         gateway=bridge.gateway,
+        interface=interface,
     )
 
 

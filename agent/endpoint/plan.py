@@ -40,7 +40,7 @@ def plan_interfaces(config: ContainerConfig, networks: Mapping[str, Network]) ->
     mode = config.network_mode
     if mode == HOST_DRIVER:
         return InterfacePlan(on_host=True)
-    if mode == "none":
+    if mode == "none" or config.network_disabled:
         return InterfacePlan(loopback_only=True)
     attachments: list[Attachment] = []
     bridge = mode in _BRIDGE_MODES

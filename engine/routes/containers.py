@@ -27,14 +27,23 @@ async def list_containers(context: RequestContext) -> web.Response:
         if (everything or item.state.running) and container_list.matches(active_filters, item, listed)
     ]
     now = context.services.clock()
-    return json_response([container_list.summary(item, now) for item in (matching[:limit] if limit > 0 else matching)])
+    return json_response(
+        [
+            container_list.summary(item, now, context.services.node.engine_id)
+            for item in (matching[:limit] if limit > 0 else matching)
+        ]
+    )
 
 
 async def inspect(context: RequestContext) -> web.Response:
     containers = context.services.agent.containers
     container = containers.get(context.ref)
     log_path = str(containers.log_path(container.id))
-    return json_response(container_json.inspect(container, log_path, list(containers.list_execs(container.id))))
+    return json_response(
+        container_json.inspect(
+            container, log_path, list(containers.list_execs(container.id)), context.services.node.engine_id
+        )
+    )
 
 
 async def start(context: RequestContext) -> web.Response:

@@ -169,7 +169,10 @@ async def disk_usage(context: RequestContext) -> web.Response:
         {
             "LayersSize": agent.images.disk_bytes(),
             "Images": [image_json.summary(item) for item in images],
-            "Containers": [container_list.summary(item, context.services.clock()) for item in agent.containers.list()],
+            "Containers": [
+                container_list.summary(item, context.services.clock(), context.services.node.engine_id)
+                for item in agent.containers.list()
+            ],
             "Volumes": volumes,
             "BuildCache": [],
         }

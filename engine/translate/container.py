@@ -6,18 +6,18 @@ from agent.container.model import (
     Container,
     ContainerConfig,
     ContainerMount,
-    EndpointSettings,
     ExecState,
     HealthStatus,
     MountKind,
     RunStatus,
 )
 from covey.clock import SECOND
+from engine.translate.container_networks import network_mode, network_settings
 from engine.translate.json_fields import omit_empty, omit_none
 from engine.translate.times import rfc3339
 
 
-def inspect(container: Container, log_path: str, execs: list[str]) -> dict[str, Any]:
+def inspect(container: Container, log_path: str, execs: list[str], engine_id: str) -> dict[str, Any]:
     """A container as ``docker inspect`` shows it."""
     config, state = container.config, container.state
     return {
@@ -43,21 +43,8 @@ def inspect(container: Container, log_path: str, execs: list[str]) -> dict[str, 
         "GraphDriver": {"Name": "overlay2", "Data": None},
         "Mounts": [mount_point(mount) for mount in config.mounts],
         "Config": _config(config),
-        "NetworkSettings": {
-            "Bridge": "",
-            "SandboxID": "",
-            "SandboxKey": config.netns_path,
-            "Ports": _ports(config),
-            "Networks": networks(config),
-        },
+        "NetworkSettings": network_settings(container, engine_id, _ports(config)),
     }
-
-
-def network_mode(config: ContainerConfig) -> str:
-    """``host``, ``none`` or the name of the first network."""
-    if config.netns_path == "host":
-        return "host"
-    return config.networks[0].name if config.networks else "none"
 
 
 def exec_inspect(state: ExecState) -> dict[str, Any]:
@@ -214,30 +201,6 @@ def mount_point(mount: ContainerMount) -> dict[str, Any]:
         "Mode": "",
         "RW": not mount.read_only,
         "Propagation": mount.propagation if mount.kind is MountKind.BIND else "",
-    }
-
-
-def networks(config: ContainerConfig) -> dict[str, Any]:
-    return {item.name: _endpoint(item) for item in config.networks}
-
-
-def _endpoint(item: EndpointSettings) -> dict[str, Any]:
-    return {
-        "IPAMConfig": None,
-        "Links": None,
-        "Aliases": list(item.aliases) or None,
-        "MacAddress": item.mac,
-        "DriverOpts": None,
-        "GwPriority": 0,
-        "NetworkID": item.network_id,
-        "EndpointID": item.endpoint_id,
-        "Gateway": item.gateway,
-        "IPAddress": item.ip,
-        "IPPrefixLen": item.prefix,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "DNSNames": list(item.aliases) or None,
     }
 
 

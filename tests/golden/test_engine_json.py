@@ -168,8 +168,8 @@ CASES: dict[str, Callable[[], Any]] = {
     "network": lambda: network.write(NETWORK),
     "swarm": lambda: swarm.write(CLUSTER),
     "secret": lambda: secret.write_secret(SECRET),
-    "container-summary": lambda: container_list.summary(CONTAINER, META.created_at_ns + 180 * SECOND),
-    "container": lambda: container.inspect(CONTAINER, "/log", []),
+    "container-summary": lambda: container_list.summary(CONTAINER, META.created_at_ns + 180 * SECOND, "engine"),
+    "container": lambda: container.inspect(CONTAINER, "/log", [], "engine"),
 }
 
 

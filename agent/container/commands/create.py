@@ -9,6 +9,7 @@ import msgspec
 
 from agent.container import namespaces, signals
 from agent.container.host import ContainerHost
+from agent.container.links import check_links
 from agent.container.model import Container, ContainerConfig, MountKind
 from covey.errors import InvalidArgumentError, NotFoundError
 
@@ -47,6 +48,7 @@ def _check(host: ContainerHost, config: ContainerConfig) -> None:
 
 def _check_joined(host: ContainerHost, config: ContainerConfig) -> None:
     """The containers that this one joins exist. Not found is no NotFoundError here: clients would pull the image."""
+    check_links(config, lambda ref: host.index.find(ref).snapshot())
     for mode in (config.pid_mode, config.ipc_mode):
         ref = namespaces.joined_container(mode)
         if not ref:

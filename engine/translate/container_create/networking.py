@@ -39,7 +39,6 @@ def read_networking(fields: JsonFields, endpoints: JsonFields | None, config: Us
     if mode != HOST:
         _refuse_published_ports(published)
     requests = _requests(mode, endpoints, config)
-    _refuse_user_networks(mode, requests)
     return {
         "network_mode": mode,
         "netns_path": HOST if mode == HOST else "",
@@ -57,15 +56,6 @@ def refuse_publishing_all(ports: Sequence[str]) -> None:
     """Refuse `PublishAllPorts` of a container that exposes ports, by itself or by its image."""
     if ports:
         _refuse_published_ports(list(ports))
-
-
-def _refuse_user_networks(mode: str, requests: Sequence[NetworkRequest]) -> None:
-    for name in (mode, *(request.network for request in requests)):
-        if name not in {DEFAULT_MODE, HOST, NONE}:
-            raise UnsupportedError(
-                f"connecting single containers to the network {name} is not supported by Covey yet; "
-                "use bridge, host or none"
-            )
 
 
 def warnings(mode: str, published: bool) -> list[str]:

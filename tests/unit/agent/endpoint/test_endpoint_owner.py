@@ -90,7 +90,9 @@ async def test_a_cancelled_connect_leaves_no_sandbox():
 
 async def test_the_host_network_and_none_need_no_driver():
     driver = FakeNetworks()
-    assert await owner(driver).connect(config(mode="host")) == NetworkConnection(netns_path="host")
+    assert await owner(driver).connect(config(mode="host")) == NetworkConnection(
+        netns_path="host", host_gateway="127.0.0.1"
+    )
     assert await owner(driver).connect(config(mode="none")) == NetworkConnection()
     assert driver.calls == []
 

@@ -1,0 +1,88 @@
+"""The networks of a container as ``docker inspect`` and ``docker ps`` show them."""
+
+from typing import Any
+
+from agent.container.model import Container, ContainerConfig, EndpointSettings, NetworkRequest
+from engine.translate.network import PREDEFINED, predefined_id
+
+_NAMES = {"default": "bridge", "": "bridge"}
+
+
+def network_mode(config: ContainerConfig) -> str:
+    """The mode that the user gave; for a task ``host``, ``none`` or the name of its first network."""
+    if config.network_mode:
+        return config.network_mode
+    if config.netns_path == "host":
+        return "host"
+    return config.networks[0].name if config.networks else "none"
+
+
+def networks(container: Container, engine_id: str) -> dict[str, Any]:
+    """The endpoints by network. A container that does not run has no addresses."""
+    config = container.config
+    requests = {request.network: request for request in config.requested_networks}
+    return {
+        item.name: _endpoint(item, requests.get(item.name) or NetworkRequest(network=item.name), container, engine_id)
+        for item in _endpoints(config)
+    }
+
+
+def _endpoints(config: ContainerConfig) -> tuple[EndpointSettings, ...]:
+    """What the container has, or before its first start what it asks for."""
+    if config.networks or config.network_mode.startswith("container:") or config.network_disabled:
+        return config.networks
+    if config.task_id:
+        return (EndpointSettings(name="host"),) if config.netns_path == "host" else ()
+    names = [request.network for request in config.requested_networks] or [config.network_mode]
+    return tuple(EndpointSettings(name=_NAMES.get(name, name)) for name in names)
+
+
+def _endpoint(item: EndpointSettings, request: NetworkRequest, container: Container, engine_id: str) -> dict[str, Any]:
+    running = container.state.running
+    network_id = item.network_id
+    if item.name in PREDEFINED and (container.state.start_count or running):
+        network_id = predefined_id(item.name, engine_id)
+    names = [container.name, *item.aliases, container.id[:12]] if item.network_id else []
+    return {
+        "IPAMConfig": {"IPv4Address": request.ip} if request.ip and not container.config.task_id else None,
+        "Links": list(request.links) or None,
+        "Aliases": list(item.aliases) or None,
+        "MacAddress": item.mac if running else "",
+        "DriverOpts": request.driver_options or None,
+        "GwPriority": 0,
+        "NetworkID": network_id,
+        "EndpointID": item.endpoint_id if running else "",
+        "Gateway": item.gateway if running else "",
+        "IPAddress": item.ip if running else "",
+        "IPPrefixLen": item.prefix if running else 0,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "DNSNames": list(dict.fromkeys(names)) or None,
+    }
+
+
+def network_settings(container: Container, engine_id: str, ports: dict[str, Any]) -> dict[str, Any]:
+    """``NetworkSettings`` of an inspected container. The address on the default bridge is shown twice, as in Docker."""
+    found = networks(container, engine_id)
+    bridge = found.get("bridge", {})
+    return {
+        "Bridge": "",
+        "SandboxID": container.id if container.state.running and container.config.netns_path else "",
+        "SandboxKey": container.config.netns_path if container.state.running else "",
+        "Ports": ports if container.state.running else {},
+        "EndpointID": bridge.get("EndpointID", ""),
+        "Gateway": bridge.get("Gateway", ""),
+        "IPAddress": bridge.get("IPAddress", ""),
+        "IPPrefixLen": bridge.get("IPPrefixLen", 0),
+        "MacAddress": bridge.get("MacAddress", ""),
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "HairpinMode": False,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": None,
+        "SecondaryIPv6Addresses": None,
+        "Networks": found,
+    }
