@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from tests.support.request_table import (
     bad_input,
+    containers,
     containers_missing,
     images,
     networks,
@@ -22,6 +23,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
     "system": system.ROWS,
     "images": images.ROWS,
     "containers-missing": containers_missing.ROWS,
+    "containers": containers.ROWS,
     "volumes": volumes.ROWS,
     "networks": networks.ROWS,
     "bad-input": bad_input.OUTSIDE_SWARM,
@@ -36,6 +38,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
 BESIDE: dict[str, tuple[Row, ...]] = {
     "unknown-volume-driver": unknown_drivers.VOLUMES,
     "unknown-network-driver": unknown_drivers.NETWORKS,
+    "unknown-log-driver": unknown_drivers.CONTAINERS,
 }
 """Rows that take long and change nothing, each file replayed at the same time as the table."""
 

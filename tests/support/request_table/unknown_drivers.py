@@ -4,3 +4,11 @@ from tests.support.request_table.row import post
 
 VOLUMES = (post("/volumes/create", {"Name": "plugged", "Driver": "none"}, "unknown volume driver"),)
 NETWORKS = (post("/networks/create", {"Name": "plugged", "Driver": "missing"}, "unknown network driver"),)
+CONTAINERS = (
+    post(
+        "/containers/create",
+        {"Image": "covey-test:1", "Cmd": ["true"], "HostConfig": {"LogConfig": {"Type": "wrong"}}},
+        "unknown log driver",
+        query={"name": "unlogged"},
+    ),
+)
