@@ -139,7 +139,7 @@ async def test_a_login_with_tokens_gives_an_identity_token_that_works_alone(
     async with daemon.session() as session, session.post(path, headers=header) as response:
         assert response.status == 200
         assert "errorDetail" not in await response.text()
-    assert tokens.requests[-1] == {"grant": "refresh_token", "scope": "repository:private/token:pull,push"}
+    assert str(tokens.requests[-1]["scope"]).startswith("repository:private/token:pull,push")
     status, body = await daemon.request("GET", f"/distribution/{host}/private/token:1/json", headers=header)
     assert status == 200
     login["password"] = "wrong"
