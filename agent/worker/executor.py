@@ -86,7 +86,8 @@ class Executor:
     async def prepare(self, record: TaskRecord) -> None:
         """Creates everything the task needs, so that starting it is quick. Raises CoveyError with the reason if that fails."""
         async with asyncio.timeout(_PULL_SECONDS):
-            image = await self._images.ensure(record.task.spec.container.image)
+            spec = record.task.spec.container
+            image = await self._images.ensure(spec.image, spec.registry_auth)
         async with self._start_slots, asyncio.timeout(_PREPARE_SECONDS):
             await self._remove_leftovers(record)
             config = container_config(record.task, image, self._node(), record.container_id, self._clock())

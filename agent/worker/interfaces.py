@@ -38,8 +38,8 @@ class ContainersPort(Protocol):
 class ImagesPort(Protocol):
     """Images of tasks: ``agent.image.task_images.TaskImages``."""
 
-    async def ensure(self, reference: str) -> Image:
-        """The image, from this host, another node or a registry."""
+    async def ensure(self, reference: str, registry_auth: str = "") -> Image:
+        """The image, from this host, another node or a registry. `registry_auth` is the client's `X-Registry-Auth`."""
         ...
 
 

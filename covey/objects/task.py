@@ -69,7 +69,8 @@ class Ulimit(Struct, frozen=True, kw_only=True):
 
 class ContainerSpec(Struct, frozen=True, kw_only=True):
     """``stop_grace_ns`` None means the default of 10 s; ``init`` None means the daemon's default. ``security_options`` are those of a
-    container: ``label=…``, ``seccomp=…`` and ``apparmor=…``.
+    container: ``label=…``, ``seccomp=…`` and ``apparmor=…``. ``registry_auth`` is the client's `X-Registry-Auth`, for pulls; it is
+    never shown, and a change of it alone replaces no task.
     """
 
     image: str = ""
@@ -100,6 +101,7 @@ class ContainerSpec(Struct, frozen=True, kw_only=True):
     no_new_privileges: bool = False
     security_options: tuple[str, ...] = ()
     oom_score_adj: int = 0
+    registry_auth: str = ""
 
 
 class ResourceRequirements(Struct, frozen=True, kw_only=True):

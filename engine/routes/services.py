@@ -5,16 +5,23 @@ from typing import Any
 
 from aiohttp import web
 
-from covey.errors import AlreadyExistsError, ConflictError, InvalidArgumentError
+from agent.image.registry.auth_config import HEADER_LIMIT_BYTES, decode_header
+from covey import image_reference
+from covey.errors import AlreadyExistsError, ConflictError, CoveyError, InvalidArgumentError, TooLargeError
 from covey.objects import Service, ServiceSpec, replace
 from engine.control_client import ControlClient, ServiceCounts
 from engine.name_generator import generate_name
 from engine.request_context import RequestContext, empty_response, json_response
+from engine.routes.registries import AUTH_HEADER
 from engine.routing import Route
 from engine.translate import filters
 from engine.translate import service as service_json
 
 _MOST_NAMES = 20
+_NOT_PINNED = (
+    "image {0} could not be accessed on a registry to record\nits digest. Each node will access {0} independently,\n"
+    "possibly leading to different nodes running different\nversions of the image.\n"
+)
 FILTERS = ("id", "label", "mode", "name", "runtime")
 
 
@@ -32,9 +39,10 @@ async def list_services(context: RequestContext) -> web.Response:
 
 async def create(context: RequestContext) -> web.Response:
     cluster = context.services.cluster
-    spec = service_json.read_spec(await context.json())
+    spec = with_registry_auth(service_json.read_spec(await context.json()), registry_auth(context))
+    spec, warnings = await _pinned(context, spec)
     service = await (cluster.create_service(spec) if spec.annotations.name else _create_unnamed(cluster, spec))
-    return json_response({"ID": service.id, "Warnings": None}, 201)
+    return json_response({"ID": service.id, "Warnings": warnings or None}, 201)
 
 
 async def _create_unnamed(cluster: ControlClient, spec: ServiceSpec) -> Service:
@@ -58,8 +66,50 @@ async def update(context: RequestContext) -> web.Response:
     if rollback not in ("", "previous"):
         raise InvalidArgumentError(f"unrecognized rollback option {rollback}")
     spec = service_json.read_spec(await context.json())
+    auth = registry_auth(context) or await _stored_auth(context)
+    spec, warnings = await _pinned(context, with_registry_auth(spec, auth))
     await cluster.update_service(context.ref, version, spec, rollback=bool(rollback))
-    return json_response({"Warnings": None})
+    return json_response({"Warnings": warnings or None})
+
+
+def registry_auth(context: RequestContext) -> str:
+    """The credentials for the pulls of a service's tasks, as the client encoded them. They are stored and never shown."""
+    value = context.request.headers.get(AUTH_HEADER, "")
+    if len(value) > HEADER_LIMIT_BYTES:
+        raise TooLargeError(f"the header {AUTH_HEADER} is larger than {HEADER_LIMIT_BYTES} bytes")
+    return value
+
+
+def with_registry_auth(spec: ServiceSpec, auth: str) -> ServiceSpec:
+    return replace(spec, task=replace(spec.task, container=replace(spec.task.container, registry_auth=auth)))
+
+
+async def _stored_auth(context: RequestContext) -> str:
+    """An update without credentials keeps those of the current or the previous spec."""
+    source = context.query("registryAuthFrom")
+    if source not in ("", "spec", "previous-spec"):
+        raise InvalidArgumentError("unsupported registryAuthFrom value")
+    service = await context.services.cluster.service(context.ref)
+    spec = service.previous_spec if source == "previous-spec" else service.spec
+    if spec is None:
+        raise InvalidArgumentError("service does not have a previous spec")
+    return spec.task.container.registry_auth
+
+
+async def _pinned(context: RequestContext, spec: ServiceSpec) -> tuple[ServiceSpec, list[str]]:
+    """The spec with its image's digest, for clients before API 1.30, which do not ask the registry themselves."""
+    container = spec.task.container
+    if context.version >= (1, 30) or image_reference.is_image_id(container.image):
+        return spec, []
+    try:
+        reference = image_reference.parse(container.image).with_default_tag()
+        if reference.digest:
+            return spec, []
+        found = await context.services.agent.registries.inspect(str(reference), decode_header(container.registry_auth))
+    except CoveyError:
+        return spec, [_NOT_PINNED.format(container.image)]
+    image = f"{reference.familiar}@{found.digest}"
+    return replace(spec, task=replace(spec.task, container=replace(container, image=image))), []
 
 
 async def remove(context: RequestContext) -> web.Response:

@@ -144,6 +144,8 @@ CONTAINER_SPEC = FieldTable(
         Row(key="User", field="user", codec=TEXT),
         Row(key="Groups", field="groups", codec=TEXTS),
         Custom(fields=("no_new_privileges", "security_options"), read=privileges.read, write=privileges.write),
+        # Credentials come in a header, and are never shown.
+        Custom(fields=("registry_auth",), read=lambda _: {}, write=lambda _: {}),
         Row(key="TTY", field="tty", codec=FLAG),
         Row(key="OpenStdin", field="open_stdin", codec=FLAG),
         Row(key="ReadOnly", field="read_only", codec=FLAG),

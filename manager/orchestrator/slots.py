@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from covey.ids import IdSource
-from covey.objects import Annotations, EndpointSpec, Node, Service, Task, TaskStatus, replace
+from covey.objects import Annotations, EndpointSpec, Node, Service, Task, TaskSpec, TaskStatus, replace
 from covey.states import NodeAvailability, NodeState, ServiceMode, TaskState
 from covey.task_predicates import creation_order, has_ended, should_run
 from manager.constraints import meets_constraints, platform_matches
@@ -43,7 +43,7 @@ class ServiceContext(msgspec.Struct, frozen=True):
     def up_to_date(self, task: Task) -> bool:
         """Whether the task matches the service's current spec. Names and labels of the service do not count."""
         spec = self.service.spec
-        if task.spec is not spec.task and task.spec != spec.task:
+        if task.spec is not spec.task and not _same_work(task.spec, spec.task):
             return False
         return task.endpoint is None or task.endpoint.spec == (spec.endpoint or EndpointSpec())
 
@@ -109,3 +109,10 @@ def may_keep_running(task: Task, node: Node) -> bool:
         return False
     placement = task.spec.placement
     return placement is None or (meets_constraints(placement, node) and platform_matches(placement.platforms, node))
+
+
+def _same_work(task: TaskSpec, wanted: TaskSpec) -> bool:
+    """Whether two specs describe the same task. With which credentials its image is pulled does not count."""
+    container = replace(task.container, registry_auth=wanted.container.registry_auth)
+    same: bool = replace(task, container=container) == wanted
+    return same

@@ -52,7 +52,7 @@ def _named(resources: Resources | None) -> Resources | None:
 def possible(spec: ServiceSpec) -> ServiceSpec:
     """A spec as a client can write it: counts belong to modes, and security options and named resources have a form."""
     container, resources = spec.task.container, spec.task.resources
-    container = replace(container, security_options=tuple(OPTIONS[: len(container.security_options)]))
+    container = replace(container, security_options=tuple(OPTIONS[: len(container.security_options)]), registry_auth="")
     if resources is not None:
         resources = replace(resources, limits=_named(resources.limits), reservations=_named(resources.reservations))
     spec = replace(

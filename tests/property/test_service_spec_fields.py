@@ -27,7 +27,7 @@ SAMPLES = {
     "hosts": ("10.0.0.1 a",),
     "mounts": (Mount(type=MountType.VOLUME, source="v", target="/v"),),
 }
-FILES = {"secrets", "configs"}
+FILES = {"secrets", "configs", "registry_auth"}  # what the worker uses besides the container
 """The worker puts these into the container as files, beside its configuration."""
 
 

@@ -99,7 +99,11 @@ class FakeContainers:
 class FakeImages:
     """Image store with one image."""
 
-    async def ensure(self, name: str) -> Image:
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    async def ensure(self, name: str, registry_auth: str = "") -> Image:
+        self.asked.append((name, registry_auth))
         if name not in {"busybox", "busybox:latest"}:
             raise NotFoundError(f"No such image: {name}")
         return IMAGE

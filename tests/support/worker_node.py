@@ -57,7 +57,7 @@ class LocalImages:
     def __init__(self, images: ImageStore) -> None:
         self._images = images
 
-    async def ensure(self, reference: str) -> Image:
+    async def ensure(self, reference: str, registry_auth: str = "") -> Image:
         return self._images.get(reference)
 
 
