@@ -79,7 +79,7 @@ def parse(text: str) -> Reference:
     if not _DOMAIN.fullmatch(domain):
         raise _invalid(text, f'"{domain}" is not a registry host')
     if any(letter.isupper() for letter in path):
-        raise _invalid(text, "repository name must be lowercase")
+        raise InvalidArgumentError(f"invalid reference format: repository name ({path}) must be lowercase")
     if not _PATH.fullmatch(path):
         raise _invalid(text, "a name is lower-case letters and digits, joined by single . _ / or by -")
     if len(domain) + 1 + len(path) > NAME_LIMIT:
@@ -91,7 +91,7 @@ def parse_tagged(text: str) -> Reference:
     """Parse a reference for use as a tag: with `latest` by default, and without a digest."""
     reference = parse(text)
     if reference.digest:
-        raise _invalid(text, "a tag cannot have a digest; remove the @sha256:...")
+        raise InvalidArgumentError("refusing to create a tag with a digest reference; remove the @sha256:...")
     return reference.with_default_tag()
 
 
@@ -117,4 +117,4 @@ def _split_domain(name: str) -> tuple[str, str]:
 
 
 def _invalid(text: str, reason: str) -> InvalidArgumentError:
-    return InvalidArgumentError(f'invalid reference format: "{text}": {reason}')
+    return InvalidArgumentError(f'invalid reference format; "{text}": {reason}')

@@ -100,7 +100,7 @@ def _check_filter(key: str, values: Sequence[str]) -> None:
             f'invalid filter "{key}": images are filtered by dangling, label, reference, before, since, until'
         )
     if key == "dangling" and any(value not in _TRUE | _FALSE for value in values):
-        raise InvalidArgumentError(f"invalid filter dangling={', '.join(values)}: it takes true or false")
+        raise InvalidArgumentError(f"invalid filter 'dangling=[{' '.join(values)}]'; it takes true or false")
 
 
 def _has_label(image: Image, label: str) -> bool:
@@ -124,7 +124,9 @@ def _until_ns(text: str, now_ns: int) -> int:
     try:
         return int(datetime.fromisoformat(text).timestamp() * SECOND)
     except ValueError:
-        raise InvalidArgumentError(f"invalid filter until={text}: use a duration such as 24h, or a timestamp") from None
+        raise InvalidArgumentError(
+            f"invalid filter 'until=[{text}]'; use a duration such as 24h, or a timestamp"
+        ) from None
 
 
 def _seconds(created: str) -> float:

@@ -12,7 +12,7 @@ from engine.progress_response import progress_response
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.streams import chunked_response
-from engine.translate import event
+from engine.translate import disk_usage, event
 from engine.translate import image as image_json
 
 FILTERS = ("before", "dangling", "label", "reference", "since", "until")
@@ -23,7 +23,8 @@ CHUNK_BYTES = 1 << 20
 async def list_images(context: RequestContext) -> web.Response:
     counts = Counter(container.config.image_id for container in context.services.agent.containers.list())
     images = context.services.agent.images.list(context.filters(*FILTERS))
-    return json_response([image_json.summary(image, counts[image.id]) for image in images])
+    shared = disk_usage.shared_sizes(context.services.agent.images.list()) if context.flag("shared-size") else {}
+    return json_response([image_json.summary(image, counts[image.id], shared.get(image.id, -1)) for image in images])
 
 
 async def inspect(context: RequestContext) -> web.Response:

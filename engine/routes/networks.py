@@ -13,12 +13,17 @@ from engine.routing import Route
 from engine.translate import filters
 from engine.translate import network as network_json
 from engine.translate.filters import Filters
+from engine.translate.times import parse_moment
 
+TYPES = ("builtin", "custom")
 FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 
 
 async def list_networks(context: RequestContext) -> web.Response:
     active_filters = context.filters(*FILTERS)
+    for kind in active_filters.get("type", ()):
+        if kind not in TYPES:
+            raise filters.invalid_filter("type", (kind,), f"use one of {', '.join(TYPES)}")
     found = [network_json.write_predefined(name, context.services.node.engine_id) for name in network_json.PREDEFINED]
     if context.services.control_available:
         found += [network_json.write(network) for network in await context.services.cluster.networks()]
@@ -57,7 +62,8 @@ async def remove(context: RequestContext) -> web.Response:
 
 async def prune(context: RequestContext) -> web.Response:
     """Prune nothing: as in Docker, cluster networks are not pruned, and local ones cannot be created yet."""
-    context.filters("label", "label!", "until")
+    for moment in context.filters("label", "label!", "until").get("until", ()):
+        parse_moment(moment, context.services.clock())
     return json_response({"NetworksDeleted": None})
 
 

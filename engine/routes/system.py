@@ -1,5 +1,6 @@
 """Routes for ping, version, info and disk usage."""
 
+from collections import Counter
 from typing import Any
 
 from aiohttp import web
@@ -11,6 +12,7 @@ from engine.interfaces import LocalNodeState
 from engine.request_context import EngineServices, RequestContext, json_response
 from engine.routing import API_VERSION, MIN_API_VERSION, Route, format_version
 from engine.translate import container_list
+from engine.translate import disk_usage as usage_json
 from engine.translate import image as image_json
 from engine.translate import swarm as swarm_json
 from engine.translate.times import rfc3339
@@ -159,24 +161,22 @@ async def _swarm(services: EngineServices) -> dict[str, Any]:
 
 
 async def disk_usage(context: RequestContext) -> web.Response:
+    """Sizes and use of images, containers and volumes. An image is in use if any container has it, also a stopped one."""
     agent = context.services.agent
+    types = usage_json.chosen_types(context.request.query.getall("type", []), context.version)
     images = agent.images.list()
+    users = Counter(container.config.image_id for container in agent.containers.list())
+    shared = usage_json.shared_sizes(images)
     volumes = [
         {"Name": item.name, "Driver": "local", "Scope": "local", "Labels": item.labels, "Options": item.options}
         for item in agent.volumes.list()
     ]
-    return json_response(
-        {
-            "LayersSize": agent.images.disk_bytes(),
-            "Images": [image_json.summary(item) for item in images],
-            "Containers": [
-                container_list.summary(item, context.services.clock(), context.services.node.engine_id)
-                for item in agent.containers.list()
-            ],
-            "Volumes": volumes,
-            "BuildCache": [],
-        }
-    )
+    containers = [
+        container_list.summary(item, context.services.clock(), context.services.node.engine_id)
+        for item in agent.containers.list()
+    ]
+    summaries = [image_json.summary(item, users[item.id], shared[item.id]) for item in images]
+    return json_response(usage_json.write(agent.images.disk_bytes(), summaries, containers, volumes, types))
 
 
 ROUTES = [

@@ -84,7 +84,7 @@ def matches(active: Filters, container: Container, listed: list[Container]) -> b
     statuses, healths = active.get("status"), active.get("health")
     for status in statuses or ():
         if status not in (*tuple(RunStatus), "restarting"):
-            raise InvalidArgumentError(f"invalid filter 'status={status}'")
+            raise filters.invalid_filter("status", (status,), f"use one of {', '.join(RunStatus)}")
     return (
         filters.match_prefix(active.get("id"), container.id)
         and (not named or any(name.strip("^/$") in container.name for name in named))
@@ -115,7 +115,7 @@ def _matches_exit(active: Filters, container: Container) -> bool:
         return True
     for code in codes:
         if not code.lstrip("-").isdecimal():
-            raise InvalidArgumentError(f"invalid filter 'exited={code}'")
+            raise filters.invalid_filter("exited", (code,), "use an exit code")
     state = container.state
     return state.start_count > 0 and not state.running and str(state.exit_code) in codes
 

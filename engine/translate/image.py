@@ -17,8 +17,8 @@ def created_seconds(text: str) -> int:
         return 0
 
 
-def summary(image: Image, containers: int = -1) -> dict[str, Any]:
-    """An image as ``docker images`` shows it."""
+def summary(image: Image, containers: int = -1, shared_size: int = -1) -> dict[str, Any]:
+    """An image as ``docker images`` shows it. -1 stands for a number that was not asked for."""
     return {
         "Id": image.id,
         "ParentId": image.parent,
@@ -26,7 +26,7 @@ def summary(image: Image, containers: int = -1) -> dict[str, Any]:
         "RepoDigests": list(image.repo_digests),
         "Created": created_seconds(image.created),
         "Size": image.size,
-        "SharedSize": -1,
+        "SharedSize": shared_size,
         "VirtualSize": image.size,
         "Labels": dict(image.config.labels),
         "Containers": containers,

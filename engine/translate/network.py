@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from covey.errors import UnsupportedError
+from covey.errors import NotFoundError, PermissionDeniedError, UnsupportedError
 from covey.objects import IPAM, IPAMConfig, Network, NetworkSpec
 from covey.objects.base import Driver
 from engine.translate.base import ANNOTATIONS, DRIVER
@@ -14,6 +14,7 @@ from engine.translate.times import ZERO, rfc3339
 
 VNI_OPTION = "com.docker.network.driver.overlay.vxlanid_list"
 PREDEFINED = ("bridge", "host", "none")
+_DOCKER_DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null")
 _LOCAL_DRIVERS = {"bridge": "bridge", "host": "host", "none": "null"}
 
 
@@ -82,6 +83,10 @@ def read_spec(body: Any) -> NetworkSpec:
     fields = JsonFields(body)
     fields.raw("CheckDuplicate")
     name, driver = fields.text("Name"), fields.text("Driver")
+    if name in PREDEFINED:
+        raise PermissionDeniedError(f"operation is not permitted on predefined {name} network ")
+    if driver and driver != "overlay" and driver not in _DOCKER_DRIVERS:
+        raise NotFoundError(f'plugin "{driver}" not found')
     if driver != "overlay":
         raise UnsupportedError(
             f'network {name}: local networks (driver "{driver or "bridge"}") cannot be created by Covey yet; use --driver overlay'

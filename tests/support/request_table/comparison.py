@@ -5,9 +5,10 @@ are written alike, so that two answers of equal meaning have equal shapes.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
-from tests.support.request_table.deviations import EMPTY_FIELDS, GONE_FIELDS, NEWER_FIELDS
+from tests.support.request_table.deviations import EMPTY_FIELDS, FILLED_FIELDS, GONE_FIELDS, NEWER_FIELDS
 from tests.support.request_table.replay import Answer
 from tests.support.request_table.row import EXACT, Row
 
@@ -35,6 +36,8 @@ def differences(row: Row, docker: Answer, covey: Answer) -> list[str]:
 
 _NEWER_WORDS = (
     (re.compile(r"^invalid JSON: "), ""),
+    (re.compile(r"repository name \(\S+\) must be lowercase"), "repository name must be lowercase"),
+    (re.compile(r"^no such image: \S+: (?=No such image|invalid reference)", re.IGNORECASE), ""),
     (re.compile(r"^unsupported Content-Type header \((.*)\): must be"), r"Content-Type specified (\1) must be"),
 )
 """Words that Docker's engines changed after API 1.41, written alike. They also write many messages with other capitals, so these do not count."""
@@ -95,7 +98,7 @@ def _shape_differences(docker: Any, covey: Any) -> list[str]:
     for path in sorted(old.keys() | new.keys()):
         if path not in new and not _below_missing(path, new) and not _listed(path, GONE_FIELDS):
             found.append(f"{path or 'body'} {'/'.join(sorted(old[path]))}, which is missing")
-        elif path not in old and not _below_missing(path, old) and not _listed(path, NEWER_FIELDS):
+        elif path not in old and not _below_missing(path, old) and not _listed(path, (*NEWER_FIELDS, *FILLED_FIELDS)):
             found.append(f"no {path or 'body'}, which is {'/'.join(sorted(new[path]))}")
         elif path in old and path in new and old[path] != new[path] and not _both_empty(path, old[path] ^ new[path]):
             found.append(f"{path or 'body'} {'/'.join(sorted(old[path]))}, not {'/'.join(sorted(new[path]))}")
@@ -144,7 +147,7 @@ def _both_empty(path: str, kinds: set[str]) -> bool:
     return kinds <= {"null", "empty list", "object"} and _listed(path, EMPTY_FIELDS)
 
 
-def _listed(path: str, fields: dict[str, str]) -> bool:
+def _listed(path: str, fields: Iterable[str]) -> bool:
     return any(path == field or path.endswith(field) for field in fields)
 
 

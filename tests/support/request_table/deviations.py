@@ -122,8 +122,24 @@ NEWER_FIELDS: dict[str, str] = {
 }
 """Fields that API 1.42 to 1.50 added; Covey shows them to older clients too, as Docker's newer engines do. End of a path: API version."""
 
-GONE_FIELDS: dict[str, str] = {}
+GONE_FIELDS: dict[str, str] = {".BuilderSize": "1.42"}
 """Fields of Docker 20.10 that API 1.42 to 1.50 removed. End of a path: API version."""
 
-EMPTY_FIELDS: tuple[str, ...] = (".Labels", ".Options", ".RepoDigests", ".Containers", ".Env", ".DriverOpts")
+EMPTY_FIELDS: tuple[str, ...] = (
+    ".Labels",
+    ".Options",
+    ".RepoDigests",
+    ".Containers",
+    ".Env",
+    ".DriverOpts",
+    ".BuildCache",
+)
 """Maps and lists that Docker 20.10 writes as null where they are empty, and Covey as ``{}`` or ``[]``, as newer engines do for most."""
+
+FILLED_FIELDS: tuple[str, ...] = (
+    ".Spec.CAConfig.NodeCertExpiry",
+    ".Spec.Dispatcher.HeartbeatPeriod",
+    ".Spec.Raft.LogEntriesForSlowFollowers",
+    ".Spec.Raft.SnapshotInterval",
+)
+"""Settings that Covey always shows with the value in force; Docker omits them once an update left them out."""

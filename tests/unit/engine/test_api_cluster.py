@@ -377,7 +377,7 @@ async def test_service_logs_name_their_task_and_keep_their_stream(daemon: Daemon
 
 async def test_a_service_whose_image_has_no_possible_name_is_refused(daemon: Daemon) -> None:
     _, err = await daemon.docker("service", "create", "--name", "web", "Bad:Image:Name", check=1)
-    assert 'invalid reference format: "Bad:Image:Name"' in err
+    assert '"Bad:Image:Name" is not a valid repository/tag; invalid reference format' in err
     assert len(daemon.store.view().services) == 0
 
 
