@@ -12,6 +12,7 @@ import click
 from cli import options, output
 from cli.client import path_segment
 from cli.command import command, option
+from cli.commands.image_cluster import list_cluster
 from cli.completion import complete
 from cli.rows import image as image_rows
 
@@ -20,14 +21,28 @@ from cli.rows import image as image_rows
 @click.argument("reference", required=False, default="", metavar="[REPOSITORY[:TAG]]", shell_complete=complete("image"))
 @option("-a", "--all", "all_", is_flag=True, help="Show all images (default hides intermediate images)")
 @option("--digests", is_flag=True, help="Show digests")
+@option("--cluster", is_flag=True, help="Show the images of all nodes of the cluster")
 @options.format_option
 @options.filter_option
 @options.quiet_option("image IDs")
 @options.trunc_option
 def ls(
-    *, reference: str, all_: bool, digests: bool, form: str, filters: tuple[str, ...], quiet: bool, no_trunc: bool
+    *,
+    reference: str,
+    all_: bool,
+    digests: bool,
+    cluster: bool,
+    form: str,
+    filters: tuple[str, ...],
+    quiet: bool,
+    no_trunc: bool,
 ) -> None:
     """List images."""
+    if cluster:
+        if reference or filters:
+            raise click.UsageError("--cluster cannot be combined with a name or filters")
+        list_cluster(form=form, quiet=quiet, trunc=not no_trunc)
+        return
     conditions = options.parse_filters(filters)
     if reference:
         conditions.setdefault("reference", []).append(reference)

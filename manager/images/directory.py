@@ -10,7 +10,7 @@ Invariant: at most ``FETCHES_PER_PEER`` nodes are sent to one peer at a time. As
 Pure: time comes in as an argument. Called by ``manager.dispatcher`` and by the scheduler.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
 
 import msgspec
@@ -129,15 +129,27 @@ class ImageDirectory:
         return report is not None and image_id in report.images
 
     def locate(
-        self, node_id: str, reference: str, policy: SharingPolicy, *, needed: bool, registry_failed: bool, now_ns: int
+        self,
+        node_id: str,
+        reference: str,
+        policy: SharingPolicy,
+        *,
+        needed: bool,
+        registry_failed: bool,
+        now_ns: int,
+        failed_peers: Collection[str] = (),
     ) -> Location:
-        """Where the node gets an image. ``needed``: one of its tasks needs it. Raises PermissionDeniedError."""
+        """Where the node gets an image. ``needed``: one of its tasks needs it. ``failed_peers`` did not deliver it.
+
+        Raises:
+            PermissionDeniedError: the node does not need it.
+        """
         if policy.sharing is Sharing.OFF:
             return Location(action=Action.REGISTRY)
         if not needed and policy.access is not Access.CLUSTER:
             raise PermissionDeniedError(f"no task of node {node_id} needs the image {reference}")
         self._expire(now_ns)
-        image_id, holders = self._holders(node_id, reference)
+        image_id, holders = self._holders(reference, {node_id, *failed_peers})
         peers = self._free_peers(holders)
         if registry_failed:
             self._note_failure(node_id, reference, now_ns)
@@ -181,12 +193,12 @@ class ImageDirectory:
 
     # --- parts ---
 
-    def _holders(self, node_id: str, reference: str) -> tuple[str, list[Peer]]:
-        """The image id of a reference, and the other nodes that serve it. If nodes disagree about a tag, most decide."""
+    def _holders(self, reference: str, excluded: Collection[str]) -> tuple[str, list[Peer]]:
+        """The image id of a reference, and the nodes that serve it. If nodes disagree about a tag, most decide."""
         by_image: dict[str, list[Peer]] = {}
         for other, report in sorted(self._nodes.items()):
             image_id = _image_id(report, reference)
-            if image_id and other != node_id and report.addr:
+            if image_id and other not in excluded and report.addr:
                 by_image.setdefault(image_id, []).append(Peer(other, report.addr))
         if not by_image:
             return "", []

@@ -95,6 +95,7 @@ class ImageService:
             needed=self._needs(node_id, request.reference),
             registry_failed=request.registry_failed,
             now_ns=self._clock(),
+            failed_peers=tuple(request.failed_peers),
         )
         return dispatcher_pb2.LocateImageResponse(
             action=_ACTIONS[found.action],

@@ -6,7 +6,7 @@ import sys
 import click
 
 from covey.errors import CoveyError
-from node.lab import cluster, network
+from node.lab import cluster, images, network
 from node.lab import host as machine
 from node.lab.layout import MAX_ETCD, MAX_HOSTS, Lab
 
@@ -135,6 +135,19 @@ def execute(host: str, command: tuple[str, ...]) -> None:
     line = machine.command_inside(found, command[1:] if command[0] == "--" else command)
     path = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", os.defpath)  # noqa: PTH120
     os.execvpe(line[0], line, {**os.environ, **machine.client_environment(found), "PATH": path})
+
+
+@main.command(
+    help="Load an image on the hosts of a lab\n\nIMAGE is an archive of 'docker save', or an image that one of the hosts has. "
+    "Without HOSTs it is loaded on all."
+)
+@NAME
+@click.argument("image")
+@click.argument("hosts", nargs=-1, metavar="[HOST...]")
+def load(name: str, image: str, hosts: tuple[str, ...]) -> None:
+    chosen = [cluster.get_host(host)[1] for host in hosts] or list(cluster.get_lab(name).hosts)
+    for host, loaded in images.load(image, cluster.get_lab(chosen[0].lab).hosts, chosen):
+        click.echo(f"{host.name}: {loaded}")
 
 
 @main.command(help="Power off a host: kill all its processes\n\nIts disk is kept.")

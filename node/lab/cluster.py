@@ -145,6 +145,7 @@ def down(lab: Lab) -> None:
     for host in lab.hosts:
         machine.remove_disk(host)
     lab.record.unlink(missing_ok=True)
+    lab.registries_file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         lab.folder.rmdir()
     machine.remove_empty_cgroup(CGROUP_ROOT)

@@ -97,6 +97,8 @@ def start_daemon(host: LabHost) -> None:
     coveyd = str(Path(sys.executable).with_name("coveyd"))
     arguments = ["--state-dir", str(host.state_dir), "--run-dir", "/run/covey", "--host", f"unix://{host.socket}"]
     options = ["--cgroup-parent", host.cgroup, "--advertise-addr", host.address]
+    if host.registries_file.exists():
+        options += ["--registries-file", str(host.registries_file)]
     if host.store:
         options += ["--store", host.store]
     with host.log.open("ab") as log:

@@ -17,6 +17,9 @@ GATEWAY = f"{SUBNET}.254"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,23}\Z")
 
 
+REGISTRIES_FILE = "registries.toml"
+
+
 class EtcdMember(msgspec.Struct, frozen=True):
     """One member of the etcd on the lab's switch; ``number`` counts from 1."""
 
@@ -102,6 +105,11 @@ class LabHost(msgspec.Struct, frozen=True):
         return self.folder / "daemon.env"
 
     @property
+    def registries_file(self) -> Path:
+        """Registries of all hosts of the lab, read when a daemon starts. It need not exist."""
+        return LAB_ROOT / self.lab / REGISTRIES_FILE
+
+    @property
     def socket(self) -> Path:
         return self.folder / "covey.sock"
 
@@ -147,6 +155,11 @@ class Lab(msgspec.Struct, frozen=True):
     @property
     def folder(self) -> Path:
         return LAB_ROOT / self.name
+
+    @property
+    def registries_file(self) -> Path:
+        """The registries file of all hosts. It need not exist."""
+        return self.folder / REGISTRIES_FILE
 
     @property
     def record(self) -> Path:

@@ -30,7 +30,7 @@ from coveypb.v1 import dispatcher_pb2
 log = logging.getLogger(__name__)
 
 CALL_SECONDS = 10.0
-PEER_ATTEMPTS = 3
+FAILED_PEERS = 30
 REPORTED_IMAGES = 2_000
 REPORTED_NAMES = 100
 _RETRY_SECONDS = 30.0
@@ -111,17 +111,18 @@ class ImageSharing:
             CoveyError: the error of the registry, or of the last peer if the registry must not be asked.
         """
         failure: CoveyError | None = None
-        registry_failed, peer_failures = False, 0
+        registry_failed, failed_peers = False, list[str]()
         while True:
-            found = await self._locate(reference, registry_failed=registry_failed)
+            found = await self._locate(reference, failed_peers, registry_failed=registry_failed)
             if found.action == _Response.ACTION_WAIT:
                 await asyncio.sleep(found.wait_ns / SECOND)
-            elif found.action == _Response.ACTION_PEERS and peer_failures < PEER_ATTEMPTS:
+            elif found.action == _Response.ACTION_PEERS and len(failed_peers) < FAILED_PEERS:
                 try:
                     await self.fetch(found.image_id, _peers(found.peers), [reference])
                 except CoveyError as error:
                     log.info("%s: %s", reference, error.message)
-                    failure, peer_failures = failure or error, peer_failures + 1
+                    failure = failure or error
+                    failed_peers += [peer.node_id for peer in found.peers]
                 else:
                     return
             elif registry_failed or found.action == _Response.ACTION_NONE:
@@ -130,7 +131,7 @@ class ImageSharing:
                 try:
                     await pull()
                 except CoveyError as error:
-                    failure, registry_failed, peer_failures = error, True, 0
+                    failure, registry_failed = error, True
                 else:
                     return
 
@@ -152,9 +153,11 @@ class ImageSharing:
             result.error = f"storing the image failed: {error.strerror or error}"
         return result
 
-    async def _locate(self, reference: str, *, registry_failed: bool) -> Any:
+    async def _locate(self, reference: str, failed_peers: Sequence[str], *, registry_failed: bool) -> Any:
         """The leader's answer. Without a leader: the registry, or nothing if it has failed."""
-        request = dispatcher_pb2.LocateImageRequest(reference=reference, registry_failed=registry_failed)
+        request = dispatcher_pb2.LocateImageRequest(
+            reference=reference, registry_failed=registry_failed, failed_peers=failed_peers
+        )
         alone = _Response(action=_Response.ACTION_NONE if registry_failed else _Response.ACTION_REGISTRY)
         dispatcher = self._dispatcher
         if dispatcher is None or self._fetcher is None:

@@ -638,19 +638,25 @@ class LocateImageRequest(_message.Message):
 
     REFERENCE_FIELD_NUMBER: _builtins.int
     REGISTRY_FAILED_FIELD_NUMBER: _builtins.int
+    FAILED_PEERS_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
     """As in the task's spec."""
     registry_failed: _builtins.bool
     """The caller was sent to the registry, and the registry failed."""
+    @_builtins.property
+    def failed_peers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes that did not deliver the image."""
+
     def __init__(
         self,
         *,
         reference: _builtins.str = ...,
         registry_failed: _builtins.bool = ...,
+        failed_peers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reference", b"reference", "registry_failed", b"registry_failed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_peers", b"failed_peers", "reference", b"reference", "registry_failed", b"registry_failed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -106,6 +106,16 @@ def test_only_nodes_whose_tasks_need_an_image_may_ask_unless_the_operator_opens_
     directory.authorize("n3", ID, opened, lambda _: False, SECOND)
 
 
+def test_a_peer_that_did_not_deliver_is_not_named_again() -> None:
+    directory = ImageDirectory()
+    directory.report("n1", "10.0.0.1:7946", [APP])
+    found = directory.locate(
+        "n2", "app:1", DEFAULT, needed=True, registry_failed=False, now_ns=SECOND, failed_peers=["n1"]
+    )
+    assert found.action is Action.REGISTRY
+    assert locate(directory, "n3").action is Action.PEERS
+
+
 def test_a_node_that_was_sent_to_a_peer_may_fetch_until_it_has_the_image() -> None:
     directory = ImageDirectory()
     directory.report("n1", "10.0.0.1:7946", [APP])
