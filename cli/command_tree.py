@@ -68,7 +68,7 @@ IMAGE = {
     "prune": CommandEntry("Remove unused images", f"{_C}.image:prune"),
     "pull": _missing("load an archive of the image on every node with 'covey load'"),
     "push": _missing("write an archive of the image with 'covey save'"),
-    "push-to": CommandEntry("Copy an image to other nodes of the cluster", f"{_C}.image_cluster:push_to"),
+    "push-to": CommandEntry("Copy an image of this node to other nodes", f"{_C}.image_cluster:push_to"),
     "rm": CommandEntry("Remove one or more images", f"{_C}.image:rm", ("remove",)),
     "save": CommandEntry("Save one or more images to a tar archive", f"{_C}.image:save"),
     "tag": CommandEntry("Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", f"{_C}.image:tag"),
