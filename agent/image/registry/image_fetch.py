@@ -21,7 +21,7 @@ from agent.image.registry.client import ContentClient
 from agent.image.registry.errors import RegistryContentError, RegistryError
 from agent.image.registry.layer_process import LayerProcess, layer_process
 from agent.image.registry.layer_protocol import LayerTask
-from agent.image.registry.manifests import CONFIG_LIMIT_BYTES, Manifest
+from agent.image.registry.manifests import CONFIG_LIMIT_BYTES, LAYER_LIMIT_BYTES, Manifest
 from covey.clock import MILLISECOND, Clock
 from covey.errors import UnsupportedError, first_cause
 
@@ -53,6 +53,7 @@ class ImageFetch:
         slots: asyncio.Semaphore,
         report: Report,
         clock: Clock,
+        layer_limit_bytes: int = LAYER_LIMIT_BYTES,
     ) -> None:
         self._client = client
         self._manifest = manifest
@@ -60,6 +61,7 @@ class ImageFetch:
         self._slots = slots
         self._report = report
         self._clock = clock
+        self._layer_limit_bytes = layer_limit_bytes
         self._reported_ns: dict[tuple[str, str], int] = {}
         self._layers: tuple[LayerToFetch, ...] = ()
 
@@ -121,7 +123,7 @@ class ImageFetch:
                 process.add(
                     LayerTask(
                         layer.number, str(staging / f"b{layer.number}"), layer.blob.size, layer.diff_id, str(target),
-                        tuple(str(lower) for lower in lowers),
+                        tuple(str(lower) for lower in lowers), self._layer_limit_bytes,
                     )
                 )  # fmt: skip
             try:

@@ -6,6 +6,7 @@ unpacking follows a file that still grows.
 Invariant: it writes only below the targets of its tasks. Invariant: memory is bounded, whatever a layer contains.
 """
 
+import os
 import sys
 import threading
 from collections import deque
@@ -31,10 +32,9 @@ class _Commands:
         self._changed = threading.Condition()
         self._tasks: deque[LayerCommand] = deque()
         self._readable: dict[int, int] = {}
-        self._closed = False
 
     def receive(self, source: BinaryIO) -> None:
-        """Read commands until the end of the input."""
+        """Read commands. The end of the input ends the process."""
         decoder = msgspec.json.Decoder(LayerCommand)
         for line in source:
             command = decoder.decode(line)
@@ -44,24 +44,19 @@ class _Commands:
                 else:
                     self._readable[command.number] = command.readable_bytes
                 self._changed.notify_all()
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        os._exit(1)  # the daemon has gone, and its next start deletes what this process writes
 
-    def next(self) -> LayerCommand | None:
-        """The next task or sync; None at the end of the input."""
+    def next(self) -> LayerCommand:
+        """The next task or sync."""
         with self._changed:
-            self._changed.wait_for(lambda: self._tasks or self._closed)
-            return self._tasks.popleft() if self._tasks else None
+            self._changed.wait_for(lambda: self._tasks)
+            return self._tasks.popleft()
 
     def wait_readable(self, number: int, offset: int) -> int:
         """How many bytes of the blob can be read, once there are more than `offset`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._readable.get(number, 0) > offset or self._closed)
-            readable = self._readable.get(number, 0)
-        if readable <= offset:
-            raise InvalidArgumentError("the download was given up")
-        return readable
+            self._changed.wait_for(lambda: self._readable.get(number, 0) > offset)
+            return self._readable[number]
 
 
 class _GrowingBlob:
@@ -113,7 +108,8 @@ def _unpack(task: LayerTask, commands: _Commands, output: BinaryIO) -> int:
 
 
 def _serve(commands: _Commands, output: BinaryIO) -> None:
-    while (command := commands.next()) is not None:
+    while True:
+        command = commands.next()
         if command.task is not None:
             content_bytes = _unpack(command.task, commands, output)
             _send(output, LayerMessage(number=command.task.number, unpacked=True, content_bytes=content_bytes))
@@ -132,9 +128,9 @@ def _failure(error: Exception) -> LayerMessage:
     if isinstance(error, CoveyError):
         return LayerMessage(error=error.message, error_kind=type(error).__name__)
     if isinstance(error, OSError):
-        return LayerMessage(
-            error=f"unpacking a layer failed: {error.strerror}: {error.filename or 'no file'}", error_kind="CoveyError"
-        )
+        reason = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        reason += (error.strerror or str(error)).lower()
+        return LayerMessage(error=f"failed to register layer: {reason}", error_kind="CoveyError")
     return LayerMessage(error=f"unpacking a layer failed: {type(error).__name__}: {error}", error_kind="CoveyError")
 
 

@@ -17,7 +17,7 @@ from agent.image.registry.auth_config import Credentials
 from agent.image.registry.client import RegistryClient, RepositoryClient
 from agent.image.registry.errors import RegistryContentError, pull_error
 from agent.image.registry.image_fetch import ImageFetch
-from agent.image.registry.manifests import Manifest
+from agent.image.registry.manifests import LAYER_LIMIT_BYTES, Manifest
 from covey.clock import Clock
 from covey.errors import CoveyError, UnavailableError
 from covey.image_reference import Reference
@@ -39,6 +39,7 @@ class ImagePuller:
         self._fetches = fetches
         self._slots = slots
         self._clock = clock
+        self.layer_limit_bytes = LAYER_LIMIT_BYTES
 
     async def pull(
         self, reference: Reference, platform: ImagePlatform | None, credentials: Credentials, report: Report
@@ -110,7 +111,13 @@ class ImagePuller:
 
         async def fetch(report: Report) -> str:
             image_fetch = ImageFetch(
-                client, manifest, self._repository, slots=self._slots, report=report, clock=self._clock
+                client,
+                manifest,
+                self._repository,
+                slots=self._slots,
+                report=report,
+                clock=self._clock,
+                layer_limit_bytes=self.layer_limit_bytes,
             )
             return await image_fetch.run()
 

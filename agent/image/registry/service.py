@@ -42,6 +42,15 @@ class RegistryService:
         self._client.configure(config)
 
     @property
+    def layer_limit_bytes(self) -> int:
+        """The largest size of a layer, unpacked."""
+        return self._puller.layer_limit_bytes
+
+    @layer_limit_bytes.setter
+    def layer_limit_bytes(self, value: int) -> None:
+        self._puller.layer_limit_bytes = value
+
+    @property
     def config(self) -> RegistriesConfig:
         """The configuration in use."""
         return self._client.config

@@ -18,6 +18,7 @@ from yarl import URL
 from agent.image.registry import certificates
 from agent.image.registry.errors import RegistryConnectionError, RegistryError
 from agent.image.registry.registries_config import Endpoint, RegistriesConfig
+from agent.image.registry.resolver import RegistryResolver
 
 CONNECT_SECONDS = 30
 STALL_SECONDS = 60
@@ -102,7 +103,7 @@ class Transport:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=64, limit_per_host=16),
+                connector=aiohttp.TCPConnector(limit=64, limit_per_host=16, resolver=RegistryResolver()),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 read_bufsize=READ_BUFFER_BYTES,
