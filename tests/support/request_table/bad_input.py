@@ -2,7 +2,7 @@
 
 from tests.support.request_table.row import ANY, Row, get, post
 
-_BODIES: tuple[tuple[str, bytes], ...] = (
+BODIES: tuple[tuple[str, bytes], ...] = (
     ("empty body", b""),
     ("a broken object", b"{"),
     ("a word", b"nonsense"),
@@ -29,7 +29,7 @@ _BODIES: tuple[tuple[str, bytes], ...] = (
 
 
 def _malformed(path: str) -> tuple[Row, ...]:
-    return tuple(post(path, None, note, raw=body) for note, body in _BODIES)
+    return tuple(post(path, None, note, raw=body) for note, body in BODIES)
 
 
 OUTSIDE_SWARM = (
