@@ -5,7 +5,7 @@ Invariant: a writer waits for its reader, so no buffer grows without bound. A ha
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -36,9 +36,11 @@ def content_type(version: tuple[int, int], *, multiplexed: bool) -> str:
 
 
 @asynccontextmanager
-async def chunked_response(context: RequestContext, kind: str) -> AsyncIterator[web.StreamResponse]:
+async def chunked_response(
+    context: RequestContext, kind: str, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[web.StreamResponse]:
     """A response whose head is sent at once and whose body follows in chunks."""
-    response = web.StreamResponse(headers={"Content-Type": kind, **common_headers()})
+    response = web.StreamResponse(headers={"Content-Type": kind, **common_headers(), **(headers or {})})
     context.request[STREAMING] = True
     await response.prepare(context.request)
     yield response

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from agent.container.model import (
     NetworkConnection,
     ProcessTable,
 )
+from agent.filesystem.protocol import FileChange, PathStat
 from agent.logs.entry import LogEntry
 from agent.runtime.limits import ResourceLimits
 from agent.runtime.stats import ContainerStats
@@ -132,6 +133,28 @@ class Containers(Protocol):
     def list_execs(self, ref: str) -> Sequence[str]: ...
     async def top(self, ref: str) -> ProcessTable: ...
     async def stats(self, ref: str) -> ContainerStats: ...
+    async def stat_path(self, ref: str, path: str) -> PathStat:
+        """What is at the path in the container, as its programs see it. Raises NotFoundError."""
+        ...
+
+    def read_path(self, ref: str, path: str) -> AbstractAsyncContextManager[tuple[PathStat, AsyncIterator[bytes]]]:
+        """What is at the path, and a tar of it."""
+        ...
+
+    async def write_path(
+        self, ref: str, path: str, source: AsyncIterator[bytes], *, keep_kinds: bool = False, as_user: bool = False
+    ) -> None:
+        """Unpack a tar below a directory. `keep_kinds` refuses to replace a directory by a file and the other way round."""
+        ...
+
+    def export(self, ref: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """A tar of the root file system, without mounts."""
+        ...
+
+    async def changes(self, ref: str) -> Sequence[FileChange]:
+        """The paths that differ from the image."""
+        ...
+
     def log_path(self, ref: str) -> Path: ...
     def volume_users(self, name: str) -> Sequence[str]:
         """Ids of the containers that mount the volume."""

@@ -16,6 +16,7 @@ from agent.container.commands.attach import attach_container, resize_terminal
 from agent.container.commands.create import create_container
 from agent.container.commands.events import subscribe
 from agent.container.commands.exec_process import create_exec, inspect_exec, list_execs, resize_exec, start_exec
+from agent.container.commands.files import export_files, list_changes, read_path, stat_path, write_path
 from agent.container.commands.inspect import get_container, list_containers, log_path
 from agent.container.commands.kill import kill_container
 from agent.container.commands.logs import read_logs
@@ -62,6 +63,11 @@ class ContainerService(ContainerHost):
     exec_inspect = inspect_exec
     list_execs = list_execs
     top = list_processes
+    stat_path = stat_path
+    read_path = read_path
+    write_path = write_path
+    export = export_files
+    changes = list_changes
     stats = read_stats
     volume_users = volume_users
     remove_volume = remove_volume

@@ -11,9 +11,14 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
 MS_NOEXEC = 8
+MS_REMOUNT = 32
+MS_BIND = 4096
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
 _MNT_DETACH = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -34,6 +39,17 @@ def mount(source: str, target: str, fs_type: str, flags: int = 0, data: str = ""
     if code != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"cannot mount {fs_type or source} at {target}: {os.strerror(number)}")
+
+
+def change_propagation(target: str, flags: int) -> None:
+    """Set the propagation of a mount: MS_PRIVATE, with MS_REC for the mounts below it too."""
+    mount("none", target, "", flags)
+
+
+def remount_read_only(target: str) -> None:
+    """Make one mount read-only. Its other flags stay, because the kernel may have locked them."""
+    flags = os.statvfs(target).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    mount("none", target, "", MS_REMOUNT | MS_BIND | MS_RDONLY | flags)
 
 
 def unmount(target: str) -> None:

@@ -1,20 +1,28 @@
 """Root filesystem of a container: an overlayfs of the image's layers and the container's writable layer.
 
 Invariant: the layers are never written to. Mounting is one system call (under a millisecond). If the paths of the layers
-exceed the page that mount(2) takes, they are passed as descriptors. Called by `agent.container.bundle`.
+exceed the page that mount(2) takes, they are relative to the directory that all of them are in. Called by
+`agent.container.bundle` and by the worker process for container files.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from agent.layer_limit import LAYER_LIMIT
 from agent.runtime import mounts
 from covey.errors import InvalidArgumentError
 
 _OPTION_LIMIT = 4095
-_LAYER_LIMIT = 200
+_CLONE_FS = 0x200
+_FEATURES = "index=off,redirect_dir=off,metacopy=off"
+"""Features of overlayfs that would make the writable layer more than the changed files, which a commit reads."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def mount_overlay(layers: Sequence[Path], folder: Path) -> Path:
@@ -28,23 +36,32 @@ def mount_overlay(layers: Sequence[Path], folder: Path) -> Path:
     work.chmod(0o700)
     if merged.is_mount():
         return merged
-    if len(layers) > _LAYER_LIMIT:
-        raise InvalidArgumentError(f"the image has {len(layers)} layers: at most {_LAYER_LIMIT} can be mounted")
+    if len(layers) > LAYER_LIMIT:
+        raise InvalidArgumentError(f"the image has {len(layers)} layers: at most {LAYER_LIMIT} can be mounted")
     if not layers:
         (folder / "empty").mkdir(exist_ok=True)
         layers = [folder / "empty"]
-    lower = [_escape(str(layer)) for layer in reversed(layers)]
-    data = _options(lower, upper, work)
-    fds: list[int] = []
-    try:
-        if len(os.fsencode(data)) > _OPTION_LIMIT:
-            fds = [os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for layer in reversed(layers)]
-            data = _options([f"/proc/self/fd/{fd}" for fd in fds], upper, work)
+    data = _options([_escape(str(layer)) for layer in reversed(layers)], upper, work)
+    if len(os.fsencode(data)) <= _OPTION_LIMIT:
         mounts.mount("overlay", str(merged), "overlay", 0, data)
-    finally:
-        for fd in fds:
-            os.close(fd)
+    else:
+        with ThreadPoolExecutor(max_workers=1) as executor:
+            executor.submit(_mount_relative, layers, folder, merged).result()
     return merged
+
+
+def _mount_relative(layers: Sequence[Path], folder: Path, merged: Path) -> None:
+    """Mount with short paths. Runs in a thread of its own, because it changes that thread's working directory."""
+    if _libc.unshare(_CLONE_FS) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"cannot mount {len(layers)} layers: {os.strerror(number)}")
+    here = os.path.commonpath(layers)
+    os.chdir(here)
+    lower = [_escape(os.path.relpath(layer, here)) for layer in reversed(layers)]
+    data = _options(lower, folder / "upper", folder / "work")
+    if len(os.fsencode(data)) > _OPTION_LIMIT:
+        raise InvalidArgumentError(f"the image has {len(layers)} layers, and their paths are too long to be mounted")
+    mounts.mount("overlay", str(merged), "overlay", 0, data)
 
 
 def unmount(folder: Path) -> None:
@@ -55,7 +72,7 @@ def unmount(folder: Path) -> None:
 
 
 def _options(lower: Sequence[str], upper: Path, work: Path) -> str:
-    return f"lowerdir={':'.join(lower)},upperdir={_escape(str(upper))},workdir={_escape(str(work))}"
+    return f"lowerdir={':'.join(lower)},upperdir={_escape(str(upper))},workdir={_escape(str(work))},{_FEATURES}"
 
 
 def _escape(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from engine.routes import (
     container_create,
+    container_files,
     container_streams,
     containers,
     events,
@@ -38,6 +39,7 @@ TABLE = RouteTable(
         *registries.ROUTES,
         *images.ROUTES,
         *container_create.ROUTES,
+        *container_files.ROUTES,
         *containers.ROUTES,
         *container_streams.ROUTES,
         *execs.ROUTES,

@@ -12,12 +12,7 @@ from engine.routing import Route
 
 _MISSING = (
     ("POST", "/containers/{ref}/update", "changing a container's limits"),
-    ("GET", "/containers/{ref}/changes", "listing a container's changed files"),
-    ("GET", "/containers/{ref}/export", "exporting a container's files"),
     ("GET", "/containers/{ref}/attach/ws", "attaching over a WebSocket"),
-    ("HEAD", "/containers/{ref}/archive", "copying files from a container"),
-    ("GET", "/containers/{ref}/archive", "copying files from a container"),
-    ("PUT", "/containers/{ref}/archive", "copying files into a container"),
     ("POST", "/build", "building images"),
     ("POST", "/build/cancel", "cancelling a build"),
     ("POST", "/commit", "making an image of a container"),

@@ -10,11 +10,11 @@ from typing import TypeVar
 import msgspec
 
 from agent.image.content.descriptor import Descriptor
+from agent.layer_limit import LAYER_LIMIT
 from covey import image_reference
 from covey.errors import CoveyError, InvalidArgumentError
 
 IMAGE_LIMIT = 1_000
-LAYER_LIMIT = 512
 NESTING_LIMIT = 4
 
 _T = TypeVar("_T")

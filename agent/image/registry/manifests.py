@@ -6,11 +6,11 @@ import msgspec
 
 from agent.image.content.descriptor import Descriptor
 from agent.image.registry.errors import RegistryContentError, unsupported_media_type
+from agent.layer_limit import LAYER_LIMIT
 from covey.image_reference import is_digest
 
 MANIFEST_LIMIT_BYTES = 4 << 20
 CONFIG_LIMIT_BYTES = 8 << 20
-LAYER_LIMIT = 512
 LAYER_LIMIT_BYTES = 64 << 30
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"

@@ -1,0 +1,150 @@
+"""Runs the worker process for container files: sends it a request and a tar, and gives its answers and its tar.
+
+Invariant: a cancelled call, and a reader that leaves, kill the process and wait for it.
+Invariant: a peer that sends or takes nothing for `IDLE_SECONDS` ends the call.
+
+Called by `agent.container.commands` and `agent.image.store`. The process itself is `agent.filesystem.worker`.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from agent.filesystem.protocol import FileChange, FileMessage, FileRequest
+from covey import errors
+
+CHUNK_BYTES = 1 << 18
+IDLE_SECONDS = 120.0
+EXIT_SECONDS = 30.0
+WORK_SECONDS = 3600.0
+_BUFFER_BYTES = 4 << 20
+_STDERR_BYTES = 2000
+
+T = TypeVar("T")
+
+
+class FileProcess:
+    """A running worker. Read its messages with `next_message`, and its tar with `chunks`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._noise = ""
+
+    async def next_message(self) -> FileMessage:
+        """The next answer. Raises the CoveyError that the worker reported, or one that it ended early."""
+        stderr = self._process.stderr
+        while stderr is not None and (line := await _within(WORK_SECONDS, stderr.readline())):
+            try:
+                message = msgspec.json.decode(line, type=FileMessage)
+            except msgspec.MsgspecError:
+                self._noise = (self._noise + line.decode(errors="replace"))[-_STDERR_BYTES:]
+                continue
+            if message.error:
+                raise getattr(errors, message.error_kind, errors.CoveyError)(message.error)
+            return message
+        await _within(EXIT_SECONDS, self._process.wait())
+        reason = self._noise.strip() or "no message"
+        raise errors.CoveyError(f"the file process ended early with status {self._process.returncode}: {reason}")
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The tar that the worker writes. Raises its error if the tar is not complete."""
+        stdout = self._process.stdout
+        while stdout is not None and (data := await _within(IDLE_SECONDS, stdout.read(CHUNK_BYTES))):
+            yield data
+        await self.result()
+
+    async def feed(self, source: AsyncIterator[bytes]) -> None:
+        """Write a tar to the worker, and close its input. Returns early if the worker takes no more of it. Raises the source's error."""
+        stdin = self._process.stdin
+        if stdin is None:
+            return
+        try:
+            async for data in source:
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    stdin.write(data)
+                    await _within(IDLE_SECONDS, stdin.drain())
+                    continue
+                return
+        finally:
+            stdin.close()
+
+    async def result(self) -> FileMessage:
+        """The last answer, after which the worker ends, with the changes of all answers."""
+        changes: list[FileChange] = []
+        while not (message := await self.next_message()).done:
+            changes += message.changes
+        if changes:
+            message = msgspec.structs.replace(message, changes=(*changes, *message.changes))
+        await self.wait()
+        return message
+
+    async def wait(self) -> None:
+        """Wait for the end of the process."""
+        await _within(EXIT_SECONDS, self._process.wait())
+
+
+@asynccontextmanager
+async def file_process(request: FileRequest, *, takes_input: bool = False) -> AsyncIterator[FileProcess]:
+    """Start a worker for one request; it is killed at the end of the block if it still runs."""
+    text = os.memfd_create("covey-file-request")
+    try:
+        os.write(text, msgspec.json.encode(request))
+        passed = [text] if request.root_fd < 0 else [text, request.root_fd]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "agent.filesystem.worker", str(text),
+            stdin=asyncio.subprocess.PIPE if takes_input else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            limit=_BUFFER_BYTES, pass_fds=passed, cwd=Path(__file__).parents[2],
+        )  # fmt: skip
+    finally:
+        os.close(text)
+    try:
+        yield FileProcess(process)
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await asyncio.shield(process.wait())
+
+
+async def call(request: FileRequest) -> FileMessage:
+    """Serve a request without a tar. Raises its error."""
+    async with file_process(request) as worker:
+        return await worker.result()
+
+
+async def write(request: FileRequest, source: AsyncIterator[bytes]) -> None:
+    """Unpack a tar. Raises the worker's error, or the source's if that broke off."""
+    async with file_process(request, takes_input=True) as worker:
+        try:
+            async with asyncio.TaskGroup() as group:
+                feeder = group.create_task(_feed(worker, source))
+                await worker.result()
+                feeder.cancel()  # a worker that has its answer reads no more
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+
+async def _feed(worker: FileProcess, source: AsyncIterator[bytes]) -> None:
+    """Feed the worker. If the source breaks off, let the worker remove the file that it has only a part of."""
+    try:
+        await worker.feed(source)
+    except Exception:
+        with contextlib.suppress(errors.CoveyError):
+            await worker.wait()
+        raise
+
+
+async def _within(seconds: float, work: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
+        raise errors.DeadlineError(f"no progress with the container's files within {seconds:g} s") from None

@@ -1,0 +1,85 @@
+"""Messages between the daemon and the worker process for container files: one request, JSON lines as answers. Pure.
+
+Both sides always come from one installation, so the format has no version.
+"""
+
+import msgspec
+
+from agent.image.content.staged import StagedLayer
+
+
+class ViewMount(msgspec.Struct, frozen=True):
+    """A mount of a stopped container: the host's `source` is shown at `target`. A file is bound like a directory."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+class StoppedView(msgspec.Struct, frozen=True):
+    """The file system of a container that does not run: its directory, its image's layers (base first), and its mounts.
+
+    `hidden_below` is the directory of all containers; the worker detaches the mounts of others, so that it does not pin them.
+    """
+
+    folder: str
+    layers: tuple[str, ...]
+    hidden_below: str
+    read_only: bool = False
+    mounts: tuple[ViewMount, ...] = ()
+
+
+class FileRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One request.
+
+    `action` is `stat`, `read` (a path as tar), `write` (unpack a tar below a path), `export`, `changes` or `layer`. The view is
+    `stopped`, or the descriptor `root_fd` of the root directory of a running container. `layer` writes the changed files as a
+    layer into `staging`.
+    """
+
+    action: str
+    container: str
+    """Name for messages."""
+    path: str = "/"
+    root_fd: int = -1
+    stopped: StoppedView | None = None
+    keep_kinds: bool = False
+    """Refuse to replace a directory by another kind of file, and the other way round."""
+    owner: str | None = None
+    """Unpacked files belong to this user of the container ("" for root), not to the ids in the tar."""
+    upper: str = ""
+    layers: tuple[str, ...] = ()
+    """Of `changes` and `layer`: the image's layers, topmost first."""
+    staging: str = ""
+    chain_id: str = ""
+    """Chain id of the image's layers, "" if it has none."""
+    known_layers: tuple[str, ...] = ()
+    """Chain ids that need no unpacking."""
+
+
+class PathStat(msgspec.Struct, frozen=True):
+    """What Docker tells of a path. `mode` has the bits of Go's FileMode. `link_target` is absolute."""
+
+    name: str
+    size: int
+    mode: int
+    mtime_ns: int
+    link_target: str = ""
+
+
+class FileChange(msgspec.Struct, frozen=True):
+    """A path that differs from the image: `kind` is 0 (modified), 1 (added) or 2 (deleted)."""
+
+    path: str
+    kind: int
+
+
+class FileMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One answer: `stat` before the data of a `read`, and as the last one `done` or an error."""
+
+    stat: PathStat | None = None
+    changes: tuple[FileChange, ...] = ()
+    layer: StagedLayer | None = None
+    done: bool = False
+    error: str = ""
+    error_kind: str = ""
