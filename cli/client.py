@@ -1,26 +1,28 @@
-"""HTTP client of the Engine API over a Unix socket, built on the standard library. All commands talk to the daemon through it.
+"""Client of the Engine API over a Unix socket. All commands talk to the daemon through it.
 
-Invariant: a refusal by the daemon is raised as ``DaemonError`` with the daemon's message. Nothing is retried. Ordinary requests have a
-timeout; streams (logs, events, archives, terminals) have none.
+Invariant: a refusal by the daemon is raised as ``DaemonError`` with the daemon's message. Nothing is retried, except that a daemon with an
+older API is asked again in its version. Ordinary requests have a timeout; streams (logs, events, archives, terminals) have none.
 """
 
-import http.client
 import json
 import os
+import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import IO, Any
+from contextlib import contextmanager, suppress
+from typing import Any
 from urllib.parse import quote, urlencode
 
+from cli.http_connection import MalformedResponseError, Response, send_request
 from covey.errors import CoveyError, InvalidArgumentError
 
 DEFAULT_HOST = "unix:///run/covey/covey.sock"
 API_VERSION = "1.50"
 RESPONSE_TIMEOUT_SECONDS = 120.0
 CHUNK_BYTES = 1 << 16
+_TOO_NEW = re.compile(r"client version \S+ is too new\. Maximum supported API version is (1\.[0-9]+)")
 
-Body = Iterable[bytes] | IO[bytes]
+Body = Iterable[bytes]
 Query = Mapping[str, Any]
 
 
@@ -36,17 +38,6 @@ class UnreachableError(CoveyError):
     """The daemon does not answer at the socket."""
 
 
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float | None) -> None:
-        super().__init__("covey", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
 def daemon_host(environment: Mapping[str, str] = os.environ) -> str:
     """The daemon's address: COVEY_HOST, else DOCKER_HOST, else the default."""
     return environment.get("COVEY_HOST") or environment.get("DOCKER_HOST") or DEFAULT_HOST
@@ -60,12 +51,16 @@ def path_segment(text: str) -> str:
 class DaemonClient:
     """A client of one daemon. Each request uses its own connection."""
 
-    def __init__(self, host: str, timeout_seconds: float = RESPONSE_TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, host: str, timeout_seconds: float = RESPONSE_TIMEOUT_SECONDS, environment: Mapping[str, str] = os.environ
+    ) -> None:
         if not host.startswith("unix://") or len(host) <= len("unix://"):
             raise InvalidArgumentError(f"{host!r} is not a Unix socket address; give one such as {DEFAULT_HOST}")
         self.host = host
         self._timeout_seconds = timeout_seconds
         self._path = host.removeprefix("unix://")
+        self._version = environment.get("DOCKER_API_VERSION") or API_VERSION
+        self._negotiated = "DOCKER_API_VERSION" in environment
 
     def get(self, path: str, query: Query | None = None) -> Any:
         return self.call("GET", path, query)
@@ -76,22 +71,40 @@ class DaemonClient:
     def delete(self, path: str, query: Query | None = None) -> Any:
         return self.call("DELETE", path, query)
 
-    def call(self, method: str, path: str, query: Query | None = None, body: Any = None) -> Any:
-        """The decoded JSON response; None if the response is empty."""
-        with self.open(method, path, query, body, seconds=self._timeout_seconds) as response:
+    def call(
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        body: Any = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        patient: bool = False,
+    ) -> Any:
+        """The decoded JSON response; None if the response is empty. ``patient`` waits without a timeout."""
+        seconds = None if patient else self._timeout_seconds
+        with self.open(method, path, query, body, seconds=seconds, headers=headers) as response:
             try:
                 data = response.read()
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, MalformedResponseError) as error:
                 raise self._connection_lost(error) from error
         if not data.strip():
             return None
-        if "json" not in (response.getheader("Content-Type") or ""):
+        if "json" not in response.headers.get("content-type", ""):
             return data.decode(errors="replace")
         return json.loads(data)
 
-    def lines(self, method: str, path: str, query: Query | None = None, *, stream: Body | None = None) -> Iterator[Any]:
+    def lines(
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        *,
+        stream: Body | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[Any]:
         """The JSON documents of a streamed response. A document with an ``error`` is raised."""
-        with self.open(method, path, query, stream=stream) as response:
+        with self.open(method, path, query, stream=stream, headers=headers) as response:
             for line in self._read_lines(response):
                 item = json.loads(line)
                 if isinstance(item, dict) and item.get("error"):
@@ -101,8 +114,12 @@ class DaemonClient:
     def chunks(self, method: str, path: str, query: Query | None = None) -> Iterator[bytes]:
         """The bytes of a streamed response as they arrive."""
         with self.open(method, path, query) as response:
-            while data := self._read(response):
-                yield data
+            yield from self.body(response)
+
+    def body(self, response: Response) -> Iterator[bytes]:
+        """The bytes of an open response as they arrive."""
+        while data := self._read(response):
+            yield data
 
     @contextmanager
     def open(
@@ -115,65 +132,101 @@ class DaemonClient:
         stream: Body | None = None,
         seconds: float | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Iterator[http.client.HTTPResponse]:
+    ) -> Iterator[Response]:
         """A successful response that can be read while it arrives.
 
         Raises:
             DaemonError: the status is 400 or higher.
             UnreachableError: the daemon does not answer.
         """
-        connection = _Connection(self._path, seconds)
-        try:
-            yield self._send(connection, method, path, query, body, stream, headers)
-        finally:
-            connection.close()
-
-    def hijack(self, method: str, path: str, query: Query | None = None, body: Any = None) -> tuple[socket.socket, str]:
-        """The raw connection after the daemon has upgraded it, and its content type."""
-        connection = _Connection(self._path, None)
-        try:
-            response = self._send(
-                connection, method, path, query, body, None, {"Connection": "Upgrade", "Upgrade": "tcp"}, upgrade=True
-            )
-            stream = connection.sock.dup()
-        finally:
-            connection.close()
-        return stream, response.getheader("Content-Type") or ""
-
-    def _send(  # noqa: PLR0917 — the parts of a request in their order
-        self,
-        connection: _Connection,
-        method: str,
-        path: str,
-        query: Query | None,
-        body: Any,
-        stream: Body | None,
-        headers: Mapping[str, str] | None = None,
-        *,
-        upgrade: bool = False,
-    ) -> http.client.HTTPResponse:
-        target = f"/v{API_VERSION}{path}{_query_string(query)}"
-        sent = {"User-Agent": "covey", **(headers or {})}
-        data: Any = stream
+        sent = dict(headers or {})
+        data: bytes | Body | None = stream
         if stream is not None:
+            self._negotiate()
             sent["Content-Type"] = "application/x-tar"
         elif body is not None:
             sent["Content-Type"], data = "application/json", json.dumps(body).encode()
-        try:
-            connection.request(method, target, data, sent, encode_chunked=stream is not None)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the daemon refused before it read the whole body; its response has the reason
-        except OSError as error:
-            raise self._unreachable(error) from error
-        try:
-            response = _unbuffered_response(connection) if upgrade else connection.getresponse()
-            if response.status >= 400:
-                raise DaemonError(response.status, _error_message(response))
-        except (OSError, http.client.HTTPException) as error:
-            raise self._connection_lost(error) from error
-        return response
+        sock, response = self._request(method, path, query, data, sent, seconds)
+        with sock:
+            yield response
 
-    def _read_lines(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+    def hijack(self, method: str, path: str, query: Query | None = None, body: Any = None) -> tuple[socket.socket, str]:
+        """The raw connection after the daemon has upgraded it, and its content type."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        sock, response = self._request(method, path, query, data, headers, None)
+        return sock, response.headers.get("content-type", "")
+
+    def _request(  # noqa: PLR0917 - the parts of a request in their order
+        self,
+        method: str,
+        path: str,
+        query: Query | None,
+        body: bytes | Body | None,
+        headers: Mapping[str, str],
+        seconds: float | None,
+    ) -> tuple[socket.socket, Response]:
+        try:
+            return self._send(method, path, query, body, headers, seconds)
+        except DaemonError as error:
+            found = _TOO_NEW.search(error.message)
+            if self._negotiated or error.status != 400 or not found:
+                raise
+        self._version, self._negotiated = found[1], True
+        return self._send(method, path, query, body, headers, seconds)
+
+    def _send(  # noqa: PLR0917 - the parts of a request in their order
+        self,
+        method: str,
+        path: str,
+        query: Query | None,
+        body: bytes | Body | None,
+        headers: Mapping[str, str],
+        seconds: float | None,
+    ) -> tuple[socket.socket, Response]:
+        sock = self._connect(seconds)
+        try:
+            # A daemon that refuses before it has read the whole body closes the connection; its response has the reason.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                send_request(sock, method, f"/v{self._version}{path}{_query_string(query)}", headers, body)
+            response = Response(sock, method)
+            _raise_refusal(response)
+        except (OSError, MalformedResponseError) as error:
+            sock.close()
+            raise self._connection_lost(error) from error
+        except BaseException:
+            sock.close()
+            raise
+        return sock, response
+
+    def _connect(self, seconds: float | None) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(seconds)
+            sock.connect(self._path)
+        except OSError as error:
+            sock.close()
+            raise self._unreachable(error) from error
+        return sock
+
+    def _negotiate(self) -> None:
+        """Choose the API version before a body is sent that cannot be sent twice."""
+        if self._negotiated:
+            return
+        sock = self._connect(self._timeout_seconds)
+        with sock:
+            try:
+                send_request(sock, "GET", "/_ping", {}, None)
+                newest = Response(sock, "GET").headers.get("api-version", "")
+            except (OSError, MalformedResponseError) as error:
+                raise self._connection_lost(error) from error
+        if re.fullmatch(r"1\.[0-9]+", newest) and int(newest[2:]) < int(API_VERSION[2:]):
+            self._version = newest
+        self._negotiated = True
+
+    def _read_lines(self, response: Response) -> Iterator[bytes]:
         rest = b""
         while data := self._read(response):
             *lines, rest = (rest + data).split(b"\n")
@@ -181,10 +234,10 @@ class DaemonClient:
         if rest.strip():
             yield rest
 
-    def _read(self, response: http.client.HTTPResponse) -> bytes:
+    def _read(self, response: Response) -> bytes:
         try:
-            return response.read1(CHUNK_BYTES)
-        except (OSError, http.client.HTTPException) as error:
+            return response.read1()
+        except (OSError, MalformedResponseError) as error:
             raise self._connection_lost(error) from error
 
     def _unreachable(self, error: OSError) -> UnreachableError:
@@ -202,24 +255,6 @@ class DaemonClient:
         )
 
 
-class _UnbufferedResponse(http.client.HTTPResponse):
-    """Reads the header without buffering, so that no byte after it is lost."""
-
-    def __init__(self, sock: socket.socket, **options: Any) -> None:
-        super().__init__(sock, **options)
-        self.fp.close()
-        self.fp = sock.makefile("rb", buffering=0)  # type: ignore[assignment]
-
-
-def _unbuffered_response(connection: _Connection) -> http.client.HTTPResponse:
-    connection.response_class = _UnbufferedResponse
-    response = _UnbufferedResponse(connection.sock, method="GET")
-    response.begin()
-    while response.status == http.HTTPStatus.CONTINUE:
-        response.begin()
-    return response
-
-
 def _query_string(query: Query | None) -> str:
     """The query string. Empty values are left out, lists repeat the key, and mappings (filters) are encoded as JSON."""
     pairs: list[tuple[str, str]] = []
@@ -235,7 +270,12 @@ def _query_string(query: Query | None) -> str:
     return f"?{urlencode(pairs)}" if pairs else ""
 
 
-def _error_message(response: http.client.HTTPResponse) -> str:
+def _raise_refusal(response: Response) -> None:
+    if response.status >= 400:
+        raise DaemonError(response.status, _error_message(response))
+
+
+def _error_message(response: Response) -> str:
     text = response.read(CHUNK_BYTES).decode(errors="replace").strip()
     try:
         return str(json.loads(text)["message"])

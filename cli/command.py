@@ -33,11 +33,20 @@ class Option(click.Option):
     Args:
         default_text: the value that applies when the option is absent, as the help shows it. Only needed where click has no default.
         supported: False marks an option that docker has and the cluster does not support yet.
+        negation: False leaves the second name of a switch, ``--no-NAME``, out of the help.
     """
 
-    def __init__(self, *args: Any, default_text: str = "", supported: bool = True, **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        default_text: str = "",
+        supported: bool = True,
+        negation: bool = True,
+        **options: Any,
+    ) -> None:
         super().__init__(*args, **options)
         self.default_text = default_text
+        self.negation = negation
         self.supported = supported
 
     @property
@@ -69,7 +78,7 @@ class Option(click.Option):
         return "(" + ", ".join(f'"{choice}"' for choice in self.type.choices if choice) + ")"
 
     def _negation(self) -> str:
-        return f"(or {self.secondary_opts[0]})" if self.secondary_opts else ""
+        return f"(or {self.secondary_opts[0]})" if self.secondary_opts and self.negation else ""
 
     def _default_note(self) -> str:
         text = self.default_text
@@ -86,6 +95,10 @@ class Command(click.Command):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.aliases: tuple[str, ...] = ()
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        return super().parse_args(ctx, plain_switches(args, options, interspersed=ctx.allow_interspersed_args))
 
     def visible_options(self, ctx: click.Context) -> list[Option]:
         """The listed options, ordered by long name."""
@@ -108,6 +121,50 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         write_options(formatter, "Options", self.visible_options(ctx))
+
+
+def plain_switches(args: list[str], options: list[click.Option], *, interspersed: bool) -> list[str]:
+    """The words with docker's ``--switch=true|false`` written as click reads them: ``--switch``, ``--no-switch``, or nothing."""
+    named = {name: option for option in options for name in (*option.opts, *option.secondary_opts)}
+    result: list[str] = []
+    at = 0
+    while at < len(args):
+        word = args[at]
+        at += 1
+        if word == "--" or (not word.startswith("-") and not interspersed):
+            return [*result, word, *args[at:]]
+        name, equals, value = word.partition("=")
+        option = named.get(name)
+        if option is not None and option.is_flag and equals:
+            result += _switch(option, name, value)
+            continue
+        result.append(word)
+        if _takes_next(word, named) and at < len(args):
+            result.append(args[at])
+            at += 1
+    return result
+
+
+def _switch(option: click.Option, name: str, value: str) -> list[str]:
+    if value.lower() in ("1", "t", "true"):
+        return [name]
+    if value.lower() in ("0", "f", "false"):
+        return option.secondary_opts[:1]
+    raise click.BadParameter(f"{value!r} is not a boolean: write true or false", param_hint=name)
+
+
+def _takes_next(word: str, named: dict[str, click.Option]) -> bool:
+    """Whether the word after this one is the value of an option in it."""
+    if word.startswith("--"):
+        option = named.get(word)
+        return option is not None and not option.is_flag
+    for position, letter in enumerate(word[1:], 1):
+        option = named.get(f"-{letter}")
+        if option is None:
+            return False
+        if not option.is_flag:
+            return position == len(word) - 1
+    return False
 
 
 def write_usage(formatter: click.HelpFormatter, path: str, pieces: list[str]) -> None:

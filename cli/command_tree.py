@@ -8,8 +8,8 @@ from cli.lazy_group import COMMANDS, MANAGEMENT, CommandEntry
 COMMON, SWARM_COMMANDS = "Common Commands", "Swarm Commands"
 SECTIONS = (COMMON, MANAGEMENT, SWARM_COMMANDS, COMMANDS)
 _C = "cli.commands"
-_LOAD = "build the image with another tool, then load its archive on every node with 'covey load'"
-_NO_REGISTRY = "images do not come from registries; use 'covey save' and 'covey load'"
+_LOAD = "build the image with another tool, then push it to a registry or load its archive with 'covey load'"
+_NO_MANIFESTS = "push the images of a list with another tool, such as skopeo"
 _NO_PLUGINS = "there are no plugins"
 
 
@@ -30,30 +30,34 @@ SECRET = {
     "rm": CommandEntry("Remove one or more secrets", f"{_C}.secret:rm_secret", ("remove",)),
 }
 CONTAINER = {
-    "attach": CommandEntry("Attach local streams to a running container", f"{_C}.exec:attach"),
-    "commit": _missing("make an archive of the files and import it with 'covey import'"),
-    "cp": _missing("stream an archive through 'covey exec -i CONTAINER tar'"),
-    "create": _missing("use 'covey service create IMAGE [COMMAND]' to run containers as a service"),
-    "diff": _missing("look at the files with 'covey exec CONTAINER'"),
+    "attach": CommandEntry(
+        "Attach local standard input, output, and error streams to a running container", f"{_C}.container_attach:attach"
+    ),
+    "commit": CommandEntry("Create a new image from a container's changes", f"{_C}.container_files:commit"),
+    "cp": CommandEntry("Copy files/folders between a container and the local filesystem", f"{_C}.container_files:cp"),
+    "create": CommandEntry("Create a new container", f"{_C}.container_run:create"),
+    "diff": CommandEntry(
+        "Inspect changes to files or directories on a container's filesystem", f"{_C}.container_files:diff"
+    ),
     "exec": CommandEntry("Execute a command in a running container", f"{_C}.exec:exec_"),
-    "export": _missing("stream an archive out of the container with 'covey exec CONTAINER tar -c PATH'"),
+    "export": CommandEntry("Export a container's filesystem as a tar archive", f"{_C}.container_files:export"),
     "inspect": CommandEntry("Display detailed information on one or more containers", f"{_C}.container:inspect"),
     "kill": CommandEntry("Kill one or more running containers", f"{_C}.container_lifecycle:kill"),
     "logs": CommandEntry("Fetch the logs of a container", f"{_C}.container:logs"),
     "ls": CommandEntry("List containers", f"{_C}.container:ls", ("list", "ps")),
     "pause": CommandEntry("Pause all processes within one or more containers", f"{_C}.container_lifecycle:pause"),
-    "port": _missing("ports are not published; reach a service by its name on an overlay network"),
+    "port": CommandEntry("List port mappings or a specific mapping for the container", f"{_C}.container:port"),
     "prune": CommandEntry("Remove all stopped containers", f"{_C}.container_lifecycle:prune"),
     "rename": CommandEntry("Rename a container", f"{_C}.container_lifecycle:rename"),
     "restart": CommandEntry("Restart one or more containers", f"{_C}.container_lifecycle:restart"),
     "rm": CommandEntry("Remove one or more containers", f"{_C}.container_lifecycle:rm", ("remove",)),
-    "run": _missing("use 'covey service create IMAGE [COMMAND]' to run containers as a service"),
-    "start": CommandEntry("Start one or more stopped containers", f"{_C}.container_lifecycle:start"),
+    "run": CommandEntry("Create and run a new container from an image", f"{_C}.container_run:run"),
+    "start": CommandEntry("Start one or more stopped containers", f"{_C}.container_attach:start"),
     "stats": CommandEntry("Display a live stream of container(s) resource usage statistics", f"{_C}.stats:stats"),
     "stop": CommandEntry("Stop one or more running containers", f"{_C}.container_lifecycle:stop"),
     "top": CommandEntry("Display the running processes of a container", f"{_C}.container:top"),
     "unpause": CommandEntry("Unpause all processes within one or more containers", f"{_C}.container_lifecycle:unpause"),
-    "update": _missing("change the limits of the service with 'covey service update'"),
+    "update": CommandEntry("Update configuration of one or more containers", f"{_C}.container_lifecycle:update"),
     "wait": CommandEntry(
         "Block until one or more containers stop, then print their exit codes", f"{_C}.container_lifecycle:wait"
     ),
@@ -66,17 +70,17 @@ IMAGE = {
     "load": CommandEntry("Load an image from a tar archive or STDIN", f"{_C}.image:load"),
     "ls": CommandEntry("List images", f"{_C}.image:ls", ("list",)),
     "prune": CommandEntry("Remove unused images", f"{_C}.image:prune"),
-    "pull": _missing("load an archive of the image on every node with 'covey load'"),
-    "push": _missing("write an archive of the image with 'covey save'"),
+    "pull": CommandEntry("Download an image from a registry", f"{_C}.registry:pull"),
+    "push": CommandEntry("Upload an image to a registry", f"{_C}.registry:push"),
     "push-to": CommandEntry("Copy an image of this node to other nodes", f"{_C}.image_cluster:push_to"),
     "rm": CommandEntry("Remove one or more images", f"{_C}.image:rm", ("remove",)),
     "save": CommandEntry("Save one or more images to a tar archive", f"{_C}.image:save"),
     "tag": CommandEntry("Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", f"{_C}.image:tag"),
 }
 NETWORK = {
-    "connect": _missing("attach a service with 'covey service update --network-add NETWORK SERVICE'"),
+    "connect": CommandEntry("Connect a container to a network", f"{_C}.network_attach:connect"),
     "create": CommandEntry("Create a network", f"{_C}.network:create"),
-    "disconnect": _missing("detach a service with 'covey service update --network-rm NETWORK SERVICE'"),
+    "disconnect": CommandEntry("Disconnect a container from a network", f"{_C}.network_attach:disconnect"),
     "inspect": CommandEntry("Display detailed information on one or more networks", f"{_C}.network:inspect"),
     "ls": CommandEntry("List networks", f"{_C}.network:ls", ("list",)),
     "prune": CommandEntry("Remove all unused networks", f"{_C}.network:prune"),
@@ -132,12 +136,10 @@ VOLUME = {
     "update": _missing("volumes are local to their node, and only cluster volumes can be updated"),
 }
 SYSTEM = {
-    "df": _missing("use 'covey images' and 'covey ps --all --size'"),
+    "df": CommandEntry("Show disk usage", f"{_C}.system_df:df"),
     "events": CommandEntry("Get real time events from the server", f"{_C}.events:events"),
     "info": CommandEntry("Display system-wide information", f"{_C}.system:info"),
-    "prune": _missing(
-        "use 'covey container prune', 'covey image prune', 'covey network prune' and 'covey volume prune'"
-    ),
+    "prune": CommandEntry("Remove unused data", f"{_C}.system_prune:prune"),
 }
 
 
@@ -150,9 +152,15 @@ def _swarm(text: str, children: dict[str, CommandEntry]) -> CommandEntry:
 
 
 _COMMON = {
+    "run": _common(CONTAINER["run"]),
     "exec": _common(CONTAINER["exec"]),
     "ps": _common(CONTAINER["ls"]),
+    "pull": _common(IMAGE["pull"]),
+    "push": _common(IMAGE["push"]),
     "images": _common(IMAGE["ls"]),
+    "login": CommandEntry("Authenticate to a registry", f"{_C}.registry:login", section=COMMON),
+    "logout": CommandEntry("Log out from a registry", f"{_C}.registry:logout", section=COMMON),
+    "search": CommandEntry("Search a registry for images", f"{_C}.registry:search", section=COMMON),
     "version": CommandEntry("Show the Covey version information", f"{_C}.system:version", section=COMMON),
     "info": _common(SYSTEM["info"]),
 }
@@ -180,19 +188,16 @@ _REST = {
     **{name: IMAGE[name] for name in ("load", "save", "tag")},
     "rm": CONTAINER["rm"]._replace(aliases=()),
     "rmi": IMAGE["rm"]._replace(aliases=()),
+    **{name: CONTAINER[name] for name in ("commit", "cp", "create", "diff", "export", "port", "update")},
     # What docker has at the top and Covey lacks.
-    **{name: CONTAINER[name] for name in ("commit", "cp", "create", "diff", "export", "port", "run", "update")},
-    **{name: IMAGE[name] for name in ("build", "pull", "push")},
+    "build": IMAGE["build"],
     "builder": _missing(_LOAD),
     "buildx": _missing(_LOAD),
     "checkpoint": _missing("containers cannot be checkpointed"),
     "compose": _missing("deploy a Compose file with 'covey stack deploy -c FILE STACK'"),
     "context": _missing("choose the daemon with --host or COVEY_HOST"),
-    "login": _missing(_NO_REGISTRY),
-    "logout": _missing(_NO_REGISTRY),
-    "manifest": _missing(_NO_REGISTRY),
+    "manifest": _missing(_NO_MANIFESTS),
     "plugin": _missing(_NO_PLUGINS),
-    "search": _missing(_NO_REGISTRY),
     "trust": _missing("images are not signed; compare digests with 'covey images --digests'"),
 }
 ROOT = {**_COMMON, **dict(sorted(_REST.items()))}

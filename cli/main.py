@@ -1,6 +1,7 @@
 """Entry point of the command ``covey``: the root command, and errors as one line and an exit code.
 
-Exit codes: 0 success, 1 refused or failed, 2 wrong usage, 130 interrupted. ``exec`` and ``attach`` exit with the code of the command.
+Exit codes are docker's: 0 success, 1 refused, failed or wrong arguments, 125 wrong flags, 130 interrupted. ``run``, ``start --attach``,
+``exec`` and ``attach`` exit with the code of the command; a ``run`` that fails before exits with 125, 126 or 127.
 """
 
 import os
@@ -13,6 +14,7 @@ from cli.command import option
 from cli.lazy_group import LazyGroup
 
 INTERRUPTED = 130
+WRONG_FLAG = 125
 
 
 def _show_version(ctx: click.Context, _parameter: click.Parameter, requested: bool) -> None:
@@ -52,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
         code = root.main(arguments, prog_name="covey", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        return error.exit_code
+        wrong_flag = isinstance(error, click.BadParameter | click.NoSuchOption | click.BadOptionUsage)
+        return WRONG_FLAG if wrong_flag and not isinstance(error, click.MissingParameter) else 1
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
@@ -60,15 +63,15 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        message = _error_message(error)
+        message = _error_message(getattr(error, "error", error))
         if message is None:
             raise
         click.echo(message, err=True)
-        return 1
+        return int(getattr(error, "exit_code", 1))
     return code if isinstance(code, int) else 0
 
 
-def _error_message(error: Exception) -> str | None:
+def _error_message(error: BaseException) -> str | None:
     """The message of an error that the user can act on; None for a bug."""
     from cli.client import DaemonError
     from covey.errors import CoveyError

@@ -6,28 +6,10 @@ from typing import Any, TypeVar
 import click
 
 from cli.client import DaemonClient, daemon_host
-from cli.command import Command, Decorator, option
+from cli.command import Decorator, option
 from cli.completion import complete
-from cli.parse.key_values import parse_bool
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class BooleanValueCommand(Command):
-    """A command whose ``--flag/--no-flag`` options also accept docker's ``--flag=true|false``.
-
-    Only for commands without arguments, where every word belongs to the command.
-    """
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, [self._without_value(word) for word in args])
-
-    def _without_value(self, word: str) -> str:
-        name, equals, value = word.partition("=")
-        for param in self.params if equals else ():
-            if name in param.opts and param.secondary_opts:
-                return name if parse_bool(value, name) else param.secondary_opts[0]
-        return word
 
 
 def client(ctx: click.Context | None = None) -> DaemonClient:

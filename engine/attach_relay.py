@@ -3,7 +3,7 @@
 import asyncio
 
 from agent.container.api import Stream
-from engine.detach_keys import DetachKeyMatcher
+from covey.detach_keys import DetachKeyMatcher
 from engine.streams import STDERR, HijackedConnection, frame
 
 EXIT_SECONDS = 10.0

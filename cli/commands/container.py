@@ -1,4 +1,4 @@
-"""``covey container`` commands that read: ls, inspect, logs, top."""
+"""``covey container`` commands that read: ls, inspect, logs, port, top."""
 
 from typing import Any
 
@@ -7,7 +7,10 @@ import click
 from cli import options, output
 from cli.client import path_segment
 from cli.command import command, option
+from cli.format.sorting import natural_sort_key
+from cli.parse.moments import parse_moment
 from cli.rows import container as rows
+from covey.errors import InvalidArgumentError
 
 
 @command()
@@ -57,12 +60,29 @@ def logs(container: str, **query: Any) -> None:
     """Fetch the logs of a container."""
     from cli.terminal.log_output import write_output
 
-    daemon = options.client()
-    tty = bool(daemon.get(f"/containers/{path_segment(container)}/json")["Config"].get("Tty"))
-    chunks = daemon.chunks(
-        "GET", f"/containers/{path_segment(container)}/logs", {**query, "stdout": True, "stderr": True}
-    )
-    write_output(chunks, framed=not tty)
+    daemon, now = options.client(), output.now_ns()
+    found = daemon.get(f"/containers/{path_segment(container)}/json")
+    query |= {"since": parse_moment(query["since"], now), "until": parse_moment(query["until"], now)}
+    chunks = daemon.chunks("GET", f"/containers/{found['Id']}/logs", {**query, "stdout": True, "stderr": True})
+    write_output(chunks, framed=not found["Config"].get("Tty"))
+
+
+@command()
+@options.object_argument("container", "container")
+@click.argument("private_port", required=False, default="", metavar="[PRIVATE_PORT[/PROTO]]")
+def port(container: str, private_port: str) -> None:
+    """List port mappings or a specific mapping for the container."""
+    found = options.client().get(f"/containers/{path_segment(container)}/json")
+    ports = (found.get("NetworkSettings") or {}).get("Ports") or {}
+    if private_port:
+        wanted = private_port if "/" in private_port else f"{private_port}/tcp"
+        if not ports.get(wanted):
+            raise InvalidArgumentError(f"no public port '{private_port}' published for {container}")
+        click.echo("\n".join(rows.published(ports[wanted])))
+        return
+    for inside in sorted(ports, key=natural_sort_key):
+        for outside in rows.published(ports[inside] or []):
+            click.echo(f"{inside} -> {outside}")
 
 
 @command(context_settings={"ignore_unknown_options": True})

@@ -1,4 +1,4 @@
-"""``covey container`` commands that change containers: start, stop, restart, kill, pause, unpause, wait, rm, rename, prune."""
+"""``covey container`` commands that change containers: stop, restart, kill, pause, unpause, wait, rm, rename, update, prune."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,7 @@ import click
 from cli import options, output
 from cli.client import path_segment
 from cli.command import command, option
+from cli.container.options import container_options
 
 _CONTAINERS = options.object_arguments("containers", "container")
 _RUNNING = options.object_arguments("containers", "running container")
@@ -22,13 +23,6 @@ def _post_each(containers: tuple[str, ...], verb: str, query: Mapping[str, Any] 
 
 def _stop_query(time: int | None, signal: str) -> dict[str, Any]:
     return {"t": None if time is None else str(time), "signal": signal}
-
-
-@command()
-@_CONTAINERS
-def start(containers: tuple[str, ...]) -> int:
-    """Start one or more stopped containers."""
-    return _post_each(containers, "start")
 
 
 @command()
@@ -89,7 +83,7 @@ def wait(containers: tuple[str, ...]) -> int:
 @_CONTAINERS
 @option("-f", "--force", is_flag=True, help="Force the removal of a running container (uses SIGKILL)")
 @option("-v", "--volumes", is_flag=True, help="Remove anonymous volumes associated with the container")
-@option("-l", "--link", is_flag=True, supported=False, help="Remove the specified link")
+@option("-l", "--link", is_flag=True, help="Remove the specified link")
 def rm(containers: tuple[str, ...], force: bool, volumes: bool, link: bool) -> int:
     """Remove one or more containers."""
     daemon = options.client()
@@ -103,6 +97,23 @@ def rm(containers: tuple[str, ...], force: bool, volumes: bool, link: bool) -> i
 def rename(container: str, name: str) -> None:
     """Rename a container."""
     options.client().post(f"/containers/{path_segment(container)}/rename", {"name": name})
+
+
+@command()
+@_CONTAINERS
+@container_options("update")
+def update(containers: tuple[str, ...], **flags: Any) -> int:
+    """Update configuration of one or more containers."""
+    from cli.container.create_body import update_body
+
+    daemon, body = options.client(), update_body(flags)
+
+    def change(ref: str) -> None:
+        answer = daemon.post(f"/containers/{path_segment(ref)}/update", body=body)
+        for warning in (answer or {}).get("Warnings") or []:
+            click.echo(f"WARNING: {warning}", err=True)
+
+    return output.for_each(containers, change)
 
 
 @command()

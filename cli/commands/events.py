@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 
-from cli import options
+from cli import options, output
 from cli.command import command, option
 from cli.format.template import Template
+from cli.parse.moments import parse_moment
 
 
 @command()
@@ -18,7 +19,12 @@ from cli.format.template import Template
 def events(filters: tuple[str, ...], form: str, since: str, until: str) -> None:
     """Get real time events from the server."""
     template = Template(form) if form and form != "json" else None
-    query = {"since": since, "until": until, "filters": options.parse_filters(filters)}
+    now = output.now_ns()
+    query = {
+        "since": parse_moment(since, now),
+        "until": parse_moment(until, now),
+        "filters": options.parse_filters(filters),
+    }
     for event in options.client().lines("GET", "/events", query):
         if template:
             click.echo(template.render(event))

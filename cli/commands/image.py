@@ -1,20 +1,24 @@
 """``covey image``: lists, imports, loads, saves, tags and removes images."""
 
-import os
+import json
 import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
 
 from cli import options, output
 from cli.client import path_segment
-from cli.command import command, option
+from cli.command import Decorator, command, option
 from cli.commands.image_cluster import list_cluster
 from cli.completion import complete
+from cli.parse.platform import platform_fields
 from cli.rows import image as image_rows
+from cli.terminal.transfer_output import show_messages
+
+
+def platform_option(text: str) -> Decorator:
+    return option("--platform", default="", help=f'{text}. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")')
 
 
 @command()
@@ -71,49 +75,42 @@ def import_(source: str, name: str, changes: tuple[str, ...], message: str, plat
         "platform": platform,
     }
     with click.open_file(source, "rb") as file:
-        for item in options.client().lines("POST", "/images/create", query, stream=_read_chunks(file)):
-            if item.get("status"):
-                click.echo(item["status"])
+        show_messages(options.client().lines("POST", "/images/create", query, stream=_read_chunks(file)))
 
 
 @command()
 @option("-i", "--input", "source", default="-", metavar="string", help="Read from tar archive file, instead of STDIN")
 @option("-q", "--quiet", is_flag=True, help="Suppress the load output")
-@option("--platform", default="", supported=False, help="Load only the given platform variant")
+@platform_option("Load only the given platform variant")
 def load(source: str, quiet: bool, platform: str) -> None:
     """Load an image from a tar archive or STDIN."""
     if source == "-" and sys.stdin.isatty():
         raise click.UsageError("requested load from stdin, but stdin is a terminal: give a file with -i")
     with click.open_file(source, "rb") as file:
-        query = {"quiet": quiet, "platform": platform}
-        for item in options.client().lines("POST", "/images/load", query, stream=_read_chunks(file)):
-            if item.get("stream"):
-                click.echo(item["stream"], nl=False)
+        query = {"quiet": quiet or not sys.stdout.isatty(), "platform": platform_fields(platform)}
+        show_messages(options.client().lines("POST", "/images/load", query, stream=_read_chunks(file)))
 
 
 @command()
 @options.object_arguments("images", "image")
 @option("-o", "--output", help="Write to a file, instead of STDOUT")
-@option("--platform", default="", help="Save only the given platform variant")
+@platform_option("Save only the given platform variant")
 def save(images: tuple[str, ...], output: str | None, platform: str) -> None:
     """Save one or more images to a tar archive."""
-    if output is None and sys.stdout.isatty():
-        raise click.UsageError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-    chunks = options.client().chunks("GET", "/images/get", {"names": images, "platform": platform})
-    if output is None:
-        for chunk in chunks:
-            sys.stdout.buffer.write(chunk)
-        return
-    _write_atomically(Path(output), chunks)
+    from cli.archive_file import write_archive
+
+    chunks = options.client().chunks("GET", "/images/get", {"names": images, "platform": platform_fields(platform)})
+    write_archive(output, chunks, "save")
 
 
 @command()
 @options.object_arguments("images", "image")
 @options.inspect_format_option
-def inspect(images: tuple[str, ...], form: str) -> int:
+@platform_option("Inspect a specific platform of the multi-platform image")
+def inspect(images: tuple[str, ...], form: str, platform: str) -> int:
     """Display detailed information on one or more images."""
-    daemon = options.client()
-    return output.print_objects(images, lambda ref: daemon.get(f"/images/{path_segment(ref)}/json"), form)
+    daemon, query = options.client(), {"platform": platform_fields(platform)}
+    return output.print_objects(images, lambda ref: daemon.get(f"/images/{path_segment(ref)}/json", query), form)
 
 
 @command()
@@ -131,12 +128,24 @@ def tag(source: str, target: str) -> None:
 @options.object_arguments("images", "image")
 @option("-f", "--force", is_flag=True, help="Force removal of the image")
 @option("--no-prune", is_flag=True, help="Do not delete untagged parents")
-def rm(images: tuple[str, ...], force: bool, no_prune: bool) -> int:
+@option(
+    "--platform",
+    "platforms",
+    multiple=True,
+    metavar="strings",
+    help='Remove only the given platform variant. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")',
+)
+def rm(images: tuple[str, ...], force: bool, no_prune: bool, platforms: tuple[str, ...]) -> int:
     """Remove one or more images."""
     daemon = options.client()
+    query = {
+        "force": force,
+        "noprune": no_prune,
+        "platforms": [json.dumps(platform_fields(text)) for text in platforms],
+    }
 
     def remove(ref: str) -> str:
-        return _removed(daemon.delete(f"/images/{path_segment(ref)}", {"force": force, "noprune": no_prune}))
+        return _removed(daemon.delete(f"/images/{path_segment(ref)}", query))
 
     return output.for_each(images, remove)
 
@@ -147,9 +156,10 @@ def rm(images: tuple[str, ...], force: bool, no_prune: bool) -> int:
 @option("-H", "--human/--no-human", default=True, help="Print sizes and dates in human readable format")
 @options.quiet_option("image IDs")
 @options.trunc_option
-def history(image: str, form: str, human: bool, quiet: bool, no_trunc: bool) -> None:
+@platform_option("Show history for the given platform")
+def history(*, image: str, form: str, human: bool, quiet: bool, no_trunc: bool, platform: str) -> None:
     """Show the history of an image."""
-    steps = options.client().get(f"/images/{path_segment(image)}/history")
+    steps = options.client().get(f"/images/{path_segment(image)}/history", {"platform": platform_fields(platform)})
     listed = [image_rows.step(step, output.now_ns(), human=human, trunc=not no_trunc) for step in steps]
     output.print_rows(listed, image_rows.STEP_HEADERS, image_rows.STEP_TABLE, form, quiet=quiet)
 
@@ -181,22 +191,3 @@ def _removed(items: list[dict[str, str]]) -> str:
 def _read_chunks(file: Any) -> Iterator[bytes]:
     while data := file.read(1 << 20):
         yield data
-
-
-def _write_atomically(path: Path, chunks: Iterator[bytes]) -> None:
-    """Write a file that appears only when it is complete."""
-    if path.exists() and not path.is_file():
-        with path.open("wb") as device:
-            for chunk in chunks:
-                device.write(chunk)
-        return
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            for chunk in chunks:
-                file.write(chunk)
-            file.flush()
-            os.fchmod(file.fileno(), 0o600)
-            Path(file.name).rename(path)
-        except BaseException:
-            Path(file.name).unlink()
-            raise

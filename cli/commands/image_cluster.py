@@ -9,6 +9,7 @@ from cli import options, output
 from cli.client import path_segment
 from cli.command import command
 from cli.completion import complete
+from covey.errors import CoveyError
 
 MAX_PARALLEL = 8
 TABLE = r"{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.Size}}\t{{.Nodes}}"
@@ -31,8 +32,8 @@ def push_to(image: str, nodes: tuple[str, ...]) -> int:
         for node, job in jobs.items():
             try:
                 job.result()
-            except click.ClickException as error:
-                error.show()
+            except CoveyError as error:
+                output.print_error(error)
                 failed = 1
             else:
                 click.echo(node)

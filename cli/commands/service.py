@@ -79,9 +79,11 @@ def logs(
     *, target: str, details: bool, raw: bool, no_resolve: bool, no_task_ids: bool, no_trunc: bool, **query: Any
 ) -> None:
     """Fetch the logs of a service or task."""
+    from cli.parse.moments import parse_moment
     from cli.service.logs import LogSourceNames, print_logs
 
     daemon = options.client()
+    query["since"] = parse_moment(query["since"], output.now_ns())
     path, tty = _log_source(daemon, target)
     if tty and not raw:
         raise click.UsageError("tty service logs only supported with --raw")

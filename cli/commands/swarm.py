@@ -61,7 +61,7 @@ def _address_options(function: Any) -> Any:
     return function
 
 
-@command(cls=options.BooleanValueCommand)
+@command()
 @_address_options
 @_spec_options
 @option(
@@ -176,7 +176,7 @@ def leave(force: bool) -> None:
     click.echo("Node left the swarm.")
 
 
-@command(cls=options.BooleanValueCommand)
+@command()
 @_spec_options
 def update(**settings: Any) -> None:
     """Update the swarm."""

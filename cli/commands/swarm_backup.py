@@ -6,7 +6,6 @@ Nothing is written unencrypted.
 
 import contextlib
 import datetime as dt
-import http.client
 import io
 import json
 import os
@@ -21,11 +20,11 @@ import msgspec
 from cli import options
 from cli.client import UnreachableError
 from cli.command import command, option
+from cli.http_connection import MalformedResponseError, Response
 from covey import backup_format as backup_file
 from covey.errors import CoveyError, InvalidArgumentError
 
 KEY_HEADER = "Covey-Backup-Key"
-_CHUNK_BYTES = 1 << 18
 _MAX_KEY_BYTES = 256
 _ANSWER_SECONDS = 120.0
 
@@ -50,7 +49,7 @@ def backup(*, file: str, inspect: bool, key_file: Path | None, own_key: bool, fo
     headers = {KEY_HEADER: key} if key else {}
     query = {"ownKey": own_key or key_file is not None}
     with options.client().open("GET", "/covey/swarm/backup", query, headers=headers) as answer:
-        made = answer.getheader(KEY_HEADER) or ""
+        made = answer.headers.get(KEY_HEADER.lower(), "")
         if file == "-":
             _copy(answer, sys.stdout.buffer)
             sys.stdout.buffer.flush()
@@ -106,7 +105,7 @@ def reconnect(remotes: tuple[str, ...]) -> None:
     click.echo("This node connects to the managers at these addresses.")
 
 
-def _write_backup(path: Path, answer: IO[bytes], keep_key: Any) -> backup_file.BackupHeader:
+def _write_backup(path: Path, answer: Response, keep_key: Any) -> backup_file.BackupHeader:
     """Write the response to a file that appears only when it is complete."""
     fresh = path.with_name(f"{path.name}.new")
     try:
@@ -135,8 +134,8 @@ def _copy(answer: Any, file: IO[bytes]) -> None:
 
 def _read_chunk(answer: Any) -> bytes:
     try:
-        return bytes(answer.read(_CHUNK_BYTES))
-    except (OSError, http.client.HTTPException) as error:
+        return bytes(answer.read1())
+    except (OSError, MalformedResponseError) as error:
         raise UnreachableError("the daemon aborted the backup: see its log, then try again") from error
 
 

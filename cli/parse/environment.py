@@ -33,8 +33,9 @@ def environment_variables(
     return result
 
 
-def parse_env_file(text: str, environment: Mapping[str, str]) -> dict[str, str | None]:
-    """The variables of an environment file. A name without a value takes its value from ``environment``, or is left out.
+def parse_env_file(text: str, environment: Mapping[str, str], *, keep_bare: bool = False) -> dict[str, str | None]:
+    """The variables of an environment file. A name without a value takes its value from ``environment``, or is left out; ``keep_bare``
+    keeps it, as in files of labels.
 
     Raises:
         InvalidArgumentError: a line without a name.
@@ -51,4 +52,6 @@ def parse_env_file(text: str, environment: Mapping[str, str]) -> dict[str, str |
             result[key] = value
         elif key.strip() in environment:
             result[key.strip()] = environment[key.strip()]
+        elif keep_bare:
+            result[key.strip()] = None
     return result

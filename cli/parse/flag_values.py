@@ -1,24 +1,12 @@
-"""Parsers of list flags of services: secrets, configs, mounts, networks, ports, hosts, ulimits. Pure."""
+"""Parsers of list flags of services: secrets, configs, networks, ports, hosts, ulimits. Pure."""
 
 from typing import Any
 
-from cli.parse.key_values import parse_bool, parse_fields
-from cli.parse.quantities import parse_bytes
+from cli.parse.key_values import parse_fields
 from covey.errors import InvalidArgumentError
 
 SpecPart = dict[str, Any]
 _FILE = {name: name for name in ("target", "uid", "gid", "mode")} | {"source": "source", "src": "source"}
-_MOUNT = {
-    **dict.fromkeys(("source", "src"), "source"),
-    **dict.fromkeys(("target", "dst", "destination"), "target"),
-    **dict.fromkeys(("readonly", "ro"), "readonly"),
-    **{
-        name: name
-        for name in ("type", "bind-propagation", "volume-driver", "volume-label", "volume-opt", "volume-nocopy")
-    },
-    **{name: name for name in ("tmpfs-size", "tmpfs-mode", "consistency")},
-}
-_REPEATED = ("volume-label", "volume-opt")
 
 
 def parse_file_reference(text: str, kind: str, identifier: dict[str, str]) -> SpecPart:
@@ -72,68 +60,6 @@ def parse_network(text: str, identifier: dict[str, str]) -> SpecPart:
     if options:
         result["DriverOpts"] = options
     return result
-
-
-def parse_mount(text: str) -> SpecPart:
-    """A mount from ``type=bind,source=/a,target=/b,readonly``."""
-    values, repeated = _mount_fields(text)
-    kind, target = values.get("type", "volume"), values.get("target", "")
-    if not target:
-        raise InvalidArgumentError(f"--mount {text}: target is required")
-    result: SpecPart = {"Type": kind, "Target": target}
-    if values.get("source"):
-        result["Source"] = values["source"]
-    elif kind == "bind":
-        raise InvalidArgumentError(f"--mount {text}: a bind mount needs a source, a path on the host")
-    if parse_bool(values.get("readonly", "false"), "readonly"):
-        result["ReadOnly"] = True
-    if values.get("consistency"):
-        result["Consistency"] = values["consistency"]
-    result.update(_mount_options(text, kind, values, repeated))
-    return result
-
-
-def _mount_fields(text: str) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    values: dict[str, str] = {}
-    repeated: dict[str, dict[str, str]] = {name: {} for name in _REPEATED}
-    for part in text.split(","):
-        key, separator, value = part.partition("=")
-        name = _MOUNT.get(key.lower())
-        if name is None:
-            raise InvalidArgumentError(f"--mount {text}: unknown field {key!r}; use {', '.join(sorted(set(_MOUNT)))}")
-        if name in _REPEATED:
-            inner, _, rest = value.partition("=")
-            repeated[name][inner] = rest
-        else:
-            values[name] = value if separator else "true"
-    return values, repeated
-
-
-def _mount_options(text: str, kind: str, values: dict[str, str], repeated: dict[str, dict[str, str]]) -> SpecPart:
-    for prefix in ("bind", "volume", "tmpfs"):
-        misplaced = [
-            name for name in (*values, *(n for n, v in repeated.items() if v)) if name.startswith(f"{prefix}-")
-        ]
-        if misplaced and kind != prefix:
-            raise InvalidArgumentError(
-                f"--mount {text}: {misplaced[0]} is only valid with type={prefix}, not with type={kind}"
-            )
-    if "bind-propagation" in values:
-        return {"BindOptions": {"Propagation": values["bind-propagation"]}}
-    volume: SpecPart = {}
-    if parse_bool(values.get("volume-nocopy", "false"), "volume-nocopy"):
-        volume["NoCopy"] = True
-    if repeated["volume-label"]:
-        volume["Labels"] = repeated["volume-label"]
-    driver = {"Name": values.get("volume-driver", ""), "Options": repeated["volume-opt"]}
-    if any(driver.values()):
-        volume["DriverConfig"] = {key: value for key, value in driver.items() if value}
-    tmpfs: SpecPart = {}
-    if "tmpfs-size" in values:
-        tmpfs["SizeBytes"] = parse_bytes(values["tmpfs-size"])
-    if "tmpfs-mode" in values:
-        tmpfs["Mode"] = int(values["tmpfs-mode"], 8)
-    return {**({"VolumeOptions": volume} if volume else {}), **({"TmpfsOptions": tmpfs} if tmpfs else {})}
 
 
 def parse_port(text: str) -> SpecPart:

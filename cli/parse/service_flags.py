@@ -14,6 +14,7 @@ import msgspec
 
 from cli.parse import flag_values as values
 from cli.parse.key_values import parse_key_values
+from cli.parse.mounts import parse_service_mount
 from cli.parse.param_types import BYTES, COUNT, CPUS, DURATION
 from cli.parse.service_choices import (
     ENDPOINT_MODES,
@@ -322,7 +323,7 @@ LISTS: tuple[ListFlag, ...] = (
         "Attach a filesystem mount to the service",
         "mount",
         (*CONTAINER, "Mounts"),
-        lambda text, _: values.parse_mount(text),
+        lambda text, _: parse_service_mount(text),
         lambda item: str(item["Target"]),
         metavar="mount",
         removed_by="target path",

@@ -74,6 +74,16 @@ def ports(items: list[Mapping[str, Any]]) -> str:
     return ", ".join(shown)
 
 
+def published(bindings: list[Mapping[str, str]]) -> list[str]:
+    """Addresses such as ``0.0.0.0:8080`` and ``[::]:8080`` of one container port."""
+    return [
+        f"[{item['HostIp']}]:{item['HostPort']}"
+        if ":" in item.get("HostIp", "")
+        else f"{item['HostIp']}:{item['HostPort']}"
+        for item in bindings
+    ]
+
+
 def _size(container: Mapping[str, Any]) -> str:
     written = human_size(container.get("SizeRw", 0), 3)
     whole = container.get("SizeRootFs", 0)

@@ -1,28 +1,24 @@
-"""Progress bars of converging services on a terminal, drawn with rich."""
+"""Progress bars of converging services on a terminal."""
 
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
-from rich.progress import Progress as RichProgress
+import sys
 
+from cli.format.progress import service_line
 from cli.service.convergence import ServiceProgress
+from cli.terminal.live_lines import LiveLines
 
 
 class ProgressBars:
-    """One bar for each service, with the reason that delays it. Shown until ``close``."""
+    """One line for each service, with the reason that delays it."""
 
     def __init__(self) -> None:
-        self._progress = RichProgress(
-            TextColumn("{task.fields[name]}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[detail]}")
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self._progress.start()
+        self._lines = LiveLines(sys.stdout)
 
     def show(self, name: str, progress: ServiceProgress) -> None:
-        detail = "converged" if progress.converged else progress.summary.partition("; ")[2]
-        if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task("", name=name, detail=detail, total=progress.desired)
-        self._progress.update(
-            self._tasks[name], completed=progress.running, total=progress.desired, name=name, detail=detail
+        note = "converged" if progress.converged else progress.summary.partition("; ")[2]
+        one_line = " ".join(note.split())
+        self._lines.draw(
+            name, lambda columns: service_line(name, progress.running, progress.desired, one_line, columns)
         )
 
     def close(self) -> None:
-        self._progress.stop()
+        self._lines.end_block()

@@ -15,6 +15,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from cli.terminal.multiplexed import MULTIPLEXED, STDERR, read_frames
+from covey.detach_keys import DetachKeyMatcher, parse
 from covey.errors import CoveyError
 
 READ_BYTES = 1 << 16
@@ -24,11 +25,13 @@ Resize = Callable[[int, int], Any]
 class TerminalSession:
     """A context manager: ``with TerminalSession(...) as session: session.run(resize)``."""
 
-    def __init__(self, stream: socket.socket, kind: str, *, tty: bool, stdin: bool) -> None:
+    def __init__(self, stream: socket.socket, kind: str, *, tty: bool, stdin: bool, detach_keys: str = "") -> None:
         self._stream = stream
         self._framed = kind == MULTIPLEXED or not tty
-        self._stdin = stdin
-        self._raw = tty and stdin and sys.stdin.isatty()
+        self._stdin = stdin and sys.stdin is not None
+        self._raw = tty and self._stdin and sys.stdin.isatty()
+        self._keys = DetachKeyMatcher(parse(detach_keys)) if tty else None
+        self._detached = False
         self._tty = tty
         self._pending_input = b""
         self._saved_modes: list[Any] | None = None
@@ -56,8 +59,8 @@ class TerminalSession:
         os.close(self._wake_read)
         os.close(self._wake_write)
 
-    def run(self, resize: Resize) -> None:
-        """Copy data in both directions until the daemon closes the connection."""
+    def run(self, resize: Resize) -> bool:
+        """Copy data in both directions until the daemon closes the connection. Returns whether the user detached."""
         if self._tty:
             self._resize(resize)
         out = {True: sys.stderr.buffer, False: sys.stdout.buffer}
@@ -66,6 +69,7 @@ class TerminalSession:
             target = out[stream == STDERR]
             target.write(data)
             target.flush()
+        return self._detached
 
     def _receive(self, resize: Resize) -> Any:
         """Data from the process. Input from stdin is sent to it meanwhile."""
@@ -89,10 +93,20 @@ class TerminalSession:
                     return
                 yield data
             if stdin and sys.stdin.fileno() in ready:
-                self._pending_input = os.read(sys.stdin.fileno(), READ_BYTES)
-                if not self._pending_input:
-                    stdin = False
-                    self._end_input()
+                stdin = self._read_input()
+                if self._detached:
+                    return
+
+    def _read_input(self) -> bool:
+        """Read input from stdin. False at its end."""
+        data = os.read(sys.stdin.fileno(), READ_BYTES)
+        if not data:
+            self._end_input()
+            return False
+        if self._keys:
+            data, self._detached = self._keys.feed(data)
+        self._pending_input = data
+        return True
 
     def _send(self) -> bool:
         """Send pending input without blocking, so that output never waits for input. False if the process accepts no more input."""

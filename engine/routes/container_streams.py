@@ -5,8 +5,9 @@ from contextlib import aclosing
 
 from aiohttp import web
 
+from covey import detach_keys
 from covey.errors import InvalidArgumentError
-from engine import attach_relay, detach_keys
+from engine import attach_relay
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.streams import RAW, STDERR, STDOUT, chunked_response, content_type, frame, hijack, write_json_line

@@ -5,8 +5,9 @@ from typing import Any
 from aiohttp import web
 
 from agent.container.model import ExecConfig, ExecState
+from covey import detach_keys
 from covey.errors import ConflictError, CoveyError, InvalidArgumentError
-from engine import attach_relay, detach_keys
+from engine import attach_relay
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
 from engine.streams import RAW, STDERR, content_type, frame, hijack

@@ -186,7 +186,7 @@ def test_errors_have_the_same_exit_code_and_one_line(populated_lab: labs.LabClus
     covey = labs.run([COVEY, *arguments], env=populated_lab.environment(), check=None)
     docker = populated_lab.docker(*arguments, check=None)
     if "nothing {last}" in command:
-        assert covey.code == 2, "an invalid choice must be a usage error"
+        assert covey.code == 125, "an invalid choice must be a usage error"
         return
     assert covey.code == docker.code
     assert len(covey.err.splitlines()) <= 1

@@ -6,8 +6,8 @@ import click
 import pytest
 
 from cli.commands.service_update import create, update
-from cli.parse import flag_values
 from cli.parse.capabilities import effective
+from cli.parse.mounts import parse_service_mount
 from cli.parse.quantities import parse_cpus
 from cli.parse.service_flags import FLAGS, LISTS, Flag, ListFlag, ObjectIds
 from cli.service.spec import new_spec, updated_spec
@@ -141,7 +141,7 @@ def test_conflicting_flags_are_refused() -> None:
 )
 def test_invalid_mounts_are_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
-        flag_values.parse_mount(text)
+        parse_service_mount(text)
 
 
 def test_an_unknown_secret_is_an_error_with_its_name() -> None:

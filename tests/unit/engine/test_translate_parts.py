@@ -2,9 +2,10 @@
 
 import pytest
 
+from covey import detach_keys
 from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import Annotations, Node, Task
-from engine import detach_keys, routing
+from engine import routing
 from engine.interfaces import LocalNodeState
 from engine.request_context import not_manager_message
 from engine.streams import frame
