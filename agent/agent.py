@@ -14,17 +14,20 @@ from pathlib import Path
 
 import msgspec
 
+from agent.background_tasks import BackgroundTasks
 from agent.container.service import ContainerService
 from agent.dns.resolv_conf import host_nameservers
 from agent.endpoint.container_networks import EndpointOwner
 from agent.image.peer.sharing import ImageSharing
 from agent.image.registry.registries_config import RegistriesConfig
 from agent.image.registry.service import RegistryService
+from agent.image.removal import ImageUser
 from agent.image.store import ImageStore
 from agent.image.task_images import TaskImages
 from agent.network.driver import NetworkDriver
 from agent.volume.local import VolumeStore
 from agent.worker.worker import Worker
+from covey.errors import LaggedError
 from covey.objects import EngineDescription, Node, NodeDescription, Platform, Resources
 from covey.placeholders import NodeFacts
 
@@ -86,6 +89,10 @@ class Agent:
                 await start()
                 stack.push_async_callback(close)
             self.containers.start_by_policy()
+            background = BackgroundTasks("images")
+            await background.open()
+            stack.push_async_callback(background.close)
+            background.spawn(self._remove_released_images(), "removal of released images")
             yield
 
     async def enter_cluster(self, host_address: str) -> None:
@@ -120,8 +127,26 @@ class Agent:
             labels=node.spec.annotations.labels if node else {},
         )
 
-    def _containers_of(self, image_id: str) -> Sequence[str]:
-        return [container.id for container in self.containers.list() if container.config.image_id == image_id]
+    def _containers_of(self, image_id: str) -> Sequence[ImageUser]:
+        return [
+            ImageUser(container.id, container.state.running)
+            for container in self.containers.list()
+            if container.config.image_id == image_id
+        ]
+
+    async def _remove_released_images(self) -> None:
+        """Delete an image that was removed by force, once its last container is gone."""
+        lagged = True
+        while lagged:
+            lagged = False
+            with self.containers.subscribe() as events:
+                await self.images.remove_released()
+                try:
+                    async for event in events:
+                        if event.action == "destroy":
+                            await self.images.remove_released()
+                except LaggedError:
+                    lagged = True
 
 
 def _architecture() -> str:

@@ -19,14 +19,14 @@ from agent.image.content.repository import ImageRepository
 from agent.image.content.staged import StagedContent
 from agent.image.lookup import filter_images, resolve_image
 from agent.image.model import HistoryEntry, Image, ImageConfig, ImageRemoval, Progress, encode_config
+from agent.image.removal import ImageUser, name_of, plan_removal
 from covey import image_reference
 from covey.clock import Clock, wall_clock
-from covey.errors import ConflictError, InvalidArgumentError
 
 Source = unpack_process.Source
 
 
-def _no_containers(_image_id: str) -> Sequence[str]:
+def _no_containers(_image_id: str) -> Sequence[ImageUser]:
     return ()
 
 
@@ -35,13 +35,13 @@ def _ignore_progress(_progress: Progress) -> None:
 
 
 class ImageStore:
-    """Images under `state_dir/images`. `containers_using` returns the ids of the containers that use an image."""
+    """Images under `state_dir/images`. `containers_using` returns the containers that use an image."""
 
     def __init__(
         self,
         state_dir: Path,
         *,
-        containers_using: Callable[[str], Sequence[str]] = _no_containers,
+        containers_using: Callable[[str], Sequence[ImageUser]] = _no_containers,
         limits: UnpackLimits | None = None,
         clock: Clock = wall_clock,
     ) -> None:
@@ -73,9 +73,13 @@ class ImageStore:
         return self.get(name).history
 
     def layers(self, name: str) -> tuple[Path, ...]:
-        """The unpacked layers of an image, base layer first. They must not be written to."""
+        """The unpacked layers of an image, base layer first. They must not be written to.
+
+        By its full id also those of an image that was removed by force and that a container still needs.
+        """
         snapshot = self.repository.snapshot
-        numbers = [snapshot.layers[layer.chain_id].directory for layer in snapshot.images[self.get(name).id].layers]
+        image_id = name if name in snapshot.removed else self.get(name).id
+        numbers = [snapshot.layers[layer.chain_id].directory for layer in snapshot.images[image_id].layers]
         return tuple(self.repository.content.layer(number) for number in numbers)
 
     def disk_bytes(self) -> int:
@@ -117,7 +121,7 @@ class ImageStore:
             image = self.get(name)
             layers = tuple(layer.blob for layer in self.repository.snapshot.images[image.id].layers)
             before = exports.get(image.id, writer.ImageToSave(image.id, layers))
-            tags = () if _names_an_id(name, image) else (image_reference.parse_tagged(name).familiar,)
+            tags = (name_of(name, image),) if name_of(name, image) in image.repo_tags else ()
             exports[image.id] = writer.ImageToSave(image.id, layers, tuple(dict.fromkeys((*before.tags, *tags))))
         archive = writer.write_archive(tuple(exports.values()), self.repository.content.blob)
         return self._stream_without_sweep(archive)
@@ -129,20 +133,21 @@ class ImageStore:
             await self.repository.tag(tag, self.get(name).id)
 
     async def remove(self, name: str, *, force: bool = False) -> tuple[ImageRemoval, ...]:
-        """Remove a tag, and with its last tag the image. Raises ConflictError while a container uses the image."""
+        """Remove a name of an image, and with its last name the image. Raises ConflictError as `agent.image.removal` says."""
         async with self.repository.lock:
             image = self.get(name)
-            if not _names_an_id(name, image) and len(image.repo_tags) > 1:
-                tag = image_reference.parse_tagged(name).familiar
-                await self.repository.untag([tag])
-                return (ImageRemoval(untagged=tag),)
-            if len(image.repo_tags) > 1 and not force:
-                raise ConflictError(
-                    f"conflict: unable to delete {_short(image.id)} (must be forced) - image is referenced in multiple "
-                    f"repositories: {', '.join(image.repo_tags)}"
-                )
-            self._check_unused(image, name)
-            return await self._remove_images([image])
+            plan = plan_removal(name, image, self._in_use(image.id), force=force)
+            if plan.removes_image:
+                return await self._remove_images([image])
+            await self.repository.untag(plan.names)
+            return tuple(ImageRemoval(untagged=untagged) for untagged in plan.names)
+
+    async def remove_released(self) -> None:
+        """Delete the images that were removed by force while a container needed their layers, once none does."""
+        async with self.repository.lock:
+            unused = [image_id for image_id in self.repository.snapshot.removed if not self._in_use(image_id)]
+            if unused:
+                await self.repository.remove(unused)
 
     async def prune(
         self, *, unused: bool = False, filters: Mapping[str, Sequence[str]] | None = None
@@ -170,31 +175,13 @@ class ImageStore:
             async for chunk in stream:
                 yield chunk
 
-    def _check_unused(self, image: Image, name: str) -> None:
-        users = self._in_use(image.id)
-        if users:
-            raise ConflictError(
-                f'conflict: unable to remove repository reference "{name}" - container {users[0][:12]} is using its image '
-                f"{_short(image.id)}; remove the container first"
-            )
-
     async def _remove_images(self, images: Sequence[Image]) -> tuple[ImageRemoval, ...]:
         if not images:
             return ()
         removed = [ImageRemoval(untagged=name) for image in images for name in (*image.repo_tags, *image.repo_digests)]
         removed += [ImageRemoval(deleted=image.id) for image in images]
-        layers = await self.repository.remove([image.id for image in images])
+        used = [image.id for image in images if self._in_use(image.id)]
+        await self.repository.hide(used)
+        layers = await self.repository.remove([image.id for image in images if image.id not in used])
         removed += [ImageRemoval(deleted=layer.chain_id) for layer in reversed(layers)]
         return tuple(removed)
-
-
-def _names_an_id(name: str, image: Image) -> bool:
-    """True when the caller named the image by its id and not by one of its tags."""
-    try:
-        return image_reference.parse_tagged(name).familiar not in image.repo_tags
-    except InvalidArgumentError:
-        return True
-
-
-def _short(image_id: str) -> str:
-    return image_id.removeprefix("sha256:")[:12]

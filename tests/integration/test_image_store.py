@@ -18,6 +18,7 @@ import zstandard
 
 from agent.image.archive.unpack_protocol import UnpackLimits
 from agent.image.model import Progress
+from agent.image.removal import ImageUser
 from agent.image.store import ImageStore
 from covey.errors import ConflictError, InvalidArgumentError, NotFoundError, TooLargeError
 
@@ -339,19 +340,42 @@ async def test_removing_the_last_tag_deletes_the_layers_that_no_other_image_uses
 
 
 async def test_an_image_that_a_container_uses_is_not_removed(tmp_path: Path) -> None:
-    users: dict[str, list[str]] = {}
+    users: dict[str, list[ImageUser]] = {}
     store = ImageStore(tmp_path, containers_using=lambda image_id: users.get(image_id, []))
     await store.start()
     try:
         await store.load(stream(docker_archive([BASE], ["app:1"])))
-        users[store.get("app:1").id] = ["c" * 64]
+        users[store.get("app:1").id] = [ImageUser("c" * 64, running=False)]
         with pytest.raises(ConflictError, match="cccccccccccc"):
-            await store.remove("app:1", force=True)
+            await store.remove("app:1")
         assert await store.prune(unused=True) == ((), 0)
         users.clear()
         removed, freed_bytes = await store.prune(unused=True)
         assert removed
         assert freed_bytes > 0
+    finally:
+        await store.close()
+
+
+async def test_layers_of_an_image_removed_by_force_stay_for_its_container(tmp_path: Path) -> None:
+    users: dict[str, list[ImageUser]] = {}
+    store = ImageStore(tmp_path, containers_using=lambda image_id: users.get(image_id, []))
+    await store.start()
+    try:
+        await store.load(stream(docker_archive([BASE], ["app:1"])))
+        image_id = store.get("app:1").id
+        users[image_id] = [ImageUser("c" * 64, running=False)]
+        await store.remove("app:1", force=True)
+        assert store.list() == ()
+        assert all(layer.exists() for layer in store.layers(image_id))
+        await store.remove_released()
+        assert all(layer.exists() for layer in store.layers(image_id))
+        await store.load(stream(docker_archive([BASE], ["app:1"])))
+        assert store.get("app:1").id == image_id, "loading it again brings it back"
+        await store.remove("app:1", force=True)
+        users.clear()
+        await store.remove_released()
+        assert not list((tmp_path / "images/layers").iterdir())
     finally:
         await store.close()
 

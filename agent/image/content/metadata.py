@@ -27,6 +27,9 @@ CREATE TABLE IF NOT EXISTS images (
     added_ns INTEGER NOT NULL,
     tagged_ns INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE TABLE IF NOT EXISTS removed_images (
+    image_id TEXT PRIMARY KEY REFERENCES images(id) ON DELETE CASCADE
+) STRICT;
 CREATE TABLE IF NOT EXISTS image_layers (
     image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
     position INTEGER NOT NULL,
@@ -90,7 +93,7 @@ class MetadataSnapshot(msgspec.Struct, frozen=True):
     """The whole database, read in one transaction.
 
     `digests` maps NAME@DIGEST, as registries know an image, to its id. `compressed` maps the blob of an uncompressed layer to
-    its compressed form, which a push made.
+    its compressed form, which a push made. `removed` are images that were removed while a container needed their layers.
     """
 
     images: dict[str, ImageRow] = {}
@@ -99,6 +102,7 @@ class MetadataSnapshot(msgspec.Struct, frozen=True):
     digests: dict[str, str] = {}
     manifests: dict[str, ManifestRow] = {}
     compressed: dict[str, str] = {}
+    removed: frozenset[str] = frozenset()
 
 
 class NewImage(msgspec.Struct, frozen=True):
@@ -145,6 +149,7 @@ class ImageMetadata:
                     row[0]: ManifestRow(*row)
                     for row in db.execute("SELECT digest, image_id, media_type FROM manifests ORDER BY rowid")
                 },
+                removed=frozenset(row[0] for row in db.execute("SELECT image_id FROM removed_images")),
                 compressed=dict(db.execute("SELECT blob, compressed FROM compressed_blobs")),
             )
 
@@ -169,6 +174,7 @@ class ImageMetadata:
                         "INSERT INTO image_layers (image_id, position, chain_id, blob) VALUES (?, ?, ?, ?)",
                         [(image.id, at, layer.chain_id, layer.blob) for at, layer in enumerate(image.layers)],
                     )
+                db.execute("DELETE FROM removed_images WHERE image_id = ?", (image.id,))
                 for tag in image.tags:
                     _tag(db, tag, image.id, now_ns)
 
@@ -179,6 +185,15 @@ class ImageMetadata:
     def untag(self, names: Sequence[str]) -> None:
         with self._transaction() as db:
             db.executemany("DELETE FROM tags WHERE name = ?", [(name,) for name in names])
+            db.executemany("DELETE FROM repo_digests WHERE name = ?", [(name,) for name in names])
+
+    def hide(self, image_ids: Sequence[str]) -> None:
+        """Remove images with their names, but keep their layers for the containers that use them."""
+        with self._transaction() as db:
+            ids = [(image_id,) for image_id in image_ids]
+            db.executemany("DELETE FROM tags WHERE image_id = ?", ids)
+            db.executemany("DELETE FROM repo_digests WHERE image_id = ?", ids)
+            db.executemany("INSERT OR IGNORE INTO removed_images (image_id) VALUES (?)", ids)
 
     def add_repo_digest(self, name: str, manifest: ManifestRow) -> None:
         """Record that a registry has an image under NAME@DIGEST, with this manifest."""

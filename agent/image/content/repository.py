@@ -126,9 +126,15 @@ class ImageRepository:
             await asyncio.to_thread(self._reload)
 
     async def untag(self, names: Sequence[str]) -> None:
-        """Remove tags. The caller holds the lock."""
+        """Remove tags and digests. The caller holds the lock."""
         await asyncio.to_thread(self._opened.untag, names)
         await asyncio.to_thread(self._reload)
+
+    async def hide(self, image_ids: Sequence[str]) -> None:
+        """Remove images, but keep their layers for the containers that use them. The caller holds the lock."""
+        if image_ids:
+            await asyncio.to_thread(self._opened.hide, image_ids)
+            await asyncio.to_thread(self._reload)
 
     async def remove(self, image_ids: Sequence[str]) -> tuple[LayerRow, ...]:
         """Remove images. Returns the layers that went with them. The caller holds the lock."""
@@ -152,8 +158,9 @@ class ImageRepository:
 
     def _reload(self) -> None:
         snapshot = self._opened.read()
-        known = {image_id: image for image_id, image in self.images.items() if image_id in snapshot.images}
-        configs = self.content.read_configs(snapshot.images.keys() - known.keys(), log.warning)
+        shown = snapshot.images.keys() - snapshot.removed
+        known = {image_id: image for image_id, image in self.images.items() if image_id in shown}
+        configs = self.content.read_configs(shown - known.keys(), log.warning)
         self.images = build_index(snapshot, known, configs)
         self.snapshot = snapshot
         if self._loop is not None:
