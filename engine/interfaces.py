@@ -148,7 +148,11 @@ class Images(Protocol):
         """Size of all unpacked layers, each counted once."""
         ...
 
-    async def load(self, source: AsyncIterator[bytes], /) -> tuple[str, ...]:
+    def get_for_platform(self, name: str, platform: str) -> Image:
+        """The image. NotFoundError if it is for another platform than ``platform``, unless that is empty."""
+        ...
+
+    async def load(self, source: AsyncIterator[bytes], /, *, platform: str = "") -> tuple[str, ...]:
         """Load an archive of ``docker save`` or an OCI layout. Returns its tags, and the ids of untagged images."""
         ...
 
@@ -165,7 +169,7 @@ class Images(Protocol):
         """Create an image from a root file system's tar archive. Returns its id."""
         ...
 
-    def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
+    def save(self, names: Sequence[str], *, platform: str = "") -> AsyncIterator[bytes]:
         """An archive of these images. Every name is resolved before the first byte."""
         ...
 

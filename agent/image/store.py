@@ -13,7 +13,8 @@ import msgspec
 from agent.image.archive import unpack_process, writer
 from agent.image.archive.unpack_protocol import UnpackLimits, UnpackMessage, UnpackRequest
 from agent.image.config_changes import apply_changes
-from agent.image.content.descriptor import host_architecture
+from agent.image.content import platforms
+from agent.image.content.descriptor import ImagePlatform, host_architecture
 from agent.image.content.image_index import imported_config
 from agent.image.content.repository import ImageRepository
 from agent.image.content.staged import StagedContent
@@ -22,6 +23,7 @@ from agent.image.model import HistoryEntry, Image, ImageConfig, ImageRemoval, Pr
 from agent.image.removal import ImageUser, name_of, plan_removal
 from covey import image_reference
 from covey.clock import Clock, wall_clock
+from covey.errors import NotFoundError
 
 Source = unpack_process.Source
 
@@ -63,6 +65,17 @@ class ImageStore:
         snapshot = self.repository.snapshot
         return resolve_image(name, self.repository.images, snapshot.tags, snapshot.digests)
 
+    def get_for_platform(self, name: str, platform: str) -> Image:
+        """The image with this name. Raises NotFoundError if it is for another platform than `platform`, unless that is empty."""
+        image, wanted = self.get(name), platforms.parse_platform(platform)
+        actual = ImagePlatform(image.architecture, image.os, image.variant)
+        if wanted is not None and not platforms.matches(wanted, actual):
+            raise NotFoundError(
+                f"image with reference {name} was found but does not provide the specified platform "
+                f"({platforms.describe(wanted)})"
+            )
+        return image
+
     def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> tuple[Image, ...]:
         """The images that match Docker's filters (dangling, label, before, since, until, reference), newest first."""
         images = sorted(self.repository.images.values(), key=lambda image: (image.created, image.id), reverse=True)
@@ -86,9 +99,14 @@ class ImageStore:
         """Total size of the unpacked layers, each counted once."""
         return self.repository.disk_bytes()
 
-    async def load(self, source: Source, progress: Callable[[Progress], None] = _ignore_progress) -> tuple[str, ...]:
-        """Load an archive of `docker save` or an OCI layout. Returns its tags, and the ids of images without a tag."""
-        async with self._unpack("load", source, progress) as result:
+    async def load(
+        self, source: Source, progress: Callable[[Progress], None] = _ignore_progress, *, platform: str = ""
+    ) -> tuple[str, ...]:
+        """Load an archive of `docker save` or an OCI layout. Returns its tags, and the ids of images without a tag.
+
+        With `platform` (`os/architecture[/variant]`) the images for it are loaded, instead of those for this host.
+        """
+        async with self._unpack("load", source, progress, platform) as result:
             await self.repository.commit(StagedContent(result.images, result.blobs))
         return tuple(dict.fromkeys(name for image in result.images for name in image.tags or (image.config,)))
 
@@ -114,11 +132,14 @@ class ImageStore:
             await self.repository.commit(StagedContent((image,), result.blobs))
         return image_id
 
-    def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
-        """The images as an archive that both `docker load` and OCI tools read. All names are resolved before the first byte."""
+    def save(self, names: Sequence[str], *, platform: str = "") -> AsyncIterator[bytes]:
+        """The images as an archive that both `docker load` and OCI tools read. All names are resolved before the first byte.
+
+        Raises NotFoundError for an unknown image, and for one that is for another platform than `platform`.
+        """
         exports: dict[str, writer.ImageToSave] = {}
         for name in names:
-            image = self.get(name)
+            image = self.get_for_platform(name, platform)
             layers = tuple(layer.blob for layer in self.repository.snapshot.images[image.id].layers)
             before = exports.get(image.id, writer.ImageToSave(image.id, layers))
             tags = (name_of(name, image),) if name_of(name, image) in image.repo_tags else ()
@@ -163,11 +184,11 @@ class ImageStore:
 
     @asynccontextmanager
     async def _unpack(
-        self, mode: str, source: Source, progress: Callable[[Progress], None]
+        self, mode: str, source: Source, progress: Callable[[Progress], None], platform: str = ""
     ) -> AsyncIterator[UnpackMessage]:
         async with self.repository.staging() as staging:
             layers = {chain: str(path) for chain, path in self.repository.layer_paths().items()}
-            request = UnpackRequest(mode, str(staging), layers, self._limits)
+            request = UnpackRequest(mode, str(staging), layers, self._limits, platform)
             yield await unpack_process.unpack(request, source, progress)
 
     async def _stream_without_sweep(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -14,6 +14,8 @@ from engine.routing import Route
 from engine.streams import chunked_response
 from engine.translate import disk_usage, event
 from engine.translate import image as image_json
+from engine.translate.filters import filter_flag
+from engine.translate.platform import read_platform
 
 FILTERS = ("before", "dangling", "label", "reference", "since", "until")
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
@@ -33,7 +35,8 @@ async def inspect(context: RequestContext) -> web.Response:
 
 async def history(context: RequestContext) -> web.Response:
     images = context.services.agent.images
-    return json_response(image_json.history(images.get(context.ref), images.history(context.ref)))
+    image = images.get_for_platform(context.ref, read_platform(context.query("platform")))
+    return json_response(image_json.history(image, image.history))
 
 
 async def tag(context: RequestContext) -> web.Response:
@@ -61,21 +64,18 @@ async def remove(context: RequestContext) -> web.Response:
 
 async def prune(context: RequestContext) -> web.Response:
     active_filters = dict(context.filters(*PRUNE_FILTERS))
-    dangling = active_filters.pop("dangling", ("true",))
-    if "label!" in active_filters:
-        raise UnsupportedError("the filter label! of an image prune is not supported by Covey yet; remove it")
-    unused = dangling[0].lower() in ("false", "0")
+    unused = filter_flag(active_filters, "dangling") is False
+    active_filters.pop("dangling", None)
     removed, freed = await context.services.agent.images.prune(unused=unused, filters=active_filters)
     return json_response({"ImagesDeleted": _removed(removed) or None, "SpaceReclaimed": freed})
 
 
 async def load(context: RequestContext) -> web.StreamResponse:
     """Respond once the archive is loaded. An archive that cannot be loaded is an HTTP status."""
-    if context.query("platform"):
-        raise UnsupportedError("loading one platform of an archive (platform) is not supported by Covey yet; remove it")
+    platform = read_platform(context.query("platform"))
     images = context.services.agent.images
     async with progress_response(context) as response:
-        for name in await images.load(_body(context)):
+        for name in await images.load(_body(context), platform=platform):
             label = "Loaded image ID: " if name.startswith("sha256:") else "Loaded image: "
             await response.write({"stream": f"{label}{name}\n"})
             publish_image(context, "load", images.get(name), name)
@@ -116,7 +116,7 @@ async def save_one(context: RequestContext) -> web.StreamResponse:
 async def _save(context: RequestContext, names: list[str]) -> web.StreamResponse:
     if not names:
         raise InvalidArgumentError("query parameter names is required: the images to save")
-    archive = context.services.agent.images.save(names)
+    archive = context.services.agent.images.save(names, platform=read_platform(context.query("platform")))
     async with chunked_response(context, "application/x-tar") as response:
         async for chunk in archive:
             await response.write(chunk)

@@ -300,6 +300,17 @@ async def test_a_saved_image_is_loaded_again_as_the_same_image(store: ImageStore
         await again.close()
 
 
+async def test_an_image_of_another_platform_is_loaded_and_saved_when_it_is_asked_for(store: ImageStore) -> None:
+    archive = docker_archive([BASE], ["app:1"])
+    with pytest.raises(NotFoundError, match="does not provide the specified platform \\(linux/arm64\\)"):
+        await store.load(stream(archive), platform="linux/arm64")
+    assert store.list() == ()
+    await store.load(stream(archive), platform="linux/amd64")
+    with pytest.raises(NotFoundError, match="does not provide the specified platform"):
+        store.save(["app:1"], platform="linux/arm64")
+    assert [chunk async for chunk in store.save(["app:1"], platform="linux/amd64")]
+
+
 async def test_an_imported_file_system_becomes_an_image_with_the_given_changes(store: ImageStore) -> None:
     image_id = await store.import_(
         stream(gzip.compress(BASE)), "busy:1", message="made here", changes=['CMD ["/bin/tool"]', "ENV A=1"]

@@ -9,10 +9,11 @@ from typing import TypeVar
 
 import msgspec
 
-from agent.image.content.descriptor import Descriptor
+from agent.image.content import platforms
+from agent.image.content.descriptor import Descriptor, ImagePlatform
 from agent.layer_limit import LAYER_LIMIT
 from covey import image_reference
-from covey.errors import CoveyError, InvalidArgumentError
+from covey.errors import CoveyError, InvalidArgumentError, NotFoundError
 
 IMAGE_LIMIT = 1_000
 NESTING_LIMIT = 4
@@ -52,11 +53,18 @@ class _OciDocument(msgspec.Struct, rename="camel"):
 
 
 def plan(
-    members: Mapping[str, StagedMember], read: Callable[[StagedMember], bytes], architecture: str
+    members: Mapping[str, StagedMember],
+    read: Callable[[StagedMember], bytes],
+    platform: ImagePlatform,
+    *,
+    prefer_index: bool = False,
 ) -> tuple[ArchivedImage, ...]:
-    """The images of an archive. `read` returns the bytes of a small member. Raises InvalidArgumentError."""
-    archive = _Archive(members, read, architecture)
-    if "manifest.json" in members:
+    """The images of an archive. `read` returns the bytes of a small member. Of an index the entry for `platform` is chosen.
+
+    `prefer_index`: read the OCI layout, which has all platforms, if the archive has both formats. Raises InvalidArgumentError.
+    """
+    archive = _Archive(members, read, platform)
+    if "manifest.json" in members and not (prefer_index and "index.json" in members):
         found = archive.docker_images()
     elif "index.json" in members:
         found = archive.oci_images()
@@ -72,11 +80,11 @@ def plan(
 
 class _Archive:
     def __init__(
-        self, members: Mapping[str, StagedMember], read: Callable[[StagedMember], bytes], architecture: str
+        self, members: Mapping[str, StagedMember], read: Callable[[StagedMember], bytes], platform: ImagePlatform
     ) -> None:
         self._members = members
         self._read = read
-        self._architecture = architecture
+        self._platform = platform
 
     def docker_images(self) -> list[ArchivedImage]:
         entries = self._decode("manifest.json", self._find("manifest.json"), list[_DockerEntry])
@@ -103,22 +111,24 @@ class _Archive:
             raise InvalidArgumentError(f"the archive has more than {NESTING_LIMIT} nested indexes")
         document = self._decode(descriptor.digest, self._blob(descriptor), _OciDocument)
         if document.manifests is not None:
-            return self._oci_image(self._for_this_host(descriptor.digest, document.manifests), tags, depth - 1)
+            return self._oci_image(self._for_platform(descriptor.digest, document.manifests), tags, depth - 1)
         if document.config is None:
             raise InvalidArgumentError(f"the manifest {descriptor.digest} names no image config")
         layers = document.layers or []
         _check_limit(len(layers), LAYER_LIMIT, "layers")
         return ArchivedImage(self._blob(document.config), tuple(self._blob(layer) for layer in layers), tags)
 
-    def _for_this_host(self, digest: str, manifests: list[Descriptor]) -> Descriptor:
+    def _for_platform(self, digest: str, manifests: list[Descriptor]) -> Descriptor:
         candidates = [entry for entry in manifests if not _is_attestation(entry)]
-        for entry in candidates:
-            if entry.platform and (entry.platform.os, entry.platform.architecture) == ("linux", self._architecture):
-                return entry
         if len(candidates) == 1 and candidates[0].platform is None:
             return candidates[0]
-        offered = ", ".join(f"{e.platform.os}/{e.platform.architecture}" for e in candidates if e.platform) or "none"
-        raise InvalidArgumentError(f"the index {digest} has no image for linux/{self._architecture}; it has: {offered}")
+        try:
+            return platforms.choose(candidates, self._platform)
+        except NotFoundError:
+            offered = ", ".join(platforms.describe(entry.platform) for entry in candidates if entry.platform) or "none"
+            raise InvalidArgumentError(
+                f"the index {digest} has no image for {platforms.describe(self._platform)}; it has: {offered}"
+            ) from None
 
     def _blob(self, descriptor: Descriptor) -> StagedMember:
         if not image_reference.is_digest(descriptor.digest):

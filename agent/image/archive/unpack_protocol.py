@@ -20,12 +20,15 @@ class UnpackLimits(msgspec.Struct, frozen=True):
 
 
 class UnpackRequest(msgspec.Struct, frozen=True):
-    """The request. `mode` is `load` or `import`. `layers` maps chain ids that are unpacked already to their directories."""
+    """The request. `mode` is `load` or `import`. `layers` maps chain ids that are unpacked already to their directories.
+    `platform` is `os/architecture[/variant]`, empty for this host's.
+    """
 
     mode: str
     staging: str
     layers: Mapping[str, str] = {}
     limits: UnpackLimits = UnpackLimits()
+    platform: str = ""
 
 
 class UnpackMessage(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -18,15 +18,16 @@ import msgspec
 
 from agent.image.archive.manifest import ArchivedImage, StagedMember, plan
 from agent.image.archive.unpack_protocol import UnpackMessage, UnpackRequest
+from agent.image.content import platforms
 from agent.image.content.bounded_tar import clean_path, members, open_tar
-from agent.image.content.descriptor import host_architecture
+from agent.image.content.descriptor import ImagePlatform
 from agent.image.content.digests import chain_ids
 from agent.image.content.layer_unpacker import LayerUnpacker
 from agent.image.content.linux_syscalls import sync_filesystem
 from agent.image.content.staged import StagedImage, StagedLayer
 from agent.image.content.streams import CHUNK_BYTES, HashingReader, Readable, copy_stream, open_stream
 from agent.image.model import decode_config
-from covey.errors import CoveyError, InvalidArgumentError, TooLargeError
+from covey.errors import CoveyError, InvalidArgumentError, NotFoundError, TooLargeError
 
 REPORT_BYTES = 4 << 20
 _LAYER_COMPRESSIONS = frozenset({"", "gzip", "zstd"})
@@ -56,7 +57,9 @@ class _ArchiveUnpacker:
         reader.drain()
         images = []
         blobs: dict[str, str] = {}
-        for archived in plan(staged, self._read, host_architecture()):
+        wanted = platforms.parse_platform(self._request.platform)
+        chosen = wanted or platforms.host_platform()
+        for archived in plan(staged, self._read, chosen, prefer_index=wanted is not None):
             images.append(self._unpack_image(archived))
             blobs[archived.config.digest] = archived.config.path
             blobs.update({layer.digest: layer.path for layer in archived.layers})
@@ -103,6 +106,12 @@ class _ArchiveUnpacker:
         raw = decode_config(self._read(archived.config), archived.config.digest)
         if raw.os not in {"linux", ""}:
             raise InvalidArgumentError(f"the image {name} is for {raw.os}, but this host runs linux")
+        wanted = platforms.parse_platform(self._request.platform)
+        actual = ImagePlatform(raw.architecture, raw.os or "linux", raw.variant)
+        if wanted is not None and not platforms.matches(wanted, actual):
+            raise NotFoundError(
+                f"image {name} was found but does not provide the specified platform ({platforms.describe(wanted)})"
+            )
         if len(raw.diff_ids) != len(archived.layers):
             raise InvalidArgumentError(
                 f"the image {name} names {len(raw.diff_ids)} diff ids but has {len(archived.layers)} layers"

@@ -7,12 +7,12 @@ for the manifest with its own credentials first, so nobody follows a fetch that 
 import asyncio
 from collections.abc import AsyncIterator
 
+from agent.image.content import platforms
 from agent.image.content.descriptor import ImagePlatform
 from agent.image.content.metadata import ManifestRow
 from agent.image.content.repository import ImageRepository
 from agent.image.job import JobTable, Report
 from agent.image.model import Image, Progress, PulledImage
-from agent.image.registry import platforms
 from agent.image.registry.auth_config import Credentials
 from agent.image.registry.client import RegistryClient, RepositoryClient
 from agent.image.registry.errors import RegistryContentError, pull_error

@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
+from agent.image.content import platforms
 from agent.image.content.repository import ImageRepository
 from agent.image.job import JobFollower, JobTable, Report
 from agent.image.model import Progress, PulledImage, PushedImage, RemoteImage, SearchResult
-from agent.image.registry import platforms
 from agent.image.registry.auth_config import ANONYMOUS, Credentials
 from agent.image.registry.client import RegistryClient
 from agent.image.registry.hub_search import parse_query, search

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from agent.image.archive.manifest import StagedMember, plan
+from agent.image.content.descriptor import ImagePlatform
 from agent.image.content.digests import chain_ids
 from covey.errors import InvalidArgumentError
 
@@ -27,7 +28,7 @@ class Staged:
         return f"sha256:{digest}"
 
     def plan(self) -> list[tuple[str, int, tuple[str, ...]]]:
-        found = plan(self.members, lambda member: self.content[member.digest], "amd64")
+        found = plan(self.members, lambda member: self.content[member.digest], ImagePlatform("amd64", "linux"))
         return [(image.config.digest, len(image.layers), image.tags) for image in found]
 
 

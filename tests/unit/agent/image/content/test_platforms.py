@@ -3,7 +3,7 @@
 import pytest
 
 from agent.image.content.descriptor import Descriptor, ImagePlatform, host_architecture
-from agent.image.registry.platforms import choose, describe, matches, parse_platform
+from agent.image.content.platforms import choose, describe, matches, parse_platform
 from covey.errors import InvalidArgumentError, NotFoundError
 
 
