@@ -4,7 +4,7 @@
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,16 @@ import msgspec
 
 from agent.container.api import Containers
 from agent.image.job import JobFollower
-from agent.image.model import HistoryEntry, Image, ImageRemoval, PulledImage, PushedImage, RemoteImage, SearchResult
+from agent.image.model import (
+    CommitRequest,
+    HistoryEntry,
+    Image,
+    ImageRemoval,
+    PulledImage,
+    PushedImage,
+    RemoteImage,
+    SearchResult,
+)
 from agent.image.registry.auth_config import Credentials
 from covey.objects import ClusterSpec
 
@@ -167,6 +176,10 @@ class Images(Protocol):
         architecture: str = "",
     ) -> str:
         """Create an image from a root file system's tar archive. Returns its id."""
+        ...
+
+    async def commit(self, request: CommitRequest, source: AbstractAsyncContextManager[Path]) -> str:
+        """Create an image from another one and the writable layer of a container. Returns its id."""
         ...
 
     def save(self, names: Sequence[str], *, platform: str = "") -> AsyncIterator[bytes]:

@@ -155,6 +155,10 @@ class Containers(Protocol):
         """The paths that differ from the image."""
         ...
 
+    def frozen_layer(self, ref: str, *, pause: bool = True) -> AbstractAsyncContextManager[Path]:
+        """The directory of the writable layer, for a commit. Meanwhile the container is held still."""
+        ...
+
     def log_path(self, ref: str) -> Path: ...
     def volume_users(self, name: str) -> Sequence[str]:
         """Ids of the containers that mount the volume."""

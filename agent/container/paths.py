@@ -35,6 +35,11 @@ class ContainerPaths(NamedTuple):
         return self.run / "execs"
 
     @property
+    def frozen(self) -> Path:
+        """A file for each container that a commit has paused, so that the next daemon thaws it."""
+        return self.run / "frozen"
+
+    @property
     def runtime_root(self) -> Path:
         return self.run / "runtime"
 
@@ -54,5 +59,5 @@ class ContainerPaths(NamedTuple):
         return f"{self.cgroup_parent.rstrip('/')}/{container_id}"
 
     def create_directories(self) -> None:
-        for path in (self.folders, self.bundles, self.exits, self.execs, self.runtime_root):
+        for path in (self.folders, self.bundles, self.exits, self.execs, self.frozen, self.runtime_root):
             path.mkdir(mode=0o711, parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ import functools
 
 from agent.container import recovery
 from agent.container.commands.attach import attach_container, resize_terminal
+from agent.container.commands.commit import frozen_layer, thaw_all
 from agent.container.commands.create import create_container
 from agent.container.commands.events import subscribe
 from agent.container.commands.exec_process import create_exec, inspect_exec, list_execs, resize_exec, start_exec
@@ -68,6 +69,7 @@ class ContainerService(ContainerHost):
     write_path = write_path
     export = export_files
     changes = list_changes
+    frozen_layer = frozen_layer
     stats = read_stats
     volume_users = volume_users
     remove_volume = remove_volume
@@ -85,6 +87,7 @@ class ContainerService(ContainerHost):
         alive = recovery.alive_ids(decisions)
         await recovery.remove_leftovers(self.paths, self.runtime, self.cgroups, self.index.ids(), alive)
         self.volumes.remove_leftovers()
+        await thaw_all(self)
         for record in self.index.list():
             if record.config.auto_remove and record.state.status is RunStatus.EXITED:
                 await auto_remove(self, record)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from agent.filesystem.changes import Lowers
-from agent.filesystem.protocol import FileRequest
+from agent.filesystem.protocol import LAYER_BLOB, FileRequest
 from agent.filesystem.runtime_paths import is_runtime_path
 from agent.filesystem.tar_output import TarOutput
 from agent.filesystem.tree_archive import TreeArchive
@@ -19,13 +19,12 @@ from agent.image.content.linux_syscalls import sync_filesystem
 from agent.image.content.staged import StagedLayer
 from agent.image.content.streams import Readable
 
-BLOB = "layer.tar"
 UNPACKED = "layer"
 
 
 def write_layer(request: FileRequest) -> StagedLayer | None:
     """Write the layer's blob. Returns the layer without its unpacked directory, or None if nothing changed."""
-    blob = Path(request.staging) / BLOB
+    blob = Path(request.staging) / LAYER_BLOB
     digest = hashlib.sha256()
     lowers = Lowers(request.layers)
     root = os.open(request.upper, os.O_RDONLY | os.O_DIRECTORY)
@@ -58,7 +57,7 @@ def unpack_layer(request: FileRequest, layer: StagedLayer) -> StagedLayer:
     target = staging / UNPACKED
     target.mkdir(mode=0o755)
     unpacker = LayerUnpacker(target, [Path(path) for path in request.layers], "the container's changes")
-    with (staging / BLOB).open("rb", buffering=0) as blob:
+    with (staging / LAYER_BLOB).open("rb", buffering=0) as blob:
         unpacker.unpack(cast("Readable", blob))
     sync_filesystem(staging)
     return StagedLayer(layer.digest, layer.diff_id, layer.chain_id, unpacker.content_bytes, str(target))

@@ -7,6 +7,9 @@ import msgspec
 
 from agent.image.content.staged import StagedLayer
 
+LAYER_BLOB = "layer.tar"
+"""Name of the blob that `layer` writes into its staging folder."""
+
 
 class ViewMount(msgspec.Struct, frozen=True):
     """A mount of a stopped container: the host's `source` is shown at `target`. A file is bound like a directory."""

@@ -86,6 +86,18 @@ class ImageRemoval(msgspec.Struct, frozen=True):
     deleted: str = ""
 
 
+class CommitRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """An image to make of a container's changes. `created_by` is the step in the history."""
+
+    container: str
+    image_id: str
+    config: ImageConfig
+    tag: str = ""
+    author: str = ""
+    comment: str = ""
+    created_by: str = ""
+
+
 class PulledImage(msgspec.Struct, frozen=True):
     """A pulled image. `digest` is what the registry's tag names: an index or a manifest."""
 
@@ -213,6 +225,7 @@ def build_image(
     tags: tuple[str, ...] = (),
     layer_sizes: tuple[int, ...] = (),
     last_tagged: str = "",
+    parent: str = "",
 ) -> Image:
     """Build an image from its config and its metadata."""
     return Image(
@@ -231,4 +244,5 @@ def build_image(
         author=raw.author or "",
         comment=raw.comment or "",
         last_tagged=last_tagged,
+        parent=parent,
     )

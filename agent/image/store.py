@@ -5,13 +5,14 @@ does the heavy work, and `agent.image.content.repository` orders the commits.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import msgspec
 
 from agent.image.archive import unpack_process, writer
 from agent.image.archive.unpack_protocol import UnpackLimits, UnpackMessage, UnpackRequest
+from agent.image.commit import ImageCommit
 from agent.image.config_changes import apply_changes
 from agent.image.content import platforms
 from agent.image.content.descriptor import ImagePlatform, host_architecture
@@ -19,7 +20,7 @@ from agent.image.content.image_index import imported_config
 from agent.image.content.repository import ImageRepository
 from agent.image.content.staged import StagedContent
 from agent.image.lookup import filter_images, resolve_image
-from agent.image.model import HistoryEntry, Image, ImageConfig, ImageRemoval, Progress, encode_config
+from agent.image.model import CommitRequest, HistoryEntry, Image, ImageConfig, ImageRemoval, Progress, encode_config
 from agent.image.removal import ImageUser, name_of, plan_removal
 from covey import image_reference
 from covey.clock import Clock, wall_clock
@@ -131,6 +132,13 @@ class ImageStore:
             image = msgspec.structs.replace(staged, config=image_id, tags=tags)
             await self.repository.commit(StagedContent((image,), result.blobs))
         return image_id
+
+    async def commit(self, request: CommitRequest, source: AbstractAsyncContextManager[Path]) -> str:
+        """Create an image from another one and the writable layer that `source` gives. Returns its id."""
+        tag = image_reference.parse_tagged(request.tag).familiar if request.tag else ""
+        base = self.get(request.image_id)
+        request = msgspec.structs.replace(request, tag=tag)
+        return await ImageCommit(self.repository, base, self.layers(base.id), request).run(source, self._clock())
 
     def save(self, names: Sequence[str], *, platform: str = "") -> AsyncIterator[bytes]:
         """The images as an archive that both `docker load` and OCI tools read. All names are resolved before the first byte.

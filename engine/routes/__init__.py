@@ -1,6 +1,7 @@
 """Route table of the Engine API, one module per concept. The first match wins, so narrow patterns stand before wide ones."""
 
 from engine.routes import (
+    commit,
     container_create,
     container_files,
     container_streams,
@@ -38,6 +39,7 @@ TABLE = RouteTable(
         *volumes.ROUTES,
         *registries.ROUTES,
         *images.ROUTES,
+        *commit.ROUTES,
         *container_create.ROUTES,
         *container_files.ROUTES,
         *containers.ROUTES,

@@ -15,7 +15,6 @@ _MISSING = (
     ("GET", "/containers/{ref}/attach/ws", "attaching over a WebSocket"),
     ("POST", "/build", "building images"),
     ("POST", "/build/cancel", "cancelling a build"),
-    ("POST", "/commit", "making an image of a container"),
     ("PUT", "/volumes/{ref}", "updating cluster volumes"),
     ("POST", "/networks/{ref}/connect", "connecting a container to a network"),
     ("POST", "/networks/{ref}/disconnect", "disconnecting a container from a network"),

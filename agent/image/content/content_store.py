@@ -83,7 +83,10 @@ class ContentStore:
             layers[staged.chain_id] = LayerRow(number, staged.chain_id, staged.diff_id, staged.content_bytes)
         images = tuple(
             NewImage(
-                image.config, tuple(StoredLayer(layer.chain_id, layer.digest) for layer in image.layers), image.tags
+                image.config,
+                tuple(StoredLayer(layer.chain_id, layer.digest) for layer in image.layers),
+                image.tags,
+                image.parent,
             )
             for image in result.images
         )

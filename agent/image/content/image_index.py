@@ -38,8 +38,14 @@ def build_index(
             repo_tags=tuple(tags.get(image_id, ())),
             repo_digests=tuple(digests.get(image_id, ())),
             last_tagged=last_tagged,
+            parent=_existing(metadata.parents.get(image_id, ""), metadata),
         )
     return images
+
+
+def _existing(image_id: str, metadata: MetadataSnapshot) -> str:
+    """The id if the image is still there."""
+    return image_id if image_id in metadata.images else ""
 
 
 def imported_config(diff_ids: tuple[str, ...], message: str, architecture: str, now_ns: int) -> OciImageConfig:

@@ -50,6 +50,10 @@ CREATE TABLE IF NOT EXISTS manifests (
     image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
     media_type TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS parents (
+    image_id TEXT PRIMARY KEY REFERENCES images(id) ON DELETE CASCADE,
+    parent TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS compressed_blobs (
     blob TEXT PRIMARY KEY,
     compressed TEXT NOT NULL
@@ -92,6 +96,7 @@ class ManifestRow(msgspec.Struct, frozen=True):
 class MetadataSnapshot(msgspec.Struct, frozen=True):
     """The whole database, read in one transaction.
 
+    `parents` maps a committed image to the image that it was made from, which may be gone.
     `digests` maps NAME@DIGEST, as registries know an image, to its id. `compressed` maps the blob of an uncompressed layer to
     its compressed form, which a push made. `removed` are images that were removed while a container needed their layers.
     """
@@ -103,6 +108,7 @@ class MetadataSnapshot(msgspec.Struct, frozen=True):
     manifests: dict[str, ManifestRow] = {}
     compressed: dict[str, str] = {}
     removed: frozenset[str] = frozenset()
+    parents: dict[str, str] = {}
 
 
 class NewImage(msgspec.Struct, frozen=True):
@@ -111,6 +117,7 @@ class NewImage(msgspec.Struct, frozen=True):
     id: str
     layers: tuple[StoredLayer, ...]
     tags: tuple[str, ...]
+    parent: str = ""
 
 
 class ImageMetadata:
@@ -151,6 +158,7 @@ class ImageMetadata:
                 },
                 removed=frozenset(row[0] for row in db.execute("SELECT image_id FROM removed_images")),
                 compressed=dict(db.execute("SELECT blob, compressed FROM compressed_blobs")),
+                parents=dict(db.execute("SELECT image_id, parent FROM parents")),
             )
 
     def next_directory(self) -> int:
@@ -174,6 +182,8 @@ class ImageMetadata:
                         "INSERT INTO image_layers (image_id, position, chain_id, blob) VALUES (?, ?, ?, ?)",
                         [(image.id, at, layer.chain_id, layer.blob) for at, layer in enumerate(image.layers)],
                     )
+                    if image.parent:
+                        db.execute("INSERT INTO parents (image_id, parent) VALUES (?, ?)", (image.id, image.parent))
                 db.execute("DELETE FROM removed_images WHERE image_id = ?", (image.id,))
                 for tag in image.tags:
                     _tag(db, tag, image.id, now_ns)

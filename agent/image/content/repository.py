@@ -108,6 +108,13 @@ class ImageRepository:
         """Store a small blob, such as a config, before the commit that names it. Returns its digest."""
         return await asyncio.to_thread(self.content.put, data)
 
+    async def read_blob(self, digest: str) -> bytes:
+        """A small blob. Raises UnavailableError if it is missing or damaged."""
+        data = await asyncio.to_thread(self.content.read_verified, digest)
+        if data is None:
+            raise UnavailableError(f"the blob {digest} is missing or damaged: load or pull its image again")
+        return data
+
     async def tag(self, name: str, image_id: str) -> None:
         """Tag an image. The caller holds the lock."""
         await asyncio.to_thread(self._opened.tag, name, image_id, self._clock())

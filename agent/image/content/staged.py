@@ -16,11 +16,15 @@ class StagedLayer(msgspec.Struct, frozen=True):
 
 
 class StagedImage(msgspec.Struct, frozen=True):
-    """An image that was staged completely: its config's digest, its layers (bottom first), its tags."""
+    """An image that was staged completely: its config's digest, its layers (bottom first), its tags.
+
+    `parent` is the image that a commit started from.
+    """
 
     config: str
     layers: tuple[StagedLayer, ...]
     tags: tuple[str, ...] = ()
+    parent: str = ""
 
 
 class StagedContent(msgspec.Struct, frozen=True):
