@@ -76,20 +76,50 @@ class LayerUnpacker:
         if member.isdir():
             self._make_directory(parent, name, parts, member)
             return
+        if member.isreg():
+            self._make_file(archive, parent, name, member)
+            return
         self._clear(parent, name)
         if member.islnk():
             self._link(parent, name, member)
             return
-        self._make(archive, parent, name, member)
+        self._make(parent, name, member)
         self._set_attributes(parent, name, member)
 
-    def _make(self, archive: tarfile.TarFile, parent: int, name: str, member: tarfile.TarInfo) -> None:
-        if member.isreg():
-            content = archive.extractfile(member)
-            if content is None:
-                raise InvalidArgumentError(f"{self._what}: the entry {member.name!r} has no content")
-            self._write(parent, name, cast("Readable", content))
-        elif member.issym():
+    def _make_file(self, archive: tarfile.TarFile, parent: int, name: str, member: tarfile.TarInfo) -> None:
+        """Write a regular file and set its attributes through its descriptor, which saves the kernel the path each time."""
+        content = archive.extractfile(member)
+        if content is None:
+            raise InvalidArgumentError(f"{self._what}: the entry {member.name!r} has no content")
+        with _closing(self._create(parent, name)) as target:
+            self._copy(target, cast("Readable", content))
+            os.fchown(target, member.uid, member.gid)
+            os.fchmod(target, stat.S_IMODE(member.mode))
+            for key, value in _xattrs(member):
+                with contextlib.suppress(
+                    OSError
+                ):  # the file system may not support the attribute; Docker ignores that too
+                    os.setxattr(target, key, value)
+            os.utime(target, ns=_times(member))
+
+    def _create(self, parent: int, name: str) -> int:
+        """A new empty file, in the place of an earlier entry of the same path."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            return os.open(name, flags, 0o600, dir_fd=parent)
+        except FileExistsError:
+            self._clear(parent, name)
+            return os.open(name, flags, 0o600, dir_fd=parent)
+
+    def _copy(self, target: int, content: Readable) -> None:
+        while data := content.read(CHUNK_BYTES):
+            self.content_bytes += len(data)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(target, view) :]
+
+    def _make(self, parent: int, name: str, member: tarfile.TarInfo) -> None:
+        if member.issym():
             os.symlink(member.linkname, name, dir_fd=parent)
         elif member.ischr() or member.isblk():
             kind = stat.S_IFCHR if member.ischr() else stat.S_IFBLK
@@ -98,13 +128,6 @@ class LayerUnpacker:
             os.mkfifo(name, 0o600, dir_fd=parent)
         else:
             raise InvalidArgumentError(f"{self._what}: the entry {member.name!r} has the unknown type {member.type!r}")
-
-    def _write(self, parent: int, name: str, content: Readable) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with os.fdopen(os.open(name, flags, 0o600, dir_fd=parent), "wb") as target:
-            while data := content.read(CHUNK_BYTES):
-                target.write(data)
-                self.content_bytes += len(data)
 
     def _link(self, parent: int, name: str, member: tarfile.TarInfo) -> None:
         *folder, target = clean_path(member.linkname, self._what) or ("",)
@@ -127,10 +150,11 @@ class LayerUnpacker:
                     found = os.fstat(source)
                     if not stat.S_ISREG(found.st_mode):
                         continue
-                    self._write(parent, name, content)
-                    os.chown(name, found.st_uid, found.st_gid, dir_fd=parent, follow_symlinks=False)
-                    os.chmod(name, stat.S_IMODE(found.st_mode), dir_fd=parent)
-                    os.utime(name, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
+                    with _closing(self._create(parent, name)) as target:
+                        self._copy(target, content)
+                        os.fchown(target, found.st_uid, found.st_gid)
+                        os.fchmod(target, stat.S_IMODE(found.st_mode))
+                        os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
                     return
         raise InvalidArgumentError(
             f"{self._what}: the entry {member.name!r} links to {member.linkname!r}, which is not in the image"

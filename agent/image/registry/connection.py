@@ -8,16 +8,16 @@ Invariant: a request is repeated at most once to authorize it, so that no regist
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from urllib.parse import urljoin
 
 import aiohttp
+from yarl import URL
 
 from agent.image.registry.auth_config import ANONYMOUS, Credentials
 from agent.image.registry.challenge import Challenge, choose, parse_challenges
 from agent.image.registry.errors import RegistryError, status_error
 from agent.image.registry.registries_config import Endpoint
 from agent.image.registry.tokens import TokenSource
-from agent.image.registry.transport import Request, Transport, read_error_body
+from agent.image.registry.transport import Request, Transport, read_error_body, redirect_target
 from covey.clock import Clock
 
 
@@ -34,6 +34,7 @@ class Connection:
         self._transport = transport
         self._tokens = TokenSource(transport, endpoint, self.credentials, clock)
         self._challenge: Challenge | None = None
+        self._origin = URL(endpoint.url).origin()
 
     @property
     def wants_identity_token(self) -> bool:
@@ -90,17 +91,16 @@ class Connection:
                 renew = True
 
     def location(self, response: aiohttp.ClientResponse) -> str:
-        """The upload location of a response. Raises RegistryError if it is at another host than the registry."""
-        location = urljoin(str(response.url), response.headers.get("Location", ""))
-        if not location.startswith(f"{self.endpoint.url}/"):
-            raise RegistryError(f"{self.endpoint.url} wants the upload sent to {location[:200]}, which is another host")
-        return location
+        """The upload location of a response. Raises RegistryError if it is no HTTP URL, or not encrypted where the registry is."""
+        return str(redirect_target(response.url, response.headers.get("Location", ""), self.endpoint))
 
     def _remember(self, response: aiohttp.ClientResponse) -> None:
         if response.status == 401:
             self._challenge = choose(parse_challenges(response.headers.getall("WWW-Authenticate", [])))
 
     async def _authorization(self, method: str, url: str, scopes: tuple[str, ...], *, renew: bool) -> dict[str, str]:
+        if URL(url, encoded=True).origin() != self._origin:
+            return {}  # an upload location elsewhere
         if self.credentials.registry_token:
             return {"Authorization": f"Bearer {self.credentials.registry_token}"}
         if self._challenge is None:

@@ -5,6 +5,7 @@ manifest is made; uncompressed layers are compressed first, in a process of thei
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -122,9 +123,22 @@ class _OnePush:
 
     async def _new_manifest(self, image_id: str) -> Manifest:
         stored_layers = self._repository.snapshot.images[image_id].layers
-        layers = [await self._layer(stored.blob) for stored in stored_layers]
+        layers: dict[str, Descriptor] = {}
+        slots = asyncio.Semaphore(os.cpu_count() or 1)
+
+        async def describe(blob: str) -> None:
+            async with slots:
+                layers[blob] = await self._layer(blob)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for blob in {stored.blob: None for stored in stored_layers}:
+                    group.create_task(describe(blob))
+        except BaseExceptionGroup as group_error:
+            raise first_cause(group_error) from None
         path = self._repository.content.blob(image_id)
-        body = encode_manifest(Descriptor(digest=image_id, size=path.stat().st_size), layers)
+        config = Descriptor(digest=image_id, size=path.stat().st_size)
+        body = encode_manifest(config, [layers[stored.blob] for stored in stored_layers])
         return decode_manifest(body, "", digest_of(body), self._reference.familiar)
 
     async def _layer(self, blob: str) -> Descriptor:

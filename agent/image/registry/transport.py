@@ -69,7 +69,7 @@ class Transport:
                     except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
                         raise connection_error(request.method, url, error) from error
                     return
-                target = _redirect_target(url, response.headers.get("Location", ""), endpoint)
+                target = redirect_target(url, response.headers.get("Location", ""), endpoint)
             finally:
                 response.close()
             if target.origin() != url.origin():
@@ -164,7 +164,8 @@ def _reason(url: URL, error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _redirect_target(url: URL, location: str, endpoint: Endpoint) -> URL:
+def redirect_target(url: URL, location: str, endpoint: Endpoint) -> URL:
+    """Where a `Location` leads to. Raises RegistryError if it is no HTTP URL, or leaves the encryption of a verified registry."""
     try:
         target = url.join(URL(location, encoded=True)).with_fragment(None)
     except ValueError:
