@@ -30,7 +30,7 @@ async def list_images(context: RequestContext) -> web.Response:
 
 
 async def inspect(context: RequestContext) -> web.Response:
-    return json_response(image_json.inspect(context.services.agent.images.get(context.ref)))
+    return json_response(image_json.inspect(context.services.agent.images.get(context.ref), context.version))
 
 
 async def history(context: RequestContext) -> web.Response:

@@ -5,8 +5,40 @@ from typing import Any
 from agent.image.model import HistoryEntry, Image, ImageConfig, ImageHealthcheck
 from covey.clock import SECOND
 from covey.errors import InvalidArgumentError
+from engine.routing import API_VERSION
 from engine.translate.json_fields import omit_empty
 from engine.translate.times import ZERO, parse_rfc3339
+
+_WITHOUT_VIRTUAL_SIZE = (1, 44)
+_WITHOUT_CONTAINER = (1, 45)
+_CONFIG_OF_IMAGE_ONLY = (1, 50)
+"""The API versions that dropped fields. ``ContainerConfig`` is shown to all: docker-compose 1.29 reads it at any version, to make a
+container anew.
+"""
+
+_CONTAINER_FIELDS: dict[str, Any] = {
+    "Hostname": "",
+    "Domainname": "",
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "AttachStderr": False,
+    "Tty": False,
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Image": "",
+}
+_NO_CONFIG: dict[str, Any] = {
+    **_CONTAINER_FIELDS,
+    "User": "",
+    "Env": None,
+    "Cmd": None,
+    "Volumes": None,
+    "WorkingDir": "",
+    "Entrypoint": None,
+    "OnBuild": None,
+    "Labels": None,
+}
+"""The images of this store were made without a container."""
 
 
 def created_seconds(text: str) -> int:
@@ -33,8 +65,11 @@ def summary(image: Image, containers: int = -1, shared_size: int = -1) -> dict[s
     }
 
 
-def inspect(image: Image) -> dict[str, Any]:
-    """An image as ``docker inspect`` shows it."""
+def inspect(image: Image, version: tuple[int, int] = API_VERSION) -> dict[str, Any]:
+    """An image as ``docker inspect`` shows it to a client of this API version."""
+    shown = config(image.config)
+    if version < _CONFIG_OF_IMAGE_ONLY:
+        shown = {**_CONTAINER_FIELDS, "Volumes": None, **shown}
     return {
         "Id": image.id,
         "RepoTags": list(image.repo_tags),
@@ -44,12 +79,14 @@ def inspect(image: Image) -> dict[str, Any]:
         "Created": image.created or ZERO,
         "DockerVersion": "",
         "Author": image.author,
-        "Config": config(image.config),
+        "Config": shown,
         "Architecture": image.architecture,
         **omit_empty(Variant=image.variant),
         "Os": image.os,
         "Size": image.size,
-        "VirtualSize": image.size,
+        **({"VirtualSize": image.size} if version < _WITHOUT_VIRTUAL_SIZE else {}),
+        **({"Container": ""} if version < _WITHOUT_CONTAINER else {}),
+        "ContainerConfig": _NO_CONFIG,
         "GraphDriver": {"Name": "overlay2", "Data": None},
         "RootFS": {"Type": "layers", "Layers": list(image.diff_ids)},
         "Metadata": {"LastTagTime": image.last_tagged or ZERO},

@@ -259,7 +259,7 @@ def test_volumes_are_used_by_containers(client: docker.DockerClient) -> None:
 def test_images_are_tagged_saved_loaded_and_counted(client: docker.DockerClient, sleeper: Container) -> None:
     image = client.images.get(IMAGE)
     assert image.tag("tagged", "one")
-    saved = b"".join(client.images.get("tagged:one").save(named=True))
+    saved = b"".join(client.images.get("tagged:one").save(named="tagged:one"))
     client.images.remove("tagged:one")
     assert [loaded.id for loaded in client.images.load(saved)] == [image.id]
     usage = client.df()
