@@ -1,5 +1,7 @@
 """The unmodified Docker SDK for Python: containers, execs, logs, files, images and volumes of one host without a cluster."""
 
+import io
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -201,9 +203,42 @@ def test_attach_sends_input_and_reads_output(client: docker.DockerClient) -> Non
     container.kill()
 
 
+def test_files_are_copied_in_and_out(client: docker.DockerClient, sleeper: Container) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        info = tarfile.TarInfo("greeting")
+        info.size = 6
+        archive.addfile(info, io.BytesIO(b"hello\n"))
+    assert sleeper.put_archive("/tmp", packed.getvalue())
+    assert sleeper.exec_run(["cat", "/tmp/greeting"]).output == b"hello\n"
+    chunks, stat = sleeper.get_archive("/tmp/greeting")
+    with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
+        found = archive.extractfile("greeting")
+        assert found is not None
+        assert found.read() == b"hello\n"
+    assert (stat["name"], stat["size"]) == ("greeting", 6)
+    assert {"Path": "/tmp/greeting", "Kind": 1} in sleeper.diff()
+    with pytest.raises(NotFound):
+        sleeper.get_archive("/none")
+
+
+def test_a_container_is_exported_and_committed(client: docker.DockerClient, sleeper: Container) -> None:
+    sleeper.exec_run(["sh", "-c", "echo kept > /kept"])
+    with tarfile.open(fileobj=io.BytesIO(b"".join(sleeper.export()))) as archive:
+        assert "kept" in archive.getnames()
+    image = sleeper.commit("committed", "1", message="m", changes="ENV FROM=commit")
+    try:
+        assert (
+            client.containers.run("committed:1", ["sh", "-c", "cat /kept; echo $FROM"], remove=True)
+            == b"kept\ncommit\n"
+        )
+        assert image.attrs["Parent"] == client.images.get(IMAGE).id
+    finally:
+        client.images.remove("committed:1")
+
+
 def test_top_and_stats_show_the_process(sleeper: Container) -> None:
-    top = sleeper.top()
-    assert any("sleep 1000000" in " ".join(row) for row in top["Processes"])
+    labs.wait(lambda: "sleep 1000000" in str(sleeper.top()["Processes"]), "the process behind its runtime's start")
     stats = sleeper.stats(stream=False)
     assert stats["memory_stats"]["usage"] > 0
     assert stats["pids_stats"]["current"] == 1
