@@ -11,7 +11,6 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from cli.http_connection import MalformedResponseError, Response, send_request
 from covey.errors import CoveyError, InvalidArgumentError
@@ -20,7 +19,8 @@ DEFAULT_HOST = "unix:///run/covey/covey.sock"
 API_VERSION = "1.50"
 RESPONSE_TIMEOUT_SECONDS = 120.0
 CHUNK_BYTES = 1 << 16
-_TOO_NEW = re.compile(r"client version \S+ is too new\. Maximum supported API version is (1\.[0-9]+)")
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_TOO_NEW = r"client version \S+ is too new\. Maximum supported API version is (1\.[0-9]+)"
 
 Body = Iterable[bytes]
 Query = Mapping[str, Any]
@@ -45,7 +45,7 @@ def daemon_host(environment: Mapping[str, str] = os.environ) -> str:
 
 def path_segment(text: str) -> str:
     """A name as one segment of a URL path."""
-    return quote(text, safe="")
+    return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in text.encode())
 
 
 class DaemonClient:
@@ -171,7 +171,7 @@ class DaemonClient:
         try:
             return self._send(method, path, query, body, headers, seconds)
         except DaemonError as error:
-            found = _TOO_NEW.search(error.message)
+            found = re.search(_TOO_NEW, error.message)
             if self._negotiated or error.status != 400 or not found:
                 raise
         self._version, self._negotiated = found[1], True
@@ -267,7 +267,7 @@ def _query_string(query: Query | None) -> str:
             pairs.extend((name, str(item)) for item in value)
         else:
             pairs.append((name, "1" if value is True else str(value)))
-    return f"?{urlencode(pairs)}" if pairs else ""
+    return f"?{'&'.join(f'{path_segment(name)}={path_segment(value)}' for name, value in pairs)}" if pairs else ""
 
 
 def _raise_refusal(response: Response) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from cli.format import table
-from cli.format.template import Template
 from covey.errors import CoveyError
 
 
@@ -46,6 +45,8 @@ def print_objects(refs: Sequence[str], get: Callable[[str], Any], form: str = ""
         for item in found:
             click.echo(json.dumps(item, separators=(",", ":"), ensure_ascii=False))
     else:
+        from cli.format.template import Template
+
         template = Template(form)
         for item in found:
             click.echo(template.render(item))

@@ -7,8 +7,6 @@ import click
 from cli import options, output
 from cli.client import path_segment
 from cli.command import command, option
-from cli.format.sorting import natural_sort_key
-from cli.parse.moments import parse_moment
 from cli.rows import container as rows
 from covey.errors import InvalidArgumentError
 
@@ -58,6 +56,7 @@ def inspect(containers: tuple[str, ...], form: str, size: bool) -> int:
 @option("--until", default="", help='Show logs before a timestamp or relative (e.g. "42m" for 42 minutes)')
 def logs(container: str, **query: Any) -> None:
     """Fetch the logs of a container."""
+    from cli.parse.moments import parse_moment
     from cli.terminal.log_output import write_output
 
     daemon, now = options.client(), output.now_ns()
@@ -72,6 +71,8 @@ def logs(container: str, **query: Any) -> None:
 @click.argument("private_port", required=False, default="", metavar="[PRIVATE_PORT[/PROTO]]")
 def port(container: str, private_port: str) -> None:
     """List port mappings or a specific mapping for the container."""
+    from cli.format.sorting import natural_sort_key
+
     found = options.client().get(f"/containers/{path_segment(container)}/json")
     ports = (found.get("NetworkSettings") or {}).get("Ports") or {}
     if private_port:

@@ -1,7 +1,10 @@
 """``covey version`` and ``covey info``."""
 
 import json
+import os
 import platform
+import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -9,17 +12,20 @@ import click
 from cli import options, output
 from cli.client import API_VERSION, UnreachableError
 from cli.command import command, option
-from cli.format.template import Template
+
+_METADATA = ("covey-", ".dist-info")
 
 
 def own_version() -> str:
-    """The version of this command."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("covey")
-    except PackageNotFoundError:
-        return "unknown"
+    """The version of this command, from the name of the directory in which its metadata is installed. ``importlib.metadata`` reads the
+    same and costs half the time of a simple command.
+    """
+    for directory in sys.path:
+        with suppress(OSError):
+            for name in os.listdir(directory):  # noqa: PTH208 - names are wanted
+                if name.startswith(_METADATA[0]) and name.endswith(_METADATA[1]):
+                    return name.removeprefix(_METADATA[0]).removesuffix(_METADATA[1])
+    return "unknown"
 
 
 @command()
@@ -43,6 +49,8 @@ def version(form: str) -> int:
     if form == "json":
         click.echo(json.dumps(both, separators=(",", ":")))
     elif form:
+        from cli.format.template import Template
+
         click.echo(Template(form).render(both))
     else:
         _print_version(client, server)
@@ -59,6 +67,8 @@ def info(form: str) -> int:
     if form == "json":
         click.echo(json.dumps(found, separators=(",", ":"), ensure_ascii=False))
     elif form:
+        from cli.format.template import Template
+
         click.echo(Template(form).render(found))
     else:
         from cli.pretty.info import info as text

@@ -4,15 +4,15 @@ A row maps field names, as templates use them, to values. Columns are at least t
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from cli.format.template import Template
 from covey.errors import InvalidArgumentError
 
 MIN_WIDTH = 10
 GAP = 3
 Row = Mapping[str, Any]
+Render = Callable[[Row], str]
 
 
 class _StrictFields(dict[str, Any]):
@@ -31,11 +31,36 @@ def render(rows: Iterable[Row], headers: Mapping[str, str], default: str, form: 
     if form == "json":
         return "".join(f"{json.dumps(dict(sorted(row.items())), ensure_ascii=False)}\n" for row in rows)
     if form == "table" or form.startswith(("table ", "table\t", "table{", "table\\t")):
-        template = Template(form.removeprefix("table").lstrip() or default)
-        head = template.render(_StrictFields(headers))
-        return align([head, *(template.render(_StrictFields(row)) for row in rows)])
-    template = Template(form)
-    return "".join(f"{template.render(_StrictFields(row))}\n" for row in rows)
+        line = _renderer(form.removeprefix("table").lstrip() or default)
+        return align([line(headers), *(line(row) for row in rows)])
+    line = _renderer(form)
+    return "".join(f"{line(row)}\n" for row in rows)
+
+
+def _renderer(form: str) -> Render:
+    """A function that makes the text of a row. A template of fields alone, as most are, needs no parser."""
+    first, *tags = form.replace("\\t", "\t").split("{{")
+    parts: list[tuple[str, str]] = []
+    for tag in tags:
+        name, end, text = tag.partition("}}")
+        if not end or not name.startswith(".") or not name[1:].isidentifier() or "\\" in text:
+            break
+        parts.append((name[1:], text))
+    if len(parts) < len(tags) or "\\" in first:
+        from cli.format.template import Template
+
+        template = Template(form)
+        return lambda row: template.render(_StrictFields(row))
+    return lambda row: first + "".join(f"{_field(row, name)}{text}" for name, text in parts)
+
+
+def _field(row: Row, name: str) -> str:
+    value = _StrictFields(row).get(name)
+    if isinstance(value, str):
+        return value
+    from cli.format.template import go_text
+
+    return go_text(value)
 
 
 def align(lines: Sequence[str]) -> str:

@@ -7,9 +7,7 @@ trim white space, an absent key prints ``<no value>``.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
-
-import msgspec
+from typing import Any, NamedTuple
 
 from covey.errors import InvalidArgumentError
 
@@ -22,20 +20,20 @@ _TOKEN = re.compile(
 _ABSENT = object()
 
 
-class Text(msgspec.Struct, frozen=True):
+class Text(NamedTuple):
     """Literal text of a template."""
 
     text: str
 
 
-class Print(msgspec.Struct, frozen=True):
+class Print(NamedTuple):
     """An action that prints a pipeline, or assigns it to ``variable``."""
 
     pipeline: tuple[Any, ...]
     variable: str = ""
 
 
-class Branch(msgspec.Struct, frozen=True):
+class Branch(NamedTuple):
     """An if, range or with block; ``variables`` are those of ``range $i, $x :=``."""
 
     kind: str

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from covey.clock import HOUR, MICROSECOND, MILLISECOND, MINUTE, SECOND
 
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)?")
+_TIME = r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)?"
 ID_LENGTH = 12
 
 
@@ -16,7 +16,7 @@ def short_id(identifier: str) -> str:
 
 def parse_time(text: str) -> int:
     """Nanoseconds since the epoch of an RFC 3339 time; 0 for Go's zero time and for an empty text."""
-    found = _TIME.fullmatch(text or "")
+    found = re.fullmatch(_TIME, text or "")
     if not found or text.startswith("0001-"):
         return 0
     moment = datetime.fromisoformat(f"{found[1]}T{found[2]}+00:00")

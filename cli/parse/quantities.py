@@ -1,15 +1,14 @@
 """Parsers of quantities: durations, byte sizes and CPU counts. Pure."""
 
 import re
-from decimal import Decimal, InvalidOperation
 
 from covey.clock import HOUR, MICROSECOND, MILLISECOND, MINUTE, SECOND
 from covey.errors import InvalidArgumentError
 
 NANO = 1_000_000_000
 _UNITS = {"ns": 1, "us": MICROSECOND, "µs": MICROSECOND, "ms": MILLISECOND, "s": SECOND, "m": MINUTE, "h": HOUR}
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp])?(i?b)?", re.IGNORECASE)
+_DURATION = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)"
+_SIZE = r"(\d+(?:\.\d+)?) ?([kmgtp])?(i?b)?"
 
 
 def parse_duration(text: str) -> int:
@@ -20,7 +19,7 @@ def parse_duration(text: str) -> int:
     """
     if text == "0":
         return 0
-    parts = _DURATION.findall(text)
+    parts = re.findall(_DURATION, text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise InvalidArgumentError(
             f"invalid duration {text!r}: write a number and ns, us, ms, s, m or h, such as 1m30s"
@@ -34,7 +33,7 @@ def parse_bytes(text: str) -> int:
     Raises:
         InvalidArgumentError: not of that form.
     """
-    found = _SIZE.fullmatch(text.strip())
+    found = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE)
     if not found:
         raise InvalidArgumentError(f"invalid size {text!r}: write a number and b, k, m, g or t, such as 64m")
     exponent = " kmgtp".index(found[2].lower()) if found[2] else 0
@@ -47,6 +46,8 @@ def parse_cpus(text: str) -> int:
     Raises:
         InvalidArgumentError: no decimal number, or finer than a billionth.
     """
+    from decimal import Decimal, InvalidOperation
+
     try:
         nano = Decimal(text) * NANO
     except InvalidOperation:

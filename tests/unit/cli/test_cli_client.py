@@ -92,7 +92,7 @@ def daemon(tmp_path: Path) -> Iterator[DaemonClient]:
 def test_query_encodes_filters_as_json_repeats_lists_and_omits_empty_values(daemon: DaemonClient) -> None:
     query = {"filters": {"name": ["a b"]}, "names": ["x", "y"], "all": True, "none": None, "empty": "", "off": False}
     path = daemon.get("/things", query)["path"]
-    assert path == "/v1.50/things?filters=%7B%22name%22%3A%5B%22a+b%22%5D%7D&names=x&names=y&all=1"
+    assert path == "/v1.50/things?filters=%7B%22name%22%3A%5B%22a%20b%22%5D%7D&names=x&names=y&all=1"
 
 
 def test_a_refusal_has_the_status_and_the_daemons_message(daemon: DaemonClient) -> None:

@@ -1,9 +1,11 @@
 """Help, aliases, unsupported commands and the lazy import of commands, with the docker client as oracle."""
 
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 import pytest
@@ -12,6 +14,7 @@ from cli import command_tree
 from cli.command import plain_switches
 from cli.lazy_group import CommandEntry, LazyGroup
 from cli.main import main, root
+from tests.support.recording_engine import recording
 
 HEAVY = {"rich", "yaml", "asyncio", "aiohttp", "grpc", "msgspec", "http.client", "cli.client", "cli.options", "ssl"}
 FLAG = re.compile(r"^ {2}(?:-\w, | {4})(--[\w-]+)(.*(?:\n {12,}.*)*)", re.MULTILINE)
@@ -185,6 +188,37 @@ def test_every_command_that_a_hint_names_exists() -> None:
                 words.append(word)
             command, _ = find(tuple(words[: 2 if command_tree.ROOT[words[0]].children else 1]))
             assert not command.hidden, path
+
+
+SLOW = {
+    "asyncio",
+    "decimal",
+    "email",
+    "http.client",
+    "msgspec",
+    "rich",
+    "ssl",
+    "subprocess",
+    "tempfile",
+    "urllib.parse",
+    "yaml",
+}
+
+
+@pytest.mark.parametrize("command", ["ps", "images", "rm x", "version", "network ls", "volume ls", "node ls"])
+def test_a_simple_command_imports_nothing_slow(command: str, tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom cli.main import main\n"
+        f"try: main({command.split()!r})\nfinally: print('MODULES', *sys.modules, file=sys.stderr)"
+    )
+    with recording(tmp_path) as engine:
+        environment = {**os.environ, "COVEY_HOST": engine.host}
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30, env=environment
+        )
+    imported = set(done.stderr.split("MODULES")[-1].split())
+    assert "cli.client" in imported, done.stderr
+    assert not imported & SLOW
 
 
 def test_commands_speak_to_the_daemon_without_asyncio(tmp_path: object) -> None:
