@@ -30,7 +30,7 @@ from agent.runtime import attach, conmon
 from agent.runtime.attach import AttachStream
 from agent.runtime.conmon_pipes import ConmonPipes
 from agent.runtime.errors import OciRuntimeError
-from covey.errors import ConflictError, NotFoundError, UnavailableError
+from covey.errors import ConflictError, InvalidArgumentError, NotFoundError, UnavailableError
 
 EXEC_LIMIT_PER_CONTAINER = 256
 
@@ -113,7 +113,11 @@ class Execs:
                 await stream.close()
             self._finish(instance, error.exit_code if isinstance(error, OciRuntimeError) else LOST_EXIT_CODE)
             if isinstance(error, (EOFError, OciRuntimeError)):
-                raise OciRuntimeError(f"OCI runtime exec failed: exec failed: {error}") from None
+                reason = str(error).removeprefix("exec failed: ")
+                message = f"OCI runtime exec failed: exec failed: {reason}"
+                if isinstance(error, OciRuntimeError) and error.exit_code in {126, 127}:
+                    raise InvalidArgumentError(message) from None
+                raise OciRuntimeError(message) from None
             raise
         instance.state = msgspec.structs.replace(instance.state, running=True, pid=pid)
         self._notify(instance.state, "exec_start")
@@ -138,7 +142,7 @@ class Execs:
         except TimeoutError:
             output[:] = f"Health check exceeded timeout ({timeout_seconds:g}s)".encode()
             self._kill(self.inspect(exec_id))
-        except OciRuntimeError as error:
+        except (OciRuntimeError, InvalidArgumentError) as error:
             output[:] = error.message.encode()[:OUTPUT_LIMIT_BYTES]
         finally:
             if stream is not None:

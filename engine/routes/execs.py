@@ -29,7 +29,7 @@ async def start(context: RequestContext) -> web.StreamResponse:
     state = containers.exec_inspect(context.ref)
     config = state.config
     if state.started:
-        raise ConflictError(f"exec {state.id[:12]} has already been started: create another")
+        raise ConflictError(f"Error: Exec command {state.id} has already run; create another one")
     if not containers.get(state.container_id).state.running:
         raise ConflictError(f"container {state.container_id[:12]} is not running: start it first")
     if detached:

@@ -14,7 +14,7 @@ from agent.container.model import Container, ContainerConfig, MountKind
 from covey.errors import InvalidArgumentError, NotFoundError
 
 _ID = re.compile(r"[0-9a-f]{64}")
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}")
 
 
 async def create_container(host: ContainerHost, config: ContainerConfig) -> Container:

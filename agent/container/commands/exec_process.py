@@ -14,7 +14,7 @@ async def create_exec(host: ContainerHost, ref: str, config: ExecConfig) -> str:
     """Register an exec and return its id. Nothing runs yet."""
     record = host.index.find_running(ref)
     if record.state.status is RunStatus.PAUSED:
-        raise ConflictError(f"container {record.config.name} is paused: unpause the container before exec")
+        raise ConflictError(f"Container {record.config.name} is paused, unpause the container before exec")
     if not config.args:
         raise InvalidArgumentError("No exec command specified")
     exec_id = host.execs.create(record.config.id, config)
