@@ -21,16 +21,18 @@ from tests.bench import computer, memory
 from tests.bench.consensus import KILLS, consensus
 from tests.bench.failures import leader_kill, worker_kill
 from tests.bench.figures import Figure, table, with_peer
+from tests.bench.image_sharing import image_sharing
 from tests.bench.peer_swarm import swarm_lab
 from tests.bench.scale import scale
 from tests.bench.services import services
+from tests.bench.single_host import both_engines, single_host
 from tests.bench.store import store
 from tests.bench.subject import Subject
 from tests.bench.throughput import throughput
 from tests.bench.writes import secrets
 
 SECTIONS = ("memory", "services", "secrets", "throughput", "worker", "leader")
-COMPONENT_SECTIONS = ("store", "consensus", "scale")
+COMPONENT_SECTIONS = ("store", "consensus", "scale", "host", "images")
 IMAGE_BYTES = 100 * 1000 * 1000
 SOURCE = "* measured once on a machine of this kind (Docker Engine 20.10.24): see docs/benchmarks.md"
 
@@ -85,6 +87,12 @@ def measure_cluster(run: Run, subject: Subject, *, rounds: int, kills: int, virt
     run.measure("leader", lambda: [leader_kill(subject, kills)])
 
 
+def beside_docker(name: str, rounds: int) -> list[Figure]:
+    """Figures of one host, with Docker's engine beside it."""
+    with both_engines(f"{name}-one") as pair:
+        return single_host(pair, rounds)
+
+
 def in_lab(run: Run, lab: contextlib.AbstractContextManager[Subject], work: Callable[[Subject], None]) -> None:
     """Run the work in a lab. A lab that does not start or stop is a failure."""
     try:
@@ -118,6 +126,8 @@ def main() -> int:
     run.measure("store", lambda: store(rounds))
     run.measure("consensus", lambda: consensus(kills=5 if options.quick else KILLS))
     run.measure("scale", lambda: scale(rounds))
+    run.measure("host", lambda: beside_docker(options.name, rounds))
+    run.measure("images", lambda: image_sharing(options.name, rounds))
     if options.peer:
         print("\nDocker Swarm", flush=True)
         in_lab(

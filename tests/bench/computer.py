@@ -50,8 +50,8 @@ class Memory(msgspec.Struct, frozen=True):
     alone: float
 
 
-def memory_of(host: LabHost) -> Memory:
-    """Memory of a host's processes without container monitors. Containers have their own PID namespaces and are not counted."""
+def memory_of(host: LabHost, *, monitors: bool = False) -> Memory:
+    """Memory of a host's processes, with container monitors or without. Containers have their own PID namespaces and are not counted."""
     namespace = Path(f"/proc/{machine.init_pid(host)}/ns/pid").readlink()
     pss = own = 0
     files: dict[str, int] = {}
@@ -59,7 +59,7 @@ def memory_of(host: LabHost) -> Memory:
         try:
             if not folder.name.isdigit() or (folder / "ns/pid").readlink() != namespace:
                 continue
-            if (folder / "comm").read_text().strip().startswith((*MONITORS, *NOT_OURS)):
+            if (folder / "comm").read_text().strip().startswith(NOT_OURS if monitors else (*MONITORS, *NOT_OURS)):
                 continue
             mappings = _mappings((folder / "smaps").read_text())
         except OSError:  # the process has ended

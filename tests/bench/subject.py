@@ -73,16 +73,20 @@ class Subject:
         root.write_bytes(root_file_system(image_bytes))
         name, tag = IMAGE.split(":")
         changes = quote(f"CMD {json.dumps(COMMAND)}")
-        _upload(first, f"/images/create?fromSrc=-&repo={name}&tag={tag}&changes={changes}", root)
+        upload(first, f"/images/create?fromSrc=-&repo={name}&tag={tag}&changes={changes}", root)
         root.unlink()
         _download(first, f"/images/{quote(IMAGE, safe='')}/get", archive)
         for host in others:
-            _upload(host, "/images/load?quiet=1", archive)
+            upload(host, "/images/load?quiet=1", archive)
         archive.unlink()
         ids = {self.call("GET", f"/images/{quote(IMAGE, safe='')}/json", at=host)["Id"] for host in self.hosts}
         if len(ids) != 1:
             raise CoveyError(f"image {IMAGE} has different ids on the hosts: {sorted(ids)}")
         self.image = ids.pop()
+        self.create_network()
+
+    def create_network(self) -> None:
+        """Create the overlay network of the services."""
         pool = {"Driver": "default", "Config": [{"Subnet": "10.200.0.0/20"}]}
         self.call("POST", "/networks/create", {"Name": NETWORK, "Driver": "overlay", "Attachable": True, "IPAM": pool})
 
@@ -189,7 +193,8 @@ def _filters(wanted: dict[str, list[str]]) -> str:
     return quote(json.dumps(wanted))
 
 
-def _upload(host: LabHost, url: str, path: Path) -> None:
+def upload(host: LabHost, url: str, path: Path) -> None:
+    """Send an archive to a host. Raises CoveyError if it is refused."""
     connection = api.SocketConnection(host.socket, STEP_SECONDS)
     try:
         with path.open("rb") as file:

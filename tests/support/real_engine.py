@@ -38,8 +38,8 @@ def running(lab: Lab) -> Iterator[Lab]:
         cluster.down(lab)
 
 
-def boot(host: LabHost) -> None:
-    """Start a host with dockerd. Returns when the daemon answers.
+def boot(host: LabHost, *options: str) -> None:
+    """Start a host with dockerd and these options. Returns when the daemon answers.
 
     Raises:
         DeadlineError: it did not in time; the message names its log.
@@ -53,6 +53,7 @@ def boot(host: LabHost) -> None:
         f"--cgroup-parent={host.cgroup}",
         "--storage-driver=overlay2",
         "--exec-opt=native.cgroupdriver=cgroupfs",
+        *options,
     ]
     with host.log.open("ab") as log:
         subprocess.run(
