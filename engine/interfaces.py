@@ -165,6 +165,12 @@ class Images(Protocol):
         """Load an archive of ``docker save`` or an OCI layout. Returns its tags, and the ids of untagged images."""
         ...
 
+    def loading(
+        self, source: AsyncIterator[bytes], /, *, platform: str = ""
+    ) -> AbstractContextManager[JobFollower[tuple[str, ...]]]:
+        """Load an archive as a job that its caller follows."""
+        ...
+
     async def import_(
         self,
         source: AsyncIterator[bytes],
@@ -220,6 +226,10 @@ class Registries(Protocol):
         self, name: str, *, all_tags: bool = False, credentials: Credentials = ...
     ) -> AbstractContextManager[JobFollower[tuple[PushedImage, ...]]]:
         """Push a tag (``latest`` by default), or every tag of the repository."""
+        ...
+
+    def describe(self) -> Mapping[str, object]:
+        """The configuration as ``docker info`` shows it: RegistryConfig."""
         ...
 
     async def login(self, credentials: Credentials) -> str:

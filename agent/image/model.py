@@ -70,13 +70,17 @@ class Image(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """One line of progress of long work. `id` is a short layer id or a tag, `total` is 0 when it is unknown."""
+    """One line of progress of long work. `id` is a short layer id or a tag, `total` is 0 when it is unknown.
+
+    A `heading` has no counts, but an id.
+    """
 
     status: str
     id: str = ""
     current: int = 0
     total: int = 0
     aux: Mapping[str, str | int] | None = None
+    heading: bool = False
 
 
 class ImageRemoval(msgspec.Struct, frozen=True):

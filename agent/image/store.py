@@ -5,7 +5,7 @@ does the heavy work, and `agent.image.content.repository` orders the commits.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -19,6 +19,7 @@ from agent.image.content.descriptor import ImagePlatform, host_architecture
 from agent.image.content.image_index import imported_config
 from agent.image.content.repository import ImageRepository
 from agent.image.content.staged import StagedContent
+from agent.image.job import JobFollower, JobTable, Report
 from agent.image.lookup import filter_images, resolve_image
 from agent.image.model import CommitRequest, HistoryEntry, Image, ImageConfig, ImageRemoval, Progress, encode_config
 from agent.image.removal import ImageUser, name_of, plan_removal
@@ -52,13 +53,16 @@ class ImageStore:
         self._in_use = containers_using
         self._limits = limits or UnpackLimits()
         self._clock = clock
+        self._jobs = JobTable("images")
 
     async def start(self) -> None:
         """Open the store and delete leftovers of an earlier process. Raises OSError when the folder is not writable."""
         await self.repository.start()
+        await self._jobs.open()
 
     async def close(self) -> None:
-        """Close the database. The caller cancels or awaits running operations first."""
+        """Cancel running jobs and close the database. The caller cancels or awaits other operations first."""
+        await self._jobs.close()
         await self.repository.close()
 
     def get(self, name: str) -> Image:
@@ -110,6 +114,14 @@ class ImageStore:
         async with self._unpack("load", source, progress, platform) as result:
             await self.repository.commit(StagedContent(result.images, result.blobs))
         return tuple(dict.fromkeys(name for image in result.images for name in image.tags or (image.config,)))
+
+    def loading(self, source: Source, *, platform: str = "") -> AbstractContextManager[JobFollower[tuple[str, ...]]]:
+        """Load an archive as a job, which is cancelled when its follower leaves."""
+
+        async def work(report: Report) -> tuple[str, ...]:
+            return await self.load(source, report, platform=platform)
+
+        return self._jobs.join(("load", id(source)), work)
 
     async def import_(
         self,

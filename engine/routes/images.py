@@ -71,14 +71,17 @@ async def prune(context: RequestContext) -> web.Response:
 
 
 async def load(context: RequestContext) -> web.StreamResponse:
-    """Respond once the archive is loaded. An archive that cannot be loaded is an HTTP status."""
+    """Respond with the progress, or quietly once the archive is loaded. Until then an archive that cannot be loaded is an HTTP status."""
     platform = read_platform(context.query("platform"))
     images = context.services.agent.images
     async with progress_response(context) as response:
-        for name in await images.load(_body(context), platform=platform):
-            label = "Loaded image ID: " if name.startswith("sha256:") else "Loaded image: "
-            await response.write({"stream": f"{label}{name}\n"})
-            publish_image(context, "load", images.get(name), name)
+        with images.loading(_body(context), platform=platform) as job:
+            if not context.flag("quiet", default=True):
+                await response.write_all(aiter(job))
+            for name in await job.result():
+                label = "Loaded image ID: " if name.startswith("sha256:") else "Loaded image: "
+                await response.write({"stream": f"{label}{name}\n"})
+                publish_image(context, "load", images.get(name), name)
     return response.stream
 
 

@@ -15,6 +15,8 @@ def message(progress: Progress) -> dict[str, Any]:
         return {"progressDetail": {}, "aux": dict(progress.aux)}
     if not progress.id:
         return {"status": progress.status}
+    if progress.heading:
+        return {"status": progress.status, "id": progress.id}
     if not progress.current:
         return {"status": progress.status, "progressDetail": {}, "id": progress.id}
     detail = {"current": progress.current, **({"total": progress.total} if progress.total else {})}

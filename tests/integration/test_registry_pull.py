@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
@@ -10,10 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from tests.support.api_daemon import Daemon, running
+from tests.support.hostile_registry import hostile_registry
 from tests.support.image_archives import image, write_archive
-from tests.support.registry import TestRegistry, registry
+from tests.support.registry import TestRegistry, registry, run
 
 pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="module")]
 
@@ -111,3 +114,119 @@ async def test_distribution_and_search_answer_what_the_registry_has(daemon: Daem
     assert (status, body["message"]) == (404, "manifest unknown: manifest unknown")
     out, _ = await daemon.docker("search", "--format", "{{.Name}}", f"{source.host}/app")
     assert f"{source.host}/team/app" in out.split()
+
+
+@pytest.mark.parametrize(
+    "flags", [("--format", "oci"), ("--format", "oci", "--dest-compress-format", "zstd"), ("--dest-decompress",)]
+)
+async def test_oci_media_types_and_zstd_and_plain_layers_are_pulled(
+    daemon: Daemon, source: TestRegistry, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    made = image({"etc/a": os.urandom(50_000)}, {"etc/b": b"b"})
+    await source.push_archive(write_archive(tmp_path / "made.tar", made, "made:1"), "team/format:1", *flags)
+    name = f"{source.host}/team/format:1"
+    await daemon.docker("pull", "-q", name)
+    assert (daemon.agent.images.layers(name)[0] / "etc/a").stat().st_size == 50_000
+    copy = f"{source.host}/team/format-copy:1"
+    await daemon.docker("tag", name, copy)
+    await daemon.docker("push", "-q", copy)
+    digests = {
+        (await source.skopeo("inspect", "--format", "{{.Digest}}", f"docker://{item}")).strip() for item in (name, copy)
+    }
+    assert len(digests) == 1
+    await daemon.docker("rmi", name, copy)
+
+
+async def test_umoci_unpacks_what_was_pushed(daemon: Daemon, source: TestRegistry, tmp_path: Path) -> None:
+    made = image({"etc/first": b"1", "etc/gone": b"x"}, {"etc/second": b"2", "etc/.wh.gone": b""})
+    name = f"{source.host}/team/judged:1"
+    await daemon.docker("load", "-i", str(write_archive(tmp_path / "made.tar", made, name)))
+    await daemon.docker("push", "-q", name)
+    layout = tmp_path / "layout"
+    await run("skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{name}", f"oci:{layout}:judged")
+    await run("umoci", "unpack", "--image", f"{layout}:judged", str(tmp_path / "bundle"))
+    assert sorted(path.name for path in (tmp_path / "bundle/rootfs/etc").iterdir()) == ["first", "second"]
+    await daemon.docker("rmi", name)
+
+
+async def test_all_tags_are_pulled_and_pushed(daemon: Daemon, source: TestRegistry) -> None:
+    name = f"{source.host}/team/app"
+    await source.skopeo("list-tags", f"docker://{name}")
+    await daemon.docker("pull", "-q", f"{name}:1")
+    for tag in ("2", "3"):
+        await daemon.docker("tag", f"{name}:1", f"{source.host}/team/many:{tag}")
+    out, _ = await daemon.docker("push", "--all-tags", f"{source.host}/team/many")
+    assert "2: digest: sha256:" in out
+    assert "3: digest: sha256:" in out
+    await daemon.docker("rmi", f"{source.host}/team/many:2", f"{source.host}/team/many:3")
+    await daemon.docker("pull", "-q", "--all-tags", f"{source.host}/team/many")
+    out, _ = await daemon.docker("images", "--format", "{{.Tag}}", f"{source.host}/team/many")
+    assert {"2", "3"} <= set(out.split())
+
+
+async def test_the_progress_of_a_pull_is_the_stream_of_docker(daemon: Daemon, source: TestRegistry) -> None:
+    made = image({"etc/big": os.urandom(3_000_000)})
+    name = f"{source.host}/team/progress"
+    await source.push_archive(write_archive(source.folder / "progress.tar", made, "x:1"), "team/progress:1")
+    status, steps = await lines(daemon, f"/images/create?fromImage={name}&tag=1")
+    assert status == 200
+    assert steps[0] == {"status": "Pulling from team/progress", "id": "1"}
+    words = list(dict.fromkeys(str(step["status"]) for step in steps[1:-2]))
+    assert [word for word in words if word not in {"Extracting", "Waiting"}] == [
+        "Pulling fs layer", "Downloading", "Verifying Checksum", "Download complete", "Pull complete",
+    ]  # fmt: skip
+    counted = [step for step in steps if step["status"] == "Downloading"]
+    assert counted[-1]["progressDetail"]["current"] == counted[-1]["progressDetail"]["total"]
+    assert str(counted[-1]["progress"]).startswith("[====")
+    assert [str(step["status"]).partition(":")[0] for step in steps[-2:]] == ["Digest", "Status"]
+
+
+async def test_a_client_that_vanishes_ends_its_pull(daemon: Daemon) -> None:
+    async with hostile_registry() as slow:
+        made = image({"etc/x": b"x"})
+        slow.add(made)
+        stalled, left = asyncio.Event(), asyncio.Event()
+
+        async def stall(request: web.Request) -> web.StreamResponse:
+            stalled.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                left.set()
+            return web.Response()
+
+        slow.answer("GET", f"/app/blobs/{slow.layer(made)}", stall)
+        async with asyncio.timeout(20):
+            async with (
+                daemon.session() as session,
+                session.post(f"/images/create?fromImage={slow.host}/app&tag=1") as response,
+            ):
+                await response.content.readline()
+                await stalled.wait()
+                response.close()
+            await left.wait()
+
+
+async def test_a_load_shows_its_layers_unless_it_is_quiet(daemon: Daemon) -> None:
+    made = image({"etc/load": os.urandom(100_000)})
+    archive = made.archive(["loaded:1"])
+    status, steps = await lines(daemon, "/images/load?quiet=0", data=archive)
+    assert status == 200
+    assert {step["status"] for step in steps[:-1]} == {"Loading layer"}
+    assert steps[-1] == {"stream": "Loaded image: loaded:1\n"}
+    _, steps = await lines(daemon, "/images/load?quiet=1", data=archive)
+    assert steps == [{"stream": "Loaded image: loaded:1\n"}]
+    async with daemon.session() as session, session.post("/images/load", data=b"no archive") as response:
+        assert response.status == 400
+
+
+async def test_names_that_are_no_references_are_refused_before_anything_is_asked(daemon: Daemon) -> None:
+    for path, words in (
+        ("/images/create?fromImage=Busy", "must be lowercase"),
+        ("/images/create?fromImage=app&tag=a%0Ab", "invalid"),
+        ("/images/create?fromImage=127.0.0.1:1/app&tag=1&platform=a/b/c/d", "cannot parse platform specifier"),
+    ):
+        status, body = await daemon.request("POST", path)
+        assert (status, words in body["message"]) == (400, True), body
+    status, body = await daemon.request("POST", "/images/127.0.0.1:1/app/push?tag=1")
+    assert (status, body["message"]) == (400, "Bad parameters and missing X-Registry-Auth: EOF")

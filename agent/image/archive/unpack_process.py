@@ -89,9 +89,9 @@ async def _read_messages(
 
 def report_layer(message: UnpackMessage, progress: Callable[[Progress], None]) -> None:
     """Report a layer that is being unpacked, in Docker's words. Layers that exist are not reported."""
-    if message.step in {"unpack", "unpacked"}:
+    if message.step == "unpack":
         short = message.id.removeprefix("sha256:")[:12]
-        progress(Progress("Loading layer", short, message.current, message.current))
+        progress(Progress("Loading layer", short, message.current, message.total))
 
 
 @contextlib.contextmanager

@@ -40,6 +40,7 @@ class UnpackMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     step: str = ""
     id: str = ""
     current: int = 0
+    total: int = 0
     error: str = ""
     error_kind: str = ""
     done: bool = False

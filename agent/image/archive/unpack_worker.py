@@ -10,7 +10,7 @@ Started by `agent.image.archive.unpack_process`.
 import posixpath
 import sys
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -130,13 +130,11 @@ class _ArchiveUnpacker:
             self._send(UnpackMessage(step="exists", id=diff_id))
             layer = StagedLayer(member.digest, diff_id, chain_id)
         else:
-            self._send(UnpackMessage(step="unpack", id=diff_id))
             target = self._staging / f"l{len(self._unpacked)}"
             with Path(member.path).open("rb", buffering=0) as blob:
-                content_bytes = self._unpack(cast("Readable", blob), target, lowers, diff_id)
+                content_bytes = self._unpack(cast("Readable", blob), member.size, target, lowers, diff_id)
             self._directories[chain_id] = str(target)
             layer = StagedLayer(member.digest, diff_id, chain_id, content_bytes, str(target))
-            self._send(UnpackMessage(step="unpacked", id=diff_id, current=content_bytes))
         self._unpacked[chain_id] = layer
         return layer
 
@@ -150,14 +148,15 @@ class _ArchiveUnpacker:
             reader.drain()
         _verify(reader.digest, diff_id)
 
-    def _unpack(self, blob: Readable, target: Path, lowers: Sequence[Path], diff_id: str) -> int:
+    def _unpack(self, blob: Readable, blob_bytes: int, target: Path, lowers: Sequence[Path], diff_id: str) -> int:
         what = f"the layer {diff_id}"
         plain, compression = open_stream(blob, what)
         if compression not in _LAYER_COMPRESSIONS:
             raise InvalidArgumentError(
                 f"{what} is compressed with {compression}; layers must be uncompressed, gzip or zstd"
             )
-        reader = HashingReader(plain, self._limits.layer_bytes, what)
+        report = self._layer_reporter(diff_id, 0 if compression else blob_bytes)
+        reader = HashingReader(plain, self._limits.layer_bytes, what, report)
         target.mkdir(mode=0o755)
         unpacker = LayerUnpacker(target, lowers, what)
         unpacker.unpack(reader)
@@ -180,6 +179,18 @@ class _ArchiveUnpacker:
         exists = digest in self._request.layers
         layer = StagedLayer(digest, digest, digest, unpacker.content_bytes, "" if exists else str(target))
         return UnpackMessage(done=True, images=(StagedImage("", (layer,)),), blobs={digest: str(path)})
+
+    def _layer_reporter(self, diff_id: str, total: int) -> Callable[[int], None]:
+        """Reports how much of a layer's tar was read: at its start, after each `REPORT_BYTES`, and at its end if that is known."""
+        reported = -REPORT_BYTES
+
+        def report(count: int) -> None:
+            nonlocal reported
+            if count - reported >= REPORT_BYTES or count == total:
+                reported = count
+                self._send(UnpackMessage(step="unpack", id=diff_id, current=count, total=total))
+
+        return report
 
     def _report_bytes(self, count: int) -> None:
         if count - self._reported >= REPORT_BYTES:

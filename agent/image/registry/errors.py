@@ -85,7 +85,7 @@ def pull_error(error: CoveyError, reference: Reference) -> CoveyError:
 
 
 def unsupported_media_type(media_type: str, what: str) -> UnsupportedError:
-    if "manifest.v1+" in media_type:
+    if "distribution.manifest.v1" in media_type:
         return UnsupportedError(
             f"{what} is a schema 1 manifest ({media_type}), which is no longer supported; "
             "ask its author to publish it in the OCI or Docker schema 2 format"

@@ -64,9 +64,12 @@ def decode_manifest(body: bytes, content_type: str, digest: str, name: str) -> M
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RegistryContentError(f"{what} is malformed: {error}") from None
     media_type = document.media_type or content_type.partition(";")[0].strip()
-    if document.schema_version == 1 or "manifest.v1+" in media_type:
+    if document.schema_version == 1 or "distribution.manifest.v1" in media_type:
         raise unsupported_media_type(
-            media_type if "v1+" in media_type else "application/vnd.docker.distribution.manifest.v1+json", what
+            media_type
+            if "distribution.manifest.v1" in media_type
+            else "application/vnd.docker.distribution.manifest.v1+json",
+            what,
         )
     if media_type not in _MANIFESTS | _INDEXES:
         raise unsupported_media_type(media_type, what)

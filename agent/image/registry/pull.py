@@ -70,7 +70,7 @@ class ImagePuller:
         self, reference: Reference, platform: ImagePlatform | None, credentials: Credentials, report: Report
     ) -> PulledImage:
         client, manifest = await self._manifest(reference, credentials)
-        report(Progress(f"Pulling from {reference.path}", reference.digest or reference.tag))
+        report(Progress(f"Pulling from {reference.path}", reference.digest or reference.tag, heading=True))
         index = manifest
         if manifest.is_index:
             entry = platforms.choose(manifest.manifests, platform or platforms.host_platform())

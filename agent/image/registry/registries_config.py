@@ -8,7 +8,7 @@ mirrors = ["https://cache.lan"]
 
 import ipaddress
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import msgspec
@@ -82,6 +82,32 @@ def endpoints(domain: str, config: RegistriesConfig, *, pull: bool) -> tuple[End
             Endpoint(f"http://{domain}", domain, verify=False),
         )
     return (*found, Endpoint(f"https://{domain}", domain))
+
+
+def describe_config(config: RegistriesConfig) -> dict[str, object]:
+    """The configuration in the form of Docker's `RegistryConfig`."""
+    networks = ["::1/128", "127.0.0.0/8", *(entry for entry in config.insecure_registries if "/" in entry)]
+    named = [entry for entry in config.insecure_registries if "/" not in entry]
+    named += [domain for domain, settings in config.registries.items() if settings.insecure]
+    indexes: dict[str, object] = {
+        DEFAULT_DOMAIN: _index(DEFAULT_DOMAIN, config.registry_mirrors, secure=True, official=True)
+    }
+    for domain in dict.fromkeys((*named, *config.registries)):
+        mirrors = config.registries.get(domain, RegistryConfig()).mirrors
+        if domain == DEFAULT_DOMAIN:
+            indexes[domain] = _index(domain, (*mirrors, *config.registry_mirrors), secure=True, official=True)
+        else:
+            indexes[domain] = _index(domain, mirrors, secure=domain not in named, official=False)
+    return {
+        "InsecureRegistryCIDRs": networks,
+        "IndexConfigs": indexes,
+        "Mirrors": [f"{url.rstrip('/')}/" for url in config.registry_mirrors],
+    }
+
+
+def _index(domain: str, mirrors: Sequence[str], *, secure: bool, official: bool) -> dict[str, object]:
+    urls = [f"{url.rstrip('/')}/" for url in mirrors]
+    return {"Name": domain, "Mirrors": urls, "Secure": secure, "Official": official}
 
 
 def is_insecure(domain: str, insecure: tuple[str, ...]) -> bool:

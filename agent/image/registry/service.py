@@ -18,7 +18,7 @@ from agent.image.registry.inspection import inspect_image
 from agent.image.registry.login import login
 from agent.image.registry.pull import ImagePuller
 from agent.image.registry.push import ImagePusher
-from agent.image.registry.registries_config import RegistriesConfig
+from agent.image.registry.registries_config import RegistriesConfig, describe_config
 from covey import image_reference
 from covey.clock import Clock, wall_clock
 
@@ -54,6 +54,10 @@ class RegistryService:
     def config(self) -> RegistriesConfig:
         """The configuration in use."""
         return self._client.config
+
+    def describe(self) -> Mapping[str, object]:
+        """The configuration as `docker info` shows it."""
+        return describe_config(self.config)
 
     async def open(self) -> None:
         """Accept work."""
