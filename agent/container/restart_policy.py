@@ -7,26 +7,11 @@ container that a user stopped stays stopped until it is started; with `always` i
 from __future__ import annotations
 
 from agent.container.model import ContainerState, RestartPolicy, RunStatus
-from covey.errors import InvalidArgumentError
 
 FIRST_DELAY_SECONDS = 0.1
 MAX_DELAY_SECONDS = 60.0
 STABLE_RUN_SECONDS = 10.0
 _SECOND_NS = 1_000_000_000
-
-NAMES = ("no", "always", "unless-stopped", "on-failure")
-
-
-def check(policy: RestartPolicy) -> None:
-    """Raises InvalidArgumentError in Docker's words."""
-    if policy.name not in {"", *NAMES}:
-        raise InvalidArgumentError(
-            f"invalid restart policy: unknown policy '{policy.name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
-        )
-    if policy.maximum_retries < 0:
-        raise InvalidArgumentError("invalid restart policy: maximum retry count cannot be negative")
-    if policy.maximum_retries and policy.name != "on-failure":
-        raise InvalidArgumentError("invalid restart policy: maximum retry count can only be used with 'on-failure'")
 
 
 def delay_after_exit(

@@ -4,7 +4,6 @@ import pytest
 
 from agent.container import restart_policy
 from agent.container.model import ContainerState, RestartPolicy, RunStatus
-from covey.errors import InvalidArgumentError
 
 SECOND = 1_000_000_000
 NO, ALWAYS, UNLESS = (RestartPolicy(name=name) for name in ("no", "always", "unless-stopped"))
@@ -78,21 +77,3 @@ def test_the_delay_doubles_up_to_a_minute_and_begins_anew_after_a_run_of_ten_sec
 )
 def test_who_starts_with_the_daemon(policy: RestartPolicy, state: ContainerState, starts: bool):
     assert restart_policy.starts_with_daemon(policy, state) is starts
-
-
-@pytest.mark.parametrize(
-    ("policy", "message"),
-    [
-        (RestartPolicy(name="foo"), "unknown policy 'foo'"),
-        (RestartPolicy(name="always", maximum_retries=3), "can only be used with 'on-failure'"),
-        (RestartPolicy(name="on-failure", maximum_retries=-1), "cannot be negative"),
-    ],
-)
-def test_a_bad_policy_is_refused_in_dockers_words(policy: RestartPolicy, message: str):
-    with pytest.raises(InvalidArgumentError, match=message):
-        restart_policy.check(policy)
-
-
-@pytest.mark.parametrize("policy", [NO, ALWAYS, UNLESS, FAILURE, TWICE, RestartPolicy(name="")])
-def test_good_policies_pass(policy: RestartPolicy):
-    restart_policy.check(policy)
