@@ -98,12 +98,13 @@ class Agent:
     async def enter_cluster(self, host_address: str) -> None:
         """Set the address by which the nodes of the joined cluster reach this host."""
         await self.networks.set_host_address(host_address)
+        self.endpoints.attachments.is_member = True
 
     async def leave_cluster(self) -> None:
         """End all tasks, and remove their secrets and networks, because the host has left its cluster."""
         self._node = None
-        await self.worker.apply((), complete=True)
-        await self.worker.wait_drained()
+        self.endpoints.attachments.is_member = False
+        await self.worker.end_all()
 
     def set_node(self, node: Node) -> None:
         """Set this node's object in the cluster. Templates of tasks use its id and labels."""

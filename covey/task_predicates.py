@@ -12,6 +12,11 @@ def should_run(task: Task) -> bool:
     return task.desired_state <= TaskState.RUNNING
 
 
+def is_attachment(task: Task) -> bool:
+    """Whether the task only attaches a single container of its node to networks."""
+    return bool(task.attached_container_id)
+
+
 def has_ended(task: Task) -> bool:
     """Whether the task will never run again and no agent has to end it."""
     return task.status.state.terminal or (not should_run(task) and task.status.state < TaskState.ASSIGNED)

@@ -24,7 +24,7 @@ from agent.image.model import (
     SearchResult,
 )
 from agent.image.registry.auth_config import Credentials
-from covey.objects import ClusterSpec
+from covey.objects import ClusterSpec, Network
 
 
 class LocalNodeState(StrEnum):
@@ -269,6 +269,19 @@ class Volumes(Protocol):
     def data_path(self, name: str) -> Path: ...
 
 
+class LocalNetworks(Protocol):
+    """The networks of this host; implemented by ``agent.endpoint.container_networks.EndpointOwner``."""
+
+    @property
+    def networks(self) -> Sequence[Network]:
+        """The networks of the cluster that containers of this host use."""
+        ...
+
+    async def bridge_range(self) -> tuple[str, str]:
+        """Subnet and gateway of the network ``bridge``."""
+        ...
+
+
 class AgentInterface(Protocol):
     """The parts of the agent that the API uses; implemented by ``agent.agent.Agent``."""
 
@@ -280,3 +293,5 @@ class AgentInterface(Protocol):
     def containers(self) -> Containers: ...
     @property
     def volumes(self) -> Volumes: ...
+    @property
+    def endpoints(self) -> LocalNetworks: ...

@@ -16,10 +16,13 @@ from agent.container.model import (
     Container,
     ContainerConfig,
     ContainerEvent,
+    EndpointSettings,
     ExecConfig,
     ExecState,
     NetworkConnection,
+    NetworkRequest,
     ProcessTable,
+    RestartPolicy,
 )
 from agent.filesystem.protocol import FileChange, PathStat
 from agent.logs.entry import LogEntry
@@ -41,6 +44,13 @@ class ContainerNetworks(Protocol):
         ...
 
     async def release(self, container_id: str) -> None: ...
+    async def join(self, config: ContainerConfig, request: NetworkRequest) -> NetworkConnection:
+        """Connect a running container to one more network. Returns what it has then."""
+        ...
+
+    async def leave(self, config: ContainerConfig, endpoint: EndpointSettings) -> NetworkConnection:
+        """Disconnect a running container from one of its networks. Returns what it has then."""
+        ...
 
 
 class Stream(Protocol):
@@ -83,8 +93,8 @@ class Containers(Protocol):
         """Stop the container as `stop` does, if it runs, and start it."""
         ...
 
-    async def update(self, ref: str, resources: ResourceLimits) -> Container:
-        """Replace the resource limits; a running container gets them at once."""
+    async def update(self, ref: str, resources: ResourceLimits, restart: RestartPolicy | None = None) -> Container:
+        """Replace the resource limits, which a running container gets at once, and the restart policy if one is given."""
         ...
 
     async def kill(self, ref: str, signal: str = "SIGKILL") -> None: ...
@@ -99,6 +109,11 @@ class Containers(Protocol):
         """
         ...
 
+    async def connect_network(self, ref: str, request: NetworkRequest) -> None:
+        """Connect the container to one more network, at once if it runs."""
+        ...
+
+    async def disconnect_network(self, ref: str, network: str) -> None: ...
     def get(self, ref: str) -> Container: ...
     def list(self) -> list[Container]: ...
     def subscribe(self) -> AbstractContextManager[EventQueue]: ...

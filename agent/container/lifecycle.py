@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from agent.container import etc_files, health, links
+from agent.container import bundle_mounts, etc_files, health, links
 from agent.container.api import ContainerNetworks, ImageRootfs
 from agent.container.bundle import BundleBuilder
 from agent.container.exit_watcher import ExitWatcher
@@ -210,6 +210,15 @@ class Lifecycle:
             self._index.set_config(record, config)
         hosts = links.extra_hosts(config, connection, self._snapshot)
         return msgspec.structs.replace(config, extra_hosts=hosts)
+
+    def rewrite_etc_files(self, record: ContainerRecord, connection: NetworkConnection) -> None:
+        """Bring /etc/hosts and /etc/resolv.conf of a running container to its present networks."""
+        try:
+            hosts = links.extra_hosts(record.config, connection, self._snapshot)
+        except CoveyError:  # a linked container has ended; its names stay out
+            hosts = record.config.extra_hosts
+        config = msgspec.structs.replace(record.config, extra_hosts=hosts)
+        bundle_mounts.etc_binds(config, self._paths.folder(config.id), platform.node())
 
     def _snapshot(self, ref: str) -> Container:
         return self._index.find(ref).snapshot()

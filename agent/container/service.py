@@ -21,6 +21,7 @@ from agent.container.commands.files import export_files, list_changes, read_path
 from agent.container.commands.inspect import get_container, list_containers, log_path
 from agent.container.commands.kill import kill_container
 from agent.container.commands.logs import read_logs
+from agent.container.commands.networks import connect_network, disconnect_network
 from agent.container.commands.pause import pause_container, unpause_container
 from agent.container.commands.remove import auto_remove, remove_container
 from agent.container.commands.rename import rename_container
@@ -28,7 +29,7 @@ from agent.container.commands.start import restart_container, start_container
 from agent.container.commands.stats import read_stats
 from agent.container.commands.stop import stop_container
 from agent.container.commands.top import list_processes
-from agent.container.commands.update import update_limits
+from agent.container.commands.update import update_container
 from agent.container.commands.volumes import remove_volume, volume_users
 from agent.container.commands.wait import wait_container
 from agent.container.host import ContainerHost
@@ -46,7 +47,7 @@ class ContainerService(ContainerHost):
     subscribe = subscribe
     create = create_container
     rename = rename_container
-    update = update_limits
+    update = update_container
     remove = remove_container
     start = start_container
     restart = restart_container
@@ -58,6 +59,8 @@ class ContainerService(ContainerHost):
     logs = read_logs
     attach = attach_container
     resize = resize_terminal
+    connect_network = connect_network
+    disconnect_network = disconnect_network
     exec_create = create_exec
     exec_start = start_exec
     exec_resize = resize_exec

@@ -13,7 +13,8 @@ from covey.objects import Network
 
 HOST_DRIVER = "host"
 BRIDGE = "bridge"
-_BRIDGE_MODES = frozenset({BRIDGE, "default"})
+PREDEFINED_BRIDGE = frozenset({BRIDGE, "default"})
+PREDEFINED = PREDEFINED_BRIDGE | {HOST_DRIVER, "none"}
 
 
 class InterfacePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,18 +44,15 @@ def plan_interfaces(config: ContainerConfig, networks: Mapping[str, Network]) ->
     if mode == "none" or config.network_disabled:
         return InterfacePlan(loopback_only=True)
     attachments: list[Attachment] = []
-    bridge = mode in _BRIDGE_MODES
-    mac = ""
-    needs_outbound = bridge or not config.requested_networks
+    bridge, mac = False, ""
+    needs_outbound = not mode and not config.requested_networks  # a task without networks is on the bridge
     for request in config.requested_networks:
-        if request.network in _BRIDGE_MODES:
+        if request.network in PREDEFINED_BRIDGE:
             bridge, mac = True, request.mac
             continue
         network = networks.get(request.network)
         if network is None:
-            raise NotFoundError(
-                f"network {request.network} of container {config.name} is not assigned to this node: it left this node with its last task"
-            )
+            raise NotFoundError(f"network {request.network} not found: it left this node with its last task")
         driver = network.spec.driver.name
         if driver == HOST_DRIVER:
             return InterfacePlan(on_host=True)

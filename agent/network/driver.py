@@ -110,6 +110,16 @@ class NetworkDriver:
         host = self._started()
         return await self._thread.run(lambda: host.attach_outbound(container_id, interface, isolated=isolated, mac=mac))
 
+    async def detach(self, container_id: str, network_id: str) -> None:
+        """Remove the container's interface on an overlay network, if it has one."""
+        host = self._started()
+        await self._change(lambda: host.detach(container_id, network_id))
+
+    async def detach_outbound(self, container_id: str, interface: str) -> None:
+        """Remove the container's interface on the gateway bridge, if it has one."""
+        host = self._started()
+        await self._thread.run(lambda: host.detach_outbound(container_id, interface))
+
     async def destroy_sandbox(self, container_id: str) -> None:
         """Remove the container's namespace and its devices, if it exists."""
         host = self._started()
@@ -125,6 +135,10 @@ class NetworkDriver:
         """
         host = self._started()
         return await self._open_sandbox(container_id, lambda: host.adopt(container_id, attachments), nameservers)
+
+    async def bridge_range(self) -> tuple[str, str]:
+        """Subnet and gateway of the bridge for outbound NAT; before its first use those that it would get."""
+        return await self._thread.run(self._started().bridge_range)
 
     async def clean(self) -> tuple[str, ...]:
         """Remove the sandboxes and networks that this process neither created nor adopted. Returns their names.

@@ -108,6 +108,19 @@ class HostNetworks:
         namespace = self.sandboxes.get(container_id).namespace
         return self._outbound_nat.attach(namespace, container_id, interface, isolated=isolated, mac=mac)
 
+    def detach(self, container_id: str, network_id: str) -> None:
+        sandbox = self.sandboxes.get(container_id)
+        attachment = sandbox.attachments.pop(network_id, None)
+        if attachment is not None:
+            self._detach(container_id, attachment)
+            self._update_backends(sandbox)
+
+    def detach_outbound(self, container_id: str, interface: str) -> None:
+        self._outbound_nat.detach(self.sandboxes.get(container_id).namespace, container_id, interface)
+
+    def bridge_range(self) -> tuple[str, str]:
+        return self._outbound_nat.address_range()
+
     def destroy_sandbox(self, container_id: str) -> None:
         sandbox = self.sandboxes.remove(container_id)
         if sandbox is not None:

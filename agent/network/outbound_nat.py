@@ -69,6 +69,13 @@ class OutboundNat:
         """The bridge's subnet, or None while there is no bridge."""
         return self._gateway.network if self._gateway else None
 
+    def address_range(self) -> tuple[str, str]:
+        """The bridge's subnet and its own address; before its first use those that it would get."""
+        gateway = self._gateway or _gateway_in(
+            choose_subnet(links.run_in_namespace(self._host, "read the routes", _routes))
+        )
+        return str(gateway.network), str(gateway.ip)
+
     def adopt_bridge(self) -> None:
         """Adopt the bridge of an earlier process, if there is one."""
 
@@ -109,8 +116,7 @@ class OutboundNat:
         def build(route: Any) -> IPv4Interface:
             gateway = self._gateway
             if gateway is None:
-                subnet = choose_subnet(_routes(route))
-                gateway = IPv4Interface((int(subnet[1]), subnet.prefixlen))
+                gateway = _gateway_in(choose_subnet(_routes(route)))
             self._mtu = _default_route_mtu(route)
             links.ensure_bridge(route, self._bridge, self._mtu, str(gateway))
             if not links.set_sysctl("net/ipv4/ip_forward", "1"):
@@ -167,6 +173,12 @@ class OutboundNat:
         self._used[container_id] = address.partition("/")[0]
         return BridgeEndpoint(address, str(gateway.ip), hardware)
 
+    def detach(self, container: Namespace, container_id: str, interface: str) -> None:
+        """Remove a container's interface and free its address."""
+        what = f"disconnect container {container_id[:12]} from {self._bridge}"
+        links.run_in_namespace(container, what, lambda route: links.delete_link(route, interface))
+        self.release_address(container_id)
+
     def remove(self) -> None:
         """Remove the bridge and its rules. The caller makes sure that no container uses them."""
         links.run_in_namespace(
@@ -178,6 +190,10 @@ class OutboundNat:
         finally:
             rules.close()
         self._gateway = None
+
+
+def _gateway_in(subnet: IPv4Network) -> IPv4Interface:
+    return IPv4Interface((int(subnet[1]), subnet.prefixlen))
 
 
 def _masquerade(bridge: str, subnet: IPv4Network) -> str:

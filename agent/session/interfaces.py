@@ -52,6 +52,10 @@ class WorkerPort(Protocol):
         """Takes over assignments; returns once they are saved, not once they are carried out."""
         ...
 
+    def set_dispatcher(self, stub: Any) -> None:
+        """The leader's dispatcher while there is a session; None without one."""
+        ...
+
     @property
     def statuses(self) -> StatusQueue:
         """The queue of statuses to report; after a restart it holds the status of every task on record."""

@@ -71,9 +71,11 @@ class SessionStream:
                 group.create_task(self._send_descriptions())
                 group.create_task(self._send_images())
                 self._images.set_dispatcher(stub)
+                self._worker.set_dispatcher(stub)
                 await self._receive(publisher, group)
         finally:
             self._images.set_dispatcher(None)
+            self._worker.set_dispatcher(None)
             self._call.cancel()
 
     def _handle_first_message(self, message: dispatcher_pb2.ManagerMessage) -> None:

@@ -163,10 +163,13 @@ def next_status(
 
 
 def _plan_ended(record: TaskRecord, observed: Observation) -> TaskStep:
-    """Removes a withdrawn task with its record. A task with desired state REMOVE is removed too, but its record stays until withdrawal."""
+    """Removes a withdrawn task with its record. A task with desired state REMOVE is removed too, but its record stays until withdrawal.
+
+    A container that a user started again after the task's end is the user's own, until the task is removed.
+    """
     if not record.assigned:
         return Remove()
-    if observed.phase is ContainerPhase.RUNNING:
+    if observed.phase is ContainerPhase.RUNNING and not record.released:
         return Stop()
     if record.task.desired_state == S.REMOVE and observed.phase is not ContainerPhase.ABSENT:
         return Remove()

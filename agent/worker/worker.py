@@ -6,14 +6,17 @@ set. ``apply`` returns once the assignments are saved, not once they are carried
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
+from typing import Any
 
 from agent.background_tasks import BackgroundTasks
 from agent.container.api import EventQueue
 from agent.container.model import RunStatus
+from agent.endpoint.attachments import HeldAttachment
 from agent.logs.entry import LogEntry
 from agent.secret.store import SecretStore
 from agent.session.interfaces import TaskLogOptions
@@ -26,12 +29,13 @@ from agent.worker.interfaces import ContainersPort, EndpointsPort, ImagesPort, N
 from agent.worker.network_config import network_changes
 from agent.worker.task_controller import TaskController
 from covey.clock import Clock, wall_clock
-from covey.errors import DeadlineError, LaggedError, NotFoundError
+from covey.errors import ConflictError, DeadlineError, LaggedError, NotFoundError
 from covey.ids import new_container_id
 from covey.objects import Config, Network, Secret, Task
 from covey.objects.assignment import AssignmentChange, AssignmentKind
 from covey.placeholders import NodeFacts
 from covey.states import TaskState
+from covey.task_predicates import is_attachment
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +78,7 @@ class Worker:
     async def start(self) -> None:
         """Continues after a restart: adopts containers, reports what happened to them meanwhile, and resumes the tasks on record."""
         self._database.open()
+        self._endpoints.attachments.bind(self._statuses.put)
         self._secrets.open()
         network_objects, records = self._database.network_objects(), self._database.tasks()
         self._assigned = AssignedObjects((*network_objects, *_assigned_tasks(records)))
@@ -117,8 +122,27 @@ class Worker:
             if complete and not self._executor.has_complete_set:
                 self._executor.has_complete_set = True
                 await self._remove_unassigned()
+                for lost in self._endpoints.attachments.unassigned():
+                    self._restore_attachment(lost)
             for controller in self._controllers.values():
                 controller.wake()
+
+    async def end_all(self) -> None:
+        """Ends all tasks without their grace period, because this node has left the cluster, and waits until they are gone.
+
+        Raises:
+            DeadlineError: tasks are left after ``DRAIN_SECONDS``.
+        """
+        await self.apply((), complete=True)
+        containers = [controller.record.container_id for controller in self._controllers.values()]
+        async with asyncio.TaskGroup() as group:
+            for container_id in containers:
+                group.create_task(self._kill(container_id))
+        await self.wait_drained()
+
+    async def _kill(self, container_id: str) -> None:
+        with contextlib.suppress(NotFoundError, ConflictError):  # it is gone, or does not run
+            await self._containers.kill(container_id)
 
     async def wait_drained(self) -> None:
         """After an empty complete set: waits until all tasks are gone, with their containers and records.
@@ -167,16 +191,35 @@ class Worker:
         changed, new = [], []
         for change in changes:
             controller = self._controllers.get(change.id)
-            if isinstance(change.item, Task):
+            if isinstance(change.item, Task) and is_attachment(change.item):
+                self._endpoints.attachments.assign(change.item)
+            elif isinstance(change.item, Task):
                 if controller is None:
                     new.append(self._new_record(change.item))
                 else:
                     changed.append(controller.assign(change.item, assigned=True))
             elif change.kind is AssignmentKind.TASK and controller is not None:
                 changed.append(controller.assign(controller.record.task, assigned=False))
+            elif change.kind is AssignmentKind.TASK:
+                self._restore_attachment(self._endpoints.attachments.withdraw(change.id))
         self._database.save_all((*changed, *new))
         for record in new:
             self._start_controller(record)
+
+    def _restore_attachment(self, lost: HeldAttachment | None) -> None:
+        """Asks again for an address that a running container lost, for example because this node was cut off for long."""
+        if lost is None:
+            return
+        with contextlib.suppress(NotFoundError):
+            container = self._containers.get(lost.container_id)
+            if container.state.running:
+                self._background.spawn(
+                    self._endpoints.restore(lost, container.config), f"network of {lost.container_id[:12]}"
+                )
+
+    def set_dispatcher(self, stub: Any) -> None:
+        """The leader's dispatcher while there is a session; None without one."""
+        self._endpoints.attachments.set_dispatcher(stub)
 
     def _new_record(self, task: Task) -> TaskRecord:
         """The first record of a task. If a container already carries the task's id (the records were lost), it is adopted."""

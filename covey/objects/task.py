@@ -171,7 +171,11 @@ class NetworkAttachment(Struct, frozen=True, kw_only=True):
 
 
 class Task(Struct, frozen=True, kw_only=True):
-    """``spec`` is shared with the service. ``start_after_ns`` is the end of a restart's delay; 0 means now."""
+    """``spec`` is shared with the service. ``start_after_ns`` is the end of a restart's delay; 0 means now.
+
+    ``attached_container_id`` is set in a network attachment: a task without a service that runs nothing, but holds the addresses of a
+    single container.
+    """
 
     id: str
     meta: Meta = Meta()
@@ -189,3 +193,4 @@ class Task(Struct, frozen=True, kw_only=True):
     start_after_ns: int = 0
     restarts: int = 0
     restart_window_started_ns: int = 0
+    attached_container_id: str = ""

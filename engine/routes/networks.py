@@ -1,20 +1,27 @@
 """Routes for networks: the predefined ones of every host, and the cluster's overlay networks.
 
-On a worker ``docker network ls`` shows only the predefined ones, because workers do not know the cluster's networks.
+A worker knows only the networks that its own containers use.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
+from agent.container.model import Container
 from covey.errors import NotFoundError, PermissionDeniedError, UnsupportedError
+from covey.objects import Network
+from covey.states import TaskState
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
-from engine.translate import filters
+from engine.translate import filters, local_network
 from engine.translate import network as network_json
+from engine.translate.container_create.networking import read_connect, read_disconnect
 from engine.translate.filters import Filters
 from engine.translate.times import parse_moment
 
+MIN_ID_PREFIX = 12
 TYPES = ("builtin", "custom")
 FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 
@@ -24,23 +31,51 @@ async def list_networks(context: RequestContext) -> web.Response:
     for kind in active_filters.get("type", ()):
         if kind not in TYPES:
             raise filters.invalid_filter("type", (kind,), f"use one of {', '.join(TYPES)}")
-    found = [network_json.write_predefined(name, context.services.node.engine_id) for name in network_json.PREDEFINED]
-    if context.services.control_available:
-        found += [network_json.write(network) for network in await context.services.cluster.networks()]
+    found = [await _write_predefined(context, name) for name in local_network.PREDEFINED]
+    found += [network_json.write(network) for network in await _cluster_networks(context)]
     return json_response([item for item in found if _matches(active_filters, item)])
 
 
 async def inspect(context: RequestContext) -> web.Response:
-    local = _predefined(context)
-    if local is not None and context.query("scope") in ("", "local"):
-        return json_response(local)
-    if local is not None and context.query("scope") == "swarm":  # clients ask this before they attach a service
+    scope, containers = context.query("scope"), context.services.agent.containers.list()
+    name = _predefined_name(context)
+    if name and scope in ("", "local"):
+        return json_response(await _write_predefined(context, name, containers))
+    if name and scope == "swarm":  # clients ask this before they attach a service
         raise UnsupportedError(
-            f"services on the predefined network {local['Name']} are not supported by Covey yet; create an overlay network"
+            f"services on the predefined network {name} are not supported by Covey yet; create an overlay network"
         )
-    if not context.services.control_available or context.query("scope") == "local":
+    network = None if scope == "local" else await _cluster_network(context, context.ref)
+    if network is None:
         raise NotFoundError(f"network {context.ref} not found")
-    return json_response(network_json.write(await context.services.cluster.network(context.ref)))
+    found = network_json.write(network, local_network.containers_on(name, network.id, containers))
+    if context.flag("verbose") and context.services.control_available:
+        found["Peers"] = await _peers(context, network)
+    return json_response(found)
+
+
+async def connect(context: RequestContext) -> web.Response:
+    """Connect a container of this host to a network, at once if it runs."""
+    request, container = read_connect(await context.json())
+    name = _predefined_name(context)
+    containers = context.services.agent.containers
+    containers.get(container)
+    if not name:
+        network = await _cluster_network(context, context.ref)
+        if network is None and (context.services.control_available or not context.services.node.node_id):
+            raise NotFoundError(f"network {context.ref} not found")
+        name = network.spec.annotations.name if network else context.ref  # a worker's manager looks it up
+        _require_attachable(network)
+    await containers.connect_network(container, msgspec.structs.replace(request, network=name))
+    return empty_response()
+
+
+async def disconnect(context: RequestContext) -> web.Response:
+    container = read_disconnect(await context.json())
+    network = await _cluster_network(context, context.ref)
+    name = _predefined_name(context) or (network.spec.annotations.name if network else context.ref)
+    await context.services.agent.containers.disconnect_network(container, name)
+    return empty_response()
 
 
 async def create(context: RequestContext) -> web.Response:
@@ -51,9 +86,9 @@ async def create(context: RequestContext) -> web.Response:
 
 
 async def remove(context: RequestContext) -> web.Response:
-    local = _predefined(context)
-    if local is not None:
-        raise PermissionDeniedError(f"{local['Name']} is a pre-defined network and cannot be removed")
+    name = _predefined_name(context)
+    if name:
+        raise PermissionDeniedError(f"{name} is a pre-defined network and cannot be removed")
     if not context.services.control_available:
         raise NotFoundError(f"network {context.ref} not found")
     await context.services.cluster.remove_network(context.ref)
@@ -67,16 +102,65 @@ async def prune(context: RequestContext) -> web.Response:
     return json_response({"NetworksDeleted": None})
 
 
-def _predefined(context: RequestContext) -> dict[str, Any] | None:
-    for name in network_json.PREDEFINED:
-        local = network_json.write_predefined(name, context.services.node.engine_id)
-        if context.ref == name or (len(context.ref) >= 12 and local["Id"].startswith(context.ref)):
-            return local
+async def _write_predefined(context: RequestContext, name: str, containers: Sequence[Container] = ()) -> dict[str, Any]:
+    engine_id = context.services.node.engine_id
+    network_id = local_network.predefined_id(name, engine_id)
+    address_range = await context.services.agent.endpoints.bridge_range() if name == "bridge" else ("", "")
+    endpoints = local_network.containers_on(name, network_id, containers)
+    return local_network.write_predefined(name, engine_id, address_range, endpoints)
+
+
+def _predefined_name(context: RequestContext) -> str:
+    """The name of the predefined network in the path, "" if it is another one."""
+    for name in local_network.PREDEFINED:
+        network_id = local_network.predefined_id(name, context.services.node.engine_id)
+        if context.ref == name or (len(context.ref) >= MIN_ID_PREFIX and network_id.startswith(context.ref)):
+            return name
+    return ""
+
+
+async def _cluster_networks(context: RequestContext) -> Sequence[Network]:
+    """The cluster's networks, on a worker those that its containers use."""
+    if context.services.control_available:
+        return await context.services.cluster.networks()
+    return context.services.agent.endpoints.networks
+
+
+async def _cluster_network(context: RequestContext, ref: str) -> Network | None:
+    """The network of the cluster with this name or id; None if this node knows none."""
+    if context.services.control_available:
+        try:
+            return await context.services.cluster.network(ref)
+        except NotFoundError:
+            return None
+    for network in context.services.agent.endpoints.networks:
+        if ref == network.spec.annotations.name or (ref and network.id.startswith(ref)):
+            return network
     return None
 
 
+def _require_attachable(network: Network | None) -> None:
+    if network is not None and not network.spec.attachable:
+        name = network.spec.annotations.name
+        raise PermissionDeniedError(
+            f"Could not attach to network {name}: rpc error: code = PermissionDenied desc = network {name} not manually attachable"
+        )
+
+
+async def _peers(context: RequestContext, network: Network) -> list[dict[str, Any]]:
+    """The nodes with a running task on the network."""
+    cluster = context.services.cluster
+    tasks, nodes = await cluster.tasks(), {node.id: node for node in await cluster.nodes()}
+    used = {
+        task.node_id
+        for task in tasks
+        if task.status.state is TaskState.RUNNING and any(item.network_id == network.id for item in task.networks)
+    }
+    return [{"Name": key, "IP": nodes[key].status.addr} for key in sorted(used) if key in nodes]
+
+
 def _matches(active_filters: Filters, item: dict[str, Any]) -> bool:
-    kind = "builtin" if item["Name"] in network_json.PREDEFINED else "custom"
+    kind = "builtin" if item["Name"] in local_network.PREDEFINED else "custom"
     names = active_filters.get("name")
     return (
         (not names or any(name in item["Name"] for name in names))
@@ -96,6 +180,8 @@ ROUTES = [
     Route("GET", "/networks", list_networks),
     Route("POST", "/networks/create", create),
     Route("POST", "/networks/prune", prune),
+    Route("POST", "/networks/{ref}/connect", connect),
+    Route("POST", "/networks/{ref}/disconnect", disconnect),
     Route("GET", "/networks/{ref}", inspect),
     Route("DELETE", "/networks/{ref}", remove),
 ]

@@ -11,13 +11,10 @@ from engine.request_context import RequestContext, json_response
 from engine.routing import Route
 
 _MISSING = (
-    ("POST", "/containers/{ref}/update", "changing a container's limits"),
     ("GET", "/containers/{ref}/attach/ws", "attaching over a WebSocket"),
     ("POST", "/build", "building images"),
     ("POST", "/build/cancel", "cancelling a build"),
     ("PUT", "/volumes/{ref}", "updating cluster volumes"),
-    ("POST", "/networks/{ref}/connect", "connecting a container to a network"),
-    ("POST", "/networks/{ref}/disconnect", "disconnecting a container from a network"),
     ("GET", "/plugins/privileges", "installing plugins"),
     ("POST", "/plugins/pull", "installing plugins"),
     ("POST", "/plugins/create", "installing plugins"),

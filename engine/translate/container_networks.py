@@ -3,8 +3,9 @@
 from typing import Any
 
 from agent.container.model import Container, ContainerConfig, EndpointSettings, NetworkRequest
-from engine.translate.network import PREDEFINED, predefined_id
+from engine.translate.local_network import PREDEFINED, predefined_id
 
+_GATEWAY_NETWORK = "docker_gwbridge"
 _NAMES = {"default": "bridge", "": "bridge"}
 
 
@@ -24,6 +25,7 @@ def networks(container: Container, engine_id: str) -> dict[str, Any]:
     return {
         item.name: _endpoint(item, requests.get(item.name) or NetworkRequest(network=item.name), container, engine_id)
         for item in _endpoints(config)
+        if item.name != _GATEWAY_NETWORK  # as in Docker, which shows it nowhere in a container
     }
 
 
@@ -33,7 +35,8 @@ def _endpoints(config: ContainerConfig) -> tuple[EndpointSettings, ...]:
         return config.networks
     if config.task_id:
         return (EndpointSettings(name="host"),) if config.netns_path == "host" else ()
-    names = [request.network for request in config.requested_networks] or [config.network_mode]
+    mode = () if config.network_mode in _NAMES.values() else (config.network_mode,)
+    names = [request.network for request in config.requested_networks] or mode
     return tuple(EndpointSettings(name=_NAMES.get(name, name)) for name in names)
 
 

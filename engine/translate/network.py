@@ -1,7 +1,6 @@
-"""Docker's Network: the field table of its spec, networks as clients see them, and the three predefined networks of a host."""
+"""Docker's Network: the field table of its spec, networks as clients see them."""
 
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any
 
 from covey.errors import NotFoundError, PermissionDeniedError, UnsupportedError
@@ -10,7 +9,7 @@ from covey.objects.base import Driver
 from engine.translate.base import ANNOTATIONS, DRIVER
 from engine.translate.field_table import FLAG, TEXT, Constant, Custom, FieldTable, Inline, Row, list_of, nested
 from engine.translate.json_fields import JsonFields, omit_empty
-from engine.translate.times import ZERO, rfc3339
+from engine.translate.times import rfc3339
 
 VNI_OPTION = "com.docker.network.driver.overlay.vxlanid_list"
 PREDEFINED = ("bridge", "host", "none")
@@ -104,8 +103,8 @@ def write_spec(spec: NetworkSpec) -> dict[str, Any]:
     return NETWORK_SPEC.write(spec)
 
 
-def write(network: Network) -> dict[str, Any]:
-    """A network as ``docker network ls`` and ``inspect`` show it."""
+def write(network: Network, containers: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A network as ``docker network ls`` and ``inspect`` show it, with the endpoints of this host's containers."""
     spec = network.spec
     return {
         "Name": spec.annotations.name,
@@ -121,7 +120,7 @@ def write(network: Network) -> dict[str, Any]:
         "Ingress": spec.ingress,
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
-        "Containers": {},
+        "Containers": dict(containers or {}),
         "Options": spec.driver.options | ({VNI_OPTION: str(network.vni)} if network.vni else {}),
         "Labels": spec.annotations.labels,
     }
@@ -148,30 +147,3 @@ def write_task_network(network: Network) -> dict[str, Any]:
             "Configs": [omit_empty(Subnet=config.subnet, Gateway=config.gateway) for config in network.ipam.configs],
         },
     }
-
-
-def write_predefined(name: str, engine_id: str) -> dict[str, Any]:
-    """A predefined network of this host."""
-    return {
-        "Name": name,
-        "Id": predefined_id(name, engine_id),
-        "Created": ZERO,
-        "Scope": "local",
-        "Driver": _LOCAL_DRIVERS[name],
-        "EnableIPv4": True,
-        "EnableIPv6": False,
-        "IPAM": {"Driver": "default", "Options": None, "Config": []},
-        "Internal": False,
-        "Attachable": False,
-        "Ingress": False,
-        "ConfigFrom": {"Network": ""},
-        "ConfigOnly": False,
-        "Containers": {},
-        "Options": {},
-        "Labels": {},
-    }
-
-
-def predefined_id(name: str, engine_id: str) -> str:
-    """The id of a predefined network, which is stable on a host and differs between hosts."""
-    return sha256(f"{engine_id}/{name}".encode()).hexdigest()

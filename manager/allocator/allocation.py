@@ -21,8 +21,9 @@ from covey.objects import (
     replace,
 )
 from covey.states import EndpointMode, TaskState
-from covey.task_predicates import should_run
+from covey.task_predicates import is_attachment, should_run
 from manager.allocator import published_ports, subnets
+from manager.allocator.address_pool import parse_address
 from manager.allocator.index import AllocationIndex
 from manager.loop import Plan, Step
 from manager.store.view import View
@@ -47,6 +48,7 @@ class Allocation:
         self._index = index
         self._now_ns = now_ns
         self._free_addresses: dict[str, Iterator[int]] = {}
+        self._requested: dict[str, set[int]] = {}
         self._assigned_ports: dict[str, set[published_ports.PublishedPort]] = {}
         self._steps: list[Step] = []
         self.blocked: dict[tuple[str, str], tuple[str, str]] = {}
@@ -70,7 +72,7 @@ class Allocation:
             return
         cluster = next(iter(self._view.clusters), None) or Cluster(id="default")
         taken = subnets.all_subnets(self._view)
-        vnis = _free_vnis(set(self._index.vnis.values()))
+        vnis = _free_vnis(set(self._index.vnis.values()), self._index.highest_vni)
         for network in unallocated:
             ipam = subnets.complete_ipam(network.spec, taken, cluster)
             vni = next(vnis, None)
@@ -122,6 +124,8 @@ class Allocation:
         self._steps.append(step)
 
     def _task_with_addresses(self, task: Task) -> Step:
+        if is_attachment(task):
+            return self._attachment_with_addresses(task)
         service = self._view.services.get(task.service_id)
         if service is None:
             raise AllocationBlocked("its service is gone", ("service", task.service_id))
@@ -137,6 +141,19 @@ class Allocation:
         )
         changed = replace(task, status=status, networks=attachments, endpoint=service.endpoint)
         return Step(updates=(changed,), preconditions=networks)
+
+    def _attachment_with_addresses(self, task: Task) -> Step:
+        """A network attachment is assigned at once: its node is where its container is."""
+        networks = tuple([self._network(config.target) for config in task.spec.networks])
+        attachments = tuple([self._attachment(config) for config in task.spec.networks])
+        status = replace(
+            task.status,
+            state=TaskState.ASSIGNED,
+            timestamp_ns=self._now_ns,
+            message="allocated an address on the network",
+            error="",
+        )
+        return Step(updates=(replace(task, status=status, networks=attachments),), preconditions=networks)
 
     def _require_allocated(self, service: Service) -> None:
         endpoint, spec = service.endpoint, service.spec.endpoint or EndpointSpec()
@@ -156,9 +173,9 @@ class Allocation:
         raise AllocationBlocked("", ("service", service.id))
 
     def _attachment(self, config: NetworkAttachmentConfig) -> NetworkAttachment:
-        return NetworkAttachment(
-            network_id=config.target, address=self._take_address(config.target), aliases=config.aliases
-        )
+        requested = next(iter(config.addresses), "")
+        address = self._take_requested(config.target, requested) if requested else self._take_address(config.target)
+        return NetworkAttachment(network_id=config.target, address=address, aliases=config.aliases)
 
     def _network(self, network_id: str) -> Network:
         network = self._view.networks.get(network_id)
@@ -171,12 +188,26 @@ class Allocation:
             raise AllocationBlocked(reason, ("network", network_id))
         return network
 
+    def _take_requested(self, network_id: str, text: str) -> str:
+        network = self._network(network_id)
+        pool, address = self._index.pools[network_id], parse_address(text)
+        if not pool.first <= address <= pool.last:
+            raise AllocationBlocked(
+                f"invalid address {text}: It does not belong to any of the subnets of network {network.spec.annotations.name}",
+                ("network", network_id),
+            )
+        if address in pool.holders or address in self._requested.setdefault(network_id, set()):
+            raise AllocationBlocked(f"Address already in use: {text}", ("network", network_id))
+        self._requested[network_id].add(address)
+        return pool.as_cidr(address)
+
     def _take_address(self, network_id: str) -> str:
         network = self._network(network_id)
         pool = self._index.pools[network_id]
         if network_id not in self._free_addresses:
             self._free_addresses[network_id] = pool.free_addresses()
-        address = next(self._free_addresses[network_id], None)
+        requested = self._requested.get(network_id, set())
+        address = next((item for item in self._free_addresses[network_id] if item not in requested), None)
         if address is None:
             raise AllocationBlocked(_exhausted_message(network), ("network", network_id))
         return pool.as_cidr(address)
@@ -188,9 +219,9 @@ def _exhausted_message(network: Network) -> str:
     return f"could not find an available IP in network {network.spec.annotations.name}: {within} is exhausted"
 
 
-def _free_vnis(used: set[int]) -> Iterator[int]:
-    """Free VXLAN ids: first those above the highest used one, so that a freed id is not reused soon."""
-    highest = max(used, default=FIRST_VNI - 1)
+def _free_vnis(used: set[int], highest: int) -> Iterator[int]:
+    """Free VXLAN ids: first those above the highest that was ever used, so that a freed id is not reused soon."""
+    highest = max(highest, FIRST_VNI - 1)
     yield from range(highest + 1, LAST_VNI + 1)
     for vni in range(FIRST_VNI, highest):
         if vni not in used:

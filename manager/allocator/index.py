@@ -24,6 +24,7 @@ class AllocationIndex:
     def __init__(self) -> None:
         self.pools: dict[str, AddressPool] = {}
         self.vnis: dict[str, int] = {}
+        self.highest_vni = 0
         self.ports: dict[str, set[PublishedPort]] = {}
         self.networks_with_freed_addresses: dict[str, None] = {}
         self._claims: dict[str, tuple[AddressClaim, ...]] = {}
@@ -48,6 +49,7 @@ class AllocationIndex:
                 self.pools.pop(network_id, None)
                 continue
             self.vnis[network_id] = network.vni
+            self.highest_vni = max(self.highest_vni, network.vni)
             config = network.ipam.configs[0]
             pool = self.pools.get(network_id)
             if pool is None or pool.config != config:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from covey.display_name import display_name
 from covey.objects import Node, Object, Task
+from covey.task_predicates import is_attachment
 
 O = TypeVar("O", bound=Object)  # noqa: E741
 
@@ -37,6 +38,8 @@ def matches(item: Object, request: Any) -> bool:
 
 
 def _task_matches(task: Task, request: Any) -> bool:
+    if is_attachment(task):  # Docker lists no network attachments
+        return False
     if request.service_ids and task.service_id not in request.service_ids:
         return False
     if request.node_ids and task.node_id not in request.node_ids:

@@ -17,6 +17,7 @@ from covey.ids import IdSource
 from covey.network_options import check_network_options
 from covey.objects import Driver, IPAMConfig, Network, NetworkSpec, Task, replace
 from covey.states import TaskState
+from covey.task_predicates import is_attachment, should_run
 from manager.control.name_validation import require_network_name
 from manager.store import Tx, View
 
@@ -57,19 +58,20 @@ def remove_network(tx: Tx, ref: str) -> str:
 
 
 def is_being_released(view: View, ref: str) -> bool:
-    """Whether the network is held, and only by tasks that are stopping, were orphaned by their service, or by leftover addresses."""
+    """Whether the network is held, but only by tasks of a removed service, which will be told to stop, or by leftover addresses."""
     network = view.networks.find(ref)
     services = view.services.by_network(network.id)
     if any(item.target == network.id for service in services for item in service.spec.task.networks):
         return False
     tasks = [task for task in view.tasks.by_network(network.id) if _holds_network(task)]
     return bool(services or tasks) and all(
-        task.desired_state > TaskState.RUNNING or view.services.get(task.service_id) is None for task in tasks
+        view.services.get(task.service_id) is None and not is_attachment(task) for task in tasks
     )
 
 
 def _holds_network(task: Task) -> bool:
-    return task.status.state >= TaskState.ASSIGNED and not task.status.state.terminal
+    """Whether the task uses the network and should go on. One that is stopping keeps its interface until it has stopped."""
+    return should_run(task) and task.status.state >= TaskState.ASSIGNED and not task.status.state.terminal
 
 
 def _refuse_unsupported(spec: NetworkSpec) -> None:

@@ -18,6 +18,7 @@ from covey.ids import new_id
 from covey.objects import NodeDescription
 from coveypb.v1 import dispatcher_pb2
 from manager.caller import peer_of
+from manager.dispatcher import attachments
 from manager.dispatcher.node_session import NodeSession, read_hello
 from manager.dispatcher.term import DispatcherTerm
 from manager.grpc_status import abort_not_leader, abort_with
@@ -120,6 +121,10 @@ class Dispatcher:
         await self._require_term(context)
         self._images.authorize(peer_of(context).node_id, request)
         return dispatcher_pb2.AuthorizeFetchResponse()
+
+    async def AttachNetwork(self, request: dispatcher_pb2.AttachNetworkRequest, context: Any) -> Any:
+        await self._require_term(context)
+        return await attachments.attach(self._store, self._clock, peer_of(context).node_id, request)
 
     async def _require_term(self, context: Any) -> None:
         """Ends the call with the leader's address if this manager does not lead."""

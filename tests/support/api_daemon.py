@@ -48,7 +48,7 @@ from manager.caller import Caller
 from manager.control.servicer import ControlServicer
 from manager.store import MemoryConsensus, Store
 from node.membership import ALREADY_MEMBER, NOT_MEMBER
-from tests.support.loopback_networks import LoopbackNetworks
+from tests.support.loopback_networks import LoopbackNetworks, NoLocalNetworks
 
 CLI_SECONDS = 60
 
@@ -132,6 +132,7 @@ class AgentParts(msgspec.Struct):
     registries: RegistryService
     containers: ContainerService
     volumes: VolumeStore
+    endpoints: NoLocalNetworks = NoLocalNetworks()
 
 
 class Daemon:

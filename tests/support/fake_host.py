@@ -47,6 +47,9 @@ class FakeContainers:
     async def stop(self, ref: str, timeout_seconds: float | None = None, signal: str = "") -> Container:  # noqa: ARG002 - the protocol
         return self._change(ref, "die", status=RunStatus.EXITED, pid=0, exit_code=143)
 
+    async def kill(self, ref: str, signal: str = "SIGKILL") -> None:  # noqa: ARG002 - the protocol
+        self._change(ref, "die", status=RunStatus.EXITED, pid=0, exit_code=137)
+
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:  # noqa: ARG002 - the protocol
         container = self.get(ref)
         del self.all[ref]

@@ -1,6 +1,13 @@
 """Networks of a container service under test: each container keeps the namespace that its configuration names, by default loopback alone."""
 
-from agent.container.model import HOST_NETWORK, ContainerConfig, NetworkConnection
+from agent.container.model import (
+    HOST_NETWORK,
+    ContainerConfig,
+    EndpointSettings,
+    NetworkConnection,
+    NetworkRequest,
+)
+from covey.objects import Network
 
 
 class LoopbackNetworks:
@@ -15,3 +22,20 @@ class LoopbackNetworks:
 
     async def release(self, container_id: str) -> None:
         self.released.append(container_id)
+
+    async def join(self, config: ContainerConfig, request: NetworkRequest) -> NetworkConnection:
+        endpoint = EndpointSettings(name=request.network, interface=f"eth{len(config.networks)}")
+        return NetworkConnection(netns_path=config.netns_path, endpoints=(*config.networks, endpoint))
+
+    async def leave(self, config: ContainerConfig, endpoint: EndpointSettings) -> NetworkConnection:
+        kept = tuple(item for item in config.networks if item != endpoint)
+        return NetworkConnection(netns_path=config.netns_path, endpoints=kept)
+
+
+class NoLocalNetworks:
+    """Implements `engine.interfaces.LocalNetworks` for a host without containers on networks of a cluster."""
+
+    networks: tuple[Network, ...] = ()
+
+    async def bridge_range(self) -> tuple[str, str]:
+        return "172.18.0.0/16", "172.18.0.1"

@@ -173,6 +173,9 @@ class RecordingWorker:
         self.logs: dict[str, list[RecordedLine]] = {}
         self.statuses = StatusQueue()
 
+    def set_dispatcher(self, stub: object) -> None:
+        """Single containers are not part of this test."""
+
     async def apply(self, changes: Sequence[AssignmentChange], *, complete: bool) -> None:
         self.applied.append((complete, tuple(changes)))
         if complete:

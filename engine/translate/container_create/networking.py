@@ -52,6 +52,31 @@ def read_networking(fields: JsonFields, endpoints: JsonFields | None, config: Us
     }
 
 
+def read_connect(body: Any) -> tuple[NetworkRequest, str]:
+    """The request and the container of `POST /networks/NAME/connect`; the network itself is in the path."""
+    fields = JsonFields(body)
+    container = _container(fields)
+    request = fields.read("EndpointConfig", functools.partial(_endpoint, ""))
+    fields.refuse_unknown()
+    return request or NetworkRequest(network=""), container
+
+
+def read_disconnect(body: Any) -> str:
+    """The container of `POST /networks/NAME/disconnect`."""
+    fields = JsonFields(body)
+    container = _container(fields)
+    fields.flag("Force")
+    fields.refuse_unknown()
+    return container
+
+
+def _container(fields: JsonFields) -> str:
+    name = fields.text("Container")
+    if not name:
+        raise InvalidArgumentError('invalid name or ID supplied: ""')
+    return name
+
+
 def refuse_publishing_all(ports: Sequence[str]) -> None:
     """Refuse `PublishAllPorts` of a container that exposes ports, by itself or by its image."""
     if ports:

@@ -54,6 +54,11 @@ class DispatcherStub:
                 request_serializer=coveypb_dot_v1_dot_dispatcher__pb2.AuthorizeFetchRequest.SerializeToString,
                 response_deserializer=coveypb_dot_v1_dot_dispatcher__pb2.AuthorizeFetchResponse.FromString,
                 _registered_method=True)
+        self.AttachNetwork = channel.unary_unary(
+                '/coveypb.v1.Dispatcher/AttachNetwork',
+                request_serializer=coveypb_dot_v1_dot_dispatcher__pb2.AttachNetworkRequest.SerializeToString,
+                response_deserializer=coveypb_dot_v1_dot_dispatcher__pb2.AttachNetworkResponse.FromString,
+                _registered_method=True)
 
 
 class DispatcherServicer:
@@ -86,6 +91,14 @@ class DispatcherServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AttachNetwork(self, request, context):
+        """Attaches a single container of the calling node to an attachable network. Returns once an address is allocated; the network follows
+        as an assignment. The node ends the attachment by reporting a terminal status of the task.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DispatcherServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -108,6 +121,11 @@ def add_DispatcherServicer_to_server(servicer, server):
                     servicer.AuthorizeFetch,
                     request_deserializer=coveypb_dot_v1_dot_dispatcher__pb2.AuthorizeFetchRequest.FromString,
                     response_serializer=coveypb_dot_v1_dot_dispatcher__pb2.AuthorizeFetchResponse.SerializeToString,
+            ),
+            'AttachNetwork': grpc.unary_unary_rpc_method_handler(
+                    servicer.AttachNetwork,
+                    request_deserializer=coveypb_dot_v1_dot_dispatcher__pb2.AttachNetworkRequest.FromString,
+                    response_serializer=coveypb_dot_v1_dot_dispatcher__pb2.AttachNetworkResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -218,6 +236,33 @@ class Dispatcher:
             '/coveypb.v1.Dispatcher/AuthorizeFetch',
             coveypb_dot_v1_dot_dispatcher__pb2.AuthorizeFetchRequest.SerializeToString,
             coveypb_dot_v1_dot_dispatcher__pb2.AuthorizeFetchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AttachNetwork(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coveypb.v1.Dispatcher/AttachNetwork',
+            coveypb_dot_v1_dot_dispatcher__pb2.AttachNetworkRequest.SerializeToString,
+            coveypb_dot_v1_dot_dispatcher__pb2.AttachNetworkResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,10 @@ class DispatcherStub:
     """Where to get an image that a task of the calling node needs."""
     AuthorizeFetch: _grpc.UnaryUnaryMultiCallable[_dispatcher_pb2.AuthorizeFetchRequest, _dispatcher_pb2.AuthorizeFetchResponse]
     """Whether another node may fetch an image. A node asks before it serves one."""
+    AttachNetwork: _grpc.UnaryUnaryMultiCallable[_dispatcher_pb2.AttachNetworkRequest, _dispatcher_pb2.AttachNetworkResponse]
+    """Attaches a single container of the calling node to an attachable network. Returns once an address is allocated; the network follows
+    as an assignment. The node ends the attachment by reporting a terminal status of the task.
+    """
 
 @_typing.type_check_only
 class DispatcherAsyncStub(DispatcherStub):
@@ -52,6 +56,10 @@ class DispatcherAsyncStub(DispatcherStub):
     """Where to get an image that a task of the calling node needs."""
     AuthorizeFetch: _aio.UnaryUnaryMultiCallable[_dispatcher_pb2.AuthorizeFetchRequest, _dispatcher_pb2.AuthorizeFetchResponse]  # type: ignore[assignment]
     """Whether another node may fetch an image. A node asks before it serves one."""
+    AttachNetwork: _aio.UnaryUnaryMultiCallable[_dispatcher_pb2.AttachNetworkRequest, _dispatcher_pb2.AttachNetworkResponse]  # type: ignore[assignment]
+    """Attaches a single container of the calling node to an attachable network. Returns once an address is allocated; the network follows
+    as an assignment. The node ends the attachment by reporting a terminal status of the task.
+    """
 
 class DispatcherServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -84,5 +92,15 @@ class DispatcherServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dispatcher_pb2.AuthorizeFetchResponse, _abc.Awaitable[_dispatcher_pb2.AuthorizeFetchResponse]]:
         """Whether another node may fetch an image. A node asks before it serves one."""
+
+    @_abc_1.abstractmethod
+    def AttachNetwork(
+        self,
+        request: _dispatcher_pb2.AttachNetworkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dispatcher_pb2.AttachNetworkResponse, _abc.Awaitable[_dispatcher_pb2.AttachNetworkResponse]]:
+        """Attaches a single container of the calling node to an attachable network. Returns once an address is allocated; the network follows
+        as an assignment. The node ends the attachment by reporting a terminal status of the task.
+        """
 
 def add_DispatcherServicer_to_server(servicer: DispatcherServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -23,6 +23,9 @@ class BrokenNetworks(FakeNetworks):
 def config(*networks: str, mode: str = "", **changes: object) -> ContainerConfig:
     requests = tuple(NetworkRequest(network=key, ip="10.0.1.5/24") for key in networks)
     defaults = {"id": ID, "name": "web", "image": "i", "image_id": "i", "args": ("x",), "network_mode": mode}
+    defaults["task_id"] = "t" if networks else ""
+    if mode == "bridge":
+        requests = (NetworkRequest(network="bridge"),)
     return ContainerConfig(**{**defaults, "requested_networks": requests, **changes})  # type: ignore[arg-type]
 
 

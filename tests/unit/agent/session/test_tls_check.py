@@ -76,6 +76,9 @@ class Worker:
 
     statuses = StatusQueue()
 
+    def set_dispatcher(self, stub: object) -> None:
+        """Single containers are not part of this test."""
+
 
 async def test_a_session_says_that_the_node_does_not_trust_the_managers_and_keeps_trying(tmp_path: Path) -> None:
     """Seen as: a node that was away during a root rotation only said that no connection was possible."""

@@ -65,29 +65,42 @@ async def add_task(store: Store, network_id: str, **fields: Any) -> None:
     await store.update(lambda tx: tx.create(task))
 
 
-async def stop_task(store: Store) -> None:
+async def tell_to_stop(store: Store) -> None:
     task = store.view().tasks.find("t")
-    stopped = replace(task, status=TaskStatus(state=TaskState.SHUTDOWN))
-    await store.update(lambda tx: tx.update(stopped))
+    await store.update(lambda tx: tx.update(replace(task, desired_state=TaskState.REMOVE)))
 
 
 REMOVE = control_pb2.RemoveRequest(ref="front")
 
 
-@pytest.mark.parametrize(
-    "fields", [{"service_id": "gone"}, {"service_id": "gone", "desired_state": TaskState.SHUTDOWN}]
-)
-async def test_a_network_is_removed_once_the_last_stopping_task_has_stopped(
-    control: ControlServicer, store: Store, fields: dict[str, Any]
+async def test_a_network_is_removed_once_the_tasks_of_a_removed_service_are_told_to_stop(
+    control: ControlServicer, store: Store
 ) -> None:
-    await add_task(store, await create_network(control), **fields)
+    await add_task(store, await create_network(control), service_id="gone")
     removal = asyncio.create_task(control.RemoveNetwork(REMOVE, None))
     await asyncio.sleep(0.1)
     assert not removal.done()
-    await stop_task(store)
+    await tell_to_stop(store)
     async with asyncio.timeout(5):
         await removal
     assert len(store.view().networks) == 0
+
+
+async def test_tasks_that_are_stopping_do_not_hold_a_network(control: ControlServicer, store: Store) -> None:
+    """The removal of a network right behind its service took as long as the service's grace period."""
+    await add_task(store, await create_network(control), service_id="gone", desired_state=TaskState.REMOVE)
+    async with asyncio.timeout(0.5):
+        await control.RemoveNetwork(REMOVE, None)
+    assert len(store.view().networks) == 0
+
+
+async def test_a_network_that_a_single_container_uses_is_refused_at_once(
+    control: ControlServicer, store: Store
+) -> None:
+    await add_task(store, await create_network(control), attached_container_id="c", desired_state=TaskState.RUNNING)
+    async with asyncio.timeout(1):
+        with pytest.raises(PreconditionError, match="network front is in use by task t"):
+            await control.RemoveNetwork(REMOVE, None)
 
 
 async def test_a_network_that_a_service_uses_is_refused_at_once(control: ControlServicer, store: Store) -> None:

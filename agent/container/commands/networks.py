@@ -1,0 +1,85 @@
+"""`docker network connect` and `disconnect`: a container's networks after its creation."""
+
+from __future__ import annotations
+
+import msgspec
+
+from agent.container.host import ContainerHost
+from agent.container.model import (
+    HOST_NETWORK,
+    ContainerConfig,
+    EndpointSettings,
+    NetworkConnection,
+    NetworkRequest,
+)
+from agent.container.namespaces import joined_container
+from agent.container.record import ContainerRecord
+from covey.errors import ConflictError, InvalidArgumentError, PermissionDeniedError
+
+_NONE = "none"
+
+
+async def connect_network(host: ContainerHost, ref: str, request: NetworkRequest) -> None:
+    """Connect the container to one more network; one that does not run is connected at its next start."""
+    record = host.index.find(ref)
+    async with record.lock:
+        config = record.config
+        _check_connect(config, request)
+        requests = (*config.requested_networks, request)
+        if record.state.running:
+            config = await _connected(host, record, await host.networks.join(config, request))
+        host.index.set_config(record, msgspec.structs.replace(config, requested_networks=requests))
+
+
+async def disconnect_network(host: ContainerHost, ref: str, network: str) -> None:
+    """Disconnect the container from a network, which is a name or an id."""
+    record = host.index.find(ref)
+    async with record.lock:
+        config = record.config
+        if HOST_NETWORK in {network, config.network_mode}:
+            raise InvalidArgumentError(
+                "container cannot be disconnected from host network or connected to host network"
+            )
+        endpoint = next((item for item in config.networks if _is_endpoint_of(item, network)), None)
+        names = {network} if endpoint is None else {network, endpoint.name, endpoint.network_id}
+        requests = tuple(item for item in config.requested_networks if item.network not in names)
+        if requests == config.requested_networks and endpoint is None:
+            raise ConflictError(f"container {config.id} is not connected to network {network}")
+        if record.state.running and endpoint is not None:
+            config = await _connected(host, record, await host.networks.leave(config, endpoint))
+        else:
+            config = msgspec.structs.replace(config, networks=tuple(i for i in config.networks if i is not endpoint))
+        host.index.set_config(record, msgspec.structs.replace(config, requested_networks=requests))
+
+
+async def _connected(host: ContainerHost, record: ContainerRecord, connection: NetworkConnection) -> ContainerConfig:
+    """The configuration of a running container with these networks, which its files of /etc show too."""
+    config = msgspec.structs.replace(
+        record.config, networks=connection.endpoints, resolver=connection.resolver, netns_path=connection.netns_path
+    )
+    host.index.set_config(record, config)
+    host.lifecycle.rewrite_etc_files(record, connection)
+    return config
+
+
+def _check_connect(config: ContainerConfig, request: NetworkRequest) -> None:
+    """Refuse what conflicts with the container's networks, in Docker's words."""
+    if config.network_mode == HOST_NETWORK or joined_container(config.network_mode):
+        raise InvalidArgumentError(
+            "container sharing network namespace with another container or host cannot be connected to any other network"
+        )
+    if request.network == HOST_NETWORK:
+        raise InvalidArgumentError("container cannot be disconnected from host network or connected to host network")
+    if _NONE in {request.network, config.network_mode}:
+        raise InvalidArgumentError(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+        )
+    if request.network == "bridge" and request.ip:
+        raise InvalidArgumentError("user specified IP address is supported on user defined networks only")
+    taken = any(_is_endpoint_of(item, request.network) for item in config.networks)
+    if taken or request.network in {item.network for item in config.requested_networks}:
+        raise PermissionDeniedError(f"endpoint with name {config.name} already exists in network {request.network}")
+
+
+def _is_endpoint_of(endpoint: EndpointSettings, network: str) -> bool:
+    return network in {endpoint.name, endpoint.network_id}

@@ -1,0 +1,196 @@
+"""Single containers on a lab of two, with the real client: their networks, restart policies and verbs, beside a service of the cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import labs
+from tests.support.labs import IMAGE, CommandResult, LabCluster, unique, wait
+
+pytestmark = pytest.mark.root
+IGNORES_TERM = ("sh", "-c", "trap '' TERM; while :; do sleep 1; done")
+
+
+@pytest.fixture(scope="module")
+def lab(images: Path) -> Iterator[LabCluster]:
+    with labs.running_lab("single", 1, 1, archive=images) as running:
+        running.docker("network", "create", "--driver", "overlay", "--attachable", "open")
+        running.docker("network", "create", "--driver", "overlay", "closed")
+        running.docker("service", "create", "-q", "-d", "--name", "web", "--network", "open", "--constraint",
+                       "node.role==worker", "--stop-signal", "SIGKILL", IMAGE, *labs.SLEEP)  # fmt: skip
+        running.running("web", 1)
+        yield running
+
+
+def run(lab: LabCluster, *arguments: str, on: int = 1, **options: Any) -> CommandResult:
+    return lab.docker("run", *arguments, on=lab[on], **options)
+
+
+def background(lab: LabCluster, *options: str, on: int = 1) -> str:
+    """Name of a new container that runs until it is killed."""
+    name = unique("c")
+    run(lab, "-d", "--init", "--name", name, *options, IMAGE, *labs.SLEEP, on=on)
+    return name
+
+
+def networks_of(lab: LabCluster, name: str, on: int = 1) -> dict[str, Any]:
+    return dict(lab.get(f"/containers/{name}/json", on=lab[on])["NetworkSettings"]["Networks"])
+
+
+def reaches(lab: LabCluster, name: str, target: str, on: int = 1) -> bool:
+    return lab.docker("exec", name, "ping", "-c", "1", "-W", "2", target, on=lab[on], check=None).code == 0
+
+
+def test_containers_on_the_bridge_reach_each_other_and_a_link_gives_a_name(lab: LabCluster) -> None:
+    name = background(lab, "--mac-address", "02:42:00:00:00:99")
+    shown = networks_of(lab, name)["bridge"]
+    assert shown["MacAddress"] == "02:42:00:00:00:99"
+    assert shown["Gateway"]
+    bridge = lab.json("network", "inspect", "bridge", on=lab[1])[0]
+    assert bridge["IPAM"]["Config"][0]["Gateway"] == shown["Gateway"]
+    assert bridge["Id"] == shown["NetworkID"]
+    assert [item["Name"] for item in bridge["Containers"].values()] == [name]
+    said = run(lab, "--rm", "--link", f"{name}:db", IMAGE, "sh", "-c", "ping -c 1 db && cat /etc/hosts").out
+    assert f"{shown['IPAddress']}\tdb\n" in said
+    missing = run(lab, "--rm", "--link", "nobody:db", IMAGE, "true", check=125).err
+    assert "could not get container for nobody: No such container: nobody" in missing
+    lab.docker("rm", "-f", name, on=lab[1])
+    assert lab.json("network", "inspect", "bridge", on=lab[1])[0]["Containers"] == {}
+
+
+def test_a_container_joins_the_network_of_another_that_runs(lab: LabCluster) -> None:
+    name = background(lab, "--hostname", "donor")
+    said = run(lab, "--rm", "--network", f"container:{name}", IMAGE, "sh", "-c", "hostname; cat /etc/hosts").out
+    assert said.startswith("donor\n")
+    assert networks_of(lab, name)["bridge"]["IPAddress"] in said
+    lab.docker("stop", "-t", "0", name, on=lab[1])
+    assert networks_of(lab, name)["bridge"]["IPAddress"] == ""
+    refused = run(lab, "--rm", "--network", f"container:{name}", IMAGE, "true", check=125).err
+    assert "cannot join network of a non running container" in refused
+    lab.docker("rm", name, on=lab[1])
+
+
+def test_no_network_the_hosts_network_and_an_unknown_one(lab: LabCluster) -> None:
+    interfaces = run(lab, "--rm", "--network", "none", IMAGE, "ip", "-o", "link").out
+    assert len(interfaces.splitlines()) == 1
+    assert run(lab, "--rm", "--network", "host", IMAGE, "hostname").out.strip() == lab[1].name
+    assert "network nowhere not found" in run(lab, "--rm", "--network", "nowhere", IMAGE, "true", check=125).err
+
+
+def test_containers_of_any_node_join_an_attachable_overlay_network(lab: LabCluster) -> None:
+    one, two = (
+        background(lab, "--network", "open"),
+        background(lab, "--network", "open", "--network-alias", "zwei", on=2),
+    )
+    (task,) = lab.running("web", 1)
+    assert all(reaches(lab, one, target) for target in (two, "zwei", "web"))
+    assert reaches(lab, two, one, on=2)
+    lab.execute(task, "ping", "-c", "1", one)
+    lab.execute(task, "ping", "-c", "1", "zwei")
+    assert {item["Name"] for item in lab.get("/networks", on=lab[2])} == {"bridge", "host", "none", "open"}
+    shown = lab.json("network", "inspect", "open", on=lab[2])[0]["Containers"].values()
+    addresses = {item["IPv4Address"] for item in shown} | {f"{networks_of(lab, one)['open']['IPAddress']}/24"}
+    assert len(addresses) == 3
+    assert two in {item["Name"] for item in shown}
+    for number in (1, 2):
+        refused = run(lab, "--rm", "--network", "closed", IMAGE, "true", on=number, check=125).err
+        assert "network closed not manually attachable" in refused
+    lab.docker("rm", "-f", two, on=lab[2])
+    wait(lambda: not reaches(lab, one, "zwei"), "the name of a removed container to vanish")
+    lab.docker("rm", "-f", one, on=lab[1])
+
+
+def test_an_attached_container_keeps_its_network_while_its_daemon_is_away_and_gives_it_back(lab: LabCluster) -> None:
+    one, two = background(lab, "--network", "open"), background(lab, "--network", "open", on=2)
+    before = networks_of(lab, two, on=2)["open"]["IPAddress"]
+    labs.cluster.crash(lab[2])
+    assert reaches(lab, one, two)
+    lab.start(lab[2])
+    lab.wait_ready()
+    assert networks_of(lab, two, on=2)["open"]["IPAddress"] == before
+    assert reaches(lab, two, one, on=2)
+    assert reaches(lab, two, "web", on=2)
+    lab.docker("kill", two, on=lab[2])
+    busy = lab.docker("network", "rm", "open", check=1).err
+    assert "in use by service web" in busy
+    lab.docker("rm", "-f", one, on=lab[1])
+    lab.docker("rm", "-f", two, on=lab[2])
+
+
+def test_a_running_container_is_connected_and_disconnected(lab: LabCluster) -> None:
+    name = background(lab)
+    lab.docker("network", "connect", "--alias", "late", "open", name, on=lab[1])
+    (task,) = lab.running("web", 1)
+    assert reaches(lab, name, "web")
+    lab.execute(task, "ping", "-c", "1", "late")
+    assert set(networks_of(lab, name)) == {"bridge", "open"}
+    again = lab.docker("network", "connect", "open", name, on=lab[1], check=1).err
+    assert f"endpoint with name {name} already exists in network open" in again
+    lab.docker("restart", "-t", "0", name, on=lab[1])
+    assert set(networks_of(lab, name)) == {"bridge", "open"}
+    lab.docker("network", "disconnect", "bridge", name, on=lab[1])
+    lab.docker("network", "disconnect", "open", name, on=lab[1])
+    assert networks_of(lab, name) == {}
+    lab.docker("network", "connect", "bridge", name, on=lab[1])
+    assert networks_of(lab, name)["bridge"]["IPAddress"]
+    refused = lab.docker("network", "connect", "host", name, on=lab[1], check=1).err
+    assert "container cannot be disconnected from host network or connected to host network" in refused
+    lab.docker("rm", "-f", name, on=lab[1])
+
+
+def test_the_stopped_container_of_a_service_starts_again(lab: LabCluster) -> None:
+    (task,) = lab.running("web", 1)
+    name = lab.container(task)
+    lab.docker("stop", "-t", "0", name, on=lab[2])
+    wait(lambda: [other for other in lab.running("web", 1) if other["ID"] != task["ID"]], "another task")
+    lab.docker("start", name, on=lab[2])
+    lab.docker("restart", "-t", "0", name, on=lab[2])
+    assert lab.get(f"/containers/{name}/json", on=lab[2])["State"]["Running"]
+    assert reaches(lab, name, "web", on=2)
+
+
+def test_restart_policies_survive_the_daemon_and_the_host(lab: LabCluster) -> None:
+    always = background(lab, "--restart", "always", on=2)
+    stopped = background(lab, "--restart", "unless-stopped", on=2)
+    failing = unique("c")
+    run(lab, "-d", "--name", failing, "--restart", "on-failure:2", IMAGE, "false", on=2)
+    wait(lambda: lab.get(f"/containers/{failing}/json", on=lab[2])["RestartCount"] == 2, "two restarts")
+    lab.docker("stop", "-t", "0", stopped, on=lab[2])
+    lab.docker("update", "--restart", "no", failing, on=lab[2])
+    lab.kill(lab[2])
+    lab.start(lab[2])
+    lab.wait_ready()
+
+    def state(name: str) -> dict[str, Any]:
+        return dict(lab.get(f"/containers/{name}/json", on=lab[2])["State"])
+
+    wait(lambda: state(always)["Running"], "the container to start with its host")
+    assert not state(stopped)["Running"]
+    assert not state(failing)["Running"]
+    lab.docker("rm", "-f", always, stopped, failing, on=lab[2])
+
+
+def test_a_network_goes_right_behind_its_service(lab: LabCluster) -> None:
+    lab.docker("network", "create", "--driver", "overlay", "short")
+    lab.docker("service", "create", "-q", "-d", "--name", "slow", "--network", "short", IMAGE, *IGNORES_TERM)
+    lab.running("slow", 1)
+    lab.docker("service", "rm", "slow")
+    began = time.monotonic()
+    lab.docker("network", "rm", "short")
+    assert time.monotonic() - began < 3
+
+
+def test_a_node_leaves_without_waiting_for_the_grace_period_of_its_tasks(lab: LabCluster) -> None:
+    lab.docker(
+        "service", "create", "-q", "-d", "--name", "stubborn", "--constraint", "node.role==worker", IMAGE, *IGNORES_TERM
+    )
+    lab.running("stubborn", 1)
+    began = time.monotonic()
+    lab.docker("swarm", "leave", "--force", on=lab[2])
+    assert time.monotonic() - began < 5
+    assert lab.docker("ps", "-q", on=lab[2]).out == ""
