@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from covey.clock import Clock, wall_clock
-from covey.errors import InvalidArgumentError, TooLargeError, UnavailableError
+from covey.errors import CoveyError, InvalidArgumentError, TooLargeError, UnavailableError
 from engine.control_client import ControlClient
 from engine.events import EventLog
 from engine.host_info import HostInfo
@@ -57,6 +57,13 @@ class EngineServices(msgspec.Struct, frozen=True, kw_only=True):
     def control_available(self) -> bool:
         """Whether this node can be asked for the cluster's state; Docker calls it ControlAvailable."""
         return not not_manager_message(self.node.state, is_manager=self.node.is_manager)
+
+    def volume_path(self, name: str) -> str:
+        """The directory of a volume on this host; "" if there is no such volume."""
+        try:
+            return str(self.agent.volumes.data_path(name))
+        except CoveyError:
+            return ""
 
 
 def not_manager_message(state: LocalNodeState, *, is_manager: bool) -> str:

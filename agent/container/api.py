@@ -16,6 +16,7 @@ from agent.container.model import (
     Container,
     ContainerConfig,
     ContainerEvent,
+    ContainerFiles,
     EndpointSettings,
     ExecConfig,
     ExecState,
@@ -175,6 +176,7 @@ class Containers(Protocol):
         ...
 
     def log_path(self, ref: str) -> Path: ...
+    def files(self, ref: str) -> ContainerFiles: ...
     def volume_users(self, name: str) -> Sequence[str]:
         """Ids of the containers that mount the volume."""
         ...

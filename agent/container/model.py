@@ -341,6 +341,19 @@ class Container(msgspec.Struct, frozen=True):
         return self.config.name
 
 
+class ContainerFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Paths of a container's files on this host; "" for a file that the container does not have. `lower` lists the layers."""
+
+    log: str = ""
+    resolv_conf: str = ""
+    hostname: str = ""
+    hosts: str = ""
+    lower: str = ""
+    upper: str = ""
+    work: str = ""
+    merged: str = ""
+
+
 class ContainerEvent(msgspec.Struct, frozen=True):
     """`action` is Docker's: create, start, die, kill, stop, oom, destroy, pause, unpause, rename, update, resize,
     attach, exec_create, exec_start, exec_die, "health_status: healthy". `attributes` belong to the action, for example

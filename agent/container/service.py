@@ -18,7 +18,7 @@ from agent.container.commands.create import create_container
 from agent.container.commands.events import subscribe
 from agent.container.commands.exec_process import create_exec, inspect_exec, list_execs, resize_exec, start_exec
 from agent.container.commands.files import export_files, list_changes, read_path, stat_path, write_path
-from agent.container.commands.inspect import get_container, list_containers, log_path
+from agent.container.commands.inspect import container_files, get_container, list_containers, log_path
 from agent.container.commands.kill import kill_container
 from agent.container.commands.logs import read_logs
 from agent.container.commands.networks import connect_network, disconnect_network
@@ -44,6 +44,7 @@ class ContainerService(ContainerHost):
     get = get_container
     list = list_containers
     log_path = log_path
+    files = container_files
     subscribe = subscribe
     create = create_container
     rename = rename_container

@@ -26,24 +26,19 @@ async def list_containers(context: RequestContext) -> web.Response:
         for item in listed
         if (everything or item.state.running) and container_list.matches(active_filters, item, listed)
     ]
-    now = context.services.clock()
+    now, find = context.services.clock(), context.services.volume_path
+    engine_id = context.services.node.engine_id
     return json_response(
-        [
-            container_list.summary(item, now, context.services.node.engine_id)
-            for item in (matching[:limit] if limit > 0 else matching)
-        ]
+        [container_list.summary(item, now, engine_id, find) for item in (matching[:limit] if limit > 0 else matching)]
     )
 
 
 async def inspect(context: RequestContext) -> web.Response:
     containers = context.services.agent.containers
     container = containers.get(context.ref)
-    log_path = str(containers.log_path(container.id))
-    return json_response(
-        container_json.inspect(
-            container, log_path, list(containers.list_execs(container.id)), context.services.node.engine_id
-        )
-    )
+    execs, engine_id = list(containers.list_execs(container.id)), context.services.node.engine_id
+    files = containers.files(container.id)
+    return json_response(container_json.inspect(container, files, execs, engine_id, context.services.volume_path))
 
 
 async def start(context: RequestContext) -> web.Response:

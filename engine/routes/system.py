@@ -172,7 +172,9 @@ async def disk_usage(context: RequestContext) -> web.Response:
         for item in agent.volumes.list()
     ]
     containers = [
-        container_list.summary(item, context.services.clock(), context.services.node.engine_id)
+        container_list.summary(
+            item, context.services.clock(), context.services.node.engine_id, context.services.volume_path
+        )
         for item in agent.containers.list()
     ]
     summaries = [image_json.summary(item, users[item.id], shared[item.id]) for item in images]

@@ -5,19 +5,22 @@ from typing import Any
 from agent.container.model import (
     Container,
     ContainerConfig,
-    ContainerMount,
+    ContainerFiles,
     ExecState,
     HealthStatus,
-    MountKind,
     RunStatus,
 )
 from covey.clock import SECOND
+from engine.translate.container_host_config import host_config
+from engine.translate.container_mounts import VolumePath, mount_point
 from engine.translate.container_networks import network_mode, network_settings
 from engine.translate.json_fields import omit_empty, omit_none
 from engine.translate.times import rfc3339
 
 
-def inspect(container: Container, log_path: str, execs: list[str], engine_id: str) -> dict[str, Any]:
+def inspect(
+    container: Container, files: ContainerFiles, execs: list[str], engine_id: str, volume_path: VolumePath
+) -> dict[str, Any]:
     """A container as ``docker inspect`` shows it."""
     config, state = container.config, container.state
     return {
@@ -27,21 +30,30 @@ def inspect(container: Container, log_path: str, execs: list[str], engine_id: st
         "Args": list(config.args[1:]),
         "State": _state(container),
         "Image": config.image_id,
-        "ResolvConfPath": "",
-        "HostnamePath": "",
-        "HostsPath": "",
-        "LogPath": log_path,
+        "ResolvConfPath": files.resolv_conf,
+        "HostnamePath": files.hostname,
+        "HostsPath": files.hosts,
+        "LogPath": files.log,
         "Name": f"/{container.name}",
         "RestartCount": state.restart_count,
         "Driver": "overlay2",
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": config.apparmor_profile,
         "ExecIDs": execs or None,
-        "HostConfig": _host_config(config),
-        "GraphDriver": {"Name": "overlay2", "Data": None},
-        "Mounts": [mount_point(mount) for mount in config.mounts],
+        "HostConfig": host_config(config, network_mode(config), _ports(config)),
+        "GraphDriver": {
+            "Data": {
+                "ID": container.id,
+                "LowerDir": files.lower,
+                "MergedDir": files.merged,
+                "UpperDir": files.upper,
+                "WorkDir": files.work,
+            },
+            "Name": "overlay2",
+        },
+        "Mounts": [mount_point(mount, volume_path) for mount in config.mounts],
         "Config": _config(config),
         "NetworkSettings": network_settings(container, engine_id, _ports(config)),
     }
@@ -112,6 +124,7 @@ def _config(config: ContainerConfig) -> dict[str, Any]:
         "AttachStdin": config.attach_stdin,
         "AttachStdout": config.attach_stdout,
         "AttachStderr": config.attach_stderr,
+        **omit_none(ExposedPorts={port: {} for port in config.exposed_ports} or None),
         "Tty": config.tty,
         "OpenStdin": config.open_stdin,
         "StdinOnce": config.stdin_once,
@@ -130,77 +143,15 @@ def _config(config: ContainerConfig) -> dict[str, Any]:
             )
         ),
         "Image": config.image,
-        "Volumes": None,
+        "Volumes": {path: {} for path in config.volume_paths} or None,
         "WorkingDir": config.working_dir,
         "Entrypoint": None if config.entrypoint is None else list(config.entrypoint),
-        "OnBuild": None,
+        **omit_empty(NetworkDisabled=config.network_disabled),
+        "OnBuild": list(config.on_build) or None,
         "Labels": config.labels,
-        "StopSignal": config.stop_signal,
+        **omit_empty(StopSignal=config.stop_signal),
         **omit_none(StopTimeout=None if config.stop_grace_seconds is None else int(config.stop_grace_seconds)),
-    }
-
-
-def _host_config(config: ContainerConfig) -> dict[str, Any]:
-    limits = config.resources
-    return {
-        "Binds": [f"{mount.source}:{mount.target}" for mount in config.mounts if mount.kind is MountKind.BIND] or None,
-        "NetworkMode": network_mode(config),
-        "PortBindings": _ports(config),
-        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
-        "AutoRemove": config.auto_remove,
-        "LogConfig": {"Type": "json-file", "Config": {}},
-        "CapAdd": list(config.cap_add) or None,
-        "CapDrop": list(config.cap_drop) or None,
-        "Dns": list(config.dns),
-        "DnsOptions": list(config.dns_options),
-        "DnsSearch": list(config.dns_search),
-        "ExtraHosts": list(config.extra_hosts) or None,
-        "GroupAdd": list(config.groups) or None,
-        "IpcMode": config.ipc_mode or "private",
-        "PidMode": config.pid_mode,
-        "UTSMode": config.uts_mode,
-        "OomScoreAdj": limits.oom_score_adj,
-        "Privileged": config.privileged,
-        "ReadonlyRootfs": config.read_only,
-        "SecurityOpt": (["no-new-privileges"] if config.no_new_privileges else []) or None,
-        "Tmpfs": config.tmpfs or None,
-        "ShmSize": config.shm_size_bytes,
-        "Sysctls": config.sysctls or None,
-        "Runtime": "runc",
-        "Init": config.init,
-        "Memory": limits.memory_bytes,
-        "MemoryReservation": limits.memory_reservation_bytes,
-        "MemorySwap": limits.memory_swap_bytes,
-        "NanoCpus": limits.nano_cpus,
-        "CpuShares": limits.cpu_shares,
-        "CpuQuota": limits.cpu_quota_us,
-        "CpuPeriod": limits.cpu_period_us,
-        "CpusetCpus": limits.cpuset_cpus,
-        "CpusetMems": limits.cpuset_mems,
-        "PidsLimit": limits.pids_limit or None,
-        "Ulimits": [{"Name": item.name, "Soft": item.soft, "Hard": item.hard} for item in config.ulimits] or None,
-        "Devices": [
-            {
-                "PathOnHost": item.host_path,
-                "PathInContainer": item.container_path or item.host_path,
-                "CgroupPermissions": item.permissions,
-            }
-            for item in config.devices
-        ],
-        "Isolation": "",
-    }
-
-
-def mount_point(mount: ContainerMount) -> dict[str, Any]:
-    volume = mount.kind is MountKind.VOLUME
-    return {
-        "Type": str(mount.kind),
-        **omit_empty(Name=mount.source if volume else "", Driver="local" if volume else ""),
-        "Source": mount.source,
-        "Destination": mount.target,
-        "Mode": "",
-        "RW": not mount.read_only,
-        "Propagation": mount.propagation if mount.kind is MountKind.BIND else "",
+        **omit_empty(Shell=list(config.shell)),
     }
 
 

@@ -6,7 +6,8 @@ from agent.container.model import Container, ContainerConfig, HealthStatus, RunS
 from covey.clock import HOUR, MINUTE, SECOND
 from covey.errors import InvalidArgumentError
 from engine.translate import filters
-from engine.translate.container import mount_point, published_ports
+from engine.translate.container import published_ports
+from engine.translate.container_mounts import VolumePath, mount_point
 from engine.translate.container_networks import network_mode, networks
 from engine.translate.filters import Filters
 
@@ -17,7 +18,7 @@ FILTERS = (
 _DAY, _WEEK, _MONTH, _YEAR = 24 * HOUR, 168 * HOUR, 720 * HOUR, 8760 * HOUR
 
 
-def summary(container: Container, now_ns: int, engine_id: str) -> dict[str, Any]:
+def summary(container: Container, now_ns: int, engine_id: str, volume_path: VolumePath) -> dict[str, Any]:
     """A container as ``docker ps`` shows it."""
     config, state = container.config, container.state
     return {
@@ -33,7 +34,7 @@ def summary(container: Container, now_ns: int, engine_id: str) -> dict[str, Any]
         "Status": status_line(container, now_ns),
         "HostConfig": {"NetworkMode": network_mode(config)},
         "NetworkSettings": {"Networks": networks(container, engine_id)},
-        "Mounts": [mount_point(mount) for mount in config.mounts],
+        "Mounts": [mount_point(mount, volume_path) for mount in config.mounts],
     }
 
 

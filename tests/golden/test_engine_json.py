@@ -14,6 +14,7 @@ import pytest
 from agent.container.model import (
     Container,
     ContainerConfig,
+    ContainerFiles,
     ContainerHealth,
     ContainerMount,
     ContainerState,
@@ -160,6 +161,8 @@ CONTAINER = Container(
     ),
 )
 
+FILES = ContainerFiles(log="/log", lower="/base", upper="/upper", work="/work", merged="/merged")
+
 CASES: dict[str, Callable[[], Any]] = {
     "service": lambda: service.write(SERVICE),
     "service-with-defaults": lambda: service.write(SERVICE, defaults=True),
@@ -168,8 +171,10 @@ CASES: dict[str, Callable[[], Any]] = {
     "network": lambda: network.write(NETWORK),
     "swarm": lambda: swarm.write(CLUSTER),
     "secret": lambda: secret.write_secret(SECRET),
-    "container-summary": lambda: container_list.summary(CONTAINER, META.created_at_ns + 180 * SECOND, "engine"),
-    "container": lambda: container.inspect(CONTAINER, "/log", [], "engine"),
+    "container-summary": lambda: container_list.summary(
+        CONTAINER, META.created_at_ns + 180 * SECOND, "engine", "/volumes/{}".format
+    ),
+    "container": lambda: container.inspect(CONTAINER, FILES, [], "engine", "/volumes/{}".format),
 }
 
 

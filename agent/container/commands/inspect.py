@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.container.host import ContainerHost
-from agent.container.model import Container
+from agent.container.model import Container, ContainerFiles
+from covey.errors import NotFoundError
 
 
 def get_container(host: ContainerHost, ref: str) -> Container:
@@ -15,6 +16,27 @@ def get_container(host: ContainerHost, ref: str) -> Container:
 def list_containers(host: ContainerHost) -> list[Container]:
     """All containers, whether they run or not."""
     return [record.snapshot() for record in host.index.list()]
+
+
+def container_files(host: ContainerHost, ref: str) -> ContainerFiles:
+    """Paths of the container's files. Those of /etc are made by its first start."""
+    config = host.index.find(ref).config
+    folder = host.paths.folder(config.id)
+    try:
+        layers = host.images.layers(config.image_id)
+    except NotFoundError:  # the image was removed by force
+        layers = ()
+    existing = {name: str(folder / name) for name in ("hosts", "hostname", "resolv.conf") if (folder / name).exists()}
+    return ContainerFiles(
+        log=str(host.paths.log(config.id)),
+        resolv_conf=existing.get("resolv.conf", ""),
+        hostname=existing.get("hostname", ""),
+        hosts=existing.get("hosts", ""),
+        lower=":".join(str(layer) for layer in reversed(layers)),
+        upper=str(folder / "upper"),
+        work=str(folder / "work"),
+        merged=str(folder / "merged"),
+    )
 
 
 def log_path(host: ContainerHost, ref: str) -> Path:
