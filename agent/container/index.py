@@ -74,14 +74,15 @@ class ContainerIndex:
 
     def add(self, config: ContainerConfig) -> ContainerRecord:
         """Add a new container. Raises AlreadyExistsError if its name is in use."""
-        self._check_name(config)
+        self.check_name(config)
         record = ContainerRecord(Container(config, ContainerState()))
         self._store.insert(record.snapshot())
         self._records[config.id] = record
         self._ids_by_name[config.name] = config.id
         return record
 
-    def _check_name(self, config: ContainerConfig) -> None:
+    def check_name(self, config: ContainerConfig) -> None:
+        """Raises AlreadyExistsError in Docker's words if another container has the name."""
         owner = self._ids_by_name.get(config.name, config.id)
         if owner != config.id:
             raise AlreadyExistsError(
@@ -106,7 +107,7 @@ class ContainerIndex:
 
     def set_config(self, record: ContainerRecord, config: ContainerConfig) -> None:
         """Replace the configuration. Raises AlreadyExistsError if its name is in use."""
-        self._check_name(config)
+        self.check_name(config)
         self._store.save_config(config)
         self._ids_by_name.pop(record.config.name, None)
         self._ids_by_name[config.name] = config.id

@@ -11,6 +11,7 @@ from agent.container import namespaces, signals
 from agent.container.host import ContainerHost
 from agent.container.links import check_links
 from agent.container.model import Container, ContainerConfig, MountKind
+from agent.runtime.limits import effective_swap_bytes
 from covey.errors import InvalidArgumentError, NotFoundError
 
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -22,12 +23,25 @@ async def create_container(host: ContainerHost, config: ContainerConfig) -> Cont
     _check(host, config)
     _check_joined(host, config)
     host.images.layers(config.image_id)  # raises NotFoundError for an unknown image
-    if not config.created_at_ns:
-        config = msgspec.structs.replace(config, created_at_ns=time.time_ns())
-    record = host.index.add(_create_volumes(host, config))
+    host.index.check_name(config)
+    record = host.index.add(_create_volumes(host, _with_defaults(host, config)))
     host.paths.folder(config.id).mkdir(mode=0o711, parents=True, exist_ok=True)
     host.index.emit(record, "create")
     return record.snapshot()
+
+
+def _with_defaults(host: ContainerHost, config: ContainerConfig) -> ContainerConfig:
+    """The configuration with what the host decides; later inspections show it."""
+    limits = config.resources
+    if limits.memory_bytes > 0 and not limits.memory_swap_bytes and host.cgroups.swap:
+        limits = msgspec.structs.replace(limits, memory_swap_bytes=effective_swap_bytes(limits))
+    return msgspec.structs.replace(
+        config,
+        resources=limits,
+        ipc_mode=config.ipc_mode or namespaces.PRIVATE,
+        cgroupns_mode=namespaces.cgroup_namespace_mode(config, host.cgroups.version),
+        created_at_ns=config.created_at_ns or time.time_ns(),
+    )
 
 
 def check_name(name: str) -> None:
