@@ -5,7 +5,6 @@ parts through `engine.interfaces.AgentInterface`.
 """
 
 import os
-import platform
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,11 +27,11 @@ from agent.network.driver import NetworkDriver
 from agent.volume.local import VolumeStore
 from agent.worker.worker import Worker
 from covey.errors import LaggedError
+from covey.image_platform import host_architecture
 from covey.objects import EngineDescription, Node, NodeDescription, Platform, Resources
 from covey.placeholders import NodeFacts
 
 NANO = 1_000_000_000
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +113,7 @@ class Agent:
         """The description that this host sends to the managers."""
         return NodeDescription(
             hostname=socket.gethostname(),
-            platform=Platform(architecture=_architecture(), os="linux"),
+            platform=Platform(architecture=host_architecture(), os="linux"),
             resources=Resources(nano_cpus=(os.cpu_count() or 1) * NANO, memory_bytes=_memory_bytes()),
             engine=EngineDescription(version=metadata.version("covey"), labels=self._labels),
         )
@@ -124,7 +123,7 @@ class Agent:
         return NodeFacts(
             id=node.id if node else "",
             hostname=socket.gethostname(),
-            architecture=_architecture(),
+            architecture=host_architecture(),
             labels=node.spec.annotations.labels if node else {},
         )
 
@@ -148,10 +147,6 @@ class Agent:
                             await self.images.remove_released()
                 except LaggedError:
                     lagged = True
-
-
-def _architecture() -> str:
-    return _ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
 def _memory_bytes() -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+from covey.image_platform import host_architecture
 
 
 class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ def read_host(root: Path = Path("/"), labels: Mapping[str, str] = {}, extra_warn
         operating_system=release.get("PRETTY_NAME", "Linux"),
         os_version=release.get("VERSION_ID", ""),
         architecture=platform.machine(),
-        goarch=_ARCHITECTURES.get(platform.machine(), platform.machine()),
+        goarch=host_architecture(),
         cpus=os.cpu_count() or 1,
         cpu_list=_text(root / "sys/devices/system/cpu/online").strip() or "0",
         memory_nodes=_text(root / "sys/devices/system/node/online").strip() or "0",

@@ -15,6 +15,7 @@ from functools import lru_cache
 import msgspec
 
 from covey.errors import InvalidArgumentError
+from covey.image_platform import architecture_name
 from covey.objects import Node, Placement, Platform
 from covey.states import NodeRole
 
@@ -23,7 +24,6 @@ _KEY = re.compile(r"[a-z_][a-z0-9\-_./]*", re.IGNORECASE)
 _VALUE = re.compile(r"[a-z0-9:\-_\s.*()?+\[\]\\^$|/]*", re.IGNORECASE)
 _LABELS = ("node.labels.", "engine.labels.")
 _KEYS = ("node.id", "node.hostname", "node.ip", "node.role", "node.platform.os", "node.platform.arch")
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "i386": "386", "armv7l": "arm"}
 
 
 class Constraint(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ class Constraint(msgspec.Struct, frozen=True):
         if self.key == "node.ip":
             return _address_in_network(node.status.addr, self.value) == self.equal
         actual = _node_value(self.key, node)
-        expected = _normalized_architecture(self.value) if self.key == "node.platform.arch" else self.value
+        expected = architecture_name(self.value) if self.key == "node.platform.arch" else self.value
         return (actual.casefold() == expected.casefold()) == self.equal
 
 
@@ -101,8 +101,8 @@ def platform_matches(platforms: Iterable[Platform], node: Node) -> bool:
     for platform in platforms:
         listed = True
         same_os = not platform.os or platform.os.casefold() == actual.os.casefold()
-        architecture = _normalized_architecture(platform.architecture)
-        if same_os and (not architecture or architecture == _normalized_architecture(actual.architecture)):
+        architecture = architecture_name(platform.architecture)
+        if same_os and (not architecture or architecture == architecture_name(actual.architecture)):
             return True
     return not listed
 
@@ -123,12 +123,7 @@ def _node_value(key: str, node: Node) -> str:
         case "node.platform.os":
             return node.description.platform.os
         case _:
-            return _normalized_architecture(node.description.platform.architecture)
-
-
-def _normalized_architecture(name: str) -> str:
-    lowered = name.casefold()
-    return _ARCHITECTURES.get(lowered, lowered)
+            return architecture_name(node.description.platform.architecture)
 
 
 def _require_network(text: str, value: str) -> None:

@@ -14,8 +14,6 @@ from agent.image.archive import unpack_process, writer
 from agent.image.archive.unpack_protocol import UnpackLimits, UnpackMessage, UnpackRequest
 from agent.image.commit import ImageCommit
 from agent.image.config_changes import apply_changes
-from agent.image.content import platforms
-from agent.image.content.descriptor import ImagePlatform, host_architecture
 from agent.image.content.image_index import imported_config
 from agent.image.content.repository import ImageRepository
 from agent.image.content.staged import StagedContent
@@ -23,9 +21,10 @@ from agent.image.job import JobFollower, JobTable, Report
 from agent.image.lookup import filter_images, resolve_image
 from agent.image.model import CommitRequest, HistoryEntry, Image, ImageConfig, ImageRemoval, Progress, encode_config
 from agent.image.removal import ImageUser, name_of, plan_removal
-from covey import image_reference
+from covey import image_platform, image_reference
 from covey.clock import Clock, wall_clock
 from covey.errors import NotFoundError
+from covey.image_platform import ImagePlatform, host_architecture
 
 Source = unpack_process.Source
 
@@ -72,12 +71,12 @@ class ImageStore:
 
     def get_for_platform(self, name: str, platform: str) -> Image:
         """The image with this name. Raises NotFoundError if it is for another platform than `platform`, unless that is empty."""
-        image, wanted = self.get(name), platforms.parse_platform(platform)
+        image, wanted = self.get(name), image_platform.parse_platform(platform)
         actual = ImagePlatform(image.architecture, image.os, image.variant)
-        if wanted is not None and not platforms.matches(wanted, actual):
+        if wanted is not None and not image_platform.matches(wanted, actual):
             raise NotFoundError(
                 f"image with reference {name} was found but does not provide the specified platform "
-                f"({platforms.describe(wanted)})"
+                f"({image_platform.describe(wanted)})"
             )
         return image
 

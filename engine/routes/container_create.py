@@ -10,6 +10,7 @@ from aiohttp import web
 from agent.container.model import Container
 from agent.image.model import Image
 from covey.errors import AlreadyExistsError, NotFoundError
+from covey.image_platform import parse_platform
 from engine.name_generator import generate_name
 from engine.request_context import RequestContext, json_response
 from engine.routing import Route
@@ -24,7 +25,7 @@ async def create(context: RequestContext) -> web.Response:
     services, host = context.services, context.services.host
     capacity = HostCapacity(cpus=host.cpus, cpu_list=host.cpu_list, memory_nodes=host.memory_nodes)
     request = read_request(await context.json(), capacity)
-    wanted = image_platform.parse(context.query("platform"))
+    wanted = parse_platform(image_platform.read_platform(context.query("platform")))
     image = services.agent.images.get(request.config.image)
     image_platform.require(image, wanted, request.config.image)
     warning = "" if wanted else image_platform.warning(image, host.goarch)

@@ -15,7 +15,7 @@ from engine.streams import chunked_response
 from engine.translate import disk_usage, event
 from engine.translate import image as image_json
 from engine.translate.filters import filter_flag
-from engine.translate.platform import read_platform
+from engine.translate.image_platform import read_platform
 
 FILTERS = ("before", "dangling", "label", "reference", "since", "until")
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")

@@ -1,52 +1,47 @@
-"""Platforms of images: the `platform` parameter, and whether an image is of a platform. Pure."""
+"""The ``platform`` parameter of requests, and whether an image is for a platform. Pure."""
 
 import msgspec
 
 from agent.image.model import Image
 from covey.errors import InvalidArgumentError, NotFoundError
+from covey.image_platform import ImagePlatform, describe, matches
 
-_ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "i386": "386"}
 
-
-class Platform(msgspec.Struct, frozen=True):
-    """An operating system, an architecture and a variant; "" matches any."""
-
-    os: str
+class _Platform(msgspec.Struct):
     architecture: str = ""
+    os: str = ""
     variant: str = ""
 
-    def __str__(self) -> str:
-        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+def read_platform(text: str) -> str:
+    """``os/architecture[/variant]``. Newer clients send an object such as ``{"os": "linux", "architecture": "arm64"}``.
+
+    Raises:
+        InvalidArgumentError: the object is malformed or incomplete.
+    """
+    if not text.startswith("{"):
+        return text
+    try:
+        parsed = msgspec.json.decode(text, type=_Platform)
+    except msgspec.MsgspecError as error:
+        raise InvalidArgumentError(f"failed to parse platform: {error}") from None
+    if not (parsed.os and parsed.architecture):
+        raise InvalidArgumentError("failed to parse platform: both os and architecture must be specified")
+    return "/".join(part for part in (parsed.os, parsed.architecture, parsed.variant) if part)
 
 
-def parse(text: str) -> Platform | None:
-    """The platform in `linux/arm64/v8`; None if the text is empty. Raises InvalidArgumentError."""
-    if not text:
-        return None
-    parts = text.strip().lower().split("/")
-    if not 1 <= len(parts) <= 3 or not all(part and part.replace("_", "").replace("-", "").isalnum() for part in parts):
-        raise InvalidArgumentError(f'"{text}" is an invalid OS component or platform: use OS/ARCH[/VARIANT]')
-    if len(parts) == 1:
-        known = _ARCHITECTURES.get(parts[0], parts[0])
-        return Platform(known) if known == "linux" else Platform("linux", known)
-    return Platform(parts[0], _ARCHITECTURES.get(parts[1], parts[1]), parts[2] if len(parts) == 3 else "")
-
-
-def of_image(image: Image) -> Platform:
+def of_image(image: Image) -> ImagePlatform:
     """The platform of an image."""
-    return Platform(image.os or "linux", image.architecture, image.variant)
+    return ImagePlatform(image.architecture, image.os or "linux", image.variant)
 
 
-def require(image: Image, wanted: Platform | None, name: str) -> None:
+def require(image: Image, wanted: ImagePlatform | None, name: str) -> None:
     """Raises NotFoundError in Docker's words, so that clients pull the image of the wanted platform."""
-    if wanted is None:
-        return
     actual = of_image(image)
-    same = (wanted.os, wanted.architecture or actual.architecture) == (actual.os, actual.architecture)
-    if not same or (wanted.variant and actual.variant and wanted.variant != actual.variant):
+    if wanted is not None and not matches(wanted, actual):
         raise NotFoundError(
             f"image with reference {name} was found but does not match the specified platform: "
-            f"wanted {wanted}, actual: {actual}"
+            f"wanted {describe(wanted)}, actual: {describe(actual)}"
         )
 
 
@@ -56,6 +51,6 @@ def warning(image: Image, architecture: str) -> str:
     if actual.architecture in {"", architecture}:
         return ""
     return (
-        f"The requested image's platform ({actual}) does not match the detected host platform "
+        f"The requested image's platform ({describe(actual)}) does not match the detected host platform "
         f"(linux/{architecture}) and no specific platform was requested"
     )

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 import msgspec
 
-from agent.image.content import platforms
-from agent.image.content.descriptor import Descriptor, ImagePlatform
+from agent.image.content.descriptor import Descriptor
 from agent.layer_limit import LAYER_LIMIT
-from covey import image_reference
+from covey import image_platform, image_reference
 from covey.errors import CoveyError, InvalidArgumentError, NotFoundError
+from covey.image_platform import ImagePlatform
 
 IMAGE_LIMIT = 1_000
 NESTING_LIMIT = 4
@@ -123,11 +123,13 @@ class _Archive:
         if len(candidates) == 1 and candidates[0].platform is None:
             return candidates[0]
         try:
-            return platforms.choose(candidates, self._platform)
+            return image_platform.choose(candidates, self._platform)
         except NotFoundError:
-            offered = ", ".join(platforms.describe(entry.platform) for entry in candidates if entry.platform) or "none"
+            offered = (
+                ", ".join(image_platform.describe(entry.platform) for entry in candidates if entry.platform) or "none"
+            )
             raise InvalidArgumentError(
-                f"the index {digest} has no image for {platforms.describe(self._platform)}; it has: {offered}"
+                f"the index {digest} has no image for {image_platform.describe(self._platform)}; it has: {offered}"
             ) from None
 
     def _blob(self, descriptor: Descriptor) -> StagedMember:

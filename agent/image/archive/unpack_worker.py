@@ -18,16 +18,16 @@ import msgspec
 
 from agent.image.archive.manifest import ArchivedImage, StagedMember, plan
 from agent.image.archive.unpack_protocol import UnpackMessage, UnpackRequest
-from agent.image.content import platforms
 from agent.image.content.bounded_tar import clean_path, members, open_tar
-from agent.image.content.descriptor import ImagePlatform
 from agent.image.content.digests import chain_ids
 from agent.image.content.layer_unpacker import LayerUnpacker
 from agent.image.content.linux_syscalls import sync_filesystem
 from agent.image.content.staged import StagedImage, StagedLayer
 from agent.image.content.streams import CHUNK_BYTES, HashingReader, Readable, copy_stream, open_stream
 from agent.image.model import decode_config
+from covey import image_platform
 from covey.errors import CoveyError, InvalidArgumentError, NotFoundError, TooLargeError
+from covey.image_platform import ImagePlatform
 
 REPORT_BYTES = 4 << 20
 _LAYER_COMPRESSIONS = frozenset({"", "gzip", "zstd"})
@@ -57,8 +57,8 @@ class _ArchiveUnpacker:
         reader.drain()
         images = []
         blobs: dict[str, str] = {}
-        wanted = platforms.parse_platform(self._request.platform)
-        chosen = wanted or platforms.host_platform()
+        wanted = image_platform.parse_platform(self._request.platform)
+        chosen = wanted or image_platform.host_platform()
         for archived in plan(staged, self._read, chosen, prefer_index=wanted is not None):
             images.append(self._unpack_image(archived))
             blobs[archived.config.digest] = archived.config.path
@@ -106,11 +106,11 @@ class _ArchiveUnpacker:
         raw = decode_config(self._read(archived.config), archived.config.digest)
         if raw.os not in {"linux", ""}:
             raise InvalidArgumentError(f"the image {name} is for {raw.os}, but this host runs linux")
-        wanted = platforms.parse_platform(self._request.platform)
+        wanted = image_platform.parse_platform(self._request.platform)
         actual = ImagePlatform(raw.architecture, raw.os or "linux", raw.variant)
-        if wanted is not None and not platforms.matches(wanted, actual):
+        if wanted is not None and not image_platform.matches(wanted, actual):
             raise NotFoundError(
-                f"image {name} was found but does not provide the specified platform ({platforms.describe(wanted)})"
+                f"image {name} was found but does not provide the specified platform ({image_platform.describe(wanted)})"
             )
         if len(raw.diff_ids) != len(archived.layers):
             raise InvalidArgumentError(

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 
-from agent.image.content.descriptor import ImagePlatform
 from agent.image.model import RemoteImage, decode_config
 from agent.image.registry.auth_config import Credentials
 from agent.image.registry.client import RegistryClient
 from agent.image.registry.errors import RegistryError, RegistryStatusError
 from agent.image.registry.manifests import CONFIG_LIMIT_BYTES
 from covey.errors import CoveyError, NotFoundError, PermissionDeniedError, UnauthenticatedError
+from covey.image_platform import ImagePlatform
 from covey.image_reference import Reference
 
 _KINDS: dict[int, type[CoveyError]] = {401: UnauthenticatedError, 403: PermissionDeniedError, 404: NotFoundError}

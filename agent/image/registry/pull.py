@@ -7,8 +7,6 @@ for the manifest with its own credentials first, so nobody follows a fetch that 
 import asyncio
 from collections.abc import AsyncIterator
 
-from agent.image.content import platforms
-from agent.image.content.descriptor import ImagePlatform
 from agent.image.content.metadata import ManifestRow
 from agent.image.content.repository import ImageRepository
 from agent.image.job import JobTable, Report
@@ -18,8 +16,10 @@ from agent.image.registry.client import RegistryClient, RepositoryClient
 from agent.image.registry.errors import RegistryContentError, pull_error
 from agent.image.registry.image_fetch import ImageFetch
 from agent.image.registry.manifests import LAYER_LIMIT_BYTES, Manifest
+from covey import image_platform
 from covey.clock import Clock
 from covey.errors import CoveyError, UnavailableError
+from covey.image_platform import ImagePlatform
 from covey.image_reference import Reference
 
 
@@ -73,7 +73,7 @@ class ImagePuller:
         report(Progress(f"Pulling from {reference.path}", reference.digest or reference.tag, heading=True))
         index = manifest
         if manifest.is_index:
-            entry = platforms.choose(manifest.manifests, platform or platforms.host_platform())
+            entry = image_platform.choose(manifest.manifests, platform or image_platform.host_platform())
             manifest = await client.manifest(entry.digest, reference.familiar)
             if manifest.is_index:
                 raise RegistryContentError(f"the index of {reference.familiar} names another index for this platform")
@@ -156,9 +156,9 @@ class ImagePuller:
 def platform_warning(image: Image, reference: Reference, wanted: ImagePlatform | None) -> str:
     """What to tell a client that asked for another platform than the registry has. Empty if there is nothing to tell."""
     actual = ImagePlatform(image.architecture, image.os, image.variant)
-    if wanted is None or platforms.matches(wanted, actual):
+    if wanted is None or image_platform.matches(wanted, actual):
         return ""
     return (
         f"WARNING: image with reference {reference.familiar} was found but does not match the specified platform: "
-        f"wanted {platforms.describe(wanted)}, actual: {platforms.describe(actual)}"
+        f"wanted {image_platform.describe(wanted)}, actual: {image_platform.describe(actual)}"
     )

@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
-from agent.image.content import platforms
 from agent.image.content.repository import ImageRepository
 from agent.image.job import JobFollower, JobTable, Report
 from agent.image.model import Progress, PulledImage, PushedImage, RemoteImage, SearchResult
@@ -19,7 +18,7 @@ from agent.image.registry.login import login
 from agent.image.registry.pull import ImagePuller
 from agent.image.registry.push import ImagePusher
 from agent.image.registry.registries_config import RegistriesConfig, describe_config
-from covey import image_reference
+from covey import image_platform, image_reference
 from covey.clock import Clock, wall_clock
 
 
@@ -78,7 +77,7 @@ class RegistryService:
         if reference.digest:
             reference = image_reference.Reference(reference.domain, reference.path, "", reference.digest)
         reference = reference.with_default_tag()
-        wanted = platforms.parse_platform(platform)
+        wanted = image_platform.parse_platform(platform)
 
         async def work(report: Report) -> tuple[PulledImage, ...]:
             return (await self._puller.pull(reference, wanted, credentials, report),)
@@ -90,7 +89,7 @@ class RegistryService:
     ) -> AbstractContextManager[JobFollower[tuple[PulledImage, ...]]]:
         """Pull every tag of a repository."""
         reference = image_reference.parse(name)
-        wanted = platforms.parse_platform(platform)
+        wanted = image_platform.parse_platform(platform)
 
         async def work(report: Report) -> tuple[PulledImage, ...]:
             return await self._puller.pull_all(reference, wanted, credentials, report)

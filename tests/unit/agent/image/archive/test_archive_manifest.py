@@ -6,9 +6,9 @@ import json
 import pytest
 
 from agent.image.archive.manifest import StagedMember, plan
-from agent.image.content.descriptor import ImagePlatform
 from agent.image.content.digests import chain_ids
 from covey.errors import InvalidArgumentError
+from covey.image_platform import ImagePlatform
 
 
 class Staged:

@@ -3,7 +3,7 @@
 import pytest
 
 from covey.errors import InvalidArgumentError
-from engine.translate.platform import read_platform
+from engine.translate.image_platform import read_platform
 
 
 def test_an_object_and_a_text_are_read_alike() -> None:

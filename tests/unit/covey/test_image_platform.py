@@ -2,9 +2,9 @@
 
 import pytest
 
-from agent.image.content.descriptor import Descriptor, ImagePlatform, host_architecture
-from agent.image.content.platforms import choose, describe, matches, parse_platform
+from agent.image.content.descriptor import Descriptor
 from covey.errors import InvalidArgumentError, NotFoundError
+from covey.image_platform import ImagePlatform, choose, describe, host_architecture, matches, parse_platform
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """Platforms of images: `os/architecture/variant` as clients write it, and the choice in an index. Pure."""
 
+import platform as host
 import re
 from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
-from agent.image.content.descriptor import Descriptor, ImagePlatform, host_architecture
+import msgspec
+
 from covey.errors import InvalidArgumentError, NotFoundError
 
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
@@ -15,9 +18,37 @@ _ALIASES = {
     "armel": "arm",
     "i386": "386",
     "i686": "386",
+    "armv7l": "arm",
 }
 _SYSTEMS = frozenset({"linux", "windows", "darwin", "freebsd"})
 _ARM_VARIANTS = ("v8", "v7", "v6", "v5")
+
+
+class ImagePlatform(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The platform that an image is for."""
+
+    architecture: str = ""
+    os: str = ""
+    variant: str = ""
+
+
+class _Entry(Protocol):
+    @property
+    def platform(self) -> ImagePlatform | None: ...
+
+
+E = TypeVar("E", bound=_Entry)
+
+
+def architecture_name(machine: str) -> str:
+    """The OCI name of an architecture that the kernel calls `machine`; another name stays."""
+    lowered = machine.lower()
+    return _ALIASES.get(lowered, lowered)
+
+
+def host_architecture() -> str:
+    """This host's architecture by its OCI name."""
+    return architecture_name(host.machine())
 
 
 def parse_platform(text: str) -> ImagePlatform | None:
@@ -62,7 +93,7 @@ def matches(wanted: ImagePlatform, offered: ImagePlatform) -> bool:
     return bool(_acceptable(wanted, normalized(offered)))
 
 
-def choose(manifests: Sequence[Descriptor], wanted: ImagePlatform) -> Descriptor:
+def choose(manifests: Sequence[E], wanted: ImagePlatform) -> E:
     """The entry of an index for a platform: the newest variant that runs there. Raises NotFoundError in Docker's words."""
     candidates = [
         (rank, -at, entry)
