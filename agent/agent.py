@@ -6,7 +6,7 @@ parts through `engine.interfaces.AgentInterface`.
 
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +26,7 @@ from agent.image.task_images import TaskImages
 from agent.network.driver import NetworkDriver
 from agent.volume.local import VolumeStore
 from agent.worker.worker import Worker
+from covey.engine_settings import LiveSettings
 from covey.errors import LaggedError
 from covey.image_platform import host_architecture
 from covey.objects import EngineDescription, Node, NodeDescription, Platform, Resources
@@ -35,13 +36,12 @@ NANO = 1_000_000_000
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`host_address` is the address by which other nodes reach the host, "" outside a cluster. Managers learn `labels`."""
+    """`host_address` is the address by which other nodes reach the host, "" outside a cluster. Managers learn the labels of `settings`."""
 
     state_dir: Path
     run_dir: Path
-    cgroup_parent: str = "/covey"
     host_address: str = ""
-    labels: Mapping[str, str] = {}
+    settings: LiveSettings = msgspec.field(default_factory=LiveSettings)
     registries: RegistriesConfig = RegistriesConfig()
 
 
@@ -55,7 +55,12 @@ class Agent:
         self.networks = NetworkDriver(config.host_address, config.run_dir, host_nameservers)
         self.endpoints = EndpointOwner(self.networks, host_nameservers)
         self.containers = ContainerService(
-            config.state_dir, config.run_dir, config.cgroup_parent, self.images, self.endpoints
+            config.state_dir,
+            config.run_dir,
+            config.settings.current.cgroup_parent,
+            self.images,
+            self.endpoints,
+            settings=config.settings,
         )
         self.worker = Worker(
             config.state_dir,
@@ -66,7 +71,7 @@ class Agent:
             endpoints=self.endpoints,
             node=self._facts,
         )
-        self._labels = dict(config.labels)
+        self._settings = config.settings
         self._node: Node | None = None
 
     @property
@@ -115,7 +120,7 @@ class Agent:
             hostname=socket.gethostname(),
             platform=Platform(architecture=host_architecture(), os="linux"),
             resources=Resources(nano_cpus=(os.cpu_count() or 1) * NANO, memory_bytes=_memory_bytes()),
-            engine=EngineDescription(version=metadata.version("covey"), labels=self._labels),
+            engine=EngineDescription(version=metadata.version("covey"), labels=dict(self._settings.current.labels)),
         )
 
     def _facts(self) -> NodeFacts:

@@ -9,6 +9,7 @@ import logging
 from aiohttp import web
 
 from covey.clock import Clock, wall_clock
+from covey.engine_settings import LiveSettings
 from covey.errors import CoveyError
 from engine.control_client import ControlClient
 from engine.errors import NotModifiedError, http_status
@@ -19,6 +20,7 @@ from engine.request_context import EngineServices, RequestContext, json_response
 from engine.routes import TABLE
 from engine.routing import split_version
 from engine.streams import STREAMING, abort_stream, common_headers
+from engine.translate import event
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ def build_app(
     cluster: ControlClient,
     *,
     host: HostInfo | None = None,
+    settings: LiveSettings | None = None,
     clock: Clock = wall_clock,
 ) -> web.Application:
     """The API of one daemon. ``engine.server.serving`` runs it and feeds its event log."""
@@ -41,6 +44,7 @@ def build_app(
         control=cluster,
         events=EventLog(),
         host=host or read_host(),
+        settings=settings or LiveSettings(),
         clock=clock,
     )
     app = web.Application(client_max_size=0)
@@ -48,6 +52,12 @@ def build_app(
     app.router.add_route("*", r"/{tail:[\s\S]*}", _dispatch)
     app.on_response_prepare.append(_add_headers)
     return app
+
+
+def publish_daemon_event(app: web.Application, action: str, engine_id: str, attributes: dict[str, str]) -> None:
+    """Publish an event of the daemon itself."""
+    services = app[SERVICES]
+    services.events.publish(event.message("daemon", action, engine_id, attributes, services.clock()))
 
 
 async def _dispatch(request: web.Request) -> web.StreamResponse:

@@ -5,7 +5,7 @@ Reads /proc, /etc/os-release and the cgroup mounts. What is missing becomes a wa
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -33,11 +33,10 @@ class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
     security_options: tuple[str, ...]
     controllers: frozenset[str]
     ip_forwarding: bool
-    labels: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
-def read_host(root: Path = Path("/"), labels: Mapping[str, str] = {}, extra_warnings: Sequence[str] = ()) -> HostInfo:
+def read_host(root: Path = Path("/"), extra_warnings: Sequence[str] = ()) -> HostInfo:
     """Read the files below ``root``. ``extra_warnings`` are added to the host's own."""
     unified = (root / "sys/fs/cgroup/cgroup.controllers").exists()
     controllers = _controllers(root, unified=unified)
@@ -58,7 +57,6 @@ def read_host(root: Path = Path("/"), labels: Mapping[str, str] = {}, extra_warn
         security_options=tuple(names),
         controllers=controllers,
         ip_forwarding=_text(root / "proc/sys/net/ipv4/ip_forward").strip() == "1",
-        labels=tuple(f"{key}={value}" for key, value in sorted(labels.items())),
         warnings=(*warnings(controllers), *extra_warnings),
     )
 

@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from covey.clock import Clock, wall_clock
+from covey.engine_settings import LiveSettings
 from covey.errors import CoveyError, InvalidArgumentError, TooLargeError, UnavailableError
 from engine.control_client import ControlClient
 from engine.events import EventLog
@@ -43,6 +44,7 @@ class EngineServices(msgspec.Struct, frozen=True, kw_only=True):
     control: ControlClient
     events: EventLog
     host: HostInfo
+    settings: LiveSettings
     clock: Clock = wall_clock
 
     @property

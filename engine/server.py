@@ -1,102 +1,79 @@
-"""HTTP server of the Engine API on a Unix socket, with mode 0660 and group ``covey`` where that group exists.
+"""HTTP server of the Engine API on its listening sockets, with TLS on those that are not local.
 
-Invariant: a socket on which another daemon answers is never taken over; a stale socket of a daemon that crashed is removed.
+Invariant: a connection that is not local is encrypted whenever the daemon has a certificate.
 """
 
 import asyncio
-import grp
-import logging
-import os
-import socket
-from collections.abc import AsyncIterator
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
 
-from covey.errors import AlreadyExistsError
 from engine.app import SERVICES
 from engine.events import publish_container_events
+from engine.listen_address import ListenAddress, UnixAddress
+from engine.listeners import BACKLOG, Listener, listening
+from engine.tls_transport import TlsConnection
 
-log = logging.getLogger(__name__)
-
-GROUP = "covey"
-MODE = 0o660
-BACKLOG = 128
 CLOSE_SECONDS = 2.0
 
 
 @asynccontextmanager
 async def serving(app: web.Application, path: Path) -> AsyncIterator[None]:
-    """Serve the API at ``path`` and feed its event log until the end of the block.
+    """Serve the API on one Unix socket; see ``serving_at``."""
+    async with serving_at(app, [UnixAddress(path)]):
+        yield
+
+
+@asynccontextmanager
+async def serving_at(
+    app: web.Application,
+    addresses: Sequence[ListenAddress],
+    tls: ssl.SSLContext | None = None,
+    environment: dict[str, str] | None = None,
+) -> AsyncIterator[list[Listener]]:
+    """Serve the API at all addresses and feed its event log until the end of the block. Without ``tls`` TCP is not encrypted.
 
     Raises:
-        AlreadyExistsError: another daemon serves at this path.
+        AlreadyExistsError: another daemon serves there. UnavailableError: an address cannot be used.
     """
     services = app[SERVICES]
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_SECONDS, handler_cancellation=True)
     await runner.setup()
     try:
-        listener = bind(path)
-        try:
-            await web.SockSite(runner, listener, backlog=BACKLOG).start()
-            async with asyncio.TaskGroup() as group:
-                publisher = group.create_task(publish_container_events(services.events, services.agent.containers))
-                try:
-                    yield
-                finally:
-                    publisher.cancel()
-        finally:
-            path.unlink(missing_ok=True)
+        with listening(addresses, environment or {}) as listeners:
+            async with contextlib.AsyncExitStack() as stack:
+                for listener in listeners:
+                    await stack.enter_async_context(_accepting(runner, listener, None if listener.is_local else tls))
+                async with asyncio.TaskGroup() as group:
+                    publisher = group.create_task(publish_container_events(services.events, services.agent.containers))
+                    try:
+                        yield listeners
+                    finally:
+                        publisher.cancel()
     finally:
         await runner.cleanup()
 
 
-def bind(path: Path) -> socket.socket:
-    """A listening socket at ``path``. Nobody else can open it before its mode is set."""
-    remove_stale(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        before = os.umask(0o177)
-        try:
-            listener.bind(str(path))
-        finally:
-            os.umask(before)
-        group = _group_id()
-        if group is not None and os.geteuid() == 0:
-            os.chown(path, 0, group)
-        path.chmod(MODE)
-        listener.setblocking(False)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def remove_stale(path: Path) -> None:
-    """Remove a stale socket. AlreadyExistsError if a daemon answers on it, or if it is not a socket."""
-    if not path.exists():
-        return
-    if not path.is_socket():
-        raise AlreadyExistsError(
-            f"cannot create the Engine API's socket: {path} exists and is not a socket; move it away"
+@asynccontextmanager
+async def _accepting(runner: web.AppRunner, listener: Listener, tls: ssl.SSLContext | None) -> AsyncIterator[None]:
+    """Accept connections until the end of the block. Open connections are closed by the runner."""
+    http = runner.server
+    assert http is not None  # noqa: S101 - the runner is set up
+    loop = asyncio.get_running_loop()
+    if tls is None:
+        server = (
+            await loop.create_server(http, sock=listener.socket, backlog=BACKLOG)
+            if not listener.is_local
+            else (await loop.create_unix_server(http, sock=listener.socket, backlog=BACKLOG))
         )
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            path.unlink(missing_ok=True)
-            log.info("removed the stale socket %s of a daemon that crashed", path)
-            return
-        except TimeoutError:
-            pass
-    raise AlreadyExistsError(f"another daemon serves the Engine API at {path}; stop it first or use another --host")
-
-
-def _group_id() -> int | None:
+    else:
+        context = tls
+        server = await loop.create_server(lambda: TlsConnection(context, http), sock=listener.socket, backlog=BACKLOG)
     try:
-        return grp.getgrnam(GROUP).gr_gid
-    except KeyError:
-        return None
+        yield
+    finally:
+        server.close()

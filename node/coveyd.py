@@ -7,16 +7,22 @@ import asyncio
 import contextlib
 import ctypes
 import fcntl
+import functools
 import grp
 import logging
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
+from covey.engine_settings import LiveSettings
 from covey.errors import AlreadyExistsError, CoveyError, PermissionDeniedError
-from node.options import DaemonOptions, parse
+from node.options import CommandLine, DaemonOptions, merge, parse_command_line
+from node.reload import Reloader, reload_attributes
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 log = logging.getLogger("coveyd")
 
@@ -55,18 +61,21 @@ def _grant_group_access(run_dir: Path) -> None:
         run_dir.chmod(0o710)
 
 
-async def serve(options: DaemonOptions) -> None:
-    """Run the daemon until SIGTERM or SIGINT."""
+async def serve(options: DaemonOptions, line: CommandLine) -> None:
+    """Run the daemon until SIGTERM or SIGINT; SIGHUP reloads its configuration."""
     from agent.agent import Agent, AgentConfig
     from agent.image.registry.config_file import read_config
     from engine.app import build_app
     from engine.control_client import ControlClient
     from engine.host_info import read_host
-    from engine.server import serving
+    from engine.server import serving_at
     from node.membership import Membership
     from node.node_record import NodeRecordFile
+    from node.remote_access import insecure_warnings, tls_context
     from node.store_check import require_same_store
 
+    tls = tls_context(options)
+    live = LiveSettings(options.engine)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -77,20 +86,40 @@ async def serve(options: DaemonOptions) -> None:
         AgentConfig(
             state_dir=options.state_dir,
             run_dir=options.run_dir,
-            cgroup_parent=options.cgroup_parent,
+            settings=live,
             host_address=record.advertise_addr if record else "",
-            labels=options.labels,
-            registries=read_config(options.registries_file),
+            registries=read_config(options.engine.registries_file),
         )
     )
     membership = Membership(options, agent)
     async with agent.running(), membership.running():
-        host = read_host(labels=options.labels, extra_warnings=agent.networks.warnings)
-        app = build_app(agent, membership, ControlClient(str(options.run_dir / "manager.sock")), host=host)
-        async with serving(app, options.socket):
-            log.info("serving the Engine API at %s", options.socket)
+        host = read_host(extra_warnings=(*insecure_warnings(options), *agent.networks.warnings))
+        control = ControlClient(str(options.run_dir / "manager.sock"))
+        app = build_app(agent, membership, control, host=host, settings=live)
+
+        def apply(wanted: DaemonOptions) -> None:
+            agent.registries.configure(read_config(wanted.engine.registries_file))
+            logging.getLogger().setLevel(wanted.logging_level)
+            membership.notify_description_changed()
+
+        reloader = Reloader(options, live, lambda: merge(line), apply)
+        signal_reload = functools.partial(_reload, reloader, app, membership.info.engine_id)
+        async with serving_at(app, options.listen_addresses, tls, dict(os.environ)) as listeners:
+            for listener in listeners:
+                log.info("serving the Engine API at %s", listener.name)
+            for text in insecure_warnings(options):
+                log.warning("%s", text)
+            loop.add_signal_handler(signal.SIGHUP, signal_reload)
             await stop.wait()
             log.info("stopping; containers run on")
+
+
+def _reload(reloader: Reloader, app: "web.Application", engine_id: str) -> None:
+    """Reload the configuration and publish the daemon's ``reload`` event."""
+    from engine.app import publish_daemon_event
+
+    if reloader.reload():
+        publish_daemon_event(app, "reload", engine_id, reload_attributes(reloader.options))
 
 
 def limit_malloc_arenas() -> None:
@@ -103,12 +132,19 @@ def main() -> None:
     """Entry point of the command ``coveyd``."""
     limit_malloc_arenas()
     try:
-        options = parse(sys.argv[1:])
-        logging.basicConfig(level=options.log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
+        line = parse_command_line(sys.argv[1:])
+        options = merge(line)
+        if line.is_validation:
+            from node.remote_access import validate
+
+            validate(options)
+            sys.stdout.write("configuration OK\n")
+            return
+        logging.basicConfig(level=options.logging_level, format=LOG_FORMAT, stream=sys.stderr)
         logging.getLogger("asyncio").setLevel(logging.WARNING)
         lock = acquire_lock(options)
         try:
-            asyncio.run(serve(options))
+            asyncio.run(serve(options, line))
         finally:
             Path(options.run_dir / "coveyd.pid").unlink(missing_ok=True)
             lock.close()

@@ -47,5 +47,5 @@ def build_manager_config(
         store_ca=options.store_ca,
         store_cert=options.store_cert,
         store_key=options.store_key,
-        log_level=options.log_level,
+        log_level=options.logging_level.lower(),
     )

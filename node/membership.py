@@ -88,6 +88,11 @@ class Membership:
                 group.create_task(self._remove_leftovers())
             yield
 
+    def notify_description_changed(self) -> None:
+        """Tell the cluster that this host's description, such as its labels, has changed."""
+        if self._supervisor.session is not None:
+            self._supervisor.session.notify_description_changed()
+
     async def swarm_init(self, request: SwarmInit) -> str:
         """Create a cluster with this node as its only manager. Returns the node's id.
 

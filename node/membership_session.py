@@ -59,7 +59,7 @@ class MembershipSession:
         self._state = state
         self._waits_for_manager = start.mode is not None
         self._manager = ManagerProcess(options.run_dir, state.unlock_keys)
-        self._certificate = NodeCertificate(state.identities, self._renewal_addrs, self._notify_description_changed)
+        self._certificate = NodeCertificate(state.identities, self._renewal_addrs, self.notify_description_changed)
         self._role = RoleFollower(
             options,
             state,
@@ -169,6 +169,7 @@ class MembershipSession:
         self.is_established = True
         self.joined.set()
 
-    def _notify_description_changed(self) -> None:
+    def notify_description_changed(self) -> None:
+        """Send the host's description to the leader again."""
         if self._agent_session is not None:
             self._agent_session.notify_description_changed()

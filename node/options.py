@@ -1,144 +1,159 @@
-"""Command-line options of coveyd."""
+"""Options of coveyd: the command line and the configuration file, merged and checked.
+
+Invariant: what is accepted is valid together; nothing is started before. The options themselves are rows of ``node.option_table``.
+"""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from covey.engine_settings import EngineSettings
 from covey.errors import InvalidArgumentError
-from manager.interface import STORE_FORM, parse_store
+from engine.listen_address import InheritedSockets, ListenAddress, TcpAddress, UnixAddress, parse_listen_address
+from manager.interface import parse_store
 from node.addresses import JOIN_PORT
+from node.config_file import DEFAULT_FILE, file_values, read_file, require_choices
+from node.option_table import OPTIONS, Option
+from node.option_values import flag
 
 MTLS_PORT = 2378
 IMAGE_PORT = 7946
-REGISTRIES_FILE = Path("/etc/covey/registries.toml")
+TLS_FOLDER = Path("/etc/covey/tls")
+_LOG_LEVELS = {"warn": "warning", "fatal": "critical"}
+
+ReadFile = Callable[[Path | None], tuple[Path, str]]
 
 
 class DaemonOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """``advertise_addr`` is the default of ``--advertise-addr``; empty means to detect it. ``labels`` are for constraints such as
-    ``engine.labels.disk==ssd``. ``store`` is where this node's manager stores the cluster's state; empty means Raft. The three
-    ``store_`` fields are file paths.
+    """``advertise_addr`` is the default of ``--advertise-addr``; empty means to detect it. A ``mtls_port`` of None is the default.
+    ``store`` is where this node's manager stores the cluster's state; empty means Raft. The three ``store_`` fields are file paths.
     """
 
-    state_dir: Path
-    run_dir: Path
-    socket: Path
-    cgroup_parent: str = "/covey"
+    state_dir: Path = Path("/var/lib/covey")
+    run_dir: Path = Path("/run/covey")
+    hosts: tuple[str, ...] = ()
+    tls: bool = False
+    tls_verify: bool = False
+    tls_ca: Path = TLS_FOLDER / "ca.pem"
+    tls_cert: Path = TLS_FOLDER / "cert.pem"
+    tls_key: Path = TLS_FOLDER / "key.pem"
+    insecure_tcp: bool = False
     advertise_addr: str = ""
     join_port: int = JOIN_PORT
     mtls_port: int = MTLS_PORT
     image_port: int = IMAGE_PORT
-    labels: dict[str, str] = {}
     store: str = ""
     store_ca: str = ""
     store_cert: str = ""
     store_key: str = ""
     log_level: str = "info"
-    registries_file: Path = REGISTRIES_FILE
+    engine: EngineSettings = EngineSettings()
+
+    @property
+    def listen_addresses(self) -> tuple[ListenAddress, ...]:
+        """Where the Engine API listens."""
+        texts = self.hosts or (f"unix://{self.run_dir}/covey.sock",)
+        return tuple(parse_listen_address(text, tls=self.uses_tls) for text in texts)
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether connections over TCP are encrypted."""
+        return self.tls or self.tls_verify
+
+    @property
+    def logging_level(self) -> str:
+        """The level as Python's logging names it."""
+        level = "debug" if self.engine.debug else self.log_level
+        return _LOG_LEVELS.get(level, level).upper()
 
 
-def parse(arguments: Sequence[str]) -> DaemonOptions:
-    """Parse a command line. With ``--help`` it prints help and exits.
+class CommandLine(msgspec.Struct, frozen=True):
+    """``flags`` are the fields that the command line sets. ``config`` is the configuration file, None for the default one."""
+
+    flags: Mapping[str, Any]
+    config: Path | None = None
+    is_validation: bool = False
+
+
+def parse(arguments: Sequence[str], read: ReadFile = read_file) -> DaemonOptions:
+    """The options of a command line and its configuration file. With ``--help`` it prints help and exits.
 
     Raises:
-        InvalidArgumentError: ``--host`` is not a Unix socket, a label is malformed, or ``--store`` is invalid.
+        InvalidArgumentError: an option is invalid, or stands in both places.
     """
-    parser = argparse.ArgumentParser(prog="coveyd", description="The daemon of a Covey host.")
-    parser.add_argument(
-        "--state-dir", type=Path, default=Path("/var/lib/covey"), help="persistent state (default %(default)s)"
+    return merge(parse_command_line(arguments), read)
+
+
+def parse_command_line(arguments: Sequence[str]) -> CommandLine:
+    """The command line alone."""
+    parser = argparse.ArgumentParser(
+        prog="coveyd", description="The daemon of a Covey host.", argument_default=argparse.SUPPRESS, allow_abbrev=False
     )
     parser.add_argument(
-        "--run-dir", type=Path, default=Path("/run/covey"), help="runtime files, on a tmpfs (default %(default)s)"
+        "--config", type=Path, default=None, metavar="FILE", help=f"configuration file (default {DEFAULT_FILE})"
     )
-    parser.add_argument("--host", default="", help="Engine API socket (default unix://RUN_DIR/covey.sock)")
-    parser.add_argument(
-        "--cgroup-parent", default="/covey", help="parent cgroup of all containers (default %(default)s)"
-    )
-    parser.add_argument(
-        "--advertise-addr", default="", help="address that other nodes use, if swarm init or join name none"
-    )
-    parser.add_argument(
-        "--join-port", type=int, default=JOIN_PORT, help="port where new nodes join (default %(default)s)"
-    )
-    parser.add_argument("--mtls-port", type=int, default=MTLS_PORT, help="port between nodes (default %(default)s)")
-    parser.add_argument(
-        "--image-port",
-        type=int,
-        default=IMAGE_PORT,
-        help="port where other nodes fetch images, 0 to serve none (default %(default)s)",
-    )
-    parser.add_argument(
-        "--label",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="label of this host, engine.labels.KEY in constraints; can be repeated",
-    )
-    parser.add_argument(
-        "--store",
-        default="",
-        metavar=STORE_FORM,
-        help="store the cluster's state in etcd instead of the managers; must be the same on all managers",
-    )
-    parser.add_argument("--store-ca", default="", metavar="FILE", help="CA certificate of etcd; enables TLS")
-    parser.add_argument("--store-cert", default="", metavar="FILE", help="client certificate for etcd")
-    parser.add_argument("--store-key", default="", metavar="FILE", help="private key of the client certificate")
-    parser.add_argument(
-        "--registries-file",
-        type=Path,
-        default=REGISTRIES_FILE,
-        metavar="FILE",
-        help="mirrors, insecure registries and certificates (default %(default)s)",
-    )
-    parser.add_argument(
-        "--log-level",
-        default="info",
-        choices=("debug", "info", "warning", "error"),
-        help="minimum level of log messages (default %(default)s)",
-    )
-    parsed = parser.parse_args(arguments)
-    host = parsed.host or f"unix://{parsed.run_dir}/covey.sock"
-    if not host.startswith("unix://"):
+    parser.add_argument("--validate", action="store_true", default=False, help="check the configuration and exit")
+    for option in OPTIONS:
+        _add_argument(parser, option)
+    parsed = vars(parser.parse_args(arguments))
+    config, is_validation = parsed.pop("config"), parsed.pop("validate")
+    flags = {
+        option.field: option.convert(f"--{option.flag}", parsed[option.field])
+        for option in OPTIONS
+        if option.field in parsed
+    }
+    require_choices(flags)
+    return CommandLine(flags, config, is_validation)
+
+
+def _add_argument(parser: argparse.ArgumentParser, option: Option) -> None:
+    names = [f"-{option.short}"] if option.short else []
+    more: dict[str, Any] = {"nargs": "?", "const": "true", "metavar": "true|false"} if option.convert is flag else {}
+    if option.metavar:
+        more["metavar"] = option.metavar
+    if option.is_list:
+        more["action"] = "append"
+    parser.add_argument(*names, f"--{option.flag}", dest=option.field, help=option.help, **more)
+
+
+def merge(line: CommandLine, read: ReadFile = read_file) -> DaemonOptions:
+    """The options of a command line and its configuration file, checked together.
+
+    Raises:
+        InvalidArgumentError: an option is invalid, or stands in both places.
+    """
+    path, text = read(line.config)
+    found = {**line.flags, **file_values(path, text, line.flags)}
+    names = {option.field for option in OPTIONS if option.is_engine}
+    engine = EngineSettings(**{name: value for name, value in found.items() if name in names})
+    rest = {name: value for name, value in found.items() if name not in names}
+    options = DaemonOptions(**rest, engine=engine)
+    _check(options)
+    return options
+
+
+def _check(options: DaemonOptions) -> None:
+    addresses = options.listen_addresses
+    if not any(isinstance(address, UnixAddress | InheritedSockets) for address in addresses):
+        raise InvalidArgumentError("--host names no unix:// socket: this host's own commands need one, so add it")
+    tcp = [address for address in addresses if isinstance(address, TcpAddress)]
+    if tcp and not options.tls_verify and not options.insecure_tcp:
         raise InvalidArgumentError(
-            f"--host {host}: only unix:// sockets are supported; TCP with client certificates is not supported yet"
+            f"--host {tcp[0]} has no client certificates: whoever reaches it is root on this host. Use --tlsverify with --tlscacert, "
+            "--tlscert and --tlskey, or allow it with --insecure-tcp"
         )
-    return DaemonOptions(
-        state_dir=parsed.state_dir,
-        run_dir=parsed.run_dir,
-        socket=Path(host.removeprefix("unix://")),
-        cgroup_parent=parsed.cgroup_parent,
-        advertise_addr=parsed.advertise_addr,
-        join_port=parsed.join_port,
-        mtls_port=parsed.mtls_port,
-        image_port=parsed.image_port,
-        labels=_labels(parsed.label),
-        **_store(parsed),
-        log_level=parsed.log_level,
-        registries_file=parsed.registries_file,
-    )
-
-
-def _store(parsed: argparse.Namespace) -> dict[str, str]:
-    """The four options of an external store, with absolute file paths.
-
-    Raises:
-        InvalidArgumentError: they do not fit together; UnsupportedError: the URL has a password.
-    """
-    files = {name: getattr(parsed, name) for name in ("store_ca", "store_cert", "store_key")}
-    if parsed.store:
-        parse_store(parsed.store, ca_file=files["store_ca"], cert_file=files["store_cert"], key_file=files["store_key"])
+    if options.join_port == options.mtls_port:
+        raise InvalidArgumentError(f"--join-port and --mtls-port are both {options.join_port}: give two ports")
+    engine = options.engine
+    if not engine.cgroup_parent.startswith("/") or ".." in engine.cgroup_parent:
+        raise InvalidArgumentError(f"--cgroup-parent {engine.cgroup_parent}: give an absolute path")
+    files = {name: getattr(options, name) for name in ("store_ca", "store_cert", "store_key")}
+    if options.store:
+        parse_store(
+            options.store, ca_file=files["store_ca"], cert_file=files["store_cert"], key_file=files["store_key"]
+        )
     elif any(files.values()):
         raise InvalidArgumentError("--store-ca, --store-cert and --store-key need --store: name the store")
-    paths = {name: str(Path(file).absolute()) if file else "" for name, file in files.items()}
-    return {"store": parsed.store, **paths}
-
-
-def _labels(texts: Sequence[str]) -> dict[str, str]:
-    pairs = [text.partition("=") for text in texts]
-    for text, (key, equals, _) in zip(texts, pairs, strict=True):
-        if not (key and equals):
-            raise InvalidArgumentError(f"--label {text}: a label is KEY=VALUE")
-    if twice := sorted({key for key, _, _ in pairs if sum(key == other for other, _, _ in pairs) > 1}):
-        raise InvalidArgumentError(f"--label {twice[0]} is given twice: give each key once")
-    return {key: value for key, _, value in pairs}

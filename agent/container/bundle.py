@@ -23,6 +23,7 @@ from agent.container.paths import ContainerPaths
 from agent.runtime import capabilities, cgroup, oci_spec, rootfs, rootfs_paths, seccomp, users
 from agent.runtime.oci_spec import BindMount
 from agent.volume.local import VolumeStore
+from covey.engine_settings import LiveSettings
 from covey.errors import InvalidArgumentError, UnavailableError
 
 INIT_PROGRAMS = (Path("/usr/bin/tini-static"), Path("/usr/bin/catatonit"), Path("/usr/bin/docker-init"))
@@ -31,10 +32,13 @@ INIT_PROGRAMS = (Path("/usr/bin/tini-static"), Path("/usr/bin/catatonit"), Path(
 class BundleBuilder:
     """Builds the bundles of all containers on this host."""
 
-    def __init__(self, paths: ContainerPaths, cgroups: cgroup.CgroupLayout, volumes: VolumeStore) -> None:
+    def __init__(
+        self, paths: ContainerPaths, cgroups: cgroup.CgroupLayout, volumes: VolumeStore, settings: LiveSettings
+    ) -> None:
         self._paths = paths
         self._cgroups = cgroups
         self._volumes = volumes
+        self._settings = settings
         self._last_capability = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
 
     def check_host_support(self, config: ContainerConfig) -> None:
@@ -68,7 +72,7 @@ class BundleBuilder:
                 binds=tuple(binds),
                 tmpfs=tuple(bundle_mounts.tmpfs_mounts(config)),
                 devices=tuple(devices.device_nodes(config)),
-                init_path=_init_program() if config.init else "",
+                init_path=self._init_path(config),
                 swap_limits=self._cgroups.swap,
                 block_devices=devices.block_device_numbers(config.resources.block_devices),
                 namespaces=joined,
@@ -107,6 +111,12 @@ class BundleBuilder:
         if config.ipc_mode == namespaces.SHAREABLE:
             return str(shared_memory.mount(self._paths.folder(config.id), config.shm_size_bytes))
         return ""
+
+    def _init_path(self, config: ContainerConfig) -> str:
+        """The program that runs as process 1, "" for none. What the container leaves open is the daemon's choice."""
+        settings = self._settings.current
+        wanted = settings.init if config.init is None else config.init
+        return (settings.init_path or _init_program()) if wanted else ""
 
     def _resolve_user(self, config: ContainerConfig, user: str) -> users.ProcessUser:
         """Resolve the user against /etc/passwd and /etc/group of the mounted root."""

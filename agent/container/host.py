@@ -26,6 +26,7 @@ from agent.container.store import ContainerStore
 from agent.runtime import cgroup, conmon, runc
 from agent.runtime.inotify import Inotify
 from agent.volume.local import VolumeStore
+from covey.engine_settings import LiveSettings
 
 
 class ContainerHost:
@@ -39,6 +40,7 @@ class ContainerHost:
         images: ImageRootfs,
         networks: ContainerNetworks,
         *,
+        settings: LiveSettings | None = None,
         runtime: str = "runc",
         conmon_program: str = "conmon",
     ) -> None:
@@ -49,6 +51,7 @@ class ContainerHost:
         self.events = EventBus()
         self.tasks = BackgroundTasks("containers")
         self.is_open = False
+        self.settings = settings or LiveSettings()
         program = shutil.which(runtime) or runtime
         self.runtime = runc.OciRuntime(program, self.paths.runtime_root)
         self.conmon = conmon.Conmon(program, self.paths.runtime_root, self.paths.exits, conmon_program)
@@ -66,7 +69,7 @@ class ContainerHost:
         """Open the database and make the parts that depend on it and on the host's cgroups."""
         self.cgroups = cgroup.detect()
         self.index = ContainerIndex(ContainerStore(self.paths.database), self.events)
-        self.bundles = BundleBuilder(self.paths, self.cgroups, self.volumes)
+        self.bundles = BundleBuilder(self.paths, self.cgroups, self.volumes, self.settings)
         self.execs = Execs(self.paths, self.conmon, self.tasks, self.bundles, self.index.emit_exec)
         self.restarts = Restarts(self.index, self.tasks, lambda record: self.lifecycle.start(record, by_policy=True))
         self.exits = ExitWatcher(

@@ -116,9 +116,9 @@ class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The log driver (json-file, local, none, journald or syslog) and its options, such as `max-size`."""
+    """The log driver (json-file, local, none, journald or syslog) and its options, such as `max-size`. "" is the daemon's default."""
 
-    driver: str = "json-file"
+    driver: str = ""
     options: dict[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -192,7 +192,8 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     mounts: tuple[ContainerMount, ...] = ()
     tmpfs: dict[str, str] = msgspec.field(default_factory=dict)
     """Target to comma-separated options."""
-    shm_size_bytes: int = DEFAULT_SHM_BYTES
+    shm_size_bytes: int = 0
+    """0 for the daemon's default."""
     secrets: tuple[FileMount, ...] = ()
     configs: tuple[FileMount, ...] = ()
     resources: ResourceLimits = ResourceLimits()

@@ -8,6 +8,7 @@ import time
 import msgspec
 
 from agent.container import namespaces, signals
+from agent.container.default_settings import with_daemon_defaults
 from agent.container.host import ContainerHost
 from agent.container.links import check_links
 from agent.container.model import Container, ContainerConfig, MountKind
@@ -20,6 +21,7 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}")
 
 async def create_container(host: ContainerHost, config: ContainerConfig) -> Container:
     """Record the container and create its directory and volumes. Refuses what this host can never run."""
+    config = with_daemon_defaults(config, host.settings.current)
     _check(host, config)
     _check_joined(host, config)
     host.images.layers(config.image_id)  # raises NotFoundError for an unknown image

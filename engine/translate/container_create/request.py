@@ -112,7 +112,7 @@ def _read_daemon_options(fields: JsonFields) -> dict[str, Any]:
     if auto_remove and restart.name != "no":
         raise InvalidArgumentError("can't create 'AutoRemove' container with restart policy")
     log = fields.read("LogConfig", LOG_CONFIG.read) or LogConfig()
-    if log.driver not in _LOG_DRIVERS:
+    if log.driver and log.driver not in _LOG_DRIVERS:
         raise InvalidArgumentError(f'error looking up logging plugin {log.driver}: plugin "{log.driver}" not found')
     runtime = fields.text("Runtime")
     if runtime and runtime not in RUNTIMES:

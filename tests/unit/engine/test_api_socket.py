@@ -14,7 +14,7 @@ from covey.grpc_errors import error_metadata
 from covey.objects import NodeSpec
 from coveypb.v1 import control_pb2_grpc, objects_pb2
 from engine.control_client import ControlClient
-from engine.server import bind
+from engine.listeners import bind_unix as bind
 
 
 def test_the_socket_is_for_root_and_the_group_alone(tmp_path: Path) -> None:

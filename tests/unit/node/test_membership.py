@@ -98,7 +98,7 @@ class Host:
     """A daemon's state directory, and the daemon on it."""
 
     def __init__(self, folder: Path) -> None:
-        self.options = DaemonOptions(state_dir=folder / "state", run_dir=folder / "run", socket=folder / "s")
+        self.options = DaemonOptions(state_dir=folder / "state", run_dir=folder / "run")
         for path in (self.options.state_dir, self.options.run_dir):
             path.mkdir()
         self.agent = FakeAgent()

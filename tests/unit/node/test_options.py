@@ -2,25 +2,129 @@ from pathlib import Path
 
 import pytest
 
+from covey.engine_settings import Ulimit
 from covey.errors import InvalidArgumentError
-from node.options import parse
+from engine.listen_address import InheritedSockets, TcpAddress, UnixAddress
+from node.options import DaemonOptions, parse
+from node.reload import plan_reload
+
+
+def options(*arguments: str, file: str = "") -> DaemonOptions:
+    return parse(arguments, lambda path: (path or Path("/etc/covey/coveyd.toml"), file))
+
+
+def refusal(*arguments: str, file: str = "") -> str:
+    with pytest.raises(InvalidArgumentError) as caught:
+        options(*arguments, file=file)
+    return caught.value.message
 
 
 def test_the_socket_is_in_the_run_directory_by_default() -> None:
-    assert parse(["--run-dir", "/run/x"]).socket == Path("/run/x/covey.sock")
-    assert parse(["--host", "unix:///tmp/c.sock"]).socket == Path("/tmp/c.sock")
+    assert options("--run-dir", "/run/x").listen_addresses == (UnixAddress(Path("/run/x/covey.sock")),)
+    assert options("--host", "unix:///tmp/c.sock").listen_addresses == (UnixAddress(Path("/tmp/c.sock")),)
 
 
 def test_labels_are_parsed_and_malformed_ones_are_refused() -> None:
-    assert parse(["--label", "disk=ssd", "--label", "rack=a=b"]).labels == {"disk": "ssd", "rack": "a=b"}
-    assert parse([]).labels == {}
+    assert options("--label", "disk=ssd", "--label", "rack=a=b").engine.labels == {"disk": "ssd", "rack": "a=b"}
+    assert options().engine.labels == {}
     for text in ("ssd", "=ssd"):
-        with pytest.raises(InvalidArgumentError, match=f"--label {text}: a label is KEY=VALUE"):
-            parse(["--label", text])
-    with pytest.raises(InvalidArgumentError, match="disk is given twice"):
-        parse(["--label", "disk=ssd", "--label", "disk=hdd"])
+        assert f"--label {text}: a label is KEY=VALUE" in refusal("--label", text)
+    assert "disk is given twice" in refusal("--label", "disk=ssd", "--label", "disk=hdd")
 
 
-def test_a_tcp_socket_is_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match="tcp://0.0.0.0:2375"):
-        parse(["--host", "tcp://0.0.0.0:2375"])
+def test_tcp_needs_client_certificates_or_the_flag_that_allows_it_without() -> None:
+    unix = ("-H", "unix:///tmp/c.sock")
+    for extra in ((), ("--tls",)):
+        assert "--insecure-tcp" in refusal(*unix, "-H", "tcp://0.0.0.0:2375", *extra)
+    assert options(*unix, "-H", "tcp://", "--tlsverify").listen_addresses[1] == TcpAddress("localhost", 2376)
+    assert options(*unix, "-H", "tcp://", "--insecure-tcp").listen_addresses[1] == TcpAddress("localhost", 2375)
+    assert options(*unix, "-H", "tcp://[::1]:99", "--tlsverify").listen_addresses[1] == TcpAddress("::1", 99)
+    assert options("-H", "fd://").listen_addresses == (InheritedSockets(),)
+    assert options("-H", "fd://api.socket").listen_addresses == (InheritedSockets("api.socket"),)
+    assert "names no unix:// socket" in refusal("-H", "tcp://:1", "--tlsverify")
+
+
+@pytest.mark.parametrize(
+    "host", ["tcp://a:0", "tcp://a:x", "tcp://::1:99", "tcp://[::g]:1", "tcp://a/b", "npipe://x", "unix://relative", ""]
+)
+def test_a_malformed_host_is_refused_by_its_text(host: str) -> None:
+    assert f"--host {host}" in refusal("--host", host, "--tlsverify")
+
+
+def test_the_configuration_file_sets_every_kind_of_option() -> None:
+    file = """
+        hosts = ["unix:///tmp/c.sock", "tcp://127.0.0.1:7000"]
+        tlsverify = true
+        labels = ["disk=ssd"]
+        log-driver = "local"
+        log-opts = {max-size = "10m"}
+        default-shm-size = "128m"
+        default-ulimits = {nofile = "1024:2048", core = {soft = 0, hard = -1}}
+        dns = ["192.0.2.1"]
+        join-port = 4000
+        debug = true
+    """
+    found = options(file=file)
+    assert found.join_port == 4000
+    assert found.uses_tls
+    assert found.logging_level == "DEBUG"
+    assert found.engine.labels == {"disk": "ssd"}
+    assert (found.engine.log_driver, found.engine.log_options) == ("local", {"max-size": "10m"})
+    assert found.engine.default_shm_size_bytes == 128 << 20
+    assert found.engine.default_ulimits == {"nofile": Ulimit(1024, 2048), "core": Ulimit(0, -1)}
+    assert found.engine.dns == ("192.0.2.1",)
+
+
+def test_the_file_is_strict_as_docker_is() -> None:
+    prefix = "unable to configure the daemon with file /etc/covey/coveyd.toml: "
+    assert (
+        refusal(file="fancy = 1\nodd = 2")
+        == f"{prefix}the following directives don't match any configuration option: fancy, odd"
+    )
+    assert (
+        refusal("--label", "a=b", "--debug", file='labels = ["c=d"]\ndebug = false')
+        == f"{prefix}the following directives are specified both as a flag and in the configuration file: "
+        "labels: (from flag: [a=b], from file: [c=d]), debug: (from flag: true, from file: false)"
+    )
+    assert refusal(file="debug = ").startswith(prefix)
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        ("debug = 'maybe'", "debug: 'maybe' is neither true nor false"),
+        ("join-port = 70000", "join-port: 70000 is not a port"),
+        ("join-port = true", "join-port: True is not a port"),
+        ("labels = 'a=b'", "labels: 'a=b' is not a list"),
+        ("labels = [1]", "labels: 1 is not a text"),
+        ("dns = ['x']", "dns: x is not an ip address"),
+        ("default-shm-size = '1q'", "default-shm-size: '1q' is not a size"),
+        ("default-ulimits = {nofiles = '1'}", "invalid ulimit type: nofiles"),
+        ("default-ulimits = {nofile = '2:1'}", "ulimit soft limit must be less than or equal to hard limit"),
+        ("default-ulimits = {nofile = {softly = 1}}", "unknown key 'softly'"),
+        ("log-level = 'loud'", "log-level: 'loud' is not valid"),
+        ("log-driver = 'splunk'", "log-driver: 'splunk' is not valid"),
+        ("hosts = 7", "hosts: 7 is not a list"),
+        ("cgroup-parent = 'x'", "--cgroup-parent x: give an absolute path"),
+        ("join-port = 5\nmtls-port = 5", "are both 5"),
+        ("store-ca = '/x'", "need --store"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_key(file: str, reason: str) -> None:
+    assert reason in refusal(file=file)
+
+
+def test_a_named_file_must_exist_and_the_default_one_need_not(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="no such file"):
+        parse(["--config", str(tmp_path / "none.toml")])
+
+
+def test_a_reload_changes_what_can_change_and_names_the_rest() -> None:
+    now = options("--state-dir", "/s", file='log-level = "info"\nlabels = ["a=b"]')
+    wanted = options("--state-dir", "/s", file='log-level = "debug"\nlabels = ["a=c"]\njoin-port = 99')
+    plan = plan_reload(now, wanted)
+    assert set(plan.changed) == {"log-level", "labels"}
+    assert plan.kept == ("join-port",)
+    assert (plan.options.log_level, plan.options.engine.labels) == ("debug", {"a": "c"})
+    assert plan.options.join_port == 2377
+    assert plan_reload(now, now).changed == ()

@@ -69,7 +69,7 @@ class Steps:
 async def following(
     folder: Path, steps: Steps, role: NodeRole, *, mode: ManagerMode | None = None, established: bool = True
 ) -> AsyncIterator[RoleFollower]:
-    options = DaemonOptions(state_dir=folder, run_dir=folder, socket=folder / "s")
+    options = DaemonOptions(state_dir=folder, run_dir=folder)
     follower = RoleFollower(
         options,
         cast("MembershipState", steps),

@@ -1,0 +1,57 @@
+"""Settings of one host's engine: what the daemon's options and configuration file say about containers, images and logs.
+
+Invariant: `EngineSettings` never changes; a reload replaces the whole of it in `LiveSettings`. Read `LiveSettings.current` when a value
+is needed and do not keep it, so that a reload reaches the next container. Built by `node.options`, read by the engine and the agent.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+REGISTRIES_FILE = Path("/etc/covey/registries.toml")
+DEFAULT_SHM_BYTES = 64 << 20
+
+
+class Ulimit(msgspec.Struct, frozen=True):
+    """A resource limit of a process; -1 means no limit."""
+
+    soft: int
+    hard: int
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``labels`` are the host's. Everything called default applies to containers that do not say otherwise, when they are created.
+    An empty ``init_path`` means ``tini`` on the PATH.
+    """
+
+    debug: bool = False
+    labels: Mapping[str, str] = {}
+    cgroup_parent: str = "/covey"
+    registries_file: Path = REGISTRIES_FILE
+    log_driver: str = "json-file"
+    log_options: Mapping[str, str] = {}
+    default_ulimits: Mapping[str, Ulimit] = {}
+    default_shm_size_bytes: int = DEFAULT_SHM_BYTES
+    default_ipc_mode: str = "private"
+    init: bool = False
+    init_path: str = ""
+    no_new_privileges: bool = False
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+
+
+class LiveSettings:
+    """The settings in force. One per daemon."""
+
+    def __init__(self, settings: EngineSettings | None = None) -> None:
+        self._current = settings or EngineSettings()
+
+    @property
+    def current(self) -> EngineSettings:
+        return self._current
+
+    def replace(self, settings: EngineSettings) -> None:
+        """Use other settings from now on."""
+        self._current = settings

@@ -1,0 +1,145 @@
+"""Values of the daemon's options: from the text of a flag, or from TOML, to what the daemon uses. Pure.
+
+Each function takes the option's name, which its error states, and one value: a list of texts where a flag can be repeated, or what the
+configuration file has.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from covey.engine_settings import Ulimit
+from covey.errors import InvalidArgumentError
+
+_SIZE = re.compile(r"(\d+)\s*([kmgtp]?)i?b?", re.IGNORECASE)
+_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
+_TRUE, _FALSE = frozenset({"true", "1", "t"}), frozenset({"false", "0", "f"})
+ULIMITS = frozenset(
+    [
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
+    ]
+)
+
+
+def text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or "\0" in value or "\n" in value:
+        raise InvalidArgumentError(f"{name}: {value!r} is not a text")
+    return value
+
+
+def path(name: str, value: Any) -> Path:
+    if not text(name, value):
+        raise InvalidArgumentError(f"{name} is empty: give a path")
+    return Path(value)
+
+
+def absolute_path(name: str, value: Any) -> str:
+    """An absolute path; empty if the option is empty."""
+    return str(Path(value).absolute()) if text(name, value) else ""
+
+
+def flag(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).lower()
+    if isinstance(value, str) and word in _TRUE | _FALSE:
+        return word in _TRUE
+    raise InvalidArgumentError(f"{name}: {value!r} is neither true nor false")
+
+
+def port(name: str, value: Any) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 16:
+        raise InvalidArgumentError(f"{name}: {value!r} is not a port: give 1 to 65535")
+    return value
+
+
+def port_or_zero(name: str, value: Any) -> int:
+    return 0 if value in ("0", 0) and not isinstance(value, bool) else port(name, value)
+
+
+def size(name: str, value: Any) -> int:
+    """Bytes, from a number or a text such as ``64m``."""
+    found = (
+        _SIZE.fullmatch(str(value).strip()) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    )
+    if found is None:
+        raise InvalidArgumentError(f"{name}: {value!r} is not a size: give bytes, or a number with k, m or g")
+    return int(found[1]) << _UNITS[found[2].lower()]
+
+
+def texts(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise InvalidArgumentError(f"{name}: {value!r} is not a list of texts")
+    return tuple(text(name, item) for item in value)
+
+
+def addresses(name: str, value: Any) -> tuple[str, ...]:
+    """IP addresses."""
+    found = texts(name, value)
+    for item in found:
+        try:
+            ipaddress.ip_address(item)
+        except ValueError:
+            raise InvalidArgumentError(f"{name}: {item} is not an ip address") from None
+    return found
+
+
+def pairs(name: str, value: Any) -> dict[str, str]:
+    """KEY=VALUE, each key once. The file may also have a table."""
+    if isinstance(value, Mapping):
+        return {text(name, key): text(f"{name}.{key}", item) for key, item in value.items()}
+    result: dict[str, str] = {}
+    for item in texts(name, value):
+        key, equals, rest = item.partition("=")
+        if not (key and equals):
+            kind = "a label" if "label" in name else "it"
+            raise InvalidArgumentError(f"{name} {item}: {kind} is KEY=VALUE")
+        if key in result:
+            raise InvalidArgumentError(f"{name} {key} is given twice: give each key once")
+        result[key] = rest
+    return result
+
+
+def ulimits(name: str, value: Any) -> dict[str, Ulimit]:
+    """NAME=SOFT[:HARD]. The file may have a table of these, or of tables with ``soft`` and ``hard``."""
+    if not isinstance(value, Mapping):
+        value = pairs(name, value)
+    return {key: _ulimit(name, key, item) for key, item in value.items()}
+
+
+def _ulimit(name: str, key: str, item: Any) -> Ulimit:
+    if key not in ULIMITS:
+        raise InvalidArgumentError(f"{name}: invalid ulimit type: {key}")
+    if isinstance(item, Mapping):
+        limits = {str(part).lower(): limit for part, limit in item.items()}
+        if unknown := sorted(set(limits) - {"name", "soft", "hard"}):
+            raise InvalidArgumentError(f"{name}.{key}: unknown key {unknown[0]!r}: give soft and hard")
+        values = [limits.get("soft", limits.get("hard")), limits.get("hard", limits.get("soft"))]
+    else:
+        soft, _, hard = str(item).partition(":")
+        values = [soft, hard or soft]
+    try:
+        soft_limit, hard_limit = (int(str(part)) for part in values)
+    except (TypeError, ValueError):
+        raise InvalidArgumentError(f"{name} {key}={item}: a limit is SOFT or SOFT:HARD") from None
+    if hard_limit != -1 and (soft_limit == -1 or soft_limit > hard_limit):
+        raise InvalidArgumentError(f"{name}: ulimit soft limit must be less than or equal to hard limit: {key}={item}")
+    return Ulimit(soft_limit, hard_limit)
