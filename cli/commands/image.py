@@ -12,6 +12,7 @@ from cli.client import path_segment
 from cli.command import Decorator, command, option
 from cli.commands.image_cluster import list_cluster
 from cli.completion import complete
+from cli.format import table
 from cli.parse.platform import platform_fields
 from cli.rows import image as image_rows
 from cli.terminal.transfer_output import show_messages
@@ -30,6 +31,7 @@ def platform_option(text: str) -> Decorator:
 @options.filter_option
 @options.quiet_option("image IDs")
 @options.trunc_option
+@option("--tree", is_flag=True, help="List multi-platform images as a tree (EXPERIMENTAL)")
 def ls(
     *,
     reference: str,
@@ -40,6 +42,7 @@ def ls(
     filters: tuple[str, ...],
     quiet: bool,
     no_trunc: bool,
+    tree: bool,
 ) -> None:
     """List images."""
     if cluster:
@@ -50,6 +53,11 @@ def ls(
     conditions = options.parse_filters(filters)
     if reference:
         conditions.setdefault("reference", []).append(reference)
+    if tree:
+        if form or quiet or digests or no_trunc:
+            raise click.UsageError("--tree cannot be combined with --format, --quiet, --digests or --no-trunc")
+        _print_tree({"all": all_, "filters": conditions, "manifests": True})
+        return
     images = options.client().get("/images/json", {"all": all_, "filters": conditions, "digests": digests})
     if digests and form.startswith("table ") and "{{.Digest}}" not in form:
         form += r"\t{{.Digest}}"
@@ -57,6 +65,11 @@ def ls(
     output.print_rows(
         listed, image_rows.HEADERS, image_rows.DIGEST_TABLE if digests else image_rows.TABLE, form, quiet=quiet
     )
+
+
+def _print_tree(query: dict[str, Any]) -> None:
+    images = options.client().get("/images/json", query)
+    click.echo(table.render(image_rows.tree(images), image_rows.TREE_HEADERS, image_rows.TREE_TABLE), nl=False)
 
 
 @command("import")

@@ -84,6 +84,7 @@ def prune(force: bool, filters: tuple[str, ...]) -> None:
 @option("--ip-range", multiple=True, help="Allocate container IP from a sub-range")
 @option("--ipam-driver", default="default", help="IP Address Management Driver")
 @option("--ipam-opt", multiple=True, metavar="map", supported=False, help="Set IPAM driver specific options")
+@option("--ipv4/--no-ipv4", default=True, negation=False, help="Enable or disable IPv4 address assignment")
 @option("--ipv6", is_flag=True, supported=False, help="Enable or disable IPv6 address assignment")
 @option("--label", "labels", multiple=True, help="Set metadata on a network")
 @option("-o", "--opt", multiple=True, metavar="map", help="Set driver specific options")
@@ -118,6 +119,7 @@ def network_body(name: str, **settings: Any) -> dict[str, Any]:
         "Internal": settings["internal"],
         "Attachable": settings["attachable"],
         "Ingress": settings["ingress"],
+        "EnableIPv4": settings["ipv4"],
         "EnableIPv6": settings["ipv6"],
         "ConfigOnly": settings["config_only"],
         "IPAM": {

@@ -59,9 +59,10 @@ def _inspect(kind: str) -> Any:
     def inspect(names: tuple[str, ...], form: str, pretty: bool) -> int:
         daemon = options.client()
         if pretty:
-            from cli.pretty.inspect import secret as text
+            from cli.pretty import inspect as texts
 
-            return output.for_each(names, lambda ref: text(daemon.get(f"/{kind}s/{path_segment(ref)}")).rstrip("\n"))
+            text = texts.config if kind == "config" else texts.secret
+            return output.for_each(names, lambda ref: text(daemon.get(f"/{kind}s/{path_segment(ref)}")))
         return output.print_objects(names, lambda ref: daemon.get(f"/{kind}s/{path_segment(ref)}"), form)
 
     inspect.help = f"Display detailed information on one or more {kind}s."

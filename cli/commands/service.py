@@ -49,7 +49,7 @@ def inspect(services: tuple[str, ...], form: str, pretty: bool) -> int:
     if pretty and form:
         raise click.UsageError("--format is incompatible with --pretty")
     if pretty:
-        from cli.pretty.inspect import service as text
+        from cli.pretty.service import service as text
 
         networks = {network["Id"]: network["Name"] for network in daemon.get("/networks")}
         return output.for_each(services, lambda ref: text(_get(daemon, ref), networks).rstrip("\n"))

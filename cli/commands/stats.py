@@ -1,8 +1,10 @@
 """``covey stats``: CPU, memory, network and disk use of containers."""
 
+import shutil
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import click
@@ -11,6 +13,7 @@ from cli import options, output
 from cli.client import DaemonClient, DaemonError, path_segment
 from cli.command import command, option
 from cli.completion import complete
+from cli.format import table
 from cli.format.units import human_binary_size, human_size, short_id
 
 HEADERS = {
@@ -26,6 +29,8 @@ HEADERS = {
 }
 TABLE = "{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}"
 PERIOD_SECONDS = 1.0
+MAX_PARALLEL = 16
+HOME, CLEAR_ALL, CLEAR_LINE, CLEAR_BELOW = "\x1b[H", "\x1b[2J", "\x1b[K", "\x1b[J"
 
 
 @command()
@@ -38,29 +43,51 @@ def stats(containers: tuple[str, ...], all_: bool, form: str, no_stream: bool, n
     """Display a live stream of container(s) resource usage statistics."""
     daemon = options.client()
     before: dict[str, Any] = {}
-    while True:
-        refs = containers or tuple(item["Id"] for item in daemon.get("/containers/json", {"all": all_}))
-        sampled, failed = _sample(daemon, refs, strict=bool(containers))
-        if not before:
-            time.sleep(PERIOD_SECONDS)
+    screen = _Screen() if not no_stream and sys.stdout.isatty() and (not form or form.startswith("table")) else None
+    with ThreadPoolExecutor(MAX_PARALLEL) as pool:
+        while True:
+            refs = containers or tuple(item["Id"] for item in daemon.get("/containers/json", {"all": all_}))
+            sampled, failed = _sample(daemon, pool, refs, strict=bool(containers))
+            if not before and sampled:
+                time.sleep(PERIOD_SECONDS)
+                before = sampled
+                sampled, failed = _sample(daemon, pool, refs, strict=bool(containers))
+            listed = [stats_row(ref, before.get(ref, {}), now, trunc=not no_trunc) for ref, now in sampled.items()]
+            if screen:
+                screen.show(table.render(listed, HEADERS, TABLE, form))
+            else:
+                output.print_rows(listed, HEADERS, TABLE, form)
+            if no_stream or failed:
+                return int(failed)
             before = sampled
-            sampled, failed = _sample(daemon, refs, strict=bool(containers))
-        listed = [stats_row(ref, before.get(ref, {}), now, trunc=not no_trunc) for ref, now in sampled.items()]
-        if not no_stream and sys.stdout.isatty() and form in ("", "table"):
-            click.clear()
-        output.print_rows(listed, HEADERS, TABLE, form)
-        if no_stream or failed:
-            return int(failed)
-        before = sampled
-        time.sleep(PERIOD_SECONDS)
+            time.sleep(PERIOD_SECONDS)
 
 
-def _sample(daemon: DaemonClient, refs: tuple[str, ...], *, strict: bool) -> tuple[dict[str, Any], bool]:
+class _Screen:
+    """Draws a table over the one before. Lines that do not fit the terminal are cut."""
+
+    def __init__(self) -> None:
+        self._drawn = False
+
+    def show(self, text: str) -> None:
+        size = shutil.get_terminal_size()
+        lines = text.splitlines()[: size.lines - 1]
+        drawn = "".join(f"{line[: size.columns]}{CLEAR_LINE}\n" for line in lines)
+        sys.stdout.write(f"{'' if self._drawn else CLEAR_ALL}{HOME}{drawn}{CLEAR_BELOW}")
+        sys.stdout.flush()
+        self._drawn = True
+
+
+def _sample(
+    daemon: DaemonClient, pool: ThreadPoolExecutor, refs: tuple[str, ...], *, strict: bool
+) -> tuple[dict[str, Any], bool]:
     """One sample of each container. ``strict`` reports missing containers; otherwise they have just been removed."""
+    query = {"stream": "false", "one-shot": "true"}
+    jobs = {ref: pool.submit(daemon.get, f"/containers/{path_segment(ref)}/stats", query) for ref in refs}
     result, failed = {}, False
-    for ref in refs:
+    for ref, job in jobs.items():
         try:
-            result[ref] = daemon.get(f"/containers/{path_segment(ref)}/stats", {"stream": "false", "one-shot": "true"})
+            result[ref] = job.result()
         except DaemonError as error:
             if strict:
                 failed = True

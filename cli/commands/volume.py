@@ -1,5 +1,8 @@
 """``covey volume``: creates, lists and removes the volumes of this node."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from cli import options, output
@@ -8,14 +11,48 @@ from cli.command import command, option
 from cli.format.sorting import natural_sort_key
 from cli.parse.key_values import parse_key_values
 from cli.rows import network as rows
+from covey.errors import UnsupportedError
+
+# Options of volumes that a plugin provides to the whole cluster.
+_CLUSTER = {
+    "availability": ("string", 'Cluster Volume availability ("active", "pause", "drain")'),
+    "group": ("string", "Cluster Volume group (cluster volumes)"),
+    "limit-bytes": ("bytes", "Minimum size of the Cluster Volume in bytes"),
+    "required-bytes": ("bytes", "Maximum size of the Cluster Volume in bytes"),
+    "scope": ("string", 'Cluster Volume access scope ("single", "multi")'),
+    "secret": ("map", "Cluster Volume secrets"),
+    "sharing": ("string", 'Cluster Volume access sharing ("none", "readonly", "onewriter", "all")'),
+    "topology-preferred": ("list", "A topology that the Cluster Volume would be preferred in"),
+    "topology-required": ("list", "A topology that the Cluster Volume must be accessible from"),
+    "type": ("string", 'Cluster Volume access type ("mount", "block")'),
+}
+
+
+def _cluster_options(function: Any) -> Any:
+    for name, (kind, text) in _CLUSTER.items():
+        function = option(f"--{name}", multiple=True, metavar=kind, supported=False, help=text)(function)
+    return function
+
+
+def refuse_cluster_options(given: Mapping[str, Any]) -> None:
+    """Refuse what only cluster volumes have.
+
+    Raises:
+        UnsupportedError: one was given.
+    """
+    for name, value in given.items():
+        if value:
+            raise UnsupportedError(f"--{name.replace('_', '-')}: cluster volumes are not supported; volumes are local")
 
 
 @command()
 @options.format_option
+@option("--cluster", is_flag=True, supported=False, help="Display only cluster volumes")
 @options.filter_option
 @options.quiet_option("volume names")
-def ls(form: str, filters: tuple[str, ...], quiet: bool) -> None:
+def ls(*, form: str, cluster: bool, filters: tuple[str, ...], quiet: bool) -> None:
     """List volumes."""
+    refuse_cluster_options({"cluster": cluster})
     found = options.client().get("/volumes", {"filters": options.parse_filters(filters)})
     listed = [
         rows.volume(item)
@@ -26,11 +63,13 @@ def ls(form: str, filters: tuple[str, ...], quiet: bool) -> None:
 
 @command()
 @click.argument("name", required=False, default="", metavar="[VOLUME]")
+@_cluster_options
 @option("-d", "--driver", default="local", help="Specify volume driver name")
 @option("--label", "labels", multiple=True, help="Set metadata for a volume")
 @option("-o", "--opt", multiple=True, metavar="map", help="Set driver specific options")
-def create(name: str, driver: str, labels: tuple[str, ...], opt: tuple[str, ...]) -> None:
+def create(name: str, driver: str, labels: tuple[str, ...], opt: tuple[str, ...], **cluster: Any) -> None:
     """Create a volume."""
+    refuse_cluster_options(cluster)
     body = {"Name": name, "Driver": driver, "Labels": parse_key_values(labels), "DriverOpts": parse_key_values(opt)}
     click.echo(options.client().post("/volumes/create", body=body)["Name"])
 

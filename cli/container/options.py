@@ -10,6 +10,9 @@ from cli.completion import complete
 from cli.parse.container_flags import FLAGS, Flag
 from covey.errors import InvalidArgumentError
 
+# Names that docker accepts besides and does not list.
+_OLD_NAMES = {"network": ("--net",), "network-alias": ("--net-alias",), "dns-option": ("--dns-opt",)}
+
 
 def container_options(command: str) -> Decorator:
     """Add the options of one of ``run``, ``create`` and ``update``."""
@@ -57,14 +60,8 @@ def _option(flag: Flag, command: str) -> Any:
         settings |= {"multiple": True, "default": ()}
     if flag.completion:
         settings["shell_complete"] = complete(flag.completion)
-    if flag.name == "network":
-        names.append("--net")
-    if flag.name == "dns-option":
-        names.append("--dns-opt")
-    if flag.name == "network-alias":
-        names.append("--net-alias")
     name = f"--{flag.name}/--no-{flag.name}" if flag.switch else f"--{flag.name}"
-    return option(*names, name, flag.key, **settings)
+    return option(*names, name, *_OLD_NAMES.get(flag.name, ()), flag.key, **settings)
 
 
 def _help(flag: Flag, command: str) -> str:

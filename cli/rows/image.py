@@ -33,6 +33,14 @@ STEP_HEADERS = {
 }
 STEP_TABLE = "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
 CREATED_BY_LENGTH = 45
+TREE_HEADERS = {
+    "Name": "IMAGE",
+    "ID": "ID",
+    "DiskUsage": "DISK USAGE",
+    "ContentSize": "CONTENT SIZE",
+    "Extra": "EXTRA",
+}
+TREE_TABLE = "{{.Name}}\t{{.ID}}\t{{.DiskUsage}}\t{{.ContentSize}}\t{{.Extra}}"
 NONE = "<none>"
 Image = Mapping[str, Any]
 
@@ -74,6 +82,43 @@ def _row(image: Image, now_ns: int, name: tuple[str, str, str], *, trunc: bool) 
         "SharedSize": "N/A" if image.get("SharedSize", -1) < 0 else human_size(image["SharedSize"], 3),
         "UniqueSize": "N/A",
     }
+
+
+def tree(images: Iterable[Image]) -> list[Row]:
+    """One row for each name of each image, and one below for each of its platforms where the daemon lists them."""
+    result: list[Row] = []
+    for image in sorted(images, key=lambda item: int(item.get("Created", 0)), reverse=True):
+        size = human_size(image.get("Size", 0), 3)
+        used = "U" if image.get("Containers", 0) > 0 else ""
+        for name in image.get("RepoTags") or [f"{NONE}:{NONE}"]:
+            result.append(_tree_row(name, image["Id"], size, human_size(_content(image), 3), used))
+            result += _platforms(image)
+    return result
+
+
+def _content(image: Image) -> int:
+    """The bytes of the image's layers as a registry has them, where the daemon says so."""
+    manifests = image.get("Manifests") or []
+    return sum(int((item.get("Size") or {}).get("Content", 0)) for item in manifests) or int(image.get("Size", 0))
+
+
+def _platforms(image: Image) -> list[Row]:
+    found = [item for item in image.get("Manifests") or [] if item.get("Kind") == "image"]
+    result = []
+    for position, item in enumerate(found):
+        data = item.get("ImageData") or {}
+        fields = data.get("Platform") or {}
+        platform = "/".join(str(fields[key]) for key in ("os", "architecture", "variant") if fields.get(key))
+        size = item.get("Size") or {}
+        mark = "└─" if position == len(found) - 1 else "├─"
+        used = "U" if data.get("Containers") else ""
+        total, content = human_size(size.get("Total", 0), 3), human_size(size.get("Content", 0), 3)
+        result.append(_tree_row(f"{mark} {platform}", str(item.get("ID", "")), total, content, used))
+    return result
+
+
+def _tree_row(name: str, identifier: str, size: str, content: str, used: str) -> Row:
+    return {"Name": name, "ID": short_id(identifier), "DiskUsage": size, "ContentSize": content, "Extra": used}
 
 
 def step(item: Mapping[str, Any], now_ns: int, *, human: bool, trunc: bool) -> Row:

@@ -34,6 +34,38 @@ class ServiceProgress(msgspec.Struct, frozen=True, kw_only=True):
         return "; ".join(parts)
 
 
+REJECTIONS_TO_STOP = 3
+"""After so many equal rejections of one slot's tasks nobody waits any longer."""
+
+
+class RejectionCounter:
+    """Counts the rejected tasks of a service that were seen, each once, also those that the history has dropped since."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._counts: dict[tuple[Any, str], int] = {}
+
+    def reason(self, tasks: Sequence[Item], *, restarts: bool) -> str:
+        """Why the service cannot start, if the tasks of a slot that does not run were rejected the same way several times; else empty.
+
+        ``restarts`` is False if a rejected task is not replaced, so that one rejection is final.
+        """
+        for task in tasks:
+            if task["Status"]["State"] == "rejected" and task["ID"] not in self._seen:
+                self._seen.add(task["ID"])
+                key = (_slot(task), str(task["Status"].get("Err") or task["Status"].get("Message") or "rejected"))
+                self._counts[key] = self._counts.get(key, 0) + 1
+        running = {_slot(task) for task in tasks if task["Status"]["State"] == "running"}
+        needed = REJECTIONS_TO_STOP if restarts else 1
+        return next(
+            (text for (slot, text), count in self._counts.items() if count >= needed and slot not in running), ""
+        )
+
+
+def _slot(task: Item) -> Any:
+    return task.get("Slot") or task.get("NodeID")
+
+
 def service_progress(service: Item, tasks: Sequence[Item], eligible_nodes: int) -> ServiceProgress:
     """The progress of a service towards its current spec.
 
@@ -78,7 +110,7 @@ def _newest_per_slot(tasks: Sequence[Item]) -> list[Item]:
     """The newest task of each slot, or of each node for global services."""
     result: dict[Any, Item] = {}
     for task in sorted(tasks, key=lambda item: str(item["CreatedAt"])):
-        key = task.get("Slot") or task.get("NodeID")
+        key = _slot(task)
         previous = result.get(key)
         if (
             previous is None

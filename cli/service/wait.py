@@ -12,7 +12,7 @@ import click
 
 from cli.client import DaemonClient, DaemonError, UnreachableError
 from cli.polling import INTERRUPTED, POLL_SECONDS, UnavailableTimeout
-from cli.service.convergence import ServiceProgress, service_progress
+from cli.service.convergence import RejectionCounter, ServiceProgress, service_progress
 
 
 class _Display(Protocol):
@@ -47,7 +47,8 @@ class _QuietDisplay:
 def wait_for_services(
     daemon: DaemonClient, services: Sequence[str], *, quiet: bool = False, rollback: bool = False
 ) -> int:
-    """Wait for all services. Returns 0 when they have converged, 1 if an update was paused or rolled back, 130 if interrupted.
+    """Wait for all services. Returns 0 when they have converged, 130 if interrupted, and 1 if an update was paused or
+    rolled back, or if tasks are rejected again and again.
 
     ``rollback`` means that a rollback was requested and is not a failure.
     """
@@ -67,11 +68,12 @@ def wait_for_services(
 
 
 def _wait_for_service(daemon: DaemonClient, name: str, display: _Display, *, rollback: bool) -> int:
-    rolled_back, patience = False, UnavailableTimeout()
+    rolled_back, patience, rejections = False, UnavailableTimeout(), RejectionCounter()
     while True:
         try:
             service = daemon.get(f"/services/{name}")
-            progress = service_progress(service, _tasks(daemon, service), _eligible(daemon, service))
+            tasks = _tasks(daemon, service)
+            progress = service_progress(service, tasks, _eligible(daemon, service))
         except (DaemonError, UnreachableError) as error:
             patience.check(error)
             time.sleep(POLL_SECONDS)
@@ -92,7 +94,25 @@ def _wait_for_service(daemon: DaemonClient, name: str, display: _Display, *, rol
                 click.echo(f"service {service['Spec']['Name']}: rolled back: {progress.message}", err=True)
                 return 1
             return 0
+        reason = rejections.reason(tasks, restarts=_restarts(service))
+        if reason and not progress.update:
+            display.close()
+            click.echo(_gave_up(service["Spec"]["Name"], reason), err=True)
+            return 1
         time.sleep(POLL_SECONDS)
+
+
+def _restarts(service: Mapping[str, Any]) -> bool:
+    """Whether a rejected task is replaced by another."""
+    policy = (service["Spec"].get("TaskTemplate") or {}).get("RestartPolicy") or {}
+    return bool(policy.get("Condition", "any") != "none")
+
+
+def _gave_up(name: str, reason: str) -> str:
+    return (
+        f"service {name}: its tasks are rejected again and again: {reason}\n"
+        f"The service stays and goes on trying. See its tasks with: covey service ps {name}"
+    )
 
 
 def _tasks(daemon: DaemonClient, service: Mapping[str, Any]) -> list[Any]:

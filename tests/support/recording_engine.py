@@ -38,6 +38,7 @@ class Request:
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     requests: list[Request]
+    answers: dict[str, Any]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -75,7 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, path: str) -> None:
         answer: Any = {"Id": CONTAINER_ID, "ID": CONTAINER_ID, "Warnings": [], "Name": "n", "State": {}, "Config": {}}
-        if path == "/_ping":
+        if path in self.server.answers:
+            answer = self.server.answers[path]
+        elif path == "/_ping":
             answer = "OK"
         elif path.startswith("/images/") and path.endswith(("/create", "/push")):
             answer = {"status": "done"}
@@ -106,12 +109,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class RecordingEngine:
-    """The server, and the clients that speak to it."""
+    """The server, and the clients that speak to it. ``answers`` has the documents that it serves, by path."""
 
     def __init__(self, server: _Server, path: Path, home: Path) -> None:
         self._server = server
         self.host = f"unix://{path}"
         self.home = home
+        self.answers = server.answers
         self.covey_program = labs.PYTHON_BIN / "covey"
 
     def run(self, program: str | os.PathLike[str], arguments: Sequence[str], stdin: bytes = b"") -> list[Request]:
@@ -143,6 +147,15 @@ class RecordingEngine:
         )
         return done.returncode, done.stderr.decode(), list(self._server.requests)
 
+    def printed(self, program: str | os.PathLike[str], *arguments: str) -> str:
+        """What a client prints for the answers of this engine."""
+        environment = {**os.environ, "DOCKER_HOST": self.host, "COVEY_HOST": self.host, "DOCKER_CONFIG": str(self.home)}
+        done = subprocess.run(
+            [program, *arguments], capture_output=True, text=True, check=False, timeout=CLIENT_SECONDS, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def docker(self, *arguments: str, stdin: bytes = b"") -> list[Request]:
         return self.run("docker", arguments, stdin)
 
@@ -156,7 +169,7 @@ def recording(directory: Path) -> Iterator[RecordingEngine]:
     path, home = directory / "engine.sock", directory / "home"
     home.mkdir()
     with _Server(str(path), _Handler) as server:
-        server.requests = []
+        server.requests, server.answers = [], {}
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

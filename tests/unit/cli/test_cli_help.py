@@ -117,6 +117,15 @@ def test_flags_stand_in_dockers_order(path: tuple[str, ...]) -> None:
     assert ours == sorted(ours)
 
 
+WINDOWS_ALONE = {"--credential-spec", "--isolation"}
+
+
+@pytest.mark.parametrize("path", SHARED, ids=" ".join)
+def test_no_flag_of_docker_is_unknown(path: tuple[str, ...]) -> None:
+    missing = set(flags(docker_help(*path))) - set(flags(covey_help(*path))) - {"--help"}
+    assert missing <= (WINDOWS_ALONE if path[0] == "service" else set())
+
+
 @pytest.mark.parametrize("path", [("service", "create"), ("swarm", "init"), ("swarm", "update"), ("node", "update")])
 def test_defaults_are_dockers_and_in_its_form(path: tuple[str, ...]) -> None:
     theirs, ours = flags(docker_help(*path)), flags(covey_help(*path))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cli.service.convergence import service_progress
+from cli.service.convergence import RejectionCounter, service_progress
 
 
 def service(replicas: int | None = 2, update: str = "", message: str = "") -> dict[str, Any]:
@@ -71,3 +71,28 @@ def test_a_global_service_waits_for_all_eligible_nodes() -> None:
     tasks = [task(0, "running", node="a"), task(0, "running", node="b")]
     assert service_progress(service(None), tasks, 2).converged
     assert not service_progress(service(None), tasks, 3).converged
+
+
+def rejected(identifier: str, slot: int, error: str) -> dict[str, Any]:
+    return {"ID": identifier, **task(slot, "rejected", "shutdown", error=error)}
+
+
+def test_equal_rejections_of_one_slot_are_counted_once_each_across_polls() -> None:
+    """A service whose image no node can get: its slot's tasks are rejected with the same words again and again."""
+    counter = RejectionCounter()
+    first, second, third = (rejected(name, 1, "No such image: x") for name in "abc")
+    assert not counter.reason([first], restarts=True)
+    assert not counter.reason([first, second], restarts=True)
+    assert not counter.reason([second, rejected("d", 2, "No such image: x"), rejected("e", 1, "other")], restarts=True)
+    assert counter.reason([third], restarts=True) == "No such image: x"
+
+
+def test_a_slot_that_runs_again_has_not_failed() -> None:
+    counter = RejectionCounter()
+    tasks = [rejected(name, 1, "busy") for name in "abc"]
+    assert not counter.reason([*tasks, {"ID": "r", **task(1, "running")}], restarts=True)
+    assert counter.reason(tasks, restarts=True) == "busy"
+
+
+def test_one_rejection_is_final_if_tasks_are_not_restarted() -> None:
+    assert RejectionCounter().reason([rejected("a", 1, "no")], restarts=False) == "no"
