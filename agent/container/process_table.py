@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from agent.container.model import ProcessTable
+from covey.errors import InvalidArgumentError
 
 TITLES = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -18,6 +20,24 @@ def read_process_table(pids: Sequence[int]) -> ProcessTable:
     boot = time.time() - float(Path("/proc/uptime").read_text().split()[0])
     rows = [row for pid in pids if (row := _row(pid, boot)) is not None]
     return ProcessTable(TITLES, tuple(rows))
+
+
+def parse_ps(text: str, pids: Sequence[int]) -> ProcessTable:
+    """The rows of the output of `ps` that belong to these processes. Raises InvalidArgumentError without a PID column."""
+    header, *lines = text.splitlines() or [""]
+    titles = tuple(header.split())
+    if "PID" not in titles:
+        raise InvalidArgumentError("Couldn't find PID field in ps output")
+    column, wanted = titles.index("PID"), {str(pid) for pid in pids}
+    rows = [tuple(line.split(maxsplit=len(titles) - 1)) for line in lines]
+    return ProcessTable(titles, tuple(row for row in rows if len(row) > column and row[column] in wanted))
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _row(pid: int, boot_seconds: float) -> tuple[str, ...] | None:
@@ -35,7 +55,7 @@ def _row(pid: int, boot_seconds: float) -> tuple[str, ...] | None:
     started = boot_seconds + start / _TICKS
     age = max(time.time() - started, 1)
     return (
-        str(uid),
+        _user_name(uid),
         str(pid),
         parent,
         str(min(99, int(100 * used / _TICKS / age))),

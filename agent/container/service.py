@@ -23,8 +23,9 @@ from agent.container.commands.kill import kill_container
 from agent.container.commands.logs import read_logs
 from agent.container.commands.networks import connect_network, disconnect_network
 from agent.container.commands.pause import pause_container, unpause_container
-from agent.container.commands.remove import auto_remove, remove_container
+from agent.container.commands.remove import auto_remove, remove_container, remove_link
 from agent.container.commands.rename import rename_container
+from agent.container.commands.size import writable_bytes
 from agent.container.commands.start import restart_container, start_container
 from agent.container.commands.stats import read_stats
 from agent.container.commands.stop import stop_container
@@ -50,6 +51,7 @@ class ContainerService(ContainerHost):
     rename = rename_container
     update = update_container
     remove = remove_container
+    remove_link = remove_link
     start = start_container
     restart = restart_container
     stop = stop_container
@@ -68,6 +70,7 @@ class ContainerService(ContainerHost):
     exec_inspect = inspect_exec
     list_execs = list_execs
     top = list_processes
+    writable_bytes = writable_bytes
     stat_path = stat_path
     read_path = read_path
     write_path = write_path

@@ -112,7 +112,8 @@ async def read_stats(context: RequestContext) -> web.StreamResponse:
 
 
 async def top(context: RequestContext) -> web.Response:
-    return json_response(stats.top(await context.services.agent.containers.top(context.ref)))
+    table = await context.services.agent.containers.top(context.ref, context.query("ps_args"))
+    return json_response(stats.top(table))
 
 
 async def resize(context: RequestContext) -> web.Response:

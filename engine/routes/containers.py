@@ -1,36 +1,56 @@
-"""Routes for this host's containers: list, inspect, start, stop, kill, rename, remove, prune.
+"""Routes for this host's containers: list, inspect, prune.
 
-Logs, attach and stats are in ``container_streams``.
+What changes a container is in ``container_lifecycle``; logs, attach and stats are in ``container_streams``.
 """
+
+import contextlib
 
 from aiohttp import web
 
-from agent.container.model import Container, RunStatus
-from covey.errors import InvalidArgumentError, UnsupportedError
-from engine.errors import NotModifiedError
-from engine.request_context import RequestContext, empty_response, json_response
+from agent.container.model import Container
+from covey.errors import ConflictError, CoveyError, NotFoundError
+from engine.request_context import RequestContext, json_response
 from engine.routing import Route
 from engine.translate import container as container_json
-from engine.translate import container_list
+from engine.translate import container_filters, container_list
+from engine.translate.filters import Filters
 
 
 async def list_containers(context: RequestContext) -> web.Response:
-    active_filters = context.filters(*container_list.FILTERS)
+    active = context.filters(*container_filters.LIST_FILTERS)
     limit = context.number("limit") or 0
-    everything = (
-        context.flag("all") or limit > 0 or bool({"status", "exited", "before", "since"} & active_filters.keys())
-    )
-    listed = sorted(context.services.agent.containers.list(), key=_newest_first)
-    matching = [
-        item
-        for item in listed
-        if (everything or item.state.running) and container_list.matches(active_filters, item, listed)
-    ]
-    now, find = context.services.clock(), context.services.volume_path
-    engine_id = context.services.node.engine_id
-    return json_response(
-        [container_list.summary(item, now, engine_id, find) for item in (matching[:limit] if limit > 0 else matching)]
-    )
+    containers, engine_id = context.services.agent.containers, context.services.node.engine_id
+    listed = sorted(containers.list(), key=_newest_first)
+    wanted = container_filters.ContainerFilter(active, listed, _image_ids(context, active), engine_id)
+    everything = context.flag("all") or limit > 0 or wanted.includes_stopped
+    matching = [item for item in listed if (everything or item.state.active) and wanted.matches(item)]
+    now = context.services.clock()
+    found = []
+    for item in matching[:limit] if limit > 0 else matching:
+        shown = container_list.summary(item, now, engine_id, context.services.volume_path)
+        if context.flag("size"):
+            shown |= await _sizes(context, item)
+        found.append(shown)
+    return json_response(found)
+
+
+def _image_ids(context: RequestContext, active: Filters) -> dict[str, str]:
+    """The ids of the images that the filter ``ancestor`` names; an unknown one matches no container."""
+    found = {}
+    for name in active.get("ancestor", ()):
+        with contextlib.suppress(CoveyError):
+            found[name] = context.services.agent.images.get(name).id
+    return found
+
+
+async def _sizes(context: RequestContext, container: Container) -> dict[str, int]:
+    """``SizeRw`` and ``SizeRootFs`` of a container."""
+    written, image = 0, 0
+    with contextlib.suppress(NotFoundError):  # removed meanwhile
+        written = await context.services.agent.containers.writable_bytes(container.id)
+    with contextlib.suppress(CoveyError):  # removed by force
+        image = context.services.agent.images.get(container.config.image_id).size
+    return {"SizeRw": written, "SizeRootFs": written + image}
 
 
 async def inspect(context: RequestContext) -> web.Response:
@@ -38,75 +58,25 @@ async def inspect(context: RequestContext) -> web.Response:
     container = containers.get(context.ref)
     execs, engine_id = list(containers.list_execs(container.id)), context.services.node.engine_id
     files = containers.files(container.id)
-    return json_response(container_json.inspect(container, files, execs, engine_id, context.services.volume_path))
-
-
-async def start(context: RequestContext) -> web.Response:
-    if context.query("checkpoint") or context.query("checkpoint-dir"):
-        raise InvalidArgumentError("checkpoint is not supported by Covey: it needs CRIU; start without checkpoint")
-    containers = context.services.agent.containers
-    state = containers.get(context.ref).state
-    if state.active and state.status is not RunStatus.PAUSED:
-        raise NotModifiedError(f"container {context.ref} is already running")
-    await containers.start(context.ref)
-    return empty_response(204)
-
-
-async def stop(context: RequestContext) -> web.Response:
-    containers = context.services.agent.containers
-    if not containers.get(context.ref).state.active:
-        raise NotModifiedError(f"container {context.ref} is already stopped")
-    await containers.stop(context.ref, context.number("t"), context.query("signal"))
-    return empty_response(204)
-
-
-async def restart(context: RequestContext) -> web.Response:
-    containers = context.services.agent.containers
-    await containers.restart(context.ref, context.number("t"), context.query("signal"))
-    return empty_response(204)
-
-
-async def kill(context: RequestContext) -> web.Response:
-    await context.services.agent.containers.kill(context.ref, context.query("signal") or "SIGKILL")
-    return empty_response(204)
-
-
-async def pause(context: RequestContext) -> web.Response:
-    await context.services.agent.containers.pause(context.ref)
-    return empty_response(204)
-
-
-async def unpause(context: RequestContext) -> web.Response:
-    await context.services.agent.containers.unpause(context.ref)
-    return empty_response(204)
-
-
-async def rename(context: RequestContext) -> web.Response:
-    name = context.query("name").lstrip("/")
-    if not name:
-        raise InvalidArgumentError("Neither old nor new names may be empty")
-    await context.services.agent.containers.rename(context.ref, name)
-    return empty_response(204)
-
-
-async def remove(context: RequestContext) -> web.Response:
-    if context.flag("link"):
-        raise UnsupportedError("removing links between containers (link) is not supported by Covey, which has no links")
-    await context.services.agent.containers.remove(context.ref, force=context.flag("force"), volumes=context.flag("v"))
-    return empty_response(204)
+    shown = container_json.inspect(container, files, execs, engine_id, context.services.volume_path)
+    if context.flag("size"):
+        shown |= await _sizes(context, container)
+    return json_response(shown)
 
 
 async def prune(context: RequestContext) -> web.Response:
     """Remove stopped containers that belong to no task. The worker removes those of tasks."""
-    active_filters = context.filters("label")
-    containers, removed = context.services.agent.containers, []
-    listed = containers.list()
-    for item in listed:
-        stopped = item.state.status in (RunStatus.CREATED, RunStatus.EXITED, RunStatus.DEAD)
-        if stopped and not item.config.task_id and container_list.matches(active_filters, item, listed):
+    active, now = context.filters(*container_filters.PRUNE_FILTERS), context.services.clock()
+    containers, removed, reclaimed = context.services.agent.containers, [], 0
+    for item in containers.list():
+        if not container_filters.matches_prune(active, item, now):
+            continue
+        with contextlib.suppress(ConflictError, NotFoundError):  # it was started or removed meanwhile
+            size = await containers.writable_bytes(item.id)
             await containers.remove(item.id)
             removed.append(item.id)
-    return json_response({"ContainersDeleted": removed or None, "SpaceReclaimed": 0})
+            reclaimed += size
+    return json_response({"ContainersDeleted": removed, "SpaceReclaimed": reclaimed})
 
 
 def _newest_first(item: Container) -> tuple[int, str]:
@@ -117,12 +87,4 @@ ROUTES = [
     Route("GET", "/containers/json", list_containers),
     Route("POST", "/containers/prune", prune),
     Route("GET", "/containers/{ref}/json", inspect),
-    Route("POST", "/containers/{ref}/start", start),
-    Route("POST", "/containers/{ref}/stop", stop),
-    Route("POST", "/containers/{ref}/restart", restart),
-    Route("POST", "/containers/{ref}/kill", kill),
-    Route("POST", "/containers/{ref}/pause", pause),
-    Route("POST", "/containers/{ref}/unpause", unpause),
-    Route("POST", "/containers/{ref}/rename", rename),
-    Route("DELETE", "/containers/{ref}", remove),
 ]

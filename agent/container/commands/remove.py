@@ -10,9 +10,10 @@ import msgspec
 
 from agent.container.commands.volumes import remove_volume
 from agent.container.host import ContainerHost
+from agent.container.links import parse_link
 from agent.container.model import ContainerConfig, MountKind, RunStatus
 from agent.container.record import ContainerRecord
-from covey.errors import ConflictError, CoveyError
+from covey.errors import ConflictError, CoveyError, NotFoundError
 
 
 async def remove_container(host: ContainerHost, ref: str, *, force: bool = False, volumes: bool = False) -> None:
@@ -43,6 +44,18 @@ async def remove_container(host: ContainerHost, ref: str, *, force: bool = False
         record.removing = False
     if volumes:
         await _remove_anonymous_volumes(host, record.config)
+
+
+async def remove_link(host: ContainerHost, ref: str) -> None:
+    """Remove the link `PARENT/ALIAS`; the linked container stays."""
+    parent, slash, alias = ref.removeprefix("/").rpartition("/")
+    if not slash:
+        raise ConflictError("Conflict, cannot remove the default link name of the container")
+    record = host.index.find(parent)
+    kept = tuple(link for link in record.config.links if parse_link(link)[1] != alias)
+    if kept == record.config.links:
+        raise NotFoundError(f"container {record.config.name} has no link {alias}")
+    host.index.set_config(record, msgspec.structs.replace(record.config, links=kept))
 
 
 async def auto_remove(host: ContainerHost, record: ContainerRecord) -> None:
