@@ -66,15 +66,21 @@ async def _dispatch(request: web.Request) -> web.StreamResponse:
         return await _answer(request, services)
     except CoveyError as error:
         return _error_response(request, http_status(error), error.message, error)
-    except (ConnectionError, web.HTTPException):
+    except web.HTTPException:
         raise
     except TimeoutError as error:
         return _error_response(
             request, 504, "the operation did not finish in time; check the object's state before retrying", error
         )
     except Exception as error:  # an unexpected error of a handler must not end the daemon
+        if isinstance(error, ConnectionError) and _client_is_gone(request):
+            return abort_stream(request)
         log.exception("%s %s failed", request.method, request.path)
         return _error_response(request, 500, f"internal error: {type(error).__name__}: {error}", error)
+
+
+def _client_is_gone(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
 
 
 async def _answer(request: web.Request, services: EngineServices) -> web.StreamResponse:

@@ -69,7 +69,8 @@ async def _feed(process: asyncio.subprocess.Process, source: AsyncIterator[bytes
             await process.stdin.drain()
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         process.stdin.close()
-        await process.stdin.wait_closed()
+        # shielded, because asyncio fails to note the end of a pipe whose waiter was cancelled
+        await asyncio.shield(process.stdin.wait_closed())
 
 
 async def _read_messages(
