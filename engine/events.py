@@ -12,6 +12,7 @@ from typing import Any
 
 from agent.container.api import Containers
 from covey.errors import LaggedError
+from engine.interfaces import Volumes
 from engine.translate import event
 
 HISTORY = 256
@@ -61,6 +62,18 @@ async def publish_container_events(log: EventLog, containers: Containers) -> Non
             try:
                 async for item in events:
                     log.publish(event.from_container(item))
+            except LaggedError:
+                continue
+        return
+
+
+async def publish_volume_events(log: EventLog, volumes: Volumes) -> None:
+    """Publish volume events until cancelled."""
+    while True:
+        with volumes.events.subscribe() as events:
+            try:
+                async for item in events:
+                    log.publish(event.from_volume(item))
             except LaggedError:
                 continue
         return

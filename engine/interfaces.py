@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from agent.container.api import Containers
+from agent.event_bus import EventBus
 from agent.image.job import JobFollower
 from agent.image.model import (
     CommitRequest,
@@ -24,6 +25,7 @@ from agent.image.model import (
     SearchResult,
 )
 from agent.image.registry.auth_config import Credentials
+from agent.volume.model import VolumeEvent
 from covey.objects import ClusterSpec, Network
 
 
@@ -263,10 +265,17 @@ class Volume(Protocol):
 class Volumes(Protocol):
     """The volumes of this host; implemented by ``agent.volume.local.VolumeStore``. `Containers` removes volumes."""
 
-    def create(self, name: str, *, labels: dict[str, str], options: dict[str, str], now_ns: int) -> Volume: ...
+    def create(
+        self, name: str, *, driver: str, labels: Mapping[str, str], options: Mapping[str, str], now_ns: int
+    ) -> Volume: ...
     def get(self, name: str) -> Volume: ...
     def list(self) -> Sequence[Volume]: ...
     def data_path(self, name: str) -> Path: ...
+    async def size_bytes(self, name: str) -> int: ...
+    @property
+    def events(self) -> EventBus[VolumeEvent]:
+        """Events of creation, use and removal."""
+        ...
 
 
 class LocalNetworks(Protocol):

@@ -13,7 +13,7 @@ from pathlib import Path
 from aiohttp import web
 
 from engine.app import SERVICES
-from engine.events import publish_container_events
+from engine.events import publish_container_events, publish_volume_events
 from engine.listen_address import ListenAddress, UnixAddress
 from engine.listeners import BACKLOG, Listener, listening
 from engine.tls_transport import TlsConnection
@@ -49,11 +49,15 @@ async def serving_at(
                 for listener in listeners:
                     await stack.enter_async_context(_accepting(runner, listener, None if listener.is_local else tls))
                 async with asyncio.TaskGroup() as group:
-                    publisher = group.create_task(publish_container_events(services.events, services.agent.containers))
+                    publishers = (
+                        group.create_task(publish_container_events(services.events, services.agent.containers)),
+                        group.create_task(publish_volume_events(services.events, services.agent.volumes)),
+                    )
                     try:
                         yield listeners
                     finally:
-                        publisher.cancel()
+                        for publisher in publishers:
+                            publisher.cancel()
     finally:
         await runner.cleanup()
 

@@ -32,9 +32,15 @@ from agent.runtime.stats import ContainerStats
 
 
 class ImageRootfs(Protocol):
-    """The image store: the directories of an image's layers, base first. Raises NotFoundError for an unknown image."""
+    """The image store. Raises NotFoundError for an unknown image."""
 
-    def layers(self, image_id: str) -> Sequence[Path]: ...
+    def layers(self, image_id: str) -> Sequence[Path]:
+        """The directories of an image's layers, base first."""
+        ...
+
+    def id_of(self, name: str) -> str:
+        """The id of an image with this name or id."""
+        ...
 
 
 class ContainerNetworks(Protocol):

@@ -16,8 +16,19 @@ from typing import Any
 
 import msgspec
 
-from agent.container import bundle_mounts, devices, etc_files, namespaces, oci, shared_memory
+from agent.container import (
+    bundle_mounts,
+    devices,
+    etc_files,
+    mount_sources,
+    namespaces,
+    oci,
+    runtime_files,
+    shared_memory,
+)
+from agent.container.api import ImageRootfs
 from agent.container.model import ContainerConfig, ExecConfig
+from agent.container.mount_sources import MountSources
 from agent.container.namespaces import Namespaces
 from agent.container.paths import ContainerPaths
 from agent.runtime import capabilities, cgroup, oci_spec, rootfs, rootfs_paths, seccomp, users
@@ -33,9 +44,15 @@ class BundleBuilder:
     """Builds the bundles of all containers on this host."""
 
     def __init__(
-        self, paths: ContainerPaths, cgroups: cgroup.CgroupLayout, volumes: VolumeStore, settings: LiveSettings
+        self,
+        paths: ContainerPaths,
+        cgroups: cgroup.CgroupLayout,
+        volumes: VolumeStore,
+        images: ImageRootfs,
+        settings: LiveSettings,
     ) -> None:
         self._paths = paths
+        self._images = images
         self._cgroups = cgroups
         self._volumes = volumes
         self._settings = settings
@@ -53,10 +70,12 @@ class BundleBuilder:
         shutil.rmtree(bundle, ignore_errors=True)
         bundle.mkdir(mode=0o700, parents=True)
         root = rootfs.mount_overlay(layers, folder)
+        runtime_files.make_mount_points(root)
         _make_working_dir(root, config)
+        sources = MountSources(folder, self._volumes, self._images)
         binds = [
             *self._etc_binds(config, joined),
-            *(await bundle_mounts.user_binds(config, root, self._volumes)),
+            *(await bundle_mounts.user_binds(config, sources)),
             *bundle_mounts.secret_binds(config),
         ]
         bounding = self._bounding_set(config)
@@ -91,6 +110,7 @@ class BundleBuilder:
 
     def tear_down(self, container_id: str) -> None:
         """Unmount the root and delete the bundle. The container's writable layer stays."""
+        mount_sources.unmount_all(self._paths.folder(container_id))
         shared_memory.unmount(self._paths.folder(container_id))
         rootfs.unmount(self._paths.folder(container_id))
         shutil.rmtree(self._paths.bundle(container_id), ignore_errors=True)
@@ -99,6 +119,11 @@ class BundleBuilder:
         if joined.network_container_id:
             return bundle_mounts.joined_etc_binds(config, self._paths.folder(joined.network_container_id))
         return bundle_mounts.etc_binds(config, self._paths.folder(config.id), platform.node())
+
+    async def release_volumes(self, container_id: str) -> None:
+        """End the container's use of its volumes. Volumes with driver options are unmounted with their last user."""
+        for name in await self._volumes.release(container_id):
+            self._volumes.emit("unmount", name, container=container_id)
 
     def _shared_memory(self, config: ContainerConfig, joined: Namespaces) -> str | None:
         """The source of /dev/shm: a directory of the host, "" for a tmpfs in the container, None for nothing."""

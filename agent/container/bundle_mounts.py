@@ -1,25 +1,26 @@
 """Mounts of a container's bundle: binds, volumes, tmpfs, secrets and configs, and the files of /etc.
 
-Invariant: a bind source that is missing is refused, unless the user asked to create it. Called by
-`agent.container.bundle` after the root filesystem is mounted.
+Invariant: a bind source that is missing is refused, unless the user asked to create it (`agent.container.mount_sources`).
+Called by `agent.container.bundle` after the root filesystem is mounted.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import platform
 from pathlib import Path, PurePosixPath
 
 from agent.container import etc_files
 from agent.container.model import ContainerConfig, ContainerMount, FileMount, MountKind
-from agent.runtime import oci_spec, process, rootfs_paths
+from agent.container.mount_sources import MountSources
+from agent.runtime import oci_spec
 from agent.runtime.oci_spec import BindMount, TmpfsMount
-from agent.volume.local import VolumeStore
-from covey.errors import InvalidArgumentError, UnavailableError
+from covey.errors import InvalidArgumentError, UnavailableError, UnsupportedError
 
 _TMPFS_DEFAULT_OPTIONS = ("noexec", "nosuid", "nodev")
 ETC_FILES = ("hosts", "resolv.conf", "hostname")
-_COPY_TIMEOUT_SECONDS = 600.0
+_RECURSIVE_READ_ONLY_KERNEL = (5, 12)
 
 
 def etc_binds(config: ContainerConfig, folder: Path, host_name: str) -> list[BindMount]:
@@ -52,22 +53,39 @@ def joined_etc_binds(config: ContainerConfig, folder: Path) -> list[BindMount]:
     ]
 
 
-async def user_binds(config: ContainerConfig, root: Path, volumes: VolumeStore) -> list[BindMount]:
-    """The binds and volumes of the configuration. An empty volume gets the image's files at its target."""
+async def user_binds(config: ContainerConfig, sources: MountSources) -> list[BindMount]:
+    """The binds, volumes and images of the configuration."""
     binds = []
-    for mount in config.mounts:
-        if mount.kind is MountKind.VOLUME:
-            source = volumes.data_path(mount.source)
-            if not mount.no_copy and not any(source.iterdir()):
-                await _copy_from_image(root, mount.target, source)
-        elif mount.kind is MountKind.BIND:
-            source = _bind_source(config, mount)
-        else:
+    for number, mount in enumerate(config.mounts):
+        if mount.kind is MountKind.TMPFS:
             continue
         if not oci_spec.is_propagation(mount.propagation):
             raise InvalidArgumentError(f"mount {mount.target}: unknown propagation {mount.propagation!r}")
-        binds.append(BindMount(str(source), mount.target, mount.read_only, mount.propagation))
+        source = await sources.source(config, mount, number)
+        binds.append(
+            BindMount(
+                str(source),
+                mount.target,
+                read_only=mount.read_only or mount.kind is MountKind.IMAGE,
+                propagation=mount.propagation,
+                recursive=not mount.non_recursive,
+                read_only_recursive=_read_only_recursive(mount),
+            )
+        )
     return binds
+
+
+def _read_only_recursive(mount: ContainerMount) -> bool:
+    """Whether mounts below a read-only bind become read-only too: wherever the kernel can, unless the user says otherwise."""
+    if mount.kind is not MountKind.BIND or not mount.read_only or mount.non_recursive or mount.read_only_non_recursive:
+        return False
+    release = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2] if part.isdigit())
+    supported = release >= _RECURSIVE_READ_ONLY_KERNEL
+    if mount.read_only_force_recursive and not supported:
+        raise UnsupportedError(
+            f"mount {mount.target}: read-only mounts below it (ReadOnlyForceRecursive) need Linux 5.12 or later"
+        )
+    return supported
 
 
 def secret_binds(config: ContainerConfig) -> list[BindMount]:
@@ -87,39 +105,6 @@ def tmpfs_mounts(config: ContainerConfig) -> list[TmpfsMount]:
         defaults = [o for o in _TMPFS_DEFAULT_OPTIONS if o not in options and o.removeprefix("no") not in options]
         mounts.append(TmpfsMount(target, (*defaults, *options)))
     return mounts
-
-
-def _bind_source(config: ContainerConfig, mount: ContainerMount) -> Path:
-    source = Path(mount.source)
-    if not source.is_absolute():
-        raise InvalidArgumentError(f"mount {mount.target}: the source {mount.source!r} must be an absolute path")
-    if not source.exists():
-        if not mount.create_source:
-            raise InvalidArgumentError(
-                f"container {config.name}: bind source path does not exist: {source}: create it on this host first"
-            )
-        source.mkdir(parents=True)
-    return source
-
-
-async def _copy_from_image(root: Path, target: str, destination: Path) -> None:
-    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
-    try:
-        fd = rootfs_paths.open_in_root(root_fd, target, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return  # the image has no directory there
-    finally:
-        os.close(root_fd)
-    try:
-        result = await process.run(
-            ["cp", "-a", f"/proc/self/fd/{fd}/.", str(destination)],
-            timeout_seconds=_COPY_TIMEOUT_SECONDS,
-            pass_fds=(fd,),
-        )
-    finally:
-        os.close(fd)
-    if result.code != 0:
-        raise UnavailableError(f"cannot fill the volume at {target} from the image: {result.error_message}")
 
 
 def _file_bind(file: FileMount, base: str) -> BindMount:

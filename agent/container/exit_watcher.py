@@ -114,6 +114,7 @@ class ExitWatcher:
         """Remove runtime state, mounts, bundle, cgroup and network sandbox of a run. The caller holds the lock."""
         await self._runtime.delete(record.config.id)
         await asyncio.to_thread(self._bundles.tear_down, record.config.id)  # unmounting may wait for the disk
+        await self._bundles.release_volumes(record.config.id)
         cgroup.remove(self._cgroups, self._paths.cgroup(record.config.id))
         await self._networks.release(record.config.id)
 

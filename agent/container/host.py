@@ -13,16 +13,17 @@ from pathlib import Path
 from agent.background_tasks import BackgroundTasks
 from agent.container.api import ContainerNetworks, ImageRootfs
 from agent.container.bundle import BundleBuilder
-from agent.container.events import EventBus
 from agent.container.execs import Execs
 from agent.container.exit_watcher import ExitWatcher
 from agent.container.health_monitor import HealthMonitor
 from agent.container.index import ContainerIndex
 from agent.container.lifecycle import Lifecycle
+from agent.container.model import ContainerEvent
 from agent.container.paths import ContainerPaths
 from agent.container.record import ContainerRecord
 from agent.container.restarts import Restarts
 from agent.container.store import ContainerStore
+from agent.event_bus import EventBus
 from agent.runtime import cgroup, conmon, runc
 from agent.runtime.inotify import Inotify
 from agent.volume.local import VolumeStore
@@ -48,7 +49,7 @@ class ContainerHost:
         self.volumes = VolumeStore(state_dir / "volumes")
         self.images = images
         self.networks = networks
-        self.events = EventBus()
+        self.events = EventBus[ContainerEvent]()
         self.tasks = BackgroundTasks("containers")
         self.is_open = False
         self.settings = settings or LiveSettings()
@@ -69,7 +70,7 @@ class ContainerHost:
         """Open the database and make the parts that depend on it and on the host's cgroups."""
         self.cgroups = cgroup.detect()
         self.index = ContainerIndex(ContainerStore(self.paths.database), self.events)
-        self.bundles = BundleBuilder(self.paths, self.cgroups, self.volumes, self.settings)
+        self.bundles = BundleBuilder(self.paths, self.cgroups, self.volumes, self.images, self.settings)
         self.execs = Execs(self.paths, self.conmon, self.tasks, self.bundles, self.index.emit_exec)
         self.restarts = Restarts(self.index, self.tasks, lambda record: self.lifecycle.start(record, by_policy=True))
         self.exits = ExitWatcher(

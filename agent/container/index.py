@@ -9,7 +9,6 @@ from __future__ import annotations
 import builtins
 import time
 
-from agent.container.events import EventBus
 from agent.container.model import (
     Container,
     ContainerConfig,
@@ -21,13 +20,14 @@ from agent.container.model import (
 )
 from agent.container.record import ContainerRecord
 from agent.container.store import ContainerRow, ContainerStore
+from agent.event_bus import EventBus
 from covey.errors import AlreadyExistsError, ConflictError, InvalidArgumentError, NotFoundError
 
 
 class ContainerIndex:
     """The records of one host."""
 
-    def __init__(self, store: ContainerStore, events: EventBus) -> None:
+    def __init__(self, store: ContainerStore, events: EventBus[ContainerEvent]) -> None:
         self._store = store
         self._events = events
         self._records: dict[str, ContainerRecord] = {}

@@ -65,6 +65,8 @@ class ContainerMount(msgspec.Struct, frozen=True, kw_only=True):
     anonymous: bool = False
     """A volume without a name; its `source` is generated when the container is created."""
     consistency: str = ""
+    image_id: str = ""
+    """Of an image mount: the image that the name meant when the container was created."""
 
 
 class FileMount(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,8 +32,12 @@ async def file_request(host: ContainerHost, ref: str, action: str, path: str = "
         return
     async with record.lock:
         _require_stopped(host, record)
-        view = _stopped_view(host, record.config, _mounts(host, record.config))
-        yield FileRequest(action=action, container=name, path=path, stopped=view)
+        user = f"files {record.config.id}"
+        try:
+            view = _stopped_view(host, record.config, await _mounts(host, record.config, user))
+            yield FileRequest(action=action, container=name, path=path, stopped=view)
+        finally:
+            await host.volumes.release(user)
 
 
 @asynccontextmanager
@@ -83,15 +87,15 @@ def _stopped_view(host: ContainerHost, config: ContainerConfig, mounts: tuple[Vi
     )
 
 
-def _mounts(host: ContainerHost, config: ContainerConfig) -> tuple[ViewMount, ...]:
+async def _mounts(host: ContainerHost, config: ContainerConfig, user: str) -> tuple[ViewMount, ...]:
+    """The binds and volumes. What is missing is left out, so that the other files can be reached."""
     mounts = []
     for mount in config.mounts:
-        if mount.kind is MountKind.VOLUME:
-            source = host.volumes.data_path(mount.source)
-        elif mount.kind is MountKind.BIND:
+        if mount.kind is MountKind.VOLUME and host.volumes.exists(mount.source):
+            source = await host.volumes.use(mount.source, user)
+        elif mount.kind is MountKind.BIND and Path(mount.source).exists():
             source = Path(mount.source)
         else:
             continue
-        if source.exists():
-            mounts.append(ViewMount(str(source), mount.target, mount.read_only))
+        mounts.append(ViewMount(str(source), mount.target, mount.read_only, mount.subpath))
     return tuple(mounts)

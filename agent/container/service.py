@@ -35,6 +35,7 @@ from agent.container.commands.volumes import remove_volume, volume_users
 from agent.container.commands.wait import wait_container
 from agent.container.host import ContainerHost
 from agent.container.model import RunStatus
+from agent.container.new_volumes import recover_volumes
 from agent.logs import rotation
 from agent.runtime.inotify import IN_CLOSE_WRITE, IN_MOVED_TO
 
@@ -93,7 +94,7 @@ class ContainerService(ContainerHost):
             self.lifecycle.adopt(self.index.find(decision.container_id), decision)
         alive = recovery.alive_ids(decisions)
         await recovery.remove_leftovers(self.paths, self.runtime, self.cgroups, self.index.ids(), alive)
-        self.volumes.remove_leftovers()
+        await recover_volumes(self, alive)
         await thaw_all(self)
         for record in self.index.list():
             if record.config.auto_remove and record.state.status is RunStatus.EXITED:
@@ -111,6 +112,7 @@ class ContainerService(ContainerHost):
         self.is_open = False
         await self.tasks.close()
         self.events.close()
+        self.volumes.events.close()
         for record in self.index.list():
             self.exits.unwatch(record)
         self.inotify.close()

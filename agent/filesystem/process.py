@@ -23,6 +23,7 @@ from covey import errors
 CHUNK_BYTES = 1 << 18
 IDLE_SECONDS = 120.0
 EXIT_SECONDS = 30.0
+CLEAN_UP_SECONDS = 5.0
 WORK_SECONDS = 3600.0
 _BUFFER_BYTES = 4 << 20
 _STDERR_BYTES = 2000
@@ -108,6 +109,10 @@ async def file_process(request: FileRequest, *, takes_input: bool = False) -> As
     try:
         yield FileProcess(process)
     finally:
+        if process.returncode is None and process.stdin is not None:
+            process.stdin.close()  # the end of its input makes the worker remove a file that it has only a part of
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(process.wait()), CLEAN_UP_SECONDS)
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()

@@ -12,11 +12,12 @@ LAYER_BLOB = "layer.tar"
 
 
 class ViewMount(msgspec.Struct, frozen=True):
-    """A mount of a stopped container: the host's `source` is shown at `target`. A file is bound like a directory."""
+    """A mount of a stopped container: the host's `source`, or `subpath` below it, is shown at `target`."""
 
     source: str
     target: str
     read_only: bool = False
+    subpath: str = ""
 
 
 class StoppedView(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from agent.filesystem.protocol import FileRequest, StoppedView, ViewMount
 from agent.image.content.linux_syscalls import open_in_root
-from agent.runtime import mounts, rootfs
+from agent.runtime import mounts, rootfs, rootfs_paths
 from covey.errors import UnavailableError
 
 _CLONE_NEWNS = 0x20000
@@ -92,13 +92,17 @@ def _bind(root: int, mount: ViewMount, target: str) -> None:
         place = open_in_root(root, target, os.O_PATH)
     except OSError as error:
         raise UnavailableError(f"cannot show the mount at {target}: {error.strerror}") from None
+    source = mount.source
     try:
-        source_is_directory = stat.S_ISDIR(Path(mount.source).stat().st_mode)
+        if mount.subpath:
+            below = os.open(mount.source, os.O_PATH | os.O_DIRECTORY)
+            source = f"/proc/self/fd/{rootfs_paths.open_beneath(below, mount.subpath)}"
+        source_is_directory = stat.S_ISDIR(Path(source).stat().st_mode)
         if source_is_directory != stat.S_ISDIR(os.fstat(place).st_mode):
             return
         path = str(Path(f"/proc/self/fd/{place}").readlink())
     finally:
         os.close(place)
-    mounts.mount(mount.source, path, "", mounts.MS_BIND | mounts.MS_REC)
+    mounts.mount(source, path, "", mounts.MS_BIND | mounts.MS_REC)
     if mount.read_only:
         mounts.remount_read_only(path)

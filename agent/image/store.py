@@ -80,6 +80,10 @@ class ImageStore:
             )
         return image
 
+    def id_of(self, name: str) -> str:
+        """The id of an image. Raises as `get`."""
+        return self.get(name).id
+
     def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> tuple[Image, ...]:
         """The images that match Docker's filters (dangling, label, before, since, until, reference), newest first."""
         images = sorted(self.repository.images.values(), key=lambda image: (image.created, image.id), reverse=True)

@@ -30,6 +30,8 @@ class MountPoint(NamedTuple):
     source: str
     options: str
     root: str
+    peers: str = ""
+    """Propagation: `shared:N`, `master:N`, or "" for a private mount."""
 
 
 def mount(source: str, target: str, fs_type: str, flags: int = 0, data: str = "") -> None:
@@ -66,12 +68,41 @@ def parse_mountinfo(text: str) -> list[MountPoint]:
     for line in text.splitlines():
         left, _, right = line.partition(" - ")
         fields, rest = left.split(" "), right.split(" ")
-        points.append(MountPoint(_unescape(fields[4]), rest[0], rest[1], rest[2] if len(rest) > 2 else "", fields[3]))
+        options, peers = rest[2] if len(rest) > 2 else "", " ".join(fields[6:])
+        points.append(MountPoint(_unescape(fields[4]), rest[0], rest[1], options, fields[3], peers))
     return points
 
 
 def list_mounts() -> list[MountPoint]:
     return parse_mountinfo(Path("/proc/self/mountinfo").read_text())
+
+
+def is_mount_point(path: Path) -> bool:
+    """Whether something is mounted at the path, also a bind from the same file system, which `Path.is_mount` does not see."""
+    try:
+        return _mount_id(path) != _mount_id(path.parent)
+    except FileNotFoundError:
+        return False
+
+
+def _mount_id(path: Path) -> str:
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
+    finally:
+        os.close(fd)
+    return next(line for line in lines if line.startswith("mnt_id:"))
+
+
+def mount_of(path: Path, points: list[MountPoint]) -> MountPoint | None:
+    """The mount that a path without symlinks is on: the deepest, and of those at one place the last."""
+    text = f"{path}/"
+    found = None
+    for point in points:
+        prefix = point.target if point.target.endswith("/") else f"{point.target}/"
+        if text.startswith(prefix) and (found is None or len(point.target) >= len(found.target)):
+            found = point
+    return found
 
 
 def mount_points_below(folder: Path) -> list[str]:

@@ -40,6 +40,10 @@ class BindMount(NamedTuple):
     target: str
     read_only: bool = False
     propagation: str = "rprivate"
+    recursive: bool = True
+    """Whether mounts below the source come with it."""
+    read_only_recursive: bool = False
+    """Whether mounts below the source are read-only too (Linux 5.12)."""
 
 
 class TmpfsMount(NamedTuple):
@@ -221,7 +225,8 @@ def _mount(target: str, fs_type: str, source: str, options: list[str]) -> dict[s
 
 
 def _bind(bind: BindMount) -> dict[str, Any]:
-    options = ["rbind", bind.propagation or "rprivate", "ro" if bind.read_only else "rw"]
+    options = ["rbind" if bind.recursive else "bind", bind.propagation or "rprivate", "ro" if bind.read_only else "rw"]
+    options += ["rro"] if bind.read_only_recursive else []
     return _mount(bind.target, "bind", bind.source, options)
 
 

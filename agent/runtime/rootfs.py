@@ -41,27 +41,42 @@ def mount_overlay(layers: Sequence[Path], folder: Path) -> Path:
     if not layers:
         (folder / "empty").mkdir(exist_ok=True)
         layers = [folder / "empty"]
-    data = _options([_escape(str(layer)) for layer in reversed(layers)], upper, work)
-    if len(os.fsencode(data)) <= _OPTION_LIMIT:
-        mounts.mount("overlay", str(merged), "overlay", 0, data)
-    else:
-        with ThreadPoolExecutor(max_workers=1) as executor:
-            executor.submit(_mount_relative, layers, folder, merged).result()
+    _mount(layers, merged, f",upperdir={_escape(str(upper))},workdir={_escape(str(work))}")
     return merged
 
 
-def _mount_relative(layers: Sequence[Path], folder: Path, merged: Path) -> None:
+def mount_image(layers: Sequence[Path], target: Path, empty: Path) -> None:
+    """Mount an image's layers (base first) read-only. `empty` is an empty directory, because overlayfs wants two layers."""
+    if len(layers) >= LAYER_LIMIT:
+        raise InvalidArgumentError(f"the image has {len(layers)} layers: at most {LAYER_LIMIT - 1} can be mounted")
+    for path in (target, empty):
+        path.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if layers:
+        _mount([*layers, empty], target, "")
+    else:
+        mounts.mount(str(empty), str(target), "", mounts.MS_BIND)
+
+
+def _mount(layers: Sequence[Path], target: Path, upper: str) -> None:
+    data = _options([_escape(str(layer)) for layer in reversed(layers)], upper)
+    if len(os.fsencode(data)) <= _OPTION_LIMIT:
+        mounts.mount("overlay", str(target), "overlay", 0, data)
+    else:
+        with ThreadPoolExecutor(max_workers=1) as executor:
+            executor.submit(_mount_relative, layers, target, upper).result()
+
+
+def _mount_relative(layers: Sequence[Path], target: Path, upper: str) -> None:
     """Mount with short paths. Runs in a thread of its own, because it changes that thread's working directory."""
     if _libc.unshare(_CLONE_FS) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"cannot mount {len(layers)} layers: {os.strerror(number)}")
     here = os.path.commonpath(layers)
     os.chdir(here)
-    lower = [_escape(os.path.relpath(layer, here)) for layer in reversed(layers)]
-    data = _options(lower, folder / "upper", folder / "work")
+    data = _options([_escape(os.path.relpath(layer, here)) for layer in reversed(layers)], upper)
     if len(os.fsencode(data)) > _OPTION_LIMIT:
         raise InvalidArgumentError(f"the image has {len(layers)} layers, and their paths are too long to be mounted")
-    mounts.mount("overlay", str(merged), "overlay", 0, data)
+    mounts.mount("overlay", str(target), "overlay", 0, data)
 
 
 def unmount(folder: Path) -> None:
@@ -71,8 +86,8 @@ def unmount(folder: Path) -> None:
         mounts.unmount(str(merged))
 
 
-def _options(lower: Sequence[str], upper: Path, work: Path) -> str:
-    return f"lowerdir={':'.join(lower)},upperdir={_escape(str(upper))},workdir={_escape(str(work))},{_FEATURES}"
+def _options(lower: Sequence[str], upper: str) -> str:
+    return f"lowerdir={':'.join(lower)}{upper},{_FEATURES}"
 
 
 def _escape(path: str) -> str:

@@ -13,6 +13,8 @@ import struct
 from pathlib import Path, PurePosixPath
 
 _SYS_OPENAT2 = 437
+_RESOLVE_NO_MAGICLINKS = 0x02
+_RESOLVE_BENEATH = 0x08
 _RESOLVE_IN_ROOT = 0x10
 _HOW = struct.Struct("QQQ")
 
@@ -21,7 +23,16 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def open_in_root(root_fd: int, path: str, flags: int = os.O_RDONLY, mode: int = 0) -> int:
     """A descriptor of `path`, resolved as after a chroot into the root."""
-    how = _HOW.pack(flags | os.O_CLOEXEC, mode if flags & os.O_CREAT else 0, _RESOLVE_IN_ROOT)
+    return _openat2(root_fd, path, flags, mode, _RESOLVE_IN_ROOT)
+
+
+def open_beneath(root_fd: int, path: str, flags: int = os.O_PATH) -> int:
+    """A descriptor of the relative `path`. Raises OSError (EXDEV) if any part of it leads out of the directory."""
+    return _openat2(root_fd, path, flags, 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
+
+
+def _openat2(root_fd: int, path: str, flags: int, mode: int, resolve: int) -> int:
+    how = _HOW.pack(flags | os.O_CLOEXEC, mode if flags & os.O_CREAT else 0, resolve)
     fd: int = _libc.syscall(_SYS_OPENAT2, root_fd, os.fsencode(path), how, len(how))
     if fd < 0:
         code = ctypes.get_errno()

@@ -15,6 +15,7 @@ from engine.translate import container_list
 from engine.translate import disk_usage as usage_json
 from engine.translate import image as image_json
 from engine.translate import swarm as swarm_json
+from engine.translate import volume as volume_json
 from engine.translate.times import rfc3339
 
 
@@ -168,8 +169,15 @@ async def disk_usage(context: RequestContext) -> web.Response:
     users = Counter(container.config.image_id for container in agent.containers.list())
     shared = usage_json.shared_sizes(images)
     volumes = [
-        {"Name": item.name, "Driver": "local", "Scope": "local", "Labels": item.labels, "Options": item.options}
-        for item in agent.volumes.list()
+        volume_json.write(
+            item,
+            str(agent.volumes.data_path(item.name)),
+            {
+                "RefCount": len(agent.containers.volume_users(item.name)),
+                "Size": await agent.volumes.size_bytes(item.name),
+            },
+        )
+        for item in (agent.volumes.list() if "volume" in types else ())
     ]
     containers = [
         container_list.summary(

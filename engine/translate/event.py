@@ -3,6 +3,7 @@
 from typing import Any
 
 from agent.container.model import ContainerEvent
+from agent.volume.model import VolumeEvent
 from covey.clock import SECOND
 from covey.objects import Cluster, Config, Network, Node, Secret, Service, Struct, Task
 from engine.translate.enum_names import enum_name
@@ -45,6 +46,11 @@ def from_container(event: ContainerEvent) -> dict[str, Any]:
     config = event.container
     attributes = {**config.labels, **event.attributes, "image": config.image, "name": config.name}
     return message("container", event.action, config.id, attributes, event.time_ns)
+
+
+def from_volume(event: VolumeEvent) -> dict[str, Any]:
+    """The event of a volume."""
+    return message("volume", event.action, event.name, event.attributes, event.time_ns)
 
 
 def from_cluster(action: str, item: Struct, time_ns: int, before: Struct | None = None) -> dict[str, Any] | None:

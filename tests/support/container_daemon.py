@@ -22,6 +22,9 @@ class Images:
     def layers(self, image_id: str) -> list[Path]:
         return [self.layer]
 
+    def id_of(self, name: str) -> str:
+        return name
+
 
 async def main(folder: Path, cgroup_parent: str) -> None:
     service = ContainerService(

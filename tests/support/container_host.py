@@ -39,6 +39,9 @@ class BusyboxImages:
     def layers(self, image_id: str) -> list[Path]:
         return self.folders
 
+    def id_of(self, name: str) -> str:
+        return name
+
 
 class Host:
     """Directories and a cgroup of one container host; `service` makes daemons on them, one after the other."""

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 import msgspec
 
 from agent.container.api import EventQueue
-from agent.container.events import EventBus
 from agent.container.model import Container, ContainerConfig, ContainerEvent, ContainerState, RunStatus
+from agent.event_bus import EventBus
 from agent.image.model import Image, ImageConfig
 from agent.logs.entry import LogEntry
 from agent.network.model import Attachment, BridgeEndpoint, NetworkChanges, NetworkFailure

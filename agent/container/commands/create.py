@@ -11,7 +11,8 @@ from agent.container import namespaces, signals
 from agent.container.default_settings import with_daemon_defaults
 from agent.container.host import ContainerHost
 from agent.container.links import check_links
-from agent.container.model import Container, ContainerConfig, MountKind
+from agent.container.model import Container, ContainerConfig
+from agent.container.new_volumes import new_volumes
 from agent.runtime.limits import effective_swap_bytes
 from covey.errors import InvalidArgumentError, NotFoundError
 
@@ -26,8 +27,9 @@ async def create_container(host: ContainerHost, config: ContainerConfig) -> Cont
     _check_joined(host, config)
     host.images.layers(config.image_id)  # raises NotFoundError for an unknown image
     host.index.check_name(config)
-    record = host.index.add(_create_volumes(host, _with_defaults(host, config)))
-    host.paths.folder(config.id).mkdir(mode=0o711, parents=True, exist_ok=True)
+    async with new_volumes(host, _with_defaults(host, config)) as config:
+        host.paths.folder(config.id).mkdir(mode=0o711, parents=True, exist_ok=True)
+        record = host.index.add(config)
     host.index.emit(record, "create")
     return record.snapshot()
 
@@ -73,15 +75,3 @@ def _check_joined(host: ContainerHost, config: ContainerConfig) -> None:
             host.index.find(ref)
         except NotFoundError as error:
             raise InvalidArgumentError(error.message) from None
-
-
-def _create_volumes(host: ContainerHost, config: ContainerConfig) -> ContainerConfig:
-    """The configuration with every volume created and anonymous ones named."""
-    mounts = []
-    for mount in config.mounts:
-        if mount.kind is MountKind.VOLUME:
-            volume = host.volumes.create(mount.source, labels=mount.driver_labels, now_ns=config.created_at_ns)
-            mounts.append(msgspec.structs.replace(mount, source=volume.name, anonymous=not mount.source))
-        else:
-            mounts.append(mount)
-    return msgspec.structs.replace(config, mounts=tuple(mounts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from agent.container.host import ContainerHost
@@ -20,4 +19,4 @@ async def remove_volume(host: ContainerHost, name: str) -> None:
     users = host.index.volume_users(volume.name)
     if users:
         raise ConflictError(f"remove {name}: volume is in use - [{', '.join(users)}]")
-    await asyncio.to_thread(host.volumes.remove, volume.name)
+    await host.volumes.remove(volume.name)

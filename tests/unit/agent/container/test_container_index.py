@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.container.events import EventBus
 from agent.container.index import ContainerIndex
 from agent.container.model import (
     ContainerConfig,
+    ContainerEvent,
     ContainerMount,
     ContainerState,
     ExecConfig,
@@ -19,18 +19,19 @@ from agent.container.model import (
     RunStatus,
 )
 from agent.container.store import ContainerStore
+from agent.event_bus import EventBus
 from covey.errors import AlreadyExistsError, ConflictError, InvalidArgumentError, NotFoundError
 
 RUNNING = ContainerState(status=RunStatus.RUNNING, pid=7, start_count=1)
 
 
 @pytest.fixture
-def bus() -> EventBus:
+def bus() -> EventBus[ContainerEvent]:
     return EventBus()
 
 
 @pytest.fixture
-def index(tmp_path: Path, bus: EventBus) -> Iterator[ContainerIndex]:
+def index(tmp_path: Path, bus: EventBus[ContainerEvent]) -> Iterator[ContainerIndex]:
     made = ContainerIndex(ContainerStore(tmp_path / "containers.db"), bus)
     yield made
     made.close()
@@ -102,7 +103,9 @@ def test_users_of_a_volume_are_those_that_mount_it(index: ContainerIndex) -> Non
     assert index.volume_users("data") == [web.config.id]
 
 
-async def test_events_of_an_exec_name_it_with_its_command_and_exit_code(index: ContainerIndex, bus: EventBus) -> None:
+async def test_events_of_an_exec_name_it_with_its_command_and_exit_code(
+    index: ContainerIndex, bus: EventBus[ContainerEvent]
+) -> None:
     web = index.add(config("a", "web"))
     state = ExecState(id="e1", container_id=web.config.id, config=ExecConfig(args=("ls", "-l")), exit_code=3)
     with bus.subscribe() as events:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from agent.container import etc_files, signals
-from agent.container.events import QUEUE_LIMIT, EventBus
 from agent.container.model import (
     Container,
     ContainerConfig,
@@ -20,6 +19,7 @@ from agent.container.model import (
     RunStatus,
 )
 from agent.container.store import ContainerStore
+from agent.event_bus import QUEUE_LIMIT, EventBus
 from covey.errors import AlreadyExistsError, InvalidArgumentError, LaggedError
 
 

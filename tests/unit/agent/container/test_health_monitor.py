@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from agent.background_tasks import BackgroundTasks
-from agent.container.events import EventBus
 from agent.container.health_monitor import HealthMonitor
 from agent.container.index import ContainerIndex
 from agent.container.model import (
@@ -24,6 +23,7 @@ from agent.container.model import (
 )
 from agent.container.record import ContainerRecord
 from agent.container.store import ContainerStore
+from agent.event_bus import EventBus
 
 CHECK = HealthCheck(test=("CMD", "probe"), interval_seconds=0.001, timeout_seconds=2, retries=1)
 STARTED = ContainerState(status=RunStatus.RUNNING, health=ContainerHealth(HealthStatus.STARTING))

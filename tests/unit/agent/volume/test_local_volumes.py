@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.volume.local import VolumeStore
-from covey.errors import InvalidArgumentError, NotFoundError
+from covey.errors import ConflictError, InvalidArgumentError, NotFoundError
 
 
 @pytest.fixture
@@ -29,14 +29,32 @@ def test_a_volume_without_a_name_is_anonymous(volumes: VolumeStore) -> None:
     assert not volumes.create("named").is_anonymous
 
 
-def test_removal_deletes_the_data(volumes: VolumeStore) -> None:
+async def test_removal_deletes_the_data(volumes: VolumeStore) -> None:
     volumes.create("data")
     path = volumes.data_path("data")
     (path / "x").touch()
-    volumes.remove("data")
+    await volumes.remove("data")
     assert not path.exists()
     with pytest.raises(NotFoundError, match="data"):
-        volumes.remove("data")
+        await volumes.remove("data")
+
+
+async def test_a_used_volume_is_not_removed(volumes: VolumeStore) -> None:
+    volumes.create("data")
+    await volumes.use("data", "c1")
+    with pytest.raises(ConflictError, match=r"volume is in use - \[c1\]"):
+        await volumes.remove("data")
+    assert await volumes.release("c1") == ["data"]
+    await volumes.remove("data")
+
+
+async def test_events_tell_of_creation_and_removal(volumes: VolumeStore) -> None:
+    with volumes.events.subscribe() as events:
+        volumes.create("data")
+        volumes.create("data")
+        await volumes.remove("data")
+        seen = [await events.get(), await events.get()]
+    assert [(event.action, event.name) for event in seen] == [("create", "data"), ("destroy", "data")]
 
 
 @pytest.mark.parametrize("name", ["../x", ".hidden", "a/b", "-x", "x" * 256])
@@ -55,6 +73,7 @@ def test_remains_of_an_interrupted_creation_are_deleted(volumes: VolumeStore, tm
     assert [p.name for p in (tmp_path / "volumes").iterdir()] == ["data"]
 
 
-def test_options_are_refused_by_name(volumes: VolumeStore) -> None:
-    with pytest.raises(InvalidArgumentError, match="device"):
-        volumes.create("x", options={"type": "nfs", "device": ":/x"})
+def test_an_unknown_driver_is_not_found(volumes: VolumeStore) -> None:
+    with pytest.raises(NotFoundError, match='error looking up volume plugin rexray: plugin "rexray" not found'):
+        volumes.create("x1", driver="rexray")
+    assert volumes.list() == []

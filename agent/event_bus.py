@@ -1,4 +1,4 @@
-"""Container events and their subscriptions, each with a bounded queue.
+"""Event bus with bounded queues: delivers each event to all subscriptions.
 
 Invariant: a reader that lags loses no events silently; it gets LaggedError after the events that its queue still has.
 """
@@ -9,23 +9,25 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from typing import Generic, TypeVar
 
-from agent.container.model import ContainerEvent
 from covey.errors import LaggedError
 
 QUEUE_LIMIT = 1024
 
+T = TypeVar("T")
 
-class EventSubscription:
+
+class EventSubscription(Generic[T]):
     """The queue of one reader. Implements `agent.container.api.EventQueue`."""
 
     def __init__(self) -> None:
-        self._events: deque[ContainerEvent] = deque()
+        self._events: deque[T] = deque()
         self._arrived = asyncio.Event()
         self._lagged = False
         self._closed = False
 
-    def put(self, event: ContainerEvent) -> None:
+    def put(self, event: T) -> None:
         if len(self._events) >= QUEUE_LIMIT:
             self._lagged = True
         elif not self._lagged:
@@ -36,20 +38,18 @@ class EventSubscription:
         self._closed = True
         self._arrived.set()
 
-    async def get(self) -> ContainerEvent:
+    async def get(self) -> T:
         """The next event. Raises LaggedError after an overflow, and EOFError once the bus is closed."""
         while not self._events:
             if self._lagged:
-                raise LaggedError(
-                    f"over {QUEUE_LIMIT} container events were not read in time: list the containers again"
-                )
+                raise LaggedError(f"over {QUEUE_LIMIT} events were not read in time: list the objects again")
             if self._closed:
                 raise EOFError
             self._arrived.clear()
             await self._arrived.wait()
         return self._events.popleft()
 
-    async def __aiter__(self) -> AsyncIterator[ContainerEvent]:
+    async def __aiter__(self) -> AsyncIterator[T]:
         while True:
             try:
                 event = await self.get()
@@ -58,19 +58,19 @@ class EventSubscription:
             yield event
 
 
-class EventBus:
+class EventBus(Generic[T]):
     """Delivers each event to all subscriptions."""
 
     def __init__(self) -> None:
-        self._readers: list[EventSubscription] = []
+        self._readers: list[EventSubscription[T]] = []
 
-    def emit(self, event: ContainerEvent) -> None:
+    def emit(self, event: T) -> None:
         for reader in self._readers:
             reader.put(event)
 
     @contextmanager
-    def subscribe(self) -> Iterator[EventSubscription]:
-        reader = EventSubscription()
+    def subscribe(self) -> Iterator[EventSubscription[T]]:
+        reader = EventSubscription[T]()
         self._readers.append(reader)
         try:
             yield reader
