@@ -6,6 +6,7 @@ node ends it with a terminal status. A call that fails leaves no task. Called by
 
 import asyncio
 import ipaddress
+from collections.abc import Callable
 
 from covey.clock import Clock
 from covey.errors import (
@@ -48,7 +49,7 @@ async def attach(
     await store.update(lambda tx: create_attachment(tx, node_id, request, clock()))
     try:
         async with asyncio.timeout(ALLOCATION_SECONDS):
-            attachment = await _wait_for_address(store, request.task_id)
+            attachment = await _wait_for(store, lambda view: _address(view, request.task_id))
     except TimeoutError:
         await _abandon(store, request.task_id)
         raise DeadlineError(
@@ -123,15 +124,16 @@ def _require_valid(request: dispatcher_pb2.AttachNetworkRequest) -> None:
             raise InvalidArgumentError(f"invalid address {request.address}: an IPv4 address is needed") from None
 
 
-async def _wait_for_address(store: Store, task_id: str) -> NetworkAttachment:
+async def _wait_for(store: Store, probe: Callable[[View], NetworkAttachment | None]) -> NetworkAttachment:
+    """The first result of the probe, which is asked again after each commit."""
     while True:
         try:
             with store.watch() as (view, commits):
-                found = _address(view, task_id)
+                found = probe(view)
                 if found is not None:
                     return found
                 async for _commit in commits:
-                    found = _address(store.view(), task_id)
+                    found = probe(store.view())
                     if found is not None:
                         return found
         except LaggedError:
@@ -139,13 +141,15 @@ async def _wait_for_address(store: Store, task_id: str) -> NetworkAttachment:
 
 
 def _address(view: View, task_id: str) -> NetworkAttachment | None:
-    """The address of the attachment; None while it may still get one."""
+    """The address of the attachment; None while it may still get one, as for a network that has just been created."""
     task = view.tasks.get(task_id)
     if task is None or task.status.state.terminal:
         raise NotFoundError(f"the attachment {task_id} was removed before it had an address")
     if task.status.state >= TaskState.ASSIGNED:
         return task.networks[0]
-    if task.status.error:
+    network = view.networks.get(task.spec.networks[0].target)
+    is_ready = network is None or (network.vni and network.meta.version < task.meta.version)
+    if task.status.error and is_ready:
         raise ConflictError(task.status.error)
     return None
 
