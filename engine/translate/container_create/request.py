@@ -11,6 +11,7 @@ import msgspec
 from agent.container.model import ContainerConfig, LogConfig, RestartPolicy
 from agent.image.model import Image
 from covey.errors import InvalidArgumentError
+from covey.log_driver import validate_log_config
 from engine.translate.container_create import devices, mounts, namespaces, networking, security
 from engine.translate.container_create.config import UserConfig, merged, read_config
 from engine.translate.field_table import INTEGER, TEXT, TEXT_MAP_ALWAYS, FieldTable, Row
@@ -18,7 +19,6 @@ from engine.translate.json_fields import JsonFields
 from engine.translate.resource_limits import HostCapacity, check_limits, read_limits
 
 RUNTIMES = ("runc", "io.containerd.runc.v2")
-_LOG_DRIVERS = ("json-file", "local", "none", "journald", "syslog")
 _SHORT_ID = 12
 
 RESTART_POLICY = FieldTable(
@@ -112,8 +112,7 @@ def _read_daemon_options(fields: JsonFields) -> dict[str, Any]:
     if auto_remove and restart.name != "no":
         raise InvalidArgumentError("can't create 'AutoRemove' container with restart policy")
     log = fields.read("LogConfig", LOG_CONFIG.read) or LogConfig()
-    if log.driver and log.driver not in _LOG_DRIVERS:
-        raise InvalidArgumentError(f'error looking up logging plugin {log.driver}: plugin "{log.driver}" not found')
+    validate_log_config(log.driver, log.options)
     runtime = fields.text("Runtime")
     if runtime and runtime not in RUNTIMES:
         raise InvalidArgumentError(f"unknown or invalid runtime name: {runtime}")
