@@ -35,7 +35,9 @@ class _Driver(NamedTuple):
 
 _DRIVERS = {
     JSON_FILE: _Driver(_ATTRIBUTES | {"max-size", "max-file", "compress"}),
-    LOCAL: _Driver(frozenset({"max-size", "max-file", "compress"}), "unknown log opt '{option}' for log driver {driver}"),
+    LOCAL: _Driver(
+        frozenset({"max-size", "max-file", "compress"}), "unknown log opt '{option}' for log driver {driver}"
+    ),
     NONE: _Driver(frozenset(), ""),
     SYSLOG: _Driver(_ATTRIBUTES | _CACHE | _SYSLOG),
     JOURNALD: _Driver(_ATTRIBUTES | _CACHE),
@@ -94,14 +96,6 @@ def check_log_driver(driver: Driver | None, field: str) -> None:
         check_start(driver.name or DEFAULT_DRIVER, driver.options)
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"{field}: {error.message}") from None
-
-
-def resolve_log_config(
-    driver: str, options: Mapping[str, str], default_driver: str, default_options: Mapping[str, str]
-) -> tuple[str, dict[str, str]]:
-    """The driver and options of a container: what it asks for, completed by the daemon's default if that is of the same driver."""
-    name = driver or default_driver or DEFAULT_DRIVER
-    return name, {**default_options, **options} if name == (default_driver or DEFAULT_DRIVER) else dict(options)
 
 
 def _check_mode(options: Mapping[str, str]) -> None:

@@ -141,6 +141,22 @@ class Containers(Protocol):
         """
         ...
 
+    def log_stream(
+        self,
+        ref: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since_ns: int = 0,
+        until_ns: int = 0,
+        stdout: bool = True,
+        stderr: bool = True,
+        timestamps: bool = False,
+        details: bool = False,
+    ) -> AsyncGenerator[bytes, None]:
+        """As `logs`, encoded for clients of the Engine API: framed by stream, or raw for a terminal; many lines at a time."""
+        ...
+
     async def attach(self, ref: str) -> Stream: ...
     async def resize(self, ref: str, height: int, width: int) -> None: ...
     async def exec_create(self, ref: str, config: ExecConfig) -> str: ...
@@ -192,8 +208,11 @@ class Containers(Protocol):
         """The directory of the writable layer, for a commit. Meanwhile the container is held still."""
         ...
 
-    def log_path(self, ref: str) -> Path: ...
     def files(self, ref: str) -> ContainerFiles: ...
+    def log_path(self, ref: str) -> Path | None:
+        """The current file of a json-file log; None for other drivers."""
+        ...
+
     def volume_users(self, name: str) -> Sequence[str]:
         """Ids of the containers that mount the volume."""
         ...

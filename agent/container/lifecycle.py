@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from agent.container import bundle_mounts, etc_files, health, links
+from agent.container import bundle_mounts, etc_files, health, links, log_config
 from agent.container.api import ContainerNetworks, ImageRootfs
 from agent.container.bundle import BundleBuilder
 from agent.container.exit_watcher import ExitWatcher
@@ -27,8 +27,9 @@ from agent.container.paths import ContainerPaths
 from agent.container.record import ContainerRecord
 from agent.container.recovery import RecoveryDecision
 from agent.logs import rotation
+from agent.logs.errors import LogDriverError
 from agent.runtime import attach, cgroup, process, runc
-from agent.runtime.conmon import Conmon
+from agent.runtime.conmon import Conmon, LogFile
 from agent.runtime.errors import OciRuntimeError
 from covey.errors import ConflictError, CoveyError, InvalidArgumentError, NotFoundError, UnavailableError
 
@@ -157,6 +158,7 @@ class Lifecycle:
                 await self.resume_if_paused(record)
 
     async def _start(self, record: ContainerRecord, restart_count: int) -> None:
+        self._log_check(record.config)
         self._index.save_start(record, record.state)
         config = await self._connect(record)
         joined = plan_namespaces(config, self._snapshot, self._cgroups.version)
@@ -166,8 +168,7 @@ class Lifecycle:
             config.id,
             config.name,
             bundle,
-            log_path=self._paths.log(config.id),
-            log_max_bytes=rotation.conmon_log_limit(config.log_max_bytes),
+            log=self._log_file(config),
             terminal=config.tty,
             stdin=config.open_stdin,
             leave_stdin_open=config.open_stdin and not config.stdin_once,
@@ -219,6 +220,21 @@ class Lifecycle:
             hosts = record.config.extra_hosts
         config = msgspec.structs.replace(record.config, extra_hosts=hosts)
         bundle_mounts.etc_binds(config, self._paths.folder(config.id), platform.node())
+
+    @staticmethod
+    def _log_check(config: ContainerConfig) -> None:
+        """Raises LogDriverError if the log's options cannot be used."""
+        try:
+            log_config.plan(config)
+        except InvalidArgumentError as error:
+            raise LogDriverError(error.message) from None
+
+    def _log_file(self, config: ContainerConfig) -> LogFile | None:
+        """The file that conmon writes; None if the log driver keeps nothing."""
+        plan = log_config.plan(config)
+        if not plan.keep:
+            return None
+        return LogFile(self._paths.log(config.id), rotation.conmon_log_limit(plan.max_bytes, plan.max_files))
 
     def _snapshot(self, ref: str) -> Container:
         return self._index.find(ref).snapshot()

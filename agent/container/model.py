@@ -266,7 +266,8 @@ class ContainerConfig(msgspec.Struct, frozen=True, kw_only=True):
     container_id_file: str = ""
     console_size: tuple[int, int] = (0, 0)
     isolation: str = ""
-    log_max_bytes: int = 32 << 20
+    log_max_bytes: int = 0
+    """Bound of a json-file log whose options set none, 0 for no bound."""
     created_at_ns: int = 0
     task_id: str = ""
     service_id: str = ""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 
-from agent.container import recovery
+from agent.container import log_config, recovery
 from agent.container.commands.attach import attach_container, resize_terminal
 from agent.container.commands.commit import frozen_layer, thaw_all
 from agent.container.commands.create import create_container
@@ -20,7 +20,7 @@ from agent.container.commands.exec_process import create_exec, inspect_exec, lis
 from agent.container.commands.files import export_files, list_changes, read_path, stat_path, write_path
 from agent.container.commands.inspect import container_files, get_container, list_containers, log_path
 from agent.container.commands.kill import kill_container
-from agent.container.commands.logs import read_logs
+from agent.container.commands.logs import read_log_stream, read_logs
 from agent.container.commands.networks import connect_network, disconnect_network
 from agent.container.commands.pause import pause_container, unpause_container
 from agent.container.commands.remove import auto_remove, remove_container, remove_link
@@ -61,6 +61,7 @@ class ContainerService(ContainerHost):
     unpause = unpause_container
     wait = wait_container
     logs = read_logs
+    log_stream = read_log_stream
     attach = attach_container
     resize = resize_terminal
     connect_network = connect_network
@@ -99,7 +100,7 @@ class ContainerService(ContainerHost):
         for record in self.index.list():
             if record.config.auto_remove and record.state.status is RunStatus.EXITED:
                 await auto_remove(self, record)
-        self.tasks.spawn(rotation.rotate_periodically(self._running_logs), "log rotation")
+        self.tasks.spawn(rotation.LogRotator(self._running_logs).run(), "log rotation")
 
     def start_by_policy(self) -> None:
         """Start the containers that their restart policy starts with the daemon; called once the networks are adopted."""
@@ -119,10 +120,19 @@ class ContainerService(ContainerHost):
         self.index.close()
 
     def _running_logs(self) -> tuple[rotation.RunningLog, ...]:
-        return tuple(
-            rotation.RunningLog(
-                self.paths.log(record.config.id), self.paths.bundle(record.config.id), record.config.log_max_bytes
-            )
-            for record in self.index.list()
-            if record.state.running
-        )
+        found = []
+        for record in self.index.list():
+            if not record.state.running:
+                continue
+            plan, container_id = log_config.plan(record.config), record.config.id
+            if plan.keep:
+                found.append(
+                    rotation.RunningLog(
+                        self.paths.log(container_id),
+                        self.paths.bundle(container_id),
+                        plan.max_bytes,
+                        plan.max_files,
+                        plan.compress and not plan.sent_to,
+                    )
+                )
+        return tuple(found)

@@ -17,8 +17,16 @@ from agent.runtime import process
 from agent.runtime.conmon_pipes import ConmonPipes
 from agent.runtime.errors import OciRuntimeError, clean_message
 
-_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TZ": "UTC"}
+"""The time zone is that of the time stamps in logs."""
 CREATE_TIMEOUT_SECONDS = 60.0
+
+
+class LogFile(NamedTuple):
+    """The file for a container's output. At `max_bytes` conmon begins it again; 0 means never."""
+
+    path: Path
+    max_bytes: int = 0
 
 
 class Conmon(NamedTuple):
@@ -35,8 +43,7 @@ class Conmon(NamedTuple):
         name: str,
         bundle: Path,
         *,
-        log_path: Path,
-        log_max_bytes: int,
+        log: LogFile | None,
         terminal: bool,
         stdin: bool,
         leave_stdin_open: bool,
@@ -48,8 +55,7 @@ class Conmon(NamedTuple):
         arguments = [
             *self._arguments(container_id, name, bundle, self.exit_dir),
             f"--persist-dir={bundle}",
-            f"--log-path=k8s-file:{log_path}",
-            f"--log-size-max={log_max_bytes}",
+            *_log_arguments(log),
             *(["--terminal"] if terminal else []),
             *(["--stdin"] if stdin else []),
             *(["--leave-stdin-open"] if leave_stdin_open else []),
@@ -114,6 +120,12 @@ class Conmon(NamedTuple):
             "--full-attach",
             "--log-level=error",
         ]
+
+
+def _log_arguments(log: LogFile | None) -> list[str]:
+    if log is None:
+        return ["--log-path=none"]
+    return [f"--log-path=k8s-file:{log.path}", *([f"--log-size-max={log.max_bytes}"] if log.max_bytes else [])]
 
 
 def resize(bundle: Path, height: int, width: int) -> None:

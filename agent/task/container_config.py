@@ -12,6 +12,7 @@ from agent.container.model import (
     ContainerMount,
     ContainerUlimit,
     HealthCheck,
+    LogConfig,
     MountKind,
     NetworkRequest,
 )
@@ -21,9 +22,12 @@ from covey.clock import SECOND
 from covey.errors import InvalidArgumentError, UnsupportedError
 from covey.objects import ContainerSpec, HealthConfig, Task
 from covey.objects import Mount as MountSpec
+from covey.objects.base import Driver
 from covey.placeholders import NodeFacts, expand, task_name
 from covey.states import MountType
 
+DEFAULT_LOG_BYTES = 32 << 20
+"""Bound of a task's log whose driver's options set none: nobody removes the containers of a service by hand."""
 _LABEL = "com.docker.swarm"
 _DEFAULT_PROFILES = frozenset({"seccomp=builtin", "apparmor=docker-default"})
 
@@ -74,10 +78,16 @@ def container_config(task: Task, image: Image, node: NodeFacts, container_id: st
         healthcheck=image_defaults.healthcheck(
             healthcheck(spec.healthcheck) if spec.healthcheck else None, image.config.healthcheck
         ),
+        log=_log(task.spec.log_driver),
+        log_max_bytes=DEFAULT_LOG_BYTES,
         created_at_ns=now_ns,
         task_id=task.id,
         service_id=task.service_id,
     )
+
+
+def _log(driver: Driver | None) -> LogConfig:
+    return LogConfig(driver=driver.name, options=dict(driver.options)) if driver else LogConfig()
 
 
 def labels(task: Task, image: Image) -> dict[str, str]:

@@ -10,7 +10,7 @@ from covey.errors import InvalidArgumentError
 from engine import attach_relay
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
-from engine.streams import RAW, STDERR, STDOUT, chunked_response, content_type, frame, hijack, write_json_line
+from engine.streams import RAW, chunked_response, content_type, hijack, write_json_line
 from engine.translate import logs, stats
 
 STATS_PERIOD_SECONDS = 1.0
@@ -21,8 +21,8 @@ async def container_logs(context: RequestContext) -> web.StreamResponse:
     containers = context.services.agent.containers
     options = logs.read_log_query(context.request.query, context.services.clock())
     container = containers.get(context.ref)
-    tty = container.config.tty
-    entries = containers.logs(
+    kind = content_type(context.version, multiplexed=not container.config.tty)
+    blocks = containers.log_stream(
         container.id,
         follow=options.follow,
         tail=options.tail,
@@ -30,14 +30,12 @@ async def container_logs(context: RequestContext) -> web.StreamResponse:
         until_ns=options.until_ns,
         stdout=options.stdout,
         stderr=options.stderr,
+        timestamps=options.timestamps,
+        details=options.details,
     )
-    async with (
-        chunked_response(context, content_type(context.version, multiplexed=not tty)) as response,
-        aclosing(entries) as lines,
-    ):
-        async for entry in lines:
-            text = logs.log_line(entry.data, entry.time_ns if options.timestamps else None)
-            await response.write(text if tty else frame(STDERR if entry.stream == "stderr" else STDOUT, text))
+    async with chunked_response(context, kind) as response, aclosing(blocks) as encoded:
+        async for data in encoded:
+            await response.write(data)
     return response
 
 
@@ -57,11 +55,9 @@ async def attach(context: RequestContext) -> web.StreamResponse:
         await stream.close()
         raise
     if context.flag("logs"):
-        async with aclosing(containers.logs(container.id)) as entries:
-            async for entry in entries:
-                await client.write(
-                    entry.data if tty else frame(STDERR if entry.stream == "stderr" else STDOUT, entry.data)
-                )
+        async with aclosing(containers.log_stream(container.id)) as blocks:
+            async for data in blocks:
+                await client.write(data)
     if not context.flag("stream"):
         await stream.close()
         client.close()

@@ -14,10 +14,12 @@ import pytest
 
 from agent.container.exit_status import HOST_DIED, MONITOR_DIED
 from agent.container.model import ContainerState, ExecConfig, RunStatus
+from agent.container.namespaces import plan_namespaces
 from agent.container.recovery import START_INTERRUPTED
 from agent.container.service import ContainerService
 from agent.container.store import ContainerStore
 from agent.runtime import mounts
+from agent.runtime.conmon import LogFile
 from tests.support.container_host import Host, running, until
 
 pytestmark = pytest.mark.root
@@ -151,13 +153,13 @@ async def test_the_exit_of_a_container_killed_together_with_conmon_is_recorded(h
 async def start_without_runtime(service: ContainerService, container_id: str) -> ContainerState:
     """Start a container without the runtime's start: conmon runs and the process waits on the FIFO."""
     made = service.get(container_id)
-    bundle = await service.bundles.build(made.config, service.images.layers(made.config.image_id))
+    joined = plan_namespaces(made.config, service.get, service.cgroups.version)
+    bundle = await service.bundles.build(made.config, service.images.layers(made.config.image_id), joined)
     pid = await service.conmon.create(
         made.id,
         made.name,
         bundle,
-        log_path=service.log_path(made.id),
-        log_max_bytes=1 << 20,
+        log=LogFile(service.paths.log(made.id), 1 << 20),
         terminal=False,
         stdin=False,
         leave_stdin_open=False,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agent.container import log_config
 from agent.container.host import ContainerHost
 from agent.container.model import Container, ContainerFiles
 from covey.errors import NotFoundError
+from covey.log_driver import JSON_FILE
 
 
 def get_container(host: ContainerHost, ref: str) -> Container:
@@ -28,7 +30,7 @@ def container_files(host: ContainerHost, ref: str) -> ContainerFiles:
         layers = ()
     existing = {name: str(folder / name) for name in ("hosts", "hostname", "resolv.conf") if (folder / name).exists()}
     return ContainerFiles(
-        log=str(host.paths.log(config.id)),
+        log=str(log_path(host, config.id) or ""),
         resolv_conf=existing.get("resolv.conf", ""),
         hostname=existing.get("hostname", ""),
         hosts=existing.get("hosts", ""),
@@ -39,5 +41,7 @@ def container_files(host: ContainerHost, ref: str) -> ContainerFiles:
     )
 
 
-def log_path(host: ContainerHost, ref: str) -> Path:
-    return host.paths.log(host.index.find(ref).config.id)
+def log_path(host: ContainerHost, ref: str) -> Path | None:
+    """The log's current file; None if the log driver keeps none for the user."""
+    config = host.index.find(ref).config
+    return host.paths.log(config.id) if log_config.driver(config) == JSON_FILE else None

@@ -33,7 +33,11 @@ def test_the_limits_themselves_are_allowed() -> None:
         ({"annotations": Annotations(name="other")}, InvalidArgumentError, 'must be named "default"'),
         ({"task_history": -1}, InvalidArgumentError, "task history limit must be from 0 to 100, not -1"),
         ({"task_history": 101}, InvalidArgumentError, "task history limit must be from 0 to 100, not 101"),
-        ({"task_log_driver": Driver(name="syslog")}, UnsupportedError, r"TaskDefaults.LogDriver.Name = 'syslog'"),
+        (
+            {"task_log_driver": Driver(name="gelf")},
+            InvalidArgumentError,
+            r'TaskDefaults.LogDriver: .* "gelf" not found',
+        ),
         (
             {"ca": CASettings(node_cert_expiry_ns=HOUR - 1)},
             InvalidArgumentError,

@@ -267,7 +267,7 @@ async def test_bad_services_leave_nothing_behind(daemon: Daemon) -> None:
         (["--name", "x", "--constraint", "node.role~manager"], "constraint"),
         (["--name", "x", "--publish", "80:80"], "published ports"),
         (["--name", "x", "--mode", "replicated-job"], "job services"),
-        (["--name", "x", "--log-driver", "syslog"], "LogDriver.Name = 'syslog'"),
+        (["--name", "x", "--log-driver", "gelf"], 'plugin "gelf" not found'),
         (["--name", "x", "--credential-spec", "file://x"], "Privileges.CredentialSpec is not supported"),
         (["--name", "x", "--mount", "type=npipe,source=a,target=/b"], "npipe"),
     ):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.logs import reader
+from agent.logs import files, reader
 from agent.logs import tail as tail_of_log
 from agent.logs.entry import LogEntry
 from agent.logs.k8s_file import ENTRY_LIMIT_BYTES, PartialLineJoiner, TimestampParser
@@ -81,7 +81,7 @@ async def test_the_tail_is_the_end_of_the_whole(
         blob = b"".join(line(number, f"part{i}", stream, "P") + b"\n" for i in range(parts))
         blobs.append(blob + line(number, text, stream) + b"\n")
     path = tmp_path / "log"
-    reader.rotated_path(path).write_bytes(b"".join(blobs[:split]))
+    files.numbered_path(path, 1).write_bytes(b"".join(blobs[:split]))
     path.write_bytes(b"".join(blobs[split:]))
     before = tail_of_log.CHUNK_BYTES
     tail_of_log.CHUNK_BYTES = chunk

@@ -133,13 +133,17 @@ REFUSED: list[tuple[str, ServiceSpec, type[CoveyError], str]] = [
         InvalidArgumentError,
         "invalid reference format",
     ),
-    ("log driver", service_spec(log_driver=Driver(name="gelf")), UnsupportedError, r"LogDriver\.Name = 'gelf'"),
-    ("local logs", service_spec(log_driver=Driver(name="local")), UnsupportedError, "use json-file"),
+    (
+        "log driver",
+        service_spec(log_driver=Driver(name="gelf")),
+        InvalidArgumentError,
+        "TaskTemplate.LogDriver: .*gelf",
+    ),
     (
         "log option",
-        service_spec(log_driver=Driver(name="json-file", options={"max-size": "1m"})),
-        UnsupportedError,
-        r"LogDriver\.Options\['max-size'\]",
+        service_spec(log_driver=Driver(name="json-file", options={"max-size": "big"})),
+        InvalidArgumentError,
+        "TaskTemplate.LogDriver: invalid size: 'big'",
     ),
     (
         "volume option",
