@@ -5,6 +5,7 @@ Built by ``node.coveyd``.
 """
 
 import logging
+from pathlib import Path
 
 from aiohttp import web
 
@@ -42,7 +43,7 @@ def build_app(
         node=node.info,
         membership=node,
         control=cluster,
-        events=EventLog(),
+        events=EventLog(Path(node.info.state_dir) / "events"),
         host=host or read_host(),
         settings=settings or LiveSettings(),
         clock=clock,

@@ -59,7 +59,11 @@ def inherited_sockets(environment: Mapping[str, str], pid: int) -> dict[int, str
 
 @contextlib.contextmanager
 def listening(
-    addresses: Sequence[ListenAddress], environment: Mapping[str, str] = {}, *, pid: int | None = None
+    addresses: Sequence[ListenAddress],
+    environment: Mapping[str, str] = {},
+    *,
+    allows_tcp: bool = True,
+    pid: int | None = None,
 ) -> Iterator[list[Listener]]:
     """Listen at all addresses until the end of the block, which also removes Unix sockets.
 
@@ -74,6 +78,11 @@ def listening(
             for listener in _open(address, inherited):
                 found.append(listener)
                 stack.callback(_close, listener)
+                if not (listener.is_local or allows_tcp):
+                    raise InvalidArgumentError(
+                        f"--host {listener.name} is a TCP socket without client certificates: whoever reaches it is root on this host. "
+                        "Use --tlsverify, or allow it with --insecure-tcp"
+                    )
         yield found
 
 
@@ -120,8 +129,13 @@ def _take_inherited(address: InheritedSockets, inherited: Mapping[int, str]) -> 
         )
     found = []
     for descriptor in wanted:
-        os.set_inheritable(descriptor, False)
-        link = socket.socket(fileno=descriptor)
+        try:
+            os.set_inheritable(descriptor, False)
+            link = socket.socket(fileno=descriptor)
+        except OSError as error:
+            raise InvalidArgumentError(
+                f"--host fd://{address.name}: descriptor {descriptor} is no socket: {error.strerror}"
+            ) from None
         if link.family not in {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6} or link.type != socket.SOCK_STREAM:
             raise InvalidArgumentError(
                 f"--host fd://{address.name}: socket {inherited[descriptor]} is not a stream socket"

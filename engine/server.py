@@ -5,8 +5,9 @@ Invariant: a connection that is not local is encrypted whenever the daemon has a
 
 import asyncio
 import contextlib
+import functools
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from engine.events import publish_container_events, publish_volume_events
 from engine.listen_address import ListenAddress, UnixAddress
 from engine.listeners import BACKLOG, Listener, listening
 from engine.tls_transport import TlsConnection
+from engine.translate.local_network import predefined_id
 
 CLOSE_SECONDS = 2.0
 
@@ -33,9 +35,12 @@ async def serving_at(
     app: web.Application,
     addresses: Sequence[ListenAddress],
     tls: ssl.SSLContext | None = None,
-    environment: dict[str, str] | None = None,
+    environment: Mapping[str, str] = {},
+    *,
+    allows_tcp: bool = True,
 ) -> AsyncIterator[list[Listener]]:
-    """Serve the API at all addresses and feed its event log until the end of the block. Without ``tls`` TCP is not encrypted.
+    """Serve the API at all addresses and feed its event log until the end of the block. Without ``tls`` TCP is not encrypted. Unless
+    ``allows_tcp``, an inherited TCP socket is refused.
 
     Raises:
         AlreadyExistsError: another daemon serves there. UnavailableError: an address cannot be used.
@@ -44,20 +49,23 @@ async def serving_at(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_SECONDS, handler_cancellation=True)
     await runner.setup()
     try:
-        with listening(addresses, environment or {}) as listeners:
+        with listening(addresses, environment, allows_tcp=allows_tcp) as listeners:
             async with contextlib.AsyncExitStack() as stack:
                 for listener in listeners:
                     await stack.enter_async_context(_accepting(runner, listener, None if listener.is_local else tls))
                 async with asyncio.TaskGroup() as group:
-                    publishers = (
-                        group.create_task(publish_container_events(services.events, services.agent.containers)),
-                        group.create_task(publish_volume_events(services.events, services.agent.volumes)),
+                    network_id = functools.partial(predefined_id, engine_id=services.node.engine_id)
+                    events, agent = services.events, services.agent
+                    workers = (
+                        group.create_task(publish_container_events(events, agent.containers, network_id)),
+                        group.create_task(publish_volume_events(events, agent.volumes)),
+                        group.create_task(events.keep_history()),
                     )
                     try:
                         yield listeners
                     finally:
-                        for publisher in publishers:
-                            publisher.cancel()
+                        for worker in workers:
+                            worker.cancel()
     finally:
         await runner.cleanup()
 

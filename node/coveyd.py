@@ -104,7 +104,8 @@ async def serve(options: DaemonOptions, line: CommandLine) -> None:
 
         reloader = Reloader(options, live, lambda: merge(line), apply)
         signal_reload = functools.partial(_reload, reloader, app, membership.info.engine_id)
-        async with serving_at(app, options.listen_addresses, tls, dict(os.environ)) as listeners:
+        allows_tcp = options.tls_verify or options.insecure_tcp
+        async with serving_at(app, options.listen_addresses, tls, dict(os.environ), allows_tcp=allows_tcp) as listeners:
             for listener in listeners:
                 log.info("serving the Engine API at %s", listener.name)
             for text in insecure_warnings(options):

@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from covey.clock import SECOND
-from covey.errors import CoveyError, LaggedError, UnavailableError
+from covey.errors import CoveyError, InvalidArgumentError, LaggedError, UnavailableError
 from covey.objects import Node
 from engine.request_context import RequestContext
 from engine.routing import Route
@@ -23,18 +23,24 @@ async def events(context: RequestContext) -> web.StreamResponse:
     now = context.services.clock()
     active_filters = context.filters(*event.FILTERS)
     since, until = parse_moment(context.query("since"), now), parse_moment(context.query("until"), now)
-    with context.services.events.subscribe() as (history, queue):
-        async with chunked_response(context, "application/json") as response:
-            for item in history if since or until else []:
-                if since <= item["timeNano"] and (not until or item["timeNano"] <= until):
-                    await _send(response, active_filters, item)
-            if until and until <= now:
-                return response
-            try:
-                async with asyncio.timeout((until - now) / SECOND if until else None):
-                    await _follow(context, response, active_filters, queue)
-            except TimeoutError:
-                pass
+    if until and until < since:
+        raise InvalidArgumentError(
+            f"`since` time ({context.query('since')}) cannot be after `until` time ({context.query('until')})"
+        )
+    async with (
+        context.services.events.subscribe(since if since or until else None) as (history, queue),
+        chunked_response(context, "application/json") as response,
+    ):
+        for item in history:
+            if not until or item["timeNano"] <= until:
+                await _send(response, active_filters, item)
+        if until and until <= now:
+            return response
+        try:
+            async with asyncio.timeout((until - now) / SECOND if until else None):
+                await _follow(context, response, active_filters, queue)
+        except TimeoutError:
+            pass
     return response
 
 

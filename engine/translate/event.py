@@ -1,5 +1,6 @@
 """Events as Docker's JSON: of the containers and images of this host and of the cluster's objects; their filters."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from agent.container.model import ContainerEvent
@@ -13,6 +14,8 @@ FILTERS = (
     "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret", "service",
     "type", "volume",
 )  # fmt: skip
+_NETWORK_ACTIONS = {"start": "connect", "die": "disconnect"}
+_DRIVERS = {"bridge": "bridge", "host": "host", "none": "null"}
 _KINDS: dict[type[Struct], str] = {
     Node: "node",
     Service: "service",
@@ -53,6 +56,26 @@ def from_volume(event: VolumeEvent) -> dict[str, Any]:
     return message("volume", event.action, event.name, event.attributes, event.time_ns)
 
 
+def of_container(item: ContainerEvent, network_id: Callable[[str], str]) -> list[dict[str, Any]]:
+    """The event of a container, with those of its networks as Docker orders them: connected before its start, disconnected after its
+    end. ``network_id`` is the id of a predefined network.
+    """
+    own, action = from_container(item), _NETWORK_ACTIONS.get(item.action)
+    if action is None:
+        return [own]
+    networks = [
+        message(
+            "network",
+            action,
+            endpoint.network_id or network_id(endpoint.name),
+            {"container": item.container.id, "name": endpoint.name, "type": _DRIVERS.get(endpoint.name, "overlay")},
+            item.time_ns,
+        )
+        for endpoint in item.container.networks
+    ]
+    return [*networks, own] if action == "connect" else [own, *networks]
+
+
 def from_cluster(action: str, item: Struct, time_ns: int, before: Struct | None = None) -> dict[str, Any] | None:
     """The event of a change in the cluster; None for tasks and the cluster object, for which Docker has no events."""
     kind = _KINDS.get(type(item))
@@ -79,14 +102,27 @@ def matches(filters: Filters, event: dict[str, Any]) -> bool:
             passed = event["scope"] in values
         elif name == "label":
             passed = match_labels(values, attributes)
-        elif name == "image" and kind == "container":
-            passed = any(attributes.get("image", "").split(":")[0] == item.split(":")[0] for item in values)
+        elif name == "image":
+            passed = _matches_image(values, kind, actor)
         else:
             names = (attributes.get("name", ""), actor["ID"])
-            passed = kind == name and any(item in names or actor["ID"].startswith(item) for item in values)
+            passed = kind == name and any(given.startswith(item) for item in values for given in names)
         if not passed:
             return False
     return True
+
+
+def _matches_image(values: Iterable[str], kind: str, actor: dict[str, Any]) -> bool:
+    """Whether the image of an event of an image or container has one of these ids or names, which need no tag."""
+    name = actor["Attributes"].get("name" if kind == "image" else "image", "")
+    names = {actor["ID"], name, without_tag(actor["ID"]), without_tag(name)} - {""}
+    return kind in ("image", "container") and any(item in names for item in values)
+
+
+def without_tag(name: str) -> str:
+    """An image name without its tag; a registry's port is no tag."""
+    base, _, tag = name.rpartition(":")
+    return base if base and "/" not in tag else name
 
 
 def _name(item: Struct) -> str:

@@ -1,0 +1,140 @@
+"""The Engine API over TCP with TLS, a configuration file, its reload, and sockets of systemd: a real coveyd and the docker client."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.lab.image import root_file_system
+from tests.support.coveyd_process import CoveydProcess, running
+from tests.support.tls_files import make_tls_files
+
+pytestmark = pytest.mark.root
+URL = "tcp://127.0.0.1:2376"
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoveydProcess]:
+    folder = tmp_path_factory.mktemp("coveyd")
+    make_tls_files(folder / "tls")
+    (folder / "registries.toml").write_text("")
+    (folder / "coveyd.toml").write_text(config(folder, "disk=ssd"))
+    with running(folder, "--config", f"{folder}/coveyd.toml") as started:
+        yield started
+
+
+def config(folder: Path, label: str, extra: str = "") -> str:
+    return f"""
+hosts = ["unix://{folder}/run/covey.sock", "{URL}"]
+tlsverify = true
+tlscacert = "{folder}/tls/ca.pem"
+tlscert = "{folder}/tls/server-cert.pem"
+tlskey = "{folder}/tls/server-key.pem"
+registries-file = "{folder}/registries.toml"
+labels = ["{label}"]
+{extra}
+"""
+
+
+def remote(daemon: CoveydProcess) -> dict[str, str]:
+    return {"DOCKER_HOST": URL, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(daemon.folder / "tls")}
+
+
+def test_docker_tls_verify_reaches_the_daemon(daemon: CoveydProcess) -> None:
+    out, _ = daemon.docker("info", "--format", "{{.OSType}} {{json .Labels}}", **remote(daemon))
+    assert out.split() == ["linux", '["disk=ssd"]']
+
+
+def test_a_docker_context_reaches_the_daemon(daemon: CoveydProcess) -> None:
+    tls = daemon.folder / "tls"
+    endpoint = f"host={URL},ca={tls}/ca.pem,cert={tls}/cert.pem,key={tls}/key.pem"
+    daemon.docker("context", "create", "far", "--docker", endpoint)
+    assert daemon.inside("docker", "--context", "far", "version", "--format", "{{.Server.Os}}")[0].strip() == "linux"
+
+
+@pytest.mark.parametrize("certificate", ["none", "foreign"])
+def test_a_client_without_a_certificate_of_the_ca_is_refused(daemon: CoveydProcess, certificate: str) -> None:
+    tls = daemon.folder / "tls"
+    extra = [] if certificate == "none" else [f"--tlscert={tls}/foreign-cert.pem", f"--tlskey={tls}/foreign-key.pem"]
+    command = ["--host", URL, "--tls", f"--tlscacert={tls}/ca.pem", *extra, "version"]
+    _, err = daemon.inside("docker", *command, check=None)
+    assert "certificate" in err
+
+
+def test_output_follows_after_the_client_has_ended_its_input(daemon: CoveydProcess) -> None:
+    """`docker run -i` half-closes its TLS connection at the end of its input; the container's answer still has to arrive."""
+    daemon.docker("import", "-", "box", stdin=root_file_system())
+    data = b"x" * 300_000
+    script = "cat >/tmp/in; sleep 0.3; wc -c </tmp/in; cat /tmp/in"
+    run = ["run", "--rm", "-i", "--network", "none", "box", "/bin/sh", "-c", script]
+    out, _ = daemon.docker(*run, stdin=data, **remote(daemon))
+    assert out.split()[0] == "300000"
+    assert out.endswith("x" * 300_000)
+
+
+def test_sighup_reloads_what_can_change_and_publishes_it(daemon: CoveydProcess) -> None:
+    file = daemon.folder / "coveyd.toml"
+    file.write_text(config(daemon.folder, "disk=hdd", 'log-driver = "none"\njoin-port = 4001'))
+    daemon.reload()
+    daemon.wait_for(lambda: "reloaded the configuration" in daemon.log, "the reload")
+    assert "join-port cannot change while the daemon runs" in daemon.log
+    out, _ = daemon.docker("info", "--format", "{{json .Labels}} {{.LoggingDriver}}")
+    assert out.split() == ['["disk=hdd"]', "none"]
+    made = daemon.docker("create", "box", "true")[0].strip()
+    out, _ = daemon.docker("inspect", "--format", "{{.HostConfig.LogConfig.Type}}", made)
+    assert out.strip() == "none"
+    out, _ = daemon.docker(
+        "events",
+        "--since",
+        "1h",
+        "--until",
+        str(int(time.time()) + 1),
+        "--filter",
+        "type=daemon",
+        "--format",
+        "{{json .}}",
+    )
+    event = json.loads(out.splitlines()[-1])
+    assert event["Action"] == "reload"
+    assert event["Actor"]["Attributes"]["labels"] == '{"disk":"hdd"}'
+    file.write_text("unknown = 1")
+    daemon.reload()
+    daemon.wait_for(lambda: "don't match any configuration option: unknown" in daemon.log, "the refused reload")
+    assert daemon.docker("info", "--format", "{{json .Labels}}")[0].strip() == '["disk=hdd"]'
+
+
+def test_systemd_hands_over_its_sockets(tmp_path: Path) -> None:
+    """As systemd does: the socket is descriptor 3, and LISTEN_PID names the process that may take it."""
+    code = (
+        "import os, socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); os.dup2(s.fileno(), 3); os.set_inheritable(3, True); "
+        "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='api'); os.execv(sys.argv[2], sys.argv[2:])"
+    )
+    given = str(tmp_path / "given.sock")
+    with running(tmp_path, "--host", "fd://api", launcher=[sys.executable, "-c", code, given]) as started:
+        assert (
+            started.docker("version", "--format", "{{.Server.Os}}", DOCKER_HOST=f"unix://{given}")[0].strip() == "linux"
+        )
+
+
+def test_validate_says_what_is_wrong(tmp_path: Path) -> None:
+    coveyd = str(Path(sys.executable).with_name("coveyd"))
+    file = tmp_path / "coveyd.toml"
+
+    def validate() -> tuple[int, str]:
+        done = subprocess.run(
+            [coveyd, "--validate", "--config", str(file)], capture_output=True, text=True, timeout=30, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    file.write_text('debug = true\nregistries-file = "/dev/null"')
+    assert validate() == (0, "configuration OK\n")
+    file.write_text('hosts = ["fd://"]\ntlsverify = true\ntlscacert = "/nonexistent/ca.pem"')
+    code, text = validate()
+    assert code == 1
+    assert "could not read the TLS file" in text
