@@ -32,6 +32,8 @@ _UNTRUSTED_ROOT_MESSAGE = (
 )
 _FIRST_BACKOFF_SECONDS = 0.1
 _MAX_BACKOFF_SECONDS = 2.0
+_STABLE_SESSION_SECONDS = 5.0
+"""A shorter session does not reset the backoff, so that two agents with one identity do not end each other's sessions all the time."""
 
 
 class AgentSession:
@@ -98,12 +100,12 @@ class AgentSession:
         backoff_seconds, leader_addr = _FIRST_BACKOFF_SECONDS, ""
         while True:
             addr = leader_addr or self._choose_manager()
+            began = self._clock()
             leader_addr, was_established = await self._run_stream(addr, group)
             if leader_addr and leader_addr != addr:
                 continue
-            backoff_seconds = (
-                _FIRST_BACKOFF_SECONDS if was_established else min(backoff_seconds * 2, _MAX_BACKOFF_SECONDS)
-            )
+            was_stable = was_established and self._clock() - began >= _STABLE_SESSION_SECONDS
+            backoff_seconds = _FIRST_BACKOFF_SECONDS if was_stable else min(backoff_seconds * 2, _MAX_BACKOFF_SECONDS)
             await asyncio.sleep(backoff_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     def _choose_manager(self) -> str:

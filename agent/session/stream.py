@@ -9,7 +9,7 @@ from typing import Any
 
 from grpc import aio
 
-from agent.session.assignment_assembler import AssignmentAssembler
+from agent.session.assignment_assembler import AssignmentAssembler, AssignmentUpdate
 from agent.session.interfaces import ImagesPort, WorkerPort
 from agent.session.log_publisher import LogPublisher
 from covey import codec
@@ -20,6 +20,7 @@ from coveypb.v1 import dispatcher_pb2, dispatcher_pb2_grpc
 
 StateCallback = Callable[[dispatcher_pb2.SessionState], None]
 
+MAX_QUEUED_UPDATES = 16
 _HELLO_SECONDS = 5.0
 _WRITE_SECONDS = 5.0
 _ACK_SECONDS = 15.0
@@ -46,6 +47,7 @@ class SessionStream:
         self._on_state = on_state
         self._next_description = next_description
         self._assembler = AssignmentAssembler()
+        self._updates: asyncio.Queue[AssignmentUpdate] = asyncio.Queue(MAX_QUEUED_UPDATES)
         self._period_seconds = _DEFAULT_PERIOD_SECONDS
         self._sequence = 0
         self._fetches = 0
@@ -70,6 +72,7 @@ class SessionStream:
                 group.create_task(self._send_statuses())
                 group.create_task(self._send_descriptions())
                 group.create_task(self._send_images())
+                group.create_task(self._apply_updates())
                 self._images.set_dispatcher(stub)
                 self._worker.set_dispatcher(stub)
                 await self._receive(publisher, group)
@@ -102,7 +105,7 @@ class SessionStream:
                 case "assignments":
                     update = self._assembler.add_message(message.assignments)
                     if update is not None:
-                        await self._worker.apply(update.changes, complete=update.complete)
+                        await self._updates.put(update)
                 case "status_ack":
                     if message.status_ack.sequence == self._sequence:
                         self._acknowledged.set()
@@ -112,6 +115,12 @@ class SessionStream:
                     self._start_fetch(message.fetch_image, group)
                 case _:
                     pass  # a heartbeat acknowledgement carries nothing
+
+    async def _apply_updates(self) -> None:
+        """Applies assignments in order, beside the reader: acknowledgements are read while the worker is busy."""
+        while True:
+            update = await self._updates.get()
+            await self._worker.apply(update.changes, complete=update.complete)
 
     async def _send_heartbeats(self) -> None:
         while True:

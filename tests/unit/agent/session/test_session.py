@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -292,3 +293,46 @@ async def test_a_refused_description_is_said_and_tried_again(folder: Path) -> No
     async with running(manager) as agent:
         await agent.session.connected.wait()
         assert agent.refusals == ["the address is taken"]
+
+
+async def test_acknowledgements_are_read_while_the_worker_applies_assignments(folder: Path) -> None:
+    """An apply that took longer than the acknowledgement's deadline ended the session."""
+
+    async def script(stream: Stream) -> None:
+        await stream.open()
+        await stream.send(assignments=dispatcher_pb2.Assignments(complete=True, results_in="1"))
+        serving = asyncio.ensure_future(stream.serve())
+        batch = await stream.statuses.get()
+        await stream.send(status_ack=dispatcher_pb2.StatusAck(sequence=batch.sequence))
+        await serving
+
+    busy, done = asyncio.Event(), asyncio.Event()
+
+    async def slow(changes: Sequence[AssignmentChange], *, complete: bool) -> None:
+        assert (list(changes), complete) == ([], True)
+        busy.set()
+        await done.wait()
+
+    async with running(Manager(folder, "m", script)) as agent:
+        agent.worker.apply = slow  # type: ignore[method-assign]
+        await busy.wait()
+        agent.worker.statuses.put("task", TaskStatus(state=TaskState.RUNNING))
+        while len(agent.worker.statuses):  # noqa: ASYNC110 - the queue has no event for that
+            await asyncio.sleep(0.01)
+        assert agent.session.connected.is_set()
+        done.set()
+
+
+async def test_sessions_that_end_at_once_are_begun_again_with_a_growing_backoff(folder: Path) -> None:
+    """Two agents with one identity ended each other's sessions ten times a second."""
+
+    async def script(stream: Stream) -> None:
+        await stream.open()
+
+    manager = Manager(folder, "m", script)
+    async with running(manager):
+        await manager.streams.get()
+        began = time.monotonic()
+        for _ in range(4):
+            await manager.streams.get()
+        assert time.monotonic() - began > 1.2
