@@ -62,8 +62,14 @@ def active_update_config(context: ServiceContext) -> UpdateConfig:
 
 
 def new_task_for_slot(context: ServiceContext, slot: Slot, ending: tuple[Task, ...] = ()) -> Task:
-    """A new task for the slot. It waits in READY while a predecessor may still run; ``ending`` are predecessors that this plan ends."""
-    must_wait = any(context.may_be_running(task) for task in slot.tasks if not should_run(task) or task in ending)
+    """A new task for the slot. It waits in READY while a predecessor may still run; ``ending`` are predecessors that this plan ends.
+
+    Unless updates start the new task first, every other task of the slot is a predecessor: a later pass ends it as surplus.
+    """
+    all_end = not is_start_first(context)
+    must_wait = any(
+        context.may_be_running(task) for task in slot.tasks if all_end or not should_run(task) or task in ending
+    )
     return context.new_task(slot.key, desired=TaskState.READY if must_wait else TaskState.RUNNING)
 
 

@@ -1,6 +1,6 @@
 """Scaling and slot reconciliation of replicated and global services."""
 
-from covey.objects import Annotations, Placement, RestartPolicy, replace
+from covey.objects import Annotations, Meta, Placement, RestartPolicy, replace
 from covey.states import NodeAvailability, NodeState, RestartCondition, ServiceMode, TaskState
 from tests.support.planning import (
     NOW,
@@ -76,6 +76,16 @@ def test_a_task_of_a_node_that_was_removed_is_replaced() -> None:
     web = service(replicas=1)
     view = after_planning(view_of(N2, web, task(web, 1, node_id="gone")))
     assert [item.id for item in desired_tasks(view)] == ["new0001"]
+
+
+def test_a_successor_waits_for_an_outdated_task_of_its_slot_that_still_runs() -> None:
+    """The slot's new task was lost with its node while the old one ran: a third started beside the old one."""
+    web, old = service(replicas=1), service(image="old")
+    lost = replace(task(web, 1, id="lost", node_id="gone"), meta=Meta(created_at_ns=NOW))
+    view = after_planning(view_of(N1, web, task(old, 1, id="old"), lost))
+    (successor,) = desired_tasks(view)
+    assert (successor.id, successor.desired_state) == ("new0001", TaskState.READY)
+    assert view.tasks.get("old").desired_state is TaskState.SHUTDOWN
 
 
 def test_a_disconnected_node_keeps_its_tasks() -> None:
