@@ -82,7 +82,7 @@ def test_a_successor_waits_for_an_outdated_task_of_its_slot_that_still_runs() ->
     """The slot's new task was lost with its node while the old one ran: a third started beside the old one."""
     web, old = service(replicas=1), service(image="old")
     lost = replace(task(web, 1, id="lost", node_id="gone"), meta=Meta(created_at_ns=NOW))
-    view = after_planning(view_of(N1, web, task(old, 1, id="old"), lost))
+    view = after_planning(after_planning(view_of(N1, web, task(old, 1, id="old"), lost)))
     (successor,) = desired_tasks(view)
     assert (successor.id, successor.desired_state) == ("new0001", TaskState.READY)
     assert view.tasks.get("old").desired_state is TaskState.SHUTDOWN
