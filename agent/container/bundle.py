@@ -18,6 +18,7 @@ import msgspec
 
 from agent.container import (
     bundle_mounts,
+    device_rules,
     devices,
     etc_files,
     mount_sources,
@@ -31,11 +32,11 @@ from agent.container.model import ContainerConfig, ExecConfig
 from agent.container.mount_sources import MountSources
 from agent.container.namespaces import Namespaces
 from agent.container.paths import ContainerPaths
-from agent.runtime import capabilities, cgroup, oci_spec, rootfs, rootfs_paths, seccomp, users
+from agent.runtime import apparmor, capabilities, cgroup, oci_spec, process, rootfs, rootfs_paths, seccomp, users
 from agent.runtime.oci_spec import BindMount
 from agent.volume.local import VolumeStore
 from covey.engine_settings import LiveSettings
-from covey.errors import InvalidArgumentError, UnavailableError
+from covey.errors import InvalidArgumentError, UnavailableError, UnsupportedError
 
 INIT_PROGRAMS = (Path("/usr/bin/tini-static"), Path("/usr/bin/catatonit"), Path("/usr/bin/docker-init"))
 
@@ -56,12 +57,21 @@ class BundleBuilder:
         self._cgroups = cgroups
         self._volumes = volumes
         self._settings = settings
-        self._last_capability = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+        self._capabilities = capabilities.supported(process.bounding_capabilities())
 
     def check_host_support(self, config: ContainerConfig) -> None:
         """Raises UnsupportedError or InvalidArgumentError for limits and capabilities that this host does not have."""
         cgroup.require_controllers(config.resources, self._cgroups)
         self._bounding_set(config)
+        apparmor.profile(config.apparmor_profile, privileged=config.privileged)
+        if config.seccomp and not config.privileged:
+            seccomp.load(config.seccomp)
+        for rule in config.device_cgroup_rules:
+            device_rules.device_rule(rule)
+        if config.storage_options:
+            raise UnsupportedError(
+                "StorageOpt size: --storage-opt is supported only for overlay over xfs with 'pquota' mount option"
+            )
 
     async def build(self, config: ContainerConfig, layers: Sequence[Path], joined: Namespaces) -> Path:
         """Mount the root, write the bundle, and return its directory. `layers` are the image's, base first."""
@@ -83,7 +93,7 @@ class BundleBuilder:
             config,
             oci.HostValues(
                 rootfs=str(root),
-                cgroup_path=self._paths.cgroup(config.id),
+                cgroup_path=self._paths.cgroup(config.id, config.cgroup_parent),
                 hostname=etc_files.hostname(config, platform.node()),
                 user=self._resolve_user(config, config.user),
                 bounding=bounding,
@@ -93,6 +103,7 @@ class BundleBuilder:
                 devices=tuple(devices.device_nodes(config)),
                 init_path=self._init_path(config),
                 swap_limits=self._cgroups.swap,
+                apparmor_profile=apparmor.profile(config.apparmor_profile, privileged=config.privileged),
                 block_devices=devices.block_device_numbers(config.resources.block_devices),
                 namespaces=joined,
                 shm_source=self._shared_memory(config, joined),
@@ -151,7 +162,7 @@ class BundleBuilder:
 
     def _bounding_set(self, config: ContainerConfig) -> tuple[str, ...]:
         return capabilities.bounding_set(
-            config.cap_add, config.cap_drop, privileged=config.privileged, last=self._last_capability
+            config.cap_add, config.cap_drop, privileged=config.privileged, available=self._capabilities
         )
 
 

@@ -115,7 +115,7 @@ class ExitWatcher:
         await self._runtime.delete(record.config.id)
         await asyncio.to_thread(self._bundles.tear_down, record.config.id)  # unmounting may wait for the disk
         await self._bundles.release_volumes(record.config.id)
-        cgroup.remove(self._cgroups, self._paths.cgroup(record.config.id))
+        cgroup.remove(self._cgroups, self._paths.cgroup(record.config.id, record.config.cgroup_parent))
         await self._networks.release(record.config.id)
 
     def _on_process_exit(self, record: ContainerRecord) -> None:

@@ -109,7 +109,7 @@ class Lifecycle:
         self._index.emit(record, "kill", signal=str(number))
         if number == signal.SIGKILL:
             if record.config.pid_mode:  # without a pid namespace of its own the other processes outlive process 1
-                cgroup.kill_all(self._cgroups, self._paths.cgroup(record.config.id))
+                cgroup.kill_all(self._cgroups, self._paths.cgroup(record.config.id, record.config.cgroup_parent))
             await self._resume_for_signal(record)
 
     def request_stop(self, record: ContainerRecord) -> None:

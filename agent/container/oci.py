@@ -32,6 +32,7 @@ class HostValues(NamedTuple):
     devices: tuple[DeviceNode, ...] = ()
     init_path: str = ""
     swap_limits: bool = False
+    apparmor_profile: str = ""
     block_devices: Mapping[str, tuple[int, int]] = {}
     namespaces: Namespaces = Namespaces()
     shm_source: str | None = ""
@@ -63,7 +64,7 @@ def oci_container(config: ContainerConfig, host: HostValues) -> OciContainer:
         masked_paths=config.masked_paths,
         read_only_paths=config.read_only_paths,
         device_rules=tuple(device_rule(rule) for rule in config.device_cgroup_rules),
-        apparmor_profile=config.apparmor_profile,
+        apparmor_profile=host.apparmor_profile,
         annotations=config.annotations,
         limits=config.resources,
         binds=host.binds,

@@ -55,8 +55,9 @@ class ContainerPaths(NamedTuple):
     def exit_file(self, container_id: str) -> Path:
         return self.exits / container_id
 
-    def cgroup(self, container_id: str) -> str:
-        return f"{self.cgroup_parent.rstrip('/')}/{container_id}"
+    def cgroup(self, container_id: str, parent: str = "") -> str:
+        """The container's cgroup, below `parent` if the user gave one."""
+        return f"/{(parent or self.cgroup_parent).strip('/')}/{container_id}"
 
     def create_directories(self) -> None:
         for path in (self.folders, self.bundles, self.exits, self.execs, self.frozen, self.runtime_root):

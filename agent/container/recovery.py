@@ -22,7 +22,7 @@ from agent.container.exit_status import (
     conmon_pid,
     read_exit_file,
 )
-from agent.container.model import RunStatus
+from agent.container.model import ContainerConfig, RunStatus
 from agent.container.paths import ContainerPaths
 from agent.container.store import ContainerRow
 from agent.runtime import cgroup, mounts, process, runc
@@ -60,7 +60,7 @@ async def remove_leftovers(
     paths: ContainerPaths,
     runtime: runc.OciRuntime,
     cgroups: cgroup.CgroupLayout,
-    existing_ids: Collection[str],
+    configs: Collection[ContainerConfig],
     running_ids: Collection[str],
 ) -> None:
     """Remove what belongs to no running container, and the directories of containers that do not exist."""
@@ -71,6 +71,11 @@ async def remove_leftovers(
         if _ID.fullmatch(name) and name not in running_ids:
             cgroup.kill_all(cgroups, paths.cgroup(name))
             cgroup.remove(cgroups, paths.cgroup(name))
+    for config in configs:
+        if config.cgroup_parent and config.id not in running_ids:
+            cgroup.kill_all(cgroups, paths.cgroup(config.id, config.cgroup_parent))
+            cgroup.remove(cgroups, paths.cgroup(config.id, config.cgroup_parent))
+    existing_ids = {config.id for config in configs}
     for target in mounts.mount_points_below(paths.folders):
         if target.removeprefix(f"{paths.folders}/").partition("/")[0] not in running_ids:
             _log.info("unmounting %s, left over from a container that does not run", target)

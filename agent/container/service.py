@@ -94,7 +94,8 @@ class ContainerService(ContainerHost):
         for decision in decisions:
             self.lifecycle.adopt(self.index.find(decision.container_id), decision)
         alive = recovery.alive_ids(decisions)
-        await recovery.remove_leftovers(self.paths, self.runtime, self.cgroups, self.index.ids(), alive)
+        configs = [record.config for record in self.index.list()]
+        await recovery.remove_leftovers(self.paths, self.runtime, self.cgroups, configs, alive)
         await recover_volumes(self, alive)
         await thaw_all(self)
         for record in self.index.list():

@@ -37,7 +37,7 @@ _V1_FILES = {
     Feature.SWAPPINESS: ("memory", ("memory.swappiness",)),
     Feature.OOM_KILL_DISABLE: ("memory", ("memory.oom_control",)),
     Feature.REALTIME: ("cpu", ("cpu.rt_runtime_us",)),
-    Feature.BLKIO_WEIGHT: ("blkio", ("blkio.weight", "blkio.bfq.weight")),
+    Feature.BLKIO_WEIGHT: ("blkio", ("blkio.weight", "blkio.bfq.weight", "blkio.bfq.io_serviced")),
     Feature.BLKIO_THROTTLE: ("blkio", ("blkio.throttle.read_bps_device",)),
 }
 """The controller of a feature on cgroup v1, and the files of its root of which one shows that the kernel has it."""

@@ -46,6 +46,7 @@ class ResourceLimits(msgspec.Struct, frozen=True, kw_only=True):
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
     pids_limit: int = 0
+    """-1 removes the limit of a running container."""
     oom_score_adj: int = 0
     blkio_weight: int = 0
     blkio_weight_devices: tuple[DeviceWeight, ...] = ()
@@ -74,7 +75,7 @@ def oci_resources(
     sections = {
         "memory": _memory(limits, swap_limits=swap_limits),
         "cpu": _cpu(limits),
-        "pids": {"limit": limits.pids_limit} if limits.pids_limit > 0 else {},
+        "pids": {"limit": max(limits.pids_limit, -1)} if limits.pids_limit else {},
         "blockIO": _block_io(limits, devices),
     }
     return {name: section for name, section in sections.items() if section}

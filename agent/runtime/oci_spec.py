@@ -207,11 +207,8 @@ def _default_mounts(container: OciContainer) -> list[dict[str, Any]]:
 
 
 def _ipc_mounts(container: OciContainer, safe: list[str]) -> list[dict[str, Any]]:
-    """Mount /dev/shm and /dev/mqueue; the message queues are those of the IPC namespace."""
-    if container.ipc_namespace is None:
-        queues = _bind(BindMount("/dev/mqueue", "/dev/mqueue"))
-    else:
-        queues = _mount("/dev/mqueue", "mqueue", "mqueue", safe)
+    """Mount /dev/shm and /dev/mqueue; the message queues are those of the IPC namespace, whichever it is."""
+    queues = _mount("/dev/mqueue", "mqueue", "mqueue", safe)
     if container.shm_source is None:
         return [queues]
     if container.shm_source:

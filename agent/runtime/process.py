@@ -103,6 +103,14 @@ async def run(
             os.close(fd)
 
 
+def bounding_capabilities() -> int:
+    """The capability bounding set of this process, as a bit mask."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapBnd:"):
+            return int(line.split()[1], 16)
+    return 0
+
+
 def start_ticks(pid: int) -> int:
     """Start time of the process in ticks since boot, which with the pid identifies it; 0 if there is no such process."""
     try:

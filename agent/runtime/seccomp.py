@@ -35,7 +35,7 @@ def load(profile: str, default: Path = DEFAULT_PROFILE) -> dict[str, Any] | None
         try:
             loaded = json.loads(profile)
         except ValueError as error:
-            raise InvalidArgumentError(f"the seccomp profile is not JSON: {error}") from None
+            raise InvalidArgumentError(f"Decoding seccomp profile failed: {error}") from None
     else:
         try:
             loaded = json.loads(default.read_text())
@@ -44,8 +44,12 @@ def load(profile: str, default: Path = DEFAULT_PROFILE) -> dict[str, Any] | None
                 f"the default seccomp profile {default} is missing on this host: "
                 "install golang-github-containers-common, or run with --security-opt seccomp=unconfined"
             ) from None
-    if not isinstance(loaded, dict) or not isinstance(loaded.get("syscalls", []), list):
-        raise InvalidArgumentError("the seccomp profile must be an object with a list of syscalls")
+    if not isinstance(loaded, dict) or not isinstance(loaded.get("defaultAction"), str):
+        raise InvalidArgumentError("Decoding seccomp profile failed: it must be an object with a defaultAction")
+    try:
+        convert(loaded, (), "x86_64", "0.0")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InvalidArgumentError(f"Decoding seccomp profile failed: {type(error).__name__}: {error}") from None
     return loaded
 
 

@@ -39,7 +39,7 @@ def _read_swappiness(fields: JsonFields, key: str, _: Any) -> int | None:
 
 
 _SWAPPINESS = Codec(_read_swappiness)
-_PIDS = Codec(lambda fields, key, _: max(fields.number(key), 0), lambda value: value or None)
+_PIDS = Codec(lambda fields, key, _: fields.number(key) or -1, lambda value: value if value > 0 else None)
 
 RESOURCE_LIMITS = FieldTable(
     ResourceLimits,

@@ -60,6 +60,8 @@ def _check(host: ContainerHost, config: ContainerConfig) -> None:
     check_name(config.name)
     if not config.args:
         raise InvalidArgumentError("no command specified: give one, or an image that has one")
+    if ".." in config.cgroup_parent.split("/") or "\0" in config.cgroup_parent:
+        raise InvalidArgumentError(f"invalid cgroup parent {config.cgroup_parent!r}: it must be a path without ..")
     signals.parse_signal(config.stop_signal or "SIGTERM")
     host.bundles.check_host_support(config)
 

@@ -14,4 +14,6 @@ async def read_stats(host: ContainerHost, ref: str) -> ContainerStats:
     record = host.index.find(ref)
     if not record.state.running:
         return ContainerStats(read_ns=time.time_ns())
-    return stats.read_stats(host.cgroups, host.paths.cgroup(record.config.id), time.time_ns())
+    return stats.read_stats(
+        host.cgroups, host.paths.cgroup(record.config.id, record.config.cgroup_parent), time.time_ns()
+    )

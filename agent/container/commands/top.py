@@ -19,7 +19,7 @@ async def list_processes(host: ContainerHost, ref: str, ps_args: str = "") -> Pr
         InvalidArgumentError: ps does not take the arguments, or shows no PID with them.
     """
     record = host.index.find_running(ref)
-    pids = cgroup.processes(host.cgroups, host.paths.cgroup(record.config.id))
+    pids = cgroup.processes(host.cgroups, host.paths.cgroup(record.config.id, record.config.cgroup_parent))
     if ps_args in {"", DEFAULT_ARGUMENTS}:
         return process_table.read_process_table(pids)
     try:

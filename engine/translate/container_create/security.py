@@ -14,11 +14,11 @@ BUILTIN = "builtin"
 
 def read_security(fields: JsonFields) -> dict[str, Any]:
     """The fields of the container's configuration."""
-    options = fields.text_list("SecurityOpt")
+    options, privileged = fields.text_list("SecurityOpt"), fields.flag("Privileged")
     return {
         **_options(options),
-        "security_options": options,
-        "privileged": fields.flag("Privileged"),
+        "security_options": options or (("label=disable",) if privileged else ()),
+        "privileged": privileged,
         "cap_add": _capabilities(fields, "CapAdd"),
         "cap_drop": _capabilities(fields, "CapDrop"),
         "read_only": fields.flag("ReadonlyRootfs"),
