@@ -65,7 +65,7 @@ class BundleBuilder:
         self._bounding_set(config)
         apparmor.profile(config.apparmor_profile, privileged=config.privileged)
         if config.seccomp and not config.privileged:
-            seccomp.load(config.seccomp)
+            seccomp.check(config.seccomp)
         for rule in config.device_cgroup_rules:
             device_rules.device_rule(rule)
         if config.storage_options:

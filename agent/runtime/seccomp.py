@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from agent.runtime.capabilities import ALL
 from covey.errors import InvalidArgumentError, UnavailableError
 
 DEFAULT_PROFILE = Path("/usr/share/containers/seccomp.json")
@@ -46,11 +47,16 @@ def load(profile: str, default: Path = DEFAULT_PROFILE) -> dict[str, Any] | None
             ) from None
     if not isinstance(loaded, dict) or not isinstance(loaded.get("defaultAction"), str):
         raise InvalidArgumentError("Decoding seccomp profile failed: it must be an object with a defaultAction")
+    return loaded
+
+
+def check(profile: str) -> None:
+    """Raises InvalidArgumentError for a profile that cannot be converted."""
+    loaded = load(profile)
     try:
-        convert(loaded, (), "x86_64", "0.0")
+        convert(loaded or {"defaultAction": ""}, ALL, "x86_64", "6.0")
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InvalidArgumentError(f"Decoding seccomp profile failed: {type(error).__name__}: {error}") from None
-    return loaded
 
 
 def convert(profile: dict[str, Any], capabilities: Sequence[str], machine: str, kernel_release: str) -> dict[str, Any]:

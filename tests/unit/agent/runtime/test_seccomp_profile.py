@@ -53,5 +53,20 @@ def test_a_missing_default_profile_is_refused_and_says_what_to_install(tmp_path:
     with pytest.raises(UnavailableError, match="golang-github-containers-common"):
         seccomp.load("", tmp_path / "none")
     assert seccomp.load("unconfined", tmp_path / "none") is None
-    with pytest.raises(InvalidArgumentError, match="not JSON"):
-        seccomp.load("{")
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"defaultAction": 1}',
+        '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["x"]}]}',
+        '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [7]}',
+        '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["x"], "action": "A", "includes": 3}]}',
+    ],
+)
+def test_a_malformed_profile_is_refused_in_dockers_words(profile: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="^Decoding seccomp profile failed: "):
+        seccomp.check(profile)
