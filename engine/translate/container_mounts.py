@@ -41,7 +41,7 @@ def mount_specs(mounts: tuple[ContainerMount, ...]) -> list[dict[str, Any]]:
 
 
 def _bind_string(mount: ContainerMount) -> str:
-    parts = (mount.target,) if mount.anonymous else (mount.source, mount.target)
+    parts = (mount.target,) if mount.anonymous or not mount.source else (mount.source, mount.target)
     return ":".join((*parts, mount.mode) if mount.mode else parts)
 
 

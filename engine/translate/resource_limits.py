@@ -85,7 +85,8 @@ def read_limits(fields: JsonFields) -> ResourceLimits:
 
 def write_limits(limits: ResourceLimits) -> dict[str, Any]:
     """The limits as `docker inspect` shows them."""
-    return {"MemorySwappiness": None, "PidsLimit": None, **RESOURCE_LIMITS.write(limits)}
+    written = RESOURCE_LIMITS.write(limits)
+    return {"PidsLimit": None, **written, "MemorySwappiness": limits.memory_swappiness}
 
 
 def check_limits(limits: ResourceLimits, host: HostCapacity, *, update: bool = False) -> list[str]:
