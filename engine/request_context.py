@@ -119,6 +119,13 @@ class RequestContext:
         except ValueError:
             raise InvalidArgumentError(f"invalid {name} {value!r}: it must be an integer") from None
 
+    def required_number(self, name: str) -> int:
+        """An integer query parameter that must be given."""
+        found = self.number(name)
+        if found is None:
+            raise InvalidArgumentError(f"query parameter {name} is required: it must be an integer")
+        return found
+
     def strict_flag(self, name: str) -> bool:
         """A boolean query parameter of which Docker takes only Go's spellings."""
         value = self.query(name)

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from agent.container.model import RunStatus
-from covey.errors import InvalidArgumentError
+from covey.errors import InvalidArgumentError, NotFoundError
 from engine.errors import NotModifiedError
 from engine.request_context import RequestContext, empty_response
 from engine.routing import Route
@@ -35,7 +35,10 @@ async def restart(context: RequestContext) -> web.Response:
 
 
 async def kill(context: RequestContext) -> web.Response:
-    await context.services.agent.containers.kill(context.ref, context.query("signal") or "SIGKILL")
+    try:
+        await context.services.agent.containers.kill(context.ref, context.query("signal") or "SIGKILL")
+    except NotFoundError as error:
+        raise NotFoundError(f"Cannot kill container: {context.ref}: {error.message}") from None
     return empty_response(204)
 
 

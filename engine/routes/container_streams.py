@@ -113,7 +113,7 @@ async def top(context: RequestContext) -> web.Response:
 
 
 async def resize(context: RequestContext) -> web.Response:
-    height, width = context.number("h", 0) or 0, context.number("w", 0) or 0
+    height, width = context.required_number("h"), context.required_number("w")
     await context.services.agent.containers.resize(context.ref, height, width)
     return empty_response()
 

@@ -5,8 +5,9 @@
 
 from aiohttp import web
 
-from covey.errors import InvalidArgumentError
-from engine.request_context import RequestContext, empty_response, json_response
+from covey.errors import InvalidArgumentError, UnavailableError
+from engine.interfaces import LocalNodeState
+from engine.request_context import RequestContext, empty_response, json_response, not_manager_message
 from engine.routing import Route
 from engine.translate import swarm as swarm_json
 
@@ -52,6 +53,9 @@ async def unlock_key(context: RequestContext) -> web.Response:
 
 
 async def unlock(context: RequestContext) -> web.Response:
+    """Unlock a locked manager. A node in no cluster is told so in the words of the other cluster requests."""
+    if context.services.node.state is LocalNodeState.INACTIVE:
+        raise UnavailableError(not_manager_message(context.services.node.state, is_manager=False))
     await context.services.membership.swarm_unlock(swarm_json.read_unlock(await context.json()))
     return empty_response()
 

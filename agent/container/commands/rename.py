@@ -19,6 +19,8 @@ async def rename_container(host: ContainerHost, ref: str, name: str) -> None:
     try:
         check_name(name)
     except InvalidArgumentError as error:
-        raise InvalidArgumentError(f"Error when allocating new name: {error.message}") from None
+        raise InvalidArgumentError(
+            f"Error when allocating new name: {error.message.replace(f'({name})', f'(/{name})')}"
+        ) from None
     host.index.set_config(record, msgspec.structs.replace(record.config, name=name))
     host.index.emit(record, "rename", oldName=f"/{old_name}")

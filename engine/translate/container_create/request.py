@@ -57,9 +57,9 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_request(body: Any, host: HostCapacity) -> CreateRequest:
     """Check a body. Raises InvalidArgumentError or UnsupportedError."""
+    fields = JsonFields(body)
     if not body:
         raise InvalidArgumentError("Config cannot be empty in order to create a container")
-    fields = JsonFields(body)
     config = read_config(fields)
     host_config = fields.child("HostConfig") or JsonFields({}, "HostConfig")
     endpoints = fields.child("NetworkingConfig")

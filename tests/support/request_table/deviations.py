@@ -122,7 +122,19 @@ NEWER_FIELDS: dict[str, str] = {
 }
 """Fields that API 1.42 to 1.50 added; Covey shows them to older clients too, as Docker's newer engines do. End of a path: API version."""
 
-GONE_FIELDS: dict[str, str] = {".BuilderSize": "1.42"}
+GONE_FIELDS: dict[str, str] = {
+    ".BuilderSize": "1.42",
+    ".KernelMemory": "1.42",
+    ".KernelMemoryTCP": "1.42",
+    "^.Error": "1.42",
+    ".RegistryConfig.AllowNondistributableArtifactsCIDRs": "1.49",
+    ".RegistryConfig.AllowNondistributableArtifactsHostnames": "1.49",
+    ".ContainerdCommit.Expected": "1.49",
+    ".InitCommit.Expected": "1.49",
+    ".RuncCommit.Expected": "1.49",
+    ".BridgeNfIptables": "1.50",
+    ".BridgeNfIp6tables": "1.50",
+}
 """Fields of Docker 20.10 that API 1.42 to 1.50 removed. End of a path: API version."""
 
 EMPTY_FIELDS: tuple[str, ...] = (
@@ -133,13 +145,31 @@ EMPTY_FIELDS: tuple[str, ...] = (
     ".Env",
     ".DriverOpts",
     ".BuildCache",
+    ".HostConfig.BlkioDeviceReadBps",
+    ".HostConfig.BlkioDeviceReadIOps",
+    ".HostConfig.BlkioDeviceWriteBps",
+    ".HostConfig.BlkioDeviceWriteIOps",
+    ".HostConfig.BlkioWeightDevice",
+    ".HostConfig.Devices",
+    ".HostConfig.Dns",
+    ".HostConfig.DnsOptions",
+    ".HostConfig.DnsSearch",
+    ".HostConfig.PortBindings",
+    ".HostConfig.Ulimits",
+    ".ContainersDeleted",
 )
 """Maps and lists that Docker 20.10 writes as null where they are empty, and Covey as ``{}`` or ``[]``, as newer engines do for most."""
 
 FILLED_FIELDS: tuple[str, ...] = (
+    ".Config.StopSignal",
+    ".Config.StopTimeout",
+    ".HostConfig.Runtime",
     ".Spec.CAConfig.NodeCertExpiry",
     ".Spec.Dispatcher.HeartbeatPeriod",
     ".Spec.Raft.LogEntriesForSlowFollowers",
     ".Spec.Raft.SnapshotInterval",
 )
 """Settings that Covey always shows with the value in force; Docker omits them once an update left them out."""
+
+OPEN_OBJECTS: tuple[str, ...] = (".memory_stats.stats",)
+"""Objects whose keys are those of the kernel: Docker 20.10 shows the ones that it knows, Covey all."""

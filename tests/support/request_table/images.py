@@ -41,8 +41,8 @@ ROWS = (
     delete("/images/none"),
     delete("/images/UPPER", "bad reference"),
     get("/images/get", "no names"),
-    get("/images/get", "no such image", query={"names": "none"}),
-    get("/images/none/get"),
+    get("/images/get", "no such image", query={"names": "none"}, message="^No such image: none"),
+    get("/images/none/get", message="^No such image: none"),
     post(
         "/images/load", None, "not an archive", raw=b"not a tar archive", content_type="application/x-tar", message=ANY
     ),
