@@ -14,6 +14,7 @@ from engine.routing import Route
 from engine.translate import container as container_json
 from engine.translate import container_filters, container_list
 from engine.translate.filters import Filters
+from engine.translate.times import parse_moment
 
 
 async def list_containers(context: RequestContext) -> web.Response:
@@ -56,7 +57,8 @@ async def _sizes(context: RequestContext, container: Container) -> dict[str, int
 async def inspect(context: RequestContext) -> web.Response:
     containers = context.services.agent.containers
     container = containers.get(context.ref)
-    execs, engine_id = list(containers.list_execs(container.id)), context.services.node.engine_id
+    engine_id = context.services.node.engine_id
+    execs = [item for item in containers.list_execs(container.id) if containers.exec_inspect(item).exit_code is None]
     files = containers.files(container.id)
     shown = container_json.inspect(container, files, execs, engine_id, context.services.volume_path)
     if context.flag("size"):
@@ -67,6 +69,8 @@ async def inspect(context: RequestContext) -> web.Response:
 async def prune(context: RequestContext) -> web.Response:
     """Remove stopped containers that belong to no task. The worker removes those of tasks."""
     active, now = context.filters(*container_filters.PRUNE_FILTERS), context.services.clock()
+    for moment in active.get("until", ()):
+        parse_moment(moment, now)  # also refused when there is nothing to prune
     containers, removed, reclaimed = context.services.agent.containers, [], 0
     for item in containers.list():
         if not container_filters.matches_prune(active, item, now):

@@ -8,7 +8,14 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from tests.support.request_table.deviations import EMPTY_FIELDS, FILLED_FIELDS, GONE_FIELDS, NEWER_FIELDS, OPEN_OBJECTS
+from tests.support.request_table.deviations import (
+    EMPTY_FIELDS,
+    FILLED_FIELDS,
+    GONE_FIELDS,
+    HIDDEN_FIELDS,
+    NEWER_FIELDS,
+    OPEN_OBJECTS,
+)
 from tests.support.request_table.replay import Answer
 from tests.support.request_table.row import EXACT, Row
 
@@ -146,7 +153,7 @@ def _below_missing(path: str, other: dict[str, set[str]]) -> bool:
 
 def _both_empty(path: str, kinds: set[str]) -> bool:
     """Whether the shapes differ only in how they write that a map or list is empty."""
-    return kinds <= {"null", "empty list", "object"} and _listed(path, EMPTY_FIELDS)
+    return kinds <= {"null", "empty list", "object"} and _listed(path, (*EMPTY_FIELDS, *HIDDEN_FIELDS))
 
 
 def _is_open(path: str) -> bool:

@@ -36,6 +36,48 @@ DIFFERENCES: tuple[Difference, ...] = (
             "bad-input: GET /containers/json (filters of a wrong type)",
             "bad-input: GET /containers/json (filters as a list)",
             "bad-input: GET /containers/json (filters as a string)",
+            "system: POST /auth (no body)",
+            "images: POST /images/covey-test:1/tag (no repository)",
+            "images: POST /images/covey-test:1/tag (bad repository)",
+            "images: POST /images/covey-test:1/tag (bad tag)",
+            "images: POST /images/prune (until that is no time)",
+            "images: POST /images/create (import of bytes that are no archive)",
+            "images: POST /images/UPPER/push (bad reference)",
+            "containers-missing: GET /containers/json (exit code that is no number)",
+            "containers-missing: GET /containers/json (before a container that is not there)",
+            "containers: POST /containers/create (number for the image)",
+            "containers: POST /containers/create (string for the command)",
+            "containers: POST /containers/create (string for a label map)",
+            "containers: POST /containers/create (bad security option)",
+            "containers: POST /containers/create (bad bind)",
+            "containers: POST /containers/create (bind to the root)",
+            "containers: POST /containers/life/unpause (not running)",
+            "containers: GET /containers/life/top (bad columns)",
+            "containers: GET /containers/life/logs (bad since)",
+            "containers: POST /containers/life/unpause (again)",
+            "containers: POST /containers/life/exec (bad detach keys)",
+            "containers: PUT /containers/life/archive (no archive)",
+            "containers: PUT /containers/life/archive (file for a folder)",
+            "containers: POST /commit (bad name)",
+            "networks: GET /networks (type that is none)",
+            "networks: POST /networks/create (overlay outside a swarm)",
+            "networks: POST /networks/prune (until that is no time)",
+            "bad-input: POST /containers/create (empty body)",
+            "bad-input: POST /containers/create (a broken object)",
+            "bad-input: POST /containers/create (a word)",
+            "bad-input: POST /containers/create (a broken string)",
+            "bad-input: POST /containers/create (a key without quotes)",
+            "bad-input: POST /containers/create (a trailing comma)",
+            "bad-input: POST /containers/create (a missing colon)",
+            "bad-input: POST /containers/create (a missing comma)",
+            "bad-input: POST /containers/create (a list)",
+            "bad-input: POST /containers/create (a string)",
+            "bad-input: POST /containers/create (a number)",
+            "bad-input: POST /containers/create (true)",
+            "bad-input: POST /containers/create (a bad escape)",
+            "bad-input: POST /containers/create (a control character)",
+            "bad-input: POST /containers/create (a bad number)",
+            "bad-input: POST /containers/create (single quotes)",
             "bad-input: GET /containers/json (broken filters)",
         ),
     ),
@@ -46,8 +88,11 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "Content behind the JSON value of a body is refused, as newer engines do.",
         (
-            *(f"bad-input: POST /{kind}/create (text after the value)" for kind in ("volumes", "networks")),
-            *(f"bad-input: POST /{kind}/create (two objects)" for kind in ("volumes", "networks")),
+            *(
+                f"bad-input: POST /{kind}/create (text after the value)"
+                for kind in ("volumes", "networks", "containers")
+            ),
+            *(f"bad-input: POST /{kind}/create (two objects)" for kind in ("volumes", "networks", "containers")),
             *(
                 f"bad-input-in-a-swarm: POST /{kind}/create (text after the value)"
                 for kind in ("services", "secrets", "configs")
@@ -57,6 +102,78 @@ DIFFERENCES: tuple[Difference, ...] = (
                 for kind in ("services", "secrets", "configs")
             ),
         ),
+    ),
+    Difference(
+        "The words are those of newer engines.",
+        (
+            "containers: POST /containers/create (unknown restart policy)",
+            "containers: POST /containers/create (retries without on-failure)",
+            "containers: POST /containers/create (negative retries)",
+            "containers: POST /containers/create (unknown runtime)",
+            "containers: POST /containers/life/update (unknown restart policy)",
+            "containers: DELETE /containers/life (running)",
+            "containers: GET /containers/life/archive (no path)",
+            "containers-missing: GET /containers/none/archive (no path)",
+            "networks: GET /networks (dangling that is no boolean)",
+        ),
+    ),
+    Difference(
+        "A mode of a namespace that is none is refused when the container is created, as newer engines do.",
+        (
+            "containers: POST /containers/create (unknown IPC mode)",
+            "containers: POST /containers/create (unknown PID mode)",
+            "containers: POST /containers/create (unknown UTS mode)",
+            "containers: POST /containers/create (privileged and user namespaces)",
+        ),
+    ),
+    Difference(
+        "An unknown field of a body is refused by its path, and an image must be named.",
+        (
+            "bad-input: POST /containers/create (a number as a name)",
+            "bad-input: POST /containers/create (a list as a name)",
+            "bad-input: POST /containers/create (an object as a name)",
+            "bad-input: POST /containers/create (true as a name)",
+        ),
+    ),
+    Difference(
+        "The error of an attach that did not begin is JSON, as all errors are; Docker sends bytes of the stream.",
+        ("containers-missing: POST /containers/none/attach",),
+    ),
+    Difference(
+        "An archive that cannot be loaded is a status; Docker answers 200 and names the error in the stream.",
+        ("images: POST /images/load (not an archive)", "images: POST /images/load (empty)"),
+    ),
+    Difference(
+        "Saving images needs their names; Docker sends an empty archive.", ("images: GET /images/get (no names)",)
+    ),
+    Difference(
+        "Importing from a URL is not supported; clients send the archive.",
+        ("images: POST /images/create (nothing to pull)",),
+    ),
+    Difference(
+        "Names with a newline are looked up like others.",
+        ("bad-input: GET /containers/a%0Ab/json (newline in a name)",),
+    ),
+    Difference("Builds are not served, and neither are their sessions.", ("system: POST /session (not an upgrade)",)),
+    Difference(
+        "A resize of an exec that does not run does nothing: clients send it early.",
+        ("containers: POST /exec/{exec}/resize (not running)",),
+    ),
+    Difference(
+        "A container in the host's PID namespace has no security option of its own; Docker shows `label=disable`.",
+        ("containers: GET /containers/c-modes/json (namespaces of the host)",),
+    ),
+    Difference(
+        "Services cannot use the predefined networks, and user-defined bridges cannot be created yet.",
+        (
+            "networks: GET /networks/bridge (scope)",
+            "networks: POST /networks/create (bad name)",
+            "networks: POST /networks/create (no name)",
+        ),
+    ),
+    Difference(
+        "An image that was committed does not repeat the container's configuration in `ContainerConfig`.",
+        ("containers: GET /images/made:1/json (committed)",),
     ),
     Difference("`self` names this node also in the API.", ("nodes: GET /nodes/self",)),
     Difference(
@@ -119,6 +236,7 @@ NEWER_FIELDS: dict[str, str] = {
     ".DNSNames": "1.44",
     ".GwPriority": "1.48",
     ".Warnings": "1.44",
+    ".GraphDriver.Data.ID": "1.44",
 }
 """Fields that API 1.42 to 1.50 added; Covey shows them to older clients too, as Docker's newer engines do. End of a path: API version."""
 
@@ -161,6 +279,9 @@ EMPTY_FIELDS: tuple[str, ...] = (
 """Maps and lists that Docker 20.10 writes as null where they are empty, and Covey as ``{}`` or ``[]``, as newer engines do for most."""
 
 FILLED_FIELDS: tuple[str, ...] = (
+    ".IPAM.Config[].Gateway",
+    ".Peers",
+    ".SizeRw",
     ".Config.StopSignal",
     ".Config.StopTimeout",
     ".HostConfig.Runtime",
@@ -169,7 +290,10 @@ FILLED_FIELDS: tuple[str, ...] = (
     ".Spec.Raft.LogEntriesForSlowFollowers",
     ".Spec.Raft.SnapshotInterval",
 )
-"""Settings that Covey always shows with the value in force; Docker omits them once an update left them out."""
+"""Values that Covey always shows, as they are in force; Docker 20.10 omits them where they are zero, empty or the default."""
 
 OPEN_OBJECTS: tuple[str, ...] = (".memory_stats.stats",)
 """Objects whose keys are those of the kernel: Docker 20.10 shows the ones that it knows, Covey all."""
+
+HIDDEN_FIELDS: tuple[str, ...] = (".GraphDriver.Data",)
+"""Details of Docker's storage, such as the folders of layers, which Covey does not show."""

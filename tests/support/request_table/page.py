@@ -5,7 +5,14 @@
 
 from pathlib import Path
 
-from tests.support.request_table.deviations import DIFFERENCES, EMPTY_FIELDS, FILLED_FIELDS, GONE_FIELDS, NEWER_FIELDS
+from tests.support.request_table.deviations import (
+    DIFFERENCES,
+    EMPTY_FIELDS,
+    FILLED_FIELDS,
+    GONE_FIELDS,
+    HIDDEN_FIELDS,
+    NEWER_FIELDS,
+)
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "compatibility.md"
 BEGIN = "<!-- request table: begin -->"
@@ -21,10 +28,11 @@ def section() -> str:
         ("Fields that newer versions of the API added are shown to older clients too: ", NEWER_FIELDS),
         ("Fields that newer versions removed are not shown: ", GONE_FIELDS),
         ("These are `{}` or `[]` when empty, where Docker 20.10 writes `null`: ", EMPTY_FIELDS),
-        ("These are always shown with the value in force, also if an update left them out: ", FILLED_FIELDS),
+        ("These are always shown, with the value in force: ", FILLED_FIELDS),
+        ("Details of Docker's storage are not shown: ", HIDDEN_FIELDS),
     )
     for words, names in fields:
-        lines += ["", words + (", ".join(f"`{name.lstrip('.')}`" for name in names) or "none") + "."]
+        lines += ["", words + (", ".join(f"`{name.lstrip('^.')}`" for name in names) or "none") + "."]
     return "\n".join([*lines, "", END])
 
 
