@@ -237,6 +237,12 @@ def test_a_container_is_exported_and_committed(client: docker.DockerClient, slee
         client.images.remove("committed:1")
 
 
+def test_limits_of_a_running_container_are_changed(sleeper: Container) -> None:
+    sleeper.update(mem_limit="128m", memswap_limit="256m", cpu_shares=512)
+    sleeper.reload()
+    assert (sleeper.attrs["HostConfig"]["Memory"], sleeper.attrs["HostConfig"]["CpuShares"]) == (128 << 20, 512)
+
+
 def test_top_and_stats_show_the_process(sleeper: Container) -> None:
     labs.wait(lambda: "sleep 1000000" in str(sleeper.top()["Processes"]), "the process behind its runtime's start")
     stats = sleeper.stats(stream=False)
@@ -264,7 +270,7 @@ def test_events_tell_the_life_of_a_container(client: docker.DockerClient) -> Non
 def test_stopped_containers_and_their_volumes_are_pruned(client: docker.DockerClient, sleeper: Container) -> None:
     ended = client.containers.run(IMAGE, ["true"], detach=True, volumes=["/anonymous"])
     ended.wait()
-    assert client.containers.prune(filters={"label": ["none"]})["ContainersDeleted"] is None
+    assert not client.containers.prune(filters={"label": ["none"]})["ContainersDeleted"]
     assert client.containers.prune()["ContainersDeleted"] == [ended.id]
     assert [one.name for one in client.containers.list(all=True)] == ["sleeper"]
 

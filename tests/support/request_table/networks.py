@@ -30,7 +30,7 @@ ROWS = (
     post("/networks/bridge/connect", {"Container": "none"}, "no such container"),
     post("/networks/missing/disconnect", {"Container": "none"}),
     post("/networks/bridge/disconnect", {"Container": "none"}, "no such container"),
-    post("/networks/prune", None),
+    post("/networks/prune", None, shape=False),
     post("/networks/prune", None, "until", query=filters(until=["24h"])),
     post("/networks/prune", None, "label", query=filters(label=["none"])),
     post("/networks/prune", None, "unknown filter", query=filters(wrong=["a"])),

@@ -173,7 +173,7 @@ ROWS = (
         "every field",
         save={"full": "ID"},
     ),
-    get("/services/full", "every field"),
+    get("/services/full", "every field", until=("Endpoint.VirtualIPs.0.NetworkID", "{net}")),
     get("/services/full", "every field, defaults", query={"insertDefaults": "true"}),
     post(
         "/services/create",
