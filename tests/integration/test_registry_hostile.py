@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import signal
 import sys
+import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -403,3 +405,61 @@ async def test_after_kill_9_in_the_middle_of_a_pull_nothing_is_left_of_it(
 async def _run(*command: str) -> None:
     process = await asyncio.create_subprocess_exec(*command)
     assert await process.wait() == 0
+
+
+def tar_with_link(name: str, target: str, data: bytes) -> bytes:
+    """A tar with a hard link to a file that it does not have, and a file in a directory without an entry."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        info = tarfile.TarInfo("implied/data")
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))
+        link = tarfile.TarInfo(name)
+        link.type, link.linkname = tarfile.LNKTYPE, target
+        archive.addfile(link)
+    return out.getvalue()
+
+
+def base_tar(data: bytes) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        folder = tarfile.TarInfo("implied")
+        folder.type, folder.mode, folder.uid = tarfile.DIRTYPE, 0o711, 1234
+        archive.addfile(folder)
+        info = tarfile.TarInfo("etc/below")
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+async def test_a_layer_that_needs_the_one_below_waits_for_it(host: Host, registry: HostileRegistry) -> None:
+    """The upper layer is there first. Its hard link and its directory's owner come from the lower one."""
+    data = os.urandom(5_000_000)
+    made = image(base_tar(data), tar_with_link("etc/link", "etc/below", os.urandom(5_000_000)))
+    name, lower, upper = registry.add(made), registry.layer(made), registry.layer(made, 1)
+    upper_sent = asyncio.Event()
+
+    async def send_upper(_request: web.Request) -> web.StreamResponse:
+        upper_sent.set()
+        return web.Response(body=registry.blobs[upper])
+
+    async def send_lower(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": str(len(registry.blobs[lower]))})
+        await response.prepare(request)
+        await response.write(registry.blobs[lower][:1000])
+        await upper_sent.wait()
+        await eventually(
+            lambda: [
+                path for path in (host.folder / "tmp").rglob("l1/implied/data") if path.stat().st_size == 5_000_000
+            ]
+        )
+        await response.write(registry.blobs[lower][1000:])
+        return response
+
+    registry.answer("GET", f"/app/blobs/{upper}", send_upper)
+    registry.answer("GET", f"/app/blobs/{lower}", send_lower)
+    await host.pull(name)
+    top = host.store.layers(name)[1]
+    assert (top / "etc/link").read_bytes() == data
+    found = (top / "implied").stat()
+    assert (found.st_mode & 0o7777, found.st_uid) == (0o711, 1234)

@@ -33,9 +33,11 @@ class TestImage(msgspec.Struct, frozen=True):
         return tar({**entries, "config.json": self.config, "manifest.json": json.dumps(manifest).encode()})
 
 
-def image(*files: dict[str, bytes], architecture: str = "amd64", system: str = "linux", **config: object) -> TestImage:
-    """An image with one layer for each dict of files."""
-    layers = tuple(tar(content) for content in files)
+def image(
+    *files: dict[str, bytes] | bytes, architecture: str = "amd64", system: str = "linux", **config: object
+) -> TestImage:
+    """An image with one layer for each dict of files, or tar."""
+    layers = tuple(content if isinstance(content, bytes) else tar(content) for content in files)
     document = {
         "architecture": architecture,
         "os": system,

@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -32,10 +32,19 @@ _XATTR_HEADER = "SCHILY.xattr."
 _WHITEOUT_DEVICE = os.makedev(0, 0)
 
 
-class LayerUnpacker:
-    """Unpacks one layer into an empty directory. `lowers` are the unpacked layers below, topmost first."""
+def _are_unpacked() -> None:
+    return
 
-    def __init__(self, root: Path, lowers: Sequence[Path], what: str) -> None:
+
+class LayerUnpacker:
+    """Unpacks one layer into an empty directory. `lowers` are the layers below, topmost first.
+
+    They may still be unpacked meanwhile: `wait_for_lowers` is called before they are read, which most layers need at the end only.
+    """
+
+    def __init__(
+        self, root: Path, lowers: Sequence[Path], what: str, wait_for_lowers: Callable[[], None] = _are_unpacked
+    ) -> None:
         self._root_path = root
         self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         self._lowers = lowers
@@ -43,8 +52,8 @@ class LayerUnpacker:
         self._parent: tuple[tuple[str, ...], int] | None = None
         self._directory_times: dict[tuple[str, ...], tuple[int, int]] = {}
         self.content_bytes = 0
-        if lowers:
-            self._copy_attributes_from_lower(self._root, ())
+        self._wait_for_lowers = wait_for_lowers
+        self._implied: set[tuple[str, ...]] = {()}
 
     def unpack(self, plain: Readable) -> None:
         """Unpack the layer's tar. Raises InvalidArgumentError or TooLargeError that names the layer."""
@@ -52,6 +61,7 @@ class LayerUnpacker:
             with open_tar(plain) as archive:
                 for member in members(archive, ENTRY_LIMIT, self._what):
                     self._apply(archive, member)
+            self._set_implied_attributes()
             self._set_directory_times()
         except tarfile.TarError as error:
             raise InvalidArgumentError(f"{self._what} is not a complete tar archive: {error}") from error
@@ -67,6 +77,7 @@ class LayerUnpacker:
             if member.isdir():
                 self._set_directory_attributes(self._root, member)
                 self._directory_times[()] = _times(member)
+                self._implied.discard(())
             return
         *folder, name = parts
         parent = self._open_parent(tuple(folder))
@@ -143,6 +154,7 @@ class LayerUnpacker:
 
     def _copy_from_lower(self, parent: int, name: str, member: tarfile.TarInfo) -> None:
         """Copy the target of a hard link from a lower layer, as overlayfs itself does on a write."""
+        self._wait_for_lowers()
         for lower in self._lowers:
             with contextlib.suppress(OSError), _closing(os.open(lower, os.O_PATH)) as root:
                 source = open_in_root(root, member.linkname.lstrip("/"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -172,6 +184,7 @@ class LayerUnpacker:
             if replaces_whiteout:
                 os.setxattr(directory, _OPAQUE_XATTR, b"y")
         self._directory_times[parts] = _times(member)
+        self._implied.discard(parts)
 
     def _apply_whiteout(self, parent: int, name: str) -> None:
         if name == _OPAQUE:
@@ -253,9 +266,19 @@ class LayerUnpacker:
             raise InvalidArgumentError(
                 f"{self._what}: {path!r} is a dangling symlink that is used as a directory"
             ) from error
-        with _closing(os.open(parts[-1], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=current)) as made:
-            self._copy_attributes_from_lower(made, parts)
+        self._implied.add(parts)
         return open_in_root(self._root, path)
+
+    def _set_implied_attributes(self) -> None:
+        """Give directories that the layer has no entry for the owner and mode that they have below."""
+        if not self._lowers or not self._implied:
+            return
+        self._wait_for_lowers()
+        for parts in sorted(self._implied):
+            with contextlib.suppress(OSError), _closing(open_in_root(self._root, "/".join(parts) or ".")) as found:
+                directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=found)
+                with _closing(directory):
+                    self._copy_attributes_from_lower(directory, parts)
 
     def _copy_attributes_from_lower(self, directory: int, parts: tuple[str, ...]) -> None:
         for lower in self._lowers:

@@ -19,7 +19,7 @@ from agent.image.model import OciImageConfig, Progress, decode_config
 from agent.image.registry.blob_download import BlobDownload
 from agent.image.registry.client import ContentClient
 from agent.image.registry.errors import RegistryContentError, RegistryError
-from agent.image.registry.layer_process import LayerProcess, layer_process
+from agent.image.registry.layer_pool import LayerPool
 from agent.image.registry.layer_protocol import LayerTask
 from agent.image.registry.manifests import CONFIG_LIMIT_BYTES, LAYER_LIMIT_BYTES, Manifest
 from covey.clock import MILLISECOND, Clock
@@ -107,45 +107,44 @@ class ImageFetch:
     async def _fetch_missing(
         self, missing: Sequence[LayerToFetch], known: dict[str, Path], staging: Path
     ) -> dict[str, StagedLayer]:
-        """Download in parallel, and unpack in order: a layer's owners and hard links come from the layers below."""
+        """Download and unpack in parallel."""
         by_number = {layer.number: layer for layer in missing}
 
         def on_read(number: int, size: int) -> None:
             self._report_count("Extracting", by_number[number], size)
 
-        directories = dict(known)
+        def on_unpacked(number: int, content_bytes: int) -> None:
+            layer = by_number[number]
+            self._report(Progress("Pull complete", layer.short_id))
+            target = str(directories[layer.chain_id])
+            staged[layer.chain_id] = StagedLayer(
+                layer.blob.digest, layer.diff_id, layer.chain_id, content_bytes, target
+            )
+
         staged: dict[str, StagedLayer] = {}
-        async with layer_process(on_read) as process:
-            for layer in missing:
-                target = staging / f"l{layer.number}"
-                lowers = [directories[lower.chain_id] for lower in reversed(self._layers[: layer.number])]
-                directories[layer.chain_id] = target
-                process.add(
-                    LayerTask(
-                        layer.number, str(staging / f"b{layer.number}"), layer.blob.size, layer.diff_id, str(target),
-                        tuple(str(lower) for lower in lowers), self._layer_limit_bytes,
-                    )
-                )  # fmt: skip
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for layer in missing:
-                        (staging / f"b{layer.number}").touch()
-                        group.create_task(self._download(layer, staging / f"b{layer.number}", process))
-                    for layer in missing:
-                        content_bytes = await process.unpacked(layer.number)
-                        self._report(Progress("Pull complete", layer.short_id))
-                        staged[layer.chain_id] = StagedLayer(
-                            layer.blob.digest, layer.diff_id, layer.chain_id, content_bytes,
-                            str(directories[layer.chain_id]),
-                        )  # fmt: skip
-            except BaseExceptionGroup as group_error:
-                raise _main_error(group_error) from None
-            await process.sync(staging)
+        directories = {**known, **{layer.chain_id: staging / f"l{layer.number}" for layer in missing}}
+        tasks = [self._layer_task(layer, directories, staging) for layer in missing]
+        pool = LayerPool(tasks, staging, on_read, on_unpacked)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(pool.run())
+                for layer in missing:
+                    (staging / f"b{layer.number}").touch()
+                    group.create_task(self._download(layer, staging / f"b{layer.number}", pool))
+        except BaseExceptionGroup as group_error:
+            raise _main_error(group_error) from None
         return staged
 
-    async def _download(self, layer: LayerToFetch, path: Path, process: LayerProcess) -> None:
+    def _layer_task(self, layer: LayerToFetch, directories: dict[str, Path], staging: Path) -> LayerTask:
+        lowers = tuple(str(directories[lower.chain_id]) for lower in reversed(self._layers[: layer.number]))
+        return LayerTask(
+            layer.number, str(staging / f"b{layer.number}"), layer.blob.size, layer.diff_id,
+            str(directories[layer.chain_id]), lowers, self._layer_limit_bytes,
+        )  # fmt: skip
+
+    async def _download(self, layer: LayerToFetch, path: Path, pool: LayerPool) -> None:
         def on_written(size: int) -> None:
-            process.readable(layer.number, size)
+            pool.readable(layer.number, size)
             self._report_count("Downloading", layer, size)
 
         def on_retry(seconds: int) -> None:
@@ -155,7 +154,7 @@ class ImageFetch:
         if await asyncio.to_thread(stored.exists):  # of an image with other layers below
             path.unlink()
             await asyncio.to_thread(path.hardlink_to, stored)
-            process.readable(layer.number, layer.blob.size)
+            pool.readable(layer.number, layer.blob.size)
         else:
             if self._slots.locked():
                 self._report(Progress("Waiting", layer.short_id))

@@ -39,6 +39,10 @@ class LayerProcess:
         """The first `size` bytes of the layer's blob can be read."""
         self._send(LayerCommand(number=number, readable_bytes=size))
 
+    def lowers_unpacked(self, number: int) -> None:
+        """The layers below this one are unpacked."""
+        self._send(LayerCommand(number=number, lowers_unpacked=True))
+
     async def unpacked(self, number: int) -> int:
         """Wait until the layer is unpacked. Returns its content's size. Raises the process's CoveyError."""
         return await self._layers[number]

@@ -19,11 +19,15 @@ class LayerTask(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class LayerCommand(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of input: a task, or how many bytes of a task's blob can be read. `sync` follows the last task."""
+    """One line of input: a task, how many bytes of its blob can be read, or that the layers below it are unpacked.
+
+    `sync` follows the last task.
+    """
 
     task: LayerTask | None = None
     number: int = 0
     readable_bytes: int = 0
+    lowers_unpacked: bool = False
     sync: str = ""
 
 

@@ -32,6 +32,7 @@ class _Commands:
         self._changed = threading.Condition()
         self._tasks: deque[LayerCommand] = deque()
         self._readable: dict[int, int] = {}
+        self._with_lowers: set[int] = set()
 
     def receive(self, source: BinaryIO) -> None:
         """Read commands. The end of the input ends the process."""
@@ -41,6 +42,8 @@ class _Commands:
             with self._changed:
                 if command.task is not None or command.sync:
                     self._tasks.append(command)
+                elif command.lowers_unpacked:
+                    self._with_lowers.add(command.number)
                 else:
                     self._readable[command.number] = command.readable_bytes
                 self._changed.notify_all()
@@ -57,6 +60,11 @@ class _Commands:
         with self._changed:
             self._changed.wait_for(lambda: self._readable.get(number, 0) > offset)
             return self._readable[number]
+
+    def wait_for_lowers(self, number: int) -> None:
+        """Wait until the layers below this one are unpacked."""
+        with self._changed:
+            self._changed.wait_for(lambda: number in self._with_lowers)
 
 
 class _GrowingBlob:
@@ -99,7 +107,8 @@ def _unpack(task: LayerTask, commands: _Commands, output: BinaryIO) -> int:
         reader = HashingReader(plain, task.layer_limit_bytes, what)
         target = Path(task.target)
         target.mkdir(mode=0o755)
-        unpacker = LayerUnpacker(target, [Path(lower) for lower in task.lowers], what)
+        lowers = [Path(lower) for lower in task.lowers]
+        unpacker = LayerUnpacker(target, lowers, what, lambda: commands.wait_for_lowers(task.number))
         unpacker.unpack(cast("Readable", reader))
         reader.drain()
     if reader.digest != task.diff_id:
