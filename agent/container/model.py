@@ -318,6 +318,8 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     """Number of restarts by the restart policy since the user last started it."""
     stopped_by_user: bool = False
     """Whether a user stopped it; the policy `unless-stopped` then leaves it stopped when the daemon starts."""
+    removes_volumes: bool = False
+    """Whether a removal that has begun (REMOVING) also removes its anonymous volumes."""
 
     @property
     def running(self) -> bool:

@@ -22,7 +22,7 @@ from agent.container.exit_status import (
     conmon_pid,
     read_exit_file,
 )
-from agent.container.model import ContainerConfig, RunStatus
+from agent.container.model import ContainerConfig, ContainerState, RunStatus
 from agent.container.paths import ContainerPaths
 from agent.container.store import ContainerRow
 from agent.runtime import cgroup, mounts, process, runc
@@ -49,6 +49,11 @@ def decide_recovery(
 ) -> list[RecoveryDecision]:
     """One decision for each container that the previous daemon left running or starting."""
     return [_decide_one(row, paths, runtime) for row in rows if row.starting or row.container.state.running]
+
+
+def has_ended(state: ContainerState) -> bool:
+    """Whether a container with `--rm` is removed when the daemon starts: it has exited, or its start was interrupted."""
+    return state.status is RunStatus.EXITED or state.error == START_INTERRUPTED
 
 
 def alive_ids(decisions: Iterable[RecoveryDecision]) -> set[str]:

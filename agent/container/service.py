@@ -23,7 +23,7 @@ from agent.container.commands.kill import kill_container
 from agent.container.commands.logs import read_log_stream, read_logs
 from agent.container.commands.networks import connect_network, disconnect_network
 from agent.container.commands.pause import pause_container, unpause_container
-from agent.container.commands.remove import auto_remove, remove_container, remove_link
+from agent.container.commands.remove import auto_remove, finish_removals, remove_container, remove_link
 from agent.container.commands.rename import rename_container
 from agent.container.commands.size import writable_bytes
 from agent.container.commands.start import restart_container, start_container
@@ -34,7 +34,6 @@ from agent.container.commands.update import update_container
 from agent.container.commands.volumes import remove_volume, volume_users
 from agent.container.commands.wait import wait_container
 from agent.container.host import ContainerHost
-from agent.container.model import RunStatus
 from agent.container.new_volumes import recover_volumes
 from agent.logs import rotation
 from agent.runtime.inotify import IN_CLOSE_WRITE, IN_MOVED_TO
@@ -98,8 +97,9 @@ class ContainerService(ContainerHost):
         await recovery.remove_leftovers(self.paths, self.runtime, self.cgroups, configs, alive)
         await recover_volumes(self, alive)
         await thaw_all(self)
+        await finish_removals(self)
         for record in self.index.list():
-            if record.config.auto_remove and record.state.status is RunStatus.EXITED:
+            if record.config.auto_remove and recovery.has_ended(record.state):
                 await auto_remove(self, record)
         self.tasks.spawn(rotation.LogRotator(self._running_logs).run(), "log rotation")
 

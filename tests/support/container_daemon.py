@@ -42,4 +42,5 @@ async def main(folder: Path, cgroup_parent: str) -> None:
         print(container_id, flush=True)
 
 
-asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))

@@ -8,7 +8,6 @@ import shutil
 
 import msgspec
 
-from agent.container.commands.volumes import remove_volume
 from agent.container.host import ContainerHost
 from agent.container.links import parse_link
 from agent.container.model import ContainerConfig, MountKind, RunStatus
@@ -33,17 +32,17 @@ async def remove_container(host: ContainerHost, ref: str, *, force: bool = False
         async with record.lock:
             if host.index.by_id(record.config.id) is None:
                 return
-            before = record.state
-            record.state = msgspec.structs.replace(before, status=RunStatus.REMOVING)
-            try:
-                await _delete(host, record)
-            except BaseException:
-                record.state = before
-                raise
+            await _remove(host, record, volumes=volumes)
     finally:
         record.removing = False
-    if volumes:
-        await _remove_anonymous_volumes(host, record.config)
+
+
+async def finish_removals(host: ContainerHost) -> None:
+    """After a restart of the daemon: complete the removals that the previous one had begun."""
+    for record in host.index.list():
+        if record.state.status is RunStatus.REMOVING:
+            async with record.lock:
+                await _delete(host, record)
 
 
 async def remove_link(host: ContainerHost, ref: str) -> None:
@@ -83,14 +82,29 @@ async def _end(host: ContainerHost, record: ContainerRecord) -> None:
     await host.lifecycle.kill_and_wait(record)
 
 
+async def _remove(host: ContainerHost, record: ContainerRecord, *, volumes: bool) -> None:
+    """Record that the container is being removed, so that a crash cannot leave half of it, and delete it."""
+    before = record.state
+    host.index.set_state(record, msgspec.structs.replace(before, status=RunStatus.REMOVING, removes_volumes=volumes))
+    try:
+        await _delete(host, record)
+    except BaseException:
+        if host.index.by_id(record.config.id) is not None:
+            host.index.set_state(record, before)
+        raise
+
+
 async def _delete(host: ContainerHost, record: ContainerRecord) -> None:
+    """Delete what the container has, its row last. The caller holds the lock."""
     container_id = record.config.id
     await host.exits.clean_up(record)
+    if record.state.removes_volumes:
+        await _remove_anonymous_volumes(host, record.config)
     folder = host.paths.folder(container_id)
     removed = folder.with_name(f".gone-{container_id}")
-    if folder.exists():
-        folder.rename(removed)  # at once, so that a crash leaves no half-deleted container
     host.index.remove(record)
+    if folder.exists():
+        folder.rename(removed)
     host.execs.remove_all(container_id)
     host.index.emit(record, "destroy")
     record.exit_waiters.resolve(record.state.exit_code)
@@ -103,6 +117,7 @@ async def _delete(host: ContainerHost, record: ContainerRecord) -> None:
 async def _remove_anonymous_volumes(host: ContainerHost, config: ContainerConfig) -> None:
     for mount in config.mounts:
         if mount.kind is MountKind.VOLUME:
-            with contextlib.suppress(CoveyError):  # another container uses it, or it is gone
-                if host.volumes.get(mount.source).is_anonymous:
-                    await remove_volume(host, mount.source)
+            with contextlib.suppress(CoveyError):  # it is gone
+                volume = host.volumes.get(mount.source)
+                if volume.is_anonymous and set(host.index.volume_users(volume.name)) <= {config.id}:
+                    await host.volumes.remove(volume.name)
