@@ -141,8 +141,9 @@ class DaemonClient:
         """
         sent = dict(headers or {})
         data: bytes | Body | None = stream
-        if stream is not None:
+        if stream is not None or method == "HEAD":
             self._negotiate()
+        if stream is not None:
             sent["Content-Type"] = "application/x-tar"
         elif body is not None:
             sent["Content-Type"], data = "application/json", json.dumps(body).encode()
@@ -212,7 +213,7 @@ class DaemonClient:
         return sock
 
     def _negotiate(self) -> None:
-        """Choose the API version before a body is sent that cannot be sent twice."""
+        """Choose the API version before a body is sent that cannot be sent twice, or if the response has no body that names it."""
         if self._negotiated:
             return
         sock = self._connect(self._timeout_seconds)

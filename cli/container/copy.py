@@ -75,7 +75,9 @@ class Transfer:
             return
         source = absolute(source)
         plan = plan_copy(source, source_is_directory=self._check_source(source), target=path, found=found)
-        packed = pack(source, plan.old_base, plan.renamed, follow_link=self._follow_link or source.endswith("/"))
+        packed = pack(
+            source, plan.old_base, plan.renamed, follow_link=self._follow_link or source.endswith(("/", "/."))
+        )
         self._put(target, plan.directory, packed)
 
     def _put(self, target: Endpoint, directory: str, stream: Iterator[bytes]) -> None:
@@ -94,9 +96,10 @@ class Transfer:
     def _target(self, target: Endpoint) -> tuple[str, PathState]:
         """The path in the container, behind a link if it is one, and what is there."""
         path = target.path if target.path.startswith("/") else f"/{target.path}"
-        found = self._stat(target.container, path)
+        bare = path.removesuffix("/.").rstrip("/") or "/"
+        found = self._stat(target.container, bare)
         if found and found["mode"] & SYMLINK:
-            path = link_target(path, found["linkTarget"])
+            path = link_target(bare, found["linkTarget"])
             found = self._stat(target.container, path)
         if found is None:
             return path, PathState(exists=False)
