@@ -13,6 +13,7 @@ from cli.command import command
 from cli.completion import complete
 from cli.parse.environment import environment_variables
 from cli.parse.service_flags import ObjectIds
+from cli.registry.service_images import ALWAYS, NEVER, ServiceImages
 from cli.service.options import create_options, update_options
 from cli.service.spec import new_spec, updated_spec
 from cli.service.wait import wait_for_services
@@ -28,10 +29,10 @@ def create(
 ) -> int:
     """Create a new service."""
     daemon = options.client()
-    _warn_registry_flags(flags)
+    images = _images(daemon, flags)
     flags["env"] = environment_variables(flags["env"], env_file)
-    spec = new_spec(image, args, flags, _object_ids(daemon, flags))
-    answer = daemon.post("/services/create", body=spec)
+    spec = images.prepared(new_spec(image, args, flags, _object_ids(daemon, flags)))
+    answer = daemon.call("POST", "/services/create", body=spec, headers=images.headers(spec))
     for warning in answer.get("Warnings") or []:
         click.echo(warning, err=True)
     click.echo(answer["ID"])
@@ -46,11 +47,13 @@ def update(service: str, detach: bool, quiet: bool, rollback: bool, **flags: Any
     daemon = options.client()
     if rollback:
         return _roll_back(daemon, service, detach=detach, quiet=quiet)
-    _warn_registry_flags(flags)
+    images = _images(daemon, flags)
     flags["env_add"] = environment_variables(flags["env_add"])
     found = daemon.get(f"/services/{path_segment(service)}")
     spec = updated_spec(found["Spec"], flags, _object_ids(daemon, flags))
-    _update_service(daemon, found, spec)
+    if flags.get("image"):
+        spec = images.prepared(spec)
+    _update_service(daemon, found, spec, headers=images.headers(spec))
     click.echo(service)
     return 0 if detach else wait_for_services(daemon, [found["ID"]], quiet=quiet)
 
@@ -102,9 +105,18 @@ def _roll_back(daemon: DaemonClient, service: str, *, detach: bool, quiet: bool)
     return 0 if detach else wait_for_services(daemon, [found["ID"]], quiet=quiet, rollback=True)
 
 
-def _update_service(daemon: DaemonClient, found: dict[str, Any], spec: dict[str, Any], rollback: str = "") -> None:
-    query = {"version": found["Version"]["Index"], "rollback": rollback}
-    answer = daemon.post(f"/services/{found['ID']}/update", query, spec) or {}
+def _update_service(
+    daemon: DaemonClient,
+    found: dict[str, Any],
+    spec: dict[str, Any],
+    rollback: str = "",
+    *,
+    headers: dict[str, str] | None = None,
+) -> None:
+    """Update a service. Without credentials in the headers it keeps those that it has."""
+    kept = "" if headers else "previous-spec" if rollback else "spec"
+    query = {"version": found["Version"]["Index"], "rollback": rollback, "registryAuthFrom": kept}
+    answer = daemon.call("POST", f"/services/{found['ID']}/update", query, spec, headers=headers) or {}
     for warning in answer.get("Warnings") or []:
         click.echo(warning, err=True)
 
@@ -131,7 +143,6 @@ def _parse_scale(text: str) -> tuple[str, int]:
     return name, int(count)
 
 
-def _warn_registry_flags(flags: dict[str, Any]) -> None:
-    if flags.pop("with_registry_auth", False):
-        click.echo("covey: --with-registry-auth has no effect: registries are not supported yet", err=True)
-    flags.pop("no_resolve_image", None)
+def _images(daemon: DaemonClient, flags: dict[str, Any]) -> ServiceImages:
+    resolve = NEVER if flags.pop("no_resolve_image", False) else ALWAYS
+    return ServiceImages(daemon, send_credentials=bool(flags.pop("with_registry_auth", False)), resolve=resolve)

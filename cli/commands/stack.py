@@ -32,11 +32,10 @@ _FILES = option(
 @option(
     "--resolve-image",
     type=click.Choice(["always", "changed", "never"]),
-    default="never",
-    supported=False,
-    help="Query the registry to resolve images",
+    default="always",
+    help="Query the registry to resolve image digests and supported platforms",
 )
-@option("--with-registry-auth", is_flag=True, supported=False, help="Send registry authentication details to the nodes")
+@option("--with-registry-auth", is_flag=True, help="Send registry authentication details to the nodes")
 def deploy(
     *,
     stack: str,
@@ -48,20 +47,17 @@ def deploy(
     with_registry_auth: bool,
 ) -> int:
     """Deploy a new stack or update an existing stack."""
+    from cli.registry.service_images import ServiceImages
     from cli.stack import deploy as run
     from cli.stack import loader as manifests
 
-    if resolve_image != "never" or with_registry_auth:
-        click.echo(
-            "covey: --resolve-image and --with-registry-auth have no effect: registries are not supported yet",
-            err=True,
-        )
     name = _validated_name(stack)
     if not files:
         raise click.UsageError("Please specify a Compose file (with --compose-file)")
     described = manifests.load_stack(name, files)
     daemon = options.client()
-    names = run.deploy(daemon, described, prune=prune)
+    images = ServiceImages(daemon, send_credentials=with_registry_auth, resolve=resolve_image)
+    names = run.deploy(daemon, described, images, prune=prune)
     if detach:
         return 0
     from cli.service.wait import wait_for_services

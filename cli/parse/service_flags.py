@@ -217,7 +217,7 @@ FLAGS: tuple[Flag, ...] = (
     ),
     Flag("name", "Service name", commands=("create",)),
     Flag("no-healthcheck", "Disable any container-specified HEALTHCHECK", present=True),
-    Flag("no-resolve-image", "Do not query the registry to resolve the image", present=True, supported=False),
+    Flag("no-resolve-image", "Do not query the registry to resolve the image digest", present=True),
     Flag(
         "oom-score-adj",
         "Tune host's OOM preferences (-1000 to 1000)",
@@ -268,7 +268,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         "user", "Username or UID (format: <name|uid>[:<group|gid>])", (*CONTAINER, "User"), short="-u", stack_key="user"
     ),
-    Flag("with-registry-auth", "Send registry authentication details to the nodes", present=True, supported=False),
+    Flag("with-registry-auth", "Send registry authentication details to the nodes", present=True),
     Flag("workdir", "Working directory inside the container", (*CONTAINER, "Dir"), short="-w", stack_key="working_dir"),
 )
 

@@ -2,9 +2,10 @@
 
 import base64
 import time
-from typing import Any
+from typing import Any, Protocol
 
 import click
+import msgspec
 
 from cli.client import DaemonClient, DaemonError
 from cli.labels import STACK_NAMESPACE_LABEL
@@ -21,7 +22,14 @@ def stack_filter(stack: str) -> dict[str, list[str]]:
     return {"label": [f"{STACK_NAMESPACE_LABEL}={stack}"]}
 
 
-def deploy(daemon: DaemonClient, stack: Stack, *, prune: bool) -> list[str]:
+class ServiceImages(Protocol):
+    """Prepares the images of services (``cli.registry.service_images``)."""
+
+    def prepared(self, spec: dict[str, Any], current: dict[str, Any] | None = None) -> dict[str, Any]: ...
+    def headers(self, spec: dict[str, Any]) -> dict[str, str]: ...
+
+
+def deploy(daemon: DaemonClient, stack: Stack, images: ServiceImages, *, prune: bool) -> list[str]:
     """Deploy a stack and return the names of its services.
 
     Raises:
@@ -45,7 +53,7 @@ def deploy(daemon: DaemonClient, stack: Stack, *, prune: bool) -> list[str]:
         for file in create:
             _print(f"Creating {kind} {file.name}")
             daemon.post(f"/{kind}s/create", body=_file_body(file))
-    _deploy_services(daemon, stack, existing)
+    _deploy_services(daemon, stack, existing, images)
     return [service.name for service in stack.services]
 
 
@@ -67,20 +75,25 @@ def remove(daemon: DaemonClient, stack: str) -> bool:
     return bool(services or networks or any(parts.values()))
 
 
-def _deploy_services(daemon: DaemonClient, stack: Stack, existing: list[Any]) -> None:
+def _deploy_services(daemon: DaemonClient, stack: Stack, existing: list[Any], images: ServiceImages) -> None:
     networks = {item["Name"]: item["Id"] for item in daemon.get("/networks")}
     ids = {
         kind: {item["Spec"]["Name"]: item["ID"] for item in daemon.get(f"/{kind}s")} for kind, _ in _file_kinds(stack)
     }
     resolved = [plan.resolve_ids(service, networks, ids["secret"], ids["config"]) for service in stack.services]
+    current = {item["Spec"]["Name"]: item["Spec"] for item in existing}
+    resolved = [
+        msgspec.structs.replace(item, spec=images.prepared(item.spec, current.get(item.name))) for item in resolved
+    ]
     service_plan = plan.plan_services(resolved, existing, prune=False)
     for service in service_plan.create:
         _print(f"Creating service {service.name}")
-        daemon.post("/services/create", body=service.spec)
+        daemon.call("POST", "/services/create", body=service.spec, headers=images.headers(service.spec))
     for item, service in service_plan.update:
         _print(f"Updating service {service.name} (id: {item['ID']})")
-        version = {"version": item["Version"]["Index"]}
-        daemon.post(f"/services/{item['ID']}/update", version, plan.update_body(item, service))
+        headers = images.headers(service.spec)
+        query = {"version": item["Version"]["Index"], "registryAuthFrom": "" if headers else "spec"}
+        daemon.call("POST", f"/services/{item['ID']}/update", query, plan.update_body(item, service), headers=headers)
     for _, service in service_plan.unchanged:
         _print(f"Service {service.name} is unchanged")
 

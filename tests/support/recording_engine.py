@@ -53,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_request(self) -> None:
         parts = urlsplit(self.path)
-        path = "/" + parts.path.split("/", 2)[2] if parts.path.startswith("/v1.") else parts.path
+        path = unquote("/" + parts.path.split("/", 2)[2] if parts.path.startswith("/v1.") else parts.path)
         data = self._body()
         body: Any = data
         if "json" in self.headers.get("Content-Type", ""):
@@ -61,7 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path != "/_ping":
             kept = {name: self.headers[name] for name in KEPT_HEADERS if name in self.headers}
             query = dict(parse_qsl(parts.query, keep_blank_values=True))
-            self.server.requests.append(Request(self.command, unquote(path), query, kept, body))
+            self.server.requests.append(Request(self.command, path, query, kept, body))
         self._answer(path)
 
     def _body(self) -> bytes:
@@ -82,8 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
             answer = "OK"
         elif path.startswith("/images/") and path.endswith(("/create", "/push")):
             answer = {"status": "done"}
-        data = json.dumps(answer).encode()
-        self.send_response(200)
+        data = json.dumps({"message": "not found"} if answer is None else answer).encode()
+        self.send_response(200 if answer is not None else 404)
         self.send_header("Api-Version", API_VERSION)
         self.send_header("OSType", "linux")
         self.send_header("Content-Type", "application/json")
@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class RecordingEngine:
-    """The server, and the clients that speak to it. ``answers`` has the documents that it serves, by path."""
+    """The server, and the clients that speak to it. ``answers`` has the documents that it serves, by path; None is a 404."""
 
     def __init__(self, server: _Server, path: Path, home: Path) -> None:
         self._server = server
