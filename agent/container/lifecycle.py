@@ -171,7 +171,7 @@ class Lifecycle:
             log=self._log_file(config),
             terminal=config.tty,
             stdin=config.open_stdin,
-            leave_stdin_open=config.open_stdin and not config.stdin_once,
+            leave_stdin_open=config.open_stdin and (config.tty or not config.stdin_once),  # as Docker: a terminal stays
         )
         record.pid_ticks = process.start_ticks(pid)
         started = ContainerState(

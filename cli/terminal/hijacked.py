@@ -42,7 +42,7 @@ class TerminalSession:
         os.set_blocking(self._wake_write, False)
         if self._raw:
             self._saved_modes = termios.tcgetattr(sys.stdin.fileno())
-            terminal_modes.setraw(sys.stdin.fileno())
+            terminal_modes.setraw(sys.stdin.fileno(), termios.TCSADRAIN)  # what was typed before is input too
         if self._tty:
             self._old_handler = signal.signal(signal.SIGWINCH, self._on_resize)
         return self

@@ -115,9 +115,9 @@ async def _delete(host: ContainerHost, record: ContainerRecord) -> None:
 
 
 async def _remove_anonymous_volumes(host: ContainerHost, config: ContainerConfig) -> None:
+    """Remove the volumes that were made for mounts without a source. One that a mount names stays, even if it has no name of its own."""
     for mount in config.mounts:
-        if mount.kind is MountKind.VOLUME:
+        if mount.kind is MountKind.VOLUME and mount.anonymous:
             with contextlib.suppress(CoveyError):  # it is gone
-                volume = host.volumes.get(mount.source)
-                if volume.is_anonymous and set(host.index.volume_users(volume.name)) <= {config.id}:
-                    await host.volumes.remove(volume.name)
+                if set(host.index.volume_users(mount.source)) <= {config.id}:
+                    await host.volumes.remove(mount.source)
