@@ -69,9 +69,7 @@ class BundleBuilder:
         for rule in config.device_cgroup_rules:
             device_rules.device_rule(rule)
         if config.storage_options:
-            raise UnsupportedError(
-                "StorageOpt size: --storage-opt is supported only for overlay over xfs with 'pquota' mount option"
-            )
+            raise UnsupportedError("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
 
     async def build(self, config: ContainerConfig, layers: Sequence[Path], joined: Namespaces) -> Path:
         """Mount the root, write the bundle, and return its directory. `layers` are the image's, base first."""

@@ -74,6 +74,8 @@ def read_request(body: Any, host: HostCapacity) -> CreateRequest:
         **mounts.read_mounts(host_config),
         **_read_daemon_options(host_config),
     }
+    if not values["security_options"] and "host" in {values["ipc_mode"], values["pid_mode"]}:
+        values["security_options"] = security.UNLABELLED
     for part in (fields, host_config, endpoints):
         if part is not None:
             part.refuse_unknown()
@@ -106,8 +108,7 @@ def container_config(request: CreateRequest, image: Image, identity: Identity) -
 
 
 def _read_daemon_options(fields: JsonFields) -> dict[str, Any]:
-    restart = fields.read("RestartPolicy", RESTART_POLICY.read) or RestartPolicy()
-    check_restart_policy(restart)
+    restart = _restart_policy(fields)
     auto_remove = fields.flag("AutoRemove")
     if auto_remove and restart.name != "no":
         raise InvalidArgumentError("can't create 'AutoRemove' container with restart policy")
@@ -131,6 +132,16 @@ def _read_daemon_options(fields: JsonFields) -> dict[str, Any]:
         "container_id_file": fields.text("ContainerIDFile"),
         "console_size": _console_size(fields),
     }
+
+
+def _restart_policy(fields: JsonFields) -> RestartPolicy:
+    """The policy; one without a name is none, whatever its count, as clients before API 1.44 send it."""
+    named = fields.child("RestartPolicy")
+    policy = fields.read("RestartPolicy", RESTART_POLICY.read)
+    if policy is None or named is None or not named.text("Name"):
+        return RestartPolicy()
+    check_restart_policy(policy)
+    return policy
 
 
 def check_restart_policy(policy: RestartPolicy) -> None:

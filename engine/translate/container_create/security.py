@@ -10,6 +10,8 @@ _TRUE, _FALSE = (
     frozenset({"0", "f", "F", "FALSE", "false", "False"}),
 )
 BUILTIN = "builtin"
+UNLABELLED = ("label=disable",)
+"""What Docker shows for containers that share so much with the host that labels could not confine them."""
 
 
 def read_security(fields: JsonFields) -> dict[str, Any]:
@@ -17,7 +19,7 @@ def read_security(fields: JsonFields) -> dict[str, Any]:
     options, privileged = fields.text_list("SecurityOpt"), fields.flag("Privileged")
     return {
         **_options(options),
-        "security_options": options or (("label=disable",) if privileged else ()),
+        "security_options": options or (UNLABELLED if privileged else ()),
         "privileged": privileged,
         "cap_add": _capabilities(fields, "CapAdd"),
         "cap_drop": _capabilities(fields, "CapDrop"),

@@ -8,7 +8,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.container.model import Container, ContainerConfig, ContainerFiles, ContainerMount, ContainerState, MountKind
+from agent.container.model import (
+    Container,
+    ContainerConfig,
+    ContainerFiles,
+    ContainerMount,
+    ContainerState,
+    MountKind,
+    RestartPolicy,
+)
 from agent.image.model import Image, ImageConfig, ImageHealthcheck
 from covey.errors import CoveyError, InvalidArgumentError, UnsupportedError
 from engine.translate import container as container_json
@@ -304,6 +312,10 @@ def test_what_an_inspection_shows_can_be_given_back(body: dict[str, Any]) -> Non
     shown = inspected(created(body))
     again = inspected(created({**shown["Config"], "HostConfig": shown["HostConfig"]}))
     assert (again["Config"], again["HostConfig"]) == (shown["Config"], shown["HostConfig"])
+
+
+def test_a_restart_policy_without_a_name_is_none() -> None:
+    assert created(host(RestartPolicy={"Name": "", "MaximumRetryCount": 3})).restart == RestartPolicy()
 
 
 def test_init_and_the_stop_timeout_are_shown_only_if_they_were_given() -> None:
