@@ -206,6 +206,17 @@ class Images(Protocol):
         ...
 
 
+class UrlDownload(Protocol):
+    """A download that has begun. ``size`` is 0 if it was not announced."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def chunks(self) -> AsyncIterator[bytes]: ...
+
+
 class Registries(Protocol):
     """Registries as this host reaches them; implemented by ``agent.image.registry.service.RegistryService``.
 
@@ -232,6 +243,10 @@ class Registries(Protocol):
 
     def describe(self) -> Mapping[str, object]:
         """The configuration as ``docker info`` shows it: RegistryConfig."""
+        ...
+
+    def download(self, url: str) -> AbstractAsyncContextManager[UrlDownload]:
+        """Download a file by its URL, for an import."""
         ...
 
     async def login(self, credentials: Credentials) -> str:

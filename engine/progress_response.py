@@ -49,13 +49,15 @@ class ProgressResponse:
 
 
 @asynccontextmanager
-async def progress_response(context: RequestContext) -> AsyncIterator[ProgressResponse]:
-    """The response of the block. A CoveyError in it becomes the last line, if a line was written before."""
+async def progress_response(
+    context: RequestContext, *, errors_in_stream: bool = False
+) -> AsyncIterator[ProgressResponse]:
+    """The response of the block. A CoveyError in it becomes the last line, if a line was written before or with `errors_in_stream`."""
     response = ProgressResponse(context)
     try:
         yield response
     except CoveyError as error:
-        if not response.started:
+        if not response.started and not errors_in_stream:
             raise
         await response.write(progress_json.error(error))
     await response.finish()

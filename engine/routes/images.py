@@ -1,4 +1,4 @@
-"""Routes for this host's images: load, import, list, inspect, tag, remove, save, prune."""
+"""Routes for this host's images: load, list, inspect, tag, remove, save, prune."""
 
 import asyncio
 from collections import Counter
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from agent.image.model import Image, ImageRemoval
-from covey.errors import InvalidArgumentError, UnsupportedError
+from covey.errors import InvalidArgumentError
 from engine.progress_response import progress_response
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
@@ -71,39 +71,17 @@ async def prune(context: RequestContext) -> web.Response:
 
 
 async def load(context: RequestContext) -> web.StreamResponse:
-    """Respond with the progress, or quietly once the archive is loaded. Until then an archive that cannot be loaded is an HTTP status."""
+    """Respond with the progress, or quietly once the archive is loaded. As in Docker, errors are in the stream."""
     platform = read_platform(context.query("platform"))
     images = context.services.agent.images
-    async with progress_response(context) as response:
-        with images.loading(_body(context), platform=platform) as job:
+    async with progress_response(context, errors_in_stream=True) as response:
+        with images.loading(archive_body(context), platform=platform) as job:
             if not context.flag("quiet", default=True):
                 await response.write_all(aiter(job))
             for name in await job.result():
                 label = "Loaded image ID: " if name.startswith("sha256:") else "Loaded image: "
                 await response.write({"stream": f"{label}{name}\n"})
                 publish_image(context, "load", images.get(name), name)
-    return response.stream
-
-
-async def import_image(context: RequestContext) -> web.StreamResponse:
-    """Import an image. ``docker pull`` has the same path; see ``registries.create``."""
-    if context.query("fromSrc") != "-":
-        raise UnsupportedError(
-            "importing from a URL (fromSrc) is not supported by Covey yet; pipe the archive in, with -"
-        )
-    name = context.query("repo")
-    name = f"{name}:{context.query('tag')}" if name and context.query("tag") else name
-    images = context.services.agent.images
-    async with progress_response(context) as response:
-        image_id = await images.import_(
-            _body(context),
-            name,
-            message=context.query("message"),
-            changes=context.request.query.getall("changes", []),
-            architecture=_architecture(context.query("platform")),
-        )
-        await response.write({"status": image_id})
-        publish_image(context, "import", images.get(image_id), name or image_id)
     return response.stream
 
 
@@ -126,18 +104,11 @@ async def _save(context: RequestContext, names: list[str]) -> web.StreamResponse
     return response
 
 
-async def _body(context: RequestContext) -> AsyncIterator[bytes]:
+async def archive_body(context: RequestContext) -> AsyncIterator[bytes]:
+    """The request's body in chunks."""
     async for chunk in context.request.content.iter_chunked(CHUNK_BYTES):
         yield chunk
         await asyncio.sleep(0)
-
-
-def _architecture(platform: str) -> str:
-    """The architecture of ``os/arch[/variant]``."""
-    parts = platform.split("/")
-    if platform and (parts[0] != "linux" or len(parts) > 2):
-        raise UnsupportedError(f"the platform {platform!r} is not supported by Covey yet; use linux/ARCHITECTURE")
-    return parts[1] if len(parts) == 2 else ""
 
 
 def _removed(items: tuple[ImageRemoval, ...]) -> list[dict[str, str]]:

@@ -7,7 +7,8 @@ from covey import image_reference
 from covey.errors import InvalidArgumentError, UnsupportedError
 from engine.progress_response import progress_response
 from engine.request_context import RequestContext, json_response, read_bounded
-from engine.routes.images import import_image, publish_image
+from engine.routes.image_import import import_image
+from engine.routes.images import publish_image
 from engine.routing import Route
 
 AUTH_HEADER = "X-Registry-Auth"

@@ -13,7 +13,7 @@ def message(progress: Progress) -> dict[str, Any]:
     """One line of a progress stream. `progress` is the bar that old clients print as it is."""
     if progress.aux is not None:
         return {"progressDetail": {}, "aux": dict(progress.aux)}
-    if not progress.id:
+    if not progress.id and not progress.current:
         return {"status": progress.status}
     if progress.heading:
         return {"status": progress.status, "id": progress.id}
@@ -24,7 +24,7 @@ def message(progress: Progress) -> dict[str, Any]:
         "status": progress.status,
         "progressDetail": detail,
         "progress": bar(progress.current, progress.total),
-        "id": progress.id,
+        **({"id": progress.id} if progress.id else {}),
     }
 
 

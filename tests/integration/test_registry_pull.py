@@ -15,7 +15,7 @@ from aiohttp import web
 
 from tests.support.api_daemon import Daemon, running
 from tests.support.hostile_registry import hostile_registry
-from tests.support.image_archives import image, write_archive
+from tests.support.image_archives import image, tar, write_archive
 from tests.support.registry import TestRegistry, registry, run
 
 pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="module")]
@@ -216,8 +216,9 @@ async def test_a_load_shows_its_layers_unless_it_is_quiet(daemon: Daemon) -> Non
     assert steps[-1] == {"stream": "Loaded image: loaded:1\n"}
     _, steps = await lines(daemon, "/images/load?quiet=1", data=archive)
     assert steps == [{"stream": "Loaded image: loaded:1\n"}]
-    async with daemon.session() as session, session.post("/images/load", data=b"no archive") as response:
-        assert response.status == 400
+    status, steps = await lines(daemon, "/images/load", data=b"no archive")
+    assert status == 200
+    assert list(steps[-1]) == ["errorDetail", "error"]
 
 
 async def test_names_that_are_no_references_are_refused_before_anything_is_asked(daemon: Daemon) -> None:
@@ -230,3 +231,26 @@ async def test_names_that_are_no_references_are_refused_before_anything_is_asked
         assert (status, words in body["message"]) == (400, True), body
     status, body = await daemon.request("POST", "/images/127.0.0.1:1/app/push?tag=1")
     assert (status, body["message"]) == (400, "Bad parameters and missing X-Registry-Auth: EOF")
+
+
+async def test_an_archive_behind_a_url_is_imported(daemon: Daemon) -> None:
+    async with hostile_registry() as server:
+        data = tar({"etc/url": b"x" * 2_000_000})
+
+        async def answer(_request: web.Request) -> web.Response:
+            return web.Response(body=data)
+
+        server.answer("GET", "/root.tar", answer)
+        url = f"http://{server.host}/v2/root.tar"
+        out, _ = await daemon.docker("import", url, "by-url:1")
+        assert f"Downloading from {url}" in out
+        assert (daemon.agent.images.layers("by-url:1")[0] / "etc/url").stat().st_size == 2_000_000
+        status, body = await daemon.request("POST", f"/images/create?fromSrc=http://{server.host}/v2/none")
+        assert (status, "failed to GET" in body["message"]) == (404, True)
+    for source, code, words in (
+        ("", 500, 'Get "http:": http: no Host in request URL'),
+        ("file:///etc/passwd", 400, 'unsupported protocol scheme "file"'),
+        ("http://127.0.0.1:1/x", 500, "connect: connection refused"),
+    ):
+        status, body = await daemon.request("POST", f"/images/create?fromSrc={source}")
+        assert (status, words in body["message"]) == (code, True), body

@@ -5,7 +5,7 @@ Pulls and pushes are jobs: callers that ask for the same with the same credentia
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
 from agent.image.content.repository import ImageRepository
 from agent.image.job import JobFollower, JobTable, Report
@@ -18,6 +18,7 @@ from agent.image.registry.login import login
 from agent.image.registry.pull import ImagePuller
 from agent.image.registry.push import ImagePusher
 from agent.image.registry.registries_config import RegistriesConfig, describe_config
+from agent.image.registry.url_download import UrlDownload, url_download
 from covey import image_platform, image_reference
 from covey.clock import Clock, wall_clock
 
@@ -108,6 +109,10 @@ class RegistryService:
             return await self._pusher.push(references, credentials, report)
 
         return self._jobs.join(("push", reference, all_tags, credentials.fingerprint), work)
+
+    def download(self, url: str) -> AbstractAsyncContextManager[UrlDownload]:
+        """Download a file by its URL, for an import."""
+        return url_download(self._client.transport, url)
 
     async def login(self, credentials: Credentials) -> str:
         """Check credentials with their registry. Returns the identity token it gives, if any."""

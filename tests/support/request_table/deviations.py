@@ -141,15 +141,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         ("containers-missing: POST /containers/none/attach",),
     ),
     Difference(
-        "An archive that cannot be loaded is a status; Docker answers 200 and names the error in the stream.",
-        ("images: POST /images/load (not an archive)", "images: POST /images/load (empty)"),
-    ),
-    Difference(
         "Saving images needs their names; Docker sends an empty archive.", ("images: GET /images/get (no names)",)
-    ),
-    Difference(
-        "Importing from a URL is not supported; clients send the archive.",
-        ("images: POST /images/create (nothing to pull)",),
     ),
     Difference(
         "Names with a newline are looked up like others.",
