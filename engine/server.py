@@ -21,6 +21,8 @@ from engine.tls_transport import TlsConnection
 from engine.translate.local_network import predefined_id
 
 CLOSE_SECONDS = 2.0
+READ_BUFFER_BYTES = 1 << 20
+"""How much of an upload may wait for its reader, per connection. More means fewer switches between the two."""
 
 
 @asynccontextmanager
@@ -46,7 +48,13 @@ async def serving_at(
         AlreadyExistsError: another daemon serves there. UnavailableError: an address cannot be used.
     """
     services = app[SERVICES]
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_SECONDS, handler_cancellation=True)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        shutdown_timeout=CLOSE_SECONDS,
+        handler_cancellation=True,
+        read_bufsize=READ_BUFFER_BYTES,
+    )
     await runner.setup()
     try:
         with listening(addresses, environment, allows_tcp=allows_tcp) as listeners:

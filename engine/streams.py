@@ -5,12 +5,12 @@ Invariant: a writer waits for its reader, so no buffer grows without bound. A ha
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from engine.request_context import RequestContext
 from engine.routing import API_VERSION, format_version
@@ -22,6 +22,7 @@ MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 STDOUT, STDERR, SYSTEM_ERROR = 1, 2, 3
 READ_BYTES = 1 << 16
 BUFFER_BYTES = 1 << 18
+FLUSH_SECONDS = 60.0
 _FRAME = struct.Struct(">BxxxI")
 
 
@@ -137,6 +138,41 @@ class _AlreadySent(web.StreamResponse):
     @property
     def prepared(self) -> bool:
         return True
+
+
+def lent_socket(context: RequestContext) -> int:
+    """The descriptor of the client's socket, which another process may write the body to; -1 if that has to be encrypted."""
+    transport = context.request.transport
+    old = context.request.version < HttpVersion11  # knows no chunks
+    if transport is None or old or transport.get_extra_info("sslcontext") is not None:
+        return -1
+    connection = transport.get_extra_info("socket")
+    return -1 if connection is None else int(connection.fileno())
+
+
+async def send_by_other_process(
+    context: RequestContext, kind: str, headers: Mapping[str, str], send: Callable[[], Awaitable[None]]
+) -> web.StreamResponse:
+    """Send the head of a chunked response, and let `send` make another process write all chunks to the lent socket."""
+    request = context.request
+    response = web.StreamResponse(headers={"Content-Type": kind, "Connection": "close", **common_headers(), **headers})
+    response.enable_chunked_encoding()
+    request[STREAMING] = True
+    await response.prepare(request)
+    await response.write(b"")
+    await _flush(request)
+    await send()
+    sent = _AlreadySent()
+    sent.force_close()
+    return sent
+
+
+async def _flush(request: web.Request) -> None:
+    """Wait until the transport has given everything to the socket."""
+    transport = request.transport
+    async with asyncio.timeout(FLUSH_SECONDS):
+        while transport is not None and transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110  a transport has no event for it
+            await asyncio.sleep(0.001)
 
 
 def hijack(context: RequestContext, kind: str) -> tuple[HijackedConnection, web.StreamResponse]:

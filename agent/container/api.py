@@ -81,6 +81,13 @@ class EventQueue(Protocol):
     def __aiter__(self) -> AsyncIterator[ContainerEvent]: ...
 
 
+class FileArchive(Protocol):
+    """A tar of files. Without a socket, read its `chunks`; with one, `send_to_socket` writes it there as chunks of HTTP."""
+
+    def chunks(self) -> AsyncIterator[bytes]: ...
+    async def send_to_socket(self) -> None: ...
+
+
 class Containers(Protocol):
     """All containers of this host. One instance, one asyncio loop."""
 
@@ -186,8 +193,10 @@ class Containers(Protocol):
         """What is at the path in the container, as its programs see it. Raises NotFoundError."""
         ...
 
-    def read_path(self, ref: str, path: str) -> AbstractAsyncContextManager[tuple[PathStat, AsyncIterator[bytes]]]:
-        """What is at the path, and a tar of it."""
+    def read_path(
+        self, ref: str, path: str, *, socket_fd: int = -1
+    ) -> AbstractAsyncContextManager[tuple[PathStat, FileArchive]]:
+        """What is at the path, and a tar of it, which goes to the socket if one is given."""
         ...
 
     async def write_path(
@@ -196,7 +205,7 @@ class Containers(Protocol):
         """Unpack a tar below a directory. `keep_kinds` refuses to replace a directory by a file and the other way round."""
         ...
 
-    def export(self, ref: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    def export(self, ref: str, *, socket_fd: int = -1) -> AbstractAsyncContextManager[FileArchive]:
         """A tar of the root file system, without mounts."""
         ...
 

@@ -13,11 +13,11 @@ import posixpath
 import shutil
 import stat
 import tarfile
-from typing import BinaryIO, NamedTuple, cast
+from typing import NamedTuple
 
-from agent.image.content.bounded_tar import members, open_tar
+from agent.filesystem.tar_input import TarInput
+from agent.image.content.bounded_tar import members
 from agent.image.content.linux_syscalls import open_in_root
-from agent.image.content.streams import CHUNK_BYTES, Readable
 from covey.errors import InvalidArgumentError
 
 ENTRY_LIMIT = 2_000_000
@@ -43,12 +43,12 @@ class Extractor:
         self._parent: tuple[str, int] | None = None
         self._directory_times: dict[str, int] = {}
 
-    def unpack(self, plain: Readable) -> None:
+    def unpack(self, source: TarInput) -> None:
         """Unpack the archive. Raises InvalidArgumentError or TooLargeError for what is wrong with it, OSError of the disk."""
         try:
-            with open_tar(plain) as archive:
-                for member in members(archive, ENTRY_LIMIT, _WHAT):
-                    self._apply(archive, member)
+            for member in members(source.open_tar(), ENTRY_LIMIT, _WHAT):
+                self._apply(source, member)
+            source.check_end()
             self._set_directory_times()
         except (tarfile.TarError, EOFError) as error:
             raise InvalidArgumentError(f"Error processing tar file: {_reason(error)}") from error
@@ -57,7 +57,7 @@ class Extractor:
         finally:
             self._close_parent()
 
-    def _apply(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    def _apply(self, source: TarInput, member: tarfile.TarInfo) -> None:
         path = self._inside(member.name)
         if path == self._target:
             if member.isdir():
@@ -76,7 +76,7 @@ class Extractor:
             self._link(parent, name, member)
             return
         else:
-            self._make(archive, parent, name, member)
+            self._make(source, parent, name, member)
         self._set_attributes(parent, name, member)
 
     def _inside(self, name: str) -> str:
@@ -104,9 +104,9 @@ class Extractor:
             os.unlink(name, dir_fd=parent)
         return True
 
-    def _make(self, archive: tarfile.TarFile, parent: int, name: str, member: tarfile.TarInfo) -> None:
+    def _make(self, source: TarInput, parent: int, name: str, member: tarfile.TarInfo) -> None:
         if member.isreg():
-            self._write(parent, name, cast("BinaryIO", archive.extractfile(member)))
+            self._write(source, parent, name, member.size)
         elif member.issym():
             os.symlink(member.linkname, name, dir_fd=parent)
         elif member.ischr() or member.isblk():
@@ -117,14 +117,11 @@ class Extractor:
         else:
             raise InvalidArgumentError(f"the archive's entry {member.name!r} has the unknown type {member.type!r}")
 
-    def _write(self, parent: int, name: str, content: BinaryIO) -> None:
+    def _write(self, source: TarInput, parent: int, name: str, size: int) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         fd = os.open(name, flags, 0o600, dir_fd=parent)
         try:
-            while data := content.read(CHUNK_BYTES):
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(fd, view) :]
+            source.copy_to(fd, size)
         except BaseException:
             os.unlink(name, dir_fd=parent)
             raise

@@ -12,6 +12,7 @@ from agent.filesystem.changes import Lowers
 from agent.filesystem.protocol import LAYER_BLOB, FileRequest
 from agent.filesystem.runtime_paths import is_runtime_path
 from agent.filesystem.tar_output import TarOutput
+from agent.filesystem.tar_sinks import DescriptorSink
 from agent.filesystem.tree_archive import TreeArchive
 from agent.image.content.digests import chain_ids
 from agent.image.content.layer_unpacker import LayerUnpacker
@@ -30,7 +31,7 @@ def write_layer(request: FileRequest) -> StagedLayer | None:
     root = os.open(request.upper, os.O_RDONLY | os.O_DIRECTORY)
     fd = os.open(blob, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        output = TarOutput(fd, digest.update)
+        output = TarOutput(DescriptorSink(fd), digest.update)
 
         def skip(path: str, found: os.stat_result) -> bool:
             top = path.count("/") <= 2

@@ -18,6 +18,7 @@ from typing import TypeVar
 import msgspec
 
 from agent.filesystem.protocol import FileChange, FileMessage, FileRequest
+from agent.filesystem.tar_output import enlarge_pipe
 from covey import errors
 
 CHUNK_BYTES = 1 << 18
@@ -34,8 +35,9 @@ T = TypeVar("T")
 class FileProcess:
     """A running worker. Read its messages with `next_message`, and its tar with `chunks`."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, stdin: asyncio.StreamWriter | None) -> None:
         self._process = process
+        self._stdin = stdin
         self._noise = ""
 
     async def next_message(self) -> FileMessage:
@@ -61,9 +63,15 @@ class FileProcess:
             yield data
         await self.result()
 
+    async def send_to_socket(self) -> None:
+        """Let the worker write the tar to the socket of its request, and wait for the end. Raises its error."""
+        if self._stdin is not None:
+            self._stdin.write(b"\n")
+        await self.result()
+
     async def feed(self, source: AsyncIterator[bytes]) -> None:
         """Write a tar to the worker, and close its input. Returns early if the worker takes no more of it. Raises the source's error."""
-        stdin = self._process.stdin
+        stdin = self._stdin
         if stdin is None:
             return
         try:
@@ -95,28 +103,52 @@ class FileProcess:
 async def file_process(request: FileRequest, *, takes_input: bool = False) -> AsyncIterator[FileProcess]:
     """Start a worker for one request; it is killed at the end of the block if it still runs."""
     text = os.memfd_create("covey-file-request")
+    read_end, stdin = (
+        await _open_pipe() if takes_input or request.socket_fd >= 0 else (asyncio.subprocess.DEVNULL, None)
+    )
     try:
         os.write(text, msgspec.json.encode(request))
-        passed = [text] if request.root_fd < 0 else [text, request.root_fd]
+        passed = [text, *(fd for fd in (request.root_fd, request.socket_fd) if fd >= 0)]
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "agent.filesystem.worker", str(text),
-            stdin=asyncio.subprocess.PIPE if takes_input else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            stdin=read_end, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             limit=_BUFFER_BYTES, pass_fds=passed, cwd=Path(__file__).parents[2],
         )  # fmt: skip
+    except BaseException:
+        if stdin is not None:
+            stdin.close()
+        raise
     finally:
         os.close(text)
+        if read_end >= 0:
+            os.close(read_end)
     try:
-        yield FileProcess(process)
+        yield FileProcess(process, stdin)
     finally:
-        if process.returncode is None and process.stdin is not None:
-            process.stdin.close()  # the end of its input makes the worker remove a file that it has only a part of
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(process.wait()), CLEAN_UP_SECONDS)
+        if stdin is not None:
+            stdin.close()
+            if process.returncode is None:
+                # the end of its input makes the worker remove a file that it has only a part of
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(asyncio.shield(process.wait()), CLEAN_UP_SECONDS)
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await asyncio.shield(process.wait())
+
+
+async def _open_pipe() -> tuple[int, asyncio.StreamWriter]:
+    """A pipe of a megabyte: its read end, and a writer. asyncio itself would take a socket, which is slower."""
+    read_end, write_end = os.pipe()
+    try:
+        enlarge_pipe(write_end)
+        loop = asyncio.get_running_loop()
+        file = os.fdopen(write_end, "wb", buffering=0)
+        transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, file)
+    except BaseException:
+        os.close(read_end)
+        raise
+    return read_end, asyncio.StreamWriter(transport, protocol, None, loop)
 
 
 async def call(request: FileRequest) -> FileMessage:

@@ -46,6 +46,8 @@ class FileRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Name for messages."""
     path: str = "/"
     root_fd: int = -1
+    socket_fd: int = -1
+    """Of `read` and `export`: the client's socket, which gets the tar as chunks of HTTP after one byte on stdin."""
     stopped: StoppedView | None = None
     keep_kinds: bool = False
     """Refuse to replace a directory by another kind of file, and the other way round."""

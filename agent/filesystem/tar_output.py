@@ -8,6 +8,8 @@ import stat
 import tarfile
 from collections.abc import Callable, Mapping
 
+from agent.filesystem.tar_sinks import Sink
+
 _BUFFER_BYTES = 1 << 20
 _SMALL_FILE_BYTES = 64 << 10
 _BLOCK = tarfile.BLOCKSIZE
@@ -18,10 +20,10 @@ _ZEROS = bytes(1 << 16)
 
 
 class TarOutput:
-    """Writes entries to a descriptor. `hash_update` gets every byte, if it is given; then contents pass through memory."""
+    """Writes entries to a sink. `hash_update` gets every byte, if it is given; then contents pass through memory."""
 
-    def __init__(self, fd: int, hash_update: Callable[[bytes], None] | None = None) -> None:
-        self._fd = fd
+    def __init__(self, sink: Sink, hash_update: Callable[[bytes], None] | None = None) -> None:
+        self._sink = sink
         self._hash_update = hash_update
         self._buffer = bytearray()
         self.count = 0
@@ -36,19 +38,21 @@ class TarOutput:
             self._copy(content, info.size)
         else:
             self.flush()
-            self._send(content, info.size)
+            self._sink.send(content, info.size)
+            self.count += info.size
         self._write(bytes(-info.size % _BLOCK))
 
     def end(self) -> None:
         """Write the end of the archive."""
         self._write(bytes(2 * _BLOCK))
         self.flush()
+        self._sink.end()
 
     def flush(self) -> None:
-        view = memoryview(bytes(self._buffer))
+        """Write what is buffered."""
+        data = bytes(self._buffer)
         self._buffer.clear()
-        while view:
-            view = view[os.write(self._fd, view) :]
+        self._sink.write(data)
 
     def _write(self, data: bytes) -> None:
         if self._hash_update is not None:
@@ -60,29 +64,9 @@ class TarOutput:
 
     def _copy(self, content: int, size: int) -> None:
         while size:
-            data = os.read(content, min(size, _BUFFER_BYTES))
-            if not data:
-                self._pad(size)
-                return
+            data = os.read(content, min(size, _BUFFER_BYTES)) or _ZEROS[:size]  # the file became shorter meanwhile
             self._write(data)
             size -= len(data)
-
-    def _send(self, content: int, size: int) -> None:
-        self.count += size
-        while size:
-            sent = os.sendfile(self._fd, content, None, min(size, 1 << 30))
-            if not sent:
-                self.count -= size
-                self._pad(size)
-                return
-            size -= sent
-
-    def _pad(self, size: int) -> None:
-        """Zeros for a file that became shorter meanwhile."""
-        while size:
-            part = _ZEROS[:size]
-            self._write(part)
-            size -= len(part)
 
 
 def enlarge_pipe(fd: int) -> None:

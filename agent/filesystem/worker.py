@@ -18,14 +18,14 @@ import msgspec
 from agent.filesystem import changes, layer_archive, paths_in_root, root_view
 from agent.filesystem.extractor import ExtractOptions, Extractor
 from agent.filesystem.protocol import FileMessage, FileRequest
+from agent.filesystem.tar_input import TarInput
 from agent.filesystem.tar_output import TarOutput, enlarge_pipe
+from agent.filesystem.tar_sinks import ChunkedSocketSink, DescriptorSink, Sink
 from agent.filesystem.tree_archive import TreeArchive
 from agent.image.content.linux_syscalls import open_in_root
-from agent.image.content.streams import HashingReader, open_stream
 from agent.runtime import rootfs_paths, users
 from covey.errors import CoveyError, InvalidArgumentError, UnavailableError
 
-UNPACKED_LIMIT_BYTES = 64 << 30
 _REQUEST_LIMIT_BYTES = 64 << 20
 _BATCH = 200
 _MOUNT_ID = "mnt_id:"
@@ -49,7 +49,7 @@ def _read(request: FileRequest) -> FileMessage:
     wanted = paths_in_root.parse_path(request.path)
     found = paths_in_root.resolve(root, wanted, request.container)
     _send(FileMessage(stat=paths_in_root.path_stat(root, wanted, found.found)))
-    output = TarOutput(1)
+    output = TarOutput(_sink(request))
     archive = TreeArchive(output)
     if stat.S_ISDIR(found.found.st_mode):
         tree = open_in_root(root, wanted.path, os.O_RDONLY | os.O_DIRECTORY)
@@ -75,18 +75,16 @@ def _write(request: FileRequest) -> FileMessage:
         raise InvalidArgumentError(f"{what} is marked read-only")
     owner = None if request.owner is None else _owner(root, request.owner)
     path = paths_in_root.relative_to_root(root, target) or wanted.path
-    plain, compression = open_stream(open(0, "rb", buffering=0, closefd=False), "the archive")  # noqa: SIM115  stdin
-    source = HashingReader(plain, UNPACKED_LIMIT_BYTES, "the archive") if compression else plain
+    source = TarInput(0)
     Extractor(root, path, ExtractOptions(request.keep_kinds, owner)).unpack(source)
-    while plain.read(1 << 20):  # what follows the archive's end, so that the sender is not cut off
-        pass
+    source.drain()
     return FileMessage(done=True)
 
 
 def _export(request: FileRequest) -> FileMessage:
     root = root_view.open_root(request)
     _send(FileMessage())
-    output = TarOutput(1)
+    output = TarOutput(_sink(request))
     TreeArchive(output).add_tree(root, "", with_root=False)
     output.end()
     return FileMessage(done=True)
@@ -103,6 +101,15 @@ def _layer(request: FileRequest) -> FileMessage:
     layer = layer_archive.write_layer(request)
     _send(FileMessage(layer=layer))
     return FileMessage(layer=layer_archive.unpack_layer(request, layer) if layer else None, done=True)
+
+
+def _sink(request: FileRequest) -> Sink:
+    """Where the tar goes. A socket is written to once the daemon has sent the head of its response."""
+    if request.socket_fd < 0:
+        return DescriptorSink(1)
+    if not os.read(0, 1):
+        raise UnavailableError("the client has disconnected")
+    return ChunkedSocketSink(request.socket_fd)
 
 
 def _mount_id(fd: int) -> str:
@@ -140,6 +147,7 @@ def main(arguments: Sequence[str]) -> int:
     """Serve one request. Returns 0 when it succeeded, 1 when an error was reported."""
     root_view.die_with_parent()
     request = msgspec.json.decode(os.pread(int(arguments[0]), _REQUEST_LIMIT_BYTES, 0), type=FileRequest)
+    enlarge_pipe(0)
     enlarge_pipe(1)
     os.umask(0)
     try:

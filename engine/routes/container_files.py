@@ -1,15 +1,15 @@
 """Routes for the files of a container: ``docker cp`` (archive), export, and the changes against its image."""
 
 import base64
-from collections.abc import AsyncIterator
 
 import msgspec
 from aiohttp import web
 
+from agent.container.api import FileArchive
 from agent.filesystem.protocol import PathStat
 from engine.request_context import RequestContext, empty_response, json_response
 from engine.routing import Route
-from engine.streams import chunked_response
+from engine.streams import chunked_response, lent_socket, send_by_other_process
 from engine.translate.times import rfc3339
 
 STAT_HEADER = "X-Docker-Container-Path-Stat"
@@ -24,7 +24,8 @@ async def stat(context: RequestContext) -> web.Response:
 
 
 async def read(context: RequestContext) -> web.StreamResponse:
-    async with context.services.agent.containers.read_path(context.ref, context.query("path")) as (found, archive):
+    containers, socket_fd = context.services.agent.containers, lent_socket(context)
+    async with containers.read_path(context.ref, context.query("path"), socket_fd=socket_fd) as (found, archive):
         return await _send(context, TAR, archive, {STAT_HEADER: _encode(found)})
 
 
@@ -40,7 +41,7 @@ async def write(context: RequestContext) -> web.Response:
 
 
 async def export(context: RequestContext) -> web.StreamResponse:
-    async with context.services.agent.containers.export(context.ref) as archive:
+    async with context.services.agent.containers.export(context.ref, socket_fd=lent_socket(context)) as archive:
         return await _send(context, "application/octet-stream", archive, {})
 
 
@@ -50,10 +51,13 @@ async def changes(context: RequestContext) -> web.Response:
 
 
 async def _send(
-    context: RequestContext, kind: str, archive: AsyncIterator[bytes], headers: dict[str, str]
+    context: RequestContext, kind: str, archive: FileArchive, headers: dict[str, str]
 ) -> web.StreamResponse:
+    """Send a tar: through this process, or by the process that reads the files, if it can have the socket."""
+    if lent_socket(context) >= 0:
+        return await send_by_other_process(context, kind, headers, archive.send_to_socket)
     async with chunked_response(context, kind, headers) as response:
-        async for chunk in archive:
+        async for chunk in archive.chunks():
             await response.write(chunk)
     return response
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
+from agent.container.api import FileArchive
 from agent.container.host import ContainerHost
 from agent.container.root_views import file_request, root_filesystem_request
 from agent.filesystem import process as file_worker
@@ -21,15 +22,17 @@ async def stat_path(host: ContainerHost, ref: str, path: str) -> PathStat:
 
 
 @asynccontextmanager
-async def read_path(host: ContainerHost, ref: str, path: str) -> AsyncIterator[tuple[PathStat, AsyncIterator[bytes]]]:
-    """What is at the path, and a tar of it. The block ends the reading."""
+async def read_path(
+    host: ContainerHost, ref: str, path: str, *, socket_fd: int = -1
+) -> AsyncIterator[tuple[PathStat, FileArchive]]:
+    """What is at the path, and a tar of it, which goes to the socket if one is given. The block ends the reading."""
     async with (
         file_request(host, ref, "read", _checked(path)) as request,
-        file_worker.file_process(request) as worker,
+        file_worker.file_process(msgspec.structs.replace(request, socket_fd=socket_fd)) as worker,
     ):
         found = _stat_of(await worker.next_message())
         host.index.emit(host.index.find(ref), "archive-path")
-        yield found, worker.chunks()
+        yield found, worker
 
 
 async def write_path(
@@ -54,15 +57,15 @@ async def write_path(
 
 
 @asynccontextmanager
-async def export_files(host: ContainerHost, ref: str) -> AsyncIterator[AsyncIterator[bytes]]:
+async def export_files(host: ContainerHost, ref: str, *, socket_fd: int = -1) -> AsyncIterator[FileArchive]:
     """A tar of the container's root file system, without its mounts. The block ends the reading."""
     async with (
         root_filesystem_request(host, ref, "export") as request,
-        file_worker.file_process(request) as worker,
+        file_worker.file_process(msgspec.structs.replace(request, socket_fd=socket_fd)) as worker,
     ):
         await worker.next_message()
         host.index.emit(host.index.find(ref), "export")
-        yield worker.chunks()
+        yield worker
 
 
 async def list_changes(host: ContainerHost, ref: str) -> Sequence[FileChange]:
