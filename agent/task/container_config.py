@@ -6,6 +6,8 @@ What Covey does not support yet is refused by name.
 Called by ``agent.worker.executor``, which adds the network namespace and the files of secrets.
 """
 
+from typing import Any
+
 from agent.container import image_defaults
 from agent.container.model import (
     ContainerConfig,
@@ -66,7 +68,7 @@ def container_config(task: Task, image: Image, node: NodeFacts, container_id: st
         cap_add=spec.capability_add,
         cap_drop=spec.capability_drop,
         no_new_privileges=spec.no_new_privileges,
-        security_options=_security_options(spec),
+        **_security(spec),
         read_only=spec.read_only,
         init=spec.init,
         sysctls=dict(spec.sysctls),
@@ -126,9 +128,20 @@ def _networks(task: Task) -> tuple[NetworkRequest, ...]:
     )
 
 
-def _security_options(spec: ContainerSpec) -> tuple[str, ...]:
-    """The options that change something: a service may also ask for the profiles that every container gets."""
-    return tuple(option for option in spec.security_options if option not in _DEFAULT_PROFILES)
+def _security(spec: ContainerSpec) -> dict[str, Any]:
+    """The security options that change something, and what they set. A service may also ask for the profiles that every container gets."""
+    options = tuple(option for option in spec.security_options if option not in _DEFAULT_PROFILES)
+    values: dict[str, Any] = {"security_options": options}
+    for kind, value in (option.split("=", 1) for option in options):
+        if kind == "seccomp":
+            values["seccomp"] = value
+        elif kind == "apparmor":
+            values["apparmor_profile"] = value
+        elif value != "disable":
+            raise UnsupportedError(
+                f"Privileges.SELinuxContext ({value}): SELinux labels are not supported; use Disable"
+            )
+    return values
 
 
 def _mounts(task: Task, node: NodeFacts) -> tuple[ContainerMount, ...]:

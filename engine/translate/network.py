@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from covey.errors import NotFoundError, PermissionDeniedError, UnsupportedError
+from covey.network_options import VNI_OPTION
 from covey.objects import IPAM, IPAMConfig, Network, NetworkSpec
 from covey.objects.base import Driver
 from engine.translate.base import ANNOTATIONS, DRIVER
@@ -11,7 +12,6 @@ from engine.translate.field_table import FLAG, TEXT, Constant, Custom, FieldTabl
 from engine.translate.json_fields import JsonFields, omit_empty
 from engine.translate.times import rfc3339
 
-VNI_OPTION = "com.docker.network.driver.overlay.vxlanid_list"
 PREDEFINED = ("bridge", "host", "none")
 _DOCKER_DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null")
 _LOCAL_DRIVERS = {"bridge": "bridge", "host": "host", "none": "null"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from covey.network_options import requested_vni
 from covey.objects import (
     Cluster,
     Endpoint,
@@ -72,10 +73,12 @@ class Allocation:
             return
         cluster = next(iter(self._view.clusters), None) or Cluster(id="default")
         taken = subnets.all_subnets(self._view)
-        vnis = _free_vnis(set(self._index.vnis.values()), self._index.highest_vni)
+        wanted = {network.id: _requested_vni(network) for network in unallocated}
+        used = {*self._index.vnis.values(), *wanted.values()}
+        vnis = _free_vnis(used, max(self._index.highest_vni, *wanted.values()))
         for network in unallocated:
             ipam = subnets.complete_ipam(network.spec, taken, cluster)
-            vni = next(vnis, None)
+            vni = wanted[network.id] or next(vnis, None)
             if ipam is None or vni is None:
                 self.blocked["network", network.id] = ("networks", "")
                 continue
@@ -217,6 +220,11 @@ def _exhausted_message(network: Network) -> str:
     config = network.ipam.configs[0]
     within = config.ip_range or config.subnet
     return f"could not find an available IP in network {network.spec.annotations.name}: {within} is exhausted"
+
+
+def _requested_vni(network: Network) -> int:
+    """The VXLAN id in the network's options, which the control API has checked; 0 for none."""
+    return requested_vni(network.spec.annotations.name, network.spec.driver.options)
 
 
 def _free_vnis(used: set[int], highest: int) -> Iterator[int]:

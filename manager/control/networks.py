@@ -14,7 +14,7 @@ from covey.errors import (
     UnsupportedError,
 )
 from covey.ids import IdSource
-from covey.network_options import check_network_options
+from covey.network_options import check_network_options, requested_vni
 from covey.objects import Driver, IPAMConfig, Network, NetworkSpec, Task, replace
 from covey.states import TaskState
 from covey.task_predicates import is_attachment, should_run
@@ -35,12 +35,25 @@ def create_network(tx: Tx, spec: NetworkSpec, new_id: IdSource) -> str:
         raise AlreadyExistsError(f"network with name {name} already exists")
     if len(tx.networks) >= MAX_NETWORKS:
         raise TooLargeError(f"the cluster has {MAX_NETWORKS} networks, which is the limit; remove one first")
+    _require_free_vni(tx, spec)
     for config in spec.ipam.configs:
         _require_pool(tx, config)
     driver = Driver(name="overlay", options=spec.driver.options)
     network = Network(id=new_id(), spec=replace(spec, driver=driver))
     tx.create(network)
     return network.id
+
+
+def _require_free_vni(tx: Tx, spec: NetworkSpec) -> None:
+    """Refuses a VXLAN id that another network has or asks for."""
+    name = spec.annotations.name
+    wanted = requested_vni(name, spec.driver.options)
+    for other in tx.networks if wanted else ():
+        other_name = other.spec.annotations.name
+        if wanted in (other.vni, requested_vni(other_name, other.spec.driver.options)):
+            raise PreconditionError(
+                f"network {name}: the VXLAN id {wanted} is used by network {other_name}; choose another or leave it out"
+            )
 
 
 def remove_network(tx: Tx, ref: str) -> str:

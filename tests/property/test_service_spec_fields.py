@@ -26,6 +26,7 @@ SAMPLES = {
     "env": ("A=1",),
     "hosts": ("10.0.0.1 a",),
     "mounts": (Mount(type=MountType.VOLUME, source="v", target="/v"),),
+    "security_options": ("seccomp=unconfined",),
 }
 FILES = {"secrets", "configs", "registry_auth"}  # what the worker uses besides the container
 """The worker puts these into the container as files, beside its configuration."""

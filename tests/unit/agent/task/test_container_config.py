@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from agent.container import health
-from agent.container.model import ContainerMount, HealthCheck, MountKind
+from agent.container.model import ContainerConfig, ContainerMount, HealthCheck, MountKind
 from agent.image.model import Image, ImageConfig, ImageHealthcheck
 from agent.task.container_config import container_config
 from covey.errors import InvalidArgumentError, UnsupportedError
@@ -179,3 +179,37 @@ def test_unsupported_settings_are_refused_by_name() -> None:
         )
     with pytest.raises(InvalidArgumentError, match="no command"):
         container_config(task(), image(), NODE, CONTAINER, 9)
+
+
+def configured(**container: object) -> ContainerConfig:
+    return container_config(task(command=("sleep",), **container), image(), NODE, CONTAINER, 1)
+
+
+def test_privileges_of_a_service_become_the_security_settings_of_its_container() -> None:
+    """The profiles that every container gets anyway are not kept as options."""
+    options = ("seccomp=unconfined", "apparmor=unconfined", "label=disable")
+    config = configured(security_options=options)
+    assert (config.seccomp, config.apparmor_profile, config.security_options) == ("unconfined", "unconfined", options)
+    assert configured(security_options=("seccomp=builtin", "apparmor=docker-default")).security_options == ()
+    with pytest.raises(UnsupportedError, match="SELinux labels are not supported"):
+        configured(security_options=("label=user:u",))
+
+
+@pytest.mark.parametrize(
+    ("mount", "words"),
+    [
+        (MountSpec(type=MountType.TMPFS, source="x", target="/x"), 'type "tmpfs": field Source must not be specified'),
+        (
+            MountSpec(type=MountType.BIND, source="rel", target="/x"),
+            "invalid mount path: 'rel' mount path must be absolute",
+        ),
+        (
+            MountSpec(type=MountType.VOLUME, source="v", target="rel"),
+            "invalid mount path: 'rel' mount path must be absolute",
+        ),
+        (MountSpec(type=MountType.VOLUME, source="v"), 'type "volume": field Target must not be empty'),
+    ],
+)
+def test_a_mount_that_cannot_be_is_refused_by_the_node_in_dockers_words(mount: MountSpec, words: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=words):
+        configured(mounts=(mount,))

@@ -1,9 +1,11 @@
 """Allocation of subnets, VXLAN ids, VIPs, ports and addresses."""
 
+from covey.network_options import VNI_OPTION
 from covey.objects import (
     IPAM,
     Annotations,
     Cluster,
+    Driver,
     Endpoint,
     EndpointSpec,
     IPAMConfig,
@@ -68,6 +70,15 @@ def test_a_freed_vxlan_id_is_not_reused_at_once() -> None:
     view = settled(view_of(CLUSTER, network("a"), network("b")))
     view = settled(view_of(*removed(view, view.networks.get("a")).networks, CLUSTER, network("c")))
     assert view.networks.get("c").vni == 4098
+
+
+def test_a_network_keeps_the_vxlan_id_that_its_options_name() -> None:
+    asked = network("b")
+    options = {VNI_OPTION: "4096"}
+    asked = replace(asked, spec=replace(asked.spec, driver=Driver(name="overlay", options=options)))
+    view = settled(view_of(CLUSTER, network("a"), asked, network("c")))
+    assert view.networks.get("b").vni == 4096
+    assert sorted(item.vni for item in view.networks) == [4096, 4097, 4098]
 
 
 def test_tasks_without_networks_go_on_to_pending() -> None:
