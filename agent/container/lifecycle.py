@@ -8,7 +8,6 @@ never undone, even if the caller of the start is cancelled. Called by `agent.con
 from __future__ import annotations
 
 import asyncio
-import platform
 import signal
 import time
 from collections.abc import Coroutine
@@ -16,13 +15,14 @@ from typing import Any
 
 import msgspec
 
-from agent.container import bundle_mounts, etc_files, health, links, log_config
+from agent.container import health, log_config
 from agent.container.api import ContainerNetworks, ImageRootfs
 from agent.container.bundle import BundleBuilder
 from agent.container.exit_watcher import ExitWatcher
 from agent.container.index import ContainerIndex
-from agent.container.model import Container, ContainerConfig, ContainerState, NetworkConnection, RunStatus
-from agent.container.namespaces import joined_network, network_path, plan_namespaces
+from agent.container.model import Container, ContainerConfig, ContainerState, RunStatus
+from agent.container.namespaces import plan_namespaces
+from agent.container.network_setup import NetworkSetup
 from agent.container.paths import ContainerPaths
 from agent.container.record import ContainerRecord
 from agent.container.recovery import RecoveryDecision
@@ -58,7 +58,7 @@ class Lifecycle:
         self._conmon = conmon
         self._bundles = bundles
         self._images = images
-        self._networks = networks
+        self.networks = NetworkSetup(paths, index, networks)
         self._cgroups = cgroups
         self._exits = exits
 
@@ -159,8 +159,9 @@ class Lifecycle:
 
     async def _start(self, record: ContainerRecord, restart_count: int) -> None:
         self._log_check(record.config)
+        record.pid_ticks = 0
         self._index.save_start(record, record.state)
-        config = await self._connect(record)
+        config = await self.networks.connect(record)
         joined = plan_namespaces(config, self._snapshot, self._cgroups.version)
         bundle = await self._bundles.build(config, self._images.layers(config.image_id), joined)
         self._paths.exit_file(config.id).unlink(missing_ok=True)
@@ -189,38 +190,6 @@ class Lifecycle:
             stream.set_socket(await attach.connect_attach(bundle))
         await _finish_despite_cancellation(self._run(record, started))
 
-    async def _connect(self, record: ContainerRecord) -> ContainerConfig:
-        """Connect the container to its networks, and save what it got there.
-
-        Returns its configuration for this start, with the names that /etc/hosts needs.
-        """
-        joined = joined_network(record.config, self._snapshot)
-        if joined is None:
-            connection, hostname = await self._networks.connect(record.config), record.config.hostname
-        else:
-            connection = NetworkConnection(netns_path=network_path(joined))
-            hostname = etc_files.hostname(joined.config, platform.node())
-        config = msgspec.structs.replace(
-            record.config,
-            netns_path=connection.netns_path,
-            networks=connection.endpoints,
-            resolver=connection.resolver,
-            hostname=hostname,
-        )
-        if config != record.config:
-            self._index.set_config(record, config)
-        hosts = links.extra_hosts(config, connection, self._snapshot)
-        return msgspec.structs.replace(config, extra_hosts=hosts)
-
-    def rewrite_etc_files(self, record: ContainerRecord, connection: NetworkConnection) -> None:
-        """Bring /etc/hosts and /etc/resolv.conf of a running container to its present networks."""
-        try:
-            hosts = links.extra_hosts(record.config, connection, self._snapshot)
-        except CoveyError:  # a linked container has ended; its names stay out
-            hosts = record.config.extra_hosts
-        config = msgspec.structs.replace(record.config, extra_hosts=hosts)
-        bundle_mounts.etc_binds(config, self._paths.folder(config.id), platform.node())
-
     @staticmethod
     def _log_check(config: ContainerConfig) -> None:
         """Raises LogDriverError if the log's options cannot be used."""
@@ -243,6 +212,7 @@ class Lifecycle:
         await self._runtime.start(record.config.id)  # from here on the user's program may run
         self._index.set_state(record, started)
         self._index.emit(record, "start")
+        self.networks.update_links_to(record)
         self._exits.watch(record)
 
     async def _undo_start(self, record: ContainerRecord, error: BaseException) -> None:

@@ -45,7 +45,7 @@ def extra_hosts(config: ContainerConfig, connection: NetworkConnection, find: Fi
             resolved.append(f"{name}:{connection.host_gateway}")
     for link in config.links:
         resolved += _linked_names(config, link, find)
-    return tuple(resolved)
+    return tuple(dict.fromkeys(resolved))
 
 
 def _linked_names(config: ContainerConfig, link: str, find: Find) -> list[str]:

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from agent.container.model import Container
 from covey.errors import ConflictError, CoveyError, NotFoundError
+from engine.container_size import size_fields
 from engine.request_context import RequestContext, json_response
 from engine.routing import Route
 from engine.translate import container as container_json
@@ -30,7 +31,7 @@ async def list_containers(context: RequestContext) -> web.Response:
     for item in matching[:limit] if limit > 0 else matching:
         shown = container_list.summary(item, now, engine_id, context.services.volume_path)
         if context.flag("size"):
-            shown |= await _sizes(context, item)
+            shown |= await size_fields(context.services.agent, item)
         found.append(shown)
     return json_response(found)
 
@@ -44,16 +45,6 @@ def _image_ids(context: RequestContext, active: Filters) -> dict[str, str]:
     return found
 
 
-async def _sizes(context: RequestContext, container: Container) -> dict[str, int]:
-    """``SizeRw`` and ``SizeRootFs`` of a container."""
-    written, image = 0, 0
-    with contextlib.suppress(NotFoundError):  # removed meanwhile
-        written = await context.services.agent.containers.writable_bytes(container.id)
-    with contextlib.suppress(CoveyError):  # removed by force
-        image = context.services.agent.images.get(container.config.image_id).size
-    return {"SizeRw": written, "SizeRootFs": written + image}
-
-
 async def inspect(context: RequestContext) -> web.Response:
     containers = context.services.agent.containers
     container = containers.get(context.ref)
@@ -62,7 +53,7 @@ async def inspect(context: RequestContext) -> web.Response:
     files = containers.files(container.id)
     shown = container_json.inspect(container, files, execs, engine_id, context.services.volume_path)
     if context.flag("size"):
-        shown |= await _sizes(context, container)
+        shown |= await size_fields(context.services.agent, container)
     return json_response(shown)
 
 

@@ -8,6 +8,7 @@ from aiohttp import web
 from agent.container.model import RunStatus
 from covey.errors import CoveyError
 from covey.states import NodeRole
+from engine.container_size import size_fields
 from engine.interfaces import LocalNodeState
 from engine.request_context import EngineServices, RequestContext, json_response
 from engine.routing import API_VERSION, MIN_API_VERSION, Route, format_version
@@ -183,7 +184,8 @@ async def disk_usage(context: RequestContext) -> web.Response:
         container_list.summary(
             item, context.services.clock(), context.services.node.engine_id, context.services.volume_path
         )
-        for item in agent.containers.list()
+        | await size_fields(agent, item)
+        for item in (agent.containers.list() if "container" in types else ())
     ]
     summaries = [image_json.summary(item, users[item.id], shared[item.id]) for item in images]
     return json_response(usage_json.write(agent.images.disk_bytes(), summaries, containers, volumes, types))

@@ -57,6 +57,11 @@ def test_containers_on_the_bridge_reach_each_other_and_a_link_gives_a_name(lab: 
     assert [item["Name"] for item in bridge["Containers"].values()] == [name]
     said = run(lab, "--rm", "--link", f"{name}:db", IMAGE, "sh", "-c", "ping -c 1 db && cat /etc/hosts").out
     assert f"{shown['IPAddress']}\tdb\n" in said
+    linking = background(lab, "--link", f"{name}:db")
+    lab.docker("restart", "-t", "0", name, on=lab[1])
+    assert networks_of(lab, name)["bridge"]["IPAddress"] != shown["IPAddress"]
+    assert reaches(lab, linking, "db")
+    lab.docker("rm", "-f", linking, on=lab[1])
     missing = run(lab, "--rm", "--link", "nobody:db", IMAGE, "true", check=125).err
     assert "could not get container for nobody: No such container: nobody" in missing
     lab.docker("rm", "-f", name, on=lab[1])

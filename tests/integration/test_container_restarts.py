@@ -63,7 +63,8 @@ async def test_a_container_that_waits_for_its_restart_can_be_stopped_and_stays_s
         assert not waiting.done()
         await service.stop(name)
         assert await waiting == 1
-        assert service.get(name).state.status is RunStatus.EXITED
+        assert (service.get(name).state.status, service.get(name).state.exit_code) == (RunStatus.EXITED, 1)
+        assert await service.writable_bytes(name) == 0
         await asyncio.wait_for(service.remove(name), 5)
 
 

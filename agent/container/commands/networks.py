@@ -58,7 +58,7 @@ async def _connected(host: ContainerHost, record: ContainerRecord, connection: N
         record.config, networks=connection.endpoints, resolver=connection.resolver, netns_path=connection.netns_path
     )
     host.index.set_config(record, config)
-    host.lifecycle.rewrite_etc_files(record, connection)
+    host.lifecycle.networks.rewrite_etc_files(record)
     return config
 
 
